@@ -1,0 +1,31 @@
+/** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
+export type FormatId = 'int8' | 'int4';
+
+/**
+ * A quantized weight matrix [N,K], as files store it: `real = scale · (q − zeroPoint)`.
+ *
+ * Blockwise matrices are padded along K to whole blocks, as in GGUF and ONNX MatMulNBits; what the padding holds does
+ * not matter. `blocks = ceil(K / blockSize)`, per channel `blocks = 1`.
+ */
+export interface QuantizedWeights {
+  readonly format: FormatId;
+  /** Output channels. */
+  readonly N: number;
+  /** Reduction length. */
+  readonly K: number;
+  /** Consecutive k that share one scale: a power of two from 32 up; `null` = one scale per output channel (int8 only). */
+  readonly blockSize: number | null;
+  /**
+   * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.
+   * - `int8`: `Int8Array` (signed), or `Uint8Array` (codes 0..255, held as q − 128): [N, K] per channel,
+   *   [N, blocks, blockSize] blockwise.
+   */
+  readonly data: Uint8Array | Int8Array;
+  /** f32 [N, blocks]; finite and below 2⁹⁰ in magnitude. Negative scales are fine. */
+  readonly scales: Float32Array;
+  /**
+   * In the units of `data`. `int4`: `Uint8Array` [N, ceil(blocks / 2)], even block in the low nibble; `int8`: same class
+   * as `data`, [N, blocks]. Absent = symmetric: 8 for int4, 0 for signed int8, 128 for unsigned int8.
+   */
+  readonly zeroPoints?: Uint8Array | Int8Array;
+}
