@@ -53,15 +53,14 @@ function run(command, commandArgs, { env = process.env, quiet = false } = {}) {
 function pnpmPath() {
   const pin = manifest.packageManager; // "pnpm@12.21.0"
   const home = join(root, '.tools', pin.replace('@', '-'));
-  const bin = join(home, 'node_modules', 'pnpm', 'package.json');
+  const bin = join(home, 'node_modules', 'pnpm', 'bin', 'pnpm.mjs');
   if (!existsSync(bin)) {
     console.log(`Fetching ${pin} from the npm registry …`);
     mkdirSync(home, { recursive: true });
     writeFileSync(join(home, 'package.json'), '{ "private": true }\n');
     run('npm', ['install', '--prefix', home, '--no-audit', '--no-fund', '--no-save', '--loglevel=error', pin], { quiet: true });
   }
-  const { bin: entries } = JSON.parse(readFileSync(bin, 'utf8'));
-  return join(dirname(bin), typeof entries === 'string' ? entries : entries.pnpm);
+  return bin;
 }
 
 /** Changes when anything that decides node_modules does. */
@@ -89,10 +88,10 @@ function install() {
 
 /** PATH with the workspace's tools in front, and among them the pinned Node where the registry has one. */
 function toolEnvironment(extra = {}) {
-  const bins = [join(root, 'node_modules', '.bin'), join(root, 'scripts', 'bin')];
+  const bin = join(root, 'node_modules', '.bin');
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', ...extra };
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
-  env[key] = [...bins, env[key]].join(delimiter);
+  env[key] = [bin, env[key]].join(delimiter);
   const version = spawnSync('node', ['-p', 'process.versions.node'], { env, shell: windows, encoding: 'utf8' }).stdout?.trim();
   const [major, minor] = (version ?? process.versions.node).split('.').map(Number);
   if (major < TOOL_NODE[0] || (major === TOOL_NODE[0] && minor < TOOL_NODE[1]))
