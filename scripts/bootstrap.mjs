@@ -50,15 +50,18 @@ function run(command, commandArgs, { env = process.env, quiet = false } = {}) {
   }
 }
 
+const pnpmPin = manifest.packageManager; // "pnpm@12.21.0"
+const pnpmHome = join(root, '.tools', pnpmPin.replace('@', '-'), 'node_modules');
+
 function pnpmPath() {
-  const pin = manifest.packageManager; // "pnpm@12.21.0"
-  const home = join(root, '.tools', pin.replace('@', '-'));
-  const bin = join(home, 'node_modules', 'pnpm', 'bin', 'pnpm.mjs');
+  const bin = join(pnpmHome, 'pnpm', 'bin', 'pnpm.mjs');
   if (!existsSync(bin)) {
-    console.log(`Fetching ${pin} from the npm registry …`);
-    mkdirSync(home, { recursive: true });
-    writeFileSync(join(home, 'package.json'), '{ "private": true }\n');
-    run('npm', ['install', '--prefix', home, '--no-audit', '--no-fund', '--no-save', '--loglevel=error', pin], { quiet: true });
+    console.log(`Fetching ${pnpmPin} from the npm registry …`);
+    const prefix = dirname(pnpmHome);
+    mkdirSync(prefix, { recursive: true });
+    writeFileSync(join(prefix, 'package.json'), '{ "private": true }\n');
+    const options = ['--no-audit', '--no-fund', '--no-save', '--loglevel=error'];
+    run('npm', ['install', '--prefix', prefix, ...options, pnpmPin], { quiet: true });
   }
   return bin;
 }
@@ -88,10 +91,10 @@ function install() {
 
 /** PATH with the workspace's tools in front, and among them the pinned Node where the registry has one. */
 function toolEnvironment(extra = {}) {
-  const bin = join(root, 'node_modules', '.bin');
+  const bins = [join(root, 'node_modules', '.bin'), join(pnpmHome, '.bin')]; // turbo wants to find pnpm
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', ...extra };
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
-  env[key] = [bin, env[key]].join(delimiter);
+  env[key] = [...bins, env[key]].join(delimiter);
   const version = spawnSync('node', ['-p', 'process.versions.node'], { env, shell: windows, encoding: 'utf8' }).stdout?.trim();
   const [major, minor] = (version ?? process.versions.node).split('.').map(Number);
   if (major < TOOL_NODE[0] || (major === TOOL_NODE[0] && minor < TOOL_NODE[1]))
