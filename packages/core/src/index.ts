@@ -1,2 +1,16 @@
+/** @msd/core: decompose -> gemm -> recombine. The public API; everything else is internal. */
+export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
+export { Arena } from './backends/arena.ts';
+export type { Backend, Device, MatmulOptions, MemoryReport, PreparedWeights } from './backends/backend.ts';
+export { PACKED_VERSION } from './backends/backend.ts';
+export { createBackend } from './backends/create.ts';
+export type { ReferenceBackend } from './backends/reference.ts';
+export { packedByteLength, type WasmBackend } from './backends/wasm.ts';
+export { type Components, digits, elementBound, limitOf } from './decompose/contract.ts';
 export { BackendUnavailableError, UnsupportedError } from './errors.ts';
+export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
+export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
 export type { FormatId, QuantizedWeights } from './formats/weights.ts';
+export { matmul } from './matmul.ts';
+export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
+export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';

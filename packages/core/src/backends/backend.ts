@@ -1,0 +1,69 @@
+/** What every backend offers, whatever it runs on. */
+import type { Components } from '../decompose/contract.ts';
+import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
+import type { ArenaHandle } from './arena.ts';
+
+export type Device = 'reference' | 'wasm';
+
+/** Version of the packed layout: a prepared matrix is good for this version of the package only. */
+export const PACKED_VERSION = 1;
+
+/** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
+export interface PreparedWeights {
+  readonly backend: Backend;
+  readonly version: number;
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number | null;
+  /** Bytes it occupies in the backend. */
+  readonly byteLength: number;
+  /** Gives the bytes back; using the matrix afterwards is an error. Disposing twice is not. */
+  dispose(): void;
+}
+
+export interface MatmulOptions {
+  /** int8 components per activation: 2 (default) = ~16 bits, 1 = dynamic int8. */
+  readonly components?: Components;
+  /** f32 [N], added last. */
+  readonly bias?: Float32Array | ArenaHandle | undefined;
+  /** f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. */
+  readonly out?: Float32Array | ArenaHandle | undefined;
+  /** Rows of x; default: what its length says. */
+  readonly M?: number | undefined;
+}
+
+export interface MemoryReport {
+  /** Prepared matrices. */
+  readonly packedBytes: number;
+  /** Working buffers, by name. They grow with the largest M (up to 256 rows) and K seen, and stay. */
+  readonly scratch: Readonly<Record<string, number>>;
+  readonly scratchBytes: number;
+  /** Size of the WebAssembly memory; 0 if the backend has none. */
+  readonly wasmBytes: number;
+}
+
+export interface Backend {
+  readonly device: Device;
+  /**
+   * Validates, packs and keeps a matrix.
+   * @returns the caller's: dispose it
+   * @throws {@link TypeError}, {@link RangeError} if the arrays do not fit the shape; nothing was allocated then
+   */
+  prepare(weights: QuantizedWeights): PreparedWeights;
+  /**
+   * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n]), activations decomposed into `components` int8 components.
+   *
+   * A row with NaN or Inf gives NaN in that row, and in no other.
+   *
+   * @param x f32 [M,K] row-major
+   * @returns `options.out`, or a fresh Float32Array [M,N] that is the caller's
+   * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was written then
+   * @see docs/msd.md, eq. 5-7
+   */
+  matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+  /** What it occupies now. */
+  memory(): MemoryReport;
+  /** Drops everything, prepared matrices included. */
+  dispose(): void;
+}

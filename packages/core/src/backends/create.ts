@@ -1,0 +1,29 @@
+import type { ArenaOptions } from './arena.ts';
+import type { Backend, Device } from './backend.ts';
+import { ReferenceBackend, type ReferenceOptions } from './reference.ts';
+import { requireSimd, WasmBackend } from './wasm.ts';
+
+/**
+ * Creates a backend. Asynchronous, since devices are: a later one has to be asked for.
+ *
+ * @param device 'wasm' (SIMD128, one thread) or 'reference' (the specification, slow)
+ * @returns the caller's: dispose it
+ * @throws {@link BackendUnavailableError} if the engine lacks SIMD128 or memory
+ * @example
+ * const backend = await createBackend('wasm');
+ * const prepared = backend.prepare(quantizeWeights(w, { N, K, format: 'int4' }));
+ * const y = backend.matmul(x, prepared);
+ */
+export async function createBackend(device: 'wasm', options?: ArenaOptions): Promise<WasmBackend>;
+export async function createBackend(device: 'reference', options?: ReferenceOptions): Promise<ReferenceBackend>;
+export async function createBackend(device: Device, options: ArenaOptions & ReferenceOptions = {}): Promise<Backend> {
+  switch (device) {
+    case 'wasm':
+      requireSimd();
+      return new WasmBackend(options);
+    case 'reference':
+      return new ReferenceBackend(options);
+    default:
+      throw new RangeError(`createBackend: device expected 'wasm' or 'reference', got ${String(device)}.`);
+  }
+}

@@ -1,0 +1,94 @@
+/** The specification as a backend: plain loops over the file's own codes. For tests and for reading, not for speed. */
+import type { Arithmetic } from '../decompose/decompose.reference.ts';
+import { UnsupportedError } from '../errors.ts';
+import { validateWeights } from '../formats/validate.ts';
+import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
+import { msdMatmul } from '../msd-matmul.ts';
+import type { ArenaHandle } from './arena.ts';
+import { checkMatmul, type Operand } from './arguments.ts';
+import {
+  type Backend,
+  type MatmulOptions,
+  type MemoryReport,
+  PACKED_VERSION,
+  type PreparedWeights,
+} from './backend.ts';
+
+export interface ReferenceOptions {
+  /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */
+  readonly arithmetic?: Arithmetic;
+}
+
+class ReferenceWeights implements PreparedWeights {
+  readonly version = PACKED_VERSION;
+  readonly backend: ReferenceBackend;
+  weights: QuantizedWeights | undefined;
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number | null;
+  readonly byteLength: number;
+
+  constructor(backend: ReferenceBackend, weights: QuantizedWeights) {
+    const { data, scales, zeroPoints } = weights;
+    this.backend = backend;
+    this.weights = {
+      ...weights,
+      data: data.slice(),
+      scales: scales.slice(),
+      ...(zeroPoints && { zeroPoints: zeroPoints.slice() }),
+    };
+    this.format = weights.format;
+    this.N = weights.N;
+    this.K = weights.K;
+    this.blockSize = weights.blockSize;
+    this.byteLength = data.byteLength + scales.byteLength + (zeroPoints?.byteLength ?? 0);
+  }
+
+  dispose(): void {
+    this.weights = undefined;
+    this.backend.matrices.delete(this);
+  }
+}
+
+export class ReferenceBackend implements Backend {
+  readonly device = 'reference';
+  readonly matrices: Set<PreparedWeights> = new Set();
+  readonly #arithmetic: Arithmetic;
+
+  constructor({ arithmetic = 'float64' }: ReferenceOptions = {}) {
+    this.#arithmetic = arithmetic;
+  }
+
+  prepare(weights: QuantizedWeights): PreparedWeights {
+    validateWeights(weights);
+    const prepared = new ReferenceWeights(this, weights);
+    this.matrices.add(prepared);
+    return prepared;
+  }
+
+  matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array {
+    const { M, components } = checkMatmul(this, x, prepared, options);
+    const weights = prepared instanceof ReferenceWeights ? prepared.weights : undefined;
+    if (!weights) throw new RangeError('matmul: the weights have been disposed of.');
+    const [values, bias, out] = [x, options.bias, options.out].map(typedArray);
+    const y = msdMatmul(values!, weights, { M, components, bias, arithmetic: this.#arithmetic });
+    if (!out) return Float32Array.from(y);
+    out.set(y);
+    return out;
+  }
+
+  memory(): MemoryReport {
+    const packedBytes = [...this.matrices].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return { packedBytes, scratch: {}, scratchBytes: 0, wasmBytes: 0 };
+  }
+
+  dispose(): void {
+    for (const prepared of this.matrices) prepared.dispose();
+  }
+}
+
+function typedArray(operand: Float32Array | ArenaHandle | undefined): Float32Array | undefined {
+  if (operand === undefined || operand instanceof Float32Array) return operand;
+  throw new UnsupportedError('matmul: the reference backend has no arena; pass Float32Arrays.');
+}

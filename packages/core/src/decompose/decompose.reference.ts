@@ -1,0 +1,48 @@
+/** Both specifications of decompose, in plain loops: the float64 mathematics and the f32 contract. Nobody optimises this. */
+import { K_BLOCK } from '../formats/format.ts';
+import { type Components, limitOf, roundHalfEven, TINY } from './contract.ts';
+
+/** Integers and scales of [M,K] activations. */
+export interface Decomposition {
+  readonly M: number;
+  readonly K: number;
+  /** [M,K] */
+  readonly q: Int16Array;
+  /** [M, ceil(K / 256)]; NaN where the block holds NaN or Inf, 0 where its maximum is below 2⁻¹⁰⁰ */
+  readonly scales: Float64Array;
+}
+
+export type Arithmetic = 'float64' | 'float32';
+
+/** @param x f32 [M,K] row-major */
+export function decompose(
+  x: Float32Array,
+  M: number,
+  K: number,
+  components: Components,
+  arithmetic: Arithmetic,
+): Decomposition {
+  const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+  const limit = limitOf(components);
+  const blocks = Math.ceil(K / K_BLOCK);
+  const q = new Int16Array(M * K);
+  const scales = new Float64Array(M * blocks);
+  for (let m = 0; m < M; m++)
+    for (let g = 0; g < blocks; g++) {
+      const begin = m * K + g * K_BLOCK;
+      const end = m * K + Math.min(K, (g + 1) * K_BLOCK);
+      let max = 0;
+      let finite = true;
+      for (let i = begin; i < end; i++) {
+        finite &&= Number.isFinite(x[i]);
+        max = Math.max(max, Math.abs(x[i]));
+      }
+      const S = !finite ? Number.NaN : max < TINY ? 0 : fl(max / limit);
+      scales[m * blocks + g] = S;
+      if (!(S > 0)) continue; // q stays 0
+      const invS = fl(1 / S);
+      for (let i = begin; i < end; i++)
+        q[i] = Math.min(limit, Math.max(-limit, roundHalfEven(arithmetic === 'float32' ? fl(x[i] * invS) : x[i] / S)));
+    }
+  return { M, K, q, scales };
+}

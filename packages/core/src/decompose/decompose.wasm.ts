@@ -1,0 +1,131 @@
+/**
+ * decompose_i16_<components>: f32 activations -> int16 with one scale per (row, K-block), WebAssembly SIMD128.
+ *
+ * x       f32 [M,K]                row-major, any K
+ * q       i16 [M, ceil32(K)]       zero past K
+ * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
+ * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both
+ *
+ * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
+ * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract.
+ */
+import { K_BLOCK } from '../formats/format.ts';
+import {
+  type F32,
+  f32,
+  f32x4,
+  type I32,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  type Module,
+  type V128,
+  v128,
+} from '../wasm/emitter.ts';
+import { advance, range } from '../wasm/loops.ts';
+import { type Components, limitOf, TINY } from './contract.ts';
+
+export const decomposeId = (components: Components): string => `decompose_i16_${components}`;
+
+const INFINITY_BITS = 0x7f800000;
+const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
+
+export function decomposeKernel(module: Module, components: Components): void {
+  const limit = limitOf(components);
+  const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', M: 'i32', K: 'i32' } as const;
+  module.func(decomposeId(components), params, (f, p) => {
+    const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
+    const upper = f.let(i16x8.splat(i32.const(limit)));
+    const lower = f.let(i16x8.splat(i32.const(-limit)));
+    const ones = f.let(v128.const16(1));
+    const scaleRow = f.let(i32.mul(p.M, 4));
+
+    f.repeat(p.M, () => {
+      const left = f.let(p.K);
+      const scale = f.let(p.scale);
+      f.repeat(i32.divU(i32.add(p.K, K_BLOCK - 1), K_BLOCK), () => {
+        const count = f.let(i32.minU(left, K_BLOCK));
+        const S = f.let(scaleOf(blockMaximum(count)));
+        f.storeF32(scale, S);
+        const isNormal = f.let(i32.gtU(i32.reinterpretF32(S), 0)); // 0 keeps q at 0; NaN does so by itself
+        quantize(count, f.let(f32.select(isNormal, f32.div(f32.const(1), S), f32.const(0))));
+        advance(scale, scaleRow);
+        left.set(i32.sub(left, count));
+      });
+      advance(p.scale, 4);
+    });
+
+    /** max over |x| as bit patterns; reads x at p.x, does not move it. */
+    function blockMaximum(count: I32): Local<'i32'> {
+      const at = f.let(p.x);
+      const max = range(2).map(() => f.let(v128.const16(0)));
+      f.repeat(i32.shrU(count, 3), () => {
+        for (const [i, m] of max.entries()) m.set(i32x4.maxU(m, v128.and(v128.load(at, 16 * i), absMask)));
+        advance(at, 32);
+      });
+      const lanes = f.let(i32x4.maxU(max[0], max[1]));
+      const result = f.let(i32x4.extractLane(lanes, 0));
+      const include = (bits: I32) => {
+        const value = f.let(bits);
+        result.set(i32.maxU(result, value));
+      };
+      for (const lane of [1, 2, 3]) include(i32x4.extractLane(lanes, lane));
+      f.repeat(i32.and(count, 7), () => {
+        include(i32.and(i32.load(at), 0x7fffffff));
+        advance(at, 4);
+      });
+      return result;
+    }
+
+    function scaleOf(maxBits: Local<'i32'>): F32 {
+      const S = f32.div(f32.reinterpretI32(maxBits), f32.const(limit));
+      const orZero = f32.select(i32.ltU(maxBits, TINY_BITS), f32.const(0), S);
+      return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
+    }
+
+    /** Moves p.x, p.q and p.sums over the block. */
+    function quantize(count: I32, invS: Local<'f32'>) {
+      const inv = f.let(f32x4.splat(invS));
+      const four = (offset: number) => i32x4.truncSatF32x4S(f32x4.nearest(f32x4.mul(v128.load(p.x, offset), inv)));
+      f.repeat(i32.shrU(count, 5), () => {
+        const sum = range(4).map((i) => {
+          const eight = i16x8.narrowI32x4S(four(32 * i), four(32 * i + 16));
+          const q = f.let(i16x8.maxS(i16x8.minS(eight, upper), lower));
+          f.storeV128(p.q, q, 16 * i);
+          return i32x4.dotI16x8S(q, ones);
+        });
+        f.storeI32(p.sums, addLanes(sum.reduce((a, b) => i32x4.add(a, b))));
+        advance(p.x, 128);
+        advance(p.q, 64);
+        advance(p.sums, 4);
+      });
+      const rest = f.let(i32.and(count, 31));
+      f.when(rest, () => {
+        const sum = f.let(i32.const(0));
+        f.repeat(rest, () => {
+          const rounded = f.let(i32.truncSatF32(f32.nearest(f32.mul(f32.load(p.x), invS))));
+          rounded.set(i32.select(i32.gtS(rounded, limit), limit, rounded));
+          rounded.set(i32.select(i32.gtS(i32.const(-limit), rounded), -limit, rounded));
+          f.storeI16(p.q, rounded);
+          sum.set(i32.add(sum, rounded));
+          advance(p.x, 4);
+          advance(p.q, 2);
+        });
+        f.repeat(i32.sub(32, rest), () => {
+          f.storeI16(p.q, i32.const(0));
+          advance(p.q, 2);
+        });
+        f.storeI32(p.sums, sum);
+        advance(p.sums, 4);
+      });
+    }
+
+    function addLanes(vector: V128): I32 {
+      const lanes = f.let(vector);
+      return range(4)
+        .map((lane) => i32x4.extractLane(lanes, lane))
+        .reduce((a, b) => i32.add(a, b));
+    }
+  });
+}

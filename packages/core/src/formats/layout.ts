@@ -1,0 +1,55 @@
+/** Sizes of a matrix in its file and in its packed form: plain arithmetic, computed before anything is allocated. */
+import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from './format.ts';
+import { formats } from './index.ts';
+import type { QuantizedWeights } from './weights.ts';
+
+export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
+
+/** What a file holds: [N, blocks] scales, rows of `rowBytes`. */
+export interface FileLayout {
+  readonly blocks: number;
+  readonly rowBytes: number;
+  readonly dataBytes: number;
+  readonly scaleCount: number;
+  readonly zeroPointBytes: number;
+}
+
+export function fileLayout({ format, N, K, blockSize }: QuantizedWeights): FileLayout {
+  const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const rowBytes = (blockSize ? blocks * blockSize : K) * (formats[format].bits / 8);
+  const zeroPointBytes = N * (formats[format].bits === 4 ? Math.ceil(blocks / 2) : blocks);
+  return { blocks, rowBytes, dataBytes: N * rowBytes, scaleCount: N * blocks, zeroPointBytes };
+}
+
+/** What the kernels read. */
+export interface PackedLayout {
+  readonly paddedK: number;
+  readonly panels: number;
+  /** k that share a head inside a K-block. */
+  readonly span: number;
+  readonly headBytes: number;
+  /** Bytes of the panels; the per-channel scales follow. */
+  readonly panelBytes: number;
+  readonly byteLength: number;
+}
+
+export function packedLayout(format: WeightFormat, variant: WeightVariant, N: number, K: number): PackedLayout {
+  const paddedK = roundUp(K, K_STEP);
+  const panels = Math.ceil(N / PANEL);
+  const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
+  const headBytes = headSize(variant);
+  // A span never crosses a K-block: both are powers of two.
+  const heads = Math.floor(paddedK / K_BLOCK) * (K_BLOCK / span) + Math.ceil((paddedK % K_BLOCK) / span);
+  const panelBytes = panels * (heads * headBytes + (paddedK / 2) * format.stepBytes);
+  return {
+    paddedK,
+    panels,
+    span,
+    headBytes,
+    panelBytes,
+    byteLength: panelBytes + (variant.blockSize ? 0 : 4 * PANEL * panels),
+  };
+}
+
+export const headSize = ({ blockSize, storedZeroPoints }: WeightVariant): number =>
+  (blockSize ? 4 * PANEL : 0) + (storedZeroPoints ? PANEL : 0);

@@ -1,0 +1,70 @@
+/** File bytes -> the panels that kernels read. No kernel is needed for it: 32-bit words in JavaScript pack > 1 G weights/s. */
+import { K_BLOCK, PANEL, type WeightFormat } from './format.ts';
+import { formats } from './index.ts';
+import { type FileLayout, fileLayout, type PackedLayout, roundUp } from './layout.ts';
+import type { QuantizedWeights } from './weights.ts';
+
+/**
+ * Packs `weights` into `layout.byteLength` bytes at `byteOffset` of `buffer`, and returns nothing: the caller owns them.
+ *
+ * @param buffer arena memory; `byteOffset` is a multiple of 16
+ */
+export function packWeights(
+  weights: QuantizedWeights,
+  layout: PackedLayout,
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+): void {
+  const { N, K, blockSize, data } = weights;
+  const format = formats[weights.format];
+  const file = fileLayout(weights);
+  const source = {
+    view: new DataView(data.buffer, data.byteOffset, data.byteLength),
+    rowBytes: file.rowBytes,
+    N,
+    readableK: blockSize ? file.blocks * blockSize : K,
+    flip: format.bits === 8 && data instanceof Uint8Array ? 0x80808080 | 0 : 0,
+  };
+  const words = new Uint32Array(buffer, byteOffset, layout.byteLength / 4);
+  const writeHead = headWriter(weights, format, file, buffer, byteOffset);
+
+  let at = 0; // in words
+  for (let k0 = 0; k0 < layout.paddedK; k0 += K_BLOCK) {
+    const kEnd = Math.min(k0 + K_BLOCK, layout.paddedK);
+    for (let n = 0; n < N; n += PANEL)
+      for (let k = k0; k < kEnd; k += layout.span) {
+        if (layout.headBytes) at += writeHead(n, blockSize ? Math.floor(k / blockSize) : 0, at);
+        const kCount = Math.min(layout.span, kEnd - k);
+        format.packSteps(source, n, k, kCount, words, at);
+        at += (kCount / 2) * (format.stepBytes / 4);
+      }
+  }
+  if (!blockSize) {
+    const channelScales = new Float32Array(buffer, byteOffset + layout.panelBytes, roundUp(N, PANEL));
+    channelScales.fill(0, N);
+    channelScales.set(weights.scales);
+  }
+}
+
+/** Writes the scales and zero points of (panel at n, block) at word `at`; returns the words written. */
+function headWriter(
+  { N, blockSize, scales, zeroPoints }: QuantizedWeights,
+  format: WeightFormat,
+  { blocks }: FileLayout,
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+): (n: number, block: number, at: number) => number {
+  const floats = new Float32Array(buffer, byteOffset);
+  const bytes = new Uint8Array(buffer, byteOffset);
+  const scaleWords = blockSize ? PANEL : 0;
+  return (n, block, at) => {
+    // Rows past N: scale 0, so that whatever their codes are, they add nothing.
+    if (blockSize)
+      for (let row = 0; row < PANEL; row++) floats[at + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
+    if (!zeroPoints) return scaleWords;
+    for (let row = 0; row < PANEL; row++)
+      bytes[4 * (at + scaleWords) + row] =
+        n + row < N ? format.zeroPoint(zeroPoints, blocks, n + row, block) : format.symmetricZeroPoint;
+    return scaleWords + PANEL / 4;
+  };
+}

@@ -1,0 +1,97 @@
+/** Float weights -> codes and scales, round to nearest; and back, for references only. */
+import { roundHalfEven } from '../decompose/contract.ts';
+import { weightReader } from '../gemm/gemm.reference.ts';
+import { formats } from './index.ts';
+import { fileLayout } from './layout.ts';
+import { validateWeights } from './validate.ts';
+import type { FormatId, QuantizedWeights } from './weights.ts';
+
+export interface QuantizeOptions {
+  readonly N: number;
+  readonly K: number;
+  readonly format: FormatId;
+  /** Default 32 for int4, `null` (per channel) for int8. */
+  readonly blockSize?: number | null;
+  /** Store a zero point per block (or channel) instead of centring the range. Default false. */
+  readonly asymmetric?: boolean;
+}
+
+/**
+ * Quantizes w f32 [N,K] row-major.
+ *
+ * Symmetric: the value of largest magnitude gets the most negative code, so that all levels are used (scales may be
+ * negative). Asymmetric: the block's range, stretched to include 0, is laid over all codes.
+ *
+ * @returns arrays that the caller owns
+ * @throws {@link RangeError} for shapes that do not fit and weights that are not finite
+ * @example
+ * const weights = quantizeWeights(Float32Array.of(1, 2, 3, 4), { N: 2, K: 2, format: 'int8' });
+ */
+export function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights {
+  const { N, K, format: id, asymmetric = false } = options;
+  const blockSize = options.blockSize === undefined ? (id === 'int4' ? 32 : null) : options.blockSize;
+  if (w.length !== N * K)
+    throw new RangeError(`quantizeWeights: w expected ${N * K} values for [N=${N},K=${K}], got ${w.length}.`);
+  const bad = w.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new RangeError(`quantizeWeights: w[${bad}] is ${w[bad]}; weights have to be finite.`);
+
+  const bits = formats[id]?.bits ?? 8;
+  const levels = 2 ** bits;
+  const shape: QuantizedWeights = { format: id, N, K, blockSize, data: new Uint8Array(0), scales: new Float32Array(0) };
+  const { blocks, dataBytes, rowBytes, scaleCount, zeroPointBytes } = fileLayout(shape);
+  const data = new Uint8Array(dataBytes);
+  const scales = new Float32Array(scaleCount);
+  const zeroPoints = asymmetric ? new Uint8Array(zeroPointBytes) : undefined;
+  const put = (target: Uint8Array, row: number, i: number, code: number) => {
+    if (bits === 8) target[row + i] = code;
+    else target[row + (i >> 1)] |= code << (4 * (i & 1));
+  };
+  for (let n = 0; n < N; n++)
+    for (let b = 0; b < blocks; b++) {
+      const begin = blockSize ? b * blockSize : 0;
+      const values = w.subarray(n * K + begin, n * K + Math.min(K, blockSize ? begin + blockSize : K));
+      const { scale, zero } = asymmetric ? coverRange(values, levels) : centre(values, levels);
+      scales[n * blocks + b] = scale;
+      if (zeroPoints) put(zeroPoints, n * (zeroPointBytes / N), b, zero);
+      const padded = blockSize ?? K;
+      for (let i = 0; i < padded; i++) {
+        const code = i < values.length && scale !== 0 ? roundHalfEven(values[i] / scale) + zero : zero;
+        put(data, n * rowBytes, begin + i, Math.min(levels - 1, Math.max(0, code)));
+      }
+    }
+  // int8 codes 0..255 stand for q − 128: hand out the signed view that everyone expects.
+  const signed = (codes: Uint8Array) => Int8Array.from(codes, (code) => code - 128);
+  const weights: QuantizedWeights = {
+    ...shape,
+    data: bits === 8 ? signed(data) : data,
+    scales,
+    ...(zeroPoints && { zeroPoints: bits === 8 ? signed(zeroPoints) : zeroPoints }),
+  };
+  validateWeights(weights, 'quantizeWeights');
+  return weights;
+}
+
+function centre(values: Float32Array, levels: number): { scale: number; zero: number } {
+  const peak = values.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
+  return { scale: Math.fround(peak / (-levels / 2)), zero: levels / 2 };
+}
+
+function coverRange(values: Float32Array, levels: number): { scale: number; zero: number } {
+  const min = values.reduce((a, b) => Math.min(a, b), 0);
+  const max = values.reduce((a, b) => Math.max(a, b), 0);
+  const scale = Math.fround((max - min) / (levels - 1));
+  return { scale, zero: scale === 0 ? levels / 2 : Math.min(levels - 1, Math.max(0, roundHalfEven(-min / scale))) };
+}
+
+/** The real matrix f32 [N,K] that `weights` stand for. For references and comparisons: MSD itself never expands weights. */
+export function dequantizeWeights(weights: QuantizedWeights): Float32Array {
+  validateWeights(weights, 'dequantizeWeights');
+  const { N, K, blockSize, scales } = weights;
+  const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const weight = weightReader(weights);
+  const out = new Float32Array(N * K);
+  for (let n = 0; n < N; n++)
+    for (let k = 0; k < K; k++)
+      out[n * K + k] = scales[n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)] * weight(n, k);
+  return out;
+}

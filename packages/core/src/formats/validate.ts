@@ -1,0 +1,88 @@
+/** The public edge for weights: everything is checked here once; packing and kernels trust their caller. */
+import { formats } from './index.ts';
+import { fileLayout } from './layout.ts';
+import type { QuantizedWeights } from './weights.ts';
+
+/** Scales from here up could overflow a power of two that in-place nibbles leave in the partial sums. */
+export const SCALE_LIMIT: number = 2 ** 90;
+/** Kernels address weights with 32-bit pointers. */
+const MAX_DIMENSION = 2 ** 31 - 1;
+
+const describe = (value: unknown): string =>
+  value === null ? 'null' : typeof value === 'object' ? value.constructor.name : String(value);
+
+/**
+ * @throws {@link TypeError} for arrays of the wrong kind
+ * @throws {@link RangeError} for shapes, sizes and scales outside the contract
+ */
+export function validateWeights(weights: QuantizedWeights, where = 'prepare'): void {
+  const { format, N, K, blockSize, data, scales, zeroPoints } = weights;
+  if (!Object.hasOwn(formats, format))
+    throw new RangeError(
+      `${where}: format expected one of ${Object.keys(formats).join(', ')}, got ${describe(format)}.`,
+    );
+  for (const [name, size] of [
+    ['N', N],
+    ['K', K],
+  ] as const)
+    if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
+      throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
+  if (blockSize === null) {
+    if (format === 'int4')
+      throw new RangeError(`${where}: int4 weights need a blockSize (32, 64, 128, 256, …), got null.`);
+  } else if (
+    !Number.isInteger(blockSize) ||
+    blockSize < 32 ||
+    blockSize > 2 ** 30 ||
+    (blockSize & (blockSize - 1)) !== 0
+  )
+    throw new RangeError(
+      `${where}: blockSize expected a power of two from 32 up, or null for per-channel int8, got ${describe(blockSize)}.`,
+    );
+
+  const shape = `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
+  const file = fileLayout(weights);
+  const isBytes = data instanceof Uint8Array || (format === 'int8' && data instanceof Int8Array);
+  if (!isBytes)
+    throw new TypeError(
+      `${where}: weights.data expected a ${format === 'int4' ? 'Uint8Array' : 'Int8Array or Uint8Array'} for ${shape}, got ${describe(data)}.`,
+    );
+  if (data.byteLength !== file.dataBytes)
+    throw sizeError(where, 'weights.data', file.dataBytes, 'bytes', shape, data.byteLength);
+  if (!(scales instanceof Float32Array))
+    throw new TypeError(`${where}: weights.scales expected a Float32Array, got ${describe(scales)}.`);
+  if (scales.length !== file.scaleCount)
+    throw sizeError(where, 'weights.scales', file.scaleCount, 'values', shape, scales.length);
+  const bad = badScale(scales);
+  if (bad >= 0)
+    throw new RangeError(
+      `${where}: weights.scales[${bad}] expected a finite value below 2^90 in magnitude, got ${scales[bad]}.`,
+    );
+  if (zeroPoints === undefined) return;
+  const kind = data instanceof Int8Array ? Int8Array : Uint8Array;
+  if (!(zeroPoints instanceof kind))
+    throw new TypeError(
+      `${where}: weights.zeroPoints expected a ${kind.name} like weights.data, got ${describe(zeroPoints)}.`,
+    );
+  if (zeroPoints.byteLength !== file.zeroPointBytes)
+    throw sizeError(where, 'weights.zeroPoints', file.zeroPointBytes, 'bytes', shape, zeroPoints.byteLength);
+}
+
+/** Index of the first scale that is not finite or not below 2⁹⁰, or -1. */
+export function badScale(scales: Float32Array): number {
+  for (let i = 0; i < scales.length; i++) if (!(Math.abs(scales[i]) < SCALE_LIMIT)) return i;
+  return -1;
+}
+
+function sizeError(
+  where: string,
+  what: string,
+  expected: number,
+  unit: string,
+  shape: string,
+  got: number,
+): RangeError {
+  return new RangeError(
+    `${where}: ${what} expected ${expected} ${unit} for ${shape}, got ${got}. Check format, N, K and blockSize.`,
+  );
+}

@@ -1,0 +1,21 @@
+import { type Func, type I32, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
+import { eachGroup } from './format.ts';
+
+/** The block's zero points as i16 lanes in the order of a step: (row 4g) twice, (row 4g+1) twice, … */
+export function zeroPointLanes16(f: Func, address: I32, signed: boolean): V128[] {
+  const bytes = f.let(v128.load(address));
+  return eachGroup((g) => {
+    const rows = [0, 1, 2, 3].flatMap((row) => [4 * g + row, 4 * g + row]);
+    const pairs = v128.shuffle(bytes, bytes, [...rows, ...rows]);
+    return f.let(signed ? i16x8.extendLowS(pairs) : i16x8.extendLowU(pairs));
+  });
+}
+
+/** −zero point of rows 4g … 4g+3 as i32 lanes; zero points are unsigned bytes. */
+export function negatedZeroPoints32(f: Func, address: I32): V128[] {
+  const minusOne = i32x4.splat(i32.const(-1));
+  return eachGroup((g) => {
+    const four = v128.load32Zero(address, 4 * g);
+    return f.let(i32x4.mul(i32x4.extendLowI16x8U(i16x8.extendLowU(four)), minusOne));
+  });
+}

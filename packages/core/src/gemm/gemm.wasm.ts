@@ -1,0 +1,239 @@
+/**
+ * gemm_i16_<format>_f32: int16 activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128.
+ *
+ *   y[m,n] = Σ_g xScale[g,m] · Σ_c wScale[n,c] · Σ_k x[m,k]·(w[n,k] − z[n,c]) (+ bias[n])        innermost sum exact in int32
+ *
+ * g = K-blocks of 256 k; c = chunks inside g (format.chunkSize), or the whole K-block with one per-channel scale.
+ * |x| ≤ 32258 and |w − z| ≤ 255: 32258·255·256 < 2³¹. One f32 rounding per operation, in this order:    (docs/msd.md, eq. 7)
+ *   blockwise     t = 0; t = fl(t + fl(acc·wScale)) for c ascending; u = fl(t·xScale)
+ *   per channel   u = fl(fl(acc·xScale)·wScale)
+ *   y = u of the first g; y = fl(y + u) ascending; y = fl(y + bias): the same bits for every tile and panel range.
+ *
+ * x       i16 [M,K]      row-major, K a multiple of 32 (decompose pads)
+ * xSums   i32 [M,K/32]   Σx over 32 k; read only if the code reader needs sums
+ * xScale  f32 [K/256,M]
+ * w       packed [K/256][panels][block: head, then steps of 16 rows x 2 k]                      (formats/format.ts)
+ * wScale  f32 [N]        of the first panel in the range; read only if per channel
+ * bias    f32 [N]        of the first panel in the range; 0 = none. Read to the end of the last panel
+ * y       f32 [M,…]      of the first panel in the range; rows yStride bytes apart; whole panels are written
+ * scratch                SCRATCH_BYTES; used only if `widen`
+ * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
+ *
+ * widen = false  every tile unpacks the weights in registers: M = 1 and small M
+ * widen = true   16 rows x 256 k become i16 in `scratch` (it stays in L1) once, then serve all rows of x
+ */
+import {
+  type BlockReader,
+  type CodeReader,
+  K_BLOCK,
+  K_STEP,
+  PANEL,
+  type WeightFormat,
+  type WeightVariant,
+} from '../formats/format.ts';
+import { headSize } from '../formats/layout.ts';
+import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, each, range, tile } from '../wasm/loops.ts';
+
+/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 32 k. */
+export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / K_STEP) * PANEL * 4;
+
+export interface GemmOptions {
+  readonly format: WeightFormat;
+  readonly variant: WeightVariant;
+  readonly widen: boolean;
+  /** Rows of a register tile; rows left over are done one by one. */
+  readonly tileM: number;
+  /** Columns of a register tile; 16 unless `widen`. */
+  readonly tileN?: 4 | 8 | 16;
+  readonly kUnroll?: 1 | 2 | 4 | 8;
+}
+
+export function gemmId({ format, variant, widen, tileM, tileN = PANEL, kUnroll = 1 }: GemmOptions): string {
+  const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}` : '';
+  const flags = `${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
+  return `gemm_i16_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
+}
+
+const PARAMS = {
+  x: 'i32',
+  xSums: 'i32',
+  xScale: 'i32',
+  w: 'i32',
+  wScale: 'i32',
+  bias: 'i32',
+  y: 'i32',
+  yStride: 'i32',
+  scratch: 'i32',
+  M: 'i32',
+  K: 'i32',
+  panels: 'i32',
+  first: 'i32',
+  count: 'i32',
+} as const;
+
+export function gemmKernel(module: Module, options: GemmOptions): void {
+  const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
+  const vectors = tileN / 4;
+  const blockwise = variant.blockSize !== null;
+  const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
+  const chunk = format.chunkSize(variant.blockSize);
+  const packed = { head: headSize(variant), step: format.stepBytes }; // bytes
+  const tiled = widen ? { head: blockwise ? 4 * tileN : 0, step: 4 * tileN } : packed; // what a tile reads
+
+  module.func(gemmId(options), PARAMS, (f, p) => {
+    const xRow = f.let(i32.mul(p.K, 2));
+    const sumsRow = f.let(i32.shrU(p.K, 3));
+    const codes = widen ? format.exact(f, variant) : format.raw(f, variant);
+    const reader: CodeReader = widen ? widenedReader() : codes;
+    const bytes = ({ head, step }: typeof packed, blocks: I32, steps: I32) =>
+      i32.add(i32.mul(blocks, head), i32.mul(steps, step));
+
+    const k = f.let(i32.const(0));
+    f.repeat(i32.divU(i32.add(p.K, K_BLOCK - 1), K_BLOCK), () => {
+      const left = f.let(i32.sub(p.K, k));
+      const kCount = f.let(i32.minU(left, K_BLOCK));
+      const blocks = f.let(i32.divU(i32.add(kCount, span - 1), span));
+      const steps = f.let(i32.shrU(kCount, 1));
+      const panelBytes = f.let(bytes(packed, blocks, steps));
+      const w = f.let(i32.add(p.w, i32.mul(p.first, panelBytes)));
+      const panel = { y: f.let(p.y), wScale: f.let(p.wScale), bias: f.let(p.bias) };
+      panel.bias.set(i32.select(i32.gtU(left, K_BLOCK), 0, panel.bias)); // added with the last K-block
+      const hasBias = f.let(panel.bias);
+      f.repeat(p.count, () => {
+        if (widen) widenPanel(w, kCount);
+        const at = { x: f.let(p.x), xSums: f.let(p.xSums), xScale: f.let(p.xScale), y: f.let(panel.y) };
+        f.repeat(i32.divU(p.M, tileM), () => rowsTimesPanel(tileM, at));
+        if (tileM > 1) f.repeat(i32.remU(p.M, tileM), () => rowsTimesPanel(1, at));
+        advance(w, panelBytes);
+        for (const pointer of Object.values(panel)) advance(pointer, 4 * PANEL);
+      });
+      advance(p.w, i32.mul(p.panels, panelBytes));
+      advance(k, K_BLOCK);
+      advance(p.x, 2 * K_BLOCK);
+      advance(p.xSums, K_BLOCK / 8);
+      advance(p.xScale, i32.mul(p.M, 4));
+
+      function rowsTimesPanel(rows: number, at: Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>) {
+        const weights = f.let(widen ? p.scratch : w);
+        const columns = { y: f.let(at.y), wScale: f.let(panel.wScale), bias: f.let(panel.bias) };
+        f.repeat(PANEL / tileN, () => {
+          const x = range(rows).map((i) => f.let(i32.add(at.x, i32.mul(xRow, i))));
+          const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
+          const total = tile(rows, vectors, () => f.let(zero));
+          eachBlock(kCount, (chunks, stepsPerChunk) => {
+            const scales = f.let(weights);
+            const block = reader.block(i32.add(weights, blockwise ? 4 * PANEL : 0));
+            advance(weights, tiled.head);
+            f.repeat(chunks, () => {
+              const acc = dotProducts(block, x, weights, stepsPerChunk, xSums);
+              each(total, (t, i, g) => {
+                const value = f32x4.convertI32x4S(acc[i][g]);
+                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, v128.load(scales, 16 * g))) : value);
+              });
+            });
+          });
+          // A power of two that in-place codes left goes onto the scale, where it cannot round.
+          const unshift = (g: number) => f32x4.const(2 ** -reader.shift[g]);
+          const factor = range(vectors).map((g) => f.let(blockwise ? unshift(g) : v128.load(columns.wScale, 16 * g)));
+          const y = range(rows).map((i) => f.let(i32.add(columns.y, i32.mul(p.yStride, i))));
+          each(total, (t, i, g) => {
+            const xs = v128.load32Splat(at.xScale, 4 * i);
+            t.set(blockwise ? f32x4.mul(t, f32x4.mul(xs, factor[g])) : f32x4.mul(f32x4.mul(t, xs), factor[g]));
+          });
+          f.when(k, () => each(total, (t, i, g) => t.set(f32x4.add(v128.load(y[i], 16 * g), t))));
+          f.when(hasBias, () => each(total, (t, _, g) => t.set(f32x4.add(t, v128.load(columns.bias, 16 * g)))));
+          each(total, (t, i, g) => f.storeV128(y[i], t, 16 * g));
+          for (const pointer of Object.values(columns)) advance(pointer, 4 * tileN);
+        });
+        advance(at.x, i32.mul(xRow, rows));
+        advance(at.xSums, i32.mul(sumsRow, rows));
+        advance(at.xScale, 4 * rows);
+        advance(at.y, i32.mul(p.yStride, rows));
+      }
+    });
+
+    /** Blocks of the K-block, each with its number of chunks and of steps per chunk. The last block may be shorter. */
+    function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number) => void) {
+      if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / 2));
+      const left = f.let(kCount);
+      f.repeat(i32.divU(i32.add(kCount, span - 1), span), () => {
+        const here = f.let(i32.minU(left, span));
+        if (chunk === K_STEP) body(i32.shrU(here, 5), K_STEP / 2);
+        else body(1, i32.shrU(here, 1));
+        left.set(i32.sub(left, here));
+      });
+    }
+
+    /** start + Σ over the chunk's steps. The inner loop: rows + vectors loads for rows · vectors dot products. */
+    function dotProducts(
+      block: BlockReader,
+      x: Local<'i32'>[],
+      weights: Local<'i32'>,
+      steps: I32 | number,
+      xSums: Local<'i32'>[],
+    ) {
+      const start =
+        block.start &&
+        xSums.map((sums) => {
+          const corrections = block.start?.(f.let(v128.load32Splat(sums))).map((vector) => f.let(vector)) ?? [];
+          advance(sums, 4);
+          return corrections;
+        });
+      const eachDot = (u: number, use: (dot: V128, i: number, g: number) => void) => {
+        const b = block.step(weights, tiled.step * u).map((vector) => f.let(vector));
+        x.forEach((row, i) => {
+          // row by row: one activation vector live at a time, V8 has 15 registers
+          const a = f.let(v128.load32Splat(row, 4 * u));
+          b.forEach((vector, g) => {
+            use(i32x4.dotI16x8S(a, vector), i, g);
+          });
+        });
+      };
+      const acc = x.map((): Local<'v128'>[] => []);
+      const begin = (dot: V128, i: number, g: number) => acc[i].push(f.let(start ? i32x4.add(start[i][g], dot) : dot));
+      const accumulate = (dot: V128, i: number, g: number) => acc[i][g].set(i32x4.add(acc[i][g], dot));
+      const next = () => {
+        for (const row of x) advance(row, 4 * kUnroll);
+        advance(weights, tiled.step * kUnroll);
+      };
+      // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+      for (let u = 0; u < kUnroll; u++) eachDot(u, u ? accumulate : begin);
+      next();
+      f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => {
+        for (let u = 0; u < kUnroll; u++) eachDot(u, accumulate);
+        next();
+      });
+      return acc;
+    }
+
+    function widenedReader(): CodeReader {
+      const step = (ptr: I32, offset: number) => range(vectors).map((g) => v128.load(ptr, offset + 16 * g));
+      return { shift: [0, 0, 0, 0], needsSums: false, block: () => ({ step }) };
+    }
+
+    /** scratch = the panel at `from` as exact i16, in the order tiles read it: [PANEL / tileN][block: scales, steps]. */
+    function widenPanel(panel: I32, kCount: I32) {
+      const from = f.let(panel);
+      const tileBytes = f.let(bytes(tiled, i32.divU(i32.add(kCount, span - 1), span), i32.shrU(kCount, 1)));
+      const to = range(PANEL / tileN).map((t) => f.let(i32.add(p.scratch, i32.mul(tileBytes, t))));
+      const store = (values: V128[]) =>
+        values.forEach((value, g) => {
+          f.storeV128(to[Math.floor(g / vectors)], value, 16 * (g % vectors));
+        });
+      eachBlock(kCount, (chunks, steps) => {
+        const block = codes.block(i32.add(from, blockwise ? 4 * PANEL : 0));
+        if (blockwise) store(range(PANEL / 4).map((g) => v128.load(from, 16 * g)));
+        advance(from, packed.head);
+        for (const pointer of to) advance(pointer, tiled.head);
+        f.repeat(i32.mul(chunks, steps), () => {
+          store(block.step(from, 0));
+          advance(from, packed.step);
+          for (const pointer of to) advance(pointer, tiled.step);
+        });
+      });
+    }
+  });
+}
+
+const zero = v128.const16(0);

@@ -1,0 +1,33 @@
+/**
+ * Every gemm kernel by what it is for. Dispatch, tests and benchmarks loop over this; plan/choose.ts says which one runs.
+ * Tiles come from `kernel search` (test/bench): 15 registers in V8 hold 8 accumulators and their operands.
+ */
+import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { formats } from '../formats/index.ts';
+import type { GemmOptions } from './gemm.wasm.ts';
+
+export type GemmShape = 'gemv' | 'smallM' | 'gemm';
+
+export function gemmOptions(shape: GemmShape, format: WeightFormat, variant: WeightVariant): GemmOptions {
+  switch (shape) {
+    case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
+      return { format, variant, widen: false, tileM: 1, kUnroll: format.bits === 8 ? 2 : 1 };
+    case 'smallM':
+      return { format, variant, widen: false, tileM: 2 };
+    case 'gemm':
+      return { format, variant, widen: true, tileM: 2 };
+  }
+}
+
+/** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
+export function everyVariant(): { format: WeightFormat; variant: WeightVariant }[] {
+  return Object.values(formats).flatMap((format) => {
+    const spans = [32, 64, 128, K_BLOCK];
+    const blockSizes = format.bits === 8 ? [null, ...spans] : spans;
+    return blockSizes.flatMap((blockSize) =>
+      [false, true].map((storedZeroPoints) => ({ format, variant: { blockSize, storedZeroPoints } })),
+    );
+  });
+}
+
+export const gemmShapes: readonly GemmShape[] = ['gemv', 'smallM', 'gemm'];

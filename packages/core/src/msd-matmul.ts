@@ -1,0 +1,56 @@
+/**
+ * The whole algorithm on one screen: y = x · Wᵀ is decompose -> gemm -> recombine.
+ *
+ * With `float64` this is the mathematics that bounds are proved against; with `float32` it rounds where the contract
+ * says, and every kernel has to give the same bits.                                              (docs/msd.md, eq. 5-7)
+ */
+import type { Components } from './decompose/contract.ts';
+import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
+import { K_BLOCK } from './formats/format.ts';
+import { formats } from './formats/index.ts';
+import type { QuantizedWeights } from './formats/weights.ts';
+import { integerDot, weightReader } from './gemm/gemm.reference.ts';
+
+export interface ReferenceOptions {
+  readonly M: number;
+  readonly components?: Components;
+  readonly bias?: Float32Array | undefined;
+  readonly arithmetic?: Arithmetic;
+}
+
+/**
+ * @param x f32 [M,K] row-major
+ * @returns [M,N], the caller's; f32 values if `arithmetic` is 'float32'
+ */
+export function msdMatmul(
+  x: Float32Array,
+  weights: QuantizedWeights,
+  { M, components = 2, bias, arithmetic = 'float64' }: ReferenceOptions,
+): Float64Array {
+  const { N, K, blockSize, scales } = weights;
+  const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+  const chunk = formats[weights.format].chunkSize(blockSize);
+  const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const weight = weightReader(weights);
+
+  const { q, scales: S } = decompose(x, M, K, components, arithmetic);
+  const kBlocks = Math.ceil(K / K_BLOCK);
+  const y = new Float64Array(M * N);
+  for (let m = 0; m < M; m++)
+    for (let n = 0; n < N; n++) {
+      let sum = 0;
+      for (let g = 0; g < kBlocks; g++) {
+        const end = Math.min(K, (g + 1) * K_BLOCK);
+        let t = 0;
+        for (let k = g * K_BLOCK; k < end; k += chunk) {
+          const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
+          t = blockSize ? fl(t + fl(fl(acc) * scales[n * scaleBlocks + Math.floor(k / blockSize)])) : fl(acc);
+        }
+        const s = S[m * kBlocks + g];
+        const u = blockSize ? fl(t * s) : fl(fl(t * s) * scales[n]);
+        sum = g === 0 ? u : fl(sum + u);
+      }
+      y[m * N + n] = bias ? fl(sum + bias[n]) : sum;
+    }
+  return y;
+}

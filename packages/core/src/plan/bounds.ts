@@ -1,0 +1,67 @@
+/** The proved bound of a plan, and the units that accuracy is spoken of in. */
+import { type Components, elementBound } from '../decompose/contract.ts';
+import { K_BLOCK } from '../formats/format.ts';
+import { formats } from '../formats/index.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
+import { weightReader } from '../gemm/gemm.reference.ts';
+
+/**
+ * Bound of |y − x·Wᵀ| for every output of the f32 contract, W being the real matrix that `weights` stand for.
+ *
+ *   Σ_g bound(max |x| of block g) · Σ_k |W[n,k]|   +   (operations on the way) · 2⁻²⁴ · Σ |partial|       (docs/msd.md, eq. 8)
+ *
+ * @param x f32 [M,K], finite
+ * @returns f64 [M,N], the caller's
+ */
+export function errorBound(
+  x: Float32Array,
+  weights: QuantizedWeights,
+  { components = 2, bias }: { components?: Components; bias?: Float32Array } = {},
+): Float64Array {
+  const { N, K, blockSize, scales } = weights;
+  const M = x.length / K;
+  const weight = weightReader(weights);
+  const chunk = formats[weights.format].chunkSize(blockSize);
+  const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const kBlocks = Math.ceil(K / K_BLOCK);
+  // Roundings that one partial passes: int -> float, two scales, the sums over chunks and K-blocks, the bias.
+  const roundings = 4 + Math.ceil(Math.min(K, K_BLOCK) / chunk) + kBlocks;
+  const out = new Float64Array(M * N);
+  for (let m = 0; m < M; m++) {
+    const row = x.subarray(m * K, (m + 1) * K);
+    const bounds = Array.from({ length: kBlocks }, (_, g) =>
+      elementBound(
+        row.subarray(g * K_BLOCK, (g + 1) * K_BLOCK).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
+        components,
+      ),
+    );
+    for (let n = 0; n < N; n++) {
+      let decomposition = 0;
+      let magnitude = bias ? Math.abs(bias[n]) : 0;
+      for (let k = 0; k < K; k++) {
+        const scale = scales[n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0)];
+        const real = Math.abs(scale * weight(n, k));
+        const bound = bounds[Math.floor(k / K_BLOCK)];
+        decomposition += bound * real;
+        magnitude += (Math.abs(row[k]) + bound) * real;
+      }
+      // The last term covers results below the normal range, where f32 rounds to a fixed step.
+      out[m * N + n] = decomposition + roundings * 2 ** -24 * magnitude * (1 + 2 ** -10) + roundings * 2 ** -149;
+    }
+  }
+  return out;
+}
+
+/** Signal-to-quantization-noise ratio in dB, aggregated over all values. Infinity if they are equal. */
+export function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number {
+  let signal = 0;
+  let noise = 0;
+  for (let i = 0; i < expected.length; i++) {
+    signal += expected[i] ** 2;
+    noise += (expected[i] - got[i]) ** 2;
+  }
+  return 10 * Math.log10(signal / noise);
+}
+
+/** Bits that an SQNR is worth: 6.02 dB each. */
+export const effectiveBits = (sqnrDb: number): number => sqnrDb / (20 * Math.log10(2));

@@ -1,0 +1,267 @@
+/**
+ * A typed WebAssembly emitter. Expressions are values, tiles are arrays of locals, unrolling is a JavaScript loop.
+ *
+ *   const module = new Module();
+ *   module.func('add', { to: 'i32', from: 'i32', count: 'i32' }, (f, p) => {   // to[i] += from[i], four at a time
+ *     f.repeat(p.count, () => {
+ *       f.storeV128(p.to, f32x4.add(v128.load(p.to), v128.load(p.from)));
+ *       for (const pointer of [p.to, p.from]) pointer.set(i32.add(pointer, 16));
+ *     });
+ *   });
+ *   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
+ *
+ * An expression is the bytes that leave its value on the wasm stack. Using it twice computes it twice, and a
+ * local in it is read where the expression is used: `f.let` fixes a value. Statements (let, set, store, repeat,
+ * when) are emitted in the order of the calls. Locals are free: engines turn them into SSA values.
+ */
+
+export type Type = 'i32' | 'f32' | 'v128';
+type Code = readonly (number | Code)[]; // nested, flattened once per function
+
+export interface Expr<T extends Type> {
+  readonly type: T;
+  readonly code: Code;
+}
+export interface Local<T extends Type> extends Expr<T> {
+  set(value: Expr<T>): void;
+}
+export type I32 = Expr<'i32'>;
+export type F32 = Expr<'f32'>;
+export type V128 = Expr<'v128'>;
+type Int = I32 | number;
+
+const VALUE_TYPE = { i32: 0x7f, f32: 0x7d, v128: 0x7b } as const;
+const VOID = 0x40;
+
+// ---------------------------------------------------------------- encoding
+
+function uleb(n: number): number[] {
+  const out = [];
+  do {
+    const low = n & 0x7f;
+    n >>>= 7;
+    out.push(n ? low | 0x80 : low);
+  } while (n);
+  return out;
+}
+function sleb(n: number): number[] {
+  for (const out: number[] = []; ; ) {
+    const low = n & 0x7f;
+    n >>= 7;
+    if ((n === 0 && !(low & 0x40)) || (n === -1 && low & 0x40)) return [...out, low];
+    out.push(low | 0x80);
+  }
+}
+const flatten = (code: unknown[]): number[] => code.flat(Infinity) as number[];
+const withSize = (bytes: number[]) => [...uleb(bytes.length), ...bytes];
+const vec = (items: number[][]) => [...uleb(items.length), ...items.flat()];
+const utf8 = (text: string) => withSize([...new TextEncoder().encode(text)]);
+const section = (id: number, body: number[]) => [id, ...withSize(body)];
+
+// ---------------------------------------------------------------- operators
+
+const expr = <T extends Type>(type: T, ...code: Code): Expr<T> => ({ type, code });
+const int = (x: Int): I32 => (typeof x === 'number' ? expr('i32', 0x41, sleb(x)) : x);
+const simd = (opcode: number) => [0xfd, ...uleb(opcode)];
+
+const unary =
+  <A extends Type, R extends Type>(r: R, op: number[]) =>
+  (a: Expr<A>) =>
+    expr(r, a.code, op);
+const binary =
+  <A extends Type, R extends Type>(r: R, op: number[]) =>
+  (a: Expr<A>, b: Expr<A>) =>
+    expr(r, a.code, b.code, op);
+const intBinary = (op: number) => (a: Int, b: Int) => expr('i32', int(a).code, int(b).code, op);
+const intUnary = (op: number) => (a: Int) => expr('i32', int(a).code, op);
+const shift = (op: number[]) => (a: V128, bits: Int) => expr('v128', a.code, int(bits).code, op);
+const vv = (opcode: number) => binary<'v128', 'v128'>('v128', simd(opcode));
+const v = (opcode: number) => unary<'v128', 'v128'>('v128', simd(opcode));
+
+/** `load(ptr, offset)`: the offset is an immediate, free on every engine. Alignment is only a hint. */
+const loader =
+  <T extends Type>(type: T, op: number[], align: number) =>
+  (ptr: I32, offset = 0) =>
+    expr(type, ptr.code, op, align, uleb(offset));
+
+export const i32 = {
+  const: (n: number) => int(n),
+  add: intBinary(0x6a),
+  sub: intBinary(0x6b),
+  mul: intBinary(0x6c),
+  and: intBinary(0x71),
+  divU: intBinary(0x6e),
+  remU: intBinary(0x70),
+  shl: intBinary(0x74),
+  shrU: intBinary(0x76),
+  eq: intBinary(0x46),
+  ltU: intBinary(0x49),
+  gtS: intBinary(0x4a),
+  leU: intBinary(0x4d),
+  gtU: intBinary(0x4b),
+  geU: intBinary(0x4f),
+  eqz: intUnary(0x45),
+  /** condition ? a : b, both evaluated */
+  select: (condition: I32, a: Int, b: Int): I32 => expr('i32', int(a).code, int(b).code, condition.code, 0x1b),
+  /** evaluates both operands twice: pass locals or constants */
+  minU: (a: Int, b: Int): I32 => i32.select(i32.ltU(a, b), a, b),
+  maxU: (a: Int, b: Int): I32 => i32.select(i32.gtU(a, b), a, b),
+  /** Saturates; NaN gives 0. */
+  truncSatF32: unary<'f32', 'i32'>('i32', [0xfc, 0x00]),
+  reinterpretF32: unary<'f32', 'i32'>('i32', [0xbc]),
+  load: loader('i32', [0x28], 2),
+};
+export const f32 = {
+  const: (x: number) => expr('f32', 0x43, [...new Uint8Array(Float32Array.of(x).buffer)]),
+  add: binary<'f32', 'f32'>('f32', [0x92]),
+  mul: binary<'f32', 'f32'>('f32', [0x94]),
+  div: binary<'f32', 'f32'>('f32', [0x95]),
+  /** Half to even. */
+  nearest: unary<'f32', 'f32'>('f32', [0x90]),
+  reinterpretI32: unary<'i32', 'f32'>('f32', [0xbe]),
+  select: (condition: I32, a: F32, b: F32): F32 => expr('f32', a.code, b.code, condition.code, 0x1b),
+  load: loader('f32', [0x2a], 2),
+};
+export const v128 = {
+  const: (...bytes: number[]) => expr('v128', simd(0x0c), bytes),
+  const16: (lane: number) => v128.const(...Array.from({ length: 16 }, (_, i) => (lane >> (8 * (i & 1))) & 255)),
+  load: loader('v128', simd(0x00), 4),
+  load8x8S: loader('v128', simd(0x01), 3),
+  load32Zero: loader('v128', simd(0x5c), 2),
+  load32Splat: loader('v128', simd(0x09), 2),
+  and: vv(0x4e),
+  shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
+};
+export const i16x8 = {
+  splat: unary<'i32', 'v128'>('v128', simd(0x10)),
+  narrowI32x4S: vv(0x85),
+  extendLowS: v(0x87),
+  extendLowU: v(0x89),
+  shrU: shift(simd(0x8d)),
+  sub: vv(0x91),
+  minS: vv(0x96),
+  maxS: vv(0x98),
+};
+export const i32x4 = {
+  splat: unary<'i32', 'v128'>('v128', simd(0x11)),
+  extractLane: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x1b), lane),
+  extendLowI16x8U: v(0xa9),
+  shl: shift(simd(0xab)),
+  add: vv(0xae),
+  mul: vv(0xb5),
+  maxU: vv(0xb9),
+  dotI16x8S: vv(0xba),
+  /** Saturates; NaN gives 0. */
+  truncSatF32x4S: v(0xf8),
+};
+export const f32x4 = {
+  const: (x: number) => f32x4.splat(f32.const(x)),
+  splat: unary<'f32', 'v128'>('v128', simd(0x13)),
+  /** Half to even. */
+  nearest: v(0x6a),
+  add: vv(0xe4),
+  mul: vv(0xe6),
+  convertI32x4S: v(0xfa),
+};
+
+// ---------------------------------------------------------------- functions and modules
+
+type Params = Record<string, Type>;
+type ParamLocals<P extends Params> = { [K in keyof P]: Local<P[K]> };
+
+export class Func {
+  body: Code[] = [];
+  locals: Type[] = [];
+  readonly paramCount: number;
+  constructor(paramCount: number) {
+    this.paramCount = paramCount;
+  }
+
+  private emit(...code: Code) {
+    this.body.push(code);
+  }
+
+  localAt<T extends Type>(type: T, index: number): Local<T> {
+    return { type, code: [0x20, uleb(index)], set: (value) => this.emit(value.code, 0x21, uleb(index)) };
+  }
+  /** A new local holding `value` from here on. */
+  let<T extends Type>(value: Expr<T>): Local<T> {
+    const local = this.localAt(value.type, this.paramCount + this.locals.push(value.type) - 1);
+    local.set(value);
+    return local;
+  }
+  storeV128(ptr: I32, value: V128, offset = 0) {
+    this.emit(ptr.code, value.code, simd(0x0b), 4, uleb(offset));
+  }
+  storeF32(ptr: I32, value: F32, offset = 0) {
+    this.emit(ptr.code, value.code, 0x38, 2, uleb(offset));
+  }
+  storeI32(ptr: I32, value: I32, offset = 0) {
+    this.emit(ptr.code, value.code, 0x36, 2, uleb(offset));
+  }
+  storeI16(ptr: I32, value: I32, offset = 0) {
+    this.emit(ptr.code, value.code, 0x3b, 1, uleb(offset));
+  }
+
+  /** Runs `body` count times; count may be 0. */
+  repeat(count: Int, body: () => void) {
+    if (count === 1) return body();
+    const left = this.let(int(count));
+    this.when(left, () => {
+      this.emit(0x03, VOID);
+      body();
+      left.set(i32.sub(left, 1));
+      this.emit(left.code, 0x0d, 0, 0x0b);
+    });
+  }
+  when(condition: I32, then: () => void, otherwise?: () => void) {
+    this.emit(condition.code, 0x04, VOID);
+    then();
+    if (otherwise) {
+      this.emit(0x05);
+      otherwise();
+    }
+    this.emit(0x0b);
+  }
+}
+
+export class Module {
+  private funcs: { name: string; type: number[]; code: number[] }[] = [];
+
+  func<P extends Params>(name: string, params: P, body: (f: Func, p: ParamLocals<P>) => void) {
+    const types = Object.values(params);
+    const f = new Func(types.length);
+    const entries = Object.entries(params).map(([key, type], i) => [key, f.localAt(type, i)]);
+    body(f, Object.fromEntries(entries) as ParamLocals<P>);
+    const runs: [number, Type][] = []; // the format wants (count, type)
+    for (const t of f.locals) runs.at(-1)?.[1] === t ? runs.at(-1)![0]++ : runs.push([1, t]);
+    const locals = vec(runs.map(([count, t]) => [...uleb(count), VALUE_TYPE[t]]));
+    this.funcs.push({
+      name,
+      type: [0x60, ...vec(types.map((t) => [VALUE_TYPE[t]])), 0],
+      code: withSize([...locals, ...flatten(f.body), 0x0b]),
+    });
+  }
+
+  /** The module imports `env.memory`; `shared` is the only difference between the two variants. */
+  toBytes({ shared = false } = {}): Uint8Array<ArrayBuffer> {
+    const limits = shared ? [0x03, ...uleb(1), ...uleb(65536)] : [0x00, ...uleb(1)];
+    const funcs = this.funcs;
+    return Uint8Array.from([
+      0x00,
+      0x61,
+      0x73,
+      0x6d,
+      1,
+      0,
+      0,
+      0,
+      ...section(1, vec(funcs.map((f) => f.type))),
+      ...section(2, vec([[...utf8('env'), ...utf8('memory'), 0x02, ...limits]])),
+      ...section(3, vec(funcs.map((_, i) => uleb(i)))),
+      ...section(7, vec(funcs.map((f, i) => [...utf8(f.name), 0x00, ...uleb(i)]))),
+      ...section(10, vec(funcs.map((f) => f.code))),
+      ...section(0, [...utf8('name'), ...section(1, vec(funcs.map((f, i) => [...uleb(i), ...utf8(f.name)])))]),
+    ]);
+  }
+}
