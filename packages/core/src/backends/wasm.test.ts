@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
+import { createBackend } from './create.ts';
+import { packedByteLength } from './wasm.ts';
+
+const shape = { format: 'int4', blockSize: 32, N: 33, K: 320, asymmetric: false } as const;
+
+describe('WasmBackend', () => {
+  it('gives the same bits for arrays, arena handles and views of the arena, into arrays and handles', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const { arena } = backend;
+    const next = random(1);
+    const prepared = backend.prepare(randomWeights(next, shape));
+    for (const M of [1, 5, 300]) {
+      const x = gaussians(next, M * shape.K);
+      const bias = gaussians(next, shape.N);
+      const want = backend.matmul(x, prepared, { bias });
+      const [xs, bs, ys] = [arena.alloc(x.byteLength), arena.alloc(bias.byteLength), arena.alloc(want.byteLength)];
+      arena.float32(xs).set(x);
+      arena.float32(bs).set(bias);
+      const same = (got: Float32Array) => expect(firstDifference(got, want)).toBe(-1);
+      expect(backend.matmul(xs, prepared, { bias: bs, out: ys })).toBe(ys);
+      same(arena.float32(ys));
+      arena.float32(ys).fill(7);
+      backend.matmul(arena.float32(xs), prepared, { bias: arena.float32(bs), out: arena.float32(ys) });
+      same(arena.float32(ys));
+      const out = new Float32Array(M * shape.N);
+      expect(backend.matmul(xs, prepared, { bias, out })).toBe(out);
+      same(out);
+      for (const handle of [xs, bs, ys]) arena.free(handle);
+    }
+    backend.dispose();
+    expect(arena.usedBytes).toBe(0);
+  });
+
+  it('allocates nothing per call once warm, and gives everything back', async () => {
+    const backend = await createBackend('wasm');
+    const prepared = backend.prepare(randomWeights(random(2), shape));
+    const x = gaussians(random(3), 8 * shape.K);
+    const out = new Float32Array(8 * shape.N);
+    backend.matmul(x, prepared, { out });
+    const { usedBytes, byteLength } = backend.arena;
+    for (let i = 0; i < 200; i++) backend.matmul(x, prepared, { out });
+    expect(backend.arena.usedBytes).toBe(usedBytes);
+    expect(backend.arena.byteLength).toBe(byteLength);
+    const { packedBytes, scratchBytes } = backend.memory();
+    expect(packedBytes).toBe(prepared.byteLength);
+    expect(packedBytes).toBe(packedByteLength(shape, false));
+    expect(scratchBytes).toBeGreaterThan(0);
+    for (let i = 0; i < 1000; i++) backend.prepare(randomWeights(random(i), { ...shape, N: 3, K: 32 })).dispose();
+    expect(backend.arena.byteLength).toBe(byteLength);
+    backend.dispose();
+    expect(backend.arena.usedBytes).toBe(0);
+    expect(backend.memory().packedBytes).toBe(0);
+  });
+
+  it('packs into at most 1.07 times the bytes of the file', () => {
+    for (const [N, K] of [
+      [256, 896],
+      [4864, 896],
+      [896, 4864],
+    ])
+      for (const [format, blockSizes] of [
+        ['int4', [32, 64, 128, 256, 1024]],
+        ['int8', [null, 32, 128, 1024]],
+      ] as const)
+        for (const blockSize of blockSizes)
+          for (const zero of [false, true]) {
+            const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
+            const bits = format === 'int4' ? 4 : 8;
+            const row =
+              ((blockSize ? blocks * blockSize : K) * bits) / 8 + 4 * blocks + (zero ? (blocks * bits) / 8 : 0);
+            const packed = packedByteLength({ format, N, K, blockSize }, zero);
+            expect(packed / (N * row), `${format} ${blockSize} ${zero} [${N},${K}]`).toBeLessThanOrEqual(1.07);
+          }
+  });
+
+  it('changes nothing when memory runs out', async () => {
+    const backend = await createBackend('wasm');
+    const small = backend.prepare(randomWeights(random(2), shape));
+    const { usedBytes } = backend.arena;
+    // The sizes are right and the arrays are real, only larger than 4 GiB could hold: no array of that size is made here.
+    expect(() => backend.arena.alloc(2 ** 32 - 1, 'weights')).toThrow(/4 GiB/);
+    expect(backend.arena.usedBytes).toBe(usedBytes);
+    expect(backend.matmul(gaussians(random(1), shape.K), small)).toHaveLength(shape.N);
+    backend.dispose();
+  });
+
+  it('names the kernel it takes', async () => {
+    const backend = await createBackend('wasm');
+    const prepared = backend.prepare(randomWeights(random(2), shape));
+    backend.warmUp(prepared, 1);
+    expect([1, 2, 7, 8, 1000].map((M) => backend.kernelFor(prepared, M))).toEqual([
+      'gemm_i16_int4_f32_1x16_b32',
+      'gemm_i16_int4_f32_2x16_b32',
+      'gemm_i16_int4_f32_2x16_b32',
+      'gemm_i16_int4_f32_2x16_b32_widen',
+      'gemm_i16_int4_f32_2x16_b32_widen',
+    ]);
+    backend.dispose();
+  });
+});

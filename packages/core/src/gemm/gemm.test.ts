@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
+import { Arena } from '../backends/arena.ts';
+import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
+import { PANEL } from '../formats/format.ts';
+import { packedLayout } from '../formats/layout.ts';
+import { packWeights } from '../formats/pack.ts';
+import { msdMatmul } from '../msd-matmul.ts';
+import { Module } from '../wasm/emitter.ts';
+import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from './gemm.wasm.ts';
+import { everyVariant, gemmOptions, gemmShapes } from './registry.ts';
+
+function instantiate(arena: Arena, id: string, emit: (module: Module) => void) {
+  const module = new Module();
+  emit(module);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), {
+    env: { memory: arena.memory },
+  });
+  return exports[id] as (...args: number[]) => void;
+}
+
+/** Every kernel of the registry, and every other tile that the emitter can be asked for. */
+function everyKernel(): GemmOptions[] {
+  const registered = everyVariant().flatMap(({ format, variant }) =>
+    gemmShapes.map((shape) => gemmOptions(shape, format, variant)),
+  );
+  const tiles = everyVariant().flatMap(({ format, variant }) => [
+    ...[1, 3, 4].flatMap((tileM) =>
+      [1, 2, 4, 8].map((kUnroll) => ({ format, variant, widen: false, tileM, kUnroll }) as GemmOptions),
+    ),
+    ...[
+      [1, 16],
+      [3, 16],
+      [4, 8],
+      [5, 8],
+      [8, 4],
+    ].map(([tileM, tileN]) => ({ format, variant, widen: true, tileM, tileN }) as GemmOptions),
+  ]);
+  return [...new Map([...registered, ...tiles].map((options) => [gemmId(options), options])).values()];
+}
+
+describe('gemm kernels', () => {
+  const arena = new Arena({ debug: true });
+  const decompose = instantiate(arena, decomposeId(2), (module) => decomposeKernel(module, 2));
+
+  it('give the contract’s bits for every tile, unroll, block size and panel range', { timeout: 120_000 }, () => {
+    const next = random(11);
+    for (const options of everyKernel()) {
+      const { format, variant } = options;
+      const [M, N, K] = [5, 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
+      const weights = randomWeights(next, {
+        format: format.id,
+        N,
+        K,
+        blockSize: variant.blockSize,
+        asymmetric: variant.storedZeroPoints,
+      });
+      const layout = packedLayout(format, variant, N, K);
+      const x = gaussians(next, M * K);
+      const bias = gaussians(next, N);
+      const put = (values: Float32Array, label: string) => {
+        const handle = arena.alloc(values.byteLength, label);
+        arena.float32(handle).set(values);
+        return handle;
+      };
+      const buffers = {
+        x: put(x, 'x'),
+        bias: put(bias, 'bias'),
+        w: arena.alloc(layout.byteLength, 'w'),
+        q: arena.alloc(2 * M * K, 'q'),
+        sums: arena.alloc((M * K) / 8, 'sums'),
+        scales: arena.alloc(4 * M * Math.ceil(K / 256), 'scales'),
+        y: arena.alloc(4 * M * N, 'y'),
+        scratch: arena.alloc(SCRATCH_BYTES, 'scratch'),
+      };
+      packWeights(weights, layout, arena.memory.buffer, buffers.w.ptr);
+      decompose(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, M, K);
+      const kernel = instantiate(arena, gemmId(options), (module) => gemmKernel(module, options));
+      arena.float32(buffers.y).fill(Number.NaN);
+      for (const [first, count] of [
+        [2, 1],
+        [0, 2],
+      ]) {
+        // ranges in any order: they are independent
+        const offset = 4 * PANEL * first;
+        kernel(
+          buffers.q.ptr,
+          buffers.sums.ptr,
+          buffers.scales.ptr,
+          buffers.w.ptr,
+          buffers.w.ptr + layout.panelBytes + offset,
+          buffers.bias.ptr + offset,
+          buffers.y.ptr + offset,
+          4 * N,
+          buffers.scratch.ptr,
+          M,
+          layout.paddedK,
+          layout.panels,
+          first,
+          count,
+        );
+      }
+      arena.check();
+      const want = msdMatmul(x, weights, { M, bias, arithmetic: 'float32' });
+      const got = arena.float32(buffers.y);
+      const at = firstDifference(got, want);
+      if (at >= 0) throw new Error(`${gemmId(options)}: y[${at}] expected ${want[at]}, got ${got[at]}`);
+      for (const handle of Object.values(buffers)) arena.free(handle);
+    }
+  });
+
+  it('are the bytes that were reviewed', () => {
+    const hashes = everyVariant().flatMap(({ format, variant }) =>
+      gemmShapes.map((shape) => {
+        const module = new Module();
+        const options = gemmOptions(shape, format, variant);
+        gemmKernel(module, options);
+        const bytes = module.toBytes();
+        return `${gemmId(options)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
+      }),
+    );
+    for (const components of [1, 2] as const) {
+      const module = new Module();
+      decomposeKernel(module, components);
+      const bytes = module.toBytes();
+      hashes.push(
+        `${decomposeId(components)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`,
+      );
+    }
+    expect(hashes).toMatchSnapshot();
+  });
+
+  it('stay below the 4 KB that a page may compile synchronously', () => {
+    for (const options of everyKernel().slice(0, 54)) {
+      const module = new Module();
+      gemmKernel(module, options);
+      expect(module.toBytes().length, gemmId(options)).toBeLessThan(4096);
+    }
+  });
+
+  it('can be emitted for shared memory', () => {
+    const options = gemmOptions('gemv', ...(Object.values(everyVariant()[0]) as [never, never]));
+    const module = new Module();
+    gemmKernel(module, options);
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+    expect(
+      new WebAssembly.Instance(new WebAssembly.Module(module.toBytes({ shared: true })), { env: { memory } }).exports,
+    ).toHaveProperty(gemmId(options));
+  });
+});

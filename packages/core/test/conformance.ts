@@ -1,0 +1,239 @@
+/**
+ * One suite for every backend: what `matmul` has to give, whatever it runs on.
+ *
+ *   conformance('wasm', () => createBackend('wasm', { debug: true }), { bits: 'exact' });
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backend, dequantizeWeights, errorBound, msdMatmul, type QuantizedWeights } from '../src/index.ts';
+import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
+
+export interface ConformanceOptions {
+  /** 'exact': the bits of the f32 contract. 'bound': within the proved bound (GPUs). */
+  readonly bits: 'exact' | 'bound';
+}
+
+const BLOCK_SIZES = { int4: [32, 64, 128, 256, 512], int8: [null, 32, 64, 128, 256, 1024] } as const;
+/** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
+const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
+const N_VALUES = [1, 15, 16, 17, 48, 65];
+/** Largest finite f32. */
+const FLOAT_MAX = 3.4028234663852886e38;
+const K_VALUES = [1, 31, 32, 33, 224, 255, 256, 257, 320, 513, 777];
+
+export const weightShapes: fc.Arbitrary<WeightShape> = fc
+  .constantFrom('int4' as const, 'int8' as const)
+  .chain((format) =>
+    fc.record({
+      format: fc.constant(format),
+      blockSize: fc.constantFrom(...BLOCK_SIZES[format]),
+      N: fc.constantFrom(...N_VALUES),
+      K: fc.constantFrom(...K_VALUES),
+      asymmetric: fc.boolean(),
+    }),
+  );
+
+export function conformance(name: string, create: () => Promise<Backend>, { bits }: ConformanceOptions): void {
+  describe(`conformance: ${name}`, () => {
+    let backend: Backend;
+    beforeAll(async () => {
+      backend = await create();
+    });
+    afterAll(() => backend.dispose());
+
+    function check(x: Float32Array, weights: QuantizedWeights, M: number, components: 1 | 2, bias?: Float32Array) {
+      const prepared = backend.prepare(weights);
+      const y = backend.matmul(x, prepared, { components, bias }) as Float32Array;
+      prepared.dispose();
+      if (bits === 'exact') {
+        const want = msdMatmul(x, weights, { M, components, bias, arithmetic: 'float32' });
+        const at = firstDifference(y, want);
+        if (at >= 0) throw new Error(`y[${at}] expected ${want[at]}, got ${y[at]}`);
+      } else withinBound(y, x, weights, M, components, bias);
+      return y;
+    }
+
+    function withinBound(
+      y: Float32Array,
+      x: Float32Array,
+      weights: QuantizedWeights,
+      M: number,
+      components: 1 | 2,
+      bias?: Float32Array,
+    ) {
+      const { N, K } = weights;
+      const real = dequantizeWeights(weights);
+      const bound = errorBound(x, weights, { components, ...(bias && { bias }) });
+      for (let m = 0; m < M; m++)
+        for (let n = 0; n < N; n++) {
+          let exact = bias ? bias[n] : 0;
+          for (let k = 0; k < K; k++) exact += x[m * K + k] * real[n * K + k];
+          if (!(Math.abs(exact) < FLOAT_MAX)) continue; // NaN rows and overflow are the tests' own business
+          const error = Math.abs(y[m * N + n] - exact);
+          if (!(error <= bound[m * N + n]))
+            throw new Error(`y[${m},${n}] expected ${exact} ± ${bound[m * N + n]}, got ${y[m * N + n]}`);
+        }
+    }
+
+    it('gives the contract’s bits on odd shapes, every format, components, bias', { timeout: 120_000 }, () => {
+      const cases = fc.record({
+        shape: weightShapes,
+        M: fc.constantFrom(...M_VALUES),
+        components: fc.constantFrom(1 as const, 2 as const),
+        withBias: fc.boolean(),
+        seed: fc.nat(),
+      });
+      fc.assert(
+        fc.property(cases, ({ shape, M, components, withBias, seed }) => {
+          const next = random(seed);
+          const weights = randomWeights(next, shape);
+          const x = gaussians(next, M * shape.K);
+          const bias = withBias ? gaussians(next, shape.N) : undefined;
+          const y = check(x, weights, M, components, bias);
+          withinBound(y, x, weights, M, components, bias);
+        }),
+        { numRuns: longTier() ? 5000 : 250 },
+      );
+    });
+
+    it('gives the contract’s bits for any codes, zero points and scales (negative, tiny, zero)', {
+      timeout: 120_000,
+    }, () => {
+      fc.assert(
+        fc.property(weightShapes, fc.constantFrom(1, 2, 9), fc.nat(), (shape, M, seed) => {
+          const next = random(seed);
+          const scale = () => (next() < 0.1 ? 0 : (next() - 0.5) * 2 ** Math.floor(next() * 140 - 130));
+          const x = Float32Array.from(
+            { length: M * shape.K },
+            () => (next() - 0.5) * 2 ** Math.floor(next() * 60 - 40),
+          );
+          check(x, rawWeights(next, shape, scale), M, 2);
+        }),
+        { numRuns: longTier() ? 3000 : 150 },
+      );
+    });
+
+    it('is exact at the corner where sums are largest', () => {
+      for (const { format, blockSize, fill, asymmetric } of [
+        { format: 'int4', blockSize: 32, fill: 0x00, asymmetric: false },
+        { format: 'int4', blockSize: 256, fill: 0xff, asymmetric: true },
+        { format: 'int8', blockSize: null, fill: 0x00, asymmetric: false },
+        { format: 'int8', blockSize: 256, fill: 0x00, asymmetric: true },
+      ] as const)
+        for (const M of [1, 2, 8])
+          for (const sign of [1, -1]) {
+            const shape = { format, blockSize, N: 17, K: 512, asymmetric };
+            const raw = rawWeights(random(1), shape, () => 1);
+            raw.data.fill(fill);
+            raw.zeroPoints?.fill(format === 'int4' ? 0x00 : 0xff);
+            check(new Float32Array(M * shape.K).fill(3.5 * sign), raw, M, 2);
+          }
+    });
+
+    it('confines NaN and Inf to their row', () => {
+      const next = random(9);
+      const M = 9;
+      const shape: WeightShape = { format: 'int4', blockSize: 32, N: 33, K: 300, asymmetric: false };
+      const weights = randomWeights(next, shape);
+      const clean = gaussians(next, M * shape.K);
+      const x = clean.slice();
+      x[2 * shape.K + 7] = Number.NaN;
+      x[4 * shape.K + 299] = Number.POSITIVE_INFINITY;
+      x[7 * shape.K + 256] = Number.NEGATIVE_INFINITY;
+      const want = check(clean, weights, M, 2);
+      const got = check(x, weights, M, 2);
+      for (let m = 0; m < M; m++)
+        for (let n = 0; n < shape.N; n++) {
+          const at = m * shape.N + n;
+          if (m === 2 || m === 4 || m === 7) expect(got[at]).toBeNaN();
+          else expect(got[at]).toBe(want[at]);
+        }
+    });
+
+    it('treats zero rows, denormals and the largest floats as the contract says', () => {
+      const weights = randomWeights(random(3), { format: 'int8', blockSize: 32, N: 16, K: 64, asymmetric: true });
+      const rows = [0, -0, 2 ** -149, 2 ** -101, 2 ** -100, 2 ** -99, FLOAT_MAX];
+      const x = Float32Array.from(rows.flatMap((value) => Array<number>(64).fill(value)));
+      const y = check(x, weights, rows.length, 2);
+      expect(y.subarray(0, 16).every((value) => value === 0)).toBe(true);
+    });
+
+    it('gives an outlier no say outside its K-block', () => {
+      const next = random(4);
+      const weights = randomWeights(next, { format: 'int8', blockSize: null, N: 8, K: 512, asymmetric: false });
+      const x = gaussians(next, 512);
+      x[3] = 1000;
+      check(x, weights, 1, 2);
+    });
+
+    it('cuts many rows into slices without changing bits', () => {
+      const next = random(6);
+      const shape: WeightShape = { format: 'int4', blockSize: 32, N: 20, K: 64, asymmetric: false };
+      const weights = randomWeights(next, shape);
+      const M = 515; // two slices of 256 and one of 3
+      const x = gaussians(next, M * shape.K);
+      const all = check(x, weights, M, 2);
+      for (const m of [0, 255, 256, 514]) {
+        const row = check(x.slice(m * shape.K, (m + 1) * shape.K), weights, 1, 2);
+        expect(Array.from(row)).toEqual(Array.from(all.subarray(m * shape.N, (m + 1) * shape.N)));
+      }
+    });
+
+    it('returns nothing for no rows', () => {
+      const prepared = backend.prepare(
+        randomWeights(random(1), { format: 'int8', blockSize: null, N: 4, K: 8, asymmetric: false }),
+      );
+      expect(backend.matmul(new Float32Array(0), prepared)).toHaveLength(0);
+      prepared.dispose();
+    });
+
+    it('refuses what does not fit, says what was expected, and stays usable', () => {
+      const weights = randomWeights(random(2), { format: 'int4', blockSize: 32, N: 8, K: 40, asymmetric: false });
+      const prepared = backend.prepare(weights);
+      const x = new Float32Array(40).fill(1);
+      const bad: [() => unknown, RegExp][] = [
+        [() => backend.matmul(new Float32Array(41), prepared), /x expected whole rows of K=40 values, got 41/],
+        [() => backend.matmul(x, prepared, { M: 2 }), /x expected 80 values/],
+        [() => backend.matmul(x, prepared, { M: -1 }), /M=-1/],
+        [() => backend.matmul(new Float64Array(40) as never, prepared), /x expected a Float32Array.*Float64Array/],
+        [() => backend.matmul(null as never, prepared), /got null/],
+        [() => backend.matmul(x, prepared, { bias: new Float32Array(7) }), /bias expected 8 values, got 7/],
+        [() => backend.matmul(x, prepared, { out: new Float32Array(9) }), /out expected 8 values .*got 9/],
+        [() => backend.matmul(x, prepared, { components: 3 as never }), /components expected 1 or 2, got 3/],
+        [
+          () => backend.prepare({ ...weights, data: weights.data.subarray(1) }),
+          /weights\.data expected 256 bytes for int4 \[N=8,K=40\].*got 255/,
+        ],
+        [
+          () => backend.prepare({ ...weights, data: new Float32Array(256) as never }),
+          /expected a Uint8Array.*Float32Array/,
+        ],
+        [() => backend.prepare({ ...weights, scales: weights.scales.subarray(1) }), /scales expected 16 values/],
+        [
+          () => backend.prepare({ ...weights, scales: weights.scales.map(() => Number.NaN) }),
+          /scales\[0\] expected a finite value/,
+        ],
+        [() => backend.prepare({ ...weights, scales: weights.scales.map(() => 2 ** 90) }), /scales\[0\]/],
+        [() => backend.prepare({ ...weights, N: 0 }), /N expected a positive integer, got 0/],
+        [() => backend.prepare({ ...weights, K: 0 }), /K expected a positive integer, got 0/],
+        [() => backend.prepare({ ...weights, K: 2 ** 40 }), /K expected/],
+        [() => backend.prepare({ ...weights, blockSize: 16 }), /blockSize expected a power of two/],
+        [() => backend.prepare({ ...weights, blockSize: null }), /int4 weights need a blockSize/],
+        [() => backend.prepare({ ...weights, format: 'int3' as never }), /format expected one of int8, int4, got int3/],
+        [() => backend.prepare({ ...weights, zeroPoints: new Uint8Array(3) }), /zeroPoints expected 8 bytes/],
+        [() => backend.prepare({ ...weights, zeroPoints: new Int8Array(8) }), /zeroPoints expected a Uint8Array/],
+      ];
+      for (const [run, message] of bad) expect(run).toThrow(message);
+      const y = backend.matmul(x, prepared);
+      expect(y).toHaveLength(8);
+      prepared.dispose();
+      prepared.dispose();
+      expect(() => backend.matmul(x, prepared)).toThrow(/disposed/);
+    });
+  });
+}
+
+/** Long tiers run when MSD_TEST_ALL is set; browsers have no environment. */
+function longTier(): boolean {
+  return typeof process !== 'undefined' && process.env?.MSD_TEST_ALL === '1';
+}

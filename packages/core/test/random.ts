@@ -1,0 +1,53 @@
+/** Seeded inputs for tests: the same everywhere, so that a failure can be repeated from its message. */
+import { type FormatId, type QuantizedWeights, quantizeWeights } from '../src/index.ts';
+
+export type Random = () => number;
+
+/** mulberry32, uniform in [0, 1). */
+export function random(seed: number): Random {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export function gaussian(next: Random): number {
+  return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+}
+
+export const gaussians = (next: Random, length: number): Float32Array =>
+  Float32Array.from({ length }, () => gaussian(next));
+
+export interface WeightShape {
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number | null;
+  readonly asymmetric: boolean;
+}
+
+/** Quantized Gaussian weights; block maxima of either sign, hence scales of either sign. */
+export const randomWeights = (next: Random, shape: WeightShape): QuantizedWeights =>
+  quantizeWeights(gaussians(next, shape.N * shape.K), shape);
+
+/** Codes, scales and zero points drawn over all they can hold, not only what a quantizer writes. */
+export function rawWeights(
+  next: Random,
+  { format, N, K, blockSize, asymmetric }: WeightShape,
+  scale: () => number,
+): QuantizedWeights {
+  const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const codes = N * (blockSize ? blocks * blockSize : K);
+  const bytes = (length: number) => Uint8Array.from({ length }, () => Math.floor(256 * next()));
+  const data = format === 'int4' ? bytes(codes / 2) : bytes(codes);
+  const zeroPoints = asymmetric ? bytes(N * (format === 'int4' ? Math.ceil(blocks / 2) : blocks)) : undefined;
+  const scales = Float32Array.from({ length: N * blocks }, scale);
+  return { format, N, K, blockSize, data, scales, ...(zeroPoints && { zeroPoints }) };
+}
+
+/** First index where the two differ in any bit (NaN equals NaN), or -1. */
+export const firstDifference = (got: ArrayLike<number>, want: ArrayLike<number>): number =>
+  Array.from(got).findIndex((value, i) => !Object.is(value, want[i]));
