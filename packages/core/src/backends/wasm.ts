@@ -32,7 +32,8 @@ const SLICE_ROWS = 256;
 /** Result bytes that are computed before they are copied to a typed array. */
 const COPY_BYTES = 2 ** 19;
 
-class WasmWeights implements PreparedWeights {
+/** A matrix in the arena. */
+export class WasmWeights implements PreparedWeights {
   readonly version = PACKED_VERSION;
   readonly backend: WasmBackend;
   readonly format: FormatId;
@@ -183,6 +184,11 @@ export class WasmBackend implements Backend {
   kernelFor(prepared: PreparedWeights, M: number): string {
     const { kernelFormat, variant } = this.#resident(prepared);
     return gemmId(gemmOptions(gemmShapeFor(Math.min(M, SLICE_ROWS)), kernelFormat, variant));
+  }
+
+  /** @internal Address of a scratch buffer that a call of `matmul` left: benchmarks run bare kernels on it. */
+  scratchAddress(name: string): number {
+    return this.#scratch.get(name)?.ptr ?? 0;
   }
 
   memory(): MemoryReport {

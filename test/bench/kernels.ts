@@ -1,0 +1,99 @@
+/**
+ * The kernels of @msd/core: bare, and as the public `matmul` with decompose and recombine, next to what the machine can
+ * do; and next to another generator's kernels of the same layout, where a folder with one is given.
+ */
+import { pathToFileURL } from 'node:url';
+import { WasmBackend, type WasmWeights } from '../../packages/core/src/backends/wasm.ts';
+import { formats } from '../../packages/core/src/formats/index.ts';
+import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
+import type { FormatId } from '../../packages/core/src/formats/weights.ts';
+import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { gemmOptions } from '../../packages/core/src/gemm/registry.ts';
+import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
+import { Module } from '../../packages/core/src/wasm/emitter.ts';
+import { interleave, type Timing, type Variant } from './measure.ts';
+import { dotPeak, readBandwidth } from './peaks.ts';
+
+export interface KernelCase {
+  readonly format: FormatId;
+  readonly M: number;
+  readonly K: number;
+  readonly N: number;
+}
+
+export interface KernelResult extends KernelCase {
+  readonly kernel: string;
+  readonly timings: Record<'bare' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read', Timing | undefined>;
+  /** min(dot peak, read bandwidth ÷ packed bytes per MAC), GMAC/s. */
+  readonly limit: number;
+}
+
+type SampleKernel = (...args: number[]) => void;
+/** kernel-sample's modules: gemm.ts, formats.ts, wasm.ts. */
+export interface KernelSample {
+  kernel(memory: WebAssembly.Memory, format: FormatId, M: number): SampleKernel;
+}
+
+/** @param folder holds gemm.ts, formats.ts, wasm.ts of the generator to compare with */
+export async function loadKernelSample(folder: string): Promise<KernelSample> {
+  const load = (file: string) => import(pathToFileURL(`${folder}/${file}`).href);
+  const [gemm, sampleFormats, wasm] = await Promise.all(['gemm.ts', 'formats.ts', 'wasm.ts'].map(load));
+  return {
+    kernel(memory, format, M) {
+      const options = M === 1
+        ? { format: sampleFormats[format], widen: false, tileM: 1, kUnroll: format === 'int8' ? 2 : 1 }
+        : { format: sampleFormats[format], widen: true, tileM: 2 };
+      const module = new wasm.Module();
+      gemm.gemm(module, options);
+      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
+      return exports[gemm.kernelId(options)] as SampleKernel;
+    },
+  };
+}
+
+export function measureKernel(test: KernelCase, sample: KernelSample | undefined, rounds = 15): KernelResult {
+  const { format, M, K, N } = test;
+  const bytes = N * K * (format === 'int4' ? 0.625 : 1);
+  const backend = new WasmBackend({ initialBytes: bytes + 16 * M * K + 8 * M * N + 2 ** 21 });
+  const { arena } = backend;
+  const macs = M * N * K;
+  const blockSize = format === 'int4' ? 32 : null;
+  const noise = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898) * 3);
+  const prepared = backend.prepare(quantizeWeights(noise(N * K), { N, K, format, blockSize })) as WasmWeights;
+  const w = prepared.handle?.ptr ?? 0;
+  const { layout } = prepared;
+  const [x, y] = [arena.alloc(4 * M * K), arena.alloc(4 * M * N)];
+  arena.float32(x).set(noise(M * K));
+  backend.matmul(x, prepared, { out: y });
+  const want = arena.float32(y).slice();
+
+  // The bare kernels run on what `decompose` left in scratch, on the same packed weights.
+  const at = (name: string) => backend.scratchAddress(name);
+  const options = gemmOptions(gemmShapeFor(M), formats[format], { blockSize, storedZeroPoints: false });
+  const module = new Module();
+  gemmKernel(module, options);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory: arena.memory } });
+  const kernel = exports[gemmId(options)] as SampleKernel;
+  const scratch = arena.alloc(SCRATCH_BYTES).ptr;
+  const variants: Record<string, Variant> = {
+    bare: { name: 'bare', macs, run: () => kernel(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, 0, y.ptr, 4 * N, scratch, M, K, layout.panels, 0, layout.panels) },
+    public: { name: 'public', macs, run: () => backend.matmul(x, prepared, { out: y }) },
+    dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
+    read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
+  };
+  const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
+  variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
+  if (sample) {
+    const other = sample.kernel(arena.memory, format, M);
+    variants.sample = { name: 'sample', macs, run: () => other(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, y.ptr, scratch, M, N, K) };
+  }
+  for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) { // correct first, then fast
+    arena.float32(y).fill(0);
+    run();
+    if (!arena.float32(y).every((value, i) => value === want[i])) throw new Error(`${format} M=${M} ${K}x${N}: ${name} and matmul differ`);
+  }
+  const timings = Object.fromEntries(interleave(Object.values(variants), { rounds }).map((timing) => [timing.name === 'dot peak' ? 'dotPeak' : timing.name, timing])) as KernelResult['timings'];
+  const bytesPerMac = layout.byteLength / macs;
+  const limit = Math.min(timings.dotPeak?.gmacs ?? 0, (timings.read?.gmacs ?? 0) / bytesPerMac);
+  return { ...test, kernel: gemmId(options), timings, limit };
+}
