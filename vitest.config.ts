@@ -6,7 +6,15 @@ const launchOptions = {
   executablePath: findChromium(),
   timeout: 60_000,
   // The first is needed as root, the second for a software WebGPU adapter; the rest keep an offline machine quiet.
-  args: ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: [
+    '--no-sandbox',
+    '--enable-unsafe-webgpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
 };
 
 export default defineConfig({

@@ -24,8 +24,19 @@ const TOOL_NODE = [22, 18];
 const jobs = {
   start: { commands: [['node', 'examples/story-model/src/start.ts', ...args]] },
   build: { commands: [] },
-  test: { commands: [['node', 'scripts/find-chromium.mjs'], ['vitest', 'run', ...args]] },
-  'test:all': { commands: [['node', 'scripts/find-chromium.mjs'], ['vitest', 'run', ...args]], env: { MSD_TEST_ALL: '1' } },
+  test: {
+    commands: [
+      ['node', 'scripts/find-chromium.mjs'],
+      ['vitest', 'run', ...args],
+    ],
+  },
+  'test:all': {
+    commands: [
+      ['node', 'scripts/find-chromium.mjs'],
+      ['vitest', 'run', ...args],
+    ],
+    env: { MSD_TEST_ALL: '1' },
+  },
   bench: { commands: [['node', 'test/bench/run.ts', ...args]] },
   train: { commands: [['node', 'examples/story-model/src/train.ts', ...args]] },
   lint: { build: false, commands: [['biome', 'ci', '.', ...args]] },
@@ -40,7 +51,11 @@ function fail(message) {
 
 function run(command, commandArgs, { env = process.env, quiet = false } = {}) {
   const result = spawnSync(command, commandArgs, {
-    cwd: root, env, shell: windows, stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit', encoding: 'utf8',
+    cwd: root,
+    env,
+    shell: windows,
+    stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
+    encoding: 'utf8',
   });
   if (result.error) fail(`bootstrap: could not start ${command}: ${result.error.message}`);
   if (result.status !== 0) {
@@ -95,7 +110,11 @@ function toolEnvironment(extra = {}) {
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', ...extra };
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
   env[key] = [...bins, env[key]].join(delimiter);
-  const version = spawnSync('node', ['-p', 'process.versions.node'], { env, shell: windows, encoding: 'utf8' }).stdout?.trim();
+  const version = spawnSync('node', ['-p', 'process.versions.node'], {
+    env,
+    shell: windows,
+    encoding: 'utf8',
+  }).stdout?.trim();
   const [major, minor] = (version ?? process.versions.node).split('.').map(Number);
   if (major < TOOL_NODE[0] || (major === TOOL_NODE[0] && minor < TOOL_NODE[1]))
     fail(
@@ -109,5 +128,6 @@ const task = jobs[job];
 if (!task) fail(`bootstrap: unknown job ${job}. One of: ${Object.keys(jobs).join(', ')}`);
 install();
 const env = toolEnvironment(task.env);
-if (task.build !== false) run('turbo', ['run', 'build', '--output-logs=errors-only', '--log-order=grouped'], { env, quiet: job !== 'build' });
+if (task.build !== false)
+  run('turbo', ['run', 'build', '--output-logs=errors-only', '--log-order=grouped'], { env, quiet: job !== 'build' });
 for (const [command, ...commandArgs] of task.commands) run(command, commandArgs, { env });

@@ -40,9 +40,10 @@ export async function loadKernelSample(folder: string): Promise<KernelSample> {
   const [gemm, sampleFormats, wasm] = await Promise.all(['gemm.ts', 'formats.ts', 'wasm.ts'].map(load));
   return {
     kernel(memory, format, M) {
-      const options = M === 1
-        ? { format: sampleFormats[format], widen: false, tileM: 1, kUnroll: format === 'int8' ? 2 : 1 }
-        : { format: sampleFormats[format], widen: true, tileM: 2 };
+      const options =
+        M === 1
+          ? { format: sampleFormats[format], widen: false, tileM: 1, kUnroll: format === 'int8' ? 2 : 1 }
+          : { format: sampleFormats[format], widen: true, tileM: 2 };
       const module = new wasm.Module();
       gemm.gemm(module, options);
       const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
@@ -72,11 +73,33 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   const options = gemmOptions(gemmShapeFor(M), formats[format], { blockSize, storedZeroPoints: false });
   const module = new Module();
   gemmKernel(module, options);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory: arena.memory } });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), {
+    env: { memory: arena.memory },
+  });
   const kernel = exports[gemmId(options)] as SampleKernel;
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
   const variants: Record<string, Variant> = {
-    bare: { name: 'bare', macs, run: () => kernel(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, 0, y.ptr, 4 * N, scratch, M, K, layout.panels, 0, layout.panels) },
+    bare: {
+      name: 'bare',
+      macs,
+      run: () =>
+        kernel(
+          at('q'),
+          at('sums'),
+          at('scales'),
+          w,
+          w + layout.panelBytes,
+          0,
+          y.ptr,
+          4 * N,
+          scratch,
+          M,
+          K,
+          layout.panels,
+          0,
+          layout.panels,
+        ),
+    },
     public: { name: 'public', macs, run: () => backend.matmul(x, prepared, { out: y }) },
     dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
     read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
@@ -85,14 +108,25 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
   if (sample) {
     const other = sample.kernel(arena.memory, format, M);
-    variants.sample = { name: 'sample', macs, run: () => other(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, y.ptr, scratch, M, N, K) };
+    variants.sample = {
+      name: 'sample',
+      macs,
+      run: () => other(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
+    };
   }
-  for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) { // correct first, then fast
+  for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) {
+    // correct first, then fast
     arena.float32(y).fill(0);
     run();
-    if (!arena.float32(y).every((value, i) => value === want[i])) throw new Error(`${format} M=${M} ${K}x${N}: ${name} and matmul differ`);
+    if (!arena.float32(y).every((value, i) => value === want[i]))
+      throw new Error(`${format} M=${M} ${K}x${N}: ${name} and matmul differ`);
   }
-  const timings = Object.fromEntries(interleave(Object.values(variants), { rounds }).map((timing) => [timing.name === 'dot peak' ? 'dotPeak' : timing.name, timing])) as KernelResult['timings'];
+  const timings = Object.fromEntries(
+    interleave(Object.values(variants), { rounds }).map((timing) => [
+      timing.name === 'dot peak' ? 'dotPeak' : timing.name,
+      timing,
+    ]),
+  ) as KernelResult['timings'];
   const bytesPerMac = layout.byteLength / macs;
   const limit = Math.min(timings.dotPeak?.gmacs ?? 0, (timings.read?.gmacs ?? 0) / bytesPerMac);
   return { ...test, kernel: gemmId(options), timings, limit };

@@ -27,15 +27,24 @@ export interface MeasureOptions {
   readonly sampleMs?: number;
 }
 
-const quantile = (sorted: readonly number[], q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+const quantile = (sorted: readonly number[], q: number) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
 
 export function summarize(name: string, macs: number, samplesMs: readonly number[]): Timing {
   const sorted = [...samplesMs].sort((a, b) => a - b);
   const medianMs = quantile(sorted, 0.5);
-  return { name, medianMs, quartilesMs: [quantile(sorted, 0.25), quantile(sorted, 0.75)], gmacs: macs / medianMs / 1e6 };
+  return {
+    name,
+    medianMs,
+    quartilesMs: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
+    gmacs: macs / medianMs / 1e6,
+  };
 }
 
-export function interleave(variants: readonly Variant[], { rounds = 15, warmMs = 60, sampleMs = 4 }: MeasureOptions = {}): Timing[] {
+export function interleave(
+  variants: readonly Variant[],
+  { rounds = 15, warmMs = 60, sampleMs = 4 }: MeasureOptions = {},
+): Timing[] {
   const plans = variants.map((variant) => {
     for (const start = performance.now(); performance.now() - start < warmMs; ) variant.run();
     const start = performance.now();

@@ -1,5 +1,5 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import { Module, i32x4, type Local, v128 } from '../../packages/core/src/wasm/emitter.ts';
+import { i32x4, type Local, Module, v128 } from '../../packages/core/src/wasm/emitter.ts';
 import { advance, range } from '../../packages/core/src/wasm/loops.ts';
 import type { Variant } from './measure.ts';
 
@@ -36,7 +36,10 @@ export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: n
       for (const [i, sum] of acc.entries()) sum.set(i32x4.add(sum, v128.load(p.from, 16 * i)));
       advance(p.from, 128);
     });
-    f.storeV128(p.to, acc.reduce((a, b) => f.let(i32x4.add(a, b))));
+    f.storeV128(
+      p.to,
+      acc.reduce((a, b) => f.let(i32x4.add(a, b))),
+    );
   });
   const run = instantiate(memory, 'read', module);
   return { name: 'read', macs: 128 * lines, run: () => run(from, lines, scratch) };
