@@ -69,7 +69,7 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   const want = arena.float32(y).slice();
 
   // The bare kernels run on what `decompose` left in scratch, on the same packed weights.
-  const at = (name: string) => backend.scratchAddress(name);
+  const at = backend.scratchAddresses;
   const options = gemmOptions(gemmShapeFor(M), formats[format], { blockSize, storedZeroPoints: false });
   const module = new Module();
   gemmKernel(module, options);
@@ -84,9 +84,9 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
       macs,
       run: () =>
         kernel(
-          at('q'),
-          at('sums'),
-          at('scales'),
+          at.q,
+          at.sums,
+          at.scales,
           w,
           w + layout.panelBytes,
           0,
@@ -111,7 +111,7 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
     variants.sample = {
       name: 'sample',
       macs,
-      run: () => other(at('q'), at('sums'), at('scales'), w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
+      run: () => other(at.q, at.sums, at.scales, w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
     };
   }
   for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) {

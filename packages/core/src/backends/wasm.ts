@@ -9,7 +9,7 @@ import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
-import { type PackedLayout, packedLayout, roundUp } from '../formats/layout.ts';
+import { type PackedLayout, packedLayout } from '../formats/layout.ts';
 import { packWeights } from '../formats/pack.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
@@ -26,6 +26,7 @@ import {
   type PreparedWeights,
 } from './backend.ts';
 import { type Kernel, Kernels } from './kernels.ts';
+import { Scratch, type ScratchSizes } from './scratch.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
 const SLICE_ROWS = 256;
@@ -88,12 +89,13 @@ export class WasmBackend implements Backend {
   readonly arena: Arena;
   readonly #kernels: Kernels;
   readonly #matrices = new Set<WasmWeights>();
-  readonly #scratch = new Map<string, ArenaHandle>();
+  readonly #scratch: Scratch;
 
   /** Use {@link createBackend}. */
   constructor(options: ArenaOptions = {}) {
     this.arena = new Arena(options);
     this.#kernels = new Kernels(this.arena.memory);
+    this.#scratch = new Scratch(this.arena);
   }
 
   prepare(weights: QuantizedWeights): PreparedWeights {
@@ -128,46 +130,60 @@ export class WasmBackend implements Backend {
 
     // Everything is allocated before the first pointer or view is taken.
     const rowsMax = Math.min(M, SLICE_ROWS);
-    const staged = from === undefined ? this.#buffer('x', 4 * rowsMax * K) : 0;
-    const q = this.#buffer('q', 2 * rowsMax * layout.paddedK);
-    const sums = this.#buffer('sums', (4 * rowsMax * layout.paddedK) / K_STEP);
-    const scales = this.#buffer('scales', 4 * rowsMax * Math.ceil(K / K_BLOCK));
-    const panel = this.#buffer('panel', SCRATCH_BYTES);
     const copyPanels =
-      into === undefined ? Math.min(layout.panels, Math.max(1, Math.floor(COPY_BYTES / (4 * PANEL * rowsMax)))) : 1;
-    const y = this.#buffer('y', 4 * PANEL * rowsMax * copyPanels);
-    const bias = options.bias ? this.#stageBias(options.bias) : 0;
+      into === undefined
+        ? Math.min(layout.panels, Math.max(1, Math.floor(COPY_BYTES / (4 * PANEL * Math.max(1, rowsMax)))))
+        : 1; // the last panel, if N cuts it
+    const biasAt = options.bias && this.#inArena('bias', options.bias);
+    const at = this.#scratch.reserve({
+      x: from === undefined ? 4 * rowsMax * K : 0,
+      q: 2 * rowsMax * layout.paddedK,
+      sums: (4 * rowsMax * layout.paddedK) / K_STEP,
+      scales: 4 * rowsMax * Math.ceil(K / K_BLOCK),
+      panel: SCRATCH_BYTES,
+      y: 4 * PANEL * rowsMax * copyPanels,
+      bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
+    });
+    const bias = biasAt ?? (options.bias ? this.#stage(at.bias, options.bias as Float32Array) : 0);
     const decompose = this.#decomposeKernel(components);
-    const kernels = new Map<number, Kernel>();
-    const { memory } = this.arena;
-    const pointer = weights.handle.ptr;
+    const w = weights.handle.ptr;
 
     for (let m = 0; m < M; m += SLICE_ROWS) {
       const rows = Math.min(SLICE_ROWS, M - m);
-      if (from === undefined)
-        new Float32Array(memory.buffer, staged, rows * K).set((x as Float32Array).subarray(m * K, (m + rows) * K));
-      const gemm = kernels.get(rows) ?? this.#gemmKernel(weights, gemmShapeFor(rows));
-      kernels.set(rows, gemm);
-      const columns = (first: number, count: number, at: number, stride: number) =>
-        gemm(q, sums, scales, pointer, pointer + layout.panelBytes + 4 * PANEL * first, bias && bias + 4 * PANEL * first,
-          at, stride, panel, rows, layout.paddedK, layout.panels, first, count); // biome-ignore format: operands in the order of the kernel's header
+      const xAt =
+        from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
+      decompose(xAt, at.q, at.sums, at.scales, rows, K);
 
-      decompose(from === undefined ? staged : from + 4 * m * K, q, sums, scales, rows, K);
-      const whole = into === undefined ? 0 : Math.floor(N / PANEL); // panels that the kernel writes in place
-      if (into !== undefined && whole > 0) columns(0, whole, into + 4 * m * N, 4 * N);
-      for (let first = whole; first < layout.panels; first += copyPanels) {
-        const count = Math.min(copyPanels, layout.panels - first);
-        columns(first, count, y, 4 * PANEL * count);
-        const target = into === undefined ? (result as Float32Array) : new Float32Array(memory.buffer, into, M * N);
-        copyColumns(
-          new Float32Array(memory.buffer, y, rows * PANEL * count),
-          PANEL * count,
-          target,
-          m * N + PANEL * first,
-          N,
+      const gemm = this.#gemmKernel(weights, gemmShapeFor(rows));
+      const columns = (first: number, count: number, y: number, yStride: number) => {
+        const offset = 4 * PANEL * first;
+        const wScale = w + layout.panelBytes + offset;
+        const { q, sums, scales, panel } = at;
+        gemm(
+          q,
+          sums,
+          scales,
+          w,
+          wScale,
+          bias && bias + offset,
+          y,
+          yStride,
+          panel,
           rows,
-          Math.min(PANEL * count, N - PANEL * first),
+          layout.paddedK,
+          layout.panels,
+          first,
+          count,
         );
+      };
+      // Whole panels go straight into an `out` that lies in the arena; all else is computed in ranges and copied.
+      const direct = into === undefined ? 0 : Math.floor(N / PANEL);
+      if (into !== undefined && direct > 0) columns(0, direct, into + 4 * m * N, 4 * N);
+      const to = into === undefined ? (result as Float32Array) : this.#floats(into, M * N);
+      for (let first = direct; first < layout.panels; first += copyPanels) {
+        const count = Math.min(copyPanels, layout.panels - first);
+        columns(first, count, at.y, 4 * PANEL * count);
+        copyColumns(this.#floats(at.y, rows * PANEL * count), PANEL * count, to, m * N + PANEL * first, N, rows);
       }
     }
     this.arena.check();
@@ -186,22 +202,21 @@ export class WasmBackend implements Backend {
     return gemmId(gemmOptions(gemmShapeFor(Math.min(M, SLICE_ROWS)), kernelFormat, variant));
   }
 
-  /** @internal Address of a scratch buffer that a call of `matmul` left: benchmarks run bare kernels on it. */
-  scratchAddress(name: string): number {
-    return this.#scratch.get(name)?.ptr ?? 0;
+  /** @internal Where the last call of `matmul` worked: benchmarks run bare kernels on it. */
+  get scratchAddresses(): ScratchSizes {
+    return this.#scratch.addresses;
   }
 
   memory(): MemoryReport {
     const packedBytes = [...this.#matrices].reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const scratch = Object.fromEntries([...this.#scratch].map(([name, { byteLength }]) => [name, byteLength]));
+    const scratch = this.#scratch.sizes;
     const scratchBytes = Object.values(scratch).reduce((a, b) => a + b, 0);
     return { packedBytes, scratch, scratchBytes, wasmBytes: this.arena.byteLength };
   }
 
   dispose(): void {
     for (const matrix of this.#matrices) matrix.dispose();
-    for (const handle of this.#scratch.values()) this.arena.free(handle);
-    this.#scratch.clear();
+    this.#scratch.dispose();
   }
 
   #resident(prepared: PreparedWeights): WasmWeights & { handle: ArenaHandle } {
@@ -220,24 +235,13 @@ export class WasmBackend implements Backend {
     return operand.ptr;
   }
 
-  /** Address of a named scratch buffer of at least that size; what it held is lost when it has to grow. */
-  #buffer(name: string, byteLength: number): number {
-    const known = this.#scratch.get(name);
-    if (known && known.byteLength >= byteLength) return known.ptr;
-    if (known) this.arena.free(known);
-    this.#scratch.delete(name);
-    const handle = this.arena.alloc(byteLength, `scratch ${name}`);
-    this.#scratch.set(name, handle);
-    return handle.ptr;
+  #floats(address: number, length: number): Float32Array {
+    return new Float32Array(this.arena.memory.buffer, address, length);
   }
 
-  #stageBias(bias: Operand): number {
-    const at = this.#inArena('bias', bias);
-    if (at !== undefined) return at;
-    const { length } = bias as Float32Array;
-    const staged = this.#buffer('bias', 4 * roundUp(length, PANEL));
-    new Float32Array(this.arena.memory.buffer, staged, length).set(bias as Float32Array);
-    return staged;
+  #stage(address: number, values: Float32Array): number {
+    this.#floats(address, values.length).set(values);
+    return address;
   }
 
   #decomposeKernel(components: Components): Kernel {
@@ -278,7 +282,7 @@ export class WasmBackend implements Backend {
   }
 }
 
-/** rows x width floats from a dense block into a matrix of N columns. */
+/** `rows` rows of `stride` floats, cut at the end of the row, into a matrix of N columns at `offset`. */
 function copyColumns(
   from: Float32Array,
   stride: number,
@@ -286,9 +290,9 @@ function copyColumns(
   offset: number,
   N: number,
   rows: number,
-  width: number,
 ): void {
-  if (stride === N && width === N) to.set(from, offset);
+  const width = Math.min(stride, N - (offset % N));
+  if (stride === N) to.set(from, offset);
   else for (let row = 0; row < rows; row++) to.set(from.subarray(row * stride, row * stride + width), offset + row * N);
 }
 
