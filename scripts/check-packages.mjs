@@ -1,20 +1,41 @@
-// Packs every public package and asks publint and attw whether other people's bundlers and compilers will be happy.
+// What a user's tools will say of the packages: publint and attw on each, then both tarballs in an app of their own
+// outside the workspace, run by plain Node.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 
 let failed = 0;
 function run(command, args, cwd) {
   const { status } = spawnSync(command, args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' });
   if (status !== 0) failed++;
+  return status === 0;
 }
 
-for (const name of readdirSync('packages')) {
-  const cwd = join('packages', name);
-  const { private: internal } = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8'));
-  if (internal) continue;
-  console.log(`${name}: publint, attw`);
-  run('publint', ['--strict'], cwd);
-  run('attw', ['--pack', '.', '--profile', 'esm-only', '--format', 'table-flipped'], cwd);
+const packages = readdirSync('packages')
+  .map((name) => join('packages', name))
+  .filter((folder) => !JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).private);
+
+const app = mkdtempSync(join(tmpdir(), 'msd-app-'));
+for (const folder of packages) {
+  console.log(`\n${folder}`);
+  run('publint', ['--strict'], folder);
+  run('attw', ['--pack', '.', '--profile', 'esm-only', '--format', 'ascii', '--no-emoji', '--quiet'], folder);
+  run('pnpm', ['pack', '--pack-destination', app], folder);
 }
+
+console.log('\nan app outside the workspace');
+const tarballs = readdirSync(app).filter((file) => file.endsWith('.tgz'));
+const { version } = JSON.parse(readFileSync('packages/onnx/node_modules/onnxruntime-web/package.json', 'utf8'));
+const dependencies = Object.fromEntries(
+  tarballs.map((file) => [`@msd/${file.match(/^msd-(\w+)-/)[1]}`, `file:${join(app, file)}`]),
+);
+writeFileSync(join(app, 'package.json'), JSON.stringify({
+  private: true, type: 'module', dependencies: { ...dependencies, 'onnxruntime-web': version }, overrides: dependencies,
+}));
+writeFileSync(join(app, 'app.mjs'), readFileSync('scripts/outside-app.mjs'));
+if (run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], app)) run('node', [resolve(app, 'app.mjs')], app);
+rmSync(app, { recursive: true, force: true });
+
+console.log(failed ? `\n${failed} package checks failed` : '\nAll package checks passed');
 process.exit(failed ? 1 : 0);

@@ -1,0 +1,43 @@
+/**
+ * Does a story stay true to its opening? Decided with the word tables of the grammar.
+ *
+ * The first hero name and the first place noun of the story are its hero and its place; both must come within the first
+ * OPENING_WORDS words (every opening of the grammar names both). Then
+ * - hero: no other hero name occurs, and the hero is named again after the opening;
+ * - place: no other place noun occurs (the grammar uses place nouns for the hero's home only; roads and hiding places
+ *   come from another list);
+ * - thing, helper: no other thing or helper than the first one occurs;
+ * - pronouns: only one of "she/her" and "he/him/his" occurs (the grammar uses pronouns for the hero only).
+ *
+ * This is a check of words, not of sense: a story can pass and still be odd, for example when it forgets a colour.
+ */
+import { HELPER_NOUNS, HERO_NAMES, PLACE_NOUNS, THING_NOUNS } from './corpus.ts';
+import { splitWords } from './words.ts';
+
+const OPENING_WORDS = 30;
+const SHE_WORDS = ['she', 'her', 'She', 'Her'];
+const HE_WORDS = ['he', 'him', 'his', 'He', 'His'];
+
+export interface Consistency {
+  readonly hero: boolean;
+  readonly place: boolean;
+  readonly thing: boolean;
+  readonly helper: boolean;
+  readonly pronouns: boolean;
+}
+
+export function checkConsistency(story: string): Consistency {
+  const words = splitWords(story);
+  const opening = words.slice(0, OPENING_WORDS);
+  const only = (table: readonly string[]): boolean => new Set(words.filter((word) => table.includes(word))).size === 1;
+  const opens = (table: readonly string[]): boolean => opening.some((word) => table.includes(word));
+  const uses = (table: readonly string[]): boolean => words.some((word) => table.includes(word));
+  const namedAgain = words.slice(OPENING_WORDS).some((word) => HERO_NAMES.includes(word));
+  return {
+    hero: opens(HERO_NAMES) && only(HERO_NAMES) && namedAgain,
+    place: opens(PLACE_NOUNS) && only(PLACE_NOUNS),
+    thing: only(THING_NOUNS),
+    helper: only(HELPER_NOUNS),
+    pronouns: uses(SHE_WORDS) !== uses(HE_WORDS),
+  };
+}

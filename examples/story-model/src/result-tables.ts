@@ -1,0 +1,92 @@
+/** The two tables of `npm start`, as text. */
+import type { LayerResult, LayerTiming } from '../../../test/bench/onnx-layers.ts';
+import type { Summary } from '../../../test/bench/samples.ts';
+import type { Accuracy, Alone, Both, Speed } from './compare.ts';
+import { ENGINE_NAMES } from './engines.ts';
+import { formatTable, threeDigits } from './table.ts';
+
+export interface DecoderResults {
+  readonly tokens: number;
+  readonly prompts: number;
+  readonly accuracy: Both<Accuracy>;
+  readonly speed: Both<Speed>;
+  readonly alone: Both<Alone>;
+  readonly foreignRuns: number;
+}
+
+const NONE = '–';
+
+const percent = (share: number): string => `± ${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+const withSpread = ({ median, spread }: Summary): string => `${threeDigits(median)} ${percent(spread).padStart(7)}`;
+const times = (ratio: number): string => `${threeDigits(ratio)}×`;
+
+/** Decoder, both engines: speed, start, memory, accuracy. */
+export function decoderTable({ tokens, prompts, accuracy, speed, alone, foreignRuns }: DecoderResults): string {
+  const row = <T>(label: string, values: Both<T>, show: (value: T) => string, gain = ''): string[] => [
+    label,
+    show(values.ort),
+    show(values.msd),
+    gain,
+  ];
+  const { ort, msd } = speed;
+  const megabytes = ({ wasmBytes }: Alone): string => `${(wasmBytes / 1e6).toFixed(1)} MB`;
+  const identical = ({ identicalTokens }: Accuracy): string => `${identicalTokens} of ${tokens}`;
+  return formatTable(
+    [
+      { header: '', align: 'left' },
+      { header: ENGINE_NAMES.ort, align: 'right' },
+      { header: ENGINE_NAMES.msd, align: 'right' },
+      { header: 'gain', align: 'right' },
+    ],
+    [
+      row(
+        'tokens/s',
+        speed,
+        (s) => withSpread(s.tokensPerSecond),
+        times(msd.tokensPerSecond.median / ort.tokensPerSecond.median),
+      ),
+      row('ms per token', speed, (s) => withSpread(s.msPerToken)),
+      row(
+        'time to first token, ms',
+        speed,
+        (s) => withSpread(s.firstTokenMs),
+        times(ort.firstTokenMs.median / msd.firstTokenMs.median),
+      ),
+      row('load time, ms', alone, (a) => withSpread(a.loadMs)),
+      row('load and first token, ms', alone, (a) => withSpread(a.coldStartMs)),
+      row('WASM memory', alone, megabytes),
+      row('SQNR of the logits, dB', accuracy, (a) => a.sqnrDb.toFixed(1)),
+      row(`identical tokens${prompts > 1 ? `, each of ${prompts} prompts` : ''}`, accuracy, identical),
+      ['foreign runs per token', NONE, String(foreignRuns), ''],
+    ],
+  );
+}
+
+/** Layer shapes, both engines. */
+export function layerTable(results: readonly LayerResult[]): string {
+  const right = (header: string): { header: string; align: 'right' } => ({ header, align: 'right' });
+  const timing = (t: LayerTiming): string[] => [`${threeDigits(t.ms)} ${percent(t.spread).padStart(7)}`, gmacs(t)];
+  const gmacs = (t: LayerTiming): string => threeDigits(t.gmacs);
+  return formatTable(
+    [
+      { header: 'layer', align: 'left' },
+      right('K × N'),
+      right('M'),
+      right(`${ENGINE_NAMES.ort}, ms`),
+      right('GMAC/s'),
+      right(`${ENGINE_NAMES.msd}, ms`),
+      right('GMAC/s'),
+      right('gain'),
+      right('difference'),
+    ],
+    results.map(({ name, K, N, M, ort, msd, ratio, relativeError }) => [
+      name,
+      `${K} × ${N}`,
+      String(M),
+      ...timing(ort),
+      ...timing(msd),
+      times(ratio),
+      relativeError.toExponential(1),
+    ]),
+  );
+}

@@ -1,0 +1,174 @@
+/**
+ * The main job: a quantized language model in plain onnxruntime-web and with MSD, from one command (`npm start`).
+ *
+ *   1. both engines write a story
+ *   2. one table: speed, start, memory, accuracy
+ *   3. one table: layer shapes of real language models
+ *
+ * One thread; both engines share the process and take turns, so that whatever the machine does meets both.
+ */
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { styleText } from 'node:util';
+import { reportOf } from '@msd/onnx/register';
+import { measureLayers } from '../../../test/bench/onnx-layers.ts';
+import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from '../../../test/bench/shapes.ts';
+import { HELP, type Options, parseOptions } from './cli.ts';
+import {
+  type Both,
+  measureAccuracy,
+  measureAlone,
+  measureSpeed,
+  type ReferenceText,
+  smallestMargin,
+} from './compare.ts';
+import type { DecoderSession } from './decoder-session.ts';
+import { ENGINE_NAMES, ENGINES, type Engine, loadDecoder, runtime } from './engines.ts';
+import { greedyRun, tokensPerSecond } from './greedy-run.ts';
+import { encodePrompt, type ModelFolder, openModelFolder } from './model-folder.ts';
+import { PROMPTS } from './prompts.ts';
+import { sessionReference, storyReference } from './reference.ts';
+import { decoderTable, layerTable } from './result-tables.ts';
+import { Progress, StoryWriter } from './terminal.ts';
+import { TextStream } from './text-stream.ts';
+import { UserError } from './user-error.ts';
+
+const SHIPPED = fileURLToPath(new URL('../generated', import.meta.url));
+const DEFAULT_TOKENS = 200;
+const DEFAULT_PROMPT = 'Once upon a time';
+const SPEED_ROUNDS = 10;
+const ALONE_ROUNDS = 3;
+const LAYER_ROUNDS = 11;
+
+const out = process.stdout;
+const progress = new Progress(out);
+const say = (text = ''): void => {
+  progress.clear();
+  out.write(`${text}\n`);
+};
+
+/** Writes one text on the screen, ends where the model ends it. */
+async function tell(
+  engine: Engine,
+  decoder: DecoderSession,
+  folder: ModelFolder,
+  prompt: readonly number[],
+  count: number,
+) {
+  say(`\n${styleText('bold', ENGINE_NAMES[engine])}`);
+  const writer = new StoryWriter(out);
+  const text = new TextStream(folder.tokenizer, prompt);
+  writer.write(folder.tokenizer.decode([...prompt], { skip_special_tokens: true }), 'dim');
+  const status = (tokens: number, ms: number): string =>
+    `${tokens} tokens, ${tokensPerSecond(tokens, ms).toFixed(0)} tokens/s`;
+  const run = await greedyRun(decoder, prompt, count, (id, tokens, ms) => {
+    if (folder.config.endIds.includes(id)) return true;
+    writer.write(text.push(id));
+    writer.status(status(tokens, ms));
+    return false;
+  });
+  writer.end(status(run.ids.length, run.decodeMs));
+}
+
+/** What MSD took over, in one line. */
+function describeSession({ session }: DecoderSession): string {
+  const report = reportOf(session);
+  if (report === undefined) return '';
+  if (report.whole !== undefined) return `MSD ran nothing of this model: ${report.whole}.`;
+  const own = report.nodes.filter(({ where }) => where === 'msd');
+  const kernels = [...new Set(own.map(({ kernel }) => kernel))].join(', ');
+  const others = report.nodes.length - own.length;
+  return `MSD runs ${own.length} of ${report.nodes.length} nodes (${kernels}), onnxruntime-web the other ${others}.`;
+}
+
+/** Steps 1 and 2. */
+async function showDecoder(options: Options): Promise<void> {
+  const path = options.model ?? SHIPPED;
+  const folder = openModelFolder(path, options.dtype);
+  const texts = options.prompt !== undefined ? [options.prompt] : options.model ? [DEFAULT_PROMPT] : PROMPTS;
+  const lengths = texts.map((text) => encodePrompt(folder, text, 2).length);
+  const tokens = options.tokens ?? Math.min(DEFAULT_TOKENS, folder.config.context - Math.max(...lengths));
+  const prompts = texts.map((text) => encodePrompt(folder, text, tokens));
+  const first = prompts[0] as readonly number[];
+
+  const decoders: Both<DecoderSession> = {
+    ort: await loadDecoder('ort', folder),
+    msd: await loadDecoder('msd', folder),
+  };
+  for (const engine of ENGINES) await tell(engine, decoders[engine], folder, first, tokens);
+  say();
+
+  // The shipped weights are at hand for an independent computation; of another model only the ONNX file is known.
+  const isShippedInt4 = options.model === undefined && (options.dtype ?? 'q4') === 'q4';
+  const reference = isShippedInt4 ? storyReference() : sessionReference(decoders.ort);
+  const references: ReferenceText[] = [];
+  for (const [i, prompt] of prompts.entries()) {
+    progress.update('Writing the reference texts', `${i + 1} of ${prompts.length}`);
+    references.push(await reference(prompt, tokens));
+  }
+  const stage = (name: string) => (detail: string) => progress.update(name, detail);
+  const accuracy = await measureAccuracy(decoders, prompts, references, stage('Comparing logits'));
+  const speed = await measureSpeed(decoders, prompts, tokens, SPEED_ROUNDS, stage('Measuring speed'));
+  const request = { folder: path, dtype: options.dtype, prompt: first, tokens };
+  const alone = await measureAlone(request, ALONE_ROUNDS, stage('Measuring load time and memory'));
+  const foreignRuns = reportOf(decoders.msd.session)?.foreignRunsPerCall ?? 0;
+  say(decoderTable({ tokens, prompts: prompts.length, accuracy, speed, alone, foreignRuns }));
+
+  const rest = (alone.msd.wasmBytes - alone.msd.arenaBytes) / 1e6;
+  say(
+    styleText(
+      'dim',
+      `
+${describeSession(decoders.msd)}
+Speed: medians of ${SPEED_ROUNDS} interleaved rounds in this process, ± half the distance of the quartiles; first token of ${first.length} prompt tokens.
+Load time and memory: each engine alone in ${ALONE_ROUNDS} fresh processes, ONNX Runtime's start included; memory after ${tokens} tokens,
+all WebAssembly memories. MSD: ${(alone.msd.arenaBytes / 1e6).toFixed(1)} MB of its own, ${rest.toFixed(1)} MB ONNX Runtime's heap.
+Reference of SQNR and tokens: ${
+        isShippedInt4
+          ? 'the forward pass in TypeScript on the same int4 weights, float64 sums'
+          : 'plain onnxruntime-web, which computes in float32'
+      }.
+Smallest margin between best and second logit: ${smallestMargin(references).toFixed(3)}.`,
+    ),
+  );
+  for (const engine of ENGINES) await decoders[engine].release();
+}
+
+/** Step 3. */
+async function showLayers(): Promise<void> {
+  say(`\n${styleText('bold', 'Layers of language models')}: MatMulNBits, int4, blocks of 32, through session.run\n`);
+  const results = await measureLayers({
+    ort: runtime(),
+    shapes: LLM_LAYERS,
+    rows: [DECODE_ROWS, PREFILL_ROWS],
+    rounds: LAYER_ROUNDS,
+    onProgress: (detail) => progress.update('Measuring layers', detail),
+  });
+  say(layerTable(results));
+  say(
+    styleText(
+      'dim',
+      `\nMedians of ${LAYER_ROUNDS} interleaved rounds. Difference: |y − y'| / |y'| of the two engines' results.`,
+    ),
+  );
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help) return say(HELP);
+  const { versions } = runtime().env;
+  say(
+    `onnxruntime-web ${versions.web}, Node ${process.versions.node}, ${cpus()[0]?.model ?? 'unknown CPU'}, one thread`,
+  );
+  await showDecoder(options);
+  if (options.layers) await showLayers();
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  progress.clear();
+  process.stderr.write(`${styleText('red', error.message, { stream: process.stderr })}\n`);
+  process.exitCode = 1;
+}

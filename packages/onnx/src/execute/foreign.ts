@@ -1,0 +1,209 @@
+/**
+ * Foreign regions as ONNX Runtime sessions: each structure is written as a model of its own and created once, in
+ * topological order, because the types of a region's inputs come from the sessions that produce them.
+ */
+import { dataTypeCode, dataTypeName, FLOAT32, jsDataType } from '../data-types.ts';
+import { ForeignRunError } from '../errors.ts';
+import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
+import {
+  createOrtSession,
+  createOrtTensor,
+  type OrtMetadata,
+  type OrtModule,
+  type OrtSession,
+  type OrtTensor,
+} from '../ort.ts';
+import type { Claim } from '../passes/claim.ts';
+import type { Region } from '../plan/partition.ts';
+import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
+import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
+import type { Dim, ValueType } from '../read/types.ts';
+import { Message } from '../write/message.ts';
+import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+
+/** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
+export interface ForeignRegion {
+  /** Of the region. */
+  readonly index: number;
+  readonly session: OrtSession;
+  readonly inputs: readonly { readonly name: string; readonly value: string }[];
+  readonly outputs: readonly { readonly name: string; readonly value: string }[];
+  /** Constants that the session is fed because they differ between the regions that share it. */
+  readonly constants: readonly { readonly name: string; readonly tensor: OrtTensor }[];
+}
+
+/** All of them, and what was learned on the way. */
+export interface ForeignPlan {
+  readonly regions: readonly ForeignRegion[];
+  /** One per structure; the owner releases them. */
+  readonly sessions: readonly OrtSession[];
+}
+
+/** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
+export class CutRefused extends Error {}
+
+/**
+ * Creates the sessions of all foreign regions.
+ *
+ * @param regions all regions, in order of execution.
+ * @throws {@link CutRefused} when a value cannot cross, or ONNX Runtime refuses a region.
+ */
+export async function createForeign(
+  ort: OrtModule,
+  graph: Graph,
+  regions: readonly Region[],
+  claims: ReadonlyMap<GraphNode, Claim>,
+  options: object,
+): Promise<ForeignPlan> {
+  const structures = new Map<Region, Structure>();
+  for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
+  const sharing = new Map<string, SharedStructure>();
+  for (const shared of shareStructures(graph, [...structures.values()])) sharing.set(shared.members[0]!.key, shared);
+
+  const types = new Map<string, ValueType>();
+  for (const input of graph.inputs) types.set(input.name, input.type);
+  const built = new Map<string, { readonly session: OrtSession; readonly from: Structure }>();
+  const sessions: OrtSession[] = [];
+  const foreign: ForeignRegion[] = [];
+  try {
+    for (const region of regions) {
+      const structure = structures.get(region);
+      if (!structure) {
+        for (const node of region.nodes) addClaimedType(types, claims.get(node));
+        continue;
+      }
+      const { fed } = sharing.get(structure.key)!;
+      const key = `${structure.key}${JSON.stringify(region.inputs.map((name) => types.get(name) ?? null))}`;
+      let entry = built.get(key);
+      if (!entry) {
+        const bytes = writeRegion(graph, structure, fed, types);
+        entry = { session: await create(ort, region, bytes, options), from: structure };
+        built.set(key, entry);
+        sessions.push(entry.session);
+      }
+      addOutputTypes(types, region, entry.session, graph);
+      foreign.push(bind(ort, graph, structure, entry.from, entry.session, fed));
+    }
+  } catch (error) {
+    await Promise.all(sessions.map((session) => session.release()));
+    throw error;
+  }
+  return { regions: foreign, sessions };
+}
+
+async function create(ort: OrtModule, region: Region, bytes: Uint8Array, options: object): Promise<OrtSession> {
+  try {
+    return await createOrtSession(ort, bytes, options);
+  } catch (error) {
+    throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** An error of ONNX Runtime, as ours. */
+export function foreignError(where: string, error: unknown): ForeignRunError {
+  return new ForeignRunError(`ort: ${where}: ${messageOf(error)}`, { cause: error });
+}
+
+function addClaimedType(types: Map<string, ValueType>, claim: Claim | undefined): void {
+  if (!claim) return;
+  const dims = types.get(claim.x)?.dims;
+  types.set(claim.y, {
+    kind: 'tensor',
+    elemType: FLOAT32,
+    dims: dims && dims.length > 0 ? [...dims.slice(0, -1), claim.N] : undefined,
+  });
+}
+
+function addOutputTypes(types: Map<string, ValueType>, region: Region, session: OrtSession, graph: Graph): void {
+  const final = new Set(graph.outputs.map((output) => output.name));
+  region.outputs.forEach((name, position) => {
+    const metadata = session.outputMetadata[position];
+    const type = typeOfMetadata(metadata);
+    const crosses = !final.has(name) || (graph.consumers.get(name)?.length ?? 0) > 0;
+    if (crosses && (!type || type.elemType === 8)) {
+      throw new CutRefused(`'${name}' would cross a cut as ${metadata?.type ?? 'something that is not a tensor'}`);
+    }
+    if (type) types.set(name, type);
+  });
+}
+
+/** The type that a session reports; dimension names that ONNX Runtime made up are left out, they differ by region. */
+function typeOfMetadata(metadata: OrtMetadata | undefined): ValueType | undefined {
+  const elemType = metadata?.isTensor && metadata.type ? dataTypeCode(metadata.type) : undefined;
+  if (elemType === undefined) return undefined;
+  const dims = metadata?.shape?.map((dim): Dim => {
+    if (typeof dim === 'string') return dim === '' || /^unk__\d+$/.test(dim) ? null : dim;
+    return dim >= 0 && dim < 2 ** 31 ? dim : null; // an unnamed dynamic dimension is 4294967295
+  });
+  return { kind: 'tensor', elemType, dims };
+}
+
+function bind(
+  ort: OrtModule,
+  graph: Graph,
+  own: Structure,
+  from: Structure,
+  session: OrtSession,
+  fed: readonly number[],
+): ForeignRegion {
+  const pair = (names: readonly string[], values: readonly string[]): { name: string; value: string }[] =>
+    values.map((value, position) => ({ name: names[position]!, value }));
+  const constants = fed.map((position) => {
+    const { tensor } = graph.constants.get(own.lifted[position]!) as Extract<Constant, { kind: 'tensor' }>;
+    const data = tensorFloats(tensor).slice(); // a copy: the file's bytes are not kept
+    return { name: from.lifted[position]!, tensor: createOrtTensor(ort, 'float32', data, tensor.dims) };
+  });
+  const { region } = own;
+  const inputs = pair(from.region.inputs, region.inputs);
+  const outputs = pair(from.region.outputs, region.outputs);
+  return { index: region.index, session, inputs, outputs, constants };
+}
+
+/** Writes a region as a model: its nodes verbatim, its constants, typed inputs, untyped outputs. */
+function writeRegion(
+  graph: Graph,
+  structure: Structure,
+  fed: readonly number[],
+  types: ReadonlyMap<string, ValueType>,
+): Uint8Array {
+  const { region, lifted } = structure;
+  const fedNames = new Set(fed.map((position) => lifted[position]!));
+  const nodes: EncodedSpec[] = [];
+  const initializers: EncodedSpec[] = [];
+  const inputs = region.inputs.map((name) => valueSpec(name, types.get(name)));
+  for (const name of region.constants) {
+    const constant = graph.constants.get(name)!;
+    if (constant.kind === 'node') nodes.push({ encoded: constant.node.range });
+    else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
+    else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
+    else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
+  }
+  for (const node of region.nodes) nodes.push({ encoded: node.range });
+  return writeModel({
+    // From version 4 on initializers need not be listed as inputs.
+    irVersion: Math.max(4, graph.irVersion),
+    opsets: Object.fromEntries(graph.opsets),
+    graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
+  });
+}
+
+function valueSpec(name: string, type: ValueType | undefined): ValueSpec {
+  const dtype = type && jsDataType(type.elemType);
+  if (!dtype)
+    throw new CutRefused(`'${name}' would cross a cut as ${type ? dataTypeName(type.elemType) : 'an unknown type'}`);
+  return type.dims ? { name, dtype, dims: type.dims } : { name, dtype };
+}
+
+/** A constant under the name that nodes use, its elements by reference. */
+function tensorMessage(name: string, tensor: TensorRef): Message {
+  const range = tensor.elemType === 8 ? undefined : tensorRange(tensor);
+  const message = new Message();
+  if (range) message.ints(1, tensor.dims).int(2, tensor.elemType).bytes(9, range);
+  else for (const fields of tensorFieldsButName(tensor)) message.raw(fields);
+  return message.string(8, name);
+}

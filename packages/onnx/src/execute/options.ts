@@ -1,0 +1,121 @@
+/**
+ * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
+ */
+import { UnsupportedError } from '@msd/core';
+import type { ExternalData } from '../read/open.ts';
+
+/** Options of MSD as an execution provider; `register` takes the same as defaults. */
+export interface MsdOptions {
+  /** Where claimed nodes run. Default 'wasm'. */
+  readonly device?: 'wasm';
+  /** int8 components per activation: 2 (default) = about 16 bits, 1 = dynamic int8. */
+  readonly components?: 1 | 2;
+  /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
+  readonly fallback?: readonly 'wasm'[];
+  /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
+  readonly debug?: boolean;
+}
+
+/** The options with their defaults. */
+export type ResolvedOptions = Required<MsdOptions>;
+
+/** A session's options, apart. */
+export interface SessionRequest {
+  readonly msd: ResolvedOptions;
+  readonly externalData: readonly ExternalData[];
+  /** For a session that runs the whole model: all that the user gave, with the fallback providers. */
+  readonly whole: Readonly<Record<string, unknown>>;
+  /** For a session that runs a region. */
+  readonly region: Readonly<Record<string, unknown>>;
+}
+
+const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set(['name', 'device', 'components', 'fallback', 'debug']);
+
+/** Session options that mean the same for a part of the model as for the whole of it. */
+const REGION_OPTIONS = [
+  'graphOptimizationLevel',
+  'enableCpuMemArena',
+  'enableMemPattern',
+  'executionMode',
+  'freeDimensionOverrides',
+  'interOpNumThreads',
+  'intraOpNumThreads',
+  'logId',
+  'logSeverityLevel',
+  'logVerbosityLevel',
+  'extra',
+] as const;
+
+/**
+ * Checks MSD's own options.
+ *
+ * @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values, {@link UnsupportedError} for
+ * devices and providers that this version does not serve.
+ */
+export function resolveOptions(options: object, defaults: MsdOptions = {}): ResolvedOptions {
+  for (const key of Object.keys(options)) {
+    if (!KEYS.has(key)) {
+      throw new TypeError(`msd: option '${key}', expected one of ${[...KEYS].slice(1).join(', ')}.`);
+    }
+  }
+  const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
+  const { device = 'wasm', components = 2, fallback = ['wasm'], debug = false } = given;
+  if (device !== 'wasm') {
+    throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
+  }
+  if (components !== 1 && components !== 2) {
+    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${String(components)}.`);
+  }
+  if (typeof debug !== 'boolean') {
+    throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
+  }
+  if (!Array.isArray(fallback)) {
+    throw new TypeError(`msd: option 'fallback', expected an array of provider names, got ${typeof fallback}.`);
+  }
+  if (fallback.length !== 1 || fallback[0] !== 'wasm') {
+    throw new UnsupportedError(
+      `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
+    );
+  }
+  return { device, components, fallback: ['wasm'], debug };
+}
+
+/** Takes the options of `InferenceSession.create` apart. */
+export function parseSessionOptions(options: object, defaults: MsdOptions): SessionRequest {
+  const given = options as Readonly<Record<string, unknown>>;
+  const providers = (given.executionProviders ?? []) as readonly (string | object)[];
+  if (providers.length > 1) throw new TypeError("msd: executionProviders, expected 'msd' once, got it twice.");
+  const entry = providers[0];
+  const msd = resolveOptions(typeof entry === 'object' ? entry : {}, defaults);
+  const region: Record<string, unknown> = { executionProviders: msd.fallback };
+  for (const key of REGION_OPTIONS) if (given[key] !== undefined) region[key] = given[key];
+  // `options` is a proxy of ONNX Runtime whose executionProviders is filtered: the copy has the fallback instead.
+  const whole: Record<string, unknown> = {};
+  for (const key of Object.keys(options)) whole[key] = given[key];
+  whole.executionProviders = msd.fallback;
+  const externalData = (given.externalData ?? []) as readonly ExternalData[];
+  if (!Array.isArray(externalData)) {
+    throw new TypeError(`msd: option 'externalData', expected an array, got ${typeof externalData}.`);
+  }
+  return { msd, externalData, whole, region };
+}
+
+/**
+ * Refuses what cannot be honoured when a model is cut.
+ *
+ * @throws {@link UnsupportedError}
+ */
+export function checkCuttable(request: SessionRequest): void {
+  const { preferredOutputLocation: location, enableGraphCapture } = request.whole;
+  const places = typeof location === 'object' && location !== null ? Object.values(location) : [location ?? 'cpu'];
+  if (places.some((place) => place !== 'cpu')) {
+    throw new UnsupportedError(
+      `msd: option 'preferredOutputLocation', expected 'cpu' in this version, got ${JSON.stringify(location)}.`,
+    );
+  }
+  if (enableGraphCapture === true) throw new UnsupportedError("msd: option 'enableGraphCapture' is not supported.");
+}
+
+function dropUndefined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,83 @@
+/**
+ * `@msd/onnx`: onnxruntime-web's surface with an `InferenceSession` that runs quantized MatMuls in MSD.
+ */
+import * as ort from 'onnxruntime-web';
+import { register } from './register.ts';
+import type { SessionReport } from './report.ts';
+
+export * from 'onnxruntime-web';
+export * from './register.ts';
+
+/** A session that reports. */
+export interface MsdSession extends ort.InferenceSession {
+  /** What ran where; absent for sessions whose `executionProviders` do not name 'msd'. */
+  readonly report: SessionReport | undefined;
+}
+
+/** Like onnxruntime-web's, with 'msd' as the default provider. */
+export interface MsdInferenceSessionFactory {
+  /**
+   * Creates a session from a path or URL.
+   *
+   * @example
+   * ```ts
+   * import { InferenceSession, Tensor } from '@msd/onnx';
+   * const session = await InferenceSession.create('model_q4.onnx');
+   * ```
+   */
+  create(path: string, options?: ort.InferenceSession.SessionOptions): Promise<MsdSession>;
+  /** Creates a session from bytes. */
+  create(bytes: Uint8Array | ArrayBufferLike, options?: ort.InferenceSession.SessionOptions): Promise<MsdSession>;
+  /** Creates a session from a part of a buffer. */
+  create(
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    byteLength?: number,
+    options?: ort.InferenceSession.SessionOptions,
+  ): Promise<MsdSession>;
+  [Symbol.hasInstance](value: unknown): boolean;
+}
+
+type CreateArguments = [
+  model: string | Uint8Array | ArrayBufferLike,
+  options?: ort.InferenceSession.SessionOptions | number,
+  byteLength?: number,
+  lastOptions?: ort.InferenceSession.SessionOptions,
+];
+
+async function create(...[model, second, third, fourth]: CreateArguments): Promise<MsdSession> {
+  register(ort);
+  const isPart = typeof second === 'number';
+  const options = withProvider(isPart ? fourth : (second as ort.InferenceSession.SessionOptions | undefined));
+  const stock = ort.InferenceSession as unknown as { create(...args: unknown[]): Promise<MsdSession> };
+  if (!isPart) return stock.create(model, options);
+  return stock.create(model, second, third ?? (model as ArrayBufferLike).byteLength - second, options);
+}
+
+/** 'msd' unless the caller names providers. */
+function withProvider(options: ort.InferenceSession.SessionOptions = {}): ort.InferenceSession.SessionOptions {
+  return options.executionProviders?.length ? options : { ...options, executionProviders: ['msd'] };
+}
+
+/** Creates sessions; registers MSD with onnxruntime-web on the first call. */
+export const InferenceSession: MsdInferenceSessionFactory = {
+  create,
+  [Symbol.hasInstance](value: unknown): boolean {
+    return (
+      typeof ort.InferenceSession === 'function' && value instanceof (ort.InferenceSession as never as typeof Object)
+    );
+  },
+};
+
+/** The types that onnxruntime-web keeps beside the factory. */
+export declare namespace InferenceSession {
+  export type SessionOptions = ort.InferenceSession.SessionOptions;
+  export type RunOptions = ort.InferenceSession.RunOptions;
+  export type FeedsType = ort.InferenceSession.FeedsType;
+  export type FetchesType = ort.InferenceSession.FetchesType;
+  export type ReturnType = ort.InferenceSession.ReturnType;
+  export type ValueMetadata = ort.InferenceSession.ValueMetadata;
+  export type ExecutionProviderConfig = ort.InferenceSession.ExecutionProviderConfig;
+}
+/** A session, as onnxruntime-web types it. */
+export type InferenceSession = MsdSession;

@@ -1,0 +1,198 @@
+/**
+ * The IR: a checked graph in topological order, with producers and consumers by value name. `Constant` nodes are
+ * constants like initializers, so they form no work of their own and can be duplicated into whoever needs them.
+ */
+import { OnnxFormatError } from '../errors.ts';
+import type { GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
+import type { NodeRecord } from '../read/node.ts';
+import type { TensorRef } from '../read/tensor.ts';
+import type { ValueInfo, ValueType } from '../read/types.ts';
+
+/** A node of the graph; `index` is its place in the topological order. */
+export interface GraphNode extends NodeRecord {
+  readonly index: number;
+}
+
+/** A value that every run shares. `node` = a `Constant` node that holds scalars, lists or strings instead of a tensor. */
+export type Constant =
+  | { readonly kind: 'tensor'; readonly tensor: TensorRef }
+  | { readonly kind: 'node'; readonly node: NodeRecord }
+  | { readonly kind: 'sparse'; readonly sparse: SparseRef };
+
+/** The checked graph. */
+export interface Graph {
+  readonly name: string;
+  readonly irVersion: number;
+  readonly opsets: ReadonlyMap<string, number>;
+  /** In topological order, without `Constant` nodes. */
+  readonly nodes: readonly GraphNode[];
+  readonly constants: ReadonlyMap<string, Constant>;
+  /** What a run is fed: graph inputs without those that have an initializer (ONNX Runtime Web cannot override these). */
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  /** Declared types by name: inputs, outputs, value_info. */
+  readonly types: ReadonlyMap<string, ValueType>;
+  readonly producers: ReadonlyMap<string, GraphNode>;
+  /** By value name; a node that uses a value twice is listed once. Subgraph captures count. */
+  readonly consumers: ReadonlyMap<string, readonly GraphNode[]>;
+}
+
+/**
+ * Builds and checks the graph.
+ *
+ * @throws {@link OnnxFormatError} naming the node or value when a name is undefined, defined twice, or nodes form a cycle.
+ */
+export function buildGraph(model: ModelRecord): Graph {
+  const record = model.graph;
+  const constants = collectConstants(record);
+  const inputs = record.inputs.filter((input) => !constants.has(input.name));
+  const work = record.nodes.filter((node) => !isConstant(node));
+  checkDefinitions(inputs, constants, work);
+  const nodes = sortNodes(work, inputs, constants);
+  const producers = new Map<string, GraphNode>();
+  const consumers = new Map<string, GraphNode[]>();
+  for (const node of nodes) {
+    for (const name of node.outputs) if (name !== '') producers.set(name, node);
+    for (const name of usesOf(node)) {
+      const list = consumers.get(name);
+      if (list) list.push(node);
+      else consumers.set(name, [node]);
+    }
+  }
+  checkOutputs(record, inputs, constants, producers);
+  const types = new Map<string, ValueType>();
+  for (const info of [...record.valueInfo, ...record.outputs, ...record.inputs]) types.set(info.name, info.type);
+  const { irVersion, opsets } = model;
+  return {
+    name: record.name,
+    irVersion,
+    opsets,
+    nodes,
+    constants,
+    inputs,
+    outputs: record.outputs,
+    types,
+    producers,
+    consumers,
+  };
+}
+
+/** The distinct values that a node needs: its inputs and what its subgraphs capture. */
+export function usesOf(node: NodeRecord): Set<string> {
+  const uses = new Set<string>();
+  for (const name of node.inputs) if (name !== '') uses.add(name);
+  for (const name of node.captures) uses.add(name);
+  return uses;
+}
+
+/** How messages call a node. */
+export function describeNode(node: NodeRecord): string {
+  return `node '${node.name || node.outputs.find((name) => name !== '') || '(unnamed)'}' (${node.opType})`;
+}
+
+function isConstant(node: NodeRecord): boolean {
+  return node.opType === 'Constant' && node.domain === '' && node.outputs.length === 1 && node.outputs[0] !== '';
+}
+
+function collectConstants(record: GraphRecord): Map<string, Constant> {
+  const constants = new Map<string, Constant>();
+  const add = (name: string, constant: Constant): void => {
+    if (constants.has(name)) throw new OnnxFormatError(`graph: constant '${name}', expected one definition, got two.`);
+    constants.set(name, constant);
+  };
+  for (const tensor of record.initializers) add(tensor.name, { kind: 'tensor', tensor });
+  for (const sparse of record.sparse) add(sparse.name, { kind: 'sparse', sparse });
+  for (const node of record.nodes) {
+    if (!isConstant(node)) continue;
+    const value = node.attributes.get('value');
+    const name = node.outputs[0]!;
+    add(name, value?.kind === 'tensor' ? { kind: 'tensor', tensor: value.value } : { kind: 'node', node });
+  }
+  return constants;
+}
+
+function checkDefinitions(
+  inputs: readonly ValueInfo[],
+  constants: ReadonlyMap<string, Constant>,
+  nodes: readonly NodeRecord[],
+): void {
+  const defined = new Set(constants.keys());
+  for (const { name } of inputs) {
+    if (defined.has(name)) throw new OnnxFormatError(`graph: input '${name}', expected one definition, got two.`);
+    defined.add(name);
+  }
+  for (const node of nodes) {
+    for (const name of node.outputs) {
+      if (name === '') continue;
+      if (defined.has(name)) {
+        throw new OnnxFormatError(`graph: ${describeNode(node)}: output '${name}', expected one definition, got two.`);
+      }
+      defined.add(name);
+    }
+  }
+}
+
+/** Kahn's algorithm, stable: nodes that are already in order stay so (ONNX asks for sorted nodes, some writers don't). */
+function sortNodes(
+  nodes: readonly NodeRecord[],
+  inputs: readonly ValueInfo[],
+  constants: ReadonlyMap<string, Constant>,
+): GraphNode[] {
+  const producer = new Map<string, number>();
+  nodes.forEach((node, index) => {
+    for (const name of node.outputs) if (name !== '') producer.set(name, index);
+  });
+  const fed = new Set(inputs.map((input) => input.name));
+  const waiting: number[] = new Array<number>(nodes.length).fill(0);
+  const unlocks: number[][] = nodes.map(() => []);
+  nodes.forEach((node, index) => {
+    for (const name of usesOf(node)) {
+      const from = producer.get(name);
+      if (from !== undefined) {
+        unlocks[from]!.push(index);
+        waiting[index]!++;
+      } else if (!fed.has(name) && !constants.has(name)) {
+        throw new OnnxFormatError(
+          `graph: ${describeNode(node)}: input '${name}', expected a graph input, an initializer or another node's output, got an undefined name.`,
+        );
+      }
+    }
+  });
+  const sorted: GraphNode[] = [];
+  const done = new Uint8Array(nodes.length);
+  for (let start = 0; start < nodes.length; start++) {
+    // Depth-first from each ready node in file order; a node that waits is reached again from its last producer.
+    const stack = done[start] || waiting[start]! > 0 ? [] : [start];
+    while (stack.length > 0) {
+      const index = stack.pop()!;
+      if (done[index]) continue;
+      done[index] = 1;
+      sorted.push({ ...nodes[index]!, index: sorted.length });
+      for (const next of unlocks[index]!) {
+        waiting[next]!--;
+        if (waiting[next] === 0 && next < start) stack.push(next);
+      }
+    }
+  }
+  const stuck = done.indexOf(0);
+  if (stuck >= 0) {
+    throw new OnnxFormatError(`graph: ${describeNode(nodes[stuck]!)}: inputs, expected no cycle, got one.`);
+  }
+  return sorted;
+}
+
+function checkOutputs(
+  record: GraphRecord,
+  inputs: readonly ValueInfo[],
+  constants: ReadonlyMap<string, Constant>,
+  producers: ReadonlyMap<string, GraphNode>,
+): void {
+  const seen = new Set<string>();
+  for (const { name } of record.outputs) {
+    if (seen.has(name)) throw new OnnxFormatError(`graph: output '${name}', expected once, got twice.`);
+    seen.add(name);
+    if (!producers.has(name) && !constants.has(name) && !inputs.some((input) => input.name === name)) {
+      throw new OnnxFormatError(`graph: output '${name}', expected a value of the graph, got an undefined name.`);
+    }
+  }
+}

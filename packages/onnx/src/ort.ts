@@ -1,0 +1,114 @@
+/**
+ * The parts of ONNX Runtime's JavaScript surface that are used, as structural types: every module of the family
+ * (onnxruntime-web and its entries, onnxruntime-common) fits, and none has to be installed to read these declarations.
+ */
+
+/** Data of a tensor on the CPU. */
+export type OrtData = ArrayBufferView | readonly string[];
+
+/** A tensor of the caller's module. */
+export interface OrtTensor {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly data: OrtData;
+  readonly location: string;
+  dispose?(): void;
+}
+
+/** Name, type and shape of a model input or output. */
+export interface OrtMetadata {
+  readonly name: string;
+  readonly isTensor: boolean;
+  readonly type?: string;
+  readonly shape?: readonly (number | string)[];
+}
+
+/** Options of a run, passed on to foreign regions. */
+export type OrtRunOptions = object;
+
+/** An inference session. */
+export interface OrtSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly OrtMetadata[];
+  readonly outputMetadata: readonly OrtMetadata[];
+  run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: readonly string[],
+    options?: OrtRunOptions,
+  ): Promise<Readonly<Record<string, OrtTensor>>>;
+  release(): Promise<void>;
+  startProfiling(): void;
+  endProfiling(): void;
+}
+
+/** What the module calls to run a session that MSD created. */
+export interface OrtHandler {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly OrtMetadata[];
+  readonly outputMetadata: readonly OrtMetadata[];
+  run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+    options: OrtRunOptions,
+  ): Promise<Record<string, OrtTensor>>;
+  dispose(): Promise<void>;
+  startProfiling(): void;
+  endProfiling(): void;
+}
+
+/** A backend as `registerBackend` takes it. */
+export interface OrtBackend {
+  init(backendName: string): Promise<void>;
+  createInferenceSessionHandler(model: string | Uint8Array, options?: object): Promise<OrtHandler>;
+}
+
+/**
+ * A module of the ONNX Runtime family, as `register` takes it. The parameters are `never` so that every module's own, far
+ * wider types are assignable.
+ */
+export interface OrtModule {
+  readonly InferenceSession: { create(model: never, options?: never): Promise<unknown> };
+  readonly Tensor: new (type: never, data: never, dims?: never) => unknown;
+  registerBackend(name: string, backend: never, priority: number): void;
+  readonly env: { readonly versions?: object; readonly wasm?: object };
+}
+
+/** The same module, as it is called. */
+interface CallableModule {
+  readonly InferenceSession: { create(model: string | Uint8Array, options: object): Promise<OrtSession> };
+  readonly Tensor: new (type: string, data: OrtData, dims: readonly number[]) => OrtTensor;
+  registerBackend(name: string, backend: OrtBackend, priority: number): void;
+}
+
+function callable(ort: OrtModule): CallableModule {
+  return ort as unknown as CallableModule;
+}
+
+/** Creates a session of the module. */
+export function createOrtSession(ort: OrtModule, model: string | Uint8Array, options: object): Promise<OrtSession> {
+  return callable(ort).InferenceSession.create(model, options);
+}
+
+/** A tensor of the module's own class. */
+export function createOrtTensor(ort: OrtModule, type: string, data: OrtData, dims: readonly number[]): OrtTensor {
+  const { Tensor } = callable(ort);
+  return new Tensor(type, data, dims);
+}
+
+/** Registers a backend with the module. */
+export function registerOrtBackend(ort: OrtModule, name: string, backend: OrtBackend, priority: number): void {
+  callable(ort).registerBackend(name, backend, priority);
+}
+
+/** True when the module runs in a worker of its own (`env.wasm.proxy`): it then takes the buffers of inputs away. */
+export function usesProxy(ort: OrtModule): boolean {
+  return (ort.env.wasm as { readonly proxy?: boolean } | undefined)?.proxy === true;
+}
+
+/** The module's version, `undefined` where it does not say. */
+export function ortVersion(ort: OrtModule): string | undefined {
+  const versions = ort.env.versions as { readonly web?: string; readonly common?: string } | undefined;
+  return versions?.web ?? versions?.common;
+}

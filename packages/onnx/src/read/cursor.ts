@@ -1,0 +1,260 @@
+/**
+ * A protobuf cursor over a {@link ByteSource}: it sees a file through a window and steps over what it does not read, so a
+ * length field costs nothing until its bytes are asked for, and never more than the bytes that exist.
+ */
+import { WireType } from '@bufbuild/protobuf/wire';
+import { OnnxFormatError } from '../errors.ts';
+import type { ByteRange, ByteSource } from './source.ts';
+
+/** Bytes that one read of a file brings in. */
+const WINDOW_BYTES = 1 << 16;
+/** ONNX files nest a few levels (model, graph, node, attribute, graph, …); deeper is an attack on the stack. */
+const MAX_DEPTH = 100;
+
+const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The part of the source that lies in memory: all of it, or a moving stretch of a file. */
+class Window {
+  bytes: Uint8Array;
+  base = 0;
+  readonly source: ByteSource;
+  #buffer: Uint8Array | undefined;
+
+  constructor(source: ByteSource) {
+    this.source = source;
+    this.bytes = source.bytes ?? new Uint8Array(0);
+  }
+
+  /** The byte at `pos`, which is inside the source. */
+  at(pos: number): number {
+    const index = pos - this.base;
+    if (index >= 0 && index < this.bytes.length) return this.bytes[index]!;
+    this.#load(pos);
+    return this.bytes[0]!;
+  }
+
+  /** A view of [pos, pos + length), valid until the window moves. */
+  view(pos: number, length: number): Uint8Array {
+    const index = pos - this.base;
+    if (index >= 0 && index + length <= this.bytes.length) return this.bytes.subarray(index, index + length);
+    if (length > WINDOW_BYTES) return this.source.read(pos, length);
+    this.#load(pos);
+    return this.bytes.subarray(0, length);
+  }
+
+  #load(pos: number): void {
+    this.#buffer ??= new Uint8Array(WINDOW_BYTES);
+    this.bytes = this.source.read(pos, Math.min(WINDOW_BYTES, this.source.byteLength - pos), this.#buffer);
+    this.base = pos;
+  }
+}
+
+/**
+ * Reads one message field by field.
+ *
+ * @example
+ * ```ts
+ * const cursor = Cursor.over(source, 'ModelProto');
+ * while (cursor.next()) {
+ *   if (cursor.field === 1) irVersion = cursor.int();
+ *   else cursor.skip();
+ * }
+ * ```
+ */
+export class Cursor {
+  /** Number of the field that `next` found. */
+  field = 0;
+  /** Wire type of that field. */
+  wire: WireType = WireType.Varint;
+  readonly label: string;
+  readonly #window: Window;
+  readonly #depth: number;
+  readonly #start: number;
+  readonly #end: number;
+  #pos: number;
+  #low = 0;
+  #high = 0;
+
+  private constructor(window: Window, start: number, end: number, label: string, depth: number) {
+    this.#window = window;
+    this.#start = start;
+    this.#pos = start;
+    this.#end = end;
+    this.label = label;
+    this.#depth = depth;
+  }
+
+  /** A cursor over a whole source. */
+  static over(source: ByteSource, label: string): Cursor {
+    return new Cursor(new Window(source), 0, source.byteLength, label, 0);
+  }
+
+  /** A cursor over one range of a source. */
+  static overRange(range: ByteRange, label: string): Cursor {
+    return new Cursor(new Window(range.source), range.offset, range.offset + range.length, label, 0);
+  }
+
+  /** Offset in the source of what comes next. */
+  get position(): number {
+    return this.#pos;
+  }
+
+  /** Steps to the next field; false at the end of the message. */
+  next(): boolean {
+    if (this.#pos >= this.#end) return false;
+    this.#varint();
+    this.field = this.#low >>> 3;
+    this.wire = this.#low & 7;
+    if (this.#high !== 0 || this.field === 0) this.fail('tag', 'a field number of at least 1', 'none');
+    return true;
+  }
+
+  /** The payload of a length-delimited field, as a range that nobody has read. */
+  range(): ByteRange {
+    const length = this.#length();
+    const offset = this.#pos;
+    this.#pos += length;
+    return { source: this.#window.source, offset, length };
+  }
+
+  /** The range of this whole message. */
+  whole(): ByteRange {
+    return { source: this.#window.source, offset: this.#start, length: this.#end - this.#start };
+  }
+
+  /** A cursor over an embedded message. */
+  message(label: string): Cursor {
+    if (this.#depth >= MAX_DEPTH) this.fail(label, `at most ${MAX_DEPTH} nested messages`, 'more');
+    const length = this.#length();
+    const start = this.#pos;
+    this.#pos += length;
+    return new Cursor(this.#window, start, start + length, label, this.#depth + 1);
+  }
+
+  /** The payload of a length-delimited field, valid until the cursor (or a relative over the same file) moves on. */
+  bytes(): Uint8Array {
+    const length = this.#length();
+    const view = this.#window.view(this.#pos, length);
+    this.#pos += length;
+    return view;
+  }
+
+  /** A string field. */
+  string(): string {
+    const at = this.#pos;
+    const bytes = this.bytes();
+    try {
+      return utf8.decode(bytes.buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes)); // no shared memory
+    } catch {
+      throw new OnnxFormatError(`read: ${this.label} at byte ${at}: string, expected UTF-8, got other bytes.`);
+    }
+  }
+
+  /** A varint field as a signed 64-bit integer; beyond 2⁵³ the nearest number. */
+  int(): number {
+    if (this.wire !== WireType.Varint) this.#wrongWire(WireType.Varint);
+    this.#varint();
+    return (this.#high | 0) * 0x1_0000_0000 + this.#low;
+  }
+
+  /** A float field. */
+  float(): number {
+    if (this.wire !== WireType.Bit32) this.#wrongWire(WireType.Bit32);
+    if (this.#pos + 4 > this.#end) this.fail('float', '4 bytes', `${this.#end - this.#pos}`);
+    for (let i = 0; i < 4; i++) scratch.setUint8(i, this.#window.at(this.#pos++));
+    return scratch.getFloat32(0, true);
+  }
+
+  /** Appends the values of a repeated int64 field, packed or not. */
+  ints(to: number[]): void {
+    if (this.wire !== WireType.LengthDelimited) {
+      to.push(this.int());
+      return;
+    }
+    const end = this.#length() + this.#pos;
+    while (this.#pos < end) {
+      this.#varint();
+      if (this.#pos > end) this.fail('packed integers', 'whole values', 'a cut one');
+      to.push((this.#high | 0) * 0x1_0000_0000 + this.#low);
+    }
+  }
+
+  /** Appends the values of a repeated float field, packed or not. */
+  floats(to: number[]): void {
+    if (this.wire !== WireType.LengthDelimited) {
+      to.push(this.float());
+      return;
+    }
+    const bytes = this.bytes();
+    if (bytes.length % 4 !== 0) this.fail('packed floats', 'a multiple of 4 bytes', `${bytes.length}`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let i = 0; i < bytes.length; i += 4) to.push(view.getFloat32(i, true));
+  }
+
+  /** Steps over the field, whatever it is. */
+  skip(): void {
+    switch (this.wire) {
+      case WireType.Varint:
+        this.#varint();
+        return;
+      case WireType.Bit64:
+        this.#advance(8);
+        return;
+      case WireType.Bit32:
+        this.#advance(4);
+        return;
+      case WireType.LengthDelimited:
+        this.range();
+        return;
+      default:
+        this.fail('wire type', '0, 1, 2 or 5 (ONNX has no groups)', `${this.wire}`);
+    }
+  }
+
+  /** Throws the error of this place. */
+  fail(what: string, expected: string, got: string): never {
+    throw new OnnxFormatError(
+      `read: ${this.label} at byte ${this.#pos} of ${this.#window.source.name}: ${what}, expected ${expected}, got ${got}. Is the file complete?`,
+    );
+  }
+
+  #advance(length: number): void {
+    if (this.#pos + length > this.#end) this.fail('field', `${length} bytes`, `${this.#end - this.#pos}`);
+    this.#pos += length;
+  }
+
+  #length(): number {
+    if (this.wire !== WireType.LengthDelimited) this.#wrongWire(WireType.LengthDelimited);
+    this.#varint();
+    const length = this.#high * 0x1_0000_0000 + this.#low;
+    const left = this.#end - this.#pos;
+    if (length > left) this.fail(`field ${this.field}`, `${length} bytes`, `${left}`);
+    return length;
+  }
+
+  #wrongWire(expected: WireType): never {
+    return this.fail(`field ${this.field}`, `wire type ${expected}`, `${this.wire}`);
+  }
+
+  #varint(): void {
+    let low = 0;
+    let high = 0;
+    for (let shift = 0; shift < 70; shift += 7) {
+      if (this.#pos >= this.#end) this.fail('varint', 'more bytes', 'the end of the message');
+      const byte = this.#window.at(this.#pos++);
+      if (shift < 28) low |= (byte & 127) << shift;
+      else if (shift === 28) {
+        low |= (byte & 127) << 28;
+        high = (byte & 127) >>> 4;
+      } else high |= (byte & 127) << (shift - 32);
+      if (byte < 128) {
+        this.#low = low >>> 0;
+        this.#high = high >>> 0;
+        return;
+      }
+    }
+    this.fail('varint', 'at most 10 bytes', 'more');
+  }
+}
+
+const scratch = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(4));

@@ -1,0 +1,137 @@
+/**
+ * ModelProto and GraphProto: the file's records, in its order. What they mean together is the IR's business (ir/graph.ts).
+ */
+import { OnnxFormatError } from '../errors.ts';
+import { Cursor } from './cursor.ts';
+import { type NodeRecord, readNode, sparseName } from './node.ts';
+import type { ByteRange, ByteSource } from './source.ts';
+import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
+import { readValueInfo, type ValueInfo } from './types.ts';
+
+/** A sparse initializer, which is only ever passed on. */
+export interface SparseRef {
+  readonly name: string;
+  readonly range: ByteRange;
+}
+
+/** A GraphProto's records. */
+export interface GraphRecord {
+  readonly name: string;
+  readonly nodes: readonly NodeRecord[];
+  readonly initializers: readonly TensorRef[];
+  readonly sparse: readonly SparseRef[];
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  readonly valueInfo: readonly ValueInfo[];
+}
+
+/** A ModelProto's records. */
+export interface ModelRecord {
+  readonly source: ByteSource;
+  readonly irVersion: number;
+  /** Operator set versions by domain; '' is ai.onnx. */
+  readonly opsets: ReadonlyMap<string, number>;
+  /** Number of model-local functions. */
+  readonly functions: number;
+  readonly graph: GraphRecord;
+  readonly files: ExternalFiles;
+}
+
+/** True for ONNX Runtime's own flatbuffer format (.ort), which is not ONNX. */
+export function isOrtFormat(source: ByteSource): boolean {
+  if (source.byteLength < 8) return false;
+  const head = source.read(4, 4);
+  return head[0] === 0x4f && head[1] === 0x52 && head[2] === 0x54 && head[3] === 0x4d; // "ORTM"
+}
+
+/**
+ * Reads a model's structure; initializers stay where they are.
+ *
+ * @throws {@link OnnxFormatError} when the bytes are no ONNX model.
+ * @example
+ * ```ts
+ * const model = readModel(bytesSource(bytes));
+ * model.graph.nodes.map((node) => node.opType);
+ * ```
+ */
+export function readModel(source: ByteSource): ModelRecord {
+  const cursor = Cursor.over(source, 'ModelProto');
+  const files: ExternalFiles = { locations: new Set(), sources: new Map() };
+  const opsets = new Map<string, number>();
+  let irVersion = 0;
+  let functions = 0;
+  let graph: GraphRecord | undefined;
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        irVersion = cursor.int();
+        break;
+      case 7:
+        if (graph) cursor.fail('graph', 'one', 'two');
+        graph = readGraph(cursor.message('GraphProto'), files);
+        break;
+      case 8:
+        readOpset(cursor.message('OperatorSetIdProto'), opsets);
+        break;
+      case 25:
+        functions++;
+        cursor.skip();
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  if (!graph) throw new OnnxFormatError(`read: ${source.name}: model, expected a graph, got none. Is it an ONNX file?`);
+  return { source, irVersion, opsets, functions, graph, files };
+}
+
+function readOpset(cursor: Cursor, to: Map<string, number>): void {
+  let domain = '';
+  let version = 0;
+  while (cursor.next()) {
+    if (cursor.field === 1) domain = cursor.string();
+    else if (cursor.field === 2) version = cursor.int();
+    else cursor.skip();
+  }
+  to.set(domain === 'ai.onnx' ? '' : domain, version);
+}
+
+function readGraph(cursor: Cursor, files: ExternalFiles): GraphRecord {
+  let name = '';
+  const nodes: NodeRecord[] = [];
+  const initializers: TensorRef[] = [];
+  const sparse: SparseRef[] = [];
+  const inputs: ValueInfo[] = [];
+  const outputs: ValueInfo[] = [];
+  const valueInfo: ValueInfo[] = [];
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        nodes.push(readNode(cursor.message('NodeProto'), files));
+        break;
+      case 2:
+        name = cursor.string();
+        break;
+      case 5:
+        initializers.push(readTensor(cursor.message('TensorProto'), files));
+        break;
+      case 11:
+        inputs.push(readValueInfo(cursor.message('ValueInfoProto')));
+        break;
+      case 12:
+        outputs.push(readValueInfo(cursor.message('ValueInfoProto')));
+        break;
+      case 13:
+        valueInfo.push(readValueInfo(cursor.message('ValueInfoProto')));
+        break;
+      case 15: {
+        const message = cursor.message('SparseTensorProto');
+        sparse.push({ range: message.whole(), name: sparseName(message) });
+        break;
+      }
+      default:
+        cursor.skip();
+    }
+  }
+  return { name, nodes, initializers, sparse, inputs, outputs, valueInfo };
+}

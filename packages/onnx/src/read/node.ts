@@ -1,0 +1,202 @@
+/**
+ * NodeProto and AttributeProto. A node keeps the range of its bytes, so that it can be written again verbatim; of a
+ * subgraph only the names are read that its body takes from outside.
+ */
+import type { Cursor } from './cursor.ts';
+import type { ByteRange } from './source.ts';
+import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
+
+/** An attribute; `other` = a kind that nothing here reads (graphs, types, sparse tensors, lists of tensors). */
+export type Attribute =
+  | { readonly kind: 'float'; readonly value: number }
+  | { readonly kind: 'int'; readonly value: number }
+  | { readonly kind: 'string'; readonly value: ByteRange }
+  | { readonly kind: 'tensor'; readonly value: TensorRef }
+  | { readonly kind: 'floats'; readonly value: readonly number[] }
+  | { readonly kind: 'ints'; readonly value: readonly number[] }
+  | { readonly kind: 'strings'; readonly value: readonly ByteRange[] }
+  | { readonly kind: 'other' };
+
+/** A node as the file has it. */
+export interface NodeRecord {
+  readonly name: string;
+  readonly opType: string;
+  /** '' for the standard operators ('ai.onnx' in some files). */
+  readonly domain: string;
+  /** '' = an omitted optional. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: ReadonlyMap<string, Attribute>;
+  /** The AttributeProtos, in the order of the file. */
+  readonly attributeRanges: readonly ByteRange[];
+  /** The whole NodeProto. */
+  readonly range: ByteRange;
+  /** Names that the subgraphs of this node take from outside. */
+  readonly captures: readonly string[];
+  /** Whether a subgraph holds weights in an external file. */
+  readonly externalInside: boolean;
+}
+
+/** Reads a NodeProto. */
+export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const attributes = new Map<string, Attribute>();
+  const attributeRanges: ByteRange[] = [];
+  const inside: Inside = { captures: new Set(), files: { locations: new Set(), sources: new Map() } };
+  let name = '';
+  let opType = '';
+  let domain = '';
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        inputs.push(cursor.string());
+        break;
+      case 2:
+        outputs.push(cursor.string());
+        break;
+      case 3:
+        name = cursor.string();
+        break;
+      case 4:
+        opType = cursor.string();
+        break;
+      case 5: {
+        const message = cursor.message('AttributeProto');
+        attributeRanges.push(message.whole());
+        readAttribute(message, attributes, files, inside);
+        break;
+      }
+      case 7:
+        domain = cursor.string();
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  if (opType === '') cursor.fail(`node '${name}'`, 'an op_type', 'none');
+  if (domain === 'ai.onnx') domain = '';
+  const captures = [...inside.captures];
+  const externalInside = inside.files.locations.size > 0;
+  const range = cursor.whole();
+  return { name, opType, domain, inputs, outputs, attributes, attributeRanges, range, captures, externalInside };
+}
+
+interface Inside {
+  readonly captures: Set<string>;
+  readonly files: ExternalFiles;
+}
+
+function readAttribute(
+  cursor: Cursor,
+  to: Map<string, Attribute>,
+  files: ExternalFiles,
+  inside: Inside | undefined,
+): void {
+  let name = '';
+  let attribute: Attribute = { kind: 'other' };
+  const floats: number[] = [];
+  const ints: number[] = [];
+  const strings: ByteRange[] = [];
+  let type = 0;
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        name = cursor.string();
+        break;
+      case 2:
+        attribute = { kind: 'float', value: cursor.float() };
+        break;
+      case 3:
+        attribute = { kind: 'int', value: cursor.int() };
+        break;
+      case 4:
+        attribute = { kind: 'string', value: cursor.range() };
+        break;
+      case 5:
+        attribute = { kind: 'tensor', value: readTensor(cursor.message('TensorProto'), files) };
+        break;
+      case 6:
+      case 11:
+        if (inside) collectCaptures(cursor.message('GraphProto'), inside);
+        else cursor.skip();
+        break;
+      case 7:
+        cursor.floats(floats);
+        break;
+      case 8:
+        cursor.ints(ints);
+        break;
+      case 9:
+        strings.push(cursor.range());
+        break;
+      case 20:
+        type = cursor.int();
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  if (name === '') cursor.fail('attribute', 'a name', 'none');
+  if (to.has(name)) cursor.fail(`attribute '${name}'`, 'one of that name', 'two');
+  if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
+  else if (ints.length > 0 || type === 7) attribute = { kind: 'ints', value: ints };
+  else if (strings.length > 0 || type === 8) attribute = { kind: 'strings', value: strings };
+  // proto3 writers leave out zeros: the type alone then says that a zero was meant.
+  else if (attribute.kind === 'other' && type === 1) attribute = { kind: 'float', value: 0 };
+  else if (attribute.kind === 'other' && type === 2) attribute = { kind: 'int', value: 0 };
+  to.set(name, attribute);
+}
+
+/** Adds the names that a subgraph uses and does not define. Its own subgraphs count as uses of it. */
+function collectCaptures(cursor: Cursor, inside: Inside): void {
+  const defined = new Set<string>();
+  const used = new Set<string>();
+  const { files } = inside;
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1: {
+        const node = readNode(cursor.message('NodeProto'), files);
+        for (const name of node.inputs) used.add(name);
+        for (const name of node.captures) used.add(name);
+        for (const name of node.outputs) defined.add(name);
+        if (node.externalInside) files.locations.add('(nested)');
+        break;
+      }
+      case 5:
+        defined.add(readTensor(cursor.message('TensorProto'), files).name);
+        break;
+      case 11:
+        defined.add(nameOf(cursor.message('ValueInfoProto'), 1));
+        break;
+      case 12:
+        used.add(nameOf(cursor.message('ValueInfoProto'), 1));
+        break;
+      case 15:
+        defined.add(sparseName(cursor.message('SparseTensorProto')));
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  for (const name of used) if (name !== '' && !defined.has(name)) inside.captures.add(name);
+}
+
+function nameOf(cursor: Cursor, field: number): string {
+  let name = '';
+  while (cursor.next()) {
+    if (cursor.field === field) name = cursor.string();
+    else cursor.skip();
+  }
+  return name;
+}
+
+/** The name of a SparseTensorProto: that of its `values`. */
+export function sparseName(cursor: Cursor): string {
+  let name = '';
+  while (cursor.next()) {
+    if (cursor.field === 1) name = nameOf(cursor.message('TensorProto'), 8);
+    else cursor.skip();
+  }
+  return name;
+}

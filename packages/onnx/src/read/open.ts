@@ -1,0 +1,70 @@
+/**
+ * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
+ */
+import { OnnxFormatError } from '../errors.ts';
+import { fetchSource, siblingUrl } from './fetch.ts';
+import { hasFiles, openFile, pathOfUrl, siblingPath } from './file.ts';
+import { type ByteSource, bytesSource } from './source.ts';
+import type { ExternalFiles } from './tensor.ts';
+
+/** ONNX Runtime Web's `externalData` entries: a file's name inside the model and its bytes or where to get them. */
+export type ExternalData =
+  | string
+  | { readonly path: string; readonly data: string | Uint8Array | ArrayBufferLike | Blob };
+
+/** A URL rather than a path; in browsers every string is one. */
+function isUrl(location: string): boolean {
+  return !hasFiles() || /^(https?|blob|data):/i.test(location);
+}
+
+/** The path behind a string that is no URL. */
+function pathOf(location: string): string {
+  return /^file:/i.test(location) ? pathOfUrl(location) : location;
+}
+
+/** Opens a model: bytes as they are, a URL through fetch, everything else as a file. */
+export async function openSource(model: string | Uint8Array): Promise<ByteSource> {
+  if (typeof model !== 'string') return bytesSource(model);
+  return isUrl(model) ? fetchSource(model) : openFile(pathOf(model));
+}
+
+/** Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place. */
+export function siblingOf(model: string | Uint8Array, location: string): string | undefined {
+  if (typeof model !== 'string') return undefined;
+  return isUrl(model) ? siblingUrl(model, location) : siblingPath(pathOf(model), location);
+}
+
+/**
+ * Opens every external file that reading the model found: from `externalData` if it names the file, else beside the model.
+ *
+ * @throws {@link OnnxFormatError} when a file has no place to come from.
+ */
+export async function openExternal(
+  files: ExternalFiles,
+  model: string | Uint8Array,
+  externalData: readonly ExternalData[] = [],
+): Promise<void> {
+  const given = new Map(externalData.map((entry) => [trimPath(typeof entry === 'string' ? entry : entry.path), entry]));
+  for (const location of files.locations) {
+    if (files.sources.has(location)) continue;
+    const entry = given.get(location);
+    const data = typeof entry === 'object' ? entry.data : (entry ?? siblingOf(model, location));
+    if (data === undefined) {
+      throw new OnnxFormatError(
+        `read: external data '${location}', expected an entry in the option 'externalData', got none: a model from bytes has no folder.`,
+      );
+    }
+    files.sources.set(location, await openData(data));
+  }
+}
+
+/** ONNX Runtime lets `externalData` paths start with `./`. */
+function trimPath(path: string): string {
+  return path.replace(/^(\.\/)+/, '');
+}
+
+async function openData(data: string | Uint8Array | ArrayBufferLike | Blob): Promise<ByteSource> {
+  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data);
+  if (data instanceof Blob) return bytesSource(new Uint8Array(await data.arrayBuffer()));
+  return bytesSource(new Uint8Array(data));
+}

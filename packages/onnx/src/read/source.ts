@@ -1,0 +1,59 @@
+/**
+ * Where a model's bytes come from. A reader asks for ranges; bytes in memory answer with views, files with reads, so a
+ * large initializer is touched only by the one who needs it.
+ */
+
+/** Random access to immutable bytes. */
+export interface ByteSource {
+  /** Shown in errors: a path, a URL, or `bytes`. */
+  readonly name: string;
+  readonly byteLength: number;
+  /** All bytes, if they already lie in memory. */
+  readonly bytes?: Uint8Array;
+  /**
+   * The bytes [offset, offset + length), which must exist.
+   *
+   * @param into scratch of at least `length` bytes that a source without memory of its own may fill and return a view of.
+   * @returns a view that the caller must not write to: into the source itself, into `into`, or fresh.
+   */
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array;
+  /** Gives back what the source holds open. Idempotent. */
+  close(): void;
+}
+
+/** A stretch of a source that nobody has read yet. */
+export interface ByteRange {
+  readonly source: ByteSource;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Reads a range; see {@link ByteSource.read} for `into` and for who owns the result. */
+export function readRange(range: ByteRange, into?: Uint8Array): Uint8Array {
+  return range.source.read(range.offset, range.length, into);
+}
+
+/** A source over bytes in memory. Nothing is copied: the caller leaves them unchanged while the source is in use. */
+export function bytesSource(given: Uint8Array, name = 'bytes'): ByteSource {
+  // A plain Uint8Array also of Node's Buffer, whose slice() and subarray() mean something else.
+  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  return {
+    name,
+    byteLength: bytes.byteLength,
+    bytes,
+    read(offset: number, length: number): Uint8Array {
+      checkRange(name, bytes.byteLength, offset, length);
+      return bytes.subarray(offset, offset + length);
+    },
+    close(): void {},
+  };
+}
+
+/** Throws a `RangeError` unless [offset, offset + length) lies inside a source of `byteLength` bytes. */
+export function checkRange(name: string, byteLength: number, offset: number, length: number): void {
+  if (!(offset >= 0 && length >= 0 && offset + length <= byteLength)) {
+    throw new RangeError(
+      `read: ${name}: bytes [${offset}, ${offset + length}), expected a range within ${byteLength}.`,
+    );
+  }
+}

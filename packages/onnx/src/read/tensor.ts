@@ -1,0 +1,242 @@
+/**
+ * TensorProto: where a tensor's elements lie, and, on demand, its bytes in `raw_data` form (little endian, row-major).
+ * Reading one costs its header only.
+ */
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { dataTypeBits, dataTypeName } from '../data-types.ts';
+import { OnnxFormatError } from '../errors.ts';
+import { Cursor } from './cursor.ts';
+import { type ByteRange, type ByteSource, readRange } from './source.ts';
+
+/** The files that hold external data: `locations` are found while reading, `sources` are opened afterwards. */
+export interface ExternalFiles {
+  readonly locations: Set<string>;
+  readonly sources: Map<string, ByteSource>;
+}
+
+/** Where the elements are. `typed` = in the repeated fields (float_data, int32_data, …) of the proto itself. */
+export type TensorStorage =
+  | { readonly kind: 'raw'; readonly range: ByteRange }
+  | { readonly kind: 'typed' }
+  | {
+      readonly kind: 'external';
+      readonly files: ExternalFiles;
+      readonly location: string;
+      readonly offset: number;
+      /** Absent: to the end of what the shape asks for. */
+      readonly length: number | undefined;
+    };
+
+/** A tensor of the file; its elements stay where they are until {@link tensorBytes}. */
+export interface TensorRef {
+  readonly name: string;
+  /** ONNX's number of the element type. */
+  readonly elemType: number;
+  readonly dims: readonly number[];
+  readonly storage: TensorStorage;
+  /** The whole TensorProto. */
+  readonly proto: ByteRange;
+}
+
+/** Reads a TensorProto's header. */
+export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
+  let name = '';
+  let elemType = 0;
+  let raw: ByteRange | undefined;
+  let external = false;
+  const dims: number[] = [];
+  const entries = new Map<string, string>();
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        cursor.ints(dims);
+        break;
+      case 2:
+        elemType = cursor.int();
+        break;
+      case 8:
+        name = cursor.string();
+        break;
+      case 9:
+        raw = cursor.range();
+        break;
+      case 13:
+        readEntry(cursor.message('StringStringEntryProto'), entries);
+        break;
+      case 14:
+        external = cursor.int() === 1;
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  for (const dim of dims) {
+    if (dim < 0 || !Number.isSafeInteger(dim)) cursor.fail(`tensor '${name}'`, 'dims of at least 0', `${dim}`);
+  }
+  let storage: TensorStorage = raw ? { kind: 'raw', range: raw } : { kind: 'typed' };
+  if (external) storage = externalStorage(name, entries, files);
+  return { name, elemType, dims, storage, proto: cursor.whole() };
+}
+
+/** Number of elements. */
+export function elementCount(tensor: TensorRef): number {
+  let count = 1;
+  for (const dim of tensor.dims) count *= dim;
+  if (!Number.isSafeInteger(count)) fail(tensor, 'shape', 'a size below 2⁵³', `[${tensor.dims.join(', ')}]`);
+  return count;
+}
+
+/** Bytes that the elements take in `raw_data` form. */
+export function tensorByteLength(tensor: TensorRef): number {
+  const bits = dataTypeBits(tensor.elemType);
+  if (bits === undefined) {
+    fail(tensor, 'element type', 'a numeric type', dataTypeName(tensor.elemType));
+  }
+  return Math.ceil((elementCount(tensor) * bits) / 8);
+}
+
+/** The range of the elements if they lie in the file (or its external file) in `raw_data` form, checked for size. */
+export function tensorRange(tensor: TensorRef): ByteRange | undefined {
+  const { storage } = tensor;
+  if (storage.kind === 'typed') return undefined;
+  const expected = tensorByteLength(tensor);
+  if (storage.kind === 'raw') {
+    if (storage.range.length !== expected) fail(tensor, 'raw_data', `${expected} bytes`, `${storage.range.length}`);
+    return storage.range;
+  }
+  const source = storage.files.sources.get(storage.location);
+  if (!source)
+    fail(tensor, 'external data', `a file '${storage.location}'`, "none; pass it in the option 'externalData'");
+  const length = storage.length ?? expected;
+  if (length !== expected) fail(tensor, 'external data', `${expected} bytes`, `${length}`);
+  if (storage.offset + length > source.byteLength) {
+    fail(
+      tensor,
+      `bytes up to ${storage.offset + length} of '${storage.location}'`,
+      'that many',
+      `${source.byteLength}`,
+    );
+  }
+  return { source, offset: storage.offset, length };
+}
+
+/**
+ * The elements in `raw_data` form.
+ *
+ * @param into see {@link ByteSource.read}: the result may be a view of it, of the source, or fresh.
+ * @throws {@link OnnxFormatError} when the bytes contradict the shape.
+ */
+export function tensorBytes(tensor: TensorRef, into?: Uint8Array): Uint8Array {
+  const range = tensorRange(tensor);
+  return range ? readRange(range, into) : typedBytes(tensor);
+}
+
+/** The elements of a float32 tensor; a view where alignment allows, else a copy. */
+export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array {
+  const bytes = tensorBytes(tensor, into);
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
+function readEntry(cursor: Cursor, entries: Map<string, string>): void {
+  let key = '';
+  let value = '';
+  while (cursor.next()) {
+    if (cursor.field === 1) key = cursor.string();
+    else if (cursor.field === 2) value = cursor.string();
+    else cursor.skip();
+  }
+  entries.set(key, value);
+}
+
+function externalStorage(name: string, entries: Map<string, string>, files: ExternalFiles): TensorStorage {
+  const location = (entries.get('location') ?? '').replace(/^(\.\/)+/, '');
+  const offset = Number(entries.get('offset') ?? 0);
+  const length = entries.has('length') ? Number(entries.get('length')) : undefined;
+  const where = `read: tensor '${name}'`;
+  if (location === '' || /^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0/.test(location)) {
+    throw new OnnxFormatError(
+      `${where}: external location, expected a path inside the model's folder, got '${location}'.`,
+    );
+  }
+  for (const value of [offset, length ?? 0]) {
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new OnnxFormatError(`${where}: external offset and length, expected integers of at least 0, got ${value}.`);
+    }
+  }
+  files.locations.add(location);
+  return { kind: 'external', files, location, offset, length };
+}
+
+/** Elements from the repeated fields: one element per value, except that 4-bit types put a byte (two elements) into each. */
+function typedBytes(tensor: TensorRef): Uint8Array {
+  const expected = tensorByteLength(tensor);
+  const { elemType } = tensor;
+  const width = elemType === 14 ? 4 : elemType === 15 ? 8 : Math.max(1, (dataTypeBits(elemType) ?? 8) / 8) | 0;
+  const wanted = typedField(elemType);
+  if (wanted === undefined) fail(tensor, 'elements', 'raw_data', `none for ${dataTypeName(elemType)}`);
+  // Every value takes at least one byte of the file, so a shape that promises more is refused before anything is allocated.
+  if (expected / width > tensor.proto.length)
+    fail(tensor, 'elements', `${expected / width}`, `at most ${tensor.proto.length}`);
+  const out = new Uint8Array(expected);
+  const view = new DataView(out.buffer);
+  let at = 0;
+  const put = (reader: BinaryReader): void => {
+    if (at + width > expected) fail(tensor, 'elements', `${expected / width}`, 'more');
+    if (wanted === 4) view.setUint32(at, reader.fixed32(), true);
+    else if (wanted === 10) view.setBigUint64(at, BigInt(reader.fixed64()), true);
+    else if (width === 8) view.setBigUint64(at, BigInt.asUintN(64, BigInt(reader.int64())), true);
+    else {
+      const value = wanted === 11 ? Number(BigInt.asUintN(32, BigInt(reader.uint64()))) : reader.int32();
+      if (width === 4) view.setInt32(at, value, true);
+      else if (width === 2) view.setInt16(at, value, true);
+      else view.setInt8(at, value);
+    }
+    at += width;
+  };
+  const reader = new BinaryReader(readRange(tensor.proto));
+  try {
+    while (reader.pos < reader.len) {
+      const [field, wire] = reader.tag();
+      if (field !== wanted) reader.skip(wire, field);
+      else if (wire !== 2) put(reader);
+      else {
+        const end = reader.uint32() + reader.pos;
+        while (reader.pos < end) put(reader);
+      }
+    }
+  } catch (error) {
+    if (error instanceof OnnxFormatError) throw error;
+    fail(tensor, 'elements', 'well-formed protobuf', error instanceof Error ? error.message : String(error));
+  }
+  if (at !== expected) fail(tensor, 'elements', `${expected / width}`, `${at / width}`);
+  return out;
+}
+
+/** Number of the repeated field that holds elements of a type. */
+function typedField(elemType: number): number | undefined {
+  if (elemType === 1 || elemType === 14) return 4;
+  if (elemType === 11 || elemType === 15) return 10;
+  if (elemType === 7) return 7;
+  if (elemType === 12 || elemType === 13) return 11;
+  return dataTypeBits(elemType) === undefined ? undefined : 5;
+}
+
+function fail(tensor: TensorRef, what: string, expected: string, got: string): never {
+  throw new OnnxFormatError(`read: tensor '${tensor.name}': ${what}, expected ${expected}, got ${got}.`);
+}
+
+/** Copies of all fields of a TensorProto except its name, for writing the tensor again under another name. */
+export function tensorFieldsButName(tensor: TensorRef): ByteRange[] {
+  const ranges: ByteRange[] = [];
+  const cursor = Cursor.overRange(tensor.proto, 'TensorProto');
+  let from = cursor.position;
+  while (cursor.next()) {
+    const isName = cursor.field === 8;
+    cursor.skip();
+    const to = cursor.position;
+    if (!isName) ranges.push({ source: tensor.proto.source, offset: from, length: to - from });
+    from = to;
+  }
+  return ranges;
+}

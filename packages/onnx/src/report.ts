@@ -1,0 +1,106 @@
+/**
+ * What ran where, with which kernel, and why not here: plain data, and a text form of it.
+ */
+
+/** One node of the model. */
+export interface NodeReport {
+  readonly name: string;
+  readonly opType: string;
+  /** '' = ai.onnx. */
+  readonly domain: string;
+  readonly where: 'msd' | 'ort';
+  /** Id of the gemm kernel, for the row count of the last run (1 before the first). */
+  readonly kernel?: string;
+  /** Why the node is not claimed. */
+  readonly reason?: string;
+  /** Index in `regions`; −1 = pruned, no output needs it. */
+  readonly region: number;
+}
+
+/** Nodes that run together. */
+export interface RegionReport {
+  readonly where: 'msd' | 'ort';
+  readonly nodes: number;
+  /** Index of the ONNX Runtime session; regions of equal structure share one. */
+  readonly session?: number;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+/** Bytes that the last run copied across the borders of the two memories. */
+export interface CopiedBytes {
+  readonly intoOrt: number;
+  readonly outOfOrt: number;
+  readonly intoMsd: number;
+  readonly outOfMsd: number;
+}
+
+/** Everything that a session can say about itself. */
+export interface SessionReport {
+  readonly nodes: readonly NodeReport[];
+  readonly regions: readonly RegionReport[];
+  /** ONNX Runtime sessions that one run goes through. */
+  readonly foreignRunsPerCall: number;
+  /** ONNX Runtime sessions that exist. */
+  readonly foreignSessions: number;
+  readonly bytesCopiedPerCall: CopiedBytes;
+  readonly weights: { readonly fileBytes: number; readonly packedBytes: number };
+  /** MSD's memory in bytes; zero after `release()`. */
+  readonly memory: { readonly packedBytes: number; readonly scratchBytes: number; readonly wasmBytes: number };
+  /** Present when the model runs in ONNX Runtime as a whole: why. */
+  readonly whole?: string;
+  readonly ortVersion?: string;
+}
+
+/** Bytes in the unit that fits. */
+function formatBytes(bytes: number): string {
+  if (bytes < 10_000) return `${bytes} B`;
+  return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/**
+ * A short text table of a report: one line per kind of node and place, then totals.
+ *
+ * @example
+ * ```ts
+ * console.log(formatReport(reportOf(session)));
+ * ```
+ */
+export function formatReport(report: SessionReport): string {
+  const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
+  for (const node of report.nodes) {
+    const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
+    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? node.reason ?? report.whole ?? '');
+    const cells = [node.where, op, detail] as const;
+    const key = cells.join('\0');
+    const group = groups.get(key);
+    if (group) group.count++;
+    else groups.set(key, { count: 1, cells });
+  }
+  const rows = [...groups.values()]
+    .sort((a, b) => a.cells[0].localeCompare(b.cells[0]) || b.count - a.count)
+    .map(({ count, cells }) => [`${count}`, ...cells]);
+  const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
+  const { bytesCopiedPerCall: copied, memory, weights } = report;
+  lines.push('');
+  if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
+  lines.push(
+    `foreign runs per call ${report.foreignRunsPerCall}, sessions ${report.foreignSessions}` +
+      (report.ortVersion ? `, onnxruntime-web ${report.ortVersion}` : ''),
+    `copied in the last call: into ORT ${formatBytes(copied.intoOrt)}, out ${formatBytes(copied.outOfOrt)}; ` +
+      `into MSD ${formatBytes(copied.intoMsd)}, out ${formatBytes(copied.outOfMsd)}`,
+    `weights ${formatBytes(weights.fileBytes)} in the file, ${formatBytes(weights.packedBytes)} packed; ` +
+      `memory ${formatBytes(memory.wasmBytes)}, of it scratch ${formatBytes(memory.scratchBytes)}`,
+  );
+  return lines.join('\n');
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
