@@ -1,11 +1,11 @@
 /** AdamW on plain arrays, with clipping by the global gradient norm. */
-import type { WeightArray, Weights } from './model.ts';
+import { EMBEDDING_NAME, type WeightArray, type Weights } from './model.ts';
 
 const BETA1 = 0.9;
-const BETA2 = 0.95;
+const BETA2 = 0.99;
 const EPS = 1e-8;
 const CLIP_NORM = 1;
-/** On matrices only; keeps weights even in size, which is what int4 blocks like. */
+/** On the linear layers only; keeps weights even in size, which is what int4 blocks like. */
 const WEIGHT_DECAY = 0.1;
 
 /** First and second moments, shaped like the weights, and the number of steps taken. */
@@ -44,7 +44,7 @@ export function adamStep(
     const first = state.first.get(name)?.data;
     const second = state.second.get(name)?.data;
     if (!gradient || !first || !second) throw new RangeError(`adamStep: no gradient or moment for ${name}.`);
-    const keep = 1 - learningRate * (shape.length > 1 ? WEIGHT_DECAY : 0);
+    const keep = 1 - learningRate * (shape.length > 1 && name !== EMBEDDING_NAME ? WEIGHT_DECAY : 0);
     for (let i = 0; i < data.length; i++) {
       const g = clip * (gradient[i] as number);
       const m = BETA1 * (first[i] as number) + (1 - BETA1) * g;

@@ -5,9 +5,11 @@
  * agrees with the cast: name, pronoun, place, colour and thing, helper. These are the long-range facts that a trigram
  * model cannot keep and that the small transformer has to learn.
  *
- * Choices are weighted (1/2, 1/3, 1/4, ...) and each list starts at a point that depends on the cast, so the most
- * likely continuation is clearly more likely than the next one (greedy text does not hang on rounding), and still
- * differs from hero to hero and from place to place.
+ * Choices are weighted (1/2, 1/3, 1/4, ...) and each list starts at a point that depends on the cast: a name has its
+ * favourite kind, colour, food and mood, a place its favourite things and plots. So the most likely continuation is
+ * clearly more likely than the next one (greedy text does not hang on rounding), it still differs from hero to hero, and
+ * every name has a meaning of its own. Without that the names are interchangeable and learning to repeat the right one
+ * takes the model many times longer.
  */
 import type { Random } from './random.ts';
 import { splitWords } from './words.ts';
@@ -72,7 +74,8 @@ interface Cast {
   readonly helperLook: string;
   readonly spot: string;
   readonly food: string;
-  /** Moves the starting point of every list, so different casts prefer different sentences. */
+  /** Move the starting points of the lists: `taste` belongs to the hero's name, `turn` to the place. */
+  readonly taste: number;
   readonly turn: number;
 }
 
@@ -214,13 +217,16 @@ class Chooser {
     this.#random = random;
   }
 
-  /** An element; element `turn` (modulo the length) has weight 1/2, the next one 1/3, then 1/4, ... */
-  pick<T>(options: readonly T[], turn = 0): T {
+  /**
+   * An element; element `turn` (modulo the length) has weight 1/2, the next one 1/3, then 1/4, ...
+   * A larger `first` flattens the weights: 1/first, 1/(first + 1), ...
+   */
+  pick<T>(options: readonly T[], turn = 0, first = 2): T {
     let total = 0;
-    for (let i = 0; i < options.length; i++) total += 1 / (i + 2);
+    for (let i = 0; i < options.length; i++) total += 1 / (i + first);
     let left = this.#random() * total;
     for (let i = 0; i < options.length; i++) {
-      left -= 1 / (i + 2);
+      left -= 1 / (i + first);
       if (left < 0 || i === options.length - 1) return options[(i + turn) % options.length] as T;
     }
     throw new RangeError('Chooser.pick: options must not be empty.');
@@ -241,15 +247,15 @@ const They = (c: Cast): string => capital(c.pronouns.they);
 function drawCast(chooser: Chooser): Cast {
   const isGirl = chooser.chance(0.5);
   const pronouns = isGirl ? SHE : HE;
-  const name = chooser.pick<string>(isGirl ? SHE_NAMES : HE_NAMES);
-  const kind = chooser.pick(KINDS);
+  const name = chooser.pick<string>(isGirl ? SHE_NAMES : HE_NAMES, 0, 8);
+  const nameTurn = HERO_NAMES.indexOf(name);
+  const kind = chooser.pick(KINDS, nameTurn);
   const kindTurn = KINDS.indexOf(kind);
   const place = chooser.pick(PLACES, kindTurn);
   const placeTurn = PLACES.indexOf(place);
   const thing = chooser.pick(THINGS, placeTurn);
   const thingTurn = THINGS.indexOf(thing);
   const helper = chooser.pick(HELPERS, thingTurn);
-  const helperTurn = HELPERS.indexOf(helper);
   return {
     name,
     pronouns,
@@ -258,11 +264,12 @@ function drawCast(chooser: Chooser): Cast {
     place,
     placeLook: chooser.pick(place.looks),
     thing,
-    colour: chooser.pick(COLOURS, thingTurn),
+    colour: chooser.pick(COLOURS, nameTurn),
     helper,
     helperLook: chooser.pick(helper.looks),
     spot: chooser.pick(SPOTS, thingTurn),
-    food: chooser.pick(FOODS, helperTurn),
+    food: chooser.pick(FOODS, nameTurn),
+    taste: nameTurn,
     turn: placeTurn,
   };
 }
@@ -287,7 +294,7 @@ function dailyLife(chooser: Chooser, c: Cast): string {
       `${They(c)} liked to sing, and all the birds ${home(c)} sang along.`,
       `At night, ${c.pronouns.they} looked at the stars over the ${c.place.noun}.`,
     ],
-    c.turn,
+    c.taste,
   );
 }
 
@@ -322,7 +329,7 @@ function sorrow(chooser: Chooser, c: Cast): string {
       `${c.name} did not know what to do.`,
       `${c.name} was so sad that ${c.pronouns.they} could not speak.`,
     ],
-    c.turn,
+    c.taste,
   );
 }
 
@@ -333,12 +340,12 @@ function joy(chooser: Chooser, c: Cast): string {
       `${c.name} laughed and hugged the ${c.helper.noun}.`,
       `“It is the most beautiful ${c.thing.noun} in the world,” said ${c.name}.`,
     ],
-    c.turn,
+    c.taste,
   );
 }
 
 function oneDay(chooser: Chooser, c: Cast): string {
-  return chooser.pick(['One day', 'One morning', 'One spring day', 'One rainy evening'], c.turn);
+  return chooser.pick(['One day', 'One morning', 'One spring day', 'One rainy evening'], c.taste);
 }
 
 /** The wished thing is far away; something stands in the way. */
@@ -538,7 +545,7 @@ function ending(chooser: Chooser, c: Cast): string {
       `And if you come to the ${c.place.noun}, you can still see ${c.name} with the ${wish(c)}.`,
       `And so the ${c.trait} little ${c.kind} lived happily ${home(c)}.`,
     ],
-    c.turn,
+    c.taste,
   );
   return `${after} ${last}`;
 }

@@ -6,7 +6,7 @@
  * Attention loops over (sequence, KV head): the query heads that share a KV head become rows of one product.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type ModelConfig, rotaryTables, type Weights } from './model.ts';
+import { EMBEDDING_NAME, type ModelConfig, rotaryTables, type Weights } from './model.ts';
 
 /** Token ids and the ids that follow them, both [size · time], row-major. */
 export interface Batch {
@@ -290,7 +290,7 @@ export class Differentiator {
   ): tf.Scalar {
     const config = this.#config;
     const get = <T extends tf.Tensor>(name: string): T => weights.get(name) as T;
-    const table = get<Matrix>('model.embed_tokens.weight');
+    const table = get<Matrix>(EMBEDDING_NAME);
     let x = embed(table, inputs);
     for (let layer = 0; layer < config.layers; layer++) {
       const prefix = `model.layers.${layer}`;

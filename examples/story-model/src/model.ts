@@ -37,10 +37,12 @@ export interface WeightArray {
 /** Hugging Face's weight names; linear layers are [out, in]. lm_head is tied to the embedding. */
 export type Weights = ReadonlyMap<string, WeightArray>;
 
+export const EMBEDDING_NAME = 'model.embed_tokens.weight';
+
 /** Name and shape of every weight, in file order. */
 export function weightShapes(config: ModelConfig): ReadonlyMap<string, readonly number[]> {
   const { vocabSize, hiddenSize, heads, kvHeads, headDim, mlpSize } = config;
-  const shapes = new Map<string, readonly number[]>([['model.embed_tokens.weight', [vocabSize, hiddenSize]]]);
+  const shapes = new Map<string, readonly number[]>([[EMBEDDING_NAME, [vocabSize, hiddenSize]]]);
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}`;
     shapes.set(`${prefix}.input_layernorm.weight`, [hiddenSize]);
@@ -61,18 +63,22 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Norm gains 1; matrices normal with 0.02·√(192 / hidden), those that write to the residual stream less by √(2·layers). */
+/** Deviation of the embedding: large enough that words which occur alike, such as names, stay apart from the start. */
+const EMBEDDING_DEVIATION = 0.1;
+
+/** Norm gains 1; matrices normal with deviation 1 / √in, those that write to the residual stream less by √(2 · layers). */
 export function initialWeights(config: ModelConfig, random: Random): Weights {
-  const deviation = 0.04;
   const weights = new Map<string, WeightArray>();
   for (const [name, shape] of weightShapes(config)) {
     const data = new Float32Array(elementCount(shape));
-    if (shape.length === 1) {
+    const [, inputs] = shape;
+    if (inputs === undefined) {
       data.fill(1);
     } else {
       const writesResidual = name.includes('o_proj') || name.includes('down_proj');
-      const scale = writesResidual ? deviation / Math.sqrt(2 * config.layers) : deviation;
-      for (let i = 0; i < data.length; i++) data[i] = scale * normal(random);
+      const inner = 1 / Math.sqrt(writesResidual ? 2 * config.layers * inputs : inputs);
+      const deviation = name === EMBEDDING_NAME ? EMBEDDING_DEVIATION : inner;
+      for (let i = 0; i < data.length; i++) data[i] = deviation * normal(random);
     }
     weights.set(name, { shape, data });
   }

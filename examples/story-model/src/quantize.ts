@@ -15,7 +15,7 @@ export function quantizedLinears(weights: Weights): ReadonlyMap<string, Quantize
   const linears = new Map<string, QuantizedWeights>();
   for (const [name, { shape, data }] of weights) {
     const [N = 0, K = 0] = shape;
-    const target = name === 'model.embed_tokens.weight' ? 'lm_head.weight' : name;
+    const target = name === EMBEDDING_NAME ? 'lm_head.weight' : name;
     if (shape.length === 2) {
       linears.set(target, quantizeWeights(data, { N, K, format: 'int4', blockSize: BLOCK_SIZE }));
     }

@@ -16,7 +16,7 @@ import { type Random, seededRandom } from './random.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
 import { END_ID, START_ID, type Vocabulary } from './words.ts';
 
-const STEPS = 4000;
+const STEPS = 3500;
 const BATCH_SIZE = 4;
 const TIME = 256;
 const PEAK_LEARNING_RATE = 2e-3;

@@ -22,7 +22,7 @@ const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferVi
   int32: Int32Array,
   int64: BigInt64Array,
   bool: Uint8Array,
-  float16: (globalThis as { Float16Array?: typeof Uint16Array }).Float16Array ?? Uint16Array,
+  float16: typeof Float16Array === 'undefined' ? Uint16Array : Float16Array,
   float64: Float64Array,
   uint32: Uint32Array,
   uint64: BigUint64Array,

@@ -223,7 +223,7 @@ describe('external data', () => {
     expect(() => readModel(bytesSource(externalModel(location)))).toThrow("a path inside the model's folder");
   });
 
-  it.each([
+  it.each<[string, Record<string, string>]>([
     ['past the end', { offset: '16' }],
     ['of the wrong length', { length: '4' }],
   ])('refuses a range %s', async (_, extra) => {
@@ -231,7 +231,7 @@ describe('external data', () => {
     await expect(load(externalModel('w', extra), [{ path: 'w', data }])).rejects.toThrow(OnnxFormatError);
   });
 
-  it.each([{ offset: '-1' }, { offset: 'x' }, { length: '1e30' }])('refuses %j', (extra) => {
+  it.each<Record<string, string>>([{ offset: '-1' }, { offset: 'x' }, { length: '1e30' }])('refuses %j', (extra) => {
     expect(() => readModel(bytesSource(externalModel('w', extra)))).toThrow(OnnxFormatError);
   });
 });
