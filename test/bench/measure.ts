@@ -2,6 +2,7 @@
  * Timing that compares: all variants warmed, then interleaved round by round in changing order, fixed call counts,
  * medians with their spread. A figure means something only next to the others of its own run.
  */
+import { type Summary, summarize } from './samples.ts';
 
 export interface Variant {
   readonly name: string;
@@ -10,11 +11,8 @@ export interface Variant {
   run(): void;
 }
 
-export interface Timing {
+export interface Timing extends Summary {
   readonly name: string;
-  readonly medianMs: number;
-  /** First and third quartile. */
-  readonly quartilesMs: readonly [number, number];
   /** M·N·K / median, in 10⁹ per second. */
   readonly gmacs: number;
 }
@@ -25,20 +23,6 @@ export interface MeasureOptions {
   readonly warmMs?: number;
   /** Calls per sample are fixed so that a sample takes about this long. */
   readonly sampleMs?: number;
-}
-
-const quantile = (sorted: readonly number[], q: number) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
-
-export function summarize(name: string, macs: number, samplesMs: readonly number[]): Timing {
-  const sorted = [...samplesMs].sort((a, b) => a - b);
-  const medianMs = quantile(sorted, 0.5);
-  return {
-    name,
-    medianMs,
-    quartilesMs: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
-    gmacs: macs / medianMs / 1e6,
-  };
 }
 
 export function interleave(
@@ -59,5 +43,8 @@ export function interleave(
       for (let call = 0; call < calls; call++) variant.run();
       samples.push((performance.now() - start) / calls);
     }
-  return plans.map(({ variant, samples }) => summarize(variant.name, variant.macs, samples));
+  return plans.map(({ variant: { name, macs }, samples }) => {
+    const summary = summarize(samples);
+    return { ...summary, name, gmacs: macs / summary.median / 1e6 };
+  });
 }

@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type KernelCase, loadKernelSample, measureKernel } from './kernels.ts';
-import { LAYER_SHAPES } from './shapes.ts';
+import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
 
 const { values } = parseArgs({
   options: { sample: { type: 'string' }, json: { type: 'string' }, rounds: { type: 'string', default: '15' } },
@@ -43,7 +43,7 @@ const columns = [
 console.log(columns.map((name, i) => (i === 0 ? name.padEnd(34) : name.padStart(9))).join(' '));
 
 const cases: KernelCase[] = (['int4', 'int8'] as const).flatMap((format) =>
-  [1, 128].flatMap((M) => LAYER_SHAPES.map(({ K, N }) => ({ format, M, K, N }))),
+  [DECODE_ROWS, PREFILL_ROWS].flatMap((M) => LLM_LAYERS.map(({ K, N }) => ({ format, M, K, N }))),
 );
 const results = cases.map((test) => {
   const result = measureKernel(test, sample, Number(values.rounds));
