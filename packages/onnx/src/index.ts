@@ -2,11 +2,17 @@
  * `@msd/onnx`: onnxruntime-web's surface with an `InferenceSession` that runs quantized MatMuls in MSD.
  */
 import * as ort from 'onnxruntime-web';
-import { register } from './register.ts';
+import { type MsdProvider, register } from './register.ts';
 import type { SessionReport } from './report.ts';
 
 export * from 'onnxruntime-web';
 export * from './register.ts';
+
+/** onnxruntime-web's session options, with MSD's entry among the providers. */
+export interface MsdSessionOptions extends Omit<ort.InferenceSession.SessionOptions, 'executionProviders'> {
+  /** Default `['msd']`. */
+  readonly executionProviders?: readonly (ort.InferenceSession.ExecutionProviderConfig | MsdProvider)[];
+}
 
 /** A session that reports. */
 export interface MsdSession extends ort.InferenceSession {
@@ -25,37 +31,37 @@ export interface MsdInferenceSessionFactory {
    * const session = await InferenceSession.create('model_q4.onnx');
    * ```
    */
-  create(path: string, options?: ort.InferenceSession.SessionOptions): Promise<MsdSession>;
+  create(path: string, options?: MsdSessionOptions): Promise<MsdSession>;
   /** Creates a session from bytes. */
-  create(bytes: Uint8Array | ArrayBufferLike, options?: ort.InferenceSession.SessionOptions): Promise<MsdSession>;
+  create(bytes: Uint8Array | ArrayBufferLike, options?: MsdSessionOptions): Promise<MsdSession>;
   /** Creates a session from a part of a buffer. */
   create(
     buffer: ArrayBufferLike,
     byteOffset: number,
     byteLength?: number,
-    options?: ort.InferenceSession.SessionOptions,
+    options?: MsdSessionOptions,
   ): Promise<MsdSession>;
   [Symbol.hasInstance](value: unknown): boolean;
 }
 
 type CreateArguments = [
   model: string | Uint8Array | ArrayBufferLike,
-  options?: ort.InferenceSession.SessionOptions | number,
+  options?: MsdSessionOptions | number,
   byteLength?: number,
-  lastOptions?: ort.InferenceSession.SessionOptions,
+  lastOptions?: MsdSessionOptions,
 ];
 
 async function create(...[model, second, third, fourth]: CreateArguments): Promise<MsdSession> {
   register(ort);
   const isPart = typeof second === 'number';
-  const options = withProvider(isPart ? fourth : (second as ort.InferenceSession.SessionOptions | undefined));
+  const options = withProvider(isPart ? fourth : (second as MsdSessionOptions | undefined));
   const stock = ort.InferenceSession as unknown as { create(...args: unknown[]): Promise<MsdSession> };
   if (!isPart) return stock.create(model, options);
   return stock.create(model, second, third ?? (model as ArrayBufferLike).byteLength - second, options);
 }
 
 /** 'msd' unless the caller names providers. */
-function withProvider(options: ort.InferenceSession.SessionOptions = {}): ort.InferenceSession.SessionOptions {
+function withProvider(options: MsdSessionOptions = {}): MsdSessionOptions {
   return options.executionProviders?.length ? options : { ...options, executionProviders: ['msd'] };
 }
 
@@ -71,7 +77,7 @@ export const InferenceSession: MsdInferenceSessionFactory = {
 
 /** The types that onnxruntime-web keeps beside the factory. */
 export declare namespace InferenceSession {
-  export type SessionOptions = ort.InferenceSession.SessionOptions;
+  export type SessionOptions = MsdSessionOptions;
   export type RunOptions = ort.InferenceSession.RunOptions;
   export type FeedsType = ort.InferenceSession.FeedsType;
   export type FetchesType = ort.InferenceSession.FetchesType;

@@ -1,6 +1,7 @@
 /**
  * `@msd/onnx/register`: makes `executionProviders: ['msd']` work in a module of the ONNX Runtime family. Imports none.
  */
+import { UnsupportedError } from '@msd/core';
 import { createSession } from './execute/create.ts';
 import { type MsdOptions, resolveOptions } from './execute/options.ts';
 import type { MsdHandler } from './execute/session.ts';
@@ -8,7 +9,7 @@ import { type OrtBackend, type OrtModule, ortVersion, registerOrtBackend } from 
 import type { SessionReport } from './report.ts';
 
 export { ForeignRunError, OnnxFormatError, SessionStateError } from './errors.ts';
-export type { MsdOptions } from './execute/options.ts';
+export type { MsdOptions, MsdProvider } from './execute/options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
 export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
 
@@ -35,12 +36,18 @@ interface SharedState {
   readonly warned: Set<string>;
 }
 
-const SHARED: unique symbol = /* @__PURE__ */ Symbol.for('msd.backend') as never;
+const SHARED: unique symbol = /* @__PURE__ */ Symbol.for('msd.backend');
 
 function sharedState(): SharedState {
   const holder = globalThis as { [SHARED]?: SharedState };
   holder[SHARED] ??= { version: 1, registrations: new WeakMap(), warned: new Set() };
-  return holder[SHARED];
+  const state = holder[SHARED];
+  if (state.version !== 1) {
+    throw new UnsupportedError(
+      `register: another copy of @msd/onnx on this page keeps its state in version ${String(state.version)}, expected 1. Load one version only.`,
+    );
+  }
+  return state;
 }
 
 /**

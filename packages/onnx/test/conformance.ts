@@ -13,7 +13,8 @@ const folder = fileURLToPath(new URL('../../../../shared/conformance', import.me
 /** `undefined` where the data is absent; tests then skip. */
 export const conformanceFolder: string | undefined = existsSync(folder) ? folder : undefined;
 
-const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
+/** Array classes of the element types in JavaScript tensors. */
+export const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
   float32: Float32Array,
   uint8: Uint8Array,
   int8: Int8Array,
@@ -27,7 +28,7 @@ const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferVi
   uint32: Uint32Array,
   uint64: BigUint64Array,
   uint4: Uint8Array,
-  int4: Int8Array,
+  int4: Uint8Array,
 };
 
 /** Reads a serialized TensorProto. */
@@ -52,4 +53,37 @@ export function readTensorFile(path: string): { name: string; tensor: ort.Tensor
 export function readTensorFiles(directory: string, kind: 'input' | 'output'): { name: string; tensor: ort.Tensor }[] {
   const files = readdirSync(directory).filter((file) => file.startsWith(`${kind}_`));
   return files.map((_, index) => readTensorFile(join(directory, `${kind}_${index}.pb`)));
+}
+
+const LOWEST = -3.4028234663852886e38;
+
+/** The first element outside 1e-4 + 1e-3·|expected| (and MSD's bound; integers and strings: not equal), as text. */
+export function firstDifference(
+  got: ort.Tensor | undefined,
+  expected: ort.Tensor,
+  bound?: Float64Array,
+): string | undefined {
+  if (!got || got.type !== expected.type) return `type: expected ${expected.type}, got ${got?.type}`;
+  if (JSON.stringify(got.dims) !== JSON.stringify(expected.dims))
+    return `dims: expected ${expected.dims}, got ${got.dims}`;
+  const exact = !expected.type.startsWith('float');
+  for (let i = 0; i < expected.data.length; i++) {
+    const [a, b] = [got.data[i]!, expected.data[i]!];
+    if (exact ? a === b : isClose(Number(a), Number(b), bound?.[i])) continue;
+    return `[${i}]: expected ${b}, got ${a}`;
+  }
+  return undefined;
+}
+
+function isClose(a: number, b: number, bound = 0): boolean {
+  if (Number.isNaN(b)) return Number.isNaN(a);
+  if (b === Number.NEGATIVE_INFINITY || b === LOWEST) return a <= LOWEST; // masked scores; see the folder's README
+  return a === b || Math.abs(a - b) <= bound + 1e-4 + 1e-3 * Math.abs(b);
+}
+
+/** Names of the models in a group. */
+export function modelFolders(group: string): string[] {
+  if (!conformanceFolder) return [];
+  const root = join(conformanceFolder, group);
+  return readdirSync(root).filter((name) => existsSync(join(root, name, 'model.onnx')));
 }

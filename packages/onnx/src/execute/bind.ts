@@ -53,12 +53,14 @@ export function checkFeed(spec: InputSpec, tensor: OrtTensor | undefined): OrtTe
   return tensor;
 }
 
-/** Refuses feeds that the model has no input for. */
+/** Refuses feeds that the model has no input for; every input has its feed already. */
 export function checkExtraFeeds(specs: readonly InputSpec[], feeds: Readonly<Record<string, unknown>>): void {
-  const extra = Object.keys(feeds).find((name) => !specs.some((spec) => spec.name === name));
+  const names = Object.keys(feeds);
+  if (names.length === specs.length) return;
+  const extra = names.find((name) => !specs.some((spec) => spec.name === name));
   if (extra !== undefined) {
-    const names = specs.map((spec) => spec.name).join(', ');
-    throw new RangeError(`run: feed '${extra}', expected inputs of the model (${names}), got an unknown name.`);
+    const known = specs.map((spec) => spec.name).join(', ');
+    throw new RangeError(`run: feed '${extra}', expected inputs of the model (${known}), got an unknown name.`);
   }
 }
 

@@ -32,16 +32,16 @@ export async function createSession(
 ): Promise<MsdHandler> {
   const request = parseSessionOptions(options, defaults);
   const source = await openSource(model);
-  const open: ByteSource[] = [source];
+  let external: ReadonlyMap<string, ByteSource> | undefined;
   try {
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
     const record = readModel(source);
+    external = record.files.sources;
     const graph = buildGraph(record);
     if (graph.nodes.some((node) => node.opType === 'MatMulNBits')) {
       await openExternal(record.files, model, request.externalData);
-      open.push(...record.files.sources.values());
     }
     const decisions = claim(graph);
     const isClaimed = (node: GraphNode): boolean => decisions.get(node)?.kind === 'matmul';
@@ -58,7 +58,8 @@ export async function createSession(
     const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0));
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
   } finally {
-    for (const each of open) each.close();
+    source.close();
+    for (const each of external?.values() ?? []) each.close();
   }
 }
 
@@ -74,7 +75,7 @@ async function createCut(
     const decision = decisions.get(node);
     if (decision?.kind === 'matmul') claimed.set(node, decision);
   }
-  const foreign = await createForeign(ort, graph, regions, claimed, request.region);
+  const foreign = await createForeign(ort, graph, regions, request.region);
   try {
     const { backend, weights, fileBytes } = await loadWeights([...claimed.values()], request.msd);
     const plan = regions.map((region) => {

@@ -4,7 +4,7 @@
  */
 import { dataTypeCode, dataTypeName, FLOAT32, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
-import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
+import type { Constant, Graph } from '../ir/graph.ts';
 import {
   createOrtSession,
   createOrtTensor,
@@ -13,11 +13,10 @@ import {
   type OrtSession,
   type OrtTensor,
 } from '../ort.ts';
-import type { Claim } from '../passes/claim.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
 import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
-import type { Dim, ValueType } from '../read/types.ts';
+import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
 
@@ -52,7 +51,6 @@ export async function createForeign(
   ort: OrtModule,
   graph: Graph,
   regions: readonly Region[],
-  claims: ReadonlyMap<GraphNode, Claim>,
   options: object,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
@@ -69,7 +67,7 @@ export async function createForeign(
     for (const region of regions) {
       const structure = structures.get(region);
       if (!structure) {
-        for (const node of region.nodes) addClaimedType(types, claims.get(node));
+        for (const name of region.outputs) types.set(name, { kind: 'tensor', elemType: FLOAT32, dims: undefined });
         continue;
       }
       const { fed } = sharing.get(structure.key)!;
@@ -109,16 +107,6 @@ export function foreignError(where: string, error: unknown): ForeignRunError {
   return new ForeignRunError(`ort: ${where}: ${messageOf(error)}`, { cause: error });
 }
 
-function addClaimedType(types: Map<string, ValueType>, claim: Claim | undefined): void {
-  if (!claim) return;
-  const dims = types.get(claim.x)?.dims;
-  types.set(claim.y, {
-    kind: 'tensor',
-    elemType: FLOAT32,
-    dims: dims && dims.length > 0 ? [...dims.slice(0, -1), claim.N] : undefined,
-  });
-}
-
 function addOutputTypes(types: Map<string, ValueType>, region: Region, session: OrtSession, graph: Graph): void {
   const final = new Set(graph.outputs.map((output) => output.name));
   region.outputs.forEach((name, position) => {
@@ -132,15 +120,13 @@ function addOutputTypes(types: Map<string, ValueType>, region: Region, session: 
   });
 }
 
-/** The type that a session reports; dimension names that ONNX Runtime made up are left out, they differ by region. */
+/**
+ * The element type that a session reports. Its shape is left out: ONNX Runtime infers some wrongly (Split without constant
+ * sizes), which is harmless inside a graph, but would be enforced on a region's inputs.
+ */
 function typeOfMetadata(metadata: OrtMetadata | undefined): ValueType | undefined {
   const elemType = metadata?.isTensor && metadata.type ? dataTypeCode(metadata.type) : undefined;
-  if (elemType === undefined) return undefined;
-  const dims = metadata?.shape?.map((dim): Dim => {
-    if (typeof dim === 'string') return dim === '' || /^unk__\d+$/.test(dim) ? null : dim;
-    return dim >= 0 && dim < 2 ** 31 ? dim : null; // an unnamed dynamic dimension is 4294967295
-  });
-  return { kind: 'tensor', elemType, dims };
+  return elemType === undefined ? undefined : { kind: 'tensor', elemType, dims: undefined };
 }
 
 function bind(

@@ -16,6 +16,20 @@ export interface MsdOptions {
   readonly debug?: boolean;
 }
 
+/**
+ * An entry of `executionProviders` with options. onnxruntime-web's types do not know it: declare a constant of this type
+ * and put that into the list.
+ *
+ * @example
+ * ```ts
+ * const msd: MsdProvider = { name: 'msd', components: 1 };
+ * await ort.InferenceSession.create(model, { executionProviders: [msd] });
+ * ```
+ */
+export interface MsdProvider extends MsdOptions {
+  readonly name: 'msd';
+}
+
 /** The options with their defaults. */
 export type ResolvedOptions = Required<MsdOptions>;
 

@@ -42,9 +42,8 @@ export class Executor {
     return this.#rows.get(node) ?? 1;
   }
 
-  /** Begins a run: nothing is left of the last one. */
+  /** Begins a run. */
   begin(): void {
-    this.#values.fill(undefined);
     this.copied = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
   }
 
@@ -53,7 +52,12 @@ export class Executor {
     this.#values[slot] = valueOfTensor(tensor);
   }
 
-  /** Takes a result out of its slot. */
+  /** Ends a run: lets go of what it computed. */
+  end(): void {
+    this.#values.fill(undefined);
+  }
+
+  /** A result, from its slot. */
   take(slot: number): OrtTensor {
     return this.#tensorOf(this.#values[slot]!);
   }

@@ -6,7 +6,7 @@ import { SessionStateError } from '../errors.ts';
 import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
-import type { NodeReport, RegionReport, SessionReport } from '../report.ts';
+import type { CopiedBytes, NodeReport, RegionReport, SessionReport } from '../report.ts';
 import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
 import { Executor } from './run.ts';
 import { makeSchedule, type Plan, type Schedule, Slots } from './schedule.ts';
@@ -30,6 +30,16 @@ export interface CutModel {
   readonly fileBytes: number;
 }
 
+/** All that `dispose` lets go of: whoever refers to a step, a plan or the executor keeps MSD's memory. */
+interface Live {
+  readonly model: CutModel;
+  readonly executor: Executor;
+  /** For all outputs. */
+  readonly all: Schedule;
+  /** For subsets of them, by their names. */
+  readonly schedules: Map<string, Schedule>;
+}
+
 const NO_MEMORY = { packedBytes: 0, scratchBytes: 0, wasmBytes: 0 };
 
 /** Runs a cut model. Calls of `run` are served one after the other. */
@@ -41,19 +51,16 @@ export class CutSession implements MsdHandler {
   readonly #specs: readonly InputSpec[];
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
-  readonly #all: Schedule;
-  readonly #schedules = new Map<string, Schedule>();
-  readonly #packedBytes: number;
-  #model: CutModel | undefined;
-  #executor: Executor;
-  #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
-  #nodes: readonly NodeReport[];
+  readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
+  readonly #nodes: readonly NodeReport[];
+  #live: Live | undefined;
+  /** Of the last run. */
+  #copied: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
 
   constructor(model: CutModel) {
-    this.#model = model;
     this.#nodes = model.nodes;
     this.inputNames = model.inputs.map((input) => input.name);
     this.outputNames = model.outputs.map((output) => output.name);
@@ -61,35 +68,27 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    this.#all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames));
-    this.#packedBytes = model.backend.memory().packedBytes;
-    this.#executor = new Executor(model.ort, model.backend, model.components, this.#slots.size);
+    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames));
+    const executor = new Executor(model.ort, model.backend, model.components, this.#slots.size);
+    this.#live = { model, executor, all, schedules: new Map() };
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
-      foreignRunsPerCall: this.#all.foreignRuns,
+      foreignRunsPerCall: all.foreignRuns,
       foreignSessions: model.sessions.length,
-      weights: { fileBytes: model.fileBytes, packedBytes: this.#packedBytes },
+      weights: { fileBytes: model.fileBytes, packedBytes: model.backend.memory().packedBytes },
       ...(version !== undefined && { ortVersion: version }),
     };
   }
 
   get report(): SessionReport {
-    const { backend, plan } = this.#model ?? {};
-    const memory = backend?.memory() ?? NO_MEMORY;
-    const { packedBytes, scratchBytes, wasmBytes } = memory;
-    const kernels = new Map<string, string>();
-    for (const region of plan ?? []) {
-      if ('session' in region) continue;
-      for (const { node, prepared } of region.nodes) {
-        kernels.set(node, backend!.kernelFor(prepared, Math.max(1, this.#executor.rowsOf(node))));
-      }
-    }
+    const kernels = this.#live ? kernelsOf(this.#live) : undefined;
     const nodes = this.#nodes.map((node) => {
-      const kernel = kernels.get(node.name);
+      const kernel = kernels?.get(node.name);
       return kernel === undefined ? node : { ...node, kernel };
     });
-    const bytesCopiedPerCall = { ...this.#executor.copied };
+    const { packedBytes, scratchBytes, wasmBytes } = this.#live?.model.backend.memory() ?? NO_MEMORY;
+    const bytesCopiedPerCall = { ...this.#copied };
     return { ...this.#report, nodes, bytesCopiedPerCall, memory: { packedBytes, scratchBytes, wasmBytes } };
   }
 
@@ -98,63 +97,60 @@ export class CutSession implements MsdHandler {
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>> {
-    if (this.#closed) throw new SessionStateError('run: session, expected a live one, got one after release().');
-    this.#check(feeds);
+    const live = this.#live;
+    if (this.#closed || !live) {
+      throw new SessionStateError('run: session, expected a live one, got one after release().');
+    }
+    for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
+    checkExtraFeeds(this.#specs, feeds);
     const names = Object.keys(fetches);
-    const schedule = this.#scheduleFor(names);
+    const schedule = this.#scheduleFor(live, names);
     const targets = this.#targets(names, fetches);
     if (this.#busy === undefined && schedule.foreignRuns === 0) {
-      this.#begin(feeds);
-      this.#executor.runSync(schedule, targets);
-      return this.#collect(names, targets);
+      this.#begin(live, feeds);
+      live.executor.runSync(schedule, targets);
+      return this.#collect(live, names, targets);
     }
     return this.#inTurn(async () => {
-      this.#begin(feeds);
-      await this.#executor.run(schedule, targets, options);
-      return this.#collect(names, targets);
+      this.#begin(live, feeds);
+      await live.executor.run(schedule, targets, options);
+      return this.#collect(live, names, targets);
     });
   }
 
   async dispose(): Promise<void> {
     this.#closed = true;
     await this.#inTurn(async () => {
-      const model = this.#model;
-      this.#model = undefined;
+      const model = this.#live?.model;
+      this.#live = undefined;
       if (!model) return;
-      // The names of the last kernels stay readable, the memory goes.
-      this.#schedules.clear();
       model.backend.dispose();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
   }
 
   startProfiling(): void {
-    for (const session of this.#model?.sessions ?? []) session.startProfiling();
+    for (const session of this.#live?.model.sessions ?? []) session.startProfiling();
   }
 
   endProfiling(): void {
-    for (const session of this.#model?.sessions ?? []) session.endProfiling();
+    for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #check(feeds: Readonly<Record<string, OrtTensor>>): void {
-    for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
-    checkExtraFeeds(this.#specs, feeds);
-  }
-
-  #begin(feeds: Readonly<Record<string, OrtTensor>>): void {
-    this.#executor.begin();
+  #begin({ executor }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+    executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {
-      this.#executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
+      executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
     }
   }
 
-  #scheduleFor(names: readonly string[]): Schedule {
-    if (names.length === this.outputNames.length) return this.#all;
+  #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
+    if (names.length === this.outputNames.length) return all;
     const key = JSON.stringify(names);
-    let schedule = this.#schedules.get(key);
+    let schedule = schedules.get(key);
     if (!schedule) {
-      schedule = makeSchedule(this.#model!.plan, this.#slots, new Set(names));
-      this.#schedules.set(key, schedule);
+      schedule = makeSchedule(model.plan, this.#slots, new Set(names));
+      schedules.set(key, schedule);
     }
     return schedule;
   }
@@ -174,14 +170,20 @@ export class CutSession implements MsdHandler {
     return targets;
   }
 
-  #collect(names: readonly string[], targets: ReadonlyMap<number, OrtTensor> | undefined): Record<string, OrtTensor> {
+  #collect(
+    { executor }: Live,
+    names: readonly string[],
+    targets: ReadonlyMap<number, OrtTensor> | undefined,
+  ): Record<string, OrtTensor> {
+    this.#copied = executor.copied;
     const results: Record<string, OrtTensor> = {};
     for (const name of names) {
       const slot = this.#slots.of(name);
-      const result = this.#executor.take(slot);
+      const result = executor.take(slot);
       const target = targets?.get(slot);
       results[name] = target && target !== result ? fillTarget(name, target, result) : result;
     }
+    executor.end();
     return results;
   }
 
@@ -201,4 +203,16 @@ export class CutSession implements MsdHandler {
       done();
     }
   }
+}
+
+/** Kernel ids by node, for the rows of each node's last call. */
+function kernelsOf({ model, executor }: Live): Map<string, string> {
+  const kernels = new Map<string, string>();
+  for (const region of model.plan) {
+    if ('session' in region) continue;
+    for (const { node, prepared } of region.nodes) {
+      kernels.set(node, model.backend.kernelFor(prepared, Math.max(1, executor.rowsOf(node))));
+    }
+  }
+  return kernels;
 }

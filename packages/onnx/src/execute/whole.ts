@@ -37,6 +37,7 @@ class WholeSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly report: SessionReport;
+  readonly #running = new Set<Promise<unknown>>();
   #session: OrtSession | undefined;
 
   constructor(ort: OrtModule, session: OrtSession, reason: string, nodes: readonly NodeReport[]) {
@@ -66,11 +67,15 @@ class WholeSession implements MsdHandler {
   ): Promise<Record<string, OrtTensor>> {
     if (!this.#session) throw new SessionStateError('run: session, expected a live one, got one after release().');
     const names = Object.keys(fetches);
+    const running = this.#session.run(feeds, names, options);
+    this.#running.add(running);
     let results: Readonly<Record<string, OrtTensor>>;
     try {
-      results = await this.#session.run(feeds, names, options);
+      results = await running;
     } catch (error) {
       throw foreignError('whole model', error);
+    } finally {
+      this.#running.delete(running);
     }
     const out: Record<string, OrtTensor> = {};
     for (const name of names) {
@@ -83,6 +88,7 @@ class WholeSession implements MsdHandler {
   async dispose(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
+    await Promise.allSettled(this.#running);
     await session?.release();
   }
 

@@ -3,7 +3,8 @@
  * instead of a hundred. Two regions are equal when their nodes (operator, attributes, wiring) and constants are; small float constants that only scale or shift data (norm weights, biases) may differ and become session inputs.
  */
 import { FLOAT32 } from '../data-types.ts';
-import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
+import type { Constant, Graph } from '../ir/graph.ts';
+import type { NodeRecord } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
 import { elementCount, type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
 import type { Region } from './partition.ts';
@@ -137,7 +138,7 @@ function constantKey(name: string, constant: Constant): unknown {
   return small ? [tensor.elemType, tensor.dims, latin1(tensorBytes(tensor))] : ['named', name];
 }
 
-function attributesKey(node: GraphNode | Extract<Constant, { kind: 'node' }>['node']): unknown {
+function attributesKey(node: NodeRecord): unknown {
   const bytes = node.attributeRanges.reduce((sum, range) => sum + range.length, 0);
   if (bytes > MAX_COMPARED_BYTES) return ['of', node.outputs];
   return node.attributeRanges.map((range) => latin1(readRange(range)));

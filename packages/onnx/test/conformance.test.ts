@@ -1,0 +1,211 @@
+/** Everything in the shared conformance folder through `executionProviders: ['msd']`. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorBound, type QuantizedWeights, sqnr } from '@msd/core';
+import { describe, expect, it } from 'vitest';
+import type { DataTypeName } from '../src/data-types.ts';
+import { reportOf } from '../src/register.ts';
+import { type AttributeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import {
+  ARRAYS,
+  conformanceFolder,
+  firstDifference,
+  modelFolders,
+  readTensorFile,
+  readTensorFiles,
+} from './conformance.ts';
+import { floats, ort, session, tensor } from './ort.ts';
+
+const root = conformanceFolder ?? '';
+describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/conformance is absent)', () => {
+  describe.each(['onnx-node', 'models'])('%s', (group) => {
+    it.each(modelFolders(group))('%s', async (name) => {
+      const folder = join(root, group, name);
+      const s = await session(join(folder, 'model.onnx'));
+      for (const set of readdirSync(folder).filter((entry) => entry.startsWith('test_data_set_'))) {
+        const feeds: Record<string, ort.Tensor> = {};
+        readTensorFiles(join(folder, set), 'input').forEach((input, index) => {
+          feeds[s.inputNames[index]!] = input.tensor;
+        });
+        const results = await s.run(feeds);
+        readTensorFiles(join(folder, set), 'output').forEach((output, index) => {
+          const output_ = s.outputNames[index]!;
+          expect(firstDifference(results[output_], output.tensor), `${set} ${output_}`).toBeUndefined();
+        });
+      }
+      await s.release();
+    });
+  });
+
+  describe.each(conformanceFolder ? readdirSync(join(root, 'ort-web-ops')) : [])('ort-web-ops/%s', (file) => {
+    const operators = JSON.parse(readFileSync(join(root, 'ort-web-ops', file), 'utf8')) as OperatorTest[];
+    const cases = operators.flatMap((operator, index) =>
+      operator.cases.map((each, position) => [`${index}.${position} ${each.name}`, operator, each] as const),
+    );
+    it.each(cases)('%s', async (_, operator, each) => {
+      const claimed: (string | undefined)[] = [];
+      for (const constants of operator.operator === 'MatMulNBits' ? [false, true] : [false]) {
+        const s = await session(operatorModel(operator, each, constants));
+        const feeds: Record<string, ort.Tensor> = {};
+        each.inputs.forEach((input, index) => {
+          if (input.data && s.inputNames.includes(`input_${index}`)) feeds[`input_${index}`] = ortTensor(input);
+        });
+        const results = await s.run(feeds);
+        const { where } = reportOf(s)!.nodes[0]!;
+        each.outputs.forEach((output, index) => {
+          if (!output.data) return;
+          const bound = where === 'msd' ? matmulBound(operator, each) : undefined;
+          expect(firstDifference(results[`output_${index}`], ortTensor(output), bound)).toBeUndefined();
+        });
+        claimed.push(where);
+        await s.release();
+      }
+      if (claimed.length < 2) return;
+      expect(claimed).toEqual(['ort', intAttribute(operator, 'block_size') >= 32 ? 'msd' : 'ort']);
+    });
+  });
+
+  describe('stories260k', () => {
+    const { variants } = conformanceFolder
+      ? (JSON.parse(readFileSync(join(root, 'stories260k/expected.json'), 'utf8')) as Expected)
+      : { variants: {} };
+    const prompts = Object.entries(variants).flatMap(([variant, { model, prompts: list }]) =>
+      list.map((prompt, index) => [variant, index, model, prompt] as const),
+    );
+    const sessions = new Map<string, Promise<ort.InferenceSession>>();
+    const shared = (model: string): Promise<ort.InferenceSession> => {
+      if (!sessions.has(model)) sessions.set(model, session(join(root, 'stories260k', model)));
+      return sessions.get(model)!;
+    };
+    it.each(prompts)('%s, prompt %i: logits and 128 greedy tokens', async (variant, index, model, prompt) => {
+      const s = await shared(model);
+      expect(reportOf(s)!.nodes.filter((node) => node.where === 'msd').length).toBe(variant === 'q4' ? 36 : 0);
+      const { prefill, tokens } = await greedy(s, prompt.input_ids, prompt.tokens.length);
+      const recorded = readTensorFile(join(root, 'stories260k/logits', `${variant}_${index}.pb`)).tensor;
+      expect(prefill.dims).toEqual(recorded.dims);
+      expect(sqnr(floats(recorded), floats(prefill))).toBeGreaterThan(60);
+      if (prompt.minMargin > 0.02) expect(tokens).toEqual(prompt.tokens);
+      else expect(tokens.length).toBe(prompt.tokens.length);
+    });
+  });
+});
+
+interface Expected {
+  readonly variants: Record<string, { readonly model: string; readonly prompts: readonly Prompt[] }>;
+}
+interface Prompt {
+  readonly input_ids: number[];
+  readonly tokens: number[];
+  readonly minMargin: number;
+}
+
+/** Decodes greedily, `present` fed back as `past`. */
+async function greedy(s: ort.InferenceSession, prompt: readonly number[], count: number) {
+  const feeds: Record<string, ort.Tensor> = {};
+  const pasts = s.inputNames.filter((name) => name.startsWith('past_key_values'));
+  for (const name of pasts) feeds[name] = tensor(new Float32Array(0), [1, 4, 0, 16]);
+  let ids = [...prompt];
+  let length = 0;
+  let prefill: ort.Tensor | undefined;
+  const tokens: number[] = [];
+  while (tokens.length < count) {
+    length += ids.length;
+    feeds.input_ids = new ort.Tensor('int64', BigInt64Array.from(ids.map(BigInt)), [1, ids.length]);
+    feeds.attention_mask = new ort.Tensor('int64', new BigInt64Array(length).fill(1n), [1, length]);
+    const results = await s.run(feeds);
+    for (const name of pasts) feeds[name] = results[name.replace('past_key_values', 'present')]!;
+    prefill ??= results.logits!;
+    const last = floats(results.logits).slice(-512);
+    const best = last.indexOf(last.reduce((max, value) => Math.max(max, value)));
+    tokens.push(best);
+    ids = [best];
+  }
+  return { prefill: prefill!, tokens };
+}
+
+interface TensorCase {
+  readonly data: readonly number[] | null;
+  readonly dims: readonly number[];
+  readonly type: DataTypeName;
+}
+interface OperatorTest {
+  readonly operator: string;
+  readonly opset?: { readonly domain: string; readonly version: number };
+  readonly attributes?: readonly { readonly name: string; readonly type: string; readonly data: unknown }[];
+  readonly cases: readonly {
+    readonly name: string;
+    readonly inputs: readonly TensorCase[];
+    readonly outputs: readonly TensorCase[];
+  }[];
+}
+
+function intAttribute(test: OperatorTest, name: string): number {
+  return Number(test.attributes?.find((attribute) => attribute.name === name)?.data);
+}
+
+/** How far two components may be from the exact product of a MatMulNBits case. */
+function matmulBound(test: OperatorTest, { inputs: [x, data, scales, zeroPoints] }: OperatorTest['cases'][number]) {
+  const weights: QuantizedWeights = {
+    format: intAttribute(test, 'bits') === 4 ? 'int4' : 'int8',
+    N: intAttribute(test, 'N'),
+    K: intAttribute(test, 'K'),
+    blockSize: intAttribute(test, 'block_size'),
+    data: typedData(data!) as Uint8Array,
+    scales: typedData(scales!) as Float32Array,
+    ...(zeroPoints?.data && { zeroPoints: typedData(zeroPoints) as Uint8Array }),
+  };
+  return errorBound(typedData(x!) as Float32Array, weights);
+}
+
+function ortTensor(each: TensorCase): ort.Tensor {
+  return new ort.Tensor(each.type, typedData(each) as Float32Array, each.dims) as ort.Tensor;
+}
+
+/** Plain numbers as the element type has them. */
+function typedData({ data, type }: TensorCase): ArrayBufferView {
+  const numbers = data ?? [];
+  if (type === 'int4' || type === 'uint4') {
+    const packed = new Uint8Array(Math.ceil(numbers.length / 2));
+    numbers.forEach((value, i) => {
+      packed[i >> 1]! |= (value & 15) << (4 * (i & 1));
+    });
+    return packed;
+  }
+  const Array_ = ARRAYS[type] as unknown as { from(values: readonly (number | bigint)[]): ArrayBufferView };
+  return Array_.from(type === 'int64' || type === 'uint64' ? numbers.map(BigInt) : numbers);
+}
+
+/** The one-node model of a case; with `constants` all inputs but the first are initializers. */
+function operatorModel(test: OperatorTest, each: OperatorTest['cases'][number], constants: boolean): Uint8Array {
+  const attributes: Record<string, AttributeSpec> = {};
+  for (const { name, type, data } of test.attributes ?? [])
+    attributes[name] = { [type]: data } as unknown as AttributeSpec;
+  const name = (kind: string, { data }: TensorCase, index: number): string => (data ? `${kind}_${index}` : '');
+  const given = each.inputs.map((input, index) => ({ input, name: name('input', input, index) }));
+  const used = given.filter((entry) => entry.name !== '');
+  const fixed = constants ? used.slice(1) : [];
+  const { domain = '', version = 21 } = test.opset ?? {};
+  return writeModel({
+    opsets: { '': 21, 'com.microsoft': 1, [domain]: version },
+    graph: {
+      nodes: [
+        {
+          opType: test.operator,
+          domain,
+          inputs: given.map((entry) => entry.name),
+          outputs: each.outputs.map((output, index) => name('output', output, index)),
+          attributes,
+        },
+      ],
+      initializers: fixed.map(({ input, name: own }): TensorSpec => {
+        return { name: own, dtype: input.type as TensorSpec['dtype'], dims: input.dims, data: typedData(input) };
+      }),
+      inputs: used
+        .filter((entry) => !fixed.includes(entry))
+        .map(({ input, name: own }) => ({ name: own, dtype: input.type, dims: input.dims })),
+      outputs: each.outputs.flatMap((output, index) =>
+        output.data ? [{ name: `output_${index}`, dtype: output.type, dims: output.dims }] : [],
+      ),
+    },
+  });
+}

@@ -1,0 +1,332 @@
+import { describe, expect, it } from 'vitest';
+import { reportOf } from '../src/register.ts';
+import type { GraphSpec, NodeSpec } from '../src/write/index.ts';
+import { exactProduct, firstMiss, gaussian, type Matrix, makeMatrix, matmulModel, model, random } from './models.ts';
+import { floats, type ort, session, tensor } from './ort.ts';
+
+/** Largest difference over largest magnitude. */
+function relativeDifference(a: Float32Array, b: Float32Array): number {
+  let difference = 0;
+  let magnitude = 0;
+  for (let i = 0; i < a.length; i++) {
+    difference = Math.max(difference, Math.abs(a[i]! - b[i]!));
+    magnitude = Math.max(magnitude, Math.abs(b[i]!));
+  }
+  return magnitude === 0 ? difference : difference / magnitude;
+}
+
+/** Two components are good to half a step of max|x|/32258, and graphs here are a few matmuls deep. */
+const CLOSE = 5e-4;
+
+/** Runs a model on MSD and on plain onnxruntime-web and compares every output; returns MSD's report. */
+async function compare(bytes: Uint8Array, feeds: Record<string, ort.Tensor>) {
+  const msd = await session(bytes, 'msd');
+  const plain = await session(bytes, 'wasm');
+  const got = await msd.run(feeds);
+  const expected = await plain.run(feeds);
+  expect(Object.keys(got).sort()).toEqual(Object.keys(expected).sort());
+  for (const name of plain.outputNames) {
+    expect(got[name]!.dims, name).toEqual(expected[name]!.dims);
+    expect(got[name]!.type, name).toBe(expected[name]!.type);
+    if (expected[name]!.type !== 'float32') expect(got[name]!.data, name).toEqual(expected[name]!.data);
+    else expect(relativeDifference(floats(got[name]), floats(expected[name])), name).toBeLessThan(CLOSE);
+  }
+  const report = reportOf(msd)!;
+  await msd.release();
+  await plain.release();
+  return report;
+}
+
+describe('one MatMulNBits against float64, onnxruntime-web alongside', () => {
+  it.each<[string, Parameters<typeof makeMatrix>[0], number[]]>([
+    ['int4, one row', { N: 48, K: 64 }, [1, 1]],
+    ['int4, N and K odd', { N: 17, K: 77 }, [1, 3]],
+    ['int4 with zero points', { N: 33, K: 300, zeroPoints: true }, [2, 2]],
+    ['int4, block 128, zero points, odd block count', { N: 20, K: 330, blockSize: 128, zeroPoints: true }, [1, 5]],
+    ['int4 with bias', { N: 40, K: 128, bias: true }, [1, 9]],
+    ['int8', { N: 16, K: 96, bits: 8 }, [3, 1]],
+    [
+      'int8, block 64, zero points, bias',
+      { N: 21, K: 200, bits: 8, blockSize: 64, zeroPoints: true, bias: true },
+      [1, 8],
+    ],
+    ['int8, one block longer than K', { N: 5, K: 20, bits: 8, blockSize: 256 }, [1, 2]],
+    ['N = K = 1', { N: 1, K: 1 }, [1, 1]],
+    ['more than one slice of rows', { N: 8, K: 64 }, [1, 300]],
+  ])('%s', async (_, options, [batch, rows]) => {
+    const matrix = makeMatrix({ ...options, seed: 3 });
+    const bytes = matmulModel(matrix);
+    const x = gaussian(random(7), batch! * rows! * matrix.K);
+    const exact = exactProduct(matrix, x);
+    const feeds = { x: tensor(x, [batch!, rows!, matrix.K]) };
+    const msd = await session(bytes, { name: 'msd', debug: true });
+    const { y } = await msd.run(feeds);
+    expect(y!.dims).toEqual([batch, rows, matrix.N]);
+    expect(firstMiss(floats(y), exact)).toBeUndefined();
+    expect(reportOf(msd)!.foreignSessions).toBe(0);
+    await msd.release();
+    const plain = await session(bytes, 'wasm');
+    const expected = await plain.run(feeds);
+    expect(relativeDifference(floats(y), floats(expected.y))).toBeLessThan(CLOSE);
+    await plain.release();
+  });
+
+  it.each([[[]], [[4]], [[2, 3, 4]], [[0, 3]]])('batch dimensions %j', async (batch) => {
+    const matrix = makeMatrix({ N: 12, K: 64 });
+    const dims = [...batch, 64];
+    const names = batch.map((_, index) => `d${index}`);
+    const x = gaussian(
+      random(1),
+      dims.reduce((a, b) => a * b, 1),
+    );
+    await compare(matmulModel(matrix, names), { x: tensor(x, dims) });
+  });
+
+  it('NaN and Inf stay in their row', async () => {
+    const matrix = makeMatrix({ N: 24, K: 64 });
+    const msd = await session(matmulModel(matrix));
+    const x = gaussian(random(1), 3 * 64);
+    x[70] = Number.NaN;
+    const { y } = await msd.run({ x: tensor(x, [1, 3, 64]) });
+    const bad = [...floats(y)].map(Number.isNaN);
+    expect(bad.slice(0, 24)).not.toContain(true);
+    expect(bad.slice(24, 48)).not.toContain(false);
+    expect(bad.slice(48)).not.toContain(true);
+    await msd.release();
+  });
+
+  it('one component is dynamic int8', async () => {
+    const matrix = makeMatrix({ N: 24, K: 256 });
+    const msd = await session(matmulModel(matrix), { name: 'msd', components: 1 });
+    const x = gaussian(random(1), 256);
+    const { y } = await msd.run({ x: tensor(x, [1, 1, 256]) });
+    const exact = exactProduct(matrix, x);
+    const got = relativeDifference(floats(y), Float32Array.from(exact.y));
+    expect(got).toBeGreaterThan(1e-4);
+    expect(got).toBeLessThan(2e-2);
+    await msd.release();
+  });
+});
+
+const H = 64;
+const square = (name: string, extra: Partial<Parameters<typeof makeMatrix>[0]> = {}): Matrix =>
+  makeMatrix({ name, N: H, K: H, seed: name.length + name.charCodeAt(0), ...extra });
+const a = square('a');
+const b = square('b', { bits: 8 });
+const c = square('c', { zeroPoints: true });
+const input = { name: 'x', dtype: 'float32' as const, dims: ['batch', 'rows', H] };
+const out = (...names: string[]): GraphSpec['outputs'] => names.map((name) => ({ name, dtype: 'float32' as const }));
+const op = (opType: string, inputs: string[], ...outputs: string[]): NodeSpec => ({
+  opType,
+  name: outputs[0]!,
+  inputs,
+  outputs,
+});
+const feeds = (): Record<string, ort.Tensor> => ({ x: tensor(gaussian(random(5), 2 * 3 * H), [2, 3, H]) });
+
+describe('cut graphs equal onnxruntime-web', () => {
+  it('fully claimed: a chain stays in the arena', async () => {
+    const report = await compare(
+      model({
+        nodes: [a.node('x', 'p'), b.node('p', 'q'), c.node('q', 'y')],
+        initializers: [...a.initializers, ...b.initializers, ...c.initializers],
+        inputs: [input],
+        outputs: out('y'),
+      }),
+      feeds(),
+    );
+    expect(report).toMatchObject({ foreignRunsPerCall: 0, foreignSessions: 0 });
+    expect(report.regions.length).toBe(1);
+    const bytes = 2 * 3 * H * 4;
+    expect(report.bytesCopiedPerCall).toEqual({ intoOrt: 0, outOfOrt: 0, intoMsd: bytes, outOfMsd: bytes });
+  });
+
+  it('several consumers, an output in the middle, glue between', async () => {
+    const report = await compare(
+      model({
+        nodes: [
+          op('Relu', ['x'], 'r'),
+          a.node('r', 'p'),
+          b.node('r', 'q'),
+          op('Sigmoid', ['p'], 's'),
+          op('Mul', ['s', 'q'], 'm'),
+          c.node('m', 'd'),
+          op('Add', ['d', 'r'], 'y'),
+          op('Add', ['p', 'd'], 'z'),
+        ],
+        initializers: [...a.initializers, ...b.initializers, ...c.initializers],
+        inputs: [input],
+        outputs: out('y', 'p', 'z', 'm'),
+      }),
+      feeds(),
+    );
+    expect(report.foreignRunsPerCall).toBe(3);
+    expect(report.regions.map((region) => region.where)).toEqual(['ort', 'msd', 'ort', 'msd', 'ort']);
+  });
+
+  it('regions that share a session but not their norm weights', async () => {
+    const weights = (name: string, seed: number) => ({
+      name,
+      dtype: 'float32' as const,
+      dims: [H],
+      data: gaussian(random(seed), H),
+    });
+    const norm = (from: string, scale: string, to: string): NodeSpec => ({
+      opType: 'SimplifiedLayerNormalization',
+      name: to,
+      inputs: [from, scale],
+      outputs: [to],
+      attributes: { epsilon: { float: 1e-5 }, axis: { int: -1 } },
+    });
+    const report = await compare(
+      model({
+        nodes: [
+          norm('x', 'n0', 'h0'),
+          a.node('h0', 'p0'),
+          norm('p0', 'n1', 'h1'),
+          { ...a.node('h1', 'p1'), name: 'a, again' },
+          norm('p1', 'n2', 'h2'),
+          b.node('h2', 'y'),
+        ],
+        initializers: [...a.initializers, ...b.initializers, weights('n0', 1), weights('n1', 2), weights('n2', 3)],
+        inputs: [input],
+        outputs: out('y'),
+      }),
+      feeds(),
+    );
+    expect(report.foreignRunsPerCall).toBe(3);
+    expect(report.foreignSessions).toBe(2); // the first norm's input has a declared shape, the others share
+    expect(report.weights.fileBytes).toBe(
+      [...a.initializers, ...b.initializers].reduce((sum, { data }) => sum + (data as Uint8Array).byteLength, 0),
+    ); // the matrix that two nodes share counts once
+  });
+
+  it('optional inputs, Constant nodes, integer outputs, a computed bias', async () => {
+    const biased = square('e', { bias: true });
+    const withoutBias = biased.initializers.filter((tensor) => tensor.name !== 'e_bias');
+    const report = await compare(
+      model({
+        nodes: [
+          { opType: 'Constant', inputs: [], outputs: ['max'], attributes: { value_float: { float: 0.5 } } },
+          { opType: 'Constant', inputs: [], outputs: ['zero'], attributes: { value_int: { int: 0 } } },
+          op('Clip', ['x', '', 'max'], 'clipped'),
+          op('Gather', ['clipped', 'zero'], 'first'),
+          op('Gather', ['first', 'zero'], 'e_bias'),
+          biased.node('clipped', 'p'),
+          op('Shape', ['p'], 'shape'),
+          op('Clip', ['p', '', 'max'], 'y'),
+        ],
+        initializers: withoutBias,
+        inputs: [input],
+        outputs: [...out('y'), { name: 'shape', dtype: 'int64' }],
+      }),
+      feeds(),
+    );
+    expect(report.foreignRunsPerCall).toBe(2);
+  });
+
+  it('weights of MatMulNBits in Constant nodes', async () => {
+    const constants = a.initializers.map(
+      (tensor_): NodeSpec => ({
+        opType: 'Constant',
+        inputs: [],
+        outputs: [tensor_.name],
+        attributes: { value: { tensor: { ...tensor_, name: '' } } },
+      }),
+    );
+    const report = await compare(
+      model({ nodes: [...constants, a.node('x', 'y')], inputs: [input], outputs: out('y') }),
+      feeds(),
+    );
+    expect(report.foreignSessions).toBe(0);
+  });
+
+  it('a node that no output needs is pruned', async () => {
+    const report = await compare(
+      model({
+        nodes: [a.node('x', 'y'), op('Relu', ['y'], 'unused')],
+        initializers: a.initializers,
+        inputs: [input],
+        outputs: out('y'),
+      }),
+      feeds(),
+    );
+    expect(report.foreignSessions).toBe(0);
+    expect(report.nodes[1]).toMatchObject({ opType: 'Relu', region: -1 });
+  });
+});
+
+describe('models that go to ONNX Runtime whole', () => {
+  const branch = (opType: string): GraphSpec => ({ nodes: [op(opType, ['p'], 'r')], inputs: [], outputs: out('r') });
+  const scalar = { name: 'flag', dtype: 'bool' as const, dims: [] };
+  it.each<[string, GraphSpec]>([
+    [
+      'If at the top level',
+      {
+        nodes: [
+          a.node('x', 'p'),
+          {
+            opType: 'Constant',
+            inputs: [],
+            outputs: ['flag'],
+            attributes: { value: { tensor: { ...scalar, data: Uint8Array.of(1) } } },
+          },
+          {
+            opType: 'If',
+            inputs: ['flag'],
+            outputs: ['y'],
+            attributes: { then_branch: { graph: branch('Relu') }, else_branch: { graph: branch('Neg') } },
+          },
+        ],
+        initializers: a.initializers,
+        inputs: [input],
+        outputs: out('y'),
+      },
+    ],
+    ['no node is claimed', { nodes: [op('Relu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
+    [
+      "output 'x' is an input or a constant",
+      { nodes: [a.node('x', 'y')], initializers: a.initializers, inputs: [input], outputs: out('y', 'x') },
+    ],
+    [
+      'would cross a cut as something that is not a tensor',
+      {
+        nodes: [
+          op('SequenceConstruct', ['x'], 'list'),
+          op('SequenceAt', ['list', 'zero'], 'item'),
+          a.node('item', 'p'),
+          op('SequenceInsert', ['list', 'p'], 'longer'),
+          op('SequenceAt', ['longer', 'one'], 'y'),
+        ],
+        initializers: [
+          ...a.initializers,
+          { name: 'zero', dtype: 'int64', dims: [], data: BigInt64Array.of(0n) },
+          { name: 'one', dtype: 'int64', dims: [], data: BigInt64Array.of(1n) },
+        ],
+        inputs: [input],
+        outputs: out('y'),
+      },
+    ],
+    [
+      'refused: ',
+      {
+        // bfloat16 exists in ONNX Runtime, but not in its JavaScript layer.
+        nodes: [
+          { ...op('Cast', ['x'], 'low'), attributes: { to: { int: 16 } } },
+          { ...op('Cast', ['low'], 'high'), attributes: { to: { int: 1 } } },
+          a.node('high', 'p'),
+          op('CastLike', ['p', 'low'], 'like'),
+          { ...op('Cast', ['like'], 'y'), attributes: { to: { int: 1 } } },
+        ],
+        initializers: a.initializers,
+        inputs: [input],
+        outputs: out('y'),
+      },
+    ],
+  ])('%s', async (reason, graph) => {
+    const report = await compare(model(graph), feeds());
+    expect(report.whole).toContain(reason);
+    expect(report.foreignRunsPerCall).toBe(1);
+    expect(report.nodes.every((node) => node.where === 'ort')).toBe(true);
+  });
+});

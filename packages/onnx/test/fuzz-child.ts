@@ -1,0 +1,81 @@
+/**
+ * A process of its own for what the fuzz test asks of whole sessions: create and run of damaged models in one process, in
+ * which a good session keeps giving the same bits. Arguments: first seed, count. Prints a line every 50 models.
+ */
+
+import { gaussian, random } from './models.ts';
+import { corpus, mutant } from './mutate.ts';
+import { floats, ort, session, tensor } from './ort.ts';
+
+const TYPED = new Set([
+  'OnnxFormatError',
+  'RangeError',
+  'TypeError',
+  'UnsupportedError',
+  'BackendUnavailableError',
+  'ForeignRunError',
+]);
+const MAX_ELEMENTS = 1e5;
+
+/** Feeds of the right types and, where the model asks for little enough, shapes. */
+function feedsFor(s: ort.InferenceSession): Record<string, ort.Tensor> | undefined {
+  const feeds: Record<string, ort.Tensor> = {};
+  for (const input of s.inputMetadata) {
+    if (!input.isTensor) return undefined;
+    const dims = input.shape.map((dim) => (typeof dim === 'number' && dim < 2 ** 31 ? dim : 2));
+    const size = dims.reduce((product, dim) => product * dim, 1);
+    if (size > MAX_ELEMENTS) return undefined;
+    if (input.type === 'float32') feeds[input.name] = tensor(gaussian(random(size), size), dims);
+    else if (input.type === 'bool') feeds[input.name] = new ort.Tensor('bool', new Uint8Array(size), dims);
+    else if (input.type === 'int64') feeds[input.name] = new ort.Tensor('int64', new BigInt64Array(size), dims);
+    else return undefined;
+  }
+  return feeds;
+}
+
+const [first, count] = process.argv.slice(2).map(Number) as [number, number];
+const files = corpus();
+const seeds = [...files].filter(([name]) => !name.startsWith('regression-')).map(([, bytes]) => bytes);
+const good = await session(files.get('chain.onnx')!);
+const x = tensor(gaussian(random(1), 64), [2, 32]);
+const expected = floats((await good.run({ x })).y);
+const outcomes: Record<string, number> = {};
+
+async function attempt(bytes: Uint8Array): Promise<string> {
+  try {
+    const s = await session(bytes, 'msd', { logSeverityLevel: 4 });
+    try {
+      const feeds = feedsFor(s);
+      if (!feeds) return 'created';
+      await s.run(feeds, { logSeverityLevel: 4 });
+      return 'ran';
+    } finally {
+      await s.release();
+    }
+  } catch (error) {
+    const { name } = error as Error;
+    if (!TYPED.has(name)) throw error;
+    return name;
+  }
+}
+
+for (let i = 0; i < count; i++) {
+  const seed = first + i;
+  let outcome: string;
+  try {
+    outcome = await attempt(mutant(seeds, seed));
+  } catch (error) {
+    console.error(`seed ${seed}: ${String(error)}`);
+    process.exit(1);
+  }
+  outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  if (i % 50 === 49 || i === count - 1) {
+    const { y } = await good.run({ x });
+    if (!floats(y).every((value, index) => Object.is(value, expected[index]))) {
+      console.error(`seed ${seed}: the good session changed its results`);
+      process.exit(1);
+    }
+    console.log(JSON.stringify({ done: i + 1, outcomes }));
+  }
+}
+await good.release();
