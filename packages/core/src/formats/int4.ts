@@ -87,7 +87,10 @@ export const int4: WeightFormat = {
   packSteps(source, n, k, kCount, out, at) {
     const { view } = source;
     for (let row = 0; row < 4; row++) {
-      const [r0, r1, r2, r3] = eachGroup((g) => rowOffset(source, n + 4 * g + row) + k / 2);
+      const r0 = rowOffset(source, n + row) + k / 2;
+      const r1 = rowOffset(source, n + 4 + row) + k / 2;
+      const r2 = rowOffset(source, n + 8 + row) + k / 2;
+      const r3 = rowOffset(source, n + 12 + row) + k / 2;
       for (let byte = 0, to = at + row; byte < kCount / 2; byte += 4, to += 16) {
         // Four words of eight k each, one per group; every byte holds (k, k+1).
         const w0 = view.getUint32(r0 + byte, true);
