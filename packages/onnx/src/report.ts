@@ -1,6 +1,7 @@
 /**
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
+import type { MemoryReport } from '@msd/core';
 
 /** One node of the model. */
 export interface NodeReport {
@@ -45,12 +46,15 @@ export interface SessionReport {
   readonly foreignSessions: number;
   readonly bytesCopiedPerCall: CopiedBytes;
   readonly weights: { readonly fileBytes: number; readonly packedBytes: number };
-  /** MSD's memory in bytes; zero after `release()`. */
-  readonly memory: { readonly packedBytes: number; readonly scratchBytes: number; readonly wasmBytes: number };
+  /** MSD's memory; zero after `release()`. Results between claimed nodes and ONNX Runtime count as `intermediates`. */
+  readonly memory: MemoryReport;
   /** Present when the model runs in ONNX Runtime as a whole: why. */
   readonly whole?: string;
   readonly ortVersion?: string;
 }
+
+/** Of a session that holds nothing of MSD's. */
+export const NO_MEMORY: MemoryReport = { packedBytes: 0, scratch: {}, scratchBytes: 0, wasmBytes: 0 };
 
 /** Bytes in the unit that fits. */
 function formatBytes(bytes: number): string {

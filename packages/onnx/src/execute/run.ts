@@ -29,6 +29,8 @@ export class Executor {
   readonly #values: (Value | undefined)[];
   /** Rows of the last call, by matmul step. */
   readonly #rows = new Map<string, number>();
+  #intermediateBytes = 0;
+  #peakIntermediateBytes = 0;
 
   constructor(ort: OrtModule, backend: WasmBackend, components: 1 | 2, slots: number) {
     this.#ort = ort;
@@ -40,6 +42,11 @@ export class Executor {
   /** Rows of a node's last call; 1 before the first. */
   rowsOf(node: string): number {
     return this.#rows.get(node) ?? 1;
+  }
+
+  /** The most that results in the arena have taken at once. */
+  get peakIntermediateBytes(): number {
+    return this.#peakIntermediateBytes;
   }
 
   /** Begins a run. */
@@ -112,7 +119,7 @@ export class Executor {
     const target = targets?.get(step.y);
     if (target) checkTarget(step.node, target, 'float32', outDims);
     const floats = target ? (target.data as Float32Array) : step.wanted ? new Float32Array(rows * step.N) : undefined;
-    const handle = floats ? undefined : this.#backend.arena.alloc(4 * rows * step.N, 'intermediate');
+    const handle = floats ? undefined : this.#alloc(4 * rows * step.N);
     this.#values[step.y] = { dims: outDims, handle, floats, tensor: target };
     if (rows > 0) {
       const out = floats ?? handle;
@@ -179,17 +186,29 @@ export class Executor {
     return createOrtTensor(this.#ort, tensor.type, copy, tensor.dims);
   }
 
+  #alloc(byteLength: number): ArenaHandle {
+    const handle = this.#backend.arena.alloc(byteLength, 'intermediate');
+    this.#intermediateBytes += byteLength;
+    this.#peakIntermediateBytes = Math.max(this.#peakIntermediateBytes, this.#intermediateBytes);
+    return handle;
+  }
+
+  #release(handle: ArenaHandle): void {
+    this.#backend.arena.free(handle);
+    this.#intermediateBytes -= handle.byteLength;
+  }
+
   #free(slots: readonly number[]): void {
     for (const slot of slots) {
       const handle = this.#values[slot]?.handle;
-      if (handle) this.#backend.arena.free(handle);
+      if (handle) this.#release(handle);
       this.#values[slot] = undefined;
     }
   }
 
   /** After an error: gives back what the run still held. */
   #abandon(): void {
-    for (const value of this.#values) if (value?.handle) this.#backend.arena.free(value.handle);
+    for (const value of this.#values) if (value?.handle) this.#release(value.handle);
     this.#values.fill(undefined);
   }
 }

@@ -1,12 +1,12 @@
 /**
  * The session that ONNX Runtime's `InferenceSession` drives: a cut model, executed region by region.
  */
-import type { WasmBackend } from '@msd/core';
+import type { MemoryReport, WasmBackend } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
 import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
-import type { CopiedBytes, NodeReport, RegionReport, SessionReport } from '../report.ts';
+import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
 import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
 import { Executor } from './run.ts';
 import { makeSchedule, type Plan, type Schedule, Slots } from './schedule.ts';
@@ -39,8 +39,6 @@ interface Live {
   /** For subsets of them, by their names. */
   readonly schedules: Map<string, Schedule>;
 }
-
-const NO_MEMORY = { packedBytes: 0, scratchBytes: 0, wasmBytes: 0 };
 
 /** Runs a cut model. Calls of `run` are served one after the other. */
 export class CutSession implements MsdHandler {
@@ -87,9 +85,8 @@ export class CutSession implements MsdHandler {
       const kernel = kernels?.get(node.name);
       return kernel === undefined ? node : { ...node, kernel };
     });
-    const { packedBytes, scratchBytes, wasmBytes } = this.#live?.model.backend.memory() ?? NO_MEMORY;
-    const bytesCopiedPerCall = { ...this.#copied };
-    return { ...this.#report, nodes, bytesCopiedPerCall, memory: { packedBytes, scratchBytes, wasmBytes } };
+    const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory };
   }
 
   async run(
@@ -203,6 +200,13 @@ export class CutSession implements MsdHandler {
       done();
     }
   }
+}
+
+/** The backend's memory; what runs put between the nodes is scratch, too. */
+function memoryOf({ model, executor }: Live): MemoryReport {
+  const { scratch, scratchBytes, ...rest } = model.backend.memory();
+  const intermediates = executor.peakIntermediateBytes;
+  return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
 /** Kernel ids by node, for the rows of each node's last call. */

@@ -11,7 +11,7 @@ import {
   type OrtTensor,
   ortVersion,
 } from '../ort.ts';
-import type { NodeReport, SessionReport } from '../report.ts';
+import { NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
 import { fillTarget } from './bind.ts';
 import { foreignError } from './foreign.ts';
 import type { MsdHandler } from './session.ts';
@@ -54,7 +54,7 @@ class WholeSession implements MsdHandler {
       foreignSessions: 1,
       bytesCopiedPerCall: { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 },
       weights: { fileBytes: 0, packedBytes: 0 },
-      memory: { packedBytes: 0, scratchBytes: 0, wasmBytes: 0 },
+      memory: NO_MEMORY,
       whole: reason,
       ...(version !== undefined && { ortVersion: version }),
     };

@@ -2,6 +2,7 @@
  * Which nodes MSD runs itself. Pure: reads the graph and its constants, never touches ONNX Runtime or a kernel.
  * Every node that is not claimed has a written reason, which ends up in the session's report.
  */
+import { badScale } from '@msd/core';
 import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
@@ -33,8 +34,6 @@ export interface Refusal {
 
 /** Newest operator set that this version was written against; beyond it nothing is claimed. */
 const NEWEST_OPSET = 27;
-/** The f32 contract of @msd/core holds for weight scales below this (design: 2⁹⁰). */
-const MAX_SCALE = 2 ** 90;
 
 const KNOWN_ATTRIBUTES: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'K',
@@ -123,7 +122,7 @@ function claimMatMulNBits(graph: Graph, node: GraphNode, scratch: Scratch): Clai
   const bias = claimBias(graph, node, biasName, N);
   if (typeof bias === 'object' && 'kind' in bias) return bias;
 
-  const bad = badScale(scales, scratch);
+  const bad = refusedScale(scales, scratch);
   if (bad !== undefined) return refuse(`MatMulNBits: a scale is ${bad}, not below 2^90`);
   tensorRange(data);
   const format = bits === 4 ? 'int4' : 'int8';
@@ -191,13 +190,13 @@ function oneOrTwo(dims: readonly number[], rows: number, columns: number): boole
   return dims.length === 1 || sameDims(dims, [rows, columns]);
 }
 
-/** The first scale outside the contract. */
-function badScale(scales: TensorRef, scratch: Scratch): number | undefined {
+/** The first scale that @msd/core would refuse. */
+function refusedScale(scales: TensorRef, scratch: Scratch): number | undefined {
   const range = tensorRange(scales);
   if (range && !range.source.bytes && (scratch.bytes?.byteLength ?? 0) < range.length) {
     scratch.bytes = new Uint8Array(range.length);
   }
   const values = tensorFloats(scales, scratch.bytes);
-  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < MAX_SCALE)) return values[i];
-  return undefined;
+  const at = badScale(values);
+  return at < 0 ? undefined : values[at];
 }
