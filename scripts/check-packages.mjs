@@ -5,6 +5,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
+/** Oldest that knows generic typed arrays, and the newest of each later line. */
+const TYPESCRIPTS = ['typescript@5.7', 'typescript@5.9', 'typescript@6.0', 'typescript@7.0'];
+
 let failed = 0;
 function run(command, args, cwd) {
   const { status } = spawnSync(command, args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' });
@@ -30,11 +33,39 @@ const { version } = JSON.parse(readFileSync('packages/onnx/node_modules/onnxrunt
 const dependencies = Object.fromEntries(
   tarballs.map((file) => [`@msd/${file.match(/^msd-(\w+)-/)[1]}`, `file:${join(app, file)}`]),
 );
-writeFileSync(join(app, 'package.json'), JSON.stringify({
-  private: true, type: 'module', dependencies: { ...dependencies, 'onnxruntime-web': version }, overrides: dependencies,
-}));
+writeFileSync(
+  join(app, 'package.json'),
+  JSON.stringify({
+    private: true,
+    type: 'module',
+    dependencies: { ...dependencies, 'onnxruntime-web': version },
+    overrides: dependencies,
+  }),
+);
 writeFileSync(join(app, 'app.mjs'), readFileSync('scripts/outside-app.mjs'));
-if (run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], app)) run('node', [resolve(app, 'app.mjs')], app);
+const npmInstall = ['install', '--no-audit', '--no-fund', '--loglevel=error'];
+if (run('npm', npmInstall, app))
+  // The tools' Node, and the one that the user came with: the packages promise Node >= 20.19.
+  for (const node of new Set(['node', process.env.MSD_USER_NODE ?? 'node'])) run(node, [resolve(app, 'app.mjs')], app);
+
+writeFileSync(join(app, 'app.ts'), readFileSync('scripts/outside-app.ts'));
+for (const compiler of TYPESCRIPTS) {
+  console.log(`types, ${compiler}`);
+  const flags = [
+    '--noEmit',
+    '--strict',
+    '--skipLibCheck',
+    'false',
+    '--target',
+    'es2022',
+    '--module',
+    'nodenext',
+    '--lib',
+    'es2022,dom',
+  ];
+  if (run('npm', [...npmInstall, '--no-save', compiler], app))
+    run('npx', ['--no-install', 'tsc', ...flags, 'app.ts'], app);
+}
 rmSync(app, { recursive: true, force: true });
 
 console.log(failed ? `\n${failed} package checks failed` : '\nAll package checks passed');

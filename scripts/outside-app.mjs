@@ -10,7 +10,15 @@ const values = (length) => Float32Array.from({ length }, (_, i) => Math.sin(i + 
 const weights = quantizeWeights(values(N * K), { N, K, format: 'int4' });
 const model = writeModel({
   graph: {
-    nodes: [{ opType: 'MatMulNBits', domain: 'com.microsoft', inputs: ['x', 'w', 's'], outputs: ['y'], attributes: { K: { int: K }, N: { int: N }, bits: { int: 4 }, block_size: { int: 32 } } }],
+    nodes: [
+      {
+        opType: 'MatMulNBits',
+        domain: 'com.microsoft',
+        inputs: ['x', 'w', 's'],
+        outputs: ['y'],
+        attributes: { K: { int: K }, N: { int: N }, bits: { int: 4 }, block_size: { int: 32 } },
+      },
+    ],
     initializers: [
       { name: 'w', dtype: 'uint8', dims: [N, K / 32, 16], data: weights.data },
       { name: 's', dtype: 'float32', dims: [N * (K / 32)], data: weights.scales },
@@ -32,4 +40,4 @@ const [plain, msd] = [await run('wasm'), await run('msd')];
 const error = Math.max(...plain.y.map((value, i) => Math.abs(value - msd.y[i])));
 console.log(formatReport(msd.report));
 if (!(error < 1e-3) || plain.y.length !== M * N) throw new Error(`outside app: largest difference ${error}`);
-console.log(`largest difference to onnxruntime-web: ${error.toExponential(1)}`);
+console.log(`Node ${process.version}: largest difference to onnxruntime-web: ${error.toExponential(1)}`);

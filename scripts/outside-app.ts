@@ -1,0 +1,20 @@
+// Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
+import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
+import { InferenceSession } from '@msd/onnx';
+import { formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
+import { writeModel } from '@msd/onnx/write';
+import * as ort from 'onnxruntime-web';
+
+export async function example(model: Uint8Array): Promise<string> {
+  register(ort, { components: 2 });
+  const provider: MsdProvider = { name: 'msd', components: 1 };
+  const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  const other = await InferenceSession.create(writeModel({ graph: { nodes: [], inputs: [], outputs: [] } }));
+  const backend = await createBackend('wasm', { debug: true });
+  const prepared: PreparedWeights = backend.prepare(
+    quantizeWeights(new Float32Array(64), { N: 2, K: 32, format: 'int4' }),
+  );
+  const y: Float32Array = backend.matmul(new Float32Array(32), prepared, { components: 2 });
+  const report = reportOf(session);
+  return `${report ? formatReport(report) : ''} ${other.report?.foreignRunsPerCall} ${y.length}`;
+}
