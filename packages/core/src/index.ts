@@ -8,6 +8,7 @@ export type { ReferenceBackend } from './backends/reference.ts';
 export { packedByteLength, type WasmBackend } from './backends/wasm.ts';
 export { type Components, digits, elementBound, limitOf } from './decompose/contract.ts';
 export { BackendUnavailableError, UnsupportedError } from './errors.ts';
+export { interleaveNibbles } from './formats/nibbles.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
 export type { FormatId, QuantizedWeights } from './formats/weights.ts';

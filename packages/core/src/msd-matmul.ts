@@ -8,6 +8,7 @@ import type { Components } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
+import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
 import { integerDot, weightReader } from './gemm/gemm.reference.ts';
 
@@ -27,7 +28,8 @@ export function msdMatmul(
   weights: QuantizedWeights,
   { M, components = 2, bias, arithmetic = 'float64' }: ReferenceOptions,
 ): Float64Array {
-  const { N, K, blockSize, scales } = weights;
+  const { N, K, blockSize } = weights;
+  const ws = scaleReader(weights);
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const chunk = formats[weights.format].chunkSize(blockSize);
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
@@ -44,10 +46,10 @@ export function msdMatmul(
         let t = 0;
         for (let k = g * K_BLOCK; k < end; k += chunk) {
           const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
-          t = blockSize ? fl(t + fl(fl(acc) * scales[n * scaleBlocks + Math.floor(k / blockSize)])) : fl(acc);
+          t = blockSize ? fl(t + fl(fl(acc) * ws(n * scaleBlocks + Math.floor(k / blockSize)))) : fl(acc);
         }
         const s = S[m * kBlocks + g];
-        const u = blockSize ? fl(t * s) : fl(fl(t * s) * scales[n]);
+        const u = blockSize ? fl(t * s) : fl(fl(t * s) * ws(n));
         sum = g === 0 ? u : fl(sum + u);
       }
       y[m * N + n] = bias ? fl(sum + bias[n]) : sum;

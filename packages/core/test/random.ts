@@ -27,6 +27,7 @@ export interface WeightShape {
   readonly K: number;
   readonly blockSize: number | null;
   readonly asymmetric: boolean;
+  readonly scale?: 'f32' | 'f16';
 }
 
 /** Quantized Gaussian weights; block maxima of either sign, hence scales of either sign. */
@@ -36,15 +37,20 @@ export const randomWeights = (next: Random, shape: WeightShape): QuantizedWeight
 /** Codes, scales and zero points drawn over all they can hold, not only what a quantizer writes. */
 export function rawWeights(
   next: Random,
-  { format, N, K, blockSize, asymmetric }: WeightShape,
+  { format, N, K, blockSize, asymmetric, scale: form }: WeightShape,
   scale: () => number,
 ): QuantizedWeights {
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const codes = N * (blockSize ? blocks * blockSize : K);
   const bytes = (length: number) => Uint8Array.from({ length }, () => Math.floor(256 * next()));
-  const data = format === 'int4' ? bytes(codes / 2) : bytes(codes);
+  const data = format === 'int8' ? bytes(codes) : bytes(codes / 2);
   const zeroPoints = asymmetric ? bytes(N * (format === 'int4' ? Math.ceil(blocks / 2) : blocks)) : undefined;
-  const scales = Float32Array.from({ length: N * blocks }, scale);
+  const scales =
+    format === 'mxfp4'
+      ? Uint8Array.from({ length: N * blocks }, () => Math.floor(next() * 216))
+      : form === 'f16' && blockSize
+        ? Uint16Array.from({ length: N * blocks }, () => Math.floor(next() * 0x7c00) | (next() < 0.5 ? 0x8000 : 0))
+        : Float32Array.from({ length: N * blocks }, scale);
   return { format, N, K, blockSize, data, scales, ...(zeroPoints && { zeroPoints }) };
 }
 

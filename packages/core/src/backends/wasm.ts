@@ -9,8 +9,9 @@ import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
-import { type PackedLayout, packedLayout } from '../formats/layout.ts';
+import { type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
 import { packWeights } from '../formats/pack.ts';
+import type { ScaleId } from '../formats/scales.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { gemmId, gemmKernel, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
@@ -79,9 +80,10 @@ export class WasmWeights implements PreparedWeights {
 export function packedByteLength(
   shape: Omit<QuantizedWeights, 'data' | 'scales' | 'zeroPoints'>,
   storedZeroPoints: boolean,
+  scale: ScaleId = formats[shape.format].scaleIds[0],
 ): number {
   const { format, N, K, blockSize } = shape;
-  return packedLayout(formats[format], { blockSize, storedZeroPoints }, N, K).byteLength;
+  return packedLayout(formats[format], { blockSize, storedZeroPoints, scale }, N, K).byteLength;
 }
 
 export class WasmBackend implements Backend {
@@ -100,7 +102,7 @@ export class WasmBackend implements Backend {
 
   prepare(weights: QuantizedWeights): PreparedWeights {
     validateWeights(weights);
-    const variant = { blockSize: weights.blockSize, storedZeroPoints: weights.zeroPoints !== undefined };
+    const variant = variantOf(weights);
     const layout = packedLayout(formats[weights.format], variant, weights.N, weights.K);
     const handle = this.arena.alloc(layout.byteLength, `weights ${weights.format} [${weights.N},${weights.K}]`);
     packWeights(weights, layout, this.arena.memory.buffer, handle.ptr);

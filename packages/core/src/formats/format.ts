@@ -5,7 +5,7 @@
  *
  *   [K / 256 K-blocks][N / 16 panels][blocks: head, then steps]
  *
- *   head   16 f32 scales if blockwise, then 16 zero points (1 byte each) if stored
+ *   head   16 scales (f32, fp16 or E8M0) if blockwise, then 16 zero points (1 byte each) if stored
  *   step   16 rows x 2 k; reading it gives four vectors, group g = rows 4g … 4g+3:
  *          lanes i16: (row 4g, k) (row 4g, k+1) (row 4g+1, k) … (row 4g+3, k+1)
  *
@@ -13,6 +13,7 @@
  * outputs: no horizontal sums, and a block's scales apply to four outputs per instruction.
  */
 import type { Func, I32, V128 } from '../wasm/emitter.ts';
+import type { ScaleId } from './scales.ts';
 import type { FormatId } from './weights.ts';
 
 /** Rows of weights that lie side by side. */
@@ -28,6 +29,8 @@ export interface WeightVariant {
   readonly blockSize: number | null;
   /** Zero points lie in the heads; otherwise the format's symmetric one holds. */
   readonly storedZeroPoints: boolean;
+  /** Form of the scales in the heads; per channel they are f32. */
+  readonly scale: ScaleId;
 }
 
 /** Reads one step at ptr + offset into its four vectors. */
@@ -64,6 +67,12 @@ export interface SourceRows {
 export interface WeightFormat {
   readonly id: FormatId;
   readonly bits: 4 | 8;
+  /** Block sizes besides powers of two from 32 up that make no sense for it: the only ones allowed, if listed. */
+  readonly blockSizes?: readonly number[];
+  readonly perChannel: boolean;
+  readonly scaleIds: readonly ScaleId[];
+  /** May zero points be stored? */
+  readonly asymmetric: boolean;
   /** Bytes of a step of 16 rows x 2 k. */
   readonly stepBytes: number;
   /** Zero point of symmetric weights, in packed units. */

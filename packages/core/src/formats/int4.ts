@@ -14,6 +14,9 @@ const times = (bits: number) => (vector: V128) => (bits ? i32x4.shl(vector, bits
 export const int4: WeightFormat = {
   id: 'int4',
   bits: 4,
+  perChannel: false,
+  scaleIds: ['f32', 'f16'],
+  asymmetric: true,
   stepBytes: 16,
   symmetricZeroPoint: SYMMETRIC,
   // In-place nibbles carry a factor of up to 256, which leaves room for 32 products and no more.

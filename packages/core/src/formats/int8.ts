@@ -35,6 +35,9 @@ function word({ view, readableK, flip }: SourceRows, offset: number, k: number):
 export const int8: WeightFormat = {
   id: 'int8',
   bits: 8,
+  perChannel: true,
+  scaleIds: ['f32', 'f16'],
+  asymmetric: true,
   stepBytes: 32,
   symmetricZeroPoint: 0,
   chunkSize: (blockSize) => Math.min(blockSize ?? K_BLOCK, K_BLOCK),

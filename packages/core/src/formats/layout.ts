@@ -1,6 +1,7 @@
 /** Sizes of a matrix in its file and in its packed form: plain arithmetic, computed before anything is allocated. */
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from './format.ts';
 import { formats } from './index.ts';
+import { scaleKindOf, scaleKinds } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
@@ -51,5 +52,15 @@ export function packedLayout(format: WeightFormat, variant: WeightVariant, N: nu
   };
 }
 
-export const headSize = ({ blockSize, storedZeroPoints }: WeightVariant): number =>
-  (blockSize ? 4 * PANEL : 0) + (storedZeroPoints ? PANEL : 0);
+/** Bytes of a block's scales in its head. */
+export const scaleBytes = ({ blockSize, scale }: WeightVariant): number =>
+  blockSize ? scaleKinds[scale].bytes * PANEL : 0;
+
+export const headSize = (variant: WeightVariant): number =>
+  scaleBytes(variant) + (variant.storedZeroPoints ? PANEL : 0);
+
+/** What the kernels of a matrix are specialised for. */
+export function variantOf({ blockSize, scales, zeroPoints }: QuantizedWeights): WeightVariant {
+  // Per channel there are few: fp16 ones are widened once.
+  return { blockSize, storedZeroPoints: zeroPoints !== undefined, scale: blockSize ? scaleKindOf(scales).id : 'f32' };
+}

@@ -2,6 +2,7 @@
 import { K_BLOCK, PANEL, type WeightFormat } from './format.ts';
 import { formats } from './index.ts';
 import { type FileLayout, fileLayout, type PackedLayout, roundUp } from './layout.ts';
+import { scaleKindOf, scaleReader } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 /**
@@ -25,6 +26,7 @@ export function packWeights(
     readableK: blockSize ? file.blocks * blockSize : K,
     flip: format.bits === 8 && data instanceof Uint8Array ? 0x80808080 | 0 : 0,
   };
+  const scale = scaleReader(weights);
   const words = new Uint32Array(buffer, byteOffset, layout.byteLength / 4);
   const writeHead = headWriter(weights, format, file, buffer, byteOffset);
 
@@ -42,7 +44,7 @@ export function packWeights(
   if (!blockSize) {
     const channelScales = new Float32Array(buffer, byteOffset + layout.panelBytes, roundUp(N, PANEL));
     channelScales.fill(0, N);
-    channelScales.set(weights.scales);
+    for (let n = 0; n < N; n++) channelScales[n] = scale(n);
   }
 }
 
@@ -54,13 +56,16 @@ function headWriter(
   buffer: ArrayBufferLike,
   byteOffset: number,
 ): (n: number, block: number, at: number) => number {
-  const floats = new Float32Array(buffer, byteOffset);
+  const kind = scaleKindOf(scales);
+  const stored = new kind.array(buffer, byteOffset);
   const bytes = new Uint8Array(buffer, byteOffset);
-  const scaleWords = blockSize ? PANEL : 0;
+  const scaleWords = blockSize ? (PANEL * kind.bytes) / 4 : 0;
+  const perWord = 4 / kind.bytes;
   return (n, block, at) => {
     // Rows past N: scale 0, so that whatever their codes are, they add nothing.
     if (blockSize)
-      for (let row = 0; row < PANEL; row++) floats[at + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
+      for (let row = 0; row < PANEL; row++)
+        stored[at * perWord + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
     if (!zeroPoints) return scaleWords;
     for (let row = 0; row < PANEL; row++)
       bytes[4 * (at + scaleWords) + row] =

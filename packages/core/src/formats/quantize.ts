@@ -3,6 +3,8 @@ import { roundHalfEven } from '../decompose/contract.ts';
 import { weightReader } from '../gemm/gemm.reference.ts';
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
+import { quantizeMxfp4 } from './mxfp4-quantize.ts';
+import { scaleKinds, scaleReader, toFp16 } from './scales.ts';
 import { validateWeights } from './validate.ts';
 import type { FormatId, QuantizedWeights } from './weights.ts';
 
@@ -14,6 +16,13 @@ export interface QuantizeOptions {
   readonly blockSize?: number | null;
   /** Store a zero point per block (or channel) instead of centring the range. Default false. */
   readonly asymmetric?: boolean;
+  /** Form of int4's and int8's block scales: 'f32' (default) or 'f16', to which they are then rounded first. */
+  readonly scale?: 'f32' | 'f16';
+  /**
+   * How mxfp4 chooses a block's power of two: 'ocp' (default; floor(log2 max) − 2, so that elements beyond 6 saturate) or
+   * 'mse' (that or the next one up, whichever leaves the smaller squared error).
+   */
+  readonly scaleRule?: 'ocp' | 'mse';
 }
 
 /**
@@ -35,12 +44,18 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   const bad = w.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new RangeError(`quantizeWeights: w[${bad}] is ${w[bad]}; weights have to be finite.`);
 
+  if (id === 'mxfp4') {
+    const weights = quantizeMxfp4(w, options);
+    validateWeights(weights, 'quantizeWeights');
+    return weights;
+  }
   const bits = formats[id]?.bits ?? 8;
   const levels = 2 ** bits;
   const shape: QuantizedWeights = { format: id, N, K, blockSize, data: new Uint8Array(0), scales: new Float32Array(0) };
   const { blocks, dataBytes, rowBytes, scaleCount, zeroPointBytes } = fileLayout(shape);
   const data = new Uint8Array(dataBytes);
-  const scales = new Float32Array(scaleCount);
+  const fp16 = options.scale === 'f16' && blockSize !== null;
+  const scales = fp16 ? new Uint16Array(scaleCount) : new Float32Array(scaleCount);
   const zeroPoints = asymmetric ? new Uint8Array(zeroPointBytes) : undefined;
   const put = (target: Uint8Array, row: number, i: number, code: number) => {
     if (bits === 8) target[row + i] = code;
@@ -50,8 +65,9 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
     for (let b = 0; b < blocks; b++) {
       const begin = blockSize ? b * blockSize : 0;
       const values = w.subarray(n * K + begin, n * K + Math.min(K, blockSize ? begin + blockSize : K));
-      const { scale, zero } = asymmetric ? coverRange(values, levels) : centre(values, levels);
-      scales[n * blocks + b] = scale;
+      const { scale: ideal, zero } = asymmetric ? coverRange(values, levels) : centre(values, levels);
+      scales[n * blocks + b] = fp16 ? toFp16(ideal) : ideal;
+      const scale = fp16 ? scaleKinds.f16.value(scales[n * blocks + b]) : ideal;
       if (zeroPoints) put(zeroPoints, n * (zeroPointBytes / N), b, zero);
       const padded = blockSize ?? K;
       for (let i = 0; i < padded; i++) {
@@ -86,12 +102,13 @@ function coverRange(values: Float32Array, levels: number): { scale: number; zero
 /** The real matrix f32 [N,K] that `weights` stand for. For references and comparisons: MSD itself never expands weights. */
 export function dequantizeWeights(weights: QuantizedWeights): Float32Array {
   validateWeights(weights, 'dequantizeWeights');
-  const { N, K, blockSize, scales } = weights;
+  const { N, K, blockSize } = weights;
+  const scale = scaleReader(weights);
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const weight = weightReader(weights);
   const out = new Float32Array(N * K);
   for (let n = 0; n < N; n++)
     for (let k = 0; k < K; k++)
-      out[n * K + k] = scales[n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)] * weight(n, k);
+      out[n * K + k] = scale(n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)) * weight(n, k);
   return out;
 }

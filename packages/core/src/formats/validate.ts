@@ -1,6 +1,7 @@
 /** The public edge for weights: everything is checked here once; packing and kernels trust their caller. */
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
+import { type ScaleArray, scaleKindOf, scaleKinds } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 /** Scales from here up could overflow a power of two that in-place nibbles leave in the partial sums. */
@@ -28,8 +29,8 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
     if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
       throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
   if (blockSize === null) {
-    if (format === 'int4')
-      throw new RangeError(`${where}: int4 weights need a blockSize (32, 64, 128, 256, …), got null.`);
+    if (!formats[format].perChannel)
+      throw new RangeError(`${where}: ${format} weights need a blockSize (32, …), got null.`);
   } else if (
     !Number.isInteger(blockSize) ||
     blockSize < 32 ||
@@ -45,20 +46,27 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
   const isBytes = data instanceof Uint8Array || (format === 'int8' && data instanceof Int8Array);
   if (!isBytes)
     throw new TypeError(
-      `${where}: weights.data expected a ${format === 'int4' ? 'Uint8Array' : 'Int8Array or Uint8Array'} for ${shape}, got ${describe(data)}.`,
+      `${where}: weights.data expected a ${format === 'int8' ? 'Int8Array or Uint8Array' : 'Uint8Array'} for ${shape}, got ${describe(data)}.`,
     );
   if (data.byteLength !== file.dataBytes)
     throw sizeError(where, 'weights.data', file.dataBytes, 'bytes', shape, data.byteLength);
-  if (!(scales instanceof Float32Array))
-    throw new TypeError(`${where}: weights.scales expected a Float32Array, got ${describe(scales)}.`);
+  const { scaleIds, blockSizes, asymmetric } = formats[format];
+  if (blockSize !== null && blockSizes && !blockSizes.includes(blockSize))
+    throw new RangeError(`${where}: blockSize of ${format} expected ${blockSizes.join(' or ')}, got ${blockSize}.`);
+  const arrays = scaleIds.map((id) => scaleKinds[id].array);
+  if (!arrays.some((array) => scales instanceof array))
+    throw new TypeError(
+      `${where}: weights.scales of ${format} expected a ${arrays.map(({ name }) => name).join(' or ')}, got ${describe(scales)}.`,
+    );
   if (scales.length !== file.scaleCount)
     throw sizeError(where, 'weights.scales', file.scaleCount, 'values', shape, scales.length);
   const bad = badScale(scales);
   if (bad >= 0)
     throw new RangeError(
-      `${where}: weights.scales[${bad}] expected a finite value below 2^90 in magnitude, got ${scales[bad]}.`,
+      `${where}: weights.scales[${bad}] expected a finite value below 2^90 in magnitude, got ${scaleKindOf(scales).value(scales[bad])}.`,
     );
   if (zeroPoints === undefined) return;
+  if (!asymmetric) throw new RangeError(`${where}: ${format} has no zero points, got ${zeroPoints.length}.`);
   const kind = data instanceof Int8Array ? Int8Array : Uint8Array;
   if (!(zeroPoints instanceof kind))
     throw new TypeError(
@@ -69,8 +77,9 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
 }
 
 /** Index of the first scale that is not finite or not below 2⁹⁰, or -1. */
-export function badScale(scales: Float32Array): number {
-  for (let i = 0; i < scales.length; i++) if (!(Math.abs(scales[i]) < SCALE_LIMIT)) return i;
+export function badScale(scales: ScaleArray): number {
+  const kind = scaleKindOf(scales);
+  for (let i = 0; i < scales.length; i++) if (!(Math.abs(kind.value(scales[i])) < SCALE_LIMIT)) return i;
   return -1;
 }
 

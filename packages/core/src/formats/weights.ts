@@ -1,5 +1,5 @@
 /** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
-export type FormatId = 'int8' | 'int4';
+export type FormatId = 'int8' | 'int4' | 'mxfp4';
 
 /**
  * A quantized weight matrix [N,K], as files store it: `real = scale · (q − zeroPoint)`.
@@ -13,16 +13,20 @@ export interface QuantizedWeights {
   readonly N: number;
   /** Reduction length. */
   readonly K: number;
-  /** Consecutive k that share one scale: a power of two from 32 up; `null` = one scale per output channel (int8 only). */
+  /** Consecutive k that share one scale: a power of two from 32 up (mxfp4: 32); `null` = one per output channel (int8 only). */
   readonly blockSize: number | null;
   /**
    * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.
+   * - `mxfp4`: `Uint8Array` [N, blocks, 16], E2M1 codes, even k in the low nibble (ONNX, gpt-oss).
    * - `int8`: `Int8Array` (signed), or `Uint8Array` (codes 0..255, held as q − 128): [N, K] per channel,
    *   [N, blocks, blockSize] blockwise.
    */
   readonly data: Uint8Array | Int8Array;
-  /** f32 [N, blocks]; finite and below 2⁹⁰ in magnitude. Negative scales are fine. */
-  readonly scales: Float32Array;
+  /**
+   * [N, blocks]: `Float32Array`, or `Uint16Array` of fp16 bits (blocks of int4 and int8), or `Uint8Array` of E8M0 codes
+   * (mxfp4). They keep that form in memory. Finite and below 2⁹⁰ in magnitude; negative scales are fine.
+   */
+  readonly scales: Float32Array | Uint16Array | Uint8Array;
   /**
    * In the units of `data`. `int4`: `Uint8Array` [N, ceil(blocks / 2)], even block in the low nibble; `int8`: same class
    * as `data`, [N, blocks]. Absent = symmetric: 8 for int4, 0 for signed int8, 128 for unsigned int8.

@@ -55,6 +55,7 @@ describe('gemm kernels', () => {
         K,
         blockSize: variant.blockSize,
         asymmetric: variant.storedZeroPoints,
+        scale: variant.scale === 'f16' ? 'f16' : 'f32',
       });
       const layout = packedLayout(format, variant, N, K);
       const x = gaussians(next, M * K);

@@ -31,7 +31,8 @@ import {
   type WeightFormat,
   type WeightVariant,
 } from '../formats/format.ts';
-import { headSize } from '../formats/layout.ts';
+import { headSize, scaleBytes } from '../formats/layout.ts';
+import { scaleKinds } from '../formats/scales.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
 
@@ -50,7 +51,8 @@ export interface GemmOptions {
 }
 
 export function gemmId({ format, variant, widen, tileM, tileN = PANEL, kUnroll = 1 }: GemmOptions): string {
-  const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}` : '';
+  const scale = variant.scale === 'f16' ? '_f16' : '';
+  const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
   const flags = `${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_i16_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
@@ -86,6 +88,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
     const sumsRow = f.let(i32.shrU(p.K, 3));
     const codes = widen ? format.exact(f, variant) : format.raw(f, variant);
     const reader: CodeReader = widen ? widenedReader() : codes;
+    const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
+    const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
     const bytes = ({ head, step }: typeof packed, blocks: I32, steps: I32) =>
       i32.add(i32.mul(blocks, head), i32.mul(steps, step));
 
@@ -123,13 +127,13 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const total = tile(rows, vectors, () => f.let(zero));
           eachBlock(kCount, (chunks, stepsPerChunk) => {
             const scales = f.let(weights);
-            const block = reader.block(i32.add(weights, blockwise ? 4 * PANEL : 0));
+            const block = reader.block(i32.add(weights, scaleBytes(variant)));
             advance(weights, tiled.head);
             f.repeat(chunks, () => {
               const acc = dotProducts(block, x, weights, stepsPerChunk, xSums);
               each(total, (t, i, g) => {
                 const value = f32x4.convertI32x4S(acc[i][g]);
-                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, v128.load(scales, 16 * g))) : value);
+                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, scalesOf(scales, g))) : value);
               });
             });
           });
@@ -222,8 +226,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           f.storeV128(to[Math.floor(g / vectors)], value, 16 * (g % vectors));
         });
       eachBlock(kCount, (chunks, steps) => {
-        const block = codes.block(i32.add(from, blockwise ? 4 * PANEL : 0));
-        if (blockwise) store(range(PANEL / 4).map((g) => v128.load(from, 16 * g)));
+        const block = codes.block(i32.add(from, scaleBytes(variant)));
+        if (packedScales) store(range(PANEL / 4).map((g) => packedScales(from, g)));
         advance(from, packed.head);
         for (const pointer of to) advance(pointer, tiled.head);
         f.repeat(i32.mul(chunks, steps), () => {

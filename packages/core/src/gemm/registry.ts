@@ -22,10 +22,15 @@ export function gemmOptions(shape: GemmShape, format: WeightFormat, variant: Wei
 /** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
 export function everyVariant(): { format: WeightFormat; variant: WeightVariant }[] {
   return Object.values(formats).flatMap((format) => {
-    const spans = [32, 64, 128, K_BLOCK];
-    const blockSizes = format.bits === 8 ? [null, ...spans] : spans;
+    const spans = format.blockSizes ?? [32, 64, 128, K_BLOCK];
+    const blockSizes = format.perChannel ? [null, ...spans] : spans;
     return blockSizes.flatMap((blockSize) =>
-      [false, true].map((storedZeroPoints) => ({ format, variant: { blockSize, storedZeroPoints } })),
+      (format.asymmetric ? [false, true] : [false]).flatMap((storedZeroPoints) =>
+        (blockSize ? format.scaleIds : (['f32'] as const)).map((scale) => ({
+          format,
+          variant: { blockSize, storedZeroPoints, scale },
+        })),
+      ),
     );
   });
 }

@@ -2,6 +2,7 @@
 import { type Components, elementBound } from '../decompose/contract.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
+import { scaleReader } from '../formats/scales.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import { weightReader } from '../gemm/gemm.reference.ts';
 
@@ -18,7 +19,8 @@ export function errorBound(
   weights: QuantizedWeights,
   { components = 2, bias }: { components?: Components; bias?: Float32Array } = {},
 ): Float64Array {
-  const { N, K, blockSize, scales } = weights;
+  const { N, K, blockSize } = weights;
+  const scaleOf = scaleReader(weights);
   const M = x.length / K;
   const weight = weightReader(weights);
   const chunk = formats[weights.format].chunkSize(blockSize);
@@ -39,7 +41,7 @@ export function errorBound(
       let decomposition = 0;
       let magnitude = bias ? Math.abs(bias[n]) : 0;
       for (let k = 0; k < K; k++) {
-        const scale = scales[n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0)];
+        const scale = scaleOf(n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0));
         const real = Math.abs(scale * weight(n, k));
         const bound = bounds[Math.floor(k / K_BLOCK)];
         decomposition += bound * real;

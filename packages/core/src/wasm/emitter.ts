@@ -127,9 +127,11 @@ export const v128 = {
   const16: (lane: number) => v128.const(...Array.from({ length: 16 }, (_, i) => (lane >> (8 * (i & 1))) & 255)),
   load: loader('v128', simd(0x00), 4),
   load8x8S: loader('v128', simd(0x01), 3),
+  load16x4S: loader('v128', simd(0x03), 3),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
   and: vv(0x4e),
+  swizzle: vv(0x0e),
   shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
 };
 export const i16x8 = {
@@ -137,6 +139,8 @@ export const i16x8 = {
   narrowI32x4S: vv(0x85),
   extendLowS: v(0x87),
   extendLowU: v(0x89),
+  shl: shift(simd(0x8b)),
+  shrS: shift(simd(0x8c)),
   shrU: shift(simd(0x8d)),
   sub: vv(0x91),
   minS: vv(0x96),

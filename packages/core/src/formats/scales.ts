@@ -1,0 +1,93 @@
+/**
+ * Weight scales as files store them and as heads keep them: f32, fp16, or E8M0 (a power of two in one byte). They stay in
+ * their stored form in memory; kernels widen four at a time, exactly.
+ */
+import { roundHalfEven } from '../decompose/contract.ts';
+import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
+import type { QuantizedWeights } from './weights.ts';
+
+export type ScaleId = 'f32' | 'f16' | 'e8m0';
+/** Arrays that scales come in: f32, fp16 bits, E8M0 codes. */
+export type ScaleArray = Float32Array | Uint16Array | Uint8Array;
+
+export interface ScaleKind {
+  readonly id: ScaleId;
+  readonly bytes: 4 | 2 | 1;
+  /** The array class that holds it. */
+  readonly array: new (
+    buffer: ArrayBufferLike,
+    byteOffset?: number,
+  ) => ScaleArray;
+  /** Real value of a stored element; what is not finite makes `prepare` refuse the matrix. */
+  value(stored: number): number;
+  /** Reads the f32 scales of rows 4g … 4g+3 from a head. Constants go into locals once, outside of the loops. */
+  reader(f: Func): (head: I32, g: number) => V128;
+}
+
+const f32Scales: ScaleKind = {
+  id: 'f32',
+  bytes: 4,
+  array: Float32Array,
+  value: (stored) => stored,
+  reader: () => (head, g) => v128.load(head, 16 * g),
+};
+
+const f16Scales: ScaleKind = {
+  id: 'f16',
+  bytes: 2,
+  array: Uint16Array,
+  value: (bits) => {
+    const magnitude = bits & 0x7fff;
+    if (magnitude >= 0x7c00) return Number.NaN;
+    const exponent = magnitude >> 10;
+    const value = exponent === 0 ? magnitude * 2 ** -24 : (1 + (magnitude & 0x3ff) / 1024) * 2 ** (exponent - 15);
+    return bits & 0x8000 ? -value : value;
+  },
+  // Sign-extended and moved to f32's place, the bits are 2⁻¹¹² of the value: exact for every finite one, subnormals too.
+  reader: (f) => {
+    const mask = f.let(i32x4.splat(i32.const(0x8fffe000 | 0)));
+    const rebias = f.let(f32x4.splat(f32.const(2 ** 112)));
+    return (head, g) => f32x4.mul(v128.and(i32x4.shl(v128.load16x4S(head, 8 * g), 13), mask), rebias);
+  },
+};
+
+const e8m0Scales: ScaleKind = {
+  id: 'e8m0',
+  bytes: 1,
+  array: Uint8Array,
+  // 2^(code − 127), halved: the codes that it scales are E2M1 doubled. Code 0 counts as zero, 255 is NaN.
+  value: (code) => (code === 255 ? Number.NaN : code === 0 ? 0 : 2 ** (code - 128)),
+  reader: (f) => {
+    const half = f.let(f32x4.splat(f32.const(0.5)));
+    return (head, g) => {
+      const codes = i32x4.extendLowI16x8U(i16x8.extendLowU(v128.load32Zero(head, 4 * g)));
+      return f32x4.mul(i32x4.shl(codes, 23), half);
+    };
+  },
+};
+
+/** fp16 bits of a value, half to even; beyond 65504 infinite, which `prepare` refuses. */
+export function toFp16(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  if (!(magnitude < 65520)) return sign | 0x7c00;
+  // Above 2^e the steps are 2^(e − 10); subnormals have those of 2⁻¹⁴. A carry runs into the exponent by itself.
+  const exponent = Math.max(-14, Math.floor(Math.log2(magnitude || 1)));
+  const exact = 2 ** exponent > magnitude && exponent > -14 ? exponent - 1 : exponent;
+  const steps = roundHalfEven(magnitude / 2 ** (exact - 10));
+  return sign | (steps + ((exact + 14) << 10));
+}
+
+export const scaleKinds: Readonly<Record<ScaleId, ScaleKind>> = { f32: f32Scales, f16: f16Scales, e8m0: e8m0Scales };
+
+/** The kind that an array of scales is of. */
+export function scaleKindOf(scales: ScaleArray): ScaleKind {
+  if (scales instanceof Float32Array) return f32Scales;
+  return scales instanceof Uint16Array ? f16Scales : e8m0Scales;
+}
+
+/** Real value of scale i, as the kernels use it. */
+export function scaleReader({ scales }: QuantizedWeights): (i: number) => number {
+  const kind = scaleKindOf(scales);
+  return (i) => kind.value(scales[i]);
+}
