@@ -4,7 +4,7 @@
  * With `float64` this is the mathematics that bounds are proved against; with `float32` it rounds where the contract
  * says, and every kernel has to give the same bits.                                              (docs/msd.md, eq. 5-7)
  */
-import type { Components } from './decompose/contract.ts';
+import type { ActivationBlock, Components } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
@@ -15,6 +15,7 @@ import { integerDot, weightReader } from './gemm/gemm.reference.ts';
 export interface ReferenceOptions {
   readonly M: number;
   readonly components?: Components;
+  readonly activationBlock?: ActivationBlock;
   readonly bias?: Float32Array | undefined;
   readonly arithmetic?: Arithmetic;
 }
@@ -26,16 +27,17 @@ export interface ReferenceOptions {
 export function msdMatmul(
   x: Float32Array,
   weights: QuantizedWeights,
-  { M, components = 2, bias, arithmetic = 'float64' }: ReferenceOptions,
+  { M, components = 2, activationBlock = 256, bias, arithmetic = 'float64' }: ReferenceOptions,
 ): Float64Array {
   const { N, K, blockSize } = weights;
   const ws = scaleReader(weights);
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
-  const chunk = formats[weights.format].chunkSize(blockSize);
+  const chunk = activationBlock === 32 ? 32 : formats[weights.format].chunkSize(blockSize);
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const weight = weightReader(weights);
 
-  const { q, scales: S } = decompose(x, M, K, components, arithmetic);
+  const { q, scales: S, block } = decompose(x, M, K, { components, activationBlock }, arithmetic);
+  const xScale = (m: number, k: number) => S[m * Math.ceil(K / block) + Math.floor(k / block)];
   const kBlocks = Math.ceil(K / K_BLOCK);
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++)
@@ -46,10 +48,12 @@ export function msdMatmul(
         let t = 0;
         for (let k = g * K_BLOCK; k < end; k += chunk) {
           const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
-          t = blockSize ? fl(t + fl(fl(acc) * ws(n * scaleBlocks + Math.floor(k / blockSize)))) : fl(acc);
+          const w = ws(n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0));
+          if (activationBlock === 32) t = fl(t + fl(fl(acc) * fl(w * xScale(m, k))));
+          else t = blockSize ? fl(t + fl(fl(acc) * w)) : fl(acc);
         }
-        const s = S[m * kBlocks + g];
-        const u = blockSize ? fl(t * s) : fl(fl(t * s) * ws(n));
+        const s = xScale(m, g * K_BLOCK);
+        const u = activationBlock === 32 ? t : blockSize ? fl(t * s) : fl(fl(t * s) * ws(n));
         sum = g === 0 ? u : fl(sum + u);
       }
       y[m * N + n] = bias ? fl(sum + bias[n]) : sum;

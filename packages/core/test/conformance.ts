@@ -5,8 +5,17 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, dequantizeWeights, errorBound, msdMatmul, type QuantizedWeights } from '../src/index.ts';
+import {
+  type ActivationBlock,
+  type Backend,
+  dequantizeWeights,
+  errorBound,
+  msdMatmul,
+  type QuantizedWeights,
+} from '../src/index.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
+
+type CheckOptions = { components?: 1 | 2; activationBlock?: ActivationBlock; bias?: Float32Array };
 
 export interface ConformanceOptions {
   /** 'exact': the bits of the f32 contract. 'bound': within the proved bound (GPUs). */
@@ -42,15 +51,15 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
     });
     afterAll(() => backend.dispose());
 
-    function check(x: Float32Array, weights: QuantizedWeights, M: number, components: 1 | 2, bias?: Float32Array) {
+    function check(x: Float32Array, weights: QuantizedWeights, M: number, options: CheckOptions = {}) {
       const prepared = backend.prepare(weights);
-      const y = backend.matmul(x, prepared, { components, bias }) as Float32Array;
+      const y = backend.matmul(x, prepared, options) as Float32Array;
       prepared.dispose();
       if (bits === 'exact') {
-        const want = msdMatmul(x, weights, { M, components, bias, arithmetic: 'float32' });
+        const want = msdMatmul(x, weights, { M, ...options, arithmetic: 'float32' });
         const at = firstDifference(y, want);
         if (at >= 0) throw new Error(`y[${at}] expected ${want[at]}, got ${y[at]}`);
-      } else withinBound(y, x, weights, M, components, bias);
+      } else withinBound(y, x, weights, M, options);
       return y;
     }
 
@@ -59,12 +68,12 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
       x: Float32Array,
       weights: QuantizedWeights,
       M: number,
-      components: 1 | 2,
-      bias?: Float32Array,
+      options: CheckOptions,
     ) {
       const { N, K } = weights;
+      const { bias } = options;
       const real = dequantizeWeights(weights);
-      const bound = errorBound(x, weights, { components, ...(bias && { bias }) });
+      const bound = errorBound(x, weights, options);
       for (let m = 0; m < M; m++)
         for (let n = 0; n < N; n++) {
           let exact = bias ? bias[n] : 0;
@@ -81,17 +90,18 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
         shape: weightShapes,
         M: fc.constantFrom(...M_VALUES),
         components: fc.constantFrom(1 as const, 2 as const),
+        activationBlock: fc.constantFrom('row' as const, 256 as const, 32 as const),
         withBias: fc.boolean(),
         seed: fc.nat(),
       });
       fc.assert(
-        fc.property(cases, ({ shape, M, components, withBias, seed }) => {
+        fc.property(cases, ({ shape, M, components, activationBlock, withBias, seed }) => {
           const next = random(seed);
           const weights = randomWeights(next, shape);
           const x = gaussians(next, M * shape.K);
-          const bias = withBias ? gaussians(next, shape.N) : undefined;
-          const y = check(x, weights, M, components, bias);
-          withinBound(y, x, weights, M, components, bias);
+          const options = { components, activationBlock, ...(withBias && { bias: gaussians(next, shape.N) }) };
+          const y = check(x, weights, M, options);
+          withinBound(y, x, weights, M, options);
         }),
         { numRuns: longTier() ? 5000 : 250 },
       );
@@ -108,7 +118,7 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
             { length: M * shape.K },
             () => (next() - 0.5) * 2 ** Math.floor(next() * 60 - 40),
           );
-          check(x, rawWeights(next, shape, scale), M, 2);
+          check(x, rawWeights(next, shape, scale), M, { activationBlock: next() < 0.5 ? 256 : 32 });
         }),
         { numRuns: longTier() ? 3000 : 150 },
       );
@@ -127,7 +137,7 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
             const raw = rawWeights(random(1), shape, () => 1);
             raw.data.fill(fill);
             raw.zeroPoints?.fill(format === 'int4' ? 0x00 : 0xff);
-            check(new Float32Array(M * shape.K).fill(3.5 * sign), raw, M, 2);
+            check(new Float32Array(M * shape.K).fill(3.5 * sign), raw, M);
           }
     });
 
@@ -141,8 +151,8 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
       x[2 * shape.K + 7] = Number.NaN;
       x[4 * shape.K + 299] = Number.POSITIVE_INFINITY;
       x[7 * shape.K + 256] = Number.NEGATIVE_INFINITY;
-      const want = check(clean, weights, M, 2);
-      const got = check(x, weights, M, 2);
+      const want = check(clean, weights, M);
+      const got = check(x, weights, M);
       for (let m = 0; m < M; m++)
         for (let n = 0; n < shape.N; n++) {
           const at = m * shape.N + n;
@@ -155,7 +165,7 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
       const weights = randomWeights(random(3), { format: 'int8', blockSize: 32, N: 16, K: 64, asymmetric: true });
       const rows = [0, -0, 2 ** -149, 2 ** -101, 2 ** -100, 2 ** -99, FLOAT_MAX];
       const x = Float32Array.from(rows.flatMap((value) => Array<number>(64).fill(value)));
-      const y = check(x, weights, rows.length, 2);
+      const y = check(x, weights, rows.length);
       expect(y.subarray(0, 16).every((value) => value === 0)).toBe(true);
     });
 
@@ -164,7 +174,7 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
       const weights = randomWeights(next, { format: 'int8', blockSize: null, N: 8, K: 512, asymmetric: false });
       const x = gaussians(next, 512);
       x[3] = 1000;
-      check(x, weights, 1, 2);
+      check(x, weights, 1);
     });
 
     it('cuts many rows into slices without changing bits', () => {
@@ -173,9 +183,9 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
       const weights = randomWeights(next, shape);
       const M = 515; // two slices of 256 and one of 3
       const x = gaussians(next, M * shape.K);
-      const all = check(x, weights, M, 2);
+      const all = check(x, weights, M);
       for (const m of [0, 255, 256, 514]) {
-        const row = check(x.slice(m * shape.K, (m + 1) * shape.K), weights, 1, 2);
+        const row = check(x.slice(m * shape.K, (m + 1) * shape.K), weights, 1);
         expect(Array.from(row)).toEqual(Array.from(all.subarray(m * shape.N, (m + 1) * shape.N)));
       }
     });

@@ -1,5 +1,5 @@
 /** The public edge of matmul: shapes are checked here once, for every backend. */
-import type { Components } from '../decompose/contract.ts';
+import type { Plan } from '../decompose/contract.ts';
 import type { ArenaHandle } from './arena.ts';
 import type { Backend, MatmulOptions, PreparedWeights } from './backend.ts';
 
@@ -16,13 +16,13 @@ function checkKind(name: string, operand: unknown): asserts operand is Operand {
     );
 }
 
-/** @returns M and components, once everything fits */
+/** @returns M and the plan, once everything fits */
 export function checkMatmul(
   backend: Backend,
   x: Operand,
   prepared: PreparedWeights,
-  { M: rows, components = 2, bias, out }: MatmulOptions,
-): { M: number; components: Components } {
+  { M: rows, components = 2, activationBlock = 256, bias, out }: MatmulOptions,
+): Plan & { M: number } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
   checkKind('x', x);
@@ -47,5 +47,7 @@ export function checkMatmul(
     if (floats(out) < M * N || (out instanceof Float32Array && out.length !== M * N))
       throw new RangeError(`matmul: out expected ${M * N} values for [M=${M},N=${N}], got ${floats(out)}.`);
   }
-  return { M, components };
+  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32)
+    throw new RangeError(`matmul: activationBlock expected 'row', 256 or 32, got ${activationBlock}.`);
+  return { M, components, activationBlock };
 }

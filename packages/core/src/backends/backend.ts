@@ -1,5 +1,5 @@
 /** What every backend offers, whatever it runs on. */
-import type { Components } from '../decompose/contract.ts';
+import type { ActivationBlock, Components } from '../decompose/contract.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
 
@@ -25,6 +25,8 @@ export interface PreparedWeights {
 export interface MatmulOptions {
   /** int8 components per activation: 2 (default) = ~16 bits, 1 = dynamic int8. */
   readonly components?: Components;
+  /** k that share an activation scale: 256 (default), 32, or 'row'. */
+  readonly activationBlock?: ActivationBlock;
   /** f32 [N], added last. */
   readonly bias?: Float32Array | ArenaHandle | undefined;
   /** f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. */

@@ -4,7 +4,7 @@
  * Rows are worked off in slices of at most 256, results for typed arrays in column ranges that stay in the cache: scratch
  * is bounded whatever M and N are, and the bits do not depend on either cut.
  */
-import type { Components } from '../decompose/contract.ts';
+import type { ActivationBlock, Components, Plan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
@@ -49,7 +49,7 @@ export class WasmWeights implements PreparedWeights {
   /** Where the panels lie; `undefined` once disposed. */
   handle: ArenaHandle | undefined;
   /** Resolved on first use, one per shape class. */
-  readonly kernels: Partial<Record<GemmShape, Kernel>> = {};
+  readonly kernels: Partial<Record<GemmShape | `${GemmShape}32`, Kernel>> = {};
 
   constructor(
     backend: WasmBackend,
@@ -123,7 +123,7 @@ export class WasmBackend implements Backend {
   ): Float32Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, components } = checkMatmul(this, x, prepared, options);
+    const { M, components, activationBlock } = checkMatmul(this, x, prepared, options);
     const weights = this.#resident(prepared);
     const { N, K, layout } = weights;
     const from = this.#inArena('x', x);
@@ -141,13 +141,13 @@ export class WasmBackend implements Backend {
       x: from === undefined ? 4 * rowsMax * K : 0,
       q: 2 * rowsMax * layout.paddedK,
       sums: (4 * rowsMax * layout.paddedK) / K_STEP,
-      scales: 4 * rowsMax * Math.ceil(K / K_BLOCK),
+      scales: 4 * rowsMax * Math.ceil(K / (activationBlock === 32 ? K_STEP : K_BLOCK)),
       panel: SCRATCH_BYTES,
       y: 4 * PANEL * rowsMax * copyPanels,
       bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
     });
     const bias = biasAt ?? (options.bias ? this.#stage(at.bias, options.bias as Float32Array) : 0);
-    const decompose = this.#decomposeKernel(components);
+    const decompose = this.#decomposeKernel({ components, activationBlock });
     const w = weights.handle.ptr;
 
     for (let m = 0; m < M; m += SLICE_ROWS) {
@@ -156,7 +156,7 @@ export class WasmBackend implements Backend {
         from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
       decompose(xAt, at.q, at.sums, at.scales, rows, K);
 
-      const gemm = this.#gemmKernel(weights, gemmShapeFor(rows));
+      const gemm = this.#gemmKernel(weights, gemmShapeFor(rows), activationBlock);
       const columns = (first: number, count: number, y: number, yStride: number) => {
         const offset = 4 * PANEL * first;
         const wScale = w + layout.panelBytes + offset;
@@ -193,9 +193,14 @@ export class WasmBackend implements Backend {
   }
 
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
-  warmUp(prepared: PreparedWeights, M: number, components: Components = 2): void {
-    this.#decomposeKernel(components);
-    this.#gemmKernel(this.#resident(prepared), gemmShapeFor(Math.min(M, SLICE_ROWS)));
+  warmUp(
+    prepared: PreparedWeights,
+    M: number,
+    components: Components = 2,
+    activationBlock: ActivationBlock = 256,
+  ): void {
+    this.#decomposeKernel({ components, activationBlock });
+    this.#gemmKernel(this.#resident(prepared), gemmShapeFor(Math.min(M, SLICE_ROWS)), activationBlock);
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
@@ -246,18 +251,20 @@ export class WasmBackend implements Backend {
     return address;
   }
 
-  #decomposeKernel(components: Components): Kernel {
+  #decomposeKernel(plan: Plan): Kernel {
     return this.#warmed(
-      decomposeId(components),
-      (module) => decomposeKernel(module, components),
+      decomposeId(plan),
+      (module) => decomposeKernel(module, plan),
       (kernel, at) => kernel(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
     );
   }
 
-  #gemmKernel(weights: WasmWeights, shape: GemmShape): Kernel {
-    const known = weights.kernels[shape];
+  #gemmKernel(weights: WasmWeights, shape: GemmShape, activationBlock: ActivationBlock): Kernel {
+    const fine = activationBlock === 32;
+    const key = fine ? (`${shape}32` as const) : shape;
+    const known = weights.kernels[key];
     if (known) return known;
-    const options = gemmOptions(shape, weights.kernelFormat, weights.variant);
+    const options = gemmOptions(shape, weights.kernelFormat, weights.variant, fine ? 32 : 256);
     const M = shape === 'gemv' ? 1 : 8;
     const kernel = this.#warmed(
       gemmId(options),
@@ -265,7 +272,7 @@ export class WasmBackend implements Backend {
       (run, at) =>
         run(at, at + 4096, at + 8192, at + 24576, at + 12288, 0, at + 16384, 64, at + 49152, M, K_BLOCK, 2, 0, 2),
     );
-    weights.kernels[shape] = kernel;
+    weights.kernels[key] = kernel;
     return kernel;
   }
 

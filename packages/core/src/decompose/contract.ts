@@ -10,6 +10,18 @@
 /** How many int8 components an activation is split into: 1 = what engines call dynamic int8, 2 = ~16 bits. */
 export type Components = 1 | 2;
 
+/**
+ * Consecutive k of a row that share one activation scale: 256 (default, free everywhere), 32 (an outlier spoils 32 k only),
+ * or the whole row (the paper's).
+ */
+export type ActivationBlock = 'row' | 256 | 32;
+
+/** How activations become integers: the user's choice, it changes bits. */
+export interface Plan {
+  readonly components: Components;
+  readonly activationBlock: ActivationBlock;
+}
+
 /** Largest |q|. */
 export const limitOf = (components: Components): number => 127 * 254 ** (components - 1);
 

@@ -1,6 +1,5 @@
 /** Both specifications of decompose, in plain loops: the float64 mathematics and the f32 contract. Nobody optimises this. */
-import { K_BLOCK } from '../formats/format.ts';
-import { type Components, limitOf, roundHalfEven, TINY } from './contract.ts';
+import { limitOf, type Plan, roundHalfEven, TINY } from './contract.ts';
 
 /** Integers and scales of [M,K] activations. */
 export interface Decomposition {
@@ -8,7 +7,9 @@ export interface Decomposition {
   readonly K: number;
   /** [M,K] */
   readonly q: Int16Array;
-  /** [M, ceil(K / 256)]; NaN where the block holds NaN or Inf, 0 where its maximum is below 2⁻¹⁰⁰ */
+  /** k per scale. */
+  readonly block: number;
+  /** [M, ceil(K / block)]; NaN where the block holds NaN or Inf, 0 where its maximum is below 2⁻¹⁰⁰ */
   readonly scales: Float64Array;
 }
 
@@ -19,18 +20,19 @@ export function decompose(
   x: Float32Array,
   M: number,
   K: number,
-  components: Components,
+  { components, activationBlock }: Plan,
   arithmetic: Arithmetic,
 ): Decomposition {
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const limit = limitOf(components);
-  const blocks = Math.ceil(K / K_BLOCK);
+  const block = activationBlock === 'row' ? K : activationBlock;
+  const blocks = Math.ceil(K / block);
   const q = new Int16Array(M * K);
   const scales = new Float64Array(M * blocks);
   for (let m = 0; m < M; m++)
     for (let g = 0; g < blocks; g++) {
-      const begin = m * K + g * K_BLOCK;
-      const end = m * K + Math.min(K, (g + 1) * K_BLOCK);
+      const begin = m * K + g * block;
+      const end = m * K + Math.min(K, (g + 1) * block);
       let max = 0;
       let finite = true;
       for (let i = begin; i < end; i++) {
@@ -44,5 +46,5 @@ export function decompose(
       for (let i = begin; i < end; i++)
         q[i] = Math.min(limit, Math.max(-limit, roundHalfEven(arithmetic === 'float32' ? fl(x[i] * invS) : x[i] / S)));
     }
-  return { M, K, q, scales };
+  return { M, K, block, q, scales };
 }

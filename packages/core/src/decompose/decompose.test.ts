@@ -26,7 +26,7 @@ describe('decompose', () => {
       it(`stays within the bound: ${components} component(s), ${arithmetic}`, () => {
         fc.assert(
           fc.property(rows, (x) => {
-            const { q, scales } = decompose(x, 1, x.length, components, arithmetic);
+            const { q, scales } = decompose(x, 1, x.length, { components, activationBlock: 256 }, arithmetic);
             for (let i = 0; i < x.length; i++) {
               const g = Math.floor(i / K_BLOCK);
               const block = x.subarray(g * K_BLOCK, (g + 1) * K_BLOCK);
@@ -43,9 +43,9 @@ describe('decompose', () => {
 
   it('leaves the second component zero where one suffices, and a second one never makes the bound worse', () => {
     const x = Float32Array.from({ length: 255 }, (_, i) => i - 127);
-    const { q, scales } = decompose(x, 1, 255, 1, 'float64');
+    const { q, scales } = decompose(x, 1, 255, { components: 1, activationBlock: 256 }, 'float64');
     expect(Array.from(q)).toEqual(Array.from(x));
-    const two = decompose(x, 1, 255, 2, 'float64');
+    const two = decompose(x, 1, 255, { components: 2, activationBlock: 256 }, 'float64');
     for (let i = 0; i < 255; i++) {
       const [high, low] = digits(two.q[i]);
       expect(high).toBe(q[i]);
@@ -59,7 +59,7 @@ describe('decompose', () => {
     const x = new Float32Array(3 * K_BLOCK).fill(1);
     x[5] = Number.NaN;
     x.fill(2 ** -101, K_BLOCK, 2 * K_BLOCK);
-    const { q, scales } = decompose(x, 1, x.length, 2, 'float32');
+    const { q, scales } = decompose(x, 1, x.length, { components: 2, activationBlock: 256 }, 'float32');
     expect(scales[0]).toBeNaN();
     expect(scales[1]).toBe(0);
     expect(scales[2]).toBe(Math.fround(1 / 32258));

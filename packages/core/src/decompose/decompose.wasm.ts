@@ -1,10 +1,11 @@
 /**
- * decompose_i16_<components>: f32 activations -> int16 with one scale per (row, K-block), WebAssembly SIMD128.
+ * decompose_i16_<components>_<activationBlock>: f32 activations -> int16 with one scale per block, WebAssembly SIMD128.
  *
  * x       f32 [M,K]                row-major, any K
  * q       i16 [M, ceil32(K)]       zero past K
  * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
- * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both
+ * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both.
+ *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]
  *
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract.
@@ -24,17 +25,20 @@ import {
   v128,
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { type Components, limitOf, TINY } from './contract.ts';
+import { limitOf, type Plan, TINY } from './contract.ts';
 
-export const decomposeId = (components: Components): string => `decompose_i16_${components}`;
+export const decomposeId = ({ components, activationBlock }: Plan): string =>
+  `decompose_i16_${components}_${activationBlock}`;
 
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
-export function decomposeKernel(module: Module, components: Components): void {
-  const limit = limitOf(components);
+export function decomposeKernel(module: Module, plan: Plan): void {
+  const limit = limitOf(plan.components);
+  const perRow = plan.activationBlock === 'row';
+  const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
   const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', M: 'i32', K: 'i32' } as const;
-  module.func(decomposeId(components), params, (f, p) => {
+  module.func(decomposeId(plan), params, (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const upper = f.let(i16x8.splat(i32.const(limit)));
     const lower = f.let(i16x8.splat(i32.const(-limit)));
@@ -44,17 +48,23 @@ export function decomposeKernel(module: Module, components: Components): void {
     f.repeat(p.M, () => {
       const left = f.let(p.K);
       const scale = f.let(p.scale);
-      f.repeat(i32.divU(i32.add(p.K, K_BLOCK - 1), K_BLOCK), () => {
-        const count = f.let(i32.minU(left, K_BLOCK));
-        const S = f.let(scaleOf(blockMaximum(count)));
+      const ofRow = perRow ? scaleAndInverse(p.K) : undefined;
+      f.repeat(i32.divU(i32.add(p.K, block - 1), block), () => {
+        const count = f.let(i32.minU(left, block));
+        const { S, invS } = ofRow ?? scaleAndInverse(count);
         f.storeF32(scale, S);
-        const isNormal = f.let(i32.gtU(i32.reinterpretF32(S), 0)); // 0 keeps q at 0; NaN does so by itself
-        quantize(count, f.let(f32.select(isNormal, f32.div(f32.const(1), S), f32.const(0))));
+        quantize(count, invS);
         advance(scale, scaleRow);
         left.set(i32.sub(left, count));
       });
       advance(p.scale, 4);
     });
+
+    function scaleAndInverse(count: I32) {
+      const S = f.let(scaleOf(blockMaximum(count)));
+      const isNormal = f.let(i32.gtU(i32.reinterpretF32(S), 0)); // 0 keeps q at 0; NaN does so by itself
+      return { S, invS: f.let(f32.select(isNormal, f32.div(f32.const(1), S), f32.const(0))) };
+    }
 
     /** max over |x| as bit patterns; reads x at p.x, does not move it. */
     function blockMaximum(count: I32): Local<'i32'> {

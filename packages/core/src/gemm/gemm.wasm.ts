@@ -7,11 +7,12 @@
  * |x| ≤ 32258 and |w − z| ≤ 255: 32258·255·256 < 2³¹. One f32 rounding per operation, in this order:    (docs/msd.md, eq. 7)
  *   blockwise     t = 0; t = fl(t + fl(acc·wScale)) for c ascending; u = fl(t·xScale)
  *   per channel   u = fl(fl(acc·xScale)·wScale)
+ *   x scales per 32 k (chunks of 32, too)   t = fl(t + fl(acc·fl(wScale·xScale[c])));  u = t
  *   y = u of the first g; y = fl(y + u) ascending; y = fl(y + bias): the same bits for every tile and panel range.
  *
  * x       i16 [M,K]      row-major, K a multiple of 32 (decompose pads)
  * xSums   i32 [M,K/32]   Σx over 32 k; read only if the code reader needs sums
- * xScale  f32 [K/256,M]
+ * xScale  f32 [K/256,M], or [K/32,M]
  * w       packed [K/256][panels][block: head, then steps of 16 rows x 2 k]                      (formats/format.ts)
  * wScale  f32 [N]        of the first panel in the range; read only if per channel
  * bias    f32 [N]        of the first panel in the range; 0 = none. Read to the end of the last panel
@@ -42,6 +43,8 @@ export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / K_STEP) * 
 export interface GemmOptions {
   readonly format: WeightFormat;
   readonly variant: WeightVariant;
+  /** k per activation scale; row scales come as 256. Default 256. */
+  readonly activationBlock?: 256 | 32;
   readonly widen: boolean;
   /** Rows of a register tile; rows left over are done one by one. */
   readonly tileM: number;
@@ -50,10 +53,11 @@ export interface GemmOptions {
   readonly kUnroll?: 1 | 2 | 4 | 8;
 }
 
-export function gemmId({ format, variant, widen, tileM, tileN = PANEL, kUnroll = 1 }: GemmOptions): string {
+export function gemmId(options: GemmOptions): string {
+  const { format, variant, activationBlock, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
-  const flags = `${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
+  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_i16_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
@@ -79,7 +83,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const vectors = tileN / 4;
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
-  const chunk = format.chunkSize(variant.blockSize);
+  const fine = options.activationBlock === 32; // the scale of x changes with every chunk
+  const chunk = fine ? K_STEP : format.chunkSize(variant.blockSize);
   const packed = { head: headSize(variant), step: format.stepBytes }; // bytes
   const tiled = widen ? { head: blockwise ? 4 * tileN : 0, step: 4 * tileN } : packed; // what a tile reads
 
@@ -116,7 +121,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       advance(k, K_BLOCK);
       advance(p.x, 2 * K_BLOCK);
       advance(p.xSums, K_BLOCK / 8);
-      advance(p.xScale, i32.mul(p.M, 4));
+      advance(p.xScale, i32.mul(p.M, 4 * (fine ? K_BLOCK / K_STEP : 1)));
 
       function rowsTimesPanel(rows: number, at: Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>) {
         const weights = f.let(widen ? p.scratch : w);
@@ -125,15 +130,26 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const x = range(rows).map((i) => f.let(i32.add(at.x, i32.mul(xRow, i))));
           const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
           const total = tile(rows, vectors, () => f.let(zero));
+          const xScale = fine ? f.let(at.xScale) : at.xScale;
+          const weightScale = (scales: I32, g: number) =>
+            blockwise ? scalesOf(scales, g) : v128.load(columns.wScale, 16 * g);
           eachBlock(kCount, (chunks, stepsPerChunk) => {
             const scales = f.let(weights);
             const block = reader.block(i32.add(weights, scaleBytes(variant)));
             advance(weights, tiled.head);
             f.repeat(chunks, () => {
               const acc = dotProducts(block, x, weights, stepsPerChunk, xSums);
+              if (fine) {
+                each(total, (t, i, g) => {
+                  const coefficient = f32x4.mul(weightScale(scales, g), v128.load32Splat(xScale, 4 * i));
+                  t.set(f32x4.add(t, f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], g)), coefficient)));
+                });
+                advance(xScale, i32.mul(p.M, 4));
+                return;
+              }
               each(total, (t, i, g) => {
                 const value = f32x4.convertI32x4S(acc[i][g]);
-                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, scalesOf(scales, g))) : value);
+                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, weightScale(scales, g))) : value);
               });
             });
           });
@@ -141,10 +157,11 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const unshift = (g: number) => f32x4.const(2 ** -reader.shift[g]);
           const factor = range(vectors).map((g) => f.let(blockwise ? unshift(g) : v128.load(columns.wScale, 16 * g)));
           const y = range(rows).map((i) => f.let(i32.add(columns.y, i32.mul(p.yStride, i))));
-          each(total, (t, i, g) => {
-            const xs = v128.load32Splat(at.xScale, 4 * i);
-            t.set(blockwise ? f32x4.mul(t, f32x4.mul(xs, factor[g])) : f32x4.mul(f32x4.mul(t, xs), factor[g]));
-          });
+          if (!fine)
+            each(total, (t, i, g) => {
+              const xs = v128.load32Splat(at.xScale, 4 * i);
+              t.set(blockwise ? f32x4.mul(t, f32x4.mul(xs, factor[g])) : f32x4.mul(f32x4.mul(t, xs), factor[g]));
+            });
           f.when(k, () => each(total, (t, i, g) => t.set(f32x4.add(v128.load(y[i], 16 * g), t))));
           f.when(hasBias, () => each(total, (t, _, g) => t.set(f32x4.add(t, v128.load(columns.bias, 16 * g)))));
           each(total, (t, i, g) => f.storeV128(y[i], t, 16 * g));
@@ -156,6 +173,11 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         advance(at.y, i32.mul(p.yStride, rows));
       }
     });
+
+    /** An in-place sum without its power of two: exact, it is a multiple of it. */
+    function unshifted(acc: V128, g: number): V128 {
+      return reader.shift[g] ? i32x4.shrS(acc, reader.shift[g]) : acc;
+    }
 
     /** Blocks of the K-block, each with its number of chunks and of steps per chunk. The last block may be shorter. */
     function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number) => void) {

@@ -8,14 +8,19 @@ import type { GemmOptions } from './gemm.wasm.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
-export function gemmOptions(shape: GemmShape, format: WeightFormat, variant: WeightVariant): GemmOptions {
+export function gemmOptions(
+  shape: GemmShape,
+  format: WeightFormat,
+  variant: WeightVariant,
+  activationBlock: 256 | 32 = 256,
+): GemmOptions {
   switch (shape) {
     case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
-      return { format, variant, widen: false, tileM: 1, kUnroll: format.bits === 8 ? 2 : 1 };
+      return { format, variant, activationBlock, widen: false, tileM: 1, kUnroll: format.bits === 8 ? 2 : 1 };
     case 'smallM':
-      return { format, variant, widen: false, tileM: 2 };
+      return { format, variant, activationBlock, widen: false, tileM: 2 };
     case 'gemm':
-      return { format, variant, widen: true, tileM: 2 };
+      return { format, variant, activationBlock, widen: true, tileM: 2 };
   }
 }
 

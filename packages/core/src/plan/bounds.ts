@@ -1,5 +1,5 @@
 /** The proved bound of a plan, and the units that accuracy is spoken of in. */
-import { type Components, elementBound } from '../decompose/contract.ts';
+import { type ActivationBlock, type Components, elementBound } from '../decompose/contract.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { scaleReader } from '../formats/scales.ts';
@@ -17,23 +17,28 @@ import { weightReader } from '../gemm/gemm.reference.ts';
 export function errorBound(
   x: Float32Array,
   weights: QuantizedWeights,
-  { components = 2, bias }: { components?: Components; bias?: Float32Array } = {},
+  {
+    components = 2,
+    activationBlock = 256,
+    bias,
+  }: { components?: Components; activationBlock?: ActivationBlock; bias?: Float32Array } = {},
 ): Float64Array {
   const { N, K, blockSize } = weights;
   const scaleOf = scaleReader(weights);
   const M = x.length / K;
   const weight = weightReader(weights);
-  const chunk = formats[weights.format].chunkSize(blockSize);
+  const chunk = activationBlock === 32 ? 32 : formats[weights.format].chunkSize(blockSize);
+  const xBlock = activationBlock === 'row' ? K : activationBlock;
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const kBlocks = Math.ceil(K / K_BLOCK);
   // Roundings that one partial passes: int -> float, two scales, the sums over chunks and K-blocks, the bias.
-  const roundings = 4 + Math.ceil(Math.min(K, K_BLOCK) / chunk) + kBlocks;
+  const roundings = 5 + Math.ceil(Math.min(K, K_BLOCK) / chunk) + kBlocks;
   const out = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
     const row = x.subarray(m * K, (m + 1) * K);
-    const bounds = Array.from({ length: kBlocks }, (_, g) =>
+    const bounds = Array.from({ length: Math.ceil(K / xBlock) }, (_, g) =>
       elementBound(
-        row.subarray(g * K_BLOCK, (g + 1) * K_BLOCK).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
+        row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
         components,
       ),
     );
@@ -43,7 +48,7 @@ export function errorBound(
       for (let k = 0; k < K; k++) {
         const scale = scaleOf(n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0));
         const real = Math.abs(scale * weight(n, k));
-        const bound = bounds[Math.floor(k / K_BLOCK)];
+        const bound = bounds[Math.floor(k / xBlock)];
         decomposition += bound * real;
         magnitude += (Math.abs(row[k]) + bound) * real;
       }

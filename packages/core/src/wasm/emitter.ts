@@ -151,6 +151,7 @@ export const i32x4 = {
   extractLane: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x1b), lane),
   extendLowI16x8U: v(0xa9),
   shl: shift(simd(0xab)),
+  shrS: shift(simd(0xac)),
   add: vv(0xae),
   mul: vv(0xb5),
   maxU: vv(0xb9),
