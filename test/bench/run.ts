@@ -42,7 +42,7 @@ const columns = [
 ];
 console.log(columns.map((name, i) => (i === 0 ? name.padEnd(34) : name.padStart(9))).join(' '));
 
-const cases: KernelCase[] = (['int4', 'int8'] as const).flatMap((format) =>
+const cases: KernelCase[] = (['int4', 'int8', 'mxfp4'] as const).flatMap((format) =>
   [DECODE_ROWS, PREFILL_ROWS].flatMap((M) => LLM_LAYERS.map(({ K, N }) => ({ format, M, K, N }))),
 );
 const results = cases.map((test) => {
