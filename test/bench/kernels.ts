@@ -59,7 +59,8 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   const { arena } = backend;
   const macs = M * N * K;
   const noise = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898) * 3);
-  const prepared = backend.prepare(quantizeWeights(noise(N * K), { N, K, format, blockSize })) as WasmWeights;
+  const weights = quantizeWeights(noise(N * K), { N, K, format });
+  const prepared = backend.prepare(weights) as WasmWeights;
   const w = prepared.handle?.ptr ?? 0;
   const { layout } = prepared;
   const [x, y] = [arena.alloc(4 * M * K), arena.alloc(4 * M * N)];

@@ -12,7 +12,7 @@ export interface QuantizeOptions {
   readonly N: number;
   readonly K: number;
   readonly format: FormatId;
-  /** Default 32 for int4, `null` (per channel) for int8. */
+  /** Default 32 for int4 (mxfp4: always), `null` (per channel) for int8. */
   readonly blockSize?: number | null;
   /** Store a zero point per block (or channel) instead of centring the range. Default false. */
   readonly asymmetric?: boolean;
