@@ -6,7 +6,15 @@ export { PACKED_VERSION } from './backends/backend.ts';
 export { createBackend } from './backends/create.ts';
 export type { ReferenceBackend } from './backends/reference.ts';
 export { packedByteLength, type WasmBackend } from './backends/wasm.ts';
-export { type ActivationBlock, type Components, digits, elementBound, limitOf } from './decompose/contract.ts';
+export {
+  type ActivationBlock,
+  type Components,
+  type DecompositionId,
+  digits,
+  elementBound,
+  limitOf,
+  type PlanOptions,
+} from './decompose/contract.ts';
 export { BackendUnavailableError, UnsupportedError } from './errors.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';

@@ -4,7 +4,7 @@
  * With `float64` this is the mathematics that bounds are proved against; with `float32` it rounds where the contract
  * says, and every kernel has to give the same bits.                                              (docs/msd.md, eq. 5-7)
  */
-import type { ActivationBlock, Components } from './decompose/contract.ts';
+import { type PlanOptions, resolvePlan } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
@@ -12,10 +12,8 @@ import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
 import { integerDot, weightReader } from './gemm/gemm.reference.ts';
 
-export interface ReferenceOptions {
+export interface ReferenceOptions extends PlanOptions {
   readonly M: number;
-  readonly components?: Components;
-  readonly activationBlock?: ActivationBlock;
   readonly bias?: Float32Array | undefined;
   readonly arithmetic?: Arithmetic;
 }
@@ -24,19 +22,18 @@ export interface ReferenceOptions {
  * @param x f32 [M,K] row-major
  * @returns [M,N], the caller's; f32 values if `arithmetic` is 'float32'
  */
-export function msdMatmul(
-  x: Float32Array,
-  weights: QuantizedWeights,
-  { M, components = 2, activationBlock = 256, bias, arithmetic = 'float64' }: ReferenceOptions,
-): Float64Array {
+export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: ReferenceOptions): Float64Array {
+  const { M, bias, arithmetic = 'float64' } = options;
   const { N, K, blockSize } = weights;
   const ws = scaleReader(weights);
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+  const plan = resolvePlan(options, 'msdMatmul');
+  const { activationBlock } = plan;
   const chunk = activationBlock === 32 ? 32 : formats[weights.format].chunkSize(blockSize);
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const weight = weightReader(weights);
 
-  const { q, scales: S, block } = decompose(x, M, K, { components, activationBlock }, arithmetic);
+  const { q, scales: S, block } = decompose(x, M, K, plan, arithmetic);
   const xScale = (m: number, k: number) => S[m * Math.ceil(K / block) + Math.floor(k / block)];
   const kBlocks = Math.ceil(K / K_BLOCK);
   const y = new Float64Array(M * N);

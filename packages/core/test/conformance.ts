@@ -6,16 +6,16 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  type ActivationBlock,
   type Backend,
   dequantizeWeights,
   errorBound,
   msdMatmul,
+  type PlanOptions,
   type QuantizedWeights,
 } from '../src/index.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
 
-type CheckOptions = { components?: 1 | 2; activationBlock?: ActivationBlock; bias?: Float32Array };
+type CheckOptions = PlanOptions & { bias?: Float32Array };
 
 export interface ConformanceOptions {
   /** 'exact': the bits of the f32 contract. 'bound': within the proved bound (GPUs). */
@@ -90,16 +90,21 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
         shape: weightShapes,
         M: fc.constantFrom(...M_VALUES),
         components: fc.constantFrom(1 as const, 2 as const),
-        activationBlock: fc.constantFrom('row' as const, 256 as const, 32 as const),
+        split: fc.constantFrom<PlanOptions>(
+          { activationBlock: 'row' },
+          { activationBlock: 256 },
+          { activationBlock: 32 },
+          { decomposition: 'mxfp4' },
+        ),
         withBias: fc.boolean(),
         seed: fc.nat(),
       });
       fc.assert(
-        fc.property(cases, ({ shape, M, components, activationBlock, withBias, seed }) => {
+        fc.property(cases, ({ shape, M, components, split, withBias, seed }) => {
           const next = random(seed);
           const weights = randomWeights(next, shape);
           const x = gaussians(next, M * shape.K);
-          const options = { components, activationBlock, ...(withBias && { bias: gaussians(next, shape.N) }) };
+          const options = { components, ...split, ...(withBias && { bias: gaussians(next, shape.N) }) };
           const y = check(x, weights, M, options);
           withinBound(y, x, weights, M, options);
         }),
@@ -211,6 +216,14 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
         [() => backend.matmul(x, prepared, { bias: new Float32Array(7) }), /bias expected 8 values, got 7/],
         [() => backend.matmul(x, prepared, { out: new Float32Array(9) }), /out expected 8 values .*got 9/],
         [() => backend.matmul(x, prepared, { components: 3 as never }), /components expected 1 or 2, got 3/],
+        [
+          () => backend.matmul(x, prepared, { activationBlock: 64 as never }),
+          /activationBlock expected 'row', 256 or 32, got 64/,
+        ],
+        [
+          () => backend.matmul(x, prepared, { decomposition: 'mxfp4', activationBlock: 256 }),
+          /expected 32 for the mxfp4/,
+        ],
         [
           () => backend.prepare({ ...weights, data: weights.data.subarray(1) }),
           /weights\.data expected 256 bytes for int4 \[N=8,K=40\].*got 255/,

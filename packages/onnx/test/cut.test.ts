@@ -52,7 +52,7 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
   const schedule = makeSchedule(plan.regions, slots, new Set(graph.outputs.map((output) => output.name)));
   for (const { name } of graph.inputs) slots.of(name);
   const plain = await ort.InferenceSession.create(readFileSync(join(folder, 'model.onnx')), options);
-  const executor = new Executor(ort, undefined as unknown as WasmBackend, 2, slots.size);
+  const executor = new Executor(ort, undefined as unknown as WasmBackend, {}, slots.size);
   for (const set of readdirSync(folder).filter((entry) => entry.startsWith('test_data_set_'))) {
     executor.begin();
     const feeds: Record<string, ort.Tensor> = {};

@@ -347,6 +347,7 @@ describe('register', () => {
   it.each<[string, object, new () => Error]>([
     ['an unknown option', { colour: 'red' }, TypeError],
     ['three components', { components: 3 }, RangeError],
+    ['an activation block of 64', { activationBlock: 64 }, RangeError],
     ['a device of another version', { device: 'webgpu' }, UnsupportedError],
     ['another fallback', { fallback: ['webgpu'] }, UnsupportedError],
     ['a fallback that is no list', { fallback: 'wasm' }, TypeError],

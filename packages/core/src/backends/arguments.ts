@@ -1,5 +1,5 @@
 /** The public edge of matmul: shapes are checked here once, for every backend. */
-import type { Plan } from '../decompose/contract.ts';
+import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import type { ArenaHandle } from './arena.ts';
 import type { Backend, MatmulOptions, PreparedWeights } from './backend.ts';
 
@@ -21,10 +21,12 @@ export function checkMatmul(
   backend: Backend,
   x: Operand,
   prepared: PreparedWeights,
-  { M: rows, components = 2, activationBlock = 256, bias, out }: MatmulOptions,
+  options: MatmulOptions,
 ): Plan & { M: number } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
+  const plan = resolvePlan(options, 'matmul');
+  const { M: rows, bias, out } = options;
   checkKind('x', x);
   const { N, K } = prepared;
   const M = rows ?? floats(x) / K;
@@ -34,10 +36,6 @@ export function checkMatmul(
     );
   if (floats(x) < M * K || (rows === undefined && floats(x) !== M * K))
     throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${floats(x)}.`);
-  if (components !== 1 && components !== 2)
-    throw new RangeError(
-      `matmul: components expected 1 or 2, got ${components}. Three and more need float64: see msdMatmul and docs/msd.md.`,
-    );
   if (bias !== undefined) {
     checkKind('bias', bias);
     if (floats(bias) !== N) throw new RangeError(`matmul: bias expected ${N} values, got ${floats(bias)}.`);
@@ -47,7 +45,5 @@ export function checkMatmul(
     if (floats(out) < M * N || (out instanceof Float32Array && out.length !== M * N))
       throw new RangeError(`matmul: out expected ${M * N} values for [M=${M},N=${N}], got ${floats(out)}.`);
   }
-  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32)
-    throw new RangeError(`matmul: activationBlock expected 'row', 256 or 32, got ${activationBlock}.`);
-  return { M, components, activationBlock };
+  return { M, ...plan };
 }

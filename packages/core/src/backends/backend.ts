@@ -1,5 +1,5 @@
 /** What every backend offers, whatever it runs on. */
-import type { ActivationBlock, Components } from '../decompose/contract.ts';
+import type { PlanOptions } from '../decompose/contract.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
 
@@ -22,11 +22,7 @@ export interface PreparedWeights {
   dispose(): void;
 }
 
-export interface MatmulOptions {
-  /** int8 components per activation: 2 (default) = ~16 bits, 1 = dynamic int8. */
-  readonly components?: Components;
-  /** k that share an activation scale: 256 (default), 32, or 'row'. */
-  readonly activationBlock?: ActivationBlock;
+export interface MatmulOptions extends PlanOptions {
   /** f32 [N], added last. */
   readonly bias?: Float32Array | ArenaHandle | undefined;
   /** f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. */
@@ -54,7 +50,7 @@ export interface Backend {
    */
   prepare(weights: QuantizedWeights): PreparedWeights;
   /**
-   * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n]), activations decomposed into `components` int8 components.
+   * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n]), activations decomposed into `components` components.
    *
    * A row with NaN or Inf gives NaN in that row, and in no other.
    *

@@ -68,11 +68,11 @@ export class ReferenceBackend implements Backend {
   }
 
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array {
-    const { M, components, activationBlock } = checkMatmul(this, x, prepared, options);
+    const { M, ...plan } = checkMatmul(this, x, prepared, options);
     const weights = prepared instanceof ReferenceWeights ? prepared.weights : undefined;
     if (!weights) throw new RangeError('matmul: the weights have been disposed of.');
     const [values, bias, out] = [x, options.bias, options.out].map(typedArray);
-    const y = msdMatmul(values!, weights, { M, components, activationBlock, bias, arithmetic: this.#arithmetic });
+    const y = msdMatmul(values!, weights, { M, ...plan, bias, arithmetic: this.#arithmetic });
     if (!out) return Float32Array.from(y);
     out.set(y);
     return out;

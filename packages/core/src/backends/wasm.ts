@@ -4,7 +4,7 @@
  * Rows are worked off in slices of at most 256, results for typed arrays in column ranges that stay in the cache: scratch
  * is bounded whatever M and N are, and the bits do not depend on either cut.
  */
-import type { ActivationBlock, Components, Plan } from '../decompose/contract.ts';
+import { type ActivationBlock, type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
@@ -123,7 +123,8 @@ export class WasmBackend implements Backend {
   ): Float32Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, components, activationBlock } = checkMatmul(this, x, prepared, options);
+    const { M, ...plan } = checkMatmul(this, x, prepared, options);
+    const { activationBlock } = plan;
     const weights = this.#resident(prepared);
     const { N, K, layout } = weights;
     const from = this.#inArena('x', x);
@@ -147,7 +148,7 @@ export class WasmBackend implements Backend {
       bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
     });
     const bias = biasAt ?? (options.bias ? this.#stage(at.bias, options.bias as Float32Array) : 0);
-    const decompose = this.#decomposeKernel({ components, activationBlock });
+    const decompose = this.#decomposeKernel(plan);
     const w = weights.handle.ptr;
 
     for (let m = 0; m < M; m += SLICE_ROWS) {
@@ -193,14 +194,10 @@ export class WasmBackend implements Backend {
   }
 
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
-  warmUp(
-    prepared: PreparedWeights,
-    M: number,
-    components: Components = 2,
-    activationBlock: ActivationBlock = 256,
-  ): void {
-    this.#decomposeKernel({ components, activationBlock });
-    this.#gemmKernel(this.#resident(prepared), gemmShapeFor(Math.min(M, SLICE_ROWS)), activationBlock);
+  warmUp(prepared: PreparedWeights, M: number, options: PlanOptions = {}): void {
+    const plan = resolvePlan(options, 'warmUp');
+    this.#decomposeKernel(plan);
+    this.#gemmKernel(this.#resident(prepared), gemmShapeFor(Math.min(M, SLICE_ROWS)), plan.activationBlock);
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */

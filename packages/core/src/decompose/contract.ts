@@ -16,10 +16,41 @@ export type Components = 1 | 2;
  */
 export type ActivationBlock = 'row' | 256 | 32;
 
+/** What the components are: balanced base-254 digits, or the paper's E2M1 values of one and two MXFP4 passes. */
+export type DecompositionId = 'int8' | 'mxfp4';
+
 /** How activations become integers: the user's choice, it changes bits. */
 export interface Plan {
+  readonly decomposition: DecompositionId;
   readonly components: Components;
   readonly activationBlock: ActivationBlock;
+}
+
+/** As users give it; what is left out has its default. */
+export interface PlanOptions {
+  /** What activations are split into: 'int8' digits (default), or 'mxfp4' passes (activationBlock 32). */
+  readonly decomposition?: DecompositionId | undefined;
+  /** How many components: 2 (default, ~16 bits with int8), or 1 (dynamic int8). */
+  readonly components?: Components | undefined;
+  /** k that share an activation scale: 256 (default), 32, or 'row'. */
+  readonly activationBlock?: ActivationBlock | undefined;
+}
+
+/** @throws {@link RangeError} for values that are none of the above */
+export function resolvePlan(options: PlanOptions, where: string): Plan {
+  const { decomposition = 'int8', components = 2 } = options;
+  const { activationBlock = decomposition === 'mxfp4' ? 32 : 256 } = options;
+  const refuse = (name: string, expected: string, got: unknown): never => {
+    throw new RangeError(`${where}: ${name} expected ${expected}, got ${got}.`);
+  };
+  if (decomposition !== 'int8' && decomposition !== 'mxfp4')
+    refuse('decomposition', "'int8' or 'mxfp4'", decomposition);
+  if (components !== 1 && components !== 2) refuse('components', '1 or 2', components);
+  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32)
+    refuse('activationBlock', "'row', 256 or 32", activationBlock);
+  if (decomposition === 'mxfp4' && activationBlock !== 32)
+    refuse('activationBlock', '32 for the mxfp4 decomposition', activationBlock);
+  return { decomposition, components, activationBlock };
 }
 
 /** Largest |q|. */
@@ -35,13 +66,36 @@ export function digits(q: number): [number, number] {
 }
 
 /**
- * Proved bound of |x − S·q| for one element of a block, as the f32 contract rounds.     (docs/msd.md, eq. 4)
+ * Proved bound of |x − S·q| for one element of a block, as the f32 contract rounds.     (docs/msd.md, eq. 4 and 9)
  *
  * @param blockMax largest |x| of the (row, K-block); finite
  */
-export function elementBound(blockMax: number, components: Components): number {
-  return blockMax < TINY ? blockMax : (blockMax / limitOf(components) / 2) * (1 + 2 ** -6);
+export function elementBound(
+  blockMax: number,
+  components: Components,
+  decomposition: DecompositionId = 'int8',
+): number {
+  if (blockMax < TINY) return blockMax;
+  if (decomposition === 'mxfp4') return alphaOf(blockMax) / 8 ** components;
+  return (blockMax / limitOf(components) / 2) * (1 + 2 ** -6);
 }
+
+/**
+ * MXFP4 passes (the paper's §3.3): alpha = 2^ceil(log2 max |block|) is mapped to 4, so that one pass leaves at most alpha/8
+ * and a second one, at 1/8 of the scale, alpha/64. Doubled E2M1 codes d1, d2 make the integer q = 8·d1 + d2, |q| ≤ 64, with
+ * S = alpha / 64; one pass leaves d2 out. Activation blocks are 32.
+ */
+export const MXFP4_STEPS = 64;
+
+/** 2^ceil(log2 max), exact, for finite max > 0. */
+export function alphaOf(max: number): number {
+  const exponent = Math.floor(Math.log2(max));
+  const floor = 2 ** exponent > max ? 2 ** (exponent - 1) : 2 ** exponent; // Math.log2 may be off by an ulp
+  return floor === max ? max : 2 * floor;
+}
+
+/** Nearest doubled E2M1 value of y in [-8, 8], ties to the even code: 0 1 2 3 4 6 8. */
+export const roundToE2M1 = (y: number): number => (Math.abs(y) > 4 ? 2 * roundHalfEven(y / 2) : roundHalfEven(y));
 
 /** Half to even in float64, for |x| < 2⁵¹: adding 1.5·2⁵² leaves no room for a fraction. */
 export const roundHalfEven = (x: number): number => x + 6755399441055744 - 6755399441055744;

@@ -1,5 +1,5 @@
 /** Both specifications of decompose, in plain loops: the float64 mathematics and the f32 contract. Nobody optimises this. */
-import { limitOf, type Plan, roundHalfEven, TINY } from './contract.ts';
+import { alphaOf, limitOf, MXFP4_STEPS, type Plan, roundHalfEven, roundToE2M1, TINY } from './contract.ts';
 
 /** Integers and scales of [M,K] activations. */
 export interface Decomposition {
@@ -20,11 +20,21 @@ export function decompose(
   x: Float32Array,
   M: number,
   K: number,
-  { components, activationBlock }: Plan,
+  { decomposition, components, activationBlock }: Plan,
   arithmetic: Arithmetic,
 ): Decomposition {
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const limit = limitOf(components);
+  const scaleOf = (max: number) => (decomposition === 'mxfp4' ? alphaOf(max) / MXFP4_STEPS : fl(max / limit));
+  const quantize = (value: number, S: number) => {
+    if (decomposition === 'mxfp4') {
+      const y = fl(value * (1 / (8 * S))); // a power of two
+      const d1 = roundToE2M1(y);
+      return 8 * d1 + (components === 2 ? roundToE2M1(8 * (y - d1)) : 0);
+    }
+    const steps = arithmetic === 'float32' ? fl(value * fl(1 / S)) : value / S;
+    return Math.min(limit, Math.max(-limit, roundHalfEven(steps)));
+  };
   const block = activationBlock === 'row' ? K : activationBlock;
   const blocks = Math.ceil(K / block);
   const q = new Int16Array(M * K);
@@ -39,12 +49,9 @@ export function decompose(
         finite &&= Number.isFinite(x[i]);
         max = Math.max(max, Math.abs(x[i]));
       }
-      const S = !finite ? Number.NaN : max < TINY ? 0 : fl(max / limit);
+      const S = !finite ? Number.NaN : max < TINY ? 0 : scaleOf(max);
       scales[m * blocks + g] = S;
-      if (!(S > 0)) continue; // q stays 0
-      const invS = fl(1 / S);
-      for (let i = begin; i < end; i++)
-        q[i] = Math.min(limit, Math.max(-limit, roundHalfEven(arithmetic === 'float32' ? fl(x[i] * invS) : x[i] / S)));
+      if (S > 0) for (let i = begin; i < end; i++) q[i] = quantize(x[i], S); // else q stays 0
     }
   return { M, K, block, q, scales };
 }

@@ -1,5 +1,5 @@
 /**
- * decompose_i16_<components>_<activationBlock>: f32 activations -> int16 with one scale per block, WebAssembly SIMD128.
+ * decompose_i16_[mxfp4_]<components>_<activationBlock>: f32 activations -> int16 with one scale per block, WebAssembly SIMD128.
  *
  * x       f32 [M,K]                row-major, any K
  * q       i16 [M, ceil32(K)]       zero past K
@@ -8,7 +8,7 @@
  *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]
  *
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
- * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract.
+ * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
  */
 import { K_BLOCK } from '../formats/format.ts';
 import {
@@ -25,16 +25,17 @@ import {
   v128,
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { limitOf, type Plan, TINY } from './contract.ts';
+import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
-export const decomposeId = ({ components, activationBlock }: Plan): string =>
-  `decompose_i16_${components}_${activationBlock}`;
+export const decomposeId = ({ decomposition, components, activationBlock }: Plan): string =>
+  `decompose_i16_${decomposition === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
 
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
 export function decomposeKernel(module: Module, plan: Plan): void {
-  const limit = limitOf(plan.components);
+  const mxfp4 = plan.decomposition === 'mxfp4';
+  const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
   const perRow = plan.activationBlock === 'row';
   const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
   const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', M: 'i32', K: 'i32' } as const;
@@ -63,7 +64,8 @@ export function decomposeKernel(module: Module, plan: Plan): void {
     function scaleAndInverse(count: I32) {
       const S = f.let(scaleOf(blockMaximum(count)));
       const isNormal = f.let(i32.gtU(i32.reinterpretF32(S), 0)); // 0 keeps q at 0; NaN does so by itself
-      return { S, invS: f.let(f32.select(isNormal, f32.div(f32.const(1), S), f32.const(0))) };
+      const step = mxfp4 ? f32.mul(S, f32.const(8)) : S; // y = x / (8 S) is in [-8, 8]
+      return { S, invS: f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0))) };
     }
 
     /** max over |x| as bit patterns; reads x at p.x, does not move it. */
@@ -89,7 +91,11 @@ export function decomposeKernel(module: Module, plan: Plan): void {
     }
 
     function scaleOf(maxBits: Local<'i32'>): F32 {
-      const S = f32.div(f32.reinterpretI32(maxBits), f32.const(limit));
+      // alpha: one more power of two unless the mantissa is zero; alpha / 64 takes 6 off the exponent.
+      const alphaBits = i32.and(i32.add(maxBits, 0x7fffff), INFINITY_BITS);
+      const S = mxfp4
+        ? f32.reinterpretI32(i32.sub(alphaBits, Math.log2(MXFP4_STEPS) << 23))
+        : f32.div(f32.reinterpretI32(maxBits), f32.const(limit));
       const orZero = f32.select(i32.ltU(maxBits, TINY_BITS), f32.const(0), S);
       return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
     }
@@ -97,11 +103,13 @@ export function decomposeKernel(module: Module, plan: Plan): void {
     /** Moves p.x, p.q and p.sums over the block. */
     function quantize(count: I32, invS: Local<'f32'>) {
       const inv = f.let(f32x4.splat(invS));
-      const four = (offset: number) => i32x4.truncSatF32x4S(f32x4.nearest(f32x4.mul(v128.load(p.x, offset), inv)));
+      const integers = (x: V128) =>
+        i32x4.truncSatF32x4S(mxfp4 ? twoPasses(f32x4.mul(x, inv)) : f32x4.nearest(f32x4.mul(x, inv)));
+      const four = (offset: number) => integers(v128.load(p.x, offset));
+      const clamped = (a: V128, b: V128) => i16x8.maxS(i16x8.minS(i16x8.narrowI32x4S(a, b), upper), lower);
       f.repeat(i32.shrU(count, 5), () => {
         const sum = range(4).map((i) => {
-          const eight = i16x8.narrowI32x4S(four(32 * i), four(32 * i + 16));
-          const q = f.let(i16x8.maxS(i16x8.minS(eight, upper), lower));
+          const q = f.let(clamped(four(32 * i), four(32 * i + 16)));
           f.storeV128(p.q, q, 16 * i);
           return i32x4.dotI16x8S(q, ones);
         });
@@ -114,11 +122,10 @@ export function decomposeKernel(module: Module, plan: Plan): void {
       f.when(rest, () => {
         const sum = f.let(i32.const(0));
         f.repeat(rest, () => {
-          const rounded = f.let(i32.truncSatF32(f32.nearest(f32.mul(f32.load(p.x), invS))));
-          rounded.set(i32.select(i32.gtS(rounded, limit), limit, rounded));
-          rounded.set(i32.select(i32.gtS(i32.const(-limit), rounded), -limit, rounded));
-          f.storeI16(p.q, rounded);
-          sum.set(i32.add(sum, rounded));
+          const one = f.let(integers(f32x4.splat(f32.load(p.x))));
+          const q = f.let(i16x8.extractLaneS(clamped(one, one), 0));
+          f.storeI16(p.q, q);
+          sum.set(i32.add(sum, q));
           advance(p.x, 4);
           advance(p.q, 2);
         });
@@ -129,6 +136,22 @@ export function decomposeKernel(module: Module, plan: Plan): void {
         f.storeI32(p.sums, sum);
         advance(p.sums, 4);
       });
+    }
+
+    /** 8·d1 + d2 as floats; one component leaves d2 out. */
+    function twoPasses(scaled: V128): V128 {
+      const eight = f32x4.const(8);
+      const y = f.let(scaled);
+      const d1 = f.let(nearestE2M1(y));
+      const first = f32x4.mul(d1, eight);
+      if (plan.components === 1) return first;
+      return f32x4.add(first, nearestE2M1(f.let(f32x4.mul(f32x4.sub(y, d1), eight))));
+    }
+
+    /** Doubled E2M1 values 0 1 2 3 4 6 8: steps of one up to 4, of two beyond; ties go to the even code in both. */
+    function nearestE2M1(y: Local<'v128'>): V128 {
+      const coarse = f32x4.mul(f32x4.nearest(f32x4.mul(y, f32x4.const(0.5))), f32x4.const(2));
+      return v128.bitselect(coarse, f32x4.nearest(y), f32x4.gt(f32x4.abs(y), f32x4.const(4)));
     }
 
     function addLanes(vector: V128): I32 {

@@ -45,7 +45,7 @@ function everyKernel(): GemmOptions[] {
 describe('gemm kernels', () => {
   const arena = new Arena({ debug: true });
   const decomposers = ([256, 32] as const).map((activationBlock) => {
-    const plan = { components: 2, activationBlock } as const;
+    const plan = { decomposition: 'int8', components: 2, activationBlock } as const;
     return [activationBlock, instantiate(arena, decomposeId(plan), (module) => decomposeKernel(module, plan))] as const;
   });
   const decompose = new Map(decomposers);
@@ -124,9 +124,12 @@ describe('gemm kernels', () => {
       const bytes = module.toBytes();
       return `${gemmId(options)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
     });
-    const plans = ([1, 2] as const).flatMap((components) =>
-      (['row', 256, 32] as const).map((activationBlock) => ({ components, activationBlock })),
-    );
+    const plans = ([1, 2] as const).flatMap((components) => [
+      ...(['row', 256, 32] as const).map(
+        (activationBlock) => ({ decomposition: 'int8', components, activationBlock }) as const,
+      ),
+      { decomposition: 'mxfp4', components, activationBlock: 32 } as const,
+    ]);
     for (const plan of plans) {
       const module = new Module();
       decomposeKernel(module, plan);

@@ -1,5 +1,5 @@
 /** The proved bound of a plan, and the units that accuracy is spoken of in. */
-import { type ActivationBlock, type Components, elementBound } from '../decompose/contract.ts';
+import { elementBound, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { scaleReader } from '../formats/scales.ts';
@@ -17,12 +17,10 @@ import { weightReader } from '../gemm/gemm.reference.ts';
 export function errorBound(
   x: Float32Array,
   weights: QuantizedWeights,
-  {
-    components = 2,
-    activationBlock = 256,
-    bias,
-  }: { components?: Components; activationBlock?: ActivationBlock; bias?: Float32Array } = {},
+  options: PlanOptions & { readonly bias?: Float32Array | undefined } = {},
 ): Float64Array {
+  const { decomposition, components, activationBlock } = resolvePlan(options, 'errorBound');
+  const { bias } = options;
   const { N, K, blockSize } = weights;
   const scaleOf = scaleReader(weights);
   const M = x.length / K;
@@ -40,6 +38,7 @@ export function errorBound(
       elementBound(
         row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
         components,
+        decomposition,
       ),
     );
     for (let n = 0; n < N; n++) {

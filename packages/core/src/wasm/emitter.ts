@@ -132,10 +132,13 @@ export const v128 = {
   load32Splat: loader('v128', simd(0x09), 2),
   and: vv(0x4e),
   swizzle: vv(0x0e),
+  /** mask ? a : b, bit by bit */
+  bitselect: (a: V128, b: V128, mask: V128): V128 => expr('v128', a.code, b.code, mask.code, simd(0x52)),
   shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
 };
 export const i16x8 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x10)),
+  extractLaneS: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x18), lane),
   narrowI32x4S: vv(0x85),
   extendLowS: v(0x87),
   extendLowU: v(0x89),
@@ -164,6 +167,9 @@ export const f32x4 = {
   splat: unary<'f32', 'v128'>('v128', simd(0x13)),
   /** Half to even. */
   nearest: v(0x6a),
+  gt: vv(0x44),
+  abs: v(0xe0),
+  sub: vv(0xe5),
   add: vv(0xe4),
   mul: vv(0xe6),
   convertI32x4S: v(0xfa),

@@ -85,7 +85,7 @@ async function createCut(
     return new CutSession({
       ort,
       backend,
-      components: request.msd.components,
+      split: { components: request.msd.components, activationBlock: request.msd.activationBlock },
       plan,
       sessions: foreign.sessions,
       inputs: graph.inputs,

@@ -1,7 +1,7 @@
 /**
  * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
  */
-import { UnsupportedError } from '@msd/core';
+import { type ActivationBlock, UnsupportedError } from '@msd/core';
 import type { ExternalData } from '../read/open.ts';
 
 /** Options of MSD as an execution provider; `register` takes the same as defaults. */
@@ -10,6 +10,8 @@ export interface MsdOptions {
   readonly device?: 'wasm';
   /** int8 components per activation: 2 (default) = about 16 bits, 1 = dynamic int8. */
   readonly components?: 1 | 2;
+  /** Consecutive k of a row that share an activation scale. Default 256; 32 follows outliers more closely. */
+  readonly activationBlock?: ActivationBlock;
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
   readonly fallback?: readonly 'wasm'[];
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
@@ -43,7 +45,14 @@ export interface SessionRequest {
   readonly region: Readonly<Record<string, unknown>>;
 }
 
-const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set(['name', 'device', 'components', 'fallback', 'debug']);
+const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'name',
+  'device',
+  'components',
+  'activationBlock',
+  'fallback',
+  'debug',
+]);
 
 /** Session options that mean the same for a part of the model as for the whole of it. */
 const REGION_OPTIONS = [
@@ -73,12 +82,15 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     }
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
-  const { device = 'wasm', components = 2, fallback = ['wasm'], debug = false } = given;
+  const { device = 'wasm', components = 2, activationBlock = 256, fallback = ['wasm'], debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
   if (components !== 1 && components !== 2) {
     throw new RangeError(`msd: option 'components', expected 1 or 2, got ${String(components)}.`);
+  }
+  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
+    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${String(activationBlock)}.`);
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
@@ -91,7 +103,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, fallback: ['wasm'], debug };
+  return { device, components, activationBlock, fallback: ['wasm'], debug };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

@@ -2,7 +2,7 @@
  * Runs a schedule. Results of claimed nodes stay in MSD's arena until their last use; what the caller wants lands in
  * JavaScript memory; what ONNX Runtime needs is handed over as a view, which it copies before it does anything else.
  */
-import type { ArenaHandle, WasmBackend } from '@msd/core';
+import type { ArenaHandle, PlanOptions, WasmBackend } from '@msd/core';
 import { createOrtTensor, type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
 import type { CopiedBytes } from '../report.ts';
 import { checkTarget } from './bind.ts';
@@ -25,17 +25,17 @@ export class Executor {
   copied: Copied = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
   readonly #ort: OrtModule;
   readonly #backend: WasmBackend;
-  readonly #components: 1 | 2;
+  readonly #split: PlanOptions;
   readonly #values: (Value | undefined)[];
   /** Rows of the last call, by matmul step. */
   readonly #rows = new Map<string, number>();
   #intermediateBytes = 0;
   #peakIntermediateBytes = 0;
 
-  constructor(ort: OrtModule, backend: WasmBackend, components: 1 | 2, slots: number) {
+  constructor(ort: OrtModule, backend: WasmBackend, split: PlanOptions, slots: number) {
     this.#ort = ort;
     this.#backend = backend;
-    this.#components = components;
+    this.#split = split;
     this.#values = new Array<Value | undefined>(slots).fill(undefined);
   }
 
@@ -123,7 +123,7 @@ export class Executor {
     this.#values[step.y] = { dims: outDims, handle, floats, tensor: target };
     if (rows > 0) {
       const out = floats ?? handle;
-      this.#backend.matmul(source, step.weights, { components: this.#components, bias, out, M: rows });
+      this.#backend.matmul(source, step.weights, { ...this.#split, bias, out, M: rows });
     }
     this.#rows.set(step.node, rows);
     if (x.floats) this.copied.intoMsd += 4 * rows * step.K;

@@ -1,7 +1,7 @@
 /**
  * The session that ONNX Runtime's `InferenceSession` drives: a cut model, executed region by region.
  */
-import type { MemoryReport, WasmBackend } from '@msd/core';
+import type { MemoryReport, PlanOptions, WasmBackend } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
 import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
@@ -20,7 +20,8 @@ export interface MsdHandler extends OrtHandler {
 export interface CutModel {
   readonly ort: OrtModule;
   readonly backend: WasmBackend;
-  readonly components: 1 | 2;
+  /** How activations become integers. */
+  readonly split: PlanOptions;
   readonly plan: Plan;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
@@ -67,7 +68,7 @@ export class CutSession implements MsdHandler {
     this.#specs = model.inputs.map(inputSpec);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames));
-    const executor = new Executor(model.ort, model.backend, model.components, this.#slots.size);
+    const executor = new Executor(model.ort, model.backend, model.split, this.#slots.size);
     this.#live = { model, executor, all, schedules: new Map() };
     const version = ortVersion(model.ort);
     this.#report = {

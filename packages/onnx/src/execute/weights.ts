@@ -82,7 +82,7 @@ function prepareAll(
     };
     prepared.set(key, backend.prepare(weights));
   }
-  for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options.components);
+  for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
   const loaded = new Map<Claim, LoadedWeights>();
   for (const claim of claims) {
     const { bias } = claim;
