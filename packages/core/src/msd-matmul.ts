@@ -29,7 +29,7 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const plan = resolvePlan(options, 'msdMatmul');
   const { activationBlock } = plan;
-  const chunk = activationBlock === 32 ? 32 : formats[weights.format].chunkSize(blockSize);
+  const chunk = Math.min(activationBlock === 32 ? 32 : K_BLOCK, formats[weights.format].chunkSize(blockSize));
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const weight = weightReader(weights);
 

@@ -22,7 +22,7 @@ export interface ConformanceOptions {
   readonly bits: 'exact' | 'bound';
 }
 
-const BLOCK_SIZES = { int4: [32, 64, 128, 256, 512], int8: [null, 32, 64, 128, 256, 1024], mxfp4: [32] } as const;
+const BLOCK_SIZES = { int4: [16, 32, 64, 128, 256, 512], int8: [null, 32, 64, 128, 256, 1024], mxfp4: [32] } as const;
 /** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
 const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
 const N_VALUES = [1, 15, 16, 17, 48, 65];
@@ -241,8 +241,15 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
         [() => backend.prepare({ ...weights, N: 0 }), /N expected a positive integer, got 0/],
         [() => backend.prepare({ ...weights, K: 0 }), /K expected a positive integer, got 0/],
         [() => backend.prepare({ ...weights, K: 2 ** 40 }), /K expected/],
-        [() => backend.prepare({ ...weights, blockSize: 16 }), /blockSize expected a power of two/],
-        [() => backend.prepare({ ...weights, blockSize: null }), /int4 weights need a blockSize/],
+        [
+          () => backend.prepare({ ...weights, blockSize: 8 }),
+          /blockSize of int4 expected a power of two from 16 up, got 8/,
+        ],
+        [() => backend.prepare({ ...weights, blockSize: 48 }), /blockSize of int4 expected a power of two/],
+        [
+          () => backend.prepare({ ...weights, blockSize: null }),
+          /blockSize of int4 expected a power of two from 16 up, got null/,
+        ],
         [
           () => backend.prepare({ ...weights, format: 'int3' as never }),
           /format expected one of int8, int4, mxfp4, got int3/,

@@ -87,7 +87,7 @@ describe('claim', () => {
   const floatZeros: TensorSpec = { name: 'zf', dtype: 'float32', dims: [12], data: new Float32Array(12) };
 
   it.each<[string, Change]>([
-    ['block_size 16 is not a power of two of at least 32', { matrix: { blockSize: 16 } }],
+    ['block_size 16 is not a power of two of at least 32', { matrix: { bits: 8, blockSize: 16 } }],
     ['block_size 48 is not a power of two', { matrix: { blockSize: 48 } }],
     ['2 bits', { attributes: { bits: { int: 2 } } }],
     ['K 0 and N 6 are not both positive', { attributes: { K: { int: 0 } } }],

@@ -23,6 +23,9 @@ export const K_BLOCK = 256;
 /** K is padded to whole multiples of this in packed weights and decomposed activations. */
 export const K_STEP = 32;
 
+/** Fewest k that may share a scale (int4). */
+export const MIN_BLOCK = 16;
+
 /** What a kernel is specialised for, besides the format. */
 export interface WeightVariant {
   /** `null` = one scale per output channel. */
@@ -67,8 +70,8 @@ export interface SourceRows {
 export interface WeightFormat {
   readonly id: FormatId;
   readonly bits: 4 | 8;
-  /** Block sizes besides powers of two from 32 up that make no sense for it: the only ones allowed, if listed. */
-  readonly blockSizes?: readonly number[];
+  /** Smallest and largest block size; powers of two. */
+  readonly blockSizes: readonly [min: number, max: number];
   readonly perChannel: boolean;
   readonly scaleIds: readonly ScaleId[];
   /** May zero points be stored? */

@@ -4,7 +4,7 @@
  * Lane i of a step holds four nibbles, one per group, group 0 lowest: 16 bytes for 16 rows x 2 k.
  */
 import { type Func, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
-import { eachGroup, K_STEP, rowOffset, type WeightFormat, type WeightVariant } from './format.ts';
+import { eachGroup, K_STEP, MIN_BLOCK, rowOffset, type WeightFormat, type WeightVariant } from './format.ts';
 import { negatedZeroPoints32, zeroPointLanes16 } from './zero-points.ts';
 
 const SYMMETRIC = 8;
@@ -14,13 +14,14 @@ const times = (bits: number) => (vector: V128) => (bits ? i32x4.shl(vector, bits
 export const int4: WeightFormat = {
   id: 'int4',
   bits: 4,
+  blockSizes: [MIN_BLOCK, 2 ** 30],
   perChannel: false,
   scaleIds: ['f32', 'f16'],
   asymmetric: true,
   stepBytes: 16,
   symmetricZeroPoint: SYMMETRIC,
   // In-place nibbles carry a factor of up to 256, which leaves room for 32 products and no more.
-  chunkSize: () => K_STEP,
+  chunkSize: (blockSize) => Math.min(blockSize ?? K_STEP, K_STEP),
 
   raw(f, { storedZeroPoints }) {
     const low = splat16(f, 0x000f);

@@ -5,7 +5,7 @@
  * A step is 32 bytes: byte 2·row + parity = weight (row, k + parity).
  */
 import { i16x8, v128 } from '../wasm/emitter.ts';
-import { eachGroup, K_BLOCK, rowOffset, type SourceRows, type WeightFormat } from './format.ts';
+import { eachGroup, K_BLOCK, K_STEP, rowOffset, type SourceRows, type WeightFormat } from './format.ts';
 import { zeroPointLanes16 } from './zero-points.ts';
 
 const reader: WeightFormat['raw'] = (f, { storedZeroPoints }) => ({
@@ -35,6 +35,7 @@ function word({ view, readableK, flip }: SourceRows, offset: number, k: number):
 export const int8: WeightFormat = {
   id: 'int8',
   bits: 8,
+  blockSizes: [K_STEP, 2 ** 30],
   perChannel: true,
   scaleIds: ['f32', 'f16'],
   asymmetric: true,

@@ -34,7 +34,7 @@ export const mxfp4: WeightFormat = {
   id: 'mxfp4',
   bits: 4,
   stepBytes: 16,
-  blockSizes: [K_STEP],
+  blockSizes: [K_STEP, K_STEP],
   scaleIds: ['e8m0'],
   perChannel: false,
   asymmetric: false,

@@ -35,10 +35,17 @@ export function packWeights(
     const kEnd = Math.min(k0 + K_BLOCK, layout.paddedK);
     for (let n = 0; n < N; n += PANEL)
       for (let k = k0; k < kEnd; k += layout.span) {
-        if (layout.headBytes) at += writeHead(n, blockSize ? Math.floor(k / blockSize) : 0, at);
         const kCount = Math.min(layout.span, kEnd - k);
+        const stepWords = (kCount / 2) * (format.stepBytes / 4);
+        if (blockSize && k >= source.readableK) {
+          // A block of 16 that only fills K up to a multiple of 32: scale 0.
+          words.fill(0, at, at + layout.headBytes / 4 + stepWords);
+          at += layout.headBytes / 4 + stepWords;
+          continue;
+        }
+        if (layout.headBytes) at += writeHead(n, blockSize ? Math.floor(k / blockSize) : 0, at);
         format.packSteps(source, n, k, kCount, words, at);
-        at += (kCount / 2) * (format.stepBytes / 4);
+        at += stepWords;
       }
   }
   if (!blockSize) {

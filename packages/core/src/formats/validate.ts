@@ -28,17 +28,16 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
   ] as const)
     if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
       throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
-  if (blockSize === null) {
-    if (!formats[format].perChannel)
-      throw new RangeError(`${where}: ${format} weights need a blockSize (32, …), got null.`);
-  } else if (
-    !Number.isInteger(blockSize) ||
-    blockSize < 32 ||
-    blockSize > 2 ** 30 ||
-    (blockSize & (blockSize - 1)) !== 0
-  )
+  const { blockSizes, perChannel, scaleIds, asymmetric } = formats[format];
+  const [min, max] = blockSizes;
+  const sizes = min === max ? `${min}` : `a power of two from ${min} up`;
+  const fits =
+    blockSize === null
+      ? perChannel
+      : Number.isInteger(blockSize) && blockSize >= min && blockSize <= max && (blockSize & (blockSize - 1)) === 0;
+  if (!fits)
     throw new RangeError(
-      `${where}: blockSize expected a power of two from 32 up, or null for per-channel int8, got ${describe(blockSize)}.`,
+      `${where}: blockSize of ${format} expected ${sizes}${perChannel ? ', or null for one scale per channel' : ''}, got ${describe(blockSize)}.`,
     );
 
   const shape = `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
@@ -50,9 +49,6 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
     );
   if (data.byteLength !== file.dataBytes)
     throw sizeError(where, 'weights.data', file.dataBytes, 'bytes', shape, data.byteLength);
-  const { scaleIds, blockSizes, asymmetric } = formats[format];
-  if (blockSize !== null && blockSizes && !blockSizes.includes(blockSize))
-    throw new RangeError(`${where}: blockSize of ${format} expected ${blockSizes.join(' or ')}, got ${blockSize}.`);
   const arrays = scaleIds.map((id) => scaleKinds[id].array);
   if (!arrays.some((array) => scales instanceof array))
     throw new TypeError(

@@ -13,7 +13,7 @@ export interface QuantizedWeights {
   readonly N: number;
   /** Reduction length. */
   readonly K: number;
-  /** Consecutive k that share one scale: a power of two from 32 up (mxfp4: 32); `null` = one per output channel (int8 only). */
+  /** Consecutive k that share one scale: a power of two from 32 up (int4: from 16, mxfp4: 32); `null` = one per output channel (int8 only). */
   readonly blockSize: number | null;
   /**
    * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.

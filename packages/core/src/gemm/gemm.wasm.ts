@@ -28,6 +28,7 @@ import {
   type CodeReader,
   K_BLOCK,
   K_STEP,
+  MIN_BLOCK,
   PANEL,
   type WeightFormat,
   type WeightVariant,
@@ -37,8 +38,8 @@ import { scaleKinds } from '../formats/scales.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
 
-/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 32 k. */
-export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / K_STEP) * PANEL * 4;
+/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. */
+export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
 
 export interface GemmOptions {
   readonly format: WeightFormat;
@@ -84,14 +85,15 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
-  const chunk = fine ? K_STEP : format.chunkSize(variant.blockSize);
+  const chunk = Math.min(fine ? K_STEP : K_BLOCK, format.chunkSize(variant.blockSize));
   const packed = { head: headSize(variant), step: format.stepBytes }; // bytes
   const tiled = widen ? { head: blockwise ? 4 * tileN : 0, step: 4 * tileN } : packed; // what a tile reads
 
   module.func(gemmId(options), PARAMS, (f, p) => {
     const xRow = f.let(i32.mul(p.K, 2));
     const sumsRow = f.let(i32.shrU(p.K, 3));
-    const codes = widen ? format.exact(f, variant) : format.raw(f, variant);
+    // Σx is kept per 32 k, so blocks of 16 take the codes that need none.
+    const codes = widen || span < K_STEP ? format.exact(f, variant) : format.raw(f, variant);
     const reader: CodeReader = widen ? widenedReader() : codes;
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
     const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
@@ -133,7 +135,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const xScale = fine ? f.let(at.xScale) : at.xScale;
           const weightScale = (scales: I32, g: number) =>
             blockwise ? scalesOf(scales, g) : v128.load(columns.wScale, 16 * g);
-          eachBlock(kCount, (chunks, stepsPerChunk) => {
+          eachBlock(kCount, (chunks, stepsPerChunk, endsStep) => {
             const scales = f.let(weights);
             const block = reader.block(i32.add(weights, scaleBytes(variant)));
             advance(weights, tiled.head);
@@ -144,7 +146,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
                   const coefficient = f32x4.mul(weightScale(scales, g), v128.load32Splat(xScale, 4 * i));
                   t.set(f32x4.add(t, f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], g)), coefficient)));
                 });
-                advance(xScale, i32.mul(p.M, 4));
+                advance(xScale, i32.mul(i32.mul(p.M, 4), endsStep));
                 return;
               }
               each(total, (t, i, g) => {
@@ -179,14 +181,25 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       return reader.shift[g] ? i32x4.shrS(acc, reader.shift[g]) : acc;
     }
 
-    /** Blocks of the K-block, each with its number of chunks and of steps per chunk. The last block may be shorter. */
-    function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number) => void) {
-      if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / 2));
+    /**
+     * Blocks of the K-block, each with its number of chunks and of steps per chunk, and 1 if its chunks end where a scale of
+     * x per 32 k does: of two blocks of 16, the second one. The last block may be shorter.
+     */
+    function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number, endsStep: I32 | number) => void) {
+      if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / 2, 1));
+      if (span < K_STEP) {
+        const odd = f.let(i32.const(0));
+        f.repeat(i32.divU(kCount, span), () => {
+          body(1, span / 2, odd);
+          odd.set(i32.sub(1, odd));
+        });
+        return;
+      }
       const left = f.let(kCount);
       f.repeat(i32.divU(i32.add(kCount, span - 1), span), () => {
         const here = f.let(i32.minU(left, span));
-        if (chunk === K_STEP) body(i32.shrU(here, 5), K_STEP / 2);
-        else body(1, i32.shrU(here, 1));
+        if (chunk === K_STEP) body(i32.shrU(here, 5), K_STEP / 2, 1);
+        else body(1, i32.shrU(here, 1), 1);
         left.set(i32.sub(left, here));
       });
     }

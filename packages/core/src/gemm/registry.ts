@@ -27,7 +27,8 @@ export function gemmOptions(
 /** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
 export function everyVariant(): { format: WeightFormat; variant: WeightVariant }[] {
   return Object.values(formats).flatMap((format) => {
-    const spans = format.blockSizes ?? [32, 64, 128, K_BLOCK];
+    const [min, max] = format.blockSizes;
+    const spans = [16, 32, 64, 128, K_BLOCK].filter((span) => span >= min && span <= max);
     const blockSizes = format.perChannel ? [null, ...spans] : spans;
     return blockSizes.flatMap((blockSize) =>
       (format.asymmetric ? [false, true] : [false]).flatMap((storedZeroPoints) =>

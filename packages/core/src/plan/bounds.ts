@@ -25,7 +25,7 @@ export function errorBound(
   const scaleOf = scaleReader(weights);
   const M = x.length / K;
   const weight = weightReader(weights);
-  const chunk = activationBlock === 32 ? 32 : formats[weights.format].chunkSize(blockSize);
+  const chunk = Math.min(activationBlock === 32 ? 32 : K_BLOCK, formats[weights.format].chunkSize(blockSize));
   const xBlock = activationBlock === 'row' ? K : activationBlock;
   const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const kBlocks = Math.ceil(K / K_BLOCK);

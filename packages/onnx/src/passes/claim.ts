@@ -84,8 +84,9 @@ function claimMatMulNBits(graph: Graph, node: GraphNode, scratch: Scratch): Clai
   const blockSize = intAttribute(node, 'block_size') ?? 0;
   if (!(K > 0 && N > 0)) return refuse(`MatMulNBits: K ${K} and N ${N} are not both positive`);
   if (bits !== 4 && bits !== 8) return refuse(`MatMulNBits: ${bits} bits`);
-  if (!(blockSize >= 32) || !Number.isInteger(Math.log2(blockSize))) {
-    return refuse(`MatMulNBits: block_size ${blockSize} is not a power of two of at least 32`);
+  const smallest = bits === 4 ? 16 : 32;
+  if (!(blockSize >= smallest) || !Number.isInteger(Math.log2(blockSize))) {
+    return refuse(`MatMulNBits: block_size ${blockSize} is not a power of two of at least ${smallest}`);
   }
   if ((intAttribute(node, 'weight_prepacked') ?? 0) !== 0) return refuse('MatMulNBits: weights are prepacked');
 
