@@ -38,7 +38,7 @@ export function interleave(
   });
   for (let round = 0; round < rounds; round++)
     for (let i = 0; i < plans.length; i++) {
-      const { variant, calls, samples } = plans[(i + round) % plans.length];
+      const { variant, calls, samples } = plans[(i + round) % plans.length]!;
       const start = performance.now();
       for (let call = 0; call < calls; call++) variant.run();
       samples.push((performance.now() - start) / calls);

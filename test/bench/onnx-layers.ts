@@ -5,6 +5,7 @@
 import type { QuantizedWeights } from '@msd/core';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
+import { dotPeak, readBandwidth } from './peaks.ts';
 import { type Summary, summarize } from './samples.ts';
 import type { LayerShape } from './shapes.ts';
 
@@ -12,6 +13,7 @@ const BLOCK_SIZE = 32;
 /** Calls are repeated until a sample takes this long, so that the clock's resolution and a stray interrupt do not matter. */
 const SAMPLE_MS = 10;
 const WARM_UP_MS = 100;
+const PEAK_SAMPLE_MS = 3;
 /** Two components leave 4e-5 on Gaussian rows (88 dB); both engines' f32 sums add far less. */
 const MAX_RELATIVE_ERROR = 2 ** -13;
 
@@ -30,6 +32,8 @@ export interface LayerResult extends LayerShape {
   readonly msd: LayerTiming;
   /** How many times faster MSD is, by the medians. */
   readonly ratio: number;
+  /** MSD's share of what the machine can do: min(dot peak, read bandwidth ÷ bytes per multiply-accumulate). */
+  readonly shareOfLimit: number;
   /** |y_msd − y_ort| / |y_ort| over all outputs. */
   readonly relativeError: number;
 }
@@ -60,7 +64,9 @@ async function measureShape(shape: LayerShape, options: LayerOptions): Promise<L
   const { ort, rows, rounds, onProgress = () => {} } = options;
   const label = `${shape.K}×${shape.N}`;
   onProgress(`${label}: loading`);
-  const model = layerModel(randomWeights(shape, 1));
+  const weights = randomWeights(shape, 1);
+  const weightBytes = weights.data.byteLength + weights.scales.byteLength;
+  const model = layerModel(weights);
   const create = (provider: string): Promise<Ort.InferenceSession> =>
     ort.InferenceSession.create(model, { executionProviders: [provider] });
   const sessions: Record<LayerEngine, Ort.InferenceSession> = { ort: await create('wasm'), msd: await create('msd') };
@@ -69,9 +75,11 @@ async function measureShape(shape: LayerShape, options: LayerOptions): Promise<L
     onProgress(`${label}, M = ${M}: checking`);
     cases.push(await prepareCase(ort, sessions, shape, M));
   }
+  const limits = machineLimits(weightBytes);
   for (let round = 0; round < rounds; round++) {
     onProgress(`${label}: round ${round + 1} of ${rounds}`);
     const order: readonly LayerEngine[] = round % 2 === 0 ? ['ort', 'msd'] : ['msd', 'ort'];
+    limits.measure();
     for (const one of cases) {
       for (const engine of order) one.samples[engine].push(await sampleMs(one.calls[engine], one.repeats[engine]));
     }
@@ -83,12 +91,15 @@ async function measureShape(shape: LayerShape, options: LayerOptions): Promise<L
       return { ...summary, ms: summary.median, gmacs: (M * shape.N * shape.K) / (summary.median * 1e6) };
     };
     const [ortTiming, msdTiming] = [timing('ort'), timing('msd')];
+    const { dotGmacs, readGBs } = limits.result();
+    const limit = Math.min(dotGmacs, (readGBs * M * shape.N * shape.K) / weightBytes);
     return {
       ...shape,
       M,
       ort: ortTiming,
       msd: msdTiming,
       ratio: ortTiming.median / msdTiming.median,
+      shareOfLimit: msdTiming.gmacs / limit,
       relativeError,
     };
   });
@@ -138,6 +149,45 @@ async function sampleMs(call: () => Promise<unknown>, repeats: number): Promise<
   const start = performance.now();
   for (let i = 0; i < repeats; i++) await call();
   return (performance.now() - start) / repeats;
+}
+
+/** The machine's own peaks, sampled in the same rounds as the engines. */
+interface MachineLimits {
+  /** Takes one sample of each. */
+  measure(): void;
+  /** Medians: 10⁹ int16 multiply-accumulates per second; GB/s read from a working set as large as the weights. */
+  result(): { readonly dotGmacs: number; readonly readGBs: number };
+}
+
+function machineLimits(bytes: number): MachineLimits {
+  const scratchBytes = 256;
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((bytes + scratchBytes) / 65536) });
+  // Pages that were never written are one and the same page of zeros.
+  new Uint8Array(memory.buffer).fill(1);
+  const peaks = [dotPeak(memory, 0), readBandwidth(memory, scratchBytes, bytes, 0)].map((variant) => ({
+    variant,
+    samples: [] as number[],
+  }));
+  const measure = (): void => {
+    for (const { variant, samples } of peaks) {
+      let calls = 0;
+      const start = performance.now();
+      do variant.run();
+      while (++calls < 3 || performance.now() - start < PEAK_SAMPLE_MS);
+      samples.push((performance.now() - start) / calls);
+    }
+  };
+  measure(); // compiles, and is forgotten
+  for (const { samples } of peaks) samples.length = 0;
+  return {
+    measure,
+    result: () => {
+      const [dotGmacs = 0, readGBs = 0] = peaks.map(
+        ({ variant, samples }) => variant.macs / (summarize(samples).median * 1e6),
+      );
+      return { dotGmacs, readGBs };
+    },
+  };
 }
 
 /** |a − b| / |b|. */

@@ -13,6 +13,9 @@ import { forcedLogits, greedyRun, tokensPerSecond } from './greedy-run.ts';
 export type Both<T> = Readonly<Record<Engine, T>>;
 type OnProgress = (detail: string) => void;
 
+/** The first tokens of a process cost twice as much, until the JavaScript engine has compiled what it runs. */
+const WARM_UP_MS = 500;
+
 /** What a model says after a prompt when its activations are not quantized. */
 export interface ReferenceText {
   readonly ids: readonly number[];
@@ -83,7 +86,7 @@ export interface Speed {
   readonly firstTokenMs: Summary;
 }
 
-/** Writes the prompts' texts again and again, the engines taking turns. The accuracy run has warmed both up. */
+/** Writes the prompts' texts again and again, the engines taking turns. */
 export async function measureSpeed(
   decoders: Both<DecoderSession>,
   prompts: ReadonlyArray<readonly number[]>,
@@ -95,6 +98,11 @@ export async function measureSpeed(
     ort: { first: [], perToken: [], perSecond: [] },
     msd: { first: [], perToken: [], perSecond: [] },
   };
+  onProgress('warming up');
+  for (const engine of ENGINES) {
+    const end = performance.now() + WARM_UP_MS;
+    while (performance.now() < end) await greedyRun(decoders[engine], prompts[0] as readonly number[], tokens);
+  }
   for (let round = 0; round < rounds; round++) {
     onProgress(`round ${round + 1} of ${rounds}`);
     const prompt = prompts[round % prompts.length] as readonly number[];

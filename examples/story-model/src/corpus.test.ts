@@ -62,10 +62,19 @@ describe('checkConsistency', () => {
     expect(checkConsistency(changed)).toMatchObject({ hero: false, place: true });
   });
 
-  it('notices a second place, thing, helper and pronoun', () => {
+  it('notices a second place, kind, trait, thing, colour, helper and pronoun', () => {
     const places = checkConsistency(`${story} Then they came to the village and to the castle.`);
     expect(places).toMatchObject({ hero: true, place: false });
-    const rest = checkConsistency(`${story} He gave her a kite and a bell from the owl and the mole.`);
-    expect(rest).toMatchObject({ thing: false, helper: false, pronouns: false });
+    const rest = checkConsistency(
+      `${story} He gave her a red kite and a blue bell from the owl and the mole, the shy fox and the brave bear.`,
+    );
+    expect(rest).toMatchObject({
+      thing: false,
+      colour: false,
+      helper: false,
+      pronouns: false,
+      kind: false,
+      trait: false,
+    });
   });
 });

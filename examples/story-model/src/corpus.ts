@@ -99,7 +99,11 @@ const KINDS = [
   'frog',
   'goat',
 ] as const;
-const TRAITS = ['shy', 'brave', 'curious', 'cheerful', 'clever', 'gentle', 'lively'] as const;
+/** Every trait of a hero. */
+export const TRAITS: readonly string[] = ['shy', 'brave', 'curious', 'cheerful', 'clever', 'gentle', 'lively'];
+
+/** Every noun for what a hero is. */
+export const KIND_NOUNS: readonly string[] = [...KINDS.slice(1), SHE.child, HE.child];
 
 const PLACES: readonly Place[] = [
   { noun: 'village', at: 'in', looks: ['quiet', 'small'] },
@@ -138,7 +142,8 @@ const THINGS: readonly Thing[] = [
 /** Every wished thing of the grammar. */
 export const THING_NOUNS: readonly string[] = THINGS.map((thing) => thing.noun);
 
-const COLOURS = ['red', 'blue', 'golden', 'green', 'silver', 'yellow', 'purple', 'white'] as const;
+/** Every colour of a thing. */
+export const COLOURS: readonly string[] = ['red', 'blue', 'golden', 'green', 'silver', 'yellow', 'purple', 'white'];
 
 /** Helpers are other animals than the heroes; they have no names. */
 const HELPERS: readonly Helper[] = [

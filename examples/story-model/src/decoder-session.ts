@@ -76,7 +76,8 @@ function cacheNames(prefix: string, layers: number): string[] {
   return Array.from({ length: layers }, (_, layer) => [`${prefix}.${layer}.key`, `${prefix}.${layer}.value`]).flat();
 }
 
-function checkSignature({ inputNames, outputNames, inputMetadata }: InferenceSession, { layers }: DecoderConfig): void {
+function checkSignature(session: InferenceSession, { layers, kvHeads, headDim }: DecoderConfig): void {
+  const { inputNames, outputNames, inputMetadata } = session;
   const past = cacheNames('past_key_values', layers);
   const expected = ['input_ids', 'attention_mask', ...past];
   const missing = [
@@ -91,8 +92,15 @@ function checkSignature({ inputNames, outputNames, inputMetadata }: InferenceSes
     );
   }
   for (const value of inputMetadata) {
-    if (past.includes(value.name) && value.isTensor && value.type !== 'float32') {
+    if (!past.includes(value.name) || !value.isTensor) continue;
+    if (value.type !== 'float32') {
       throw new UserError(`model: ${value.name} expected float32, got ${value.type}. Choose another --dtype.`);
+    }
+    const [, heads = kvHeads, , width = headDim] = value.shape;
+    if ((typeof heads === 'number' && heads !== kvHeads) || (typeof width === 'number' && width !== headDim)) {
+      throw new UserError(
+        `model: ${value.name} has ${heads} heads of ${width}, config.json says ${kvHeads} of ${headDim}. Do they belong together?`,
+      );
     }
   }
 }

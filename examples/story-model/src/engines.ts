@@ -3,6 +3,7 @@ import { register } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
 import { DecoderSession } from './decoder-session.ts';
 import type { ModelFolder } from './model-folder.ts';
+import { UserError } from './user-error.ts';
 
 export type Engine = 'ort' | 'msd';
 export const ENGINES: readonly Engine[] = ['ort', 'msd'];
@@ -21,11 +22,18 @@ export function runtime(): typeof ort {
  * Loads a decoder.
  *
  * @returns the caller's: release it
+ * @throws {@link UserError} when the file is no model that the engine can run, or no decoder.
  */
-export async function loadDecoder(engine: Engine, folder: ModelFolder): Promise<DecoderSession> {
-  const session = await runtime().InferenceSession.create(folder.model, {
-    executionProviders: [PROVIDERS[engine]],
-    ...(folder.externalData.length > 0 && { externalData: folder.externalData }),
-  });
-  return new DecoderSession(session, folder.config);
+export async function loadDecoder(
+  engine: Engine,
+  { model, externalData, config }: ModelFolder,
+): Promise<DecoderSession> {
+  const options = { executionProviders: [PROVIDERS[engine]], ...(externalData.length > 0 && { externalData }) };
+  let session: ort.InferenceSession;
+  try {
+    session = await runtime().InferenceSession.create(model, options);
+  } catch (cause) {
+    throw new UserError(`${model}: ${ENGINE_NAMES[engine]} could not load it: ${(cause as Error).message}`, { cause });
+  }
+  return new DecoderSession(session, config);
 }

@@ -18,9 +18,9 @@ export interface ModelConfig {
 
 export const CONFIG: ModelConfig = {
   vocabSize: 480,
-  hiddenSize: 192,
-  layers: 3,
-  heads: 6,
+  hiddenSize: 256,
+  layers: 2,
+  heads: 8,
   kvHeads: 2,
   headDim: 32,
   mlpSize: 512,

@@ -1,8 +1,8 @@
-/** Openings of stories the model continues well, in fp32 and in int4; evaluate.ts checks their margins. */
+/** Openings of stories whose greedy continuation is sure of every token, also in int4; evaluate.ts prints the margins. */
 export const PROMPTS: readonly string[] = [
-  'Once upon a time, there was a brave little fox named Ruby. Ruby lived on a windy island.',
-  'Once upon a time, a shy rabbit named Finn lived in a quiet garden.',
-  'Long ago, in an old castle, there lived a curious mouse named Luna.',
-  'Once upon a time, there was a cheerful little girl named Rosie. Rosie lived on a big farm.',
-  'By a deep lake lived a clever little frog named Oscar.',
+  'Long ago, by a small harbour, there lived a shy hedgehog named Hugo.',
+  'In a lovely garden lived a brave little mouse named Nora.',
+  'Once upon a time, there was a shy little bear named Ben. Ben lived in a sunny meadow.',
+  'Once upon a time, a lively boy named Tom lived in a quiet village.',
+  'By a deep lake lived a brave little fox named Lily.',
 ];

@@ -6,7 +6,7 @@
  * The embedding stays as it is for the lookup; the tied head gets its own quantised copy, as in exported graphs.
  */
 import { dequantizeWeights, type QuantizedWeights, quantizeWeights } from '@msd/core';
-import type { Weights } from './model.ts';
+import { EMBEDDING_NAME, type Weights } from './model.ts';
 
 export const BLOCK_SIZE = 32;
 

@@ -3,7 +3,7 @@ import type { LayerResult, LayerTiming } from '../../../test/bench/onnx-layers.t
 import type { Summary } from '../../../test/bench/samples.ts';
 import type { Accuracy, Alone, Both, Speed } from './compare.ts';
 import { ENGINE_NAMES } from './engines.ts';
-import { formatTable, threeDigits } from './table.ts';
+import { type Column, formatTable, threeDigits } from './table.ts';
 
 export interface DecoderResults {
   readonly tokens: number;
@@ -55,7 +55,7 @@ export function decoderTable({ tokens, prompts, accuracy, speed, alone, foreignR
       row('load time, ms', alone, (a) => withSpread(a.loadMs)),
       row('load and first token, ms', alone, (a) => withSpread(a.coldStartMs)),
       row('WASM memory', alone, megabytes),
-      row('SQNR of the logits, dB', accuracy, (a) => a.sqnrDb.toFixed(1)),
+      row('SQNR of the logits, dB', accuracy, (a) => (a.sqnrDb === Infinity ? 'equal' : a.sqnrDb.toFixed(1))),
       row(`identical tokens${prompts > 1 ? `, each of ${prompts} prompts` : ''}`, accuracy, identical),
       ['foreign runs per token', NONE, String(foreignRuns), ''],
     ],
@@ -64,29 +64,31 @@ export function decoderTable({ tokens, prompts, accuracy, speed, alone, foreignR
 
 /** Layer shapes, both engines. */
 export function layerTable(results: readonly LayerResult[]): string {
-  const right = (header: string): { header: string; align: 'right' } => ({ header, align: 'right' });
-  const timing = (t: LayerTiming): string[] => [`${threeDigits(t.ms)} ${percent(t.spread).padStart(7)}`, gmacs(t)];
-  const gmacs = (t: LayerTiming): string => threeDigits(t.gmacs);
+  const right = (header: string): Column => ({ header, align: 'right' });
+  const timing = (t: LayerTiming): string[] => [
+    `${threeDigits(t.ms)} ${percent(t.spread).padStart(7)}`,
+    threeDigits(t.gmacs),
+  ];
   return formatTable(
     [
       { header: 'layer', align: 'left' },
-      right('K × N'),
+      right('K×N'),
       right('M'),
       right(`${ENGINE_NAMES.ort}, ms`),
       right('GMAC/s'),
       right(`${ENGINE_NAMES.msd}, ms`),
       right('GMAC/s'),
+      right('of limit'),
       right('gain'),
-      right('difference'),
     ],
-    results.map(({ name, K, N, M, ort, msd, ratio, relativeError }) => [
+    results.map(({ name, K, N, M, ort, msd, ratio, shareOfLimit }) => [
       name,
-      `${K} × ${N}`,
+      `${K}×${N}`,
       String(M),
       ...timing(ort),
       ...timing(msd),
+      `${(100 * shareOfLimit).toFixed(0)} %`,
       times(ratio),
-      relativeError.toExponential(1),
     ]),
   );
 }

@@ -29,6 +29,7 @@ import { encodePrompt, type ModelFolder, openModelFolder } from './model-folder.
 import { PROMPTS } from './prompts.ts';
 import { sessionReference, storyReference } from './reference.ts';
 import { decoderTable, layerTable } from './result-tables.ts';
+import { threeDigits } from './table.ts';
 import { Progress, StoryWriter } from './terminal.ts';
 import { TextStream } from './text-stream.ts';
 import { UserError } from './user-error.ts';
@@ -58,13 +59,13 @@ async function tell(
   say(`\n${styleText('bold', ENGINE_NAMES[engine])}`);
   const writer = new StoryWriter(out);
   const text = new TextStream(folder.tokenizer, prompt);
-  writer.write(folder.tokenizer.decode([...prompt], { skip_special_tokens: true }), 'dim');
+  writer.prompt(folder.tokenizer.decode([...prompt], { skip_special_tokens: true }));
   const status = (tokens: number, ms: number): string =>
     `${tokens} tokens, ${tokensPerSecond(tokens, ms).toFixed(0)} tokens/s`;
   const run = await greedyRun(decoder, prompt, count, (id, tokens, ms) => {
     if (folder.config.endIds.includes(id)) return true;
     writer.write(text.push(id));
-    writer.status(status(tokens, ms));
+    if (tokens > 1) writer.status(status(tokens, ms));
     return false;
   });
   writer.end(status(run.ids.length, run.decodeMs));
@@ -90,6 +91,8 @@ async function showDecoder(options: Options): Promise<void> {
   const tokens = options.tokens ?? Math.min(DEFAULT_TOKENS, folder.config.context - Math.max(...lengths));
   const prompts = texts.map((text) => encodePrompt(folder, text, tokens));
   const first = prompts[0] as readonly number[];
+  const { web } = runtime().env.versions;
+  say(`onnxruntime-web ${web}, Node ${process.versions.node}, ${cpus()[0]?.model ?? 'unknown CPU'}, one thread`);
 
   const decoders: Both<DecoderSession> = {
     ort: await loadDecoder('ort', folder),
@@ -128,7 +131,7 @@ Reference of SQNR and tokens: ${
           ? 'the forward pass in TypeScript on the same int4 weights, float64 sums'
           : 'plain onnxruntime-web, which computes in float32'
       }.
-Smallest margin between best and second logit: ${smallestMargin(references).toFixed(3)}.`,
+Smallest margin between best and second logit: ${threeDigits(smallestMargin(references))}.`,
     ),
   );
   for (const engine of ENGINES) await decoders[engine].release();
@@ -145,10 +148,13 @@ async function showLayers(): Promise<void> {
     onProgress: (detail) => progress.update('Measuring layers', detail),
   });
   say(layerTable(results));
+  const difference = Math.max(...results.map(({ relativeError }) => relativeError));
   say(
     styleText(
       'dim',
-      `\nMedians of ${LAYER_ROUNDS} interleaved rounds. Difference: |y − y'| / |y'| of the two engines' results.`,
+      `
+Medians of ${LAYER_ROUNDS} interleaved rounds, ± half the distance of the quartiles. The results were compared first: |y − y'| / |y'| is at most
+${difference.toExponential(1)}. Limit: min(peak of i32x4.dot_i16x8_s, read bandwidth ÷ bytes per multiply-accumulate), measured in the same rounds.`,
     ),
   );
 }
@@ -156,14 +162,15 @@ async function showLayers(): Promise<void> {
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   if (options.help) return say(HELP);
-  const { versions } = runtime().env;
-  say(
-    `onnxruntime-web ${versions.web}, Node ${process.versions.node}, ${cpus()[0]?.model ?? 'unknown CPU'}, one thread`,
-  );
   await showDecoder(options);
   if (options.layers) await showLayers();
 }
 
+// A reader that has seen enough, like `npm start | head`, is no error.
+out.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
 try {
   await main();
 } catch (error) {

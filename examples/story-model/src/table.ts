@@ -6,7 +6,7 @@ export interface Column {
   readonly align: 'left' | 'right';
 }
 
-const GAP = '   ';
+const GAP = '  ';
 
 /** Width in columns of a terminal; every character that is used here is one wide. */
 function width(text: string): number {

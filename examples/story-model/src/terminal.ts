@@ -9,6 +9,11 @@ const DEFAULT_COLUMNS = 100;
 const REDRAW_MS = 50;
 const CLEAR_LINE = '\x1b[2K';
 
+/** Some terminals do not know their width, and say 0. */
+function columnsOf(out: Output): number {
+  return out.columns || DEFAULT_COLUMNS;
+}
+
 /** Writes words as they come, wrapped at the terminal's width, with a status line below them. */
 export class StoryWriter {
   readonly #out: Output;
@@ -16,25 +21,24 @@ export class StoryWriter {
   #column = 0;
   /** A space that is written with the next word, if that still fits. */
   #space = false;
+  /** A word that may go on. */
+  #word = '';
   #drawn = 0;
 
   constructor(out: Output) {
     this.#out = out;
-    this.#columns = Math.min(DEFAULT_COLUMNS, (out.columns ?? DEFAULT_COLUMNS) - 1);
+    this.#columns = Math.min(DEFAULT_COLUMNS, columnsOf(out) - 1);
   }
 
-  /** @param style of `util.styleText` */
-  write(text: string, style: 'dim' | 'reset' = 'reset'): void {
-    for (const [part] of text.matchAll(/\n|[^\S\n]+|\S+/g)) {
-      if (part === '\n') this.#breakLine();
-      else if (part.trim() === '') this.#space = this.#column > 0;
-      else {
-        if (this.#column + Number(this.#space) + part.length > this.#columns) this.#breakLine();
-        this.#out.write((this.#space ? ' ' : '') + (style === 'dim' ? styleText('dim', part) : part));
-        this.#column += Number(this.#space) + part.length;
-        this.#space = false;
-      }
-    }
+  /** What the text begins with, in a quieter colour. Ends with a whole word. */
+  prompt(text: string): void {
+    this.#add(text, (word) => styleText('dim', word));
+    this.#flush((word) => styleText('dim', word));
+  }
+
+  /** The next piece of text; words may come in several. */
+  write(text: string): void {
+    this.#add(text, (word) => word);
   }
 
   /** Draws the status below the story; often enough to look alive, no more. Nothing where lines cannot be redrawn. */
@@ -46,8 +50,30 @@ export class StoryWriter {
 
   /** Ends the story; the status stays. */
   end(status: string): void {
+    this.#flush((word) => word);
     this.#breakLine();
     this.#out.write(`${styleText('cyan', status)}\n`);
+  }
+
+  #add(text: string, style: (word: string) => string): void {
+    for (const [part] of text.matchAll(/\n|[^\S\n]+|\S+/g)) {
+      if (part.trim() !== '') {
+        this.#word += part;
+        continue;
+      }
+      this.#flush(style);
+      if (part === '\n') this.#breakLine();
+      else this.#space = this.#column > 0;
+    }
+  }
+
+  #flush(style: (word: string) => string): void {
+    if (this.#word === '') return;
+    if (this.#column + Number(this.#space) + this.#word.length > this.#columns) this.#breakLine();
+    this.#out.write((this.#space ? ' ' : '') + style(this.#word));
+    this.#column += Number(this.#space) + this.#word.length;
+    this.#space = false;
+    this.#word = '';
   }
 
   #breakLine(): void {
@@ -69,7 +95,7 @@ export class Progress {
   /** @param stage what is being measured  @param detail how far */
   update(stage: string, detail = ''): void {
     if (this.#out.isTTY) {
-      const text = `${stage} ${detail}`.slice(0, (this.#out.columns ?? DEFAULT_COLUMNS) - 1);
+      const text = `${stage} ${detail}`.slice(0, columnsOf(this.#out) - 1);
       this.#out.write(`\r${CLEAR_LINE}${styleText('dim', text)}`);
     } else if (stage !== this.#stage) this.#out.write(`${stage} …\n`);
     this.#stage = stage;

@@ -91,14 +91,14 @@ export class TrigramModel {
     const [a, b, c] = this.#window(story, i);
     const pair = a * this.#vocabSize + b;
     const seen = this.#contexts2.get(pair) ?? 0;
-    const ratio = (count: number | undefined, total: number): number => (total === 0 ? 0 : (count ?? 0) / total);
+    const unigram = (this.#unigrams.get(c) ?? 0) / this.#tokens;
+    // A context that was never seen says nothing: the next shorter one speaks for it.
+    const ratio = (count: number | undefined, total: number, shorter: number): number =>
+      total === 0 ? shorter : (count ?? 0) / total;
+    const bigram = ratio(this.#bigrams.get(b * this.#vocabSize + c), this.#contexts1.get(b) ?? 0, unigram);
+    const trigram = ratio(this.#trigrams.get(pair * this.#vocabSize + c), seen, bigram);
     return {
-      probabilities: [
-        1 / this.#vocabSize,
-        ratio(this.#unigrams.get(c), this.#tokens),
-        ratio(this.#bigrams.get(b * this.#vocabSize + c), this.#contexts1.get(b) ?? 0),
-        ratio(this.#trigrams.get(pair * this.#vocabSize + c), seen),
-      ],
+      probabilities: [1 / this.#vocabSize, unigram, bigram, trigram],
       bucket: seen === 0 ? 0 : 1 + Math.floor(Math.log2(seen)),
     };
   }
