@@ -68,7 +68,7 @@ async function tell(
     if (tokens > 1) writer.status(status(tokens, ms));
     return false;
   });
-  writer.end(status(run.ids.length, run.decodeMs));
+  writer.end(`${status(run.ids.length, run.decodeMs)}, still cold`);
 }
 
 /** What MSD took over, in one line. */
