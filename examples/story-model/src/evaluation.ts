@@ -6,7 +6,7 @@
  * 3. The smallest margin of greedy decoding for every shipped prompt, with int4 weights.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type Consistency, checkConsistency } from './consistency.ts';
+import { type Consistency, checkConsistency, FACTS } from './consistency.ts';
 import { FILES, trainingCorpus, unseenStories } from './files.ts';
 import { Decoder } from './forward.ts';
 import { greedy, negativeLogLikelihood, sampleStory } from './generate.ts';

@@ -22,7 +22,7 @@ export function checkMatmul(
   x: Operand,
   prepared: PreparedWeights,
   options: MatmulOptions,
-): Plan & { M: number } {
+): { M: number; plan: Plan } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
   const plan = resolvePlan(options, 'matmul');
@@ -45,5 +45,5 @@ export function checkMatmul(
     if (floats(out) < M * N || (out instanceof Float32Array && out.length !== M * N))
       throw new RangeError(`matmul: out expected ${M * N} values for [M=${M},N=${N}], got ${floats(out)}.`);
   }
-  return { M, ...plan };
+  return { M, plan };
 }

@@ -68,7 +68,7 @@ export class ReferenceBackend implements Backend {
   }
 
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array {
-    const { M, ...plan } = checkMatmul(this, x, prepared, options);
+    const { M, plan } = checkMatmul(this, x, prepared, options);
     const weights = prepared instanceof ReferenceWeights ? prepared.weights : undefined;
     if (!weights) throw new RangeError('matmul: the weights have been disposed of.');
     const [values, bias, out] = [x, options.bias, options.out].map(typedArray);

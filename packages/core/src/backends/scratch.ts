@@ -22,7 +22,10 @@ export class Scratch {
 
   /** Addresses of buffers of at least these sizes; what they held before is lost. */
   reserve(sizes: ScratchSizes): ScratchSizes {
-    if (SCRATCH_NAMES.every((name) => sizes[name] <= this.#sizes[name])) return this.#addresses;
+    const have = this.#sizes;
+    let fits = true;
+    for (const name of SCRATCH_NAMES) fits &&= sizes[name] <= have[name];
+    if (fits) return this.#addresses;
     const grown = { ...NONE };
     for (const name of SCRATCH_NAMES) grown[name] = Math.max(sizes[name], this.#sizes[name]);
     this.dispose();

@@ -92,6 +92,7 @@ export class WasmBackend implements Backend {
   readonly #kernels: Kernels;
   readonly #matrices = new Set<WasmWeights>();
   readonly #scratch: Scratch;
+  readonly #decompose = new Map<Plan, Kernel>();
 
   /** Use {@link createBackend}. */
   constructor(options: ArenaOptions = {}) {
@@ -123,7 +124,7 @@ export class WasmBackend implements Backend {
   ): Float32Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, ...plan } = checkMatmul(this, x, prepared, options);
+    const { M, plan } = checkMatmul(this, x, prepared, options);
     const { activationBlock } = plan;
     const weights = this.#resident(prepared);
     const { N, K, layout } = weights;
@@ -249,11 +250,15 @@ export class WasmBackend implements Backend {
   }
 
   #decomposeKernel(plan: Plan): Kernel {
-    return this.#warmed(
+    const known = this.#decompose.get(plan);
+    if (known) return known;
+    const kernel = this.#warmed(
       decomposeId(plan),
       (module) => decomposeKernel(module, plan),
-      (kernel, at) => kernel(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
+      (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
     );
+    this.#decompose.set(plan, kernel);
+    return kernel;
   }
 
   #gemmKernel(weights: WasmWeights, shape: GemmShape, activationBlock: ActivationBlock): Kernel {

@@ -36,7 +36,10 @@ export interface PlanOptions {
   readonly activationBlock?: ActivationBlock | undefined;
 }
 
-/** @throws {@link RangeError} for values that are none of the above */
+/**
+ * @returns one and the same object for equal options
+ * @throws {@link RangeError} for values that are none of the above
+ */
 export function resolvePlan(options: PlanOptions, where: string): Plan {
   const { decomposition = 'int8', components = 2 } = options;
   const { activationBlock = decomposition === 'mxfp4' ? 32 : 256 } = options;
@@ -50,8 +53,17 @@ export function resolvePlan(options: PlanOptions, where: string): Plan {
     refuse('activationBlock', "'row', 256 or 32", activationBlock);
   if (decomposition === 'mxfp4' && activationBlock !== 32)
     refuse('activationBlock', '32 for the mxfp4 decomposition', activationBlock);
-  return { decomposition, components, activationBlock };
+  const block = BLOCKS.indexOf(activationBlock);
+  return PLANS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
 }
+
+const BLOCKS: readonly ActivationBlock[] = ['row', 256, 32];
+/** Every plan once: backends keep kernels by plan, and `matmul` asks for one on every call. */
+const PLANS: readonly Plan[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((decomposition) =>
+  ([1, 2] as const).flatMap((components) =>
+    BLOCKS.map((activationBlock) => ({ decomposition, components, activationBlock })),
+  ),
+);
 
 /** Largest |q|. */
 export const limitOf = (components: Components): number => 127 * 254 ** (components - 1);

@@ -187,6 +187,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
      */
     function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number, endsStep: I32 | number) => void) {
       if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / 2, 1));
+      const whole = (k: I32) => (chunk === K_STEP ? body(i32.shrU(k, 5), K_STEP / 2, 1) : body(1, i32.shrU(k, 1), 1));
+      if (span === K_BLOCK) return whole(kCount);
       if (span < K_STEP) {
         const odd = f.let(i32.const(0));
         f.repeat(i32.divU(kCount, span), () => {
@@ -198,8 +200,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const left = f.let(kCount);
       f.repeat(i32.divU(i32.add(kCount, span - 1), span), () => {
         const here = f.let(i32.minU(left, span));
-        if (chunk === K_STEP) body(i32.shrU(here, 5), K_STEP / 2, 1);
-        else body(1, i32.shrU(here, 1), 1);
+        whole(here);
         left.set(i32.sub(left, here));
       });
     }
