@@ -107,7 +107,7 @@ function install() {
 /** PATH with the workspace's tools in front, and among them the pinned Node where the registry has one. */
 function toolEnvironment(extra = {}) {
   const bins = [join(root, 'node_modules', '.bin'), join(pnpmHome, '.bin')]; // turbo wants to find pnpm
-  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', MSD_USER_NODE: process.execPath, ...extra };
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', MSD_USER_NODE: process.env.npm_node_execpath ?? process.execPath, ...extra };
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
   env[key] = [...bins, env[key]].join(delimiter);
   const version = spawnSync('node', ['-p', 'process.versions.node'], {
