@@ -17,6 +17,12 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const windows = process.platform === 'win32';
 const [job, ...args] = process.argv.slice(2);
 
+/**
+ * The Node that the user came with. Under npm, `node` is already the pinned one of node_modules, which an install may
+ * replace.
+ */
+const hostNode = process.env.npm_node_execpath ?? process.execPath;
+
 /** Node needed by the tools (vitest 5) and to run TypeScript directly; users of the packages need only >= 20.19. */
 const TOOL_NODE = [22, 18];
 
@@ -98,7 +104,9 @@ function install() {
   // A node_modules made by a plain `npm install` has no .modules.yaml; pnpm would have to be talked into replacing it.
   if (existsSync(join(root, 'node_modules')) && !existsSync(join(root, 'node_modules', '.modules.yaml')))
     rmSync(join(root, 'node_modules'), { recursive: true, force: true });
-  run(process.execPath, [pnpmPath(), 'install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
+  const pnpm = pnpmPath();
+  console.log('Installing the packages of the lockfile …');
+  run(hostNode, [pnpm, 'install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
     env: { ...process.env, npm_config_loglevel: undefined },
   });
   writeFileSync(stamp, key);
@@ -107,7 +115,7 @@ function install() {
 /** PATH with the workspace's tools in front, and among them the pinned Node where the registry has one. */
 function toolEnvironment(extra = {}) {
   const bins = [join(root, 'node_modules', '.bin'), join(pnpmHome, '.bin')]; // turbo wants to find pnpm
-  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', MSD_USER_NODE: process.env.npm_node_execpath ?? process.execPath, ...extra };
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', MSD_USER_NODE: hostNode, ...extra };
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
   env[key] = [...bins, env[key]].join(delimiter);
   const version = spawnSync('node', ['-p', 'process.versions.node'], {
