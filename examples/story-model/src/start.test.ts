@@ -32,7 +32,7 @@ describe('npm start', () => {
     const { code, out, errors } = await start('--model', folder, '--prompt', prompt, '--tokens', '6');
     expect(errors).toBe('');
     expect(code).toBe(0);
-    expect(out).toContain(`\n${prompt} `);
+    expect(out.replaceAll(/\s+/g, ' ')).toContain(` onnxruntime-web ${prompt} `);
     expect(out).toMatch(/^ +onnxruntime-web +MSD +gain$/m);
     expect(out).toMatch(/^identical tokens +6 of 6 +6 of 6$/m);
     expect(out).toMatch(/^foreign runs per token +– +\d+$/m);
