@@ -69,7 +69,7 @@ export interface SourceRows {
 
 export interface WeightFormat {
   readonly id: FormatId;
-  readonly bits: 4 | 8;
+  readonly bits: 2 | 4 | 8;
   /** Smallest and largest block size; powers of two. */
   readonly blockSizes: readonly [min: number, max: number];
   readonly perChannel: boolean;

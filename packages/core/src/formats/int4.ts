@@ -1,15 +1,14 @@
 /**
- * int4: codes 0..15, `real = scale · (code − zeroPoint)`, one scale per block of 32 … k, zero point 8 unless stored.
+ * int4: codes 0..15, `real = scale · (code − zeroPoint)`, one scale per block of 16, 32, … k, zero point 8 unless stored.
  *
  * Lane i of a step holds four nibbles, one per group, group 0 lowest: 16 bytes for 16 rows x 2 k.
  */
-import { type Func, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
-import { eachGroup, K_STEP, MIN_BLOCK, rowOffset, type WeightFormat, type WeightVariant } from './format.ts';
-import { negatedZeroPoints32, zeroPointLanes16 } from './zero-points.ts';
+import { v128 } from '../wasm/emitter.ts';
+import { readCode } from './codes.ts';
+import { MIN_BLOCK, rowOffset, type WeightFormat } from './format.ts';
+import { inPlaceChunk, inPlaceCodes, type PackedLanes, shiftedCodes } from './in-place.ts';
 
-const SYMMETRIC = 8;
-const splat16 = (f: Func, bits: number) => f.let(v128.const16(bits));
-const times = (bits: number) => (vector: V128) => (bits ? i32x4.shl(vector, bits) : vector);
+const lanes: PackedLanes = { bits: 4, symmetric: 8, load: (ptr, offset) => v128.load(ptr, offset) };
 
 export const int4: WeightFormat = {
   id: 'int4',
@@ -19,74 +18,10 @@ export const int4: WeightFormat = {
   scaleIds: ['f32', 'f16'],
   asymmetric: true,
   stepBytes: 16,
-  symmetricZeroPoint: SYMMETRIC,
-  // In-place nibbles carry a factor of up to 256, which leaves room for 32 products and no more.
-  chunkSize: (blockSize) => Math.min(blockSize ?? K_STEP, K_STEP),
-
-  raw(f, { storedZeroPoints }) {
-    const low = splat16(f, 0x000f);
-    const second = splat16(f, 0x00f0);
-    if (storedZeroPoints) {
-      // |code − zero point| may be 15: x 256 would overflow, so groups 2 and 3 come down first. 15·32258·32·16 < 2³¹.
-      const shift = [0, 4, 0, 0] as const;
-      return {
-        shift,
-        needsSums: true,
-        block: (zeroPoints) => {
-          const negated = negatedZeroPoints32(f, zeroPoints);
-          return {
-            step: (ptr, offset) => {
-              const step = f.let(v128.load(ptr, offset));
-              return [
-                v128.and(step, low),
-                v128.and(step, second),
-                v128.and(i16x8.shrU(step, 8), low),
-                i16x8.shrU(step, 12),
-              ];
-            },
-            start: (sum) => eachGroup((g) => times(shift[g])(i32x4.mul(sum, negated[g]))),
-          };
-        },
-      };
-    }
-    // The nibble is multiplied where it lies: four instructions for four vectors. Exact: after the zero point
-    // |acc| ≤ 8·32258·32·2⁸ < 2³¹, and wrap-around on the way there is harmless.
-    const shift = [0, 4, 8, 0] as const;
-    const third = splat16(f, 0x0f00);
-    const minusEight = f.let(i32x4.splat(i32.const(-SYMMETRIC)));
-    return {
-      shift,
-      needsSums: true,
-      block: () => ({
-        step: (ptr, offset) => {
-          const step = f.let(v128.load(ptr, offset));
-          return [...[low, second, third].map((mask) => v128.and(step, mask)), i16x8.shrU(step, 12)];
-        },
-        start: (sum) => {
-          const correction = f.let(i32x4.mul(sum, minusEight));
-          return eachGroup((g) => times(shift[g])(correction));
-        },
-      }),
-    };
-  },
-
-  exact(f: Func, { storedZeroPoints }: WeightVariant) {
-    const mask = splat16(f, 0x000f);
-    const eight = splat16(f, SYMMETRIC);
-    return {
-      shift: [0, 0, 0, 0],
-      needsSums: false,
-      block: (zeroPoints) => {
-        const zero = storedZeroPoints ? zeroPointLanes16(f, zeroPoints, false) : eachGroup(() => eight);
-        return {
-          step: (ptr, offset) => {
-            const step = f.let(v128.load(ptr, offset));
-            return eachGroup((g) => i16x8.sub(v128.and(i16x8.shrU(step, 4 * g), mask), zero[g]));
-          },
-        };
-      },
-    };
-  },
+  symmetricZeroPoint: lanes.symmetric,
+  chunkSize: inPlaceChunk,
+  raw: (f, variant) => inPlaceCodes(f, lanes, variant),
+  exact: (f, variant) => shiftedCodes(f, lanes, variant),
 
   packSteps(source, n, k, kCount, out, at) {
     const { view } = source;
@@ -115,7 +50,6 @@ export const int4: WeightFormat = {
     }
   },
 
-  code: (data, rowBytes, n, k) => (data[n * rowBytes + (k >> 1)] >> (4 * (k & 1))) & 15,
-  zeroPoint: (zeroPoints, blocks, n, block) =>
-    (zeroPoints[n * Math.ceil(blocks / 2) + (block >> 1)] >> (4 * (block & 1))) & 15,
+  code: (data, rowBytes, n, k) => readCode(data, n * rowBytes, k, 4),
+  zeroPoint: (zeroPoints, blocks, n, block) => readCode(zeroPoints, n * Math.ceil(blocks / 2), block, 4),
 };

@@ -18,7 +18,7 @@ export interface FileLayout {
 export function fileLayout({ format, N, K, blockSize }: QuantizedWeights): FileLayout {
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const rowBytes = (blockSize ? blocks * blockSize : K) * (formats[format].bits / 8);
-  const zeroPointBytes = N * (formats[format].bits === 4 ? Math.ceil(blocks / 2) : blocks);
+  const zeroPointBytes = N * Math.ceil((blocks * formats[format].bits) / 8);
   return { blocks, rowBytes, dataBytes: N * rowBytes, scaleCount: N * blocks, zeroPointBytes };
 }
 

@@ -1,6 +1,8 @@
 /** Float weights -> codes and scales, round to nearest; and back, for references only. */
 import { roundHalfEven } from '../decompose/contract.ts';
 import { weightReader } from '../gemm/gemm.reference.ts';
+import { writeCode } from './codes.ts';
+import { K_STEP } from './format.ts';
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { quantizeMxfp4 } from './mxfp4-quantize.ts';
@@ -12,7 +14,7 @@ export interface QuantizeOptions {
   readonly N: number;
   readonly K: number;
   readonly format: FormatId;
-  /** Default 32 for int4 (mxfp4: always), `null` (per channel) for int8. */
+  /** Default `null` (per channel) for int8, 32 for the others. */
   readonly blockSize?: number | null;
   /** Store a zero point per block (or channel) instead of centring the range. Default false. */
   readonly asymmetric?: boolean;
@@ -38,7 +40,7 @@ export interface QuantizeOptions {
  */
 export function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights {
   const { N, K, format: id, asymmetric = false } = options;
-  const blockSize = options.blockSize === undefined ? (id === 'int4' ? 32 : null) : options.blockSize;
+  const blockSize = options.blockSize === undefined ? (formats[id]?.perChannel ? null : K_STEP) : options.blockSize;
   if (w.length !== N * K)
     throw new RangeError(`quantizeWeights: w expected ${N * K} values for [N=${N},K=${K}], got ${w.length}.`);
   const bad = w.findIndex((value) => !Number.isFinite(value));
@@ -57,10 +59,6 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   const fp16 = options.scale === 'f16' && blockSize !== null;
   const scales = fp16 ? new Uint16Array(scaleCount) : new Float32Array(scaleCount);
   const zeroPoints = asymmetric ? new Uint8Array(zeroPointBytes) : undefined;
-  const put = (target: Uint8Array, row: number, i: number, code: number) => {
-    if (bits === 8) target[row + i] = code;
-    else target[row + (i >> 1)] |= code << (4 * (i & 1));
-  };
   for (let n = 0; n < N; n++)
     for (let b = 0; b < blocks; b++) {
       const begin = blockSize ? b * blockSize : 0;
@@ -68,11 +66,11 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
       const { scale: ideal, zero } = asymmetric ? coverRange(values, levels) : centre(values, levels);
       scales[n * blocks + b] = fp16 ? toFp16(ideal) : ideal;
       const scale = fp16 ? scaleKinds.f16.value(scales[n * blocks + b]) : ideal;
-      if (zeroPoints) put(zeroPoints, n * (zeroPointBytes / N), b, zero);
+      if (zeroPoints) writeCode(zeroPoints, n * (zeroPointBytes / N), b, bits, zero);
       const padded = blockSize ?? K;
       for (let i = 0; i < padded; i++) {
         const code = i < values.length && scale !== 0 ? roundHalfEven(values[i] / scale) + zero : zero;
-        put(data, n * rowBytes, begin + i, Math.min(levels - 1, Math.max(0, code)));
+        writeCode(data, n * rowBytes, begin + i, bits, Math.min(levels - 1, Math.max(0, code)));
       }
     }
   // int8 codes 0..255 stand for q − 128: hand out the signed view that everyone expects.
