@@ -22,7 +22,12 @@ export interface ConformanceOptions {
   readonly bits: 'exact' | 'bound';
 }
 
-const BLOCK_SIZES = { int4: [16, 32, 64, 128, 256, 512], int8: [null, 32, 64, 128, 256, 1024], mxfp4: [32] } as const;
+const BLOCK_SIZES = {
+  int4: [16, 32, 64, 128, 256, 512],
+  int8: [null, 32, 64, 128, 256, 1024],
+  mxfp4: [32],
+  int2: [32, 64, 128, 256, 512],
+} as const;
 /** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
 const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
 const N_VALUES = [1, 15, 16, 17, 48, 65];
@@ -31,7 +36,7 @@ const FLOAT_MAX = 3.4028234663852886e38;
 const K_VALUES = [1, 31, 32, 33, 224, 255, 256, 257, 320, 513, 777];
 
 export const weightShapes: fc.Arbitrary<WeightShape> = fc
-  .constantFrom('int4' as const, 'int8' as const, 'mxfp4' as const)
+  .constantFrom('int4' as const, 'int8' as const, 'mxfp4' as const, 'int2' as const)
   .chain((format) =>
     fc.record({
       format: fc.constant(format),
@@ -252,7 +257,7 @@ export function conformance(name: string, create: () => Promise<Backend>, { bits
         ],
         [
           () => backend.prepare({ ...weights, format: 'int3' as never }),
-          /format expected one of int8, int4, mxfp4, got int3/,
+          /format expected one of int8, int4, mxfp4, int2, got int3/,
         ],
         [() => backend.prepare({ ...weights, zeroPoints: new Uint8Array(3) }), /zeroPoints expected 8 bytes/],
         [() => backend.prepare({ ...weights, zeroPoints: new Int8Array(8) }), /zeroPoints expected a Uint8Array/],

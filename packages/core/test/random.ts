@@ -43,8 +43,9 @@ export function rawWeights(
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const codes = N * (blockSize ? blocks * blockSize : K);
   const bytes = (length: number) => Uint8Array.from({ length }, () => Math.floor(256 * next()));
-  const data = format === 'int8' ? bytes(codes) : bytes(codes / 2);
-  const zeroPoints = asymmetric ? bytes(N * (format === 'int4' ? Math.ceil(blocks / 2) : blocks)) : undefined;
+  const bits = { int8: 8, int4: 4, mxfp4: 4, int2: 2 }[format];
+  const data = bytes((codes * bits) / 8);
+  const zeroPoints = asymmetric ? bytes(N * Math.ceil((blocks * bits) / 8)) : undefined;
   const scales =
     format === 'mxfp4'
       ? Uint8Array.from({ length: N * blocks }, () => Math.floor(next() * 216))

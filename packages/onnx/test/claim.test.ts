@@ -89,7 +89,7 @@ describe('claim', () => {
   it.each<[string, Change]>([
     ['block_size 16 is not a power of two of at least 32', { matrix: { bits: 8, blockSize: 16 } }],
     ['block_size 48 is not a power of two', { matrix: { blockSize: 48 } }],
-    ['2 bits', { attributes: { bits: { int: 2 } } }],
+    ['3 bits', { attributes: { bits: { int: 3 } } }],
     ['K 0 and N 6 are not both positive', { attributes: { K: { int: 0 } } }],
     ['N -1 are not both positive', { attributes: { N: { int: -1 } } }],
     ["attribute 'swizzle' is not known", { attributes: { swizzle: { int: 1 } } }],

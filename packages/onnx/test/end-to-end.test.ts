@@ -45,6 +45,8 @@ describe('one MatMulNBits against float64, onnxruntime-web alongside', () => {
     ['int4, block 128, zero points, odd block count', { N: 20, K: 330, blockSize: 128, zeroPoints: true }, [1, 5]],
     ['int4 with bias', { N: 40, K: 128, bias: true }, [1, 9]],
     ['int8', { N: 16, K: 96, bits: 8 }, [3, 1]],
+    ['int2', { N: 18, K: 96, bits: 2 }, [3, 1]],
+    ['int2, zero points, K not whole', { N: 21, K: 200, bits: 2, zeroPoints: true, bias: true }, [1, 9]],
     [
       'int8, block 64, zero points, bias',
       { N: 21, K: 200, bits: 8, blockSize: 64, zeroPoints: true, bias: true },

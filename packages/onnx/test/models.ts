@@ -28,7 +28,7 @@ export interface MatrixOptions {
   readonly name?: string;
   readonly N: number;
   readonly K: number;
-  readonly bits?: 4 | 8;
+  readonly bits?: 2 | 4 | 8;
   readonly blockSize?: number;
   readonly zeroPoints?: boolean;
   readonly bias?: boolean;
@@ -54,6 +54,8 @@ export function makeMatrix(options: MatrixOptions): Matrix {
   const blocks = Math.ceil(K / blockSize);
   const zeroBytes = Math.ceil((blocks * bits) / 8);
   const blob = (blockSize * bits) / 8;
+  const codeAt = (bytes: Uint8Array, from: number, i: number): number =>
+    (bytes[from + Math.floor((i * bits) / 8)]! >> ((i * bits) % 8)) & (2 ** bits - 1);
   const data = Uint8Array.from({ length: N * blocks * blob }, () => next() * 256);
   const scales = Float32Array.from({ length: N * blocks }, () => (next() - 0.5) / 8);
   const zeros = Uint8Array.from({ length: N * zeroBytes }, () => next() * 256);
@@ -63,11 +65,10 @@ export function makeMatrix(options: MatrixOptions): Matrix {
       const block = Math.floor(k / blockSize);
       const at = (n * blocks + block) * blob;
       const within = k % blockSize;
-      const q = bits === 8 ? data[at + within]! : (data[at + (within >> 1)]! >> (4 * (within & 1))) & 15;
+      const q = codeAt(data, at, within);
       let zero = 2 ** (bits - 1);
       if (zeroPoints) {
-        const byte = zeros[n * zeroBytes + (bits === 8 ? block : block >> 1)]!;
-        zero = bits === 8 ? byte : (byte >> (4 * (block & 1))) & 15;
+        zero = codeAt(zeros, n * zeroBytes, block);
       }
       real[n * K + k] = scales[n * blocks + block]! * (q - zero);
     }

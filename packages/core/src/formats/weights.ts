@@ -1,5 +1,5 @@
 /** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
-export type FormatId = 'int8' | 'int4' | 'mxfp4';
+export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
 
 /**
  * A quantized weight matrix [N,K], as files store it: `real = scale · (q − zeroPoint)`.
@@ -17,6 +17,7 @@ export interface QuantizedWeights {
   readonly blockSize: number | null;
   /**
    * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.
+   * - `int2`: `Uint8Array` [N, blocks, blockSize / 4], codes 0..3, lowest bits first.
    * - `mxfp4`: `Uint8Array` [N, blocks, 16], E2M1 codes, even k in the low nibble (ONNX, gpt-oss).
    * - `int8`: `Int8Array` (signed), or `Uint8Array` (codes 0..255, held as q − 128): [N, K] per channel,
    *   [N, blocks, blockSize] blockwise.
@@ -28,8 +29,8 @@ export interface QuantizedWeights {
    */
   readonly scales: Float32Array | Uint16Array | Uint8Array;
   /**
-   * In the units of `data`. `int4`: `Uint8Array` [N, ceil(blocks / 2)], even block in the low nibble; `int8`: same class
-   * as `data`, [N, blocks]. Absent = symmetric: 8 for int4, 0 for signed int8, 128 for unsigned int8.
+   * In the units of `data`. `int4` and `int2`: `Uint8Array` [N, ceil(blocks · bits / 8)], lowest bits first; `int8`: same class
+   * as `data`, [N, blocks]. Absent = symmetric: 8 for int4, 2 for int2, 0 for signed int8, 128 for unsigned int8.
    */
   readonly zeroPoints?: Uint8Array | Int8Array;
 }

@@ -127,6 +127,7 @@ export const v128 = {
   const16: (lane: number) => v128.const(...Array.from({ length: 16 }, (_, i) => (lane >> (8 * (i & 1))) & 255)),
   load: loader('v128', simd(0x00), 4),
   load8x8S: loader('v128', simd(0x01), 3),
+  load8x8U: loader('v128', simd(0x02), 3),
   load16x4S: loader('v128', simd(0x03), 3),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),

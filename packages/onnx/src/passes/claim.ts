@@ -11,7 +11,7 @@ import { elementCount, type TensorRef, tensorFloats, tensorRange } from '../read
 /** A com.microsoft MatMulNBits that becomes an MSD matmul: Y = A · Wᵀ (+ bias). */
 export interface Claim {
   readonly kind: 'matmul';
-  readonly format: 'int4' | 'int8';
+  readonly format: 'int2' | 'int4' | 'int8';
   readonly N: number;
   readonly K: number;
   readonly blockSize: number;
@@ -34,6 +34,13 @@ export interface Refusal {
 
 /** Newest operator set that this version was written against; beyond it nothing is claimed. */
 const NEWEST_OPSET = 27;
+
+/** By the attribute `bits`. */
+const FORMATS: ReadonlyMap<number, Claim['format']> = /* @__PURE__ */ new Map([
+  [2, 'int2'],
+  [4, 'int4'],
+  [8, 'int8'],
+]);
 
 const KNOWN_ATTRIBUTES: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'K',
@@ -83,7 +90,8 @@ function claimMatMulNBits(graph: Graph, node: GraphNode, scratch: Scratch): Clai
   const bits = intAttribute(node, 'bits') ?? 4;
   const blockSize = intAttribute(node, 'block_size') ?? 0;
   if (!(K > 0 && N > 0)) return refuse(`MatMulNBits: K ${K} and N ${N} are not both positive`);
-  if (bits !== 4 && bits !== 8) return refuse(`MatMulNBits: ${bits} bits`);
+  const format = FORMATS.get(bits);
+  if (format === undefined) return refuse(`MatMulNBits: ${bits} bits`);
   const smallest = bits === 4 ? 16 : 32;
   if (!(blockSize >= smallest) || !Number.isInteger(Math.log2(blockSize))) {
     return refuse(`MatMulNBits: block_size ${blockSize} is not a power of two of at least ${smallest}`);
@@ -126,7 +134,6 @@ function claimMatMulNBits(graph: Graph, node: GraphNode, scratch: Scratch): Clai
   const bad = refusedScale(scales, scratch);
   if (bad !== undefined) return refuse(`MatMulNBits: a scale is ${bad}, not below 2^90`);
   tensorRange(data);
-  const format = bits === 4 ? 'int4' : 'int8';
   return { kind: 'matmul', format, N, K, blockSize, x, y, data, scales, zeroPoints, bias };
 }
 
