@@ -1,4 +1,10 @@
+import { expect, it } from 'vitest';
 import { createBackend } from '../src/index.ts';
+import { bitsOf, RECORDED_BITS } from './bits.ts';
 import { conformance } from './conformance.ts';
 
 conformance('wasm', () => createBackend('wasm', { debug: true }), { bits: 'exact' });
+
+it('gives the recorded bits', async () => {
+  expect(bitsOf(await createBackend('wasm'))).toBe(RECORDED_BITS);
+});

@@ -25,7 +25,10 @@ export interface PreparedWeights {
 export interface MatmulOptions extends PlanOptions {
   /** f32 [N], added last. */
   readonly bias?: Float32Array | ArenaHandle | undefined;
-  /** f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. */
+  /**
+   * f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. A view of the arena's own memory dies if this
+   * call makes it grow (the values are there): pass the handle.
+   */
   readonly out?: Float32Array | ArenaHandle | undefined;
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;

@@ -202,9 +202,10 @@ export class WasmBackend implements Backend {
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
-  kernelFor(prepared: PreparedWeights, M: number): string {
+  kernelFor(prepared: PreparedWeights, M: number, options: PlanOptions = {}): string {
     const { kernelFormat, variant } = this.#resident(prepared);
-    return gemmId(gemmOptions(gemmShapeFor(Math.min(M, SLICE_ROWS)), kernelFormat, variant));
+    const block = resolvePlan(options, 'kernelFor').activationBlock === 32 ? 32 : 256;
+    return gemmId(gemmOptions(gemmShapeFor(Math.min(M, SLICE_ROWS)), kernelFormat, variant, block));
   }
 
   /** @internal Where the last call of `matmul` worked: benchmarks run bare kernels on it. */

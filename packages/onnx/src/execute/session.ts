@@ -216,7 +216,7 @@ function kernelsOf({ model, executor }: Live): Map<string, string> {
   for (const region of model.plan) {
     if ('session' in region) continue;
     for (const { node, prepared } of region.nodes) {
-      kernels.set(node, model.backend.kernelFor(prepared, Math.max(1, executor.rowsOf(node))));
+      kernels.set(node, model.backend.kernelFor(prepared, Math.max(1, executor.rowsOf(node)), model.split));
     }
   }
   return kernels;
