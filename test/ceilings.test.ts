@@ -1,0 +1,37 @@
+/** What a page downloads: each entry bundled, minified, gzipped. A ceiling is raised only with a reason in the changelog. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'vite';
+import { describe, expect, it } from 'vitest';
+
+const packages = fileURLToPath(new URL('../packages', import.meta.url));
+
+/** Bytes of an entry with all it imports, frameworks aside. */
+async function gzippedBytes(entry: string): Promise<number> {
+  const result = await build({
+    configFile: false,
+    logLevel: 'silent',
+    build: {
+      write: false,
+      minify: true,
+      lib: { entry: join(packages, entry), formats: ['es'], fileName: 'entry' },
+      rollupOptions: { external: ['onnxruntime-web'] },
+    },
+  });
+  const outputs = Array.isArray(result) ? result : [result];
+  const code = outputs.flatMap((bundle) => ('output' in bundle ? bundle.output : []));
+  return code.reduce((sum, file) => sum + (file.type === 'chunk' ? gzipSync(file.code).length : 0), 0);
+}
+
+describe('size, gzipped', () => {
+  it.each([
+    ['core/dist/index.js', 40_000],
+    ['onnx/dist/register.js', 50_000],
+  ])('%s stays below %i bytes', async (entry, ceiling) => {
+    const bytes = await gzippedBytes(entry);
+    expect(bytes).toBeGreaterThan(1000);
+    expect(bytes).toBeLessThanOrEqual(ceiling);
+    console.log(`${entry}: ${bytes} bytes gzipped`);
+  });
+});
