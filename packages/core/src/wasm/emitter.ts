@@ -73,7 +73,6 @@ const binary =
   (a: Expr<A>, b: Expr<A>) =>
     expr(r, a.code, b.code, op);
 const intBinary = (op: number) => (a: Int, b: Int) => expr('i32', int(a).code, int(b).code, op);
-const intUnary = (op: number) => (a: Int) => expr('i32', int(a).code, op);
 const shift = (op: number[]) => (a: V128, bits: Int) => expr('v128', a.code, int(bits).code, op);
 const vv = (opcode: number) => binary<'v128', 'v128'>('v128', simd(opcode));
 const v = (opcode: number) => unary<'v128', 'v128'>('v128', simd(opcode));
@@ -92,32 +91,22 @@ export const i32 = {
   and: intBinary(0x71),
   divU: intBinary(0x6e),
   remU: intBinary(0x70),
-  shl: intBinary(0x74),
   shrU: intBinary(0x76),
-  eq: intBinary(0x46),
   ltU: intBinary(0x49),
-  gtS: intBinary(0x4a),
-  leU: intBinary(0x4d),
   gtU: intBinary(0x4b),
   geU: intBinary(0x4f),
-  eqz: intUnary(0x45),
   /** condition ? a : b, both evaluated */
   select: (condition: I32, a: Int, b: Int): I32 => expr('i32', int(a).code, int(b).code, condition.code, 0x1b),
   /** evaluates both operands twice: pass locals or constants */
   minU: (a: Int, b: Int): I32 => i32.select(i32.ltU(a, b), a, b),
   maxU: (a: Int, b: Int): I32 => i32.select(i32.gtU(a, b), a, b),
-  /** Saturates; NaN gives 0. */
-  truncSatF32: unary<'f32', 'i32'>('i32', [0xfc, 0x00]),
   reinterpretF32: unary<'f32', 'i32'>('i32', [0xbc]),
   load: loader('i32', [0x28], 2),
 };
 export const f32 = {
   const: (x: number) => expr('f32', 0x43, [...new Uint8Array(Float32Array.of(x).buffer)]),
-  add: binary<'f32', 'f32'>('f32', [0x92]),
   mul: binary<'f32', 'f32'>('f32', [0x94]),
   div: binary<'f32', 'f32'>('f32', [0x95]),
-  /** Half to even. */
-  nearest: unary<'f32', 'f32'>('f32', [0x90]),
   reinterpretI32: unary<'i32', 'f32'>('f32', [0xbe]),
   select: (condition: I32, a: F32, b: F32): F32 => expr('f32', a.code, b.code, condition.code, 0x1b),
   load: loader('f32', [0x2a], 2),
