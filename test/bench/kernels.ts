@@ -11,7 +11,7 @@ import type { FormatId } from '../../packages/core/src/formats/weights.ts';
 import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
 import { gemmOptions } from '../../packages/core/src/gemm/registry.ts';
 import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
-import { Module } from '../../packages/core/src/wasm/emitter.ts';
+import { instantiate } from '../../packages/core/test/instantiate.ts';
 import { interleave, type Timing, type Variant } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
@@ -71,12 +71,7 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   // The bare kernels run on what `decompose` left in scratch, on the same packed weights.
   const at = backend.scratchAddresses;
   const options = gemmOptions(gemmShapeFor(M), formats[format], variantOf(weights));
-  const module = new Module();
-  gemmKernel(module, options);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), {
-    env: { memory: arena.memory },
-  });
-  const kernel = exports[gemmId(options)] as SampleKernel;
+  const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
   const variants: Record<string, Variant> = {
     bare: {

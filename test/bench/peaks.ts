@@ -1,46 +1,42 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import { i32x4, type Local, Module, v128 } from '../../packages/core/src/wasm/emitter.ts';
+import { i32x4, type Local, v128 } from '../../packages/core/src/wasm/emitter.ts';
 import { advance, range } from '../../packages/core/src/wasm/loops.ts';
+import { instantiate } from '../../packages/core/test/instantiate.ts';
 import type { Variant } from './measure.ts';
 
 const CHAINS = 12; // fewer are latency-bound
 const TURNS = 20_000;
 
-function instantiate(memory: WebAssembly.Memory, name: string, module: Module): (...args: number[]) => void {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
-  return exports[name] as (...args: number[]) => void;
-}
-
 /** acc += dot_i16x8(acc, b) in twelve independent chains. @param scratch address of 256 bytes */
 export function dotPeak(memory: WebAssembly.Memory, scratch: number): Variant {
-  const module = new Module();
-  module.func('peak', { data: 'i32', turns: 'i32' }, (f, p) => {
-    const b = f.let(v128.load(p.data));
-    const acc: Local<'v128'>[] = range(CHAINS).map((i) => f.let(v128.load(p.data, 16 * i)));
-    f.repeat(p.turns, () => {
-      for (const chain of acc) chain.set(i32x4.add(chain, i32x4.dotI16x8S(chain, b)));
-    });
-    for (const [i, chain] of acc.entries()) f.storeV128(p.data, chain, 16 * i);
-  });
-  const run = instantiate(memory, 'peak', module);
+  const run = instantiate(memory, 'peak', (module) =>
+    module.func('peak', { data: 'i32', turns: 'i32' }, (f, p) => {
+      const b = f.let(v128.load(p.data));
+      const acc: Local<'v128'>[] = range(CHAINS).map((i) => f.let(v128.load(p.data, 16 * i)));
+      f.repeat(p.turns, () => {
+        for (const chain of acc) chain.set(i32x4.add(chain, i32x4.dotI16x8S(chain, b)));
+      });
+      for (const [i, chain] of acc.entries()) f.storeV128(p.data, chain, 16 * i);
+    }),
+  );
   return { name: 'dot peak', macs: TURNS * CHAINS * 8, run: () => run(scratch, TURNS) };
 }
 
 /** Sums [from, from + bytes) in 16-byte loads; `macs` counts bytes, so that its "GMAC/s" are GB/s. */
 export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Variant {
   const lines = Math.floor(bytes / 128);
-  const module = new Module();
-  module.func('read', { from: 'i32', lines: 'i32', to: 'i32' }, (f, p) => {
-    const acc = range(8).map(() => f.let(v128.const16(0)));
-    f.repeat(p.lines, () => {
-      for (const [i, sum] of acc.entries()) sum.set(i32x4.add(sum, v128.load(p.from, 16 * i)));
-      advance(p.from, 128);
-    });
-    f.storeV128(
-      p.to,
-      acc.reduce((a, b) => f.let(i32x4.add(a, b))),
-    );
-  });
-  const run = instantiate(memory, 'read', module);
+  const run = instantiate(memory, 'read', (module) =>
+    module.func('read', { from: 'i32', lines: 'i32', to: 'i32' }, (f, p) => {
+      const acc = range(8).map(() => f.let(v128.const16(0)));
+      f.repeat(p.lines, () => {
+        for (const [i, sum] of acc.entries()) sum.set(i32x4.add(sum, v128.load(p.from, 16 * i)));
+        advance(p.from, 128);
+      });
+      f.storeV128(
+        p.to,
+        acc.reduce((a, b) => f.let(i32x4.add(a, b))),
+      );
+    }),
+  );
   return { name: 'read', macs: 128 * lines, run: () => run(from, lines, scratch) };
 }

@@ -4,7 +4,7 @@ export { Arena } from './backends/arena.ts';
 export type { Backend, Device, MatmulOptions, MemoryReport, PreparedWeights } from './backends/backend.ts';
 export { PACKED_VERSION } from './backends/backend.ts';
 export { createBackend } from './backends/create.ts';
-export type { ReferenceBackend } from './backends/reference.ts';
+export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
 export { packedByteLength, type WasmBackend } from './backends/wasm.ts';
 export {
   type ActivationBlock,
@@ -19,7 +19,7 @@ export { BackendUnavailableError, UnsupportedError } from './errors.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
-export type { FormatId, QuantizedWeights } from './formats/weights.ts';
+export type { FormatId, QuantizedWeights, WeightShape } from './formats/weights.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
 export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';

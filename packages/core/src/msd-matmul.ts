@@ -8,6 +8,7 @@ import { type PlanOptions, resolvePlan } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
+import { chunkLength } from './formats/layout.ts';
 import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
 import { integerDot, weightReader } from './gemm/gemm.reference.ts';
@@ -29,8 +30,7 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const plan = resolvePlan(options, 'msdMatmul');
   const { activationBlock } = plan;
-  const chunk = Math.min(activationBlock === 32 ? 32 : K_BLOCK, formats[weights.format].chunkSize(blockSize));
-  const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  const chunk = chunkLength(formats[weights.format], blockSize, activationBlock);
   const weight = weightReader(weights);
 
   const { q, scales: S, block } = decompose(x, M, K, plan, arithmetic);
@@ -45,12 +45,12 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
         let t = 0;
         for (let k = g * K_BLOCK; k < end; k += chunk) {
           const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
-          const w = ws(n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0));
+          const w = ws(n, k);
           if (activationBlock === 32) t = fl(t + fl(fl(acc) * fl(w * xScale(m, k))));
           else t = blockSize ? fl(t + fl(fl(acc) * w)) : fl(acc);
         }
         const s = xScale(m, g * K_BLOCK);
-        const u = activationBlock === 32 ? t : blockSize ? fl(t * s) : fl(fl(t * s) * ws(n));
+        const u = activationBlock === 32 ? t : blockSize ? fl(t * s) : fl(fl(t * s) * ws(n, 0));
         sum = g === 0 ? u : fl(sum + u);
       }
       y[m * N + n] = bias ? fl(sum + bias[n]) : sum;

@@ -26,36 +26,34 @@ export interface OrtMetadata {
 /** Options of a run, passed on to foreign regions. */
 export type OrtRunOptions = object;
 
-/** An inference session. */
-export interface OrtSession {
+/** What a session says of its model, on both sides of ONNX Runtime's interface. */
+interface OrtSignature {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
+  startProfiling(): void;
+  endProfiling(): void;
+}
+
+/** An inference session. */
+export interface OrtSession extends OrtSignature {
   run(
     feeds: Readonly<Record<string, OrtTensor>>,
     fetches: readonly string[],
     options?: OrtRunOptions,
   ): Promise<Readonly<Record<string, OrtTensor>>>;
   release(): Promise<void>;
-  startProfiling(): void;
-  endProfiling(): void;
 }
 
 /** What the module calls to run a session that MSD created. */
-export interface OrtHandler {
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-  readonly inputMetadata: readonly OrtMetadata[];
-  readonly outputMetadata: readonly OrtMetadata[];
+export interface OrtHandler extends OrtSignature {
   run(
     feeds: Readonly<Record<string, OrtTensor>>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>>;
   dispose(): Promise<void>;
-  startProfiling(): void;
-  endProfiling(): void;
 }
 
 /** A backend as `registerBackend` takes it. */

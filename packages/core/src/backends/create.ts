@@ -1,7 +1,8 @@
 import type { ArenaOptions } from './arena.ts';
 import type { Backend, Device } from './backend.ts';
-import { ReferenceBackend, type ReferenceOptions } from './reference.ts';
-import { requireSimd, WasmBackend } from './wasm.ts';
+import { requireSimd } from './features.ts';
+import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';
+import { WasmBackend } from './wasm.ts';
 
 /**
  * Creates a backend. Asynchronous, since devices are: a later one has to be asked for.
@@ -15,8 +16,11 @@ import { requireSimd, WasmBackend } from './wasm.ts';
  * const y = backend.matmul(x, prepared);
  */
 export async function createBackend(device: 'wasm', options?: ArenaOptions): Promise<WasmBackend>;
-export async function createBackend(device: 'reference', options?: ReferenceOptions): Promise<ReferenceBackend>;
-export async function createBackend(device: Device, options: ArenaOptions & ReferenceOptions = {}): Promise<Backend> {
+export async function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
+export async function createBackend(
+  device: Device,
+  options: ArenaOptions & ReferenceBackendOptions = {},
+): Promise<Backend> {
   switch (device) {
     case 'wasm':
       requireSimd();

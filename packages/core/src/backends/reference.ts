@@ -14,7 +14,7 @@ import {
   type PreparedWeights,
 } from './backend.ts';
 
-export interface ReferenceOptions {
+export interface ReferenceBackendOptions {
   /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */
   readonly arithmetic?: Arithmetic;
 }
@@ -56,7 +56,7 @@ export class ReferenceBackend implements Backend {
   readonly matrices: Set<PreparedWeights> = new Set();
   readonly #arithmetic: Arithmetic;
 
-  constructor({ arithmetic = 'float64' }: ReferenceOptions = {}) {
+  constructor({ arithmetic = 'float64' }: ReferenceBackendOptions = {}) {
     this.#arithmetic = arithmetic;
   }
 

@@ -6,14 +6,13 @@
  */
 import { type ActivationBlock, type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
-import { BackendUnavailableError } from '../errors.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
 import { packWeights } from '../formats/pack.ts';
 import type { ScaleId } from '../formats/scales.ts';
-import { validateWeights } from '../formats/validate.ts';
-import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
+import { validateShape, validateWeights } from '../formats/validate.ts';
+import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights.ts';
 import { gemmId, gemmKernel, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import { type GemmShape, gemmOptions } from '../gemm/registry.ts';
 import { gemmShapeFor } from '../plan/choose.ts';
@@ -77,13 +76,11 @@ export class WasmWeights implements PreparedWeights {
 }
 
 /** Bytes that `prepare` will need for a matrix: for sizing memory before anything is loaded. */
-export function packedByteLength(
-  shape: Omit<QuantizedWeights, 'data' | 'scales' | 'zeroPoints'>,
-  storedZeroPoints: boolean,
-  scale: ScaleId = formats[shape.format].scaleIds[0],
-): number {
+export function packedByteLength(shape: WeightShape, storedZeroPoints: boolean, scale?: ScaleId): number {
+  validateShape(shape, 'packedByteLength');
   const { format, N, K, blockSize } = shape;
-  return packedLayout(formats[format], { blockSize, storedZeroPoints, scale }, N, K).byteLength;
+  const { scaleIds } = formats[format];
+  return packedLayout(formats[format], { blockSize, storedZeroPoints, scale: scale ?? scaleIds[0] }, N, K).byteLength;
 }
 
 export class WasmBackend implements Backend {
@@ -306,46 +303,4 @@ function copyColumns(
   const width = Math.min(stride, N - (offset % N));
   if (stride === N) to.set(from, offset);
   else for (let row = 0; row < rows; row++) to.set(from.subarray(row * stride, row * stride + width), offset + row * N);
-}
-
-/** (i32 of a v128.const) -> drop: validates only where SIMD128 exists. */
-const SIMD_PROBE = /* @__PURE__ */ Uint8Array.of(
-  0,
-  97,
-  115,
-  109,
-  1,
-  0,
-  0,
-  0,
-  1,
-  5,
-  1,
-  96,
-  0,
-  1,
-  123,
-  3,
-  2,
-  1,
-  0,
-  10,
-  10,
-  1,
-  8,
-  0,
-  65,
-  0,
-  253,
-  15,
-  253,
-  98,
-  11,
-);
-
-export function requireSimd(): void {
-  if (typeof WebAssembly !== 'object' || !WebAssembly.validate(SIMD_PROBE))
-    throw new BackendUnavailableError(
-      "createBackend: this engine has no WebAssembly SIMD128. Use device 'reference', or a browser from 2021 or later.",
-    );
 }

@@ -1,8 +1,8 @@
 /** The bound of every single element, over many: 10⁶ here, 10⁸ with MSD_TEST_ALL. */
 import { describe, expect, it } from 'vitest';
+import { instantiate } from '../../test/instantiate.ts';
 import { gaussian, type Random, random } from '../../test/random.ts';
 import { Arena } from '../backends/arena.ts';
-import { Module } from '../wasm/emitter.ts';
 import { elementBound, limitOf, type Plan } from './contract.ts';
 import { decomposeId, decomposeKernel } from './decompose.wasm.ts';
 
@@ -37,12 +37,7 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
       it(`${components} component(s), activationBlock ${activationBlock}`, { timeout: 600_000 }, () => {
         const plan: Plan = { decomposition: 'int8', components, activationBlock };
         const arena = new Arena();
-        const module = new Module();
-        decomposeKernel(module, plan);
-        const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), {
-          env: { memory: arena.memory },
-        });
-        const kernel = exports[decomposeId(plan)] as (...args: number[]) => void;
+        const kernel = instantiate(arena.memory, decomposeId(plan), (module) => decomposeKernel(module, plan));
         const [x, q, sums, scales] = [4 * M * K, 2 * M * K, (M * K) / 8, 4 * M * (K / 32)].map((bytes) =>
           arena.alloc(bytes),
         );

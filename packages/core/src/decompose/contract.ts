@@ -6,6 +6,7 @@
  * q is a balanced base-254 number: its digits d1 = floor((q + 127) / 254), d2 = q − 254·d1 are the int8 components of the
  * paper. The i16 carrier multiplies q as it is; carriers with 8-bit operands take the digits.
  */
+import { floorLog2, roundHalfEven } from '../numbers.ts';
 
 /** How many int8 components an activation is split into: 1 = what engines call dynamic int8, 2 = ~16 bits. */
 export type Components = 1 | 2;
@@ -101,13 +102,9 @@ export const MXFP4_STEPS = 64;
 
 /** 2^ceil(log2 max), exact, for finite max > 0. */
 export function alphaOf(max: number): number {
-  const exponent = Math.floor(Math.log2(max));
-  const floor = 2 ** exponent > max ? 2 ** (exponent - 1) : 2 ** exponent; // Math.log2 may be off by an ulp
+  const floor = 2 ** floorLog2(max);
   return floor === max ? max : 2 * floor;
 }
 
 /** Nearest doubled E2M1 value of y in [-8, 8], ties to the even code: 0 1 2 3 4 6 8. */
 export const roundToE2M1 = (y: number): number => (Math.abs(y) > 4 ? 2 * roundHalfEven(y / 2) : roundHalfEven(y));
-
-/** Half to even in float64, for |x| < 2⁵¹: adding 1.5·2⁵² leaves no room for a fraction. */
-export const roundHalfEven = (x: number): number => x + 6755399441055744 - 6755399441055744;

@@ -1,5 +1,6 @@
 /** Both specifications of decompose, in plain loops: the float64 mathematics and the f32 contract. Nobody optimises this. */
-import { alphaOf, limitOf, MXFP4_STEPS, type Plan, roundHalfEven, roundToE2M1, TINY } from './contract.ts';
+import { roundHalfEven } from '../numbers.ts';
+import { alphaOf, limitOf, MXFP4_STEPS, type Plan, roundToE2M1, TINY } from './contract.ts';
 
 /** Integers and scales of [M,K] activations. */
 export interface Decomposition {

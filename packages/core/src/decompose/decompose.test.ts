@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { K_BLOCK } from '../formats/format.ts';
-import { alphaOf, digits, elementBound, limitOf, roundHalfEven, roundToE2M1 } from './contract.ts';
+import { roundHalfEven } from '../numbers.ts';
+import { alphaOf, digits, elementBound, limitOf, roundToE2M1 } from './contract.ts';
 import { decompose } from './decompose.reference.ts';
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });

@@ -4,6 +4,7 @@ import { random, rawWeights } from '../../test/random.ts';
 import { formats } from './index.ts';
 import { fileLayout, packedLayout, variantOf } from './layout.ts';
 import { packWeights } from './pack.ts';
+import { type QuantizeOptions, quantizeWeights } from './quantize.ts';
 import type { FormatId, QuantizedWeights } from './weights.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
@@ -72,5 +73,20 @@ describe('packed layouts', () => {
           if (got !== want) throw new Error(`${format.id} (${n},${k}): expected ${want}, got ${got}`);
         }
     }
+  });
+});
+
+describe('quantizeWeights', () => {
+  const w = new Float32Array(64).fill(1);
+  it.each<[object, RegExp]>([
+    [{ format: 'int3' }, /format expected one of int8, int4, mxfp4, int2, got int3/],
+    [{ format: 'int4', blockSize: 48 }, /blockSize of int4 expected a power of two from 16 up, got 48/],
+    [{ format: 'int4', blockSize: -32 }, /blockSize of int4/],
+    [{ format: 'mxfp4', blockSize: 64 }, /blockSize of mxfp4 expected 32, got 64/],
+    [{ format: 'mxfp4', asymmetric: true }, /mxfp4 has no zero points/],
+    [{ format: 'int8', N: 0 }, /N expected a positive integer, got 0/],
+  ])('refuses %j', (options, message) => {
+    expect(() => quantizeWeights(w, { N: 2, K: 32, ...options } as QuantizeOptions)).toThrow(message);
+    expect(() => quantizeWeights(w, { N: 2, K: 32, ...options } as QuantizeOptions)).toThrow(RangeError);
   });
 });

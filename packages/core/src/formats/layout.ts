@@ -1,10 +1,15 @@
 /** Sizes of a matrix in its file and in its packed form: plain arithmetic, computed before anything is allocated. */
+import type { ActivationBlock } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from './format.ts';
 import { formats } from './index.ts';
 import { scaleKindOf, scaleKinds } from './scales.ts';
-import type { QuantizedWeights } from './weights.ts';
+import type { QuantizedWeights, WeightShape } from './weights.ts';
 
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
+
+/** k per scaled integer sum of the f32 contract: the format's, and never more than share an activation scale. */
+export const chunkLength = (format: WeightFormat, blockSize: number | null, activationBlock: ActivationBlock): number =>
+  Math.min(format.chunkSize(blockSize), activationBlock === 32 ? K_STEP : K_BLOCK);
 
 /** What a file holds: [N, blocks] scales, rows of `rowBytes`. */
 export interface FileLayout {
@@ -15,7 +20,7 @@ export interface FileLayout {
   readonly zeroPointBytes: number;
 }
 
-export function fileLayout({ format, N, K, blockSize }: QuantizedWeights): FileLayout {
+export function fileLayout({ format, N, K, blockSize }: WeightShape): FileLayout {
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const rowBytes = (blockSize ? blocks * blockSize : K) * (formats[format].bits / 8);
   const zeroPointBytes = N * Math.ceil((blocks * formats[format].bits) / 8);

@@ -1,4 +1,6 @@
 /** Float weights -> mxfp4. Elements round half to even and saturate at ±6, as in ONNX. */
+import { floorLog2 } from '../numbers.ts';
+import { writeCode } from './codes.ts';
 import { E2M1_DOUBLED } from './mxfp4.ts';
 import type { QuantizeOptions } from './quantize.ts';
 import type { QuantizedWeights } from './weights.ts';
@@ -30,9 +32,7 @@ function squaredError(values: Float32Array, code: number): number {
 function scaleCode(values: Float32Array, rule: 'ocp' | 'mse'): number {
   const max = values.reduce((m, value) => Math.max(m, Math.abs(value)), 0);
   if (max === 0) return 0;
-  const floor = Math.floor(Math.log2(max));
-  const exponent = 2 ** floor > max ? floor - 1 : 2 ** (floor + 1) <= max ? floor + 1 : floor; // Math.log2 may be off by an ulp
-  const ocp = Math.min(MAX_CODE, Math.max(1, exponent - 2 + 127));
+  const ocp = Math.min(MAX_CODE, Math.max(1, floorLog2(max) - 2 + 127));
   if (rule === 'ocp' || ocp === MAX_CODE) return ocp;
   return squaredError(values, ocp + 1) < squaredError(values, ocp) ? ocp + 1 : ocp;
 }
@@ -49,7 +49,7 @@ export function quantizeMxfp4(w: Float32Array, { N, K, scaleRule = 'ocp' }: Quan
       scales[n * blocks + b] = code;
       const scale = 2 ** (code - 127);
       const at = (n * blocks + b) * (BLOCK / 2);
-      for (const [i, value] of values.entries()) data[at + (i >> 1)] |= toE2M1(value / scale) << (4 * (i & 1));
+      for (const [i, value] of values.entries()) writeCode(data, at, i, 4, toE2M1(value / scale));
     }
   return { format: 'mxfp4', N, K, blockSize: BLOCK, data, scales };
 }

@@ -51,7 +51,7 @@ export function packWeights(
   if (!blockSize) {
     const channelScales = new Float32Array(buffer, byteOffset + layout.panelBytes, roundUp(N, PANEL));
     channelScales.fill(0, N);
-    for (let n = 0; n < N; n++) channelScales[n] = scale(n);
+    for (let n = 0; n < N; n++) channelScales[n] = scale(n, 0);
   }
 }
 

@@ -1,13 +1,14 @@
 /** Float weights -> codes and scales, round to nearest; and back, for references only. */
-import { roundHalfEven } from '../decompose/contract.ts';
+
 import { weightReader } from '../gemm/gemm.reference.ts';
+import { roundHalfEven } from '../numbers.ts';
 import { writeCode } from './codes.ts';
 import { K_STEP } from './format.ts';
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { quantizeMxfp4 } from './mxfp4-quantize.ts';
 import { scaleKinds, scaleReader, toFp16 } from './scales.ts';
-import { validateWeights } from './validate.ts';
+import { validateShape, validateWeights } from './validate.ts';
 import type { FormatId, QuantizedWeights } from './weights.ts';
 
 export interface QuantizeOptions {
@@ -40,7 +41,11 @@ export interface QuantizeOptions {
  */
 export function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights {
   const { N, K, format: id, asymmetric = false } = options;
-  const blockSize = options.blockSize === undefined ? (formats[id]?.perChannel ? null : K_STEP) : options.blockSize;
+  const { blockSize = formats[id]?.perChannel ? null : K_STEP } = options;
+  const shape = { format: id, N, K, blockSize };
+  validateShape(shape, 'quantizeWeights');
+  if (asymmetric && !formats[id].asymmetric)
+    throw new RangeError(`quantizeWeights: ${id} has no zero points; leave asymmetric out.`);
   if (w.length !== N * K)
     throw new RangeError(`quantizeWeights: w expected ${N * K} values for [N=${N},K=${K}], got ${w.length}.`);
   const bad = w.findIndex((value) => !Number.isFinite(value));
@@ -51,9 +56,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
     validateWeights(weights, 'quantizeWeights');
     return weights;
   }
-  const bits = formats[id]?.bits ?? 8;
+  const { bits } = formats[id];
   const levels = 2 ** bits;
-  const shape: QuantizedWeights = { format: id, N, K, blockSize, data: new Uint8Array(0), scales: new Float32Array(0) };
   const { blocks, dataBytes, rowBytes, scaleCount, zeroPointBytes } = fileLayout(shape);
   const data = new Uint8Array(dataBytes);
   const fp16 = options.scale === 'f16' && blockSize !== null;
@@ -100,13 +104,10 @@ function coverRange(values: Float32Array, levels: number): { scale: number; zero
 /** The real matrix f32 [N,K] that `weights` stand for. For references and comparisons: MSD itself never expands weights. */
 export function dequantizeWeights(weights: QuantizedWeights): Float32Array {
   validateWeights(weights, 'dequantizeWeights');
-  const { N, K, blockSize } = weights;
+  const { N, K } = weights;
   const scale = scaleReader(weights);
-  const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const weight = weightReader(weights);
   const out = new Float32Array(N * K);
-  for (let n = 0; n < N; n++)
-    for (let k = 0; k < K; k++)
-      out[n * K + k] = scale(n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)) * weight(n, k);
+  for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) out[n * K + k] = scale(n, k) * weight(n, k);
   return out;
 }

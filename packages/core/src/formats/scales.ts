@@ -2,7 +2,7 @@
  * Weight scales as files store them and as heads keep them: f32, fp16, or E8M0 (a power of two in one byte). They stay in
  * their stored form in memory; kernels widen four at a time, exactly.
  */
-import { roundHalfEven } from '../decompose/contract.ts';
+import { floorLog2, roundHalfEven } from '../numbers.ts';
 import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
 import type { QuantizedWeights } from './weights.ts';
 
@@ -72,10 +72,9 @@ export function toFp16(value: number): number {
   const magnitude = Math.abs(value);
   if (!(magnitude < 65520)) return sign | 0x7c00;
   // Above 2^e the steps are 2^(e − 10); subnormals have those of 2⁻¹⁴. A carry runs into the exponent by itself.
-  const exponent = Math.max(-14, Math.floor(Math.log2(magnitude || 1)));
-  const exact = 2 ** exponent > magnitude && exponent > -14 ? exponent - 1 : exponent;
-  const steps = roundHalfEven(magnitude / 2 ** (exact - 10));
-  return sign | (steps + ((exact + 14) << 10));
+  const exponent = magnitude === 0 ? -14 : Math.max(-14, floorLog2(magnitude));
+  const steps = roundHalfEven(magnitude / 2 ** (exponent - 10));
+  return sign | (steps + ((exponent + 14) << 10));
 }
 
 export const scaleKinds: Readonly<Record<ScaleId, ScaleKind>> = { f32: f32Scales, f16: f16Scales, e8m0: e8m0Scales };
@@ -86,8 +85,9 @@ export function scaleKindOf(scales: ScaleArray): ScaleKind {
   return scales instanceof Uint16Array ? f16Scales : e8m0Scales;
 }
 
-/** Real value of scale i, as the kernels use it. */
-export function scaleReader({ scales }: QuantizedWeights): (i: number) => number {
+/** Real scale of weight (n, k), as the kernels use it. */
+export function scaleReader({ K, blockSize, scales }: QuantizedWeights): (n: number, k: number) => number {
   const kind = scaleKindOf(scales);
-  return (i) => kind.value(scales[i]);
+  const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
+  return (n, k) => kind.value(scales[n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)]);
 }

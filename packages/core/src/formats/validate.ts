@@ -2,7 +2,7 @@
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { type ScaleArray, scaleKindOf, scaleKinds } from './scales.ts';
-import type { QuantizedWeights } from './weights.ts';
+import type { QuantizedWeights, WeightShape } from './weights.ts';
 
 /** Scales from here up could overflow a power of two that in-place nibbles leave in the partial sums. */
 export const SCALE_LIMIT: number = 2 ** 90;
@@ -12,12 +12,8 @@ const MAX_DIMENSION = 2 ** 31 - 1;
 const describe = (value: unknown): string =>
   value === null ? 'null' : typeof value === 'object' ? value.constructor.name : String(value);
 
-/**
- * @throws {@link TypeError} for arrays of the wrong kind
- * @throws {@link RangeError} for shapes, sizes and scales outside the contract
- */
-export function validateWeights(weights: QuantizedWeights, where = 'prepare'): void {
-  const { format, N, K, blockSize, data, scales, zeroPoints } = weights;
+/** @throws {@link RangeError} for formats, sizes and block sizes outside the contract */
+export function validateShape({ format, N, K, blockSize }: WeightShape, where: string): void {
   if (!Object.hasOwn(formats, format))
     throw new RangeError(
       `${where}: format expected one of ${Object.keys(formats).join(', ')}, got ${describe(format)}.`,
@@ -28,7 +24,7 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
   ] as const)
     if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
       throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
-  const { blockSizes, perChannel, scaleIds, asymmetric } = formats[format];
+  const { blockSizes, perChannel } = formats[format];
   const [min, max] = blockSizes;
   const sizes = min === max ? `${min}` : `a power of two from ${min} up`;
   const fits =
@@ -39,7 +35,16 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
     throw new RangeError(
       `${where}: blockSize of ${format} expected ${sizes}${perChannel ? ', or null for one scale per channel' : ''}, got ${describe(blockSize)}.`,
     );
+}
 
+/**
+ * @throws {@link TypeError} for arrays of the wrong kind
+ * @throws {@link RangeError} for shapes, sizes and scales outside the contract
+ */
+export function validateWeights(weights: QuantizedWeights, where = 'prepare'): void {
+  validateShape(weights, where);
+  const { format, N, K, blockSize, data, scales, zeroPoints } = weights;
+  const { scaleIds, asymmetric } = formats[format];
   const shape = `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
   const file = fileLayout(weights);
   const isBytes = data instanceof Uint8Array || (format === 'int8' && data instanceof Int8Array);

@@ -1,13 +1,8 @@
 /** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
 export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
 
-/**
- * A quantized weight matrix [N,K], as files store it: `real = scale · (q − zeroPoint)`.
- *
- * Blockwise matrices are padded along K to whole blocks, as in GGUF and ONNX MatMulNBits; what the padding holds does
- * not matter. `blocks = ceil(K / blockSize)`, per channel `blocks = 1`.
- */
-export interface QuantizedWeights {
+/** What a matrix is, without what it holds. */
+export interface WeightShape {
   readonly format: FormatId;
   /** Output channels. */
   readonly N: number;
@@ -15,6 +10,15 @@ export interface QuantizedWeights {
   readonly K: number;
   /** Consecutive k that share one scale: a power of two from 32 up (int4: from 16, mxfp4: 32); `null` = one per output channel (int8 only). */
   readonly blockSize: number | null;
+}
+
+/**
+ * A quantized weight matrix [N,K], as files store it: `real = scale · (q − zeroPoint)`.
+ *
+ * Blockwise matrices are padded along K to whole blocks, as in GGUF and ONNX MatMulNBits; what the padding holds does
+ * not matter. `blocks = ceil(K / blockSize)`, per channel `blocks = 1`.
+ */
+export interface QuantizedWeights extends WeightShape {
   /**
    * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.
    * - `int2`: `Uint8Array` [N, blocks, blockSize / 4], codes 0..3, lowest bits first.

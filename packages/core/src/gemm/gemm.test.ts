@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { instantiate } from '../../test/instantiate.ts';
 import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
 import { Arena } from '../backends/arena.ts';
 import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
@@ -10,15 +11,6 @@ import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
 import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from './gemm.wasm.ts';
 import { everyVariant, gemmOptions, gemmShapes } from './registry.ts';
-
-function instantiate(arena: Arena, id: string, emit: (module: Module) => void) {
-  const module = new Module();
-  emit(module);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), {
-    env: { memory: arena.memory },
-  });
-  return exports[id] as (...args: number[]) => void;
-}
 
 /** Every kernel that `matmul` can take. */
 const registered: readonly GemmOptions[] = everyVariant().flatMap(({ format, variant }) =>
@@ -46,7 +38,10 @@ describe('gemm kernels', () => {
   const arena = new Arena({ debug: true });
   const decomposers = ([256, 32] as const).map((activationBlock) => {
     const plan = { decomposition: 'int8', components: 2, activationBlock } as const;
-    return [activationBlock, instantiate(arena, decomposeId(plan), (module) => decomposeKernel(module, plan))] as const;
+    return [
+      activationBlock,
+      instantiate(arena.memory, decomposeId(plan), (module) => decomposeKernel(module, plan)),
+    ] as const;
   });
   const decompose = new Map(decomposers);
 
@@ -83,7 +78,7 @@ describe('gemm kernels', () => {
       };
       packWeights(weights, layout, arena.memory.buffer, buffers.w.ptr);
       decompose.get(activationBlock)?.(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, M, K);
-      const kernel = instantiate(arena, gemmId(options), (module) => gemmKernel(module, options));
+      const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
       arena.float32(buffers.y).fill(Number.NaN);
       for (const [first, count] of [
         [2, 1],

@@ -33,7 +33,7 @@ import {
   type WeightFormat,
   type WeightVariant,
 } from '../formats/format.ts';
-import { headSize, scaleBytes } from '../formats/layout.ts';
+import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
@@ -85,7 +85,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
-  const chunk = Math.min(fine ? K_STEP : K_BLOCK, format.chunkSize(variant.blockSize));
+  const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
   const packed = { head: headSize(variant), step: format.stepBytes }; // bytes
   const tiled = widen ? { head: blockwise ? 4 * tileN : 0, step: 4 * tileN } : packed; // what a tile reads
 

@@ -2,6 +2,7 @@
 import { elementBound, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
+import { chunkLength } from '../formats/layout.ts';
 import { scaleReader } from '../formats/scales.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import { weightReader } from '../gemm/gemm.reference.ts';
@@ -22,12 +23,11 @@ export function errorBound(
   const { decomposition, components, activationBlock } = resolvePlan(options, 'errorBound');
   const { bias } = options;
   const { N, K, blockSize } = weights;
-  const scaleOf = scaleReader(weights);
+  const scale = scaleReader(weights);
   const M = x.length / K;
   const weight = weightReader(weights);
-  const chunk = Math.min(activationBlock === 32 ? 32 : K_BLOCK, formats[weights.format].chunkSize(blockSize));
+  const chunk = chunkLength(formats[weights.format], blockSize, activationBlock);
   const xBlock = activationBlock === 'row' ? K : activationBlock;
-  const scaleBlocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const kBlocks = Math.ceil(K / K_BLOCK);
   // Roundings that one partial passes: int -> float, two scales, the sums over chunks and K-blocks, the bias.
   const roundings = 5 + Math.ceil(Math.min(K, K_BLOCK) / chunk) + kBlocks;
@@ -45,8 +45,7 @@ export function errorBound(
       let decomposition = 0;
       let magnitude = bias ? Math.abs(bias[n]) : 0;
       for (let k = 0; k < K; k++) {
-        const scale = scaleOf(n * scaleBlocks + (blockSize ? Math.floor(k / blockSize) : 0));
-        const real = Math.abs(scale * weight(n, k));
+        const real = Math.abs(scale(n, k) * weight(n, k));
         const bound = bounds[Math.floor(k / xBlock)];
         decomposition += bound * real;
         magnitude += (Math.abs(row[k]) + bound) * real;
