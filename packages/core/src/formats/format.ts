@@ -13,6 +13,7 @@
  * outputs: no horizontal sums, and a block's scales apply to four outputs per instruction.
  */
 import type { Func, I32, V128 } from '../wasm/emitter.ts';
+import type { ByteOperand, QuadReader } from './quads.ts';
 import type { ScaleId } from './scales.ts';
 import type { FormatId } from './weights.ts';
 
@@ -50,8 +51,6 @@ export interface BlockReader {
 export interface CodeReader {
   /** Powers of two that remain in the four groups' sums. */
   readonly shift: readonly [number, number, number, number];
-  /** `start` will be given: the kernel has to provide Σx. */
-  readonly needsSums: boolean;
   /** @param zeroPoints address of the block's 16 zero points; read only if they are stored */
   readonly block: (zeroPoints: I32) => BlockReader;
 }
@@ -86,6 +85,8 @@ export interface WeightFormat {
   raw(f: Func, variant: WeightVariant): CodeReader;
   /** The weight itself, for panels that are widened once and then serve many rows. */
   exact(f: Func, variant: WeightVariant): CodeReader;
+  /** The codes as bytes, four k at a time, for 8-bit carriers; `operand` is how the engine takes a weight of 8 bits. */
+  quads(f: Func, variant: WeightVariant, operand: ByteOperand): QuadReader;
   /** Packs `kCount` k of 16 rows from (n, k) into steps at `out[at…]`. Rows past N repeat the last one: their scale is 0. */
   packSteps(source: SourceRows, n: number, k: number, kCount: number, out: Uint32Array, at: number): void;
   /** Code of weight (n, k) in packed units, and the zero point of its block: for references and tests. */

@@ -37,7 +37,6 @@ export function inPlaceCodes(
   const scaled = (vector: V128, g: number) => (shift[g] ? i32x4.shl(vector, shift[g]) : vector);
   return {
     shift,
-    needsSums: true,
     block: (zeroPoints): BlockReader => {
       const negated = storedZeroPoints ? negatedZeroPoints32(f, zeroPoints) : undefined;
       return {
@@ -62,7 +61,6 @@ export function shiftedCodes(
   const zeroLanes = f.let(v128.const16(symmetric));
   return {
     shift: [0, 0, 0, 0],
-    needsSums: false,
     block: (zeroPoints) => {
       const zero = storedZeroPoints ? zeroPointLanes16(f, zeroPoints, false) : eachGroup(() => zeroLanes);
       return {

@@ -4,10 +4,12 @@
  * A lane of a step is one byte in memory, widened by the load: four codes, one per group, group 0 lowest. 8 bytes hold
  * 16 rows x 2 k.
  */
-import { v128 } from '../wasm/emitter.ts';
+import { i16x8, relaxed, v128 } from '../wasm/emitter.ts';
+import { range } from '../wasm/loops.ts';
 import { readCode } from './codes.ts';
-import { K_STEP, rowOffset, type WeightFormat } from './format.ts';
+import { eachGroup, K_STEP, rowOffset, type StepReader, type WeightFormat } from './format.ts';
 import { inPlaceChunk, inPlaceCodes, type PackedLanes, shiftedCodes } from './in-place.ts';
+import { unsignedQuads } from './quads.ts';
 
 const lanes: PackedLanes = { bits: 2, symmetric: 2, load: (ptr, offset) => v128.load8x8U(ptr, offset) };
 /** Codes of even k in a word of 16: two bits in each nibble. */
@@ -25,6 +27,15 @@ export const int2: WeightFormat = {
   chunkSize: inPlaceChunk,
   raw: (f, variant) => inPlaceCodes(f, lanes, variant),
   exact: (f, variant) => shiftedCodes(f, lanes, variant),
+  quads(f) {
+    const mask = f.let(v128.const(...Array<number>(16).fill(0x03)));
+    const interleave = f.let(v128.const(...range(16).map((i) => (i >> 1) + 8 * (i & 1)))); // bytes of two steps
+    const step: StepReader = (ptr, offset) => {
+      const codes = f.let(relaxed.swizzle(v128.load(ptr, offset), interleave));
+      return eachGroup((g) => v128.and(g ? i16x8.shrU(codes, 2 * g) : codes, mask));
+    };
+    return unsignedQuads(f, step, lanes.symmetric);
+  },
 
   packSteps(source, n, k, kCount, out, at) {
     const { view } = source;

@@ -7,6 +7,7 @@ import { v128 } from '../wasm/emitter.ts';
 import { readCode } from './codes.ts';
 import { MIN_BLOCK, rowOffset, type WeightFormat } from './format.ts';
 import { inPlaceChunk, inPlaceCodes, type PackedLanes, shiftedCodes } from './in-place.ts';
+import { nibbleQuads, unsignedQuads } from './quads.ts';
 
 const lanes: PackedLanes = { bits: 4, symmetric: 8, load: (ptr, offset) => v128.load(ptr, offset) };
 
@@ -22,6 +23,7 @@ export const int4: WeightFormat = {
   chunkSize: inPlaceChunk,
   raw: (f, variant) => inPlaceCodes(f, lanes, variant),
   exact: (f, variant) => shiftedCodes(f, lanes, variant),
+  quads: (f) => unsignedQuads(f, nibbleQuads(f), lanes.symmetric),
 
   packSteps(source, n, k, kCount, out, at) {
     const { view } = source;

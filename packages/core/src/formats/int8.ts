@@ -4,13 +4,13 @@
  *
  * A step is 32 bytes: byte 2·row + parity = weight (row, k + parity).
  */
-import { i16x8, v128 } from '../wasm/emitter.ts';
+import { type I32, i16x8, i32, i32x4, v128 } from '../wasm/emitter.ts';
+import { range } from '../wasm/loops.ts';
 import { eachGroup, K_BLOCK, K_STEP, rowOffset, type SourceRows, type WeightFormat } from './format.ts';
-import { zeroPointLanes16 } from './zero-points.ts';
+import { negatedZeroPoints32, zeroPointLanes16 } from './zero-points.ts';
 
 const reader: WeightFormat['raw'] = (f, { storedZeroPoints }) => ({
   shift: [0, 0, 0, 0],
-  needsSums: false,
   block: (zeroPoints) => {
     const zero = storedZeroPoints ? zeroPointLanes16(f, zeroPoints, true) : undefined;
     return {
@@ -23,6 +23,9 @@ const reader: WeightFormat['raw'] = (f, { storedZeroPoints }) => ({
     };
   },
 });
+
+/** Bytes from, from + 8, … of two vectors in turn: engines have one instruction for it. */
+const interleaved = (from: number) => range(16).map((i) => from + (i >> 1) + 16 * (i & 1));
 
 /** Four k of a row; the last ones of a row that is not padded are read byte by byte, with zeros after them. */
 function word({ view, readableK, flip }: SourceRows, offset: number, k: number): number {
@@ -44,6 +47,27 @@ export const int8: WeightFormat = {
   chunkSize: (blockSize) => Math.min(blockSize ?? K_BLOCK, K_BLOCK),
   raw: reader,
   exact: reader,
+  quads(f, _, operand) {
+    const unsigned = operand === 'unsigned'; // code + 128
+    const top = unsigned ? f.let(v128.const(...Array<number>(16).fill(0x80))) : undefined;
+    const bytes = (ptr: I32, offset: number) => {
+      const codes = v128.load(ptr, offset);
+      return f.let(top ? v128.xor(codes, top) : codes);
+    };
+    return {
+      step: (ptr, offset) =>
+        [0, 16].flatMap((half) => {
+          const a = bytes(ptr, offset + half);
+          const b = bytes(ptr, offset + half + 32);
+          return [0, 8].map((from) => v128.shuffle(a, b, interleaved(from)));
+        }),
+      zeroCode: unsigned ? 128 : 0,
+      negatedZeroCodes(address) {
+        const negated = negatedZeroPoints32(f, address, true);
+        return unsigned ? negated.map((zero) => f.let(i32x4.sub(zero, i32x4.splat(i32.const(128))))) : negated;
+      },
+    };
+  },
 
   packSteps(source, n, k, kCount, out, at) {
     for (let row = 0; row < 16; row += 2) {

@@ -11,11 +11,12 @@ export function zeroPointLanes16(f: Func, address: I32, signed: boolean): V128[]
   });
 }
 
-/** −zero point of rows 4g … 4g+3 as i32 lanes; zero points are unsigned bytes. */
-export function negatedZeroPoints32(f: Func, address: I32): V128[] {
+/** −zero point of rows 4g … 4g+3 as i32 lanes, from 16 bytes. */
+export function negatedZeroPoints32(f: Func, address: I32, signed = false): V128[] {
   const minusOne = i32x4.splat(i32.const(-1));
   return eachGroup((g) => {
     const four = v128.load32Zero(address, 4 * g);
-    return f.let(i32x4.mul(i32x4.extendLowI16x8U(i16x8.extendLowU(four)), minusOne));
+    const wide = signed ? i32x4.extendLowI16x8S(i16x8.extendLowS(four)) : i32x4.extendLowI16x8U(i16x8.extendLowU(four));
+    return f.let(i32x4.mul(wide, minusOne));
   });
 }

@@ -1,5 +1,6 @@
 /**
- * gemm_i16_<format>_f32: int16 activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128.
+ * gemm_<carrier>_<format>_f32: integer activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128; the
+ * carrier says what an activation's integer is made of and which instruction multiplies it (gemm/carriers.ts).
  *
  *   y[m,n] = Σ_g xScale[g,m] · Σ_c wScale[n,c] · Σ_k x[m,k]·(w[n,k] − z[n,c]) (+ bias[n])        innermost sum exact in int32
  *
@@ -10,8 +11,8 @@
  *   x scales per 32 k (chunks of 32, too)   t = fl(t + fl(acc·fl(wScale·xScale[c])));  u = t
  *   y = u of the first g; y = fl(y + u) ascending; y = fl(y + bias): the same bits for every tile and panel range.
  *
- * x       i16 [M,K]      row-major, K a multiple of 32 (decompose pads)
- * xSums   i32 [M,K/32]   Σx over 32 k; read only if the code reader needs sums
+ * x       [M,K]          row-major, K a multiple of 32 (decompose pads). i16; or int8 digits, those of 4 k together
+ * xSums   i32 [M,K/32]   Σx over 32 k; read only if the codes have a zero point to take off
  * xScale  f32 [K/256,M], or [K/32,M]
  * w       packed [K/256][panels][block: head, then steps of 16 rows x 2 k]                      (formats/format.ts)
  * wScale  f32 [N]        of the first panel in the range; read only if per channel
@@ -21,11 +22,10 @@
  * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
  *
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M
- * widen = true   16 rows x 256 k become i16 in `scratch` (it stays in L1) once, then serve all rows of x
+ * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x
  */
 import {
   type BlockReader,
-  type CodeReader,
   K_BLOCK,
   K_STEP,
   MIN_BLOCK,
@@ -37,13 +37,16 @@ import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
+import { type CarrierOptions, carrierOf, I16 } from './carriers.ts';
 
-/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. */
+/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. One of bytes takes less. */
 export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
 
 export interface GemmOptions {
   readonly format: WeightFormat;
   readonly variant: WeightVariant;
+  /** Default i16. */
+  readonly carrier?: CarrierOptions;
   /** k per activation scale; row scales come as 256. Default 256. */
   readonly activationBlock?: 256 | 32;
   readonly widen: boolean;
@@ -55,11 +58,12 @@ export interface GemmOptions {
 }
 
 export function gemmId(options: GemmOptions): string {
-  const { format, variant, activationBlock, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
+  const { format, variant, carrier = I16, activationBlock, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
+  const { name } = carrierOf(carrier, format, variant);
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
   const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
-  return `gemm_i16_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
+  return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
 const PARAMS = {
@@ -86,15 +90,19 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
   const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
-  const packed = { head: headSize(variant), step: format.stepBytes }; // bytes
-  const tiled = widen ? { head: blockwise ? 4 * tileN : 0, step: 4 * tileN } : packed; // what a tile reads
+  const carrier = carrierOf(options.carrier ?? I16, format, variant);
+  const { stepK, operands } = carrier;
+  const bytesPerK = (4 / stepK) * operands;
+  const packed = { head: headSize(variant), step: format.stepBytes * (stepK / 2) }; // bytes
+  const widenedHead = { scales: blockwise ? 4 * tileN : 0, zeroCodes: carrier.widensZeroCodes ? 4 * tileN : 0 };
+  const tiled = widen ? { head: widenedHead.scales + widenedHead.zeroCodes, step: 4 * tileN } : packed; // what a tile reads
+  const scalesSize = widen ? widenedHead.scales : scaleBytes(variant);
+  const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps
 
   module.func(gemmId(options), PARAMS, (f, p) => {
-    const xRow = f.let(i32.mul(p.K, 2));
+    const xRow = f.let(i32.mul(p.K, bytesPerK));
     const sumsRow = f.let(i32.shrU(p.K, 3));
-    // Σx is kept per 32 k, so blocks of 16 take the codes that need none.
-    const codes = widen || span < K_STEP ? format.exact(f, variant) : format.raw(f, variant);
-    const reader: CodeReader = widen ? widenedReader() : codes;
+    const { tiles: reader, packed: codes, integer } = carrier.open(f, widen, vectors);
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
     const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
     const bytes = ({ head, step }: typeof packed, blocks: I32, steps: I32) =>
@@ -105,7 +113,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const left = f.let(i32.sub(p.K, k));
       const kCount = f.let(i32.minU(left, K_BLOCK));
       const blocks = f.let(i32.divU(i32.add(kCount, span - 1), span));
-      const steps = f.let(i32.shrU(kCount, 1));
+      const steps = f.let(perK(kCount));
       const panelBytes = f.let(bytes(packed, blocks, steps));
       const w = f.let(i32.add(p.w, i32.mul(p.first, panelBytes)));
       const panel = { y: f.let(p.y), wScale: f.let(p.wScale), bias: f.let(p.bias) };
@@ -121,7 +129,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       });
       advance(p.w, i32.mul(p.panels, panelBytes));
       advance(k, K_BLOCK);
-      advance(p.x, 2 * K_BLOCK);
+      advance(p.x, bytesPerK * K_BLOCK);
       advance(p.xSums, K_BLOCK / 8);
       advance(p.xScale, i32.mul(p.M, 4 * (fine ? K_BLOCK / K_STEP : 1)));
 
@@ -137,7 +145,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
             blockwise ? scalesOf(scales, g) : v128.load(columns.wScale, 16 * g);
           eachBlock(kCount, (chunks, stepsPerChunk, endsStep) => {
             const scales = f.let(weights);
-            const block = reader.block(i32.add(weights, scaleBytes(variant)));
+            const block = reader.block(i32.add(weights, scalesSize));
             advance(weights, tiled.head);
             f.repeat(chunks, () => {
               const acc = dotProducts(block, x, weights, stepsPerChunk, xSums);
@@ -186,13 +194,13 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
      * x per 32 k does: of two blocks of 16, the second one. The last block may be shorter.
      */
     function eachBlock(kCount: I32, body: (chunks: I32 | number, steps: I32 | number, endsStep: I32 | number) => void) {
-      if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / 2, 1));
-      const whole = (k: I32) => (chunk === K_STEP ? body(i32.shrU(k, 5), K_STEP / 2, 1) : body(1, i32.shrU(k, 1), 1));
+      if (span === K_STEP) return f.repeat(i32.shrU(kCount, 5), () => body(1, K_STEP / stepK, 1));
+      const whole = (k: I32) => (chunk === K_STEP ? body(i32.shrU(k, 5), K_STEP / stepK, 1) : body(1, perK(k), 1));
       if (span === K_BLOCK) return whole(kCount);
       if (span < K_STEP) {
         const odd = f.let(i32.const(0));
         f.repeat(i32.divU(kCount, span), () => {
-          body(1, span / 2, odd);
+          body(1, span / stepK, odd);
           odd.set(i32.sub(1, odd));
         });
         return;
@@ -216,25 +224,34 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const start =
         block.start &&
         xSums.map((sums) => {
-          const corrections = block.start?.(f.let(v128.load32Splat(sums))).map((vector) => f.let(vector)) ?? [];
-          advance(sums, 4);
+          const corrections = block.start?.(chunkSum(sums, steps)).map((vector) => f.let(vector)) ?? [];
+          advance(sums, chunk === K_STEP ? 4 : i32.divU(i32.mul(steps, stepK), 8));
           return corrections;
         });
-      const eachDot = (u: number, use: (dot: V128, i: number, g: number) => void) => {
+      type Use = (x: V128, w: V128, i: number, g: number, operand: number) => void;
+      const eachDot = (u: number, use: Use) => {
         const b = block.step(weights, tiled.step * u).map((vector) => f.let(vector));
         x.forEach((row, i) => {
           // row by row: one activation vector live at a time, V8 has 15 registers
-          const a = f.let(v128.load32Splat(row, 4 * u));
-          b.forEach((vector, g) => {
-            use(i32x4.dotI16x8S(a, vector), i, g);
-          });
+          for (let operand = 0; operand < operands; operand++) {
+            const a = f.let(v128.load32Splat(row, 4 * (u * operands + operand)));
+            b.forEach((vector, g) => {
+              use(a, vector, i, g, operand);
+            });
+          }
         });
       };
-      const acc = x.map((): Local<'v128'>[] => []);
-      const begin = (dot: V128, i: number, g: number) => acc[i].push(f.let(start ? i32x4.add(start[i][g], dot) : dot));
-      const accumulate = (dot: V128, i: number, g: number) => acc[i][g].set(i32x4.add(acc[i][g], dot));
+      const acc = tile(x.length, vectors, (): Local<'v128'>[] => []);
+      const begin: Use = (a, w, i, g, operand) => {
+        if (!start) acc[i][g].push(f.let(carrier.dot(a, w)));
+        else acc[i][g].push(f.let(operand === operands - 1 ? carrier.dot(a, w, start[i][g]) : carrier.dot(a, w)));
+      };
+      const accumulate: Use = (a, w, i, g, operand) => {
+        const sum = acc[i][g][operand];
+        sum.set(carrier.dot(a, w, sum));
+      };
       const next = () => {
-        for (const row of x) advance(row, 4 * kUnroll);
+        for (const row of x) advance(row, 4 * operands * kUnroll);
         advance(weights, tiled.step * kUnroll);
       };
       // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
@@ -244,26 +261,34 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         for (let u = 0; u < kUnroll; u++) eachDot(u, accumulate);
         next();
       });
-      return acc;
+      return acc.map((row) => row.map(integer));
     }
 
-    function widenedReader(): CodeReader {
-      const step = (ptr: I32, offset: number) => range(vectors).map((g) => v128.load(ptr, offset + 16 * g));
-      return { shift: [0, 0, 0, 0], needsSums: false, block: () => ({ step }) };
+    /** Σx of the chunk in every lane. */
+    function chunkSum(sums: Local<'i32'>, steps: I32 | number): Local<'v128'> {
+      if (chunk === K_STEP) return f.let(v128.load32Splat(sums));
+      const sum = f.let(i32.const(0));
+      const at = f.let(sums);
+      f.repeat(i32.divU(steps, K_STEP / stepK), () => {
+        sum.set(i32.add(sum, i32.load(at)));
+        advance(at, 4);
+      });
+      return f.let(i32x4.splat(sum));
     }
 
-    /** scratch = the panel at `from` as exact i16, in the order tiles read it: [PANEL / tileN][block: scales, steps]. */
+    /** scratch = the panel at `from` as the carrier's operand, in the order tiles read it: [PANEL / tileN][block: head, steps]. */
     function widenPanel(panel: I32, kCount: I32) {
       const from = f.let(panel);
-      const tileBytes = f.let(bytes(tiled, i32.divU(i32.add(kCount, span - 1), span), i32.shrU(kCount, 1)));
+      const tileBytes = f.let(bytes(tiled, i32.divU(i32.add(kCount, span - 1), span), perK(kCount)));
       const to = range(PANEL / tileN).map((t) => f.let(i32.add(p.scratch, i32.mul(tileBytes, t))));
-      const store = (values: V128[]) =>
+      const store = (values: readonly V128[], offset = 0) =>
         values.forEach((value, g) => {
-          f.storeV128(to[Math.floor(g / vectors)], value, 16 * (g % vectors));
+          f.storeV128(to[Math.floor(g / vectors)], value, offset + 16 * (g % vectors));
         });
       eachBlock(kCount, (chunks, steps) => {
         const block = codes.block(i32.add(from, scaleBytes(variant)));
         if (packedScales) store(range(PANEL / 4).map((g) => packedScales(from, g)));
+        store(block.zeroCodes, widenedHead.scales);
         advance(from, packed.head);
         for (const pointer of to) advance(pointer, tiled.head);
         f.repeat(i32.mul(chunks, steps), () => {

@@ -89,6 +89,8 @@ export const i32 = {
   sub: intBinary(0x6b),
   mul: intBinary(0x6c),
   and: intBinary(0x71),
+  or: intBinary(0x72),
+  shl: intBinary(0x74),
   divU: intBinary(0x6e),
   remU: intBinary(0x70),
   shrU: intBinary(0x76),
@@ -121,10 +123,18 @@ export const v128 = {
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
   and: vv(0x4e),
+  /** a & ~b */
+  andNot: vv(0x4f),
+  or: vv(0x50),
+  xor: vv(0x51),
   swizzle: vv(0x0e),
   /** mask ? a : b, bit by bit */
   bitselect: (a: V128, b: V128, mask: V128): V128 => expr('v128', a.code, b.code, mask.code, simd(0x52)),
   shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
+};
+export const i8x16 = {
+  extractLaneS: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x15), lane),
+  narrowI16x8S: vv(0x65),
 };
 export const i16x8 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x10)),
@@ -135,17 +145,24 @@ export const i16x8 = {
   shl: shift(simd(0x8b)),
   shrS: shift(simd(0x8c)),
   shrU: shift(simd(0x8d)),
+  gtS: vv(0x31),
+  add: vv(0x8e),
   sub: vv(0x91),
+  mul: vv(0x95),
+  /** (a · b + 2¹⁴) >> 15 */
+  q15mulrSatS: vv(0x82),
   minS: vv(0x96),
   maxS: vv(0x98),
 };
 export const i32x4 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x11)),
   extractLane: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x1b), lane),
+  extendLowI16x8S: v(0xa7),
   extendLowI16x8U: v(0xa9),
   shl: shift(simd(0xab)),
   shrS: shift(simd(0xac)),
   add: vv(0xae),
+  sub: vv(0xb1),
   mul: vv(0xb5),
   maxU: vv(0xb9),
   dotI16x8S: vv(0xba),
@@ -163,6 +180,14 @@ export const f32x4 = {
   add: vv(0xe4),
   mul: vv(0xe6),
   convertI32x4S: v(0xfa),
+};
+/** Relaxed SIMD: an engine without it rejects the whole module. Operands must be such that every engine agrees. */
+export const relaxed = {
+  /** Indices 0..15. */
+  swizzle: vv(0x100),
+  /** acc + Σ of 4 products per lane of signed bytes with bytes 0..127. */
+  dotI8x16I7x16AddS: (signed: V128, unsigned: V128, acc: V128): V128 =>
+    expr('v128', signed.code, unsigned.code, acc.code, simd(0x113)),
 };
 
 // ---------------------------------------------------------------- functions and modules
@@ -202,6 +227,9 @@ export class Func {
   }
   storeI16(ptr: I32, value: I32, offset = 0) {
     this.emit(ptr.code, value.code, 0x3b, 1, uleb(offset));
+  }
+  storeI8(ptr: I32, value: I32, offset = 0) {
+    this.emit(ptr.code, value.code, 0x3a, 0, uleb(offset));
   }
 
   /** Runs `body` count times; count may be 0. */
