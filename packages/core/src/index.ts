@@ -1,7 +1,14 @@
 /** @msd/core: decompose -> gemm -> recombine. The public API; everything else is internal. */
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';
-export type { Backend, Device, MatmulOptions, MemoryReport, PreparedWeights } from './backends/backend.ts';
+export type {
+  Backend,
+  Device,
+  MatmulOptions,
+  MemoryReport,
+  PreparedMatrix,
+  PreparedWeights,
+} from './backends/backend.ts';
 export { PACKED_VERSION } from './backends/backend.ts';
 export { createBackend } from './backends/create.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';

@@ -9,8 +9,7 @@ export type Device = 'reference' | 'wasm';
 export const PACKED_VERSION = 1;
 
 /** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
-export interface PreparedWeights {
-  readonly backend: Backend;
+export interface PreparedMatrix {
   readonly version: number;
   readonly format: FormatId;
   readonly N: number;
@@ -20,6 +19,11 @@ export interface PreparedWeights {
   readonly byteLength: number;
   /** Gives the bytes back; using the matrix afterwards is an error. Disposing twice is not. */
   dispose(): void;
+}
+
+/** A matrix of a backend that answers at once. */
+export interface PreparedWeights extends PreparedMatrix {
+  readonly backend: Backend;
 }
 
 export interface MatmulOptions extends PlanOptions {
