@@ -11,8 +11,10 @@ export type {
 } from './backends/backend.ts';
 export { PACKED_VERSION } from './backends/backend.ts';
 export { createBackend } from './backends/create.ts';
+export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
-export { packedByteLength, type WasmBackend } from './backends/wasm.ts';
+export type { CarrierReport, CarrierTiming } from './backends/routes.ts';
+export { packedByteLength, type TunedKernel, type WasmBackend, type WasmOptions } from './backends/wasm.ts';
 export {
   type ActivationBlock,
   type Components,

@@ -3,10 +3,10 @@
  * up between calls, never within one, so a first large call would run unoptimised to its end.
  */
 import { Module } from '../wasm/emitter.ts';
+import { WARM_MS } from './timing.ts';
 
 export type Kernel = (...args: number[]) => void;
 
-const WARM_MS = 10;
 const compiled = /* @__PURE__ */ new Map<string, { module: WebAssembly.Module; warm: boolean }>();
 
 function compile(id: string, emit: (module: Module) => void) {

@@ -4,8 +4,7 @@
  * Rows are worked off in slices of at most 256, results for typed arrays in column ranges that stay in the cache: scratch
  * is bounded whatever M and N are, and the bits do not depend on either cut.
  */
-import { type ActivationBlock, type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
-import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
+import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
@@ -13,8 +12,8 @@ import { packWeights } from '../formats/pack.ts';
 import type { ScaleId } from '../formats/scales.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights.ts';
-import { gemmId, gemmKernel, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
-import { type GemmShape, gemmOptions } from '../gemm/registry.ts';
+import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
+import type { GemmShape } from '../gemm/registry.ts';
 import { gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
 import { checkMatmul, type Operand } from './arguments.ts';
@@ -25,8 +24,10 @@ import {
   PACKED_VERSION,
   type PreparedWeights,
 } from './backend.ts';
-import { type Kernel, Kernels } from './kernels.ts';
+import type { CarrierChoice } from './features.ts';
+import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
+import { medianTime } from './timing.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
 const SLICE_ROWS = 256;
@@ -47,8 +48,8 @@ export class WasmWeights implements PreparedWeights {
   readonly variant: WeightVariant;
   /** Where the panels lie; `undefined` once disposed. */
   handle: ArenaHandle | undefined;
-  /** Resolved on first use, one per shape class. */
-  readonly kernels: Partial<Record<GemmShape | `${GemmShape}32`, Kernel>> = {};
+  /** Kernels, found on first use. */
+  readonly routes = new Map<Plan, Partial<Record<GemmShape, Route>>>();
 
   constructor(
     backend: WasmBackend,
@@ -83,18 +84,33 @@ export function packedByteLength(shape: WeightShape, storedZeroPoints: boolean, 
   return packedLayout(formats[format], { blockSize, storedZeroPoints, scale: scale ?? scaleIds[0] }, N, K).byteLength;
 }
 
+export interface WasmOptions extends ArenaOptions {
+  /**
+   * What multiplies: 'i16' (SIMD128), 'i8' (relaxed SIMD, where the weights fit it), or 'auto' (default): the faster one, found by
+   * probing and timing on first use. The bits are the same.
+   */
+  readonly carrier?: CarrierChoice | undefined;
+}
+
+/** One kernel of a search, fastest first in {@link WasmBackend.autotune}'s answer. */
+export interface TunedKernel {
+  readonly kernel: string;
+  /** Median milliseconds of one multiplication, without decompose. */
+  readonly milliseconds: number;
+}
+
 export class WasmBackend implements Backend {
   readonly device = 'wasm';
   readonly arena: Arena;
-  readonly #kernels: Kernels;
+  readonly #routes: Routes;
   readonly #matrices = new Set<WasmWeights>();
   readonly #scratch: Scratch;
-  readonly #decompose = new Map<Plan, Kernel>();
 
   /** Use {@link createBackend}. */
-  constructor(options: ArenaOptions = {}) {
+  constructor(options: WasmOptions = {}) {
+    const { carrier = 'auto' } = options;
     this.arena = new Arena(options);
-    this.#kernels = new Kernels(this.arena.memory);
+    this.#routes = new Routes(this.arena, carrier);
     this.#scratch = new Scratch(this.arena);
   }
 
@@ -131,10 +147,7 @@ export class WasmBackend implements Backend {
 
     // Everything is allocated before the first pointer or view is taken.
     const rowsMax = Math.min(M, SLICE_ROWS);
-    const copyPanels =
-      into === undefined
-        ? Math.min(layout.panels, Math.max(1, Math.floor(COPY_BYTES / (4 * PANEL * Math.max(1, rowsMax)))))
-        : 1; // the last panel, if N cuts it
+    const copyPanels = into === undefined ? copyPanelsFor(rowsMax, layout.panels) : 1; // the last panel, if N cuts it
     const biasAt = options.bias && this.#inArena('bias', options.bias);
     const at = this.#scratch.reserve({
       x: from === undefined ? 4 * rowsMax * K : 0,
@@ -146,16 +159,15 @@ export class WasmBackend implements Backend {
       bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
     });
     const bias = biasAt ?? (options.bias ? this.#stage(at.bias, options.bias as Float32Array) : 0);
-    const decompose = this.#decomposeKernel(plan);
     const w = weights.handle.ptr;
 
     for (let m = 0; m < M; m += SLICE_ROWS) {
       const rows = Math.min(SLICE_ROWS, M - m);
       const xAt =
         from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
+      const { decompose, gemm } = this.#route(weights, gemmShapeFor(rows), plan);
       decompose(xAt, at.q, at.sums, at.scales, rows, K);
 
-      const gemm = this.#gemmKernel(weights, gemmShapeFor(rows), activationBlock);
       const columns = (first: number, count: number, y: number, yStride: number) => {
         const offset = 4 * PANEL * first;
         const wScale = w + layout.panelBytes + offset;
@@ -193,16 +205,64 @@ export class WasmBackend implements Backend {
 
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
   warmUp(prepared: PreparedWeights, M: number, options: PlanOptions = {}): void {
-    const plan = resolvePlan(options, 'warmUp');
-    this.#decomposeKernel(plan);
-    this.#gemmKernel(this.#resident(prepared), gemmShapeFor(Math.min(M, SLICE_ROWS)), plan.activationBlock);
+    this.#route(this.#resident(prepared), shapeOf(M), resolvePlan(options, 'warmUp'));
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
   kernelFor(prepared: PreparedWeights, M: number, options: PlanOptions = {}): string {
-    const { kernelFormat, variant } = this.#resident(prepared);
-    const block = resolvePlan(options, 'kernelFor').activationBlock === 32 ? 32 : 256;
-    return gemmId(gemmOptions(gemmShapeFor(Math.min(M, SLICE_ROWS)), kernelFormat, variant, block));
+    return gemmId(this.#route(this.#resident(prepared), shapeOf(M), resolvePlan(options, 'kernelFor')).options);
+  }
+
+  /** What the engine offers, and what was measured where there was a choice. */
+  get carriers(): CarrierReport {
+    return this.#routes.report;
+  }
+
+  /**
+   * Times every tile of every carrier on this very matrix at M rows, and lets `matmul` take the fastest one from now on, for this
+   * matrix and all M of the same shape class (1, up to 7, more). Takes about a second; bits don't change.
+   *
+   * @returns what was measured, fastest first
+   */
+  autotune(prepared: PreparedWeights, M: number, options: PlanOptions = {}): TunedKernel[] {
+    const plan = resolvePlan(options, 'autotune');
+    const weights = this.#resident(prepared);
+    const shape = shapeOf(M);
+    const rows = Math.min(M, SLICE_ROWS);
+    // One multiplication leaves operands of the right size in scratch; what they hold does not matter.
+    this.matmul(new Float32Array(rows * weights.K), weights, { ...options, M: rows });
+    const routes = this.#routes.candidates(weights.kernelFormat, weights.variant, shape, plan);
+    const { layout, handle } = weights;
+    const at = this.#scratch.addresses;
+    const { panels } = layout;
+    const count = copyPanelsFor(rows, panels);
+    const times = medianTime(
+      routes.map(({ gemm }) => () => {
+        const wScale = handle.ptr + layout.panelBytes;
+        for (let first = 0; first + count <= panels; first += count)
+          gemm(
+            at.q,
+            at.sums,
+            at.scales,
+            handle.ptr,
+            wScale + 4 * PANEL * first,
+            0,
+            at.y,
+            4 * PANEL * count,
+            at.panel,
+            rows,
+            layout.paddedK,
+            panels,
+            first,
+            count,
+          );
+      }),
+    );
+    const ranked = routes
+      .map((route, i) => ({ route, milliseconds: times[i] }))
+      .sort((a, b) => a.milliseconds - b.milliseconds);
+    this.#routesOf(weights, plan)[shape] = ranked[0].route;
+    return ranked.map(({ route, milliseconds }) => ({ kernel: gemmId(route.options), milliseconds }));
   }
 
   /** @internal Where the last call of `matmul` worked: benchmarks run bare kernels on it. */
@@ -247,49 +307,23 @@ export class WasmBackend implements Backend {
     return address;
   }
 
-  #decomposeKernel(plan: Plan): Kernel {
-    const known = this.#decompose.get(plan);
-    if (known) return known;
-    const kernel = this.#warmed(
-      decomposeId(plan),
-      (module) => decomposeKernel(module, plan),
-      (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
-    );
-    this.#decompose.set(plan, kernel);
-    return kernel;
+  #routesOf(weights: WasmWeights, plan: Plan): Partial<Record<GemmShape, Route>> {
+    let routes = weights.routes.get(plan);
+    if (!routes) weights.routes.set(plan, (routes = {}));
+    return routes;
   }
 
-  #gemmKernel(weights: WasmWeights, shape: GemmShape, activationBlock: ActivationBlock): Kernel {
-    const fine = activationBlock === 32;
-    const key = fine ? (`${shape}32` as const) : shape;
-    const known = weights.kernels[key];
-    if (known) return known;
-    const options = gemmOptions(shape, weights.kernelFormat, weights.variant, fine ? 32 : 256);
-    const M = shape === 'gemv' ? 1 : 8;
-    const kernel = this.#warmed(
-      gemmId(options),
-      (module) => gemmKernel(module, options),
-      (run, at) =>
-        run(at, at + 4096, at + 8192, at + 24576, at + 12288, 0, at + 16384, 64, at + 49152, M, K_BLOCK, 2, 0, 2),
-    );
-    weights.kernels[key] = kernel;
-    return kernel;
-  }
-
-  /** Warms a kernel on 64 KiB of zeros, which are given back. */
-  #warmed(id: string, emit: Parameters<Kernels['get']>[1], call: (kernel: Kernel, at: number) => void): Kernel {
-    let zeros: ArenaHandle | undefined;
-    const kernel = this.#kernels.get(id, emit, (run) => {
-      if (!zeros) {
-        zeros = this.arena.alloc(65536, 'warm-up');
-        this.arena.bytes(zeros).fill(0);
-      }
-      call(run, zeros.ptr);
-    });
-    if (zeros) this.arena.free(zeros);
-    return kernel;
+  #route(weights: WasmWeights, shape: GemmShape, plan: Plan): Route {
+    const routes = this.#routesOf(weights, plan);
+    return (routes[shape] ??= this.#routes.find(weights.kernelFormat, weights.variant, shape, plan));
   }
 }
+
+const shapeOf = (M: number): GemmShape => gemmShapeFor(Math.min(M, SLICE_ROWS));
+
+/** Panels whose results for `rows` rows are computed before they are copied to a typed array. */
+const copyPanelsFor = (rows: number, panels: number): number =>
+  Math.min(panels, Math.max(1, Math.floor(COPY_BYTES / (4 * PANEL * Math.max(1, rows)))));
 
 /** `rows` rows of `stride` floats, cut at the end of the row, into a matrix of N columns at `offset`. */
 function copyColumns(

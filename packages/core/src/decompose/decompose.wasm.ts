@@ -1,8 +1,10 @@
 /**
- * decompose_i16_[mxfp4_]<components>_<activationBlock>: f32 activations -> int16 with one scale per block, WebAssembly SIMD128.
+ * decompose_<operands>_[mxfp4_]<components>_<activationBlock>: f32 activations -> integers with one scale per block, WebAssembly
+ * SIMD128.
  *
  * x       f32 [M,K]                row-major, any K
- * q       i16 [M, ceil32(K)]       zero past K
+ * q       [M, ceil32(K)]           zero past K. Operands i16: int16. i8, i8x2: one or two int8 digits, for every 4 k the higher
+ *                                  ones, then the lower ones, in the order k, k+2, k+1, k+3 (formats/quads.ts)
  * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
  * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both.
  *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]
@@ -16,6 +18,7 @@ import {
   f32,
   f32x4,
   type I32,
+  i8x16,
   i16x8,
   i32,
   i32x4,
@@ -27,24 +30,32 @@ import {
 import { advance, range } from '../wasm/loops.ts';
 import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
-export const decomposeId = ({ decomposition, components, activationBlock }: Plan): string =>
-  `decompose_i16_${decomposition === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
+/** What a carrier multiplies: q as one int16, or its int8 digits. */
+export type Operands = 'i16' | 'i8' | 'i8x2';
+
+export const decomposeId = ({ decomposition, components, activationBlock }: Plan, operands: Operands = 'i16'): string =>
+  `decompose_${operands}_${decomposition === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
 
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
-export function decomposeKernel(module: Module, plan: Plan): void {
+/** k, k+2, k+1, k+3 */
+const QUAD = [0, 2, 1, 3];
+
+export function decomposeKernel(module: Module, plan: Plan, operands: Operands = 'i16'): void {
+  const digits = operands === 'i16' ? 0 : operands === 'i8' ? 1 : 2;
   const mxfp4 = plan.decomposition === 'mxfp4';
   const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
   const perRow = plan.activationBlock === 'row';
   const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
   const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', M: 'i32', K: 'i32' } as const;
-  module.func(decomposeId(plan), params, (f, p) => {
+  module.func(decomposeId(plan, operands), params, (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const upper = f.let(i16x8.splat(i32.const(limit)));
     const lower = f.let(i16x8.splat(i32.const(-limit)));
     const ones = f.let(v128.const16(1));
     const scaleRow = f.let(i32.mul(p.M, 4));
+    const bytesPerK = digits || 2;
 
     f.repeat(p.M, () => {
       const left = f.let(p.K);
@@ -110,32 +121,81 @@ export function decomposeKernel(module: Module, plan: Plan): void {
       f.repeat(i32.shrU(count, 5), () => {
         const sum = range(4).map((i) => {
           const q = f.let(clamped(four(32 * i), four(32 * i + 16)));
-          f.storeV128(p.q, q, 16 * i);
-          return i32x4.dotI16x8S(q, ones);
+          if (!digits) f.storeV128(p.q, q, 16 * i);
+          return { q, dot: i32x4.dotI16x8S(q, ones) };
         });
-        f.storeI32(p.sums, addLanes(sum.reduce((a, b) => i32x4.add(a, b))));
+        if (digits) for (const half of [0, 2]) storeDigits(sum[half].q, sum[half + 1].q, 8 * digits * half);
+        f.storeI32(p.sums, addLanes(sum.map(({ dot }) => dot).reduce((a, b) => i32x4.add(a, b))));
         advance(p.x, 128);
-        advance(p.q, 64);
+        advance(p.q, 32 * bytesPerK);
         advance(p.sums, 4);
       });
       const rest = f.let(i32.and(count, 31));
       f.when(rest, () => {
         const sum = f.let(i32.const(0));
+        if (digits) for (const i of range(2 * digits)) f.storeV128(p.q, v128.const16(0), 16 * i);
+        const k = digits ? f.let(i32.const(0)) : undefined;
         f.repeat(rest, () => {
           const one = f.let(integers(f32x4.splat(f32.load(p.x))));
-          const q = f.let(i16x8.extractLaneS(clamped(one, one), 0));
-          f.storeI16(p.q, q);
-          sum.set(i32.add(sum, q));
+          const vector = clamped(one, one);
+          if (k) {
+            const q = f.let(vector);
+            storeDigit(q, k);
+            sum.set(i32.add(sum, i16x8.extractLaneS(q, 0)));
+            advance(k, 1);
+          } else {
+            const q = f.let(i16x8.extractLaneS(vector, 0));
+            f.storeI16(p.q, q);
+            sum.set(i32.add(sum, q));
+          }
           advance(p.x, 4);
-          advance(p.q, 2);
+          if (!k) advance(p.q, 2);
         });
-        f.repeat(i32.sub(32, rest), () => {
-          f.storeI16(p.q, i32.const(0));
-          advance(p.q, 2);
-        });
+        if (k) advance(p.q, 32 * digits);
+        else
+          f.repeat(i32.sub(32, rest), () => {
+            f.storeI16(p.q, i32.const(0));
+            advance(p.q, 2);
+          });
         f.storeI32(p.sums, sum);
         advance(p.sums, 4);
       });
+    }
+
+    /** Digits of eight q, higher ones first, as i16 lanes: d1 = floor((q + 127) / 254), d2 = q - 254 d1. */
+    function splitDigits(q: Local<'v128'>): Local<'v128'>[] {
+      if (digits === 1) return [q];
+      // q / 254.016, rounded: at most one off, and then d2 tells.
+      const high = f.let(i16x8.q15mulrSatS(q, v128.const16(129)));
+      const low = f.let(i16x8.sub(q, i16x8.mul(high, v128.const16(254))));
+      const correct = (mask: Local<'v128'>, by: 1 | -1) => {
+        high.set(by === 1 ? i16x8.sub(high, mask) : i16x8.add(high, mask)); // a mask is -1
+        low.set(i16x8.sub(low, v128.and(mask, v128.const16((254 * by) & 0xffff))));
+      };
+      correct(f.let(i16x8.gtS(low, v128.const16(126))), 1);
+      correct(f.let(i16x8.gtS(v128.const16(-127 & 0xffff), low)), -1);
+      return [high, low];
+    }
+
+    /** Digits of 16 q at p.q + offset. */
+    function storeDigits(q0: Local<'v128'>, q1: Local<'v128'>, offset: number) {
+      const [a, b] = [splitDigits(q0), splitDigits(q1)];
+      const bytes = a.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b[i])));
+      // Quads of the digits in turn.
+      const lanes = range(4 * digits).map((quad) =>
+        QUAD.map((k) => 16 * (quad % digits) + 4 * Math.floor(quad / digits) + k),
+      );
+      for (const i of range(digits)) {
+        const order = lanes.slice(4 * i, 4 * i + 4).flat();
+        f.storeV128(p.q, v128.shuffle(bytes[0], bytes[digits - 1], order), offset + 16 * i);
+      }
+    }
+
+    /** Digits of the first of eight q, the k-th of the 32 at p.q. */
+    function storeDigit(q: Local<'v128'>, k: Local<'i32'>) {
+      const inQuad = i32.or(i32.shl(i32.and(k, 1), 1), i32.and(i32.shrU(k, 1), 1));
+      const at = f.let(i32.add(i32.add(p.q, i32.mul(i32.shrU(k, 2), 4 * digits)), inQuad));
+      for (const [i, digit] of splitDigits(q).entries()) f.storeI8(at, i16x8.extractLaneS(digit, 0), 4 * i);
     }
 
     /** 8·d1 + d2 as floats; one component leaves d2 out. */

@@ -114,7 +114,7 @@ function i8(
       const tiles = widen
         ? (head: I32) => ({
             step: widenedStep(vectors),
-            start: start(() => range(vectors).map((g) => v128.load(head, 16 * g))),
+            start: start(() => range(vectors).map((g) => f.let(v128.load(head, 16 * g)))),
           })
         : (zeroPoints: I32) => ({ step, start: start(() => negatedZeroCodes(zeroPoints)) });
       return {

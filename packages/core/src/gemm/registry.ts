@@ -4,6 +4,7 @@
  */
 import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
+import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
 import type { GemmOptions } from './gemm.wasm.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
@@ -13,14 +14,60 @@ export function gemmOptions(
   format: WeightFormat,
   variant: WeightVariant,
   activationBlock: 256 | 32 = 256,
+  carrier: CarrierOptions = I16,
 ): GemmOptions {
+  const common = { format, variant, activationBlock, carrier };
+  if (carrier.id === 'i8' && shape !== 'gemv') {
+    // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns: small M widens, too.
+    if (carrier.digits === 2) return { ...common, widen: true, tileM: 3, tileN: 8 };
+    return shape === 'gemm' ? { ...common, widen: true, tileM: 6, tileN: 8 } : { ...common, widen: false, tileM: 2 };
+  }
   switch (shape) {
     case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
-      return { format, variant, activationBlock, widen: false, tileM: 1, kUnroll: format.bits === 8 ? 2 : 1 };
+      return { ...common, widen: false, tileM: 1, kUnroll: carrier.id === 'i16' && format.bits === 8 ? 2 : 1 };
     case 'smallM':
-      return { format, variant, activationBlock, widen: false, tileM: 2 };
+      return { ...common, widen: false, tileM: 2 };
     case 'gemm':
-      return { format, variant, activationBlock, widen: true, tileM: 2 };
+      return { ...common, widen: true, tileM: 2 };
+  }
+}
+
+/** The carriers that can run a variant, every form of them. */
+export function everyCarrier(format: WeightFormat, variant: WeightVariant): CarrierOptions[] {
+  if (!fitsI8(variant)) return [I16];
+  const forms = format.bits === 8 ? (['unsigned', 'signed'] as const) : (['unsigned'] as const);
+  return [
+    I16,
+    ...forms.flatMap((operand) => ([1, 2] as const).map((digits) => ({ id: 'i8', digits, operand }) as const)),
+  ];
+}
+
+/** Tiles that a search on the user's device goes through: each can win somewhere (docs/msd.md, section 6). */
+export function tileCandidates(
+  shape: GemmShape,
+  format: WeightFormat,
+  variant: WeightVariant,
+  activationBlock: 256 | 32,
+  carrier: CarrierOptions,
+): GemmOptions[] {
+  const common = { format, variant, activationBlock, carrier };
+  const direct = (tileM: number, kUnroll: 1 | 2 | 4 = 1) => ({ ...common, widen: false, tileM, kUnroll }) as const;
+  const widened = (tileM: number, tileN: 4 | 8 | 16) => ({ ...common, widen: true, tileM, tileN }) as const;
+  switch (shape) {
+    case 'gemv':
+      return [direct(1), direct(1, 2), direct(1, 4)];
+    case 'smallM':
+      return [direct(1), direct(2), direct(3), widened(2, 8), widened(2, 16), widened(3, 8), widened(4, 8)];
+    case 'gemm':
+      return [
+        widened(1, 16),
+        widened(2, 8),
+        widened(2, 16),
+        widened(3, 8),
+        widened(3, 16),
+        widened(4, 8),
+        widened(6, 8),
+      ];
   }
 }
 

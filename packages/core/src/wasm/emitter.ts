@@ -133,7 +133,6 @@ export const v128 = {
   shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
 };
 export const i8x16 = {
-  extractLaneS: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x15), lane),
   narrowI16x8S: vv(0x65),
 };
 export const i16x8 = {

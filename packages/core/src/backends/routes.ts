@@ -1,0 +1,144 @@
+/**
+ * Which kernels a matmul takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
+ * route gives the same bits.
+ */
+import type { Plan } from '../decompose/contract.ts';
+import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
+import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { type CarrierOptions, digitsOf, fitsI8, I16 } from '../gemm/carriers.ts';
+import { type GemmOptions, gemmId, gemmKernel } from '../gemm/gemm.wasm.ts';
+import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts';
+import type { Arena, ArenaHandle } from './arena.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
+import { type Kernel, Kernels } from './kernels.ts';
+import { medianTime } from './timing.ts';
+
+export interface Route {
+  readonly options: GemmOptions;
+  readonly decompose: Kernel;
+  readonly gemm: Kernel;
+}
+
+/** What was measured when a carrier was chosen. */
+export interface CarrierTiming {
+  readonly chosen: string;
+  /** Microseconds per call by kernel id, on a small matrix in the cache. */
+  readonly microseconds: Readonly<Record<string, number>>;
+}
+
+export interface CarrierReport {
+  /** `null`: no relaxed SIMD in this engine, or not asked because `carrier` is 'i16'. */
+  readonly relaxedDot: RelaxedDot | null;
+  readonly timings: readonly CarrierTiming[];
+}
+
+/**
+ * Gain of the dot per digit from which kernels are worth timing. Two digits are twice the products; where the dot is several
+ * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
+ */
+const WORTH_TIMING = 0.75;
+const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
+/** Rows of the small matrix that kernels are warmed and timed on. */
+const TRIAL_ROWS: Readonly<Record<GemmShape, number>> = { gemv: 1, smallM: 4, gemm: 12 };
+
+export class Routes {
+  readonly #arena: Arena;
+  readonly #kernels: Kernels;
+  readonly #choice: CarrierChoice;
+
+  constructor(arena: Arena, choice: CarrierChoice) {
+    this.#arena = arena;
+    this.#kernels = new Kernels(arena.memory);
+    this.#choice = choice;
+  }
+
+  /** Emits, compiles and warms what is needed; remember the result. */
+  find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): Route {
+    return this.#route(this.#options(format, variant, shape, plan), shape, plan);
+  }
+
+  /** Every tile of every carrier that can run, for a search. */
+  candidates(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): Route[] {
+    return this.#carriers(format, variant, plan)
+      .flatMap((carrier) => tileCandidates(shape, format, variant, scaleBlock(plan), carrier))
+      .map((options) => this.#route(options, shape, plan));
+  }
+
+  get report(): CarrierReport {
+    return { relaxedDot: this.#choice === 'i16' ? null : relaxedDot(), timings: [...timings.values()] };
+  }
+
+  #carriers(format: WeightFormat, variant: WeightVariant, plan: Plan): CarrierOptions[] {
+    const relaxed = this.#choice === 'i16' || !fitsI8(variant) ? null : relaxedDot();
+    if (!relaxed || (format.bits === 8 && !relaxed.byteOperand)) return [I16];
+    return [I16, { id: 'i8', digits: digitsOf(plan), operand: relaxed.byteOperand ?? 'unsigned' }];
+  }
+
+  #options(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
+    const [i16, i8] = this.#carriers(format, variant, plan).map((carrier) =>
+      gemmOptions(shape, format, variant, scaleBlock(plan), carrier),
+    );
+    if (!i8) return i16;
+    if (this.#choice === 'i8') return i8;
+    if ((relaxedDot()?.gain ?? 0) < WORTH_TIMING * digitsOf(plan)) return i16;
+    const ids = [i16, i8].map(gemmId);
+    const known = timings.get(ids.join());
+    if (known) return known.chosen === ids[1] ? i8 : i16;
+    const times = this.#time([i16, i8], shape, plan);
+    const chosen = times[1] < times[0] ? 1 : 0;
+    const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
+    timings.set(ids.join(), { chosen: ids[chosen], microseconds });
+    return [i16, i8][chosen];
+  }
+
+  #time(options: readonly GemmOptions[], shape: GemmShape, plan: Plan): number[] {
+    const kernels = options.map((candidate) => this.#route(candidate, shape, plan).gemm);
+    const zeros = this.#zeros();
+    const times = medianTime(kernels.map((kernel) => () => trial(kernel, zeros.ptr, shape)));
+    this.#arena.free(zeros);
+    return times;
+  }
+
+  #route(options: GemmOptions, shape: GemmShape, plan: Plan): Route {
+    const operands = operandsOf(options.carrier ?? I16);
+    const decompose = this.#warmed(
+      decomposeId(plan, operands),
+      (module) => decomposeKernel(module, plan, operands),
+      (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
+    );
+    const gemm = this.#warmed(
+      gemmId(options),
+      (module) => gemmKernel(module, options),
+      (run, at) => trial(run, at, shape),
+    );
+    return { options, decompose, gemm };
+  }
+
+  /** Warms a kernel on zeros, which are given back. */
+  #warmed(id: string, emit: Parameters<Kernels['get']>[1], call: (kernel: Kernel, at: number) => void): Kernel {
+    let zeros: ArenaHandle | undefined;
+    const kernel = this.#kernels.get(id, emit, (run) => {
+      zeros ??= this.#zeros();
+      call(run, zeros.ptr);
+    });
+    if (zeros) this.#arena.free(zeros);
+    return kernel;
+  }
+
+  #zeros(): ArenaHandle {
+    const zeros = this.#arena.alloc(65536, 'warm-up');
+    this.#arena.bytes(zeros).fill(0);
+    return zeros;
+  }
+}
+
+/** Two panels x 256 k of any format, on 64 KiB of zeros. */
+function trial(kernel: Kernel, at: number, shape: GemmShape): void {
+  const [q, sums, xScale, wScale, y, w, scratch] = [0, 8192, 10240, 12288, 13312, 16384, 49152].map((o) => at + o);
+  kernel(q, sums, xScale, w, wScale, 0, y, 128, scratch, TRIAL_ROWS[shape], K_BLOCK, 2, 0, 2);
+}
+
+const scaleBlock = ({ activationBlock }: Plan): 256 | 32 => (activationBlock === 32 ? 32 : 256);
+
+const operandsOf = (carrier: CarrierOptions): Operands =>
+  carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';
