@@ -348,6 +348,7 @@ describe('register', () => {
     ['an unknown option', { colour: 'red' }, TypeError],
     ['three components', { components: 3 }, RangeError],
     ['an activation block of 64', { activationBlock: 64 }, RangeError],
+    ['a carrier of its own', { carrier: 'i4' }, RangeError],
     ['a device of another version', { device: 'webgpu' }, UnsupportedError],
     ['another fallback', { fallback: ['webgpu'] }, UnsupportedError],
     ['a fallback that is no list', { fallback: 'wasm' }, TypeError],

@@ -1,7 +1,7 @@
 /**
  * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
  */
-import { type ActivationBlock, UnsupportedError } from '@msd/core';
+import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd/core';
 import type { ExternalData } from '../read/open.ts';
 
 /** Options of MSD as an execution provider; `register` takes the same as defaults. */
@@ -12,6 +12,8 @@ export interface MsdOptions {
   readonly components?: 1 | 2;
   /** Consecutive k of a row that share an activation scale. Default 256; 32 follows outliers more closely. */
   readonly activationBlock?: ActivationBlock;
+  /** What multiplies: 'i16', 'i8' (relaxed SIMD), or 'auto' (default): the faster one on this CPU. Same bits. */
+  readonly carrier?: CarrierChoice;
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
   readonly fallback?: readonly 'wasm'[];
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
@@ -50,6 +52,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'device',
   'components',
   'activationBlock',
+  'carrier',
   'fallback',
   'debug',
 ]);
@@ -82,7 +85,8 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     }
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
-  const { device = 'wasm', components = 2, activationBlock = 256, fallback = ['wasm'], debug = false } = given;
+  const { device = 'wasm', components = 2, activationBlock = 256, carrier = 'auto' } = given;
+  const { fallback = ['wasm'], debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -91,6 +95,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
     throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+  }
+  if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
+    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${String(carrier)}.`);
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
@@ -103,7 +110,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, activationBlock, fallback: ['wasm'], debug };
+  return { device, components, activationBlock, carrier, fallback: ['wasm'], debug };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

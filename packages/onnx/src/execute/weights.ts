@@ -49,7 +49,11 @@ export async function loadWeights(claims: readonly Claim[], options: ResolvedOpt
     for (const tensor of [claim.data, claim.scales, claim.zeroPoints])
       if (tensor) fileBytes += tensorByteLength(tensor);
   }
-  const backend = await createBackend('wasm', { initialBytes, debug: options.debug });
+  const backend = await createBackend('wasm', {
+    initialBytes,
+    debug: options.debug,
+    carrier: options.carrier,
+  });
   try {
     const weights = prepareAll(backend, claims, matrices, options);
     return { backend, weights, fileBytes };
