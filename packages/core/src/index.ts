@@ -9,12 +9,12 @@ export type {
   PreparedMatrix,
   PreparedWeights,
 } from './backends/backend.ts';
-export { PACKED_VERSION } from './backends/backend.ts';
-export { createBackend } from './backends/create.ts';
+export { createBackend, createWasmBackend } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
+export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
 export type { CarrierReport, CarrierTiming } from './backends/routes.ts';
-export { packedByteLength, type TunedKernel, type WasmBackend, type WasmOptions } from './backends/wasm.ts';
+export type { TunedKernel, WasmBackend, WasmOptions } from './backends/wasm.ts';
 export {
   type ActivationBlock,
   type Components,
@@ -26,7 +26,16 @@ export {
 } from './decompose/contract.ts';
 export { BackendUnavailableError, UnsupportedError } from './errors.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
+export {
+  PACKED_VERSION,
+  type PackedShape,
+  type PackedWeights,
+  packedByteLength,
+  packedRows,
+  packWeights,
+} from './formats/packed.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
+export type { ScaleId } from './formats/scales.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
 export type { FormatId, QuantizedWeights, WeightShape } from './formats/weights.ts';
 export { matmul } from './matmul.ts';

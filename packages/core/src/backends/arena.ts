@@ -1,8 +1,9 @@
 /**
- * Arena: where a backend's bytes live. One WebAssembly.Memory, first-fit blocks of whole 64-byte lines, grown page by
- * page to what is needed. Memory never shrinks: dropping the arena is the only way to give it back to the system.
+ * Arena: where a backend's bytes live. Blocks of whole 64-byte lines out of one WebAssembly heap: its own, or one that
+ * somebody else manages, so that operands lie where another library put them.
  */
 import { BackendUnavailableError } from '../errors.ts';
+import { type Heap, LINE, OwnHeap } from './heap.ts';
 
 /** Bytes [ptr, ptr + byteLength) of an arena. Views into it die when the memory grows: take them late, never keep them. */
 export interface ArenaHandle {
@@ -16,39 +17,34 @@ export interface ArenaOptions {
   readonly initialBytes?: number;
   /** Guards every buffer with canaries; {@link Arena.check} names the one that was overrun. */
   readonly debug?: boolean;
+  /** Works on this heap instead of an own memory; `initialBytes` then means nothing. */
+  readonly heap?: Heap;
 }
 
-interface Block {
-  ptr: number;
-  bytes: number;
-}
-interface Buffer extends Block {
+interface Buffer {
+  /** What the heap gave. */
+  readonly block: number;
+  readonly bytes: number;
   readonly label: string;
   readonly byteLength: number;
 }
 
-const PAGE = 65536;
-const LINE = 64;
-const MAX_BYTES = 2 ** 32 - PAGE;
 const CANARY = 0xa5;
 const lines = (bytes: number) => Math.ceil(bytes / LINE) * LINE;
 
 export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly debug: boolean;
-  /** Sorted by address, never adjacent. The last one may end below the memory's end. */
-  #free: Block[] = [];
+  readonly #heap: Heap;
+  /** Added to requests of a foreign heap: a line to align with, and one that kernels may read past the end. */
+  readonly #slack: number;
   /** By address handed out. */
   #buffers = new Map<number, Buffer>();
-  #top: number = LINE; // address 0 stays unused: it means "none" to kernels
 
-  constructor({ initialBytes = 0, debug = false }: ArenaOptions = {}) {
-    const pages = Math.max(1, Math.ceil(Math.min(initialBytes + 2 * LINE, MAX_BYTES) / PAGE));
-    try {
-      this.memory = new WebAssembly.Memory({ initial: pages });
-    } catch (cause) {
-      throw new BackendUnavailableError(`arena: no memory of ${pages * PAGE} bytes to be had.`, { cause });
-    }
+  constructor({ initialBytes = 0, debug = false, heap }: ArenaOptions = {}) {
+    this.#heap = heap ?? new OwnHeap(initialBytes);
+    this.#slack = heap ? 2 * LINE : 0;
+    this.memory = this.#heap.memory;
     this.debug = debug;
   }
 
@@ -73,11 +69,21 @@ export class Arena {
     if (!Number.isSafeInteger(byteLength) || byteLength < 0)
       throw new RangeError(`arena: ${label} expected a byte length, got ${byteLength}.`);
     const guard = this.debug ? LINE : 0;
-    const bytes = Math.max(LINE, lines(byteLength)) + 2 * guard;
-    const start = this.#take(bytes, label);
-    const ptr = start + guard;
-    this.#buffers.set(ptr, { ptr: start, bytes, label, byteLength });
+    const bytes = Math.max(LINE, lines(byteLength)) + 2 * guard + this.#slack;
+    const block = this.#heap.alloc(bytes, label);
+    if (!block)
+      throw new BackendUnavailableError(`arena: ${label} needs ${bytes} bytes; the heap's owner gives no more.`);
+    const ptr = lines(block) + guard;
+    this.#buffers.set(ptr, { block, bytes, label, byteLength });
     if (this.debug) this.#guards(ptr, byteLength, (guards) => guards.fill(CANARY));
+    return { arena: this, ptr, byteLength };
+  }
+
+  /**
+   * Bytes that somebody else allocated in this memory, the owner of a foreign heap for instance: theirs to keep alive as
+   * long as the handle is used.
+   */
+  at(ptr: number, byteLength: number): ArenaHandle {
     return { arena: this, ptr, byteLength };
   }
 
@@ -90,7 +96,7 @@ export class Arena {
       );
     if (this.debug) this.#check(ptr, buffer);
     this.#buffers.delete(ptr);
-    this.#give({ ptr: buffer.ptr, bytes: buffer.bytes });
+    this.#heap.free(buffer.block);
   }
 
   /** A fresh view; dies when the memory grows. */
@@ -103,9 +109,10 @@ export class Arena {
     return new Uint8Array(this.memory.buffer, ptr, byteLength);
   }
 
-  /** Is this handle inside one of the arena's live buffers? */
+  /** Is this handle inside one of the arena's live buffers, or anywhere in a heap whose owner keeps the books? */
   owns({ arena, ptr, byteLength }: ArenaHandle): boolean {
     if (arena !== this) return false;
+    if (this.#slack) return ptr > 0 && ptr + byteLength <= this.byteLength;
     const exact = this.#buffers.get(ptr);
     if (exact) return byteLength <= exact.byteLength;
     for (const [start, buffer] of this.#buffers)
@@ -119,53 +126,6 @@ export class Arena {
    */
   check(): void {
     if (this.debug) for (const [ptr, buffer] of this.#buffers) this.#check(ptr, buffer);
-  }
-
-  #take(bytes: number, label: string): number {
-    const fit = this.#free.findIndex((block) => block.bytes >= bytes);
-    if (fit >= 0) {
-      const block = this.#free[fit];
-      const { ptr } = block;
-      block.ptr += bytes;
-      block.bytes -= bytes;
-      if (block.bytes === 0) this.#free.splice(fit, 1);
-      return ptr;
-    }
-    const ptr = this.#top;
-    // One line stays free at the end: kernels may read past the end of a buffer, up to the end of its panel of 16.
-    this.#grow(ptr + bytes + LINE, label);
-    this.#top = ptr + bytes;
-    return ptr;
-  }
-
-  #give(block: Block): void {
-    const free = this.#free;
-    let at = free.findIndex((other) => other.ptr > block.ptr);
-    if (at < 0) at = free.length;
-    free.splice(at, 0, block);
-    for (const i of [at, at - 1]) {
-      const [left, right] = [free[i], free[i + 1]];
-      if (!left || !right || left.ptr + left.bytes !== right.ptr) continue;
-      left.bytes += right.bytes;
-      free.splice(i + 1, 1);
-    }
-    const last = free.at(-1);
-    if (last && last.ptr + last.bytes === this.#top) {
-      this.#top = last.ptr;
-      free.pop();
-    }
-  }
-
-  #grow(end: number, label: string): void {
-    const missing = Math.ceil((end - this.byteLength) / PAGE);
-    if (missing <= 0) return;
-    const problem = `arena: ${label} needs ${end} bytes of memory in all, and has ${this.byteLength}`;
-    if (end > MAX_BYTES) throw new BackendUnavailableError(`${problem}; WebAssembly addresses 4 GiB.`);
-    try {
-      this.memory.grow(missing);
-    } catch (cause) {
-      throw new BackendUnavailableError(`${problem}; the engine gives no more.`, { cause });
-    }
   }
 
   /** The bytes around a buffer, its rounding included. */

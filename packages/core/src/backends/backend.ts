@@ -5,9 +5,6 @@ import type { ArenaHandle } from './arena.ts';
 
 export type Device = 'reference' | 'wasm';
 
-/** Version of the packed layout: a prepared matrix is good for this version of the package only. */
-export const PACKED_VERSION = 1;
-
 /** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
 export interface PreparedMatrix {
   readonly version: number;

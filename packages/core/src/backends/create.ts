@@ -22,12 +22,22 @@ export async function createBackend(
 ): Promise<Backend> {
   switch (device) {
     case 'wasm':
-      requireSimd();
-      requireCarrier(options.carrier);
-      return new WasmBackend(options);
+      return createWasmBackend(options);
     case 'reference':
       return new ReferenceBackend(options);
     default:
       throw new RangeError(`createBackend: device expected 'wasm' or 'reference', got ${String(device)}.`);
   }
+}
+
+/**
+ * The WASM backend at once, for callers that cannot wait: kernels inside another library.
+ *
+ * @returns the caller's: dispose it
+ * @throws {@link BackendUnavailableError} if the engine lacks SIMD128 or memory
+ */
+export function createWasmBackend(options: WasmOptions = {}): WasmBackend {
+  requireSimd();
+  requireCarrier(options.carrier);
+  return new WasmBackend(options);
 }

@@ -7,15 +7,19 @@ import { WARM_MS } from './timing.ts';
 
 export type Kernel = (...args: number[]) => void;
 
+const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
+  typeof SharedArrayBuffer === 'function' && (buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
+
 const compiled = /* @__PURE__ */ new Map<string, { module: WebAssembly.Module; warm: boolean }>();
 
-function compile(id: string, emit: (module: Module) => void) {
-  const known = compiled.get(id);
+function compile(id: string, emit: (module: Module) => void, shared: boolean) {
+  const key = shared ? `${id}_shared` : id;
+  const known = compiled.get(key);
   if (known) return known;
   const source = new Module();
   emit(source);
-  const entry = { module: new WebAssembly.Module(source.toBytes()), warm: false };
-  compiled.set(id, entry);
+  const entry = { module: new WebAssembly.Module(source.toBytes({ shared })), warm: false };
+  compiled.set(key, entry);
   return entry;
 }
 
@@ -34,7 +38,7 @@ export class Kernels {
   get(id: string, emit: (module: Module) => void, warmUp: (kernel: Kernel) => void): Kernel {
     const known = this.#instances.get(id);
     if (known) return known;
-    const entry = compile(id, emit);
+    const entry = compile(id, emit, isShared(this.#memory));
     const { exports } = new WebAssembly.Instance(entry.module, { env: { memory: this.#memory } });
     const kernel = exports[id] as Kernel;
     this.#instances.set(id, kernel);

@@ -1,18 +1,13 @@
 /** The specification as a backend: plain loops over the file's own codes. For tests and for reading, not for speed. */
 import type { Arithmetic } from '../decompose/decompose.reference.ts';
 import { UnsupportedError } from '../errors.ts';
+import { PACKED_VERSION } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import type { ArenaHandle } from './arena.ts';
 import { checkMatmul, type Operand } from './arguments.ts';
-import {
-  type Backend,
-  type MatmulOptions,
-  type MemoryReport,
-  PACKED_VERSION,
-  type PreparedWeights,
-} from './backend.ts';
+import type { Backend, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
 
 export interface ReferenceBackendOptions {
   /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */

@@ -7,23 +7,17 @@
 import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
-import { type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
-import { packWeights } from '../formats/pack.ts';
-import type { ScaleId } from '../formats/scales.ts';
-import { validateShape, validateWeights } from '../formats/validate.ts';
-import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights.ts';
+import type { PackedLayout } from '../formats/layout.ts';
+import { packInto } from '../formats/pack.ts';
+import { layoutOf, PACKED_VERSION, type PackedShape, packedShape, validatePacked } from '../formats/packed.ts';
+import { validateWeights } from '../formats/validate.ts';
+import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
 import { checkMatmul, type Operand } from './arguments.ts';
-import {
-  type Backend,
-  type MatmulOptions,
-  type MemoryReport,
-  PACKED_VERSION,
-  type PreparedWeights,
-} from './backend.ts';
+import type { Backend, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
 import type { CarrierChoice } from './features.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
@@ -51,20 +45,14 @@ export class WasmWeights implements PreparedWeights {
   /** Kernels, found on first use. */
   readonly routes = new Map<Plan, Partial<Record<GemmShape, Route>>>();
 
-  constructor(
-    backend: WasmBackend,
-    { format, N, K, blockSize }: QuantizedWeights,
-    variant: WeightVariant,
-    layout: PackedLayout,
-    handle: ArenaHandle,
-  ) {
+  constructor(backend: WasmBackend, shape: PackedShape, layout: PackedLayout, handle: ArenaHandle) {
     this.backend = backend;
-    this.format = format;
-    this.N = N;
-    this.K = K;
-    this.blockSize = blockSize;
-    this.kernelFormat = formats[format];
-    this.variant = variant;
+    this.format = shape.format;
+    this.N = shape.N;
+    this.K = shape.K;
+    this.blockSize = shape.blockSize;
+    this.kernelFormat = formats[shape.format];
+    this.variant = shape;
     this.layout = layout;
     this.byteLength = layout.byteLength;
     this.handle = handle;
@@ -74,14 +62,6 @@ export class WasmWeights implements PreparedWeights {
     if (this.handle) this.backend.release(this, this.handle);
     this.handle = undefined;
   }
-}
-
-/** Bytes that `prepare` will need for a matrix: for sizing memory before anything is loaded. */
-export function packedByteLength(shape: WeightShape, storedZeroPoints: boolean, scale?: ScaleId): number {
-  validateShape(shape, 'packedByteLength');
-  const { format, N, K, blockSize } = shape;
-  const { scaleIds } = formats[format];
-  return packedLayout(formats[format], { blockSize, storedZeroPoints, scale: scale ?? scaleIds[0] }, N, K).byteLength;
 }
 
 export interface WasmOptions extends ArenaOptions {
@@ -116,13 +96,25 @@ export class WasmBackend implements Backend {
 
   prepare(weights: QuantizedWeights): PreparedWeights {
     validateWeights(weights);
-    const variant = variantOf(weights);
-    const layout = packedLayout(formats[weights.format], variant, weights.N, weights.K);
+    const shape = packedShape(weights);
+    const layout = layoutOf(shape);
     const handle = this.arena.alloc(layout.byteLength, `weights ${weights.format} [${weights.N},${weights.K}]`);
-    packWeights(weights, layout, this.arena.memory.buffer, handle.ptr);
-    const prepared = new WasmWeights(this, weights, variant, layout, handle);
+    packInto(weights, layout, this.arena.memory.buffer, handle.ptr);
+    const prepared = new WasmWeights(this, shape, layout, handle);
     this.#matrices.add(prepared);
     return prepared;
+  }
+
+  /**
+   * A matrix whose packed bytes lie in the arena already, and stay their owner's: disposing of it frees nothing.
+   *
+   * @param handle exactly the packed bytes, 4-byte aligned; from `arena.alloc`, or `arena.at` on another owner's heap
+   * @throws {@link RangeError} if the bytes cannot be this matrix, or lie elsewhere
+   */
+  adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights {
+    const layout = validatePacked(shape, handle.byteLength, 'adopt');
+    if (!this.arena.owns(handle)) throw new RangeError("adopt: the handle is not a buffer of this backend's arena.");
+    return new WasmWeights(this, shape, layout, handle);
   }
 
   /** @internal by {@link PreparedWeights.dispose} */
@@ -148,7 +140,7 @@ export class WasmBackend implements Backend {
     // Everything is allocated before the first pointer or view is taken.
     const rowsMax = Math.min(M, SLICE_ROWS);
     const copyPanels = into === undefined ? copyPanelsFor(rowsMax, layout.panels) : 1; // the last panel, if N cuts it
-    const biasAt = options.bias && this.#inArena('bias', options.bias);
+    const biasAt = options.bias && this.#whole(this.#inArena('bias', options.bias), 4 * PANEL * layout.panels);
     const at = this.#scratch.reserve({
       x: from === undefined ? 4 * rowsMax * K : 0,
       q: 2 * rowsMax * layout.paddedK,
@@ -158,7 +150,7 @@ export class WasmBackend implements Backend {
       y: 4 * PANEL * rowsMax * copyPanels,
       bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
     });
-    const bias = biasAt ?? (options.bias ? this.#stage(at.bias, options.bias as Float32Array) : 0);
+    const bias = biasAt ?? (options.bias ? this.#stage(at.bias, this.#values(options.bias)) : 0);
     const w = weights.handle.ptr;
 
     for (let m = 0; m < M; m += SLICE_ROWS) {
@@ -296,6 +288,15 @@ export class WasmBackend implements Backend {
     if (!this.arena.owns(operand))
       throw new RangeError(`matmul: ${name} is not a live buffer of this backend's arena.`);
     return operand.ptr;
+  }
+
+  /** The address, if kernels may read that many bytes from it: another owner's heap may end behind the operand. */
+  #whole(address: number | undefined, byteLength: number): number | undefined {
+    return address !== undefined && address + byteLength <= this.arena.byteLength ? address : undefined;
+  }
+
+  #values(operand: Operand): Float32Array {
+    return operand instanceof Float32Array ? operand : this.arena.float32(operand);
   }
 
   #floats(address: number, length: number): Float32Array {

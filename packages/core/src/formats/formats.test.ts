@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { random, rawWeights } from '../../test/random.ts';
 import { formats } from './index.ts';
 import { fileLayout, packedLayout, variantOf } from './layout.ts';
-import { packWeights } from './pack.ts';
+import { packInto } from './pack.ts';
 import { type QuantizeOptions, quantizeWeights } from './quantize.ts';
 import type { FormatId, QuantizedWeights } from './weights.ts';
 
@@ -12,7 +12,7 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, b
 function packed(weights: QuantizedWeights): Uint8Array {
   const layout = packedLayout(formats[weights.format], variantOf(weights), weights.N, weights.K);
   const bytes = new Uint8Array(layout.byteLength);
-  packWeights(weights, layout, bytes.buffer, 0);
+  packInto(weights, layout, bytes.buffer, 0);
   return bytes;
 }
 

@@ -10,7 +10,7 @@ import type { QuantizedWeights } from './weights.ts';
  *
  * @param buffer arena memory; `byteOffset` is a multiple of 16
  */
-export function packWeights(
+export function packInto(
   weights: QuantizedWeights,
   layout: PackedLayout,
   buffer: ArrayBufferLike,

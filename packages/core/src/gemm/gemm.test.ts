@@ -8,7 +8,7 @@ import type { Plan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
 import { PANEL, type WeightFormat } from '../formats/format.ts';
 import { packedLayout } from '../formats/layout.ts';
-import { packWeights } from '../formats/pack.ts';
+import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
 import { type CarrierOptions, digitsOf, I16 } from './carriers.ts';
@@ -103,7 +103,7 @@ describe('gemm kernels', () => {
         y: arena.alloc(4 * M * N, 'y'),
         scratch: arena.alloc(SCRATCH_BYTES, 'scratch'),
       };
-      packWeights(weights, layout, arena.memory.buffer, buffers.w.ptr);
+      packInto(weights, layout, arena.memory.buffer, buffers.w.ptr);
       decompose(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, M, K);
       const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
       arena.float32(buffers.y).fill(Number.NaN);

@@ -1,0 +1,104 @@
+/**
+ * Heaps that an arena takes its blocks from: its own WebAssembly.Memory, first-fit and grown page by page to what is
+ * needed, or one that somebody else manages. Memory never shrinks: dropping it is the only way to give it back.
+ */
+import { BackendUnavailableError } from '../errors.ts';
+
+/**
+ * A WebAssembly heap that somebody else manages, for instance another library's. Its owner may grow it; MSD never does.
+ */
+export interface Heap {
+  readonly memory: WebAssembly.Memory;
+  /** @returns address of at least `byteLength` bytes, any alignment; 0 if there are none to be had */
+  alloc(byteLength: number, label: string): number;
+  free(ptr: number): void;
+}
+
+export const LINE = 64;
+const PAGE = 65536;
+const MAX_BYTES = 2 ** 32 - PAGE;
+
+interface Block {
+  ptr: number;
+  bytes: number;
+}
+
+/** Blocks of whole lines in a memory of its own. */
+export class OwnHeap implements Heap {
+  readonly memory: WebAssembly.Memory;
+  /** Sorted by address, never adjacent. The last one may end below the memory's end. */
+  #free: Block[] = [];
+  /** Sizes of live blocks by address. */
+  #live = new Map<number, number>();
+  #top: number = LINE; // address 0 stays unused: it means "none" to kernels
+
+  constructor(initialBytes: number) {
+    const pages = Math.max(1, Math.ceil(Math.min(initialBytes + 2 * LINE, MAX_BYTES) / PAGE));
+    try {
+      this.memory = new WebAssembly.Memory({ initial: pages });
+    } catch (cause) {
+      throw new BackendUnavailableError(`arena: no memory of ${pages * PAGE} bytes to be had.`, { cause });
+    }
+  }
+
+  /** @param bytes whole lines */
+  alloc(bytes: number, label: string): number {
+    const ptr = this.#take(bytes, label);
+    this.#live.set(ptr, bytes);
+    return ptr;
+  }
+
+  free(ptr: number): void {
+    const bytes = this.#live.get(ptr)!;
+    this.#live.delete(ptr);
+    this.#give({ ptr, bytes });
+  }
+
+  #take(bytes: number, label: string): number {
+    const fit = this.#free.findIndex((block) => block.bytes >= bytes);
+    if (fit >= 0) {
+      const block = this.#free[fit];
+      const { ptr } = block;
+      block.ptr += bytes;
+      block.bytes -= bytes;
+      if (block.bytes === 0) this.#free.splice(fit, 1);
+      return ptr;
+    }
+    const ptr = this.#top;
+    // One line stays free at the end: kernels may read past the end of a buffer, up to the end of its panel of 16.
+    this.#grow(ptr + bytes + LINE, label);
+    this.#top = ptr + bytes;
+    return ptr;
+  }
+
+  #give(block: Block): void {
+    const free = this.#free;
+    let at = free.findIndex((other) => other.ptr > block.ptr);
+    if (at < 0) at = free.length;
+    free.splice(at, 0, block);
+    for (const i of [at, at - 1]) {
+      const [left, right] = [free[i], free[i + 1]];
+      if (!left || !right || left.ptr + left.bytes !== right.ptr) continue;
+      left.bytes += right.bytes;
+      free.splice(i + 1, 1);
+    }
+    const last = free.at(-1);
+    if (last && last.ptr + last.bytes === this.#top) {
+      this.#top = last.ptr;
+      free.pop();
+    }
+  }
+
+  #grow(end: number, label: string): void {
+    const have = this.memory.buffer.byteLength;
+    const missing = Math.ceil((end - have) / PAGE);
+    if (missing <= 0) return;
+    const problem = `arena: ${label} needs ${end} bytes of memory in all, and has ${have}`;
+    if (end > MAX_BYTES) throw new BackendUnavailableError(`${problem}; WebAssembly addresses 4 GiB.`);
+    try {
+      this.memory.grow(missing);
+    } catch (cause) {
+      throw new BackendUnavailableError(`${problem}; the engine gives no more.`, { cause });
+    }
+  }
+}
