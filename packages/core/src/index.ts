@@ -32,6 +32,7 @@ export {
   type PackedWeights,
   packedByteLength,
   packedRows,
+  packedShape,
   packWeights,
 } from './formats/packed.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';

@@ -1,0 +1,53 @@
+/** What a user may say about the arithmetic, at registration and per call. */
+import type { ActivationBlock } from '@msd/core';
+
+/** How activations are split; per call, or as defaults of `register`. */
+export interface ArithmeticOptions {
+  /** int8 components per activation: 2 (default) = about 16 bits, 1 = dynamic int8. */
+  readonly components?: 1 | 2 | undefined;
+  /** Consecutive k of a row that share an activation scale. Default 256; 32 follows outliers more closely. */
+  readonly activationBlock?: ActivationBlock | undefined;
+}
+
+export interface RegisterOptions extends ArithmeticOptions {
+  /**
+   * Takes over `BatchMatMul` and `_FusedMatMul` for operands that were quantized with `quantize`: `tf.matMul(x, w)`,
+   * `tf.layers.dense` and graph models then run on the quantized form of `w` as long as `w` lives. Default false.
+   */
+  readonly override?: boolean | undefined;
+}
+
+export interface ResolvedOptions {
+  readonly components: 1 | 2;
+  readonly activationBlock: ActivationBlock;
+  readonly override: boolean;
+}
+
+const KEYS: readonly string[] = ['components', 'activationBlock', 'override'];
+
+/** @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values */
+export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOptions): ResolvedOptions {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`register: options, expected an object, got ${String(options)}.`);
+  for (const key of Object.keys(options))
+    if (!KEYS.includes(key)) throw new TypeError(`register: option '${key}', expected one of ${KEYS.join(', ')}.`);
+  const { override = defaults?.override ?? false } = options;
+  if (typeof override !== 'boolean')
+    throw new TypeError(`register: option 'override', expected a boolean, got ${typeof override}.`);
+  return { ...resolveArithmetic(options, defaults, 'register'), override };
+}
+
+/** @throws `RangeError` for wrong values */
+export function resolveArithmetic(
+  options: ArithmeticOptions,
+  defaults: ArithmeticOptions | undefined,
+  where: string,
+): { components: 1 | 2; activationBlock: ActivationBlock } {
+  const components = options.components ?? defaults?.components ?? 2;
+  const activationBlock = options.activationBlock ?? defaults?.activationBlock ?? 256;
+  if (components !== 1 && components !== 2)
+    throw new RangeError(`${where}: components, expected 1 or 2, got ${String(components)}.`);
+  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32)
+    throw new RangeError(`${where}: activationBlock, expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+  return { components, activationBlock };
+}

@@ -1,0 +1,86 @@
+/** Float tensors -> quantized ones. */
+import type { FormatId } from '@msd/core';
+import { rememberQuantized } from './override.ts';
+import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
+import { QuantizedTensor } from './quantized-tensor.ts';
+import { requireRegistration } from './state.ts';
+import type { Tensor } from './tf.ts';
+
+export interface QuantizeTensorOptions {
+  /** Default 'int8'. */
+  readonly format?: FormatId | undefined;
+  /**
+   * Consecutive k that share a scale: `null` = one scale per column (int8 only, its default), else a power of two from 32
+   * up (int4: from 16), 32 by default.
+   */
+  readonly blockSize?: number | null | undefined;
+  /** Store zero points instead of centring the range. Default false. */
+  readonly asymmetric?: boolean | undefined;
+  /** Form of block scales: 'f32' (default) or 'f16'. */
+  readonly scale?: 'f32' | 'f16' | undefined;
+  /** The tensor is [N,K], as for `tf.matMul(x, w, false, true)`. Default false: [K,N]. */
+  readonly transpose?: boolean | undefined;
+  /** 'matMul' (default): a matrix for `matMul`. 'gather': a table [rows, columns] for `gather`, int8 with a scale per row. */
+  readonly use?: 'matMul' | 'gather' | undefined;
+}
+
+const KEYS: readonly string[] = ['format', 'blockSize', 'asymmetric', 'scale', 'transpose', 'use'];
+
+/**
+ * Quantizes a float32 tensor, round to nearest.
+ *
+ * @param tensor [K,N] as for `tf.matMul(x, tensor)`, with any leading batch dimensions; stays the caller's
+ * @returns the caller's: dispose it, or let `tf.tidy` do so
+ * @throws `TypeError`, `RangeError` for tensors and options that do not fit, and weights that are not finite
+ * @example
+ * ```ts
+ * const w = quantize(tf.randomNormal([768, 3072]), { format: 'int4', blockSize: 32 });
+ * const y = matMul(x, w);
+ * ```
+ */
+export function quantize(tensor: Tensor, options: QuantizeTensorOptions = {}): QuantizedTensor {
+  const { tf, options: registered } = requireRegistration('quantize');
+  for (const key of Object.keys(options))
+    if (!KEYS.includes(key)) throw new TypeError(`quantize: option '${key}', expected one of ${KEYS.join(', ')}.`);
+  if (!(tensor instanceof tf.Tensor))
+    throw new TypeError(`quantize: tensor, expected a tf.Tensor, got ${tensor === null ? 'null' : typeof tensor}.`);
+  const { use = 'matMul' } = options;
+  const { dtype, shape } = tensor;
+  if (dtype !== 'float32') throw new TypeError(`quantize: tensor, expected float32, got ${dtype}.`);
+  if (use !== 'matMul' && use !== 'gather')
+    throw new RangeError(`quantize: use, expected 'matMul' or 'gather', got ${String(use)}.`);
+  if (shape.length < 2 || (use === 'gather' && shape.length !== 2) || shape.includes(0))
+    throw new RangeError(
+      `quantize: tensor, expected a non-empty ${use === 'gather' ? '[rows, columns]' : '[…, K, N]'}, got [${shape}].`,
+    );
+  const values = tensor.dataSync<'float32'>();
+  const { spec, data } = use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
+  const quantized = new QuantizedTensor(tf.tensor1d(data, 'int32'), spec);
+  if (registered.override && spec.kind === 'matrix') rememberQuantized(tensor, quantized, options.transpose ?? false);
+  return quantized;
+}
+
+function tableOf(values: Float32Array, [rows, columns]: readonly number[], options: QuantizeTensorOptions) {
+  const { format = 'int8', blockSize, asymmetric, transpose: transposed } = options;
+  if (format !== 'int8' || (blockSize ?? null) !== null || asymmetric || transposed)
+    throw new RangeError(
+      "quantize: a table for 'gather' is int8 with one scale per row; leave format, blockSize, asymmetric and transpose out.",
+    );
+  return packTable(values, rows!, columns!);
+}
+
+function matrixOf(values: Float32Array, shape: readonly number[], options: QuantizeTensorOptions) {
+  const batchShape = shape.slice(0, -2);
+  const [first, second] = shape.slice(-2) as [number, number];
+  const [N, K] = options.transpose ? [first, second] : [second, first];
+  const matrixOptions: MatrixOptions = { ...options, format: options.format ?? 'int8' };
+  return packMatrices(options.transpose ? values : eachTransposed(values, K, N), { batchShape, N, K }, matrixOptions);
+}
+
+/** [batch…][K,N] -> [batch…][N,K] */
+function eachTransposed(values: Float32Array, K: number, N: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let at = 0; at < values.length; at += K * N)
+    transpose(values.subarray(at, at + K * N), K, N, out.subarray(at, at + K * N));
+  return out;
+}

@@ -1,0 +1,106 @@
+/** Makes MSD's kernels known to TensorFlow.js, and takes them back. */
+import type { KernelConfig } from '@tensorflow/tfjs-core';
+import { sweepFloats } from './fallback.ts';
+import { disposeHost } from './kernels/host.ts';
+import { HOST_BACKENDS, kernels } from './kernels/index.ts';
+import { matMulGradient } from './mat-mul.ts';
+import { type RegisterOptions, resolveOptions } from './options.ts';
+import { OVERRIDDEN, overriding } from './override.ts';
+import { registration, setRegistration } from './state.ts';
+import { checkNamespace, type TfNamespace } from './tf.ts';
+
+/** tfjs-core releases that this version was tested with. */
+const TESTED_VERSION = '4.22.0';
+
+/** Stock kernels that are overridden now, by the function that stands in for them. */
+const overridden = /* @__PURE__ */ new Map<KernelConfig['kernelFunc'], KernelConfig>();
+let warned = false;
+
+/**
+ * Registers MSD's kernels with TensorFlow.js, for the backends cpu and wasm. Idempotent; calling it again replaces the
+ * options. Import the backends first: with `override: true`, their kernels are wrapped as they are then.
+ *
+ * @param tf `import * as tf from '@tensorflow/tfjs'`, or tfjs-core alone, or the global `tf` of a script tag
+ * @param options defaults for all operations
+ * @throws `TypeError` if `tf` is no such namespace or an option is unknown, `RangeError` for a wrong value
+ * @example
+ * ```ts
+ * import * as tf from '@tensorflow/tfjs-core';
+ * import '@tensorflow/tfjs-backend-wasm';
+ * import { register } from '@msd/tfjs';
+ *
+ * register(tf);
+ * ```
+ */
+export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
+  checkNamespace(tf, 'register');
+  const resolved = resolveOptions(options);
+  warnUntested(tf);
+  const known = registration();
+  if (known) removeKernels(known.tf);
+  setRegistration({ tf, options: resolved });
+  for (const backendName of HOST_BACKENDS)
+    for (const [kernelName, kernel] of Object.entries(kernels)) {
+      replaceKernel(tf, {
+        kernelName,
+        backendName,
+        kernelFunc: ({ inputs, attrs, backend }) => kernel(inputs as never, attrs as never, backend as object),
+        disposeFunc: (backend) => disposeHost(backend as object),
+      });
+    }
+  tf.registerGradient(matMulGradient(tf) as never);
+  if (resolved.override) overrideKernels(tf);
+}
+
+/**
+ * Takes MSD's kernels back; stock kernels run again. Quantized tensors and accelerated models stay, and work once it is
+ * registered again. Idempotent.
+ */
+export function unregister(tf: TfNamespace): void {
+  checkNamespace(tf, 'unregister');
+  removeKernels(tf);
+  sweepFloats(true);
+  setRegistration(undefined);
+}
+
+function replaceKernel(tf: TfNamespace, config: KernelConfig): void {
+  const { kernelName, backendName } = config;
+  if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName); // else tfjs warns
+  tf.registerKernel(config);
+}
+
+function removeKernels(tf: TfNamespace): void {
+  for (const backendName of HOST_BACKENDS) {
+    const backend = tf.engine().registry[backendName];
+    if (backend) disposeHost(backend);
+    for (const kernelName of Object.keys(kernels))
+      if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);
+    for (const kernelName of OVERRIDDEN) {
+      const current = tf.getKernel(kernelName, backendName);
+      const stock = current && overridden.get(current.kernelFunc);
+      if (stock) replaceKernel(tf, stock);
+    }
+  }
+  overridden.clear();
+}
+
+function overrideKernels(tf: TfNamespace): void {
+  for (const backendName of HOST_BACKENDS)
+    for (const kernelName of OVERRIDDEN) {
+      const stock = tf.getKernel(kernelName, backendName);
+      if (!stock) continue;
+      const kernelFunc = overriding(stock);
+      overridden.set(kernelFunc, stock);
+      replaceKernel(tf, { ...stock, kernelFunc });
+    }
+}
+
+/** Says once that a combination is untested. It may well work. */
+function warnUntested(tf: TfNamespace): void {
+  const version = (tf as { version_core?: string }).version_core;
+  if (warned || version === undefined || version === TESTED_VERSION) return;
+  warned = true;
+  console.warn(
+    `MsdWarning: register: tfjs-core, expected ${TESTED_VERSION}, got ${version}, with which this version of @msd/tfjs was not tested.`,
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * What the int32 tensor of a quantized matrix or table holds. Plain data: it travels in node attributes, layer configs and
+ * saved files beside the tensor.
+ */
+import { type FormatId, type PackedShape, packedByteLength } from '@msd/core';
+
+/** A matrix [K,N] for `matMul`, packed for the kernels. */
+export interface MatrixSpec extends PackedShape {
+  readonly kind: 'matrix';
+  /** Leading dimensions: that many matrices lie one after the other. */
+  readonly batchShape: readonly number[];
+  /**
+   * Planes of int8 that are added up: 2 for 16-bit weights (256 · high + low), else 1. They lie one after the other per
+   * matrix.
+   */
+  readonly planes: 1 | 2;
+  /** Added to every weight: what is left of a zero point that is no integer. */
+  readonly offset: number;
+}
+
+/** A table [rows, columns] for `gather`, row by row in the form that it was stored in. */
+export interface TableSpec {
+  readonly kind: 'table';
+  readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+  readonly rows: number;
+  readonly columns: number;
+  /** real = scale · code + min, for the whole table; int8 tables have one scale per row behind the codes instead. */
+  readonly scale: number;
+  readonly min: number;
+}
+
+export type QuantizedSpec = MatrixSpec | TableSpec;
+
+const CODE_BYTES = { int8: 1, uint8: 1, uint16: 2, float16: 2 } as const;
+
+/** Elements of a packed matrix's or table's int32 tensor. */
+export function int32Length(spec: QuantizedSpec): number {
+  if (spec.kind === 'matrix') return (matrixCount(spec) * spec.planes * planeBytes(spec)) / 4;
+  const { codes, rows, columns } = spec;
+  return Math.ceil((rows * columns * CODE_BYTES[codes]) / 4) + (codes === 'int8' ? rows : 0);
+}
+
+/** Bytes of one packed plane of one matrix. */
+export const planeBytes = (spec: MatrixSpec): number => packedByteLength(spec, spec.storedZeroPoints, spec.scale);
+
+export const matrixCount = ({ batchShape }: MatrixSpec): number => batchShape.reduce((a, b) => a * b, 1);
+
+/** Shape of the real tensor that it stands for. */
+export function realShape(spec: QuantizedSpec): number[] {
+  return spec.kind === 'matrix' ? [...spec.batchShape, spec.K, spec.N] : [spec.rows, spec.columns];
+}
+
+/**
+ * Checks a spec that came from outside.
+ *
+ * @param length elements of the tensor beside it
+ * @throws `TypeError`, `RangeError` if it is none, or the tensor cannot hold it
+ */
+export function checkSpec(spec: unknown, length: number, where: string): QuantizedSpec {
+  const refuse = (name: string, expected: string, got: unknown): never => {
+    throw new RangeError(`${where}: spec.${name}, expected ${expected}, got ${JSON.stringify(got)}.`);
+  };
+  const isCount = (value: unknown): value is number =>
+    Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 31;
+  if (typeof spec !== 'object' || spec === null)
+    throw new TypeError(`${where}: spec, expected an object, got ${String(spec)}.`);
+  const given = spec as Partial<Record<string, unknown>>;
+  let checked: QuantizedSpec;
+  if (given.kind === 'matrix') {
+    const { batchShape = [], planes = 1, offset = 0, format, N, K, blockSize = null } = given;
+    const { storedZeroPoints = false, scale = 'f32' } = given;
+    if (!Array.isArray(batchShape) || !batchShape.every(isCount)) refuse('batchShape', 'positive integers', batchShape);
+    if (planes !== 1 && planes !== 2) refuse('planes', '1 or 2', planes);
+    if (typeof offset !== 'number' || !Number.isFinite(offset)) refuse('offset', 'a finite number', offset);
+    if (typeof storedZeroPoints !== 'boolean') refuse('storedZeroPoints', 'a boolean', storedZeroPoints);
+    const shape = { format, N, K, blockSize, storedZeroPoints, scale } as PackedShape;
+    checked = { kind: 'matrix', ...shape, batchShape, planes, offset } as MatrixSpec;
+  } else if (given.kind === 'table') {
+    const { codes, rows, columns, scale = 1, min = 0 } = given;
+    if (typeof codes !== 'string' || !Object.hasOwn(CODE_BYTES, codes))
+      refuse('codes', Object.keys(CODE_BYTES).join(', '), codes);
+    if (!isCount(rows)) refuse('rows', 'a positive integer', rows);
+    if (!isCount(columns)) refuse('columns', 'a positive integer', columns);
+    for (const [name, value] of Object.entries({ scale, min }))
+      if (typeof value !== 'number' || !Number.isFinite(value)) refuse(name, 'a finite number', value);
+    checked = { kind: 'table', codes, rows, columns, scale, min } as TableSpec;
+  } else return refuse('kind', "'matrix' or 'table'", given.kind);
+  const needed = int32Length(checked); // checks format, sizes and block size on the way
+  if (length !== needed)
+    throw new RangeError(
+      `${where}: packed tensor of ${describeSpec(checked)}, expected ${needed} int32 elements, got ${length}.`,
+    );
+  return checked;
+}
+
+/** `int4 [768,3072]`, as reports and messages say it. */
+export function describeSpec(spec: QuantizedSpec): string {
+  return `${formatOf(spec)} [${realShape(spec).join(',')}]`;
+}
+
+/** One word for how the weights are kept. */
+export function formatOf(spec: QuantizedSpec): FormatId | 'int16' | TableSpec['codes'] {
+  if (spec.kind === 'table') return spec.codes;
+  return spec.planes === 2 ? 'int16' : spec.format;
+}
