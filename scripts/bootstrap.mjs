@@ -26,7 +26,10 @@ const hostNode = process.env.npm_node_execpath ?? process.execPath;
 /** Node needed by the tools (vitest 5) and to run TypeScript directly; users of the packages need only >= 20.19. */
 const TOOL_NODE = [22, 18];
 
-/** Each job: commands run in order, from the root. `build: false` skips the turbo build. */
+/**
+ * Each job: commands run in order, from the root. `build: false` skips the turbo build; `peers` names a folder whose packages
+ * only this job needs.
+ */
 const jobs = {
   start: { commands: [['node', 'examples/story-model/src/start.ts', ...args]] },
   build: { commands: [] },
@@ -43,7 +46,7 @@ const jobs = {
     ],
     env: { MSD_TEST_ALL: '1' },
   },
-  bench: { commands: [['node', 'test/bench/run.ts', ...args]] },
+  bench: { peers: 'test/bench/peers', commands: [['node', 'test/bench/run.ts', ...args]] },
   train: { commands: [['node', 'examples/story-model/src/train.ts', ...args]] },
   lint: { build: false, commands: [['biome', 'ci', '.', ...args]] },
   typecheck: { commands: [['turbo', 'run', 'typecheck', '--output-logs=errors-only']] },
@@ -112,6 +115,18 @@ function install() {
   writeFileSync(stamp, key);
 }
 
+/** A folder outside of the workspace, with a lockfile of its own. */
+function installPeers(folder) {
+  const directory = join(root, folder);
+  const stamp = join(directory, 'node_modules', '.msd-installed');
+  const key = readFileSync(join(directory, 'pnpm-lock.yaml'), 'utf8');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
+  console.log('Installing the engines to compare with (about 50 MB) …');
+  const options = ['--dir', directory, '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'];
+  run(hostNode, [pnpmPath(), ...options, 'install'], { env: { ...process.env, npm_config_loglevel: undefined } });
+  writeFileSync(stamp, key);
+}
+
 /** PATH with the workspace's tools in front, and among them the pinned Node where the registry has one. */
 function toolEnvironment(extra = {}) {
   const bins = [join(root, 'node_modules', '.bin'), join(pnpmHome, '.bin')]; // turbo wants to find pnpm
@@ -135,6 +150,7 @@ function toolEnvironment(extra = {}) {
 const task = jobs[job];
 if (!task) fail(`bootstrap: unknown job ${job}. One of: ${Object.keys(jobs).join(', ')}`);
 install();
+if (task.peers && !['kernels', 'report', 'readme'].includes(args[0])) installPeers(task.peers);
 const env = toolEnvironment(task.env);
 if (task.build !== false)
   run('turbo', ['run', 'build', '--output-logs=errors-only', '--log-order=grouped'], { env, quiet: job !== 'build' });

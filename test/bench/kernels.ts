@@ -12,7 +12,7 @@ import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/
 import { gemmOptions } from '../../packages/core/src/gemm/registry.ts';
 import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
-import { interleave, type Timing, type Variant } from './measure.ts';
+import { type Call, interleave, type Timing } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
 export interface KernelCase {
@@ -53,7 +53,11 @@ export async function loadKernelSample(folder: string): Promise<KernelSample> {
   };
 }
 
-export function measureKernel(test: KernelCase, sample: KernelSample | undefined, rounds = 15): KernelResult {
+export async function measureKernel(
+  test: KernelCase,
+  sample: KernelSample | undefined,
+  rounds = 15,
+): Promise<KernelResult> {
   const { format, M, K, N } = test;
   const backend = new WasmBackend({ initialBytes: N * K + 16 * M * K + 8 * M * N + 2 ** 21 });
   const { arena } = backend;
@@ -73,7 +77,7 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
   const options = gemmOptions(gemmShapeFor(M), formats[format], variantOf(weights));
   const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
-  const variants: Record<string, Variant> = {
+  const variants: Record<string, Call> = {
     bare: {
       name: 'bare',
       macs,
@@ -118,7 +122,7 @@ export function measureKernel(test: KernelCase, sample: KernelSample | undefined
       throw new Error(`${format} M=${M} ${K}x${N}: ${name} and matmul differ`);
   }
   const timings = Object.fromEntries(
-    interleave(Object.values(variants), { rounds }).map((timing) => [
+    (await interleave(Object.values(variants), { rounds })).map((timing) => [
       timing.name === 'dot peak' ? 'dotPeak' : timing.name,
       timing,
     ]),

@@ -1,14 +1,15 @@
 /**
- * Timing that compares: all variants warmed, then interleaved round by round in changing order, fixed call counts,
- * medians with their spread. A figure means something only next to the others of its own run.
+ * Timing that compares: everything warmed, then interleaved round by round in changing order, fixed call counts, medians
+ * with their spread. A figure means something only next to the others of its own run.
  */
 import { type Summary, summarize } from './samples.ts';
 
-export interface Variant {
+export interface Call {
   readonly name: string;
   /** Work of one call, M·N·K counted once. */
   readonly macs: number;
-  run(): void;
+  /** A promise is awaited, all else is not looked at. */
+  run(): unknown;
 }
 
 export interface Timing extends Summary {
@@ -25,26 +26,53 @@ export interface MeasureOptions {
   readonly sampleMs?: number;
 }
 
-export function interleave(
-  variants: readonly Variant[],
-  { rounds = 15, warmMs = 60, sampleMs = 4 }: MeasureOptions = {},
-): Timing[] {
-  const plans = variants.map((variant) => {
-    for (const start = performance.now(); performance.now() - start < warmMs; ) variant.run();
-    const start = performance.now();
-    let calls = 0;
-    for (; performance.now() - start < sampleMs; calls++) variant.run();
-    return { variant, calls, samples: [] as number[] };
-  });
+/** Something that gives one figure when asked: milliseconds per call, a rate. */
+export interface Source {
+  readonly name: string;
+  sample(): Promise<number>;
+}
+
+/** @returns the samples of each source, in the order of `sources`; each round starts with another one */
+export async function takeTurns(sources: readonly Source[], rounds: number): Promise<number[][]> {
+  const samples = sources.map((): number[] => []);
   for (let round = 0; round < rounds; round++)
-    for (let i = 0; i < plans.length; i++) {
-      const { variant, calls, samples } = plans[(i + round) % plans.length]!;
-      const start = performance.now();
-      for (let call = 0; call < calls; call++) variant.run();
-      samples.push((performance.now() - start) / calls);
+    for (let i = 0; i < sources.length; i++) {
+      const turn = (i + round) % sources.length;
+      samples[turn]!.push(await sources[turn]!.sample());
     }
-  return plans.map(({ variant: { name, macs }, samples }) => {
-    const summary = summarize(samples);
+  return samples;
+}
+
+/** Milliseconds per call of `count` calls. What is no promise is not awaited: a microtask would be part of the time. */
+async function millisecondsPerCall(run: () => unknown, count: number): Promise<number> {
+  const start = performance.now();
+  for (let call = 0; call < count; call++) {
+    const pending = run();
+    if (pending instanceof Promise) await pending;
+  }
+  return (performance.now() - start) / count;
+}
+
+/** Warms a call and fixes how many of it make a sample. */
+export async function callSource(
+  { name, run }: Pick<Call, 'name' | 'run'>,
+  { warmMs = 60, sampleMs = 4 }: MeasureOptions = {},
+): Promise<Source> {
+  const end = performance.now() + warmMs;
+  let ms = 0;
+  do ms = await millisecondsPerCall(run, 1);
+  while (performance.now() < end);
+  if (ms < sampleMs) ms = await millisecondsPerCall(run, Math.ceil(Math.min(64, sampleMs / Math.max(ms, 1e-3))));
+  const count = Math.max(1, Math.round(sampleMs / Math.max(ms, 1e-3)));
+  return { name, sample: () => millisecondsPerCall(run, count) };
+}
+
+export async function interleave(calls: readonly Call[], options: MeasureOptions = {}): Promise<Timing[]> {
+  const sources: Source[] = [];
+  for (const call of calls) sources.push(await callSource(call, options));
+  const samples = await takeTurns(sources, options.rounds ?? 15);
+  return calls.map(({ name, macs }, i) => {
+    const summary = summarize(samples[i]!);
     return { ...summary, name, gmacs: macs / summary.median / 1e6 };
   });
 }

@@ -5,6 +5,7 @@
 import type { QuantizedWeights } from '@msd/core';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
+import { gaussian, generator } from './models/random.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 import { type Summary, summarize } from './samples.ts';
 import type { LayerShape } from './shapes.ts';
@@ -121,7 +122,7 @@ async function prepareCase(
   { K, N }: LayerShape,
   M: number,
 ): Promise<Case> {
-  const x = new ort.Tensor('float32', randomActivations(M * K, 2), [M, K]);
+  const x = new ort.Tensor('float32', gaussian(M * K, 2), [M, K]);
   const call = (engine: LayerEngine) => async (): Promise<Float32Array> =>
     (await sessions[engine].run({ x })).y!.data as Float32Array;
   const calls = { ort: call('ort'), msd: call('msd') };
@@ -239,21 +240,4 @@ function randomWeights({ K, N }: LayerShape, seed: number): QuantizedWeights {
   const data = Uint8Array.from({ length: N * blocks * (BLOCK_SIZE / 2) }, () => random() * 256);
   const scales = Float32Array.from({ length: N * blocks }, () => 0.005 + 0.01 * random());
   return { format: 'int4', N, K, blockSize: BLOCK_SIZE, data, scales };
-}
-
-/** Normally distributed. */
-function randomActivations(length: number, seed: number): Float32Array {
-  const random = generator(seed);
-  return Float32Array.from({ length }, () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()));
-}
-
-/** mulberry32: uniform in [0, 1), the same sequence for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

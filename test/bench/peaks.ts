@@ -1,29 +1,50 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import { i32x4, type Local, v128 } from '../../packages/core/src/wasm/emitter.ts';
+import { i32x4, type Local, Module, type V128, v128 } from '../../packages/core/src/wasm/emitter.ts';
 import { advance, range } from '../../packages/core/src/wasm/loops.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
-import type { Variant } from './measure.ts';
+import type { Call } from './measure.ts';
 
 const CHAINS = 12; // fewer are latency-bound
 const TURNS = 20_000;
 
-/** acc += dot_i16x8(acc, b) in twelve independent chains. @param scratch address of 256 bytes */
-export function dotPeak(memory: WebAssembly.Memory, scratch: number): Variant {
+/** acc += f(acc, b) in twelve independent chains. */
+function chains(module: Module, step: (acc: V128, b: V128) => V128): void {
+  module.func('peak', { data: 'i32', turns: 'i32' }, (f, p) => {
+    const b = f.let(v128.load(p.data));
+    const acc: Local<'v128'>[] = range(CHAINS).map((i) => f.let(v128.load(p.data, 16 * i)));
+    f.repeat(p.turns, () => {
+      for (const chain of acc) chain.set(step(chain, b));
+    });
+    for (const [i, chain] of acc.entries()) f.storeV128(p.data, chain, 16 * i);
+  });
+}
+
+/** int16 products, exact everywhere. @param scratch address of 256 bytes */
+export function dotPeak(memory: WebAssembly.Memory, scratch: number): Call {
   const run = instantiate(memory, 'peak', (module) =>
-    module.func('peak', { data: 'i32', turns: 'i32' }, (f, p) => {
-      const b = f.let(v128.load(p.data));
-      const acc: Local<'v128'>[] = range(CHAINS).map((i) => f.let(v128.load(p.data, 16 * i)));
-      f.repeat(p.turns, () => {
-        for (const chain of acc) chain.set(i32x4.add(chain, i32x4.dotI16x8S(chain, b)));
-      });
-      for (const [i, chain] of acc.entries()) f.storeV128(p.data, chain, 16 * i);
-    }),
+    chains(module, (acc, b) => i32x4.add(acc, i32x4.dotI16x8S(acc, b))),
   );
   return { name: 'dot peak', macs: TURNS * CHAINS * 8, run: () => run(scratch, TURNS) };
 }
 
+/** `i32x4.relaxed_dot_i8x16_i7x16_add_s`(a, b, acc). */
+const relaxedDotAdd = (a: V128, b: V128, acc: V128): V128 => ({
+  type: 'v128',
+  code: [a.code, b.code, acc.code, [0xfd, 0x93, 0x02]],
+});
+
+/** int8 × int7 products with relaxed SIMD; `undefined` where the engine lacks it. @param scratch address of 256 bytes */
+export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Call | undefined {
+  const emit = (module: Module) => chains(module, (acc, b) => relaxedDotAdd(b, b, acc));
+  const module = new Module();
+  emit(module);
+  if (!WebAssembly.validate(module.toBytes())) return undefined;
+  const run = instantiate(memory, 'peak', emit);
+  return { name: 'relaxed dot peak', macs: TURNS * CHAINS * 16, run: () => run(scratch, TURNS) };
+}
+
 /** Sums [from, from + bytes) in 16-byte loads; `macs` counts bytes, so that its "GMAC/s" are GB/s. */
-export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Variant {
+export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Call {
   const lines = Math.floor(bytes / 128);
   const run = instantiate(memory, 'read', (module) =>
     module.func('read', { from: 'i32', lines: 'i32', to: 'i32' }, (f, p) => {

@@ -1,72 +1,148 @@
 /**
- * npm run bench [-- kernels] [--sample FOLDER] [--json FILE]
+ * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
+ * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
+ * npm run bench -- readme [--out DIR]   the README's table from it
+ * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  *
- * One thread, one process. Says how busy the machine was: on a shared machine only ratios within a run mean something.
+ * docs/benchmarks.md explains the options and the method.
  */
-import { writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type KernelCase, loadKernelSample, measureKernel } from './kernels.ts';
-import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+import type { EngineId } from './engines/engine.ts';
+import { type Environment, runEnvironment } from './environments.ts';
+import { goalsOf } from './goals.ts';
+import { printKernelTable } from './kernel-table.ts';
+import { writeReadme } from './readme.ts';
+import { resultFile, writeReport } from './report.ts';
+import { SECTIONS, type Section } from './request.ts';
+import type { EnvironmentResult } from './results.ts';
 
-const { values } = parseArgs({
-  options: { sample: { type: 'string' }, json: { type: 'string' }, rounds: { type: 'string', default: '15' } },
+const ENGINES: readonly EngineId[] = ['msd', 'ort', 'litert', 'tfjs', 'llama'];
+const ENVIRONMENTS: Record<string, Environment> = {
+  chromium: { platform: 'chromium', flags: [] },
+  node: { platform: 'node', flags: [] },
+  'chromium-no-vnni': { platform: 'chromium', flags: ['--no-enable-avx-vnni'] },
+  'node-no-vnni': { platform: 'node', flags: ['--no-enable-avx-vnni'] },
+};
+const RESULTS = fileURLToPath(new URL('./results/', import.meta.url));
+
+const { values, positionals } = parseArgs({
+  options: {
+    in: { type: 'string', default: 'chromium,node,chromium-no-vnni' },
+    threads: { type: 'string', default: '1,2' },
+    sections: { type: 'string', default: SECTIONS.join(',') },
+    cases: { type: 'string', default: '' },
+    engines: { type: 'string', default: ENGINES.join(',') },
+    rounds: { type: 'string' },
+    'sample-ms': { type: 'string', default: '60' },
+    out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
+    sample: { type: 'string' },
+    json: { type: 'string' },
+  },
   allowPositionals: true,
 });
 
-const sample = values.sample ? await loadKernelSample(values.sample) : undefined;
-const machine = {
-  cpu: cpus()[0]?.model ?? 'unknown',
-  node: process.version,
-  v8: process.versions.v8,
-  load: loadavg()[0],
-  date: new Date().toISOString(),
-};
-console.log(
-  `${machine.cpu}, Node ${machine.node} (V8 ${machine.v8}), load ${machine.load.toFixed(2)}, one thread. GMAC/s, medians of ${values.rounds} interleaved rounds.`,
-);
-const columns = [
-  'kernel',
-  'M',
-  'K',
-  'N',
-  'bare',
-  'sample',
-  'ratio',
-  'public',
-  'of bare',
-  'arrays',
-  'dot peak',
-  'read GB/s',
-  'of limit',
-];
-console.log(columns.map((name, i) => (i === 0 ? name.padEnd(34) : name.padStart(9))).join(' '));
+/** Comma-separated words, each one of `allowed`. */
+function list<T extends string>(name: string, value: string, allowed: readonly T[]): T[] {
+  const words = value.split(',').filter(Boolean);
+  const unknown = words.find((word) => !allowed.includes(word as T));
+  if (unknown !== undefined)
+    throw new RangeError(`bench: --${name} expected some of ${allowed.join(', ')}, got '${unknown}'.`);
+  return words as T[];
+}
 
-const cases: KernelCase[] = (['int4', 'int8', 'mxfp4'] as const).flatMap((format) =>
-  [DECODE_ROWS, PREFILL_ROWS].flatMap((M) => LLM_LAYERS.map(({ K, N }) => ({ format, M, K, N }))),
-);
-const results = cases.map((test) => {
-  const result = measureKernel(test, sample, Number(values.rounds));
-  const { bare, public: open, publicArrays, sample: other, dotPeak, read } = result.timings;
-  const g = (value: number | undefined, digits = 1) => (value === undefined ? '-' : value.toFixed(digits)).padStart(9);
-  const ratio = (a?: number, b?: number) => (a && b ? `${((100 * a) / b).toFixed(0)} %` : '-').padStart(9);
-  console.log(
-    [
-      result.kernel.padEnd(34),
-      String(test.M).padStart(9),
-      String(test.K).padStart(9),
-      String(test.N).padStart(9),
-      g(bare?.gmacs),
-      g(other?.gmacs),
-      ratio(bare?.gmacs, other?.gmacs),
-      g(open?.gmacs),
-      ratio(open?.gmacs, bare?.gmacs),
-      g(publicArrays?.gmacs),
-      g(dotPeak?.gmacs),
-      g(read?.gmacs),
-      ratio(bare?.gmacs, result.limit),
-    ].join(' '),
-  );
-  return result;
-});
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine, results }, null, 1)}\n`);
+function count(name: string, value: string): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new RangeError(`bench: --${name} expected a whole number from 1 up, got '${value}'.`);
+  return number;
+}
+
+function readResults(folder: string): EnvironmentResult[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as EnvironmentResult);
+}
+
+function report(folder: string): void {
+  const runs = readResults(folder);
+  const { markdown, plots } = writeReport(runs);
+  writeFileSync(join(folder, 'README.md'), markdown);
+  for (const [name, svg] of Object.entries(plots)) writeFileSync(join(folder, name), svg);
+  for (const { verdict, environment, group, goal, got, least } of runs.flatMap(goalsOf)) {
+    const figures = got === undefined ? `at least ${least}` : `${got.toFixed(2)}, at least ${least}`;
+    console.log(`${verdict.padEnd(18)} ${environment}: ${group}: ${goal} (${figures})`);
+  }
+  console.log(`\n${join(folder, 'README.md')}`);
+}
+
+/** What was measured before in this environment stays, as far as this request did not measure it again. */
+function merge(before: EnvironmentResult | undefined, now: EnvironmentResult): EnvironmentResult {
+  if (!before) return now;
+  const cases = [...before.cases.filter(({ id }) => !now.cases.some((other) => other.id === id)), ...now.cases];
+  const kept = <T extends readonly unknown[]>(old: T, fresh: T): T => (fresh.length > 0 ? fresh : old);
+  return {
+    ...now,
+    cases: cases.toSorted((a, b) => a.phase.localeCompare(b.phase) || a.macs / a.M - b.macs / b.M),
+    versions: { ...before.versions, ...now.versions },
+    absent: { ...before.absent, ...now.absent },
+    accuracy: kept(before.accuracy, now.accuracy),
+    beyondCache: now.beyondCache ?? before.beyondCache,
+    activationBlocks: kept(before.activationBlocks, now.activationBlocks),
+    wholeModels: kept(before.wholeModels, now.wholeModels),
+    memory: kept(before.memory, now.memory),
+  };
+}
+
+async function compare(): Promise<void> {
+  const { out } = values;
+  mkdirSync(out, { recursive: true });
+  const sections = list<Section>('sections', values.sections, SECTIONS);
+  const engines = list<EngineId>('engines', values.engines, ENGINES);
+  const environments = list('in', values.in, Object.keys(ENVIRONMENTS));
+  const threadCounts = list('threads', values.threads, ['1', '2']).map(Number);
+  for (const name of environments)
+    for (const threads of threadCounts) {
+      console.log(`${name}, ${threads} thread${threads > 1 ? 's' : ''}`);
+      // Accuracy, activation blocks and memory do not depend on threads.
+      const once: readonly Section[] = ['accuracy', 'activation-blocks', 'memory'];
+      const result = await runEnvironment(ENVIRONMENTS[name]!, {
+        threads,
+        sections: threads > 1 ? sections.filter((section) => !once.includes(section)) : sections,
+        cases: values.cases.split(',').filter(Boolean),
+        engines,
+        rounds: count('rounds', values.rounds ?? '7'),
+        sampleMs: count('sample-ms', values['sample-ms']),
+      });
+      const file = join(out, resultFile(result));
+      const before = readResults(out).find((run) => resultFile(run) === resultFile(result));
+      writeFileSync(file, `${JSON.stringify(merge(before, result))}\n`);
+    }
+  report(out);
+}
+
+switch (positionals[0]) {
+  case 'kernels':
+    await printKernelTable({
+      rounds: count('rounds', values.rounds ?? '15'),
+      sample: values.sample,
+      json: values.json,
+    });
+    break;
+  case 'report':
+    report(values.out);
+    break;
+  case 'readme': {
+    const run = readResults(values.out).find((other) => resultFile(other) === 'chromium-t1.json');
+    if (!run) throw new RangeError(`bench: ${values.out} holds no chromium-t1.json.`);
+    writeReadme(run, values.out);
+    break;
+  }
+  case undefined:
+    await compare();
+    break;
+  default:
+    throw new RangeError(`bench: expected nothing, 'report', 'readme' or 'kernels', got '${positionals[0]}'.`);
+}
