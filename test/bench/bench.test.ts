@@ -193,7 +193,7 @@ describe('cases', () => {
 
   it('carriers are read from kernel ids', () => {
     expect(carrierOf('gemm_i16_int4_f32_1x16_b32')).toBe('i16');
-    expect(carrierOf('gemm_i8_int8_f32_6x2_relaxed')).toBe('i8');
+    expect(carrierOf('gemm_i8ux2_int8_f32_6x2')).toBe('i8');
   });
 });
 

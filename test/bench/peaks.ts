@@ -1,5 +1,5 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import { i32x4, type Local, Module, type V128, v128 } from '../../packages/core/src/wasm/emitter.ts';
+import { i32x4, type Local, Module, relaxed, type V128, v128 } from '../../packages/core/src/wasm/emitter.ts';
 import { advance, range } from '../../packages/core/src/wasm/loops.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import type { Call } from './measure.ts';
@@ -27,15 +27,9 @@ export function dotPeak(memory: WebAssembly.Memory, scratch: number): Call {
   return { name: 'dot peak', macs: TURNS * CHAINS * 8, run: () => run(scratch, TURNS) };
 }
 
-/** `i32x4.relaxed_dot_i8x16_i7x16_add_s`(a, b, acc). */
-const relaxedDotAdd = (a: V128, b: V128, acc: V128): V128 => ({
-  type: 'v128',
-  code: [a.code, b.code, acc.code, [0xfd, 0x93, 0x02]],
-});
-
 /** int8 × int7 products with relaxed SIMD; `undefined` where the engine lacks it. @param scratch address of 256 bytes */
 export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Call | undefined {
-  const emit = (module: Module) => chains(module, (acc, b) => relaxedDotAdd(b, b, acc));
+  const emit = (module: Module) => chains(module, (acc, b) => relaxed.dotI8x16I7x16AddS(b, b, acc));
   const module = new Module();
   emit(module);
   if (!WebAssembly.validate(module.toBytes())) return undefined;

@@ -90,11 +90,17 @@ export async function measureCase(suite: Suite, test: Case): Promise<CaseResult>
   const references = new Map<string, Float64Array>();
   const ready: { variant: Variant; loaded: Loaded; sqnrDb: number; source: Source }[] = [];
   const refused: VariantResult[] = [];
+  const carriers = new Set<string>();
+  const carrierKey = ({ weights, components, threads }: Variant, carrier: string) =>
+    `${weights} ${components} ${threads} ${carrier}`;
   for (const engine of engines)
     for (const variant of engine.variants) {
+      // A carrier that the default options chose already has its column.
+      if (variant.carrier && carriers.has(carrierKey(variant, variant.carrier))) continue;
       log(`${id}: ${variant.id}`);
       try {
         const loaded = await engine.load(variant, source, M);
+        if (loaded.kernel) carriers.add(carrierKey(variant, carrierOf(loaded.kernel)));
         let reference = references.get(variant.weights);
         if (!reference) {
           reference = referenceChain(x.subarray(0, rows * layers[0]!.K), loaded.layers);

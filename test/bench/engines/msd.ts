@@ -11,18 +11,23 @@ interface BackendOptions {
 }
 
 const CARRIERS = ['i16', 'i8'];
-/** Weight formats, with the components that are worth a column. */
-const FORMATS: readonly { weights: string; label: string; components: readonly (1 | 2)[] }[] = [
-  { weights: 'int8', label: 'int8', components: [2, 1] },
+/** Weight formats, with the components and carriers that are worth a column. */
+const FORMATS: readonly {
+  weights: string;
+  label: string;
+  components: readonly (1 | 2)[];
+  everyCarrier?: true;
+}[] = [
+  { weights: 'int8', label: 'int8', components: [2, 1], everyCarrier: true },
   { weights: 'int8/32', label: 'int8 block 32', components: [2] },
-  { weights: 'int4/32', label: 'int4 block 32', components: [2, 1] },
-  { weights: 'mxfp4', label: 'mxfp4', components: [2] },
+  { weights: 'int4/32', label: 'int4 block 32', components: [2, 1], everyCarrier: true },
+  { weights: 'mxfp4', label: 'mxfp4', components: [2], everyCarrier: true },
   { weights: 'int2', label: 'int2 block 32', components: [2] },
 ];
 const MIN_SQNR_DB = { 1: 34, 2: 80 };
 
-/** `gemm_i16_int4_f32_1x16` -> `i16`. */
-export const carrierOf = (kernel: string): string => kernel.split('_')[1] ?? 'unknown';
+/** `gemm_i16_int4_f32_1x16` -> `i16`; `gemm_i8ux2_…`, two digits and unsigned codes, -> `i8`. */
+export const carrierOf = (kernel: string): string => /^gemm_(i16|i8)/.exec(kernel)?.[1] ?? 'unknown';
 
 /** Threads that the backend really has; 1 for a version without a pool. */
 const threadsOf = (backend: WasmBackend): number => (backend as { threads?: number }).threads ?? 1;
@@ -84,7 +89,7 @@ export async function msdEngine(version: string, threads: readonly number[]): Pr
   const counts = await msdThreads(threads);
   const variants = counts.flatMap((count) =>
     columns.flatMap((carrier) =>
-      FORMATS.flatMap(({ weights, label, components }) =>
+      FORMATS.filter(({ everyCarrier }) => everyCarrier || !carrier).flatMap(({ weights, label, components }) =>
         components.map(
           (P): Variant => ({
             id: ['msd', weights, `P=${P}`, ...(carrier ? [carrier] : []), ...(count > 1 ? [`t${count}`] : [])].join(
@@ -113,6 +118,11 @@ async function loadMsd(
   const backend = await createMsd({ ...(carrier && { carrier }), ...(threads > 1 && { threads }) });
   const { quantized, rows } = matrices(source, weights);
   const prepared = quantized.map((matrix) => backend.prepare(matrix));
+  const kernel = backend.kernelFor(prepared[0]!, M, { components });
+  if (carrier && carrierOf(kernel) !== carrier) {
+    backend.dispose();
+    throw new Error(`carrier ${carrier} cannot take ${weights} weights on this CPU and engine`);
+  }
   const { arena } = backend;
   const x = arena.alloc(4 * M * quantized[0]!.K, 'x');
   // Two results take turns: a layer reads one and writes the other.
@@ -135,7 +145,7 @@ async function loadMsd(
       return arena.float32(options.out).slice(0, M * matrix.N);
     },
     layers: rows,
-    kernel: backend.kernelFor(prepared[0]!, M, { components }),
+    kernel,
     weightBytes: backend.memory().packedBytes,
     release: () => backend.dispose(),
   };
