@@ -1,13 +1,16 @@
 /** @msd/core: decompose -> gemm -> recombine. The public API; everything else is internal. */
+export { type ActivationId, activationUlps } from './activations/contract.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';
 export type {
+  ActivationOptions,
   Backend,
   Device,
   MatmulOptions,
   MemoryReport,
   PreparedMatrix,
   PreparedWeights,
+  ProductOptions,
 } from './backends/backend.ts';
 export { createBackend, createWasmBackend } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';

@@ -4,6 +4,8 @@
  * With `float64` this is the mathematics that bounds are proved against; with `float32` it rounds where the contract
  * says, and every kernel has to give the same bits.                                              (docs/msd.md, eq. 5-7)
  */
+import { activation32, activation64 } from './activations/activations.reference.ts';
+import type { ActivationId } from './activations/contract.ts';
 import { type PlanOptions, resolvePlan } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
@@ -16,6 +18,11 @@ import { integerDot, weightReader } from './gemm/gemm.reference.ts';
 export interface ReferenceOptions extends PlanOptions {
   readonly M: number;
   readonly bias?: Float32Array | undefined;
+  readonly activation?: ActivationId | undefined;
+  /** f32 [M,N] */
+  readonly multiply?: Float32Array | undefined;
+  /** f32 [M,N] */
+  readonly residual?: Float32Array | undefined;
   readonly arithmetic?: Arithmetic;
 }
 
@@ -24,10 +31,11 @@ export interface ReferenceOptions extends PlanOptions {
  * @returns [M,N], the caller's; f32 values if `arithmetic` is 'float32'
  */
 export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: ReferenceOptions): Float64Array {
-  const { M, bias, arithmetic = 'float64' } = options;
+  const { M, bias, activation, multiply, residual, arithmetic = 'float64' } = options;
   const { N, K, blockSize } = weights;
   const ws = scaleReader(weights);
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+  const activate = arithmetic === 'float32' ? activation32 : activation64;
   const plan = resolvePlan(options, 'msdMatmul');
   const { activationBlock } = plan;
   const chunk = chunkLength(formats[weights.format], blockSize, activationBlock);
@@ -53,7 +61,11 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
         const u = activationBlock === 32 ? t : blockSize ? fl(t * s) : fl(fl(t * s) * ws(n, 0));
         sum = g === 0 ? u : fl(sum + u);
       }
-      y[m * N + n] = bias ? fl(sum + bias[n]) : sum;
+      const at = m * N + n;
+      if (bias) sum = fl(sum + bias[n]);
+      if (activation) sum = activate(activation, sum);
+      if (multiply) sum = fl(sum * multiply[at]);
+      y[at] = residual ? fl(sum + residual[at]) : sum;
     }
   return y;
 }

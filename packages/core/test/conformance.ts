@@ -5,7 +5,11 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { activation64 } from '../src/activations/activations.reference.ts';
+import { activationIds } from '../src/activations/contract.ts';
 import {
+  type ActivationId,
+  activationUlps,
   dequantizeWeights,
   errorBound,
   type MatmulOptions,
@@ -16,7 +20,13 @@ import {
 } from '../src/index.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
 
-type CheckOptions = PlanOptions & { bias?: Float32Array };
+type CheckOptions = PlanOptions & {
+  bias?: Float32Array;
+  activation?: ActivationId | undefined;
+  multiply?: Float32Array;
+  residual?: Float32Array;
+  out?: Float32Array;
+};
 
 /** What the suite asks of a backend: CPUs answer at once, GPUs later. */
 export interface Conforming<P extends PreparedMatrix = PreparedMatrix> {
@@ -41,6 +51,8 @@ const BLOCK_SIZES = {
 /** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
 const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
 const N_VALUES = [1, 15, 16, 17, 48, 65];
+/** No activation is steeper (gelu: 1.129). */
+const STEEPEST = 1.13;
 /** Largest finite f32. */
 const FLOAT_MAX = 3.4028234663852886e38;
 const K_VALUES = [1, 31, 32, 33, 224, 255, 256, 257, 320, 513, 777];
@@ -71,11 +83,11 @@ export function conformance<P extends PreparedMatrix>(
     afterAll(() => backend.dispose());
 
     async function check(x: Float32Array, weights: QuantizedWeights, M: number, options: CheckOptions = {}) {
+      const want = bits === 'exact' && msdMatmul(x, weights, { M, ...options, arithmetic: 'float32' });
       const prepared = await backend.prepare(weights);
       const y = (await backend.matmul(x, prepared, options)) as Float32Array;
       prepared.dispose();
-      if (bits === 'exact') {
-        const want = msdMatmul(x, weights, { M, ...options, arithmetic: 'float32' });
+      if (want) {
         const at = firstDifference(y, want);
         if (at >= 0) throw new Error(`y[${at}] expected ${want[at]}, got ${y[at]}`);
       } else withinBound(y, x, weights, M, options);
@@ -90,7 +102,7 @@ export function conformance<P extends PreparedMatrix>(
       options: CheckOptions,
     ) {
       const { N, K } = weights;
-      const { bias } = options;
+      const { bias, activation, multiply, residual } = options;
       const real = dequantizeWeights(weights);
       const bound = errorBound(x, weights, options);
       for (let m = 0; m < M; m++)
@@ -98,9 +110,24 @@ export function conformance<P extends PreparedMatrix>(
           let exact = bias ? bias[n] : 0;
           for (let k = 0; k < K; k++) exact += x[m * K + k] * real[n * K + k];
           if (!(Math.abs(exact) < FLOAT_MAX)) continue; // NaN rows and overflow are the tests' own business
-          const error = Math.abs(y[m * N + n] - exact);
-          if (!(error <= bound[m * N + n]))
-            throw new Error(`y[${m},${n}] expected ${exact} ± ${bound[m * N + n]}, got ${y[m * N + n]}`);
+          const at = m * N + n;
+          let allowed = bound[at];
+          if (activation) {
+            const ulps = activationUlps(activation, Number.NEGATIVE_INFINITY);
+            allowed *= STEEPEST;
+            exact = activation64(activation, exact);
+            allowed += ulps * 2 ** -23 * (Math.abs(exact) + allowed) + ulps * 2 ** -149;
+          }
+          if (multiply) {
+            exact *= multiply[at];
+            allowed = allowed * Math.abs(multiply[at]) * (1 + 2 ** -24) + 2 ** -24 * Math.abs(exact) + 2 ** -149;
+          }
+          if (residual) {
+            exact += residual[at];
+            allowed = allowed * (1 + 2 ** -24) + 2 ** -24 * Math.abs(exact);
+          }
+          const error = Math.abs(y[at] - exact);
+          if (!(error <= allowed)) throw new Error(`y[${m},${n}] expected ${exact} ± ${allowed}, got ${y[at]}`);
         }
     }
 
@@ -148,6 +175,52 @@ export function conformance<P extends PreparedMatrix>(
       );
     });
 
+    it('ends with activation, multiply and residual, in this order', { timeout: 120_000 }, async () => {
+      const cases = fc.record({
+        shape: weightShapes,
+        M: fc.constantFrom(...M_VALUES),
+        activation: fc.constantFrom(undefined, ...activationIds),
+        withBias: fc.boolean(),
+        withMultiply: fc.boolean(),
+        withResidual: fc.boolean(),
+        seed: fc.nat(),
+      });
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ shape, M, activation, withBias, withMultiply, withResidual, seed }) => {
+          const next = random(seed);
+          const weights = randomWeights(next, shape);
+          const x = gaussians(next, M * shape.K).map((value) => value / 4);
+          const options = {
+            activation,
+            ...(withBias && { bias: gaussians(next, shape.N) }),
+            ...(withMultiply && { multiply: gaussians(next, M * shape.N) }),
+            ...(withResidual && { residual: gaussians(next, M * shape.N) }),
+          };
+          const y = await check(x, weights, M, options);
+          withinBound(y, x, weights, M, options);
+        }),
+        { numRuns: Math.ceil(share * (longTier() ? 3000 : 150)) },
+      );
+    });
+
+    it('takes out as its own residual or multiplier, over several slices', async () => {
+      const next = random(12);
+      const shape: WeightShape = { format: 'int4', blockSize: 32, N: 37, K: 320, asymmetric: false };
+      const weights = randomWeights(next, shape);
+      for (const M of [1, 9, 300]) {
+        const x = gaussians(next, M * shape.K);
+        const other = gaussians(next, M * shape.N);
+        for (const name of ['residual', 'multiply'] as const) {
+          const apart = await check(x, weights, M, { activation: 'silu', [name]: other });
+          const out = other.slice();
+          const prepared = await backend.prepare(weights);
+          expect(await backend.matmul(x, prepared, { activation: 'silu', [name]: out, out })).toBe(out);
+          prepared.dispose();
+          expect(firstDifference(out, apart)).toBe(-1);
+        }
+      }
+    });
+
     it('is exact at the corner where sums are largest', async () => {
       for (const { format, blockSize, fill, asymmetric } of [
         { format: 'int4', blockSize: 32, fill: 0x00, asymmetric: false },
@@ -183,6 +256,11 @@ export function conformance<P extends PreparedMatrix>(
           if (m === 2 || m === 4 || m === 7) expect(got[at]).toBeNaN();
           else expect(got[at]).toBe(want[at]);
         }
+      for (const activation of activationIds) {
+        const ended = await check(x, weights, M, { activation });
+        for (const m of [2, 4, 7])
+          expect(ended.subarray(m * shape.N, (m + 1) * shape.N).every(Number.isNaN), activation).toBe(true);
+      }
     });
 
     it('treats zero rows, denormals and the largest floats as the contract says', async () => {
@@ -226,6 +304,7 @@ export function conformance<P extends PreparedMatrix>(
       const weights = randomWeights(random(2), { format: 'int4', blockSize: 32, N: 8, K: 40, asymmetric: false });
       const prepared = await backend.prepare(weights);
       const x = new Float32Array(40).fill(1);
+      const floats = new Float32Array(9);
       const bad: [() => unknown, RegExp][] = [
         [() => backend.matmul(new Float32Array(41), prepared), /x expected whole rows of K=40 values, got 41/],
         [() => backend.matmul(x, prepared, { M: 2 }), /x expected 80 values/],
@@ -234,6 +313,19 @@ export function conformance<P extends PreparedMatrix>(
         [() => backend.matmul(null as never, prepared), /got null/],
         [() => backend.matmul(x, prepared, { bias: new Float32Array(7) }), /bias expected 8 values, got 7/],
         [() => backend.matmul(x, prepared, { out: new Float32Array(9) }), /out expected 8 values .*got 9/],
+        [
+          () => backend.matmul(x, prepared, { activation: 'swish' as never }),
+          /activation expected one of relu, silu, .*got swish/,
+        ],
+        [
+          () => backend.matmul(x, prepared, { multiply: new Float32Array(9) }),
+          /multiply expected 8 values for \[M=1,N=8\], got 9/,
+        ],
+        [() => backend.matmul(x, prepared, { residual: [1] as never }), /residual expected a Float32Array.*got Array/],
+        [
+          () => backend.matmul(x, prepared, { residual: floats.subarray(1, 9), out: floats.subarray(0, 8) }),
+          /residual expected to be out itself or to lie apart/,
+        ],
         [() => backend.matmul(x, prepared, { components: 3 as never }), /components expected 1 or 2, got 3/],
         [
           () => backend.matmul(x, prepared, { activationBlock: 64 as never }),

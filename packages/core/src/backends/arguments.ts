@@ -1,34 +1,36 @@
 /** The public edge of matmul: shapes are checked here once, for every backend. */
+import { activationIds } from '../activations/contract.ts';
 import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import type { ArenaHandle } from './arena.ts';
-import type { Backend, MatmulOptions, PreparedWeights } from './backend.ts';
+import type { ActivationOptions, Backend, PreparedWeights, ProductOptions } from './backend.ts';
 
 export type Operand = Float32Array | ArenaHandle;
 
 const floats = (operand: Operand): number =>
   operand instanceof Float32Array ? operand.length : Math.floor(operand.byteLength / 4);
 
+const describe = (value: unknown): string =>
+  value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
+
 function checkKind(name: string, operand: unknown): asserts operand is Operand {
   const isHandle = typeof operand === 'object' && operand !== null && 'arena' in operand && 'ptr' in operand;
   if (!(operand instanceof Float32Array) && !isHandle)
-    throw new TypeError(
-      `matmul: ${name} expected a Float32Array or an arena handle, got ${operand === null ? 'null' : (operand?.constructor?.name ?? typeof operand)}.`,
-    );
+    throw new TypeError(`matmul: ${name} expected a Float32Array or an arena handle, got ${describe(operand)}.`);
 }
 
-/** @returns M and the plan, once everything fits */
-export function checkMatmul(
+/** @returns M and the plan, once x fits the matrix */
+export function checkActivations(
   backend: Backend,
   x: Operand,
   prepared: PreparedWeights,
-  options: MatmulOptions,
+  options: ActivationOptions,
 ): { M: number; plan: Plan } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
   const plan = resolvePlan(options, 'matmul');
-  const { M: rows, bias, out } = options;
+  const { M: rows } = options;
   checkKind('x', x);
-  const { N, K } = prepared;
+  const { K } = prepared;
   const M = rows ?? floats(x) / K;
   if (!Number.isSafeInteger(M) || M < 0)
     throw new RangeError(
@@ -36,14 +38,36 @@ export function checkMatmul(
     );
   if (floats(x) < M * K || (rows === undefined && floats(x) !== M * K))
     throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${floats(x)}.`);
+  return { M, plan };
+}
+
+/** Checks everything that is not x. */
+export function checkProduct({ N }: PreparedWeights, M: number, options: ProductOptions): void {
+  const { bias, activation, multiply, residual, out } = options;
   if (bias !== undefined) {
     checkKind('bias', bias);
     if (floats(bias) !== N) throw new RangeError(`matmul: bias expected ${N} values, got ${floats(bias)}.`);
   }
-  if (out !== undefined) {
-    checkKind('out', out);
-    if (floats(out) < M * N || (out instanceof Float32Array && out.length !== M * N))
-      throw new RangeError(`matmul: out expected ${M * N} values for [M=${M},N=${N}], got ${floats(out)}.`);
+  if (activation !== undefined && !activationIds.includes(activation))
+    throw new RangeError(`matmul: activation expected one of ${activationIds.join(', ')}, got ${String(activation)}.`);
+  for (const [name, operand] of Object.entries({ multiply, residual, out })) {
+    if (operand === undefined) continue;
+    checkKind(name, operand);
+    if (floats(operand) < M * N || (operand instanceof Float32Array && operand.length !== M * N))
+      throw new RangeError(`matmul: ${name} expected ${M * N} values for [M=${M},N=${N}], got ${floats(operand)}.`);
+    if (name !== 'out' && out !== undefined && overlapInPart(operand, out, 4 * M * N))
+      throw new RangeError(
+        `matmul: ${name} expected to be out itself or to lie apart from it, got overlapping memory.`,
+      );
   }
-  return { M, plan };
+}
+
+function overlapInPart(a: Operand, b: Operand, bytes: number): boolean {
+  const [first, second] = [a, b].map((operand) =>
+    operand instanceof Float32Array
+      ? { buffer: operand.buffer, start: operand.byteOffset }
+      : { buffer: operand.arena.memory.buffer, start: operand.ptr },
+  );
+  const distance = Math.abs(first.start - second.start);
+  return first.buffer === second.buffer && distance > 0 && distance < bytes;
 }

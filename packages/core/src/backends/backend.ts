@@ -1,4 +1,5 @@
 /** What every backend offers, whatever it runs on. */
+import type { ActivationId } from '../activations/contract.ts';
 import type { PlanOptions } from '../decompose/contract.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
@@ -23,17 +24,30 @@ export interface PreparedWeights extends PreparedMatrix {
   readonly backend: Backend;
 }
 
-export interface MatmulOptions extends PlanOptions {
-  /** f32 [N], added last. */
+/** What happens to one product: y = activation(x · Wᵀ + bias) · multiply + residual, each operation rounded once, in this order. */
+export interface ProductOptions {
+  /** f32 [N]. */
   readonly bias?: Float32Array | ArenaHandle | undefined;
+  /** Applied to the sum with its bias; own polynomials, the same bits everywhere.              (docs/msd.md, "Fused ends") */
+  readonly activation?: ActivationId | undefined;
+  /** f32 [M,N], multiplied after the activation: the other half of a gated layer. `out` itself, or apart from it. */
+  readonly multiply?: Float32Array | ArenaHandle | undefined;
+  /** f32 [M,N], added last. `out` itself (out += x · Wᵀ), or apart from it. */
+  readonly residual?: Float32Array | ArenaHandle | undefined;
   /**
    * f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. A view of the arena's own memory dies if this
    * call makes it grow (the values are there): pass the handle.
    */
   readonly out?: Float32Array | ArenaHandle | undefined;
+}
+
+/** What concerns x alone. */
+export interface ActivationOptions extends PlanOptions {
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;
 }
+
+export interface MatmulOptions extends ActivationOptions, ProductOptions {}
 
 export interface MemoryReport {
   /** Prepared matrices. */
@@ -54,7 +68,7 @@ export interface Backend {
    */
   prepare(weights: QuantizedWeights): PreparedWeights;
   /**
-   * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n]), activations decomposed into `components` components.
+   * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n], and the fused end), x decomposed into `components` components.
    *
    * A row with NaN or Inf gives NaN in that row, and in no other.
    *

@@ -6,7 +6,7 @@ import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import type { ArenaHandle } from './arena.ts';
-import { checkMatmul, type Operand } from './arguments.ts';
+import { checkActivations, checkProduct, type Operand } from './arguments.ts';
 import type { Backend, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
 
 export interface ReferenceBackendOptions {
@@ -63,11 +63,20 @@ export class ReferenceBackend implements Backend {
   }
 
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array {
-    const { M, plan } = checkMatmul(this, x, prepared, options);
+    const { M, plan } = checkActivations(this, x, prepared, options);
+    checkProduct(prepared, M, options);
     const weights = prepared instanceof ReferenceWeights ? prepared.weights : undefined;
     if (!weights) throw new RangeError('matmul: the weights have been disposed of.');
-    const [values, bias, out] = [x, options.bias, options.out].map(typedArray);
-    const y = msdMatmul(values!, weights, { M, ...plan, bias, arithmetic: this.#arithmetic });
+    const { activation } = options;
+    const [values, bias, multiply, residual, out] = [
+      x,
+      options.bias,
+      options.multiply,
+      options.residual,
+      options.out,
+    ].map(typedArray);
+    const arithmetic = this.#arithmetic;
+    const y = msdMatmul(values!, weights, { M, ...plan, bias, activation, multiply, residual, arithmetic });
     if (!out) return Float32Array.from(y);
     out.set(y);
     return out;

@@ -2,12 +2,14 @@
  * Which kernels a matmul takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
  * route gives the same bits.
  */
+import type { ActivationId } from '../activations/contract.ts';
 import type { Plan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
 import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { type CarrierOptions, digitsOf, fitsI8, I16 } from '../gemm/carriers.ts';
 import { type GemmOptions, gemmId, gemmKernel } from '../gemm/gemm.wasm.ts';
 import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts';
+import { endId, endKernel } from '../recombine/end.wasm.ts';
 import type { Arena, ArenaHandle } from './arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
@@ -62,6 +64,15 @@ export class Routes {
     return this.#carriers(format, variant, plan)
       .flatMap((carrier) => tileCandidates(shape, format, variant, scaleBlock(plan), carrier))
       .map((options) => this.#route(options, shape, plan));
+  }
+
+  /** The fused end; `undefined` is one without activation. */
+  end(activation: ActivationId | undefined): Kernel {
+    return this.#warmed(
+      endId(activation),
+      (module) => endKernel(module, activation),
+      (run, at) => run(at, 1024, at + 8192, 1024, at + 16384, 1024, 8, 64),
+    );
   }
 
   get report(): CarrierReport {

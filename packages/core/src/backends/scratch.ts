@@ -4,11 +4,11 @@
  */
 import type { Arena, ArenaHandle } from './arena.ts';
 
-export const SCRATCH_NAMES = ['x', 'q', 'sums', 'scales', 'panel', 'y', 'bias'] as const;
+export const SCRATCH_NAMES = ['x', 'q', 'sums', 'scales', 'panel', 'y', 'bias', 'multiply', 'residual'] as const;
 export type ScratchName = (typeof SCRATCH_NAMES)[number];
 export type ScratchSizes = Readonly<Record<ScratchName, number>>;
 
-const NONE: ScratchSizes = { x: 0, q: 0, sums: 0, scales: 0, panel: 0, y: 0, bias: 0 };
+const NONE: ScratchSizes = { x: 0, q: 0, sums: 0, scales: 0, panel: 0, y: 0, bias: 0, multiply: 0, residual: 0 };
 
 export class Scratch {
   readonly #arena: Arena;

@@ -33,6 +33,37 @@ describe('WasmBackend', () => {
     expect(arena.usedBytes).toBe(0);
   });
 
+  it('ends with operands in arrays, handles or views, and with out itself', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const { arena } = backend;
+    const next = random(5);
+    const prepared = backend.prepare(randomWeights(next, shape));
+    for (const M of [1, 5, 300]) {
+      const x = gaussians(next, M * shape.K);
+      const [multiply, residual] = [gaussians(next, M * shape.N), gaussians(next, M * shape.N)];
+      const want = backend.matmul(x, prepared, { activation: 'gelu', multiply, residual });
+      const put = (values: Float32Array) => {
+        const handle = arena.alloc(values.byteLength);
+        arena.float32(handle).set(values);
+        return handle;
+      };
+      const [ms, rs, ys] = [put(multiply), put(residual), put(want)];
+      for (const by of [multiply, ms, arena.float32(ms)])
+        for (const plus of [residual, rs, arena.float32(rs)])
+          for (const out of [ys, undefined]) {
+            const y = backend.matmul(x, prepared, { activation: 'gelu', multiply: by, residual: plus, out });
+            expect(firstDifference(y instanceof Float32Array ? y : arena.float32(y), want)).toBe(-1);
+          }
+      backend.matmul(x, prepared, { activation: 'gelu', multiply: ms, residual: rs, out: rs });
+      expect(firstDifference(arena.float32(rs), want)).toBe(-1);
+      backend.matmul(x, prepared, { activation: 'gelu', multiply: ms, residual, out: ms });
+      expect(firstDifference(arena.float32(ms), want)).toBe(-1);
+      for (const handle of [ms, rs, ys]) arena.free(handle);
+    }
+    backend.dispose();
+    expect(arena.usedBytes).toBe(0);
+  });
+
   it('allocates nothing per call once warm, and gives everything back', async () => {
     const backend = await createBackend('wasm');
     const prepared = backend.prepare(randomWeights(random(2), shape));

@@ -4,6 +4,7 @@
  * Rows are worked off in slices of at most 256, results for typed arrays in column ranges that stay in the cache: scratch
  * is bounded whatever M and N are, and the bits do not depend on either cut.
  */
+import type { ActivationId } from '../activations/contract.ts';
 import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
@@ -16,16 +17,17 @@ import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
-import { checkMatmul, type Operand } from './arguments.ts';
-import type { Backend, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
+import { checkActivations, checkProduct, type Operand } from './arguments.ts';
+import type { Backend, MatmulOptions, MemoryReport, PreparedWeights, ProductOptions } from './backend.ts';
 import type { CarrierChoice } from './features.ts';
+import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
 import { medianTime } from './timing.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
 const SLICE_ROWS = 256;
-/** Result bytes that are computed before they are copied to a typed array. */
+/** Result bytes that are computed before they are copied, or before their end is applied. */
 const COPY_BYTES = 2 ** 19;
 
 /** A matrix in the arena. */
@@ -129,75 +131,144 @@ export class WasmBackend implements Backend {
   ): Float32Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, plan } = checkMatmul(this, x, prepared, options);
-    const { activationBlock } = plan;
-    const weights = this.#resident(prepared);
-    const { N, K, layout } = weights;
-    const from = this.#inArena('x', x);
-    const into = options.out && this.#inArena('out', options.out);
-    const result = options.out ?? new Float32Array(M * N);
+    const { M, plan } = checkActivations(this, x, prepared, options);
+    const product = this.#product(prepared, M, options);
+    this.#run(x, M, plan, [product]);
+    return product.result;
+  }
 
+  /** Checks a product and finds out where its operands lie. Allocates nothing in the arena. */
+  #product(prepared: PreparedWeights, M: number, options: ProductOptions): Product {
+    checkProduct(prepared, M, options);
+    const weights = this.#resident(prepared);
+    const { N } = weights;
+    const { activation, out } = options;
+    const columns = PANEL * weights.layout.panels;
+    const bias = this.#source('bias', options.bias, columns);
+    const multiply = this.#source('multiply', options.multiply, (M - 1) * N + columns);
+    const residual = this.#source('residual', options.residual, (M - 1) * N + columns);
+    const into = out && this.#inArena('out', out);
+    const address = (name: 'multiply' | 'residual') => options[name] && this.#inArena(name, options[name]);
+    // Gemm adds up its K-blocks in y: where the end still has to read what `out` held, y lies in scratch until it is copied.
+    const inPlace = into !== undefined && into !== address('multiply') && into !== address('residual');
+    const result = out ?? new Float32Array(M * N);
+    return { weights, bias, activation, multiply, residual, hasEnd: hasEnd(options), into, inPlace, result };
+  }
+
+  #run(x: Operand, M: number, plan: Plan, products: readonly Product[]): void {
+    const { K, layout } = products[0].weights;
+    const from = this.#inArena('x', x);
     // Everything is allocated before the first pointer or view is taken.
     const rowsMax = Math.min(M, SLICE_ROWS);
-    const copyPanels = into === undefined ? copyPanelsFor(rowsMax, layout.panels) : 1; // the last panel, if N cuts it
-    const biasAt = options.bias && this.#whole(this.#inArena('bias', options.bias), 4 * PANEL * layout.panels);
+    const largest = (bytes: (product: Product) => number) => products.reduce((max, p) => Math.max(max, bytes(p)), 0);
+    const columnBytes = (product: Product) =>
+      4 * PANEL * rowsMax * copyPanelsFor(rowsMax, product.weights.layout.panels);
     const at = this.#scratch.reserve({
       x: from === undefined ? 4 * rowsMax * K : 0,
       q: 2 * rowsMax * layout.paddedK,
       sums: (4 * rowsMax * layout.paddedK) / K_STEP,
-      scales: 4 * rowsMax * Math.ceil(K / (activationBlock === 32 ? K_STEP : K_BLOCK)),
+      scales: 4 * rowsMax * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
       panel: SCRATCH_BYTES,
-      y: 4 * PANEL * rowsMax * copyPanels,
-      bias: options.bias && biasAt === undefined ? 4 * PANEL * layout.panels : 0,
+      y: largest((product) => (product.inPlace ? 4 * PANEL * rowsMax : columnBytes(product))), // in place: the cut panel
+      bias: largest(({ bias, weights }) => (bias.operand ? 4 * PANEL * weights.layout.panels : 0)),
+      multiply: largest((product) => (product.multiply.operand ? columnBytes(product) : 0)),
+      residual: largest((product) => (product.residual.operand ? columnBytes(product) : 0)),
     });
-    const bias = biasAt ?? (options.bias ? this.#stage(at.bias, this.#values(options.bias)) : 0);
-    const w = weights.handle.ptr;
-
     for (let m = 0; m < M; m += SLICE_ROWS) {
       const rows = Math.min(SLICE_ROWS, M - m);
       const xAt =
         from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
-      const { decompose, gemm } = this.#route(weights, gemmShapeFor(rows), plan);
-      decompose(xAt, at.q, at.sums, at.scales, rows, K);
-
-      const columns = (first: number, count: number, y: number, yStride: number) => {
-        const offset = 4 * PANEL * first;
-        const wScale = w + layout.panelBytes + offset;
-        const { q, sums, scales, panel } = at;
-        gemm(
-          q,
-          sums,
-          scales,
-          w,
-          wScale,
-          bias && bias + offset,
-          y,
-          yStride,
-          panel,
-          rows,
-          layout.paddedK,
-          layout.panels,
-          first,
-          count,
-        );
-      };
-      // Whole panels go straight into an `out` that lies in the arena; all else is computed in ranges and copied.
-      const direct = into === undefined ? 0 : Math.floor(N / PANEL);
-      if (into !== undefined && direct > 0) columns(0, direct, into + 4 * m * N, 4 * N);
-      const to = into === undefined ? (result as Float32Array) : this.#floats(into, M * N);
-      for (let first = direct; first < layout.panels; first += copyPanels) {
-        const count = Math.min(copyPanels, layout.panels - first);
-        columns(first, count, at.y, 4 * PANEL * count);
-        copyColumns(this.#floats(at.y, rows * PANEL * count), PANEL * count, to, m * N + PANEL * first, N, rows);
+      let decomposed: Kernel | undefined; // carriers take different integers
+      for (const product of products) {
+        const { decompose, gemm } = this.#route(product.weights, gemmShapeFor(rows), plan);
+        if (decompose !== decomposed) decompose(xAt, at.q, at.sums, at.scales, rows, K);
+        decomposed = decompose;
+        this.#rows(product, gemm, at, m, rows);
       }
     }
     this.arena.check();
-    return result;
+  }
+
+  /** Rows [m, m + rows) of a product, whose activations are decomposed. */
+  #rows(product: Product, gemm: Kernel, at: ScratchSizes, m: number, rows: number): void {
+    const { weights, into, result } = product;
+    const { N, layout } = weights;
+    const w = weights.handle.ptr;
+    const { operand, address } = product.bias;
+    const bias = operand ? this.#stage(at.bias, this.#values(operand)) : address;
+    const end = product.hasEnd ? this.#routes.end(product.activation) : undefined;
+    const columns = (first: number, count: number, y: number, yStride: number) => {
+      const offset = 4 * PANEL * first;
+      const wScale = w + layout.panelBytes + offset;
+      const { q, sums, scales, panel } = at;
+      gemm(
+        q,
+        sums,
+        scales,
+        w,
+        wScale,
+        bias && bias + offset,
+        y,
+        yStride,
+        panel,
+        rows,
+        layout.paddedK,
+        layout.panels,
+        first,
+        count,
+      );
+      if (!end) return;
+      const range = { m, rows, N, column: PANEL * first, width: PANEL * count };
+      const multiply = this.#columnsOf(product.multiply, at.multiply, range);
+      const residual = this.#columnsOf(product.residual, at.residual, range);
+      end(
+        y,
+        yStride,
+        multiply,
+        strideOf(product.multiply, range),
+        residual,
+        strideOf(product.residual, range),
+        rows,
+        4 * count,
+      );
+    };
+    // Whole panels go straight into an `out` that lies in the arena; all else is computed in ranges and copied. With an end
+    // they go in ranges, too: it finds them in the cache.
+    const direct = product.inPlace ? Math.floor(N / PANEL) : 0;
+    const step = copyPanelsFor(rows, layout.panels);
+    if (product.inPlace)
+      for (let first = 0; first < direct; first += product.hasEnd ? step : direct)
+        columns(
+          first,
+          product.hasEnd ? Math.min(step, direct - first) : direct,
+          into! + 4 * (m * N + PANEL * first),
+          4 * N,
+        );
+    const to = into === undefined ? (result as Float32Array) : this.#floats(into, (m + rows) * N);
+    for (let first = direct; first < layout.panels; first += step) {
+      const count = Math.min(step, layout.panels - first);
+      columns(first, count, at.y, 4 * PANEL * count);
+      copyColumns(this.#floats(at.y, rows * PANEL * count), PANEL * count, to, m * N + PANEL * first, N, rows);
+    }
+  }
+
+  /** Address of a range of an [M,N] operand: where it lies, or a copy in scratch; 0 for none. */
+  #columnsOf({ operand, address }: Source, scratch: number, { m, rows, N, column, width }: Range): number {
+    if (!operand) return address && address + 4 * (m * N + column);
+    const values = this.#values(operand);
+    const to = this.#floats(scratch, rows * width);
+    const valid = Math.min(width, N - column);
+    for (let row = 0; row < rows; row++) {
+      const begin = (m + row) * N + column;
+      to.set(values.subarray(begin, begin + valid), row * width);
+    }
+    return scratch;
   }
 
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
-  warmUp(prepared: PreparedWeights, M: number, options: PlanOptions = {}): void {
+  warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     this.#route(this.#resident(prepared), shapeOf(M), resolvePlan(options, 'warmUp'));
+    if (hasEnd(options)) this.#routes.end(options.activation);
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
@@ -290,6 +361,12 @@ export class WasmBackend implements Backend {
     return operand.ptr;
   }
 
+  /** @param length values that kernels read, up to the end of the last panel */
+  #source(name: string, operand: Operand | undefined, length: number): Source {
+    const address = operand && this.#whole(this.#inArena(name, operand), 4 * length);
+    return { address: address ?? 0, operand: address === undefined ? operand : undefined };
+  }
+
   /** The address, if kernels may read that many bytes from it: another owner's heap may end behind the operand. */
   #whole(address: number | undefined, byteLength: number): number | undefined {
     return address !== undefined && address + byteLength <= this.arena.byteLength ? address : undefined;
@@ -321,6 +398,41 @@ export class WasmBackend implements Backend {
 }
 
 const shapeOf = (M: number): GemmShape => gemmShapeFor(Math.min(M, SLICE_ROWS));
+
+/** An operand that kernels read at `address`, or that has to be copied to scratch first; 0 and none if absent. */
+interface Source {
+  readonly address: number;
+  readonly operand: Operand | undefined;
+}
+
+const hasEnd = ({ activation, multiply, residual }: ProductOptions): boolean =>
+  activation !== undefined || multiply !== undefined || residual !== undefined;
+
+/** One matrix of a call. */
+interface Product {
+  readonly weights: WasmWeights & { readonly handle: ArenaHandle };
+  readonly bias: Source;
+  readonly activation: ActivationId | undefined;
+  readonly multiply: Source;
+  readonly residual: Source;
+  readonly hasEnd: boolean;
+  /** Address of an `out` in the arena. */
+  readonly into: number | undefined;
+  /** Kernels write `out` themselves. */
+  readonly inPlace: boolean;
+  readonly result: Operand;
+}
+
+/** Rows [m, m + rows) and columns [column, column + width) of an [M,N] matrix; the last panel may reach past N. */
+interface Range {
+  readonly m: number;
+  readonly rows: number;
+  readonly N: number;
+  readonly column: number;
+  readonly width: number;
+}
+
+const strideOf = ({ operand }: Source, { N, width }: Range): number => 4 * (operand ? width : N);
 
 /** Panels whose results for `rows` rows are computed before they are copied to a typed array. */
 const copyPanelsFor = (rows: number, panels: number): number =>

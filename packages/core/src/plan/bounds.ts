@@ -12,6 +12,9 @@ import { weightReader } from '../gemm/gemm.reference.ts';
  *
  *   Σ_g bound(max |x| of block g) · Σ_k |W[n,k]|   +   (operations on the way) · 2⁻²⁴ · Σ |partial|       (docs/msd.md, eq. 8)
  *
+ * It ends with the bias: what a fused end makes of an error is the end's own (its slope times the error, and the ulps that
+ * `activationUlps` states).
+ *
  * @param x f32 [M,K], finite
  * @returns f64 [M,N], the caller's
  */

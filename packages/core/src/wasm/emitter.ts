@@ -173,11 +173,17 @@ export const f32x4 = {
   splat: unary<'f32', 'v128'>('v128', simd(0x13)),
   /** Half to even. */
   nearest: v(0x6a),
+  lt: vv(0x43),
   gt: vv(0x44),
   abs: v(0xe0),
   sub: vv(0xe5),
   add: vv(0xe4),
   mul: vv(0xe6),
+  div: vv(0xe7),
+  /** b < a ? b : a; NaN in a stays. */
+  pmin: vv(0xea),
+  /** a < b ? b : a; NaN in a stays. */
+  pmax: vv(0xeb),
   convertI32x4S: v(0xfa),
 };
 /** Relaxed SIMD: an engine without it rejects the whole module. Operands must be such that every engine agrees. */
