@@ -3,7 +3,7 @@ import { BackendUnavailableError } from '../errors.ts';
 import type { ByteOperand } from '../formats/quads.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
-import { medianTime, WARM_MS } from './timing.ts';
+import { bestTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
 export function requireSimd(): void {
@@ -108,7 +108,7 @@ function probeRate(): number {
     i16();
     i8();
   }
-  const [slow, fast] = medianTime([i16, i8]);
+  const [slow, fast] = bestTime([i16, i8]);
   return (2 * slow) / fast; // 16 products instead of 8
 }
 

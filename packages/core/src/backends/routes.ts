@@ -13,7 +13,7 @@ import { endId, endKernel } from '../recombine/end.wasm.ts';
 import type { Arena, ArenaHandle } from './arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
-import { medianTime } from './timing.ts';
+import { bestTime } from './timing.ts';
 
 export interface Route {
   readonly options: GemmOptions;
@@ -39,6 +39,8 @@ export interface CarrierReport {
  * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
  */
 const WORTH_TIMING = 0.75;
+/** Share of i16's time that i8 has to stay below: a draw stays with i16. */
+const CLEARLY = 0.95;
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 /** Rows of the small matrix that kernels are warmed and timed on. */
 const TRIAL_ROWS: Readonly<Record<GemmShape, number>> = { gemv: 1, smallM: 4, gemm: 12 };
@@ -96,7 +98,7 @@ export class Routes {
     const known = timings.get(ids.join());
     if (known) return known.chosen === ids[1] ? i8 : i16;
     const times = this.#time([i16, i8], shape, plan);
-    const chosen = times[1] < times[0] ? 1 : 0;
+    const chosen = times[1] < CLEARLY * times[0] ? 1 : 0;
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(ids.join(), { chosen: ids[chosen], microseconds });
     return [i16, i8][chosen];
@@ -105,7 +107,7 @@ export class Routes {
   #time(options: readonly GemmOptions[], shape: GemmShape, plan: Plan): number[] {
     const kernels = options.map((candidate) => this.#route(candidate, shape, plan).gemm);
     const zeros = this.#zeros();
-    const times = medianTime(kernels.map((kernel) => () => trial(kernel, zeros.ptr, shape)));
+    const times = bestTime(kernels.map((kernel) => () => trial(kernel, zeros.ptr, shape)));
     this.#arena.free(zeros);
     return times;
   }

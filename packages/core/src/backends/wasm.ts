@@ -23,7 +23,7 @@ import type { CarrierChoice } from './features.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
-import { medianTime } from './timing.ts';
+import { bestTime } from './timing.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
 const SLICE_ROWS = 256;
@@ -77,7 +77,7 @@ export interface WasmOptions extends ArenaOptions {
 /** One kernel of a search, fastest first in {@link WasmBackend.autotune}'s answer. */
 export interface TunedKernel {
   readonly kernel: string;
-  /** Median milliseconds of one multiplication, without decompose. */
+  /** Shortest milliseconds of one multiplication, without decompose. */
   readonly milliseconds: number;
 }
 
@@ -299,7 +299,7 @@ export class WasmBackend implements Backend {
     const at = this.#scratch.addresses;
     const { panels } = layout;
     const count = copyPanelsFor(rows, panels);
-    const times = medianTime(
+    const times = bestTime(
       routes.map(({ gemm }) => () => {
         const wScale = handle.ptr + layout.panelBytes;
         for (let first = 0; first + count <= panels; first += count)
