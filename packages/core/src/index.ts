@@ -6,6 +6,7 @@ export type {
   ActivationOptions,
   Backend,
   Device,
+  MatmulManyOptions,
   MatmulOptions,
   MemoryReport,
   PreparedMatrix,

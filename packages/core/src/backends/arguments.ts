@@ -2,7 +2,7 @@
 import { activationIds } from '../activations/contract.ts';
 import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import type { ArenaHandle } from './arena.ts';
-import type { ActivationOptions, Backend, PreparedWeights, ProductOptions } from './backend.ts';
+import type { ActivationOptions, Backend, MatmulManyOptions, PreparedWeights, ProductOptions } from './backend.ts';
 
 export type Operand = Float32Array | ArenaHandle;
 
@@ -39,6 +39,25 @@ export function checkActivations(
   if (floats(x) < M * K || (rows === undefined && floats(x) !== M * K))
     throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${floats(x)}.`);
   return { M, plan };
+}
+
+/** @returns what happens to each product, once every matrix fits x and has its options */
+export function checkMany(
+  backend: Backend,
+  x: Operand,
+  prepared: readonly PreparedWeights[],
+  { each, ...options }: MatmulManyOptions,
+): readonly ProductOptions[] {
+  if (each && each.length !== prepared.length)
+    throw new RangeError(`matmulMany: each expected ${prepared.length} options, one per matrix, got ${each.length}.`);
+  const products = each ?? prepared.map(() => ({}));
+  prepared.forEach((matrix, i) => {
+    const { M } = checkActivations(backend, x, matrix, options);
+    checkProduct(matrix, M, products[i]);
+    if (matrix.K !== prepared[0].K)
+      throw new RangeError(`matmulMany: matrix ${i} expected K=${prepared[0].K} like the first one, got ${matrix.K}.`);
+  });
+  return products;
 }
 
 /** Checks everything that is not x. */

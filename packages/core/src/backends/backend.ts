@@ -49,6 +49,12 @@ export interface ActivationOptions extends PlanOptions {
 
 export interface MatmulOptions extends ActivationOptions, ProductOptions {}
 
+/** What concerns x, and what happens to each product. */
+export interface MatmulManyOptions extends ActivationOptions {
+  /** As many as there are matrices, in their order. */
+  readonly each?: readonly ProductOptions[] | undefined;
+}
+
 export interface MemoryReport {
   /** Prepared matrices. */
   readonly packedBytes: number;
@@ -78,6 +84,24 @@ export interface Backend {
    * @see docs/msd.md, eq. 5-7
    */
   matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+  /**
+   * The same x times several matrices (q, k and v; gate and up), decomposed once: the bits of separate calls of `matmul`.
+   *
+   * They are done in order, so a later one may take an earlier one's `out` as its `multiply` or `residual`. No `out` may
+   * overlap x or another `out`.
+   *
+   * @param x f32 [M,K] row-major
+   * @param prepared matrices of one K
+   * @returns one result for each, as from `matmul`
+   * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was written then
+   * @example
+   * const [q, k, v] = backend.matmulMany(x, [wq, wk, wv], { each: [{ bias: bq }, { bias: bk }, { bias: bv }] });
+   */
+  matmulMany(
+    x: Float32Array | ArenaHandle,
+    prepared: readonly PreparedWeights[],
+    options?: MatmulManyOptions,
+  ): (Float32Array | ArenaHandle)[];
   /** What it occupies now. */
   memory(): MemoryReport;
   /** Drops everything, prepared matrices included. */

@@ -6,8 +6,8 @@ import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import type { ArenaHandle } from './arena.ts';
-import { checkActivations, checkProduct, type Operand } from './arguments.ts';
-import type { Backend, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
+import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
+import type { Backend, MatmulManyOptions, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
 
 export interface ReferenceBackendOptions {
   /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */
@@ -80,6 +80,12 @@ export class ReferenceBackend implements Backend {
     if (!out) return Float32Array.from(y);
     out.set(y);
     return out;
+  }
+
+  matmulMany(x: Operand, prepared: readonly PreparedWeights[], options: MatmulManyOptions = {}): Float32Array[] {
+    const products = checkMany(this, x, prepared, options);
+    const { each, ...shared } = options;
+    return prepared.map((matrix, i) => this.matmul(x, matrix, { ...shared, ...products[i] }));
   }
 
   memory(): MemoryReport {

@@ -64,6 +64,47 @@ describe('WasmBackend', () => {
     expect(arena.usedBytes).toBe(0);
   });
 
+  it('multiplies x by several matrices with the bits of separate calls, whatever their formats and carriers', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const next = random(8);
+    const K = shape.K;
+    const matrices = [
+      shape,
+      { ...shape, N: 70 },
+      { format: 'int8', blockSize: null, N: 16, K, asymmetric: false } as const,
+      { format: 'int4', blockSize: 32, N: 33, K, asymmetric: true } as const,
+    ].map((each) => backend.prepare(randomWeights(next, each)));
+    for (const M of [1, 5, 300])
+      for (const components of [1, 2] as const) {
+        const x = gaussians(next, M * K);
+        const each = matrices.map(({ N }, i) =>
+          i % 2 ? { bias: gaussians(next, N), activation: 'relu' as const } : {},
+        );
+        const together = backend.matmulMany(x, matrices, { components, each });
+        matrices.forEach((matrix, i) => {
+          expect(firstDifference(together[i], backend.matmul(x, matrix, { components, ...each[i] }))).toBe(-1);
+        });
+        // up first, then gate · up
+        const [up, gate] = [matrices[3], matrices[0]];
+        const out = new Float32Array(M * gate.N);
+        const [, gated] = backend.matmulMany(x, [up, gate], { each: [{ out }, { activation: 'silu', multiply: out }] });
+        const multiply = backend.matmul(x, up);
+        expect(firstDifference(gated, backend.matmul(x, gate, { activation: 'silu', multiply }))).toBe(-1);
+      }
+    const reference = await createBackend('reference', { arithmetic: 'float32' });
+    const [codes, x] = [randomWeights(next, shape), gaussians(next, K)];
+    const [want] = reference.matmulMany(x, [reference.prepare(codes)], { each: [{ activation: 'gelu' }] });
+    const [got] = backend.matmulMany(x, [backend.prepare(codes)], { each: [{ activation: 'gelu' }] });
+    expect(firstDifference(got, want)).toBe(-1);
+    expect(backend.matmulMany(new Float32Array(K), [])).toEqual([]);
+    expect(() => backend.matmulMany(new Float32Array(K), matrices, { each: [{}] })).toThrow(/each expected 4 options/);
+    const other = backend.prepare(randomWeights(next, { ...shape, K: 64 }));
+    expect(() => backend.matmulMany(new Float32Array(K), [matrices[0], other], { M: 1 })).toThrow(
+      /matrix 1 expected K=320 like the first one, got 64/,
+    );
+    backend.dispose();
+  });
+
   it('allocates nothing per call once warm, and gives everything back', async () => {
     const backend = await createBackend('wasm');
     const prepared = backend.prepare(randomWeights(random(2), shape));

@@ -17,8 +17,15 @@ import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
-import { checkActivations, checkProduct, type Operand } from './arguments.ts';
-import type { Backend, MatmulOptions, MemoryReport, PreparedWeights, ProductOptions } from './backend.ts';
+import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
+import type {
+  Backend,
+  MatmulManyOptions,
+  MatmulOptions,
+  MemoryReport,
+  PreparedWeights,
+  ProductOptions,
+} from './backend.ts';
 import type { CarrierChoice } from './features.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
@@ -132,14 +139,29 @@ export class WasmBackend implements Backend {
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
     const { M, plan } = checkActivations(this, x, prepared, options);
+    checkProduct(prepared, M, options);
     const product = this.#product(prepared, M, options);
     this.#run(x, M, plan, [product]);
     return product.result;
   }
 
-  /** Checks a product and finds out where its operands lie. Allocates nothing in the arena. */
+  matmulMany(
+    x: Float32Array,
+    prepared: readonly PreparedWeights[],
+    options?: MatmulManyOptions & { readonly each?: readonly (ProductOptions & { readonly out?: Float32Array })[] },
+  ): Float32Array[];
+  matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
+  matmulMany(x: Operand, prepared: readonly PreparedWeights[], options: MatmulManyOptions = {}): Operand[] {
+    const each = checkMany(this, x, prepared, options);
+    if (prepared.length === 0) return [];
+    const { M, plan } = checkActivations(this, x, prepared[0], options);
+    const products = prepared.map((matrix, i) => this.#product(matrix, M, each[i]));
+    this.#run(x, M, plan, products);
+    return products.map(({ result }) => result);
+  }
+
+  /** Finds out where a product's operands lie. Allocates nothing in the arena. */
   #product(prepared: PreparedWeights, M: number, options: ProductOptions): Product {
-    checkProduct(prepared, M, options);
     const weights = this.#resident(prepared);
     const { N } = weights;
     const { activation, out } = options;
