@@ -1,0 +1,58 @@
+/**
+ * The same bits in every engine: core's tests and the story model's logits, each in a fresh process of each engine.
+ *
+ * `npm test` takes Node 20 and the recorded hashes only; MSD_ENGINES=all (.ci/run) and `npm run test:all` everything.
+ */
+import { describe, expect, it } from 'vitest';
+import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { everyVariant, gemmOptions, gemmShapes } from '../../packages/core/src/gemm/registry.ts';
+import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
+import { ENGINES } from './engines.ts';
+import type { Job, Result } from './jobs.ts';
+import { storyJob } from './story-job.ts';
+
+/** What story.ts gave when it was written, in every engine of the list. */
+const RECORDED_LOGITS = '013929a9';
+
+const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_ALL === '1';
+const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
+
+const registered = everyVariant().flatMap(({ format, variant }) =>
+  gemmShapes.flatMap((shape) =>
+    ([256, 32] as const).map((block) => gemmId(gemmOptions(shape, format, variant, block))),
+  ),
+);
+
+describe.each(engines)('$name ($about)', ({ name, only, run }) => {
+  async function resultOf(job: Job, skip: (note: string) => never): Promise<Result> {
+    const result = await run(job);
+    if (!('unavailable' in result)) return result;
+    console.log(`${name}: SKIPPED, ${result.unavailable}`);
+    return skip(result.unavailable);
+  }
+
+  it('passes core’s tests, with every kernel, and gives the recorded bits', { timeout: 1_000_000 }, async ({
+    skip,
+  }) => {
+    const { engine, suite } = await resultOf({ name: 'suite', only: everyEngine ? only : 'recorded bits' }, skip);
+    const { passed, failed, skipped, kernels, bits, elapsedMs } = suite!;
+    console.log(
+      `${name} (${engine}): ${passed} tests passed, ${failed.length} failed, ${skipped.length} left out, ` +
+        `${kernels.length} kernels, bits ${bits}, ${(elapsedMs / 1000).toFixed(1)} s`,
+    );
+    expect(failed).toEqual([]);
+    expect(passed).toBeGreaterThan(0);
+    expect(bits).toBe(RECORDED_BITS);
+    if (everyEngine) expect(kernels).toEqual(expect.arrayContaining(registered));
+  });
+
+  it('gives the story model’s recorded logits', { timeout: 1_000_000 }, async ({ skip }) => {
+    const { story } = await resultOf(storyJob([{}]), skip);
+    for (const { hash, logits, kernels } of story!) {
+      console.log(`${name}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
+      expect(logits).toBe(5 * 40 * 480);
+      expect(kernels).not.toEqual([]);
+      expect(hash).toBe(RECORDED_LOGITS);
+    }
+  });
+});

@@ -1,0 +1,79 @@
+/** The engines whose results are compared. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { findChromium } from '../../scripts/find-chromium.mjs';
+import { runInChromium } from './browser.ts';
+import { buildForNode } from './build.ts';
+import type { Job, Result } from './jobs.ts';
+import { aarch64Command, type Command, nodeCommand, type Unavailable } from './nodes.ts';
+
+/** The newest of each line that the packages support. */
+const NODE_20 = '20.20.2';
+const NODE_22 = '22.23.3';
+const NODE_24 = '24.21.0';
+
+/** Long enough for the emulator on a slow machine. */
+const LIMIT_MS = 15 * 60_000;
+
+export interface Engine {
+  readonly name: string;
+  /** What it has that others have not. */
+  readonly about: string;
+  /** Of the suite, all tests by default. */
+  readonly only?: string;
+  /**
+   * Does one job in a fresh process.
+   *
+   * @throws `Error` with the engine's own output when it dies
+   */
+  readonly run: (job: Job) => Promise<Result | Unavailable>;
+}
+
+export const ENGINES: readonly Engine[] = [
+  { name: 'node20', about: 'V8 11.3, no relaxed SIMD', run: inNode(() => nodeCommand(NODE_20)) },
+  { name: 'node22', about: 'V8 12.4', run: inNode(() => nodeCommand(NODE_22)) },
+  { name: 'node24', about: 'V8 13.6', run: inNode(() => nodeCommand(NODE_24)) },
+  {
+    name: 'node24-no-vnni',
+    about: 'x86-64 before AVX-VNNI, where the relaxed dot saturates',
+    run: inNode(() => x64Command('--no-enable-avx-vnni', '--no-enable-avx-vnni-int8')),
+  },
+  { name: 'node24-no-avx', about: 'x86-64 with SSE only', run: inNode(() => x64Command('--no-enable-avx')) },
+  { name: 'chromium', about: 'a cross-origin isolated page', run: inChromium() },
+  {
+    name: 'chromium-no-vnni',
+    about: 'the same without AVX-VNNI',
+    run: inChromium('--js-flags=--no-enable-avx-vnni --no-enable-avx-vnni-int8'),
+  },
+  {
+    name: 'aarch64',
+    about: 'ARM, emulated on other machines; the relaxed dot is signed',
+    // At a hundredth of the speed: every kernel, the corners, the recorded bits.
+    only: 'gemm kernels give|conformance: wasm (is exact|confines|treats)|recorded bits',
+    run: inNode(() => aarch64Command(NODE_24)),
+  },
+];
+
+async function x64Command(...flags: string[]): Promise<Command> {
+  return process.arch === 'x64' ? nodeCommand(NODE_24, flags) : { unavailable: `${flags[0]} is a flag of x86-64` };
+}
+
+let bundle: Promise<string> | undefined;
+
+function inNode(start: () => Promise<Command>): Engine['run'] {
+  return async (job) => {
+    const command = await start();
+    if ('unavailable' in command) return command;
+    const args = [...command.args, await (bundle ??= buildForNode()), JSON.stringify(job)];
+    const env = { ...process.env, MSD_TEST_ALL: '' }; // the long tier is for one engine
+    const { stdout } = await promisify(execFile)(command.file, args, { env, maxBuffer: 2 ** 26, timeout: LIMIT_MS });
+    return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as Result;
+  };
+}
+
+function inChromium(...flags: string[]): Engine['run'] {
+  return async (job) => {
+    const executable = findChromium();
+    return executable ? runInChromium(executable, flags, job) : { unavailable: 'no Chrome or Chromium was found' };
+  };
+}

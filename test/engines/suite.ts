@@ -1,0 +1,90 @@
+/**
+ * The tests of @msd/core in one engine, without vitest: the same files, and a record of the kernels that ran.
+ *
+ * Bundled by build.ts, with `vitest` from vitest.ts and core's source replaced by its dist.
+ */
+
+import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
+import fc from 'fast-check';
+import { createBackend } from '../../packages/core/src/index.ts';
+import { bitsOf } from '../../packages/core/test/bits.ts';
+import { recordKernels } from './kernels.ts';
+
+export interface SuiteOptions {
+  /** Only tests whose full name matches; the others are left out. */
+  readonly only?: string | undefined;
+}
+
+export interface SuiteReport {
+  readonly passed: number;
+  /** Full name and message of each. */
+  readonly failed: readonly string[];
+  /** Full name and reason of each; tests that `only` leaves out are not among them. */
+  readonly skipped: readonly string[];
+  /** Hash of the results of `bitsOf`. */
+  readonly bits: string;
+  /** Ids of all kernels that were called, sorted. */
+  readonly kernels: readonly string[];
+  readonly elapsedMs: number;
+}
+
+/** Random cases differ from run to run under vitest; here all engines get the same ones. */
+const SEED = 20261124;
+
+/** All but files about byte layouts and vectors on disk, which no engine has a say in. */
+const files: Readonly<Record<string, () => Promise<unknown>>> = import.meta.glob([
+  '../../packages/core/{src,test}/**/*.test.ts',
+  '!../../packages/core/**/*.browser.test.ts',
+  '!../../packages/core/**/{formats,mx}.test.ts',
+]);
+
+export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport> {
+  const start = performance.now();
+  const kernels = recordKernels();
+  fc.configureGlobal({ seed: SEED });
+  const outcome = summarize(await startTests(Object.keys(files), runner(only)));
+  const backend = await createBackend('wasm');
+  const bits = bitsOf(backend);
+  backend.dispose();
+  return { ...outcome, bits, kernels: [...kernels].sort(), elapsedMs: Math.round(performance.now() - start) };
+}
+
+function runner(only: string | undefined): VitestRunner {
+  return {
+    config: {
+      root: '../../packages/core',
+      setupFiles: [],
+      name: undefined,
+      passWithNoTests: true,
+      testNamePattern: only === undefined ? undefined : new RegExp(only),
+      allowOnly: false,
+      sequence: { seed: SEED, hooks: 'stack', setupFiles: 'list' },
+      chaiConfig: undefined,
+      maxConcurrency: 1,
+      testTimeout: 600_000,
+      hookTimeout: 600_000,
+      retry: 0,
+      includeTaskLocation: false,
+      tags: [],
+      tagsFilter: undefined,
+      strictTags: false,
+    },
+    importFile: (path) => files[path]!(),
+  };
+}
+
+function summarize(collected: readonly File[]): Pick<SuiteReport, 'passed' | 'failed' | 'skipped'> {
+  const failed: string[] = [];
+  const skipped: string[] = [];
+  let passed = 0;
+  const visit = (task: Task, name: string): void => {
+    const { mode, result } = task;
+    if (result?.errors?.length) failed.push(`${name}: ${result.errors.map((error) => error.message).join('; ')}`);
+    if (task.type === 'suite') for (const child of task.tasks) visit(child, `${name} > ${child.name}`);
+    else if (result?.state === 'pass') passed++;
+    else if (result?.state !== 'fail')
+      skipped.push(`${name}: ${(result as { note?: string } | undefined)?.note ?? mode}`);
+  };
+  for (const file of collected) visit(file, file.name);
+  return { passed, failed, skipped };
+}
