@@ -5,11 +5,11 @@
  */
 import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
-import { everyVariant, gemmOptions, gemmShapes } from '../../packages/core/src/gemm/registry.ts';
+import { everyCarrier, everyVariant, gemmOptions, gemmShapes } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { ENGINES } from './engines.ts';
 import type { Job, Result } from './jobs.ts';
-import { storyJob } from './story-job.ts';
+import { carrierRuns, storyJob } from './story-job.ts';
 
 /** What story.ts gave when it was written, in every engine of the list. */
 const RECORDED_LOGITS = '013929a9';
@@ -18,12 +18,14 @@ const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_AL
 const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
 
 const registered = everyVariant().flatMap(({ format, variant }) =>
-  gemmShapes.flatMap((shape) =>
-    ([256, 32] as const).map((block) => gemmId(gemmOptions(shape, format, variant, block))),
+  everyCarrier(format, variant).flatMap((carrier) =>
+    gemmShapes.flatMap((shape) =>
+      ([256, 32] as const).map((block) => gemmId(gemmOptions(shape, format, variant, block, carrier))),
+    ),
   ),
 );
 
-describe.each(engines)('$name ($about)', ({ name, only, run }) => {
+describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
   async function resultOf(job: Job, skip: (note: string) => never): Promise<Result> {
     const result = await run(job);
     if (!('unavailable' in result)) return result;
@@ -35,23 +37,27 @@ describe.each(engines)('$name ($about)', ({ name, only, run }) => {
     skip,
   }) => {
     const { engine, suite } = await resultOf({ name: 'suite', only: everyEngine ? only : 'recorded bits' }, skip);
-    const { passed, failed, skipped, kernels, bits, elapsedMs } = suite!;
+    const { passed, failed, skipped, kernels, bits, relaxedDot, elapsedMs } = suite!;
     console.log(
       `${name} (${engine}): ${passed} tests passed, ${failed.length} failed, ${skipped.length} left out, ` +
-        `${kernels.length} kernels, bits ${bits}, ${(elapsedMs / 1000).toFixed(1)} s`,
+        `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, ${(elapsedMs / 1000).toFixed(1)} s`,
     );
     expect(failed).toEqual([]);
     expect(passed).toBeGreaterThan(0);
-    expect(bits).toBe(RECORDED_BITS);
-    if (everyEngine) expect(kernels).toEqual(expect.arrayContaining(registered));
+    expect(relaxedDot !== 'none').toBe(relaxedSimd);
+    const recorded = { auto: RECORDED_BITS, i16: RECORDED_BITS, ...(relaxedSimd && { i8: RECORDED_BITS }) };
+    expect(bits).toEqual(recorded);
+    const possible = registered.filter((id) => relaxedSimd || !id.startsWith('gemm_i8'));
+    if (everyEngine) expect(kernels).toEqual(expect.arrayContaining(possible));
   });
 
   it('gives the story model’s recorded logits', { timeout: 1_000_000 }, async ({ skip }) => {
-    const { story } = await resultOf(storyJob([{}]), skip);
-    for (const { hash, logits, kernels } of story!) {
-      console.log(`${name}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
+    const { story } = await resultOf(storyJob(carrierRuns(relaxedSimd)), skip);
+    for (const { options, hash, logits, kernels } of story!) {
+      console.log(`${name}, ${JSON.stringify(options)}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
       expect(logits).toBe(5 * 40 * 480);
       expect(kernels).not.toEqual([]);
+      if (options.carrier) expect(kernels.every((id) => id.startsWith(`gemm_${options.carrier}`))).toBe(true);
       expect(hash).toBe(RECORDED_LOGITS);
     }
   });

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { ENGINES } from './engines.ts';
-import { storyJob } from './story-job.ts';
+import { carrierRuns, storyJob } from './story-job.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { kernels: { type: 'boolean' } } });
 const names = ENGINES.map(({ name }) => name);
@@ -14,7 +14,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-for (const { name, about, only, run } of ENGINES) {
+for (const { name, about, only, relaxedSimd, run } of ENGINES) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   const result = await run({ name: 'suite', only });
   if ('unavailable' in result) {
@@ -23,15 +23,16 @@ for (const { name, about, only, run } of ENGINES) {
   }
   const { engine, suite } = result;
   if (!suite) throw new Error(`${name} gave no result`);
-  const { passed, failed, kernels, bits, elapsedMs } = suite;
+  const { passed, failed, kernels, bits, relaxedDot, elapsedMs } = suite;
   console.log(
     `${name} (${engine}; ${about}): ${passed} passed, ${failed.length} failed, ` +
-      `${kernels.length} kernels, bits ${bits}, ${(elapsedMs / 1000).toFixed(0)} s`,
+      `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, ${(elapsedMs / 1000).toFixed(0)} s`,
   );
   if (values.kernels) console.log(kernels.join('\n'));
   for (const failure of failed) console.error(`  ${failure}`);
   if (failed.length > 0) process.exitCode = 1;
-  const story = await run(storyJob([{}]));
-  if ('story' in story)
-    for (const { hash, logits } of story.story ?? []) console.log(`  story model: ${logits} logits, ${hash}`);
+  const outcome = await run(storyJob(carrierRuns(relaxedSimd)));
+  if ('story' in outcome)
+    for (const { options, logits, hash, kernels } of outcome.story ?? [])
+      console.log(`  story model, ${JSON.stringify(options)}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
 }

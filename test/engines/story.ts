@@ -18,6 +18,7 @@ export interface StoryOptions {
 }
 
 export interface StoryRun {
+  readonly options: StoryOptions['runs'][number];
   /** FNV-1a over the bits of all logits of all tokens. */
   readonly hash: string;
   /** How many logits that are. */
@@ -53,7 +54,7 @@ export async function runStory({ model, config, prompts, tokens, runs }: StoryOp
     }
     const nodes = reportOf(session)?.nodes ?? [];
     const kernels = [...new Set(nodes.flatMap(({ where, kernel }) => (where === 'msd' && kernel ? [kernel] : [])))];
-    results.push({ hash: hash.toString(16).padStart(8, '0'), logits: count, kernels: kernels.sort() });
+    results.push({ options, hash: hash.toString(16).padStart(8, '0'), logits: count, kernels: kernels.sort() });
     await decoder.release();
   }
   return results;

@@ -6,6 +6,8 @@
 
 import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
 import fc from 'fast-check';
+import { relaxedDot } from '../../packages/core/src/backends/features.ts';
+import type { ByteOperand } from '../../packages/core/src/formats/quads.ts';
 import { createBackend } from '../../packages/core/src/index.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
 import { recordKernels } from './kernels.ts';
@@ -21,9 +23,14 @@ export interface SuiteReport {
   readonly failed: readonly string[];
   /** Full name and reason of each; tests that `only` leaves out are not among them. */
   readonly skipped: readonly string[];
-  /** Hash of the results of `bitsOf`. */
-  readonly bits: string;
-  /** Ids of all kernels that were called, sorted. */
+  /** Hash of the results of `bitsOf` by carrier. */
+  readonly bits: Readonly<Record<string, string>>;
+  /** How the engine's relaxed dot takes bytes; 'saturates': not exactly, 'none': there is no relaxed SIMD. */
+  readonly relaxedDot: ByteOperand | 'saturates' | 'none';
+  /**
+   * Ids of all kernels that were called, sorted. Kernels of the i8 carrier whose bytes the dot does not take multiply with
+   * SIMD128 in the tests.
+   */
   readonly kernels: readonly string[];
   readonly elapsedMs: number;
 }
@@ -43,10 +50,20 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const kernels = recordKernels();
   fc.configureGlobal({ seed: SEED });
   const outcome = summarize(await startTests(Object.keys(files), runner(only)));
-  const backend = await createBackend('wasm');
-  const bits = bitsOf(backend);
-  backend.dispose();
-  return { ...outcome, bits, kernels: [...kernels].sort(), elapsedMs: Math.round(performance.now() - start) };
+  const dot = relaxedDot();
+  const bits: Record<string, string> = {};
+  for (const carrier of dot ? (['auto', 'i16', 'i8'] as const) : (['auto', 'i16'] as const)) {
+    const backend = await createBackend('wasm', { carrier });
+    bits[carrier] = bitsOf(backend);
+    backend.dispose();
+  }
+  return {
+    ...outcome,
+    bits,
+    relaxedDot: dot ? (dot.byteOperand ?? 'saturates') : 'none',
+    kernels: [...kernels].sort(),
+    elapsedMs: Math.round(performance.now() - start),
+  };
 }
 
 function runner(only: string | undefined): VitestRunner {
