@@ -54,8 +54,8 @@ export async function buildForBrowser(): Promise<string> {
     ...shared,
     publicDir: storyModel,
     plugins: [distOfCore({ external: false })],
-    resolve: { alias: [...alias, { find: 'node:crypto', replacement: `${here}no-crypto.ts` }] },
-    define: { 'process.env.MSD_TEST_ALL': 'undefined' },
+    resolve: { alias: [...alias, { find: /^node:(crypto|url)$/, replacement: `${here}no-node.ts` }] },
+    define: { 'process.env.MSD_TEST_ALL': 'undefined', 'process.argv': '[]' },
     build: {
       outDir,
       emptyOutDir: true,
