@@ -1,5 +1,6 @@
 /** What a user may say about the arithmetic, at registration and per call. */
 import type { ActivationBlock } from '@msd/core';
+import type { ConverterNamespace, LayersNamespace } from './peers.ts';
 
 /** How activations are split; per call, or as defaults of `register`. */
 export interface ArithmeticOptions {
@@ -15,6 +16,10 @@ export interface RegisterOptions extends ArithmeticOptions {
    * `tf.layers.dense` and graph models then run on the quantized form of `w` as long as `w` lives. Default false.
    */
   readonly override?: boolean | undefined;
+  /** `import * as converter from '@tensorflow/tfjs-converter'`; default: tf itself, else the installed package. */
+  readonly converter?: ConverterNamespace | undefined;
+  /** `import * as layers from '@tensorflow/tfjs-layers'`; default: tf itself, else the installed package. */
+  readonly layers?: LayersNamespace | undefined;
 }
 
 export interface ResolvedOptions {
@@ -23,7 +28,7 @@ export interface ResolvedOptions {
   readonly override: boolean;
 }
 
-const KEYS: readonly string[] = ['components', 'activationBlock', 'override'];
+const KEYS: readonly string[] = ['components', 'activationBlock', 'override', 'converter', 'layers'];
 
 /** @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values */
 export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOptions): ResolvedOptions {

@@ -38,7 +38,7 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
   warnUntested(tf);
   const known = registration();
   if (known) removeKernels(known.tf);
-  setRegistration({ tf, options: resolved });
+  setRegistration({ tf, options: resolved, converter: options.converter, layers: options.layers });
   for (const backendName of HOST_BACKENDS)
     for (const [kernelName, kernel] of Object.entries(kernels)) {
       replaceKernel(tf, {

@@ -1,10 +1,13 @@
 /** The namespace that was registered last, and its options. */
 import type { ResolvedOptions } from './options.ts';
+import type { ConverterNamespace, LayersNamespace } from './peers.ts';
 import type { TfNamespace } from './tf.ts';
 
 export interface Registration {
   readonly tf: TfNamespace;
-  options: ResolvedOptions;
+  readonly options: ResolvedOptions;
+  readonly converter?: ConverterNamespace | undefined;
+  readonly layers?: LayersNamespace | undefined;
 }
 
 let current: Registration | undefined;

@@ -1,0 +1,39 @@
+/** Accelerates models that are loaded already. */
+import type { GraphModel } from '@tensorflow/tfjs-converter';
+import { accelerateGraphModel } from './graph-model/accelerate.ts';
+import { type ModelOptions, resolveModelOptions } from './graph-model/options.ts';
+import type { ModelReport } from './report.ts';
+
+export interface AccelerateOptions extends ModelOptions {
+  /**
+   * Keep the float weights in JavaScript for `restore()`. Default false: `restore()` then loads them again from where the
+   * model came from.
+   */
+  readonly restorable?: boolean | undefined;
+}
+
+export interface Accelerated {
+  readonly report: ModelReport;
+  /** Makes the model what it was before, packed weights are disposed of. Twice is fine. */
+  restore(): Promise<void>;
+}
+
+/**
+ * Quantizes the weights of a loaded model in place: floats that lie on a 256-level grid get their integers back, others are
+ * quantized; products and look-ups run on them; the file's bytes that GraphModel keeps are dropped.
+ *
+ * For the smallest peak load with `loadGraphModel` instead: a heap that has grown does not shrink.
+ *
+ * @param model stays the caller's, and the same object
+ * @throws `TypeError` for what is no loaded model, `DisposedError` for one that is gone, `ModelFormatError` if its graph
+ * contradicts itself; the model is unchanged then
+ * @example
+ * ```ts
+ * const { report, restore } = await accelerate(model);
+ * console.log(formatReport(report));
+ * ```
+ */
+export async function accelerate(model: GraphModel, options: AccelerateOptions = {}): Promise<Accelerated> {
+  const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
+  return accelerateGraphModel(model, resolved, options.restorable ?? false);
+}

@@ -1,0 +1,124 @@
+/** Which constants become packed tensors: those that every reader in every part of the model can read that way. */
+import type { WeightView } from '../weights/encode.ts';
+import type { Constants } from '../weights/source.ts';
+import { CANDIDATES, recognise, rootOf, type Use } from './recognise.ts';
+import type { NodeDef, Scope } from './topology.ts';
+
+/** Constants with fewer elements are left alone. */
+export interface ClaimOptions {
+  readonly minElements: number;
+  readonly convolutions: boolean | 'auto';
+  readonly tables: boolean;
+}
+
+export interface Claim {
+  readonly constant: string;
+  readonly view: WeightView;
+  readonly uses: readonly Use[];
+}
+
+export interface Refusal {
+  readonly node: NodeDef;
+  readonly reason: string;
+}
+
+/** Convolutions that look at neighbours: what makes a model a CNN. */
+const isSpatial = (node: NodeDef, constants: Constants): boolean => {
+  if (/^(_Fused)?DepthwiseConv2d/.test(node.op)) return true;
+  if (node.op !== 'Conv2D' && node.op !== '_FusedConv2D') return false;
+  const [height = 1, width = 1] = constants.get(node.input?.[1] ?? '')?.shape ?? [];
+  return height * width > 1;
+};
+
+export function claim(
+  scopes: readonly Scope[],
+  constants: Constants,
+  options: ClaimOptions,
+): { claims: Claim[]; refusals: Refusal[] } {
+  const refusals: Refusal[] = [];
+  const uses = new Map<string, Use[]>();
+  const nodes = scopes.flatMap(({ nodes: own }) => [...own.values()]);
+  const isCnn = nodes.some((node) => isSpatial(node, constants));
+  for (const scope of scopes)
+    for (const node of scope.nodes.values()) {
+      if (!CANDIDATES.has(node.op)) continue;
+      const found = recognise(node, scope, constants);
+      if ('reason' in found) {
+        // Index arithmetic gathers from shapes: nothing that anyone would expect to be quantized.
+        if (found.reason !== 'no constant table') refusals.push({ node, reason: found.reason });
+        continue;
+      }
+      const reason = unwanted(found, constants, options, isCnn);
+      if (reason) refusals.push({ node, reason });
+      else uses.set(found.constant, [...(uses.get(found.constant) ?? []), found]);
+    }
+
+  const claims: Claim[] = [];
+  for (const [constant, found] of uses) {
+    const view = commonView(found.map(({ view: own }) => own));
+    const stranger = otherReader(scopes, constant, found);
+    if (view && !stranger) claims.push({ constant, view, uses: found });
+    else {
+      const reason = stranger
+        ? `the weights are also read by ${stranger}`
+        : 'the weights are read in two ways that no packed form serves';
+      for (const { node } of found) refusals.push({ node, reason });
+    }
+  }
+  return { claims, refusals };
+}
+
+function unwanted(
+  { view, convolution, constant }: Use,
+  constants: Constants,
+  { minElements, convolutions, tables }: ClaimOptions,
+  isCnn: boolean,
+): string | undefined {
+  const size = constants.get(constant)!.shape.reduce((a, b) => a * b, 1);
+  if (size < minElements) return `fewer than ${minElements} weights`;
+  if (view.kind === 'table' && !tables) return 'tables are switched off';
+  if (convolution && convolutions === false) return 'convolutions are switched off';
+  if (convolution && convolutions === 'auto' && isCnn)
+    return "a CNN's 1x1 convolution: only on request, convolutions: true";
+  return undefined;
+}
+
+/** The one form that all uses can read, if there is one. */
+function commonView([first, ...rest]: readonly WeightView[]): WeightView | undefined {
+  let common = first!;
+  for (const view of rest) {
+    const [matrix, other] = common.kind === 'matrix' ? [common, view] : [view, common];
+    if (matrix.kind === 'table') continue; // two tables
+    if (other.kind === 'table') {
+      // Tied embeddings: the rows of an [N,K] matrix are looked up.
+      if (!matrix.transposed || matrix.batchShape.length) return undefined;
+      common = matrix;
+      continue;
+    }
+    const isSame =
+      matrix.transposed === other.transposed &&
+      matrix.N === other.N &&
+      matrix.K === other.K &&
+      matrix.batchShape.join() === other.batchShape.join();
+    if (!isSame) return undefined;
+  }
+  return common;
+}
+
+/** A reader of the constant that is none of these uses, identities aside; or that the value leaves the graph. */
+function otherReader(scopes: readonly Scope[], constant: string, uses: readonly Use[]): string | undefined {
+  const readers = new Set(uses.map(({ node }) => node));
+  for (const scope of scopes) {
+    const pending = scope.nodes.get(constant)?.op === 'Const' ? [constant] : [];
+    for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+      if (scope.outputs.has(name)) return 'the caller, as an output';
+      for (const reader of scope.consumers.get(name) ?? []) {
+        if (reader.op === 'Identity') pending.push(reader.name);
+        else if (!readers.has(reader)) return `${reader.name} (${reader.op})`;
+        else if ((reader.input ?? []).filter((input) => rootOf(scope, input) === constant).length > 1)
+          return `${reader.name} as another operand`;
+      }
+    }
+  }
+  return undefined;
+}

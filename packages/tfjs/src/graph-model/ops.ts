@@ -1,0 +1,137 @@
+/** MSD's ops as graph models run them: `registerOp` of tfjs-converter, each in a tidy of its own. */
+import { ModelFormatError } from '../errors.ts';
+import { gather, sparseSegmentMean, sparseSegmentSum } from '../gather.ts';
+import { type Activation, matMul } from '../mat-mul.ts';
+import type { ArithmeticOptions } from '../options.ts';
+import type { ConverterNamespace } from '../peers.ts';
+import { QuantizedTensor } from '../quantized-tensor.ts';
+import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
+import { requireRegistration } from '../state.ts';
+import type { Tensor, TfNamespace } from '../tf.ts';
+import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
+
+/** What tfjs hands to a custom op. */
+interface GraphNode {
+  readonly inputs: Tensor[];
+  readonly node: { readonly name: string; readonly op: string; readonly rawAttrs: Readonly<Record<string, AttrValue>> };
+}
+
+/** A node's attributes, read once. */
+interface Attributes {
+  readonly spec: QuantizedSpec;
+  readonly hasBias: boolean;
+  readonly hasShape: boolean;
+  readonly activation: Activation | undefined;
+  readonly alpha: number | undefined;
+  readonly contracted: number | undefined;
+  readonly free: readonly number[];
+  readonly arithmetic: ArithmeticOptions;
+  /** Of the last call: identities hand a new tensor over each time. */
+  quantized: QuantizedTensor | undefined;
+}
+
+const known = /* @__PURE__ */ new WeakMap<object, Attributes>();
+
+/** @throws {@link ModelFormatError} if the spec is none, or not what the constant holds */
+export function attributesOf(node: NodeDef, packedLength: number): Omit<Attributes, 'quantized'> {
+  const where = `${node.op} ${node.name}`;
+  let spec: QuantizedSpec;
+  try {
+    spec = checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
+  } catch (cause) {
+    throw new ModelFormatError(`${where}: ${(cause as Error).message}`, { cause });
+  }
+  const block = stringAttr(node, 'activation_block');
+  return {
+    spec,
+    hasBias: boolAttr(node, 'has_bias'),
+    hasShape: boolAttr(node, 'has_shape'),
+    activation: stringAttr(node, 'activation') as Activation | undefined,
+    alpha: numberAttr(node, 'alpha'),
+    contracted: numberAttr(node, 'contracted'),
+    free: numbersAttr(node, 'free'),
+    arithmetic: {
+      components: numberAttr(node, 'components') as 1 | 2 | undefined,
+      activationBlock: block === undefined ? undefined : block === 'row' ? 'row' : (Number(block) as 32 | 256),
+    },
+  };
+}
+
+function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
+  let attributes = known.get(node.rawAttrs);
+  if (!attributes) {
+    attributes = {
+      ...attributesOf({ name: node.name, op: node.op, attr: node.rawAttrs }, packed.size),
+      quantized: undefined,
+    };
+    known.set(node.rawAttrs, attributes);
+  }
+  if (attributes.quantized?.packed !== packed) attributes.quantized = new QuantizedTensor(packed, attributes.spec);
+  return attributes as Attributes & { quantized: QuantizedTensor };
+}
+
+function matMulOp(graphNode: GraphNode): Tensor {
+  const { tf } = requireRegistration('MsdMatMul');
+  const [x, packed, ...rest] = graphNode.inputs as [Tensor, Tensor, ...Tensor[]];
+  const { quantized, hasBias, hasShape, activation, alpha, contracted, free, arithmetic } = attributesFor(
+    graphNode,
+    packed,
+  );
+  return tf.tidy(() => {
+    const { K, N } = quantized.spec as MatrixSpec;
+    const bias = hasBias ? rest.shift() : undefined;
+    const lead = contracted === undefined ? undefined : x.shape.slice(0, x.rank - contracted);
+    const rows = lead && contracted! > 1 ? tf.reshape(x, [...lead, K]) : x;
+    const shape = hasShape ? resolveShape(rest[0]!, (rows.size / K) * N) : undefined;
+    // A bias belongs to the reshaped result: the same thing as long as its last dimension is still N.
+    const keepsColumns = shape === undefined || shape.at(-1) === N;
+    const fuses = keepsColumns && activation !== ('leakyrelu' as string);
+    let y = matMul(rows, quantized, {
+      ...arithmetic,
+      bias: keepsColumns ? bias : undefined,
+      activation: fuses ? activation : undefined,
+    });
+    if (lead && free.length > 1) y = tf.reshape(y, [...lead, ...free]);
+    if (shape) y = tf.reshape(y, shape);
+    if (bias && !keepsColumns) y = tf.add(y, bias);
+    return activation && !fuses ? activate(tf, y, activation, alpha) : y;
+  });
+}
+
+function activate(tf: TfNamespace, y: Tensor, activation: string, alpha: number | undefined): Tensor {
+  if (activation === 'leakyrelu') return tf.leakyRelu(y, alpha);
+  const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = tf as never;
+  return functions[activation]!(y);
+}
+
+/** A Reshape's target with its −1 filled in. */
+function resolveShape(tensor: Tensor, size: number): number[] {
+  const shape = Array.from(tensor.dataSync<'int32'>());
+  const at = shape.indexOf(-1);
+  if (at >= 0) shape[at] = size / shape.reduce((product, dim, i) => (i === at ? product : product * dim), 1);
+  return shape;
+}
+
+/** Registers the ops; again and again does no harm. */
+export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): void {
+  const table = (run: (w: QuantizedTensor, inputs: Tensor[]) => Tensor) => (graphNode: GraphNode) => {
+    // [indices…, table]
+    const inputs = graphNode.inputs.slice();
+    const at = inputs.findIndex((_, i) => i === inputCount(graphNode.node.op));
+    const { quantized } = attributesFor(graphNode, inputs[at]!);
+    return run(quantized, inputs);
+  };
+  const ops: Readonly<Record<string, (node: GraphNode) => Tensor>> = {
+    MsdMatMul: matMulOp,
+    MsdGather: table((w, [indices]) => gather(w, indices!)),
+    MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
+    MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
+  };
+  for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
+}
+
+/** Inputs before the packed weights. */
+export const inputCount = (op: string): number => (op.startsWith('MsdSparseSegment') ? 2 : 1);
+
+/** Ops whose packed weights have a spec beside them. */
+export const isMsdOp = (op: string): boolean => /^Msd(MatMul|Gather|SparseSegment(Mean|Sum))$/.test(op);

@@ -1,0 +1,47 @@
+/** What a user may ask of a model. */
+import type { FormatId } from '@msd/core';
+import type { RewriteOptions } from './rewrite.ts';
+
+export interface ModelOptions {
+  /** For weights that are floats in the file; stored integers stay what they are. Default 'int8'. */
+  readonly format?: FormatId | undefined;
+  /** Consecutive k per scale; default: one scale per column for int8, 32 for the others. */
+  readonly blockSize?: number | null | undefined;
+  /**
+   * 1x1 convolutions: true = all, with scales per block; false = none; 'auto' (default) = those of models without any
+   * spatial convolution. int8 per channel harms some CNNs: look at the reported errors.
+   */
+  readonly convolutions?: boolean | 'auto' | undefined;
+  /** Constant tables behind GatherV2 and SparseSegmentMean/Sum. Default true. */
+  readonly tables?: boolean | undefined;
+  /** Take a following Reshape, bias and activation into the product. Default true; inner nodes are then gone. */
+  readonly fuse?: boolean | undefined;
+  /** Constants with fewer elements are left alone. Default 1024. */
+  readonly minElements?: number | undefined;
+}
+
+const KEYS: readonly string[] = ['format', 'blockSize', 'convolutions', 'tables', 'fuse', 'minElements'];
+
+/**
+ * @param more further keys that the caller knows
+ * @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values
+ */
+export function resolveModelOptions(
+  options: ModelOptions,
+  where: string,
+  more: readonly string[] = [],
+): RewriteOptions {
+  for (const key of Object.keys(options))
+    if (!KEYS.includes(key) && !more.includes(key))
+      throw new TypeError(`${where}: option '${key}', expected one of ${[...KEYS, ...more].join(', ')}.`);
+  const { format = 'int8', blockSize, convolutions = 'auto', tables = true, fuse = true, minElements = 1024 } = options;
+  if (!['int8', 'int4', 'mxfp4', 'int2'].includes(format))
+    throw new RangeError(`${where}: format, expected int8, int4, mxfp4 or int2, got ${String(format)}.`);
+  if (convolutions !== true && convolutions !== false && convolutions !== 'auto')
+    throw new RangeError(`${where}: convolutions, expected true, false or 'auto', got ${String(convolutions)}.`);
+  for (const [name, value] of Object.entries({ tables, fuse }))
+    if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name}, expected a boolean, got ${typeof value}.`);
+  if (!Number.isSafeInteger(minElements) || minElements < 0)
+    throw new RangeError(`${where}: minElements, expected a count, got ${String(minElements)}.`);
+  return { format, blockSize, convolutions, tables, fuse, minElements, convolutionBlockSize: 32 };
+}

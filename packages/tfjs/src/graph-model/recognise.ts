@@ -1,0 +1,217 @@
+/**
+ * What a node does with a constant, in terms of `matMul` and look-ups; or why MSD does not take it. Everything here is
+ * about one node: whether its constant may change is decided over all readers (claim.ts).
+ */
+
+import type { MatrixView, WeightView } from '../weights/encode.ts';
+import type { Constant, Constants } from '../weights/source.ts';
+import {
+  boolAttr,
+  type NodeDef,
+  numberAttr,
+  numbersAttr,
+  parseInput,
+  type Scope,
+  stringAttr,
+  stringsAttr,
+} from './topology.ts';
+
+export type MsdOp = 'MsdMatMul' | 'MsdGather' | 'MsdSparseSegmentMean' | 'MsdSparseSegmentSum';
+
+export interface Use {
+  readonly node: NodeDef;
+  readonly scope: Scope;
+  readonly op: MsdOp;
+  /** Name of the constant behind the weight input. */
+  readonly constant: string;
+  /** The node's own input string for it; identities stay where they are. */
+  readonly weightInput: string;
+  readonly view: WeightView;
+  /** Further inputs of the new node, before the bias: x, or indices and segment ids. */
+  readonly inputs: readonly string[];
+  readonly bias?: string;
+  readonly activation?: string;
+  readonly alpha?: number;
+  /** Einsum: how many dimensions of x are contracted, and the dimensions that w puts in their place. */
+  readonly contracted?: number;
+  readonly free?: readonly number[];
+  /** A 1x1 convolution. */
+  readonly convolution?: true;
+}
+
+export type Recognised = Use | { readonly reason: string };
+
+/** Ops that MSD looks at. All others are tfjs's and not reported. */
+export const CANDIDATES: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'MatMul',
+  '_FusedMatMul',
+  'BatchMatMul',
+  'BatchMatMulV2',
+  'BatchMatMulV3',
+  'Einsum',
+  'Conv2D',
+  '_FusedConv2D',
+  'GatherV2',
+  'SparseSegmentMean',
+  'SparseSegmentSum',
+]);
+
+/** Fused and following activations, as tfjs graph models name them. */
+export const ACTIVATIONS: Readonly<Record<string, string>> = {
+  Relu: 'relu',
+  Relu6: 'relu6',
+  Elu: 'elu',
+  Sigmoid: 'sigmoid',
+  Tanh: 'tanh',
+  LeakyRelu: 'leakyrelu',
+};
+
+const refuse = (reason: string): Recognised => ({ reason });
+
+export function recognise(node: NodeDef, scope: Scope, constants: Constants): Recognised {
+  const inputs = (node.input ?? []).filter((input) => !input.startsWith('^'));
+  const constantOf = (at: number) => floatConstant(scope, inputs[at], constants);
+  const use = (rest: Omit<Use, 'node' | 'scope'>): Use => ({ node, scope, ...rest });
+  switch (node.op) {
+    case 'MatMul':
+    case '_FusedMatMul':
+    case 'BatchMatMul':
+    case 'BatchMatMulV2':
+    case 'BatchMatMulV3': {
+      const w = constantOf(1);
+      if (!w) return refuse(constantOf(0) ? 'the constant is the left operand' : 'no constant operand');
+      if (boolAttr(node, 'transpose_a', 'adj_x')) return refuse('x is transposed');
+      if (w.shape.length < 2 || w.shape.includes(0)) return refuse(`weights of shape [${w.shape}]`);
+      const transposed = boolAttr(node, 'transpose_b', 'adj_y');
+      const fused = fusedOps(node, inputs);
+      if ('reason' in fused) return fused;
+      const batchShape = w.shape.slice(0, -2);
+      const [first, second] = w.shape.slice(-2) as [number, number];
+      const [N, K] = transposed ? [first, second] : [second, first];
+      const view: MatrixView = { kind: 'matrix', batchShape, N, K, transposed };
+      return use({ op: 'MsdMatMul', constant: w.name, weightInput: inputs[1]!, view, inputs: [inputs[0]!], ...fused });
+    }
+    case 'Conv2D':
+    case '_FusedConv2D': {
+      const w = constantOf(1);
+      if (!w) return refuse('no constant filter');
+      const [height, width, K, N] = w.shape;
+      const isPointwise = w.shape.length === 4 && height === 1 && width === 1;
+      if (!isPointwise) return refuse(`a ${height}x${width} filter is no matrix product`);
+      const format = stringAttr(node, 'data_format') ?? 'NHWC';
+      if (format !== 'NHWC') return refuse(`data format ${format}`);
+      if (numbersAttr(node, 'strides').some((stride) => stride !== 1)) return refuse('strides');
+      const padding = stringAttr(node, 'padding') ?? 'VALID';
+      if (padding !== 'VALID' && padding !== 'SAME') return refuse(`padding ${padding}`);
+      const fused = fusedOps(node, inputs);
+      if ('reason' in fused) return fused;
+      const view: MatrixView = { kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false };
+      const rest = { constant: w.name, weightInput: inputs[1]!, view, inputs: [inputs[0]!], ...fused };
+      return use({ op: 'MsdMatMul', convolution: true, ...rest });
+    }
+    case 'Einsum':
+      return recogniseEinsum(node, inputs, constantOf, use);
+    case 'GatherV2': {
+      const w = constantOf(0);
+      if (!w) return refuse('no constant table');
+      if (w.shape.length !== 2) return refuse(`a table of shape [${w.shape}]`);
+      const axis = constants.get(rootOf(scope, inputs[2] ?? '') ?? '');
+      if (axis?.dtype !== 'int32' || axis.integers()[0] !== 0) return refuse('not along axis 0');
+      if ((numberAttr(node, 'batch_dims') ?? 0) !== 0) return refuse('batch dimensions');
+      const view = tableView(w);
+      return use({ op: 'MsdGather', constant: w.name, weightInput: inputs[0]!, view, inputs: [inputs[1]!] });
+    }
+    case 'SparseSegmentMean':
+    case 'SparseSegmentSum': {
+      const w = constantOf(0);
+      if (!w) return refuse('no constant table');
+      if (w.shape.length !== 2) return refuse(`a table of shape [${w.shape}]`);
+      const op = node.op === 'SparseSegmentMean' ? 'MsdSparseSegmentMean' : 'MsdSparseSegmentSum';
+      const rest = { constant: w.name, weightInput: inputs[0]!, view: tableView(w) };
+      return use({ op, ...rest, inputs: [inputs[1]!, inputs[2]!] });
+    }
+    default:
+      return refuse('op is not taken by this version');
+  }
+}
+
+const tableView = ({ shape }: Constant): WeightView => ({ kind: 'table', rows: shape[0]!, columns: shape[1]! });
+
+/** Name of the Const behind an input, through identities. */
+export function rootOf(scope: Scope, input: string): string | undefined {
+  for (let name = parseInput(input).node, depth = 0; depth < 32; depth++) {
+    const node = scope.nodes.get(name);
+    if (node?.op === 'Const') return name;
+    if (node?.op !== 'Identity' || !node.input?.[0]) return undefined;
+    name = parseInput(node.input[0]).node;
+  }
+  return undefined;
+}
+
+function floatConstant(scope: Scope, input: string | undefined, constants: Constants): Constant | undefined {
+  const name = input === undefined ? undefined : rootOf(scope, input);
+  const constant = name === undefined ? undefined : constants.get(name);
+  return constant?.dtype === 'float32' ? constant : undefined;
+}
+
+/** What `_FusedMatMul` and `_FusedConv2D` add; nothing for the plain ops. */
+function fusedOps(
+  node: NodeDef,
+  inputs: readonly string[],
+): Pick<Use, 'bias' | 'activation' | 'alpha'> | { readonly reason: string } {
+  if (!node.op.startsWith('_Fused')) return {};
+  const [first, second, ...more] = stringsAttr(node, 'fused_ops');
+  const activation = first === 'BiasAdd' ? second : first;
+  if (more.length || (first !== 'BiasAdd' && second !== undefined))
+    return { reason: `fused ops ${[first, second, ...more]}` };
+  if (activation !== undefined && !Object.hasOwn(ACTIVATIONS, activation)) return { reason: `fused ${activation}` };
+  if (first === 'BiasAdd' && inputs[2] === undefined) return { reason: 'the fused bias is missing' };
+  return {
+    ...(first === 'BiasAdd' && { bias: inputs[2]! }),
+    ...(activation !== undefined && { activation: ACTIVATIONS[activation]! }),
+    ...(activation === 'LeakyRelu' && { alpha: numberAttr(node, 'leakyrelu_alpha') ?? 0.2 }),
+  };
+}
+
+/** `abc,cde->abde`: x ends with what is contracted, w's free dimensions take its place. */
+function recogniseEinsum(
+  node: NodeDef,
+  inputs: readonly string[],
+  constantOf: (at: number) => Constant | undefined,
+  use: (rest: Omit<Use, 'node' | 'scope'>) => Use,
+): Recognised {
+  const equation = (stringAttr(node, 'equation') ?? '').replaceAll(' ', '');
+  const [left = '', out = ''] = equation.split('->');
+  const terms = left.split(',');
+  if (inputs.length !== 2 || terms.length !== 2 || /[^a-zA-Z]/.test(terms.join('') + out))
+    return refuse(`equation ${equation}`);
+  const at = constantOf(1) ? 1 : 0;
+  const w = constantOf(at);
+  if (!w) return refuse('no constant operand');
+  const [xTerm, wTerm] = [terms[1 - at]!, terms[at]!];
+  if (w.shape.length !== wTerm.length) return refuse(`equation ${equation} for weights [${w.shape}]`);
+  if (new Set(xTerm).size !== xTerm.length || new Set(wTerm).size !== wTerm.length) return refuse('a repeated index');
+  const contracted = [...wTerm].filter((index) => !out.includes(index));
+  const free = [...wTerm].filter((index) => out.includes(index));
+  const lead = [...xTerm].filter((index) => !wTerm.includes(index));
+  // Both [contracted…, free…] and [free…, contracted…] are matrices as they lie.
+  const transposed = wTerm === [...free, ...contracted].join('');
+  const fits =
+    contracted.length > 0 &&
+    free.length > 0 &&
+    (transposed || wTerm === [...contracted, ...free].join('')) &&
+    xTerm === [...lead, ...contracted].join('') &&
+    out === [...lead, ...free].join('');
+  if (!fits) return refuse(`equation ${equation} is no product of rows with one matrix`);
+  const size = (indices: readonly string[]) => indices.reduce((n, index) => n * w.shape[wTerm.indexOf(index)]!, 1);
+  const view: MatrixView = { kind: 'matrix', batchShape: [], N: size(free), K: size(contracted), transposed };
+  return use({
+    op: 'MsdMatMul',
+    constant: w.name,
+    weightInput: inputs[at]!,
+    view,
+    inputs: [inputs[1 - at]!],
+    contracted: contracted.length,
+    free: free.map((index) => w.shape[wTerm.indexOf(index)]!),
+  });
+}

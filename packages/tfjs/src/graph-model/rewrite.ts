@@ -1,0 +1,174 @@
+/**
+ * Topology and constants -> the same model with MSD's ops and packed constants. Constants keep their names and places; only
+ * what they hold changes.
+ */
+import type { FormatId } from '@msd/core';
+import type { MatMulInputsReport, NodeReport } from '../report.ts';
+import type { QuantizedSpec } from '../spec.ts';
+import { type Encoded, encode, type WeightFormatOptions } from '../weights/encode.ts';
+import type { Constants } from '../weights/source.ts';
+import { type Claim, type ClaimOptions, claim } from './claim.ts';
+import { type Epilogue, epilogueOf } from './fuse.ts';
+import type { Use } from './recognise.ts';
+import {
+  type AttrValue,
+  asString,
+  type FunctionDef,
+  type NodeDef,
+  parseInput,
+  type Scope,
+  scopeOf,
+  type Topology,
+} from './topology.ts';
+
+export interface RewriteOptions extends ClaimOptions {
+  readonly format: FormatId;
+  readonly blockSize: number | null | undefined;
+  /** 1x1 convolutions of CNNs get scales per block. */
+  readonly convolutionBlockSize: number;
+  /** Take what follows a product into it. */
+  readonly fuse: boolean;
+}
+
+export interface Rewritten {
+  readonly topology: Topology;
+  /** New values of constants, by name. */
+  readonly packed: ReadonlyMap<string, { readonly spec: QuantizedSpec; readonly data: Int32Array<ArrayBuffer> }>;
+  /** Constants that nobody reads any more. */
+  readonly dropped: ReadonlySet<string>;
+  readonly nodes: readonly NodeReport[];
+}
+
+/** Names of the signature's tensors, or undefined if it names none. */
+export type Signature = { readonly outputs?: Readonly<Record<string, { readonly name?: string }>> } | undefined;
+
+export function rewriteGraph(
+  topology: Topology,
+  signature: Signature,
+  initializer: Topology | undefined,
+  constants: Constants,
+  options: RewriteOptions,
+): Rewritten {
+  const outputs = Object.values(signature?.outputs ?? {}).flatMap(({ name }) => (name === undefined ? [] : [name]));
+  const main = scopeOf(topology.node, outputs.length ? outputs : undefined, 'graph');
+  const bodies = (topology.library?.function ?? []).map((body) => ({
+    body,
+    scope: scopeOf(body.nodeDef ?? [], Object.values(body.ret ?? {}), `function ${body.signature.name}`),
+  }));
+  const others = initializer?.node ? [scopeOf(initializer.node, [], 'initializer')] : [];
+  const scopes = [main, ...bodies.map(({ scope }) => scope), ...others];
+
+  const { claims, refusals } = claim(scopes, constants, options);
+  const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
+  const nodes: NodeReport[] = refusals.map(({ node, reason }) => ({
+    name: node.name,
+    op: node.op,
+    where: 'tfjs',
+    reason,
+  }));
+  const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
+
+  for (const { constant, view, uses } of claims) {
+    const source = constants.get(constant)!;
+    const encoded = encode(source.stored(), view, formatFor(uses, options));
+    packed.set(constant, encoded.packed);
+    for (const use of uses) {
+      const epilogue = options.fuse
+        ? epilogueOf(use, constants)
+        : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
+      const node = msdNode(use, epilogue, encoded.packed.spec);
+      replaced.get(use.scope)!.set(node.name, node);
+      nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
+    }
+    for (const scope of scopes) {
+      const node = scope.nodes.get(constant);
+      if (node) replaced.get(scope)!.set(constant, packedConstant(node, encoded.packed.data.length));
+    }
+  }
+
+  const dropped = new Set<string>();
+  const rebuilt = (scope: Scope): NodeDef[] => {
+    const changed = replaced.get(scope)!;
+    const all = [...scope.nodes.values()].map((node) => changed.get(node.name) ?? node);
+    const before = reachable(scope.nodes, scope.outputs);
+    const after = reachable(new Map(all.map((node) => [node.name, node])), scope.outputs);
+    return all.filter(({ name, op }) => {
+      const isGone = before.has(name) && !after.has(name) && !op.startsWith('Placeholder');
+      if (isGone && op === 'Const') dropped.add(name);
+      return !isGone;
+    });
+  };
+  const node = rebuilt(main);
+  const functions: FunctionDef[] = bodies.map(({ body, scope }) => ({ ...body, nodeDef: rebuilt(scope) }));
+  // A name may be a constant of another part of the model as well.
+  for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
+  for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
+  const library = topology.library && { ...topology.library, function: functions };
+  return { topology: { ...topology, node, ...(library && { library }) }, packed, dropped, nodes };
+}
+
+/** Without readers nothing is fused. */
+const noReaders = (scope: Scope): Scope => ({ ...scope, consumers: new Map() });
+
+function formatFor(
+  uses: Claim['uses'],
+  { format, blockSize, convolutions, convolutionBlockSize }: RewriteOptions,
+): WeightFormatOptions {
+  const isCnn = convolutions === true && uses.some(({ convolution }) => convolution);
+  return { format, blockSize: isCnn && blockSize === undefined ? convolutionBlockSize : blockSize };
+}
+
+function msdNode(use: Use, { last, bias, activation, alpha, shape }: Epilogue, spec: QuantizedSpec): NodeDef {
+  const attr: Record<string, AttrValue> = { spec: asString(JSON.stringify(spec)) };
+  if (bias !== undefined) attr.has_bias = { b: true };
+  if (shape !== undefined) attr.has_shape = { b: true };
+  if (activation !== undefined) attr.activation = asString(activation);
+  if (alpha !== undefined) attr.alpha = { f: alpha };
+  if (use.contracted !== undefined) {
+    attr.contracted = { i: use.contracted };
+    attr.free = { list: { i: use.free! } };
+  }
+  const control = (use.node.input ?? []).filter((input) => input.startsWith('^'));
+  const extra = [bias, shape].filter((input) => input !== undefined);
+  return { name: last.name, op: use.op, input: [...use.inputs, use.weightInput, ...extra, ...control], attr };
+}
+
+function packedConstant(node: NodeDef, length: number): NodeDef {
+  const tensor = { dtype: 'DT_INT32', tensorShape: { dim: [{ size: `${length}` }] } };
+  return {
+    name: node.name,
+    op: 'Const',
+    input: [],
+    attr: { dtype: { type: 'DT_INT32' }, value: { tensor } as AttrValue },
+  };
+}
+
+function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string>): Set<string> {
+  const seen = new Set<string>();
+  const pending = [...outputs];
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (seen.has(name)) continue;
+    seen.add(name);
+    for (const input of nodes.get(name)?.input ?? []) pending.push(parseInput(input).node);
+  }
+  return seen;
+}
+
+function reportOf(
+  { node, op }: Use,
+  { last, inner }: Epilogue,
+  { packed, error, how }: Encoded,
+  bytesBefore: number,
+  sharedBy: number,
+): NodeReport {
+  const weights: MatMulInputsReport = {
+    spec: packed.spec,
+    how,
+    error,
+    bytesBefore,
+    bytesAfter: packed.data.byteLength,
+    sharedBy,
+  };
+  const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
+  return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
+}

@@ -1,0 +1,126 @@
+/**
+ * A weights manifest and its bytes, read by range: what lies where, in which stored form. Nothing is decoded here, and
+ * every size is checked before anything is allocated.
+ */
+import { ModelFormatError } from '../errors.ts';
+
+/** An entry of `weightSpecs`. */
+export interface WeightSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly quantization?: {
+    readonly dtype: string;
+    readonly scale?: number;
+    readonly min?: number;
+    readonly original_dtype?: string;
+  };
+}
+
+export type WeightData = ArrayBuffer | readonly ArrayBuffer[];
+
+/** An entry with its bytes, as stored. */
+export interface StoredWeight {
+  readonly spec: WeightSpec;
+  /** A copy of its own, or a view that must not be written to. */
+  bytes(): Uint8Array<ArrayBuffer>;
+}
+
+const BYTES: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, complex64: 8 };
+const STORED_BYTES: Readonly<Record<string, number>> = { uint8: 1, uint16: 2, float16: 2 };
+const MAX_ELEMENTS = 2 ** 31;
+
+/**
+ * @returns the weights by name, in order
+ * @throws {@link ModelFormatError} if the entries are malformed, or their sizes and the data disagree
+ */
+export function readManifest(specs: unknown, data: unknown): Map<string, StoredWeight> {
+  if (!Array.isArray(specs)) throw new ModelFormatError(`weights: specs, expected an array, got ${typeof specs}.`);
+  const bytes = byteRanges(data);
+  const weights = new Map<string, StoredWeight>();
+  let at = 0;
+  for (const entry of specs) {
+    const spec = checkSpecEntry(entry, weights);
+    const begin = at;
+    at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : sizeOf(spec) * elementBytes(spec);
+    const end = at;
+    if (end > bytes.length)
+      throw new ModelFormatError(
+        `weights: ${spec.name} [${spec.shape}], expected bytes ${begin} … ${end}, got ${bytes.length} in all. Are they truncated?`,
+      );
+    weights.set(spec.name, { spec, bytes: () => bytes.slice(begin, end) });
+  }
+  if (at !== bytes.length)
+    throw new ModelFormatError(`weights: data, expected ${at} bytes for the manifest, got ${bytes.length}.`);
+  return weights;
+}
+
+function checkSpecEntry(entry: unknown, known: ReadonlyMap<string, unknown>): WeightSpec {
+  const { name, shape, dtype, quantization } = (entry ?? {}) as Partial<WeightSpec>;
+  if (typeof name !== 'string') throw new ModelFormatError(`weights: name, expected a string, got ${String(name)}.`);
+  if (known.has(name)) throw new ModelFormatError(`weights: ${name} is there twice.`);
+  if (!Array.isArray(shape) || !shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0))
+    throw new ModelFormatError(`weights: ${name}, expected a shape of sizes, got ${JSON.stringify(shape)}.`);
+  if (typeof dtype !== 'string' || !(Object.hasOwn(BYTES, dtype) || dtype === 'string'))
+    throw new ModelFormatError(
+      `weights: ${name}, expected a dtype of ${Object.keys(BYTES)}, string, got ${String(dtype)}.`,
+    );
+  const spec = entry as WeightSpec;
+  if (sizeOf(spec) > MAX_ELEMENTS) throw new ModelFormatError(`weights: ${name} [${shape}] is larger than memory.`);
+  if (quantization === undefined) return spec;
+  const { dtype: stored, scale, min } = quantization ?? {};
+  if (typeof stored !== 'string' || !Object.hasOwn(STORED_BYTES, stored))
+    throw new ModelFormatError(
+      `weights: ${name}, expected a quantization of ${Object.keys(STORED_BYTES)}, got ${String(stored)}.`,
+    );
+  if (stored !== 'float16' && !(Number.isFinite(scale) && Number.isFinite(min)))
+    throw new ModelFormatError(
+      `weights: ${name}, expected a finite scale and min, got ${String(scale)}, ${String(min)}.`,
+    );
+  return spec;
+}
+
+export const sizeOf = ({ shape }: Pick<WeightSpec, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
+
+const elementBytes = ({ dtype, quantization }: WeightSpec): number =>
+  quantization ? STORED_BYTES[quantization.dtype]! : BYTES[dtype]!;
+
+/** Strings carry a length of 4 bytes each. */
+function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number {
+  let at = begin;
+  for (let i = 0; i < sizeOf(spec); i++) {
+    if (at + 4 > bytes.length)
+      throw new ModelFormatError(`weights: ${spec.name}, string ${i} lies past the end of the data.`);
+    const length = bytes.slice(at, at + 4);
+    at += 4 + new DataView(length.buffer, length.byteOffset).getUint32(0, true);
+    if (at > bytes.length)
+      throw new ModelFormatError(`weights: ${spec.name}, string ${i} lies past the end of the data.`);
+  }
+  return at - begin;
+}
+
+interface ByteRanges {
+  readonly length: number;
+  slice(begin: number, end: number): Uint8Array<ArrayBuffer>;
+}
+
+/** One buffer, or several that follow each other; only what is asked for is copied. */
+function byteRanges(data: unknown): ByteRanges {
+  const parts = (Array.isArray(data) ? data : [data]) as ArrayBuffer[];
+  for (const part of parts)
+    if (!(part instanceof ArrayBuffer))
+      throw new ModelFormatError(`weights: data, expected an ArrayBuffer or several, got ${String(part)}.`);
+  let length = 0;
+  const starts = parts.map((part) => (length += part.byteLength) - part.byteLength);
+  return {
+    length,
+    slice(begin, end) {
+      const out = new Uint8Array(end - begin);
+      parts.forEach((part, i) => {
+        const [from, to] = [Math.max(begin, starts[i]!), Math.min(end, starts[i]! + part.byteLength)];
+        if (from < to) out.set(new Uint8Array(part, from - starts[i]!, to - from), from - begin);
+      });
+      return out;
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** Values of a model's constants, wherever they come from: a file in its stored form, or tensors of a loaded model. */
+import { fromFloat16 } from '../rows.ts';
+import type { StoredWeight, WeightSpec } from './manifest.ts';
+
+/** Values in the form that they are stored in. */
+export type StoredValues =
+  | { readonly kind: 'float32'; readonly values: Float32Array }
+  | { readonly kind: 'uint8'; readonly values: Uint8Array; readonly scale: number; readonly min: number }
+  | { readonly kind: 'uint16'; readonly values: Uint16Array; readonly scale: number; readonly min: number }
+  | { readonly kind: 'float16'; readonly values: Uint16Array };
+
+export interface Constant {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  /** Stored bytes, for the report. */
+  readonly byteLength: number;
+  /** Of a float32 constant. */
+  stored(): StoredValues;
+  /** Of a small int32 constant: axes, shapes. */
+  integers(): Int32Array;
+}
+
+export type Constants = ReadonlyMap<string, Constant>;
+
+/** A constant of a file. */
+export function fileConstant({ spec, bytes }: StoredWeight): Constant {
+  const { name, shape, dtype, quantization } = spec;
+  return {
+    name,
+    shape,
+    dtype,
+    byteLength: byteLengthOf(spec),
+    stored() {
+      const { buffer } = bytes();
+      const { scale = 1, min = 0 } = quantization ?? {};
+      switch (quantization?.dtype) {
+        case 'uint8':
+          return { kind: 'uint8', values: new Uint8Array(buffer), scale, min };
+        case 'uint16':
+          return { kind: 'uint16', values: new Uint16Array(buffer), scale, min };
+        case 'float16':
+          return { kind: 'float16', values: new Uint16Array(buffer) };
+        default:
+          return { kind: 'float32', values: new Float32Array(buffer) };
+      }
+    },
+    integers: () => {
+      const { buffer } = bytes();
+      if (!quantization) return new Int32Array(buffer);
+      const codes = quantization.dtype === 'uint8' ? new Uint8Array(buffer) : new Uint16Array(buffer);
+      return Int32Array.from(codes, (code) => Math.round(code * (quantization.scale ?? 1) + (quantization.min ?? 0)));
+    },
+  };
+}
+
+const byteLengthOf = ({ shape, quantization }: WeightSpec): number =>
+  shape.reduce((a, b) => a * b, 1) * (quantization ? (quantization.dtype === 'uint8' ? 1 : 2) : 4);
+
+/** The real values that tfjs would decode. */
+export function floatsOf(stored: StoredValues): Float32Array {
+  switch (stored.kind) {
+    case 'float32':
+      return stored.values;
+    case 'float16':
+      return Float32Array.from(stored.values, fromFloat16);
+    default:
+      return Float32Array.from(stored.values, (code) => code * stored.scale + stored.min);
+  }
+}
