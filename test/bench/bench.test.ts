@@ -1,16 +1,19 @@
 /** The comparison's own arithmetic; the engines themselves are checked in every run, before they are timed. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 import { dequantizeWeights } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { CASES, macsOf } from './cases.ts';
 import { carrierOf } from './engines/msd.ts';
-import { goalsOf, possibleGain, ratioOf, relaxedDotGain } from './goals.ts';
+import { goalsOf, possibleGain, ratioOf, relaxedDotGain, speedup } from './goals.ts';
 import { callSource, interleave, takeTurns } from './measure.ts';
 import { ggufDecoder, llamaMacsPerToken } from './models/gguf.ts';
 import { gaussian } from './models/random.ts';
 import { referenceChain } from './models/reference.ts';
 import { tfliteChain } from './models/tflite.ts';
 import { layerFloats, layerWeights, nibbles, rowReader, toMsd, transpose } from './models/weights.ts';
+import { README, readmeBlock, readmeTable } from './readme.ts';
 import { limitOf, writeReport } from './report.ts';
 import { type CaseResult, type EnvironmentResult, measured, type Peaks, type VariantResult } from './results.ts';
 import { decibels, geometricMean, summarize } from './samples.ts';
@@ -28,7 +31,8 @@ const peaks = (dot: number[], relaxedDot: number[], read: number[]): Peaks => ({
 const variant = (id: string, gmacs: number, more: Partial<VariantResult> = {}): VariantResult => {
   const [engine, weights = ''] = id.split(' ');
   const head = { id, engine: engine as VariantResult['engine'], label: id, weights, threads: 1 };
-  return { ...head, sqnrDb: 50, time: measured([1, 1.1, 0.9]), gmacs, ...more };
+  const time = measured([1, 1.1, 0.9].map((factor) => factor / gmacs));
+  return { ...head, sqnrDb: 50, time, gmacs, ...more };
 };
 
 const caseOf = (phase: 'decode' | 'prefill', shape: string, variants: VariantResult[], p: Peaks): CaseResult => ({
@@ -201,6 +205,12 @@ describe('goals', () => {
   const decode = (msd: number, litert: number, p = peaks([50], [50], [30])) =>
     caseOf('decode', '896²', [variant('msd int8 P=2', msd), variant('litert int8', litert)], p);
 
+  it('compare round by round, so that a slow phase of the machine does not count', () => {
+    const [a, b] = [variant('msd int8 P=2', 1), variant('litert int8', 1)];
+    const slowPhase = { ...a, time: measured([1, 1, 5, 5, 1]) };
+    expect(speedup(slowPhase, { ...b, time: measured([2, 2, 10, 10, 2.5]) })).toBe(2);
+  });
+
   it('compare geometric means over the shapes', () => {
     const cases = [decode(20, 10), { ...decode(10, 20), shape: '2048²' }];
     expect(ratioOf(run(cases), 'decode', 'msd int8 P=2', 'litert int8')!.mean).toBeCloseTo(1, 12);
@@ -214,7 +224,7 @@ describe('goals', () => {
     goalsOf(result).find((other) => other.group === group && other.goal === goal)?.verdict;
 
   it('ask for AVX-VNNI figures only where the probe shows it', () => {
-    const slow = run([decode(14, 10)]);
+    const slow = run([decode(14.1, 10)]);
     expect(relaxedDotGain(slow)).toBeCloseTo(1, 12);
     expect(verdictOf(slow, 'Against LiteRT.js, fast relaxed dot', 'int8, two components, M=1')).toBe(
       'not measured here',
@@ -335,7 +345,7 @@ describe('report', () => {
     const { markdown, plots } = writeReport([run(tests)]);
     expect(markdown).toContain('a cpu, 2 cores');
     expect(markdown).toContain('12.3 ±5 % (50 %)');
-    expect(markdown).toContain('decode 896², litert int8: would not start');
+    expect(markdown).toContain('litert int8: would not start (896²)');
     expect(markdown).toContain('tfjs, not installed');
     for (const [name, svg] of Object.entries(plots)) {
       expect(markdown).toContain(`](${name})`);
@@ -368,5 +378,14 @@ describe('report', () => {
     const heights = [...plot.matchAll(/cy="([^"]*)" r="4" [^>]*fill-opacity/g)].map(([, y]) => Number(y));
     expect(heights[0]!).toBeGreaterThan(heights[1]!);
     expect(plot).not.toContain('NaN');
+  });
+});
+
+describe('README', () => {
+  it('shows the table that its results give', () => {
+    const { block, results } = readmeBlock();
+    const run = JSON.parse(readFileSync(new URL('chromium-t1.json', results), 'utf8')) as EnvironmentResult;
+    const folder = fileURLToPath(results).slice(fileURLToPath(new URL('.', README)).length, -1);
+    expect(block).toBe(readmeTable(run, folder));
   });
 });

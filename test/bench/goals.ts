@@ -4,7 +4,7 @@
  */
 import { carrierOf } from './engines/msd.ts';
 import type { CaseResult, EnvironmentResult, Measured, Peaks, VariantResult } from './results.ts';
-import { geometricMean } from './samples.ts';
+import { geometricMean, summarize } from './samples.ts';
 
 export type Verdict = 'PASS' | 'below' | 'not measured here';
 
@@ -36,11 +36,17 @@ export function relaxedDotGain({ cases }: EnvironmentResult): number | undefined
 }
 
 const variantOf = (test: CaseResult, id: string): VariantResult | undefined =>
-  test.variants.find((variant) => variant.id === id && variant.gmacs !== undefined);
+  test.variants.find((variant) => variant.id === id && variant.time !== undefined);
 
 interface Ratio {
   readonly mean: number;
   readonly parts: readonly { shape: string; ratio: number }[];
+}
+
+/** How many times as fast `a` is as `b`: the median of the rounds' own ratios, which a slow phase of the machine leaves alone. */
+export function speedup(a: VariantResult, b: VariantResult): number {
+  const [as, bs] = [a.time!.samples, b.time!.samples];
+  return summarize(as.map((ms, round) => bs[round]! / ms)).median;
 }
 
 /** Geometric mean over the shapes of a phase; `undefined` if either side was not measured with every shape. */
@@ -48,7 +54,7 @@ export function ratioOf(run: EnvironmentResult, phase: string, of: string, to: s
   const tests = run.cases.filter((test) => test.phase === phase);
   const parts = tests.flatMap((test) => {
     const [a, b] = [variantOf(test, of), variantOf(test, to)];
-    return a && b ? [{ shape: test.shape, ratio: a.gmacs! / b.gmacs! }] : [];
+    return a && b ? [{ shape: test.shape, ratio: speedup(a, b) }] : [];
   });
   if (parts.length === 0 || parts.length < tests.length) return undefined;
   return { mean: geometricMean(parts.map(({ ratio }) => ratio)), parts };
@@ -170,7 +176,7 @@ function threadGoals(run: EnvironmentResult): Result[] {
           const [one, two] = [variantOf(test, id), variantOf(test, `${id} t${run.threads}`)];
           const bytesPerMac = (one?.weightBytes ?? 0) / test.macs;
           const possible = phase === 'prefill' ? gainOf(test.peaks.dot) : possibleGain(test.peaks, bytesPerMac);
-          return one && two && possible ? [{ shape: test.shape, ratio: two.gmacs! / one.gmacs! / possible }] : [];
+          return one && two && possible ? [{ shape: test.shape, ratio: speedup(two, one) / possible }] : [];
         });
       const least = phase === 'prefill' ? 0.95 : 0.9;
       const mean = parts.length > 0 ? geometricMean(parts.map(({ ratio }) => ratio)) : undefined;

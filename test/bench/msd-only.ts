@@ -40,7 +40,7 @@ export async function measureBeyondCache(suite: Suite): Promise<{ peaks: Peaks; 
   for (const threads of await msdThreads(workers.length > 1 ? [1, 2] : [1]))
     for (const format of BEYOND_FORMATS) {
       log(`beyond cache: ${format}, ${threads} threads`);
-      const backend = await createMsd({ threads });
+      const backend = await createMsd({ threads, initialBytes: 1.25 * BEYOND.bytes });
       backends.push(backend);
       const plan = async (name: string, N: number, total: number): Promise<Plan> => {
         const weights = quantizeWeights(floats.subarray(0, N * BEYOND.K), { N, K: BEYOND.K, format });

@@ -62,14 +62,17 @@ function speedTable(tests: readonly CaseResult[]): string {
       return `${rate(variant.gmacs)} ±${percent(variant.time.spread)}${share}`;
     }),
   ]);
-  const reasons = new Set(
-    tests.flatMap(({ id, variants }) =>
-      variants.flatMap(({ label, notMeasured }) => (notMeasured ? [`${id}, ${label}: ${notMeasured}`] : [])),
-    ),
-  );
+  const reasons = new Map<string, string[]>();
+  for (const { shape, variants } of tests)
+    for (const { label, notMeasured } of variants) {
+      if (!notMeasured) continue;
+      const why = `${label}: ${notMeasured}`;
+      reasons.set(why, [...(reasons.get(why) ?? []), shape]);
+    }
+  const measuredRows = rows.filter((row) => row.some((cell) => cell.includes('±')));
   return [
-    table(['GMAC/s ± spread (share of the limit)', 'carrier', ...tests.map(({ shape }) => shape)], rows),
-    ...[...reasons].map((why) => `\nNot measured: ${why}.`),
+    table(['GMAC/s ± spread (share of the limit)', 'carrier', ...tests.map(({ shape }) => shape)], measuredRows),
+    ...[...reasons].map(([why, shapes]) => `\nNot measured: ${why} (${shapes.join('; ')}).`),
   ].join('\n');
 }
 

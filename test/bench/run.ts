@@ -10,6 +10,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { CASES } from './cases.ts';
 import type { EngineId } from './engines/engine.ts';
 import { type Environment, runEnvironment } from './environments.ts';
 import { goalsOf } from './goals.ts';
@@ -36,7 +37,7 @@ const { values, positionals } = parseArgs({
     cases: { type: 'string', default: '' },
     engines: { type: 'string', default: ENGINES.join(',') },
     rounds: { type: 'string' },
-    'sample-ms': { type: 'string', default: '60' },
+    'sample-ms': { type: 'string', default: '40' },
     out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
     sample: { type: 'string' },
     json: { type: 'string' },
@@ -85,7 +86,7 @@ function merge(before: EnvironmentResult | undefined, now: EnvironmentResult): E
   const kept = <T extends readonly unknown[]>(old: T, fresh: T): T => (fresh.length > 0 ? fresh : old);
   return {
     ...now,
-    cases: cases.toSorted((a, b) => a.phase.localeCompare(b.phase) || a.macs / a.M - b.macs / b.M),
+    cases: CASES.flatMap(({ id }) => cases.find((test) => test.id === id) ?? []),
     versions: { ...before.versions, ...now.versions },
     absent: { ...before.absent, ...now.absent },
     accuracy: kept(before.accuracy, now.accuracy),
@@ -113,7 +114,7 @@ async function compare(): Promise<void> {
         sections: threads > 1 ? sections.filter((section) => !once.includes(section)) : sections,
         cases: values.cases.split(',').filter(Boolean),
         engines,
-        rounds: count('rounds', values.rounds ?? '7'),
+        rounds: count('rounds', values.rounds ?? '9'),
         sampleMs: count('sample-ms', values['sample-ms']),
       });
       const file = join(out, resultFile(result));

@@ -142,17 +142,20 @@ export function roofline(title: string, points: readonly RooflinePoint[], roofs:
     parts.push(text(left - 5, y(value) + 4, String(Number(value.toPrecision(2))), { anchor: 'end', size: 10 }));
   }
   const highest = Math.max(...roofs.compute.map(({ value }) => value), 10 ** y0);
-  for (const { label, value } of roofs.compute) {
+  // Roofs may lie on one another: their names stand side by side.
+  for (const [i, { label, value }] of roofs.compute.entries()) {
     parts.push(line(left, y(value), width - right, y(value), INK));
-    parts.push(text(width - right - 4, y(value) - 4, `${label} ${n(value)}`, { anchor: 'end', size: 10 }));
+    parts.push(text(left + 250 + 120 * i, y(value) - 4, `${label} ${n(value)}`, { size: 10 }));
   }
-  for (const { label, value } of roofs.read) {
+  for (const [i, { label, value }] of roofs.read.entries()) {
     // gmacs = intensity * GB/s, from the left edge (or the bottom) up to the highest roof
     const from = Math.max(10 ** x0, 10 ** y0 / value);
     const to = Math.min(10 ** x1, highest / value);
     if (to <= from) continue;
     parts.push(line(x(from), y(from * value), x(to), y(to * value), INK, '6 3'));
-    parts.push(text(x(to) - 6, y(to * value) + 14, `${label} ${n(value)} GB/s`, { anchor: 'end', size: 10 }));
+    parts.push(
+      text(x(to) + 4, y(to * value) + 14 + 12 * i, `${label} ${n(value)} GB/s`, { anchor: 'start', size: 10 }),
+    );
   }
   for (const { label, engine, intensity, gmacs } of points)
     parts.push(
@@ -160,8 +163,8 @@ export function roofline(title: string, points: readonly RooflinePoint[], roofs:
     );
   const engines = [...new Set(points.map(({ engine }) => engine))];
   for (const [i, engine] of engines.entries()) {
-    parts.push(`<circle cx="${width - 150}" cy="${top + 14 + 15 * i}" r="4" fill="${COLOURS[engine]}"/>`);
-    parts.push(text(width - 140, top + 18 + 15 * i, ENGINE_NAMES[engine]));
+    parts.push(`<circle cx="${left + 260}" cy="${height - bottom - 80 + 15 * i}" r="4" fill="${COLOURS[engine]}"/>`);
+    parts.push(text(left + 270, height - bottom - 76 + 15 * i, ENGINE_NAMES[engine]));
   }
   return page(width, height, title, parts);
 }

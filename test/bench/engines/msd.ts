@@ -8,6 +8,7 @@ import { type Engine, type LayerSource, type Loaded, matrixRows, type Variant } 
 interface BackendOptions {
   readonly threads?: number;
   readonly carrier?: string;
+  readonly initialBytes?: number;
 }
 
 const CARRIERS = ['i16', 'i8'];
@@ -30,10 +31,12 @@ const MIN_SQNR_DB = { 1: 34, 2: 80 };
 export const carrierOf = (kernel: string): string => /^gemm_(i16|i8)/.exec(kernel)?.[1] ?? 'unknown';
 
 /** Threads that the backend really has; 1 for a version without a pool. */
-const threadsOf = (backend: WasmBackend): number => (backend as { threads?: number }).threads ?? 1;
+const threadsOf = (backend: WasmBackend): number =>
+  (backend as { threads?: { readonly count: number } }).threads?.count ?? 1;
 
+/** One thread unless asked for more: the package's own default is all cores. */
 export const createMsd = (options: BackendOptions): Promise<WasmBackend> =>
-  createBackend('wasm', options as Parameters<typeof createBackend>[1] as object);
+  createBackend('wasm', { threads: 1, ...options } as Parameters<typeof createBackend>[1] as object);
 
 /** The matrices of a chain in MSD's format, and their rows for the reference. */
 function matrices(source: LayerSource, weights: string): { quantized: QuantizedWeights[]; rows: MatrixRows[] } {
