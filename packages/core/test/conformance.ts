@@ -292,6 +292,34 @@ export function conformance<P extends PreparedMatrix>(
       }
     });
 
+    it('takes one scale and one zero point for the whole matrix', async () => {
+      const next = random(13);
+      for (const asymmetric of [false, true])
+        for (const unsigned of [false, true])
+          for (const M of [1, 3, 9]) {
+            const shape: WeightShape = { format: 'int8', blockSize: null, N: 21, K: 300, asymmetric };
+            const raw = rawWeights(next, shape, () => 0.01);
+            const signed = (codes: Uint8Array | Int8Array) => Int8Array.from(codes, (code) => code - 128);
+            const data = unsigned ? raw.data : signed(raw.data);
+            const zeros = raw.zeroPoints && (unsigned ? raw.zeroPoints : signed(raw.zeroPoints)).subarray(0, 1);
+            const tensor: QuantizedWeights = {
+              ...raw,
+              data,
+              scales: Float32Array.of(-0.02),
+              ...(zeros && { zeroPoints: zeros }),
+            };
+            const channels: QuantizedWeights = {
+              ...tensor,
+              scales: new Float32Array(shape.N).fill(-0.02),
+              ...(zeros && { zeroPoints: new (unsigned ? Uint8Array : Int8Array)(shape.N).fill(zeros[0]) }),
+            };
+            const x = gaussians(next, M * shape.K);
+            const y = await check(x, tensor, M);
+            expect(firstDifference(y, await check(x, channels, M))).toBe(-1);
+            withinBound(y, x, tensor, M, {});
+          }
+    });
+
     it('returns nothing for no rows', async () => {
       const prepared = await backend.prepare(
         randomWeights(random(1), { format: 'int8', blockSize: null, N: 4, K: 8, asymmetric: false }),
@@ -344,6 +372,7 @@ export function conformance<P extends PreparedMatrix>(
           /expected a Uint8Array.*Float32Array/,
         ],
         [() => backend.prepare({ ...weights, scales: weights.scales.subarray(1) }), /scales expected 16 values/],
+        [() => backend.prepare({ ...weights, scales: Float32Array.of(1) }), /scales expected 16 values/],
         [
           () => backend.prepare({ ...weights, scales: weights.scales.map(() => Number.NaN) }),
           /scales\[0\] expected a finite value/,

@@ -64,6 +64,16 @@ export const scaleBytes = ({ blockSize, scale }: WeightVariant): number =>
 export const headSize = (variant: WeightVariant): number =>
   scaleBytes(variant) + (variant.storedZeroPoints ? PANEL : 0);
 
+/** Zero point of a block of row n, in packed units. */
+export function zeroPointReader(weights: QuantizedWeights): (n: number, block: number) => number {
+  const { zeroPoints, blockSize } = weights;
+  const format = formats[weights.format];
+  if (!zeroPoints) return () => format.symmetricZeroPoint;
+  const { blocks } = fileLayout(weights);
+  const perTensor = blockSize === null && zeroPoints.length === 1;
+  return (n, block) => format.zeroPoint(zeroPoints, blocks, perTensor ? 0 : n, block);
+}
+
 /** What the kernels of a matrix are specialised for. */
 export function variantOf({ blockSize, scales, zeroPoints }: QuantizedWeights): WeightVariant {
   // Per channel there are few: fp16 ones are widened once.

@@ -1,7 +1,7 @@
 /** File bytes -> the panels that kernels read. No kernel is needed for it: 32-bit words in JavaScript pack > 1 G weights/s. */
 import { K_BLOCK, PANEL, type WeightFormat } from './format.ts';
 import { formats } from './index.ts';
-import { type FileLayout, fileLayout, type PackedLayout, roundUp } from './layout.ts';
+import { type FileLayout, fileLayout, type PackedLayout, roundUp, zeroPointReader } from './layout.ts';
 import { scaleKindOf, scaleReader } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
@@ -57,12 +57,14 @@ export function packInto(
 
 /** Writes the scales and zero points of (panel at n, block) at word `at`; returns the words written. */
 function headWriter(
-  { N, blockSize, scales, zeroPoints }: QuantizedWeights,
+  weights: QuantizedWeights,
   format: WeightFormat,
   { blocks }: FileLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
 ): (n: number, block: number, at: number) => number {
+  const { N, blockSize, scales, zeroPoints } = weights;
+  const zeroPoint = zeroPointReader(weights);
   const kind = scaleKindOf(scales);
   const stored = new kind.array(buffer, byteOffset);
   const bytes = new Uint8Array(buffer, byteOffset);
@@ -75,8 +77,7 @@ function headWriter(
         stored[at * perWord + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
     if (!zeroPoints) return scaleWords;
     for (let row = 0; row < PANEL; row++)
-      bytes[4 * (at + scaleWords) + row] =
-        n + row < N ? format.zeroPoint(zeroPoints, blocks, n + row, block) : format.symmetricZeroPoint;
+      bytes[4 * (at + scaleWords) + row] = n + row < N ? zeroPoint(n + row, block) : format.symmetricZeroPoint;
     return scaleWords + PANEL / 4;
   };
 }

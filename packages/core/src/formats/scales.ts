@@ -88,6 +88,7 @@ export function scaleKindOf(scales: ScaleArray): ScaleKind {
 /** Real scale of weight (n, k), as the kernels use it. */
 export function scaleReader({ K, blockSize, scales }: QuantizedWeights): (n: number, k: number) => number {
   const kind = scaleKindOf(scales);
+  if (blockSize === null && scales.length === 1) return () => kind.value(scales[0]);
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   return (n, k) => kind.value(scales[n * blocks + (blockSize ? Math.floor(k / blockSize) : 0)]);
 }

@@ -59,7 +59,8 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
     throw new TypeError(
       `${where}: weights.scales of ${format} expected a ${arrays.map(({ name }) => name).join(' or ')}, got ${describe(scales)}.`,
     );
-  if (scales.length !== file.scaleCount)
+  const perTensor = (length: number) => blockSize === null && length === 1;
+  if (scales.length !== file.scaleCount && !perTensor(scales.length))
     throw sizeError(where, 'weights.scales', file.scaleCount, 'values', shape, scales.length);
   const bad = badScale(scales);
   if (bad >= 0)
@@ -73,7 +74,7 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
     throw new TypeError(
       `${where}: weights.zeroPoints expected a ${kind.name} like weights.data, got ${describe(zeroPoints)}.`,
     );
-  if (zeroPoints.byteLength !== file.zeroPointBytes)
+  if (zeroPoints.byteLength !== file.zeroPointBytes && !perTensor(zeroPoints.length))
     throw sizeError(where, 'weights.zeroPoints', file.zeroPointBytes, 'bytes', shape, zeroPoints.byteLength);
 }
 

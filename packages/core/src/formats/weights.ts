@@ -8,7 +8,7 @@ export interface WeightShape {
   readonly N: number;
   /** Reduction length. */
   readonly K: number;
-  /** Consecutive k that share one scale: a power of two from 32 up (int4: from 16, mxfp4: 32); `null` = one per output channel (int8 only). */
+  /** Consecutive k that share one scale: a power of two from 32 up (int4: from 16, mxfp4: 32); `null` = one per output channel, or one for the whole matrix (int8 only). */
   readonly blockSize: number | null;
 }
 
@@ -29,12 +29,12 @@ export interface QuantizedWeights extends WeightShape {
   readonly data: Uint8Array | Int8Array;
   /**
    * [N, blocks]: `Float32Array`, or `Uint16Array` of fp16 bits (blocks of int4 and int8), or `Uint8Array` of E8M0 codes
-   * (mxfp4). They keep that form in memory. Finite and below 2⁹⁰ in magnitude; negative scales are fine.
+   * (mxfp4). They keep that form in memory. Where `blockSize` is `null` a single value may stand for all rows. Finite and below 2⁹⁰ in magnitude; negative scales are fine.
    */
   readonly scales: Float32Array | Uint16Array | Uint8Array;
   /**
    * In the units of `data`. `int4` and `int2`: `Uint8Array` [N, ceil(blocks · bits / 8)], lowest bits first; `int8`: same class
-   * as `data`, [N, blocks]. Absent = symmetric: 8 for int4, 2 for int2, 0 for signed int8, 128 for unsigned int8.
+   * as `data`, [N, blocks], or a single one where `blockSize` is `null`. Absent = symmetric: 8 for int4, 2 for int2, 0 for signed int8, 128 for unsigned int8.
    */
   readonly zeroPoints?: Uint8Array | Int8Array;
 }

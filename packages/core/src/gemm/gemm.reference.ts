@@ -1,19 +1,15 @@
 /** Exact integer sums over one chunk: what every carrier has to reproduce. */
 import { formats } from '../formats/index.ts';
-import { fileLayout } from '../formats/layout.ts';
+import { fileLayout, zeroPointReader } from '../formats/layout.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 
 /** q[n,k] − z[n, block of k], as an integer. */
 export function weightReader(weights: QuantizedWeights): (n: number, k: number) => number {
-  const { blockSize, data, zeroPoints } = weights;
+  const { blockSize, data } = weights;
   const format = formats[weights.format];
-  const { blocks, rowBytes } = fileLayout(weights);
-  return (n, k) => {
-    const zero = zeroPoints
-      ? format.zeroPoint(zeroPoints, blocks, n, blockSize ? Math.floor(k / blockSize) : 0)
-      : format.symmetricZeroPoint;
-    return format.code(data, rowBytes, n, k) - zero;
-  };
+  const { rowBytes } = fileLayout(weights);
+  const zero = zeroPointReader(weights);
+  return (n, k) => format.code(data, rowBytes, n, k) - zero(n, blockSize ? Math.floor(k / blockSize) : 0);
 }
 
 /** acc = Σ_k q[m,k] · (w[n,k] − z) over k in [begin, end). */
