@@ -13,11 +13,13 @@ export type {
   PreparedWeights,
   ProductOptions,
 } from './backends/backend.ts';
-export { createBackend, createWasmBackend } from './backends/create.ts';
+export { createBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
 export type { CarrierReport, CarrierTiming } from './backends/routes.ts';
+export type { ThreadOptions, ThreadReport } from './backends/threads/team.ts';
+export type { ThreadWorker, WorkerFactory } from './backends/threads/worker.ts';
 export type { TunedKernel, WasmBackend, WasmOptions } from './backends/wasm.ts';
 export {
   type ActivationBlock,

@@ -1,7 +1,7 @@
 /**
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
-import type { MemoryReport } from '@msd/core';
+import type { MemoryReport, ThreadReport } from '@msd/core';
 
 /** One node of the model. */
 export interface NodeReport {
@@ -48,6 +48,8 @@ export interface SessionReport {
   readonly weights: { readonly fileBytes: number; readonly packedBytes: number };
   /** MSD's memory; zero after `release()`. Results between claimed nodes and ONNX Runtime count as `intermediates`. */
   readonly memory: MemoryReport;
+  /** Threads of MSD's products, and what keeps them from being more; absent when MSD has nothing to do, or no longer. */
+  readonly threads?: ThreadReport;
   /** Present when the model runs in ONNX Runtime as a whole: why. */
   readonly whole?: string;
   readonly ortVersion?: string;
@@ -85,7 +87,7 @@ export function formatReport(report: SessionReport): string {
     .sort((a, b) => a.cells[0].localeCompare(b.cells[0]) || b.count - a.count)
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
-  const { bytesCopiedPerCall: copied, memory, weights } = report;
+  const { bytesCopiedPerCall: copied, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
   lines.push(
@@ -96,6 +98,7 @@ export function formatReport(report: SessionReport): string {
     `weights ${formatBytes(weights.fileBytes)} in the file, ${formatBytes(weights.packedBytes)} packed; ` +
       `memory ${formatBytes(memory.wasmBytes)}, of it scratch ${formatBytes(memory.scratchBytes)}`,
   );
+  if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');
 }
 

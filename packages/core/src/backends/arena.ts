@@ -15,9 +15,11 @@ export interface ArenaHandle {
 export interface ArenaOptions {
   /** Memory to start with; it grows on demand. */
   readonly initialBytes?: number;
+  /** Asks for memory that workers can work on; {@link Arena.shared} says whether the engine had it. Default false. */
+  readonly shared?: boolean;
   /** Guards every buffer with canaries; {@link Arena.check} names the one that was overrun. */
   readonly debug?: boolean;
-  /** Works on this heap instead of an own memory; `initialBytes` then means nothing. */
+  /** Works on this heap instead of an own memory; `initialBytes` and `shared` then mean nothing. */
   readonly heap?: Heap;
 }
 
@@ -33,7 +35,6 @@ const CANARY = 0xa5;
 const lines = (bytes: number) => Math.ceil(bytes / LINE) * LINE;
 
 export class Arena {
-  readonly memory: WebAssembly.Memory;
   readonly debug: boolean;
   readonly #heap: Heap;
   /** Added to requests of a foreign heap: a line to align with, and one that kernels may read past the end. */
@@ -41,11 +42,33 @@ export class Arena {
   /** By address handed out. */
   #buffers = new Map<number, Buffer>();
 
-  constructor({ initialBytes = 0, debug = false, heap }: ArenaOptions = {}) {
-    this.#heap = heap ?? new OwnHeap(initialBytes);
+  constructor({ initialBytes = 0, shared = false, debug = false, heap }: ArenaOptions = {}) {
+    this.#heap = heap ?? new OwnHeap(initialBytes, shared);
     this.#slack = heap ? 2 * LINE : 0;
-    this.memory = this.#heap.memory;
     this.debug = debug;
+  }
+
+  /** An own memory that outgrows what it could reserve is replaced by another, with the same bytes at the same addresses. */
+  get memory(): WebAssembly.Memory {
+    return this.#heap.memory;
+  }
+
+  /** Can workers work on it? A heap of somebody else may move without notice: no. */
+  get shared(): boolean {
+    return this.#heap instanceof OwnHeap && this.#heap.shared;
+  }
+
+  /** @param moved called after the memory was replaced: instances and views of the old one are dead */
+  onMove(moved: () => void): void {
+    if (this.#heap instanceof OwnHeap) this.#heap.onMove = moved;
+  }
+
+  /**
+   * Replaces the memory by a copy that nobody else writes.
+   * @throws {@link BackendUnavailableError} if there is no room for both; nothing has changed then
+   */
+  move(): void {
+    if (this.#heap instanceof OwnHeap) this.#heap.move();
   }
 
   /** Bytes in live buffers, rounding and canaries included. */

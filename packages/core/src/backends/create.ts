@@ -1,12 +1,16 @@
 import type { Backend, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
 import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';
+import { createTeam, type ThreadOptions } from './threads/team.ts';
 import { WasmBackend, type WasmOptions } from './wasm.ts';
 
+/** Options of the wasm backend. */
+export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {}
+
 /**
- * Creates a backend. Asynchronous, since devices are: a later one has to be asked for.
+ * Creates a backend. Asynchronous, since devices are: one has to be asked for, workers have to start.
  *
- * @param device 'wasm' (SIMD128, one thread) or 'reference' (the specification, slow)
+ * @param device 'wasm' (SIMD128, threads where the page allows them) or 'reference' (the specification, slow)
  * @returns the caller's: dispose it
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, memory, or the carrier asked for
  * @example
@@ -14,15 +18,15 @@ import { WasmBackend, type WasmOptions } from './wasm.ts';
  * const prepared = backend.prepare(quantizeWeights(w, { N, K, format: 'int4' }));
  * const y = backend.matmul(x, prepared);
  */
-export async function createBackend(device: 'wasm', options?: WasmOptions): Promise<WasmBackend>;
+export async function createBackend(device: 'wasm', options?: WasmBackendOptions): Promise<WasmBackend>;
 export async function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export async function createBackend(
   device: Device,
-  options: WasmOptions & ReferenceBackendOptions = {},
+  options: WasmBackendOptions & ReferenceBackendOptions = {},
 ): Promise<Backend> {
   switch (device) {
     case 'wasm':
-      return createWasmBackend(options);
+      return options.heap ? createWasmBackend(options) : threadedBackend(options);
     case 'reference':
       return new ReferenceBackend(options);
     default:
@@ -31,7 +35,7 @@ export async function createBackend(
 }
 
 /**
- * The WASM backend at once, for callers that cannot wait: kernels inside another library.
+ * The WASM backend at once, on one thread, for callers that cannot wait: kernels inside another library.
  *
  * @returns the caller's: dispose it
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128 or memory
@@ -40,4 +44,16 @@ export function createWasmBackend(options: WasmOptions = {}): WasmBackend {
   requireSimd();
   requireCarrier(options.carrier);
   return new WasmBackend(options);
+}
+
+async function threadedBackend(options: WasmBackendOptions): Promise<WasmBackend> {
+  requireSimd();
+  requireCarrier(options.carrier);
+  const team = await createTeam(options);
+  try {
+    return new WasmBackend(options, team);
+  } catch (error) {
+    team.release();
+    throw error;
+  }
 }

@@ -1,6 +1,9 @@
 /**
  * Heaps that an arena takes its blocks from: its own WebAssembly.Memory, first-fit and grown page by page to what is
  * needed, or one that somebody else manages. Memory never shrinks: dropping it is the only way to give it back.
+ *
+ * A memory that threads share has a maximum, which the system reserves: the need that is known plus room for working buffers,
+ * not the 4 GiB that phones refuse. A heap that outgrows it moves to a larger memory; addresses stay what they are.
  */
 import { BackendUnavailableError } from '../errors.ts';
 
@@ -17,6 +20,8 @@ export interface Heap {
 export const LINE = 64;
 const PAGE = 65536;
 const MAX_BYTES = 2 ** 32 - PAGE;
+/** What a shared memory can grow by before the heap has to move. */
+const HEADROOM = 2 ** 28;
 
 interface Block {
   ptr: number;
@@ -25,19 +30,65 @@ interface Block {
 
 /** Blocks of whole lines in a memory of its own. */
 export class OwnHeap implements Heap {
-  readonly memory: WebAssembly.Memory;
+  /** Called after a move to another memory. */
+  onMove: () => void = () => {};
+  #memory: WebAssembly.Memory;
+  #shared: boolean;
+  /** Bytes that the memory can grow to. */
+  #maximum: number = MAX_BYTES;
   /** Sorted by address, never adjacent. The last one may end below the memory's end. */
   #free: Block[] = [];
   /** Sizes of live blocks by address. */
   #live = new Map<number, number>();
   #top: number = LINE; // address 0 stays unused: it means "none" to kernels
 
-  constructor(initialBytes: number) {
-    const pages = Math.max(1, Math.ceil(Math.min(initialBytes + 2 * LINE, MAX_BYTES) / PAGE));
+  /** @param shared asks for memory that workers can work on; {@link OwnHeap.shared} says whether the engine had it */
+  constructor(initialBytes: number, shared = false) {
+    this.#shared = shared;
+    this.#memory = this.#newMemory(Math.min(initialBytes + 2 * LINE, MAX_BYTES));
+  }
+
+  get memory(): WebAssembly.Memory {
+    return this.#memory;
+  }
+
+  get shared(): boolean {
+    return this.#shared;
+  }
+
+  /**
+   * Copies everything to another memory of its own. Instances and views of the old one are dead.
+   * @throws {@link BackendUnavailableError} if there is no room for both; nothing has changed then
+   */
+  move(byteLength: number = this.#memory.buffer.byteLength): void {
+    const from = new Uint8Array(this.#memory.buffer);
+    const memory = this.#newMemory(byteLength);
+    new Uint8Array(memory.buffer).set(from);
+    this.#memory = memory;
+    this.onMove();
+  }
+
+  /** Shared with room to grow, shared without, not shared: whichever the engine gives first. */
+  #newMemory(byteLength: number): WebAssembly.Memory {
+    const initial = Math.max(1, Math.ceil(byteLength / PAGE));
+    if (this.#shared)
+      for (const room of [HEADROOM, 0]) {
+        const maximum = Math.max(initial, Math.floor(Math.min(byteLength + room, MAX_BYTES) / PAGE));
+        try {
+          const memory = new WebAssembly.Memory({ initial, maximum, shared: true });
+          this.#maximum = maximum * PAGE;
+          return memory;
+        } catch {
+          // the next rung
+        }
+      }
     try {
-      this.memory = new WebAssembly.Memory({ initial: pages });
+      const memory = new WebAssembly.Memory({ initial });
+      this.#shared = false;
+      this.#maximum = MAX_BYTES;
+      return memory;
     } catch (cause) {
-      throw new BackendUnavailableError(`arena: no memory of ${pages * PAGE} bytes to be had.`, { cause });
+      throw new BackendUnavailableError(`arena: no memory of ${initial * PAGE} bytes to be had.`, { cause });
     }
   }
 
@@ -90,13 +141,14 @@ export class OwnHeap implements Heap {
   }
 
   #grow(end: number, label: string): void {
-    const have = this.memory.buffer.byteLength;
+    const have = this.#memory.buffer.byteLength;
     const missing = Math.ceil((end - have) / PAGE);
     if (missing <= 0) return;
     const problem = `arena: ${label} needs ${end} bytes of memory in all, and has ${have}`;
     if (end > MAX_BYTES) throw new BackendUnavailableError(`${problem}; WebAssembly addresses 4 GiB.`);
     try {
-      this.memory.grow(missing);
+      if (end > this.#maximum) this.move(end);
+      else this.#memory.grow(missing);
     } catch (cause) {
       throw new BackendUnavailableError(`${problem}; the engine gives no more.`, { cause });
     }

@@ -3,6 +3,8 @@
  * up between calls, never within one, so a first large call would run unoptimised to its end.
  */
 import { Module } from '../wasm/emitter.ts';
+import type { Arena } from './arena.ts';
+import type { Team } from './threads/team.ts';
 import { WARM_MS } from './timing.ts';
 
 export type Kernel = (...args: number[]) => void;
@@ -24,27 +26,43 @@ function compile(id: string, emit: (module: Module) => void, shared: boolean) {
 }
 
 export class Kernels {
-  readonly #memory: WebAssembly.Memory;
+  readonly #arena: Arena;
+  readonly #team: Team | undefined;
   readonly #instances = new Map<string, Kernel>();
 
-  constructor(memory: WebAssembly.Memory) {
-    this.#memory = memory;
+  /** @param team gets the kernels, too */
+  constructor(arena: Arena, team?: Team) {
+    this.#arena = arena;
+    this.#team = team;
+  }
+
+  /** The arena has another memory: instances are made anew. */
+  forget(): void {
+    this.#instances.clear();
+    this.#team?.forget();
   }
 
   /**
    * @param emit writes one function called `id` into the module
-   * @param warmUp one small call on scratch memory; repeated for ~10 ms the first time the page meets this kernel
+   * @param warmUp one small call on 64 KiB of zeros at `at`; repeated for ~10 ms the first time the page meets this kernel
    */
-  get(id: string, emit: (module: Module) => void, warmUp: (kernel: Kernel) => void): Kernel {
+  get(id: string, emit: (module: Module) => void, warmUp: (kernel: Kernel, at: number) => void): Kernel {
     const known = this.#instances.get(id);
     if (known) return known;
-    const entry = compile(id, emit, isShared(this.#memory));
-    const { exports } = new WebAssembly.Instance(entry.module, { env: { memory: this.#memory } });
+    const arena = this.#arena;
+    const entry = compile(id, emit, isShared(arena.memory));
+    // Allocated before the instance is made: it may move the arena to another memory.
+    const zeros = entry.warm ? undefined : arena.alloc(65536, 'warm-up');
+    const { memory } = arena;
+    const { exports } = new WebAssembly.Instance(entry.module, { env: { memory } });
     const kernel = exports[id] as Kernel;
     this.#instances.set(id, kernel);
-    if (!entry.warm) {
-      for (const start = performance.now(); performance.now() - start < WARM_MS; ) warmUp(kernel);
+    if (arena.shared) this.#team?.install(kernel, id, entry.module, memory);
+    if (zeros) {
+      arena.bytes(zeros).fill(0);
+      for (const start = performance.now(); performance.now() - start < WARM_MS; ) warmUp(kernel, zeros.ptr);
       entry.warm = true;
+      arena.free(zeros);
     }
     return kernel;
   }

@@ -10,9 +10,10 @@ import { type CarrierOptions, digitsOf, fitsI8, I16 } from '../gemm/carriers.ts'
 import { type GemmOptions, gemmId, gemmKernel } from '../gemm/gemm.wasm.ts';
 import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts';
 import { endId, endKernel } from '../recombine/end.wasm.ts';
-import type { Arena, ArenaHandle } from './arena.ts';
+import type { Arena } from './arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
+import type { Team } from './threads/team.ts';
 import { bestTime } from './timing.ts';
 
 export interface Route {
@@ -50,9 +51,9 @@ export class Routes {
   readonly #kernels: Kernels;
   readonly #choice: CarrierChoice;
 
-  constructor(arena: Arena, choice: CarrierChoice) {
+  constructor(arena: Arena, choice: CarrierChoice, team: Team) {
     this.#arena = arena;
-    this.#kernels = new Kernels(arena.memory);
+    this.#kernels = new Kernels(arena, team);
     this.#choice = choice;
   }
 
@@ -63,14 +64,25 @@ export class Routes {
 
   /** Every tile of every carrier that can run, for a search. */
   candidates(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): Route[] {
-    return this.#carriers(format, variant, plan)
-      .flatMap((carrier) => tileCandidates(shape, format, variant, scaleBlock(plan), carrier))
-      .map((options) => this.#route(options, shape, plan));
+    const options = this.#carriers(format, variant, plan).flatMap((carrier) =>
+      tileCandidates(shape, format, variant, scaleBlock(plan), carrier),
+    );
+    return this.#stable(() => options.map((candidate) => this.#route(candidate, shape, plan)));
+  }
+
+  /** The arena has moved to another memory: forgets the instances on the old one. */
+  forget(): void {
+    this.#kernels.forget();
+  }
+
+  /** A forgotten route, on the memory that the arena has now. */
+  renew({ options }: Route, shape: GemmShape, plan: Plan): Route {
+    return this.#route(options, shape, plan);
   }
 
   /** The fused end; `undefined` is one without activation. */
   end(activation: ActivationId | undefined): Kernel {
-    return this.#warmed(
+    return this.#kernels.get(
       endId(activation),
       (module) => endKernel(module, activation),
       (run, at) => run(at, 1024, at + 8192, 1024, at + 16384, 1024, 8, 64),
@@ -105,8 +117,9 @@ export class Routes {
   }
 
   #time(options: readonly GemmOptions[], shape: GemmShape, plan: Plan): number[] {
-    const kernels = options.map((candidate) => this.#route(candidate, shape, plan).gemm);
-    const zeros = this.#zeros();
+    const zeros = this.#arena.alloc(65536, 'trial');
+    const kernels = this.#stable(() => options.map((candidate) => this.#route(candidate, shape, plan).gemm));
+    this.#arena.bytes(zeros).fill(0);
     const times = bestTime(kernels.map((kernel) => () => trial(kernel, zeros.ptr, shape)));
     this.#arena.free(zeros);
     return times;
@@ -114,34 +127,28 @@ export class Routes {
 
   #route(options: GemmOptions, shape: GemmShape, plan: Plan): Route {
     const operands = operandsOf(options.carrier ?? I16);
-    const decompose = this.#warmed(
-      decomposeId(plan, operands),
-      (module) => decomposeKernel(module, plan, operands),
-      (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
-    );
-    const gemm = this.#warmed(
-      gemmId(options),
-      (module) => gemmKernel(module, options),
-      (run, at) => trial(run, at, shape),
-    );
-    return { options, decompose, gemm };
+    return this.#stable(() => ({
+      options,
+      decompose: this.#kernels.get(
+        decomposeId(plan, operands),
+        (module) => decomposeKernel(module, plan, operands),
+        (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
+      ),
+      gemm: this.#kernels.get(
+        gemmId(options),
+        (module) => gemmKernel(module, options),
+        (run, at) => trial(run, at, shape),
+      ),
+    }));
   }
 
-  /** Warms a kernel on zeros, which are given back. */
-  #warmed(id: string, emit: Parameters<Kernels['get']>[1], call: (kernel: Kernel, at: number) => void): Kernel {
-    let zeros: ArenaHandle | undefined;
-    const kernel = this.#kernels.get(id, emit, (run) => {
-      zeros ??= this.#zeros();
-      call(run, zeros.ptr);
-    });
-    if (zeros) this.#arena.free(zeros);
-    return kernel;
-  }
-
-  #zeros(): ArenaHandle {
-    const zeros = this.#arena.alloc(65536, 'warm-up');
-    this.#arena.bytes(zeros).fill(0);
-    return zeros;
+  /** Making a kernel may move the arena to another memory, which ends those made before: then all are made once more. */
+  #stable<T>(make: () => T): T {
+    for (;;) {
+      const { memory } = this.#arena;
+      const made = make();
+      if (memory === this.#arena.memory) return made;
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The WASM SIMD backend: decompose -> gemm (recombining in registers) over one arena, one thread, synchronous.
+ * The WASM SIMD backend: decompose -> gemm (recombining in registers) over one arena, synchronous. Threads share the panels of a
+ * large enough product; the caller is one of them.
  *
  * Rows are worked off in slices of at most 256, results for typed arrays in column ranges that stay in the cache: scratch
  * is bounded whatever M and N are, and the bits do not depend on either cut.
@@ -15,7 +16,7 @@ import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
-import { gemmShapeFor } from '../plan/choose.ts';
+import { gemmShapeFor, panelsPerChunk } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
 import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
 import type {
@@ -30,6 +31,7 @@ import type { CarrierChoice } from './features.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
+import { Team, type ThreadReport } from './threads/team.ts';
 import { bestTime } from './timing.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
@@ -94,13 +96,27 @@ export class WasmBackend implements Backend {
   readonly #routes: Routes;
   readonly #matrices = new Set<WasmWeights>();
   readonly #scratch: Scratch;
+  readonly #team: Team;
 
   /** Use {@link createBackend}. */
-  constructor(options: WasmOptions = {}) {
+  constructor(options: WasmOptions = {}, team: Team = new Team(undefined, 1)) {
     const { carrier = 'auto' } = options;
-    this.arena = new Arena(options);
-    this.#routes = new Routes(this.arena, carrier);
+    this.#team = team;
+    this.arena = new Arena({ ...options, shared: team.count > 1 });
+    this.arena.onMove(() => this.#renewRoutes());
+    this.#routes = new Routes(this.arena, carrier, team);
     this.#scratch = new Scratch(this.arena);
+  }
+
+  /** Threads that large matmuls run on, and what keeps them from being more. */
+  get threads(): ThreadReport {
+    const { report } = this.#team;
+    if (this.arena.shared || report.count === 1) return report;
+    return {
+      ...report,
+      count: 1,
+      warnings: [...report.warnings, 'threads: one, the engine has no shared memory left.'],
+    };
   }
 
   prepare(weights: QuantizedWeights): PreparedWeights {
@@ -190,7 +206,7 @@ export class WasmBackend implements Backend {
       q: 2 * rowsMax * layout.paddedK,
       sums: (4 * rowsMax * layout.paddedK) / K_STEP,
       scales: 4 * rowsMax * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
-      panel: SCRATCH_BYTES,
+      panel: SCRATCH_BYTES * this.#threadCount,
       y: largest((product) => (product.inPlace ? 4 * PANEL * rowsMax : columnBytes(product))), // in place: the cut panel
       bias: largest(({ bias, weights }) => (bias.operand ? 4 * PANEL * weights.layout.panels : 0)),
       multiply: largest((product) => (product.multiply.operand ? columnBytes(product) : 0)),
@@ -202,44 +218,70 @@ export class WasmBackend implements Backend {
         from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
       let decomposed: Kernel | undefined; // carriers take different integers
       for (const product of products) {
-        const { decompose, gemm } = this.#route(product.weights, gemmShapeFor(rows), plan);
+        const { decompose } = this.#route(product.weights, gemmShapeFor(rows), plan);
         if (decompose !== decomposed) decompose(xAt, at.q, at.sums, at.scales, rows, K);
         decomposed = decompose;
-        this.#rows(product, gemm, at, m, rows);
+        this.#rows(product, plan, at, m, rows);
       }
     }
     this.arena.check();
   }
 
   /** Rows [m, m + rows) of a product, whose activations are decomposed. */
-  #rows(product: Product, gemm: Kernel, at: ScratchSizes, m: number, rows: number): void {
+  #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, rows: number): void {
     const { weights, into, result } = product;
     const { N, layout } = weights;
     const w = weights.handle.ptr;
+    const threads = this.#threadCount;
     const { operand, address } = product.bias;
     const bias = operand ? this.#stage(at.bias, this.#values(operand)) : address;
-    const end = product.hasEnd ? this.#routes.end(product.activation) : undefined;
     const columns = (first: number, count: number, y: number, yStride: number) => {
       const offset = 4 * PANEL * first;
       const wScale = w + layout.panelBytes + offset;
       const { q, sums, scales, panel } = at;
-      gemm(
-        q,
-        sums,
-        scales,
-        w,
-        wScale,
-        bias && bias + offset,
-        y,
-        yStride,
-        panel,
-        rows,
-        layout.paddedK,
-        layout.panels,
-        first,
-        count,
-      );
-      if (!end) return;
+      const gemm = () => this.#route(weights, gemmShapeFor(rows), plan).gemm;
+      const size = panelsPerChunk(rows, layout.paddedK, count, threads, this.#team.chunkMacs);
+      if (size < count) {
+        const job = this.#team.job.set(
+          [
+            q,
+            sums,
+            scales,
+            w,
+            { at: wScale, perPanel: 4 * PANEL },
+            { at: bias && bias + offset, perPanel: bias && 4 * PANEL },
+            { at: y, perPanel: 4 * PANEL },
+            yStride,
+            { at: panel, perThread: SCRATCH_BYTES },
+            rows,
+            layout.paddedK,
+            layout.panels,
+            { at: first, perPanel: 1 },
+            { timesPanels: 1 },
+          ],
+          { total: 1, size: 1 },
+          { total: count, size },
+        );
+        this.#team.run(gemm, job, () => this.arena.move());
+      } else
+        gemm()(
+          q,
+          sums,
+          scales,
+          w,
+          wScale,
+          bias && bias + offset,
+          y,
+          yStride,
+          panel,
+          rows,
+          layout.paddedK,
+          layout.panels,
+          first,
+          count,
+        );
+      if (!product.hasEnd) return;
+      const end = this.#routes.end(product.activation);
       const range = { m, rows, N, column: PANEL * first, width: PANEL * count };
       const multiply = this.#columnsOf(product.multiply, at.multiply, range);
       const residual = this.#columnsOf(product.residual, at.residual, range);
@@ -266,10 +308,10 @@ export class WasmBackend implements Backend {
           into! + 4 * (m * N + PANEL * first),
           4 * N,
         );
-    const to = into === undefined ? (result as Float32Array) : this.#floats(into, (m + rows) * N);
     for (let first = direct; first < layout.panels; first += step) {
       const count = Math.min(step, layout.panels - first);
       columns(first, count, at.y, 4 * PANEL * count);
+      const to = into === undefined ? (result as Float32Array) : this.#floats(into, (m + rows) * N);
       copyColumns(this.#floats(at.y, rows * PANEL * count), PANEL * count, to, m * N + PANEL * first, N, rows);
     }
   }
@@ -365,6 +407,7 @@ export class WasmBackend implements Backend {
   dispose(): void {
     for (const matrix of this.#matrices) matrix.dispose();
     this.#scratch.dispose();
+    this.#team.release();
   }
 
   #resident(prepared: PreparedWeights): WasmWeights & { handle: ArenaHandle } {
@@ -411,6 +454,18 @@ export class WasmBackend implements Backend {
     let routes = weights.routes.get(plan);
     if (!routes) weights.routes.set(plan, (routes = {}));
     return routes;
+  }
+
+  get #threadCount(): number {
+    return this.arena.shared ? this.#team.count : 1;
+  }
+
+  #renewRoutes(): void {
+    this.#routes.forget();
+    for (const { routes } of this.#matrices)
+      for (const [plan, byShape] of routes)
+        for (const [shape, route] of Object.entries(byShape) as [GemmShape, Route][])
+          byShape[shape] = this.#routes.renew(route, shape, plan);
   }
 
   #route(weights: WasmWeights, shape: GemmShape, plan: Plan): Route {

@@ -14,6 +14,11 @@ export interface MsdOptions {
   readonly activationBlock?: ActivationBlock;
   /** What multiplies: 'i16', 'i8' (relaxed SIMD), or 'auto' (default): the faster one on this CPU. Same bits. */
   readonly carrier?: CarrierChoice;
+  /**
+   * Threads that work on a matmul, the calling one included. Default 'auto': one per core, four at most; one where the page is
+   * not cross-origin isolated. ONNX Runtime's own threads are `env.wasm.numThreads`.
+   */
+  readonly threads?: number | 'auto';
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
   readonly fallback?: readonly 'wasm'[];
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
@@ -53,6 +58,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'components',
   'activationBlock',
   'carrier',
+  'threads',
   'fallback',
   'debug',
 ]);
@@ -86,7 +92,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, carrier = 'auto' } = given;
-  const { fallback = ['wasm'], debug = false } = given;
+  const { threads = 'auto', fallback = ['wasm'], debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -99,6 +105,12 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
     throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${String(carrier)}.`);
   }
+  if (
+    threads !== 'auto' &&
+    !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= 64)
+  ) {
+    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${String(threads)}.`);
+  }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
   }
@@ -110,7 +122,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, activationBlock, carrier, fallback: ['wasm'], debug };
+  return { device, components, activationBlock, carrier, threads, fallback: ['wasm'], debug };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

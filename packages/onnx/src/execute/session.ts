@@ -87,7 +87,8 @@ export class CutSession implements MsdHandler {
       return kernel === undefined ? node : { ...node, kernel };
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory };
+    const threads = this.#live && { threads: this.#live.model.backend.threads };
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...threads };
   }
 
   async run(

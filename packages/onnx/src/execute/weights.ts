@@ -53,6 +53,7 @@ export async function loadWeights(claims: readonly Claim[], options: ResolvedOpt
     initialBytes,
     debug: options.debug,
     carrier: options.carrier,
+    threads: options.threads,
   });
   try {
     const weights = prepareAll(backend, claims, matrices, options);

@@ -1,0 +1,79 @@
+/**
+ * The words that all threads of a pool share: an Int32Array over a SharedArrayBuffer.
+ *
+ * A job is published by storing its number of chunks into `ticket`. Every thread takes one off and owns chunk `ticket - 1`
+ * if what it found was positive: one atomic operation, whatever job that is. Only then does it read the job's words, and they
+ * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
+ */
+export interface Layout {
+  /** Chunks nobody has claimed; negative once threads have looked in vain. */
+  readonly ticket: number;
+  /** Chunks that ended, done or refused. */
+  readonly done: number;
+  /** Threads that sleep, and the word they sleep on. */
+  readonly sleepers: number;
+  readonly wake: number;
+  /** Number of the kernel, of its arguments, and of the threads that may take part. */
+  readonly kernel: number;
+  readonly argCount: number;
+  readonly threads: number;
+  readonly chunks: number;
+  /** Items per chunk and in all, along rows and panels; chunks along rows. */
+  readonly rowSize: number;
+  readonly rowTotal: number;
+  readonly panelSize: number;
+  readonly panelTotal: number;
+  readonly rowChunks: number;
+  /** Six planes of coefficients: argument i is their sum over 1, thread, first row, rows, first panel, panels. */
+  readonly args: number;
+  readonly plane: number;
+  /** Messages posted to each thread. */
+  readonly mail: number;
+  /** One word per chunk, see {@link DONE}. */
+  readonly flags: number;
+  readonly words: number;
+  /** Idle threads spin for so long before they sleep. */
+  readonly spinMs: number;
+}
+
+export const MAX_THREADS = 64;
+export const MAX_CHUNKS = 256;
+export const MAX_ARGS = 32;
+
+/** Words that different threads write at the same time lie on different cache lines. */
+export const LAYOUT: Layout = {
+  ticket: 0,
+  done: 16,
+  sleepers: 32,
+  wake: 33,
+  kernel: 48,
+  argCount: 49,
+  threads: 50,
+  chunks: 51,
+  rowSize: 52,
+  rowTotal: 53,
+  panelSize: 54,
+  panelTotal: 55,
+  rowChunks: 56,
+  args: 64,
+  plane: MAX_ARGS,
+  mail: 256,
+  flags: 256 + MAX_THREADS,
+  words: 256 + MAX_THREADS + MAX_CHUNKS,
+  spinMs: 0.5,
+};
+
+/** A chunk's flag; 0 until it ended. Refused: the thread lacks the kernel or it trapped, the caller's turn. */
+export const DONE = 1;
+export const REFUSED = 2;
+
+/** Messages to a thread: where the control words are, first of all; then kernels that come and go. */
+export type ThreadMessage =
+  | { readonly control: Int32Array; readonly layout: Layout; readonly slot: number }
+  | {
+      readonly kernel: number;
+      readonly id: string;
+      readonly module: WebAssembly.Module;
+      readonly memory: WebAssembly.Memory;
+    }
+  | { readonly drop: readonly number[] };

@@ -1,0 +1,132 @@
+/** What a backend has of the pool: its number of threads, its kernels there, and a report. */
+import type { Kernel } from '../kernels.ts';
+import { Job } from './job.ts';
+import { MAX_THREADS } from './layout.ts';
+import { ThreadPool } from './pool.ts';
+import { nodeCores, nodeThreads, type WorkerFactory } from './worker.ts';
+
+export interface ThreadOptions {
+  /**
+   * Threads that work on a matmul, the calling one included. Default 'auto': one per core, four at most. One thread where the
+   * page is not cross-origin isolated; `backend.threads` says why.
+   */
+  readonly threads?: number | 'auto' | undefined;
+  /** Makes the workers, where the page's CSP forbids those from a Blob: of a script that calls `runThread()` of `@msd/core/thread`. */
+  readonly worker?: WorkerFactory | undefined;
+}
+
+/** Threads of a backend, as they are now. */
+export interface ThreadReport {
+  /** Threads that work on a matmul that is large enough, the calling one included. */
+  readonly count: number;
+  readonly requested: number;
+  /** Why there are fewer than requested, and what happened to workers. */
+  readonly warnings: readonly string[];
+}
+
+/** One per page, worker or process, as a module's state is; made when first needed, it takes a SharedArrayBuffer. */
+let pool: ThreadPool | undefined;
+
+/** @internal */
+export function threadPool(): ThreadPool {
+  pool ??= new ThreadPool();
+  return pool;
+}
+
+/**
+ * Starts what is missing of the workers and waits for them.
+ *
+ * @throws {@link RangeError}, {@link TypeError} for options that mean nothing
+ */
+export async function createTeam({ threads = 'auto', worker }: ThreadOptions): Promise<Team> {
+  if (threads !== 'auto' && !(Number.isSafeInteger(threads) && threads >= 1 && threads <= MAX_THREADS))
+    throw new RangeError(`createBackend: threads expected 'auto' or 1 to ${MAX_THREADS}, got ${String(threads)}.`);
+  if (worker !== undefined && typeof worker !== 'function')
+    throw new TypeError(`createBackend: worker expected a function that makes a Worker, got ${typeof worker}.`);
+  const requested = threads === 'auto' ? automaticThreads() : threads;
+  const missing = requested > 1 ? whatIsMissing() : undefined;
+  if (requested === 1 || missing) return new Team(undefined, requested, missing);
+  const shared = threadPool();
+  await shared.acquire(requested, worker);
+  return new Team(shared, requested);
+}
+
+/** One per core, four at most: decoding is bound by memory, which few cores saturate. */
+function automaticThreads(): number {
+  const { navigator } = globalThis as { navigator?: Navigator };
+  return Math.min(4, navigator?.hardwareConcurrency ?? nodeCores() ?? 1);
+}
+
+function whatIsMissing(): string | undefined {
+  if (typeof SharedArrayBuffer !== 'function' || globalThis.crossOriginIsolated === false)
+    return 'threads: one, since the page is not cross-origin isolated. Serve it with COOP same-origin and COEP require-corp.';
+  if (!nodeThreads() && typeof Worker !== 'function') return 'threads: one, since there is no Worker here.';
+  return undefined;
+}
+
+export class Team {
+  readonly requested: number;
+  /** Work of a chunk; default: the planner's. Tests cut finer. */
+  chunkMacs: number | undefined;
+  /** Rewritten with every call. */
+  readonly job: Job = new Job();
+  #pool: ThreadPool | undefined;
+  readonly #reason: string | undefined;
+  #kernels = new Map<Kernel, Parameters<ThreadPool['install']>>();
+  /** Of kernels that the workers have: those that a job needed. Small backends never send their memory. */
+  #numbers = new Map<Kernel, number>();
+
+  constructor(pool: ThreadPool | undefined, requested: number, reason?: string) {
+    this.#pool = pool;
+    this.requested = requested;
+    this.#reason = reason;
+  }
+
+  /** Threads that a job can have now, the calling one included. */
+  get count(): number {
+    return this.#pool ? Math.min(this.requested, this.#pool.threads) : 1;
+  }
+
+  get report(): ThreadReport {
+    const { count, requested } = this;
+    return { count, requested, warnings: this.#reason ? [this.#reason] : [...(this.#pool?.warnings ?? [])] };
+  }
+
+  /** Makes an instance's kernel available to jobs. */
+  install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void {
+    if (this.#pool) this.#kernels.set(kernel, [id, module, memory]);
+  }
+
+  /** Takes all kernels back, and with them the memory that they worked on. */
+  forget(): void {
+    this.#pool?.drop([...this.#numbers.values()]);
+    this.#numbers.clear();
+    this.#kernels.clear();
+  }
+
+  /**
+   * Works a job off, all of it, whatever becomes of the workers.
+   *
+   * @param find the kernel, on the memory that the arena has now
+   * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
+   */
+  run(find: () => Kernel, job: Job, leave: () => void): void {
+    const kernel = find();
+    const source = this.#kernels.get(kernel);
+    if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
+    let number = this.#numbers.get(kernel);
+    if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
+    const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
+    if (missing.length === 0) return;
+    if (lost) leave();
+    const rest = find();
+    for (const chunk of missing) rest(...job.argumentsOf(chunk));
+  }
+
+  /** Ends this backend's part in the pool; twice is once. */
+  release(): void {
+    this.forget();
+    this.#pool?.release();
+    this.#pool = undefined;
+  }
+}

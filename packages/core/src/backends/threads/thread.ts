@@ -1,0 +1,89 @@
+/**
+ * What a worker of the pool runs. The default workers get the text of this function, so it uses nothing from outside itself,
+ * and it names no inner function: bundlers would wrap those in helpers that a worker does not have.
+ */
+import type { Layout, ThreadMessage } from './layout.ts';
+
+/**
+ * Serves a pool from inside a Worker, for pages whose CSP forbids `blob:` workers: call it in a script of your own and pass
+ * `worker: () => new Worker(…)` to `createBackend`.
+ */
+export function runThread(): void {
+  // biome-ignore lint/suspicious/noExplicitAny: a Worker's global scope and Node's port have no common type
+  const scope = globalThis as any;
+  const port = scope.process?.getBuiltinModule?.('node:worker_threads')?.parentPort ?? scope;
+  const pause: (() => void) | undefined = scope.Atomics.pause;
+  const kernels: (((...args: number[]) => void) | undefined)[] = [];
+  const args: number[] = [];
+  let control: Int32Array;
+  let layout: Layout;
+  let slot = 0;
+  let handled = 0;
+
+  port.onmessage = (event: { data: ThreadMessage }) => {
+    const message = event.data;
+    if ('control' in message) {
+      control = message.control;
+      layout = message.layout;
+      slot = message.slot;
+      port.postMessage('ready');
+    } else {
+      handled++;
+      if ('drop' in message) for (let i = 0; i < message.drop.length; i++) kernels[message.drop[i]] = undefined;
+      else {
+        try {
+          const instance = new WebAssembly.Instance(message.module, { env: { memory: message.memory } });
+          kernels[message.kernel] = instance.exports[message.id] as (...args: number[]) => void;
+        } catch {
+          // it refuses the chunks of this kernel
+        }
+      }
+    }
+    const { ticket, done, sleepers, wake, plane } = layout;
+    let idleSince = performance.now();
+    // Messages are only delivered to a thread that returns.
+    while (Atomics.load(control, layout.mail + slot) === handled) {
+      if (slot < control[layout.threads] && Atomics.load(control, ticket) > 0) {
+        const chunk = Atomics.sub(control, ticket, 1) - 1;
+        if (chunk < 0) continue;
+        const kernel = kernels[control[layout.kernel]];
+        let flag = 2;
+        if (kernel && slot < control[layout.threads]) {
+          const index = control[layout.chunks] - 1 - chunk;
+          const rowChunks = control[layout.rowChunks];
+          const row = (index % rowChunks) * control[layout.rowSize];
+          const panel = Math.floor(index / rowChunks) * control[layout.panelSize];
+          const rows = Math.min(control[layout.rowSize], control[layout.rowTotal] - row);
+          const panels = Math.min(control[layout.panelSize], control[layout.panelTotal] - panel);
+          args.length = control[layout.argCount];
+          for (let i = 0, at = layout.args; i < args.length; i++, at++)
+            args[i] =
+              control[at] +
+              control[at + plane] * slot +
+              control[at + 2 * plane] * row +
+              control[at + 3 * plane] * rows +
+              control[at + 4 * plane] * panel +
+              control[at + 5 * plane] * panels;
+          try {
+            kernel.apply(null, args);
+            flag = 1;
+          } catch {
+            // a trap: the caller repeats the chunk and meets it where it can be thrown
+          }
+        }
+        Atomics.store(control, layout.flags + chunk, flag);
+        Atomics.add(control, done, 1);
+        idleSince = performance.now();
+      } else if (performance.now() - idleSince < layout.spinMs) {
+        for (let i = 0; i < 16 && Atomics.load(control, ticket) <= 0; i++) pause?.();
+      } else {
+        const seen = Atomics.load(control, wake);
+        Atomics.add(control, sleepers, 1);
+        const busy = slot < control[layout.threads] && Atomics.load(control, ticket) > 0;
+        if (!busy && Atomics.load(control, layout.mail + slot) === handled) Atomics.wait(control, wake, seen);
+        Atomics.sub(control, sleepers, 1);
+        idleSince = performance.now();
+      }
+    }
+  };
+}

@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { expect, it } from 'vitest';
+import { runThread } from '../src/backends/threads/thread.ts';
+import { createBackend } from '../src/index.ts';
+import { threadSuite } from './threads.ts';
+
+threadSuite((prelude) => new Worker(`${prelude}\n(${runThread})();`, { eval: true, execArgv: [] }));
+
+it('uses the cores of the machine by default, four at most', async () => {
+  const backend = await createBackend('wasm');
+  expect(backend.threads.count).toBe(Math.min(4, availableParallelism()));
+  backend.dispose();
+});
+
+const run = promisify(execFile);
+const script = (last: string) => `
+  import { createBackend, quantizeWeights } from ${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)};
+  const [M, N, K] = [16, 512, 512];
+  const backend = await createBackend('wasm', { threads: 3 });
+  const prepared = backend.prepare(quantizeWeights(new Float32Array(N * K).fill(1), { N, K, format: 'int8' }));
+  console.log(backend.threads.count, backend.matmul(new Float32Array(M * K).fill(1), prepared)[0]);
+  ${last}`;
+
+it.each([
+  ['disposes', 'backend.dispose();'],
+  ['forgets to', ''],
+])('a process that %s its backend ends by itself', async (_, last) => {
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--no-warnings', '-e', script(last)], {
+    timeout: 20_000,
+  });
+  expect(stdout.trim()).toBe('3 512');
+});
+
+it('the last backend that goes takes the workers along', { timeout: 30_000 }, async () => {
+  const workers: { exited: boolean }[] = [];
+  const worker = () => {
+    const state = { exited: false };
+    const made = new Worker(`(${runThread})()`, { eval: true, execArgv: [] });
+    made.on('exit', () => {
+      state.exited = true;
+    });
+    workers.push(state);
+    return made;
+  };
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // what other tests left behind is gone by then
+  const first = await createBackend('wasm', { threads: 2, worker });
+  const second = await createBackend('wasm', { threads: 3, worker });
+  first.dispose();
+  first.dispose();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  expect(workers).toEqual([{ exited: false }, { exited: false }]);
+  second.dispose();
+  await expect.poll(() => workers, { timeout: 5000 }).toEqual([{ exited: true }, { exited: true }]);
+});

@@ -1,0 +1,225 @@
+/** What threads have to give, in Node and in pages: the bits of one thread, whatever happens to workers. */
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
+import { startWorker, type ThreadWorker } from '../src/backends/threads/worker.ts';
+import { WasmBackend } from '../src/backends/wasm.ts';
+import type { ActivationBlock } from '../src/index.ts';
+import { weightShapes } from './conformance.ts';
+import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';
+
+/** A worker with code that runs before `runThread`: to spoil it. */
+export type SpoiledWorker = (prelude: string) => ThreadWorker;
+
+/** Workers whose kernels take `ms` longer: the chunk is claimed, and its result comes late. */
+const slowKernels = (ms: number) => `
+  const { Instance } = WebAssembly;
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  WebAssembly.Instance = function (module, imports) {
+    const { exports } = new Instance(module, imports);
+    const slow = {};
+    for (const id of Object.keys(exports))
+      slow[id] = (...args) => { Atomics.wait(word, 0, 0, ${ms}); exports[id](...args); };
+    return { exports: slow };
+  };`;
+
+const shape: WeightShape = { format: 'int4', blockSize: 32, N: 200, K: 512, asymmetric: false };
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function threadSuite(spoiled: SpoiledWorker): void {
+  describe('threads', () => {
+    const teams: Team[] = [];
+    const single = new WasmBackend();
+
+    /** A backend that shares even the smallest work. */
+    async function create(threads: number, worker?: () => ThreadWorker): Promise<WasmBackend> {
+      const team = await createTeam({ threads, worker });
+      teams.push(team);
+      team.chunkMacs = 1;
+      return new WasmBackend({ debug: true }, team);
+    }
+
+    afterEach(() => {
+      for (const team of teams) team.release();
+      teams.length = 0;
+      const pool = threadPool();
+      pool.stop();
+      pool.warnings.length = 0;
+      pool.startMs = 5000;
+      pool.patienceMs = 2000;
+    });
+
+    /** Multiplies on both and compares, operands as arrays and as handles. */
+    function check(backend: WasmBackend, of: WeightShape, M: number, seed: number, block: ActivationBlock = 256) {
+      const next = random(seed);
+      const weights = randomWeights(next, of);
+      const x = gaussians(next, M * of.K);
+      const options = { bias: gaussians(next, of.N), activationBlock: block };
+      const [one, prepared] = [single.prepare(weights), backend.prepare(weights)];
+      const want = single.matmul(x, one, options);
+      const { arena } = backend;
+      const out = arena.alloc(want.byteLength);
+      expect(firstDifference(backend.matmul(x, prepared, options), want)).toBe(-1);
+      backend.matmul(x, prepared, { ...options, out });
+      expect(firstDifference(arena.float32(out), want)).toBe(-1);
+      arena.free(out);
+      one.dispose();
+      prepared.dispose();
+    }
+
+    it.each([2, 3, 5])(
+      '%i give the bits of one on odd shapes, every format, any activation block',
+      {
+        timeout: 120_000,
+      },
+      async (threads) => {
+        const backend = await create(threads);
+        expect(backend.threads).toEqual({ count: threads, requested: threads, warnings: [] });
+        const cases = fc.tuple(
+          weightShapes,
+          fc.constantFrom(1, 2, 9, 33, 257),
+          fc.nat(),
+          fc.constantFrom<ActivationBlock>('row', 256, 32),
+        );
+        fc.assert(
+          fc.property(cases, ([of, M, seed, block]) => check(backend, of, M, seed, block)),
+          { numRuns: 60 },
+        );
+        expect(backend.threads.warnings).toEqual([]);
+      },
+    );
+
+    it('really share the work', async () => {
+      // Every kernel call of the worker takes 30 ms longer: what it had a part in takes at least that.
+      const backend = await create(2, () => spoiled(slowKernels(30)));
+      const prepared = backend.prepare(randomWeights(random(1), { ...shape, N: 2000 }));
+      const x = gaussians(random(2), 64 * shape.K);
+      let helped = 0;
+      for (let i = 0; i < 50 && !helped; i++) {
+        const start = performance.now();
+        backend.matmul(x, prepared);
+        if (performance.now() - start > 25) helped++;
+        await sleep(1);
+      }
+      expect(helped).toBe(1);
+    });
+
+    it('results are plain arrays, not views of shared memory', async () => {
+      const backend = await create(2);
+      const y = backend.matmul(gaussians(random(1), shape.K), backend.prepare(randomWeights(random(2), shape)));
+      expect(y.buffer).toBeInstanceOf(ArrayBuffer);
+    });
+
+    it('a worker that hangs in a chunk is reported; its chunk is repeated where it cannot write any more', async () => {
+      const backend = await create(2, () => spoiled(slowKernels(700)));
+      threadPool().patienceMs = 100;
+      const { memory } = backend.arena;
+      let lost = false;
+      for (let i = 0; i < 200 && !lost; i++) {
+        check(backend, shape, 33, i);
+        lost = backend.threads.warnings.length > 0;
+        await sleep(1);
+      }
+      expect(backend.threads.warnings[0]).toMatch(/did not finish its part/);
+      expect(backend.arena.memory).not.toBe(memory);
+      threadPool().patienceMs = 5000;
+      for (let i = 0; i < 20; i++) check(backend, shape, 5, 1000 + i);
+    });
+
+    it('a worker that ends between calls is reported, the others go on', async () => {
+      const workers: ThreadWorker[] = [];
+      const backend = await create(3, () => {
+        workers.push(startWorker());
+        return workers.at(-1)!;
+      });
+      check(backend, shape, 9, 1);
+      const port = workers[0] as unknown as EventTarget & {
+        terminate(): void;
+        emit?(event: string, code: number): void;
+      };
+      port.terminate();
+      // A page is not told of a terminated worker, only of a failed one.
+      if (!port.emit) port.dispatchEvent(new ErrorEvent('error', { message: 'failed' }));
+      for (let i = 0; i < 200 && backend.threads.count === 3; i++) await sleep(5);
+      expect(backend.threads).toMatchObject({ count: 2, requested: 3 });
+      expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone/);
+      check(backend, shape, 9, 2);
+    });
+
+    it('workers terminated in the middle of calls cost no bit', { timeout: 60_000 }, async () => {
+      threadPool().patienceMs = 100;
+      for (let round = 0; round < 5; round++) {
+        const workers: ThreadWorker[] = [];
+        const backend = await create(3, () => {
+          workers.push(startWorker());
+          return workers.at(-1)!;
+        });
+        for (let i = 0; i < 4; i++) check(backend, shape, 65, i);
+        for (const worker of workers.splice(0)) worker.terminate();
+        for (let i = 0; i < 8; i++) check(backend, shape, 65, 10 + i);
+        backend.dispose();
+        threadPool().stop();
+      }
+    });
+
+    it('a worker that never starts is reported', async () => {
+      threadPool().startMs = 50;
+      const backend = await create(3, () => spoiled('while (true);'));
+      expect(backend.threads.count).toBe(1);
+      expect(backend.threads.warnings).toHaveLength(2);
+      expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone: it did not start within 50 ms/);
+      check(backend, shape, 9, 1);
+    });
+
+    it('workers that cannot be made are reported: a CSP without blob:', async () => {
+      const backend = await create(2, () => {
+        throw new Error('blocked by the CSP');
+      });
+      expect(backend.threads).toMatchObject({ count: 1, requested: 2 });
+      expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone: blocked by the CSP/);
+      check(backend, shape, 9, 1);
+    });
+
+    it('without SharedArrayBuffer there is one thread, and a reason', async () => {
+      const real = globalThis.SharedArrayBuffer;
+      try {
+        Object.assign(globalThis, { SharedArrayBuffer: undefined });
+        const backend = await create(2);
+        expect(backend.threads).toMatchObject({ count: 1, requested: 2 });
+        expect(backend.threads.warnings[0]).toMatch(/not cross-origin isolated/);
+        expect(backend.arena.shared).toBe(false);
+        check(backend, shape, 9, 1);
+      } finally {
+        Object.assign(globalThis, { SharedArrayBuffer: real });
+      }
+    });
+
+    it('a backend that asks for fewer threads than the pool has uses no more', async () => {
+      await create(4);
+      const backend = await create(2);
+      expect(backend.threads.count).toBe(2);
+      for (let i = 0; i < 20; i++) check(backend, shape, 17, i);
+    });
+
+    it('an arena that outgrows its maximum moves, and results stay right', async () => {
+      const backend = await create(2);
+      const { arena } = backend;
+      const weights = randomWeights(random(1), shape);
+      const prepared = backend.prepare(weights);
+      const x = gaussians(random(2), 3 * shape.K);
+      const want = backend.matmul(x, prepared);
+      const { memory } = arena;
+      const large = arena.alloc(300 * 2 ** 20); // more than the room it reserved
+      expect(arena.memory).not.toBe(memory);
+      expect(arena.shared).toBe(true);
+      expect(firstDifference(backend.matmul(x, prepared), want)).toBe(-1);
+      arena.free(large);
+    });
+
+    it('refuses numbers of threads that mean nothing', async () => {
+      for (const threads of [0, -1, 1.5, Number.NaN, 65, '2' as never])
+        await expect(createTeam({ threads })).rejects.toThrow(/threads expected 'auto' or 1 to 64, got/);
+      await expect(createTeam({ worker: 1 as never })).rejects.toThrow(/worker expected a function/);
+    });
+  });
+}
