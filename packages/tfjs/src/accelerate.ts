@@ -1,13 +1,15 @@
 /** Accelerates models that are loaded already. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { accelerateGraphModel } from './graph-model/accelerate.ts';
 import { type ModelOptions, resolveModelOptions } from './graph-model/options.ts';
+import { accelerateLayersModel } from './layers-model/accelerate.ts';
 import type { ModelReport } from './report.ts';
 
 export interface AccelerateOptions extends ModelOptions {
   /**
-   * Keep the float weights in JavaScript for `restore()`. Default false: `restore()` then loads them again from where the
-   * model came from.
+   * Keep the float weights in JavaScript for `restore()`. Default false: `restore()` of a GraphModel then loads them again
+   * from where the model came from, and that of a LayersModel, which does not know where, throws.
    */
   readonly restorable?: boolean | undefined;
 }
@@ -33,7 +35,15 @@ export interface Accelerated {
  * console.log(formatReport(report));
  * ```
  */
-export async function accelerate(model: GraphModel, options: AccelerateOptions = {}): Promise<Accelerated> {
+export async function accelerate(
+  model: GraphModel | LayersModel,
+  options: AccelerateOptions = {},
+): Promise<Accelerated> {
   const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
-  return accelerateGraphModel(model, resolved, options.restorable ?? false);
+  const restorable = options.restorable ?? false;
+  if (isLayersModel(model)) return accelerateLayersModel(model, resolved, restorable);
+  return accelerateGraphModel(model, resolved, restorable);
 }
+
+const isLayersModel = (model: unknown): model is LayersModel =>
+  Array.isArray((model as Partial<LayersModel> | null)?.layers) && typeof (model as LayersModel).predict === 'function';

@@ -5,6 +5,7 @@ export { gather, sparseSegmentMean, sparseSegmentSum } from './gather.ts';
 export { graphModelHandler, loadGraphModel, type MsdHandler } from './graph-model/load.ts';
 export { reportOf } from './graph-model/model.ts';
 export type { ModelOptions } from './graph-model/options.ts';
+export { layersModelHandler, loadLayersModel } from './layers-model/load.ts';
 export { type Activation, type MatMulOptions, matMul } from './mat-mul.ts';
 export type { ArithmeticOptions, RegisterOptions } from './options.ts';
 export { type QuantizeTensorOptions, quantize } from './quantize.ts';

@@ -1,7 +1,10 @@
 /** y = x · w (+ bias), activation: the public operation, with its gradient. */
+
+import type { ActivationId } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
 import { dequantized, hasKernels, realTensor, requireMatrix } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
+import { canFuse } from './kernels/mat-mul.ts';
 import { type ArithmeticOptions, resolveArithmetic } from './options.ts';
 import { checkQuantized, QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
@@ -9,6 +12,9 @@ import { requireRegistration } from './state.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 
 export type Activation = 'linear' | 'relu' | 'relu6' | 'elu' | 'sigmoid' | 'tanh';
+
+/** Those that the kernel ends with; the others are tfjs's own operations. */
+const FUSED: readonly Activation[] = ['relu', 'sigmoid', 'tanh'];
 
 export interface MatMulOptions extends ArithmeticOptions {
   /** [N] */
@@ -44,11 +50,19 @@ export function matMul(x: Tensor, w: QuantizedTensor, options: MatMulOptions = {
     const input = x.dtype === 'float32' ? x : tf.cast(x, 'float32');
     const inputs: NamedTensorMap = { x: input, w: w.packed };
     if (bias) inputs.bias = bias.rank === 1 ? bias : tf.reshape(bias, [-1]);
-    const attrs = { spec: w.spec, xShape: x.shape, ...arithmetic };
+    // The gradient of an activation is tfjs's business: nothing is fused while it records.
+    const isRecording = tf.engine().state.gradientDepth > 0;
+    const fuses = hasKernels(tf) && !isRecording && FUSED.includes(activation) && canFuse(w.spec as MatrixSpec);
+    const attrs = {
+      spec: w.spec,
+      xShape: x.shape,
+      ...arithmetic,
+      ...(fuses && { activation: activation as ActivationId }),
+    };
     const y = hasKernels(tf)
       ? (tf.engine().runKernel(MAT_MUL, inputs, attrs as never) as Tensor)
       : floatMatMul(tf, input, w, bias);
-    return activate ? activate(y) : y;
+    return activate && !fuses ? activate(y) : y;
   });
 }
 

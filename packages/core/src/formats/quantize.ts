@@ -72,13 +72,19 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
       const scale = fp16 ? scaleKinds.f16.value(scales[n * blocks + b]) : ideal;
       if (zeroPoints) writeCode(zeroPoints, n * (zeroPointBytes / N), b, bits, zero);
       const padded = blockSize ?? K;
+      const row = n * rowBytes;
       for (let i = 0; i < padded; i++) {
         const code = i < values.length && scale !== 0 ? roundHalfEven(values[i] / scale) + zero : zero;
-        writeCode(data, n * rowBytes, begin + i, bits, Math.min(levels - 1, Math.max(0, code)));
+        const clamped = Math.min(levels - 1, Math.max(0, code));
+        if (bits === 8) data[row + begin + i] = clamped;
+        else writeCode(data, row, begin + i, bits, clamped);
       }
     }
   // int8 codes 0..255 stand for q − 128: hand out the signed view that everyone expects.
-  const signed = (codes: Uint8Array) => Int8Array.from(codes, (code) => code - 128);
+  const signed = (codes: Uint8Array) => {
+    for (let i = 0; i < codes.length; i++) codes[i] ^= 0x80;
+    return new Int8Array(codes.buffer);
+  };
   const weights: QuantizedWeights = {
     ...shape,
     data: bits === 8 ? signed(data) : data,
@@ -90,7 +96,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
 }
 
 function centre(values: Float32Array, levels: number): { scale: number; zero: number } {
-  const peak = values.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
+  let peak = 0;
+  for (let i = 0; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(peak)) peak = values[i];
   return { scale: Math.fround(peak / (-levels / 2)), zero: levels / 2 };
 }
 

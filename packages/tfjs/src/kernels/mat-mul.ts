@@ -2,11 +2,11 @@
  * MsdMatMul: y[…,n] = Σ_k x[…,k] · w[k,n] (+ bias[n]), w packed, on the backends whose memory MSD can reach.
  *
  *   inputs   x f32 […,K], w int32 (packed), bias f32 [N]
- *   attrs    spec: MatrixSpec, components, activationBlock
+ *   attrs    spec: MatrixSpec, components, activationBlock, activation: one of the core's, applied last
  *
  * With batched weights [B…,K,N] the leading dimensions of x broadcast against B, as in tf.matMul.
  */
-import type { PreparedWeights } from '@msd/core';
+import type { ActivationId, PreparedWeights } from '@msd/core';
 import { type MatrixSpec, matrixCount, planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
 import { type Host, hostOf } from './host.ts';
@@ -21,11 +21,16 @@ export interface MatMulAttrs {
   readonly spec: MatrixSpec;
   readonly components: 1 | 2;
   readonly activationBlock: 'row' | 256 | 32;
+  /** Only for weights of one plane without an offset: {@link canFuse}. */
+  readonly activation?: ActivationId | undefined;
 }
+
+/** Can the kernel end with an activation? Otherwise something is added after the product. */
+export const canFuse = ({ planes, offset }: MatrixSpec): boolean => planes === 1 && offset === 0;
 
 export function msdMatMulKernel(inputs: MatMulInputs, attrs: MatMulAttrs, backend: object): TensorInfo {
   const { x, w, bias } = inputs;
-  const { spec, components, activationBlock } = attrs;
+  const { spec, components, activationBlock, activation } = attrs;
   const host = hostOf(backend);
   const { shape, products } = plan(x.shape, spec);
   const y = host.output(shape);
@@ -34,8 +39,8 @@ export function msdMatMulKernel(inputs: MatMulInputs, attrs: MatMulAttrs, backen
     for (const { xAt, yAt, matrix, M } of products) {
       const [xPart, yPart] = [part(host, x, xAt, M * spec.K), part(host, y, yAt, M * spec.N)];
       const options = { M, components, activationBlock };
-      const withBias = bias && { bias: host.operand(bias) };
-      host.msd.matmul(xPart, prepared(host, w, spec, matrix * spec.planes), { ...options, ...withBias, out: yPart });
+      const end = { bias: bias && host.operand(bias), activation, out: yPart };
+      host.msd.matmul(xPart, prepared(host, w, spec, matrix * spec.planes), { ...options, ...end });
       if (spec.planes === 2) addPlane(host, xPart, prepared(host, w, spec, matrix * 2 + 1), yPart, options);
       if (spec.offset) addOffset(host, xPart, yPart, M, spec);
     }
@@ -59,7 +64,13 @@ const values = (host: Host, operand: Operand): Float32Array =>
   operand instanceof Float32Array ? operand : host.msd.arena.float32(operand);
 
 /** The second plane's product on top of the first one's. */
-function addPlane(host: Host, x: Operand, w: PreparedWeights, y: Operand, options: Omit<MatMulAttrs, 'spec'>): void {
+function addPlane(
+  host: Host,
+  x: Operand,
+  w: PreparedWeights,
+  y: Operand,
+  options: Omit<MatMulAttrs, 'spec' | 'activation'>,
+): void {
   const second = host.msd.matmul(x, w, options) as Float32Array;
   const sum = values(host, y);
   for (let i = 0; i < second.length; i++) sum[i] += second[i];

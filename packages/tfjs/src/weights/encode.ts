@@ -77,18 +77,8 @@ function encodeMatrix(stored: StoredValues, view: MatrixView, options: WeightFor
       const { values, scale, min } = stored;
       const codes = rowMajor(values, view);
       const parts = split(codes, view).flatMap((part) => [
-        uint8Weights(
-          Uint8Array.from(part, (code) => code >> 8),
-          view,
-          256 * scale,
-          128,
-        ),
-        uint8Weights(
-          Uint8Array.from(part, (code) => code & 255),
-          view,
-          scale,
-          128,
-        ),
+        uint8Weights(bytesOf(part, 8), view, 256 * scale, 128),
+        uint8Weights(bytesOf(part, 0), view, scale, 128),
       ]);
       return packPlanes(parts, { batchShape, planes: 2, offset: min + 32896 * scale });
     }
@@ -100,6 +90,13 @@ function encodeMatrix(stored: StoredValues, view: MatrixView, options: WeightFor
       );
     }
   }
+}
+
+/** Eight bits of each code, from `shift` up. */
+function bytesOf(codes: Uint16Array, shift: number): Uint8Array {
+  const out = new Uint8Array(codes.length);
+  for (let i = 0; i < codes.length; i++) out[i] = codes[i]! >> shift;
+  return out;
 }
 
 /** Codes 0..255 with one scale and zero point for all. */
@@ -189,7 +186,9 @@ export function gridOf(values: Float32Array): Extract<StoredValues, { kind: 'uin
     if (Math.abs(code * scale + min - value) > tolerance) return undefined;
     codeOf.set(value, code);
   }
-  return { kind: 'uint8', values: Uint8Array.from(values, (value) => codeOf.get(value)!), scale, min };
+  const codes = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) codes[i] = codeOf.get(values[i]!)!;
+  return { kind: 'uint8', values: codes, scale, min };
 }
 
 function relativeError({ spec, data }: Packed<QuantizedSpec>, floats: Float32Array, view: WeightView): number {

@@ -59,12 +59,10 @@ const byteLengthOf = ({ shape, quantization }: WeightSpec): number =>
 
 /** The real values that tfjs would decode. */
 export function floatsOf(stored: StoredValues): Float32Array {
-  switch (stored.kind) {
-    case 'float32':
-      return stored.values;
-    case 'float16':
-      return Float32Array.from(stored.values, fromFloat16);
-    default:
-      return Float32Array.from(stored.values, (code) => code * stored.scale + stored.min);
-  }
+  if (stored.kind === 'float32') return stored.values;
+  const { values } = stored;
+  const out = new Float32Array(values.length);
+  if (stored.kind === 'float16') for (let i = 0; i < out.length; i++) out[i] = fromFloat16(values[i]!);
+  else for (let i = 0; i < out.length; i++) out[i] = values[i]! * stored.scale + stored.min;
+  return out;
 }
