@@ -18,7 +18,6 @@ function build(): tf.LayersModel {
   x = tf.layers.globalAveragePooling1d({}).apply(x) as tf.SymbolicTensor;
   const y = tf.layers.dense({ units: 3, activation: 'softmax', name: 'last' }).apply(x) as tf.SymbolicTensor;
   const model = tf.model({ inputs: input, outputs: y });
-  const seed = 1;
   tf.tidy(() => {
     const sizes = model.getWeights().map(({ shape }) => shape);
     model.setWeights(sizes.map((shape, seed) => tf.div(tensor(seed + 1, shape), 6)));

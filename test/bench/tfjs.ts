@@ -1,0 +1,255 @@
+/**
+ * node test/bench/tfjs.ts [matmul | dense | encoder | memory | classifier] [--json FILE]
+ *
+ * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
+ * results compared before anything is timed. Medians; spread = half the distance of the quartiles, relative.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { formatReport, loadGraphModel, loadLayersModel, matMul, quantize, register, reportOf } from '@msd/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-wasm';
+import { Tokenizer } from '../../examples/tfjs-semantic-search/src/tokenizer.ts';
+import { diskHandler, languageClassifier, sentenceEncoder } from '../../packages/tfjs/test/real-models.ts';
+import { SENTENCES } from '../../packages/tfjs/test/sentences.ts';
+import { interleave, type Timing } from './measure.ts';
+import { summarize } from './samples.ts';
+import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'string' }, rounds: { type: 'string', default: '11' }, side: { type: 'string' } },
+  allowPositionals: true,
+});
+const rounds = Number(values.rounds);
+const wants = (part: string) => positionals.length === 0 || positionals.includes(part);
+console.warn = () => {}; // executeAsync says on every call that execute would do
+await tf.setBackend('wasm');
+register(tf);
+
+const results: Record<string, unknown>[] = [];
+const record = (name: string, figures: Record<string, unknown>) => {
+  results.push({ name, ...figures });
+  console.log(
+    name.padEnd(44),
+    Object.entries(figures)
+      .map(([key, value]) => `${key} ${value}`)
+      .join('   '),
+  );
+};
+const round = (value: number, digits = 3) => Number(value.toPrecision(digits));
+
+function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  let [error, size] = [0, 0];
+  for (let i = 0; i < want.length; i++) {
+    error += (got[i]! - want[i]!) ** 2;
+    size += want[i]! ** 2;
+  }
+  return Math.sqrt(error / size);
+}
+
+/** Weights that no cache holds: as many copies as make 64 MB, used in turn. */
+const copiesFor = (bytes: number, rows: number) => (rows === 1 ? Math.max(1, Math.ceil(64e6 / bytes)) : 1);
+
+function inTurn<T>(items: readonly T[], run: (item: T) => tf.Tensor): () => void {
+  let next = 0;
+  return () => {
+    run(items[next++ % items.length]!).dispose();
+  };
+}
+
+function figures(timings: readonly Timing[]): Record<string, unknown> {
+  const [stock, ...others] = timings;
+  return Object.fromEntries([
+    [stock!.name, `${round(stock!.median)} ms ±${round(100 * stock!.spread, 2)} %`],
+    ...others.map((own) => [
+      own.name,
+      `${round(own.median)} ms ±${round(100 * own.spread, 2)} % = ${round(stock!.median / own.median)}x, ${round(own.gmacs)} GMAC/s`,
+    ]),
+  ]);
+}
+
+async function matMuls(): Promise<void> {
+  for (const M of [DECODE_ROWS, PREFILL_ROWS])
+    for (const { K, N } of LLM_LAYERS) {
+      const float = tf.randomNormal([K, N]) as tf.Tensor2D;
+      const x = tf.randomNormal([M, K]) as tf.Tensor2D;
+      const copies = copiesFor(4 * K * N, M);
+      const floats = [float, ...Array.from({ length: copies - 1 }, () => tf.add(float, 0) as tf.Tensor2D)];
+      const packed = (['int8', 'int4'] as const).map((format) => {
+        const first = quantize(float, { format });
+        const error = relativeL2(
+          tf.tidy(() => matMul(x, first).dataSync().slice()),
+          tf.tidy(() => tf.matMul(x, float).dataSync().slice()),
+        );
+        if (!(error < (format === 'int8' ? 0.02 : 0.2))) throw new Error(`${format}: relative error ${error}`);
+        const count = copiesFor(first.byteLength, M);
+        return { format, all: [first, ...Array.from({ length: count - 1 }, () => quantize(float, { format }))] };
+      });
+      const macs = M * K * N;
+      const timings = await interleave(
+        [
+          { name: 'stock fp32', macs, run: inTurn(floats, (w) => tf.matMul(x, w)) },
+          ...packed.map(({ format, all }) => ({ name: format, macs, run: inTurn(all, (w) => matMul(x, w)) })),
+        ],
+        { rounds, sampleMs: 20 },
+      );
+      record(`matMul M=${M} ${K}x${N}`, figures(timings));
+      tf.dispose([x, ...floats, ...packed.flatMap(({ all }) => all)] as never);
+    }
+}
+
+async function dense(): Promise<void> {
+  const D = 1024;
+  const model = tf.sequential({ layers: [tf.layers.dense({ units: D, inputShape: [null, D] })] });
+  let saved: tf.io.ModelArtifacts | undefined;
+  await model.save(
+    tf.io.withSaveHandler(async (artifacts) => {
+      saved = artifacts;
+      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' as const } };
+    }),
+  );
+  const msd = await loadLayersModel(tf.io.fromMemory(saved!));
+  const x = tf.randomNormal([1, 1, D]);
+  const runs = [model, msd].map((own, i) => ({
+    name: ['stock', 'int8'][i]!,
+    macs: D * D,
+    run: () => (own.apply(x) as tf.Tensor).dispose(),
+  }));
+  const error = relativeL2(
+    ...([msd, model].map((own) => tf.tidy(() => (own.apply(x) as tf.Tensor).dataSync().slice())) as [
+      Float32Array,
+      Float32Array,
+    ]),
+  );
+  if (!(error < 0.02)) throw new Error(`Dense: relative error ${error}`);
+  record(`Dense on a sequence [1,1,${D}] -> ${D}`, figures(await interleave(runs, { rounds, sampleMs: 30 })));
+  x.dispose();
+  model.dispose();
+  msd.dispose();
+}
+
+const tokenizer = () => new Tokenizer(JSON.parse(readFileSync(join(dirname(sentenceEncoder()), 'vocab.json'), 'utf8')));
+
+function feedsFor(sentences: readonly string[]): { indices: tf.Tensor2D; values: tf.Tensor1D } {
+  const own = tokenizer();
+  const ids = sentences.map((sentence) => own.encode(sentence));
+  const positions = ids.flatMap((tokens, i) => tokens.map((_, j) => [i, j]));
+  return { indices: tf.tensor2d(positions, [positions.length, 2], 'int32'), values: tf.tensor1d(ids.flat(), 'int32') };
+}
+
+const batchOf = (size: number) => Array.from({ length: size }, (_, i) => SENTENCES[i % SENTENCES.length]!);
+
+async function encoder(): Promise<void> {
+  const stock = await tf.loadGraphModel(diskHandler(sentenceEncoder()));
+  const msd = await loadGraphModel(diskHandler(sentenceEncoder()));
+  const feeds = feedsFor(SENTENCES);
+  const embed = async (model: tf.GraphModel, inputs: typeof feeds) => {
+    const y = (await model.executeAsync(inputs)) as tf.Tensor;
+    const out = y.dataSync().slice() as Float32Array;
+    y.dispose();
+    return out;
+  };
+  const [a, b] = [await embed(stock, feeds), await embed(msd, feeds)];
+  const cosines = SENTENCES.map((_, i) => {
+    let sums = [0, 0, 0];
+    for (let k = 512 * i; k < 512 * (i + 1); k++)
+      sums = [sums[0]! + a[k]! * b[k]!, sums[1]! + a[k]! ** 2, sums[2]! + b[k]! ** 2];
+    return sums[0]! / Math.sqrt(sums[1]! * sums[2]!);
+  });
+  record('encoder, cosine to stock, 40 sentences', {
+    min: round(Math.min(...cosines), 6),
+    mean: round(cosines.reduce((x, y) => x + y) / 40, 6),
+  });
+  for (const size of [1, 8, 64]) {
+    const inputs = feedsFor(batchOf(size));
+    const samples: Record<'stock' | 'msd', number[]> = { stock: [], msd: [] };
+    const models = { stock, msd };
+    for (const model of Object.values(models)) for (let i = 0; i < 3; i++) await embed(model, inputs);
+    const calls = size === 64 ? 1 : size === 8 ? 4 : 12;
+    for (let i = 0; i < 2 * rounds; i++)
+      for (const name of i % 2 ? (['msd', 'stock'] as const) : (['stock', 'msd'] as const)) {
+        const start = performance.now();
+        for (let call = 0; call < calls; call++) await embed(models[name], inputs);
+        samples[name].push((performance.now() - start) / calls);
+      }
+    const [s, m] = [summarize(samples.stock), summarize(samples.msd)];
+    const text = ({ median, spread }: typeof s) => `${round(median)} ms ±${round(100 * spread, 2)} %`;
+    record(`encoder, batch ${size}`, { stock: text(s), int8: text(m), gain: round(s.median / m.median) });
+    tf.dispose(inputs);
+  }
+  console.log(formatReport(reportOf(msd)!).split('\n').at(-1));
+  stock.dispose();
+  msd.dispose();
+}
+
+/** One side in a process of its own: a heap that has grown does not shrink. */
+async function memorySide(side: string): Promise<void> {
+  const heap = () => (tf.backend() as unknown as { wasm: { HEAPU8: Uint8Array } }).wasm.HEAPU8.length;
+  const initial = heap();
+  const load = side === 'stock' ? tf.loadGraphModel : loadGraphModel;
+  const model = await load(diskHandler(sentenceEncoder()));
+  const inputs = feedsFor(batchOf(64));
+  const y = (await model.executeAsync(inputs)) as tf.Tensor;
+  tf.dispose([y, inputs] as never);
+  const { artifacts } = model as unknown as { artifacts: tf.io.ModelArtifacts };
+  const own = Object.getOwnPropertyDescriptor(artifacts, 'weightData')?.value as ArrayBuffer | undefined;
+  console.log(JSON.stringify({ tensors: tf.memory().numBytes, initial, heap: heap(), keptInJs: own?.byteLength ?? 0 }));
+}
+
+function memory(): void {
+  const sides = Object.fromEntries(
+    ['stock', 'msd'].map((side) => {
+      const { stdout, stderr } = spawnSync(
+        process.execPath,
+        [fileURLToPath(import.meta.url), 'memory', '--side', side],
+        { encoding: 'utf8' },
+      );
+      const line = stdout.trim().split('\n').at(-1) ?? '';
+      if (!line.startsWith('{')) throw new Error(stderr);
+      return [side, JSON.parse(line) as Record<'tensors' | 'initial' | 'heap' | 'keptInJs', number>];
+    }),
+  );
+  const [stock, msd] = [sides.stock!, sides.msd!];
+  const total = ({ tensors, initial, heap, keptInJs }: typeof stock) => tensors + (heap - initial) + keptInJs;
+  const text = (side: typeof stock) =>
+    `${(total(side) / 1e6).toFixed(1)} MB (tensors ${(side.tensors / 1e6).toFixed(1)}, heap ${(side.initial / 1e6).toFixed(1)} -> ${(side.heap / 1e6).toFixed(1)}, JS ${(side.keptInJs / 1e6).toFixed(1)})`;
+  record('encoder, memory after batch 64', {
+    stock: text(stock),
+    int8: text(msd),
+    share: round(total(msd) / total(stock)),
+  });
+}
+
+async function classifier(): Promise<void> {
+  await tf.setBackend('cpu');
+  const model = await loadGraphModel(diskHandler(languageClassifier()));
+  const { weightBytes, stockBytes } = reportOf(model)!;
+  record('classifier, uint8 manifest', {
+    stock: `${stockBytes} B`,
+    kept: `${weightBytes} B`,
+    share: round(weightBytes / stockBytes),
+  });
+  model.dispose();
+  await tf.setBackend('wasm');
+}
+
+if (values.side) await memorySide(values.side);
+else {
+  console.log(
+    `${cpus()[0]?.model}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, tfjs ${tf.version.tfjs} wasm, one thread, medians of ${rounds} rounds`,
+  );
+  if (wants('matmul')) await matMuls();
+  if (wants('dense')) await dense();
+  if (wants('encoder')) await encoder();
+  if (wants('memory')) memory();
+  if (wants('classifier')) await classifier();
+  if (values.json)
+    writeFileSync(
+      values.json,
+      `${JSON.stringify({ cpu: cpus()[0]?.model, node: process.version, date: new Date().toISOString(), results }, null, 1)}\n`,
+    );
+}
