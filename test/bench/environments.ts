@@ -141,13 +141,11 @@ async function measureMemory(open: () => Promise<Page>, request: PageRequest): P
       console.log(`  memory: ${id}`);
       const measure = async (M: number): Promise<PageMemory | undefined> => {
         const page = await open();
-        const memory = await page.evaluate(([value, name, rows]) => page$.measureMemory(value, name, rows), [
-          alone,
-          id,
-          M,
-        ] as const);
+        const memory = await page
+          .evaluate(([value, name, rows]) => page$.measureMemory(value, name, rows), [alone, id, M] as const)
+          .catch((error: Error) => void console.log(`  memory: ${id}: ${error.message}`));
         await page.close();
-        return memory;
+        return memory ?? undefined;
       };
       const [decode, prefill] = [await measure(DECODE_ROWS), await measure(PREFILL_ROWS)];
       if (!decode || !prefill) continue;

@@ -132,8 +132,8 @@ async function measureMemory(request: PageRequest, id: string, M: number): Promi
   return { label: variant.label, start, afterLoad, afterRun: wasmBytes() };
 }
 
-/** Ids of the columns that an engine has. */
+/** Ids of the columns that an engine has, asked for carriers left out. */
 const variantIds = async (request: PageRequest): Promise<string[]> =>
-  (await open(request)).engines.flatMap(({ variants }) => variants.map(({ id }) => id));
+  (await open(request)).engines.flatMap(({ variants }) => variants.flatMap(({ id, carrier }) => (carrier ? [] : [id])));
 
 Object.assign(globalThis, { page$: { runRequest, measureMemory, variantIds } });

@@ -186,6 +186,7 @@ export async function measureAccuracy({ engines, log }: Suite): Promise<Accuracy
   const results: AccuracyResult[] = [];
   for (const engine of engines)
     for (const variant of engine.variants) {
+      if (variant.carrier || variant.threads > 1) continue; // the same bits
       log(`accuracy: ${variant.id}`);
       try {
         const loaded = await engine.load(variant, source, batch);
