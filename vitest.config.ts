@@ -1,6 +1,15 @@
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { findChromium } from './scripts/find-chromium.mjs';
+
+// WebGPU in Node: Chromium's own software driver, unless another is named. Here, in the main process, because the Vulkan loader
+// reads the environment that a process starts with. The second silences libwayland.
+const softwareVulkan = '/usr/lib/chromium/vk_swiftshader_icd.json';
+if (!process.env.VK_ICD_FILENAMES && !process.env.VK_DRIVER_FILES && existsSync(softwareVulkan))
+  process.env.VK_ICD_FILENAMES = softwareVulkan;
+process.env.XDG_RUNTIME_DIR ??= tmpdir();
 
 const launchOptions = {
   executablePath: findChromium(),

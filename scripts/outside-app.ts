@@ -1,5 +1,6 @@
 // Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
+import { type GpuBinding, type GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
 import { formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
 import { writeModel } from '@msd/onnx/write';
@@ -17,4 +18,11 @@ export async function example(model: Uint8Array): Promise<string> {
   const y: Float32Array = backend.matmul(new Float32Array(32), prepared, { components: 2 });
   const report = reportOf(session);
   return `${report ? formatReport(report) : ''} ${other.report?.foreignRunsPerCall} ${y.length}`;
+}
+
+export async function onGpu(device: GpuDevice, x: GpuBinding): Promise<number> {
+  const backend: WebGpuBackend = await createBackend('webgpu', { device, features: { subgroups: false } });
+  const prepared = await backend.prepare(quantizeWeights(new Float32Array(64), { N: 2, K: 32, format: 'int4' }));
+  const y: Float32Array = await backend.matmul(x, prepared, { components: 1 });
+  return y.length;
 }

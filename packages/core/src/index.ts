@@ -5,6 +5,7 @@ export { Arena } from './backends/arena.ts';
 export type {
   ActivationOptions,
   Backend,
+  BackendBase,
   Device,
   MatmulManyOptions,
   MatmulOptions,
@@ -30,7 +31,7 @@ export {
   limitOf,
   type PlanOptions,
 } from './decompose/contract.ts';
-export { BackendUnavailableError, UnsupportedError } from './errors.ts';
+export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export {
   PACKED_VERSION,

@@ -4,7 +4,7 @@ import type { PlanOptions } from '../decompose/contract.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
 
-export type Device = 'reference' | 'wasm';
+export type Device = 'reference' | 'wasm' | 'webgpu';
 
 /** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
 export interface PreparedMatrix {
@@ -25,20 +25,20 @@ export interface PreparedWeights extends PreparedMatrix {
 }
 
 /** What happens to one product: y = activation(x · Wᵀ + bias) · multiply + residual, each operation rounded once, in this order. */
-export interface ProductOptions {
+export interface ProductOptions<Handle = ArenaHandle> {
   /** f32 [N]. */
-  readonly bias?: Float32Array | ArenaHandle | undefined;
+  readonly bias?: Float32Array | Handle | undefined;
   /** Applied to the sum with its bias; own polynomials, the same bits everywhere.              (docs/msd.md, "Fused ends") */
   readonly activation?: ActivationId | undefined;
   /** f32 [M,N], multiplied after the activation: the other half of a gated layer. `out` itself, or apart from it. */
-  readonly multiply?: Float32Array | ArenaHandle | undefined;
+  readonly multiply?: Float32Array | Handle | undefined;
   /** f32 [M,N], added last. `out` itself (out += x · Wᵀ), or apart from it. */
-  readonly residual?: Float32Array | ArenaHandle | undefined;
+  readonly residual?: Float32Array | Handle | undefined;
   /**
    * f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. A view of the arena's own memory dies if this
    * call makes it grow (the values are there): pass the handle.
    */
-  readonly out?: Float32Array | ArenaHandle | undefined;
+  readonly out?: Float32Array | Handle | undefined;
 }
 
 /** What concerns x alone. */
@@ -47,7 +47,7 @@ export interface ActivationOptions extends PlanOptions {
   readonly M?: number | undefined;
 }
 
-export interface MatmulOptions extends ActivationOptions, ProductOptions {}
+export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {}
 
 /** What concerns x, and what happens to each product. */
 export interface MatmulManyOptions extends ActivationOptions {
@@ -65,8 +65,20 @@ export interface MemoryReport {
   readonly wasmBytes: number;
 }
 
-export interface Backend {
+/** What every backend has, whether it answers at once or later. */
+export interface BackendBase {
   readonly device: Device;
+  /** What it occupies now. */
+  memory(): MemoryReport;
+  /** Drops everything, prepared matrices included. */
+  dispose(): void;
+}
+
+/**
+ * A backend that answers at once: reference and WASM. The WebGPU backend answers later and can record into a caller's pass; its
+ * interface is its own (webgpu/backend.ts), on the same base. (docs/architecture.md says why)
+ */
+export interface Backend extends BackendBase {
   /**
    * Validates, packs and keeps a matrix.
    * @returns the caller's: dispose it
@@ -102,8 +114,4 @@ export interface Backend {
     prepared: readonly PreparedWeights[],
     options?: MatmulManyOptions,
   ): (Float32Array | ArenaHandle)[];
-  /** What it occupies now. */
-  memory(): MemoryReport;
-  /** Drops everything, prepared matrices included. */
-  dispose(): void;
 }

@@ -1,4 +1,5 @@
-import type { Backend, Device } from './backend.ts';
+import type { WebGpuBackend, WebGpuOptions } from '../webgpu/backend.ts';
+import type { BackendBase, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
 import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';
 import { createTeam, type ThreadOptions } from './threads/team.ts';
@@ -10,9 +11,10 @@ export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadO
 /**
  * Creates a backend. Asynchronous, since devices are: one has to be asked for, workers have to start.
  *
- * @param device 'wasm' (SIMD128, threads where the page allows them) or 'reference' (the specification, slow)
+ * @param device 'wasm' (SIMD128, threads where the page allows them), 'webgpu' (loaded when it is asked for) or 'reference' (the
+ *   specification, slow)
  * @returns the caller's: dispose it
- * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, memory, or the carrier asked for
+ * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, WebGPU, memory, or the carrier asked for
  * @example
  * const backend = await createBackend('wasm');
  * const prepared = backend.prepare(quantizeWeights(w, { N, K, format: 'int4' }));
@@ -20,17 +22,20 @@ export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadO
  */
 export async function createBackend(device: 'wasm', options?: WasmBackendOptions): Promise<WasmBackend>;
 export async function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
+export async function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
 export async function createBackend(
   device: Device,
-  options: WasmBackendOptions & ReferenceBackendOptions = {},
-): Promise<Backend> {
+  options: WasmBackendOptions & ReferenceBackendOptions & WebGpuOptions = {},
+): Promise<BackendBase> {
   switch (device) {
     case 'wasm':
       return options.heap ? createWasmBackend(options) : threadedBackend(options);
+    case 'webgpu':
+      return await (await import('../webgpu/backend.ts')).WebGpuBackend.create(options);
     case 'reference':
       return new ReferenceBackend(options);
     default:
-      throw new RangeError(`createBackend: device expected 'wasm' or 'reference', got ${String(device)}.`);
+      throw new RangeError(`createBackend: device expected 'wasm', 'webgpu' or 'reference', got ${String(device)}.`);
   }
 }
 

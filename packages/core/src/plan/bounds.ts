@@ -1,4 +1,5 @@
 /** The proved bound of a plan, and the units that accuracy is spoken of in. */
+import type { Device } from '../backends/backend.ts';
 import { elementBound, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
@@ -14,6 +15,7 @@ import { weightReader } from '../gemm/gemm.reference.ts';
  *
  * It ends with the bias: what a fused end makes of an error is the end's own (its slope times the error, and the ulps that
  * `activationUlps` states).
+ * On `device: 'webgpu'` an operation may round either way, and anything below 2⁻¹²⁶ may become 0.       (docs/webgpu.md, "Bound")
  *
  * @param x f32 [M,K], finite
  * @returns f64 [M,N], the caller's
@@ -21,10 +23,11 @@ import { weightReader } from '../gemm/gemm.reference.ts';
 export function errorBound(
   x: Float32Array,
   weights: QuantizedWeights,
-  options: PlanOptions & { readonly bias?: Float32Array | undefined } = {},
+  options: PlanOptions & { readonly bias?: Float32Array | undefined; readonly device?: Device | undefined } = {},
 ): Float64Array {
   const { decomposition, components, activationBlock } = resolvePlan(options, 'errorBound');
-  const { bias } = options;
+  const { bias, device } = options;
+  const onGpu = device === 'webgpu';
   const { N, K, blockSize } = weights;
   const scale = scaleReader(weights);
   const M = x.length / K;
@@ -33,7 +36,10 @@ export function errorBound(
   const xBlock = activationBlock === 'row' ? K : activationBlock;
   const kBlocks = Math.ceil(K / K_BLOCK);
   // Roundings that one partial passes: int -> float, two scales, the sums over chunks and K-blocks, the bias.
-  const roundings = 5 + Math.ceil(Math.min(K, K_BLOCK) / chunk) + kBlocks;
+  const chunks = Math.ceil(Math.min(K, K_BLOCK) / chunk);
+  const inOrder = 5 + chunks + kBlocks;
+  // A GPU adds up to 64 partial sums of four k and more in any order, and 1 ulp is twice half an ulp.
+  const roundings = onGpu ? 2 * (inOrder + Math.min(64, Math.ceil(K / 4))) : inOrder;
   const out = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
     const row = x.subarray(m * K, (m + 1) * K);
@@ -42,19 +48,27 @@ export function errorBound(
         row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
         components,
         decomposition,
+        device,
       ),
     );
     for (let n = 0; n < N; n++) {
       let decomposition = 0;
+      let integers = 0;
       let magnitude = bias ? Math.abs(bias[n]) : 0;
       for (let k = 0; k < K; k++) {
-        const real = Math.abs(scale(n, k) * weight(n, k));
+        const integer = Math.abs(weight(n, k));
+        const real = Math.abs(scale(n, k) * integer);
         const bound = bounds[Math.floor(k / xBlock)];
         decomposition += bound * real;
+        integers += (Math.abs(row[k]) + bound) * integer;
         magnitude += (Math.abs(row[k]) + bound) * real;
       }
-      // The last term covers results below the normal range, where f32 rounds to a fixed step.
-      out[m * N + n] = decomposition + roundings * 2 ** -24 * magnitude * (1 + 2 ** -10) + roundings * 2 ** -149;
+      // The last term covers results below the normal range, where f32 rounds to a fixed step; a GPU may lose there what has a
+      // weight scale that small, every partial sum, and a sum over chunks before it meets its S (2·bound).
+      const belowNormal = onGpu
+        ? 2 ** -126 * (integers + chunks * bounds.reduce((sum, bound) => sum + 2 * bound, 0) + roundings + K / 4)
+        : roundings * 2 ** -149;
+      out[m * N + n] = decomposition + roundings * 2 ** -24 * magnitude * (1 + 2 ** -10) + belowNormal;
     }
   }
   return out;

@@ -1,0 +1,123 @@
+/** A matrix on the GPU: the packed layout of WASM, in as many pieces of whole panels as the device's bindings demand. */
+import type { PreparedMatrix } from '../backends/backend.ts';
+import { BackendUnavailableError } from '../errors.ts';
+import { PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { formats } from '../formats/index.ts';
+import { fileLayout, type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
+import { packInto } from '../formats/pack.ts';
+import { PACKED_VERSION } from '../formats/packed.ts';
+import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights.ts';
+import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
+import type { WebGpuBackend } from './backend.ts';
+
+/** Columns [n, n + N) of a matrix, packed as a matrix of their own. */
+export interface WeightPiece {
+  readonly n: number;
+  readonly N: number;
+  readonly layout: PackedLayout;
+  readonly buffer: GpuBuffer;
+  /** Bytes into the buffer, a multiple of 16. */
+  readonly offset: number;
+}
+
+export class GpuWeights implements PreparedMatrix {
+  readonly version = PACKED_VERSION;
+  readonly backend: WebGpuBackend;
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number | null;
+  readonly byteLength: number;
+  readonly kernelFormat: WeightFormat;
+  readonly variant: WeightVariant;
+  /** Whose buffers these are; they die with it. */
+  readonly gpuDevice: GpuDevice;
+  readonly #isOwner: boolean;
+  #pieces: readonly WeightPiece[] | undefined;
+
+  /** @internal by {@link WebGpuBackend.prepare} and {@link WebGpuBackend.adopt} */
+  constructor(
+    backend: WebGpuBackend,
+    gpuDevice: GpuDevice,
+    { format, N, K, blockSize }: WeightShape,
+    variant: WeightVariant,
+    pieces: readonly WeightPiece[],
+    isOwner: boolean,
+  ) {
+    this.backend = backend;
+    this.gpuDevice = gpuDevice;
+    this.format = format;
+    this.N = N;
+    this.K = K;
+    this.blockSize = blockSize;
+    this.kernelFormat = formats[format];
+    this.variant = variant;
+    this.byteLength = pieces.reduce((sum, { layout }) => sum + layout.byteLength, 0);
+    this.#pieces = pieces;
+    this.#isOwner = isOwner;
+  }
+
+  /** `undefined` once disposed. */
+  get pieces(): readonly WeightPiece[] | undefined {
+    return this.#pieces;
+  }
+
+  /** Gives the bytes back, unless they were adopted: those stay their owner's. Work that was submitted still finishes. */
+  dispose(): void {
+    if (!this.#pieces) return;
+    if (this.#isOwner) for (const { buffer } of this.#pieces) buffer.destroy();
+    this.#pieces = undefined;
+    this.backend.release(this);
+  }
+}
+
+/** The rows [n, end) of a matrix in its file's form: no copy. */
+function rowsOf(weights: QuantizedWeights, n: number, end: number): QuantizedWeights {
+  const { blocks, rowBytes, zeroPointBytes } = fileLayout(weights);
+  const zeroRow = zeroPointBytes / weights.N;
+  const { data, scales, zeroPoints } = weights;
+  return {
+    ...weights,
+    N: end - n,
+    data: data.subarray(n * rowBytes, end * rowBytes),
+    scales: scales.subarray(n * blocks, end * blocks),
+    ...(zeroPoints && { zeroPoints: zeroPoints.subarray(n * zeroRow, end * zeroRow) }),
+  };
+}
+
+/**
+ * Packs straight into mapped buffers, a piece at a time.
+ * @param pieceBytes what a buffer may have
+ * @throws {@link BackendUnavailableError} if not even 16 columns fit, or a buffer cannot be mapped; nothing is left behind then
+ */
+export function uploadWeights(device: GpuDevice, weights: QuantizedWeights, pieceBytes: number): WeightPiece[] {
+  const { N, K, format } = weights;
+  const variant = variantOf(weights);
+  const panelBytes = packedLayout(formats[format], variant, PANEL, K).byteLength;
+  const columns = PANEL * Math.floor(pieceBytes / panelBytes);
+  const label = `msd weights ${format} [${N},${K}]`;
+  if (columns === 0)
+    throw new BackendUnavailableError(
+      `prepare: 16 columns of ${format} [N=${N},K=${K}] take ${panelBytes} bytes; a buffer of this device may have ${pieceBytes}.`,
+    );
+  const pieces: WeightPiece[] = [];
+  try {
+    for (let n = 0; n < N; n += columns) {
+      const end = Math.min(N, n + columns);
+      const layout = packedLayout(formats[format], variant, end - n, K);
+      const buffer = device.createBuffer({
+        label,
+        size: layout.byteLength,
+        usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
+        mappedAtCreation: true,
+      });
+      pieces.push({ n, N: end - n, layout, buffer, offset: 0 });
+      packInto(rowsOf(weights, n, end), layout, buffer.getMappedRange(), 0);
+      buffer.unmap();
+    }
+  } catch (cause) {
+    for (const { buffer } of pieces) buffer.destroy();
+    throw new BackendUnavailableError(`prepare: no GPU buffer for ${label} to be had.`, { cause });
+  }
+  return pieces;
+}

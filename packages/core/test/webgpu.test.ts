@@ -1,0 +1,3 @@
+import { webgpuSuite } from './webgpu.ts';
+
+webgpuSuite();
