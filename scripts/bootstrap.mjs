@@ -50,6 +50,7 @@ const jobs = {
   train: { commands: [['node', 'examples/story-model/src/train.ts', ...args]] },
   lint: { build: false, commands: [['biome', 'ci', '.', ...args]] },
   typecheck: { commands: [['turbo', 'run', 'typecheck', '--output-logs=errors-only']] },
+  api: { commands: [['node', 'scripts/api-report.mjs']] },
   'check:packages': { commands: [['node', 'scripts/check-packages.mjs']] },
 };
 

@@ -1,9 +1,10 @@
-// What a user's tools will say of the packages: publint and attw on each, then both tarballs in an app of their own
-// outside the workspace, run by plain Node.
+// What a user’s tools will say of the packages: publint and attw on each, the report of what they export, then both
+// tarballs in an app of their own outside the workspace, run by plain Node.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { apiReports } from './api-report.mjs';
 
 /** Oldest that knows generic typed arrays, and the newest of each later line. */
 const TYPESCRIPTS = ['typescript@5.7', 'typescript@5.9', 'typescript@6.0', 'typescript@7.0'];
@@ -18,6 +19,12 @@ function run(command, args, cwd) {
 const packages = readdirSync('packages')
   .map((name) => join('packages', name))
   .filter((folder) => !JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).private);
+
+const changed = apiReports({ check: true });
+if (changed.length) {
+  console.log(`\n${changed.join(', ')}: the public surface differs. npm run api, and review the diff.`);
+  failed++;
+}
 
 const app = mkdtempSync(join(tmpdir(), 'msd-app-'));
 for (const folder of packages) {

@@ -1,6 +1,6 @@
 // Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
-import { type GpuBinding, type GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
+import type { GpuBinding, GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
 import { formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
 import { writeModel } from '@msd/onnx/write';

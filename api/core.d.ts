@@ -1,0 +1,442 @@
+// Written by scripts/api-report.mjs: `npm run api`. Not for compilers.
+
+
+// @msd/core
+
+export type ActivationBlock = 'row' | 256 | 32;
+
+export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
+
+export interface ActivationOptions extends PlanOptions {
+    readonly M?: number | undefined;
+}
+
+export declare class Arena {
+    #private;
+    readonly memory: WebAssembly.Memory;
+    readonly debug: boolean;
+    constructor({ initialBytes, debug, heap }?: ArenaOptions);
+    get usedBytes(): number;
+    get byteLength(): number;
+    alloc(byteLength: number, label?: string): ArenaHandle;
+    at(ptr: number, byteLength: number): ArenaHandle;
+    free({ arena, ptr }: ArenaHandle): void;
+    float32({ ptr, byteLength }: ArenaHandle): Float32Array;
+    bytes({ ptr, byteLength }: ArenaHandle): Uint8Array;
+    owns({ arena, ptr, byteLength }: ArenaHandle): boolean;
+    check(): void;
+}
+
+export interface ArenaHandle {
+    readonly arena: Arena;
+    readonly ptr: number;
+    readonly byteLength: number;
+}
+
+export interface ArenaOptions {
+    readonly initialBytes?: number;
+    readonly debug?: boolean;
+    readonly heap?: Heap;
+}
+
+export interface Backend extends BackendBase {
+    prepare(weights: QuantizedWeights): PreparedWeights;
+    matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+    matmulMany(x: Float32Array | ArenaHandle, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): (Float32Array | ArenaHandle)[];
+}
+
+export interface BackendBase {
+    readonly device: Device;
+    memory(): MemoryReport;
+    dispose(): void;
+}
+
+export declare class BackendUnavailableError extends Error {
+    readonly name = "BackendUnavailableError";
+}
+
+export type CarrierChoice = 'auto' | 'i16' | 'i8';
+
+export interface CarrierReport {
+    readonly relaxedDot: RelaxedDot | null;
+    readonly timings: readonly CarrierTiming[];
+}
+
+export interface CarrierTiming {
+    readonly chosen: string;
+    readonly microseconds: Readonly<Record<string, number>>;
+}
+
+export type Components = 1 | 2;
+
+export type DecompositionId = 'int8' | 'mxfp4';
+
+export type Device = 'reference' | 'wasm' | 'webgpu';
+
+export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
+
+export declare class GpuError extends Error {
+    readonly name = "GpuError";
+}
+
+export interface Heap {
+    readonly memory: WebAssembly.Memory;
+    alloc(byteLength: number, label: string): number;
+    free(ptr: number): void;
+}
+
+export interface MatmulManyOptions extends ActivationOptions {
+    readonly each?: readonly ProductOptions[] | undefined;
+}
+
+export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
+}
+
+export interface MemoryReport {
+    readonly packedBytes: number;
+    readonly scratch: Readonly<Record<string, number>>;
+    readonly scratchBytes: number;
+    readonly wasmBytes: number;
+}
+
+export declare const PACKED_VERSION = 1;
+
+export interface PackedShape extends WeightShape {
+    readonly storedZeroPoints: boolean;
+    readonly scale: ScaleId;
+}
+
+export interface PackedWeights extends PackedShape {
+    readonly version: number;
+    readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface PlanOptions {
+    readonly decomposition?: DecompositionId | undefined;
+    readonly components?: Components | undefined;
+    readonly activationBlock?: ActivationBlock | undefined;
+}
+
+export interface PreparedMatrix {
+    readonly version: number;
+    readonly format: FormatId;
+    readonly N: number;
+    readonly K: number;
+    readonly blockSize: number | null;
+    readonly byteLength: number;
+    dispose(): void;
+}
+
+export interface PreparedWeights extends PreparedMatrix {
+    readonly backend: Backend;
+}
+
+export interface ProductOptions<Handle = ArenaHandle> {
+    readonly bias?: Float32Array | Handle | undefined;
+    readonly activation?: ActivationId | undefined;
+    readonly multiply?: Float32Array | Handle | undefined;
+    readonly residual?: Float32Array | Handle | undefined;
+    readonly out?: Float32Array | Handle | undefined;
+}
+
+export interface QuantizeOptions {
+    readonly N: number;
+    readonly K: number;
+    readonly format: FormatId;
+    readonly blockSize?: number | null;
+    readonly asymmetric?: boolean;
+    readonly scale?: 'f32' | 'f16';
+    readonly scaleRule?: 'ocp' | 'mse';
+}
+
+export interface QuantizedWeights extends WeightShape {
+    readonly data: Uint8Array | Int8Array;
+    readonly scales: Float32Array | Uint16Array | Uint8Array;
+    readonly zeroPoints?: Uint8Array | Int8Array;
+}
+
+export declare class ReferenceBackend implements Backend {
+    #private;
+    readonly device = "reference";
+    readonly matrices: Set<PreparedWeights>;
+    constructor({ arithmetic }?: ReferenceBackendOptions);
+    prepare(weights: QuantizedWeights): PreparedWeights;
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array;
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Float32Array[];
+    memory(): MemoryReport;
+    dispose(): void;
+}
+
+export interface ReferenceBackendOptions {
+    readonly arithmetic?: Arithmetic;
+}
+
+export interface ReferenceOptions extends PlanOptions {
+    readonly M: number;
+    readonly bias?: Float32Array | undefined;
+    readonly activation?: ActivationId | undefined;
+    readonly multiply?: Float32Array | undefined;
+    readonly residual?: Float32Array | undefined;
+    readonly arithmetic?: Arithmetic;
+}
+
+export interface RelaxedDot {
+    readonly byteOperand: ByteOperand | null;
+    readonly gain: number;
+}
+
+export declare const SCALE_LIMIT: number;
+
+export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface TunedKernel {
+    readonly kernel: string;
+    readonly milliseconds: number;
+}
+
+export declare class UnsupportedError extends Error {
+    readonly name = "UnsupportedError";
+}
+
+export declare class WasmBackend implements Backend {
+    #private;
+    readonly device = "wasm";
+    readonly arena: Arena;
+    constructor(options?: WasmOptions);
+    prepare(weights: QuantizedWeights): PreparedWeights;
+    adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
+    release(prepared: PreparedWeights, handle: ArenaHandle): void;
+    matmul(x: Float32Array, prepared: PreparedWeights, options?: MatmulOptions & {
+        readonly out?: Float32Array | undefined;
+    }): Float32Array;
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
+    matmulMany(x: Float32Array, prepared: readonly PreparedWeights[], options?: MatmulManyOptions & {
+        readonly each?: readonly (ProductOptions & {
+            readonly out?: Float32Array;
+        })[];
+    }): Float32Array[];
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
+    warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
+    kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
+    get carriers(): CarrierReport;
+    autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
+    get scratchAddresses(): ScratchSizes;
+    memory(): MemoryReport;
+    dispose(): void;
+}
+
+export interface WasmOptions extends ArenaOptions {
+    readonly carrier?: CarrierChoice | undefined;
+}
+
+export interface WeightShape {
+    readonly format: FormatId;
+    readonly N: number;
+    readonly K: number;
+    readonly blockSize: number | null;
+}
+
+export declare function activationUlps(id: ActivationId, x: number): number;
+
+export declare function badScale(scales: ScaleArray): number;
+
+export declare function createBackend(device: 'wasm', options?: WasmOptions): Promise<WasmBackend>;
+export declare function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
+export declare function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
+
+export declare function createWasmBackend(options?: WasmOptions): WasmBackend;
+
+export declare function dequantizeWeights(weights: QuantizedWeights): Float32Array;
+
+export declare function digits(q: number): [number, number];
+
+export declare const effectiveBits: (sqnrDb: number) => number;
+
+export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: Device): number;
+
+export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: PlanOptions & {
+    readonly bias?: Float32Array | undefined;
+    readonly device?: Device | undefined;
+}): Float64Array;
+
+export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
+
+export declare const limitOf: (components: Components) => number;
+
+export declare function matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+
+export declare function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: ReferenceOptions): Float64Array;
+
+export declare function packWeights(weights: QuantizedWeights): PackedWeights;
+
+export declare function packedByteLength(shape: WeightShape, storedZeroPoints: boolean, scale?: ScaleId): number;
+
+export declare function packedRows(shape: PackedShape, bytes: Uint8Array): (n: number, out: Float32Array, at?: number) => void;
+
+export declare function packedShape(weights: QuantizedWeights): PackedShape;
+
+export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
+
+export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
+
+export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
+
+
+// @msd/core/webgpu
+
+export interface Gpu {
+    requestAdapter(options?: {
+        powerPreference?: 'low-power' | 'high-performance';
+    }): Promise<GpuAdapter | null>;
+}
+
+export interface GpuAdapter {
+    readonly features: {
+        has(name: string): boolean;
+    };
+    readonly limits: GpuLimits;
+    readonly info: {
+        readonly vendor: string;
+        readonly architecture: string;
+        readonly device: string;
+    };
+    requestDevice(descriptor?: {
+        label?: string;
+        requiredFeatures?: any[];
+        requiredLimits?: Record<string, number>;
+    }): Promise<GpuDevice>;
+}
+
+export interface GpuBinding {
+    readonly buffer: GpuBuffer;
+    readonly offset?: number | undefined;
+    readonly byteLength: number;
+}
+
+export interface GpuBuffer {
+    readonly size: number;
+    readonly usage: number;
+    getMappedRange(offset?: number, size?: number): ArrayBuffer;
+    mapAsync(mode: number, offset?: number, size?: number): Promise<unknown>;
+    unmap(): unknown;
+    destroy(): unknown;
+}
+
+export interface GpuComputePass {
+    setPipeline(pipeline: GpuPipeline): unknown;
+    setBindGroup(index: number, group: GpuBindGroup, offsets?: number[]): unknown;
+    dispatchWorkgroups(x: number, y?: number, z?: number): unknown;
+    end(): unknown;
+}
+
+export interface GpuDevice {
+    readonly features: {
+        has(name: string): boolean;
+    };
+    readonly limits: GpuLimits;
+    readonly queue: GpuQueue;
+    readonly lost: Promise<GpuLostInfo>;
+    createBuffer(descriptor: {
+        label?: string;
+        size: number;
+        usage: number;
+        mappedAtCreation?: boolean;
+    }): GpuBuffer;
+    createShaderModule(descriptor: {
+        label?: string;
+        code: string;
+    }): GpuShaderModule;
+    createBindGroupLayout(descriptor: {
+        label?: string;
+        entries: GpuLayoutEntry[];
+    }): GpuBindGroupLayout;
+    createPipelineLayout(descriptor: {
+        label?: string;
+        bindGroupLayouts: GpuBindGroupLayout[];
+    }): GpuPipelineLayout;
+    createComputePipeline(descriptor: GpuPipelineDescriptor): GpuPipeline;
+    createComputePipelineAsync(descriptor: GpuPipelineDescriptor): Promise<GpuPipeline>;
+    createBindGroup(descriptor: {
+        label?: string;
+        layout: GpuBindGroupLayout;
+        entries: GpuBindEntry[];
+    }): GpuBindGroup;
+    createCommandEncoder(descriptor?: {
+        label?: string;
+    }): GpuCommandEncoder;
+    pushErrorScope(filter: GpuErrorFilter): unknown;
+    popErrorScope(): Promise<GpuErrorLike | null>;
+    destroy(): unknown;
+}
+
+export interface GpuFeatures {
+    readonly packedDot: boolean;
+    readonly subgroups: boolean;
+}
+
+export interface GpuLostInfo {
+    readonly reason: string;
+    readonly message: string;
+}
+
+export type GpuMatmulOptions = MatmulOptions<GpuBinding>;
+
+export type GpuRecordOptions = GpuMatmulOptions & Ends<GpuBinding> & {
+    readonly out: GpuBinding;
+};
+
+export declare class GpuWeights implements PreparedMatrix {
+    #private;
+    readonly version = 1;
+    readonly backend: WebGpuBackend;
+    readonly format: FormatId;
+    readonly N: number;
+    readonly K: number;
+    readonly blockSize: number | null;
+    readonly byteLength: number;
+    readonly kernelFormat: WeightFormat;
+    readonly variant: WeightVariant;
+    readonly gpuDevice: GpuDevice;
+    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], isOwner: boolean);
+    get pieces(): readonly WeightPiece[] | undefined;
+    dispose(): void;
+}
+
+export declare class WebGpuBackend implements BackendBase {
+    #private;
+    readonly device = "webgpu";
+    private constructor();
+    static create(options?: WebGpuOptions): Promise<WebGpuBackend>;
+    get gpuDevice(): GpuDevice;
+    get features(): GpuFeatures;
+    get lost(): GpuLostInfo | undefined;
+    prepare(weights: QuantizedWeights): Promise<GpuWeights>;
+    adopt(packed: PackedShape, where: GpuBinding): GpuWeights;
+    matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
+        readonly out?: Float32Array | undefined;
+    }): Promise<Float32Array>;
+    matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions): Promise<Float32Array | GpuBinding>;
+    record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
+    finished(): Promise<void>;
+    warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
+        readonly bias?: boolean;
+    }): Promise<void>;
+    kernelFor(prepared: GpuWeights, M: number, options?: PlanOptions & Partial<WgslEnd>): string;
+    memory(): MemoryReport;
+    dispose(): void;
+    release(prepared: GpuWeights): void;
+}
+
+export interface WebGpuOptions extends DeviceOptions {
+    readonly device?: GpuDevice | undefined;
+    readonly features?: Partial<GpuFeatures> | undefined;
+    readonly pieceBytes?: number | undefined;
+}
+
+export interface WeightPiece {
+    readonly n: number;
+    readonly N: number;
+    readonly layout: PackedLayout;
+    readonly buffer: GpuBuffer;
+    readonly offset: number;
+}

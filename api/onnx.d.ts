@@ -1,0 +1,309 @@
+// Written by scripts/api-report.mjs: `npm run api`. Not for compilers.
+
+
+// @msd/onnx
+
+export * from 'onnxruntime-web';
+
+export interface CopiedBytes {
+    readonly intoOrt: number;
+    readonly outOfOrt: number;
+    readonly intoMsd: number;
+    readonly outOfMsd: number;
+}
+
+export declare class ForeignRunError extends Error {
+    readonly name = "ForeignRunError";
+}
+
+export declare const InferenceSession: MsdInferenceSessionFactory;
+export type InferenceSession = MsdSession;
+
+export interface MsdInferenceSessionFactory {
+    create(path: string, options?: MsdSessionOptions): Promise<MsdSession>;
+    create(bytes: Uint8Array | ArrayBufferLike, options?: MsdSessionOptions): Promise<MsdSession>;
+    create(buffer: ArrayBufferLike, byteOffset: number, byteLength?: number, options?: MsdSessionOptions): Promise<MsdSession>;
+    [Symbol.hasInstance](value: unknown): boolean;
+}
+
+export interface MsdOptions {
+    readonly device?: 'wasm';
+    readonly components?: 1 | 2;
+    readonly activationBlock?: ActivationBlock;
+    readonly carrier?: CarrierChoice;
+    readonly fallback?: readonly 'wasm'[];
+    readonly debug?: boolean;
+}
+
+export interface MsdProvider extends MsdOptions {
+    readonly name: 'msd';
+}
+
+export interface MsdSession extends ort.InferenceSession {
+    readonly report: SessionReport | undefined;
+}
+
+export interface MsdSessionOptions extends Omit<ort.InferenceSession.SessionOptions, 'executionProviders'> {
+    readonly executionProviders?: readonly (ort.InferenceSession.ExecutionProviderConfig | MsdProvider)[];
+}
+
+export interface NodeReport {
+    readonly name: string;
+    readonly opType: string;
+    readonly domain: string;
+    readonly where: 'msd' | 'ort';
+    readonly kernel?: string;
+    readonly reason?: string;
+    readonly region: number;
+}
+
+export declare class OnnxFormatError extends Error {
+    readonly name = "OnnxFormatError";
+}
+
+export interface OrtBackend {
+    init(backendName: string): Promise<void>;
+    createInferenceSessionHandler(model: string | Uint8Array, options?: object): Promise<OrtHandler>;
+}
+
+export interface OrtHandler extends OrtSignature {
+    run(feeds: Readonly<Record<string, OrtTensor>>, fetches: Readonly<Record<string, OrtTensor | null>>, options: OrtRunOptions): Promise<Record<string, OrtTensor>>;
+    dispose(): Promise<void>;
+}
+
+export interface OrtMetadata {
+    readonly name: string;
+    readonly isTensor: boolean;
+    readonly type?: string;
+    readonly shape?: readonly (number | string)[];
+}
+
+export interface OrtModule {
+    readonly InferenceSession: {
+        create(model: never, options?: never): Promise<unknown>;
+    };
+    readonly Tensor: new (type: never, data: never, dims?: never) => unknown;
+    registerBackend(name: string, backend: never, priority: number): void;
+    readonly env: {
+        readonly versions?: object;
+        readonly wasm?: object;
+    };
+}
+
+export interface OrtTensor {
+    readonly type: string;
+    readonly dims: readonly number[];
+    readonly data: OrtData;
+    readonly location: string;
+    dispose?(): void;
+}
+
+export interface RegionReport {
+    readonly where: 'msd' | 'ort';
+    readonly nodes: number;
+    readonly session?: number;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+}
+
+export interface SessionReport {
+    readonly nodes: readonly NodeReport[];
+    readonly regions: readonly RegionReport[];
+    readonly foreignRunsPerCall: number;
+    readonly foreignSessions: number;
+    readonly bytesCopiedPerCall: CopiedBytes;
+    readonly weights: {
+        readonly fileBytes: number;
+        readonly packedBytes: number;
+    };
+    readonly memory: MemoryReport;
+    readonly whole?: string;
+    readonly ortVersion?: string;
+}
+
+export declare class SessionStateError extends Error {
+    readonly name = "SessionStateError";
+}
+
+export declare function formatReport(report: SessionReport): string;
+
+export declare function register(ort: OrtModule, options?: MsdOptions): void;
+
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/register
+
+export interface CopiedBytes {
+    readonly intoOrt: number;
+    readonly outOfOrt: number;
+    readonly intoMsd: number;
+    readonly outOfMsd: number;
+}
+
+export declare class ForeignRunError extends Error {
+    readonly name = "ForeignRunError";
+}
+
+export interface MsdOptions {
+    readonly device?: 'wasm';
+    readonly components?: 1 | 2;
+    readonly activationBlock?: ActivationBlock;
+    readonly carrier?: CarrierChoice;
+    readonly fallback?: readonly 'wasm'[];
+    readonly debug?: boolean;
+}
+
+export interface MsdProvider extends MsdOptions {
+    readonly name: 'msd';
+}
+
+export interface NodeReport {
+    readonly name: string;
+    readonly opType: string;
+    readonly domain: string;
+    readonly where: 'msd' | 'ort';
+    readonly kernel?: string;
+    readonly reason?: string;
+    readonly region: number;
+}
+
+export declare class OnnxFormatError extends Error {
+    readonly name = "OnnxFormatError";
+}
+
+export interface OrtBackend {
+    init(backendName: string): Promise<void>;
+    createInferenceSessionHandler(model: string | Uint8Array, options?: object): Promise<OrtHandler>;
+}
+
+export interface OrtHandler extends OrtSignature {
+    run(feeds: Readonly<Record<string, OrtTensor>>, fetches: Readonly<Record<string, OrtTensor | null>>, options: OrtRunOptions): Promise<Record<string, OrtTensor>>;
+    dispose(): Promise<void>;
+}
+
+export interface OrtMetadata {
+    readonly name: string;
+    readonly isTensor: boolean;
+    readonly type?: string;
+    readonly shape?: readonly (number | string)[];
+}
+
+export interface OrtModule {
+    readonly InferenceSession: {
+        create(model: never, options?: never): Promise<unknown>;
+    };
+    readonly Tensor: new (type: never, data: never, dims?: never) => unknown;
+    registerBackend(name: string, backend: never, priority: number): void;
+    readonly env: {
+        readonly versions?: object;
+        readonly wasm?: object;
+    };
+}
+
+export interface OrtTensor {
+    readonly type: string;
+    readonly dims: readonly number[];
+    readonly data: OrtData;
+    readonly location: string;
+    dispose?(): void;
+}
+
+export interface RegionReport {
+    readonly where: 'msd' | 'ort';
+    readonly nodes: number;
+    readonly session?: number;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+}
+
+export interface SessionReport {
+    readonly nodes: readonly NodeReport[];
+    readonly regions: readonly RegionReport[];
+    readonly foreignRunsPerCall: number;
+    readonly foreignSessions: number;
+    readonly bytesCopiedPerCall: CopiedBytes;
+    readonly weights: {
+        readonly fileBytes: number;
+        readonly packedBytes: number;
+    };
+    readonly memory: MemoryReport;
+    readonly whole?: string;
+    readonly ortVersion?: string;
+}
+
+export declare class SessionStateError extends Error {
+    readonly name = "SessionStateError";
+}
+
+export declare function formatReport(report: SessionReport): string;
+
+export declare function register(ort: OrtModule, options?: MsdOptions): void;
+
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/write
+
+export type AttributeSpec = {
+    readonly int: number | bigint;
+} | {
+    readonly float: number;
+} | {
+    readonly string: string;
+} | {
+    readonly tensor: TensorSpec;
+} | {
+    readonly graph: GraphSpec;
+} | {
+    readonly ints: readonly (number | bigint)[];
+} | {
+    readonly floats: readonly number[];
+} | {
+    readonly strings: readonly string[];
+};
+
+export type DataTypeName = 'float32' | 'uint8' | 'int8' | 'uint16' | 'int16' | 'int32' | 'int64' | 'string' | 'bool' | 'float16' | 'float64' | 'uint32' | 'uint64' | 'uint4' | 'int4';
+
+export interface EncodedSpec {
+    readonly encoded: Message | ByteRange | Uint8Array;
+}
+
+export interface GraphSpec {
+    readonly name?: string;
+    readonly nodes: readonly (NodeSpec | EncodedSpec)[];
+    readonly initializers?: readonly (TensorSpec | EncodedSpec)[];
+    readonly inputs: readonly ValueSpec[];
+    readonly outputs: readonly ValueSpec[];
+}
+
+export interface ModelSpec {
+    readonly irVersion?: number;
+    readonly opsets?: Readonly<Record<string, number>>;
+    readonly producer?: string;
+    readonly graph: GraphSpec;
+}
+
+export interface NodeSpec {
+    readonly opType: string;
+    readonly domain?: string;
+    readonly name?: string;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly attributes?: Readonly<Record<string, AttributeSpec>>;
+}
+
+export interface TensorSpec {
+    readonly name: string;
+    readonly dtype: Exclude<DataTypeName, 'string'>;
+    readonly dims: readonly number[];
+    readonly data: ArrayBufferView | ByteRange;
+}
+
+export interface ValueSpec {
+    readonly name: string;
+    readonly dtype?: DataTypeName;
+    readonly dims?: readonly (number | string | null)[];
+}
+
+export declare function writeModel(model: ModelSpec): Uint8Array<ArrayBuffer>;
