@@ -117,14 +117,21 @@ export interface GpuLayoutEntry {
   buffer: { type: 'uniform' | 'storage' | 'read-only-storage'; hasDynamicOffset?: boolean; minBindingSize?: number };
 }
 
+export interface GpuBufferRange {
+  buffer: GpuBuffer;
+  offset?: number;
+  size?: number;
+}
+
 export interface GpuBindEntry {
   binding: number;
-  resource: { buffer: GpuBuffer; offset?: number; size?: number };
+  /** A buffer's range, from us; devices take more. */
+  resource: GpuBufferRange | object;
 }
 
 export interface GpuPipelineDescriptor {
   label?: string;
-  layout: GpuPipelineLayout;
+  layout: GpuPipelineLayout | 'auto';
   compute: { module: GpuShaderModule; entryPoint?: string };
 }
 
