@@ -13,9 +13,12 @@ export interface ActivationOptions extends PlanOptions {
 
 export declare class Arena {
     #private;
-    readonly memory: WebAssembly.Memory;
     readonly debug: boolean;
-    constructor({ initialBytes, debug, heap }?: ArenaOptions);
+    constructor({ initialBytes, shared, debug, heap }?: ArenaOptions);
+    get memory(): WebAssembly.Memory;
+    get shared(): boolean;
+    onMove(moved: () => void): void;
+    move(): void;
     get usedBytes(): number;
     get byteLength(): number;
     alloc(byteLength: number, label?: string): ArenaHandle;
@@ -35,6 +38,7 @@ export interface ArenaHandle {
 
 export interface ArenaOptions {
     readonly initialBytes?: number;
+    readonly shared?: boolean;
     readonly debug?: boolean;
     readonly heap?: Heap;
 }
@@ -189,6 +193,23 @@ export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
 
+export interface ThreadOptions {
+    readonly threads?: number | 'auto' | undefined;
+    readonly worker?: WorkerFactory | undefined;
+}
+
+export interface ThreadReport {
+    readonly count: number;
+    readonly requested: number;
+    readonly warnings: readonly string[];
+}
+
+export interface ThreadWorker {
+    postMessage(message: unknown): void;
+    terminate(): unknown;
+    unref?(): void;
+}
+
 export interface TunedKernel {
     readonly kernel: string;
     readonly milliseconds: number;
@@ -202,7 +223,8 @@ export declare class WasmBackend implements Backend {
     #private;
     readonly device = "wasm";
     readonly arena: Arena;
-    constructor(options?: WasmOptions);
+    constructor(options?: WasmOptions, team?: Team);
+    get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
     release(prepared: PreparedWeights, handle: ArenaHandle): void;
@@ -225,6 +247,9 @@ export declare class WasmBackend implements Backend {
     dispose(): void;
 }
 
+export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {
+}
+
 export interface WasmOptions extends ArenaOptions {
     readonly carrier?: CarrierChoice | undefined;
 }
@@ -236,11 +261,13 @@ export interface WeightShape {
     readonly blockSize: number | null;
 }
 
+export type WorkerFactory = () => ThreadWorker;
+
 export declare function activationUlps(id: ActivationId, x: number): number;
 
 export declare function badScale(scales: ScaleArray): number;
 
-export declare function createBackend(device: 'wasm', options?: WasmOptions): Promise<WasmBackend>;
+export declare function createBackend(device: 'wasm', options?: WasmBackendOptions): Promise<WasmBackend>;
 export declare function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export declare function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
 
@@ -280,6 +307,11 @@ export declare function quantizeWeights(w: Float32Array, options: QuantizeOption
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
 
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
+
+
+// @msd/core/thread
+
+export declare function runThread(): void;
 
 
 // @msd/core/webgpu

@@ -31,6 +31,7 @@ export interface MsdOptions {
     readonly components?: 1 | 2;
     readonly activationBlock?: ActivationBlock;
     readonly carrier?: CarrierChoice;
+    readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
     readonly debug?: boolean;
 }
@@ -117,6 +118,7 @@ export interface SessionReport {
         readonly packedBytes: number;
     };
     readonly memory: MemoryReport;
+    readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
 }
@@ -150,6 +152,7 @@ export interface MsdOptions {
     readonly components?: 1 | 2;
     readonly activationBlock?: ActivationBlock;
     readonly carrier?: CarrierChoice;
+    readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
     readonly debug?: boolean;
 }
@@ -228,6 +231,7 @@ export interface SessionReport {
         readonly packedBytes: number;
     };
     readonly memory: MemoryReport;
+    readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
 }

@@ -108,7 +108,7 @@ export interface TableSpec {
 
 export type TfNamespace = typeof tfc;
 
-export declare function accelerate(model: GraphModel, options?: AccelerateOptions): Promise<Accelerated>;
+export declare function accelerate(model: GraphModel | LayersModel, options?: AccelerateOptions): Promise<Accelerated>;
 
 export declare function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string;
 
@@ -116,9 +116,13 @@ export declare function gather(w: QuantizedTensor, indices: Tensor): Tensor;
 
 export declare function graphModelHandler(source: string | io.IOHandler, options?: ModelOptions): Promise<MsdHandler>;
 
+export declare function layersModelHandler(source: string | io.IOHandler, options?: ModelOptions): Promise<MsdHandler>;
+
 export declare function loadGraphModel(source: string | io.IOHandler, options?: ModelOptions & {
     readonly loadOptions?: io.LoadOptions;
 }): Promise<GraphModel>;
+
+export declare function loadLayersModel(source: string | io.IOHandler, options?: ModelOptions): Promise<LayersModel>;
 
 export declare function matMul(x: Tensor, w: QuantizedTensor, options?: MatMulOptions): Tensor;
 

@@ -252,6 +252,14 @@ export function webgpuSuite(): void {
       expect(Array.from(await cut.matmul(x, pieces, { bias }))).toEqual(
         Array.from(await backend.matmul(x, whole, { bias })),
       );
+      const one = {
+        ...randomWeights(next, { ...shape, format: 'int8', blockSize: null }),
+        scales: Float32Array.of(0.5),
+      };
+      const [wholeOne, cutOne] = [await backend.prepare(one), await cut.prepare(one)];
+      expect(cutOne.pieces!.length).toBeGreaterThan(1);
+      expect(Array.from(await cut.matmul(x, cutOne))).toEqual(Array.from(await backend.matmul(x, wholeOne)));
+      wholeOne.dispose();
       const tiny = await createBackend('webgpu', { gpu, device, pieceBytes: 100 });
       await expect(tiny.prepare(weights)).rejects.toThrow(/16 columns of int4/);
       for (const other of [cut, tiny]) other.dispose();

@@ -75,13 +75,16 @@ export class GpuWeights implements PreparedMatrix {
 function rowsOf(weights: QuantizedWeights, n: number, end: number): QuantizedWeights {
   const { blocks, rowBytes, zeroPointBytes } = fileLayout(weights);
   const zeroRow = zeroPointBytes / weights.N;
-  const { data, scales, zeroPoints } = weights;
+  const { data, scales, zeroPoints, blockSize } = weights;
+  // One value for the whole matrix is every row's.
+  const some = <A extends QuantizedWeights['scales'] | Int8Array>(values: A, perRow: number): A =>
+    blockSize === null && values.length === 1 ? values : (values.subarray(n * perRow, end * perRow) as A);
   return {
     ...weights,
     N: end - n,
     data: data.subarray(n * rowBytes, end * rowBytes),
-    scales: scales.subarray(n * blocks, end * blocks),
-    ...(zeroPoints && { zeroPoints: zeroPoints.subarray(n * zeroRow, end * zeroRow) }),
+    scales: some(scales, blocks),
+    ...(zeroPoints && { zeroPoints: some(zeroPoints, zeroRow) }),
   };
 }
 
