@@ -356,7 +356,7 @@ export interface GpuBuffer {
 
 export interface GpuComputePass {
     setPipeline(pipeline: GpuPipeline): unknown;
-    setBindGroup(index: number, group: GpuBindGroup, offsets?: number[]): unknown;
+    setBindGroup(index: number, group: GpuBindGroup | null | undefined, offsets?: Iterable<number>): unknown;
     dispatchWorkgroups(x: number, y?: number, z?: number): unknown;
     end(): unknown;
 }
@@ -384,14 +384,14 @@ export interface GpuDevice {
     }): GpuBindGroupLayout;
     createPipelineLayout(descriptor: {
         label?: string;
-        bindGroupLayouts: GpuBindGroupLayout[];
+        bindGroupLayouts: Iterable<GpuBindGroupLayout | null | undefined>;
     }): GpuPipelineLayout;
     createComputePipeline(descriptor: GpuPipelineDescriptor): GpuPipeline;
     createComputePipelineAsync(descriptor: GpuPipelineDescriptor): Promise<GpuPipeline>;
     createBindGroup(descriptor: {
         label?: string;
         layout: GpuBindGroupLayout;
-        entries: GpuBindEntry[];
+        entries: Iterable<GpuBindEntry>;
     }): GpuBindGroup;
     createCommandEncoder(descriptor?: {
         label?: string;

@@ -46,7 +46,7 @@ export interface GpuPipelineLayout {
 /** A compute pass that is being recorded: the backend's own, or a caller's. */
 export interface GpuComputePass {
   setPipeline(pipeline: GpuPipeline): unknown;
-  setBindGroup(index: number, group: GpuBindGroup, offsets?: number[]): unknown;
+  setBindGroup(index: number, group: GpuBindGroup | null | undefined, offsets?: Iterable<number>): unknown;
   dispatchWorkgroups(x: number, y?: number, z?: number): unknown;
   end(): unknown;
 }
@@ -69,7 +69,7 @@ export interface GpuQueue {
     dataOffset?: number,
     size?: number,
   ): unknown;
-  submit(buffers: GpuCommandBuffer[]): unknown;
+  submit(buffers: Iterable<GpuCommandBuffer>): unknown;
   onSubmittedWorkDone(): Promise<unknown>;
 }
 
@@ -101,10 +101,17 @@ export interface GpuDevice {
   createBuffer(descriptor: { label?: string; size: number; usage: number; mappedAtCreation?: boolean }): GpuBuffer;
   createShaderModule(descriptor: { label?: string; code: string }): GpuShaderModule;
   createBindGroupLayout(descriptor: { label?: string; entries: GpuLayoutEntry[] }): GpuBindGroupLayout;
-  createPipelineLayout(descriptor: { label?: string; bindGroupLayouts: GpuBindGroupLayout[] }): GpuPipelineLayout;
+  createPipelineLayout(descriptor: {
+    label?: string;
+    bindGroupLayouts: Iterable<GpuBindGroupLayout | null | undefined>;
+  }): GpuPipelineLayout;
   createComputePipeline(descriptor: GpuPipelineDescriptor): GpuPipeline;
   createComputePipelineAsync(descriptor: GpuPipelineDescriptor): Promise<GpuPipeline>;
-  createBindGroup(descriptor: { label?: string; layout: GpuBindGroupLayout; entries: GpuBindEntry[] }): GpuBindGroup;
+  createBindGroup(descriptor: {
+    label?: string;
+    layout: GpuBindGroupLayout;
+    entries: Iterable<GpuBindEntry>;
+  }): GpuBindGroup;
   createCommandEncoder(descriptor?: { label?: string }): GpuCommandEncoder;
   pushErrorScope(filter: GpuErrorFilter): unknown;
   popErrorScope(): Promise<GpuErrorLike | null>;
