@@ -92,21 +92,22 @@ export async function msdEngine(version: string, threads: readonly number[]): Pr
   const counts = await msdThreads(threads);
   const variants = counts.flatMap((count) =>
     columns.flatMap((carrier) =>
-      FORMATS.filter(({ everyCarrier }) => everyCarrier || !carrier).flatMap(({ weights, label, components }) =>
-        components.map(
-          (P): Variant => ({
-            id: ['msd', weights, `P=${P}`, ...(carrier ? [carrier] : []), ...(count > 1 ? [`t${count}`] : [])].join(
-              ' ',
-            ),
-            engine: 'msd',
-            label: `MSD ${label}, ${P === 2 ? 'two components' : 'one component'}`,
-            weights,
-            minSqnrDb: MIN_SQNR_DB[P],
-            threads: count,
-            components: P,
-            ...(carrier && { carrier }),
-          }),
-        ),
+      FORMATS.filter(({ everyCarrier }) => !carrier || (everyCarrier && count === 1)).flatMap(
+        ({ weights, label, components }) =>
+          components.map(
+            (P): Variant => ({
+              id: ['msd', weights, `P=${P}`, ...(carrier ? [carrier] : []), ...(count > 1 ? [`t${count}`] : [])].join(
+                ' ',
+              ),
+              engine: 'msd',
+              label: `MSD ${label}, ${P === 2 ? 'two components' : 'one component'}`,
+              weights,
+              minSqnrDb: MIN_SQNR_DB[P],
+              threads: count,
+              components: P,
+              ...(carrier && { carrier }),
+            }),
+          ),
       ),
     ),
   );
