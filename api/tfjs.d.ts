@@ -97,6 +97,12 @@ export interface RegisterOptions extends ArithmeticOptions {
     readonly layers?: LayersNamespace | undefined;
 }
 
+export interface Status {
+    readonly backend: string;
+    readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
+    readonly dequantizedBytes: number;
+}
+
 export interface TableSpec {
     readonly kind: 'table';
     readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
@@ -130,6 +136,8 @@ export declare function quantize(tensor: Tensor, options?: QuantizeTensorOptions
 
 export declare function quantizedTensor(packed: Tensor, spec: QuantizedSpec): QuantizedTensor;
 
+export declare function ready(): Promise<Status>;
+
 export declare function register(tf: TfNamespace, options?: RegisterOptions): void;
 
 export declare function reportOf(model: object): ModelReport | undefined;
@@ -137,5 +145,7 @@ export declare function reportOf(model: object): ModelReport | undefined;
 export declare function sparseSegmentMean(w: QuantizedTensor, indices: Tensor, segmentIds: Tensor): Tensor;
 
 export declare function sparseSegmentSum(w: QuantizedTensor, indices: Tensor, segmentIds: Tensor): Tensor;
+
+export declare function status(): Status;
 
 export declare function unregister(tf: TfNamespace): void;

@@ -1,10 +1,12 @@
 /** Accelerates models that are loaded already. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { prepareBackend } from './fallback.ts';
 import { accelerateGraphModel } from './graph-model/accelerate.ts';
 import { type ModelOptions, resolveModelOptions } from './graph-model/options.ts';
 import { accelerateLayersModel } from './layers-model/accelerate.ts';
 import type { ModelReport } from './report.ts';
+import { requireRegistration } from './state.ts';
 
 export interface AccelerateOptions extends ModelOptions {
   /**
@@ -40,6 +42,7 @@ export async function accelerate(
   options: AccelerateOptions = {},
 ): Promise<Accelerated> {
   const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
+  await prepareBackend(requireRegistration('accelerate').tf);
   const restorable = options.restorable ?? false;
   if (isLayersModel(model)) return accelerateLayersModel(model, resolved, restorable);
   return accelerateGraphModel(model, resolved, restorable);

@@ -3,14 +3,29 @@
  * until those are disposed of. Slow to start, full size, right: reports name it.
  */
 import { UnsupportedError } from '@msd/core';
-import { DEQUANTIZE, HOST_BACKENDS } from './kernels/index.ts';
+import { DEQUANTIZE, GPU_BACKEND, HOST_BACKENDS } from './kernels/index.ts';
+import { gpuTakes, prepareGpu } from './kernels/webgpu.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { realValues } from './rows.ts';
-import { realShape } from './spec.ts';
+import { type MatrixSpec, realShape } from './spec.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 
 /** Has the current backend MSD's kernels? */
 export const hasKernels = (tf: TfNamespace): boolean => HOST_BACKENDS.includes(tf.getBackend());
+
+/** Does `matMul` run in integers on the current backend? On WebGPU from the moment on that {@link ready} has resolved. */
+export function multipliesHere(tf: TfNamespace, spec: MatrixSpec): boolean {
+  if (hasKernels(tf)) return true;
+  if (tf.getBackend() !== GPU_BACKEND) return false;
+  void prepareGpu(tf.backend()).catch(() => {}); // `ready` says why
+  return gpuTakes(tf.backend(), spec);
+}
+
+/** For those who may wait anyway: on WebGPU the device is probed before the first product. `status` tells if it failed. */
+export async function prepareBackend(tf: TfNamespace): Promise<void> {
+  await tf.ready();
+  if (tf.getBackend() === GPU_BACKEND) await prepareGpu(tf.backend()).catch(() => {});
+}
 
 const floats = /* @__PURE__ */ new Map<Tensor, Tensor>();
 

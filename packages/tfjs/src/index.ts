@@ -13,4 +13,5 @@ export { QuantizedTensor, quantizedTensor } from './quantized-tensor.ts';
 export { register, unregister } from './register.ts';
 export { formatReport, type ModelReport, type NodeReport } from './report.ts';
 export type { MatrixSpec, QuantizedSpec, TableSpec } from './spec.ts';
+export { ready, type Status, status } from './status.ts';
 export type { TfNamespace } from './tf.ts';

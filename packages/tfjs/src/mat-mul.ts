@@ -2,7 +2,7 @@
 
 import type { ActivationId } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
-import { dequantized, hasKernels, realTensor, requireMatrix } from './fallback.ts';
+import { dequantized, multipliesHere, realTensor, requireMatrix } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
 import { canFuse } from './kernels/mat-mul.ts';
 import { type ArithmeticOptions, resolveArithmetic } from './options.ts';
@@ -52,14 +52,15 @@ export function matMul(x: Tensor, w: QuantizedTensor, options: MatMulOptions = {
     if (bias) inputs.bias = bias.rank === 1 ? bias : tf.reshape(bias, [-1]);
     // The gradient of an activation is tfjs's business: nothing is fused while it records.
     const isRecording = tf.engine().state.gradientDepth > 0;
-    const fuses = hasKernels(tf) && !isRecording && FUSED.includes(activation) && canFuse(w.spec as MatrixSpec);
+    const isInteger = multipliesHere(tf, w.spec as MatrixSpec);
+    const fuses = isInteger && !isRecording && FUSED.includes(activation) && canFuse(w.spec as MatrixSpec);
     const attrs = {
       spec: w.spec,
       xShape: x.shape,
       ...arithmetic,
       ...(fuses && { activation: activation as ActivationId }),
     };
-    const y = hasKernels(tf)
+    const y = isInteger
       ? (tf.engine().runKernel(MAT_MUL, inputs, attrs as never) as Tensor)
       : floatMatMul(tf, input, w, bias);
     return activate && !fuses ? activate(y) : y;

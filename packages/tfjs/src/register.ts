@@ -2,7 +2,8 @@
 import type { KernelConfig } from '@tensorflow/tfjs-core';
 import { sweepFloats } from './fallback.ts';
 import { disposeHost } from './kernels/host.ts';
-import { HOST_BACKENDS, kernels } from './kernels/index.ts';
+import { GPU_BACKEND, HOST_BACKENDS, kernels, MAT_MUL } from './kernels/index.ts';
+import { disposeGpu, msdMatMulGpu, submitWhenFull } from './kernels/webgpu.ts';
 import { matMulGradient } from './mat-mul.ts';
 import { type RegisterOptions, resolveOptions } from './options.ts';
 import { OVERRIDDEN, overriding } from './override.ts';
@@ -17,7 +18,7 @@ const overridden = /* @__PURE__ */ new Map<KernelConfig['kernelFunc'], KernelCon
 let warned = false;
 
 /**
- * Registers MSD's kernels with TensorFlow.js, for the backends cpu and wasm. Idempotent; calling it again replaces the
+ * Registers MSD's kernels with TensorFlow.js, for the backends cpu, wasm and webgpu. Idempotent; calling it again replaces the
  * options. Import the backends first: with `override: true`, their kernels are wrapped as they are then.
  *
  * @param tf `import * as tf from '@tensorflow/tfjs'`, or tfjs-core alone, or the global `tf` of a script tag
@@ -48,6 +49,16 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
         disposeFunc: (backend) => disposeHost(backend as object),
       });
     }
+  replaceKernel(tf, {
+    kernelName: MAT_MUL,
+    backendName: GPU_BACKEND,
+    kernelFunc: ({ inputs, attrs, backend }) => {
+      const y = msdMatMulGpu(inputs as never, attrs as never, backend as object);
+      submitWhenFull(backend as object, tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE'));
+      return y;
+    },
+    disposeFunc: (backend) => disposeGpu(backend as object),
+  });
   tf.registerGradient(matMulGradient(tf) as never);
   if (resolved.override) overrideKernels(tf);
 }
@@ -70,6 +81,9 @@ function replaceKernel(tf: TfNamespace, config: KernelConfig): void {
 }
 
 function removeKernels(tf: TfNamespace): void {
+  const gpu = tf.engine().registry[GPU_BACKEND];
+  if (gpu) disposeGpu(gpu);
+  if (tf.getKernel(MAT_MUL, GPU_BACKEND)) tf.unregisterKernel(MAT_MUL, GPU_BACKEND);
   for (const backendName of HOST_BACKENDS) {
     const backend = tf.engine().registry[backendName];
     if (backend) disposeHost(backend);

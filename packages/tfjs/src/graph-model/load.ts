@@ -1,6 +1,7 @@
 /** Graph models whose weights stay integers from download to kernel. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
+import { prepareBackend } from '../fallback.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
@@ -35,6 +36,7 @@ export async function graphModelHandler(
   const { tf } = requireRegistration(where);
   const resolved = resolveModelOptions(options, where);
   registerOps(await converter(where));
+  await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {

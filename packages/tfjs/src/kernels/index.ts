@@ -8,8 +8,11 @@ export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 
-/** Backends that run MSD's kernels; on all others weights are dequantized, and the report says so. */
+/** Backends that run all of MSD's kernels. */
 export const HOST_BACKENDS: readonly string[] = ['cpu', 'wasm'];
+
+/** Where only the product has a kernel, on the device's own buffers. */
+export const GPU_BACKEND = 'webgpu';
 
 type KernelFunction = (inputs: never, attrs: never, backend: object) => TensorInfo;
 

@@ -3,6 +3,7 @@
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { ModelFormatError } from '../errors.ts';
+import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
 import { setReport } from '../graph-model/model.ts';
@@ -30,6 +31,7 @@ export async function layersModelHandler(
   const { tf } = requireRegistration(where);
   const resolved = resolveModelOptions(options, where);
   registerDense(await layers(where));
+  await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {

@@ -1,0 +1,45 @@
+/** Where MSD runs now, and making it ready there. */
+import { fallbackBytes, hasKernels } from './fallback.ts';
+import { hostOf } from './kernels/host.ts';
+import { GPU_BACKEND } from './kernels/index.ts';
+import { gpuIsReady, prepareGpu } from './kernels/webgpu.ts';
+import { requireRegistration } from './state.ts';
+
+export interface Status {
+  readonly backend: string;
+  /**
+   * Where products run: 'tfjs heap' (wasm), 'copied per call' (cpu, and wasm builds that hide their memory), 'webgpu pass',
+   * or 'dequantized' (float weights on a backend without MSD's kernels, or before `ready()`).
+   */
+  readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
+  /** Bytes of float copies that dequantizing keeps. */
+  readonly dequantizedBytes: number;
+}
+
+/**
+ * Resolves when MSD is ready on tfjs's current backend. On cpu and wasm it is at once; on webgpu the device is probed first,
+ * and products before that are dequantized.
+ *
+ * @throws `BackendUnavailableError` if the device cannot run MSD's kernels
+ * @example
+ * ```ts
+ * await tf.setBackend('webgpu');
+ * register(tf);
+ * await ready();
+ * ```
+ */
+export async function ready(): Promise<Status> {
+  const { tf } = requireRegistration('ready');
+  await tf.ready();
+  if (tf.getBackend() === GPU_BACKEND) await prepareGpu(tf.backend());
+  return status();
+}
+
+/** Where MSD runs on tfjs's current backend. */
+export function status(): Status {
+  const { tf } = requireRegistration('status');
+  const backend = tf.getBackend();
+  const onGpu = backend === GPU_BACKEND && gpuIsReady(tf.backend());
+  const weights = hasKernels(tf) ? hostOf(tf.backend()).weights : onGpu ? 'webgpu pass' : 'dequantized';
+  return { backend, weights, dequantizedBytes: fallbackBytes() };
+}

@@ -1,0 +1,88 @@
+/** tfjs's WebGPU backend in Chromium on its software adapter: correct, in tfjs's own pass, without validation errors. */
+import '@tensorflow/tfjs-backend-webgpu';
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { gather, matMul, quantize, ready, register, status, unregister } from '../src/index.ts';
+
+const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+
+/** ‖got − want‖ / ‖want‖ */
+function relativeL2(got: Float32Array, want: Float32Array): number {
+  let [error, size] = [0, 0];
+  want.forEach((value, i) => {
+    error += (got[i]! - value) ** 2;
+    size += value ** 2;
+  });
+  return Math.sqrt(error / size);
+}
+
+describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
+  const problems: string[] = [];
+  beforeAll(async () => {
+    expect(await tf.setBackend('webgpu')).toBe(true);
+    const { device } = tf.backend() as unknown as { device: EventTarget };
+    device.addEventListener('uncapturederror', (event) =>
+      problems.push((event as unknown as { error: Error }).error.message),
+    );
+    register(tf);
+    expect(status().weights).toBe('dequantized');
+    expect((await ready()).weights).toBe('webgpu pass');
+  });
+  afterAll(() => {
+    unregister(tf);
+    expect(problems).toEqual([]);
+  });
+
+  it.each([
+    ['int8', [1, 300], 33],
+    ['int8', [3, 5, 64], 16],
+    ['int4', [20, 256], 40],
+    ['mxfp4', [2, 64], 17],
+  ] as const)('multiplies %s, x [%s], between other operations, with bias and activation', async (format, shape, N) => {
+    const K = shape.at(-1)!;
+    const x = random(1, [...shape]);
+    const w = random(2, [K, N]);
+    const bias = random(3, [N]);
+    const q = quantize(w, { format });
+    const before = tf.memory().numTensors;
+    const options = { bias, activation: 'relu' } as const;
+    const got = tf.tidy(() => tf.mul(matMul(tf.add(x, 1), q, options), 2)); // tfjs, MSD, tfjs
+    expect(got.shape).toEqual([...shape.slice(0, -1), N]);
+    expect(tf.memory().numTensors).toBe(before + 1);
+    const gotValues = (await got.data()) as Float32Array;
+    tf.dispose([x, w, bias, got, q] as never);
+    await tf.setBackend('cpu');
+    const want = tf.tidy(() => {
+      const own = quantize(random(2, [K, N]), { format });
+      const y = matMul(tf.add(random(1, [...shape]), 1), own, { bias: random(3, [N]), activation: 'relu' });
+      return tf.mul(y, 2).dataSync().slice() as Float32Array;
+    });
+    await tf.setBackend('webgpu');
+    expect(relativeL2(gotValues, want)).toBeLessThan(1e-4); // q may differ by one step
+  });
+
+  it('follows its own results without reading them back', async () => {
+    const q = quantize(random(2, [64, 64]));
+    const x = random(1, [4, 64]);
+    let y = tf.clone(x);
+    for (let i = 0; i < 20; i++) {
+      const next = tf.tidy(() => tf.div(matMul(y, q), 8));
+      y.dispose();
+      y = next;
+    }
+    expect(Number.isFinite((await y.data())[0])).toBe(true);
+    tf.dispose([q, x, y] as never);
+  });
+
+  it('falls back to floats for what has no kernel there', async () => {
+    const table = random(4, [20, 8]);
+    const q = quantize(table, { use: 'gather' });
+    const rows = gather(q, tf.tensor1d([3, 19], 'int32'));
+    const want = (await tf.gather(table, [3, 19]).data()) as Float32Array;
+    expect(relativeL2((await rows.data()) as Float32Array, want)).toBeLessThan(0.01);
+    expect(status().dequantizedBytes).toBe(4 * 20 * 8);
+    q.dispose();
+    expect(status().dequantizedBytes).toBe(0);
+  });
+});
