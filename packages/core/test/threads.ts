@@ -35,7 +35,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
     async function create(threads: number, worker?: () => ThreadWorker): Promise<WasmBackend> {
       const team = await createTeam({ threads, worker });
       teams.push(team);
-      team.chunkMacs = 1;
+      threadPool().chunkMacs = 1;
       return new WasmBackend({ debug: true }, team);
     }
 
@@ -45,6 +45,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       const pool = threadPool();
       pool.stop();
       pool.warnings.length = 0;
+      pool.chunkMacs = undefined;
       pool.startMs = 5000;
       pool.patienceMs = 2000;
     });
@@ -178,6 +179,27 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       expect(backend.threads).toMatchObject({ count: 1, requested: 2 });
       expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone: blocked by the CSP/);
       check(backend, shape, 9, 1);
+    });
+
+    it('a worker whose relaxed dot gives other results is not used', async () => {
+      const spoil = `
+        const { Instance } = WebAssembly;
+        WebAssembly.Instance = function (module, imports) {
+          const { exports } = new Instance(module, imports);
+          if (!exports.dots) return { exports };
+          const dots = (pairs, out, count) => {
+            exports.dots(pairs, out, count);
+            new Uint8Array(imports.env.memory.buffer)[out + 16 * count - 1] ^= 1;
+          };
+          return { exports: { dots } };
+        };`;
+      let made = 0;
+      const backend = await create(3, () => (made++ === 0 ? spoiled(spoil) : startWorker()));
+      expect(backend.threads).toMatchObject({ count: 2, requested: 3 });
+      expect(backend.threads.warnings).toEqual([
+        'threads: worker 1 is gone: its relaxed dot gives other results than that of the calling thread.',
+      ]);
+      for (let i = 0; i < 10; i++) check(backend, shape, 9, i);
     });
 
     it('without SharedArrayBuffer there is one thread, and a reason', async () => {

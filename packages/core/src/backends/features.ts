@@ -2,7 +2,7 @@
 import { BackendUnavailableError } from '../errors.ts';
 import type { ByteOperand } from '../formats/quads.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
-import { range } from '../wasm/loops.ts';
+import { advance, range } from '../wasm/loops.ts';
 import { bestTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
@@ -39,48 +39,84 @@ export interface RelaxedDot {
 }
 
 let known: RelaxedDot | null | undefined;
+let knownProbe: RelaxedProbe | null | undefined;
 
 /** @returns `null` where the engine has no relaxed SIMD */
 export function relaxedDot(): RelaxedDot | null {
   if (known !== undefined) return known;
-  const bytes = dotModule().toBytes();
-  known = WebAssembly.validate(bytes) ? { byteOperand: probeBytes(bytes), gain: probeRate() } : null;
+  const probe = relaxedProbe();
+  known = probe && { byteOperand: byteOperandOf(probe), gain: probeRate() };
   return known;
 }
 
-/** out = relaxed dot of the vectors at `a` and `b`. */
-function dotModule(): Module {
+/**
+ * What the relaxed dot makes of bytes, to be asked wherever it runs: a worker on another core may have another answer, at least
+ * nothing forbids it.
+ */
+export interface RelaxedProbe {
+  /** Exports `dots(pairs, out, count)`: out[i] = relaxed dot of the two vectors of pair i. */
+  readonly module: WebAssembly.Module;
+  /** Pairs of 16 bytes: a in {-127, 127}, b any bytes. */
+  readonly pairs: Uint8Array;
+  /** What came out here, 16 bytes per pair. */
+  readonly dots: Uint8Array;
+}
+
+/** @returns `null` where the engine has no relaxed SIMD; about a millisecond, once */
+export function relaxedProbe(): RelaxedProbe | null {
+  if (knownProbe !== undefined) return knownProbe;
+  const bytes = dotsModule().toBytes();
+  if (!WebAssembly.validate(bytes)) return (knownProbe = null);
+  const module = new WebAssembly.Module(bytes);
+  const pairs = probePairs();
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((1.5 * pairs.length) / 65536) });
+  new Uint8Array(memory.buffer).set(pairs);
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  (exports.dots as (pairs: number, out: number, count: number) => void)(0, pairs.length, pairs.length / 32);
+  knownProbe = { module, pairs, dots: new Uint8Array(memory.buffer).slice(pairs.length, 1.5 * pairs.length) };
+  return knownProbe;
+}
+
+function dotsModule(): Module {
   const module = new Module();
-  module.func('dot', { a: 'i32', b: 'i32', out: 'i32' }, (f, p) => {
-    f.storeV128(p.out, relaxed.dotI8x16I7x16AddS(v128.load(p.a), v128.load(p.b), ZERO));
+  module.func('dots', { pairs: 'i32', out: 'i32', count: 'i32' }, (f, p) => {
+    f.repeat(p.count, () => {
+      f.storeV128(p.out, relaxed.dotI8x16I7x16AddS(v128.load(p.pairs), v128.load(p.pairs, 16), ZERO));
+      advance(p.pairs, 32);
+      advance(p.out, 16);
+    });
   });
   return module;
 }
 
-function probeBytes(bytes: Uint8Array<ArrayBuffer>): ByteOperand | null {
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  const dot = exports.dot as (a: number, b: number, out: number) => void;
-  const a = new Int8Array(memory.buffer, 0, 16);
-  const b = new Uint8Array(memory.buffer, 16, 16);
-  const out = new Int32Array(memory.buffer, 32, 4);
-  let unsigned = true;
-  let signed = true;
-  // Every byte beside itself, where 16-bit sums would saturate, and beside its neighbours; signs equal and mixed.
+/** Every byte beside itself, where 16-bit sums would saturate, and beside its neighbours; signs equal and mixed. */
+function probePairs(): Uint8Array {
+  const pairs = new Uint8Array(256 * 3 * 3 * 32);
+  let at = 0;
   for (let code = 0; code < 256; code++)
     for (const spread of [0, 1, 128])
       for (const signs of [0x0000, 0xffff, 0x5a3c]) {
         for (let i = 0; i < 16; i++) {
-          a[i] = (signs >> i) & 1 ? -127 : 127;
-          b[i] = code + spread * i;
+          pairs[at + i] = (signs >> i) & 1 ? -127 : 127;
+          pairs[at + 16 + i] = code + spread * i;
         }
-        dot(0, 16, 32);
-        for (let lane = 0; lane < 4; lane++) {
-          const at = range(4).map((i) => 4 * lane + i);
-          unsigned &&= out[lane] === at.reduce((sum, i) => sum + a[i] * b[i], 0);
-          signed &&= out[lane] === at.reduce((sum, i) => sum + a[i] * ((b[i] << 24) >> 24), 0);
-        }
+        at += 32;
       }
+  return pairs;
+}
+
+function byteOperandOf({ pairs, dots }: RelaxedProbe): ByteOperand | null {
+  const sums = new Int32Array(dots.buffer);
+  const signedBytes = new Int8Array(pairs.buffer);
+  let unsigned = true;
+  let signed = true;
+  for (const [lane, sum] of sums.entries()) {
+    const at = 32 * (lane >> 2) + 4 * (lane & 3);
+    const dot = (b: Uint8Array | Int8Array) =>
+      range(4).reduce((total, i) => total + signedBytes[at + i] * b[at + 16 + i], 0);
+    unsigned &&= sum === dot(pairs);
+    signed &&= sum === dot(signedBytes);
+  }
   return unsigned ? 'unsigned' : signed ? 'signed' : null;
 }
 

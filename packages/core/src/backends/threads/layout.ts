@@ -5,6 +5,8 @@
  * if what it found was positive: one atomic operation, whatever job that is. Only then does it read the job's words, and they
  * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
  */
+import type { RelaxedProbe } from '../features.ts';
+
 export interface Layout {
   /** Chunks nobody has claimed; negative once threads have looked in vain. */
   readonly ticket: number;
@@ -67,9 +69,20 @@ export const LAYOUT: Layout = {
 export const DONE = 1;
 export const REFUSED = 2;
 
+/** A thread's first and only message: it is ready, and its relaxed dot gave this. */
+export interface ThreadReply {
+  readonly dots: Uint8Array | null;
+}
+
 /** Messages to a thread: where the control words are, first of all; then kernels that come and go. */
 export type ThreadMessage =
-  | { readonly control: Int32Array; readonly layout: Layout; readonly slot: number }
+  | {
+      readonly control: Int32Array;
+      readonly layout: Layout;
+      readonly slot: number;
+      /** What to ask the relaxed dot; answered with {@link ThreadReply}. `null`: there is none in this engine. */
+      readonly probe: Omit<RelaxedProbe, 'dots'> | null;
+    }
   | {
       readonly kernel: number;
       readonly id: string;

@@ -5,8 +5,9 @@
  * worker for that: one that is asleep, or not there yet, has claimed nothing. Only a worker that ends in the middle of a
  * chunk leaves a gap, and that the calling thread must find out by itself, since it receives no events while it works.
  */
+import { type RelaxedProbe, relaxedProbe } from '../features.ts';
 import type { Job } from './job.ts';
-import { DONE, LAYOUT, MAX_THREADS, type ThreadMessage } from './layout.ts';
+import { DONE, LAYOUT, MAX_THREADS, type ThreadMessage, type ThreadReply } from './layout.ts';
 import { listen, startWorker, type ThreadWorker, type WorkerFactory } from './worker.ts';
 
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
@@ -32,6 +33,8 @@ export class ThreadPool {
   startMs = 5000;
   /** No chunk done for so long, and for fifty times what one takes here, means a lost worker. */
   patienceMs = 2000;
+  /** Multiplications of a chunk; default: the planner's rules. Tests cut finer. */
+  chunkMacs: number | undefined;
   #control = newControl();
   /** Thread i has slot i + 1: slot 0 is the calling thread's. */
   #threads: Thread[] = [];
@@ -176,8 +179,20 @@ export class ThreadPool {
     try {
       worker = this.#factory();
       thread.worker = worker;
-      listen(worker, { ready: () => become('ready'), gone: (reason) => become('gone', reason) });
-      worker.postMessage({ control, layout: LAYOUT, slot });
+      const probe = relaxedProbe();
+      listen(worker, {
+        ready: (reply) =>
+          agrees(probe, reply)
+            ? become('ready')
+            : become('gone', 'its relaxed dot gives other results than that of the calling thread'),
+        gone: (reason) => become('gone', reason),
+      });
+      worker.postMessage({
+        control,
+        layout: LAYOUT,
+        slot,
+        probe: probe && { module: probe.module, pairs: probe.pairs },
+      });
       for (const message of this.#kernels.values()) this.#post(slot - 1, message);
     } catch (error) {
       become('gone', (error as Error).message);
@@ -197,6 +212,13 @@ export class ThreadPool {
     worker.postMessage(message);
     wakeAll(this.#control, LAYOUT.wake);
   }
+}
+
+/** Which carriers run is decided by the calling thread's relaxed dot: a thread with another one would give other bits. */
+function agrees(probe: RelaxedProbe | null, reply: unknown): boolean {
+  if (!probe) return true;
+  const dots = (reply as ThreadReply | null)?.dots;
+  return dots?.length === probe.dots.length && dots.every((byte, i) => byte === probe.dots[i]);
 }
 
 function newControl(): Int32Array {

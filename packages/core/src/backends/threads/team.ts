@@ -66,8 +66,6 @@ function whatIsMissing(): string | undefined {
 
 export class Team {
   readonly requested: number;
-  /** Work of a chunk; default: the planner's. Tests cut finer. */
-  chunkMacs: number | undefined;
   /** Rewritten with every call. */
   readonly job: Job = new Job();
   #pool: ThreadPool | undefined;
@@ -85,6 +83,11 @@ export class Team {
   /** Threads that a job can have now, the calling one included. */
   get count(): number {
     return this.#pool ? Math.min(this.requested, this.#pool.threads) : 1;
+  }
+
+  /** Work of a chunk, where it is not the planner's. */
+  get chunkMacs(): number | undefined {
+    return this.#pool?.chunkMacs;
   }
 
   get report(): ThreadReport {

@@ -26,7 +26,17 @@ export function runThread(): void {
       control = message.control;
       layout = message.layout;
       slot = message.slot;
-      port.postMessage('ready');
+      let dots: Uint8Array | null = null;
+      if (message.probe) {
+        const { module, pairs } = message.probe;
+        const memory = new WebAssembly.Memory({ initial: Math.ceil((1.5 * pairs.length) / 65536) });
+        dots = new Uint8Array(memory.buffer, pairs.length, pairs.length / 2);
+        new Uint8Array(memory.buffer).set(pairs);
+        const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+        (exports.dots as (...args: number[]) => void)(0, pairs.length, pairs.length / 32);
+        dots = dots.slice();
+      }
+      port.postMessage({ dots });
     } else {
       handled++;
       if ('drop' in message) for (let i = 0; i < message.drop.length; i++) kernels[message.drop[i]] = undefined;

@@ -12,7 +12,8 @@ export interface ThreadWorker {
 export type WorkerFactory = () => ThreadWorker;
 
 export interface WorkerEvents {
-  ready(): void;
+  /** Its first message: a {@link ThreadReply}, from a script of ours. */
+  ready(reply: unknown): void;
   /** It failed or ended. Called more than once by some engines. */
   gone(reason: string): void;
 }
@@ -68,7 +69,7 @@ export function listen(worker: ThreadWorker, { ready, gone }: WorkerEvents): voi
     node.on('exit', (code) => gone(`it exited with code ${code}`));
   } else {
     const page = worker as Worker;
-    page.addEventListener('message', ready);
+    page.addEventListener('message', ({ data }) => ready(data));
     page.addEventListener('error', (event) => gone(reasonOf(event)));
     page.addEventListener('messageerror', () => gone('it could not read a message'));
   }
