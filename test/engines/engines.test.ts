@@ -7,9 +7,10 @@ import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
 import { everyCarrier, everyVariant, gemmOptions, gemmShapes } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
+import { carrierRuns, runName } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
 import type { Job, Result } from './jobs.ts';
-import { carrierRuns, storyJob } from './story-job.ts';
+import { storyJob } from './story-job.ts';
 
 /** What story.ts gave when it was written, in every engine of the list. */
 const RECORDED_LOGITS = '013929a9';
@@ -45,18 +46,21 @@ describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
     expect(failed).toEqual([]);
     expect(passed).toBeGreaterThan(0);
     expect(relaxedDot !== 'none').toBe(relaxedSimd);
-    const recorded = { auto: RECORDED_BITS, i16: RECORDED_BITS, ...(relaxedSimd && { i8: RECORDED_BITS }) };
-    expect(bits).toEqual(recorded);
+    const recorded = carrierRuns(relaxedSimd).map((options) => [runName(options), RECORDED_BITS] as const);
+    expect(bits).toEqual(Object.fromEntries(recorded));
     const possible = registered.filter((id) => relaxedSimd || !id.startsWith('gemm_i8'));
     if (everyEngine) expect(kernels).toEqual(expect.arrayContaining(possible));
   });
 
   it('gives the story model’s recorded logits', { timeout: 1_000_000 }, async ({ skip }) => {
     const { story } = await resultOf(storyJob(carrierRuns(relaxedSimd)), skip);
-    for (const { options, hash, logits, kernels } of story!) {
-      console.log(`${name}, ${JSON.stringify(options)}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
+    for (const { options, hash, logits, threads, kernels } of story!) {
+      console.log(
+        `${name}, ${JSON.stringify(options)}: ${threads} threads, ${logits} logits, ${hash}, ${kernels.join(' ')}`,
+      );
       expect(logits).toBe(5 * 40 * 480);
       expect(kernels).not.toEqual([]);
+      if (options.threads) expect(threads).toBe(options.threads);
       if (options.carrier) expect(kernels.every((id) => id.startsWith(`gemm_${options.carrier}`))).toBe(true);
       expect(hash).toBe(RECORDED_LOGITS);
     }

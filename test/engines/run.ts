@@ -3,8 +3,9 @@
  * `--kernels` lists every kernel that ran.
  */
 import { parseArgs } from 'node:util';
+import { carrierRuns } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
-import { carrierRuns, storyJob } from './story-job.ts';
+import { storyJob } from './story-job.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { kernels: { type: 'boolean' } } });
 const names = ENGINES.map(({ name }) => name);
@@ -33,6 +34,8 @@ for (const { name, about, only, relaxedSimd, run } of ENGINES) {
   if (failed.length > 0) process.exitCode = 1;
   const outcome = await run(storyJob(carrierRuns(relaxedSimd)));
   if ('story' in outcome)
-    for (const { options, logits, hash, kernels } of outcome.story ?? [])
-      console.log(`  story model, ${JSON.stringify(options)}: ${logits} logits, ${hash}, ${kernels.join(' ')}`);
+    for (const { options, threads, logits, hash, kernels } of outcome.story ?? [])
+      console.log(
+        `  story model, ${JSON.stringify(options)}: ${threads} threads, ${logits} logits, ${hash}, ${kernels.join(' ')}`,
+      );
 }

@@ -6,11 +6,6 @@ import type { StoryOptions } from './story.ts';
 
 const TOKENS = 40;
 
-/** MSD's options of every run that has to give the same logits. */
-export function carrierRuns(relaxedSimd: boolean): StoryOptions['runs'] {
-  return [{}, { carrier: 'i16' }, ...(relaxedSimd ? [{ carrier: 'i8' } as const] : [])];
-}
-
 export function storyJob(runs: StoryOptions['runs']): { readonly name: 'story' } & StoryOptions {
   const folder = openModelFolder(fileURLToPath(new URL('../../examples/story-model/generated/', import.meta.url)));
   return {

@@ -4,6 +4,7 @@ import * as ort from 'onnxruntime-web';
 import { DecoderSession } from '../../examples/story-model/src/decoder-session.ts';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
+import { threadPool } from '../../packages/core/src/backends/threads/team.ts';
 
 export interface StoryOptions {
   /** Path of the ONNX file; a page takes the file of that name from its own server. */
@@ -21,6 +22,8 @@ export interface StoryRun {
   readonly options: StoryOptions['runs'][number];
   /** FNV-1a over the bits of all logits of all tokens. */
   readonly hash: string;
+  /** MSD's, the calling one included. */
+  readonly threads: number | undefined;
   /** How many logits that are. */
   readonly logits: number;
   /** Kernels of the nodes that MSD ran, at the last token. */
@@ -32,6 +35,7 @@ const NAN_BITS = 0x7fc00000;
 export async function runStory({ model, config, prompts, tokens, runs }: StoryOptions): Promise<StoryRun[]> {
   ort.env.wasm.numThreads = 1;
   register(ort);
+  threadPool().chunkMacs = 1; // the model is small: by the planner's rules no token would be shared
   const path = typeof process === 'undefined' ? `/onnx/${model.split(/[\\/]/).at(-1)}` : model;
   const results: StoryRun[] = [];
   for (const options of runs) {
@@ -52,9 +56,15 @@ export async function runStory({ model, config, prompts, tokens, runs }: StoryOp
         input = [argMax(logits)];
       }
     }
-    const nodes = reportOf(session)?.nodes ?? [];
+    const { nodes = [], threads } = reportOf(session) ?? {};
     const kernels = [...new Set(nodes.flatMap(({ where, kernel }) => (where === 'msd' && kernel ? [kernel] : [])))];
-    results.push({ options, hash: hash.toString(16).padStart(8, '0'), logits: count, kernels: kernels.sort() });
+    results.push({
+      options,
+      hash: hash.toString(16).padStart(8, '0'),
+      threads: threads?.count,
+      logits: count,
+      kernels: kernels.sort(),
+    });
     await decoder.release();
   }
   return results;

@@ -7,9 +7,11 @@
 import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
 import fc from 'fast-check';
 import { relaxedDot } from '../../packages/core/src/backends/features.ts';
+import { threadPool } from '../../packages/core/src/backends/threads/team.ts';
 import type { ByteOperand } from '../../packages/core/src/formats/quads.ts';
 import { createBackend } from '../../packages/core/src/index.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
+import { carrierRuns, runName } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {
@@ -23,7 +25,7 @@ export interface SuiteReport {
   readonly failed: readonly string[];
   /** Full name and reason of each; tests that `only` leaves out are not among them. */
   readonly skipped: readonly string[];
-  /** Hash of the results of `bitsOf` by carrier. */
+  /** Hash of the results of `bitsOf` by carrier and number of threads. */
   readonly bits: Readonly<Record<string, string>>;
   /** How the engine's relaxed dot takes bytes; 'saturates': not exactly, 'none': there is no relaxed SIMD. */
   readonly relaxedDot: ByteOperand | 'saturates' | 'none';
@@ -49,16 +51,21 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const start = performance.now();
   const kernels = recordKernels();
   fc.configureGlobal({ seed: SEED });
-  const outcome = summarize(await startTests(Object.keys(files), runner(only)));
+  const { passed, failed, skipped } = summarize(await startTests(Object.keys(files), runner(only)));
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
-  for (const carrier of dot ? (['auto', 'i16', 'i8'] as const) : (['auto', 'i16'] as const)) {
-    const backend = await createBackend('wasm', { carrier });
-    bits[carrier] = bitsOf(backend);
+  threadPool().chunkMacs = 1; // the matrices are small
+  for (const options of carrierRuns(dot !== null)) {
+    const backend = await createBackend('wasm', options);
+    const { count } = backend.threads;
+    if (count !== (options.threads ?? count)) failed.push(`bits: ${runName(options)}: ${count} threads`);
+    bits[runName(options)] = bitsOf(backend);
     backend.dispose();
   }
   return {
-    ...outcome,
+    passed,
+    failed,
+    skipped,
     bits,
     relaxedDot: dot ? (dot.byteOperand ?? 'saturates') : 'none',
     kernels: [...kernels].sort(),
@@ -90,7 +97,7 @@ function runner(only: string | undefined): VitestRunner {
   };
 }
 
-function summarize(collected: readonly File[]): Pick<SuiteReport, 'passed' | 'failed' | 'skipped'> {
+function summarize(collected: readonly File[]): { passed: number; failed: string[]; skipped: string[] } {
   const failed: string[] = [];
   const skipped: string[] = [];
   let passed = 0;

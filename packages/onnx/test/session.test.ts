@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UnsupportedError } from '@msd/core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -349,6 +349,9 @@ describe('register', () => {
     ['three components', { components: 3 }, RangeError],
     ['an activation block of 64', { activationBlock: 64 }, RangeError],
     ['a carrier of its own', { carrier: 'i4' }, RangeError],
+    ['no threads', { threads: 0 }, RangeError],
+    ['more threads than the pool can have', { threads: 65 }, RangeError],
+    ['threads in words', { threads: 'all' }, RangeError],
     ['a device of another version', { device: 'webgpu' }, UnsupportedError],
     ['another fallback', { fallback: ['webgpu'] }, UnsupportedError],
     ['a fallback that is no list', { fallback: 'wasm' }, TypeError],
@@ -376,6 +379,33 @@ describe('register', () => {
       outputs: [{ name: 'y', dtype: 'float32' }],
     });
     await expect(session(bad)).rejects.toBeInstanceOf(ForeignRunError);
+  });
+});
+
+describe('threads', () => {
+  const wide = matmulModel(makeMatrix({ name: 'wide', N: 512, K: 512, seed: 6 }), ['rows']);
+  const rows = tensor(gaussian(random(3), 32 * 512), [32, 512]); // enough work to be shared
+
+  it('give the bits of one, and stand in the report while the session lives', async () => {
+    const results: Float32Array[] = [];
+    for (const threads of [1, 2, 3]) {
+      const s = await session(wide, { name: 'msd', threads });
+      const report = reportOf(s)!;
+      expect(report.threads).toEqual({ count: threads, requested: threads, warnings: [] });
+      expect(formatReport(report)).toContain(`threads ${threads} of ${threads}`);
+      for (let run = 0; run < 10; run++) results.push(floats((await s.run({ x: rows })).y).slice());
+      await s.release();
+      expect(reportOf(s)?.threads).toBeUndefined();
+    }
+    for (const result of results) expect(result).toEqual(results[0]);
+  });
+
+  it('are the same number in every session that leaves the choice to MSD', async () => {
+    const sessions = [await session(wide), await session(wide, { name: 'msd', threads: 'auto' })];
+    const reports = sessions.map((s) => reportOf(s)!.threads!);
+    expect(reports[0]!.count).toBe(Math.min(4, availableParallelism()));
+    expect(reports[1]).toEqual(reports[0]);
+    for (const s of sessions) await s.release();
   });
 });
 

@@ -1,0 +1,15 @@
+/** Every way to get the same bits: the defaults, then each carrier with each number of threads. */
+import type { CarrierChoice } from '@msd/core';
+
+export interface CarrierRun {
+  readonly carrier?: CarrierChoice;
+  readonly threads?: number;
+}
+
+export function carrierRuns(relaxedSimd: boolean): CarrierRun[] {
+  const carriers = relaxedSimd ? (['i16', 'i8'] as const) : (['i16'] as const);
+  return [{}, ...carriers.flatMap((carrier) => [1, 2, 3].map((threads) => ({ carrier, threads })))];
+}
+
+/** As a key: `i16 x 2`. */
+export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier ?? 'auto'} x ${threads ?? 'auto'}`;
