@@ -1,6 +1,6 @@
 /** What the command line asks of one environment; travels as JSON into the process or page that does it. */
 import { CASES } from './cases.ts';
-import type { Engine, EngineId } from './engines/engine.ts';
+import type { Engine, EngineId, Variant } from './engines/engine.ts';
 import { measureActivationBlocks, measureBeyondCache } from './msd-only.ts';
 import type { EnvironmentResult } from './results.ts';
 import { measureAccuracy, measureCase, type Suite } from './suite.ts';
@@ -14,6 +14,8 @@ export interface Request {
   /** Case ids that contain one of these; empty = all. */
   readonly cases: readonly string[];
   readonly engines: readonly EngineId[];
+  /** Ids of variants, each with any number of threads; empty = all. */
+  readonly variants: readonly string[];
   readonly rounds: number;
   readonly sampleMs: number;
 }
@@ -50,7 +52,13 @@ export type SuiteResult = Pick<
 >;
 
 /** The sections that every platform has. */
-export async function runSections(suite: Suite, request: Request): Promise<SuiteResult> {
+export async function runSections({ engines, ...rest }: Suite, request: Request): Promise<SuiteResult> {
+  const wanted = ({ id }: Variant) =>
+    request.variants.length === 0 || request.variants.includes(id.replace(/ t\d+$/, ''));
+  const suite: Suite = {
+    ...rest,
+    engines: engines.map((engine) => ({ ...engine, variants: engine.variants.filter(wanted) })),
+  };
   const asked = (section: Section) => request.sections.includes(section);
   const chosen = CASES.filter(
     ({ id }) => request.cases.length === 0 || request.cases.some((part) => id.includes(part)),

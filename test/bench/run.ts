@@ -36,6 +36,7 @@ const { values, positionals } = parseArgs({
     sections: { type: 'string', default: SECTIONS.join(',') },
     cases: { type: 'string', default: '' },
     engines: { type: 'string', default: ENGINES.join(',') },
+    variants: { type: 'string', default: '' },
     rounds: { type: 'string' },
     'sample-ms': { type: 'string', default: '40' },
     out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
@@ -114,6 +115,7 @@ async function compare(): Promise<void> {
         sections: threads > 1 ? sections.filter((section) => !once.includes(section)) : sections,
         cases: values.cases.split(',').filter(Boolean),
         engines,
+        variants: values.variants.split(',').filter(Boolean),
         rounds: count('rounds', values.rounds ?? '9'),
         sampleMs: count('sample-ms', values['sample-ms']),
       });
