@@ -73,6 +73,8 @@ for (const compiler of TYPESCRIPTS) {
   if (run('npm', [...npmInstall, '--no-save', compiler], app))
     run('npx', ['--no-install', 'tsc', ...flags, 'app.ts'], app);
 }
+console.log('pages: Vite, webpack, esbuild, script tags');
+run('node', ['scripts/outside-bundlers.mjs', app]);
 rmSync(app, { recursive: true, force: true });
 
 console.log(failed ? `\n${failed} package checks failed` : '\nAll package checks passed');
