@@ -15,7 +15,7 @@
  */
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { digitsOf } from '../gemm/carriers.ts';
-import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel } from '../webgpu/wgsl.ts';
+import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
 export interface WgslDecomposeOptions {
@@ -160,5 +160,5 @@ fn store(m: u32, word: u32, q: vec4i) {
   }
 }
 `;
-  return { id, code, buffers: ['read', 'write', 'write'] };
+  return { id, code: withoutEmptyLines(code), buffers: ['read', 'write', 'write'] };
 }

@@ -12,7 +12,7 @@
  * the last panel and row group again, and not stored.
  */
 import { K_BLOCK, PANEL } from '../formats/format.ts';
-import { LINEAR_ID, lines, type WgslKernel } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   describeGemm,
   gemmBuffers,
@@ -161,5 +161,5 @@ ${fine ? '  for (var b = 0u; b < p.blocks; b++) { nan = nan | (scales[rowGroup *
 ${four((i) => `  finish(m + ${i}u, n, y${i}, nan[${i}]);`)}
 }
 `;
-  return { id, code, buffers: gemmBuffers(options) };
+  return { id, code: withoutEmptyLines(code), buffers: gemmBuffers(options) };
 }

@@ -11,7 +11,7 @@
  * Operands: gemm/weights.wgsl.ts. Digits and scales lie row by row for one row, else four rows together.
  */
 import { PANEL } from '../formats/format.ts';
-import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   describeGemm,
   gemmBuffers,
@@ -145,5 +145,5 @@ ${lines(
 )}
 }
 `;
-  return { id, code, buffers: gemmBuffers(options) };
+  return { id, code: withoutEmptyLines(code), buffers: gemmBuffers(options) };
 }

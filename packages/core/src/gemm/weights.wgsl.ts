@@ -106,7 +106,7 @@ export const pairAt = (head: string, k: string, { headVecs, span, format }: Wgsl
 
 /** The pair's vectors, and the argument list that `codes` takes them in. */
 export const loadPair = ({ format }: WgslGemm, at: string): string =>
-  lines(format.pairVecs, (v) => `let v${v} = w[${at} + ${v}u];`);
+  lines(format.pairVecs, (v) => `let v${v} = w[${at} + ${v}u];`, ' ');
 export const pairArguments = ({ format }: WgslGemm): string =>
   range(format.pairVecs)
     .map((v) => `v${v}`)

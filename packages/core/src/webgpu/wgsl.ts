@@ -49,7 +49,8 @@ export const dot4 = (packedDot: boolean): string =>
 export const LINEAR_ID = 'let id = group.x + group.y * groups.x;';
 
 export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
-export const lines = (count: number, line: (i: number) => string): string => range(count).map(line).join('\n');
+export const lines = (count: number, line: (i: number) => string, separator = '\n'): string =>
+  range(count).map(line).join(separator);
 
 /** (a + b) + (c + d): of 2ⁿ terms none passes more than n additions. */
 export function pairwise(terms: readonly string[]): string {
@@ -57,5 +58,8 @@ export function pairwise(terms: readonly string[]): string {
   const half = Math.ceil(terms.length / 2);
   return `(${pairwise(terms.slice(0, half))} + ${pairwise(terms.slice(half))})`;
 }
+
+/** What options left out leaves empty lines behind. */
+export const withoutEmptyLines = (code: string): string => code.replace(/\n(\s*\n)+/g, '\n');
 
 export const NAN_BITS = '0x7fc00000u';

@@ -5,7 +5,6 @@ struct Params { M: u32, K: u32, xAt: u32, words: u32, rows: u32, blocks: u32 }
 @group(0) @binding(2) var<storage, read_write> digits: array<u32>;  // [2][rows/1][words][1]
 @group(0) @binding(3) var<storage, read_write> scales: array<u32>;  // f32 [rows/1][blocks][1]
 var<workgroup> maxima: array<atomic<u32>, 1>;
-
 fn load(m: u32, k: u32) -> vec4u {
   var bits = vec4u(0u);
   if (m < p.M) {
@@ -14,16 +13,13 @@ fn load(m: u32, k: u32) -> vec4u {
   }
   return bits;
 }
-
 fn largest(bits: vec4u) -> u32 {
   let b = bits & vec4u(0x7fffffffu);
   return max(max(b.x, b.y), max(b.z, b.w));
 }
-
 fn quantize(v: vec4f, invScale: f32) -> vec4i {
   return clamp(vec4i(round(v * invScale)), vec4i(-32258), vec4i(32258));
 }
-
 fn store(m: u32, word: u32, q: vec4i) {
   let at = ((m / 1u) * p.words + word) * 1u + m % 1u;
   let high = (q + vec4i(127 + 254 * 127)) / vec4i(254) - vec4i(127); // floor((q + 127) / 254)
@@ -31,7 +27,6 @@ fn store(m: u32, word: u32, q: vec4i) {
   digits[at] = (((u32(high[0]) & 0xffu) << 0u) | ((u32(high[2]) & 0xffu) << 8u) | ((u32(high[1]) & 0xffu) << 16u) | ((u32(high[3]) & 0xffu) << 24u));
   digits[p.rows * p.words + at] = (((u32(low[0]) & 0xffu) << 0u) | ((u32(low[2]) & 0xffu) << 8u) | ((u32(low[1]) & 0xffu) << 16u) | ((u32(low[3]) & 0xffu) << 24u));
 }
-
 @compute @workgroup_size(64) fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,

@@ -7,8 +7,6 @@ struct Params { M: u32, N: u32, K: u32, panels: u32, wAt: u32, channelScales: u3
 @group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;  // [N]
-
-
 fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   if (m >= p.M) { return; }
   for (var i = 0u; i < 4u; i++) {
@@ -20,20 +18,16 @@ fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   }
 }
 fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }
-
 fn nibbles(a: vec4u, b: vec4u, g: u32) -> vec4u {
   let low = (a & vec4u(0x00ff00ffu)) | ((b & vec4u(0x00ff00ffu)) << vec4u(8u)); // groups 0 and 1
   let high = ((a >> vec4u(8u)) & vec4u(0x00ff00ffu)) | (b & vec4u(0xff00ff00u)); // groups 2 and 3
   return (select(low, high, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
 }
 fn codes(a: vec4u, b: vec4u, g: u32) -> vec4u { return nibbles(a, b, g); }
-
 fn blockScales(head: u32, g: u32) -> vec4f { return bitcast<vec4f>(w[head + g]); }
-
 fn zeroCodes(head: u32, g: u32) -> vec4i {
   return vec4i(8);
 }
-
 // Index of the head of the span that k lies in.
 fn headOf(panel: u32, k: u32) -> u32 {
   let kBlock = k / 256u;
@@ -41,20 +35,15 @@ fn headOf(panel: u32, k: u32) -> u32 {
   let panelVecs = ((kCount + 31u) / 32u) * 4u + (kCount / 4u) * 2u;
   return p.wAt + kBlock * p.panels * 160u + panel * panelVecs + ((k % 256u) / 32u) * 20u;
 }
-
 fn isNan(bits: u32) -> bool { return bits == 0x7fc00000u; }
-
 fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
-
 // Byte by byte, both below 128: the top bit keeps borrows inside the byte.
 fn withoutZero(bytes: vec4u, zero: vec4i) -> vec4u {
   let top = vec4u(0x80808080u);
   return ((bytes | top) - bitcast<vec4u>(zero) * 0x01010101u) ^ top;
 }
-
 var<workgroup> xTile: array<vec4u, 512>; // [digits][k/4][rows/4]
 var<workgroup> wTile: array<vec4u, 256>; // [k/4][columns/4]
-
 @compute @workgroup_size(256) fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
@@ -87,7 +76,6 @@ var<workgroup> wTile: array<vec4u, 256>; // [k/4][columns/4]
   var y2 = vec4f(0.0); var t2 = vec4f(0.0);
   var y3 = vec4f(0.0); var t3 = vec4f(0.0);
   var nan = vec4<bool>(false);
-
   for (var k0 = 0u; k0 < p.K; k0 += 256u) {
     let kEnd = min(k0 + 256u, p.K);
     for (var kt = k0; kt < kEnd; kt += 64u) {
@@ -106,8 +94,7 @@ var<workgroup> wTile: array<vec4u, 256>; // [k/4][columns/4]
           let panel = min(firstPanel + (i / 4u) % 4u, p.panels - 1u);
           let head = headOf(panel, k);
           let at = head + 4u + ((k) % 32u) / 4u * 2u;
-          let v0 = w[at + 0u];
-let v1 = w[at + 1u];
+          let v0 = w[at + 0u]; let v1 = w[at + 1u];
           unpacked = codes(v0, v1, i % 4u);
           unpacked = withoutZero(unpacked, zeroCodes(head, i % 4u));
         }
@@ -127,13 +114,10 @@ let v1 = w[at + 1u];
           a1_1 += dots(x1[1], column4);
           a1_2 += dots(x1[2], column4);
           a1_3 += dots(x1[3], column4);
-
         }
         {
           let head = headOf(panelOf, kc);
           let wScale = blockScales(head, groupOf);
-
-
           t0 += vec4f(254 * a0_0 + a1_0) * wScale;
           t1 += vec4f(254 * a0_1 + a1_1) * wScale;
           t2 += vec4f(254 * a0_2 + a1_2) * wScale;
@@ -146,20 +130,17 @@ let v1 = w[at + 1u];
           a1_1 = vec4i(0);
           a1_2 = vec4i(0);
           a1_3 = vec4i(0);
-
         }
       }
     }
     let bits = scales[rowGroup * p.blocks + k0 / 256u];
     nan = nan | (bits == vec4u(0x7fc00000u));
     let xScale = bitcast<vec4f>(bits);
-
     y0 += t0 * xScale[0]; t0 = vec4f(0.0);
     y1 += t1 * xScale[1]; t1 = vec4f(0.0);
     y2 += t2 * xScale[2]; t2 = vec4f(0.0);
     y3 += t3 * xScale[3]; t3 = vec4f(0.0);
   }
-
   let m = 4u * (firstGroup + row);
   let n = 64u * (id / tilesM) + 4u * column;
   finish(m + 0u, n, y0, nan[0]);

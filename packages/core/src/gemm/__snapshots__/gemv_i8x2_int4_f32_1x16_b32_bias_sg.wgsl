@@ -9,8 +9,6 @@ struct Params { M: u32, N: u32, K: u32, panels: u32, wAt: u32, channelScales: u3
 @group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;  // [N]
-
-
 fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   if (m >= p.M) { return; }
   for (var i = 0u; i < 4u; i++) {
@@ -22,20 +20,16 @@ fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   }
 }
 fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }
-
 fn nibbles(a: vec4u, b: vec4u, g: u32) -> vec4u {
   let low = (a & vec4u(0x00ff00ffu)) | ((b & vec4u(0x00ff00ffu)) << vec4u(8u)); // groups 0 and 1
   let high = ((a >> vec4u(8u)) & vec4u(0x00ff00ffu)) | (b & vec4u(0xff00ff00u)); // groups 2 and 3
   return (select(low, high, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
 }
 fn codes(a: vec4u, b: vec4u, g: u32) -> vec4u { return nibbles(a, b, g); }
-
 fn blockScales(head: u32, g: u32) -> vec4f { return bitcast<vec4f>(w[head + g]); }
-
 fn zeroCodes(head: u32, g: u32) -> vec4i {
   return vec4i(8);
 }
-
 // Index of the head of the span that k lies in.
 fn headOf(panel: u32, k: u32) -> u32 {
   let kBlock = k / 256u;
@@ -43,11 +37,8 @@ fn headOf(panel: u32, k: u32) -> u32 {
   let panelVecs = ((kCount + 31u) / 32u) * 4u + (kCount / 4u) * 2u;
   return p.wAt + kBlock * p.panels * 160u + panel * panelVecs + ((k % 256u) / 32u) * 20u;
 }
-
 fn isNan(bits: u32) -> bool { return bits == 0x7fc00000u; }
-
 fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
-
 var<workgroup> partial: array<vec4f, 64>;
 fn reduce(lid: u32, subgroup: u32, subgroups: u32, t0: vec4f, t1: vec4f, t2: vec4f, t3: vec4f) -> vec4f {
   let s0 = subgroupAdd(t0);
@@ -66,7 +57,6 @@ fn reduce(lid: u32, subgroup: u32, subgroups: u32, t0: vec4f, t1: vec4f, t2: vec
   workgroupBarrier();
   return sum;
 }
-
 @compute @workgroup_size(64) fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
@@ -94,8 +84,7 @@ fn reduce(lid: u32, subgroup: u32, subgroups: u32, t0: vec4f, t1: vec4f, t2: vec
     var a1_0_3 = vec4i(0);
     var sum0 = 0;
     for (var i = 0u; i < 2u; i++) {
-      let v0 = w[pair + 2u * i + 0u];
-let v1 = w[pair + 2u * i + 1u];
+      let v0 = w[pair + 2u * i + 0u]; let v1 = w[pair + 2u * i + 1u];
       let d0 = digits[word + i];
       let d1 = digits[p.rowWords + word + i];
       let w0 = codes(v0, v1, 0u);
