@@ -6,8 +6,13 @@ const inBrowser = typeof document !== 'undefined';
 async function findGpu(): Promise<Gpu | undefined> {
   if (inBrowser) return (navigator as { gpu?: Gpu }).gpu;
   const name = 'webgpu'; // not for a browser's bundler
-  const { create } = await import(/* @vite-ignore */ name);
-  return create(['disable-dawn-features=timestamp_quantization']);
+  try {
+    const { create } = await import(/* @vite-ignore */ name);
+    return create(['disable-dawn-features=timestamp_quantization']);
+  } catch (error) {
+    console.log(`The npm package webgpu does not run here: ${error}`);
+    return undefined;
+  }
 }
 
 /** `undefined` where there is no adapter: says so once, and the tests that ask for it are skipped. */

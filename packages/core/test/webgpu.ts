@@ -33,7 +33,7 @@ const INT4: WeightShape = { format: 'int4', blockSize: 32, N: 33, K: 320, asymme
 export function webgpuSuite(): void {
   const tiers = [
     ['webgpu', undefined, longTier() ? 0.04 : 0.01],
-    ['webgpu without packed dot and subgroups', { packedDot: false, subgroups: false }, longTier() ? 0.02 : 0],
+    ['webgpu without packed dot and subgroups', { packedDot: false, subgroups: false }, longTier() ? 0.01 : 0],
   ] as const;
   for (const [name, features, share] of tiers)
     if (share)
