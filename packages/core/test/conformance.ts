@@ -53,7 +53,7 @@ const BLOCK_SIZES = {
 } as const;
 /** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
 const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
-const N_VALUES = [1, 15, 16, 17, 48, 65];
+const N_VALUES = [1, 15, 16, 17, 48, 65, 200];
 /** No activation is steeper (gelu: 1.129). */
 const STEEPEST = 1.13;
 /** Largest finite f32. */

@@ -15,9 +15,9 @@ describe('carriers', () => {
     const ofInt4 = backend.prepare(randomWeights(random(1), int4));
     const ofInt8 = backend.prepare(randomWeights(random(1), int8));
     const ofBlocks16 = backend.prepare(randomWeights(random(1), { ...int4, blockSize: 16 }));
-    expect(backend.kernelFor(ofInt4, 1)).toBe('gemm_i8x2_int4_f32_1x16_b32_zp');
-    expect(backend.kernelFor(ofInt4, 1, { components: 1 })).toBe('gemm_i8_int4_f32_1x16_b32_zp');
-    expect(backend.kernelFor(ofInt4, 1, { decomposition: 'mxfp4' })).toBe('gemm_i8_int4_f32_1x16_b32_a32_zp');
+    expect(backend.kernelFor(ofInt4, 1)).toBe('gemm_i8x2_int4_f32_1x16_b32_zp_s4');
+    expect(backend.kernelFor(ofInt4, 1, { components: 1 })).toBe('gemm_i8_int4_f32_1x16_b32_zp_s4');
+    expect(backend.kernelFor(ofInt4, 1, { decomposition: 'mxfp4' })).toBe('gemm_i8_int4_f32_1x16_b32_a32_zp_s4');
     const form = relaxedDot?.byteOperand ? `i8${relaxedDot.byteOperand[0]}x2` : 'i16';
     expect(backend.kernelFor(ofInt8, 1)).toContain(`gemm_${form}_int8`);
     expect(backend.kernelFor(ofBlocks16, 1)).toContain('gemm_i16_int4');

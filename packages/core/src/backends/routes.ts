@@ -152,10 +152,10 @@ export class Routes {
   }
 }
 
-/** Two panels x 256 k of any format, on 64 KiB of zeros. */
+/** Four panels x 256 k of any format, on 64 KiB of zeros. */
 function trial(kernel: Kernel, at: number, shape: GemmShape): void {
   const [q, sums, xScale, wScale, y, w, scratch] = [0, 8192, 10240, 12288, 13312, 16384, 49152].map((o) => at + o);
-  kernel(q, sums, xScale, w, wScale, 0, y, 128, scratch, TRIAL_ROWS[shape], K_BLOCK, 2, 0, 2);
+  kernel(q, sums, xScale, w, wScale, 0, y, 256, scratch, TRIAL_ROWS[shape], K_BLOCK, 4, 0, 4);
 }
 
 const scaleBlock = ({ activationBlock }: Plan): 256 | 32 => (activationBlock === 32 ? 32 : 256);

@@ -34,6 +34,7 @@ function otherTiles(): GemmOptions[] {
     ...[1, 3, 4].flatMap((tileM) =>
       [1, 2, 4, 8].map((kUnroll) => ({ format, variant, widen: false, tileM, kUnroll }) as GemmOptions),
     ),
+    ...[1, 2].map((tileM) => ({ format, variant, widen: false, tileM, kUnroll: 2, streams: 2 }) as GemmOptions),
     ...[
       [1, 16],
       [3, 16],
@@ -85,7 +86,8 @@ describe('gemm kernels', () => {
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';
       const decompose = decomposer({ decomposition: 'int8', components, activationBlock }, operands);
-      const [M, N, K] = [5, 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
+      // Three panels; with streams six, so that a range has a part for each and some left over.
+      const [M, N, K] = [5, (options.streams ?? 1) > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
       const weights = randomWeights(next, {
         format: format.id,
         N,
@@ -116,9 +118,10 @@ describe('gemm kernels', () => {
       decompose(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, M, K);
       const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
       arena.float32(buffers.y).fill(Number.NaN);
+      const panels = N / PANEL;
       for (const [first, count] of [
-        [2, 1],
-        [0, 2],
+        [panels - 1, 1],
+        [0, panels - 1],
       ]) {
         // ranges in any order: they are independent
         const offset = 4 * PANEL * first;
@@ -180,7 +183,7 @@ describe('gemm kernels', () => {
     for (const options of registered) {
       const module = new Module();
       gemmKernel(module, options);
-      expect(module.toBytes().length, gemmId(options)).toBeLessThan(8192);
+      expect(module.toBytes().length, gemmId(options)).toBeLessThan(10_240);
     }
   });
 

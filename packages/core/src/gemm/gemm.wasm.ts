@@ -21,6 +21,9 @@
  * scratch                SCRATCH_BYTES; used only if `widen`
  * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
  *
+ * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read once, in
+ *                order, and a CPU prefetches along a stream but starts anew on each page: several streams hide that.
+ *
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x
  */
@@ -55,14 +58,26 @@ export interface GemmOptions {
   /** Columns of a register tile; 16 unless `widen`. */
   readonly tileN?: 4 | 8 | 16;
   readonly kUnroll?: 1 | 2 | 4 | 8;
+  /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" below. Default 1. */
+  readonly streams?: 1 | 2 | 4;
 }
 
 export function gemmId(options: GemmOptions): string {
-  const { format, variant, carrier = I16, activationBlock, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
+  const {
+    format,
+    variant,
+    carrier = I16,
+    activationBlock,
+    widen,
+    tileM,
+    tileN = PANEL,
+    kUnroll = 1,
+    streams = 1,
+  } = options;
   const { name } = carrierOf(carrier, format, variant);
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
-  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${widen ? '_widen' : ''}`;
+  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
@@ -84,7 +99,7 @@ const PARAMS = {
 } as const;
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
-  const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1 } = options;
+  const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1 } = options;
   const vectors = tileN / 4;
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
@@ -119,50 +134,84 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const panel = { y: f.let(p.y), wScale: f.let(p.wScale), bias: f.let(p.bias) };
       panel.bias.set(i32.select(i32.gtU(left, K_BLOCK), 0, panel.bias)); // added with the last K-block
       const hasBias = f.let(panel.bias);
-      f.repeat(p.count, () => {
+      const skip = (panels: I32 | number) => {
+        advance(w, panels === 1 ? panelBytes : i32.mul(panelBytes, panels));
+        for (const pointer of Object.values(panel))
+          advance(pointer, panels === 1 ? 4 * PANEL : i32.mul(panels, 4 * PANEL));
+      };
+      const panels = (apart: readonly I32[]) => {
         if (widen) widenPanel(w, kCount);
         const at = { x: f.let(p.x), xSums: f.let(p.xSums), xScale: f.let(p.xScale), y: f.let(panel.y) };
-        f.repeat(i32.divU(p.M, tileM), () => rowsTimesPanel(tileM, at));
-        if (tileM > 1) f.repeat(i32.remU(p.M, tileM), () => rowsTimesPanel(1, at));
-        advance(w, panelBytes);
-        for (const pointer of Object.values(panel)) advance(pointer, 4 * PANEL);
-      });
+        f.repeat(i32.divU(p.M, tileM), () => rowsTimesPanels(tileM, apart, at));
+        if (tileM > 1) f.repeat(i32.remU(p.M, tileM), () => rowsTimesPanels(1, apart, at));
+        skip(1);
+      };
+      if (streams > 1) {
+        const part = f.let(i32.divU(p.count, streams));
+        const apart = range(streams).map((i) => f.let(i32.mul(part, i)));
+        f.repeat(part, () => panels(apart));
+        skip(i32.mul(part, streams - 1));
+        f.repeat(i32.remU(p.count, streams), () => panels(ALONE));
+      } else f.repeat(p.count, () => panels(ALONE));
       advance(p.w, i32.mul(p.panels, panelBytes));
       advance(k, K_BLOCK);
       advance(p.x, bytesPerK * K_BLOCK);
       advance(p.xSums, K_BLOCK / 8);
       advance(p.xScale, i32.mul(p.M, 4 * (fine ? K_BLOCK / K_STEP : 1)));
 
-      function rowsTimesPanel(rows: number, at: Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>) {
-        const weights = f.let(widen ? p.scratch : w);
-        const columns = { y: f.let(at.y), wScale: f.let(panel.wScale), bias: f.let(panel.bias) };
+      type Place = Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>;
+      /** @param apart how many panels after this one each panel of the tile lies */
+      function rowsTimesPanels(rows: number, apart: readonly I32[], at: Place) {
+        const tiles = apart.map((distance) => ({
+          weights: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
+          columns: {
+            y: f.let(columnsAt(at.y, distance)),
+            wScale: f.let(columnsAt(panel.wScale, distance)),
+            bias: f.let(columnsAt(panel.bias, distance)),
+          },
+        }));
         f.repeat(PANEL / tileN, () => {
           const x = range(rows).map((i) => f.let(i32.add(at.x, i32.mul(xRow, i))));
           const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
-          const total = tile(rows, vectors, () => f.let(zero));
+          const totals = tiles.map(() => tile(rows, vectors, () => f.let(zero)));
           const xScale = fine ? f.let(at.xScale) : at.xScale;
-          const weightScale = (scales: I32, g: number) =>
-            blockwise ? scalesOf(scales, g) : v128.load(columns.wScale, 16 * g);
           eachBlock(kCount, (chunks, stepsPerChunk, endsStep) => {
-            const scales = f.let(weights);
-            const block = reader.block(i32.add(weights, scalesSize));
-            advance(weights, tiled.head);
+            const blocks = tiles.map(({ weights }): Block => {
+              const block = { scales: f.let(weights), reader: reader.block(i32.add(weights, scalesSize)), weights };
+              advance(weights, tiled.head);
+              return block;
+            });
             f.repeat(chunks, () => {
-              const acc = dotProducts(block, x, weights, stepsPerChunk, xSums);
-              if (fine) {
-                each(total, (t, i, g) => {
-                  const coefficient = f32x4.mul(weightScale(scales, g), v128.load32Splat(xScale, 4 * i));
-                  t.set(f32x4.add(t, f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], g)), coefficient)));
+              const sums = dotProducts(blocks, x, stepsPerChunk, xSums);
+              totals.forEach((total, t) => {
+                const { scales } = blocks[t];
+                const acc = sums[t]();
+                each(total, (sum, i, g) => {
+                  const scale = () => (blockwise ? scalesOf(scales, g) : v128.load(tiles[t].columns.wScale, 16 * g));
+                  if (fine) {
+                    const coefficient = f32x4.mul(scale(), v128.load32Splat(xScale, 4 * i));
+                    const value = f32x4.convertI32x4S(unshifted(acc[i][g], g));
+                    sum.set(f32x4.add(sum, f32x4.mul(value, coefficient)));
+                  } else {
+                    const value = f32x4.convertI32x4S(acc[i][g]);
+                    sum.set(blockwise ? f32x4.add(sum, f32x4.mul(value, scale())) : value);
+                  }
                 });
-                advance(xScale, i32.mul(i32.mul(p.M, 4), endsStep));
-                return;
-              }
-              each(total, (t, i, g) => {
-                const value = f32x4.convertI32x4S(acc[i][g]);
-                t.set(blockwise ? f32x4.add(t, f32x4.mul(value, weightScale(scales, g))) : value);
               });
+              if (fine) advance(xScale, i32.mul(i32.mul(p.M, 4), endsStep));
             });
           });
+          totals.forEach((total, t) => {
+            finish(total, tiles[t].columns);
+          });
+        });
+        advance(at.x, i32.mul(xRow, rows));
+        advance(at.xSums, i32.mul(sumsRow, rows));
+        advance(at.xScale, 4 * rows);
+        advance(at.y, i32.mul(p.yStride, rows));
+
+        /** Scales of x, channel scales, earlier K-blocks, bias; then y. Moves the columns past the tile. */
+        function finish(total: Local<'v128'>[][], columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>) {
           // A power of two that in-place codes left goes onto the scale, where it cannot round.
           const unshift = (g: number) => f32x4.const(2 ** -reader.shift[g]);
           const factor = range(vectors).map((g) => f.let(blockwise ? unshift(g) : v128.load(columns.wScale, 16 * g)));
@@ -176,11 +225,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           f.when(hasBias, () => each(total, (t, _, g) => t.set(f32x4.add(t, v128.load(columns.bias, 16 * g)))));
           each(total, (t, i, g) => f.storeV128(y[i], t, 16 * g));
           for (const pointer of Object.values(columns)) advance(pointer, 4 * tileN);
-        });
-        advance(at.x, i32.mul(xRow, rows));
-        advance(at.xSums, i32.mul(sumsRow, rows));
-        advance(at.xScale, 4 * rows);
-        advance(at.y, i32.mul(p.yStride, rows));
+        }
       }
     });
 
@@ -213,24 +258,24 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       });
     }
 
-    /** start + Σ over the chunk's steps. The inner loop: rows + vectors loads for rows · vectors dot products. */
-    function dotProducts(
-      block: BlockReader,
-      x: Local<'i32'>[],
-      weights: Local<'i32'>,
-      steps: I32 | number,
-      xSums: Local<'i32'>[],
-    ) {
+    /**
+     * start + Σ over the chunk's steps, for each panel. The inner loop: rows + vectors loads for rows · vectors dot products.
+     * Several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
+     */
+    function dotProducts(blocks: readonly Block[], x: Local<'i32'>[], steps: I32 | number, xSums: Local<'i32'>[]) {
+      // Without stored zero points all panels start from the same corrections.
+      const starts = (variant.storedZeroPoints ? blocks : blocks.slice(0, 1)).map(({ reader }) => reader.start);
       const start =
-        block.start &&
+        starts[0] &&
         xSums.map((sums) => {
-          const corrections = block.start?.(chunkSum(sums, steps)).map((vector) => f.let(vector)) ?? [];
+          const sum = chunkSum(sums, steps);
+          const corrections = starts.map((from) => from?.(sum).map((vector) => f.let(vector)) ?? []);
           advance(sums, chunk === K_STEP ? 4 : i32.divU(i32.mul(steps, stepK), 8));
           return corrections;
         });
       type Use = (x: V128, w: V128, i: number, g: number, operand: number) => void;
-      const eachDot = (u: number, use: Use) => {
-        const b = block.step(weights, tiled.step * u).map((vector) => f.let(vector));
+      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>[], u: number, use: Use) => {
+        const b = reader.step(weights, tiled.step * u).map((vector) => f.let(vector));
         x.forEach((row, i) => {
           // row by row: one activation vector live at a time, V8 has 15 registers
           for (let operand = 0; operand < operands; operand++) {
@@ -241,27 +286,52 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           }
         });
       };
-      const acc = tile(x.length, vectors, (): Local<'v128'>[] => []);
-      const begin: Use = (a, w, i, g, operand) => {
-        if (!start) acc[i][g].push(f.let(carrier.dot(a, w)));
-        else acc[i][g].push(f.let(operand === operands - 1 ? carrier.dot(a, w, start[i][g]) : carrier.dot(a, w)));
-      };
-      const accumulate: Use = (a, w, i, g, operand) => {
-        const sum = acc[i][g][operand];
-        sum.set(carrier.dot(a, w, sum));
-      };
-      const next = () => {
+      const next = ({ weights }: Block, x: Local<'i32'>[]) => {
         for (const row of x) advance(row, 4 * operands * kUnroll);
         advance(weights, tiled.step * kUnroll);
       };
-      // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
-      for (let u = 0; u < kUnroll; u++) eachDot(u, u ? accumulate : begin);
-      next();
-      f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => {
-        for (let u = 0; u < kUnroll; u++) eachDot(u, accumulate);
-        next();
+      const accumulators = () => tile(x.length, vectors, (): Local<'v128'>[] => []);
+      const accumulate =
+        (acc: Local<'v128'>[][][]): Use =>
+        (a, w, i, g, operand) => {
+          const sum = acc[i][g][operand];
+          sum.set(carrier.dot(a, w, sum));
+        };
+      const from = (t: number, i: number, g: number, operand: number) =>
+        operand === operands - 1 ? start?.[i][t % starts.length][g] : undefined;
+
+      /** A whole chunk of one panel. */
+      function alone(block: Block, t: number, x: Local<'i32'>[]) {
+        const acc = accumulators();
+        const begin: Use = (a, w, i, g, operand) => acc[i][g].push(f.let(carrier.dot(a, w, from(t, i, g, operand))));
+        // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+        for (let u = 0; u < kUnroll; u++) eachDot(block, x, u, u ? accumulate(acc) : begin);
+        next(block, x);
+        f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => {
+          for (let u = 0; u < kUnroll; u++) eachDot(block, x, u, accumulate(acc));
+          next(block, x);
+        });
+        return acc.map((row) => row.map(integer));
+      }
+      /** The same x for all panels but the last one, which moves it on. */
+      const shared = (t: number) => (t === blocks.length - 1 ? x : x.map((row) => f.let(row)));
+      if (blocks.length === 1 || chunk <= K_STEP) return blocks.map((block, t) => () => alone(block, t, shared(t)));
+
+      const all = blocks.map((_, t) =>
+        accumulators().map((row, i) =>
+          row.map((_, g) => range(operands).map((operand) => f.let(from(t, i, g, operand) ?? zero))),
+        ),
+      );
+      f.repeat(i32.divU(steps, K_STEP / stepK), () => {
+        blocks.forEach((block, t) => {
+          const here = shared(t);
+          f.repeat(K_STEP / stepK / kUnroll, () => {
+            for (let u = 0; u < kUnroll; u++) eachDot(block, here, u, accumulate(all[t]));
+            next(block, here);
+          });
+        });
       });
-      return acc.map((row) => row.map(integer));
+      return all.map((acc) => () => acc.map((row) => row.map(integer)));
     }
 
     /** Σx of the chunk in every lane. */
@@ -300,5 +370,19 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
     }
   });
 }
+
+/** A block of a panel that is being read. */
+interface Block {
+  readonly scales: Local<'i32'>;
+  readonly reader: BlockReader;
+  /** Moves through the steps. */
+  readonly weights: Local<'i32'>;
+}
+
+/** A tile of one panel. */
+const HERE = i32.const(0);
+const ALONE = [HERE];
+const columnsAt = (pointer: I32, panels: I32): I32 =>
+  panels === HERE ? pointer : i32.add(pointer, i32.mul(panels, 4 * PANEL));
 
 const zero = v128.const16(0);

@@ -24,7 +24,7 @@ export function gemmOptions(
   }
   switch (shape) {
     case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
-      return { ...common, widen: false, tileM: 1, kUnroll: carrier.id === 'i16' && format.bits === 8 ? 2 : 1 };
+      return { ...common, widen: false, tileM: 1, streams: 4 };
     case 'smallM':
       return { ...common, widen: false, tileM: 2 };
     case 'gemm':
@@ -51,11 +51,20 @@ export function tileCandidates(
   carrier: CarrierOptions,
 ): GemmOptions[] {
   const common = { format, variant, activationBlock, carrier };
-  const direct = (tileM: number, kUnroll: 1 | 2 | 4 = 1) => ({ ...common, widen: false, tileM, kUnroll }) as const;
+  const direct = (tileM: number, kUnroll: 1 | 2 | 4 = 1, streams: 1 | 2 | 4 = 1) =>
+    ({ ...common, widen: false, tileM, kUnroll, streams }) as const;
   const widened = (tileM: number, tileN: 4 | 8 | 16) => ({ ...common, widen: true, tileM, tileN }) as const;
   switch (shape) {
     case 'gemv':
-      return [direct(1), direct(1, 2), direct(1, 4)];
+      return [
+        direct(1),
+        direct(1, 2),
+        direct(1, 4),
+        direct(1, 1, 2),
+        direct(1, 2, 2),
+        direct(1, 1, 4),
+        direct(1, 2, 4),
+      ];
     case 'smallM':
       return [direct(1), direct(2), direct(3), widened(2, 8), widened(2, 16), widened(3, 8), widened(4, 8)];
     case 'gemm':
