@@ -9,7 +9,7 @@
  *
  * A kernel of its own and not the tail of gemm's: emitted there, once per register tile, the activations would take gemm past the
  * 4 KB that a page may compile synchronously, and every (format, tile, activation) would be one more kernel to warm. It runs on a
- * range of columns right after gemm has written them, while they are in the cache: relu costs nothing there, silu 2 ns per result.
+ * range of columns right after gemm has written them, while they are in the cache.
  */
 import { activationCode } from '../activations/activations.wasm.ts';
 import type { ActivationId } from '../activations/contract.ts';
