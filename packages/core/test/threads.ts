@@ -55,7 +55,15 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       const next = random(seed);
       const weights = randomWeights(next, of);
       const x = gaussians(next, M * of.K);
-      const options = { bias: gaussians(next, of.N), activationBlock: block };
+      const options = {
+        bias: gaussians(next, of.N),
+        activationBlock: block,
+        ...(seed % 2 && {
+          activation: 'silu' as const,
+          multiply: gaussians(next, M * of.N),
+          residual: gaussians(next, M * of.N),
+        }),
+      };
       const [one, prepared] = [single.prepare(weights), backend.prepare(weights)];
       const want = single.matmul(x, one, options);
       const { arena } = backend;

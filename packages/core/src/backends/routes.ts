@@ -132,7 +132,7 @@ export class Routes {
       decompose: this.#kernels.get(
         decomposeId(plan, operands),
         (module) => decomposeKernel(module, plan, operands),
-        (run, at) => run(at, at + 8192, at + 16384, at + 20480, 8, K_BLOCK),
+        (run, at) => run(at, at + 8192, at + 16384, at + 20480, 32, 8, K_BLOCK),
       ),
       gemm: this.#kernels.get(
         gemmId(options),

@@ -16,7 +16,7 @@ import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
-import { gemmShapeFor, panelsPerChunk } from '../plan/choose.ts';
+import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
 import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
 import type {
@@ -31,6 +31,7 @@ import type { CarrierChoice } from './features.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
+import type { Argument, PanelCut, RowCut } from './threads/job.ts';
 import { Team, type ThreadReport } from './threads/team.ts';
 import { bestTime } from './timing.ts';
 
@@ -216,23 +217,69 @@ export class WasmBackend implements Backend {
       const rows = Math.min(SLICE_ROWS, M - m);
       const xAt =
         from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
+      const fewest = products.reduce(
+        (min, { weights }) => Math.min(min, weights.layout.panels),
+        Number.POSITIVE_INFINITY,
+      );
+      const cut = cutRows(rows, layout.paddedK, fewest, this.#threadCount, this.#team.chunkMacs);
       let decomposed: Kernel | undefined; // carriers take different integers
       for (const product of products) {
         const { decompose } = this.#route(product.weights, gemmShapeFor(rows), plan);
-        if (decompose !== decomposed) decompose(xAt, at.q, at.sums, at.scales, rows, K);
+        if (decompose !== decomposed) this.#decompose(product.weights, plan, xAt, at, cut);
         decomposed = decompose;
-        this.#rows(product, plan, at, m, rows);
+        this.#rows(product, plan, at, m, cut);
       }
     }
     this.arena.check();
   }
 
-  /** Rows [m, m + rows) of a product, whose activations are decomposed. */
-  #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, rows: number): void {
+  /** Decomposes rows. Where gemm takes them in chunks, each chunk has its scales [K-blocks, rows of the chunk] for itself. */
+  #decompose(weights: WasmWeights, plan: Plan, x: number, at: ScratchSizes, cut: RowCut): void {
+    const { K } = weights;
+    const { total: rows } = cut;
+    const route = () => this.#route(weights, gemmShapeFor(rows), plan);
+    const isCut = cut.size < rows;
+    const chunks = isCut ? cut : cutElements(rows, K, this.#threadCount, this.#team.chunkMacs);
+    if (chunks.size === rows) {
+      route().decompose(x, at.q, at.sums, at.scales, 4 * rows, rows, K);
+      return;
+    }
+    const { q, sums, scales } = rowBytes(weights, plan, route());
+    this.#share(
+      () => route().decompose,
+      [
+        { at: x, perRow: 4 * K },
+        { at: at.q, perRow: q },
+        { at: at.sums, perRow: sums },
+        { at: at.scales, perRow: isCut ? scales : 4 },
+        isCut ? { timesRows: 4 } : 4 * rows,
+        { timesRows: 1 },
+        K,
+      ],
+      chunks,
+      ALL,
+    );
+  }
+
+  /** Works a kernel call off on all threads. @param restart for chunks that cannot be repeated one by one */
+  #share(
+    kernel: () => Kernel,
+    args: readonly (number | Argument)[],
+    rows: RowCut,
+    panels: PanelCut,
+    restart?: () => void,
+  ): void {
+    this.#team.run(kernel, this.#team.job.set(args, rows, panels), () => this.arena.move(), restart);
+  }
+
+  /** Rows [m, m + cut.total) of a product, whose activations are decomposed. */
+  #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, cut: RowCut): void {
     const { weights, into, result } = product;
     const { N, layout } = weights;
+    const { total: rows } = cut;
     const w = weights.handle.ptr;
     const threads = this.#threadCount;
+    const { chunkMacs } = this.#team;
     const { operand, address } = product.bias;
     const bias = operand ? this.#stage(at.bias, this.#values(operand)) : address;
     const columns = (first: number, count: number, y: number, yStride: number) => {
@@ -240,29 +287,31 @@ export class WasmBackend implements Backend {
       const wScale = w + layout.panelBytes + offset;
       const { q, sums, scales, panel } = at;
       const gemm = () => this.#route(weights, gemmShapeFor(rows), plan).gemm;
-      const size = panelsPerChunk(rows, layout.paddedK, count, threads, this.#team.chunkMacs);
-      if (size < count) {
-        const job = this.#team.job.set(
+      const rowChunks = Math.ceil(rows / cut.size);
+      const panels = cutPanels(rows, layout.paddedK, count, threads, chunkMacs, rowChunks);
+      if (panels || rowChunks > 1) {
+        const perRow = rowBytes(weights, plan, this.#route(weights, gemmShapeFor(rows), plan));
+        this.#share(
+          gemm,
           [
-            q,
-            sums,
-            scales,
+            { at: q, perRow: perRow.q },
+            { at: sums, perRow: perRow.sums },
+            { at: scales, perRow: perRow.scales },
             w,
             { at: wScale, perPanel: 4 * PANEL },
             { at: bias && bias + offset, perPanel: bias && 4 * PANEL },
-            { at: y, perPanel: 4 * PANEL },
+            { at: y, perRow: yStride, perPanel: 4 * PANEL },
             yStride,
             { at: panel, perThread: SCRATCH_BYTES },
-            rows,
+            { timesRows: 1 },
             layout.paddedK,
             layout.panels,
             { at: first, perPanel: 1 },
             { timesPanels: 1 },
           ],
-          { total: 1, size: 1 },
-          { total: count, size },
+          cut,
+          panels ?? { total: count, parts: 1, rounds: 0 },
         );
-        this.#team.run(gemm, job, () => this.arena.move());
       } else
         gemm()(
           q,
@@ -281,20 +330,30 @@ export class WasmBackend implements Backend {
           count,
         );
       if (!product.hasEnd) return;
-      const end = this.#routes.end(product.activation);
+      const end = () => this.#routes.end(product.activation);
       const range = { m, rows, N, column: PANEL * first, width: PANEL * count };
       const multiply = this.#columnsOf(product.multiply, at.multiply, range);
       const residual = this.#columnsOf(product.residual, at.residual, range);
-      end(
-        y,
-        yStride,
-        multiply,
-        strideOf(product.multiply, range),
-        residual,
-        strideOf(product.residual, range),
-        rows,
-        4 * count,
-      );
+      const [multiplyStride, residualStride] = [product.multiply, product.residual].map((of) => strideOf(of, range));
+      const ends = cutPanels(rows, END_MACS, count, threads, chunkMacs);
+      if (ends)
+        this.#share(
+          end,
+          [
+            { at: y, perPanel: 4 * PANEL },
+            yStride,
+            { at: multiply, perPanel: multiply && 4 * PANEL },
+            multiplyStride,
+            { at: residual, perPanel: residual && 4 * PANEL },
+            residualStride,
+            rows,
+            { timesPanels: PANEL / 4 },
+          ],
+          WHOLE,
+          ends,
+          () => columns(first, count, y, yStride), // it works in place
+        );
+      else end()(y, yStride, multiply, multiplyStride, residual, residualStride, rows, 4 * count);
     };
     // Whole panels go straight into an `out` that lies in the arena; all else is computed in ranges and copied. With an end
     // they go in ranges, too: it finds them in the cache.
@@ -472,6 +531,22 @@ export class WasmBackend implements Backend {
     const routes = this.#routesOf(weights, plan);
     return (routes[shape] ??= this.#routes.find(weights.kernelFormat, weights.variant, shape, plan));
   }
+}
+
+/** What is not cut. */
+const WHOLE: RowCut = { total: 1, size: 1 };
+const ALL: PanelCut = { total: 1, parts: 1, rounds: 0 };
+/** A result of the fused end takes the time of so many multiplications. */
+const END_MACS = 64;
+
+/** Bytes of a row's integers, and of its sums and scales. */
+function rowBytes({ K, layout }: WasmWeights, plan: Plan, { options: { carrier } }: Route) {
+  const perK = carrier?.id === 'i8' && carrier.digits === 1 ? 1 : 2;
+  return {
+    q: perK * layout.paddedK,
+    sums: (4 * layout.paddedK) / K_STEP,
+    scales: 4 * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
+  };
 }
 
 const shapeOf = (M: number): GemmShape => gemmShapeFor(Math.min(M, SLICE_ROWS));

@@ -53,7 +53,7 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
               const value = source(next, limitOf(components));
               for (let k = 0; k < K; k++) input[m * K + k] = value(k);
             }
-            kernel(x.ptr, q.ptr, sums.ptr, scales.ptr, M, K);
+            kernel(x.ptr, q.ptr, sums.ptr, scales.ptr, 4 * M, M, K);
             for (let m = 0; m < M; m++)
               for (let begin = 0; begin < K; begin += block) {
                 const at = m * K + begin;

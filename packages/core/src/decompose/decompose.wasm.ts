@@ -7,7 +7,8 @@
  *                                  ones, then the lower ones, in the order k, k+2, k+1, k+3 (formats/quads.ts)
  * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
  * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both.
- *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]
+ *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]. Blocks lie
+ *                                  scaleStride bytes apart: threads decompose a few rows each
  *
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
@@ -48,13 +49,12 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
   const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
   const perRow = plan.activationBlock === 'row';
   const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
-  const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', M: 'i32', K: 'i32' } as const;
+  const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', scaleStride: 'i32', M: 'i32', K: 'i32' } as const;
   module.func(decomposeId(plan, operands), params, (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const upper = f.let(i16x8.splat(i32.const(limit)));
     const lower = f.let(i16x8.splat(i32.const(-limit)));
     const ones = f.let(v128.const16(1));
-    const scaleRow = f.let(i32.mul(p.M, 4));
     const bytesPerK = digits || 2;
 
     f.repeat(p.M, () => {
@@ -66,7 +66,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
         const { S, invS } = ofRow ?? scaleAndInverse(count);
         f.storeF32(scale, S);
         quantize(count, invS);
-        advance(scale, scaleRow);
+        advance(scale, p.scaleStride);
         left.set(i32.sub(left, count));
       });
       advance(p.scale, 4);

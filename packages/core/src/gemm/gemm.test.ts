@@ -115,7 +115,7 @@ describe('gemm kernels', () => {
         scratch: arena.alloc(SCRATCH_BYTES, 'scratch'),
       };
       packInto(weights, layout, arena.memory.buffer, buffers.w.ptr);
-      decompose(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, M, K);
+      decompose(buffers.x.ptr, buffers.q.ptr, buffers.sums.ptr, buffers.scales.ptr, 4 * M, M, K);
       const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
       arena.float32(buffers.y).fill(Number.NaN);
       const panels = N / PANEL;

@@ -1,4 +1,6 @@
 /** Planner rules: what runs for a shape. Nothing chosen here changes bits. */
+import type { PanelCut, RowCut } from '../backends/threads/job.ts';
+import { MAX_CHUNKS } from '../backends/threads/layout.ts';
 import { PANEL } from '../formats/format.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 
@@ -9,18 +11,47 @@ export function gemmShapeFor(M: number): GemmShape {
 
 /** Work of a chunk, in multiplications: claiming one costs less than a hundredth of it. */
 const CHUNK_MACS = 2 ** 17;
-/** Chunks per thread: a thread on a slow core holds the others up by at most one. */
-const CHUNKS_PER_THREAD = 16;
+/** Halvings of what is left, as many as are any use and as leave no more than MAX_CHUNKS chunks in all. */
+const roundsFor = (threads: number, rowChunks: number): number =>
+  Math.min(4, Math.floor(MAX_CHUNKS / (threads * rowChunks)) - 2);
 
-/** Panels per chunk of a matmul; all of them, hence one thread, where the work is too little to share. */
-export function panelsPerChunk(
+/**
+ * How threads share the panels of a matmul; `undefined`, hence one thread, where the work is too little.
+ * @param rowChunks chunks that its rows are cut into, too
+ */
+export function cutPanels(
   M: number,
   K: number,
   panels: number,
   threads: number,
   chunkMacs: number = CHUNK_MACS,
-): number {
+  rowChunks = 1,
+): PanelCut | undefined {
+  const chunks = Math.min(panels, Math.floor((M * K * PANEL * panels) / chunkMacs));
+  if (threads === 1 || chunks < 2) return undefined;
+  const parts = Math.min(chunks, 2 * threads);
+  let rounds = 0;
+  if (parts === 2 * threads) while (rounds < roundsFor(threads, rowChunks) && parts << (rounds + 1) <= chunks) rounds++;
+  return { total: panels, parts, rounds };
+}
+
+/** Rows that a panel's widening is worth, and that register tiles of 2, 3, 4 and 6 rows fill. */
+const ROW_STEP = 12;
+
+/** How threads share the rows of a matmul as well, where it has too few panels for them. */
+export function cutRows(M: number, K: number, panels: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
+  const wanted = Math.ceil((4 * threads) / panels);
   const byWork = Math.floor((M * K * PANEL * panels) / chunkMacs);
-  const chunks = Math.min(panels, byWork, CHUNKS_PER_THREAD * threads);
-  return threads === 1 || chunks < 2 ? panels : Math.ceil(panels / chunks);
+  const chunks = Math.min(wanted, byWork, Math.floor(MAX_CHUNKS / (4 * threads)));
+  if (threads === 1 || chunks < 2) return { total: M, size: M };
+  return { total: M, size: Math.min(M, ROW_STEP * Math.ceil(M / chunks / ROW_STEP)) };
+}
+
+/** To decompose an element takes as long as so many multiplications. */
+const ELEMENT_MACS = 16;
+
+/** How threads share the rows that are decomposed. */
+export function cutElements(M: number, K: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
+  const chunks = Math.min(M, 4 * threads, Math.floor((M * K * ELEMENT_MACS) / chunkMacs));
+  return { total: M, size: threads === 1 || chunks < 2 ? M : Math.ceil(M / chunks) };
 }

@@ -20,15 +20,16 @@ export interface Layout {
   readonly argCount: number;
   readonly threads: number;
   readonly chunks: number;
-  /** Items per chunk and in all, along rows and panels; chunks along rows. */
+  /** Rows per chunk and in all, and chunks along them. */
   readonly rowSize: number;
   readonly rowTotal: number;
-  readonly panelSize: number;
-  readonly panelTotal: number;
   readonly rowChunks: number;
-  /** Six planes of coefficients: argument i is their sum over 1, thread, first row, rows, first panel, panels. */
+  /** The cut of the panels, see {@link PanelCut}. */
+  readonly panelTotal: number;
+  readonly parts: number;
+  readonly rounds: number;
+  /** Six coefficients per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
   readonly args: number;
-  readonly plane: number;
   /** Messages posted to each thread. */
   readonly mail: number;
   /** One word per chunk, see {@link DONE}. */
@@ -39,8 +40,10 @@ export interface Layout {
 }
 
 export const MAX_THREADS = 64;
+/** Of a job, rows times panels. */
 export const MAX_CHUNKS = 256;
 export const MAX_ARGS = 32;
+const MAIL = 64 + 6 * MAX_ARGS;
 
 /** Words that different threads write at the same time lie on different cache lines. */
 export const LAYOUT: Layout = {
@@ -54,14 +57,14 @@ export const LAYOUT: Layout = {
   chunks: 51,
   rowSize: 52,
   rowTotal: 53,
-  panelSize: 54,
+  rowChunks: 54,
   panelTotal: 55,
-  rowChunks: 56,
+  parts: 56,
+  rounds: 57,
   args: 64,
-  plane: MAX_ARGS,
-  mail: 256,
-  flags: 256 + MAX_THREADS,
-  words: 256 + MAX_THREADS + MAX_CHUNKS,
+  mail: MAIL,
+  flags: MAIL + MAX_THREADS,
+  words: MAIL + MAX_THREADS + MAX_CHUNKS,
   spinMs: 0.5,
 };
 

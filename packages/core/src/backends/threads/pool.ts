@@ -109,7 +109,7 @@ export class ThreadPool {
     const control = this.#control;
     const { ticket, done, sleepers, wake, flags } = LAYOUT;
     const { chunks } = job;
-    control.set(job.words, LAYOUT.argCount);
+    for (let i = 0; i < job.length; i++) control[LAYOUT.argCount + i] = job.words[i];
     control[LAYOUT.kernel] = kernel;
     control[LAYOUT.threads] = threads;
     control.fill(0, flags, flags + chunks);

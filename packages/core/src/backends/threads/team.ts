@@ -112,8 +112,9 @@ export class Team {
    *
    * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
+   * @param restart then does all of the work again, for kernels that change what they read; otherwise chunks are repeated
    */
-  run(find: () => Kernel, job: Job, leave: () => void): void {
+  run(find: () => Kernel, job: Job, leave: () => void, restart?: () => void): void {
     const kernel = find();
     const source = this.#kernels.get(kernel);
     if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
@@ -121,7 +122,13 @@ export class Team {
     if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
     const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
     if (missing.length === 0) return;
-    if (lost) leave();
+    if (lost) {
+      leave();
+      if (restart) {
+        restart();
+        return;
+      }
+    }
     const rest = find();
     for (const chunk of missing) rest(...job.argumentsOf(chunk));
   }

@@ -49,7 +49,7 @@ export function runThread(): void {
         }
       }
     }
-    const { ticket, done, sleepers, wake, plane } = layout;
+    const { ticket, done, sleepers, wake } = layout;
     let idleSince = performance.now();
     // Messages are only delivered to a thread that returns.
     while (Atomics.load(control, layout.mail + slot) === handled) {
@@ -62,18 +62,26 @@ export function runThread(): void {
           const index = control[layout.chunks] - 1 - chunk;
           const rowChunks = control[layout.rowChunks];
           const row = (index % rowChunks) * control[layout.rowSize];
-          const panel = Math.floor(index / rowChunks) * control[layout.panelSize];
           const rows = Math.min(control[layout.rowSize], control[layout.rowTotal] - row);
-          const panels = Math.min(control[layout.panelSize], control[layout.panelTotal] - panel);
+          const total = control[layout.panelTotal];
+          const parts = control[layout.parts];
+          let panel = 0;
+          let end = 0;
+          for (let i = Math.floor(index / rowChunks), last = i + 1; i <= last; i++) {
+            const round = Math.min(Math.floor((2 * i) / parts), control[layout.rounds]);
+            panel = end;
+            end = total - Math.floor((total * (parts * (1 + round / 2) - i)) / (parts * 2 ** round));
+          }
+          const panels = end - panel;
           args.length = control[layout.argCount];
-          for (let i = 0, at = layout.args; i < args.length; i++, at++)
+          for (let i = 0, at = layout.args; i < args.length; i++, at += 6)
             args[i] =
               control[at] +
-              control[at + plane] * slot +
-              control[at + 2 * plane] * row +
-              control[at + 3 * plane] * rows +
-              control[at + 4 * plane] * panel +
-              control[at + 5 * plane] * panels;
+              control[at + 1] * slot +
+              control[at + 2] * row +
+              control[at + 3] * rows +
+              control[at + 4] * panel +
+              control[at + 5] * panels;
           try {
             kernel.apply(null, args);
             flag = 1;
