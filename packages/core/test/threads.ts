@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
 import { startWorker, type ThreadWorker } from '../src/backends/threads/worker.ts';
 import { WasmBackend } from '../src/backends/wasm.ts';
-import type { ActivationBlock } from '../src/index.ts';
+import { type ActivationBlock, packWeights } from '../src/index.ts';
 import { weightShapes } from './conformance.ts';
 import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';
 
@@ -236,13 +236,19 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       const { arena } = backend;
       const weights = randomWeights(random(1), shape);
       const prepared = backend.prepare(weights);
+      const packed = packWeights(weights);
+      const handle = arena.alloc(packed.bytes.length);
+      arena.bytes(handle).set(packed.bytes);
+      const adopted = backend.adopt(packed, handle);
       const x = gaussians(random(2), 3 * shape.K);
       const want = backend.matmul(x, prepared);
+      expect(firstDifference(backend.matmul(x, adopted), want)).toBe(-1);
       const { memory } = arena;
       const large = arena.alloc(300 * 2 ** 20); // more than the room it reserved
       expect(arena.memory).not.toBe(memory);
       expect(arena.shared).toBe(true);
       expect(firstDifference(backend.matmul(x, prepared), want)).toBe(-1);
+      expect(firstDifference(backend.matmul(x, adopted), want)).toBe(-1);
       arena.free(large);
     });
 

@@ -56,6 +56,8 @@ export class WasmWeights implements PreparedWeights {
   handle: ArenaHandle | undefined;
   /** Kernels, found on first use. */
   readonly routes = new Map<Plan, Partial<Record<GemmShape, Route>>>();
+  /** The memory that they work on. */
+  routesOn: WebAssembly.Memory | undefined;
 
   constructor(backend: WasmBackend, shape: PackedShape, layout: PackedLayout, handle: ArenaHandle) {
     this.backend = backend;
@@ -104,8 +106,8 @@ export class WasmBackend implements Backend {
     const { carrier = 'auto' } = options;
     this.#team = team;
     this.arena = new Arena({ ...options, shared: team.count > 1 });
-    this.arena.onMove(() => this.#renewRoutes());
     this.#routes = new Routes(this.arena, carrier, team);
+    this.arena.onMove(() => this.#routes.forget());
     this.#scratch = new Scratch(this.arena);
   }
 
@@ -510,6 +512,7 @@ export class WasmBackend implements Backend {
   }
 
   #routesOf(weights: WasmWeights, plan: Plan): Partial<Record<GemmShape, Route>> {
+    if (weights.routesOn !== this.arena.memory) this.#renewRoutes(weights);
     let routes = weights.routes.get(plan);
     if (!routes) weights.routes.set(plan, (routes = {}));
     return routes;
@@ -519,12 +522,14 @@ export class WasmBackend implements Backend {
     return this.arena.shared ? this.#team.count : 1;
   }
 
-  #renewRoutes(): void {
-    this.#routes.forget();
-    for (const { routes } of this.#matrices)
-      for (const [plan, byShape] of routes)
+  /** The arena has moved since this matrix was multiplied with; to make kernels may move it again. */
+  #renewRoutes(weights: WasmWeights): void {
+    while (weights.routesOn !== this.arena.memory) {
+      weights.routesOn = this.arena.memory;
+      for (const [plan, byShape] of weights.routes)
         for (const [shape, route] of Object.entries(byShape) as [GemmShape, Route][])
           byShape[shape] = this.#routes.renew(route, shape, plan);
+    }
   }
 
   #route(weights: WasmWeights, shape: GemmShape, plan: Plan): Route {
