@@ -8,7 +8,7 @@ export type { ModelOptions } from './graph-model/options.ts';
 export { layersModelHandler, loadLayersModel } from './layers-model/load.ts';
 export { type Activation, type MatMulOptions, matMul } from './mat-mul.ts';
 export type { ArithmeticOptions, RegisterOptions } from './options.ts';
-export { type QuantizeTensorOptions, quantize } from './quantize.ts';
+export { type QuantizeTensorOptions, quantize, quantizeAsync } from './quantize.ts';
 export { QuantizedTensor, quantizedTensor } from './quantized-tensor.ts';
 export { register, unregister } from './register.ts';
 export { formatReport, type ModelReport, type NodeReport } from './report.ts';

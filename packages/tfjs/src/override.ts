@@ -3,7 +3,9 @@
  * stock for all others. The floats stay alive: this buys speed where the calls cannot be changed, not memory.
  */
 
+import { GPU_BACKEND } from './kernels/index.ts';
 import { type MatMulAttrs, msdMatMulKernel } from './kernels/mat-mul.ts';
+import { gpuTakes, msdMatMulGpu } from './kernels/webgpu.ts';
 import { getWrapped, type KernelConfig } from './kernels/wrapped.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
@@ -62,7 +64,7 @@ export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
       known !== undefined &&
       options?.override === true &&
       !known.quantized.isDisposed &&
-      known.quantized.packed.dataId !== undefined &&
+      (stock.backendName !== GPU_BACKEND || gpuTakes(params.backend as object, known.quantized.spec as MatrixSpec)) &&
       !attrs.transposeA &&
       known.transposed === (attrs.transposeB ?? false) &&
       a.dtype === 'float32' &&
@@ -75,7 +77,8 @@ export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
     const rank = Math.max(a.shape.length, b.shape.length);
     const x = { ...a, shape: [...Array<number>(rank - a.shape.length).fill(1), ...a.shape] };
     const matMulAttrs: MatMulAttrs = { spec, components: options.components, activationBlock: options.activationBlock };
-    const y = msdMatMulKernel({ x, w, ...(bias && { bias }) }, matMulAttrs, params.backend as object);
+    const run = stock.backendName === GPU_BACKEND ? msdMatMulGpu : msdMatMulKernel;
+    const y = run({ x, w, ...(bias && { bias }) }, matMulAttrs, params.backend as object);
     if (!followUp) return y;
     try {
       return followUp.kernelFunc({
@@ -92,10 +95,8 @@ export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
 /** The packed tensor's data, moved to the backend that is about to read it, as tfjs does for its own operands. */
 function onBackend({ packed }: QuantizedTensor, backend: unknown): TensorInfo {
   registration()?.tf.engine().backend; // resolved: kernels run only then
-  const storage = backend as {
-    readonly data?: { get(id: DataId): unknown };
-    readonly dataIdMap?: { get(id: DataId): unknown };
-  };
-  (storage.data ?? storage.dataIdMap)?.get(packed.dataId); // DataStorage.get moves what another backend holds
+  type Storage = { get(id: DataId): unknown };
+  const { data, dataIdMap, tensorMap } = backend as Partial<Record<'data' | 'dataIdMap' | 'tensorMap', Storage>>;
+  (data ?? dataIdMap ?? tensorMap)?.get(packed.dataId); // DataStorage.get moves what another backend holds
   return packed;
 }

@@ -1,5 +1,6 @@
 /** Float tensors -> quantized ones. */
 import type { FormatId } from '@msd/core';
+import { DisposedError } from './errors.ts';
 import { rememberQuantized } from './override.ts';
 import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
 import { QuantizedTensor } from './quantized-tensor.ts';
@@ -39,11 +40,26 @@ const KEYS: readonly string[] = ['format', 'blockSize', 'asymmetric', 'scale', '
  * ```
  */
 export function quantize(tensor: Tensor, options: QuantizeTensorOptions = {}): QuantizedTensor {
-  const { tf, options: registered } = requireRegistration('quantize');
+  checkTensor(tensor, options);
+  return quantizeValues(tensor, tensor.dataSync<'float32'>(), options);
+}
+
+/**
+ * {@link quantize} for tensors whose values lie on a GPU: reads them without blocking. tfjs's blocking read on WebGPU goes
+ * through a canvas, where there is one.
+ */
+export async function quantizeAsync(tensor: Tensor, options: QuantizeTensorOptions = {}): Promise<QuantizedTensor> {
+  checkTensor(tensor, options);
+  return quantizeValues(tensor, await tensor.data<'float32'>(), options);
+}
+
+function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
+  const { tf } = requireRegistration('quantize');
   for (const key of Object.keys(options))
     if (!KEYS.includes(key)) throw new TypeError(`quantize: option '${key}', expected one of ${KEYS.join(', ')}.`);
   if (!(tensor instanceof tf.Tensor))
     throw new TypeError(`quantize: tensor, expected a tf.Tensor, got ${tensor === null ? 'null' : typeof tensor}.`);
+  if (tensor.isDisposed) throw new DisposedError('quantize: tensor has been disposed of.');
   const { use = 'matMul' } = options;
   const { dtype, shape } = tensor;
   if (dtype !== 'float32') throw new TypeError(`quantize: tensor, expected float32, got ${dtype}.`);
@@ -53,8 +69,12 @@ export function quantize(tensor: Tensor, options: QuantizeTensorOptions = {}): Q
     throw new RangeError(
       `quantize: tensor, expected a non-empty ${use === 'gather' ? '[rows, columns]' : '[…, K, N]'}, got [${shape}].`,
     );
-  const values = tensor.dataSync<'float32'>();
-  const { spec, data } = use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
+}
+
+function quantizeValues(tensor: Tensor, values: Float32Array, options: QuantizeTensorOptions): QuantizedTensor {
+  const { tf, options: registered } = requireRegistration('quantize');
+  const { shape } = tensor;
+  const { spec, data } = options.use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
   const quantized = new QuantizedTensor(tf.tensor1d(data, 'int32'), spec);
   if (registered.override && spec.kind === 'matrix') rememberQuantized(tensor, quantized, options.transpose ?? false);
   return quantized;

@@ -89,17 +89,18 @@ function removeKernels(tf: TfNamespace): void {
     if (backend) disposeHost(backend);
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);
+  }
+  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
     for (const kernelName of OVERRIDDEN) {
       const current = tf.getKernel(kernelName, backendName);
       const stock = current && overridden.get(current.kernelFunc);
       if (stock) replaceKernel(tf, stock);
     }
-  }
   overridden.clear();
 }
 
 function overrideKernels(tf: TfNamespace): void {
-  for (const backendName of HOST_BACKENDS)
+  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
     for (const kernelName of OVERRIDDEN) {
       const stock = tf.getKernel(kernelName, backendName);
       if (!stock) continue;

@@ -364,6 +364,20 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
     stock.dispose();
   });
 
+  it('restore from kept values when asked to', async () => {
+    const { x, taken: _taken, ...entry } = patterns.MatMul as GraphEntry & { x: number[]; taken: string[] };
+    await withoutLeaks(async () => {
+      const model = await tf.loadGraphModel(handlerOf(artifactsOf(entry)));
+      const stock = await run(model, x);
+      const { restore } = await accelerate(model, { restorable: true });
+      expect(await run(model, x)).not.toEqual(stock);
+      await restore();
+      expect(await run(model, x)).toEqual(stock);
+      expect(reportOf(model)).toBeUndefined();
+      model.dispose();
+    });
+  });
+
   it.each<[string, ModelOptions]>([
     ['int8', {}],
     ['int4', { format: 'int4', blockSize: 32 }],

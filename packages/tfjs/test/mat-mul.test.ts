@@ -219,6 +219,7 @@ describe.each(BACKENDS)('matMul on %s', (backend) => {
     q.dispose();
     expect(() => matMul(x, q)).toThrow(DisposedError);
     x.dispose();
+    expect(() => quantize(x)).toThrow(DisposedError);
   });
 });
 

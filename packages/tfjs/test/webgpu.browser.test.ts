@@ -3,7 +3,7 @@ import '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gather, matMul, quantize, ready, register, status, unregister } from '../src/index.ts';
+import { gather, matMul, quantize, quantizeAsync, ready, register, status, unregister } from '../src/index.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
@@ -73,6 +73,32 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
     }
     expect(Number.isFinite((await y.data())[0])).toBe(true);
     tf.dispose([q, x, y] as never);
+  });
+
+  it('overrides tf.matMul for quantized operands', async () => {
+    register(tf, { override: true });
+    await ready();
+    const [x, w, bias] = [random(1, [4, 64]), random(2, [64, 12]), random(3, [12])] as [
+      tf.Tensor2D,
+      tf.Tensor2D,
+      tf.Tensor,
+    ];
+    const stock = (await tf.matMul(x, w).data()) as Float32Array;
+    const q = await quantizeAsync(w, { format: 'int4' }); // w is on the GPU by now
+    const own = (await matMul(x, q).data()) as Float32Array;
+    expect(await tf.matMul(x, w).data()).toEqual(own);
+    expect(own).not.toEqual(stock);
+    const fused = tf.fused.matMul({ a: x, b: w, bias, activation: 'elu' });
+    expect(
+      relativeL2(
+        (await fused.data()) as Float32Array,
+        (await matMul(x, q, { bias, activation: 'elu' }).data()) as Float32Array,
+      ),
+    ).toBe(0);
+    q.dispose();
+    expect(await tf.matMul(x, w).data()).toEqual(stock);
+    register(tf);
+    await ready();
   });
 
   it('falls back to floats for what has no kernel there', async () => {

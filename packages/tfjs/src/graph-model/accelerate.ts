@@ -3,6 +3,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { ModelFormatError } from '../errors.ts';
+import { hasKernels } from '../fallback.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
@@ -28,7 +29,15 @@ export async function accelerateGraphModel(
   checkTopology(original.modelTopology);
   const initializer = original.modelInitializer as Topology | undefined;
   const before = new Map(Object.entries(internals.executor.weightMap).map(([name, tensors]) => [name, tensors[0]!]));
-  const constants = new Map([...before].map(([name, tensor]) => [name, tensorConstant(name, tensor)]));
+  // Read without blocking where the values may lie on a GPU; elsewhere each when it is needed, without a second copy of all.
+  const onGpu = !hasKernels(tf);
+  const values = new Map<Tensor, Float32Array>();
+  for (const tensor of before.values())
+    if (onGpu && tensor.dtype === 'float32' && tensor.size >= options.minElements)
+      values.set(tensor, await tensor.data<'float32'>());
+  const constants = new Map(
+    [...before].map(([name, tensor]) => [name, tensorConstant(name, tensor, values.get(tensor))]),
+  );
   const { topology, packed, dropped, nodes } = rewriteGraph(
     original.modelTopology,
     signatureOf(original),
@@ -51,12 +60,13 @@ export async function accelerateGraphModel(
     weightBytes += stockBytes(weights[name]);
   }
   const report: ModelReport = { nodes, stockBytes: stock, weightBytes };
+  const keptValues = restorable ? new Map<string, Values>() : undefined;
+  for (const [name, tensor] of gone) keptValues?.set(name, await copyOf(tensor));
   const modelTopology = topology as unknown as NonNullable<typeof original.modelTopology>;
   internals.loadWithWeightMap(
     lazyArtifacts({ ...original, modelTopology }, specs, stringBytes(original, before), internals),
     weights,
   );
-  const keptValues = restorable ? new Map(gone.map(([name, tensor]) => [name, copyOf(tensor)])) : undefined;
   for (const [, tensor] of gone) tensor.dispose();
   setReport(model, report);
 
@@ -78,8 +88,8 @@ interface Values {
   readonly dtype: 'float32' | 'int32' | 'bool';
 }
 
-const copyOf = (tensor: Tensor): Values => ({
-  values: tensor.dataSync().slice() as Float32Array,
+const copyOf = async (tensor: Tensor): Promise<Values> => ({
+  values: ((await tensor.data()) as Float32Array).slice(),
   shape: tensor.shape,
   dtype: tensor.dtype as 'float32',
 });
@@ -122,13 +132,13 @@ function stringBytes({ weightSpecs, weightData }: ModelInternals['artifacts'], w
 }
 
 /** A constant that is a tensor already: float32, whatever the file held. */
-function tensorConstant(name: string, tensor: Tensor): Constant {
+function tensorConstant(name: string, tensor: Tensor, values?: Float32Array): Constant {
   return {
     name,
     shape: tensor.shape,
     dtype: tensor.dtype,
     byteLength: stockBytes(tensor),
-    stored: () => ({ kind: 'float32', values: tensor.dataSync<'float32'>() }),
+    stored: () => ({ kind: 'float32', values: values ?? tensor.dataSync<'float32'>() }),
     integers: () => tensor.dataSync<'int32'>(),
   };
 }

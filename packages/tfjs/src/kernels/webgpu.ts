@@ -77,7 +77,16 @@ export const gpuTakes = (backend: object, spec: MatrixSpec): boolean =>
 export const gpuIsReady = (backend: object): boolean => hosts.has(backend);
 
 export function disposeGpu(backend: object): void {
-  hosts.get(backend)?.msd.dispose();
+  const host = hosts.get(backend);
+  if (host) {
+    // What tfjs has recorded and not submitted yet may use MSD's scratch.
+    const { commandEncoder } = backend as WebGpuTfBackend;
+    if (commandEncoder) {
+      (backend as WebGpuTfBackend).endComputePassEncoder();
+      (backend as WebGpuTfBackend).submitQueue();
+    }
+    host.msd.dispose();
+  }
   hosts.delete(backend);
   pending.delete(backend);
 }

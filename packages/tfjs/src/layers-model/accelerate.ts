@@ -41,7 +41,7 @@ export async function accelerateLayersModel(
       const kernel = layer.kernel.read();
       const [K, N] = kernel.shape as [number, number];
       const view = { kind: 'matrix', batchShape: [], N, K, transposed: false } as const;
-      const { packed, error, how } = encode({ kind: 'float32', values: kernel.dataSync<'float32'>() }, view, options);
+      const { packed, error, how } = encode({ kind: 'float32', values: await kernel.data<'float32'>() }, view, options);
       const spec = packed.spec as MatrixSpec;
       taken.push({ layer, spec, data: packed.data });
       const bytes = { bytesBefore: 4 * N * K, bytesAfter: packed.data.byteLength };
