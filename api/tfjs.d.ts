@@ -134,6 +134,8 @@ export declare function matMul(x: Tensor, w: QuantizedTensor, options?: MatMulOp
 
 export declare function quantize(tensor: Tensor, options?: QuantizeTensorOptions): QuantizedTensor;
 
+export declare function quantizeAsync(tensor: Tensor, options?: QuantizeTensorOptions): Promise<QuantizedTensor>;
+
 export declare function quantizedTensor(packed: Tensor, spec: QuantizedSpec): QuantizedTensor;
 
 export declare function ready(): Promise<Status>;

@@ -94,8 +94,7 @@ export class Arena {
     const guard = this.debug ? LINE : 0;
     const bytes = Math.max(LINE, lines(byteLength)) + 2 * guard + this.#slack;
     const block = this.#heap.alloc(bytes, label);
-    if (!block)
-      throw new BackendUnavailableError(`arena: ${label} needs ${bytes} bytes; the heap's owner gives no more.`);
+    if (!block) throw new BackendUnavailableError(`arena: ${label} needs ${bytes} bytes; its heap gives no more.`);
     const ptr = lines(block) + guard;
     this.#buffers.set(ptr, { block, bytes, label, byteLength });
     if (this.debug) this.#guards(ptr, byteLength, (guards) => guards.fill(CANARY));
