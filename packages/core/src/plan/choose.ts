@@ -11,6 +11,9 @@ export function gemmShapeFor(M: number): GemmShape {
 
 /** Work of a chunk, in multiplications: claiming one costs less than a hundredth of it. */
 const CHUNK_MACS = 2 ** 17;
+/** Work of the last chunks, in times of that: of little work, one row say, more chunks cost more than their evenness gains. */
+const LATE_CHUNK = 4;
+
 /** Halvings of what is left, as many as are any use and as leave no more than MAX_CHUNKS chunks in all. */
 const roundsFor = (threads: number, rowChunks: number): number =>
   Math.min(4, Math.floor(MAX_CHUNKS / (threads * rowChunks)) - 2);
@@ -27,11 +30,12 @@ export function cutPanels(
   chunkMacs: number = CHUNK_MACS,
   rowChunks = 1,
 ): PanelCut | undefined {
-  const chunks = Math.min(panels, Math.floor((M * K * PANEL * panels) / chunkMacs));
-  if (threads === 1 || chunks < 2) return undefined;
-  const parts = Math.min(chunks, 2 * threads);
+  const atMost = (macs: number) => Math.min(panels, Math.floor((M * K * PANEL * panels) / macs));
+  const parts = Math.min(atMost(chunkMacs), 2 * threads);
+  if (threads === 1 || parts < 2) return undefined;
+  const most = parts === 2 * threads ? atMost(LATE_CHUNK * chunkMacs) : 0;
   let rounds = 0;
-  if (parts === 2 * threads) while (rounds < roundsFor(threads, rowChunks) && parts << (rounds + 1) <= chunks) rounds++;
+  while (rounds < roundsFor(threads, rowChunks) && parts << (rounds + 1) <= most) rounds++;
   return { total: panels, parts, rounds };
 }
 
