@@ -372,7 +372,6 @@ export interface GpuDevice {
         label?: string;
         size: number;
         usage: number;
-        mappedAtCreation?: boolean;
     }): GpuBuffer;
     createShaderModule(descriptor: {
         label?: string;

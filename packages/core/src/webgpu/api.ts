@@ -98,7 +98,7 @@ export interface GpuDevice {
   readonly limits: GpuLimits;
   readonly queue: GpuQueue;
   readonly lost: Promise<GpuLostInfo>;
-  createBuffer(descriptor: { label?: string; size: number; usage: number; mappedAtCreation?: boolean }): GpuBuffer;
+  createBuffer(descriptor: { label?: string; size: number; usage: number }): GpuBuffer;
   createShaderModule(descriptor: { label?: string; code: string }): GpuShaderModule;
   createBindGroupLayout(descriptor: { label?: string; entries: GpuLayoutEntry[] }): GpuBindGroupLayout;
   createPipelineLayout(descriptor: {

@@ -36,11 +36,14 @@ import { GpuWeights, uploadWeights } from './weights.ts';
 import type { GpuFeatures, WgslKernel } from './wgsl.ts';
 
 export interface WebGpuOptions extends DeviceOptions {
-  /** A device to work on, e.g. a framework's. It stays the caller's: `dispose` does not destroy it. Default: an own one. */
+  /**
+   * A device to work on, e.g. a framework's. It stays the caller's: `dispose` does not destroy it. Default: an own one. In Node pass
+   * `gpu` too, or keep it: Dawn crashes once what `create([])` returned is collected.
+   */
   readonly device?: GpuDevice | undefined;
   /** Leaves a feature unused although the device has it. */
   readonly features?: Partial<GpuFeatures> | undefined;
-  /** Largest GPU buffer for weights; larger matrices take several. Default: what the device can bind. */
+  /** Largest GPU buffer for weights; larger matrices take several. Default 64 MiB: packing takes as much memory, once. */
   readonly pieceBytes?: number | undefined;
 }
 
@@ -64,6 +67,7 @@ interface SliceOperands extends Ends<GpuBinding> {
   readonly activation: ActivationId | undefined;
 }
 
+const PIECE_BYTES = 2 ** 26;
 /** Rows per slice: bounds the digits' buffer. */
 const SLICE_ROWS = 1024;
 
@@ -155,7 +159,7 @@ export class WebGpuBackend implements BackendBase {
     const scopes = watch(device, ['validation', 'out-of-memory']);
     let pieces: ReturnType<typeof uploadWeights>;
     try {
-      pieces = uploadWeights(device, weights, Math.min(this.#options.pieceBytes ?? limit, limit));
+      pieces = uploadWeights(device, weights, Math.min(this.#options.pieceBytes ?? PIECE_BYTES, limit));
     } catch (error) {
       await scopes.end();
       throw error;

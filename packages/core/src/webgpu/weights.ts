@@ -10,6 +10,8 @@ import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
 import type { WebGpuBackend } from './backend.ts';
 
+const { STORAGE, COPY_SRC, COPY_DST } = BufferUsage;
+
 /** Columns [n, n + N) of a matrix, packed as a matrix of their own. */
 export interface WeightPiece {
   readonly n: number;
@@ -89,14 +91,16 @@ function rowsOf(weights: QuantizedWeights, n: number, end: number): QuantizedWei
 }
 
 /**
- * Packs straight into mapped buffers, a piece at a time.
+ * Packs and uploads a piece at a time, through memory for one of them.
+ *
  * @param pieceBytes what a buffer may have
- * @throws {@link BackendUnavailableError} if not even 16 columns fit, or a buffer cannot be mapped; nothing is left behind then
+ * @throws {@link BackendUnavailableError} if not even 16 columns fit, or there is no memory; nothing is left behind then
  */
 export function uploadWeights(device: GpuDevice, weights: QuantizedWeights, pieceBytes: number): WeightPiece[] {
   const { N, K, format } = weights;
   const variant = variantOf(weights);
-  const panelBytes = packedLayout(formats[format], variant, PANEL, K).byteLength;
+  const layoutOf = (columns: number) => packedLayout(formats[format], variant, columns, K);
+  const panelBytes = layoutOf(PANEL).byteLength;
   const columns = PANEL * Math.floor(pieceBytes / panelBytes);
   const label = `msd weights ${format} [${N},${K}]`;
   if (columns === 0)
@@ -105,22 +109,18 @@ export function uploadWeights(device: GpuDevice, weights: QuantizedWeights, piec
     );
   const pieces: WeightPiece[] = [];
   try {
+    const packed = new ArrayBuffer(layoutOf(Math.min(N, columns)).byteLength);
     for (let n = 0; n < N; n += columns) {
       const end = Math.min(N, n + columns);
-      const layout = packedLayout(formats[format], variant, end - n, K);
-      const buffer = device.createBuffer({
-        label,
-        size: layout.byteLength,
-        usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
-        mappedAtCreation: true,
-      });
+      const layout = layoutOf(end - n);
+      const buffer = device.createBuffer({ label, size: layout.byteLength, usage: STORAGE | COPY_SRC | COPY_DST });
       pieces.push({ n, N: end - n, layout, buffer, offset: 0 });
-      packInto(rowsOf(weights, n, end), layout, buffer.getMappedRange(), 0);
-      buffer.unmap();
+      packInto(rowsOf(weights, n, end), layout, packed, 0);
+      device.queue.writeBuffer(buffer, 0, packed, 0, layout.byteLength);
     }
   } catch (cause) {
     for (const { buffer } of pieces) buffer.destroy();
-    throw new BackendUnavailableError(`prepare: no GPU buffer for ${label} to be had.`, { cause });
+    throw new BackendUnavailableError(`prepare: no memory for ${label} to be had.`, { cause });
   }
   return pieces;
 }
