@@ -14,7 +14,7 @@ export type {
   PreparedWeights,
   ProductOptions,
 } from './backends/backend.ts';
-export { createBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
+export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';

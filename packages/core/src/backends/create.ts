@@ -29,7 +29,7 @@ export async function createBackend(
 ): Promise<BackendBase> {
   switch (device) {
     case 'wasm':
-      return options.heap ? createWasmBackend(options) : threadedBackend(options);
+      return options.heap ? createWasmBackend(options) : createThreadedBackend(options);
     case 'webgpu':
       return await (await import('../webgpu/backend.ts')).WebGpuBackend.create(options);
     case 'reference':
@@ -51,7 +51,13 @@ export function createWasmBackend(options: WasmOptions = {}): WasmBackend {
   return new WasmBackend(options);
 }
 
-async function threadedBackend(options: WasmBackendOptions): Promise<WasmBackend> {
+/**
+ * The WASM backend with its threads, and nothing else in the bundle: what `createBackend('wasm')` gives.
+ *
+ * @returns the caller's: dispose it
+ * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, memory, or the carrier asked for
+ */
+export async function createThreadedBackend(options: WasmBackendOptions = {}): Promise<WasmBackend> {
   requireSimd();
   requireCarrier(options.carrier);
   const team = await createTeam(options);

@@ -5,7 +5,7 @@
 
 import type { ArenaHandle } from '@msd/core';
 import {
-  createBackend,
+  createThreadedBackend,
   type PreparedWeights,
   packedByteLength,
   type QuantizedWeights,
@@ -49,7 +49,7 @@ export async function loadWeights(claims: readonly Claim[], options: ResolvedOpt
     for (const tensor of [claim.data, claim.scales, claim.zeroPoints])
       if (tensor) fileBytes += tensorByteLength(tensor);
   }
-  const backend = await createBackend('wasm', {
+  const backend = await createThreadedBackend({
     initialBytes,
     debug: options.debug,
     carrier: options.carrier,
