@@ -9,6 +9,7 @@ export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 
 
 export interface ActivationOptions extends PlanOptions {
     readonly M?: number | undefined;
+    readonly xType?: FloatType | undefined;
 }
 
 export declare class Arena {
@@ -25,6 +26,7 @@ export declare class Arena {
     at(ptr: number, byteLength: number): ArenaHandle;
     free({ arena, ptr }: ArenaHandle): void;
     float32({ ptr, byteLength }: ArenaHandle): Float32Array;
+    uint16({ ptr, byteLength }: ArenaHandle): Uint16Array;
     bytes({ ptr, byteLength }: ArenaHandle): Uint8Array;
     owns({ arena, ptr, byteLength }: ArenaHandle): boolean;
     check(): void;
@@ -45,8 +47,8 @@ export interface ArenaOptions {
 
 export interface Backend extends BackendBase {
     prepare(weights: QuantizedWeights): PreparedWeights;
-    matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
-    matmulMany(x: Float32Array | ArenaHandle, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): (Float32Array | ArenaHandle)[];
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
 }
 
 export interface BackendBase {
@@ -57,6 +59,11 @@ export interface BackendBase {
 
 export declare class BackendUnavailableError extends Error {
     readonly name = "BackendUnavailableError";
+}
+
+export interface BitsResult {
+    readonly out?: undefined;
+    readonly outType: HalfType;
 }
 
 export type CarrierChoice = 'auto' | 'i16' | 'i8';
@@ -77,11 +84,22 @@ export type DecompositionId = 'int8' | 'mxfp4';
 
 export type Device = 'reference' | 'wasm' | 'webgpu';
 
+export interface F32Result {
+    readonly out?: Float32Array | undefined;
+    readonly outType?: 'f32' | undefined;
+}
+
+export type FloatType = 'f32' | HalfType;
+
 export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
 
 export declare class GpuError extends Error {
     readonly name = "GpuError";
 }
+
+export type HalfArray = Uint16Array | NativeFloat16Array;
+
+export type HalfType = 'f16' | 'bf16';
 
 export interface Heap {
     readonly memory: WebAssembly.Memory;
@@ -102,6 +120,16 @@ export interface MemoryReport {
     readonly scratchBytes: number;
     readonly wasmBytes: number;
 }
+
+export interface NativeFloat16Array {
+    readonly [Symbol.toStringTag]: 'Float16Array';
+    readonly buffer: ArrayBufferLike;
+    readonly byteOffset: number;
+    readonly byteLength: number;
+    readonly length: number;
+}
+
+export type Operand = Float32Array | HalfArray | ArenaHandle;
 
 export declare const PACKED_VERSION = 1;
 
@@ -140,7 +168,8 @@ export interface ProductOptions<Handle = ArenaHandle> {
     readonly activation?: ActivationId | undefined;
     readonly multiply?: Float32Array | Handle | undefined;
     readonly residual?: Float32Array | Handle | undefined;
-    readonly out?: Float32Array | Handle | undefined;
+    readonly out?: Float32Array | HalfArray | Handle | undefined;
+    readonly outType?: FloatType | undefined;
 }
 
 export interface QuantizeOptions {
@@ -165,8 +194,13 @@ export declare class ReferenceBackend implements Backend {
     readonly matrices: Set<PreparedWeights>;
     constructor({ arithmetic }?: ReferenceBackendOptions);
     prepare(weights: QuantizedWeights): PreparedWeights;
-    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array;
-    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Float32Array[];
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
+    matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions & {
+        readonly each?: readonly (ProductOptions & F32Result)[] | undefined;
+    }): Float32Array[];
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): (Float32Array | HalfArray)[];
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -228,14 +262,11 @@ export declare class WasmBackend implements Backend {
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
     release(prepared: PreparedWeights, handle: ArenaHandle): void;
-    matmul(x: Float32Array, prepared: PreparedWeights, options?: MatmulOptions & {
-        readonly out?: Float32Array | undefined;
-    }): Float32Array;
+    matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
+    matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
-    matmulMany(x: Float32Array, prepared: readonly PreparedWeights[], options?: MatmulManyOptions & {
-        readonly each?: readonly (ProductOptions & {
-            readonly out?: Float32Array;
-        })[];
+    matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions & {
+        readonly each?: readonly (ProductOptions & F32Result)[] | undefined;
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
@@ -290,7 +321,7 @@ export declare function interleaveNibbles(data: Uint8Array, blockSize: number): 
 
 export declare const limitOf: (components: Components) => number;
 
-export declare function matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+export declare function matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
 
 export declare function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: ReferenceOptions): Float64Array;
 
@@ -410,7 +441,9 @@ export interface GpuLostInfo {
     readonly message: string;
 }
 
-export type GpuMatmulOptions = MatmulOptions<GpuBinding>;
+export type GpuMatmulOptions = Omit<MatmulOptions<GpuBinding>, 'xType' | 'out' | 'outType'> & {
+    readonly out?: Float32Array | GpuBinding | undefined;
+};
 
 export type GpuRecordOptions = GpuMatmulOptions & Ends<GpuBinding> & {
     readonly out: GpuBinding;

@@ -6,10 +6,13 @@ export type {
   ActivationOptions,
   Backend,
   BackendBase,
+  BitsResult,
   Device,
+  F32Result,
   MatmulManyOptions,
   MatmulOptions,
   MemoryReport,
+  Operand,
   PreparedMatrix,
   PreparedWeights,
   ProductOptions,
@@ -32,6 +35,7 @@ export {
   type PlanOptions,
 } from './decompose/contract.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
+export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export {
   PACKED_VERSION,

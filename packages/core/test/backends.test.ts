@@ -3,6 +3,7 @@ import { relaxedDot } from '../src/backends/features.ts';
 import { createBackend } from '../src/index.ts';
 import { bitsOf, RECORDED_BITS } from './bits.ts';
 import { conformance } from './conformance.ts';
+import { halfPrecision } from './half-precision.ts';
 
 conformance('wasm', () => createBackend('wasm', { debug: true }), { bits: 'exact' });
 // Blocks of 16 and, on CPUs that saturate, weights of 8 bits fall to i16 there.
@@ -11,6 +12,9 @@ if (relaxedDot())
 else it.skip('conformance: wasm, relaxed dot: this engine has no relaxed SIMD');
 conformance('reference f32', () => createBackend('reference', { arithmetic: 'float32' }), { bits: 'exact' });
 conformance('reference f64', () => createBackend('reference'), { bits: 'bound' });
+halfPrecision('wasm', () => createBackend('wasm', { debug: true }), 'float32');
+halfPrecision('reference f32', () => createBackend('reference', { arithmetic: 'float32' }), 'float32');
+halfPrecision('reference f64', () => createBackend('reference'), 'float64');
 
 it('gives the recorded bits', async () => {
   for (const carrier of ['auto', 'i16', ...(relaxedDot() ? (['i8'] as const) : [])] as const)

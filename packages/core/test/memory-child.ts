@@ -19,10 +19,12 @@ const out = new Float32Array(M * shape.N);
 const [multiply, bias] = [gaussians(next, M * shape.N), gaussians(next, shape.N)];
 const options = { out, bias, activation: 'silu', multiply, residual: out } as const;
 const each = [options, options];
+const half = { x: new Uint16Array(x.length), out: new Uint16Array(out.length) };
 
 const calls: Record<string, () => unknown> = {
   matmul: () => backend.matmul(x, prepared, { out }),
   'fused end': () => backend.matmul(x, prepared, options),
+  'half precision': () => backend.matmul(half.x, prepared, { xType: 'f16', out: half.out, outType: 'f16' }),
   matmulMany: () => backend.matmulMany(x, [prepared, prepared], { each }),
 };
 const perCall: Record<string, unknown> = {};

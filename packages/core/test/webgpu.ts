@@ -214,6 +214,10 @@ export function webgpuSuite(): void {
         /different GPU buffers/,
       );
       expect(() => backend.record(pass, { ...at(3, K), offset: 2 }, prepared, options)).toThrow(/multiple of 4/);
+      for (const half of [{ xType: 'f16' }, { outType: 'bf16' }])
+        expect(() => backend.record(pass, at(3, K), prepared, { ...options, ...half })).toThrow(
+          /got half precision, which the wasm and reference backends take/,
+        );
       prepared.dispose();
     });
 

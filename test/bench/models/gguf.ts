@@ -2,7 +2,7 @@
  * A generated Llama-style decoder as GGUF (version 3), with the layer shapes of Qwen2.5-0.5B and a vocabulary of bytes:
  * q4_0 or q8_0 matrices of random codes, norms of ones.
  */
-import { toFp16 } from '../../../packages/core/src/formats/scales.ts';
+import { toFp16 } from '../../../packages/core/src/formats/fp16.ts';
 import { generator } from './random.ts';
 
 export const GGUF_WEIGHTS = ['q4_0', 'q8_0'] as const;

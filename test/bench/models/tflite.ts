@@ -1,6 +1,6 @@
 /** A chain of fully connected layers as a TensorFlow Lite file, field by field after tensorflow/lite/schema/schema.fbs. */
 import { Builder } from 'flatbuffers';
-import { toFp16 } from '../../../packages/core/src/formats/scales.ts';
+import { toFp16 } from '../../../packages/core/src/formats/fp16.ts';
 import { type LayerWeights, nibbles } from './weights.ts';
 
 const FULLY_CONNECTED = 9; // BuiltinOperator

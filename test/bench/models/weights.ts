@@ -3,7 +3,7 @@
  * can hold (int8 within ±127), block scales that are exact in fp16. Speed does not depend on what a trained model holds.
  */
 import type { QuantizedWeights } from '@msd/core';
-import { scaleKinds, toFp16 } from '../../../packages/core/src/formats/scales.ts';
+import { fromFp16, toFp16 } from '../../../packages/core/src/formats/fp16.ts';
 import type { LayerShape } from '../shapes.ts';
 import { gaussian } from './random.ts';
 
@@ -54,7 +54,7 @@ export function layerWeights(shape: LayerShape, id: WeightsId, floats: Float32Ar
     const begin = b * length;
     let max = 0;
     for (let i = begin; i < begin + length; i++) max = Math.max(max, Math.abs(floats[i]!));
-    const scale = blockSize ? scaleKinds.f16.value(toFp16(max / limit)) : Math.fround(max / limit);
+    const scale = blockSize ? fromFp16(toFp16(max / limit)) : Math.fround(max / limit);
     scales[b] = scale;
     for (let i = begin; i < begin + length; i++)
       codes[i] = Math.max(-limit, Math.min(limit, Math.round(floats[i]! / scale)));

@@ -127,6 +127,11 @@ export class Arena {
   }
 
   /** A fresh view; dies when the memory grows. */
+  uint16({ ptr, byteLength }: ArenaHandle): Uint16Array {
+    return new Uint16Array(this.memory.buffer, ptr, byteLength / 2);
+  }
+
+  /** A fresh view; dies when the memory grows. */
   bytes({ ptr, byteLength }: ArenaHandle): Uint8Array {
     return new Uint8Array(this.memory.buffer, ptr, byteLength);
   }

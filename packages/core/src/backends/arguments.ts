@@ -1,27 +1,46 @@
 /** The public edge of matmul: shapes are checked here once, for every backend. */
 import { activationIds } from '../activations/contract.ts';
 import { type Plan, resolvePlan } from '../decompose/contract.ts';
+import { UnsupportedError } from '../errors.ts';
+import { type FloatType, type HalfArray, isFloat16Array } from '../formats/half.ts';
 import type { ArenaHandle } from './arena.ts';
 import type {
   ActivationOptions,
   Backend,
   MatmulManyOptions,
+  Operand,
   PreparedMatrix,
   PreparedWeights,
   ProductOptions,
 } from './backend.ts';
 
-export type Operand = Float32Array | ArenaHandle;
-
 /** What a backend takes besides typed arrays. */
 export interface OperandKind<Handle> {
   readonly name: string;
+  /** May x and `out` be half precision? */
+  readonly half: boolean;
   is(operand: object): operand is object & Handle;
+  /** What it lies in, and where its first byte is. */
+  place(operand: Handle): Place;
+}
+
+interface Place {
+  readonly buffer: object;
+  readonly begin: number;
 }
 
 const arenaHandle: OperandKind<ArenaHandle> = {
   name: 'an arena handle',
+  half: true,
   is: (operand): operand is ArenaHandle => 'arena' in operand && 'ptr' in operand,
+  place: ({ arena, ptr }) => ({ buffer: arena.memory.buffer, begin: ptr }),
+};
+
+/** What holds a type, in messages. */
+const holders: Readonly<Record<FloatType, string>> = {
+  f32: 'a Float32Array',
+  f16: 'a Uint16Array of bits, a Float16Array',
+  bf16: 'a Uint16Array of bits',
 };
 
 /** Anything with bytes: arrays, and handles of every kind. */
@@ -29,39 +48,75 @@ interface Bytes {
   readonly byteLength: number;
 }
 
-const floats = ({ byteLength }: Bytes): number => Math.floor(byteLength / 4);
+const byteSize = (type: FloatType): number => (type === 'f32' ? 4 : 2);
+
+const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / byteSize(type));
 
 const describe = (value: unknown): string =>
   value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
 
-function checkKind(name: string, operand: unknown, { name: other, is }: OperandKind<unknown>): void {
-  const isHandle = typeof operand === 'object' && operand !== null && is(operand);
-  if (!(operand instanceof Float32Array) && !isHandle)
-    throw new TypeError(`matmul: ${name} expected a Float32Array or ${other}, got ${describe(operand)}.`);
+const isHandle = (operand: unknown, { is }: OperandKind<unknown>): boolean =>
+  typeof operand === 'object' && operand !== null && is(operand);
+
+const isHalf = (operand: unknown): operand is HalfArray => operand instanceof Uint16Array || isFloat16Array(operand);
+
+/**
+ * What x or `out` holds: `type`, or what its class says.
+ * @throws {@link TypeError} if its class cannot hold that; {@link UnsupportedError} if the backend has f32 only
+ */
+export function typeOf(
+  name: 'x' | 'out',
+  operand: unknown,
+  type: FloatType | undefined,
+  kind: OperandKind<unknown> = arenaHandle,
+): FloatType {
+  if (type !== undefined && !Object.hasOwn(holders, type))
+    throw new RangeError(`matmul: ${name}Type expected f32, f16 or bf16, got ${String(type)}.`);
+  const holds = type ?? (isFloat16Array(operand) ? 'f16' : 'f32');
+  if (!kind.half && (holds !== 'f32' || isHalf(operand)))
+    throw new UnsupportedError(
+      `matmul: ${name} expected a Float32Array or ${kind.name}, got half precision, which the wasm and reference backends take.`,
+    );
+  const fits = holds === 'f32' ? operand instanceof Float32Array : isHalf(operand);
+  const isBits = operand instanceof Uint16Array;
+  if ((fits && (holds !== 'bf16' || isBits)) || isHandle(operand, kind)) return holds;
+  if (name === 'out' && operand === undefined) return holds;
+  const asked = type ? ` for ${name}Type '${type}'` : '';
+  const hint = !type && isBits ? ` Are these bits? Say ${name}Type: 'f16' or ${name}Type: 'bf16'.` : '';
+  throw new TypeError(
+    `matmul: ${name} expected ${holders[holds]} or ${kind.name}${asked}, got ${describe(operand)}.${hint}`,
+  );
 }
 
-/** @returns M and the plan, once x fits the matrix */
+function checkF32(name: string, operand: unknown, kind: OperandKind<unknown>): void {
+  if (operand instanceof Float32Array || isHandle(operand, kind)) return;
+  const hint = kind.half && isHalf(operand) ? ' Only x and out may be half precision.' : '';
+  throw new TypeError(`matmul: ${name} expected a Float32Array or ${kind.name}, got ${describe(operand)}.${hint}`);
+}
+
+/** @returns M, the plan and what x holds, once x fits the matrix */
 export function checkActivations(
   backend: object,
   x: Bytes,
   prepared: PreparedMatrix & { readonly backend: object },
   options: ActivationOptions,
   kind: OperandKind<unknown> = arenaHandle,
-): { M: number; plan: Plan } {
+): { M: number; plan: Plan; xType: FloatType } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
   const plan = resolvePlan(options, 'matmul');
   const { M: rows } = options;
-  checkKind('x', x, kind);
+  const xType = typeOf('x', x, options.xType, kind);
   const { K } = prepared;
-  const M = rows ?? floats(x) / K;
+  const length = lengthOf(x, xType);
+  const M = rows ?? length / K;
   if (!Number.isSafeInteger(M) || M < 0)
     throw new RangeError(
-      `matmul: x expected whole rows of K=${K} values, got ${rows === undefined ? `${floats(x)} values` : `M=${rows}`}.`,
+      `matmul: x expected whole rows of K=${K} values, got ${rows === undefined ? `${length} values` : `M=${rows}`}.`,
     );
-  if (floats(x) < M * K || (rows === undefined && floats(x) !== M * K))
-    throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${floats(x)}.`);
-  return { M, plan };
+  if (length < M * K || (rows === undefined && length !== M * K))
+    throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${length}.`);
+  return { M, plan, xType };
 }
 
 /** @returns what happens to each product, once every matrix fits x and has its options */
@@ -88,35 +143,39 @@ export function checkProduct<Handle extends Bytes = ArenaHandle>(
   { N }: PreparedMatrix,
   M: number,
   options: ProductOptions<Handle>,
-  kind: OperandKind<unknown> = arenaHandle,
-  overlap: (a: Float32Array | Handle, b: Float32Array | Handle, bytes: number) => boolean = overlapInPart,
+  kind: OperandKind<Handle> = arenaHandle as unknown as OperandKind<Handle>,
 ): void {
   const { bias, activation, multiply, residual, out } = options;
   if (bias !== undefined) {
-    checkKind('bias', bias, kind);
-    if (floats(bias) !== N) throw new RangeError(`matmul: bias expected ${N} values, got ${floats(bias)}.`);
+    checkF32('bias', bias, kind);
+    if (lengthOf(bias, 'f32') !== N)
+      throw new RangeError(`matmul: bias expected ${N} values, got ${lengthOf(bias, 'f32')}.`);
   }
   if (activation !== undefined && !activationIds.includes(activation))
     throw new RangeError(`matmul: activation expected one of ${activationIds.join(', ')}, got ${String(activation)}.`);
-  for (const [name, operand] of Object.entries({ multiply, residual, out })) {
+  const outType = typeOf('out', out, options.outType, kind);
+  if (out !== undefined) checkLength('out', out, outType, M, N);
+  const placeOf = (operand: Float32Array | HalfArray | Handle): Place =>
+    ArrayBuffer.isView(operand) ? { buffer: operand.buffer, begin: operand.byteOffset } : kind.place(operand as Handle);
+  for (const [name, operand] of Object.entries({ multiply, residual })) {
     if (operand === undefined) continue;
-    checkKind(name, operand, kind);
-    if (floats(operand) < M * N || (operand instanceof Float32Array && operand.length !== M * N))
-      throw new RangeError(`matmul: ${name} expected ${M * N} values for [M=${M},N=${N}], got ${floats(operand)}.`);
-    if (name !== 'out' && out !== undefined && overlap(operand, out, 4 * M * N))
-      throw new RangeError(
-        `matmul: ${name} expected to be out itself or to lie apart from it, got overlapping memory.`,
-      );
+    checkF32(name, operand, kind);
+    checkLength(name, operand, 'f32', M, N);
+    if (out === undefined) continue;
+    const [own, its] = [placeOf(operand), placeOf(out)];
+    const isApart =
+      own.buffer !== its.buffer ||
+      own.begin >= its.begin + byteSize(outType) * M * N ||
+      its.begin >= own.begin + 4 * M * N;
+    if (isApart || (outType === 'f32' && own.begin === its.begin)) continue;
+    const expected =
+      outType === 'f32' ? 'to be out itself or to lie apart from it' : `to lie apart from an out of ${outType}`;
+    throw new RangeError(`matmul: ${name} expected ${expected}, got overlapping memory.`);
   }
 }
 
-/** Do the two share bytes without being the same ones? */
-function overlapInPart(a: Bytes, b: Bytes, bytes: number): boolean {
-  const [first, second] = ([a, b] as Operand[]).map((operand) =>
-    operand instanceof Float32Array
-      ? { buffer: operand.buffer, start: operand.byteOffset }
-      : { buffer: operand.arena.memory.buffer, start: operand.ptr },
-  );
-  const distance = Math.abs(first.start - second.start);
-  return first.buffer === second.buffer && distance > 0 && distance < bytes;
+function checkLength(name: string, operand: Bytes, type: FloatType, M: number, N: number): void {
+  const length = lengthOf(operand, type);
+  if (length < M * N || (ArrayBuffer.isView(operand) && length !== M * N))
+    throw new RangeError(`matmul: ${name} expected ${M * N} values for [M=${M},N=${N}], got ${length}.`);
 }

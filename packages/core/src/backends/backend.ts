@@ -1,8 +1,15 @@
 /** What every backend offers, whatever it runs on. */
 import type { ActivationId } from '../activations/contract.ts';
 import type { PlanOptions } from '../decompose/contract.ts';
+import type { FloatType, HalfArray, HalfType } from '../formats/half.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
+
+/**
+ * x, or a result: f32 values, bit patterns of f16 or bf16 in a Uint16Array, f16 values in the engine's own Float16Array, or bytes
+ * of the arena that hold any of these.
+ */
+export type Operand = Float32Array | HalfArray | ArenaHandle;
 
 export type Device = 'reference' | 'wasm' | 'webgpu';
 
@@ -35,16 +42,35 @@ export interface ProductOptions<Handle = ArenaHandle> {
   /** f32 [M,N], added last. `out` itself (out += x · Wᵀ), or apart from it. */
   readonly residual?: Float32Array | Handle | undefined;
   /**
-   * f32 [M,N], overwritten; must not overlap x. Default: a fresh Float32Array. A view of the arena's own memory dies if this
-   * call makes it grow (the values are there): pass the handle.
+   * [M,N] of `outType`, overwritten; must not overlap x. Default: a fresh Float32Array, or Uint16Array of bit patterns. A view of
+   * the arena's own memory dies if this call makes it grow (the values are there): pass the handle.
    */
-  readonly out?: Float32Array | Handle | undefined;
+  readonly out?: Float32Array | HalfArray | Handle | undefined;
+  /**
+   * What the result is rounded to at the very end, half to even; default: what the class of `out` holds, else f32. A Uint16Array
+   * does not say whether its bits are f16 or bf16: say it here.                          (docs/msd.md, "Half precision")
+   */
+  readonly outType?: FloatType | undefined;
+}
+
+/** Options whose result is a Float32Array. */
+export interface F32Result {
+  readonly out?: Float32Array | undefined;
+  readonly outType?: 'f32' | undefined;
+}
+
+/** Options whose result is a fresh Uint16Array. */
+export interface BitsResult {
+  readonly out?: undefined;
+  readonly outType: HalfType;
 }
 
 /** What concerns x alone. */
 export interface ActivationOptions extends PlanOptions {
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;
+  /** What x holds; default: what its class says, f32 for an arena handle. Half precision is widened to f32, exactly. */
+  readonly xType?: FloatType | undefined;
 }
 
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {}
@@ -90,28 +116,24 @@ export interface Backend extends BackendBase {
    *
    * A row with NaN or Inf gives NaN in that row, and in no other.
    *
-   * @param x f32 [M,K] row-major
-   * @returns `options.out`, or a fresh Float32Array [M,N] that is the caller's
+   * @param x [M,K] row-major, of `xType`
+   * @returns `options.out`, or a fresh Float32Array [M,N] (Uint16Array for an `outType` of half precision) that is the caller's
    * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was written then
    * @see docs/msd.md, eq. 5-7
    */
-  matmul(x: Float32Array | ArenaHandle, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | ArenaHandle;
+  matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   /**
    * The same x times several matrices (q, k and v; gate and up), decomposed once: the bits of separate calls of `matmul`.
    *
    * They are done in order, so a later one may take an earlier one's `out` as its `multiply` or `residual`. No `out` may
    * overlap x or another `out`.
    *
-   * @param x f32 [M,K] row-major
+   * @param x [M,K] row-major, of `xType`
    * @param prepared matrices of one K
    * @returns one result for each, as from `matmul`
    * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was written then
    * @example
    * const [q, k, v] = backend.matmulMany(x, [wq, wk, wv], { each: [{ bias: bq }, { bias: bk }, { bias: bv }] });
    */
-  matmulMany(
-    x: Float32Array | ArenaHandle,
-    prepared: readonly PreparedWeights[],
-    options?: MatmulManyOptions,
-  ): (Float32Array | ArenaHandle)[];
+  matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
 }

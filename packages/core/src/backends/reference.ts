@@ -1,13 +1,23 @@
 /** The specification as a backend: plain loops over the file's own codes. For tests and for reading, not for speed. */
 import type { Arithmetic } from '../decompose/decompose.reference.ts';
 import { UnsupportedError } from '../errors.ts';
+import { bitsOf, type FloatType, type HalfArray, halves } from '../formats/half.ts';
 import { PACKED_VERSION } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { msdMatmul } from '../msd-matmul.ts';
-import type { ArenaHandle } from './arena.ts';
-import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
-import type { Backend, MatmulManyOptions, MatmulOptions, MemoryReport, PreparedWeights } from './backend.ts';
+import { checkActivations, checkMany, checkProduct, typeOf } from './arguments.ts';
+import type {
+  Backend,
+  BitsResult,
+  F32Result,
+  MatmulManyOptions,
+  MatmulOptions,
+  MemoryReport,
+  Operand,
+  PreparedWeights,
+  ProductOptions,
+} from './backend.ts';
 
 export interface ReferenceBackendOptions {
   /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */
@@ -62,27 +72,49 @@ export class ReferenceBackend implements Backend {
     return prepared;
   }
 
-  matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array {
-    const { M, plan } = checkActivations(this, x, prepared, options);
+  matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
+  matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
+  matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
+  matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array | HalfArray {
+    const { M, plan, xType } = checkActivations(this, x, prepared, options);
     checkProduct(prepared, M, options);
     const weights = prepared instanceof ReferenceWeights ? prepared.weights : undefined;
     if (!weights) throw new RangeError('matmul: the weights have been disposed of.');
     const { activation } = options;
-    const [values, bias, multiply, residual, out] = [
-      x,
-      options.bias,
-      options.multiply,
-      options.residual,
-      options.out,
-    ].map(typedArray);
+    const [values, out] = [x, options.out].map(typedArray);
+    const [bias, multiply, residual] = [options.bias, options.multiply, options.residual].map(
+      (operand) => typedArray(operand) as Float32Array | undefined, // checked
+    );
     const arithmetic = this.#arithmetic;
-    const y = msdMatmul(values!, weights, { M, ...plan, bias, activation, multiply, residual, arithmetic });
-    if (!out) return Float32Array.from(y);
-    out.set(y);
+    const ends = { bias, activation, multiply, residual, arithmetic };
+    const y = Float32Array.from(msdMatmul(widened(values!, xType), weights, { M, ...plan, ...ends }));
+    const outType = typeOf('out', out, options.outType);
+    if (outType === 'f32') {
+      if (!out) return y;
+      (out as Float32Array).set(y);
+      return out;
+    }
+    const patterns = Uint16Array.from(y, halves[outType].bits);
+    if (!out) return patterns;
+    bitsOf(out as HalfArray).set(patterns);
     return out;
   }
 
-  matmulMany(x: Operand, prepared: readonly PreparedWeights[], options: MatmulManyOptions = {}): Float32Array[] {
+  matmulMany(
+    x: Operand,
+    prepared: readonly PreparedWeights[],
+    options?: MatmulManyOptions & { readonly each?: readonly (ProductOptions & F32Result)[] | undefined },
+  ): Float32Array[];
+  matmulMany(
+    x: Operand,
+    prepared: readonly PreparedWeights[],
+    options?: MatmulManyOptions,
+  ): (Float32Array | HalfArray)[];
+  matmulMany(
+    x: Operand,
+    prepared: readonly PreparedWeights[],
+    options: MatmulManyOptions = {},
+  ): (Float32Array | HalfArray)[] {
     const products = checkMany(this, x, prepared, options);
     const { each, ...shared } = options;
     return prepared.map((matrix, i) => this.matmul(x, matrix, { ...shared, ...products[i] }));
@@ -98,7 +130,11 @@ export class ReferenceBackend implements Backend {
   }
 }
 
-function typedArray(operand: Float32Array | ArenaHandle | undefined): Float32Array | undefined {
-  if (operand === undefined || operand instanceof Float32Array) return operand;
-  throw new UnsupportedError('matmul: the reference backend has no arena; pass Float32Arrays.');
+function widened(x: Float32Array | HalfArray, type: FloatType): Float32Array {
+  return type === 'f32' ? (x as Float32Array) : Float32Array.from(bitsOf(x as HalfArray), halves[type].value);
+}
+
+function typedArray(operand: Operand | undefined): Float32Array | HalfArray | undefined {
+  if (operand === undefined || !('arena' in operand)) return operand;
+  throw new UnsupportedError('matmul: the reference backend has no arena; pass typed arrays.');
 }

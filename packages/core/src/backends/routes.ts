@@ -5,11 +5,14 @@
 import type { ActivationId } from '../activations/contract.ts';
 import type { Plan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
+import { widenId, widenKernel } from '../decompose/widen.wasm.ts';
 import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import type { HalfType } from '../formats/half.ts';
 import { type CarrierOptions, digitsOf, fitsI8, I16 } from '../gemm/carriers.ts';
 import { type GemmOptions, gemmId, gemmKernel } from '../gemm/gemm.wasm.ts';
 import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts';
 import { endId, endKernel } from '../recombine/end.wasm.ts';
+import { narrowId, narrowKernel } from '../recombine/narrow.wasm.ts';
 import type { Arena } from './arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
@@ -86,6 +89,24 @@ export class Routes {
       endId(activation),
       (module) => endKernel(module, activation),
       (run, at) => run(at, 1024, at + 8192, 1024, at + 16384, 1024, 8, 64),
+    );
+  }
+
+  /** Half precision to f32. */
+  widen(type: HalfType): Kernel {
+    return this.#kernels.get(
+      widenId(type),
+      (module) => widenKernel(module, type),
+      (run, at) => run(at, at + 8192, 2048),
+    );
+  }
+
+  /** f32 to half precision. */
+  narrow(type: HalfType): Kernel {
+    return this.#kernels.get(
+      narrowId(type),
+      (module) => narrowKernel(module, type),
+      (run, at) => run(at, 1024, at + 8192, 512, 8, 256),
     );
   }
 

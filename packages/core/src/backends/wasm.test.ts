@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
+import { halves } from '../formats/half.ts';
 import { packedByteLength } from '../formats/packed.ts';
 import { createBackend } from './create.ts';
 
@@ -52,7 +53,7 @@ describe('WasmBackend', () => {
         for (const plus of [residual, rs, arena.float32(rs)])
           for (const out of [ys, undefined]) {
             const y = backend.matmul(x, prepared, { activation: 'gelu', multiply: by, residual: plus, out });
-            expect(firstDifference(y instanceof Float32Array ? y : arena.float32(y), want)).toBe(-1);
+            expect(firstDifference(y instanceof Float32Array ? y : arena.float32(ys), want)).toBe(-1);
           }
       backend.matmul(x, prepared, { activation: 'gelu', multiply: ms, residual: rs, out: rs });
       expect(firstDifference(arena.float32(rs), want)).toBe(-1);
@@ -60,6 +61,53 @@ describe('WasmBackend', () => {
       expect(firstDifference(arena.float32(ms), want)).toBe(-1);
       for (const handle of [ms, rs, ys]) arena.free(handle);
     }
+    backend.dispose();
+    expect(arena.usedBytes).toBe(0);
+  });
+
+  it('reads and writes half precision in arrays, handles and views of the arena, over several slices', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const { arena } = backend;
+    const next = random(21);
+    const { N, K } = shape;
+    const prepared = backend.prepare(randomWeights(next, shape));
+    for (const type of ['f16', 'bf16'] as const)
+      for (const M of [1, 5, 300]) {
+        const x = Uint16Array.from(gaussians(next, M * K), halves[type].bits);
+        const residual = gaussians(next, M * N);
+        const types = { xType: type, outType: type, residual } as const;
+        const y = backend.matmul(Float32Array.from(x, halves[type].value), prepared, { residual });
+        const want = Uint16Array.from(y, halves[type].bits);
+        const same = (got: Uint16Array) => expect(firstDifference(got, want)).toBe(-1);
+        same(backend.matmul(x, prepared, types));
+        // Handles at addresses that are odd multiples of 2, with something beside them.
+        const [xs, ys] = [arena.alloc(x.byteLength + 2), arena.alloc(want.byteLength + 4)];
+        arena.uint16(xs).set(x, 1);
+        arena.uint16(ys).fill(0xabcd);
+        const from = { ...xs, ptr: xs.ptr + 2, byteLength: x.byteLength };
+        const to = { ...ys, ptr: ys.ptr + 2, byteLength: want.byteLength };
+        for (const input of [from, arena.uint16(from), x])
+          for (const out of [to, arena.uint16(to), new Uint16Array(M * N)]) {
+            expect(backend.matmul(input, prepared, { ...types, out })).toBe(out);
+            same('ptr' in out ? arena.uint16(out) : out);
+            arena.uint16(to).fill(0);
+          }
+        expect([arena.uint16(ys)[0], arena.uint16(ys)[M * N + 1]]).toEqual([0xabcd, 0xabcd]);
+        for (const handle of [xs, ys]) arena.free(handle);
+      }
+    const each = [{ outType: 'f16' as const }, {}, { outType: 'bf16' as const }];
+    const x = Uint16Array.from(gaussians(next, 2 * K), halves.bf16.bits);
+    const many = backend.matmulMany(x, [prepared, prepared, prepared], { xType: 'bf16', each });
+    const reference = await createBackend('reference', { arithmetic: 'float32' });
+    expect(many.map((y) => y.constructor.name)).toEqual(['Uint16Array', 'Float32Array', 'Uint16Array']);
+    each.forEach(({ outType }, i) => {
+      const y = backend.matmul(x, prepared, { xType: 'bf16', outType });
+      expect(firstDifference(many[i] as Uint16Array, y as Uint16Array)).toBe(-1);
+    });
+    expect(() => reference.matmul(x, reference.prepare(randomWeights(next, shape)), { outType: 'f16' })).toThrow(
+      /Say xType: 'f16' or xType: 'bf16'/,
+    );
+    backend.warmUp(prepared, 1, { xType: 'f16', outType: 'bf16' });
     backend.dispose();
     expect(arena.usedBytes).toBe(0);
   });

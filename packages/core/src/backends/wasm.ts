@@ -8,6 +8,7 @@
 import type { ActivationId } from '../activations/contract.ts';
 import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { bitsOf, type FloatType, type HalfArray } from '../formats/half.ts';
 import { formats } from '../formats/index.ts';
 import type { PackedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
@@ -18,12 +19,15 @@ import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../plan/choose.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from './arena.ts';
-import { checkActivations, checkMany, checkProduct, type Operand } from './arguments.ts';
+import { checkActivations, checkMany, checkProduct, typeOf } from './arguments.ts';
 import type {
   Backend,
+  BitsResult,
+  F32Result,
   MatmulManyOptions,
   MatmulOptions,
   MemoryReport,
+  Operand,
   PreparedWeights,
   ProductOptions,
 } from './backend.ts';
@@ -150,32 +154,29 @@ export class WasmBackend implements Backend {
     if (this.#matrices.delete(prepared as WasmWeights)) this.arena.free(handle);
   }
 
-  matmul(
-    x: Float32Array,
-    prepared: PreparedWeights,
-    options?: MatmulOptions & { readonly out?: Float32Array | undefined },
-  ): Float32Array;
+  matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
+  matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, plan } = checkActivations(this, x, prepared, options);
+    const { M, plan, xType } = checkActivations(this, x, prepared, options);
     checkProduct(prepared, M, options);
     const product = this.#product(prepared, M, options);
-    this.#run(x, M, plan, [product]);
+    this.#run(x, xType, M, plan, [product]);
     return product.result;
   }
 
   matmulMany(
-    x: Float32Array,
+    x: Operand,
     prepared: readonly PreparedWeights[],
-    options?: MatmulManyOptions & { readonly each?: readonly (ProductOptions & { readonly out?: Float32Array })[] },
+    options?: MatmulManyOptions & { readonly each?: readonly (ProductOptions & F32Result)[] | undefined },
   ): Float32Array[];
   matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
   matmulMany(x: Operand, prepared: readonly PreparedWeights[], options: MatmulManyOptions = {}): Operand[] {
     const each = checkMany(this, x, prepared, options);
     if (prepared.length === 0) return [];
-    const { M, plan } = checkActivations(this, x, prepared[0], options);
+    const { M, plan, xType } = checkActivations(this, x, prepared[0], options);
     const products = prepared.map((matrix, i) => this.#product(matrix, M, each[i]));
-    this.#run(x, M, plan, products);
+    this.#run(x, xType, M, plan, products);
     return products.map(({ result }) => result);
   }
 
@@ -188,15 +189,18 @@ export class WasmBackend implements Backend {
     const bias = this.#source('bias', options.bias, columns);
     const multiply = this.#source('multiply', options.multiply, (M - 1) * N + columns);
     const residual = this.#source('residual', options.residual, (M - 1) * N + columns);
+    const outType = typeOf('out', out, options.outType);
     const into = out && this.#inArena('out', out);
     const address = (name: 'multiply' | 'residual') => options[name] && this.#inArena(name, options[name]);
-    // Gemm adds up its K-blocks in y: where the end still has to read what `out` held, y lies in scratch until it is copied.
-    const inPlace = into !== undefined && into !== address('multiply') && into !== address('residual');
-    const result = out ?? new Float32Array(M * N);
-    return { weights, bias, activation, multiply, residual, hasEnd: hasEnd(options), into, inPlace, result };
+    // Gemm adds up its K-blocks in y, which is f32: where `out` is not, or the end still has to read what it held, y lies in
+    // scratch until it is copied.
+    const inPlace =
+      into !== undefined && outType === 'f32' && into !== address('multiply') && into !== address('residual');
+    const result = out ?? new (outType === 'f32' ? Float32Array : Uint16Array)(M * N);
+    return { weights, bias, activation, multiply, residual, hasEnd: hasEnd(options), into, inPlace, outType, result };
   }
 
-  #run(x: Operand, M: number, plan: Plan, products: readonly Product[]): void {
+  #run(x: Operand, xType: FloatType, M: number, plan: Plan, products: readonly Product[]): void {
     const { K, layout } = products[0].weights;
     const from = this.#inArena('x', x);
     // Everything is allocated before the first pointer or view is taken.
@@ -205,7 +209,7 @@ export class WasmBackend implements Backend {
     const columnBytes = (product: Product) =>
       4 * PANEL * rowsMax * copyPanelsFor(rowsMax, product.weights.layout.panels);
     const at = this.#scratch.reserve({
-      x: from === undefined ? 4 * rowsMax * K : 0,
+      x: from === undefined || xType !== 'f32' ? 4 * rowsMax * K : 0,
       q: 2 * rowsMax * layout.paddedK,
       sums: (4 * rowsMax * layout.paddedK) / K_STEP,
       scales: 4 * rowsMax * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
@@ -217,8 +221,7 @@ export class WasmBackend implements Backend {
     });
     for (let m = 0; m < M; m += SLICE_ROWS) {
       const rows = Math.min(SLICE_ROWS, M - m);
-      const xAt =
-        from === undefined ? this.#stage(at.x, (x as Float32Array).subarray(m * K, (m + rows) * K)) : from + 4 * m * K;
+      const xAt = this.#activations(x, xType, from, at.x, m * K, rows * K);
       const fewest = products.reduce(
         (min, { weights }) => Math.min(min, weights.layout.panels),
         Number.POSITIVE_INFINITY,
@@ -233,6 +236,29 @@ export class WasmBackend implements Backend {
       }
     }
     this.arena.check();
+  }
+
+  /** Address of f32 activations [begin, begin + count): where they lie, or in scratch. */
+  #activations(
+    x: Operand,
+    type: FloatType,
+    from: number | undefined,
+    scratch: number,
+    begin: number,
+    count: number,
+  ): number {
+    if (type === 'f32')
+      return from === undefined
+        ? this.#stage(scratch, (x as Float32Array).subarray(begin, begin + count))
+        : from + 4 * begin;
+    const widen = this.#routes.widen(type);
+    const staged = scratch + 2 * count; // the half that is written last
+    if (from === undefined)
+      new Uint16Array(this.arena.memory.buffer, staged, count).set(
+        bitsOf(x as HalfArray).subarray(begin, begin + count),
+      );
+    widen(from === undefined ? staged : from + 2 * begin, scratch, count);
+    return scratch;
   }
 
   /** Decomposes rows. Where gemm takes them in chunks, each chunk has its scales [K-blocks, rows of the chunk] for itself. */
@@ -276,7 +302,7 @@ export class WasmBackend implements Backend {
 
   /** Rows [m, m + cut.total) of a product, whose activations are decomposed. */
   #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, cut: RowCut): void {
-    const { weights, into, result } = product;
+    const { weights, into } = product;
     const { N, layout } = weights;
     const { total: rows } = cut;
     const w = weights.handle.ptr;
@@ -372,8 +398,25 @@ export class WasmBackend implements Backend {
     for (let first = direct; first < layout.panels; first += step) {
       const count = Math.min(step, layout.panels - first);
       columns(first, count, at.y, 4 * PANEL * count);
+      this.#deliver(product, at.y, { m, rows, N, column: PANEL * first, width: PANEL * count });
+    }
+  }
+
+  /** Copies finished columns from scratch to `out`, in its type. */
+  #deliver({ outType, into, result }: Product, y: number, { m, rows, N, column, width }: Range): void {
+    const at = m * N + column;
+    if (outType === 'f32') {
       const to = into === undefined ? (result as Float32Array) : this.#floats(into, (m + rows) * N);
-      copyColumns(this.#floats(at.y, rows * PANEL * count), PANEL * count, to, m * N + PANEL * first, N, rows);
+      copyColumns(this.#floats(y, rows * width), width, to, at, N, rows);
+      return;
+    }
+    const narrow = this.#routes.narrow(outType);
+    const valid = Math.min(width, N - column);
+    if (into !== undefined) narrow(y, 4 * width, into + 2 * at, 2 * N, rows, valid);
+    else {
+      narrow(y, 4 * width, y, 2 * width, rows, valid);
+      const bits = new Uint16Array(this.arena.memory.buffer, y, rows * width);
+      copyColumns(bits, width, bitsOf(result as HalfArray), at, N, rows);
     }
   }
 
@@ -394,6 +437,10 @@ export class WasmBackend implements Backend {
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     this.#route(this.#resident(prepared), shapeOf(M), resolvePlan(options, 'warmUp'));
     if (hasEnd(options)) this.#routes.end(options.activation);
+    const { xType = 'f32', out } = options;
+    const outType = typeOf('out', out, options.outType);
+    if (xType !== 'f32') this.#routes.widen(xType);
+    if (outType !== 'f32') this.#routes.narrow(outType);
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
@@ -480,15 +527,14 @@ export class WasmBackend implements Backend {
 
   /** Address of an operand that lies in the arena, be it as a handle or as a view of its memory. */
   #inArena(name: string, operand: Operand): number | undefined {
-    if (operand instanceof Float32Array)
-      return operand.buffer === this.arena.memory.buffer ? operand.byteOffset : undefined;
+    if (!('arena' in operand)) return operand.buffer === this.arena.memory.buffer ? operand.byteOffset : undefined;
     if (!this.arena.owns(operand))
       throw new RangeError(`matmul: ${name} is not a live buffer of this backend's arena.`);
     return operand.ptr;
   }
 
   /** @param length values that kernels read, up to the end of the last panel */
-  #source(name: string, operand: Operand | undefined, length: number): Source {
+  #source(name: string, operand: Float32Array | ArenaHandle | undefined, length: number): Source {
     const address = operand && this.#whole(this.#inArena(name, operand), 4 * length);
     return { address: address ?? 0, operand: address === undefined ? operand : undefined };
   }
@@ -498,7 +544,7 @@ export class WasmBackend implements Backend {
     return address !== undefined && address + byteLength <= this.arena.byteLength ? address : undefined;
   }
 
-  #values(operand: Operand): Float32Array {
+  #values(operand: Float32Array | ArenaHandle): Float32Array {
     return operand instanceof Float32Array ? operand : this.arena.float32(operand);
   }
 
@@ -559,7 +605,7 @@ const shapeOf = (M: number): GemmShape => gemmShapeFor(Math.min(M, SLICE_ROWS));
 /** An operand that kernels read at `address`, or that has to be copied to scratch first; 0 and none if absent. */
 interface Source {
   readonly address: number;
-  readonly operand: Operand | undefined;
+  readonly operand: Float32Array | ArenaHandle | undefined;
 }
 
 const hasEnd = ({ activation, multiply, residual }: ProductOptions): boolean =>
@@ -577,6 +623,7 @@ interface Product {
   readonly into: number | undefined;
   /** Kernels write `out` themselves. */
   readonly inPlace: boolean;
+  readonly outType: FloatType;
   readonly result: Operand;
 }
 
@@ -595,11 +642,11 @@ const strideOf = ({ operand }: Source, { N, width }: Range): number => 4 * (oper
 const copyPanelsFor = (rows: number, panels: number): number =>
   Math.min(panels, Math.max(1, Math.floor(COPY_BYTES / (4 * PANEL * Math.max(1, rows)))));
 
-/** `rows` rows of `stride` floats, cut at the end of the row, into a matrix of N columns at `offset`. */
-function copyColumns(
-  from: Float32Array,
+/** `rows` rows of `stride` elements, cut at the end of the row, into a matrix of N columns at `offset`. */
+function copyColumns<A extends Float32Array | Uint16Array>(
+  from: A,
   stride: number,
-  to: Float32Array,
+  to: A,
   offset: number,
   N: number,
   rows: number,

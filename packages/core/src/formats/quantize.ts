@@ -4,10 +4,11 @@ import { weightReader } from '../gemm/gemm.reference.ts';
 import { roundHalfEven } from '../numbers.ts';
 import { writeCode } from './codes.ts';
 import { K_STEP } from './format.ts';
+import { toFp16 } from './fp16.ts';
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { quantizeMxfp4 } from './mxfp4-quantize.ts';
-import { scaleKinds, scaleReader, toFp16 } from './scales.ts';
+import { scaleKinds, scaleReader } from './scales.ts';
 import { validateShape, validateWeights } from './validate.ts';
 import type { FormatId, QuantizedWeights } from './weights.ts';
 

@@ -2,8 +2,8 @@
  * Weight scales as files store them and as heads keep them: f32, fp16, or E8M0 (a power of two in one byte). They stay in
  * their stored form in memory; kernels widen four at a time, exactly.
  */
-import { floorLog2, roundHalfEven } from '../numbers.ts';
-import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
+import { type Func, f32, f32x4, type I32, i16x8, i32x4, type V128, v128 } from '../wasm/emitter.ts';
+import { fromFp16, widenFinite } from './fp16.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
@@ -36,18 +36,10 @@ const f16Scales: ScaleKind = {
   id: 'f16',
   bytes: 2,
   array: Uint16Array,
-  value: (bits) => {
-    const magnitude = bits & 0x7fff;
-    if (magnitude >= 0x7c00) return Number.NaN;
-    const exponent = magnitude >> 10;
-    const value = exponent === 0 ? magnitude * 2 ** -24 : (1 + (magnitude & 0x3ff) / 1024) * 2 ** (exponent - 15);
-    return bits & 0x8000 ? -value : value;
-  },
-  // Sign-extended and moved to f32's place, the bits are 2⁻¹¹² of the value: exact for every finite one, subnormals too.
+  value: fromFp16,
   reader: (f) => {
-    const mask = f.let(i32x4.splat(i32.const(0x8fffe000 | 0)));
-    const rebias = f.let(f32x4.splat(f32.const(2 ** 112)));
-    return (head, g) => f32x4.mul(v128.and(i32x4.shl(v128.load16x4S(head, 8 * g), 13), mask), rebias);
+    const widen = widenFinite(f);
+    return (head, g) => widen(v128.load16x4S(head, 8 * g));
   },
 };
 
@@ -65,17 +57,6 @@ const e8m0Scales: ScaleKind = {
     };
   },
 };
-
-/** fp16 bits of a value, half to even; beyond 65504 infinite, which `prepare` refuses. */
-export function toFp16(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const magnitude = Math.abs(value);
-  if (!(magnitude < 65520)) return sign | 0x7c00;
-  // Above 2^e the steps are 2^(e − 10); subnormals have those of 2⁻¹⁴. A carry runs into the exponent by itself.
-  const exponent = magnitude === 0 ? -14 : Math.max(-14, floorLog2(magnitude));
-  const steps = roundHalfEven(magnitude / 2 ** (exponent - 10));
-  return sign | (steps + ((exponent + 14) << 10));
-}
 
 export const scaleKinds: Readonly<Record<ScaleId, ScaleKind>> = { f32: f32Scales, f16: f16Scales, e8m0: e8m0Scales };
 

@@ -120,6 +120,7 @@ export const v128 = {
   load8x8S: loader('v128', simd(0x01), 3),
   load8x8U: loader('v128', simd(0x02), 3),
   load16x4S: loader('v128', simd(0x03), 3),
+  load16Splat: loader('v128', simd(0x08), 1),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
   and: vv(0x4e),
@@ -139,6 +140,8 @@ export const i16x8 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x10)),
   extractLaneS: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x18), lane),
   narrowI32x4S: vv(0x85),
+  /** Of signed lanes, saturated to 0..65535. */
+  narrowI32x4U: vv(0x86),
   extendLowS: v(0x87),
   extendLowU: v(0x89),
   shl: shift(simd(0x8b)),
@@ -160,9 +163,11 @@ export const i32x4 = {
   extendLowI16x8U: v(0xa9),
   shl: shift(simd(0xab)),
   shrS: shift(simd(0xac)),
+  shrU: shift(simd(0xad)),
   add: vv(0xae),
   sub: vv(0xb1),
   mul: vv(0xb5),
+  minU: vv(0xb7),
   maxU: vv(0xb9),
   dotI16x8S: vv(0xba),
   /** Saturates; NaN gives 0. */
@@ -173,6 +178,7 @@ export const f32x4 = {
   splat: unary<'f32', 'v128'>('v128', simd(0x13)),
   /** Half to even. */
   nearest: v(0x6a),
+  ne: vv(0x42),
   lt: vv(0x43),
   gt: vv(0x44),
   abs: v(0xe0),

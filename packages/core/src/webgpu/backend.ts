@@ -47,7 +47,10 @@ export interface WebGpuOptions extends DeviceOptions {
   readonly pieceBytes?: number | undefined;
 }
 
-export type GpuMatmulOptions = MatmulOptions<GpuBinding>;
+/** As the other backends take them; x and `out` are f32. */
+export type GpuMatmulOptions = Omit<MatmulOptions<GpuBinding>, 'xType' | 'out' | 'outType'> & {
+  readonly out?: Float32Array | GpuBinding | undefined;
+};
 
 /** As `matmul` takes them, all in GPU buffers, and `out` is one. */
 export type GpuRecordOptions = GpuMatmulOptions & Ends<GpuBinding> & { readonly out: GpuBinding };
@@ -73,8 +76,10 @@ const SLICE_ROWS = 1024;
 
 const gpuBinding: OperandKind<GpuBinding> = {
   name: 'a GPU buffer binding { buffer, offset, byteLength }',
+  half: false,
   is: (operand): operand is GpuBinding =>
     'buffer' in operand && 'byteLength' in operand && !ArrayBuffer.isView(operand),
+  place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
 };
 
 /** All that lives and dies with one device. */
@@ -389,7 +394,7 @@ export class WebGpuBackend implements BackendBase {
     if (!(prepared instanceof GpuWeights))
       throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
     const checked = checkActivations(this, x, prepared, options, gpuBinding);
-    checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding, overlapInPart);
+    checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
     if (!prepared.pieces) throw new RangeError('matmul: the weights have been disposed of.');
     const { lost, device } = this.#live;
     if (lost) throw this.#lostError(lost);
@@ -580,16 +585,6 @@ const choose = ({ features }: Live, prepared: GpuWeights, M: number, plan: Plan,
 
 const chooseId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
   choose(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
-
-function overlapInPart(a: Float32Array | GpuBinding, b: Float32Array | GpuBinding, bytes: number): boolean {
-  const [first, second] = [a, b].map((operand) =>
-    operand instanceof Float32Array
-      ? { buffer: operand.buffer as object, start: operand.byteOffset }
-      : { buffer: operand.buffer as object, start: operand.offset ?? 0 },
-  );
-  const distance = Math.abs(first.start - second.start);
-  return first.buffer === second.buffer && distance > 0 && distance < bytes;
-}
 
 const decomposeOptions = (prepared: GpuWeights, plan: Plan, { together }: WgslGemmChoice, { subgroups }: GpuFeatures) =>
   ({ plan, rows: together, order: wgslFormats[prepared.format].order, subgroups }) as const;

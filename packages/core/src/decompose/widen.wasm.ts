@@ -1,0 +1,28 @@
+/**
+ * widen_<f16|bf16>: half-precision activations -> f32, which is what decompose reads; exact. WebAssembly SIMD128.
+ *
+ * bits   u16 [count]   any alignment
+ * x      f32 [count]   overwritten. May end where `bits` ends (bits = x + 2·count): a pattern is read before its place is written
+ */
+import { type HalfType, halves } from '../formats/half.ts';
+import { i32, i32x4, type Module, v128 } from '../wasm/emitter.ts';
+import { advance } from '../wasm/loops.ts';
+
+export const widenId = (type: HalfType): string => `widen_${type}`;
+
+export function widenKernel(module: Module, type: HalfType): void {
+  module.func(widenId(type), { bits: 'i32', x: 'i32', count: 'i32' }, (f, p) => {
+    const widen = halves[type].widen(f);
+    f.repeat(i32.shrU(p.count, 2), () => {
+      f.storeV128(p.x, widen(v128.load16x4S(p.bits)));
+      advance(p.bits, 8);
+      advance(p.x, 16);
+    });
+    f.repeat(i32.and(p.count, 3), () => {
+      const lanes = f.let(widen(i32x4.extendLowI16x8S(v128.load16Splat(p.bits))));
+      f.storeI32(p.x, i32x4.extractLane(lanes, 0));
+      advance(p.bits, 2);
+      advance(p.x, 4);
+    });
+  });
+}
