@@ -302,6 +302,8 @@ export declare function createBackend(device: 'wasm', options?: WasmBackendOptio
 export declare function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export declare function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
 
+export declare function createThreadedBackend(options?: WasmBackendOptions): Promise<WasmBackend>;
+
 export declare function createWasmBackend(options?: WasmOptions): WasmBackend;
 
 export declare function dequantizeWeights(weights: QuantizedWeights): Float32Array;
