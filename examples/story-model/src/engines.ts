@@ -14,7 +14,7 @@ const PROVIDERS: Readonly<Record<Engine, string>> = { ort: 'wasm', msd: 'msd' };
 /** onnxruntime-web with MSD registered, set to one thread. */
 export function runtime(): typeof ort {
   ort.env.wasm.numThreads = 1;
-  register(ort);
+  register(ort, { threads: 1 });
   return ort;
 }
 
