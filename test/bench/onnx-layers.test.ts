@@ -7,7 +7,7 @@ import { summarize } from './samples.ts';
 describe('measureLayers', () => {
   it('checks and times both engines for every shape and row count', async () => {
     ort.env.wasm.numThreads = 1;
-    register(ort);
+    register(ort, { threads: 1 });
     const messages: string[] = [];
     const shapes = [
       { name: 'wide', K: 64, N: 96 },
