@@ -166,7 +166,8 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
     function splitDigits(q: Local<'v128'>): Local<'v128'>[] {
       if (digits === 1) return [q];
       // q / 254.016, rounded: at most one off, and then d2 tells.
-      const high = f.let(i16x8.q15mulrSatS(q, v128.const16(129)));
+      // The constant comes first: V8's baseline compiler without AVX loses `q` when it may put the result where the second operand is.
+      const high = f.let(i16x8.q15mulrSatS(v128.const16(129), q));
       const low = f.let(i16x8.sub(q, i16x8.mul(high, v128.const16(254))));
       const correct = (mask: Local<'v128'>, by: 1 | -1) => {
         high.set(by === 1 ? i16x8.sub(high, mask) : i16x8.add(high, mask)); // a mask is -1
