@@ -4,11 +4,11 @@
  */
 import type { ActivationId } from '../activations/contract.ts';
 import type { Plan } from '../decompose/contract.ts';
-import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
+import { decomposeId, decomposeKernel } from '../decompose/decompose.wasm.ts';
 import { widenId, widenKernel } from '../decompose/widen.wasm.ts';
 import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import type { HalfType } from '../formats/half.ts';
-import { type CarrierOptions, digitsOf, fitsI8, I16 } from '../gemm/carriers.ts';
+import { type CarrierOptions, digitsOf, fitsI8, I16, operandsOf } from '../gemm/carriers.ts';
 import { type GemmOptions, gemmId, gemmKernel } from '../gemm/gemm.wasm.ts';
 import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts';
 import { endId, endKernel } from '../recombine/end.wasm.ts';
@@ -180,6 +180,3 @@ function trial(kernel: Kernel, at: number, shape: GemmShape): void {
 }
 
 const scaleBlock = ({ activationBlock }: Plan): 256 | 32 => (activationBlock === 32 ? 32 : 256);
-
-const operandsOf = (carrier: CarrierOptions): Operands =>
-  carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';

@@ -15,6 +15,7 @@ import { packInto } from '../formats/pack.ts';
 import { layoutOf, PACKED_VERSION, type PackedShape, packedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
+import { I16, operandsOf } from '../gemm/carriers.ts';
 import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../plan/choose.ts';
@@ -592,7 +593,7 @@ const END_MACS = 64;
 
 /** Bytes of a row's integers, and of its sums and scales. */
 function rowBytes({ K, layout }: WasmWeights, plan: Plan, { options: { carrier } }: Route) {
-  const perK = carrier?.id === 'i8' && carrier.digits === 1 ? 1 : 2;
+  const perK = operandsOf(carrier ?? I16) === 'i8' ? 1 : 2;
   return {
     q: perK * layout.paddedK,
     sums: (4 * layout.paddedK) / K_STEP,

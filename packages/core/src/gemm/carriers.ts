@@ -8,6 +8,7 @@
  *         has to be known how it takes the others (backends/features.ts).
  */
 import type { Plan } from '../decompose/contract.ts';
+import type { Operands } from '../decompose/decompose.wasm.ts';
 import { type CodeReader, K_STEP, type StepReader, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import type { ByteOperand } from '../formats/quads.ts';
 import { type Func, type I32, i32, i32x4, relaxed, type V128, v128 } from '../wasm/emitter.ts';
@@ -26,6 +27,10 @@ export interface I8Options {
 }
 
 export const I16: CarrierOptions = { id: 'i16' };
+
+/** What decompose writes for a carrier. */
+export const operandsOf = (carrier: CarrierOptions): Operands =>
+  carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';
 
 /** |q| ≤ 64 after MXFP4 passes: one digit holds both components. */
 export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decomposition === 'mxfp4' ? 1 : components);

@@ -12,7 +12,7 @@ import { packedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
-import { type CarrierOptions, digitsOf, I16 } from './carriers.ts';
+import { type CarrierOptions, digitsOf, I16, operandsOf } from './carriers.ts';
 import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from './gemm.wasm.ts';
 import { everyCarrier, everyVariant, gemmOptions, gemmShapes } from './registry.ts';
 
@@ -84,7 +84,7 @@ describe('gemm kernels', () => {
       const carrier = runnable(emitted.carrier ?? I16, format);
       const options = { ...emitted, carrier };
       const components = carrier.id === 'i8' ? carrier.digits : 2;
-      const operands = carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';
+      const operands = operandsOf(carrier);
       const decompose = decomposer({ decomposition: 'int8', components, activationBlock }, operands);
       // Three panels; with streams six, so that a range has a part for each and some left over.
       const [M, N, K] = [5, (options.streams ?? 1) > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block

@@ -58,7 +58,7 @@ export interface GemmOptions {
   /** Columns of a register tile; 16 unless `widen`. */
   readonly tileN?: 4 | 8 | 16;
   readonly kUnroll?: 1 | 2 | 4 | 8;
-  /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" below. Default 1. */
+  /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
   readonly streams?: 1 | 2 | 4;
 }
 

@@ -14,6 +14,7 @@
 import { K_BLOCK, PANEL } from '../formats/format.ts';
 import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
+  carrierName,
   describeGemm,
   gemmBuffers,
   gemmPrelude,
@@ -38,8 +39,7 @@ const TILE_K = 64;
 const WORDS = TILE_K / 4;
 
 export function wgslGemmId(options: WgslTileOptions): string {
-  const carrier = describeGemm(options).digits === 2 ? 'i8x2' : 'i8';
-  return `gemm_${carrier}_${options.format.id}_f32_${options.tileM}x${options.tileN}${gemmSuffix(options)}`;
+  return `gemm_${carrierName(options)}_${options.format.id}_f32_${options.tileM}x${options.tileN}${gemmSuffix(options)}`;
 }
 
 export function wgslGemm(options: WgslTileOptions): WgslKernel {
@@ -73,7 +73,6 @@ ${subtractInSums ? four((m) => `          sum${m} = 0;`) : ''}
 
   const code = `// ${id}
 ${gemmPrelude(options, 4, false)}
-fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
 ${
   zeroCodes && !subtractInSums
     ? `

@@ -13,6 +13,7 @@
 import { PANEL } from '../formats/format.ts';
 import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
+  carrierName,
   describeGemm,
   gemmBuffers,
   gemmPrelude,
@@ -36,10 +37,8 @@ const GROUPS = PANEL / 4;
 const UNIT_VECS = 4;
 
 export function wgslGemvId(options: WgslGemvOptions): string {
-  const { digits } = describeGemm(options);
-  const carrier = digits === 2 ? 'i8x2' : 'i8';
   const sg = options.features.subgroups ? '_sg' : '';
-  return `gemv_${carrier}_${options.format.id}_f32_${options.rows}x${PANEL}${gemmSuffix(options)}${sg}`;
+  return `gemv_${carrierName(options)}_${options.format.id}_f32_${options.rows}x${PANEL}${gemmSuffix(options)}${sg}`;
 }
 
 export function wgslGemv(options: WgslGemvOptions): WgslKernel {
@@ -106,7 +105,6 @@ ${lines(GROUPS, (g) => `  partial[${g * THREADS}u + lid] = t${g};`)}
 
   const code = `// ${id}
 ${gemmPrelude(options, together, features.subgroups)}
-fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
 ${reduced}
 @compute @workgroup_size(${THREADS}) fn main(
   @builtin(workgroup_id) group: vec3u,

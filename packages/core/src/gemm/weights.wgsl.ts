@@ -65,6 +65,9 @@ export function describeGemm({ format, variant, plan }: WgslGemmOptions): WgslGe
   };
 }
 
+/** The carrier, as kernel ids of all backends name it. */
+export const carrierName = ({ plan }: WgslGemmOptions): string => (digitsOf(plan) === 2 ? 'i8x2' : 'i8');
+
 /** The part of an id that says for which weights and activations. */
 export function gemmSuffix({ variant, plan, end, features }: WgslGemmOptions): string {
   const scale = variant.scale === 'f16' ? '_f16' : '';
@@ -97,6 +100,7 @@ fn headOf(panel: u32, k: u32) -> u32 {
 }
 
 fn isNan(bits: u32) -> bool { return bits == ${NAN_BITS}; }
+fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
 `;
 }
 
