@@ -1,27 +1,41 @@
 /**
  * tfjs-core's own specs, as npm ships them, with MSD registered and `override: true`: whatever stock tfjs passes, it has to
- * pass. In the long tier.
+ * pass. All of them on cpu and wasm, in the long tier; on webgpu in Chromium those of the operations concerned.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'vite';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { chromium } from 'playwright';
+import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findChromium } from '../../../../scripts/find-chromium.mjs';
+import type { Outcome, Side } from './jasmine.ts';
+import type { SpecPage } from './page.ts';
 
 const require = createRequire(import.meta.url);
+const here = fileURLToPath(new URL('.', import.meta.url));
 const folder = fileURLToPath(new URL('../../generated/specs', import.meta.url));
 const wasmFolder = `${join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'dist')}/`;
 
-interface Outcome {
-  readonly passed: readonly string[];
-  readonly failed: readonly string[];
-}
+const shared: InlineConfig = {
+  configFile: false,
+  root: here,
+  logLevel: 'error',
+  resolve: { mainFields: ['module', 'main'] },
+  plugins: [
+    {
+      // tfjs-core declares its specs free of side effects, and they would be left out.
+      name: 'keep-specs',
+      transform: (code, id) => (/_test\.js$|tests\.js$/.test(id) ? { code, map: null, moduleSideEffects: true } : null),
+    },
+  ],
+};
 
-function run(backend: string, side: string): Promise<Outcome> {
+function runInNode(backend: string, side: Side): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(folder, 'run.mjs'), backend, side, wasmFolder], {
+    const child = spawn(process.execPath, [join(folder, 'node/run.mjs'), backend, side, wasmFolder], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let [output, errors] = ['', ''];
@@ -39,6 +53,35 @@ function run(backend: string, side: string): Promise<Outcome> {
   });
 }
 
+/** A browser of its own for each side: what one leaves registered must not help the other. */
+async function runInChromium(url: string, side: Side): Promise<Outcome> {
+  const args = ['--no-sandbox', '--enable-unsafe-webgpu'];
+  const browser = await chromium.launch({ executablePath: findChromium(), args });
+  try {
+    const page = await browser.newPage();
+    const errors: string[] = [];
+    page.on('pageerror', ({ message }) => errors.push(message));
+    await page.goto(url);
+    await page.waitForFunction('globalThis.specs', undefined, { timeout: 60_000 }).catch((cause: unknown) => {
+      throw new Error(`the page did not load: ${errors.join('; ')}`, { cause });
+    });
+    await page.addScriptTag({ path: require.resolve('jasmine-core/lib/jasmine-core/jasmine.js') });
+    return await page.evaluate((given) => (globalThis as unknown as { specs: SpecPage }).specs.run(given), side);
+  } finally {
+    await browser.close();
+  }
+}
+
+async function compare(name: string, run: (side: Side) => Promise<Outcome>, atLeast: number): Promise<void> {
+  const [stock, msd] = [await run('stock'), await run('msd')];
+  console.log(
+    `${name}: stock ${stock.passed.length} passed, ${stock.failed.length} failed; MSD ${msd.passed.length} passed`,
+  );
+  expect(stock.passed.length).toBeGreaterThan(atLeast);
+  const passed = new Set(msd.passed);
+  expect(stock.passed.filter((spec) => !passed.has(spec))).toEqual([]);
+}
+
 describe.runIf(process.env.MSD_TEST_ALL === '1')(
   'tfjs-core’s own specs with MSD registered',
   { timeout: 900_000 },
@@ -46,35 +89,46 @@ describe.runIf(process.env.MSD_TEST_ALL === '1')(
     beforeAll(async () => {
       mkdirSync(folder, { recursive: true });
       await build({
-        configFile: false,
-        logLevel: 'error',
-        resolve: { mainFields: ['module', 'main'] },
-        // tfjs-core declares its specs free of side effects, and they would be left out.
-        plugins: [
-          {
-            name: 'keep-specs',
-            transform: (code, id) =>
-              /_test\.js$|tests\.js$/.test(id) ? { code, map: null, moduleSideEffects: true } : null,
-          },
-        ],
+        ...shared,
         ssr: { noExternal: true, external: ['jasmine-core'] },
         build: {
-          ssr: fileURLToPath(new URL('./run.ts', import.meta.url)),
-          outDir: folder,
+          ssr: join(here, 'run.ts'),
+          outDir: join(folder, 'node'),
           minify: false,
           rollupOptions: { output: { entryFileNames: 'run.mjs' } },
         },
       });
     }, 300_000);
 
-    it.each(['cpu', 'wasm'])('pass on %s where stock passes', async (backend) => {
-      const [stock, msd] = [await run(backend, 'stock'), await run(backend, 'msd')];
-      console.log(
-        `${backend}: stock ${stock.passed.length} passed, ${stock.failed.length} failed; MSD ${msd.passed.length} passed`,
-      );
-      expect(stock.passed.length).toBeGreaterThan(backend === 'cpu' ? 4000 : 2000);
-      const passed = new Set(msd.passed);
-      expect(stock.passed.filter((name) => !passed.has(name))).toEqual([]);
+    it.each([
+      ['cpu', 4000],
+      ['wasm', 2000],
+    ] as const)('pass on %s where stock passes', async (backend, atLeast) => {
+      await compare(backend, (side) => runInNode(backend, side), atLeast);
     });
   },
 );
+
+describe('tfjs-core’s specs of matMul, einsum and look-ups with MSD registered', { timeout: 300_000 }, () => {
+  let server: PreviewServer;
+  beforeAll(async () => {
+    const outDir = join(folder, 'page');
+    await build({
+      ...shared,
+      build: { outDir, emptyOutDir: true, minify: false, rollupOptions: { input: join(here, 'page.html') } },
+    });
+    const served = { outDir };
+    server = await preview({
+      configFile: false,
+      logLevel: 'silent',
+      build: served,
+      preview: { port: 0, host: '127.0.0.1' },
+    });
+  }, 120_000);
+  afterAll(async () => server?.close());
+
+  it('pass on webgpu in Chromium where stock passes', async () => {
+    const url = new URL('page.html', server.resolvedUrls?.local[0]).href;
+    await compare('webgpu', (side) => runInChromium(url, side), 100);
+  });
+});
