@@ -447,7 +447,7 @@ export type GpuMatmulOptions = Omit<MatmulOptions<GpuBinding>, 'xType' | 'out' |
     readonly out?: Float32Array | GpuBinding | undefined;
 };
 
-export type GpuRecordOptions = GpuMatmulOptions & Ends<GpuBinding> & {
+export type GpuRecordOptions = GpuMatmulOptions & GpuEnds & {
     readonly out: GpuBinding;
 };
 

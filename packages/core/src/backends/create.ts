@@ -1,4 +1,5 @@
-import type { WebGpuBackend, WebGpuOptions } from '../webgpu/backend.ts';
+import type { WebGpuBackend } from '../webgpu/backend.ts';
+import type { WebGpuOptions } from '../webgpu/options.ts';
 import type { BackendBase, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
 import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';

@@ -6,20 +6,14 @@
  * submits by itself and, where a typed array is asked for, answers when it has been read back. Both keep queue order, so a
  * result may be used by the next call without waiting.
  */
-import type { ActivationId } from '../activations/contract.ts';
-import { checkActivations, checkProduct, type OperandKind } from '../backends/arguments.ts';
-import type { BackendBase, MatmulOptions, MemoryReport } from '../backends/backend.ts';
+import type { BackendBase, MemoryReport } from '../backends/backend.ts';
 import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { BackendUnavailableError, GpuError } from '../errors.ts';
-import { K_BLOCK, K_STEP } from '../formats/format.ts';
-import { roundUp, variantOf } from '../formats/layout.ts';
+import { variantOf } from '../formats/layout.ts';
 import { type PackedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
-import { wgslFormats } from '../formats/wgsl.ts';
-import { digitsOf } from '../gemm/carriers.ts';
-import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import {
   type GpuBinding,
@@ -29,89 +23,16 @@ import {
   type GpuLostInfo,
   MAP_MODE_READ,
 } from './api.ts';
-import { GpuScratch, type GpuScratchName, Params, Readbacks } from './buffers.ts';
-import { type DeviceOptions, probeFeatures, requestDevice } from './device.ts';
-import { type BoundRange, type Pipeline, Pipelines } from './pipelines.ts';
+import { checkBuffers, checkRecorded, checkShapes } from './arguments.ts';
+import type { GpuScratchName } from './buffers.ts';
+import { requestDevice } from './device.ts';
+import { bindingLimit, type Live, start, watch } from './live.ts';
+import type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
+import { chooseGemm, decomposeOptions, recordSlice, SLICE_ROWS, type SliceOperands, sliceRows } from './record.ts';
 import { GpuWeights, uploadWeights } from './weights.ts';
-import type { GpuFeatures, WgslKernel } from './wgsl.ts';
-
-export interface WebGpuOptions extends DeviceOptions {
-  /**
-   * A device to work on, e.g. a framework's. It stays the caller's: `dispose` does not destroy it. Default: an own one. In Node pass
-   * `gpu` too, or keep it: Dawn crashes once what `create([])` returned is collected.
-   */
-  readonly device?: GpuDevice | undefined;
-  /** Leaves a feature unused although the device has it. */
-  readonly features?: Partial<GpuFeatures> | undefined;
-  /** Largest GPU buffer for weights; larger matrices take several. Default 64 MiB: packing takes as much memory, once. */
-  readonly pieceBytes?: number | undefined;
-}
-
-/** As the other backends take them; x and `out` are f32. */
-export type GpuMatmulOptions = Omit<MatmulOptions<GpuBinding>, 'xType' | 'out' | 'outType'> & {
-  readonly out?: Float32Array | GpuBinding | undefined;
-};
-
-/** As `matmul` takes them, all in GPU buffers, and `out` is one. */
-export type GpuRecordOptions = GpuMatmulOptions & Ends<GpuBinding> & { readonly out: GpuBinding };
-
-/** Operands of the fused end, besides y. */
-interface Ends<Operand> {
-  readonly bias?: Operand | undefined;
-  readonly multiply?: Operand | undefined;
-  readonly residual?: Operand | undefined;
-}
-const END_NAMES = ['bias', 'multiply', 'residual'] as const;
-
-/** One slice of rows, all of it on the GPU. */
-interface SliceOperands extends Ends<GpuBinding> {
-  readonly x: GpuBinding;
-  readonly out: GpuBinding;
-  readonly activation: ActivationId | undefined;
-}
+import type { GpuFeatures } from './wgsl.ts';
 
 const PIECE_BYTES = 2 ** 26;
-/** Rows per slice: bounds the digits' buffer. */
-const SLICE_ROWS = 1024;
-
-const gpuBinding: OperandKind<GpuBinding> = {
-  name: 'a GPU buffer binding { buffer, offset, byteLength }',
-  half: false,
-  is: (operand): operand is GpuBinding =>
-    'buffer' in operand && 'byteLength' in operand && !ArrayBuffer.isView(operand),
-  place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
-};
-
-/** All that lives and dies with one device. */
-interface Live {
-  readonly device: GpuDevice;
-  readonly features: GpuFeatures;
-  readonly pipelines: Pipelines;
-  readonly params: Params;
-  readonly scratch: GpuScratch;
-  readonly readbacks: Readbacks;
-  lost: GpuLostInfo | undefined;
-}
-
-async function start(device: GpuDevice, wanted: Partial<GpuFeatures>): Promise<Live> {
-  const has = await probeFeatures(device);
-  const live: Live = {
-    device,
-    features: {
-      packedDot: has.packedDot && wanted.packedDot !== false,
-      subgroups: has.subgroups && wanted.subgroups !== false,
-    },
-    pipelines: new Pipelines(device),
-    params: new Params(device),
-    scratch: new GpuScratch(device),
-    readbacks: new Readbacks(device),
-    lost: undefined,
-  };
-  void device.lost.then((info) => {
-    live.lost = info;
-  });
-  return live;
-}
 
 export class WebGpuBackend implements BackendBase {
   readonly device = 'webgpu';
@@ -160,8 +81,8 @@ export class WebGpuBackend implements BackendBase {
     this.#checkUsable();
     if (this.#live.lost) await this.#restore();
     const { device } = this.#live;
-    const limit = this.#bindingLimit(device);
-    const scopes = watch(device, ['validation', 'out-of-memory']);
+    const limit = bindingLimit(device);
+    const scopes = watch(device);
     let pieces: ReturnType<typeof uploadWeights>;
     try {
       pieces = uploadWeights(device, weights, Math.min(this.#options.pieceBytes ?? PIECE_BYTES, limit));
@@ -231,9 +152,9 @@ export class WebGpuBackend implements BackendBase {
     if (M === 0) return into ?? array!;
     const live = this.#live;
     const { device, scratch, readbacks } = live;
-    const scopes = watch(device, ['validation', 'out-of-memory']);
+    const scopes = watch(device);
     const pending: { buffer: GpuBuffer; at: number; values: number }[] = [];
-    const rowsMax = this.#sliceRows(device, N, K);
+    const rowsMax = sliceRows(device, N, K);
     try {
       for (let m = 0; m < M; m += rowsMax) {
         const rows = Math.min(rowsMax, M - m);
@@ -257,7 +178,7 @@ export class WebGpuBackend implements BackendBase {
         };
         const encoder = device.createCommandEncoder({ label: 'msd matmul' });
         const pass = encoder.beginComputePass({ label: 'msd matmul' });
-        this.#recordSlice(live, pass, prepared, operands, rows, plan);
+        recordSlice(live, pass, prepared, operands, rows, plan);
         pass.end();
         if (!into) {
           const readback = readbacks.take(4 * rows * N);
@@ -301,16 +222,14 @@ export class WebGpuBackend implements BackendBase {
    */
   record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void {
     const { M, plan } = this.#check(x, prepared, options);
+    checkRecorded(x, options);
     const { out, bias, multiply, residual, activation } = options;
-    for (const [name, operand] of Object.entries({ x, out, bias, multiply, residual }))
-      if ((operand === undefined && name === 'out') || (operand as unknown) instanceof Float32Array)
-        throw new TypeError(`record: ${name} expected ${gpuBinding.name}, got ${operand?.constructor.name}.`);
     const live = this.#live;
     const { N, K } = prepared;
     live.scratch.keepRetired = true;
-    const scopes = watch(live.device, ['validation', 'out-of-memory']);
+    const scopes = watch(live.device);
     try {
-      const rowsMax = this.#sliceRows(live.device, N, K);
+      const rowsMax = sliceRows(live.device, N, K);
       for (let m = 0; m < M; m += rowsMax) {
         const rows = Math.min(rowsMax, M - m);
         const rowsOf = (operand: GpuBinding) => slice(operand, m * N, rows * N);
@@ -322,7 +241,7 @@ export class WebGpuBackend implements BackendBase {
           residual: residual && rowsOf(residual),
           activation,
         };
-        this.#recordSlice(live, pass, prepared, operands, rows, plan);
+        recordSlice(live, pass, prepared, operands, rows, plan);
       }
     } finally {
       const id = chooseId(live, prepared, M, plan);
@@ -348,7 +267,7 @@ export class WebGpuBackend implements BackendBase {
     const plan = resolvePlan(options, 'warmUp');
     this.#checkUsable();
     const { pipelines, features } = this.#live;
-    const gemm = choose(this.#live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
+    const gemm = chooseGemm(this.#live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
     const decompose = decomposeOptions(prepared, plan, gemm, features);
     await Promise.all([
       pipelines.warm(wgslDecomposeId(decompose), () => wgslDecompose(decompose)),
@@ -391,37 +310,12 @@ export class WebGpuBackend implements BackendBase {
 
   #check(x: Float32Array | GpuBinding, prepared: GpuWeights, options: GpuMatmulOptions): { M: number; plan: Plan } {
     this.#checkUsable();
-    if (!(prepared instanceof GpuWeights))
-      throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
-    const checked = checkActivations(this, x, prepared, options, gpuBinding);
-    checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
-    if (!prepared.pieces) throw new RangeError('matmul: the weights have been disposed of.');
+    const checked = checkShapes(this, x, prepared, options);
     const { lost, device } = this.#live;
     if (lost) throw this.#lostError(lost);
     if (prepared.gpuDevice !== device)
       throw new BackendUnavailableError('matmul: the device of these weights was lost. Prepare them again.');
-    const limit = this.#bindingLimit(device);
-    const { bias, multiply, residual, out } = options;
-    for (const [name, operand] of Object.entries({ x, bias, multiply, residual, out })) {
-      if (operand === undefined || operand instanceof Float32Array) continue;
-      const { buffer, offset = 0, byteLength } = operand;
-      if (offset % 4 !== 0 || offset < 0 || offset + byteLength > buffer.size)
-        throw new RangeError(
-          `matmul: ${name} expected an offset that is a multiple of 4 inside its buffer of ${buffer.size} bytes, got bytes [${offset}, ${offset + byteLength}).`,
-        );
-    }
-    if (out && !(out instanceof Float32Array))
-      for (const [name, operand] of Object.entries({ bias, multiply, residual })) {
-        if (!operand || operand instanceof Float32Array || operand.buffer !== out.buffer) continue;
-        if (name === 'bias' || (operand.offset ?? 0) !== (out.offset ?? 0))
-          throw new RangeError(
-            `matmul: ${name} and out expected different GPU buffers: a dispatch may not read what it writes.`,
-          );
-      }
-    if (4 * Math.max(prepared.N, prepared.K) > limit)
-      throw new RangeError(
-        `matmul: a row of ${Math.max(prepared.N, prepared.K)} values exceeds this device's bindings of ${limit} bytes.`,
-      );
+    checkBuffers(x, prepared, options);
     return checked;
   }
 
@@ -449,16 +343,6 @@ export class WebGpuBackend implements BackendBase {
     await this.#restoring;
   }
 
-  #bindingLimit({ limits }: GpuDevice): number {
-    return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  }
-
-  /** Rows whose inputs and outputs can be bound, alignment and padding to 64 included. */
-  #sliceRows(device: GpuDevice, N: number, K: number): number {
-    const rows = Math.floor((this.#bindingLimit(device) - 256) / (4 * Math.max(N, roundUp(K, K_STEP))));
-    return Math.max(1, Math.min(SLICE_ROWS, rows >= 64 ? 64 * Math.floor(rows / 64) : rows));
-  }
-
   #stage({ device, scratch }: Live, name: GpuScratchName, values: Float32Array): GpuBinding {
     const buffer = scratch.reserve(name, values.byteLength);
     // Queues take no views of shared memory everywhere: a shared WASM heap is copied first.
@@ -466,105 +350,7 @@ export class WebGpuBackend implements BackendBase {
     device.queue.writeBuffer(buffer, 0, own);
     return { buffer, byteLength: values.byteLength };
   }
-
-  #recordSlice(
-    live: Live,
-    pass: GpuComputePass,
-    prepared: GpuWeights,
-    operands: SliceOperands,
-    M: number,
-    plan: Plan,
-  ): void {
-    const { device, scratch, features } = live;
-    const { x, out } = operands;
-    const from = (operand: GpuBinding | undefined) =>
-      operand && (operand.buffer === out.buffer ? ('out' as const) : ('buffer' as const));
-    const end: WgslEnd = {
-      bias: operands.bias !== undefined,
-      activation: operands.activation,
-      multiply: from(operands.multiply),
-      residual: from(operands.residual),
-    };
-    const gemm = choose(live, prepared, M, plan, end);
-    const K = roundUp(prepared.K, K_STEP);
-    const rows = roundUp(M, gemm.together);
-    const blocks = Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK));
-    const words = K / 4;
-    const digitBytes = 4 * digitsOf(plan) * rows * words;
-    const digits = whole(scratch.reserve('digits', digitBytes), digitBytes);
-    const scales = whole(scratch.reserve('scales', 4 * rows * blocks), 4 * rows * blocks);
-
-    const source = this.#bind(device, x);
-    const decompose = decomposeOptions(prepared, plan, gemm, features);
-    this.#dispatch(
-      live,
-      pass,
-      wgslDecomposeId(decompose),
-      () => wgslDecompose(decompose),
-      [M, prepared.K, source.at, words, rows, blocks],
-      [source.range, digits, scales],
-      plan.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
-    );
-    const target = this.#bind(device, out);
-    const added = END_NAMES.map((name) => {
-      const operand = operands[name];
-      return operand && operand.buffer !== out.buffer ? this.#bind(device, operand) : undefined;
-    });
-    const at = (i: number, n: number) => (added[i] ? added[i].at + n : 0);
-    for (const { n, N, layout, buffer, offset } of prepared.pieces!) {
-      const base = alignDown(offset, device.limits.minStorageBufferOffsetAlignment);
-      const weights = { buffer, offset: base, size: offset - base + layout.byteLength };
-      this.#dispatch(
-        live,
-        pass,
-        gemm.id,
-        gemm.kernel,
-        [
-          M,
-          N,
-          K,
-          layout.panels,
-          (offset - base) / 16,
-          layout.panelBytes / 16,
-          blocks,
-          (rows * words) / gemm.together,
-          target.at + n,
-          prepared.N,
-          ...END_NAMES.map((_, i) => at(i, n)),
-        ],
-        [digits, scales, weights, target.range, ...added.flatMap((operand) => (operand ? [operand.range] : []))],
-        gemm.workgroups(M, layout.panels),
-      );
-    }
-  }
-
-  #dispatch(
-    { device, pipelines, params }: Live,
-    pass: GpuComputePass,
-    id: string,
-    kernel: () => WgslKernel,
-    words: readonly number[],
-    ranges: readonly BoundRange[],
-    workgroups: number,
-  ): void {
-    const pipeline: Pipeline = pipelines.get(id, kernel);
-    const block = params.get(words);
-    pass.setPipeline(pipeline.pipeline);
-    pass.setBindGroup(0, pipelines.bindGroup(pipeline, block.buffer, ranges), [block.offset]);
-    const width = Math.min(workgroups, device.limits.maxComputeWorkgroupsPerDimension);
-    pass.dispatchWorkgroups(width, Math.ceil(workgroups / width));
-  }
-
-  /** Bindings start at multiples of the device's alignment: the rest of an offset is the shader's business. */
-  #bind({ limits }: GpuDevice, { buffer, offset = 0, byteLength }: GpuBinding): { range: BoundRange; at: number } {
-    const base = alignDown(offset, limits.minStorageBufferOffsetAlignment);
-    return { range: { buffer, offset: base, size: offset - base + byteLength }, at: (offset - base) / 4 };
-  }
 }
-
-const alignDown = (value: number, multiple: number): number => value - (value % multiple);
-
-const whole = (buffer: GpuBuffer, size: number): BoundRange => ({ buffer, offset: 0, size });
 
 const slice = ({ buffer, offset = 0 }: GpuBinding, first: number, count: number): GpuBinding => ({
   buffer,
@@ -580,26 +366,5 @@ const endOf = ({ bias = false, activation, multiply, residual }: Partial<WgslEnd
   residual,
 });
 
-const choose = ({ features }: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd): WgslGemmChoice =>
-  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
-
 const chooseId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
-  choose(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
-
-const decomposeOptions = (prepared: GpuWeights, plan: Plan, { together }: WgslGemmChoice, { subgroups }: GpuFeatures) =>
-  ({ plan, rows: together, order: wgslFormats[prepared.format].order, subgroups }) as const;
-
-/** Error scopes around what happens until `end`, which gives the first error. */
-function watch(device: GpuDevice, filters: readonly ('validation' | 'out-of-memory')[]) {
-  for (const filter of filters) device.pushErrorScope(filter);
-  let ended: Promise<{ message: string } | undefined> | undefined;
-  return {
-    end() {
-      ended ??= Promise.all(filters.map(() => device.popErrorScope())).then(
-        (errors) => errors.find((error) => error !== null) ?? undefined,
-        () => undefined, // a lost device: reported as that
-      );
-      return ended;
-    },
-  };
-}
+  chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;

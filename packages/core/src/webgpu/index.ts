@@ -8,6 +8,7 @@ export type {
   GpuDevice,
   GpuLostInfo,
 } from './api.ts';
-export { type GpuMatmulOptions, type GpuRecordOptions, WebGpuBackend, type WebGpuOptions } from './backend.ts';
+export { WebGpuBackend } from './backend.ts';
+export type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
 export { GpuWeights, type WeightPiece } from './weights.ts';
 export type { GpuFeatures } from './wgsl.ts';
