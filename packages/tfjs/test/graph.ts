@@ -58,7 +58,7 @@ export function artifactsOf({ nodes, weights, functions, outputs }: GraphEntry):
       const type = values instanceof Int32Array ? 'DT_INT32' : 'DT_FLOAT';
       return { name, op: 'Const', attr: { dtype: { type } } };
     });
-  const encoded = weights.map(encode);
+  const encoded = weights.map(encodeWeight);
   const inputs = nodes
     .filter(({ op }) => op === 'Placeholder')
     .map(({ name }) => [name, { name: `${name}:0`, dtype: 'DT_FLOAT' }]);
@@ -82,7 +82,7 @@ export function artifactsOf({ nodes, weights, functions, outputs }: GraphEntry):
 
 export const handlerOf = (artifacts: io.ModelArtifacts): io.IOHandler => ({ load: async () => artifacts });
 
-function join(parts: readonly Uint8Array[]): ArrayBuffer {
+export function join(parts: readonly Uint8Array[]): ArrayBuffer {
   const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -93,7 +93,10 @@ function join(parts: readonly Uint8Array[]): ArrayBuffer {
 }
 
 /** What the converter's quantization writes: a range that is nudged so that zero is one of its levels. */
-function encode({ name, shape, values, stored }: WeightEntry): { spec: io.WeightsManifestEntry; bytes: Uint8Array } {
+export function encodeWeight({ name, shape, values, stored }: WeightEntry): {
+  spec: io.WeightsManifestEntry;
+  bytes: Uint8Array;
+} {
   if (values instanceof Int32Array) return { spec: { name, shape, dtype: 'int32' }, bytes: bytesOf(values) };
   if (!stored) return { spec: { name, shape, dtype: 'float32' }, bytes: bytesOf(values) };
   if (stored === 'float16') {

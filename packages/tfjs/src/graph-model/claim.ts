@@ -1,6 +1,7 @@
 /** Which constants become packed tensors: those that every reader in every part of the model can read that way. */
 import type { WeightView } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import { whyUnwanted } from './options.ts';
 import { CANDIDATES, recognise, rootOf, type Use } from './recognise.ts';
 import type { NodeDef, Scope } from './topology.ts';
 
@@ -48,7 +49,9 @@ export function claim(
         if (found.reason !== 'no constant table') refusals.push({ node, reason: found.reason });
         continue;
       }
-      const reason = unwanted(found, constants, options, isCnn);
+      const { view, convolution: isConvolution = false } = found;
+      const size = constants.get(found.constant)!.shape.reduce((a, b) => a * b, 1);
+      const reason = whyUnwanted({ size, isTable: view.kind === 'table', isConvolution, isCnn }, options);
       if (reason) refusals.push({ node, reason });
       else uses.set(found.constant, [...(uses.get(found.constant) ?? []), found]);
     }
@@ -66,21 +69,6 @@ export function claim(
     }
   }
   return { claims, refusals };
-}
-
-function unwanted(
-  { view, convolution, constant }: Use,
-  constants: Constants,
-  { minElements, convolutions, tables }: ClaimOptions,
-  isCnn: boolean,
-): string | undefined {
-  const size = constants.get(constant)!.shape.reduce((a, b) => a * b, 1);
-  if (size < minElements) return `fewer than ${minElements} weights`;
-  if (view.kind === 'table' && !tables) return 'tables are switched off';
-  if (convolution && convolutions === false) return 'convolutions are switched off';
-  if (convolution && convolutions === 'auto' && isCnn)
-    return "a CNN's 1x1 convolution: only on request, convolutions: true";
-  return undefined;
 }
 
 /** The one form that all uses can read, if there is one. */

@@ -1,5 +1,7 @@
 /** What a user may ask of a model. */
 import type { FormatId } from '@msd/core';
+import type { WeightFormatOptions } from '../weights/encode.ts';
+import type { ClaimOptions } from './claim.ts';
 import type { RewriteOptions } from './rewrite.ts';
 
 export interface ModelOptions {
@@ -12,9 +14,9 @@ export interface ModelOptions {
    * spatial convolution. int8 per channel harms some CNNs: look at the reported errors.
    */
   readonly convolutions?: boolean | 'auto' | undefined;
-  /** Constant tables behind GatherV2 and SparseSegmentMean/Sum. Default true. */
+  /** Constant tables behind GatherV2 and SparseSegmentMean/Sum, Embedding layers. Default true. */
   readonly tables?: boolean | undefined;
-  /** Take a following Reshape, bias and activation into the product. Default true; inner nodes are then gone. */
+  /** Graph models: take a following Reshape, bias and activation into the product. Default true; inner nodes are then gone. */
   readonly fuse?: boolean | undefined;
   /** Constants with fewer elements are left alone. Default 1024. */
   readonly minElements?: number | undefined;
@@ -44,4 +46,33 @@ export function resolveModelOptions(
   if (!Number.isSafeInteger(minElements) || minElements < 0)
     throw new RangeError(`${where}: minElements, expected a count, got ${String(minElements)}.`);
   return { format, blockSize, convolutions, tables, fuse, minElements, convolutionBlockSize: 32 };
+}
+
+/** Why weights are left alone that MSD could take; undefined = they are wanted. */
+export function whyUnwanted(
+  weights: {
+    readonly size: number;
+    readonly isTable: boolean;
+    readonly isConvolution: boolean;
+    /** The model has convolutions that look at neighbours. */
+    readonly isCnn: boolean;
+  },
+  { minElements, convolutions, tables }: ClaimOptions,
+): string | undefined {
+  const { size, isTable, isConvolution, isCnn } = weights;
+  if (size < minElements) return `fewer than ${minElements} weights`;
+  if (isTable && !tables) return 'tables are switched off';
+  if (isConvolution && convolutions === false) return 'convolutions are switched off';
+  if (isConvolution && convolutions === 'auto' && isCnn)
+    return "a CNN's 1x1 convolution: only on request, convolutions: true";
+  return undefined;
+}
+
+/** How weights that are floats are quantized. */
+export function formatFor(
+  isConvolution: boolean,
+  { format, blockSize, convolutions, convolutionBlockSize }: RewriteOptions,
+): WeightFormatOptions {
+  const isCnn = convolutions === true && isConvolution;
+  return { format, blockSize: isCnn && blockSize === undefined ? convolutionBlockSize : blockSize };
 }

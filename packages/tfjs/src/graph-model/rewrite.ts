@@ -5,10 +5,11 @@
 import type { FormatId } from '@msd/core';
 import type { MatMulInputsReport, NodeReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
-import { type Encoded, encode, type WeightFormatOptions } from '../weights/encode.ts';
+import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
-import { type Claim, type ClaimOptions, claim } from './claim.ts';
+import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
+import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import {
   type AttrValue,
@@ -70,7 +71,14 @@ export function rewriteGraph(
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
-    const encoded = encode(source.stored(), view, formatFor(uses, options));
+    const encoded = encode(
+      source.stored(),
+      view,
+      formatFor(
+        uses.some(({ convolution }) => convolution),
+        options,
+      ),
+    );
     packed.set(constant, encoded.packed);
     for (const use of uses) {
       const epilogue = options.fuse
@@ -109,14 +117,6 @@ export function rewriteGraph(
 
 /** Without readers nothing is fused. */
 const noReaders = (scope: Scope): Scope => ({ ...scope, consumers: new Map() });
-
-function formatFor(
-  uses: Claim['uses'],
-  { format, blockSize, convolutions, convolutionBlockSize }: RewriteOptions,
-): WeightFormatOptions {
-  const isCnn = convolutions === true && uses.some(({ convolution }) => convolution);
-  return { format, blockSize: isCnn && blockSize === undefined ? convolutionBlockSize : blockSize };
-}
 
 function msdNode(use: Use, { last, bias, activation, alpha, shape }: Epilogue, spec: QuantizedSpec): NodeDef {
   const attr: Record<string, AttrValue> = { spec: asString(JSON.stringify(spec)) };

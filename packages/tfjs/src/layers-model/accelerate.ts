@@ -1,4 +1,4 @@
-/** A LayersModel that is loaded or built already: each Dense layer runs on packed weights, in place. */
+/** A LayersModel that is loaded or built already: each layer that MSD takes runs on packed weights, in place. */
 
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
@@ -6,17 +6,18 @@ import { DisposedError } from '../errors.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
+import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
-import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
-import { encode } from '../weights/encode.ts';
-import { type LayerInternals, type LayerVariable, msdDenseConfig, registerDense, runDense } from './dense.ts';
+import { packedConfig, registerClasses, runPacked } from './classes.ts';
+import { fieldOf, isSpatial, kindOf, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
+import { isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
 
 interface Taken {
+  readonly kind: LayerKind;
   readonly layer: LayerInternals;
-  readonly spec: MatrixSpec;
-  readonly data: Int32Array<ArrayBuffer>;
+  readonly packed: Packed;
 }
 
 export async function accelerateLayersModel(
@@ -26,33 +27,46 @@ export async function accelerateLayersModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const { tf } = requireRegistration(where);
-  registerDense(await layers(where));
+  const stockClasses = registerClasses(await layers(where));
   const tensors = model.weights.map((weight) => weight.read());
   if (tensors.some(({ isDisposed }) => isDisposed)) throw new DisposedError(`${where}: model has been disposed of.`);
+  const places = layersOf(model as unknown as ModelInternals);
+  const isCnn = places.some(({ layer }) => isSpatial(layer.getClassName(), (name) => fieldOf(layer.getConfig())(name)));
+
+  /** Why the layer is left alone, whatever its weights. */
+  const forbidden = ({ layer, wrapper, isTraining }: Place, kind: LayerKind): string | undefined => {
+    const weight = layer[kind.weight];
+    if (!isTransparent(wrapper)) return `inside of ${wrapper}`;
+    if (layer.constructor !== stockClasses.get(kind)) return `a class of its own behind the name ${kind.stock}`;
+    if (Object.hasOwn(layer, 'call')) return 'its call has been replaced';
+    if (!weight) return 'not built yet';
+    if (isTraining) return 'the model is being trained';
+    const owners = places.filter(({ layer: own }) =>
+      [...own._trainableWeights, ...own._nonTrainableWeights].includes(weight),
+    );
+    return owners.length > 1 ? `shares its ${kind.weight} with another layer` : undefined;
+  };
 
   // All is packed before the first layer changes: an error leaves the model as it was.
   const taken: Taken[] = [];
   const nodes: NodeReport[] = [];
-  for (const layer of denseLayers(model)) {
-    const refuse = (reason: string) => void nodes.push({ name: layer.name, op: 'Dense', where: 'tfjs', reason });
-    if (!layer.kernel) refuse('not built yet');
-    else if (layer.kernel.read().size < options.minElements) refuse(`fewer than ${options.minElements} weights`);
-    else {
-      const kernel = layer.kernel.read();
-      const [K, N] = kernel.shape as [number, number];
-      const view = { kind: 'matrix', batchShape: [], N, K, transposed: false } as const;
-      const { packed, error, how } = encode({ kind: 'float32', values: await kernel.data<'float32'>() }, view, options);
-      const spec = packed.spec as MatrixSpec;
-      taken.push({ layer, spec, data: packed.data });
-      const bytes = { bytesBefore: 4 * N * K, bytesAfter: packed.data.byteLength };
-      nodes.push({
-        name: layer.name,
-        op: 'Dense',
-        where: 'msd',
-        msdOp: 'MsdDense',
-        weights: { spec, how, error, ...bytes, sharedBy: 1 },
-      });
+  for (const place of places) {
+    const { layer, name } = place;
+    const kind = kindOf(layer.getClassName());
+    if (!kind) continue;
+    const reason = forbidden(place, kind);
+    const shape = layer[kind.weight]?.shape ?? [];
+    const candidate = { kind, name, shape, config: fieldOf(layer.getConfig()) };
+    const view = reason === undefined ? planOf(candidate, isCnn, options) : { reason };
+    if ('reason' in view) {
+      nodes.push(leftAlone(candidate, view.reason));
+      continue;
     }
+    const float = layer[kind.weight]!.read();
+    const values = await float.data<'float32'>();
+    const { packed, node } = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
+    taken.push({ kind, layer, packed });
+    nodes.push(node);
   }
   const stock = tensors.reduce((sum, tensor) => sum + stockBytes(tensor), 0);
   const undo = taken.map((one) => takeOver(one, restorable));
@@ -70,50 +84,68 @@ export async function accelerateLayersModel(
   };
 }
 
-/** Dense layers of a model and of the models in it, each once. */
-function denseLayers(model: LayersModel, seen = new Set<object>()): LayerInternals[] {
-  return model.layers.flatMap((layer) => {
-    if (seen.has(layer)) return [];
-    seen.add(layer);
-    if ('layers' in layer) return denseLayers(layer as unknown as LayersModel, seen);
-    return layer.getClassName() === 'Dense' ? [layer as unknown as LayerInternals] : [];
-  });
+/** What of a model and of wrappers MSD looks at. */
+type ModelInternals = { readonly layers: readonly object[]; readonly isTraining?: boolean };
+type AnyLayer = LayerInternals & Partial<ModelInternals> & { readonly layer?: AnyLayer };
+
+interface Place {
+  readonly layer: LayerInternals;
+  /** With the names of the wrappers around it. */
+  readonly name: string;
+  readonly wrapper?: string;
+  readonly isTraining: boolean;
 }
 
-/** @returns what makes the layer a plain Dense again */
-function takeOver({ layer, spec, data }: Taken, restorable: boolean): () => void {
+/** Layers of a model, of the models in it and of wrappers, each once. */
+function layersOf(model: ModelInternals, isTraining = false, seen = new Set<object>()): Place[] {
+  const inTraining = isTraining || model.isTraining === true;
+  const placesOf = (layer: AnyLayer, outer: string, wrapper?: string): Place[] => {
+    if (seen.has(layer)) return [];
+    seen.add(layer);
+    if (Array.isArray(layer.layers)) return layersOf(layer as ModelInternals, inTraining, seen);
+    const name = outer + layer.name;
+    if (layer.layer) return placesOf(layer.layer, `${name}/`, isTransparent(wrapper) ? layer.getClassName() : wrapper);
+    return [{ layer, name, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }) }];
+  };
+  return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, ''));
+}
+
+/** @returns what makes the layer a stock one again */
+function takeOver({ kind, layer, packed: { spec, data } }: Taken, restorable: boolean): () => void {
   const { tf } = requireRegistration('accelerate');
-  const float = layer.kernel!;
+  const float = layer[kind.weight]!;
   const values = restorable ? float.read().dataSync<'float32'>().slice() : undefined;
   const Variable = float.constructor as new (
     value: unknown,
     dtype: string,
     name: string,
     trainable: boolean,
-  ) => LayerVariable;
-  const variableOf = (tensor: ReturnType<typeof tf.tensor>, dtype: string, trainable: boolean) => {
-    const variable = new Variable(tensor, dtype, float.originalName, trainable);
+    constraint: unknown,
+  ) => LayerVariable & { readonly trainable: boolean; readonly constraint?: unknown };
+  const { trainable, constraint = null } = float as InstanceType<typeof Variable>;
+  const variableOf = (tensor: ReturnType<typeof tf.tensor>, ...rest: [dtype: string, boolean, unknown]) => {
+    const variable = new Variable(tensor, rest[0], float.originalName, rest[1], rest[2]);
     tensor.dispose();
     return variable;
   };
-  const packed = variableOf(tf.tensor1d(data, 'int32'), 'int32', false);
+  const packed = variableOf(tf.tensor1d(data, 'int32'), 'int32', false, null);
   const own = Object.getOwnPropertyDescriptors(layer);
   const before = { trainable: layer._trainableWeights, fixed: layer._nonTrainableWeights };
   layer._trainableWeights = before.trainable.filter((weight) => weight !== float);
   layer._nonTrainableWeights = [packed, ...before.fixed.filter((weight) => weight !== float)];
-  layer.kernel = packed;
+  layer[kind.weight] = packed;
   const config = layer.getConfig();
-  layer.call = (inputs, kwargs) => runDense(layer, packed.read(), spec, inputs, kwargs);
-  layer.getClassName = () => 'MsdDense';
-  layer.getConfig = () => msdDenseConfig(config, spec);
+  layer.call = (inputs, kwargs) => runPacked(kind, layer, spec, inputs, kwargs);
+  layer.getClassName = () => kind.msd;
+  layer.getConfig = () => ({ ...config, packed: packedConfig(spec) });
   const shape = float.shape;
   float.dispose();
   return () => {
-    const restored = variableOf(tf.tensor(values!, shape), 'float32', true);
+    const restored = variableOf(tf.tensor(values!, shape), 'float32', trainable, constraint);
     packed.dispose();
-    layer.kernel = restored;
+    layer[kind.weight] = restored;
     layer._trainableWeights = before.trainable.map((weight) => (weight === float ? restored : weight));
-    layer._nonTrainableWeights = before.fixed;
+    layer._nonTrainableWeights = before.fixed.map((weight) => (weight === float ? restored : weight));
     for (const name of ['call', 'getClassName', 'getConfig'] as const)
       if (name in own) Object.defineProperty(layer, name, own[name as keyof typeof own]!);
       else delete (layer as unknown as Record<string, unknown>)[name];

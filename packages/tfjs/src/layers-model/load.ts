@@ -1,4 +1,4 @@
-/** Layers models whose Dense weights stay integers from download to kernel. */
+/** Layers models whose weights stay integers from download to kernel. */
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
@@ -11,15 +11,16 @@ import { type ModelOptions, resolveModelOptions } from '../graph-model/options.t
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
-import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
-import { encode } from '../weights/encode.ts';
-import { readManifest, sizeOf, type WeightSpec } from '../weights/manifest.ts';
+import { readManifest, type StoredWeight, sizeOf, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { msdDenseConfig, registerDense } from './dense.ts';
+import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
+import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
 
 /**
- * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`.
+ * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
+ * MSD takes.
  *
  * @throws `ModelFormatError` (from `load`) if the model contradicts itself
  */
@@ -30,7 +31,7 @@ export async function layersModelHandler(
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = resolveModelOptions(options, where);
-  registerDense(await layers(where));
+  registerClasses(await layers(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
@@ -47,9 +48,9 @@ export async function layersModelHandler(
 }
 
 /**
- * Like `tf.loadLayersModel`, with the weights of Dense layers as integers.
+ * Like `tf.loadLayersModel`, with the weights of Dense, Embedding and 1x1 convolution layers as integers.
  *
- * @returns a LayersModel as every other; its Dense layers cannot be trained further, all others can
+ * @returns a LayersModel as every other; layers with packed weights cannot be trained further, all others can
  * @example
  * ```ts
  * const model = await loadLayersModel('https://…/model.json', { format: 'int4' });
@@ -67,15 +68,29 @@ interface LayerConfig {
   config?: Record<string, unknown> | LayerConfig[];
 }
 
-/** Every layer of a model and of the models in it, in place. */
-function eachLayer(model: LayerConfig, visit: (layer: LayerConfig, owner: string) => void): void {
+/** A layer with the names of the wrappers around it, outermost first. */
+interface Place {
+  readonly layer: LayerConfig;
+  readonly config: Record<string, unknown>;
+  readonly path: readonly string[];
+  readonly wrapper?: string;
+}
+
+/** Every layer of a model, of the models in it and of wrappers. */
+function layersOf(model: LayerConfig): Place[] {
   const { config } = model;
   const list = Array.isArray(config) ? config : config?.layers;
-  if (!Array.isArray(list)) return;
-  for (const layer of list as LayerConfig[]) {
-    visit(layer, model.class_name ?? 'model');
-    eachLayer(layer, visit);
-  }
+  return Array.isArray(list) ? list.flatMap((layer) => placesOf(layer, [])) : [];
+}
+
+function placesOf(layer: LayerConfig, outer: readonly string[], wrapper?: string): Place[] {
+  const { config } = layer;
+  if (Array.isArray(config) || Array.isArray(config?.layers)) return layersOf(layer);
+  if (!config) return [];
+  const path = [...outer, String(config.name)];
+  const inner = config.layer as LayerConfig | undefined;
+  if (inner?.config) return placesOf(inner, path, isTransparent(wrapper) ? String(layer.class_name) : wrapper);
+  return [{ layer, config, path, ...(wrapper !== undefined && { wrapper }) }];
 }
 
 function rewriteLayers(
@@ -90,33 +105,50 @@ function rewriteLayers(
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
   const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
+  const places = layersOf(root);
+  const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
+  const found = places.flatMap((place) => {
+    const kind = kindOf(place.layer.class_name);
+    return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.weight, stored) }] : [];
+  });
+
+  for (const place of places) checkPacked(place, stored);
+
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
   const nodes: NodeReport[] = [];
-  eachLayer(root, (layer) => {
-    if (layer.class_name !== 'Dense' || Array.isArray(layer.config)) return;
-    const name = String(layer.config?.name);
-    const refuse = (reason: string) => void nodes.push({ name, op: 'Dense', where: 'tfjs', reason });
-    const weight = kernelOf(name, stored);
-    if (!weight) return refuse('its kernel is not in the manifest under its name');
+  for (const { layer, config, path, wrapper, kind, weight } of found) {
+    const name = path.join('/');
+    const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
+    if (!isTransparent(wrapper)) {
+      refuse(`inside of ${wrapper}`);
+      continue;
+    }
+    if (!weight) {
+      refuse(`its ${kind.weight} is not in the manifest under its name`);
+      continue;
+    }
+    if (found.filter((other) => other.weight === weight).length > 1) {
+      refuse('another layer of that name reads the same weights');
+      continue;
+    }
     const constant = fileConstant(weight);
-    const [K, N] = constant.shape;
-    if (constant.dtype !== 'float32' || constant.shape.length !== 2)
-      return refuse(`a kernel of shape [${constant.shape}]`);
-    if (sizeOf(weight.spec) < options.minElements) return refuse(`fewer than ${options.minElements} weights`);
-    const view = { kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false } as const;
-    const { packed: result, error, how } = encode(constant.stored(), view, options);
-    packed.set(weight.spec.name, result.data);
-    layer.class_name = 'MsdDense';
-    layer.config = msdDenseConfig(layer.config!, result.spec as MatrixSpec);
-    const bytes = { bytesBefore: constant.byteLength, bytesAfter: result.data.byteLength };
-    nodes.push({
-      name,
-      op: 'Dense',
-      where: 'msd',
-      msdOp: 'MsdDense',
-      weights: { spec: result.spec, how, error, ...bytes, sharedBy: 1 },
-    });
-  });
+    if (constant.dtype !== 'float32' || constant.shape.length < 2 || constant.shape.includes(0)) {
+      refuse(`${kind.weight} of ${constant.dtype} [${constant.shape}]`);
+      continue;
+    }
+    const candidate: Candidate = { kind, name, shape: constant.shape, config: fieldOf(config) };
+    const view = planOf(candidate, isCnn, options);
+    if ('reason' in view) {
+      refuse(view.reason);
+      continue;
+    }
+    const taken = packLayer(candidate, view, constant.stored(), constant.byteLength, options);
+    packed.set(weight.spec.name, taken.packed.data);
+    layer.class_name = kind.msd;
+    config.packed = packedConfig(taken.packed.spec);
+    nodes.push(taken.node);
+  }
+
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];
   let [weightBytes, stock] = [0, 0];
@@ -138,16 +170,38 @@ function rewriteLayers(
   };
 }
 
-/** `dense_1/kernel`, or with names in between as Keras writes them for nested scopes. */
-function kernelOf<T extends { readonly spec: WeightSpec }>(
-  layer: string,
-  weights: ReadonlyMap<string, T>,
-): T | undefined {
-  const exact = weights.get(`${layer}/kernel`);
+/** Models that were saved with MSD's layers: each spec has to fit what the manifest holds. */
+function checkPacked({ layer, config, path }: Place, stored: ReadonlyMap<string, StoredWeight>): void {
+  const kind = KINDS.find(({ msd }) => msd === layer.class_name);
+  if (!kind) return;
+  const where = `model: ${kind.msd} ${path.join('/')}`;
+  const weight = weightOf(path, kind.weight, stored)?.spec;
+  if (weight?.dtype !== 'int32' || weight.quantization)
+    throw new ModelFormatError(
+      `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
+    );
+  try {
+    specOf(config.packed, where, sizeOf(weight));
+  } catch (cause) {
+    throw new ModelFormatError((cause as Error).message, { cause });
+  }
+}
+
+/**
+ * `dense_1/kernel`, or with names in between as Keras writes them for nested scopes. A wrapped layer's weights bear the name
+ * of the outermost wrapper, in some files its own too.
+ */
+function weightOf(
+  path: readonly string[],
+  leaf: string,
+  weights: ReadonlyMap<string, StoredWeight>,
+): StoredWeight | undefined {
+  const exact = weights.get(`${path[0]}/${leaf}`);
   if (exact) return exact;
   const matches = [...weights.values()].filter(({ spec }) => {
     const parts = spec.name.split('/');
-    return parts.at(-1)?.replace(/:0$/, '') === 'kernel' && parts.at(-2) === layer;
+    const isLeaf = parts.pop()?.replace(/:0$/, '') === leaf;
+    return isLeaf && (parts.at(-1) === path[0] || parts.slice(-path.length).join() === path.join());
   });
   return matches.length === 1 ? matches[0] : undefined;
 }

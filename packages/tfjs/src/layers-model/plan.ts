@@ -1,0 +1,56 @@
+/** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
+import { formatFor, whyUnwanted } from '../graph-model/options.ts';
+import type { RewriteOptions } from '../graph-model/rewrite.ts';
+import type { Packed } from '../pack.ts';
+import type { NodeReport } from '../report.ts';
+import { encode, type WeightView } from '../weights/encode.ts';
+import type { StoredValues } from '../weights/source.ts';
+import type { Field, LayerKind } from './kinds.ts';
+
+/** A layer whose class MSD knows. */
+export interface Candidate {
+  readonly kind: LayerKind;
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly config: Field;
+}
+
+/** How the weight is read, or why the layer is left alone. */
+export function planOf(
+  { kind, shape, config }: Candidate,
+  isCnn: boolean,
+  options: RewriteOptions,
+): WeightView | { readonly reason: string } {
+  const view = kind.view(shape, config);
+  if ('reason' in view) return view;
+  const size = shape.reduce((a, b) => a * b, 1);
+  const reason = whyUnwanted(
+    { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn },
+    options,
+  );
+  return reason === undefined ? view : { reason };
+}
+
+/** @param byteLength of the weight as it was */
+export function packLayer(
+  { kind, name }: Candidate,
+  view: WeightView,
+  stored: StoredValues,
+  byteLength: number,
+  options: RewriteOptions,
+): { readonly packed: Packed; readonly node: NodeReport } {
+  const { packed, error, how } = encode(stored, view, formatFor(kind.isConvolution, options));
+  const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
+  const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
+  return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
+}
+
+export const leftAlone = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, reason: string): NodeReport => ({
+  name,
+  op: kind.stock,
+  where: 'tfjs',
+  reason,
+});
+
+/** Wrappers that only call what they wrap. Others may read its weights, or copy it from its config. */
+export const isTransparent = (wrapper: unknown): boolean => wrapper === undefined || wrapper === 'TimeDistributed';
