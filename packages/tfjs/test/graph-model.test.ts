@@ -18,222 +18,280 @@ afterAll(() => unregister(tf));
 const relu = { list: { s: [btoa('BiasAdd'), btoa('Relu')] } };
 const charCodes = (text: string) => [...text].map((c) => c.charCodeAt(0));
 
-/** One graph per pattern: weights named w…, the result is `y`. `x` is the shape of the input, or indices. */
-const patterns: Readonly<Record<string, GraphEntry & { x: number[] | Int32Array; taken: string[]; fused?: string[] }>> =
-  {
-    MatMul: {
-      nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'], attr: { T: FLOAT } }],
-      weights: [floats('w', [64, 48])],
-      x: [3, 64],
-      taken: ['y'],
-    },
-    'MatMul, transposed': {
-      nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'], attr: { transpose_b: { b: true } } }],
-      weights: [floats('w', [48, 64])],
-      x: [3, 64],
-      taken: ['y'],
-    },
-    'MatMul + Reshape + BiasAdd + Relu': {
-      nodes: [
-        placeholder('x'),
-        { name: 'm', op: 'MatMul', input: ['x', 'w'] },
-        { name: 'r', op: 'Reshape', input: ['m', 'shape'] },
-        { name: 'b', op: 'BiasAdd', input: ['r', 'bias'] },
-        { name: 'y', op: 'Relu', input: ['b'] },
-      ],
-      weights: [floats('w', [64, 48]), floats('bias', [48]), ints('shape', [2, -1, 48])],
-      x: [6, 64],
-      taken: ['m'],
-      fused: ['Reshape', 'BiasAdd', 'Relu'],
-    },
-    'a Reshape that cuts columns': {
-      nodes: [
-        placeholder('x'),
-        { name: 'm', op: 'MatMul', input: ['x', 'w'] },
-        { name: 'r', op: 'Reshape', input: ['m', 'shape'] },
-        { name: 'y', op: 'AddV2', input: ['bias', 'r'] },
-      ],
-      weights: [floats('w', [64, 48]), floats('bias', [48]), ints('shape', [288, 1])],
-      x: [6, 64],
-      taken: ['m'],
-      fused: ['Reshape', 'AddV2'],
-    },
-    'MatMul + AddV2 + Tanh': {
-      nodes: [
-        placeholder('x'),
-        { name: 'm', op: 'MatMul', input: ['x', 'w'] },
-        { name: 'b', op: 'AddV2', input: ['bias', 'm'] },
-        { name: 'y', op: 'Tanh', input: ['b'] },
-      ],
-      weights: [floats('w', [64, 48]), floats('bias', [48])],
-      x: [6, 64],
-      taken: ['m'],
-      fused: ['AddV2', 'Tanh'],
-    },
-    _FusedMatMul: {
-      nodes: [
-        placeholder('x'),
-        { name: 'y', op: '_FusedMatMul', input: ['x', 'w', 'bias'], attr: { fused_ops: relu, num_args: { i: '1' } } },
-      ],
-      weights: [floats('w', [70, 32]), floats('bias', [32])],
-      x: [1, 70],
-      taken: ['y'],
-    },
-    '_FusedMatMul with LeakyRelu, char codes': {
-      nodes: [
-        placeholder('x'),
-        {
-          name: 'y',
-          op: '_FusedMatMul',
-          input: ['x', 'w', 'bias'],
-          attr: {
-            fused_ops: { list: { s: [charCodes('BiasAdd'), charCodes('LeakyRelu')] } },
-            num_args: { i: 1 },
-            leakyrelu_alpha: { f: 0.3 },
-          },
+/** Weights named w…, the result is `y`. `x` is the shape of the input, or indices. */
+type Pattern = GraphEntry & { x: number[] | Int32Array; taken: string[]; fused?: string[] };
+
+const patterns: Readonly<Record<string, Pattern>> = {
+  MatMul: {
+    nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'], attr: { T: FLOAT } }],
+    weights: [floats('w', [64, 48])],
+    x: [3, 64],
+    taken: ['y'],
+  },
+  'MatMul, transposed': {
+    nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'], attr: { transpose_b: { b: true } } }],
+    weights: [floats('w', [48, 64])],
+    x: [3, 64],
+    taken: ['y'],
+  },
+  'MatMul + Reshape + BiasAdd + Relu': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'r', op: 'Reshape', input: ['m', 'shape'] },
+      { name: 'b', op: 'BiasAdd', input: ['r', 'bias'] },
+      { name: 'y', op: 'Relu', input: ['b'] },
+    ],
+    weights: [floats('w', [64, 48]), floats('bias', [48]), ints('shape', [2, -1, 48])],
+    x: [6, 64],
+    taken: ['m'],
+    fused: ['Reshape', 'BiasAdd', 'Relu'],
+  },
+  'a Reshape that cuts columns': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'r', op: 'Reshape', input: ['m', 'shape'] },
+      { name: 'y', op: 'AddV2', input: ['bias', 'r'] },
+    ],
+    weights: [floats('w', [64, 48]), floats('bias', [48]), ints('shape', [288, 1])],
+    x: [6, 64],
+    taken: ['m'],
+    fused: ['Reshape', 'AddV2'],
+  },
+  'MatMul + AddV2 + Tanh': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'b', op: 'AddV2', input: ['bias', 'm'] },
+      { name: 'y', op: 'Tanh', input: ['b'] },
+    ],
+    weights: [floats('w', [64, 48]), floats('bias', [48])],
+    x: [6, 64],
+    taken: ['m'],
+    fused: ['AddV2', 'Tanh'],
+  },
+  _FusedMatMul: {
+    nodes: [
+      placeholder('x'),
+      { name: 'y', op: '_FusedMatMul', input: ['x', 'w', 'bias'], attr: { fused_ops: relu, num_args: { i: '1' } } },
+    ],
+    weights: [floats('w', [70, 32]), floats('bias', [32])],
+    x: [1, 70],
+    taken: ['y'],
+  },
+  '_FusedMatMul with LeakyRelu, char codes': {
+    nodes: [
+      placeholder('x'),
+      {
+        name: 'y',
+        op: '_FusedMatMul',
+        input: ['x', 'w', 'bias'],
+        attr: {
+          fused_ops: { list: { s: [charCodes('BiasAdd'), charCodes('LeakyRelu')] } },
+          num_args: { i: 1 },
+          leakyrelu_alpha: { f: 0.3 },
         },
-      ],
-      weights: [floats('w', [70, 32]), floats('bias', [32])],
-      x: [2, 70],
-      taken: ['y'],
-    },
-    BatchMatMulV2: {
-      nodes: [placeholder('x'), { name: 'y', op: 'BatchMatMulV2', input: ['x', 'w'], attr: { adj_y: { b: true } } }],
-      weights: [floats('w', [3, 16, 64])],
-      x: [3, 5, 64],
-      taken: ['y'],
-    },
-    'Einsum, projection': {
-      nodes: [
-        placeholder('x'),
-        { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('abc,cde->abde') } },
-      ],
-      weights: [floats('w', [64, 4, 16])],
-      x: [2, 5, 64],
-      taken: ['y'],
-    },
-    'Einsum, output': {
-      nodes: [
-        placeholder('x'),
-        { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('abcd,cde->abe') } },
-      ],
-      weights: [floats('w', [4, 16, 64])],
-      x: [2, 5, 4, 16],
-      taken: ['y'],
-    },
-    'Einsum, constant first and transposed': {
-      nodes: [placeholder('x'), { name: 'y', op: 'Einsum', input: ['w', 'x'], attr: { equation: b64('oc,bc->bo') } }],
-      weights: [floats('w', [48, 64])],
-      x: [5, 64],
-      taken: ['y'],
-    },
-    'Einsum that is no product of rows': {
-      nodes: [
-        placeholder('x'),
-        { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('acb,cde->abde') } },
-      ],
-      weights: [floats('w', [64, 4, 16])],
-      x: [2, 64, 5],
-      taken: [],
-    },
-    'Conv2D 1x1': {
-      nodes: [
-        placeholder('x'),
-        {
-          name: 'c',
-          op: 'Conv2D',
-          input: ['x', 'w'],
-          attr: {
-            strides: { list: { i: ['1', '1', '1', '1'] } },
-            padding: b64('VALID'),
-            data_format: b64('NHWC'),
-            dilations: { list: { i: [1, 1, 1, 1] } },
-          },
+      },
+    ],
+    weights: [floats('w', [70, 32]), floats('bias', [32])],
+    x: [2, 70],
+    taken: ['y'],
+  },
+  BatchMatMulV2: {
+    nodes: [placeholder('x'), { name: 'y', op: 'BatchMatMulV2', input: ['x', 'w'], attr: { adj_y: { b: true } } }],
+    weights: [floats('w', [3, 16, 64])],
+    x: [3, 5, 64],
+    taken: ['y'],
+  },
+  'Einsum, projection': {
+    nodes: [placeholder('x'), { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('abc,cde->abde') } }],
+    weights: [floats('w', [64, 4, 16])],
+    x: [2, 5, 64],
+    taken: ['y'],
+  },
+  'Einsum, output': {
+    nodes: [placeholder('x'), { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('abcd,cde->abe') } }],
+    weights: [floats('w', [4, 16, 64])],
+    x: [2, 5, 4, 16],
+    taken: ['y'],
+  },
+  'Einsum, constant first and transposed': {
+    nodes: [placeholder('x'), { name: 'y', op: 'Einsum', input: ['w', 'x'], attr: { equation: b64('oc,bc->bo') } }],
+    weights: [floats('w', [48, 64])],
+    x: [5, 64],
+    taken: ['y'],
+  },
+  'Einsum that is no product of rows': {
+    nodes: [placeholder('x'), { name: 'y', op: 'Einsum', input: ['x', 'w'], attr: { equation: b64('acb,cde->abde') } }],
+    weights: [floats('w', [64, 4, 16])],
+    x: [2, 64, 5],
+    taken: [],
+  },
+  'Conv2D 1x1': {
+    nodes: [
+      placeholder('x'),
+      {
+        name: 'c',
+        op: 'Conv2D',
+        input: ['x', 'w'],
+        attr: {
+          strides: { list: { i: ['1', '1', '1', '1'] } },
+          padding: b64('VALID'),
+          data_format: b64('NHWC'),
+          dilations: { list: { i: [1, 1, 1, 1] } },
         },
-        { name: 'y', op: 'BiasAdd', input: ['c', 'bias'], attr: { data_format: b64('NHWC') } },
-      ],
-      weights: [floats('w', [1, 1, 64, 24]), floats('bias', [24])],
-      x: [2, 5, 3, 64],
-      taken: ['c'],
-      fused: ['BiasAdd'],
-    },
-    _FusedConv2D: {
-      nodes: [
-        placeholder('x'),
-        {
-          name: 'y',
-          op: '_FusedConv2D',
-          input: ['x', 'w', 'bias'],
-          attr: {
-            strides: { list: { i: [1, 1, 1, 1] } },
-            padding: { s: charCodes('SAME') },
-            data_format: b64('NHWC'),
-            dilations: { list: { i: [1, 1, 1, 1] } },
-            fused_ops: { list: { s: [btoa('BiasAdd'), btoa('Relu6')] } },
-            num_args: { i: '1' },
-          },
+      },
+      { name: 'y', op: 'BiasAdd', input: ['c', 'bias'], attr: { data_format: b64('NHWC') } },
+    ],
+    weights: [floats('w', [1, 1, 64, 24]), floats('bias', [24])],
+    x: [2, 5, 3, 64],
+    taken: ['c'],
+    fused: ['BiasAdd'],
+  },
+  _FusedConv2D: {
+    nodes: [
+      placeholder('x'),
+      {
+        name: 'y',
+        op: '_FusedConv2D',
+        input: ['x', 'w', 'bias'],
+        attr: {
+          strides: { list: { i: [1, 1, 1, 1] } },
+          padding: { s: charCodes('SAME') },
+          data_format: b64('NHWC'),
+          dilations: { list: { i: [1, 1, 1, 1] } },
+          fused_ops: { list: { s: [btoa('BiasAdd'), btoa('Relu6')] } },
+          num_args: { i: '1' },
         },
-      ],
-      weights: [floats('w', [1, 1, 64, 24]), floats('bias', [24])],
-      x: [2, 5, 3, 64],
-      taken: ['y'],
-    },
-    GatherV2: {
-      nodes: [
-        placeholder('x', 'DT_INT32'),
-        { name: 'y', op: 'GatherV2', input: ['w', 'x', 'axis'], attr: { batch_dims: { i: '0' } } },
-      ],
-      weights: [floats('w', [60, 33]), ints('axis', [0], [])],
-      x: Int32Array.of(3, 59, 0, 3),
-      taken: ['y'],
-    },
-    SparseSegmentMean: {
-      nodes: [placeholder('x', 'DT_INT32'), { name: 'y', op: 'SparseSegmentMean', input: ['w', 'x', 'ids'] }],
-      weights: [floats('w', [60, 33]), ints('ids', [0, 0, 1, 1])],
-      x: Int32Array.of(3, 59, 0, 3),
-      taken: ['y'],
-    },
-    SparseSegmentSum: {
-      nodes: [placeholder('x', 'DT_INT32'), { name: 'y', op: 'SparseSegmentSum', input: ['w', 'x', 'ids'] }],
-      weights: [floats('w', [60, 33]), ints('ids', [0, 0, 1, 1])],
-      x: Int32Array.of(3, 59, 0, 3),
-      taken: ['y'],
-    },
-    'tied embeddings behind an Identity': {
-      nodes: [
-        placeholder('x', 'DT_INT32'),
-        { name: 'id', op: 'Identity', input: ['w'], attr: { T: FLOAT } },
-        { name: 'e', op: 'GatherV2', input: ['id', 'x', 'axis'] },
-        { name: 'y', op: 'MatMul', input: ['e', 'w'], attr: { transpose_b: { b: true } } },
-      ],
-      weights: [floats('w', [60, 64]), ints('axis', [0], [])],
-      x: Int32Array.of(3, 59, 0, 3),
-      taken: ['e', 'y'],
-    },
-    'weights that something else reads': {
-      nodes: [
-        placeholder('x'),
-        { name: 'm', op: 'MatMul', input: ['x', 'w'] },
-        { name: 'n', op: 'Mean', input: ['w', 'axis'] },
-        { name: 'y', op: 'AddV2', input: ['m', 'n'] },
-      ],
-      weights: [floats('w', [64, 48]), ints('axis', [0], [1])],
-      x: [3, 64],
-      taken: [],
-    },
-    'two readers of a product': {
-      nodes: [
-        placeholder('x'),
-        { name: 'm', op: 'MatMul', input: ['x', 'w'] },
-        { name: 'a', op: 'Relu', input: ['m'] },
-        { name: 'y', op: 'AddV2', input: ['a', 'm'] },
-      ],
-      weights: [floats('w', [64, 48])],
-      x: [3, 64],
-      taken: ['m'],
-      fused: [],
+      },
+    ],
+    weights: [floats('w', [1, 1, 64, 24]), floats('bias', [24])],
+    x: [2, 5, 3, 64],
+    taken: ['y'],
+  },
+  GatherV2: {
+    nodes: [
+      placeholder('x', 'DT_INT32'),
+      { name: 'y', op: 'GatherV2', input: ['w', 'x', 'axis'], attr: { batch_dims: { i: '0' } } },
+    ],
+    weights: [floats('w', [60, 33]), ints('axis', [0], [])],
+    x: Int32Array.of(3, 59, 0, 3),
+    taken: ['y'],
+  },
+  SparseSegmentMean: {
+    nodes: [placeholder('x', 'DT_INT32'), { name: 'y', op: 'SparseSegmentMean', input: ['w', 'x', 'ids'] }],
+    weights: [floats('w', [60, 33]), ints('ids', [0, 0, 1, 1])],
+    x: Int32Array.of(3, 59, 0, 3),
+    taken: ['y'],
+  },
+  SparseSegmentSum: {
+    nodes: [placeholder('x', 'DT_INT32'), { name: 'y', op: 'SparseSegmentSum', input: ['w', 'x', 'ids'] }],
+    weights: [floats('w', [60, 33]), ints('ids', [0, 0, 1, 1])],
+    x: Int32Array.of(3, 59, 0, 3),
+    taken: ['y'],
+  },
+  'tied embeddings behind an Identity': {
+    nodes: [
+      placeholder('x', 'DT_INT32'),
+      { name: 'id', op: 'Identity', input: ['w'], attr: { T: FLOAT } },
+      { name: 'e', op: 'GatherV2', input: ['id', 'x', 'axis'] },
+      { name: 'y', op: 'MatMul', input: ['e', 'w'], attr: { transpose_b: { b: true } } },
+    ],
+    weights: [floats('w', [60, 64]), ints('axis', [0], [])],
+    x: Int32Array.of(3, 59, 0, 3),
+    taken: ['e', 'y'],
+  },
+  'weights that something else reads': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'n', op: 'Mean', input: ['w', 'axis'] },
+      { name: 'y', op: 'AddV2', input: ['m', 'n'] },
+    ],
+    weights: [floats('w', [64, 48]), ints('axis', [0], [1])],
+    x: [3, 64],
+    taken: [],
+  },
+  ...Object.fromEntries(
+    ['Relu', 'Relu6', 'Elu', 'Sigmoid', 'LeakyRelu', 'Prelu'].flatMap((activation) => [
+      [`_FusedMatMul with BiasAdd and ${activation}`, fusedMatMul('BiasAdd', activation)],
+      [`_FusedConv2D with BiasAdd and ${activation}`, fusedConv2D('BiasAdd', activation)],
+      [`_FusedConv2D with ${activation} alone`, fusedConv2D('NoOp', activation)],
+    ]),
+  ),
+  'fused ops that tfjs reads in its own way': {
+    ...fusedMatMul('Relu'),
+    taken: [],
+  },
+  'Prelu as a node of its own': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'y', op: 'Prelu', input: ['m', 'slopes'] },
+    ],
+    weights: [floats('w', [64, 48]), floats('slopes', [48])],
+    x: [3, 64],
+    taken: ['m'],
+    fused: [],
+  },
+  'two readers of a product': {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: 'MatMul', input: ['x', 'w'] },
+      { name: 'a', op: 'Relu', input: ['m'] },
+      { name: 'y', op: 'AddV2', input: ['a', 'm'] },
+    ],
+    weights: [floats('w', [64, 48])],
+    x: [3, 64],
+    taken: ['m'],
+    fused: [],
+  },
+};
+
+/** What follows in `_Fused…` nodes: fused ops, and the operands that they add. */
+function fusedWith(ops: readonly string[], N: number) {
+  const operands = [...(ops[0] === 'BiasAdd' ? ['bias'] : []), ...(ops[1] === 'Prelu' ? ['slopes'] : [])];
+  return {
+    operands,
+    weights: operands.map((name) => floats(name, [N])),
+    attr: {
+      fused_ops: { list: { s: ops.map((op) => btoa(op)) } },
+      num_args: { i: operands.length },
+      leakyrelu_alpha: { f: 0.3 },
     },
   };
+}
+
+/** A Reshape follows, which must not come before slopes are applied. */
+function fusedMatMul(...ops: string[]): Pattern {
+  const { operands, weights, attr } = fusedWith(ops, 32);
+  return {
+    nodes: [
+      placeholder('x'),
+      { name: 'm', op: '_FusedMatMul', input: ['x', 'w', ...operands], attr },
+      { name: 'y', op: 'Reshape', input: ['m', 'shape'] },
+    ],
+    weights: [floats('w', [70, 32]), ...weights, ints('shape', [2, 3, 4, 8])],
+    x: [6, 70],
+    taken: ['m'],
+  };
+}
+
+function fusedConv2D(...ops: string[]): Pattern {
+  const { operands, weights, attr } = fusedWith(ops, 24);
+  const strides = { list: { i: [1, 1, 1, 1] } };
+  const window = { strides, dilations: strides, padding: b64('VALID'), data_format: b64('NHWC') };
+  return {
+    nodes: [
+      placeholder('x'),
+      { name: 'y', op: '_FusedConv2D', input: ['x', 'w', ...operands], attr: { ...window, ...attr } },
+    ],
+    weights: [floats('w', [1, 1, 64, 24]), ...weights],
+    x: [2, 5, 3, 64],
+    taken: ['y'],
+  };
+}
 
 const feed = (x: number[] | Int32Array) =>
   x instanceof Int32Array

@@ -1,6 +1,6 @@
 /** What follows a product and can be done with it: one Reshape, the bias, an activation; each with one reader only. */
 import type { Constants } from '../weights/source.ts';
-import { ACTIVATIONS, rootOf, type Use } from './recognise.ts';
+import { ACTIVATIONS, HAS_PARAMETER, rootOf, type Use } from './recognise.ts';
 import { type NodeDef, parseInput } from './topology.ts';
 
 export interface Epilogue {
@@ -11,8 +11,11 @@ export interface Epilogue {
   readonly bias?: string;
   readonly activation?: string;
   readonly alpha?: number;
+  readonly slopes?: string;
   /** Input with the shape of a Reshape between product and bias, or at the end. */
   readonly shape?: string;
+  /** The Reshape comes before the bias. */
+  readonly shapeFirst?: true;
 }
 
 export function epilogueOf(use: Use, constants: Constants): Epilogue {
@@ -23,8 +26,10 @@ export function epilogueOf(use: Use, constants: Constants): Epilogue {
     ...(use.bias !== undefined && { bias: use.bias }),
     ...(use.activation !== undefined && { activation: use.activation }),
     ...(use.alpha !== undefined && { alpha: use.alpha }),
+    ...(use.slopes !== undefined && { slopes: use.slopes }),
   };
   if (use.op !== 'MsdMatMul' || view.kind !== 'matrix') return epilogue;
+  if (use.slopes !== undefined) return epilogue; // they broadcast against the product as it is
   for (;;) {
     const { last } = epilogue;
     const readers = scope.consumers.get(last.name) ?? [];
@@ -58,9 +63,13 @@ function stepOf(
       constant?.dtype === 'float32' &&
       constant.shape.at(-1) === N &&
       constant.shape.every((dim, i) => dim === 1 || i === constant.shape.length - 1);
-    return isVector && constant.shape.length === 1 ? { bias: other } : undefined;
+    return isVector && constant.shape.length === 1
+      ? { bias: other, ...(shape !== undefined && { shapeFirst: true }) }
+      : undefined;
   }
-  if (Object.hasOwn(ACTIVATIONS, next.op) && activation === undefined && next.op !== 'LeakyRelu')
-    return { activation: ACTIVATIONS[next.op]! };
+  if (Object.hasOwn(ACTIVATIONS, next.op) && activation === undefined) {
+    const following = ACTIVATIONS[next.op]!;
+    return HAS_PARAMETER.includes(following) ? undefined : { activation: following };
+  }
   return undefined;
 }

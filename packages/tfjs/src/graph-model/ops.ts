@@ -8,6 +8,7 @@ import { QuantizedTensor } from '../quantized-tensor.ts';
 import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
+import { HAS_PARAMETER } from './recognise.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
 /** What tfjs hands to a custom op. */
@@ -20,7 +21,9 @@ interface GraphNode {
 interface Attributes {
   readonly spec: QuantizedSpec;
   readonly hasBias: boolean;
+  readonly hasSlopes: boolean;
   readonly hasShape: boolean;
+  readonly shapeFirst: boolean;
   readonly activation: Activation | undefined;
   readonly alpha: number | undefined;
   readonly contracted: number | undefined;
@@ -45,7 +48,9 @@ export function attributesOf(node: NodeDef, packedLength: number): Omit<Attribut
   return {
     spec,
     hasBias: boolAttr(node, 'has_bias'),
+    hasSlopes: boolAttr(node, 'has_slopes'),
     hasShape: boolAttr(node, 'has_shape'),
+    shapeFirst: boolAttr(node, 'shape_first'),
     activation: stringAttr(node, 'activation') as Activation | undefined,
     alpha: numberAttr(node, 'alpha'),
     contracted: numberAttr(node, 'contracted'),
@@ -73,19 +78,18 @@ function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quan
 function matMulOp(graphNode: GraphNode): Tensor {
   const { tf } = requireRegistration('MsdMatMul');
   const [x, packed, ...rest] = graphNode.inputs as [Tensor, Tensor, ...Tensor[]];
-  const { quantized, hasBias, hasShape, activation, alpha, contracted, free, arithmetic } = attributesFor(
-    graphNode,
-    packed,
-  );
+  const { quantized, hasBias, hasSlopes, hasShape, shapeFirst, activation, alpha, contracted, free, arithmetic } =
+    attributesFor(graphNode, packed);
   return tf.tidy(() => {
     const { K, N } = quantized.spec as MatrixSpec;
     const bias = hasBias ? rest.shift() : undefined;
+    const slopes = hasSlopes ? rest.shift() : undefined;
     const lead = contracted === undefined ? undefined : x.shape.slice(0, x.rank - contracted);
     const rows = lead && contracted! > 1 ? tf.reshape(x, [...lead, K]) : x;
     const shape = hasShape ? resolveShape(rest[0]!, (rows.size / K) * N) : undefined;
-    // A bias belongs to the reshaped result: the same thing as long as its last dimension is still N.
-    const keepsColumns = shape === undefined || shape.at(-1) === N;
-    const fuses = keepsColumns && activation !== ('leakyrelu' as string);
+    // A bias of the reshaped result is one of the product's as long as the last dimension is still N.
+    const keepsColumns = !shapeFirst || shape?.at(-1) === N;
+    const fuses = keepsColumns && !HAS_PARAMETER.includes(activation as string);
     let y = matMul(rows, quantized, {
       ...arithmetic,
       bias: keepsColumns ? bias : undefined,
@@ -94,12 +98,14 @@ function matMulOp(graphNode: GraphNode): Tensor {
     if (lead && free.length > 1) y = tf.reshape(y, [...lead, ...free]);
     if (shape) y = tf.reshape(y, shape);
     if (bias && !keepsColumns) y = tf.add(y, bias);
-    return activation && !fuses ? activate(tf, y, activation, alpha) : y;
+    return activation && !fuses ? activate(tf, y, activation, slopes ?? alpha) : y;
   });
 }
 
-function activate(tf: TfNamespace, y: Tensor, activation: string, alpha: number | undefined): Tensor {
-  if (activation === 'leakyrelu') return tf.leakyRelu(y, alpha);
+/** @param parameter slopes of a Prelu, the slope of a LeakyRelu */
+function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {
+  if (activation === 'leakyrelu') return tf.leakyRelu(y, parameter as number | undefined);
+  if (activation === 'prelu') return tf.prelu(y, parameter as Tensor);
   const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = tf as never;
   return functions[activation]!(y);
 }

@@ -31,7 +31,10 @@ export interface Use {
   readonly inputs: readonly string[];
   readonly bias?: string;
   readonly activation?: string;
+  /** Of a LeakyRelu. */
   readonly alpha?: number;
+  /** Input with the slopes of a Prelu. */
+  readonly slopes?: string;
   /** Einsum: how many dimensions of x are contracted, and the dimensions that w puts in their place. */
   readonly contracted?: number;
   readonly free?: readonly number[];
@@ -64,7 +67,11 @@ export const ACTIVATIONS: Readonly<Record<string, string>> = {
   Sigmoid: 'sigmoid',
   Tanh: 'tanh',
   LeakyRelu: 'leakyrelu',
+  Prelu: 'prelu',
 };
+
+/** Those with a parameter of their own: only as part of a fused node. */
+export const HAS_PARAMETER: readonly string[] = ['leakyrelu', 'prelu'];
 
 const refuse = (reason: string): Recognised => ({ reason });
 
@@ -154,22 +161,25 @@ function floatConstant(scope: Scope, input: string | undefined, constants: Const
   return constant?.dtype === 'float32' ? constant : undefined;
 }
 
-/** What `_FusedMatMul` and `_FusedConv2D` add; nothing for the plain ops. */
+/** What `_FusedMatMul` and `_FusedConv2D` add: BiasAdd or NoOp, then an activation; nothing for the plain ops. */
 function fusedOps(
   node: NodeDef,
   inputs: readonly string[],
-): Pick<Use, 'bias' | 'activation' | 'alpha'> | { readonly reason: string } {
+): Pick<Use, 'bias' | 'activation' | 'alpha' | 'slopes'> | { readonly reason: string } {
   if (!node.op.startsWith('_Fused')) return {};
-  const [first, second, ...more] = stringsAttr(node, 'fused_ops');
-  const activation = first === 'BiasAdd' ? second : first;
-  if (more.length || (first !== 'BiasAdd' && second !== undefined))
-    return { reason: `fused ops ${[first, second, ...more]}` };
-  if (activation !== undefined && !Object.hasOwn(ACTIVATIONS, activation)) return { reason: `fused ${activation}` };
-  if (first === 'BiasAdd' && inputs[2] === undefined) return { reason: 'the fused bias is missing' };
+  const [first = 'NoOp', second, ...more] = stringsAttr(node, 'fused_ops');
+  const hasBias = first === 'BiasAdd';
+  if (more.length || !(hasBias || first === 'NoOp'))
+    return { reason: `fused ops ${[first, second, ...more].filter(Boolean)}` };
+  if (second !== undefined && !Object.hasOwn(ACTIVATIONS, second)) return { reason: `fused ${second}` };
+  const [bias, slopes] = hasBias ? inputs.slice(2) : [undefined, inputs[2]];
+  if (hasBias && bias === undefined) return { reason: 'the fused bias is missing' };
+  if (second === 'Prelu' && slopes === undefined) return { reason: "the fused Prelu's slopes are missing" };
   return {
-    ...(first === 'BiasAdd' && { bias: inputs[2]! }),
-    ...(activation !== undefined && { activation: ACTIVATIONS[activation]! }),
-    ...(activation === 'LeakyRelu' && { alpha: numberAttr(node, 'leakyrelu_alpha') ?? 0.2 }),
+    ...(bias !== undefined && { bias }),
+    ...(second !== undefined && { activation: ACTIVATIONS[second]! }),
+    ...(second === 'LeakyRelu' && { alpha: numberAttr(node, 'leakyrelu_alpha') ?? 0.2 }),
+    ...(second === 'Prelu' && { slopes: slopes! }),
   };
 }
 

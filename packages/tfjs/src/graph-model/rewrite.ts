@@ -118,10 +118,16 @@ export function rewriteGraph(
 /** Without readers nothing is fused. */
 const noReaders = (scope: Scope): Scope => ({ ...scope, consumers: new Map() });
 
-function msdNode(use: Use, { last, bias, activation, alpha, shape }: Epilogue, spec: QuantizedSpec): NodeDef {
+function msdNode(
+  use: Use,
+  { last, bias, activation, alpha, slopes, shape, shapeFirst }: Epilogue,
+  spec: QuantizedSpec,
+): NodeDef {
   const attr: Record<string, AttrValue> = { spec: asString(JSON.stringify(spec)) };
   if (bias !== undefined) attr.has_bias = { b: true };
+  if (slopes !== undefined) attr.has_slopes = { b: true };
   if (shape !== undefined) attr.has_shape = { b: true };
+  if (shapeFirst) attr.shape_first = { b: true };
   if (activation !== undefined) attr.activation = asString(activation);
   if (alpha !== undefined) attr.alpha = { f: alpha };
   if (use.contracted !== undefined) {
@@ -129,7 +135,7 @@ function msdNode(use: Use, { last, bias, activation, alpha, shape }: Epilogue, s
     attr.free = { list: { i: use.free! } };
   }
   const control = (use.node.input ?? []).filter((input) => input.startsWith('^'));
-  const extra = [bias, shape].filter((input) => input !== undefined);
+  const extra = [bias, slopes, shape].filter((input) => input !== undefined);
   return { name: last.name, op: use.op, input: [...use.inputs, use.weightInput, ...extra, ...control], attr };
 }
 
