@@ -5,8 +5,9 @@
  *
  * Codes of fewer than 8 bits stay unsigned: `zeroCode`, or a stored zero point, comes off the integer sums.
  */
-import type { WeightVariant } from './format.ts';
-import { scaleBytes } from './layout.ts';
+import { lines, range } from '../webgpu/wgsl.ts';
+import { K_BLOCK, type WeightFormat, type WeightVariant } from './format.ts';
+import { headSize, scaleBytes } from './layout.ts';
 import type { ScaleId } from './scales.ts';
 import type { FormatId } from './weights.ts';
 
@@ -131,6 +132,62 @@ fn zeroCodes(head: u32, g: u32) -> vec4i {
 }`;
 }
 
-/** Does anything have to come off the sums? */
-export const needsZeroCodes = (format: WgslFormat, { storedZeroPoints }: WeightVariant): boolean =>
-  storedZeroPoints || format.zeroCode !== 0;
+/** A packed matrix as a kernel is specialised for it, derived once. */
+export interface WgslPacked {
+  readonly format: WgslFormat;
+  /** Consecutive k of a K-block that share a head. */
+  readonly span: number;
+  readonly blockwise: boolean;
+  /** Does anything have to come off the codes, or off their sums? */
+  readonly zeroCodes: boolean;
+  /** vec4u of a head, of a span with its head, and of all spans of a panel in a whole K-block. */
+  readonly headVecs: number;
+  readonly spanVecs: number;
+  readonly panelVecs: number;
+}
+
+export function describePacked({ id }: WeightFormat, variant: WeightVariant): WgslPacked {
+  const format = wgslFormats[id];
+  const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
+  const headVecs = headSize(variant) / 16;
+  const spanVecs = headVecs + (span / 4) * format.pairVecs;
+  return {
+    format,
+    span,
+    blockwise: variant.blockSize !== null,
+    zeroCodes: variant.storedZeroPoints || format.zeroCode !== 0,
+    headVecs,
+    spanVecs,
+    panelVecs: (K_BLOCK / span) * spanVecs,
+  };
+}
+
+/**
+ * `codes`, `blockScales`, `zeroCodes` as far as the matrix has them, and `fn headOf(panel, k)`. Parameters: K padded to 32, panels, wAt.
+ */
+export function packedFunctions(format: WeightFormat, variant: WeightVariant): string {
+  const { format: wgsl, span, headVecs, spanVecs, panelVecs, zeroCodes } = describePacked(format, variant);
+  return `${wgsl.codes}
+${variant.blockSize ? wgslScales[variant.scale] : ''}
+${zeroCodes ? wgslZeroCodes(wgsl, variant) : ''}
+
+// Index of the head of the span that k lies in.
+fn headOf(panel: u32, k: u32) -> u32 {
+  let kBlock = k / ${K_BLOCK}u;
+  let kCount = min(p.K - kBlock * ${K_BLOCK}u, ${K_BLOCK}u);
+  let panelVecs = ((kCount + ${span - 1}u) / ${span}u) * ${headVecs}u + (kCount / 4u) * ${wgsl.pairVecs}u;
+  return p.wAt + kBlock * p.panels * ${panelVecs}u + panel * panelVecs + ((k % ${K_BLOCK}u) / ${span}u) * ${spanVecs}u;
+}`;
+}
+
+/** Index of the first vector of the pair at k, its head given. */
+export const pairAt = (head: string, k: string, { headVecs, span, format }: WgslPacked): string =>
+  `${head} + ${headVecs}u + ((${k}) % ${span}u) / 4u * ${format.pairVecs}u`;
+
+/** The pair's vectors, and the argument list that `codes` takes them in. */
+export const loadPair = ({ format }: WgslPacked, at: string): string =>
+  lines(format.pairVecs, (v) => `let v${v} = w[${at} + ${v}u];`, ' ');
+export const pairArguments = ({ format }: WgslPacked): string =>
+  range(format.pairVecs)
+    .map((v) => `v${v}`)
+    .join(', ');

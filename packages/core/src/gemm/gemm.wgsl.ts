@@ -12,6 +12,7 @@
  * the last panel and row group again, and not stored.
  */
 import { K_BLOCK, PANEL } from '../formats/format.ts';
+import { loadPair, pairArguments, pairAt } from '../formats/wgsl.ts';
 import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   carrierName,
@@ -20,9 +21,6 @@ import {
   gemmPrelude,
   gemmSuffix,
   joined,
-  loadPair,
-  pairArguments,
-  pairAt,
   scaleBlock,
   type WgslGemmOptions,
   weightScales,

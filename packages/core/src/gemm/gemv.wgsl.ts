@@ -11,6 +11,7 @@
  * Operands: gemm/weights.wgsl.ts. Digits and scales lie row by row for one row, else four rows together.
  */
 import { PANEL } from '../formats/format.ts';
+import { loadPair, pairArguments, pairAt } from '../formats/wgsl.ts';
 import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   carrierName,
@@ -19,9 +20,6 @@ import {
   gemmPrelude,
   gemmSuffix,
   joined,
-  loadPair,
-  pairArguments,
-  pairAt,
   scaleBlock,
   type WgslGemmOptions,
   weightScales,

@@ -1,10 +1,10 @@
 /** What both WGSL gemm kernels are asked for, and the parts of them that read packed weights and finish a result. */
 import type { Plan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
-import { chunkLength, headSize } from '../formats/layout.ts';
-import { needsZeroCodes, type WgslFormat, wgslFormats, wgslScales, wgslZeroCodes } from '../formats/wgsl.ts';
+import { chunkLength } from '../formats/layout.ts';
+import { describePacked, packedFunctions, type WgslPacked } from '../formats/wgsl.ts';
 import { END_PARAMS, endBuffers, endCode, endSuffix, type WgslEnd } from '../recombine/end.wgsl.ts';
-import { dot4, enables, type GpuFeatures, lines, NAN_BITS, paramsOf, range } from '../webgpu/wgsl.ts';
+import { dot4, enables, type GpuFeatures, NAN_BITS, paramsOf } from '../webgpu/wgsl.ts';
 import { digitsOf } from './carriers.ts';
 
 export interface WgslGemmOptions {
@@ -28,40 +28,21 @@ export const GEMM_PARAMS = [
 ] as const;
 
 /** What a kernel is specialised for, derived once. */
-export interface WgslGemm {
-  readonly format: WgslFormat;
+export interface WgslGemm extends WgslPacked {
   readonly digits: 1 | 2;
-  /** Consecutive k of a K-block that share a head. */
-  readonly span: number;
-  readonly blockwise: boolean;
   /** Activations have a scale per 32 k. */
   readonly fine: boolean;
-  readonly zeroCodes: boolean;
   /** k per scaled integer sum. */
   readonly chunk: number;
-  /** vec4u of a head, of a span with its head, and of all spans of a panel in a whole K-block. */
-  readonly headVecs: number;
-  readonly spanVecs: number;
-  readonly panelVecs: number;
 }
 
 export function describeGemm({ format, variant, plan }: WgslGemmOptions): WgslGemm {
-  const wgsl = wgslFormats[format.id];
   const fine = plan.activationBlock === 32;
-  const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
-  const headVecs = headSize(variant) / 16;
-  const spanVecs = headVecs + (span / 4) * wgsl.pairVecs;
   return {
-    format: wgsl,
+    ...describePacked(format, variant),
     digits: digitsOf(plan),
-    span,
-    blockwise: variant.blockSize !== null,
     fine,
-    zeroCodes: needsZeroCodes(wgsl, variant),
     chunk: chunkLength(format, variant.blockSize, fine ? 32 : 256),
-    headVecs,
-    spanVecs,
-    panelVecs: (K_BLOCK / span) * spanVecs,
   };
 }
 
@@ -78,8 +59,8 @@ export function gemmSuffix({ variant, plan, end, features }: WgslGemmOptions): s
 
 /** Declarations and functions up to `main`. */
 export function gemmPrelude(options: WgslGemmOptions, rows: 1 | 4, subgroups: boolean): string {
-  const { variant, features, end } = options;
-  const { format, headVecs, spanVecs, panelVecs, span, zeroCodes, digits } = describeGemm(options);
+  const { format, variant, features, end } = options;
+  const { digits } = describeGemm(options);
   const word = rows === 4 ? 'vec4u' : 'u32';
   return `${enables(subgroups, features.packedDot)}${subgroups ? 'requires subgroup_id;\n' : ''}${paramsOf(GEMM_PARAMS)}
 @group(0) @binding(1) var<storage, read> digits: array<${word}>;    // [${digits}][M/${rows}][K/4][${rows}], four k in a word
@@ -87,34 +68,12 @@ export function gemmPrelude(options: WgslGemmOptions, rows: 1 | 4, subgroups: bo
 @group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 ${endCode(end, 5)}${dot4(features.packedDot)}
-${format.codes}
-${variant.blockSize ? wgslScales[variant.scale] : ''}
-${zeroCodes ? wgslZeroCodes(format, variant) : ''}
-
-// Index of the head of the span that k lies in.
-fn headOf(panel: u32, k: u32) -> u32 {
-  let kBlock = k / ${K_BLOCK}u;
-  let kCount = min(p.K - kBlock * ${K_BLOCK}u, ${K_BLOCK}u);
-  let panelVecs = ((kCount + ${span - 1}u) / ${span}u) * ${headVecs}u + (kCount / 4u) * ${format.pairVecs}u;
-  return p.wAt + kBlock * p.panels * ${panelVecs}u + panel * panelVecs + ((k % ${K_BLOCK}u) / ${span}u) * ${spanVecs}u;
-}
+${packedFunctions(format, variant)}
 
 fn isNan(bits: u32) -> bool { return bits == ${NAN_BITS}; }
 fn dots(x: u32, w: vec4u) -> vec4i { return vec4i(dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w)); }
 `;
 }
-
-/** Index of the first vector of the pair at k, its head given. */
-export const pairAt = (head: string, k: string, { headVecs, span, format }: WgslGemm): string =>
-  `${head} + ${headVecs}u + ((${k}) % ${span}u) / 4u * ${format.pairVecs}u`;
-
-/** The pair's vectors, and the argument list that `codes` takes them in. */
-export const loadPair = ({ format }: WgslGemm, at: string): string =>
-  lines(format.pairVecs, (v) => `let v${v} = w[${at} + ${v}u];`, ' ');
-export const pairArguments = ({ format }: WgslGemm): string =>
-  range(format.pairVecs)
-    .map((v) => `v${v}`)
-    .join(', ');
 
 /** f32 scales of rows 4g … 4g+3 of a panel. */
 export const weightScales = ({ blockwise }: WgslGemm, head: string, panel: string, g: string): string =>
