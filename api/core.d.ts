@@ -447,9 +447,27 @@ export type GpuMatmulOptions = Omit<MatmulOptions<GpuBinding>, 'xType' | 'out' |
     readonly out?: Float32Array | GpuBinding | undefined;
 };
 
+export interface GpuOffsetOptions {
+    readonly out: GpuBinding;
+    readonly M: number;
+    readonly K: number;
+    readonly N: number;
+    readonly offset: number;
+}
+
 export type GpuRecordOptions = GpuMatmulOptions & GpuEnds & {
     readonly out: GpuBinding;
 };
+
+export interface GpuRowsOptions {
+    readonly out: GpuBinding;
+    readonly indices?: GpuBinding | undefined;
+    readonly segments?: {
+        readonly ids: GpuBinding;
+        readonly count: number;
+        readonly mean: boolean;
+    } | undefined;
+}
 
 export declare class GpuWeights implements PreparedMatrix {
     #private;
@@ -468,6 +486,23 @@ export declare class GpuWeights implements PreparedMatrix {
     dispose(): void;
 }
 
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
+}
+
+export type RowSource = MatrixRows | TableRows;
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
+
 export declare class WebGpuBackend implements BackendBase {
     #private;
     readonly device = "webgpu";
@@ -483,6 +518,8 @@ export declare class WebGpuBackend implements BackendBase {
     }): Promise<Float32Array>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions): Promise<Float32Array | GpuBinding>;
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
+    recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
+    recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
     finished(): Promise<void>;
     warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
         readonly bias?: boolean;

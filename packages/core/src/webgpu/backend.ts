@@ -14,7 +14,9 @@ import { variantOf } from '../formats/layout.ts';
 import { type PackedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
+import type { RowSource } from '../lookup/contract.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
+import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
 import {
   type GpuBinding,
   type GpuBuffer,
@@ -29,6 +31,7 @@ import { requestDevice } from './device.ts';
 import { bindingLimit, type Live, start, watch } from './live.ts';
 import type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
 import { chooseGemm, decomposeOptions, recordSlice, SLICE_ROWS, type SliceOperands, sliceRows } from './record.ts';
+import { type GpuOffsetOptions, type GpuRowsOptions, recordOffset, recordRows, rowsKernel } from './rows.ts';
 import { GpuWeights, uploadWeights } from './weights.ts';
 import type { GpuFeatures } from './wgsl.ts';
 
@@ -227,8 +230,7 @@ export class WebGpuBackend implements BackendBase {
     const live = this.#live;
     const { N, K } = prepared;
     live.scratch.keepRetired = true;
-    const scopes = watch(live.device);
-    try {
+    this.#watched(chooseId(live, prepared, M, plan), () => {
       const rowsMax = sliceRows(live.device, N, K);
       for (let m = 0; m < M; m += rowsMax) {
         const rows = Math.min(rowsMax, M - m);
@@ -243,12 +245,31 @@ export class WebGpuBackend implements BackendBase {
         };
         recordSlice(live, pass, prepared, operands, rows, plan);
       }
-    } finally {
-      const id = chooseId(live, prepared, M, plan);
-      void scopes.end().then((problem) => {
-        if (problem) this.#failure ??= new GpuError(`record: the GPU refused ${id}: ${problem.message}`);
-      });
-    }
+    });
+  }
+
+  /**
+   * Records a look-up: rows of a packed matrix or a stored table as floats, all of them, those that indices name, or sums of
+   * these over segments. As with {@link record}, what the device refuses is thrown later.
+   *
+   * @param source what the bytes are
+   * @param where they are on {@link gpuDevice}; a matrix's offset is a multiple of 16
+   * @throws {@link TypeError}, {@link RangeError} for operands that do not fit; nothing was recorded then
+   */
+  recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void {
+    this.#checkRecording();
+    this.#watched(rowsKernel(source, options), () => recordRows(this.#live, pass, source, where, options));
+  }
+
+  /**
+   * Records y[m,n] += offset · Σ_k x[m,k]: what a constant in every weight adds to a product that was recorded before.
+   *
+   * @param x f32 [M,K]
+   * @throws {@link RangeError} for operands that do not fit; nothing was recorded then
+   */
+  recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void {
+    this.#checkRecording();
+    this.#watched(OFFSET_ID, () => recordOffset(this.#live, pass, x, options));
   }
 
   /** Resolves when everything that was submitted so far is done; rejects with the first thing that the device refused. */
@@ -282,8 +303,9 @@ export class WebGpuBackend implements BackendBase {
 
   memory(): MemoryReport {
     const packedBytes = [...this.#matrices].reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const { scratch: own, params, readbacks } = this.#live;
-    const scratch = { ...own.sizes, params: params.byteLength, readback: readbacks.byteLength };
+    const { scratch: own, params, codeTables, readbacks } = this.#live;
+    const paramBytes = params.byteLength + codeTables.byteLength;
+    const scratch = { ...own.sizes, params: paramBytes, readback: readbacks.byteLength };
     return { packedBytes, scratch, scratchBytes: Object.values(scratch).reduce((a, b) => a + b, 0), wasmBytes: 0 };
   }
 
@@ -291,10 +313,10 @@ export class WebGpuBackend implements BackendBase {
   dispose(): void {
     if (this.#disposed) return;
     for (const matrix of this.#matrices) matrix.dispose();
-    const { device, scratch, params, readbacks, pipelines } = this.#live;
+    const { device, scratch, params, codeTables, readbacks, pipelines } = this.#live;
     this.#disposed = true;
     pipelines.clearBindGroups();
-    for (const owner of [scratch, params, readbacks]) owner.dispose();
+    for (const owner of [scratch, params, codeTables, readbacks]) owner.dispose();
     if (!this.#options.device) device.destroy();
   }
 
@@ -317,6 +339,23 @@ export class WebGpuBackend implements BackendBase {
       throw new BackendUnavailableError('matmul: the device of these weights was lost. Prepare them again.');
     checkBuffers(x, prepared, options);
     return checked;
+  }
+
+  #checkRecording(): void {
+    this.#checkUsable();
+    if (this.#live.lost) throw this.#lostError(this.#live.lost);
+  }
+
+  /** Records; what the device has to say about it is thrown by the next call. */
+  #watched(id: string, record: () => void): void {
+    const scopes = watch(this.#live.device);
+    try {
+      record();
+    } finally {
+      void scopes.end().then((problem) => {
+        if (problem) this.#failure ??= new GpuError(`record: the GPU refused ${id}: ${problem.message}`);
+      });
+    }
   }
 
   #checkUsable(): void {

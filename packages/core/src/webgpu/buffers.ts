@@ -1,5 +1,6 @@
 /** The backend's own buffers: parameter blocks, working buffers, and buffers that results are read back through. */
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
+import type { BoundRange } from './pipelines.ts';
 import { PARAM_WORDS } from './wgsl.ts';
 
 const { MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE } = BufferUsage;
@@ -59,6 +60,42 @@ export class Params {
     for (const page of this.#pages) page.destroy();
     this.#pages = [];
     this.#blocks = new Map();
+  }
+}
+
+const CODE_TABLE_BYTES = 4 * 256;
+const MAX_CODE_TABLES = 256;
+
+/** The 256 real values that the codes of a uint8 table stand for, rounded once; by content, since a model has few. */
+export class CodeTables {
+  readonly #device: GpuDevice;
+  #tables = new Map<string, GpuBuffer>();
+
+  constructor(device: GpuDevice) {
+    this.#device = device;
+  }
+
+  get({ scale, min }: { readonly scale: number; readonly min: number }): BoundRange {
+    const key = `${scale} ${min}`;
+    let buffer = this.#tables.get(key);
+    if (!buffer) {
+      // As with parameters: passes may hold them still.
+      if (this.#tables.size === MAX_CODE_TABLES) this.#tables = new Map();
+      buffer = this.#device.createBuffer({ label: 'msd codes', size: CODE_TABLE_BYTES, usage: STORAGE | COPY_DST });
+      const values = Float32Array.from({ length: 256 }, (_, code) => code * scale + min);
+      this.#device.queue.writeBuffer(buffer, 0, values);
+      this.#tables.set(key, buffer);
+    }
+    return { buffer, offset: 0, size: CODE_TABLE_BYTES };
+  }
+
+  get byteLength(): number {
+    return this.#tables.size * CODE_TABLE_BYTES;
+  }
+
+  dispose(): void {
+    for (const buffer of this.#tables.values()) buffer.destroy();
+    this.#tables = new Map();
   }
 }
 

@@ -1,4 +1,5 @@
 /** @msd/core/webgpu: the WebGPU backend by itself, for those who have a device at hand. `createBackend('webgpu')` loads the same. */
+export type { MatrixRows, RowSource, TableRows } from '../lookup/contract.ts';
 export type {
   Gpu,
   GpuAdapter,
@@ -10,5 +11,6 @@ export type {
 } from './api.ts';
 export { WebGpuBackend } from './backend.ts';
 export type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
+export type { GpuOffsetOptions, GpuRowsOptions } from './rows.ts';
 export { GpuWeights, type WeightPiece } from './weights.ts';
 export type { GpuFeatures } from './wgsl.ts';

@@ -1,6 +1,6 @@
 /** All that lives and dies with one device. */
 import type { GpuDevice, GpuErrorFilter, GpuErrorLike, GpuLostInfo } from './api.ts';
-import { GpuScratch, Params, Readbacks } from './buffers.ts';
+import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
 import { probeFeatures } from './device.ts';
 import { Pipelines } from './pipelines.ts';
 import type { GpuFeatures } from './wgsl.ts';
@@ -10,6 +10,7 @@ export interface Live {
   readonly features: GpuFeatures;
   readonly pipelines: Pipelines;
   readonly params: Params;
+  readonly codeTables: CodeTables;
   readonly scratch: GpuScratch;
   readonly readbacks: Readbacks;
   lost: GpuLostInfo | undefined;
@@ -25,6 +26,7 @@ export async function start(device: GpuDevice, wanted: Partial<GpuFeatures>): Pr
     },
     pipelines: new Pipelines(device),
     params: new Params(device),
+    codeTables: new CodeTables(device),
     scratch: new GpuScratch(device),
     readbacks: new Readbacks(device),
     lost: undefined,

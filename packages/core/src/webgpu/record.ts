@@ -9,11 +9,12 @@ import { digitsOf } from '../gemm/carriers.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import type { GpuBinding, GpuBuffer, GpuComputePass, GpuDevice } from './api.ts';
+import { alignDown, bind, dispatch } from './dispatch.ts';
 import { bindingLimit, type Live } from './live.ts';
 import type { GpuEnds } from './options.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures, WgslKernel } from './wgsl.ts';
+import type { GpuFeatures } from './wgsl.ts';
 
 /** Most rows of a slice: bounds the digits' buffer. */
 export const SLICE_ROWS = 1024;
@@ -118,33 +119,5 @@ export function recordSlice(
     );
   }
 }
-
-function dispatch(
-  { device, pipelines, params }: Live,
-  pass: GpuComputePass,
-  id: string,
-  kernel: () => WgslKernel,
-  words: readonly number[],
-  ranges: readonly BoundRange[],
-  workgroups: number,
-): void {
-  const pipeline = pipelines.get(id, kernel);
-  const block = params.get(words);
-  pass.setPipeline(pipeline.pipeline);
-  pass.setBindGroup(0, pipelines.bindGroup(pipeline, block.buffer, ranges), [block.offset]);
-  const width = Math.min(workgroups, device.limits.maxComputeWorkgroupsPerDimension);
-  pass.dispatchWorkgroups(width, Math.ceil(workgroups / width));
-}
-
-/** Bindings start at multiples of the device's alignment: the rest of an offset is the shader's business. */
-function bind(
-  { limits }: GpuDevice,
-  { buffer, offset = 0, byteLength }: GpuBinding,
-): { range: BoundRange; at: number } {
-  const base = alignDown(offset, limits.minStorageBufferOffsetAlignment);
-  return { range: { buffer, offset: base, size: offset - base + byteLength }, at: (offset - base) / 4 };
-}
-
-const alignDown = (value: number, multiple: number): number => value - (value % multiple);
 
 const whole = (buffer: GpuBuffer, size: number): BoundRange => ({ buffer, offset: 0, size });
