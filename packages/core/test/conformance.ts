@@ -415,7 +415,11 @@ export function conformance<P extends PreparedMatrix>(
   });
 }
 
-/** Long tiers run when MSD_TEST_ALL is set; browsers have no environment. */
+/** Long tiers run when MSD_TEST_ALL is set; a page has it from vitest.config.ts. */
 export function longTier(): boolean {
-  return typeof process !== 'undefined' && process.env?.MSD_TEST_ALL === '1';
+  const asked =
+    typeof process === 'undefined'
+      ? (import.meta as { env?: Record<string, string> }).env?.MSD_TEST_ALL
+      : process.env.MSD_TEST_ALL;
+  return asked === '1';
 }

@@ -28,7 +28,7 @@ import {
 import { checkBuffers, checkRecorded, checkShapes } from './arguments.ts';
 import type { GpuScratchName } from './buffers.ts';
 import { requestDevice } from './device.ts';
-import { bindingLimit, type Live, start, watch } from './live.ts';
+import { bindingLimit, forgetRefused, type Live, start, watch } from './live.ts';
 import type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
 import { chooseGemm, decomposeOptions, recordSlice, SLICE_ROWS, type SliceOperands, sliceRows } from './record.ts';
 import { type GpuOffsetOptions, type GpuRowsOptions, recordOffset, recordRows, rowsKernel } from './rows.ts';
@@ -45,6 +45,8 @@ export class WebGpuBackend implements BackendBase {
   #restoring: Promise<void> | undefined;
   /** What went wrong in work that nobody waited for. */
   #failure: Error | undefined;
+  /** Settled once the device has answered for all that was recorded. */
+  #answered: Promise<void> = Promise.resolve();
   #disposed = false;
 
   private constructor(options: WebGpuOptions, live: Live) {
@@ -200,6 +202,7 @@ export class WebGpuBackend implements BackendBase {
     const results = await Promise.allSettled(mapped);
     const problem = await ended;
     const failed = results.find((result) => result.status === 'rejected');
+    if (problem) forgetRefused(live, problem);
     if (problem || failed || live.lost) {
       for (const { buffer } of pending) readbacks.drop(buffer);
       if (live.lost) throw this.#lostError(live.lost);
@@ -274,7 +277,7 @@ export class WebGpuBackend implements BackendBase {
 
   /** Resolves when everything that was submitted so far is done; rejects with the first thing that the device refused. */
   async finished(): Promise<void> {
-    await this.#live.device.queue.onSubmittedWorkDone();
+    await Promise.all([this.#live.device.queue.onSubmittedWorkDone(), this.#answered]);
     this.#checkUsable();
     if (this.#live.lost) throw this.#lostError(this.#live.lost);
   }
@@ -315,7 +318,7 @@ export class WebGpuBackend implements BackendBase {
     for (const matrix of this.#matrices) matrix.dispose();
     const { device, scratch, params, codeTables, readbacks, pipelines } = this.#live;
     this.#disposed = true;
-    pipelines.clearBindGroups();
+    pipelines.clear();
     for (const owner of [scratch, params, codeTables, readbacks]) owner.dispose();
     if (!this.#options.device) device.destroy();
   }
@@ -348,13 +351,17 @@ export class WebGpuBackend implements BackendBase {
 
   /** Records; what the device has to say about it is thrown by the next call. */
   #watched(id: string, record: () => void): void {
-    const scopes = watch(this.#live.device);
+    const live = this.#live;
+    const scopes = watch(live.device);
     try {
       record();
     } finally {
-      void scopes.end().then((problem) => {
-        if (problem) this.#failure ??= new GpuError(`record: the GPU refused ${id}: ${problem.message}`);
+      const answer = scopes.end().then((problem) => {
+        if (!problem) return;
+        forgetRefused(live, problem);
+        this.#failure ??= new GpuError(`record: the GPU refused ${id}: ${problem.message}`);
       });
+      this.#answered = this.#answered.then(() => answer);
     }
   }
 

@@ -35,9 +35,7 @@ export class Params {
     if (known) return known;
     const index = this.#blocks.size;
     if (index === PAGE_BLOCKS * MAX_PAGES) {
-      // The pages go when the last bind group and pass that hold them do: nothing here may destroy them.
-      this.#blocks = new Map();
-      this.#pages = [];
+      this.clear();
       return this.get(words);
     }
     if (index % PAGE_BLOCKS === 0)
@@ -52,14 +50,19 @@ export class Params {
     return block;
   }
 
+  /** Its pages go when the last bind group and pass that hold them do: nothing here may destroy them. */
+  clear(): void {
+    this.#blocks = new Map();
+    this.#pages = [];
+  }
+
   get byteLength(): number {
     return this.#pages.length * PAGE_BLOCKS * this.#stride;
   }
 
   dispose(): void {
     for (const page of this.#pages) page.destroy();
-    this.#pages = [];
-    this.#blocks = new Map();
+    this.clear();
   }
 }
 
@@ -79,8 +82,7 @@ export class CodeTables {
     const key = `${scale} ${min}`;
     let buffer = this.#tables.get(key);
     if (!buffer) {
-      // As with parameters: passes may hold them still.
-      if (this.#tables.size === MAX_CODE_TABLES) this.#tables = new Map();
+      if (this.#tables.size === MAX_CODE_TABLES) this.clear();
       buffer = this.#device.createBuffer({ label: 'msd codes', size: CODE_TABLE_BYTES, usage: STORAGE | COPY_DST });
       const values = Float32Array.from({ length: 256 }, (_, code) => code * scale + min);
       this.#device.queue.writeBuffer(buffer, 0, values);
@@ -89,13 +91,18 @@ export class CodeTables {
     return { buffer, offset: 0, size: CODE_TABLE_BYTES };
   }
 
+  /** As with parameters: passes may hold them still. */
+  clear(): void {
+    this.#tables = new Map();
+  }
+
   get byteLength(): number {
     return this.#tables.size * CODE_TABLE_BYTES;
   }
 
   dispose(): void {
     for (const buffer of this.#tables.values()) buffer.destroy();
-    this.#tables = new Map();
+    this.clear();
   }
 }
 
@@ -128,9 +135,19 @@ export class GpuScratch {
       usage: STORAGE | COPY_SRC | COPY_DST,
     });
     this.#buffers.set(name, buffer);
-    if (have && this.keepRetired) this.#retired.push(have);
-    else have?.destroy(); // what was submitted with it still runs
+    if (have) this.#retire(have);
     return buffer;
+  }
+
+  /** Makes all of them anew when they are asked for again. */
+  clear(): void {
+    for (const buffer of this.#buffers.values()) this.#retire(buffer);
+    this.#buffers.clear();
+  }
+
+  #retire(buffer: GpuBuffer): void {
+    if (this.keepRetired) this.#retired.push(buffer);
+    else buffer.destroy(); // what was submitted with it still runs
   }
 
   get #limit(): number {

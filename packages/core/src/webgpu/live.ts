@@ -1,5 +1,5 @@
 /** All that lives and dies with one device. */
-import type { GpuDevice, GpuErrorFilter, GpuErrorLike, GpuLostInfo } from './api.ts';
+import type { GpuDevice, GpuLostInfo } from './api.ts';
 import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
 import { probeFeatures } from './device.ts';
 import { Pipelines } from './pipelines.ts';
@@ -41,18 +41,36 @@ export async function start(device: GpuDevice, wanted: Partial<GpuFeatures>): Pr
 export const bindingLimit = ({ limits }: GpuDevice): number =>
   Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 
+/** What a device refused. */
+export interface Refusal {
+  readonly message: string;
+  readonly outOfMemory: boolean;
+}
+
 /** Error scopes around what happens until `end`, which gives the first error. */
 export function watch(device: GpuDevice) {
-  const filters: readonly GpuErrorFilter[] = ['validation', 'out-of-memory'];
-  for (const filter of filters) device.pushErrorScope(filter);
-  let ended: Promise<GpuErrorLike | undefined> | undefined;
+  device.pushErrorScope('validation');
+  device.pushErrorScope('out-of-memory');
+  let ended: Promise<Refusal | undefined> | undefined;
   return {
     end() {
-      ended ??= Promise.all(filters.map(() => device.popErrorScope())).then(
-        (errors) => errors.find((error) => error !== null) ?? undefined,
+      ended ??= Promise.all([device.popErrorScope(), device.popErrorScope()]).then(
+        ([memory, validation]) => {
+          const error = memory ?? validation;
+          return error ? { message: error.message, outOfMemory: memory !== null } : undefined;
+        },
         () => undefined, // a lost device: reported as that
       );
       return ended;
     },
   };
+}
+
+/** What a device refused is an invalid object from then on, and may be in a cache: the next call makes everything anew. */
+export function forgetRefused({ pipelines, params, codeTables, scratch }: Live, { outOfMemory }: Refusal): void {
+  pipelines.clear();
+  if (!outOfMemory) return;
+  params.clear();
+  codeTables.clear();
+  scratch.clear();
 }

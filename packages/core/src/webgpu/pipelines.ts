@@ -86,8 +86,9 @@ export class Pipelines {
     return group;
   }
 
-  /** Forgets bind groups, and with them the buffers that they hold. */
-  clearBindGroups(): void {
+  /** Forgets pipelines and bind groups, and with them the buffers that these hold. */
+  clear(): void {
+    this.#pipelines.clear();
     this.#bindGroups.clear();
   }
 

@@ -1,0 +1,3 @@
+import { webgpuDeviceSuite } from './webgpu-device.ts';
+
+webgpuDeviceSuite();
