@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { sizes } from './layers.ts';
-import { runGpuSuite, type TensorFlow } from './suite.ts';
+import { runGpuSuite, type TensorFlowPackages } from './suite.ts';
 
 const { values } = parseArgs({ options: { small: { type: 'boolean' }, out: { type: 'string' } } });
 // By variables: the declarations of both packages contradict TypeScript's own WebGPU types.
@@ -21,11 +21,10 @@ async function onnxruntime() {
   return ort;
 }
 
-async function tensorflow(): Promise<TensorFlow> {
+async function tensorflow(): Promise<TensorFlowPackages> {
   const tf = await import(tfjsCore);
-  await import(tfjsBackend);
-  if (!(await tf.setBackend('webgpu'))) throw new Error('its WebGPU backend does not start');
-  return tf;
+  const { WebGPUBackend } = await import(tfjsBackend);
+  return { tf, WebGPUBackend };
 }
 
 /** An engine that does not load here is left out, and the report says so. */
@@ -42,7 +41,7 @@ const report = await runGpuSuite({
   gpu,
   ...sizes[values.small ? 'small' : 'full'],
   ort: await ifAvailable('onnxruntime-web', onnxruntime),
-  tf: await ifAvailable('tfjs-webgpu', tensorflow),
+  tensorFlow: await ifAvailable('tfjs-webgpu', tensorflow),
   log: console.log,
 });
 const host = {

@@ -12,13 +12,12 @@ const line = (text: string) => {
 async function run() {
   const ort = await import('onnxruntime-web/webgpu');
   ort.env.wasm.numThreads = 1;
-  const { default: tf } = await import('./tfjs-page.js');
-  const hasTf = await tf.setBackend('webgpu');
+  const tensorFlow = await import('./tfjs-page.js');
   const report = await runGpuSuite({
     gpu: navigator.gpu,
     ...sizes[size],
     ort,
-    tf: hasTf ? tf : undefined,
+    tensorFlow,
     log: line,
   });
   return { date: new Date().toISOString().slice(0, 10), runtime: navigator.userAgent, ...report };

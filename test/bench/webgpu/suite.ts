@@ -2,13 +2,15 @@
  * WebGPU: MSD beside onnxruntime-web, TensorFlow.js and a plain dequantizing kernel, on one adapter, in a browser or in Node.
  *
  * Every engine gets its operands in GPU buffers and leaves its result there. Results are read once and compared with the float64
- * product before anything is timed. A sample is a number of calls and the wait for the queue; engines take turns; medians.
+ * product before anything is timed. A sample is a number of calls and the wait for the queue, and then as many again with timestamps
+ * around every compute pass, whoever's it is; engines take turns; medians.
  */
 import { createBackend, dequantizeWeights, type QuantizedWeights, quantizeWeights, sqnr } from '@msd/core';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
 import { gaussian } from '../models/random.ts';
 import { copyKernel, DOT_MACS, DOT_THREADS, dequantizeKernel, dotRate } from './baselines.wgsl.ts';
+import { PassClock } from './pass-clock.ts';
 
 export interface GpuLayer {
   readonly name: string;
@@ -20,8 +22,17 @@ export interface GpuLayer {
 export interface Peers {
   /** `onnxruntime-web/webgpu`. */
   readonly ort?: typeof Ort | undefined;
-  /** `@tensorflow/tfjs-core` with its WebGPU backend registered and set. */
-  readonly tf?: TensorFlow | undefined;
+  /** `@tensorflow/tfjs-core` and `@tensorflow/tfjs-backend-webgpu`. */
+  readonly tensorFlow?: TensorFlowPackages | undefined;
+}
+
+export interface TensorFlowPackages {
+  readonly tf: TensorFlow & {
+    removeBackend(name: string): void;
+    registerBackend(name: string, create: () => object): unknown;
+    setBackend(name: string): Promise<boolean>;
+  };
+  readonly WebGPUBackend: new (device: GPUDevice, info: GPUAdapterInfo) => object;
 }
 
 /** The few calls of TensorFlow.js that are used. */
@@ -36,9 +47,12 @@ interface TfTensor {
 
 export interface GpuTiming {
   readonly engine: string;
-  /** Milliseconds per call: median, and the middle half. */
+  /** Milliseconds per call, from the first call to the end of the queue: median, and the middle half. */
   readonly ms: number;
   readonly spread: readonly [number, number];
+  /** Milliseconds per call inside compute passes, by the GPU's clock: median, and the middle half. Rates and shares are by it. */
+  readonly gpuMs?: number | undefined;
+  readonly gpuSpread?: readonly [number, number] | undefined;
   /** 10¹² multiply-accumulates per second, M·N·K counted once. */
   readonly tmacs: number;
   /** Bytes of weights per second, 10⁹. */
@@ -57,7 +71,7 @@ export interface GpuResult extends GpuLayer {
 export interface GpuReport {
   readonly adapter: Readonly<Record<string, string>>;
   readonly features: readonly string[];
-  /** 'timestamp-query' or 'wall': how the two limits were timed. */
+  /** 'timestamp-query' or 'wall': what rates, shares and the two limits are by. */
   readonly clock: string;
   readonly copyGbs: number;
   /** 10¹² multiply-accumulates per second in dot4I8Packed; 0 where it is missing. */
@@ -325,6 +339,14 @@ async function ortLayer(
   };
 }
 
+/** TensorFlow.js on the device of everybody. */
+async function startTensorFlow({ tf, WebGPUBackend }: TensorFlowPackages, device: GPUDevice, info: GPUAdapterInfo) {
+  tf.removeBackend('webgpu');
+  tf.registerBackend('webgpu', () => new WebGPUBackend(device, info));
+  if (!(await tf.setBackend('webgpu'))) throw new Error('the WebGPU backend of TensorFlow.js does not start');
+  return tf;
+}
+
 function tfLayer(tf: TensorFlow, { M, N, K, x, real }: Operands): Engine {
   const [a, b] = [tf.tensor2d(x, [M, K]), tf.tensor2d(real, [N, K])];
   let last: TfTensor | undefined;
@@ -341,7 +363,7 @@ function tfLayer(tf: TensorFlow, { M, N, K, x, real }: Operands): Engine {
       call();
       return (await last!.data()).slice();
     },
-    // Its queue is its own: reading the last result waits for all before it.
+    // It submits a few operations at a time: reading the last result submits and waits for all before it.
     done: () => last!.data(),
     dispose: () => {
       for (const tensor of [a, b, last]) tensor?.dispose();
@@ -350,7 +372,7 @@ function tfLayer(tf: TensorFlow, { M, N, K, x, real }: Operands): Engine {
 }
 
 /** Rows of the float64 product that results are compared with. */
-function exactRows({ M, N, K, x, real }: Operands, rows: readonly number[]): Float64Array {
+function exactRows({ N, K, x, real }: Operands, rows: readonly number[]): Float64Array {
   const y = new Float64Array(rows.length * N);
   for (const [i, m] of rows.entries())
     for (let n = 0; n < N; n++) {
@@ -358,13 +380,15 @@ function exactRows({ M, N, K, x, real }: Operands, rows: readonly number[]): Flo
       for (let k = 0; k < K; k++) sum += x[m * K + k]! * real[n * K + k]!;
       y[i * N + n] = sum;
     }
-  return M ? y : y;
+  return y;
 }
 
 async function measureLayer(
   device: GPUDevice,
   layer: GpuLayer,
   caps: { copyGbs: number; dotTmacs: number },
+  clock: PassClock | undefined,
+  tf: TensorFlow | undefined,
   options: SuiteOptions,
 ) {
   const { M, N, K } = layer;
@@ -378,7 +402,7 @@ async function measureLayer(
     weights,
     real: dequantizeWeights(weights),
   };
-  const { ort, tf } = options;
+  const { ort } = options;
   const hasHalf = device.features.has('shader-f16');
   const makers: [name: string, make: (() => Promise<Engine> | Engine) | string][] = [
     ['msd two components', () => msd(operands, 2)],
@@ -430,27 +454,41 @@ async function measureLayer(
     await engine.done();
     return (performance.now() - start) / count;
   };
+  const gpuTime = async (engine: Engine, count: number) => {
+    if (!clock) return undefined;
+    clock.start();
+    await time(engine, count);
+    const ms = await clock.stop();
+    return ms === undefined ? undefined : ms / count;
+  };
   const counts = new Map<Engine, number>();
   for (const engine of engines) {
     const first = await time(engine, 1);
     const warm = await time(engine, Math.max(1, Math.min(20, Math.round(options.sampleMs / first))));
     counts.set(engine, Math.max(1, Math.min(2000, Math.round(options.sampleMs / warm))));
   }
-  const samples = new Map(engines.map((engine) => [engine, [] as number[]]));
+  const samples = new Map(engines.map((engine) => [engine, { wall: [] as number[], gpu: [] as number[] }]));
   for (let round = 0; round < options.rounds; round++)
     for (let i = 0; i < engines.length; i++) {
       const engine = engines[(i + round) % engines.length]!;
-      samples.get(engine)!.push(await time(engine, counts.get(engine)!));
+      const { wall, gpu } = samples.get(engine)!;
+      wall.push(await time(engine, counts.get(engine)!));
+      const onGpu = await gpuTime(engine, Math.min(200, counts.get(engine)!));
+      if (onGpu !== undefined) gpu.push(onGpu);
     }
+  const middle = (values: readonly number[]): [number, number] => [median(values, 0.25), median(values, 0.75)];
   const timings = engines.map((engine): GpuTiming => {
-    const all = samples.get(engine)!;
-    const ms = median(all);
-    const tmacs = (M * N * K) / ms / 1e9;
-    const gbs = engine.weightBytes / ms / 1e6;
+    const { wall, gpu } = samples.get(engine)!;
+    const ms = median(wall);
+    const isTimed = gpu.length === options.rounds;
+    const gpuMs = isTimed ? median(gpu) : undefined;
+    const tmacs = (M * N * K) / (gpuMs ?? ms) / 1e9;
+    const gbs = engine.weightBytes / (gpuMs ?? ms) / 1e6;
     return {
       engine: engine.name,
       ms,
-      spread: [median(all, 0.25), median(all, 0.75)],
+      spread: middle(wall),
+      ...(isTimed && { gpuMs, gpuSpread: middle(gpu) }),
       tmacs,
       gbs,
       shareOfCopy: gbs / caps.copyGbs,
@@ -479,24 +517,27 @@ export async function runGpuSuite(options: SuiteOptions): Promise<GpuReport> {
   const caps = await limits(device, Math.min(options.copyBytes, maxStorageBufferBindingSize), hasDot);
   const { vendor, architecture, device: model, description } = adapter.info;
   log(`${vendor} ${architecture} ${model} ${description}`);
+  const clock = device.features.has('timestamp-query') ? new PassClock(device) : undefined;
+  const tf = options.tensorFlow && (await startTensorFlow(options.tensorFlow, device, adapter.info));
   log(`copy ${caps.copyGbs.toFixed(1)} GB/s, dot ${caps.dotTmacs.toFixed(3)} TMAC/s`);
   const layers: GpuResult[] = [];
   for (const layer of options.layers) {
-    const result = await measureLayer(device, layer, caps, options);
+    const result = await measureLayer(device, layer, caps, clock, tf, options);
     layers.push(result);
     log(`\n${layer.name}, M=${layer.M} [N=${layer.N}, K=${layer.K}]`);
     for (const t of result.timings)
       log(
-        `  ${t.engine.padEnd(64)} ${t.ms.toFixed(3).padStart(9)} ms (${t.spread.map((s) => s.toFixed(3)).join('–')})  ${t.tmacs.toFixed(4)} TMAC/s  ${t.gbs.toFixed(1)} GB/s  ${(100 * t.shareOfCopy).toFixed(0)} % of copy, ${(100 * t.shareOfDot).toFixed(0)} % of dot  ${t.sqnr.toFixed(0)} dB`,
+        `  ${t.engine.padEnd(64)} ${t.ms.toFixed(3).padStart(9)} ms (${t.spread.map((s) => s.toFixed(3)).join('–')}), ${t.gpuMs === undefined ? 'no timestamps' : `${t.gpuMs.toFixed(3)} on the GPU`}  ${t.tmacs.toFixed(4)} TMAC/s  ${t.gbs.toFixed(1)} GB/s  ${(100 * t.shareOfCopy).toFixed(0)} % of copy, ${(100 * t.shareOfDot).toFixed(0)} % of dot  ${t.sqnr.toFixed(0)} dB`,
       );
     for (const [name, reason] of Object.entries(result.skipped)) log(`  ${name}: skipped, ${reason}`);
   }
   if (problems.length) throw new Error(`the device complained: ${problems[0]}`);
+  clock?.dispose();
   device.destroy();
   return {
     adapter: { vendor, architecture, device: model, description },
     features: [...device.features].sort(),
-    clock: device.features.has('timestamp-query') ? 'timestamp-query' : 'wall',
+    clock: clock ? 'timestamp-query' : 'wall',
     ...caps,
     layers,
   };

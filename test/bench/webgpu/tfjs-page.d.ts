@@ -1,5 +1,5 @@
-import type { TensorFlow } from './suite.ts';
+import type { TensorFlowPackages } from './suite.ts';
 
-/** TensorFlow.js with its WebGPU backend; declared here because its own declarations contradict TypeScript's WebGPU types. */
-declare const tf: TensorFlow & { setBackend(name: string): Promise<boolean> };
-export default tf;
+/** TensorFlow.js and its WebGPU backend; declared here because their own declarations contradict TypeScript's WebGPU types. */
+export declare const tf: TensorFlowPackages['tf'];
+export declare const WebGPUBackend: TensorFlowPackages['WebGPUBackend'];

@@ -1,4 +1,4 @@
-import '@tensorflow/tfjs-backend-webgpu';
+import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 
-export default tf;
+export { tf, WebGPUBackend };
