@@ -105,6 +105,19 @@ export function webgpuDeviceSuite(): void {
       }
     });
 
+    it('keeps nothing of what it was doing when it is disposed of', async () => {
+      const live = liveBytes(device);
+      const backend = await createBackend('webgpu', { gpu, device });
+      const prepared = await backend.prepare(one.weights);
+      const running = [backend.matmul(one.x, prepared), backend.prepare(one.weights)];
+      backend.dispose();
+      for (const { status, reason } of (await Promise.allSettled(running)) as PromiseRejectedResult[]) {
+        expect(status).toBe('rejected');
+        expect(reason.message).toMatch(/backend has been disposed/);
+      }
+      expect(live()).toBe(0);
+    });
+
     it('names the kernel that was refused, in matmul at once, after record later, and works on', async () => {
       const backend = await createBackend('webgpu', { gpu, device });
       const prepared = await backend.prepare(one.weights);

@@ -96,10 +96,11 @@ export class WebGpuBackend implements BackendBase {
       throw error;
     }
     const problem = await scopes.end();
-    if (problem) {
+    if (problem || this.#disposed) {
       for (const { buffer } of pieces) buffer.destroy();
+      this.#checkDisposed();
       throw new BackendUnavailableError(
-        `prepare: the GPU refused ${weights.format} [${weights.N},${weights.K}]: ${problem.message}`,
+        `prepare: the GPU refused ${weights.format} [${weights.N},${weights.K}]: ${problem!.message}`,
       );
     }
     return this.#keep(new GpuWeights(this, device, weights, variantOf(weights), pieces, true));
@@ -205,6 +206,7 @@ export class WebGpuBackend implements BackendBase {
     if (problem) forgetRefused(live, problem);
     if (problem || failed || live.lost) {
       for (const { buffer } of pending) readbacks.drop(buffer);
+      this.#checkDisposed();
       if (live.lost) throw this.#lostError(live.lost);
       throw new GpuError(
         `matmul: the GPU refused ${chooseId(live, prepared, M, plan)}: ${problem?.message ?? failed?.reason}`,
@@ -365,8 +367,12 @@ export class WebGpuBackend implements BackendBase {
     }
   }
 
-  #checkUsable(): void {
+  #checkDisposed(): void {
     if (this.#disposed) throw new RangeError('matmul: the backend has been disposed of.');
+  }
+
+  #checkUsable(): void {
+    this.#checkDisposed();
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure) throw failure;
@@ -382,7 +388,10 @@ export class WebGpuBackend implements BackendBase {
     if (this.#options.device) throw this.#lostError(this.#live.lost!);
     this.#restoring ??= (async () => {
       for (const matrix of this.#matrices) matrix.dispose();
-      this.#live = await start(await requestDevice(this.#options), this.#options.features ?? {});
+      const live = await start(await requestDevice(this.#options), this.#options.features ?? {});
+      if (this.#disposed) live.device.destroy();
+      this.#checkDisposed();
+      this.#live = live;
     })().finally(() => {
       this.#restoring = undefined;
     });
