@@ -78,7 +78,7 @@ export function conformance<P extends PreparedMatrix>(
   create: () => Promise<Conforming<P>>,
   { bits, device, share = 1 }: ConformanceOptions,
 ): void {
-  const timeout = share < 1 && longTier() ? 900_000 : 120_000;
+  const timeout = longTier() ? 900_000 : 120_000;
   describe(`conformance: ${name}`, () => {
     let backend: Conforming<P>;
     beforeAll(async () => {
