@@ -36,7 +36,8 @@ async function printDispatch(): Promise<void> {
   const kernel = pool.install('count', module, memory);
   const job = new Job();
   const shared = (turns: number) => () => {
-    job.set([turns, { perPanel: 1 }], { total: 1, size: 1 }, { total: CHUNKS, parts: CHUNKS, rounds: 0 });
+    const cut = { total: CHUNKS, unit: 1, parts: CHUNKS, rounds: 0 };
+    job.start({ total: 1, size: 1 }, cut).at(turns).at(0, 0, 1);
     pool.run(kernel, job, 2, (chunk) => count(turns, chunk));
   };
   const alone = (turns: number) => () => {

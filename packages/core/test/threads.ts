@@ -26,6 +26,19 @@ const slowKernels = (ms: number) => `
 const shape: WeightShape = { format: 'int4', blockSize: 32, N: 200, K: 512, asymmetric: false };
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Numbers are positions in lists of buffers. */
+interface RepeatedCall {
+  matrix: number;
+  x: number;
+  bias: number;
+  out: number;
+  components: 1 | 2;
+  activationBlock: ActivationBlock;
+  repeats: number;
+  /** What happens first. */
+  before: string;
+}
+
 export function threadSuite(spoiled: SpoiledWorker): void {
   describe('threads', () => {
     const teams: Team[] = [];
@@ -95,6 +108,61 @@ export function threadSuite(spoiled: SpoiledWorker): void {
           { numRuns: 60 },
         );
         expect(backend.threads.warnings).toEqual([]);
+      },
+    );
+
+    it.each([1, 2])(
+      'calls of one row that are repeated, with one thing or another changed in between, on %i threads',
+      async (threads) => {
+        const backend = await create(threads);
+        const { arena } = backend;
+        const [K, N] = [512, 160];
+        const next = random(5);
+        const weights = [8, 4].map((bits) =>
+          randomWeights(next, { ...shape, format: bits === 8 ? 'int8' : 'int4', N }),
+        );
+        const matrices = weights.map((matrix) => [backend.prepare(matrix), single.prepare(matrix)] as const);
+        const inputs = Array.from({ length: 2 }, () => arena.alloc(4 * K));
+        const biases = [undefined, arena.alloc(4 * N), arena.alloc(4 * N)];
+        for (const bias of biases) if (bias) arena.float32(bias).set(gaussians(next, N));
+        let outs = Array.from({ length: 2 }, () => arena.alloc(4 * N));
+        let most = 1;
+        const call: fc.Arbitrary<RepeatedCall> = fc.record({
+          matrix: fc.nat({ max: 1 }),
+          x: fc.nat({ max: 1 }),
+          bias: fc.nat({ max: 2 }),
+          out: fc.nat({ max: 1 }),
+          components: fc.constantFrom<1 | 2>(1, 2),
+          activationBlock: fc.constantFrom<ActivationBlock>('row', 256),
+          repeats: fc.integer({ min: 1, max: 3 }),
+          before: fc.constantFrom('nothing', 'nothing', 'more rows', 'new buffers', 'another memory', 'autotune'),
+        });
+        const run = ({ matrix, x, bias, out, repeats, before, ...plan }: RepeatedCall) => {
+          const [prepared, one] = matrices[matrix];
+          if (before === 'more rows') backend.matmul(gaussians(next, ++most * K), prepared, plan); // scratch moves
+          if (before === 'another memory') arena.move();
+          if (before === 'autotune') backend.autotune(prepared, 1, plan);
+          if (before === 'new buffers') {
+            for (const handle of outs) arena.free(handle);
+            arena.alloc(64);
+            outs = outs.map(() => arena.alloc(4 * N));
+          }
+          for (let i = 0; i < repeats; i++) {
+            const values = gaussians(next, K);
+            arena.float32(inputs[x]).set(values);
+            const at = biases[bias];
+            backend.matmul(inputs[x], prepared, { ...plan, M: 1, bias: at, out: outs[out] });
+            const want = single.matmul(values, one, { ...plan, bias: at && arena.float32(at).slice() });
+            expect(firstDifference(arena.float32(outs[out]), want)).toBe(-1);
+          }
+        };
+        fc.assert(
+          fc.property(fc.array(call, { minLength: 3, maxLength: 8 }), (calls) => calls.forEach(run)),
+          {
+            numRuns: 12,
+          },
+        );
+        for (const [prepared, one] of matrices) for (const each of [prepared, one]) each.dispose();
       },
     );
 

@@ -155,6 +155,7 @@ export function checkProduct<Handle extends Bytes = ArenaHandle>(
     throw new RangeError(`matmul: activation expected one of ${activationIds.join(', ')}, got ${String(activation)}.`);
   const outType = typeOf('out', out, options.outType, kind);
   if (out !== undefined) checkLength('out', out, outType, M, N);
+  if (multiply === undefined && residual === undefined) return;
   const placeOf = (operand: Float32Array | HalfArray | Handle): Place =>
     ArrayBuffer.isView(operand) ? { buffer: operand.buffer, begin: operand.byteOffset } : kind.place(operand as Handle);
   for (const [name, operand] of Object.entries({ multiply, residual })) {

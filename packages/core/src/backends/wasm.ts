@@ -7,15 +7,12 @@
  */
 import type { ActivationId } from '../activations/contract.ts';
 import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
-import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { K_BLOCK, K_STEP, PANEL } from '../formats/format.ts';
 import { bitsOf, type FloatType, type HalfArray } from '../formats/half.ts';
-import { formats } from '../formats/index.ts';
-import type { PackedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
-import { layoutOf, PACKED_VERSION, type PackedShape, packedShape, validatePacked } from '../formats/packed.ts';
+import { layoutOf, type PackedShape, packedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
-import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
-import { I16, operandsOf } from '../gemm/carriers.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
 import { gemmId, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { GemmShape } from '../gemm/registry.ts';
 import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../plan/choose.ts';
@@ -33,55 +30,19 @@ import type {
   ProductOptions,
 } from './backend.ts';
 import type { CarrierChoice } from './features.ts';
+import { describeGemm, rowBytes } from './gemm-call.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
-import type { Argument, PanelCut, RowCut } from './threads/job.ts';
+import { Job, type PanelCut, type RowCut, uncut } from './threads/job.ts';
 import { Team, type ThreadReport } from './threads/team.ts';
 import { bestTime } from './timing.ts';
+import { WasmWeights } from './wasm-weights.ts';
 
 /** Rows per slice: activations of a slice stay in L2. */
 const SLICE_ROWS = 256;
 /** Result bytes that are computed before they are copied, or before their end is applied. */
 const COPY_BYTES = 2 ** 19;
-
-/** A matrix in the arena. */
-export class WasmWeights implements PreparedWeights {
-  readonly version = PACKED_VERSION;
-  readonly backend: WasmBackend;
-  readonly format: FormatId;
-  readonly N: number;
-  readonly K: number;
-  readonly blockSize: number | null;
-  readonly byteLength: number;
-  readonly layout: PackedLayout;
-  readonly kernelFormat: WeightFormat;
-  readonly variant: WeightVariant;
-  /** Where the panels lie; `undefined` once disposed. */
-  handle: ArenaHandle | undefined;
-  /** Kernels, found on first use. */
-  readonly routes = new Map<Plan, Partial<Record<GemmShape, Route>>>();
-  /** The memory that they work on. */
-  routesOn: WebAssembly.Memory | undefined;
-
-  constructor(backend: WasmBackend, shape: PackedShape, layout: PackedLayout, handle: ArenaHandle) {
-    this.backend = backend;
-    this.format = shape.format;
-    this.N = shape.N;
-    this.K = shape.K;
-    this.blockSize = shape.blockSize;
-    this.kernelFormat = formats[shape.format];
-    this.variant = shape;
-    this.layout = layout;
-    this.byteLength = layout.byteLength;
-    this.handle = handle;
-  }
-
-  dispose(): void {
-    if (this.handle) this.backend.release(this, this.handle);
-    this.handle = undefined;
-  }
-}
 
 export interface WasmOptions extends ArenaOptions {
   /**
@@ -204,6 +165,8 @@ export class WasmBackend implements Backend {
   #run(x: Operand, xType: FloatType, M: number, plan: Plan, products: readonly Product[]): void {
     const { K, layout } = products[0].weights;
     const from = this.#inArena('x', x);
+    const repeatable = from !== undefined && xType === 'f32' && M === 1 && isWhole(products);
+    if (repeatable && this.#repeat(from, plan, products[0])) return;
     // Everything is allocated before the first pointer or view is taken.
     const rowsMax = Math.min(M, SLICE_ROWS);
     const largest = (bytes: (product: Product) => number) => products.reduce((max, p) => Math.max(max, bytes(p)), 0);
@@ -235,8 +198,38 @@ export class WasmBackend implements Backend {
         decomposed = decompose;
         this.#rows(product, plan, at, m, cut);
       }
+      if (repeatable) this.#remember(from, plan, products[0], decomposed!);
     }
     this.arena.check();
+  }
+
+  /** Repeats the last call with this matrix. @returns false if that was another one */
+  #repeat(x: number, plan: Plan, { weights, into, bias }: Product): boolean {
+    const { repeat } = weights;
+    if (repeat?.x !== x || repeat.out !== into || repeat.bias !== bias.address) return false;
+    const { memory, scratch, threads } = repeat;
+    if (repeat.plan !== plan || memory !== this.arena.memory || threads !== this.#threadCount) return false;
+    if (scratch !== this.#scratch.addresses) return false;
+    repeat.decompose(x, scratch.q, scratch.sums, scratch.scales, 4, 1, weights.K);
+    this.#share(() => this.#route(weights, 'gemv', plan).gemm, repeat.gemm);
+    this.arena.check();
+    return true;
+  }
+
+  /** Keeps the call that has just been made: gemm was the last job. */
+  #remember(x: number, plan: Plan, { weights, into, bias }: Product, decompose: Kernel): void {
+    const gemm = (weights.repeat?.gemm ?? new Job()).copy(this.#team.job);
+    weights.repeat = {
+      x,
+      out: into!,
+      bias: bias.address,
+      plan,
+      memory: this.arena.memory,
+      scratch: this.#scratch.addresses,
+      threads: this.#threadCount,
+      decompose,
+      gemm,
+    };
   }
 
   /** Address of f32 activations [begin, begin + count): where they lie, or in scratch. */
@@ -273,32 +266,27 @@ export class WasmBackend implements Backend {
       route().decompose(x, at.q, at.sums, at.scales, 4 * rows, rows, K);
       return;
     }
-    const { q, sums, scales } = rowBytes(weights, plan, route());
-    this.#share(
-      () => route().decompose,
-      [
-        { at: x, perRow: 4 * K },
-        { at: at.q, perRow: q },
-        { at: at.sums, perRow: sums },
-        { at: at.scales, perRow: isCut ? scales : 4 },
-        isCut ? { timesRows: 4 } : 4 * rows,
-        { timesRows: 1 },
-        K,
-      ],
-      chunks,
-      ALL,
-    );
+    const { q, sums, scales } = rowBytes(K, weights.layout.paddedK, plan, route().options);
+    const job = this.#job(chunks, ALL);
+    job
+      .at(x, 4 * K)
+      .at(at.q, q)
+      .at(at.sums, sums);
+    if (isCut) job.at(at.scales, scales).rows(4);
+    else job.at(at.scales, 4).at(4 * rows);
+    job.rows().at(K);
+    this.#share(() => route().decompose, job);
   }
 
-  /** Works a kernel call off on all threads. @param restart for chunks that cannot be repeated one by one */
-  #share(
-    kernel: () => Kernel,
-    args: readonly (number | Argument)[],
-    rows: RowCut,
-    panels: PanelCut,
-    restart?: () => void,
-  ): void {
-    this.#team.run(kernel, this.#team.job.set(args, rows, panels), () => this.arena.move(), restart);
+  /** The one job of this backend, to be described. */
+  #job(rows: RowCut, panels: PanelCut): Job {
+    return this.#team.job.start(rows, panels);
+  }
+
+  /** Works a kernel call off, on all threads if it is cut. @param restart for chunks that cannot be repeated one by one */
+  #share(kernel: () => Kernel, job: Job, restart?: () => void): void {
+    if (job.chunks === 1) kernel()(...job.argumentsOf(0));
+    else this.#team.run(kernel, job, () => this.arena.move(), restart);
   }
 
   /** Rows [m, m + cut.total) of a product, whose activations are decomposed. */
@@ -311,78 +299,29 @@ export class WasmBackend implements Backend {
     const { chunkMacs } = this.#team;
     const { operand, address } = product.bias;
     const bias = operand ? this.#stage(at.bias, this.#values(operand)) : address;
+    const shape = gemmShapeFor(rows);
+    const { options } = this.#route(weights, shape, plan);
+    const perRow = rowBytes(weights.K, layout.paddedK, plan, options);
+    const { streams = 1 } = options;
     const columns = (first: number, count: number, y: number, yStride: number) => {
       const offset = 4 * PANEL * first;
-      const wScale = w + layout.panelBytes + offset;
-      const { q, sums, scales, panel } = at;
-      const gemm = () => this.#route(weights, gemmShapeFor(rows), plan).gemm;
+      const gemm = () => this.#route(weights, shape, plan).gemm;
       const rowChunks = Math.ceil(rows / cut.size);
-      const panels = cutPanels(rows, layout.paddedK, count, threads, chunkMacs, rowChunks);
-      if (panels || rowChunks > 1) {
-        const perRow = rowBytes(weights, plan, this.#route(weights, gemmShapeFor(rows), plan));
-        this.#share(
-          gemm,
-          [
-            { at: q, perRow: perRow.q },
-            { at: sums, perRow: perRow.sums },
-            { at: scales, perRow: perRow.scales },
-            w,
-            { at: wScale, perPanel: 4 * PANEL },
-            { at: bias && bias + offset, perPanel: bias && 4 * PANEL },
-            { at: y, perRow: yStride, perPanel: 4 * PANEL },
-            yStride,
-            { at: panel, perThread: SCRATCH_BYTES },
-            { timesRows: 1 },
-            layout.paddedK,
-            layout.panels,
-            { at: first, perPanel: 1 },
-            { timesPanels: 1 },
-          ],
-          cut,
-          panels ?? { total: count, parts: 1, rounds: 0 },
-        );
-      } else
-        gemm()(
-          q,
-          sums,
-          scales,
-          w,
-          wScale,
-          bias && bias + offset,
-          y,
-          yStride,
-          panel,
-          rows,
-          layout.paddedK,
-          layout.panels,
-          first,
-          count,
-        );
+      const panels = cutPanels(rows, layout.paddedK, count, threads, chunkMacs, rowChunks, streams);
+      const job = this.#job(cut, panels ?? uncut(count));
+      this.#share(gemm, describeGemm(job, { at, perRow, w, layout, first, bias: bias && bias + offset, y, yStride }));
       if (!product.hasEnd) return;
       const end = () => this.#routes.end(product.activation);
       const range = { m, rows, N, column: PANEL * first, width: PANEL * count };
       const multiply = this.#columnsOf(product.multiply, at.multiply, range);
       const residual = this.#columnsOf(product.residual, at.residual, range);
       const [multiplyStride, residualStride] = [product.multiply, product.residual].map((of) => strideOf(of, range));
-      const ends = cutPanels(rows, END_MACS, count, threads, chunkMacs);
-      if (ends)
-        this.#share(
-          end,
-          [
-            { at: y, perPanel: 4 * PANEL },
-            yStride,
-            { at: multiply, perPanel: multiply && 4 * PANEL },
-            multiplyStride,
-            { at: residual, perPanel: residual && 4 * PANEL },
-            residualStride,
-            rows,
-            { timesPanels: PANEL / 4 },
-          ],
-          WHOLE,
-          ends,
-          () => columns(first, count, y, yStride), // it works in place
-        );
-      else end()(y, yStride, multiply, multiplyStride, residual, residualStride, rows, 4 * count);
+      this.#job(WHOLE, cutPanels(rows, END_MACS, count, threads, chunkMacs) ?? uncut(count));
+      job.at(y, 0, 4 * PANEL).at(yStride);
+      job.at(multiply, 0, multiply && 4 * PANEL).at(multiplyStride);
+      job.at(residual, 0, residual && 4 * PANEL).at(residualStride);
+      job.at(rows).panels(PANEL / 4);
+      this.#share(end, job, () => columns(first, count, y, yStride)); // it works in place
     };
     // Whole panels go straight into an `out` that lies in the arena; all else is computed in ranges and copied. With an end
     // they go in ranges, too: it finds them in the cache.
@@ -473,31 +412,22 @@ export class WasmBackend implements Backend {
     const { panels } = layout;
     const count = copyPanelsFor(rows, panels);
     const times = bestTime(
-      routes.map(({ gemm }) => () => {
-        const wScale = handle.ptr + layout.panelBytes;
-        for (let first = 0; first + count <= panels; first += count)
-          gemm(
-            at.q,
-            at.sums,
-            at.scales,
-            handle.ptr,
-            wScale + 4 * PANEL * first,
-            0,
-            at.y,
-            4 * PANEL * count,
-            at.panel,
-            rows,
-            layout.paddedK,
-            panels,
-            first,
-            count,
-          );
+      routes.map(({ gemm, options }) => {
+        const perRow = rowBytes(weights.K, layout.paddedK, plan, options);
+        const call = { at, perRow, w: handle.ptr, layout, bias: 0, y: at.y, yStride: 4 * PANEL * count };
+        return () => {
+          for (let first = 0; first + count <= panels; first += count) {
+            const job = describeGemm(this.#job({ total: rows, size: rows }, uncut(count)), { ...call, first });
+            gemm(...job.argumentsOf(0));
+          }
+        };
       }),
     );
     const ranked = routes
       .map((route, i) => ({ route, milliseconds: times[i] }))
       .sort((a, b) => a.milliseconds - b.milliseconds);
     this.#routesOf(weights, plan)[shape] = ranked[0].route;
+    weights.repeat = undefined;
     return ranked.map(({ route, milliseconds }) => ({ kernel: gemmId(route.options), milliseconds }));
   }
 
@@ -587,19 +517,9 @@ export class WasmBackend implements Backend {
 
 /** What is not cut. */
 const WHOLE: RowCut = { total: 1, size: 1 };
-const ALL: PanelCut = { total: 1, parts: 1, rounds: 0 };
+const ALL = uncut(1);
 /** A result of the fused end takes the time of so many multiplications. */
 const END_MACS = 64;
-
-/** Bytes of a row's integers, and of its sums and scales. */
-function rowBytes({ K, layout }: WasmWeights, plan: Plan, { options: { carrier } }: Route) {
-  const perK = operandsOf(carrier ?? I16) === 'i8' ? 1 : 2;
-  return {
-    q: perK * layout.paddedK,
-    sums: (4 * layout.paddedK) / K_STEP,
-    scales: 4 * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
-  };
-}
 
 const shapeOf = (M: number): GemmShape => gemmShapeFor(Math.min(M, SLICE_ROWS));
 
@@ -636,6 +556,10 @@ interface Range {
   readonly column: number;
   readonly width: number;
 }
+
+/** One matrix, whose results are all written by gemm: whole panels, no end, no operand to be copied first. */
+const isWhole = ([{ weights, inPlace, hasEnd, bias }, ...others]: readonly Product[]): boolean =>
+  others.length === 0 && inPlace && !hasEnd && !bias.operand && weights.N % PANEL === 0;
 
 const strideOf = ({ operand }: Source, { N, width }: Range): number => 4 * (operand ? width : N);
 

@@ -21,6 +21,7 @@ const roundsFor = (threads: number, rowChunks: number): number =>
 /**
  * How threads share the panels of a matmul; `undefined`, hence one thread, where the work is too little.
  * @param rowChunks chunks that its rows are cut into, too
+ * @param unit panels that stay together
  */
 export function cutPanels(
   M: number,
@@ -29,14 +30,15 @@ export function cutPanels(
   threads: number,
   chunkMacs: number = CHUNK_MACS,
   rowChunks = 1,
+  unit = 1,
 ): PanelCut | undefined {
-  const atMost = (macs: number) => Math.min(panels, Math.floor((M * K * PANEL * panels) / macs));
+  const atMost = (macs: number) => Math.min(Math.ceil(panels / unit), Math.floor((M * K * PANEL * panels) / macs));
   const parts = Math.min(atMost(chunkMacs), 2 * threads);
   if (threads === 1 || parts < 2) return undefined;
   const most = parts === 2 * threads ? atMost(LATE_CHUNK * chunkMacs) : 0;
   let rounds = 0;
   while (rounds < roundsFor(threads, rowChunks) && parts << (rounds + 1) <= most) rounds++;
-  return { total: panels, parts, rounds };
+  return { total: panels, unit, parts, rounds };
 }
 
 /** Rows that a panel's widening is worth, and that register tiles of 2, 3, 4 and 6 rows fill. */

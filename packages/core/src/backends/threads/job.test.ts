@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cutElements, cutPanels, cutRows } from '../../plan/choose.ts';
-import { Job } from './job.ts';
+import { Job, uncut } from './job.ts';
 import { MAX_CHUNKS, MAX_THREADS } from './layout.ts';
 
 const whole = { total: 1, size: 1 };
-const range = [{ at: 7, perPanel: 1 }, { timesPanels: 1 }, { perRow: 1 }, { timesRows: 1 }];
+const range = (job: Job): Job => job.at(7, 0, 1).panels().at(0, 1).rows();
 
 describe('jobs', () => {
   it('are cut into chunks that cover every row of every panel once, none of them empty, and no more than there are flags', () => {
@@ -15,18 +15,20 @@ describe('jobs', () => {
       panels: fc.integer({ min: 1, max: 700 }),
       threads: fc.integer({ min: 2, max: MAX_THREADS }),
       chunkMacs: fc.constantFrom(1, 2 ** 17),
+      unit: fc.constantFrom(1, 4),
     });
     fc.assert(
-      fc.property(shapes, fc.integer({ min: 1, max: 700 }), ({ M, K, panels, threads, chunkMacs }, fewest) => {
+      fc.property(shapes, fc.integer({ min: 1, max: 700 }), ({ M, K, panels, threads, chunkMacs, unit }, fewest) => {
         const rows = cutRows(M, K, Math.min(fewest, panels), threads, chunkMacs);
         const rowChunks = Math.ceil(M / rows.size);
-        const cut = cutPanels(M, K, panels, threads, chunkMacs, rowChunks);
-        const job = new Job().set(range, rows, cut ?? { total: panels, parts: 1, rounds: 0 });
+        const cut = cutPanels(M, K, panels, threads, chunkMacs, rowChunks, unit);
+        const job = range(new Job().start(rows, cut ?? uncut(panels)));
         expect(job.chunks).toBeLessThanOrEqual(MAX_CHUNKS);
         const seen = new Uint8Array(M * panels);
         for (let chunk = 0; chunk < job.chunks; chunk++) {
           const [first, count, row, height] = job.argumentsOf(chunk);
           expect(Math.min(count, height)).toBeGreaterThan(0);
+          if (cut && first - 7 + count < panels) expect(count % unit).toBe(0);
           for (let m = row; m < row + height; m++)
             for (let n = first - 7; n < first - 7 + count; n++) seen[m * panels + n]++;
         }
@@ -38,7 +40,7 @@ describe('jobs', () => {
 
   it('have chunks that get smaller', () => {
     const cut = cutPanels(128, 4096, 256, 2);
-    const job = new Job().set(range, whole, cut!);
+    const job = range(new Job().start(whole, cut!));
     const sizes = Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
     expect(sizes).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
   });

@@ -4,19 +4,6 @@
  */
 import { LAYOUT, MAX_ARGS } from './layout.ts';
 
-/** An argument that depends on the chunk; a plain number is the same for all chunks. */
-export interface Argument {
-  /** Its value for a chunk at row 0 and panel 0. Default 0. */
-  readonly at?: number;
-  /** Times the thread: scratch of its own. */
-  readonly perThread?: number;
-  /** Times the rows before the chunk, and times its own rows. */
-  readonly perRow?: number;
-  readonly timesRows?: number;
-  readonly perPanel?: number;
-  readonly timesPanels?: number;
-}
-
 /** Rows in all, and how many of them a chunk takes. */
 export interface RowCut {
   readonly total: number;
@@ -28,11 +15,13 @@ export interface RowCut {
  * likewise, and so on. What is left after some rounds is cut into twice as many. Few chunks, since each costs its start, and a
  * small one in the end, which is how long threads wait for each other.
  *
- * Before chunk c lie P − floor(P · (parts − j) / (parts · 2^r)) of P panels, r = min(floor(2 c / parts), rounds),
- * j = c − r · parts / 2. No chunk is empty if P is at least parts · 2^rounds.
+ * Before chunk c lie U − floor(U · (parts − j) / (parts · 2^r)) of U units, r = min(floor(2 c / parts), rounds),
+ * j = c − r · parts / 2. No chunk is empty if U is at least parts · 2^rounds.
  */
 export interface PanelCut {
   readonly total: number;
+  /** Panels that stay together, all but the last chunk have whole units. */
+  readonly unit: number;
   /** Chunks of the last round; twice the threads, or any number if there is no other round. */
   readonly parts: number;
   /** Rounds before the last one. */
@@ -41,47 +30,82 @@ export interface PanelCut {
 
 export const chunksOf = ({ parts, rounds }: PanelCut): number => parts + (rounds * parts) / 2;
 
+/** All of it in one chunk. */
+export const uncut = (total: number): PanelCut => ({ total, unit: 1, parts: 1, rounds: 0 });
+
 const { argCount, args } = LAYOUT;
 const BASE = args - argCount;
 
+/**
+ * Described argument by argument, in the kernel's order: `job.start(rows, panels).at(x, 4 * K).rows().panels()`. It is
+ * rewritten with every call and makes no objects: small products notice.
+ */
 export class Job {
   /** The words of the control block from `argCount` on. */
   readonly words: Int32Array = new Int32Array(BASE + 6 * MAX_ARGS);
   chunks = 0;
   /** Those of `words` that mean something. */
   length = 0;
-  #rows: RowCut = { total: 0, size: 1 };
-  #panels: PanelCut = { total: 0, parts: 1, rounds: 0 };
-  #rowChunks = 0;
   #values: number[] = [];
 
-  /** Describes a call; overwrites what was there. */
-  set(values: readonly (number | Argument)[], rows: RowCut, panels: PanelCut): this {
+  /** Begins a call; overwrites what was there. */
+  start(rows: RowCut, panels: PanelCut): this {
     const { words } = this;
-    this.#rows = rows;
-    this.#panels = panels;
-    this.#rowChunks = Math.ceil(rows.total / rows.size);
-    this.chunks = this.#rowChunks * chunksOf(panels);
-    this.length = BASE + 6 * values.length;
-    this.#values.length = values.length;
-    words[0] = values.length;
+    const rowChunks = Math.ceil(rows.total / rows.size);
+    this.chunks = rowChunks * chunksOf(panels);
+    this.length = BASE;
+    this.#values.length = 0;
+    words[0] = 0;
     words[LAYOUT.chunks - argCount] = this.chunks;
     words[LAYOUT.rowSize - argCount] = rows.size;
     words[LAYOUT.rowTotal - argCount] = rows.total;
-    words[LAYOUT.rowChunks - argCount] = this.#rowChunks;
+    words[LAYOUT.rowChunks - argCount] = rowChunks;
     words[LAYOUT.panelTotal - argCount] = panels.total;
+    words[LAYOUT.panelUnit - argCount] = panels.unit;
     words[LAYOUT.parts - argCount] = panels.parts;
     words[LAYOUT.rounds - argCount] = panels.rounds;
-    for (let i = 0, at = BASE; i < values.length; i++, at += 6) {
-      const value = values[i];
-      const linear = typeof value === 'number' ? { at: value } : value;
-      words[at] = linear.at ?? 0;
-      words[at + 1] = linear.perThread ?? 0;
-      words[at + 2] = linear.perRow ?? 0;
-      words[at + 3] = linear.timesRows ?? 0;
-      words[at + 4] = linear.perPanel ?? 0;
-      words[at + 5] = linear.timesPanels ?? 0;
-    }
+    return this;
+  }
+
+  /** Makes this one the same as another. */
+  copy(from: Job): this {
+    this.words.set(from.words);
+    this.chunks = from.chunks;
+    this.length = from.length;
+    this.#values.length = 0;
+    return this;
+  }
+
+  /** An address, or any number, plus so much per row and per panel before the chunk. */
+  at(value: number, perRow = 0, perPanel = 0): this {
+    return this.#add(value, 0, perRow, 0, perPanel, 0);
+  }
+
+  /** An address of each thread's own. */
+  own(value: number, perThread: number): this {
+    return this.#add(value, perThread, 0, 0, 0, 0);
+  }
+
+  /** The chunk's rows, times a number. */
+  rows(times = 1): this {
+    return this.#add(0, 0, 0, times, 0, 0);
+  }
+
+  /** The chunk's panels, times a number. */
+  panels(times = 1): this {
+    return this.#add(0, 0, 0, 0, 0, times);
+  }
+
+  #add(value: number, thread: number, row: number, rows: number, panel: number, panels: number): this {
+    const { words, length } = this;
+    words[length] = value;
+    words[length + 1] = thread;
+    words[length + 2] = row;
+    words[length + 3] = rows;
+    words[length + 4] = panel;
+    words[length + 5] = panels;
+    this.length = length + 6;
+    words[0]++;
     return this;
   }
 
@@ -89,20 +113,28 @@ export class Job {
   argumentsOf(index: number): number[] {
     const { words } = this;
     const values = this.#values;
-    const row = (index % this.#rowChunks) * this.#rows.size;
-    const rows = Math.min(this.#rows.size, this.#rows.total - row);
-    const chunk = Math.floor(index / this.#rowChunks);
+    const rowChunks = words[LAYOUT.rowChunks - argCount];
+    const row = (index % rowChunks) * words[LAYOUT.rowSize - argCount];
+    const rows = Math.min(words[LAYOUT.rowSize - argCount], words[LAYOUT.rowTotal - argCount] - row);
+    const chunk = Math.floor(index / rowChunks);
     const panel = this.#panelsBefore(chunk);
     const panels = this.#panelsBefore(chunk + 1) - panel;
-    for (let i = 0, at = BASE; i < values.length; i++, at += 6)
+    for (let i = 0, at = BASE; at < this.length; i++, at += 6)
       values[i] =
         words[at] + words[at + 2] * row + words[at + 3] * rows + words[at + 4] * panel + words[at + 5] * panels;
     return values;
   }
 
   #panelsBefore(chunk: number): number {
-    const { total, parts, rounds } = this.#panels;
-    const round = Math.min(Math.floor((2 * chunk) / parts), rounds);
-    return total - Math.floor((total * (parts * (1 + round / 2) - chunk)) / (parts * 2 ** round));
+    const { words } = this;
+    const total = words[LAYOUT.panelTotal - argCount];
+    const unit = words[LAYOUT.panelUnit - argCount];
+    const parts = words[LAYOUT.parts - argCount];
+    const units = Math.ceil(total / unit);
+    const round = Math.min(Math.floor((2 * chunk) / parts), words[LAYOUT.rounds - argCount]);
+    return Math.min(
+      total,
+      unit * (units - Math.floor((units * (parts * (1 + round / 2) - chunk)) / (parts * 2 ** round))),
+    );
   }
 }

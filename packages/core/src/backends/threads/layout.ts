@@ -26,6 +26,7 @@ export interface Layout {
   readonly rowChunks: number;
   /** The cut of the panels, see {@link PanelCut}. */
   readonly panelTotal: number;
+  readonly panelUnit: number;
   readonly parts: number;
   readonly rounds: number;
   /** Six coefficients per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
@@ -59,8 +60,9 @@ export const LAYOUT: Layout = {
   rowTotal: 53,
   rowChunks: 54,
   panelTotal: 55,
-  parts: 56,
-  rounds: 57,
+  panelUnit: 56,
+  parts: 57,
+  rounds: 58,
   args: 64,
   mail: MAIL,
   flags: MAIL + MAX_THREADS,

@@ -64,13 +64,16 @@ export function runThread(): void {
           const row = (index % rowChunks) * control[layout.rowSize];
           const rows = Math.min(control[layout.rowSize], control[layout.rowTotal] - row);
           const total = control[layout.panelTotal];
+          const unit = control[layout.panelUnit];
+          const units = Math.ceil(total / unit);
           const parts = control[layout.parts];
           let panel = 0;
           let end = 0;
           for (let i = Math.floor(index / rowChunks), last = i + 1; i <= last; i++) {
             const round = Math.min(Math.floor((2 * i) / parts), control[layout.rounds]);
             panel = end;
-            end = total - Math.floor((total * (parts * (1 + round / 2) - i)) / (parts * 2 ** round));
+            end = units - Math.floor((units * (parts * (1 + round / 2) - i)) / (parts * 2 ** round));
+            end = Math.min(total, unit * end);
           }
           const panels = end - panel;
           args.length = control[layout.argCount];

@@ -1,0 +1,49 @@
+/** How gemm is called: its fourteen arguments, for a whole product or any chunk of it. */
+import type { Plan } from '../decompose/contract.ts';
+import { K_BLOCK, K_STEP, PANEL } from '../formats/format.ts';
+import type { PackedLayout } from '../formats/layout.ts';
+import { I16, operandsOf } from '../gemm/carriers.ts';
+import { type GemmOptions, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
+import type { ScratchSizes } from './scratch.ts';
+import type { Job } from './threads/job.ts';
+
+/** Bytes of a decomposed row: its integers, its sums and its scales. */
+export interface RowBytes {
+  readonly q: number;
+  readonly sums: number;
+  readonly scales: number;
+}
+
+export function rowBytes(K: number, paddedK: number, plan: Plan, { carrier }: GemmOptions): RowBytes {
+  const perK = operandsOf(carrier ?? I16) === 'i8' ? 1 : 2;
+  return {
+    q: perK * paddedK,
+    sums: (4 * paddedK) / K_STEP,
+    scales: 4 * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
+  };
+}
+
+/** Panels [first, …) of a product whose rows are decomposed in scratch. */
+export interface GemmCall {
+  /** Scratch: where the rows lie, and room for a panel per thread. */
+  readonly at: ScratchSizes;
+  readonly perRow: RowBytes;
+  /** Address of the matrix. */
+  readonly w: number;
+  readonly layout: PackedLayout;
+  readonly first: number;
+  /** Address of the first panel's bias; 0: none. */
+  readonly bias: number;
+  readonly y: number;
+  readonly yStride: number;
+}
+
+/** Describes the call to a job that was started with its rows and panels. */
+export function describeGemm(job: Job, { at, perRow, w, layout, first, bias, y, yStride }: GemmCall): Job {
+  job.at(at.q, perRow.q).at(at.sums, perRow.sums).at(at.scales, perRow.scales);
+  job.at(w).at(w + layout.panelBytes + 4 * PANEL * first, 0, 4 * PANEL);
+  job.at(bias, 0, bias && 4 * PANEL);
+  job.at(y, yStride, 4 * PANEL).at(yStride);
+  job.own(at.panel, SCRATCH_BYTES);
+  return job.rows().at(layout.paddedK).at(layout.panels).at(first, 0, 1).panels();
+}
