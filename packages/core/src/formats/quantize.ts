@@ -49,8 +49,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
     throw new RangeError(`quantizeWeights: ${id} has no zero points; leave asymmetric out.`);
   if (w.length !== N * K)
     throw new RangeError(`quantizeWeights: w expected ${N * K} values for [N=${N},K=${K}], got ${w.length}.`);
-  const bad = w.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new RangeError(`quantizeWeights: w[${bad}] is ${w[bad]}; weights have to be finite.`);
+  for (let i = 0; i < w.length; i++)
+    if (!Number.isFinite(w[i])) throw new RangeError(`quantizeWeights: w[${i}] is ${w[i]}; weights have to be finite.`);
 
   if (id === 'mxfp4') {
     const weights = quantizeMxfp4(w, options);
@@ -64,6 +64,7 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   const fp16 = options.scale === 'f16' && blockSize !== null;
   const scales = fp16 ? new Uint16Array(scaleCount) : new Float32Array(scaleCount);
   const zeroPoints = asymmetric ? new Uint8Array(zeroPointBytes) : undefined;
+  const codes = new Uint8Array(blockSize ?? K);
   for (let n = 0; n < N; n++)
     for (let b = 0; b < blocks; b++) {
       const begin = blockSize ? b * blockSize : 0;
@@ -72,14 +73,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
       scales[n * blocks + b] = fp16 ? toFp16(ideal) : ideal;
       const scale = fp16 ? scaleKinds.f16.value(scales[n * blocks + b]) : ideal;
       if (zeroPoints) writeCode(zeroPoints, n * (zeroPointBytes / N), b, bits, zero);
-      const padded = blockSize ?? K;
-      const row = n * rowBytes;
-      for (let i = 0; i < padded; i++) {
-        const code = i < values.length && scale !== 0 ? roundHalfEven(values[i] / scale) + zero : zero;
-        const clamped = Math.min(levels - 1, Math.max(0, code));
-        if (bits === 8) data[row + begin + i] = clamped;
-        else writeCode(data, row, begin + i, bits, clamped);
-      }
+      writeCodes(values, scale, zero, levels - 1, codes);
+      packCodes(codes, bits, data, n * rowBytes + (begin * bits) / 8);
     }
   // int8 codes 0..255 stand for q − 128: hand out the signed view that everyone expects.
   const signed = (codes: Uint8Array) => {
@@ -94,6 +89,24 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   };
   validateWeights(weights, 'quantizeWeights');
   return weights;
+}
+
+/** Codes of a block: round(value / scale) + zero within 0 … last; what the row lacks is `zero`. */
+function writeCodes(values: Float32Array, scale: number, zero: number, last: number, codes: Uint8Array): void {
+  const count = scale === 0 ? 0 : values.length;
+  for (let i = 0; i < count; i++) codes[i] = Math.min(last, Math.max(0, roundHalfEven(values[i] / scale) + zero));
+  codes.fill(zero, count);
+}
+
+/** Lowest bits first, from byte `at` on. */
+function packCodes(codes: Uint8Array, bits: 2 | 4 | 8, data: Uint8Array, at: number): void {
+  if (bits === 8) data.set(codes, at);
+  else
+    for (let i = 0; i < codes.length; at++) {
+      let byte = 0;
+      for (let shift = 0; shift < 8; shift += bits) byte |= codes[i++] << shift;
+      data[at] = byte;
+    }
 }
 
 function centre(values: Float32Array, levels: number): { scale: number; zero: number } {

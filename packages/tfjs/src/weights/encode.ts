@@ -4,9 +4,9 @@
  */
 import type { FormatId, QuantizedWeights } from '@msd/core';
 import { type Packed, packMatrices, packPlanes, packStoredTable, packTable, transpose } from '../pack.ts';
-import { realValues } from '../rows.ts';
-import type { MatrixSpec, QuantizedSpec, TableSpec } from '../spec.ts';
-import { floatsOf, type StoredValues } from './source.ts';
+import { matrixRows, rowsOf } from '../rows.ts';
+import { type MatrixSpec, matrixCount, type QuantizedSpec, type TableSpec } from '../spec.ts';
+import { floatsOf, type StoredCodes, type StoredValues } from './source.ts';
 
 /** For floats; what is stored quantized keeps its form. */
 export interface WeightFormatOptions {
@@ -42,8 +42,6 @@ export interface Encoded {
 
 export function encode(stored: StoredValues, view: WeightView, options: WeightFormatOptions): Encoded {
   const grid = stored.kind === 'float32' ? gridOf(stored.values) : undefined;
-  const source = grid ?? stored;
-  const packed = view.kind === 'table' ? encodeTable(source, view) : encodeMatrix(source, view, options);
   const how = grid
     ? 'integers recovered'
     : stored.kind === 'uint8' || stored.kind === 'uint16' || (stored.kind === 'float16' && view.kind === 'table')
@@ -51,7 +49,18 @@ export function encode(stored: StoredValues, view: WeightView, options: WeightFo
       : stored.kind === 'float16'
         ? 'stored floats as 16-bit integers'
         : 'quantized';
-  return { packed, how, error: how === 'stored integers kept' ? 0 : relativeError(packed, floatsOf(stored), view) };
+  const isExact = how === 'stored integers kept';
+  if (view.kind === 'table') {
+    const packed = encodeTable(grid ?? stored, view);
+    return { packed, how, error: isExact ? 0 : relativeError(packed, floatsOf(stored)) };
+  }
+  const codes = grid ?? stored;
+  if ((codes.kind === 'uint8' || codes.kind === 'uint16') && isExact)
+    return { packed: encodeCodes(codes, view), how, error: 0 };
+  // Row by row as they are packed: for the integers, and for the error after that.
+  const rows = rowMajor(floatsOf(stored), view);
+  const packed = grid ? encodeCodes(grid, view) : encodeFloats(rows, stored.kind === 'float16', view, options);
+  return { packed, how, error: relativeError(packed, rows) };
 }
 
 function encodeTable(stored: StoredValues, { rows, columns }: TableView): Packed<TableSpec> {
@@ -60,36 +69,32 @@ function encodeTable(stored: StoredValues, { rows, columns }: TableView): Packed
   return packStoredTable(stored.values, { codes: stored.kind, rows, columns, scale, min });
 }
 
-function encodeMatrix(stored: StoredValues, view: MatrixView, options: WeightFormatOptions): Packed<MatrixSpec> {
-  const { batchShape, N, K } = view;
-  switch (stored.kind) {
-    case 'float32':
-      return packMatrices(rowMajor(stored.values, view), { batchShape, N, K }, options);
-    case 'uint8': {
-      const { values, scale, min } = stored;
-      const codes = rowMajor(values, view);
-      const { zeroPoint, offset } = zeroPointOf(scale, min);
-      const parts = split(codes, view).map((data) => uint8Weights(data, view, scale, zeroPoint));
-      return packPlanes(parts, { batchShape, planes: 1, offset });
-    }
-    case 'uint16': {
-      // 256·(high − 128) + (low − 128) = code − 32896
-      const { values, scale, min } = stored;
-      const codes = rowMajor(values, view);
-      const parts = split(codes, view).flatMap((part) => [
-        uint8Weights(bytesOf(part, 8), view, 256 * scale, 128),
-        uint8Weights(bytesOf(part, 0), view, scale, 128),
-      ]);
-      return packPlanes(parts, { batchShape, planes: 2, offset: min + 32896 * scale });
-    }
-    case 'float16': {
-      const values = rowMajor(floatsOf(stored), view);
-      return packPlanes(
-        split(values, view).flatMap((part) => int16Planes(part, view)),
-        { batchShape, planes: 2, offset: 0 },
-      );
-    }
+/** @param rows [batch…][N,K] */
+function encodeFloats(
+  rows: Float32Array,
+  isHalf: boolean,
+  view: MatrixView,
+  options: WeightFormatOptions,
+): Packed<MatrixSpec> {
+  if (!isHalf) return packMatrices(rows, view, options);
+  const planes = split(rows, view).flatMap((part) => int16Planes(part, view));
+  return packPlanes(planes, { batchShape: view.batchShape, planes: 2, offset: 0 });
+}
+
+function encodeCodes(stored: StoredCodes, view: MatrixView): Packed<MatrixSpec> {
+  const { batchShape } = view;
+  const { scale, min } = stored;
+  if (stored.kind === 'uint8') {
+    const { zeroPoint, offset } = zeroPointOf(scale, min);
+    const parts = split(rowMajor(stored.values, view), view).map((data) => uint8Weights(data, view, scale, zeroPoint));
+    return packPlanes(parts, { batchShape, planes: 1, offset });
   }
+  // 256·(high − 128) + (low − 128) = code − 32896
+  const parts = split(rowMajor(stored.values, view), view).flatMap((part) => [
+    uint8Weights(bytesOf(part, 8), view, 256 * scale, 128),
+    uint8Weights(bytesOf(part, 0), view, scale, 128),
+  ]);
+  return packPlanes(parts, { batchShape, planes: 2, offset: min + 32896 * scale });
 }
 
 /** Eight bits of each code, from `shift` up. */
@@ -146,7 +151,7 @@ function int16Planes(values: Float32Array, { N, K }: MatrixView): QuantizedWeigh
 /** [batch…][N,K], whichever way round the constant is. */
 function rowMajor<T extends Float32Array | Uint8Array | Uint16Array>(values: T, { N, K, transposed }: MatrixView): T {
   if (transposed) return values;
-  const out = values.slice() as T;
+  const out = new (values.constructor as new (length: number) => T)(values.length);
   for (let at = 0; at < values.length; at += N * K)
     transpose(values.subarray(at, at + N * K) as T, K, N, out.subarray(at, at + N * K) as T);
   return out;
@@ -163,7 +168,7 @@ const LEVELS = 256;
 const ROUNDING = 2 ** -23;
 
 /** The codes of values that lie on an even grid of 256 levels, if they do. */
-export function gridOf(values: Float32Array): Extract<StoredValues, { kind: 'uint8' }> | undefined {
+export function gridOf(values: Float32Array): Extract<StoredCodes, { kind: 'uint8' }> | undefined {
   const distinct = new Set<number>();
   for (const value of values) {
     if (!distinct.has(value)) {
@@ -191,17 +196,32 @@ export function gridOf(values: Float32Array): Extract<StoredValues, { kind: 'uin
   return { kind: 'uint8', values: codes, scale, min };
 }
 
-function relativeError({ spec, data }: Packed<QuantizedSpec>, floats: Float32Array, view: WeightView): number {
-  const real = realValues(spec, new Uint8Array(data.buffer));
-  const want = view.kind === 'matrix' && view.transposed ? rowMajorBack(floats, view) : floats;
-  let [error, size] = [0, 0];
-  for (let i = 0; i < want.length; i++) {
-    error += (real[i]! - want[i]!) ** 2;
-    size += want[i]! ** 2;
-  }
-  return size ? Math.sqrt(error / size) : 0;
+/** @param rows [rows, columns] of a table, [batch…][N,K] of a matrix */
+function relativeError({ spec, data }: Packed<QuantizedSpec>, rows: Float32Array): number {
+  const bytes = new Uint8Array(data.buffer);
+  const sums = { error: 0, size: 0 };
+  const readers =
+    spec.kind === 'table'
+      ? [rowsOf(spec, bytes, 'encode').read]
+      : Array.from({ length: matrixCount(spec) }, (_, index) => matrixRows(spec, bytes, index));
+  const [count, length] = spec.kind === 'table' ? [spec.rows, spec.columns] : [spec.N, spec.K];
+  const row = new Float32Array(length);
+  readers.forEach((read, index) => {
+    for (let n = 0; n < count; n++) {
+      read(n, row, 0);
+      addErrors(row, rows, (index * count + n) * length, sums);
+    }
+  });
+  return sums.size ? Math.sqrt(sums.error / sums.size) : 0;
 }
 
-/** [N,K] -> [K,N], as `realValues` gives it. */
-const rowMajorBack = (values: Float32Array, view: MatrixView): Float32Array =>
-  rowMajor(values, { ...view, N: view.K, K: view.N, transposed: false });
+function addErrors(got: Float32Array, want: Float32Array, at: number, sums: { error: number; size: number }): void {
+  let [error, size] = [0, 0];
+  for (let i = 0; i < got.length; i++) {
+    const value = want[at + i]!;
+    error += (got[i]! - value) ** 2;
+    size += value ** 2;
+  }
+  sums.error += error;
+  sums.size += size;
+}

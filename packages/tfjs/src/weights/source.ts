@@ -2,11 +2,15 @@
 import { fromFloat16 } from '../rows.ts';
 import type { StoredWeight, WeightSpec } from './manifest.ts';
 
+/** Integers of a manifest: real = scale · code + min. */
+export type StoredCodes =
+  | { readonly kind: 'uint8'; readonly values: Uint8Array; readonly scale: number; readonly min: number }
+  | { readonly kind: 'uint16'; readonly values: Uint16Array; readonly scale: number; readonly min: number };
+
 /** Values in the form that they are stored in. */
 export type StoredValues =
+  | StoredCodes
   | { readonly kind: 'float32'; readonly values: Float32Array }
-  | { readonly kind: 'uint8'; readonly values: Uint8Array; readonly scale: number; readonly min: number }
-  | { readonly kind: 'uint16'; readonly values: Uint16Array; readonly scale: number; readonly min: number }
   | { readonly kind: 'float16'; readonly values: Uint16Array };
 
 export interface Constant {
