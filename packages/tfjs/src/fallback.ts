@@ -1,31 +1,39 @@
 /**
- * Backends that MSD has no kernels for (webgl, and others): weights become float once and stay so beside the packed ones,
+ * Backends that MSD has no kernels for (webgl, and others; webgpu until it is ready): weights become float once and stay so beside the packed ones,
  * until those are disposed of. Slow to start, full size, right: reports name it.
  */
 import { UnsupportedError } from '@msd/core';
+import { gpuIsReady, prepareGpu } from './kernels/gpu-host.ts';
 import { DEQUANTIZE, GPU_BACKEND, HOST_BACKENDS } from './kernels/index.ts';
-import { gpuTakes, prepareGpu } from './kernels/webgpu.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { realValues } from './rows.ts';
-import { type MatrixSpec, realShape } from './spec.ts';
+import { realShape } from './spec.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 
-/** Has the current backend MSD's kernels? */
+/** Do MSD's kernels work on the current backend's own memory? */
 export const hasKernels = (tf: TfNamespace): boolean => HOST_BACKENDS.includes(tf.getBackend());
 
-/** Does `matMul` run in integers on the current backend? On WebGPU from the moment on that {@link ready} has resolved. */
-export function multipliesHere(tf: TfNamespace, spec: MatrixSpec): boolean {
+/** Do MSD's kernels run on the current backend? On WebGPU from the moment on that its device has been probed. */
+export function runsHere(tf: TfNamespace): boolean {
   if (hasKernels(tf)) return true;
   if (tf.getBackend() !== GPU_BACKEND) return false;
-  void prepareGpu(tf.backend()).catch(() => {}); // `ready` says why
-  return gpuTakes(tf.backend(), spec);
+  if (gpuIsReady(tf.backend())) return true;
+  void prepareBackend(tf);
+  return false;
 }
 
-/** For those who may wait anyway: on WebGPU the device is probed before the first product. `status` tells if it failed. */
-export async function prepareBackend(tf: TfNamespace): Promise<void> {
+/**
+ * Makes the current backend ready: on WebGPU the device is probed. What was dequantized before that is given back.
+ *
+ * @throws `BackendUnavailableError` if the device cannot run MSD's kernels
+ */
+export async function prepare(tf: TfNamespace): Promise<void> {
   await tf.ready();
-  if (tf.getBackend() === GPU_BACKEND) await prepareGpu(tf.backend()).catch(() => {});
+  if (tf.getBackend() === GPU_BACKEND && (await prepareGpu(tf.backend()))) sweepFloats(true);
 }
+
+/** The same for those who can do without; `ready` says why. */
+export const prepareBackend = (tf: TfNamespace): Promise<void> => prepare(tf).catch(() => {});
 
 const floats = /* @__PURE__ */ new Map<Tensor, Tensor>();
 
@@ -58,7 +66,7 @@ export function realTensor(tf: TfNamespace, w: QuantizedTensor): Tensor {
 
 /** A fresh real tensor, the caller's. */
 export function dequantized(tf: TfNamespace, w: QuantizedTensor): Tensor {
-  if (hasKernels(tf)) return tf.engine().runKernel(DEQUANTIZE, { w: w.packed }, { spec: w.spec as never }) as Tensor;
+  if (runsHere(tf)) return tf.engine().runKernel(DEQUANTIZE, { w: w.packed }, { spec: w.spec as never }) as Tensor;
   return tf.clone(realTensor(tf, w));
 }
 

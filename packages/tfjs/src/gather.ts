@@ -1,5 +1,5 @@
 /** Look-ups in quantized tables. */
-import { hasKernels, realTensor } from './fallback.ts';
+import { realTensor, runsHere } from './fallback.ts';
 import { GATHER, SPARSE_SEGMENT } from './kernels/index.ts';
 import { checkQuantized, type QuantizedTensor } from './quantized-tensor.ts';
 import { describeSpec, matrixCount } from './spec.ts';
@@ -13,7 +13,7 @@ import type { Tensor, TfNamespace } from './tf.ts';
  * [N,K] are then looked up (tied embeddings)
  * @param indices int32 of any shape
  * @returns [...indices.shape, columns]
- * @throws `RangeError` for an index that is no row
+ * @throws `RangeError` for an index that is no row; indices that lie on a GPU are not read back, and give zeros
  * @example
  * ```ts
  * const rows = gather(table, tf.tensor1d([3, 1, 4], 'int32'));
@@ -24,7 +24,7 @@ export function gather(w: QuantizedTensor, indices: Tensor): Tensor {
   checkTable(w, 'gather');
   checkIndices(tf, indices, 'indices', 'gather');
   return tf.tidy(() => {
-    if (hasKernels(tf))
+    if (runsHere(tf))
       return tf.engine().runKernel(GATHER, { w: w.packed, indices }, { spec: w.spec as never }) as Tensor;
     return tf.gather(floatRows(tf, w), indices as never);
   });
@@ -50,7 +50,7 @@ function sparseSegment(w: QuantizedTensor, indices: Tensor, segmentIds: Tensor, 
     throw new RangeError(`${where}: segmentIds, expected ${indices.size} like indices, got ${segmentIds.size}.`);
   return tf.tidy(() => {
     const inputs = { w: w.packed, indices, segmentIds };
-    if (hasKernels(tf)) return tf.engine().runKernel(SPARSE_SEGMENT, inputs, { spec: w.spec as never, mean }) as Tensor;
+    if (runsHere(tf)) return tf.engine().runKernel(SPARSE_SEGMENT, inputs, { spec: w.spec as never, mean }) as Tensor;
     const { sparse } = tf;
     const reduce = mean ? sparse.sparseSegmentMean : sparse.sparseSegmentSum;
     return reduce(floatRows(tf, w) as never, indices as never, segmentIds as never) as Tensor;

@@ -2,7 +2,7 @@
 
 import type { ActivationId } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
-import { dequantized, multipliesHere, realTensor, requireMatrix } from './fallback.ts';
+import { dequantized, realTensor, requireMatrix, runsHere } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
 import { canFuse } from './kernels/mat-mul.ts';
 import { type ArithmeticOptions, resolveArithmetic } from './options.ts';
@@ -52,7 +52,7 @@ export function matMul(x: Tensor, w: QuantizedTensor, options: MatMulOptions = {
     if (bias) inputs.bias = bias.rank === 1 ? bias : tf.reshape(bias, [-1]);
     // The gradient of an activation is tfjs's business: nothing is fused while it records.
     const isRecording = tf.engine().state.gradientDepth > 0;
-    const isInteger = multipliesHere(tf, w.spec as MatrixSpec);
+    const isInteger = runsHere(tf);
     const fuses = isInteger && !isRecording && FUSED.includes(activation) && canFuse(w.spec as MatrixSpec);
     const attrs = {
       spec: w.spec,

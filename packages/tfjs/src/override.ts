@@ -3,9 +3,10 @@
  * stock for all others. The floats stay alive: this buys speed where the calls cannot be changed, not memory.
  */
 
+import { gpuIsReady } from './kernels/gpu-host.ts';
 import { GPU_BACKEND } from './kernels/index.ts';
 import { type MatMulAttrs, msdMatMulKernel } from './kernels/mat-mul.ts';
-import { gpuTakes, msdMatMulGpu } from './kernels/webgpu.ts';
+import { msdMatMulGpu } from './kernels/webgpu.ts';
 import { getWrapped, type KernelConfig } from './kernels/wrapped.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
@@ -64,7 +65,7 @@ export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
       known !== undefined &&
       options?.override === true &&
       !known.quantized.isDisposed &&
-      (stock.backendName !== GPU_BACKEND || gpuTakes(params.backend as object, known.quantized.spec as MatrixSpec)) &&
+      (stock.backendName !== GPU_BACKEND || gpuIsReady(params.backend as object)) &&
       !attrs.transposeA &&
       known.transposed === (attrs.transposeB ?? false) &&
       a.dtype === 'float32' &&

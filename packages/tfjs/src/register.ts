@@ -1,9 +1,9 @@
 /** Makes MSD's kernels known to TensorFlow.js, and takes them back. */
 import type { KernelConfig } from '@tensorflow/tfjs-core';
-import { sweepFloats } from './fallback.ts';
+import { prepareBackend, sweepFloats } from './fallback.ts';
+import { disposeGpu, submitWhenFull } from './kernels/gpu-host.ts';
 import { disposeHost } from './kernels/host.ts';
-import { GPU_BACKEND, HOST_BACKENDS, kernels, MAT_MUL } from './kernels/index.ts';
-import { disposeGpu, msdMatMulGpu, submitWhenFull } from './kernels/webgpu.ts';
+import { GPU_BACKEND, gpuKernels, HOST_BACKENDS, kernels } from './kernels/index.ts';
 import { matMulGradient } from './mat-mul.ts';
 import { type RegisterOptions, resolveOptions } from './options.ts';
 import { OVERRIDDEN, overriding } from './override.ts';
@@ -49,18 +49,20 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
         disposeFunc: (backend) => disposeHost(backend as object),
       });
     }
-  replaceKernel(tf, {
-    kernelName: MAT_MUL,
-    backendName: GPU_BACKEND,
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const y = msdMatMulGpu(inputs as never, attrs as never, backend as object);
-      submitWhenFull(backend as object, tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE'));
-      return y;
-    },
-    disposeFunc: (backend) => disposeGpu(backend as object),
-  });
+  for (const [kernelName, kernel] of Object.entries(gpuKernels))
+    replaceKernel(tf, {
+      kernelName,
+      backendName: GPU_BACKEND,
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        const y = kernel(inputs as never, attrs as never, backend as object);
+        submitWhenFull(backend as object, tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE'));
+        return y;
+      },
+      disposeFunc: (backend) => disposeGpu(backend as object),
+    });
   tf.registerGradient(matMulGradient(tf) as never);
   if (resolved.override) overrideKernels(tf);
+  if (tf.getBackend() === GPU_BACKEND) void prepareBackend(tf);
 }
 
 /**
@@ -83,13 +85,13 @@ function replaceKernel(tf: TfNamespace, config: KernelConfig): void {
 function removeKernels(tf: TfNamespace): void {
   const gpu = tf.engine().registry[GPU_BACKEND];
   if (gpu) disposeGpu(gpu);
-  if (tf.getKernel(MAT_MUL, GPU_BACKEND)) tf.unregisterKernel(MAT_MUL, GPU_BACKEND);
   for (const backendName of HOST_BACKENDS) {
     const backend = tf.engine().registry[backendName];
     if (backend) disposeHost(backend);
+  }
+  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);
-  }
   for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
     for (const kernelName of OVERRIDDEN) {
       const current = tf.getKernel(kernelName, backendName);

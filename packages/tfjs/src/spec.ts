@@ -45,6 +45,10 @@ export const planeBytes = (spec: MatrixSpec): number => packedByteLength(spec, s
 
 export const matrixCount = ({ batchShape }: MatrixSpec): number => batchShape.reduce((a, b) => a * b, 1);
 
+/** Rows that a look-up finds, and values in each. */
+export const rowCount = (spec: QuantizedSpec): number => (spec.kind === 'matrix' ? spec.N : spec.rows);
+export const rowLength = (spec: QuantizedSpec): number => (spec.kind === 'matrix' ? spec.K : spec.columns);
+
 /** Shape of the real tensor that it stands for. */
 export function realShape(spec: QuantizedSpec): number[] {
   return spec.kind === 'matrix' ? [...spec.batchShape, spec.K, spec.N] : [spec.rows, spec.columns];

@@ -1,14 +1,14 @@
 /** Where MSD runs now, and making it ready there. */
-import { fallbackBytes, hasKernels } from './fallback.ts';
+import { fallbackBytes, hasKernels, prepare } from './fallback.ts';
+import { gpuIsReady } from './kernels/gpu-host.ts';
 import { hostOf } from './kernels/host.ts';
 import { GPU_BACKEND } from './kernels/index.ts';
-import { gpuIsReady, prepareGpu } from './kernels/webgpu.ts';
 import { requireRegistration } from './state.ts';
 
 export interface Status {
   readonly backend: string;
   /**
-   * Where products run: 'tfjs heap' (wasm), 'copied per call' (cpu, and wasm builds that hide their memory), 'webgpu pass',
+   * Where products and look-ups run: 'tfjs heap' (wasm), 'copied per call' (cpu, and wasm builds that hide their memory), 'webgpu pass',
    * or 'dequantized' (float weights on a backend without MSD's kernels, or before `ready()`).
    */
   readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
@@ -17,8 +17,8 @@ export interface Status {
 }
 
 /**
- * Resolves when MSD is ready on tfjs's current backend. On cpu and wasm it is at once; on webgpu the device is probed first,
- * and products before that are dequantized.
+ * Resolves when MSD is ready on tfjs's current backend. On cpu and wasm it is at once; on webgpu the device is probed first, and
+ * what is multiplied or looked up before that is dequantized. Loading and accelerating models wait for it by themselves.
  *
  * @throws `BackendUnavailableError` if the device cannot run MSD's kernels
  * @example
@@ -30,8 +30,7 @@ export interface Status {
  */
 export async function ready(): Promise<Status> {
   const { tf } = requireRegistration('ready');
-  await tf.ready();
-  if (tf.getBackend() === GPU_BACKEND) await prepareGpu(tf.backend());
+  await prepare(tf);
   return status();
 }
 

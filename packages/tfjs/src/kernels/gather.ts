@@ -6,7 +6,7 @@
  *   MsdDequantize      w                                              -> f32, the whole real tensor
  */
 import { realValues, rowsOf } from '../rows.ts';
-import { type QuantizedSpec, realShape } from '../spec.ts';
+import { type QuantizedSpec, realShape, rowCount, rowLength } from '../spec.ts';
 import type { TensorInfo } from '../tf.ts';
 import { type Host, hostOf } from './host.ts';
 
@@ -28,53 +28,70 @@ const indicesOf = (host: Host, tensor: TensorInfo): Int32Array => {
   return new Int32Array(buffer, byteOffset, byteLength / 4);
 };
 
+/**
+ * @param indices `undefined` where they cannot be seen
+ * @throws `RangeError` for one that is no row
+ */
+export function checkIndices(indices: ArrayLike<number> | undefined, spec: QuantizedSpec, where: string): void {
+  const count = rowCount(spec);
+  for (let i = 0; i < (indices?.length ?? 0); i++)
+    if (indices![i]! < 0 || indices![i]! >= count)
+      throw new RangeError(`${where}: indices[${i}], expected 0 … ${count - 1}, got ${indices![i]}.`);
+}
+
+/**
+ * @returns how many segments there are
+ * @throws `RangeError` for ids that decrease
+ */
+export function checkSegments(ids: ArrayLike<number>, where: string): number {
+  for (let i = 0; i < ids.length; i++)
+    if (ids[i]! < 0 || (i > 0 && ids[i]! < ids[i - 1]!))
+      throw new RangeError(`${where}: segmentIds[${i}], expected ids from 0 that never decrease, got ${ids[i]}.`);
+  return ids.length ? ids[ids.length - 1]! + 1 : 0;
+}
+
 export function msdGatherKernel(
   { w, indices }: { readonly w: TensorInfo; readonly indices: TensorInfo },
   { spec }: { readonly spec: QuantizedSpec },
   backend: object,
 ): TensorInfo {
   const host = hostOf(backend);
-  const columns = spec.kind === 'table' ? spec.columns : spec.K;
+  const columns = rowLength(spec);
+  checkIndices(indicesOf(host, indices), spec, 'gather');
   return filled(host, [...indices.shape, columns], (out) => {
-    const { count, read } = rowsOf(spec, host.bytes(w), 'gather');
-    const rows = indicesOf(host, indices);
-    rows.forEach((row, i) => {
-      if (row < 0 || row >= count)
-        throw new RangeError(`gather: indices[${i}], expected 0 … ${count - 1}, got ${row}.`);
+    const { read } = rowsOf(spec, host.bytes(w), 'gather');
+    indicesOf(host, indices).forEach((row, i) => {
       read(row, out, i * columns);
     });
   });
 }
 
+export interface SparseSegmentInputs {
+  readonly w: TensorInfo;
+  readonly indices: TensorInfo;
+  readonly segmentIds: TensorInfo;
+}
+
 export function msdSparseSegmentKernel(
-  inputs: { readonly w: TensorInfo; readonly indices: TensorInfo; readonly segmentIds: TensorInfo },
+  inputs: SparseSegmentInputs,
   { spec, mean }: { readonly spec: QuantizedSpec; readonly mean: boolean },
   backend: object,
 ): TensorInfo {
   const host = hostOf(backend);
   const where = mean ? 'sparseSegmentMean' : 'sparseSegmentSum';
-  const columns = spec.kind === 'table' ? spec.columns : spec.K;
-  const count = indicesOf(host, inputs.indices).length;
+  const columns = rowLength(spec);
   const ids = indicesOf(host, inputs.segmentIds).slice(); // the result's allocation may move the heap
-  if (ids.length !== count)
-    throw new RangeError(`${where}: segmentIds, expected ${count} like indices, got ${ids.length}.`);
-  ids.forEach((id, i) => {
-    if (id < 0 || (i > 0 && id < ids[i - 1]!))
-      throw new RangeError(`${where}: segmentIds[${i}], expected ids from 0 that never decrease, got ${id}.`);
-  });
-  const segments = count ? ids[count - 1]! + 1 : 0;
-  return filled(host, [segments, columns], (out) => {
-    const { count: rowCount, read } = rowsOf(spec, host.bytes(inputs.w), where);
+  const count = ids.length;
+  checkIndices(indicesOf(host, inputs.indices), spec, where);
+  return filled(host, [checkSegments(ids, where), columns], (out) => {
+    const { read } = rowsOf(spec, host.bytes(inputs.w), where);
     const rows = indicesOf(host, inputs.indices);
     out.fill(0);
     const row = new Float32Array(columns);
     for (let begin = 0, end = 0; begin < count; begin = end) {
       const at = ids[begin]! * columns;
       for (; end < count && ids[end] === ids[begin]; end++) {
-        const index = rows[end]!;
-        if (index < 0 || index >= rowCount)
-          throw new RangeError(`${where}: indices[${end}], expected 0 … ${rowCount - 1}, got ${index}.`);
-        read(index, row, 0);
+        read(rows[end]!, row, 0);
         for (let i = 0; i < columns; i++) out[at + i] = out[at + i]! + row[i]!;
       }
       if (mean) for (let i = 0; i < columns; i++) out[at + i] = out[at + i]! / (end - begin);

@@ -1,17 +1,18 @@
-/** The kernels by name, for every backend whose memory MSD can reach. */
+/** The kernels by name. */
 import type { TensorInfo } from '../tf.ts';
 import { msdDequantizeKernel, msdGatherKernel, msdSparseSegmentKernel } from './gather.ts';
 import { msdMatMulKernel } from './mat-mul.ts';
+import { msdDequantizeGpu, msdGatherGpu, msdMatMulGpu, msdSparseSegmentGpu } from './webgpu.ts';
 
 export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 
-/** Backends that run all of MSD's kernels. */
+/** Backends whose memory MSD's kernels work on. */
 export const HOST_BACKENDS: readonly string[] = ['cpu', 'wasm'];
 
-/** Where only the product has a kernel, on the device's own buffers. */
+/** Where they work on the device's own buffers, once it is known. */
 export const GPU_BACKEND = 'webgpu';
 
 type KernelFunction = (inputs: never, attrs: never, backend: object) => TensorInfo;
@@ -21,4 +22,11 @@ export const kernels: Readonly<Record<string, KernelFunction>> = {
   [GATHER]: msdGatherKernel,
   [SPARSE_SEGMENT]: msdSparseSegmentKernel,
   [DEQUANTIZE]: msdDequantizeKernel,
+};
+
+export const gpuKernels: typeof kernels = {
+  [MAT_MUL]: msdMatMulGpu,
+  [GATHER]: msdGatherGpu,
+  [SPARSE_SEGMENT]: msdSparseSegmentGpu,
+  [DEQUANTIZE]: msdDequantizeGpu,
 };

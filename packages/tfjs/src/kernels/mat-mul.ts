@@ -97,7 +97,7 @@ interface Product {
 const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** Shape of y, and the products that it consists of. Shapes were checked by the caller. */
-function plan(x: readonly number[], spec: MatrixSpec): { shape: number[]; products: Product[] } {
+export function plan(x: readonly number[], spec: MatrixSpec): { shape: number[]; products: Product[] } {
   const { K, N, batchShape } = spec;
   if (matrixCount(spec) === 1 && batchShape.length <= Math.max(0, x.length - 2))
     return {
