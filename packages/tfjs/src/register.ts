@@ -72,6 +72,7 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
 export function unregister(tf: TfNamespace): void {
   checkNamespace(tf, 'unregister');
   removeKernels(tf);
+  disposeHosts(tf);
   sweepFloats(true);
   setRegistration(undefined);
 }
@@ -82,13 +83,14 @@ function replaceKernel(tf: TfNamespace, config: KernelConfig): void {
   tf.registerKernel(config);
 }
 
+/** What MSD holds for backends: it outlives a change of options, as their tensors do. */
+function disposeHosts(tf: TfNamespace): void {
+  const { registry } = tf.engine();
+  if (registry[GPU_BACKEND]) disposeGpu(registry[GPU_BACKEND]);
+  for (const backendName of HOST_BACKENDS) if (registry[backendName]) disposeHost(registry[backendName]);
+}
+
 function removeKernels(tf: TfNamespace): void {
-  const gpu = tf.engine().registry[GPU_BACKEND];
-  if (gpu) disposeGpu(gpu);
-  for (const backendName of HOST_BACKENDS) {
-    const backend = tf.engine().registry[backendName];
-    if (backend) disposeHost(backend);
-  }
   for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);

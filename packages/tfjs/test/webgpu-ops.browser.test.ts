@@ -5,6 +5,7 @@
 import '@tensorflow/tfjs-backend-webgpu';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
+  accelerate,
   gather,
   loadGraphModel,
   matMul,
@@ -394,6 +395,48 @@ describe('all operations on WebGPU', { timeout: 120_000 }, () => {
     });
     model.dispose();
     expect(memory()).toEqual(before);
+  });
+
+  it('a layers model with embeddings and Dense on sequences, accelerated on the GPU', async () => {
+    const build = () => {
+      const kernelInitializer = () => tf.initializers.randomUniform({ minval: -0.5, maxval: 0.5, seed: 4 });
+      return tf.sequential({
+        layers: [
+          tf.layers.embedding({
+            inputDim: 40,
+            outputDim: 48,
+            inputLength: 5,
+            embeddingsInitializer: kernelInitializer(),
+          }),
+          tf.layers.dense({ units: 36, activation: 'relu', kernelInitializer: kernelInitializer() }),
+          tf.layers.dense({ units: 8, kernelInitializer: kernelInitializer() }),
+        ],
+      });
+    };
+    const run = async (model: tf.Sequential) => {
+      const y = tf.tidy(() => model.predict(tf.tensor2d([[3, 39, 0, 7, 7]])) as tf.Tensor);
+      const values = (await y.data()) as Float32Array;
+      y.dispose();
+      return values;
+    };
+    await tf.setBackend('cpu');
+    const stock = build();
+    const want = await run(stock);
+    stock.dispose();
+    await tf.setBackend('webgpu');
+    const model = build();
+    await run(model); // its weights are on the GPU by now
+    const { report } = await accelerate(model, { minElements: 1 });
+    expect(report.nodes.map(({ where }) => where)).toEqual(['msd', 'msd', 'msd']);
+    const before = memory();
+    const mapped = vi.spyOn(gpuClasses.GPUBuffer.prototype, 'mapAsync');
+    const pending = run(model);
+    expect(mapped).toHaveBeenCalledTimes(1); // the test's own
+    mapped.mockRestore();
+    expect(relativeL2(await pending, want)).toBeLessThan(0.02);
+    expect(status().dequantizedBytes).toBe(0);
+    expect(memory()).toEqual(before);
+    model.dispose();
   });
 
   it('a device that is lost is a typed error, and leaves no tensor behind', async () => {

@@ -66,6 +66,24 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
     expect(relativeL2(gotValues, want)).toBeLessThan(1e-4); // q may differ by one step
   });
 
+  it('is ready by itself a moment after register, and not after unregister', async () => {
+    register(tf);
+    unregister(tf); // while the device is being probed
+    register(tf);
+    expect(status().weights).toBe('dequantized');
+    await expect.poll(() => status().weights).toBe('webgpu pass');
+    const q = quantize(tf.ones([32, 4]));
+    const x = tf.ones([1, 32]);
+    expect(await matMul(x, q).data()).toEqual(new Float32Array(4).fill(32));
+    expect(status().dequantizedBytes).toBe(0);
+    register(tf, { components: 1 }); // the device is the same
+    expect(status().weights).toBe('webgpu pass');
+    expect(await matMul(x, q).data()).toEqual(new Float32Array(4).fill(32));
+    expect(status().dequantizedBytes).toBe(0);
+    register(tf);
+    tf.dispose([q, x] as never);
+  });
+
   it('follows its own results without reading them back', async () => {
     const q = quantize(random(2, [64, 64]));
     const x = random(1, [4, 64]);
@@ -81,7 +99,6 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
 
   it('overrides tf.matMul for quantized operands', async () => {
     register(tf, { override: true });
-    await ready();
     const [x, w, bias] = [random(1, [4, 64]), random(2, [64, 12]), random(3, [12])] as [
       tf.Tensor2D,
       tf.Tensor2D,
@@ -102,6 +119,5 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
     q.dispose();
     expect(await tf.matMul(x, w).data()).toEqual(stock);
     register(tf);
-    await ready();
   });
 });
