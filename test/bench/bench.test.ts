@@ -19,6 +19,7 @@ import { type CaseResult, type EnvironmentResult, measured, type Peaks, type Var
 import { decibels, geometricMean, summarize } from './samples.ts';
 import { withOutliers, withoutOutliers } from './suite.ts';
 import { barChart, roofline } from './svg.ts';
+import { readTfjs, tfjsBlock, tfjsReport, tfjsTable } from './tfjs-report.ts';
 
 const of = (...values: number[]) => values.map((value) => measured([value]));
 const peaks = (dot: number[], relaxedDot: number[], read: number[]): Peaks => ({
@@ -387,5 +388,12 @@ describe('README', () => {
     const run = JSON.parse(readFileSync(new URL('chromium-t1.json', results), 'utf8')) as EnvironmentResult;
     const folder = fileURLToPath(results).slice(fileURLToPath(new URL('.', README)).length, -1);
     expect(block).toBe(readmeTable(run, folder));
+  });
+
+  it('of @msd/tfjs shows the table that its results give', () => {
+    const { block, folder } = tfjsBlock();
+    const result = readTfjs(fileURLToPath(new URL(folder, README)))!;
+    expect(block).toBe(tfjsTable(result, folder));
+    expect(readFileSync(new URL(`${folder}/tfjs.md`, README), 'utf8')).toBe(tfjsReport(result));
   });
 });

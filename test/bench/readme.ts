@@ -66,12 +66,13 @@ export function readmeTable(run: EnvironmentResult, folder: string): string {
   ].join('\n');
 }
 
-function between(text: string): { before: string; block: string; after: string } {
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`README.md: the markers ${BEGIN} and ${END} are missing.`);
+/** A README around the block between two markers. */
+export function between(text: string, first = BEGIN, last = END): { before: string; block: string; after: string } {
+  const [begin, end] = [text.indexOf(first), text.indexOf(last)];
+  if (begin < 0 || end < begin) throw new Error(`README.md: the markers ${first} and ${last} are missing.`);
   return {
-    before: text.slice(0, begin + BEGIN.length),
-    block: text.slice(begin + BEGIN.length, end).trim(),
+    before: text.slice(0, begin + first.length),
+    block: text.slice(begin + first.length, end).trim(),
     after: text.slice(end),
   };
 }

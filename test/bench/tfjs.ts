@@ -1,13 +1,16 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | encoder | memory | classifier] [--json FILE]
+ * node test/bench/tfjs.ts [matmul | dense | encoder | load | memory | classifier]… [--out DIR]
+ * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
  * results compared before anything is timed. Medians; spread = half the distance of the quartiles, relative.
+ * Figures go to DIR/tfjs.json and tfjs.md (default test/bench/results/DATE), beside what earlier runs left there; `readme` puts
+ * them into @msd/tfjs's README.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatReport, loadGraphModel, loadLayersModel, matMul, quantize, register, reportOf } from '@msd/tfjs';
@@ -16,12 +19,23 @@ import '@tensorflow/tfjs-backend-wasm';
 import { Tokenizer } from '../../examples/tfjs-semantic-search/src/tokenizer.ts';
 import { diskHandler, languageClassifier, sentenceEncoder } from '../../packages/tfjs/test/real-models.ts';
 import { SENTENCES } from '../../packages/tfjs/test/sentences.ts';
-import { interleave, type Timing } from './measure.ts';
-import { summarize } from './samples.ts';
+import { describeMachine } from './environments.ts';
+import { interleave } from './measure.ts';
+import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+import {
+  readTfjs,
+  type Side,
+  type TfjsCase,
+  type TfjsMemory,
+  type TfjsResult,
+  totalBytes,
+  writeTfjs,
+  writeTfjsReadme,
+} from './tfjs-report.ts';
 
 const { values, positionals } = parseArgs({
-  options: { json: { type: 'string' }, rounds: { type: 'string', default: '11' }, side: { type: 'string' } },
+  options: { out: { type: 'string' }, rounds: { type: 'string', default: '11' }, side: { type: 'string' } },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
@@ -30,17 +44,27 @@ console.warn = () => {}; // executeAsync says on every call that execute would d
 await tf.setBackend('wasm');
 register(tf);
 
-const results: Record<string, unknown>[] = [];
-const record = (name: string, figures: Record<string, unknown>) => {
-  results.push({ name, ...figures });
-  console.log(
-    name.padEnd(44),
-    Object.entries(figures)
-      .map(([key, value]) => `${key} ${value}`)
-      .join('   '),
-  );
-};
+const cases: TfjsCase[] = [];
+const others: { -readonly [K in 'cosine' | 'memory' | 'classifier']?: TfjsResult[K] } = {};
 const round = (value: number, digits = 3) => Number(value.toPrecision(digits));
+
+/** @param timings of the sides, stock first */
+function record(
+  part: TfjsCase['part'],
+  id: string,
+  timings: readonly (Summary & { name: string })[],
+  macs?: number,
+): void {
+  const sides = Object.fromEntries(
+    timings.map(({ name, median, spread }) => [name as Side, { median: round(median, 4), spread: round(spread) }]),
+  );
+  cases.push({ id, part, sides, load: round(loadavg()[0]!), ...(macs !== undefined && { macs }) });
+  const texts = timings.map(({ name, median, spread }) => {
+    const gain = name === 'stock' ? '' : ` = ${round(timings[0]!.median / median)}x`;
+    return `${name} ${round(median)} ms ±${round(100 * spread, 2)} %${gain}`;
+  });
+  console.log(id.padEnd(44), texts.join('   '));
+}
 
 function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
   let [error, size] = [0, 0];
@@ -54,22 +78,13 @@ function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
 /** Weights that no cache holds: as many copies as make 64 MB, used in turn. */
 const copiesFor = (bytes: number, rows: number) => (rows === 1 ? Math.max(1, Math.ceil(64e6 / bytes)) : 1);
 
+/** Each has been used once: stock packs weights on their first call. */
 function inTurn<T>(items: readonly T[], run: (item: T) => tf.Tensor): () => void {
   let next = 0;
+  for (const item of items) run(item).dispose();
   return () => {
     run(items[next++ % items.length]!).dispose();
   };
-}
-
-function figures(timings: readonly Timing[]): Record<string, unknown> {
-  const [stock, ...others] = timings;
-  return Object.fromEntries([
-    [stock!.name, `${round(stock!.median)} ms ±${round(100 * stock!.spread, 2)} %`],
-    ...others.map((own) => [
-      own.name,
-      `${round(own.median)} ms ±${round(100 * own.spread, 2)} % = ${round(stock!.median / own.median)}x, ${round(own.gmacs)} GMAC/s`,
-    ]),
-  ]);
 }
 
 async function matMuls(): Promise<void> {
@@ -92,12 +107,12 @@ async function matMuls(): Promise<void> {
       const macs = M * K * N;
       const timings = await interleave(
         [
-          { name: 'stock fp32', macs, run: inTurn(floats, (w) => tf.matMul(x, w)) },
+          { name: 'stock', macs, run: inTurn(floats, (w) => tf.matMul(x, w)) },
           ...packed.map(({ format, all }) => ({ name: format, macs, run: inTurn(all, (w) => matMul(x, w)) })),
         ],
         { rounds, sampleMs: 20 },
       );
-      record(`matMul M=${M} ${K}x${N}`, figures(timings));
+      record('matmul', `matMul M=${M} ${K}x${N}`, timings, macs);
       tf.dispose([x, ...floats, ...packed.flatMap(({ all }) => all)] as never);
     }
 }
@@ -126,7 +141,8 @@ async function dense(): Promise<void> {
     ]),
   );
   if (!(error < 0.02)) throw new Error(`Dense: relative error ${error}`);
-  record(`Dense on a sequence [1,1,${D}] -> ${D}`, figures(await interleave(runs, { rounds, sampleMs: 30 })));
+  const timings = await interleave(runs, { rounds, sampleMs: 30 });
+  record('dense', `Dense on a sequence [1,1,${D}] -> ${D}`, timings, D * D);
   x.dispose();
   model.dispose();
   msd.dispose();
@@ -160,10 +176,8 @@ async function encoder(): Promise<void> {
       sums = [sums[0]! + a[k]! * b[k]!, sums[1]! + a[k]! ** 2, sums[2]! + b[k]! ** 2];
     return sums[0]! / Math.sqrt(sums[1]! * sums[2]!);
   });
-  record('encoder, cosine to stock, 40 sentences', {
-    min: round(Math.min(...cosines), 6),
-    mean: round(cosines.reduce((x, y) => x + y) / 40, 6),
-  });
+  others.cosine = { min: round(Math.min(...cosines), 6), mean: round(cosines.reduce((x, y) => x + y) / 40, 6) };
+  console.log('encoder, cosine to stock, 40 sentences', others.cosine);
   for (const size of [1, 8, 64]) {
     const inputs = feedsFor(batchOf(size));
     const samples: Record<'stock' | 'msd', number[]> = { stock: [], msd: [] };
@@ -176,14 +190,39 @@ async function encoder(): Promise<void> {
         for (let call = 0; call < calls; call++) await embed(models[name], inputs);
         samples[name].push((performance.now() - start) / calls);
       }
-    const [s, m] = [summarize(samples.stock), summarize(samples.msd)];
-    const text = ({ median, spread }: typeof s) => `${round(median)} ms ±${round(100 * spread, 2)} %`;
-    record(`encoder, batch ${size}`, { stock: text(s), int8: text(m), gain: round(s.median / m.median) });
+    record('encoder', `encoder, batch ${size}`, [
+      { name: 'stock', ...summarize(samples.stock) },
+      { name: 'int8', ...summarize(samples.msd) },
+    ]);
     tf.dispose(inputs);
   }
   console.log(formatReport(reportOf(msd)!).split('\n').at(-1));
   stock.dispose();
   msd.dispose();
+}
+
+/** From bytes in memory to a model: what reading a disk or a network adds is the same for all. */
+async function load(): Promise<void> {
+  const artifacts = await diskHandler(sentenceEncoder()).load!();
+  const handler = { load: async () => ({ ...artifacts }) };
+  const loaders = {
+    stock: () => tf.loadGraphModel(handler),
+    int8: () => loadGraphModel(handler),
+    int4: () => loadGraphModel(handler, { format: 'int4' }),
+  };
+  const samples: Record<Side, number[]> = { stock: [], int8: [], int4: [] };
+  for (let i = -1; i < rounds; i++)
+    for (const side of Object.keys(loaders) as Side[]) {
+      const start = performance.now();
+      const model = await loaders[side]();
+      if (i >= 0) samples[side].push(performance.now() - start);
+      model.dispose();
+    }
+  record(
+    'load',
+    'encoder, load',
+    Object.entries(samples).map(([name, values]) => ({ name, ...summarize(values) })),
+  );
 }
 
 /** One side in a process of its own: a heap that has grown does not shrink. */
@@ -210,46 +249,45 @@ function memory(): void {
       );
       const line = stdout.trim().split('\n').at(-1) ?? '';
       if (!line.startsWith('{')) throw new Error(stderr);
-      return [side, JSON.parse(line) as Record<'tensors' | 'initial' | 'heap' | 'keptInJs', number>];
+      return [side, JSON.parse(line) as TfjsMemory];
     }),
   );
   const [stock, msd] = [sides.stock!, sides.msd!];
-  const total = ({ tensors, initial, heap, keptInJs }: typeof stock) => tensors + (heap - initial) + keptInJs;
-  const text = (side: typeof stock) =>
-    `${(total(side) / 1e6).toFixed(1)} MB (tensors ${(side.tensors / 1e6).toFixed(1)}, heap ${(side.initial / 1e6).toFixed(1)} -> ${(side.heap / 1e6).toFixed(1)}, JS ${(side.keptInJs / 1e6).toFixed(1)})`;
-  record('encoder, memory after batch 64', {
-    stock: text(stock),
-    int8: text(msd),
-    share: round(total(msd) / total(stock)),
-  });
+  others.memory = { stock, int8: msd };
+  const [before, after] = [totalBytes(stock), totalBytes(msd)];
+  console.log(`encoder, memory after batch 64: ${before} B, int8 ${after} B = ${round(after / before)}`);
 }
 
 async function classifier(): Promise<void> {
   await tf.setBackend('cpu');
   const model = await loadGraphModel(diskHandler(languageClassifier()));
   const { weightBytes, stockBytes } = reportOf(model)!;
-  record('classifier, uint8 manifest', {
-    stock: `${stockBytes} B`,
-    kept: `${weightBytes} B`,
-    share: round(weightBytes / stockBytes),
-  });
+  others.classifier = { stock: stockBytes, kept: weightBytes };
+  console.log(
+    `classifier, uint8 manifest: ${stockBytes} B, kept ${weightBytes} B = ${round(weightBytes / stockBytes)}`,
+  );
   model.dispose();
   await tf.setBackend('wasm');
 }
 
+const date = new Date().toISOString();
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const out = values.out ?? join(root, 'test/bench/results', date.slice(0, 10));
 if (values.side) await memorySide(values.side);
-else {
-  console.log(
-    `${cpus()[0]?.model}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, tfjs ${tf.version.tfjs} wasm, one thread, medians of ${rounds} rounds`,
-  );
+else if (positionals.includes('readme')) {
+  const result = readTfjs(out);
+  if (!result) throw new Error(`${out}: expected tfjs.json of a run.`);
+  writeTfjsReadme(relative(root, out).replaceAll('\\', '/'), result);
+} else {
+  const machine = describeMachine();
+  console.log(`${machine.cpu}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, medians of ${rounds} rounds`);
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
   if (wants('encoder')) await encoder();
+  if (wants('load')) await load();
   if (wants('memory')) memory();
   if (wants('classifier')) await classifier();
-  if (values.json)
-    writeFileSync(
-      values.json,
-      `${JSON.stringify({ cpu: cpus()[0]?.model, node: process.version, date: new Date().toISOString(), results }, null, 1)}\n`,
-    );
+  const versions = { node: process.version.slice(1), tfjs: tf.version.tfjs };
+  mkdirSync(out, { recursive: true });
+  writeTfjs(out, { date, machine, versions, rounds, cases, ...others });
 }
