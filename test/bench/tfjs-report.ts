@@ -166,7 +166,12 @@ export function tfjsTable(result: TfjsResult, folder: string): string {
     row('`matMul` M=128', ofM(128), span),
     row('Dense 1024 on a sequence of one', ({ part }) => part === 'dense', list),
     row('sentence encoder (USE lite), batch 1 / 8 / 64', ({ part }) => part === 'encoder', list),
-    row('its loading from memory: stock copies floats, MSD quantizes them', ({ part }) => part === 'load', list),
+    ...cases
+      .filter(({ part }) => part === 'load')
+      .map(({ sides }) => [
+        'its loading from memory: stock copies floats, MSD quantizes them',
+        ...(['stock', 'int8', 'int4'] as const).map((side) => `${milliseconds(sides[side]!.median)} ms`),
+      ]),
     [
       'its memory after batch 64: tensors, heap growth, bytes in JS',
       megabytes(totalBytes(memory!.stock)),
