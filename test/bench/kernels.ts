@@ -3,7 +3,8 @@
  * do; and next to another generator's kernels of the same layout, where a folder with one is given.
  */
 import { pathToFileURL } from 'node:url';
-import { WasmBackend, type WasmWeights } from '../../packages/core/src/backends/wasm.ts';
+import { WasmBackend } from '../../packages/core/src/backends/wasm.ts';
+import type { WasmWeights } from '../../packages/core/src/backends/wasm-weights.ts';
 import { formats } from '../../packages/core/src/formats/index.ts';
 import { variantOf } from '../../packages/core/src/formats/layout.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
