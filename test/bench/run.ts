@@ -62,9 +62,10 @@ function count(name: string, value: string): number {
   return number;
 }
 
+/** Those of environments: other benchmarks leave their results in the folder, too. */
 function readResults(folder: string): EnvironmentResult[] {
   return readdirSync(folder)
-    .filter((name) => name.endsWith('.json'))
+    .filter((name) => /-t\d+\.json$/.test(name))
     .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as EnvironmentResult);
 }
 
