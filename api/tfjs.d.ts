@@ -103,14 +103,7 @@ export interface Status {
     readonly dequantizedBytes: number;
 }
 
-export interface TableSpec {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
+export type TableSpec = TableRows;
 
 export type TfNamespace = typeof tfc;
 

@@ -3,6 +3,7 @@
  * saved files beside the tensor.
  */
 import { type FormatId, type PackedShape, packedByteLength } from '@msd/core';
+import type { TableRows } from '@msd/core/webgpu';
 
 /** A matrix [K,N] for `matMul`, packed for the kernels. */
 export interface MatrixSpec extends PackedShape {
@@ -19,15 +20,7 @@ export interface MatrixSpec extends PackedShape {
 }
 
 /** A table [rows, columns] for `gather`, row by row in the form that it was stored in. */
-export interface TableSpec {
-  readonly kind: 'table';
-  readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-  readonly rows: number;
-  readonly columns: number;
-  /** real = scale · code + min, for the whole table; int8 tables have one scale per row behind the codes instead. */
-  readonly scale: number;
-  readonly min: number;
-}
+export type TableSpec = TableRows;
 
 export type QuantizedSpec = MatrixSpec | TableSpec;
 
