@@ -5,7 +5,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
-import { everyCarrier, everyVariant, gemmOptions, gemmShapes } from '../../packages/core/src/gemm/registry.ts';
+import { everyCarrier, everyVariant, gemmOptions, gemmShapes, unrolls } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
@@ -21,7 +21,9 @@ const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
 const registered = everyVariant().flatMap(({ format, variant }) =>
   everyCarrier(format, variant).flatMap((carrier) =>
     gemmShapes.flatMap((shape) =>
-      ([256, 32] as const).map((block) => gemmId(gemmOptions(shape, format, variant, block, carrier))),
+      ([256, 32] as const).flatMap((block) =>
+        unrolls.map((unroll) => gemmId(gemmOptions(shape, format, variant, block, carrier, unroll))),
+      ),
     ),
   ),
 );

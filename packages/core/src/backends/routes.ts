@@ -14,7 +14,7 @@ import { type GemmShape, gemmOptions, tileCandidates } from '../gemm/registry.ts
 import { endId, endKernel } from '../recombine/end.wasm.ts';
 import { narrowId, narrowKernel } from '../recombine/narrow.wasm.ts';
 import type { Arena } from './arena.ts';
-import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot, unroll } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
 import type { Team } from './threads/team.ts';
 import { bestTime } from './timing.ts';
@@ -122,7 +122,7 @@ export class Routes {
 
   #options(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
     const [i16, i8] = this.#carriers(format, variant, plan).map((carrier) =>
-      gemmOptions(shape, format, variant, scaleBlock(plan), carrier),
+      gemmOptions(shape, format, variant, scaleBlock(plan), carrier, shape === 'gemv' ? 1 : unroll()),
     );
     if (!i8) return i16;
     if (this.#choice === 'i8') return i8;

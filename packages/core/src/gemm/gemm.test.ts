@@ -14,13 +14,15 @@ import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
 import { type CarrierOptions, digitsOf, I16, operandsOf } from './carriers.ts';
 import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from './gemm.wasm.ts';
-import { everyCarrier, everyVariant, gemmOptions, gemmShapes } from './registry.ts';
+import { everyCarrier, everyVariant, gemmOptions, gemmShapes, unrolls } from './registry.ts';
 
 /** Every kernel that `matmul` can take. */
 const dispatched: readonly GemmOptions[] = everyVariant().flatMap(({ format, variant }) =>
   everyCarrier(format, variant).flatMap((carrier) =>
     gemmShapes.flatMap((shape) =>
-      ([256, 32] as const).map((block) => gemmOptions(shape, format, variant, block, carrier)),
+      ([256, 32] as const).flatMap((block) =>
+        unrolls.map((unroll) => gemmOptions(shape, format, variant, block, carrier, unroll)),
+      ),
     ),
   ),
 );

@@ -53,7 +53,7 @@ export interface GemmOptions {
   /** k per activation scale; row scales come as 256. Default 256. */
   readonly activationBlock?: 256 | 32;
   readonly widen: boolean;
-  /** Rows of a register tile; rows left over are done one by one. */
+  /** Rows of a register tile; rows left over go through tiles of half of it, and so on. */
   readonly tileM: number;
   /** Columns of a register tile; 16 unless `widen`. */
   readonly tileN?: 4 | 8 | 16;
@@ -142,8 +142,11 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const panels = (apart: readonly I32[]) => {
         if (widen) widenPanel(w, kCount);
         const at = { x: f.let(p.x), xSums: f.let(p.xSums), xScale: f.let(p.xScale), y: f.let(panel.y) };
-        f.repeat(i32.divU(p.M, tileM), () => rowsTimesPanels(tileM, apart, at));
-        if (tileM > 1) f.repeat(i32.remU(p.M, tileM), () => rowsTimesPanels(1, apart, at));
+        const rowsLeft = f.let(p.M);
+        for (const rows of rowTiles(tileM)) {
+          f.repeat(i32.divU(rowsLeft, rows), () => rowsTimesPanels(rows, apart, at));
+          if (rows > 1) rowsLeft.set(i32.remU(rowsLeft, rows));
+        }
         skip(1);
       };
       if (streams > 1) {
@@ -370,6 +373,9 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
     }
   });
 }
+
+/** Rows of the tiles that M rows are worked off in, largest first. */
+const rowTiles = (tileM: number): number[] => (tileM === 1 ? [1] : [tileM, ...rowTiles(Math.ceil(tileM / 2))]);
 
 /** A block of a panel that is being read. */
 interface Block {

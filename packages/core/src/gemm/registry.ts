@@ -9,26 +9,32 @@ import type { GemmOptions } from './gemm.wasm.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
+/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/features.ts). */
+export type Unroll = 1 | 2;
+export const unrolls: readonly Unroll[] = [1, 2];
+
 export function gemmOptions(
   shape: GemmShape,
   format: WeightFormat,
   variant: WeightVariant,
   activationBlock: 256 | 32 = 256,
   carrier: CarrierOptions = I16,
+  kUnroll: Unroll = 1,
 ): GemmOptions {
   const common = { format, variant, activationBlock, carrier };
+  const rows = { ...common, kUnroll };
   if (carrier.id === 'i8' && shape !== 'gemv') {
     // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns: small M widens, too.
-    if (carrier.digits === 2) return { ...common, widen: true, tileM: 3, tileN: 8 };
-    return shape === 'gemm' ? { ...common, widen: true, tileM: 6, tileN: 8 } : { ...common, widen: false, tileM: 2 };
+    if (carrier.digits === 2) return { ...rows, widen: true, tileM: 3, tileN: 8 };
+    return shape === 'gemm' ? { ...rows, widen: true, tileM: 6, tileN: 8 } : { ...rows, widen: false, tileM: 2 };
   }
   switch (shape) {
     case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
       return { ...common, widen: false, tileM: 1, streams: 4 };
     case 'smallM':
-      return { ...common, widen: false, tileM: 2 };
+      return { ...rows, widen: false, tileM: 2 };
     case 'gemm':
-      return { ...common, widen: true, tileM: 2 };
+      return { ...rows, widen: true, tileM: 2 };
   }
 }
 
@@ -53,7 +59,8 @@ export function tileCandidates(
   const common = { format, variant, activationBlock, carrier };
   const direct = (tileM: number, kUnroll: 1 | 2 | 4 = 1, streams: 1 | 2 | 4 = 1) =>
     ({ ...common, widen: false, tileM, kUnroll, streams }) as const;
-  const widened = (tileM: number, tileN: 4 | 8 | 16) => ({ ...common, widen: true, tileM, tileN }) as const;
+  const widened = (tileM: number, tileN: 4 | 8 | 16, kUnroll: Unroll = 1) =>
+    ({ ...common, widen: true, tileM, tileN, kUnroll }) as const;
   switch (shape) {
     case 'gemv':
       return [
@@ -66,16 +73,32 @@ export function tileCandidates(
         direct(1, 2, 4),
       ];
     case 'smallM':
-      return [direct(1), direct(2), direct(3), widened(2, 8), widened(2, 16), widened(3, 8), widened(4, 8)];
+      return [
+        direct(1),
+        direct(2),
+        direct(2, 2),
+        direct(3),
+        widened(2, 8),
+        widened(2, 16),
+        widened(2, 16, 2),
+        widened(3, 8),
+        widened(3, 8, 2),
+        widened(4, 8),
+      ];
     case 'gemm':
       return [
         widened(1, 16),
         widened(2, 8),
         widened(2, 16),
+        widened(2, 16, 2),
         widened(3, 8),
+        widened(3, 8, 2),
         widened(3, 16),
         widened(4, 8),
+        widened(4, 8, 2),
+        widened(5, 8, 2),
         widened(6, 8),
+        widened(6, 8, 2),
       ];
   }
 }
