@@ -7,17 +7,19 @@ import { type GemmOptions, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
 import type { ScratchSizes } from './scratch.ts';
 import type { Job } from './threads/job.ts';
 
-/** Bytes of a decomposed row: its integers, its sums and its scales. */
+/** Bytes of a decomposed row: its integers, those of one K-block among them, its sums and its scales. */
 export interface RowBytes {
   readonly q: number;
+  readonly qBlock: number;
   readonly sums: number;
   readonly scales: number;
 }
 
 export function rowBytes(K: number, paddedK: number, plan: Plan, { carrier }: GemmOptions): RowBytes {
-  const perK = operandsOf(carrier ?? I16) === 'i8' ? 1 : 2;
+  const qBlock = K_BLOCK * (operandsOf(carrier ?? I16) === 'i8' ? 1 : 2);
   return {
-    q: perK * paddedK,
+    q: qBlock * Math.ceil(K / K_BLOCK),
+    qBlock,
     sums: (4 * paddedK) / K_STEP,
     scales: 4 * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
   };

@@ -174,7 +174,7 @@ export class WasmBackend implements Backend {
       4 * PANEL * rowsMax * copyPanelsFor(rowsMax, product.weights.layout.panels);
     const at = this.#scratch.reserve({
       x: from === undefined || xType !== 'f32' ? 4 * rowsMax * K : 0,
-      q: 2 * rowsMax * layout.paddedK,
+      q: 2 * rowsMax * K_BLOCK * Math.ceil(K / K_BLOCK),
       sums: (4 * rowsMax * layout.paddedK) / K_STEP,
       scales: 4 * rowsMax * Math.ceil(K / (plan.activationBlock === 32 ? K_STEP : K_BLOCK)),
       panel: SCRATCH_BYTES * this.#threadCount,
@@ -255,7 +255,7 @@ export class WasmBackend implements Backend {
     return scratch;
   }
 
-  /** Decomposes rows. Where gemm takes them in chunks, each chunk has its scales [K-blocks, rows of the chunk] for itself. */
+  /** Decomposes rows. Where gemm takes them in chunks, each chunk has its K-blocks and their scales for itself. */
   #decompose(weights: WasmWeights, plan: Plan, x: number, at: ScratchSizes, cut: RowCut): void {
     const { K } = weights;
     const { total: rows } = cut;
@@ -266,11 +266,11 @@ export class WasmBackend implements Backend {
       route().decompose(x, at.q, at.sums, at.scales, 4 * rows, rows, K);
       return;
     }
-    const { q, sums, scales } = rowBytes(K, weights.layout.paddedK, plan, route().options);
+    const { q, qBlock, sums, scales } = rowBytes(K, weights.layout.paddedK, plan, route().options);
     const job = this.#job(chunks, ALL);
     job
       .at(x, 4 * K)
-      .at(at.q, q)
+      .at(at.q, isCut ? q : qBlock)
       .at(at.sums, sums);
     if (isCut) job.at(at.scales, scales).rows(4);
     else job.at(at.scales, 4).at(4 * rows);

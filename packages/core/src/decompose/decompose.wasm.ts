@@ -3,12 +3,13 @@
  * SIMD128.
  *
  * x       f32 [M,K]                row-major, any K
- * q       [M, ceil32(K)]           zero past K. Operands i16: int16. i8, i8x2: one or two int8 digits, for every 4 k the higher
- *                                  ones, then the lower ones, in the order k, k+2, k+1, k+3 (formats/quads.ts)
+ * q       [ceil(K/256), M, 256]    zero past K up to a multiple of 32, then not written. Operands i16: int16. i8, i8x2: one or two
+ *                                  int8 digits, for every 4 k the higher ones, then the lower ones, in the order k, k+2, k+1, k+3
+ *                                  (formats/quads.ts)
  * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
  * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both.
  *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]. Blocks lie
- *                                  scaleStride bytes apart: threads decompose a few rows each
+ *                                  scaleStride = 4·M bytes apart, or 4 times the rows of all threads, which decompose a few each
  *
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
@@ -56,20 +57,31 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
     const lower = f.let(i16x8.splat(i32.const(-limit)));
     const ones = f.let(v128.const16(1));
     const bytesPerK = digits || 2;
+    const rowBytes = K_BLOCK * bytesPerK; // of a K-block
+    const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
+    const q = f.let(p.q);
 
     f.repeat(p.M, () => {
       const left = f.let(p.K);
       const scale = f.let(p.scale);
       const ofRow = perRow ? scaleAndInverse(p.K) : undefined;
-      f.repeat(i32.divU(i32.add(p.K, block - 1), block), () => {
-        const count = f.let(i32.minU(left, block));
-        const { S, invS } = ofRow ?? scaleAndInverse(count);
-        f.storeF32(scale, S);
-        quantize(count, invS);
-        advance(scale, p.scaleStride);
-        left.set(i32.sub(left, count));
+      const qBlock = f.let(p.q);
+      f.repeat(i32.divU(i32.add(p.K, K_BLOCK - 1), K_BLOCK), () => {
+        const oneBlock = () => {
+          const count = f.let(i32.minU(left, block));
+          const { S, invS } = ofRow ?? scaleAndInverse(count);
+          f.storeF32(scale, S);
+          quantize(count, invS);
+          advance(scale, p.scaleStride);
+          left.set(i32.sub(left, count));
+        };
+        q.set(qBlock);
+        if (block === K_BLOCK) oneBlock();
+        else f.repeat(i32.divU(i32.add(i32.minU(left, K_BLOCK), block - 1), block), oneBlock);
+        advance(qBlock, qStride);
       });
       advance(p.scale, 4);
+      advance(p.q, rowBytes);
     });
 
     function scaleAndInverse(count: I32) {
@@ -111,7 +123,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
     }
 
-    /** Moves p.x, p.q and p.sums over the block. */
+    /** Moves p.x, q and p.sums over the block. */
     function quantize(count: I32, invS: Local<'f32'>) {
       const inv = f.let(f32x4.splat(invS));
       const integers = (x: V128) =>
@@ -120,42 +132,42 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       const clamped = (a: V128, b: V128) => i16x8.maxS(i16x8.minS(i16x8.narrowI32x4S(a, b), upper), lower);
       f.repeat(i32.shrU(count, 5), () => {
         const sum = range(4).map((i) => {
-          const q = f.let(clamped(four(32 * i), four(32 * i + 16)));
-          if (!digits) f.storeV128(p.q, q, 16 * i);
-          return { q, dot: i32x4.dotI16x8S(q, ones) };
+          const eight = f.let(clamped(four(32 * i), four(32 * i + 16)));
+          if (!digits) f.storeV128(q, eight, 16 * i);
+          return { eight, dot: i32x4.dotI16x8S(eight, ones) };
         });
-        if (digits) for (const half of [0, 2]) storeDigits(sum[half].q, sum[half + 1].q, 8 * digits * half);
+        if (digits) for (const half of [0, 2]) storeDigits(sum[half].eight, sum[half + 1].eight, 8 * digits * half);
         f.storeI32(p.sums, addLanes(sum.map(({ dot }) => dot).reduce((a, b) => i32x4.add(a, b))));
         advance(p.x, 128);
-        advance(p.q, 32 * bytesPerK);
+        advance(q, 32 * bytesPerK);
         advance(p.sums, 4);
       });
       const rest = f.let(i32.and(count, 31));
       f.when(rest, () => {
         const sum = f.let(i32.const(0));
-        if (digits) for (const i of range(2 * digits)) f.storeV128(p.q, v128.const16(0), 16 * i);
+        if (digits) for (const i of range(2 * digits)) f.storeV128(q, v128.const16(0), 16 * i);
         const k = digits ? f.let(i32.const(0)) : undefined;
         f.repeat(rest, () => {
           const one = f.let(integers(f32x4.splat(f32.load(p.x))));
           const vector = clamped(one, one);
           if (k) {
-            const q = f.let(vector);
-            storeDigit(q, k);
-            sum.set(i32.add(sum, i16x8.extractLaneS(q, 0)));
+            const lanes = f.let(vector);
+            storeDigit(lanes, k);
+            sum.set(i32.add(sum, i16x8.extractLaneS(lanes, 0)));
             advance(k, 1);
           } else {
-            const q = f.let(i16x8.extractLaneS(vector, 0));
-            f.storeI16(p.q, q);
-            sum.set(i32.add(sum, q));
+            const integer = f.let(i16x8.extractLaneS(vector, 0));
+            f.storeI16(q, integer);
+            sum.set(i32.add(sum, integer));
           }
           advance(p.x, 4);
-          if (!k) advance(p.q, 2);
+          if (!k) advance(q, 2);
         });
-        if (k) advance(p.q, 32 * digits);
+        if (k) advance(q, 32 * digits);
         else
           f.repeat(i32.sub(32, rest), () => {
-            f.storeI16(p.q, i32.const(0));
-            advance(p.q, 2);
+            f.storeI16(q, i32.const(0));
+            advance(q, 2);
           });
         f.storeI32(p.sums, sum);
         advance(p.sums, 4);
@@ -178,9 +190,9 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       return [high, low];
     }
 
-    /** Digits of 16 q at p.q + offset. */
-    function storeDigits(q0: Local<'v128'>, q1: Local<'v128'>, offset: number) {
-      const [a, b] = [splitDigits(q0), splitDigits(q1)];
+    /** Digits of 16 integers at q + offset. */
+    function storeDigits(first: Local<'v128'>, second: Local<'v128'>, offset: number) {
+      const [a, b] = [splitDigits(first), splitDigits(second)];
       const bytes = a.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b[i])));
       // Quads of the digits in turn.
       const lanes = range(4 * digits).map((quad) =>
@@ -188,15 +200,15 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       );
       for (const i of range(digits)) {
         const order = lanes.slice(4 * i, 4 * i + 4).flat();
-        f.storeV128(p.q, v128.shuffle(bytes[0], bytes[digits - 1], order), offset + 16 * i);
+        f.storeV128(q, v128.shuffle(bytes[0], bytes[digits - 1], order), offset + 16 * i);
       }
     }
 
-    /** Digits of the first of eight q, the k-th of the 32 at p.q. */
-    function storeDigit(q: Local<'v128'>, k: Local<'i32'>) {
+    /** Digits of the first of eight integers, the k-th of the 32 at q. */
+    function storeDigit(lanes: Local<'v128'>, k: Local<'i32'>) {
       const inQuad = i32.or(i32.shl(i32.and(k, 1), 1), i32.and(i32.shrU(k, 1), 1));
-      const at = f.let(i32.add(i32.add(p.q, i32.mul(i32.shrU(k, 2), 4 * digits)), inQuad));
-      for (const [i, digit] of splitDigits(q).entries()) f.storeI8(at, i16x8.extractLaneS(digit, 0), 4 * i);
+      const at = f.let(i32.add(i32.add(q, i32.mul(i32.shrU(k, 2), 4 * digits)), inQuad));
+      for (const [i, digit] of splitDigits(lanes).entries()) f.storeI8(at, i16x8.extractLaneS(digit, 0), 4 * i);
     }
 
     /** 8·d1 + d2 as floats; one component leaves d2 out. */

@@ -110,7 +110,7 @@ describe('gemm kernels', () => {
         x: put(x, 'x'),
         bias: put(bias, 'bias'),
         w: arena.alloc(layout.byteLength, 'w'),
-        q: arena.alloc(2 * M * K, 'q'),
+        q: arena.alloc(2 * M * 512, 'q'), // two K-blocks
         sums: arena.alloc((M * K) / 8, 'sums'),
         scales: arena.alloc(4 * M * Math.ceil(K / activationBlock), 'scales'),
         y: arena.alloc(4 * M * N, 'y'),

@@ -11,7 +11,8 @@
  *   x scales per 32 k (chunks of 32, too)   t = fl(t + fl(acc·fl(wScale·xScale[c])));  u = t
  *   y = u of the first g; y = fl(y + u) ascending; y = fl(y + bias): the same bits for every tile and panel range.
  *
- * x       [M,K]          row-major, K a multiple of 32 (decompose pads). i16; or int8 digits, those of 4 k together
+ * x       [K/256,M,256]  K a multiple of 32 (decompose pads): what a K-block needs lies together, whatever K is. i16; or int8
+ *                        digits, those of 4 k together
  * xSums   i32 [M,K/32]   Σx over 32 k; read only if the codes have a zero point to take off
  * xScale  f32 [K/256,M], or [K/32,M]
  * w       packed [K/256][panels][block: head, then steps of 16 rows x 2 k]                      (formats/format.ts)
@@ -108,6 +109,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const carrier = carrierOf(options.carrier ?? I16, format, variant);
   const { stepK, operands } = carrier;
   const bytesPerK = (4 / stepK) * operands;
+  const xRow = K_BLOCK * bytesPerK;
   const packed = { head: headSize(variant), step: format.stepBytes * (stepK / 2) }; // bytes
   const widenedHead = { scales: blockwise ? 4 * tileN : 0, zeroCodes: carrier.widensZeroCodes ? 4 * tileN : 0 };
   const tiled = widen ? { head: widenedHead.scales + widenedHead.zeroCodes, step: 4 * tileN } : packed; // what a tile reads
@@ -115,7 +117,6 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps
 
   module.func(gemmId(options), PARAMS, (f, p) => {
-    const xRow = f.let(i32.mul(p.K, bytesPerK));
     const sumsRow = f.let(i32.shrU(p.K, 3));
     const { tiles: reader, packed: codes, integer } = carrier.open(f, widen, vectors);
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
@@ -158,7 +159,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       } else f.repeat(p.count, () => panels(ALONE));
       advance(p.w, i32.mul(p.panels, panelBytes));
       advance(k, K_BLOCK);
-      advance(p.x, bytesPerK * K_BLOCK);
+      advance(p.x, i32.mul(p.M, xRow));
       advance(p.xSums, K_BLOCK / 8);
       advance(p.xScale, i32.mul(p.M, 4 * (fine ? K_BLOCK / K_STEP : 1)));
 
@@ -174,7 +175,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           },
         }));
         f.repeat(PANEL / tileN, () => {
-          const x = range(rows).map((i) => f.let(i32.add(at.x, i32.mul(xRow, i))));
+          const x = f.let(at.x);
           const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
           const totals = tiles.map(() => tile(rows, vectors, () => f.let(zero)));
           const xScale = fine ? f.let(at.xScale) : at.xScale;
@@ -185,7 +186,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
               return block;
             });
             f.repeat(chunks, () => {
-              const sums = dotProducts(blocks, x, stepsPerChunk, xSums);
+              const sums = dotProducts(blocks, x, rows, stepsPerChunk, xSums);
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
@@ -208,7 +209,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
             finish(total, tiles[t].columns);
           });
         });
-        advance(at.x, i32.mul(xRow, rows));
+        advance(at.x, xRow * rows);
         advance(at.xSums, i32.mul(sumsRow, rows));
         advance(at.xScale, 4 * rows);
         advance(at.y, i32.mul(p.yStride, rows));
@@ -265,7 +266,13 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
      * start + Σ over the chunk's steps, for each panel. The inner loop: rows + vectors loads for rows · vectors dot products.
      * Several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
      */
-    function dotProducts(blocks: readonly Block[], x: Local<'i32'>[], steps: I32 | number, xSums: Local<'i32'>[]) {
+    function dotProducts(
+      blocks: readonly Block[],
+      x: Local<'i32'>,
+      rows: number,
+      steps: I32 | number,
+      xSums: Local<'i32'>[],
+    ) {
       // Without stored zero points all panels start from the same corrections.
       const starts = (variant.storedZeroPoints ? blocks : blocks.slice(0, 1)).map(({ reader }) => reader.start);
       const start =
@@ -277,23 +284,22 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           return corrections;
         });
       type Use = (x: V128, w: V128, i: number, g: number, operand: number) => void;
-      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>[], u: number, use: Use) => {
+      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>, u: number, use: Use) => {
         const b = reader.step(weights, tiled.step * u).map((vector) => f.let(vector));
-        x.forEach((row, i) => {
-          // row by row: one activation vector live at a time, V8 has 15 registers
+        // row by row: one activation vector live at a time, V8 has 15 registers
+        for (let i = 0; i < rows; i++)
           for (let operand = 0; operand < operands; operand++) {
-            const a = f.let(v128.load32Splat(row, 4 * (u * operands + operand)));
+            const a = f.let(v128.load32Splat(x, xRow * i + 4 * (u * operands + operand)));
             b.forEach((vector, g) => {
               use(a, vector, i, g, operand);
             });
           }
-        });
       };
-      const next = ({ weights }: Block, x: Local<'i32'>[]) => {
-        for (const row of x) advance(row, 4 * operands * kUnroll);
+      const next = ({ weights }: Block, x: Local<'i32'>) => {
+        advance(x, 4 * operands * kUnroll);
         advance(weights, tiled.step * kUnroll);
       };
-      const accumulators = () => tile(x.length, vectors, (): Local<'v128'>[] => []);
+      const accumulators = () => tile(rows, vectors, (): Local<'v128'>[] => []);
       const accumulate =
         (acc: Local<'v128'>[][][]): Use =>
         (a, w, i, g, operand) => {
@@ -304,7 +310,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         operand === operands - 1 ? start?.[i][t % starts.length][g] : undefined;
 
       /** A whole chunk of one panel. */
-      function alone(block: Block, t: number, x: Local<'i32'>[]) {
+      function alone(block: Block, t: number, x: Local<'i32'>) {
         const acc = accumulators();
         const begin: Use = (a, w, i, g, operand) => acc[i][g].push(f.let(carrier.dot(a, w, from(t, i, g, operand))));
         // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
@@ -317,7 +323,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         return acc.map((row) => row.map(integer));
       }
       /** The same x for all panels but the last one, which moves it on. */
-      const shared = (t: number) => (t === blocks.length - 1 ? x : x.map((row) => f.let(row)));
+      const shared = (t: number) => (t === blocks.length - 1 ? x : f.let(x));
       if (blocks.length === 1 || chunk <= K_STEP) return blocks.map((block, t) => () => alone(block, t, shared(t)));
 
       const all = blocks.map((_, t) =>
