@@ -3,8 +3,10 @@
  * do; and next to another generator's kernels of the same layout, where a folder with one is given.
  */
 import { pathToFileURL } from 'node:url';
+import type { Arena } from '../../packages/core/src/backends/arena.ts';
 import { WasmBackend } from '../../packages/core/src/backends/wasm.ts';
 import type { WasmWeights } from '../../packages/core/src/backends/wasm-weights.ts';
+import { K_BLOCK } from '../../packages/core/src/formats/format.ts';
 import { formats } from '../../packages/core/src/formats/index.ts';
 import { variantOf } from '../../packages/core/src/formats/layout.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
@@ -28,6 +30,15 @@ export interface KernelResult extends KernelCase {
   readonly timings: Record<'bare' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read', Timing | undefined>;
   /** min(dot peak, read bandwidth ÷ packed bytes per MAC), GMAC/s. */
   readonly limit: number;
+}
+
+/** Address of a copy of the integers at `q` [K/256, M, 256] as [M, K]. */
+function rowMajor(arena: Arena, q: number, M: number, K: number): number {
+  const to = arena.uint16(arena.alloc(2 * M * K));
+  for (let k = 0; k < K; k += K_BLOCK)
+    for (let m = 0; m < M; m++)
+      to.set(new Uint16Array(to.buffer, q + 2 * (k * M + m * K_BLOCK), Math.min(K_BLOCK, K - k)), m * K + k);
+  return to.byteOffset;
 }
 
 type SampleKernel = (...args: number[]) => void;
@@ -109,10 +120,11 @@ export async function measureKernel(
   if (sample && format !== 'mxfp4') {
     // the sample keeps f32 scales for mxfp4: another layout
     const other = sample.kernel(arena.memory, format, M);
+    const q = rowMajor(arena, at.q, M, layout.paddedK);
     variants.sample = {
       name: 'sample',
       macs,
-      run: () => other(at.q, at.sums, at.scales, w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
+      run: () => other(q, at.sums, at.scales, w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
     };
   }
   for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { instantiate } from '../../test/instantiate.ts';
 import { gaussian, type Random, random } from '../../test/random.ts';
 import { Arena } from '../backends/arena.ts';
+import { K_BLOCK } from '../formats/format.ts';
 import { elementBound, limitOf, type Plan } from './contract.ts';
 import { decomposeId, decomposeKernel } from './decompose.wasm.ts';
 
@@ -62,11 +63,14 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
                 const bound = elementBound(max, components);
                 // Row scales are stored once per K-block of 256.
                 const scale = S[(activationBlock === 'row' ? 0 : begin / block) * M + m];
-                for (let i = at; i < at + block; i++)
-                  if (!(Math.abs(input[i] - scale * output[i]) <= bound))
+                for (let k = begin; k < begin + block; k++) {
+                  const value = input[m * K + k];
+                  const integer = output[(Math.floor(k / K_BLOCK) * M + m) * K_BLOCK + (k % K_BLOCK)];
+                  if (!(Math.abs(value - scale * integer) <= bound))
                     throw new Error(
-                      `${name}, turn ${turn}: x = ${input[i]}, S = ${scale}, q = ${output[i]}, bound ${bound}`,
+                      `${name}, turn ${turn}: x = ${value}, S = ${scale}, q = ${integer}, bound ${bound}`,
                     );
+                }
               }
             checked += M * K;
           }

@@ -175,7 +175,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           },
         }));
         f.repeat(PANEL / tileN, () => {
-          const x = f.let(at.x);
+          const x = range(rows).map((i) => f.let(i32.add(at.x, xRow * i)));
           const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
           const totals = tiles.map(() => tile(rows, vectors, () => f.let(zero)));
           const xScale = fine ? f.let(at.xScale) : at.xScale;
@@ -186,7 +186,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
               return block;
             });
             f.repeat(chunks, () => {
-              const sums = dotProducts(blocks, x, rows, stepsPerChunk, xSums);
+              const sums = dotProducts(blocks, x, stepsPerChunk, xSums);
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
@@ -266,13 +266,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
      * start + Σ over the chunk's steps, for each panel. The inner loop: rows + vectors loads for rows · vectors dot products.
      * Several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
      */
-    function dotProducts(
-      blocks: readonly Block[],
-      x: Local<'i32'>,
-      rows: number,
-      steps: I32 | number,
-      xSums: Local<'i32'>[],
-    ) {
+    function dotProducts(blocks: readonly Block[], x: Local<'i32'>[], steps: I32 | number, xSums: Local<'i32'>[]) {
       // Without stored zero points all panels start from the same corrections.
       const starts = (variant.storedZeroPoints ? blocks : blocks.slice(0, 1)).map(({ reader }) => reader.start);
       const start =
@@ -284,22 +278,23 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           return corrections;
         });
       type Use = (x: V128, w: V128, i: number, g: number, operand: number) => void;
-      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>, u: number, use: Use) => {
+      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>[], u: number, use: Use) => {
         const b = reader.step(weights, tiled.step * u).map((vector) => f.let(vector));
-        // row by row: one activation vector live at a time, V8 has 15 registers
-        for (let i = 0; i < rows; i++)
+        x.forEach((row, i) => {
+          // row by row: one activation vector live at a time, V8 has 15 registers
           for (let operand = 0; operand < operands; operand++) {
-            const a = f.let(v128.load32Splat(x, xRow * i + 4 * (u * operands + operand)));
+            const a = f.let(v128.load32Splat(row, 4 * (u * operands + operand)));
             b.forEach((vector, g) => {
               use(a, vector, i, g, operand);
             });
           }
+        });
       };
-      const next = ({ weights }: Block, x: Local<'i32'>) => {
-        advance(x, 4 * operands * kUnroll);
+      const next = ({ weights }: Block, x: Local<'i32'>[]) => {
+        for (const row of x) advance(row, 4 * operands * kUnroll);
         advance(weights, tiled.step * kUnroll);
       };
-      const accumulators = () => tile(rows, vectors, (): Local<'v128'>[] => []);
+      const accumulators = () => tile(x.length, vectors, (): Local<'v128'>[] => []);
       const accumulate =
         (acc: Local<'v128'>[][][]): Use =>
         (a, w, i, g, operand) => {
@@ -310,7 +305,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         operand === operands - 1 ? start?.[i][t % starts.length][g] : undefined;
 
       /** A whole chunk of one panel. */
-      function alone(block: Block, t: number, x: Local<'i32'>) {
+      function alone(block: Block, t: number, x: Local<'i32'>[]) {
         const acc = accumulators();
         const begin: Use = (a, w, i, g, operand) => acc[i][g].push(f.let(carrier.dot(a, w, from(t, i, g, operand))));
         // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
@@ -323,7 +318,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         return acc.map((row) => row.map(integer));
       }
       /** The same x for all panels but the last one, which moves it on. */
-      const shared = (t: number) => (t === blocks.length - 1 ? x : f.let(x));
+      const shared = (t: number) => (t === blocks.length - 1 ? x : x.map((row) => f.let(row)));
       if (blocks.length === 1 || chunk <= K_STEP) return blocks.map((block, t) => () => alone(block, t, shared(t)));
 
       const all = blocks.map((_, t) =>
