@@ -125,7 +125,7 @@ let knownUnroll: Unroll | undefined;
 
 /**
  * Steps per turn that a tile's inner loop runs fastest with. V8 from 13 on keeps their order, and fewer turns gain 5 %; older
- * ones load the operands of all steps first, run out of registers and lose a third. About 45 ms, once.
+ * ones load the operands of all steps first, run out of registers and lose a third. About 30 ms, once.
  */
 export function unroll(): Unroll {
   return (knownUnroll ??= keepsOrder() ? 2 : 1);
@@ -171,8 +171,7 @@ function instantiate(module: Module): Record<string, (...args: number[]) => void
 
 /** Best times of functions that V8 has never seen. */
 function warmTimes(runs: readonly (() => void)[], rounds?: number): number[] {
-  for (const start = performance.now(); performance.now() - start < runs.length * WARM_MS; )
-    for (const run of runs) run();
+  for (const start = performance.now(); performance.now() - start < WARM_MS; ) for (const run of runs) run();
   return bestTime(runs, rounds);
 }
 

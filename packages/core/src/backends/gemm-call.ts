@@ -4,6 +4,7 @@ import { K_BLOCK, K_STEP, PANEL } from '../formats/format.ts';
 import type { PackedLayout } from '../formats/layout.ts';
 import { I16, operandsOf } from '../gemm/carriers.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../gemm/gemm.wasm.ts';
+import type { Kernel } from './kernels.ts';
 import type { ScratchSizes } from './scratch.ts';
 import type { Job } from './threads/job.ts';
 
@@ -29,7 +30,6 @@ export function rowBytes(K: number, paddedK: number, plan: Plan, { carrier }: Ge
 export interface GemmCall {
   /** Scratch: where the rows lie, and room for a panel per thread. */
   readonly at: ScratchSizes;
-  readonly perRow: RowBytes;
   /** Address of the matrix. */
   readonly w: number;
   readonly layout: PackedLayout;
@@ -40,8 +40,26 @@ export interface GemmCall {
   readonly yStride: number;
 }
 
+/** `count` panels of all rows, on the calling thread. */
+export function callGemm(
+  gemm: Kernel,
+  rows: number,
+  count: number,
+  { at, w, layout, first, bias, y, yStride }: GemmCall,
+): void {
+  const { paddedK, panels } = layout;
+  const wScale = w + layout.panelBytes + 4 * PANEL * first;
+  gemm(at.q, at.sums, at.scales, w, wScale, bias, y, yStride, at.panel, rows, paddedK, panels, first, count);
+}
+
+/** Arguments of gemm that may lie elsewhere from call to call. */
+const [BIAS, Y] = [5, 6];
+
+/** The same call with other results, and another bias if it had one. */
+export const moveGemm = (job: Job, bias: number, y: number): Job => job.move(BIAS, bias).move(Y, y);
+
 /** Describes the call to a job that was started with its rows and panels. */
-export function describeGemm(job: Job, { at, perRow, w, layout, first, bias, y, yStride }: GemmCall): Job {
+export function describeGemm(job: Job, perRow: RowBytes, { at, w, layout, first, bias, y, yStride }: GemmCall): Job {
   job.at(at.q, perRow.q).at(at.sums, perRow.sums).at(at.scales, perRow.scales);
   job.at(w).at(w + layout.panelBytes + 4 * PANEL * first, 0, 4 * PANEL);
   job.at(bias, 0, bias && 4 * PANEL);

@@ -15,14 +15,11 @@ import type { Job } from './threads/job.ts';
 import type { WasmBackend } from './wasm.ts';
 
 /**
- * A call of one row that read and wrote whole panels in the arena, planned to the end. Programs multiply the same buffers over and
- * over; planning anew takes 2 µs of a matrix's 20, most of it cache misses, since its weights have flushed the cache.
+ * A call of one row that read and wrote whole panels in the arena, planned to the end. Programs multiply with the same matrices over
+ * and over; planning anew takes 2 µs of a matrix's 20, most of it cache misses, since its weights have flushed the cache.
  */
 export interface Repeat {
-  /** Addresses of x, `out` and the bias (0: none). */
-  readonly x: number;
-  readonly out: number;
-  readonly bias: number;
+  readonly hasBias: boolean;
   readonly plan: Plan;
   /** Of the backend at that time: it is planned again once one has changed. */
   readonly memory: WebAssembly.Memory;

@@ -30,7 +30,7 @@ import type {
   ProductOptions,
 } from './backend.ts';
 import type { CarrierChoice } from './features.ts';
-import { describeGemm, rowBytes } from './gemm-call.ts';
+import { callGemm, describeGemm, moveGemm, rowBytes } from './gemm-call.ts';
 import type { Kernel } from './kernels.ts';
 import { type CarrierReport, type Route, Routes } from './routes.ts';
 import { Scratch, type ScratchSizes } from './scratch.ts';
@@ -196,33 +196,31 @@ export class WasmBackend implements Backend {
         const { decompose } = this.#route(product.weights, gemmShapeFor(rows), plan);
         if (decompose !== decomposed) this.#decompose(product.weights, plan, xAt, at, cut);
         decomposed = decompose;
-        this.#rows(product, plan, at, m, cut);
+        this.#rows(product, plan, at, m, cut, repeatable);
       }
-      if (repeatable) this.#remember(from, plan, products[0], decomposed!);
+      if (repeatable) this.#remember(plan, products[0], decomposed!);
     }
     this.arena.check();
   }
 
-  /** Repeats the last call with this matrix. @returns false if that was another one */
+  /** Repeats the last call with this matrix, wherever x and its result lie. @returns false if that was another one */
   #repeat(x: number, plan: Plan, { weights, into, bias }: Product): boolean {
     const { repeat } = weights;
-    if (repeat?.x !== x || repeat.out !== into || repeat.bias !== bias.address) return false;
+    if (repeat?.plan !== plan || repeat.hasBias !== bias.address > 0) return false;
     const { memory, scratch, threads } = repeat;
-    if (repeat.plan !== plan || memory !== this.arena.memory || threads !== this.#threadCount) return false;
-    if (scratch !== this.#scratch.addresses) return false;
+    if (memory !== this.arena.memory || threads !== this.#threadCount || scratch !== this.#scratch.addresses)
+      return false;
     repeat.decompose(x, scratch.q, scratch.sums, scratch.scales, 4, 1, weights.K);
-    this.#share(() => this.#route(weights, 'gemv', plan).gemm, repeat.gemm);
+    this.#share(() => this.#route(weights, 'gemv', plan).gemm, moveGemm(repeat.gemm, bias.address, into!));
     this.arena.check();
     return true;
   }
 
   /** Keeps the call that has just been made: gemm was the last job. */
-  #remember(x: number, plan: Plan, { weights, into, bias }: Product, decompose: Kernel): void {
+  #remember(plan: Plan, { weights, bias }: Product, decompose: Kernel): void {
     const gemm = (weights.repeat?.gemm ?? new Job()).copy(this.#team.job);
     weights.repeat = {
-      x,
-      out: into!,
-      bias: bias.address,
+      hasBias: bias.address > 0,
       plan,
       memory: this.arena.memory,
       scratch: this.#scratch.addresses,
@@ -289,8 +287,11 @@ export class WasmBackend implements Backend {
     else this.#team.run(kernel, job, () => this.arena.move(), restart);
   }
 
-  /** Rows [m, m + cut.total) of a product, whose activations are decomposed. */
-  #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, cut: RowCut): void {
+  /**
+   * Rows [m, m + cut.total) of a product, whose activations are decomposed.
+   * @param keep describes the call to the job even if one thread does all of it
+   */
+  #rows(product: Product, plan: Plan, at: ScratchSizes, m: number, cut: RowCut, keep: boolean): void {
     const { weights, into } = product;
     const { N, layout } = weights;
     const { total: rows } = cut;
@@ -301,22 +302,24 @@ export class WasmBackend implements Backend {
     const bias = operand ? this.#stage(at.bias, this.#values(operand)) : address;
     const shape = gemmShapeFor(rows);
     const { options } = this.#route(weights, shape, plan);
-    const perRow = rowBytes(weights.K, layout.paddedK, plan, options);
     const { streams = 1 } = options;
+    const rowChunks = Math.ceil(rows / cut.size);
     const columns = (first: number, count: number, y: number, yStride: number) => {
       const offset = 4 * PANEL * first;
       const gemm = () => this.#route(weights, shape, plan).gemm;
-      const rowChunks = Math.ceil(rows / cut.size);
       const panels = cutPanels(rows, layout.paddedK, count, threads, chunkMacs, rowChunks, streams);
-      const job = this.#job(cut, panels ?? uncut(count));
-      this.#share(gemm, describeGemm(job, { at, perRow, w, layout, first, bias: bias && bias + offset, y, yStride }));
+      const call = { at, w, layout, first, bias: bias && bias + offset, y, yStride };
+      if (panels || rowChunks > 1 || keep) {
+        const perRow = rowBytes(weights.K, layout.paddedK, plan, options);
+        this.#share(gemm, describeGemm(this.#job(cut, panels ?? uncut(count)), perRow, call));
+      } else callGemm(gemm(), rows, count, call);
       if (!product.hasEnd) return;
       const end = () => this.#routes.end(product.activation);
       const range = { m, rows, N, column: PANEL * first, width: PANEL * count };
       const multiply = this.#columnsOf(product.multiply, at.multiply, range);
       const residual = this.#columnsOf(product.residual, at.residual, range);
       const [multiplyStride, residualStride] = [product.multiply, product.residual].map((of) => strideOf(of, range));
-      this.#job(WHOLE, cutPanels(rows, END_MACS, count, threads, chunkMacs) ?? uncut(count));
+      const job = this.#job(WHOLE, cutPanels(rows, END_MACS, count, threads, chunkMacs) ?? uncut(count));
       job.at(y, 0, 4 * PANEL).at(yStride);
       job.at(multiply, 0, multiply && 4 * PANEL).at(multiplyStride);
       job.at(residual, 0, residual && 4 * PANEL).at(residualStride);
@@ -411,16 +414,10 @@ export class WasmBackend implements Backend {
     const at = this.#scratch.addresses;
     const { panels } = layout;
     const count = copyPanelsFor(rows, panels);
+    const call = { at, w: handle.ptr, layout, bias: 0, y: at.y, yStride: 4 * PANEL * count };
     const times = bestTime(
-      routes.map(({ gemm, options }) => {
-        const perRow = rowBytes(weights.K, layout.paddedK, plan, options);
-        const call = { at, perRow, w: handle.ptr, layout, bias: 0, y: at.y, yStride: 4 * PANEL * count };
-        return () => {
-          for (let first = 0; first + count <= panels; first += count) {
-            const job = describeGemm(this.#job({ total: rows, size: rows }, uncut(count)), { ...call, first });
-            gemm(...job.argumentsOf(0));
-          }
-        };
+      routes.map(({ gemm }) => () => {
+        for (let first = 0; first + count <= panels; first += count) callGemm(gemm, rows, count, { ...call, first });
       }),
     );
     const ranked = routes

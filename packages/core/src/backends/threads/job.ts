@@ -81,6 +81,12 @@ export class Job {
     return this.#add(value, 0, perRow, 0, perPanel, 0);
   }
 
+  /** Another address for an argument of a described call. */
+  move(argument: number, value: number): this {
+    this.words[BASE + 6 * argument] = value;
+    return this;
+  }
+
   /** An address of each thread's own. */
   own(value: number, perThread: number): this {
     return this.#add(value, perThread, 0, 0, 0, 0);
