@@ -38,6 +38,8 @@ export type Operands = 'i16' | 'i8' | 'i8x2';
 export const decomposeId = ({ decomposition, components, activationBlock }: Plan, operands: Operands = 'i16'): string =>
   `decompose_${operands}_${decomposition === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
 
+/** 1.5 · 2²³, whose last bit counts ones: fl(v + ROUNDING) is an integer for |v| < 2²². */
+const ROUNDING = 0xc00000;
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
@@ -53,8 +55,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
   const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', scaleStride: 'i32', M: 'i32', K: 'i32' } as const;
   module.func(decomposeId(plan, operands), params, (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
-    const upper = f.let(i16x8.splat(i32.const(limit)));
-    const lower = f.let(i16x8.splat(i32.const(-limit)));
+    const toInteger = f.let(f32x4.const(ROUNDING));
     const ones = f.let(v128.const16(1));
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
@@ -69,9 +70,9 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       f.repeat(i32.divU(i32.add(p.K, K_BLOCK - 1), K_BLOCK), () => {
         const oneBlock = () => {
           const count = f.let(i32.minU(left, block));
-          const { S, invS } = ofRow ?? scaleAndInverse(count);
+          const { S, invS, keep } = ofRow ?? scaleAndInverse(count);
           f.storeF32(scale, S);
-          quantize(count, invS);
+          quantize(count, invS, keep);
           advance(scale, p.scaleStride);
           left.set(i32.sub(left, count));
         };
@@ -86,28 +87,27 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
 
     function scaleAndInverse(count: I32) {
       const S = f.let(scaleOf(blockMaximum(count)));
-      const isNormal = f.let(i32.gtU(i32.reinterpretF32(S), 0)); // 0 keeps q at 0; NaN does so by itself
+      const isNormal = f.let(i32.ltU(i32.sub(i32.reinterpretF32(S), 1), INFINITY_BITS - 1)); // neither 0 nor NaN
       const step = mxfp4 ? f32.mul(S, f32.const(8)) : S; // y = x / (8 S) is in [-8, 8]
-      return { S, invS: f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0))) };
+      const invS = f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0)));
+      return { S, invS, keep: f.let(i32.sub(0, isNormal)) };
     }
 
     /** max over |x| as bit patterns; reads x at p.x, does not move it. */
     function blockMaximum(count: I32): Local<'i32'> {
       const at = f.let(p.x);
-      const max = range(2).map(() => f.let(v128.const16(0)));
-      f.repeat(i32.shrU(count, 3), () => {
-        for (const [i, m] of max.entries()) m.set(i32x4.maxU(m, v128.and(v128.load(at, 16 * i), absMask)));
-        advance(at, 32);
+      const max = range(4).map(() => f.let(v128.const16(0)));
+      f.repeat(i32.shrU(count, 5), () => {
+        for (const i of range(8)) {
+          const m = max[i % 4];
+          m.set(i32x4.maxU(m, v128.and(v128.load(at, 16 * i), absMask)));
+        }
+        advance(at, 128);
       });
-      const lanes = f.let(i32x4.maxU(max[0], max[1]));
-      const result = f.let(i32x4.extractLane(lanes, 0));
-      const include = (bits: I32) => {
-        const value = f.let(bits);
-        result.set(i32.maxU(result, value));
-      };
-      for (const lane of [1, 2, 3]) include(i32x4.extractLane(lanes, lane));
-      f.repeat(i32.and(count, 7), () => {
-        include(i32.and(i32.load(at), 0x7fffffff));
+      const result = f.let(overLanes(i32x4.maxU, i32x4.maxU(i32x4.maxU(max[0], max[1]), i32x4.maxU(max[2], max[3]))));
+      f.repeat(i32.and(count, 31), () => {
+        const bits = f.let(i32.and(i32.load(at), 0x7fffffff));
+        result.set(i32.maxU(result, bits));
         advance(at, 4);
       });
       return result;
@@ -123,21 +123,33 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
     }
 
-    /** Moves p.x, q and p.sums over the block. */
-    function quantize(count: I32, invS: Local<'f32'>) {
+    /**
+     * Moves p.x, q and p.sums over the block. q = rne(fl(x · invS)): its clamp never acts, |x · invS| <= limit · (1 + 2⁻²²).
+     * Adding ROUNDING leaves the integer in a float's lower bits, rounded half to even like `nearest`, in two instructions.
+     */
+    function quantize(count: I32, invS: Local<'f32'>, keep: Local<'i32'>) {
       const inv = f.let(f32x4.splat(invS));
-      const integers = (x: V128) =>
-        i32x4.truncSatF32x4S(mxfp4 ? twoPasses(f32x4.mul(x, inv)) : f32x4.nearest(f32x4.mul(x, inv)));
+      const mask = f.let(i32x4.splat(keep)); // what became of NaN and Inf is no integer
+      const integers = (x: V128) => {
+        const scaled = f32x4.mul(x, inv);
+        return i32x4.sub(f32x4.add(mxfp4 ? twoPasses(scaled) : scaled, toInteger), toInteger);
+      };
       const four = (offset: number) => integers(v128.load(p.x, offset));
-      const clamped = (a: V128, b: V128) => i16x8.maxS(i16x8.minS(i16x8.narrowI32x4S(a, b), upper), lower);
+      const narrow = (a: V128, b: V128) => v128.and(i16x8.narrowI32x4S(a, b), mask);
       f.repeat(i32.shrU(count, 5), () => {
         const sum = range(4).map((i) => {
-          const eight = f.let(clamped(four(32 * i), four(32 * i + 16)));
+          const eight = f.let(narrow(four(32 * i), four(32 * i + 16)));
           if (!digits) f.storeV128(q, eight, 16 * i);
           return { eight, dot: i32x4.dotI16x8S(eight, ones) };
         });
         if (digits) for (const half of [0, 2]) storeDigits(sum[half].eight, sum[half + 1].eight, 8 * digits * half);
-        f.storeI32(p.sums, addLanes(sum.map(({ dot }) => dot).reduce((a, b) => i32x4.add(a, b))));
+        f.storeI32(
+          p.sums,
+          overLanes(
+            i32x4.add,
+            sum.map(({ dot }) => dot).reduce((a, b) => i32x4.add(a, b)),
+          ),
+        );
         advance(p.x, 128);
         advance(q, 32 * bytesPerK);
         advance(p.sums, 4);
@@ -149,7 +161,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
         const k = digits ? f.let(i32.const(0)) : undefined;
         f.repeat(rest, () => {
           const one = f.let(integers(f32x4.splat(f32.load(p.x))));
-          const vector = clamped(one, one);
+          const vector = narrow(one, one);
           if (k) {
             const lanes = f.let(vector);
             storeDigit(lanes, k);
@@ -227,11 +239,17 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       return v128.bitselect(coarse, f32x4.nearest(y), f32x4.gt(f32x4.abs(y), f32x4.const(4)));
     }
 
-    function addLanes(vector: V128): I32 {
-      const lanes = f.let(vector);
-      return range(4)
-        .map((lane) => i32x4.extractLane(lanes, lane))
-        .reduce((a, b) => i32.add(a, b));
+    /** Of all four lanes. */
+    function overLanes(combine: (a: V128, b: V128) => V128, vector: V128): I32 {
+      const rotated = (lanes: Local<'v128'>, by: number) =>
+        v128.shuffle(
+          lanes,
+          lanes,
+          range(16).map((byte) => (byte + by) % 16),
+        );
+      const all = f.let(vector);
+      const pairs = f.let(combine(all, rotated(all, 8)));
+      return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
     }
   });
 }
