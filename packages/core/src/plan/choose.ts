@@ -13,11 +13,6 @@ export function gemmShapeFor(M: number): GemmShape {
 const CHUNK_MACS = 2 ** 17;
 /** Work of the last chunks, in times of that: of little work, one row say, more chunks cost more than their evenness gains. */
 const LATE_CHUNK = 4;
-/**
- * Likewise: of one row and less work than that per thread, each thread takes one piece. `gemv` has to find its streams of weights
- * anew in every K-block of every chunk, which costs more than what evenness gains there.
- */
-const PIECE = 32;
 
 /** Halvings of what is left, as many as are any use and as leave no more than MAX_CHUNKS chunks in all. */
 const roundsFor = (threads: number, rowChunks: number): number =>
@@ -38,13 +33,14 @@ export function cutPanels(
   unit = 1,
 ): PanelCut | undefined {
   const atMost = (macs: number) => Math.min(Math.ceil(panels / unit), Math.floor((M * K * PANEL * panels) / macs));
-  const inPieces = M === 1 && K * PANEL * panels < PIECE * chunkMacs * threads;
-  const parts = Math.min(atMost(chunkMacs), (inPieces ? 1 : 2) * threads);
-  if (threads === 1 || parts < 2) return undefined;
-  const most = parts === 2 * threads ? atMost(LATE_CHUNK * chunkMacs) : 0;
+  // Of one row, fewer chunks: `gemv` has to find its streams of weights anew in every K-block of every chunk.
+  const [leaves, ends] = M === 1 ? ([4, threads] as const) : ([2, 2 * threads] as const);
+  const last = Math.min(atMost(chunkMacs), ends);
+  if (threads === 1 || last < 2) return undefined;
+  const most = last === ends ? atMost(LATE_CHUNK * chunkMacs) : 0;
   let rounds = 0;
-  while (rounds < roundsFor(threads, rowChunks) && parts << (rounds + 1) <= most) rounds++;
-  return { total: panels, unit, parts, rounds };
+  while (rounds < roundsFor(threads, rowChunks) && last * leaves ** (rounds + 1) <= most) rounds++;
+  return { total: panels, unit, early: threads, leaves, rounds, last };
 }
 
 /** Rows that a panel's widening is worth, and that register tiles of 2, 3, 4 and 6 rows fill. */

@@ -39,10 +39,12 @@ describe('jobs', () => {
   });
 
   it('have chunks that get smaller', () => {
-    const cut = cutPanels(128, 4096, 256, 2);
-    const job = range(new Job().start(whole, cut!));
-    const sizes = Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
-    expect(sizes).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
+    const sizes = (M: number, unit: number) => {
+      const job = range(new Job().start(whole, cutPanels(M, 4096, 256, 2, undefined, 1, unit)!));
+      return Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
+    };
+    expect(sizes(128, 1)).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
+    expect(sizes(1, 4)).toEqual([96, 96, 24, 24, 8, 8]);
   });
 
   it('are not made of little work, or for one thread', () => {

@@ -11,27 +11,31 @@ export interface RowCut {
 }
 
 /**
- * A cut of panels into chunks that get smaller: one half of them in equal chunks, one per thread; then one half of the rest
- * likewise, and so on. What is left after some rounds is cut into twice as many. Few chunks, since each costs its start, and a
+ * A cut of panels into chunks that get smaller: one half of them, or three quarters, in equal chunks, one per thread; then as much of
+ * the rest likewise, and so on. What is left after some rounds is cut evenly. Few chunks, since each costs its start, and a
  * small one in the end, which is how long threads wait for each other.
  *
- * Before chunk c lie U − floor(U · (parts − j) / (parts · 2^r)) of U units, r = min(floor(2 c / parts), rounds),
- * j = c − r · parts / 2. No chunk is empty if U is at least parts · 2^rounds.
+ * Before chunk c lie U − floor(U · rest) of U units; with r = min(floor(c / early), rounds), j = c − r · early,
+ * rest = (leaves · early − (leaves − 1) · j) / (early · leaves^(r+1)) if r < rounds, else (last − j) / (last · leaves^r).
+ * No chunk is empty if U is at least last · leaves^rounds.
  */
 export interface PanelCut {
   readonly total: number;
   /** Panels that stay together, all but the last chunk have whole units. */
   readonly unit: number;
-  /** Chunks of the last round; twice the threads, or any number if there is no other round. */
-  readonly parts: number;
-  /** Rounds before the last one. */
+  /** Rounds before the last one, and the chunks of each. */
   readonly rounds: number;
+  readonly early: number;
+  /** 1 / leaves of what there was is left by a round. */
+  readonly leaves: 2 | 4;
+  /** Chunks of the last round: the threads, or twice as many; or any number if there is no other round. */
+  readonly last: number;
 }
 
-export const chunksOf = ({ parts, rounds }: PanelCut): number => parts + (rounds * parts) / 2;
+export const chunksOf = ({ rounds, early, last }: PanelCut): number => rounds * early + last;
 
 /** All of it in one chunk. */
-export const uncut = (total: number): PanelCut => ({ total, unit: 1, parts: 1, rounds: 0 });
+export const uncut = (total: number): PanelCut => ({ total, unit: 1, rounds: 0, early: 1, leaves: 2, last: 1 });
 
 const { argCount, args } = LAYOUT;
 const BASE = args - argCount;
@@ -62,8 +66,10 @@ export class Job {
     words[LAYOUT.rowChunks - argCount] = rowChunks;
     words[LAYOUT.panelTotal - argCount] = panels.total;
     words[LAYOUT.panelUnit - argCount] = panels.unit;
-    words[LAYOUT.parts - argCount] = panels.parts;
     words[LAYOUT.rounds - argCount] = panels.rounds;
+    words[LAYOUT.early - argCount] = panels.early;
+    words[LAYOUT.leaves - argCount] = panels.leaves;
+    words[LAYOUT.last - argCount] = panels.last;
     return this;
   }
 
@@ -135,12 +141,17 @@ export class Job {
     const { words } = this;
     const total = words[LAYOUT.panelTotal - argCount];
     const unit = words[LAYOUT.panelUnit - argCount];
-    const parts = words[LAYOUT.parts - argCount];
+    const rounds = words[LAYOUT.rounds - argCount];
+    const early = words[LAYOUT.early - argCount];
+    const leaves = words[LAYOUT.leaves - argCount];
+    const last = words[LAYOUT.last - argCount];
     const units = Math.ceil(total / unit);
-    const round = Math.min(Math.floor((2 * chunk) / parts), words[LAYOUT.rounds - argCount]);
-    return Math.min(
-      total,
-      unit * (units - Math.floor((units * (parts * (1 + round / 2) - chunk)) / (parts * 2 ** round))),
-    );
+    const round = Math.min(Math.floor(chunk / early), rounds);
+    const j = chunk - round * early;
+    const rest =
+      round < rounds
+        ? Math.floor((units * (leaves * early - (leaves - 1) * j)) / (early * leaves ** (round + 1)))
+        : Math.floor((units * (last - j)) / (last * leaves ** round));
+    return Math.min(total, unit * (units - rest));
   }
 }

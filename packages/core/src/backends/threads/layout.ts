@@ -27,8 +27,10 @@ export interface Layout {
   /** The cut of the panels, see {@link PanelCut}. */
   readonly panelTotal: number;
   readonly panelUnit: number;
-  readonly parts: number;
   readonly rounds: number;
+  readonly early: number;
+  readonly leaves: number;
+  readonly last: number;
   /** Six coefficients per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
   readonly args: number;
   /** Messages posted to each thread. */
@@ -61,8 +63,10 @@ export const LAYOUT: Layout = {
   rowChunks: 54,
   panelTotal: 55,
   panelUnit: 56,
-  parts: 57,
-  rounds: 58,
+  rounds: 57,
+  early: 58,
+  leaves: 59,
+  last: 60,
   args: 64,
   mail: MAIL,
   flags: MAIL + MAX_THREADS,

@@ -66,13 +66,19 @@ export function runThread(): void {
           const total = control[layout.panelTotal];
           const unit = control[layout.panelUnit];
           const units = Math.ceil(total / unit);
-          const parts = control[layout.parts];
+          const early = control[layout.early];
+          const leaves = control[layout.leaves];
+          const last = control[layout.last];
           let panel = 0;
           let end = 0;
-          for (let i = Math.floor(index / rowChunks), last = i + 1; i <= last; i++) {
-            const round = Math.min(Math.floor((2 * i) / parts), control[layout.rounds]);
+          for (let i = Math.floor(index / rowChunks), next = i + 1; i <= next; i++) {
+            const round = Math.min(Math.floor(i / early), control[layout.rounds]);
+            const j = i - round * early;
             panel = end;
-            end = units - Math.floor((units * (parts * (1 + round / 2) - i)) / (parts * 2 ** round));
+            end =
+              round < control[layout.rounds]
+                ? units - Math.floor((units * (leaves * early - (leaves - 1) * j)) / (early * leaves ** (round + 1)))
+                : units - Math.floor((units * (last - j)) / (last * leaves ** round));
             end = Math.min(total, unit * end);
           }
           const panels = end - panel;
