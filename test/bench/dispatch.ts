@@ -3,7 +3,7 @@
  * smallest products, on one and on two threads.
  */
 import { createBackend, quantizeWeights } from '@msd/core';
-import { Job } from '../../packages/core/src/backends/threads/job.ts';
+import { Job, uncut } from '../../packages/core/src/backends/threads/job.ts';
 import { ThreadPool } from '../../packages/core/src/backends/threads/pool.ts';
 import { i32, Module } from '../../packages/core/src/wasm/emitter.ts';
 import { describeMachine } from './environments.ts';
@@ -36,8 +36,10 @@ async function printDispatch(): Promise<void> {
   const kernel = pool.install('count', module, memory);
   const job = new Job();
   const shared = (turns: number) => () => {
-    const cut = { total: CHUNKS, unit: 1, parts: CHUNKS, rounds: 0 };
-    job.start({ total: 1, size: 1 }, cut).at(turns).at(0, 0, 1);
+    job
+      .start({ total: 1, size: 1 }, { ...uncut(CHUNKS), last: CHUNKS })
+      .at(turns)
+      .at(0, 0, 1);
     pool.run(kernel, job, 2, (chunk) => count(turns, chunk));
   };
   const alone = (turns: number) => () => {
