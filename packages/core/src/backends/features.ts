@@ -1,9 +1,8 @@
 /** What the engine and the CPU can do, asked once with modules of our own emitter. */
 import { BackendUnavailableError } from '../errors.ts';
 import type { ByteOperand } from '../formats/quads.ts';
-import type { Unroll } from '../gemm/registry.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
-import { advance, each, range, tile } from '../wasm/loops.ts';
+import { advance, range } from '../wasm/loops.ts';
 import { bestTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
@@ -121,60 +120,6 @@ function byteOperandOf({ pairs, dots }: RelaxedProbe): ByteOperand | null {
   return unsigned ? 'unsigned' : signed ? 'signed' : null;
 }
 
-let knownUnroll: Unroll | undefined;
-
-/**
- * Steps per turn that a tile's inner loop runs fastest with. V8 from 13 on keeps their order, and fewer turns gain 5 %; older
- * ones load the operands of all steps first, run out of registers and lose a third. About 30 ms, once.
- */
-export function unroll(): Unroll {
-  return (knownUnroll ??= keepsOrder() ? 2 : 1);
-}
-
-/** Steps in a turn of the probe: of eight, the engines that reorder them take nearly twice as long. */
-const PROBE_TURN = 8;
-const TWICE_AS_LONG = 1.25;
-const PROBE_STEPS = 512;
-
-/** Does the engine work off a turn's steps one after another? The inner loop of a 2x16 tile, on one page of zeros. */
-function keepsOrder(): boolean {
-  const module = new Module();
-  const loop = (name: string, turn: number) =>
-    module.func(name, {}, (f) => {
-      const weights = f.let(ADDRESS);
-      const rows = [32768, 49152].map((start) => f.let(i32.const(start)));
-      const acc = tile(2, 4, () => f.let(ZERO));
-      f.repeat(PROBE_STEPS / turn, () => {
-        for (let step = 0; step < turn; step++) {
-          const w = range(4).map((g) => f.let(v128.load(weights, 64 * step + 16 * g)));
-          const x = rows.map((row) => f.let(v128.load32Splat(row, 4 * step)));
-          each(acc, (sum, i, g) => sum.set(i32x4.add(sum, i32x4.dotI16x8S(x[i], w[g]))));
-        }
-        advance(weights, 64 * turn);
-        for (const row of rows) advance(row, 4 * turn);
-      });
-      each(acc, (sum, i, g) => f.storeV128(ADDRESS, sum, 16 * (4 * i + g)));
-    });
-  loop('steps', 1);
-  loop('turns', PROBE_TURN);
-  const { steps, turns } = instantiate(module);
-  const [one, several] = warmTimes([steps, turns], 3);
-  return several < TWICE_AS_LONG * one;
-}
-
-/** Functions of a module on a page of its own. */
-function instantiate(module: Module): Record<string, (...args: number[]) => void> {
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
-  return exports as Record<string, () => void>;
-}
-
-/** Best times of functions that V8 has never seen. */
-function warmTimes(runs: readonly (() => void)[], rounds?: number): number[] {
-  for (const start = performance.now(); performance.now() - start < WARM_MS; ) for (const run of runs) run();
-  return bestTime(runs, rounds);
-}
-
 /** Products per second of both instructions, from eight chains in registers. */
 function probeRate(): number {
   const module = new Module();
@@ -192,8 +137,14 @@ function probeRate(): number {
     });
   chains('i16', (acc, operand) => i32x4.add(acc, i32x4.dotI16x8S(acc, operand)));
   chains('i8', (acc, operand) => relaxed.dotI8x16I7x16AddS(acc, operand, acc));
-  const { i16, i8 } = instantiate(module);
-  const [slow, fast] = warmTimes([() => i16(2000), () => i8(2000)]);
+  const memory = new WebAssembly.Memory({ initial: 1 });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
+  const [i16, i8] = [exports.i16, exports.i8].map((run) => () => (run as (count: number) => void)(2000));
+  for (const start = performance.now(); performance.now() - start < 2 * WARM_MS; ) {
+    i16();
+    i8();
+  }
+  const [slow, fast] = bestTime([i16, i8]);
   return (2 * slow) / fast; // 16 products instead of 8
 }
 

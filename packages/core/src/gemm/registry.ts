@@ -9,7 +9,7 @@ import type { GemmOptions } from './gemm.wasm.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
-/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/features.ts). */
+/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/routes.ts). */
 export type Unroll = 1 | 2;
 export const unrolls: readonly Unroll[] = [1, 2];
 
@@ -57,51 +57,24 @@ export function tileCandidates(
   carrier: CarrierOptions,
 ): GemmOptions[] {
   const common = { format, variant, activationBlock, carrier };
-  const direct = (tileM: number, kUnroll: 1 | 2 | 4 = 1, streams: 1 | 2 | 4 = 1) =>
+  const direct = (tileM: number, kUnroll: Unroll, streams: 1 | 2 | 4 = 1) =>
     ({ ...common, widen: false, tileM, kUnroll, streams }) as const;
-  const widened = (tileM: number, tileN: 4 | 8 | 16, kUnroll: Unroll = 1) =>
-    ({ ...common, widen: true, tileM, tileN, kUnroll }) as const;
-  switch (shape) {
-    case 'gemv':
-      return [
-        direct(1),
-        direct(1, 2),
-        direct(1, 4),
-        direct(1, 1, 2),
-        direct(1, 2, 2),
-        direct(1, 1, 4),
-        direct(1, 2, 4),
-      ];
-    case 'smallM':
-      return [
-        direct(1),
-        direct(2),
-        direct(2, 2),
-        direct(3),
-        widened(2, 8),
-        widened(2, 16),
-        widened(2, 16, 2),
-        widened(3, 8),
-        widened(3, 8, 2),
-        widened(4, 8),
-      ];
-    case 'gemm':
-      return [
-        widened(1, 16),
-        widened(2, 8),
-        widened(2, 16),
-        widened(2, 16, 2),
-        widened(3, 8),
-        widened(3, 8, 2),
-        widened(3, 16),
-        widened(4, 8),
-        widened(4, 8, 2),
-        widened(5, 8, 2),
-        widened(6, 8),
-        widened(6, 8, 2),
-      ];
-  }
+  return unrolls.flatMap((kUnroll) => {
+    if (shape === 'gemv') return ([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams));
+    const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
+    return shape === 'gemm' ? widened : [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...widened];
+  });
 }
+
+const WIDENED = [
+  [1, 16],
+  [2, 8],
+  [2, 16],
+  [3, 8],
+  [4, 8],
+  [5, 8],
+  [6, 8],
+] as const;
 
 /** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
 export function everyVariant(): { format: WeightFormat; variant: WeightVariant }[] {
