@@ -11,8 +11,9 @@ import { formats } from '../../packages/core/src/formats/index.ts';
 import { variantOf } from '../../packages/core/src/formats/layout.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
 import type { FormatId } from '../../packages/core/src/formats/weights.ts';
+import { I16 } from '../../packages/core/src/gemm/carriers.ts';
 import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
-import { gemmOptions } from '../../packages/core/src/gemm/registry.ts';
+import { gemmOptions, unrolls } from '../../packages/core/src/gemm/registry.ts';
 import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
@@ -86,7 +87,8 @@ export async function measureKernel(
 
   // The bare kernels run on what `decompose` left in scratch, on the same packed weights.
   const at = backend.scratchAddresses;
-  const options = gemmOptions(gemmShapeFor(M), formats[format], variantOf(weights));
+  const unroll = unrolls.find((steps) => backend.kernelFor(prepared, M).includes(`_u${steps}`)); // as this engine takes it
+  const options = gemmOptions(gemmShapeFor(M), formats[format], variantOf(weights), 256, I16, unroll);
   const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
   const variants: Record<string, Call> = {
