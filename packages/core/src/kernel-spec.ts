@@ -1,0 +1,76 @@
+/**
+ * A family of kernels as a value: everything that dispatch, warm-up, tests and benchmarks have to know about it, in one place.
+ *
+ *   const spec: KernelSpec<{ tile: number }, 'x' | 'y' | 'M'> = { family: 'copy', args: ['x', 'y', 'M'], ... };
+ *   kernelCall(spec, { tile: 4 }, { x: operand(0), y: operand(1), M: rows() });
+ *
+ * A kernel takes i32 arguments only: addresses, counts, strides in bytes, f32 values as bit patterns. It returns nothing.
+ */
+import type { Module } from './wasm/emitter.ts';
+
+export interface KernelSpec<P, A extends string = string> {
+  /** Of all kernels that this spec emits: 'gemm', 'decompose', 'elementwise'. */
+  readonly family: string;
+  /** Names of the arguments, in the kernel's order. Nobody else knows that order. */
+  readonly args: readonly A[];
+  /** Name of the one function that `emit` writes; different parameters have different ids. */
+  id(params: P): string;
+  emit(module: Module, params: P): void;
+  /** Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it. */
+  trial(params: P, at: number): Readonly<Record<A, number>>;
+  /** The parameters that ship: tests and benchmarks loop over them. */
+  variants(): Iterable<P>;
+}
+
+/**
+ * An argument whose value is known once operands have addresses and a thread has its rows. Linear in both, so a chunk's
+ * arguments are computed wherever it runs.
+ */
+export interface Arg {
+  /** Operand whose address is added: inputs first, then outputs. An absent optional operand has address 0. */
+  readonly operand?: number | undefined;
+  /** The call's own scratch, whose address is added. */
+  readonly scratch?: true | undefined;
+  /** A number to add: a byte offset, a count, a bit pattern. */
+  readonly value?: number | undefined;
+  /** Added for every row before the chunk: a row stride in bytes. 0 for an absent operand. */
+  readonly perRow?: number | undefined;
+  /** Added for every row of the chunk: 1 is "how many rows". */
+  readonly rows?: number | undefined;
+  /** Added for every thread before this one: bytes of scratch that each thread has for itself. */
+  readonly perThread?: number | undefined;
+}
+
+/** One kernel call of an op. Addresses are still open. */
+export interface KernelCall {
+  readonly id: string;
+  emit(module: Module): void;
+  /** Arguments of the trial call at an address, in the kernel's order. */
+  trial(at: number): number[];
+  /** In the kernel's order. */
+  readonly args: readonly Arg[];
+  /** Rows that threads may share, and how many multiplications one of them is worth. Absent: one thread does it all. */
+  readonly share: { readonly rows: number; readonly macsPerRow: number } | undefined;
+}
+
+/** A call of one kernel of a family. @param args one for each name of the spec */
+export function kernelCall<P, A extends string>(
+  spec: KernelSpec<P, A>,
+  params: P,
+  args: Readonly<Record<A, Arg | number>>,
+  share?: KernelCall['share'],
+): KernelCall {
+  return {
+    id: spec.id(params),
+    emit: (module) => spec.emit(module, params),
+    trial: (at) => {
+      const values = spec.trial(params, at);
+      return spec.args.map((name) => values[name]);
+    },
+    args: spec.args.map((name) => {
+      const arg: Arg | number = args[name];
+      return typeof arg === 'number' ? { value: arg } : arg;
+    }),
+    share,
+  };
+}

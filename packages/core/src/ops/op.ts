@@ -1,0 +1,51 @@
+/**
+ * An op: one step of a program, on every device. Its description is plain data (what to do, no addresses); its spec says which
+ * types come out, what the mathematics is, and which kernels compute it.
+ *
+ *   infer -> (the program plans where values lie) -> wasm | wgsl -> a device binds the calls to addresses and runs them
+ */
+import type { Arithmetic } from '../decompose/decompose.reference.ts';
+import type { KernelCall } from '../kernel-spec.ts';
+
+/** What a value's elements are. bool is one byte, 0 or 1. */
+export type DType = 'f32' | 'i32' | 'bool';
+
+/** A dense value, row-major. */
+export interface TensorType {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+}
+
+/** A value in JavaScript memory, for references. */
+export interface Tensor extends TensorType {
+  readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
+}
+
+/** The kernel calls of an op, in order. */
+export interface KernelPlan {
+  readonly calls: readonly KernelCall[];
+  /** Bytes that the calls share while they run; 64-byte aligned. */
+  readonly scratchBytes: number;
+}
+
+export interface OpSpec<O> {
+  readonly name: string;
+  /**
+   * Types of the outputs. Absent optional inputs are `undefined`.
+   * @throws {@link RangeError} that names the op, the operand, what was expected and got
+   */
+  infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
+  /**
+   * The specification. 'float64' is the mathematics (f32 outputs are Float64Arrays then), 'float32' the bits that every WASM
+   * kernel has to give.
+   */
+  reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
+  /** WebAssembly calls. Operands are numbered: inputs (absent ones too), then outputs. Nothing in it depends on addresses. */
+  wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
+  /** May this output lie where that input lies? Default: no. */
+  inPlace?(op: O, output: number, input: number): boolean;
+}
+
+export const byteSize = (dtype: DType): number => (dtype === 'bool' ? 1 : 4);
+export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
+export const byteLength = ({ dtype, dims }: TensorType): number => byteSize(dtype) * elementCount(dims);
