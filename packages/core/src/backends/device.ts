@@ -1,0 +1,79 @@
+/**
+ * One interface for everything that computes: reference, WASM, WebGPU. Only `prepare`, `read` and `flush` may wait, so one
+ * executor serves every device.
+ *
+ *   const call = device.bind(work, operands);      // checks, route, cut, sizes: once
+ *   device.run(call);                              // many times; wasm executes, webgpu records
+ *   device.run(call, { operands: { 0: x2 } });     // with what has changed
+ */
+import type { ActivationId } from '../activations/contract.ts';
+import type { PlanOptions } from '../decompose/contract.ts';
+import type { FloatType } from '../formats/half.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
+import type { OpSpec, TensorType } from '../ops/op.ts';
+import type { Device as DeviceName, PreparedMatrix } from './backend.ts';
+
+/** An op with its types. Operands: inputs (absent ones `undefined`), then outputs. */
+export interface OpWork<O = unknown> {
+  readonly kind: 'op';
+  readonly spec: OpSpec<O>;
+  readonly op: O;
+  readonly inputs: readonly (TensorType | undefined)[];
+}
+
+/** What happens to one product of {@link ProductWork}. */
+export interface ProductEnd {
+  readonly activation?: ActivationId | undefined;
+  readonly outType?: FloatType | undefined;
+}
+
+/**
+ * x times several matrices of one K, decomposed once. Operands: x, then bias, multiply, residual and out of each matrix;
+ * `undefined` where there is none.
+ */
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+  readonly kind: 'product';
+  readonly matrices: readonly Matrix[];
+  readonly M: number;
+  readonly xType?: FloatType | undefined;
+  readonly each?: readonly ProductEnd[] | undefined;
+}
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+
+/** What a run of a call has other than the run before; it stays so. */
+export interface Changes<H> {
+  /** Other places, by operand number. An operand that was absent stays absent. */
+  readonly operands?: Readonly<Record<number, H>> | undefined;
+}
+
+/** Work that is bound to operands: everything is checked and decided. */
+export interface Call<H> {
+  readonly work: Work;
+  readonly operands: readonly (H | undefined)[];
+  /** Ids of the kernels that it runs, in order. */
+  readonly kernels: readonly string[];
+}
+
+/** @typeParam H where bytes lie: an arena handle, a GPU binding */
+export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
+  readonly device: DeviceName;
+  /** @throws {@link BackendUnavailableError} if memory runs out */
+  alloc(byteLength: number, label?: string): H;
+  free(handle: H): void;
+  /** Bytes [begin, begin + byteLength) of a handle: for values that share one allocation. */
+  part(handle: H, begin: number, byteLength: number): H;
+  write(handle: H, data: ArrayBufferView): void;
+  read(handle: H, into: ArrayBufferView): void | Promise<void>;
+  prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+  /**
+   * Checks everything, chooses kernels, cuts and sizes, and allocates what the call needs.
+   * @throws {@link TypeError}, {@link RangeError}, {@link UnsupportedError}; nothing has changed then
+   */
+  bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+  /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */
+  run(call: Call<H>, changes?: Changes<H>): void;
+  /** Until everything that was run is done. */
+  flush(): void | Promise<void>;
+  dispose(): void;
+}
