@@ -1,0 +1,136 @@
+/** Runs ops in tests: their kernels on a memory of their own, their references beside them. */
+import { expect } from 'vitest';
+import type { Arithmetic } from '../src/decompose/decompose.reference.ts';
+import type { Arg, KernelCall } from '../src/kernel-spec.ts';
+import { byteLength, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../src/ops/op.ts';
+import { Module } from '../src/wasm/emitter.ts';
+
+const LINE = 64;
+const CANARY = 0xa5;
+const modules = new Map<string, WebAssembly.Module>();
+
+const arrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
+
+export const tensor = (dtype: DType, dims: readonly number[], values: ArrayLike<number>): Tensor => ({
+  dtype,
+  dims,
+  data: arrays[dtype].from(values),
+});
+
+const typed = ({ dtype, dims }: TensorType, arithmetic: Arithmetic): Tensor => ({
+  dtype,
+  dims,
+  data: new (dtype === 'f32' && arithmetic === 'float64' ? Float64Array : arrays[dtype])(elementCount(dims)),
+});
+
+/** Outputs of the reference. */
+export function referenceOp<O>(
+  spec: OpSpec<O>,
+  op: O,
+  inputs: readonly (Tensor | undefined)[],
+  arithmetic: Arithmetic = 'float32',
+): Tensor[] {
+  const outputs = spec.infer(op, inputs).map((type) => typed(type, arithmetic));
+  spec.reference(op, inputs, outputs, arithmetic);
+  return outputs;
+}
+
+/** @param cuts chunks that the rows of every shared call are cut into: results must not depend on it */
+export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[], cuts = 1): Tensor[] {
+  const types = spec.infer(op, inputs);
+  const { calls, scratchBytes } = spec.wasm(op, inputs, types);
+  const sizes = [...inputs.map((input) => (input ? byteLength(input) : 0)), ...types.map(byteLength)];
+  const addresses: number[] = [];
+  let top = 1024;
+  const place = (bytes: number) => {
+    const at = top + LINE; // between canaries
+    top = at + Math.ceil(bytes / LINE) * LINE + LINE;
+    return at;
+  };
+  sizes.forEach((bytes, i) => {
+    addresses.push(i < inputs.length && !inputs[i] ? 0 : place(bytes));
+  });
+  const scratch = place(scratchBytes * cuts);
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((top + 65536) / 65536) + 1 });
+  const bytes = new Uint8Array(memory.buffer);
+  bytes.fill(CANARY);
+  inputs.forEach((input, i) => {
+    if (input) bytes.set(new Uint8Array(input.data.buffer, input.data.byteOffset, input.data.byteLength), addresses[i]);
+  });
+  const before = bytes.slice();
+  for (const call of calls) runCall(call, memory, addresses, scratch, cuts);
+  const written = new Set<number>();
+  types.forEach((_, i) => written.add(inputs.length + i));
+  [...sizes, scratchBytes * cuts].forEach((size, i) => {
+    const at = i < sizes.length ? addresses[i] : scratch;
+    const end = at + size;
+    if (at === 0) return;
+    if (!written.has(i) && i < sizes.length) expect(bytes.slice(at, end), 'an input').toEqual(before.slice(at, end));
+    expect(
+      bytes.slice(at - LINE, at).every((byte) => byte === CANARY),
+      `bytes before operand ${i}`,
+    ).toBe(true);
+    expect(
+      bytes.slice(end, end + LINE).every((byte) => byte === CANARY),
+      `bytes after operand ${i}`,
+    ).toBe(true);
+  });
+  return types.map((type, i) => {
+    const data = bytes.slice(addresses[inputs.length + i], addresses[inputs.length + i] + byteLength(type));
+    return { ...type, data: new arrays[type.dtype](data.buffer) };
+  });
+}
+
+function runCall(
+  call: KernelCall,
+  memory: WebAssembly.Memory,
+  addresses: readonly number[],
+  scratch: number,
+  cuts: number,
+) {
+  const { exports } = new WebAssembly.Instance(moduleOf(call), { env: { memory } });
+  const kernel = exports[call.id] as (...args: number[]) => void;
+  const { rows: total } = call.share ?? { rows: 0 };
+  const size = Math.max(1, Math.ceil(total / (call.share ? cuts : 1)));
+  for (let row = 0, thread = 0; row === 0 || row < total; row += size, thread++) {
+    const rows = Math.min(size, total - row);
+    const valueOf = ({ operand, scratch: own, value = 0, perRow = 0, rows: times = 0, perThread = 0 }: Arg) =>
+      value +
+      (operand === undefined ? 0 : addresses[operand]) +
+      (own ? scratch : 0) +
+      perRow * row +
+      times * rows +
+      perThread * thread;
+    kernel(...call.args.map(valueOf));
+  }
+}
+
+function moduleOf(call: KernelCall): WebAssembly.Module {
+  let known = modules.get(call.id);
+  if (!known) {
+    const module = new Module();
+    call.emit(module);
+    modules.set(call.id, (known = new WebAssembly.Module(module.toBytes())));
+  }
+  return known;
+}
+
+/** The kernels give the bits of the f32 contract, in any number of chunks. NaN equals any NaN. */
+export function expectBits<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[]): Tensor[] {
+  const expected = referenceOp(spec, op, inputs);
+  for (const cuts of [1, 3])
+    wasmOp(spec, op, inputs, cuts).forEach((output, i) => {
+      const at = firstDifference(expected[i].data, output.data);
+      if (at < 0) return;
+      const types = inputs.map((input) => input && `${input.dtype}[${input.dims}]`).join(', ');
+      expect.fail(
+        `${spec.name} ${JSON.stringify(op)} of ${types}: output ${i} at ${at}, expected ${expected[i].data[at]}, got ${output.data[at]} (${cuts} chunks).`,
+      );
+    });
+  return expected;
+}
+
+function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return i;
+  return -1;
+}
