@@ -60,7 +60,7 @@ export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | und
   const before = bytes.slice();
   for (const call of calls) runCall(call, memory, addresses, scratch, cuts);
   const written = new Set<number>();
-  types.forEach((_, i) => written.add(inputs.length + i));
+  for (const i of types.keys()) written.add(inputs.length + i);
   [...sizes, scratchBytes * cuts].forEach((size, i) => {
     const at = i < sizes.length ? addresses[i] : scratch;
     const end = at + size;
@@ -94,14 +94,14 @@ function runCall(
   const size = Math.max(1, Math.ceil(total / (call.share ? cuts : 1)));
   for (let row = 0, thread = 0; row === 0 || row < total; row += size, thread++) {
     const rows = Math.min(size, total - row);
-    const valueOf = ({ operand, scratch: own, value = 0, perRow = 0, rows: times = 0, perThread = 0 }: Arg) =>
+    const argument = ({ operand, scratch: own, value = 0, perRow = 0, rows: times = 0, perThread = 0 }: Arg) =>
       value +
       (operand === undefined ? 0 : addresses[operand]) +
       (own ? scratch : 0) +
       perRow * row +
       times * rows +
       perThread * thread;
-    kernel(...call.args.map(valueOf));
+    kernel(...call.args.map(argument));
   }
 }
 
