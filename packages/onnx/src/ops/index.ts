@@ -1,0 +1,29 @@
+/** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
+import { attentionOperators } from './attention.ts';
+import { elementwiseOperators } from './elementwise.ts';
+import { gatherOperators } from './gather.ts';
+import { matMulOperators } from './mat-mul.ts';
+import { movementOperators } from './movement.ts';
+import { normOperators } from './norm.ts';
+import type { Operator } from './operator.ts';
+import { reduceOperators } from './reduce.ts';
+import { rotaryOperators } from './rotary.ts';
+import { shapeOperators } from './shape.ts';
+
+/** By family. */
+export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
+  products: matMulOperators,
+  attention: attentionOperators,
+  norms: normOperators,
+  elementwise: elementwiseOperators,
+  reductions: reduceOperators,
+  rotary: rotaryOperators,
+  gather: gatherOperators,
+  movement: movementOperators,
+  shapes: shapeOperators,
+};
+
+/** By name. */
+export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
+  Object.values(FAMILIES).flatMap((operators) => operators.map((operator) => [operator.name, operator] as const)),
+);
