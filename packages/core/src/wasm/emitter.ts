@@ -124,6 +124,9 @@ export const v128 = {
   load16Splat: loader('v128', simd(0x08), 1),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
+  /** `lanes` with one of them read from memory. */
+  load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
+    expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
   and: vv(0x4e),
   /** a & ~b */
   andNot: vv(0x4f),
@@ -168,6 +171,7 @@ export const i32x4 = {
   add: vv(0xae),
   sub: vv(0xb1),
   mul: vv(0xb5),
+  gtS: vv(0x3b),
   minU: vv(0xb7),
   maxU: vv(0xb9),
   dotI16x8S: vv(0xba),
@@ -183,6 +187,7 @@ export const f32x4 = {
   lt: vv(0x43),
   gt: vv(0x44),
   abs: v(0xe0),
+  sqrt: v(0xe3),
   sub: vv(0xe5),
   add: vv(0xe4),
   mul: vv(0xe6),
@@ -230,6 +235,9 @@ export class Func {
   }
   storeV128(ptr: I32, value: V128, offset = 0) {
     this.emit(ptr.code, value.code, simd(0x0b), 4, uleb(offset));
+  }
+  storeLane32(ptr: I32, value: V128, lane: number, offset = 0) {
+    this.emit(ptr.code, value.code, simd(0x5a), 2, uleb(offset), lane);
   }
   storeF32(ptr: I32, value: F32, offset = 0) {
     this.emit(ptr.code, value.code, 0x38, 2, uleb(offset));

@@ -1,0 +1,2 @@
+/** nn: everything between two products. A line per family of ops. */
+export { norm } from './norm/norm.ts';
