@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
-import { partition } from '../src/plan/partition.ts';
+import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
+import { unitsOf } from '../src/plan/units.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { tensorFloats } from '../src/read/tensor.ts';
@@ -21,6 +22,11 @@ function wired(...nodes: [inputs: string[], outputs: string[]][]): NodeSpec[] {
 }
 
 const x = [{ name: 'x', dtype: 'float32' as const }];
+
+/** Nodes are units here: what matches put together is another test's matter. */
+function partition(graph: Graph, isClaimed: (node: GraphNode) => boolean): Region[] {
+  return partitionUnits(graph, unitsOf(graph, new Map()), ({ nodes: [node] }) => isClaimed(node!));
+}
 
 describe('graph', () => {
   it('sorts nodes that are out of order, and keeps an order that is right', () => {

@@ -155,7 +155,7 @@ describe('session', () => {
     const shape = (...dims: bigint[]) => new ort.Tensor('int64', BigInt64Array.from(dims), [2]);
     const data = tensor(floats(x), [2 * H]);
     await expect(s.run({ x: data, shape: shape(4n, 32n) })).rejects.toThrow(
-      'run: a/MatMul_Q4: A, expected [..., 64], got [4, 32].',
+      "run: node 'a/MatMul_Q4' (MatMulNBits): A, expected [..., 64], got [4, 32].",
     );
     await expect(s.run({ x: data, shape: shape(3n, 64n) })).rejects.toBeInstanceOf(ForeignRunError);
     expect((await s.run({ x: data, shape: shape(2n, 64n) })).y!.dims).toEqual([2, H]);

@@ -2,19 +2,21 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { buildGraph, describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
+import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
-import { type Claim, claim, type Refusal } from '../passes/claim.ts';
-import { neededNodes, partition, type Region } from '../plan/partition.ts';
+import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { partition, type Region } from '../plan/partition.ts';
+import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
 import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
+import { Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
-import type { ClaimedNode } from './schedule.ts';
+import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
-import { type LoadedWeights, loadWeights } from './weights.ts';
 import { createWhole } from './whole.ts';
 
 /**
@@ -33,6 +35,8 @@ export async function createSession(
   const request = parseSessionOptions(options, defaults);
   const source = await openSource(model);
   let external: ReadonlyMap<string, ByteSource> | undefined;
+  /** Sources that a session reads rows from: they are closed with it. */
+  const kept = new Set<ByteSource>();
   try {
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
@@ -43,13 +47,14 @@ export async function createSession(
     if (graph.nodes.some((node) => node.opType === 'MatMulNBits')) {
       await openExternal(record.files, model, request.externalData);
     }
-    const decisions = claim(graph);
-    const isClaimed = (node: GraphNode): boolean => decisions.get(node)?.kind === 'matmul';
+    const typed = inferTypes(graph);
+    const decisions = matchNodes(typed);
+    const isClaimed = (node: GraphNode): boolean => typeof decisions.get(node) === 'object';
     let reason = wholeReason(graph, neededNodes(graph), record.functions, isClaimed);
     if (reason === undefined) {
       checkCuttable(request);
       try {
-        return await createCut(ort, graph, decisions, request);
+        return await createCut(ort, typed, decisions, request, kept);
       } catch (error) {
         if (!(error instanceof CutRefused)) throw error;
         reason = error.message;
@@ -58,41 +63,44 @@ export async function createSession(
     const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0));
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
   } finally {
-    source.close();
-    for (const each of external?.values() ?? []) each.close();
+    for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
 
 async function createCut(
   ort: OrtModule,
-  graph: Graph,
-  decisions: ReadonlyMap<GraphNode, Claim | Refusal>,
+  typed: TypedGraph,
+  decisions: Decisions,
   request: SessionRequest,
+  kept: Set<ByteSource>,
 ): Promise<MsdHandler> {
-  const regions = partition(graph, (node) => decisions.get(node)?.kind === 'matmul');
-  const claimed = new Map<GraphNode, Claim>();
-  for (const node of regions.flatMap((region) => region.nodes)) {
-    const decision = decisions.get(node);
-    if (decision?.kind === 'matmul') claimed.set(node, decision);
-  }
-  const foreign = await createForeign(ort, graph, regions, request.region);
+  const { graph, infos } = typed;
+  const matches = new Map<GraphNode, Match>();
+  for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
+  const regions = partition(graph, unitsOf(graph, matches), (unit) => unit.match !== undefined);
+  const foreign = await createForeign(ort, graph, regions, request.region, infos);
   try {
-    const { backend, weights, fileBytes } = await loadWeights([...claimed.values()], request.msd);
+    const claimed = regions.flatMap(({ units }) => units.flatMap(({ match }) => match ?? []));
+    const residents = await loadResidents(claimed, request.msd);
+    const { device } = residents;
+    for (const source of residents.sources) kept.add(source);
+    const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const plan = regions.map((region) => {
       if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { nodes: region.nodes.map((node) => claimedNode(claimed.get(node)!, node, weights)) };
+      return { matches: region.units.flatMap(({ match }) => match ?? []) };
     });
     return new CutSession({
       ort,
-      backend,
-      split: { components: request.msd.components, activationBlock: request.msd.activationBlock },
+      shop: { typed, device, residents, space: new Space(device), split },
       plan,
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
       nodes: nodeReports(graph, decisions, regions),
       regions: regions.map((region) => regionReport(region, foreign)),
-      fileBytes,
+      close() {
+        for (const source of kept) source.close();
+      },
     });
   } catch (error) {
     await Promise.all(foreign.sessions.map((session) => session.release()));
@@ -100,29 +108,20 @@ async function createCut(
   }
 }
 
-/** What a run needs of a claimed node, without the file's bytes: a session must not keep them. */
-function claimedNode(claim: Claim, node: GraphNode, weights: ReadonlyMap<Claim, LoadedWeights>): ClaimedNode {
-  const { K, N, x, y } = claim;
-  const { prepared, bias } = weights.get(claim)!;
-  return { node: nodeName(node), prepared, K, N, x, y, bias: typeof claim.bias === 'string' ? claim.bias : bias };
-}
-
 /** A name for reports and errors; exporters may leave it out. */
 function nodeName(node: GraphNode): string {
   return node.name || describeNode(node);
 }
 
-function nodeReport(node: GraphNode, decision: Claim | Refusal | undefined, region: number): NodeReport {
+function nodeReport(node: GraphNode, decision: Match | string | undefined, region: number): NodeReport {
   const { opType, domain } = node;
   const base = { name: nodeName(node), opType, domain, region };
-  return decision?.kind === 'refusal' ? { ...base, where: 'ort', reason: decision.reason } : { ...base, where: 'msd' };
+  return typeof decision === 'object'
+    ? { ...base, where: 'msd' }
+    : { ...base, where: 'ort', ...(decision && { reason: decision }) };
 }
 
-function nodeReports(
-  graph: Graph,
-  decisions: ReadonlyMap<GraphNode, Claim | Refusal>,
-  regions: readonly Region[],
-): NodeReport[] {
+function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
   const regionOf = new Map<GraphNode, number>();
   for (const region of regions) for (const node of region.nodes) regionOf.set(node, region.index);
   return graph.nodes.map((node) => nodeReport(node, decisions.get(node), regionOf.get(node) ?? -1));

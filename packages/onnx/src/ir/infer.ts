@@ -10,13 +10,21 @@ import { type Info, infoOfConstant, infoOfType, newSymbols, type Symbols } from 
 /** By value name. */
 export type Infos = ReadonlyMap<string, Info>;
 
-export function inferTypes(graph: Graph): Infos {
+/** A graph with all that is known of it. */
+export interface TypedGraph {
+  readonly graph: Graph;
+  readonly infos: Infos;
+  view(node: GraphNode): NodeView;
+}
+
+export function inferTypes(graph: Graph): TypedGraph {
   const symbols = newSymbols();
   const infos = new Map<string, Info>();
+  const views = new Map(graph.nodes.map((node) => [node, new NodeView(node, graph.opsets)] as const));
   for (const [name, constant] of graph.constants) infos.set(name, infoOfConstant(constant));
   for (const { name, type } of graph.inputs) infos.set(name, infoOfType(type, symbols));
-  for (const node of graph.nodes) {
-    const inferred = inferNode(graph, node, infos, symbols);
+  for (const [node, view] of views) {
+    const inferred = inferNode(view, infos, symbols);
     for (const [i, name] of node.outputs.entries()) {
       if (name === '') continue;
       const declared = graph.types.get(name);
@@ -26,15 +34,15 @@ export function inferTypes(graph: Graph): Infos {
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
   }
-  return infos;
+  return { graph, infos, view: (node) => views.get(node)! };
 }
 
-function inferNode(graph: Graph, node: GraphNode, infos: Infos, symbols: Symbols): readonly (Info | undefined)[] {
-  const operator = OPERATORS.get(operatorName(node));
+function inferNode(view: NodeView, infos: Infos, symbols: Symbols): readonly (Info | undefined)[] {
+  const operator = OPERATORS.get(operatorName(view.node));
   if (!operator) return [];
   try {
-    const inputs = node.inputs.map((name) => (name === '' ? undefined : infos.get(name)));
-    return operator.infer(new NodeView(node, graph.opsets), inputs, symbols);
+    const inputs = view.node.inputs.map((name) => (name === '' ? undefined : infos.get(name)));
+    return operator.infer(view, inputs, symbols);
   } catch (error) {
     // Sizes that contradict each other: whoever runs the node will say so.
     if (error instanceof RangeError) return [];

@@ -1,6 +1,7 @@
 /** Operators that look elements up by index. */
 import { FLOAT32 } from '../data-types.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/match.ts';
 import { countOf } from './host.ts';
 import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
 
@@ -44,7 +45,32 @@ function gatherBlockQuantized(node: NodeView, [data, indices]: Inputs): [Info] {
   return [{ elemType: FLOAT32, dims: row.toSpliced(axis, 1, ...indices.dims) }];
 }
 
+/** Rows of a float table of the file: the table itself is never copied. */
+function matchGather(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [data = '', indices = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const tensor = matcher.tensor(data);
+  if (!tensor || tensor.elemType !== FLOAT32) return 'it is no table of floats';
+  if (tensor.dims.length !== 2) return `the table has shape [${tensor.dims.join(', ')}]`;
+  if (view.int('axis', 0) !== 0) return 'axis is not 0';
+  if (!matcher.isHostOperand(indices)) return 'indices are not at hand';
+  const [, width] = tensor.dims;
+  return {
+    op: 'rows of a table',
+    place: 'device',
+    nodes: [node],
+    inputs: [data, indices],
+    outputs: [y],
+    resources: [{ kind: 'table', key: data, tensor }],
+    lower(to) {
+      const { dims, data: known } = to.info(indices);
+      to.step({ kind: 'rows', table: data, indices, known, y: to.result(y, 'f32', [...dims, width!]) });
+    },
+  };
+}
+
 export const gatherOperators: readonly Operator[] = [
-  { name: 'Gather', infer: gather, host: true },
+  { name: 'Gather', infer: gather, host: true, match: matchGather },
   { name: 'com.microsoft.GatherBlockQuantized', infer: gatherBlockQuantized },
 ];

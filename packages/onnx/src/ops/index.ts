@@ -3,15 +3,17 @@ import { attentionOperators } from './attention.ts';
 import { elementwiseOperators } from './elementwise.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
+import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
-import type { Operator } from './operator.ts';
+import type { Operator, Pattern } from './operator.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
 import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
+  'quantized products': matMulNBitsOperators,
   products: matMulOperators,
   attention: attentionOperators,
   norms: normOperators,
@@ -27,3 +29,6 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
 export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
   Object.values(FAMILIES).flatMap((operators) => operators.map((operator) => [operator.name, operator] as const)),
 );
+
+/** Chains of nodes by the operator of the node that they are found from. */
+export const PATTERNS: ReadonlyMap<string, readonly Pattern[]> = /* @__PURE__ */ new Map();

@@ -198,10 +198,10 @@ function pad(node: NodeView, [x, p, , a]: Inputs, symbols: Symbols): [Info] {
 
 export const movementOperators: readonly Operator[] = [
   { name: 'Transpose', infer: transpose, host: true },
-  { name: 'Slice', infer: slice, host: true },
+  { name: 'Slice', infer: slice, host: true, sizedBy: [1, 2, 3, 4] },
   { name: 'Concat', infer: concat, host: true },
-  { name: 'Split', infer: split, host: true },
-  { name: 'Expand', infer: expand, host: true },
-  { name: 'Tile', infer: tile },
-  { name: 'Pad', infer: pad },
+  { name: 'Split', infer: split, host: true, sizedBy: [1] },
+  { name: 'Expand', infer: expand, host: true, sizedBy: [1] },
+  { name: 'Tile', infer: tile, sizedBy: [1] },
+  { name: 'Pad', infer: pad, sizedBy: [1, 3] },
 ];

@@ -4,7 +4,8 @@
  */
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
-import { type Concrete, type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
+import { type Concrete, type Info, infoOfConstant, isKnown, type Size, type Symbols } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/match.ts';
 import type { Attribute } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
 
@@ -20,7 +21,14 @@ export interface Operator {
   infer(node: NodeView, inputs: readonly (Info | undefined)[], symbols: Symbols): readonly (Info | undefined)[];
   /** True if `infer` computes all outputs' elements from all inputs' elements, whatever they are. */
   readonly host?: boolean;
+  /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
+  readonly sizedBy?: readonly number[];
+  /** What MSD makes of a node, or the reason why it stays ONNX Runtime's. Absent: always ONNX Runtime's, or plain JavaScript's. */
+  match?(node: NodeView, matcher: Matcher): Match | string;
 }
+
+/** Finds a chain of nodes that one step replaces, from the node in it that is least common. */
+export type Pattern = (matcher: Matcher, node: GraphNode) => Match | undefined;
 
 const utf8 = /* @__PURE__ */ new TextDecoder();
 
@@ -29,6 +37,7 @@ export class NodeView {
   readonly node: GraphNode;
   /** Version of the operator set that the node's operator belongs to. */
   readonly version: number;
+  readonly #tensors = new Map<string, Info>();
 
   constructor(node: GraphNode, opsets: ReadonlyMap<string, number>) {
     this.node = node;
@@ -54,6 +63,17 @@ export class NodeView {
 
   has(name: string): boolean {
     return this.node.attributes.has(name);
+  }
+
+  /** Type and elements of an attribute that is a small tensor. Read once: later the file may be closed. */
+  tensor(name: string): Info | undefined {
+    let info = this.#tensors.get(name);
+    const attribute = info ? undefined : this.#attribute(name, 'tensor');
+    if (attribute) {
+      info = infoOfConstant({ kind: 'tensor', tensor: attribute.value });
+      this.#tensors.set(name, info);
+    }
+    return info;
   }
 
   /** An error about an operand that is a matter of sizes. */

@@ -52,7 +52,7 @@ function reduction(name: string): Operator {
       step && x.data && isKnown(x.dims) ? reduceElements(x.data, x.dims, axes, elemType, start, step) : undefined;
     return [{ elemType, dims, data }];
   };
-  return { name, infer, host: step !== undefined };
+  return { name, infer, host: step !== undefined, sizedBy: [1] };
 }
 
 function argument(node: NodeView, [x]: Inputs): [Info] {

@@ -1,8 +1,9 @@
 /** Operators about shapes: they make them, or give a value another one without moving an element. */
 import { FLOAT32, INT64 } from '../data-types.ts';
-import { type Info, infoOfConstant, isKnown, type Size, type Symbols, sizeOf } from '../ir/info.ts';
+import { describeNode, type GraphNode } from '../ir/graph.ts';
+import { type Info, isKnown, type Size, type Symbols, sizeOf } from '../ir/info.ts';
 import { countOf, stored } from './host.ts';
-import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
+import { axisOf, concrete, elements, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -136,11 +137,7 @@ function flatten(node: NodeView, [x]: Inputs, symbols: Symbols): [Info] {
 const MAX_MADE = 2 ** 24;
 
 function constantOfShape(node: NodeView, [wanted]: Inputs): [Info] {
-  const attribute = node.node.attributes.get('value');
-  const value: Info =
-    attribute?.kind === 'tensor'
-      ? infoOfConstant({ kind: 'tensor', tensor: attribute.value })
-      : { elemType: FLOAT32, dims: [1], data: [0] };
+  const value = node.tensor('value') ?? { elemType: FLOAT32, dims: [1], data: [0] };
   const dims = wanted?.data;
   if (!isKnown(dims)) return [{ elemType: value.elemType, dims }];
   const count = checkMade(node, dims);
@@ -171,17 +168,58 @@ function range(node: NodeView, [from, to, by]: Inputs, symbols: Symbols): [Info]
   return [{ elemType, dims: [count], data }];
 }
 
+/** Nothing may be open when a step is planned. */
+export const NO_SYMBOLS: Symbols = {
+  fresh: () => {
+    throw new RangeError('run: shapes, expected sizes that are known before a region runs, got an open one.');
+  },
+};
+
+/** Floats and bools on the device: the same bytes under other dims. */
+function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => readonly string[]): Operator['match'] {
+  return (view, matcher) => {
+    const { node } = view;
+    const [x = ''] = node.inputs;
+    const [y = ''] = node.outputs;
+    const refused = matcher.notFloat('x', x);
+    if (refused !== undefined) return refused;
+    const shapes = shapedBy(node).filter((name) => name !== '');
+    if (!shapes.every((name) => matcher.isHostOperand(name))) return 'the shape is not at hand';
+    return {
+      op: 'reshape',
+      place: 'device',
+      nodes: [node],
+      inputs: [x, ...shapes],
+      outputs: [y],
+      shapedBy: shapes,
+      resources: matcher.constants([x]),
+      lower(to) {
+        const [info] = infer(
+          view,
+          node.inputs.map((name) => (name === '' ? undefined : to.info(name))),
+          NO_SYMBOLS,
+        );
+        to.alias(y, to.slot(x), concrete(info, describeNode(node)).dims);
+      },
+    };
+  };
+}
+
+const identity: Operator['infer'] = (_, [x]) => [x];
+const afterX = (node: GraphNode): readonly string[] => node.inputs.slice(1);
+const byNothing = (): readonly string[] => [];
+
 export const shapeOperators: readonly Operator[] = [
   { name: 'Shape', infer: shape },
   {
     name: 'Size',
     infer: (_, [x], symbols) => [{ elemType: INT64, dims: [], data: x?.dims && [sizeOf(x.dims, symbols)] }],
   },
-  { name: 'Reshape', infer: reshape, host: true },
-  { name: 'Squeeze', infer: squeeze, host: true },
-  { name: 'Unsqueeze', infer: unsqueeze, host: true },
-  { name: 'Flatten', infer: flatten, host: true },
-  { name: 'Identity', infer: (_, [x]) => [x], host: true },
-  { name: 'ConstantOfShape', infer: constantOfShape, host: true },
-  { name: 'Range', infer: range, host: true },
+  { name: 'Reshape', infer: reshape, host: true, sizedBy: [1], match: matchAlias(reshape, afterX) },
+  { name: 'Squeeze', infer: squeeze, host: true, sizedBy: [1], match: matchAlias(squeeze, afterX) },
+  { name: 'Unsqueeze', infer: unsqueeze, host: true, sizedBy: [1], match: matchAlias(unsqueeze, afterX) },
+  { name: 'Flatten', infer: flatten, host: true, match: matchAlias(flatten, byNothing) },
+  { name: 'Identity', infer: identity, host: true, match: matchAlias(identity, byNothing) },
+  { name: 'ConstantOfShape', infer: constantOfShape, host: true, sizedBy: [0] },
+  { name: 'Range', infer: range, host: true, sizedBy: [0, 1, 2] },
 ];

@@ -1,0 +1,145 @@
+/** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
+import type { ArenaHandle } from '@msd/core';
+import { describeNode } from '../ir/graph.ts';
+import type { Info } from '../ir/info.ts';
+import { OPERATORS } from '../ops/index.ts';
+import type { RowsStep } from '../ops/lowering.ts';
+import { concrete, operatorName } from '../ops/operator.ts';
+import { NO_SYMBOLS } from '../ops/shape.ts';
+import type { RegionCode } from '../plan/code.ts';
+import type { HostStep } from '../plan/draft.ts';
+import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
+import { elementsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
+
+/** Values of a run by slot number. */
+export type Values = (Value | undefined)[];
+
+export class ClaimedRegion {
+  readonly #shop: Workshop;
+  readonly #code: RegionCode;
+  readonly #slotOf: (name: string) => number;
+  readonly #ends: ReadonlySet<string>;
+  readonly #sized: readonly number[];
+  readonly #valued: readonly number[];
+  /** The last one first. */
+  #plans: Plan[] = [];
+  #key: number[] = [];
+
+  /** @param ends values that nobody needs after this region */
+  constructor(shop: Workshop, code: RegionCode, slotOf: (name: string) => number, ends: ReadonlySet<string>) {
+    this.#shop = shop;
+    this.#code = code;
+    this.#slotOf = slotOf;
+    this.#ends = ends;
+    this.#sized = code.sized.map(slotOf);
+    this.#valued = code.valued.map(slotOf);
+    for (const name of code.outputs) slotOf(name);
+  }
+
+  /** How many plans there are. */
+  get planCount(): number {
+    return this.#plans.length;
+  }
+
+  /** Drops all plans: their memory is gone. */
+  forget(): void {
+    this.#plans = [];
+  }
+
+  /**
+   * @param parent the plan of the claimed region before this one in the same run
+   * @returns the plan that was run; results are in `values`
+   */
+  run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
+    const plan = this.#planFor(values, parent);
+    const { device } = this.#shop;
+    for (const { call, js } of plan.steps) {
+      if (call) device.run(call);
+      else if (js) copied.intoMsd += this.#runJs(js.step, js.handle, values);
+    }
+    for (const name of this.#code.outputs) {
+      const live = plan.live.get(name);
+      const known = plan.known.get(name);
+      if (live) {
+        const { slot, handle } = live;
+        const elemType = this.#shop.typed.infos.get(name)!.elemType;
+        const { dims, dtype } = slot;
+        values[this.#slotOf(name)] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
+      } else if (known) values[this.#slotOf(name)] = valueOfInfo(known);
+    }
+    return plan;
+  }
+
+  #planFor(values: Values, parent: Plan | undefined): Plan {
+    const key = this.#key;
+    let length = 0;
+    for (const slot of this.#sized) {
+      const { dims } = values[slot]!;
+      key[length++] = dims.length;
+      for (const dim of dims) key[length++] = dim;
+    }
+    for (const slot of this.#valued)
+      for (const element of elementsOf(values[slot]!, this.#shop.device)) key[length++] = element;
+    key.length = length;
+    const found = this.#plans.findIndex((plan) => plan.parent === parent && sameKey(plan.key, key));
+    if (found === 0) return this.#plans[0]!;
+    const plan = found > 0 ? this.#plans.splice(found, 1)[0]! : this.#make(values, parent, [...key]);
+    this.#plans.unshift(plan);
+    return plan;
+  }
+
+  #make(values: Values, parent: Plan | undefined, key: readonly number[]): Plan {
+    const infos = new Map<string, Info>();
+    for (const [i, name] of this.#code.sized.entries()) {
+      const { elemType, dims } = values[this.#sized[i]!]!;
+      infos.set(name, { elemType, dims });
+    }
+    for (const [i, name] of this.#code.valued.entries()) {
+      const value = values[this.#valued[i]!]!;
+      infos.set(name, { elemType: value.elemType, dims: value.dims, data: elementsOf(value, this.#shop.device) });
+    }
+    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends);
+  }
+
+  /** @returns bytes that were copied to the device */
+  #runJs(step: JsStep, handle: ArenaHandle | undefined, values: Values): number {
+    if (step.kind === 'host') this.#arithmetic(step, values);
+    else if (step.kind === 'rows') this.#rows(step, handle!, values);
+    else {
+      const value = step.known ? valueOfInfo(step.known) : values[this.#slotOf(step.name)]!;
+      const data = uploadOf(value, `'${step.name}'`);
+      if (data.byteLength > 0) this.#shop.device.write(handle!, data);
+    }
+    return handle?.byteLength ?? 0;
+  }
+
+  #arithmetic({ match, known }: HostStep, values: Values): void {
+    const [node] = match.nodes;
+    const { typed, device } = this.#shop;
+    const name = operatorName(node!);
+    const ofShape = name === 'Shape' || name === 'Size';
+    const inputs = node!.inputs.map((input, i) => {
+      if (input === '' || known[i]) return known[i];
+      const value = values[this.#slotOf(input)]!;
+      const { elemType, dims } = value;
+      return ofShape ? { elemType, dims } : { elemType, dims, data: elementsOf(value, device) };
+    });
+    const results = OPERATORS.get(name)!.infer(typed.view(node!), inputs, NO_SYMBOLS);
+    for (const [i, output] of node!.outputs.entries())
+      if (output !== '') values[this.#slotOf(output)] = valueOfInfo(concrete(results[i], describeNode(node!)));
+  }
+
+  #rows({ table: key, indices, known }: RowsStep, handle: ArenaHandle, values: Values): void {
+    const { device, residents } = this.#shop;
+    const table = residents.table(key);
+    const elements = known ?? elementsOf(values[this.#slotOf(indices)]!, device);
+    for (const [i, index] of elements.entries())
+      device.write(device.part(handle, i * table.rowBytes, table.rowBytes), table.row(index));
+  }
+}
+
+function sameKey(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
