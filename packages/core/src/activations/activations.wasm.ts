@@ -6,17 +6,22 @@ import { type ActivationId, activate, type Lanes } from './contract.ts';
  * Emits four times `id`(x) wherever the result is called. Call it outside of loops: constants go into locals there, once.
  */
 export function activationCode(f: Func, id: ActivationId): (x: V128) => V128 {
+  const constant = constantsOf(f);
+  activate(wasmLanes(new Func(0), constant), id, v128.const16(0)); // meets every constant; its code is dropped
+  return (x) => activate(wasmLanes(f, constant), id, f.let(x));
+}
+
+/** Four lanes of a bit pattern, in a local that is set where the pattern is first asked for. */
+export function constantsOf(f: Func): (pattern: number) => V128 {
   const constants = new Map<number, V128>();
-  const hoist = (pattern: number): V128 => {
+  return (pattern) => {
     if (!constants.has(pattern)) constants.set(pattern, f.let(i32x4.splat(i32.const(pattern))));
     return constants.get(pattern)!;
   };
-  activate(lanes(new Func(0), hoist), id, v128.const16(0)); // meets every constant; its code is dropped
-  return (x) => activate(lanes(f, hoist), id, f.let(x));
 }
 
 /** @param constant four lanes of a bit pattern */
-function lanes(f: Func, constant: (pattern: number) => V128): Lanes<V128> {
+export function wasmLanes(f: Func, constant: (pattern: number) => V128): Lanes<V128> {
   // Every operation into a local: the contract's functions use their values more than once.
   const once =
     <A extends Expr<'v128'>[]>(op: (...args: A) => V128) =>
