@@ -79,3 +79,7 @@ export function kernelCall<P, A extends string>(
     share,
   };
 }
+
+/** A kernel's parameters for the emitter. */
+export const paramsOf = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
+  Object.fromEntries(args.map((name) => [name, 'i32'])) as Record<A, 'i32'>;

@@ -47,7 +47,7 @@ export interface Lanes<V> {
   copySign(magnitude: V, sign: V): V;
   /** The upper 12 bits of the significand: its square is exact. */
   topBits(a: V): V;
-  /** 2ⁿ for an integer n in [−126, 127]. */
+  /** 2ⁿ for an integer n in [−126, 127]; 0 for −127. */
   pow2(n: V): V;
 }
 

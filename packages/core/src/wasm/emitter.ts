@@ -126,9 +126,9 @@ export const v128 = {
   load16Splat: loader('v128', simd(0x08), 1),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
-  /** `into` with one lane loaded. */
-  load32Lane: (ptr: I32, into: V128, lane: number, offset = 0): V128 =>
-    expr('v128', ptr.code, into.code, simd(0x56), 2, uleb(offset), lane),
+  /** `lanes` with one of them read from memory. */
+  load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
+    expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
   not: v(0x4d),
   and: vv(0x4e),
   /** a & ~b */
@@ -181,6 +181,7 @@ export const i32x4 = {
   ltS: vv(0x39),
   abs: v(0xa0),
   minS: vv(0xb6),
+  gtS: vv(0x3b),
   minU: vv(0xb7),
   maxS: vv(0xb8),
   maxU: vv(0xb9),
@@ -268,6 +269,9 @@ export class Func {
   }
   storeV128(ptr: I32, value: V128, offset = 0) {
     this.emit(ptr.code, value.code, simd(0x0b), 4, uleb(offset));
+  }
+  storeLane32(ptr: I32, value: V128, lane: number, offset = 0) {
+    this.emit(ptr.code, value.code, simd(0x5a), 2, uleb(offset), lane);
   }
   storeF32(ptr: I32, value: F32, offset = 0) {
     this.emit(ptr.code, value.code, 0x38, 2, uleb(offset));

@@ -1,8 +1,8 @@
 /** All that lives and dies with one device. */
 import type { GpuDevice, GpuLostInfo } from './api.ts';
 import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
-import { probeFeatures } from './device.ts';
 import { Pipelines } from './pipelines.ts';
+import { probeFeatures } from './request.ts';
 import type { GpuFeatures } from './wgsl.ts';
 
 export interface Live {

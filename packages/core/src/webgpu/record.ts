@@ -1,4 +1,4 @@
-/** One slice of rows, recorded: decompose, then a gemm per piece of the matrix. Everything is on the GPU by now. */
+/** A product, recorded slice by slice: decompose, then a gemm per piece of the matrix. Everything is on the GPU by now. */
 import type { ActivationId } from '../activations/contract.ts';
 import type { Plan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
@@ -48,6 +48,44 @@ export const decomposeOptions = (
   { together }: WgslGemmChoice,
   { subgroups }: GpuFeatures,
 ) => ({ plan, rows: together, order: wgslFormats[prepared.format].order, subgroups }) as const;
+
+const NO_END: WgslEnd = { bias: false };
+
+/** Id of the gemm kernel for a matrix at M rows. */
+export const gemmId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
+  chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
+
+/** Rows [m, m + rows) of `width` f32 values each. */
+export const rowsOf = ({ buffer, offset = 0 }: GpuBinding, m: number, rows: number, width: number): GpuBinding => ({
+  buffer,
+  offset: offset + 4 * m * width,
+  byteLength: 4 * rows * width,
+});
+
+/** All slices of a product whose operands lie on the GPU. */
+export function recordProduct(
+  live: Live,
+  pass: GpuComputePass,
+  prepared: GpuWeights,
+  { x, out, bias, multiply, residual, activation }: SliceOperands,
+  M: number,
+  plan: Plan,
+): void {
+  const { N, K } = prepared;
+  const rowsMax = sliceRows(live.device, N, K);
+  for (let m = 0; m < M; m += rowsMax) {
+    const rows = Math.min(rowsMax, M - m);
+    const operands: SliceOperands = {
+      x: rowsOf(x, m, rows, K),
+      out: rowsOf(out, m, rows, N),
+      bias,
+      multiply: multiply && rowsOf(multiply, m, rows, N),
+      residual: residual && rowsOf(residual, m, rows, N),
+      activation,
+    };
+    recordSlice(live, pass, prepared, operands, rows, plan);
+  }
+}
 
 export function recordSlice(
   live: Live,

@@ -3,9 +3,10 @@ import { formats } from '../formats/index.ts';
 import { packedLayout } from '../formats/layout.ts';
 import { extentOf, type RowSource, tableCodeBytes } from '../lookup/contract.ts';
 import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../lookup/lookup.wgsl.ts';
+import { f32Bits } from '../numbers.ts';
 import { OFFSET_ID, wgslOffset } from '../recombine/offset.wgsl.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice } from './api.ts';
-import { bind, dispatch, f32Bits } from './dispatch.ts';
+import { bind, dispatch } from './dispatch.ts';
 import { bindingLimit, type Live } from './live.ts';
 
 /** Which rows, and where they go. */
