@@ -6,15 +6,12 @@
  *
  * Four lanes of a vector make a block without a shuffle. No sum is −0. The order does not depend on how rows are shared.
  */
-import type { Arithmetic } from '../decompose/decompose.reference.ts';
+import { elementCount } from '../ops/op.ts';
+import { refuse } from './refuse.ts';
+import type { Rounding } from './rounding.ts';
 
 export const SUM_BLOCK = 64;
 const LANES = 4;
-
-/** One rounding to f32, or none. */
-export type Rounding = (value: number) => number;
-export const roundingOf = (arithmetic: Arithmetic): Rounding =>
-  arithmetic === 'float32' ? Math.fround : (value) => value;
 
 /** @param term of k = 0..n−1, rounded as the arithmetic wants it */
 export function sumOf(n: number, term: (k: number) => number, fl: Rounding): number {
@@ -29,3 +26,20 @@ export function sumOf(n: number, term: (k: number) => number, fl: Rounding): num
 
 /** Most roundings that a term of such a sum passes: additions to 0 are exact. */
 export const sumDepth = (n: number): number => Math.ceil(Math.min(n, SUM_BLOCK) / LANES) + Math.ceil(n / SUM_BLOCK);
+
+export interface RowShape {
+  readonly rows: number;
+  readonly n: number;
+}
+
+/** @param axes trailing axes that are one row */
+export const rowShape = (dims: readonly number[], axes: number): RowShape => ({
+  rows: elementCount(dims.slice(0, dims.length - axes)),
+  n: elementCount(dims.slice(dims.length - axes)),
+});
+
+/** @throws {@link RangeError} */
+export function checkAxes(op: string, axes: number, dims: readonly number[]): void {
+  if (!(Number.isInteger(axes) && axes >= 1 && axes <= dims.length))
+    refuse(op, 'axes', `1..${dims.length} for x [${dims}]`, axes);
+}

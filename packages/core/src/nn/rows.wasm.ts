@@ -5,15 +5,15 @@ import { SUM_BLOCK } from './rows.ts';
 
 /** Four neighbours of a row: a whole vector, or the last one to three elements in the first lanes of one. */
 export interface Four {
-  /** Lanes past the row are 0. */
+  /** Lanes past the row repeat the first one. */
   load(pointer: I32): V128;
   /** Nothing past the row is written. */
   store(pointer: I32, value: V128): void;
-  /** Lanes past the row become 0. */
-  only(value: V128): V128;
+  /** Which of the vectors that a turn of the loop handles: 0..UNROLL−1. */
+  readonly turn: number;
 }
 
-/** Neighbours that a turn of a loop over vectors handles. */
+/** Vectors that a turn of a loop over a row handles. */
 const UNROLL = 4;
 
 export class Row {
@@ -37,6 +37,7 @@ export class Row {
     const sum = f.let(f32x4.const(0));
     const block = f.let(f32x4.const(0));
     const add = (four: Four) => block.set(f32x4.add(block, term(four)));
+    const addTail = (four: Four) => block.set(f32x4.add(block, v128.and(term(four), this.#mask)));
     const end = () => {
       sum.set(f32x4.add(sum, allLanes(f, f32x4.add, block)));
       block.set(f32x4.const(0));
@@ -48,10 +49,20 @@ export class Row {
     const left = f.let(i32.and(this.#n, SUM_BLOCK - 1));
     f.when(left, () => {
       f.repeat(i32.shrU(left, 2), () => this.#vectors(1, pointers, add));
-      this.#tail(pointers, add);
+      this.#tail(pointers, addTail);
       end();
     });
     return sum;
+  }
+
+  /** The largest element that is a number, in all four lanes; −Infinity if there is none. */
+  max(at: I32): Local<'v128'> {
+    const f = this.#f;
+    const pointer = f.let(at);
+    const most = range(UNROLL).map(() => f.let(f32x4.const(Number.NEGATIVE_INFINITY)));
+    this.each([pointer], ({ load, turn }) => most[turn].set(f32x4.pmax(most[turn], load(pointer))));
+    const [a, b, c, d] = most;
+    return allLanes(f, f32x4.pmax, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
   }
 
   /** Every element of a row. Pointers move to its end. */
@@ -68,7 +79,7 @@ export class Row {
       visit({
         load: (pointer) => v128.load(pointer, 16 * i),
         store: (pointer, value) => this.#f.storeV128(pointer, value, 16 * i),
-        only: (value) => value,
+        turn: i,
       });
     for (const pointer of pointers) advance(pointer, 16 * count);
   }
@@ -79,7 +90,7 @@ export class Row {
     f.when(rest, () => {
       visit({
         load: (pointer) => {
-          const value = f.let(v128.load32Zero(pointer));
+          const value = f.let(v128.load32Splat(pointer));
           for (const lane of [1, 2])
             f.when(i32.gtU(rest, lane), () => value.set(v128.load32Lane(pointer, value, lane, 4 * lane)));
           return value;
@@ -89,7 +100,7 @@ export class Row {
           f.storeLane32(pointer, lanes, 0);
           for (const lane of [1, 2]) f.when(i32.gtU(rest, lane), () => f.storeLane32(pointer, lanes, lane, 4 * lane));
         },
-        only: (value) => v128.and(value, this.#mask),
+        turn: 0,
       });
       for (const pointer of pointers) advance(pointer, i32.shl(rest, 2));
     });

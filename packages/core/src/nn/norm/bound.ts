@@ -10,6 +10,7 @@
  *
  * A rounding into the subnormal range is off by 2⁻¹⁵⁰ at most.                                 (docs/nn.md, "Row reductions")
  */
+import { gamma, U, UNDERFLOW } from '../rounding.ts';
 import { sumDepth } from '../rows.ts';
 import type { NormOp } from './contract.ts';
 
@@ -22,11 +23,8 @@ export interface NormRow {
   readonly skipBias?: ArrayLike<number> | undefined;
 }
 
-const U = 2 ** -24;
-const UNDERFLOW = 2 ** -149;
 const HUGE = 2 ** 127;
 
-const gamma = (roundings: number): number => (roundings * U) / (1 - roundings * U);
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const rms = (values: readonly number[]): number => Math.sqrt(mean(values.map((value) => value * value)));
 

@@ -12,6 +12,8 @@
  * NaN without. A NaN makes its row NaN and no other. How near y is to the mathematics: bound.ts.       (docs/nn.md, "Row reductions")
  */
 import { elementCount, type TensorType } from '../../ops/op.ts';
+import { refuse } from '../refuse.ts';
+import { checkAxes, type RowShape, rowShape } from '../rows.ts';
 
 /** Inputs: x, scale?, bias?, skip?, skipBias?. Outputs: y, then those asked for, in the order of the names below. */
 export interface NormOp {
@@ -34,9 +36,7 @@ export const normExtras = ({ mean, invStdDev, sum }: NormOp): ('mean' | 'invStdD
   ...(sum ? (['sum'] as const) : []),
 ];
 
-export interface NormShape {
-  readonly rows: number;
-  readonly n: number;
+export interface NormShape extends RowShape {
   /** Rows of `skip` before it starts anew. */
   readonly skipRows: number;
 }
@@ -44,10 +44,8 @@ export interface NormShape {
 type Types = readonly (TensorType | undefined)[];
 
 export function normShape({ axes = 1 }: NormOp, [x, , , skip]: Types): NormShape {
-  const split = x!.dims.length - axes;
-  const n = elementCount(x!.dims.slice(split));
-  const rows = elementCount(x!.dims.slice(0, split));
-  return { rows, n, skipRows: skip && n > 0 ? Math.max(1, elementCount(skip.dims) / n) : 1 };
+  const shape = rowShape(x!.dims, axes);
+  return { ...shape, skipRows: skip && shape.n > 0 ? Math.max(1, elementCount(skip.dims) / shape.n) : 1 };
 }
 
 const INPUTS = ['x', 'scale', 'bias', 'skip', 'skipBias'] as const;
@@ -55,28 +53,24 @@ const INPUTS = ['x', 'scale', 'bias', 'skip', 'skipBias'] as const;
 export function inferNorm(op: NormOp, inputs: Types): readonly TensorType[] {
   const { kind, axes = 1, epsilon } = op;
   const [x, scale, bias, skip, skipBias] = inputs;
-  const refuse = (what: string, expected: string, got: unknown): never => {
-    throw new RangeError(`norm: ${what} expected ${expected}, got ${got}.`);
-  };
-  if (!x) return refuse('x', 'a tensor', 'none');
+  if (!x) return refuse('norm', 'x', 'a tensor', 'none');
   INPUTS.forEach((name, i) => {
     const dtype = inputs[i]?.dtype ?? 'f32';
-    if (dtype !== 'f32') refuse(name, 'f32', dtype);
+    if (dtype !== 'f32') refuse('norm', name, 'f32', dtype);
   });
-  const rank = x.dims.length;
-  if (!(Number.isInteger(axes) && axes >= 1 && axes <= rank)) refuse('axes', `1..${rank} for x [${x.dims}]`, axes);
-  if (!(epsilon >= 0 && Number.isFinite(epsilon))) refuse('epsilon', 'a finite number ≥ 0', epsilon);
-  const normalized = x.dims.slice(rank - axes);
+  checkAxes('norm', axes, x.dims);
+  if (!(epsilon >= 0 && Number.isFinite(epsilon))) refuse('norm', 'epsilon', 'a finite number ≥ 0', epsilon);
+  const normalized = x.dims.slice(-axes);
   for (const [name, type] of Object.entries({ scale, bias, skipBias }))
     if (type && !(endsWith(normalized, type.dims) && endsWith(type.dims, normalized)))
-      refuse(name, `[${normalized}] for x [${x.dims}]`, `[${type.dims}]`);
+      refuse('norm', name, `[${normalized}] for x [${x.dims}]`, `[${type.dims}]`);
   if (skip && !(endsWith(x.dims, skip.dims) && endsWith(skip.dims, normalized)))
-    refuse('skip', `[${x.dims}], or fewer or 1 of its leading axes`, `[${skip.dims}]`);
-  if (skipBias && !skip) refuse('skipBias', 'none without skip', `[${skipBias.dims}]`);
-  if (op.sum && !skip) refuse('sum', 'not to be asked for without skip', 'true');
-  if (op.mean && kind === 'rms') refuse('mean', "not to be asked for of 'rms'", 'true');
+    refuse('norm', 'skip', `[${x.dims}], or fewer or 1 of its leading axes`, `[${skip.dims}]`);
+  if (skipBias && !skip) refuse('norm', 'skipBias', 'none without skip', `[${skipBias.dims}]`);
+  if (op.sum && !skip) refuse('norm', 'sum', 'not to be asked for without skip', 'true');
+  if (op.mean && kind === 'rms') refuse('norm', 'mean', "not to be asked for of 'rms'", 'true');
 
-  const perRow = [...x.dims.slice(0, rank - axes), ...normalized.map(() => 1)];
+  const perRow = [...x.dims.slice(0, -axes), ...normalized.map(() => 1)];
   const dims = { mean: perRow, invStdDev: perRow, sum: x.dims };
   return [x.dims, ...normExtras(op).map((name) => dims[name])].map((of) => ({ dtype: 'f32', dims: of }));
 }

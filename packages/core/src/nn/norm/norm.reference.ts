@@ -1,7 +1,8 @@
 /** Both specifications of norm, in plain loops: contract.ts line by line. Nobody optimises this. */
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import type { Tensor } from '../../ops/op.ts';
-import { roundingOf, sumOf } from '../rows.ts';
+import { roundingOf } from '../rounding.ts';
+import { sumOf } from '../rows.ts';
 import { type NormOp, normExtras, normShape } from './contract.ts';
 
 export function normReference(

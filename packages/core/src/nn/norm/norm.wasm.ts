@@ -14,7 +14,7 @@
  *
  * A row stays in L1 between its passes: two for rms, three for layer. The addition of `skip` is part of the first.
  */
-import type { KernelSpec } from '../../kernel-spec.ts';
+import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local } from '../../wasm/emitter.ts';
 import { advance } from '../../wasm/loops.ts';
 import { type Four, Row } from '../rows.wasm.ts';
@@ -53,8 +53,7 @@ export const normKernels: KernelSpec<NormKernel, (typeof ARGS)[number]> = {
   id: idOf,
 
   emit(module, kernel) {
-    const params = Object.fromEntries(ARGS.map((name) => [name, 'i32'])) as Record<(typeof ARGS)[number], 'i32'>;
-    module.func(idOf(kernel), params, (f, p) => {
+    module.func(idOf(kernel), paramsOf(ARGS), (f, p) => {
       const row = new Row(f, p.n);
       const rowBytes = f.let(i32.shl(p.n, 2));
       const count = f.let(f32x4.convertI32x4S(i32x4.splat(p.n)));
@@ -78,7 +77,7 @@ export const normKernels: KernelSpec<NormKernel, (typeof ARGS)[number]> = {
         const mean = kernel.kind === 'layer' ? f.let(f32x4.div(row.sum(inputs, readZ), count)) : undefined;
         const [again] = walkers(z);
         const squares = mean
-          ? row.sum([again], (four) => square(f.let(four.only(f32x4.sub(four.load(again), mean)))))
+          ? row.sum([again], (four) => square(f.let(f32x4.sub(four.load(again), mean))))
           : row.sum(inputs, (four) => square(readZ(four)));
         const deviation = f32x4.sqrt(f32x4.add(f32x4.div(squares, count), epsilon));
         const invStdDev = f.let(f32x4.div(f32x4.const(1), deviation));
