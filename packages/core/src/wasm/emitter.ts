@@ -127,6 +127,7 @@ export const v128 = {
   /** `lanes` with one of them read from memory. */
   load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
     expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
+  not: v(0x4d),
   and: vv(0x4e),
   /** a & ~b */
   andNot: vv(0x4f),
@@ -171,8 +172,12 @@ export const i32x4 = {
   add: vv(0xae),
   sub: vv(0xb1),
   mul: vv(0xb5),
+  eq: vv(0x37),
+  ltS: vv(0x39),
   gtS: vv(0x3b),
+  minS: vv(0xb6),
   minU: vv(0xb7),
+  maxS: vv(0xb8),
   maxU: vv(0xb9),
   dotI16x8S: vv(0xba),
   /** Saturates; NaN gives 0. */
@@ -183,15 +188,21 @@ export const f32x4 = {
   splat: unary<'f32', 'v128'>('v128', simd(0x13)),
   /** Half to even. */
   nearest: v(0x6a),
+  eq: vv(0x41),
   ne: vv(0x42),
   lt: vv(0x43),
   gt: vv(0x44),
+  le: vv(0x45),
+  ge: vv(0x46),
   abs: v(0xe0),
   sqrt: v(0xe3),
   sub: vv(0xe5),
   add: vv(0xe4),
   mul: vv(0xe6),
   div: vv(0xe7),
+  /** NaN of either operand; −0 is below 0. */
+  min: vv(0xe8),
+  max: vv(0xe9),
   /** b < a ? b : a; NaN in a stays. */
   pmin: vv(0xea),
   /** a < b ? b : a; NaN in a stays. */
