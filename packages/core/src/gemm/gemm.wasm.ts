@@ -237,7 +237,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>,
           first: number,
         ) {
-          // A power of two that in-place codes left goes onto the scale, where it cannot round.
+          // A power of two that codes sharing a byte left goes onto the scale, where it cannot round.
           const unshift = (g: number) => f32x4.const(2 ** -shift[g]);
           const factor = range(vectors).map((g) =>
             f.let(blockwise ? unshift(first + g) : v128.load(columns.wScale, 16 * g)),
@@ -256,7 +256,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       }
     });
 
-    /** An in-place sum without its power of two: exact, it is a multiple of it. */
+    /** A sum of such codes without its power of two: exact, it is a multiple of it. */
     function unshifted(acc: V128, g: number): V128 {
       return shift[g] ? i32x4.shrS(acc, shift[g]) : acc;
     }
