@@ -253,7 +253,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     const { live } = this.#session;
     const { pipelines, features } = live;
     const gemm = chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
-    const decompose = decomposeOptions(prepared, plan, gemm.together, features);
+    const decompose = decomposeOptions(plan, gemm.together, features);
     await Promise.all([
       pipelines.warm(wgslDecomposeId(decompose), () => wgslDecompose(decompose)),
       pipelines.warm(gemm.id, gemm.kernel),

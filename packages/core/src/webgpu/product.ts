@@ -5,7 +5,6 @@ import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
-import { wgslFormats } from '../formats/wgsl.ts';
 import { digitsOf } from '../gemm/carriers.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
@@ -43,8 +42,8 @@ export const chooseGemm = (
 ): WgslGemmChoice =>
   chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
 
-export const decomposeOptions = (prepared: GpuWeights, plan: Plan, together: 1 | 4, { subgroups }: GpuFeatures) =>
-  ({ plan, rows: together, order: wgslFormats[prepared.format].order, subgroups }) as const;
+export const decomposeOptions = (plan: Plan, together: 1 | 4, { subgroups }: GpuFeatures) =>
+  ({ plan, rows: together, subgroups }) as const;
 
 const NO_END: WgslEnd = { bias: false };
 
@@ -67,8 +66,7 @@ export interface GpuProduct extends GpuEnds {
 }
 
 /**
- * The dispatches of x times several matrices, in slices of rows: x is decomposed once for all of them, as long as their kernels
- * want its digits in the same order.
+ * The dispatches of x times several matrices, in slices of rows: x is decomposed once for all of them.
  */
 export function describeProducts(
   live: Live,
@@ -84,17 +82,14 @@ export function describeProducts(
   for (let m = 0; m < M; m += rowsMax) {
     const rows = Math.min(rowsMax, M - m);
     const source = rowsOf(x, m, rows, K);
-    let decomposed: string | undefined;
+    const { together } = chooseGemm(live, products[0].prepared, rows, plan, NO_END); // a matter of rows alone
+    const layout = digitLayout(live, K, rows, together, plan);
+    dispatches.push(describeDecompose(live, K, source, rows, layout, plan));
     for (const product of products) {
       const { N } = product.prepared;
       const slice = (operand: GpuBinding | undefined) => operand && rowsOf(operand, m, rows, N);
       const { out, multiply, residual } = product;
       const ends = { ...product, out: slice(out)!, multiply: slice(multiply), residual: slice(residual) };
-      const { together } = chooseGemm(live, product.prepared, rows, plan, endOf(ends));
-      const layout = digitLayout(live, K, rows, together, plan);
-      const id = wgslDecomposeId(decomposeOptions(product.prepared, plan, together, live.features));
-      if (id !== decomposed) dispatches.push(describeDecompose(live, product.prepared, source, rows, layout, plan));
-      decomposed = id;
       dispatches.push(...describeGemm(live, ends, rows, layout, plan));
     }
   }
@@ -162,20 +157,20 @@ function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, p
 
 function describeDecompose(
   live: Live,
-  prepared: GpuWeights,
+  K: number,
   x: GpuBinding,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
   plan: Plan,
 ): Dispatch {
   const source = bind(live.device, x);
-  const options = decomposeOptions(prepared, plan, together, live.features);
+  const options = decomposeOptions(plan, together, live.features);
   const words = paddedK / 4;
   return describe(
     live,
     wgslDecomposeId(options),
     () => wgslDecompose(options),
-    [M, prepared.K, source.at, words, rows, blocks],
+    [M, K, source.at, words, rows, blocks],
     [source.range, digits, scales],
     plan.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
   );
