@@ -107,6 +107,7 @@ export const i32 = {
 };
 export const f32 = {
   const: (x: number) => expr('f32', 0x43, [...new Uint8Array(Float32Array.of(x).buffer)]),
+  add: binary<'f32', 'f32'>('f32', [0x92]),
   mul: binary<'f32', 'f32'>('f32', [0x94]),
   div: binary<'f32', 'f32'>('f32', [0x95]),
   reinterpretI32: unary<'i32', 'f32'>('f32', [0xbe]),
