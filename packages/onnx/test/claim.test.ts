@@ -129,7 +129,7 @@ describe('claim', () => {
   it('gives every other operator a reason', () => {
     const bytes = writeModel({
       graph: {
-        nodes: [{ opType: 'Relu', inputs: ['x'], outputs: ['y'] }],
+        nodes: [{ opType: 'NonZero', inputs: ['x'], outputs: ['y'] }],
         inputs: [{ name: 'x' }],
         outputs: [{ name: 'y' }],
       },

@@ -38,8 +38,7 @@ describe('damaged models', () => {
     const outcomes = [...corpus()]
       .filter(([name]) => !name.startsWith('regression-'))
       .map(([, bytes]) => readAndClaim(bytes));
-    expect(outcomes.filter((outcome) => outcome === 'claimed').length).toBe(5);
-    expect(outcomes.filter((outcome) => outcome === 'read').length).toBe(1);
+    expect(outcomes).toEqual(outcomes.map(() => 'claimed'));
   });
 
   it.each([...corpus()].filter(([name]) => name.startsWith('regression-')))('%s stays refused', (_, bytes) => {

@@ -1,13 +1,13 @@
 /** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
 import type { ArenaHandle } from '@msd/core';
-import { describeNode } from '../ir/graph.ts';
+import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import type { RowsStep } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
 import { NO_SYMBOLS } from '../ops/shape.ts';
 import type { RegionCode } from '../plan/code.ts';
-import type { HostStep } from '../plan/draft.ts';
+import type { HostStep, UploadStep } from '../plan/draft.ts';
 import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
 import { elementsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
 
@@ -21,9 +21,14 @@ export class ClaimedRegion {
   readonly #ends: ReadonlySet<string>;
   readonly #sized: readonly number[];
   readonly #valued: readonly number[];
+  readonly #outputs: readonly number[];
   /** The last one first. */
   #plans: Plan[] = [];
-  #key: number[] = [];
+  readonly #key: number[] = [];
+  /** Of the run that is under way. */
+  #values: Values = [];
+  /** Bytes that this run copied to the device. */
+  #copied = 0;
 
   /** @param ends values that nobody needs after this region */
   constructor(shop: Workshop, code: RegionCode, slotOf: (name: string) => number, ends: ReadonlySet<string>) {
@@ -33,7 +38,7 @@ export class ClaimedRegion {
     this.#ends = ends;
     this.#sized = code.sized.map(slotOf);
     this.#valued = code.valued.map(slotOf);
-    for (const name of code.outputs) slotOf(name);
+    this.#outputs = code.outputs.map(slotOf);
   }
 
   /** How many plans there are. */
@@ -51,21 +56,22 @@ export class ClaimedRegion {
    * @returns the plan that was run; results are in `values`
    */
   run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
+    this.#values = values;
+    this.#copied = 0;
     const plan = this.#planFor(values, parent);
-    const { device } = this.#shop;
-    for (const { call, js } of plan.steps) {
-      if (call) device.run(call);
-      else if (js) copied.intoMsd += this.#runJs(js.step, js.handle, values);
-    }
-    for (const name of this.#code.outputs) {
+    this.#shop.block.bind(plan.program);
+    plan.program.run();
+    copied.intoMsd += this.#copied;
+    for (const [i, name] of this.#code.outputs.entries()) {
+      const slotNumber = this.#outputs[i]!;
       const live = plan.live.get(name);
       const known = plan.known.get(name);
       if (live) {
         const { slot, handle } = live;
         const elemType = this.#shop.typed.infos.get(name)!.elemType;
         const { dims, dtype } = slot;
-        values[this.#slotOf(name)] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
-      } else if (known) values[this.#slotOf(name)] = valueOfInfo(known);
+        values[slotNumber] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
+      } else if (known) values[slotNumber] = valueOfInfo(known);
     }
     return plan;
   }
@@ -98,43 +104,60 @@ export class ClaimedRegion {
       const value = values[this.#valued[i]!]!;
       infos.set(name, { elemType: value.elemType, dims: value.dims, data: elementsOf(value, this.#shop.device) });
     }
-    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends);
+    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends, this.#script);
   }
 
-  /** @returns bytes that were copied to the device */
-  #runJs(step: JsStep, handle: ArenaHandle | undefined, values: Values): number {
-    if (step.kind === 'host') this.#arithmetic(step, values);
-    else if (step.kind === 'rows') this.#rows(step, handle!, values);
-    else {
-      const value = step.known ? valueOfInfo(step.known) : values[this.#slotOf(step.name)]!;
-      const data = uploadOf(value, `'${step.name}'`);
-      if (data.byteLength > 0) this.#shop.device.write(handle!, data);
-    }
-    return handle?.byteLength ?? 0;
+  readonly #script = (step: JsStep, at: () => ArenaHandle): (() => void) => {
+    if (step.kind === 'host') return this.#arithmetic(step);
+    if (step.kind === 'rows') return this.#rows(step, at);
+    return this.#upload(step, at);
+  };
+
+  #upload({ name, known }: UploadStep, at: () => ArenaHandle): () => void {
+    const { device } = this.#shop;
+    const slot = this.#slotOf(name);
+    const value = known && valueOfInfo(known);
+    return () => {
+      const data = uploadOf(value ?? this.#values[slot]!, `'${name}'`);
+      if (data.byteLength > 0) device.write(at(), data);
+      this.#copied += data.byteLength;
+    };
   }
 
-  #arithmetic({ match, known }: HostStep, values: Values): void {
-    const [node] = match.nodes;
+  #arithmetic({ match, known }: HostStep): () => void {
+    const [node] = match.nodes as [GraphNode];
     const { typed, device } = this.#shop;
-    const name = operatorName(node!);
+    const name = operatorName(node);
+    const operator = OPERATORS.get(name)!;
     const ofShape = name === 'Shape' || name === 'Size';
-    const inputs = node!.inputs.map((input, i) => {
-      if (input === '' || known[i]) return known[i];
-      const value = values[this.#slotOf(input)]!;
-      const { elemType, dims } = value;
-      return ofShape ? { elemType, dims } : { elemType, dims, data: elementsOf(value, device) };
-    });
-    const results = OPERATORS.get(name)!.infer(typed.view(node!), inputs, NO_SYMBOLS);
-    for (const [i, output] of node!.outputs.entries())
-      if (output !== '') values[this.#slotOf(output)] = valueOfInfo(concrete(results[i], describeNode(node!)));
+    const view = typed.view(node);
+    const inputs = node.inputs.map((input) => (input === '' ? -1 : this.#slotOf(input)));
+    const outputs = node.outputs.map((output) => (output === '' ? -1 : this.#slotOf(output)));
+    return () => {
+      const values = this.#values;
+      const infos = inputs.map((slot, i) => {
+        if (slot < 0 || known[i]) return known[i];
+        const value = values[slot]!;
+        const { elemType, dims } = value;
+        return ofShape ? { elemType, dims } : { elemType, dims, data: elementsOf(value, device) };
+      });
+      const results = operator.infer(view, infos, NO_SYMBOLS);
+      for (const [i, slot] of outputs.entries())
+        if (slot >= 0) values[slot] = valueOfInfo(concrete(results[i], describeNode(node)));
+    };
   }
 
-  #rows({ table: key, indices, known }: RowsStep, handle: ArenaHandle, values: Values): void {
+  #rows({ table: key, indices, known }: RowsStep, at: () => ArenaHandle): () => void {
     const { device, residents } = this.#shop;
     const table = residents.table(key);
-    const elements = known ?? elementsOf(values[this.#slotOf(indices)]!, device);
-    for (const [i, index] of elements.entries())
-      device.write(device.part(handle, i * table.rowBytes, table.rowBytes), table.row(index));
+    const slot = this.#slotOf(indices);
+    return () => {
+      const handle = at();
+      const elements = known ?? elementsOf(this.#values[slot]!, device);
+      for (const [i, index] of elements.entries())
+        device.write(device.part(handle, i * table.rowBytes, table.rowBytes), table.row(index));
+      this.#copied += handle.byteLength;
+    };
   }
 }
 

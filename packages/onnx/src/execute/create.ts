@@ -5,15 +5,16 @@ import { buildGraph, describeNode, type Graph, type GraphNode } from '../ir/grap
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { partition, type Region } from '../plan/partition.ts';
+import { chooseSides, type Sides } from '../plan/cost.ts';
+import type { Region } from '../plan/partition.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
-import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
-import { Space } from './memory.ts';
+import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
+import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
@@ -44,26 +45,51 @@ export async function createSession(
     const record = readModel(source);
     external = record.files.sources;
     const graph = buildGraph(record);
-    if (graph.nodes.some((node) => node.opType === 'MatMulNBits')) {
-      await openExternal(record.files, model, request.externalData);
-    }
+    const all = request.msd.claim === 'all';
+    let reason = await openFiles(graph, record, model, request, all);
     const typed = inferTypes(graph);
-    const decisions = matchNodes(typed);
-    const isClaimed = (node: GraphNode): boolean => typeof decisions.get(node) === 'object';
-    let reason = wholeReason(graph, neededNodes(graph), record.functions, isClaimed);
+    const decisions = reason === undefined ? matchNodes(typed) : new Map<GraphNode, Match | string>();
+    reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
     if (reason === undefined) {
-      checkCuttable(request);
-      try {
-        return await createCut(ort, typed, decisions, request, kept);
-      } catch (error) {
-        if (!(error instanceof CutRefused)) throw error;
-        reason = error.message;
-      }
+      const matches = new Map<GraphNode, Match>();
+      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
+      const sides = chooseSides(typed, unitsOf(graph, matches), all);
+      if (all || sides.cut < sides.whole) {
+        checkCuttable(request);
+        try {
+          return await createCut(ort, typed, decisions, sides, request, kept);
+        } catch (error) {
+          if (!(error instanceof CutRefused)) throw error;
+          reason = error.message;
+        }
+      } else reason = `a cut would cost more: ${Math.round(sides.cut)} µs beside ${Math.round(sides.whole)}, predicted`;
     }
-    const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0));
+    const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0, false));
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
+  }
+}
+
+/** Operators whose weights may lie in a file beside the model. */
+const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
+
+/** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
+async function openFiles(
+  graph: Graph,
+  { files }: ModelRecord,
+  model: string | Uint8Array,
+  request: SessionRequest,
+  all: boolean,
+): Promise<string | undefined> {
+  if (files.locations.size === 0 || !(all || graph.nodes.some(({ opType }) => WITH_WEIGHTS.has(opType))))
+    return undefined;
+  try {
+    await openExternal(files, model, request.externalData);
+    return undefined;
+  } catch (error) {
+    if (graph.nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
+    return messageOf(error);
   }
 }
 
@@ -71,27 +97,25 @@ async function createCut(
   ort: OrtModule,
   typed: TypedGraph,
   decisions: Decisions,
+  { regions, isClaimed }: Sides,
   request: SessionRequest,
   kept: Set<ByteSource>,
 ): Promise<MsdHandler> {
   const { graph, infos } = typed;
-  const matches = new Map<GraphNode, Match>();
-  for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-  const regions = partition(graph, unitsOf(graph, matches), (unit) => unit.match !== undefined);
   const foreign = await createForeign(ort, graph, regions, request.region, infos);
   try {
-    const claimed = regions.flatMap(({ units }) => units.flatMap(({ match }) => match ?? []));
+    const claimed = regions.flatMap(({ units }) => units.filter(isClaimed).map(({ match }) => match!));
     const residents = await loadResidents(claimed, request.msd);
     const { device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const plan = regions.map((region) => {
       if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { matches: region.units.flatMap(({ match }) => match ?? []) };
+      return { matches: region.units.map(({ match }) => match!) };
     });
     return new CutSession({
       ort,
-      shop: { typed, device, residents, space: new Space(device), split },
+      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split },
       plan,
       sessions: foreign.sessions,
       inputs: graph.inputs,
@@ -113,18 +137,29 @@ function nodeName(node: GraphNode): string {
   return node.name || describeNode(node);
 }
 
-function nodeReport(node: GraphNode, decision: Match | string | undefined, region: number): NodeReport {
+/** @param claimed whether MSD runs it; a match that it leaves to ONNX Runtime saves a crossing */
+function nodeReport(
+  node: GraphNode,
+  decision: Match | string | undefined,
+  region: number,
+  claimed: boolean,
+): NodeReport {
   const { opType, domain } = node;
   const base = { name: nodeName(node), opType, domain, region };
-  return typeof decision === 'object'
-    ? { ...base, where: 'msd' }
-    : { ...base, where: 'ort', ...(decision && { reason: decision }) };
+  if (claimed) return { ...base, where: 'msd' };
+  const reason = typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
+  return { ...base, where: 'ort', ...(reason !== undefined && { reason }) };
 }
 
 function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
-  const regionOf = new Map<GraphNode, number>();
-  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region.index);
-  return graph.nodes.map((node) => nodeReport(node, decisions.get(node), regionOf.get(node) ?? -1));
+  const regionOf = new Map<GraphNode, Region>();
+  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
+  return graph.nodes.map((node) => {
+    const region = regionOf.get(node);
+    // A node that no output needs is on the side where it would be.
+    const claimed = region ? region.claimed : typeof decisions.get(node) === 'object';
+    return nodeReport(node, decisions.get(node), region?.index ?? -1, claimed);
+  });
 }
 
 function regionReport(region: Region, foreign: ForeignPlan): RegionReport {

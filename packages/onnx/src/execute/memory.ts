@@ -1,9 +1,10 @@
 /**
  * Memory of intermediate values. Plans of one session share it, for runs come one after the other: a plan gives each value a
- * place for as long as it lives, once; a run then allocates nothing.
+ * place once; a run then allocates nothing. What lives inside a region lies in one block, what regions hand to each other in
+ * chunks that never move.
  */
 import type { ArenaHandle } from '@msd/core';
-import type { Device } from '@msd/core/program';
+import type { Device, Program } from '@msd/core/program';
 
 /** Bytes [begin, end) of a chunk. */
 export interface Place {
@@ -55,7 +56,7 @@ export class Layout {
   readonly #taken: Place[][] = [];
 
   /** @param taken places that are taken from the beginning */
-  constructor(space: Space, taken: readonly Place[]) {
+  constructor(space: Space, taken: Iterable<Place>) {
     this.#space = space;
     for (const place of taken) this.#insert(place);
   }
@@ -75,15 +76,36 @@ export class Layout {
     return this.#insert({ chunk: this.#space.chunks.length - 1, begin: 0, end: bytes });
   }
 
-  free(place: Place): void {
-    const list = this.#taken[place.chunk]!;
-    list.splice(list.indexOf(place), 1);
-  }
-
   #insert(place: Place): Place {
     const list = (this.#taken[place.chunk] ??= []);
     const at = list.findIndex(({ begin }) => begin > place.begin);
     list.splice(at < 0 ? list.length : at, 0, place);
     return place;
+  }
+}
+
+/** One stretch of memory, as large as the most demanding program. */
+export class Block {
+  readonly #device: Device<ArenaHandle>;
+  #handle: ArenaHandle | undefined;
+  readonly #bound = new WeakMap<Program<ArenaHandle>, ArenaHandle>();
+
+  constructor(device: Device<ArenaHandle>) {
+    this.#device = device;
+  }
+
+  get byteLength(): number {
+    return this.#handle?.byteLength ?? 0;
+  }
+
+  /** Binds a program to the block, unless it is. A block that is too small is replaced: programs are bound anew when they run. */
+  bind(program: Program<ArenaHandle>): void {
+    if (!this.#handle || program.byteLength > this.#handle.byteLength) {
+      if (this.#handle) this.#device.free(this.#handle);
+      this.#handle = this.#device.alloc(Math.max(SMALLEST_CHUNK, program.byteLength), 'intermediates');
+    }
+    if (this.#bound.get(program) === this.#handle) return;
+    program.bind(this.#handle);
+    this.#bound.set(program, this.#handle);
   }
 }

@@ -1,16 +1,16 @@
 /**
- * A claimed region bound to addresses: made once for the sizes that it depends on, run many times. Values that outlive the region
- * keep their places, so what is planned after it is planned around them.
+ * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
+ * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
  */
 import type { ArenaHandle, PlanOptions, PreparedWeights } from '@msd/core';
-import { byteLength, type Call, type Device, elementCount } from '@msd/core/program';
+import { byteLength, type Device, elementCount, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
-import { Layout, type Place, type Space } from './memory.ts';
+import { type Block, Layout, type Place, type Space } from './memory.ts';
 import type { Residents } from './residents.ts';
 
 /** A value on the device that later regions may need. */
@@ -26,7 +26,10 @@ export interface Workshop {
   readonly typed: TypedGraph;
   readonly device: Device<ArenaHandle, PreparedWeights>;
   readonly residents: Residents;
+  /** Of values that regions hand to each other. */
   readonly space: Space;
+  /** Of values inside a region. */
+  readonly block: Block;
   /** How activations become integers. */
   readonly split: PlanOptions;
 }
@@ -34,19 +37,14 @@ export interface Workshop {
 /** A step of a plan that is no call of the device. */
 export type JsStep = Extract<Fused['step'], { kind: 'upload' | 'host' | 'rows' }>;
 
-export interface BoundStep {
-  /** One of the two. */
-  readonly call: Call<ArenaHandle> | undefined;
-  readonly js: { readonly step: JsStep; readonly handle: ArenaHandle | undefined } | undefined;
-  readonly nodes: readonly string[];
-}
-
 export interface Plan {
   /** Sizes and elements that it was made for. */
   readonly key: readonly number[];
   /** The plan of the regions before. */
   readonly parent: Plan | undefined;
-  readonly steps: readonly BoundStep[];
+  readonly program: Program<ArenaHandle>;
+  /** Names of the nodes that each step stands for; of products, those of each one. */
+  readonly nodes: readonly (readonly (readonly string[])[])[];
   /** What lies on the device after the region, by name. */
   readonly live: ReadonlyMap<string, Live>;
   /** Outputs that are the same in every run of this plan. */
@@ -56,6 +54,7 @@ export interface Plan {
 /**
  * @param infos of the region's inputs, as far as the plan depends on them
  * @param ends values that nobody needs after this region
+ * @param script what a step of JavaScript does; `at` says where its result lies
  */
 export function makePlan(
   shop: Workshop,
@@ -64,105 +63,82 @@ export function makePlan(
   key: readonly number[],
   parent: Plan | undefined,
   ends: ReadonlySet<string>,
+  script: (step: JsStep, at: () => ArenaHandle) => () => void,
 ): Plan {
-  const { typed, residents } = shop;
+  const { typed, residents, space, device } = shop;
   const before = parent?.live ?? new Map<string, Live>();
-  const handles = new Map<Slot, ArenaHandle>();
+  const elsewhere = new Map<Slot, Live>();
   const outside = new Map<string, Slot>();
-  for (const [name, { slot, handle }] of [...residents.values, ...before]) {
-    outside.set(name, slot);
-    handles.set(slot.root, handle);
+  for (const [name, value] of [...residents.values, ...before]) {
+    outside.set(name, value.slot);
+    elsewhere.set(value.slot.root, value);
   }
   const draft = draftRegion(typed, code, infos, outside);
-  const steps = fuse(draft.steps, (matrix) => residents.matrix(matrix).K);
-  const places = placeValues(shop, steps, [...draft.slots.values()], before, handles);
-  const bound = steps.map((step) => bindStep(shop, step, handles));
+  const fused = fuse(draft.steps, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
+  const layout = new Layout(space, new Set([...before.values()].flatMap(({ place }) => place ?? [])));
+  for (const { root } of draft.slots.values()) {
+    if (elsewhere.has(root)) continue;
+    const place = layout.place(byteLength(root));
+    elsewhere.set(root, { slot: root, handle: space.at(place, byteLength(root)), place });
+  }
+  const slots: ProgramSlot<ArenaHandle>[] = [];
+  const numbers = new Map<Slot, number>();
+  const numberOf = ({ root }: Slot): number => {
+    let number = numbers.get(root);
+    if (number === undefined) {
+      number = slots.length;
+      numbers.set(root, number);
+      slots.push({ byteLength: byteLength(root), at: elsewhere.get(root)?.handle });
+    }
+    return number;
+  };
+  const steps: Step[] = [];
+  const nodes: (readonly (readonly string[])[])[] = [];
+  for (const { step, nodes: names } of fused) {
+    if (step.kind === 'products' || step.kind === 'op') {
+      if (writesOf(step).every((slot) => elementCount(slot.dims) === 0)) continue;
+      steps.push(step.kind === 'op' ? opStep(step, numberOf) : productsStep(shop, step, numberOf));
+    } else {
+      const writes = writesOf(step).map(numberOf);
+      const at = (): ArenaHandle => program.handle(writes[0]!);
+      steps.push({ kind: 'script', run: script(step, at), reads: readsOf(step).map(numberOf), writes });
+    }
+    nodes.push(step.kind === 'products' ? step.nodes : [names]);
+  }
+  const program = new Program<ArenaHandle>(device as Device<ArenaHandle>, slots, steps);
   const live = new Map<string, Live>();
   for (const [name, value] of before) if (!ends.has(name)) live.set(name, value);
-  for (const [name, slot] of draft.slots)
-    live.set(name, { slot, handle: handles.get(slot.root)!, place: places.get(slot.root) });
-  return { key, parent, steps: bound, live, known: draft.known };
+  for (const [name, slot] of draft.slots) live.set(name, { ...elsewhere.get(slot.root)!, slot });
+  return { key, parent, program, nodes, live, known: draft.known };
 }
 
-/** Gives every value of the region a place for as long as it lives. */
-function placeValues(
-  { space }: Workshop,
-  steps: readonly Fused[],
-  leaving: readonly Slot[],
-  before: ReadonlyMap<string, Live>,
-  handles: Map<Slot, ArenaHandle>,
-): Map<Slot, Place> {
-  const places = new Map<Slot, Place>();
-  for (const { slot, place } of before.values()) if (place) places.set(slot.root, place);
-  const layout = new Layout(space, [...new Set(places.values())]);
-  const lastUse = new Map<Slot, number>();
-  for (const [i, { step }] of steps.entries())
-    for (const slot of [...readsOf(step), ...writesOf(step)]) lastUse.set(slot.root, i);
-  for (const slot of leaving) lastUse.set(slot.root, Number.POSITIVE_INFINITY);
-  const own = new Set<Slot>();
-  for (const [i, { step }] of steps.entries()) {
-    const touched = [...readsOf(step), ...writesOf(step)].map(({ root }) => root);
-    for (const root of writesOf(step).map((slot) => slot.root)) {
-      if (handles.has(root)) continue;
-      const bytes = byteLength(root);
-      const taken = inPlace(
-        step,
-        root,
-        (input) => own.has(input) && lastUse.get(input) === i && byteLength(input) === bytes,
-      );
-      const place = taken ? places.get(taken)! : layout.place(bytes);
-      if (taken) own.delete(taken);
-      own.add(root);
-      places.set(root, place);
-      handles.set(root, space.at(place, bytes));
-    }
-    for (const root of touched)
-      if (own.has(root) && lastUse.get(root) === i) {
-        own.delete(root);
-        layout.free(places.get(root)!);
-      }
-  }
-  return places;
+function opStep(
+  { spec, op, inputs, outputs }: Extract<Fused['step'], { kind: 'op' }>,
+  numberOf: (slot: Slot) => number,
+): Step {
+  const operands = [...inputs, ...outputs].map((slot) => slot && numberOf(slot));
+  const work = { kind: 'op' as const, spec, op: op as never, inputs };
+  return { kind: 'work', work, operands, writes: outputs.map((_, i) => inputs.length + i) };
 }
 
-/** The operand whose place a result may take over. */
-function inPlace(step: Fused['step'], result: Slot, isFree: (input: Slot) => boolean): Slot | undefined {
-  if (step.kind !== 'op' || !step.spec.inPlace) return undefined;
-  const output = step.outputs.findIndex(({ root }) => root === result);
-  for (const [i, input] of step.inputs.entries()) {
-    const others = step.inputs.some((other, j) => j !== i && other?.root === input?.root);
-    if (input && !others && isFree(input.root) && step.spec.inPlace(step.op as never, output, i)) return input.root;
-  }
-  return undefined;
-}
-
-function bindStep(
-  { device, residents, split }: Workshop,
-  { step, nodes }: Fused,
-  handles: ReadonlyMap<Slot, ArenaHandle>,
-): BoundStep {
-  const at = (slot: Slot | undefined): ArenaHandle | undefined => slot && handles.get(slot.root);
-  if (step.kind === 'upload' || step.kind === 'host' || step.kind === 'rows') {
-    const handle = step.kind === 'upload' ? at(step.to) : step.kind === 'rows' ? at(step.y) : undefined;
-    return { call: undefined, js: { step, handle }, nodes };
-  }
-  if (step.kind === 'products') return { call: bindProducts(device, residents, split, step, at), js: undefined, nodes };
-  const operands = [...step.inputs, ...step.outputs].map(at);
-  const call = device.bind({ kind: 'op', spec: step.spec, op: step.op as never, inputs: step.inputs }, operands);
-  return { call, js: undefined, nodes };
-}
-
-function bindProducts(
-  device: Workshop['device'],
-  residents: Residents,
-  split: PlanOptions,
+function productsStep(
+  { residents, split }: Workshop,
   { x, each }: ProductsStep,
-  at: (slot: Slot | undefined) => ArenaHandle | undefined,
-): Call<ArenaHandle> | undefined {
+  numberOf: (slot: Slot) => number,
+): Step {
   const matrices = each.map(({ matrix }) => residents.matrix(matrix));
-  const M = elementCount(x.dims) / matrices[0]!.K;
-  if (M === 0) return undefined;
-  const operands = [at(x), ...each.flatMap(({ bias, multiply, residual, y }) => [bias, multiply, residual, y].map(at))];
-  const ends = each.map(({ activation }) => ({ activation }));
-  return device.bind({ kind: 'product', matrices, M, each: ends, ...split }, operands);
+  const operands = [x, ...each.flatMap(({ bias, multiply, residual, y }) => [bias, multiply, residual, y])];
+  const work = {
+    kind: 'product' as const,
+    matrices,
+    M: elementCount(x.dims) / matrices[0]!.K,
+    each: each.map(({ activation }) => ({ activation })),
+    ...split,
+  };
+  return {
+    kind: 'work',
+    work,
+    operands: operands.map((slot) => slot && numberOf(slot)),
+    writes: each.map((_, i) => 4 * (i + 1)),
+  };
 }

@@ -33,7 +33,10 @@ export interface Residents {
   readonly backend: WasmBackend;
   readonly device: Device<ArenaHandle, PreparedWeights>;
   /** Constants on the device, by key. */
-  readonly values: ReadonlyMap<string, { readonly slot: Slot; readonly handle: ArenaHandle }>;
+  readonly values: ReadonlyMap<
+    string,
+    { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
+  >;
   matrix(key: string): PreparedWeights;
   table(key: string): RowTable;
   /** Bytes that the matrices and constants take in the file. */
@@ -129,7 +132,7 @@ function residentOf(device: InterimDevice, { key, info, tensor, transposed }: Ki
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
   const values = elementsOf(info, tensor);
   if (values.byteLength > 0) device.write(handle, transposed ? transpose(values as Float32Array, dims) : values);
-  return { slot, handle };
+  return { slot, handle, place: undefined };
 }
 
 function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {

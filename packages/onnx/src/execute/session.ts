@@ -207,19 +207,21 @@ function weightsOf({ shop }: CutModel): SessionReport['weights'] {
 /** The backend's memory; what runs put between the nodes is scratch, too. */
 function memoryOf({ model }: Live): MemoryReport {
   const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
-  const intermediates = model.shop.space.byteLength;
+  const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
 /** Kernel ids by node, of the last run. */
 function kernelsOf({ executor }: Live): Map<string, string> {
   const kernels = new Map<string, string>();
-  for (const { steps } of executor.plans)
-    for (const { call, nodes } of steps)
-      for (const [i, node] of nodes.entries()) {
-        const ids = call?.kernels ?? [];
-        // Products of one x are one call: each has its own gemm.
-        if (ids.length > 0) kernels.set(node, ids.length === nodes.length ? ids[i]! : ids.join(' '));
-      }
+  // Products of one x are one call: each has its own gemm.
+  for (const { program, nodes } of executor.plans)
+    for (const [step, ids] of program.kernels.entries()) {
+      const parts = nodes[step]!;
+      // Products of one x are one call; each node is told its own gemm.
+      const gemms = ids.filter((id) => id.startsWith('gemm'));
+      for (const [i, names] of parts.entries())
+        for (const name of names) if (ids.length > 0) kernels.set(name, gemms[i] ?? ids.join(' '));
+    }
   return kernels;
 }

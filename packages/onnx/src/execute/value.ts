@@ -1,6 +1,7 @@
 /** A value during a run: on MSD's device, in plain JavaScript, or a tensor of ONNX Runtime or the caller. */
 import type { ArenaHandle } from '@msd/core';
-import type { Device, DType } from '@msd/core/program';
+import type { DType } from '@msd/core/nn';
+import type { Device } from '@msd/core/program';
 import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';

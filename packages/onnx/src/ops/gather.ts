@@ -71,6 +71,6 @@ function matchGather(view: NodeView, matcher: Matcher): Match | string {
 }
 
 export const gatherOperators: readonly Operator[] = [
-  { name: 'Gather', infer: gather, host: true, match: matchGather },
+  { name: 'Gather', attributes: ['axis'], infer: gather, host: true, match: matchGather },
   { name: 'com.microsoft.GatherBlockQuantized', infer: gatherBlockQuantized },
 ];

@@ -90,14 +90,21 @@ export function reduceElements(
   step: (sum: number, value: number) => number,
 ): number[] | undefined {
   if (!isKnown(data)) return undefined;
-  const kept = dims.map((dim, i) => (axes.has(i) ? 1 : dim));
-  const strides = stridesOf(kept).map((stride, i) => (axes.has(i) ? 0 : stride));
-  const out = new Array<number>(countOf(kept)).fill(start);
-  const own = stridesOf(dims);
-  for (let i = 0; i < data.length; i++) {
-    let at = 0;
-    for (let d = 0; d < dims.length; d++) at += (Math.floor(i / own[d]!) % dims[d]!) * strides[d]!;
-    out[at] = stored(step(out[at]!, data[i]!), elemType);
+  // Axis by axis, the last one first: each is a fold of [outer, n, inner].
+  let folded: readonly number[] = data;
+  const left = [...dims];
+  for (const axis of [...axes].sort((a, b) => b - a)) {
+    const n = left[axis]!;
+    const inner = countOf(left.slice(axis + 1));
+    const out = new Array<number>(countOf(left.slice(0, axis)) * inner);
+    for (let i = 0; i < out.length; i++) {
+      const from = Math.floor(i / inner) * n * inner + (i % inner);
+      let sum = start;
+      for (let k = 0; k < n; k++) sum = step(sum, folded[from + k * inner]!);
+      out[i] = stored(sum, elemType);
+    }
+    folded = out;
+    left[axis] = 1;
   }
-  return out;
+  return [...folded];
 }

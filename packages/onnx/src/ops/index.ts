@@ -1,6 +1,7 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
 import { attentionOperators } from './attention.ts';
-import { elementwiseOperators } from './elementwise.ts';
+import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
+import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
@@ -23,6 +24,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
   gather: gatherOperators,
   movement: movementOperators,
   shapes: shapeOperators,
+  others: foreignOperators,
 };
 
 /** By name. */
@@ -31,4 +33,4 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 );
 
 /** Chains of nodes by the operator of the node that they are found from. */
-export const PATTERNS: ReadonlyMap<string, readonly Pattern[]> = /* @__PURE__ */ new Map();
+export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(elementwisePatterns));

@@ -3,7 +3,7 @@
  * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
 import type { ActivationId, FormatId } from '@msd/core';
-import type { DType, OpSpec } from '@msd/core/program';
+import type { DType, OpSpec } from '@msd/core/nn';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { TensorRef } from '../read/tensor.ts';
 

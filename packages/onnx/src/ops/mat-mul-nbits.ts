@@ -15,14 +15,7 @@ const FORMATS: ReadonlyMap<number, MatrixRef['format']> = /* @__PURE__ */ new Ma
   [8, 'int8'],
 ]);
 
-const KNOWN_ATTRIBUTES: ReadonlySet<string> = /* @__PURE__ */ new Set([
-  'K',
-  'N',
-  'bits',
-  'block_size',
-  'accuracy_level',
-  'weight_prepacked',
-]);
+const ATTRIBUTES = ['K', 'N', 'bits', 'block_size', 'accuracy_level', 'weight_prepacked'] as const;
 
 function infer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
   return [{ elemType: x?.elemType || FLOAT32, dims: x?.dims?.toSpliced(-1, 1, node.int('N', 0)) }];
@@ -31,7 +24,6 @@ function infer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
 function match(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   if (view.version !== 1) return `version ${view.version} of com.microsoft is not known`;
-  for (const name of node.attributes.keys()) if (!KNOWN_ATTRIBUTES.has(name)) return `attribute '${name}' is not known`;
   const K = view.int('K', 0);
   const N = view.int('N', 0);
   const bits = view.int('bits', 4);
@@ -149,4 +141,6 @@ function oneOrTwo(dims: readonly number[], rows: number, columns: number): boole
   return dims.length === 1 || sameDims(dims, [rows, columns]);
 }
 
-export const matMulNBitsOperators: readonly Operator[] = [{ name: 'com.microsoft.MatMulNBits', infer, match }];
+export const matMulNBitsOperators: readonly Operator[] = [
+  { name: 'com.microsoft.MatMulNBits', attributes: ATTRIBUTES, infer, match },
+];

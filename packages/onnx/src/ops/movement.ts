@@ -197,11 +197,11 @@ function pad(node: NodeView, [x, p, , a]: Inputs, symbols: Symbols): [Info] {
 }
 
 export const movementOperators: readonly Operator[] = [
-  { name: 'Transpose', infer: transpose, host: true },
-  { name: 'Slice', infer: slice, host: true, sizedBy: [1, 2, 3, 4] },
-  { name: 'Concat', infer: concat, host: true },
-  { name: 'Split', infer: split, host: true, sizedBy: [1] },
+  { name: 'Transpose', attributes: ['perm'], infer: transpose, host: true },
+  { name: 'Slice', attributes: ['starts', 'ends', 'axes'], infer: slice, host: true, sizedBy: [1, 2, 3, 4] },
+  { name: 'Concat', attributes: ['axis'], infer: concat, host: true },
+  { name: 'Split', attributes: ['axis', 'split', 'num_outputs'], infer: split, host: true, sizedBy: [1] },
   { name: 'Expand', infer: expand, host: true, sizedBy: [1] },
   { name: 'Tile', infer: tile, sizedBy: [1] },
-  { name: 'Pad', infer: pad, sizedBy: [1, 3] },
+  { name: 'Pad', attributes: ['pads', 'mode', 'value'], infer: pad, sizedBy: [1, 3] },
 ];

@@ -1,5 +1,5 @@
 /** Normalizations of rows. */
-import { norm as normSpec } from '@msd/core/program';
+import { norm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
@@ -85,6 +85,7 @@ const NONE = { scale: '', bias: '', skip: '', skipBias: '', mean: '', invStdDev:
 function plain(name: string, kind: Roles['kind'], extras: (outputs: readonly string[]) => Partial<Roles>): Operator {
   return {
     name,
+    attributes: ['axis', 'epsilon', 'stash_type'],
     infer: inferNorm,
     match(view, matcher) {
       const [, scale = '', bias = ''] = view.node.inputs;
@@ -100,6 +101,7 @@ export const normOperators: readonly Operator[] = [
   plain('SimplifiedLayerNormalization', 'rms', ([, invStdDev = '']) => ({ invStdDev })),
   {
     name: 'com.microsoft.SkipLayerNormalization',
+    attributes: ['epsilon'],
     infer: inferSkip,
     match(view, matcher) {
       const [, skip = '', scale = '', bias = '', skipBias = ''] = view.node.inputs;
@@ -110,6 +112,7 @@ export const normOperators: readonly Operator[] = [
   },
   {
     name: 'com.microsoft.SkipSimplifiedLayerNormalization',
+    attributes: ['epsilon'],
     infer: inferSkip,
     match(view, matcher) {
       const [, skip = '', scale = '', skipBias = ''] = view.node.inputs;

@@ -21,6 +21,8 @@ export interface Operator {
   infer(node: NodeView, inputs: readonly (Info | undefined)[], symbols: Symbols): readonly (Info | undefined)[];
   /** True if `infer` computes all outputs' elements from all inputs' elements, whatever they are. */
   readonly host?: boolean;
+  /** The attributes that its functions know: a node with another one is left to ONNX Runtime. */
+  readonly attributes?: readonly string[];
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
   /** What MSD makes of a node, or the reason why it stays ONNX Runtime's. Absent: always ONNX Runtime's, or plain JavaScript's. */

@@ -52,7 +52,13 @@ function reduction(name: string): Operator {
       step && x.data && isKnown(x.dims) ? reduceElements(x.data, x.dims, axes, elemType, start, step) : undefined;
     return [{ elemType, dims, data }];
   };
-  return { name, infer, host: step !== undefined, sizedBy: [1] };
+  return {
+    name,
+    attributes: ['axes', 'keepdims', 'noop_with_empty_axes'],
+    infer,
+    host: step !== undefined,
+    sizedBy: [1],
+  };
 }
 
 function argument(node: NodeView, [x]: Inputs): [Info] {
@@ -66,8 +72,8 @@ const same = (_: NodeView, [x]: Inputs): [Info | undefined] => [x && { elemType:
 
 export const reduceOperators: readonly Operator[] = [
   ...Object.keys(REDUCTIONS).map(reduction),
-  { name: 'ArgMax', infer: argument },
-  { name: 'ArgMin', infer: argument },
-  { name: 'Softmax', infer: same },
-  { name: 'LogSoftmax', infer: same },
+  { name: 'ArgMax', attributes: ['axis', 'keepdims', 'select_last_index'], infer: argument },
+  { name: 'ArgMin', attributes: ['axis', 'keepdims', 'select_last_index'], infer: argument },
+  { name: 'Softmax', attributes: ['axis'], infer: same },
+  { name: 'LogSoftmax', attributes: ['axis'], infer: same },
 ];

@@ -210,16 +210,37 @@ const afterX = (node: GraphNode): readonly string[] => node.inputs.slice(1);
 const byNothing = (): readonly string[] => [];
 
 export const shapeOperators: readonly Operator[] = [
-  { name: 'Shape', infer: shape },
+  { name: 'Shape', attributes: ['start', 'end'], infer: shape },
   {
     name: 'Size',
     infer: (_, [x], symbols) => [{ elemType: INT64, dims: [], data: x?.dims && [sizeOf(x.dims, symbols)] }],
   },
-  { name: 'Reshape', infer: reshape, host: true, sizedBy: [1], match: matchAlias(reshape, afterX) },
-  { name: 'Squeeze', infer: squeeze, host: true, sizedBy: [1], match: matchAlias(squeeze, afterX) },
-  { name: 'Unsqueeze', infer: unsqueeze, host: true, sizedBy: [1], match: matchAlias(unsqueeze, afterX) },
-  { name: 'Flatten', infer: flatten, host: true, match: matchAlias(flatten, byNothing) },
+  {
+    name: 'Reshape',
+    attributes: ['allowzero', 'shape'],
+    infer: reshape,
+    host: true,
+    sizedBy: [1],
+    match: matchAlias(reshape, afterX),
+  },
+  {
+    name: 'Squeeze',
+    attributes: ['axes'],
+    infer: squeeze,
+    host: true,
+    sizedBy: [1],
+    match: matchAlias(squeeze, afterX),
+  },
+  {
+    name: 'Unsqueeze',
+    attributes: ['axes'],
+    infer: unsqueeze,
+    host: true,
+    sizedBy: [1],
+    match: matchAlias(unsqueeze, afterX),
+  },
+  { name: 'Flatten', attributes: ['axis'], infer: flatten, host: true, match: matchAlias(flatten, byNothing) },
   { name: 'Identity', infer: identity, host: true, match: matchAlias(identity, byNothing) },
-  { name: 'ConstantOfShape', infer: constantOfShape, host: true, sizedBy: [0] },
+  { name: 'ConstantOfShape', attributes: ['value'], infer: constantOfShape, host: true, sizedBy: [0] },
   { name: 'Range', infer: range, host: true, sizedBy: [0, 1, 2] },
 ];

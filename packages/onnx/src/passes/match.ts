@@ -9,7 +9,7 @@ import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, type Size, scalarOf } from '../ir/info.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
-import { type NodeView, operatorName } from '../ops/operator.ts';
+import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
 import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
 
 /** Nodes that MSD runs as one step. */
@@ -58,13 +58,11 @@ export function matchNodes(typed: TypedGraph): Decisions {
     return decisions;
   }
   const matcher = new Matcher(typed, decisions);
-  for (const node of graph.nodes)
-    for (const pattern of PATTERNS.get(operatorName(node)) ?? []) {
-      const match = pattern(matcher, node);
-      if (!match || match.nodes.some((each) => decisions.has(each))) continue;
-      for (const each of match.nodes) decisions.set(each, match);
-      break;
-    }
+  for (const node of graph.nodes) {
+    const match = PATTERNS.get(operatorName(node))?.(matcher, node);
+    if (!match || match.nodes.some((each) => decisions.has(each))) continue;
+    for (const each of match.nodes) decisions.set(each, match);
+  }
   for (const node of graph.nodes)
     if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node) ?? matchOne(matcher, node));
   return decisions;
@@ -74,8 +72,14 @@ function matchOne(matcher: Matcher, node: GraphNode): Match | string {
   const name = operatorName(node);
   const operator = OPERATORS.get(name);
   if (!operator?.match) return 'op is not claimed by this version';
+  const unknown = unknownAttribute(operator, node);
+  if (unknown !== undefined) return `${node.opType}: attribute '${unknown}' is not known`;
   const match = operator.match(matcher.view(node), matcher);
   return typeof match === 'string' ? `${node.opType}: ${match}` : match;
+}
+
+function unknownAttribute({ attributes = [] }: Operator, node: GraphNode): string | undefined {
+  return [...node.attributes.keys()].find((name) => !attributes.includes(name));
 }
 
 /** Shape arithmetic, and whatever else is small and follows from integers. */
@@ -83,7 +87,7 @@ function matchHost(matcher: Matcher, node: GraphNode): Match | undefined {
   const name = operatorName(node);
   const operator = OPERATORS.get(name);
   const ofShape = name === 'Shape' || name === 'Size';
-  if (!operator || !(operator.host || ofShape)) return undefined;
+  if (!operator || !(operator.host || ofShape) || unknownAttribute(operator, node) !== undefined) return undefined;
   const outputs = node.outputs.filter((output) => output !== '');
   if (!outputs.every((output) => matcher.isHostSized(output))) return undefined;
   if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
@@ -141,6 +145,19 @@ export class Matcher {
   soleConsumer(name: string): GraphNode | undefined {
     const consumers = this.graph.consumers.get(name);
     return consumers?.length === 1 && !this.#outputs.has(name) ? consumers[0] : undefined;
+  }
+
+  /** True if nobody outside needs what nodes before the last one make. */
+  isClosed(nodes: readonly GraphNode[]): boolean {
+    const inside = new Set(nodes);
+    return nodes
+      .slice(0, -1)
+      .every((node) =>
+        node.outputs.every(
+          (name) =>
+            !this.#outputs.has(name) && (this.graph.consumers.get(name) ?? []).every((each) => inside.has(each)),
+        ),
+      );
   }
 
   /** Where a value comes into being, as far as matching has come. */

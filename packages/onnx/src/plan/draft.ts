@@ -1,7 +1,7 @@
 /**
  * A claimed region with all sizes known: steps over slots, in order. Nothing has an address yet.
  */
-import type { DType } from '@msd/core/program';
+import type { DType } from '@msd/core/nn';
 import { BOOL, FLOAT32 } from '../data-types.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
