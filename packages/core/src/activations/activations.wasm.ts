@@ -4,13 +4,17 @@ import { type ActivationId, activate, type Lanes } from './contract.ts';
 
 /** Emits four times `id`(x) wherever the result is called. Call it outside of loops. */
 export const activationCode = (f: Func, id: ActivationId): ((x: V128) => V128) =>
-  laneCode(f, (lanes, x) => activate(lanes, id, x));
+  laneCode(f, wasmLanes, (lanes, x) => activate(lanes, id, x));
 
 /** Emits `compute` wherever the result is called. Call it outside of loops: constants go into locals there, once. */
-export function laneCode(f: Func, compute: (lanes: Lanes<V128>, x: V128) => V128): (x: V128) => V128 {
+export function laneCode<L>(
+  f: Func,
+  lanesOf: (f: Func, constant: (pattern: number) => V128) => L,
+  compute: (lanes: L, x: V128) => V128,
+): (x: V128) => V128 {
   const constant = constantsOf(f);
-  compute(wasmLanes(new Func(0), constant), v128.const16(0)); // meets every constant; its code is dropped
-  return (x) => compute(wasmLanes(f, constant), f.let(x));
+  compute(lanesOf(new Func(0), constant), v128.const16(0)); // meets every constant; its code is dropped
+  return (x) => compute(lanesOf(f, constant), f.let(x));
 }
 
 /** Four lanes of a bit pattern, in a local that is set where the pattern is first asked for. */

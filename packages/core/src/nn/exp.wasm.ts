@@ -1,7 +1,10 @@
-/** exp.ts for four lanes of WebAssembly SIMD128. */
-import { laneCode } from '../activations/activations.wasm.ts';
+/** Functions of one argument for four lanes of WebAssembly SIMD128. Call these outside of loops: constants go into locals there. */
+import { laneCode, wasmLanes } from '../activations/activations.wasm.ts';
 import type { Func, V128 } from '../wasm/emitter.ts';
+import { moreWasmLanes } from './elementwise/lanes.wasm.ts';
+import { logarithm } from './elementwise/math/exponential.ts';
 import { expOrZero } from './exp.ts';
 
-/** Call it outside of loops: constants go into locals there. */
-export const expCode = (f: Func): ((x: V128) => V128) => laneCode(f, expOrZero);
+export const expCode = (f: Func): ((x: V128) => V128) => laneCode(f, wasmLanes, expOrZero);
+
+export const logCode = (f: Func): ((x: V128) => V128) => laneCode(f, moreWasmLanes, logarithm);

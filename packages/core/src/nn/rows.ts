@@ -14,14 +14,23 @@ export const SUM_BLOCK = 64;
 const LANES = 4;
 
 /** @param term of k = 0..n−1, rounded as the arithmetic wants it */
-export function sumOf(n: number, term: (k: number) => number, fl: Rounding): number {
-  let sum = 0;
+export const sumOf = (n: number, term: (k: number) => number, fl: Rounding): number =>
+  foldOf(n, term, 0, (a, b) => fl(a + b));
+
+/** The same with another operation. */
+export function foldOf(
+  n: number,
+  term: (k: number) => number,
+  identity: number,
+  combine: (a: number, b: number) => number,
+): number {
+  let result = identity;
   for (let begin = 0; begin < n; begin += SUM_BLOCK) {
-    const s = [0, 0, 0, 0];
-    for (let k = begin; k < Math.min(n, begin + SUM_BLOCK); k++) s[k % LANES] = fl(s[k % LANES] + term(k));
-    sum = fl(sum + fl(fl(s[0] + s[1]) + fl(s[2] + s[3])));
+    const s = [identity, identity, identity, identity];
+    for (let k = begin; k < Math.min(n, begin + SUM_BLOCK); k++) s[k % LANES] = combine(s[k % LANES], term(k));
+    result = combine(result, combine(combine(s[0], s[1]), combine(s[2], s[3])));
   }
-  return sum;
+  return result;
 }
 
 /** Most roundings that a term of such a sum passes: additions to 0 are exact. */

@@ -9,12 +9,25 @@ export interface Four {
   load(pointer: I32): V128;
   /** Nothing past the row is written. */
   store(pointer: I32, value: V128): void;
+  /** `value`, and `otherwise` in lanes past the row. */
+  only(value: V128, otherwise: V128): V128;
   /** Which of the vectors that a turn of the loop handles: 0..UNROLL−1. */
   readonly turn: number;
 }
 
+/** How terms become one: sums and their kin. */
+export interface Folding {
+  readonly identity: Local<'v128'>;
+  readonly combine: (a: V128, b: V128) => V128;
+}
+
 /** Vectors that a turn of a loop over a row handles. */
-const UNROLL = 4;
+export const UNROLL = 4;
+
+/** 0, 1, 2, 3 */
+export const LANE_NUMBERS: V128 = /* @__PURE__ */ v128.const(
+  ...range(16).map((byte) => (byte % 4 === 0 ? byte / 4 : 0)),
+);
 
 export class Row {
   readonly #f: Func;
@@ -27,32 +40,35 @@ export class Row {
     this.#f = f;
     this.#n = f.let(n);
     this.#rest = f.let(i32.and(this.#n, 3));
-    const lanes = v128.const(...range(16).map((byte) => (byte % 4 === 0 ? byte / 4 : 0)));
-    this.#mask = f.let(i32x4.gtS(i32x4.splat(this.#rest), lanes));
+    this.#mask = f.let(i32x4.gtS(i32x4.splat(this.#rest), LANE_NUMBERS));
   }
 
   /** Σ of the terms of a row, in all four lanes. Pointers move to the end of the row. */
   sum(pointers: readonly Local<'i32'>[], term: (four: Four) => V128): Local<'v128'> {
+    return this.fold(pointers, term, { identity: this.#f.let(f32x4.const(0)), combine: f32x4.add });
+  }
+
+  /** The terms of a row combined in the order of sums. @param folding `combine` is commutative */
+  fold(pointers: readonly Local<'i32'>[], term: (four: Four) => V128, { identity, combine }: Folding): Local<'v128'> {
     const f = this.#f;
-    const sum = f.let(f32x4.const(0));
-    const block = f.let(f32x4.const(0));
-    const add = (four: Four) => block.set(f32x4.add(block, term(four)));
-    const addTail = (four: Four) => block.set(f32x4.add(block, v128.and(term(four), this.#mask)));
+    const result = f.let(identity);
+    const block = f.let(identity);
+    const include = (four: Four) => block.set(combine(block, four.only(term(four), identity)));
     const end = () => {
-      sum.set(f32x4.add(sum, allLanes(f, f32x4.add, block)));
-      block.set(f32x4.const(0));
+      result.set(combine(result, allLanes(f, combine, block)));
+      block.set(identity);
     };
     f.repeat(i32.divU(this.#n, SUM_BLOCK), () => {
-      f.repeat(SUM_BLOCK / 4 / UNROLL, () => this.#vectors(UNROLL, pointers, add));
+      f.repeat(SUM_BLOCK / 4 / UNROLL, () => this.#vectors(UNROLL, pointers, include));
       end();
     });
     const left = f.let(i32.and(this.#n, SUM_BLOCK - 1));
     f.when(left, () => {
-      f.repeat(i32.shrU(left, 2), () => this.#vectors(1, pointers, add));
-      this.#tail(pointers, addTail);
+      f.repeat(i32.shrU(left, 2), () => this.#vectors(1, pointers, include));
+      this.#tail(pointers, include);
       end();
     });
-    return sum;
+    return result;
   }
 
   /** The largest element that is a number, in all four lanes; −Infinity if there is none. */
@@ -79,6 +95,7 @@ export class Row {
       visit({
         load: (pointer) => v128.load(pointer, 16 * i),
         store: (pointer, value) => this.#f.storeV128(pointer, value, 16 * i),
+        only: (value) => value,
         turn: i,
       });
     for (const pointer of pointers) advance(pointer, 16 * count);
@@ -100,9 +117,27 @@ export class Row {
           f.storeLane32(pointer, lanes, 0);
           for (const lane of [1, 2]) f.when(i32.gtU(rest, lane), () => f.storeLane32(pointer, lanes, lane, 4 * lane));
         },
+        only: (value, otherwise) => v128.bitselect(value, otherwise, this.#mask),
         turn: 0,
       });
       for (const pointer of pointers) advance(pointer, i32.shl(rest, 2));
     });
   }
+}
+
+/** The columns of [n, inner], four neighbours at a time, then one by one in all lanes. */
+export function eachColumn(
+  f: Func,
+  inner: I32,
+  pointers: readonly Local<'i32'>[],
+  visit: (columns: Pick<Four, 'load' | 'store'>) => void,
+): void {
+  f.repeat(i32.shrU(inner, 2), () => {
+    visit({ load: v128.load, store: (pointer, value) => f.storeV128(pointer, value) });
+    for (const pointer of pointers) advance(pointer, 16);
+  });
+  f.repeat(i32.and(inner, 3), () => {
+    visit({ load: v128.load32Splat, store: (pointer, value) => f.storeLane32(pointer, value, 0) });
+    for (const pointer of pointers) advance(pointer, 4);
+  });
 }

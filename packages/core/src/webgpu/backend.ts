@@ -7,34 +7,45 @@
  * result may be used by the next call without waiting.
  */
 import type { BackendBase, MemoryReport } from '../backends/backend.ts';
-import { type Plan, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
+import type { Call, Changes, Device, Work } from '../backends/device.ts';
+import { type PlanOptions, resolvePlan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
-import { BackendUnavailableError } from '../errors.ts';
+import { GpuError } from '../errors.ts';
 import type { PackedShape } from '../formats/packed.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import type { RowSource } from '../lookup/contract.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
-import { checkBuffers, checkRecorded, checkShapes } from './arguments.ts';
+import { checkMatmul, checkThere } from './arguments.ts';
+import { GpuCall } from './calls.ts';
+import { record } from './dispatch.ts';
 import type { Live } from './live.ts';
 import { submitMatmul } from './matmul.ts';
 import { Matrices } from './matrices.ts';
+import { bindOp } from './op.ts';
 import type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
-import { chooseGemm, decomposeOptions, gemmId, recordProduct, SLICE_ROWS } from './record.ts';
-import { type GpuOffsetOptions, type GpuRowsOptions, recordOffset, recordRows, rowsKernel } from './rows.ts';
+import { bindProduct, chooseGemm, decomposeOptions, gemmId, SLICE_ROWS } from './product.ts';
+import { describeOffset, describeRows, type GpuOffsetOptions, type GpuRowsOptions, rowsKernel } from './rows.ts';
 import { Session } from './session.ts';
+import { Storage } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
 import type { GpuFeatures } from './wgsl.ts';
 
-export class WebGpuBackend implements BackendBase {
+export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
   readonly device = 'webgpu';
   readonly #session: Session;
   readonly #matrices: Matrices;
+  readonly #storage: Storage;
 
   private constructor(session: Session) {
     this.#session = session;
     this.#matrices = new Matrices(this, session);
+    this.#storage = new Storage(session);
+    session.onLoss(() => {
+      this.#matrices.dispose();
+      this.#storage.dispose();
+    });
   }
 
   /** @throws {@link BackendUnavailableError} where there is no WebGPU, no adapter or no device */
@@ -78,6 +89,77 @@ export class WebGpuBackend implements BackendBase {
     return this.#matrices.adopt(packed, where);
   }
 
+  alloc(byteLength: number, label = 'buffer'): GpuBinding {
+    return this.#storage.alloc(byteLength, label);
+  }
+
+  /** @throws {@link RangeError} for what `alloc` of this backend did not give, or twice */
+  free(handle: GpuBinding): void {
+    this.#storage.free(handle);
+  }
+
+  part({ buffer, offset = 0, byteLength: whole }: GpuBinding, begin: number, byteLength: number): GpuBinding {
+    if (begin % 4 !== 0 || begin < 0 || byteLength < 0 || begin + byteLength > whole)
+      throw new RangeError(
+        `part: begin expected a multiple of 4, and an end inside of ${whole} bytes, got [${begin}, ${begin + byteLength}).`,
+      );
+    return { buffer, offset: offset + begin, byteLength };
+  }
+
+  /** What was run before it still reads the old bytes, what is run after it the new ones. */
+  write(handle: GpuBinding, data: ArrayBufferView): void {
+    this.#storage.write(handle, data);
+  }
+
+  /** Waits for what was run so far. */
+  read(handle: GpuBinding, into: ArrayBufferView): Promise<void> {
+    return this.#storage.read(handle, into);
+  }
+
+  /**
+   * Checks and decides everything about work on operands of this device: kernels, parameters, bind groups. What the device refuses
+   * is thrown by the next call, or by {@link flush}.
+   *
+   * Working buffers are shared by all calls: one that has been outgrown is bound anew by the next run.
+   * @throws {@link TypeError}, {@link RangeError} for work and operands that do not fit, {@link UnsupportedError} for an op without WGSL
+   */
+  bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding> {
+    const live = this.#recording();
+    const describe = work.kind === 'op' ? bindOp(live, work) : bindProduct(this, live, work);
+    return this.#session.watched(
+      () => new GpuCall(work, operands, live, describe),
+      refusal(() => nameOf(live, work)),
+    );
+  }
+
+  /**
+   * Records a call.
+   *
+   * @param pass a caller's, which begins, ends and submits it; default: the backend's own, which {@link flush} submits
+   */
+  run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void {
+    const live = this.#recording();
+    if (!(call instanceof GpuCall) || call.live !== live)
+      throw new RangeError('run: the call was bound by another backend, or to a device that was lost. Bind it again.');
+    if (call.work.kind === 'product') for (const matrix of call.work.matrices) checkThere(matrix, live.device);
+    if (pass) live.scratch.keepRetired = true;
+    const { operands } = changes ?? {};
+    const refused = refusal(() => nameOf(live, call.work));
+    if (operands) this.#session.watched(() => call.change(operands), refused);
+    else if (!call.isCurrent) this.#session.watched(() => call.renew(), refused);
+    if (call.dispatches.length) record(pass ?? live.recorder.pass, call.dispatches);
+  }
+
+  /** Submits what was run, and resolves once it is done. */
+  flush(): Promise<void> {
+    return this.#session.finished();
+  }
+
+  /** Resolves when everything that was run or submitted so far is done; rejects with the first thing that the device refused. */
+  async finished(): Promise<void> {
+    await this.#session.finished();
+  }
+
   /**
    * y[m,n] = Σ_k x[m,k] · W[n,k] (+ bias[n], and the fused end). Submits to the device's queue before it returns.
    *
@@ -103,7 +185,9 @@ export class WebGpuBackend implements BackendBase {
     prepared: GpuWeights,
     options: GpuMatmulOptions = {},
   ): Promise<Float32Array | GpuBinding> {
-    const checked = this.#check(x, prepared, options);
+    this.#session.checkUsable();
+    const { device } = this.#session.checkLive();
+    const checked = checkMatmul(this, device, x, prepared, options);
     return await submitMatmul(this.#session, x, prepared, options, checked);
   }
 
@@ -116,14 +200,9 @@ export class WebGpuBackend implements BackendBase {
    * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was recorded then
    */
   record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void {
-    const { M, plan } = this.#check(x, prepared, options);
-    checkRecorded(x, options);
-    const { out, bias, multiply, residual, activation } = options;
-    const { live } = this.#session;
-    live.scratch.keepRetired = true;
-    this.#session.watched(gemmId(live, prepared, M, plan), () =>
-      recordProduct(live, pass, prepared, { x, out, bias, multiply, residual, activation }, M, plan),
-    );
+    const { M = x.byteLength / 4 / prepared.K, bias, multiply, residual, out } = options;
+    const work = { ...options, kind: 'product', matrices: [prepared], M, each: [options] } as const;
+    this.run(this.bind(work, [x, bias, multiply, residual, out]), undefined, pass);
   }
 
   /**
@@ -135,8 +214,15 @@ export class WebGpuBackend implements BackendBase {
    * @throws {@link TypeError}, {@link RangeError} for operands that do not fit; nothing was recorded then
    */
   recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void {
-    const live = this.#checkRecording();
-    this.#session.watched(rowsKernel(source, options), () => recordRows(live, pass, source, where, options));
+    const live = this.#recording();
+    const describe = () => describeRows(live, source, where, options);
+    record(
+      pass,
+      this.#session.watched(
+        describe,
+        refusal(() => rowsKernel(source, options)),
+      ),
+    );
   }
 
   /**
@@ -146,13 +232,14 @@ export class WebGpuBackend implements BackendBase {
    * @throws {@link RangeError} for operands that do not fit; nothing was recorded then
    */
   recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void {
-    const live = this.#checkRecording();
-    this.#session.watched(OFFSET_ID, () => recordOffset(live, pass, x, options));
-  }
-
-  /** Resolves when everything that was submitted so far is done; rejects with the first thing that the device refused. */
-  async finished(): Promise<void> {
-    await this.#session.finished();
+    const live = this.#recording();
+    record(
+      pass,
+      this.#session.watched(
+        () => describeOffset(live, x, options),
+        refusal(() => OFFSET_ID),
+      ),
+    );
   }
 
   /** Compiles what `matmul` takes for this matrix at M rows, beside other work. */
@@ -166,7 +253,7 @@ export class WebGpuBackend implements BackendBase {
     const { live } = this.#session;
     const { pipelines, features } = live;
     const gemm = chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
-    const decompose = decomposeOptions(prepared, plan, gemm, features);
+    const decompose = decomposeOptions(plan, gemm.together, features);
     await Promise.all([
       pipelines.warm(wgslDecomposeId(decompose), () => wgslDecompose(decompose)),
       pipelines.warm(gemm.id, gemm.kernel),
@@ -190,6 +277,7 @@ export class WebGpuBackend implements BackendBase {
   dispose(): void {
     if (this.#session.disposed) return;
     this.#matrices.dispose();
+    this.#storage.dispose();
     this.#session.dispose();
   }
 
@@ -198,22 +286,21 @@ export class WebGpuBackend implements BackendBase {
     this.#matrices.release(prepared);
   }
 
-  #check(x: Float32Array | GpuBinding, prepared: GpuWeights, options: GpuMatmulOptions): { M: number; plan: Plan } {
-    const session = this.#session;
-    session.checkUsable();
-    const checked = checkShapes(this, x, prepared, options);
-    const { device } = session.checkLive();
-    if (prepared.gpuDevice !== device)
-      throw new BackendUnavailableError('matmul: the device of these weights was lost. Prepare them again.');
-    checkBuffers(x, prepared, options);
-    return checked;
-  }
-
-  #checkRecording(): Live {
+  #recording(): Live {
     this.#session.checkUsable();
     return this.#session.checkLive();
   }
 }
+
+/** What work is called when the device refuses it. */
+function nameOf(live: Live, work: Work<GpuWeights>): string {
+  if (work.kind === 'op') return work.spec.name;
+  const { matrices, M } = work;
+  return gemmId(live, matrices[0], M, resolvePlan(work, 'matmul'));
+}
+
+const refusal = (name: () => string) => (message: string) =>
+  new GpuError(`record: the GPU refused ${name()}: ${message}`);
 
 const endOf = ({ bias = false, activation, multiply, residual }: Partial<WgslEnd>): WgslEnd => ({
   bias,

@@ -6,10 +6,12 @@ import type { Plan } from '../decompose/contract.ts';
 import { GpuError } from '../errors.ts';
 import { type GpuBinding, type GpuBuffer, MAP_MODE_READ } from './api.ts';
 import type { GpuScratchName } from './buffers.ts';
+import { record } from './dispatch.ts';
 import { forgetRefused, type Live, watch } from './live.ts';
 import type { GpuMatmulOptions } from './options.ts';
-import { gemmId, recordSlice, rowsOf, type SliceOperands, sliceRows } from './record.ts';
+import { describeProducts, type GpuProduct, gemmId, rowsOf, sliceRows } from './product.ts';
 import type { Session } from './session.ts';
+import { writeBytes } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
 
 /** Part of a result that is on its way back. */
@@ -34,6 +36,7 @@ export async function submitMatmul(
   if (M === 0) return into ?? array!;
   const { live } = session;
   const { device, readbacks } = live;
+  session.submit(); // what was run before, under its own name
   const scopes = watch(device);
   const pending: Readback[] = [];
   const rowsMax = sliceRows(device, prepared.N, prepared.K);
@@ -82,37 +85,36 @@ function submitSlice(
   into: GpuBinding | undefined,
   pending: Readback[],
 ): void {
-  const { device, scratch, readbacks } = live;
+  const { scratch, readbacks, recorder, device } = live;
   const { N, K } = prepared;
   const { bias, activation } = options;
+  const stage = (name: GpuScratchName, values: Float32Array): GpuBinding => {
+    const { byteLength } = values;
+    const to = { buffer: scratch.reserve(name, byteLength), byteLength };
+    writeBytes(device.queue, to, values);
+    return to;
+  };
   const staged = (name: GpuScratchName, operand: Float32Array | GpuBinding, width: number) =>
     operand instanceof Float32Array
-      ? stage(live, name, operand.subarray(m * width, (m + rows) * width))
+      ? stage(name, operand.subarray(m * width, (m + rows) * width))
       : rowsOf(operand, m, rows, width);
-  const operands: SliceOperands = {
-    x: staged('x', x, K),
-    out: into ? rowsOf(into, m, rows, N) : { buffer: scratch.reserve('y', 4 * rows * N), byteLength: 4 * rows * N },
-    bias: bias instanceof Float32Array ? stage(live, 'bias', bias) : bias,
+  const out = into
+    ? rowsOf(into, m, rows, N)
+    : { buffer: scratch.reserve('y', 4 * rows * N), byteLength: 4 * rows * N };
+  const product: GpuProduct = {
+    prepared,
+    out,
+    bias: bias instanceof Float32Array ? stage('bias', bias) : bias,
     multiply: options.multiply && staged('multiply', options.multiply, N),
     residual: options.residual && staged('residual', options.residual, N),
     activation,
   };
-  const encoder = device.createCommandEncoder({ label: 'msd matmul' });
-  const pass = encoder.beginComputePass({ label: 'msd matmul' });
-  recordSlice(live, pass, prepared, operands, rows, plan);
-  pass.end();
-  if (!into) {
-    const readback = readbacks.take(4 * rows * N);
-    encoder.copyBufferToBuffer(operands.out.buffer, 0, readback, 0, 4 * rows * N);
+  const dispatches = describeProducts(live, staged('x', x, K), [product], rows, plan);
+  const readback = into ? undefined : readbacks.take(4 * rows * N);
+  record(recorder.pass, dispatches);
+  if (readback) {
+    recorder.copy(out.buffer, 0, readback, 4 * rows * N);
     pending.push({ buffer: readback, at: m * N, values: rows * N });
   }
-  device.queue.submit([encoder.finish()]);
-}
-
-function stage({ device, scratch }: Live, name: GpuScratchName, values: Float32Array): GpuBinding {
-  const buffer = scratch.reserve(name, values.byteLength);
-  // Queues take no views of shared memory everywhere: a shared WASM heap is copied first.
-  const own = values.buffer instanceof ArrayBuffer ? (values as Float32Array<ArrayBuffer>) : values.slice();
-  device.queue.writeBuffer(buffer, 0, own);
-  return { buffer, byteLength: values.byteLength };
+  recorder.submit();
 }

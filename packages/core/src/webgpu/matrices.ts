@@ -4,7 +4,7 @@ import { variantOf } from '../formats/layout.ts';
 import { type PackedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
-import type { GpuBinding } from './api.ts';
+import type { GpuBinding, GpuBuffer } from './api.ts';
 import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit, watch } from './live.ts';
 import type { Session } from './session.ts';
@@ -33,7 +33,7 @@ export class Matrices {
     const session = this.#session;
     validateWeights(weights);
     session.checkUsable();
-    const { device } = session.live.lost ? await session.restored(() => this.dispose()) : session.live;
+    const { device, recorder } = session.live.lost ? await session.restored() : session.live;
     const limit = bindingLimit(device);
     const scopes = watch(device);
     let pieces: ReturnType<typeof uploadWeights>;
@@ -51,7 +51,8 @@ export class Matrices {
         `prepare: the GPU refused ${weights.format} [${weights.N},${weights.K}]: ${problem!.message}`,
       );
     }
-    return this.#keep(new GpuWeights(this.#backend, device, weights, variantOf(weights), pieces, true));
+    const destroy = (buffer: GpuBuffer) => recorder.destroy(buffer);
+    return this.#keep(new GpuWeights(this.#backend, device, weights, variantOf(weights), pieces, destroy));
   }
 
   adopt(packed: PackedShape, where: GpuBinding): GpuWeights {
@@ -63,7 +64,7 @@ export class Matrices {
         `adopt: expected an offset that is a multiple of 16 inside its buffer of ${buffer.size} bytes, got ${offset}.`,
       );
     const piece = { n: 0, N: packed.N, layout, buffer, offset };
-    return this.#keep(new GpuWeights(this.#backend, this.#session.live.device, packed, packed, [piece], false));
+    return this.#keep(new GpuWeights(this.#backend, this.#session.live.device, packed, packed, [piece]));
   }
 
   release(matrix: GpuWeights): void {

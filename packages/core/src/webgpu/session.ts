@@ -13,10 +13,16 @@ export class Session {
   /** Settled once the device has answered for all that was recorded. */
   #answered: Promise<void> = Promise.resolve();
   #disposed = false;
+  #dropped: () => void = () => {};
 
   private constructor(options: WebGpuOptions, live: Live) {
     this.options = options;
     this.#live = live;
+  }
+
+  /** @param dropped called once what lay on a device is gone */
+  onLoss(dropped: () => void): void {
+    this.#dropped = dropped;
   }
 
   /** @throws {@link BackendUnavailableError} where there is no WebGPU, no adapter or no device */
@@ -53,35 +59,46 @@ export class Session {
     throw new BackendUnavailableError(`matmul: the GPU device was lost (${lost.reason}): ${lost.message} ${next}.`);
   }
 
-  /** Records; what the device has to say about it is thrown by the next call. */
-  watched(id: string, record: () => void): void {
+  /** Does something whose refusal is only known later: the next call throws it. */
+  watched<T>(work: () => T, refused: (message: string) => Error): T {
     const live = this.#live;
     const scopes = watch(live.device);
     try {
-      record();
+      return work();
     } finally {
       const answer = scopes.end().then((problem) => {
         if (!problem) return;
         forgetRefused(live, problem);
-        this.#failure ??= new GpuError(`record: the GPU refused ${id}: ${problem.message}`);
+        this.#failure ??= refused(problem.message);
       });
       this.#answered = this.#answered.then(() => answer);
     }
   }
 
-  /** Resolves when everything that was submitted so far is done. */
+  /** What was recorded goes to the device. */
+  submit(): void {
+    const { recorder } = this.#live;
+    if (!recorder.isOpen) return;
+    this.watched(
+      () => recorder.submit(),
+      (message) => new GpuError(`run: the GPU refused what was recorded: ${message}`),
+    );
+  }
+
+  /** Resolves when everything that was recorded or submitted so far is done. */
   async finished(): Promise<void> {
+    this.submit();
     await Promise.all([this.#live.device.queue.onSubmittedWorkDone(), this.#answered]);
     this.checkUsable();
     this.checkLive();
   }
 
-  /** A device that works: after a loss another one, unless it was given. @param dropped what lay on the old one is gone */
-  async restored(dropped: () => void): Promise<Live> {
+  /** A device that works: after a loss another one, unless it was given. */
+  async restored(): Promise<Live> {
     if (!this.#live.lost) return this.#live;
     if (this.options.device) this.checkLive();
     this.#restoring ??= (async () => {
-      dropped();
+      this.#dropped();
       const live = await start(await requestDevice(this.options), this.options.features ?? {});
       if (this.#disposed) live.device.destroy();
       this.checkDisposed();
@@ -95,10 +112,10 @@ export class Session {
 
   /** Frees every buffer of its own; destroys the device too if that is its own. */
   dispose(): void {
-    const { device, scratch, params, codeTables, readbacks, pipelines } = this.#live;
+    const { device, recorder, scratch, params, codeTables, readbacks, pipelines } = this.#live;
     this.#disposed = true;
     pipelines.clear();
-    for (const owner of [scratch, params, codeTables, readbacks]) owner.dispose();
+    for (const owner of [recorder, scratch, params, codeTables, readbacks]) owner.dispose();
     if (!this.options.device) device.destroy();
   }
 }

@@ -26,6 +26,7 @@ export function runThread(): void {
       control = message.control;
       layout = message.layout;
       slot = message.slot;
+      handled = 0;
       let dots: Uint8Array | null = null;
       if (message.probe) {
         const { module, pairs } = message.probe;
@@ -59,6 +60,7 @@ export function runThread(): void {
         const kernel = kernels[control[layout.kernel]];
         let flag = 2;
         if (kernel && slot < control[layout.threads]) {
+          control[layout.flags + chunk] = -slot;
           const index = control[layout.chunks] - 1 - chunk;
           const rowChunks = control[layout.rowChunks];
           const row = (index % rowChunks) * control[layout.rowSize];

@@ -6,7 +6,7 @@
  *   log_softmax   y[k] = fl(d[k] − log l)
  *
  * As the formula has it, and ONNX Runtime: a row with NaN or +∞ is NaN, and so is a row of nothing but −∞; −∞ beside others gives 0
- * (log_softmax: −∞). Zero padding or a large negative mask gives 0, not something small.            (docs/nn.md, "Softmax")
+ * (log_softmax: −∞). What a mask of −1e9 and the like adds to gives 0, not something small.            (docs/nn.md, "Softmax")
  */
 import type { TensorType } from '../../ops/op.ts';
 import { refuse } from '../refuse.ts';
@@ -14,7 +14,7 @@ import { checkAxes } from '../rows.ts';
 
 /** Input: x. Output: y. */
 export interface SoftmaxOp {
-  readonly kind: 'softmax';
+  readonly kind: 'softmax' | 'log_softmax';
   /** How many trailing axes are one row. Default 1. */
   readonly axes?: number | undefined;
 }

@@ -61,9 +61,10 @@ describe('softmax', () => {
         const [rows, n] = x.dims;
         for (let r = 0; r < rows; r++) {
           const row = x.data.subarray(r * n, (r + 1) * n);
-          softmaxBound(row).forEach((most, k) => {
+          softmaxBound(row, op.kind).forEach((most, k) => {
             const [a, b] = [got.data[r * n + k], want.data[r * n + k]];
             if (Number.isNaN(b)) expect(a).toBeNaN();
+            else if (b < -3.4e38) expect(a).toBe(Number.NEGATIVE_INFINITY);
             else if (!(Math.abs(a - b) <= most))
               throw new Error(`row ${r}, element ${k}: ${a}, exactly ${b}, bound ${most}`);
           });
@@ -92,6 +93,15 @@ describe('softmax', () => {
       [nan, nan, nan],
       [expect.closeTo(0.25), 0, expect.closeTo(0.75)],
       [1, 0, 0],
+    ]);
+    const [log] = expectBits(softmax, { kind: 'log_softmax' }, [tensor('f32', [6, 3], rows.flat())]);
+    expect(rows.map((_, r) => Array.from(log.data.subarray(3 * r, 3 * r + 3)))).toEqual([
+      [nan, nan, nan],
+      [-inf, 0, -inf],
+      [nan, nan, nan],
+      [nan, nan, nan],
+      [expect.closeTo(-Math.log(4)), expect.closeTo(-1e30, -24), expect.closeTo(Math.log(3 / 4))],
+      [0, -inf, -inf],
     ]);
   });
 

@@ -1,12 +1,12 @@
 /**
- * softmax: the f32 contract of contract.ts, row by row. WebAssembly SIMD128.
+ * softmax, log_softmax: the f32 contract of contract.ts, row by row. WebAssembly SIMD128.
  *
  * x   f32 [rows, n]
- * y   f32 [rows, n]   may be x; holds e between the passes
+ * y   f32 [rows, n]   may be x; softmax keeps e there between its passes
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { f32x4 } from '../../wasm/emitter.ts';
-import { expCode } from '../exp.wasm.ts';
+import { expCode, logCode } from '../exp.wasm.ts';
 import { Row } from '../rows.wasm.ts';
 import type { SoftmaxOp } from './contract.ts';
 
@@ -22,24 +22,28 @@ export const softmaxKernels: KernelSpec<SoftmaxKernel, (typeof ARGS)[number]> = 
   id: ({ kind }) => kind,
 
   emit(module, { kind }) {
-    module.func(kind, paramsOf(ARGS), (f, p) => {
+    module.func(kind, i32Params(ARGS), (f, p) => {
       const row = new Row(f, p.n);
       const exp = expCode(f);
+      const isLog = kind === 'log_softmax';
+      const log = isLog ? logCode(f) : undefined;
       const one = f.let(f32x4.const(1));
       f.repeat(p.rows, () => {
         const max = row.max(p.x);
-        const from = f.let(p.x);
-        const to = f.let(p.y);
-        const sum = row.sum([from, to], (four) => {
+        const [from, to] = [f.let(p.x), f.let(p.y)];
+        const sum = row.sum(isLog ? [from] : [from, to], (four) => {
           const e = exp(f32x4.sub(four.load(from), max));
-          four.store(to, e);
+          if (!isLog) four.store(to, e);
           return e;
         });
-        const inverse = f.let(f32x4.div(one, sum));
-        to.set(p.y);
-        row.each([to], (four) => four.store(to, f32x4.mul(four.load(to), inverse)));
-        p.x.set(from);
-        p.y.set(to);
+        if (log) {
+          const logSum = f.let(log(sum));
+          row.each([p.x, p.y], ({ load, store }) => store(p.y, f32x4.sub(f32x4.sub(load(p.x), max), logSum)));
+        } else {
+          const inverse = f.let(f32x4.div(one, sum));
+          row.each([p.y], ({ load, store }) => store(p.y, f32x4.mul(load(p.y), inverse)));
+          p.x.set(from);
+        }
       });
     });
   },
@@ -48,5 +52,6 @@ export const softmaxKernels: KernelSpec<SoftmaxKernel, (typeof ARGS)[number]> = 
 
   *variants() {
     yield { kind: 'softmax' };
+    yield { kind: 'log_softmax' };
   },
 };
