@@ -356,6 +356,16 @@ export interface ArgMaxOp {
 
 export type Arithmetic = 'float64' | 'float32';
 
+export interface BlockRows {
+    readonly kind: 'blocks';
+    readonly bits: 4 | 8;
+    readonly signed: boolean;
+    readonly blockSize: number;
+    readonly scales: FloatType;
+    readonly zeroPoints?: 'flat' | 'rows' | undefined;
+    readonly zeroPoint?: number | undefined;
+}
+
 export interface Copy {
     readonly outputs: readonly (readonly number[])[];
     readonly parts: readonly CopyPart[];
@@ -385,6 +395,14 @@ export interface Fill {
 }
 
 export type FunctionId = keyof typeof functions;
+
+export interface Gather {
+    readonly axis?: number | undefined;
+}
+
+export interface GatherRows {
+    readonly table: Table;
+}
 
 export interface KernelCall {
     readonly id: string;
@@ -441,6 +459,8 @@ export interface Place {
     readonly strides: readonly number[];
 }
 
+export type ReadBytes = (offset: number, into: Uint8Array) => void;
+
 export type ReduceKind = 'sum' | 'mean' | 'l1' | 'l2' | 'sum_square' | 'prod' | 'max' | 'min';
 
 export interface ReduceOp {
@@ -478,6 +498,18 @@ export interface SoftmaxOp {
     readonly axes?: number | undefined;
 }
 
+export interface Table {
+    readonly rows: number;
+    readonly columns: number;
+    readonly format: FloatType | BlockRows;
+}
+
+export interface TableSources {
+    readonly rows: ReadBytes;
+    readonly scales?: ReadBytes | undefined;
+    readonly zeroPoints?: ReadBytes | undefined;
+}
+
 export interface Tensor extends TensorType {
     readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
 }
@@ -497,6 +529,8 @@ export interface WgslCall {
 
 export declare const argMax: OpSpec<ArgMaxOp>;
 
+export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
+
 export declare function checkPositions({ positions, sequence, cacheRows }: RotaryShape, values: Int32Array): void;
 
 export declare function concat(shapes: readonly Dims[], axis: number): Copy;
@@ -509,17 +543,25 @@ export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
+export declare const gather: OpSpec<Gather>;
+
+export declare const gatherRows: OpSpec<GatherRows>;
+
 export declare const norm: OpSpec<NormOp>;
 
 export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
 
 export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
 
+export declare const readFrom: (bytes: Uint8Array) => ReadBytes;
+
 export declare const reduce: OpSpec<ReduceOp>;
 
 export declare const rotary: OpSpec<RotaryOp>;
 
 export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): RotaryShape;
+
+export declare function rowReader(table: Table, sources: TableSources): (indices: ArrayLike<number | bigint>, out: Float32Array) => void;
 
 export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
 
