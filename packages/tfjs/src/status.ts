@@ -1,8 +1,7 @@
 /** Where MSD runs now, and making it ready there. */
-import { fallbackBytes, hasKernels, prepare } from './fallback.ts';
-import { gpuIsReady } from './kernels/gpu-host.ts';
-import { hostOf } from './kernels/host.ts';
-import { GPU_BACKEND } from './kernels/index.ts';
+import { fallbackBytes, prepare } from './fallback.ts';
+import type { Host } from './kernels/host.ts';
+import { hostOf } from './kernels/hosts.ts';
 import { requireRegistration } from './state.ts';
 
 export interface Status {
@@ -11,7 +10,7 @@ export interface Status {
    * Where products and look-ups run: 'tfjs heap' (wasm), 'copied per call' (cpu, and wasm builds that hide their memory), 'webgpu pass',
    * or 'dequantized' (float weights on a backend without MSD's kernels, or before `ready()`).
    */
-  readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
+  readonly weights: Host['weights'] | 'dequantized';
   /** Bytes of float copies that dequantizing keeps. */
   readonly dequantizedBytes: number;
 }
@@ -38,7 +37,6 @@ export async function ready(): Promise<Status> {
 export function status(): Status {
   const { tf } = requireRegistration('status');
   const backend = tf.getBackend();
-  const onGpu = backend === GPU_BACKEND && gpuIsReady(tf.backend());
-  const weights = hasKernels(tf) ? hostOf(tf.backend()).weights : onGpu ? 'webgpu pass' : 'dequantized';
+  const weights = hostOf(tf.backend(), backend)?.weights ?? 'dequantized';
   return { backend, weights, dequantizedBytes: fallbackBytes() };
 }
