@@ -1,6 +1,5 @@
 /** Where MSD runs now, and making it ready there. */
 import { fallbackBytes, prepare } from './fallback.ts';
-import type { Host } from './kernels/host.ts';
 import { hostOf } from './kernels/hosts.ts';
 import { requireRegistration } from './state.ts';
 
@@ -10,7 +9,7 @@ export interface Status {
    * Where products and look-ups run: 'tfjs heap' (wasm), 'copied per call' (cpu, and wasm builds that hide their memory), 'webgpu pass',
    * or 'dequantized' (float weights on a backend without MSD's kernels, or before `ready()`).
    */
-  readonly weights: Host['weights'] | 'dequantized';
+  readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
   /** Bytes of float copies that dequantizing keeps. */
   readonly dequantizedBytes: number;
 }

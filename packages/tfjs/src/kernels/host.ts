@@ -8,12 +8,13 @@
  */
 import type { ActivationBlock, ActivationId, RowSource } from '@msd/core';
 import type { MatrixSpec } from '../spec.ts';
+import type { Status } from '../status.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
 
 /** @typeParam Place elements of a tensor: an arena handle, a typed array, a GPU binding */
 export interface Host<Place = unknown> {
   /** Where packed weights lie when kernels read them. */
-  readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass';
+  readonly weights: Exclude<Status['weights'], 'dequantized'>;
   /**
    * A new float32 tensor; it is given back if `fill` throws. `fill` does not run for an empty one.
    *
