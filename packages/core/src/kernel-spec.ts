@@ -11,8 +11,8 @@ import type { Module } from './wasm/emitter.ts';
 export interface KernelSpec<P, A extends string = string> {
   /** Of all kernels that this spec emits: 'gemm', 'decompose', 'elementwise'. */
   readonly family: string;
-  /** Names of the arguments, in the kernel's order. Nobody else knows that order. */
-  readonly args: readonly A[];
+  /** Names of the arguments, in the kernel's order, if need be by parameters. Nobody else knows that order. */
+  readonly args: readonly A[] | ((params: P) => readonly A[]);
   /** Name of the one function that `emit` writes; different parameters have different ids. */
   id(params: P): string;
   emit(module: Module, params: P): void;
@@ -53,6 +53,10 @@ export interface KernelCall {
   readonly share: { readonly rows: number; readonly macsPerRow: number } | undefined;
 }
 
+/** Names of the arguments of one kernel, in its order. */
+export const argsOf = <P, A extends string>({ args }: KernelSpec<P, A>, params: P): readonly A[] =>
+  typeof args === 'function' ? args(params) : args;
+
 /** A call of one kernel of a family. @param args one for each name of the spec */
 export function kernelCall<P, A extends string>(
   spec: KernelSpec<P, A>,
@@ -60,17 +64,22 @@ export function kernelCall<P, A extends string>(
   args: Readonly<Record<A, Arg | number>>,
   share?: KernelCall['share'],
 ): KernelCall {
+  const names = argsOf(spec, params);
   return {
     id: spec.id(params),
     emit: (module) => spec.emit(module, params),
     trial: (at) => {
       const values = spec.trial(params, at);
-      return spec.args.map((name) => values[name]);
+      return names.map((name) => values[name]);
     },
-    args: spec.args.map((name) => {
+    args: names.map((name) => {
       const arg: Arg | number = args[name];
       return typeof arg === 'number' ? { value: arg } : arg;
     }),
     share,
   };
 }
+
+/** A kernel's parameters for the emitter. */
+export const i32Params = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
+  Object.fromEntries(args.map((name) => [name, 'i32'])) as Record<A, 'i32'>;

@@ -1,7 +1,8 @@
 /** Runs ops in tests: their kernels on a memory of their own, their references beside them. */
+import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Arithmetic } from '../src/decompose/decompose.reference.ts';
-import type { Arg, KernelCall } from '../src/kernel-spec.ts';
+import type { Arg, KernelCall, KernelSpec } from '../src/kernel-spec.ts';
 import { byteLength, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../src/ops/op.ts';
 import { Module } from '../src/wasm/emitter.ts';
 
@@ -133,4 +134,15 @@ export function expectBits<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor |
 function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return i;
   return -1;
+}
+
+/** Every kernel of a family that ships, by the hash of its bytes; a page may compile 4 KB synchronously. */
+export function kernelHashes<P>(spec: KernelSpec<P>): string[] {
+  return Array.from(spec.variants(), (params) => {
+    const module = new Module();
+    spec.emit(module, params);
+    const bytes = module.toBytes();
+    expect(bytes.length, spec.id(params)).toBeLessThan(4096);
+    return `${spec.id(params)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
+  });
 }

@@ -64,7 +64,7 @@ export interface OpSpec<O> {
   wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
   /** WebGPU dispatches, in order. Without it, the op does not run on a GPU. Nothing in it depends on where operands lie. */
   wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
-  /** May this output lie where that input lies? Default: no. */
+  /** May this output lie where that input lies, if both have the same type and dimensions? Default: no. */
   inPlace?(op: O, output: number, input: number): boolean;
 }
 

@@ -65,6 +65,3 @@ export function bindTogether(
 }
 
 export const alignDown = (value: number, multiple: number): number => value - (value % multiple);
-
-/** Bits of a number as f32, for parameter blocks. */
-export const f32Bits = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];

@@ -4,10 +4,11 @@ import { packedLayout } from '../formats/layout.ts';
 import { requireVersion } from '../formats/packed.ts';
 import { type RowSource, rowExtent, tableCodeBytes } from '../lookup/contract.ts';
 import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../lookup/lookup.wgsl.ts';
+import { f32Bits } from '../numbers.ts';
 import { OFFSET_ID, wgslOffset } from '../recombine/offset.wgsl.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import { checkBindable, checkInside } from './arguments.ts';
-import { bind, type Dispatch, describe, f32Bits } from './dispatch.ts';
+import { bind, type Dispatch, describe } from './dispatch.ts';
 import type { Live } from './live.ts';
 
 /** Which rows, and where they go. */

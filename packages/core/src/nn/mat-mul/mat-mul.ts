@@ -9,6 +9,7 @@
  */
 import { type KernelCall, kernelCall } from '../../kernel-spec.ts';
 import { elementCount, type OpSpec, type TensorType } from '../../ops/op.ts';
+import { indexOf, stridesOf } from '../../ops/strides.ts';
 import { COLUMNS, matMulKernel } from './mat-mul.wasm.ts';
 
 /** Nothing but its operands decides what a MatMul does. */
@@ -123,26 +124,4 @@ function shapesOf(a: TensorType | undefined, w: TensorType | undefined): Shapes 
   });
   const result = [...lead, ...(left.length > 1 ? [M] : []), ...(right.length > 1 ? [N] : [])];
   return { M, N, K, lead, a: stridesOf(aLead), w: stridesOf(wLead), result };
-}
-
-function stridesOf(dims: readonly number[]): number[] {
-  let step = 1;
-  return dims
-    .toReversed()
-    .map((dim) => {
-      const stride = dim === 1 ? 0 : step;
-      step *= dim;
-      return stride;
-    })
-    .toReversed();
-}
-
-/** Where element `flat` of an array of `dims` lies by these strides; dimensions past `dims` are at 0. */
-function indexOf(flat: number, dims: readonly number[], strides: readonly number[]): number {
-  let [rest, index] = [flat, 0];
-  for (let d = dims.length - 1; d >= 0; d--) {
-    index += (rest % dims[d]) * strides[d];
-    rest = Math.floor(rest / dims[d]);
-  }
-  return index;
 }
