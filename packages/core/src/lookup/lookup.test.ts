@@ -197,7 +197,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
     backend.recordRows(pass, source, where, { ...options, out: { buffer: out, byteLength: 4 * count * columns } });
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await backend.finished();
+    await backend.flush();
     return new Float32Array(await readBuffer(device, out));
   }
 
@@ -326,7 +326,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
     backend.recordOffset(pass, whole(xBuffer), { M, K, N, offset, out: whole(yBuffer) });
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await backend.finished();
+    await backend.flush();
     const got = new Float32Array(await readBuffer(device, yBuffer));
     for (let m = 0; m < M; m++) {
       const row = Array.from(x.subarray(m * K, (m + 1) * K));
@@ -383,7 +383,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
       pass.end();
       device.queue.submit([encoder.finish()]);
     }
-    await own.finished();
+    await own.flush();
     expect(own.memory().scratchBytes - before).toBeGreaterThanOrEqual(1024);
     expect(own.memory().packedBytes).toBe(0);
     own.dispose();
