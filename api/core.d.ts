@@ -114,6 +114,12 @@ export interface MatmulManyOptions extends ActivationOptions {
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
 }
 
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
+}
+
 export interface MemoryReport {
     readonly packedBytes: number;
     readonly scratch: Readonly<Record<string, number>>;
@@ -224,9 +230,22 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
+export type RowReader = (n: number, out: Float32Array, at?: number) => void;
+
+export type RowSource = MatrixRows | TableRows;
+
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
 
 export interface ThreadOptions {
     readonly threads?: number | 'auto' | undefined;
@@ -320,6 +339,10 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: Device | undefined;
 }): Float64Array;
 
+export declare const formatIds: readonly FormatId[];
+
+export declare function fromFp16(bits: number): number;
+
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
 export declare const limitOf: (components: Components) => number;
@@ -338,7 +361,17 @@ export declare function packedShape(weights: QuantizedWeights): PackedShape;
 
 export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
 
+export declare function rowExtent(source: RowSource): {
+    rows: number;
+    columns: number;
+    byteLength: number;
+};
+
+export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
+
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
+
+export declare const tableCodes: readonly TableRows['codes'][];
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
@@ -484,29 +517,12 @@ export declare class GpuWeights implements PreparedMatrix {
     readonly kernelFormat: WeightFormat;
     readonly variant: WeightVariant;
     readonly gpuDevice: GpuDevice;
-    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], isOwner: boolean);
+    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], destroy?: (buffer: GpuBuffer) => void);
     get pieces(): readonly WeightPiece[] | undefined;
     dispose(): void;
 }
 
-export interface MatrixRows extends PackedShape {
-    readonly kind: 'matrix';
-    readonly planes: 1 | 2;
-    readonly offset: number;
-}
-
-export type RowSource = MatrixRows | TableRows;
-
-export interface TableRows {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
-
-export declare class WebGpuBackend implements BackendBase {
+export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
     private constructor();
@@ -516,6 +532,15 @@ export declare class WebGpuBackend implements BackendBase {
     get lost(): GpuLostInfo | undefined;
     prepare(weights: QuantizedWeights): Promise<GpuWeights>;
     adopt(packed: PackedShape, where: GpuBinding): GpuWeights;
+    alloc(byteLength: number, label?: string): GpuBinding;
+    free(handle: GpuBinding): void;
+    part({ buffer, offset, byteLength: whole }: GpuBinding, begin: number, byteLength: number): GpuBinding;
+    write(handle: GpuBinding, data: ArrayBufferView): void;
+    read(handle: GpuBinding, into: ArrayBufferView): Promise<void>;
+    bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
+    run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
+    flush(): Promise<void>;
+    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;
@@ -523,7 +548,6 @@ export declare class WebGpuBackend implements BackendBase {
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
     recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
     recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
-    finished(): Promise<void>;
     warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
         readonly bias?: boolean;
     }): Promise<void>;

@@ -28,11 +28,8 @@ export interface MatMulOptions extends ArithmeticOptions {
     readonly activation?: Activation | undefined;
 }
 
-export interface MatrixSpec extends PackedShape {
-    readonly kind: 'matrix';
+export interface MatrixSpec extends MatrixRows {
     readonly batchShape: readonly number[];
-    readonly planes: 1 | 2;
-    readonly offset: number;
 }
 
 export declare class ModelFormatError extends Error {
@@ -99,7 +96,7 @@ export interface RegisterOptions extends ArithmeticOptions {
 
 export interface Status {
     readonly backend: string;
-    readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
+    readonly weights: Host['weights'] | 'dequantized';
     readonly dequantizedBytes: number;
 }
 
