@@ -21,6 +21,7 @@ export {
 export { elementwise } from './elementwise/elementwise.ts';
 export type { Elementwise, ElementwiseNode } from './elementwise/expression.ts';
 export { type FunctionId, functionIds } from './elementwise/functions.ts';
+export { matMul } from './mat-mul/mat-mul.ts';
 export { type NormRow, normBound } from './norm/bound.ts';
 export type { NormOp } from './norm/contract.ts';
 export { norm } from './norm/norm.ts';
