@@ -542,6 +542,8 @@ export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
+export declare const matMul: OpSpec<MatMul>;
+
 export declare const norm: OpSpec<NormOp>;
 
 export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];

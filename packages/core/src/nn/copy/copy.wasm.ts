@@ -11,7 +11,7 @@
  *
  * Nothing outside of what is named is read or written.
  */
-import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
+import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
 import { type Func, type I32, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
 
@@ -68,7 +68,7 @@ export const copyKernels: KernelSpec<CopyKernel> = {
   },
   emit(module, params) {
     const { kind, loops } = params;
-    module.func(copyKernels.id(params), i32Params([...ARGS[kind], ...loopArgs(params)]), (f, p) => {
+    module.func(copyKernels.id(params), paramsOf([...ARGS[kind], ...loopArgs(params)]), (f, p) => {
       nest(0, p.from, p.to);
       function nest(d: number, from: Local<'i32'>, to: Local<'i32'>) {
         if (d === loops) return emitters[kind](f, { ...p, from, to }, params.size);
