@@ -1,6 +1,6 @@
 /** What the engine and the CPU can do, asked once with modules of our own emitter. */
 import { BackendUnavailableError } from '../errors.ts';
-import type { ByteOperand } from '../formats/quads.ts';
+import type { ByteOperand } from '../gemm/carriers.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
 import { bestTime, WARM_MS } from './timing.ts';

@@ -15,9 +15,12 @@ describe('carriers', () => {
     const ofInt4 = backend.prepare(randomWeights(random(1), int4));
     const ofInt8 = backend.prepare(randomWeights(random(1), int8));
     const ofBlocks16 = backend.prepare(randomWeights(random(1), { ...int4, blockSize: 16 }));
-    expect(backend.kernelFor(ofInt4, 1)).toBe('gemm_i8x2_int4_f32_1x16_b32_zp_s4');
-    expect(backend.kernelFor(ofInt4, 1, { components: 1 })).toBe('gemm_i8_int4_f32_1x16_b32_zp_s4');
-    expect(backend.kernelFor(ofInt4, 1, { decomposition: 'mxfp4' })).toBe('gemm_i8_int4_f32_1x16_b32_a32_zp_s4');
+    const nested = relaxedDot?.byteOperand === 'unsigned' ? 'i8u' : 'i8'; // whole bytes of nibbles
+    expect(backend.kernelFor(ofInt4, 1)).toBe(`gemm_${nested}x2_int4_f32_1x16_b32_zp`);
+    expect(backend.kernelFor(ofInt4, 1, { components: 1 })).toBe(`gemm_${nested}_int4_f32_1x16_b32_zp_s2_a2`);
+    expect(backend.kernelFor(ofInt4, 1, { decomposition: 'mxfp4' })).toBe(
+      `gemm_${nested}_int4_f32_1x16_b32_a32_zp_s2_a2`,
+    );
     const form = relaxedDot?.byteOperand ? `i8${relaxedDot.byteOperand[0]}x2` : 'i16';
     expect(backend.kernelFor(ofInt8, 1)).toContain(`gemm_${form}_int8`);
     expect(backend.kernelFor(ofBlocks16, 1)).toContain('gemm_i16_int4');
@@ -41,6 +44,7 @@ describe('carriers', () => {
     const kernel = backend.kernelFor(prepared, 1);
     const { relaxedDot, timings } = backend.carriers;
     if (!relaxedDot || relaxedDot.gain < 1.5) expect(kernel).toContain('gemm_i16_');
+    else if (relaxedDot.gain >= 2.1) expect(kernel).toContain('gemm_i8');
     else {
       const timing = timings.find(({ microseconds }) => kernel in microseconds);
       expect(timing?.chosen).toBe(kernel);

@@ -207,7 +207,7 @@ describe('WasmBackend', () => {
   });
 
   it('names the kernel it takes', async () => {
-    const backend = await createBackend('wasm');
+    const backend = await createBackend('wasm', { carrier: 'i16' });
     const prepared = backend.prepare(randomWeights(random(2), shape));
     backend.warmUp(prepared, 1);
     expect([1, 2, 7, 8, 1000].map((M) => backend.kernelFor(prepared, M))).toEqual([

@@ -330,14 +330,11 @@ export class WasmBackend implements Backend {
     // they go in ranges, too: it finds them in the cache.
     const direct = product.inPlace ? Math.floor(N / PANEL) : 0;
     const step = copyPanelsFor(rows, layout.panels);
+    // One thread takes ranges, too: every K-block adds to y, which then stays in L2. One row is one call, to be repeated.
+    const perCall = product.hasEnd || (threads === 1 && rows > 1) ? step : direct;
     if (product.inPlace)
-      for (let first = 0; first < direct; first += product.hasEnd ? step : direct)
-        columns(
-          first,
-          product.hasEnd ? Math.min(step, direct - first) : direct,
-          into! + 4 * (m * N + PANEL * first),
-          4 * N,
-        );
+      for (let first = 0; first < direct; first += perCall)
+        columns(first, Math.min(perCall, direct - first), into! + 4 * (m * N + PANEL * first), 4 * N);
     for (let first = direct; first < layout.panels; first += step) {
       const count = Math.min(step, layout.panels - first);
       columns(first, count, at.y, 4 * PANEL * count);

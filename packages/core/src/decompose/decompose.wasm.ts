@@ -5,7 +5,7 @@
  * x       f32 [M,K]                row-major, any K
  * q       [ceil(K/256), M, 256]    zero past K up to a multiple of 32, then not written. Operands i16: int16. i8, i8x2: one or two
  *                                  int8 digits, for every 4 k the higher ones, then the lower ones, in the order k, k+2, k+1, k+3
- *                                  (formats/quads.ts)
+ *                                  (formats/format.ts)
  * sums    i32 [M, ceil32(K)/32]    Σq over 32 k
  * scale   f32 [ceil(K/256), M]     S; NaN for a block with NaN or Inf, 0 for a block below 2⁻¹⁰⁰: q is 0 in both.
  *                                  Row scales are repeated for every K-block; blocks of 32: [ceil(K/32), M]. Blocks lie
@@ -14,7 +14,7 @@
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
  */
-import { K_BLOCK } from '../formats/format.ts';
+import { K_BLOCK, QUAD } from '../formats/format.ts';
 import {
   type F32,
   f32,
@@ -43,9 +43,6 @@ const ROUNDING = 0xc00000;
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
-/** k, k+2, k+1, k+3 */
-const QUAD = [0, 2, 1, 3];
-
 export function decomposeKernel(module: Module, plan: Plan, operands: Operands = 'i16'): void {
   const digits = operands === 'i16' ? 0 : operands === 'i8' ? 1 : 2;
   const mxfp4 = plan.decomposition === 'mxfp4';
@@ -56,7 +53,12 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
   module.func(decomposeId(plan, operands), params, (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
-    const ones = f.let(v128.const16(1));
+    const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
+    const ones = constant(1);
+    const split =
+      digits === 2
+        ? { two: constant(2), inverse: constant(129), base: constant(254), largest: constant(126) }
+        : undefined;
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
     const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
@@ -188,18 +190,14 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
 
     /** Digits of eight q, higher ones first, as i16 lanes: d1 = floor((q + 127) / 254), d2 = q - 254 d1. */
     function splitDigits(q: Local<'v128'>): Local<'v128'>[] {
-      if (digits === 1) return [q];
-      // q / 254.016, rounded: at most one off, and then d2 tells.
+      if (!split) return [q];
+      const { two, inverse, base, largest } = split;
+      // (q - 2) / 254.016, rounded: d1 or one less, and then d2 tells.
       // The constant comes first: V8's baseline compiler without AVX loses `q` when it may put the result where the second operand is.
-      const high = f.let(i16x8.q15mulrSatS(v128.const16(129), q));
-      const low = f.let(i16x8.sub(q, i16x8.mul(high, v128.const16(254))));
-      const correct = (mask: Local<'v128'>, by: 1 | -1) => {
-        high.set(by === 1 ? i16x8.sub(high, mask) : i16x8.add(high, mask)); // a mask is -1
-        low.set(i16x8.sub(low, v128.and(mask, v128.const16((254 * by) & 0xffff))));
-      };
-      correct(f.let(i16x8.gtS(low, v128.const16(126))), 1);
-      correct(f.let(i16x8.gtS(v128.const16(-127 & 0xffff), low)), -1);
-      return [high, low];
+      const high = f.let(i16x8.q15mulrSatS(inverse, i16x8.sub(q, two)));
+      const low = f.let(i16x8.sub(q, i16x8.mul(high, base)));
+      const more = f.let(i16x8.gtS(low, largest)); // a mask is -1
+      return [f.let(i16x8.sub(high, more)), f.let(i16x8.sub(low, v128.and(more, base)))];
     }
 
     /** Digits of 16 integers at q + offset. */

@@ -1,9 +1,10 @@
 /**
- * decompose_i8[x2]_[mxfp4_]<components>_<activationBlock>_r<rows>_k<order>[_sg]: f32 activations -> int8 digits with one scale
- * per block. WGSL.
+ * decompose_i8[x2]_[mxfp4_]<components>_<activationBlock>_r<rows>[_sg]: f32 activations -> int8 digits with one scale per
+ * block. WGSL.
  *
  * x       f32 [M,K]                         row-major, from word xAt on
- * digits  u32 [digits][rows/r][K/4][r]      a word holds the digits of four k in `order`; r rows lie together, those past M are 0
+ * digits  u32 [digits][rows/r][K/4][r]      a word holds the digits of four k in the order of QUAD (formats/format.ts); r rows lie
+ *                                           together, those past M are 0
  * scales  f32 [rows/r][K/256][r]            S; NaN for a block with NaN or Inf, 0 below 2⁻¹⁰⁰: its digits are 0 in both.
  *                                           Row scales are repeated for every K-block; blocks of 32: [rows/r][K/32][r]
  *
@@ -13,7 +14,7 @@
  *
  * Per word written: 4 loads, 1 barrier, 1 (with subgroups 1/size) atomic maximum.                  (docs/webgpu.md)
  */
-import { K_BLOCK, K_STEP } from '../formats/format.ts';
+import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
 import { digitsOf } from '../gemm/carriers.ts';
 import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
@@ -22,8 +23,6 @@ export interface WgslDecomposeOptions {
   readonly plan: Plan;
   /** Rows that lie together in `digits` and `scales`. */
   readonly rows: 1 | 4;
-  /** k of each byte of a word. */
-  readonly order: readonly [number, number, number, number];
   readonly subgroups: boolean;
 }
 
@@ -35,16 +34,16 @@ const bitsOf = (value: number): string => `0x${new Uint32Array(Float32Array.of(v
 const usesSubgroups = ({ plan, subgroups }: WgslDecomposeOptions) => subgroups && plan.activationBlock !== 32;
 
 export function wgslDecomposeId(options: WgslDecomposeOptions): string {
-  const { plan, rows, order } = options;
+  const { plan, rows } = options;
   const { decomposition, components, activationBlock } = plan;
   const carrier = digitsOf(plan) === 2 ? 'i8x2' : 'i8';
   const mxfp4 = decomposition === 'mxfp4' ? 'mxfp4_' : '';
   const sg = usesSubgroups(options) ? '_sg' : '';
-  return `decompose_${carrier}_${mxfp4}${components}_${activationBlock}_r${rows}_k${order.join('')}${sg}`;
+  return `decompose_${carrier}_${mxfp4}${components}_${activationBlock}_r${rows}${sg}`;
 }
 
 export function wgslDecompose(options: WgslDecomposeOptions): WgslKernel {
-  const { plan, rows, order } = options;
+  const { plan, rows } = options;
   const { decomposition, components, activationBlock } = plan;
   const mxfp4 = decomposition === 'mxfp4';
   const digits = digitsOf(plan);
@@ -74,7 +73,7 @@ export function wgslDecompose(options: WgslDecomposeOptions): WgslKernel {
   return vec4i(8.0 * d1${components === 2 ? ' + nearestE2m1(8.0 * (y - d1))' : ''});`
     : `return clamp(vec4i(round(v * invScale)), vec4i(-${limit}), vec4i(${limit}));`;
   const bytes = (vector: string) =>
-    `(${order.map((k, i) => `((u32(${vector}[${k}]) & 0xffu) << ${8 * i}u)`).join(' | ')})`;
+    `(${QUAD.map((k, i) => `((u32(${vector}[${k}]) & 0xffu) << ${8 * i}u)`).join(' | ')})`;
 
   const code = `${enables(useSubgroups)}// ${id}
 ${paramsOf(DECOMPOSE_PARAMS)}

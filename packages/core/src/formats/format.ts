@@ -5,15 +5,15 @@
  *
  *   [K / 256 K-blocks][N / 16 panels][blocks: head, then steps]
  *
- *   head   16 scales (f32, fp16 or E8M0) if blockwise, then 16 zero points (1 byte each) if stored
- *   step   16 rows x 2 k; reading it gives four vectors, group g = rows 4g … 4g+3:
- *          lanes i16: (row 4g, k) (row 4g, k+1) (row 4g+1, k) … (row 4g+3, k+1)
+ *   head   16 scales (f32, fp16 or E8M0) if blockwise, then 16 zero codes (1 byte each) if stored
+ *   step   16 rows x 4 k as unsigned codes. Byte i of lane r of a vector belongs to (row r, k + [0, 2, 1, 3][i]) of the groups of
+ *          four rows that lie in it, lowest bits first: of 8 bits one (group g in vector g), of 4 two, of 2 all four.
  *
- * so that i32x4.dot_i16x8_s with the activation pair (x[k], x[k+1]) splatted to all lanes adds to four *different*
- * outputs: no horizontal sums, and a block's scales apply to four outputs per instruction.
+ * A lane is the operand of i32x4.relaxed_dot_i8x16_i7x16_add_s; its even bytes and its odd bytes are those of
+ * i32x4.dot_i16x8_s. With the activations of the same k splatted to all lanes, either adds to four *different* outputs: no
+ * horizontal sums, and a block's scales apply to four outputs per instruction.
  */
-import type { Func, I32, V128 } from '../wasm/emitter.ts';
-import type { ByteOperand, QuadReader } from './quads.ts';
+import type { Func, Local, V128 } from '../wasm/emitter.ts';
 import type { ScaleId } from './scales.ts';
 import type { FormatId } from './weights.ts';
 
@@ -37,22 +37,27 @@ export interface WeightVariant {
   readonly scale: ScaleId;
 }
 
-/** Reads one step at ptr + offset into its four vectors. */
-export type StepReader = (ptr: I32, offset: number) => V128[];
+/** Which of the four k of a lane each of its bytes holds. */
+export const QUAD = [0, 2, 1, 3] as const;
 
-/** The codes of one block, once its zero points are known. */
-export interface BlockReader {
-  /** (weight − zero point) << shift[g] in group g, or (weight + something) << shift[g] if `start` corrects for it. */
-  readonly step: StepReader;
-  /** What the accumulators of the four groups start from, given Σx of the chunk in every lane. Absent: zero. */
-  readonly start?: (sum: V128) => V128[];
+/** What codes are wanted as. */
+export interface CodeOptions {
+  /** 8: one operand, lanes of 4 k as bytes. 16: two operands, lanes of 2 k as 16-bit integers: (k, k+1), then (k+2, k+3). */
+  readonly laneBits: 8 | 16;
+  /** May vectors be nested? See {@link CodeReader}. */
+  readonly nested: boolean;
 }
 
 export interface CodeReader {
-  /** Powers of two that remain in the four groups' sums. */
-  readonly shift: readonly [number, number, number, number];
-  /** @param zeroPoints address of the block's 16 zero points; read only if they are stored */
-  readonly block: (zeroPoints: I32) => BlockReader;
+  /** The code that means 0, unless zero codes are stored. */
+  readonly zeroCode: number;
+  /**
+   * Nested: of the groups that share a byte, vector i holds groups 0 … i as they lie there, Σ code[j] · 2^(bits·j). One mask per
+   * vector and no shift; the sums are told apart once per chunk, by subtracting neighbours.
+   */
+  readonly nested: boolean;
+  /** The groups that lie in a vector of a step, as operand 0 or 1. */
+  groups(vector: Local<'v128'>): (operand: number) => V128[];
 }
 
 /** A file's rows, addressed by byte. */
@@ -62,7 +67,7 @@ export interface SourceRows {
   readonly N: number;
   /** Valid k per row; blockwise rows are padded to whole blocks, and all of that may be read. */
   readonly readableK: number;
-  /** 0x80808080 turns codes 0..255 into q − 128; otherwise 0. */
+  /** 0x80808080 turns signed bytes q into codes q + 128; otherwise 0. */
   readonly flip: number;
 }
 
@@ -75,21 +80,19 @@ export interface WeightFormat {
   readonly scaleIds: readonly ScaleId[];
   /** May zero points be stored? */
   readonly asymmetric: boolean;
-  /** Bytes of a step of 16 rows x 2 k. */
-  readonly stepBytes: number;
-  /** Zero point of symmetric weights, in packed units. */
+  /** Zero point of symmetric weights, in the units of `code`. */
   readonly symmetricZeroPoint: number;
+  /** Packed codes and zero points are those of `code` plus this: unsigned. */
+  readonly packedOffset: number;
   /** k per scaled integer sum, the `chunk` of the f32 contract. A block never shares a chunk with another one. */
   chunkSize(blockSize: number | null): number;
-  /** As few instructions as possible per step: for M = 1 and small M. Call once, outside of the loops. */
-  raw(f: Func, variant: WeightVariant): CodeReader;
-  /** The weight itself, for panels that are widened once and then serve many rows. */
-  exact(f: Func, variant: WeightVariant): CodeReader;
-  /** The codes as bytes, four k at a time, for 8-bit carriers; `operand` is how the engine takes a weight of 8 bits. */
-  quads(f: Func, variant: WeightVariant, operand: ByteOperand): QuadReader;
+  /** Can vectors of bytes be nested? */
+  readonly nests: boolean;
+  /** Call once, outside of the loops: constants go into locals. */
+  codes(f: Func, options: CodeOptions): CodeReader;
   /** Packs `kCount` k of 16 rows from (n, k) into steps at `out[at…]`. Rows past N repeat the last one: their scale is 0. */
   packSteps(source: SourceRows, n: number, k: number, kCount: number, out: Uint32Array, at: number): void;
-  /** Code of weight (n, k) in packed units, and the zero point of its block: for references and tests. */
+  /** Weight (n, k), and the zero point of its block, in the units of the file: for references and tests. */
   code(data: Uint8Array | Int8Array, rowBytes: number, n: number, k: number): number;
   zeroPoint(zeroPoints: Uint8Array | Int8Array, blocks: number, n: number, block: number): number;
 }
@@ -100,3 +103,7 @@ export const eachGroup = <T>(value: (g: 0 | 1 | 2 | 3) => T): T[] => GROUPS.map(
 
 /** Byte offset of row n (the last one again past N) in the source. */
 export const rowOffset = ({ rowBytes, N }: SourceRows, n: number): number => Math.min(n, N - 1) * rowBytes;
+
+/** Vectors of a step, and groups of four rows that lie in each of them. */
+export const stepVectors = ({ bits }: Pick<WeightFormat, 'bits'>): number => bits / 2;
+export const stepBytes = (format: Pick<WeightFormat, 'bits'>): number => 16 * stepVectors(format);

@@ -1,6 +1,7 @@
 /** Byte layouts, written down: what a file holds, and what the kernels of a released version expect. */
 import { describe, expect, it } from 'vitest';
 import { random, rawWeights } from '../../test/random.ts';
+import { stepBytes } from './format.ts';
 import { formats } from './index.ts';
 import { fileLayout, packedLayout, variantOf } from './layout.ts';
 import { packInto } from './pack.ts';
@@ -29,17 +30,22 @@ function counting(format: FormatId): QuantizedWeights {
 
 describe('packed layouts', () => {
   it.each<[FormatId, string]>([
-    // rows 0 4 8 12 in the four nibbles of a lane; lanes (row 0, k 0) (row 0, k 1) (row 1, k 0) …
-    ['int4', '40c8 51d9 51d9 62ea 62ea 73fb 73fb 840c'.replaceAll(' ', '')],
-    ['mxfp4', '40c8 51d9 51d9 62ea 62ea 73fb 73fb 840c'.replaceAll(' ', '')],
+    // k 0 2 1 3 of a row follow each other; rows 0 and 4, then 8 and 12 in the nibbles of a byte
+    ['int4', '40625173 51736284 62847395 739584a6 c8ead9fb d9fbea0c ea0cfb1d fb1d0c2e'.replaceAll(' ', '')],
+    ['mxfp4', '40625173 51736284 62847395 739584a6 c8ead9fb d9fbea0c ea0cfb1d fb1d0c2e'.replaceAll(' ', '')],
     // four codes in a byte, rows 0 4 8 12 all alike modulo 4
-    ['int2', '00 55 55 aa aa ff ff 00'.replaceAll(' ', '')],
-    // bytes (row 0, k 0) (row 0, k 1) (row 1, k 0) …; unsigned codes minus 128
-    ['int8', '8081 8182 8283 8384 8485 8586 8687 8788 8889 898a 8a8b 8b8c 8c8d 8d8e 8e8f 8f90'.replaceAll(' ', '')],
+    ['int2', '00aa55ff 55ffaa00 aa00ff55 ff5500aa'.replaceAll(' ', '')],
+    // unsigned codes as they are, four rows to a vector
+    [
+      'int8',
+      Array.from({ length: 16 }, (_, n) => [0, 2, 1, 3].map((k) => `0${(n + k).toString(16)}`.slice(-2)).join('')).join(
+        '',
+      ),
+    ],
   ])('%s: the first step', (format, expected) => {
     const weights = counting(format);
     const layout = packedLayout(formats[format], variantOf(weights), 16, 32);
-    expect(hex(packed(weights).subarray(layout.headBytes, layout.headBytes + formats[format].stepBytes))).toBe(
+    expect(hex(packed(weights).subarray(layout.headBytes, layout.headBytes + stepBytes(formats[format])))).toBe(
       expected,
     );
   });
@@ -52,23 +58,22 @@ describe('packed layouts', () => {
       const bytes = packed(weights);
       const { headBytes, panels } = packedLayout(format, variantOf(weights), N, K);
       const { rowBytes } = fileLayout(weights);
-      const laneBits = (8 * format.stepBytes) / 8; // of eight lanes
+      const perByte = 8 / format.bits;
       for (let n = 0; n < N; n++)
         for (let k = 0; k < K; k++) {
           const kBlock = Math.floor(k / 256);
           const kBytes = (count: number) =>
-            (blockSize ? Math.ceil(count / 32) * headBytes : 0) + (count / 2) * format.stepBytes;
+            (blockSize ? Math.ceil(count / 32) * headBytes : 0) + (count / 4) * stepBytes(format);
           const inBlock = k % 256;
           const step = kBytes(256) * kBlock * panels + Math.floor(n / 16) * kBytes(Math.min(256, K - 256 * kBlock));
           const at =
             step +
             (blockSize ? (Math.floor(inBlock / 32) + 1) * headBytes : 0) +
-            Math.floor(inBlock / 2) * format.stepBytes;
+            Math.floor(inBlock / 4) * stepBytes(format);
           const [row, group] = [n % 4, Math.floor((n % 16) / 4)];
-          const bit =
-            format.bits === 8 ? 16 * (n % 16) + 8 * (k % 2) : laneBits * (2 * row + (k % 2)) + format.bits * group;
-          const code = (bytes[at + (bit >> 3)] >> (bit & 7)) & (2 ** format.bits - 1);
-          const got = format.code(format.bits === 8 ? Int8Array.of(code) : Uint8Array.of(code), 1, 0, 0);
+          const byte = at + 16 * Math.floor(group / perByte) + 4 * row + [0, 2, 1, 3].indexOf(k % 4);
+          const code = (bytes[byte] >> (format.bits * (group % perByte))) & (2 ** format.bits - 1);
+          const got = format.code(Uint8Array.of(code), 1, 0, 0);
           const want = format.code(weights.data, rowBytes, n, k);
           if (got !== want) throw new Error(`${format.id} (${n},${k}): expected ${want}, got ${got}`);
         }

@@ -1,6 +1,6 @@
 /** Sizes of a matrix in its file and in its packed form: plain arithmetic, computed before anything is allocated. */
 import type { ActivationBlock } from '../decompose/contract.ts';
-import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from './format.ts';
+import { K_BLOCK, K_STEP, PANEL, stepBytes, type WeightFormat, type WeightVariant } from './format.ts';
 import { formats } from './index.ts';
 import { scaleKindOf, scaleKinds } from './scales.ts';
 import type { QuantizedWeights, WeightShape } from './weights.ts';
@@ -46,7 +46,7 @@ export function packedLayout(format: WeightFormat, variant: WeightVariant, N: nu
   const headBytes = headSize(variant);
   // A span never crosses a K-block: both are powers of two.
   const heads = Math.floor(paddedK / K_BLOCK) * (K_BLOCK / span) + Math.ceil((paddedK % K_BLOCK) / span);
-  const panelBytes = panels * (heads * headBytes + (paddedK / 2) * format.stepBytes);
+  const panelBytes = panels * (heads * headBytes + (paddedK / 4) * stepBytes(format));
   return {
     paddedK,
     panels,

@@ -1,5 +1,5 @@
 /** File bytes -> the panels that kernels read. No kernel is needed for it: 32-bit words in JavaScript pack > 1 G weights/s. */
-import { K_BLOCK, PANEL, type WeightFormat } from './format.ts';
+import { K_BLOCK, PANEL, stepBytes, type WeightFormat } from './format.ts';
 import { formats } from './index.ts';
 import { type FileLayout, fileLayout, type PackedLayout, roundUp, zeroPointReader } from './layout.ts';
 import { scaleKindOf, scaleReader } from './scales.ts';
@@ -24,7 +24,7 @@ export function packInto(
     rowBytes: file.rowBytes,
     N,
     readableK: blockSize ? file.blocks * blockSize : K,
-    flip: format.bits === 8 && data instanceof Uint8Array ? 0x80808080 | 0 : 0,
+    flip: data instanceof Int8Array ? 0x80808080 | 0 : 0,
   };
   const scale = scaleReader(weights);
   const words = new Uint32Array(buffer, byteOffset, layout.byteLength / 4);
@@ -36,7 +36,7 @@ export function packInto(
     for (let n = 0; n < N; n += PANEL)
       for (let k = k0; k < kEnd; k += layout.span) {
         const kCount = Math.min(layout.span, kEnd - k);
-        const stepWords = (kCount / 2) * (format.stepBytes / 4);
+        const stepWords = (kCount / 4) * (stepBytes(format) / 4);
         if (blockSize && k >= source.readableK) {
           // A block of 16 that only fills K up to a multiple of 32: scale 0.
           words.fill(0, at, at + layout.headBytes / 4 + stepWords);
@@ -77,7 +77,8 @@ function headWriter(
         stored[at * perWord + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
     if (!zeroPoints) return scaleWords;
     for (let row = 0; row < PANEL; row++)
-      bytes[4 * (at + scaleWords) + row] = n + row < N ? zeroPoint(n + row, block) : format.symmetricZeroPoint;
+      bytes[4 * (at + scaleWords) + row] =
+        (n + row < N ? zeroPoint(n + row, block) : format.symmetricZeroPoint) + format.packedOffset;
     return scaleWords + PANEL / 4;
   };
 }

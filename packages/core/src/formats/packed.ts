@@ -1,5 +1,5 @@
 /** Packed matrices apart from where they lie: for owners that keep the bytes themselves, and the way back for references. */
-import { K_BLOCK, PANEL } from './format.ts';
+import { K_BLOCK, PANEL, QUAD, stepBytes } from './format.ts';
 import { formats } from './index.ts';
 import { type PackedLayout, packedLayout, scaleBytes, variantOf } from './layout.ts';
 import { packInto } from './pack.ts';
@@ -8,7 +8,7 @@ import { validateShape, validateWeights } from './validate.ts';
 import type { QuantizedWeights, WeightShape } from './weights.ts';
 
 /** Version of the packed layout: packed bytes are good for this version of the package only. */
-export const PACKED_VERSION = 1;
+export const PACKED_VERSION = 2;
 
 /** All that the kernels have to know of a packed matrix. */
 export interface PackedShape extends WeightShape {
@@ -80,12 +80,12 @@ export function validatePacked(shape: PackedShape, byteLength: number, where: st
  */
 export function packedRows(shape: PackedShape, bytes: Uint8Array): (n: number, out: Float32Array, at?: number) => void {
   const format = formats[shape.format];
-  const { bits, stepBytes } = format;
+  const { bits, packedOffset } = format;
+  const step = stepBytes(format);
   const { K, blockSize, storedZeroPoints } = shape;
   const layout = validatePacked(shape, bytes.byteLength, 'packedRows');
   const { paddedK, panels, span, headBytes, panelBytes } = layout;
-  const stored = bits === 8 ? Int8Array : Uint8Array;
-  const values = Float64Array.from({ length: 2 ** bits }, (_, code) => format.code(stored.of(code), 1, 0, 0));
+  const values = Float64Array.from({ length: 2 ** bits }, (_, code) => format.code(Uint8Array.of(code), 1, 0, 0));
   const kind = scaleKinds[shape.scale];
   const scales = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const readScale = (at: number): number => {
@@ -97,32 +97,27 @@ export function packedRows(shape: PackedShape, bytes: Uint8Array): (n: number, o
     const row = n % PANEL;
     const panel = Math.floor(n / PANEL);
     const group = row >> 2;
-    // Where (row, parity) lies in a step, and how far its code has to come down.
-    const unit = bits === 8 ? 1 : bits === 4 ? 2 : 1;
-    const first = bits === 8 ? 2 * row : unit * 2 * (row & 3) + (bits === 4 ? group >> 1 : 0);
-    const shift = bits === 8 ? 0 : bits === 4 ? 4 * (group & 1) : 2 * group;
+    const perByte = 8 / bits;
+    const lane = 16 * Math.floor(group / perByte) + 4 * (row & 3);
+    const shift = bits * (group % perByte);
     const mask = 2 ** bits - 1;
     const channelScale = blockSize ? 0 : readScale(panelBytes + 4 * n);
     let base = 0;
     for (let k0 = 0; k0 < K; k0 += K_BLOCK) {
       const kEnd = Math.min(k0 + K_BLOCK, paddedK);
-      const perPanel = Math.ceil((kEnd - k0) / span) * headBytes + ((kEnd - k0) / 2) * stepBytes;
+      const perPanel = Math.ceil((kEnd - k0) / span) * headBytes + ((kEnd - k0) / 4) * step;
       let ptr = base + panel * perPanel;
       for (let k = k0; k < kEnd; k += span) {
         const scale = blockSize ? readScale(ptr + kind.bytes * row) : channelScale;
         const zeroAt = ptr + scaleSize + row;
-        const zero = storedZeroPoints
-          ? bits === 8
-            ? scales.getInt8(zeroAt)
-            : scales.getUint8(zeroAt)
-          : format.symmetricZeroPoint;
+        const zero = storedZeroPoints ? scales.getUint8(zeroAt) - packedOffset : format.symmetricZeroPoint;
         ptr += headBytes;
         const count = Math.min(span, kEnd - k);
         for (let i = 0; i < count; i++) {
-          const code = (bytes[ptr + (i >> 1) * stepBytes + first + unit * (i & 1)] >> shift) & mask;
+          const code = (bytes[ptr + (i >> 2) * step + lane + QUAD[i & 3]] >> shift) & mask;
           if (k + i < K) out[at + k + i] = scale * (values[code] - zero);
         }
-        ptr += (count / 2) * stepBytes;
+        ptr += (count / 4) * step;
       }
       base += panels * perPanel;
     }

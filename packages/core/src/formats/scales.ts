@@ -2,7 +2,7 @@
  * Weight scales as files store them and as heads keep them: f32, fp16, or E8M0 (a power of two in one byte). They stay in
  * their stored form in memory; kernels widen four at a time, exactly.
  */
-import { type Func, f32, f32x4, type I32, i16x8, i32x4, type V128, v128 } from '../wasm/emitter.ts';
+import { type Func, f32, f32x4, type I32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
 import { fromFp16, widenFinite } from './fp16.ts';
 import type { QuantizedWeights } from './weights.ts';
 
@@ -51,10 +51,8 @@ const e8m0Scales: ScaleKind = {
   value: (code) => (code === 255 ? Number.NaN : code === 0 ? 0 : 2 ** (code - 128)),
   reader: (f) => {
     const half = f.let(f32x4.splat(f32.const(0.5)));
-    return (head, g) => {
-      const codes = i32x4.extendLowI16x8U(i16x8.extendLowU(v128.load32Zero(head, 4 * g)));
-      return f32x4.mul(i32x4.shl(codes, 23), half);
-    };
+    const toTop = f.let(v128.const(...[0, 1, 2, 3].flatMap((lane) => [128, 128, 128, lane])));
+    return (head, g) => f32x4.mul(i32x4.shrU(v128.swizzle(v128.load32Splat(head, 4 * g), toTop), 1), half);
   },
 };
 

@@ -4,7 +4,7 @@ import { fileLayout } from './layout.ts';
 import { type ScaleArray, scaleKindOf, scaleKinds } from './scales.ts';
 import type { QuantizedWeights, WeightShape } from './weights.ts';
 
-/** Scales from here up could overflow a power of two that in-place nibbles leave in the partial sums. */
+/** Scales from here up could overflow a power of two that codes sharing a byte leave in the partial sums. */
 export const SCALE_LIMIT: number = 2 ** 90;
 /** Kernels address weights with 32-bit pointers. */
 const MAX_DIMENSION = 2 ** 31 - 1;

@@ -9,10 +9,23 @@
  */
 import type { Plan } from '../decompose/contract.ts';
 import type { Operands } from '../decompose/decompose.wasm.ts';
-import { type CodeReader, K_STEP, type StepReader, type WeightFormat, type WeightVariant } from '../formats/format.ts';
-import type { ByteOperand } from '../formats/quads.ts';
-import { type Func, type I32, i32, i32x4, relaxed, type V128, v128 } from '../wasm/emitter.ts';
+import {
+  type CodeReader,
+  eachGroup,
+  K_STEP,
+  stepVectors,
+  type WeightFormat,
+  type WeightVariant,
+} from '../formats/format.ts';
+import { negatedZeroCodes32, zeroCodes16 } from '../formats/zero-points.ts';
+import { type Func, type I32, i16x8, i32, i32x4, type Local, relaxed, type V128, v128 } from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
+
+/**
+ * How an engine's relaxed dot takes a whole byte as its second operand: as 0..255, or as −128..127. Bytes 0..127 are the
+ * same to all of them.
+ */
+export type ByteOperand = 'unsigned' | 'signed';
 
 /** A carrier and what its kernels are specialised for. */
 export type CarrierOptions = { readonly id: 'i16' } | I8Options;
@@ -20,8 +33,8 @@ export interface I8Options {
   readonly id: 'i8';
   /** int8 operands that an activation is split into. */
   readonly digits: 1 | 2;
-  /** How the engine takes weights of 8 bits; to formats with smaller codes it does not matter. */
-  readonly operand: ByteOperand;
+  /** How the engine takes weights of 8 bits; `null`: not exactly, codes have to be smaller. */
+  readonly operand: ByteOperand | null;
   /** Stands in for the relaxed dot in tests: of operands that this CPU does not take. */
   readonly dot?: typeof relaxed.dotI8x16I7x16AddS;
 }
@@ -38,54 +51,93 @@ export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decompo
 /** Can the i8 carrier read such weights at all? Blocks of 16 have no Σq of their own, which its codes need. */
 export const fitsI8 = ({ blockSize }: WeightVariant): boolean => blockSize === null || blockSize >= K_STEP;
 
-/** What widening keeps of a block. */
-export interface WideningReader {
-  block(zeroPoints: I32): { readonly step: StepReader; readonly zeroCodes: readonly V128[] };
+/** A block of packed or widened weights, once its zero codes are known. */
+export interface BlockReader {
+  /** Operands of the groups that lie in vector `v` of a step: operand 0, and 1 if there are two. */
+  groups(vector: Local<'v128'>, v: number): (operand: number) => V128[];
+  /** What the (last) accumulators of the groups start from, given Σx of the chunk in every lane. Absent: zero. */
+  readonly start?: ((sum: V128) => V128[]) | undefined;
 }
 
 export interface Carrier {
   /** In kernel ids. */
   readonly name: string;
-  /** k in a 32-bit lane of an operand: a step of a tile. */
+  /** k of a step of a tile. */
   readonly stepK: 2 | 4;
-  /** Operands of an activation, side by side in x; each output has an accumulator for each. */
+  /** 32-bit words of x that a step takes. */
+  readonly words: 1 | 2;
+  /** Operands that codes are split into: word i of x meets operand i, or all words the only one. */
   readonly operands: 1 | 2;
-  /** Does the head of a widened block hold zero codes (i32) after its scales? */
+  /** Accumulators of an output: one for each word, or one in all. */
+  readonly sums: 1 | 2;
+  /** Does the head of a widened block hold negated zero codes (i32) after its scales? */
   readonly widensZeroCodes: boolean;
   /** Opens the weights of a kernel, and puts its constants into locals: call once, outside of the loops. */
-  open(f: Func, widen: boolean, vectors: number): OpenCarrier;
+  open(f: Func, vectors: number): OpenCarrier;
   /** acc + Σ over the lane's k, or the sum alone. */
   dot(x: V128, w: V128, acc?: V128): V128;
 }
 export interface OpenCarrier {
-  /** What tiles read: packed steps, or widened ones. */
-  readonly tiles: CodeReader;
-  /** What widening reads: packed steps. */
-  readonly packed: WideningReader;
-  /** Σ q·w from the accumulators of the operands. */
-  integer(acc: readonly V128[]): V128;
+  /** What tiles read; `zeroCodes` is where a block has them. */
+  block(zeroCodes: I32): BlockReader;
+  /** Σ q·(w − z) · 2^shift of each group from its accumulators. */
+  integers(acc: readonly (readonly V128[])[]): V128[];
+  /** Powers of two that remain in the sums of the groups. */
+  readonly shift: readonly number[];
+  /** What widening reads: vectors of a packed step, one list per step of a tile; and what it keeps of a block. */
+  widening(zeroCodes: I32): { groups(vector: Local<'v128'>, v: number): V128[][]; readonly zeroCodes: readonly V128[] };
 }
 
-export const carrierOf = (options: CarrierOptions, format: WeightFormat, variant: WeightVariant): Carrier =>
-  options.id === 'i16' ? i16(format, variant) : i8(options, format, variant);
+/** @param widen tiles read widened panels */
+export const carrierOf = (
+  options: CarrierOptions,
+  format: WeightFormat,
+  variant: WeightVariant,
+  widen: boolean,
+): Carrier => (options.id === 'i16' ? i16(format, variant, widen) : i8(options, format, variant, widen));
 
-function i16(format: WeightFormat, variant: WeightVariant): Carrier {
-  const needsExact = !fitsI8(variant);
+function i16(format: WeightFormat, variant: WeightVariant, widen: boolean): Carrier {
+  const { storedZeroPoints } = variant;
+  // Blocks of 16 have no Σq of their own.
+  const exact = widen || !fitsI8(variant);
   return {
     name: 'i16',
-    stepK: 2,
-    operands: 1,
+    stepK: widen ? 2 : 4,
+    words: widen ? 1 : 2,
+    operands: widen ? 1 : 2,
+    sums: 1,
     widensZeroCodes: false,
     dot(x, w, acc) {
       const dot = i32x4.dotI16x8S(x, w);
       return acc ? i32x4.add(acc, dot) : dot;
     },
-    open(f, widen, vectors) {
-      const codes = widen || needsExact ? format.exact(f, variant) : format.raw(f, variant);
+    open(f) {
+      const codes = format.codes(f, { laneBits: 16, nested: !exact });
+      const perVector = 4 / stepVectors(format);
+      const symmetric = exact && !storedZeroPoints ? f.let(v128.const16(codes.zeroCode)) : undefined;
+      const zeroLanes = (at: I32) => (symmetric ? eachGroup(() => symmetric) : zeroCodes16(f, at));
+      /** Weights themselves. */
+      const weights = (at: I32) => {
+        const zero = zeroLanes(at);
+        return (vector: Local<'v128'>, v: number) => {
+          const operands = codes.groups(vector);
+          return (operand: number) =>
+            operands(operand).map((group, i) => i16x8.sub(group, zero[v * perVector + i] as V128));
+        };
+      };
+      const sums = nestedSums(f, format, codes, variant);
       return {
-        tiles: widen ? { shift: NO_SHIFT, block: () => ({ step: widenedStep(vectors) }) } : codes,
-        packed: { block: (zeroPoints) => ({ step: codes.block(zeroPoints).step, zeroCodes: [] }) },
-        integer: ([acc]) => acc,
+        shift: exact ? NO_SHIFT : sums.shift,
+        block(at) {
+          if (widen) return { groups: asTheyAre };
+          if (exact) return { groups: weights(at) };
+          return { groups: codes.groups, start: sums.start(at) };
+        },
+        integers: (acc) => (exact ? acc.map(([sum]) => sum as V128) : sums.apart(acc.map(([sum]) => sum as V128))),
+        widening(at) {
+          const groups = weights(at);
+          return { groups: (vector, v) => [0, 1].map(groups(vector, v)), zeroCodes: [] };
+        },
       };
     },
   };
@@ -95,47 +147,103 @@ function i8(
   { digits, operand, dot = relaxed.dotI8x16I7x16AddS }: I8Options,
   format: WeightFormat,
   variant: WeightVariant,
+  widen: boolean,
 ): Carrier {
   const { storedZeroPoints } = variant;
-  const form = format.bits === 8 ? operand[0] : ''; // u8 or s8 codes
+  const isByte = format.bits === 8;
+  const nested = !widen && operand === 'unsigned';
+  const form = isByte ? (operand === 'signed' ? 's' : 'u') : nested && format.nests ? 'u' : '';
   return {
     name: `i8${form}${digits === 2 ? 'x2' : ''}`,
     stepK: 4,
-    operands: digits,
+    words: digits,
+    operands: 1,
+    sums: digits,
     widensZeroCodes: storedZeroPoints,
     dot: (x, w, acc = ZERO) => dot(x, w, acc),
-    open(f, widen, vectors) {
-      const { step, zeroCode, negatedZeroCodes } = format.quads(f, variant, operand);
+    open(f, vectors) {
+      const packed = format.codes(f, { laneBits: 8, nested });
+      const top = isByte && operand === 'signed' ? f.let(v128.const16(0x8080)) : undefined;
+      const codes: CodeReader = top
+        ? { zeroCode: 0, nested: false, groups: (vector) => () => [v128.xor(vector, top)] }
+        : packed;
       const base = digits === 2 ? f.let(i32x4.splat(i32.const(254))) : undefined;
-      const constant = zeroCode && !storedZeroPoints ? f.let(i32x4.splat(i32.const(-zeroCode))) : undefined;
-      // Accumulators start from −z·Σq, which the codes as they are have too much.
-      const startFrom = (negated: readonly V128[]) => (sum: V128) => negated.map((zero) => i32x4.mul(sum, zero));
-      const shared = (sum: V128) => {
-        const correction = f.let(i32x4.mul(sum, constant as V128));
-        return range(vectors).map(() => correction);
-      };
-      const start = (negated: () => readonly V128[]) =>
-        storedZeroPoints ? startFrom(negated()) : constant ? shared : undefined;
-      const tiles = widen
-        ? (head: I32) => ({
-            step: widenedStep(vectors),
-            start: start(() => range(vectors).map((g) => f.let(v128.load(head, 16 * g)))),
-          })
-        : (zeroPoints: I32) => ({ step, start: start(() => negatedZeroCodes(zeroPoints)) });
+      const sums = nestedSums(f, format, codes, variant, top ? 128 : 0);
       return {
-        tiles: { shift: NO_SHIFT, block: tiles },
-        packed: {
-          block: (zeroPoints) => ({ step, zeroCodes: storedZeroPoints ? negatedZeroCodes(zeroPoints) : [] }),
+        shift: sums.shift,
+        block(head) {
+          if (!widen) return { groups: codes.groups, start: sums.start(head) };
+          const kept = () => range(vectors).map((g) => f.let(v128.load(head, 16 * g)));
+          return { groups: asTheyAre, start: storedZeroPoints ? startFrom(kept()) : sums.start(head) };
         },
-        integer: ([high, low]) => (base ? i32x4.add(i32x4.mul(high, base), low) : high),
+        integers(acc) {
+          const whole = acc.map(([high, low]) =>
+            base ? i32x4.add(i32x4.mul(high as V128, base), low as V128) : (high as V128),
+          );
+          return sums.apart(whole);
+        },
+        widening: (at) => ({
+          groups: (vector) => [codes.groups(vector)(0)],
+          zeroCodes: storedZeroPoints ? sums.negated(at) : [],
+        }),
       };
+    },
+  };
+}
+
+/** Accumulators start from −z·Σq, which the codes as they are have too much. */
+const startFrom = (negated: readonly V128[]) => (sum: V128) => negated.map((zero) => i32x4.mul(sum, zero));
+
+/**
+ * Sums over codes as they are, nested or not: what they start from, and how they come apart.
+ * @param less what the operand has less than the stored code
+ */
+function nestedSums(
+  f: Func,
+  { bits }: WeightFormat,
+  { zeroCode, nested }: CodeReader,
+  { storedZeroPoints }: WeightVariant,
+  less = 0,
+) {
+  const perByte = nested ? 8 / bits : 1;
+  const place = (g: number) => g % perByte;
+  const shift = eachGroup((g) => bits * place(g));
+  // One for each place in a byte.
+  const constants =
+    zeroCode && !storedZeroPoints
+      ? range(perByte).map((last) => {
+          const inByte = range(last + 1).reduce((sum, i) => sum + zeroCode * 2 ** (bits * i), 0);
+          return f.let(i32x4.splat(i32.const(-inByte)));
+        })
+      : undefined;
+  /** −(zero code), nested like the codes. */
+  const negated = (at: I32): V128[] => {
+    const nest: V128[] = [];
+    for (const [g, zero] of negatedZeroCodes32(f, at).entries()) {
+      const own = less ? f.let(i32x4.add(zero, i32x4.splat(i32.const(less)))) : zero;
+      nest.push(place(g) ? f.let(i32x4.add(nest[g - 1], i32x4.shl(own, shift[g]))) : own);
+    }
+    return nest;
+  };
+  return {
+    shift,
+    negated,
+    start(at: I32): BlockReader['start'] {
+      if (storedZeroPoints) return startFrom(negated(at));
+      if (!constants) return undefined;
+      return (sum) => {
+        const corrections = constants.map((constant) => f.let(i32x4.mul(sum, constant)));
+        return eachGroup((g) => corrections[place(g)]);
+      };
+    },
+    apart(acc: readonly V128[]): V128[] {
+      if (perByte === 1) return [...acc];
+      const whole = acc.map((sum) => f.let(sum));
+      return whole.map((sum, g) => (place(g) ? i32x4.sub(sum, whole[g - 1]) : sum));
     },
   };
 }
 
 const ZERO = v128.const16(0);
 const NO_SHIFT = [0, 0, 0, 0] as const;
-const widenedStep =
-  (vectors: number): StepReader =>
-  (ptr, offset) =>
-    range(vectors).map((g) => v128.load(ptr, offset + 16 * g));
+const asTheyAre: BlockReader['groups'] = (vector) => () => [vector];

@@ -7,7 +7,7 @@ import { Arena } from '../backends/arena.ts';
 import { relaxedDot } from '../backends/features.ts';
 import type { Plan } from '../decompose/contract.ts';
 import { decomposeId, decomposeKernel, type Operands } from '../decompose/decompose.wasm.ts';
-import { PANEL, type WeightFormat } from '../formats/format.ts';
+import { PANEL } from '../formats/format.ts';
 import { packedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
@@ -34,9 +34,10 @@ const registered = byId(dispatched);
 function otherTiles(): GemmOptions[] {
   const tiles = everyVariant().flatMap(({ format, variant }) => [
     ...[1, 3, 4].flatMap((tileM) =>
-      [1, 2, 4, 8].map((kUnroll) => ({ format, variant, widen: false, tileM, kUnroll }) as GemmOptions),
+      [1, 2, 4].map((kUnroll) => ({ format, variant, widen: false, tileM, kUnroll }) as GemmOptions),
     ),
     ...[1, 2].map((tileM) => ({ format, variant, widen: false, tileM, kUnroll: 2, streams: 2 }) as GemmOptions),
+    ...[2, 4].map((streams) => ({ format, variant, widen: false, tileM: 1, streams, abreast: 2 }) as GemmOptions),
     ...[
       [1, 16],
       [3, 16],
@@ -48,6 +49,7 @@ function otherTiles(): GemmOptions[] {
       .slice(1)
       .flatMap((carrier) => [
         { format, variant, carrier, widen: false, tileM: 2, kUnroll: 2 } as GemmOptions,
+        { format, variant, carrier, widen: false, tileM: 1, streams: 4, abreast: 2 } as GemmOptions,
         { format, variant, carrier, widen: true, tileM: 2, tileN: 16 } as GemmOptions,
         { format, variant, carrier, widen: true, tileM: 4, tileN: 4 } as GemmOptions,
       ]),
@@ -57,9 +59,9 @@ function otherTiles(): GemmOptions[] {
 }
 
 /** Where the relaxed dot does not take such weights, the kernel multiplies with SIMD128; all else is the same. */
-function runnable(carrier: CarrierOptions, { bits }: WeightFormat): CarrierOptions {
+function runnable(carrier: CarrierOptions): CarrierOptions {
   if (carrier.id === 'i16') return carrier;
-  const native = bits < 8 || relaxedDot()?.byteOperand === carrier.operand;
+  const native = carrier.operand === null || relaxedDot()?.byteOperand === carrier.operand;
   return native ? carrier : { ...carrier, dot: exactDot(carrier.operand) };
 }
 
@@ -83,7 +85,7 @@ describe('gemm kernels', () => {
     for (const emitted of kernels) {
       if (emitted.carrier?.id === 'i8' && !relaxedDot()) continue; // never dispatched: no such instructions
       const { format, variant, activationBlock = 256 } = emitted;
-      const carrier = runnable(emitted.carrier ?? I16, format);
+      const carrier = runnable(emitted.carrier ?? I16);
       const options = { ...emitted, carrier };
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = operandsOf(carrier);

@@ -15,7 +15,7 @@
  *                        digits, those of 4 k together
  * xSums   i32 [M,K/32]   Σx over 32 k; read only if the codes have a zero point to take off
  * xScale  f32 [K/256,M], or [K/32,M]
- * w       packed [K/256][panels][block: head, then steps of 16 rows x 2 k]                      (formats/format.ts)
+ * w       packed [K/256][panels][block: head, then steps of 16 rows x 4 k]                      (formats/format.ts)
  * wScale  f32 [N]        of the first panel in the range; read only if per channel
  * bias    f32 [N]        of the first panel in the range; 0 = none. Read to the end of the last panel
  * y       f32 [M,…]      of the first panel in the range; rows yStride bytes apart; whole panels are written
@@ -29,11 +29,12 @@
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x
  */
 import {
-  type BlockReader,
   K_BLOCK,
   K_STEP,
   MIN_BLOCK,
   PANEL,
+  stepBytes,
+  stepVectors,
   type WeightFormat,
   type WeightVariant,
 } from '../formats/format.ts';
@@ -41,7 +42,7 @@ import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
-import { type CarrierOptions, carrierOf, I16 } from './carriers.ts';
+import { type BlockReader, type CarrierOptions, carrierOf, I16 } from './carriers.ts';
 
 /** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. One of bytes takes less. */
 export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
@@ -56,11 +57,13 @@ export interface GemmOptions {
   readonly widen: boolean;
   /** Rows of a register tile; rows left over go through tiles of half of it, and so on. */
   readonly tileM: number;
-  /** Columns of a register tile; 16 unless `widen`. */
+  /** Columns of a register tile. Unless `widen`, the groups of whole vectors of a step: at least 4 of int8, 8 of four bits, 16 of two. */
   readonly tileN?: 4 | 8 | 16;
   readonly kUnroll?: 1 | 2 | 4 | 8;
   /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
   readonly streams?: 1 | 2 | 4;
+  /** How many of them a tile has side by side, sharing its activations. Default 1. */
+  readonly abreast?: 1 | 2;
 }
 
 export function gemmId(options: GemmOptions): string {
@@ -74,11 +77,12 @@ export function gemmId(options: GemmOptions): string {
     tileN = PANEL,
     kUnroll = 1,
     streams = 1,
+    abreast = 1,
   } = options;
-  const { name } = carrierOf(carrier, format, variant);
+  const { name } = carrierOf(carrier, format, variant, widen);
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
-  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${widen ? '_widen' : ''}`;
+  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
@@ -100,25 +104,26 @@ const PARAMS = {
 } as const;
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
-  const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1 } = options;
+  const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1, abreast = 1 } = options;
   const vectors = tileN / 4;
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
   const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
-  const carrier = carrierOf(options.carrier ?? I16, format, variant);
-  const { stepK, operands } = carrier;
-  const bytesPerK = (4 / stepK) * operands;
+  const carrier = carrierOf(options.carrier ?? I16, format, variant, widen);
+  const { stepK, words, operands, sums } = carrier;
+  const bytesPerK = (4 / stepK) * words;
   const xRow = K_BLOCK * bytesPerK;
-  const packed = { head: headSize(variant), step: format.stepBytes * (stepK / 2) }; // bytes
+  const packed = { head: headSize(variant), step: stepBytes(format) }; // bytes, of 4 k
   const widenedHead = { scales: blockwise ? 4 * tileN : 0, zeroCodes: carrier.widensZeroCodes ? 4 * tileN : 0 };
   const tiled = widen ? { head: widenedHead.scales + widenedHead.zeroCodes, step: 4 * tileN } : packed; // what a tile reads
   const scalesSize = widen ? widenedHead.scales : scaleBytes(variant);
-  const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps
+  const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps of a tile
+  const loads = widen ? vectors : (stepVectors(format) * tileN) / PANEL;
 
   module.func(gemmId(options), PARAMS, (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
-    const { tiles: reader, packed: codes, integer } = carrier.open(f, widen, vectors);
+    const { block: readerOf, shift, integers, widening } = carrier.open(f, vectors);
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
     const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
     const bytes = ({ head, step }: typeof packed, blocks: I32, steps: I32) =>
@@ -129,8 +134,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const left = f.let(i32.sub(p.K, k));
       const kCount = f.let(i32.minU(left, K_BLOCK));
       const blocks = f.let(i32.divU(i32.add(kCount, span - 1), span));
-      const steps = f.let(perK(kCount));
-      const panelBytes = f.let(bytes(packed, blocks, steps));
+      const panelBytes = f.let(bytes(packed, blocks, i32.shrU(kCount, 2)));
       const w = f.let(i32.add(p.w, i32.mul(p.first, panelBytes)));
       const panel = { y: f.let(p.y), wScale: f.let(p.wScale), bias: f.let(p.bias) };
       panel.bias.set(i32.select(i32.gtU(left, K_BLOCK), 0, panel.bias)); // added with the last K-block
@@ -167,34 +171,51 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       /** @param apart how many panels after this one each panel of the tile lies */
       function rowsTimesPanels(rows: number, apart: readonly I32[], at: Place) {
         const tiles = apart.map((distance) => ({
-          weights: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
+          panel: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
           columns: {
             y: f.let(columnsAt(at.y, distance)),
             wScale: f.let(columnsAt(panel.wScale, distance)),
             bias: f.let(columnsAt(panel.bias, distance)),
           },
         }));
-        f.repeat(PANEL / tileN, () => {
+        // Widened, tiles follow each other. Packed, their columns lie together in each step.
+        if (widen) {
+          const weights = tiles.map(({ panel }) => panel);
+          f.repeat(PANEL / tileN, () => columnTile(weights, 0));
+        } else
+          for (let first = 0; first < PANEL / 4; first += vectors)
+            columnTile(
+              tiles.map(({ panel }) => f.let(panel)),
+              first,
+            );
+        advance(at.x, xRow * rows);
+        advance(at.xSums, i32.mul(sumsRow, rows));
+        advance(at.xScale, 4 * rows);
+        advance(at.y, i32.mul(p.yStride, rows));
+
+        /** @param first group of the panel that the tile begins with; 0 if widened */
+        function columnTile(weightsOf: readonly Local<'i32'>[], first: number) {
           const x = range(rows).map((i) => f.let(i32.add(at.x, xRow * i)));
           const xSums = range(rows).map((i) => f.let(i32.add(at.xSums, i32.mul(sumsRow, i))));
           const totals = tiles.map(() => tile(rows, vectors, () => f.let(zero)));
           const xScale = fine ? f.let(at.xScale) : at.xScale;
           eachBlock(kCount, (chunks, stepsPerChunk, endsStep) => {
-            const blocks = tiles.map(({ weights }): Block => {
-              const block = { scales: f.let(weights), reader: reader.block(i32.add(weights, scalesSize)), weights };
+            const blocks = weightsOf.map((weights): Block => {
+              const block = { scales: f.let(weights), reader: readerOf(i32.add(weights, scalesSize)), weights };
               advance(weights, tiled.head);
               return block;
             });
             f.repeat(chunks, () => {
-              const sums = dotProducts(blocks, x, stepsPerChunk, xSums);
+              const sums = dotProducts(blocks, first, x, stepsPerChunk, xSums);
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
                 each(total, (sum, i, g) => {
-                  const scale = () => (blockwise ? scalesOf(scales, g) : v128.load(tiles[t].columns.wScale, 16 * g));
+                  const scale = () =>
+                    blockwise ? scalesOf(scales, first + g) : v128.load(tiles[t].columns.wScale, 16 * g);
                   if (fine) {
                     const coefficient = f32x4.mul(scale(), v128.load32Splat(xScale, 4 * i));
-                    const value = f32x4.convertI32x4S(unshifted(acc[i][g], g));
+                    const value = f32x4.convertI32x4S(unshifted(acc[i][g], first + g));
                     sum.set(f32x4.add(sum, f32x4.mul(value, coefficient)));
                   } else {
                     const value = f32x4.convertI32x4S(acc[i][g]);
@@ -206,19 +227,21 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
             });
           });
           totals.forEach((total, t) => {
-            finish(total, tiles[t].columns);
+            finish(total, tiles[t].columns, first);
           });
-        });
-        advance(at.x, xRow * rows);
-        advance(at.xSums, i32.mul(sumsRow, rows));
-        advance(at.xScale, 4 * rows);
-        advance(at.y, i32.mul(p.yStride, rows));
+        }
 
         /** Scales of x, channel scales, earlier K-blocks, bias; then y. Moves the columns past the tile. */
-        function finish(total: Local<'v128'>[][], columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>) {
-          // A power of two that in-place codes left goes onto the scale, where it cannot round.
-          const unshift = (g: number) => f32x4.const(2 ** -reader.shift[g]);
-          const factor = range(vectors).map((g) => f.let(blockwise ? unshift(g) : v128.load(columns.wScale, 16 * g)));
+        function finish(
+          total: Local<'v128'>[][],
+          columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>,
+          first: number,
+        ) {
+          // A power of two that codes sharing a byte left goes onto the scale, where it cannot round.
+          const unshift = (g: number) => f32x4.const(2 ** -shift[g]);
+          const factor = range(vectors).map((g) =>
+            f.let(blockwise ? unshift(first + g) : v128.load(columns.wScale, 16 * g)),
+          );
           const y = range(rows).map((i) => f.let(i32.add(columns.y, i32.mul(p.yStride, i))));
           if (!fine)
             each(total, (t, i, g) => {
@@ -233,9 +256,9 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       }
     });
 
-    /** An in-place sum without its power of two: exact, it is a multiple of it. */
+    /** A sum of such codes without its power of two: exact, it is a multiple of it. */
     function unshifted(acc: V128, g: number): V128 {
-      return reader.shift[g] ? i32x4.shrS(acc, reader.shift[g]) : acc;
+      return shift[g] ? i32x4.shrS(acc, shift[g]) : acc;
     }
 
     /**
@@ -264,10 +287,17 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
 
     /**
      * start + Σ over the chunk's steps, for each panel. The inner loop: rows + vectors loads for rows · vectors dot products.
-     * Several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
+     * Tiles of several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
      */
-    function dotProducts(blocks: readonly Block[], x: Local<'i32'>[], steps: I32 | number, xSums: Local<'i32'>[]) {
+    function dotProducts(
+      blocks: readonly Block[],
+      first: number,
+      x: Local<'i32'>[],
+      steps: I32 | number,
+      xSums: Local<'i32'>[],
+    ) {
       // Without stored zero points all panels start from the same corrections.
+      const side = Math.min(abreast, blocks.length);
       const starts = (variant.storedZeroPoints ? blocks : blocks.slice(0, 1)).map(({ reader }) => reader.start);
       const start =
         starts[0] &&
@@ -277,65 +307,91 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           advance(sums, chunk === K_STEP ? 4 : i32.divU(i32.mul(steps, stepK), 8));
           return corrections;
         });
-      type Use = (x: V128, w: V128, i: number, g: number, operand: number) => void;
-      const eachDot = ({ reader, weights }: Block, x: Local<'i32'>[], u: number, use: Use) => {
-        const b = reader.step(weights, tiled.step * u).map((vector) => f.let(vector));
-        x.forEach((row, i) => {
-          // row by row: one activation vector live at a time, V8 has 15 registers
-          for (let operand = 0; operand < operands; operand++) {
-            const a = f.let(v128.load32Splat(row, 4 * (u * operands + operand)));
-            b.forEach((vector, g) => {
-              use(a, vector, i, g, operand);
-            });
+      type Use = (x: V128, w: V128, i: number, g: number, sum: number) => void;
+      const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
+      const sumOf = (word: number) => (sums === 1 ? 0 : word);
+      const firstLoad = (first / vectors) * loads;
+      const groupsOf = ({ reader, weights }: Block, u: number, v: number) =>
+        reader.groups(f.let(v128.load(weights, tiled.step * u + 16 * (firstLoad + v))), firstLoad + v);
+      const activations = (row: I32, u: number, word: number) => f.let(v128.load32Splat(row, 4 * (u * words + word)));
+      /** One row: its activations stay in registers, each vector of weights is loaded right before its products. */
+      const ofRow = (tile: readonly Block[], row: I32, u: number, use: readonly Use[]) => {
+        const a = range(words).map((word) => activations(row, u, word));
+        tile.forEach((block, t) => {
+          for (const v of range(loads)) {
+            const groups = groupsOf(block, u, v);
+            for (const operand of range(operands))
+              groups(operand).forEach((group, i, { length }) => {
+                const b = f.let(group);
+                for (const word of wordsOf(operand)) use[t](a[word], b, 0, length * v + i, sumOf(word));
+              });
           }
         });
       };
-      const next = ({ weights }: Block, x: Local<'i32'>[]) => {
-        for (const row of x) advance(row, 4 * operands * kUnroll);
-        advance(weights, tiled.step * kUnroll);
+      /** Several rows share the weights; one activation vector is live at a time, V8 has 15 registers. */
+      const ofRows = (block: Block, x: readonly I32[], u: number, use: Use) => {
+        for (const operand of range(operands)) {
+          const b = range(loads).flatMap((v) => groupsOf(block, u, v)(operand).map((group) => f.let(group)));
+          x.forEach((row, i) => {
+            for (const word of wordsOf(operand)) {
+              const a = activations(row, u, word);
+              b.forEach((vector, g) => {
+                use(a, vector, i, g, sumOf(word));
+              });
+            }
+          });
+        }
+      };
+      /** kUnroll steps of the panels of a tile. */
+      const turn = (tile: readonly Block[], x: Local<'i32'>[], use: readonly Use[]) => {
+        for (const u of range(kUnroll))
+          if (x.length === 1) ofRow(tile, x[0], u, use);
+          else for (const [t, block] of tile.entries()) ofRows(block, x, u, use[t]);
+        for (const row of x) advance(row, 4 * words * kUnroll);
+        for (const { weights } of tile) advance(weights, tiled.step * kUnroll);
       };
       const accumulators = () => tile(x.length, vectors, (): Local<'v128'>[] => []);
+      const from = (t: number, i: number, g: number, sum: number) =>
+        sum === sums - 1 ? start?.[i][t % starts.length][first + g] : undefined;
+      /** Adds up, starting where nothing is yet. */
       const accumulate =
-        (acc: Local<'v128'>[][][]): Use =>
-        (a, w, i, g, operand) => {
-          const sum = acc[i][g][operand];
-          sum.set(carrier.dot(a, w, sum));
+        (acc: Local<'v128'>[][][], t: number): Use =>
+        (a, w, i, g, sum) => {
+          const known = acc[i][g][sum];
+          if (known) known.set(carrier.dot(a, w, known));
+          else acc[i][g][sum] = f.let(carrier.dot(a, w, from(t, i, g, sum)));
         };
-      const from = (t: number, i: number, g: number, operand: number) =>
-        operand === operands - 1 ? start?.[i][t % starts.length][g] : undefined;
 
-      /** A whole chunk of one panel. */
-      function alone(block: Block, t: number, x: Local<'i32'>[]) {
-        const acc = accumulators();
-        const begin: Use = (a, w, i, g, operand) => acc[i][g].push(f.let(carrier.dot(a, w, from(t, i, g, operand))));
-        // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
-        for (let u = 0; u < kUnroll; u++) eachDot(block, x, u, u ? accumulate(acc) : begin);
-        next(block, x);
-        f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => {
-          for (let u = 0; u < kUnroll; u++) eachDot(block, x, u, accumulate(acc));
-          next(block, x);
+      const tiles = range(blocks.length / side).map((i) => range(side).map((t) => side * i + t));
+      const ofTile = (tile: readonly number[]) => tile.map((t) => blocks[t]);
+      /** The same x for all tiles but the last one, which moves it on. */
+      const shared = (tile: number) => (tile === tiles.length - 1 ? x : x.map((row) => f.let(row)));
+      if (tiles.length === 1 || chunk <= K_STEP)
+        // Whole chunks, one tile after the other.
+        return tiles.flatMap((tile, i) => {
+          const whole = once(() => {
+            const acc = tile.map(accumulators);
+            const use = tile.map((t, j) => accumulate(acc[j], t));
+            const row = shared(i);
+            // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+            turn(ofTile(tile), row, use);
+            f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(ofTile(tile), row, use));
+            return acc;
+          });
+          return tile.map((_, j) => () => whole()[j].map(integers));
         });
-        return acc.map((row) => row.map(integer));
-      }
-      /** The same x for all panels but the last one, which moves it on. */
-      const shared = (t: number) => (t === blocks.length - 1 ? x : x.map((row) => f.let(row)));
-      if (blocks.length === 1 || chunk <= K_STEP) return blocks.map((block, t) => () => alone(block, t, shared(t)));
 
       const all = blocks.map((_, t) =>
-        accumulators().map((row, i) =>
-          row.map((_, g) => range(operands).map((operand) => f.let(from(t, i, g, operand) ?? zero))),
-        ),
+        accumulators().map((row, i) => row.map((_, g) => range(sums).map((sum) => f.let(from(t, i, g, sum) ?? zero)))),
       );
       f.repeat(i32.divU(steps, K_STEP / stepK), () => {
-        blocks.forEach((block, t) => {
-          const here = shared(t);
-          f.repeat(K_STEP / stepK / kUnroll, () => {
-            for (let u = 0; u < kUnroll; u++) eachDot(block, here, u, accumulate(all[t]));
-            next(block, here);
-          });
+        tiles.forEach((tile, i) => {
+          const here = shared(i);
+          const use = tile.map((t) => accumulate(all[t], t));
+          f.repeat(K_STEP / stepK / kUnroll, () => turn(ofTile(tile), here, use));
         });
       });
-      return all.map((acc) => () => acc.map((row) => row.map(integer)));
+      return all.map((acc) => () => acc.map(integers));
     }
 
     /** Σx of the chunk in every lane. */
@@ -360,15 +416,20 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           f.storeV128(to[Math.floor(g / vectors)], value, offset + 16 * (g % vectors));
         });
       eachBlock(kCount, (chunks, steps) => {
-        const block = codes.block(i32.add(from, scaleBytes(variant)));
+        const block = widening(i32.add(from, scaleBytes(variant)));
         if (packedScales) store(range(PANEL / 4).map((g) => packedScales(from, g)));
         store(block.zeroCodes, widenedHead.scales);
         advance(from, packed.head);
         for (const pointer of to) advance(pointer, tiled.head);
-        f.repeat(i32.mul(chunks, steps), () => {
-          store(block.step(from, 0));
+        f.repeat(i32.divU(i32.mul(chunks, steps), 4 / stepK), () => {
+          const vectors = range(stepVectors(format)).map((v) => block.groups(f.let(v128.load(from, 16 * v)), v));
+          for (const step of range(4 / stepK))
+            store(
+              vectors.flatMap((groups) => groups[step]),
+              tiled.step * step,
+            );
           advance(from, packed.step);
-          for (const pointer of to) advance(pointer, tiled.step);
+          for (const pointer of to) advance(pointer, (tiled.step * 4) / stepK);
         });
       });
     }
@@ -377,6 +438,12 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
 
 /** Rows of the tiles that M rows are worked off in, largest first. */
 const rowTiles = (tileM: number): number[] => (tileM === 1 ? [1] : [tileM, ...rowTiles(Math.ceil(tileM / 2))]);
+
+/** The result of the first call. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
 
 /** A block of a panel that is being read. */
 interface Block {

@@ -12,7 +12,7 @@
  * the last panel and row group again, and not stored.
  */
 import { K_BLOCK, PANEL } from '../formats/format.ts';
-import { loadPair, pairArguments, pairAt } from '../formats/wgsl.ts';
+import { loadStep, stepArguments, stepAt } from '../formats/wgsl.ts';
 import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   carrierName,
@@ -124,9 +124,9 @@ ${lines(digits, (d) => `        xTile[${d ? `${WORDS * groupsM}u + ` : ''}to] = 
         if (k < kEnd) {
           let panel = min(firstPanel + (i / 4u) % ${panels}u, p.panels - 1u);
           let head = headOf(panel, k);
-          let at = ${pairAt('head', 'k', gemm)};
-          ${loadPair(gemm, 'at')}
-          unpacked = codes(${pairArguments(gemm)}, i % 4u);
+          let at = ${stepAt('head', 'k', gemm)};
+          ${loadStep(gemm, 'at')}
+          unpacked = codes(${stepArguments(gemm)}, i % 4u);
           ${zeroCodes && !subtractInSums ? 'unpacked = withoutZero(unpacked, zeroCodes(head, i % 4u));' : ''}
         }
         wTile[i] = unpacked;

@@ -11,7 +11,7 @@
  * Operands: gemm/weights.wgsl.ts. Digits and scales lie row by row for one row, else four rows together.
  */
 import { PANEL } from '../formats/format.ts';
-import { loadPair, pairArguments, pairAt } from '../formats/wgsl.ts';
+import { loadStep, stepArguments, stepAt } from '../formats/wgsl.ts';
 import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import {
   carrierName,
@@ -45,17 +45,17 @@ export function wgslGemv(options: WgslGemvOptions): WgslKernel {
   const { format, digits, zeroCodes } = gemm;
   const id = wgslGemvId(options);
   const together = rows === 1 ? 1 : 4;
-  const pairs = UNIT_VECS / format.pairVecs;
-  const unit = 4 * pairs;
+  const steps = UNIT_VECS / format.stepVecs;
+  const unit = 4 * steps;
   const row = (m: number) => (together === 4 ? `[${m}]` : '');
   const eachSum = (line: (m: number, g: number) => string) => lines(rows, (m) => lines(GROUPS, (g) => line(m, g)));
 
-  const pair = `for (var i = 0u; i < ${pairs}u; i++) {
-      ${loadPair(gemm, `pair + ${format.pairVecs}u * i`)}
+  const dotSteps = `for (var i = 0u; i < ${steps}u; i++) {
+      ${loadStep(gemm, `step + ${format.stepVecs}u * i`)}
 ${lines(digits, (d) => `      let d${d} = digits[${d ? 'p.rowWords + ' : ''}word + i];`)}
 ${lines(
   GROUPS,
-  (g) => `      let w${g} = codes(${pairArguments(gemm)}, ${g}u);
+  (g) => `      let w${g} = codes(${stepArguments(gemm)}, ${g}u);
 ${lines(digits, (d) => lines(rows, (m) => `      a${d}_${m}_${g} += dots(d${d}${row(m)}, w${g});`))}`,
 )}
 ${zeroCodes ? lines(rows, (m) => `      sum${m} += ${joined(digits, (d) => `dot4(d${d}${row(m)}, 0x01010101u)`)};`) : ''}
@@ -116,11 +116,11 @@ ${reduced}
 ${eachSum((m, g) => `  var y${m}_${g} = vec4f(0.0);`)}
   for (var k = ${unit}u * lid; k < p.K; k += ${unit * THREADS}u) {
     let head = headOf(id, k);
-    let pair = ${pairAt('head', 'k', gemm)};
+    let step = ${stepAt('head', 'k', gemm)};
     let word = k / 4u;
 ${lines(digits, (d) => eachSum((m, g) => `    var a${d}_${m}_${g} = vec4i(0);`))}
 ${zeroCodes ? lines(rows, (m) => `    var sum${m} = 0;`) : ''}
-    ${pair}
+    ${dotSteps}
     let xScale = bitcast<${together === 4 ? 'vec4f' : 'f32'}>(scales[${scaleBlock(gemm, 'k')}]);
 ${lines(GROUPS, (g) => `    let wScale${g} = ${weightScales(gemm, 'head', 'id', `${g}u`)};`)}
 ${zeroCodes ? lines(GROUPS, (g) => `    let z${g} = zeroCodes(head, ${g}u);`) : ''}

@@ -2,8 +2,9 @@
  * Every gemm kernel by what it is for. Dispatch, tests and benchmarks loop over this; plan/choose.ts says which one runs.
  * Tiles come from `kernel search` (test/bench): 15 registers in V8 hold 8 accumulators and their operands.
  */
-import { K_BLOCK, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { K_BLOCK, K_STEP, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
+import { chunkLength } from '../formats/layout.ts';
 import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
 import type { GemmOptions } from './gemm.wasm.ts';
 
@@ -24,13 +25,18 @@ export function gemmOptions(
   const common = { format, variant, activationBlock, carrier };
   const rows = { ...common, kUnroll };
   if (carrier.id === 'i8' && shape !== 'gemv') {
-    // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns: small M widens, too.
-    if (carrier.digits === 2) return { ...rows, widen: true, tileM: 3, tileN: 8 };
+    // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns; of packed panels
+    // the tile is emitted for either half: neither two steps per turn nor zero points of its own have room in 10 KB.
+    if (carrier.digits === 2) {
+      const tile = { tileM: 3, tileN: 8 } as const;
+      const direct = shape === 'smallM' && format.bits > 2 && !variant.storedZeroPoints;
+      return direct ? { ...common, widen: false, ...tile } : { ...rows, widen: true, ...tile };
+    }
     return shape === 'gemm' ? { ...rows, widen: true, tileM: 6, tileN: 8 } : { ...rows, widen: false, tileM: 2 };
   }
   switch (shape) {
     case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
-      return { ...common, widen: false, tileM: 1, streams: 4 };
+      return { ...common, widen: false, tileM: 1, ...streamsFor(common) };
     case 'smallM':
       return { ...rows, widen: false, tileM: 2 };
     case 'gemm':
@@ -38,10 +44,31 @@ export function gemmOptions(
   }
 }
 
+/**
+ * Several streams of weights hide what a CPU loses at page borders. i16 runs where i8 is no gain, on older CPUs: four (docs/msd.md,
+ * section 6). i8: two, more accumulators than registers cost what they gain; with whole chunks of 32 k one stream is enough. A
+ * single digit then needs two panels side by side: four accumulators wait for each other.
+ */
+function streamsFor({
+  format,
+  variant,
+  activationBlock,
+  carrier,
+}: TileOptions): Pick<GemmOptions, 'streams' | 'abreast'> {
+  if (carrier.id === 'i16') return { streams: 4 };
+  if (chunkLength(format, variant.blockSize, activationBlock) > K_STEP) return { streams: 2 };
+  return carrier.digits === 1 ? { streams: 2, abreast: 2 } : {};
+}
+
+type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activationBlock' | 'carrier'>>;
+
 /** The carriers that can run a variant, every form of them. */
 export function everyCarrier(format: WeightFormat, variant: WeightVariant): CarrierOptions[] {
   if (!fitsI8(variant)) return [I16];
-  const forms = format.bits === 8 ? (['unsigned', 'signed'] as const) : (['unsigned'] as const);
+  const forms = [
+    ...(['unsigned', 'signed'] as const).slice(0, format.bits === 8 ? 2 : 1),
+    ...(format.nests ? [null] : []),
+  ];
   return [
     I16,
     ...forms.flatMap((operand) => ([1, 2] as const).map((digits) => ({ id: 'i8', digits, operand }) as const)),
@@ -57,10 +84,11 @@ export function tileCandidates(
   carrier: CarrierOptions,
 ): GemmOptions[] {
   const common = { format, variant, activationBlock, carrier };
-  const direct = (tileM: number, kUnroll: Unroll, streams: 1 | 2 | 4 = 1) =>
-    ({ ...common, widen: false, tileM, kUnroll, streams }) as const;
+  const direct = (tileM: number, kUnroll: Unroll, streams: 1 | 2 | 4 = 1, abreast: 1 | 2 = 1) =>
+    ({ ...common, widen: false, tileM, kUnroll, streams, abreast }) as const;
   return unrolls.flatMap((kUnroll) => {
-    if (shape === 'gemv') return ([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams));
+    if (shape === 'gemv')
+      return [...([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams)), direct(1, kUnroll, 2, 2)];
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
     return shape === 'gemm' ? widened : [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...widened];
   });

@@ -65,7 +65,7 @@ export function gemmPrelude(options: WgslGemmOptions, rows: 1 | 4, subgroups: bo
   return `${enables(subgroups, features.packedDot)}${subgroups ? 'requires subgroup_id;\n' : ''}${paramsOf(GEMM_PARAMS)}
 @group(0) @binding(1) var<storage, read> digits: array<${word}>;    // [${digits}][M/${rows}][K/4][${rows}], four k in a word
 @group(0) @binding(2) var<storage, read> scales: array<${word}>;    // f32 [M/${rows}][blocks][${rows}]
-@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
+@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then steps of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 ${endCode(end, 5)}${dot4(features.packedDot)}
 ${packedFunctions(format, variant)}

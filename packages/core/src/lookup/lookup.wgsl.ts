@@ -11,9 +11,9 @@
  *
  * A thread makes four neighbouring k of one row. uint8 and float16 tables move bits: no float operation touches them.
  */
-import { K_BLOCK, PANEL } from '../formats/format.ts';
+import { K_BLOCK, PANEL, QUAD } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
-import { describePacked, loadPair, packedFunctions, pairArguments, pairAt } from '../formats/wgsl.ts';
+import { describePacked, loadStep, packedFunctions, stepArguments, stepAt } from '../formats/wgsl.ts';
 import { LINEAR_ID, lines, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
 import type { MatrixRows, RowSource, TableRows } from './contract.ts';
 
@@ -48,8 +48,7 @@ const quadOf = (source: RowSource): string => (source.kind === 'matrix' ? matrix
 function matrixQuad(source: MatrixRows): string {
   const format = formats[source.format];
   const packed = describePacked(format, source);
-  const { order } = packed.format;
-  const byte = (k: number) => `i32(word << ${24 - 8 * order.indexOf(k)}u) >> 24u`;
+  const byte = (k: number) => `i32(word << ${24 - 8 * QUAD.indexOf(k as 0 | 1 | 2 | 3)}u) >> 24u`;
   const scale = packed.blockwise
     ? 'blockScales(head, group)[n % 4u]'
     : `bitcast<f32>(w[p.wAt + at + p.channelScales + ${PANEL / 4}u * panel + group][n % 4u])`;
@@ -60,9 +59,9 @@ fn plane(n: u32, k: u32, at: u32) -> vec4f {
   let panel = n / ${PANEL}u;
   let group = (n % ${PANEL}u) / 4u;
   let head = headOf(panel, k) + at;
-  let pair = ${pairAt('head', 'k', packed)};
-  ${loadPair(packed, 'pair')}
-  let word = codes(${pairArguments(packed)}, group)[n % 4u];
+  let step = ${stepAt('head', 'k', packed)};
+  ${loadStep(packed, 'step')}
+  let word = codes(${stepArguments(packed)}, group)[n % 4u];
   let q = vec4i(${[0, 1, 2, 3].map(byte).join(', ')});
   return vec4f(q${packed.zeroCodes ? ' - vec4i(zeroCodes(head, group)[n % 4u])' : ''}) * ${scale};
 }

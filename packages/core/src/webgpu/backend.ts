@@ -294,7 +294,7 @@ export class WebGpuBackend implements BackendBase {
     this.#checkUsable();
     const { pipelines, features } = this.#live;
     const gemm = chooseGemm(this.#live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
-    const decompose = decomposeOptions(prepared, plan, gemm, features);
+    const decompose = decomposeOptions(plan, gemm, features);
     await Promise.all([
       pipelines.warm(wgslDecomposeId(decompose), () => wgslDecompose(decompose)),
       pipelines.warm(gemm.id, gemm.kernel),

@@ -4,7 +4,6 @@ import type { Plan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
-import { wgslFormats } from '../formats/wgsl.ts';
 import { digitsOf } from '../gemm/carriers.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
@@ -42,12 +41,8 @@ export const chooseGemm = (
 ): WgslGemmChoice =>
   chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
 
-export const decomposeOptions = (
-  prepared: GpuWeights,
-  plan: Plan,
-  { together }: WgslGemmChoice,
-  { subgroups }: GpuFeatures,
-) => ({ plan, rows: together, order: wgslFormats[prepared.format].order, subgroups }) as const;
+export const decomposeOptions = (plan: Plan, { together }: WgslGemmChoice, { subgroups }: GpuFeatures) =>
+  ({ plan, rows: together, subgroups }) as const;
 
 export function recordSlice(
   live: Live,
@@ -77,7 +72,7 @@ export function recordSlice(
   const scales = whole(scratch.reserve('scales', 4 * rows * blocks), 4 * rows * blocks);
 
   const source = bind(device, x);
-  const decompose = decomposeOptions(prepared, plan, gemm, features);
+  const decompose = decomposeOptions(plan, gemm, features);
   dispatch(
     live,
     pass,

@@ -4,7 +4,7 @@ struct Params { M: u32, N: u32, K: u32, panels: u32, wAt: u32, channelScales: u3
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> digits: array<vec4u>;    // [2][M/4][K/4][4], four k in a word
 @group(0) @binding(2) var<storage, read> scales: array<vec4u>;    // f32 [M/4][blocks][4]
-@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
+@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then steps of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;  // [N]
 fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
@@ -18,12 +18,10 @@ fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   }
 }
 fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }
-fn nibbles(a: vec4u, b: vec4u, g: u32) -> vec4u {
-  let low = (a & vec4u(0x00ff00ffu)) | ((b & vec4u(0x00ff00ffu)) << vec4u(8u)); // groups 0 and 1
-  let high = ((a >> vec4u(8u)) & vec4u(0x00ff00ffu)) | (b & vec4u(0xff00ff00u)); // groups 2 and 3
-  return (select(low, high, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
+fn nibbles(v0: vec4u, v1: vec4u, g: u32) -> vec4u {
+  return (select(v0, v1, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
 }
-fn codes(a: vec4u, b: vec4u, g: u32) -> vec4u { return nibbles(a, b, g); }
+fn codes(v0: vec4u, v1: vec4u, g: u32) -> vec4u { return nibbles(v0, v1, g); }
 fn blockScales(head: u32, g: u32) -> vec4f { return bitcast<vec4f>(w[head + g]); }
 fn zeroCodes(head: u32, g: u32) -> vec4i {
   return vec4i(8);

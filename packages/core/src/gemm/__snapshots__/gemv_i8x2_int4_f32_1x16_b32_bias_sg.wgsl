@@ -6,7 +6,7 @@ struct Params { M: u32, N: u32, K: u32, panels: u32, wAt: u32, channelScales: u3
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> digits: array<u32>;    // [2][M/1][K/4][1], four k in a word
 @group(0) @binding(2) var<storage, read> scales: array<u32>;    // f32 [M/1][blocks][1]
-@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then pairs of 16 rows x 4 k]
+@group(0) @binding(3) var<storage, read> w: array<vec4u>;        // [K/256][panels][head, then steps of 16 rows x 4 k]
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;    // f32 [M, yStride]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;  // [N]
 fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
@@ -20,12 +20,10 @@ fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   }
 }
 fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }
-fn nibbles(a: vec4u, b: vec4u, g: u32) -> vec4u {
-  let low = (a & vec4u(0x00ff00ffu)) | ((b & vec4u(0x00ff00ffu)) << vec4u(8u)); // groups 0 and 1
-  let high = ((a >> vec4u(8u)) & vec4u(0x00ff00ffu)) | (b & vec4u(0xff00ff00u)); // groups 2 and 3
-  return (select(low, high, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
+fn nibbles(v0: vec4u, v1: vec4u, g: u32) -> vec4u {
+  return (select(v0, v1, g >= 2u) >> vec4u(4u * (g & 1u))) & vec4u(0x0f0f0f0fu);
 }
-fn codes(a: vec4u, b: vec4u, g: u32) -> vec4u { return nibbles(a, b, g); }
+fn codes(v0: vec4u, v1: vec4u, g: u32) -> vec4u { return nibbles(v0, v1, g); }
 fn blockScales(head: u32, g: u32) -> vec4f { return bitcast<vec4f>(w[head + g]); }
 fn zeroCodes(head: u32, g: u32) -> vec4i {
   return vec4i(8);
@@ -72,7 +70,7 @@ fn reduce(lid: u32, subgroup: u32, subgroups: u32, t0: vec4f, t1: vec4f, t2: vec
   var y0_3 = vec4f(0.0);
   for (var k = 8u * lid; k < p.K; k += 512u) {
     let head = headOf(id, k);
-    let pair = head + 4u + ((k) % 32u) / 4u * 2u;
+    let step = head + 4u + ((k) % 32u) / 4u * 2u;
     let word = k / 4u;
     var a0_0_0 = vec4i(0);
     var a0_0_1 = vec4i(0);
@@ -84,7 +82,7 @@ fn reduce(lid: u32, subgroup: u32, subgroups: u32, t0: vec4f, t1: vec4f, t2: vec
     var a1_0_3 = vec4i(0);
     var sum0 = 0;
     for (var i = 0u; i < 2u; i++) {
-      let v0 = w[pair + 2u * i + 0u]; let v1 = w[pair + 2u * i + 1u];
+      let v0 = w[step + 2u * i + 0u]; let v1 = w[step + 2u * i + 1u];
       let d0 = digits[word + i];
       let d1 = digits[p.rowWords + word + i];
       let w0 = codes(v0, v1, 0u);

@@ -3,15 +3,9 @@ struct Params { rows: u32, columns: u32, count: u32, wAt: u32, yAt: u32, indices
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;  // packed [N,K]
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;  // f32 [count, columns]
-fn pairs(a: vec2u, b: vec2u) -> vec4u {
-  let even = (a & vec2u(0xffffu)) | (b << vec2u(16u));
-  let odd = (a >> vec2u(16u)) | (b & vec2u(0xffff0000u));
-  return vec4u(even.x, odd.x, even.y, odd.y);
-}
-fn codes(a0: vec4u, a1: vec4u, b0: vec4u, b1: vec4u, g: u32) -> vec4u {
-  let a = select(a0, a1, g >= 2u);
-  let b = select(b0, b1, g >= 2u);
-  return pairs(select(a.xy, a.zw, (g & 1u) == 1u), select(b.xy, b.zw, (g & 1u) == 1u));
+fn codes(v0: vec4u, v1: vec4u, v2: vec4u, v3: vec4u, g: u32) -> vec4u {
+  let odd = (g & 1u) == 1u;
+  return select(select(v0, v1, odd), select(v2, v3, odd), g >= 2u) ^ vec4u(0x80808080u); // q + 128 is stored
 }
 // Index of the head of the span that k lies in.
 fn headOf(panel: u32, k: u32) -> u32 {
@@ -24,10 +18,10 @@ fn plane(n: u32, k: u32, at: u32) -> vec4f {
   let panel = n / 16u;
   let group = (n % 16u) / 4u;
   let head = headOf(panel, k) + at;
-  let pair = head + 0u + ((k) % 256u) / 4u * 4u;
-  let v0 = w[pair + 0u]; let v1 = w[pair + 1u]; let v2 = w[pair + 2u]; let v3 = w[pair + 3u];
+  let step = head + 0u + ((k) % 256u) / 4u * 4u;
+  let v0 = w[step + 0u]; let v1 = w[step + 1u]; let v2 = w[step + 2u]; let v3 = w[step + 3u];
   let word = codes(v0, v1, v2, v3, group)[n % 4u];
-  let q = vec4i(i32(word << 24u) >> 24u, i32(word << 16u) >> 24u, i32(word << 8u) >> 24u, i32(word << 0u) >> 24u);
+  let q = vec4i(i32(word << 24u) >> 24u, i32(word << 8u) >> 24u, i32(word << 16u) >> 24u, i32(word << 0u) >> 24u);
   return vec4f(q) * bitcast<f32>(w[p.wAt + at + p.channelScales + 4u * panel + group][n % 4u]);
 }
 fn quad(n: u32, k: u32) -> vec4u {

@@ -1,4 +1,4 @@
-// decompose_i8x2_2_256_r1_k0213
+// decompose_i8x2_2_256_r1
 struct Params { M: u32, K: u32, xAt: u32, words: u32, rows: u32, blocks: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;             // f32 [M,K]
