@@ -16,14 +16,25 @@ export interface KernelSpec<P, A extends string = string> {
   /** Name of the one function that `emit` writes; different parameters have different ids. */
   id(params: P): string;
   emit(module: Module, params: P): void;
-  /** Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it. */
-  trial(params: P, at: number): Readonly<Record<A, number>>;
+  /**
+   * Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it.
+   * @param rows how many rows it has, for families that are compared at several numbers of them. Default: the family's choice
+   */
+  trial(params: P, at: number, rows?: number): Readonly<Record<A, number>>;
   /** The parameters that ship: tests and benchmarks loop over them. */
   variants(): Iterable<P>;
 }
 
+/** One kernel of a family, with its parameters chosen. */
+export interface KernelSource {
+  readonly id: string;
+  emit(module: Module): void;
+  /** Arguments of the trial call at an address, in the kernel's order. */
+  trial(at: number, rows?: number): number[];
+}
+
 /**
- * An argument whose value is known once operands have addresses and a thread has its rows. Linear in both, so a chunk's
+ * An argument whose value is known once operands have addresses and a thread has its chunk. Linear in all of them, so a chunk's
  * arguments are computed wherever it runs.
  */
 export interface Arg {
@@ -39,19 +50,36 @@ export interface Arg {
   readonly rows?: number | undefined;
   /** Added for every thread before this one: bytes of scratch that each thread has for itself. */
   readonly perThread?: number | undefined;
+  /** The same along columns, which products are cut along in panels of 16: for every panel before the chunk, and of it. */
+  readonly perPanel?: number | undefined;
+  readonly panels?: number | undefined;
 }
 
 /** One kernel call of an op. Addresses are still open. */
-export interface KernelCall {
-  readonly id: string;
-  emit(module: Module): void;
-  /** Arguments of the trial call at an address, in the kernel's order. */
-  trial(at: number): number[];
+export interface KernelCall extends KernelSource {
   /** In the kernel's order. */
   readonly args: readonly Arg[];
   /** Rows that threads may share, and how many multiplications one of them is worth. Absent: one thread does it all. */
   readonly share: { readonly rows: number; readonly macsPerRow: number } | undefined;
 }
+
+export function kernelOf<P, A extends string>(spec: KernelSpec<P, A>, params: P): KernelSource {
+  return {
+    id: spec.id(params),
+    emit: (module) => spec.emit(module, params),
+    trial: (at, rows) => argumentList(spec, spec.trial(params, at, rows)),
+  };
+}
+
+/** Names of a function's parameters, in its order. */
+export const argsOf = <P extends Readonly<Record<string, 'i32'>>>(params: P): (keyof P & string)[] =>
+  Object.keys(params);
+
+/** Named arguments in the kernel's order. */
+export const argumentList = <T, A extends string>(
+  { args }: Pick<KernelSpec<never, A>, 'args'>,
+  named: Readonly<Record<A, T>>,
+): T[] => args.map((name) => named[name]);
 
 /** A call of one kernel of a family. @param args one for each name of the spec */
 export function kernelCall<P, A extends string>(
@@ -60,17 +88,10 @@ export function kernelCall<P, A extends string>(
   args: Readonly<Record<A, Arg | number>>,
   share?: KernelCall['share'],
 ): KernelCall {
+  const list = argumentList<Arg | number, A>(spec, args);
   return {
-    id: spec.id(params),
-    emit: (module) => spec.emit(module, params),
-    trial: (at) => {
-      const values = spec.trial(params, at);
-      return spec.args.map((name) => values[name]);
-    },
-    args: spec.args.map((name) => {
-      const arg: Arg | number = args[name];
-      return typeof arg === 'number' ? { value: arg } : arg;
-    }),
+    ...kernelOf(spec, params),
+    args: list.map((arg): Arg => (typeof arg === 'number' ? { value: arg } : arg)),
     share,
   };
 }

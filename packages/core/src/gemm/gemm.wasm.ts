@@ -86,7 +86,8 @@ export function gemmId(options: GemmOptions): string {
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
-const PARAMS = {
+/** In this order. */
+export const GEMM_PARAMS = {
   x: 'i32',
   xSums: 'i32',
   xScale: 'i32',
@@ -121,7 +122,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps of a tile
   const loads = widen ? vectors : (stepVectors(format) * tileN) / PANEL;
 
-  module.func(gemmId(options), PARAMS, (f, p) => {
+  module.func(gemmId(options), GEMM_PARAMS, (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
     const { block: readerOf, shift, integers, widening } = carrier.open(f, vectors);
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;

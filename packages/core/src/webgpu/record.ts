@@ -1,10 +1,9 @@
 /** One slice of rows, recorded: decompose, then a gemm per piece of the matrix. Everything is on the GPU by now. */
 import type { ActivationId } from '../activations/contract.ts';
-import type { Plan } from '../decompose/contract.ts';
+import { digitsOf, type Plan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
-import { digitsOf } from '../gemm/carriers.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import type { GpuBinding, GpuBuffer, GpuComputePass, GpuDevice } from './api.ts';
