@@ -26,7 +26,7 @@ export class ProductCall {
   readonly #bound: number[] = [];
   /** Of the scratch that kernels were placed in. */
   #scratchGeneration = -1;
-  /** One slice, each product in one range: kernels stay placed until an operand moves. */
+  /** One slice, and no kernel serves two ranges: kernels stay placed until an operand moves. */
   #isFixed = false;
   /** Did the last run end with all of them placed, and has nothing moved since? */
   #isPlaced = false;
@@ -115,8 +115,8 @@ export class ProductCall {
     const { products, x, activations } = this;
     const { threads } = runtime;
     this.#slices = bindSlices(runtime, activations, products);
-    this.#isFixed =
-      this.#slices.length === 1 && this.#slices.every((slice) => slice.products.every((p) => p.ranges.length === 1));
+    const ranges = this.#slices.flatMap((slice) => slice.products.flatMap((product) => product.ranges));
+    this.#isFixed = this.#slices.length === 1 && new Set(ranges.map(({ gemm }) => gemm)).size === ranges.length;
     runtime.scratch.reserve(scratchSizes(activations, x.mode === 2, products, this.#slices, threads));
     this.#scratchGeneration = -1;
     this.#bound.splice(0, Number.POSITIVE_INFINITY, threads, x.mode, ...products.map(({ state }) => state));
