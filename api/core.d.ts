@@ -131,11 +131,12 @@ export interface NativeFloat16Array {
 
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
-export declare const PACKED_VERSION = 1;
+export declare const PACKED_VERSION = 2;
 
 export interface PackedShape extends WeightShape {
     readonly storedZeroPoints: boolean;
     readonly scale: ScaleId;
+    readonly version?: number | undefined;
 }
 
 export interface PackedWeights extends PackedShape {
@@ -339,6 +340,8 @@ export declare function quantizeWeights(w: Float32Array, options: QuantizeOption
 
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
 
+export declare function upgradePacked(packed: PackedWeights): PackedWeights;
+
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
 
 
@@ -471,7 +474,7 @@ export interface GpuRowsOptions {
 
 export declare class GpuWeights implements PreparedMatrix {
     #private;
-    readonly version = 1;
+    readonly version = 2;
     readonly backend: WebGpuBackend;
     readonly format: FormatId;
     readonly N: number;

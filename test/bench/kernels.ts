@@ -12,7 +12,7 @@ import { K_BLOCK } from '../../packages/core/src/formats/format.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
 import type { FormatId } from '../../packages/core/src/formats/weights.ts';
 import { I16, operandsOf } from '../../packages/core/src/gemm/carriers.ts';
-import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
 import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
@@ -102,7 +102,7 @@ export async function measureKernel(
     return { q, sums, scale };
   };
   const at = decomposed(operandsOf(options.carrier ?? I16));
-  const args = argumentList<number, GemmArg>(gemmSpec, {
+  const args = argumentList<GemmOptions, GemmArg, number>(gemmSpec, options, {
     x: at.q,
     xSums: at.sums,
     xScale: at.scale,

@@ -46,6 +46,7 @@ export {
   packedRows,
   packedShape,
   packWeights,
+  upgradePacked,
 } from './formats/packed.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
 export type { ScaleId } from './formats/scales.ts';

@@ -11,8 +11,8 @@ import type { Module } from './wasm/emitter.ts';
 export interface KernelSpec<P, A extends string = string> {
   /** Of all kernels that this spec emits: 'gemm', 'decompose', 'elementwise'. */
   readonly family: string;
-  /** Names of the arguments, in the kernel's order. Nobody else knows that order. */
-  readonly args: readonly A[];
+  /** Names of the arguments, in the kernel's order, if need be by parameters. Nobody else knows that order. */
+  readonly args: readonly A[] | ((params: P) => readonly A[]);
   /** Name of the one function that `emit` writes; different parameters have different ids. */
   id(params: P): string;
   emit(module: Module, params: P): void;
@@ -63,23 +63,22 @@ export interface KernelCall extends KernelSource {
   readonly share: { readonly rows: number; readonly macsPerRow: number } | undefined;
 }
 
-export function kernelOf<P, A extends string>(spec: KernelSpec<P, A>, params: P): KernelSource {
-  return {
-    id: spec.id(params),
-    emit: (module) => spec.emit(module, params),
-    trial: (at, rows) => argumentList(spec, spec.trial(params, at, rows)),
-  };
-}
+/** Names of the arguments of one kernel, in its order. */
+export const argsOf = <P, A extends string>({ args }: Pick<KernelSpec<P, A>, 'args'>, params: P): readonly A[] =>
+  typeof args === 'function' ? args(params) : args;
 
-/** Names of a function's parameters, in its order. */
-export const argsOf = <P extends Readonly<Record<string, 'i32'>>>(params: P): (keyof P & string)[] =>
-  Object.keys(params);
-
-/** Named arguments in the kernel's order. */
-export const argumentList = <T, A extends string>(
-  { args }: Pick<KernelSpec<never, A>, 'args'>,
+/** Arguments by name in the kernel's order. */
+export const argumentList = <P, A extends string, T>(
+  spec: Pick<KernelSpec<P, A>, 'args'>,
+  params: P,
   named: Readonly<Record<A, T>>,
-): T[] => args.map((name) => named[name]);
+): T[] => argsOf(spec, params).map((name) => named[name]);
+
+export const kernelOf = <P, A extends string>(spec: KernelSpec<P, A>, params: P): KernelSource => ({
+  id: spec.id(params),
+  emit: (module) => spec.emit(module, params),
+  trial: (at, rows) => argumentList(spec, params, spec.trial(params, at, rows)),
+});
 
 /** A call of one kernel of a family. @param args one for each name of the spec */
 export function kernelCall<P, A extends string>(
@@ -88,10 +87,14 @@ export function kernelCall<P, A extends string>(
   args: Readonly<Record<A, Arg | number>>,
   share?: KernelCall['share'],
 ): KernelCall {
-  const list = argumentList<Arg | number, A>(spec, args);
+  const list = argumentList<P, A, Arg | number>(spec, params, args);
   return {
     ...kernelOf(spec, params),
     args: list.map((arg): Arg => (typeof arg === 'number' ? { value: arg } : arg)),
     share,
   };
 }
+
+/** A kernel's parameters for the emitter. */
+export const i32Params = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
+  Object.fromEntries(args.map((name) => [name, 'i32'])) as Record<A, 'i32'>;

@@ -9,3 +9,6 @@ export function floorLog2(x: number): number {
   if (2 ** guess > x) return guess - 1;
   return 2 ** (guess + 1) <= x ? guess + 1 : guess;
 }
+
+/** Bits of a number as f32: for integer arguments of kernels. */
+export const f32Bits = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];

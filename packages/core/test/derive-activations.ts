@@ -7,7 +7,7 @@ import { erfcx } from '../src/activations/activations.reference.ts';
 import { ERFCX_STEP } from '../src/activations/coefficients.ts';
 
 /** Coefficients, constant first, of the polynomial that equals f at the Chebyshev nodes of [low, high]. */
-function interpolate(f: (x: number) => number, low: number, high: number, degree: number): number[] {
+export function interpolate(f: (x: number) => number, low: number, high: number, degree: number): number[] {
   const size = degree + 1;
   const nodes = Array.from(
     { length: size },

@@ -1,6 +1,5 @@
-/** Kernels of a family in tests: called by the names of their arguments, and known by their bytes. */
-import { createHash } from 'node:crypto';
-import { argumentList, type KernelSpec, kernelOf } from '../src/kernel-spec.ts';
+/** Kernels of a family in tests: called by the names of their arguments. */
+import { argsOf, argumentList, type KernelSpec, kernelOf } from '../src/kernel-spec.ts';
 import { Module } from '../src/wasm/emitter.ts';
 import { instantiate } from './instantiate.ts';
 
@@ -8,24 +7,17 @@ import { instantiate } from './instantiate.ts';
 export function kernelOn<P, A extends string>(
   memory: WebAssembly.Memory,
   spec: KernelSpec<P, A>,
-  params: P,
+  params: NoInfer<P>,
 ): (args: Readonly<Record<A, number>>) => void {
   const kernel = instantiate(memory, spec.id(params), (module) => spec.emit(module, params));
-  return (args) => kernel(...argumentList<number, A>(spec, args));
+  return (args) => kernel(...argumentList<P, A, number>(spec, params, args));
 }
 
-export function bytesOf<P>(spec: KernelSpec<P>, params: P): Uint8Array<ArrayBuffer> {
+function bytesOf<P>(spec: KernelSpec<P>, params: P): Uint8Array<ArrayBuffer> {
   const module = new Module();
   spec.emit(module, params);
   return module.toBytes();
 }
-
-/** What snapshots keep of every kernel that ships: id, size, hash. */
-export const reviewed = <P, A extends string>(spec: KernelSpec<P, A>): string[] =>
-  [...spec.variants()].map((params) => {
-    const bytes = bytesOf(spec, params);
-    return `${spec.id(params)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
-  });
 
 /**
  * What holds for every family: one function of its id per variant, different ids, and a trial call that stays inside 64 KiB.
@@ -42,8 +34,8 @@ export function checkFamily<P, A extends string>(spec: KernelSpec<P, A>): void {
     const exports = WebAssembly.Module.exports(module).map(({ name }) => name);
     if (exports.join() !== id) throw new Error(`${spec.family}: ${id} exports ${exports.join()}.`);
     const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as (...args: number[]) => void;
-    if (kernel.length !== spec.args.length)
-      throw new Error(`${id}: takes ${kernel.length} arguments, names ${spec.args.length}.`);
+    if (kernel.length !== argsOf(spec, params).length)
+      throw new Error(`${id}: takes ${kernel.length} arguments, names ${argsOf(spec, params).length}.`);
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(0xa5, 0, 65536);
     bytes.fill(0xa5, 2 * 65536);

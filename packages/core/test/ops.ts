@@ -1,7 +1,8 @@
 /** Runs ops in tests: their kernels on a memory of their own, their references beside them. */
+import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Arithmetic } from '../src/decompose/decompose.reference.ts';
-import type { Arg, KernelCall } from '../src/kernel-spec.ts';
+import type { Arg, KernelCall, KernelSpec } from '../src/kernel-spec.ts';
 import { byteLength, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../src/ops/op.ts';
 import { Module } from '../src/wasm/emitter.ts';
 
@@ -35,8 +36,20 @@ export function referenceOp<O>(
   return outputs;
 }
 
+/** An output that lies where an input lies. */
+interface InPlace {
+  readonly output: number;
+  readonly input: number;
+}
+
 /** @param cuts chunks that the rows of every shared call are cut into: results must not depend on it */
-export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[], cuts = 1): Tensor[] {
+export function wasmOp<O>(
+  spec: OpSpec<O>,
+  op: O,
+  inputs: readonly (Tensor | undefined)[],
+  cuts = 1,
+  inPlace?: InPlace,
+): Tensor[] {
   const types = spec.infer(op, inputs);
   const { calls, scratchBytes } = spec.wasm(op, inputs, types);
   const sizes = [...inputs.map((input) => (input ? byteLength(input) : 0)), ...types.map(byteLength)];
@@ -50,6 +63,7 @@ export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | und
   sizes.forEach((bytes, i) => {
     addresses.push(i < inputs.length && !inputs[i] ? 0 : place(bytes));
   });
+  if (inPlace) addresses[inputs.length + inPlace.output] = addresses[inPlace.input];
   const scratch = place(scratchBytes * cuts);
   const memory = new WebAssembly.Memory({ initial: Math.ceil((top + 65536) / 65536) + 1 });
   const bytes = new Uint8Array(memory.buffer);
@@ -59,7 +73,7 @@ export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | und
   });
   const before = bytes.slice();
   for (const call of calls) runCall(call, memory, addresses, scratch, cuts);
-  const written = new Set<number>();
+  const written = new Set<number>(inPlace && [inPlace.input]);
   for (const i of types.keys()) written.add(inputs.length + i);
   [...sizes, scratchBytes * cuts].forEach((size, i) => {
     const at = i < sizes.length ? addresses[i] : scratch;
@@ -115,22 +129,39 @@ function moduleOf(call: KernelCall): WebAssembly.Module {
   return known;
 }
 
-/** The kernels give the bits of the f32 contract, in any number of chunks. NaN equals any NaN. */
+/** The kernels give the bits of the f32 contract, in any number of chunks, and in place where the op allows it. NaN equals any NaN. */
 export function expectBits<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[]): Tensor[] {
   const expected = referenceOp(spec, op, inputs);
-  for (const cuts of [1, 3])
-    wasmOp(spec, op, inputs, cuts).forEach((output, i) => {
+  const check = (cuts: number, inPlace?: InPlace) =>
+    wasmOp(spec, op, inputs, cuts, inPlace).forEach((output, i) => {
       const at = firstDifference(expected[i].data, output.data);
       if (at < 0) return;
       const types = inputs.map((input) => input && `${input.dtype}[${input.dims}]`).join(', ');
+      const how = `${cuts} chunks${inPlace ? `, output ${inPlace.output} in place of input ${inPlace.input}` : ''}`;
       expect.fail(
-        `${spec.name} ${JSON.stringify(op)} of ${types}: output ${i} at ${at}, expected ${expected[i].data[at]}, got ${output.data[at]} (${cuts} chunks).`,
+        `${spec.name} ${JSON.stringify(op)} of ${types}: output ${i} at ${at}, expected ${expected[i].data[at]}, got ${output.data[at]} (${how}).`,
       );
     });
+  for (const cuts of [1, 3]) check(cuts);
+  for (const [output, type] of expected.entries())
+    for (const [input, own] of inputs.entries())
+      if (own?.dtype === type.dtype && own.dims.join() === type.dims.join() && spec.inPlace?.(op, output, input))
+        check(1, { output, input });
   return expected;
 }
 
 function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return i;
   return -1;
+}
+
+/** Every kernel of a family that ships, by the hash of its bytes. @param limit that a page may compile synchronously: 4 KB */
+export function kernelHashes<P>(spec: KernelSpec<P>, limit = 4096): string[] {
+  return Array.from(spec.variants(), (params) => {
+    const module = new Module();
+    spec.emit(module, params);
+    const bytes = module.toBytes();
+    expect(bytes.length, spec.id(params)).toBeLessThan(limit);
+    return `${spec.id(params)} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
+  });
 }

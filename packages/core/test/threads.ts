@@ -11,17 +11,24 @@ import { firstDifference, gaussians, random, randomWeights, type WeightShape } f
 /** A worker with code that runs before `runThread`: to spoil it. */
 export type SpoiledWorker = (prelude: string) => ThreadWorker;
 
-/** Workers whose kernels take `ms` longer: the chunk is claimed, and its result comes late. */
-const slowKernels = (ms: number) => `
+/** Workers that do something before each kernel call: the chunk is claimed, and not done. */
+const before = (code: string) => `
   const { Instance } = WebAssembly;
   const word = new Int32Array(new SharedArrayBuffer(4));
   WebAssembly.Instance = function (module, imports) {
     const { exports } = new Instance(module, imports);
-    const slow = {};
+    if (exports.dots) return { exports };
+    const changed = {};
     for (const id of Object.keys(exports))
-      slow[id] = (...args) => { Atomics.wait(word, 0, 0, ${ms}); exports[id](...args); };
-    return { exports: slow };
+      changed[id] = (...args) => { ${code}; exports[id](...args); };
+    return { exports: changed };
   };`;
+
+/** Kernels that take `ms` longer. */
+const slowKernels = (ms: number) => before(`Atomics.wait(word, 0, 0, ${ms})`);
+const hangingKernels = before('Atomics.wait(word, 0, 0)');
+/** A page's worker that closed itself runs to the end of its task: it is dead once it waits. */
+const dyingKernels = before('(globalThis.process?.exit ?? close)(); Atomics.wait(word, 0, 0)');
 
 const shape: WeightShape = { format: 'int4', blockSize: 32, N: 200, K: 512, asymmetric: false };
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -60,7 +67,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       pool.warnings.length = 0;
       pool.chunkMacs = undefined;
       pool.startMs = 5000;
-      pool.patienceMs = 2000;
+      pool.patienceMs = 100;
     });
 
     /** Multiplies on both and compares, operands as arrays and as handles. */
@@ -166,19 +173,54 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       },
     );
 
-    it('really share the work', async () => {
-      // Every kernel call of the worker takes 30 ms longer: what it had a part in takes at least that.
-      const backend = await create(2, () => spoiled(slowKernels(30)));
-      const prepared = backend.prepare(randomWeights(random(1), { ...shape, N: 2000 }));
-      const x = gaussians(random(2), 64 * shape.K);
-      let helped = 0;
-      for (let i = 0; i < 50 && !helped; i++) {
-        const start = performance.now();
-        backend.matmul(x, prepared);
-        if (performance.now() - start > 25) helped++;
-        await sleep(1);
+    /** A matrix of so much work that a worker which is awake takes part. */
+    const large: WeightShape = { ...shape, N: 2000 };
+
+    /** Multiplies until a worker whose calls take 30 ms longer had a part in it. */
+    async function helped(backend: WasmBackend): Promise<boolean> {
+      const prepared = backend.prepare(randomWeights(random(1), large));
+      const x = gaussians(random(2), 64 * large.K);
+      try {
+        for (let i = 0; i < 50; i++) {
+          const start = performance.now();
+          backend.matmul(x, prepared);
+          if (performance.now() - start > 25) return true;
+          await sleep(1);
+        }
+        return false;
+      } finally {
+        prepared.dispose();
       }
-      expect(helped).toBe(1);
+    }
+
+    /** Multiplies until `done`. @returns ms of the slowest product */
+    async function until(done: () => boolean, backend: WasmBackend): Promise<number> {
+      const weights = randomWeights(random(1), large);
+      const x = gaussians(random(2), 64 * large.K);
+      const [one, prepared] = [single.prepare(weights), backend.prepare(weights)];
+      const want = single.matmul(x, one);
+      let slowest = 0;
+      for (let i = 0; i < 2000 && !done(); i++) {
+        const start = performance.now();
+        const y = backend.matmul(x, prepared);
+        slowest = Math.max(slowest, performance.now() - start);
+        expect(firstDifference(y, want)).toBe(-1);
+        await sleep(2);
+      }
+      for (const each of [one, prepared]) each.dispose();
+      expect(done()).toBe(true);
+      return slowest;
+    }
+
+    /** Ends a worker as the system would: a page is not told of a terminated worker, only of a failed one. */
+    function kill(worker: ThreadWorker): void {
+      worker.terminate();
+      const target = worker as unknown as EventTarget & { emit?(event: string, code: number): void };
+      if (!target.emit) target.dispatchEvent(new ErrorEvent('error', { message: 'failed' }));
+    }
+
+    it('really share the work', async () => {
+      expect(await helped(await create(2, () => spoiled(slowKernels(30))))).toBe(true);
     });
 
     it('results are plain arrays, not views of shared memory', async () => {
@@ -203,24 +245,73 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       for (let i = 0; i < 20; i++) check(backend, shape, 5, 1000 + i);
     });
 
-    it('a worker that ends between calls is reported, the others go on', async () => {
+    it.each([
+      ['hangs', hangingKernels],
+      ['dies', dyingKernels],
+    ])('a worker that %s in a chunk costs a moment once; another one takes its place', async (_, spoil) => {
+      let made = 0;
+      const backend = await create(2, () => spoiled(made++ === 0 ? spoil : slowKernels(30)));
+      const slowest = await until(() => backend.threads.warnings.length > 0, backend);
+      expect(slowest).toBeGreaterThan(90);
+      expect(slowest).toBeLessThan(1500); // 100 ms on a machine with nothing else to do
+      expect(backend.threads.count).toBe(1);
+      await expect.poll(() => backend.threads.count).toBe(2);
+      expect(await helped(backend)).toBe(true);
+      expect(backend.threads.warnings).toEqual([expect.stringMatching(/did not finish its part/)]);
+    });
+
+    it('of workers whose replacements hang too, fewer and fewer stay', async () => {
+      let made = 0;
+      const backend = await create(3, () => {
+        made++;
+        return spoiled(hangingKernels);
+      });
+      const start = performance.now();
+      await until(() => /; 1 threads are left/.test(backend.threads.warnings.at(-1)!), backend);
+      expect(performance.now() - start).toBeLessThan(10_000);
+      expect(made).toBeLessThan(12);
+      const { warnings } = backend.threads;
+      const settled = made;
+      for (let i = 0; i < 5; i++) {
+        check(backend, shape, 33, i);
+        await sleep(200);
+      }
+      expect(backend.threads).toEqual({ count: 1, requested: 3, warnings });
+      expect(made).toBe(settled);
+    });
+
+    it('a worker that ends between calls is replaced, and meanwhile the others go on', async () => {
       const workers: ThreadWorker[] = [];
       const backend = await create(3, () => {
-        workers.push(startWorker());
+        workers.push(spoiled(slowKernels(30)));
         return workers.at(-1)!;
       });
-      check(backend, shape, 9, 1);
-      const port = workers[0] as unknown as EventTarget & {
-        terminate(): void;
-        emit?(event: string, code: number): void;
-      };
-      port.terminate();
-      // A page is not told of a terminated worker, only of a failed one.
-      if (!port.emit) port.dispatchEvent(new ErrorEvent('error', { message: 'failed' }));
-      for (let i = 0; i < 200 && backend.threads.count === 3; i++) await sleep(5);
+      expect(await helped(backend)).toBe(true);
+      kill(workers[0]);
+      await expect.poll(() => backend.threads.warnings).toEqual([expect.stringMatching(/worker 1 is gone/)]);
       expect(backend.threads).toMatchObject({ count: 2, requested: 3 });
-      expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone/);
-      check(backend, shape, 9, 2);
+      expect(await helped(backend)).toBe(true);
+      await expect.poll(() => backend.threads.count).toBe(3);
+      expect(workers).toHaveLength(3);
+      kill(workers[1]);
+      await expect.poll(() => backend.threads.warnings).toHaveLength(2);
+      expect(await helped(backend)).toBe(true);
+    });
+
+    it('workers that keep ending between calls are not replaced for ever', async () => {
+      let made = 0;
+      const backend = await create(2, () => {
+        const worker = startWorker();
+        made++;
+        setTimeout(() => kill(worker), 200);
+        return worker;
+      });
+      await expect.poll(() => backend.threads.warnings.at(-1), { timeout: 10_000 }).toMatch(/; 1 threads are left/);
+      expect(made).toBe(3);
+      check(backend, shape, 9, 1);
+      await sleep(1000);
+      expect(backend.threads.count).toBe(1);
+      expect(made).toBe(3);
     });
 
     it('workers terminated in the middle of calls cost no bit', { timeout: 60_000 }, async () => {
@@ -255,6 +346,14 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       expect(backend.threads).toMatchObject({ count: 1, requested: 2 });
       expect(backend.threads.warnings[0]).toMatch(/worker 1 is gone: blocked by the CSP/);
       check(backend, shape, 9, 1);
+    });
+
+    it('of workers of which the first does not start the second helps', async () => {
+      threadPool().startMs = 300;
+      let made = 0;
+      const backend = await create(3, () => spoiled(made++ === 0 ? 'while (true);' : slowKernels(30)));
+      expect(backend.threads).toMatchObject({ count: 2, requested: 3 });
+      expect(await helped(backend)).toBe(true);
     });
 
     it('a worker whose relaxed dot gives other results is not used', async () => {

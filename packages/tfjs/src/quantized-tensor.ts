@@ -1,6 +1,6 @@
 /** A quantized matrix or table: an int32 tensor that tfjs owns and moves, and what it means. */
 import { DisposedError } from './errors.ts';
-import { checkSpec, describeSpec, type QuantizedSpec, realShape } from './spec.ts';
+import { describeSpec, type QuantizedSpec, realShape } from './spec.ts';
 import type { Tensor } from './tf.ts';
 
 /**
@@ -12,7 +12,6 @@ export class QuantizedTensor {
   readonly packed: Tensor;
   readonly spec: QuantizedSpec;
 
-  /** @see {@link quantizedTensor} */
   constructor(packed: Tensor, spec: QuantizedSpec) {
     this.packed = packed;
     this.spec = spec;
@@ -40,22 +39,6 @@ export class QuantizedTensor {
   toString(): string {
     return `QuantizedTensor ${describeSpec(this.spec)}`;
   }
-}
-
-/**
- * Puts a saved tensor and its spec together again.
- *
- * @param packed int32; becomes the result's, which disposes of it
- * @throws `TypeError`, `RangeError` if the tensor cannot hold what the spec says
- * @example
- * ```ts
- * const q = quantizedTensor(tf.tensor(savedInt32), JSON.parse(savedSpec));
- * ```
- */
-export function quantizedTensor(packed: Tensor, spec: QuantizedSpec): QuantizedTensor {
-  if (packed.dtype !== 'int32')
-    throw new TypeError(`quantizedTensor: packed, expected an int32 tensor, got ${packed.dtype}.`);
-  return new QuantizedTensor(packed, checkSpec(spec, packed.size, 'quantizedTensor'));
 }
 
 /** @throws `TypeError` if it is none, {@link DisposedError} if it is gone */

@@ -2,7 +2,7 @@
  * What the int32 tensor of a quantized matrix or table holds. Plain data: it travels in node attributes, layer configs and
  * saved files beside the tensor.
  */
-import { type FormatId, type PackedShape, packedByteLength } from '@msd/core';
+import { type FormatId, PACKED_VERSION, type PackedShape, packedByteLength, UnsupportedError } from '@msd/core';
 import type { TableRows } from '@msd/core/webgpu';
 
 /** A matrix [K,N] for `matMul`, packed for the kernels. */
@@ -48,10 +48,10 @@ export function realShape(spec: QuantizedSpec): number[] {
 }
 
 /**
- * Checks a spec that came from outside.
+ * Checks a spec that came from outside. A matrix without a version is one of layout 1, which did not say so.
  *
  * @param length elements of the tensor beside it
- * @throws `TypeError`, `RangeError` if it is none, or the tensor cannot hold it
+ * @throws `TypeError`, `RangeError` if it is none, or the tensor cannot hold it; `UnsupportedError` if it is from a newer version
  */
 export function checkSpec(spec: unknown, length: number, where: string): QuantizedSpec {
   const refuse = (name: string, expected: string, got: unknown): never => {
@@ -65,12 +65,17 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
   let checked: QuantizedSpec;
   if (given.kind === 'matrix') {
     const { batchShape = [], planes = 1, offset = 0, format, N, K, blockSize = null } = given;
-    const { storedZeroPoints = false, scale = 'f32' } = given;
+    const { storedZeroPoints = false, scale = 'f32', version = 1 } = given;
     if (!Array.isArray(batchShape) || !batchShape.every(isCount)) refuse('batchShape', 'positive integers', batchShape);
     if (planes !== 1 && planes !== 2) refuse('planes', '1 or 2', planes);
     if (typeof offset !== 'number' || !Number.isFinite(offset)) refuse('offset', 'a finite number', offset);
     if (typeof storedZeroPoints !== 'boolean') refuse('storedZeroPoints', 'a boolean', storedZeroPoints);
-    const shape = { format, N, K, blockSize, storedZeroPoints, scale } as PackedShape;
+    if (!isCount(version)) refuse('version', 'a positive integer', version);
+    if ((version as number) > PACKED_VERSION)
+      throw new UnsupportedError(
+        `${where}: packed weights, expected layout version ${PACKED_VERSION} at most, got ${version}: a newer version saved them. Update @msd/tfjs, or save them again with this one.`,
+      );
+    const shape = { format, N, K, blockSize, storedZeroPoints, scale, version } as PackedShape;
     checked = { kind: 'matrix', ...shape, batchShape, planes, offset } as MatrixSpec;
   } else if (given.kind === 'table') {
     const { codes, rows, columns, scale = 1, min = 0 } = given;

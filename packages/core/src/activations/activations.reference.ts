@@ -12,14 +12,21 @@ function withBits(x: number, change: (bits: number) => number): number {
 
 const ifLess = (a: number, b: number, then: number, otherwise: number): number => (a < b ? then : otherwise);
 
+/** Half to even: from 2²³ on there is no fraction. */
+function nearest(a: number): number {
+  if (!(Math.abs(a) < 2 ** 23)) return a;
+  const magnitude = Math.fround(Math.abs(a) + 2 ** 23) - 2 ** 23;
+  return a < 0 || Object.is(a, -0) ? -magnitude : magnitude;
+}
+
 /** One value, every operation rounded to f32. */
-const scalar: Lanes<number> = {
+export const scalar: Lanes<number> = {
   constant: Math.fround,
   add: (a, b) => Math.fround(a + b),
   sub: (a, b) => Math.fround(a - b),
   mul: (a, b) => Math.fround(a * b),
   div: (a, b) => Math.fround(a / b),
-  nearest: (a) => Math.fround(a + 12582912) - 12582912,
+  nearest,
   abs: Math.abs,
   pmin: (a, b) => ifLess(b, a, b, a),
   pmax: (a, b) => ifLess(a, b, b, a),

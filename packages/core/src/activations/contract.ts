@@ -34,7 +34,7 @@ export interface Lanes<V> {
   sub(a: V, b: V): V;
   mul(a: V, b: V): V;
   div(a: V, b: V): V;
-  /** Half to even, for |a| < 2²². */
+  /** Half to even. */
   nearest(a: V): V;
   abs(a: V): V;
   /** b < a ? b : a; NaN in a stays. */
@@ -47,12 +47,12 @@ export interface Lanes<V> {
   copySign(magnitude: V, sign: V): V;
   /** The upper 12 bits of the significand: its square is exact. */
   topBits(a: V): V;
-  /** 2ⁿ for an integer n in [−126, 127]. */
+  /** 2ⁿ for an integer n in [−126, 127]; 0 for −127. */
   pow2(n: V): V;
 }
 
 /** e^−112 and 112 times it round to 0. */
-const VANISHES = 112;
+export const VANISHES = 112;
 
 export function activate<V>(f: Lanes<V>, id: ActivationId, x: V): V {
   switch (id) {
@@ -72,31 +72,41 @@ export function activate<V>(f: Lanes<V>, id: ActivationId, x: V): V {
 }
 
 /** c[0] + v·(c[1] + v·(…)) */
-const horner = <V>(f: Lanes<V>, coefficients: readonly number[], v: V): V =>
+export const horner = <V>(f: Lanes<V>, coefficients: readonly number[], v: V): V =>
   coefficients
     .slice(0, -1)
     .reduceRight((sum, c) => f.add(f.mul(sum, v), f.constant(c)), f.constant(coefficients.at(-1)!));
 
 /**
- * e^(x + low) = significand · power for x in [−121, 0] and |low| far below |x|. Two factors, so that the caller rounds
+ * e^(x + low) = significand · power for x in [−121, 89] and |low| far below |x|. Two factors, so that the caller rounds
  * into the subnormal range only once, at its very end. What vanishes there has power 0: CPUs take 100 cycles to underflow.
- *
- * Cody and Waite: n = rne(x/ln 2), r = x − n·ln 2 with ln 2 in two parts, the first of 9 bits: n·LN2_HIGH is exact.
  */
-function exp<V>(f: Lanes<V>, x: V, low?: V): { significand: V; power: V } {
-  const n = f.nearest(f.mul(low === undefined ? x : f.add(x, low), f.constant(Math.LOG2E)));
-  const coarse = f.sub(f.sub(x, f.mul(n, f.constant(LN2_HIGH))), f.mul(n, f.constant(LN2_LOW)));
-  const r = low === undefined ? coarse : f.add(coarse, low);
-  const p = f.add(f.add(f.mul(f.mul(r, r), horner(f, EXP, r)), r), f.constant(1));
+export function exp<V>(f: Lanes<V>, x: V, low?: V): { significand: V; power: V } {
+  const { n, rest } = expParts(f, x, low);
+  const p = f.add(rest, f.constant(1));
   const half = f.nearest(f.mul(n, f.constant(0.5)));
   const power = f.ifLess(f.constant(-VANISHES), x, f.pow2(f.sub(n, half)), f.constant(0));
   return { significand: f.mul(p, f.pow2(half)), power };
 }
-const LN2_HIGH = 355 / 512;
-const LN2_LOW = Math.LN2 - LN2_HIGH;
+
+/**
+ * e^(x + low) = 2ⁿ · (1 + rest), |rest| < 0.42.
+ *
+ * Cody and Waite: n = rne(x/ln 2), r = x − n·ln 2 with ln 2 in two parts, the first of 9 bits: n·LN2_HIGH is exact.
+ */
+export function expParts<V>(f: Lanes<V>, x: V, low?: V): { n: V; rest: V } {
+  const n = f.nearest(f.mul(low === undefined ? x : f.add(x, low), f.constant(Math.LOG2E)));
+  const coarse = f.sub(f.sub(x, f.mul(n, f.constant(LN2_HIGH))), f.mul(n, f.constant(LN2_LOW)));
+  return { n, rest: expMinus1(f, low === undefined ? coarse : f.add(coarse, low)) };
+}
+export const LN2_HIGH = 355 / 512;
+export const LN2_LOW = Math.LN2 - LN2_HIGH;
+
+/** e^r − 1 for |r| ≤ 0.35. */
+export const expMinus1 = <V>(f: Lanes<V>, r: V): V => f.add(f.mul(f.mul(r, r), horner(f, EXP, r)), r);
 
 /** factor · sigmoid(x), where factor is 1 or has the sign of x. */
-function timesLogistic<V>(f: Lanes<V>, factor: V, x: V): V {
+export function timesLogistic<V>(f: Lanes<V>, factor: V, x: V): V {
   const zero = f.constant(0);
   const one = f.constant(1);
   const { significand, power } = exp(f, f.pmax(f.sub(zero, f.abs(x)), f.constant(-VANISHES)));

@@ -29,7 +29,7 @@ interface Place {
   readonly begin: number;
 }
 
-const arenaHandle: OperandKind<ArenaHandle> = {
+export const arenaHandle: OperandKind<ArenaHandle> = {
   name: 'an arena handle',
   half: true,
   is: (operand): operand is ArenaHandle => 'arena' in operand && 'ptr' in operand,

@@ -15,7 +15,7 @@
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
  */
 import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
-import { argsOf, type KernelSpec } from '../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import {
   type F32,
   f32,
@@ -44,7 +44,7 @@ const ROUNDING = 0xc00000;
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
-const PARAMS = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', scaleStride: 'i32', M: 'i32', K: 'i32' } as const;
+const ARGS = ['x', 'q', 'sums', 'scale', 'scaleStride', 'M', 'K'] as const;
 
 export function decomposeKernel(module: Module, plan: Plan, operands: Operands = 'i16'): void {
   const digits = operands === 'i16' ? 0 : operands === 'i8' ? 1 : 2;
@@ -52,7 +52,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
   const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
   const perRow = plan.activationBlock === 'row';
   const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
-  module.func(decomposeId(plan, operands), PARAMS, (f, p) => {
+  module.func(decomposeId(plan, operands), i32Params(ARGS), (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
     const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
@@ -259,9 +259,9 @@ export interface DecomposeOptions {
   readonly operands: Operands;
 }
 
-export const decomposeSpec: KernelSpec<DecomposeOptions, keyof typeof PARAMS> = {
+export const decomposeSpec: KernelSpec<DecomposeOptions, (typeof ARGS)[number]> = {
   family: 'decompose',
-  args: argsOf(PARAMS),
+  args: ARGS,
   id: ({ plan, operands }) => decomposeId(plan, operands),
   emit: (module, { plan, operands }) => decomposeKernel(module, plan, operands),
   trial: (_, at, rows = 8) => ({

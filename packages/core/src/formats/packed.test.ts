@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { weightShapes } from '../../test/conformance.ts';
+import { RECORDED_SHAPES, recordedBytes, recordedWeights } from '../../test/golden/packed-v1.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights } from '../../test/random.ts';
 import { createBackend } from '../backends/create.ts';
-import { packedByteLength, packedRows, packWeights } from './packed.ts';
+import { UnsupportedError } from '../errors.ts';
+import { PACKED_VERSION, packedByteLength, packedRows, packedShape, packWeights, upgradePacked } from './packed.ts';
 import { dequantizeWeights } from './quantize.ts';
 
 describe('packed weights', () => {
@@ -70,6 +72,42 @@ describe('packed weights', () => {
       [() => packedRows(packed, packed.bytes.subarray(4)), /expected \d+ bytes/],
     ];
     for (const [run, message] of bad) expect(run).toThrow(message);
+    backend.dispose();
+  });
+
+  it.each(RECORDED_SHAPES.map((shape, i) => [i, shape] as const))('of layout 1 are repacked: %i %j', (i) => {
+    const weights = recordedWeights(i);
+    const bytes = recordedBytes(i);
+    const before = { ...packedShape(weights), version: 1, bytes };
+    const after = upgradePacked(before);
+    expect(after).toEqual(packWeights(weights));
+    expect(bytes).toEqual(recordedBytes(i));
+    expect(upgradePacked(after)).toBe(after);
+    expect(() => packedRows(before, bytes)).toThrow(
+      /expected layout version 2, got 1. Pass them through upgradePacked once/,
+    );
+    expect(() => upgradePacked({ ...before, bytes: bytes.subarray(4) })).toThrow(/expected \d+ bytes, got \d+/);
+  });
+
+  it('of another version are refused, with what to do', async () => {
+    const backend = await createBackend('wasm');
+    const packed = packWeights(
+      randomWeights(random(1), { format: 'int4', N: 8, K: 64, blockSize: 32, asymmetric: false }),
+    );
+    const handle = backend.arena.alloc(packed.bytes.length);
+    const newer = { ...packed, version: PACKED_VERSION + 1 };
+    for (const run of [
+      () => backend.adopt(newer, handle),
+      () => packedRows(newer, packed.bytes),
+      () => upgradePacked(newer),
+      () => upgradePacked({ ...packed, version: 0.5 }),
+    ]) {
+      expect(run).toThrow(UnsupportedError);
+      expect(run).toThrow(/packed int4 \[N=8,K=64\] expected layout version 2, got \S+ Update @msd\/core, or pack/);
+    }
+    expect(() => backend.adopt({ ...packed, version: 1 }, handle)).toThrow(/Pass them through upgradePacked once/);
+    const { version: _, ...unversioned } = packed;
+    backend.adopt(unversioned, handle).dispose();
     backend.dispose();
   });
 });

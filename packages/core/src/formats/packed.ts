@@ -1,13 +1,15 @@
 /** Packed matrices apart from where they lie: for owners that keep the bytes themselves, and the way back for references. */
+import { UnsupportedError } from '../errors.ts';
 import { K_BLOCK, PANEL, QUAD, stepBytes } from './format.ts';
 import { formats } from './index.ts';
 import { type PackedLayout, packedLayout, scaleBytes, variantOf } from './layout.ts';
 import { packInto } from './pack.ts';
+import { repackVersion1 } from './packed-v1.ts';
 import { type ScaleId, scaleKinds } from './scales.ts';
 import { validateShape, validateWeights } from './validate.ts';
 import type { QuantizedWeights, WeightShape } from './weights.ts';
 
-/** Version of the packed layout: packed bytes are good for this version of the package only. */
+/** Version of the packed layout that kernels read. Keep it beside packed bytes: {@link upgradePacked} takes older ones. */
 export const PACKED_VERSION = 2;
 
 /** All that the kernels have to know of a packed matrix. */
@@ -15,6 +17,8 @@ export interface PackedShape extends WeightShape {
   readonly storedZeroPoints: boolean;
   /** Form of the block scales; per channel 'f32'. */
   readonly scale: ScaleId;
+  /** Version of the layout that the bytes are in, checked by whoever reads them. Left out: this one, {@link PACKED_VERSION}. */
+  readonly version?: number | undefined;
 }
 
 /** A matrix in the kernels' layout. Plain bytes: they may be stored, moved and sent; `adopt` takes them back. */
@@ -27,7 +31,7 @@ export interface PackedWeights extends PackedShape {
 export function packedShape(weights: QuantizedWeights): PackedShape {
   const { format, N, K, blockSize } = weights;
   const { storedZeroPoints, scale } = variantOf(weights);
-  return { format, N, K, blockSize, storedZeroPoints, scale };
+  return { format, N, K, blockSize, storedZeroPoints, scale, version: PACKED_VERSION };
 }
 
 /** Bytes that a packed matrix needs: for sizing memory before anything is loaded. */
@@ -54,8 +58,46 @@ export function packWeights(weights: QuantizedWeights): PackedWeights {
   return { ...shape, version: PACKED_VERSION, bytes };
 }
 
+/**
+ * Brings packed bytes that an older version of this package made to the layout of this one. They keep their size.
+ *
+ * @returns bytes that the caller owns; `packed` itself if there is nothing to do
+ * @throws {@link UnsupportedError} for a newer version, {@link RangeError} if the bytes cannot be the matrix
+ */
+export function upgradePacked(packed: PackedWeights): PackedWeights {
+  const { version } = packed;
+  if (version === PACKED_VERSION) return packed;
+  if (!isOlder(version)) throw wrongVersion(packed, 'upgradePacked');
+  const layout = checkPacked(packed, packed.bytes.byteLength, 'upgradePacked');
+  const bytes = packed.bytes.slice();
+  repackVersion1(packed, layout, bytes);
+  return { ...packed, version: PACKED_VERSION, bytes };
+}
+
+const isOlder = (version: number | undefined): boolean => version === 1;
+
+function wrongVersion({ format, N, K, version }: PackedShape, where: string): UnsupportedError {
+  const advice = isOlder(version)
+    ? 'Pass them through upgradePacked once.'
+    : 'Update @msd/core, or pack the weights again with this version.';
+  return new UnsupportedError(
+    `${where}: packed ${format} [N=${N},K=${K}] expected layout version ${PACKED_VERSION}, got ${version}. ${advice}`,
+  );
+}
+
+/** @throws {@link UnsupportedError} for bytes of another version */
+export function requireVersion(shape: PackedShape, where: string): void {
+  if (shape.version !== undefined && shape.version !== PACKED_VERSION) throw wrongVersion(shape, where);
+}
+
 /** Shapes of packed matrices come from files: checked like weights are. */
 export function validatePacked(shape: PackedShape, byteLength: number, where: string): PackedLayout {
+  requireVersion(shape, where);
+  return checkPacked(shape, byteLength, where);
+}
+
+/** The same for bytes of any version: all of them have this size. */
+function checkPacked(shape: PackedShape, byteLength: number, where: string): PackedLayout {
   validateShape(shape, where);
   const { scaleIds, asymmetric } = formats[shape.format];
   const { format, N, K, blockSize, storedZeroPoints, scale } = shape;

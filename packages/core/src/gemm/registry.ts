@@ -5,9 +5,9 @@
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { chunkLength } from '../formats/layout.ts';
-import { argsOf, type KernelSpec } from '../kernel-spec.ts';
+import type { KernelSpec } from '../kernel-spec.ts';
 import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
-import { GEMM_PARAMS, type GemmOptions, gemmId, gemmKernel } from './gemm.wasm.ts';
+import { GEMM_ARGS, type GemmOptions, gemmId, gemmKernel } from './gemm.wasm.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
@@ -124,11 +124,11 @@ export function everyVariant(): { format: WeightFormat; variant: WeightVariant }
 
 export const gemmShapes: readonly GemmShape[] = ['gemv', 'smallM', 'gemm'];
 
-export type GemmArg = keyof typeof GEMM_PARAMS;
+export type GemmArg = (typeof GEMM_ARGS)[number];
 
 export const gemmSpec: KernelSpec<GemmOptions, GemmArg> = {
   family: 'gemm',
-  args: argsOf(GEMM_PARAMS),
+  args: GEMM_ARGS,
   id: gemmId,
   emit: gemmKernel,
   /** Four panels x 256 k of any format. */

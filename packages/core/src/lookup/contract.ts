@@ -1,5 +1,5 @@
 /** Look-ups: rows of a packed matrix, or of a table as it was stored, that become floats only when they are asked for. */
-import { type PackedShape, packedByteLength } from '../formats/packed.ts';
+import { type PackedShape, packedByteLength, requireVersion } from '../formats/packed.ts';
 
 /** Rows of a packed matrix [N,K], the weights of `planes` matrices added up. */
 export interface MatrixRows extends PackedShape {
@@ -32,6 +32,7 @@ export const tableCodeBytes = ({ codes, rows, columns }: TableRows): number =>
 /** Rows, values per row, and bytes of what is looked up in. */
 export function extentOf(source: RowSource): { rows: number; columns: number; byteLength: number } {
   if (source.kind === 'matrix') {
+    requireVersion(source, 'recordRows');
     const { N, K, planes, storedZeroPoints, scale } = source;
     return { rows: N, columns: K, byteLength: planes * packedByteLength(source, storedZeroPoints, scale) };
   }

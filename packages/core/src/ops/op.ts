@@ -28,6 +28,26 @@ export interface KernelPlan {
   readonly scratchBytes: number;
 }
 
+/**
+ * One dispatch of an op on a GPU. Its code knows operands by name; where they lie and which of them share a buffer is the
+ * device's business. The device declares the parameters (`p.name`) and, for an operand called `x`,
+ *
+ *   f32, i32   fn x(i: u32) -> f32 | i32, and of an output fn set_x(i: u32, value: f32 | i32)
+ *   bool       fn x(i: u32) -> bool, and of an output fn set_x(i: u32, four: u32): the bools from 4·i on, a byte each
+ */
+export interface WgslCall {
+  /** Of the code and of the names in it: whoever has the same id has the same code. */
+  readonly id: string;
+  /** Operand numbers by name: inputs (absent ones too), then outputs. An absent operand has no name. */
+  readonly operands: Readonly<Record<string, number>>;
+  /** u32 values, or f32 values as bits. */
+  readonly params: Readonly<Record<string, number>>;
+  /** Functions and `main`; neither bindings nor parameters. */
+  code(): string;
+  /** In a row; `LINEAR_ID` finds a workgroup's number, however many dimensions they take. */
+  readonly workgroups: number;
+}
+
 export interface OpSpec<O> {
   readonly name: string;
   /**
@@ -42,8 +62,22 @@ export interface OpSpec<O> {
   reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
   /** WebAssembly calls. Operands are numbered: inputs (absent ones too), then outputs. Nothing in it depends on addresses. */
   wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
-  /** May this output lie where that input lies? Default: no. */
+  /** WebGPU dispatches, in order. Without it, the op does not run on a GPU. Nothing in it depends on where operands lie. */
+  wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
+  /** May this output lie where that input lies, if both have the same type and dimensions? Default: no. */
   inPlace?(op: O, output: number, input: number): boolean;
+}
+
+/** May an output lie where an input lies? */
+export function mayReplace<O>(
+  { spec, op, inputs }: { spec: OpSpec<O>; op: O; inputs: readonly (TensorType | undefined)[] },
+  outputs: readonly TensorType[],
+  output: number,
+  input: number,
+): boolean {
+  const [from, to] = [inputs[input], outputs[output]];
+  const isSame = from?.dtype === to.dtype && from.dims.join() === to.dims.join();
+  return isSame && spec.inPlace?.(op, output, input) === true;
 }
 
 export const byteSize = (dtype: DType): number => (dtype === 'bool' ? 1 : 4);

@@ -13,25 +13,16 @@
  */
 import { activationCode } from '../activations/activations.wasm.ts';
 import { type ActivationId, activationIds } from '../activations/contract.ts';
-import { argsOf, type KernelSpec } from '../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { f32x4, type Module, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 
 export const endId = (activation: ActivationId | undefined): string => `end_f32_${activation ?? 'linear'}`;
 
-const PARAMS = {
-  y: 'i32',
-  yStride: 'i32',
-  multiply: 'i32',
-  multiplyStride: 'i32',
-  residual: 'i32',
-  residualStride: 'i32',
-  M: 'i32',
-  vectors: 'i32',
-} as const;
+const ARGS = ['y', 'yStride', 'multiply', 'multiplyStride', 'residual', 'residualStride', 'M', 'vectors'] as const;
 
 export function endKernel(module: Module, activation: ActivationId | undefined): void {
-  module.func(endId(activation), PARAMS, (f, p) => {
+  module.func(endId(activation), i32Params(ARGS), (f, p) => {
     const activate = activation && activationCode(f, activation);
     const hasMultiply = f.let(p.multiply);
     const hasResidual = f.let(p.residual);
@@ -53,9 +44,9 @@ export function endKernel(module: Module, activation: ActivationId | undefined):
 }
 
 /** Without an activation: `undefined`. */
-export const endSpec: KernelSpec<ActivationId | undefined, keyof typeof PARAMS> = {
+export const endSpec: KernelSpec<ActivationId | undefined, (typeof ARGS)[number]> = {
   family: 'end',
-  args: argsOf(PARAMS),
+  args: ARGS,
   id: endId,
   emit: endKernel,
   trial: (_, at, rows = 8) => ({

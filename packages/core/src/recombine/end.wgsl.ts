@@ -1,17 +1,19 @@
 /**
  * The end of a WGSL gemm, in its registers: y = activation(sum + bias) · multiply + residual, then the store.
  *
- * A dispatch may not read a buffer through one binding that it writes through another, so `multiply` and `residual` are
- * either buffers of their own or y itself.
+ * A dispatch may not read a buffer through one binding that it writes through another: an operand that lies in y's buffer is
+ * read through y's binding.
  */
 import { activationFunction } from '../activations/activations.wgsl.ts';
 import type { ActivationId } from '../activations/contract.ts';
 import { NAN_BITS } from '../webgpu/wgsl.ts';
 
-export type EndOperand = 'buffer' | 'out' | undefined;
+/** Where an operand is: in a buffer of its own, in y itself, or beside y in its buffer. */
+export type EndOperand = 'buffer' | 'out' | 'beside' | undefined;
 
 export interface WgslEnd {
-  readonly bias: boolean;
+  /** In a buffer of its own, or beside y in its buffer. */
+  readonly bias: boolean | 'beside';
   readonly activation?: ActivationId | undefined;
   readonly multiply?: EndOperand;
   readonly residual?: EndOperand;
@@ -22,15 +24,16 @@ export const END_PARAMS = ['yAt', 'yStride', 'biasAt', 'multiplyAt', 'residualAt
 
 export const endSuffix = ({ bias, activation, multiply, residual }: WgslEnd): string =>
   [
-    bias ? '_bias' : '',
+    bias ? `_bias${bias === 'beside' ? PLACES.beside : ''}` : '',
     activation ? `_${activation}` : '',
-    multiply ? `_mul${multiply === 'out' ? 'y' : ''}` : '',
-    residual ? `_res${residual === 'out' ? 'y' : ''}` : '',
+    multiply ? `_mul${PLACES[multiply]}` : '',
+    residual ? `_res${PLACES[residual]}` : '',
   ].join('');
+const PLACES = { buffer: '', out: 'y', beside: 'by' } as const;
 
 /** Bindings that follow y's, in order. */
 export const endBuffers = ({ bias, multiply, residual }: WgslEnd): ('bias' | 'multiply' | 'residual')[] => [
-  ...(bias ? (['bias'] as const) : []),
+  ...(bias === true ? (['bias'] as const) : []),
   ...(multiply === 'buffer' ? (['multiply'] as const) : []),
   ...(residual === 'buffer' ? (['residual'] as const) : []),
 ];
@@ -45,8 +48,11 @@ export function endCode(end: WgslEnd, binding: number): string {
     (name, i) =>
       `@group(0) @binding(${binding + i}) var<storage, read> ${name}: array<f32>;  // [${name === 'bias' ? 'N' : 'M, yStride'}]`,
   );
-  const operand = (name: 'multiply' | 'residual', from: EndOperand) =>
-    from === 'out' ? 'bitcast<f32>(y[at])' : `${name}[p.${name}At + m * p.yStride + n + i]`;
+  const operand = (name: 'bias' | 'multiply' | 'residual', from: EndOperand) => {
+    if (from === 'out') return 'bitcast<f32>(y[at])';
+    const index = `p.${name}At + ${name === 'bias' ? '' : 'm * p.yStride + '}n + i`;
+    return from === 'beside' ? `bitcast<f32>(y[${index}])` : `${name}[${index}]`;
+  };
   return `${declarations.join('\n')}
 ${activation ? activationFunction(activation) : ''}
 
@@ -55,7 +61,7 @@ fn finish(m: u32, n: u32, sum: vec4f, nan: bool) {
   for (var i = 0u; i < 4u; i++) {
     if (n + i < p.N) {
       let at = p.yAt + m * p.yStride + n + i;
-      var value = sum[i]${bias ? ' + bias[p.biasAt + n + i]' : ''};
+      var value = sum[i]${bias ? ` + ${operand('bias', bias === true ? 'buffer' : bias)}` : ''};
 ${activation ? '      value = activate(value);\n' : ''}${multiply ? `      value *= ${operand('multiply', multiply)};\n` : ''}${residual ? `      value += ${operand('residual', residual)};\n` : ''}      y[at] = select(bitcast<u32>(value), ${NAN_BITS}, nan);
     }
   }

@@ -7,16 +7,16 @@
  *                        outStride <= yStride: a value is read before its place is written
  */
 import { type FloatType, type HalfType, halfTypes, halves } from '../formats/half.ts';
-import { argsOf, type KernelSpec } from '../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { type Func, i16x8, i32, i32x4, type Local, type Module, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 
 export const narrowId = (type: FloatType): string => `narrow_${type}`;
 
-const PARAMS = { y: 'i32', yStride: 'i32', out: 'i32', outStride: 'i32', M: 'i32', width: 'i32' } as const;
+const ARGS = ['y', 'yStride', 'out', 'outStride', 'M', 'width'] as const;
 
 export function narrowKernel(module: Module, type: FloatType): void {
-  module.func(narrowId(type), PARAMS, (f, p) => {
+  module.func(narrowId(type), i32Params(ARGS), (f, p) => {
     const ofRow = type === 'f32' ? copy(f) : narrow(f, type);
     f.repeat(p.M, () => {
       ofRow(f.let(p.y), f.let(p.out), p.width);
@@ -60,9 +60,9 @@ function narrow(f: Func, type: HalfType): OfRow {
   };
 }
 
-export const narrowSpec: KernelSpec<FloatType, keyof typeof PARAMS> = {
+export const narrowSpec: KernelSpec<FloatType, (typeof ARGS)[number]> = {
   family: 'narrow',
-  args: argsOf(PARAMS),
+  args: ARGS,
   id: narrowId,
   emit: narrowKernel,
   trial: (_, at) => ({ y: at, yStride: 1024, out: at + 8192, outStride: 1024, M: 8, width: 256 }),

@@ -104,9 +104,12 @@ export const i32 = {
   maxU: (a: Int, b: Int): I32 => i32.select(i32.gtU(a, b), a, b),
   reinterpretF32: unary<'f32', 'i32'>('i32', [0xbc]),
   load: loader('i32', [0x28], 2),
+  load8U: loader('i32', [0x2d], 0),
+  load16U: loader('i32', [0x2f], 1),
 };
 export const f32 = {
   const: (x: number) => expr('f32', 0x43, [...new Uint8Array(Float32Array.of(x).buffer)]),
+  add: binary<'f32', 'f32'>('f32', [0x92]),
   mul: binary<'f32', 'f32'>('f32', [0x94]),
   div: binary<'f32', 'f32'>('f32', [0x95]),
   reinterpretI32: unary<'i32', 'f32'>('f32', [0xbe]),
@@ -123,6 +126,10 @@ export const v128 = {
   load16Splat: loader('v128', simd(0x08), 1),
   load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
+  /** `lanes` with one of them read from memory. */
+  load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
+    expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
+  not: v(0x4d),
   and: vv(0x4e),
   /** a & ~b */
   andNot: vv(0x4f),
@@ -134,8 +141,11 @@ export const v128 = {
   shuffle: (a: V128, b: V128, lanes: number[]) => expr('v128', a.code, b.code, simd(0x0d), lanes),
 };
 export const i8x16 = {
+  sub: vv(0x71),
   narrowI16x8S: vv(0x65),
 };
+/** 1 if any bit is set. */
+export const anyTrue = unary<'v128', 'i32'>('i32', simd(0x53));
 export const i16x8 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x10)),
   extractLaneS: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x18), lane),
@@ -167,25 +177,52 @@ export const i32x4 = {
   add: vv(0xae),
   sub: vv(0xb1),
   mul: vv(0xb5),
+  eq: vv(0x37),
+  ltS: vv(0x39),
+  gtS: vv(0x3b),
+  abs: v(0xa0),
+  minS: vv(0xb6),
   minU: vv(0xb7),
+  maxS: vv(0xb8),
   maxU: vv(0xb9),
   dotI16x8S: vv(0xba),
   /** Saturates; NaN gives 0. */
   truncSatF32x4S: v(0xf8),
+  /** The lower two lanes; the others are 0. */
+  truncSatF64x2S: v(0xfc),
+};
+export const i64x2 = {
+  /** Of unsigned lanes 0 and 1, or 2 and 3. */
+  extmulLowI32x4U: vv(0xde),
+  extmulHighI32x4U: vv(0xdf),
+};
+export const f64x2 = {
+  convertLowI32x4S: v(0xfe),
+  div: vv(0xf3),
 };
 export const f32x4 = {
   const: (x: number) => f32x4.splat(f32.const(x)),
   splat: unary<'f32', 'v128'>('v128', simd(0x13)),
   /** Half to even. */
   nearest: v(0x6a),
+  ceil: v(0x67),
+  floor: v(0x68),
+  eq: vv(0x41),
   ne: vv(0x42),
   lt: vv(0x43),
   gt: vv(0x44),
+  le: vv(0x45),
+  ge: vv(0x46),
   abs: v(0xe0),
+  neg: v(0xe1),
+  sqrt: v(0xe3),
   sub: vv(0xe5),
   add: vv(0xe4),
   mul: vv(0xe6),
   div: vv(0xe7),
+  /** NaN of either operand; −0 is below 0. */
+  min: vv(0xe8),
+  max: vv(0xe9),
   /** b < a ? b : a; NaN in a stays. */
   pmin: vv(0xea),
   /** a < b ? b : a; NaN in a stays. */
@@ -221,14 +258,21 @@ export class Func {
   localAt<T extends Type>(type: T, index: number): Local<T> {
     return { type, code: [0x20, uleb(index)], set: (value) => this.emit(value.code, 0x21, uleb(index)) };
   }
+  /** A new local, 0 at first. */
+  local<T extends Type>(type: T): Local<T> {
+    return this.localAt(type, this.paramCount + this.locals.push(type) - 1);
+  }
   /** A new local holding `value` from here on. */
   let<T extends Type>(value: Expr<T>): Local<T> {
-    const local = this.localAt(value.type, this.paramCount + this.locals.push(value.type) - 1);
+    const local = this.local(value.type);
     local.set(value);
     return local;
   }
   storeV128(ptr: I32, value: V128, offset = 0) {
     this.emit(ptr.code, value.code, simd(0x0b), 4, uleb(offset));
+  }
+  storeLane32(ptr: I32, value: V128, lane: number, offset = 0) {
+    this.emit(ptr.code, value.code, simd(0x5a), 2, uleb(offset), lane);
   }
   storeF32(ptr: I32, value: F32, offset = 0) {
     this.emit(ptr.code, value.code, 0x38, 2, uleb(offset));
@@ -252,6 +296,14 @@ export class Func {
       body();
       left.set(i32.sub(left, 1));
       this.emit(left.code, 0x0d, 0, 0x0b);
+    });
+  }
+  /** Runs `body` while `condition` is not 0. @param condition emits it anew */
+  loopWhile(condition: () => I32, body: () => void) {
+    this.when(condition(), () => {
+      this.emit(0x03, VOID);
+      body();
+      this.emit(condition().code, 0x0d, 0, 0x0b);
     });
   }
   when(condition: I32, then: () => void, otherwise?: () => void) {

@@ -1,5 +1,5 @@
 /** Small words that kernels are written with: pointers that move, tiles of locals. */
-import { type I32, i32, type Local } from './emitter.ts';
+import { type Func, type I32, i32, type Local, type V128, v128 } from './emitter.ts';
 
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -19,3 +19,16 @@ export const each = <T>(cells: T[][], visit: (cell: T, i: number, g: number) => 
     });
   });
 };
+
+/** (v0 ∘ v1) ∘ (v2 ∘ v3) in every lane, for a commutative ∘. */
+export function allLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: V128): Local<'v128'> {
+  const rotated = (lanes: Local<'v128'>, by: number) =>
+    v128.shuffle(
+      lanes,
+      lanes,
+      range(16).map((byte) => byte ^ by),
+    );
+  const all = f.let(vector);
+  const pairs = f.let(combine(all, rotated(all, 4)));
+  return f.let(combine(pairs, rotated(pairs, 8)));
+}

@@ -1,6 +1,7 @@
 /** The backend's own buffers: parameter blocks, working buffers, and buffers that results are read back through. */
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
 import type { BoundRange } from './pipelines.ts';
+import type { Recorder } from './recorder.ts';
 import { PARAM_WORDS } from './wgsl.ts';
 
 const { MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE } = BufferUsage;
@@ -115,14 +116,23 @@ export type GpuScratchName = (typeof GPU_SCRATCH)[number];
  */
 export class GpuScratch {
   readonly #device: GpuDevice;
+  readonly #recorder: Recorder;
   readonly #buffers = new Map<GpuScratchName, GpuBuffer>();
   /** Outgrown, but perhaps part of a pass that its recorder has not submitted. Together smaller than those in use. */
   #retired: GpuBuffer[] = [];
+  #generation = 0;
   /** Set while callers record into passes of their own. */
   keepRetired = false;
 
-  constructor(device: GpuDevice) {
+  /** @param recorder whose passes they are part of */
+  constructor(device: GpuDevice, recorder: Recorder) {
     this.#device = device;
+    this.#recorder = recorder;
+  }
+
+  /** Another number once a buffer has been replaced. */
+  get generation(): number {
+    return this.#generation;
   }
 
   reserve(name: GpuScratchName, byteLength: number): GpuBuffer {
@@ -146,8 +156,9 @@ export class GpuScratch {
   }
 
   #retire(buffer: GpuBuffer): void {
+    this.#generation++;
     if (this.keepRetired) this.#retired.push(buffer);
-    else buffer.destroy(); // what was submitted with it still runs
+    else this.#recorder.destroy(buffer);
   }
 
   get #limit(): number {

@@ -1,8 +1,9 @@
 /** All that lives and dies with one device. */
 import type { GpuDevice, GpuLostInfo } from './api.ts';
 import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
-import { probeFeatures } from './device.ts';
 import { Pipelines } from './pipelines.ts';
+import { Recorder } from './recorder.ts';
+import { probeFeatures } from './request.ts';
 import type { GpuFeatures } from './wgsl.ts';
 
 export interface Live {
@@ -13,22 +14,31 @@ export interface Live {
   readonly codeTables: CodeTables;
   readonly scratch: GpuScratch;
   readonly readbacks: Readbacks;
+  readonly recorder: Recorder;
+  /** Another number once something that a call has bound may be gone: it is described again then. */
+  readonly epoch: number;
   lost: GpuLostInfo | undefined;
 }
 
 export async function start(device: GpuDevice, wanted: Partial<GpuFeatures>): Promise<Live> {
   const has = await probeFeatures(device);
+  const recorder = new Recorder(device);
+  const [pipelines, scratch] = [new Pipelines(device), new GpuScratch(device, recorder)];
   const live: Live = {
     device,
     features: {
       packedDot: has.packedDot && wanted.packedDot !== false,
       subgroups: has.subgroups && wanted.subgroups !== false,
     },
-    pipelines: new Pipelines(device),
+    pipelines,
     params: new Params(device),
     codeTables: new CodeTables(device),
-    scratch: new GpuScratch(device),
+    scratch,
     readbacks: new Readbacks(device),
+    recorder,
+    get epoch() {
+      return scratch.generation + pipelines.generation;
+    },
     lost: undefined,
   };
   void device.lost.then((info) => {

@@ -34,9 +34,15 @@ export class Pipelines {
   readonly #bindGroups = new Map<string, GpuBindGroup>();
   readonly #bufferIds = new WeakMap<GpuBuffer, number>();
   #nextBufferId = 0;
+  #generation = 0;
 
   constructor(device: GpuDevice) {
     this.#device = device;
+  }
+
+  /** Another number once pipelines have been forgotten. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** Made at once: the caller is recording. `warm` compiles beforehand, beside other work. */
@@ -88,6 +94,7 @@ export class Pipelines {
 
   /** Forgets pipelines and bind groups, and with them the buffers that these hold. */
   clear(): void {
+    this.#generation++;
     this.#pipelines.clear();
     this.#bindGroups.clear();
   }

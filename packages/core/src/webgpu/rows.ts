@@ -1,12 +1,14 @@
-/** Look-ups and the term of an offset, recorded into a pass: what frameworks need besides products. */
+/** The dispatches of look-ups and of the term of an offset: what frameworks need besides products. */
 import { formats } from '../formats/index.ts';
 import { packedLayout } from '../formats/layout.ts';
 import { extentOf, type RowSource, tableCodeBytes } from '../lookup/contract.ts';
 import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../lookup/lookup.wgsl.ts';
+import { f32Bits } from '../numbers.ts';
 import { OFFSET_ID, wgslOffset } from '../recombine/offset.wgsl.ts';
-import type { GpuBinding, GpuComputePass, GpuDevice } from './api.ts';
-import { bind, dispatch, f32Bits } from './dispatch.ts';
-import { bindingLimit, type Live } from './live.ts';
+import type { GpuBinding, GpuDevice } from './api.ts';
+import { checkBindable, checkInside } from './arguments.ts';
+import { bind, type Dispatch, describe } from './dispatch.ts';
+import type { Live } from './live.ts';
 
 /** Which rows, and where they go. */
 export interface GpuRowsOptions {
@@ -29,17 +31,11 @@ export interface GpuRowsOptions {
 const useOf = ({ indices, segments }: GpuRowsOptions): LookupUse =>
   segments ? (segments.mean ? 'segment_mean' : 'segment_sum') : indices ? 'gather' : 'dequantize';
 
-/** Id of the kernel that {@link recordRows} takes. */
+/** Id of the kernel of a look-up. */
 export const rowsKernel = (source: RowSource, options: GpuRowsOptions): string =>
   wgslLookupId({ source, use: useOf(options) });
 
-export function recordRows(
-  live: Live,
-  pass: GpuComputePass,
-  source: RowSource,
-  where: GpuBinding,
-  options: GpuRowsOptions,
-): void {
+export function describeRows(live: Live, source: RowSource, where: GpuBinding, options: GpuRowsOptions): Dispatch[] {
   const { out, indices, segments } = options;
   const { rows, columns, byteLength } = extentOf(source);
   if (segments && !indices) throw new TypeError('recordRows: segments need indices, got none.');
@@ -51,7 +47,7 @@ export function recordRows(
   for (const [name, operand] of Object.entries({ where, indices, ids: segments?.ids }))
     if (operand?.buffer === out.buffer)
       throw new RangeError(`recordRows: ${name} and out expected different GPU buffers, got one.`);
-  if (count === 0) return;
+  if (count === 0) return [];
 
   const { device, codeTables } = live;
   const lookup = { source, use: useOf(options) };
@@ -69,17 +65,13 @@ export function recordRows(
     ids?.at ?? 0,
     segments ? indices!.byteLength / 4 : 0,
   ];
-  dispatch(
-    live,
-    pass,
-    wgslLookupId(lookup),
-    () => wgslLookup(lookup),
+  const words =
     source.kind === 'matrix'
       ? [...shared(w.at / 4), ...matrixWords(source, byteLength)]
-      : [...shared(w.at), w.at + tableCodeBytes(source) / 4, f32Bits(source.scale), f32Bits(source.min)],
-    lookupBuffers(lookup).map((name) => ranges[name]!),
-    lookupWorkgroups(count, columns),
-  );
+      : [...shared(w.at), w.at + tableCodeBytes(source) / 4, f32Bits(source.scale), f32Bits(source.min)];
+  const bound = lookupBuffers(lookup).map((name) => ranges[name]!);
+  const kernel = () => wgslLookup(lookup);
+  return [describe(live, wgslLookupId(lookup), kernel, words, bound, lookupWorkgroups(count, columns))];
 }
 
 function matrixWords(source: RowSource & { kind: 'matrix' }, byteLength: number): number[] {
@@ -97,25 +89,20 @@ export interface GpuOffsetOptions {
   readonly offset: number;
 }
 
-export function recordOffset(live: Live, pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void {
+export function describeOffset(live: Live, x: GpuBinding, options: GpuOffsetOptions): Dispatch[] {
   const { out, M, K, N, offset } = options;
   check(live.device, 'recordOffset: x', x, 4 * M * K);
   check(live.device, 'recordOffset: out', out, 4 * M * N);
   if (x.buffer === out.buffer) throw new RangeError('recordOffset: x and out expected different GPU buffers, got one.');
-  if (M * N === 0) return;
+  if (M * N === 0) return [];
   const [from, to] = [bind(live.device, x), bind(live.device, out)];
   const words = [M, K, N, from.at, to.at, f32Bits(offset)];
-  dispatch(live, pass, OFFSET_ID, wgslOffset, words, [from.range, to.range], M);
+  return [describe(live, OFFSET_ID, wgslOffset, words, [from.range, to.range], M)];
 }
 
 function check(device: GpuDevice, name: string, given: GpuBinding, byteLength: number, align = 4): void {
-  const { buffer, offset = 0 } = given;
   if (given.byteLength !== byteLength)
     throw new RangeError(`${name} expected ${byteLength} bytes, got ${given.byteLength}.`);
-  if (offset % align !== 0 || offset < 0 || offset + byteLength > buffer.size)
-    throw new RangeError(
-      `${name} expected an offset that is a multiple of ${align} inside its buffer of ${buffer.size} bytes, got bytes [${offset}, ${offset + byteLength}).`,
-    );
-  if (byteLength > bindingLimit(device))
-    throw new RangeError(`${name} of ${byteLength} bytes exceeds this device's bindings of ${bindingLimit(device)}.`);
+  checkInside(name, given, align);
+  checkBindable(name, given, device);
 }

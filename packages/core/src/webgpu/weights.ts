@@ -34,7 +34,8 @@ export class GpuWeights implements PreparedMatrix {
   readonly variant: WeightVariant;
   /** Whose buffers these are; they die with it. */
   readonly gpuDevice: GpuDevice;
-  readonly #isOwner: boolean;
+  /** Buffers that were adopted are their owner's: none is destroyed. */
+  readonly #destroy: ((buffer: GpuBuffer) => void) | undefined;
   #pieces: readonly WeightPiece[] | undefined;
 
   /** @internal by {@link WebGpuBackend.prepare} and {@link WebGpuBackend.adopt} */
@@ -44,7 +45,7 @@ export class GpuWeights implements PreparedMatrix {
     { format, N, K, blockSize }: WeightShape,
     variant: WeightVariant,
     pieces: readonly WeightPiece[],
-    isOwner: boolean,
+    destroy?: (buffer: GpuBuffer) => void,
   ) {
     this.backend = backend;
     this.gpuDevice = gpuDevice;
@@ -56,7 +57,7 @@ export class GpuWeights implements PreparedMatrix {
     this.variant = variant;
     this.byteLength = pieces.reduce((sum, { layout }) => sum + layout.byteLength, 0);
     this.#pieces = pieces;
-    this.#isOwner = isOwner;
+    this.#destroy = destroy;
   }
 
   /** `undefined` once disposed. */
@@ -67,7 +68,7 @@ export class GpuWeights implements PreparedMatrix {
   /** Gives the bytes back, unless they were adopted: those stay their owner's. Work that was submitted still finishes. */
   dispose(): void {
     if (!this.#pieces) return;
-    if (this.#isOwner) for (const { buffer } of this.#pieces) buffer.destroy();
+    for (const { buffer } of this.#pieces) this.#destroy?.(buffer);
     this.#pieces = undefined;
     this.backend.release(this);
   }

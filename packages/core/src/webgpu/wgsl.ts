@@ -19,8 +19,8 @@ export interface WgslKernel {
   readonly buffers: readonly ('read' | 'write')[];
 }
 
-/** Bytes of a parameter block; kernels read from its start what they need. */
-export const PARAM_WORDS = 16;
+/** Words of a parameter block; kernels read from its start what they need. */
+export const PARAM_WORDS = 64;
 
 /** A struct of u32 and the uniform that holds it. */
 export const paramsOf = (names: readonly string[]): string =>

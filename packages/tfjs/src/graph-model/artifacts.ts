@@ -2,12 +2,13 @@
 import type { io } from '@tensorflow/tfjs-core';
 import { ModelFormatError } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
+import { isOlder, upgrade } from '../saved.ts';
 import { readManifest, type StoredWeight, sizeOf, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { attributesOf, inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
-import { checkTopology, scopeOf, type Topology } from './topology.ts';
+import { asString, checkTopology, type NodeDef, scopeOf, type Topology } from './topology.ts';
 
 export interface RewrittenArtifacts {
   readonly artifacts: io.ModelArtifacts;
@@ -20,12 +21,12 @@ export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
 
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
 export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
-  const { modelTopology, weightSpecs, weightData } = artifacts;
-  checkTopology(modelTopology);
+  const { weightSpecs, weightData } = artifacts;
+  checkTopology(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
   const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
-  checkMsdNodes(modelTopology, stored);
+  const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
   const { topology, packed, dropped, nodes } = rewriteGraph(
     modelTopology,
@@ -60,19 +61,37 @@ export function signatureOf({ signature, userDefinedMetadata }: io.ModelArtifact
   return (signature ?? (userDefinedMetadata as { signature?: object } | undefined)?.signature) as Signature;
 }
 
-/** Models that were saved with MSD's ops: each spec has to fit what its constant holds. */
-function checkMsdNodes({ node, library }: Topology, stored: ReadonlyMap<string, StoredWeight>): void {
-  for (const nodes of [node, ...(library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)]) {
+/**
+ * Models that were saved with MSD's ops: each spec has to fit what its constant holds. Older ones are repacked.
+ *
+ * @param stored gets the new bytes
+ * @returns the graph with the specs as they are now
+ */
+function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): Topology {
+  const before = new Map(stored); // nodes may share a constant
+  const upgraded = new Map<NodeDef, NodeDef>();
+  const take = (own: NodeDef, name: string | undefined) => {
+    const weight = name === undefined ? undefined : before.get(name);
+    if (name === undefined || !weight)
+      throw new ModelFormatError(`model: ${own.op} ${own.name}, expected packed weights as a constant.`);
+    const { dtype, quantization } = weight.spec;
+    if (dtype !== 'int32' || quantization)
+      throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
+    const saved = attributesOf(own, sizeOf(weight.spec)).spec;
+    if (!isOlder(saved)) return;
+    const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
+    upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
+    stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
+  };
+  const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
+  for (const nodes of lists) {
     if (!nodes.some(({ op }) => isMsdOp(op))) continue;
     const scope = scopeOf(nodes, [], 'model');
-    for (const own of nodes) {
-      if (!isMsdOp(own.op)) continue;
-      const name = rootOf(scope, own.input?.[inputCount(own.op)] ?? '');
-      const spec = name === undefined ? undefined : stored.get(name)?.spec;
-      if (!spec) throw new ModelFormatError(`model: ${own.op} ${own.name}, expected packed weights as a constant.`);
-      if (spec.dtype !== 'int32' || spec.quantization)
-        throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${spec.dtype} of ${name}.`);
-      attributesOf(own, sizeOf(spec));
-    }
+    for (const own of nodes) if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));
   }
+  if (upgraded.size === 0) return topology;
+  const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
+  const { library } = topology;
+  const functions = library?.function?.map((body) => ({ ...body, nodeDef: now(body.nodeDef ?? []) }));
+  return { ...topology, node: now(topology.node), ...(functions && { library: { ...library, function: functions } }) };
 }

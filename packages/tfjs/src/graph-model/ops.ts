@@ -4,7 +4,8 @@ import { gather, sparseSegmentMean, sparseSegmentSum } from '../gather.ts';
 import { type Activation, matMul } from '../mat-mul.ts';
 import type { ArithmeticOptions } from '../options.ts';
 import type { ConverterNamespace } from '../peers.ts';
-import { QuantizedTensor } from '../quantized-tensor.ts';
+import type { QuantizedTensor } from '../quantized-tensor.ts';
+import { constantTensor } from '../saved.ts';
 import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
@@ -30,13 +31,14 @@ interface Attributes {
   readonly free: readonly number[];
   readonly arithmetic: ArithmeticOptions;
   /** Of the last call: identities hand a new tensor over each time. */
-  quantized: QuantizedTensor | undefined;
+  packed?: Tensor;
+  quantized?: QuantizedTensor;
 }
 
 const known = /* @__PURE__ */ new WeakMap<object, Attributes>();
 
 /** @throws {@link ModelFormatError} if the spec is none, or not what the constant holds */
-export function attributesOf(node: NodeDef, packedLength: number): Omit<Attributes, 'quantized'> {
+export function attributesOf(node: NodeDef, packedLength: number): Attributes {
   const where = `${node.op} ${node.name}`;
   let spec: QuantizedSpec;
   try {
@@ -65,13 +67,13 @@ export function attributesOf(node: NodeDef, packedLength: number): Omit<Attribut
 function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
   let attributes = known.get(node.rawAttrs);
   if (!attributes) {
-    attributes = {
-      ...attributesOf({ name: node.name, op: node.op, attr: node.rawAttrs }, packed.size),
-      quantized: undefined,
-    };
+    attributes = attributesOf({ name: node.name, op: node.op, attr: node.rawAttrs }, packed.size);
     known.set(node.rawAttrs, attributes);
   }
-  if (attributes.quantized?.packed !== packed) attributes.quantized = new QuantizedTensor(packed, attributes.spec);
+  if (attributes.packed !== packed) {
+    attributes.packed = packed;
+    attributes.quantized = constantTensor(packed, attributes.spec);
+  }
   return attributes as Attributes & { quantized: QuantizedTensor };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { LayersNamespace } from '../peers.ts';
 import { QuantizedTensor } from '../quantized-tensor.ts';
+import { upgradedSpec, upgradeFirstWrite } from '../saved.ts';
 import { checkSpec, int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
@@ -12,8 +13,9 @@ import { KINDS, type LayerInternals, type LayerKind, type LayerVariable } from '
 /** tfjs-layers rewrites the case of keys and of strings when it saves and loads: only lower-case words survive. */
 export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
   if (spec.kind === 'table') return { ...spec };
-  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset } = spec;
-  return { kind, inputs: K, outputs: N, format, block: blockSize, zeros: storedZeroPoints, scale, planes, offset };
+  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset, version } = spec;
+  const shape = { inputs: K, outputs: N, format, block: blockSize, zeros: storedZeroPoints, scale, planes, offset };
+  return { kind, ...shape, version };
 }
 
 /**
@@ -57,18 +59,21 @@ export function registerClasses({ layers }: LayersNamespace): ReadonlyMap<LayerK
 function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
   return class extends Stock {
     static className = kind.msd;
+    readonly #saved: QuantizedSpec;
     readonly #spec: QuantizedSpec;
 
     constructor({ packed, ...config }: Record<string, unknown>) {
       super(config);
-      this.#spec = specOf(packed, `${kind.msd} ${this.name}`);
+      this.#saved = specOf(packed, `${kind.msd} ${this.name}`);
+      this.#spec = upgradedSpec(this.#saved);
     }
 
     /** `build` of the stock class asks for a float weight: it gets integers, without regularizer and constraint. */
     override addWeight(name: string, shape: number[], ...rest: [dtype?: string, ...unknown[]]): LayerVariable {
       if (name !== kind.weight) return super.addWeight(name, shape, ...rest);
       const zeros = { apply: (length: number[]) => requireRegistration(kind.msd).tf.zeros(length, 'int32') };
-      return super.addWeight(name, [int32Length(this.#spec)], 'int32', zeros, undefined, false);
+      const variable = super.addWeight(name, [int32Length(this.#spec)], 'int32', zeros, undefined, false);
+      return upgradeFirstWrite(variable, this.#saved);
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {

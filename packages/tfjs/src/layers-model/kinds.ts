@@ -28,6 +28,7 @@ export interface LayerVariable {
   readonly shape: number[];
   readonly originalName: string;
   read(): Tensor;
+  write(values: Tensor): LayerVariable;
   dispose(): void;
 }
 

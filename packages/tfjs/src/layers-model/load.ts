@@ -11,6 +11,7 @@ import { type ModelOptions, resolveModelOptions } from '../graph-model/options.t
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
+import { isOlder, upgrade } from '../saved.ts';
 import { requireRegistration } from '../state.ts';
 import { readManifest, type StoredWeight, sizeOf, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
@@ -112,9 +113,9 @@ function rewriteLayers(
     return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.weight, stored) }] : [];
   });
 
-  for (const place of places) checkPacked(place, stored);
-
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
+  for (const place of places) takePacked(place, stored, packed);
+
   const nodes: NodeReport[] = [];
   for (const { layer, config, path, wrapper, kind, weight } of found) {
     const name = path.join('/');
@@ -170,18 +171,27 @@ function rewriteLayers(
   };
 }
 
-/** Models that were saved with MSD's layers: each spec has to fit what the manifest holds. */
-function checkPacked({ layer, config, path }: Place, stored: ReadonlyMap<string, StoredWeight>): void {
+/** Models that were saved with MSD's layers: each spec has to fit what the manifest holds, older ones are repacked. */
+function takePacked(
+  { layer, config, path }: Place,
+  stored: ReadonlyMap<string, StoredWeight>,
+  packed: Map<string, Int32Array<ArrayBuffer>>,
+): void {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
   if (!kind) return;
   const where = `model: ${kind.msd} ${path.join('/')}`;
-  const weight = weightOf(path, kind.weight, stored)?.spec;
-  if (weight?.dtype !== 'int32' || weight.quantization)
+  const found = weightOf(path, kind.weight, stored);
+  const weight = found?.spec;
+  if (!found || weight?.dtype !== 'int32' || weight.quantization)
     throw new ModelFormatError(
       `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
-    specOf(config.packed, where, sizeOf(weight));
+    const saved = specOf(config.packed, where, sizeOf(found.spec));
+    if (!isOlder(saved)) return;
+    const { spec, data } = upgrade(saved, new Int32Array(found.bytes().buffer));
+    config.packed = packedConfig(spec);
+    packed.set(found.spec.name, data);
   } catch (cause) {
     throw new ModelFormatError((cause as Error).message, { cause });
   }

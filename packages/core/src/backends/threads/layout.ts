@@ -54,16 +54,16 @@ export const LAYOUT: Layout = {
   spinMs: 0.5,
 };
 
-/** A chunk's flag; 0 until it ended. Refused: the thread lacks the kernel or it trapped, the caller's turn. */
+/** A chunk's flag: 0 until it is claimed, minus the slot of a worker that is at it. Refused: the thread lacks the kernel or it trapped, the caller's turn. */
 export const DONE = 1;
 export const REFUSED = 2;
 
-/** A thread's first and only message: it is ready, and its relaxed dot gave this. */
+/** A thread's answer to its control words: it is ready, and its relaxed dot gave this. */
 export interface ThreadReply {
   readonly dots: Uint8Array | null;
 }
 
-/** Messages to a thread: where the control words are, first of all; then kernels that come and go. */
+/** Messages to a thread: where the control words are, first of all and when they move; then kernels that come and go. */
 export type ThreadMessage =
   | {
       readonly control: Int32Array;

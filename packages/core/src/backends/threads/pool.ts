@@ -13,18 +13,26 @@ import { listen, startWorker, type ThreadWorker, type WorkerFactory } from './wo
 
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
 const LINGER_MS = 1000;
+/** Workers that fail are replaced so many times, the first after so long, then after four times as long. */
+const REPLACEMENTS = 2;
+const BACK_OFF_MS = 100;
+/** A failure this long after the last one counts as the first. */
+const CALM_MS = 60_000;
+/** Two looks at the clock further apart than this: the calling thread itself was off its core. */
+const LOOK_MS = 2;
 /** Workers never collect the memories they are told to drop, they allocate nothing: after so many they are replaced. */
 const MAX_DROPS = 16;
 
 const pause = (Atomics as { pause?(): void }).pause ?? (() => {});
 
 interface Thread {
-  readonly worker: ThreadWorker | undefined;
+  worker: ThreadWorker | undefined;
+  /** Its number in the control block; the calling thread is number 0. */
+  slot: number;
   /** Resolves once it is ready or gone. */
   readonly settled: Promise<void>;
   state: 'starting' | 'ready' | 'gone';
-  /** Terminates it. */
-  end(): void;
+  become(state: 'ready' | 'gone'): void;
 }
 
 export class ThreadPool {
@@ -32,13 +40,23 @@ export class ThreadPool {
   readonly warnings: string[] = [];
   /** How long workers may take to start before the pool is used without them. */
   startMs = 5000;
-  /** No chunk done for so long, and for fifty times what one takes here, means a lost worker. */
-  patienceMs = 2000;
+  /**
+   * No chunk done for so long, or for fifty times what one takes here if that is longer, means a lost worker. Twice as long after
+   * each failure: a machine on which workers are only slow is soon believed.
+   */
+  patienceMs = 100;
   /** Multiplications of a chunk; default: the planner's rules. Tests cut finer. */
   chunkMacs: number | undefined;
   #control = newControl();
-  /** Thread i has slot i + 1: slot 0 is the calling thread's. */
+  /** Those that are starting or ready; thread i has slot i + 1. */
   #threads: Thread[] = [];
+  /** Workers asked for, and places among them that stay empty since workers failed there. */
+  #asked = 0;
+  #empty = 0;
+  /** Failures in a row, the last one, and the timer of the replacement. */
+  #failures = 0;
+  #failedAt = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
   #kernels = new Map<number, ThreadMessage>();
   #nextKernel = 0;
   #drops = 0;
@@ -55,9 +73,10 @@ export class ThreadPool {
   /** Resolves once `threads` threads, the calling one included, have started or failed to. */
   async acquire(threads: number, factory: WorkerFactory = startWorker): Promise<void> {
     clearTimeout(this.#linger);
-    if (this.#users++ === 0 && this.#threads.some(({ state }) => state === 'gone')) this.stop();
+    if (this.#users++ === 0 && this.#threads.length < this.#asked) this.stop();
     this.#factory = factory;
-    while (this.#threads.length < Math.min(threads, MAX_THREADS) - 1) this.#start();
+    this.#asked = Math.max(this.#asked, Math.min(threads, MAX_THREADS) - 1);
+    this.#fill();
     await Promise.all(this.#threads.map(({ settled }) => settled));
   }
 
@@ -69,13 +88,12 @@ export class ThreadPool {
     (this.#linger as { unref?(): void }).unref?.();
   }
 
-  /** Ends all workers; the pool can be used again. */
+  /** Ends all workers and forgets what happened to them; the pool can be used again. */
   stop(): void {
-    const threads = this.#threads;
-    this.#threads = [];
-    this.#control = newControl();
-    this.#drops = 0;
-    for (const thread of threads) thread.end();
+    this.#clear();
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#asked = this.#empty = this.#failures = 0;
   }
 
   /** Makes a kernel known to all workers. @returns its number */
@@ -83,9 +101,7 @@ export class ThreadPool {
     const kernel = this.#nextKernel++;
     const message = { kernel, id, module, memory };
     this.#kernels.set(kernel, message);
-    this.#threads.forEach((_, i) => {
-      this.#post(i, message);
-    });
+    for (const thread of this.#threads) this.#post(thread, message);
     return kernel;
   }
 
@@ -93,10 +109,10 @@ export class ThreadPool {
   drop(kernels: readonly number[]): void {
     if (kernels.length === 0) return;
     for (const kernel of kernels) this.#kernels.delete(kernel);
-    this.#threads.forEach((_, i) => {
-      this.#post(i, { drop: kernels });
-    });
-    if (++this.#drops >= MAX_DROPS) this.#replace();
+    for (const thread of this.#threads) this.#post(thread, { drop: kernels });
+    if (++this.#drops < MAX_DROPS) return;
+    this.#clear();
+    this.#fill();
   }
 
   /**
@@ -127,92 +143,148 @@ export class ThreadPool {
       Atomics.store(control, flags + left - 1, DONE);
       Atomics.add(control, done, 1);
     }
-    const lost = !this.#join(chunks, own > 0 ? (performance.now() - start) / own : 0);
+    const patience = this.patienceMs * 2 ** Math.min(this.#failures, REPLACEMENTS);
+    // Without a chunk of its own the calling thread does not know how long one takes.
+    const enough = own > 0 ? (50 * (performance.now() - start)) / own : 10 * patience;
+    const lost = !this.#join(chunks, Math.max(patience, enough));
     const missing: number[] = [];
-    for (let i = 0; i < chunks; i++) if (control[flags + i] !== DONE) missing.push(chunks - 1 - i);
+    const owners = new Set<number>();
+    for (let i = 0; i < chunks; i++) {
+      if (control[flags + i] === DONE) continue;
+      missing.push(chunks - 1 - i);
+      if (control[flags + i] <= 0) owners.add(control[flags + i]);
+    }
     if (lost) {
-      this.warnings.push(
-        'threads: a worker did not finish its part of a matmul, which was repeated; all were replaced.',
-      );
-      this.#replace();
+      this.warnings.push('threads: a worker did not finish its part of a matmul, which was repeated.');
+      // All start anew: they would keep the memory that is left, and the lost ones may still write to the control block.
+      this.#clear();
+      this.#fill(owners.size);
+      this.#failed(owners.size);
     }
     return { missing, lost };
   }
 
   /** @returns false if the other threads stopped getting on */
-  #join(chunks: number, chunkMs: number): boolean {
+  #join(chunks: number, patience: number): boolean {
     const control = this.#control;
-    const patience = this.patienceMs + 50 * chunkMs;
     let seen = -1;
-    let since = 0;
+    let waited = 0;
+    let last = 0;
     for (let turn = 0; ; turn++) {
       const done = Atomics.load(control, LAYOUT.done);
       if (done === chunks) return true;
       pause();
       if (turn % 256 !== 255) continue;
       const now = performance.now();
-      if (done !== seen) {
-        seen = done;
-        since = now;
-      } else if (now - since > patience) return false;
+      // On a machine with too much to do the others wait for a core about as often as this thread: that time is not theirs.
+      waited = done === seen ? waited + Math.min(now - last, LOOK_MS) : 0;
+      last = now;
+      seen = done;
+      if (waited > patience) return false;
+    }
+  }
+
+  /** Ends all workers. */
+  #clear(): void {
+    const threads = this.#threads;
+    this.#threads = [];
+    this.#ready = 0;
+    this.#control = newControl();
+    this.#drops = 0;
+    for (const thread of threads) thread.become('gone');
+  }
+
+  /** Starts the workers that are missing, all but some. */
+  #fill(but = 0): void {
+    for (let missing = this.#asked - this.#empty - but - this.#threads.length; missing > 0; missing--) this.#start();
+  }
+
+  /** Makes up for ready workers that failed: later each time, in the end not at all. */
+  #failed(workers: number): void {
+    const now = performance.now();
+    if (now - this.#failedAt > CALM_MS) this.#failures = 0;
+    this.#failedAt = now;
+    this.#failures++;
+    if (this.#failures > REPLACEMENTS) {
+      this.#empty += workers;
+      this.warnings.push(`threads: workers failed again and again; ${this.#asked - this.#empty + 1} threads are left.`);
+    } else if (this.#retry === undefined) {
+      const fill = () => {
+        this.#retry = undefined;
+        if (this.#users > 0) this.#fill();
+      };
+      this.#retry = setTimeout(fill, BACK_OFF_MS * 4 ** (this.#failures - 1));
+      (this.#retry as { unref?(): void }).unref?.();
     }
   }
 
   #start(): void {
-    const control = this.#control;
-    const slot = this.#threads.length + 1;
     let settle = () => {};
     const settled = new Promise<void>((resolve) => {
       settle = resolve;
     });
-    let worker: ThreadWorker | undefined;
-    const thread = { worker, settled, state: 'starting' as Thread['state'], end: () => become('gone') };
-    const become = (state: 'ready' | 'gone', reason?: string) => {
+    const become: Thread['become'] = (state) => {
       if (thread.state === state || thread.state === 'gone') return;
-      this.#ready += state === 'ready' ? 1 : thread.state === 'ready' ? -1 : 0;
       thread.state = state;
       clearTimeout(timer);
       settle();
-      worker?.unref?.(); // from now on it keeps no process alive
-      if (reason) this.warnings.push(`threads: worker ${slot} is gone: ${reason}.`);
-      if (state === 'gone') worker?.terminate();
+      thread.worker?.unref?.(); // from now on it keeps no process alive
+      if (state === 'gone') thread.worker?.terminate();
+      else this.#ready++;
     };
-    const timer = setTimeout(() => become('gone', `it did not start within ${this.startMs} ms`), this.startMs);
+    const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
+    const timer = setTimeout(() => this.#remove(thread, `it did not start within ${this.startMs} ms`), this.startMs);
     this.#threads.push(thread);
     try {
-      worker = this.#factory();
-      thread.worker = worker;
+      thread.worker = this.#factory();
       const probe = relaxedProbe();
-      listen(worker, {
+      listen(thread.worker, {
         ready: (reply) =>
           agrees(probe, reply)
             ? become('ready')
-            : become('gone', 'its relaxed dot gives other results than that of the calling thread'),
-        gone: (reason) => become('gone', reason),
+            : this.#remove(thread, 'its relaxed dot gives other results than that of the calling thread'),
+        gone: (reason) => this.#remove(thread, reason),
       });
-      worker.postMessage({
-        control,
-        layout: LAYOUT,
-        slot,
-        probe: probe && { module: probe.module, pairs: probe.pairs },
-      });
-      for (const message of this.#kernels.values()) this.#post(slot - 1, message);
+      this.#welcome(thread);
+      for (const message of this.#kernels.values()) this.#post(thread, message);
     } catch (error) {
-      become('gone', (error as Error).message);
+      this.#remove(thread, (error as Error).message);
     }
   }
 
-  #replace(): void {
-    const count = this.#threads.length;
-    this.stop();
-    while (this.#threads.length < count) this.#start();
+  /** Goes on without a worker that ended between two jobs, or never started. */
+  #remove(thread: Thread, reason: string): void {
+    const { slot, state } = thread;
+    if (state === 'gone') return;
+    thread.become('gone');
+    this.warnings.push(`threads: worker ${slot} is gone: ${reason}.`);
+    // Slots have no gaps, and what is left of it may still look at the old control block.
+    const control = this.#control;
+    this.#control = newControl();
+    this.#threads = this.#threads.filter((other) => other !== thread);
+    this.#threads.forEach((other, i) => {
+      Atomics.add(control, LAYOUT.mail + other.slot, 1);
+      other.slot = i + 1;
+      this.#welcome(other);
+    });
+    wakeAll(control, LAYOUT.wake);
+    if (state === 'starting') this.#empty++;
+    else {
+      this.#ready--;
+      this.#failed(1);
+    }
   }
 
-  #post(index: number, message: ThreadMessage): void {
-    const { worker, state } = this.#threads[index];
-    if (!worker || state === 'gone') return;
-    Atomics.add(this.#control, LAYOUT.mail + index + 1, 1);
-    worker.postMessage(message);
+  /** Tells a worker where the control words are. */
+  #welcome({ worker, slot }: Thread): void {
+    const probe = relaxedProbe();
+    const question = probe && { module: probe.module, pairs: probe.pairs };
+    worker?.postMessage({ control: this.#control, layout: LAYOUT, slot, probe: question } satisfies ThreadMessage);
+  }
+
+  #post({ worker, slot }: Thread, message: ThreadMessage): void {
+    Atomics.add(this.#control, LAYOUT.mail + slot, 1);
+    worker?.postMessage(message);
     wakeAll(this.#control, LAYOUT.wake);
   }
 }

@@ -35,6 +35,7 @@ function serve(argumentsOf: typeof chunkArguments): void {
       control = message.control;
       layout = message.layout;
       slot = message.slot;
+      handled = 0;
       let dots: Uint8Array | null = null;
       if (message.probe) {
         const { module, pairs } = message.probe;
@@ -68,6 +69,7 @@ function serve(argumentsOf: typeof chunkArguments): void {
         const kernel = kernels[control[layout.kernel]];
         let flag = 2;
         if (kernel && slot < control[layout.threads]) {
+          control[layout.flags + chunk] = -slot;
           const index = control[layout.chunks] - 1 - chunk;
           argumentsOf(control, layout.job, control[layout.argCount], index, slot, args);
           try {

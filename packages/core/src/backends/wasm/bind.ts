@@ -1,8 +1,9 @@
 /** What `bind` gives: work whose operands were checked, and what a run may change of it. */
 import type { ArenaHandle } from '../arena.ts';
-import { checkMany } from '../arguments.ts';
+import { arenaHandle, checkMany } from '../arguments.ts';
 import type { PreparedWeights, ProductOptions } from '../backend.ts';
-import type { Call, OpWork, ProductEnd, ProductWork, Work } from '../device.ts';
+import type { Call, ProductEnd, ProductWork, Work } from '../device.ts';
+import { checkOpOperands } from '../op-arguments.ts';
 import type { WasmBackend } from './backend.ts';
 import { ownMatrix } from './matrix.ts';
 import { OpCall } from './op-call.ts';
@@ -77,27 +78,15 @@ export function bindWork(
   work: Work<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): WasmCall {
-  const bound = work.kind === 'op' ? bindOp(runtime, work, operands) : bindProduct(backend, runtime, work, operands);
+  const bound =
+    work.kind === 'op'
+      ? new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle))
+      : bindProduct(backend, runtime, work, operands);
   operands.forEach((handle, i) => {
     if (handle && !backend.arena.owns(handle))
       throw new RangeError(`bind: operand ${i} is not a live buffer of this backend's arena.`);
   });
   return new WasmCall(backend, work, operands, bound);
-}
-
-function bindOp(runtime: Runtime, work: OpWork, operands: readonly (ArenaHandle | undefined)[]): OpCall {
-  const { spec, inputs } = work;
-  const call = new OpCall(runtime, work);
-  checkCount(spec.name, call.byteLengths.length, operands);
-  operands.forEach((handle, i) => {
-    const isAbsent = i < inputs.length && !inputs[i];
-    const needed = call.byteLengths[i];
-    if (isAbsent ? handle : !handle || handle.byteLength < needed)
-      throw new RangeError(
-        `${spec.name}: operand ${i} expected ${isAbsent ? 'to be absent' : `a handle of ${needed} bytes`}, got ${handle ? `${handle.byteLength} bytes` : 'none'}.`,
-      );
-  });
-  return call;
 }
 
 function bindProduct(
@@ -111,7 +100,10 @@ function bindProduct(
     throw new RangeError(
       `bind: a product expected matrices, and as many ends, got ${matrices.length} and ${each.length}.`,
     );
-  checkCount('bind: a product', 1 + 4 * matrices.length, operands);
+  if (operands.length !== 1 + 4 * matrices.length)
+    throw new RangeError(
+      `bind: a product of ${matrices.length} matrices expected ${1 + 4 * matrices.length} operands, got ${operands.length}.`,
+    );
   const [x] = operands;
   const products = each.map((end, i): ProductOptions => {
     const [bias, multiply, residual, out] = operands.slice(1 + 4 * i, 5 + 4 * i);
@@ -128,11 +120,4 @@ function bindProduct(
       outType: each[i].outType ?? 'f32',
     })),
   );
-}
-
-function checkCount(where: string, expected: number, operands: readonly unknown[]): void {
-  if (operands.length !== expected)
-    throw new RangeError(
-      `${where}: expected ${expected} operands (undefined for those that are absent), got ${operands.length}.`,
-    );
 }

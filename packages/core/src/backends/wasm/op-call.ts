@@ -1,10 +1,12 @@
 /** An op, bound: its kernels are cut, its scratch is there, and a run only looks at what has changed since. */
 import type { KernelCall } from '../../kernel-spec.ts';
-import { byteLength } from '../../ops/op.ts';
+import { byteLength, type TensorType } from '../../ops/op.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
 import type { OpWork } from '../device.ts';
+import { checkPlaces } from '../op-arguments.ts';
+import { MAX_ARGS } from '../threads/layout.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -13,6 +15,7 @@ export class OpCall {
   readonly byteLengths: readonly number[];
   readonly #runtime: Runtime;
   readonly #work: OpWork;
+  readonly #outputs: readonly TensorType[];
   readonly #calls: readonly KernelCall[];
   readonly #scratchBytes: number;
   readonly #addresses: number[];
@@ -24,13 +27,13 @@ export class OpCall {
   /** An output lies where an input does: then no chunk can be repeated, and one thread does it all. */
   #isInPlace = false;
 
-  /** Operands are absent until they are set. @throws what the op's spec throws for types that do not fit */
-  constructor(runtime: Runtime, work: OpWork) {
+  /** Operands are absent until they are set. */
+  constructor(runtime: Runtime, work: OpWork, outputs: readonly TensorType[]) {
     const { spec, op, inputs } = work;
-    const outputs = spec.infer(op, inputs);
     const { calls, scratchBytes } = spec.wasm(op, inputs, outputs);
     this.#runtime = runtime;
     this.#work = work;
+    this.#outputs = outputs;
     this.#calls = calls;
     this.#scratchBytes = scratchBytes;
     this.byteLengths = [...inputs, ...outputs].map((type) => (type ? byteLength(type) : 0));
@@ -62,7 +65,7 @@ export class OpCall {
   /** @throws {@link RangeError} for operands that may not share memory */
   #place(): void {
     const { threads, scratch } = this.#runtime;
-    const isInPlace = this.#sharesMemory();
+    const isInPlace = checkPlaces(this.#work, this.#outputs, this.byteLengths, this.#addresses);
     if (this.#threads !== threads || this.#isInPlace !== isInPlace) {
       this.#isInPlace = isInPlace;
       this.#threads = threads;
@@ -75,36 +78,16 @@ export class OpCall {
     this.#isPlaced = true;
   }
 
-  #chunks({ share }: KernelCall): Int32Array {
+  #chunks({ share, args }: KernelCall): Int32Array {
     const { threads, team } = this.#runtime;
     if (!share) return whole();
     const { rows, macsPerRow } = share;
-    return this.#isInPlace ? whole(rows) : chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
+    const isAlone = this.#isInPlace || args.length > MAX_ARGS;
+    return isAlone ? whole(rows) : chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
   }
 
   #bytesFor(threads: number): number {
     const perThread = this.#calls.flatMap(({ args }) => args.map((arg) => arg.perThread ?? 0));
     return this.#scratchBytes + (threads - 1) * Math.max(0, ...perThread);
-  }
-
-  /** Does an output lie where an input does? @throws {@link RangeError} if it must not, or lies only partly there */
-  #sharesMemory(): boolean {
-    const { spec, op, inputs } = this.#work;
-    const at = this.#addresses;
-    let isInPlace = false;
-    for (let output = inputs.length; output < at.length; output++)
-      for (let other = 0; other < output; other++) {
-        const isApart =
-          at[output] + this.byteLengths[output] <= at[other] || at[other] + this.byteLengths[other] <= at[output];
-        if (isApart) continue;
-        const isAllowed =
-          at[output] === at[other] && other < inputs.length && spec.inPlace?.(op, output - inputs.length, other);
-        if (!isAllowed)
-          throw new RangeError(
-            `${spec.name}: output ${output - inputs.length} expected memory of its own, got some of operand ${other}'s.`,
-          );
-        isInPlace = true;
-      }
-    return isInPlace;
   }
 }

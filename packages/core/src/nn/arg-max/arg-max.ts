@@ -1,0 +1,35 @@
+/** The op: contract.ts says what it computes. */
+import { kernelCall } from '../../kernel-spec.ts';
+import type { OpSpec } from '../../ops/op.ts';
+import { argMaxReference } from './arg-max.reference.ts';
+import { argMaxKernels } from './arg-max.wasm.ts';
+import { type ArgMaxOp, argMaxExtents } from './contract.ts';
+
+/** Of an element, beside an element's multiplication in gemm. */
+const MACS_PER_ELEMENT = 6;
+
+export const argMax: OpSpec<ArgMaxOp> = {
+  name: 'arg_max',
+  infer: (op, [x]) => [{ dtype: 'i32', dims: argMaxExtents(op, x).result }],
+  reference: argMaxReference,
+
+  wasm(op, inputs) {
+    const [x] = inputs;
+    const { outer, n, inner } = argMaxExtents(op, x);
+    const kernel = {
+      kind: op.kind,
+      dtype: x!.dtype as 'f32' | 'i32',
+      last: op.last === true,
+      layout: inner === 1 ? 'rows' : 'columns',
+    } as const;
+    const args = {
+      x: { operand: 0, perRow: 4 * n * inner },
+      y: { operand: inputs.length, perRow: 4 * inner },
+      n,
+      inner,
+      rows: { rows: 1 },
+    };
+    const share = { rows: outer, macsPerRow: MACS_PER_ELEMENT * n * inner };
+    return { calls: [kernelCall(argMaxKernels, kernel, args, share)], scratchBytes: 0 };
+  },
+};

@@ -1,0 +1,132 @@
+/**
+ * mat_mul_f32: float times float, both operands as they are. WebAssembly SIMD128.
+ *
+ *   y[b,m,n] = Σ_k a[b,m,k] · w[b,k,n]        from +0, k ascending, one rounding per operation: no bit depends on a tile
+ *
+ * a       f32, rows aRow bytes apart, matrices aBatch bytes apart (0: one for all)
+ * w       f32 [K,N], rows wRow bytes apart, matrices wBatch bytes apart (0: one for all)
+ * y       f32, rows yRow bytes apart, matrices yBatch bytes apart; overwritten
+ * N       columns in all; first and count say which panels of 32 columns to compute, the last one may be narrower
+ *
+ * Vectors hold four columns, so there are no sums over lanes and w is read as it lies. Columns left over are computed by ones:
+ * nothing is read or written past N.
+ */
+import type { KernelSpec } from '../../kernel-spec.ts';
+import { f32, f32x4, type I32, i32, type Local, v128 } from '../../wasm/emitter.ts';
+import { advance, each, range, tile } from '../../wasm/loops.ts';
+
+/** Columns that threads share products by. */
+export const COLUMNS = 32;
+/** Register tiles: eight accumulators each. */
+const TILES = [
+  { rows: 4, vectors: 2 },
+  { rows: 1, vectors: 8 },
+] as const;
+
+const ARGS = [
+  'a',
+  'aRow',
+  'aBatch',
+  'w',
+  'wRow',
+  'wBatch',
+  'y',
+  'yRow',
+  'yBatch',
+  'batch',
+  'M',
+  'N',
+  'K',
+  'first',
+  'count',
+] as const;
+
+export const matMulKernel: KernelSpec<undefined, (typeof ARGS)[number]> = {
+  family: 'mat_mul',
+  args: ARGS,
+  id: () => 'mat_mul_f32',
+  variants: () => [undefined],
+  trial: (_, at) => ({
+    a: at,
+    aRow: 256,
+    aBatch: 0,
+    w: at + 8192,
+    wRow: 256,
+    wBatch: 0,
+    y: at + 32768,
+    yRow: 256,
+    yBatch: 0,
+    batch: 1,
+    M: 5,
+    N: 64,
+    K: 64,
+    first: 0,
+    count: 2,
+  }),
+  emit(module) {
+    const params = Object.fromEntries(ARGS.map((name) => [name, 'i32'])) as Record<(typeof ARGS)[number], 'i32'>;
+    module.func('mat_mul_f32', params, (f, p) => {
+      const skipped = i32.shl(p.first, Math.log2(COLUMNS));
+      const columns = f.let(i32.minU(f.let(i32.sub(p.N, skipped)), f.let(i32.shl(p.count, Math.log2(COLUMNS)))));
+      for (const pointer of [p.w, p.y]) advance(pointer, i32.shl(skipped, 2));
+      f.repeat(p.batch, () => {
+        const at = { a: f.let(p.a), y: f.let(p.y) };
+        const rowsLeft = f.let(p.M);
+        for (const { rows, vectors } of TILES) {
+          f.repeat(i32.divU(rowsLeft, rows), () => {
+            const [w, y, left] = [f.let(p.w), f.let(at.y), f.let(columns)];
+            for (const width of new Set([vectors, 1])) {
+              f.repeat(i32.divU(left, 4 * width), () => {
+                vectorTile(rows, width, at.a, w, y);
+                for (const pointer of [w, y]) advance(pointer, 16 * width);
+              });
+              left.set(i32.remU(left, 4 * width));
+            }
+            f.repeat(left, () => {
+              scalarTile(rows, at.a, w, y);
+              for (const pointer of [w, y]) advance(pointer, 4);
+            });
+            advance(at.a, i32.mul(p.aRow, rows));
+            advance(at.y, i32.mul(p.yRow, rows));
+          });
+          rowsLeft.set(i32.remU(rowsLeft, rows));
+        }
+        advance(p.a, p.aBatch);
+        advance(p.w, p.wBatch);
+        advance(p.y, p.yBatch);
+      });
+
+      /** Calls `body` for every k, with pointers to a's rows and to w's row. */
+      function eachK(rows: number, a: I32, w: I32, body: (a: Local<'i32'>[], w: Local<'i32'>) => void) {
+        const [rowsOfA, row] = [range(rows).map((i) => f.let(i32.add(a, i32.mul(p.aRow, i)))), f.let(w)];
+        f.repeat(p.K, () => {
+          body(rowsOfA, row);
+          for (const pointer of rowsOfA) advance(pointer, 4);
+          advance(row, p.wRow);
+        });
+      }
+
+      function vectorTile(rows: number, vectors: number, a: I32, w: I32, y: I32) {
+        const sums = tile(rows, vectors, () => f.let(v128.const16(0)));
+        eachK(rows, a, w, (rowsOfA, row) => {
+          const four = range(vectors).map((g) => (rows > 1 ? f.let(v128.load(row, 16 * g)) : v128.load(row, 16 * g)));
+          for (const [i, pointer] of rowsOfA.entries()) {
+            const one = f.let(v128.load32Splat(pointer));
+            for (const [g, sum] of sums[i].entries()) sum.set(f32x4.add(sum, f32x4.mul(one, four[g])));
+          }
+        });
+        const rowsOfY = range(rows).map((i) => f.let(i32.add(y, i32.mul(p.yRow, i))));
+        each(sums, (sum, i, g) => f.storeV128(rowsOfY[i], sum, 16 * g));
+      }
+
+      function scalarTile(rows: number, a: I32, w: I32, y: I32) {
+        const sums = range(rows).map(() => f.let(f32.const(0)));
+        eachK(rows, a, w, (rowsOfA, row) => {
+          const one = f.let(f32.load(row));
+          for (const [i, sum] of sums.entries()) sum.set(f32.add(sum, f32.mul(f32.load(rowsOfA[i]), one)));
+        });
+        for (const [i, sum] of sums.entries()) f.storeF32(i32.add(y, i32.mul(p.yRow, i)), sum);
+      }
+    });
+  },
+};

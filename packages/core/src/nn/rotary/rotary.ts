@@ -1,0 +1,47 @@
+/** The op: contract.ts says what it computes. */
+import { kernelCall } from '../../kernel-spec.ts';
+import type { OpSpec } from '../../ops/op.ts';
+import { type RotaryOp, rotaryShape } from './contract.ts';
+import { rotaryReference } from './rotary.reference.ts';
+import { rotaryKernels } from './rotary.wasm.ts';
+
+/** Of an element, beside an element's multiplication in gemm. */
+const MACS_PER_ELEMENT = 6;
+
+export const rotary: OpSpec<RotaryOp> = {
+  name: 'rotary',
+  infer(op, inputs) {
+    rotaryShape(op, inputs);
+    return [inputs[0]!];
+  },
+  reference: rotaryReference,
+
+  wasm(op, inputs) {
+    const shape = rotaryShape(op, inputs);
+    const { batch, sequence, heads, size, half, headsFirst, positions } = shape;
+    const [head, token] = [4 * size, 4 * size * heads];
+    const args = {
+      x: { operand: 0 },
+      y: { operand: inputs.length },
+      cos: { operand: 1 },
+      sin: { operand: 2 },
+      positions: positions === 'token' ? 0 : { operand: 3 },
+      firstRow: { perRow: 1 },
+      rows: { rows: 1 },
+      sequence,
+      heads,
+      tokenStride: headsFirst ? head : token,
+      batchStride: headsFirst ? head * sequence * (heads - 1) : 0,
+      headStride: headsFirst ? head * sequence : head,
+      half,
+      rest: size - 2 * half,
+      cacheRows: shape.cacheRows,
+    };
+    const kernel = { interleaved: op.interleaved === true, positions };
+    const share = { rows: batch * sequence, macsPerRow: MACS_PER_ELEMENT * heads * size };
+    return { calls: [kernelCall(rotaryKernels, kernel, args, share)], scratchBytes: 0 };
+  },
+
+  // A pair is read before it is written.
+  inPlace: (_, __, input) => input === 0,
+};

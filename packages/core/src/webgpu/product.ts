@@ -1,0 +1,241 @@
+/** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
+import type { ActivationId } from '../activations/contract.ts';
+import type { ProductWork } from '../backends/device.ts';
+import { digitsOf, type Plan, resolvePlan } from '../decompose/contract.ts';
+import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
+import { K_BLOCK, K_STEP } from '../formats/format.ts';
+import { roundUp } from '../formats/layout.ts';
+import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
+import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
+import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
+import { checkMatmul, checkRecorded } from './arguments.ts';
+import type { WebGpuBackend } from './backend.ts';
+import type { Describe } from './calls.ts';
+import { alignDown, bind, bindTogether, type Dispatch, describe } from './dispatch.ts';
+import { bindingLimit, type Live } from './live.ts';
+import type { GpuEnds } from './options.ts';
+import type { BoundRange } from './pipelines.ts';
+import type { GpuWeights } from './weights.ts';
+import type { GpuFeatures } from './wgsl.ts';
+
+/** Most rows of a slice: bounds the digits' buffer. */
+export const SLICE_ROWS = 1024;
+
+/** Operands of each matrix: bias, multiply, residual, out. */
+const OPERANDS_EACH = 4;
+
+const END_NAMES = ['bias', 'multiply', 'residual'] as const;
+
+/** Rows whose inputs and outputs can be bound, alignment and padding to 64 included. */
+export function sliceRows(device: GpuDevice, N: number, K: number): number {
+  const rows = Math.floor((bindingLimit(device) - 256) / (4 * Math.max(N, roundUp(K, K_STEP))));
+  return Math.max(1, Math.min(SLICE_ROWS, rows >= 64 ? 64 * Math.floor(rows / 64) : rows));
+}
+
+export const chooseGemm = (
+  { features }: Live,
+  prepared: GpuWeights,
+  M: number,
+  plan: Plan,
+  end: WgslEnd,
+): WgslGemmChoice =>
+  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
+
+export const decomposeOptions = (plan: Plan, together: 1 | 4, { subgroups }: GpuFeatures) =>
+  ({ plan, rows: together, subgroups }) as const;
+
+const NO_END: WgslEnd = { bias: false };
+
+/** Id of the gemm kernel for a matrix at M rows. */
+export const gemmId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
+  chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
+
+/** Rows [m, m + rows) of `width` f32 values each. */
+export const rowsOf = ({ buffer, offset = 0 }: GpuBinding, m: number, rows: number, width: number): GpuBinding => ({
+  buffer,
+  offset: offset + 4 * m * width,
+  byteLength: 4 * rows * width,
+});
+
+/** One matrix of a product, and where its operands lie. */
+export interface GpuProduct extends GpuEnds {
+  readonly prepared: GpuWeights;
+  readonly out: GpuBinding;
+  readonly activation: ActivationId | undefined;
+}
+
+/**
+ * The dispatches of x times several matrices, in slices of rows: x is decomposed once for all of them.
+ */
+export function describeProducts(
+  live: Live,
+  x: GpuBinding,
+  products: readonly GpuProduct[],
+  M: number,
+  plan: Plan,
+): Dispatch[] {
+  const { K } = products[0].prepared;
+  const widest = products.reduce((max, { prepared }) => Math.max(max, prepared.N), 0);
+  const rowsMax = sliceRows(live.device, widest, K);
+  const dispatches: Dispatch[] = [];
+  for (let m = 0; m < M; m += rowsMax) {
+    const rows = Math.min(rowsMax, M - m);
+    const source = rowsOf(x, m, rows, K);
+    const { together } = chooseGemm(live, products[0].prepared, rows, plan, NO_END); // a matter of rows alone
+    const layout = digitLayout(live, K, rows, together, plan);
+    dispatches.push(describeDecompose(live, K, source, rows, layout, plan));
+    for (const product of products) {
+      const { N } = product.prepared;
+      const slice = (operand: GpuBinding | undefined) => operand && rowsOf(operand, m, rows, N);
+      const { out, multiply, residual } = product;
+      const ends = { ...product, out: slice(out)!, multiply: slice(multiply), residual: slice(residual) };
+      dispatches.push(...describeGemm(live, ends, rows, layout, plan));
+    }
+  }
+  return dispatches;
+}
+
+/**
+ * @returns what describes a product's dispatches, wherever operands lie
+ * @throws {@link RangeError} for matrices that do not go together
+ */
+export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWork<GpuWeights>): Describe {
+  const { matrices, M, each } = work;
+  const expected = 1 + OPERANDS_EACH * matrices.length;
+  const plan = resolvePlan(work, 'matmul');
+  if (matrices.length === 0) throw new RangeError('matmul: matrices expected at least one, got none.');
+  if (each && each.length !== matrices.length)
+    throw new RangeError(`matmul: each expected ${matrices.length} ends, one per matrix, got ${each.length}.`);
+  for (const [i, { K }] of matrices.entries())
+    if (K !== matrices[0].K)
+      throw new RangeError(`matmul: matrix ${i} expected K=${matrices[0].K} like the first one, got ${K}.`);
+  return (operands) => {
+    if (operands.length !== expected)
+      throw new RangeError(
+        `matmul: operands expected x and ${OPERANDS_EACH} for each of ${matrices.length} matrices, got ${operands.length}.`,
+      );
+    const x = operands[0]!;
+    const products = matrices.map((prepared, i): GpuProduct => {
+      const [bias, multiply, residual, out] = operands.slice(1 + OPERANDS_EACH * i);
+      const { activation, outType } = each?.[i] ?? {};
+      const options = { ...work, bias, multiply, residual, out: out!, activation, outType };
+      checkRecorded(x, options);
+      checkMatmul(backend, live.device, x, prepared, options);
+      return { prepared, out: out!, bias, multiply, residual, activation };
+    });
+    return M === 0 ? [] : describeProducts(live, x, products, M, plan);
+  };
+}
+
+/** Activations of a slice in scratch. */
+interface Digits {
+  readonly paddedK: number;
+  /** Rows that there is room for, a multiple of `together`. */
+  readonly rows: number;
+  readonly together: 1 | 4;
+  /** K-blocks with a scale of their own. */
+  readonly blocks: number;
+  readonly digits: BoundRange;
+  readonly scales: BoundRange;
+}
+
+function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, plan: Plan): Digits {
+  const paddedK = roundUp(K, K_STEP);
+  const rows = roundUp(M, together);
+  const blocks = Math.ceil(paddedK / (plan.activationBlock === 32 ? K_STEP : K_BLOCK));
+  const digitBytes = digitsOf(plan) * rows * paddedK;
+  return {
+    paddedK,
+    rows,
+    together,
+    blocks,
+    digits: whole(scratch.reserve('digits', digitBytes), digitBytes),
+    scales: whole(scratch.reserve('scales', 4 * rows * blocks), 4 * rows * blocks),
+  };
+}
+
+function describeDecompose(
+  live: Live,
+  K: number,
+  x: GpuBinding,
+  M: number,
+  { paddedK, rows, together, blocks, digits, scales }: Digits,
+  plan: Plan,
+): Dispatch {
+  const source = bind(live.device, x);
+  const options = decomposeOptions(plan, together, live.features);
+  const words = paddedK / 4;
+  return describe(
+    live,
+    wgslDecomposeId(options),
+    () => wgslDecompose(options),
+    [M, K, source.at, words, rows, blocks],
+    [source.range, digits, scales],
+    plan.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
+  );
+}
+
+/** A dispatch per piece of the matrix. */
+function describeGemm(
+  live: Live,
+  product: GpuProduct,
+  M: number,
+  { paddedK, rows, together, blocks, digits, scales }: Digits,
+  plan: Plan,
+): Dispatch[] {
+  const { device } = live;
+  const { prepared, out } = product;
+  const end = endOf(product);
+  const gemm = chooseGemm(live, prepared, M, plan, end);
+  const besides = END_NAMES.flatMap((name) => (isBeside(end[name]) ? [product[name]!] : []));
+  const target = bindTogether(device, [out, ...besides]);
+  const added = END_NAMES.map((name) => {
+    const operand = product[name];
+    if (!operand || end[name] === 'out') return undefined;
+    if (isBeside(end[name])) return { at: target.at(operand), range: undefined };
+    return bind(device, operand);
+  });
+  const ranges = added.flatMap((operand) => (operand?.range ? [operand.range] : []));
+  return prepared.pieces!.map(({ n, N, layout, buffer, offset }) => {
+    const base = alignDown(offset, device.limits.minStorageBufferOffsetAlignment);
+    const weights = { buffer, offset: base, size: offset - base + layout.byteLength };
+    return describe(
+      live,
+      gemm.id,
+      gemm.kernel,
+      [
+        M,
+        N,
+        paddedK,
+        layout.panels,
+        (offset - base) / 16,
+        layout.panelBytes / 16,
+        blocks,
+        (rows * paddedK) / 4 / together,
+        target.at(out) + n,
+        prepared.N,
+        ...added.map((operand) => (operand ? operand.at + n : 0)),
+      ],
+      [digits, scales, weights, target.range, ...ranges],
+      gemm.workgroups(M, layout.panels),
+    );
+  });
+}
+
+const isBeside = (operand: boolean | EndOperand): boolean => operand === 'beside';
+
+/** How the kernel reads the operands of the end: a dispatch may not read one binding of a buffer and write another. */
+function endOf({ out, bias, activation, multiply, residual }: Omit<GpuProduct, 'prepared'>): WgslEnd {
+  const from = (operand: GpuBinding | undefined): EndOperand => {
+    if (operand?.buffer !== out.buffer) return operand && 'buffer';
+    return (operand.offset ?? 0) === (out.offset ?? 0) ? 'out' : 'beside';
+  };
+  return {
+    bias: bias?.buffer === out.buffer ? 'beside' : bias !== undefined,
+    activation,
+    multiply: from(multiply),
+    residual: from(residual),
+  };
+}
+
+const whole = (buffer: GpuBuffer, size: number): BoundRange => ({ buffer, offset: 0, size });

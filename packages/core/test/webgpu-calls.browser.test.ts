@@ -1,0 +1,3 @@
+import { webgpuCallsSuite } from './webgpu-calls.ts';
+
+webgpuCallsSuite();
