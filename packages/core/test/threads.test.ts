@@ -5,9 +5,12 @@ import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { threadCode } from '../src/backends/threads/thread.ts';
 import { createBackend } from '../src/index.ts';
-import { threadSuite } from './threads.ts';
+import { callSuite } from './calls.ts';
+import { type SpoiledWorker, threadSuite } from './threads.ts';
 
-threadSuite((prelude) => new Worker(`${prelude}\n${threadCode()}`, { eval: true, execArgv: [] }));
+const spoiled: SpoiledWorker = (prelude) => new Worker(`${prelude}\n${threadCode()}`, { eval: true, execArgv: [] });
+threadSuite(spoiled);
+callSuite(spoiled);
 
 it('uses the cores of the machine by default, four at most', async () => {
   const backend = await createBackend('wasm');

@@ -26,7 +26,7 @@ const before = (code: string) => `
 
 /** Kernels that take `ms` longer. */
 const slowKernels = (ms: number) => before(`Atomics.wait(word, 0, 0, ${ms})`);
-const hangingKernels = before('Atomics.wait(word, 0, 0)');
+export const hangingKernels: string = before('Atomics.wait(word, 0, 0)');
 /** A page's worker that closed itself runs to the end of its task: it is dead once it waits. */
 const dyingKernels = before('(globalThis.process?.exit ?? close)(); Atomics.wait(word, 0, 0)');
 
