@@ -347,7 +347,35 @@ export declare function validateWeights(weights: QuantizedWeights, where?: strin
 
 // @msd/core/nn
 
+export interface ArgMaxOp {
+    readonly kind: 'arg_max' | 'arg_min';
+    readonly axis: number;
+    readonly keepDims?: boolean | undefined;
+    readonly last?: boolean | undefined;
+}
+
 export type Arithmetic = 'float64' | 'float32';
+
+export interface BlockRows {
+    readonly kind: 'blocks';
+    readonly bits: 4 | 8;
+    readonly signed: boolean;
+    readonly blockSize: number;
+    readonly scales: FloatType;
+    readonly zeroPoints?: 'flat' | 'rows' | undefined;
+    readonly zeroPoint?: number | undefined;
+}
+
+export interface Copy {
+    readonly outputs: readonly (readonly number[])[];
+    readonly parts: readonly CopyPart[];
+}
+
+export interface CopyPart {
+    readonly dims: readonly number[];
+    readonly from: Place | Fill;
+    readonly to: Place;
+}
 
 export type DType = 'f32' | 'i32' | 'bool';
 
@@ -362,7 +390,19 @@ export interface ElementwiseNode {
     readonly values?: readonly number[];
 }
 
+export interface Fill {
+    readonly value: number;
+}
+
 export type FunctionId = keyof typeof functions;
+
+export interface Gather {
+    readonly axis?: number | undefined;
+}
+
+export interface GatherRows {
+    readonly table: Table;
+}
 
 export interface KernelCall {
     readonly id: string;
@@ -380,6 +420,23 @@ export interface KernelPlan {
     readonly scratchBytes: number;
 }
 
+export interface NormOp {
+    readonly kind: 'layer' | 'rms';
+    readonly axes?: number | undefined;
+    readonly epsilon: number;
+    readonly mean?: boolean | undefined;
+    readonly invStdDev?: boolean | undefined;
+    readonly sum?: boolean | undefined;
+}
+
+export interface NormRow {
+    readonly x: ArrayLike<number>;
+    readonly scale?: ArrayLike<number> | undefined;
+    readonly bias?: ArrayLike<number> | undefined;
+    readonly skip?: ArrayLike<number> | undefined;
+    readonly skipBias?: ArrayLike<number> | undefined;
+}
+
 export interface OpSpec<O> {
     readonly name: string;
     infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
@@ -387,6 +444,70 @@ export interface OpSpec<O> {
     wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
     wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
     inPlace?(op: O, output: number, input: number): boolean;
+}
+
+export interface PadOptions {
+    readonly before: Dims;
+    readonly after: Dims;
+    readonly mode?: 'constant' | 'edge' | 'reflect' | 'wrap' | undefined;
+    readonly value?: number | undefined;
+}
+
+export interface Place {
+    readonly operand: number;
+    readonly offset: number;
+    readonly strides: readonly number[];
+}
+
+export type ReadBytes = (offset: number, into: Uint8Array) => void;
+
+export type ReduceKind = 'sum' | 'mean' | 'l1' | 'l2' | 'sum_square' | 'prod' | 'max' | 'min';
+
+export interface ReduceOp {
+    readonly kind: ReduceKind;
+    readonly axes: readonly number[];
+    readonly keepDims?: boolean | undefined;
+}
+
+export interface RotaryOp {
+    readonly interleaved?: boolean | undefined;
+    readonly heads?: number | undefined;
+    readonly rotaryDim?: number | undefined;
+}
+
+export interface RotaryShape {
+    readonly batch: number;
+    readonly sequence: number;
+    readonly heads: number;
+    readonly size: number;
+    readonly half: number;
+    readonly headsFirst: boolean;
+    readonly positions: 'ids' | 'first' | 'token';
+    readonly cacheRows: number;
+}
+
+export interface SliceOptions {
+    readonly starts: Dims;
+    readonly ends: Dims;
+    readonly axes?: Dims | undefined;
+    readonly steps?: Dims | undefined;
+}
+
+export interface SoftmaxOp {
+    readonly kind: 'softmax' | 'log_softmax';
+    readonly axes?: number | undefined;
+}
+
+export interface Table {
+    readonly rows: number;
+    readonly columns: number;
+    readonly format: FloatType | BlockRows;
+}
+
+export interface TableSources {
+    readonly rows: ReadBytes;
+    readonly scales?: ReadBytes | undefined;
+    readonly zeroPoints?: ReadBytes | undefined;
 }
 
 export interface Tensor extends TensorType {
@@ -406,15 +527,53 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export declare const argMax: OpSpec<ArgMaxOp>;
+
+export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
+
+export declare function checkPositions({ positions, sequence, cacheRows }: RotaryShape, values: Int32Array): void;
+
+export declare function concat(shapes: readonly Dims[], axis: number): Copy;
+
+export declare const copy: OpSpec<Copy>;
+
 export declare const elementwise: OpSpec<Elementwise>;
+
+export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
+export declare const gather: OpSpec<Gather>;
+
+export declare const gatherRows: OpSpec<GatherRows>;
+
 export declare const norm: OpSpec<NormOp>;
+
+export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
+
+export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
+
+export declare const readFrom: (bytes: Uint8Array) => ReadBytes;
+
+export declare const reduce: OpSpec<ReduceOp>;
 
 export declare const rotary: OpSpec<RotaryOp>;
 
+export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): RotaryShape;
+
+export declare function rowReader(table: Table, sources: TableSources): (indices: ArrayLike<number | bigint>, out: Float32Array) => void;
+
+export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
+
 export declare const softmax: OpSpec<SoftmaxOp>;
+
+export declare function softmaxBound(x: ArrayLike<number>, kind?: SoftmaxOp['kind']): number[];
+
+export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
+
+export declare function tile(dims: Dims, repeats: Dims): Copy;
+
+export declare function transpose(dims: Dims, perm?: Dims): Copy;
 
 
 // @msd/core/thread
@@ -556,7 +715,7 @@ export declare class GpuWeights implements PreparedMatrix {
     readonly kernelFormat: WeightFormat;
     readonly variant: WeightVariant;
     readonly gpuDevice: GpuDevice;
-    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], isOwner: boolean);
+    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], destroy?: (buffer: GpuBuffer) => void);
     get pieces(): readonly WeightPiece[] | undefined;
     dispose(): void;
 }
@@ -578,7 +737,7 @@ export interface TableRows {
     readonly min: number;
 }
 
-export declare class WebGpuBackend implements BackendBase {
+export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
     private constructor();
@@ -588,6 +747,15 @@ export declare class WebGpuBackend implements BackendBase {
     get lost(): GpuLostInfo | undefined;
     prepare(weights: QuantizedWeights): Promise<GpuWeights>;
     adopt(packed: PackedShape, where: GpuBinding): GpuWeights;
+    alloc(byteLength: number, label?: string): GpuBinding;
+    free(handle: GpuBinding): void;
+    part({ buffer, offset, byteLength: whole }: GpuBinding, begin: number, byteLength: number): GpuBinding;
+    write(handle: GpuBinding, data: ArrayBufferView): void;
+    read(handle: GpuBinding, into: ArrayBufferView): Promise<void>;
+    bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
+    run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
+    flush(): Promise<void>;
+    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;
@@ -595,7 +763,6 @@ export declare class WebGpuBackend implements BackendBase {
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
     recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
     recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
-    finished(): Promise<void>;
     warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
         readonly bias?: boolean;
     }): Promise<void>;
