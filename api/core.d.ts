@@ -114,12 +114,6 @@ export interface MatmulManyOptions extends ActivationOptions {
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
 }
 
-export interface MatrixRows extends PackedShape {
-    readonly kind: 'matrix';
-    readonly planes: 1 | 2;
-    readonly offset: number;
-}
-
 export interface MemoryReport {
     readonly packedBytes: number;
     readonly scratch: Readonly<Record<string, number>>;
@@ -230,22 +224,9 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
-export type RowReader = (n: number, out: Float32Array, at?: number) => void;
-
-export type RowSource = MatrixRows | TableRows;
-
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
-
-export interface TableRows {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
 
 export interface ThreadOptions {
     readonly threads?: number | 'auto' | undefined;
@@ -339,10 +320,6 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: Device | undefined;
 }): Float64Array;
 
-export declare const formatIds: readonly FormatId[];
-
-export declare function fromFp16(bits: number): number;
-
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
 export declare const limitOf: (components: Components) => number;
@@ -361,17 +338,7 @@ export declare function packedShape(weights: QuantizedWeights): PackedShape;
 
 export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
 
-export declare function rowExtent(source: RowSource): {
-    rows: number;
-    columns: number;
-    byteLength: number;
-};
-
-export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
-
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
-
-export declare const tableCodes: readonly TableRows['codes'][];
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
@@ -388,6 +355,16 @@ export interface ArgMaxOp {
 }
 
 export type Arithmetic = 'float64' | 'float32';
+
+export interface BlockRows {
+    readonly kind: 'blocks';
+    readonly bits: 4 | 8;
+    readonly signed: boolean;
+    readonly blockSize: number;
+    readonly scales: FloatType;
+    readonly zeroPoints?: 'flat' | 'rows' | undefined;
+    readonly zeroPoint?: number | undefined;
+}
 
 export interface Copy {
     readonly outputs: readonly (readonly number[])[];
@@ -418,6 +395,14 @@ export interface Fill {
 }
 
 export type FunctionId = keyof typeof functions;
+
+export interface Gather {
+    readonly axis?: number | undefined;
+}
+
+export interface GatherRows {
+    readonly table: Table;
+}
 
 export interface KernelCall {
     readonly id: string;
@@ -474,6 +459,8 @@ export interface Place {
     readonly strides: readonly number[];
 }
 
+export type ReadBytes = (offset: number, into: Uint8Array) => void;
+
 export type ReduceKind = 'sum' | 'mean' | 'l1' | 'l2' | 'sum_square' | 'prod' | 'max' | 'min';
 
 export interface ReduceOp {
@@ -511,6 +498,18 @@ export interface SoftmaxOp {
     readonly axes?: number | undefined;
 }
 
+export interface Table {
+    readonly rows: number;
+    readonly columns: number;
+    readonly format: FloatType | BlockRows;
+}
+
+export interface TableSources {
+    readonly rows: ReadBytes;
+    readonly scales?: ReadBytes | undefined;
+    readonly zeroPoints?: ReadBytes | undefined;
+}
+
 export interface Tensor extends TensorType {
     readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
 }
@@ -530,6 +529,8 @@ export interface WgslCall {
 
 export declare const argMax: OpSpec<ArgMaxOp>;
 
+export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
+
 export declare function checkPositions({ positions, sequence, cacheRows }: RotaryShape, values: Int32Array): void;
 
 export declare function concat(shapes: readonly Dims[], axis: number): Copy;
@@ -542,7 +543,9 @@ export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
-export declare const matMul: OpSpec<MatMul>;
+export declare const gather: OpSpec<Gather>;
+
+export declare const gatherRows: OpSpec<GatherRows>;
 
 export declare const norm: OpSpec<NormOp>;
 
@@ -550,11 +553,15 @@ export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsi
 
 export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
 
+export declare const readFrom: (bytes: Uint8Array) => ReadBytes;
+
 export declare const reduce: OpSpec<ReduceOp>;
 
 export declare const rotary: OpSpec<RotaryOp>;
 
 export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): RotaryShape;
+
+export declare function rowReader(table: Table, sources: TableSources): (indices: ArrayLike<number | bigint>, out: Float32Array) => void;
 
 export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
 
@@ -713,6 +720,23 @@ export declare class GpuWeights implements PreparedMatrix {
     dispose(): void;
 }
 
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
+}
+
+export type RowSource = MatrixRows | TableRows;
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
+
 export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
@@ -731,6 +755,7 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
     run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
     flush(): Promise<void>;
+    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;

@@ -96,5 +96,5 @@ export function kernelCall<P, A extends string>(
 }
 
 /** A kernel's parameters for the emitter. */
-export const paramsOf = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
+export const i32Params = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
   Object.fromEntries(args.map((name) => [name, 'i32'])) as Record<A, 'i32'>;

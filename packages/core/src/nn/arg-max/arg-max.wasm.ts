@@ -4,7 +4,7 @@
  * x   [outer, n, inner]    n ≥ 1. rows: inner is 1, sixteen neighbours of a row at a time; columns: four of the inner ones
  * y   i32 [outer, inner]
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import type { DType } from '../../ops/op.ts';
 import { f32x4, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
@@ -50,7 +50,7 @@ export const argMaxKernels: KernelSpec<ArgMaxKernel, (typeof ARGS)[number]> = {
 
   emit(module, kernel) {
     const { beats, isAsGood } = comparisons(kernel);
-    module.func(idOf(kernel), paramsOf(ARGS), (f, p) => {
+    module.func(idOf(kernel), i32Params(ARGS), (f, p) => {
       const rowBytes = f.let(i32.shl(p.inner, 2));
 
       /** Candidates in the order of their indices. */

@@ -11,9 +11,10 @@
  *
  * Nothing outside of what is named is read or written.
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { type Func, type I32, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
+import { copyRun, fillRun } from './runs.wasm.ts';
 
 const ARGS = {
   run: ['from', 'to', 'bytes'],
@@ -68,7 +69,7 @@ export const copyKernels: KernelSpec<CopyKernel> = {
   },
   emit(module, params) {
     const { kind, loops } = params;
-    module.func(copyKernels.id(params), paramsOf([...ARGS[kind], ...loopArgs(params)]), (f, p) => {
+    module.func(copyKernels.id(params), i32Params([...ARGS[kind], ...loopArgs(params)]), (f, p) => {
       nest(0, p.from, p.to);
       function nest(d: number, from: Local<'i32'>, to: Local<'i32'>) {
         if (d === loops) return emitters[kind](f, { ...p, from, to }, params.size);
@@ -86,35 +87,11 @@ type Args = Readonly<Record<string, Local<'i32'>>>;
 
 /** Pointers move: each emitter has its own. */
 const emitters: Readonly<Record<CopyKind, (f: Func, p: Args, size: number) => void>> = {
-  run(f, p) {
-    const both = (bytes: number) => {
-      for (const pointer of [p.from, p.to]) advance(pointer, bytes);
-    };
-    f.repeat(i32.shrU(p.bytes, 5), () => {
-      const [a, b] = [0, 16].map((offset) => f.let(v128.load(p.from, offset)));
-      f.storeV128(p.to, a);
-      f.storeV128(p.to, b, 16);
-      both(32);
-    });
-    f.when(i32.and(p.bytes, 16), () => {
-      f.storeV128(p.to, v128.load(p.from));
-      both(16);
-    });
-    f.repeat(i32.and(i32.shrU(p.bytes, 2), 3), () => {
-      f.storeI32(p.to, i32.load(p.from));
-      both(4);
-    });
-    f.repeat(i32.and(p.bytes, 3), () => {
-      f.storeI8(p.to, i32.load8U(p.from));
-      both(1);
-    });
-  },
-  fill(f, p) {
-    fill(f, p.to, f.let(i32x4.splat(p.value)), p.bytes);
-  },
+  run: (f, p) => copyRun(f, p.from, p.to, p.bytes),
+  fill: (f, p) => fillRun(f, p.to, f.let(i32x4.splat(p.value)), p.bytes),
   splat(f, p, size) {
     const four = { 1: v128.load8Splat, 2: v128.load16Splat, 4: v128.load32Splat, 8: v128.load64Splat }[size]!;
-    fill(f, p.to, f.let(four(p.from)), i32.mul(p.count, size));
+    fillRun(f, p.to, f.let(four(p.from)), i32.mul(p.count, size));
   },
   elements(f, p, size) {
     f.repeat(p.count, () => {
@@ -160,21 +137,6 @@ function copyElement(f: Func, from: I32, to: I32, size: number): void {
   if (size === 1) f.storeI8(to, i32.load8U(from));
   else if (size === 2) f.storeI16(to, i32.load16U(from));
   else for (const offset of range(size / 4)) f.storeI32(to, i32.load(from, 4 * offset), 4 * offset);
-}
-
-/** Sixteen bytes again and again, the last ones as far as they go. */
-function fill(f: Func, to: Local<'i32'>, sixteen: V128, bytes: I32): void {
-  const left = f.let(bytes);
-  f.repeat(i32.shrU(left, 4), () => {
-    f.storeV128(to, sixteen);
-    advance(to, 16);
-  });
-  left.set(i32.and(left, 15));
-  const words = [0, 1, 2].map((lane) => f.let(i32x4.extractLane(sixteen, lane)));
-  for (const [i, word] of words.entries()) f.when(i32.gtU(left, 4 * i + 3), () => f.storeI32(to, word, 4 * i));
-  advance(to, i32.and(left, 12));
-  left.set(i32.and(left, 3));
-  for (const i of [0, 1, 2]) f.when(i32.gtU(left, i), () => f.storeI8(to, i32.shrU(words[0], 8 * i), i));
 }
 
 /** Columns of four rows of four. */

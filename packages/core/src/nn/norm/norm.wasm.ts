@@ -14,7 +14,7 @@
  *
  * A row stays in L1 between its passes: two for rms, three for layer. The addition of `skip` is part of the first.
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local } from '../../wasm/emitter.ts';
 import { advance } from '../../wasm/loops.ts';
 import { type Four, Row } from '../rows.wasm.ts';
@@ -53,7 +53,7 @@ export const normKernels: KernelSpec<NormKernel, (typeof ARGS)[number]> = {
   id: idOf,
 
   emit(module, kernel) {
-    module.func(idOf(kernel), paramsOf(ARGS), (f, p) => {
+    module.func(idOf(kernel), i32Params(ARGS), (f, p) => {
       const row = new Row(f, p.n);
       const rowBytes = f.let(i32.shl(p.n, 2));
       const count = f.let(f32x4.convertI32x4S(i32x4.splat(p.n)));

@@ -4,7 +4,7 @@
  * x   [outer, n, inner]   rows: inner is 1, four neighbours of a row are a vector; columns: four of the inner ones
  * y   [outer, inner]
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import type { DType } from '../../ops/op.ts';
 import { type Func, f32x4, i32, i32x4, type Local, type V128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
@@ -61,7 +61,7 @@ export const reduceKernels: KernelSpec<ReduceKernel, (typeof ARGS)[number]> = {
   id: idOf,
 
   emit(module, kernel) {
-    module.func(idOf(kernel), paramsOf(ARGS), (f, p) => {
+    module.func(idOf(kernel), i32Params(ARGS), (f, p) => {
       const { term = (value) => value, combine, finish, ...of } = reductions[kernel.dtype][kernel.kind]!(f);
       const identity = f.let(of.identity);
       const count = f.let(f32x4.convertI32x4S(i32x4.splat(p.n)));

@@ -8,7 +8,7 @@
  * rows       tokens, from firstRow on
  * half       pairs of a head; `rest` elements follow them and are copied
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { f32x4, type I32, i32, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
 import { Row } from '../rows.wasm.ts';
@@ -47,7 +47,7 @@ export const rotaryKernels: KernelSpec<RotaryKernel, (typeof ARGS)[number]> = {
 
   emit(module, kernel) {
     const { interleaved, positions } = kernel;
-    module.func(idOf(kernel), paramsOf(ARGS), (f, p) => {
+    module.func(idOf(kernel), i32Params(ARGS), (f, p) => {
       const rest = new Row(f, p.rest);
       const halfBytes = f.let(i32.shl(p.half, 2));
       const lastRow = f.let(i32.sub(p.cacheRows, 1));

@@ -4,7 +4,7 @@
  * x   f32 [rows, n]
  * y   f32 [rows, n]   may be x; softmax keeps e there between its passes
  */
-import { type KernelSpec, paramsOf } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { f32x4 } from '../../wasm/emitter.ts';
 import { expCode, logCode } from '../exp.wasm.ts';
 import { Row } from '../rows.wasm.ts';
@@ -22,7 +22,7 @@ export const softmaxKernels: KernelSpec<SoftmaxKernel, (typeof ARGS)[number]> = 
   id: ({ kind }) => kind,
 
   emit(module, { kind }) {
-    module.func(kind, paramsOf(ARGS), (f, p) => {
+    module.func(kind, i32Params(ARGS), (f, p) => {
       const row = new Row(f, p.n);
       const exp = expCode(f);
       const isLog = kind === 'log_softmax';
