@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
 import { startWorker, type ThreadWorker } from '../src/backends/threads/worker.ts';
-import { WasmBackend } from '../src/backends/wasm.ts';
+import { WasmBackend } from '../src/backends/wasm/backend.ts';
 import { type ActivationBlock, packWeights } from '../src/index.ts';
 import { weightShapes } from './conformance.ts';
 import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';
@@ -26,7 +26,7 @@ const before = (code: string) => `
 
 /** Kernels that take `ms` longer. */
 const slowKernels = (ms: number) => before(`Atomics.wait(word, 0, 0, ${ms})`);
-const hangingKernels = before('Atomics.wait(word, 0, 0)');
+export const hangingKernels: string = before('Atomics.wait(word, 0, 0)');
 /** A page's worker that closed itself runs to the end of its task: it is dead once it waits. */
 const dyingKernels = before('(globalThis.process?.exit ?? close)(); Atomics.wait(word, 0, 0)');
 

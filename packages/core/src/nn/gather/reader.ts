@@ -51,14 +51,14 @@ export function rowReader(
 type WriteRow = (row: number, out: Float32Array, at: number) => void;
 
 function rowWriter(table: Table, sources: TableSources): WriteRow {
-  const { format, columns } = table;
+  const { format } = table;
   if (typeof format !== 'string') return blockWriter(table, format, sources);
   const { rowBytes } = tableLayout(table);
   const bytes = new Uint8Array(rowBytes);
-  const floats = floatsOf(format, bytes);
+  const write = floatsOf(format, bytes);
   return (r, out, at) => {
     sources.rows(r * rowBytes, bytes);
-    for (let c = 0; c < columns; c++) out[at + c] = floats(c);
+    write(out, at);
   };
 }
 
@@ -71,28 +71,32 @@ function blockWriter(table: Table, format: BlockRows, sources: TableSources): Wr
   const { rowBytes, blocks, scaleBytes, zeroStride } = tableLayout(table);
   const codes = new Uint8Array(rowBytes);
   const scaleData = new Uint8Array(blocks * scaleBytes);
-  const scale = floatsOf(format.scales, scaleData);
+  const scale = new Float32Array(blocks);
+  const readScales = floatsOf(format.scales, scaleData);
   // A row of zero points may start in the middle of a byte, and then be a byte longer.
   const zeroBytes = [0, 1].map((first) => new Uint8Array(Math.ceil(((blocks + first) * format.bits) / 8)));
   const zero = format.zeroPoint ?? 0;
   return (r, out, at) => {
     sources.rows(r * rowBytes, codes);
     scales(r * scaleData.length, scaleData);
+    readScales(scale, 0);
     const first = format.bits === 4 ? (r * zeroStride) % 2 : 0;
     if (format.zeroPoints) zeroPoints!(Math.floor((r * zeroStride * format.bits) / 8), zeroBytes[first]);
     for (let b = 0; b < blocks; b++) {
       const z = format.zeroPoints ? codeAt(zeroBytes[first], first + b, format) : zero;
-      writeBlock(table, format, codes, b, scale(b), z, out, at);
+      writeBlock(table, format, codes, b, scale[b], z, out, at);
     }
   };
 }
 
-/** The floats in bytes of any contents: f32 as they are, halves by a look-up. */
-function floatsOf(type: FloatType, { buffer, byteLength }: Uint8Array<ArrayBuffer>): (i: number) => number {
+/** Writes the floats that are in bytes at the time: f32 as they are, halves by a look-up. */
+function floatsOf(type: FloatType, bytes: Uint8Array<ArrayBuffer>): (out: Float32Array, at: number) => void {
   if (type === 'f32') {
-    const floats = new Float32Array(buffer, 0, byteLength / 4);
-    return (i) => floats[i];
+    const floats = new Float32Array(bytes.buffer);
+    return (out, at) => out.set(floats, at);
   }
-  const [patterns, values] = [new Uint16Array(buffer, 0, byteLength / 2), halfValues(type)];
-  return (i) => values[patterns[i]];
+  const [patterns, values] = [new Uint16Array(bytes.buffer), halfValues(type)];
+  return (out, at) => {
+    for (let i = 0; i < patterns.length; i++) out[at + i] = values[patterns[i]];
+  };
 }
