@@ -1,6 +1,4 @@
 /** @msd/core/program: steps over values that a device runs. */
 export type { Call, Changes, Device, OpWork, ProductEnd, ProductWork, Work } from '../backends/device.ts';
-export { matMul } from '../nn/mat-mul/mat-mul.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
-export { Module } from '../wasm/emitter.ts';
 export { Program, type ScriptStep, type Slot, type Step, type WorkStep } from './program.ts';

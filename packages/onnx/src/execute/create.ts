@@ -106,7 +106,7 @@ async function createCut(
   try {
     const claimed = regions.flatMap(({ units }) => units.filter(isClaimed).map(({ match }) => match!));
     const residents = await loadResidents(claimed, request.msd);
-    const { device } = residents;
+    const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const plan = regions.map((region) => {

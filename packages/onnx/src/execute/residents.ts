@@ -10,7 +10,7 @@ import {
   type QuantizedWeights,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize, type Device } from '@msd/core/program';
+import { byteSize } from '@msd/core/program';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
@@ -19,7 +19,6 @@ import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorByteLength, tensorBytes, tensorFloats, tensorRange } from '../read/tensor.ts';
-import { InterimDevice } from './interim.ts';
 import type { ResolvedOptions } from './options.ts';
 import { RowTable } from './table.ts';
 
@@ -31,7 +30,6 @@ const WARM_ROWS = [1, 128] as const;
 /** Everything that a model's claimed regions share, resident. */
 export interface Residents {
   readonly backend: WasmBackend;
-  readonly device: Device<ArenaHandle, PreparedWeights>;
   /** Constants on the device, by key. */
   readonly values: ReadonlyMap<
     string,
@@ -72,16 +70,14 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   const { debug, carrier, threads } = options;
   const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
   try {
-    const device = new InterimDevice(backend);
-    const prepared = prepareMatrices(device, matrices);
+    const prepared = prepareMatrices(backend, matrices);
     for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
-    const values = new Map(constants.map((each) => [each.key, residentOf(device, each)] as const));
+    const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
     const tables = new Map(
       all.filter((each) => each.kind === 'table').map(({ key, tensor }) => [key, new RowTable(tensor)]),
     );
     return {
       backend,
-      device,
       values,
       matrix: (key) => prepared.get(key)!,
       table: (key) => tables.get(key)!,
@@ -94,7 +90,7 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   }
 }
 
-function prepareMatrices(device: InterimDevice, matrices: readonly Kind<'matrix'>[]): Map<string, PreparedWeights> {
+function prepareMatrices(device: WasmBackend, matrices: readonly Kind<'matrix'>[]): Map<string, PreparedWeights> {
   const refs = matrices.map(({ matrix }) => matrix);
   const [data, scales, zeroPoints] = (['data', 'scales', 'zeroPoints'] as const).map((part) => staging(refs, part));
   return new Map(
@@ -124,7 +120,7 @@ function staging(matrices: readonly MatrixRef[], part: 'data' | 'scales' | 'zero
   return bytes > 0 ? new Uint8Array(bytes) : undefined;
 }
 
-function residentOf(device: InterimDevice, { key, info, tensor, transposed }: Kind<'values'>) {
+function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {
   const dims = info.dims as readonly number[];
   const dtype = dtypeOf(info.elemType);
   const shape = transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;

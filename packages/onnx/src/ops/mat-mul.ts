@@ -1,5 +1,5 @@
 /** Products of floats: both operands computed, or weights that the file keeps in float. Nothing is quantized here. */
-import { matMul as matMulSpec } from '@msd/core/program';
+import { matMul as matMulSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
