@@ -2,7 +2,6 @@
  * `@msd/onnx/register`: makes `executionProviders: ['msd']` work in a module of the ONNX Runtime family. Imports none.
  */
 import { UnsupportedError } from '@msd/core';
-import { createSession } from './execute/create.ts';
 import { type MsdOptions, resolveOptions } from './execute/options.ts';
 import type { MsdHandler } from './execute/session.ts';
 import { type OrtBackend, type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
@@ -18,6 +17,14 @@ const PRIORITY = -1;
 
 /** onnxruntime-web releases that this version was tested with. */
 const TESTED_VERSIONS: readonly string[] = ['1.30.0'];
+
+let compiler: Promise<typeof import('./execute/create.ts')> | undefined;
+
+/** The compiler of models and the kernels: fetched with the first model. */
+function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
+  compiler ??= import('./execute/create.ts');
+  return compiler;
+}
 
 /** One module's registration: its backend object, and the defaults that the last `register` gave. */
 interface Registration {
@@ -85,8 +92,10 @@ export function register(ort: OrtModule, options?: MsdOptions): void {
     defaults: { ...options },
     backend: {
       async init(): Promise<void> {},
-      createInferenceSessionHandler: (model, sessionOptions = {}) =>
-        createSession(ort, model, sessionOptions, registration.defaults),
+      async createInferenceSessionHandler(model, sessionOptions = {}) {
+        const { createSession } = await loadCompiler();
+        return createSession(ort, model, sessionOptions, registration.defaults);
+      },
     },
   };
   registerOrtBackend(ort, 'msd', registration.backend, PRIORITY);

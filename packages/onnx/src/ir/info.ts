@@ -34,13 +34,19 @@ export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32,
 
 /** Makes symbols for sizes that nothing is known about. */
 export interface Symbols {
-  fresh(): string;
+  /** @param of what the size is made from, if anything: something that grows with every token makes something that does */
+  fresh(of?: readonly Size[]): string;
 }
 
 /** Symbols that no file uses. */
 export function newSymbols(): Symbols {
   let count = 0;
-  return { fresh: () => `?${++count}` };
+  return { fresh: (of = []) => `?${++count}${of.some(isGrowing) ? ' of past' : ''}` };
+}
+
+/** Does a size grow with every token of a decoder? Exporters call such sizes past or total. */
+export function isGrowing(size: Size): boolean {
+  return typeof size === 'string' && /past|total/i.test(size);
 }
 
 /** What a declaration says. */
@@ -129,7 +135,7 @@ export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
     }
   }
   if (count === 0 || product === 0) return product;
-  return count === 1 && product === 1 ? open! : symbols.fresh();
+  return count === 1 && product === 1 ? open! : symbols.fresh(dims);
 }
 
 export const isKnown = (values: readonly Size[] | undefined): values is readonly number[] =>

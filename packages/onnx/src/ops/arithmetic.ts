@@ -11,6 +11,8 @@ interface Binary {
   readonly compute?: (a: number, b: number, elemType: number) => number;
   /** What is known without knowing a size. */
   readonly symbolic?: (a: Size, b: Size) => Size | undefined;
+  /** Of sizes, it makes a size: at least 0. */
+  readonly isSize?: boolean;
   readonly compares?: boolean;
 }
 
@@ -22,9 +24,9 @@ const sameOrNegative = (a: Size, b: Size): Size | undefined =>
   a === b ? 1 : (typeof a === 'number' && a < 0) || (typeof b === 'number' && b < 0) ? 0 : undefined;
 
 const BINARY: Readonly<Record<string, Binary>> = {
-  Add: { compute: (a, b) => a + b, symbolic: (a, b) => (a === 0 ? b : b === 0 ? a : undefined) },
+  Add: { compute: (a, b) => a + b, symbolic: (a, b) => (a === 0 ? b : b === 0 ? a : undefined), isSize: true },
   Sub: { compute: (a, b) => a - b, symbolic: (a, b) => (b === 0 ? a : a === b ? 0 : undefined) },
-  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined) },
+  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined), isSize: true },
   Div: { compute: divide, symbolic: (a, b) => (b === 1 ? a : undefined) },
   Mod: { compute: (a, b, elemType) => modulo(a, b, elemType) },
   Min: { compute: (a, b) => Math.min(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
@@ -51,7 +53,7 @@ function modulo(a: number, b: number, elemType: number): number {
 }
 
 function binary(name: string): Operator {
-  const { compute, symbolic = nothing, compares = false } = BINARY[name]!;
+  const { compute, symbolic = nothing, isSize = false, compares = false } = BINARY[name]!;
   const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
     const operandType = a?.elemType || b?.elemType || 0;
     const elemType = compares ? BOOL : operandType;
@@ -59,7 +61,10 @@ function binary(name: string): Operator {
     if (!compute || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
     if (operandType !== FLOAT32 && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
     const operands = [a, b].map((each) => repeated(each.data!, each.dims as number[], dims));
-    const data = zip(operands[0]!, operands[1]!, elemType, (x, y) => compute(x, y, operandType), symbolic);
+    const isWholeSize = (size: Size): boolean => typeof size === 'string' || size >= 0;
+    const open = (x: Size, y: Size): Size | undefined =>
+      symbolic(x, y) ?? (isSize && isWholeSize(x) && isWholeSize(y) ? symbols.fresh([x, y]) : undefined);
+    const data = zip(operands[0]!, operands[1]!, elemType, (x, y) => compute(x, y, operandType), open);
     return [{ elemType, dims, data }];
   };
   return { name, infer, host: compute !== undefined };

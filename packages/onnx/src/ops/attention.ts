@@ -6,7 +6,7 @@ type Inputs = readonly (Info | undefined)[];
 
 /** Sizes of `present`: those of `past`, more or fewer positions. */
 function present(past: Info | undefined, symbols: Symbols): Info | undefined {
-  return past && { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh()) };
+  return past && { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
 }
 
 function groupQueryAttention(

@@ -102,7 +102,7 @@ function slice(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
   const axes = node.version < 10 ? node.ints('axes') : a && elements(a);
   if (!axes) return [open(x)];
   const sliced = new Set(axes.map((axis) => axisOf(node, axis, x.dims!.length)));
-  return [{ elemType: x.elemType, dims: x.dims.map((dim, i) => (sliced.has(i) ? symbols.fresh() : dim)) }];
+  return [{ elemType: x.elemType, dims: x.dims.map((dim, i) => (sliced.has(i) ? symbols.fresh([dim]) : dim)) }];
 }
 
 function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
@@ -122,7 +122,7 @@ function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
           ? size + part
           : part === 0
             ? size
-            : symbols.fresh();
+            : symbols.fresh([size, part]);
   }
   const dims = first!.dims!.map((dim, i) => {
     if (i === axis) return size;
@@ -166,7 +166,9 @@ function split(node: NodeView, [x, sizes]: Inputs, symbols: Symbols): readonly I
   const parts = node.node.outputs.length;
   if (!x?.dims) return Array.from({ length: parts }, () => open(x));
   const axis = axisOf(node, node.int('axis', 0), x.dims.length);
-  const each = splitSizes(node, x.dims[axis]!, sizes, parts) ?? Array.from({ length: parts }, () => symbols.fresh());
+  const each =
+    splitSizes(node, x.dims[axis]!, sizes, parts) ??
+    Array.from({ length: parts }, () => symbols.fresh([x.dims![axis]!]));
   let start = 0;
   return each.map((size) => {
     const dims = x.dims!.toSpliced(axis, 1, size);
@@ -189,7 +191,7 @@ function tile(node: NodeView, [x, wanted]: Inputs, symbols: Symbols): [Info] {
   if (times.length !== x.dims.length || times.some((count) => count < 0))
     node.fail('repeats', `${x.dims.length} counts`, `[${times.join(', ')}]`);
   const dims = x.dims.map((dim, i) =>
-    times[i] === 1 ? dim : typeof dim === 'number' ? dim * times[i]! : symbols.fresh(),
+    times[i] === 1 ? dim : typeof dim === 'number' ? dim * times[i]! : symbols.fresh([dim]),
   );
   return [{ elemType: x.elemType, dims }];
 }
@@ -205,7 +207,7 @@ function pad(node: NodeView, [x, p, , a]: Inputs, symbols: Symbols): [Info] {
     const added = pads[i]! + pads[i + axes.length]!;
     const at = axisOf(node, axis, rank);
     const dim = dims[at]!;
-    if (added !== 0) dims[at] = typeof dim === 'number' ? dim + added : symbols.fresh();
+    if (added !== 0) dims[at] = typeof dim === 'number' ? dim + added : symbols.fresh([dim]);
   }
   return [{ elemType: x.elemType, dims }];
 }

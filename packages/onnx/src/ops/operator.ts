@@ -139,7 +139,7 @@ export function broadcast(
         node.fail('operands', 'sizes that broadcast', shapes.map((each) => `[${each!.join(', ')}]`).join(' and '));
       else if (typeof dim === 'number')
         result[offset + i] = dim; // the symbol is either 1 or this
-      else if (typeof other === 'string') result[offset + i] = symbols.fresh();
+      else if (typeof other === 'string') result[offset + i] = symbols.fresh([dim, other]);
     }
   }
   return result;

@@ -61,7 +61,7 @@ function missingSize(node: NodeView, from: readonly Size[], rest: readonly Size[
     if (at >= 0) above.splice(at, 1);
     else below.push(dim);
   }
-  if (!isKnown(below)) return symbols.fresh();
+  if (!isKnown(below)) return symbols.fresh(from);
   const divisor = countOf(below);
   const size = sizeOf(above, symbols);
   if (typeof size === 'number') {
@@ -73,7 +73,7 @@ function missingSize(node: NodeView, from: readonly Size[], rest: readonly Size[
   // [batch, sequence, 8, 64] -> [batch, sequence, -1]: the known part is divided, the open part stays if it is alone.
   const known = countOf(above.filter((dim) => typeof dim === 'number'));
   const symbolsLeft = above.filter((dim) => typeof dim === 'string');
-  return known === divisor && symbolsLeft.length === 1 ? symbolsLeft[0]! : symbols.fresh();
+  return known === divisor && symbolsLeft.length === 1 ? symbolsLeft[0]! : symbols.fresh(from);
 }
 
 function checkCount(node: NodeView, from: readonly Size[], to: readonly Size[]): void {
@@ -158,8 +158,10 @@ function range(node: NodeView, [from, to, by]: Inputs, symbols: Symbols): [Info]
   const elemType = from?.elemType ?? 0;
   const [start, limit, delta] = [from, to, by].map((info) => info?.data?.[0]);
   if (start === 0 && delta === 1 && typeof limit === 'string') return [{ elemType, dims: [limit] }];
-  if (typeof start !== 'number' || typeof limit !== 'number' || typeof delta !== 'number')
-    return [{ elemType, dims: [symbols.fresh()] }];
+  if (typeof start !== 'number' || typeof limit !== 'number' || typeof delta !== 'number') {
+    const ends = [start, limit].filter((end) => end !== undefined);
+    return [{ elemType, dims: [symbols.fresh(ends)] }];
+  }
   const count = Math.max(0, Math.ceil((limit - start) / delta));
   checkMade(node, [count]);
   const data = new Array<number>(count);

@@ -6,7 +6,7 @@
  * run of one token happens that much more often.
  */
 import type { TypedGraph } from '../ir/infer.ts';
-import type { Size } from '../ir/info.ts';
+import { isGrowing, type Size } from '../ir/info.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
@@ -137,7 +137,7 @@ function sizeAt(size: Size, tokens: number): number {
 export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: boolean): Sides {
   const model = new CostModel(typed);
   const { graph } = typed;
-  const left = new Set<Unit>();
+  const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit)));
   const isClaimed = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);
@@ -158,6 +158,12 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
   }
   const prices = regions.map((region) => model.regionPrice(region));
   return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
+}
+
+/** A plan is made for sizes: what has others with every token would be planned with every token. */
+function growsWithTokens({ infos }: TypedGraph, { match }: Unit): boolean {
+  if (match?.place !== 'device') return false;
+  return [...match.inputs, ...match.outputs].some((name) => infos.get(name)?.dims?.some(isGrowing));
 }
 
 function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
