@@ -1,19 +1,18 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
-import { buildGraph, describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
+import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { chooseSides, type Price, type Sides } from '../plan/cost.ts';
-import type { Region } from '../plan/partition.ts';
+import { chooseSides, type Sides } from '../plan/cost.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
-import type { NodeReport, RegionReport } from '../report.ts';
-import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
+import { nodeReports, regionReport, wholeReports } from './describe.ts';
+import { CutRefused, createForeign, messageOf } from './foreign.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { loadResidents } from './residents.ts';
@@ -65,7 +64,7 @@ export async function createSession(
         }
       }
     }
-    const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0, false));
+    const nodes = wholeReports(graph, decisions);
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
@@ -131,46 +130,6 @@ async function createCut(
     await Promise.all(foreign.sessions.map((session) => session.release()));
     throw error;
   }
-}
-
-/** A name for reports and errors; exporters may leave it out. */
-function nodeName(node: GraphNode): string {
-  return node.name || describeNode(node);
-}
-
-/** @param claimed whether MSD runs it; a match that it leaves to ONNX Runtime saves a crossing */
-function nodeReport(
-  node: GraphNode,
-  decision: Match | string | undefined,
-  region: number,
-  claimed: boolean,
-): NodeReport {
-  const { opType, domain } = node;
-  const base = { name: nodeName(node), opType, domain, region };
-  if (claimed) return { ...base, where: 'msd' };
-  const reason = typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
-  return { ...base, where: 'ort', ...(reason !== undefined && { reason }) };
-}
-
-function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
-  const regionOf = new Map<GraphNode, Region>();
-  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
-  return graph.nodes.map((node) => {
-    const region = regionOf.get(node);
-    // A node that no output needs is on the side where it would be.
-    const claimed = region ? region.claimed : typeof decisions.get(node) === 'object';
-    return nodeReport(node, decisions.get(node), region?.index ?? -1, claimed);
-  });
-}
-
-function regionReport(region: Region, { msd, ort }: Price, foreign: ForeignPlan): RegionReport {
-  const { inputs, outputs } = region;
-  const entry = foreign.regions.find((candidate) => candidate.index === region.index);
-  const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
-  const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
-  return entry
-    ? { ...base, where: 'ort', session: foreign.sessions.indexOf(entry.session) }
-    : { ...base, where: 'msd' };
 }
 
 /** ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here. */

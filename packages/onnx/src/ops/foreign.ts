@@ -26,7 +26,6 @@ const SAME_TYPE: readonly string[] = [
   'Attention',
   'AveragePool',
   'Compress',
-  'Conv',
   'ConvTranspose',
   'DepthToSpace',
   'Einsum',
@@ -55,6 +54,14 @@ const TYPED: Readonly<Record<string, number>> = {
   DynamicQuantizeLinear: UINT8,
 };
 
+/** [batch, channels, …]: what is left of the image depends on pads and strides. */
+const conv: Operator['infer'] = (_, [x, w], symbols) => {
+  const dims = w?.dims?.map((size, i) =>
+    i === 0 ? (x?.dims?.[0] ?? symbols.fresh()) : i === 1 ? w.dims![0]! : symbols.fresh([size]),
+  );
+  return [x && { elemType: x.elemType, dims }];
+};
+
 const first =
   (info: (x: Info) => Info): Operator['infer'] =>
   (_, [x]) => [x && info(x)];
@@ -62,6 +69,7 @@ const first =
 export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
+  { name: 'Conv', infer: conv },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

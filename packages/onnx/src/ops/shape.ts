@@ -30,7 +30,12 @@ function clampAxis(axis: number, rank: number): number {
 
 function reshape(node: NodeView, [x, wanted]: Inputs, symbols: Symbols): [Info] {
   const target = wanted ? wanted.data : node.ints('shape');
-  if (!x || !target) return [{ elemType: x?.elemType ?? 0, dims: undefined }];
+  if (!x || !target) {
+    // How many sizes there are is known all the same.
+    const rank = wanted?.dims?.[0];
+    const dims = typeof rank === 'number' ? Array.from({ length: rank }, () => symbols.fresh(x?.dims)) : undefined;
+    return [{ elemType: x?.elemType ?? 0, dims }];
+  }
   const keepZero = node.int('allowzero', 0) !== 0;
   const dims: Size[] = [];
   let open = -1;

@@ -1,0 +1,51 @@
+/** What a session says of its nodes and regions, as far as it is known once it is created. */
+import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
+import type { Decisions, Match } from '../passes/match.ts';
+import type { Price } from '../plan/cost.ts';
+import type { Region } from '../plan/partition.ts';
+import type { NodeReport, RegionReport } from '../report.ts';
+import type { ForeignPlan } from './foreign.ts';
+
+function nodeReport(node: GraphNode, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
+  const { opType, domain } = node;
+  // Exporters may leave names out.
+  const name = node.name || describeNode(node);
+  return { name, opType, domain, region, where, ...(reason !== undefined && { reason }) };
+}
+
+/** Of a cut model. */
+export function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
+  const regionOf = new Map<GraphNode, Region>();
+  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
+  return graph.nodes.map((node) => {
+    const region = regionOf.get(node);
+    const index = region?.index ?? -1;
+    const decision = decisions.get(node);
+    // A node that no output needs is on the side where it would be.
+    const claimed = region ? region.claimed : typeof decision === 'object';
+    return claimed ? nodeReport(node, index, 'msd') : nodeReport(node, index, 'ort', reasonOf(decision));
+  });
+}
+
+/** Why a node of a cut model is ONNX Runtime's. */
+function reasonOf(decision: Match | string | undefined): string | undefined {
+  return typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
+}
+
+/** Of a model that runs whole. */
+export function wholeReports(graph: Graph, decisions: Decisions): NodeReport[] {
+  return graph.nodes.map((node) => {
+    const decision = decisions.get(node);
+    return nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
+  });
+}
+
+export function regionReport(region: Region, { msd, ort }: Price, foreign: ForeignPlan): RegionReport {
+  const { inputs, outputs } = region;
+  const entry = foreign.regions.find((candidate) => candidate.index === region.index);
+  const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
+  const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
+  return entry
+    ? { ...base, where: 'ort', session: foreign.sessions.indexOf(entry.session) }
+    : { ...base, where: 'msd' };
+}
