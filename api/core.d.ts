@@ -25,6 +25,9 @@ export declare class Arena {
     alloc(byteLength: number, label?: string): ArenaHandle;
     at(ptr: number, byteLength: number): ArenaHandle;
     free({ arena, ptr }: ArenaHandle): void;
+    part({ ptr, byteLength: size }: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
+    read(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
     float32({ ptr, byteLength }: ArenaHandle): Float32Array;
     uint16({ ptr, byteLength }: ArenaHandle): Uint16Array;
     bytes({ ptr, byteLength }: ArenaHandle): Uint8Array;
@@ -254,7 +257,7 @@ export declare class UnsupportedError extends Error {
     readonly name = "UnsupportedError";
 }
 
-export declare class WasmBackend implements Backend {
+export declare class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights> {
     #private;
     readonly device = "wasm";
     readonly arena: Arena;
@@ -262,7 +265,14 @@ export declare class WasmBackend implements Backend {
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
-    release(prepared: PreparedWeights, handle: ArenaHandle): void;
+    alloc(byteLength: number, label?: string): ArenaHandle;
+    free(handle: ArenaHandle): void;
+    part(handle: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, data: ArrayBufferView): void;
+    read(handle: ArenaHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
+    run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
@@ -274,7 +284,6 @@ export declare class WasmBackend implements Backend {
     kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
     get carriers(): CarrierReport;
     autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
-    get scratchAddresses(): ScratchSizes;
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -348,6 +357,8 @@ export declare function validateWeights(weights: QuantizedWeights, where?: strin
 // @msd/core/thread
 
 export declare function runThread(): void;
+
+export declare const threadCode: () => string;
 
 
 // @msd/core/webgpu
@@ -484,7 +495,7 @@ export declare class GpuWeights implements PreparedMatrix {
     readonly kernelFormat: WeightFormat;
     readonly variant: WeightVariant;
     readonly gpuDevice: GpuDevice;
-    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], isOwner: boolean);
+    constructor(backend: WebGpuBackend, gpuDevice: GpuDevice, { format, N, K, blockSize }: WeightShape, variant: WeightVariant, pieces: readonly WeightPiece[], destroy?: (buffer: GpuBuffer) => void);
     get pieces(): readonly WeightPiece[] | undefined;
     dispose(): void;
 }
@@ -506,7 +517,7 @@ export interface TableRows {
     readonly min: number;
 }
 
-export declare class WebGpuBackend implements BackendBase {
+export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
     private constructor();
@@ -516,6 +527,15 @@ export declare class WebGpuBackend implements BackendBase {
     get lost(): GpuLostInfo | undefined;
     prepare(weights: QuantizedWeights): Promise<GpuWeights>;
     adopt(packed: PackedShape, where: GpuBinding): GpuWeights;
+    alloc(byteLength: number, label?: string): GpuBinding;
+    free(handle: GpuBinding): void;
+    part({ buffer, offset, byteLength: whole }: GpuBinding, begin: number, byteLength: number): GpuBinding;
+    write(handle: GpuBinding, data: ArrayBufferView): void;
+    read(handle: GpuBinding, into: ArrayBufferView): Promise<void>;
+    bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
+    run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
+    flush(): Promise<void>;
+    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;
@@ -523,7 +543,6 @@ export declare class WebGpuBackend implements BackendBase {
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
     recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
     recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
-    finished(): Promise<void>;
     warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
         readonly bias?: boolean;
     }): Promise<void>;

@@ -8,7 +8,7 @@ import { packInto } from '../../formats/pack.ts';
 import { layoutOf, type PackedShape, packedShape, validatePacked } from '../../formats/packed.ts';
 import { validateWeights } from '../../formats/validate.ts';
 import type { QuantizedWeights } from '../../formats/weights.ts';
-import { gemmId } from '../../gemm/gemm.wasm.ts';
+import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
