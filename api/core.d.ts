@@ -354,6 +354,237 @@ export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
 
 
+// @msd/core/nn
+
+export interface ArgMaxOp {
+    readonly kind: 'arg_max' | 'arg_min';
+    readonly axis: number;
+    readonly keepDims?: boolean | undefined;
+    readonly last?: boolean | undefined;
+}
+
+export type Arithmetic = 'float64' | 'float32';
+
+export interface BlockRows {
+    readonly kind: 'blocks';
+    readonly bits: 4 | 8;
+    readonly signed: boolean;
+    readonly blockSize: number;
+    readonly scales: FloatType;
+    readonly zeroPoints?: 'flat' | 'rows' | undefined;
+    readonly zeroPoint?: number | undefined;
+}
+
+export interface Copy {
+    readonly outputs: readonly (readonly number[])[];
+    readonly parts: readonly CopyPart[];
+}
+
+export interface CopyPart {
+    readonly dims: readonly number[];
+    readonly from: Place | Fill;
+    readonly to: Place;
+}
+
+export type DType = 'f32' | 'i32' | 'bool';
+
+export interface Elementwise {
+    readonly nodes: readonly ElementwiseNode[];
+    readonly outputs: readonly number[];
+}
+
+export interface ElementwiseNode {
+    readonly fn: FunctionId;
+    readonly args: readonly number[];
+    readonly values?: readonly number[];
+}
+
+export interface Fill {
+    readonly value: number;
+}
+
+export type FunctionId = keyof typeof functions;
+
+export interface Gather {
+    readonly axis?: number | undefined;
+}
+
+export interface GatherRows {
+    readonly table: Table;
+}
+
+export interface KernelCall {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number): number[];
+    readonly args: readonly Arg[];
+    readonly share: {
+        readonly rows: number;
+        readonly macsPerRow: number;
+    } | undefined;
+}
+
+export interface KernelPlan {
+    readonly calls: readonly KernelCall[];
+    readonly scratchBytes: number;
+}
+
+export interface NormOp {
+    readonly kind: 'layer' | 'rms';
+    readonly axes?: number | undefined;
+    readonly epsilon: number;
+    readonly mean?: boolean | undefined;
+    readonly invStdDev?: boolean | undefined;
+    readonly sum?: boolean | undefined;
+}
+
+export interface NormRow {
+    readonly x: ArrayLike<number>;
+    readonly scale?: ArrayLike<number> | undefined;
+    readonly bias?: ArrayLike<number> | undefined;
+    readonly skip?: ArrayLike<number> | undefined;
+    readonly skipBias?: ArrayLike<number> | undefined;
+}
+
+export interface OpSpec<O> {
+    readonly name: string;
+    infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
+    reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
+    wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
+    wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
+    inPlace?(op: O, output: number, input: number): boolean;
+}
+
+export interface PadOptions {
+    readonly before: Dims;
+    readonly after: Dims;
+    readonly mode?: 'constant' | 'edge' | 'reflect' | 'wrap' | undefined;
+    readonly value?: number | undefined;
+}
+
+export interface Place {
+    readonly operand: number;
+    readonly offset: number;
+    readonly strides: readonly number[];
+}
+
+export type ReadBytes = (offset: number, into: Uint8Array) => void;
+
+export type ReduceKind = 'sum' | 'mean' | 'l1' | 'l2' | 'sum_square' | 'prod' | 'max' | 'min';
+
+export interface ReduceOp {
+    readonly kind: ReduceKind;
+    readonly axes: readonly number[];
+    readonly keepDims?: boolean | undefined;
+}
+
+export interface RotaryOp {
+    readonly interleaved?: boolean | undefined;
+    readonly heads?: number | undefined;
+    readonly rotaryDim?: number | undefined;
+}
+
+export interface RotaryShape {
+    readonly batch: number;
+    readonly sequence: number;
+    readonly heads: number;
+    readonly size: number;
+    readonly half: number;
+    readonly headsFirst: boolean;
+    readonly positions: 'ids' | 'first' | 'token';
+    readonly cacheRows: number;
+}
+
+export interface SliceOptions {
+    readonly starts: Dims;
+    readonly ends: Dims;
+    readonly axes?: Dims | undefined;
+    readonly steps?: Dims | undefined;
+}
+
+export interface SoftmaxOp {
+    readonly kind: 'softmax' | 'log_softmax';
+    readonly axes?: number | undefined;
+}
+
+export interface Table {
+    readonly rows: number;
+    readonly columns: number;
+    readonly format: FloatType | BlockRows;
+}
+
+export interface TableSources {
+    readonly rows: ReadBytes;
+    readonly scales?: ReadBytes | undefined;
+    readonly zeroPoints?: ReadBytes | undefined;
+}
+
+export interface Tensor extends TensorType {
+    readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
+}
+
+export interface TensorType {
+    readonly dtype: DType;
+    readonly dims: readonly number[];
+}
+
+export interface WgslCall {
+    readonly id: string;
+    readonly operands: Readonly<Record<string, number>>;
+    readonly params: Readonly<Record<string, number>>;
+    code(): string;
+    readonly workgroups: number;
+}
+
+export declare const argMax: OpSpec<ArgMaxOp>;
+
+export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
+
+export declare function checkPositions({ positions, sequence, cacheRows }: RotaryShape, values: Int32Array): void;
+
+export declare function concat(shapes: readonly Dims[], axis: number): Copy;
+
+export declare const copy: OpSpec<Copy>;
+
+export declare const elementwise: OpSpec<Elementwise>;
+
+export declare function expand(dims: Dims, shape: Dims): Copy;
+
+export declare const functionIds: FunctionId[];
+
+export declare const gather: OpSpec<Gather>;
+
+export declare const gatherRows: OpSpec<GatherRows>;
+
+export declare const norm: OpSpec<NormOp>;
+
+export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
+
+export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
+
+export declare const readFrom: (bytes: Uint8Array) => ReadBytes;
+
+export declare const reduce: OpSpec<ReduceOp>;
+
+export declare const rotary: OpSpec<RotaryOp>;
+
+export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): RotaryShape;
+
+export declare function rowReader(table: Table, sources: TableSources): (indices: ArrayLike<number | bigint>, out: Float32Array) => void;
+
+export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
+
+export declare const softmax: OpSpec<SoftmaxOp>;
+
+export declare function softmaxBound(x: ArrayLike<number>, kind?: SoftmaxOp['kind']): number[];
+
+export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
+
+export declare function tile(dims: Dims, repeats: Dims): Copy;
+
+export declare function transpose(dims: Dims, perm?: Dims): Copy;
+
+
 // @msd/core/thread
 
 export declare function runThread(): void;

@@ -26,6 +26,19 @@ export interface MeasureOptions {
   readonly sampleMs?: number;
 }
 
+/**
+ * wall: what a user waits. cpu: what this process computed, all its threads; for a machine that has other things to do, where
+ * only one thread works.
+ */
+export type Clock = 'wall' | 'cpu';
+
+/** Milliseconds since some moment. */
+export function now(clock: Clock): number {
+  if (clock === 'wall') return performance.now();
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** Something that gives one figure when asked: milliseconds per call, a rate. */
 export interface Source {
   readonly name: string;

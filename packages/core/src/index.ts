@@ -36,7 +36,9 @@ export {
   type PlanOptions,
 } from './decompose/contract.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
+export { fromFp16 } from './formats/fp16.ts';
 export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
+export { formatIds } from './formats/index.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export {
   PACKED_VERSION,
@@ -52,6 +54,8 @@ export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './form
 export type { ScaleId } from './formats/scales.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
 export type { FormatId, QuantizedWeights, WeightShape } from './formats/weights.ts';
+export { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodes } from './lookup/contract.ts';
+export { type RowReader, rowReader } from './lookup/rows.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
 export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Arithmetic } from '../src/decompose/decompose.reference.ts';
-import type { Arg, KernelCall, KernelSpec } from '../src/kernel-spec.ts';
+import { type Arg, argsOf, type KernelCall, type KernelSpec } from '../src/kernel-spec.ts';
 import { byteLength, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../src/ops/op.ts';
 import { Module } from '../src/wasm/emitter.ts';
 
@@ -153,6 +153,25 @@ export function expectBits<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor |
 function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return i;
   return -1;
+}
+
+/** The trial of every kernel of a family writes nothing but the 64 KiB that it is given. */
+export function expectTrials<P>(spec: KernelSpec<P>): void {
+  const at = 65536;
+  for (const params of spec.variants()) {
+    const memory = new WebAssembly.Memory({ initial: 3 });
+    const bytes = new Uint8Array(memory.buffer).fill(CANARY);
+    bytes.fill(0, at, 2 * at);
+    const values = spec.trial(params, at);
+    const module = new Module();
+    spec.emit(module, params);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
+    (exports[spec.id(params)] as (...args: number[]) => void)(...argsOf(spec, params).map((name) => values[name]));
+    const outside = [bytes.subarray(0, at), bytes.subarray(2 * at)].flatMap((part) =>
+      part.findIndex((byte) => byte !== CANARY),
+    );
+    expect(outside, spec.id(params)).toEqual([-1, -1]);
+  }
 }
 
 /** Every kernel of a family that ships, by the hash of its bytes. @param limit that a page may compile synchronously: 4 KB */

@@ -216,7 +216,7 @@ export function webgpuSuite(): void {
       for (let i = 0; i < 100; i++) backend.record(pass, at(3, K), prepared, options);
       pass.end();
       device.queue.submit([encoder.finish()]);
-      await backend.finished();
+      await backend.flush();
       expect(Array.from(await result())).toEqual([...want, 0, 0, 0, 0, 0]);
       expect(() => backend.record(pass, at(3, K), prepared, { ...options, bias: options.out })).toThrow(
         /bias expected to lie apart from out/,
@@ -290,7 +290,7 @@ export function webgpuSuite(): void {
         pass.end();
         device.queue.submit([encoder.finish()]);
       }
-      await backend.finished();
+      await backend.flush();
       expect(Array.from(new Float32Array(await readBuffer(device, out.buffer)))).toEqual(Array.from(want));
       expect(backend.lost).toBeUndefined();
       prepared.dispose();

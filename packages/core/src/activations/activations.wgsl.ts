@@ -11,22 +11,24 @@ export function activationFunction(id: ActivationId): string {
     statements.push(`  let ${name} = ${expression};`);
     return name;
   };
-  const lanes: Lanes<string> = {
-    constant: (v) => `bitcast<f32>(${bitsOf(v)})`,
-    add: (a, b) => value(`${a} + ${b}`),
-    sub: (a, b) => value(`${a} - ${b}`),
-    mul: (a, b) => value(`${a} * ${b}`),
-    div: (a, b) => value(`${a} / ${b}`),
-    nearest: (a) => value(`round(${a})`),
-    abs: (a) => value(`abs(${a})`),
-    pmin: (a, b) => value(`select(${a}, ${b}, ${b} < ${a})`),
-    pmax: (a, b) => value(`select(${a}, ${b}, ${a} < ${b})`),
-    ifLess: (a, b, then, otherwise) => value(`select(${otherwise}, ${then}, ${a} < ${b})`),
-    copySign: (magnitude, sign) =>
-      value(`bitcast<f32>(bitcast<u32>(${magnitude}) | (bitcast<u32>(${sign}) & 0x80000000u))`),
-    topBits: (a) => value(`bitcast<f32>(bitcast<u32>(${a}) & 0xfffff000u)`),
-    pow2: (n) => value(`bitcast<f32>((i32(${n}) + 127) << 23u)`),
-  };
-  const result = activate(lanes, id, 'x');
+  const result = activate(wgslLanes(value), id, 'x');
   return `fn activate(x: f32) -> f32 {\n${statements.join('\n')}\n  return ${result};\n}`;
 }
+
+/** @param value declares what an expression gives and returns its name */
+export const wgslLanes = (value: (expression: string) => string): Lanes<string> => ({
+  constant: (v) => `bitcast<f32>(${bitsOf(v)})`,
+  add: (a, b) => value(`${a} + ${b}`),
+  sub: (a, b) => value(`${a} - ${b}`),
+  mul: (a, b) => value(`${a} * ${b}`),
+  div: (a, b) => value(`${a} / ${b}`),
+  nearest: (a) => value(`round(${a})`),
+  abs: (a) => value(`abs(${a})`),
+  pmin: (a, b) => value(`select(${a}, ${b}, ${b} < ${a})`),
+  pmax: (a, b) => value(`select(${a}, ${b}, ${a} < ${b})`),
+  ifLess: (a, b, then, otherwise) => value(`select(${otherwise}, ${then}, ${a} < ${b})`),
+  copySign: (magnitude, sign) =>
+    value(`bitcast<f32>(bitcast<u32>(${magnitude}) | (bitcast<u32>(${sign}) & 0x80000000u))`),
+  topBits: (a) => value(`bitcast<f32>(bitcast<u32>(${a}) & 0xfffff000u)`),
+  pow2: (n) => value(`bitcast<f32>((i32(${n}) + 127) << 23u)`),
+});

@@ -105,13 +105,16 @@ export const LN2_LOW = Math.LN2 - LN2_HIGH;
 /** e^r − 1 for |r| ≤ 0.35. */
 export const expMinus1 = <V>(f: Lanes<V>, r: V): V => f.add(f.mul(f.mul(r, r), horner(f, EXP, r)), r);
 
-/** factor · sigmoid(x), where factor is 1 or has the sign of x. */
-export function timesLogistic<V>(f: Lanes<V>, factor: V, x: V): V {
+/**
+ * factor · sigmoid(x), where factor is 1 or has the sign of x.
+ * @param least a factor below counts as this one: −Inf · 0 would be NaN. By default it is one that vanishes if it is x
+ */
+export function timesLogistic<V>(f: Lanes<V>, factor: V, x: V, least = -VANISHES): V {
   const zero = f.constant(0);
   const one = f.constant(1);
   const { significand, power } = exp(f, f.pmax(f.sub(zero, f.abs(x)), f.constant(-VANISHES)));
   const denominator = f.add(f.mul(significand, power), one);
-  const bounded = f.pmax(factor, f.constant(-VANISHES)); // −Inf · 0 would be NaN
+  const bounded = f.pmax(factor, f.constant(least));
   const numerator = f.ifLess(x, zero, f.mul(bounded, significand), factor);
   return f.mul(f.div(numerator, denominator), f.ifLess(x, zero, power, one));
 }

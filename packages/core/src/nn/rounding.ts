@@ -11,4 +11,4 @@ export const U: number = 2 ** -24;
 /** or by half of this, where the result is subnormal. */
 export const UNDERFLOW: number = 2 ** -149;
 /** γ(k): a product of k factors within 1 ± u is within 1 ± γ(k). */
-export const gamma = (roundings: number): number => (roundings * U) / (1 - roundings * U);
+export const gamma = (roundings: number, u: number = U): number => (roundings * u) / (1 - roundings * u);

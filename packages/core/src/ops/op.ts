@@ -80,6 +80,6 @@ export function mayReplace<O>(
   return isSame && spec.inPlace?.(op, output, input) === true;
 }
 
-export const byteSize = (dtype: DType): number => (dtype === 'bool' ? 1 : 4);
+export const byteSize = (dtype: DType): 1 | 4 => (dtype === 'bool' ? 1 : 4);
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 export const byteLength = ({ dtype, dims }: TensorType): number => byteSize(dtype) * elementCount(dims);

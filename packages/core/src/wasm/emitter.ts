@@ -90,6 +90,7 @@ export const i32 = {
   mul: intBinary(0x6c),
   and: intBinary(0x71),
   or: intBinary(0x72),
+  xor: intBinary(0x73),
   shl: intBinary(0x74),
   divU: intBinary(0x6e),
   remU: intBinary(0x70),
@@ -123,9 +124,12 @@ export const v128 = {
   load8x8S: loader('v128', simd(0x01), 3),
   load8x8U: loader('v128', simd(0x02), 3),
   load16x4S: loader('v128', simd(0x03), 3),
+  load8Splat: loader('v128', simd(0x07), 0),
   load16Splat: loader('v128', simd(0x08), 1),
-  load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
+  load64Splat: loader('v128', simd(0x0a), 3),
+  load32Zero: loader('v128', simd(0x5c), 2),
+  load64Zero: loader('v128', simd(0x5d), 3),
   /** `lanes` with one of them read from memory. */
   load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
     expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
@@ -142,6 +146,7 @@ export const v128 = {
 };
 export const i8x16 = {
   sub: vv(0x71),
+  shrU: shift(simd(0x6d)),
   narrowI16x8S: vv(0x65),
 };
 /** 1 if any bit is set. */
@@ -154,6 +159,8 @@ export const i16x8 = {
   narrowI32x4U: vv(0x86),
   extendLowS: v(0x87),
   extendLowU: v(0x89),
+  extendHighS: v(0x88),
+  extendHighU: v(0x8a),
   shl: shift(simd(0x8b)),
   shrS: shift(simd(0x8c)),
   shrU: shift(simd(0x8d)),
@@ -170,6 +177,7 @@ export const i32x4 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x11)),
   extractLane: (a: V128, lane: number): I32 => expr('i32', a.code, simd(0x1b), lane),
   extendLowI16x8S: v(0xa7),
+  extendHighI16x8S: v(0xa8),
   extendLowI16x8U: v(0xa9),
   shl: shift(simd(0xab)),
   shrS: shift(simd(0xac)),

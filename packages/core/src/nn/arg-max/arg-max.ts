@@ -6,7 +6,7 @@ import { argMaxKernels } from './arg-max.wasm.ts';
 import { type ArgMaxOp, argMaxExtents } from './contract.ts';
 
 /** Of an element, beside an element's multiplication in gemm. */
-const MACS_PER_ELEMENT = 6;
+const MACS_PER_ELEMENT = 8;
 
 export const argMax: OpSpec<ArgMaxOp> = {
   name: 'arg_max',

@@ -7,8 +7,9 @@
  */
 import { kernelCall } from '../../kernel-spec.ts';
 import { byteSize, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
-import { broadcastDims, broadcastStrides, collapse, indexOf } from '../../ops/strides.ts';
+import { broadcastDims, broadcastStrides, collapse, indexOf, type Loops } from '../../ops/strides.ts';
 import { elementwiseKernel, operationsOf } from './elementwise.wasm.ts';
+import { elementwiseWgsl } from './elementwise.wgsl.ts';
 import { type Elementwise, evaluate, evaluate64, type TypedExpression, typedExpression } from './expression.ts';
 import { scalarLanes } from './lanes.reference.ts';
 
@@ -39,8 +40,7 @@ export const elementwise: OpSpec<Elementwise> = {
     const { dims } = outputs[0];
     if (elementCount(dims) === 0) return { calls: [], scratchBytes: 0 };
     const expression = typed(op, inputs);
-    const strides = inputs.map((input) => broadcastStrides(input!.dims, dims.length));
-    const loops = collapse(dims, [...strides, broadcastStrides(dims, dims.length)]);
+    const loops = loopsOf(inputs, dims);
     const around = loops.dims.length - 1;
     const count = loops.dims[around];
     const steps = inputs.map((_, i) => loops.strides[i][around] !== 0);
@@ -62,9 +62,20 @@ export const elementwise: OpSpec<Elementwise> = {
       scratchBytes: 0,
     };
   },
+  wgsl(op, inputs, outputs) {
+    const { dims } = outputs[0];
+    if (elementCount(dims) === 0) return [];
+    return [elementwiseWgsl(typed(op, inputs), loopsOf(inputs, dims), inputs.length, outputs)];
+  },
   // All of four elements is loaded before any of them is stored.
   inPlace: () => true,
 };
+
+/** Of all inputs, and of the result behind them. */
+function loopsOf(inputs: readonly (TensorType | undefined)[], dims: readonly number[]): Loops {
+  const strides = inputs.map((input) => broadcastStrides(input!.dims, dims.length));
+  return collapse(dims, [...strides, broadcastStrides(dims, dims.length)]);
+}
 
 function typed(op: Elementwise, inputs: readonly (TensorType | undefined)[]): TypedExpression {
   return typedExpression(

@@ -12,7 +12,7 @@ import * as coefficients from './math/coefficients.ts';
 /** What functions take besides their arguments, as models have it. */
 const VALUES: Partial<Record<FunctionId, readonly (readonly number[])[]>> = {
   PowConstant: [[0], [1], [2], [3], [-1], [0.5], [-0.5], [1.7], [-3], [0.3333333333333333]],
-  QuickGelu: [[1.702], [1]],
+  QuickGelu: [[1.702], [1], [0.01]],
   LeakyRelu: [[0.01], [-0.5]],
   Elu: [[1], [0.3]],
   HardSigmoid: [

@@ -10,6 +10,7 @@ import { roundHalfEven } from '../../numbers.ts';
 import type { DType } from '../../ops/op.ts';
 import { scalarLanes } from './lanes.reference.ts';
 import type { MoreLanes } from './lanes.ts';
+import { isInfinite, isNotANumber } from './math/classes.ts';
 import { errorFunction, expMinus1Below0, exponential, logarithm, softplus } from './math/exponential.ts';
 import { erf64, pow64 } from './math/float64.ts';
 import { power, powerOf } from './math/power.ts';
@@ -89,6 +90,7 @@ const clip: Contract = (f, [x, least, most]) => f.min(f.max(x, least), most);
 const hardSigmoid = <V>(f: MoreLanes<V>, x: V, alpha: number, beta: number): V =>
   f.max(f.min(f.add(f.mul(x, f.constant(alpha)), f.constant(beta)), f.constant(1)), f.constant(0));
 const hardSigmoid64 = (x: number, alpha: number, beta: number): number => Math.max(Math.min(alpha * x + beta, 1), 0);
+const LARGEST = 3.4028234663852886e38;
 const SIXTH = /* @__PURE__ */ Math.fround(1 / 6);
 
 export const functions = {
@@ -273,12 +275,12 @@ export const functions = {
   Relu: activation('relu'),
   Gelu: activation('gelu'),
   GeluTanh: activation('gelu_tanh'),
-  /** x · sigmoid(alpha · x): what alpha · x loses to rounding counts as often as it is large. */
+  /** x · sigmoid(alpha · x) for alpha > 0: what alpha · x loses to rounding counts as often as it is large. */
   QuickGelu: {
     forms: [
       onF32(
         1,
-        (f, [x], [alpha]) => timesLogistic(f, x, f.mul(x, f.constant(alpha))),
+        (f, [x], [alpha]) => timesLogistic(f, x, f.mul(x, f.constant(alpha)), -LARGEST),
         ([x], [alpha]) => (x === -Infinity ? -0 : x * activation64('sigmoid', alpha * x)),
       ),
     ],
@@ -363,7 +365,7 @@ export const functions = {
       form(
         ['f32'],
         'bool',
-        (f, [x]) => f.not(f.equal(x, x)),
+        (f, [x]) => isNotANumber(f, x),
         ([x]) => +Number.isNaN(x),
       ),
     ],
@@ -373,7 +375,7 @@ export const functions = {
       form(
         ['f32'],
         'bool',
-        (f, [x]) => f.equal(f.abs(x), f.constant(Infinity)),
+        (f, [x]) => isInfinite(f, x),
         ([x]) => +(Math.abs(x) === Infinity),
       ),
     ],
@@ -392,6 +394,7 @@ export const functions = {
         ([mask, a, b]) => (mask ? a : b),
       ),
     ),
+    ulps: () => 0,
   },
 
   // Types
@@ -416,6 +419,7 @@ export const functions = {
         ([x]) => x,
       ),
     ],
+    ulps: () => 0.5,
   },
   /** Truncates and saturates; 0 of NaN. */
   CastToI32: {
@@ -473,6 +477,7 @@ export const functions = {
       ),
     ],
     values: ['value'],
+    ulps: () => 0,
   },
   ConstantI32: {
     forms: [

@@ -48,7 +48,8 @@ export function normShape({ axes = 1 }: NormOp, [x, , , skip]: Types): NormShape
   return { ...shape, skipRows: skip && shape.n > 0 ? Math.max(1, elementCount(skip.dims) / shape.n) : 1 };
 }
 
-const INPUTS = ['x', 'scale', 'bias', 'skip', 'skipBias'] as const;
+/** In the order of the inputs. */
+export const INPUTS = ['x', 'scale', 'bias', 'skip', 'skipBias'] as const;
 
 export function inferNorm(op: NormOp, inputs: Types): readonly TensorType[] {
   const { kind, axes = 1, epsilon } = op;

@@ -2,9 +2,10 @@
 import { type Arg, kernelCall } from '../../kernel-spec.ts';
 import { f32Bits } from '../../numbers.ts';
 import type { OpSpec } from '../../ops/op.ts';
-import { inferNorm, type NormOp, normExtras, normShape } from './contract.ts';
+import { INPUTS, inferNorm, type NormOp, normExtras, normShape } from './contract.ts';
 import { normReference } from './norm.reference.ts';
 import { normKernels } from './norm.wasm.ts';
+import { normWgsl } from './norm.wgsl.ts';
 
 /** Of an element: its share of three passes, beside an element's multiplication in gemm. */
 const MACS_PER_ELEMENT = 8;
@@ -42,6 +43,12 @@ export const norm: OpSpec<NormOp> = {
     };
     const share = { rows, macsPerRow: MACS_PER_ELEMENT * n };
     return { calls: [kernelCall(normKernels, kernel, args, share)], scratchBytes: 0 };
+  },
+
+  wgsl(op, inputs) {
+    const there = INPUTS.flatMap((name, i) => (inputs[i] ? [[name, i] as const] : []));
+    const outputs = ['y', ...normExtras(op)].map((name, i) => [name, inputs.length + i] as const);
+    return [normWgsl(op, normShape(op, inputs), Object.fromEntries([...there, ...outputs]))];
   },
 
   // Rows are read before they are written; a skip that starts anew is read again.

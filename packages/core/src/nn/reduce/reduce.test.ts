@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { expectBits, kernelHashes, referenceOp, tensor } from '../../../test/ops.ts';
+import { expectBits, expectTrials, kernelHashes, referenceOp, tensor } from '../../../test/ops.ts';
 import { random } from '../../../test/random.ts';
 import { LENGTHS, VALUE_KINDS, type ValueKind, values } from '../../../test/values.ts';
 import { elementCount, type Tensor, type TensorType } from '../../ops/op.ts';
@@ -8,7 +8,7 @@ import { gamma, UNDERFLOW } from '../rounding.ts';
 import { sumDepth } from '../rows.ts';
 import type { ReduceOp } from './contract.ts';
 import { reduce } from './reduce.ts';
-import { reduceKernels } from './reduce.wasm.ts';
+import { type ReduceKernel, reduceKernels } from './reduce.wasm.ts';
 
 const cases = fc
   .record({
@@ -20,28 +20,49 @@ const cases = fc
     inner: fc.constantFrom(0, 2, 3, 4, 5, 16, 17),
     keepDims: fc.boolean(),
   })
-  .map(({ kernel, seed, kind, n, outer, inner, keepDims }) => {
-    const dims = kernel.layout === 'rows' ? [outer, n] : [outer, n, inner];
-    const next = random(seed);
-    const count = elementCount(dims);
-    const x: Tensor =
-      kernel.dtype === 'f32'
-        ? tensor('f32', dims, values(next, kind, count))
-        : tensor(
-            'i32',
-            dims,
-            Int32Array.from({ length: count }, () => next() * 2 ** (next() < 0.5 ? 4 : 32)),
-          );
-    const op: ReduceOp = { kind: kernel.kind, axes: [1], keepDims };
-    return { op, x, outer, n, inner: kernel.layout === 'rows' ? 1 : inner };
-  });
+  .map(example);
+
+interface Parameters {
+  readonly kernel: ReduceKernel;
+  readonly seed: number;
+  readonly kind: ValueKind;
+  readonly n: number;
+  readonly outer: number;
+  readonly inner: number;
+  readonly keepDims: boolean;
+}
+
+function example({ kernel, seed, kind, n, outer, inner, keepDims }: Parameters) {
+  const dims = kernel.layout === 'rows' ? [outer, n] : [outer, n, inner];
+  const next = random(seed);
+  const count = elementCount(dims);
+  const x: Tensor =
+    kernel.dtype === 'f32'
+      ? tensor('f32', dims, values(next, kind, count))
+      : tensor(
+          'i32',
+          dims,
+          Int32Array.from({ length: count }, () => next() * 2 ** (next() < 0.5 ? 4 : 32)),
+        );
+  const op: ReduceOp = { kind: kernel.kind, axes: [1], keepDims };
+  return { op, x, outer, n, inner: kernel.layout === 'rows' ? 1 : inner };
+}
 
 describe('reduce', () => {
   it('has the kernels that were reviewed', () => {
     expect(kernelHashes(reduceKernels)).toMatchSnapshot();
   });
 
-  it('gives the bits of the f32 contract', () => {
+  it('every kernel that ships gives the bits of the f32 contract, and can be tried', () => {
+    for (const kernel of reduceKernels.variants())
+      for (const n of [7, 130]) {
+        const { op, x } = example({ kernel, seed: n, kind: 'special', n, outer: 2, inner: 5, keepDims: true });
+        expectBits(reduce, op, [x]);
+      }
+    expectTrials(reduceKernels);
+  });
+
+  it('gives the bits of the f32 contract for any extents', () => {
     fc.assert(
       fc.property(cases, ({ op, x }) => {
         expectBits(reduce, op, [x]);

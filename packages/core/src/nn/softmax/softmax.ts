@@ -7,7 +7,7 @@ import { softmaxReference } from './softmax.reference.ts';
 import { softmaxKernels } from './softmax.wasm.ts';
 
 /** Of an element: three passes and an exponential, beside an element's multiplication in gemm. */
-const MACS_PER_ELEMENT = 24;
+const MACS_PER_ELEMENT = 32;
 
 export const softmax: OpSpec<SoftmaxOp> = {
   name: 'softmax',

@@ -1,6 +1,7 @@
 /** e^x, its inverse, and what is made of them. Every function is finite work on any bit pattern; NaN gives NaN. */
 import { exp, expParts, horner, LN2_HIGH, LN2_LOW, VANISHES } from '../../../activations/contract.ts';
 import type { MoreLanes } from '../lanes.ts';
+import { isFiniteFloat } from './classes.ts';
 import { ERF, ERFC, ERFC_LIMIT, ERFC_STEP, LOG } from './coefficients.ts';
 
 /** e^x; from 88.73 on +Inf, subnormal below −87.33, 0 from −112 on. */
@@ -24,7 +25,7 @@ export function logarithm<V>(f: MoreLanes<V>, x: V): V {
   const normal = f.select(isTiny, f.mul(x, f.constant(2 ** 23)), x);
   const finite = positiveLogarithm(f, normal, f.select(isTiny, f.constant(-23), zero));
   const below = f.select(f.equal(x, zero), f.constant(-Infinity), f.constant(Number.NaN));
-  const above = f.select(f.less(x, f.constant(Infinity)), finite, x); // Inf and NaN as they are
+  const above = f.select(isFiniteFloat(f, x), finite, x); // Inf and NaN as they are
   return f.select(f.lessOrEqual(x, zero), below, above);
 }
 
@@ -52,7 +53,7 @@ export function softplus<V>(f: MoreLanes<V>, x: V): V {
   const one = f.constant(1);
   const { significand, power } = exp(f, f.pmax(f.negate(f.abs(x)), f.constant(-VANISHES)));
   const u = f.mul(significand, power);
-  const sum = f.add(u, one);
+  const sum = f.rounded(f.add(u, one));
   const lost = f.div(f.sub(u, f.sub(sum, one)), sum);
   return f.add(f.pmax(x, zero), f.add(positiveLogarithm(f, sum, zero), lost));
 }

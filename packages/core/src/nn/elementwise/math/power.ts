@@ -6,6 +6,7 @@
  */
 import { expMinus1, horner } from '../../../activations/contract.ts';
 import type { MoreLanes } from '../lanes.ts';
+import { isFiniteFloat, isInfinite, isNotANumber } from './classes.ts';
 import { LOG2 } from './coefficients.ts';
 import { splitPowerOf2 } from './exponential.ts';
 
@@ -16,14 +17,14 @@ export function power<V>(f: MoreLanes<V>, x: V, y: V): V {
   const general = powerOf2(f, timesLog2(f, a, y));
   const atZero = f.select(isNegative, infinity, zero);
   const atInfinity = f.select(isNegative, zero, infinity);
-  const magnitude = f.select(f.equal(a, zero), atZero, f.select(f.equal(a, infinity), atInfinity, general));
+  const magnitude = f.select(f.equal(a, zero), atZero, f.select(isInfinite(f, x), atInfinity, general));
 
   const isInteger = f.equal(f.floor(y), y);
   const half = f.mul(y, f.constant(0.5));
   const isOdd = f.and(isInteger, f.not(f.equal(f.floor(half), half)));
   const signed = f.select(isOdd, f.copySign(magnitude, x), magnitude);
-  const isUndefined = f.and(f.and(f.less(x, zero), f.less(a, infinity)), f.not(isInteger));
-  const isNumber = f.and(f.equal(x, x), f.equal(y, y));
+  const isUndefined = f.and(f.and(f.less(x, zero), isFiniteFloat(f, x)), f.not(isInteger));
+  const isNumber = f.not(f.or(isNotANumber(f, x), isNotANumber(f, y)));
   const result = f.select(f.and(isNumber, f.not(isUndefined)), signed, f.constant(Number.NaN));
   return f.select(f.or(f.equal(y, zero), f.equal(x, one)), one, result);
 }
@@ -61,7 +62,7 @@ function log2<V>(f: MoreLanes<V>, a: V): Sum<V> {
 
   const r = f.sub(m, near(1, 1.5));
   const twice = near(2, 3);
-  const sum = f.add(r, twice); // m + b, and what it lost
+  const sum = f.rounded(f.add(r, twice)); // m + b, and what it lost
   const lost = f.sub(r, f.sub(sum, twice));
   const sHigh = f.topBits(f.div(r, sum));
   const top = f.topBits(sum);
@@ -76,7 +77,7 @@ function log2<V>(f: MoreLanes<V>, a: V): Sum<V> {
   );
   // Whole + C·s, exact in two floats, then the small terms into the second one.
   const product = f.mul(sHigh, f.constant(C_HIGH));
-  const total = f.add(whole, product);
+  const total = f.rounded(f.add(whole, product));
   const low = f.add(f.sub(product, f.sub(total, whole)), small);
   const high = f.topBits(f.add(total, low));
   return { high, low: f.add(f.sub(total, high), low) };
@@ -126,6 +127,5 @@ export function powerOf<V>(f: MoreLanes<V>, x: V, exponent: number): V {
 
 /** x^½ is √x, but +0 of −0, and Inf of −Inf. */
 function root<V>(f: MoreLanes<V>, x: V): V {
-  const infinity = f.constant(Infinity);
-  return f.select(f.equal(f.abs(x), infinity), infinity, f.sqrt(f.add(x, f.constant(0))));
+  return f.select(isInfinite(f, x), f.constant(Infinity), f.sqrt(f.add(x, f.constant(0))));
 }

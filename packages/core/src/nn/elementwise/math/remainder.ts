@@ -1,5 +1,6 @@
 /** Remainders: of floats exact, with the sign of x (C's fmod); of ints in both ONNX forms. */
 import type { MoreLanes } from '../lanes.ts';
+import { isFiniteFloat } from './classes.ts';
 
 /**
  * x − trunc(x/y)·y, exactly: long division of the significands, a bit per step. x of ±0 by ±Inf stays; NaN for y = 0 and
@@ -7,11 +8,10 @@ import type { MoreLanes } from '../lanes.ts';
  */
 export function remainder<V>(f: MoreLanes<V>, x: V, y: V): V {
   const zero = f.constant(0);
-  const infinity = f.constant(Infinity);
   const [dividend, divisor] = [f.abs(x), f.abs(y)];
   const [a, b] = [integerOf(f, dividend), integerOf(f, divisor)];
   // |x| < |y|: nothing to do. What is not finite is replaced by what ends at once.
-  const isDefined = f.and(f.less(dividend, infinity), f.less(zero, divisor));
+  const isDefined = f.and(isFiniteFloat(f, x), f.less(zero, divisor));
   const steps = f.select(
     f.and(isDefined, f.lessOrEqual(divisor, dividend)),
     f.subInt(a.exponent, b.exponent),

@@ -6,6 +6,7 @@
  */
 import { horner } from '../../../activations/contract.ts';
 import type { MoreLanes } from '../lanes.ts';
+import { isFiniteFloat } from './classes.ts';
 import { COS, HALF_PI, SIN, TURN_BYTES } from './coefficients.ts';
 
 export function sine<V>(f: MoreLanes<V>, x: V): V {
@@ -20,8 +21,7 @@ export function cosine<V>(f: MoreLanes<V>, x: V): V {
   return finiteOnly(f, x, ofQuarters(f, f.addInt(quarters, f.int(1)), r));
 }
 
-const finiteOnly = <V>(f: MoreLanes<V>, x: V, y: V): V =>
-  f.select(f.less(f.abs(x), f.constant(Infinity)), y, f.constant(Number.NaN));
+const finiteOnly = <V>(f: MoreLanes<V>, x: V, y: V): V => f.select(isFiniteFloat(f, x), y, f.constant(Number.NaN));
 
 /** sin(quarters · π/2 + r), |r| ≤ π/4. */
 function ofQuarters<V>(f: MoreLanes<V>, quarters: V, r: V): V {
@@ -45,7 +45,7 @@ interface Reduced<V> {
 function reduce<V>(f: MoreLanes<V>, x: V): Reduced<V> {
   const q = f.nearest(f.mul(x, f.constant(2 / Math.PI)));
   // The first four have 11 bits: their products with q are exact, and so are the first differences.
-  const r = HALF_PI.reduce((left, part) => f.sub(left, f.mul(q, f.constant(part))), x);
+  const r = HALF_PI.reduce((left, part) => f.rounded(f.sub(left, f.mul(q, f.constant(part)))), x);
   const isLarge = f.less(f.constant(LARGE), f.abs(x));
   const [quarters, rest] = f.whenAny(isLarge, [f.toInt(q), r], () => {
     const large = reduceLarge(f, x);
