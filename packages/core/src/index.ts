@@ -20,7 +20,7 @@ export type {
 export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
-export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
+export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference/backend.ts';
 export type { ThreadOptions, ThreadReport } from './backends/threads/team.ts';
 export type { ThreadWorker, WorkerFactory } from './backends/threads/worker.ts';
 export type { TunedKernel } from './backends/wasm/autotune.ts';
