@@ -1,9 +1,9 @@
+import { createTeam, type ThreadOptions } from '../threads/team.ts';
 import type { WebGpuBackend } from '../webgpu/backend.ts';
 import type { WebGpuOptions } from '../webgpu/options.ts';
 import type { BackendBase, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
 import type { ReferenceBackend, ReferenceBackendOptions } from './reference/backend.ts';
-import { createTeam, type ThreadOptions } from './threads/team.ts';
 import { WasmBackend, type WasmOptions } from './wasm/backend.ts';
 
 /** Options of the wasm backend. */

@@ -176,7 +176,9 @@ describe('bound products', () => {
     const none = undefined;
     expect(() => backend.bind({ ...work, matrices: [] }, [x])).toThrow(/at least one matrix/);
     expect(() => backend.bind(work, [x, none, none, out])).toThrow(/expected 5 operands, got 4/);
-    expect(() => backend.bind(work, [x, none, none, none, none])).toThrow(/out of matrix 0 expected an arena handle, got undefined/);
+    expect(() => backend.bind(work, [x, none, none, none, none])).toThrow(
+      /out of matrix 0 expected an arena handle, got undefined/,
+    );
     expect(() => backend.bind(work, [none, none, none, none, out])).toThrow(TypeError);
     expect(() => backend.bind({ ...work, M: 2 }, [x, none, none, none, out])).toThrow(/x expected 640 values/);
     const call = backend.bind(work, [x, none, none, none, out]);
