@@ -378,6 +378,78 @@ export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
 
 
+// @msd/core/nn
+
+export type Arithmetic = 'float64' | 'float32';
+
+export type DType = 'f32' | 'i32' | 'bool';
+
+export interface Elementwise {
+    readonly nodes: readonly ElementwiseNode[];
+    readonly outputs: readonly number[];
+}
+
+export interface ElementwiseNode {
+    readonly fn: FunctionId;
+    readonly args: readonly number[];
+    readonly values?: readonly number[];
+}
+
+export type FunctionId = keyof typeof functions;
+
+export interface KernelCall {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number): number[];
+    readonly args: readonly Arg[];
+    readonly share: {
+        readonly rows: number;
+        readonly macsPerRow: number;
+    } | undefined;
+}
+
+export interface KernelPlan {
+    readonly calls: readonly KernelCall[];
+    readonly scratchBytes: number;
+}
+
+export interface OpSpec<O> {
+    readonly name: string;
+    infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
+    reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
+    wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
+    wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
+    inPlace?(op: O, output: number, input: number): boolean;
+}
+
+export interface Tensor extends TensorType {
+    readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
+}
+
+export interface TensorType {
+    readonly dtype: DType;
+    readonly dims: readonly number[];
+}
+
+export interface WgslCall {
+    readonly id: string;
+    readonly operands: Readonly<Record<string, number>>;
+    readonly params: Readonly<Record<string, number>>;
+    code(): string;
+    readonly workgroups: number;
+}
+
+export declare const elementwise: OpSpec<Elementwise>;
+
+export declare const functionIds: FunctionId[];
+
+export declare const norm: OpSpec<NormOp>;
+
+export declare const rotary: OpSpec<RotaryOp>;
+
+export declare const softmax: OpSpec<SoftmaxOp>;
+
+
 // @msd/core/thread
 
 export declare function runThread(): void;

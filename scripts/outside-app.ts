@@ -1,5 +1,6 @@
 // Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
+import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { GpuBinding, GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
 import { formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
@@ -25,4 +26,19 @@ export async function onGpu(device: GpuDevice, x: GpuBinding): Promise<number> {
   const prepared = await backend.prepare(quantizeWeights(new Float32Array(64), { N: 2, K: 32, format: 'int4' }));
   const y: Float32Array = await backend.matmul(x, prepared, { components: 1 });
   return y.length;
+}
+
+export function gate(): readonly number[] {
+  const op: Elementwise = {
+    nodes: [
+      { fn: 'Silu', args: [0] },
+      { fn: 'Mul', args: [2, 1] },
+    ],
+    outputs: [3],
+  };
+  const [{ dims }] = elementwise.infer(op, [
+    { dtype: 'f32', dims: [1, 4864] },
+    { dtype: 'f32', dims: [4864] },
+  ]);
+  return dims;
 }

@@ -36,8 +36,20 @@ export function referenceOp<O>(
   return outputs;
 }
 
+/** An output that lies where an input lies. */
+interface InPlace {
+  readonly output: number;
+  readonly input: number;
+}
+
 /** @param cuts chunks that the rows of every shared call are cut into: results must not depend on it */
-export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[], cuts = 1): Tensor[] {
+export function wasmOp<O>(
+  spec: OpSpec<O>,
+  op: O,
+  inputs: readonly (Tensor | undefined)[],
+  cuts = 1,
+  inPlace?: InPlace,
+): Tensor[] {
   const types = spec.infer(op, inputs);
   const { calls, scratchBytes } = spec.wasm(op, inputs, types);
   const sizes = [...inputs.map((input) => (input ? byteLength(input) : 0)), ...types.map(byteLength)];
@@ -51,6 +63,7 @@ export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | und
   sizes.forEach((bytes, i) => {
     addresses.push(i < inputs.length && !inputs[i] ? 0 : place(bytes));
   });
+  if (inPlace) addresses[inputs.length + inPlace.output] = addresses[inPlace.input];
   const scratch = place(scratchBytes * cuts);
   const memory = new WebAssembly.Memory({ initial: Math.ceil((top + 65536) / 65536) + 1 });
   const bytes = new Uint8Array(memory.buffer);
@@ -60,7 +73,7 @@ export function wasmOp<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | und
   });
   const before = bytes.slice();
   for (const call of calls) runCall(call, memory, addresses, scratch, cuts);
-  const written = new Set<number>();
+  const written = new Set<number>(inPlace && [inPlace.input]);
   for (const i of types.keys()) written.add(inputs.length + i);
   [...sizes, scratchBytes * cuts].forEach((size, i) => {
     const at = i < sizes.length ? addresses[i] : scratch;
@@ -116,18 +129,24 @@ function moduleOf(call: KernelCall): WebAssembly.Module {
   return known;
 }
 
-/** The kernels give the bits of the f32 contract, in any number of chunks. NaN equals any NaN. */
+/** The kernels give the bits of the f32 contract, in any number of chunks, and in place where the op allows it. NaN equals any NaN. */
 export function expectBits<O>(spec: OpSpec<O>, op: O, inputs: readonly (Tensor | undefined)[]): Tensor[] {
   const expected = referenceOp(spec, op, inputs);
-  for (const cuts of [1, 3])
-    wasmOp(spec, op, inputs, cuts).forEach((output, i) => {
+  const check = (cuts: number, inPlace?: InPlace) =>
+    wasmOp(spec, op, inputs, cuts, inPlace).forEach((output, i) => {
       const at = firstDifference(expected[i].data, output.data);
       if (at < 0) return;
       const types = inputs.map((input) => input && `${input.dtype}[${input.dims}]`).join(', ');
+      const how = `${cuts} chunks${inPlace ? `, output ${inPlace.output} in place of input ${inPlace.input}` : ''}`;
       expect.fail(
-        `${spec.name} ${JSON.stringify(op)} of ${types}: output ${i} at ${at}, expected ${expected[i].data[at]}, got ${output.data[at]} (${cuts} chunks).`,
+        `${spec.name} ${JSON.stringify(op)} of ${types}: output ${i} at ${at}, expected ${expected[i].data[at]}, got ${output.data[at]} (${how}).`,
       );
     });
+  for (const cuts of [1, 3]) check(cuts);
+  for (const [output, type] of expected.entries())
+    for (const [input, own] of inputs.entries())
+      if (own?.dtype === type.dtype && own.dims.join() === type.dims.join() && spec.inPlace?.(op, output, input))
+        check(1, { output, input });
   return expected;
 }
 

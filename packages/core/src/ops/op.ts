@@ -68,6 +68,6 @@ export interface OpSpec<O> {
   inPlace?(op: O, output: number, input: number): boolean;
 }
 
-export const byteSize = (dtype: DType): number => (dtype === 'bool' ? 1 : 4);
+export const byteSize = (dtype: DType): 1 | 4 => (dtype === 'bool' ? 1 : 4);
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 export const byteLength = ({ dtype, dims }: TensorType): number => byteSize(dtype) * elementCount(dims);

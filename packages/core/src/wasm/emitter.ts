@@ -123,9 +123,11 @@ export const v128 = {
   load8x8S: loader('v128', simd(0x01), 3),
   load8x8U: loader('v128', simd(0x02), 3),
   load16x4S: loader('v128', simd(0x03), 3),
+  load8Splat: loader('v128', simd(0x07), 0),
   load16Splat: loader('v128', simd(0x08), 1),
-  load32Zero: loader('v128', simd(0x5c), 2),
   load32Splat: loader('v128', simd(0x09), 2),
+  load64Splat: loader('v128', simd(0x0a), 3),
+  load32Zero: loader('v128', simd(0x5c), 2),
   /** `lanes` with one of them read from memory. */
   load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
     expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),

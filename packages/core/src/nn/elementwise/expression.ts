@@ -22,6 +22,8 @@ export interface Elementwise {
 export interface TypedExpression {
   readonly op: Elementwise;
   readonly forms: readonly Form[];
+  /** Numbers beside the arguments of each node, as kernels hold them. */
+  readonly values: readonly (readonly number[])[];
   /** Of all values. */
   readonly types: readonly DType[];
 }
@@ -36,7 +38,10 @@ export function typedExpression(op: Elementwise, inputs: readonly DType[]): Type
   });
   if (op.outputs.length === 0) throw new RangeError('elementwise: outputs expected at least one value, got none.');
   for (const output of op.outputs) checkValue('outputs', output, types.length);
-  return { op, forms, types };
+  const values = op.nodes.map(({ values = [] }, i) =>
+    values.map((value) => (forms[i].result === 'i32' ? value | 0 : Math.fround(value))),
+  );
+  return { op, forms, values, types };
 }
 
 function formOf({ fn, args, values = [] }: ElementwiseNode, i: number, types: readonly DType[]): Form {
@@ -62,42 +67,38 @@ function checkValue(where: string, value: number, known: number): void {
     throw new RangeError(`elementwise: ${where} expected values 0..${known - 1}, got ${value}.`);
 }
 
-/** Numbers beside the arguments, as a kernel holds them. */
-export const valuesOf = (node: ElementwiseNode, { result }: Form): readonly number[] =>
-  (node.values ?? []).map((value) => (result === 'i32' ? value | 0 : Math.fround(value)));
-
 /** The f32 contract, on whatever computes. */
-export function evaluate<V>(f: MoreLanes<V>, { op, forms }: TypedExpression, inputs: readonly V[]): V[] {
+export function evaluate<V>(f: MoreLanes<V>, { op, forms, values }: TypedExpression, inputs: readonly V[]): V[] {
   const all = [...inputs];
-  for (const [i, node] of op.nodes.entries())
+  for (const [i, { args }] of op.nodes.entries())
     all.push(
       forms[i].contract(
         f,
-        node.args.map((arg) => all[arg]),
-        valuesOf(node, forms[i]),
+        args.map((arg) => all[arg]),
+        values[i],
       ),
     );
   return op.outputs.map((output) => all[output]);
 }
 
 /** The mathematics of one element. */
-export function evaluate64({ op, forms }: TypedExpression, inputs: readonly number[]): number[] {
+export function evaluate64({ op, forms, values }: TypedExpression, inputs: readonly number[]): number[] {
   const all = [...inputs];
-  for (const [i, node] of op.nodes.entries())
+  for (const [i, { args }] of op.nodes.entries())
     all.push(
       forms[i].reference(
-        node.args.map((arg) => all[arg]),
-        valuesOf(node, forms[i]),
+        args.map((arg) => all[arg]),
+        values[i],
       ),
     );
   return op.outputs.map((output) => all[output]);
 }
 
 /** `Silu0-Mul2.1`: the same for the same expression, and only for it. */
-export function expressionText({ op, forms, types }: TypedExpression): string {
-  const nodes = op.nodes.map((node, i) => {
-    const values = valuesOf(node, forms[i]).map((value) => `v${textOf(value, forms[i].result)}`);
-    return `${node.fn}${node.args.join('.')}${values.join('')}`;
+export function expressionText({ op, forms, values, types }: TypedExpression): string {
+  const nodes = op.nodes.map(({ fn, args }, i) => {
+    const beside = values[i].map((value) => `v${textOf(value, forms[i].result)}`);
+    return `${fn}${args.join('.')}${beside.join('')}`;
   });
   const isLastAlone = op.outputs.length === 1 && op.outputs[0] === types.length - 1;
   return `${nodes.join('-')}${isLastAlone ? '' : `_to${op.outputs.join('.')}`}`;
