@@ -69,10 +69,13 @@ function checkApart<H extends { readonly byteLength: number }>(
     its.buffer !== own.buffer ||
     its.begin >= own.begin + otherBytes ||
     own.begin >= its.begin + bytes ||
-    (own.begin === its.begin && other < inputs.length && spec.inPlace?.(op, output, other))
+    (own.begin === its.begin && other < inputs.length && isSame(type, otherType) && spec.inPlace?.(op, output, other))
   )
     return;
   throw new RangeError(
     `${spec.name}: output ${output} expected memory of its own, got some of ${nameOf(work, other)}'s. Give it other bytes.`,
   );
 }
+
+const isSame = (a: TensorType, b: TensorType): boolean =>
+  a.dtype === b.dtype && a.dims.length === b.dims.length && a.dims.every((dim, d) => dim === b.dims[d]);

@@ -9,6 +9,7 @@ import { kernelCall } from '../../kernel-spec.ts';
 import { byteSize, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
 import { broadcastDims, broadcastStrides, collapse, indexOf } from '../../ops/strides.ts';
 import { elementwiseKernel, operationsOf } from './elementwise.wasm.ts';
+import { elementwiseWgsl } from './elementwise.wgsl.ts';
 import { type Elementwise, evaluate, evaluate64, type TypedExpression, typedExpression } from './expression.ts';
 import { scalarLanes } from './lanes.reference.ts';
 
@@ -62,6 +63,7 @@ export const elementwise: OpSpec<Elementwise> = {
       scratchBytes: 0,
     };
   },
+  wgsl: (op, inputs, outputs) => elementwiseWgsl(typed(op, inputs), inputs as readonly TensorType[], outputs),
   // All of four elements is loaded before any of them is stored.
   inPlace: () => true,
 };

@@ -20,6 +20,7 @@ export const scalarLanes: MoreLanes<number> = {
   floor: Math.floor,
   ceil: Math.ceil,
   negate: (a) => -a,
+  rounded: (a) => a,
   min: Math.min,
   max: Math.max,
 

@@ -11,6 +11,8 @@ export interface MoreLanes<V> extends Lanes<V> {
   ceil(a: V): V;
   /** The sign bit the other way round, of NaN too. */
   negate(a: V): V;
+  /** The same value: what its rounding has lost is asked for next. WGSL may compute with the exact one otherwise. */
+  rounded(a: V): V;
   /** NaN of either operand; −0 is below 0. */
   min(a: V, b: V): V;
   max(a: V, b: V): V;

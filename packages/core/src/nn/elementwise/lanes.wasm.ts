@@ -19,6 +19,7 @@ export function moreWasmLanes(f: Func, constant: (pattern: number) => V128): Mor
     floor: once(f32x4.floor),
     ceil: once(f32x4.ceil),
     negate: once(f32x4.neg),
+    rounded: same,
     min: once(f32x4.min),
     max: once(f32x4.max),
 

@@ -52,7 +52,7 @@ export function softplus<V>(f: MoreLanes<V>, x: V): V {
   const one = f.constant(1);
   const { significand, power } = exp(f, f.pmax(f.negate(f.abs(x)), f.constant(-VANISHES)));
   const u = f.mul(significand, power);
-  const sum = f.add(u, one);
+  const sum = f.rounded(f.add(u, one));
   const lost = f.div(f.sub(u, f.sub(sum, one)), sum);
   return f.add(f.pmax(x, zero), f.add(positiveLogarithm(f, sum, zero), lost));
 }

@@ -61,7 +61,7 @@ function log2<V>(f: MoreLanes<V>, a: V): Sum<V> {
 
   const r = f.sub(m, near(1, 1.5));
   const twice = near(2, 3);
-  const sum = f.add(r, twice); // m + b, and what it lost
+  const sum = f.rounded(f.add(r, twice)); // m + b, and what it lost
   const lost = f.sub(r, f.sub(sum, twice));
   const sHigh = f.topBits(f.div(r, sum));
   const top = f.topBits(sum);
@@ -76,7 +76,7 @@ function log2<V>(f: MoreLanes<V>, a: V): Sum<V> {
   );
   // Whole + C·s, exact in two floats, then the small terms into the second one.
   const product = f.mul(sHigh, f.constant(C_HIGH));
-  const total = f.add(whole, product);
+  const total = f.rounded(f.add(whole, product));
   const low = f.add(f.sub(product, f.sub(total, whole)), small);
   const high = f.topBits(f.add(total, low));
   return { high, low: f.add(f.sub(total, high), low) };
