@@ -382,6 +382,17 @@ export declare function validateWeights(weights: QuantizedWeights, where?: strin
 
 export type Arithmetic = 'float64' | 'float32';
 
+export interface Copy {
+    readonly outputs: readonly (readonly number[])[];
+    readonly parts: readonly CopyPart[];
+}
+
+export interface CopyPart {
+    readonly dims: readonly number[];
+    readonly from: Place | Fill;
+    readonly to: Place;
+}
+
 export type DType = 'f32' | 'i32' | 'bool';
 
 export interface Elementwise {
@@ -393,6 +404,10 @@ export interface ElementwiseNode {
     readonly fn: FunctionId;
     readonly args: readonly number[];
     readonly values?: readonly number[];
+}
+
+export interface Fill {
+    readonly value: number;
 }
 
 export type FunctionId = keyof typeof functions;
@@ -422,6 +437,26 @@ export interface OpSpec<O> {
     inPlace?(op: O, output: number, input: number): boolean;
 }
 
+export interface PadOptions {
+    readonly before: Dims;
+    readonly after: Dims;
+    readonly mode?: 'constant' | 'edge' | 'reflect' | 'wrap' | undefined;
+    readonly value?: number | undefined;
+}
+
+export interface Place {
+    readonly operand: number;
+    readonly offset: number;
+    readonly strides: readonly number[];
+}
+
+export interface SliceOptions {
+    readonly starts: Dims;
+    readonly ends: Dims;
+    readonly axes?: Dims | undefined;
+    readonly steps?: Dims | undefined;
+}
+
 export interface Tensor extends TensorType {
     readonly data: Float32Array | Float64Array | Int32Array | Uint8Array;
 }
@@ -439,15 +474,35 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export declare const argMax: OpSpec<ArgMaxOp>;
+
+export declare function concat(shapes: readonly Dims[], axis: number): Copy;
+
+export declare const copy: OpSpec<Copy>;
+
 export declare const elementwise: OpSpec<Elementwise>;
+
+export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
 export declare const norm: OpSpec<NormOp>;
 
+export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
+
+export declare const reduce: OpSpec<ReduceOp>;
+
 export declare const rotary: OpSpec<RotaryOp>;
 
+export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
+
 export declare const softmax: OpSpec<SoftmaxOp>;
+
+export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
+
+export declare function tile(dims: Dims, repeats: Dims): Copy;
+
+export declare function transpose(dims: Dims, perm?: Dims): Copy;
 
 
 // @msd/core/thread
@@ -612,7 +667,6 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
     run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
     flush(): Promise<void>;
-    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;

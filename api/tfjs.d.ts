@@ -96,7 +96,7 @@ export interface RegisterOptions extends ArithmeticOptions {
 
 export interface Status {
     readonly backend: string;
-    readonly weights: Host['weights'] | 'dequantized';
+    readonly weights: 'tfjs heap' | 'copied per call' | 'webgpu pass' | 'dequantized';
     readonly dequantizedBytes: number;
 }
 
