@@ -21,10 +21,11 @@ export { createBackend, createThreadedBackend, createWasmBackend, type WasmBacke
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
-export type { CarrierReport, CarrierTiming } from './backends/routes.ts';
 export type { ThreadOptions, ThreadReport } from './backends/threads/team.ts';
 export type { ThreadWorker, WorkerFactory } from './backends/threads/worker.ts';
-export type { TunedKernel, WasmBackend, WasmOptions } from './backends/wasm.ts';
+export type { TunedKernel } from './backends/wasm/autotune.ts';
+export type { WasmBackend, WasmOptions } from './backends/wasm/backend.ts';
+export type { CarrierReport, CarrierTiming } from './backends/wasm/routes.ts';
 export {
   type ActivationBlock,
   type Components,

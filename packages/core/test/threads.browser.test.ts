@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
-import { runThread } from '../src/backends/threads/thread.ts';
+import { threadCode } from '../src/backends/threads/thread.ts';
 import type { ThreadWorker } from '../src/backends/threads/worker.ts';
 import { createBackend } from '../src/index.ts';
 import { threadSuite } from './threads.ts';
 
 threadSuite((prelude) => {
-  const code = new Blob([`${prelude}\n(${runThread})();`], { type: 'text/javascript' });
+  const code = new Blob([`${prelude}\n${threadCode()}`], { type: 'text/javascript' });
   return new Worker(URL.createObjectURL(code)) as ThreadWorker;
 });
 

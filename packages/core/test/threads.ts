@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
 import { startWorker, type ThreadWorker } from '../src/backends/threads/worker.ts';
-import { WasmBackend } from '../src/backends/wasm.ts';
+import { WasmBackend } from '../src/backends/wasm/backend.ts';
 import { type ActivationBlock, packWeights } from '../src/index.ts';
 import { weightShapes } from './conformance.ts';
 import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';

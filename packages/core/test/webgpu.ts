@@ -3,11 +3,10 @@
  * the fast tier meets every format and shape class once; MSD_TEST_ALL runs the generated cases.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { resolvePlan } from '../src/decompose/contract.ts';
+import { digitsOf, resolvePlan } from '../src/decompose/contract.ts';
 import { decompose } from '../src/decompose/decompose.reference.ts';
 import { wgslDecompose } from '../src/decompose/decompose.wgsl.ts';
 import { QUAD } from '../src/formats/format.ts';
-import { digitsOf } from '../src/gemm/carriers.ts';
 import { createBackend, errorBound, msdMatmul, type PlanOptions, packedShape } from '../src/index.ts';
 import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
 import type { WebGpuBackend } from '../src/webgpu/index.ts';

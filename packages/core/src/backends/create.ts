@@ -4,7 +4,7 @@ import type { BackendBase, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
 import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';
 import { createTeam, type ThreadOptions } from './threads/team.ts';
-import { WasmBackend, type WasmOptions } from './wasm.ts';
+import { WasmBackend, type WasmOptions } from './wasm/backend.ts';
 
 /** Options of the wasm backend. */
 export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {}

@@ -115,7 +115,8 @@ export class ReferenceBackend implements Backend {
     prepared: readonly PreparedWeights[],
     options: MatmulManyOptions = {},
   ): (Float32Array | HalfArray)[] {
-    const products = checkMany(this, x, prepared, options);
+    if (prepared.length === 0) return [];
+    const { products } = checkMany(this, x, prepared, options);
     const { each, ...shared } = options;
     return prepared.map((matrix, i) => this.matmul(x, matrix, { ...shared, ...products[i] }));
   }

@@ -40,6 +40,7 @@ import {
 } from '../formats/format.ts';
 import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
+import { i32Params } from '../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
 import { type BlockReader, type CarrierOptions, carrierOf, I16 } from './carriers.ts';
@@ -86,22 +87,23 @@ export function gemmId(options: GemmOptions): string {
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
-const PARAMS = {
-  x: 'i32',
-  xSums: 'i32',
-  xScale: 'i32',
-  w: 'i32',
-  wScale: 'i32',
-  bias: 'i32',
-  y: 'i32',
-  yStride: 'i32',
-  scratch: 'i32',
-  M: 'i32',
-  K: 'i32',
-  panels: 'i32',
-  first: 'i32',
-  count: 'i32',
-} as const;
+/** In this order. */
+export const GEMM_ARGS = [
+  'x',
+  'xSums',
+  'xScale',
+  'w',
+  'wScale',
+  'bias',
+  'y',
+  'yStride',
+  'scratch',
+  'M',
+  'K',
+  'panels',
+  'first',
+  'count',
+] as const;
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
   const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1, abreast = 1 } = options;
@@ -121,7 +123,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps of a tile
   const loads = widen ? vectors : (stepVectors(format) * tileN) / PANEL;
 
-  module.func(gemmId(options), PARAMS, (f, p) => {
+  module.func(gemmId(options), i32Params(GEMM_ARGS), (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
     const { block: readerOf, shift, integers, widening } = carrier.open(f, vectors);
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;

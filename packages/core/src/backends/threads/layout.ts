@@ -5,7 +5,9 @@
  * if what it found was positive: one atomic operation, whatever job that is. Only then does it read the job's words, and they
  * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
  */
+import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../../plan/cut.ts';
 import type { RelaxedProbe } from '../features.ts';
+import { ARG_WORDS } from './job.ts';
 
 export interface Layout {
   /** Chunks nobody has claimed; negative once threads have looked in vain. */
@@ -15,24 +17,13 @@ export interface Layout {
   /** Threads that sleep, and the word they sleep on. */
   readonly sleepers: number;
   readonly wake: number;
-  /** Number of the kernel, of its arguments, and of the threads that may take part. */
+  /** Number of the kernel, and of the threads that may take part. */
   readonly kernel: number;
-  readonly argCount: number;
   readonly threads: number;
+  /** Chunks of the job, its arguments, and its words, see {@link Job}. */
   readonly chunks: number;
-  /** Rows per chunk and in all, and chunks along them. */
-  readonly rowSize: number;
-  readonly rowTotal: number;
-  readonly rowChunks: number;
-  /** The cut of the panels, see {@link PanelCut}. */
-  readonly panelTotal: number;
-  readonly panelUnit: number;
-  readonly rounds: number;
-  readonly early: number;
-  readonly leaves: number;
-  readonly last: number;
-  /** Six coefficients per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
-  readonly args: number;
+  readonly argCount: number;
+  readonly job: number;
   /** Messages posted to each thread. */
   readonly mail: number;
   /** One word per chunk, see {@link DONE}. */
@@ -42,11 +33,9 @@ export interface Layout {
   readonly spinMs: number;
 }
 
-export const MAX_THREADS = 64;
-/** Of a job, rows times panels. */
-export const MAX_CHUNKS = 256;
 export const MAX_ARGS = 32;
-const MAIL = 64 + 6 * MAX_ARGS;
+const JOB = 64;
+const MAIL = JOB + ARG_WORDS * MAX_ARGS + CHUNK_WORDS * MAX_CHUNKS;
 
 /** Words that different threads write at the same time lie on different cache lines. */
 export const LAYOUT: Layout = {
@@ -55,19 +44,10 @@ export const LAYOUT: Layout = {
   sleepers: 32,
   wake: 33,
   kernel: 48,
-  argCount: 49,
-  threads: 50,
-  chunks: 51,
-  rowSize: 52,
-  rowTotal: 53,
-  rowChunks: 54,
-  panelTotal: 55,
-  panelUnit: 56,
-  rounds: 57,
-  early: 58,
-  leaves: 59,
-  last: 60,
-  args: 64,
+  threads: 49,
+  chunks: 50,
+  argCount: 51,
+  job: JOB,
   mail: MAIL,
   flags: MAIL + MAX_THREADS,
   words: MAIL + MAX_THREADS + MAX_CHUNKS,

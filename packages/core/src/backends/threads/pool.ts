@@ -5,9 +5,10 @@
  * worker for that: one that is asleep, or not there yet, has claimed nothing. Only a worker that ends in the middle of a
  * chunk leaves a gap, and that the calling thread must find out by itself, since it receives no events while it works.
  */
+import { MAX_THREADS } from '../../plan/cut.ts';
 import { type RelaxedProbe, relaxedProbe } from '../features.ts';
 import type { Job } from './job.ts';
-import { DONE, LAYOUT, MAX_THREADS, type ThreadMessage, type ThreadReply } from './layout.ts';
+import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
 import { listen, startWorker, type ThreadWorker, type WorkerFactory } from './worker.ts';
 
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
@@ -125,7 +126,9 @@ export class ThreadPool {
     const control = this.#control;
     const { ticket, done, sleepers, wake, flags } = LAYOUT;
     const { chunks } = job;
-    for (let i = 0; i < job.length; i++) control[LAYOUT.argCount + i] = job.words[i];
+    control.set(job.words, LAYOUT.job);
+    control[LAYOUT.argCount] = job.argCount;
+    control[LAYOUT.chunks] = chunks;
     control[LAYOUT.kernel] = kernel;
     control[LAYOUT.threads] = threads;
     control.fill(0, flags, flags + chunks);

@@ -1,9 +1,10 @@
 /** What a backend has of the pool: its number of threads, its kernels there, and a report. */
-import type { Kernel } from '../kernels.ts';
-import { Job } from './job.ts';
-import { MAX_THREADS } from './layout.ts';
+import { MAX_THREADS } from '../../plan/cut.ts';
+import type { Job } from './job.ts';
 import { ThreadPool } from './pool.ts';
 import { nodeCores, nodeThreads, type WorkerFactory } from './worker.ts';
+
+type Kernel = (...args: number[]) => void;
 
 export interface ThreadOptions {
   /**
@@ -66,8 +67,6 @@ function whatIsMissing(): string | undefined {
 
 export class Team {
   readonly requested: number;
-  /** Rewritten with every call. */
-  readonly job: Job = new Job();
   #pool: ThreadPool | undefined;
   readonly #reason: string | undefined;
   #kernels = new Map<Kernel, Parameters<ThreadPool['install']>>();
@@ -108,29 +107,28 @@ export class Team {
   }
 
   /**
-   * Works a job off, all of it, whatever becomes of the workers.
+   * Runs every chunk, even if workers die.
    *
    * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
-   * @param restart then does all of the work again, for kernels that change what they read; otherwise chunks are repeated
+   * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
+   * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
    */
-  run(find: () => Kernel, job: Job, leave: () => void, restart?: () => void): void {
+  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean {
     const kernel = find();
     const source = this.#kernels.get(kernel);
     if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
     let number = this.#numbers.get(kernel);
     if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
     const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
-    if (missing.length === 0) return;
+    if (missing.length === 0) return true;
     if (lost) {
       leave();
-      if (restart) {
-        restart();
-        return;
-      }
+      if (!repeatable) return false;
     }
     const rest = find();
     for (const chunk of missing) rest(...job.argumentsOf(chunk));
+    return true;
   }
 
   /** Ends this backend's part in the pool; twice is once. */

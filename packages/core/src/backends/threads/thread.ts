@@ -1,7 +1,5 @@
-/**
- * What a worker of the pool runs. The default workers get the text of this function, so it uses nothing from outside itself,
- * and it names no inner function: bundlers would wrap those in helpers that a worker does not have.
- */
+/** What a worker of the pool runs. */
+import { chunkArguments } from './job.ts';
 import type { Layout, ThreadMessage } from './layout.ts';
 
 /**
@@ -9,6 +7,17 @@ import type { Layout, ThreadMessage } from './layout.ts';
  * `worker: () => new Worker(…)` to `createBackend`.
  */
 export function runThread(): void {
+  serve(chunkArguments);
+}
+
+/** The same as a script, for workers that have no modules to import it from. */
+export const threadCode = (): string => `(${serve})(${chunkArguments})`;
+
+/**
+ * Workers get the text of this function, so it uses nothing from outside itself but its argument, and it names no inner function:
+ * bundlers would wrap those in helpers that a worker does not have.
+ */
+function serve(argumentsOf: typeof chunkArguments): void {
   // biome-ignore lint/suspicious/noExplicitAny: a Worker's global scope and Node's port have no common type
   const scope = globalThis as any;
   const port = scope.process?.getBuiltinModule?.('node:worker_threads')?.parentPort ?? scope;
@@ -62,37 +71,7 @@ export function runThread(): void {
         if (kernel && slot < control[layout.threads]) {
           control[layout.flags + chunk] = -slot;
           const index = control[layout.chunks] - 1 - chunk;
-          const rowChunks = control[layout.rowChunks];
-          const row = (index % rowChunks) * control[layout.rowSize];
-          const rows = Math.min(control[layout.rowSize], control[layout.rowTotal] - row);
-          const total = control[layout.panelTotal];
-          const unit = control[layout.panelUnit];
-          const units = Math.ceil(total / unit);
-          const early = control[layout.early];
-          const leaves = control[layout.leaves];
-          const last = control[layout.last];
-          let panel = 0;
-          let end = 0;
-          for (let i = Math.floor(index / rowChunks), next = i + 1; i <= next; i++) {
-            const round = Math.min(Math.floor(i / early), control[layout.rounds]);
-            const j = i - round * early;
-            panel = end;
-            end =
-              round < control[layout.rounds]
-                ? units - Math.floor((units * (leaves * early - (leaves - 1) * j)) / (early * leaves ** (round + 1)))
-                : units - Math.floor((units * (last - j)) / (last * leaves ** round));
-            end = Math.min(total, unit * end);
-          }
-          const panels = end - panel;
-          args.length = control[layout.argCount];
-          for (let i = 0, at = layout.args; i < args.length; i++, at += 6)
-            args[i] =
-              control[at] +
-              control[at + 1] * slot +
-              control[at + 2] * row +
-              control[at + 3] * rows +
-              control[at + 4] * panel +
-              control[at + 5] * panels;
+          argumentsOf(control, layout.job, control[layout.argCount], index, slot, args);
           try {
             kernel.apply(null, args);
             flag = 1;

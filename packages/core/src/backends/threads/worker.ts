@@ -1,5 +1,5 @@
 /** Starts workers where they come from: node:worker_threads, a page's Worker from a Blob, or the user's own. */
-import { runThread } from './thread.ts';
+import { threadCode } from './thread.ts';
 
 /** What the pool needs of a Worker of either kind. */
 export interface ThreadWorker {
@@ -47,7 +47,7 @@ export function nodeCores(): number | undefined {
 
 /** @throws what the engine throws where it allows no worker from a Blob */
 export function startWorker(): ThreadWorker {
-  const code = `(${runThread})()`;
+  const code = threadCode();
   const node = nodeThreads();
   // No execArgv: the process may have been started with flags that a worker refuses, or as a module.
   if (node) return new node.Worker(code, { eval: true, execArgv: [], name: 'msd' });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
-import { halves } from '../formats/half.ts';
-import { packedByteLength } from '../formats/packed.ts';
-import { createBackend } from './create.ts';
+import { firstDifference, gaussians, random, randomWeights } from '../../../test/random.ts';
+import { halves } from '../../formats/half.ts';
+import { packedByteLength } from '../../formats/packed.ts';
+import { createBackend } from '../create.ts';
 
 const shape = { format: 'int4', blockSize: 32, N: 33, K: 320, asymmetric: false } as const;
 

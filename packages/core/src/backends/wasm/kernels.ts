@@ -2,10 +2,11 @@
  * Kernels are emitted on first use, compiled once per page, instantiated once per arena, and warmed: V8 tiers a function
  * up between calls, never within one, so a first large call would run unoptimised to its end.
  */
-import { Module } from '../wasm/emitter.ts';
-import type { Arena } from './arena.ts';
-import type { Team } from './threads/team.ts';
-import { WARM_MS } from './timing.ts';
+import type { KernelSource } from '../../kernel-spec.ts';
+import { Module } from '../../wasm/emitter.ts';
+import type { Arena } from '../arena.ts';
+import type { Team } from '../threads/team.ts';
+import { WARM_MS } from '../timing.ts';
 
 export type Kernel = (...args: number[]) => void;
 
@@ -14,7 +15,7 @@ const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
 
 const compiled = /* @__PURE__ */ new Map<string, { module: WebAssembly.Module; warm: boolean }>();
 
-function compile(id: string, emit: (module: Module) => void, shared: boolean) {
+function compile({ id, emit }: KernelSource, shared: boolean) {
   const key = shared ? `${id}_shared` : id;
   const known = compiled.get(key);
   if (known) return known;
@@ -26,6 +27,8 @@ function compile(id: string, emit: (module: Module) => void, shared: boolean) {
 }
 
 export class Kernels {
+  /** Another number means another memory: kernels made before are dead. */
+  generation = 0;
   readonly #arena: Arena;
   readonly #team: Team | undefined;
   readonly #instances = new Map<string, Kernel>();
@@ -38,21 +41,20 @@ export class Kernels {
 
   /** The arena has another memory: instances are made anew. */
   forget(): void {
+    this.generation++;
     this.#instances.clear();
     this.#team?.forget();
   }
 
-  /**
-   * @param emit writes one function called `id` into the module
-   * @param warmUp one small call on 64 KiB of zeros at `at`; repeated for ~10 ms the first time the page meets this kernel
-   */
-  get(id: string, emit: (module: Module) => void, warmUp: (kernel: Kernel, at: number) => void): Kernel {
+  /** A kernel on the memory that the arena has now; to make it may move the arena. Warmed the first time the page meets it. */
+  get(source: KernelSource): Kernel {
+    const { id } = source;
     const known = this.#instances.get(id);
     if (known) return known;
     const arena = this.#arena;
-    const entry = compile(id, emit, isShared(arena.memory));
+    const entry = compile(source, isShared(arena.memory));
     // Allocated before the instance is made: it may move the arena to another memory.
-    const zeros = entry.warm ? undefined : arena.alloc(65536, 'warm-up');
+    const zeros = entry.warm ? undefined : arena.alloc(TRIAL_BYTES, 'warm-up');
     const { memory } = arena;
     const { exports } = new WebAssembly.Instance(entry.module, { env: { memory } });
     const kernel = exports[id] as Kernel;
@@ -60,10 +62,23 @@ export class Kernels {
     if (arena.shared) this.#team?.install(kernel, id, entry.module, memory);
     if (zeros) {
       arena.bytes(zeros).fill(0);
-      for (const start = performance.now(); performance.now() - start < WARM_MS; ) warmUp(kernel, zeros.ptr);
+      const args = source.trial(zeros.ptr);
+      for (const start = performance.now(); performance.now() - start < WARM_MS; ) kernel(...args);
       entry.warm = true;
       arena.free(zeros);
     }
     return kernel;
   }
+
+  /** Kernels on one memory: to make one may end those made before, then all are made once more. */
+  all(sources: readonly KernelSource[]): Kernel[] {
+    for (;;) {
+      const { generation } = this;
+      const kernels = sources.map((source) => this.get(source));
+      if (generation === this.generation) return kernels;
+    }
+  }
 }
+
+/** What trial calls work on. */
+export const TRIAL_BYTES = 65536;
