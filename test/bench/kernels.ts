@@ -16,6 +16,7 @@ import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/
 import { gemmOptions, unrolls } from '../../packages/core/src/gemm/registry.ts';
 import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
+import { boundProduct } from './bound.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
@@ -28,7 +29,10 @@ export interface KernelCase {
 
 export interface KernelResult extends KernelCase {
   readonly kernel: string;
-  readonly timings: Record<'bare' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read', Timing | undefined>;
+  readonly timings: Record<
+    'bare' | 'bound' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read',
+    Timing | undefined
+  >;
   /** min(dot peak, read bandwidth ÷ packed bytes per MAC), GMAC/s. */
   readonly limit: number;
 }
@@ -117,6 +121,8 @@ export async function measureKernel(
     dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
     read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
   };
+  const bound = boundProduct(backend, prepared, M, x, y);
+  if (bound) variants.bound = { name: 'bound', macs, run: bound };
   const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
   if (sample && format !== 'mxfp4') {
