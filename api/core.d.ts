@@ -117,6 +117,12 @@ export interface MatmulManyOptions extends ActivationOptions {
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
 }
 
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
+}
+
 export interface MemoryReport {
     readonly packedBytes: number;
     readonly scratch: Readonly<Record<string, number>>;
@@ -227,9 +233,22 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
+export type RowReader = (n: number, out: Float32Array, at?: number) => void;
+
+export type RowSource = MatrixRows | TableRows;
+
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
 
 export interface ThreadOptions {
     readonly threads?: number | 'auto' | undefined;
@@ -329,6 +348,10 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: Device | undefined;
 }): Float64Array;
 
+export declare const formatIds: readonly FormatId[];
+
+export declare function fromFp16(bits: number): number;
+
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
 export declare const limitOf: (components: Components) => number;
@@ -347,7 +370,17 @@ export declare function packedShape(weights: QuantizedWeights): PackedShape;
 
 export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
 
+export declare function rowExtent(source: RowSource): {
+    rows: number;
+    columns: number;
+    byteLength: number;
+};
+
+export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
+
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
+
+export declare const tableCodes: readonly TableRows['codes'][];
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
@@ -413,10 +446,7 @@ export interface GatherRows {
     readonly table: Table;
 }
 
-export interface KernelCall {
-    readonly id: string;
-    emit(module: Module): void;
-    trial(at: number): number[];
+export interface KernelCall extends KernelSource {
     readonly args: readonly Arg[];
     readonly share: {
         readonly rows: number;
@@ -555,6 +585,8 @@ export declare const functionIds: FunctionId[];
 export declare const gather: OpSpec<Gather>;
 
 export declare const gatherRows: OpSpec<GatherRows>;
+
+export declare const matMul: OpSpec<MatMul>;
 
 export declare const norm: OpSpec<NormOp>;
 
@@ -731,23 +763,6 @@ export declare class GpuWeights implements PreparedMatrix {
     dispose(): void;
 }
 
-export interface MatrixRows extends PackedShape {
-    readonly kind: 'matrix';
-    readonly planes: 1 | 2;
-    readonly offset: number;
-}
-
-export type RowSource = MatrixRows | TableRows;
-
-export interface TableRows {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
-
 export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
@@ -766,7 +781,6 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
     run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
     flush(): Promise<void>;
-    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;

@@ -217,7 +217,10 @@ export class ThreadPool {
     this.#failures++;
     if (this.#failures > REPLACEMENTS) {
       this.#empty += workers;
-      this.warnings.push(`threads: workers failed again and again; ${this.#asked - this.#empty + 1} threads are left.`);
+      const left = this.#asked - this.#empty + 1;
+      this.warnings.push(
+        `threads: workers failed again and again and are not replaced any more; threads left: ${left}.`,
+      );
     } else if (this.#retry === undefined) {
       const fill = () => {
         this.#retry = undefined;
