@@ -17,7 +17,7 @@ import type { Arena } from './arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from './features.ts';
 import { type Kernel, Kernels } from './kernels.ts';
 import type { Team } from './threads/team.ts';
-import { bestTime } from './timing.ts';
+import { settledTime } from './timing.ts';
 
 export interface Route {
   readonly options: GemmOptions;
@@ -43,8 +43,8 @@ export interface CarrierReport {
  * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
  */
 const WORTH_TIMING = 0.75;
-/** Gain per digit from which i8 wins everywhere: where the dot is one instruction (2.3 to 2.8), timing could only be mistaken. */
-const WINS = 1.05;
+/** Gain of a dot that is one instruction (2.3 to 2.8): i8 wins with it, and timing could only be mistaken. */
+const ONE_INSTRUCTION = 2.1;
 /** Share of i16's time that i8 has to stay below: a draw stays with i16. */
 const CLEARLY = 0.95;
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
@@ -124,15 +124,19 @@ export class Routes {
   }
 
   #options(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
-    const unroll = shape === 'gemv' ? 1 : this.#unroll(format, variant, plan);
-    const [i16, i8] = this.#carriers(format, variant, plan).map((carrier) =>
-      gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll),
-    );
-    if (!i8) return i16;
+    const optionsOf = (carrier: CarrierOptions) => {
+      const unroll = carrier.id === 'i8' && shape === 'gemv' ? 1 : this.#unroll(format, variant, plan);
+      return gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll);
+    };
+    const [, carrier] = this.#carriers(format, variant, plan);
+    if (!carrier) return optionsOf(I16);
+    const i8 = optionsOf(carrier);
     if (this.#choice === 'i8') return i8;
-    const gain = (relaxedDot()?.gain ?? 0) / digitsOf(plan);
-    if (gain >= WINS) return i8;
-    if (gain < WORTH_TIMING) return i16;
+    const gain = relaxedDot()?.gain ?? 0;
+    // To widen panels for few rows may still take longer than to multiply them.
+    if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
+    const i16 = optionsOf(I16);
+    if (gain < WORTH_TIMING * digitsOf(plan)) return i16;
     const ids = [i16, i8].map(gemmId);
     const known = timings.get(ids.join());
     if (known) return known.chosen === ids[1] ? i8 : i16;
@@ -160,7 +164,7 @@ export class Routes {
     const kernels = this.#stable(() => options.map((candidate) => this.#route(candidate, shape, plan).gemm));
     this.#arena.bytes(zeros).fill(0);
     const runs = kernels.map((kernel) => trialOf(kernel, zeros.ptr, shape));
-    const times = bestTime(runs, rounds);
+    const times = settledTime(runs, rounds);
     this.#arena.free(zeros);
     return times;
   }

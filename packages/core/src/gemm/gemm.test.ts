@@ -38,6 +38,9 @@ function otherTiles(): GemmOptions[] {
     ),
     ...[1, 2].map((tileM) => ({ format, variant, widen: false, tileM, kUnroll: 2, streams: 2 }) as GemmOptions),
     ...[2, 4].map((streams) => ({ format, variant, widen: false, tileM: 1, streams, abreast: 2 }) as GemmOptions),
+    ...(format.bits > 2 ? unrolls : []).map(
+      (kUnroll) => ({ format, variant, widen: false, tileM: 3, tileN: 8, kUnroll }) as GemmOptions,
+    ),
     ...[
       [1, 16],
       [3, 16],
@@ -80,7 +83,7 @@ describe('gemm kernels', () => {
   it.each([
     ['every kernel that matmul takes', registered],
     ['every other tile and unroll', otherTiles()],
-  ])('give the contract’s bits in ranges of panels: %s', { timeout: 120_000 }, (_, kernels) => {
+  ])('give the contract’s bits in ranges of panels: %s', { timeout: 400_000 }, (_, kernels) => {
     const next = random(11);
     for (const emitted of kernels) {
       if (emitted.carrier?.id === 'i8' && !relaxedDot()) continue; // never dispatched: no such instructions

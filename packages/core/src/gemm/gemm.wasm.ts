@@ -79,12 +79,15 @@ export function gemmId(options: GemmOptions): string {
     streams = 1,
     abreast = 1,
   } = options;
-  const { name } = carrierOf(carrier, format, variant, widen);
+  const { name } = carrierOf(carrier, format, variant, { widen, apart: readsApart(options) });
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
   const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
+
+/** Turns of one step are for engines that load the operands of all steps first (backends/routes.ts, `#unroll`). */
+const readsApart = ({ widen, tileM, kUnroll = 1 }: GemmOptions): boolean => !widen && tileM > 1 && kUnroll === 1;
 
 const PARAMS = {
   x: 'i32',
@@ -110,7 +113,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
   const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
-  const carrier = carrierOf(options.carrier ?? I16, format, variant, widen);
+  const apart = readsApart(options);
+  const carrier = carrierOf(options.carrier ?? I16, format, variant, { widen, apart });
   const { stepK, words, operands, sums } = carrier;
   const bytesPerK = (4 / stepK) * words;
   const xRow = K_BLOCK * bytesPerK;
@@ -329,8 +333,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         });
       };
       /** Several rows share the weights; one activation vector is live at a time, V8 has 15 registers. */
-      const ofRows = (block: Block, x: readonly I32[], u: number, use: Use) => {
-        for (const operand of range(operands)) {
+      const ofRows = (block: Block, x: readonly I32[], u: number, use: Use, which: readonly number[]) => {
+        for (const operand of which) {
           const b = range(loads).flatMap((v) => groupsOf(block, u, v)(operand).map((group) => f.let(group)));
           x.forEach((row, i) => {
             for (const word of wordsOf(operand)) {
@@ -343,10 +347,10 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         }
       };
       /** kUnroll steps of the panels of a tile. */
-      const turn = (tile: readonly Block[], x: Local<'i32'>[], use: readonly Use[]) => {
+      const turn = (tile: readonly Block[], x: Local<'i32'>[], use: readonly Use[], which = range(operands)) => {
         for (const u of range(kUnroll))
           if (x.length === 1) ofRow(tile, x[0], u, use);
-          else for (const [t, block] of tile.entries()) ofRows(block, x, u, use[t]);
+          else for (const [t, block] of tile.entries()) ofRows(block, x, u, use[t], which);
         for (const row of x) advance(row, 4 * words * kUnroll);
         for (const { weights } of tile) advance(weights, tiled.step * kUnroll);
       };
@@ -365,17 +369,25 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const tiles = range(blocks.length / side).map((i) => range(side).map((t) => side * i + t));
       const ofTile = (tile: readonly number[]) => tile.map((t) => blocks[t]);
       /** The same x for all tiles but the last one, which moves it on. */
-      const shared = (tile: number) => (tile === tiles.length - 1 ? x : x.map((row) => f.let(row)));
+      const shared = (tile: number) => (tile === tiles.length - 1 ? x : copies(x));
+      const copies = (rows: readonly Local<'i32'>[]) => rows.map((row) => f.let(row));
+      /** To be read once more. */
+      const again = (tile: readonly Block[]) => tile.map((block) => ({ ...block, weights: f.let(block.weights) }));
       if (tiles.length === 1 || chunk <= K_STEP)
         // Whole chunks, one tile after the other.
         return tiles.flatMap((tile, i) => {
           const whole = once(() => {
             const acc = tile.map(accumulators);
             const use = tile.map((t, j) => accumulate(acc[j], t));
-            const row = shared(i);
-            // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
-            turn(ofTile(tile), row, use);
-            f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(ofTile(tile), row, use));
+            const pass = (tile: readonly Block[], row: Local<'i32'>[], which?: number[]) => {
+              // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+              turn(tile, row, use, which);
+              f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(tile, row, use, which));
+            };
+            if (apart && operands === 2 && x.length > 1) {
+              pass(again(ofTile(tile)), copies(x), [0]);
+              pass(ofTile(tile), shared(i), [1]);
+            } else pass(ofTile(tile), shared(i));
             return acc;
           });
           return tile.map((_, j) => () => whole()[j].map(integers));
