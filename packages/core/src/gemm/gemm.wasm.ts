@@ -379,15 +379,16 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const whole = once(() => {
             const acc = tile.map(accumulators);
             const use = tile.map((t, j) => accumulate(acc[j], t));
-            const pass = (tile: readonly Block[], row: Local<'i32'>[], which?: number[]) => {
-              // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+            /** The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32. */
+            const begin = (tile: readonly Block[], row: Local<'i32'>[], which?: number[]) => {
               turn(tile, row, use, which);
               f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(tile, row, use, which));
             };
+            const row = shared(i);
             if (apart && operands === 2 && x.length > 1) {
-              pass(again(ofTile(tile)), copies(x), [0]);
-              pass(ofTile(tile), shared(i), [1]);
-            } else pass(ofTile(tile), shared(i));
+              begin(again(ofTile(tile)), copies(row), [0]);
+              f.repeat(steps, () => turn(ofTile(tile), row, use, [1]));
+            } else begin(ofTile(tile), row);
             return acc;
           });
           return tile.map((_, j) => () => whole()[j].map(integers));
