@@ -25,6 +25,9 @@ export declare class Arena {
     alloc(byteLength: number, label?: string): ArenaHandle;
     at(ptr: number, byteLength: number): ArenaHandle;
     free({ arena, ptr }: ArenaHandle): void;
+    part({ ptr, byteLength: size }: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
+    read(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
     float32({ ptr, byteLength }: ArenaHandle): Float32Array;
     uint16({ ptr, byteLength }: ArenaHandle): Uint16Array;
     bytes({ ptr, byteLength }: ArenaHandle): Uint8Array;
@@ -112,6 +115,12 @@ export interface MatmulManyOptions extends ActivationOptions {
 }
 
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
+}
+
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
 }
 
 export interface MemoryReport {
@@ -224,9 +233,22 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
+export type RowReader = (n: number, out: Float32Array, at?: number) => void;
+
+export type RowSource = MatrixRows | TableRows;
+
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
 
 export interface ThreadOptions {
     readonly threads?: number | 'auto' | undefined;
@@ -254,7 +276,7 @@ export declare class UnsupportedError extends Error {
     readonly name = "UnsupportedError";
 }
 
-export declare class WasmBackend implements Backend {
+export declare class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights> {
     #private;
     readonly device = "wasm";
     readonly arena: Arena;
@@ -262,7 +284,14 @@ export declare class WasmBackend implements Backend {
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
-    release(prepared: PreparedWeights, handle: ArenaHandle): void;
+    alloc(byteLength: number, label?: string): ArenaHandle;
+    free(handle: ArenaHandle): void;
+    part(handle: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, data: ArrayBufferView): void;
+    read(handle: ArenaHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
+    run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
@@ -274,7 +303,6 @@ export declare class WasmBackend implements Backend {
     kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
     get carriers(): CarrierReport;
     autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
-    get scratchAddresses(): ScratchSizes;
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -320,6 +348,10 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: Device | undefined;
 }): Float64Array;
 
+export declare const formatIds: readonly FormatId[];
+
+export declare function fromFp16(bits: number): number;
+
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
 export declare const limitOf: (components: Components) => number;
@@ -338,7 +370,17 @@ export declare function packedShape(weights: QuantizedWeights): PackedShape;
 
 export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
 
+export declare function rowExtent(source: RowSource): {
+    rows: number;
+    columns: number;
+    byteLength: number;
+};
+
+export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
+
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
+
+export declare const tableCodes: readonly TableRows['codes'][];
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
@@ -404,10 +446,7 @@ export interface GatherRows {
     readonly table: Table;
 }
 
-export interface KernelCall {
-    readonly id: string;
-    emit(module: Module): void;
-    trial(at: number): number[];
+export interface KernelCall extends KernelSource {
     readonly args: readonly Arg[];
     readonly share: {
         readonly rows: number;
@@ -547,6 +586,8 @@ export declare const gather: OpSpec<Gather>;
 
 export declare const gatherRows: OpSpec<GatherRows>;
 
+export declare const matMul: OpSpec<MatMul>;
+
 export declare const norm: OpSpec<NormOp>;
 
 export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
@@ -579,6 +620,8 @@ export declare function transpose(dims: Dims, perm?: Dims): Copy;
 // @msd/core/thread
 
 export declare function runThread(): void;
+
+export declare const threadCode: () => string;
 
 
 // @msd/core/webgpu
@@ -720,23 +763,6 @@ export declare class GpuWeights implements PreparedMatrix {
     dispose(): void;
 }
 
-export interface MatrixRows extends PackedShape {
-    readonly kind: 'matrix';
-    readonly planes: 1 | 2;
-    readonly offset: number;
-}
-
-export type RowSource = MatrixRows | TableRows;
-
-export interface TableRows {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
-
 export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
@@ -755,7 +781,6 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
     run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
     flush(): Promise<void>;
-    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;

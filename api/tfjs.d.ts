@@ -28,11 +28,8 @@ export interface MatMulOptions extends ArithmeticOptions {
     readonly activation?: Activation | undefined;
 }
 
-export interface MatrixSpec extends PackedShape {
-    readonly kind: 'matrix';
+export interface MatrixSpec extends MatrixRows {
     readonly batchShape: readonly number[];
-    readonly planes: 1 | 2;
-    readonly offset: number;
 }
 
 export declare class ModelFormatError extends Error {

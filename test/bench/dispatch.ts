@@ -3,8 +3,9 @@
  * smallest products, on one and on two threads.
  */
 import { createBackend, quantizeWeights } from '@msd/core';
-import { Job, uncut } from '../../packages/core/src/backends/threads/job.ts';
-import { ThreadPool } from '../../packages/core/src/backends/threads/pool.ts';
+import { chunkTable, uncut } from '../../packages/core/src/plan/cut.ts';
+import { Job } from '../../packages/core/src/threads/job.ts';
+import { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { i32, Module } from '../../packages/core/src/wasm/emitter.ts';
 import { describeMachine } from './environments.ts';
 import { interleave } from './measure.ts';
@@ -34,13 +35,11 @@ async function printDispatch(): Promise<void> {
   const module = counter();
   const count = new WebAssembly.Instance(module, { env: { memory } }).exports.count as (n: number, c: number) => void;
   const kernel = pool.install('count', module, memory);
-  const job = new Job();
-  const shared = (turns: number) => () => {
-    job
-      .start({ total: 1, size: 1 }, { ...uncut(CHUNKS), last: CHUNKS })
-      .at(turns)
-      .at(0, 0, 1);
-    pool.run(kernel, job, 2, (chunk) => count(turns, chunk));
+  const shared = (turns: number) => {
+    const chunks = chunkTable({ total: 1, size: 1 }, { ...uncut(CHUNKS), last: CHUNKS });
+    const job = new Job([{ value: turns }, { perPanel: 1 }], chunks);
+    job.place([]);
+    return () => void pool.run(kernel, job, 2, (chunk) => count(turns, chunk));
   };
   const alone = (turns: number) => () => {
     for (let chunk = 0; chunk < CHUNKS; chunk++) count(turns, chunk);

@@ -4,18 +4,21 @@
  */
 import { pathToFileURL } from 'node:url';
 import type { Arena } from '../../packages/core/src/backends/arena.ts';
-import { WasmBackend } from '../../packages/core/src/backends/wasm.ts';
-import type { WasmWeights } from '../../packages/core/src/backends/wasm-weights.ts';
+import { WasmBackend } from '../../packages/core/src/backends/wasm/backend.ts';
+import type { WasmMatrix } from '../../packages/core/src/backends/wasm/matrix.ts';
+import { resolvePlan } from '../../packages/core/src/decompose/contract.ts';
+import { decomposedRow, decomposeSpec, type Operands } from '../../packages/core/src/decompose/decompose.wasm.ts';
 import { K_BLOCK } from '../../packages/core/src/formats/format.ts';
-import { formats } from '../../packages/core/src/formats/index.ts';
-import { variantOf } from '../../packages/core/src/formats/layout.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
 import type { FormatId } from '../../packages/core/src/formats/weights.ts';
-import { I16 } from '../../packages/core/src/gemm/carriers.ts';
-import { gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
-import { gemmOptions, unrolls } from '../../packages/core/src/gemm/registry.ts';
-import { gemmShapeFor } from '../../packages/core/src/plan/choose.ts';
+import { I16, operandsOf } from '../../packages/core/src/gemm/carriers.ts';
+import { gemmKernel } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { type GemmOptions, gemmId, SCRATCH_BYTES } from '../../packages/core/src/gemm/options.ts';
+import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts';
+import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
+import { kernelOn } from '../../packages/core/test/kernels.ts';
+import { boundProduct } from './bound.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
@@ -28,7 +31,10 @@ export interface KernelCase {
 
 export interface KernelResult extends KernelCase {
   readonly kernel: string;
-  readonly timings: Record<'bare' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read', Timing | undefined>;
+  readonly timings: Record<
+    'bare' | 'bound' | 'public' | 'publicArrays' | 'sample' | 'dotPeak' | 'read',
+    Timing | undefined
+  >;
   /** min(dot peak, read bandwidth ÷ packed bytes per MAC), GMAC/s. */
   readonly limit: number;
 }
@@ -42,6 +48,7 @@ function rowMajor(arena: Arena, q: number, M: number, K: number): number {
   return to.byteOffset;
 }
 
+type Three = [number, number, number];
 type SampleKernel = (...args: number[]) => void;
 /** kernel-sample's modules: gemm.ts, formats.ts, wasm.ts. */
 export interface KernelSample {
@@ -77,59 +84,67 @@ export async function measureKernel(
   const macs = M * N * K;
   const noise = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898) * 3);
   const weights = quantizeWeights(noise(N * K), { N, K, format });
-  const prepared = backend.prepare(weights) as WasmWeights;
-  const w = prepared.handle?.ptr ?? 0;
-  const { layout } = prepared;
+  const prepared = backend.prepare(weights) as WasmMatrix;
+  const { layout, address: w } = prepared;
   const [x, y] = [arena.alloc(4 * M * K), arena.alloc(4 * M * N)];
   arena.float32(x).set(noise(M * K));
   backend.matmul(x, prepared, { out: y });
   const want = arena.float32(y).slice();
 
-  // The bare kernels run on what `decompose` left in scratch, on the same packed weights.
-  const at = backend.scratchAddresses;
-  const unroll = unrolls.find((steps) => backend.kernelFor(prepared, M).includes(`_u${steps}`)); // as this engine takes it
-  const options = gemmOptions(gemmShapeFor(M), formats[format], variantOf(weights), 256, I16, unroll);
-  const kernel = instantiate(arena.memory, gemmId(options), (module) => gemmKernel(module, options));
+  // The bare kernel is the one that `matmul` takes on this engine, on the same packed weights and its own activations.
+  const id = backend.kernelFor(prepared, M);
+  const options = [...gemmSpec.variants()].find((each) => gemmId(each) === id)!;
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
+  const decomposed = (operands: Operands) => {
+    const plan = resolvePlan({}, 'bench');
+    const row = decomposedRow({ plan, operands }, K);
+    const [q, sums, scale] = [row.q, row.sums, row.scales].map((bytes) => arena.alloc(M * bytes).ptr) as Three;
+    const decompose = kernelOn(arena.memory, decomposeSpec, { plan, operands });
+    decompose({ x: x.ptr, q, sums, scale, scaleStride: 4 * M, M, K });
+    return { q, sums, scale };
+  };
+  const at = decomposed(operandsOf(options.carrier ?? I16));
+  const args = argumentList<GemmOptions, GemmArg, number>(gemmSpec, options, {
+    x: at.q,
+    xSums: at.sums,
+    xScale: at.scale,
+    w,
+    wScale: w + layout.panelBytes,
+    bias: 0,
+    y: y.ptr,
+    yStride: 4 * N,
+    scratch,
+    M,
+    K: layout.paddedK,
+    panels: layout.panels,
+    first: 0,
+    count: layout.panels,
+  });
+  const kernel = instantiate(arena.memory, id, (module) => gemmKernel(module, options));
+  const call = backend.bind({ kind: 'product', matrices: [prepared], M }, [x, undefined, undefined, undefined, y]);
   const variants: Record<string, Call> = {
-    bare: {
-      name: 'bare',
-      macs,
-      run: () =>
-        kernel(
-          at.q,
-          at.sums,
-          at.scales,
-          w,
-          w + layout.panelBytes,
-          0,
-          y.ptr,
-          4 * N,
-          scratch,
-          M,
-          K,
-          layout.panels,
-          0,
-          layout.panels,
-        ),
-    },
+    bare: { name: 'bare', macs, run: () => kernel(...args) },
+    bound: { name: 'bound', macs, run: () => backend.run(call) },
     public: { name: 'public', macs, run: () => backend.matmul(x, prepared, { out: y }) },
     dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
     read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
   };
+  const bound = boundProduct(backend, prepared, M, x, y);
+  if (bound) variants.bound = { name: 'bound', macs, run: bound };
   const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
   if (sample && format !== 'mxfp4') {
     // the sample keeps f32 scales for mxfp4: another layout
     const other = sample.kernel(arena.memory, format, M);
-    const q = rowMajor(arena, at.q, M, layout.paddedK);
+    const i16 = decomposed('i16');
+    const q = rowMajor(arena, i16.q, M, layout.paddedK);
     variants.sample = {
       name: 'sample',
       macs,
-      run: () => other(q, at.sums, at.scales, w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
+      run: () => other(q, i16.sums, i16.scale, w, w + layout.panelBytes, y.ptr, scratch, M, N, K),
     };
   }
-  for (const { name, run } of [variants.bare, ...(variants.sample ? [variants.sample] : [])]) {
+  for (const { name, run } of [variants.bare, variants.bound, ...(variants.sample ? [variants.sample] : [])]) {
     // correct first, then fast
     arena.float32(y).fill(0);
     run();

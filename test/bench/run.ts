@@ -3,18 +3,26 @@
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
  * npm run bench -- readme [--out DIR]   the README's table from it
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
+ * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
+ * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  *
  * docs/benchmarks.md explains the options and the method.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { count, list } from './arguments.ts';
 import { CASES } from './cases.ts';
+import { measureDecoders } from './decoder/index.ts';
+import { DECODER_FLAGS, decoderOptions } from './decoder/options.ts';
 import type { EngineId } from './engines/engine.ts';
-import { type Environment, runEnvironment } from './environments.ts';
+import { describeMachine, type Environment, runEnvironment } from './environments.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
+import { measureOldNew } from './old-new.ts';
+import { writeOldNew } from './old-new-report.ts';
 import { writeReadme } from './readme.ts';
 import { resultFile, writeReport } from './report.ts';
 import { SECTIONS, type Section } from './request.ts';
@@ -32,7 +40,7 @@ const RESULTS = fileURLToPath(new URL('./results/', import.meta.url));
 const { values, positionals } = parseArgs({
   options: {
     in: { type: 'string', default: 'chromium,node,chromium-no-vnni' },
-    threads: { type: 'string', default: '1,2' },
+    threads: { type: 'string' },
     sections: { type: 'string', default: SECTIONS.join(',') },
     cases: { type: 'string', default: '' },
     engines: { type: 'string', default: ENGINES.join(',') },
@@ -42,25 +50,11 @@ const { values, positionals } = parseArgs({
     out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
     sample: { type: 'string' },
     json: { type: 'string' },
+    old: { type: 'string' },
+    ...DECODER_FLAGS,
   },
   allowPositionals: true,
 });
-
-/** Comma-separated words, each one of `allowed`. */
-function list<T extends string>(name: string, value: string, allowed: readonly T[]): T[] {
-  const words = value.split(',').filter(Boolean);
-  const unknown = words.find((word) => !allowed.includes(word as T));
-  if (unknown !== undefined)
-    throw new RangeError(`bench: --${name} expected some of ${allowed.join(', ')}, got '${unknown}'.`);
-  return words as T[];
-}
-
-function count(name: string, value: string): number {
-  const number = Number(value);
-  if (!Number.isSafeInteger(number) || number < 1)
-    throw new RangeError(`bench: --${name} expected a whole number from 1 up, got '${value}'.`);
-  return number;
-}
 
 /** Those of environments: other benchmarks leave their results in the folder, too. */
 function readResults(folder: string): EnvironmentResult[] {
@@ -105,7 +99,7 @@ async function compare(): Promise<void> {
   const sections = list<Section>('sections', values.sections, SECTIONS);
   const engines = list<EngineId>('engines', values.engines, ENGINES);
   const environments = list('in', values.in, Object.keys(ENVIRONMENTS));
-  const threadCounts = list('threads', values.threads, ['1', '2']).map(Number);
+  const threadCounts = list('threads', values.threads ?? '1,2', ['1', '2']).map(Number);
   for (const name of environments)
     for (const threads of threadCounts) {
       console.log(`${name}, ${threads} thread${threads > 1 ? 's' : ''}`);
@@ -127,13 +121,40 @@ async function compare(): Promise<void> {
   report(out);
 }
 
+/** This build and another checkout's. */
+async function compareBuilds(old: string): Promise<void> {
+  const [load] = loadavg();
+  const rounds = count('rounds', values.rounds ?? '41');
+  const cases = values.cases.split(',').filter(Boolean);
+  const found = await measureOldNew({ old, rounds, cases, log: (message) => console.log(`  ${message}`) });
+  const { node, v8 } = process.versions;
+  const date = new Date().toISOString();
+  mkdirSync(values.out, { recursive: true });
+  const run = {
+    date,
+    machine: describeMachine(),
+    load: Number(load!.toFixed(2)),
+    versions: { node, v8 },
+    rounds,
+  };
+  console.log(`\n${writeOldNew(values.out, { ...run, ...found })}`);
+}
+
 switch (positionals[0]) {
   case 'kernels':
+    if (values.old !== undefined) {
+      await compareBuilds(values.old);
+      break;
+    }
     await printKernelTable({
       rounds: count('rounds', values.rounds ?? '15'),
       sample: values.sample,
       json: values.json,
     });
+    break;
+  case 'decoder':
+    await measureDecoders(decoderOptions(values));
+    console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
     break;
   case 'report':
     report(values.out);
@@ -148,5 +169,7 @@ switch (positionals[0]) {
     await compare();
     break;
   default:
-    throw new RangeError(`bench: expected nothing, 'report', 'readme' or 'kernels', got '${positionals[0]}'.`);
+    throw new RangeError(
+      `bench: expected nothing, 'report', 'readme', 'kernels' or 'decoder', got '${positionals[0]}'.`,
+    );
 }

@@ -4,8 +4,8 @@
  * `npm test` takes Node 20 and the recorded hashes only; MSD_ENGINES=all (.ci/run) and `npm run test:all` everything.
  */
 import { describe, expect, it } from 'vitest';
-import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
-import { everyCarrier, everyVariant, gemmOptions, gemmShapes, unrolls } from '../../packages/core/src/gemm/registry.ts';
+import { gemmId } from '../../packages/core/src/gemm/options.ts';
+import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
@@ -18,15 +18,7 @@ const RECORDED_LOGITS = '013929a9';
 const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_ALL === '1';
 const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
 
-const registered = everyVariant().flatMap(({ format, variant }) =>
-  everyCarrier(format, variant).flatMap((carrier) =>
-    gemmShapes.flatMap((shape) =>
-      ([256, 32] as const).flatMap((block) =>
-        unrolls.map((unroll) => gemmId(gemmOptions(shape, format, variant, block, carrier, unroll))),
-      ),
-    ),
-  ),
-);
+const registered = [...gemmSpec.variants()].map(gemmId);
 
 describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
   async function resultOf(job: Job, skip: (note: string) => never): Promise<Result> {

@@ -20,11 +20,10 @@ export type {
 export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
-export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
-export type { CarrierReport, CarrierTiming } from './backends/routes.ts';
-export type { ThreadOptions, ThreadReport } from './backends/threads/team.ts';
-export type { ThreadWorker, WorkerFactory } from './backends/threads/worker.ts';
-export type { TunedKernel, WasmBackend, WasmOptions } from './backends/wasm.ts';
+export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference/backend.ts';
+export type { TunedKernel } from './backends/wasm/autotune.ts';
+export type { WasmBackend, WasmOptions } from './backends/wasm/backend.ts';
+export type { CarrierReport, CarrierTiming } from './backends/wasm/routes.ts';
 export {
   type ActivationBlock,
   type Components,
@@ -35,7 +34,9 @@ export {
   type PlanOptions,
 } from './decompose/contract.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
+export { fromFp16 } from './formats/fp16.ts';
 export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
+export { formatIds } from './formats/index.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';
 export {
   PACKED_VERSION,
@@ -51,6 +52,11 @@ export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './form
 export type { ScaleId } from './formats/scales.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';
 export type { FormatId, QuantizedWeights, WeightShape } from './formats/weights.ts';
+export { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodes } from './lookup/contract.ts';
+export { type RowReader, rowReader } from './lookup/rows.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
 export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';
+export type { ThreadWorker } from './threads/environment.ts';
+export type { ThreadOptions, ThreadReport } from './threads/team.ts';
+export type { WorkerFactory } from './threads/worker.ts';

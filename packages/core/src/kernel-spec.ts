@@ -16,14 +16,25 @@ export interface KernelSpec<P, A extends string = string> {
   /** Name of the one function that `emit` writes; different parameters have different ids. */
   id(params: P): string;
   emit(module: Module, params: P): void;
-  /** Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it. */
-  trial(params: P, at: number): Readonly<Record<A, number>>;
+  /**
+   * Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it.
+   * @param rows how many rows it has, for families that are compared at several numbers of them. Default: the family's choice
+   */
+  trial(params: P, at: number, rows?: number): Readonly<Record<A, number>>;
   /** The parameters that ship: tests and benchmarks loop over them. */
   variants(): Iterable<P>;
 }
 
+/** One kernel of a family, with its parameters chosen. */
+export interface KernelSource {
+  readonly id: string;
+  emit(module: Module): void;
+  /** Arguments of the trial call at an address, in the kernel's order. */
+  trial(at: number, rows?: number): number[];
+}
+
 /**
- * An argument whose value is known once operands have addresses and a thread has its rows. Linear in both, so a chunk's
+ * An argument whose value is known once operands have addresses and a thread has its chunk. Linear in all of them, so a chunk's
  * arguments are computed wherever it runs.
  */
 export interface Arg {
@@ -39,14 +50,13 @@ export interface Arg {
   readonly rows?: number | undefined;
   /** Added for every thread before this one: bytes of scratch that each thread has for itself. */
   readonly perThread?: number | undefined;
+  /** The same along columns, which products are cut along in panels of 16: for every panel before the chunk, and of it. */
+  readonly perPanel?: number | undefined;
+  readonly panels?: number | undefined;
 }
 
 /** One kernel call of an op. Addresses are still open. */
-export interface KernelCall {
-  readonly id: string;
-  emit(module: Module): void;
-  /** Arguments of the trial call at an address, in the kernel's order. */
-  trial(at: number): number[];
+export interface KernelCall extends KernelSource {
   /** In the kernel's order. */
   readonly args: readonly Arg[];
   /** Rows that threads may share, and how many multiplications one of them is worth. Absent: one thread does it all. */
@@ -54,8 +64,21 @@ export interface KernelCall {
 }
 
 /** Names of the arguments of one kernel, in its order. */
-export const argsOf = <P, A extends string>({ args }: KernelSpec<P, A>, params: P): readonly A[] =>
+export const argsOf = <P, A extends string>({ args }: Pick<KernelSpec<P, A>, 'args'>, params: P): readonly A[] =>
   typeof args === 'function' ? args(params) : args;
+
+/** Arguments by name in the kernel's order. */
+export const argumentList = <P, A extends string, T>(
+  spec: Pick<KernelSpec<P, A>, 'args'>,
+  params: P,
+  named: Readonly<Record<A, T>>,
+): T[] => argsOf(spec, params).map((name) => named[name]);
+
+export const kernelOf = <P, A extends string>(spec: KernelSpec<P, A>, params: P): KernelSource => ({
+  id: spec.id(params),
+  emit: (module) => spec.emit(module, params),
+  trial: (at, rows) => argumentList(spec, params, spec.trial(params, at, rows)),
+});
 
 /** A call of one kernel of a family. @param args one for each name of the spec */
 export function kernelCall<P, A extends string>(
@@ -64,18 +87,10 @@ export function kernelCall<P, A extends string>(
   args: Readonly<Record<A, Arg | number>>,
   share?: KernelCall['share'],
 ): KernelCall {
-  const names = argsOf(spec, params);
+  const list = argumentList<P, A, Arg | number>(spec, params, args);
   return {
-    id: spec.id(params),
-    emit: (module) => spec.emit(module, params),
-    trial: (at) => {
-      const values = spec.trial(params, at);
-      return names.map((name) => values[name]);
-    },
-    args: names.map((name) => {
-      const arg: Arg | number = args[name];
-      return typeof arg === 'number' ? { value: arg } : arg;
-    }),
+    ...kernelOf(spec, params),
+    args: list.map((arg): Arg => (typeof arg === 'number' ? { value: arg } : arg)),
     share,
   };
 }

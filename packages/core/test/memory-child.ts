@@ -1,5 +1,7 @@
 /** Run by memory.test.ts in a process of its own with --expose-gc: prints what memory does over many calls, as JSON. */
 import { createBackend } from '../src/index.ts';
+import { elementwise } from '../src/nn/index.ts';
+import type { OpSpec } from '../src/ops/op.ts';
 import { gaussians, random, randomWeights } from './random.ts';
 
 const gc = globalThis.gc!;
@@ -19,6 +21,30 @@ const out = new Float32Array(M * shape.N);
 const [multiply, bias] = [gaussians(next, M * shape.N), gaussians(next, shape.N)];
 const options = { out, bias, activation: 'silu', multiply, residual: out } as const;
 const each = [options, options];
+const handle = (floats: number) => backend.alloc(4 * floats);
+const [xAt, biasAt, yAt, zAt] = [handle(M * shape.K), handle(shape.N), handle(M * shape.N), handle(M * shape.N)];
+backend.write(xAt, x);
+backend.write(biasAt, bias);
+const product = backend.bind(
+  { kind: 'product', matrices: [prepared, prepared], M, each: [{ activation: 'silu' }, {}] },
+  [xAt, ...[biasAt, undefined, undefined, yAt], ...[undefined, yAt, undefined, zAt]],
+);
+const dims = [M, shape.N];
+const add = { nodes: [{ fn: 'Add', args: [0, 1] }], outputs: [2] };
+const op = backend.bind(
+  {
+    kind: 'op',
+    spec: elementwise as OpSpec<unknown>,
+    op: add,
+    inputs: [
+      { dtype: 'f32', dims },
+      { dtype: 'f32', dims },
+    ],
+  },
+  [yAt, zAt, yAt],
+);
+/** Rewritten, not made anew, like a program's. */
+const changes: { operands: Record<number, typeof xAt> } = { operands: { 0: xAt, 4: yAt, 8: zAt } };
 const half = { x: new Uint16Array(x.length), out: new Uint16Array(out.length) };
 
 const calls: Record<string, () => unknown> = {
@@ -26,6 +52,13 @@ const calls: Record<string, () => unknown> = {
   'fused end': () => backend.matmul(x, prepared, options),
   'half precision': () => backend.matmul(half.x, prepared, { xType: 'f16', out: half.out, outType: 'f16' }),
   matmulMany: () => backend.matmulMany(x, [prepared, prepared], { each }),
+  'bound product': () => backend.run(product),
+  'bound product that moves': () => {
+    [changes.operands[4], changes.operands[8]] = [changes.operands[8], changes.operands[4]];
+    changes.operands[6] = changes.operands[4];
+    backend.run(product, changes);
+  },
+  'bound op': () => backend.run(op),
 };
 const perCall: Record<string, unknown> = {};
 for (const [name, call] of Object.entries(calls)) {

@@ -14,7 +14,15 @@ interface Report {
 it('leaves arena, array buffers, heap and process as they were', { timeout: 120_000 }, () => {
   const output = execFileSync(process.execPath, ['--expose-gc', child], { encoding: 'utf8' });
   const { perCall, usedBytes, rssGrowth } = JSON.parse(output) as Report;
-  expect(Object.keys(perCall)).toEqual(['matmul', 'fused end', 'half precision', 'matmulMany']);
+  expect(Object.keys(perCall)).toEqual([
+    'matmul',
+    'fused end',
+    'half precision',
+    'matmulMany',
+    'bound product',
+    'bound product that moves',
+    'bound op',
+  ]);
   for (const [name, { before, after, heapBytes }] of Object.entries(perCall)) {
     expect(after, name).toEqual(before);
     expect(heapBytes, name).toBeLessThan(200);

@@ -1,13 +1,16 @@
 import { expect, it } from 'vitest';
-import { runThread } from '../src/backends/threads/thread.ts';
-import type { ThreadWorker } from '../src/backends/threads/worker.ts';
 import { createBackend } from '../src/index.ts';
-import { threadSuite } from './threads.ts';
+import type { ThreadWorker } from '../src/threads/environment.ts';
+import { threadCode } from '../src/threads/thread.ts';
+import { callSuite } from './calls.ts';
+import { type SpoiledWorker, threadSuite } from './threads.ts';
 
-threadSuite((prelude) => {
-  const code = new Blob([`${prelude}\n(${runThread})();`], { type: 'text/javascript' });
+const spoiled: SpoiledWorker = (prelude) => {
+  const code = new Blob([`${prelude}\n${threadCode()}`], { type: 'text/javascript' });
   return new Worker(URL.createObjectURL(code)) as ThreadWorker;
-});
+};
+threadSuite(spoiled);
+callSuite(spoiled);
 
 it('this page is cross-origin isolated', () => {
   expect(crossOriginIsolated).toBe(true);

@@ -3,11 +3,14 @@ import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { runThread } from '../src/backends/threads/thread.ts';
 import { createBackend } from '../src/index.ts';
-import { threadSuite } from './threads.ts';
+import { threadCode } from '../src/threads/thread.ts';
+import { callSuite } from './calls.ts';
+import { type SpoiledWorker, threadSuite } from './threads.ts';
 
-threadSuite((prelude) => new Worker(`${prelude}\n(${runThread})();`, { eval: true, execArgv: [] }));
+const spoiled: SpoiledWorker = (prelude) => new Worker(`${prelude}\n${threadCode()}`, { eval: true, execArgv: [] });
+threadSuite(spoiled);
+callSuite(spoiled);
 
 it('uses the cores of the machine by default, four at most', async () => {
   const backend = await createBackend('wasm');
@@ -38,7 +41,7 @@ it('the last backend that goes takes the workers along', { timeout: 30_000 }, as
   const workers: { exited: boolean }[] = [];
   const worker = () => {
     const state = { exited: false };
-    const made = new Worker(`(${runThread})()`, { eval: true, execArgv: [] });
+    const made = new Worker(threadCode(), { eval: true, execArgv: [] });
     made.on('exit', () => {
       state.exited = true;
     });

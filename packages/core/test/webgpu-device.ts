@@ -135,10 +135,10 @@ export function webgpuDeviceSuite(): void {
       const pass = encoder.beginComputePass();
       backend.record(pass, bad, prepared, { out });
       pass.end(); // a pass with an error in it: its owner does not submit it
-      const later = await backend.finished().catch((error) => error);
+      const later = await backend.flush().catch((error) => error);
       expect(later).toBeInstanceOf(GpuError);
       expect(later.message).toContain(`record: the GPU refused ${id}: `);
-      await backend.finished();
+      await backend.flush();
       expect(await backend.matmul(one.x, prepared)).toEqual(want);
       backend.dispose();
     });
@@ -172,7 +172,7 @@ export function webgpuDeviceSuite(): void {
       const lost = /device was lost \(destroyed\).*Create a backend with a new device/;
       await expect(backend.matmul(one.x, prepared)).rejects.toThrow(lost);
       await expect(backend.prepare(one.weights)).rejects.toThrow(lost);
-      await expect(backend.finished()).rejects.toThrow(lost);
+      await expect(backend.flush()).rejects.toThrow(lost);
       backend.dispose();
     });
   });

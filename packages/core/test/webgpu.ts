@@ -3,11 +3,10 @@
  * the fast tier meets every format and shape class once; MSD_TEST_ALL runs the generated cases.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { resolvePlan } from '../src/decompose/contract.ts';
+import { digitsOf, resolvePlan } from '../src/decompose/contract.ts';
 import { decompose } from '../src/decompose/decompose.reference.ts';
 import { wgslDecompose } from '../src/decompose/decompose.wgsl.ts';
 import { QUAD } from '../src/formats/format.ts';
-import { digitsOf } from '../src/gemm/carriers.ts';
 import { createBackend, errorBound, msdMatmul, type PlanOptions, packedShape } from '../src/index.ts';
 import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
 import type { WebGpuBackend } from '../src/webgpu/index.ts';
@@ -217,7 +216,7 @@ export function webgpuSuite(): void {
       for (let i = 0; i < 100; i++) backend.record(pass, at(3, K), prepared, options);
       pass.end();
       device.queue.submit([encoder.finish()]);
-      await backend.finished();
+      await backend.flush();
       expect(Array.from(await result())).toEqual([...want, 0, 0, 0, 0, 0]);
       expect(() => backend.record(pass, at(3, K), prepared, { ...options, bias: options.out })).toThrow(
         /bias expected to lie apart from out/,
@@ -291,7 +290,7 @@ export function webgpuSuite(): void {
         pass.end();
         device.queue.submit([encoder.finish()]);
       }
-      await backend.finished();
+      await backend.flush();
       expect(Array.from(new Float32Array(await readBuffer(device, out.buffer)))).toEqual(Array.from(want));
       expect(backend.lost).toBeUndefined();
       prepared.dispose();

@@ -3,22 +3,18 @@
  * until those are disposed of. Slow to start, full size, right: reports name it.
  */
 import { UnsupportedError } from '@msd/core';
-import { gpuIsReady, prepareGpu } from './kernels/gpu-host.ts';
-import { DEQUANTIZE, GPU_BACKEND, HOST_BACKENDS } from './kernels/index.ts';
+import { hostOf, isProbed, prepareHost } from './kernels/hosts.ts';
+import { DEQUANTIZE } from './kernels/index.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { realValues } from './rows.ts';
 import { realShape } from './spec.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 
-/** Do MSD's kernels work on the current backend's own memory? */
-export const hasKernels = (tf: TfNamespace): boolean => HOST_BACKENDS.includes(tf.getBackend());
-
 /** Do MSD's kernels run on the current backend? On WebGPU from the moment on that its device has been probed. */
 export function runsHere(tf: TfNamespace): boolean {
-  if (hasKernels(tf)) return true;
-  if (tf.getBackend() !== GPU_BACKEND) return false;
-  if (gpuIsReady(tf.backend())) return true;
-  void prepareBackend(tf);
+  const name = tf.getBackend();
+  if (hostOf(tf.backend(), name)) return true;
+  if (isProbed(name)) void prepareBackend(tf);
   return false;
 }
 
@@ -29,7 +25,7 @@ export function runsHere(tf: TfNamespace): boolean {
  */
 export async function prepare(tf: TfNamespace): Promise<void> {
   await tf.ready();
-  if (tf.getBackend() === GPU_BACKEND && (await prepareGpu(tf.backend()))) sweepFloats(true);
+  if (await prepareHost(tf.backend(), tf.getBackend())) sweepFloats(true);
 }
 
 /** The same for those who can do without; `ready` says why. */

@@ -5,7 +5,7 @@ import type { NamedTensorMap } from '@tensorflow/tfjs-core';
 import { dequantized, realTensor, requireMatrix, runsHere } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
 import { canFuse } from './kernels/mat-mul.ts';
-import { type ArithmeticOptions, resolveArithmetic } from './options.ts';
+import { type ArithmeticOptions, checkKeys, resolveArithmetic } from './options.ts';
 import { checkQuantized, QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
 import { requireRegistration } from './state.ts';
@@ -38,8 +38,7 @@ const KEYS: readonly string[] = ['bias', 'activation', 'components', 'activation
  */
 export function matMul(x: Tensor, w: QuantizedTensor, options: MatMulOptions = {}): Tensor {
   const { tf, options: defaults } = requireRegistration('matMul');
-  for (const key of Object.keys(options))
-    if (!KEYS.includes(key)) throw new TypeError(`matMul: option '${key}', expected one of ${KEYS.join(', ')}.`);
+  checkKeys(options, KEYS, 'matMul');
   checkQuantized(w, 'matMul');
   requireMatrix(w, 'matMul');
   const arithmetic = resolveArithmetic(options, defaults, 'matMul');

@@ -34,12 +34,17 @@ const KEYS: readonly string[] = ['components', 'activationBlock', 'override', 'c
 export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOptions): ResolvedOptions {
   if (typeof options !== 'object' || options === null)
     throw new TypeError(`register: options, expected an object, got ${String(options)}.`);
-  for (const key of Object.keys(options))
-    if (!KEYS.includes(key)) throw new TypeError(`register: option '${key}', expected one of ${KEYS.join(', ')}.`);
+  checkKeys(options, KEYS, 'register');
   const { override = defaults?.override ?? false } = options;
   if (typeof override !== 'boolean')
     throw new TypeError(`register: option 'override', expected a boolean, got ${typeof override}.`);
   return { ...resolveArithmetic(options, defaults, 'register'), override };
+}
+
+/** @throws `TypeError` for an option that is none */
+export function checkKeys(options: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(options))
+    if (!known.includes(key)) throw new TypeError(`${where}: option '${key}', expected one of ${known.join(', ')}.`);
 }
 
 /** @throws `RangeError` for wrong values */

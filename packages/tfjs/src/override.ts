@@ -3,10 +3,8 @@
  * stock for all others. The floats stay alive: this buys speed where the calls cannot be changed, not memory.
  */
 
-import { gpuIsReady } from './kernels/gpu-host.ts';
-import { GPU_BACKEND } from './kernels/index.ts';
-import { type MatMulAttrs, msdMatMulKernel } from './kernels/mat-mul.ts';
-import { msdMatMulGpu } from './kernels/webgpu.ts';
+import { hostOf } from './kernels/hosts.ts';
+import { type MatMulAttrs, msdMatMul } from './kernels/mat-mul.ts';
 import { getWrapped, type KernelConfig } from './kernels/wrapped.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
@@ -65,21 +63,20 @@ export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
       known !== undefined &&
       options?.override === true &&
       !known.quantized.isDisposed &&
-      (stock.backendName !== GPU_BACKEND || gpuIsReady(params.backend as object)) &&
       !attrs.transposeA &&
       known.transposed === (attrs.transposeB ?? false) &&
       a.dtype === 'float32' &&
       (bias === undefined || bias.shape.at(-1) === (known.quantized.spec as MatrixSpec).N) &&
       (bias === undefined || bias.shape.every((dim, i) => dim === 1 || i === bias.shape.length - 1)) &&
       (activation === null || activation === 'linear' || followUp !== undefined);
-    if (!takes) return stock.kernelFunc(params);
+    const host = takes ? hostOf(params.backend as object, stock.backendName) : undefined;
+    if (!takes || !host) return stock.kernelFunc(params);
     const w = onBackend(known.quantized, params.backend);
     const spec = known.quantized.spec as MatrixSpec;
     const rank = Math.max(a.shape.length, b.shape.length);
     const x = { ...a, shape: [...Array<number>(rank - a.shape.length).fill(1), ...a.shape] };
     const matMulAttrs: MatMulAttrs = { spec, components: options.components, activationBlock: options.activationBlock };
-    const run = stock.backendName === GPU_BACKEND ? msdMatMulGpu : msdMatMulKernel;
-    const y = run({ x, w, ...(bias && { bias }) }, matMulAttrs, params.backend as object);
+    const y = msdMatMul({ x, w, ...(bias && { bias }) }, matMulAttrs, host);
     if (!followUp) return y;
     try {
       return followUp.kernelFunc({

@@ -1,5 +1,6 @@
 /** Float or stored values -> the int32 elements of a quantized matrix or table, with its spec. Plain arrays, no tensors. */
 import { type FormatId, packedShape, packWeights, type QuantizedWeights, quantizeWeights } from '@msd/core';
+import { sizeOf } from './shapes.ts';
 import { int32Length, type MatrixSpec, planeBytes, type QuantizedSpec, type TableSpec } from './spec.ts';
 
 export interface Packed<S extends QuantizedSpec = QuantizedSpec> {
@@ -40,7 +41,7 @@ export function packMatrices(
 ): Packed<MatrixSpec> {
   const { batchShape, N, K } = shape;
   const { format, blockSize, asymmetric, scale } = options;
-  const count = batchShape.reduce((a, b) => a * b, 1);
+  const count = sizeOf(batchShape);
   const parts: QuantizedWeights[] = [];
   for (let i = 0; i < count; i++)
     parts.push(

@@ -1,6 +1,7 @@
 /** Float tensors -> quantized ones. */
 import type { FormatId } from '@msd/core';
 import { DisposedError } from './errors.ts';
+import { checkKeys } from './options.ts';
 import { rememberQuantized } from './override.ts';
 import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
 import { QuantizedTensor } from './quantized-tensor.ts';
@@ -55,8 +56,7 @@ export async function quantizeAsync(tensor: Tensor, options: QuantizeTensorOptio
 
 function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
   const { tf } = requireRegistration('quantize');
-  for (const key of Object.keys(options))
-    if (!KEYS.includes(key)) throw new TypeError(`quantize: option '${key}', expected one of ${KEYS.join(', ')}.`);
+  checkKeys(options, KEYS, 'quantize');
   if (!(tensor instanceof tf.Tensor))
     throw new TypeError(`quantize: tensor, expected a tf.Tensor, got ${tensor === null ? 'null' : typeof tensor}.`);
   if (tensor.isDisposed) throw new DisposedError('quantize: tensor has been disposed of.');

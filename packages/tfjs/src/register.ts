@@ -1,9 +1,8 @@
 /** Makes MSD's kernels known to TensorFlow.js, and takes them back. */
 import type { KernelConfig } from '@tensorflow/tfjs-core';
 import { prepareBackend, sweepFloats } from './fallback.ts';
-import { disposeGpu, submitWhenFull } from './kernels/gpu-host.ts';
-import { disposeHost } from './kernels/host.ts';
-import { GPU_BACKEND, gpuKernels, HOST_BACKENDS, kernels } from './kernels/index.ts';
+import { BACKENDS, disposeHost, isProbed, requireHost } from './kernels/hosts.ts';
+import { kernels } from './kernels/index.ts';
 import { matMulGradient } from './mat-mul.ts';
 import { type RegisterOptions, resolveOptions } from './options.ts';
 import { OVERRIDDEN, overriding } from './override.ts';
@@ -40,29 +39,18 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
   const known = registration();
   if (known) removeKernels(known.tf);
   setRegistration({ tf, options: resolved, converter: options.converter, layers: options.layers });
-  for (const backendName of HOST_BACKENDS)
-    for (const [kernelName, kernel] of Object.entries(kernels)) {
+  for (const backendName of BACKENDS)
+    for (const [kernelName, kernel] of Object.entries(kernels))
       replaceKernel(tf, {
         kernelName,
         backendName,
-        kernelFunc: ({ inputs, attrs, backend }) => kernel(inputs as never, attrs as never, backend as object),
+        kernelFunc: ({ inputs, attrs, backend }) =>
+          kernel(inputs as never, attrs as never, requireHost(backend as object, backendName, kernelName)),
         disposeFunc: (backend) => disposeHost(backend as object),
       });
-    }
-  for (const [kernelName, kernel] of Object.entries(gpuKernels))
-    replaceKernel(tf, {
-      kernelName,
-      backendName: GPU_BACKEND,
-      kernelFunc: ({ inputs, attrs, backend }) => {
-        const y = kernel(inputs as never, attrs as never, backend as object);
-        submitWhenFull(backend as object, tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE'));
-        return y;
-      },
-      disposeFunc: (backend) => disposeGpu(backend as object),
-    });
   tf.registerGradient(matMulGradient(tf) as never);
   if (resolved.override) overrideKernels(tf);
-  if (tf.getBackend() === GPU_BACKEND) void prepareBackend(tf);
+  if (isProbed(tf.getBackend())) void prepareBackend(tf);
 }
 
 /**
@@ -86,15 +74,14 @@ function replaceKernel(tf: TfNamespace, config: KernelConfig): void {
 /** What MSD holds for backends: it outlives a change of options, as their tensors do. */
 function disposeHosts(tf: TfNamespace): void {
   const { registry } = tf.engine();
-  if (registry[GPU_BACKEND]) disposeGpu(registry[GPU_BACKEND]);
-  for (const backendName of HOST_BACKENDS) if (registry[backendName]) disposeHost(registry[backendName]);
+  for (const backendName of BACKENDS) if (registry[backendName]) disposeHost(registry[backendName]);
 }
 
 function removeKernels(tf: TfNamespace): void {
-  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
+  for (const backendName of BACKENDS)
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);
-  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
+  for (const backendName of BACKENDS)
     for (const kernelName of OVERRIDDEN) {
       const current = tf.getKernel(kernelName, backendName);
       const stock = current && overridden.get(current.kernelFunc);
@@ -104,7 +91,7 @@ function removeKernels(tf: TfNamespace): void {
 }
 
 function overrideKernels(tf: TfNamespace): void {
-  for (const backendName of [...HOST_BACKENDS, GPU_BACKEND])
+  for (const backendName of BACKENDS)
     for (const kernelName of OVERRIDDEN) {
       const stock = tf.getKernel(kernelName, backendName);
       if (!stock) continue;

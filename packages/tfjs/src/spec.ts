@@ -2,21 +2,26 @@
  * What the int32 tensor of a quantized matrix or table holds. Plain data: it travels in node attributes, layer configs and
  * saved files beside the tensor.
  */
-import { type FormatId, PACKED_VERSION, type PackedShape, packedByteLength, UnsupportedError } from '@msd/core';
-import type { TableRows } from '@msd/core/webgpu';
+import {
+  type FormatId,
+  type MatrixRows,
+  PACKED_VERSION,
+  type PackedShape,
+  packedByteLength,
+  rowExtent,
+  type TableRows,
+  tableCodes,
+  UnsupportedError,
+} from '@msd/core';
+import { sizeOf } from './shapes.ts';
 
-/** A matrix [K,N] for `matMul`, packed for the kernels. */
-export interface MatrixSpec extends PackedShape {
-  readonly kind: 'matrix';
+/**
+ * A matrix [K,N] for `matMul`, packed for the kernels. 16-bit weights are two planes of int8 (256 · high + low), one after the
+ * other per matrix; `offset` is what is left of a zero point that is no integer.
+ */
+export interface MatrixSpec extends MatrixRows {
   /** Leading dimensions: that many matrices lie one after the other. */
   readonly batchShape: readonly number[];
-  /**
-   * Planes of int8 that are added up: 2 for 16-bit weights (256 · high + low), else 1. They lie one after the other per
-   * matrix.
-   */
-  readonly planes: 1 | 2;
-  /** Added to every weight: what is left of a zero point that is no integer. */
-  readonly offset: number;
 }
 
 /** A table [rows, columns] for `gather`, row by row in the form that it was stored in. */
@@ -24,23 +29,16 @@ export type TableSpec = TableRows;
 
 export type QuantizedSpec = MatrixSpec | TableSpec;
 
-const CODE_BYTES = { int8: 1, uint8: 1, uint16: 2, float16: 2 } as const;
-
 /** Elements of a packed matrix's or table's int32 tensor. */
-export function int32Length(spec: QuantizedSpec): number {
-  if (spec.kind === 'matrix') return (matrixCount(spec) * spec.planes * planeBytes(spec)) / 4;
-  const { codes, rows, columns } = spec;
-  return Math.ceil((rows * columns * CODE_BYTES[codes]) / 4) + (codes === 'int8' ? rows : 0);
-}
+export const int32Length = (spec: QuantizedSpec): number => (sourceCount(spec) * rowExtent(spec).byteLength) / 4;
 
 /** Bytes of one packed plane of one matrix. */
 export const planeBytes = (spec: MatrixSpec): number => packedByteLength(spec, spec.storedZeroPoints, spec.scale);
 
-export const matrixCount = ({ batchShape }: MatrixSpec): number => batchShape.reduce((a, b) => a * b, 1);
+export const matrixCount = ({ batchShape }: MatrixSpec): number => sizeOf(batchShape);
 
-/** Rows that a look-up finds, and values in each. */
-export const rowCount = (spec: QuantizedSpec): number => (spec.kind === 'matrix' ? spec.N : spec.rows);
-export const rowLength = (spec: QuantizedSpec): number => (spec.kind === 'matrix' ? spec.K : spec.columns);
+/** Matrices or tables that lie one after the other. */
+export const sourceCount = (spec: QuantizedSpec): number => (spec.kind === 'matrix' ? matrixCount(spec) : 1);
 
 /** Shape of the real tensor that it stands for. */
 export function realShape(spec: QuantizedSpec): number[] {
@@ -79,8 +77,7 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
     checked = { kind: 'matrix', ...shape, batchShape, planes, offset } as MatrixSpec;
   } else if (given.kind === 'table') {
     const { codes, rows, columns, scale = 1, min = 0 } = given;
-    if (typeof codes !== 'string' || !Object.hasOwn(CODE_BYTES, codes))
-      refuse('codes', Object.keys(CODE_BYTES).join(', '), codes);
+    if (!(tableCodes as readonly unknown[]).includes(codes)) refuse('codes', tableCodes.join(', '), codes);
     if (!isCount(rows)) refuse('rows', 'a positive integer', rows);
     if (!isCount(columns)) refuse('columns', 'a positive integer', columns);
     for (const [name, value] of Object.entries({ scale, min }))

@@ -1,8 +1,6 @@
 /** Where MSD runs now, and making it ready there. */
-import { fallbackBytes, hasKernels, prepare } from './fallback.ts';
-import { gpuIsReady } from './kernels/gpu-host.ts';
-import { hostOf } from './kernels/host.ts';
-import { GPU_BACKEND } from './kernels/index.ts';
+import { fallbackBytes, prepare } from './fallback.ts';
+import { hostOf } from './kernels/hosts.ts';
 import { requireRegistration } from './state.ts';
 
 export interface Status {
@@ -38,7 +36,6 @@ export async function ready(): Promise<Status> {
 export function status(): Status {
   const { tf } = requireRegistration('status');
   const backend = tf.getBackend();
-  const onGpu = backend === GPU_BACKEND && gpuIsReady(tf.backend());
-  const weights = hasKernels(tf) ? hostOf(tf.backend()).weights : onGpu ? 'webgpu pass' : 'dequantized';
+  const weights = hostOf(tf.backend(), backend)?.weights ?? 'dequantized';
   return { backend, weights, dequantizedBytes: fallbackBytes() };
 }

@@ -7,8 +7,7 @@ import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threa
 import '@tensorflow/tfjs-backend-webgl';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gather, matMul, quantize, register, unregister } from '../src/index.ts';
-import { hostOf } from '../src/kernels/host.ts';
+import { gather, matMul, quantize, register, status, unregister } from '../src/index.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
@@ -45,7 +44,7 @@ describe.each([true, false])('tfjs wasm with threads: %s', (threads) => {
       const want = tf.relu(tf.add(tf.reshape(tf.matMul(tf.reshape(x, [15, 300]), w as tf.Tensor2D), [3, 5, 33]), bias));
       const error = tf.div(tf.norm(tf.sub(got, want)), tf.norm(want)).dataSync()[0]!;
       expect(error).toBeLessThan(0.01);
-      expect(hostOf(tf.backend()).weights).toBe('tfjs heap');
+      expect(status().weights).toBe('tfjs heap');
     });
     expect(tf.memory().numTensors).toBe(before);
   });

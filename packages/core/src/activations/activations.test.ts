@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { deriveCoefficients } from '../../test/derive-activations.ts';
-import { instantiate } from '../../test/instantiate.ts';
+import { kernelOn } from '../../test/kernels.ts';
 import { samples, ulp } from '../../test/ulp.ts';
 import { Arena } from '../backends/arena.ts';
-import { endId, endKernel } from '../recombine/end.wasm.ts';
+import { endSpec } from '../recombine/end.wasm.ts';
 import { activation32, activation64 } from './activations.reference.ts';
 import { ERFCX, EXP, TANH } from './coefficients.ts';
 import { type ActivationId, activationIds, activationUlps } from './contract.ts';
@@ -23,10 +23,11 @@ describe('activations', () => {
   const y = arena.alloc(4 * LENGTH);
   for (const id of activationIds)
     it(`${id}: the kernel gives the contract’s bits, within the stated ulps of float64`, { timeout: 600_000 }, () => {
-      const kernel = instantiate(arena.memory, endId(id), (module) => endKernel(module, id));
+      const kernel = kernelOn(arena.memory, endSpec, id);
+      const none = { multiply: 0, multiplyStride: 0, residual: 0, residualStride: 0 };
       for (const x of samples(NAMED, LENGTH)) {
         arena.float32(y).set(x);
-        kernel(y.ptr, 4 * LENGTH, 0, 0, 0, 0, 1, LENGTH / 4);
+        kernel({ ...none, y: y.ptr, yStride: 4 * LENGTH, M: 1, vectors: LENGTH / 4 });
         const got = arena.float32(y);
         for (let i = 0; i < LENGTH; i++) {
           const want = activation32(id, x[i]);

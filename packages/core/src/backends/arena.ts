@@ -121,6 +121,35 @@ export class Arena {
     this.#heap.free(buffer.block);
   }
 
+  /**
+   * Bytes [begin, begin + byteLength) of a handle: for values that share one buffer.
+   * @throws {@link RangeError} if they are not inside it
+   */
+  part({ ptr, byteLength: size }: ArenaHandle, begin: number, byteLength: number): ArenaHandle {
+    if (!(begin >= 0 && byteLength >= 0 && begin + byteLength <= size))
+      throw new RangeError(
+        `arena: part expected bytes inside a buffer of ${size}, got [${begin}, ${begin + byteLength}).`,
+      );
+    return { arena: this, ptr: ptr + begin, byteLength };
+  }
+
+  /** Copies an array's bytes to the beginning of a buffer. @throws {@link RangeError} if they do not fit */
+  write(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void {
+    this.#fits('write', byteLength, handle);
+    this.bytes(handle).set(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+
+  /** Fills an array from the beginning of a buffer. @throws {@link RangeError} if it holds less */
+  read(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void {
+    this.#fits('read', byteLength, handle);
+    new Uint8Array(buffer, byteOffset, byteLength).set(this.bytes(handle).subarray(0, byteLength));
+  }
+
+  #fits(where: string, bytes: number, { byteLength }: ArenaHandle): void {
+    if (bytes <= byteLength) return;
+    throw new RangeError(`${where}: the array expected at most ${byteLength} bytes, as the handle has, got ${bytes}.`);
+  }
+
   /** A fresh view; dies when the memory grows. */
   float32({ ptr, byteLength }: ArenaHandle): Float32Array {
     return new Float32Array(this.memory.buffer, ptr, byteLength / 4);

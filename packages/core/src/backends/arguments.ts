@@ -2,17 +2,9 @@
 import { activationIds } from '../activations/contract.ts';
 import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import { UnsupportedError } from '../errors.ts';
-import { type FloatType, type HalfArray, isFloat16Array } from '../formats/half.ts';
+import { type FloatType, floatBytes, type HalfArray, isFloat16Array } from '../formats/half.ts';
 import type { ArenaHandle } from './arena.ts';
-import type {
-  ActivationOptions,
-  Backend,
-  MatmulManyOptions,
-  Operand,
-  PreparedMatrix,
-  PreparedWeights,
-  ProductOptions,
-} from './backend.ts';
+import type { ActivationOptions, PreparedMatrix, ProductOptions } from './backend.ts';
 
 /** What a backend takes besides typed arrays. */
 export interface OperandKind<Handle> {
@@ -29,7 +21,7 @@ interface Place {
   readonly begin: number;
 }
 
-const arenaHandle: OperandKind<ArenaHandle> = {
+export const arenaHandle: OperandKind<ArenaHandle> = {
   name: 'an arena handle',
   half: true,
   is: (operand): operand is ArenaHandle => 'arena' in operand && 'ptr' in operand,
@@ -48,9 +40,7 @@ interface Bytes {
   readonly byteLength: number;
 }
 
-const byteSize = (type: FloatType): number => (type === 'f32' ? 4 : 2);
-
-const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / byteSize(type));
+const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / floatBytes(type));
 
 const describe = (value: unknown): string =>
   value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
@@ -119,23 +109,25 @@ export function checkActivations(
   return { M, plan, xType };
 }
 
-/** @returns what happens to each product, once every matrix fits x and has its options */
-export function checkMany(
-  backend: Backend,
-  x: Operand,
-  prepared: readonly PreparedWeights[],
-  { each, ...options }: MatmulManyOptions,
-): readonly ProductOptions[] {
+/** @returns what {@link checkActivations} does, and what happens to each product, once every matrix fits x and has its options */
+export function checkMany<Handle extends Bytes = ArenaHandle>(
+  backend: object,
+  x: Bytes,
+  prepared: readonly (PreparedMatrix & { readonly backend: object })[],
+  { each, ...options }: ActivationOptions & { readonly each?: readonly ProductOptions<Handle>[] | undefined },
+  kind: OperandKind<Handle> = arenaHandle as unknown as OperandKind<Handle>,
+): ReturnType<typeof checkActivations> & { readonly products: readonly ProductOptions<Handle>[] } {
   if (each && each.length !== prepared.length)
     throw new RangeError(`matmulMany: each expected ${prepared.length} options, one per matrix, got ${each.length}.`);
   const products = each ?? prepared.map(() => ({}));
-  prepared.forEach((matrix, i) => {
-    const { M } = checkActivations(backend, x, matrix, options);
-    checkProduct(matrix, M, products[i]);
+  const activations = prepared.map((matrix, i) => {
+    const checked = checkActivations(backend, x, matrix, options, kind as OperandKind<unknown>);
+    checkProduct<Handle>(matrix, checked.M, products[i], kind);
     if (matrix.K !== prepared[0].K)
       throw new RangeError(`matmulMany: matrix ${i} expected K=${prepared[0].K} like the first one, got ${matrix.K}.`);
+    return checked;
   });
-  return products;
+  return { ...activations[0], products };
 }
 
 /** Checks everything that is not x. */
@@ -164,15 +156,24 @@ export function checkProduct<Handle extends Bytes = ArenaHandle>(
     checkLength(name, operand, 'f32', M, N);
     if (out === undefined) continue;
     const [own, its] = [placeOf(operand), placeOf(out)];
-    const isApart =
-      own.buffer !== its.buffer ||
-      own.begin >= its.begin + byteSize(outType) * M * N ||
-      its.begin >= own.begin + 4 * M * N;
-    if (isApart || (outType === 'f32' && own.begin === its.begin)) continue;
-    const expected =
-      outType === 'f32' ? 'to be out itself or to lie apart from it' : `to lie apart from an out of ${outType}`;
-    throw new RangeError(`matmul: ${name} expected ${expected}, got overlapping memory.`);
+    if (own.buffer !== its.buffer) continue;
+    const written = { begin: its.begin, byteLength: floatBytes(outType) * M * N };
+    checkApart(name, { begin: own.begin, byteLength: 4 * M * N }, written, outType);
   }
+}
+
+interface ByteRange {
+  readonly begin: number;
+  readonly byteLength: number;
+}
+
+/** An operand may be `out` itself, if both are f32, and has to lie apart from it otherwise. @throws {@link RangeError} if not */
+export function checkApart(name: string, own: ByteRange, out: ByteRange, outType: FloatType): void {
+  if (own.begin >= out.begin + out.byteLength || out.begin >= own.begin + own.byteLength) return;
+  if (outType === 'f32' && own.begin === out.begin) return;
+  const expected =
+    outType === 'f32' ? 'to be out itself or to lie apart from it' : `to lie apart from an out of ${outType}`;
+  throw new RangeError(`matmul: ${name} expected ${expected}, got overlapping memory.`);
 }
 
 function checkLength(name: string, operand: Bytes, type: FloatType, M: number, N: number): void {

@@ -1,5 +1,5 @@
 /** Operands of an op, checked before a device binds them: the same checks for every device. */
-import { byteLength, type TensorType } from '../ops/op.ts';
+import { byteLength, mayReplace, type TensorType } from '../ops/op.ts';
 import type { OperandKind } from './arguments.ts';
 import type { OpWork } from './device.ts';
 
@@ -23,9 +23,14 @@ export function checkOpOperands<H extends { readonly byteLength: number }>(
   types.forEach((type, i) => {
     checkOperand(`${spec.name}: ${nameOf(work, i)}`, type, operands[i], kind);
   });
-  for (const [o, type] of outputs.entries())
-    for (const [i, other] of types.entries())
-      if (other && i !== inputs.length + o) checkApart(work, o, i, [type, other], operands as readonly H[], kind);
+  const places = operands.map((operand) => operand && kind.place(operand));
+  checkPlaces(
+    work,
+    outputs,
+    types.map((type) => (type ? byteLength(type) : 0)),
+    places.map((place) => place?.begin ?? 0),
+    places.map((place) => place?.buffer),
+  );
   return outputs;
 }
 
@@ -51,28 +56,35 @@ function checkOperand<H extends { readonly byteLength: number }>(
     );
 }
 
-/** An output lies apart from every other operand, or just where an input lies that it may replace. */
-function checkApart<H extends { readonly byteLength: number }>(
+/**
+ * An output lies apart from every other operand, or just where an input lies that it may replace.
+ *
+ * @param begins first byte of each operand, and how many it has; 0 bytes: it is absent, or empty
+ * @param buffers what each one lies in; by default all in one
+ * @returns does an output lie where an input does?
+ * @throws {@link RangeError} if it may not
+ */
+export function checkPlaces(
   work: OpWork,
-  output: number,
-  other: number,
-  [type, otherType]: readonly [TensorType, TensorType],
-  operands: readonly H[],
-  { place }: OperandKind<H>,
-): void {
-  const { spec, op, inputs } = work;
-  const [its, own] = [place(operands[inputs.length + output]), place(operands[other])];
-  const [bytes, otherBytes] = [byteLength(type), byteLength(otherType)];
-  if (
-    bytes === 0 ||
-    otherBytes === 0 ||
-    its.buffer !== own.buffer ||
-    its.begin >= own.begin + otherBytes ||
-    own.begin >= its.begin + bytes ||
-    (own.begin === its.begin && other < inputs.length && spec.inPlace?.(op, output, other))
-  )
-    return;
-  throw new RangeError(
-    `${spec.name}: output ${output} expected memory of its own, got some of ${nameOf(work, other)}'s. Give it other bytes.`,
-  );
+  outputs: readonly TensorType[],
+  byteLengths: readonly number[],
+  begins: readonly number[],
+  buffers?: readonly unknown[],
+): boolean {
+  const { spec, inputs } = work;
+  let isInPlace = false;
+  for (let output = inputs.length; output < begins.length; output++)
+    for (let other = 0; other < output; other++) {
+      const [its, own] = [begins[output], begins[other]];
+      const [bytes, otherBytes] = [byteLengths[output], byteLengths[other]];
+      if (bytes === 0 || otherBytes === 0 || its >= own + otherBytes || own >= its + bytes) continue;
+      if (buffers && buffers[output] !== buffers[other]) continue;
+      const o = output - inputs.length;
+      if (its !== own || other >= inputs.length || !mayReplace(work, outputs, o, other))
+        throw new RangeError(
+          `${spec.name}: output ${o} expected memory of its own, got some of ${nameOf(work, other)}'s. Give it other bytes.`,
+        );
+      isInPlace = true;
+    }
+  return isInPlace;
 }

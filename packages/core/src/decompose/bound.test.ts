@@ -1,11 +1,11 @@
 /** The bound of every single element, over many: 10⁶ here, 10⁸ with MSD_TEST_ALL. */
 import { describe, expect, it } from 'vitest';
-import { instantiate } from '../../test/instantiate.ts';
+import { kernelOn } from '../../test/kernels.ts';
 import { gaussian, type Random, random } from '../../test/random.ts';
 import { Arena } from '../backends/arena.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { elementBound, limitOf, type Plan } from './contract.ts';
-import { decomposeId, decomposeKernel } from './decompose.wasm.ts';
+import { decomposeSpec } from './decompose.wasm.ts';
 
 const [M, K] = [64, 2048];
 const ELEMENTS = process.env.MSD_TEST_ALL === '1' ? 1e8 : 1e6;
@@ -38,7 +38,7 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
       it(`${components} component(s), activationBlock ${activationBlock}`, { timeout: 600_000 }, () => {
         const plan: Plan = { decomposition: 'int8', components, activationBlock };
         const arena = new Arena();
-        const kernel = instantiate(arena.memory, decomposeId(plan), (module) => decomposeKernel(module, plan));
+        const kernel = kernelOn(arena.memory, decomposeSpec, { plan, operands: 'i16' });
         const [x, q, sums, scales] = [4 * M * K, 2 * M * K, (M * K) / 8, 4 * M * (K / 32)].map((bytes) =>
           arena.alloc(bytes),
         );
@@ -54,7 +54,7 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
               const value = source(next, limitOf(components));
               for (let k = 0; k < K; k++) input[m * K + k] = value(k);
             }
-            kernel(x.ptr, q.ptr, sums.ptr, scales.ptr, 4 * M, M, K);
+            kernel({ x: x.ptr, q: q.ptr, sums: sums.ptr, scale: scales.ptr, scaleStride: 4 * M, M, K });
             for (let m = 0; m < M; m++)
               for (let begin = 0; begin < K; begin += block) {
                 const at = m * K + begin;

@@ -67,6 +67,14 @@ const PLANS: readonly Plan[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flat
   ),
 );
 
+/** Those that options can ask for: MXFP4 passes are per 32 k. */
+export const everyPlan: readonly Plan[] = /* @__PURE__ */ PLANS.filter(
+  ({ decomposition, activationBlock }) => decomposition === 'int8' || activationBlock === 32,
+).sort((a, b) => a.components - b.components);
+
+/** int8 operands that q is split into. |q| ≤ 64 after MXFP4 passes: one digit holds both components. */
+export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decomposition === 'mxfp4' ? 1 : components);
+
 /** Largest |q|. */
 export const limitOf = (components: Components): number => 127 * 254 ** (components - 1);
 

@@ -14,7 +14,8 @@
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
  */
-import { K_BLOCK, QUAD } from '../formats/format.ts';
+import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import {
   type F32,
   f32,
@@ -30,7 +31,7 @@ import {
   v128,
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
+import { digitsOf, everyPlan, limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
 /** What a carrier multiplies: q as one int16, or its int8 digits. */
 export type Operands = 'i16' | 'i8' | 'i8x2';
@@ -43,14 +44,15 @@ const ROUNDING = 0xc00000;
 const INFINITY_BITS = 0x7f800000;
 const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
+const ARGS = ['x', 'q', 'sums', 'scale', 'scaleStride', 'M', 'K'] as const;
+
 export function decomposeKernel(module: Module, plan: Plan, operands: Operands = 'i16'): void {
   const digits = operands === 'i16' ? 0 : operands === 'i8' ? 1 : 2;
   const mxfp4 = plan.decomposition === 'mxfp4';
   const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
   const perRow = plan.activationBlock === 'row';
   const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
-  const params = { x: 'i32', q: 'i32', sums: 'i32', scale: 'i32', scaleStride: 'i32', M: 'i32', K: 'i32' } as const;
-  module.func(decomposeId(plan, operands), params, (f, p) => {
+  module.func(decomposeId(plan, operands), i32Params(ARGS), (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
     const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
@@ -250,4 +252,45 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
     }
   });
+}
+
+export interface DecomposeOptions {
+  readonly plan: Plan;
+  readonly operands: Operands;
+}
+
+export const decomposeSpec: KernelSpec<DecomposeOptions, (typeof ARGS)[number]> = {
+  family: 'decompose',
+  args: ARGS,
+  id: ({ plan, operands }) => decomposeId(plan, operands),
+  emit: (module, { plan, operands }) => decomposeKernel(module, plan, operands),
+  trial: (_, at, rows = 8) => ({
+    x: at,
+    q: at + 0x8000,
+    sums: at + 0xc000,
+    scale: at + 0xe000,
+    scaleStride: 4 * rows,
+    M: rows,
+    K: K_BLOCK,
+  }),
+  variants: () =>
+    everyPlan.flatMap((plan) => [
+      { plan, operands: 'i16' },
+      { plan, operands: digitsOf(plan) === 2 ? 'i8x2' : 'i8' },
+    ]),
+};
+
+/** Bytes of what one row becomes: its integers, those of one K-block among them, its sums and its scales. */
+export interface DecomposedRow {
+  readonly q: number;
+  readonly qBlock: number;
+  readonly sums: number;
+  readonly scales: number;
+}
+
+export function decomposedRow({ plan, operands }: DecomposeOptions, K: number): DecomposedRow {
+  const qBlock = K_BLOCK * (operands === 'i8' ? 1 : 2);
+  const steps = Math.ceil(K / K_STEP);
+  const kBlocks = Math.ceil(K / K_BLOCK);
+  return { q: qBlock * kBlocks, qBlock, sums: 4 * steps, scales: 4 * (plan.activationBlock === 32 ? steps : kBlocks) };
 }

@@ -15,9 +15,8 @@
  * Per word written: 4 loads, 1 barrier, 1 (with subgroups 1/size) atomic maximum.                  (docs/webgpu.md)
  */
 import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
-import { digitsOf } from '../gemm/carriers.ts';
 import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
-import { limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
+import { digitsOf, limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
 export interface WgslDecomposeOptions {
   readonly plan: Plan;

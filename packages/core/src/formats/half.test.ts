@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { instantiate } from '../../test/instantiate.ts';
+import { kernelOn } from '../../test/kernels.ts';
+import { kernelHashes } from '../../test/ops.ts';
 import { firstDifference } from '../../test/random.ts';
-import { widenId, widenKernel } from '../decompose/widen.wasm.ts';
-import { narrowId, narrowKernel } from '../recombine/narrow.wasm.ts';
-import { Module } from '../wasm/emitter.ts';
+import { widenSpec } from '../decompose/widen.wasm.ts';
+import { narrowSpec } from '../recombine/narrow.wasm.ts';
 import { bitsOf, type HalfType, halves, isFloat16Array, type NativeFloat16Array } from './half.ts';
 
 /** Bits of exponent and significand, from the formats' definitions. */
@@ -37,18 +36,17 @@ describe.each(types)('%s', (type) => {
   function widened(bits: Uint16Array, from = 0x20000, to = 0x40000): Float32Array {
     const memory = new WebAssembly.Memory({ initial: 16 });
     new Uint8Array(memory.buffer, from).set(new Uint8Array(bits.slice().buffer));
-    const kernel = instantiate(memory, widenId(type), (module) => widenKernel(module, type));
-    kernel(from, to, bits.length);
+    kernelOn(memory, widenSpec, type)({ bits: from, x: to, count: bits.length });
     expect(new Float32Array(memory.buffer, to)[bits.length]).toBe(0);
     return new Float32Array(memory.buffer, to, bits.length);
   }
 
   const narrow = (() => {
     const memory = new WebAssembly.Memory({ initial: 64 });
-    const kernel = instantiate(memory, narrowId(type), (module) => narrowKernel(module, type));
+    const kernel = kernelOn(memory, narrowSpec, type);
     return (words: Uint32Array): Uint16Array => {
       new Uint32Array(memory.buffer, 0, words.length).set(words);
-      kernel(0, 0, 0, 0, 1, words.length);
+      kernel({ y: 0, yStride: 0, out: 0, outStride: 0, M: 1, width: words.length });
       return new Uint16Array(memory.buffer, 0, words.length);
     };
   })();
@@ -117,13 +115,13 @@ describe.each(types)('%s', (type) => {
 
   it('narrows rows with strides, and writes nothing beside them', () => {
     const memory = new WebAssembly.Memory({ initial: 4 });
-    const kernel = instantiate(memory, narrowId(type), (module) => narrowKernel(module, type));
+    const kernel = kernelOn(memory, narrowSpec, type);
     for (const width of [0, 1, 7, 8, 9, 16, 23]) {
       const [M, yStride, bitsStride] = [3, 24, width + 2];
       const y = new Float32Array(memory.buffer, 0, M * yStride).map((_, i) => i / 8);
       new Float32Array(memory.buffer).set(y);
       const bits = new Uint16Array(memory.buffer, 0x10002, M * bitsStride).fill(0xabcd);
-      kernel(0, 4 * yStride, 0x10002, 2 * bitsStride, M, width);
+      kernel({ y: 0, yStride: 4 * yStride, out: 0x10002, outStride: 2 * bitsStride, M, width });
       const want = Array.from(bits, (_, i) => {
         const [m, n] = [Math.floor(i / bitsStride), i % bitsStride];
         return n < width ? half.bits(y[m * yStride + n]) : 0xabcd;
@@ -131,6 +129,23 @@ describe.each(types)('%s', (type) => {
       expect(Array.from(bits), `width ${width}`).toEqual(want);
     }
   });
+});
+
+it('f32 rows are copied with strides, and nothing beside them is written', () => {
+  const memory = new WebAssembly.Memory({ initial: 4 });
+  const copy = kernelOn(memory, narrowSpec, 'f32');
+  for (const width of [0, 1, 3, 4, 5, 8, 23]) {
+    const [M, yStride, outStride] = [3, 24, width + 1];
+    const y = new Float32Array(memory.buffer, 0, M * yStride).map((_, i) => i / 8);
+    new Float32Array(memory.buffer).set(y);
+    const out = new Float32Array(memory.buffer, 0x10004, M * outStride).fill(-1);
+    copy({ y: 0, yStride: 4 * yStride, out: 0x10004, outStride: 4 * outStride, M, width });
+    const want = Array.from(out, (_, i) => {
+      const [m, n] = [Math.floor(i / outStride), i % outStride];
+      return n < width ? y[m * yStride + n] : -1;
+    });
+    expect(Array.from(out), `width ${width}`).toEqual(want);
+  }
 });
 
 it.skipIf(!NativeArray)('agrees with the engine’s own Float16Array (skipped where the engine has none)', () => {
@@ -151,15 +166,5 @@ it('knows a Float16Array from other views', () => {
 });
 
 it('kernels are the bytes that were reviewed', () => {
-  const kernels = types.flatMap((type) => [
-    { id: widenId(type), emit: (module: Module) => widenKernel(module, type) },
-    { id: narrowId(type), emit: (module: Module) => narrowKernel(module, type) },
-  ]);
-  const hashes = kernels.map(({ id, emit }) => {
-    const module = new Module();
-    emit(module);
-    const bytes = module.toBytes();
-    return `${id} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
-  });
-  expect(hashes).toMatchSnapshot();
+  expect([...kernelHashes(widenSpec), ...kernelHashes(narrowSpec)]).toMatchSnapshot();
 });

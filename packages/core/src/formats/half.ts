@@ -4,8 +4,10 @@ import { bf16 } from './bf16.ts';
 import { fp16 } from './fp16.ts';
 
 export type HalfType = 'f16' | 'bf16';
+export const halfTypes: readonly HalfType[] = ['f16', 'bf16'];
 /** What activations and results are made of. */
 export type FloatType = 'f32' | HalfType;
+export const floatBytes = (type: FloatType): number => (type === 'f32' ? 4 : 2);
 
 /** The engine's own `Float16Array` where it has one (Chrome 135, Firefox 129, Safari 18.2, Node 24), spelled without its declaration. */
 export interface NativeFloat16Array {

@@ -7,3 +7,5 @@ import type { FormatId } from './weights.ts';
 
 /** Every weight format. Validation, packing, kernels, tests and benchmarks loop over this. */
 export const formats: Readonly<Record<FormatId, WeightFormat>> = { int8, int4, mxfp4, int2 };
+
+export const formatIds: readonly FormatId[] = /* @__PURE__ */ Object.keys(formats) as FormatId[];

@@ -1,5 +1,5 @@
 /** The public edge for weights: everything is checked here once; packing and kernels trust their caller. */
-import { formats } from './index.ts';
+import { formatIds, formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { type ScaleArray, scaleKindOf, scaleKinds } from './scales.ts';
 import type { QuantizedWeights, WeightShape } from './weights.ts';
@@ -15,9 +15,7 @@ const describe = (value: unknown): string =>
 /** @throws {@link RangeError} for formats, sizes and block sizes outside the contract */
 export function validateShape({ format, N, K, blockSize }: WeightShape, where: string): void {
   if (!Object.hasOwn(formats, format))
-    throw new RangeError(
-      `${where}: format expected one of ${Object.keys(formats).join(', ')}, got ${describe(format)}.`,
-    );
+    throw new RangeError(`${where}: format expected one of ${formatIds.join(', ')}, got ${describe(format)}.`);
   for (const [name, size] of [
     ['N', N],
     ['K', K],

@@ -7,7 +7,6 @@
  *         of relaxed SIMD. Codes are its second operand: every engine takes 0..127 there alike; for weights of 8 bits it
  *         has to be known how it takes the others (backends/features.ts).
  */
-import type { Plan } from '../decompose/contract.ts';
 import type { Operands } from '../decompose/decompose.wasm.ts';
 import {
   type CodeReader,
@@ -44,9 +43,6 @@ export const I16: CarrierOptions = { id: 'i16' };
 /** What decompose writes for a carrier. */
 export const operandsOf = (carrier: CarrierOptions): Operands =>
   carrier.id === 'i16' ? 'i16' : carrier.digits === 1 ? 'i8' : 'i8x2';
-
-/** |q| ≤ 64 after MXFP4 passes: one digit holds both components. */
-export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decomposition === 'mxfp4' ? 1 : components);
 
 /** Can the i8 carrier read such weights at all? Blocks of 16 have no Σq of their own, which its codes need. */
 export const fitsI8 = ({ blockSize }: WeightVariant): boolean => blockSize === null || blockSize >= K_STEP;

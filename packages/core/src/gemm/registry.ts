@@ -2,15 +2,17 @@
  * Every gemm kernel by what it is for. Dispatch, tests and benchmarks loop over this; plan/choose.ts says which one runs.
  * Tiles come from `kernel search` (test/bench): 15 registers in V8 hold 8 accumulators and their operands.
  */
-import { K_BLOCK, K_STEP, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { chunkLength } from '../formats/layout.ts';
+import type { KernelSpec } from '../kernel-spec.ts';
 import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
-import type { GemmOptions } from './gemm.wasm.ts';
+import { gemmKernel } from './gemm.wasm.ts';
+import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
-/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/routes.ts). */
+/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/wasm/routes.ts). */
 export type Unroll = 1 | 2;
 export const unrolls: readonly Unroll[] = [1, 2];
 
@@ -122,3 +124,45 @@ export function everyVariant(): { format: WeightFormat; variant: WeightVariant }
 }
 
 export const gemmShapes: readonly GemmShape[] = ['gemv', 'smallM', 'gemm'];
+
+export type GemmArg = (typeof GEMM_ARGS)[number];
+
+export const gemmSpec: KernelSpec<GemmOptions, GemmArg> = {
+  family: 'gemm',
+  args: GEMM_ARGS,
+  id: gemmId,
+  emit: gemmKernel,
+  /** Four panels x 256 k of any format. */
+  trial: ({ widen, tileM }, at, rows = widen ? 12 : 2 * tileM) => ({
+    x: at,
+    xSums: at + 0x2000,
+    xScale: at + 0x2800,
+    w: at + 0x4000,
+    wScale: at + 0x3000,
+    bias: 0,
+    y: at + 0x3400,
+    yStride: 4 * 4 * PANEL,
+    scratch: at + 0xc000,
+    M: rows,
+    K: K_BLOCK,
+    panels: 4,
+    first: 0,
+    count: 4,
+  }),
+  /** Every kernel that a product can take. */
+  variants: () => {
+    const all = everyVariant().flatMap(({ format, variant }) =>
+      everyCarrier(format, variant).flatMap((carrier) =>
+        gemmShapes.flatMap((shape) =>
+          ([256, 32] as const).flatMap((block) =>
+            unrolls.map((unroll) => gemmOptions(shape, format, variant, block, carrier, unroll)),
+          ),
+        ),
+      ),
+    );
+    return new Map(all.map((options) => [gemmId(options), options])).values();
+  },
+};
+
+/** Rows that kernels of a shape class are compared at. */
+export const TRIAL_ROWS: Readonly<Record<GemmShape, number>> = { gemv: 1, smallM: 4, gemm: 12 };

@@ -1,11 +1,10 @@
 /** What both WGSL gemm kernels are asked for, and the parts of them that read packed weights and finish a result. */
-import type { Plan } from '../decompose/contract.ts';
+import { digitsOf, type Plan } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { chunkLength } from '../formats/layout.ts';
 import { describePacked, packedFunctions, type WgslPacked } from '../formats/wgsl.ts';
 import { END_PARAMS, endBuffers, endCode, endSuffix, type WgslEnd } from '../recombine/end.wgsl.ts';
 import { dot4, enables, type GpuFeatures, NAN_BITS, paramsOf } from '../webgpu/wgsl.ts';
-import { digitsOf } from './carriers.ts';
 
 export interface WgslGemmOptions {
   readonly format: WeightFormat;

@@ -1,5 +1,5 @@
 /** Look-ups: rows of a packed matrix, or of a table as it was stored, that become floats only when they are asked for. */
-import { type PackedShape, packedByteLength, requireVersion } from '../formats/packed.ts';
+import { type PackedShape, packedByteLength } from '../formats/packed.ts';
 
 /** Rows of a packed matrix [N,K], the weights of `planes` matrices added up. */
 export interface MatrixRows extends PackedShape {
@@ -25,14 +25,16 @@ export type RowSource = MatrixRows | TableRows;
 
 const CODE_BYTES = { int8: 1, uint8: 1, uint16: 2, float16: 2 } as const;
 
+/** What the codes of a table may be. */
+export const tableCodes: readonly TableRows['codes'][] = ['int8', 'uint8', 'uint16', 'float16'];
+
 /** Bytes of a table's codes, padding included. */
 export const tableCodeBytes = ({ codes, rows, columns }: TableRows): number =>
   4 * Math.ceil((rows * columns * CODE_BYTES[codes]) / 4);
 
-/** Rows, values per row, and bytes of what is looked up in. */
-export function extentOf(source: RowSource): { rows: number; columns: number; byteLength: number } {
+/** Rows, values per row, and bytes of what is looked up in; for any version of the packed layout. */
+export function rowExtent(source: RowSource): { rows: number; columns: number; byteLength: number } {
   if (source.kind === 'matrix') {
-    requireVersion(source, 'recordRows');
     const { N, K, planes, storedZeroPoints, scale } = source;
     return { rows: N, columns: K, byteLength: planes * packedByteLength(source, storedZeroPoints, scale) };
   }

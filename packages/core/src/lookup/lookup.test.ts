@@ -10,8 +10,9 @@ import { everyVariant } from '../gemm/registry.ts';
 import { wgslOffset } from '../recombine/offset.wgsl.ts';
 import type { GpuBuffer, GpuDevice } from '../webgpu/api.ts';
 import { type GpuRowsOptions, WebGpuBackend } from '../webgpu/index.ts';
-import { extentOf, type MatrixRows, type RowSource, type TableRows } from './contract.ts';
+import { type MatrixRows, type RowSource, rowExtent, type TableRows } from './contract.ts';
 import { type LookupUse, wgslLookup } from './lookup.wgsl.ts';
+import { rowReader } from './rows.ts';
 
 const USES: readonly LookupUse[] = ['gather', 'segment_sum', 'segment_mean', 'dequantize'];
 const CODES = ['int8', 'uint8', 'uint16', 'float16'] as const;
@@ -106,7 +107,7 @@ function fromHalf(bits: number): number {
 /** @param special infinities and NaN among the halves */
 function tableExample(source: TableRows, next: Random, special = false): Example {
   const { codes, rows, columns, scale, min } = source;
-  const bytes = new Uint8Array(extentOf(source).byteLength);
+  const bytes = new Uint8Array(rowExtent(source).byteLength);
   const stored = { int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, float16: Uint16Array }[codes];
   const values = new stored(bytes.buffer, 0, rows * columns);
   const finite = () => Math.floor(next() * 0x7c00) | (next() < 0.5 ? 0x8000 : 0);
@@ -128,6 +129,33 @@ function tableExample(source: TableRows, next: Random, special = false): Example
     },
   };
 }
+
+describe('rowReader', () => {
+  const near = ({ source, bytes, real }: Example) => {
+    const { rows, columns } = rowExtent(source);
+    const read = rowReader(source, bytes);
+    const out = new Float32Array(columns + 3);
+    for (let n = 0; n < rows; n++) {
+      read(n, out, 2);
+      for (let k = 0; k < columns; k++) {
+        const [want, bound] = real(n, k);
+        const got = out[2 + k];
+        const isNear = Object.is(got, want) || Math.abs(got - want) <= bound;
+        expect(isNear, `${JSON.stringify(source)} row ${n}, k ${k}: expected ${want} ± ${bound}, got ${got}`).toBe(
+          true,
+        );
+      }
+    }
+    expect([out[0], out[1], out.at(-1)]).toEqual([0, 0, 0]);
+    expect(() => rowReader(source, bytes.subarray(4))).toThrow(/rowReader: expected \d+ bytes/);
+  };
+
+  it.each(CODES)('reads rows of a table of %s', (codes) => near(tableExample(table(codes, 37, 7), random(1), true)));
+
+  it('reads rows of matrices of every format and form', () => {
+    for (const source of matrices(37, 333)) near(matrixExample(source, random(1)));
+  });
+});
 
 const gpu = await testGpu();
 
@@ -161,7 +189,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
   ): Promise<Float32Array> {
     const padded = new Uint8Array(before + bytes.length);
     padded.set(bytes, before);
-    const { columns } = extentOf(source);
+    const { columns } = rowExtent(source);
     const [w, out] = [gpuBuffer(device, padded), gpuBuffer(device, 4 * count * columns)];
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -169,7 +197,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
     backend.recordRows(pass, source, where, { ...options, out: { buffer: out, byteLength: 4 * count * columns } });
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await backend.finished();
+    await backend.flush();
     return new Float32Array(await readBuffer(device, out));
   }
 
@@ -181,7 +209,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
   const INDICES = [3, 36, 0, 3, -1, 17, 37, 2 ** 31 - 1, 16];
 
   async function gathers(example: Example): Promise<void> {
-    const { rows, columns } = extentOf(example.source);
+    const { rows, columns } = rowExtent(example.source);
     const got = await look(example, INDICES.length, { indices: whole(i32(INDICES)) });
     INDICES.forEach((n, i) => {
       for (let k = 0; k < columns; k++)
@@ -194,7 +222,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
   }
 
   async function dequantizes(example: Example): Promise<void> {
-    const { rows, columns } = extentOf(example.source);
+    const { rows, columns } = rowExtent(example.source);
     const got = await look(example, rows, {});
     const isMatrix = example.source.kind === 'matrix';
     for (let n = 0; n < rows; n++)
@@ -208,7 +236,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
 
   /** Segments 0, 1 (empty), 2, 3 (two rows that are none), 4. */
   async function sums(example: Example, mean: boolean): Promise<void> {
-    const { rows, columns } = extentOf(example.source);
+    const { rows, columns } = rowExtent(example.source);
     const indices = [1, 5, 5, 36, 9, -1, 40, 2];
     const ids = [0, 0, 0, 2, 2, 3, 3, 4];
     const segments = { ids: whole(i32(ids)), count: 5, mean };
@@ -298,7 +326,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
     backend.recordOffset(pass, whole(xBuffer), { M, K, N, offset, out: whole(yBuffer) });
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await backend.finished();
+    await backend.flush();
     const got = new Float32Array(await readBuffer(device, yBuffer));
     for (let m = 0; m < M; m++) {
       const row = Array.from(x.subarray(m * K, (m + 1) * K));
@@ -355,7 +383,7 @@ describe.skipIf(!gpu)('look-ups on WebGPU', { timeout: 300_000 }, () => {
       pass.end();
       device.queue.submit([encoder.finish()]);
     }
-    await own.finished();
+    await own.flush();
     expect(own.memory().scratchBytes - before).toBeGreaterThanOrEqual(1024);
     expect(own.memory().packedBytes).toBe(0);
     own.dispose();

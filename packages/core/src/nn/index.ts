@@ -24,6 +24,7 @@ export { type FunctionId, functionIds } from './elementwise/functions.ts';
 export { type Gather, type GatherRows, gather, gatherRows } from './gather/gather.ts';
 export { type ReadBytes, readFrom, rowReader, type TableSources } from './gather/reader.ts';
 export { type BlockRows, checkIndices, type Table } from './gather/table.ts';
+export { matMul } from './mat-mul/mat-mul.ts';
 export { type NormRow, normBound } from './norm/bound.ts';
 export type { NormOp } from './norm/contract.ts';
 export { norm } from './norm/norm.ts';

@@ -68,6 +68,18 @@ export interface OpSpec<O> {
   inPlace?(op: O, output: number, input: number): boolean;
 }
 
+/** May an output lie where an input lies? */
+export function mayReplace<O>(
+  { spec, op, inputs }: { spec: OpSpec<O>; op: O; inputs: readonly (TensorType | undefined)[] },
+  outputs: readonly TensorType[],
+  output: number,
+  input: number,
+): boolean {
+  const [from, to] = [inputs[input], outputs[output]];
+  const isSame = from?.dtype === to.dtype && from.dims.join() === to.dims.join();
+  return isSame && spec.inPlace?.(op, output, input) === true;
+}
+
 export const byteSize = (dtype: DType): 1 | 4 => (dtype === 'bool' ? 1 : 4);
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 export const byteLength = ({ dtype, dims }: TensorType): number => byteSize(dtype) * elementCount(dims);

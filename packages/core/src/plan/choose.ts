@@ -1,8 +1,7 @@
 /** Planner rules: what runs for a shape. Nothing chosen here changes bits. */
-import type { PanelCut, RowCut } from '../backends/threads/job.ts';
-import { MAX_CHUNKS } from '../backends/threads/layout.ts';
 import { PANEL } from '../formats/format.ts';
 import type { GemmShape } from '../gemm/registry.ts';
+import { MAX_CHUNKS, type PanelCut, type RowCut } from './cut.ts';
 
 /** Widening a panel once pays from 8 rows on; below, tiles unpack in registers.      (docs/msd.md, section 6) */
 export function gemmShapeFor(M: number): GemmShape {
@@ -59,7 +58,11 @@ export function cutRows(M: number, K: number, panels: number, threads: number, c
 const ELEMENT_MACS = 16;
 
 /** How threads share the rows that are decomposed. */
-export function cutElements(M: number, K: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
-  const chunks = Math.min(M, 4 * threads, Math.floor((M * K * ELEMENT_MACS) / chunkMacs));
-  return { total: M, size: threads === 1 || chunks < 2 ? M : Math.ceil(M / chunks) };
+export const cutElements = (M: number, K: number, threads: number, chunkMacs?: number): RowCut =>
+  cutShared(M, K * ELEMENT_MACS, threads, chunkMacs);
+
+/** How threads share rows that have nothing to do with each other. */
+export function cutShared(rows: number, macsPerRow: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
+  const chunks = Math.min(rows, 4 * threads, Math.floor((rows * macsPerRow) / chunkMacs));
+  return { total: rows, size: threads === 1 || chunks < 2 ? rows : Math.ceil(rows / chunks) };
 }

@@ -12,24 +12,17 @@
  * range of columns right after gemm has written them, while they are in the cache.
  */
 import { activationCode } from '../activations/activations.wasm.ts';
-import type { ActivationId } from '../activations/contract.ts';
+import { type ActivationId, activationIds } from '../activations/contract.ts';
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { f32x4, type Module, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 
 export const endId = (activation: ActivationId | undefined): string => `end_f32_${activation ?? 'linear'}`;
 
+const ARGS = ['y', 'yStride', 'multiply', 'multiplyStride', 'residual', 'residualStride', 'M', 'vectors'] as const;
+
 export function endKernel(module: Module, activation: ActivationId | undefined): void {
-  const params = {
-    y: 'i32',
-    yStride: 'i32',
-    multiply: 'i32',
-    multiplyStride: 'i32',
-    residual: 'i32',
-    residualStride: 'i32',
-    M: 'i32',
-    vectors: 'i32',
-  } as const;
-  module.func(endId(activation), params, (f, p) => {
+  module.func(endId(activation), i32Params(ARGS), (f, p) => {
     const activate = activation && activationCode(f, activation);
     const hasMultiply = f.let(p.multiply);
     const hasResidual = f.let(p.residual);
@@ -49,3 +42,22 @@ export function endKernel(module: Module, activation: ActivationId | undefined):
     });
   });
 }
+
+/** Without an activation: `undefined`. */
+export const endSpec: KernelSpec<ActivationId | undefined, (typeof ARGS)[number]> = {
+  family: 'end',
+  args: ARGS,
+  id: endId,
+  emit: endKernel,
+  trial: (_, at, rows = 8) => ({
+    y: at,
+    yStride: 1024,
+    multiply: at + 0x4000,
+    multiplyStride: 1024,
+    residual: at + 0x8000,
+    residualStride: 1024,
+    M: rows,
+    vectors: 64,
+  }),
+  variants: () => [undefined, ...activationIds],
+};

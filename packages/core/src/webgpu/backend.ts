@@ -150,14 +150,9 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     if (call.dispatches.length) record(pass ?? live.recorder.pass, call.dispatches);
   }
 
-  /** Submits what was run, and resolves once it is done. */
+  /** Submits what was run, and resolves once it and all else on the device is done; rejects with the first thing that was refused. */
   flush(): Promise<void> {
     return this.#session.finished();
-  }
-
-  /** Resolves when everything that was run or submitted so far is done; rejects with the first thing that the device refused. */
-  async finished(): Promise<void> {
-    await this.#session.finished();
   }
 
   /**
@@ -193,7 +188,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
 
   /**
    * Records the work of {@link matmul} into a compute pass that the caller began, ends and submits, on {@link gpuDevice}. What the
-   * device refuses is thrown by the next call, or by {@link finished}.
+   * device refuses is thrown by the next call, or by {@link flush}.
    *
    * @param x f32 [M,K] row-major
    * @param options `out` f32 [M,N], overwritten. `multiply` and `residual` may be `out` itself; else no operand lies in its buffer

@@ -1,4 +1,5 @@
 /** The backend's own buffers: parameter blocks, working buffers, and buffers that results are read back through. */
+import { codeValues } from '../lookup/rows.ts';
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { Recorder } from './recorder.ts';
@@ -85,8 +86,7 @@ export class CodeTables {
     if (!buffer) {
       if (this.#tables.size === MAX_CODE_TABLES) this.clear();
       buffer = this.#device.createBuffer({ label: 'msd codes', size: CODE_TABLE_BYTES, usage: STORAGE | COPY_DST });
-      const values = Float32Array.from({ length: 256 }, (_, code) => code * scale + min);
-      this.#device.queue.writeBuffer(buffer, 0, values);
+      this.#device.queue.writeBuffer(buffer, 0, codeValues({ scale, min }));
       this.#tables.set(key, buffer);
     }
     return { buffer, offset: 0, size: CODE_TABLE_BYTES };

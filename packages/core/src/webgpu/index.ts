@@ -1,5 +1,4 @@
 /** @msd/core/webgpu: the WebGPU backend by itself, for those who have a device at hand. `createBackend('webgpu')` loads the same. */
-export type { MatrixRows, RowSource, TableRows } from '../lookup/contract.ts';
 export type {
   Gpu,
   GpuAdapter,

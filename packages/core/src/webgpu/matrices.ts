@@ -1,10 +1,11 @@
-/** The matrices that lie on the device: prepared here, or adopted where somebody put them. */
+/** The matrices that were prepared for the device; what is adopted stays its owner's, and is not counted. */
 import { BackendUnavailableError } from '../errors.ts';
 import { variantOf } from '../formats/layout.ts';
 import { type PackedShape, validatePacked } from '../formats/packed.ts';
 import { validateWeights } from '../formats/validate.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import type { GpuBinding, GpuBuffer } from './api.ts';
+import { checkInside } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit, watch } from './live.ts';
 import type { Session } from './session.ts';
@@ -52,19 +53,18 @@ export class Matrices {
       );
     }
     const destroy = (buffer: GpuBuffer) => recorder.destroy(buffer);
-    return this.#keep(new GpuWeights(this.#backend, device, weights, variantOf(weights), pieces, destroy));
+    const matrix = new GpuWeights(this.#backend, device, weights, variantOf(weights), pieces, destroy);
+    this.#all.add(matrix);
+    return matrix;
   }
 
   adopt(packed: PackedShape, where: GpuBinding): GpuWeights {
     this.#session.checkUsable();
     const { buffer, offset = 0, byteLength } = where;
     const layout = validatePacked(packed, byteLength, 'adopt');
-    if (offset % 16 !== 0 || offset + byteLength > buffer.size)
-      throw new RangeError(
-        `adopt: expected an offset that is a multiple of 16 inside its buffer of ${buffer.size} bytes, got ${offset}.`,
-      );
+    checkInside('adopt: where', where, 16);
     const piece = { n: 0, N: packed.N, layout, buffer, offset };
-    return this.#keep(new GpuWeights(this.#backend, this.#session.live.device, packed, packed, [piece]));
+    return new GpuWeights(this.#backend, this.#session.live.device, packed, packed, [piece]);
   }
 
   release(matrix: GpuWeights): void {
@@ -73,10 +73,5 @@ export class Matrices {
 
   dispose(): void {
     for (const matrix of this.#all) matrix.dispose();
-  }
-
-  #keep(matrix: GpuWeights): GpuWeights {
-    this.#all.add(matrix);
-    return matrix;
   }
 }

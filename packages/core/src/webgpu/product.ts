@@ -1,11 +1,10 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
 import type { ActivationId } from '../activations/contract.ts';
 import type { ProductWork } from '../backends/device.ts';
-import { type Plan, resolvePlan } from '../decompose/contract.ts';
+import { digitsOf, type Plan, resolvePlan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
-import { digitsOf } from '../gemm/carriers.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';

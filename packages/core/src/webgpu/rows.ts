@@ -1,7 +1,8 @@
 /** The dispatches of look-ups and of the term of an offset: what frameworks need besides products. */
 import { formats } from '../formats/index.ts';
 import { packedLayout } from '../formats/layout.ts';
-import { extentOf, type RowSource, tableCodeBytes } from '../lookup/contract.ts';
+import { requireVersion } from '../formats/packed.ts';
+import { type RowSource, rowExtent, tableCodeBytes } from '../lookup/contract.ts';
 import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../lookup/lookup.wgsl.ts';
 import { f32Bits } from '../numbers.ts';
 import { OFFSET_ID, wgslOffset } from '../recombine/offset.wgsl.ts';
@@ -37,7 +38,8 @@ export const rowsKernel = (source: RowSource, options: GpuRowsOptions): string =
 
 export function describeRows(live: Live, source: RowSource, where: GpuBinding, options: GpuRowsOptions): Dispatch[] {
   const { out, indices, segments } = options;
-  const { rows, columns, byteLength } = extentOf(source);
+  if (source.kind === 'matrix') requireVersion(source, 'recordRows');
+  const { rows, columns, byteLength } = rowExtent(source);
   if (segments && !indices) throw new TypeError('recordRows: segments need indices, got none.');
   const count = segments?.count ?? (indices ? indices.byteLength / 4 : rows);
   check(live.device, 'recordRows: where', where, byteLength, source.kind === 'matrix' ? 16 : 4);

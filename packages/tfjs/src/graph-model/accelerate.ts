@@ -3,7 +3,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { ModelFormatError } from '../errors.ts';
-import { hasKernels } from '../fallback.ts';
+import { isInMemory } from '../kernels/hosts.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
@@ -30,7 +30,7 @@ export async function accelerateGraphModel(
   const initializer = original.modelInitializer as Topology | undefined;
   const before = new Map(Object.entries(internals.executor.weightMap).map(([name, tensors]) => [name, tensors[0]!]));
   // Read without blocking where the values may lie on a GPU; elsewhere each when it is needed, without a second copy of all.
-  const onGpu = !hasKernels(tf);
+  const onGpu = !isInMemory(tf.getBackend());
   const values = new Map<Tensor, Float32Array>();
   for (const tensor of before.values())
     if (onGpu && tensor.dtype === 'float32' && tensor.size >= options.minElements)

@@ -3,7 +3,8 @@ import type { io } from '@tensorflow/tfjs-core';
 import { ModelFormatError } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
-import { readManifest, type StoredWeight, sizeOf, type WeightSpec } from '../weights/manifest.ts';
+import { sizeOf } from '../shapes.ts';
+import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { attributesOf, inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
@@ -17,7 +18,7 @@ export interface RewrittenArtifacts {
 
 /** Bytes that tfjs keeps per weight. */
 export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
-  spec.dtype === 'string' ? 0 : sizeOf(spec) * (spec.dtype === 'bool' ? 1 : 4);
+  spec.dtype === 'string' ? 0 : sizeOf(spec.shape) * (spec.dtype === 'bool' ? 1 : 4);
 
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
 export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
@@ -77,7 +78,7 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     const { dtype, quantization } = weight.spec;
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
-    const saved = attributesOf(own, sizeOf(weight.spec)).spec;
+    const saved = attributesOf(own, sizeOf(weight.spec.shape)).spec;
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });

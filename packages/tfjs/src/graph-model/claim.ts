@@ -1,4 +1,5 @@
 /** Which constants become packed tensors: those that every reader in every part of the model can read that way. */
+import { sizeOf } from '../shapes.ts';
 import type { WeightView } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
 import { whyUnwanted } from './options.ts';
@@ -50,7 +51,7 @@ export function claim(
         continue;
       }
       const { view, convolution: isConvolution = false } = found;
-      const size = constants.get(found.constant)!.shape.reduce((a, b) => a * b, 1);
+      const size = sizeOf(constants.get(found.constant)!.shape);
       const reason = whyUnwanted({ size, isTable: view.kind === 'table', isConvolution, isCnn }, options);
       if (reason) refusals.push({ node, reason });
       else uses.set(found.constant, [...(uses.get(found.constant) ?? []), found]);

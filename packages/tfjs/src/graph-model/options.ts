@@ -1,5 +1,6 @@
 /** What a user may ask of a model. */
-import type { FormatId } from '@msd/core';
+import { type FormatId, formatIds } from '@msd/core';
+import { checkKeys } from '../options.ts';
 import type { WeightFormatOptions } from '../weights/encode.ts';
 import type { ClaimOptions } from './claim.ts';
 import type { RewriteOptions } from './rewrite.ts';
@@ -33,12 +34,10 @@ export function resolveModelOptions(
   where: string,
   more: readonly string[] = [],
 ): RewriteOptions {
-  for (const key of Object.keys(options))
-    if (!KEYS.includes(key) && !more.includes(key))
-      throw new TypeError(`${where}: option '${key}', expected one of ${[...KEYS, ...more].join(', ')}.`);
+  checkKeys(options, [...KEYS, ...more], where);
   const { format = 'int8', blockSize, convolutions = 'auto', tables = true, fuse = true, minElements = 1024 } = options;
-  if (!['int8', 'int4', 'mxfp4', 'int2'].includes(format))
-    throw new RangeError(`${where}: format, expected int8, int4, mxfp4 or int2, got ${String(format)}.`);
+  if (!formatIds.includes(format))
+    throw new RangeError(`${where}: format, expected one of ${formatIds.join(', ')}, got ${String(format)}.`);
   if (convolutions !== true && convolutions !== false && convolutions !== 'auto')
     throw new RangeError(`${where}: convolutions, expected true, false or 'auto', got ${String(convolutions)}.`);
   for (const [name, value] of Object.entries({ tables, fuse }))

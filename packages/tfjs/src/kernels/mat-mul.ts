@@ -1,15 +1,16 @@
 /**
- * MsdMatMul: y[…,n] = Σ_k x[…,k] · w[k,n] (+ bias[n]), w packed, on the backends whose memory MSD can reach.
+ * MsdMatMul: y[…,n] = Σ_k x[…,k] · w[k,n] (+ bias[n]), w packed.
  *
  *   inputs   x f32 […,K], w int32 (packed), bias f32 [N]
  *   attrs    spec: MatrixSpec, components, activationBlock, activation: one of the core's, applied last
  *
  * With batched weights [B…,K,N] the leading dimensions of x broadcast against B, as in tf.matMul.
  */
-import type { ActivationId, PreparedWeights } from '@msd/core';
-import { type MatrixSpec, matrixCount, planeBytes } from '../spec.ts';
-import type { DataId, TensorInfo } from '../tf.ts';
-import { type Host, hostOf } from './host.ts';
+import type { ActivationBlock, ActivationId } from '@msd/core';
+import { sizeOf } from '../shapes.ts';
+import { type MatrixSpec, matrixCount } from '../spec.ts';
+import type { TensorInfo } from '../tf.ts';
+import type { Host } from './host.ts';
 
 export interface MatMulInputs {
   readonly x: TensorInfo;
@@ -20,7 +21,7 @@ export interface MatMulInputs {
 export interface MatMulAttrs {
   readonly spec: MatrixSpec;
   readonly components: 1 | 2;
-  readonly activationBlock: 'row' | 256 | 32;
+  readonly activationBlock: ActivationBlock;
   /** Only for weights of one plane without an offset: {@link canFuse}. */
   readonly activation?: ActivationId | undefined;
 }
@@ -28,63 +29,20 @@ export interface MatMulAttrs {
 /** Can the kernel end with an activation? Otherwise something is added after the product. */
 export const canFuse = ({ planes, offset }: MatrixSpec): boolean => planes === 1 && offset === 0;
 
-export function msdMatMulKernel(inputs: MatMulInputs, attrs: MatMulAttrs, backend: object): TensorInfo {
-  const { x, w, bias } = inputs;
+/** A product per matrix; a second plane and an offset are added to what the first has left in y. */
+export function msdMatMul({ x, w, bias }: MatMulInputs, attrs: MatMulAttrs, host: Host): TensorInfo {
   const { spec, components, activationBlock, activation } = attrs;
-  const host = hostOf(backend);
+  const { K, N, planes, offset } = spec;
   const { shape, products } = plan(x.shape, spec);
-  const y = host.output(shape);
-  if (shape.includes(0)) return y;
-  try {
+  return host.output(shape, bias ? [x, w, bias] : [x, w], (y) => {
     for (const { xAt, yAt, matrix, M } of products) {
-      const [xPart, yPart] = [part(host, x, xAt, M * spec.K), part(host, y, yAt, M * spec.N)];
-      const options = { M, components, activationBlock };
-      const end = { bias: bias && host.operand(bias), activation, out: yPart };
-      host.msd.matmul(xPart, prepared(host, w, spec, matrix * spec.planes), { ...options, ...end });
-      if (spec.planes === 2) addPlane(host, xPart, prepared(host, w, spec, matrix * 2 + 1), yPart, options);
-      if (spec.offset) addOffset(host, xPart, yPart, M, spec);
+      const [rows, out] = [host.at(x, xAt, M * K), host.at(y, yAt, M * N)];
+      const options = { M, components, activationBlock, out };
+      host.product(rows, w, spec, matrix * planes, { ...options, activation, bias: bias && host.at(bias, 0, N) });
+      if (planes === 2) host.product(rows, w, spec, matrix * 2 + 1, { ...options, residual: out });
+      if (offset) host.addOffset(rows, { M, K, N, offset, out });
     }
-  } catch (error) {
-    host.release(y);
-    throw error;
-  }
-  return y;
-}
-
-type Operand = ReturnType<Host['operand']>;
-
-/** `length` values of a tensor from element `at` on. */
-function part(host: Host, tensor: TensorInfo, at: number, length: number): Operand {
-  const whole = host.operand(tensor);
-  if (whole instanceof Float32Array) return whole.subarray(at, at + length);
-  return host.msd.arena.at(whole.ptr + 4 * at, 4 * length);
-}
-
-const values = (host: Host, operand: Operand): Float32Array =>
-  operand instanceof Float32Array ? operand : host.msd.arena.float32(operand);
-
-/** The second plane's product on top of the first one's. */
-function addPlane(
-  host: Host,
-  x: Operand,
-  w: PreparedWeights,
-  y: Operand,
-  options: Omit<MatMulAttrs, 'spec' | 'activation'>,
-): void {
-  const second = host.msd.matmul(x, w, options) as Float32Array;
-  const sum = values(host, y);
-  for (let i = 0; i < second.length; i++) sum[i] += second[i];
-}
-
-/** offset · Σ_k x[m,k], the same for every column. */
-function addOffset(host: Host, x: Operand, y: Operand, M: number, { K, N, offset }: MatrixSpec): void {
-  const [from, to] = [values(host, x), values(host, y)];
-  for (let m = 0; m < M; m++) {
-    let sum = 0;
-    for (let k = 0; k < K; k++) sum += from[m * K + k];
-    const term = offset * sum;
-    for (let n = 0; n < N; n++) to[m * N + n] += term;
-  }
+  });
 }
 
 interface Product {
@@ -94,10 +52,8 @@ interface Product {
   readonly M: number;
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 /** Shape of y, and the products that it consists of. Shapes were checked by the caller. */
-export function plan(x: readonly number[], spec: MatrixSpec): { shape: number[]; products: Product[] } {
+function plan(x: readonly number[], spec: MatrixSpec): { shape: number[]; products: Product[] } {
   const { K, N, batchShape } = spec;
   if (matrixCount(spec) === 1 && batchShape.length <= Math.max(0, x.length - 2))
     return {
@@ -125,22 +81,3 @@ export function plan(x: readonly number[], spec: MatrixSpec): { shape: number[];
   }
   return { shape: [...dims, ...(x.length > 1 ? [M] : []), N], products };
 }
-
-/** Adopted matrices by tensor, as long as they stay where they are. */
-const adopted = /* @__PURE__ */ new WeakMap<DataId, { readonly matrix: PreparedWeights; readonly ptr: number }[]>();
-
-function prepared(host: Host, w: TensorInfo, spec: MatrixSpec, plane: number): PreparedWeights {
-  const byteLength = planeBytes(spec);
-  const handle = host.packed(w, plane * byteLength, byteLength);
-  let planes = adopted.get(w.dataId);
-  if (!planes) adopted.set(w.dataId, (planes = []));
-  const known = planes[plane];
-  if (known && known.ptr === handle.ptr && known.matrix.backend === host.msd && isOf(known.matrix, spec))
-    return known.matrix;
-  const matrix = host.msd.adopt(spec, handle);
-  planes[plane] = { matrix, ptr: handle.ptr };
-  return matrix;
-}
-
-const isOf = (matrix: PreparedWeights, { format, N, K, blockSize }: MatrixSpec): boolean =>
-  matrix.format === format && matrix.N === N && matrix.K === K && matrix.blockSize === blockSize;

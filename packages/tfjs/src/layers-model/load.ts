@@ -12,8 +12,9 @@ import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
+import { sizeOf } from '../shapes.ts';
 import { requireRegistration } from '../state.ts';
-import { readManifest, type StoredWeight, sizeOf, type WeightSpec } from '../weights/manifest.ts';
+import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
@@ -187,7 +188,7 @@ function takePacked(
       `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
-    const saved = specOf(config.packed, where, sizeOf(found.spec));
+    const saved = specOf(config.packed, where, sizeOf(found.spec.shape));
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(found.bytes().buffer));
     config.packed = packedConfig(spec);

@@ -1,8 +1,10 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
+
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import type { NodeReport } from '../report.ts';
+import { sizeOf } from '../shapes.ts';
 import { encode, type WeightView } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
 import type { Field, LayerKind } from './kinds.ts';
@@ -23,7 +25,7 @@ export function planOf(
 ): WeightView | { readonly reason: string } {
   const view = kind.view(shape, config);
   if ('reason' in view) return view;
-  const size = shape.reduce((a, b) => a * b, 1);
+  const size = sizeOf(shape);
   const reason = whyUnwanted(
     { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn },
     options,

@@ -2,10 +2,10 @@
  * How a constant becomes a packed matrix or table. Stored integers stay what they are; floats that lie on a grid of 256
  * levels get their integers back; only real floats are quantized.
  */
-import type { FormatId, QuantizedWeights } from '@msd/core';
+import { type FormatId, type QuantizedWeights, rowExtent, rowReader } from '@msd/core';
 import { type Packed, packMatrices, packPlanes, packStoredTable, packTable, transpose } from '../pack.ts';
-import { matrixRows, rowsOf } from '../rows.ts';
-import { type MatrixSpec, matrixCount, type QuantizedSpec, type TableSpec } from '../spec.ts';
+import { sourcesOf } from '../rows.ts';
+import type { MatrixSpec, QuantizedSpec, TableSpec } from '../spec.ts';
 import { floatsOf, type StoredCodes, type StoredValues } from './source.ts';
 
 /** For floats; what is stored quantized keeps its form. */
@@ -198,18 +198,14 @@ export function gridOf(values: Float32Array): Extract<StoredCodes, { kind: 'uint
 
 /** @param rows [rows, columns] of a table, [batch…][N,K] of a matrix */
 function relativeError({ spec, data }: Packed<QuantizedSpec>, rows: Float32Array): number {
-  const bytes = new Uint8Array(data.buffer);
   const sums = { error: 0, size: 0 };
-  const readers =
-    spec.kind === 'table'
-      ? [rowsOf(spec, bytes, 'encode').read]
-      : Array.from({ length: matrixCount(spec) }, (_, index) => matrixRows(spec, bytes, index));
-  const [count, length] = spec.kind === 'table' ? [spec.rows, spec.columns] : [spec.N, spec.K];
-  const row = new Float32Array(length);
-  readers.forEach((read, index) => {
+  const { rows: count, columns } = rowExtent(spec);
+  const row = new Float32Array(columns);
+  sourcesOf(spec, new Uint8Array(data.buffer)).forEach((bytes, index) => {
+    const read = rowReader(spec, bytes);
     for (let n = 0; n < count; n++) {
-      read(n, row, 0);
-      addErrors(row, rows, (index * count + n) * length, sums);
+      read(n, row);
+      addErrors(row, rows, (index * count + n) * columns, sums);
     }
   });
   return sums.size ? Math.sqrt(sums.error / sums.size) : 0;

@@ -2,7 +2,9 @@
  * A weights manifest and its bytes, read by range: what lies where, in which stored form. Nothing is decoded here, and
  * every size is checked before anything is allocated.
  */
+
 import { ModelFormatError } from '../errors.ts';
+import { sizeOf } from '../shapes.ts';
 
 /** An entry of `weightSpecs`. */
 export interface WeightSpec {
@@ -42,7 +44,7 @@ export function readManifest(specs: unknown, data: unknown): Map<string, StoredW
   for (const entry of specs) {
     const spec = checkSpecEntry(entry, weights);
     const begin = at;
-    at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : sizeOf(spec) * elementBytes(spec);
+    at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : sizeOf(spec.shape) * elementBytes(spec);
     const end = at;
     if (end > bytes.length)
       throw new ModelFormatError(
@@ -66,7 +68,8 @@ function checkSpecEntry(entry: unknown, known: ReadonlyMap<string, unknown>): We
       `weights: ${name}, expected a dtype of ${Object.keys(BYTES)}, string, got ${String(dtype)}.`,
     );
   const spec = entry as WeightSpec;
-  if (sizeOf(spec) > MAX_ELEMENTS) throw new ModelFormatError(`weights: ${name} [${shape}] is larger than memory.`);
+  if (sizeOf(spec.shape) > MAX_ELEMENTS)
+    throw new ModelFormatError(`weights: ${name} [${shape}] is larger than memory.`);
   if (quantization === undefined) return spec;
   const { dtype: stored, scale, min } = quantization ?? {};
   if (typeof stored !== 'string' || !Object.hasOwn(STORED_BYTES, stored))
@@ -80,15 +83,13 @@ function checkSpecEntry(entry: unknown, known: ReadonlyMap<string, unknown>): We
   return spec;
 }
 
-export const sizeOf = ({ shape }: Pick<WeightSpec, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
-
 const elementBytes = ({ dtype, quantization }: WeightSpec): number =>
   quantization ? STORED_BYTES[quantization.dtype]! : BYTES[dtype]!;
 
 /** Strings carry a length of 4 bytes each. */
 function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number {
   let at = begin;
-  for (let i = 0; i < sizeOf(spec); i++) {
+  for (let i = 0; i < sizeOf(spec.shape); i++) {
     if (at + 4 > bytes.length)
       throw new ModelFormatError(`weights: ${spec.name}, string ${i} lies past the end of the data.`);
     const length = bytes.slice(at, at + 4);

@@ -1,5 +1,6 @@
 /** Values of a model's constants, wherever they come from: a file in its stored form, or tensors of a loaded model. */
-import { fromFloat16 } from '../rows.ts';
+import { fromFp16 } from '@msd/core';
+import { sizeOf } from '../shapes.ts';
 import type { StoredWeight, WeightSpec } from './manifest.ts';
 
 /** Integers of a manifest: real = scale · code + min. */
@@ -59,14 +60,14 @@ export function fileConstant({ spec, bytes }: StoredWeight): Constant {
 }
 
 const byteLengthOf = ({ shape, quantization }: WeightSpec): number =>
-  shape.reduce((a, b) => a * b, 1) * (quantization ? (quantization.dtype === 'uint8' ? 1 : 2) : 4);
+  sizeOf(shape) * (quantization ? (quantization.dtype === 'uint8' ? 1 : 2) : 4);
 
 /** The real values that tfjs would decode. */
 export function floatsOf(stored: StoredValues): Float32Array {
   if (stored.kind === 'float32') return stored.values;
   const { values } = stored;
   const out = new Float32Array(values.length);
-  if (stored.kind === 'float16') for (let i = 0; i < out.length; i++) out[i] = fromFloat16(values[i]!);
+  if (stored.kind === 'float16') for (let i = 0; i < out.length; i++) out[i] = fromFp16(values[i]!);
   else for (let i = 0; i < out.length; i++) out[i] = values[i]! * stored.scale + stored.min;
   return out;
 }

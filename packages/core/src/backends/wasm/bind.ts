@@ -1,0 +1,105 @@
+/** What `bind` gives: work whose operands were checked, and what a run may change of it. */
+import type { ArenaHandle } from '../arena.ts';
+import { arenaHandle } from '../arguments.ts';
+import type { PreparedWeights } from '../backend.ts';
+import type { Call, ProductWork, Work } from '../device.ts';
+import { checkOpOperands } from '../op-arguments.ts';
+import { checkProductOperands } from '../product-arguments.ts';
+import type { WasmBackend } from './backend.ts';
+import { ownMatrix } from './matrix.ts';
+import { OpCall } from './op-call.ts';
+import { ProductCall } from './product-call.ts';
+import type { Runtime } from './runtime.ts';
+
+/** A bound op or product. */
+interface Bound {
+  readonly kernels: readonly string[];
+  /** Least bytes of each operand. */
+  readonly byteLengths: readonly number[];
+  set(operand: number, handle: ArenaHandle): void;
+  /** Allocates, emits and warms what a run needs. */
+  prepare(): void;
+  run(): void;
+}
+
+export class WasmCall implements Call<ArenaHandle> {
+  readonly backend: WasmBackend;
+  readonly work: Work;
+  readonly operands: (ArenaHandle | undefined)[];
+  readonly #bound: Bound;
+
+  constructor(backend: WasmBackend, work: Work, operands: readonly (ArenaHandle | undefined)[], bound: Bound) {
+    this.backend = backend;
+    this.work = work;
+    this.operands = [...operands];
+    this.#bound = bound;
+    operands.forEach((handle, i) => {
+      if (handle) bound.set(i, handle);
+    });
+    bound.prepare();
+  }
+
+  get kernels(): readonly string[] {
+    return this.#bound.kernels;
+  }
+
+  /**
+   * Puts operands elsewhere. Makes no objects.
+   * @throws {@link RangeError} for a place that cannot be; nothing has changed then
+   */
+  change(places: Readonly<Record<number, ArenaHandle>>): void {
+    const { operands } = this;
+    for (let i = 0; i < operands.length; i++) if (places[i]) this.#check(i, places[i]);
+    for (let i = 0; i < operands.length; i++) {
+      if (!places[i]) continue;
+      operands[i] = places[i];
+      this.#bound.set(i, places[i]);
+    }
+  }
+
+  run(): void {
+    this.#bound.run();
+  }
+
+  /** Whether the handle is a live buffer is not asked: that was looked up when the call was bound. */
+  #check(operand: number, { arena, ptr, byteLength }: ArenaHandle): void {
+    const needed = this.#bound.byteLengths[operand];
+    if (!this.operands[operand])
+      throw new RangeError(`run: operand ${operand} was absent when the call was bound, and has to stay so.`);
+    if (arena !== this.backend.arena || byteLength < needed || ptr + needed > arena.byteLength)
+      throw new RangeError(
+        `run: operand ${operand} expected ${needed} bytes of this backend's arena, got ${byteLength} at ${ptr}.`,
+      );
+  }
+}
+
+export function bindWork(
+  backend: WasmBackend,
+  runtime: Runtime,
+  work: Work<PreparedWeights>,
+  operands: readonly (ArenaHandle | undefined)[],
+): WasmCall {
+  const bound =
+    work.kind === 'op'
+      ? new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle))
+      : bindProduct(backend, runtime, work, operands);
+  operands.forEach((handle, i) => {
+    if (handle && !backend.arena.owns(handle))
+      throw new RangeError(`bind: operand ${i} is not a live buffer of this backend's arena.`);
+  });
+  return new WasmCall(backend, work, operands, bound);
+}
+
+function bindProduct(
+  backend: WasmBackend,
+  runtime: Runtime,
+  work: ProductWork<PreparedWeights>,
+  operands: readonly (ArenaHandle | undefined)[],
+): ProductCall {
+  const { plan, xType, products } = checkProductOperands(backend, work, operands, arenaHandle);
+  const forms = products.map(({ activation, outType = 'f32' }, i) => {
+    const matrix = ownMatrix(backend, work.matrices[i]);
+    return { matrix, activation, outType };
+  });
+  return new ProductCall(runtime, { plan, M: work.M, K: forms[0].matrix.K, xType }, forms);
+}

@@ -1,0 +1,58 @@
+/** A kernel call with its arguments, run any number of times: on one thread, or in chunks on all of them. */
+import type { KernelCall } from '../../kernel-spec.ts';
+import { chunkTable, uncut } from '../../plan/cut.ts';
+import { Job } from '../../threads/job.ts';
+import type { Kernel } from './kernels.ts';
+import type { Runtime } from './runtime.ts';
+
+/** Everything in one chunk: `rows` rows, `panels` panels. */
+export const whole = (rows = 1, panels = 1): Int32Array => chunkTable({ total: rows, size: rows }, uncut(panels));
+
+export class BoundKernel {
+  readonly id: string;
+  readonly #job: Job;
+  readonly #runtime: Runtime;
+  readonly #call: KernelCall;
+  #kernel: Kernel | undefined;
+  /** Of the memory that `#kernel` works on. */
+  #generation = -1;
+  readonly #find = (): Kernel => this.#current();
+
+  /** @param chunks of {@link chunkTable} */
+  constructor(runtime: Runtime, call: KernelCall, chunks: Int32Array) {
+    this.id = call.id;
+    this.#runtime = runtime;
+    this.#call = call;
+    this.#job = new Job(call.args, chunks);
+  }
+
+  /** Says where everything lies. @param addresses by operand */
+  place(addresses: readonly number[], scratch?: number): void {
+    this.#job.place(addresses, scratch);
+  }
+
+  /**
+   * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
+   * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
+   */
+  run(repeatable: boolean): boolean {
+    const job = this.#job;
+    if (job.chunks > 1) return this.#runtime.team.run(this.#find, job, this.#runtime.leave, repeatable);
+    if (job.chunks === 1) this.#current()(...job.whole);
+    return true;
+  }
+
+  /** Emits, compiles and warms the kernel if that was not done yet. */
+  warmUp(): void {
+    this.#current();
+  }
+
+  #current(): Kernel {
+    const { kernels } = this.#runtime;
+    if (!this.#kernel || this.#generation !== kernels.generation) {
+      this.#kernel = kernels.get(this.#call);
+      this.#generation = kernels.generation;
+    }
+    return this.#kernel;
+  }
+}

@@ -1,0 +1,93 @@
+/** An op, bound: its kernels are cut, its scratch is there, and a run only looks at what has changed since. */
+import type { KernelCall } from '../../kernel-spec.ts';
+import { byteLength, type TensorType } from '../../ops/op.ts';
+import { cutShared } from '../../plan/choose.ts';
+import { chunkTable, uncut } from '../../plan/cut.ts';
+import { MAX_ARGS } from '../../threads/layout.ts';
+import type { ArenaHandle } from '../arena.ts';
+import type { OpWork } from '../device.ts';
+import { checkPlaces } from '../op-arguments.ts';
+import { BoundKernel, whole } from './bound-kernel.ts';
+import type { Runtime } from './runtime.ts';
+
+export class OpCall {
+  /** Bytes of each operand: inputs, then outputs. 0: absent. */
+  readonly byteLengths: readonly number[];
+  readonly #runtime: Runtime;
+  readonly #work: OpWork;
+  readonly #outputs: readonly TensorType[];
+  readonly #calls: readonly KernelCall[];
+  readonly #scratchBytes: number;
+  readonly #addresses: number[];
+  #bound: readonly BoundKernel[] = [];
+  /** Of the threads that calls are cut for, and the scratch that they were placed in. */
+  #threads = 0;
+  #scratchGeneration = -1;
+  #isPlaced = false;
+  /** An output lies where an input does: then no chunk can be repeated, and one thread does it all. */
+  #isInPlace = false;
+
+  /** Operands are absent until they are set. */
+  constructor(runtime: Runtime, work: OpWork, outputs: readonly TensorType[]) {
+    const { spec, op, inputs } = work;
+    const { calls, scratchBytes } = spec.wasm(op, inputs, outputs);
+    this.#runtime = runtime;
+    this.#work = work;
+    this.#outputs = outputs;
+    this.#calls = calls;
+    this.#scratchBytes = scratchBytes;
+    this.byteLengths = [...inputs, ...outputs].map((type) => (type ? byteLength(type) : 0));
+    this.#addresses = this.byteLengths.map(() => 0);
+  }
+
+  get kernels(): string[] {
+    return [...new Set(this.#calls.map(({ id }) => id))];
+  }
+
+  set(operand: number, { ptr }: ArenaHandle): void {
+    if (this.#addresses[operand] === ptr) return;
+    this.#addresses[operand] = ptr;
+    this.#isPlaced = false;
+  }
+
+  prepare(): void {
+    this.#place();
+    for (const kernel of this.#bound) kernel.warmUp();
+  }
+
+  run(): void {
+    const { threads, scratch } = this.#runtime;
+    if (!this.#isPlaced || this.#threads !== threads || this.#scratchGeneration !== scratch.generation) this.#place();
+    const bound = this.#bound;
+    for (let i = 0; i < bound.length; i++) if (!bound[i].run(false)) i = -1; // from the start: inputs are as they were
+  }
+
+  /** @throws {@link RangeError} for operands that may not share memory */
+  #place(): void {
+    const { threads, scratch } = this.#runtime;
+    const isInPlace = checkPlaces(this.#work, this.#outputs, this.byteLengths, this.#addresses);
+    if (this.#threads !== threads || this.#isInPlace !== isInPlace) {
+      this.#isInPlace = isInPlace;
+      this.#threads = threads;
+      this.#bound = this.#calls.map((call) => new BoundKernel(this.#runtime, call, this.#chunks(call)));
+      scratch.reserve({ op: this.#bytesFor(threads) });
+    }
+    const at = scratch.at('op');
+    for (const kernel of this.#bound) kernel.place(this.#addresses, at);
+    this.#scratchGeneration = scratch.generation;
+    this.#isPlaced = true;
+  }
+
+  #chunks({ share, args }: KernelCall): Int32Array {
+    const { threads, team } = this.#runtime;
+    if (!share) return whole();
+    const { rows, macsPerRow } = share;
+    const isAlone = this.#isInPlace || args.length > MAX_ARGS;
+    return isAlone ? whole(rows) : chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
+  }
+
+  #bytesFor(threads: number): number {
+    const perThread = this.#calls.flatMap(({ args }) => args.map((arg) => arg.perThread ?? 0));
+    return this.#scratchBytes + (threads - 1) * Math.max(0, ...perThread);
+  }
+}

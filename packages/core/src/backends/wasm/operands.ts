@@ -1,0 +1,58 @@
+/** Where the operands of a product lie: in the arena, or in arrays of the caller that have to be staged. */
+import type { HalfArray } from '../../formats/half.ts';
+import type { Arena } from '../arena.ts';
+import type { Operand as Given } from '../backend.ts';
+
+/** An address in the arena (0: absent), or what has to be copied to scratch and back. */
+export type Place = number | Given;
+
+/** 0 absent, 1 in the arena, 2 staged: what kernels and working buffers depend on. */
+export type Mode = 0 | 1 | 2;
+
+export const modeOf = (place: Place): Mode => (typeof place === 'number' ? (place ? 1 : 0) : 2);
+
+/** An operand of a bound product. */
+export class Operand {
+  /** In the arena; 0 if it is absent or staged. */
+  address = 0;
+  staged: Given | undefined;
+  mode: Mode = 0;
+  /** Set once the address has changed; whoever places kernels by it takes it back. */
+  moved = true;
+
+  set(place: Place): void {
+    const address = typeof place === 'number' ? place : 0;
+    if (address !== this.address) this.moved = true;
+    this.address = address;
+    this.staged = typeof place === 'number' ? undefined : place;
+    this.mode = modeOf(place);
+  }
+
+  /** Lets go of an array that belongs to the caller; where the operand lies stays known. */
+  release(): void {
+    this.staged = undefined;
+  }
+
+  /** Elements of what is staged. A view of the arena dies when its memory grows: take it late. */
+  values(arena: Arena): Float32Array | HalfArray {
+    const staged = this.staged!;
+    return 'arena' in staged ? arena.float32(staged) : staged;
+  }
+}
+
+/**
+ * Where an operand lies, as a handle, as a view of the arena's memory, or in an array of its own.
+ * @throws {@link RangeError} for a handle that is no live buffer
+ */
+export function placeOf(arena: Arena, name: string, operand: Given): Place {
+  if (!('arena' in operand)) return operand.buffer === arena.memory.buffer ? operand.byteOffset : operand;
+  if (!arena.owns(operand)) throw new RangeError(`matmul: ${name} is not a live buffer of this backend's arena.`);
+  return operand.ptr;
+}
+
+/**
+ * The same for an operand that kernels read to the end of the last panel: another owner's heap may end before, then it is staged.
+ * @param bytes that kernels read
+ */
+export const wholePlaceOf = (arena: Arena, place: Place, operand: Given, bytes: number): Place =>
+  typeof place === 'number' && place + bytes > arena.byteLength ? operand : place;

@@ -1,0 +1,120 @@
+/**
+ * The kernel calls of a product, with their arguments by name. What is not known before it runs is a place: an address, or
+ * where in the matrix a range begins.
+ */
+import type { ActivationId } from '../../activations/contract.ts';
+import { type DecomposedRow, type DecomposeOptions, decomposeSpec } from '../../decompose/decompose.wasm.ts';
+import { widenSpec } from '../../decompose/widen.wasm.ts';
+import { PANEL } from '../../formats/format.ts';
+import type { FloatType, HalfType } from '../../formats/half.ts';
+import type { PackedLayout } from '../../formats/layout.ts';
+import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
+import { gemmSpec } from '../../gemm/registry.ts';
+import { type Arg, type KernelCall, kernelCall } from '../../kernel-spec.ts';
+import { endSpec } from '../../recombine/end.wasm.ts';
+import { narrowSpec } from '../../recombine/narrow.wasm.ts';
+
+/** Numbers that a kernel is placed by. */
+export const PLACES = {
+  bits: 0,
+  x: 1,
+  q: 2,
+  sums: 3,
+  scales: 4,
+  w: 5,
+  channelScales: 6,
+  first: 7,
+  widened: 8,
+  bias: 9,
+  y: 10,
+  multiply: 11,
+  residual: 12,
+  out: 13,
+} as const;
+export type Places = number[];
+
+const at = (place: keyof typeof PLACES, more?: Omit<Arg, 'operand'>): Arg => ({ operand: PLACES[place], ...more });
+/** Bytes of a panel's columns in a row of f32. */
+const COLUMNS = 4 * PANEL;
+/** Of an operand that may be absent: address 0, which stays 0. */
+const optional = (place: keyof typeof PLACES, isThere: boolean): Arg => at(place, { perPanel: isThere ? COLUMNS : 0 });
+
+/** Half precision to f32. */
+export const widenCall = (type: HalfType, count: number): KernelCall =>
+  kernelCall(widenSpec, type, { bits: at('bits'), x: at('x'), count });
+
+/**
+ * @param rows of the slice
+ * @param apart what each chunk of rows is for gemm, too: its K-blocks and their scales lie together
+ */
+export function decomposeCall(
+  options: DecomposeOptions,
+  K: number,
+  rows: number,
+  row: DecomposedRow,
+  apart: boolean,
+): KernelCall {
+  return kernelCall(decomposeSpec, options, {
+    x: at('x', { perRow: 4 * K }),
+    q: at('q', { perRow: apart ? row.q : row.qBlock }),
+    sums: at('sums', { perRow: row.sums }),
+    scale: at('scales', { perRow: apart ? row.scales : 4 }),
+    scaleStride: apart ? { rows: 4 } : 4 * rows,
+    M: { rows: 1 },
+    K,
+  });
+}
+
+/** @param yStride bytes between rows of y */
+export function gemmCall(
+  options: GemmOptions,
+  layout: PackedLayout,
+  row: DecomposedRow,
+  yStride: number,
+  hasBias: boolean,
+): KernelCall {
+  return kernelCall(gemmSpec, options, {
+    x: at('q', { perRow: row.q }),
+    xSums: at('sums', { perRow: row.sums }),
+    xScale: at('scales', { perRow: row.scales }),
+    w: at('w'),
+    wScale: at('channelScales', { perPanel: COLUMNS }),
+    bias: optional('bias', hasBias),
+    y: at('y', { perRow: yStride, perPanel: COLUMNS }),
+    yStride,
+    scratch: at('widened', { perThread: SCRATCH_BYTES }),
+    M: { rows: 1 },
+    K: layout.paddedK,
+    panels: layout.panels,
+    first: at('first', { perPanel: 1 }),
+    count: { panels: 1 },
+  });
+}
+
+/** Bytes between rows of what the end reads and writes; `undefined`: absent. */
+export interface EndStrides {
+  readonly y: number;
+  readonly multiply: number | undefined;
+  readonly residual: number | undefined;
+}
+
+export const endCall = (activation: ActivationId | undefined, rows: number, strides: EndStrides): KernelCall =>
+  kernelCall(endSpec, activation, {
+    y: at('y', { perPanel: COLUMNS }),
+    yStride: strides.y,
+    multiply: optional('multiply', strides.multiply !== undefined),
+    multiplyStride: strides.multiply ?? 0,
+    residual: optional('residual', strides.residual !== undefined),
+    residualStride: strides.residual ?? 0,
+    M: rows,
+    vectors: { panels: PANEL / 4 },
+  });
+
+/** y in scratch to the caller's matrix, or to where it is copied from. */
+export const narrowCall = (
+  type: FloatType,
+  rows: number,
+  width: number,
+  yStride: number,
+  outStride: number,
+): KernelCall => kernelCall(narrowSpec, type, { y: at('y'), yStride, out: at('out'), outStride, M: rows, width });

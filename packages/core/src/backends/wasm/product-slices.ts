@@ -1,0 +1,166 @@
+/** Binding a product: for each slice of rows, its kernels and how they are cut; and what working buffers they need. */
+import type { Plan } from '../../decompose/contract.ts';
+import { type DecomposedRow, decomposedRow } from '../../decompose/decompose.wasm.ts';
+import { K_BLOCK, PANEL } from '../../formats/format.ts';
+import { type FloatType, floatBytes } from '../../formats/half.ts';
+import { I16, operandsOf } from '../../gemm/carriers.ts';
+import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
+import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../../plan/choose.ts';
+import { chunkTable, type RowCut, rowChunksOf, uncut } from '../../plan/cut.ts';
+import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';
+import { BoundKernel, whole } from './bound-kernel.ts';
+import type { Product } from './product.ts';
+import { decomposeCall, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
+import type { Runtime } from './runtime.ts';
+
+/** What concerns x. */
+export interface Activations {
+  readonly plan: Plan;
+  readonly M: number;
+  readonly K: number;
+  readonly xType: FloatType;
+}
+
+export interface BoundRange extends ColumnRange {
+  readonly gemm: BoundKernel;
+  readonly end: BoundKernel | undefined;
+  /** What brings y from scratch to `out`, or makes it what is copied from there. */
+  readonly narrow: BoundKernel | undefined;
+}
+
+export interface SliceProduct {
+  /** `undefined`: what was decomposed for the matrix before serves this one, too. */
+  readonly decompose: BoundKernel | undefined;
+  readonly ranges: readonly BoundRange[];
+  readonly options: GemmOptions;
+  readonly row: DecomposedRow;
+}
+
+export interface BoundSlice {
+  readonly rows: number;
+  readonly widen: BoundKernel | undefined;
+  /** In the order of the products. */
+  readonly products: readonly SliceProduct[];
+}
+
+/** Slices from the first row to the last. */
+export function bindSlices(runtime: Runtime, x: Activations, products: readonly Product[]): BoundSlice[] {
+  const made = new Map<number, BoundSlice>();
+  return slicesOf(x.M).map((rows) => {
+    const slice = made.get(rows) ?? bindSlice(runtime, x, products, rows);
+    made.set(rows, slice);
+    return slice;
+  });
+}
+
+function bindSlice(
+  runtime: Runtime,
+  { plan, K, xType }: Activations,
+  products: readonly Product[],
+  rows: number,
+): BoundSlice {
+  const { threads, team } = runtime;
+  const { chunkMacs } = team;
+  const { paddedK } = products[0].matrix.layout;
+  const fewest = Math.min(...products.map(({ matrix }) => matrix.layout.panels));
+  const cut = cutRows(rows, paddedK, fewest, threads, chunkMacs);
+  const isCut = cut.size < rows;
+  const elements = isCut ? cut : cutElements(rows, K, threads, chunkMacs);
+  const shape = gemmShapeFor(rows);
+  let decomposed: string | undefined; // carriers take different integers
+  return {
+    rows,
+    widen: xType === 'f32' ? undefined : new BoundKernel(runtime, widenCall(xType, rows * K), whole()),
+    products: products.map((product) => {
+      const options = product.matrix.kernel(runtime.routes, shape, plan);
+      const operands = operandsOf(options.carrier ?? I16);
+      const row = decomposedRow({ plan, operands }, K);
+      const isNew = operands !== decomposed;
+      decomposed = operands;
+      const call = isNew ? decomposeCall({ plan, operands }, K, rows, row, isCut) : undefined;
+      const decompose = call && new BoundKernel(runtime, call, chunkTable(elements, uncut(1)));
+      return { decompose, ranges: bindRanges(runtime, product, options, row, cut), options, row };
+    }),
+  };
+}
+
+/** A result of the fused end takes the time of so many multiplications. */
+const END_MACS = 64;
+
+function bindRanges(
+  runtime: Runtime,
+  product: Product,
+  options: GemmOptions,
+  row: DecomposedRow,
+  cut: RowCut,
+): BoundRange[] {
+  const { threads, team } = runtime;
+  const { chunkMacs } = team;
+  const { matrix, activation, outType, bias, multiply, residual, out, hasEnd, direct } = product;
+  const { N, layout } = matrix;
+  const rows = cut.total;
+  const bind = (range: ColumnRange): BoundRange => {
+    const { panels, width } = range;
+    const staged = 4 * PANEL * panels;
+    const y = range.direct ? 4 * N : staged;
+    const stride = (mode: 0 | 1 | 2) => [undefined, 4 * N, staged][mode];
+    const strides = { y, multiply: stride(multiply.mode), residual: stride(residual.mode) };
+    const panelCut = cutPanels(rows, layout.paddedK, panels, threads, chunkMacs, rowChunksOf(cut), options.streams);
+    const endCut = cutPanels(rows, END_MACS, panels, threads, chunkMacs);
+    const outStride = floatBytes(outType) * (out.mode === 2 ? PANEL * panels : N);
+    const isCopied = range.direct || (out.mode === 2 && outType === 'f32');
+    return {
+      ...range,
+      gemm: new BoundKernel(
+        runtime,
+        gemmCall(options, layout, row, y, bias.mode > 0),
+        chunkTable(cut, panelCut ?? uncut(panels)),
+      ),
+      end: hasEnd
+        ? new BoundKernel(runtime, endCall(activation, rows, strides), chunkTable(ONE, endCut ?? uncut(panels)))
+        : undefined,
+      narrow: isCopied ? undefined : new BoundKernel(runtime, narrowCall(outType, rows, width, y, outStride), whole()),
+    };
+  };
+  const made = new Map<string, BoundRange>();
+  return columnRanges(rows, N, { direct, hasEnd, threads }).map((range) => {
+    const { panels, width, direct } = range;
+    const key = [panels, width, direct].join();
+    const same = made.get(key) ?? bind(range);
+    made.set(key, same);
+    return { ...same, ...range };
+  });
+}
+
+const ONE: RowCut = { total: 1, size: 1 };
+
+/** Bytes of working buffers, by name. */
+export function scratchSizes(
+  { plan, K, xType }: Activations,
+  isStaged: boolean,
+  products: readonly Product[],
+  slices: readonly BoundSlice[],
+  threads: number,
+): Record<string, number> {
+  const rows = Math.max(0, ...slices.map((slice) => slice.rows));
+  const row = decomposedRow({ plan, operands: 'i16' }, K); // none is larger
+  const largest = (bytes: (product: Product, range: ColumnRange, rows: number) => number) =>
+    Math.max(
+      0,
+      ...slices.flatMap((slice) =>
+        slice.products.flatMap(({ ranges }, i) => ranges.map((range) => bytes(products[i], range, slice.rows))),
+      ),
+    );
+  const block = ({ panels }: ColumnRange, rows: number) => 4 * PANEL * panels * rows;
+  return {
+    x: isStaged || xType !== 'f32' ? 4 * rows * K : 0,
+    q: 2 * rows * K_BLOCK * Math.ceil(K / K_BLOCK),
+    sums: rows * row.sums,
+    scales: rows * row.scales,
+    widened: SCRATCH_BYTES * threads,
+    y: largest((_, range, rows) => (range.direct ? 0 : block(range, rows))),
+    bias: Math.max(0, ...products.map(({ bias, matrix }) => (bias.mode === 2 ? 4 * PANEL * matrix.layout.panels : 0))),
+    multiply: largest(({ multiply }, range, rows) => (multiply.mode === 2 ? block(range, rows) : 0)),
+    residual: largest(({ residual }, range, rows) => (residual.mode === 2 ? block(range, rows) : 0)),
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * Which kernels a product takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
+ * route gives the same bits.
+ */
+import { digitsOf, type Plan } from '../../decompose/contract.ts';
+import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
+import { formats } from '../../formats/index.ts';
+import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
+import { type GemmOptions, gemmId } from '../../gemm/options.ts';
+import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
+import { kernelOf } from '../../kernel-spec.ts';
+import type { Arena } from '../arena.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../features.ts';
+import { bestTime } from '../timing.ts';
+import { type Kernels, TRIAL_BYTES } from './kernels.ts';
+
+/** What was measured when a carrier was chosen. */
+export interface CarrierTiming {
+  readonly chosen: string;
+  /** Microseconds per call by kernel id, on a small matrix in the cache. */
+  readonly microseconds: Readonly<Record<string, number>>;
+}
+
+export interface CarrierReport {
+  /** `null`: no relaxed SIMD in this engine, or not asked because `carrier` is 'i16'. */
+  readonly relaxedDot: RelaxedDot | null;
+  readonly timings: readonly CarrierTiming[];
+}
+
+/**
+ * Gain of the dot per digit from which kernels are worth timing. Two digits are twice the products; where the dot is several
+ * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
+ */
+const WORTH_TIMING = 0.75;
+/** Gain per digit from which i8 wins everywhere: where the dot is one instruction (2.3 to 2.8), timing could only be mistaken. */
+const WINS = 1.05;
+/** Share of i16's time that i8 has to stay below: a draw stays with i16. */
+const CLEARLY = 0.95;
+/** By shape class and the ids of the kernels that were compared: what is true of one page, whatever model came first. */
+const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
+let unroll: Unroll | undefined;
+
+export class Routes {
+  readonly #arena: Arena;
+  readonly #kernels: Kernels;
+  readonly #choice: CarrierChoice;
+
+  constructor(arena: Arena, kernels: Kernels, choice: CarrierChoice) {
+    this.#arena = arena;
+    this.#kernels = kernels;
+    this.#choice = choice;
+  }
+
+  /** The kernel of a kind of matrix; may have to time some. Remember the result. */
+  find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
+    const unroll = shape === 'gemv' ? 1 : this.#unroll();
+    const [i16, i8] = this.#carriers(format, variant, plan).map((carrier) =>
+      gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll),
+    );
+    if (!i8) return i16;
+    if (this.#choice === 'i8') return i8;
+    const gain = (relaxedDot()?.gain ?? 0) / digitsOf(plan);
+    if (gain >= WINS) return i8;
+    if (gain < WORTH_TIMING) return i16;
+    const ids = [i16, i8].map(gemmId);
+    const key = [shape, ...ids].join();
+    const known = timings.get(key);
+    if (known) return known.chosen === ids[1] ? i8 : i16;
+    const times = this.#time([i16, i8], shape);
+    const chosen = times[1] < CLEARLY * times[0] ? 1 : 0;
+    const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
+    timings.set(key, { chosen: ids[chosen], microseconds });
+    return [i16, i8][chosen];
+  }
+
+  /** Every tile of every carrier that can run, for a search. */
+  candidates(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions[] {
+    return this.#carriers(format, variant, plan).flatMap((carrier) =>
+      tileCandidates(shape, format, variant, scaleBlock(plan), carrier),
+    );
+  }
+
+  get report(): CarrierReport {
+    return { relaxedDot: this.#choice === 'i16' ? null : relaxedDot(), timings: [...timings.values()] };
+  }
+
+  #carriers(format: WeightFormat, variant: WeightVariant, plan: Plan): CarrierOptions[] {
+    const relaxed = this.#choice === 'i16' || !fitsI8(variant) ? null : relaxedDot();
+    if (!relaxed || (format.bits === 8 && !relaxed.byteOperand)) return [I16];
+    return [I16, { id: 'i8', digits: digitsOf(plan), operand: relaxed.byteOperand }];
+  }
+
+  /**
+   * Steps per turn that the engine runs tiles of several rows fastest with, asked once per page, always of the same kernel. V8 from
+   * 13 on keeps their order, and fewer turns gain 5 %; older ones load the operands of all steps first and run out of registers:
+   * eight take twice as long.
+   */
+  #unroll(): Unroll {
+    if (unroll) return unroll;
+    const tile = gemmOptions('gemm', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' });
+    const [one, eight] = this.#time([tile, { ...tile, kUnroll: 8 }], 'gemm', 3);
+    unroll = eight < 1.25 * one ? 2 : 1;
+    return unroll;
+  }
+
+  /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
+  #time(options: readonly GemmOptions[], shape: GemmShape, rounds?: number): number[] {
+    const zeros = this.#arena.alloc(TRIAL_BYTES, 'trial');
+    const sources = options.map((candidate) => kernelOf(gemmSpec, candidate));
+    const kernels = this.#kernels.all(sources);
+    this.#arena.bytes(zeros).fill(0);
+    const runs = kernels.map((kernel, i) => {
+      const args = sources[i].trial(zeros.ptr, TRIAL_ROWS[shape]);
+      return () => kernel(...args);
+    });
+    const times = bestTime(runs, rounds);
+    this.#arena.free(zeros);
+    return times;
+  }
+}
+
+const scaleBlock = ({ activationBlock }: Plan): 256 | 32 => (activationBlock === 32 ? 32 : 256);

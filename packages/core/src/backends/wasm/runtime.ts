@@ -1,0 +1,33 @@
+/** What all calls of a WASM device share: its memory, kernels, threads and working buffers. */
+
+import type { Team } from '../../threads/team.ts';
+import { Arena, type ArenaOptions } from '../arena.ts';
+import type { CarrierChoice } from '../features.ts';
+import { Kernels } from './kernels.ts';
+import { Routes } from './routes.ts';
+import { Scratch } from './scratch.ts';
+
+export class Runtime {
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+  readonly routes: Routes;
+  readonly scratch: Scratch;
+  readonly team: Team;
+  /** Moves everything to a memory that nobody else writes. */
+  readonly leave: () => void;
+
+  constructor(options: ArenaOptions, carrier: CarrierChoice, team: Team) {
+    this.team = team;
+    this.arena = new Arena({ ...options, shared: team.count > 1 });
+    this.kernels = new Kernels(this.arena, team);
+    this.routes = new Routes(this.arena, this.kernels, carrier);
+    this.scratch = new Scratch(this.arena);
+    this.arena.onMove(() => this.kernels.forget());
+    this.leave = () => this.arena.move();
+  }
+
+  /** Threads that a call can have now. */
+  get threads(): number {
+    return this.arena.shared ? this.team.count : 1;
+  }
+}

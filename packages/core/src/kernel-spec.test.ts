@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { checkFamily } from '../test/kernels.ts';
+import { relaxedDot } from './backends/features.ts';
+import { decomposeSpec } from './decompose/decompose.wasm.ts';
+import { widenSpec } from './decompose/widen.wasm.ts';
+import { gemmSpec } from './gemm/registry.ts';
+import { type KernelSpec, kernelCall } from './kernel-spec.ts';
+import { endSpec } from './recombine/end.wasm.ts';
+import { narrowSpec } from './recombine/narrow.wasm.ts';
+
+describe('kernel families', () => {
+  it('decompose, end, widen and narrow are what their specs say', () => {
+    checkFamily(decomposeSpec);
+    checkFamily(endSpec);
+    checkFamily(widenSpec);
+    checkFamily(narrowSpec);
+  });
+
+  it('gemm is what its spec says', () => {
+    const runs = [...gemmSpec.variants()].filter(({ carrier }) => carrier?.id !== 'i8' || relaxedDot() !== null);
+    checkFamily({ ...gemmSpec, variants: () => runs });
+  });
+
+  it('calls have their arguments in the kernel’s order', () => {
+    const spec: KernelSpec<number, 'x' | 'y' | 'M'> = {
+      family: 'copy',
+      args: ['y', 'M', 'x'],
+      id: (tile) => `copy_${tile}`,
+      emit: () => {},
+      trial: (_, at, rows = 1) => ({ x: at, y: at + 1024, M: rows }),
+      variants: () => [4],
+    };
+    const call = kernelCall(spec, 4, { x: { operand: 0, perRow: 8 }, y: { operand: 1 }, M: 3 });
+    expect(call.id).toBe('copy_4');
+    expect(call.args).toEqual([{ operand: 1 }, { value: 3 }, { operand: 0, perRow: 8 }]);
+    expect(call.trial(64)).toEqual([1088, 1, 64]);
+    expect(call.trial(64, 5)).toEqual([1088, 5, 64]);
+  });
+});

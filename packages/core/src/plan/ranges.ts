@@ -1,0 +1,49 @@
+/** The pieces that a product is computed in: slices of rows, ranges of columns. The bits do not depend on either. */
+import { PANEL } from '../formats/format.ts';
+
+/** Rows per slice: activations of a slice stay in L2, and working buffers are bounded whatever M is. */
+export const SLICE_ROWS = 256;
+/** Result bytes that are computed before they are copied, or before their end is applied. */
+const RANGE_BYTES = 2 ** 19;
+
+/** Rows of the slices of M rows, from the first to the last. */
+export const slicesOf = (M: number): number[] =>
+  Array.from({ length: Math.ceil(M / SLICE_ROWS) }, (_, i) => Math.min(SLICE_ROWS, M - i * SLICE_ROWS));
+
+/** Columns that are computed together, by panel. */
+export interface ColumnRange {
+  readonly first: number;
+  readonly panels: number;
+  /** Gemm writes them where the caller wants them; otherwise to scratch, from where they are delivered. */
+  readonly direct: boolean;
+  /** Those that exist: the last panel may reach past N. */
+  readonly width: number;
+}
+
+/** Panels whose results for so many rows are computed before somebody else touches them. */
+export const panelsPerRange = (rows: number, panels: number): number =>
+  Math.min(panels, Math.max(1, Math.floor(RANGE_BYTES / (4 * PANEL * Math.max(1, rows)))));
+
+/**
+ * Whole panels go straight into an `out` that takes them; all else is computed in ranges and copied. With an end they go in
+ * ranges, too: it finds them in the cache. So do several rows on one thread: every K-block adds to y, which then stays in L2.
+ */
+export function columnRanges(
+  rows: number,
+  N: number,
+  { direct, hasEnd, threads }: { readonly direct: boolean; readonly hasEnd: boolean; readonly threads: number },
+): ColumnRange[] {
+  const panels = Math.ceil(N / PANEL);
+  const wholePanels = direct ? Math.floor(N / PANEL) : 0;
+  const most = panelsPerRange(rows, panels);
+  const ranges: ColumnRange[] = [];
+  const cut = (first: number, end: number, step: number, direct: boolean) => {
+    for (let at = first; at < end; at += step) {
+      const count = Math.min(step, end - at);
+      ranges.push({ first: at, panels: count, direct, width: Math.min(PANEL * count, N - PANEL * at) });
+    }
+  };
+  cut(0, wholePanels, hasEnd || (threads === 1 && rows > 1) ? most : wholePanels, true);
+  cut(wholePanels, panels, most, false);
+  return ranges;
+}

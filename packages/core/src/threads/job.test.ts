@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { cutElements, cutPanels, cutRows } from '../plan/choose.ts';
+import { chunkTable, MAX_CHUNKS, MAX_THREADS, rowChunksOf, uncut } from '../plan/cut.ts';
+import { chunkArguments, Job } from './job.ts';
+
+const whole = { total: 1, size: 1 };
+/** First panel, panels, first row, rows of a chunk. */
+const RANGE = [{ value: 7, perPanel: 1 }, { panels: 1 }, { perRow: 1 }, { rows: 1 }];
+const range = (table: Int32Array): Job => {
+  const job = new Job(RANGE, table);
+  job.place([]);
+  return job;
+};
+
+describe('jobs', () => {
+  it('are cut into chunks that cover every row of every panel once, none of them empty, and no more than there are flags', () => {
+    const shapes = fc.record({
+      M: fc.integer({ min: 1, max: 256 }),
+      K: fc.constantFrom(32, 896, 4864),
+      panels: fc.integer({ min: 1, max: 700 }),
+      threads: fc.integer({ min: 2, max: MAX_THREADS }),
+      chunkMacs: fc.constantFrom(1, 2 ** 17),
+      unit: fc.constantFrom(1, 4),
+    });
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 1, max: 700 }), ({ M, K, panels, threads, chunkMacs, unit }, fewest) => {
+        const rows = cutRows(M, K, Math.min(fewest, panels), threads, chunkMacs);
+        const cut = cutPanels(M, K, panels, threads, chunkMacs, rowChunksOf(rows), unit);
+        const job = range(chunkTable(rows, cut ?? uncut(panels)));
+        expect(job.chunks).toBeLessThanOrEqual(MAX_CHUNKS);
+        const seen = new Uint8Array(M * panels);
+        for (let chunk = 0; chunk < job.chunks; chunk++) {
+          const [first, count, row, height] = job.argumentsOf(chunk);
+          expect(Math.min(count, height)).toBeGreaterThan(0);
+          if (cut && first - 7 + count < panels) expect(count % unit).toBe(0);
+          for (let m = row; m < row + height; m++)
+            for (let n = first - 7; n < first - 7 + count; n++) seen[m * panels + n]++;
+        }
+        expect(seen.every((times) => times === 1)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('have chunks that get smaller', () => {
+    const sizes = (M: number, unit: number) => {
+      const job = range(chunkTable(whole, cutPanels(M, 4096, 256, 2, undefined, 1, unit)!));
+      return Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
+    };
+    expect(sizes(128, 1)).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
+    expect(sizes(1, 4)).toEqual([96, 96, 24, 24, 8, 8]);
+  });
+
+  it('are not made of little work, of none, or for one thread', () => {
+    expect(cutPanels(1, 256, 16, 4)).toBeUndefined();
+    expect(cutPanels(128, 4096, 256, 1)).toBeUndefined();
+    expect(cutRows(128, 4096, 1, 1)).toEqual({ total: 128, size: 128 });
+    expect(cutElements(1, 4096, 4)).toEqual({ total: 1, size: 1 });
+    expect(range(chunkTable(cutElements(0, 4096, 4), uncut(1))).chunks).toBe(0);
+  });
+
+  it('cut rows only where panels are few', () => {
+    expect(cutRows(128, 4096, 8, 2)).toEqual({ total: 128, size: 128 });
+    expect(cutRows(128, 4096, 2, 2)).toEqual({ total: 128, size: 36 });
+  });
+
+  it('add up all that an argument depends on, for any thread, at addresses beyond 2 GiB', () => {
+    const args = [
+      { operand: 1, value: 3, perRow: 10, rows: 100, perThread: 1000, perPanel: 10_000, panels: 100_000 },
+      { scratch: true as const, value: 5, perThread: 64 },
+    ];
+    const job = new Job(args, chunkTable({ total: 5, size: 3 }, { ...uncut(4), last: 2 }));
+    job.place([0, 0xc0000000], 0x80000000);
+    const [, second] = [0, 1].map((chunk) => chunkArguments(job.words, 0, job.argCount, chunk, 2, []));
+    expect(second.map((value) => value >>> 0)).toEqual([
+      0xc0000000 + 3 + 10 * 3 + 100 * 2 + 1000 * 2 + 100_000 * 2,
+      0x80000000 + 5 + 64 * 2,
+    ]);
+    expect([...job.argumentsOf(3)].map((value) => value >>> 0)).toEqual([
+      0xc0000000 + 3 + 10 * 3 + 100 * 2 + 10_000 * 2 + 100_000 * 2,
+      0x80000000 + 5,
+    ]);
+  });
+});

@@ -1,0 +1,83 @@
+/**
+ * A kernel call that threads share in chunks. Every argument is linear in the chunk's position and size, so a chunk's
+ * arguments are computed wherever it runs, from a few words and without knowing the kernel.
+ */
+import type { Arg } from '../kernel-spec.ts';
+import { CHUNK_WORDS } from '../plan/cut.ts';
+
+/** Words per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
+export const ARG_WORDS = 6;
+
+export class Job {
+  /** The arguments, then where each chunk lies ({@link chunkTable}): what a thread has to know of it. */
+  readonly words: Int32Array;
+  readonly argCount: number;
+  readonly chunks: number;
+  readonly #args: readonly Arg[];
+  /** Of the chunk that was asked for last; of the only one, since it was placed. */
+  readonly #values: number[] = [];
+
+  /** @param table of {@link chunkTable} */
+  constructor(args: readonly Arg[], table: Int32Array) {
+    this.#args = args;
+    this.argCount = args.length;
+    this.chunks = table.length / CHUNK_WORDS;
+    this.words = new Int32Array(ARG_WORDS * args.length + table.length);
+    args.forEach(({ perThread = 0, perRow = 0, rows = 0, perPanel = 0, panels = 0 }, i) => {
+      this.words.set([0, perThread, perRow, rows, perPanel, panels], ARG_WORDS * i);
+    });
+    this.words.set(table, ARG_WORDS * args.length);
+  }
+
+  /** Says where everything lies. Makes no objects. @param addresses by operand */
+  place(addresses: readonly number[], scratch = 0): void {
+    const { words } = this;
+    const args = this.#args;
+    for (let i = 0; i < args.length; i++) {
+      const { operand, value = 0, scratch: own } = args[i];
+      words[ARG_WORDS * i] = value + (operand === undefined ? 0 : addresses[operand]) + (own ? scratch : 0);
+    }
+    if (this.chunks === 1) this.argumentsOf(0);
+  }
+
+  /** Arguments of a chunk on the calling thread; valid until the next one is asked for. */
+  argumentsOf(chunk: number): readonly number[] {
+    return chunkArguments(this.words, 0, this.argCount, chunk, 0, this.#values);
+  }
+
+  /** Arguments of the only chunk. */
+  get whole(): readonly number[] {
+    return this.#values;
+  }
+}
+
+/**
+ * What a kernel is called with for a chunk. Threads run the text of this function: it uses nothing from outside itself.
+ *
+ * @param at where a job's words begin
+ * @returns `values`, overwritten
+ */
+export function chunkArguments(
+  words: Int32Array,
+  at: number,
+  argCount: number,
+  chunk: number,
+  thread: number,
+  values: number[],
+): number[] {
+  const place = at + 6 * argCount + 4 * chunk;
+  const row = words[place];
+  const rows = words[place + 1];
+  const panel = words[place + 2];
+  const panels = words[place + 3];
+  values.length = argCount;
+  for (let i = 0, word = at; i < argCount; i++, word += 6)
+    values[i] =
+      words[word] +
+      words[word + 1] * thread +
+      words[word + 2] * row +
+      words[word + 3] * rows +
+      words[word + 4] * panel +
+      words[word + 5] * panels;
+  return values;
+}

@@ -1,0 +1,319 @@
+/**
+ * One pool of workers per page or process: all backends share it, the last one to leave stops it.
+ *
+ * The calling thread publishes a job, takes chunks like any other thread, and spins until the last chunk is done. It needs no
+ * worker for that: one that is asleep, or not there yet, has claimed nothing. Only a worker that ends in the middle of a
+ * chunk leaves a gap, and that the calling thread must find out by itself, since it receives no events while it works.
+ */
+
+import { type RelaxedProbe, relaxedProbe } from '../backends/features.ts';
+import { MAX_THREADS } from '../plan/cut.ts';
+import type { ThreadWorker } from './environment.ts';
+import type { Job } from './job.ts';
+import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
+import { listen, startWorker, type WorkerFactory } from './worker.ts';
+
+/** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
+const LINGER_MS = 1000;
+/** Workers that fail are replaced so many times, the first after so long, then after four times as long. */
+const REPLACEMENTS = 2;
+const BACK_OFF_MS = 100;
+/** A failure this long after the last one counts as the first. */
+const CALM_MS = 60_000;
+/** Two looks at the clock further apart than this: the calling thread itself was off its core. */
+const LOOK_MS = 2;
+/** Workers never collect the memories they are told to drop, they allocate nothing: after so many they are replaced. */
+const MAX_DROPS = 16;
+
+const pause = (Atomics as { pause?(): void }).pause ?? (() => {});
+
+/** One per page, worker or process, as a module's state is; made when first needed, it takes a SharedArrayBuffer. */
+let pool: ThreadPool | undefined;
+
+export function threadPool(): ThreadPool {
+  pool ??= new ThreadPool();
+  return pool;
+}
+
+interface Thread {
+  worker: ThreadWorker | undefined;
+  /** Its number in the control block; the calling thread is number 0. */
+  slot: number;
+  /** Resolves once it is ready or gone. */
+  readonly settled: Promise<void>;
+  state: 'starting' | 'ready' | 'gone';
+  become(state: 'ready' | 'gone'): void;
+}
+
+export class ThreadPool {
+  /** What went wrong with workers, in order. */
+  readonly warnings: string[] = [];
+  /** How long workers may take to start before the pool is used without them. */
+  startMs = 5000;
+  /**
+   * No chunk done for so long, or for fifty times what one takes here if that is longer, means a lost worker. Twice as long after
+   * each failure: a machine on which workers are only slow is soon believed.
+   */
+  patienceMs = 100;
+  /** Multiplications of a chunk; default: the planner's rules. Tests cut finer. */
+  chunkMacs: number | undefined;
+  #control = newControl();
+  /** Those that are starting or ready; thread i has slot i + 1. */
+  #threads: Thread[] = [];
+  /** Workers asked for, and places among them that stay empty since workers failed there. */
+  #asked = 0;
+  #empty = 0;
+  /** Failures in a row, the last one, and the timer of the replacement. */
+  #failures = 0;
+  #failedAt = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #kernels = new Map<number, ThreadMessage>();
+  #nextKernel = 0;
+  #drops = 0;
+  #users = 0;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #factory: WorkerFactory = startWorker;
+  #ready = 0;
+
+  /** Threads that can work now, the calling one included. */
+  get threads(): number {
+    return 1 + this.#ready;
+  }
+
+  /** Resolves once `threads` threads, the calling one included, have started or failed to. */
+  async acquire(threads: number, factory: WorkerFactory = startWorker): Promise<void> {
+    clearTimeout(this.#linger);
+    if (this.#users++ === 0 && this.#threads.length < this.#asked) this.stop();
+    this.#factory = factory;
+    this.#asked = Math.max(this.#asked, Math.min(threads, MAX_THREADS) - 1);
+    this.#fill();
+    await Promise.all(this.#threads.map(({ settled }) => settled));
+  }
+
+  /** Ends a use of the pool. */
+  release(): void {
+    this.#users--;
+    if (this.#users > 0) return;
+    this.#linger = setTimeout(() => this.#users === 0 && this.stop(), LINGER_MS);
+    (this.#linger as { unref?(): void }).unref?.();
+  }
+
+  /** Ends all workers and forgets what happened to them; the pool can be used again. */
+  stop(): void {
+    this.#clear();
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#asked = this.#empty = this.#failures = 0;
+  }
+
+  /** Makes a kernel known to all workers. @returns its number */
+  install(id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): number {
+    const kernel = this.#nextKernel++;
+    const message = { kernel, id, module, memory };
+    this.#kernels.set(kernel, message);
+    for (const thread of this.#threads) this.#post(thread, message);
+    return kernel;
+  }
+
+  /** Kernels that nobody will call any more; the memory they worked on goes with them. */
+  drop(kernels: readonly number[]): void {
+    if (kernels.length === 0) return;
+    for (const kernel of kernels) this.#kernels.delete(kernel);
+    for (const thread of this.#threads) this.#post(thread, { drop: kernels });
+    if (++this.#drops < MAX_DROPS) return;
+    this.#clear();
+    this.#fill();
+  }
+
+  /**
+   * Works a job off.
+   *
+   * @param call runs a chunk on the calling thread
+   * @returns chunks that are still to be computed, by index; and whether a worker was lost: it may still write into the memory
+   * of this job, whoever reads or writes that memory afterwards has to leave it
+   */
+  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): { missing: number[]; lost: boolean } {
+    const control = this.#control;
+    const { ticket, done, sleepers, wake, flags } = LAYOUT;
+    const { chunks } = job;
+    control.set(job.words, LAYOUT.job);
+    control[LAYOUT.argCount] = job.argCount;
+    control[LAYOUT.chunks] = chunks;
+    control[LAYOUT.kernel] = kernel;
+    control[LAYOUT.threads] = threads;
+    control.fill(0, flags, flags + chunks);
+    Atomics.store(control, done, 0);
+    Atomics.store(control, ticket, chunks);
+    if (Atomics.load(control, sleepers) > 0) wakeAll(control, wake);
+
+    const start = performance.now();
+    let own = 0;
+    for (let left = chunks; (left = Atomics.sub(control, ticket, 1)) > 0; own++) {
+      call(chunks - left);
+      Atomics.store(control, flags + left - 1, DONE);
+      Atomics.add(control, done, 1);
+    }
+    const patience = this.patienceMs * 2 ** Math.min(this.#failures, REPLACEMENTS);
+    // Without a chunk of its own the calling thread does not know how long one takes.
+    const enough = own > 0 ? (50 * (performance.now() - start)) / own : 10 * patience;
+    const lost = !this.#join(chunks, Math.max(patience, enough));
+    const missing: number[] = [];
+    const owners = new Set<number>();
+    for (let i = 0; i < chunks; i++) {
+      if (control[flags + i] === DONE) continue;
+      missing.push(chunks - 1 - i);
+      if (control[flags + i] <= 0) owners.add(control[flags + i]);
+    }
+    if (lost) {
+      this.warnings.push('threads: a worker did not finish its part of a matmul, which was repeated.');
+      // All start anew: they would keep the memory that is left, and the lost ones may still write to the control block.
+      this.#clear();
+      this.#fill(owners.size);
+      this.#failed(owners.size);
+    }
+    return { missing, lost };
+  }
+
+  /** @returns false if the other threads stopped getting on */
+  #join(chunks: number, patience: number): boolean {
+    const control = this.#control;
+    let seen = -1;
+    let waited = 0;
+    let last = 0;
+    for (let turn = 0; ; turn++) {
+      const done = Atomics.load(control, LAYOUT.done);
+      if (done === chunks) return true;
+      pause();
+      if (turn % 256 !== 255) continue;
+      const now = performance.now();
+      // On a machine with too much to do the others wait for a core about as often as this thread: that time is not theirs.
+      waited = done === seen ? waited + Math.min(now - last, LOOK_MS) : 0;
+      last = now;
+      seen = done;
+      if (waited > patience) return false;
+    }
+  }
+
+  /** Ends all workers. */
+  #clear(): void {
+    const threads = this.#threads;
+    this.#threads = [];
+    this.#ready = 0;
+    this.#control = newControl();
+    this.#drops = 0;
+    for (const thread of threads) thread.become('gone');
+  }
+
+  /** Starts the workers that are missing, all but some. */
+  #fill(but = 0): void {
+    for (let missing = this.#asked - this.#empty - but - this.#threads.length; missing > 0; missing--) this.#start();
+  }
+
+  /** Makes up for ready workers that failed: later each time, in the end not at all. */
+  #failed(workers: number): void {
+    const now = performance.now();
+    if (now - this.#failedAt > CALM_MS) this.#failures = 0;
+    this.#failedAt = now;
+    this.#failures++;
+    if (this.#failures > REPLACEMENTS) {
+      this.#empty += workers;
+      const left = this.#asked - this.#empty + 1;
+      this.warnings.push(
+        `threads: workers failed again and again and are not replaced any more; threads left: ${left}.`,
+      );
+    } else if (this.#retry === undefined) {
+      const fill = () => {
+        this.#retry = undefined;
+        if (this.#users > 0) this.#fill();
+      };
+      this.#retry = setTimeout(fill, BACK_OFF_MS * 4 ** (this.#failures - 1));
+      (this.#retry as { unref?(): void }).unref?.();
+    }
+  }
+
+  #start(): void {
+    let settle = () => {};
+    const settled = new Promise<void>((resolve) => {
+      settle = resolve;
+    });
+    const become: Thread['become'] = (state) => {
+      if (thread.state === state || thread.state === 'gone') return;
+      thread.state = state;
+      clearTimeout(timer);
+      settle();
+      thread.worker?.unref?.(); // from now on it keeps no process alive
+      if (state === 'gone') thread.worker?.terminate();
+      else this.#ready++;
+    };
+    const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
+    const timer = setTimeout(() => this.#remove(thread, `it did not start within ${this.startMs} ms`), this.startMs);
+    this.#threads.push(thread);
+    try {
+      thread.worker = this.#factory();
+      const probe = relaxedProbe();
+      listen(thread.worker, {
+        ready: (reply) =>
+          agrees(probe, reply)
+            ? become('ready')
+            : this.#remove(thread, 'its relaxed dot gives other results than that of the calling thread'),
+        gone: (reason) => this.#remove(thread, reason),
+      });
+      this.#welcome(thread);
+      for (const message of this.#kernels.values()) this.#post(thread, message);
+    } catch (error) {
+      this.#remove(thread, (error as Error).message);
+    }
+  }
+
+  /** Goes on without a worker that ended between two jobs, or never started. */
+  #remove(thread: Thread, reason: string): void {
+    const { slot, state } = thread;
+    if (state === 'gone') return;
+    thread.become('gone');
+    this.warnings.push(`threads: worker ${slot} is gone: ${reason}.`);
+    // Slots have no gaps, and what is left of it may still look at the old control block.
+    const control = this.#control;
+    this.#control = newControl();
+    this.#threads = this.#threads.filter((other) => other !== thread);
+    this.#threads.forEach((other, i) => {
+      Atomics.add(control, LAYOUT.mail + other.slot, 1);
+      other.slot = i + 1;
+      this.#welcome(other);
+    });
+    wakeAll(control, LAYOUT.wake);
+    if (state === 'starting') this.#empty++;
+    else {
+      this.#ready--;
+      this.#failed(1);
+    }
+  }
+
+  /** Tells a worker where the control words are. */
+  #welcome({ worker, slot }: Thread): void {
+    const probe = relaxedProbe();
+    const question = probe && { module: probe.module, pairs: probe.pairs };
+    worker?.postMessage({ control: this.#control, layout: LAYOUT, slot, probe: question } satisfies ThreadMessage);
+  }
+
+  #post({ worker, slot }: Thread, message: ThreadMessage): void {
+    Atomics.add(this.#control, LAYOUT.mail + slot, 1);
+    worker?.postMessage(message);
+    wakeAll(this.#control, LAYOUT.wake);
+  }
+}
+
+/** Which carriers run is decided by the calling thread's relaxed dot: a thread with another one would give other bits. */
+function agrees(probe: RelaxedProbe | null, reply: unknown): boolean {
+  if (!probe) return true;
+  const dots = (reply as ThreadReply | null)?.dots;
+  return dots?.length === probe.dots.length && dots.every((byte, i) => byte === probe.dots[i]);
+}
+
+function newControl(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4 * LAYOUT.words));
+}
+
+function wakeAll(control: Int32Array, wake: number): void {
+  Atomics.add(control, wake, 1);
+  Atomics.notify(control, wake);
+}

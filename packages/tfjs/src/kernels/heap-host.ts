@@ -1,0 +1,126 @@
+/** tfjs's wasm backend, on its own heap: operands lie where tfjs put them, and so do results. */
+import {
+  type ArenaHandle,
+  BackendUnavailableError,
+  createWasmBackend,
+  type Heap,
+  type PreparedWeights,
+  type WasmBackend,
+} from '@msd/core';
+import { sizeOf } from '../shapes.ts';
+import { planeBytes } from '../spec.ts';
+import type { DataId, TensorInfo } from '../tf.ts';
+import { Adopted, type Host, type ProductOptions } from './host.ts';
+import { addOffset, readRows } from './in-memory.ts';
+
+/** What the wasm backend of tfjs has besides its public type. */
+export interface WasmTfBackend {
+  readonly wasm: {
+    readonly HEAPU8: Uint8Array;
+    readonly wasmMemory?: WebAssembly.Memory;
+    readonly asm?: { readonly memory?: WebAssembly.Memory };
+    _malloc?(byteLength: number): number;
+    _free?(ptr: number): void;
+  };
+  readonly dataIdMap: { get(dataId: DataId): { readonly memoryOffset: number } };
+  makeOutput(shape: number[], dtype: string): TensorInfo;
+  disposeData(dataId: DataId): boolean;
+}
+
+/** The backend's heap, if its Emscripten module shows it. */
+export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
+  const memory = wasm.wasmMemory ?? wasm.asm?.memory;
+  if (!(memory instanceof WebAssembly.Memory) || memory.buffer !== wasm.HEAPU8.buffer) return undefined;
+  if (typeof wasm._malloc !== 'function' || typeof wasm._free !== 'function') return undefined;
+  return {
+    memory,
+    alloc: (byteLength) => wasm._malloc!(byteLength) >>> 0,
+    free: (ptr) => wasm._free!(ptr),
+  };
+}
+
+type Call = ReturnType<WasmBackend['bind']>;
+
+/** Calls that are kept for each matrix: a model multiplies with few numbers of rows. */
+const MOST_CALLS = 8;
+
+/** Products with one matrix: bound once per shape, then only told where operands lie. */
+class Products {
+  readonly #msd: WasmBackend;
+  readonly #matrix: PreparedWeights;
+  readonly #calls: { readonly call: Call; readonly form: ProductOptions<ArenaHandle> }[] = [];
+
+  constructor(msd: WasmBackend, matrix: PreparedWeights) {
+    this.#msd = msd;
+    this.#matrix = matrix;
+  }
+
+  run(x: ArenaHandle, options: ProductOptions<ArenaHandle>): void {
+    const { bias, residual, out } = options;
+    const operands = [x, bias, undefined, residual, out];
+    const known = this.#calls.find(({ form }) => isSameForm(form, options))?.call;
+    const call = known ?? this.#bind(operands, options);
+    if (known)
+      this.#msd.run(call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
+    else this.#msd.run(call);
+  }
+
+  #bind(operands: readonly (ArenaHandle | undefined)[], form: ProductOptions<ArenaHandle>): Call {
+    const { M, components, activationBlock, activation } = form;
+    const work = { kind: 'product', matrices: [this.#matrix], M, components, activationBlock } as const;
+    const call = this.#msd.bind({ ...work, each: [{ activation }] }, operands);
+    this.#calls.unshift({ call, form });
+    this.#calls.length = Math.min(this.#calls.length, MOST_CALLS);
+    return call;
+  }
+}
+
+const isSameForm = (a: ProductOptions<ArenaHandle>, b: ProductOptions<ArenaHandle>): boolean =>
+  a.M === b.M &&
+  a.components === b.components &&
+  a.activationBlock === b.activationBlock &&
+  a.activation === b.activation &&
+  (a.bias === undefined) === (b.bias === undefined) &&
+  (a.residual === undefined) === (b.residual === undefined);
+
+export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> {
+  const msd = createWasmBackend({ heap });
+  const { arena } = msd;
+  const matrices = new Adopted<Products, ArenaHandle>((a, b) => a.ptr === b.ptr);
+  const addressOf = ({ dataId }: TensorInfo) => backend.dataIdMap.get(dataId).memoryOffset >>> 0;
+  const integersAt = ({ ptr, byteLength }: ArenaHandle) => new Int32Array(heap.memory.buffer, ptr, byteLength / 4);
+  const host: Host<ArenaHandle> = {
+    weights: 'tfjs heap',
+    output(shape, _inputs, fill) {
+      const y = backend.makeOutput(shape, 'float32');
+      const size = sizeOf(shape);
+      if (size === 0) return y;
+      try {
+        if (addressOf(y) === 0)
+          throw new BackendUnavailableError(`matMul: no ${4 * size} bytes for the result on tfjs's heap.`);
+        fill(y);
+      } catch (error) {
+        backend.disposeData(y.dataId);
+        throw error;
+      }
+      return y;
+    },
+    at: (tensor, at = 0, length = sizeOf(tensor.shape)) => arena.at(addressOf(tensor) + 4 * at, 4 * length),
+    product(x, w, spec, plane, options) {
+      const byteLength = planeBytes(spec);
+      const place = arena.at(addressOf(w) + plane * byteLength, byteLength);
+      matrices.get(w, spec, plane, place, () => new Products(msd, msd.adopt(spec, place))).run(x, options);
+    },
+    addOffset: (x, options) => addOffset(arena.float32(x), { ...options, out: arena.float32(options.out) }),
+    rows: (source, w, { out, indices, segments }) =>
+      readRows(source, arena.bytes(w), {
+        out: arena.float32(out),
+        indices: indices && integersAt(indices),
+        segments: segments && { ...segments, ids: integersAt(segments.ids) },
+      }),
+    integers: (tensor) => integersAt(host.at(tensor)),
+    // A disposed backend has dropped its module, and the heap with it.
+    dispose: () => backend.wasm && msd.dispose(),
+  };
+  return host;
+}

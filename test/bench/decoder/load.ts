@@ -1,0 +1,174 @@
+/**
+ * What loading costs, in a process of its own: node --expose-gc load.ts JOB prints a {@link LoadSample}. Only a fresh process
+ * tells its memory, and page faults of an older one would be missing.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { QuantizedWeights } from '@msd/core';
+import { writeModel } from '@msd/onnx/write';
+import { wasmBytes } from '../memory-probe.ts';
+import { BLOCK_SIZE } from '../models/decoder.ts';
+import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
+import { Reader, randomCache, tokens } from './reader.ts';
+import { createSession, type From, openSide, readFiles, type SideId, type SideOptions } from './sides.ts';
+
+/** pack: every matrix read and prepared by @msd/core, and nothing else. */
+export type LoadedBy = SideId | 'pack';
+
+export interface LoadJob extends SideOptions {
+  readonly by: LoadedBy;
+  readonly from: From;
+  readonly files: DecoderFiles;
+}
+
+export interface LoadSample {
+  /** Until ONNX Runtime had made a session of a model without weights: its own start, once per process. */
+  readonly startMs: number;
+  /** After that, from files or bytes to a session that is ready. Reading the bytes is not part of it. */
+  readonly ms: number;
+  readonly systemMs: number;
+  /** Pages that the system gave, without disk access, while `ms` went by. */
+  readonly pageFaults: number;
+  /** All WebAssembly memories, MSD's and ONNX Runtime's: after loading, and after a first token. */
+  readonly wasmBytes: number;
+  readonly wasmBytesAfterToken: number;
+  readonly rss: number;
+  readonly peakRss: number;
+  /** Bytes that the claimed weights have in the file, where MSD tells. */
+  readonly claimedBytes?: number;
+}
+
+/** Runs a job in a fresh process. */
+export function sampleLoad(job: LoadJob): LoadSample {
+  const args = ['--expose-gc', '--no-warnings', fileURLToPath(import.meta.url), JSON.stringify(job)];
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  const line = stdout.trim().split('\n').at(-1) ?? '';
+  if (status !== 0 || !line.startsWith('{')) throw new Error(`decoder: loading by ${job.by} failed.\n${stderr}`);
+  return JSON.parse(line) as LoadSample;
+}
+
+async function load(job: LoadJob): Promise<LoadSample> {
+  const bytes = job.from === 'bytes' ? readFiles(job.files) : undefined;
+  const { gc = () => {} } = globalThis as { gc?(): void };
+  const { startMs, open } = await (job.by === 'pack' ? packing(job.files, bytes) : opening(job, job.by, bytes));
+  const before = { at: performance.now(), ...process.resourceUsage() };
+  const { firstToken, claimedBytes } = await open();
+  const ms = performance.now() - before.at;
+  const after = process.resourceUsage();
+  gc();
+  const [loaded, { rss }] = [wasmBytes(), process.memoryUsage()];
+  await firstToken();
+  gc();
+  return {
+    startMs,
+    ms,
+    systemMs: (after.systemCPUTime - before.systemCPUTime) / 1000,
+    pageFaults: after.minorPageFault - before.minorPageFault,
+    wasmBytes: loaded,
+    wasmBytesAfterToken: wasmBytes(),
+    rss,
+    peakRss: process.resourceUsage().maxRSS * 1024,
+    ...(claimedBytes !== undefined && { claimedBytes }),
+  };
+}
+
+interface Loaded {
+  firstToken(): Promise<unknown>;
+  readonly claimedBytes?: number | undefined;
+}
+interface Prepared {
+  readonly startMs: number;
+  open(): Promise<Loaded>;
+}
+
+/** y = x. */
+function trivialModel(): Uint8Array {
+  const value = (name: string) => ({ name, dtype: 'float32' as const, dims: [1] });
+  const nodes = [{ opType: 'Identity', inputs: ['x'], outputs: ['y'] }];
+  return writeModel({ graph: { nodes, inputs: [value('x')], outputs: [value('y')] } });
+}
+
+async function opening(
+  job: LoadJob,
+  by: SideId,
+  bytes: ReadonlyMap<string, Uint8Array> | undefined,
+): Promise<Prepared> {
+  const { files } = job;
+  const { shape } = files.request;
+  const side = await openSide(by, job);
+  const start = performance.now();
+  const trivial = await side.ort.InferenceSession.create(trivialModel(), { executionProviders: ['wasm'] });
+  await trivial.release();
+  const startMs = performance.now() - start;
+  const open = async () => {
+    const session = await createSession(side, files, bytes);
+    return {
+      firstToken: () => new Reader(side, session, shape, randomCache(shape, 0)).read(tokens(1, shape.vocabSize)),
+      claimedBytes: side.report(session)?.weights.fileBytes,
+    };
+  };
+  return { startMs, open };
+}
+
+async function packing(files: DecoderFiles, bytes: ReadonlyMap<string, Uint8Array> | undefined): Promise<Prepared> {
+  const { createBackend } = await import('@msd/core');
+  const { matrices } = files;
+  const longest = (part: 'data' | 'scales') => Math.max(...matrices.map((matrix) => matrix[part].length));
+  const total = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
+  const open = async () => {
+    const backend = await createBackend('wasm', { threads: 1, initialBytes: Math.ceil(1.02 * total) + 2 ** 20 });
+    const read = bytes ? copier(bytes) : fileReader(files);
+    const staged = { data: new Uint8Array(longest('data')), scales: new Uint8Array(longest('scales')) };
+    const kept = matrices.map(({ N, K, data, scales }) => {
+      const steps = read.read(scales, staged.scales);
+      const weights: QuantizedWeights = {
+        format: 'int4',
+        N,
+        K,
+        blockSize: BLOCK_SIZE,
+        data: read.view(data) ?? read.read(data, staged.data),
+        scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
+      };
+      return backend.prepare(weights);
+    });
+    read.close();
+    return { firstToken: async () => kept.length, claimedBytes: total };
+  };
+  return { startMs: 0, open };
+}
+
+interface StretchReader {
+  /** Without a copy, where the bytes are in memory. */
+  view(stretch: Stretch): Uint8Array | undefined;
+  read(stretch: Stretch, into: Uint8Array): Uint8Array;
+  close(): void;
+}
+
+function copier(bytes: ReadonlyMap<string, Uint8Array>): StretchReader {
+  const view = ({ file, offset, length }: Stretch) => bytes.get(file)!.subarray(offset, offset + length);
+  const read = (stretch: Stretch, into: Uint8Array): Uint8Array => {
+    into.set(view(stretch));
+    return into.subarray(0, stretch.length);
+  };
+  return { view, read, close: () => {} };
+}
+
+function fileReader({ request, files }: DecoderFiles): StretchReader {
+  const open = new Map(files.map((name) => [name, openSync(join(request.folder, name), 'r')]));
+  const read = ({ file, offset, length }: Stretch, into: Uint8Array): Uint8Array => {
+    for (let done = 0; done < length; ) done += readSync(open.get(file)!, into, done, length - done, offset + done);
+    return into.subarray(0, length);
+  };
+  const close = () => {
+    for (const file of open.values()) closeSync(file);
+  };
+  return { view: () => undefined, read, close };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  console.log(JSON.stringify(await load(JSON.parse(process.argv[2]!) as LoadJob)));
+  process.exit(0); // workers and sessions need not end by themselves
+}

@@ -1,0 +1,52 @@
+/** Reads tokens with a decoder's session, from a cache of any length that holds random keys and values. */
+import type * as Ort from 'onnxruntime-web';
+import type { DecoderShape } from '../models/decoder.ts';
+import { gaussian } from '../models/random.ts';
+import type { Side } from './sides.ts';
+
+/** Data of a cache, which the sides share: by input name. */
+export type Cache = ReadonlyMap<string, Float32Array>;
+
+export function randomCache({ layers, kvHeads, headDim }: DecoderShape, past: number): Cache {
+  const length = kvHeads * past * headDim;
+  const names = Array.from({ length: layers }, (_, layer) => ['key', 'value'].map((part) => `${layer}.${part}`)).flat();
+  return new Map(names.map((name, i) => [`past_key_values.${name}`, gaussian(length, 100 + i)]));
+}
+
+export class Reader {
+  readonly #side: Side;
+  readonly #session: Ort.InferenceSession;
+  readonly #past: Record<string, Ort.Tensor> = {};
+  #position: number;
+
+  constructor(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache) {
+    const { Tensor } = side.ort;
+    this.#side = side;
+    this.#session = session;
+    this.#position = 0;
+    for (const [name, data] of cache) {
+      this.#position = data.length / (kvHeads * headDim);
+      this.#past[name] = new Tensor('float32', data, [1, kvHeads, this.#position, headDim]);
+    }
+  }
+
+  /** @returns logits of the last token [vocabulary]; what came out as `present` is the past of the next call */
+  async read(ids: readonly number[]): Promise<Float32Array> {
+    const { Tensor } = this.#side.ort;
+    const end = this.#position + ids.length;
+    const outputs = await this.#session.run({
+      input_ids: new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]),
+      attention_mask: new Tensor('int64', new BigInt64Array(end).fill(1n), [1, end]),
+      ...this.#past,
+    });
+    for (const name of Object.keys(this.#past))
+      this.#past[name] = outputs[name.replace('past_key_values', 'present')] as Ort.Tensor;
+    this.#position = end;
+    const logits = outputs.logits!;
+    return ((await logits.getData()) as Float32Array).subarray(-logits.dims.at(-1)!);
+  }
+}
+
+/** So many token ids, the same every time. */
+export const tokens = (count: number, vocabulary: number): number[] =>
+  Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocabulary);
