@@ -198,12 +198,19 @@ export interface QuantizedWeights extends WeightShape {
     readonly zeroPoints?: Uint8Array | Int8Array;
 }
 
-export declare class ReferenceBackend implements Backend {
+export declare class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
     #private;
     readonly device = "reference";
-    readonly matrices: Set<PreparedWeights>;
     constructor({ arithmetic }?: ReferenceBackendOptions);
     prepare(weights: QuantizedWeights): PreparedWeights;
+    alloc(byteLength: number, label?: string): ReferenceHandle;
+    free(handle: ReferenceHandle): void;
+    part(handle: ReferenceHandle, begin: number, byteLength: number): ReferenceHandle;
+    write(handle: ReferenceHandle, data: ArrayBufferView): void;
+    read(handle: ReferenceHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ReferenceHandle | undefined)[]): Call<ReferenceHandle>;
+    run(call: Call<ReferenceHandle>, changes?: Changes<ReferenceHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
@@ -454,9 +461,20 @@ export interface KernelCall extends KernelSource {
     } | undefined;
 }
 
+export interface KernelFamily {
+    readonly family: string;
+    kernels(): Iterable<KernelSource>;
+}
+
 export interface KernelPlan {
     readonly calls: readonly KernelCall[];
     readonly scratchBytes: number;
+}
+
+export interface KernelSource {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number, rows?: number): number[];
 }
 
 export interface NormOp {
@@ -587,6 +605,10 @@ export declare const gather: OpSpec<Gather>;
 export declare const gatherRows: OpSpec<GatherRows>;
 
 export declare const matMul: OpSpec<MatMul>;
+
+export declare const nnKernels: readonly KernelFamily[];
+
+export declare const nnOps: readonly OpSpec<unknown>[];
 
 export declare const norm: OpSpec<NormOp>;
 
