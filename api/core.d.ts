@@ -25,6 +25,9 @@ export declare class Arena {
     alloc(byteLength: number, label?: string): ArenaHandle;
     at(ptr: number, byteLength: number): ArenaHandle;
     free({ arena, ptr }: ArenaHandle): void;
+    part({ ptr, byteLength: size }: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
+    read(handle: ArenaHandle, { buffer, byteOffset, byteLength }: ArrayBufferView): void;
     float32({ ptr, byteLength }: ArenaHandle): Float32Array;
     uint16({ ptr, byteLength }: ArenaHandle): Uint16Array;
     bytes({ ptr, byteLength }: ArenaHandle): Uint8Array;
@@ -114,6 +117,12 @@ export interface MatmulManyOptions extends ActivationOptions {
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {
 }
 
+export interface MatrixRows extends PackedShape {
+    readonly kind: 'matrix';
+    readonly planes: 1 | 2;
+    readonly offset: number;
+}
+
 export interface MemoryReport {
     readonly packedBytes: number;
     readonly scratch: Readonly<Record<string, number>>;
@@ -189,12 +198,19 @@ export interface QuantizedWeights extends WeightShape {
     readonly zeroPoints?: Uint8Array | Int8Array;
 }
 
-export declare class ReferenceBackend implements Backend {
+export declare class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
     #private;
     readonly device = "reference";
-    readonly matrices: Set<PreparedWeights>;
     constructor({ arithmetic }?: ReferenceBackendOptions);
     prepare(weights: QuantizedWeights): PreparedWeights;
+    alloc(byteLength: number, label?: string): ReferenceHandle;
+    free(handle: ReferenceHandle): void;
+    part(handle: ReferenceHandle, begin: number, byteLength: number): ReferenceHandle;
+    write(handle: ReferenceHandle, data: ArrayBufferView): void;
+    read(handle: ReferenceHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ReferenceHandle | undefined)[]): Call<ReferenceHandle>;
+    run(call: Call<ReferenceHandle>, changes?: Changes<ReferenceHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
@@ -224,9 +240,22 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
+export type RowReader = (n: number, out: Float32Array, at?: number) => void;
+
+export type RowSource = MatrixRows | TableRows;
+
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface TableRows {
+    readonly kind: 'table';
+    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+    readonly min: number;
+}
 
 export interface ThreadOptions {
     readonly threads?: number | 'auto' | undefined;
@@ -254,7 +283,7 @@ export declare class UnsupportedError extends Error {
     readonly name = "UnsupportedError";
 }
 
-export declare class WasmBackend implements Backend {
+export declare class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights> {
     #private;
     readonly device = "wasm";
     readonly arena: Arena;
@@ -262,7 +291,14 @@ export declare class WasmBackend implements Backend {
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
-    release(prepared: PreparedWeights, handle: ArenaHandle): void;
+    alloc(byteLength: number, label?: string): ArenaHandle;
+    free(handle: ArenaHandle): void;
+    part(handle: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
+    write(handle: ArenaHandle, data: ArrayBufferView): void;
+    read(handle: ArenaHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
+    run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
@@ -274,7 +310,6 @@ export declare class WasmBackend implements Backend {
     kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
     get carriers(): CarrierReport;
     autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
-    get scratchAddresses(): ScratchSizes;
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -320,6 +355,10 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: Device | undefined;
 }): Float64Array;
 
+export declare const formatIds: readonly FormatId[];
+
+export declare function fromFp16(bits: number): number;
+
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
 export declare const limitOf: (components: Components) => number;
@@ -338,11 +377,113 @@ export declare function packedShape(weights: QuantizedWeights): PackedShape;
 
 export declare function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights;
 
+export declare function rowExtent(source: RowSource): {
+    rows: number;
+    columns: number;
+    byteLength: number;
+};
+
+export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
+
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
+
+export declare const tableCodes: readonly TableRows['codes'][];
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
+
+
+// @msd/core/program
+
+export interface Call<H> {
+    readonly work: Work;
+    readonly operands: readonly (H | undefined)[];
+    readonly kernels: readonly string[];
+}
+
+export interface Changes<H> {
+    readonly operands?: Readonly<Record<number, H>> | undefined;
+}
+
+export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
+    readonly device: DeviceName;
+    alloc(byteLength: number, label?: string): H;
+    free(handle: H): void;
+    part(handle: H, begin: number, byteLength: number): H;
+    write(handle: H, data: ArrayBufferView): void;
+    read(handle: H, into: ArrayBufferView): void | Promise<void>;
+    prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+    run(call: Call<H>, changes?: Changes<H>): void;
+    flush(): void | Promise<void>;
+    dispose(): void;
+}
+
+export interface OpWork<O = unknown> {
+    readonly kind: 'op';
+    readonly spec: OpSpec<O>;
+    readonly op: O;
+    readonly inputs: readonly (TensorType | undefined)[];
+}
+
+export interface ProductEnd {
+    readonly activation?: ActivationId | undefined;
+    readonly outType?: FloatType | undefined;
+}
+
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+    readonly kind: 'product';
+    readonly matrices: readonly Matrix[];
+    readonly M: number;
+    readonly xType?: FloatType | undefined;
+    readonly each?: readonly ProductEnd[] | undefined;
+}
+
+export declare class Program<H> {
+    #private;
+    constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]);
+    get byteLength(): number;
+    get kernels(): readonly (readonly string[])[];
+    bind(block: H): void;
+    handle(slot: number): H;
+    run(from?: number, to?: number): void;
+}
+
+export interface ScriptStep {
+    readonly kind: 'script';
+    readonly run: () => void;
+    readonly reads: readonly number[];
+    readonly writes: readonly number[];
+}
+
+export interface Slot<H> {
+    readonly byteLength: number;
+    readonly at?: H | undefined;
+    readonly within?: {
+        readonly slot: number;
+        readonly begin: number;
+    } | undefined;
+    readonly isInput?: boolean | undefined;
+    readonly isOutput?: boolean | undefined;
+}
+
+export type Step = WorkStep | ScriptStep;
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+
+export interface WorkStep {
+    readonly kind: 'work';
+    readonly work: Work;
+    readonly operands: readonly (number | undefined)[];
+    readonly writes: readonly number[];
+}
+
+export declare const byteLength: ({ dtype, dims }: TensorType) => number;
+
+export declare const byteSize: (dtype: DType) => 1 | 4;
+
+export declare const elementCount: (dims: readonly number[]) => number;
 
 
 // @msd/core/nn
@@ -404,10 +545,7 @@ export interface GatherRows {
     readonly table: Table;
 }
 
-export interface KernelCall {
-    readonly id: string;
-    emit(module: Module): void;
-    trial(at: number): number[];
+export interface KernelCall extends KernelSource {
     readonly args: readonly Arg[];
     readonly share: {
         readonly rows: number;
@@ -415,9 +553,20 @@ export interface KernelCall {
     } | undefined;
 }
 
+export interface KernelFamily {
+    readonly family: string;
+    kernels(): Iterable<KernelSource>;
+}
+
 export interface KernelPlan {
     readonly calls: readonly KernelCall[];
     readonly scratchBytes: number;
+}
+
+export interface KernelSource {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number, rows?: number): number[];
 }
 
 export interface NormOp {
@@ -547,6 +696,12 @@ export declare const gather: OpSpec<Gather>;
 
 export declare const gatherRows: OpSpec<GatherRows>;
 
+export declare const matMul: OpSpec<MatMul>;
+
+export declare const nnKernels: readonly KernelFamily[];
+
+export declare const nnOps: readonly OpSpec<unknown>[];
+
 export declare const norm: OpSpec<NormOp>;
 
 export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
@@ -579,6 +734,8 @@ export declare function transpose(dims: Dims, perm?: Dims): Copy;
 // @msd/core/thread
 
 export declare function runThread(): void;
+
+export declare const threadCode: () => string;
 
 
 // @msd/core/webgpu
@@ -720,23 +877,6 @@ export declare class GpuWeights implements PreparedMatrix {
     dispose(): void;
 }
 
-export interface MatrixRows extends PackedShape {
-    readonly kind: 'matrix';
-    readonly planes: 1 | 2;
-    readonly offset: number;
-}
-
-export type RowSource = MatrixRows | TableRows;
-
-export interface TableRows {
-    readonly kind: 'table';
-    readonly codes: 'int8' | 'uint8' | 'uint16' | 'float16';
-    readonly rows: number;
-    readonly columns: number;
-    readonly scale: number;
-    readonly min: number;
-}
-
 export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
     #private;
     readonly device = "webgpu";
@@ -755,7 +895,6 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding>;
     run(call: Call<GpuBinding>, changes?: Changes<GpuBinding>, pass?: GpuComputePass): void;
     flush(): Promise<void>;
-    finished(): Promise<void>;
     matmul(x: Float32Array | GpuBinding, prepared: GpuWeights, options?: GpuMatmulOptions & {
         readonly out?: Float32Array | undefined;
     }): Promise<Float32Array>;

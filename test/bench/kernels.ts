@@ -12,11 +12,13 @@ import { K_BLOCK } from '../../packages/core/src/formats/format.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
 import type { FormatId } from '../../packages/core/src/formats/weights.ts';
 import { I16, operandsOf } from '../../packages/core/src/gemm/carriers.ts';
-import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { gemmKernel } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { type GemmOptions, gemmId, SCRATCH_BYTES } from '../../packages/core/src/gemm/options.ts';
 import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import { kernelOn } from '../../packages/core/test/kernels.ts';
+import { boundProduct } from './bound.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
@@ -127,6 +129,8 @@ export async function measureKernel(
     dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
     read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
   };
+  const bound = boundProduct(backend, prepared, M, x, y);
+  if (bound) variants.bound = { name: 'bound', macs, run: bound };
   const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
   if (sample && format !== 'mxfp4') {

@@ -3,11 +3,13 @@
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
  * npm run bench -- readme [--out DIR]   the README's table from it
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
+ * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  *
  * docs/benchmarks.md explains the options and the method.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,9 +18,11 @@ import { CASES } from './cases.ts';
 import { measureDecoders } from './decoder/index.ts';
 import { DECODER_FLAGS, decoderOptions } from './decoder/options.ts';
 import type { EngineId } from './engines/engine.ts';
-import { type Environment, runEnvironment } from './environments.ts';
+import { describeMachine, type Environment, runEnvironment } from './environments.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
+import { measureOldNew } from './old-new.ts';
+import { writeOldNew } from './old-new-report.ts';
 import { writeReadme } from './readme.ts';
 import { resultFile, writeReport } from './report.ts';
 import { SECTIONS, type Section } from './request.ts';
@@ -46,6 +50,7 @@ const { values, positionals } = parseArgs({
     out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
     sample: { type: 'string' },
     json: { type: 'string' },
+    old: { type: 'string' },
     ...DECODER_FLAGS,
   },
   allowPositionals: true,
@@ -116,8 +121,31 @@ async function compare(): Promise<void> {
   report(out);
 }
 
+/** This build and another checkout's. */
+async function compareBuilds(old: string): Promise<void> {
+  const [load] = loadavg();
+  const rounds = count('rounds', values.rounds ?? '41');
+  const cases = values.cases.split(',').filter(Boolean);
+  const found = await measureOldNew({ old, rounds, cases, log: (message) => console.log(`  ${message}`) });
+  const { node, v8 } = process.versions;
+  const date = new Date().toISOString();
+  mkdirSync(values.out, { recursive: true });
+  const run = {
+    date,
+    machine: describeMachine(),
+    load: Number(load!.toFixed(2)),
+    versions: { node, v8 },
+    rounds,
+  };
+  console.log(`\n${writeOldNew(values.out, { ...run, ...found })}`);
+}
+
 switch (positionals[0]) {
   case 'kernels':
+    if (values.old !== undefined) {
+      await compareBuilds(values.old);
+      break;
+    }
     await printKernelTable({
       rounds: count('rounds', values.rounds ?? '15'),
       sample: values.sample,

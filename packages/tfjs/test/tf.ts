@@ -2,8 +2,9 @@
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { expect } from 'vitest';
+import { gaussians, random } from '../../core/test/seeded.ts';
 
-export { tf };
+export { random, tf };
 
 /** What MSD supports without copies, and what it supports at all. */
 export const BACKENDS = ['cpu', 'wasm'] as const;
@@ -13,22 +14,8 @@ export async function useBackend(name: string): Promise<void> {
   await tf.ready();
 }
 
-/** mulberry32 */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Seeded Gaussian values. */
-export function gaussian(seed: number, length: number): Float32Array {
-  const next = random(seed);
-  return Float32Array.from({ length }, () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()));
-}
+export const gaussian = (seed: number, length: number): Float32Array => gaussians(random(seed), length);
 
 export const tensor = (seed: number, shape: number[]): tf.Tensor =>
   tf.tensor(

@@ -1,15 +1,8 @@
 /** Numbers that are the same on every run and engine. */
 
-/** mulberry32: uniform in [0, 1), the same sequence for the same seed. */
-export function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { random as generator } from '../../../packages/core/test/seeded.ts';
+
+export { generator };
 
 /** Normally distributed (Box-Muller). */
 export function gaussian(length: number, seed: number, scale = 1): Float32Array {

@@ -88,7 +88,13 @@ export class Session {
   /** Resolves when everything that was recorded or submitted so far is done. */
   async finished(): Promise<void> {
     this.submit();
-    await Promise.all([this.#live.device.queue.onSubmittedWorkDone(), this.#answered]);
+    await this.#live.device.queue.onSubmittedWorkDone();
+    await this.answered();
+  }
+
+  /** Resolves once the device has answered for all that was recorded. */
+  async answered(): Promise<void> {
+    await this.#answered;
     this.checkUsable();
     this.checkLive();
   }

@@ -70,15 +70,16 @@ export class Storage {
     session.submit();
     try {
       await readback.mapAsync(MAP_MODE_READ, 0, size);
-      const bytes = new Uint8Array(readback.getMappedRange(0, size), 0, byteLength);
-      new Uint8Array(into.buffer, into.byteOffset, byteLength).set(bytes);
     } catch (error) {
       readbacks.drop(readback);
-      await session.finished(); // tells why
+      await session.answered(); // tells why
       throw error;
     }
+    const bytes = new Uint8Array(readback.getMappedRange(0, size), 0, byteLength);
+    new Uint8Array(into.buffer, into.byteOffset, byteLength).set(bytes);
     readback.unmap();
     readbacks.give(readback);
+    await session.answered(); // what was refused has written nothing
   }
 
   /** Gives all of them up. */

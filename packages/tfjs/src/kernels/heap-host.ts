@@ -5,11 +5,12 @@ import {
   createWasmBackend,
   type Heap,
   type PreparedWeights,
+  type WasmBackend,
 } from '@msd/core';
 import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
-import { Adopted, type Host } from './host.ts';
+import { Adopted, type Host, type ProductOptions } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
 
 /** What the wasm backend of tfjs has besides its public type. */
@@ -38,10 +39,54 @@ export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
   };
 }
 
+type Call = ReturnType<WasmBackend['bind']>;
+
+/** Calls that are kept for each matrix: a model multiplies with few numbers of rows. */
+const MOST_CALLS = 8;
+
+/** Products with one matrix: bound once per shape, then only told where operands lie. */
+class Products {
+  readonly #msd: WasmBackend;
+  readonly #matrix: PreparedWeights;
+  readonly #calls: { readonly call: Call; readonly form: ProductOptions<ArenaHandle> }[] = [];
+
+  constructor(msd: WasmBackend, matrix: PreparedWeights) {
+    this.#msd = msd;
+    this.#matrix = matrix;
+  }
+
+  run(x: ArenaHandle, options: ProductOptions<ArenaHandle>): void {
+    const { bias, residual, out } = options;
+    const operands = [x, bias, undefined, residual, out];
+    const known = this.#calls.find(({ form }) => isSameForm(form, options))?.call;
+    const call = known ?? this.#bind(operands, options);
+    if (known)
+      this.#msd.run(call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
+    else this.#msd.run(call);
+  }
+
+  #bind(operands: readonly (ArenaHandle | undefined)[], form: ProductOptions<ArenaHandle>): Call {
+    const { M, components, activationBlock, activation } = form;
+    const work = { kind: 'product', matrices: [this.#matrix], M, components, activationBlock } as const;
+    const call = this.#msd.bind({ ...work, each: [{ activation }] }, operands);
+    this.#calls.unshift({ call, form });
+    this.#calls.length = Math.min(this.#calls.length, MOST_CALLS);
+    return call;
+  }
+}
+
+const isSameForm = (a: ProductOptions<ArenaHandle>, b: ProductOptions<ArenaHandle>): boolean =>
+  a.M === b.M &&
+  a.components === b.components &&
+  a.activationBlock === b.activationBlock &&
+  a.activation === b.activation &&
+  (a.bias === undefined) === (b.bias === undefined) &&
+  (a.residual === undefined) === (b.residual === undefined);
+
 export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> {
   const msd = createWasmBackend({ heap });
   const { arena } = msd;
-  const matrices = new Adopted<PreparedWeights, ArenaHandle>((a, b) => a.ptr === b.ptr);
+  const matrices = new Adopted<Products, ArenaHandle>((a, b) => a.ptr === b.ptr);
   const addressOf = ({ dataId }: TensorInfo) => backend.dataIdMap.get(dataId).memoryOffset >>> 0;
   const integersAt = ({ ptr, byteLength }: ArenaHandle) => new Int32Array(heap.memory.buffer, ptr, byteLength / 4);
   const host: Host<ArenaHandle> = {
@@ -64,8 +109,7 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
     product(x, w, spec, plane, options) {
       const byteLength = planeBytes(spec);
       const place = arena.at(addressOf(w) + plane * byteLength, byteLength);
-      const matrix = matrices.get(w, spec, plane, place, () => msd.adopt(spec, place));
-      msd.matmul(x, matrix, options);
+      matrices.get(w, spec, plane, place, () => new Products(msd, msd.adopt(spec, place))).run(x, options);
     },
     addOffset: (x, options) => addOffset(arena.float32(x), { ...options, out: arena.float32(options.out) }),
     rows: (source, w, { out, indices, segments }) =>
