@@ -44,7 +44,10 @@ export function checkCopy({ outputs, parts }: Copy, inputs: readonly (TensorType
       throw new RangeError(
         `copy: input ${i + 1} expected ${first.dtype} like input 0, got ${input?.dtype ?? 'nothing'}.`,
       );
+  if (outputs.length === 0) throw new RangeError('copy: outputs expected at least one, got none.');
+  for (const [o, dims] of outputs.entries()) checkDims(`copy: output ${o}`, dims);
   for (const [i, { dims, from, to }] of parts.entries()) {
+    checkDims(`copy: part ${i}`, dims);
     if (!isFill(from))
       checkPlace(
         `part ${i}: input`,
@@ -55,6 +58,12 @@ export function checkCopy({ outputs, parts }: Copy, inputs: readonly (TensorType
     checkPlace(`part ${i}: output`, dims, to, outputs);
   }
   return outputs.map((dims) => ({ dtype: first.dtype, dims }));
+}
+
+/** @throws {@link RangeError} unless they are whole numbers */
+export function checkDims(where: string, dims: readonly number[]): void {
+  if (!dims.every((dim) => Number.isInteger(dim) && dim >= 0))
+    throw new RangeError(`${where} expected dimensions of whole numbers, got [${dims}].`);
 }
 
 function checkPlace(

@@ -1,7 +1,7 @@
 /** ONNX's movements as copies: every function returns the op for one shape. A Reshape, Squeeze or Unsqueeze copies nothing. */
 import { elementCount } from '../../ops/op.ts';
 import { broadcastDims, broadcastStrides, stridesOf } from '../../ops/strides.ts';
-import type { Copy, CopyPart, Fill, Place } from './contract.ts';
+import { type Copy, type CopyPart, checkDims, type Fill, type Place } from './contract.ts';
 
 type Dims = readonly number[];
 
@@ -47,6 +47,8 @@ export function slice(
   for (const [name, { length }] of Object.entries({ ends, axes, steps }))
     if (length !== starts.length)
       throw new RangeError(`slice: ${name} expected ${starts.length} numbers like starts, got ${length}.`);
+  if ([...starts, ...ends].some(Number.isNaN))
+    throw new RangeError(`slice: starts and ends expected numbers, got [${starts}] and [${ends}].`);
   const strides = stridesOf(dims);
   const result = [...dims];
   let offset = 0;
@@ -116,6 +118,7 @@ export function split(dims: Dims, axis: number, sizes: Dims): Copy {
 
 /** Broadcasting both ways, as ONNX Expand has it. */
 export function expand(dims: Dims, shape: Dims): Copy {
+  checkDims('expand: shape', shape);
   const result = broadcastDims('expand', [dims, shape]);
   return one(result, { operand: 0, offset: 0, strides: broadcastStrides(dims, result.length) });
 }

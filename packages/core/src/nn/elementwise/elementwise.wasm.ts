@@ -4,13 +4,13 @@
  * in0 …     f32, i32 or bool; f4, i4, b4 in the name: one after the other along a row; f1, i1, b1: one value for a row
  * out0 …    f32, i32 or bool, dense; may start where an input of the same type and dimensions does
  * count     elements of a row
- * count<d>  rows, for each of the loops around the row (the outermost is 0), and how many bytes every input goes on per turn:
- * step<d>_<i>  the outputs go on by themselves
+ * count<d>, step<d>_<i>   for each loop around the row, the outermost is 0: turns, and bytes that input i goes on per turn; outputs go
+ *           on by themselves
  *
  * The last elements of a row, fewer than four, go through the same code: only they are loaded and stored, lane by lane.
  */
 import { constantsOf } from '../../activations/activations.wasm.ts';
-import type { KernelSpec } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { byteSize, type DType } from '../../ops/op.ts';
 import { Func, type I32, i8x16, i16x8, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
@@ -57,9 +57,7 @@ export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
   variants,
   emit(module, params) {
     const { expression, steps, loops } = params;
-    const args = argNames(params);
-    const kernel = Object.fromEntries(args.map((name) => [name, 'i32'] as const));
-    module.func(elementwiseKernel.id(params), kernel, (f, p) => {
+    module.func(elementwiseKernel.id(params), i32Params(argNames(params)), (f, p) => {
       const compute = expressionCode(f, expression);
       const inputs = steps.map((_, i) => p[`in${i}`]);
       const outputs = expression.op.outputs.map((_, i) => p[`out${i}`]);

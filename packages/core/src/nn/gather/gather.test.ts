@@ -9,7 +9,7 @@ import { gatherKernel, gatherRowsKernels } from './gather.wasm.ts';
 import { type ReadBytes, readFrom, rowReader } from './reader.ts';
 import { type BlockRows, checkIndices, type Table, tableLayout } from './table.ts';
 
-const options = { numRuns: process.env.MSD_TEST_ALL === '1' ? 2000 : 150 };
+const options = { numRuns: process.env.MSD_TEST_ALL === '1' ? 500 : 100 };
 const dim = fc.constantFrom<number>(1, 2, 3, 4, 5, 8, 15, 16, 17, 33);
 const dims = (maxLength: number) => fc.array(dim, { maxLength });
 

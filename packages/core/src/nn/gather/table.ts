@@ -44,6 +44,8 @@ export const floatBytes = (type: FloatType): 2 | 4 => (type === 'f32' ? 4 : 2);
 
 /** @throws {@link RangeError} */
 export function tableLayout({ rows, columns, format }: Table): TableLayout {
+  if (![rows, columns].every((count) => Number.isInteger(count) && count >= 0))
+    throw new RangeError(`gatherRows: table expected whole numbers of rows and columns, got ${rows} and ${columns}.`);
   if (typeof format === 'string') {
     const rowBytes = columns * floatBytes(format);
     return {
