@@ -1,11 +1,12 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
-import { checkActivations, checkProduct, type OperandKind } from '../backends/arguments.ts';
+import { checkMany, type OperandKind } from '../backends/arguments.ts';
+import type { ActivationOptions } from '../backends/backend.ts';
 import type { Plan } from '../decompose/contract.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit } from './live.ts';
-import type { GpuMatmulOptions, GpuRecordOptions } from './options.ts';
+import type { GpuMatmulOptions } from './options.ts';
 import { GpuWeights } from './weights.ts';
 
 export const gpuBinding: OperandKind<GpuBinding> = {
@@ -16,20 +17,22 @@ export const gpuBinding: OperandKind<GpuBinding> = {
   place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
 };
 
-/** That a product can run on a device: shapes and kinds of operands, where they lie, and whose the matrix is. */
+/** That products can run on a device: shapes and kinds of operands, where they lie, and whose the matrices are. */
 export function checkMatmul(
   backend: WebGpuBackend,
   device: GpuDevice,
   x: Float32Array | GpuBinding,
-  prepared: GpuWeights,
-  options: GpuMatmulOptions,
+  matrices: readonly GpuWeights[],
+  options: ActivationOptions & { readonly each: readonly GpuMatmulOptions[] },
 ): { M: number; plan: Plan } {
-  if (!(prepared instanceof GpuWeights))
-    throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
-  const checked = checkActivations(backend, x, prepared, options, gpuBinding);
-  checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
-  checkThere(prepared, device);
-  checkBuffers(device, x, prepared, options);
+  for (const matrix of matrices)
+    if (!(matrix instanceof GpuWeights))
+      throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
+  const checked = checkMany(backend, x, matrices, options, gpuBinding);
+  for (const [i, matrix] of matrices.entries()) {
+    checkThere(matrix, device);
+    checkBuffers(device, x, matrix, options.each[i]);
+  }
   return checked;
 }
 
@@ -59,9 +62,8 @@ function checkBuffers(
   device: GpuDevice,
   x: Float32Array | GpuBinding,
   { N, K }: GpuWeights,
-  options: GpuMatmulOptions,
+  { bias, multiply, residual, out }: GpuMatmulOptions,
 ): void {
-  const { bias, multiply, residual, out } = options;
   for (const [name, operand] of Object.entries({ x, bias, multiply, residual, out }))
     if (operand !== undefined && !(operand instanceof Float32Array)) checkInside(`matmul: ${name}`, operand);
   if (bias && out && !(bias instanceof Float32Array) && !(out instanceof Float32Array)) {
@@ -72,12 +74,4 @@ function checkBuffers(
   const limit = bindingLimit(device);
   if (4 * Math.max(N, K) > limit)
     throw new RangeError(`matmul: a row of ${Math.max(N, K)} values exceeds this device's bindings of ${limit} bytes.`);
-}
-
-/** What is recorded cannot be staged or read back: everything is on the GPU already. */
-export function checkRecorded(x: GpuBinding, options: GpuRecordOptions): void {
-  const { out, bias, multiply, residual } = options;
-  for (const [name, operand] of Object.entries({ x, out, bias, multiply, residual }))
-    if ((operand === undefined && name === 'out') || (operand as unknown) instanceof Float32Array)
-      throw new TypeError(`record: ${name} expected ${gpuBinding.name}, got ${operand?.constructor.name}.`);
 }

@@ -143,10 +143,12 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
       throw new RangeError('run: the call was bound by another backend, or to a device that was lost. Bind it again.');
     if (call.work.kind === 'product') for (const matrix of call.work.matrices) checkThere(matrix, live.device);
     if (pass) live.scratch.keepRetired = true;
-    const { operands } = changes ?? {};
-    const refused = refusal(() => nameOf(live, call.work));
-    if (operands) this.#session.watched(() => call.change(operands), refused);
-    else if (!call.isCurrent) this.#session.watched(() => call.renew(), refused);
+    const operands = changes?.operands;
+    if (operands || !call.isCurrent)
+      this.#session.watched(
+        () => (operands ? call.change(operands) : call.renew()),
+        refusal(() => nameOf(live, call.work)),
+      );
     if (call.dispatches.length) record(pass ?? live.recorder.pass, call.dispatches);
   }
 
@@ -182,7 +184,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   ): Promise<Float32Array | GpuBinding> {
     this.#session.checkUsable();
     const { device } = this.#session.checkLive();
-    const checked = checkMatmul(this, device, x, prepared, options);
+    const checked = checkMatmul(this, device, x, [prepared], { ...options, each: [options] });
     return await submitMatmul(this.#session, x, prepared, options, checked);
   }
 
