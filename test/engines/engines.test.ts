@@ -4,7 +4,7 @@
  * `npm test` takes Node 20 and the recorded hashes only; MSD_ENGINES=all (.ci/run) and `npm run test:all` everything.
  */
 import { describe, expect, it } from 'vitest';
-import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { gemmId } from '../../packages/core/src/gemm/options.ts';
 import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';
@@ -12,8 +12,8 @@ import { ENGINES } from './engines.ts';
 import type { Job, Result } from './jobs.ts';
 import { storyJob } from './story-job.ts';
 
-/** What story.ts gave when it was written, in every engine of the list. */
-const RECORDED_LOGITS = '013929a9';
+/** What story.ts gave, in every engine of the list, since norms and the gate are MSD's own and no longer ONNX Runtime's. */
+const RECORDED_LOGITS = '765fe7e9';
 
 const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_ALL === '1';
 const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');

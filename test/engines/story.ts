@@ -4,7 +4,7 @@ import * as ort from 'onnxruntime-web';
 import { DecoderSession } from '../../examples/story-model/src/decoder-session.ts';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
-import { threadPool } from '../../packages/core/src/backends/threads/team.ts';
+import { threadPool } from '../../packages/core/src/threads/pool.ts';
 
 export interface StoryOptions {
   /** Path of the ONNX file; a page takes the file of that name from its own server. */
@@ -26,7 +26,7 @@ export interface StoryRun {
   readonly threads: number | undefined;
   /** How many logits that are. */
   readonly logits: number;
-  /** Kernels of the nodes that MSD ran, at the last token. */
+  /** Kernels of the quantized products, at the last token. */
   readonly kernels: readonly string[];
 }
 
@@ -57,7 +57,8 @@ export async function runStory({ model, config, prompts, tokens, runs }: StoryOp
       }
     }
     const { nodes = [], threads } = reportOf(session) ?? {};
-    const kernels = [...new Set(nodes.flatMap(({ where, kernel }) => (where === 'msd' && kernel ? [kernel] : [])))];
+    const products = nodes.filter(({ opType, where }) => opType === 'MatMulNBits' && where === 'msd');
+    const kernels = [...new Set(products.flatMap(({ kernel = [] }) => kernel))];
     results.push({
       options,
       hash: hash.toString(16).padStart(8, '0'),

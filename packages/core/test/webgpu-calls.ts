@@ -174,7 +174,7 @@ export function webgpuCallsSuite(): void {
       backend.run(call);
       expect(await floats(out)).toEqual((await want(x1))[0]);
       expect(() => backend.bind(work, operands.slice(1))).toThrow(/2 matrices expected 9 operands, got 8/);
-      expect(() => backend.bind({ ...work, each: [{}] }, operands)).toThrow(/each expected 2 ends/);
+      expect(() => backend.bind({ ...work, each: [{}] }, operands)).toThrow(/each expected 2 options/);
       expect(() => backend.bind({ ...work, matrices: [matrices[0], large] }, operands)).toThrow(/expected K=64/);
       matrices[1].dispose();
       expect(() => backend.run(call)).toThrow(/weights have been disposed/);

@@ -5,7 +5,6 @@ import { UnsupportedError } from '../errors.ts';
 import { type FloatType, floatBytes, type HalfArray, isFloat16Array } from '../formats/half.ts';
 import type { ArenaHandle } from './arena.ts';
 import type { ActivationOptions, PreparedMatrix, ProductOptions } from './backend.ts';
-import type { ProductEnd, ProductWork } from './device.ts';
 
 /** What a backend takes besides typed arrays. */
 export interface OperandKind<Handle> {
@@ -43,10 +42,11 @@ interface Bytes {
 
 const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / floatBytes(type));
 
-const describe = (value: unknown): string =>
+/** What a value is, in messages. */
+export const describe = (value: unknown): string =>
   value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
 
-const isHandle = (operand: unknown, { is }: OperandKind<unknown>): boolean =>
+export const isHandle = (operand: unknown, { is }: OperandKind<unknown>): boolean =>
   typeof operand === 'object' && operand !== null && is(operand);
 
 const isHalf = (operand: unknown): operand is HalfArray => operand instanceof Uint16Array || isFloat16Array(operand);
@@ -124,53 +124,12 @@ export function checkMany<Handle extends Bytes = ArenaHandle>(
   const activations = prepared.map((matrix, i) => {
     if (matrix.K !== prepared[0].K)
       throw new RangeError(`matmulMany: matrix ${i} expected K=${prepared[0].K} like the first one, got ${matrix.K}.`);
-    const checked = checkActivations(backend, x, matrix, options, kind);
-    checkProduct(matrix, checked.M, products[i], kind);
+    const checked = checkActivations(backend, x, matrix, options, kind as OperandKind<unknown>);
+    checkProduct<Handle>(matrix, checked.M, products[i], kind);
     return checked;
   });
   return { ...activations[0], products };
 }
-
-/** What happens to a product whose operands are all handles. */
-export interface PlacedEnd<Handle> extends ProductEnd {
-  readonly bias: Handle | undefined;
-  readonly multiply: Handle | undefined;
-  readonly residual: Handle | undefined;
-  readonly out: Handle;
-}
-
-/**
- * The operands of a bound product by name: x, then bias, multiply, residual and out of each matrix.
- * @throws {@link RangeError} if there are too few or too many of anything; {@link TypeError} for what is no handle
- */
-export function productOperands<Handle extends object>(
-  { matrices, each }: ProductWork,
-  operands: readonly (Handle | undefined)[],
-  kind: OperandKind<Handle>,
-): { readonly x: Handle; readonly each: readonly PlacedEnd<Handle>[] } {
-  if (matrices.length === 0) throw new RangeError('bind: matrices expected at least one, got none.');
-  if (each && each.length !== matrices.length)
-    throw new RangeError(`bind: each expected ${matrices.length} ends, one per matrix, got ${each.length}.`);
-  const expected = 1 + 4 * matrices.length;
-  if (operands.length !== expected)
-    throw new RangeError(
-      `bind: a product of ${matrices.length} matrices expected ${expected} operands, got ${operands.length}.`,
-    );
-  operands.forEach((operand, i) => {
-    const isNeeded = i % 4 === 0; // x, and every out
-    if (isNeeded ? !isHandle(operand, kind) : operand !== undefined && !isHandle(operand, kind))
-      throw new TypeError(`bind: ${nameOfOperand(i)} expected ${kind.name}, got ${describe(operand)}.`);
-  });
-  const products = matrices.map((_, i) => {
-    const [bias, multiply, residual, out] = operands.slice(1 + 4 * i);
-    const { activation, outType } = each?.[i] ?? {};
-    return { bias, multiply, residual, out: out!, activation, outType };
-  });
-  return { x: operands[0]!, each: products };
-}
-
-const nameOfOperand = (i: number): string =>
-  i === 0 ? 'x' : `${['bias', 'multiply', 'residual', 'out'][(i - 1) % 4]} of matrix ${Math.floor((i - 1) / 4)}`;
 
 /** Checks everything that is not x. */
 export function checkProduct<Handle extends Bytes = ArenaHandle>(

@@ -1,13 +1,10 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
-import { checkMany, type OperandKind } from '../backends/arguments.ts';
-import type { ActivationOptions } from '../backends/backend.ts';
-import type { Plan } from '../decompose/contract.ts';
+import type { OperandKind } from '../backends/arguments.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
-import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit } from './live.ts';
 import type { GpuMatmulOptions } from './options.ts';
-import { GpuWeights } from './weights.ts';
+import type { GpuWeights } from './weights.ts';
 
 export const gpuBinding: OperandKind<GpuBinding> = {
   name: 'a GPU buffer binding { buffer, offset, byteLength }',
@@ -17,23 +14,15 @@ export const gpuBinding: OperandKind<GpuBinding> = {
   place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
 };
 
-/** That products can run on a device: shapes and kinds of operands, where they lie, and whose the matrices are. */
-export function checkMatmul(
-  backend: WebGpuBackend,
+/** That a product can run on a device: its matrix is there, and so is what it reads and writes. */
+export function checkResident(
   device: GpuDevice,
   x: Float32Array | GpuBinding,
-  matrices: readonly GpuWeights[],
-  options: ActivationOptions & { readonly each: readonly GpuMatmulOptions[] },
-): { M: number; plan: Plan } {
-  for (const matrix of matrices)
-    if (!(matrix instanceof GpuWeights))
-      throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
-  const checked = checkMany(backend, x, matrices, options, gpuBinding);
-  for (const [i, matrix] of matrices.entries()) {
-    checkThere(matrix, device);
-    checkBuffers(device, x, matrix, options.each[i]);
-  }
-  return checked;
+  matrix: GpuWeights,
+  operands: GpuMatmulOptions,
+): void {
+  checkThere(matrix, device);
+  checkBuffers(device, x, matrix, operands);
 }
 
 /** That a matrix is still there. */

@@ -6,6 +6,7 @@
  * submits by itself and, where a typed array is asked for, answers when it has been read back. Both keep queue order, so a
  * result may be used by the next call without waiting.
  */
+import { checkActivations, checkProduct } from '../backends/arguments.ts';
 import type { BackendBase, MemoryReport } from '../backends/backend.ts';
 import type { Call, Changes, Device, Work } from '../backends/device.ts';
 import { type PlanOptions, resolvePlan } from '../decompose/contract.ts';
@@ -17,7 +18,7 @@ import type { RowSource } from '../lookup/contract.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
-import { checkMatmul, checkThere } from './arguments.ts';
+import { checkResident, checkThere, gpuBinding } from './arguments.ts';
 import { GpuCall } from './calls.ts';
 import { record } from './dispatch.ts';
 import type { Live } from './live.ts';
@@ -184,7 +185,9 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   ): Promise<Float32Array | GpuBinding> {
     this.#session.checkUsable();
     const { device } = this.#session.checkLive();
-    const checked = checkMatmul(this, device, x, [prepared], { ...options, each: [options] });
+    const checked = checkActivations(this, x, prepared, options, gpuBinding);
+    checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
+    checkResident(device, x, prepared, options);
     return await submitMatmul(this.#session, x, prepared, options, checked);
   }
 

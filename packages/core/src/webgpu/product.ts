@@ -1,7 +1,7 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
 import type { ActivationId } from '../activations/contract.ts';
-import { productOperands } from '../backends/arguments.ts';
 import type { ProductWork } from '../backends/device.ts';
+import { checkProductOperands } from '../backends/product-arguments.ts';
 import { digitsOf, type Plan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
@@ -9,7 +9,7 @@ import { roundUp } from '../formats/layout.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
-import { checkMatmul, gpuBinding } from './arguments.ts';
+import { checkResident, gpuBinding } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';
 import type { Describe } from './calls.ts';
 import { alignDown, bind, bindTogether, type Dispatch, describe } from './dispatch.ts';
@@ -92,11 +92,11 @@ export function describeProducts(
 
 /** @returns what describes a product's dispatches, once operands, wherever they lie, fit it */
 export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWork<GpuWeights>): Describe {
-  const { kind: _, matrices, M, ...options } = work;
+  const { matrices, M } = work;
   return (operands) => {
-    const { x, each } = productOperands(work, operands, gpuBinding);
-    const { plan } = checkMatmul(backend, live.device, x, matrices, { ...options, M, each });
-    return M === 0 ? [] : describeProducts(live, x, matrices, each, M, plan);
+    const { x, products, plan } = checkProductOperands(backend, work, operands, gpuBinding);
+    for (const [i, matrix] of matrices.entries()) checkResident(live.device, x, matrix, products[i]);
+    return M === 0 ? [] : describeProducts(live, x, matrices, products, M, plan);
   };
 }
 

@@ -1,9 +1,10 @@
 /** What `bind` gives: work whose operands were checked, and what a run may change of it. */
 import type { ArenaHandle } from '../arena.ts';
-import { arenaHandle, checkMany, productOperands } from '../arguments.ts';
+import { arenaHandle } from '../arguments.ts';
 import type { PreparedWeights } from '../backend.ts';
 import type { Call, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
+import { checkProductOperands } from '../product-arguments.ts';
 import type { WasmBackend } from './backend.ts';
 import { ownMatrix } from './matrix.ts';
 import { OpCall } from './op-call.ts';
@@ -95,16 +96,10 @@ function bindProduct(
   work: ProductWork<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): ProductCall {
-  const { kind: _, matrices, M, ...options } = work;
-  const { x, each } = productOperands(work, operands, arenaHandle);
-  const { plan, xType } = checkMany(backend, x, matrices, { ...options, M, each });
-  return new ProductCall(
-    runtime,
-    { plan, M, K: matrices[0].K, xType },
-    matrices.map((matrix, i) => ({
-      matrix: ownMatrix(backend, matrix),
-      activation: each[i].activation,
-      outType: each[i].outType ?? 'f32',
-    })),
-  );
+  const { plan, xType, products } = checkProductOperands(backend, work, operands, arenaHandle);
+  const forms = products.map(({ activation, outType = 'f32' }, i) => {
+    const matrix = ownMatrix(backend, work.matrices[i]);
+    return { matrix, activation, outType };
+  });
+  return new ProductCall(runtime, { plan, M: work.M, K: forms[0].matrix.K, xType }, forms);
 }
