@@ -9,7 +9,7 @@ import { byteLength, elementCount, type OpSpec, type TensorType } from '../src/o
 import { Program, type Slot, type Step } from '../src/program/program.ts';
 import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
 import type { GpuWeights, WebGpuBackend } from '../src/webgpu/index.ts';
-import { LINEAR_ID, THREADS } from '../src/webgpu/wgsl.ts';
+import { LINEAR_ID, THREADS } from '../src/wgsl/text.ts';
 import { testGpu } from './gpu.ts';
 import { minimalDevice } from './gpu-device.ts';
 import { gaussians, random, randomWeights, type WeightShape } from './random.ts';

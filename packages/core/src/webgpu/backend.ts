@@ -17,6 +17,7 @@ import type { QuantizedWeights } from '../formats/weights.ts';
 import type { RowSource } from '../lookup/contract.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
+import type { GpuFeatures } from '../wgsl/text.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
 import { checkResident, checkThere, gpuBinding } from './arguments.ts';
 import { GpuCall } from './calls.ts';
@@ -31,7 +32,6 @@ import { describeOffset, describeRows, type GpuOffsetOptions, type GpuRowsOption
 import { Session } from './session.ts';
 import { Storage } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
   readonly device = 'webgpu';

@@ -8,6 +8,7 @@ import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
+import type { GpuFeatures } from '../wgsl/text.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
 import { checkResident, gpuBinding } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';
@@ -17,7 +18,6 @@ import { bindingLimit, type Live } from './live.ts';
 import type { GpuEnds } from './options.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 /** Most rows of a slice: bounds the digits' buffer. */
 export const SLICE_ROWS = 1024;
