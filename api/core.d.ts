@@ -553,9 +553,20 @@ export interface KernelCall extends KernelSource {
     } | undefined;
 }
 
+export interface KernelFamily {
+    readonly family: string;
+    kernels(): Iterable<KernelSource>;
+}
+
 export interface KernelPlan {
     readonly calls: readonly KernelCall[];
     readonly scratchBytes: number;
+}
+
+export interface KernelSource {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number, rows?: number): number[];
 }
 
 export interface NormOp {
@@ -686,6 +697,10 @@ export declare const gather: OpSpec<Gather>;
 export declare const gatherRows: OpSpec<GatherRows>;
 
 export declare const matMul: OpSpec<MatMul>;
+
+export declare const nnKernels: readonly KernelFamily[];
+
+export declare const nnOps: readonly OpSpec<unknown>[];
 
 export declare const norm: OpSpec<NormOp>;
 

@@ -70,6 +70,10 @@ export const UINT8 = 2;
 export const INT32 = 6;
 /** ONNX's number for int64. */
 export const INT64 = 7;
+/** ONNX's number for uint4. */
+export const UINT4 = 21;
+/** ONNX's number for int4. */
+export const INT4 = 22;
 /** ONNX's number for bool. */
 export const BOOL = 9;
 

@@ -177,7 +177,8 @@ describe('cut graphs equal onnxruntime-web', () => {
     const foreign = (index: number, from: string): NodeSpec[] => [
       op('Softsign', [from], `r${index}`),
       op('Mul', [`r${index}`, `n${index}`], `m${index}`),
-      op('Softsign', [`m${index}`], `h${index}`),
+      op('Add', [`m${index}`, 'half'], `i${index}`),
+      op('Softsign', [`i${index}`], `h${index}`),
     ];
     const large = (name: string) => makeMatrix({ name, N: H, K: H, seed: 2, bits: 8 });
     const [d, e] = [large('d'), large('e')];
@@ -191,7 +192,12 @@ describe('cut graphs equal onnxruntime-web', () => {
           ...foreign(2, 'p1'),
           e.node('h2', 'y'),
         ],
-        initializers: [...d.initializers, ...e.initializers, scale('n0', 1), scale('n1', 2), scale('n2', 3)],
+        initializers: [
+          ...d.initializers,
+          ...e.initializers,
+          ...[scale('n0', 1), scale('n1', 2), scale('n2', 3)],
+          { name: 'half', dtype: 'float32', dims: [], data: Float32Array.of(0.5) },
+        ],
         inputs: [input],
         outputs: out('y'),
       }),
@@ -227,7 +233,7 @@ describe('cut graphs equal onnxruntime-web', () => {
       feeds(),
       'all',
     );
-    expect(report.foreignRunsPerCall).toBe(1);
+    expect(report.foreignRunsPerCall).toBe(0);
   });
 
   it('weights of MatMulNBits in Constant nodes', async () => {
@@ -291,7 +297,7 @@ describe('models that go to ONNX Runtime whole', () => {
     ['no node is claimed', { nodes: [op('Softsign', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     ['no product with weights of the file', { nodes: [op('Relu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     [
-      'a cut would cost more',
+      'a cut does not pay',
       {
         nodes: [
           op('Softsign', ['x'], 'r'),

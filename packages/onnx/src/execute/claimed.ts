@@ -76,6 +76,22 @@ export class ClaimedRegion {
     return plan;
   }
 
+  /**
+   * Makes the plan of a run in which every open size is 1, one token: its kernels are compiled and warm then.
+   * @returns `undefined` if something of it only a run can know
+   */
+  prepare(parent: Plan | undefined): Plan | undefined {
+    const values: Values = [];
+    for (const [i, name] of this.#code.sized.entries()) {
+      const { elemType, dims } = this.#shop.typed.infos.get(name)!;
+      if (!dims || this.#code.valued.includes(name)) return undefined;
+      values[this.#sized[i]!] = valueOfInfo({ elemType, dims: dims.map((dim) => (typeof dim === 'number' ? dim : 1)) });
+    }
+    const plan = this.#planFor(values, parent);
+    this.#shop.block.bind(plan.program);
+    return plan;
+  }
+
   #planFor(values: Values, parent: Plan | undefined): Plan {
     const key = this.#key;
     let length = 0;
@@ -113,12 +129,13 @@ export class ClaimedRegion {
     return this.#upload(step, at);
   };
 
-  #upload({ name, known }: UploadStep, at: () => ArenaHandle): () => void {
+  #upload({ name, known, check }: UploadStep, at: () => ArenaHandle): () => void {
     const { device } = this.#shop;
     const slot = this.#slotOf(name);
     const value = known && valueOfInfo(known);
     return () => {
       const data = uploadOf(value ?? this.#values[slot]!, `'${name}'`);
+      check?.(data as Int32Array);
       if (data.byteLength > 0) device.write(at(), data);
       this.#copied += data.byteLength;
     };
@@ -147,15 +164,13 @@ export class ClaimedRegion {
     };
   }
 
-  #rows({ table: key, indices, known }: RowsStep, at: () => ArenaHandle): () => void {
+  #rows({ table, indices, known }: RowsStep, at: () => ArenaHandle): () => void {
     const { device, residents } = this.#shop;
-    const table = residents.table(key);
+    const read = residents.table(table);
     const slot = this.#slotOf(indices);
     return () => {
       const handle = at();
-      const elements = known ?? elementsOf(this.#values[slot]!, device);
-      for (const [i, index] of elements.entries())
-        device.write(device.part(handle, i * table.rowBytes, table.rowBytes), table.row(index));
+      read(known ?? elementsOf(this.#values[slot]!, device), handle.arena.float32(handle));
       this.#copied += handle.byteLength;
     };
   }

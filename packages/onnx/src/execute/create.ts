@@ -5,7 +5,7 @@ import { buildGraph, describeNode, type Graph, type GraphNode } from '../ir/grap
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { chooseSides, type Sides } from '../plan/cost.ts';
+import { chooseSides, type Price, type Sides } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
@@ -54,7 +54,8 @@ export async function createSession(
       const matches = new Map<GraphNode, Match>();
       for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
       const sides = chooseSides(typed, unitsOf(graph, matches), all);
-      if (all || sides.cut < sides.whole) {
+      reason = sides.whole;
+      if (reason === undefined) {
         checkCuttable(request);
         try {
           return await createCut(ort, typed, decisions, sides, request, kept);
@@ -62,7 +63,7 @@ export async function createSession(
           if (!(error instanceof CutRefused)) throw error;
           reason = error.message;
         }
-      } else reason = `a cut would cost more: ${Math.round(sides.cut)} µs beside ${Math.round(sides.whole)}, predicted`;
+      }
     }
     const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0, false));
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
@@ -97,14 +98,14 @@ async function createCut(
   ort: OrtModule,
   typed: TypedGraph,
   decisions: Decisions,
-  { regions, isClaimed }: Sides,
+  { regions, prices }: Sides,
   request: SessionRequest,
   kept: Set<ByteSource>,
 ): Promise<MsdHandler> {
   const { graph, infos } = typed;
   const foreign = await createForeign(ort, graph, regions, request.region, infos);
   try {
-    const claimed = regions.flatMap(({ units }) => units.filter(isClaimed).map(({ match }) => match!));
+    const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
     const residents = await loadResidents(claimed, request.msd);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
@@ -121,7 +122,7 @@ async function createCut(
       inputs: graph.inputs,
       outputs: graph.outputs,
       nodes: nodeReports(graph, decisions, regions),
-      regions: regions.map((region) => regionReport(region, foreign)),
+      regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       close() {
         for (const source of kept) source.close();
       },
@@ -162,10 +163,11 @@ function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Regio
   });
 }
 
-function regionReport(region: Region, foreign: ForeignPlan): RegionReport {
+function regionReport(region: Region, { msd, ort }: Price, foreign: ForeignPlan): RegionReport {
   const { inputs, outputs } = region;
   const entry = foreign.regions.find((candidate) => candidate.index === region.index);
-  const base = { nodes: region.nodes.length, inputs, outputs };
+  const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
+  const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
   return entry
     ? { ...base, where: 'ort', session: foreign.sessions.indexOf(entry.session) }
     : { ...base, where: 'msd' };

@@ -20,7 +20,7 @@ import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorByteLength, tensorBytes, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ResolvedOptions } from './options.ts';
-import { RowTable } from './table.ts';
+import { openTable, type ReadRows } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -36,11 +36,11 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
-  table(key: string): RowTable;
+  table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
   /** What has to stay open, for rows are read from it. */
-  readonly sources: readonly ByteSource[];
+  readonly sources: ReadonlySet<ByteSource>;
 }
 
 /**
@@ -73,16 +73,17 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
     const prepared = prepareMatrices(backend, matrices);
     for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
-    const tables = new Map(
-      all.filter((each) => each.kind === 'table').map(({ key, tensor }) => [key, new RowTable(tensor)]),
-    );
+    const sources = new Set<ByteSource>();
+    const keep = (source: ByteSource): void => void sources.add(source);
+    const tables = new Map<string, ReadRows>();
+    for (const each of all) if (each.kind === 'table') tables.set(each.key, openTable(each.table, keep));
     return {
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
       table: (key) => tables.get(key)!,
       fileBytes,
-      sources: [...tables.values()].flatMap(({ source }) => source ?? []),
+      sources,
     };
   } catch (error) {
     backend.dispose();

@@ -8,7 +8,7 @@ import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
 import { checkExtraFeeds, checkFeed, type InputSpec, inputSpec, metadataOf } from './bind.ts';
-import type { Workshop } from './plan.ts';
+import type { Plan, Workshop } from './plan.ts';
 import { Executor } from './run.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
 
@@ -73,6 +73,7 @@ export class CutSession implements MsdHandler {
     const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
     const executor = new Executor(model.ort, model.shop, this.#slots.size);
     this.#live = { model, executor, all, schedules: new Map() };
+    prepare(all);
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
@@ -196,6 +197,22 @@ export class CutSession implements MsdHandler {
       if (this.#busy === mine) this.#busy = undefined;
       done();
     }
+  }
+}
+
+/** Plans the run of one token, as far as the sizes are known: the first real run finds its kernels warm. */
+function prepare({ steps }: Schedule): void {
+  let plan: Plan | undefined;
+  for (const step of steps) {
+    if (step.kind !== 'claimed') continue;
+    try {
+      plan = step.region.prepare(plan);
+    } catch (error) {
+      // Sizes of 1 that cannot be: a run will have others.
+      if (!(error instanceof RangeError)) throw error;
+      return;
+    }
+    if (!plan) return;
   }
 }
 

@@ -1,52 +1,45 @@
 /**
- * A table of float rows that stays in the file: rows are read when they are asked for. The source stays open, or the bytes in
- * memory, until the session ends.
+ * A table whose rows stay in the file: they are read when they are asked for. A small table is copied; for a large one the file
+ * stays open, or the bytes that were given stay in use, until the session ends.
  */
+import { type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
 import { SessionStateError } from '../errors.ts';
-import { type ByteRange, type ByteSource, readRange } from '../read/source.ts';
+import type { TableRef } from '../ops/lowering.ts';
+import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorBytes, tensorRange } from '../read/tensor.ts';
 
-/** Tables up to this size are copied: the file need not stay open for them. */
+/** Tensors up to this size are copied. */
 const SMALL_BYTES = 2 ** 20;
 
-export class RowTable {
-  readonly rows: number;
-  readonly rowBytes: number;
-  readonly #name: string;
-  /** Where the rows lie in the file; absent for a copy. */
-  readonly #range: ByteRange | undefined;
-  readonly #bytes: Uint8Array | undefined;
-  #row: Uint8Array | undefined;
+/** Writes rows, as floats, one after the other. */
+export type ReadRows = (indices: readonly number[], out: Float32Array) => void;
 
-  constructor(tensor: TensorRef) {
-    this.#name = tensor.name;
-    this.rows = tensor.dims[0]!;
-    this.rowBytes = 4 * tensor.dims[1]!;
-    const range = tensorRange(tensor);
-    if (range && range.length > SMALL_BYTES) this.#range = range;
-    else this.#bytes = new Uint8Array(tensorBytes(tensor));
-  }
+/** @param keep is told what has to stay open */
+export function openTable(table: TableRef, keep: (source: ByteSource) => void): ReadRows {
+  const { data, scales, zeroPoints } = table;
+  return rowReader(table, {
+    rows: reader(data, keep),
+    scales: scales && reader(scales, keep),
+    zeroPoints: zeroPoints && reader(zeroPoints, keep),
+  });
+}
 
-  /** What rows are read from; `undefined` for a copy. */
-  get source(): ByteSource | undefined {
-    return this.#range?.source;
-  }
-
-  /** The bytes of a row; good until the next one is asked for. */
-  row(index: number): Uint8Array {
-    const at = index < 0 ? index + this.rows : index;
-    if (!(at >= 0 && at < this.rows))
-      throw new RangeError(
-        `run: table '${this.#name}': index, expected ${-this.rows} to ${this.rows - 1}, got ${index}.`,
-      );
-    const begin = at * this.rowBytes;
-    if (this.#bytes) return this.#bytes.subarray(begin, begin + this.rowBytes);
-    const { source, offset } = this.#range!;
-    if (source.bytes?.byteLength === 0)
+function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadBytes {
+  const range = tensorRange(tensor);
+  // Of bytes that were fetched for this session, the larger part is let go of if little of them is the table.
+  const isCopied =
+    !range || range.length <= SMALL_BYTES || (range.source.isOwn && 2 * range.length < range.source.byteLength);
+  if (isCopied) return readFrom(new Uint8Array(tensorBytes(tensor)));
+  const { source, offset: begin } = range;
+  keep(source);
+  return (offset, into) => {
+    const { bytes } = source;
+    if (!bytes) source.read(begin + offset, into.length, into);
+    else if (bytes.byteLength === source.byteLength)
+      into.set(bytes.subarray(begin + offset, begin + offset + into.length));
+    else
       throw new SessionStateError(
-        `run: table '${this.#name}': the model's bytes, expected as they were given, got none. Were they transferred?`,
+        `run: table '${tensor.name}': the bytes of the model, expected ${source.byteLength} as when it was created, got ${bytes.byteLength}. Were they transferred?`,
       );
-    this.#row ??= new Uint8Array(this.rowBytes);
-    return readRange({ source, offset: offset + begin, length: this.rowBytes }, this.#row);
-  }
+  };
 }

@@ -7,6 +7,7 @@ import { matMulOperators } from './mat-mul.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
+import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
@@ -33,4 +34,6 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 );
 
 /** Chains of nodes by the operator of the node that they are found from. */
-export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(elementwisePatterns));
+export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
+  Object.entries({ ...elementwisePatterns, ...normPatterns }),
+);

@@ -3,7 +3,7 @@
  * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
 import type { ActivationId, FormatId } from '@msd/core';
-import type { DType, OpSpec } from '@msd/core/nn';
+import type { DType, OpSpec, Table } from '@msd/core/nn';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { TensorRef } from '../read/tensor.ts';
 
@@ -38,7 +38,14 @@ export type Resource =
       readonly transposed: boolean;
     }
   /** A table whose rows are read from the file when they are asked for. */
-  | { readonly kind: 'table'; readonly key: string; readonly tensor: TensorRef };
+  | { readonly kind: 'table'; readonly key: string; readonly table: TableRef };
+
+/** A table of the file and what its rows are made of. */
+export interface TableRef extends Table {
+  readonly data: TensorRef;
+  readonly scales?: TensorRef | undefined;
+  readonly zeroPoints?: TensorRef | undefined;
+}
 
 export interface ProductStep {
   readonly kind: 'product';
@@ -78,6 +85,8 @@ export interface Lowering {
   info(name: string): Concrete;
   /** Where an operand lies. What is in JavaScript is put on the device, int64 as int32. */
   slot(name: string): Slot;
+  /** Indices on the device, as int32. What comes out of JavaScript is looked at first: `check` throws if one cannot be. */
+  indices(name: string, check: (indices: Int32Array) => void): Slot;
   /** A place for a result. '' = nobody asks for it. */
   result(name: string, dtype: DType, dims: readonly number[]): Slot;
   /** A result that is another value under other dims. */

@@ -1,5 +1,5 @@
 /** Products of floats: both operands computed, or weights that the file keeps in float. Nothing is quantized here. */
-import { matMul as matMulSpec } from '@msd/core/nn';
+import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
@@ -61,8 +61,44 @@ function inferGemm(node: NodeView, [a, b]: Inputs): [Info] {
   return [{ elemType: a?.elemType ?? 0, dims }];
 }
 
+/** A · B (+ C). What Gemm can do besides, nobody's layers do. */
+function matchGemm(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [a = '', b = '', c = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const refused =
+    matcher.notFloat('A', a) ?? matcher.notFloat('B', b) ?? (c === '' ? undefined : matcher.notFloat('C', c));
+  if (refused !== undefined) return refused;
+  if (view.int('transA', 0) !== 0) return 'A is transposed';
+  if (view.float('alpha', 1) !== 1 || (c !== '' && view.float('beta', 1) !== 1)) return 'alpha or beta is not 1';
+  const transposed = view.int('transB', 0) !== 0;
+  const shape = weightShape(matcher, b);
+  if (transposed && !shape) return 'B is transposed, and computed';
+  const weights = transposed ? matcher.values(b, true) : undefined;
+  const [K = 0, N = 0] = transposed ? [...shape!].reverse() : (shape ?? []);
+  const inputs = weights ? [a, c] : [a, b, c];
+  return {
+    op: 'float product',
+    place: 'device',
+    nodes: [node],
+    inputs,
+    outputs: [y],
+    resources: [...matcher.constants(inputs), ...(weights ? [weights] : [])],
+    ...(shape && { product: { K, N, quantized: false } }),
+    lower(to) {
+      const operands = [to.slot(a), to.slot(weights?.key ?? b)];
+      if (c === '') emitOp(to, matMulSpec, {}, operands, [y]);
+      else {
+        const [product] = emitOp(to, matMulSpec, {}, operands, []);
+        const sum = { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] };
+        emitOp(to, elementwise, sum, [product, to.slot(c)], [y]);
+      }
+    },
+  };
+}
+
 export const matMulOperators: readonly Operator[] = [
   { name: 'MatMul', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
   { name: 'MatMulInteger', infer: inferMatMul(() => INT32) },
-  { name: 'Gemm', infer: inferGemm },
+  { name: 'Gemm', attributes: ['alpha', 'beta', 'transA', 'transB'], infer: inferGemm, match: matchGemm },
 ];

@@ -1,6 +1,20 @@
 /** Operators that put elements somewhere else: every one is a strided copy, or several. */
+import {
+  type Copy,
+  copy,
+  concat as copyConcat,
+  expand as copyExpand,
+  pad as copyPad,
+  slice as copySlice,
+  split as copySplit,
+  tile as copyTile,
+  transpose as copyTranspose,
+  type PadOptions,
+} from '@msd/core/nn';
+import { INT64 } from '../data-types.ts';
 import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
 import { countOf, pick, repeatStrides, stridesOf } from './host.ts';
+import { emitOp } from './lowering.ts';
 import { axisOf, broadcast, elements, type NodeView, type Operator } from './operator.ts';
 import { checkMade } from './shape.ts';
 
@@ -196,12 +210,123 @@ function pad(node: NodeView, [x, p, , a]: Inputs, symbols: Symbols): [Info] {
   return [{ elemType: x.elemType, dims }];
 }
 
+/** How a movement becomes copies, once all sizes are known. `elementsOf` gives the elements of an operand by its position. */
+type Layout = (
+  view: NodeView,
+  shapes: readonly (readonly number[])[],
+  elementsOf: (operand: number) => readonly number[] | undefined,
+) => Copy;
+
+/**
+ * @param data how many operands are moved; all others say how. Absent: every one is moved.
+ */
+function matchMovement(layout: Layout, data?: number): Operator['match'] {
+  return (view, matcher) => {
+    const { node } = view;
+    const moved = node.inputs.slice(0, data);
+    const others = node.inputs.slice(moved.length);
+    for (const name of moved) {
+      const refused = matcher.notMovable(name);
+      if (refused !== undefined) return refused;
+    }
+    if (!others.every((name) => name === '' || matcher.isHostOperand(name))) return 'where to is not at hand';
+    const shapedBy = others.filter((name) => name !== '');
+    return {
+      op: 'copy',
+      place: 'device',
+      nodes: [node],
+      inputs: [...moved, ...shapedBy],
+      outputs: node.outputs,
+      shapedBy,
+      resources: matcher.constants(moved),
+      lower(to) {
+        const slots = moved.map((name) => to.slot(name));
+        const elementsOf = (operand: number) => {
+          const name = node.inputs[operand] ?? '';
+          return name === '' ? undefined : to.info(name).data;
+        };
+        emitOp(
+          to,
+          copy,
+          layout(
+            view,
+            slots.map(({ dims }) => dims),
+            elementsOf,
+          ),
+          slots,
+          node.outputs,
+        );
+      },
+    };
+  };
+}
+
+const transposeLayout: Layout = (view, [dims]) => copyTranspose(dims!, permutationOf(view, dims!.length));
+
+const concatLayout: Layout = (view, shapes) => copyConcat(shapes, view.int('axis', 0));
+
+const sliceLayout: Layout = (view, [dims], at) => {
+  const old = view.version < 10;
+  const [starts, ends] = old ? [view.ints('starts'), view.ints('ends')] : [at(1), at(2)];
+  const axes = old ? view.ints('axes') : at(3);
+  return copySlice(dims!, { starts: starts!, ends: ends!, axes, steps: old ? undefined : at(4) });
+};
+
+const splitLayout: Layout = (view, [dims], at) => {
+  const axis = axisOf(view, view.int('axis', 0), dims!.length);
+  const data = at(1);
+  const sizes = data && { elemType: INT64, dims: [data.length], data };
+  const each = splitSizes(view, dims![axis]!, sizes, view.node.outputs.length);
+  return copySplit(dims!, axis, each as readonly number[]);
+};
+
+const padLayout: Layout = (view, [dims], at) => {
+  const pads = view.version < 11 ? view.ints('pads') : at(1);
+  const mode = view.string('mode', 'constant') as NonNullable<PadOptions['mode']>;
+  const value = view.version < 11 ? view.float('value', 0) : (at(2)?.[0] ?? 0);
+  const axes = (view.version < 11 ? undefined : at(3)) ?? dims!.map((_, i) => i);
+  const before = dims!.map(() => 0);
+  const after = dims!.map(() => 0);
+  for (const [i, axis] of axes.entries()) {
+    const d = axisOf(view, axis, dims!.length);
+    before[d] = pads![i]!;
+    after[d] = pads![i + axes.length]!;
+  }
+  return copyPad(dims!, { before, after, mode, value });
+};
+
 export const movementOperators: readonly Operator[] = [
-  { name: 'Transpose', attributes: ['perm'], infer: transpose, host: true },
-  { name: 'Slice', attributes: ['starts', 'ends', 'axes'], infer: slice, host: true, sizedBy: [1, 2, 3, 4] },
-  { name: 'Concat', attributes: ['axis'], infer: concat, host: true },
-  { name: 'Split', attributes: ['axis', 'split', 'num_outputs'], infer: split, host: true, sizedBy: [1] },
-  { name: 'Expand', infer: expand, host: true, sizedBy: [1] },
-  { name: 'Tile', infer: tile, sizedBy: [1] },
-  { name: 'Pad', attributes: ['pads', 'mode', 'value'], infer: pad, sizedBy: [1, 3] },
+  { name: 'Transpose', attributes: ['perm'], infer: transpose, host: true, match: matchMovement(transposeLayout, 1) },
+  {
+    name: 'Slice',
+    attributes: ['starts', 'ends', 'axes'],
+    infer: slice,
+    host: true,
+    sizedBy: [1, 2, 3, 4],
+    match: matchMovement(sliceLayout, 1),
+  },
+  { name: 'Concat', attributes: ['axis'], infer: concat, host: true, match: matchMovement(concatLayout) },
+  {
+    name: 'Split',
+    attributes: ['axis', 'split', 'num_outputs'],
+    infer: split,
+    host: true,
+    sizedBy: [1],
+    match: matchMovement(splitLayout, 1),
+  },
+  {
+    name: 'Expand',
+    infer: expand,
+    host: true,
+    sizedBy: [1],
+    match: matchMovement((_, [dims], at) => copyExpand(dims!, at(1)!), 1),
+  },
+  { name: 'Tile', infer: tile, sizedBy: [1], match: matchMovement((_, [dims], at) => copyTile(dims!, at(1)!), 1) },
+  {
+    name: 'Pad',
+    attributes: ['pads', 'mode', 'value'],
+    infer: pad,
+    sizedBy: [1, 3],
+    match: matchMovement(padLayout, 1),
+  },
 ];

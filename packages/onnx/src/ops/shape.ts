@@ -181,7 +181,7 @@ function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => rea
     const { node } = view;
     const [x = ''] = node.inputs;
     const [y = ''] = node.outputs;
-    const refused = matcher.notFloat('x', x);
+    const refused = matcher.notMovable(x);
     if (refused !== undefined) return refused;
     const shapes = shapedBy(node).filter((name) => name !== '');
     if (!shapes.every((name) => matcher.isHostOperand(name))) return 'the shape is not at hand';

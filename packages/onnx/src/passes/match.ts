@@ -3,7 +3,7 @@
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
 import { badScale } from '@msd/core';
-import { dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, type Size, scalarOf } from '../ir/info.ts';
@@ -178,6 +178,11 @@ export class Matcher {
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+  }
+
+  /** Why a value cannot be moved about on the device; `undefined` if it can. */
+  notMovable(name: string): string | undefined {
+    return this.info(name)?.elemType === BOOL ? undefined : this.notFloat('x', name);
   }
 
   /** The constant as a resource on the device. */

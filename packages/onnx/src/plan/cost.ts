@@ -14,10 +14,13 @@ import type { Unit } from './units.ts';
 const RUN = 12.4;
 const FURTHER_INPUT = 2.7;
 const FURTHER_OUTPUT = 4.7;
+/** Of a run that is cut, and of each of its regions, whatever they do. */
+const CUT = 5;
+const REGION = 1.5;
 /** Of a byte that is copied into ONNX Runtime's memory or out of it. */
 const COPIED_BYTE = 1e-4;
 /** Of a node, whatever it does. */
-const ORT_NODE = 2;
+const ORT_NODE = 3;
 const MSD_STEP = 0.6;
 /** Of an element that is written. */
 const ELEMENT = 5e-4;
@@ -33,18 +36,22 @@ const ORT_WEIGHT = 2.5e-3;
 const PROMPT = 128;
 const PROMPT_WEIGHT = 1 / 16;
 
+/** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
+const FLOAT_GAIN = 1.3;
+
 /** Microseconds, predicted. */
 export interface Price {
+  /** NaN for what MSD does not have. */
   readonly msd: number;
   readonly ort: number;
 }
 
 export interface Sides {
-  readonly isClaimed: (unit: Unit) => boolean;
   readonly regions: readonly Region[];
-  /** A run of the cut model, and of the model as a whole in ONNX Runtime. */
-  readonly cut: number;
-  readonly whole: number;
+  /** Of each region, in order. */
+  readonly prices: readonly Price[];
+  /** Why the model is better left whole; `undefined` to cut it. */
+  readonly whole: string | undefined;
 }
 
 export class CostModel {
@@ -75,10 +82,18 @@ export class CostModel {
     return (1 + PROMPT_WEIGHT) * (RUN + further) + COPIED_BYTE * bytes;
   }
 
+  /** What a region costs here, and what it would cost in a run of ONNX Runtime of its own. */
+  regionPrice(region: Region): Price {
+    const sum = (side: keyof Price): number =>
+      region.units.reduce((total, unit) => total + this.priceOf(unit)[side], 0);
+    return { msd: region.claimed ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
+  }
+
   /** Of a whole partition. */
   total(regions: readonly Region[]): number {
-    let sum = 0;
+    let sum = CUT;
     for (const region of regions) {
+      sum += REGION;
       for (const unit of region.units) sum += this.priceOf(unit)[region.claimed ? 'msd' : 'ort'];
       if (!region.claimed) sum += this.crossing(region);
     }
@@ -115,7 +130,7 @@ function sizeAt(size: Size, tokens: number): number {
 }
 
 /**
- * Decides for every unit that MSD could take.
+ * Decides for every unit that MSD could take, and whether to cut at all.
  *
  * @param all take all of them, whatever it costs.
  */
@@ -141,10 +156,23 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
       for (const unit of group) left.delete(unit);
     }
   }
+  const prices = regions.map((region) => model.regionPrice(region));
+  return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
+}
+
+function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
+  const isQuantized = units.some(({ match }) => match?.product?.quantized);
+  if (!isQuantized && units.some(isSpeltOutAttention))
+    return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
   const one = { inputs: graph.inputs.map(({ name }) => name), outputs: graph.outputs.map(({ name }) => name) };
   const whole = units.reduce((sum, unit) => sum + model.priceOf(unit).ort, model.crossing(one));
-  return { isClaimed, regions, cut, whole };
+  if (cut * (isQuantized ? 1 : FLOAT_GAIN) < whole) return undefined;
+  return `a cut does not pay: predicted ${Math.round(cut)} µs beside ${Math.round(whole)}`;
 }
+
+/** A product of two computed operands: scores of queries and keys, or what they weigh. */
+const isSpeltOutAttention = ({ match, nodes }: Unit): boolean =>
+  nodes.some(({ opType }) => opType === 'MatMul') && match !== undefined && match.product === undefined;
 
 /**
  * Parts of claimed regions that hang together and hold no quantized product. Those that look alike (one in each layer) are

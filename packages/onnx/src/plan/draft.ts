@@ -17,6 +17,8 @@ export interface UploadStep {
   readonly kind: 'upload';
   readonly name: string;
   readonly known: Concrete | undefined;
+  /** Looks at indices before they are used. */
+  readonly check?: ((indices: Int32Array) => void) | undefined;
   readonly to: Slot;
 }
 
@@ -84,6 +86,7 @@ class Drafting implements Lowering {
   readonly slots: Map<string, Slot>;
   readonly infos: Map<string, Info>;
   readonly #typed: TypedGraph;
+  readonly #uploaded = new Set<string>();
   #nodes: readonly string[] = [];
 
   constructor(typed: TypedGraph, infos: ReadonlyMap<string, Info>, outside: ReadonlyMap<string, Slot>) {
@@ -126,11 +129,25 @@ class Drafting implements Lowering {
     const info = this.info(name);
     const slot = newSlot(dtypeOf(info.elemType), info.dims);
     this.slots.set(name, slot);
+    this.#uploaded.add(name);
     this.steps.push({
       step: { kind: 'upload', name, known: info.data ? info : undefined, to: slot },
       nodes: this.#nodes,
     });
     return slot;
+  }
+
+  indices(name: string, check: (indices: Int32Array) => void): Slot {
+    const known = this.slots.get(name);
+    const info = this.info(name);
+    // What the device computed stays there, and is not looked at.
+    if (known && !this.#uploaded.has(name)) return known;
+    const to = newSlot('i32', info.dims);
+    this.steps.push({
+      step: { kind: 'upload', name, known: info.data ? info : undefined, check, to },
+      nodes: this.#nodes,
+    });
+    return to;
   }
 
   result(name: string, dtype: DType, dims: readonly number[]): Slot {

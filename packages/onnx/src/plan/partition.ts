@@ -56,8 +56,9 @@ export function partition(graph: Graph, units: readonly Unit[], isClaimed: (unit
     const members = [...groups.get(key)!].sort((a, b) => a.index - b.index);
     const inputs = new Set<string>();
     const constants = new Set<string>();
+    const claimed = isClaimedKey(key);
     for (const unit of members)
-      for (const name of unit.inputs) {
+      for (const name of claimed ? unit.inputs : unit.uses) {
         if (graph.constants.has(name)) constants.add(name);
         else {
           const producer = producers.get(name);
@@ -66,7 +67,7 @@ export function partition(graph: Graph, units: readonly Unit[], isClaimed: (unit
       }
     return {
       index,
-      claimed: isClaimedKey(key),
+      claimed,
       units: members,
       nodes: members.flatMap((unit) => unit.nodes),
       inputs: [...inputs],

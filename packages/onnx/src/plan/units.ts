@@ -9,8 +9,10 @@ export interface Unit {
   readonly match: Match | undefined;
   /** In topological order. */
   readonly nodes: readonly GraphNode[];
-  /** Distinct values that it needs from outside, constants included. */
+  /** Distinct values that MSD's step needs from outside, constants included. */
   readonly inputs: readonly string[];
+  /** Distinct values that its nodes need from outside: constants that the step has built in, too. */
+  readonly uses: readonly string[];
   /** Values that it makes and others may need. */
   readonly outputs: readonly string[];
 }
@@ -41,10 +43,13 @@ export function unitsOf(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): U
     if (match) {
       const { nodes, inputs, outputs } = match;
       const named = (names: readonly string[]): string[] => [...new Set(names.filter((name) => name !== ''))];
-      units.push({ index, match, nodes, inputs: named(inputs), outputs: named(outputs) });
+      const made = new Set(nodes.flatMap((each) => each.outputs));
+      const uses = new Set(nodes.flatMap((each) => [...usesOf(each)]).filter((name) => !made.has(name)));
+      units.push({ index, match, nodes, inputs: named(inputs), uses: [...uses], outputs: named(outputs) });
     } else {
+      const uses = [...usesOf(node)];
       const outputs = node.outputs.filter((name) => name !== '');
-      units.push({ index, match: undefined, nodes: [node], inputs: [...usesOf(node)], outputs });
+      units.push({ index, match: undefined, nodes: [node], inputs: uses, uses, outputs });
     }
   }
   return units;

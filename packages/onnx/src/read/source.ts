@@ -10,6 +10,8 @@ export interface ByteSource {
   readonly byteLength: number;
   /** All bytes, if they already lie in memory. */
   readonly bytes?: Uint8Array;
+  /** True for bytes that were read for this source alone: nobody else holds them. */
+  readonly isOwn?: boolean;
   /**
    * The bytes [offset, offset + length), which must exist.
    *
@@ -34,13 +36,14 @@ export function readRange(range: ByteRange, into?: Uint8Array): Uint8Array {
 }
 
 /** A source over bytes in memory. Nothing is copied: the caller leaves them unchanged while the source is in use. */
-export function bytesSource(given: Uint8Array, name = 'bytes'): ByteSource {
+export function bytesSource(given: Uint8Array, name = 'bytes', isOwn = false): ByteSource {
   // A plain Uint8Array also of Node's Buffer, whose slice() and subarray() mean something else.
   let bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const { byteLength } = bytes;
   return {
     name,
     byteLength,
+    isOwn,
     get bytes() {
       return bytes;
     },

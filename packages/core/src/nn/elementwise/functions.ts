@@ -76,11 +76,11 @@ export const functions = {
     f64: (x, least, most) => Math.min(Math.max(x, least), most),
     i32: (f, x, least, most) => f.minInt(f.maxInt(x, least), most),
   }),
-  Pow: binary({ ulps: 2, f32: power, f64: pow64 }),
+  Pow: binary({ ulps: 2.5, f32: power, f64: pow64 }),
   /** x to a power that is known beforehand: −1, ±½, 0, 1, 2, 3 without a logarithm. */
   PowConstant: unary({
     values: ['exponent'],
-    ulps: 2,
+    ulps: 2.5,
     f32: (f, x, [exponent]) => powerOf(f, x, exponent),
     f64: (x, [exponent]) => pow64(x, exponent),
   }),
