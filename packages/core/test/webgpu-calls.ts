@@ -10,6 +10,8 @@ import { Program, type Slot, type Step } from '../src/program/program.ts';
 import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
 import type { GpuWeights, WebGpuBackend } from '../src/webgpu/index.ts';
 import { LINEAR_ID, THREADS } from '../src/wgsl/text.ts';
+import { longTier } from './conformance.ts';
+import { deviceConformance } from './device-conformance.ts';
 import { testGpu } from './gpu.ts';
 import { minimalDevice } from './gpu-device.ts';
 import { gaussians, random, randomWeights, type WeightShape } from './random.ts';
@@ -80,6 +82,14 @@ const GATE: Elementwise = {
 const f32 = (...dims: number[]): TensorType => ({ dtype: 'f32', dims });
 
 export function webgpuCallsSuite(): void {
+  describe.skipIf(!gpu)('skipped where there is no adapter', () => {
+    deviceConformance('webgpu', () => createBackend('webgpu', { gpu }), {
+      bits: 'bound',
+      rows: longTier() ? [1, 5, 300] : [1, 5],
+      takes: ({ spec }) => spec.wgsl !== undefined,
+    });
+  });
+
   describe.skipIf(!gpu)('webgpu: bound calls', () => {
     let device: GpuDevice;
     let complaints: string[];
