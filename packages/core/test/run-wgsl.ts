@@ -2,7 +2,7 @@
 import { BufferUsage, type GpuBuffer, type GpuDevice, MAP_MODE_READ } from '../src/webgpu/api.ts';
 import { Params } from '../src/webgpu/buffers.ts';
 import { Pipelines } from '../src/webgpu/pipelines.ts';
-import type { WgslKernel } from '../src/webgpu/wgsl.ts';
+import type { WgslKernel } from '../src/wgsl/text.ts';
 
 const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = BufferUsage;
 

@@ -1,11 +1,17 @@
 /** The WebGPU backend as a device: what is bound once and run many times, on memory of its own. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { OpWork, ProductWork } from '../src/backends/device.ts';
+import type { Device, OpWork, ProductWork } from '../src/backends/device.ts';
 import { createBackend, UnsupportedError } from '../src/index.ts';
+import { elementwise } from '../src/nn/elementwise/elementwise.ts';
+import type { Elementwise } from '../src/nn/elementwise/expression.ts';
+import { norm } from '../src/nn/norm/norm.ts';
 import { byteLength, elementCount, type OpSpec, type TensorType } from '../src/ops/op.ts';
+import { Program, type Slot, type Step } from '../src/program/program.ts';
 import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
 import type { GpuWeights, WebGpuBackend } from '../src/webgpu/index.ts';
-import { LINEAR_ID, THREADS } from '../src/webgpu/wgsl.ts';
+import { LINEAR_ID, THREADS } from '../src/wgsl/text.ts';
+import { longTier } from './conformance.ts';
+import { deviceConformance } from './device-conformance.ts';
 import { testGpu } from './gpu.ts';
 import { minimalDevice } from './gpu-device.ts';
 import { gaussians, random, randomWeights, type WeightShape } from './random.ts';
@@ -64,9 +70,26 @@ const mainOf = (body: string): string => `@compute @workgroup_size(${THREADS}) f
   ${body}
 }`;
 
+const none = [undefined, undefined, undefined];
+const GATE: Elementwise = {
+  nodes: [
+    { fn: 'Silu', args: [0] },
+    { fn: 'Mul', args: [2, 1] },
+  ],
+  outputs: [3],
+};
+
 const f32 = (...dims: number[]): TensorType => ({ dtype: 'f32', dims });
 
 export function webgpuCallsSuite(): void {
+  describe.skipIf(!gpu)('skipped where there is no adapter', () => {
+    deviceConformance('webgpu', () => createBackend('webgpu', { gpu }), {
+      bits: 'bound',
+      rows: longTier() ? [1, 5, 300] : [1, 5],
+      takes: ({ spec }) => spec.wgsl !== undefined,
+    });
+  });
+
   describe.skipIf(!gpu)('webgpu: bound calls', () => {
     let device: GpuDevice;
     let complaints: string[];
@@ -154,10 +177,14 @@ export function webgpuCallsSuite(): void {
       expect([await floats(out), await floats(other)]).toEqual(await want(x1));
 
       expect(() => backend.run(call, { operands: { 0: { ...first, offset: 2 } } })).toThrow(/multiple of 4/);
+      expect(() => backend.run(call, { operands: { 1: biasAt } })).toThrow(/operand 1 was absent/);
+      expect(() => backend.bind(work, [...operands.slice(0, 4), undefined, ...operands.slice(5)])).toThrow(
+        /out of matrix 0 expected a GPU buffer binding/,
+      );
       backend.run(call);
       expect(await floats(out)).toEqual((await want(x1))[0]);
-      expect(() => backend.bind(work, operands.slice(1))).toThrow(/4 for each of 2 matrices, got 8/);
-      expect(() => backend.bind({ ...work, each: [{}] }, operands)).toThrow(/each expected 2 ends/);
+      expect(() => backend.bind(work, operands.slice(1))).toThrow(/2 matrices expected 9 operands, got 8/);
+      expect(() => backend.bind({ ...work, each: [{}] }, operands)).toThrow(/each expected 2 options/);
       expect(() => backend.bind({ ...work, matrices: [matrices[0], large] }, operands)).toThrow(/expected K=64/);
       matrices[1].dispose();
       expect(() => backend.run(call)).toThrow(/weights have been disposed/);
@@ -239,6 +266,72 @@ export function webgpuCallsSuite(): void {
       expect(() => backend.bind(work, [aAt, bAt, flags])).toThrow(/output 0 expected 280 bytes/);
       expect(() => backend.bind(work, [aAt, bAt, aAt])).toThrow(/some of input 0's/);
       for (const handle of [aAt, bAt, yAt, block, flags]) backend.free(handle);
+    });
+
+    it('runs a program with all its values in one block, as WASM does', async () => {
+      const [rows, K, hidden] = [3, 64, 96];
+      const next = random(4);
+      const [x, scale] = [gaussians(next, rows * K), gaussians(next, K)];
+      const shapes = [SHAPE, SHAPE, { ...SHAPE, K: hidden }].map((shape, i) => ({ ...shape, N: i < 2 ? hidden : K }));
+      const weights = shapes.map((shape) => randomWeights(next, shape));
+      const wasm = await createBackend('wasm', { threads: 1 });
+      const run = async <H>(device: Device<H>): Promise<Float32Array> => {
+        const matrices = await Promise.all(weights.map((one) => device.prepare(one)));
+        const constant = device.alloc(4 * K, 'scale');
+        device.write(constant, scale);
+        // x, scale, normed, gate, up, y: y = x + down(silu(gate(norm x)) · up(norm x)), the silu by an op of its own
+        const slots: Slot<H>[] = [
+          { byteLength: 4 * rows * K, isInput: true },
+          { byteLength: 4 * K, at: constant },
+          { byteLength: 4 * rows * K },
+          { byteLength: 4 * rows * hidden },
+          { byteLength: 4 * rows * hidden },
+          { byteLength: 4 * rows * hidden },
+          { byteLength: 4 * rows * K, isOutput: true },
+        ];
+        const wide = f32(rows, hidden);
+        const op = (spec: unknown, params: unknown, inputs: OpWork['inputs']): OpWork =>
+          ({ kind: 'op', spec, op: params, inputs }) as OpWork;
+        const both: ProductWork = { kind: 'product', matrices: matrices.slice(0, 2), M: rows };
+        const steps: Step[] = [
+          {
+            kind: 'work',
+            work: op(norm, { kind: 'rms', epsilon: 1e-6 }, [f32(rows, K), f32(K), undefined, undefined, undefined]),
+            operands: [0, 1, undefined, undefined, undefined, 2],
+            writes: [5],
+          },
+          { kind: 'work', work: both, operands: [2, ...none, 3, ...none, 4], writes: [4, 8] },
+          {
+            kind: 'work',
+            work: op(elementwise, GATE, [wide, wide]),
+            operands: [3, 4, 5],
+            writes: [2],
+          },
+          {
+            kind: 'work',
+            work: { kind: 'product', matrices: matrices.slice(2), M: rows },
+            operands: [5, undefined, undefined, 0, 6],
+            writes: [4],
+          },
+        ];
+        const program = new Program(device, slots, steps);
+        const block = device.alloc(program.byteLength, 'block');
+        program.bind(block);
+        device.write(program.handle(0), x);
+        for (let i = 0; i < 2; i++) program.run();
+        const y = new Float32Array(rows * K);
+        await device.read(program.handle(6), y);
+        for (const handle of [block, constant]) device.free(handle);
+        for (const matrix of matrices) matrix.dispose();
+        return y;
+      };
+      const [want, got] = [await run(wasm), await run(backend)];
+      // A quantized activation may be off by one step, 2⁻¹⁵ of the largest one of its row: three times one after the other.
+      const most = 3 * 2 ** -15 * want.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+      got.forEach((value, i) => {
+        expect(Math.abs(value - want[i])).toBeLessThanOrEqual(most);
+      });
+      wasm.dispose();
     });
 
     it('frees what is part of unsubmitted work, and refuses calls of others', async () => {

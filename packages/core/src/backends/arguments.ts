@@ -42,10 +42,11 @@ interface Bytes {
 
 const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / floatBytes(type));
 
-const describe = (value: unknown): string =>
+/** What a value is, in messages. */
+export const describe = (value: unknown): string =>
   value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
 
-const isHandle = (operand: unknown, { is }: OperandKind<unknown>): boolean =>
+export const isHandle = (operand: unknown, { is }: OperandKind<unknown>): boolean =>
   typeof operand === 'object' && operand !== null && is(operand);
 
 const isHalf = (operand: unknown): operand is HalfArray => operand instanceof Uint16Array || isFloat16Array(operand);
@@ -121,10 +122,10 @@ export function checkMany<Handle extends Bytes = ArenaHandle>(
     throw new RangeError(`matmulMany: each expected ${prepared.length} options, one per matrix, got ${each.length}.`);
   const products = each ?? prepared.map(() => ({}));
   const activations = prepared.map((matrix, i) => {
-    const checked = checkActivations(backend, x, matrix, options, kind as OperandKind<unknown>);
-    checkProduct<Handle>(matrix, checked.M, products[i], kind);
     if (matrix.K !== prepared[0].K)
       throw new RangeError(`matmulMany: matrix ${i} expected K=${prepared[0].K} like the first one, got ${matrix.K}.`);
+    const checked = checkActivations(backend, x, matrix, options, kind as OperandKind<unknown>);
+    checkProduct<Handle>(matrix, checked.M, products[i], kind);
     return checked;
   });
   return { ...activations[0], products };

@@ -1,7 +1,7 @@
 /** Operands of a product, checked before a device binds them: the same checks for every device. */
 import type { Plan } from '../decompose/contract.ts';
 import type { FloatType } from '../formats/half.ts';
-import { checkMany, type OperandKind } from './arguments.ts';
+import { checkMany, describe, isHandle, type OperandKind } from './arguments.ts';
 import type { PreparedMatrix } from './backend.ts';
 import type { ProductEnd, ProductWork } from './device.ts';
 
@@ -39,6 +39,9 @@ export function checkProductOperands<
     throw new RangeError(
       `bind: a product of ${matrices.length} matrices expected ${expected} operands, got ${operands.length}.`,
     );
+  for (const [i, operand] of operands.entries())
+    if (operand !== undefined && !isHandle(operand, kind))
+      throw new TypeError(`bind: operand ${i} expected ${kind.name}, got ${describe(operand)}.`);
   const ends: readonly ProductEnd[] = each ?? matrices.map(() => ({}));
   const products = ends.map((end, i): ProductOperands<H> => {
     const [bias, multiply, residual, out] = operands.slice(1 + OPERANDS_EACH * i);

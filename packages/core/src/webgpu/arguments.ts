@@ -1,12 +1,10 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
-import { checkActivations, checkProduct, type OperandKind } from '../backends/arguments.ts';
-import type { Plan } from '../decompose/contract.ts';
+import type { OperandKind } from '../backends/arguments.ts';
 import { BackendUnavailableError } from '../errors.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
-import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit } from './live.ts';
-import type { GpuMatmulOptions, GpuRecordOptions } from './options.ts';
-import { GpuWeights } from './weights.ts';
+import type { GpuMatmulOptions } from './options.ts';
+import type { GpuWeights } from './weights.ts';
 
 export const gpuBinding: OperandKind<GpuBinding> = {
   name: 'a GPU buffer binding { buffer, offset, byteLength }',
@@ -16,21 +14,15 @@ export const gpuBinding: OperandKind<GpuBinding> = {
   place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
 };
 
-/** That a product can run on a device: shapes and kinds of operands, where they lie, and whose the matrix is. */
-export function checkMatmul(
-  backend: WebGpuBackend,
+/** That a product can run on a device: its matrix is there, and so is what it reads and writes. */
+export function checkResident(
   device: GpuDevice,
   x: Float32Array | GpuBinding,
-  prepared: GpuWeights,
-  options: GpuMatmulOptions,
-): { M: number; plan: Plan } {
-  if (!(prepared instanceof GpuWeights))
-    throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
-  const checked = checkActivations(backend, x, prepared, options, gpuBinding);
-  checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
-  checkThere(prepared, device);
-  checkBuffers(device, x, prepared, options);
-  return checked;
+  matrix: GpuWeights,
+  operands: GpuMatmulOptions,
+): void {
+  checkThere(matrix, device);
+  checkBuffers(device, x, matrix, operands);
 }
 
 /** That a matrix is still there. */
@@ -59,9 +51,8 @@ function checkBuffers(
   device: GpuDevice,
   x: Float32Array | GpuBinding,
   { N, K }: GpuWeights,
-  options: GpuMatmulOptions,
+  { bias, multiply, residual, out }: GpuMatmulOptions,
 ): void {
-  const { bias, multiply, residual, out } = options;
   for (const [name, operand] of Object.entries({ x, bias, multiply, residual, out }))
     if (operand !== undefined && !(operand instanceof Float32Array)) checkInside(`matmul: ${name}`, operand);
   if (bias && out && !(bias instanceof Float32Array) && !(out instanceof Float32Array)) {
@@ -72,12 +63,4 @@ function checkBuffers(
   const limit = bindingLimit(device);
   if (4 * Math.max(N, K) > limit)
     throw new RangeError(`matmul: a row of ${Math.max(N, K)} values exceeds this device's bindings of ${limit} bytes.`);
-}
-
-/** What is recorded cannot be staged or read back: everything is on the GPU already. */
-export function checkRecorded(x: GpuBinding, options: GpuRecordOptions): void {
-  const { out, bias, multiply, residual } = options;
-  for (const [name, operand] of Object.entries({ x, out, bias, multiply, residual }))
-    if ((operand === undefined && name === 'out') || (operand as unknown) instanceof Float32Array)
-      throw new TypeError(`record: ${name} expected ${gpuBinding.name}, got ${operand?.constructor.name}.`);
 }

@@ -6,6 +6,7 @@
  * submits by itself and, where a typed array is asked for, answers when it has been read back. Both keep queue order, so a
  * result may be used by the next call without waiting.
  */
+import { checkActivations, checkProduct } from '../backends/arguments.ts';
 import type { BackendBase, MemoryReport } from '../backends/backend.ts';
 import type { Call, Changes, Device, Work } from '../backends/device.ts';
 import { type PlanOptions, resolvePlan } from '../decompose/contract.ts';
@@ -16,8 +17,9 @@ import type { QuantizedWeights } from '../formats/weights.ts';
 import type { RowSource } from '../lookup/contract.ts';
 import type { WgslEnd } from '../recombine/end.wgsl.ts';
 import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
+import type { GpuFeatures } from '../wgsl/text.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
-import { checkMatmul, checkThere } from './arguments.ts';
+import { checkResident, checkThere, gpuBinding } from './arguments.ts';
 import { GpuCall } from './calls.ts';
 import { record } from './dispatch.ts';
 import type { Live } from './live.ts';
@@ -30,7 +32,6 @@ import { describeOffset, describeRows, type GpuOffsetOptions, type GpuRowsOption
 import { Session } from './session.ts';
 import { Storage } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
   readonly device = 'webgpu';
@@ -143,10 +144,12 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
       throw new RangeError('run: the call was bound by another backend, or to a device that was lost. Bind it again.');
     if (call.work.kind === 'product') for (const matrix of call.work.matrices) checkThere(matrix, live.device);
     if (pass) live.scratch.keepRetired = true;
-    const { operands } = changes ?? {};
-    const refused = refusal(() => nameOf(live, call.work));
-    if (operands) this.#session.watched(() => call.change(operands), refused);
-    else if (!call.isCurrent) this.#session.watched(() => call.renew(), refused);
+    const operands = changes?.operands;
+    if (operands || !call.isCurrent)
+      this.#session.watched(
+        () => (operands ? call.change(operands) : call.renew()),
+        refusal(() => nameOf(live, call.work)),
+      );
     if (call.dispatches.length) record(pass ?? live.recorder.pass, call.dispatches);
   }
 
@@ -182,7 +185,9 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   ): Promise<Float32Array | GpuBinding> {
     this.#session.checkUsable();
     const { device } = this.#session.checkLive();
-    const checked = checkMatmul(this, device, x, prepared, options);
+    const checked = checkActivations(this, x, prepared, options, gpuBinding);
+    checkProduct<GpuBinding>(prepared, checked.M, options, gpuBinding);
+    checkResident(device, x, prepared, options);
     return await submitMatmul(this.#session, x, prepared, options, checked);
   }
 

@@ -47,12 +47,16 @@ export class GpuCall implements Call<GpuBinding> {
   }
 
   /**
-   * Moves operands that there are.
+   * Puts operands elsewhere.
    * @throws {@link RangeError} for places that do not fit; the call is what it was then
    */
   change(changed: Readonly<Record<number, GpuBinding>>): void {
     const before = this.#operands;
-    this.#operands = before.map((operand, i) => (operand === undefined ? undefined : (changed[i] ?? operand)));
+    this.#operands = before.map((operand, i) => {
+      if (operand === undefined && changed[i])
+        throw new RangeError(`run: operand ${i} was absent when the call was bound, and has to stay so.`);
+      return changed[i] ?? operand;
+    });
     try {
       this.#dispatches = this.#described();
     } catch (error) {

@@ -9,7 +9,7 @@ import type { GpuScratchName } from './buffers.ts';
 import { record } from './dispatch.ts';
 import { forgetRefused, type Live, watch } from './live.ts';
 import type { GpuMatmulOptions } from './options.ts';
-import { describeProducts, type GpuProduct, gemmId, rowsOf, sliceRows } from './product.ts';
+import { describeProducts, type GpuEnd, gemmId, rowsOf, sliceRows } from './product.ts';
 import type { Session } from './session.ts';
 import { writeBytes } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
@@ -101,15 +101,14 @@ function submitSlice(
   const out = into
     ? rowsOf(into, m, rows, N)
     : { buffer: scratch.reserve('y', 4 * rows * N), byteLength: 4 * rows * N };
-  const product: GpuProduct = {
-    prepared,
+  const end: GpuEnd = {
     out,
     bias: bias instanceof Float32Array ? stage('bias', bias) : bias,
     multiply: options.multiply && staged('multiply', options.multiply, N),
     residual: options.residual && staged('residual', options.residual, N),
     activation,
   };
-  const dispatches = describeProducts(live, staged('x', x, K), [product], rows, plan);
+  const dispatches = describeProducts(live, staged('x', x, K), [prepared], [end], rows, plan);
   const readback = into ? undefined : readbacks.take(4 * rows * N);
   record(recorder.pass, dispatches);
   if (readback) {

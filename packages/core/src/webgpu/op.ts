@@ -7,12 +7,12 @@ import type { OpWork } from '../backends/device.ts';
 import { checkOpOperands } from '../backends/op-arguments.ts';
 import { UnsupportedError } from '../errors.ts';
 import { byteLength, type DType, type TensorType, type WgslCall } from '../ops/op.ts';
+import { PARAM_WORDS, paramsOf, type WgslKernel } from '../wgsl/text.ts';
 import type { GpuBinding } from './api.ts';
 import { checkBindable, checkInside, gpuBinding } from './arguments.ts';
 import type { Describe } from './calls.ts';
 import { bindTogether, type Dispatch, describe } from './dispatch.ts';
 import type { Live } from './live.ts';
-import { PARAM_WORDS, paramsOf, type WgslKernel } from './wgsl.ts';
 
 /**
  * @returns what describes the op's dispatches, wherever operands lie

@@ -1,8 +1,8 @@
 /** What callers of the WebGPU backend choose. */
 import type { MatmulOptions } from '../backends/backend.ts';
+import type { GpuFeatures } from '../wgsl/text.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import type { DeviceOptions } from './request.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export interface WebGpuOptions extends DeviceOptions {
   /**

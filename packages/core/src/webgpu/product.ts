@@ -1,14 +1,16 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
 import type { ActivationId } from '../activations/contract.ts';
 import type { ProductWork } from '../backends/device.ts';
-import { digitsOf, type Plan, resolvePlan } from '../decompose/contract.ts';
+import { checkProductOperands } from '../backends/product-arguments.ts';
+import { digitsOf, type Plan } from '../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { roundUp } from '../formats/layout.ts';
 import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
 import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
+import type { GpuFeatures } from '../wgsl/text.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
-import { checkMatmul, checkRecorded } from './arguments.ts';
+import { checkResident, gpuBinding } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';
 import type { Describe } from './calls.ts';
 import { alignDown, bind, bindTogether, type Dispatch, describe } from './dispatch.ts';
@@ -16,13 +18,9 @@ import { bindingLimit, type Live } from './live.ts';
 import type { GpuEnds } from './options.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 /** Most rows of a slice: bounds the digits' buffer. */
 export const SLICE_ROWS = 1024;
-
-/** Operands of each matrix: bias, multiply, residual, out. */
-const OPERANDS_EACH = 4;
 
 const END_NAMES = ['bias', 'multiply', 'residual'] as const;
 
@@ -57,73 +55,48 @@ export const rowsOf = ({ buffer, offset = 0 }: GpuBinding, m: number, rows: numb
   byteLength: 4 * rows * width,
 });
 
-/** One matrix of a product, and where its operands lie. */
-export interface GpuProduct extends GpuEnds {
-  readonly prepared: GpuWeights;
+/** What a matrix of a product reads and writes. */
+export interface GpuEnd extends GpuEnds {
   readonly out: GpuBinding;
-  readonly activation: ActivationId | undefined;
+  readonly activation?: ActivationId | undefined;
 }
 
-/**
- * The dispatches of x times several matrices, in slices of rows: x is decomposed once for all of them.
- */
+/** The dispatches of x times several matrices, in slices of rows: x is decomposed once for all of them. */
 export function describeProducts(
   live: Live,
   x: GpuBinding,
-  products: readonly GpuProduct[],
+  matrices: readonly GpuWeights[],
+  ends: readonly GpuEnd[],
   M: number,
   plan: Plan,
 ): Dispatch[] {
-  const { K } = products[0].prepared;
-  const widest = products.reduce((max, { prepared }) => Math.max(max, prepared.N), 0);
+  const { K } = matrices[0];
+  const widest = matrices.reduce((max, { N }) => Math.max(max, N), 0);
   const rowsMax = sliceRows(live.device, widest, K);
   const dispatches: Dispatch[] = [];
   for (let m = 0; m < M; m += rowsMax) {
     const rows = Math.min(rowsMax, M - m);
-    const source = rowsOf(x, m, rows, K);
-    const { together } = chooseGemm(live, products[0].prepared, rows, plan, NO_END); // a matter of rows alone
+    const { together } = chooseGemm(live, matrices[0], rows, plan, NO_END); // a matter of rows alone
     const layout = digitLayout(live, K, rows, together, plan);
-    dispatches.push(describeDecompose(live, K, source, rows, layout, plan));
-    for (const product of products) {
-      const { N } = product.prepared;
+    dispatches.push(describeDecompose(live, K, rowsOf(x, m, rows, K), rows, layout, plan));
+    for (const [i, matrix] of matrices.entries()) {
+      const { N } = matrix;
       const slice = (operand: GpuBinding | undefined) => operand && rowsOf(operand, m, rows, N);
-      const { out, multiply, residual } = product;
-      const ends = { ...product, out: slice(out)!, multiply: slice(multiply), residual: slice(residual) };
-      dispatches.push(...describeGemm(live, ends, rows, layout, plan));
+      const { out, bias, multiply, residual, activation } = ends[i];
+      const own = { out: slice(out)!, bias, multiply: slice(multiply), residual: slice(residual), activation };
+      dispatches.push(...describeGemm(live, matrix, own, rows, layout, plan));
     }
   }
   return dispatches;
 }
 
-/**
- * @returns what describes a product's dispatches, wherever operands lie
- * @throws {@link RangeError} for matrices that do not go together
- */
+/** @returns what describes a product's dispatches, once operands, wherever they lie, fit it */
 export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWork<GpuWeights>): Describe {
-  const { matrices, M, each } = work;
-  const expected = 1 + OPERANDS_EACH * matrices.length;
-  const plan = resolvePlan(work, 'matmul');
-  if (matrices.length === 0) throw new RangeError('matmul: matrices expected at least one, got none.');
-  if (each && each.length !== matrices.length)
-    throw new RangeError(`matmul: each expected ${matrices.length} ends, one per matrix, got ${each.length}.`);
-  for (const [i, { K }] of matrices.entries())
-    if (K !== matrices[0].K)
-      throw new RangeError(`matmul: matrix ${i} expected K=${matrices[0].K} like the first one, got ${K}.`);
+  const { matrices, M } = work;
   return (operands) => {
-    if (operands.length !== expected)
-      throw new RangeError(
-        `matmul: operands expected x and ${OPERANDS_EACH} for each of ${matrices.length} matrices, got ${operands.length}.`,
-      );
-    const x = operands[0]!;
-    const products = matrices.map((prepared, i): GpuProduct => {
-      const [bias, multiply, residual, out] = operands.slice(1 + OPERANDS_EACH * i);
-      const { activation, outType } = each?.[i] ?? {};
-      const options = { ...work, bias, multiply, residual, out: out!, activation, outType };
-      checkRecorded(x, options);
-      checkMatmul(backend, live.device, x, prepared, options);
-      return { prepared, out: out!, bias, multiply, residual, activation };
-    });
-    return M === 0 ? [] : describeProducts(live, x, products, M, plan);
+    const { x, products, plan } = checkProductOperands(backend, work, operands, gpuBinding);
+    for (const [i, matrix] of matrices.entries()) checkResident(live.device, x, matrix, products[i]);
+    return M === 0 ? [] : describeProducts(live, x, matrices, products, M, plan);
   };
 }
 
@@ -178,25 +151,26 @@ function describeDecompose(
 /** A dispatch per piece of the matrix. */
 function describeGemm(
   live: Live,
-  product: GpuProduct,
+  matrix: GpuWeights,
+  operands: GpuEnd,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
   plan: Plan,
 ): Dispatch[] {
   const { device } = live;
-  const { prepared, out } = product;
-  const end = endOf(product);
-  const gemm = chooseGemm(live, prepared, M, plan, end);
-  const besides = END_NAMES.flatMap((name) => (isBeside(end[name]) ? [product[name]!] : []));
+  const { out } = operands;
+  const end = endOf(operands);
+  const gemm = chooseGemm(live, matrix, M, plan, end);
+  const besides = END_NAMES.flatMap((name) => (isBeside(end[name]) ? [operands[name]!] : []));
   const target = bindTogether(device, [out, ...besides]);
   const added = END_NAMES.map((name) => {
-    const operand = product[name];
+    const operand = operands[name];
     if (!operand || end[name] === 'out') return undefined;
     if (isBeside(end[name])) return { at: target.at(operand), range: undefined };
     return bind(device, operand);
   });
   const ranges = added.flatMap((operand) => (operand?.range ? [operand.range] : []));
-  return prepared.pieces!.map(({ n, N, layout, buffer, offset }) => {
+  return matrix.pieces!.map(({ n, N, layout, buffer, offset }) => {
     const base = alignDown(offset, device.limits.minStorageBufferOffsetAlignment);
     const weights = { buffer, offset: base, size: offset - base + layout.byteLength };
     return describe(
@@ -213,7 +187,7 @@ function describeGemm(
         blocks,
         (rows * paddedK) / 4 / together,
         target.at(out) + n,
-        prepared.N,
+        matrix.N,
         ...added.map((operand) => (operand ? operand.at + n : 0)),
       ],
       [digits, scales, weights, target.range, ...ranges],
@@ -225,7 +199,7 @@ function describeGemm(
 const isBeside = (operand: boolean | EndOperand): boolean => operand === 'beside';
 
 /** How the kernel reads the operands of the end: a dispatch may not read one binding of a buffer and write another. */
-function endOf({ out, bias, activation, multiply, residual }: Omit<GpuProduct, 'prepared'>): WgslEnd {
+function endOf({ out, bias, activation, multiply, residual }: GpuEnd): WgslEnd {
   const from = (operand: GpuBinding | undefined): EndOperand => {
     if (operand?.buffer !== out.buffer) return operand && 'buffer';
     return (operand.offset ?? 0) === (out.offset ?? 0) ? 'out' : 'beside';

@@ -153,5 +153,15 @@ describe.skipIf(!gpu)('elementwise on a GPU', () => {
     };
     const results = await gpuOp(backend, elementwise, op, [x]);
     expect(results.map(({ data }) => [...data])).toEqual([[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [...x.data]]);
+    const y = tensor('f32', [5], [0, 1, Number.NaN, Number.NaN, Infinity]);
+    for (const fn of ['Less', 'LessOrEqual', 'Equal', 'Greater'] as const) {
+      const compare = { nodes: [{ fn, args: [0, 1] }], outputs: [2] };
+      for (const pair of [
+        [x, y],
+        [y, x],
+        [x, x],
+      ])
+        expect(await gpuOp(backend, elementwise, compare, pair)).toEqual(referenceOp(elementwise, compare, pair));
+    }
   });
 });

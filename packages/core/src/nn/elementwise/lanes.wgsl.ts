@@ -18,6 +18,7 @@ export interface WgslBody {
 
 const FUNCTIONS = {
   isNaN: 'fn isNaN(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }',
+  areNumbers: 'fn areNumbers(a: f32, b: f32) -> bool { return !isNaN(a) && !isNaN(b); }',
   least:
     'fn least(a: f32, b: f32) -> f32 { return select(select(select(b, a, a < b || (a == b && bitcast<i32>(a) < 0)), b, isNaN(b)), a, isNaN(a)); }',
   most: 'fn most(a: f32, b: f32) -> f32 { return select(select(select(b, a, b < a || (a == b && bitcast<i32>(b) < 0)), b, isNaN(b)), a, isNaN(a)); }',
@@ -75,6 +76,13 @@ export function wgslBody(zero: string): WgslBody {
     (symbol: string) =>
     (a: string, b: string): string =>
       value(`${a} ${symbol} ${b}`);
+  /** A compiler that knows of no NaN makes what it likes of one. */
+  const comparison =
+    (symbol: string) =>
+    (a: string, b: string): string => {
+      uses('isNaN', 'areNumbers');
+      return value(`${a} ${symbol} ${b} && areNumbers(${a}, ${b})`);
+    };
   const prefix =
     (text: string) =>
     (a: string): string =>
@@ -97,9 +105,9 @@ export function wgslBody(zero: string): WgslBody {
     min: (a, b) => called('least', a, b),
     max: (a, b) => called('most', a, b),
 
-    less: operator('<'),
-    lessOrEqual: operator('<='),
-    equal: operator('=='),
+    less: comparison('<'),
+    lessOrEqual: comparison('<='),
+    equal: comparison('=='),
     lessInt: operator('<'),
     equalInt: operator('=='),
     and: operator('&&'),

@@ -1,4 +1,5 @@
 fn isNaN(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+fn areNumbers(a: f32, b: f32) -> bool { return !isNaN(a) && !isNaN(b); }
 fn toInt(x: f32) -> i32 { return select(select(i32(clamp(x, -2147483648.0, 2147483520.0)), 2147483647, x >= 2147483648.0), 0, isNaN(x)); }
 fn lookUp(low: u32, high: u32, at: u32) -> i32 {
   let shift = 8u * (at & 3u);
@@ -42,7 +43,7 @@ let t14 = t1 * bitcast<f32>(0x248d3132u);
 let t15 = t13 - t14;
 let t16 = bitcast<f32>(bitcast<u32>(t15) | (p.count >> 31u));
 let t17 = abs(x0);
-let t18 = bitcast<f32>(0x46490992u) < t17;
+let t18 = bitcast<f32>(0x46490992u) < t17 && areNumbers(bitcast<f32>(0x46490992u), t17);
 let t19 = toInt(t1);
 var t20 = t19;
 var t21 = t16;
@@ -140,7 +141,7 @@ let t108 = bitcast<i32>(t107);
 let t109 = t108 ^ t106;
 let t110 = bitcast<f32>(t109);
 let t111 = abs(x0);
-let t112 = t111 < bitcast<f32>(0x39800000u);
+let t112 = t111 < bitcast<f32>(0x39800000u) && areNumbers(t111, bitcast<f32>(0x39800000u));
 let t113 = select(t110, x0, t112);
 let t114 = bitcast<i32>(x0);
 let t115 = t114 & bitcast<i32>(0x7fffffffu);
