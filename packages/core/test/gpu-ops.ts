@@ -1,7 +1,8 @@
 /** Runs ops on a GPU in tests. */
+
+import type { GpuBinding } from '../src/backends/webgpu/api.ts';
+import type { WebGpuBackend } from '../src/backends/webgpu/index.ts';
 import { byteLength, elementCount, type OpSpec, type Tensor } from '../src/ops/op.ts';
-import type { GpuBinding } from '../src/webgpu/api.ts';
-import type { WebGpuBackend } from '../src/webgpu/index.ts';
 
 const arrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
 

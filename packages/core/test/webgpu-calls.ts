@@ -1,15 +1,15 @@
 /** The WebGPU backend as a device: what is bound once and run many times, on memory of its own. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device, OpWork, ProductWork } from '../src/backends/device.ts';
+import type { GpuBinding, GpuDevice } from '../src/backends/webgpu/api.ts';
+import type { GpuWeights, WebGpuBackend } from '../src/backends/webgpu/index.ts';
 import { createBackend, UnsupportedError } from '../src/index.ts';
 import { elementwise } from '../src/nn/elementwise/elementwise.ts';
 import type { Elementwise } from '../src/nn/elementwise/expression.ts';
 import { norm } from '../src/nn/norm/norm.ts';
 import { byteLength, elementCount, type OpSpec, type TensorType } from '../src/ops/op.ts';
 import { Program, type Slot, type Step } from '../src/program/program.ts';
-import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
-import type { GpuWeights, WebGpuBackend } from '../src/webgpu/index.ts';
-import { LINEAR_ID, THREADS } from '../src/wgsl/text.ts';
+import { LINEAR_ID, THREADS } from '../src/wgsl/wgsl.ts';
 import { longTier } from './conformance.ts';
 import { deviceConformance } from './device-conformance.ts';
 import { testGpu } from './gpu.ts';

@@ -1,6 +1,6 @@
 /** Getting a device, and asking it what it can do. */
-import { BackendUnavailableError } from '../errors.ts';
-import type { GpuFeatures } from '../wgsl/text.ts';
+import { BackendUnavailableError } from '../../errors.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { Gpu, GpuDevice } from './api.ts';
 
 export interface DeviceOptions {

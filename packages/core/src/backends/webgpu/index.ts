@@ -1,6 +1,6 @@
 /** @msd/core/webgpu: the WebGPU backend by itself, for those who have a device at hand. `createBackend('webgpu')` loads the same. */
 
-export type { GpuFeatures } from '../wgsl/text.ts';
+export type { GpuFeatures } from '../../wgsl/wgsl.ts';
 export type {
   Gpu,
   GpuAdapter,

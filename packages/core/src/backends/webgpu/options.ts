@@ -1,6 +1,7 @@
 /** What callers of the WebGPU backend choose. */
-import type { MatmulOptions } from '../backends/backend.ts';
-import type { GpuFeatures } from '../wgsl/text.ts';
+
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import type { MatmulOptions } from '../backend.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import type { DeviceOptions } from './request.ts';
 

@@ -6,18 +6,19 @@
  * submits by itself and, where a typed array is asked for, answers when it has been read back. Both keep queue order, so a
  * result may be used by the next call without waiting.
  */
-import { checkActivations, checkProduct } from '../backends/arguments.ts';
-import type { BackendBase, MemoryReport } from '../backends/backend.ts';
-import type { Call, Changes, Device, Work } from '../backends/device.ts';
-import { type PlanOptions, resolvePlan } from '../decompose/contract.ts';
-import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
-import { GpuError } from '../errors.ts';
-import type { PackedShape } from '../formats/packed.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
-import type { RowSource } from '../lookup/contract.ts';
-import type { WgslEnd } from '../recombine/end.wgsl.ts';
-import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
-import type { GpuFeatures } from '../wgsl/text.ts';
+
+import { type PlanOptions, resolvePlan } from '../../decompose/contract.ts';
+import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
+import { GpuError } from '../../errors.ts';
+import type { PackedShape } from '../../formats/packed.ts';
+import type { QuantizedWeights } from '../../formats/weights.ts';
+import type { RowSource } from '../../lookup/contract.ts';
+import type { WgslEnd } from '../../recombine/end.wgsl.ts';
+import { OFFSET_ID } from '../../recombine/offset.wgsl.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import { checkActivations, checkProduct } from '../arguments.ts';
+import type { BackendBase, MemoryReport } from '../backend.ts';
+import type { Call, Changes, Device, Work } from '../device.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
 import { checkResident, checkThere, gpuBinding } from './arguments.ts';
 import { GpuCall } from './calls.ts';

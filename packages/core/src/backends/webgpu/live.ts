@@ -1,6 +1,6 @@
 /** All that lives and dies with one device. */
 
-import type { GpuFeatures } from '../wgsl/text.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { GpuDevice, GpuLostInfo } from './api.ts';
 import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
 import { Pipelines } from './pipelines.ts';

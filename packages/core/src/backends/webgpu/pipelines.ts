@@ -1,6 +1,6 @@
 /** Pipelines by kernel id, bind groups by what they bind: both are made once. */
 
-import { PARAM_WORDS, type WgslKernel } from '../wgsl/text.ts';
+import { PARAM_WORDS, type WgslKernel } from '../../wgsl/wgsl.ts';
 import {
   type GpuBindGroup,
   type GpuBindGroupLayout,

@@ -1,6 +1,6 @@
 /** One kernel in a pass: its pipeline, its parameters, what it binds. Described once, recorded any number of times. */
 
-import type { WgslKernel } from '../wgsl/text.ts';
+import type { WgslKernel } from '../../wgsl/wgsl.ts';
 import type { GpuBindGroup, GpuBinding, GpuComputePass, GpuDevice, GpuPipeline } from './api.ts';
 import type { Live } from './live.ts';
 import type { BoundRange } from './pipelines.ts';

@@ -1,14 +1,14 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
-import type { ActivationId } from '../activations/contract.ts';
-import type { ProductWork } from '../backends/device.ts';
-import { checkProductOperands } from '../backends/product-arguments.ts';
-import { digitsOf, type Plan } from '../decompose/contract.ts';
-import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
-import { K_BLOCK, K_STEP } from '../formats/format.ts';
-import { roundUp } from '../formats/layout.ts';
-import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
-import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
-import type { GpuFeatures } from '../wgsl/text.ts';
+import type { ActivationId } from '../../activations/contract.ts';
+import { digitsOf, type Plan } from '../../decompose/contract.ts';
+import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
+import { K_BLOCK, K_STEP } from '../../formats/format.ts';
+import { roundUp } from '../../formats/layout.ts';
+import { chooseWgslGemm, type WgslGemmChoice } from '../../gemm/registry.wgsl.ts';
+import type { EndOperand, WgslEnd } from '../../recombine/end.wgsl.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import type { ProductWork } from '../device.ts';
+import { checkProductOperands } from '../product-arguments.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
 import { checkResident, gpuBinding } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';

@@ -1,6 +1,7 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
-import type { OperandKind } from '../backends/arguments.ts';
-import { BackendUnavailableError } from '../errors.ts';
+
+import { BackendUnavailableError } from '../../errors.ts';
+import type { OperandKind } from '../arguments.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import { bindingLimit } from './live.ts';
 import type { GpuMatmulOptions } from './options.ts';
