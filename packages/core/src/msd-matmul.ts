@@ -10,10 +10,11 @@ import { type PlanOptions, resolvePlan } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
+import { weightReader } from './formats/integers.ts';
 import { chunkLength } from './formats/layout.ts';
 import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
-import { integerDot, weightReader } from './gemm/gemm.reference.ts';
+import { integerDot } from './gemm/gemm.reference.ts';
 
 export interface ReferenceOptions extends PlanOptions {
   readonly M: number;

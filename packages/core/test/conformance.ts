@@ -10,7 +10,7 @@ import { activationIds } from '../src/activations/contract.ts';
 import {
   type ActivationId,
   activationUlps,
-  type Device,
+  type DeviceName,
   dequantizeWeights,
   errorBound,
   msdMatmul,
@@ -40,7 +40,7 @@ export interface ConformanceOptions {
   /** 'exact': the bits of the f32 contract. 'bound': within the proved bound. */
   readonly bits: 'exact' | 'bound';
   /** Whose arithmetic the bound allows for. */
-  readonly device?: Device;
+  readonly device?: DeviceName;
   /** Share of the generated cases to run: software GPUs are slow. Default 1. */
   readonly share?: number;
 }

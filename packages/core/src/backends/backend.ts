@@ -1,6 +1,7 @@
 /** What every backend offers, whatever it runs on. */
 import type { ActivationId } from '../activations/contract.ts';
 import type { PlanOptions } from '../decompose/contract.ts';
+import type { DeviceName } from '../device-name.ts';
 import type { FloatType, HalfArray, HalfType } from '../formats/half.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
@@ -10,8 +11,6 @@ import type { ArenaHandle } from './arena.ts';
  * of the arena that hold any of these.
  */
 export type Operand = Float32Array | HalfArray | ArenaHandle;
-
-export type Device = 'reference' | 'wasm' | 'webgpu';
 
 /** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
 export interface PreparedMatrix {
@@ -93,7 +92,7 @@ export interface MemoryReport {
 
 /** What every backend has, whether it answers at once or later. */
 export interface BackendBase {
-  readonly device: Device;
+  readonly device: DeviceName;
   /** What it occupies now. */
   memory(): MemoryReport;
   /** Drops everything, prepared matrices included. */

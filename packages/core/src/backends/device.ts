@@ -8,10 +8,11 @@
  */
 import type { ActivationId } from '../activations/contract.ts';
 import type { PlanOptions } from '../decompose/contract.ts';
+import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import type { OpSpec, TensorType } from '../ops/op.ts';
-import type { Device as DeviceName, PreparedMatrix } from './backend.ts';
+import type { PreparedMatrix } from './backend.ts';
 
 /** An op with its types. Operands: inputs (absent ones `undefined`), then outputs. */
 export interface OpWork<O = unknown> {

@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { kernelOn } from '../../test/kernels.ts';
 import { gaussian, type Random, random } from '../../test/random.ts';
+import { elementBound } from '../accuracy/bounds.ts';
 import { Arena } from '../backends/arena.ts';
 import { K_BLOCK } from '../formats/format.ts';
-import { elementBound, limitOf, type Plan } from './contract.ts';
+import { limitOf, type Plan } from './contract.ts';
 import { decomposeSpec } from './decompose.wasm.ts';
 
 const [M, K] = [64, 2048];

@@ -6,7 +6,6 @@
  * q is a balanced base-254 number: its digits d1 = floor((q + 127) / 254), d2 = q − 254·d1 are the int8 components of the
  * paper. The i16 carrier multiplies q as it is; carriers with 8-bit operands take the digits.
  */
-import type { Device } from '../backends/backend.ts';
 import { floorLog2, roundHalfEven } from '../numbers.ts';
 
 /** How many int8 components an activation is split into: 1 = what engines call dynamic int8, 2 = ~16 bits. */
@@ -85,23 +84,6 @@ export const TINY: number = 2 ** -100;
 export function digits(q: number): [number, number] {
   const high = Math.floor((q + 127) / 254);
   return [high, q - 254 * high];
-}
-
-/**
- * Proved bound of |x − S·q| for one element of a block, as the f32 contract rounds.     (docs/msd.md, eq. 4 and 9)
- *
- * @param blockMax largest |x| of the (row, K-block); finite
- * @param device 'webgpu' allows for a division of 2.5 ULP                                 (docs/webgpu.md, "Bound")
- */
-export function elementBound(
-  blockMax: number,
-  components: Components,
-  decomposition: DecompositionId = 'int8',
-  device?: Device,
-): number {
-  if (blockMax < TINY) return blockMax;
-  if (decomposition === 'mxfp4') return alphaOf(blockMax) / 8 ** components;
-  return (blockMax / limitOf(components) / 2) * (1 + 2 ** (device === 'webgpu' ? -5 : -6));
 }
 
 /**

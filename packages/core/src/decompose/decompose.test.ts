@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { elementBound } from '../accuracy/bounds.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { roundHalfEven } from '../numbers.ts';
-import { alphaOf, digits, elementBound, limitOf, roundToE2M1 } from './contract.ts';
+import { alphaOf, digits, limitOf, roundToE2M1 } from './contract.ts';
 import { decompose } from './decompose.reference.ts';
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });

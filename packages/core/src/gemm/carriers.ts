@@ -18,13 +18,8 @@ import {
 } from '../formats/format.ts';
 import { negatedZeroCodes32, zeroCodes16 } from '../formats/zero-points.ts';
 import { type Func, type I32, i16x8, i32, i32x4, type Local, relaxed, type V128, v128 } from '../wasm/emitter.ts';
+import type { ByteOperand } from '../wasm/features.ts';
 import { range } from '../wasm/loops.ts';
-
-/**
- * How an engine's relaxed dot takes a whole byte as its second operand: as 0..255, or as −128..127. Bytes 0..127 are the
- * same to all of them.
- */
-export type ByteOperand = 'unsigned' | 'signed';
 
 /** A carrier and what its kernels are specialised for. */
 export type CarrierOptions = { readonly id: 'i16' } | I8Options;

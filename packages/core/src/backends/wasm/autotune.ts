@@ -2,7 +2,7 @@
 import type { Plan } from '../../decompose/contract.ts';
 import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
-import { bestTime } from '../timing.ts';
+import { bestTime } from '../../wasm/timing.ts';
 import type { WasmMatrix } from './matrix.ts';
 import { ProductCall } from './product-call.ts';
 import type { Runtime } from './runtime.ts';

@@ -9,9 +9,9 @@ import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
 import { type GemmOptions, gemmId } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
 import { kernelOf } from '../../kernel-spec.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
+import { bestTime } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
-import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../features.ts';
-import { bestTime } from '../timing.ts';
 import { type Kernels, TRIAL_BYTES } from './kernels.ts';
 
 /** What was measured when a carrier was chosen. */
