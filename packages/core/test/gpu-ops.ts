@@ -1,9 +1,7 @@
 /** Runs ops on a GPU in tests. */
-import { byteLength, elementCount, type OpSpec, type Tensor } from '../src/ops/op.ts';
+import { byteLength, elementCount, type OpSpec, type Tensor, tensorArrays } from '../src/ops/op.ts';
 import type { GpuBinding } from '../src/webgpu/api.ts';
 import type { WebGpuBackend } from '../src/webgpu/index.ts';
-
-const arrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
 
 /** Outputs as the GPU gives them. @param inPlace output and input that lie in one place */
 export async function gpuOp<O>(
@@ -29,7 +27,7 @@ export async function gpuOp<O>(
   backend.run(backend.bind({ kind: 'op', spec: spec as OpSpec<unknown>, op, inputs }, operands));
   const outputs = await Promise.all(
     types.map(async (type, i) => {
-      const data = new arrays[type.dtype](elementCount(type.dims));
+      const data = new tensorArrays[type.dtype](elementCount(type.dims));
       await backend.read(operands[inputs.length + i]!, data);
       return { ...type, data };
     }),

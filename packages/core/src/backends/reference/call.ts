@@ -1,7 +1,7 @@
 /** Bound work of the reference: operands are read, the specification is run, results are written. */
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { msdMatmul } from '../../msd-matmul.ts';
-import { byteLength, elementCount, type Tensor, type TensorType } from '../../ops/op.ts';
+import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../../ops/op.ts';
 import type { Call, OpWork, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
@@ -102,16 +102,14 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   }
 }
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
-
 const tensorOf = (handle: ReferenceHandle, type: TensorType): Tensor => ({
   ...type,
-  data: new ARRAYS[type.dtype](copyOf(handle, byteLength(type))),
+  data: new tensorArrays[type.dtype](copyOf(handle, byteLength(type))),
 });
 
 const emptyTensor = (type: TensorType, arithmetic: Arithmetic): Tensor => ({
   ...type,
-  data: new (type.dtype === 'f32' && arithmetic === 'float64' ? Float64Array : ARRAYS[type.dtype])(
+  data: new (type.dtype === 'f32' && arithmetic === 'float64' ? Float64Array : tensorArrays[type.dtype])(
     elementCount(type.dims),
   ),
 });
