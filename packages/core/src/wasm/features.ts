@@ -2,7 +2,7 @@
 import { BackendUnavailableError } from '../errors.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitter.ts';
 import { advance, range } from './loops.ts';
-import { bestTime, WARM_MS } from './timing.ts';
+import { settledTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
 export function requireSimd(): void {
@@ -149,7 +149,7 @@ function probeRate(): number {
     i16();
     i8();
   }
-  const [slow, fast] = bestTime([i16, i8]);
+  const [slow, fast] = settledTime([i16, i8]);
   return (2 * slow) / fast; // 16 products instead of 8
 }
 
