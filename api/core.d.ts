@@ -55,7 +55,7 @@ export interface Backend extends BackendBase {
 }
 
 export interface BackendBase {
-    readonly device: Device;
+    readonly device: DeviceName;
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -67,6 +67,12 @@ export declare class BackendUnavailableError extends Error {
 export interface BitsResult {
     readonly out?: undefined;
     readonly outType: HalfType;
+}
+
+export interface Call<H> {
+    readonly work: Work;
+    readonly operands: readonly (H | undefined)[];
+    readonly kernels: readonly string[];
 }
 
 export type CarrierChoice = 'auto' | 'i16' | 'i8';
@@ -81,11 +87,29 @@ export interface CarrierTiming {
     readonly microseconds: Readonly<Record<string, number>>;
 }
 
+export interface Changes<H> {
+    readonly operands?: Readonly<Record<number, H>> | undefined;
+}
+
 export type Components = 1 | 2;
 
 export type DecompositionId = 'int8' | 'mxfp4';
 
-export type Device = 'reference' | 'wasm' | 'webgpu';
+export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
+    readonly device: DeviceName;
+    alloc(byteLength: number, label?: string): H;
+    free(handle: H): void;
+    part(handle: H, begin: number, byteLength: number): H;
+    write(handle: H, data: ArrayBufferView): void;
+    read(handle: H, into: ArrayBufferView): void | Promise<void>;
+    prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+    run(call: Call<H>, changes?: Changes<H>): void;
+    flush(): void | Promise<void>;
+    dispose(): void;
+}
+
+export type DeviceName = 'reference' | 'wasm' | 'webgpu';
 
 export interface F32Result {
     readonly out?: Float32Array | undefined;
@@ -138,6 +162,13 @@ export interface NativeFloat16Array {
     readonly length: number;
 }
 
+export interface OpWork<O = unknown> {
+    readonly kind: 'op';
+    readonly spec: OpSpec<O>;
+    readonly op: O;
+    readonly inputs: readonly (TensorType | undefined)[];
+}
+
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
 export declare const PACKED_VERSION = 2;
@@ -173,6 +204,11 @@ export interface PreparedWeights extends PreparedMatrix {
     readonly backend: Backend;
 }
 
+export interface ProductEnd {
+    readonly activation?: ActivationId | undefined;
+    readonly outType?: FloatType | undefined;
+}
+
 export interface ProductOptions<Handle = ArenaHandle> {
     readonly bias?: Float32Array | Handle | undefined;
     readonly activation?: ActivationId | undefined;
@@ -180,6 +216,14 @@ export interface ProductOptions<Handle = ArenaHandle> {
     readonly residual?: Float32Array | Handle | undefined;
     readonly out?: Float32Array | HalfArray | Handle | undefined;
     readonly outType?: FloatType | undefined;
+}
+
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+    readonly kind: 'product';
+    readonly matrices: readonly Matrix[];
+    readonly M: number;
+    readonly xType?: FloatType | undefined;
+    readonly each?: readonly ProductEnd[] | undefined;
 }
 
 export interface QuantizeOptions {
@@ -328,6 +372,8 @@ export interface WeightShape {
     readonly blockSize: number | null;
 }
 
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+
 export type WorkerFactory = () => ThreadWorker;
 
 export declare function activationUlps(id: ActivationId, x: number): number;
@@ -348,11 +394,11 @@ export declare function digits(q: number): [number, number];
 
 export declare const effectiveBits: (sqnrDb: number) => number;
 
-export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: Device): number;
+export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: DeviceName): number;
 
 export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: PlanOptions & {
     readonly bias?: Float32Array | undefined;
-    readonly device?: Device | undefined;
+    readonly device?: DeviceName | undefined;
 }): Float64Array;
 
 export declare const formatIds: readonly FormatId[];
@@ -704,7 +750,7 @@ export declare const nnOps: readonly OpSpec<unknown>[];
 
 export declare const norm: OpSpec<NormOp>;
 
-export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
+export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: DeviceName): number[];
 
 export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
 

@@ -31,7 +31,7 @@ async function gzippedBytes(entry: string): Promise<number> {
 describe('size, gzipped', () => {
   it.each([
     ['core/dist/index.js', 40_000],
-    ['core/dist/webgpu/index.js', 40_000],
+    ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
     ['onnx/dist/register.js', 52_500],
     ['tfjs/dist/index.js', 56_500], // with the WebGPU backend, which is loaded on demand

@@ -1,5 +1,5 @@
 /** Real devices with one thing changed, or watched. */
-import type { Gpu, GpuBuffer, GpuDevice, GpuLimits } from '../src/webgpu/api.ts';
+import type { Gpu, GpuBuffer, GpuDevice, GpuLimits } from '../src/backends/webgpu/api.ts';
 
 /** A device with the limits and features that every WebGPU device has, and a list of what it complained about. */
 export async function minimalDevice(gpu: Gpu): Promise<{ device: GpuDevice; complaints: string[] }> {

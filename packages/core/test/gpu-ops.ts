@@ -1,7 +1,8 @@
 /** Runs ops on a GPU in tests. */
+
+import type { GpuBinding } from '../src/backends/webgpu/api.ts';
+import type { WebGpuBackend } from '../src/backends/webgpu/index.ts';
 import { byteLength, elementCount, type OpSpec, type Tensor, tensorArrays } from '../src/ops/op.ts';
-import type { GpuBinding } from '../src/webgpu/api.ts';
-import type { WebGpuBackend } from '../src/webgpu/index.ts';
 
 /** Outputs as the GPU gives them. @param inPlace output and input that lie in one place */
 export async function gpuOp<O>(

@@ -1,5 +1,5 @@
 /** A GPU for tests: the browser's, or in Node that of the npm package `webgpu` on whatever Vulkan driver there is. */
-import type { Gpu } from '../src/webgpu/api.ts';
+import type { Gpu } from '../src/backends/webgpu/api.ts';
 
 const inBrowser = typeof document !== 'undefined';
 

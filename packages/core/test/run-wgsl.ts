@@ -1,8 +1,8 @@
 /** One kernel on buffers of its own, without the backend's caches around it: for tests and benchmarks. */
-import { BufferUsage, type GpuBuffer, type GpuDevice, MAP_MODE_READ } from '../src/webgpu/api.ts';
-import { Params } from '../src/webgpu/buffers.ts';
-import { Pipelines } from '../src/webgpu/pipelines.ts';
-import type { WgslKernel } from '../src/webgpu/wgsl.ts';
+import { BufferUsage, type GpuBuffer, type GpuDevice, MAP_MODE_READ } from '../src/backends/webgpu/api.ts';
+import { Params } from '../src/backends/webgpu/buffers.ts';
+import { Pipelines } from '../src/backends/webgpu/pipelines.ts';
+import type { WgslKernel } from '../src/wgsl/wgsl.ts';
 
 const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = BufferUsage;
 

@@ -1,11 +1,11 @@
 /** The WebGPU backend as a device: what is bound once and run many times, on memory of its own. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OpWork, ProductWork } from '../src/backends/device.ts';
+import type { GpuBinding, GpuDevice } from '../src/backends/webgpu/api.ts';
+import type { GpuWeights, WebGpuBackend } from '../src/backends/webgpu/index.ts';
 import { createBackend, UnsupportedError } from '../src/index.ts';
 import { byteLength, elementCount, type OpSpec, type TensorType } from '../src/ops/op.ts';
-import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
-import type { GpuWeights, WebGpuBackend } from '../src/webgpu/index.ts';
-import { LINEAR_ID, THREADS } from '../src/webgpu/wgsl.ts';
+import { LINEAR_ID, THREADS } from '../src/wgsl/wgsl.ts';
 import { testGpu } from './gpu.ts';
 import { minimalDevice } from './gpu-device.ts';
 import { gaussians, random, randomWeights, type WeightShape } from './random.ts';

@@ -1,7 +1,7 @@
 /** What the WebGPU backend asks of a device, what it gives back, and what it says when the device refuses. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BufferUsage, type GpuBinding, type GpuDevice } from '../src/backends/webgpu/api.ts';
 import { BackendUnavailableError, createBackend, errorBound, GpuError, msdMatmul, packedShape } from '../src/index.ts';
-import { BufferUsage, type GpuBinding, type GpuDevice } from '../src/webgpu/api.ts';
 import { longTier } from './conformance.ts';
 import { testGpu } from './gpu.ts';
 import { complaintsOf, liveBytes, minimalDevice, withLimits } from './gpu-device.ts';

@@ -3,13 +3,13 @@
  * the fast tier meets every format and shape class once; MSD_TEST_ALL runs the generated cases.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { GpuBinding, GpuDevice } from '../src/backends/webgpu/api.ts';
+import type { WebGpuBackend } from '../src/backends/webgpu/index.ts';
 import { digitsOf, resolvePlan } from '../src/decompose/contract.ts';
 import { decompose } from '../src/decompose/decompose.reference.ts';
 import { wgslDecompose } from '../src/decompose/decompose.wgsl.ts';
 import { QUAD } from '../src/formats/format.ts';
 import { createBackend, errorBound, msdMatmul, type PlanOptions, packedShape } from '../src/index.ts';
-import type { GpuBinding, GpuDevice } from '../src/webgpu/api.ts';
-import type { WebGpuBackend } from '../src/webgpu/index.ts';
 import { conformance, longTier } from './conformance.ts';
 import { testGpu } from './gpu.ts';
 import { complaintsOf, minimalDevice } from './gpu-device.ts';

@@ -101,7 +101,7 @@ export interface BackendBase {
 
 /**
  * A backend that answers at once: reference and WASM. The WebGPU backend answers later and can record into a caller's pass; its
- * interface is its own (webgpu/backend.ts), on the same base. (docs/architecture.md says why)
+ * interface is its own (backends/webgpu/backend.ts), on the same base. (docs/architecture.md says why)
  */
 export interface Backend extends BackendBase {
   /**

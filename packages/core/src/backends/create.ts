@@ -1,11 +1,11 @@
 import type { DeviceName } from '../device-name.ts';
 import { createTeam, type ThreadOptions } from '../threads/team.ts';
 import { requireCarrier, requireSimd } from '../wasm/features.ts';
-import type { WebGpuBackend } from '../webgpu/backend.ts';
-import type { WebGpuOptions } from '../webgpu/options.ts';
 import type { BackendBase } from './backend.ts';
 import type { ReferenceBackend, ReferenceBackendOptions } from './reference/backend.ts';
 import { WasmBackend, type WasmOptions } from './wasm/backend.ts';
+import type { WebGpuBackend } from './webgpu/backend.ts';
+import type { WebGpuOptions } from './webgpu/options.ts';
 
 /** Options of the wasm backend. */
 export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {}
@@ -33,7 +33,7 @@ export async function createBackend(
     case 'wasm':
       return options.heap ? createWasmBackend(options) : createThreadedBackend(options);
     case 'webgpu':
-      return await (await import('../webgpu/backend.ts')).WebGpuBackend.create(options);
+      return await (await import('./webgpu/backend.ts')).WebGpuBackend.create(options);
     case 'reference':
       return new (await import('./reference/backend.ts')).ReferenceBackend(options);
     default:

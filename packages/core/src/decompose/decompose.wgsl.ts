@@ -15,7 +15,7 @@
  * Per word written: 4 loads, 1 barrier, 1 (with subgroups 1/size) atomic maximum.                  (docs/webgpu.md)
  */
 import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
-import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
+import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../wgsl/wgsl.ts';
 import { digitsOf, limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
 
 export interface WgslDecomposeOptions {

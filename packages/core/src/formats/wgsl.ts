@@ -5,7 +5,7 @@
  *
  * Codes of fewer than 8 bits stay unsigned: `zeroCode`, or a stored zero code, comes off the integer sums.
  */
-import { lines, range } from '../webgpu/wgsl.ts';
+import { lines, range } from '../wgsl/wgsl.ts';
 import { K_BLOCK, type WeightFormat, type WeightVariant } from './format.ts';
 import { headSize, scaleBytes } from './layout.ts';
 import type { ScaleId } from './scales.ts';

@@ -5,7 +5,7 @@
  *   i16   q as one int16: one pass of i32x4.dot_i16x8_s, 2 k per 32-bit lane. SIMD128, everywhere.
  *   i8    q as one or two int8 digits, q = 254·d1 + d2, each times the raw codes; 4 k per 32-bit lane, in one instruction
  *         of relaxed SIMD. Codes are its second operand: every engine takes 0..127 there alike; for weights of 8 bits it
- *         has to be known how it takes the others (backends/features.ts).
+ *         has to be known how it takes the others (wasm/features.ts).
  */
 import type { Operands } from '../decompose/decompose.wasm.ts';
 import {

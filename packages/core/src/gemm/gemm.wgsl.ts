@@ -13,7 +13,7 @@
  */
 import { K_BLOCK, PANEL } from '../formats/format.ts';
 import { loadStep, stepArguments, stepAt } from '../formats/wgsl.ts';
-import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, lines, type WgslKernel, withoutEmptyLines } from '../wgsl/wgsl.ts';
 import {
   carrierName,
   describeGemm,

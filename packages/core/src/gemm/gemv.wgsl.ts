@@ -12,7 +12,7 @@
  */
 import { PANEL } from '../formats/format.ts';
 import { loadStep, stepArguments, stepAt } from '../formats/wgsl.ts';
-import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, lines, pairwise, range, THREADS, type WgslKernel, withoutEmptyLines } from '../wgsl/wgsl.ts';
 import {
   carrierName,
   describeGemm,

@@ -1,6 +1,6 @@
 /** Which WGSL gemm kernel runs for a number of rows. Dispatch, tests and benchmarks go through here. */
 import { PANEL } from '../formats/format.ts';
-import type { WgslKernel } from '../webgpu/wgsl.ts';
+import type { WgslKernel } from '../wgsl/wgsl.ts';
 import { wgslGemm, wgslGemmId } from './gemm.wgsl.ts';
 import { wgslGemv, wgslGemvId } from './gemv.wgsl.ts';
 import type { WgslGemmOptions } from './weights.wgsl.ts';

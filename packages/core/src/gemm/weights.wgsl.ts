@@ -4,7 +4,7 @@ import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '.
 import { chunkLength } from '../formats/layout.ts';
 import { describePacked, packedFunctions, type WgslPacked } from '../formats/wgsl.ts';
 import { END_PARAMS, endBuffers, endCode, endSuffix, type WgslEnd } from '../recombine/end.wgsl.ts';
-import { dot4, enables, type GpuFeatures, NAN_BITS, paramsOf } from '../webgpu/wgsl.ts';
+import { dot4, enables, type GpuFeatures, NAN_BITS, paramsOf } from '../wgsl/wgsl.ts';
 
 export interface WgslGemmOptions {
   readonly format: WeightFormat;

@@ -5,7 +5,7 @@ import { activationIds } from '../activations/contract.ts';
 import { resolvePlan } from '../decompose/contract.ts';
 import { wgslDecompose } from '../decompose/decompose.wgsl.ts';
 import { formats } from '../formats/index.ts';
-import type { GpuFeatures, WgslKernel } from '../webgpu/wgsl.ts';
+import type { GpuFeatures, WgslKernel } from '../wgsl/wgsl.ts';
 import { everyVariant } from './registry.ts';
 import { chooseWgslGemm } from './registry.wgsl.ts';
 

@@ -14,7 +14,7 @@
 import { K_BLOCK, PANEL, QUAD } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
 import { describePacked, loadStep, packedFunctions, stepArguments, stepAt } from '../formats/wgsl.ts';
-import { LINEAR_ID, lines, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, lines, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../wgsl/wgsl.ts';
 import type { MatrixRows, RowSource, TableRows } from './contract.ts';
 
 export type LookupUse = 'gather' | 'segment_sum' | 'segment_mean' | 'dequantize';

@@ -6,7 +6,7 @@
  */
 import { activationFunction } from '../activations/activations.wgsl.ts';
 import type { ActivationId } from '../activations/contract.ts';
-import { NAN_BITS } from '../webgpu/wgsl.ts';
+import { NAN_BITS } from '../wgsl/wgsl.ts';
 
 /** Where an operand is: in a buffer of its own, in y itself, or beside y in its buffer. */
 export type EndOperand = 'buffer' | 'out' | 'beside' | undefined;

@@ -5,7 +5,7 @@
  *
  * One workgroup per row: 64 partial sums, which every thread adds up for itself.
  */
-import { LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel } from '../webgpu/wgsl.ts';
+import { LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel } from '../wgsl/wgsl.ts';
 
 export const OFFSET_PARAMS = ['M', 'K', 'N', 'xAt', 'yAt', 'offset'] as const;
 

@@ -11,7 +11,7 @@
 import { elementCount, type TensorType, type WgslCall } from '../../ops/op.ts';
 import type { Loops } from '../../ops/strides.ts';
 import { range } from '../../wasm/loops.ts';
-import { LINEAR_ID, THREADS } from '../../webgpu/wgsl.ts';
+import { LINEAR_ID, THREADS } from '../../wgsl/wgsl.ts';
 import { shortId } from '../ids.ts';
 import { evaluate, expressionText, type TypedExpression } from './expression.ts';
 import { wgslBody } from './lanes.wgsl.ts';

@@ -12,7 +12,7 @@
  * a division 2.5 of that, 1/√ two; the additions are fewer, and numbers below 2⁻¹²⁶ may be 0.   (docs/nn.md, "Row reductions")
  */
 import type { DeviceName } from '../../device-name.ts';
-import { THREADS } from '../../webgpu/wgsl.ts';
+import { THREADS } from '../../wgsl/wgsl.ts';
 import { gamma, U, UNDERFLOW } from '../rounding.ts';
 import { sumDepth } from '../rows.ts';
 import type { NormOp } from './contract.ts';

@@ -10,7 +10,7 @@
 
 import { f32Bits } from '../../numbers.ts';
 import type { WgslCall } from '../../ops/op.ts';
-import { LINEAR_ID, NAN_BITS, THREADS, withoutEmptyLines } from '../../webgpu/wgsl.ts';
+import { LINEAR_ID, NAN_BITS, THREADS, withoutEmptyLines } from '../../wgsl/wgsl.ts';
 import type { NormOp, NormShape } from './contract.ts';
 
 /** @param operands numbers by name, of those that are there */

@@ -1,5 +1,5 @@
 /** A call that is bound: its dispatches, which are described again once something that they bind is gone. */
-import type { Call, Work } from '../backends/device.ts';
+import type { Call, Work } from '../device.ts';
 import type { GpuBinding } from './api.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Live } from './live.ts';

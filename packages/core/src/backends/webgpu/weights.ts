@@ -1,12 +1,13 @@
 /** A matrix on the GPU: the packed layout of WASM, in as many pieces of whole panels as the device's bindings demand. */
-import type { PreparedMatrix } from '../backends/backend.ts';
-import { BackendUnavailableError } from '../errors.ts';
-import { PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
-import { formats } from '../formats/index.ts';
-import { fileLayout, type PackedLayout, packedLayout, variantOf } from '../formats/layout.ts';
-import { packInto } from '../formats/pack.ts';
-import { PACKED_VERSION } from '../formats/packed.ts';
-import type { FormatId, QuantizedWeights, WeightShape } from '../formats/weights.ts';
+
+import { BackendUnavailableError } from '../../errors.ts';
+import { PANEL, type WeightFormat, type WeightVariant } from '../../formats/format.ts';
+import { formats } from '../../formats/index.ts';
+import { fileLayout, type PackedLayout, packedLayout, variantOf } from '../../formats/layout.ts';
+import { packInto } from '../../formats/pack.ts';
+import { PACKED_VERSION } from '../../formats/packed.ts';
+import type { FormatId, QuantizedWeights, WeightShape } from '../../formats/weights.ts';
+import type { PreparedMatrix } from '../backend.ts';
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
 import type { WebGpuBackend } from './backend.ts';
 

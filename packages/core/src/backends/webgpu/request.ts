@@ -1,7 +1,7 @@
 /** Getting a device, and asking it what it can do. */
-import { BackendUnavailableError } from '../errors.ts';
+import { BackendUnavailableError } from '../../errors.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { Gpu, GpuDevice } from './api.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export interface DeviceOptions {
   /** What to ask for a device: default `navigator.gpu`. In Node, `create([])` of the npm package `webgpu`. */

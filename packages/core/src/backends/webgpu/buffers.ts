@@ -1,9 +1,9 @@
 /** The backend's own buffers: parameter blocks, working buffers, and buffers that results are read back through. */
-import { codeValues } from '../lookup/rows.ts';
+import { codeValues } from '../../lookup/rows.ts';
+import { PARAM_WORDS } from '../../wgsl/wgsl.ts';
 import { BufferUsage, type GpuBuffer, type GpuDevice } from './api.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { Recorder } from './recorder.ts';
-import { PARAM_WORDS } from './wgsl.ts';
 
 const { MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE } = BufferUsage;
 

@@ -1,9 +1,9 @@
 /** The matrices that were prepared for the device; what is adopted stays its owner's, and is not counted. */
-import { BackendUnavailableError } from '../errors.ts';
-import { variantOf } from '../formats/layout.ts';
-import { type PackedShape, validatePacked } from '../formats/packed.ts';
-import { validateWeights } from '../formats/validate.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
+import { BackendUnavailableError } from '../../errors.ts';
+import { variantOf } from '../../formats/layout.ts';
+import { type PackedShape, validatePacked } from '../../formats/packed.ts';
+import { validateWeights } from '../../formats/validate.ts';
+import type { QuantizedWeights } from '../../formats/weights.ts';
 import type { GpuBinding, GpuBuffer } from './api.ts';
 import { checkInside } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';

@@ -1,4 +1,6 @@
 /** @msd/core/webgpu: the WebGPU backend by itself, for those who have a device at hand. `createBackend('webgpu')` loads the same. */
+
+export type { GpuFeatures } from '../../wgsl/wgsl.ts';
 export type {
   Gpu,
   GpuAdapter,
@@ -12,4 +14,3 @@ export { WebGpuBackend } from './backend.ts';
 export type { GpuMatmulOptions, GpuRecordOptions, WebGpuOptions } from './options.ts';
 export type { GpuOffsetOptions, GpuRowsOptions } from './rows.ts';
 export { GpuWeights, type WeightPiece } from './weights.ts';
-export type { GpuFeatures } from './wgsl.ts';

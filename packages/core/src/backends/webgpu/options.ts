@@ -1,8 +1,9 @@
 /** What callers of the WebGPU backend choose. */
-import type { MatmulOptions } from '../backends/backend.ts';
+
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import type { MatmulOptions } from '../backend.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import type { DeviceOptions } from './request.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export interface WebGpuOptions extends DeviceOptions {
   /**

@@ -2,8 +2,8 @@
  * A product that is submitted at once: typed arrays are uploaded before, results that are asked for as one are read back. A
  * slice of rows at a time; each slice stages its own, and the queue puts the writes between the submissions.
  */
-import type { Plan } from '../decompose/contract.ts';
-import { GpuError } from '../errors.ts';
+import type { Plan } from '../../decompose/contract.ts';
+import { GpuError } from '../../errors.ts';
 import { type GpuBinding, type GpuBuffer, MAP_MODE_READ } from './api.ts';
 import type { GpuScratchName } from './buffers.ts';
 import { record } from './dispatch.ts';

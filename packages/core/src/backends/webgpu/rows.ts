@@ -1,11 +1,11 @@
 /** The dispatches of look-ups and of the term of an offset: what frameworks need besides products. */
-import { formats } from '../formats/index.ts';
-import { packedLayout } from '../formats/layout.ts';
-import { requireVersion } from '../formats/packed.ts';
-import { type RowSource, rowExtent, tableCodeBytes } from '../lookup/contract.ts';
-import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../lookup/lookup.wgsl.ts';
-import { f32Bits } from '../numbers.ts';
-import { OFFSET_ID, wgslOffset } from '../recombine/offset.wgsl.ts';
+import { formats } from '../../formats/index.ts';
+import { packedLayout } from '../../formats/layout.ts';
+import { requireVersion } from '../../formats/packed.ts';
+import { type RowSource, rowExtent, tableCodeBytes } from '../../lookup/contract.ts';
+import { type LookupUse, lookupBuffers, lookupWorkgroups, wgslLookup, wgslLookupId } from '../../lookup/lookup.wgsl.ts';
+import { f32Bits } from '../../numbers.ts';
+import { OFFSET_ID, wgslOffset } from '../../recombine/offset.wgsl.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import { checkBindable, checkInside } from './arguments.ts';
 import { bind, type Dispatch, describe } from './dispatch.ts';

@@ -6,16 +6,18 @@
  * submits by itself and, where a typed array is asked for, answers when it has been read back. Both keep queue order, so a
  * result may be used by the next call without waiting.
  */
-import type { BackendBase, MemoryReport } from '../backends/backend.ts';
-import type { Call, Changes, Device, Work } from '../backends/device.ts';
-import { type PlanOptions, resolvePlan } from '../decompose/contract.ts';
-import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
-import { GpuError } from '../errors.ts';
-import type { PackedShape } from '../formats/packed.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
-import type { RowSource } from '../lookup/contract.ts';
-import type { WgslEnd } from '../recombine/end.wgsl.ts';
-import { OFFSET_ID } from '../recombine/offset.wgsl.ts';
+
+import { type PlanOptions, resolvePlan } from '../../decompose/contract.ts';
+import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
+import { GpuError } from '../../errors.ts';
+import type { PackedShape } from '../../formats/packed.ts';
+import type { QuantizedWeights } from '../../formats/weights.ts';
+import type { RowSource } from '../../lookup/contract.ts';
+import type { WgslEnd } from '../../recombine/end.wgsl.ts';
+import { OFFSET_ID } from '../../recombine/offset.wgsl.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import type { BackendBase, MemoryReport } from '../backend.ts';
+import type { Call, Changes, Device, Work } from '../device.ts';
 import type { GpuBinding, GpuComputePass, GpuDevice, GpuLostInfo } from './api.ts';
 import { checkMatmul, checkThere } from './arguments.ts';
 import { GpuCall } from './calls.ts';
@@ -30,7 +32,6 @@ import { describeOffset, describeRows, type GpuOffsetOptions, type GpuRowsOption
 import { Session } from './session.ts';
 import { Storage } from './storage.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights> {
   readonly device = 'webgpu';

@@ -1,12 +1,13 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
-import type { ActivationId } from '../activations/contract.ts';
-import type { ProductWork } from '../backends/device.ts';
-import { digitsOf, type Plan, resolvePlan } from '../decompose/contract.ts';
-import { wgslDecompose, wgslDecomposeId } from '../decompose/decompose.wgsl.ts';
-import { K_BLOCK, K_STEP } from '../formats/format.ts';
-import { roundUp } from '../formats/layout.ts';
-import { chooseWgslGemm, type WgslGemmChoice } from '../gemm/registry.wgsl.ts';
-import type { EndOperand, WgslEnd } from '../recombine/end.wgsl.ts';
+import type { ActivationId } from '../../activations/contract.ts';
+import { digitsOf, type Plan, resolvePlan } from '../../decompose/contract.ts';
+import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
+import { K_BLOCK, K_STEP } from '../../formats/format.ts';
+import { roundUp } from '../../formats/layout.ts';
+import { chooseWgslGemm, type WgslGemmChoice } from '../../gemm/registry.wgsl.ts';
+import type { EndOperand, WgslEnd } from '../../recombine/end.wgsl.ts';
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
+import type { ProductWork } from '../device.ts';
 import type { GpuBinding, GpuBuffer, GpuDevice } from './api.ts';
 import { checkMatmul, checkRecorded } from './arguments.ts';
 import type { WebGpuBackend } from './backend.ts';
@@ -16,7 +17,6 @@ import { bindingLimit, type Live } from './live.ts';
 import type { GpuEnds } from './options.ts';
 import type { BoundRange } from './pipelines.ts';
 import type { GpuWeights } from './weights.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 /** Most rows of a slice: bounds the digits' buffer. */
 export const SLICE_ROWS = 1024;

@@ -1,5 +1,5 @@
 /** Buffers that callers ask for, and the way of bytes to them and back. */
-import { BackendUnavailableError } from '../errors.ts';
+import { BackendUnavailableError } from '../../errors.ts';
 import { BufferUsage, type GpuBinding, type GpuBuffer, type GpuQueue, MAP_MODE_READ } from './api.ts';
 import { checkInside } from './arguments.ts';
 import { bindingLimit } from './live.ts';

@@ -1,10 +1,11 @@
 /** All that lives and dies with one device. */
+
+import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { GpuDevice, GpuLostInfo } from './api.ts';
 import { CodeTables, GpuScratch, Params, Readbacks } from './buffers.ts';
 import { Pipelines } from './pipelines.ts';
 import { Recorder } from './recorder.ts';
 import { probeFeatures } from './request.ts';
-import type { GpuFeatures } from './wgsl.ts';
 
 export interface Live {
   readonly device: GpuDevice;

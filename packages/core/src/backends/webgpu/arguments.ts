@@ -1,7 +1,8 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
-import { checkActivations, checkProduct, type OperandKind } from '../backends/arguments.ts';
-import type { Plan } from '../decompose/contract.ts';
-import { BackendUnavailableError } from '../errors.ts';
+
+import type { Plan } from '../../decompose/contract.ts';
+import { BackendUnavailableError } from '../../errors.ts';
+import { checkActivations, checkProduct, type OperandKind } from '../arguments.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
 import type { WebGpuBackend } from './backend.ts';
 import { bindingLimit } from './live.ts';

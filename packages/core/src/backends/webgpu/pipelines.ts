@@ -1,4 +1,6 @@
 /** Pipelines by kernel id, bind groups by what they bind: both are made once. */
+
+import { PARAM_WORDS, type WgslKernel } from '../../wgsl/wgsl.ts';
 import {
   type GpuBindGroup,
   type GpuBindGroupLayout,
@@ -7,7 +9,6 @@ import {
   type GpuPipeline,
   SHADER_STAGE_COMPUTE,
 } from './api.ts';
-import { PARAM_WORDS, type WgslKernel } from './wgsl.ts';
 
 export interface Pipeline {
   readonly id: string;

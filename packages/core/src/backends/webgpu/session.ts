@@ -1,5 +1,5 @@
 /** The device that is worked on now: what went wrong on it, and how to start again once it is lost. */
-import { BackendUnavailableError, GpuError } from '../errors.ts';
+import { BackendUnavailableError, GpuError } from '../../errors.ts';
 import { forgetRefused, type Live, start, watch } from './live.ts';
 import type { WebGpuOptions } from './options.ts';
 import { requestDevice } from './request.ts';

@@ -1,8 +1,9 @@
 /** One kernel in a pass: its pipeline, its parameters, what it binds. Described once, recorded any number of times. */
+
+import type { WgslKernel } from '../../wgsl/wgsl.ts';
 import type { GpuBindGroup, GpuBinding, GpuComputePass, GpuDevice, GpuPipeline } from './api.ts';
 import type { Live } from './live.ts';
 import type { BoundRange } from './pipelines.ts';
-import type { WgslKernel } from './wgsl.ts';
 
 export interface Dispatch {
   readonly id: string;

@@ -3,16 +3,16 @@
  * buffer of an output share its binding, since a dispatch may not read a buffer through one binding and write it through another.
  */
 
-import type { OpWork } from '../backends/device.ts';
-import { checkOpOperands } from '../backends/op-arguments.ts';
-import { UnsupportedError } from '../errors.ts';
-import { byteLength, type DType, type TensorType, type WgslCall } from '../ops/op.ts';
+import { UnsupportedError } from '../../errors.ts';
+import { byteLength, type DType, type TensorType, type WgslCall } from '../../ops/op.ts';
+import { PARAM_WORDS, paramsOf, type WgslKernel } from '../../wgsl/wgsl.ts';
+import type { OpWork } from '../device.ts';
+import { checkOpOperands } from '../op-arguments.ts';
 import type { GpuBinding } from './api.ts';
 import { checkBindable, checkInside, gpuBinding } from './arguments.ts';
 import type { Describe } from './calls.ts';
 import { bindTogether, type Dispatch, describe } from './dispatch.ts';
 import type { Live } from './live.ts';
-import { PARAM_WORDS, paramsOf, type WgslKernel } from './wgsl.ts';
 
 /**
  * @returns what describes the op's dispatches, wherever operands lie
