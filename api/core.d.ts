@@ -7,7 +7,7 @@ export type ActivationBlock = 'row' | 256 | 32;
 
 export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
 
-export interface ActivationOptions extends PlanOptions {
+export interface ActivationOptions extends DecompositionOptions {
     readonly M?: number | undefined;
     readonly xType?: FloatType | undefined;
 }
@@ -94,6 +94,12 @@ export interface Changes<H> {
 export type Components = 1 | 2;
 
 export type DecompositionId = 'int8' | 'mxfp4';
+
+export interface DecompositionOptions {
+    readonly decomposition?: DecompositionId | undefined;
+    readonly components?: Components | undefined;
+    readonly activationBlock?: ActivationBlock | undefined;
+}
 
 export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     readonly device: DeviceName;
@@ -184,12 +190,6 @@ export interface PackedWeights extends PackedShape {
     readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-export interface PlanOptions {
-    readonly decomposition?: DecompositionId | undefined;
-    readonly components?: Components | undefined;
-    readonly activationBlock?: ActivationBlock | undefined;
-}
-
 export interface PreparedMatrix {
     readonly version: number;
     readonly format: FormatId;
@@ -218,7 +218,7 @@ export interface ProductOptions<Handle = ArenaHandle> {
     readonly outType?: FloatType | undefined;
 }
 
-export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
     readonly kind: 'product';
     readonly matrices: readonly Matrix[];
     readonly M: number;
@@ -270,7 +270,7 @@ export interface ReferenceBackendOptions {
     readonly arithmetic?: Arithmetic;
 }
 
-export interface ReferenceOptions extends PlanOptions {
+export interface ReferenceOptions extends DecompositionOptions {
     readonly M: number;
     readonly bias?: Float32Array | undefined;
     readonly activation?: ActivationId | undefined;
@@ -351,9 +351,9 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
-    kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
+    kernelFor(prepared: PreparedWeights, M: number, options?: DecompositionOptions): string;
     get carriers(): CarrierReport;
-    autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
+    autotune(prepared: PreparedWeights, M: number, options?: DecompositionOptions): TunedKernel[];
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -396,7 +396,7 @@ export declare const effectiveBits: (sqnrDb: number) => number;
 
 export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: DeviceName): number;
 
-export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: PlanOptions & {
+export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: DecompositionOptions & {
     readonly bias?: Float32Array | undefined;
     readonly device?: DeviceName | undefined;
 }): Float64Array;
@@ -478,7 +478,7 @@ export interface ProductEnd {
     readonly outType?: FloatType | undefined;
 }
 
-export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
     readonly kind: 'product';
     readonly matrices: readonly Matrix[];
     readonly M: number;
@@ -948,10 +948,10 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
     recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
     recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
-    warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
+    warmUp(prepared: GpuWeights, M: number, options?: DecompositionOptions & {
         readonly bias?: boolean;
     }): Promise<void>;
-    kernelFor(prepared: GpuWeights, M: number, options?: PlanOptions & Partial<WgslEnd>): string;
+    kernelFor(prepared: GpuWeights, M: number, options?: DecompositionOptions & Partial<WgslEnd>): string;
     memory(): MemoryReport;
     dispose(): void;
     release(prepared: GpuWeights): void;

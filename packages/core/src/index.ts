@@ -30,9 +30,9 @@ export {
   type ActivationBlock,
   type Components,
   type DecompositionId,
+  type DecompositionOptions,
   digits,
   limitOf,
-  type PlanOptions,
 } from './decompose/contract.ts';
 export type { DeviceName } from './device-name.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';

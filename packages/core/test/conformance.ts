@@ -12,17 +12,17 @@ import { formatIds, formats } from '../src/formats/index.ts';
 import {
   type ActivationId,
   activationUlps,
+  type DecompositionOptions,
   type DeviceName,
   dequantizeWeights,
   errorBound,
   msdMatmul,
-  type PlanOptions,
   type PreparedMatrix,
   type QuantizedWeights,
 } from '../src/index.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
 
-type CheckOptions = PlanOptions & {
+type CheckOptions = DecompositionOptions & {
   bias?: Float32Array;
   activation?: ActivationId | undefined;
   multiply?: Float32Array;
@@ -143,7 +143,7 @@ export function conformance<P extends PreparedMatrix>(
         shape: weightShapes,
         M: fc.constantFrom(...M_VALUES),
         components: fc.constantFrom(1 as const, 2 as const),
-        split: fc.constantFrom<PlanOptions>(
+        split: fc.constantFrom<DecompositionOptions>(
           { activationBlock: 'row' },
           { activationBlock: 256 },
           { activationBlock: 32 },

@@ -3,9 +3,9 @@ import {
   alphaOf,
   type Components,
   type DecompositionId,
+  type DecompositionOptions,
   limitOf,
-  type PlanOptions,
-  resolvePlan,
+  resolveDecomposition,
   TINY,
 } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
@@ -48,9 +48,12 @@ export function elementBound(
 export function errorBound(
   x: Float32Array,
   weights: QuantizedWeights,
-  options: PlanOptions & { readonly bias?: Float32Array | undefined; readonly device?: DeviceName | undefined } = {},
+  options: DecompositionOptions & {
+    readonly bias?: Float32Array | undefined;
+    readonly device?: DeviceName | undefined;
+  } = {},
 ): Float64Array {
-  const { decomposition, components, activationBlock } = resolvePlan(options, 'errorBound');
+  const { id, components, activationBlock } = resolveDecomposition(options, 'errorBound');
   const { bias, device } = options;
   const onGpu = device === 'webgpu';
   const { N, K, blockSize } = weights;
@@ -72,7 +75,7 @@ export function errorBound(
       elementBound(
         row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
         components,
-        decomposition,
+        id,
         device,
       ),
     );

@@ -1,6 +1,6 @@
 /** What every backend offers, whatever it runs on. */
 import type { ActivationId } from '../activations/contract.ts';
-import type { PlanOptions } from '../decompose/contract.ts';
+import type { DecompositionOptions } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
 import type { FloatType, HalfArray, HalfType } from '../formats/half.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
@@ -65,7 +65,7 @@ export interface BitsResult {
 }
 
 /** What concerns x alone. */
-export interface ActivationOptions extends PlanOptions {
+export interface ActivationOptions extends DecompositionOptions {
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;
   /** What x holds; default: what its class says, f32 for an arena handle. Half precision is widened to f32, exactly. */

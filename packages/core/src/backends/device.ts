@@ -7,7 +7,7 @@
  *   device.run(call, { operands: { 0: x2 } });     // with what has changed
  */
 import type { ActivationId } from '../activations/contract.ts';
-import type { PlanOptions } from '../decompose/contract.ts';
+import type { DecompositionOptions } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
@@ -32,7 +32,7 @@ export interface ProductEnd {
  * x times several matrices of one K, decomposed once. Operands: x, then bias, multiply, residual and out of each matrix;
  * `undefined` where there is none.
  */
-export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
   readonly kind: 'product';
   readonly matrices: readonly Matrix[];
   readonly M: number;

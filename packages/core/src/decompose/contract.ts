@@ -21,14 +21,14 @@ export type ActivationBlock = 'row' | 256 | 32;
 export type DecompositionId = 'int8' | 'mxfp4';
 
 /** How activations become integers: the user's choice, it changes bits. */
-export interface Plan {
-  readonly decomposition: DecompositionId;
+export interface Decomposition {
+  readonly id: DecompositionId;
   readonly components: Components;
   readonly activationBlock: ActivationBlock;
 }
 
 /** As users give it; what is left out has its default. */
-export interface PlanOptions {
+export interface DecompositionOptions {
   /** What activations are split into: 'int8' digits (default), or 'mxfp4' passes (activationBlock 32). */
   readonly decomposition?: DecompositionId | undefined;
   /** How many components: 2 (default, ~16 bits with int8), or 1 (dynamic int8). */
@@ -41,7 +41,7 @@ export interface PlanOptions {
  * @returns one and the same object for equal options
  * @throws {@link RangeError} for values that are none of the above
  */
-export function resolvePlan(options: PlanOptions, where: string): Plan {
+export function resolveDecomposition(options: DecompositionOptions, where: string): Decomposition {
   const { decomposition = 'int8', components = 2 } = options;
   const { activationBlock = decomposition === 'mxfp4' ? 32 : 256 } = options;
   const refuse = (name: string, expected: string, got: unknown): never => {
@@ -55,24 +55,29 @@ export function resolvePlan(options: PlanOptions, where: string): Plan {
   if (decomposition === 'mxfp4' && activationBlock !== 32)
     refuse('activationBlock', '32 for the mxfp4 decomposition', activationBlock);
   const block = BLOCKS.indexOf(activationBlock);
-  return PLANS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
+  return DECOMPOSITIONS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
 }
 
+/** The options that ask for it. */
+export const optionsOf = ({ id, components, activationBlock }: Decomposition): DecompositionOptions => ({
+  decomposition: id,
+  components,
+  activationBlock,
+});
+
 const BLOCKS: readonly ActivationBlock[] = ['row', 256, 32];
-/** Every plan once: backends keep kernels by plan, and `matmul` asks for one on every call. */
-const PLANS: readonly Plan[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((decomposition) =>
-  ([1, 2] as const).flatMap((components) =>
-    BLOCKS.map((activationBlock) => ({ decomposition, components, activationBlock })),
-  ),
+/** Every one once: devices keep kernels by it, and `matmul` asks for one on every call. */
+const DECOMPOSITIONS: readonly Decomposition[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((id) =>
+  ([1, 2] as const).flatMap((components) => BLOCKS.map((activationBlock) => ({ id, components, activationBlock }))),
 );
 
 /** Those that options can ask for: MXFP4 passes are per 32 k. */
-export const everyPlan: readonly Plan[] = /* @__PURE__ */ PLANS.filter(
-  ({ decomposition, activationBlock }) => decomposition === 'int8' || activationBlock === 32,
+export const everyDecomposition: readonly Decomposition[] = /* @__PURE__ */ DECOMPOSITIONS.filter(
+  ({ id, activationBlock }) => id === 'int8' || activationBlock === 32,
 ).sort((a, b) => a.components - b.components);
 
 /** int8 operands that q is split into. |q| ≤ 64 after MXFP4 passes: one digit holds both components. */
-export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decomposition === 'mxfp4' ? 1 : components);
+export const digitsOf = ({ id, components }: Decomposition): 1 | 2 => (id === 'mxfp4' ? 1 : components);
 
 /** Largest |q|. */
 export const limitOf = (components: Components): number => 127 * 254 ** (components - 1);

@@ -71,7 +71,7 @@ describe('gemm kernels', () => {
       const options = { ...emitted, carrier };
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = operandsOf(carrier);
-      const plan = { decomposition: 'int8', components, activationBlock } as const;
+      const decomposition = { id: 'int8', components, activationBlock } as const;
       // Three panels; with streams six, so that a range has a part for each and some left over.
       const [M, N, K] = [5, (options.streams ?? 1) > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
       const weights = randomWeights(next, {
@@ -90,7 +90,7 @@ describe('gemm kernels', () => {
         arena.float32(handle).set(values);
         return handle;
       };
-      const row = decomposedRow({ plan, operands }, K);
+      const row = decomposedRow({ decomposition, operands }, K);
       const buffers = {
         x: put(x, 'x'),
         bias: put(bias, 'bias'),
@@ -102,7 +102,7 @@ describe('gemm kernels', () => {
         scratch: arena.alloc(SCRATCH_BYTES, 'scratch'),
       };
       packInto(weights, layout, arena.memory.buffer, buffers.w.ptr);
-      kernelOn(arena.memory, decomposeSpec, { plan, operands })({
+      kernelOn(arena.memory, decomposeSpec, { decomposition, operands })({
         x: buffers.x.ptr,
         q: buffers.q.ptr,
         sums: buffers.sums.ptr,

@@ -1,4 +1,5 @@
 /** Bound work of the reference: operands are read, the specification is run, results are written. */
+import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { msdMatmul } from '../../msd-matmul.ts';
 import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../../ops/op.ts';
@@ -79,7 +80,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
 
   #product(work: ProductWork<ReferenceWeights>, operands: Operands): () => void {
     const { matrices, M } = work;
-    const { plan, xType, x, products } = checkProductOperands(this.backend, work, operands, referenceHandle);
+    const { decomposition, xType, x, products } = checkProductOperands(this.backend, work, operands, referenceHandle);
     const floats = (operand: ReferenceHandle | undefined, length: number) =>
       operand && floatsOf(operand, 'f32', length);
     for (const matrix of matrices) matrix.weights; // throws once it was disposed of
@@ -89,7 +90,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
         const { weights, N } = matrices[i];
         const y = msdMatmul(values, weights, {
           M,
-          ...plan,
+          ...optionsOf(decomposition),
           bias: floats(bias, N),
           activation,
           multiply: floats(multiply, M * N),

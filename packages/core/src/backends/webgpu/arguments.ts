@@ -1,6 +1,6 @@
 /** Checks of what the WebGPU backend is given, beyond those that all backends share. */
 
-import type { Plan } from '../../decompose/contract.ts';
+import type { Decomposition } from '../../decompose/contract.ts';
 import { BackendUnavailableError } from '../../errors.ts';
 import { checkActivations, checkProduct, type OperandKind } from '../arguments.ts';
 import type { GpuBinding, GpuDevice } from './api.ts';
@@ -24,7 +24,7 @@ export function checkMatmul(
   x: Float32Array | GpuBinding,
   prepared: GpuWeights,
   options: GpuMatmulOptions,
-): { M: number; plan: Plan } {
+): { M: number; decomposition: Decomposition } {
   if (!(prepared instanceof GpuWeights))
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
   const checked = checkActivations(backend, x, prepared, options, gpuBinding);

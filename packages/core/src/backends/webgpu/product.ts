@@ -1,6 +1,6 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
 import type { ActivationId } from '../../activations/contract.ts';
-import { digitsOf, type Plan, resolvePlan } from '../../decompose/contract.ts';
+import { type Decomposition, digitsOf, resolveDecomposition } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../../formats/format.ts';
 import { roundUp } from '../../formats/layout.ts';
@@ -36,19 +36,24 @@ export const chooseGemm = (
   { features }: Live,
   prepared: GpuWeights,
   M: number,
-  plan: Plan,
+  decomposition: Decomposition,
   end: WgslEnd,
 ): WgslGemmChoice =>
-  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
+  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, decomposition, end, features });
 
-export const decomposeOptions = (plan: Plan, together: 1 | 4, { subgroups }: GpuFeatures) =>
-  ({ plan, rows: together, subgroups }) as const;
+export const decomposeOptions = (decomposition: Decomposition, together: 1 | 4, { subgroups }: GpuFeatures) =>
+  ({ decomposition, rows: together, subgroups }) as const;
 
 const NO_END: WgslEnd = { bias: false };
 
 /** Id of the gemm kernel for a matrix at M rows. */
-export const gemmId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
-  chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
+export const gemmId = (
+  live: Live,
+  prepared: GpuWeights,
+  M: number,
+  decomposition: Decomposition,
+  end: WgslEnd = NO_END,
+): string => chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), decomposition, end).id;
 
 /** Rows [m, m + rows) of `width` f32 values each. */
 export const rowsOf = ({ buffer, offset = 0 }: GpuBinding, m: number, rows: number, width: number): GpuBinding => ({
@@ -72,7 +77,7 @@ export function describeProducts(
   x: GpuBinding,
   products: readonly GpuProduct[],
   M: number,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch[] {
   const { K } = products[0].prepared;
   const widest = products.reduce((max, { prepared }) => Math.max(max, prepared.N), 0);
@@ -81,15 +86,15 @@ export function describeProducts(
   for (let m = 0; m < M; m += rowsMax) {
     const rows = Math.min(rowsMax, M - m);
     const source = rowsOf(x, m, rows, K);
-    const { together } = chooseGemm(live, products[0].prepared, rows, plan, NO_END); // a matter of rows alone
-    const layout = digitLayout(live, K, rows, together, plan);
-    dispatches.push(describeDecompose(live, K, source, rows, layout, plan));
+    const { together } = chooseGemm(live, products[0].prepared, rows, decomposition, NO_END); // a matter of rows alone
+    const layout = digitLayout(live, K, rows, together, decomposition);
+    dispatches.push(describeDecompose(live, K, source, rows, layout, decomposition));
     for (const product of products) {
       const { N } = product.prepared;
       const slice = (operand: GpuBinding | undefined) => operand && rowsOf(operand, m, rows, N);
       const { out, multiply, residual } = product;
       const ends = { ...product, out: slice(out)!, multiply: slice(multiply), residual: slice(residual) };
-      dispatches.push(...describeGemm(live, ends, rows, layout, plan));
+      dispatches.push(...describeGemm(live, ends, rows, layout, decomposition));
     }
   }
   return dispatches;
@@ -102,7 +107,7 @@ export function describeProducts(
 export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWork<GpuWeights>): Describe {
   const { matrices, M, each } = work;
   const expected = 1 + OPERANDS_EACH * matrices.length;
-  const plan = resolvePlan(work, 'matmul');
+  const decomposition = resolveDecomposition(work, 'matmul');
   if (matrices.length === 0) throw new RangeError('matmul: matrices expected at least one, got none.');
   if (each && each.length !== matrices.length)
     throw new RangeError(`matmul: each expected ${matrices.length} ends, one per matrix, got ${each.length}.`);
@@ -123,7 +128,7 @@ export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWor
       checkMatmul(backend, live.device, x, prepared, options);
       return { prepared, out: out!, bias, multiply, residual, activation };
     });
-    return M === 0 ? [] : describeProducts(live, x, products, M, plan);
+    return M === 0 ? [] : describeProducts(live, x, products, M, decomposition);
   };
 }
 
@@ -139,11 +144,11 @@ interface Digits {
   readonly scales: BoundRange;
 }
 
-function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, plan: Plan): Digits {
+function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, decomposition: Decomposition): Digits {
   const paddedK = roundUp(K, K_STEP);
   const rows = roundUp(M, together);
-  const blocks = Math.ceil(paddedK / (plan.activationBlock === 32 ? K_STEP : K_BLOCK));
-  const digitBytes = digitsOf(plan) * rows * paddedK;
+  const blocks = Math.ceil(paddedK / (decomposition.activationBlock === 32 ? K_STEP : K_BLOCK));
+  const digitBytes = digitsOf(decomposition) * rows * paddedK;
   return {
     paddedK,
     rows,
@@ -160,10 +165,10 @@ function describeDecompose(
   x: GpuBinding,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch {
   const source = bind(live.device, x);
-  const options = decomposeOptions(plan, together, live.features);
+  const options = decomposeOptions(decomposition, together, live.features);
   const words = paddedK / 4;
   return describe(
     live,
@@ -171,7 +176,7 @@ function describeDecompose(
     () => wgslDecompose(options),
     [M, K, source.at, words, rows, blocks],
     [source.range, digits, scales],
-    plan.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
+    decomposition.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
   );
 }
 
@@ -181,12 +186,12 @@ function describeGemm(
   product: GpuProduct,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch[] {
   const { device } = live;
   const { prepared, out } = product;
   const end = endOf(product);
-  const gemm = chooseGemm(live, prepared, M, plan, end);
+  const gemm = chooseGemm(live, prepared, M, decomposition, end);
   const besides = END_NAMES.flatMap((name) => (isBeside(end[name]) ? [product[name]!] : []));
   const target = bindTogether(device, [out, ...besides]);
   const added = END_NAMES.map((name) => {
