@@ -72,6 +72,11 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
    * @throws {@link TypeError}, {@link RangeError}, {@link UnsupportedError}; nothing has changed then
    */
   bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+  /**
+   * Would threads share this op? Then it had better not work in place: a chunk that a lost worker left half done could not be
+   * repeated, so an op in place stays on one thread. Absent: never.
+   */
+  isShared?(work: OpWork): boolean;
   /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */
   run(call: Call<H>, changes?: Changes<H>): void;
   /** Until everything that was run is done. */

@@ -26,11 +26,12 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, Work } from '../device.ts';
+import type { Call, Changes, Device, OpWork, Work } from '../device.ts';
 import { autotune, type TunedKernel } from './autotune.ts';
 import { bindWork, WasmCall } from './bind.ts';
 import { BoundCalls, type PlacedProduct } from './calls.ts';
 import { ownMatrix, WasmMatrix } from './matrix.ts';
+import { isShared } from './op-call.ts';
 import { type Place, placeOf, wholePlaceOf } from './operands.ts';
 import { bytesRead } from './product.ts';
 import { ProductCall } from './product-call.ts';
@@ -127,6 +128,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     if (changes?.operands) call.change(changes.operands);
     call.run();
     this.arena.check();
+  }
+
+  isShared(work: OpWork): boolean {
+    return isShared(this.#runtime, work);
   }
 
   /** Nothing to wait for: calls are done when they return. */
