@@ -7,7 +7,7 @@ export type ActivationBlock = 'row' | 256 | 32;
 
 export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
 
-export interface ActivationOptions extends PlanOptions {
+export interface ActivationOptions extends DecompositionOptions {
     readonly M?: number | undefined;
     readonly xType?: FloatType | undefined;
 }
@@ -55,7 +55,7 @@ export interface Backend extends BackendBase {
 }
 
 export interface BackendBase {
-    readonly device: Device;
+    readonly device: DeviceName;
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -67,6 +67,12 @@ export declare class BackendUnavailableError extends Error {
 export interface BitsResult {
     readonly out?: undefined;
     readonly outType: HalfType;
+}
+
+export interface Call<H> {
+    readonly work: Work;
+    readonly operands: readonly (H | undefined)[];
+    readonly kernels: readonly string[];
 }
 
 export type CarrierChoice = 'auto' | 'i16' | 'i8';
@@ -81,11 +87,36 @@ export interface CarrierTiming {
     readonly microseconds: Readonly<Record<string, number>>;
 }
 
+export interface Changes<H> {
+    readonly operands?: Readonly<Record<number, H>> | undefined;
+}
+
 export type Components = 1 | 2;
 
 export type DecompositionId = 'int8' | 'mxfp4';
 
-export type Device = 'reference' | 'wasm' | 'webgpu';
+export interface DecompositionOptions {
+    readonly decomposition?: DecompositionId | undefined;
+    readonly components?: Components | undefined;
+    readonly activationBlock?: ActivationBlock | undefined;
+}
+
+export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
+    readonly device: DeviceName;
+    alloc(byteLength: number, label?: string): H;
+    free(handle: H): void;
+    part(handle: H, begin: number, byteLength: number): H;
+    write(handle: H, data: ArrayBufferView): void;
+    read(handle: H, into: ArrayBufferView): void | Promise<void>;
+    prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+    isShared?(work: OpWork): boolean;
+    run(call: Call<H>, changes?: Changes<H>): void;
+    flush(): void | Promise<void>;
+    dispose(): void;
+}
+
+export type DeviceName = 'reference' | 'wasm' | 'webgpu';
 
 export interface F32Result {
     readonly out?: Float32Array | undefined;
@@ -138,6 +169,13 @@ export interface NativeFloat16Array {
     readonly length: number;
 }
 
+export interface OpWork<O = unknown> {
+    readonly kind: 'op';
+    readonly spec: OpSpec<O>;
+    readonly op: O;
+    readonly inputs: readonly (TensorType | undefined)[];
+}
+
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
 export declare const PACKED_VERSION = 2;
@@ -151,12 +189,6 @@ export interface PackedShape extends WeightShape {
 export interface PackedWeights extends PackedShape {
     readonly version: number;
     readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
-export interface PlanOptions {
-    readonly decomposition?: DecompositionId | undefined;
-    readonly components?: Components | undefined;
-    readonly activationBlock?: ActivationBlock | undefined;
 }
 
 export interface PreparedMatrix {
@@ -173,6 +205,11 @@ export interface PreparedWeights extends PreparedMatrix {
     readonly backend: Backend;
 }
 
+export interface ProductEnd {
+    readonly activation?: ActivationId | undefined;
+    readonly outType?: FloatType | undefined;
+}
+
 export interface ProductOptions<Handle = ArenaHandle> {
     readonly bias?: Float32Array | Handle | undefined;
     readonly activation?: ActivationId | undefined;
@@ -180,6 +217,14 @@ export interface ProductOptions<Handle = ArenaHandle> {
     readonly residual?: Float32Array | Handle | undefined;
     readonly out?: Float32Array | HalfArray | Handle | undefined;
     readonly outType?: FloatType | undefined;
+}
+
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
+    readonly kind: 'product';
+    readonly matrices: readonly Matrix[];
+    readonly M: number;
+    readonly xType?: FloatType | undefined;
+    readonly each?: readonly ProductEnd[] | undefined;
 }
 
 export interface QuantizeOptions {
@@ -226,7 +271,7 @@ export interface ReferenceBackendOptions {
     readonly arithmetic?: Arithmetic;
 }
 
-export interface ReferenceOptions extends PlanOptions {
+export interface ReferenceOptions extends DecompositionOptions {
     readonly M: number;
     readonly bias?: Float32Array | undefined;
     readonly activation?: ActivationId | undefined;
@@ -298,6 +343,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     read(handle: ArenaHandle, into: ArrayBufferView): void;
     bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
     run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
+    isShared(work: OpWork): boolean;
     flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
@@ -307,9 +353,9 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
-    kernelFor(prepared: PreparedWeights, M: number, options?: PlanOptions): string;
+    kernelFor(prepared: PreparedWeights, M: number, options?: DecompositionOptions): string;
     get carriers(): CarrierReport;
-    autotune(prepared: PreparedWeights, M: number, options?: PlanOptions): TunedKernel[];
+    autotune(prepared: PreparedWeights, M: number, options?: DecompositionOptions): TunedKernel[];
     memory(): MemoryReport;
     dispose(): void;
 }
@@ -327,6 +373,8 @@ export interface WeightShape {
     readonly K: number;
     readonly blockSize: number | null;
 }
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
 
 export type WorkerFactory = () => ThreadWorker;
 
@@ -348,11 +396,11 @@ export declare function digits(q: number): [number, number];
 
 export declare const effectiveBits: (sqnrDb: number) => number;
 
-export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: Device): number;
+export declare function elementBound(blockMax: number, components: Components, decomposition?: DecompositionId, device?: DeviceName): number;
 
-export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: PlanOptions & {
+export declare function errorBound(x: Float32Array, weights: QuantizedWeights, options?: DecompositionOptions & {
     readonly bias?: Float32Array | undefined;
-    readonly device?: Device | undefined;
+    readonly device?: DeviceName | undefined;
 }): Float64Array;
 
 export declare const formatIds: readonly FormatId[];
@@ -415,6 +463,7 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     read(handle: H, into: ArrayBufferView): void | Promise<void>;
     prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
     bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+    isShared?(work: OpWork): boolean;
     run(call: Call<H>, changes?: Changes<H>): void;
     flush(): void | Promise<void>;
     dispose(): void;
@@ -432,7 +481,7 @@ export interface ProductEnd {
     readonly outType?: FloatType | undefined;
 }
 
-export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
     readonly kind: 'product';
     readonly matrices: readonly Matrix[];
     readonly M: number;
@@ -704,7 +753,7 @@ export declare const nnOps: readonly OpSpec<unknown>[];
 
 export declare const norm: OpSpec<NormOp>;
 
-export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: Device): number[];
+export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: DeviceName): number[];
 
 export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
 
@@ -902,10 +951,10 @@ export declare class WebGpuBackend implements BackendBase, Device<GpuBinding, Gp
     record(pass: GpuComputePass, x: GpuBinding, prepared: GpuWeights, options: GpuRecordOptions): void;
     recordRows(pass: GpuComputePass, source: RowSource, where: GpuBinding, options: GpuRowsOptions): void;
     recordOffset(pass: GpuComputePass, x: GpuBinding, options: GpuOffsetOptions): void;
-    warmUp(prepared: GpuWeights, M: number, options?: PlanOptions & {
+    warmUp(prepared: GpuWeights, M: number, options?: DecompositionOptions & {
         readonly bias?: boolean;
     }): Promise<void>;
-    kernelFor(prepared: GpuWeights, M: number, options?: PlanOptions & Partial<WgslEnd>): string;
+    kernelFor(prepared: GpuWeights, M: number, options?: DecompositionOptions & Partial<WgslEnd>): string;
     memory(): MemoryReport;
     dispose(): void;
     release(prepared: GpuWeights): void;

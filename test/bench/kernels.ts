@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import type { Arena } from '../../packages/core/src/backends/arena.ts';
 import { WasmBackend } from '../../packages/core/src/backends/wasm/backend.ts';
 import type { WasmMatrix } from '../../packages/core/src/backends/wasm/matrix.ts';
-import { resolvePlan } from '../../packages/core/src/decompose/contract.ts';
+import { resolveDecomposition } from '../../packages/core/src/decompose/contract.ts';
 import { decomposedRow, decomposeSpec, type Operands } from '../../packages/core/src/decompose/decompose.wasm.ts';
 import { K_BLOCK } from '../../packages/core/src/formats/format.ts';
 import { quantizeWeights } from '../../packages/core/src/formats/quantize.ts';
@@ -96,10 +96,10 @@ export async function measureKernel(
   const options = [...gemmSpec.variants()].find((each) => gemmId(each) === id)!;
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
   const decomposed = (operands: Operands) => {
-    const plan = resolvePlan({}, 'bench');
-    const row = decomposedRow({ plan, operands }, K);
+    const decomposition = resolveDecomposition({}, 'bench');
+    const row = decomposedRow({ decomposition, operands }, K);
     const [q, sums, scale] = [row.q, row.sums, row.scales].map((bytes) => arena.alloc(M * bytes).ptr) as Three;
-    const decompose = kernelOn(arena.memory, decomposeSpec, { plan, operands });
+    const decompose = kernelOn(arena.memory, decomposeSpec, { decomposition, operands });
     decompose({ x: x.ptr, q, sums, scale, scaleStride: 4 * M, M, K });
     return { q, sums, scale };
   };

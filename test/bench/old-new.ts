@@ -3,7 +3,7 @@
  * their operands in an arena of their own; results are compared bit by bit.
  */
 import { pathToFileURL } from 'node:url';
-import type { ArenaHandle, PlanOptions, QuantizedWeights, WasmBackend } from '@msd/core';
+import type { ArenaHandle, DecompositionOptions, QuantizedWeights, WasmBackend } from '@msd/core';
 import * as core from '@msd/core';
 import { carrierOf } from './engines/msd.ts';
 import { measureKernel } from './kernels.ts';
@@ -132,7 +132,7 @@ async function measureCase(
     const { arena } = backend;
     const [input, out] = [arena.alloc(4 * M * K), arena.alloc(4 * M * weights.N)];
     arena.float32(input).set(x);
-    const plan: PlanOptions = { components };
+    const plan: DecompositionOptions = { components };
     const run = () => void backend.matmul(input, matrix, { ...plan, M, out });
     run();
     return { backend, kernel: backend.kernelFor(matrix, M, plan), out, run };

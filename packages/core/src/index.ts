@@ -1,4 +1,7 @@
 /** @msd/core: decompose -> gemm -> recombine. The public API; everything else is internal. */
+
+export { elementBound, errorBound } from './accuracy/bounds.ts';
+export { effectiveBits, sqnr } from './accuracy/units.ts';
 export { type ActivationId, activationUlps } from './activations/contract.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';
@@ -7,7 +10,6 @@ export type {
   Backend,
   BackendBase,
   BitsResult,
-  Device,
   F32Result,
   MatmulManyOptions,
   MatmulOptions,
@@ -18,7 +20,7 @@ export type {
   ProductOptions,
 } from './backends/backend.ts';
 export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
-export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
+export type { Call, Changes, Device, OpWork, ProductEnd, ProductWork, Work } from './backends/device.ts';
 export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference/backend.ts';
 export type { TunedKernel } from './backends/wasm/autotune.ts';
@@ -28,11 +30,11 @@ export {
   type ActivationBlock,
   type Components,
   type DecompositionId,
+  type DecompositionOptions,
   digits,
-  elementBound,
   limitOf,
-  type PlanOptions,
 } from './decompose/contract.ts';
+export type { DeviceName } from './device-name.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
 export { fromFp16 } from './formats/fp16.ts';
 export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
@@ -56,7 +58,7 @@ export { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodes 
 export { type RowReader, rowReader } from './lookup/rows.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
-export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';
 export type { ThreadWorker } from './threads/environment.ts';
 export type { ThreadOptions, ThreadReport } from './threads/team.ts';
 export type { WorkerFactory } from './threads/worker.ts';
+export type { CarrierChoice, RelaxedDot } from './wasm/features.ts';

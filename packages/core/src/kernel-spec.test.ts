@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { checkFamily } from '../test/kernels.ts';
-import { relaxedDot } from './backends/features.ts';
 import { decomposeSpec } from './decompose/decompose.wasm.ts';
 import { widenSpec } from './decompose/widen.wasm.ts';
 import { gemmSpec } from './gemm/registry.ts';
 import { familyOf, type KernelSpec, kernelCall } from './kernel-spec.ts';
 import { endSpec } from './recombine/end.wasm.ts';
 import { narrowSpec } from './recombine/narrow.wasm.ts';
+import { relaxedDot } from './wasm/features.ts';
 
 describe('kernel families', () => {
   it('decompose, end, widen and narrow are what their specs say', () => {

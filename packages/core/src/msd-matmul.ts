@@ -6,16 +6,17 @@
  */
 import { activation32, activation64 } from './activations/activations.reference.ts';
 import type { ActivationId } from './activations/contract.ts';
-import { type PlanOptions, resolvePlan } from './decompose/contract.ts';
+import { type DecompositionOptions, resolveDecomposition } from './decompose/contract.ts';
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
+import { weightReader } from './formats/integers.ts';
 import { chunkLength } from './formats/layout.ts';
 import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
-import { integerDot, weightReader } from './gemm/gemm.reference.ts';
+import { integerDot } from './gemm/gemm.reference.ts';
 
-export interface ReferenceOptions extends PlanOptions {
+export interface ReferenceOptions extends DecompositionOptions {
   readonly M: number;
   readonly bias?: Float32Array | undefined;
   readonly activation?: ActivationId | undefined;
@@ -36,12 +37,12 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
   const ws = scaleReader(weights);
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const activate = arithmetic === 'float32' ? activation32 : activation64;
-  const plan = resolvePlan(options, 'msdMatmul');
-  const { activationBlock } = plan;
+  const decomposition = resolveDecomposition(options, 'msdMatmul');
+  const { activationBlock } = decomposition;
   const chunk = chunkLength(formats[weights.format], blockSize, activationBlock);
   const weight = weightReader(weights);
 
-  const { q, scales: S, block } = decompose(x, M, K, plan, arithmetic);
+  const { q, scales: S, block } = decompose(x, M, K, decomposition, arithmetic);
   const xScale = (m: number, k: number) => S[m * Math.ceil(K / block) + Math.floor(k / block)];
   const kBlocks = Math.ceil(K / K_BLOCK);
   const y = new Float64Array(M * N);

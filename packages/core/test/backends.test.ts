@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { relaxedDot } from '../src/backends/features.ts';
 import { createBackend } from '../src/index.ts';
+import { relaxedDot } from '../src/wasm/features.ts';
 import { bitsOf, RECORDED_BITS } from './bits.ts';
 import { conformance } from './conformance.ts';
 import { halfPrecision } from './half-precision.ts';

@@ -7,20 +7,22 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { activation64 } from '../src/activations/activations.reference.ts';
 import { activationIds } from '../src/activations/contract.ts';
+import type { WeightFormat } from '../src/formats/format.ts';
+import { formatIds, formats } from '../src/formats/index.ts';
 import {
   type ActivationId,
   activationUlps,
-  type Device,
+  type DecompositionOptions,
+  type DeviceName,
   dequantizeWeights,
   errorBound,
   msdMatmul,
-  type PlanOptions,
   type PreparedMatrix,
   type QuantizedWeights,
 } from '../src/index.ts';
 import { firstDifference, gaussians, random, randomWeights, rawWeights, type WeightShape } from './random.ts';
 
-type CheckOptions = PlanOptions & {
+type CheckOptions = DecompositionOptions & {
   bias?: Float32Array;
   activation?: ActivationId | undefined;
   multiply?: Float32Array;
@@ -40,17 +42,18 @@ export interface ConformanceOptions {
   /** 'exact': the bits of the f32 contract. 'bound': within the proved bound. */
   readonly bits: 'exact' | 'bound';
   /** Whose arithmetic the bound allows for. */
-  readonly device?: Device;
+  readonly device?: DeviceName;
   /** Share of the generated cases to run: software GPUs are slow. Default 1. */
   readonly share?: number;
 }
 
-const BLOCK_SIZES = {
-  int4: [16, 32, 64, 128, 256, 512],
-  int8: [null, 32, 64, 128, 256, 1024],
-  mxfp4: [32],
-  int2: [32, 64, 128, 256, 512],
-} as const;
+/** Every block size of a format up to 1024, and one scale per channel. */
+function blockSizesOf({ blockSizes: [min, max], perChannel }: WeightFormat): (number | null)[] {
+  const sizes: (number | null)[] = perChannel ? [null] : [];
+  for (let size = min; size <= Math.min(max, 1024); size *= 2) sizes.push(size);
+  return sizes;
+}
+
 /** Every shape class and its neighbours: tiles of 2 rows x 16 columns, slices of 256 rows, K-blocks of 256, steps of 32. */
 const M_VALUES = [1, 2, 3, 7, 8, 9, 33];
 const N_VALUES = [1, 15, 16, 17, 48, 65, 200];
@@ -60,18 +63,16 @@ const STEEPEST = 1.13;
 const FLOAT_MAX = 3.4028234663852886e38;
 const K_VALUES = [1, 31, 32, 33, 224, 255, 256, 257, 320, 513, 777];
 
-export const weightShapes: fc.Arbitrary<WeightShape> = fc
-  .constantFrom('int4' as const, 'int8' as const, 'mxfp4' as const, 'int2' as const)
-  .chain((format) =>
-    fc.record({
-      format: fc.constant(format),
-      blockSize: fc.constantFrom(...BLOCK_SIZES[format]),
-      N: fc.constantFrom(...N_VALUES),
-      K: fc.constantFrom(...K_VALUES),
-      asymmetric: format === 'mxfp4' ? fc.constant(false) : fc.boolean(),
-      scale: fc.constantFrom('f32' as const, 'f16' as const),
-    }),
-  );
+export const weightShapes: fc.Arbitrary<WeightShape> = fc.constantFrom(...formatIds).chain((format) =>
+  fc.record({
+    format: fc.constant(format),
+    blockSize: fc.constantFrom(...blockSizesOf(formats[format])),
+    N: fc.constantFrom(...N_VALUES),
+    K: fc.constantFrom(...K_VALUES),
+    asymmetric: formats[format].asymmetric ? fc.boolean() : fc.constant(false),
+    scale: fc.constantFrom('f32' as const, 'f16' as const),
+  }),
+);
 
 export function conformance<P extends PreparedMatrix>(
   name: string,
@@ -142,7 +143,7 @@ export function conformance<P extends PreparedMatrix>(
         shape: weightShapes,
         M: fc.constantFrom(...M_VALUES),
         components: fc.constantFrom(1 as const, 2 as const),
-        split: fc.constantFrom<PlanOptions>(
+        split: fc.constantFrom<DecompositionOptions>(
           { activationBlock: 'row' },
           { activationBlock: 256 },
           { activationBlock: 32 },

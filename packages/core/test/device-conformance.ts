@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PreparedMatrix } from '../src/backends/backend.ts';
 import type { Device, ProductWork } from '../src/backends/device.ts';
 import { type ActivationBlock, errorBound, msdMatmul } from '../src/index.ts';
-import { byteLength, elementCount, type Tensor, type TensorType } from '../src/ops/op.ts';
+import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../src/ops/op.ts';
 import { type OpCase, opCases } from './op-cases.ts';
 import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';
 
@@ -20,8 +20,10 @@ export interface DeviceConformanceOptions {
   readonly takes?: (test: OpCase) => boolean;
 }
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
-const emptyLike = (type: TensorType): Tensor => ({ ...type, data: new ARRAYS[type.dtype](elementCount(type.dims)) });
+const emptyLike = (type: TensorType): Tensor => ({
+  ...type,
+  data: new tensorArrays[type.dtype](elementCount(type.dims)),
+});
 
 const SHAPES: readonly WeightShape[] = [
   { format: 'int4', N: 49, K: 320, blockSize: 32, asymmetric: true },

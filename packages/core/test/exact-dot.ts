@@ -1,6 +1,7 @@
 /** What the relaxed dot computes where it takes whole bytes, exactly and in SIMD128 alone: for CPUs that take them otherwise. */
-import type { ByteOperand } from '../src/gemm/carriers.ts';
+
 import { i16x8, i32x4, type V128, v128 } from '../src/wasm/emitter.ts';
+import type { ByteOperand } from '../src/wasm/features.ts';
 
 const lanes = (from: number[]) => from.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte));
 const UPPER = [...lanes([2, 3]), ...lanes([2, 3])];

@@ -2,9 +2,7 @@
 
 import type { GpuBinding } from '../src/backends/webgpu/api.ts';
 import type { WebGpuBackend } from '../src/backends/webgpu/index.ts';
-import { byteLength, elementCount, type OpSpec, type Tensor } from '../src/ops/op.ts';
-
-const arrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
+import { byteLength, elementCount, type OpSpec, type Tensor, tensorArrays } from '../src/ops/op.ts';
 
 /** Outputs as the GPU gives them. @param inPlace output and input that lie in one place */
 export async function gpuOp<O>(
@@ -30,7 +28,7 @@ export async function gpuOp<O>(
   backend.run(backend.bind({ kind: 'op', spec: spec as OpSpec<unknown>, op, inputs }, operands));
   const outputs = await Promise.all(
     types.map(async (type, i) => {
-      const data = new arrays[type.dtype](elementCount(type.dims));
+      const data = new tensorArrays[type.dtype](elementCount(type.dims));
       await backend.read(operands[inputs.length + i]!, data);
       return { ...type, data };
     }),

@@ -1,7 +1,8 @@
 /** Run by memory.test.ts in a process of its own with --expose-gc: prints what memory does over many calls, as JSON. */
 import { createBackend } from '../src/index.ts';
-import { elementwise } from '../src/nn/index.ts';
+import { elementwise, norm } from '../src/nn/index.ts';
 import type { OpSpec } from '../src/ops/op.ts';
+import { Program } from '../src/program/program.ts';
 import { gaussians, random, randomWeights } from './random.ts';
 
 const gc = globalThis.gc!;
@@ -43,6 +44,46 @@ const op = backend.bind(
   },
   [yAt, zAt, yAt],
 );
+const program = new Program(
+  backend,
+  [
+    { byteLength: 4 * M * shape.K, isInput: true },
+    { byteLength: 4 * M * shape.K },
+    { byteLength: 4 * M * shape.N },
+    { byteLength: 4 * M * shape.N, isOutput: true },
+  ],
+  [
+    {
+      kind: 'work',
+      work: {
+        kind: 'op',
+        spec: norm as OpSpec<unknown>,
+        op: { kind: 'rms', epsilon: 1e-6 },
+        inputs: [{ dtype: 'f32', dims: [M, shape.K] }],
+      },
+      operands: [0, 1],
+      writes: [1],
+    },
+    {
+      kind: 'work',
+      work: { kind: 'product', matrices: [prepared], M },
+      operands: [1, undefined, undefined, undefined, 2],
+      writes: [4],
+    },
+    {
+      kind: 'work',
+      work: {
+        kind: 'op',
+        spec: elementwise as OpSpec<unknown>,
+        op: { nodes: [{ fn: 'Silu', args: [0] }], outputs: [1] },
+        inputs: [{ dtype: 'f32', dims }],
+      },
+      operands: [2, 3],
+      writes: [1],
+    },
+  ],
+);
+program.bind(backend.alloc(program.byteLength));
 /** Rewritten, not made anew, like a program's. */
 const changes: { operands: Record<number, typeof xAt> } = { operands: { 0: xAt, 4: yAt, 8: zAt } };
 const half = { x: new Uint16Array(x.length), out: new Uint16Array(out.length) };
@@ -59,6 +100,7 @@ const calls: Record<string, () => unknown> = {
     backend.run(product, changes);
   },
   'bound op': () => backend.run(op),
+  program: () => program.run(),
 };
 const perCall: Record<string, unknown> = {};
 for (const [name, call] of Object.entries(calls)) {

@@ -16,7 +16,7 @@ import {
   split,
   transpose,
 } from '../src/nn/index.ts';
-import { type DType, elementCount, type OpSpec, type Tensor } from '../src/ops/op.ts';
+import { type DType, elementCount, type OpSpec, type Tensor, tensorArrays } from '../src/ops/op.ts';
 import { gaussian, type Random, random } from './random.ts';
 
 export interface OpCase {
@@ -25,14 +25,12 @@ export interface OpCase {
   readonly inputs: readonly (Tensor | undefined)[];
 }
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
-
 /** Values with NaN, infinities and zeros among them. */
 function values(next: Random, dtype: DType, dims: readonly number[]): Tensor {
   const special = [Number.NaN, Infinity, -Infinity, 0, -0];
   const one = () => (next() < 0.02 ? special[Math.floor(next() * special.length)] : 3 * gaussian(next));
   const draw = { f32: one, i32: () => Math.floor(next() * 7) - 3, bool: () => (next() < 0.5 ? 0 : 1) }[dtype];
-  return { dtype, dims, data: ARRAYS[dtype].from(Array.from({ length: elementCount(dims) }, draw)) };
+  return { dtype, dims, data: tensorArrays[dtype].from(Array.from({ length: elementCount(dims) }, draw)) };
 }
 
 export function opCases(seed = 1): OpCase[] {

@@ -3,25 +3,31 @@ import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Arithmetic } from '../src/decompose/decompose.reference.ts';
 import { type Arg, argsOf, type KernelCall, type KernelSpec } from '../src/kernel-spec.ts';
-import { byteLength, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../src/ops/op.ts';
+import {
+  byteLength,
+  type DType,
+  elementCount,
+  type OpSpec,
+  type Tensor,
+  type TensorType,
+  tensorArrays,
+} from '../src/ops/op.ts';
 import { Module } from '../src/wasm/emitter.ts';
 
 const LINE = 64;
 const CANARY = 0xa5;
 const modules = new Map<string, WebAssembly.Module>();
 
-const arrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
-
 export const tensor = (dtype: DType, dims: readonly number[], values: ArrayLike<number>): Tensor => ({
   dtype,
   dims,
-  data: arrays[dtype].from(values),
+  data: tensorArrays[dtype].from(values),
 });
 
 const typed = ({ dtype, dims }: TensorType, arithmetic: Arithmetic): Tensor => ({
   dtype,
   dims,
-  data: new (dtype === 'f32' && arithmetic === 'float64' ? Float64Array : arrays[dtype])(elementCount(dims)),
+  data: new (dtype === 'f32' && arithmetic === 'float64' ? Float64Array : tensorArrays[dtype])(elementCount(dims)),
 });
 
 /** Outputs of the reference. */
@@ -91,7 +97,7 @@ export function wasmOp<O>(
   });
   return types.map((type, i) => {
     const data = bytes.slice(addresses[inputs.length + i], addresses[inputs.length + i] + byteLength(type));
-    return { ...type, data: new arrays[type.dtype](data.buffer) };
+    return { ...type, data: new tensorArrays[type.dtype](data.buffer) };
   });
 }
 

@@ -1,4 +1,5 @@
 /** Seeded inputs for tests: the same everywhere, so that a failure can be repeated from its message. */
+import { formats } from '../src/formats/index.ts';
 import { type FormatId, type QuantizedWeights, quantizeWeights } from '../src/index.ts';
 import { gaussians, type Random } from './seeded.ts';
 
@@ -26,7 +27,7 @@ export function rawWeights(
   const blocks = blockSize ? Math.ceil(K / blockSize) : 1;
   const codes = N * (blockSize ? blocks * blockSize : K);
   const bytes = (length: number) => Uint8Array.from({ length }, () => Math.floor(256 * next()));
-  const bits = { int8: 8, int4: 4, mxfp4: 4, int2: 2 }[format];
+  const { bits } = formats[format];
   const data = bytes((codes * bits) / 8);
   const zeroPoints = asymmetric ? bytes(N * Math.ceil((blocks * bits) / 8)) : undefined;
   const scales =

@@ -146,11 +146,11 @@ export function threadSuite(spoiled: SpoiledWorker): void {
           repeats: fc.integer({ min: 1, max: 3 }),
           before: fc.constantFrom('nothing', 'nothing', 'more rows', 'new buffers', 'another memory', 'autotune'),
         });
-        const run = ({ matrix, x, bias, out, repeats, before, ...plan }: RepeatedCall) => {
+        const run = ({ matrix, x, bias, out, repeats, before, ...decomposition }: RepeatedCall) => {
           const [prepared, one] = matrices[matrix];
-          if (before === 'more rows') backend.matmul(gaussians(next, ++most * K), prepared, plan); // scratch moves
+          if (before === 'more rows') backend.matmul(gaussians(next, ++most * K), prepared, decomposition); // scratch moves
           if (before === 'another memory') arena.move();
-          if (before === 'autotune') backend.autotune(prepared, 1, plan);
+          if (before === 'autotune') backend.autotune(prepared, 1, decomposition);
           if (before === 'new buffers') {
             for (const handle of outs) arena.free(handle);
             arena.alloc(64);
@@ -160,8 +160,8 @@ export function threadSuite(spoiled: SpoiledWorker): void {
             const values = gaussians(next, K);
             arena.float32(inputs[x]).set(values);
             const at = biases[bias];
-            backend.matmul(inputs[x], prepared, { ...plan, M: 1, bias: at, out: outs[out] });
-            const want = single.matmul(values, one, { ...plan, bias: at && arena.float32(at).slice() });
+            backend.matmul(inputs[x], prepared, { ...decomposition, M: 1, bias: at, out: outs[out] });
+            const want = single.matmul(values, one, { ...decomposition, bias: at && arena.float32(at).slice() });
             expect(firstDifference(arena.float32(outs[out]), want)).toBe(-1);
           }
         };

@@ -5,11 +5,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GpuBinding, GpuDevice } from '../src/backends/webgpu/api.ts';
 import type { WebGpuBackend } from '../src/backends/webgpu/index.ts';
-import { digitsOf, resolvePlan } from '../src/decompose/contract.ts';
+import { digitsOf, resolveDecomposition } from '../src/decompose/contract.ts';
 import { decompose } from '../src/decompose/decompose.reference.ts';
 import { wgslDecompose } from '../src/decompose/decompose.wgsl.ts';
 import { QUAD } from '../src/formats/format.ts';
-import { createBackend, errorBound, msdMatmul, type PlanOptions, packedShape } from '../src/index.ts';
+import { createBackend, type DecompositionOptions, errorBound, msdMatmul, packedShape } from '../src/index.ts';
 import { conformance, longTier } from './conformance.ts';
 import { testGpu } from './gpu.ts';
 import { complaintsOf, minimalDevice } from './gpu-device.ts';
@@ -49,15 +49,15 @@ export function webgpuSuite(): void {
       device.destroy();
     });
 
-    const plans: PlanOptions[] = [
+    const decompositions: DecompositionOptions[] = [
       { activationBlock: 256 },
       { activationBlock: 32, components: 1 },
       { activationBlock: 'row' },
       { decomposition: 'mxfp4' },
       { decomposition: 'mxfp4', components: 1 },
     ];
-    it.each(plans)('decompose %o: q within 1 of the f32 contract, its scale within 2 ulp', async (options) => {
-      const plan = resolvePlan(options, 'test');
+    it.each(decompositions)('decompose %o: q within 1 of the f32 contract, its scale within 2 ulp', async (options) => {
+      const decomposition = resolveDecomposition(options, 'test');
       const next = random(5);
       const [M, K] = [6, 333];
       const x = gaussians(next, M * K);
@@ -66,15 +66,15 @@ export function webgpuSuite(): void {
       x.fill(2 ** -101, 3 * K, 4 * K);
       x.fill(Number.NaN, 4 * K + 5, 4 * K + 6);
       const words = Math.ceil(K / 32) * 8;
-      const blocks = Math.ceil(K / (plan.activationBlock === 32 ? 32 : 256));
-      const want = decompose(x, M, K, plan, 'float32');
+      const blocks = Math.ceil(K / (decomposition.activationBlock === 32 ? 32 : 256));
+      const want = decompose(x, M, K, decomposition, 'float32');
       for (const rows of [1, 4] as const) {
-        const kernel = wgslDecompose({ plan, rows, subgroups: false });
+        const kernel = wgslDecompose({ decomposition, rows, subgroups: false });
         const paddedM = rows * Math.ceil(M / rows);
-        const digits = gpuBuffer(device, 4 * digitsOf(plan) * paddedM * words);
+        const digits = gpuBuffer(device, 4 * digitsOf(decomposition) * paddedM * words);
         const scales = gpuBuffer(device, 4 * paddedM * blocks);
         const source = gpuBuffer(device, Float32Array.of(7, ...x));
-        const groups = plan.activationBlock === 'row' ? paddedM : paddedM * Math.ceil(words / 64);
+        const groups = decomposition.activationBlock === 'row' ? paddedM : paddedM * Math.ceil(words / 64);
         dispatch(device, kernel, [M, K, 1, words, paddedM, blocks], [source, digits, scales], groups);
         const d = new Int8Array(await readBuffer(device, digits));
         const s = new Float32Array(await readBuffer(device, scales));
@@ -84,17 +84,17 @@ export function webgpuSuite(): void {
               const word = (Math.floor(m / rows) * words + Math.floor(k / 4)) * rows + (m % rows);
               return 4 * (p * paddedM * words + word) + QUAD.indexOf((k % 4) as 0);
             };
-            const q = digitsOf(plan) === 2 ? 254 * d[at(0)] + d[at(1)] : d[at(0)];
+            const q = digitsOf(decomposition) === 2 ? 254 * d[at(0)] + d[at(1)] : d[at(0)];
             const expected = m < M && k < K ? want.q[m * K + k] : 0;
             // E2M1 is exact: powers of two and rounding only. A quotient next to a tie may fall on either side of it.
-            const slack = plan.decomposition === 'mxfp4' ? 0 : 1;
+            const slack = decomposition.id === 'mxfp4' ? 0 : 1;
             if (!(Math.abs(q - expected) <= slack))
               throw new Error(`${kernel.id}: q[${m},${k}] expected ${expected}, got ${q}`);
           }
         for (let m = 0; m < M; m++)
           for (let b = 0; b < blocks; b++) {
             const got = s[(Math.floor(m / rows) * blocks + b) * rows + (m % rows)];
-            const block = plan.activationBlock === 'row' ? 0 : b;
+            const block = decomposition.activationBlock === 'row' ? 0 : b;
             const expected = want.scales[m * (want.scales.length / M) + block];
             if (Number.isNaN(expected)) expect(got).toBeNaN();
             else expect(Math.abs(got - expected)).toBeLessThanOrEqual(expected * 2 ** -22);
@@ -119,7 +119,7 @@ export function webgpuSuite(): void {
       device.destroy();
     });
 
-    async function multiply(shape: WeightShape, M: number, options: PlanOptions = {}, seed = 1) {
+    async function multiply(shape: WeightShape, M: number, options: DecompositionOptions = {}, seed = 1) {
       const next = random(seed);
       const weights = randomWeights(next, shape);
       const x = gaussians(next, M * shape.K);

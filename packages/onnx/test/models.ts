@@ -1,19 +1,10 @@
 /**
  * Seeded models for the tests: quantized matrices with their float64 product, and graphs around them.
  */
+import { random } from '../../core/test/seeded.ts';
 import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 
-/** mulberry32: the tests' only source of randomness. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+export { random };
 
 /** About Gaussian, as activations are. */
 export function gaussian(next: () => number, length: number): Float32Array {

@@ -1,6 +1,6 @@
 /** The public edge of matmul: shapes are checked here once, for every backend. */
 import { activationIds } from '../activations/contract.ts';
-import { type Plan, resolvePlan } from '../decompose/contract.ts';
+import { type Decomposition, resolveDecomposition } from '../decompose/contract.ts';
 import { UnsupportedError } from '../errors.ts';
 import { type FloatType, floatBytes, type HalfArray, isFloat16Array } from '../formats/half.ts';
 import type { ArenaHandle } from './arena.ts';
@@ -85,17 +85,17 @@ function checkF32(name: string, operand: unknown, kind: OperandKind<unknown>): v
   throw new TypeError(`matmul: ${name} expected a Float32Array or ${kind.name}, got ${describe(operand)}.${hint}`);
 }
 
-/** @returns M, the plan and what x holds, once x fits the matrix */
+/** @returns M, the decomposition and what x holds, once x fits the matrix */
 export function checkActivations(
   backend: object,
   x: Bytes,
   prepared: PreparedMatrix & { readonly backend: object },
   options: ActivationOptions,
   kind: OperandKind<unknown> = arenaHandle,
-): { M: number; plan: Plan; xType: FloatType } {
+): { M: number; decomposition: Decomposition; xType: FloatType } {
   if (prepared.backend !== backend)
     throw new RangeError('matmul: the weights were prepared by another backend. Prepare them with this one.');
-  const plan = resolvePlan(options, 'matmul');
+  const decomposition = resolveDecomposition(options, 'matmul');
   const { M: rows } = options;
   const xType = typeOf('x', x, options.xType, kind);
   const { K } = prepared;
@@ -107,7 +107,7 @@ export function checkActivations(
     );
   if (length < M * K || (rows === undefined && length !== M * K))
     throw new RangeError(`matmul: x expected ${M * K} values for [M=${M},K=${K}], got ${length}.`);
-  return { M, plan, xType };
+  return { M, decomposition, xType };
 }
 
 /** @returns what {@link checkActivations} does, and what happens to each product, once every matrix fits x and has its options */

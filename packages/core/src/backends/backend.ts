@@ -1,6 +1,7 @@
 /** What every backend offers, whatever it runs on. */
 import type { ActivationId } from '../activations/contract.ts';
-import type { PlanOptions } from '../decompose/contract.ts';
+import type { DecompositionOptions } from '../decompose/contract.ts';
+import type { DeviceName } from '../device-name.ts';
 import type { FloatType, HalfArray, HalfType } from '../formats/half.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
@@ -10,8 +11,6 @@ import type { ArenaHandle } from './arena.ts';
  * of the arena that hold any of these.
  */
 export type Operand = Float32Array | HalfArray | ArenaHandle;
-
-export type Device = 'reference' | 'wasm' | 'webgpu';
 
 /** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
 export interface PreparedMatrix {
@@ -66,7 +65,7 @@ export interface BitsResult {
 }
 
 /** What concerns x alone. */
-export interface ActivationOptions extends PlanOptions {
+export interface ActivationOptions extends DecompositionOptions {
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;
   /** What x holds; default: what its class says, f32 for an arena handle. Half precision is widened to f32, exactly. */
@@ -93,7 +92,7 @@ export interface MemoryReport {
 
 /** What every backend has, whether it answers at once or later. */
 export interface BackendBase {
-  readonly device: Device;
+  readonly device: DeviceName;
   /** What it occupies now. */
   memory(): MemoryReport;
   /** Drops everything, prepared matrices included. */
@@ -102,7 +101,7 @@ export interface BackendBase {
 
 /**
  * A backend that answers at once: reference and WASM. The WebGPU backend answers later and can record into a caller's pass; its
- * interface is its own (webgpu/backend.ts), on the same base. (docs/architecture.md says why)
+ * interface is its own (backends/webgpu/backend.ts), on the same base. (docs/architecture.md says why)
  */
 export interface Backend extends BackendBase {
   /**

@@ -1,6 +1,7 @@
+import type { DeviceName } from '../device-name.ts';
 import { createTeam, type ThreadOptions } from '../threads/team.ts';
-import type { BackendBase, Device } from './backend.ts';
-import { requireCarrier, requireSimd } from './features.ts';
+import { requireCarrier, requireSimd } from '../wasm/features.ts';
+import type { BackendBase } from './backend.ts';
 import type { ReferenceBackend, ReferenceBackendOptions } from './reference/backend.ts';
 import { WasmBackend, type WasmOptions } from './wasm/backend.ts';
 import type { WebGpuBackend } from './webgpu/backend.ts';
@@ -25,7 +26,7 @@ export async function createBackend(device: 'wasm', options?: WasmBackendOptions
 export async function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export async function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
 export async function createBackend(
-  device: Device,
+  device: DeviceName,
   options: WasmBackendOptions & ReferenceBackendOptions & WebGpuOptions = {},
 ): Promise<BackendBase> {
   switch (device) {

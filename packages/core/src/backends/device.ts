@@ -7,11 +7,12 @@
  *   device.run(call, { operands: { 0: x2 } });     // with what has changed
  */
 import type { ActivationId } from '../activations/contract.ts';
-import type { PlanOptions } from '../decompose/contract.ts';
+import type { DecompositionOptions } from '../decompose/contract.ts';
+import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import type { OpSpec, TensorType } from '../ops/op.ts';
-import type { Device as DeviceName, PreparedMatrix } from './backend.ts';
+import type { PreparedMatrix } from './backend.ts';
 
 /** An op with its types. Operands: inputs (absent ones `undefined`), then outputs. */
 export interface OpWork<O = unknown> {
@@ -31,7 +32,7 @@ export interface ProductEnd {
  * x times several matrices of one K, decomposed once. Operands: x, then bias, multiply, residual and out of each matrix;
  * `undefined` where there is none.
  */
-export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends DecompositionOptions {
   readonly kind: 'product';
   readonly matrices: readonly Matrix[];
   readonly M: number;
@@ -71,6 +72,11 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
    * @throws {@link TypeError}, {@link RangeError}, {@link UnsupportedError}; nothing has changed then
    */
   bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+  /**
+   * Would threads share this op? Then it had better not work in place: a chunk that a lost worker left half done could not be
+   * repeated, so an op in place stays on one thread. Absent: never.
+   */
+  isShared?(work: OpWork): boolean;
   /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */
   run(call: Call<H>, changes?: Changes<H>): void;
   /** Until everything that was run is done. */

@@ -1,5 +1,5 @@
 /** Operands of a product, checked before a device binds them: the same checks for every device. */
-import type { Plan } from '../decompose/contract.ts';
+import type { Decomposition } from '../decompose/contract.ts';
 import type { FloatType } from '../formats/half.ts';
 import { checkMany, describe, isHandle, type OperandKind } from './arguments.ts';
 import type { PreparedMatrix } from './backend.ts';
@@ -17,7 +17,7 @@ export interface ProductOperands<H> extends ProductEnd {
 }
 
 export interface CheckedProducts<H> {
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
   readonly xType: FloatType;
   readonly x: H;
   readonly products: readonly ProductOperands<H>[];
@@ -49,6 +49,6 @@ export function checkProductOperands<
     return { ...end, bias, multiply, residual, out };
   });
   const [x] = operands as readonly H[];
-  const { plan, xType } = checkMany(backend, x, matrices, { ...options, each: products }, kind);
-  return { plan, xType, x, products };
+  const { decomposition, xType } = checkMany(backend, x, matrices, { ...options, each: products }, kind);
+  return { decomposition, xType, x, products };
 }

@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { kernelOn } from '../../test/kernels.ts';
 import { gaussian, type Random, random } from '../../test/random.ts';
+import { elementBound } from '../accuracy/bounds.ts';
 import { Arena } from '../backends/arena.ts';
 import { K_BLOCK } from '../formats/format.ts';
-import { elementBound, limitOf, type Plan } from './contract.ts';
+import { type Decomposition, limitOf } from './contract.ts';
 import { decomposeSpec } from './decompose.wasm.ts';
 
 const [M, K] = [64, 2048];
@@ -36,9 +37,9 @@ describe('|x − S·q| ≤ S/2 · (1 + 2⁻⁶), element by element', () => {
   for (const activationBlock of ['row', 256, 32] as const)
     for (const components of [1, 2] as const)
       it(`${components} component(s), activationBlock ${activationBlock}`, { timeout: 600_000 }, () => {
-        const plan: Plan = { decomposition: 'int8', components, activationBlock };
+        const decomposition: Decomposition = { id: 'int8', components, activationBlock };
         const arena = new Arena();
-        const kernel = kernelOn(arena.memory, decomposeSpec, { plan, operands: 'i16' });
+        const kernel = kernelOn(arena.memory, decomposeSpec, { decomposition, operands: 'i16' });
         const [x, q, sums, scales] = [4 * M * K, 2 * M * K, (M * K) / 8, 4 * M * (K / 32)].map((bytes) =>
           arena.alloc(bytes),
         );

@@ -6,7 +6,6 @@
  * q is a balanced base-254 number: its digits d1 = floor((q + 127) / 254), d2 = q − 254·d1 are the int8 components of the
  * paper. The i16 carrier multiplies q as it is; carriers with 8-bit operands take the digits.
  */
-import type { Device } from '../backends/backend.ts';
 import { floorLog2, roundHalfEven } from '../numbers.ts';
 
 /** How many int8 components an activation is split into: 1 = what engines call dynamic int8, 2 = ~16 bits. */
@@ -22,14 +21,14 @@ export type ActivationBlock = 'row' | 256 | 32;
 export type DecompositionId = 'int8' | 'mxfp4';
 
 /** How activations become integers: the user's choice, it changes bits. */
-export interface Plan {
-  readonly decomposition: DecompositionId;
+export interface Decomposition {
+  readonly id: DecompositionId;
   readonly components: Components;
   readonly activationBlock: ActivationBlock;
 }
 
 /** As users give it; what is left out has its default. */
-export interface PlanOptions {
+export interface DecompositionOptions {
   /** What activations are split into: 'int8' digits (default), or 'mxfp4' passes (activationBlock 32). */
   readonly decomposition?: DecompositionId | undefined;
   /** How many components: 2 (default, ~16 bits with int8), or 1 (dynamic int8). */
@@ -42,7 +41,7 @@ export interface PlanOptions {
  * @returns one and the same object for equal options
  * @throws {@link RangeError} for values that are none of the above
  */
-export function resolvePlan(options: PlanOptions, where: string): Plan {
+export function resolveDecomposition(options: DecompositionOptions, where: string): Decomposition {
   const { decomposition = 'int8', components = 2 } = options;
   const { activationBlock = decomposition === 'mxfp4' ? 32 : 256 } = options;
   const refuse = (name: string, expected: string, got: unknown): never => {
@@ -56,24 +55,29 @@ export function resolvePlan(options: PlanOptions, where: string): Plan {
   if (decomposition === 'mxfp4' && activationBlock !== 32)
     refuse('activationBlock', '32 for the mxfp4 decomposition', activationBlock);
   const block = BLOCKS.indexOf(activationBlock);
-  return PLANS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
+  return DECOMPOSITIONS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
 }
 
+/** The options that ask for it. */
+export const optionsOf = ({ id, components, activationBlock }: Decomposition): DecompositionOptions => ({
+  decomposition: id,
+  components,
+  activationBlock,
+});
+
 const BLOCKS: readonly ActivationBlock[] = ['row', 256, 32];
-/** Every plan once: backends keep kernels by plan, and `matmul` asks for one on every call. */
-const PLANS: readonly Plan[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((decomposition) =>
-  ([1, 2] as const).flatMap((components) =>
-    BLOCKS.map((activationBlock) => ({ decomposition, components, activationBlock })),
-  ),
+/** Every one once: devices keep kernels by it, and `matmul` asks for one on every call. */
+const DECOMPOSITIONS: readonly Decomposition[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((id) =>
+  ([1, 2] as const).flatMap((components) => BLOCKS.map((activationBlock) => ({ id, components, activationBlock }))),
 );
 
 /** Those that options can ask for: MXFP4 passes are per 32 k. */
-export const everyPlan: readonly Plan[] = /* @__PURE__ */ PLANS.filter(
-  ({ decomposition, activationBlock }) => decomposition === 'int8' || activationBlock === 32,
+export const everyDecomposition: readonly Decomposition[] = /* @__PURE__ */ DECOMPOSITIONS.filter(
+  ({ id, activationBlock }) => id === 'int8' || activationBlock === 32,
 ).sort((a, b) => a.components - b.components);
 
 /** int8 operands that q is split into. |q| ≤ 64 after MXFP4 passes: one digit holds both components. */
-export const digitsOf = ({ decomposition, components }: Plan): 1 | 2 => (decomposition === 'mxfp4' ? 1 : components);
+export const digitsOf = ({ id, components }: Decomposition): 1 | 2 => (id === 'mxfp4' ? 1 : components);
 
 /** Largest |q|. */
 export const limitOf = (components: Components): number => 127 * 254 ** (components - 1);
@@ -85,23 +89,6 @@ export const TINY: number = 2 ** -100;
 export function digits(q: number): [number, number] {
   const high = Math.floor((q + 127) / 254);
   return [high, q - 254 * high];
-}
-
-/**
- * Proved bound of |x − S·q| for one element of a block, as the f32 contract rounds.     (docs/msd.md, eq. 4 and 9)
- *
- * @param blockMax largest |x| of the (row, K-block); finite
- * @param device 'webgpu' allows for a division of 2.5 ULP                                 (docs/webgpu.md, "Bound")
- */
-export function elementBound(
-  blockMax: number,
-  components: Components,
-  decomposition: DecompositionId = 'int8',
-  device?: Device,
-): number {
-  if (blockMax < TINY) return blockMax;
-  if (decomposition === 'mxfp4') return alphaOf(blockMax) / 8 ** components;
-  return (blockMax / limitOf(components) / 2) * (1 + 2 ** (device === 'webgpu' ? -5 : -6));
 }
 
 /**

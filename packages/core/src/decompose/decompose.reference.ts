@@ -1,9 +1,9 @@
 /** Both specifications of decompose, in plain loops: the float64 mathematics and the f32 contract. Nobody optimises this. */
 import { roundHalfEven } from '../numbers.ts';
-import { alphaOf, limitOf, MXFP4_STEPS, type Plan, roundToE2M1, TINY } from './contract.ts';
+import { alphaOf, type Decomposition, limitOf, MXFP4_STEPS, roundToE2M1, TINY } from './contract.ts';
 
 /** Integers and scales of [M,K] activations. */
-export interface Decomposition {
+export interface Decomposed {
   readonly M: number;
   readonly K: number;
   /** [M,K] */
@@ -21,14 +21,14 @@ export function decompose(
   x: Float32Array,
   M: number,
   K: number,
-  { decomposition, components, activationBlock }: Plan,
+  { id, components, activationBlock }: Decomposition,
   arithmetic: Arithmetic,
-): Decomposition {
+): Decomposed {
   const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
   const limit = limitOf(components);
-  const scaleOf = (max: number) => (decomposition === 'mxfp4' ? alphaOf(max) / MXFP4_STEPS : fl(max / limit));
+  const scaleOf = (max: number) => (id === 'mxfp4' ? alphaOf(max) / MXFP4_STEPS : fl(max / limit));
   const quantize = (value: number, S: number) => {
-    if (decomposition === 'mxfp4') {
+    if (id === 'mxfp4') {
       const y = fl(value * (1 / (8 * S))); // a power of two
       const d1 = roundToE2M1(y);
       return 8 * d1 + (components === 2 ? roundToE2M1(8 * (y - d1)) : 0);

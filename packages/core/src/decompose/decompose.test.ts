@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { elementBound } from '../accuracy/bounds.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { roundHalfEven } from '../numbers.ts';
-import { alphaOf, digits, elementBound, limitOf, roundToE2M1 } from './contract.ts';
+import { alphaOf, digits, limitOf, roundToE2M1 } from './contract.ts';
 import { decompose } from './decompose.reference.ts';
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });
@@ -31,7 +32,7 @@ describe('decompose', () => {
               x,
               1,
               x.length,
-              { decomposition: 'int8', components, activationBlock: 256 },
+              { id: 'int8', components, activationBlock: 256 },
               arithmetic,
             );
             for (let i = 0; i < x.length; i++) {
@@ -50,15 +51,9 @@ describe('decompose', () => {
 
   it('leaves the second component zero where one suffices, and a second one never makes the bound worse', () => {
     const x = Float32Array.from({ length: 255 }, (_, i) => i - 127);
-    const { q, scales } = decompose(
-      x,
-      1,
-      255,
-      { decomposition: 'int8', components: 1, activationBlock: 256 },
-      'float64',
-    );
+    const { q, scales } = decompose(x, 1, 255, { id: 'int8', components: 1, activationBlock: 256 }, 'float64');
     expect(Array.from(q)).toEqual(Array.from(x));
-    const two = decompose(x, 1, 255, { decomposition: 'int8', components: 2, activationBlock: 256 }, 'float64');
+    const two = decompose(x, 1, 255, { id: 'int8', components: 2, activationBlock: 256 }, 'float64');
     for (let i = 0; i < 255; i++) {
       const [high, low] = digits(two.q[i]);
       expect(high).toBe(q[i]);
@@ -72,13 +67,7 @@ describe('decompose', () => {
     const x = new Float32Array(3 * K_BLOCK).fill(1);
     x[5] = Number.NaN;
     x.fill(2 ** -101, K_BLOCK, 2 * K_BLOCK);
-    const { q, scales } = decompose(
-      x,
-      1,
-      x.length,
-      { decomposition: 'int8', components: 2, activationBlock: 256 },
-      'float32',
-    );
+    const { q, scales } = decompose(x, 1, x.length, { id: 'int8', components: 2, activationBlock: 256 }, 'float32');
     expect(scales[0]).toBeNaN();
     expect(scales[1]).toBe(0);
     expect(scales[2]).toBe(Math.fround(1 / 32258));
@@ -94,8 +83,8 @@ describe('the paper’s MXFP4 passes', () => {
     it(`leave at most alpha / ${8 ** components} after ${components} pass(es)`, () => {
       fc.assert(
         fc.property(blocks, (x) => {
-          const plan = { decomposition: 'mxfp4', components, activationBlock: 32 } as const;
-          const { q, scales } = decompose(x, 1, x.length, plan, 'float32');
+          const decomposition = { id: 'mxfp4', components, activationBlock: 32 } as const;
+          const { q, scales } = decompose(x, 1, x.length, decomposition, 'float32');
           for (let i = 0; i < x.length; i++) {
             const g = Math.floor(i / 32);
             const max = x.subarray(32 * g, 32 * g + 32).reduce((m, v) => Math.max(m, Math.abs(v)), 0);

@@ -31,13 +31,13 @@ import {
   v128,
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { digitsOf, everyPlan, limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
+import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS, TINY } from './contract.ts';
 
 /** What a carrier multiplies: q as one int16, or its int8 digits. */
 export type Operands = 'i16' | 'i8' | 'i8x2';
 
-export const decomposeId = ({ decomposition, components, activationBlock }: Plan, operands: Operands = 'i16'): string =>
-  `decompose_${operands}_${decomposition === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
+export const decomposeId = ({ id, components, activationBlock }: Decomposition, operands: Operands = 'i16'): string =>
+  `decompose_${operands}_${id === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
 
 /** 1.5 · 2²³, whose last bit counts ones: fl(v + ROUNDING) is an integer for |v| < 2²². */
 const ROUNDING = 0xc00000;
@@ -46,13 +46,13 @@ const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
 const ARGS = ['x', 'q', 'sums', 'scale', 'scaleStride', 'M', 'K'] as const;
 
-export function decomposeKernel(module: Module, plan: Plan, operands: Operands = 'i16'): void {
+export function decomposeKernel(module: Module, decomposition: Decomposition, operands: Operands = 'i16'): void {
   const digits = operands === 'i16' ? 0 : operands === 'i8' ? 1 : 2;
-  const mxfp4 = plan.decomposition === 'mxfp4';
-  const limit = mxfp4 ? MXFP4_STEPS : limitOf(plan.components);
-  const perRow = plan.activationBlock === 'row';
-  const block = plan.activationBlock === 'row' ? K_BLOCK : plan.activationBlock;
-  module.func(decomposeId(plan, operands), i32Params(ARGS), (f, p) => {
+  const mxfp4 = decomposition.id === 'mxfp4';
+  const limit = mxfp4 ? MXFP4_STEPS : limitOf(decomposition.components);
+  const perRow = decomposition.activationBlock === 'row';
+  const block = decomposition.activationBlock === 'row' ? K_BLOCK : decomposition.activationBlock;
+  module.func(decomposeId(decomposition, operands), i32Params(ARGS), (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
     const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
@@ -229,7 +229,7 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
       const y = f.let(scaled);
       const d1 = f.let(nearestE2M1(y));
       const first = f32x4.mul(d1, eight);
-      if (plan.components === 1) return first;
+      if (decomposition.components === 1) return first;
       return f32x4.add(first, nearestE2M1(f.let(f32x4.mul(f32x4.sub(y, d1), eight))));
     }
 
@@ -255,15 +255,15 @@ export function decomposeKernel(module: Module, plan: Plan, operands: Operands =
 }
 
 export interface DecomposeOptions {
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
   readonly operands: Operands;
 }
 
 export const decomposeSpec: KernelSpec<DecomposeOptions, (typeof ARGS)[number]> = {
   family: 'decompose',
   args: ARGS,
-  id: ({ plan, operands }) => decomposeId(plan, operands),
-  emit: (module, { plan, operands }) => decomposeKernel(module, plan, operands),
+  id: ({ decomposition, operands }) => decomposeId(decomposition, operands),
+  emit: (module, { decomposition, operands }) => decomposeKernel(module, decomposition, operands),
   trial: (_, at, rows = 8) => ({
     x: at,
     q: at + 0x8000,
@@ -274,9 +274,9 @@ export const decomposeSpec: KernelSpec<DecomposeOptions, (typeof ARGS)[number]> 
     K: K_BLOCK,
   }),
   variants: () =>
-    everyPlan.flatMap((plan) => [
-      { plan, operands: 'i16' },
-      { plan, operands: digitsOf(plan) === 2 ? 'i8x2' : 'i8' },
+    everyDecomposition.flatMap((decomposition) => [
+      { decomposition, operands: 'i16' },
+      { decomposition, operands: digitsOf(decomposition) === 2 ? 'i8x2' : 'i8' },
     ]),
 };
 
@@ -288,9 +288,14 @@ export interface DecomposedRow {
   readonly scales: number;
 }
 
-export function decomposedRow({ plan, operands }: DecomposeOptions, K: number): DecomposedRow {
+export function decomposedRow({ decomposition, operands }: DecomposeOptions, K: number): DecomposedRow {
   const qBlock = K_BLOCK * (operands === 'i8' ? 1 : 2);
   const steps = Math.ceil(K / K_STEP);
   const kBlocks = Math.ceil(K / K_BLOCK);
-  return { q: qBlock * kBlocks, qBlock, sums: 4 * steps, scales: 4 * (plan.activationBlock === 32 ? steps : kBlocks) };
+  return {
+    q: qBlock * kBlocks,
+    qBlock,
+    sums: 4 * steps,
+    scales: 4 * (decomposition.activationBlock === 32 ? steps : kBlocks),
+  };
 }

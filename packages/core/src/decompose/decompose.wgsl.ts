@@ -16,10 +16,10 @@
  */
 import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
 import { enables, LINEAR_ID, NAN_BITS, paramsOf, THREADS, type WgslKernel, withoutEmptyLines } from '../wgsl/wgsl.ts';
-import { digitsOf, limitOf, MXFP4_STEPS, type Plan, TINY } from './contract.ts';
+import { type Decomposition, digitsOf, limitOf, MXFP4_STEPS, TINY } from './contract.ts';
 
 export interface WgslDecomposeOptions {
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
   /** Rows that lie together in `digits` and `scales`. */
   readonly rows: 1 | 4;
   readonly subgroups: boolean;
@@ -30,22 +30,23 @@ export const DECOMPOSE_PARAMS = ['M', 'K', 'xAt', 'words', 'rows', 'blocks'] as 
 const bitsOf = (value: number): string => `0x${new Uint32Array(Float32Array.of(value).buffer)[0].toString(16)}u`;
 
 /** Eight threads share a block of 32: fewer than some subgroups have. */
-const usesSubgroups = ({ plan, subgroups }: WgslDecomposeOptions) => subgroups && plan.activationBlock !== 32;
+const usesSubgroups = ({ decomposition, subgroups }: WgslDecomposeOptions) =>
+  subgroups && decomposition.activationBlock !== 32;
 
 export function wgslDecomposeId(options: WgslDecomposeOptions): string {
-  const { plan, rows } = options;
-  const { decomposition, components, activationBlock } = plan;
-  const carrier = digitsOf(plan) === 2 ? 'i8x2' : 'i8';
-  const mxfp4 = decomposition === 'mxfp4' ? 'mxfp4_' : '';
+  const { decomposition, rows } = options;
+  const { id, components, activationBlock } = decomposition;
+  const carrier = digitsOf(decomposition) === 2 ? 'i8x2' : 'i8';
+  const mxfp4 = id === 'mxfp4' ? 'mxfp4_' : '';
   const sg = usesSubgroups(options) ? '_sg' : '';
   return `decompose_${carrier}_${mxfp4}${components}_${activationBlock}_r${rows}${sg}`;
 }
 
 export function wgslDecompose(options: WgslDecomposeOptions): WgslKernel {
-  const { plan, rows } = options;
-  const { decomposition, components, activationBlock } = plan;
-  const mxfp4 = decomposition === 'mxfp4';
-  const digits = digitsOf(plan);
+  const { decomposition, rows } = options;
+  const { components, activationBlock } = decomposition;
+  const mxfp4 = decomposition.id === 'mxfp4';
+  const digits = digitsOf(decomposition);
   const limit = mxfp4 ? MXFP4_STEPS : limitOf(components);
   const perRow = activationBlock === 'row';
   const fine = activationBlock === 32;

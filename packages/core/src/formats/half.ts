@@ -7,7 +7,7 @@ export type HalfType = 'f16' | 'bf16';
 export const halfTypes: readonly HalfType[] = ['f16', 'bf16'];
 /** What activations and results are made of. */
 export type FloatType = 'f32' | HalfType;
-export const floatBytes = (type: FloatType): number => (type === 'f32' ? 4 : 2);
+export const floatBytes = (type: FloatType): 2 | 4 => (type === 'f32' ? 4 : 2);
 
 /** The engine's own `Float16Array` where it has one (Chrome 135, Firefox 129, Safari 18.2, Node 24), spelled without its declaration. */
 export interface NativeFloat16Array {

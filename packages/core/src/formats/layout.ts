@@ -1,5 +1,4 @@
 /** Sizes of a matrix in its file and in its packed form: plain arithmetic, computed before anything is allocated. */
-import type { ActivationBlock } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, stepBytes, type WeightFormat, type WeightVariant } from './format.ts';
 import { formats } from './index.ts';
 import { scaleKindOf, scaleKinds } from './scales.ts';
@@ -8,7 +7,7 @@ import type { QuantizedWeights, WeightShape } from './weights.ts';
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
 /** k per scaled integer sum of the f32 contract: the format's, and never more than share an activation scale. */
-export const chunkLength = (format: WeightFormat, blockSize: number | null, activationBlock: ActivationBlock): number =>
+export const chunkLength = (format: WeightFormat, blockSize: number | null, activationBlock: number | 'row'): number =>
   Math.min(format.chunkSize(blockSize), activationBlock === 32 ? K_STEP : K_BLOCK);
 
 /** What a file holds: [N, blocks] scales, rows of `rowBytes`. */
@@ -63,16 +62,6 @@ export const scaleBytes = ({ blockSize, scale }: WeightVariant): number =>
 
 export const headSize = (variant: WeightVariant): number =>
   scaleBytes(variant) + (variant.storedZeroPoints ? PANEL : 0);
-
-/** Zero point of a block of row n, in packed units. */
-export function zeroPointReader(weights: QuantizedWeights): (n: number, block: number) => number {
-  const { zeroPoints, blockSize } = weights;
-  const format = formats[weights.format];
-  if (!zeroPoints) return () => format.symmetricZeroPoint;
-  const { blocks } = fileLayout(weights);
-  const perTensor = blockSize === null && zeroPoints.length === 1;
-  return (n, block) => format.zeroPoint(zeroPoints, blocks, perTensor ? 0 : n, block);
-}
 
 /** What the kernels of a matrix are specialised for. */
 export function variantOf({ blockSize, scales, zeroPoints }: QuantizedWeights): WeightVariant {

@@ -1,7 +1,8 @@
 /** File bytes -> the panels that kernels read. No kernel is needed for it: 32-bit words in JavaScript pack > 1 G weights/s. */
 import { K_BLOCK, PANEL, stepBytes, type WeightFormat } from './format.ts';
 import { formats } from './index.ts';
-import { type FileLayout, fileLayout, type PackedLayout, roundUp, zeroPointReader } from './layout.ts';
+import { zeroPointReader } from './integers.ts';
+import { type FileLayout, fileLayout, type PackedLayout, roundUp } from './layout.ts';
 import { scaleKindOf, scaleReader } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 

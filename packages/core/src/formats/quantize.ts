@@ -1,11 +1,11 @@
 /** Float weights -> codes and scales, round to nearest; and back, for references only. */
 
-import { weightReader } from '../gemm/gemm.reference.ts';
 import { roundHalfEven } from '../numbers.ts';
 import { writeCode } from './codes.ts';
 import { K_STEP } from './format.ts';
 import { toFp16 } from './fp16.ts';
 import { formats } from './index.ts';
+import { weightReader } from './integers.ts';
 import { fileLayout } from './layout.ts';
 import { quantizeMxfp4 } from './mxfp4-quantize.ts';
 import { scaleKinds, scaleReader } from './scales.ts';

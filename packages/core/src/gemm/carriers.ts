@@ -5,7 +5,7 @@
  *   i16   q as one int16: one pass of i32x4.dot_i16x8_s, 2 k per 32-bit lane. SIMD128, everywhere.
  *   i8    q as one or two int8 digits, q = 254·d1 + d2, each times the raw codes; 4 k per 32-bit lane, in one instruction
  *         of relaxed SIMD. Codes are its second operand: every engine takes 0..127 there alike; for weights of 8 bits it
- *         has to be known how it takes the others (backends/features.ts).
+ *         has to be known how it takes the others (wasm/features.ts).
  */
 import type { Operands } from '../decompose/decompose.wasm.ts';
 import {
@@ -18,13 +18,8 @@ import {
 } from '../formats/format.ts';
 import { negatedZeroCodes32, zeroCodes16 } from '../formats/zero-points.ts';
 import { type Func, type I32, i16x8, i32, i32x4, type Local, relaxed, type V128, v128 } from '../wasm/emitter.ts';
+import type { ByteOperand } from '../wasm/features.ts';
 import { range } from '../wasm/loops.ts';
-
-/**
- * How an engine's relaxed dot takes a whole byte as its second operand: as 0..255, or as −128..127. Bytes 0..127 are the
- * same to all of them.
- */
-export type ByteOperand = 'unsigned' | 'signed';
 
 /** A carrier and what its kernels are specialised for. */
 export type CarrierOptions = { readonly id: 'i16' } | I8Options;

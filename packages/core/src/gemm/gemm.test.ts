@@ -4,13 +4,13 @@ import { kernelOn } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
 import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
 import { Arena } from '../backends/arena.ts';
-import { relaxedDot } from '../backends/features.ts';
 import { decomposedRow, decomposeSpec } from '../decompose/decompose.wasm.ts';
 import { PANEL } from '../formats/format.ts';
 import { packedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
+import { relaxedDot } from '../wasm/features.ts';
 import { type CarrierOptions, I16, operandsOf } from './carriers.ts';
 import { gemmKernel } from './gemm.wasm.ts';
 import { type GemmOptions, gemmId, SCRATCH_BYTES } from './options.ts';
@@ -71,7 +71,7 @@ describe('gemm kernels', () => {
       const options = { ...emitted, carrier };
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = operandsOf(carrier);
-      const plan = { decomposition: 'int8', components, activationBlock } as const;
+      const decomposition = { id: 'int8', components, activationBlock } as const;
       // Three panels; with streams six, so that a range has a part for each and some left over.
       const [M, N, K] = [5, (options.streams ?? 1) > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
       const weights = randomWeights(next, {
@@ -90,7 +90,7 @@ describe('gemm kernels', () => {
         arena.float32(handle).set(values);
         return handle;
       };
-      const row = decomposedRow({ plan, operands }, K);
+      const row = decomposedRow({ decomposition, operands }, K);
       const buffers = {
         x: put(x, 'x'),
         bias: put(bias, 'bias'),
@@ -102,7 +102,7 @@ describe('gemm kernels', () => {
         scratch: arena.alloc(SCRATCH_BYTES, 'scratch'),
       };
       packInto(weights, layout, arena.memory.buffer, buffers.w.ptr);
-      kernelOn(arena.memory, decomposeSpec, { plan, operands })({
+      kernelOn(arena.memory, decomposeSpec, { decomposition, operands })({
         x: buffers.x.ptr,
         q: buffers.q.ptr,
         sums: buffers.sums.ptr,

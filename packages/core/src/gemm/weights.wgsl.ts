@@ -1,5 +1,5 @@
 /** What both WGSL gemm kernels are asked for, and the parts of them that read packed weights and finish a result. */
-import { digitsOf, type Plan } from '../decompose/contract.ts';
+import { type Decomposition, digitsOf } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { chunkLength } from '../formats/layout.ts';
 import { describePacked, packedFunctions, type WgslPacked } from '../formats/wgsl.ts';
@@ -9,7 +9,7 @@ import { dot4, enables, type GpuFeatures, NAN_BITS, paramsOf } from '../wgsl/wgs
 export interface WgslGemmOptions {
   readonly format: WeightFormat;
   readonly variant: WeightVariant;
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
   readonly end: WgslEnd;
   readonly features: GpuFeatures;
 }
@@ -35,24 +35,25 @@ export interface WgslGemm extends WgslPacked {
   readonly chunk: number;
 }
 
-export function describeGemm({ format, variant, plan }: WgslGemmOptions): WgslGemm {
-  const fine = plan.activationBlock === 32;
+export function describeGemm({ format, variant, decomposition }: WgslGemmOptions): WgslGemm {
+  const fine = decomposition.activationBlock === 32;
   return {
     ...describePacked(format, variant),
-    digits: digitsOf(plan),
+    digits: digitsOf(decomposition),
     fine,
     chunk: chunkLength(format, variant.blockSize, fine ? 32 : 256),
   };
 }
 
 /** The carrier, as kernel ids of all backends name it. */
-export const carrierName = ({ plan }: WgslGemmOptions): string => (digitsOf(plan) === 2 ? 'i8x2' : 'i8');
+export const carrierName = ({ decomposition }: WgslGemmOptions): string =>
+  digitsOf(decomposition) === 2 ? 'i8x2' : 'i8';
 
 /** The part of an id that says for which weights and activations. */
-export function gemmSuffix({ variant, plan, end, features }: WgslGemmOptions): string {
+export function gemmSuffix({ variant, decomposition, end, features }: WgslGemmOptions): string {
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
-  const fine = plan.activationBlock === 32 ? '_a32' : '';
+  const fine = decomposition.activationBlock === 32 ? '_a32' : '';
   return `${block}${fine}${variant.storedZeroPoints ? '_zp' : ''}${endSuffix(end)}${features.packedDot ? '' : '_shifts'}`;
 }
 

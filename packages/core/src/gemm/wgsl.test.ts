@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { activationIds } from '../activations/contract.ts';
-import { resolvePlan } from '../decompose/contract.ts';
+import { resolveDecomposition } from '../decompose/contract.ts';
 import { wgslDecompose } from '../decompose/decompose.wgsl.ts';
 import { formats } from '../formats/index.ts';
 import type { GpuFeatures, WgslKernel } from '../wgsl/wgsl.ts';
@@ -11,18 +11,22 @@ import { chooseWgslGemm } from './registry.wgsl.ts';
 
 const all: GpuFeatures = { packedDot: true, subgroups: true };
 const none: GpuFeatures = { packedDot: false, subgroups: false };
-const plan = resolvePlan({}, 'test');
-const fine = resolvePlan({ activationBlock: 32, components: 1 }, 'test');
-const int4 = { format: formats.int4, variant: { blockSize: 32, storedZeroPoints: false, scale: 'f32' }, plan } as const;
+const decomposition = resolveDecomposition({}, 'test');
+const fine = resolveDecomposition({ activationBlock: 32, components: 1 }, 'test');
+const int4 = {
+  format: formats.int4,
+  variant: { blockSize: 32, storedZeroPoints: false, scale: 'f32' },
+  decomposition,
+} as const;
 
 function* kernels(): Generator<WgslKernel> {
   for (const { format, variant } of everyVariant())
     for (const M of [1, 64])
-      yield chooseWgslGemm(M, { format, variant, plan, end: { bias: false }, features: all }).kernel();
+      yield chooseWgslGemm(M, { format, variant, decomposition, end: { bias: false }, features: all }).kernel();
   for (const M of [1, 2, 3, 4, 16, 64])
     for (const options of [
-      { plan, end: { bias: true }, features: none },
-      { plan: fine, end: { bias: false }, features: all },
+      { decomposition, end: { bias: true }, features: none },
+      { decomposition: fine, end: { bias: false }, features: all },
     ])
       yield chooseWgslGemm(M, { ...int4, ...options }).kernel();
   for (const activation of activationIds)
@@ -39,7 +43,7 @@ function* kernels(): Generator<WgslKernel> {
         { activationBlock: 'row' },
         { decomposition: 'mxfp4' },
       ] as const)
-        yield wgslDecompose({ plan: resolvePlan(options, 'test'), rows, subgroups });
+        yield wgslDecompose({ decomposition: resolveDecomposition(options, 'test'), rows, subgroups });
 }
 
 describe('WGSL', () => {
@@ -51,7 +55,7 @@ describe('WGSL', () => {
   });
 
   it.each([
-    wgslDecompose({ plan, rows: 1, subgroups: false }),
+    wgslDecompose({ decomposition, rows: 1, subgroups: false }),
     chooseWgslGemm(1, { ...int4, end: { bias: true }, features: all }).kernel(),
     chooseWgslGemm(64, { ...int4, end: { bias: true }, features: all }).kernel(),
   ])('can be read: $id', async ({ id, code }) => {

@@ -80,6 +80,9 @@ export function mayReplace<O>(
   return isSame && spec.inPlace?.(op, output, input) === true;
 }
 
+/** Arrays that hold a value's elements, as they lie in memory. */
+export const tensorArrays = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
+
 export const byteSize = (dtype: DType): 1 | 4 => (dtype === 'bool' ? 1 : 4);
 export const elementCount = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 export const byteLength = ({ dtype, dims }: TensorType): number => byteSize(dtype) * elementCount(dims);

@@ -59,7 +59,7 @@ export class Program<H> {
     this.#device = device;
     this.#slots = slots;
     this.#steps = steps;
-    this.#plan = place(slots, steps);
+    this.#plan = place(device, slots, steps);
   }
 
   /** Bytes of the block that `bind` takes. */
@@ -119,7 +119,7 @@ interface Placement {
 }
 
 /** Lifetimes of the slots, then their places. */
-function place(slots: readonly Slot<unknown>[], steps: readonly Step[]): Placement {
+function place<H>(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]): Placement {
   const rootOf = (index: number): number => {
     const { within } = slots[index];
     return within ? rootOf(within.slot) : index;
@@ -138,7 +138,8 @@ function place(slots: readonly Slot<unknown>[], steps: readonly Step[]): Placeme
   steps.forEach((step, i) => {
     for (const slot of usesOf(step)) meets(slot, i);
   });
-  const shared = sharedPlaces(slots, steps, first, last, rootOf);
+  const apart = (work: Work) => work.kind === 'op' && device.isShared?.(work) === true;
+  const shared = sharedPlaces(slots, steps, first, last, rootOf, apart);
   const owners = [...slots.keys()].filter(
     (slot) => last[slot] >= first[slot] && slots[slot].at === undefined && shared[slot] === slot,
   );
@@ -166,6 +167,7 @@ function usesOf(step: Step): number[] {
 /**
  * For each slot the one whose place it takes: itself, or an input of the step that writes it, where the op works in place and
  * nobody needs that input afterwards.
+ * @param apart work that has to have places of its own
  */
 function sharedPlaces(
   slots: readonly Slot<unknown>[],
@@ -173,10 +175,11 @@ function sharedPlaces(
   first: readonly number[],
   last: readonly number[],
   rootOf: (slot: number) => number,
+  apart: (work: Work) => boolean,
 ): number[] {
   const shared = [...slots.keys()];
   steps.forEach((step, i) => {
-    if (step.kind === 'script') return;
+    if (step.kind === 'script' || apart(step.work)) return;
     const taken = new Set<number>(); // one output per input
     for (const operand of step.writes) {
       const output = step.operands[operand];

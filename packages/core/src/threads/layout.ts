@@ -6,8 +6,8 @@
  * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
  */
 
-import type { RelaxedProbe } from '../backends/features.ts';
 import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../plan/cut.ts';
+import type { RelaxedProbe } from '../wasm/features.ts';
 import { ARG_WORDS } from './job.ts';
 
 export interface Layout {

@@ -6,8 +6,8 @@
  * chunk leaves a gap, and that the calling thread must find out by itself, since it receives no events while it works.
  */
 
-import { type RelaxedProbe, relaxedProbe } from '../backends/features.ts';
 import { MAX_THREADS } from '../plan/cut.ts';
+import { type RelaxedProbe, relaxedProbe } from '../wasm/features.ts';
 import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
 import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';

@@ -2,7 +2,7 @@
  * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
  * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
  */
-import type { ArenaHandle, PlanOptions, PreparedWeights } from '@msd/core';
+import type { ArenaHandle, DecompositionOptions, PreparedWeights } from '@msd/core';
 import { byteLength, type Device, elementCount, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
@@ -31,7 +31,7 @@ export interface Workshop {
   /** Of values inside a region. */
   readonly block: Block;
   /** How activations become integers. */
-  readonly split: PlanOptions;
+  readonly split: DecompositionOptions;
 }
 
 /** A step of a plan that is no call of the device. */

@@ -1,4 +1,5 @@
 /** The specification as a device: plain loops over the file's own codes. For tests and for reading, not for speed. */
+import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { UnsupportedError } from '../../errors.ts';
 import { bitsOf, type FloatType, type HalfArray, halves } from '../../formats/half.ts';
@@ -82,7 +83,7 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Float32Array | HalfArray {
-    const { M, plan, xType } = checkActivations(this, x, prepared, options);
+    const { M, decomposition, xType } = checkActivations(this, x, prepared, options);
     checkProduct(prepared, M, options);
     const { activation } = options;
     const [values, out] = [x, options.out].map(typedArray);
@@ -93,7 +94,10 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
     const ends = { bias, activation, multiply, residual, arithmetic };
     const { weights } = this.#own(prepared);
     const outType = typeOf('out', out, options.outType);
-    const y = rounded(msdMatmul(widened(values!, xType), weights, { M, ...plan, ...ends }), outType);
+    const y = rounded(
+      msdMatmul(widened(values!, xType), weights, { M, ...optionsOf(decomposition), ...ends }),
+      outType,
+    );
     if (!out) return y;
     if (out instanceof Float32Array) out.set(y);
     else bitsOf(out).set(y);

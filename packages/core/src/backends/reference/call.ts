@@ -1,7 +1,8 @@
 /** Bound work of the reference: operands are read, the specification is run, results are written. */
+import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { msdMatmul } from '../../msd-matmul.ts';
-import { byteLength, elementCount, type Tensor, type TensorType } from '../../ops/op.ts';
+import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../../ops/op.ts';
 import type { Call, OpWork, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
@@ -79,7 +80,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
 
   #product(work: ProductWork<ReferenceWeights>, operands: Operands): () => void {
     const { matrices, M } = work;
-    const { plan, xType, x, products } = checkProductOperands(this.backend, work, operands, referenceHandle);
+    const { decomposition, xType, x, products } = checkProductOperands(this.backend, work, operands, referenceHandle);
     const floats = (operand: ReferenceHandle | undefined, length: number) =>
       operand && floatsOf(operand, 'f32', length);
     for (const matrix of matrices) matrix.weights; // throws once it was disposed of
@@ -89,7 +90,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
         const { weights, N } = matrices[i];
         const y = msdMatmul(values, weights, {
           M,
-          ...plan,
+          ...optionsOf(decomposition),
           bias: floats(bias, N),
           activation,
           multiply: floats(multiply, M * N),
@@ -102,16 +103,14 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   }
 }
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array } as const;
-
 const tensorOf = (handle: ReferenceHandle, type: TensorType): Tensor => ({
   ...type,
-  data: new ARRAYS[type.dtype](copyOf(handle, byteLength(type))),
+  data: new tensorArrays[type.dtype](copyOf(handle, byteLength(type))),
 });
 
 const emptyTensor = (type: TensorType, arithmetic: Arithmetic): Tensor => ({
   ...type,
-  data: new (type.dtype === 'f32' && arithmetic === 'float64' ? Float64Array : ARRAYS[type.dtype])(
+  data: new (type.dtype === 'f32' && arithmetic === 'float64' ? Float64Array : tensorArrays[type.dtype])(
     elementCount(type.dims),
   ),
 });

@@ -2,7 +2,7 @@
  * The WASM SIMD device: matrices and values in one arena, calls that are bound once and run many times, synchronously. Threads
  * share the work of a large enough call; the calling thread is one of them. `matmul` and `matmulMany` bind for their caller.
  */
-import { type PlanOptions, resolvePlan } from '../../decompose/contract.ts';
+import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import type { FloatType } from '../../formats/half.ts';
 import { packInto } from '../../formats/pack.ts';
 import { layoutOf, type PackedShape, packedShape, validatePacked } from '../../formats/packed.ts';
@@ -12,6 +12,7 @@ import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
 import { Team, type ThreadReport } from '../../threads/team.ts';
+import type { CarrierChoice } from '../../wasm/features.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
 import { checkActivations, checkMany, checkProduct, typeOf } from '../arguments.ts';
 import type {
@@ -25,12 +26,12 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, Work } from '../device.ts';
-import type { CarrierChoice } from '../features.ts';
+import type { Call, Changes, Device, OpWork, Work } from '../device.ts';
 import { autotune, type TunedKernel } from './autotune.ts';
 import { bindWork, WasmCall } from './bind.ts';
 import { BoundCalls, type PlacedProduct } from './calls.ts';
 import { ownMatrix, WasmMatrix } from './matrix.ts';
+import { isShared } from './op-call.ts';
 import { type Place, placeOf, wholePlaceOf } from './operands.ts';
 import { bytesRead } from './product.ts';
 import { ProductCall } from './product-call.ts';
@@ -129,6 +130,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     this.arena.check();
   }
 
+  isShared(work: OpWork): boolean {
+    return isShared(this.#runtime, work);
+  }
+
   /** Nothing to wait for: calls are done when they return. */
   flush(): void {}
 
@@ -136,10 +141,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions = {}): Operand {
-    const { M, plan, xType } = checkActivations(this, x, prepared, options);
+    const { M, decomposition, xType } = checkActivations(this, x, prepared, options);
     checkProduct(prepared, M, options);
     const product = this.#place(prepared, M, options);
-    this.#multiply(x, { plan, M, K: prepared.K, xType }, [product]);
+    this.#multiply(x, { decomposition, M, K: prepared.K, xType }, [product]);
     return product.result;
   }
 
@@ -151,9 +156,9 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
   matmulMany(x: Operand, prepared: readonly PreparedWeights[], options: MatmulManyOptions = {}): Operand[] {
     if (prepared.length === 0) return [];
-    const { M, plan, xType, products: each } = checkMany(this, x, prepared, options);
+    const { M, decomposition, xType, products: each } = checkMany(this, x, prepared, options);
     const products = prepared.map((matrix, i) => this.#place(matrix, M, each[i]));
-    this.#multiply(x, { plan, M, K: prepared[0].K, xType }, products);
+    this.#multiply(x, { decomposition, M, K: prepared[0].K, xType }, products);
     return products.map(({ result }) => result);
   }
 
@@ -190,10 +195,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     const matrix = ownMatrix(this, prepared);
-    const plan = resolvePlan(options, 'warmUp');
+    const decomposition = resolveDecomposition(options, 'warmUp');
     const { xType = 'f32', activation, multiply = 0, residual = 0 } = options;
     const outType = typeOf('out', options.out, options.outType);
-    const x = { plan, M: Math.min(M, SLICE_ROWS), K: matrix.K, xType };
+    const x = { decomposition, M: Math.min(M, SLICE_ROWS), K: matrix.K, xType };
     const call = new ProductCall(this.#runtime, x, [{ matrix, activation, outType }]);
     const [product] = call.products;
     product.multiply.set(multiply);
@@ -203,10 +208,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
-  kernelFor(prepared: PreparedWeights, M: number, options: PlanOptions = {}): string {
-    const plan = resolvePlan(options, 'kernelFor');
+  kernelFor(prepared: PreparedWeights, M: number, options: DecompositionOptions = {}): string {
+    const decomposition = resolveDecomposition(options, 'kernelFor');
     const shape = gemmShapeFor(Math.min(M, SLICE_ROWS));
-    return gemmId(ownMatrix(this, prepared).kernel(this.#runtime.routes, shape, plan));
+    return gemmId(ownMatrix(this, prepared).kernel(this.#runtime.routes, shape, decomposition));
   }
 
   /** What the engine offers, and what was measured where there was a choice. */
@@ -220,9 +225,9 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
    *
    * @returns what was measured, fastest first
    */
-  autotune(prepared: PreparedWeights, M: number, options: PlanOptions = {}): TunedKernel[] {
-    const plan = resolvePlan(options, 'autotune');
-    return autotune(this.#runtime, ownMatrix(this, prepared), Math.min(M, SLICE_ROWS), plan);
+  autotune(prepared: PreparedWeights, M: number, options: DecompositionOptions = {}): TunedKernel[] {
+    const decomposition = resolveDecomposition(options, 'autotune');
+    return autotune(this.#runtime, ownMatrix(this, prepared), Math.min(M, SLICE_ROWS), decomposition);
   }
 
   memory(): MemoryReport {

@@ -96,10 +96,10 @@ function bindProduct(
   work: ProductWork<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): ProductCall {
-  const { plan, xType, products } = checkProductOperands(backend, work, operands, arenaHandle);
+  const { decomposition, xType, products } = checkProductOperands(backend, work, operands, arenaHandle);
   const forms = products.map(({ activation, outType = 'f32' }, i) => {
     const matrix = ownMatrix(backend, work.matrices[i]);
     return { matrix, activation, outType };
   });
-  return new ProductCall(runtime, { plan, M: work.M, K: forms[0].matrix.K, xType }, forms);
+  return new ProductCall(runtime, { decomposition, M: work.M, K: forms[0].matrix.K, xType }, forms);
 }

@@ -54,8 +54,9 @@ export class BoundCalls {
 }
 
 function fits(call: ProductCall, wanted: Activations, x: Place, products: readonly PlacedProduct[]): boolean {
-  const { plan, M, xType } = call.activations;
-  if (plan !== wanted.plan || M !== wanted.M || xType !== wanted.xType || call.x.mode !== modeOf(x)) return false;
+  const { decomposition, M, xType } = call.activations;
+  if (decomposition !== wanted.decomposition || M !== wanted.M || xType !== wanted.xType || call.x.mode !== modeOf(x))
+    return false;
   if (call.products.length !== products.length) return false;
   for (let i = 0; i < products.length; i++) if (!fitsProduct(call.products[i], products[i])) return false;
   return true;

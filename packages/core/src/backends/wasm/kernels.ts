@@ -5,8 +5,8 @@
 import type { KernelSource } from '../../kernel-spec.ts';
 import type { Team } from '../../threads/team.ts';
 import { Module } from '../../wasm/emitter.ts';
+import { WARM_MS } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
-import { WARM_MS } from '../timing.ts';
 
 export type Kernel = (...args: number[]) => void;
 

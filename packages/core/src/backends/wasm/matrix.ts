@@ -1,5 +1,5 @@
 /** Matrices of the WASM device. */
-import type { Plan } from '../../decompose/contract.ts';
+import type { Decomposition } from '../../decompose/contract.ts';
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import type { PackedLayout } from '../../formats/layout.ts';
@@ -29,7 +29,7 @@ export class WasmMatrix implements PreparedWeights {
   /** Where the panels lie; `undefined` once disposed. */
   #handle: ArenaHandle | undefined;
   readonly #release: () => void;
-  readonly #kernels = new Map<Plan, Partial<Record<GemmShape, GemmOptions>>>();
+  readonly #kernels = new Map<Decomposition, Partial<Record<GemmShape, GemmOptions>>>();
 
   /** @param release gives the bytes back; called once */
   constructor(backend: WasmBackend, shape: PackedShape, handle: ArenaHandle, release: () => void) {
@@ -56,13 +56,13 @@ export class WasmMatrix implements PreparedWeights {
   }
 
   /** The gemm kernel that products of a shape class take. */
-  kernel(routes: Routes, shape: GemmShape, plan: Plan): GemmOptions {
-    const kernels = this.#kernelsOf(plan);
-    return (kernels[shape] ??= routes.find(this.kernelFormat, this.variant, shape, plan));
+  kernel(routes: Routes, shape: GemmShape, decomposition: Decomposition): GemmOptions {
+    const kernels = this.#kernelsOf(decomposition);
+    return (kernels[shape] ??= routes.find(this.kernelFormat, this.variant, shape, decomposition));
   }
 
-  setKernel(shape: GemmShape, plan: Plan, options: GemmOptions): void {
-    this.#kernelsOf(plan)[shape] = options;
+  setKernel(shape: GemmShape, decomposition: Decomposition, options: GemmOptions): void {
+    this.#kernelsOf(decomposition)[shape] = options;
     this.tuned++;
   }
 
@@ -71,9 +71,9 @@ export class WasmMatrix implements PreparedWeights {
     this.#handle = undefined;
   }
 
-  #kernelsOf(plan: Plan): Partial<Record<GemmShape, GemmOptions>> {
-    let kernels = this.#kernels.get(plan);
-    if (!kernels) this.#kernels.set(plan, (kernels = {}));
+  #kernelsOf(decomposition: Decomposition): Partial<Record<GemmShape, GemmOptions>> {
+    let kernels = this.#kernels.get(decomposition);
+    if (!kernels) this.#kernels.set(decomposition, (kernels = {}));
     return kernels;
   }
 }

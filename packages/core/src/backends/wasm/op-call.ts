@@ -69,7 +69,9 @@ export class OpCall {
     if (this.#threads !== threads || this.#isInPlace !== isInPlace) {
       this.#isInPlace = isInPlace;
       this.#threads = threads;
-      this.#bound = this.#calls.map((call) => new BoundKernel(this.#runtime, call, this.#chunks(call)));
+      this.#bound = this.#calls.map(
+        (call) => new BoundKernel(this.#runtime, call, chunksOf(this.#runtime, call, isInPlace)),
+      );
       scratch.reserve({ op: this.#bytesFor(threads) });
     }
     const at = scratch.at('op');
@@ -78,16 +80,22 @@ export class OpCall {
     this.#isPlaced = true;
   }
 
-  #chunks({ share, args }: KernelCall): Int32Array {
-    const { threads, team } = this.#runtime;
-    if (!share) return whole();
-    const { rows, macsPerRow } = share;
-    const isAlone = this.#isInPlace || args.length > MAX_ARGS;
-    return isAlone ? whole(rows) : chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
-  }
-
   #bytesFor(threads: number): number {
     const perThread = this.#calls.flatMap(({ args }) => args.map((arg) => arg.perThread ?? 0));
     return this.#scratchBytes + (threads - 1) * Math.max(0, ...perThread);
   }
+}
+
+/** Rows of a call that threads share are cut, unless one of them has to do it all. */
+function chunksOf({ threads, team }: Runtime, { share, args }: KernelCall, isAlone: boolean): Int32Array {
+  if (!share) return whole();
+  const { rows, macsPerRow } = share;
+  if (isAlone || args.length > MAX_ARGS) return whole(rows);
+  return chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
+}
+
+/** Do threads share any of its calls, if no output lies where an input does? */
+export function isShared(runtime: Runtime, { spec, op, inputs }: OpWork): boolean {
+  const { calls } = spec.wasm(op, inputs, spec.infer(op, inputs));
+  return runtime.threads > 1 && calls.some((call) => chunksOf(runtime, call, false).length > whole().length);
 }

@@ -1,5 +1,5 @@
 /** Binding a product: for each slice of rows, its kernels and how they are cut; and what working buffers they need. */
-import type { Plan } from '../../decompose/contract.ts';
+import type { Decomposition } from '../../decompose/contract.ts';
 import { type DecomposedRow, decomposedRow } from '../../decompose/decompose.wasm.ts';
 import { K_BLOCK, PANEL } from '../../formats/format.ts';
 import { type FloatType, floatBytes } from '../../formats/half.ts';
@@ -15,7 +15,7 @@ import type { Runtime } from './runtime.ts';
 
 /** What concerns x. */
 export interface Activations {
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
   readonly M: number;
   readonly K: number;
   readonly xType: FloatType;
@@ -55,7 +55,7 @@ export function bindSlices(runtime: Runtime, x: Activations, products: readonly 
 
 function bindSlice(
   runtime: Runtime,
-  { plan, K, xType }: Activations,
+  { decomposition, K, xType }: Activations,
   products: readonly Product[],
   rows: number,
 ): BoundSlice {
@@ -72,12 +72,12 @@ function bindSlice(
     rows,
     widen: xType === 'f32' ? undefined : new BoundKernel(runtime, widenCall(xType, rows * K), whole()),
     products: products.map((product) => {
-      const options = product.matrix.kernel(runtime.routes, shape, plan);
+      const options = product.matrix.kernel(runtime.routes, shape, decomposition);
       const operands = operandsOf(options.carrier ?? I16);
-      const row = decomposedRow({ plan, operands }, K);
+      const row = decomposedRow({ decomposition, operands }, K);
       const isNew = operands !== decomposed;
       decomposed = operands;
-      const call = isNew ? decomposeCall({ plan, operands }, K, rows, row, isCut) : undefined;
+      const call = isNew ? decomposeCall({ decomposition, operands }, K, rows, row, isCut) : undefined;
       const decompose = call && new BoundKernel(runtime, call, chunkTable(elements, uncut(1)));
       return { decompose, ranges: bindRanges(runtime, product, options, row, cut), options, row };
     }),
@@ -136,14 +136,14 @@ const ONE: RowCut = { total: 1, size: 1 };
 
 /** Bytes of working buffers, by name. */
 export function scratchSizes(
-  { plan, K, xType }: Activations,
+  { decomposition, K, xType }: Activations,
   isStaged: boolean,
   products: readonly Product[],
   slices: readonly BoundSlice[],
   threads: number,
 ): Record<string, number> {
   const rows = Math.max(0, ...slices.map((slice) => slice.rows));
-  const row = decomposedRow({ plan, operands: 'i16' }, K); // none is larger
+  const row = decomposedRow({ decomposition, operands: 'i16' }, K); // none is larger
   const largest = (bytes: (product: Product, range: ColumnRange, rows: number) => number) =>
     Math.max(
       0,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { firstDifference, gaussians, random, randomWeights } from '../../../test/random.ts';
+import { relaxedDot } from '../../wasm/features.ts';
 import { createBackend } from '../create.ts';
-import { relaxedDot } from '../features.ts';
 
 const int4 = { format: 'int4', blockSize: 32, N: 33, K: 320, asymmetric: true } as const;
 const int8 = { format: 'int8', blockSize: null, N: 33, K: 320, asymmetric: false } as const;

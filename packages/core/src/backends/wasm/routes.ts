@@ -2,16 +2,16 @@
  * Which kernels a product takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
  * route gives the same bits.
  */
-import { digitsOf, type Plan } from '../../decompose/contract.ts';
+import { type Decomposition, digitsOf } from '../../decompose/contract.ts';
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
 import { type GemmOptions, gemmId } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
 import { kernelOf } from '../../kernel-spec.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
+import { settledTime } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
-import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../features.ts';
-import { settledTime } from '../timing.ts';
 import { type Kernels, TRIAL_BYTES } from './kernels.ts';
 
 /** What was measured when a carrier was chosen. */
@@ -52,12 +52,12 @@ export class Routes {
   }
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
-  find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
+  find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, decomposition: Decomposition): GemmOptions {
     const optionsOf = (carrier: CarrierOptions) => {
       const unroll = carrier.id === 'i8' && shape === 'gemv' ? 1 : this.#unroll();
-      return gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll);
+      return gemmOptions(shape, format, variant, scaleBlock(decomposition), carrier, unroll);
     };
-    const [, carrier] = this.#carriers(format, variant, plan);
+    const [, carrier] = this.#carriers(format, variant, decomposition);
     if (!carrier) return optionsOf(I16);
     const i8 = optionsOf(carrier);
     if (this.#choice === 'i8') return i8;
@@ -65,7 +65,7 @@ export class Routes {
     // To widen panels for few rows may still take longer than to multiply them.
     if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
     const i16 = optionsOf(I16);
-    if (gain < WORTH_TIMING * digitsOf(plan)) return i16;
+    if (gain < WORTH_TIMING * digitsOf(decomposition)) return i16;
     const ids = [i16, i8].map(gemmId);
     const key = [shape, ...ids].join();
     const known = timings.get(key);
@@ -78,9 +78,14 @@ export class Routes {
   }
 
   /** Every tile of every carrier that can run, for a search. */
-  candidates(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions[] {
-    return this.#carriers(format, variant, plan).flatMap((carrier) =>
-      tileCandidates(shape, format, variant, scaleBlock(plan), carrier),
+  candidates(
+    format: WeightFormat,
+    variant: WeightVariant,
+    shape: GemmShape,
+    decomposition: Decomposition,
+  ): GemmOptions[] {
+    return this.#carriers(format, variant, decomposition).flatMap((carrier) =>
+      tileCandidates(shape, format, variant, scaleBlock(decomposition), carrier),
     );
   }
 
@@ -88,10 +93,10 @@ export class Routes {
     return { relaxedDot: this.#choice === 'i16' ? null : relaxedDot(), timings: [...timings.values()] };
   }
 
-  #carriers(format: WeightFormat, variant: WeightVariant, plan: Plan): CarrierOptions[] {
+  #carriers(format: WeightFormat, variant: WeightVariant, decomposition: Decomposition): CarrierOptions[] {
     const relaxed = this.#choice === 'i16' || !fitsI8(variant) ? null : relaxedDot();
     if (!relaxed || (format.bits === 8 && !relaxed.byteOperand)) return [I16];
-    return [I16, { id: 'i8', digits: digitsOf(plan), operand: relaxed.byteOperand }];
+    return [I16, { id: 'i8', digits: digitsOf(decomposition), operand: relaxed.byteOperand }];
   }
 
   /**
@@ -123,4 +128,4 @@ export class Routes {
   }
 }
 
-const scaleBlock = ({ activationBlock }: Plan): 256 | 32 => (activationBlock === 32 ? 32 : 256);
+const scaleBlock = ({ activationBlock }: Decomposition): 256 | 32 => (activationBlock === 32 ? 32 : 256);

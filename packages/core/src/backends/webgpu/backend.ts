@@ -7,7 +7,7 @@
  * result may be used by the next call without waiting.
  */
 
-import { type PlanOptions, resolvePlan } from '../../decompose/contract.ts';
+import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
 import { GpuError } from '../../errors.ts';
 import type { PackedShape } from '../../formats/packed.ts';
@@ -247,14 +247,14 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   async warmUp(
     prepared: GpuWeights,
     M: number,
-    options: PlanOptions & { readonly bias?: boolean } = {},
+    options: DecompositionOptions & { readonly bias?: boolean } = {},
   ): Promise<void> {
-    const plan = resolvePlan(options, 'warmUp');
+    const decomposition = resolveDecomposition(options, 'warmUp');
     this.#session.checkUsable();
     const { live } = this.#session;
     const { pipelines, features } = live;
-    const gemm = chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, endOf(options));
-    const decompose = decomposeOptions(plan, gemm.together, features);
+    const gemm = chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), decomposition, endOf(options));
+    const decompose = decomposeOptions(decomposition, gemm.together, features);
     await Promise.all([
       pipelines.warm(wgslDecomposeId(decompose), () => wgslDecompose(decompose)),
       pipelines.warm(gemm.id, gemm.kernel),
@@ -262,8 +262,8 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   }
 
   /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
-  kernelFor(prepared: GpuWeights, M: number, options: PlanOptions & Partial<WgslEnd> = {}): string {
-    return gemmId(this.#session.live, prepared, M, resolvePlan(options, 'kernelFor'), endOf(options));
+  kernelFor(prepared: GpuWeights, M: number, options: DecompositionOptions & Partial<WgslEnd> = {}): string {
+    return gemmId(this.#session.live, prepared, M, resolveDecomposition(options, 'kernelFor'), endOf(options));
   }
 
   memory(): MemoryReport {
@@ -297,7 +297,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
 function nameOf(live: Live, work: Work<GpuWeights>): string {
   if (work.kind === 'op') return work.spec.name;
   const { matrices, M } = work;
-  return gemmId(live, matrices[0], M, resolvePlan(work, 'matmul'));
+  return gemmId(live, matrices[0], M, resolveDecomposition(work, 'matmul'));
 }
 
 const refusal = (name: () => string) => (message: string) =>

@@ -2,7 +2,7 @@
  * A product that is submitted at once: typed arrays are uploaded before, results that are asked for as one are read back. A
  * slice of rows at a time; each slice stages its own, and the queue puts the writes between the submissions.
  */
-import type { Plan } from '../../decompose/contract.ts';
+import type { Decomposition } from '../../decompose/contract.ts';
 import { GpuError } from '../../errors.ts';
 import { type GpuBinding, type GpuBuffer, MAP_MODE_READ } from './api.ts';
 import type { GpuScratchName } from './buffers.ts';
@@ -28,7 +28,7 @@ export async function submitMatmul(
   x: Float32Array | GpuBinding,
   prepared: GpuWeights,
   options: GpuMatmulOptions,
-  { M, plan }: { readonly M: number; readonly plan: Plan },
+  { M, decomposition }: { readonly M: number; readonly decomposition: Decomposition },
 ): Promise<Float32Array | GpuBinding> {
   const { out } = options;
   const into = out instanceof Float32Array ? undefined : out;
@@ -42,7 +42,7 @@ export async function submitMatmul(
   const rowsMax = sliceRows(device, prepared.N, prepared.K);
   try {
     for (let m = 0; m < M; m += rowsMax)
-      submitSlice(live, x, prepared, options, { m, rows: Math.min(rowsMax, M - m), plan }, into, pending);
+      submitSlice(live, x, prepared, options, { m, rows: Math.min(rowsMax, M - m), decomposition }, into, pending);
   } catch (error) {
     await scopes.end();
     for (const { buffer } of pending) readbacks.drop(buffer);
@@ -59,7 +59,7 @@ export async function submitMatmul(
     session.checkDisposed();
     session.checkLive();
     throw new GpuError(
-      `matmul: the GPU refused ${gemmId(live, prepared, M, plan)}: ${problem?.message ?? failed?.reason}`,
+      `matmul: the GPU refused ${gemmId(live, prepared, M, decomposition)}: ${problem?.message ?? failed?.reason}`,
     );
   }
   for (const { buffer, at, values } of pending) {
@@ -73,7 +73,7 @@ export async function submitMatmul(
 interface Slice {
   readonly m: number;
   readonly rows: number;
-  readonly plan: Plan;
+  readonly decomposition: Decomposition;
 }
 
 function submitSlice(
@@ -81,7 +81,7 @@ function submitSlice(
   x: Float32Array | GpuBinding,
   prepared: GpuWeights,
   options: GpuMatmulOptions,
-  { m, rows, plan }: Slice,
+  { m, rows, decomposition }: Slice,
   into: GpuBinding | undefined,
   pending: Readback[],
 ): void {
@@ -108,7 +108,7 @@ function submitSlice(
     residual: options.residual && staged('residual', options.residual, N),
     activation,
   };
-  const dispatches = describeProducts(live, staged('x', x, K), [prepared], [end], rows, plan);
+  const dispatches = describeProducts(live, staged('x', x, K), [prepared], [end], rows, decomposition);
   const readback = into ? undefined : readbacks.take(4 * rows * N);
   record(recorder.pass, dispatches);
   if (readback) {

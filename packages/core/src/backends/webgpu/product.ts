@@ -1,6 +1,6 @@
 /** The dispatches of a product: decompose, then a gemm per piece of the matrix, slice by slice. Everything is on the GPU. */
 import type { ActivationId } from '../../activations/contract.ts';
-import { digitsOf, type Plan } from '../../decompose/contract.ts';
+import { type Decomposition, digitsOf } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
 import { K_BLOCK, K_STEP } from '../../formats/format.ts';
 import { roundUp } from '../../formats/layout.ts';
@@ -34,19 +34,24 @@ export const chooseGemm = (
   { features }: Live,
   prepared: GpuWeights,
   M: number,
-  plan: Plan,
+  decomposition: Decomposition,
   end: WgslEnd,
 ): WgslGemmChoice =>
-  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, plan, end, features });
+  chooseWgslGemm(M, { format: prepared.kernelFormat, variant: prepared.variant, decomposition, end, features });
 
-export const decomposeOptions = (plan: Plan, together: 1 | 4, { subgroups }: GpuFeatures) =>
-  ({ plan, rows: together, subgroups }) as const;
+export const decomposeOptions = (decomposition: Decomposition, together: 1 | 4, { subgroups }: GpuFeatures) =>
+  ({ decomposition, rows: together, subgroups }) as const;
 
 const NO_END: WgslEnd = { bias: false };
 
 /** Id of the gemm kernel for a matrix at M rows. */
-export const gemmId = (live: Live, prepared: GpuWeights, M: number, plan: Plan, end: WgslEnd = NO_END): string =>
-  chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), plan, end).id;
+export const gemmId = (
+  live: Live,
+  prepared: GpuWeights,
+  M: number,
+  decomposition: Decomposition,
+  end: WgslEnd = NO_END,
+): string => chooseGemm(live, prepared, Math.max(1, Math.min(M, SLICE_ROWS)), decomposition, end).id;
 
 /** Rows [m, m + rows) of `width` f32 values each. */
 export const rowsOf = ({ buffer, offset = 0 }: GpuBinding, m: number, rows: number, width: number): GpuBinding => ({
@@ -68,7 +73,7 @@ export function describeProducts(
   matrices: readonly GpuWeights[],
   ends: readonly GpuEnd[],
   M: number,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch[] {
   const { K } = matrices[0];
   const widest = matrices.reduce((max, { N }) => Math.max(max, N), 0);
@@ -76,15 +81,15 @@ export function describeProducts(
   const dispatches: Dispatch[] = [];
   for (let m = 0; m < M; m += rowsMax) {
     const rows = Math.min(rowsMax, M - m);
-    const { together } = chooseGemm(live, matrices[0], rows, plan, NO_END); // a matter of rows alone
-    const layout = digitLayout(live, K, rows, together, plan);
-    dispatches.push(describeDecompose(live, K, rowsOf(x, m, rows, K), rows, layout, plan));
+    const { together } = chooseGemm(live, matrices[0], rows, decomposition, NO_END); // a matter of rows alone
+    const layout = digitLayout(live, K, rows, together, decomposition);
+    dispatches.push(describeDecompose(live, K, rowsOf(x, m, rows, K), rows, layout, decomposition));
     for (const [i, matrix] of matrices.entries()) {
       const { N } = matrix;
       const slice = (operand: GpuBinding | undefined) => operand && rowsOf(operand, m, rows, N);
       const { out, bias, multiply, residual, activation } = ends[i];
       const own = { out: slice(out)!, bias, multiply: slice(multiply), residual: slice(residual), activation };
-      dispatches.push(...describeGemm(live, matrix, own, rows, layout, plan));
+      dispatches.push(...describeGemm(live, matrix, own, rows, layout, decomposition));
     }
   }
   return dispatches;
@@ -94,9 +99,9 @@ export function describeProducts(
 export function bindProduct(backend: WebGpuBackend, live: Live, work: ProductWork<GpuWeights>): Describe {
   const { matrices, M } = work;
   return (operands) => {
-    const { x, products, plan } = checkProductOperands(backend, work, operands, gpuBinding);
+    const { x, products, decomposition } = checkProductOperands(backend, work, operands, gpuBinding);
     for (const [i, matrix] of matrices.entries()) checkResident(live.device, x, matrix, products[i]);
-    return M === 0 ? [] : describeProducts(live, x, matrices, products, M, plan);
+    return M === 0 ? [] : describeProducts(live, x, matrices, products, M, decomposition);
   };
 }
 
@@ -112,11 +117,11 @@ interface Digits {
   readonly scales: BoundRange;
 }
 
-function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, plan: Plan): Digits {
+function digitLayout({ scratch }: Live, K: number, M: number, together: 1 | 4, decomposition: Decomposition): Digits {
   const paddedK = roundUp(K, K_STEP);
   const rows = roundUp(M, together);
-  const blocks = Math.ceil(paddedK / (plan.activationBlock === 32 ? K_STEP : K_BLOCK));
-  const digitBytes = digitsOf(plan) * rows * paddedK;
+  const blocks = Math.ceil(paddedK / (decomposition.activationBlock === 32 ? K_STEP : K_BLOCK));
+  const digitBytes = digitsOf(decomposition) * rows * paddedK;
   return {
     paddedK,
     rows,
@@ -133,10 +138,10 @@ function describeDecompose(
   x: GpuBinding,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch {
   const source = bind(live.device, x);
-  const options = decomposeOptions(plan, together, live.features);
+  const options = decomposeOptions(decomposition, together, live.features);
   const words = paddedK / 4;
   return describe(
     live,
@@ -144,7 +149,7 @@ function describeDecompose(
     () => wgslDecompose(options),
     [M, K, source.at, words, rows, blocks],
     [source.range, digits, scales],
-    plan.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
+    decomposition.activationBlock === 'row' ? rows : rows * Math.ceil(words / (K_BLOCK / 4)),
   );
 }
 
@@ -155,12 +160,12 @@ function describeGemm(
   operands: GpuEnd,
   M: number,
   { paddedK, rows, together, blocks, digits, scales }: Digits,
-  plan: Plan,
+  decomposition: Decomposition,
 ): Dispatch[] {
   const { device } = live;
   const { out } = operands;
   const end = endOf(operands);
-  const gemm = chooseGemm(live, matrix, M, plan, end);
+  const gemm = chooseGemm(live, matrix, M, decomposition, end);
   const besides = END_NAMES.flatMap((name) => (isBeside(end[name]) ? [operands[name]!] : []));
   const target = bindTogether(device, [out, ...besides]);
   const added = END_NAMES.map((name) => {

@@ -9,7 +9,7 @@
  * `zeroPoints: 'rows'` and `zeroPoint: 2 ** (bits - 1)` without any. Dimensions after the gathered one fold into the columns if
  * the last one is a multiple of the block.
  */
-import type { FloatType } from '../../formats/half.ts';
+import { type FloatType, floatBytes } from '../../formats/half.ts';
 
 export interface BlockRows {
   readonly kind: 'blocks';
@@ -39,8 +39,6 @@ export interface TableLayout {
   readonly zeroStride: number;
   readonly total: { readonly rows: number; readonly scales: number; readonly zeroPoints: number };
 }
-
-export const floatBytes = (type: FloatType): 2 | 4 => (type === 'f32' ? 4 : 2);
 
 /** @throws {@link RangeError} */
 export function tableLayout({ rows, columns, format }: Table): TableLayout {

@@ -11,7 +11,7 @@
  * A rounding into the subnormal range is off by 2⁻¹⁵⁰ at most. On a GPU (norm.wgsl.ts) u is 2⁻²³, since it may round either way,
  * a division 2.5 of that, 1/√ two; the additions are fewer, and numbers below 2⁻¹²⁶ may be 0.   (docs/nn.md, "Row reductions")
  */
-import type { Device } from '../../backends/backend.ts';
+import type { DeviceName } from '../../device-name.ts';
 import { THREADS } from '../../wgsl/wgsl.ts';
 import { gamma, U, UNDERFLOW } from '../rounding.ts';
 import { sumDepth } from '../rows.ts';
@@ -38,7 +38,7 @@ const rms = (values: readonly number[]): number => Math.sqrt(mean(values.map((va
 export function normBound(
   { kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>,
   { x, scale, bias, skip, skipBias }: NormRow,
-  device?: Device,
+  device?: DeviceName,
 ): number[] {
   const n = x.length;
   const onGpu = device === 'webgpu';

@@ -1,12 +1,37 @@
-/** The proved bound of a plan, and the units that accuracy is spoken of in. */
-import type { Device } from '../backends/backend.ts';
-import { elementBound, type PlanOptions, resolvePlan } from '../decompose/contract.ts';
+/** The proved bounds: of one element that is decomposed, and of every output of a product. */
+import {
+  alphaOf,
+  type Components,
+  type DecompositionId,
+  type DecompositionOptions,
+  limitOf,
+  resolveDecomposition,
+  TINY,
+} from '../decompose/contract.ts';
+import type { DeviceName } from '../device-name.ts';
 import { K_BLOCK } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
+import { weightReader } from '../formats/integers.ts';
 import { chunkLength } from '../formats/layout.ts';
 import { scaleReader } from '../formats/scales.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
-import { weightReader } from '../gemm/gemm.reference.ts';
+
+/**
+ * Proved bound of |x − S·q| for one element of a block, as the f32 contract rounds.     (docs/msd.md, eq. 4 and 9)
+ *
+ * @param blockMax largest |x| of the (row, K-block); finite
+ * @param device 'webgpu' allows for a division of 2.5 ULP                                 (docs/webgpu.md, "Bound")
+ */
+export function elementBound(
+  blockMax: number,
+  components: Components,
+  decomposition: DecompositionId = 'int8',
+  device?: DeviceName,
+): number {
+  if (blockMax < TINY) return blockMax;
+  if (decomposition === 'mxfp4') return alphaOf(blockMax) / 8 ** components;
+  return (blockMax / limitOf(components) / 2) * (1 + 2 ** (device === 'webgpu' ? -5 : -6));
+}
 
 /**
  * Bound of |y − x·Wᵀ| for every output of the f32 contract, W being the real matrix that `weights` stand for.
@@ -23,9 +48,12 @@ import { weightReader } from '../gemm/gemm.reference.ts';
 export function errorBound(
   x: Float32Array,
   weights: QuantizedWeights,
-  options: PlanOptions & { readonly bias?: Float32Array | undefined; readonly device?: Device | undefined } = {},
+  options: DecompositionOptions & {
+    readonly bias?: Float32Array | undefined;
+    readonly device?: DeviceName | undefined;
+  } = {},
 ): Float64Array {
-  const { decomposition, components, activationBlock } = resolvePlan(options, 'errorBound');
+  const { id, components, activationBlock } = resolveDecomposition(options, 'errorBound');
   const { bias, device } = options;
   const onGpu = device === 'webgpu';
   const { N, K, blockSize } = weights;
@@ -47,7 +75,7 @@ export function errorBound(
       elementBound(
         row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
         components,
-        decomposition,
+        id,
         device,
       ),
     );
@@ -73,17 +101,3 @@ export function errorBound(
   }
   return out;
 }
-
-/** Signal-to-quantization-noise ratio in dB, aggregated over all values. Infinity if they are equal. */
-export function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number {
-  let signal = 0;
-  let noise = 0;
-  for (let i = 0; i < expected.length; i++) {
-    signal += expected[i] ** 2;
-    noise += (expected[i] - got[i]) ** 2;
-  }
-  return 10 * Math.log10(signal / noise);
-}
-
-/** Bits that an SQNR is worth: 6.02 dB each. */
-export const effectiveBits = (sqnrDb: number): number => sqnrDb / (20 * Math.log10(2));

@@ -1,8 +1,7 @@
 /** What the engine and the CPU can do, asked once with modules of our own emitter. */
 import { BackendUnavailableError } from '../errors.ts';
-import type { ByteOperand } from '../gemm/carriers.ts';
-import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
-import { advance, range } from '../wasm/loops.ts';
+import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitter.ts';
+import { advance, range } from './loops.ts';
 import { settledTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
@@ -29,6 +28,12 @@ export function requireCarrier(carrier: CarrierChoice = 'auto'): void {
 
 /** 'i16' runs everywhere, 'i8' takes relaxed SIMD where the weights fit it; 'auto' takes the faster one. */
 export type CarrierChoice = 'auto' | 'i16' | 'i8';
+
+/**
+ * How an engine's relaxed dot takes a whole byte as its second operand: as 0..255, or as −128..127. Bytes 0..127 are the
+ * same to all of them.
+ */
+export type ByteOperand = 'unsigned' | 'signed';
 
 /** The relaxed dot of int8 operands, as this engine runs it on this CPU. */
 export interface RelaxedDot {
