@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device, OpWork, ProductWork } from '../src/backends/device.ts';
 import type { GpuBinding, GpuDevice } from '../src/backends/webgpu/api.ts';
 import type { GpuWeights, WebGpuBackend } from '../src/backends/webgpu/index.ts';
-import { createBackend, UnsupportedError } from '../src/index.ts';
+import { createBackend, GpuError, UnsupportedError } from '../src/index.ts';
 import { elementwise } from '../src/nn/elementwise/elementwise.ts';
 import type { Elementwise } from '../src/nn/elementwise/expression.ts';
 import { norm } from '../src/nn/norm/norm.ts';
@@ -332,6 +332,30 @@ export function webgpuCallsSuite(): void {
         expect(Math.abs(value - want[i])).toBeLessThanOrEqual(most);
       });
       wasm.dispose();
+    });
+
+    it('tells what the device refused instead of reading what was not written', async () => {
+      const bad: OpSpec<null> = {
+        ...isNegative,
+        name: 'bad',
+        wgsl: (op, inputs, outputs) =>
+          isNegative.wgsl!(op, inputs, outputs).map((call) => ({ ...call, id: 'bad', code: () => 'fn main() { no }' })),
+      };
+      const work: OpWork<null> = { kind: 'op', spec: bad, op: null, inputs: [f32(4)] };
+      const [x, y] = [put(Float32Array.of(1, -2, 3, -4)), backend.alloc(4)];
+      const call = backend.bind(work, [x, y]);
+      const refused = await (async () => {
+        backend.run(call);
+        await backend.read(y, new Uint8Array(4));
+      })().catch((error: Error) => error);
+      expect(refused).toBeInstanceOf(GpuError);
+      expect((refused as GpuError).message).toMatch(/record: the GPU refused bad: /);
+      await backend.flush().catch(() => {}); // the submission of it was refused, too
+      backend.run(backend.bind({ ...work, spec: isNegative }, [x, y]));
+      const got = new Uint8Array(4);
+      await backend.read(y, got);
+      expect(Array.from(got)).toEqual([0, 1, 0, 1]);
+      for (const handle of [x, y]) backend.free(handle);
     });
 
     it('frees what is part of unsubmitted work, and refuses calls of others', async () => {
