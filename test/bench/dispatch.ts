@@ -3,9 +3,9 @@
  * smallest products, on one and on two threads.
  */
 import { createBackend, quantizeWeights } from '@msd/core';
-import { Job } from '../../packages/core/src/backends/threads/job.ts';
-import { ThreadPool } from '../../packages/core/src/backends/threads/pool.ts';
 import { chunkTable, uncut } from '../../packages/core/src/plan/cut.ts';
+import { Job } from '../../packages/core/src/threads/job.ts';
+import { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { i32, Module } from '../../packages/core/src/wasm/emitter.ts';
 import { describeMachine } from './environments.ts';
 import { interleave } from './measure.ts';

@@ -4,7 +4,7 @@
  * `npm test` takes Node 20 and the recorded hashes only; MSD_ENGINES=all (.ci/run) and `npm run test:all` everything.
  */
 import { describe, expect, it } from 'vitest';
-import { gemmId } from '../../packages/core/src/gemm/gemm.wasm.ts';
+import { gemmId } from '../../packages/core/src/gemm/options.ts';
 import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';

@@ -4,7 +4,7 @@ import * as ort from 'onnxruntime-web';
 import { DecoderSession } from '../../examples/story-model/src/decoder-session.ts';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
-import { threadPool } from '../../packages/core/src/backends/threads/team.ts';
+import { threadPool } from '../../packages/core/src/threads/pool.ts';
 
 export interface StoryOptions {
   /** Path of the ONNX file; a page takes the file of that name from its own server. */

@@ -7,9 +7,9 @@
 import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
 import fc from 'fast-check';
 import { relaxedDot } from '../../packages/core/src/backends/features.ts';
-import { threadPool } from '../../packages/core/src/backends/threads/team.ts';
 import type { ByteOperand } from '../../packages/core/src/gemm/carriers.ts';
 import { createBackend } from '../../packages/core/src/index.ts';
+import { threadPool } from '../../packages/core/src/threads/pool.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';

@@ -20,9 +20,7 @@ export type {
 export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
 export type { CarrierChoice, RelaxedDot } from './backends/features.ts';
 export type { Heap } from './backends/heap.ts';
-export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference.ts';
-export type { ThreadOptions, ThreadReport } from './backends/threads/team.ts';
-export type { ThreadWorker, WorkerFactory } from './backends/threads/worker.ts';
+export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference/backend.ts';
 export type { TunedKernel } from './backends/wasm/autotune.ts';
 export type { WasmBackend, WasmOptions } from './backends/wasm/backend.ts';
 export type { CarrierReport, CarrierTiming } from './backends/wasm/routes.ts';
@@ -59,3 +57,6 @@ export { type RowReader, rowReader } from './lookup/rows.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
 export { effectiveBits, errorBound, sqnr } from './plan/bounds.ts';
+export type { ThreadWorker } from './threads/environment.ts';
+export type { ThreadOptions, ThreadReport } from './threads/team.ts';
+export type { WorkerFactory } from './threads/worker.ts';

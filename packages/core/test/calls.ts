@@ -1,10 +1,11 @@
 /** What threads have to give to bound calls, in Node and in pages: the bits of one thread, whatever happens to workers. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
 import { WasmBackend } from '../src/backends/wasm/backend.ts';
 import { i32Params, type KernelSpec, kernelCall } from '../src/kernel-spec.ts';
 import { norm } from '../src/nn/index.ts';
 import type { OpSpec, TensorType } from '../src/ops/op.ts';
+import { threadPool } from '../src/threads/pool.ts';
+import { createTeam, type Team } from '../src/threads/team.ts';
 import { f32, f32x4, v128 } from '../src/wasm/emitter.ts';
 import { advance } from '../src/wasm/loops.ts';
 import { firstDifference, gaussians, random, randomWeights } from './random.ts';

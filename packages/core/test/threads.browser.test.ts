@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { threadCode } from '../src/backends/threads/thread.ts';
-import type { ThreadWorker } from '../src/backends/threads/worker.ts';
 import { createBackend } from '../src/index.ts';
+import type { ThreadWorker } from '../src/threads/environment.ts';
+import { threadCode } from '../src/threads/thread.ts';
 import { callSuite } from './calls.ts';
 import { type SpoiledWorker, threadSuite } from './threads.ts';
 

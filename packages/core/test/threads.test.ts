@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { threadCode } from '../src/backends/threads/thread.ts';
 import { createBackend } from '../src/index.ts';
+import { threadCode } from '../src/threads/thread.ts';
 import { callSuite } from './calls.ts';
 import { type SpoiledWorker, threadSuite } from './threads.ts';
 

@@ -1,10 +1,12 @@
 /** What threads have to give, in Node and in pages: the bits of one thread, whatever happens to workers. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createTeam, type Team, threadPool } from '../src/backends/threads/team.ts';
-import { startWorker, type ThreadWorker } from '../src/backends/threads/worker.ts';
 import { WasmBackend } from '../src/backends/wasm/backend.ts';
 import { type ActivationBlock, packWeights } from '../src/index.ts';
+import type { ThreadWorker } from '../src/threads/environment.ts';
+import { threadPool } from '../src/threads/pool.ts';
+import { createTeam, type Team } from '../src/threads/team.ts';
+import { startWorker } from '../src/threads/worker.ts';
 import { weightShapes } from './conformance.ts';
 import { firstDifference, gaussians, random, randomWeights, type WeightShape } from './random.ts';
 

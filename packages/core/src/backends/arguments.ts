@@ -4,15 +4,7 @@ import { type Plan, resolvePlan } from '../decompose/contract.ts';
 import { UnsupportedError } from '../errors.ts';
 import { type FloatType, floatBytes, type HalfArray, isFloat16Array } from '../formats/half.ts';
 import type { ArenaHandle } from './arena.ts';
-import type {
-  ActivationOptions,
-  Backend,
-  MatmulManyOptions,
-  Operand,
-  PreparedMatrix,
-  PreparedWeights,
-  ProductOptions,
-} from './backend.ts';
+import type { ActivationOptions, PreparedMatrix, ProductOptions } from './backend.ts';
 
 /** What a backend takes besides typed arrays. */
 export interface OperandKind<Handle> {
@@ -118,18 +110,19 @@ export function checkActivations(
 }
 
 /** @returns what {@link checkActivations} does, and what happens to each product, once every matrix fits x and has its options */
-export function checkMany(
-  backend: Backend,
-  x: Operand,
-  prepared: readonly PreparedWeights[],
-  { each, ...options }: MatmulManyOptions,
-): ReturnType<typeof checkActivations> & { readonly products: readonly ProductOptions[] } {
+export function checkMany<Handle extends Bytes = ArenaHandle>(
+  backend: object,
+  x: Bytes,
+  prepared: readonly (PreparedMatrix & { readonly backend: object })[],
+  { each, ...options }: ActivationOptions & { readonly each?: readonly ProductOptions<Handle>[] | undefined },
+  kind: OperandKind<Handle> = arenaHandle as unknown as OperandKind<Handle>,
+): ReturnType<typeof checkActivations> & { readonly products: readonly ProductOptions<Handle>[] } {
   if (each && each.length !== prepared.length)
     throw new RangeError(`matmulMany: each expected ${prepared.length} options, one per matrix, got ${each.length}.`);
   const products = each ?? prepared.map(() => ({}));
   const activations = prepared.map((matrix, i) => {
-    const checked = checkActivations(backend, x, matrix, options);
-    checkProduct(matrix, checked.M, products[i]);
+    const checked = checkActivations(backend, x, matrix, options, kind as OperandKind<unknown>);
+    checkProduct<Handle>(matrix, checked.M, products[i], kind);
     if (matrix.K !== prepared[0].K)
       throw new RangeError(`matmulMany: matrix ${i} expected K=${prepared[0].K} like the first one, got ${matrix.K}.`);
     return checked;

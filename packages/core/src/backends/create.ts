@@ -1,9 +1,9 @@
+import { createTeam, type ThreadOptions } from '../threads/team.ts';
 import type { WebGpuBackend } from '../webgpu/backend.ts';
 import type { WebGpuOptions } from '../webgpu/options.ts';
 import type { BackendBase, Device } from './backend.ts';
 import { requireCarrier, requireSimd } from './features.ts';
-import { ReferenceBackend, type ReferenceBackendOptions } from './reference.ts';
-import { createTeam, type ThreadOptions } from './threads/team.ts';
+import type { ReferenceBackend, ReferenceBackendOptions } from './reference/backend.ts';
 import { WasmBackend, type WasmOptions } from './wasm/backend.ts';
 
 /** Options of the wasm backend. */
@@ -34,7 +34,7 @@ export async function createBackend(
     case 'webgpu':
       return await (await import('../webgpu/backend.ts')).WebGpuBackend.create(options);
     case 'reference':
-      return new ReferenceBackend(options);
+      return new (await import('./reference/backend.ts')).ReferenceBackend(options);
     default:
       throw new RangeError(`createBackend: device expected 'wasm', 'webgpu' or 'reference', got ${String(device)}.`);
   }

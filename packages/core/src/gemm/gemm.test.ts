@@ -12,7 +12,8 @@ import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
 import { Module } from '../wasm/emitter.ts';
 import { type CarrierOptions, I16, operandsOf } from './carriers.ts';
-import { type GemmOptions, gemmId, gemmKernel, SCRATCH_BYTES } from './gemm.wasm.ts';
+import { gemmKernel } from './gemm.wasm.ts';
+import { type GemmOptions, gemmId, SCRATCH_BYTES } from './options.ts';
 import { everyCarrier, everyVariant, gemmOptions, gemmSpec } from './registry.ts';
 
 const registered = [...gemmSpec.variants()];

@@ -28,82 +28,15 @@
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x
  */
-import {
-  K_BLOCK,
-  K_STEP,
-  MIN_BLOCK,
-  PANEL,
-  stepBytes,
-  stepVectors,
-  type WeightFormat,
-  type WeightVariant,
-} from '../formats/format.ts';
+import { K_BLOCK, K_STEP, PANEL, stepBytes, stepVectors } from '../formats/format.ts';
 import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { i32Params } from '../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
-import { type BlockReader, type CarrierOptions, carrierOf, I16 } from './carriers.ts';
-
-/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. One of bytes takes less. */
-export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
-
-export interface GemmOptions {
-  readonly format: WeightFormat;
-  readonly variant: WeightVariant;
-  /** Default i16. */
-  readonly carrier?: CarrierOptions;
-  /** k per activation scale; row scales come as 256. Default 256. */
-  readonly activationBlock?: 256 | 32;
-  readonly widen: boolean;
-  /** Rows of a register tile; rows left over go through tiles of half of it, and so on. */
-  readonly tileM: number;
-  /** Columns of a register tile. Unless `widen`, the groups of whole vectors of a step: at least 4 of int8, 8 of four bits, 16 of two. */
-  readonly tileN?: 4 | 8 | 16;
-  readonly kUnroll?: 1 | 2 | 4 | 8;
-  /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
-  readonly streams?: 1 | 2 | 4;
-  /** How many of them a tile has side by side, sharing its activations. Default 1. */
-  readonly abreast?: 1 | 2;
-}
-
-export function gemmId(options: GemmOptions): string {
-  const {
-    format,
-    variant,
-    carrier = I16,
-    activationBlock,
-    widen,
-    tileM,
-    tileN = PANEL,
-    kUnroll = 1,
-    streams = 1,
-    abreast = 1,
-  } = options;
-  const { name } = carrierOf(carrier, format, variant, widen);
-  const scale = variant.scale === 'f16' ? '_f16' : '';
-  const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
-  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
-  return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
-}
-
-/** In this order. */
-export const GEMM_ARGS = [
-  'x',
-  'xSums',
-  'xScale',
-  'w',
-  'wScale',
-  'bias',
-  'y',
-  'yStride',
-  'scratch',
-  'M',
-  'K',
-  'panels',
-  'first',
-  'count',
-] as const;
+import { type BlockReader, carrierOf, I16 } from './carriers.ts';
+import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
+import { type TilePanel, tileProducts } from './tile.wasm.ts';
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
   const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1, abreast = 1 } = options;
@@ -113,7 +46,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
   const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
   const carrier = carrierOf(options.carrier ?? I16, format, variant, widen);
-  const { stepK, words, operands, sums } = carrier;
+  const { stepK, words } = carrier;
   const bytesPerK = (4 / stepK) * words;
   const xRow = K_BLOCK * bytesPerK;
   const packed = { head: headSize(variant), step: stepBytes(format) }; // bytes, of 4 k
@@ -287,10 +220,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       });
     }
 
-    /**
-     * start + Σ over the chunk's steps, for each panel. The inner loop: rows + vectors loads for rows · vectors dot products.
-     * Tiles of several panels take turns every 32 k; `x`, `xSums` and their weights are moved past the chunk.
-     */
+    /** start + Σ over the chunk's steps, for each panel; `x`, `xSums` and their weights are moved past the chunk. */
     function dotProducts(
       blocks: readonly Block[],
       first: number,
@@ -299,7 +229,6 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       xSums: Local<'i32'>[],
     ) {
       // Without stored zero points all panels start from the same corrections.
-      const side = Math.min(abreast, blocks.length);
       const starts = (variant.storedZeroPoints ? blocks : blocks.slice(0, 1)).map(({ reader }) => reader.start);
       const start =
         starts[0] &&
@@ -309,91 +238,18 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           advance(sums, chunk === K_STEP ? 4 : i32.divU(i32.mul(steps, stepK), 8));
           return corrections;
         });
-      type Use = (x: V128, w: V128, i: number, g: number, sum: number) => void;
-      const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
-      const sumOf = (word: number) => (sums === 1 ? 0 : word);
-      const firstLoad = (first / vectors) * loads;
-      const groupsOf = ({ reader, weights }: Block, u: number, v: number) =>
-        reader.groups(f.let(v128.load(weights, tiled.step * u + 16 * (firstLoad + v))), firstLoad + v);
-      const activations = (row: I32, u: number, word: number) => f.let(v128.load32Splat(row, 4 * (u * words + word)));
-      /** One row: its activations stay in registers, each vector of weights is loaded right before its products. */
-      const ofRow = (tile: readonly Block[], row: I32, u: number, use: readonly Use[]) => {
-        const a = range(words).map((word) => activations(row, u, word));
-        tile.forEach((block, t) => {
-          for (const v of range(loads)) {
-            const groups = groupsOf(block, u, v);
-            for (const operand of range(operands))
-              groups(operand).forEach((group, i, { length }) => {
-                const b = f.let(group);
-                for (const word of wordsOf(operand)) use[t](a[word], b, 0, length * v + i, sumOf(word));
-              });
-          }
-        });
-      };
-      /** Several rows share the weights; one activation vector is live at a time, V8 has 15 registers. */
-      const ofRows = (block: Block, x: readonly I32[], u: number, use: Use) => {
-        for (const operand of range(operands)) {
-          const b = range(loads).flatMap((v) => groupsOf(block, u, v)(operand).map((group) => f.let(group)));
-          x.forEach((row, i) => {
-            for (const word of wordsOf(operand)) {
-              const a = activations(row, u, word);
-              b.forEach((vector, g) => {
-                use(a, vector, i, g, sumOf(word));
-              });
-            }
-          });
-        }
-      };
-      /** kUnroll steps of the panels of a tile. */
-      const turn = (tile: readonly Block[], x: Local<'i32'>[], use: readonly Use[]) => {
-        for (const u of range(kUnroll))
-          if (x.length === 1) ofRow(tile, x[0], u, use);
-          else for (const [t, block] of tile.entries()) ofRows(block, x, u, use[t]);
-        for (const row of x) advance(row, 4 * words * kUnroll);
-        for (const { weights } of tile) advance(weights, tiled.step * kUnroll);
-      };
-      const accumulators = () => tile(x.length, vectors, (): Local<'v128'>[] => []);
-      const from = (t: number, i: number, g: number, sum: number) =>
-        sum === sums - 1 ? start?.[i][t % starts.length][first + g] : undefined;
-      /** Adds up, starting where nothing is yet. */
-      const accumulate =
-        (acc: Local<'v128'>[][][], t: number): Use =>
-        (a, w, i, g, sum) => {
-          const known = acc[i][g][sum];
-          if (known) known.set(carrier.dot(a, w, known));
-          else acc[i][g][sum] = f.let(carrier.dot(a, w, from(t, i, g, sum)));
-        };
-
-      const tiles = range(blocks.length / side).map((i) => range(side).map((t) => side * i + t));
-      const ofTile = (tile: readonly number[]) => tile.map((t) => blocks[t]);
-      /** The same x for all tiles but the last one, which moves it on. */
-      const shared = (tile: number) => (tile === tiles.length - 1 ? x : x.map((row) => f.let(row)));
-      if (tiles.length === 1 || chunk <= K_STEP)
-        // Whole chunks, one tile after the other.
-        return tiles.flatMap((tile, i) => {
-          const whole = once(() => {
-            const acc = tile.map(accumulators);
-            const use = tile.map((t, j) => accumulate(acc[j], t));
-            const row = shared(i);
-            // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
-            turn(ofTile(tile), row, use);
-            f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(ofTile(tile), row, use));
-            return acc;
-          });
-          return tile.map((_, j) => () => whole()[j].map(integers));
-        });
-
-      const all = blocks.map((_, t) =>
-        accumulators().map((row, i) => row.map((_, g) => range(sums).map((sum) => f.let(from(t, i, g, sum) ?? zero)))),
+      return tileProducts(
+        f,
+        { ...carrier, integers, vectors, loads, stepBytes: tiled.step, kUnroll, abreast },
+        blocks,
+        {
+          x,
+          steps,
+          first,
+          inTurns: chunk > K_STEP,
+          start: (t, i, g) => start?.[i][t % starts.length][g],
+        },
       );
-      f.repeat(i32.divU(steps, K_STEP / stepK), () => {
-        tiles.forEach((tile, i) => {
-          const here = shared(i);
-          const use = tile.map((t) => accumulate(all[t], t));
-          f.repeat(K_STEP / stepK / kUnroll, () => turn(ofTile(tile), here, use));
-        });
-      });
-      return all.map((acc) => () => acc.map(integers));
     }
 
     /** Σx of the chunk in every lane. */
@@ -441,18 +297,10 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
 /** Rows of the tiles that M rows are worked off in, largest first. */
 const rowTiles = (tileM: number): number[] => (tileM === 1 ? [1] : [tileM, ...rowTiles(Math.ceil(tileM / 2))]);
 
-/** The result of the first call. */
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
-}
-
 /** A block of a panel that is being read. */
-interface Block {
+interface Block extends TilePanel {
   readonly scales: Local<'i32'>;
   readonly reader: BlockReader;
-  /** Moves through the steps. */
-  readonly weights: Local<'i32'>;
 }
 
 /** A tile of one panel. */

@@ -7,7 +7,8 @@ import { formats } from '../formats/index.ts';
 import { chunkLength } from '../formats/layout.ts';
 import type { KernelSpec } from '../kernel-spec.ts';
 import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
-import { GEMM_ARGS, type GemmOptions, gemmId, gemmKernel } from './gemm.wasm.ts';
+import { gemmKernel } from './gemm.wasm.ts';
+import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 

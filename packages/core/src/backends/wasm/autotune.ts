@@ -1,6 +1,6 @@
 /** A search on the user's device: every tile of every carrier, on the very matrix. */
 import type { Plan } from '../../decompose/contract.ts';
-import { gemmId } from '../../gemm/gemm.wasm.ts';
+import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { bestTime } from '../timing.ts';
 import type { WasmMatrix } from './matrix.ts';

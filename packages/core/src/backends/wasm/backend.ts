@@ -8,9 +8,10 @@ import { packInto } from '../../formats/pack.ts';
 import { layoutOf, type PackedShape, packedShape, validatePacked } from '../../formats/packed.ts';
 import { validateWeights } from '../../formats/validate.ts';
 import type { QuantizedWeights } from '../../formats/weights.ts';
-import { gemmId } from '../../gemm/gemm.wasm.ts';
+import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
+import { Team, type ThreadReport } from '../../threads/team.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
 import { checkActivations, checkMany, checkProduct, typeOf } from '../arguments.ts';
 import type {
@@ -26,7 +27,6 @@ import type {
 } from '../backend.ts';
 import type { Call, Changes, Device, Work } from '../device.ts';
 import type { CarrierChoice } from '../features.ts';
-import { Team, type ThreadReport } from '../threads/team.ts';
 import { autotune, type TunedKernel } from './autotune.ts';
 import { bindWork, WasmCall } from './bind.ts';
 import { BoundCalls, type PlacedProduct } from './calls.ts';

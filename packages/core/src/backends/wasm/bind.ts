@@ -1,9 +1,10 @@
 /** What `bind` gives: work whose operands were checked, and what a run may change of it. */
 import type { ArenaHandle } from '../arena.ts';
-import { arenaHandle, checkMany } from '../arguments.ts';
-import type { PreparedWeights, ProductOptions } from '../backend.ts';
-import type { Call, ProductEnd, ProductWork, Work } from '../device.ts';
+import { arenaHandle } from '../arguments.ts';
+import type { PreparedWeights } from '../backend.ts';
+import type { Call, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
+import { checkProductOperands } from '../product-arguments.ts';
 import type { WasmBackend } from './backend.ts';
 import { ownMatrix } from './matrix.ts';
 import { OpCall } from './op-call.ts';
@@ -95,29 +96,10 @@ function bindProduct(
   work: ProductWork<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): ProductCall {
-  const { kind: _, matrices, each = matrices.map((): ProductEnd => ({})), ...options } = work;
-  if (matrices.length === 0 || each.length !== matrices.length)
-    throw new RangeError(
-      `bind: a product expected matrices, and as many ends, got ${matrices.length} and ${each.length}.`,
-    );
-  if (operands.length !== 1 + 4 * matrices.length)
-    throw new RangeError(
-      `bind: a product of ${matrices.length} matrices expected ${1 + 4 * matrices.length} operands, got ${operands.length}.`,
-    );
-  const [x] = operands;
-  const products = each.map((end, i): ProductOptions => {
-    const [bias, multiply, residual, out] = operands.slice(1 + 4 * i, 5 + 4 * i);
-    if (!out) throw new RangeError(`bind: out of matrix ${i} expected an arena handle, got none.`);
-    return { ...end, bias, multiply, residual, out };
+  const { plan, xType, products } = checkProductOperands(backend, work, operands, arenaHandle);
+  const forms = products.map(({ activation, outType = 'f32' }, i) => {
+    const matrix = ownMatrix(backend, work.matrices[i]);
+    return { matrix, activation, outType };
   });
-  const { plan, xType } = checkMany(backend, x as ArenaHandle, matrices, { ...options, each: products });
-  return new ProductCall(
-    runtime,
-    { plan, M: work.M, K: matrices[0].K, xType },
-    matrices.map((matrix, i) => ({
-      matrix: ownMatrix(backend, matrix),
-      activation: each[i].activation,
-      outType: each[i].outType ?? 'f32',
-    })),
-  );
+  return new ProductCall(runtime, { plan, M: work.M, K: forms[0].matrix.K, xType }, forms);
 }

@@ -1,7 +1,7 @@
 /** A kernel call with its arguments, run any number of times: on one thread, or in chunks on all of them. */
 import type { KernelCall } from '../../kernel-spec.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
-import { Job } from '../threads/job.ts';
+import { Job } from '../../threads/job.ts';
 import type { Kernel } from './kernels.ts';
 import type { Runtime } from './runtime.ts';
 

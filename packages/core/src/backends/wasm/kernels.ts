@@ -3,9 +3,9 @@
  * up between calls, never within one, so a first large call would run unoptimised to its end.
  */
 import type { KernelSource } from '../../kernel-spec.ts';
+import type { Team } from '../../threads/team.ts';
 import { Module } from '../../wasm/emitter.ts';
 import type { Arena } from '../arena.ts';
-import type { Team } from '../threads/team.ts';
 import { WARM_MS } from '../timing.ts';
 
 export type Kernel = (...args: number[]) => void;

@@ -5,7 +5,7 @@ import { formats } from '../../formats/index.ts';
 import type { PackedLayout } from '../../formats/layout.ts';
 import { layoutOf, PACKED_VERSION, type PackedShape } from '../../formats/packed.ts';
 import type { FormatId } from '../../formats/weights.ts';
-import type { GemmOptions } from '../../gemm/gemm.wasm.ts';
+import type { GemmOptions } from '../../gemm/options.ts';
 import type { GemmShape } from '../../gemm/registry.ts';
 import type { ArenaHandle } from '../arena.ts';
 import type { PreparedMatrix, PreparedWeights } from '../backend.ts';

@@ -3,10 +3,10 @@ import type { KernelCall } from '../../kernel-spec.ts';
 import { byteLength, type TensorType } from '../../ops/op.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
+import { MAX_ARGS } from '../../threads/layout.ts';
 import type { ArenaHandle } from '../arena.ts';
 import type { OpWork } from '../device.ts';
 import { checkPlaces } from '../op-arguments.ts';
-import { MAX_ARGS } from '../threads/layout.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
 import type { Runtime } from './runtime.ts';
 

@@ -4,7 +4,7 @@
  */
 import { PANEL } from '../../formats/format.ts';
 import { floatBytes } from '../../formats/half.ts';
-import type { GemmOptions } from '../../gemm/gemm.wasm.ts';
+import type { GemmOptions } from '../../gemm/options.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
 import { Operand } from './operands.ts';

@@ -8,7 +8,7 @@ import { widenSpec } from '../../decompose/widen.wasm.ts';
 import { PANEL } from '../../formats/format.ts';
 import type { FloatType, HalfType } from '../../formats/half.ts';
 import type { PackedLayout } from '../../formats/layout.ts';
-import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/gemm.wasm.ts';
+import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
 import { gemmSpec } from '../../gemm/registry.ts';
 import { type Arg, type KernelCall, kernelCall } from '../../kernel-spec.ts';
 import { endSpec } from '../../recombine/end.wasm.ts';

@@ -4,7 +4,7 @@ import { type DecomposedRow, decomposedRow } from '../../decompose/decompose.was
 import { K_BLOCK, PANEL } from '../../formats/format.ts';
 import { type FloatType, floatBytes } from '../../formats/half.ts';
 import { I16, operandsOf } from '../../gemm/carriers.ts';
-import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/gemm.wasm.ts';
+import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
 import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../../plan/choose.ts';
 import { chunkTable, type RowCut, rowChunksOf, uncut } from '../../plan/cut.ts';
 import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';

@@ -6,7 +6,7 @@ import { digitsOf, type Plan } from '../../decompose/contract.ts';
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
-import { type GemmOptions, gemmId } from '../../gemm/gemm.wasm.ts';
+import { type GemmOptions, gemmId } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
 import { kernelOf } from '../../kernel-spec.ts';
 import type { Arena } from '../arena.ts';

@@ -1,7 +1,8 @@
 /** What all calls of a WASM device share: its memory, kernels, threads and working buffers. */
+
+import type { Team } from '../../threads/team.ts';
 import { Arena, type ArenaOptions } from '../arena.ts';
 import type { CarrierChoice } from '../features.ts';
-import type { Team } from '../threads/team.ts';
 import { Kernels } from './kernels.ts';
 import { Routes } from './routes.ts';
 import { Scratch } from './scratch.ts';

@@ -5,8 +5,9 @@
  * if what it found was positive: one atomic operation, whatever job that is. Only then does it read the job's words, and they
  * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
  */
-import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../../plan/cut.ts';
-import type { RelaxedProbe } from '../features.ts';
+
+import type { RelaxedProbe } from '../backends/features.ts';
+import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../plan/cut.ts';
 import { ARG_WORDS } from './job.ts';
 
 export interface Layout {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cutElements, cutPanels, cutRows } from '../../plan/choose.ts';
-import { chunkTable, MAX_CHUNKS, MAX_THREADS, rowChunksOf, uncut } from '../../plan/cut.ts';
+import { cutElements, cutPanels, cutRows } from '../plan/choose.ts';
+import { chunkTable, MAX_CHUNKS, MAX_THREADS, rowChunksOf, uncut } from '../plan/cut.ts';
 import { chunkArguments, Job } from './job.ts';
 
 const whole = { total: 1, size: 1 };

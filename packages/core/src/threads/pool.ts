@@ -5,11 +5,13 @@
  * worker for that: one that is asleep, or not there yet, has claimed nothing. Only a worker that ends in the middle of a
  * chunk leaves a gap, and that the calling thread must find out by itself, since it receives no events while it works.
  */
-import { MAX_THREADS } from '../../plan/cut.ts';
-import { type RelaxedProbe, relaxedProbe } from '../features.ts';
+
+import { type RelaxedProbe, relaxedProbe } from '../backends/features.ts';
+import { MAX_THREADS } from '../plan/cut.ts';
+import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
 import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
-import { listen, startWorker, type ThreadWorker, type WorkerFactory } from './worker.ts';
+import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
 const LINGER_MS = 1000;
@@ -24,6 +26,14 @@ const LOOK_MS = 2;
 const MAX_DROPS = 16;
 
 const pause = (Atomics as { pause?(): void }).pause ?? (() => {});
+
+/** One per page, worker or process, as a module's state is; made when first needed, it takes a SharedArrayBuffer. */
+let pool: ThreadPool | undefined;
+
+export function threadPool(): ThreadPool {
+  pool ??= new ThreadPool();
+  return pool;
+}
 
 interface Thread {
   worker: ThreadWorker | undefined;

@@ -1,12 +1,6 @@
 /** Starts workers where they come from: node:worker_threads, a page's Worker from a Blob, or the user's own. */
+import { type NodeWorker, nodeThreads, type ThreadWorker } from './environment.ts';
 import { threadCode } from './thread.ts';
-
-/** What the pool needs of a Worker of either kind. */
-export interface ThreadWorker {
-  postMessage(message: unknown): void;
-  terminate(): unknown;
-  unref?(): void;
-}
 
 /** Makes a Worker, of a page or of node:worker_threads, of a script that calls `runThread`. */
 export type WorkerFactory = () => ThreadWorker;
@@ -16,33 +10,6 @@ export interface WorkerEvents {
   ready(reply: unknown): void;
   /** It failed or ended. Called more than once by some engines. */
   gone(reason: string): void;
-}
-
-interface NodeWorker extends ThreadWorker {
-  on(event: string, listener: (value: unknown) => void): void;
-}
-
-interface NodeThreads {
-  readonly Worker: new (code: string, options: object) => NodeWorker;
-}
-
-interface NodeProcess {
-  readonly type?: string;
-  getBuiltinModule?(name: string): unknown;
-}
-
-/** A module of Node, without an import that bundlers would follow; undefined in pages, also in Electron's. */
-function builtin(name: string): unknown {
-  const { process } = globalThis as { process?: NodeProcess };
-  return process?.type === 'renderer' ? undefined : process?.getBuiltinModule?.(name);
-}
-
-export function nodeThreads(): NodeThreads | undefined {
-  return builtin('node:worker_threads') as NodeThreads | undefined;
-}
-
-export function nodeCores(): number | undefined {
-  return (builtin('node:os') as { availableParallelism(): number } | undefined)?.availableParallelism();
 }
 
 /** @throws what the engine throws where it allows no worker from a Blob */

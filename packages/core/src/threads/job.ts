@@ -2,8 +2,8 @@
  * A kernel call that threads share in chunks. Every argument is linear in the chunk's position and size, so a chunk's
  * arguments are computed wherever it runs, from a few words and without knowing the kernel.
  */
-import type { Arg } from '../../kernel-spec.ts';
-import { CHUNK_WORDS } from '../../plan/cut.ts';
+import type { Arg } from '../kernel-spec.ts';
+import { CHUNK_WORDS } from '../plan/cut.ts';
 
 /** Words per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
 export const ARG_WORDS = 6;

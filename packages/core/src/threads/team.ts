@@ -1,8 +1,9 @@
 /** What a backend has of the pool: its number of threads, its kernels there, and a report. */
-import { MAX_THREADS } from '../../plan/cut.ts';
+import { MAX_THREADS } from '../plan/cut.ts';
+import { automaticThreads, whatIsMissing } from './environment.ts';
 import type { Job } from './job.ts';
-import { ThreadPool } from './pool.ts';
-import { nodeCores, nodeThreads, type WorkerFactory } from './worker.ts';
+import type { ThreadPool } from './pool.ts';
+import type { WorkerFactory } from './worker.ts';
 
 type Kernel = (...args: number[]) => void;
 
@@ -25,15 +26,6 @@ export interface ThreadReport {
   readonly warnings: readonly string[];
 }
 
-/** One per page, worker or process, as a module's state is; made when first needed, it takes a SharedArrayBuffer. */
-let pool: ThreadPool | undefined;
-
-/** @internal */
-export function threadPool(): ThreadPool {
-  pool ??= new ThreadPool();
-  return pool;
-}
-
 /**
  * Starts what is missing of the workers and waits for them.
  *
@@ -47,22 +39,9 @@ export async function createTeam({ threads = 'auto', worker }: ThreadOptions): P
   const requested = threads === 'auto' ? automaticThreads() : threads;
   const missing = requested > 1 ? whatIsMissing() : undefined;
   if (requested === 1 || missing) return new Team(undefined, requested, missing);
-  const shared = threadPool();
+  const shared = (await import('./pool.ts')).threadPool(); // most pages have no use for it
   await shared.acquire(requested, worker);
   return new Team(shared, requested);
-}
-
-/** One per core, four at most: decoding is bound by memory, which few cores saturate. */
-function automaticThreads(): number {
-  const { navigator } = globalThis as { navigator?: Navigator };
-  return Math.min(4, navigator?.hardwareConcurrency ?? nodeCores() ?? 1);
-}
-
-function whatIsMissing(): string | undefined {
-  if (typeof SharedArrayBuffer !== 'function' || globalThis.crossOriginIsolated === false)
-    return 'threads: one, since the page is not cross-origin isolated. Serve it with COOP same-origin and COEP require-corp.';
-  if (!nodeThreads() && typeof Worker !== 'function') return 'threads: one, since there is no Worker here.';
-  return undefined;
 }
 
 export class Team {

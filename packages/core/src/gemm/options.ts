@@ -1,0 +1,63 @@
+/** What a gemm kernel is specialised for, its name, and what it is called with (gemm/gemm.wasm.ts). */
+import { K_BLOCK, MIN_BLOCK, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { type CarrierOptions, carrierOf, I16 } from './carriers.ts';
+
+/** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. One of bytes takes less. */
+export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
+
+export interface GemmOptions {
+  readonly format: WeightFormat;
+  readonly variant: WeightVariant;
+  /** Default i16. */
+  readonly carrier?: CarrierOptions;
+  /** k per activation scale; row scales come as 256. Default 256. */
+  readonly activationBlock?: 256 | 32;
+  readonly widen: boolean;
+  /** Rows of a register tile; rows left over go through tiles of half of it, and so on. */
+  readonly tileM: number;
+  /** Columns of a register tile. Unless `widen`, the groups of whole vectors of a step: at least 4 of int8, 8 of four bits, 16 of two. */
+  readonly tileN?: 4 | 8 | 16;
+  readonly kUnroll?: 1 | 2 | 4 | 8;
+  /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
+  readonly streams?: 1 | 2 | 4;
+  /** How many of them a tile has side by side, sharing its activations. Default 1. */
+  readonly abreast?: 1 | 2;
+}
+
+export function gemmId(options: GemmOptions): string {
+  const {
+    format,
+    variant,
+    carrier = I16,
+    activationBlock,
+    widen,
+    tileM,
+    tileN = PANEL,
+    kUnroll = 1,
+    streams = 1,
+    abreast = 1,
+  } = options;
+  const { name } = carrierOf(carrier, format, variant, widen);
+  const scale = variant.scale === 'f16' ? '_f16' : '';
+  const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
+  const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
+  return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
+}
+
+/** In this order. */
+export const GEMM_ARGS = [
+  'x',
+  'xSums',
+  'xScale',
+  'w',
+  'wScale',
+  'bias',
+  'y',
+  'yStride',
+  'scratch',
+  'M',
+  'K',
+  'panels',
+  'first',
+  'count',
+] as const;

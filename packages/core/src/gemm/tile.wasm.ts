@@ -1,0 +1,156 @@
+/**
+ * The inner loop of every integer product: a register tile of rows x columns, over the steps of a chunk. It knows nothing of
+ * scales, heads of blocks, or where results go.
+ *
+ *   sum[i][g] = start + Σ over the steps: x[i] · w[g]                    i: rows of x, g: groups of four columns
+ *
+ * x       each row a pointer to 32-bit words, of a carrier's integers (gemm/carriers.ts)
+ * w       steps of whole vectors, packed or widened, that a reader turns into one operand per group
+ *
+ * rows + vectors loads serve rows · vectors dot products. What a tile may hold: 15 registers in V8, 8 accumulators and their operands.
+ */
+import { K_STEP } from '../formats/format.ts';
+import { type Func, type I32, i32, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, range, tile as tileOf } from '../wasm/loops.ts';
+import type { BlockReader, Carrier, OpenCarrier } from './carriers.ts';
+
+export interface Tile
+  extends Pick<Carrier, 'stepK' | 'words' | 'operands' | 'sums' | 'dot'>,
+    Pick<OpenCarrier, 'integers'> {
+  /** Groups of four columns. */
+  readonly vectors: number;
+  /** Vectors that a step of w has for them. */
+  readonly loads: number;
+  /** From one step of w to the next. */
+  readonly stepBytes: number;
+  /** Steps per turn of the loop. */
+  readonly kUnroll: number;
+  /** Panels that share the activations in registers. */
+  readonly abreast: number;
+}
+
+/** A panel of w that a tile reads. */
+export interface TilePanel {
+  readonly reader: Pick<BlockReader, 'groups'>;
+  /** Moves through the steps. */
+  readonly weights: Local<'i32'>;
+}
+
+/** The operands of a chunk. */
+export interface TileChunk {
+  /** Moved past the chunk, as the weights are. */
+  readonly x: readonly Local<'i32'>[];
+  /** A whole number of turns. */
+  readonly steps: I32 | number;
+  /** Group of a panel that the tile begins with; 0 if widened. */
+  readonly first: number;
+  /** Of more than 32 k: panels take turns every 32 k, so that several streams of weights are read at a time. */
+  readonly inTurns: boolean;
+  /** What the (last) accumulator of panel t, row i and group g starts from; absent: zero. */
+  start(t: number, i: number, g: number): V128 | undefined;
+}
+
+type Use = (x: V128, w: V128, i: number, g: number, sum: number) => void;
+
+/** @returns for each panel what gives its sums; emitted where it is called first, in the order of the panels */
+export function tileProducts(
+  f: Func,
+  tile: Tile,
+  panels: readonly TilePanel[],
+  { x, steps, first, inTurns, start }: TileChunk,
+): (() => V128[][])[] {
+  const { stepK, words, operands, sums, dot, integers, vectors, loads, stepBytes, kUnroll, abreast } = tile;
+  const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
+  const sumOf = (word: number) => (sums === 1 ? 0 : word);
+  const firstLoad = (first / vectors) * loads;
+  const groupsOf = ({ reader, weights }: TilePanel, u: number, v: number) =>
+    reader.groups(f.let(v128.load(weights, stepBytes * u + 16 * (firstLoad + v))), firstLoad + v);
+  const activations = (row: I32, u: number, word: number) => f.let(v128.load32Splat(row, 4 * (u * words + word)));
+  /** One row: its activations stay in registers, each vector of weights is loaded right before its products. */
+  const ofRow = (side: readonly TilePanel[], row: I32, u: number, use: readonly Use[]) => {
+    const a = range(words).map((word) => activations(row, u, word));
+    side.forEach((panel, t) => {
+      for (const v of range(loads)) {
+        const groups = groupsOf(panel, u, v);
+        for (const operand of range(operands))
+          groups(operand).forEach((group, i, { length }) => {
+            const b = f.let(group);
+            for (const word of wordsOf(operand)) use[t](a[word], b, 0, length * v + i, sumOf(word));
+          });
+      }
+    });
+  };
+  /** Several rows share the weights; one activation vector is live at a time. */
+  const ofRows = (panel: TilePanel, x: readonly I32[], u: number, use: Use) => {
+    for (const operand of range(operands)) {
+      const b = range(loads).flatMap((v) => groupsOf(panel, u, v)(operand).map((group) => f.let(group)));
+      x.forEach((row, i) => {
+        for (const word of wordsOf(operand)) {
+          const a = activations(row, u, word);
+          b.forEach((vector, g) => {
+            use(a, vector, i, g, sumOf(word));
+          });
+        }
+      });
+    }
+  };
+  /** kUnroll steps of panels side by side. */
+  const turn = (side: readonly TilePanel[], x: readonly Local<'i32'>[], use: readonly Use[]) => {
+    for (const u of range(kUnroll))
+      if (x.length === 1) ofRow(side, x[0], u, use);
+      else for (const [t, panel] of side.entries()) ofRows(panel, x, u, use[t]);
+    for (const row of x) advance(row, 4 * words * kUnroll);
+    for (const { weights } of side) advance(weights, stepBytes * kUnroll);
+  };
+  const accumulators = () => tileOf(x.length, vectors, (): Local<'v128'>[] => []);
+  const from = (t: number, i: number, g: number, sum: number) =>
+    sum === sums - 1 ? start(t, i, first + g) : undefined;
+  /** Adds up, starting where nothing is yet. */
+  const accumulate =
+    (acc: Local<'v128'>[][][], t: number): Use =>
+    (a, w, i, g, sum) => {
+      const known = acc[i][g][sum];
+      if (known) known.set(dot(a, w, known));
+      else acc[i][g][sum] = f.let(dot(a, w, from(t, i, g, sum)));
+    };
+
+  const width = Math.min(abreast, panels.length);
+  const sides = range(panels.length / width).map((i) => range(width).map((t) => width * i + t));
+  const ofSide = (side: readonly number[]) => side.map((t) => panels[t]);
+  /** The same x for all sides but the last one, which moves it on. */
+  const shared = (side: number) => (side === sides.length - 1 ? x : x.map((row) => f.let(row)));
+  if (sides.length === 1 || !inTurns)
+    // Whole chunks, one side after the other.
+    return sides.flatMap((side, i) => {
+      const whole = once(() => {
+        const acc = side.map(accumulators);
+        const use = side.map((t, j) => accumulate(acc[j], t));
+        const row = shared(i);
+        // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
+        turn(ofSide(side), row, use);
+        f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(ofSide(side), row, use));
+        return acc;
+      });
+      return side.map((_, j) => () => whole()[j].map(integers));
+    });
+
+  const all = panels.map((_, t) =>
+    accumulators().map((row, i) => row.map((_, g) => range(sums).map((sum) => f.let(from(t, i, g, sum) ?? ZERO)))),
+  );
+  f.repeat(i32.divU(steps, K_STEP / stepK), () => {
+    sides.forEach((side, i) => {
+      const here = shared(i);
+      const use = side.map((t) => accumulate(all[t], t));
+      f.repeat(K_STEP / stepK / kUnroll, () => turn(ofSide(side), here, use));
+    });
+  });
+  return all.map((acc) => () => acc.map(integers));
+}
+
+/** The result of the first call. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+const ZERO = v128.const16(0);
