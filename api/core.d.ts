@@ -198,12 +198,19 @@ export interface QuantizedWeights extends WeightShape {
     readonly zeroPoints?: Uint8Array | Int8Array;
 }
 
-export declare class ReferenceBackend implements Backend {
+export declare class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
     #private;
     readonly device = "reference";
-    readonly matrices: Set<PreparedWeights>;
     constructor({ arithmetic }?: ReferenceBackendOptions);
     prepare(weights: QuantizedWeights): PreparedWeights;
+    alloc(byteLength: number, label?: string): ReferenceHandle;
+    free(handle: ReferenceHandle): void;
+    part(handle: ReferenceHandle, begin: number, byteLength: number): ReferenceHandle;
+    write(handle: ReferenceHandle, data: ArrayBufferView): void;
+    read(handle: ReferenceHandle, into: ArrayBufferView): void;
+    bind(work: Work<PreparedWeights>, operands: readonly (ReferenceHandle | undefined)[]): Call<ReferenceHandle>;
+    run(call: Call<ReferenceHandle>, changes?: Changes<ReferenceHandle>): void;
+    flush(): void;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
     matmul(x: Operand, prepared: PreparedWeights, options: MatmulOptions & BitsResult): Uint16Array;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Float32Array | HalfArray;
@@ -387,6 +394,98 @@ export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
 
 
+// @msd/core/program
+
+export interface Call<H> {
+    readonly work: Work;
+    readonly operands: readonly (H | undefined)[];
+    readonly kernels: readonly string[];
+}
+
+export interface Changes<H> {
+    readonly operands?: Readonly<Record<number, H>> | undefined;
+}
+
+export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
+    readonly device: DeviceName;
+    alloc(byteLength: number, label?: string): H;
+    free(handle: H): void;
+    part(handle: H, begin: number, byteLength: number): H;
+    write(handle: H, data: ArrayBufferView): void;
+    read(handle: H, into: ArrayBufferView): void | Promise<void>;
+    prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
+    run(call: Call<H>, changes?: Changes<H>): void;
+    flush(): void | Promise<void>;
+    dispose(): void;
+}
+
+export interface OpWork<O = unknown> {
+    readonly kind: 'op';
+    readonly spec: OpSpec<O>;
+    readonly op: O;
+    readonly inputs: readonly (TensorType | undefined)[];
+}
+
+export interface ProductEnd {
+    readonly activation?: ActivationId | undefined;
+    readonly outType?: FloatType | undefined;
+}
+
+export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> extends PlanOptions {
+    readonly kind: 'product';
+    readonly matrices: readonly Matrix[];
+    readonly M: number;
+    readonly xType?: FloatType | undefined;
+    readonly each?: readonly ProductEnd[] | undefined;
+}
+
+export declare class Program<H> {
+    #private;
+    constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]);
+    get byteLength(): number;
+    get kernels(): readonly (readonly string[])[];
+    bind(block: H): void;
+    handle(slot: number): H;
+    run(from?: number, to?: number): void;
+}
+
+export interface ScriptStep {
+    readonly kind: 'script';
+    readonly run: () => void;
+    readonly reads: readonly number[];
+    readonly writes: readonly number[];
+}
+
+export interface Slot<H> {
+    readonly byteLength: number;
+    readonly at?: H | undefined;
+    readonly within?: {
+        readonly slot: number;
+        readonly begin: number;
+    } | undefined;
+    readonly isInput?: boolean | undefined;
+    readonly isOutput?: boolean | undefined;
+}
+
+export type Step = WorkStep | ScriptStep;
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+
+export interface WorkStep {
+    readonly kind: 'work';
+    readonly work: Work;
+    readonly operands: readonly (number | undefined)[];
+    readonly writes: readonly number[];
+}
+
+export declare const byteLength: ({ dtype, dims }: TensorType) => number;
+
+export declare const byteSize: (dtype: DType) => 1 | 4;
+
+export declare const elementCount: (dims: readonly number[]) => number;
+
+
 // @msd/core/nn
 
 export interface ArgMaxOp {
@@ -454,9 +553,20 @@ export interface KernelCall extends KernelSource {
     } | undefined;
 }
 
+export interface KernelFamily {
+    readonly family: string;
+    kernels(): Iterable<KernelSource>;
+}
+
 export interface KernelPlan {
     readonly calls: readonly KernelCall[];
     readonly scratchBytes: number;
+}
+
+export interface KernelSource {
+    readonly id: string;
+    emit(module: Module): void;
+    trial(at: number, rows?: number): number[];
 }
 
 export interface NormOp {
@@ -587,6 +697,10 @@ export declare const gather: OpSpec<Gather>;
 export declare const gatherRows: OpSpec<GatherRows>;
 
 export declare const matMul: OpSpec<MatMul>;
+
+export declare const nnKernels: readonly KernelFamily[];
+
+export declare const nnOps: readonly OpSpec<unknown>[];
 
 export declare const norm: OpSpec<NormOp>;
 

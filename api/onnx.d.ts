@@ -33,6 +33,7 @@ export interface MsdOptions {
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
+    readonly claim?: 'auto' | 'all';
     readonly debug?: boolean;
 }
 
@@ -154,6 +155,7 @@ export interface MsdOptions {
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
+    readonly claim?: 'auto' | 'all';
     readonly debug?: boolean;
 }
 

@@ -26,7 +26,7 @@ export interface StoryRun {
   readonly threads: number | undefined;
   /** How many logits that are. */
   readonly logits: number;
-  /** Kernels of the nodes that MSD ran, at the last token. */
+  /** Kernels of the quantized products, at the last token. */
   readonly kernels: readonly string[];
 }
 
@@ -57,7 +57,8 @@ export async function runStory({ model, config, prompts, tokens, runs }: StoryOp
       }
     }
     const { nodes = [], threads } = reportOf(session) ?? {};
-    const kernels = [...new Set(nodes.flatMap(({ where, kernel }) => (where === 'msd' && kernel ? [kernel] : [])))];
+    const products = nodes.filter(({ opType, where }) => opType === 'MatMulNBits' && where === 'msd');
+    const kernels = [...new Set(products.flatMap(({ kernel = [] }) => kernel))];
     results.push({
       options,
       hash: hash.toString(16).padStart(8, '0'),

@@ -80,6 +80,20 @@ export const kernelOf = <P, A extends string>(spec: KernelSpec<P, A>, params: P)
   trial: (at, rows) => argumentList(spec, params, spec.trial(params, at, rows)),
 });
 
+/** A family whose parameters nobody asks for: for lists of families. */
+export interface KernelFamily {
+  readonly family: string;
+  /** All that ship. */
+  kernels(): Iterable<KernelSource>;
+}
+
+export const familyOf = <P, A extends string>(spec: KernelSpec<P, A>): KernelFamily => ({
+  family: spec.family,
+  *kernels() {
+    for (const params of spec.variants()) yield kernelOf(spec, params);
+  },
+});
+
 /** A call of one kernel of a family. @param args one for each name of the spec */
 export function kernelCall<P, A extends string>(
   spec: KernelSpec<P, A>,

@@ -1,5 +1,5 @@
 /** Kernels of a family in tests: called by the names of their arguments. */
-import { argsOf, argumentList, type KernelSpec, kernelOf } from '../src/kernel-spec.ts';
+import { argumentList, type KernelFamily, type KernelSpec } from '../src/kernel-spec.ts';
 import { Module } from '../src/wasm/emitter.ts';
 import { instantiate } from './instantiate.ts';
 
@@ -13,33 +13,29 @@ export function kernelOn<P, A extends string>(
   return (args) => kernel(...argumentList<P, A, number>(spec, params, args));
 }
 
-function bytesOf<P>(spec: KernelSpec<P>, params: P): Uint8Array<ArrayBuffer> {
-  const module = new Module();
-  spec.emit(module, params);
-  return module.toBytes();
-}
-
 /**
- * What holds for every family: one function of its id per variant, different ids, and a trial call that stays inside 64 KiB.
+ * What holds for every family: one function of its id per kernel, different ids, and a trial call that stays inside 64 KiB.
  * @throws if not
  */
-export function checkFamily<P, A extends string>(spec: KernelSpec<P, A>): void {
+export function checkFamily({ family, kernels }: KernelFamily): void {
   const ids = new Set<string>();
-  for (const params of spec.variants()) {
-    const { id, trial } = kernelOf(spec, params);
-    if (ids.has(id)) throw new Error(`${spec.family}: two variants are called ${id}.`);
+  for (const { id, emit, trial } of kernels()) {
+    if (ids.has(id)) throw new Error(`${family}: two kernels are called ${id}.`);
     ids.add(id);
     const memory = new WebAssembly.Memory({ initial: 3 });
-    const module = new WebAssembly.Module(bytesOf(spec, params));
+    const written = new Module();
+    emit(written);
+    const module = new WebAssembly.Module(written.toBytes());
     const exports = WebAssembly.Module.exports(module).map(({ name }) => name);
-    if (exports.join() !== id) throw new Error(`${spec.family}: ${id} exports ${exports.join()}.`);
+    if (exports.join() !== id) throw new Error(`${family}: ${id} exports ${exports.join()}.`);
     const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as (...args: number[]) => void;
-    if (kernel.length !== argsOf(spec, params).length)
-      throw new Error(`${id}: takes ${kernel.length} arguments, names ${argsOf(spec, params).length}.`);
+    const args = trial(65536);
+    if (kernel.length !== args.length || !args.every(Number.isInteger))
+      throw new Error(`${id}: takes ${kernel.length} arguments, its trial has [${args}].`);
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(0xa5, 0, 65536);
     bytes.fill(0xa5, 2 * 65536);
-    kernel(...trial(65536));
+    kernel(...args);
     const outside = bytes.findIndex((byte, i) => byte !== 0xa5 && (i < 65536 || i >= 2 * 65536));
     if (outside >= 0) throw new Error(`${id}: its trial call wrote at ${outside - 65536} of 65536 bytes.`);
   }

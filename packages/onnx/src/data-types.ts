@@ -66,6 +66,16 @@ const BY_NAME: ReadonlyMap<string, DataType> = /* @__PURE__ */ new Map(TABLE.map
 export const FLOAT32 = 1;
 /** ONNX's number for uint8. */
 export const UINT8 = 2;
+/** ONNX's number for int32. */
+export const INT32 = 6;
+/** ONNX's number for int64. */
+export const INT64 = 7;
+/** ONNX's number for uint4. */
+export const UINT4 = 21;
+/** ONNX's number for int4. */
+export const INT4 = 22;
+/** ONNX's number for bool. */
+export const BOOL = 9;
 
 /** The name of an element type, or `type <n>` for a number that no version of ONNX up to 1.22 has. */
 export function dataTypeName(code: number): string {

@@ -26,6 +26,11 @@ export interface RegionReport {
   readonly session?: number;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /**
+   * What the cost model expects of one token and a share of a prompt: here, and in a run of ONNX Runtime of its own. Absent for
+   * a model that is not cut.
+   */
+  readonly predictedMicroseconds?: { readonly msd?: number; readonly ort: number };
 }
 
 /** Bytes that the last run copied across the borders of the two memories. */

@@ -4,15 +4,17 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { WasmBackend } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { ForeignRunError } from '../src/errors.ts';
 import { CutRefused, createForeign } from '../src/execute/foreign.ts';
 import { Executor } from '../src/execute/run.ts';
 import { makeSchedule, Slots } from '../src/execute/schedule.ts';
 import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
 import type { OrtTensor } from '../src/ort.ts';
-import { neededNodes, partition } from '../src/plan/partition.ts';
+import type { Match } from '../src/passes/match.ts';
+import { partition } from '../src/plan/partition.ts';
+import { neededNodes, unitsOf } from '../src/plan/units.ts';
 import { wholeReason } from '../src/plan/whole.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
@@ -33,12 +35,18 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
   const graph = buildGraph(record);
   const next = random(seed);
   const sides = new Map(graph.nodes.map((node) => [node, next() < 0.3]));
-  const whole = wholeReason(graph, neededNodes(graph), record.functions, () => true);
+  const every: Match = { op: 'any', place: 'device', nodes: [], inputs: [], outputs: [] };
+  const decisions = new Map(graph.nodes.map((node) => [node, every]));
+  const whole = wholeReason(graph, neededNodes(graph), record.functions, decisions, true);
   if (whole !== undefined) return { whole, regions: 0, sessions: 0 };
-  const regions = partition(graph, (node) => sides.get(node)!).map((region) => ({ ...region, claimed: false }));
+  const units = unitsOf(graph, new Map());
+  const regions = partition(graph, units, ({ nodes: [node] }) => sides.get(node!)!).map((region) => ({
+    ...region,
+    claimed: false,
+  }));
   let plan: Awaited<ReturnType<typeof createForeign>>;
   try {
-    plan = await createForeign(ort, graph, regions, options);
+    plan = await createForeign(ort, graph, regions, options, inferTypes(graph).infos);
   } catch (error) {
     if (!(error instanceof CutRefused)) throw error;
     return { whole: error.message, regions: 0, sessions: 0 };
@@ -49,10 +57,10 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
     return { whole: 'float16', regions: 0, sessions: 0 };
   }
   const slots = new Slots();
-  const schedule = makeSchedule(plan.regions, slots, new Set(graph.outputs.map((output) => output.name)));
+  const schedule = makeSchedule(plan.regions, slots, new Set(graph.outputs.map((output) => output.name)), undefined);
   for (const { name } of graph.inputs) slots.of(name);
   const plain = await ort.InferenceSession.create(readFileSync(join(folder, 'model.onnx')), options);
-  const executor = new Executor(ort, undefined as unknown as WasmBackend, {}, slots.size);
+  const executor = new Executor(ort, undefined, slots.size);
   for (const set of readdirSync(folder).filter((entry) => entry.startsWith('test_data_set_'))) {
     executor.begin();
     const feeds: Record<string, ort.Tensor> = {};
@@ -62,12 +70,12 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
     const expected = await plain.run(feeds).catch(() => undefined); // some data sets run only when optimised
     for (const [name, tensor] of Object.entries(feeds)) executor.feed(slots.of(name), tensor as unknown as OrtTensor);
     if (!expected) {
-      await expect(executor.run(schedule, undefined, {})).rejects.toBeInstanceOf(ForeignRunError);
+      await expect(executor.run(schedule, {})).rejects.toBeInstanceOf(ForeignRunError);
       continue;
     }
-    await executor.run(schedule, undefined, {});
+    await executor.run(schedule, {});
     for (const name of plain.outputNames) {
-      const got = executor.take(slots.of(name)) as unknown as ort.Tensor;
+      const got = executor.take(name, slots.of(name), undefined) as unknown as ort.Tensor;
       expect(firstDifference(got, expected[name]!), `${folder} ${set} ${name}, seed ${seed}`).toBeUndefined();
     }
   }

@@ -2,12 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
-import { partition } from '../src/plan/partition.ts';
+import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
+import { unitsOf } from '../src/plan/units.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
+import { tensorFloats } from '../src/read/tensor.ts';
 import type { GraphSpec, NodeSpec } from '../src/write/index.ts';
 import { model } from './models.ts';
+import { ort, session } from './ort.ts';
 
 function graphOf(spec: GraphSpec): Graph {
   return buildGraph(readModel(bytesSource(model(spec))));
@@ -19,6 +22,11 @@ function wired(...nodes: [inputs: string[], outputs: string[]][]): NodeSpec[] {
 }
 
 const x = [{ name: 'x', dtype: 'float32' as const }];
+
+/** Nodes are units here: what matches put together is another test's matter. */
+function partition(graph: Graph, isClaimed: (node: GraphNode) => boolean): Region[] {
+  return partitionUnits(graph, unitsOf(graph, new Map()), ({ nodes: [node] }) => isClaimed(node!));
+}
 
 describe('graph', () => {
   it('sorts nodes that are out of order, and keeps an order that is right', () => {
@@ -56,6 +64,39 @@ describe('graph', () => {
       'w tensor',
     ]);
     expect(graph.inputs.map((input) => input.name)).toEqual(['x']);
+  });
+
+  it('takes the last of several definitions of a constant, as ONNX Runtime does', async () => {
+    const tensor = (value: number, dims = [1]) => ({
+      name: 'c',
+      dtype: 'float32' as const,
+      dims,
+      data: new Float32Array(dims[0]!).fill(value),
+    });
+    const constant = (value: number): NodeSpec => ({
+      opType: 'Constant',
+      inputs: [],
+      outputs: ['c'],
+      attributes: { value: { tensor: tensor(value) } },
+    });
+    const add: NodeSpec = { opType: 'Add', inputs: ['x', 'c'], outputs: ['y'] };
+    const io = { inputs: [{ ...x[0]!, dims: [1] }], outputs: [{ name: 'y', dtype: 'float32' as const }] };
+    for (const spec of [
+      { nodes: [constant(2), add], initializers: [tensor(1)], ...io },
+      { nodes: [add], initializers: [tensor(1), tensor(2)], ...io },
+      { nodes: [constant(1), constant(2), add], ...io },
+    ]) {
+      const { constants } = graphOf(spec);
+      const c = constants.get('c');
+      expect(c?.kind === 'tensor' && tensorFloats(c.tensor)).toEqual(Float32Array.of(2));
+      const plain = await session(model(spec), 'wasm');
+      const { y } = await plain.run({ x: new ort.Tensor('float32', Float32Array.of(10), [1]) });
+      expect(y!.data).toEqual(Float32Array.of(12));
+      await plain.release();
+    }
+    expect(() => graphOf({ nodes: [add], initializers: [tensor(1), tensor(1, [2])], ...io })).toThrow(
+      "constant 'c', expected definitions of one type",
+    );
   });
 
   it.each<[string, NodeSpec[], string]>([

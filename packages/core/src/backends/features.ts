@@ -3,7 +3,7 @@ import { BackendUnavailableError } from '../errors.ts';
 import type { ByteOperand } from '../gemm/carriers.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { bestTime, WARM_MS } from './timing.ts';
+import { settledTime, WARM_MS } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
 export function requireSimd(): void {
@@ -144,7 +144,7 @@ function probeRate(): number {
     i16();
     i8();
   }
-  const [slow, fast] = bestTime([i16, i8]);
+  const [slow, fast] = settledTime([i16, i8]);
   return (2 * slow) / fast; // 16 products instead of 8
 }
 

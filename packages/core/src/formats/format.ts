@@ -44,18 +44,24 @@ export const QUAD = [0, 2, 1, 3] as const;
 export interface CodeOptions {
   /** 8: one operand, lanes of 4 k as bytes. 16: two operands, lanes of 2 k as 16-bit integers: (k, k+1), then (k+2, k+3). */
   readonly laneBits: 8 | 16;
-  /** May vectors be nested? See {@link CodeReader}. */
-  readonly nested: boolean;
+  readonly nested: Nesting;
 }
+
+/**
+ * How vectors hold the groups that share a byte. Nested, each takes one operation; the sums are told apart once per chunk, by
+ * subtracting neighbours.
+ *
+ *   false   one group, alone: up to two operations
+ *   low     vector i holds groups 0 … i as they lie there, Σ code[j] · 2^(bits·j): a mask, or nothing for whole bytes
+ *   high    vector i holds groups i … last, brought down: a shift, and no register for a mask
+ */
+export type Nesting = false | 'low' | 'high';
 
 export interface CodeReader {
   /** The code that means 0, unless zero codes are stored. */
   readonly zeroCode: number;
-  /**
-   * Nested: of the groups that share a byte, vector i holds groups 0 … i as they lie there, Σ code[j] · 2^(bits·j). One mask per
-   * vector and no shift; the sums are told apart once per chunk, by subtracting neighbours.
-   */
-  readonly nested: boolean;
+  /** As was asked for, or `false` where the format does not do it. */
+  readonly nested: Nesting;
   /** The groups that lie in a vector of a step, as operand 0 or 1. */
   groups(vector: Local<'v128'>): (operand: number) => V128[];
 }
@@ -88,6 +94,8 @@ export interface WeightFormat {
   chunkSize(blockSize: number | null): number;
   /** Can vectors of bytes be nested? */
   readonly nests: boolean;
+  /** Do codes go through a table? That takes longer than to multiply them: panels are widened from two rows on. */
+  readonly table: boolean;
   /** Call once, outside of the loops: constants go into locals. */
   codes(f: Func, options: CodeOptions): CodeReader;
   /** Packs `kCount` k of 16 rows from (n, k) into steps at `out[at…]`. Rows past N repeat the last one: their scale is 0. */

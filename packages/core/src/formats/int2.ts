@@ -18,6 +18,7 @@ export const int2: WeightFormat = {
   packedOffset: 0,
   chunkSize: (blockSize) => packedChunk(blockSize, K_STEP),
   nests: true,
+  table: false,
   codes: (f, options) => ({ ...packedCodes(f, 2, options), zeroCode: 2 }),
 
   packSteps(source, n, k, kCount, out, at) {

@@ -18,6 +18,7 @@ export const int4: WeightFormat = {
   packedOffset: 0,
   chunkSize: (blockSize) => packedChunk(blockSize, K_STEP),
   nests: true,
+  table: false,
   codes: (f, options) => ({ ...packedCodes(f, 4, options), zeroCode: 8 }),
 
   packSteps(source, n, k, kCount, out, at) {

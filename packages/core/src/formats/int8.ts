@@ -26,6 +26,7 @@ export const int8: WeightFormat = {
   packedOffset: 128,
   chunkSize: (blockSize) => packedChunk(blockSize, K_BLOCK),
   nests: false,
+  table: false,
   codes: (f, options) => ({ ...packedCodes(f, 8, options), zeroCode: 128 }),
 
   packSteps(source, n, k, kCount, out, at) {

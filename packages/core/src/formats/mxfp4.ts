@@ -25,6 +25,7 @@ export const mxfp4: WeightFormat = {
   packedOffset: 0,
   chunkSize: () => K_STEP,
   nests: false,
+  table: true,
   codes(f, { laneBits }) {
     const nibbles = packedCodes(f, 4, { laneBits: 8, nested: false });
     const table = f.let(v128.const(...E2M1_DOUBLED.map((value) => value + LARGEST)));

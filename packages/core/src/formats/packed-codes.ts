@@ -14,25 +14,36 @@ export function packedCodes(
   { laneBits, nested }: CodeOptions,
 ): Pick<CodeReader, 'groups' | 'nested'> {
   const perByte = 8 / bits;
+  if (laneBits === 16 && nested === 'high') return broughtDown(f, bits);
   const byte = laneBits === 16 ? mask(f, 8, 16) : undefined;
   const masks = range(nested ? perByte - 1 : 1).map((i) => (bits < 8 ? mask(f, bits * (i + 1), laneBits) : undefined));
   // Masked afterwards, so that bits of the next byte do not matter.
   const from = (lanes: V128, group: number) => (group ? i16x8.shrU(lanes, bits * group) : lanes);
   return {
-    nested: nested && perByte > 1,
+    nested: nested && perByte > 1 ? 'low' : false,
     groups: (vector) => (operand) => {
-      const half = (lanes: V128) => (!byte ? lanes : operand ? i16x8.shrU(lanes, 8) : v128.and(lanes, byte));
-      if (perByte === 1) return [half(vector)];
-      const lanes = byte ? f.let(half(vector)) : vector;
-      return range(perByte).map((i) => within(lanes, i));
+      const odd = byte && operand === 1; // brought down: nothing lies above these bytes
+      const lanes = odd ? f.let(i16x8.shrU(vector, 8)) : vector;
+      const whole = () => (byte && !odd ? v128.and(lanes, byte) : lanes);
+      return range(perByte).map((group) => {
+        const last = group === perByte - 1;
+        if (last && (nested || bits === 8)) return whole();
+        if (last && odd) return from(lanes, group);
+        return v128.and(nested ? lanes : from(lanes, group), masks[nested ? group : 0] as V128);
+      });
     },
   };
+}
 
-  function within(lanes: V128, group: number): V128 {
-    if (nested) return group === perByte - 1 ? lanes : v128.and(lanes, masks[group] as V128);
-    const last = laneBits === 16 && group === perByte - 1; // nothing lies above it
-    return last ? from(lanes, group) : v128.and(from(lanes, group), masks[0] as V128);
-  }
+/** Lanes of 16 bits without a mask: engines that load the operands of all steps first have no register for it. */
+function broughtDown(f: Func, bits: 2 | 4 | 8): Pick<CodeReader, 'groups' | 'nested'> {
+  return {
+    nested: bits < 8 ? 'high' : false,
+    groups: (vector) => (operand) => {
+      const lanes = operand ? vector : f.let(i16x8.shl(vector, 8));
+      return range(8 / bits).map((group) => i16x8.shrU(lanes, 8 + bits * group));
+    },
+  };
 }
 
 /** k per integer sum where groups share bytes: what lies above a code leaves room for 32 products. Blocks of 16 have their own. */

@@ -84,15 +84,22 @@ export interface OpenCarrier {
   widening(zeroCodes: I32): { groups(vector: Local<'v128'>, v: number): V128[][]; readonly zeroCodes: readonly V128[] };
 }
 
-/** @param widen tiles read widened panels */
+/** How tiles read their weights. */
+export interface Reading {
+  /** From widened panels. */
+  readonly widen: boolean;
+  /** Several rows share them, in turns of one step: in a loop for each operand where there are two. */
+  readonly apart: boolean;
+}
+
 export const carrierOf = (
   options: CarrierOptions,
   format: WeightFormat,
   variant: WeightVariant,
-  widen: boolean,
-): Carrier => (options.id === 'i16' ? i16(format, variant, widen) : i8(options, format, variant, widen));
+  reading: Reading,
+): Carrier => (options.id === 'i16' ? i16(format, variant, reading) : i8(options, format, variant, reading));
 
-function i16(format: WeightFormat, variant: WeightVariant, widen: boolean): Carrier {
+function i16(format: WeightFormat, variant: WeightVariant, { widen, apart }: Reading): Carrier {
   const { storedZeroPoints } = variant;
   // Blocks of 16 have no Σq of their own.
   const exact = widen || !fitsI8(variant);
@@ -108,7 +115,7 @@ function i16(format: WeightFormat, variant: WeightVariant, widen: boolean): Carr
       return acc ? i32x4.add(acc, dot) : dot;
     },
     open(f) {
-      const codes = format.codes(f, { laneBits: 16, nested: !exact });
+      const codes = format.codes(f, { laneBits: 16, nested: exact ? false : apart ? 'high' : 'low' });
       const perVector = 4 / stepVectors(format);
       const symmetric = exact && !storedZeroPoints ? f.let(v128.const16(codes.zeroCode)) : undefined;
       const zeroLanes = (at: I32) => (symmetric ? eachGroup(() => symmetric) : zeroCodes16(f, at));
@@ -143,11 +150,11 @@ function i8(
   { digits, operand, dot = relaxed.dotI8x16I7x16AddS }: I8Options,
   format: WeightFormat,
   variant: WeightVariant,
-  widen: boolean,
+  { widen }: Reading,
 ): Carrier {
   const { storedZeroPoints } = variant;
   const isByte = format.bits === 8;
-  const nested = !widen && operand === 'unsigned';
+  const nested = !widen && operand === 'unsigned' && 'low';
   const form = isByte ? (operand === 'signed' ? 's' : 'u') : nested && format.nests ? 'u' : '';
   return {
     name: `i8${form}${digits === 2 ? 'x2' : ''}`,
@@ -203,22 +210,25 @@ function nestedSums(
 ) {
   const perByte = nested ? 8 / bits : 1;
   const place = (g: number) => g % perByte;
-  const shift = eachGroup((g) => bits * place(g));
+  const high = nested === 'high';
+  const shift = eachGroup((g) => (high ? 0 : bits * place(g)));
   // One for each place in a byte.
   const constants =
     zeroCode && !storedZeroPoints
-      ? range(perByte).map((last) => {
-          const inByte = range(last + 1).reduce((sum, i) => sum + zeroCode * 2 ** (bits * i), 0);
+      ? range(perByte).map((own) => {
+          const inByte = range(high ? perByte - own : own + 1).reduce((sum, i) => sum + zeroCode * 2 ** (bits * i), 0);
           return f.let(i32x4.splat(i32.const(-inByte)));
         })
       : undefined;
   /** −(zero code), nested like the codes. */
   const negated = (at: I32): V128[] => {
-    const nest: V128[] = [];
-    for (const [g, zero] of negatedZeroCodes32(f, at).entries()) {
-      const own = less ? f.let(i32x4.add(zero, i32x4.splat(i32.const(less)))) : zero;
-      nest.push(place(g) ? f.let(i32x4.add(nest[g - 1], i32x4.shl(own, shift[g]))) : own);
-    }
+    const zeros = negatedZeroCodes32(f, at).map((zero) =>
+      less ? f.let(i32x4.add(zero, i32x4.splat(i32.const(less)))) : zero,
+    );
+    const nest = [...zeros];
+    for (const g of high ? range(zeros.length).reverse() : range(zeros.length))
+      if (high && place(g) < perByte - 1) nest[g] = f.let(i32x4.add(zeros[g], i32x4.shl(nest[g + 1], bits)));
+      else if (!high && place(g)) nest[g] = f.let(i32x4.add(nest[g - 1], i32x4.shl(zeros[g], shift[g])));
     return nest;
   };
   return {
@@ -235,7 +245,10 @@ function nestedSums(
     apart(acc: readonly V128[]): V128[] {
       if (perByte === 1) return [...acc];
       const whole = acc.map((sum) => f.let(sum));
-      return whole.map((sum, g) => (place(g) ? i32x4.sub(sum, whole[g - 1]) : sum));
+      return whole.map((sum, g) => {
+        if (high) return place(g) < perByte - 1 ? i32x4.sub(sum, i32x4.shl(whole[g + 1], bits)) : sum;
+        return place(g) ? i32x4.sub(sum, whole[g - 1]) : sum;
+      });
     },
   };
 }

@@ -14,7 +14,7 @@ import { Module } from '../wasm/emitter.ts';
 import { type CarrierOptions, I16, operandsOf } from './carriers.ts';
 import { gemmKernel } from './gemm.wasm.ts';
 import { type GemmOptions, gemmId, SCRATCH_BYTES } from './options.ts';
-import { everyCarrier, everyVariant, gemmOptions, gemmSpec } from './registry.ts';
+import { everyCarrier, everyVariant, gemmOptions, gemmSpec, unrolls } from './registry.ts';
 
 const registered = [...gemmSpec.variants()];
 
@@ -26,6 +26,9 @@ function otherTiles(): GemmOptions[] {
     ),
     ...[1, 2].map((tileM) => ({ format, variant, widen: false, tileM, kUnroll: 2, streams: 2 }) as GemmOptions),
     ...[2, 4].map((streams) => ({ format, variant, widen: false, tileM: 1, streams, abreast: 2 }) as GemmOptions),
+    ...(format.bits > 2 ? unrolls : []).map(
+      (kUnroll) => ({ format, variant, widen: false, tileM: 3, tileN: 8, kUnroll }) as GemmOptions,
+    ),
     ...[
       [1, 16],
       [3, 16],
@@ -59,7 +62,7 @@ describe('gemm kernels', () => {
   it.each([
     ['every kernel that matmul takes', registered],
     ['every other tile and unroll', otherTiles()],
-  ])('give the contract’s bits in ranges of panels: %s', { timeout: 120_000 }, (_, kernels) => {
+  ])('give the contract’s bits in ranges of panels: %s', { timeout: 400_000 }, (_, kernels) => {
     const next = random(11);
     for (const emitted of kernels) {
       if (emitted.carrier?.id === 'i8' && !relaxedDot()) continue; // never dispatched: no such instructions

@@ -35,7 +35,7 @@ import { i32Params } from '../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, each, range, tile } from '../wasm/loops.ts';
 import { type BlockReader, carrierOf, I16 } from './carriers.ts';
-import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
+import { GEMM_ARGS, type GemmOptions, gemmId, readsApart } from './options.ts';
 import { type TilePanel, tileProducts } from './tile.wasm.ts';
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
@@ -45,7 +45,8 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
   const chunk = chunkLength(format, variant.blockSize, fine ? 32 : 256);
-  const carrier = carrierOf(options.carrier ?? I16, format, variant, widen);
+  const apart = readsApart(options);
+  const carrier = carrierOf(options.carrier ?? I16, format, variant, { widen, apart });
   const { stepK, words } = carrier;
   const bytesPerK = (4 / stepK) * words;
   const xRow = K_BLOCK * bytesPerK;
@@ -240,7 +241,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         });
       return tileProducts(
         f,
-        { ...carrier, integers, vectors, loads, stepBytes: tiled.step, kUnroll, abreast },
+        { ...carrier, integers, vectors, loads, stepBytes: tiled.step, kUnroll, abreast, apart },
         blocks,
         {
           x,

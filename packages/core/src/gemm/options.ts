@@ -37,12 +37,15 @@ export function gemmId(options: GemmOptions): string {
     streams = 1,
     abreast = 1,
   } = options;
-  const { name } = carrierOf(carrier, format, variant, widen);
+  const { name } = carrierOf(carrier, format, variant, { widen, apart: readsApart(options) });
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
   const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
+
+/** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `#unroll`). */
+export const readsApart = ({ widen, tileM, kUnroll = 1 }: GemmOptions): boolean => !widen && tileM > 1 && kUnroll === 1;
 
 /** In this order. */
 export const GEMM_ARGS = [

@@ -12,7 +12,10 @@ import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
 
 export type GemmShape = 'gemv' | 'smallM' | 'gemm';
 
-/** Steps per turn of the inner loop, where several rows share the weights: engines differ (backends/wasm/routes.ts). */
+/**
+ * Steps per turn of the inner loop, where several rows share the weights: two where the engine keeps the order of operations, and
+ * one where it loads the operands of all steps first (backends/wasm/routes.ts).
+ */
 export type Unroll = 1 | 2;
 export const unrolls: readonly Unroll[] = [1, 2];
 
@@ -31,16 +34,16 @@ export function gemmOptions(
     // the tile is emitted for either half: neither two steps per turn nor zero points of its own have room in 10 KB.
     if (carrier.digits === 2) {
       const tile = { tileM: 3, tileN: 8 } as const;
-      const direct = shape === 'smallM' && format.bits > 2 && !variant.storedZeroPoints;
+      const direct = shape === 'smallM' && splitsPanels(format, variant);
       return direct ? { ...common, widen: false, ...tile } : { ...rows, widen: true, ...tile };
     }
     return shape === 'gemm' ? { ...rows, widen: true, tileM: 6, tileN: 8 } : { ...rows, widen: false, tileM: 2 };
   }
   switch (shape) {
-    case 'gemv': // longer unrolls serialise on V8 11 and 12 (Node 20, 22)
-      return { ...common, widen: false, tileM: 1, ...streamsFor(common) };
+    case 'gemv': // one step per turn is best everywhere; longer turns serialise on V8 11 and 12 (Node 20, 22)
+      return { ...common, widen: false, tileM: 1, ...streamsFor(common, kUnroll) };
     case 'smallM':
-      return { ...rows, widen: false, tileM: 2 };
+      return { ...rows, widen: format.table, tileM: 2 };
     case 'gemm':
       return { ...rows, widen: true, tileM: 2 };
   }
@@ -48,21 +51,24 @@ export function gemmOptions(
 
 /**
  * Several streams of weights hide what a CPU loses at page borders. i16 runs where i8 is no gain, on older CPUs: four (docs/msd.md,
- * section 6). i8: two, more accumulators than registers cost what they gain; with whole chunks of 32 k one stream is enough. A
- * single digit then needs two panels side by side: four accumulators wait for each other.
+ * section 6), two of them side by side where the engine keeps the order of operations. i8: two, more accumulators than registers
+ * cost what they gain; with whole chunks of 32 k one stream is enough. A single digit then needs two panels side by side: four
+ * accumulators wait for each other.
  */
-function streamsFor({
-  format,
-  variant,
-  activationBlock,
-  carrier,
-}: TileOptions): Pick<GemmOptions, 'streams' | 'abreast'> {
-  if (carrier.id === 'i16') return { streams: 4 };
+function streamsFor(
+  { format, variant, activationBlock, carrier }: TileOptions,
+  kUnroll: Unroll,
+): Pick<GemmOptions, 'streams' | 'abreast'> {
+  if (carrier.id === 'i16') return { streams: 4, abreast: kUnroll };
   if (chunkLength(format, variant.blockSize, activationBlock) > K_STEP) return { streams: 2 };
   return carrier.digits === 1 ? { streams: 2, abreast: 2 } : {};
 }
 
 type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activationBlock' | 'carrier'>>;
+
+/** Are packed panels read in halves? The columns have vectors of their own, and both halves fit into a kernel. */
+const splitsPanels = ({ bits }: WeightFormat, { storedZeroPoints }: WeightVariant): boolean =>
+  bits > 2 && !storedZeroPoints;
 
 /** The carriers that can run a variant, every form of them. */
 export function everyCarrier(format: WeightFormat, variant: WeightVariant): CarrierOptions[] {
@@ -90,9 +96,14 @@ export function tileCandidates(
     ({ ...common, widen: false, tileM, kUnroll, streams, abreast }) as const;
   return unrolls.flatMap((kUnroll) => {
     if (shape === 'gemv')
-      return [...([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams)), direct(1, kUnroll, 2, 2)];
+      return [
+        ...([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams)),
+        ...([2, 4] as const).map((streams) => direct(1, kUnroll, streams, 2)),
+      ];
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
-    return shape === 'gemm' ? widened : [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...widened];
+    if (shape === 'gemm') return widened;
+    const narrow = splitsPanels(format, variant) ? [{ ...direct(3, kUnroll), tileN: 8 } as const] : [];
+    return [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...narrow, ...widened];
   });
 }
 

@@ -27,6 +27,8 @@ export interface Tile
   readonly kUnroll: number;
   /** Panels that share the activations in registers. */
   readonly abreast: number;
+  /** Tiles of several rows read the two operands of a step in loops of their own. */
+  readonly apart: boolean;
 }
 
 /** A panel of w that a tile reads. */
@@ -59,7 +61,7 @@ export function tileProducts(
   panels: readonly TilePanel[],
   { x, steps, first, inTurns, start }: TileChunk,
 ): (() => V128[][])[] {
-  const { stepK, words, operands, sums, dot, integers, vectors, loads, stepBytes, kUnroll, abreast } = tile;
+  const { stepK, words, operands, sums, dot, integers, vectors, loads, stepBytes, kUnroll, abreast, apart } = tile;
   const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
   const sumOf = (word: number) => (sums === 1 ? 0 : word);
   const firstLoad = (first / vectors) * loads;
@@ -81,8 +83,8 @@ export function tileProducts(
     });
   };
   /** Several rows share the weights; one activation vector is live at a time. */
-  const ofRows = (panel: TilePanel, x: readonly I32[], u: number, use: Use) => {
-    for (const operand of range(operands)) {
+  const ofRows = (panel: TilePanel, x: readonly I32[], u: number, use: Use, which: readonly number[]) => {
+    for (const operand of which) {
       const b = range(loads).flatMap((v) => groupsOf(panel, u, v)(operand).map((group) => f.let(group)));
       x.forEach((row, i) => {
         for (const word of wordsOf(operand)) {
@@ -95,10 +97,15 @@ export function tileProducts(
     }
   };
   /** kUnroll steps of panels side by side. */
-  const turn = (side: readonly TilePanel[], x: readonly Local<'i32'>[], use: readonly Use[]) => {
+  const turn = (
+    side: readonly TilePanel[],
+    x: readonly Local<'i32'>[],
+    use: readonly Use[],
+    which = range(operands),
+  ) => {
     for (const u of range(kUnroll))
       if (x.length === 1) ofRow(side, x[0], u, use);
-      else for (const [t, panel] of side.entries()) ofRows(panel, x, u, use[t]);
+      else for (const [t, panel] of side.entries()) ofRows(panel, x, u, use[t], which);
     for (const row of x) advance(row, 4 * words * kUnroll);
     for (const { weights } of side) advance(weights, stepBytes * kUnroll);
   };
@@ -118,17 +125,26 @@ export function tileProducts(
   const sides = range(panels.length / width).map((i) => range(width).map((t) => width * i + t));
   const ofSide = (side: readonly number[]) => side.map((t) => panels[t]);
   /** The same x for all sides but the last one, which moves it on. */
-  const shared = (side: number) => (side === sides.length - 1 ? x : x.map((row) => f.let(row)));
+  const shared = (side: number) => (side === sides.length - 1 ? x : copies(x));
+  const copies = (rows: readonly Local<'i32'>[]) => rows.map((row) => f.let(row));
+  /** To be read once more. */
+  const again = (side: readonly TilePanel[]) => side.map((panel) => ({ ...panel, weights: f.let(panel.weights) }));
   if (sides.length === 1 || !inTurns)
     // Whole chunks, one side after the other.
     return sides.flatMap((side, i) => {
       const whole = once(() => {
         const acc = side.map(accumulators);
         const use = side.map((t, j) => accumulate(acc[j], t));
+        /** The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32. */
+        const begin = (side: readonly TilePanel[], row: readonly Local<'i32'>[], which?: number[]) => {
+          turn(side, row, use, which);
+          f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(side, row, use, which));
+        };
         const row = shared(i);
-        // The first step is peeled, it needs neither zeroed accumulators nor additions: 6 % for blocks of 32.
-        turn(ofSide(side), row, use);
-        f.repeat(i32.sub(i32.divU(steps, kUnroll), 1), () => turn(ofSide(side), row, use));
+        if (apart && operands === 2 && x.length > 1) {
+          begin(again(ofSide(side)), copies(row), [0]);
+          f.repeat(steps, () => turn(ofSide(side), row, use, [1]));
+        } else begin(ofSide(side), row);
         return acc;
       });
       return side.map((_, j) => () => whole()[j].map(integers));

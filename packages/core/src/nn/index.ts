@@ -1,7 +1,7 @@
 /** nn: everything between two products. A line per family of ops. */
 
 export type { Arithmetic } from '../decompose/decompose.reference.ts';
-export type { KernelCall } from '../kernel-spec.ts';
+export type { KernelCall, KernelFamily, KernelSource } from '../kernel-spec.ts';
 export type { DType, KernelPlan, OpSpec, Tensor, TensorType, WgslCall } from '../ops/op.ts';
 export { argMax } from './arg-max/arg-max.ts';
 export type { ArgMaxOp } from './arg-max/contract.ts';
@@ -30,6 +30,7 @@ export type { NormOp } from './norm/contract.ts';
 export { norm } from './norm/norm.ts';
 export type { ReduceKind, ReduceOp } from './reduce/contract.ts';
 export { reduce } from './reduce/reduce.ts';
+export { nnKernels, nnOps } from './registry.ts';
 export { checkPositions, type RotaryOp, type RotaryShape, rotaryShape } from './rotary/contract.ts';
 export { rotary } from './rotary/rotary.ts';
 export { softmaxBound } from './softmax/bound.ts';

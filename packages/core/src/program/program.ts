@@ -11,6 +11,7 @@
  * size of the largest one.
  */
 import type { Call, Device, Work } from '../backends/device.ts';
+import { mayReplace } from '../ops/op.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 
 /** A value of a program. */
@@ -201,7 +202,8 @@ function sharedPlaces(
 function inPlaceOperands(work: Work, written: number): number[] {
   if (work.kind === 'op') {
     const { spec, op, inputs } = work;
-    return [...inputs.keys()].filter((input) => spec.inPlace?.(op, written - inputs.length, input));
+    const outputs = spec.infer(op, inputs);
+    return [...inputs.keys()].filter((input) => mayReplace(work, outputs, written - inputs.length, input));
   }
   // Operands of a product: x, then bias, multiply, residual, out of each matrix. Its `out` may be its residual, or its multiply.
   return [written - 1, written - 2];

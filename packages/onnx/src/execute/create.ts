@@ -2,19 +2,22 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { buildGraph, describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
+import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
-import { type Claim, claim, type Refusal } from '../passes/claim.ts';
-import { neededNodes, partition, type Region } from '../plan/partition.ts';
+import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { chooseSides, type Price, type Sides } from '../plan/cost.ts';
+import type { Region } from '../plan/partition.ts';
+import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
-import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
+import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
+import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
-import type { ClaimedNode } from './schedule.ts';
+import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
-import { type LoadedWeights, loadWeights } from './weights.ts';
 import { createWhole } from './whole.ts';
 
 /**
@@ -33,6 +36,8 @@ export async function createSession(
   const request = parseSessionOptions(options, defaults);
   const source = await openSource(model);
   let external: ReadonlyMap<string, ByteSource> | undefined;
+  /** Sources that a session reads rows from: they are closed with it. */
+  const kept = new Set<ByteSource>();
   try {
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
@@ -40,59 +45,87 @@ export async function createSession(
     const record = readModel(source);
     external = record.files.sources;
     const graph = buildGraph(record);
-    if (graph.nodes.some((node) => node.opType === 'MatMulNBits')) {
-      await openExternal(record.files, model, request.externalData);
-    }
-    const decisions = claim(graph);
-    const isClaimed = (node: GraphNode): boolean => decisions.get(node)?.kind === 'matmul';
-    let reason = wholeReason(graph, neededNodes(graph), record.functions, isClaimed);
+    const all = request.msd.claim === 'all';
+    let reason = await openFiles(graph, record, model, request, all);
+    const typed = inferTypes(graph);
+    const decisions = reason === undefined ? matchNodes(typed) : new Map<GraphNode, Match | string>();
+    reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
     if (reason === undefined) {
-      checkCuttable(request);
-      try {
-        return await createCut(ort, graph, decisions, request);
-      } catch (error) {
-        if (!(error instanceof CutRefused)) throw error;
-        reason = error.message;
+      const matches = new Map<GraphNode, Match>();
+      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
+      const sides = chooseSides(typed, unitsOf(graph, matches), all);
+      reason = sides.whole;
+      if (reason === undefined) {
+        checkCuttable(request);
+        try {
+          return await createCut(ort, typed, decisions, sides, request, kept);
+        } catch (error) {
+          if (!(error instanceof CutRefused)) throw error;
+          reason = error.message;
+        }
       }
     }
-    const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0));
+    const nodes = graph.nodes.map((node) => nodeReport(node, decisions.get(node), 0, false));
     return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
   } finally {
-    source.close();
-    for (const each of external?.values() ?? []) each.close();
+    for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
+  }
+}
+
+/** Operators whose weights may lie in a file beside the model. */
+const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
+
+/** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
+async function openFiles(
+  graph: Graph,
+  { files }: ModelRecord,
+  model: string | Uint8Array,
+  request: SessionRequest,
+  all: boolean,
+): Promise<string | undefined> {
+  if (files.locations.size === 0 || !(all || graph.nodes.some(({ opType }) => WITH_WEIGHTS.has(opType))))
+    return undefined;
+  try {
+    await openExternal(files, model, request.externalData);
+    return undefined;
+  } catch (error) {
+    if (graph.nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
+    return messageOf(error);
   }
 }
 
 async function createCut(
   ort: OrtModule,
-  graph: Graph,
-  decisions: ReadonlyMap<GraphNode, Claim | Refusal>,
+  typed: TypedGraph,
+  decisions: Decisions,
+  { regions, prices }: Sides,
   request: SessionRequest,
+  kept: Set<ByteSource>,
 ): Promise<MsdHandler> {
-  const regions = partition(graph, (node) => decisions.get(node)?.kind === 'matmul');
-  const claimed = new Map<GraphNode, Claim>();
-  for (const node of regions.flatMap((region) => region.nodes)) {
-    const decision = decisions.get(node);
-    if (decision?.kind === 'matmul') claimed.set(node, decision);
-  }
-  const foreign = await createForeign(ort, graph, regions, request.region);
+  const { graph, infos } = typed;
+  const foreign = await createForeign(ort, graph, regions, request.region, infos);
   try {
-    const { backend, weights, fileBytes } = await loadWeights([...claimed.values()], request.msd);
+    const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
+    const residents = await loadResidents(claimed, request.msd);
+    const { backend: device } = residents;
+    for (const source of residents.sources) kept.add(source);
+    const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const plan = regions.map((region) => {
       if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { nodes: region.nodes.map((node) => claimedNode(claimed.get(node)!, node, weights)) };
+      return { matches: region.units.map(({ match }) => match!) };
     });
     return new CutSession({
       ort,
-      backend,
-      split: { components: request.msd.components, activationBlock: request.msd.activationBlock },
+      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split },
       plan,
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
       nodes: nodeReports(graph, decisions, regions),
-      regions: regions.map((region) => regionReport(region, foreign)),
-      fileBytes,
+      regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
+      close() {
+        for (const source of kept) source.close();
+      },
     });
   } catch (error) {
     await Promise.all(foreign.sessions.map((session) => session.release()));
@@ -100,38 +133,41 @@ async function createCut(
   }
 }
 
-/** What a run needs of a claimed node, without the file's bytes: a session must not keep them. */
-function claimedNode(claim: Claim, node: GraphNode, weights: ReadonlyMap<Claim, LoadedWeights>): ClaimedNode {
-  const { K, N, x, y } = claim;
-  const { prepared, bias } = weights.get(claim)!;
-  return { node: nodeName(node), prepared, K, N, x, y, bias: typeof claim.bias === 'string' ? claim.bias : bias };
-}
-
 /** A name for reports and errors; exporters may leave it out. */
 function nodeName(node: GraphNode): string {
   return node.name || describeNode(node);
 }
 
-function nodeReport(node: GraphNode, decision: Claim | Refusal | undefined, region: number): NodeReport {
+/** @param claimed whether MSD runs it; a match that it leaves to ONNX Runtime saves a crossing */
+function nodeReport(
+  node: GraphNode,
+  decision: Match | string | undefined,
+  region: number,
+  claimed: boolean,
+): NodeReport {
   const { opType, domain } = node;
   const base = { name: nodeName(node), opType, domain, region };
-  return decision?.kind === 'refusal' ? { ...base, where: 'ort', reason: decision.reason } : { ...base, where: 'msd' };
+  if (claimed) return { ...base, where: 'msd' };
+  const reason = typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
+  return { ...base, where: 'ort', ...(reason !== undefined && { reason }) };
 }
 
-function nodeReports(
-  graph: Graph,
-  decisions: ReadonlyMap<GraphNode, Claim | Refusal>,
-  regions: readonly Region[],
-): NodeReport[] {
-  const regionOf = new Map<GraphNode, number>();
-  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region.index);
-  return graph.nodes.map((node) => nodeReport(node, decisions.get(node), regionOf.get(node) ?? -1));
+function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
+  const regionOf = new Map<GraphNode, Region>();
+  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
+  return graph.nodes.map((node) => {
+    const region = regionOf.get(node);
+    // A node that no output needs is on the side where it would be.
+    const claimed = region ? region.claimed : typeof decisions.get(node) === 'object';
+    return nodeReport(node, decisions.get(node), region?.index ?? -1, claimed);
+  });
 }
 
-function regionReport(region: Region, foreign: ForeignPlan): RegionReport {
+function regionReport(region: Region, { msd, ort }: Price, foreign: ForeignPlan): RegionReport {
   const { inputs, outputs } = region;
   const entry = foreign.regions.find((candidate) => candidate.index === region.index);
-  const base = { nodes: region.nodes.length, inputs, outputs };
+  const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
+  const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
   return entry
     ? { ...base, where: 'ort', session: foreign.sessions.indexOf(entry.session) }
     : { ...base, where: 'msd' };

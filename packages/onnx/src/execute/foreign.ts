@@ -2,9 +2,10 @@
  * Foreign regions as ONNX Runtime sessions: each structure is written as a model of its own and created once, in
  * topological order, because the types of a region's inputs come from the sessions that produce them.
  */
-import { dataTypeCode, dataTypeName, FLOAT32, jsDataType } from '../data-types.ts';
+import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
 import type { Constant, Graph } from '../ir/graph.ts';
+import type { Infos } from '../ir/infer.ts';
 import {
   createOrtSession,
   createOrtTensor,
@@ -52,6 +53,7 @@ export async function createForeign(
   graph: Graph,
   regions: readonly Region[],
   options: object,
+  infos: Infos,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
   for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
@@ -67,7 +69,8 @@ export async function createForeign(
     for (const region of regions) {
       const structure = structures.get(region);
       if (!structure) {
-        for (const name of region.outputs) types.set(name, { kind: 'tensor', elemType: FLOAT32, dims: undefined });
+        for (const name of region.outputs)
+          types.set(name, { kind: 'tensor', elemType: infos.get(name)?.elemType ?? 0, dims: undefined });
         continue;
       }
       const { fed } = sharing.get(structure.key)!;

@@ -21,6 +21,11 @@ export interface MsdOptions {
   readonly threads?: number | 'auto';
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
   readonly fallback?: readonly 'wasm'[];
+  /**
+   * Which of the operators that MSD has it takes: those that make a run faster, as predicted from measured prices ('auto', the
+   * default), or all of them. The latter is for tests and experiments.
+   */
+  readonly claim?: 'auto' | 'all';
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
 }
@@ -60,6 +65,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'carrier',
   'threads',
   'fallback',
+  'claim',
   'debug',
 ]);
 
@@ -92,7 +98,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, carrier = 'auto' } = given;
-  const { threads = 'auto', fallback = ['wasm'], debug = false } = given;
+  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -111,6 +117,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   ) {
     throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${String(threads)}.`);
   }
+  if (claim !== 'auto' && claim !== 'all') {
+    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
+  }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
   }
@@ -122,7 +131,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, activationBlock, carrier, threads, fallback: ['wasm'], debug };
+  return { device, components, activationBlock, carrier, threads, fallback: ['wasm'], claim, debug };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

@@ -2,27 +2,12 @@
  * From regions to steps over numbered slots, with everything that a run would otherwise look up decided beforehand. A
  * schedule belongs to one set of wanted outputs: what they do not need is left out.
  */
-import type { ArenaHandle, PreparedWeights } from '@msd/core';
 import type { OrtSession, OrtTensor } from '../ort.ts';
+import type { Match } from '../passes/match.ts';
+import { regionCode } from '../plan/code.ts';
+import { ClaimedRegion } from './claimed.ts';
 import type { ForeignRegion } from './foreign.ts';
-
-/** One matmul. */
-export interface MatmulStep {
-  readonly kind: 'matmul';
-  /** For errors. */
-  readonly node: string;
-  readonly weights: PreparedWeights;
-  readonly K: number;
-  readonly N: number;
-  readonly x: number;
-  readonly y: number;
-  /** A resident bias, or the slot of a computed one. */
-  readonly bias: ArenaHandle | number | undefined;
-  /** The caller wants y itself: it goes to JavaScript memory instead of the arena. */
-  readonly wanted: boolean;
-  /** Slots whose last use this is. */
-  readonly frees: readonly number[];
-}
+import type { Workshop } from './plan.ts';
 
 /** One run of an ONNX Runtime session. */
 export interface ForeignStep {
@@ -34,31 +19,22 @@ export interface ForeignStep {
   readonly fetches: readonly string[];
   /** Slots of `fetches`. */
   readonly outputs: readonly number[];
-  readonly frees: readonly number[];
+}
+
+export interface ClaimedStep {
+  readonly kind: 'claimed';
+  readonly region: ClaimedRegion;
 }
 
 /** What one run does. */
 export interface Schedule {
-  readonly steps: readonly (MatmulStep | ForeignStep)[];
+  readonly steps: readonly (ClaimedStep | ForeignStep)[];
   /** Runs of ONNX Runtime among them. */
   readonly foreignRuns: number;
 }
 
-/** A claimed node, reduced to what runs need: nothing here refers to the file's bytes. */
-export interface ClaimedNode {
-  /** For errors and the report. */
-  readonly node: string;
-  readonly prepared: PreparedWeights;
-  readonly K: number;
-  readonly N: number;
-  readonly x: string;
-  readonly y: string;
-  /** A resident bias, or the name of a computed one. */
-  readonly bias: ArenaHandle | string | undefined;
-}
-
 /** Regions in order of execution: what schedules are made from. */
-export type Plan = readonly (ForeignRegion | { readonly nodes: readonly ClaimedNode[] })[];
+export type RegionPlan = readonly (ForeignRegion | { readonly matches: readonly Match[] })[];
 
 /** Numbers the values of a plan. */
 export class Slots {
@@ -80,24 +56,29 @@ export class Slots {
 }
 
 /** Makes the schedule that computes some outputs. */
-export function makeSchedule(plan: Plan, slots: Slots, wanted: ReadonlySet<string>): Schedule {
+export function makeSchedule(
+  regions: RegionPlan,
+  slots: Slots,
+  wanted: ReadonlySet<string>,
+  shop: Workshop | undefined,
+): Schedule {
   const needed = new Set(wanted);
-  const lastUse = new Set<string>();
-  const steps: (MatmulStep | ForeignStep)[] = [];
+  const used = new Set(wanted);
+  const steps: (ClaimedStep | ForeignStep)[] = [];
   // Backwards: the first use met is the last one of a run.
-  const freesOf = (inputs: readonly string[]): number[] => {
-    const frees: number[] = [];
-    for (const name of inputs) {
-      needed.add(name);
-      if (!lastUse.has(name) && !wanted.has(name)) frees.push(slots.of(name));
-      lastUse.add(name);
-    }
-    return frees;
+  const endsAt = (names: readonly string[]): Set<string> => {
+    const ends = new Set(names.filter((name) => !used.has(name)));
+    for (const name of names) used.add(name);
+    return ends;
   };
-  for (const region of plan.toReversed()) {
+  for (const region of regions.toReversed()) {
     if ('session' in region) {
       const outputs = region.outputs.filter((output) => needed.has(output.value));
       if (outputs.length === 0) continue;
+      for (const { value } of region.inputs) {
+        needed.add(value);
+        used.add(value);
+      }
       steps.push({
         kind: 'foreign',
         region: region.index,
@@ -106,27 +87,28 @@ export function makeSchedule(plan: Plan, slots: Slots, wanted: ReadonlySet<strin
         constants: region.constants,
         fetches: outputs.map((output) => output.name),
         outputs: outputs.map((output) => slots.of(output.value)),
-        frees: freesOf(region.inputs.map((input) => input.value)),
       });
       continue;
     }
-    for (const { node, prepared, K, N, x, y, bias } of region.nodes.toReversed()) {
-      if (!needed.has(y)) continue;
-      const computed = typeof bias === 'string' ? [bias] : [];
-      steps.push({
-        kind: 'matmul',
-        node,
-        weights: prepared,
-        K,
-        N,
-        x: slots.of(x),
-        y: slots.of(y),
-        bias: typeof bias === 'string' ? slots.of(bias) : bias,
-        wanted: wanted.has(y),
-        frees: freesOf([x, ...computed]),
-      });
-    }
+    const outputs = new Set(region.matches.flatMap((match) => match.outputs).filter((name) => needed.has(name)));
+    const matches = neededMatches(region.matches, needed);
+    if (matches.length === 0) continue;
+    const code = regionCode(shop!.typed.graph, matches, [...outputs]);
+    for (const name of code.inputs) needed.add(name);
+    const ends = endsAt(code.inputs);
+    steps.push({ kind: 'claimed', region: new ClaimedRegion(shop!, code, (name) => slots.of(name), ends) });
   }
   steps.reverse();
   return { steps, foreignRuns: steps.filter((step) => step.kind === 'foreign').length };
+}
+
+/** Those of a region's matches that something needed depends on; `needed` grows by what they need. */
+function neededMatches(matches: readonly Match[], needed: Set<string>): Match[] {
+  const kept: Match[] = [];
+  for (const match of matches.toReversed()) {
+    if (!match.outputs.some((name) => name !== '' && needed.has(name))) continue;
+    for (const name of match.inputs) if (name !== '') needed.add(name);
+    kept.push(match);
+  }
+  return kept.reverse();
 }

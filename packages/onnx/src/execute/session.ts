@@ -1,15 +1,16 @@
 /**
  * The session that ONNX Runtime's `InferenceSession` drives: a cut model, executed region by region.
  */
-import type { MemoryReport, PlanOptions, WasmBackend } from '@msd/core';
+import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
 import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import type { Plan, Workshop } from './plan.ts';
 import { Executor } from './run.ts';
-import { makeSchedule, type Plan, type Schedule, Slots } from './schedule.ts';
+import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -19,17 +20,19 @@ export interface MsdHandler extends OrtHandler {
 /** What a cut session is made of. */
 export interface CutModel {
   readonly ort: OrtModule;
-  readonly backend: WasmBackend;
-  /** How activations become integers. */
-  readonly split: PlanOptions;
-  readonly plan: Plan;
+  readonly shop: Workshop;
+  readonly plan: RegionPlan;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
-  readonly fileBytes: number;
+  /** Gives back files that rows are read from. */
+  close(): void;
 }
+
+/** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
+const MAX_PLANS = 16;
 
 /** All that `dispose` lets go of: whoever refers to a step, a plan or the executor keeps MSD's memory. */
 interface Live {
@@ -67,15 +70,16 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames));
-    const executor = new Executor(model.ort, model.backend, model.split, this.#slots.size);
+    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
+    const executor = new Executor(model.ort, model.shop, this.#slots.size);
     this.#live = { model, executor, all, schedules: new Map() };
+    prepare(all);
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
       foreignRunsPerCall: all.foreignRuns,
       foreignSessions: model.sessions.length,
-      weights: { fileBytes: model.fileBytes, packedBytes: model.backend.memory().packedBytes },
+      weights: weightsOf(model),
       ...(version !== undefined && { ortVersion: version }),
     };
   }
@@ -87,7 +91,7 @@ export class CutSession implements MsdHandler {
       return kernel === undefined ? node : { ...node, kernel };
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    const threads = this.#live && { threads: this.#live.model.backend.threads };
+    const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
     return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...threads };
   }
 
@@ -104,16 +108,24 @@ export class CutSession implements MsdHandler {
     checkExtraFeeds(this.#specs, feeds);
     const names = Object.keys(fetches);
     const schedule = this.#scheduleFor(live, names);
-    const targets = this.#targets(names, fetches);
+    const { executor } = live;
     if (this.#busy === undefined && schedule.foreignRuns === 0) {
-      this.#begin(live, feeds);
-      live.executor.runSync(schedule, targets);
-      return this.#collect(live, names, targets);
+      try {
+        this.#begin(live, feeds);
+        executor.runSync(schedule);
+        return this.#collect(live, fetches);
+      } finally {
+        executor.end();
+      }
     }
     return this.#inTurn(async () => {
-      this.#begin(live, feeds);
-      await live.executor.run(schedule, targets, options);
-      return this.#collect(live, names, targets);
+      try {
+        this.#begin(live, feeds);
+        await executor.run(schedule, options);
+        return this.#collect(live, fetches);
+      } finally {
+        executor.end();
+      }
     });
   }
 
@@ -123,7 +135,8 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       this.#live = undefined;
       if (!model) return;
-      model.backend.dispose();
+      model.shop.residents.backend.dispose();
+      model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
   }
@@ -136,7 +149,14 @@ export class CutSession implements MsdHandler {
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ executor }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+  #begin({ model, executor, all, schedules }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+    const regions = [all, ...schedules.values()].flatMap(({ steps }) =>
+      steps.flatMap((step) => (step.kind === 'claimed' ? [step.region] : [])),
+    );
+    if (regions.some(({ planCount }) => planCount > MAX_PLANS)) {
+      for (const region of regions) region.forget();
+      model.shop.space.clear();
+    }
     executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {
       executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
@@ -148,41 +168,17 @@ export class CutSession implements MsdHandler {
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
-      schedule = makeSchedule(model.plan, this.#slots, new Set(names));
+      schedule = makeSchedule(model.plan, this.#slots, new Set(names), model.shop);
       schedules.set(key, schedule);
     }
     return schedule;
   }
 
-  /** The pre-allocated outputs by slot, if there are any. */
-  #targets(
-    names: readonly string[],
-    fetches: Readonly<Record<string, OrtTensor | null>>,
-  ): Map<number, OrtTensor> | undefined {
-    let targets: Map<number, OrtTensor> | undefined;
-    for (const name of names) {
-      const target = fetches[name];
-      if (!target) continue;
-      targets ??= new Map();
-      targets.set(this.#slots.of(name), target);
-    }
-    return targets;
-  }
-
-  #collect(
-    { executor }: Live,
-    names: readonly string[],
-    targets: ReadonlyMap<number, OrtTensor> | undefined,
-  ): Record<string, OrtTensor> {
-    this.#copied = executor.copied;
+  #collect({ executor }: Live, fetches: Readonly<Record<string, OrtTensor | null>>): Record<string, OrtTensor> {
     const results: Record<string, OrtTensor> = {};
-    for (const name of names) {
-      const slot = this.#slots.of(name);
-      const result = executor.take(slot);
-      const target = targets?.get(slot);
-      results[name] = target && target !== result ? fillTarget(name, target, result) : result;
-    }
-    executor.end();
+    for (const [name, target] of Object.entries(fetches))
+      results[name] = executor.take(name, this.#slots.of(name), target);
+    this.#copied = executor.copied;
     return results;
   }
 
@@ -204,21 +200,45 @@ export class CutSession implements MsdHandler {
   }
 }
 
+/** Plans the run of one token, as far as the sizes are known: the first real run finds its kernels warm. */
+function prepare({ steps }: Schedule): void {
+  let plan: Plan | undefined;
+  for (const step of steps) {
+    if (step.kind !== 'claimed') continue;
+    try {
+      plan = step.region.prepare(plan);
+    } catch (error) {
+      // Sizes of 1 that cannot be: a run will have others.
+      if (!(error instanceof RangeError)) throw error;
+      return;
+    }
+    if (!plan) return;
+  }
+}
+
+function weightsOf({ shop }: CutModel): SessionReport['weights'] {
+  const { backend, fileBytes } = shop.residents;
+  return { fileBytes, packedBytes: backend.memory().packedBytes };
+}
+
 /** The backend's memory; what runs put between the nodes is scratch, too. */
-function memoryOf({ model, executor }: Live): MemoryReport {
-  const { scratch, scratchBytes, ...rest } = model.backend.memory();
-  const intermediates = executor.peakIntermediateBytes;
+function memoryOf({ model }: Live): MemoryReport {
+  const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
+  const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
-/** Kernel ids by node, for the rows of each node's last call. */
-function kernelsOf({ model, executor }: Live): Map<string, string> {
+/** Kernel ids by node, of the last run. */
+function kernelsOf({ executor }: Live): Map<string, string> {
   const kernels = new Map<string, string>();
-  for (const region of model.plan) {
-    if ('session' in region) continue;
-    for (const { node, prepared } of region.nodes) {
-      kernels.set(node, model.backend.kernelFor(prepared, Math.max(1, executor.rowsOf(node)), model.split));
+  // Products of one x are one call: each has its own gemm.
+  for (const { program, nodes } of executor.plans)
+    for (const [step, ids] of program.kernels.entries()) {
+      const parts = nodes[step]!;
+      // Products of one x are one call; each node is told its own gemm.
+      const gemms = ids.filter((id) => id.startsWith('gemm'));
+      for (const [i, names] of parts.entries())
+        for (const name of names) if (ids.length > 0) kernels.set(name, gemms[i] ?? ids.join(' '));
     }
-  }
   return kernels;
 }

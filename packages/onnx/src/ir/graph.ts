@@ -94,10 +94,13 @@ function isConstant(node: NodeRecord): boolean {
   return node.opType === 'Constant' && node.domain === '' && node.outputs.length === 1 && node.outputs[0] !== '';
 }
 
+/** A name may have several definitions, by initializers and `Constant` nodes: as in ONNX Runtime the last one counts. */
 function collectConstants(record: GraphRecord): Map<string, Constant> {
   const constants = new Map<string, Constant>();
   const add = (name: string, constant: Constant): void => {
-    if (constants.has(name)) throw new OnnxFormatError(`graph: constant '${name}', expected one definition, got two.`);
+    const before = constants.get(name);
+    if (before && !sameType(before, constant))
+      throw new OnnxFormatError(`graph: constant '${name}', expected definitions of one type, got different ones.`);
     constants.set(name, constant);
   };
   for (const tensor of record.initializers) add(tensor.name, { kind: 'tensor', tensor });
@@ -109,6 +112,16 @@ function collectConstants(record: GraphRecord): Map<string, Constant> {
     add(name, value?.kind === 'tensor' ? { kind: 'tensor', tensor: value.value } : { kind: 'node', node });
   }
   return constants;
+}
+
+function sameType(a: Constant, b: Constant): boolean {
+  if (a.kind !== 'tensor' || b.kind !== 'tensor') return a.kind === b.kind;
+  const [left, right] = [a.tensor, b.tensor];
+  return (
+    left.elemType === right.elemType &&
+    left.dims.length === right.dims.length &&
+    left.dims.every((dim, i) => dim === right.dims[i])
+  );
 }
 
 function checkDefinitions(

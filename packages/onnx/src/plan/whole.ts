@@ -3,6 +3,7 @@
  */
 import { dataTypeName, jsDataType } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
+import type { Decisions } from '../passes/match.ts';
 import type { ValueInfo } from '../read/types.ts';
 
 const CONTROL_FLOW: ReadonlySet<string> = /* @__PURE__ */ new Set(['If', 'Loop', 'Scan']);
@@ -12,14 +13,21 @@ const CONTROL_FLOW: ReadonlySet<string> = /* @__PURE__ */ new Set(['If', 'Loop',
  *
  * @param nodes those that some output needs.
  * @param functions number of model-local functions.
+ * @param all cut it even if there is no product.
  */
 export function wholeReason(
   graph: Graph,
   nodes: readonly GraphNode[],
   functions: number,
-  isClaimed: (node: GraphNode) => boolean,
+  decisions: Decisions,
+  all: boolean,
 ): string | undefined {
-  if (!nodes.some(isClaimed)) return 'no node is claimed';
+  const matches = nodes.flatMap((node) => {
+    const decision = decisions.get(node);
+    return typeof decision === 'object' ? decision : [];
+  });
+  if (matches.length === 0) return 'no node is claimed';
+  if (!all && !matches.some(({ product }) => product)) return 'no product with weights of the file';
   if (functions > 0) return 'the model has local functions';
   for (const node of nodes) {
     if (node.domain === '' && CONTROL_FLOW.has(node.opType)) return `${node.opType} at the top level`;

@@ -17,9 +17,10 @@ interface StreamReader {
 export async function fetchSource(url: string): Promise<ByteSource> {
   const response = await fetch(url);
   if (!response.ok) throw new RangeError(`read: ${url}: model, expected HTTP 200, got ${response.status}.`);
-  if (!response.body) return bytesSource(new Uint8Array(await response.arrayBuffer()), url);
+  if (!response.body) return bytesSource(new Uint8Array(await response.arrayBuffer()), url, true);
   const promised = Number(response.headers.get('content-length') ?? 0);
-  return bytesSource(await collect(response.body.getReader(), Number.isSafeInteger(promised) ? promised : 0), url);
+  const bytes = await collect(response.body.getReader(), Number.isSafeInteger(promised) ? promised : 0);
+  return bytesSource(bytes, url, true);
 }
 
 /** Without a promised length the buffer starts here. */

@@ -10,6 +10,8 @@ export interface ByteSource {
   readonly byteLength: number;
   /** All bytes, if they already lie in memory. */
   readonly bytes?: Uint8Array;
+  /** True for bytes that were read for this source alone: nobody else holds them. */
+  readonly isOwn?: boolean;
   /**
    * The bytes [offset, offset + length), which must exist.
    *
@@ -34,18 +36,25 @@ export function readRange(range: ByteRange, into?: Uint8Array): Uint8Array {
 }
 
 /** A source over bytes in memory. Nothing is copied: the caller leaves them unchanged while the source is in use. */
-export function bytesSource(given: Uint8Array, name = 'bytes'): ByteSource {
+export function bytesSource(given: Uint8Array, name = 'bytes', isOwn = false): ByteSource {
   // A plain Uint8Array also of Node's Buffer, whose slice() and subarray() mean something else.
-  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  let bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  const { byteLength } = bytes;
   return {
     name,
-    byteLength: bytes.byteLength,
-    bytes,
+    byteLength,
+    isOwn,
+    get bytes() {
+      return bytes;
+    },
     read(offset: number, length: number): Uint8Array {
       checkRange(name, bytes.byteLength, offset, length);
       return bytes.subarray(offset, offset + length);
     },
-    close(): void {},
+    // Whoever still knows the source keeps no bytes alive.
+    close(): void {
+      bytes = new Uint8Array(0);
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type
 import { kernelOf } from '../../kernel-spec.ts';
 import type { Arena } from '../arena.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../features.ts';
-import { bestTime } from '../timing.ts';
+import { settledTime } from '../timing.ts';
 import { type Kernels, TRIAL_BYTES } from './kernels.ts';
 
 /** What was measured when a carrier was chosen. */
@@ -32,8 +32,8 @@ export interface CarrierReport {
  * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
  */
 const WORTH_TIMING = 0.75;
-/** Gain per digit from which i8 wins everywhere: where the dot is one instruction (2.3 to 2.8), timing could only be mistaken. */
-const WINS = 1.05;
+/** Gain of a dot that is one instruction (2.3 to 2.8): i8 wins with it, and timing could only be mistaken. */
+const ONE_INSTRUCTION = 2.1;
 /** Share of i16's time that i8 has to stay below: a draw stays with i16. */
 const CLEARLY = 0.95;
 /** By shape class and the ids of the kernels that were compared: what is true of one page, whatever model came first. */
@@ -53,15 +53,19 @@ export class Routes {
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
   find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, plan: Plan): GemmOptions {
-    const unroll = shape === 'gemv' ? 1 : this.#unroll();
-    const [i16, i8] = this.#carriers(format, variant, plan).map((carrier) =>
-      gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll),
-    );
-    if (!i8) return i16;
+    const optionsOf = (carrier: CarrierOptions) => {
+      const unroll = carrier.id === 'i8' && shape === 'gemv' ? 1 : this.#unroll();
+      return gemmOptions(shape, format, variant, scaleBlock(plan), carrier, unroll);
+    };
+    const [, carrier] = this.#carriers(format, variant, plan);
+    if (!carrier) return optionsOf(I16);
+    const i8 = optionsOf(carrier);
     if (this.#choice === 'i8') return i8;
-    const gain = (relaxedDot()?.gain ?? 0) / digitsOf(plan);
-    if (gain >= WINS) return i8;
-    if (gain < WORTH_TIMING) return i16;
+    const gain = relaxedDot()?.gain ?? 0;
+    // To widen panels for few rows may still take longer than to multiply them.
+    if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
+    const i16 = optionsOf(I16);
+    if (gain < WORTH_TIMING * digitsOf(plan)) return i16;
     const ids = [i16, i8].map(gemmId);
     const key = [shape, ...ids].join();
     const known = timings.get(key);
@@ -113,7 +117,7 @@ export class Routes {
       const args = sources[i].trial(zeros.ptr, TRIAL_ROWS[shape]);
       return () => kernel(...args);
     });
-    const times = bestTime(runs, rounds);
+    const times = settledTime(runs, rounds);
     this.#arena.free(zeros);
     return times;
   }

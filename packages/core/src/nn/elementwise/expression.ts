@@ -1,6 +1,7 @@
 /** Expressions over the table of functions: every value is an input or a function of earlier values. */
 import type { DType } from '../../ops/op.ts';
-import { type Form, type FunctionId, functionOf, isFunctionId } from './functions.ts';
+import type { Form } from './forms.ts';
+import { type FunctionId, functionOf, isFunctionId } from './functions.ts';
 import type { MoreLanes } from './lanes.ts';
 
 export interface ElementwiseNode {

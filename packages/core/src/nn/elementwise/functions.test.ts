@@ -6,7 +6,8 @@ import { type Random, random } from '../../../test/random.ts';
 import { errorInUlps, STRIDE, samples } from '../../../test/ulp.ts';
 import { type DType, elementCount, type Tensor } from '../../ops/op.ts';
 import { elementwise } from './elementwise.ts';
-import { type Form, type FunctionId, functionIds, functionOf } from './functions.ts';
+import type { Form } from './forms.ts';
+import { type FunctionId, functionIds, functionOf } from './functions.ts';
 import * as coefficients from './math/coefficients.ts';
 
 /** What functions take besides their arguments, as models have it. */

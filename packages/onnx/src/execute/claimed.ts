@@ -1,0 +1,183 @@
+/** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
+import type { ArenaHandle } from '@msd/core';
+import { describeNode, type GraphNode } from '../ir/graph.ts';
+import type { Info } from '../ir/info.ts';
+import { OPERATORS } from '../ops/index.ts';
+import type { RowsStep } from '../ops/lowering.ts';
+import { concrete, operatorName } from '../ops/operator.ts';
+import { NO_SYMBOLS } from '../ops/shape.ts';
+import type { RegionCode } from '../plan/code.ts';
+import type { HostStep, UploadStep } from '../plan/draft.ts';
+import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
+import { elementsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
+
+/** Values of a run by slot number. */
+export type Values = (Value | undefined)[];
+
+export class ClaimedRegion {
+  readonly #shop: Workshop;
+  readonly #code: RegionCode;
+  readonly #slotOf: (name: string) => number;
+  readonly #ends: ReadonlySet<string>;
+  readonly #sized: readonly number[];
+  readonly #valued: readonly number[];
+  readonly #outputs: readonly number[];
+  /** The last one first. */
+  #plans: Plan[] = [];
+  readonly #key: number[] = [];
+  /** Of the run that is under way. */
+  #values: Values = [];
+  /** Bytes that this run copied to the device. */
+  #copied = 0;
+
+  /** @param ends values that nobody needs after this region */
+  constructor(shop: Workshop, code: RegionCode, slotOf: (name: string) => number, ends: ReadonlySet<string>) {
+    this.#shop = shop;
+    this.#code = code;
+    this.#slotOf = slotOf;
+    this.#ends = ends;
+    this.#sized = code.sized.map(slotOf);
+    this.#valued = code.valued.map(slotOf);
+    this.#outputs = code.outputs.map(slotOf);
+  }
+
+  /** How many plans there are. */
+  get planCount(): number {
+    return this.#plans.length;
+  }
+
+  /** Drops all plans: their memory is gone. */
+  forget(): void {
+    this.#plans = [];
+  }
+
+  /**
+   * @param parent the plan of the claimed region before this one in the same run
+   * @returns the plan that was run; results are in `values`
+   */
+  run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
+    this.#values = values;
+    this.#copied = 0;
+    const plan = this.#planFor(values, parent);
+    this.#shop.block.bind(plan.program);
+    plan.program.run();
+    copied.intoMsd += this.#copied;
+    for (const [i, name] of this.#code.outputs.entries()) {
+      const slotNumber = this.#outputs[i]!;
+      const live = plan.live.get(name);
+      const known = plan.known.get(name);
+      if (live) {
+        const { slot, handle } = live;
+        const elemType = this.#shop.typed.infos.get(name)!.elemType;
+        const { dims, dtype } = slot;
+        values[slotNumber] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
+      } else if (known) values[slotNumber] = valueOfInfo(known);
+    }
+    return plan;
+  }
+
+  /**
+   * Makes the plan of a run in which every open size is 1, one token: its kernels are compiled and warm then.
+   * @returns `undefined` if something of it only a run can know
+   */
+  prepare(parent: Plan | undefined): Plan | undefined {
+    const values: Values = [];
+    for (const [i, name] of this.#code.sized.entries()) {
+      const { elemType, dims } = this.#shop.typed.infos.get(name)!;
+      if (!dims || this.#code.valued.includes(name)) return undefined;
+      values[this.#sized[i]!] = valueOfInfo({ elemType, dims: dims.map((dim) => (typeof dim === 'number' ? dim : 1)) });
+    }
+    const plan = this.#planFor(values, parent);
+    this.#shop.block.bind(plan.program);
+    return plan;
+  }
+
+  #planFor(values: Values, parent: Plan | undefined): Plan {
+    const key = this.#key;
+    let length = 0;
+    for (const slot of this.#sized) {
+      const { dims } = values[slot]!;
+      key[length++] = dims.length;
+      for (const dim of dims) key[length++] = dim;
+    }
+    for (const slot of this.#valued)
+      for (const element of elementsOf(values[slot]!, this.#shop.device)) key[length++] = element;
+    key.length = length;
+    const found = this.#plans.findIndex((plan) => plan.parent === parent && sameKey(plan.key, key));
+    if (found === 0) return this.#plans[0]!;
+    const plan = found > 0 ? this.#plans.splice(found, 1)[0]! : this.#make(values, parent, [...key]);
+    this.#plans.unshift(plan);
+    return plan;
+  }
+
+  #make(values: Values, parent: Plan | undefined, key: readonly number[]): Plan {
+    const infos = new Map<string, Info>();
+    for (const [i, name] of this.#code.sized.entries()) {
+      const { elemType, dims } = values[this.#sized[i]!]!;
+      infos.set(name, { elemType, dims });
+    }
+    for (const [i, name] of this.#code.valued.entries()) {
+      const value = values[this.#valued[i]!]!;
+      infos.set(name, { elemType: value.elemType, dims: value.dims, data: elementsOf(value, this.#shop.device) });
+    }
+    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends, this.#script);
+  }
+
+  readonly #script = (step: JsStep, at: () => ArenaHandle): (() => void) => {
+    if (step.kind === 'host') return this.#arithmetic(step);
+    if (step.kind === 'rows') return this.#rows(step, at);
+    return this.#upload(step, at);
+  };
+
+  #upload({ name, known, check }: UploadStep, at: () => ArenaHandle): () => void {
+    const { device } = this.#shop;
+    const slot = this.#slotOf(name);
+    const value = known && valueOfInfo(known);
+    return () => {
+      const data = uploadOf(value ?? this.#values[slot]!, `'${name}'`);
+      check?.(data as Int32Array);
+      if (data.byteLength > 0) device.write(at(), data);
+      this.#copied += data.byteLength;
+    };
+  }
+
+  #arithmetic({ match, known }: HostStep): () => void {
+    const [node] = match.nodes as [GraphNode];
+    const { typed, device } = this.#shop;
+    const name = operatorName(node);
+    const operator = OPERATORS.get(name)!;
+    const ofShape = name === 'Shape' || name === 'Size';
+    const view = typed.view(node);
+    const inputs = node.inputs.map((input) => (input === '' ? -1 : this.#slotOf(input)));
+    const outputs = node.outputs.map((output) => (output === '' ? -1 : this.#slotOf(output)));
+    return () => {
+      const values = this.#values;
+      const infos = inputs.map((slot, i) => {
+        if (slot < 0 || known[i]) return known[i];
+        const value = values[slot]!;
+        const { elemType, dims } = value;
+        return ofShape ? { elemType, dims } : { elemType, dims, data: elementsOf(value, device) };
+      });
+      const results = operator.infer(view, infos, NO_SYMBOLS);
+      for (const [i, slot] of outputs.entries())
+        if (slot >= 0) values[slot] = valueOfInfo(concrete(results[i], describeNode(node)));
+    };
+  }
+
+  #rows({ table, indices, known }: RowsStep, at: () => ArenaHandle): () => void {
+    const { device, residents } = this.#shop;
+    const read = residents.table(table);
+    const slot = this.#slotOf(indices);
+    return () => {
+      const handle = at();
+      read(known ?? elementsOf(this.#values[slot]!, device), handle.arena.float32(handle));
+      this.#copied += handle.byteLength;
+    };
+  }
+}
+
+function sameKey(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

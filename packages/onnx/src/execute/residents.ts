@@ -1,0 +1,150 @@
+/**
+ * What claimed regions need of the file: matrices are packed one after the other and dropped, so a file passes through three
+ * buffers of the size of its largest one; small tensors are copied; of tables only the place is kept.
+ */
+import {
+  type ArenaHandle,
+  createThreadedBackend,
+  type PreparedWeights,
+  packedByteLength,
+  type QuantizedWeights,
+  type WasmBackend,
+} from '@msd/core';
+import { byteSize } from '@msd/core/program';
+import { FLOAT32 } from '../data-types.ts';
+import type { Info } from '../ir/info.ts';
+import { countOf } from '../ops/host.ts';
+import type { MatrixRef, Resource, Slot } from '../ops/lowering.ts';
+import type { Match } from '../passes/match.ts';
+import { dtypeOf, newSlot } from '../plan/draft.ts';
+import type { ByteSource } from '../read/source.ts';
+import { type TensorRef, tensorByteLength, tensorBytes, tensorFloats, tensorRange } from '../read/tensor.ts';
+import type { ResolvedOptions } from './options.ts';
+import { openTable, type ReadRows } from './table.ts';
+
+type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
+
+/** Row counts whose kernels are made ready: one token, and a prompt. */
+const WARM_ROWS = [1, 128] as const;
+
+/** Everything that a model's claimed regions share, resident. */
+export interface Residents {
+  readonly backend: WasmBackend;
+  /** Constants on the device, by key. */
+  readonly values: ReadonlyMap<
+    string,
+    { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
+  >;
+  matrix(key: string): PreparedWeights;
+  table(key: string): ReadRows;
+  /** Bytes that the matrices and constants take in the file. */
+  readonly fileBytes: number;
+  /** What has to stay open, for rows are read from it. */
+  readonly sources: ReadonlySet<ByteSource>;
+}
+
+/**
+ * Loads what matches need.
+ *
+ * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
+ */
+export async function loadResidents(matches: readonly Match[], options: ResolvedOptions): Promise<Residents> {
+  const resources = new Map<string, Resource>();
+  for (const match of matches)
+    for (const resource of match.resources ?? []) resources.set(`${resource.kind} ${resource.key}`, resource);
+  const all = [...resources.values()];
+  const matrices = all.filter((each) => each.kind === 'matrix');
+  const constants = all.filter((each) => each.kind === 'values');
+  let initialBytes = 0;
+  let fileBytes = 0;
+  for (const { matrix } of matrices) {
+    const { data, scales, zeroPoints } = matrix;
+    initialBytes += packedByteLength(matrix, zeroPoints !== undefined) + 64;
+    for (const tensor of [data, scales, zeroPoints]) if (tensor) fileBytes += tensorByteLength(tensor);
+  }
+  for (const { info } of constants) {
+    const bytes = byteSize(dtypeOf(info.elemType)) * countOf(info.dims as number[]);
+    initialBytes += bytes + 64;
+    fileBytes += bytes;
+  }
+  const { debug, carrier, threads } = options;
+  const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
+  try {
+    const prepared = prepareMatrices(backend, matrices);
+    for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
+    const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
+    const sources = new Set<ByteSource>();
+    const keep = (source: ByteSource): void => void sources.add(source);
+    const tables = new Map<string, ReadRows>();
+    for (const each of all) if (each.kind === 'table') tables.set(each.key, openTable(each.table, keep));
+    return {
+      backend,
+      values,
+      matrix: (key) => prepared.get(key)!,
+      table: (key) => tables.get(key)!,
+      fileBytes,
+      sources,
+    };
+  } catch (error) {
+    backend.dispose();
+    throw error;
+  }
+}
+
+function prepareMatrices(device: WasmBackend, matrices: readonly Kind<'matrix'>[]): Map<string, PreparedWeights> {
+  const refs = matrices.map(({ matrix }) => matrix);
+  const [data, scales, zeroPoints] = (['data', 'scales', 'zeroPoints'] as const).map((part) => staging(refs, part));
+  return new Map(
+    matrices.map(({ key, matrix }) => {
+      const { format, N, K, blockSize } = matrix;
+      const weights: QuantizedWeights = {
+        format,
+        N,
+        K,
+        blockSize,
+        data: tensorBytes(matrix.data, data),
+        scales: tensorFloats(matrix.scales, scales),
+        ...(matrix.zeroPoints && { zeroPoints: tensorBytes(matrix.zeroPoints, zeroPoints) }),
+      };
+      return [key, device.prepare(weights)];
+    }),
+  );
+}
+
+/** One buffer for all tensors of a kind that come from files; those in memory need none. */
+function staging(matrices: readonly MatrixRef[], part: 'data' | 'scales' | 'zeroPoints'): Uint8Array | undefined {
+  let bytes = 0;
+  for (const { [part]: tensor } of matrices) {
+    const range = tensor && tensorRange(tensor);
+    if (range && !range.source.bytes) bytes = Math.max(bytes, range.length);
+  }
+  return bytes > 0 ? new Uint8Array(bytes) : undefined;
+}
+
+function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {
+  const dims = info.dims as readonly number[];
+  const dtype = dtypeOf(info.elemType);
+  const shape = transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
+  const slot = newSlot(dtype, shape);
+  const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
+  const values = elementsOf(info, tensor);
+  if (values.byteLength > 0) device.write(handle, transposed ? transpose(values as Float32Array, dims) : values);
+  return { slot, handle, place: undefined };
+}
+
+function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {
+  if (info.elemType === FLOAT32 && tensor) return tensorFloats(tensor);
+  const numbers = info.data as readonly number[];
+  const dtype = dtypeOf(info.elemType);
+  return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
+}
+
+/** The last two of two or more dimensions exchanged. */
+function transpose(values: Float32Array, dims: readonly number[]): Float32Array {
+  const [rows, columns] = [dims.at(-2)!, dims.at(-1)!];
+  const out = new Float32Array(values.length);
+  for (let at = 0; at < values.length; at += rows * columns)
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) out[at + j * rows + i] = values[at + i * columns + j]!;
+  return out;
+}

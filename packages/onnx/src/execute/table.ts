@@ -1,0 +1,45 @@
+/**
+ * A table whose rows stay in the file: they are read when they are asked for. A small table is copied; for a large one the file
+ * stays open, or the bytes that were given stay in use, until the session ends.
+ */
+import { type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
+import { SessionStateError } from '../errors.ts';
+import type { TableRef } from '../ops/lowering.ts';
+import type { ByteSource } from '../read/source.ts';
+import { type TensorRef, tensorBytes, tensorRange } from '../read/tensor.ts';
+
+/** Tensors up to this size are copied. */
+const SMALL_BYTES = 2 ** 20;
+
+/** Writes rows, as floats, one after the other. */
+export type ReadRows = (indices: readonly number[], out: Float32Array) => void;
+
+/** @param keep is told what has to stay open */
+export function openTable(table: TableRef, keep: (source: ByteSource) => void): ReadRows {
+  const { data, scales, zeroPoints } = table;
+  return rowReader(table, {
+    rows: reader(data, keep),
+    scales: scales && reader(scales, keep),
+    zeroPoints: zeroPoints && reader(zeroPoints, keep),
+  });
+}
+
+function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadBytes {
+  const range = tensorRange(tensor);
+  // Of bytes that were fetched for this session, the larger part is let go of if little of them is the table.
+  const isCopied =
+    !range || range.length <= SMALL_BYTES || (range.source.isOwn && 2 * range.length < range.source.byteLength);
+  if (isCopied) return readFrom(new Uint8Array(tensorBytes(tensor)));
+  const { source, offset: begin } = range;
+  keep(source);
+  return (offset, into) => {
+    const { bytes } = source;
+    if (!bytes) source.read(begin + offset, into.length, into);
+    else if (bytes.byteLength === source.byteLength)
+      into.set(bytes.subarray(begin + offset, begin + offset + into.length));
+    else
+      throw new SessionStateError(
+        `run: table '${tensor.name}': the bytes of the model, expected ${source.byteLength} as when it was created, got ${bytes.byteLength}. Were they transferred?`,
+      );
+  };
+}

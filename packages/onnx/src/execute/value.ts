@@ -1,0 +1,93 @@
+/** A value during a run: on MSD's device, in plain JavaScript, or a tensor of ONNX Runtime or the caller. */
+import type { ArenaHandle } from '@msd/core';
+import type { DType } from '@msd/core/nn';
+import type { Device } from '@msd/core/program';
+import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
+import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
+import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
+import { checkTarget, fillTarget } from './bind.ts';
+
+export interface Value {
+  readonly elemType: number;
+  readonly dims: readonly number[];
+  /** Where it lies on the device, until the run ends. */
+  readonly handle: ArenaHandle | undefined;
+  readonly dtype: DType | undefined;
+  /** Its elements in plain JavaScript, once somebody asked. */
+  data: readonly number[] | undefined;
+  tensor: OrtTensor | undefined;
+}
+
+export function valueOfTensor(tensor: OrtTensor): Value {
+  const elemType = dataTypeCode(tensor.type) ?? 0;
+  return { elemType, dims: tensor.dims, handle: undefined, dtype: undefined, data: undefined, tensor };
+}
+
+export function valueOfInfo({ elemType, dims, data }: Concrete): Value {
+  return { elemType, dims, handle: undefined, dtype: undefined, data, tensor: undefined };
+}
+
+/** Elements as numbers. */
+export function elementsOf(value: Value, device: Device<ArenaHandle>): readonly number[] {
+  value.data ??= numbersOf(value.elemType, value.tensor?.data ?? readBack(value, device));
+  return value.data;
+}
+
+function numbersOf(elemType: number, data: OrtData): number[] {
+  if (data instanceof BigInt64Array) return int64Numbers(data);
+  if (elemType === BOOL) return Array.from(data as Uint8Array, (element) => (element ? 1 : 0));
+  return Array.from(data as Float32Array);
+}
+
+/** A copy of what lies on the device, in the element type that the model gives it. */
+function readBack({ handle, dtype, elemType, dims }: Value, device: Device<ArenaHandle>): OrtData {
+  const count = dims.reduce((product, dim) => product * dim, 1);
+  const raw =
+    dtype === 'f32' ? new Float32Array(count) : dtype === 'bool' ? new Uint8Array(count) : new Int32Array(count);
+  if (count > 0) device.read(handle!, raw);
+  return elemType === INT64 ? BigInt64Array.from(raw, (element) => BigInt(element)) : raw;
+}
+
+/** The value as a tensor that is the caller's: nothing of MSD's memory in it. */
+export function tensorOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
+  value.tensor ??= createOrtTensor(ort, jsDataType(value.elemType) ?? 'float32', dataOf(value, device!), value.dims);
+  return value.tensor;
+}
+
+function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
+  const { data, elemType } = value;
+  if (!data) return readBack(value, device);
+  if (elemType === INT64) return int64Elements(data);
+  return (elemType === INT32 ? Int32Array : elemType === FLOAT32 ? Float32Array : Uint8Array).from(data);
+}
+
+/** The value as a tensor for ONNX Runtime: floats on the device as a view, good until the device is touched again. */
+export function viewOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
+  const { handle, dtype, dims } = value;
+  if (value.tensor || !handle || dtype !== 'f32') return tensorOf(value, ort, device);
+  return createOrtTensor(ort, 'float32', handle.arena.float32(handle), dims);
+}
+
+/** Copies what lies on the device into a tensor of the caller. */
+export function fillFromDevice(name: string, target: OrtTensor, value: Value, device: Device<ArenaHandle>): OrtTensor {
+  const { handle, dtype, elemType, dims } = value;
+  const type = jsDataType(elemType) ?? 'float32';
+  if (dtype !== 'f32') return fillTarget(name, target, { type, dims, data: readBack(value, device), location: 'cpu' });
+  checkTarget(`output '${name}'`, target, type, dims);
+  const data = target.data as Float32Array;
+  if (data.byteLength > 0) device.read(handle!, data);
+  return target;
+}
+
+/** The bytes to put on the device: floats as they are, whole numbers as int32, bools as bytes. */
+export function uploadOf(value: Value, where: string): ArrayBufferView {
+  const { elemType, tensor, data } = value;
+  if (elemType === FLOAT32) return (tensor?.data as Float32Array | undefined) ?? Float32Array.from(data!);
+  if (elemType === BOOL) return (tensor?.data as Uint8Array | undefined) ?? Uint8Array.from(data!);
+  if (elemType === INT32 && tensor) return tensor.data as Int32Array;
+  const numbers = data ?? numbersOf(elemType, tensor!.data);
+  for (const number of numbers)
+    if (number !== (number | 0))
+      throw new RangeError(`run: ${where}: indices, expected whole numbers of 32 bits, got ${number}.`);
+  return Int32Array.from(numbers);
+}

@@ -1,0 +1,142 @@
+/**
+ * What is known of a value before it exists: element type, sizes, and the elements of small tensors. A size that only a run can
+ * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
+ */
+import { BOOL, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import type { NodeRecord } from '../read/node.ts';
+import { elementCount, type TensorRef, tensorBytes } from '../read/tensor.ts';
+import type { ValueType } from '../read/types.ts';
+import type { Constant } from './graph.ts';
+
+/** A size, or the symbol of one that is not known yet. Symbols are at least 0. */
+export type Size = number | string;
+
+export interface Info {
+  /** ONNX's number of the element type, 0 = unknown. */
+  readonly elemType: number;
+  /** `undefined` = unknown rank. */
+  readonly dims: readonly Size[] | undefined;
+  /** All elements, row-major, bools as 0 and 1. */
+  readonly data?: readonly Size[] | undefined;
+}
+
+/** An info that a run has: nothing in it is open. */
+export interface Concrete extends Info {
+  readonly dims: readonly number[];
+  readonly data?: readonly number[] | undefined;
+}
+
+/** Constants up to this many elements are known by value. */
+const MAX_KNOWN = 1024;
+
+/** Element types that plain JavaScript computes with. */
+export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, INT32, INT64, BOOL]);
+
+/** Makes symbols for sizes that nothing is known about. */
+export interface Symbols {
+  fresh(): string;
+}
+
+/** Symbols that no file uses. */
+export function newSymbols(): Symbols {
+  let count = 0;
+  return { fresh: () => `?${++count}` };
+}
+
+/** What a declaration says. */
+export function infoOfType(type: ValueType, symbols: Symbols): Info {
+  if (type.kind !== 'tensor') return { elemType: 0, dims: undefined };
+  // A file's own name may look like one of ours.
+  const dims = type.dims?.map((dim) => (typeof dim === 'string' ? dim.replace(/^\?/, '??') : (dim ?? symbols.fresh())));
+  return { elemType: type.elemType, dims };
+}
+
+/** A constant's type, and its elements if they are few. */
+export function infoOfConstant(constant: Constant): Info {
+  if (constant.kind === 'sparse') return { elemType: 0, dims: undefined };
+  if (constant.kind === 'node') return infoOfConstantNode(constant.node);
+  const { tensor } = constant;
+  const { elemType, dims } = tensor;
+  const small = HOST_TYPES.has(elemType) && dims.reduce((product, dim) => product * dim, 1) <= MAX_KNOWN;
+  return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
+}
+
+/** External files are opened only for models that need them. */
+function isReadable({ storage }: TensorRef): boolean {
+  return storage.kind !== 'external' || storage.files.sources.has(storage.location);
+}
+
+/** `Constant` nodes that hold numbers instead of a tensor. */
+function infoOfConstantNode({ attributes }: NodeRecord): Info {
+  for (const [name, attribute] of attributes) {
+    const isFloat = name.startsWith('value_float');
+    const elemType = isFloat ? FLOAT32 : INT64;
+    if (attribute.kind === 'float' || attribute.kind === 'int')
+      return { elemType, dims: [], data: [isFloat ? Math.fround(attribute.value) : attribute.value] };
+    if (attribute.kind === 'floats' || attribute.kind === 'ints')
+      return { elemType, dims: [attribute.value.length], data: attribute.value };
+  }
+  return { elemType: 0, dims: undefined };
+}
+
+/** Elements of a tensor of one of the {@link HOST_TYPES}, as numbers. */
+export function tensorElements(tensor: TensorRef): number[] {
+  const bytes = new Uint8Array(tensorBytes(tensor)).buffer; // a copy: aligned
+  const count = elementCount(tensor);
+  switch (tensor.elemType) {
+    case FLOAT32:
+      return Array.from(new Float32Array(bytes, 0, count));
+    case INT32:
+      return Array.from(new Int32Array(bytes, 0, count));
+    case INT64:
+      return int64Numbers(new BigInt64Array(bytes, 0, count));
+    default:
+      return Array.from(new Uint8Array(bytes, 0, count), (value) => (value ? 1 : 0));
+  }
+}
+
+/**
+ * int64 as numbers: exact up to 2^53, and the largest one, which stands for "to the end" in many models, as 2^63.
+ * Reads halves: a BigInt per element would be an allocation.
+ */
+export function int64Numbers(values: BigInt64Array): number[] {
+  const halves = new Int32Array(values.buffer, values.byteOffset, 2 * values.length);
+  const numbers = new Array<number>(values.length);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = 2 ** 32 * halves[2 * i + 1]! + (halves[2 * i]! >>> 0);
+  return numbers;
+}
+
+/** Numbers as int64, clamped at both ends. */
+export function int64Elements(numbers: readonly number[]): BigInt64Array {
+  const values = new BigInt64Array(numbers.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const value = numbers[i]!;
+    values[i] = value >= 2 ** 63 ? 2n ** 63n - 1n : value <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(value));
+  }
+  return values;
+}
+
+/** The product of sizes; open if one of them is, unless another is 0. */
+export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
+  let product = 1;
+  let open: Size | undefined;
+  let count = 0;
+  for (const dim of dims) {
+    if (typeof dim === 'number') product *= dim;
+    else {
+      open = dim;
+      count++;
+    }
+  }
+  if (count === 0 || product === 0) return product;
+  return count === 1 && product === 1 ? open! : symbols.fresh();
+}
+
+export const isKnown = (values: readonly Size[] | undefined): values is readonly number[] =>
+  values?.every((value) => typeof value === 'number') === true;
+
+/** The one element of a constant, if it has exactly one. */
+export function scalarOf(info: Info | undefined): number | undefined {
+  const value = info?.data?.length === 1 ? info.data[0] : undefined;
+  return typeof value === 'number' ? value : undefined;
+}

@@ -1,0 +1,159 @@
+/** Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. */
+import { BOOL, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
+import { repeated, stored, zip } from './host.ts';
+import { broadcast, type NodeView, type Operator } from './operator.ts';
+
+type Inputs = readonly (Info | undefined)[];
+
+interface Binary {
+  /** On elements. Absent: floats only, not in plain JavaScript. */
+  readonly compute?: (a: number, b: number, elemType: number) => number;
+  /** What is known without knowing a size. */
+  readonly symbolic?: (a: Size, b: Size) => Size | undefined;
+  readonly compares?: boolean;
+}
+
+const isWhole = (elemType: number): boolean => elemType === INT32 || elemType === INT64;
+
+const nothing = (): undefined => undefined;
+/** Sizes are at least 0, whatever they are. */
+const sameOrNegative = (a: Size, b: Size): Size | undefined =>
+  a === b ? 1 : (typeof a === 'number' && a < 0) || (typeof b === 'number' && b < 0) ? 0 : undefined;
+
+const BINARY: Readonly<Record<string, Binary>> = {
+  Add: { compute: (a, b) => a + b, symbolic: (a, b) => (a === 0 ? b : b === 0 ? a : undefined) },
+  Sub: { compute: (a, b) => a - b, symbolic: (a, b) => (b === 0 ? a : a === b ? 0 : undefined) },
+  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined) },
+  Div: { compute: divide, symbolic: (a, b) => (b === 1 ? a : undefined) },
+  Mod: { compute: (a, b, elemType) => modulo(a, b, elemType) },
+  Min: { compute: (a, b) => Math.min(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
+  Max: { compute: (a, b) => Math.max(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
+  Equal: { compute: (a, b) => +(a === b), symbolic: sameOrNegative, compares: true },
+  Less: { compute: (a, b) => +(a < b), compares: true },
+  LessOrEqual: { compute: (a, b) => +(a <= b), compares: true },
+  Greater: { compute: (a, b) => +(a > b), compares: true },
+  GreaterOrEqual: { compute: (a, b) => +(a >= b), compares: true },
+  And: { compute: (a, b) => a & b, compares: true },
+  Or: { compute: (a, b) => a | b, compares: true },
+  Xor: { compute: (a, b) => a ^ b, compares: true },
+  Pow: {},
+};
+
+function divide(a: number, b: number, elemType: number): number {
+  if (!isWhole(elemType)) return a / b;
+  return b === 0 ? Number.NaN : Math.trunc(a / b);
+}
+
+/** The sign is the divisor's; of floats (`fmod`) the dividend's, which nothing here asks for. */
+function modulo(a: number, b: number, elemType: number): number {
+  return isWhole(elemType) && b !== 0 ? a - b * Math.floor(a / b) : Number.NaN;
+}
+
+function binary(name: string): Operator {
+  const { compute, symbolic = nothing, compares = false } = BINARY[name]!;
+  const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
+    const operandType = a?.elemType || b?.elemType || 0;
+    const elemType = compares ? BOOL : operandType;
+    const dims = broadcast(node, [a?.dims, b?.dims], symbols);
+    if (!compute || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
+    if (operandType !== FLOAT32 && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
+    const operands = [a, b].map((each) => repeated(each.data!, each.dims as number[], dims));
+    const data = zip(operands[0]!, operands[1]!, elemType, (x, y) => compute(x, y, operandType), symbolic);
+    return [{ elemType, dims, data }];
+  };
+  return { name, infer, host: compute !== undefined };
+}
+
+/** Min and Max take any number of operands. */
+function variadic(name: 'Min' | 'Max' | 'Sum'): Operator {
+  const pair = binary(name === 'Sum' ? 'Add' : name);
+  return {
+    name,
+    host: true,
+    infer: (node, inputs, symbols) => [inputs.reduce((a, b) => pair.infer(node, [a, b], symbols)[0])],
+  };
+}
+
+interface Unary {
+  readonly compute?: (a: number) => number;
+}
+
+const UNARY: Readonly<Record<string, Unary>> = {
+  Neg: { compute: (a) => -a },
+  Abs: { compute: Math.abs },
+  Floor: { compute: Math.floor },
+  Ceil: { compute: Math.ceil },
+  Sqrt: { compute: Math.sqrt },
+  Not: { compute: (a) => (a === 0 ? 1 : 0) },
+  Reciprocal: {},
+  Exp: {},
+  Log: {},
+  Erf: {},
+  Tanh: {},
+  Sigmoid: {},
+  Sin: {},
+  Cos: {},
+  Relu: {},
+  LeakyRelu: {},
+  Elu: {},
+  Softplus: {},
+  Gelu: {},
+  HardSigmoid: {},
+  HardSwish: {},
+  Round: {},
+  Sign: {},
+  Clip: {},
+  'com.microsoft.QuickGelu': {},
+  'com.microsoft.Gelu': {},
+  // Their second operand is a bias [N].
+  'com.microsoft.FastGelu': {},
+  'com.microsoft.BiasGelu': {},
+};
+
+function unary(name: string): Operator {
+  const { compute } = UNARY[name]!;
+  const infer = (_: NodeView, [x]: Inputs): [Info | undefined] => {
+    if (!x) return [undefined];
+    const { elemType, dims } = x;
+    const data = compute && isKnown(x.data) ? x.data.map((value) => stored(compute(value), elemType)) : undefined;
+    return [{ elemType, dims, data }];
+  };
+  return { name, infer, host: compute !== undefined };
+}
+
+function cast(node: NodeView, [x]: Inputs): [Info] {
+  const elemType = node.int('to', 0);
+  // Symbols are sizes: every whole type holds them as they are.
+  const data = isKnown(x?.data)
+    ? x.data.map((value) => stored(value, elemType))
+    : isWhole(elemType)
+      ? x?.data
+      : undefined;
+  return [{ elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined }];
+}
+
+/** What the elements of a Cast may become in plain JavaScript. */
+const HELD: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, INT32, INT64, BOOL]);
+
+function where(node: NodeView, [condition, a, b]: Inputs, symbols: Symbols): [Info] {
+  const elemType = a?.elemType || b?.elemType || 0;
+  const dims = broadcast(node, [condition?.dims, a?.dims, b?.dims], symbols);
+  if (!isKnown(condition?.data) || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
+  const all = (info: Info): readonly Size[] => repeated(info.data!, info.dims as number[], dims);
+  const [yes, no] = [all(a), all(b)];
+  return [{ elemType, dims, data: all(condition!).map((value, i) => (value ? yes[i]! : no[i]!)) }];
+}
+
+export const arithmeticOperators: readonly Operator[] = [
+  ...Object.keys(BINARY)
+    .filter((name) => name !== 'Min' && name !== 'Max')
+    .map(binary),
+  variadic('Min'),
+  variadic('Max'),
+  variadic('Sum'),
+  ...Object.keys(UNARY).map(unary),
+  { name: 'IsNaN', infer: (_, [x]) => [{ elemType: BOOL, dims: x?.dims }] },
+  { name: 'Cast', infer: cast, host: true },
+  { name: 'Where', infer: where, host: true },
+];

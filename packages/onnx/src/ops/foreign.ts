@@ -1,0 +1,68 @@
+/** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
+import { BOOL, INT32, INT64, UINT8 } from '../data-types.ts';
+import type { Info } from '../ir/info.ts';
+import type { Operator } from './operator.ts';
+
+/** The first result has type and sizes of the first operand. */
+const SAME: readonly string[] = [
+  'BatchNormalization',
+  'CumSum',
+  'Dropout',
+  'GatherElements',
+  'InstanceNormalization',
+  'LpNormalization',
+  'Mish',
+  'PRelu',
+  'ScatterElements',
+  'ScatterND',
+  'Selu',
+  'Softsign',
+  'TensorScatter',
+  'Trilu',
+];
+
+/** The first result has the element type of the first operand, and other sizes. */
+const SAME_TYPE: readonly string[] = [
+  'Attention',
+  'AveragePool',
+  'Compress',
+  'Conv',
+  'ConvTranspose',
+  'DepthToSpace',
+  'Einsum',
+  'GatherND',
+  'GlobalAveragePool',
+  'LSTM',
+  'MaxPool',
+  'Resize',
+  'SpaceToDepth',
+  'TopK',
+  'Upsample',
+  'com.microsoft.Attention',
+  'com.microsoft.FusedConv',
+  'com.microsoft.FusedMatMul',
+  'com.microsoft.GroupNorm',
+  'com.microsoft.MoE',
+  'com.microsoft.QMoE',
+  'com.microsoft.SparseAttention',
+];
+
+/** The first result has this element type. */
+const TYPED: Readonly<Record<string, number>> = {
+  ConvInteger: INT32,
+  IsInf: BOOL,
+  NonZero: INT64,
+  DynamicQuantizeLinear: UINT8,
+};
+
+const first =
+  (info: (x: Info) => Info): Operator['infer'] =>
+  (_, [x]) => [x && info(x)];
+
+export const foreignOperators: readonly Operator[] = [
+  ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
+  ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
+  ...Object.entries(TYPED).map(
+    ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
+  ),
+];

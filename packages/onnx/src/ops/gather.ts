@@ -1,0 +1,150 @@
+/** Operators that look elements up by index. */
+import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
+import { dataTypeName, FLOAT32, INT4, UINT4, UINT8 } from '../data-types.ts';
+import { describeNode, type GraphNode } from '../ir/graph.ts';
+import { type Info, isKnown, type Size } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/match.ts';
+import { countOf } from './host.ts';
+import { emitOp, type TableRef } from './lowering.ts';
+import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
+
+type Inputs = readonly (Info | undefined)[];
+
+function gather(node: NodeView, [x, indices]: Inputs): [Info] {
+  const elemType = x?.elemType ?? 0;
+  if (!x?.dims || !indices?.dims) return [{ elemType, dims: undefined }];
+  const axis = axisOf(node, node.int('axis', 0), x.dims.length);
+  const dims = x.dims.toSpliced(axis, 1, ...indices.dims);
+  const picked = elements(indices);
+  if (!x.data || !picked || !isKnown(x.dims)) return [{ elemType, dims }];
+  const size = x.dims[axis]!;
+  const inner = countOf(x.dims.slice(axis + 1));
+  const outer = countOf(x.dims.slice(0, axis));
+  const data: Size[] = [];
+  for (let i = 0; i < outer; i++)
+    for (const index of picked) {
+      const at = (i * size + checkedIndex(node, index, size)) * inner;
+      for (let j = 0; j < inner; j++) data.push(x.data[at + j]!);
+    }
+  return [{ elemType, dims, data }];
+}
+
+/** An index counted from the front. */
+export function checkedIndex(node: NodeView, index: number, size: number): number {
+  const from = index < 0 ? index + size : index;
+  if (!(from >= 0 && from < size)) node.fail('indices', `-${size} to ${size - 1}`, `${index}`);
+  return from;
+}
+
+/** Rows of a table that is stored in few bits: dims of the table as floats, and of the result. */
+function gatherBlockQuantized(node: NodeView, [data, indices]: Inputs): [Info] {
+  const bits = node.int('bits', 4);
+  const table = data?.dims;
+  if (!table || !indices?.dims) return [{ elemType: FLOAT32, dims: undefined }];
+  const axis = axisOf(node, node.int('gather_axis', 0), table.length);
+  // uint8 data holds several codes per byte along the last dimension; the 4-bit types hold one per element.
+  const packed = data.elemType === UINT8 ? 8 / bits : 1;
+  const row = table.map((dim, i) => (i === table.length - 1 && typeof dim === 'number' ? dim * packed : dim));
+  return [{ elemType: FLOAT32, dims: row.toSpliced(axis, 1, ...indices.dims) }];
+}
+
+function matchGather(view: NodeView, matcher: Matcher): Match | string {
+  const [data = '', indices = ''] = view.node.inputs;
+  const axis = view.int('axis', 0);
+  const tensor = matcher.tensor(data);
+  const isTable = tensor?.elemType === FLOAT32 && tensor.dims.length === 2 && axis === 0;
+  if (isTable && matcher.isHostOperand(indices)) {
+    const [rows, columns] = tensor.dims as [number, number];
+    return rowsMatch(view.node, data, { rows, columns, format: 'f32', data: tensor }, indices);
+  }
+  return matcher.notMovable(data) ?? gatherMatch(view, matcher, axis);
+}
+
+/** Rows of a table of the file, which is never copied. */
+function rowsMatch(node: GraphNode, key: string, table: TableRef, indices: string): Match {
+  const [y = ''] = node.outputs;
+  return {
+    op: 'rows of a table',
+    place: 'device',
+    nodes: [node],
+    inputs: [indices],
+    outputs: [y],
+    resources: [{ kind: 'table', key, table }],
+    lower(to) {
+      const { dims, data: known } = to.info(indices);
+      to.step({ kind: 'rows', table: key, indices, known, y: to.result(y, 'f32', [...dims, table.columns]) });
+    },
+  };
+}
+
+function gatherMatch(view: NodeView, matcher: Matcher, axis: number): Match | string {
+  const { node } = view;
+  const [x = '', indices = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  if (!matcher.isInteger(indices)) return 'indices are no integers';
+  if (!matcher.isHostOperand(indices) && matcher.placeOf(indices) !== 'device') return 'indices are not at hand';
+  return {
+    op: 'gather',
+    place: 'device',
+    nodes: [node],
+    inputs: [x, indices],
+    outputs: [y],
+    resources: matcher.constants([x]),
+    lower(to) {
+      const { dims } = to.info(x);
+      const rows = dims[axisOf(view, axis, dims.length)]!;
+      const at = to.indices(indices, (values) => checkIndices(`run: ${describeNode(node)}`, values, rows));
+      emitOp(to, gatherSpec, { axis }, [to.slot(x), at], [y]);
+    },
+  };
+}
+
+/** Rows are gathered along the first axis, and quantized along the last. */
+function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [d = '', indices = '', s = '', z = ''] = node.inputs;
+  const data = matcher.tensor(d);
+  const scales = matcher.tensor(s);
+  const zeroPoints = matcher.tensor(z);
+  if (!data || !scales || (z !== '' && !zeroPoints)) return 'the table is not constant';
+  if (!matcher.isHostOperand(indices)) return 'indices are not at hand';
+  const rank = data.dims.length;
+  const bits = view.int('bits', 4);
+  const blockSize = view.int('block_size', 128);
+  const quantized = axisOf(view, view.int('quantize_axis', 1), rank);
+  if (rank !== 2 || axisOf(view, view.int('gather_axis', 0), rank) !== 0 || quantized !== 1)
+    return 'it is no table of rows';
+  if (bits !== 4 && bits !== 8) return `${bits} bits`;
+  const isPacked = data.elemType === UINT8;
+  if (!isPacked && data.elemType !== UINT4 && data.elemType !== INT4) return `data are ${dataTypeName(data.elemType)}`;
+  if (!isPacked && bits !== 4) return `${bits} bits in ${dataTypeName(data.elemType)}`;
+  if (scales.elemType !== FLOAT32) return `scales are ${dataTypeName(scales.elemType)}`;
+  if (zeroPoints && zeroPoints.elemType !== data.elemType)
+    return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
+  const [rows, width] = data.dims as [number, number];
+  const columns = isPacked ? (width * 8) / bits : width;
+  const blocks = Math.ceil(columns / blockSize);
+  if (scales.dims.length !== 2 || scales.dims[0] !== rows || scales.dims[1] !== blocks)
+    return `scales have shape [${scales.dims.join(', ')}]`;
+  if (blockSize % 2 !== 0 || (columns * bits) % 8 !== 0) return 'a row does not start at a byte';
+  const format: BlockRows = {
+    kind: 'blocks',
+    bits,
+    signed: data.elemType === INT4,
+    blockSize,
+    scales: 'f32',
+    zeroPoints: zeroPoints && (isPacked ? 'rows' : 'flat'),
+    zeroPoint: isPacked ? 2 ** (bits - 1) : 0,
+  };
+  return rowsMatch(node, d, { rows, columns, format, data, scales, zeroPoints }, indices);
+}
+
+export const gatherOperators: readonly Operator[] = [
+  { name: 'Gather', attributes: ['axis'], infer: gather, host: true, match: matchGather },
+  {
+    name: 'com.microsoft.GatherBlockQuantized',
+    attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
+    infer: gatherBlockQuantized,
+    match: matchBlocks,
+  },
+];

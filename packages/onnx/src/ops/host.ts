@@ -1,0 +1,110 @@
+/**
+ * Arithmetic on the elements of small tensors in plain JavaScript: shapes, positions, masks. Elements are numbers, or symbols of
+ * sizes while a model is loaded.
+ */
+import { BOOL, FLOAT32, INT32 } from '../data-types.ts';
+import { isKnown, type Size } from '../ir/info.ts';
+
+/** Elements between neighbours along each dimension, row-major. */
+export function stridesOf(dims: readonly number[]): number[] {
+  const strides = new Array<number>(dims.length);
+  let stride = 1;
+  for (let i = dims.length - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= dims[i]!;
+  }
+  return strides;
+}
+
+export const countOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
+
+/**
+ * Picks elements by strides: `out[i, j, …] = data[offset + i·strides[0] + j·strides[1] + …]`. Every kind of movement
+ * (transposing, slicing, repeating) is one such pick.
+ */
+export function pick<T>(
+  data: readonly T[],
+  dims: readonly number[],
+  strides: readonly number[],
+  offset = 0,
+  out: T[] = [],
+): T[] {
+  const walk = (dim: number, at: number): void => {
+    if (dim === dims.length) out.push(data[at]!);
+    else for (let i = 0; i < dims[dim]!; i++) walk(dim + 1, at + i * strides[dim]!);
+  };
+  walk(0, offset);
+  return out;
+}
+
+/** Strides that repeat `dims` over the shape `to`. */
+export function repeatStrides(dims: readonly number[], to: readonly number[]): number[] {
+  const own = stridesOf(dims);
+  const offset = to.length - dims.length;
+  return to.map((_, i) => (i < offset || dims[i - offset] === 1 ? 0 : own[i - offset]!));
+}
+
+/** The elements of an operand as often as the result has them. */
+export function repeated(data: readonly Size[], dims: readonly number[], to: readonly number[]): readonly Size[] {
+  if (data.length === countOf(to)) return data;
+  if (data.length === 1) return new Array<Size>(countOf(to)).fill(data[0]!);
+  return pick(data, to, repeatStrides(dims, to));
+}
+
+/** A number as its element type holds it: rounded, wrapped around, cut off. */
+export function stored(value: number, elemType: number): number {
+  if (elemType === FLOAT32) return Math.fround(value);
+  if (elemType === BOOL) return value === 0 ? 0 : 1;
+  const whole = Math.trunc(value);
+  return elemType === INT32 ? whole | 0 : whole + 0;
+}
+
+/** Elements of an operation on pairs; `symbolic` may know an answer for symbols, too. */
+export function zip(
+  a: readonly Size[],
+  b: readonly Size[],
+  elemType: number,
+  compute: (a: number, b: number) => number,
+  symbolic: (a: Size, b: Size) => Size | undefined,
+): Size[] | undefined {
+  const out: Size[] = [];
+  for (let i = 0; i < a.length; i++) {
+    const [left, right] = [a[i]!, b[i]!];
+    if (typeof left === 'number' && typeof right === 'number') out.push(stored(compute(left, right), elemType));
+    else {
+      const known = symbolic(left, right);
+      if (known === undefined) return undefined;
+      out.push(known);
+    }
+  }
+  return out;
+}
+
+/** Folds `data` along axes. */
+export function reduceElements(
+  data: readonly Size[],
+  dims: readonly number[],
+  axes: ReadonlySet<number>,
+  elemType: number,
+  start: number,
+  step: (sum: number, value: number) => number,
+): number[] | undefined {
+  if (!isKnown(data)) return undefined;
+  // Axis by axis, the last one first: each is a fold of [outer, n, inner].
+  let folded: readonly number[] = data;
+  const left = [...dims];
+  for (const axis of [...axes].sort((a, b) => b - a)) {
+    const n = left[axis]!;
+    const inner = countOf(left.slice(axis + 1));
+    const out = new Array<number>(countOf(left.slice(0, axis)) * inner);
+    for (let i = 0; i < out.length; i++) {
+      const from = Math.floor(i / inner) * n * inner + (i % inner);
+      let sum = start;
+      for (let k = 0; k < n; k++) sum = step(sum, folded[from + k * inner]!);
+      out[i] = stored(sum, elemType);
+    }
+    folded = out;
+    left[axis] = 1;
+  }
+  return [...folded];
+}

@@ -1,0 +1,39 @@
+/** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
+import { attentionOperators } from './attention.ts';
+import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
+import { foreignOperators } from './foreign.ts';
+import { gatherOperators } from './gather.ts';
+import { matMulOperators } from './mat-mul.ts';
+import { matMulNBitsOperators } from './mat-mul-nbits.ts';
+import { movementOperators } from './movement.ts';
+import { normOperators } from './norm.ts';
+import { normPatterns } from './norm-chain.ts';
+import type { Operator, Pattern } from './operator.ts';
+import { reduceOperators } from './reduce.ts';
+import { rotaryOperators } from './rotary.ts';
+import { shapeOperators } from './shape.ts';
+
+/** By family. */
+export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
+  'quantized products': matMulNBitsOperators,
+  products: matMulOperators,
+  attention: attentionOperators,
+  norms: normOperators,
+  elementwise: elementwiseOperators,
+  reductions: reduceOperators,
+  rotary: rotaryOperators,
+  gather: gatherOperators,
+  movement: movementOperators,
+  shapes: shapeOperators,
+  others: foreignOperators,
+};
+
+/** By name. */
+export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
+  Object.values(FAMILIES).flatMap((operators) => operators.map((operator) => [operator.name, operator] as const)),
+);
+
+/** Chains of nodes by the operator of the node that they are found from. */
+export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
+  Object.entries({ ...elementwisePatterns, ...normPatterns }),
+);

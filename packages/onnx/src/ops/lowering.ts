@@ -1,0 +1,108 @@
+/**
+ * What a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain data, so that later
+ * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
+ */
+import type { ActivationId, FormatId } from '@msd/core';
+import type { DType, OpSpec, Table } from '@msd/core/nn';
+import type { Concrete, Info } from '../ir/info.ts';
+import type { TensorRef } from '../read/tensor.ts';
+
+/** A value on the device while a region is planned. */
+export interface Slot {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  /** The slot whose bytes these are: itself, unless the value is another one under other dims. */
+  readonly root: Slot;
+}
+
+/** A quantized matrix [N, K] of the file. */
+export interface MatrixRef {
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number;
+  readonly data: TensorRef;
+  readonly scales: TensorRef;
+  readonly zeroPoints: TensorRef | undefined;
+}
+
+/** What a match needs from the file, by a key that equal needs share. */
+export type Resource =
+  | { readonly kind: 'matrix'; readonly key: string; readonly matrix: MatrixRef }
+  /** A tensor of floats, ints or bools on the device; `transposed` = the last two dimensions exchanged. */
+  | {
+      readonly kind: 'values';
+      readonly key: string;
+      readonly info: Info;
+      readonly tensor: TensorRef | undefined;
+      readonly transposed: boolean;
+    }
+  /** A table whose rows are read from the file when they are asked for. */
+  | { readonly kind: 'table'; readonly key: string; readonly table: TableRef };
+
+/** A table of the file and what its rows are made of. */
+export interface TableRef extends Table {
+  readonly data: TensorRef;
+  readonly scales?: TensorRef | undefined;
+  readonly zeroPoints?: TensorRef | undefined;
+}
+
+export interface ProductStep {
+  readonly kind: 'product';
+  readonly x: Slot;
+  readonly matrix: string;
+  readonly bias?: Slot | undefined;
+  readonly activation?: ActivationId | undefined;
+  readonly multiply?: Slot | undefined;
+  readonly residual?: Slot | undefined;
+  readonly y: Slot;
+}
+
+export interface OpStep {
+  readonly kind: 'op';
+  readonly spec: OpSpec<never>;
+  readonly op: unknown;
+  readonly inputs: readonly (Slot | undefined)[];
+  readonly outputs: readonly Slot[];
+}
+
+/** Rows of a table, copied by JavaScript. */
+export interface RowsStep {
+  readonly kind: 'rows';
+  readonly table: string;
+  /** Name of the indices: a value in JavaScript. */
+  readonly indices: string;
+  /** The indices, if they are the same in every run. */
+  readonly known: readonly number[] | undefined;
+  readonly y: Slot;
+}
+
+export type Step = ProductStep | OpStep | RowsStep;
+
+/** What a match sees of the plan that it becomes part of. */
+export interface Lowering {
+  /** Type of an operand; its elements if the match is `shapedBy` it. */
+  info(name: string): Concrete;
+  /** Where an operand lies. What is in JavaScript is put on the device, int64 as int32. */
+  slot(name: string): Slot;
+  /** Indices on the device, as int32. What comes out of JavaScript is looked at first: `check` throws if one cannot be. */
+  indices(name: string, check: (indices: Int32Array) => void): Slot;
+  /** A place for a result. '' = nobody asks for it. */
+  result(name: string, dtype: DType, dims: readonly number[]): Slot;
+  /** A result that is another value under other dims. */
+  alias(name: string, of: Slot, dims: readonly number[]): void;
+  step(step: Step): void;
+}
+
+/** An op step; the types of its outputs follow from the spec, their names are given. */
+export function emitOp<O>(
+  to: Lowering,
+  spec: OpSpec<O>,
+  op: O,
+  inputs: readonly (Slot | undefined)[],
+  names: readonly string[],
+): Slot[] {
+  const outputs = spec.infer(op, inputs).map(({ dtype, dims }, i) => to.result(names[i] ?? '', dtype, dims));
+  to.step({ kind: 'op', spec: spec as OpSpec<never>, op, inputs, outputs });
+  return outputs;
+}

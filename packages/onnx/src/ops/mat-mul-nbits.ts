@@ -1,0 +1,146 @@
+/** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
+import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
+import { OnnxFormatError } from '../errors.ts';
+import { describeNode, type GraphNode } from '../ir/graph.ts';
+import type { Info } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/match.ts';
+import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
+import type { MatrixRef } from './lowering.ts';
+import type { NodeView, Operator } from './operator.ts';
+
+/** By the attribute `bits`. */
+const FORMATS: ReadonlyMap<number, MatrixRef['format']> = /* @__PURE__ */ new Map([
+  [2, 'int2'],
+  [4, 'int4'],
+  [8, 'int8'],
+]);
+
+const ATTRIBUTES = ['K', 'N', 'bits', 'block_size', 'accuracy_level', 'weight_prepacked'] as const;
+
+function infer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
+  return [{ elemType: x?.elemType || FLOAT32, dims: x?.dims?.toSpliced(-1, 1, node.int('N', 0)) }];
+}
+
+function match(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  if (view.version !== 1) return `version ${view.version} of com.microsoft is not known`;
+  const K = view.int('K', 0);
+  const N = view.int('N', 0);
+  const bits = view.int('bits', 4);
+  const blockSize = view.int('block_size', 0);
+  if (!(K > 0 && N > 0)) return `K ${K} and N ${N} are not both positive`;
+  const format = FORMATS.get(bits);
+  if (format === undefined) return `${bits} bits`;
+  const smallest = bits === 4 ? 16 : 32;
+  if (!(blockSize >= smallest) || !Number.isInteger(Math.log2(blockSize)))
+    return `block_size ${blockSize} is not a power of two of at least ${smallest}`;
+  if (view.int('weight_prepacked', 0) !== 0) return 'weights are prepacked';
+
+  const [x = '', b = '', s = '', z = '', g = '', bias = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  if (x === '' || y === '') return 'A or Y is omitted';
+  if (g !== '') return 'g_idx is given';
+  const data = matcher.tensor(b);
+  const scales = matcher.tensor(s);
+  const zeroPoints = matcher.tensor(z);
+  if (!data) return 'B is not constant';
+  if (!scales) return 'scales are not constant';
+  if (z !== '' && !zeroPoints) return 'zero points are not constant';
+  if (data.elemType !== UINT8) return `B is ${dataTypeName(data.elemType)}`;
+  if (scales.elemType !== FLOAT32) return `scales are ${dataTypeName(scales.elemType)}`;
+  if (zeroPoints && zeroPoints.elemType !== UINT8) return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
+
+  const blocks = Math.ceil(K / blockSize);
+  const zeroBytes = Math.ceil((blocks * bits) / 8);
+  checkCount(node, 'B', data, N * blocks * ((blockSize * bits) / 8));
+  checkCount(node, 'scales', scales, N * blocks);
+  if (zeroPoints) checkCount(node, 'zero points', zeroPoints, N * zeroBytes);
+  if (!sameDims(data.dims, [N, blocks, (blockSize * bits) / 8])) return `B has shape [${data.dims.join(', ')}]`;
+  if (!oneOrTwo(scales.dims, N, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
+  if (zeroPoints && !oneOrTwo(zeroPoints.dims, N, zeroBytes))
+    return `zero points have shape [${zeroPoints.dims.join(', ')}]`;
+  checkType(matcher, node, 'A', x, K);
+  checkType(matcher, node, 'Y', y, N);
+  const refused = bias === '' ? undefined : refusedBias(matcher, node, bias, N);
+  if (refused !== undefined) return refused;
+
+  const bad = matcher.refusedScale(scales);
+  if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  tensorRange(data);
+  const matrix: MatrixRef = { format, N, K, blockSize, data, scales, zeroPoints };
+  const key = matrixKey(matrix);
+  return {
+    op: 'product',
+    place: 'device',
+    nodes: [node],
+    inputs: [x, bias],
+    outputs: [y],
+    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants([x, bias])],
+    product: { N, K, quantized: true },
+    lower(to) {
+      const { dims } = to.info(x);
+      if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
+      if (bias !== '' && !sameDims(to.info(bias).dims, [N]))
+        view.fail('bias', `[${N}]`, `[${to.info(bias).dims.join(', ')}]`);
+      to.step({
+        kind: 'product',
+        x: to.slot(x),
+        matrix: key,
+        bias: bias === '' ? undefined : to.slot(bias),
+        y: to.result(y, 'f32', dims.toSpliced(-1, 1, N)),
+      });
+    },
+  };
+}
+
+/** Nodes with equal keys have the same matrix. */
+function matrixKey({ format, N, K, blockSize, data, scales, zeroPoints }: MatrixRef): string {
+  const places = [data, scales, zeroPoints].map((tensor) => tensor && [tensor.name, tensor.proto.offset]);
+  return JSON.stringify([format, N, K, blockSize, places]);
+}
+
+function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number): string | undefined {
+  if (!matcher.isConstant(name)) {
+    checkType(matcher, node, 'bias', name, N);
+    return undefined;
+  }
+  const tensor = matcher.tensor(name);
+  if (!tensor) return 'bias is not a tensor';
+  if (tensor.elemType !== FLOAT32) return `bias is ${dataTypeName(tensor.elemType)}`;
+  checkCount(node, 'bias', tensor, N);
+  return tensor.dims.length === 1 ? undefined : `bias has shape [${tensor.dims.join(', ')}]`;
+}
+
+function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: number): void {
+  const count = elementCount(tensor);
+  if (count !== expected)
+    throw new OnnxFormatError(
+      `claim: ${describeNode(node)}: ${what} '${tensor.name}', expected ${expected} elements, got ${count} in [${tensor.dims.join(', ')}].`,
+    );
+}
+
+/** What the file declares of a float32 value whose last dimension is known. */
+function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
+  const type = graph.types.get(name);
+  if (!type || type.kind === 'unknown') return;
+  const contradiction = (expected: string, got: string): never => {
+    throw new OnnxFormatError(`claim: ${describeNode(node)}: ${what} '${name}', expected ${expected}, got ${got}.`);
+  };
+  if (type.kind !== 'tensor') contradiction('a tensor', type.kind);
+  if (type.elemType !== FLOAT32 && type.elemType !== 0) contradiction('float32', dataTypeName(type.elemType));
+  const dim = type.dims?.at(-1);
+  if (type.dims?.length === 0) contradiction('at least one dimension', 'a scalar');
+  if (typeof dim === 'number' && dim !== last) contradiction(`a last dimension of ${last}`, `${dim}`);
+}
+
+function sameDims(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}
+
+function oneOrTwo(dims: readonly number[], rows: number, columns: number): boolean {
+  return dims.length === 1 || sameDims(dims, [rows, columns]);
+}
+
+export const matMulNBitsOperators: readonly Operator[] = [
+  { name: 'com.microsoft.MatMulNBits', attributes: ATTRIBUTES, infer, match },
+];

@@ -1,0 +1,71 @@
+/** Rotary position embeddings, in the form of com.microsoft and in that of ONNX 23. */
+import { checkPositions, type RotaryOp, rotary, rotaryShape } from '@msd/core/nn';
+import type { Match, Matcher } from '../passes/match.ts';
+import { emitOp } from './lowering.ts';
+import type { NodeView, Operator } from './operator.ts';
+
+const infer: Operator['infer'] = (_, [x]) => [x && { elemType: x.elemType, dims: x.dims }];
+
+interface Roles {
+  readonly x: string;
+  readonly cos: string;
+  readonly sin: string;
+  /** '' = one row of cos and sin for each token. */
+  readonly positions: string;
+}
+
+function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions }: Roles): Match | string {
+  const { node } = view;
+  for (const [what, name] of Object.entries({ x, cos, sin })) {
+    const refused = matcher.notFloat(what, name);
+    if (refused !== undefined) return refused;
+  }
+  if (positions !== '' && !matcher.isHostOperand(positions)) return 'positions are not at hand';
+  if (view.float('scale', 1) !== 1) return `scale is ${view.float('scale', 1)}`;
+  if (view.int('is_packed_batching', 0) !== 0) return 'batches are packed';
+  const op: RotaryOp = {
+    interleaved: view.int('interleaved', 0) !== 0,
+    heads: view.int('num_heads', 0) || undefined,
+    rotaryDim: view.int('rotary_embedding_dim', 0) || undefined,
+  };
+  const outputs = [node.outputs[0] ?? ''];
+  return {
+    op: 'rotary',
+    place: 'device',
+    nodes: [node],
+    inputs: [x, cos, sin, positions],
+    outputs,
+    resources: matcher.constants([x, cos, sin]),
+    lower(to) {
+      const operands = [to.slot(x), to.slot(cos), to.slot(sin)];
+      const types =
+        positions === '' ? operands : [...operands, { dtype: 'i32' as const, dims: to.info(positions).dims }];
+      const shape = rotaryShape(op, types);
+      const at = positions === '' ? undefined : to.indices(positions, (values) => checkPositions(shape, values));
+      emitOp(to, rotary, op, at ? [...operands, at] : operands, outputs);
+    },
+  };
+}
+
+const ATTRIBUTES = ['interleaved', 'num_heads', 'rotary_embedding_dim'] as const;
+
+export const rotaryOperators: readonly Operator[] = [
+  {
+    name: 'com.microsoft.RotaryEmbedding',
+    attributes: [...ATTRIBUTES, 'scale', 'is_packed_batching'],
+    infer,
+    match(view, matcher) {
+      const [x = '', positions = '', cos = '', sin = ''] = view.node.inputs;
+      return rotaryMatch(view, matcher, { x, cos, sin, positions });
+    },
+  },
+  {
+    name: 'RotaryEmbedding',
+    attributes: ATTRIBUTES,
+    infer,
+    match(view, matcher) {
+      const [x = '', cos = '', sin = '', positions = ''] = view.node.inputs;
+      return rotaryMatch(view, matcher, { x, cos, sin, positions });
+    },
+  },
+];

@@ -1,0 +1,232 @@
+/**
+ * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
+ * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
+ */
+import { badScale } from '@msd/core';
+import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import type { Graph, GraphNode } from '../ir/graph.ts';
+import type { TypedGraph } from '../ir/infer.ts';
+import { HOST_TYPES, type Info, type Size, scalarOf } from '../ir/info.ts';
+import { OPERATORS, PATTERNS } from '../ops/index.ts';
+import type { Lowering, Resource } from '../ops/lowering.ts';
+import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
+import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
+
+/** Nodes that MSD runs as one step. */
+export interface Match {
+  /** What the report calls it. */
+  readonly op: string;
+  /** On the device, or in plain JavaScript. */
+  readonly place: 'device' | 'host';
+  /** In topological order; whatever others need leaves the last one. */
+  readonly nodes: readonly GraphNode[];
+  /** '' = an operand that is not there. */
+  readonly inputs: readonly string[];
+  /** '' = a result that nobody asks for. */
+  readonly outputs: readonly string[];
+  /** Operands whose elements, not only their sizes, have to be known when the step is planned. */
+  readonly shapedBy?: readonly string[];
+  readonly resources?: readonly Resource[];
+  /** Multiplications per row, if it is a product with weights of the file. */
+  readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  /** Absent in plain JavaScript: the node's own operator computes the elements. */
+  readonly lower?: (to: Lowering) => void;
+}
+
+/** Newest operator set that this version was written against; beyond it nothing is taken. */
+const NEWEST_OPSET = 27;
+/** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
+const MAX_HOST_ELEMENTS = 4096;
+/** What a size that only a run knows is taken for. */
+const TYPICAL_SIZE = 128;
+
+/** By node; a match stands for each of its nodes. */
+export type Decisions = ReadonlyMap<GraphNode, Match | string>;
+
+/**
+ * Decides for every node.
+ *
+ * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
+ */
+export function matchNodes(typed: TypedGraph): Decisions {
+  const { graph } = typed;
+  const decisions = new Map<GraphNode, Match | string>();
+  const standard = graph.opsets.get('') ?? 1;
+  if (standard > NEWEST_OPSET) {
+    for (const node of graph.nodes)
+      decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
+    return decisions;
+  }
+  const matcher = new Matcher(typed, decisions);
+  for (const node of graph.nodes) {
+    const match = PATTERNS.get(operatorName(node))?.(matcher, node);
+    if (!match || match.nodes.some((each) => decisions.has(each))) continue;
+    for (const each of match.nodes) decisions.set(each, match);
+  }
+  for (const node of graph.nodes)
+    if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node) ?? matchOne(matcher, node));
+  return decisions;
+}
+
+function matchOne(matcher: Matcher, node: GraphNode): Match | string {
+  const name = operatorName(node);
+  const operator = OPERATORS.get(name);
+  if (!operator?.match) return 'op is not claimed by this version';
+  const unknown = unknownAttribute(operator, node);
+  if (unknown !== undefined) return `${node.opType}: attribute '${unknown}' is not known`;
+  const match = operator.match(matcher.view(node), matcher);
+  return typeof match === 'string' ? `${node.opType}: ${match}` : match;
+}
+
+function unknownAttribute({ attributes = [] }: Operator, node: GraphNode): string | undefined {
+  return [...node.attributes.keys()].find((name) => !attributes.includes(name));
+}
+
+/** Shape arithmetic, and whatever else is small and follows from integers. */
+function matchHost(matcher: Matcher, node: GraphNode): Match | undefined {
+  const name = operatorName(node);
+  const operator = OPERATORS.get(name);
+  const ofShape = name === 'Shape' || name === 'Size';
+  if (!operator || !(operator.host || ofShape) || unknownAttribute(operator, node) !== undefined) return undefined;
+  const outputs = node.outputs.filter((output) => output !== '');
+  if (!outputs.every((output) => matcher.isHostSized(output))) return undefined;
+  if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
+  // Floats only where all of them come out of shape arithmetic: others are the device's.
+  const isFloat = outputs.some((output) => matcher.info(output)?.elemType === FLOAT32);
+  if (isFloat && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
+    return undefined;
+  return { op: 'shape arithmetic', place: 'host', nodes: [node], inputs: node.inputs, outputs: node.outputs };
+}
+
+/** What is known while matching: the graph around a node. */
+export class Matcher {
+  readonly graph: Graph;
+  readonly #typed: TypedGraph;
+  readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
+  readonly #outputs: ReadonlySet<string>;
+  /** A file's scales pass through one piece of memory. */
+  #scratch = new Uint8Array(0);
+
+  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
+    this.graph = typed.graph;
+    this.#typed = typed;
+    this.#decisions = decisions;
+    this.#outputs = new Set(typed.graph.outputs.map(({ name }) => name));
+  }
+
+  view(node: GraphNode): NodeView {
+    return this.#typed.view(node);
+  }
+
+  info(name: string): Info | undefined {
+    return this.#typed.infos.get(name);
+  }
+
+  /** A tensor of the file. */
+  tensor(name: string): TensorRef | undefined {
+    const constant = this.graph.constants.get(name);
+    return constant?.kind === 'tensor' ? constant.tensor : undefined;
+  }
+
+  isConstant(name: string): boolean {
+    return this.graph.constants.has(name);
+  }
+
+  /** The value of a constant of one element. */
+  scalar(name: string): number | undefined {
+    return this.isConstant(name) ? scalarOf(this.info(name)) : undefined;
+  }
+
+  producer(name: string): GraphNode | undefined {
+    return this.graph.producers.get(name);
+  }
+
+  /** The node that alone needs a value. */
+  soleConsumer(name: string): GraphNode | undefined {
+    const consumers = this.graph.consumers.get(name);
+    return consumers?.length === 1 && !this.#outputs.has(name) ? consumers[0] : undefined;
+  }
+
+  /** True if nobody outside needs what nodes before the last one make. */
+  isClosed(nodes: readonly GraphNode[]): boolean {
+    const inside = new Set(nodes);
+    return nodes
+      .slice(0, -1)
+      .every((node) =>
+        node.outputs.every(
+          (name) =>
+            !this.#outputs.has(name) && (this.graph.consumers.get(name) ?? []).every((each) => inside.has(each)),
+        ),
+      );
+  }
+
+  /** Where a value comes into being, as far as matching has come. */
+  placeOf(name: string): 'device' | 'host' | 'elsewhere' {
+    const node = this.producer(name);
+    const decision = node && this.#decisions.get(node);
+    return typeof decision === 'object' ? decision.place : 'elsewhere';
+  }
+
+  isInteger(name: string): boolean {
+    const elemType = this.info(name)?.elemType;
+    return elemType === INT64 || elemType === INT32;
+  }
+
+  /** Why a value cannot be a float operand; `undefined` if it can. */
+  notFloat(what: string, name: string): string | undefined {
+    const elemType = this.info(name)?.elemType ?? 0;
+    return elemType === FLOAT32
+      ? undefined
+      : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+  }
+
+  /** Why a value cannot be moved about on the device; `undefined` if it can. */
+  notMovable(name: string): string | undefined {
+    return this.info(name)?.elemType === BOOL ? undefined : this.notFloat('x', name);
+  }
+
+  /** The constant as a resource on the device. */
+  values(name: string, transposed = false): Resource {
+    return {
+      kind: 'values',
+      key: transposed ? `${name}ᵀ` : name,
+      info: this.info(name)!,
+      tensor: this.tensor(name),
+      transposed,
+    };
+  }
+
+  /** Resources of all operands that are constants. */
+  constants(names: readonly string[]): Resource[] {
+    return [...new Set(names)].filter((name) => this.isConstant(name)).map((name) => this.values(name));
+  }
+
+  /** The first scale that @msd/core would refuse. */
+  refusedScale(scales: TensorRef): number | undefined {
+    const range = tensorRange(scales);
+    if (range && !range.source.bytes && this.#scratch.byteLength < range.length)
+      this.#scratch = new Uint8Array(range.length);
+    const values = tensorFloats(scales, this.#scratch);
+    const at = badScale(values);
+    return at < 0 ? undefined : values[at];
+  }
+
+  isHostSized(name: string): boolean {
+    const info = this.info(name);
+    if (!info?.dims || !HOST_TYPES.has(info.elemType)) return false;
+    return info.dims.reduce((product: number, dim) => product * typical(dim), 1) <= MAX_HOST_ELEMENTS;
+  }
+
+  /** Can plain JavaScript have it at hand? What the device makes stays there. */
+  isHostOperand(name: string): boolean {
+    if (!this.isHostSized(name) || this.placeOf(name) === 'device') return false;
+    return (
+      this.info(name)!.elemType !== FLOAT32 || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined
+    );
+  }
+}
+
+/** A size as the cost of a node is guessed with. */
+export function typical(size: Size): number {
+  return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : TYPICAL_SIZE;
+}

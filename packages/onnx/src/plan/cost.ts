@@ -1,0 +1,212 @@
+/**
+ * What a cut costs, from measured prices: which glue is worth taking, and whether a model is worth cutting at all.
+ *
+ * Prices are of onnxruntime-web 1.30 on one thread; they are compared with each other, so a machine that is twice as fast
+ * decides alike. Sizes that only a run knows are taken for one token, and for a prompt of {@link PROMPT}, which counts less: a
+ * run of one token happens that much more often.
+ */
+import type { TypedGraph } from '../ir/infer.ts';
+import type { Size } from '../ir/info.ts';
+import { partition, type Region } from './partition.ts';
+import type { Unit } from './units.ts';
+
+/** Microseconds of a run of a session: with its first input and output, for each further input and output. */
+const RUN = 12.4;
+const FURTHER_INPUT = 2.7;
+const FURTHER_OUTPUT = 4.7;
+/** Of a run that is cut, and of each of its regions, whatever they do. */
+const CUT = 5;
+const REGION = 1.5;
+/** Of a byte that is copied into ONNX Runtime's memory or out of it. */
+const COPIED_BYTE = 1e-4;
+/** Of a node, whatever it does. */
+const ORT_NODE = 3;
+const MSD_STEP = 0.6;
+/** Of an element that is written. */
+const ELEMENT = 5e-4;
+/** Of an element in plain JavaScript. */
+const HOST_ELEMENT = 1e-2;
+/** Of a multiplication. */
+const FLOAT_MAC = 1 / 12_000;
+const MSD_MAC = 1 / 35_000;
+/** ONNX Runtime turns a quantized weight into a float on every call. */
+const ORT_WEIGHT = 2.5e-3;
+
+/** Tokens of the second operating point, and what it counts for. */
+const PROMPT = 128;
+const PROMPT_WEIGHT = 1 / 16;
+
+/** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
+const FLOAT_GAIN = 1.3;
+
+/** Microseconds, predicted. */
+export interface Price {
+  /** NaN for what MSD does not have. */
+  readonly msd: number;
+  readonly ort: number;
+}
+
+export interface Sides {
+  readonly regions: readonly Region[];
+  /** Of each region, in order. */
+  readonly prices: readonly Price[];
+  /** Why the model is better left whole; `undefined` to cut it. */
+  readonly whole: string | undefined;
+}
+
+export class CostModel {
+  readonly #typed: TypedGraph;
+  readonly #prices = new Map<Unit, Price>();
+
+  constructor(typed: TypedGraph) {
+    this.#typed = typed;
+  }
+
+  /** What a unit costs on either side, crossings aside. */
+  priceOf(unit: Unit): Price {
+    let price = this.#prices.get(unit);
+    if (!price) {
+      price = this.#both((tokens) => this.#price(unit, tokens));
+      this.#prices.set(unit, price);
+    }
+    return price;
+  }
+
+  /** What a foreign region costs beside its nodes. */
+  crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
+    const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
+    const { msd: bytes } = this.#both((tokens) => {
+      const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, tokens), 0);
+      return { msd: copied, ort: 0 };
+    });
+    return (1 + PROMPT_WEIGHT) * (RUN + further) + COPIED_BYTE * bytes;
+  }
+
+  /** What a region costs here, and what it would cost in a run of ONNX Runtime of its own. */
+  regionPrice(region: Region): Price {
+    const sum = (side: keyof Price): number =>
+      region.units.reduce((total, unit) => total + this.priceOf(unit)[side], 0);
+    return { msd: region.claimed ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
+  }
+
+  /** Of a whole partition. */
+  total(regions: readonly Region[]): number {
+    let sum = CUT;
+    for (const region of regions) {
+      sum += REGION;
+      for (const unit of region.units) sum += this.priceOf(unit)[region.claimed ? 'msd' : 'ort'];
+      if (!region.claimed) sum += this.crossing(region);
+    }
+    return sum;
+  }
+
+  #both(at: (tokens: number) => Price): Price {
+    const [one, prompt] = [at(1), at(PROMPT)];
+    return { msd: one.msd + PROMPT_WEIGHT * prompt.msd, ort: one.ort + PROMPT_WEIGHT * prompt.ort };
+  }
+
+  #elements(name: string, tokens: number): number {
+    const dims = this.#typed.infos.get(name)?.dims;
+    return dims ? dims.reduce((product: number, dim) => product * sizeAt(dim, tokens), 1) : tokens;
+  }
+
+  #price({ match, nodes, outputs }: Unit, tokens: number): Price {
+    const written = outputs.reduce((sum, name) => sum + this.#elements(name, tokens), 0);
+    const ort = ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
+    if (!match) return { msd: 0, ort };
+    if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
+    if (match.op === 'reshape') return { msd: 0, ort };
+    const msd = MSD_STEP + ELEMENT * written;
+    const { product } = match;
+    if (!product) return { msd, ort };
+    const macs = written * product.K;
+    if (!product.quantized) return { msd: msd + FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs };
+    return { msd: msd + MSD_MAC * macs, ort: ort + FLOAT_MAC * macs + ORT_WEIGHT * product.N * product.K };
+  }
+}
+
+function sizeAt(size: Size, tokens: number): number {
+  return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : tokens;
+}
+
+/**
+ * Decides for every unit that MSD could take, and whether to cut at all.
+ *
+ * @param all take all of them, whatever it costs.
+ */
+export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: boolean): Sides {
+  const model = new CostModel(typed);
+  const { graph } = typed;
+  const left = new Set<Unit>();
+  const isClaimed = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
+  let regions = partition(graph, units, isClaimed);
+  let cut = model.total(regions);
+  for (let changed = !all; changed; ) {
+    changed = false;
+    for (const group of glueGroups(regions)) {
+      for (const unit of group) left.add(unit);
+      const candidate = partition(graph, units, isClaimed);
+      const cost = model.total(candidate);
+      if (cost < cut) {
+        regions = candidate;
+        cut = cost;
+        changed = true;
+        break;
+      }
+      for (const unit of group) left.delete(unit);
+    }
+  }
+  const prices = regions.map((region) => model.regionPrice(region));
+  return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
+}
+
+function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
+  const isQuantized = units.some(({ match }) => match?.product?.quantized);
+  if (!isQuantized && units.some(isSpeltOutAttention))
+    return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
+  const one = { inputs: graph.inputs.map(({ name }) => name), outputs: graph.outputs.map(({ name }) => name) };
+  const whole = units.reduce((sum, unit) => sum + model.priceOf(unit).ort, model.crossing(one));
+  if (cut * (isQuantized ? 1 : FLOAT_GAIN) < whole) return undefined;
+  return `a cut does not pay: predicted ${Math.round(cut)} µs beside ${Math.round(whole)}`;
+}
+
+/** A product of two computed operands: scores of queries and keys, or what they weigh. */
+const isSpeltOutAttention = ({ match, nodes }: Unit): boolean =>
+  nodes.some(({ opType }) => opType === 'MatMul') && match !== undefined && match.product === undefined;
+
+/**
+ * Parts of claimed regions that hang together and hold no quantized product. Those that look alike (one in each layer) are
+ * one group: they are left to ONNX Runtime together, or not at all.
+ */
+function glueGroups(regions: readonly Region[]): Unit[][] {
+  const groups = new Map<string, Unit[]>();
+  for (const region of regions.filter(({ claimed }) => claimed))
+    for (const part of components(region.units)) {
+      if (part.some(({ match }) => match?.product?.quantized)) continue;
+      const key = part.flatMap(({ nodes }) => nodes.map(({ opType }) => opType)).join(' ');
+      const group = groups.get(key);
+      if (group) group.push(...part);
+      else groups.set(key, part);
+    }
+  return [...groups.values()];
+}
+
+/** Units that are connected by values they hand to each other. */
+function components(units: readonly Unit[]): Unit[][] {
+  const producers = new Map<string, Unit>();
+  const partOf = new Map<Unit, Unit[]>();
+  for (const unit of units) {
+    for (const name of unit.outputs) producers.set(name, unit);
+    let part = [unit];
+    for (const name of unit.inputs) {
+      const producer = producers.get(name);
+      const other = producer && partOf.get(producer)!;
+      if (!other || other === part) continue;
+      for (const member of part) other.push(member);
+      for (const member of part) partOf.set(member, other);
+      part = other;
+    }
+    for (const member of part) partOf.set(member, part);
+  }
+  return [...new Set(partOf.values())];
+}
