@@ -4,8 +4,11 @@ import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { createBackend } from '../src/index.ts';
+import { systemClock } from '../src/threads/clock.ts';
+import { threadPool } from '../src/threads/pool.ts';
 import { threadCode } from '../src/threads/thread.ts';
 import { callSuite } from './calls.ts';
+import { TestClock } from './test-clock.ts';
 import { type SpoiledWorker, threadSuite } from './threads.ts';
 
 const spoiled: SpoiledWorker = (prelude) => new Worker(`${prelude}\n${threadCode()}`, { eval: true, execArgv: [] });
@@ -37,7 +40,7 @@ it.each([
   expect(stdout.trim()).toBe('3 512');
 });
 
-it('the last backend that goes takes the workers along', { timeout: 30_000 }, async () => {
+it('the last backend that goes takes the workers along', async () => {
   const workers: { exited: boolean }[] = [];
   const worker = () => {
     const state = { exited: false };
@@ -48,13 +51,22 @@ it('the last backend that goes takes the workers along', { timeout: 30_000 }, as
     workers.push(state);
     return made;
   };
-  await new Promise((resolve) => setTimeout(resolve, 1500)); // what other tests left behind is gone by then
-  const first = await createBackend('wasm', { threads: 2, worker });
-  const second = await createBackend('wasm', { threads: 3, worker });
-  first.dispose();
-  first.dispose();
-  await new Promise((resolve) => setTimeout(resolve, 1500));
-  expect(workers).toEqual([{ exited: false }, { exited: false }]);
-  second.dispose();
-  await expect.poll(() => workers, { timeout: 5000 }).toEqual([{ exited: true }, { exited: true }]);
+  const pool = threadPool();
+  pool.stop(); // what other tests left behind
+  const clock = new TestClock();
+  pool.clock = clock;
+  try {
+    const first = await createBackend('wasm', { threads: 2, worker });
+    const second = await createBackend('wasm', { threads: 3, worker });
+    first.dispose();
+    first.dispose();
+    expect(clock.pending).toEqual([]);
+    second.dispose();
+    expect(clock.pending).toEqual([1000]);
+    expect(workers).toEqual([{ exited: false }, { exited: false }]);
+    clock.fire(1000);
+    await expect.poll(() => workers, { timeout: 30_000 }).toEqual([{ exited: true }, { exited: true }]);
+  } finally {
+    pool.clock = systemClock;
+  }
 });

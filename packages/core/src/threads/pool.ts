@@ -8,11 +8,14 @@
 
 import { MAX_THREADS } from '../plan/cut.ts';
 import { type RelaxedProbe, relaxedProbe } from '../wasm/features.ts';
+import { type Clock, systemClock } from './clock.ts';
 import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
 import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
 import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
+/** How long workers may take to start before the pool is used without them. */
+export const START_MS = 5000;
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
 const LINGER_MS = 1000;
 /** Workers that fail are replaced so many times, the first after so long, then after four times as long. */
@@ -21,7 +24,7 @@ const BACK_OFF_MS = 100;
 /** A failure this long after the last one counts as the first. */
 const CALM_MS = 60_000;
 /** Two looks at the clock further apart than this: the calling thread itself was off its core. */
-const LOOK_MS = 2;
+export const LOOK_MS = 2;
 /** Workers never collect the memories they are told to drop, they allocate nothing: after so many they are replaced. */
 const MAX_DROPS = 16;
 
@@ -45,11 +48,26 @@ interface Thread {
   become(state: 'ready' | 'gone'): void;
 }
 
+/** How a job ended. */
+export interface JobEnd {
+  /** Chunks that are still to be computed, by index. */
+  readonly missing: number[];
+  /** How many the calling thread computed. */
+  readonly own: number;
+  /**
+   * Was a worker lost? It may still write into the memory of this job: whoever reads or writes that memory afterwards has to
+   * leave it.
+   */
+  readonly lost: boolean;
+  /** For how long, at last, no other thread had got on, if that was too long; and how long was allowed. */
+  readonly waitedMs: number;
+  readonly patienceMs: number;
+}
+
 export class ThreadPool {
   /** What went wrong with workers, in order. */
   readonly warnings: string[] = [];
-  /** How long workers may take to start before the pool is used without them. */
-  startMs = 5000;
+  clock: Clock = systemClock;
   /**
    * No chunk done for so long, or for fifty times what one takes here if that is longer, means a lost worker. Twice as long after
    * each failure: a machine on which workers are only slow is soon believed.
@@ -63,15 +81,15 @@ export class ThreadPool {
   /** Workers asked for, and places among them that stay empty since workers failed there. */
   #asked = 0;
   #empty = 0;
-  /** Failures in a row, the last one, and the timer of the replacement. */
+  /** Failures in a row, the last one, and what takes the replacement back that is to come. */
   #failures = 0;
   #failedAt = 0;
-  #retry: ReturnType<typeof setTimeout> | undefined;
+  #cancelRetry: (() => void) | undefined;
   #kernels = new Map<number, ThreadMessage>();
   #nextKernel = 0;
   #drops = 0;
   #users = 0;
-  #linger: ReturnType<typeof setTimeout> | undefined;
+  #cancelStop: (() => void) | undefined;
   #factory: WorkerFactory = startWorker;
   #ready = 0;
 
@@ -82,7 +100,7 @@ export class ThreadPool {
 
   /** Resolves once `threads` threads, the calling one included, have started or failed to. */
   async acquire(threads: number, factory: WorkerFactory = startWorker): Promise<void> {
-    clearTimeout(this.#linger);
+    this.#cancelStop?.();
     if (this.#users++ === 0 && this.#threads.length < this.#asked) this.stop();
     this.#factory = factory;
     this.#asked = Math.max(this.#asked, Math.min(threads, MAX_THREADS) - 1);
@@ -94,15 +112,14 @@ export class ThreadPool {
   release(): void {
     this.#users--;
     if (this.#users > 0) return;
-    this.#linger = setTimeout(() => this.#users === 0 && this.stop(), LINGER_MS);
-    (this.#linger as { unref?(): void }).unref?.();
+    this.#cancelStop = this.clock.after(LINGER_MS, () => this.#users === 0 && this.stop());
   }
 
   /** Ends all workers and forgets what happened to them; the pool can be used again. */
   stop(): void {
     this.#clear();
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
     this.#asked = this.#empty = this.#failures = 0;
   }
 
@@ -129,10 +146,8 @@ export class ThreadPool {
    * Works a job off.
    *
    * @param call runs a chunk on the calling thread
-   * @returns chunks that are still to be computed, by index; and whether a worker was lost: it may still write into the memory
-   * of this job, whoever reads or writes that memory afterwards has to leave it
    */
-  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): { missing: number[]; lost: boolean } {
+  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): JobEnd {
     const control = this.#control;
     const { ticket, done, sleepers, wake, flags } = LAYOUT;
     const { chunks } = job;
@@ -146,7 +161,7 @@ export class ThreadPool {
     Atomics.store(control, ticket, chunks);
     if (Atomics.load(control, sleepers) > 0) wakeAll(control, wake);
 
-    const start = performance.now();
+    const start = this.clock.now();
     let own = 0;
     for (let left = chunks; (left = Atomics.sub(control, ticket, 1)) > 0; own++) {
       call(chunks - left);
@@ -155,8 +170,10 @@ export class ThreadPool {
     }
     const patience = this.patienceMs * 2 ** Math.min(this.#failures, REPLACEMENTS);
     // Without a chunk of its own the calling thread does not know how long one takes.
-    const enough = own > 0 ? (50 * (performance.now() - start)) / own : 10 * patience;
-    const lost = !this.#join(chunks, Math.max(patience, enough));
+    const enough = own > 0 ? (50 * (this.clock.now() - start)) / own : 10 * patience;
+    const patienceMs = Math.max(patience, enough);
+    const waitedMs = this.#join(chunks, patienceMs);
+    const lost = waitedMs > 0;
     const missing: number[] = [];
     const owners = new Set<number>();
     for (let i = 0; i < chunks; i++) {
@@ -171,26 +188,26 @@ export class ThreadPool {
       this.#fill(owners.size);
       this.#failed(owners.size);
     }
-    return { missing, lost };
+    return { missing, own, lost, waitedMs, patienceMs };
   }
 
-  /** @returns false if the other threads stopped getting on */
-  #join(chunks: number, patience: number): boolean {
+  /** @returns for how long the other threads had not got on, if that was too long: 0 if all is done */
+  #join(chunks: number, patienceMs: number): number {
     const control = this.#control;
     let seen = -1;
     let waited = 0;
     let last = 0;
     for (let turn = 0; ; turn++) {
       const done = Atomics.load(control, LAYOUT.done);
-      if (done === chunks) return true;
+      if (done === chunks) return 0;
       pause();
       if (turn % 256 !== 255) continue;
-      const now = performance.now();
+      const now = this.clock.now();
       // On a machine with too much to do the others wait for a core about as often as this thread: that time is not theirs.
       waited = done === seen ? waited + Math.min(now - last, LOOK_MS) : 0;
       last = now;
       seen = done;
-      if (waited > patience) return false;
+      if (waited > patienceMs) return waited;
     }
   }
 
@@ -211,7 +228,7 @@ export class ThreadPool {
 
   /** Makes up for ready workers that failed: later each time, in the end not at all. */
   #failed(workers: number): void {
-    const now = performance.now();
+    const now = this.clock.now();
     if (now - this.#failedAt > CALM_MS) this.#failures = 0;
     this.#failedAt = now;
     this.#failures++;
@@ -221,13 +238,11 @@ export class ThreadPool {
       this.warnings.push(
         `threads: workers failed again and again and are not replaced any more; threads left: ${left}.`,
       );
-    } else if (this.#retry === undefined) {
-      const fill = () => {
-        this.#retry = undefined;
+    } else if (this.#cancelRetry === undefined) {
+      this.#cancelRetry = this.clock.after(BACK_OFF_MS * 4 ** (this.#failures - 1), () => {
+        this.#cancelRetry = undefined;
         if (this.#users > 0) this.#fill();
-      };
-      this.#retry = setTimeout(fill, BACK_OFF_MS * 4 ** (this.#failures - 1));
-      (this.#retry as { unref?(): void }).unref?.();
+      });
     }
   }
 
@@ -239,14 +254,15 @@ export class ThreadPool {
     const become: Thread['become'] = (state) => {
       if (thread.state === state || thread.state === 'gone') return;
       thread.state = state;
-      clearTimeout(timer);
+      cancel();
       settle();
       thread.worker?.unref?.(); // from now on it keeps no process alive
       if (state === 'gone') thread.worker?.terminate();
       else this.#ready++;
     };
     const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
-    const timer = setTimeout(() => this.#remove(thread, `it did not start within ${this.startMs} ms`), this.startMs);
+    const late = () => this.#remove(thread, `it did not start within ${START_MS} ms`);
+    const cancel = this.clock.after(START_MS, late);
     this.#threads.push(thread);
     try {
       thread.worker = this.#factory();
