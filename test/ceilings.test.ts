@@ -30,12 +30,13 @@ async function gzippedBytes(entry: string): Promise<number> {
 
 describe('size, gzipped', () => {
   it.each([
-    ['core/dist/index.js', 40_000],
+    ['../test/entries/core-page.js', 40_000],
+    ['core/dist/index.js', 42_500], // every export of it
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
     ['onnx/dist/register.js', 40_000],
     ['onnx/dist/execute/create.js', 110_000], // fetched with the first model: core, every kernel, the compiler of models
-    ['tfjs/dist/index.js', 56_500], // with the WebGPU backend, which is loaded on demand
+    ['tfjs/dist/index.js', 62_000], // with what it shares with the WebGPU backend, which is loaded on demand
   ])('%s stays below %i bytes', async (entry, ceiling) => {
     const bytes = await gzippedBytes(entry);
     expect(bytes).toBeGreaterThan(1000);
