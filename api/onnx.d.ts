@@ -106,6 +106,10 @@ export interface RegionReport {
     readonly session?: number;
     readonly inputs: readonly string[];
     readonly outputs: readonly string[];
+    readonly predictedMicroseconds?: {
+        readonly msd?: number;
+        readonly ort: number;
+    };
 }
 
 export interface SessionReport {
@@ -220,6 +224,10 @@ export interface RegionReport {
     readonly session?: number;
     readonly inputs: readonly string[];
     readonly outputs: readonly string[];
+    readonly predictedMicroseconds?: {
+        readonly msd?: number;
+        readonly ort: number;
+    };
 }
 
 export interface SessionReport {
