@@ -153,7 +153,7 @@ export class CutSession implements MsdHandler {
     const regions = [all, ...schedules.values()].flatMap(({ steps }) =>
       steps.flatMap((step) => (step.kind === 'claimed' ? [step.region] : [])),
     );
-    if (regions.some(({ planCount }) => planCount > MAX_PLANS)) {
+    if (model.shop.space.isScattered || regions.some(({ planCount }) => planCount > MAX_PLANS)) {
       for (const region of regions) region.forget();
       model.shop.space.clear();
     }
