@@ -47,6 +47,8 @@ const WORTH_TIMING = 0.75;
 const ONE_INSTRUCTION = 2.1;
 /** Share of i16's time that i8 has to stay below: a draw stays with i16. */
 const CLEARLY = 0.95;
+/** What `carrier: 'auto'` stands for. CI runs the tests with either carrier in its place (test/carrier.ts); nothing else sets it. */
+export const automatic: { carrier: CarrierChoice } = { carrier: 'auto' };
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 let unroll: Unroll | undefined;
 /** Rows of the small matrix that kernels are warmed and timed on. */
@@ -60,7 +62,7 @@ export class Routes {
   constructor(arena: Arena, choice: CarrierChoice, team: Team) {
     this.#arena = arena;
     this.#kernels = new Kernels(arena, team);
-    this.#choice = choice;
+    this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
 
   /** Emits, compiles and warms what is needed; remember the result. */
