@@ -40,6 +40,7 @@ export default defineConfig({
           environment: 'node',
           include: ['packages/*/{src,test}/**/*.test.ts', 'examples/*/src/**/*.test.ts', 'test/**/*.test.ts'],
           exclude: ['**/*.browser.test.ts', '**/node_modules/**', '**/dist/**'],
+          setupFiles: process.env.MSD_CARRIER ? ['./test/carrier.ts'] : [],
         },
       },
       {

@@ -41,6 +41,7 @@ describe('npm start', () => {
     const [, own, all, , others] = line.exec(out.replaceAll(/\s+/g, ' ')) ?? [];
     expect(Number(own) + Number(others)).toBe(Number(all));
     expect(Number(others)).toBe(CONFIG.layers);
+    expect(out).toMatch(/\(gemm_i(16|8u?x2)_int4_/); // the CPU decides
     // Two components are worth 16 bits; whatever the weights, the logits keep at least 10 of them.
     expect(Number(/^SQNR of the logits, dB +equal +(\S+)$/m.exec(out)?.[1])).toBeGreaterThan(60);
   });

@@ -55,7 +55,7 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
         for (let k = g * K_BLOCK; k < end; k += chunk) {
           const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
           const w = ws(n, k);
-          if (activationBlock === 32) t = fl(t + fl(fl(acc) * fl(w * xScale(m, k))));
+          if (activationBlock === 32) t = fl(t + fl(fl(fl(acc) * w) * xScale(m, k)));
           else t = blockSize ? fl(t + fl(fl(acc) * w)) : fl(acc);
         }
         const s = xScale(m, g * K_BLOCK);

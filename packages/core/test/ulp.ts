@@ -1,7 +1,7 @@
 /** Samples of all f32 values, and errors in units in the last place. */
 
 /** Distance between bit patterns that are looked at; coprime to powers of two, so that all exponents and signs occur. */
-export const STRIDE = process.env.MSD_TEST_ALL === '1' ? 251 : 40_009;
+const STRIDE = process.env.MSD_TEST_ALL === '1' ? 251 : 40_009;
 
 /** f32 values over all bit patterns, the named ones first, in pieces of `length`. */
 export function* samples(named: readonly number[], length: number, stride = STRIDE): Generator<Float32Array> {

@@ -33,10 +33,16 @@ export function elementBound(
   return (blockMax / limitOf(components) / 2) * (1 + 2 ** (device === 'webgpu' ? -5 : -6));
 }
 
+/** Largest sum that no rounding of it takes to infinity. */
+const OVERFLOW = 2 ** 128 * (1 - 2 ** -10);
+
 /**
  * Bound of |y − x·Wᵀ| for every output of the f32 contract, W being the real matrix that `weights` stand for.
  *
  *   Σ_g bound(max |x| of block g) · Σ_k |W[n,k]|   +   (operations on the way) · 2⁻²⁴ · Σ |partial|       (docs/msd.md, eq. 8)
+ *
+ * Infinity where a partial result may overflow: sums of |partial| from about 3.4e38 on and, with one scale per channel, sums of
+ * |x · integer weight| of 256 k before they meet that scale.
  *
  * It ends with the bias: what a fused end makes of an error is the end's own (its slope times the error, and the ulps that
  * `activationUlps` states).
@@ -66,6 +72,8 @@ export function errorBound(
   // Roundings that one partial passes: int -> float, two scales, the sums over chunks and K-blocks, the bias.
   const chunks = Math.ceil(Math.min(K, K_BLOCK) / chunk);
   const inOrder = 5 + chunks + kBlocks;
+  // Products with a scale of x may fall below the normal range: one per chunk, or one per K-block.
+  const scaled = activationBlock === 32 ? Math.ceil(K / chunk) : kBlocks;
   // A GPU adds up to 64 partial sums of four k and more in any order, and 1 ulp is twice half an ulp.
   const roundings = onGpu ? 2 * (inOrder + Math.min(64, Math.ceil(K / 4))) : inOrder;
   const out = new Float64Array(M * N);
@@ -82,21 +90,30 @@ export function errorBound(
     for (let n = 0; n < N; n++) {
       let decomposition = 0;
       let integers = 0;
+      let ofBlock = 0;
+      let largestBlock = 0;
       let magnitude = bias ? Math.abs(bias[n]) : 0;
       for (let k = 0; k < K; k++) {
+        if (k % K_BLOCK === 0) ofBlock = 0;
         const integer = Math.abs(weight(n, k));
         const real = Math.abs(scale(n, k) * integer);
         const bound = bounds[Math.floor(k / xBlock)];
         decomposition += bound * real;
         integers += (Math.abs(row[k]) + bound) * integer;
+        ofBlock += (Math.abs(row[k]) + bound) * integer;
+        largestBlock = Math.max(largestBlock, ofBlock);
         magnitude += (Math.abs(row[k]) + bound) * real;
       }
       // The last term covers results below the normal range, where f32 rounds to a fixed step; a GPU may lose there what has a
       // weight scale that small, every partial sum, and a sum over chunks before it meets its S (2·bound).
       const belowNormal = onGpu
         ? 2 ** -126 * (integers + chunks * bounds.reduce((sum, bound) => sum + 2 * bound, 0) + roundings + K / 4)
-        : roundings * 2 ** -149;
-      out[m * N + n] = decomposition + roundings * 2 ** -24 * magnitude * (1 + 2 ** -10) + belowNormal;
+        : (roundings + scaled) * 2 ** -149;
+      const overflows =
+        magnitude >= OVERFLOW || (blockSize === null && activationBlock !== 32 && largestBlock >= OVERFLOW);
+      out[m * N + n] = overflows
+        ? Number.POSITIVE_INFINITY
+        : decomposition + roundings * 2 ** -24 * magnitude * (1 + 2 ** -10) + belowNormal;
     }
   }
   return out;

@@ -8,7 +8,7 @@
  * |x| ≤ 32258 and |w − z| ≤ 255: 32258·255·256 < 2³¹. One f32 rounding per operation, in this order:    (docs/msd.md, eq. 7)
  *   blockwise     t = 0; t = fl(t + fl(acc·wScale)) for c ascending; u = fl(t·xScale)
  *   per channel   u = fl(fl(acc·xScale)·wScale)
- *   x scales per 32 k (chunks of 32, too)   t = fl(t + fl(acc·fl(wScale·xScale[c])));  u = t
+ *   x scales per 32 k (chunks of 32, too)   t = fl(t + fl(fl(acc·wScale)·xScale[c]));  u = t
  *   y = u of the first g; y = fl(y + u) ascending; y = fl(y + bias): the same bits for every tile and panel range.
  *
  * x       [K/256,M,256]  K a multiple of 32 (decompose pads): what a K-block needs lies together, whatever K is. i16; or int8
@@ -33,7 +33,7 @@ import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { i32Params } from '../kernel-spec.ts';
 import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 } from '../wasm/emitter.ts';
-import { advance, each, range, tile } from '../wasm/loops.ts';
+import { advance, each, once, range, tile } from '../wasm/loops.ts';
 import { type BlockReader, carrierOf, I16 } from './carriers.ts';
 import { GEMM_ARGS, type GemmOptions, gemmId, readsApart } from './options.ts';
 import { type TilePanel, tileProducts } from './tile.wasm.ts';
@@ -146,13 +146,13 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
+                const rowScale = range(rows).map((i) => once(() => f.let(v128.load32Splat(xScale, 4 * i))));
                 each(total, (sum, i, g) => {
                   const scale = () =>
                     blockwise ? scalesOf(scales, first + g) : v128.load(tiles[t].columns.wScale, 16 * g);
                   if (fine) {
-                    const coefficient = f32x4.mul(scale(), v128.load32Splat(xScale, 4 * i));
-                    const value = f32x4.convertI32x4S(unshifted(acc[i][g], first + g));
-                    sum.set(f32x4.add(sum, f32x4.mul(value, coefficient)));
+                    const value = f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], first + g)), scale());
+                    sum.set(f32x4.add(sum, f32x4.mul(value, rowScale[i]())));
                   } else {
                     const value = f32x4.convertI32x4S(acc[i][g]);
                     sum.set(blockwise ? f32x4.add(sum, f32x4.mul(value, scale())) : value);

@@ -11,7 +11,7 @@
  */
 import { K_STEP } from '../formats/format.ts';
 import { type Func, type I32, i32, type Local, type V128, v128 } from '../wasm/emitter.ts';
-import { advance, range, tile as tileOf } from '../wasm/loops.ts';
+import { advance, once, range, tile as tileOf } from '../wasm/loops.ts';
 import type { BlockReader, Carrier, OpenCarrier } from './carriers.ts';
 
 export interface Tile
@@ -161,12 +161,6 @@ export function tileProducts(
     });
   });
   return all.map((acc) => () => acc.map(integers));
-}
-
-/** The result of the first call. */
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }
 
 const ZERO = v128.const16(0);

@@ -32,3 +32,9 @@ export function allLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: V
   const pairs = f.let(combine(all, rotated(all, 4)));
   return f.let(combine(pairs, rotated(pairs, 8)));
 }
+
+/** The result of the first call. */
+export function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}

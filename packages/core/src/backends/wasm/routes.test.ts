@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { firstDifference, gaussians, random, randomWeights } from '../../../test/random.ts';
 import { relaxedDot } from '../../wasm/features.ts';
 import { createBackend } from '../create.ts';
+import { automatic } from './routes.ts';
 
 const int4 = { format: 'int4', blockSize: 32, N: 33, K: 320, asymmetric: true } as const;
 const int8 = { format: 'int8', blockSize: null, N: 33, K: 320, asymmetric: false } as const;
@@ -38,7 +39,7 @@ describe('carriers', () => {
     backend.dispose();
   });
 
-  it('are chosen by the gain of the dot, then by timing, and say so', async () => {
+  it.runIf(automatic.carrier === 'auto')('are chosen by the gain of the dot, then by timing, and say so', async () => {
     const backend = await createBackend('wasm');
     const prepared = backend.prepare(randomWeights(random(1), int4));
     const kernel = backend.kernelFor(prepared, 1);

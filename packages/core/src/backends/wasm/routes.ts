@@ -36,6 +36,8 @@ const WORTH_TIMING = 0.75;
 const ONE_INSTRUCTION = 2.1;
 /** Share of i16's time that i8 has to stay below: a draw stays with i16. */
 const CLEARLY = 0.95;
+/** What `carrier: 'auto'` stands for. CI runs the tests with either carrier in its place (test/carrier.ts); nothing else sets it. */
+export const automatic: { carrier: CarrierChoice } = { carrier: 'auto' };
 /** By shape class and the ids of the kernels that were compared: what is true of one page, whatever model came first. */
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 let unroll: Unroll | undefined;
@@ -48,7 +50,7 @@ export class Routes {
   constructor(arena: Arena, kernels: Kernels, choice: CarrierChoice) {
     this.#arena = arena;
     this.#kernels = kernels;
-    this.#choice = choice;
+    this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
