@@ -77,7 +77,8 @@ function describeSession({ session }: DecoderSession): string {
   if (report === undefined) return '';
   if (report.whole !== undefined) return `MSD ran nothing of this model: ${report.whole}.`;
   const own = report.nodes.filter(({ where }) => where === 'msd');
-  const kernels = [...new Set(own.map(({ kernel }) => kernel))].join(', ');
+  const products = own.filter(({ opType }) => opType === 'MatMulNBits');
+  const kernels = [...new Set(products.flatMap(({ kernel = [] }) => kernel))].join(', ');
   const others = report.nodes.length - own.length;
   return `MSD runs ${own.length} of ${report.nodes.length} nodes (${kernels}), onnxruntime-web the other ${others}.`;
 }

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { GraphSpec, NodeSpec } from '../src/write/index.ts';
 import { exactProduct, firstMiss, gaussian, type Matrix, makeMatrix, matmulModel, model, random } from './models.ts';
-import { floats, type ort, session, tensor } from './ort.ts';
+import { corpus } from './mutate.ts';
+import { floats, ort, session, tensor } from './ort.ts';
 
 /** Largest difference over largest magnitude. */
 function relativeDifference(a: Float32Array, b: Float32Array): number {
@@ -264,6 +265,24 @@ describe('cut graphs equal onnxruntime-web', () => {
     );
     expect(report.foreignSessions).toBe(0);
     expect(report.nodes[1]).toMatchObject({ opType: 'Relu', region: -1 });
+  });
+});
+
+describe('every operator of the fuzz corpus', () => {
+  const feedsOf: Record<string, () => Record<string, ort.Tensor>> = {
+    layer: () => ({
+      ids: new ort.Tensor('int64', BigInt64Array.of(1n, 5n, -1n), [1, 3]) as ort.Tensor,
+      position: new ort.Tensor('int64', BigInt64Array.of(1n), [1]) as ort.Tensor,
+    }),
+    moves: () => ({
+      x: tensor(gaussian(random(4), 3 * 32), [3, 32]),
+      flag: new ort.Tensor('bool', Uint8Array.of(1), [1]) as ort.Tensor,
+    }),
+    spelt: () => ({ x: tensor(gaussian(random(5), 4 * 32), [4, 32]) }),
+  };
+  it.each(Object.keys(feedsOf))('%s gives what onnxruntime-web gives, and needs it for nothing', async (name) => {
+    const report = await compare(corpus().get(`${name}.onnx`)!, feedsOf[name]!(), 'all');
+    expect(report.foreignRunsPerCall).toBe(0);
   });
 });
 

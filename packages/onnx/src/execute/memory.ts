@@ -15,6 +15,7 @@ export interface Place {
 
 const LINE = 64;
 const SMALLEST_CHUNK = 2 ** 16;
+const SCATTERED_BYTES = 2 ** 24;
 
 /** Chunks of a device's memory. They never move, so addresses in plans stay good; they go all at once. */
 export class Space {
@@ -31,6 +32,12 @@ export class Space {
 
   get byteLength(): number {
     return this.#chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+  }
+
+  /** True if larger and larger values have left much behind that fits none of them. */
+  get isScattered(): boolean {
+    const largest = this.#chunks.reduce((most, chunk) => Math.max(most, chunk.byteLength), 0);
+    return this.byteLength > 2 * largest + SCATTERED_BYTES;
   }
 
   add(byteLength: number): void {

@@ -153,7 +153,7 @@ export class CutSession implements MsdHandler {
     const regions = [all, ...schedules.values()].flatMap(({ steps }) =>
       steps.flatMap((step) => (step.kind === 'claimed' ? [step.region] : [])),
     );
-    if (regions.some(({ planCount }) => planCount > MAX_PLANS)) {
+    if (model.shop.space.isScattered || regions.some(({ planCount }) => planCount > MAX_PLANS)) {
       for (const region of regions) region.forget();
       model.shop.space.clear();
     }
@@ -235,10 +235,12 @@ function kernelsOf({ executor }: Live): Map<string, string> {
   for (const { program, nodes } of executor.plans)
     for (const [step, ids] of program.kernels.entries()) {
       const parts = nodes[step]!;
-      // Products of one x are one call; each node is told its own gemm.
+      // Products of one x are one call; each node is told its own gemm, or that of all of them.
       const gemms = ids.filter((id) => id.startsWith('gemm'));
+      const all = (gemms.length > 0 ? gemms : ids).join(' ');
       for (const [i, names] of parts.entries())
-        for (const name of names) if (ids.length > 0) kernels.set(name, gemms[i] ?? ids.join(' '));
+        for (const name of names)
+          if (ids.length > 0) kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
     }
   return kernels;
 }

@@ -38,6 +38,10 @@ function multiHeadAttention(node: NodeView, [query, , value]: Inputs): (Info | u
 }
 
 export const attentionOperators: readonly Operator[] = [
-  { name: 'com.microsoft.GroupQueryAttention', infer: groupQueryAttention },
+  {
+    name: 'com.microsoft.GroupQueryAttention',
+    limits: "ONNX Runtime's; its types are known",
+    infer: groupQueryAttention,
+  },
   { name: 'com.microsoft.MultiHeadAttention', infer: multiHeadAttention },
 ];

@@ -140,9 +140,17 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
 }
 
 export const gatherOperators: readonly Operator[] = [
-  { name: 'Gather', attributes: ['axis'], infer: gather, host: true, match: matchGather },
+  {
+    name: 'Gather',
+    limits: 'rows of a constant f32 table are read from the file: it is not copied',
+    attributes: ['axis'],
+    infer: gather,
+    host: true,
+    match: matchGather,
+  },
   {
     name: 'com.microsoft.GatherBlockQuantized',
+    limits: 'a constant table of rows, 4 or 8 bits, f32 scales; rows are read from the file',
     attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
     infer: gatherBlockQuantized,
     match: matchBlocks,

@@ -142,5 +142,12 @@ function oneOrTwo(dims: readonly number[], rows: number, columns: number): boole
 }
 
 export const matMulNBitsOperators: readonly Operator[] = [
-  { name: 'com.microsoft.MatMulNBits', attributes: ATTRIBUTES, infer, match },
+  {
+    name: 'com.microsoft.MatMulNBits',
+    attributes: ATTRIBUTES,
+    limits:
+      'constant weights of 2, 4 or 8 bits, f32 scales, packed zero points or none, blocks of 32 and more (4 bits: 16); no g_idx',
+    infer,
+    match,
+  },
 ];

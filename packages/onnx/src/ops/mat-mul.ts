@@ -98,7 +98,13 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
 }
 
 export const matMulOperators: readonly Operator[] = [
-  { name: 'MatMul', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
+  { name: 'MatMul', limits: 'f32', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
   { name: 'MatMulInteger', infer: inferMatMul(() => INT32) },
-  { name: 'Gemm', attributes: ['alpha', 'beta', 'transA', 'transB'], infer: inferGemm, match: matchGemm },
+  {
+    name: 'Gemm',
+    limits: 'f32, alpha and beta 1, A not transposed, a transposed B constant',
+    attributes: ['alpha', 'beta', 'transA', 'transB'],
+    infer: inferGemm,
+    match: matchGemm,
+  },
 ];

@@ -85,6 +85,7 @@ const NONE = { scale: '', bias: '', skip: '', skipBias: '', mean: '', invStdDev:
 function plain(name: string, kind: Roles['kind'], extras: (outputs: readonly string[]) => Partial<Roles>): Operator {
   return {
     name,
+    limits: 'stash_type 1',
     attributes: ['axis', 'epsilon', 'stash_type'],
     infer: inferNorm,
     match(view, matcher) {

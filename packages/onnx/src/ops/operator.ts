@@ -23,6 +23,8 @@ export interface Operator {
   readonly host?: boolean;
   /** The attributes that its functions know: a node with another one is left to ONNX Runtime. */
   readonly attributes?: readonly string[];
+  /** What MSD takes of it and what not, for docs/ops.md. */
+  readonly limits?: string;
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
   /** What MSD makes of a node, or the reason why it stays ONNX Runtime's. Absent: always ONNX Runtime's, or plain JavaScript's. */

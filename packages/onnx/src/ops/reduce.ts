@@ -68,6 +68,7 @@ function reduction(name: string): Operator {
   };
   return {
     name,
+    limits: 'constant axes that are neighbours',
     attributes: ['axes', 'keepdims', 'noop_with_empty_axes'],
     infer,
     host: step !== undefined,
@@ -170,6 +171,12 @@ export const reduceOperators: readonly Operator[] = [
     infer: argument,
     match: matchArgument('arg_min'),
   },
-  { name: 'Softmax', attributes: ['axis'], infer: same, match: matchSoftmax('softmax') },
-  { name: 'LogSoftmax', attributes: ['axis'], infer: same, match: matchSoftmax('log_softmax') },
+  {
+    name: 'Softmax',
+    limits: 'along the last axis; up to version 12 along any',
+    attributes: ['axis'],
+    infer: same,
+    match: matchSoftmax('softmax'),
+  },
+  { name: 'LogSoftmax', limits: 'as Softmax', attributes: ['axis'], infer: same, match: matchSoftmax('log_softmax') },
 ];

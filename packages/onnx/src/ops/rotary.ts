@@ -52,6 +52,7 @@ const ATTRIBUTES = ['interleaved', 'num_heads', 'rotary_embedding_dim'] as const
 export const rotaryOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.RotaryEmbedding',
+    limits: 'scale 1, no packed batches',
     attributes: [...ATTRIBUTES, 'scale', 'is_packed_batching'],
     infer,
     match(view, matcher) {

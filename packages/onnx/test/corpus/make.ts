@@ -1,7 +1,7 @@
 /** Writes the seeds of the fuzz tests: `node test/corpus/make.ts`. Files named `regression-*` are mutants that reached rare checks; they stay. */
 import { writeFileSync } from 'node:fs';
 import type { DataTypeName } from '../../src/data-types.ts';
-import { type GraphSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
+import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../../src/write/index.ts';
 import { Message } from '../../src/write/message.ts';
 import { makeMatrix } from '../models.ts';
 
@@ -23,6 +23,20 @@ const branch = (opType: string): GraphSpec => ({
   inputs: [],
   outputs: [{ name: 'r', dtype: 'float32' }],
 });
+
+const floats = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'float32',
+  dims,
+  data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(0.5),
+});
+const longs = (name: string, ...data: number[]): TensorSpec => ({
+  name,
+  dtype: 'int64',
+  dims: [data.length],
+  data: BigInt64Array.from(data, BigInt),
+});
+const ms = (node: NodeSpec): NodeSpec => ({ ...node, domain: 'com.microsoft' });
 
 const typedBias = new Message().ints(1, [8]).int(2, 1).floats(4, [1, 2, 3, 4, 5, 6, 7, 8]).string(8, 'bias');
 
@@ -77,6 +91,91 @@ const models: Record<string, GraphSpec> = {
     initializers: [{ name: 'w', dtype: 'float32', dims: [K, 2], data: new Float32Array(2 * K).fill(0.5) }],
     inputs: [value('x')],
     outputs: [value('y', 'float32', ['m', 2])],
+  },
+  layer: {
+    nodes: [
+      op('Gather', ['table', 'ids'], ['h']),
+      op('SimplifiedLayerNormalization', ['h', 'scale'], ['n'], { axis: { int: -1 }, epsilon: { float: 1e-5 } }),
+      a.node('n', 'p'),
+      ms(op('RotaryEmbedding', ['p', 'position', 'cos', 'sin'], ['t'])),
+      op('Softmax', ['t'], ['s'], { axis: { int: -1 } }),
+      b.node('s', 'q'),
+      ms(
+        op('SkipSimplifiedLayerNormalization', ['h', 'q', 'scale'], ['m', '', '', 'sum'], { epsilon: { float: 1e-5 } }),
+      ),
+      ms(op('FastGelu', ['m'], ['g'])),
+      op('Clip', ['g', '', 'most'], ['y']),
+      op('ReduceMean', ['sum', 'last'], ['mean'], { keepdims: { int: 0 } }),
+      op('ArgMax', ['y'], ['best'], { axis: { int: -1 }, keepdims: { int: 0 } }),
+    ],
+    initializers: [
+      ...a.initializers,
+      ...b.initializers,
+      ...[floats('table', 6, K), floats('scale', K), floats('cos', 4, 4), floats('sin', 4, 4), floats('most')],
+      longs('last', -1),
+    ],
+    inputs: [value('ids', 'int64', [1, 'm']), value('position', 'int64', [1])],
+    outputs: [
+      { name: 'y', dtype: 'float32' },
+      { name: 'mean', dtype: 'float32' },
+      { name: 'best', dtype: 'int64' },
+    ],
+  },
+  moves: {
+    nodes: [
+      a.node('x', 'p'),
+      op('Shape', ['p'], ['shape']),
+      op('Gather', ['shape', 'zero'], ['rows'], { axis: { int: 0 } }),
+      op('Concat', ['rows', 'two', 'minus'], ['to'], { axis: { int: 0 } }),
+      op('Reshape', ['p', 'to'], ['r']),
+      op('Transpose', ['r'], ['t'], { perm: { ints: [1, 0, 2] } }),
+      op('Slice', ['t', 'zero', 'one', 'zero'], ['first']),
+      op('Split', ['r', 'parts'], ['left', 'right'], { axis: { int: 2 } }),
+      op('Concat', ['right', 'left'], ['joined'], { axis: { int: -1 } }),
+      op('Expand', ['first', 'shape3'], ['e']),
+      op('Pad', ['joined', 'pads'], ['padded']),
+      op('Tile', ['padded', 'repeats'], ['y']),
+      op('Where', ['flag', 'e', 'e'], ['z']),
+    ],
+    initializers: [
+      ...a.initializers,
+      ...[longs('zero', 0), longs('one', 1), longs('two', 2), longs('minus', -1), longs('parts', 1, 3)],
+      ...[longs('shape3', 1, 1, 4), longs('pads', 0, 0, 1, 0, 0, 1), longs('repeats', 1, 2, 1)],
+    ],
+    inputs: [value('x'), value('flag', 'bool', [1])],
+    outputs: [
+      { name: 'y', dtype: 'float32' },
+      { name: 'z', dtype: 'float32' },
+    ],
+  },
+  spelt: {
+    nodes: [
+      op('ReduceMean', ['x', 'last'], ['mean']),
+      op('Sub', ['x', 'mean'], ['d']),
+      op('Pow', ['d', 'square'], ['d2']),
+      op('ReduceMean', ['d2', 'last'], ['variance']),
+      op('Add', ['variance', 'epsilon'], ['v']),
+      op('Sqrt', ['v'], ['deviation']),
+      op('Div', ['d', 'deviation'], ['n']),
+      op('Mul', ['n', 'scale'], ['ns']),
+      op('Add', ['ns', 'scale'], ['h']),
+      a.node('h', 'p'),
+      op('Div', ['p', 'root'], ['scaled']),
+      op('Erf', ['scaled'], ['e']),
+      op('Add', ['e', 'unit'], ['e1']),
+      op('Mul', ['p', 'e1'], ['pe']),
+      op('Mul', ['pe', 'half'], ['y']),
+    ],
+    initializers: [
+      ...a.initializers,
+      longs('last', -1),
+      floats('scale', K),
+      ...Object.entries({ square: 2, epsilon: 1e-5, root: Math.SQRT2, unit: 1, half: 0.5 }).map(
+        ([name, number]): TensorSpec => ({ name, dtype: 'float32', dims: [], data: Float32Array.of(number) }),
+      ),
+    ],
+    inputs: [value('x')],
+    outputs: [value('y', 'float32', ['m', 8])],
   },
 };
 
