@@ -151,7 +151,7 @@ function toolEnvironment(extra = {}) {
 const task = jobs[job];
 if (!task) fail(`bootstrap: unknown job ${job}. One of: ${Object.keys(jobs).join(', ')}`);
 install();
-if (task.peers && !['kernels', 'report', 'readme'].includes(args[0])) installPeers(task.peers);
+if (task.peers && !['kernels', 'nn', 'decoder', 'report', 'readme'].includes(args[0])) installPeers(task.peers);
 const env = toolEnvironment(task.env);
 if (task.build !== false)
   run('turbo', ['run', 'build', '--output-logs=errors-only', '--log-order=grouped'], { env, quiet: job !== 'build' });

@@ -1,5 +1,14 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import { i32, i32x4, type Local, Module, relaxed, type V128, v128 } from '../../packages/core/src/wasm/emitter.ts';
+import {
+  f32x4,
+  i32,
+  i32x4,
+  type Local,
+  Module,
+  relaxed,
+  type V128,
+  v128,
+} from '../../packages/core/src/wasm/emitter.ts';
 import { advance, range } from '../../packages/core/src/wasm/loops.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import type { Call } from './measure.ts';
@@ -35,6 +44,12 @@ export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Cal
   if (!WebAssembly.validate(module.toBytes())) return undefined;
   const run = instantiate(memory, 'peak', emit);
   return { name: 'relaxed dot peak', macs: TURNS * CHAINS * 16, run: () => run(scratch, TURNS) };
+}
+
+/** f32 products and sums, rounded apart. @param scratch address of 256 bytes */
+export function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Call {
+  const run = instantiate(memory, 'peak', (module) => chains(module, (acc, b) => f32x4.add(f32x4.mul(acc, b), b)));
+  return { name: 'mul and add peak', macs: TURNS * CHAINS * 4, run: () => run(scratch, TURNS) };
 }
 
 /** Regions read side by side: prefetchers follow several streams, and one alone gets a half to a third of the bandwidth. */

@@ -4,6 +4,7 @@
  * npm run bench -- readme [--out DIR]   the README's table from it
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
+ * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  *
  * docs/benchmarks.md explains the options and the method.
@@ -21,6 +22,7 @@ import type { EngineId } from './engines/engine.ts';
 import { describeMachine, type Environment, runEnvironment } from './environments.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
+import { measureNnOps } from './nn/index.ts';
 import { measureOldNew } from './old-new.ts';
 import { writeOldNew } from './old-new-report.ts';
 import { writeReadme } from './readme.ts';
@@ -140,6 +142,17 @@ async function compareBuilds(old: string): Promise<void> {
   console.log(`\n${writeOldNew(values.out, { ...run, ...found })}`);
 }
 
+/** Ops between two products. */
+async function compareNn(): Promise<void> {
+  const report = await measureNnOps({
+    cases: values.cases.split(',').filter(Boolean),
+    rounds: count('rounds', values.rounds ?? '15'),
+    out: values.out,
+    log: (message) => console.log(`  ${message}`),
+  });
+  console.log(`\n${report}`);
+}
+
 switch (positionals[0]) {
   case 'kernels':
     if (values.old !== undefined) {
@@ -151,6 +164,9 @@ switch (positionals[0]) {
       sample: values.sample,
       json: values.json,
     });
+    break;
+  case 'nn':
+    await compareNn();
     break;
   case 'decoder':
     await measureDecoders(decoderOptions(values));
@@ -170,6 +186,6 @@ switch (positionals[0]) {
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'kernels' or 'decoder', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn' or 'decoder', got '${positionals[0]}'.`,
     );
 }

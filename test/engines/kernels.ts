@@ -13,11 +13,12 @@ export function recordKernels(): ReadonlySet<string> {
       return this.#exports;
     }
   };
-  const recorded =
-    (name: string, kernel: (...args: number[]) => unknown) =>
-    (...args: number[]) => {
+  const recorded = (name: string, kernel: (...args: number[]) => unknown) => {
+    const record = (...args: number[]) => {
       called.add(name);
       return kernel(...args);
     };
+    return Object.defineProperty(record, 'length', { value: kernel.length });
+  };
   return called;
 }

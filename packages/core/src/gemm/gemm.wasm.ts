@@ -146,16 +146,20 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
-                const rowScale = range(rows).map((i) => once(() => f.let(v128.load32Splat(xScale, 4 * i))));
+                // Read once per tile: 1 … 5 %.
+                const wScales = range(vectors).map((g) =>
+                  once(() =>
+                    f.let(blockwise ? scalesOf(scales, first + g) : v128.load(tiles[t].columns.wScale, 16 * g)),
+                  ),
+                );
+                const xScales = range(rows).map((i) => once(() => f.let(v128.load32Splat(xScale, 4 * i))));
                 each(total, (sum, i, g) => {
-                  const scale = () =>
-                    blockwise ? scalesOf(scales, first + g) : v128.load(tiles[t].columns.wScale, 16 * g);
                   if (fine) {
-                    const value = f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], first + g)), scale());
-                    sum.set(f32x4.add(sum, f32x4.mul(value, rowScale[i]())));
+                    const value = f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], first + g)), wScales[g]());
+                    sum.set(f32x4.add(sum, f32x4.mul(value, xScales[i]())));
                   } else {
                     const value = f32x4.convertI32x4S(acc[i][g]);
-                    sum.set(blockwise ? f32x4.add(sum, f32x4.mul(value, scale())) : value);
+                    sum.set(blockwise ? f32x4.add(sum, f32x4.mul(value, wScales[g]())) : value);
                   }
                 });
               });
