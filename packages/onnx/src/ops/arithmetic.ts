@@ -103,6 +103,7 @@ const UNARY: Readonly<Record<string, Unary>> = {
   LeakyRelu: {},
   Elu: {},
   Softplus: {},
+  Softsign: {},
   Gelu: {},
   HardSigmoid: {},
   HardSwish: {},

@@ -59,6 +59,7 @@ const MAPPINGS: Readonly<Record<string, Mapping>> = {
   Sigmoid: unary('Sigmoid'),
   Relu: unary('Relu'),
   Softplus: unary('Softplus'),
+  Softsign: unary('Softsign'),
   HardSwish: unary('HardSwish'),
   IsNaN: unary('IsNaN'),
   LeakyRelu: valued('LeakyRelu', { alpha: 0.01 }),

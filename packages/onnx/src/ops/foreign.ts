@@ -16,7 +16,6 @@ const SAME: readonly string[] = [
   'ScatterElements',
   'ScatterND',
   'Selu',
-  'Softsign',
   'TensorScatter',
   'Trilu',
 ];

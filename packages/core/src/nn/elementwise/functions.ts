@@ -141,6 +141,12 @@ export const functions = {
     f32: softplus,
     f64: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   }),
+  /** x / (1 + |x|); NaN at ±Infinity, as the division gives it. */
+  Softsign: unary({
+    ulps: 1.5,
+    f32: (f, x) => f.div(x, f.add(f.constant(1), f.abs(x))),
+    f64: (x) => x / (1 + Math.abs(x)),
+  }),
   /** max(0, min(1, alpha · x + beta)) */
   HardSigmoid: unary({
     values: ['alpha', 'beta'],
