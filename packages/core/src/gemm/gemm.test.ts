@@ -35,6 +35,7 @@ function otherTiles(): GemmOptions[] {
       [4, 8],
       [5, 8],
       [8, 4],
+      [8, 8],
     ].map(([tileM, tileN]) => ({ format, variant, widen: true, tileM, tileN }) as GemmOptions),
     ...everyCarrier(format, variant)
       .slice(1)

@@ -115,6 +115,7 @@ const WIDENED = [
   [4, 8],
   [5, 8],
   [6, 8],
+  [8, 8], // 16 accumulators: for CPUs with 32 vector registers (ARM)
 ] as const;
 
 /** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
