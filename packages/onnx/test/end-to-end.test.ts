@@ -148,7 +148,7 @@ describe('cut graphs equal onnxruntime-web', () => {
     const report = await compare(
       model({
         nodes: [
-          op('Softsign', ['x'], 'r'),
+          op('Selu', ['x'], 'r'),
           a.node('r', 'p'),
           b.node('r', 'q'),
           op('Mish', ['p'], 's'),
@@ -176,10 +176,10 @@ describe('cut graphs equal onnxruntime-web', () => {
       data: gaussian(random(seed), H),
     });
     const foreign = (index: number, from: string): NodeSpec[] => [
-      op('Softsign', [from], `r${index}`),
+      op('Selu', [from], `r${index}`),
       op('Mul', [`r${index}`, `n${index}`], `m${index}`),
       op('Add', [`m${index}`, 'half'], `i${index}`),
-      op('Softsign', [`i${index}`], `h${index}`),
+      op('Selu', [`i${index}`], `h${index}`),
     ];
     const large = (name: string) => makeMatrix({ name, N: H, K: H, seed: 2, bits: 8 });
     const [d, e] = [large('d'), large('e')];
@@ -313,17 +313,17 @@ describe('models that go to ONNX Runtime whole', () => {
         outputs: out('y'),
       },
     ],
-    ['no node is claimed', { nodes: [op('Softsign', ['x'], 'y')], inputs: [input], outputs: out('y') }],
+    ['no node is claimed', { nodes: [op('Selu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     ['no product with weights of the file', { nodes: [op('Relu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     [
       'a cut does not pay',
       {
         nodes: [
-          op('Softsign', ['x'], 'r'),
+          op('Selu', ['x'], 'r'),
           op('MatMul', ['r', 'w'], 'p'),
-          op('Softsign', ['p'], 's'),
+          op('Selu', ['p'], 's'),
           op('MatMul', ['s', 'w'], 'q'),
-          op('Softsign', ['q'], 'y'),
+          op('Selu', ['q'], 'y'),
         ],
         initializers: [{ name: 'w', dtype: 'float32', dims: [H, H], data: gaussian(random(8), H * H) }],
         inputs: [input],

@@ -26,7 +26,7 @@ it('cuts a model and agrees with plain onnxruntime-web', async () => {
       { opType: 'Tanh', inputs: ['x'], outputs: ['t'] },
       matrix.node('t', 'p'),
       { opType: 'Softmax', inputs: ['p'], outputs: ['s'] },
-      { opType: 'Softsign', inputs: ['s'], outputs: ['y'] }, // not MSD's
+      { opType: 'Selu', inputs: ['s'], outputs: ['y'] }, // not MSD's
     ],
     initializers: matrix.initializers,
     inputs: [{ name: 'x', dtype: 'float32', dims: ['m', 200] }],

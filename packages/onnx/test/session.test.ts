@@ -17,7 +17,7 @@ const b = makeMatrix({ name: 'b', N: 32, K: H, seed: 5 });
 /** softsign -> a -> mish -> b, with the mish as a second output: MSD has neither of the two. */
 const mixed = model({
   nodes: [
-    { opType: 'Softsign', inputs: ['x'], outputs: ['r'] },
+    { opType: 'Selu', inputs: ['x'], outputs: ['r'] },
     a.node('r', 'p'),
     { opType: 'Mish', inputs: ['p'], outputs: ['s'] },
     b.node('s', 'y'),
@@ -254,7 +254,7 @@ describe('report', () => {
     const report = (s as MsdSession).report!;
     expect(report).toEqual(reportOf(s));
     expect(report.nodes.map(({ opType, where, region }) => [opType, where, region])).toEqual([
-      ['Softsign', 'ort', 0],
+      ['Selu', 'ort', 0],
       ['MatMulNBits', 'msd', 1],
       ['Mish', 'ort', 2],
       ['MatMulNBits', 'msd', 3],
