@@ -18,7 +18,6 @@ import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts
 import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import { kernelOn } from '../../packages/core/test/kernels.ts';
-import { boundProduct } from './bound.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
 import { dotPeak, readBandwidth } from './peaks.ts';
 
@@ -129,8 +128,6 @@ export async function measureKernel(
     dotPeak: dotPeak(arena.memory, arena.alloc(256).ptr),
     read: readBandwidth(arena.memory, w, layout.byteLength, arena.alloc(64).ptr),
   };
-  const bound = boundProduct(backend, prepared, M, x, y);
-  if (bound) variants.bound = { name: 'bound', macs, run: bound };
   const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
   if (sample && format !== 'mxfp4') {
