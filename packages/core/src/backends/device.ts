@@ -7,6 +7,7 @@
  *   device.run(call, { operands: { 0: x2 } });     // with what has changed
  */
 import type { ActivationId } from '../activations/contract.ts';
+import type { AttentionOp, AttentionRun, KvCache, KvShape } from '../attention/contract.ts';
 import type { DecompositionOptions } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
@@ -40,7 +41,18 @@ export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> ext
   readonly each?: readonly ProductEnd[] | undefined;
 }
 
-export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+/**
+ * Attention. Operands: q, k, v, sinks, bias, mask, out; `undefined` where there is none. All f32 but the mask (bool); sinks: [heads],
+ * a score that every row of a head has beside its keys, and no value.
+ */
+export interface AttentionWork {
+  readonly kind: 'attention';
+  readonly op: AttentionOp;
+  /** Asked at every run of the call. */
+  readonly run: () => AttentionRun<KvCache>;
+}
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
 /** What a run of a call has other than the run before; it stays so. */
 export interface Changes<H> {
@@ -67,6 +79,8 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
   write(handle: H, data: ArrayBufferView): void;
   read(handle: H, into: ArrayBufferView): void | Promise<void>;
   prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+  /** An empty cache of keys and values; it takes pages when keys come. @throws {@link RangeError} for a shape that cannot be */
+  createKvCache(shape: KvShape): KvCache;
   /**
    * Checks everything, chooses kernels, cuts and sizes, and allocates what the call needs.
    * @throws {@link TypeError}, {@link RangeError}, {@link UnsupportedError}; nothing has changed then
