@@ -26,6 +26,10 @@ export interface Match {
   readonly outputs: readonly string[];
   /** Operands whose elements, not only their sizes, have to be known when the step is planned. */
   readonly shapedBy?: readonly string[];
+  /** Operands that JavaScript looks at in every run: a plan depends neither on their elements nor on their sizes. */
+  readonly late?: readonly string[];
+  /** Operands and results that lie in a cache of keys and values: a plan does not depend on how many positions they have. */
+  readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };

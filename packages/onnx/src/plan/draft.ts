@@ -7,7 +7,7 @@ import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { type Concrete, type Info, isKnown } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
-import type { Lowering, Slot, Step } from '../ops/lowering.ts';
+import type { ComputedStep, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
 import type { Match } from '../passes/match.ts';
 import type { RegionCode } from './code.ts';
@@ -59,7 +59,7 @@ export function draftRegion(
   infos: ReadonlyMap<string, Info>,
   outside: ReadonlyMap<string, Slot>,
 ): Draft {
-  const draft = new Drafting(typed, infos, outside);
+  const draft = new Drafting(typed, code.inputs, infos, outside);
   for (const match of code.matches) {
     if (match.place === 'host') draft.host(match);
     else draft.device(match);
@@ -87,11 +87,20 @@ class Drafting implements Lowering {
   readonly infos: Map<string, Info>;
   readonly #typed: TypedGraph;
   readonly #uploaded = new Set<string>();
+  readonly #computed = new Map<string, Slot>();
   #nodes: readonly string[] = [];
 
-  constructor(typed: TypedGraph, infos: ReadonlyMap<string, Info>, outside: ReadonlyMap<string, Slot>) {
+  constructor(
+    typed: TypedGraph,
+    inputs: readonly string[],
+    infos: ReadonlyMap<string, Info>,
+    outside: ReadonlyMap<string, Slot>,
+  ) {
     this.#typed = typed;
     this.infos = new Map(infos);
+    // Of what a plan does not depend on, the type is all that is known.
+    for (const name of inputs)
+      if (!infos.has(name)) this.infos.set(name, { elemType: typed.infos.get(name)?.elemType ?? 0, dims: undefined });
     for (const name of typed.graph.constants.keys()) this.infos.set(name, typed.infos.get(name)!);
     this.slots = new Map(outside);
   }
@@ -147,6 +156,16 @@ class Drafting implements Lowering {
       step: { kind: 'upload', name, known: info.data ? info : undefined, check, to },
       nodes: this.#nodes,
     });
+    return to;
+  }
+
+  computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot {
+    let to = this.#computed.get(key);
+    if (!to) {
+      to = newSlot('i32', dims);
+      this.#computed.set(key, to);
+      this.steps.push({ step: { kind: 'computed', needs, compute, to }, nodes: this.#nodes });
+    }
     return to;
   }
 
