@@ -1,22 +1,27 @@
 /** Attention, bound: keys and values go into the cache, scores and outputs come from what it holds. */
 import type { ArenaHandle } from '../arena.ts';
-import { checkOutApart, OUT_OPERAND } from '../attention-arguments.ts';
+import { arenaHandle } from '../arguments.ts';
+import { checkAttentionOperands, checkOutApart, OUT_OPERAND } from '../attention-arguments.ts';
 import { runReference } from '../attention-reference-call.ts';
-import type { AttentionWork } from '../device.ts';
-import type { PageDevice } from '../kv-cache.ts';
-import type { Runtime } from './runtime.ts';
+import type { AttentionSpec, AttentionWork, BoundWork } from '../device.ts';
+import { Runtime } from './runtime.ts';
 
-export class AttentionCall {
+export const attentionSpec: AttentionSpec = {
+  wasm(runtime, work, operands) {
+    if (!(runtime instanceof Runtime)) throw new TypeError('attention: expected the runtime of a WASM device.');
+    return new AttentionCall(runtime, work, checkAttentionOperands(work, operands, arenaHandle));
+  },
+};
+
+class AttentionCall implements BoundWork<ArenaHandle> {
   readonly kernels: readonly string[] = ['attention'];
   readonly byteLengths: readonly number[];
   readonly #runtime: Runtime;
-  readonly #pages: PageDevice<ArenaHandle>;
   readonly #work: AttentionWork;
   readonly #addresses: number[];
 
-  constructor(runtime: Runtime, pages: PageDevice<ArenaHandle>, work: AttentionWork, byteLengths: readonly number[]) {
+  constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
     this.#runtime = runtime;
-    this.#pages = pages;
     this.#work = work;
     this.byteLengths = byteLengths;
     this.#addresses = byteLengths.map(() => 0);
@@ -36,7 +41,7 @@ export class AttentionCall {
         ? undefined
         : new Uint8Array(arena.memory.buffer, this.#addresses[i], bytes).slice().buffer,
     );
-    const out = runReference(this.#work, this.#pages, copies, 'float32');
+    const out = runReference(this.#work, this.#runtime.pages, copies, 'float32');
     arena.write(arena.at(this.#addresses[OUT_OPERAND], out.byteLength), out);
   }
 }
