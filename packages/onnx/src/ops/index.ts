@@ -1,5 +1,5 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
-import { attentionOperators } from './attention.ts';
+import { attentionOperators } from './attention/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';

@@ -45,7 +45,11 @@ export function regionCode(graph: Graph, matches: readonly Match[], outputs: rea
 }
 
 /** What JavaScript looks at in a run matters to no plan, nor does how long a cache is, unless somebody needs sizes of `present`. */
-function needsOfDevice({ inputs, outputs, shapedBy, late, caches }: Match, sized: Set<string>, valued: Set<string>): void {
+function needsOfDevice(
+  { inputs, outputs, shapedBy, late, caches }: Match,
+  sized: Set<string>,
+  valued: Set<string>,
+): void {
   const isMeasured = outputs.some((name) => caches?.includes(name) && (sized.has(name) || valued.has(name)));
   for (const name of inputs) {
     if (late?.includes(name) || (caches?.includes(name) && !isMeasured)) continue;

@@ -1,11 +1,11 @@
 /** Attention stays ONNX Runtime's; its results' types are known, so that what follows it can be planned. */
-import type { Info, Size, Symbols } from '../ir/info.ts';
-import type { NodeView, Operator } from './operator.ts';
+import type { Info, Size, Symbols } from '../../ir/info.ts';
+import type { NodeView, Operator } from '../operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
 /** Sizes of `present`: those of `past`, more or fewer positions. */
-function present(past: Info | undefined, symbols: Symbols): Info | undefined {
+export function presentOf(past: Info | undefined, symbols: Symbols): Info | undefined {
   return past && { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
 }
 
@@ -21,7 +21,7 @@ function groupQueryAttention(
   if (dims && !key) dims = dims.toSpliced(2, 1, share(dims[2]!, heads, heads + 2 * kvHeads, symbols));
   const result = query && { elemType: query.elemType, dims };
   return node.node.outputs.map((_, i) =>
-    i === 0 ? result : i === 1 ? present(pastKey, symbols) : i === 2 ? present(pastValue, symbols) : undefined,
+    i === 0 ? result : i === 1 ? presentOf(pastKey, symbols) : i === 2 ? presentOf(pastValue, symbols) : undefined,
   );
 }
 
@@ -29,19 +29,10 @@ function share(size: Size, part: number, whole: number, symbols: Symbols): Size 
   return typeof size === 'number' && whole > 0 ? (size * part) / whole : symbols.fresh();
 }
 
-function multiHeadAttention(node: NodeView, [query, , value]: Inputs): (Info | undefined)[] {
-  const dims =
-    query?.dims?.length === 3 && value?.dims?.length === 3
-      ? [query.dims[0]!, query.dims[1]!, value.dims[2]!]
-      : undefined;
-  return node.node.outputs.map((_, i) => (i === 0 && query ? { elemType: query.elemType, dims } : undefined));
-}
-
-export const attentionOperators: readonly Operator[] = [
+export const groupQueryOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.GroupQueryAttention',
     limits: "ONNX Runtime's; its types are known",
     infer: groupQueryAttention,
   },
-  { name: 'com.microsoft.MultiHeadAttention', infer: multiHeadAttention },
 ];
