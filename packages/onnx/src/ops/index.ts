@@ -1,4 +1,5 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
+import { attentionPatterns } from './attention/chain.ts';
 import { attentionOperators } from './attention/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
@@ -35,5 +36,5 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
-  Object.entries({ ...elementwisePatterns, ...normPatterns }),
+  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns }),
 );
