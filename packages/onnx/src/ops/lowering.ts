@@ -83,12 +83,18 @@ export interface Part {
   readonly begin: number;
 }
 
+/** A value of JavaScript in a run: int64 as numbers. */
+export interface Elements {
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+
 /** What attention is told anew in every run, from values of JavaScript: a plan does not depend on it. */
 export interface LateAttention {
   /** Names of the values. */
   readonly needs: readonly string[];
   /** @param pastRows positions of `past`, valid or not */
-  at(values: readonly Concrete[], pastRows: number): AttentionNow;
+  at(values: readonly Elements[], pastRows: number): AttentionNow;
 }
 
 export interface AttentionNow {
@@ -139,7 +145,7 @@ export interface ComputedStep {
   readonly kind: 'computed';
   /** Names of the values of JavaScript that it is told. */
   readonly needs: readonly string[];
-  readonly compute: (values: readonly Concrete[], out: Int32Array) => void;
+  readonly compute: (values: readonly Elements[], out: Int32Array) => void;
   readonly to: Slot;
 }
 
@@ -155,6 +161,10 @@ export interface Lowering {
   indices(name: string, check: (indices: Int32Array) => void): Slot;
   /** Whole numbers on the device that every run computes anew. The same key: the same numbers. */
   computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot;
+  /** What equal keys share in a plan. */
+  shared<T extends object>(key: string, make: () => T): T;
+  /** Elements that are known while the region is planned, on the device. */
+  constant(info: Concrete): Slot;
   /** A place for a result. '' = nobody asks for it. */
   result(name: string, dtype: DType, dims: readonly number[]): Slot;
   /** A result that is another value under other dims. */

@@ -171,6 +171,13 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** A result that lies in a cache: no step of the device reads it there but attention. */
+  #isKept(name: string): boolean {
+    const node = this.producer(name);
+    const decision = node && this.#decisions.get(node);
+    return typeof decision === 'object' && decision.caches?.includes(name) === true;
+  }
+
   isInteger(name: string): boolean {
     const elemType = this.info(name)?.elemType;
     return elemType === INT64 || elemType === INT32;
@@ -179,6 +186,7 @@ export class Matcher {
   /** Why a value cannot be a float operand; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
+    if (this.#isKept(name)) return `${what} lies in a cache`;
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;

@@ -87,7 +87,7 @@ class Drafting implements Lowering {
   readonly infos: Map<string, Info>;
   readonly #typed: TypedGraph;
   readonly #uploaded = new Set<string>();
-  readonly #computed = new Map<string, Slot>();
+  readonly #shared = new Map<string, object>();
   #nodes: readonly string[] = [];
 
   constructor(
@@ -126,6 +126,9 @@ class Drafting implements Lowering {
   device(match: Match): void {
     this.#nodes = match.nodes.map((node) => node.name || describeNode(node));
     match.lower!(this);
+    // What lies in a cache has sizes that only a run knows.
+    for (const name of match.caches ?? [])
+      if (!this.infos.has(name)) this.infos.set(name, { elemType: FLOAT32, dims: undefined });
   }
 
   info(name: string): Concrete {
@@ -159,14 +162,27 @@ class Drafting implements Lowering {
     return to;
   }
 
-  computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot {
-    let to = this.#computed.get(key);
-    if (!to) {
-      to = newSlot('i32', dims);
-      this.#computed.set(key, to);
-      this.steps.push({ step: { kind: 'computed', needs, compute, to }, nodes: this.#nodes });
-    }
+  constant(info: Concrete): Slot {
+    const to = newSlot(dtypeOf(info.elemType), info.dims);
+    this.steps.push({ step: { kind: 'upload', name: '', known: info, to }, nodes: this.#nodes });
     return to;
+  }
+
+  computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot {
+    return this.shared(key, () => {
+      const to = newSlot('i32', dims);
+      this.steps.push({ step: { kind: 'computed', needs, compute, to }, nodes: this.#nodes });
+      return to;
+    });
+  }
+
+  shared<T extends object>(key: string, make: () => T): T {
+    let found = this.#shared.get(key) as T | undefined;
+    if (!found) {
+      found = make();
+      this.#shared.set(key, found);
+    }
+    return found;
   }
 
   result(name: string, dtype: DType, dims: readonly number[]): Slot {

@@ -1,8 +1,8 @@
 /** What the matches of attention share. */
 import type { ScoreArray, ScoreDims } from '@msd/core';
-import type { Concrete } from '../../ir/info.ts';
+import type { Info, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import type { CacheRef, LateAttention } from '../lowering.ts';
+import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 
 /** The first operand that is there and is not f32. */
@@ -30,6 +30,11 @@ export function cacheOf(past: CacheRef['past'], present: CacheRef['present']): C
   return past.key === '' ? undefined : { past, present };
 }
 
+/** Sizes of `present`: those of `past`, more positions. */
+export function presentOf(past: Info, symbols: Symbols): Info {
+  return { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
+}
+
 /** Names in a cache. */
 export function namesOf({ past, present }: CacheRef): string[] {
   return [past.key, past.value, present.key, present.value].filter((name) => name !== '');
@@ -42,13 +47,13 @@ export function notPresentable(matcher: Matcher, { present }: CacheRef): string 
 }
 
 /** A bias of JavaScript: [M, T], with up to two dimensions before. */
-export function biasArray({ dims, data }: Concrete): ScoreArray<Float32Array> {
-  return { dims: fourDims(dims), data: Float32Array.from(data!) };
+export function biasArray({ dims, data }: Elements): ScoreArray<Float32Array> {
+  return { dims: fourDims(dims), data: data instanceof Float32Array ? data : Float32Array.from(data) };
 }
 
 /** A mask of JavaScript: true is a key that is seen. */
-export function maskArray({ dims, data }: Concrete): ScoreArray<Uint8Array> {
-  return { dims: fourDims(dims), data: Uint8Array.from(data!) };
+export function maskArray({ dims, data }: Elements): ScoreArray<Uint8Array> {
+  return { dims: fourDims(dims), data: data instanceof Uint8Array ? data : Uint8Array.from(data) };
 }
 
 function fourDims(dims: readonly number[]): ScoreDims {

@@ -10,9 +10,18 @@ import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, notPresentable } from './common.ts';
+import {
+  addBiases,
+  attentionMatch,
+  biasArray,
+  cacheOf,
+  lateOf,
+  namesOf,
+  notFloats,
+  notPresentable,
+  presentOf,
+} from './common.ts';
 import { copyOf, emitAttention, emitFunction, emitHeadsFirst, type Heads, headsFirst, headsOfRows } from './facts.ts';
-import { presentOf } from './group-query.ts';
 import { paddingBias } from './padding.ts';
 
 const infer: Operator['infer'] = (view, [query, key, value, , , , pastKey, pastValue], symbols) => {

@@ -8,8 +8,8 @@
  *   [B, M, T]  0 is padding, for every query
  */
 import type { ScoreArray } from '@msd/core';
-import type { Concrete } from '../../ir/info.ts';
 import { countOf } from '../host.ts';
+import type { Elements } from '../lowering.ts';
 
 interface Sizes {
   readonly batch: number;
@@ -19,11 +19,11 @@ interface Sizes {
 
 /** The bias that a mask is; `undefined` if it says nothing. */
 export function paddingBias(
-  { dims, data }: Concrete,
+  { dims, data }: Elements,
   { batch, rows, keys }: Sizes,
   filter: number,
 ): ScoreArray<Float32Array> | undefined {
-  const values = data!;
+  const values = Array.from(data);
   if (dims.length === 1) return limitBias(values, batch, keys, filter);
   if (dims.length === 2 && dims[1] === 1 && keys !== 1) return undefined;
   const wanted = [batch, 1, dims.length === 3 ? rows : 1, keys] as const;

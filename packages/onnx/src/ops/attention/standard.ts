@@ -2,9 +2,9 @@
 import type { ScoreArray } from '@msd/core';
 import { copy, pad } from '@msd/core/nn';
 import { BOOL, INT64 } from '../../data-types.ts';
-import type { Concrete, Info, Size } from '../../ir/info.ts';
+import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import { emitOp, type Lowering, type Slot } from '../lowering.ts';
+import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, notPresentable } from './common.ts';
 import { emitAttention, emitHeadsFirst, type Heads, headsFirst, headsOfRows, maskBias } from './facts.ts';
@@ -156,13 +156,13 @@ function wide<Data extends Float32Array | Uint8Array>(
 }
 
 /** Keys that count; causal: the last query is at the last of them. */
-function validKeys({ data }: Concrete, rows: number, keys: number, isCausal: boolean): ScoreArray<Uint8Array> {
-  const batch = data!.length;
+function validKeys({ data }: Elements, rows: number, keys: number, isCausal: boolean): ScoreArray<Uint8Array> {
+  const batch = data.length;
   const height = isCausal ? rows : 1;
   const mask = new Uint8Array(batch * height * keys);
   for (let b = 0; b < batch; b++)
     for (let m = 0; m < height; m++) {
-      const end = isCausal ? data![b]! - rows + m + 1 : data![b]!;
+      const end = isCausal ? data[b]! - rows + m + 1 : data[b]!;
       mask.fill(1, (b * height + m) * keys, (b * height + m) * keys + Math.min(keys, Math.max(0, end)));
     }
   return { dims: [batch, 1, height, keys], data: mask };
