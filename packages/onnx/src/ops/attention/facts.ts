@@ -122,8 +122,14 @@ export function emitHeadsFirst(
 }
 
 /** Elements of a slot, from one on, under other dimensions. */
-export function copyOf(to: Lowering, slot: Slot, begin: number, dims: readonly number[]): Slot {
-  return emitCopy(to, slot, { offset: begin, strides: stridesOf(dims) }, dims, '');
+export function copyOf(
+  to: Lowering,
+  slot: Slot,
+  begin: number,
+  dims: readonly number[],
+  strides: readonly number[] = stridesOf(dims),
+): Slot {
+  return emitCopy(to, slot, { offset: begin, strides }, dims, '');
 }
 
 function emitCopy(

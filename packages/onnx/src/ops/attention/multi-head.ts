@@ -8,6 +8,7 @@
 import { INT32 } from '../../data-types.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
+import { stridesOf } from '../host.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import {
@@ -67,7 +68,10 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
   const isPacked = [query, key].some((name) => name !== '' && matcher.info(name)?.dims?.length === 5);
   if (bias !== '' && isPacked) return 'a bias beside packed operands';
-  const cache = cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
+  // ONNX Runtime takes no notice of a past if nobody asks for the present.
+  const isKept = presentKey !== '' || presentValue !== '';
+  const past = isKept ? { key: pastKey, value: pastValue } : { key: '', value: '' };
+  const cache = cacheOf(past, { key: presentKey, value: presentValue });
   const shown = cache && notPresentable(matcher, cache);
   if (shown !== undefined) return shown;
   if (cache && added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
@@ -76,7 +80,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const isCausal = view.int('unidirectional', 0) === 1;
   const late = [padding, cache ? added : ''].filter((name) => name !== '');
   return attentionMatch(view, matcher, {
-    inputs: [query, key, value, bias, padding, added, pastKey, pastValue],
+    inputs: [query, key, value, bias, padding, added, past.key, past.value],
     outputs: [y, presentKey, presentValue],
     late,
     caches: cache ? namesOf(cache) : [],
@@ -97,7 +101,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !cache ? [to.slot(added)] : [],
+          biases: added !== '' && !cache ? [firstKeys(to, to.slot(added), keys)] : [],
           cache,
           late: lateOf(late, (values, pastRows) => {
             const mask = padding === '' ? undefined : values[0]!;
@@ -114,6 +118,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       if (presentValue !== '') emitHeadsFirst(to, v, [batch, heads, keys, valueSize], presentValue);
     },
   });
+}
+
+/** The bias of a past that nobody takes notice of is too wide. */
+function firstKeys(to: Lowering, bias: Slot, keys: number): Slot {
+  const { dims } = bias;
+  return dims.at(-1)! > Math.max(1, keys) ? copyOf(to, bias, 0, dims.with(-1, keys), stridesOf(dims)) : bias;
 }
 
 interface Operands {
