@@ -14,6 +14,7 @@ export type {
   ScoreArray,
   ScoreDims,
 } from './attention/contract.ts';
+export { headMajor, PAGE_KEYS, rowMajor } from './attention/contract.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';
 export type {

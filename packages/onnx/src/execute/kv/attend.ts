@@ -1,7 +1,5 @@
 /** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
-import type { AttentionRun, KvCache, KvShape, KvType } from '@msd/core';
-
-type ResolvedKvShape = KvCache['shape'];
+import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
 
 import { FLOAT32 } from '../../data-types.ts';
 import type { AttentionNow, AttentionStep, KvNames, LateAttention } from '../../ops/lowering.ts';
