@@ -6,7 +6,7 @@ import { TINY } from './contract.ts';
 /** 1.5 · 2²³, whose last bit counts ones: fl(v + ROUNDING) is an integer for |v| < 2²². */
 export const ROUNDING = 0xc00000;
 export const INFINITY_BITS = 0x7f800000;
-const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
+export const TINY_BITS: number = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
 /** S of a block whose largest |x| has these bits: `scale`, or 0 where there is next to nothing, or NaN. */
 export function scaleOrSpecial(maxBits: Local<'i32'>, scale: F32): F32 {
