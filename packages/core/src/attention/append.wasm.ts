@@ -3,7 +3,7 @@
  *
  * work     words of work.ts
  * first    pairs [first, first + count) of a sequence and a KV head
- * scratch  of the thread: a padded row, then its integers
+ * thread   which one: each has scratch of its own
  *
  * With key 63 of page 0 the factors of its channels are found.                                           (docs/attention.md)
  */
@@ -24,7 +24,7 @@ export interface AppendOptions {
   readonly type: KvType;
 }
 
-const ARGS = ['work', 'first', 'count', 'scratch'] as const;
+const ARGS = ['work', 'first', 'count', 'thread'] as const;
 const PAGE_BITS = Math.log2(PAGE_KEYS);
 /** Neighbours of a lane: keys of V, channels of K. */
 const NEIGHBOURS = { int16: 2, int8: 4, float: 1 } as const;
@@ -36,7 +36,8 @@ export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
   emit(module, { type }) {
     module.func(appendSpec.id({ type }), i32Params(ARGS), (f, p) => {
       const word = wordsAt(APPEND, p.work);
-      const rows = rowsOf(f, p.scratch, i32.add(p.scratch, word('atIntegers')), type);
+      const scratch = f.let(i32.add(word('scratch'), i32.mul(p.thread, word('scratchStride'))));
+      const rows = rowsOf(f, scratch, i32.add(scratch, word('atIntegers')), type);
       const keySize = f.let(i32.and(i32.add(word('headSize'), 3), -4));
       const panelsOfV = f.let(i32.shrU(i32.add(word('valueSize'), PANEL - 1), Math.log2(PANEL)));
       f.repeat(p.count, () => {
@@ -145,7 +146,7 @@ export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
       }
     });
   },
-  trial: (_, at) => ({ work: at, first: 0, count: 1, scratch: at + 0x8000 }),
+  trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
   fill: fillAppendTrial,
   *variants() {
     for (const type of ['int16', 'int8', 'float'] as const) yield { type };

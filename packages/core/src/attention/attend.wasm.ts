@@ -3,7 +3,7 @@
  *
  * work     words of work.ts
  * first    tasks [first, first + count): a tile of queries of one sequence and KV head, tiles fastest
- * scratch  of the thread
+ * thread   which one: each has scratch of its own
  *
  * A task goes through its pages twice: all scores first, since their exact maximum has to be known, then weights and values of a
  * page in one go. Pages that no row of the tile may see are left out: their keys would add zeros.          (docs/attention.md)
@@ -25,7 +25,7 @@ export interface AttendOptions {
   readonly type: KvType;
 }
 
-const ARGS = ['work', 'first', 'count', 'scratch'] as const;
+const ARGS = ['work', 'first', 'count', 'thread'] as const;
 
 export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   family: 'attend',
@@ -35,7 +35,7 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
     module.func(attendSpec.id({ type }), i32Params(ARGS), (f, p) => {
       const reader = type === 'float' ? undefined : integerReader(f, type);
       f.repeat(p.count, () => {
-        const task = openTask(f, p.work, p.first, p.scratch, reader?.bytes ?? 0);
+        const task = openTask(f, p.work, p.first, p.thread, reader?.bytes ?? 0);
         takeQueries(f, task, reader);
         clearSums(f, task);
         scores(f, task, reader);
@@ -46,7 +46,7 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
       });
     });
   },
-  trial: (_, at) => ({ work: at, first: 0, count: 1, scratch: at + 0x8000 }),
+  trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
   fill: fillAttendTrial,
   *variants() {
     for (const type of ['int16', 'int8', 'float'] as const) yield { type };

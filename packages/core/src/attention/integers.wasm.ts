@@ -5,13 +5,7 @@
  *   int8    the integer as one i16, times the bytes of gemm's int8 panels
  */
 import { limitOf } from '../decompose/contract.ts';
-import {
-  digitSplitter,
-  inverseOf,
-  overLanes,
-  ROUNDING,
-  scaleOrSpecial,
-} from '../decompose/integers.wasm.ts';
+import { digitSplitter, inverseOf, overLanes, ROUNDING, scaleOrSpecial } from '../decompose/integers.wasm.ts';
 import { int8 } from '../formats/int8.ts';
 import { carrierOf, I16 } from '../gemm/carriers.ts';
 import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';

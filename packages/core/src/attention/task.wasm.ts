@@ -37,8 +37,9 @@ export interface Task {
 /** Integers of a row are made 16 at a time. */
 export const SIXTEEN = 16;
 
-export function openTask(f: Func, work: I32, task: I32, scratch: I32, bytes: number): Task {
+export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: number): Task {
   const word = wordsAt(WORK, work);
+  const scratch = f.let(i32.add(word('scratch'), i32.mul(thread, word('scratchStride'))));
   const pair = f.let(i32.divU(task, word('tiles')));
   const batch = f.let(i32.divU(pair, word('kvHeads')));
   const first = f.let(i32.mul(i32.remU(task, word('tiles')), word('tileRows')));

@@ -1,22 +1,14 @@
 /** What the kernels of attention are tried on: three pages of one head, in 64 KiB of zeros. */
 import { pageLayout } from './page.ts';
-import { ADDED, APPEND, SEQUENCE, WORK } from './work.ts';
+import { taskScratch } from './scratch.ts';
+import { ADDED, APPEND, SEQUENCE, setWords, WORK } from './work.ts';
 
 const HEAD_SIZE = 32;
 const GROUPS = 3;
+const PAGES = 3;
 const TOTAL = 190;
 /** Places in the trial's memory. */
 const AT = { sequence: 0x200, table: 0x240, q: 0x300, out: 0x600, page: 0x1000, scratch: 0x8000 };
-
-/** Writes named words. */
-export function setWords<N extends string>(
-  words: Int32Array,
-  index: number,
-  names: readonly N[],
-  values: Readonly<Partial<Record<N, number>>>,
-): void {
-  for (const [i, name] of names.entries()) words[index + i] = values[name] ?? 0;
-}
 
 const first = pageLayout({ type: 'float', headSize: HEAD_SIZE }, 0);
 
@@ -31,7 +23,7 @@ const pages = (at: number) => ({
 
 /** All pages are one and the same, as large as any type's. */
 function fillTable(words: Int32Array, at: number): void {
-  for (let page = 0; page < 3; page++) words[AT.table / 4 + page] = at + AT.page;
+  for (let page = 0; page < PAGES; page++) words[AT.table / 4 + page] = at + AT.page;
 }
 
 export function fillAttendTrial(words: Int32Array, at: number): void {
@@ -54,13 +46,8 @@ export function fillAttendTrial(words: Int32Array, at: number): void {
     v: first.v,
     ks: first.ks,
     vs: first.vs,
-    atSpare: 0x400,
-    atX: 0x800,
-    atQ: 0x1000,
-    atP: 0x1800,
-    atY: 0x2000,
-    atScores: 0x3000,
-    scoreRow: 0x400,
+    scratch: at + AT.scratch,
+    ...taskScratch({ headSize: HEAD_SIZE, valueSize: HEAD_SIZE }, 'int16', GROUPS, PAGES),
   });
 }
 
@@ -82,6 +69,7 @@ export function fillAppendTrial(words: Int32Array, at: number): void {
     v0: first.v,
     ks: first.ks,
     vs: first.vs,
+    scratch: at + AT.scratch,
     atIntegers: 0x400,
   });
 }

@@ -58,7 +58,9 @@ export const WORK = [
   'v',
   'ks',
   'vs',
-  /** Scratch: where each part lies, and bytes of a row of scores. */
+  /** Scratch of the first thread, and bytes to the next one's; where each part lies, and bytes of a row of scores. */
+  'scratch',
+  'scratchStride',
   'atSpare',
   'atX',
   'atQ',
@@ -109,7 +111,9 @@ export const APPEND = [
   'v0',
   'ks',
   'vs',
-  /** Scratch: where integers lie, behind a row of floats. */
+  /** Scratch of the first thread, and bytes to the next one's; where integers lie in it, behind a row of floats. */
+  'scratch',
+  'scratchStride',
   'atIntegers',
 ] as const;
 
@@ -121,3 +125,13 @@ export const wordsAt =
   <const N extends readonly string[]>(names: N, at: I32) =>
   (name: N[number]): I32 =>
     i32.load(at, 4 * names.indexOf(name));
+
+/** Writes named words; those that are not named become 0. */
+export function setWords<N extends string>(
+  words: Int32Array,
+  index: number,
+  names: readonly N[],
+  values: Readonly<Partial<Record<N, number>>>,
+): void {
+  for (const [i, name] of names.entries()) words[index + i] = values[name] ?? 0;
+}
