@@ -13,6 +13,7 @@ import { kernelCall } from '../../kernel-spec.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
+import { arenaHandle } from '../arguments.ts';
 import {
   ATTENTION_OPERANDS,
   checkOutApart,
@@ -20,10 +21,9 @@ import {
   type ResolvedRun,
   resolveRun,
 } from '../attention-arguments.ts';
-import type { AttentionWork } from '../device.ts';
-import type { PageDevice } from '../kv-cache.ts';
+import type { AttentionSpec, AttentionWork, BoundWork } from '../device.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
-import type { Runtime } from './runtime.ts';
+import { Runtime } from './runtime.ts';
 
 type Run = ResolvedRun<ArenaHandle>;
 const [Q, K, V, SINKS, BIAS, MASK] = ATTENTION_OPERANDS.keys();
@@ -41,10 +41,16 @@ interface Kernels {
   readonly shared: BoundKernel;
 }
 
-export class AttentionCall {
+export const attentionSpec: AttentionSpec = {
+  wasm(runtime, work, operands) {
+    if (!(runtime instanceof Runtime)) throw new TypeError('attention: expected the runtime of a WASM device.');
+    return new AttentionCall(runtime, work, checkAttentionOperands(work, operands, arenaHandle));
+  },
+};
+
+class AttentionCall implements BoundWork<ArenaHandle> {
   readonly byteLengths: readonly number[];
   readonly #runtime: Runtime;
-  readonly #pages: PageDevice<ArenaHandle>;
   readonly #work: AttentionWork;
   readonly #addresses: number[];
   readonly #tileRows: number;
@@ -53,10 +59,9 @@ export class AttentionCall {
   #kernels: Partial<Record<KvType, Kernels>> = {};
   #threads = 0;
 
-  constructor(runtime: Runtime, pages: PageDevice<ArenaHandle>, work: AttentionWork, byteLengths: readonly number[]) {
+  constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
     const { op } = work;
     this.#runtime = runtime;
-    this.#pages = pages;
     this.#work = work;
     this.byteLengths = byteLengths;
     this.#addresses = byteLengths.map(() => 0);
@@ -77,7 +82,7 @@ export class AttentionCall {
   run(): void {
     checkOutApart(this.byteLengths, this.#addresses);
     const { op } = this.#work;
-    const run = resolveRun(this.#work, this.#pages);
+    const run = resolveRun(this.#work, this.#runtime.pages);
     const { cache, past, counts } = run;
     if (op.newKeys > 0) cache.open(past, counts);
     const { lengths, shape } = cache;
