@@ -16,6 +16,7 @@ import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
 import {
   ATTENTION_OPERANDS,
+  checkAttentionOperands,
   checkOutApart,
   OUT_OPERAND,
   type ResolvedRun,
