@@ -16,9 +16,14 @@ export interface Kept {
   readonly state: KvState;
   readonly half: Half;
   readonly dims: readonly number[];
+  /** Of a tensor of int8: its scale, or those of each channel of each head. */
+  readonly scales?: Float32Array | undefined;
 }
 
+export type KeptData = Float32Array | Int8Array;
+
 const EMPTY = new Float32Array(0);
+const EMPTY_CODES = new Int8Array(0);
 /** Of a lazy tensor: its elements, in whatever state they are. */
 const SOURCE = Symbol('msd.source');
 
@@ -27,7 +32,7 @@ interface Source {
   kept: Kept | undefined;
   /** What all tensors of a run refer to: as long as one lives, the states of the run do. */
   readonly holder: object;
-  data: Float32Array | undefined;
+  data: KeptData | undefined;
 }
 
 interface LazyTensor extends OrtTensor {
@@ -65,7 +70,7 @@ function release(source: Source): void {
 const ELEMENTS = {
   enumerable: true,
   configurable: true,
-  get(this: Required<LazyTensor>): Float32Array | undefined {
+  get(this: Required<LazyTensor>): KeptData | undefined {
     const source = this[SOURCE]!;
     if (source.kept) {
       source.data = readKept(source.kept);
@@ -73,7 +78,7 @@ const ELEMENTS = {
     }
     return source.data;
   },
-  set(this: Required<LazyTensor>, data: Float32Array | undefined): void {
+  set(this: Required<LazyTensor>, data: KeptData | undefined): void {
     const source = this[SOURCE]!;
     release(source);
     source.data = data;
@@ -83,7 +88,7 @@ const ELEMENTS = {
 function lazyClass(ort: OrtModule): LazyClass {
   class Lazy extends tensorClass(ort) {
     constructor(kept: Kept, holder: object) {
-      super('float32', EMPTY, [0]);
+      super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
       const source: Source = { kept, holder, data: undefined };
       const { dims } = kept;
       Object.assign(this, { dims, size: dims.reduce((product, dim) => product * dim, 1), [SOURCE]: source });
@@ -108,7 +113,22 @@ export function canBeLazy(ort: OrtModule): boolean {
 }
 
 /** The elements: what is beyond the keys of a sequence is 0. */
-export function readKept({ state, half, dims }: Kept): Float32Array {
+export function readKept(kept: Kept): KeptData {
+  const floats = readFloats(kept);
+  return kept.scales ? codesOf(floats, kept.scales, kept.dims) : floats;
+}
+
+/** What was a multiple of its scale is one again: caches are finer than half of it. */
+function codesOf(floats: Float32Array, scales: Float32Array, dims: readonly number[]): Int8Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return Int8Array.from(floats, (value, i) => {
+    const channel = one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size);
+    return Math.round(value / scales[channel]!);
+  });
+}
+
+function readFloats({ state, half, dims }: Kept): Float32Array {
   if (!state.store)
     throw new SessionStateError(
       'tensor: data of keys and values, expected them to be read before release() of their session, got a read after it.',
