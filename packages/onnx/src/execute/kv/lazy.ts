@@ -30,8 +30,8 @@ const SOURCE = Symbol('msd.source');
 interface Source {
   /** `undefined`: the tensor is an array, or disposed of. */
   kept: Kept | undefined;
-  /** What all tensors of a run refer to: as long as one lives, the states of the run do. */
-  readonly holder: object;
+  /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
+  holder: object | undefined;
   data: KeptData | undefined;
 }
 
@@ -63,6 +63,7 @@ export function lazyTensor(ort: OrtModule, kept: Kept, holder: object): OrtTenso
 function release(source: Source): void {
   const { kept } = source;
   source.kept = undefined;
+  source.holder = undefined;
   kept?.keeper.release(kept.state);
 }
 
@@ -89,9 +90,11 @@ function lazyClass(ort: OrtModule): LazyClass {
   class Lazy extends tensorClass(ort) {
     constructor(kept: Kept, holder: object) {
       super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
-      const source: Source = { kept, holder, data: undefined };
-      const { dims } = kept;
-      Object.assign(this, { dims, size: dims.reduce((product, dim) => product * dim, 1), [SOURCE]: source });
+      const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
+      own.dims = kept.dims;
+      own.size = 1;
+      for (const dim of kept.dims) own.size *= dim;
+      own[SOURCE] = { kept, holder, data: undefined };
       Object.defineProperty(this, 'cpuData', ELEMENTS);
     }
   }
