@@ -13,7 +13,7 @@ import { PagedKvCache } from './backends/kv-cache.ts';
 
 /** How queries see keys; everything that {@link AttentionOp} and {@link AttentionRun} offer, with defaults. */
 export interface AttentionOptions
-  extends Partial<Omit<AttentionRun<KvCache>, 'cache'>>,
+  extends Partial<Omit<AttentionRun<KvCache>, 'cache' | 'isCausal'>>,
     Partial<Pick<AttentionOp, 'scale' | 'window' | 'softcap' | 'alibi'>> {
   /** Heads of q. */
   readonly heads: number;

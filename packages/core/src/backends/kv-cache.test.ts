@@ -62,7 +62,7 @@ describe('KvCache', () => {
     open(cache, 0, 1000);
     const used = backend.arena.usedBytes;
     const branch = cache.branch() as PagedKvCache<ArenaHandle>;
-    expect(backend.arena.usedBytes).toBe(used);
+    expect(backend.arena.usedBytes).toBeLessThanOrEqual(used + 256); // a table
     expect(branch.byteLength).toBe(cache.byteLength);
     open(branch, 1000, 1);
     const page = cache.bytesFor(128) - cache.bytesFor(64);

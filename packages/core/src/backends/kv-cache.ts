@@ -194,6 +194,12 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.#checkAlive('branch');
     const other = new PagedKvCache(this.backend, this.shape);
     other.#sequences = this.#sequences.map(shared);
+    try {
+      other.#grow(other.#sequences.map(({ pages }) => pages.length)); // a table of its own
+    } catch (error) {
+      other.dispose();
+      throw error;
+    }
     return other;
   }
 
