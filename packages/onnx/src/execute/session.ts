@@ -110,7 +110,8 @@ export class CutSession implements MsdHandler {
     const names = Object.keys(fetches);
     const schedule = this.#scheduleFor(live, names);
     const { executor } = live;
-    if (this.#busy === undefined && schedule.foreignRuns === 0) {
+    const { keeper } = live.model.shop.kv;
+    if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
       try {
         this.#begin(live, feeds);
         executor.runSync(schedule);
@@ -121,6 +122,7 @@ export class CutSession implements MsdHandler {
     }
     return this.#inTurn(async () => {
       try {
+        if (keeper.isDue) await keeper.turn();
         this.#begin(live, feeds);
         await executor.run(schedule, options);
         return this.#collect(live, fetches);

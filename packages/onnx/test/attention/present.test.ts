@@ -247,8 +247,12 @@ describe('a long run', () => {
     const before = await collected(bytes);
     const old: (readonly [Past, number])[] = [];
     const sizes: number[] = [];
+    const gc = garbageCollector();
     await decode(4000, (past, length, i) => {
-      if (i % 100 === 0) sizes.push(reportOf(engines.msd.session)!.memory.wasmBytes);
+      if (i % 100 === 0) {
+        gc(); // what is found then is known with the next turn that runs let others have
+        sizes.push(reportOf(engines.msd.session)!.memory.wasmBytes);
+      }
       if (length % 100 === 50) old.push([past, length]);
       if (old.length > 3) old.shift();
       return length === 260 ? old[i % old.length]! : [past, length];
@@ -259,10 +263,14 @@ describe('a long run', () => {
   });
 });
 
+function garbageCollector(): () => void {
+  setFlagsFromString('--expose_gc');
+  return runInNewContext('gc') as () => void;
+}
+
 /** Once tensors that nobody holds are collected as garbage. */
 async function collected<T>(read: () => T): Promise<T> {
-  setFlagsFromString('--expose_gc');
-  const gc = runInNewContext('gc') as () => void;
+  const gc = garbageCollector();
   for (let i = 0; i < 3; i++) {
     await new Promise((resolve) => setTimeout(resolve, 5));
     gc();
