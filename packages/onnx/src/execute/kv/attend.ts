@@ -31,6 +31,7 @@ export function attend(
   const now = (pastRows: number): AttentionNow => (late ? values.told(late, pastRows) : {});
   if (!names) return () => ({ ...now(0), past: undefined, cache: keeper.scratch(kvShape) });
 
+  const presents = halves(names.present);
   return () => {
     const past = pastOf(names.past, values);
     const rows = past.key?.dims.at(-2) ?? 0;
@@ -42,7 +43,7 @@ export function attend(
     const state =
       continued(past, kvShape, keeper, before, added) ?? copied(past, kvShape, keeper, before, added, values, where);
     const positions = told.rows ?? Math.max(0, ...state.lengths);
-    for (const [name, half] of halves(names.present)) {
+    for (const [name, half] of presents) {
       const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
       values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims }));
     }

@@ -4,7 +4,7 @@
  * tensor is that array from then on.
  */
 import { SessionStateError } from '../../errors.ts';
-import { createOrtTensor, type OrtModule, type OrtTensor } from '../../ort.ts';
+import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 
 /** Which part of a state a tensor is: keys or values [batch, heads, positions, size], or both [2, …]. */
@@ -18,45 +18,81 @@ export interface Kept {
   readonly dims: readonly number[];
 }
 
-const KEPT = Symbol('msd.kept');
 const EMPTY = new Float32Array(0);
+/** Of a lazy tensor: its elements, in whatever state they are. */
+const SOURCE = Symbol('msd.source');
+
+interface Source {
+  /** `undefined`: the tensor is an array, or disposed of. */
+  kept: Kept | undefined;
+  /** What all tensors of a run refer to: as long as one lives, the states of the run do. */
+  readonly holder: object;
+  data: Float32Array | undefined;
+}
 
 interface LazyTensor extends OrtTensor {
-  [KEPT]?: { readonly kept: Kept; readonly holder: object } | undefined;
+  readonly [SOURCE]?: Source | undefined;
 }
 
 /** What a tensor is in a cache, unless it has become an array. */
 export function keptOf(tensor: OrtTensor | undefined): Kept | undefined {
-  return (tensor as LazyTensor | undefined)?.[KEPT]?.kept;
+  return (tensor as LazyTensor | undefined)?.[SOURCE]?.kept;
 }
+
+type LazyClass = new (kept: Kept, holder: object) => OrtTensor;
+
+/** By module: each has its own class of tensors. */
+const classes = new WeakMap<OrtModule, LazyClass>();
 
 /** @param holder what all tensors of a run refer to: as long as it lives, its states do */
 export function lazyTensor(ort: OrtModule, kept: Kept, holder: object): OrtTensor {
-  const { keeper, state, dims } = kept;
-  const tensor = createOrtTensor(ort, 'float32', EMPTY, [0]) as LazyTensor;
-  let data: Float32Array | undefined;
-  const release = (): void => {
-    tensor[KEPT] = undefined;
-    keeper.release(state);
-  };
-  state.holders++;
-  Object.defineProperty(tensor, KEPT, { value: { kept, holder }, writable: true });
-  // The class keeps what `data` gives there, structuredClone reads it, and `dispose` empties it.
-  Object.defineProperty(tensor, 'cpuData', {
-    enumerable: true,
-    configurable: true,
-    get(): Float32Array | undefined {
-      if (!tensor[KEPT]) return data;
-      data = readKept(kept);
-      release();
-      return data;
-    },
-    set(value: Float32Array | undefined) {
-      if (tensor[KEPT]) release();
-      data = value;
-    },
-  });
-  return Object.assign(tensor, { dims, size: dims.reduce((product, dim) => product * dim, 1) });
+  let Lazy = classes.get(ort);
+  if (!Lazy) {
+    Lazy = lazyClass(ort);
+    classes.set(ort, Lazy);
+  }
+  kept.state.holders++;
+  return new Lazy(kept, holder);
+}
+
+function release(source: Source): void {
+  const { kept } = source;
+  source.kept = undefined;
+  kept?.keeper.release(kept.state);
+}
+
+/** The class keeps its array there: `data` gives it, structuredClone reads it, `dispose` empties it. */
+const ELEMENTS = {
+  enumerable: true,
+  configurable: true,
+  get(this: Required<LazyTensor>): Float32Array | undefined {
+    const source = this[SOURCE]!;
+    if (source.kept) {
+      source.data = readKept(source.kept);
+      release(source);
+    }
+    return source.data;
+  },
+  set(this: Required<LazyTensor>, data: Float32Array | undefined): void {
+    const source = this[SOURCE]!;
+    release(source);
+    source.data = data;
+  },
+};
+
+function lazyClass(ort: OrtModule): LazyClass {
+  class Lazy extends tensorClass(ort) {
+    constructor(kept: Kept, holder: object) {
+      super('float32', EMPTY, [0]);
+      const source: Source = { kept, holder, data: undefined };
+      const { dims } = kept;
+      Object.assign(this, { dims, size: dims.reduce((product, dim) => product * dim, 1), [SOURCE]: source });
+      Object.defineProperty(this, 'cpuData', ELEMENTS);
+    }
+  }
+  // While the class sets up a tensor: a property that it made could not become another one cheaply.
+  Object.defineProperty(Lazy.prototype, 'cpuData', { configurable: true, get: () => undefined, set: () => {} });
+  return Lazy;
 }
 
 /** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */
