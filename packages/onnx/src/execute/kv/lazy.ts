@@ -16,18 +16,23 @@ export interface Kept {
   readonly state: KvState;
   readonly half: Half;
   readonly dims: readonly number[];
+  /** Of a tensor of int8: its scale, or those of each channel of each head. */
+  readonly scales?: Float32Array | undefined;
 }
 
+export type KeptData = Float32Array | Int8Array;
+
 const EMPTY = new Float32Array(0);
+const EMPTY_CODES = new Int8Array(0);
 /** Of a lazy tensor: its elements, in whatever state they are. */
 const SOURCE = Symbol('msd.source');
 
 interface Source {
   /** `undefined`: the tensor is an array, or disposed of. */
   kept: Kept | undefined;
-  /** What all tensors of a run refer to: as long as one lives, the states of the run do. */
-  readonly holder: object;
-  data: Float32Array | undefined;
+  /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
+  holder: object | undefined;
+  data: KeptData | undefined;
 }
 
 interface LazyTensor extends OrtTensor {
@@ -58,6 +63,7 @@ export function lazyTensor(ort: OrtModule, kept: Kept, holder: object): OrtTenso
 function release(source: Source): void {
   const { kept } = source;
   source.kept = undefined;
+  source.holder = undefined;
   kept?.keeper.release(kept.state);
 }
 
@@ -65,7 +71,7 @@ function release(source: Source): void {
 const ELEMENTS = {
   enumerable: true,
   configurable: true,
-  get(this: Required<LazyTensor>): Float32Array | undefined {
+  get(this: Required<LazyTensor>): KeptData | undefined {
     const source = this[SOURCE]!;
     if (source.kept) {
       source.data = readKept(source.kept);
@@ -73,7 +79,7 @@ const ELEMENTS = {
     }
     return source.data;
   },
-  set(this: Required<LazyTensor>, data: Float32Array | undefined): void {
+  set(this: Required<LazyTensor>, data: KeptData | undefined): void {
     const source = this[SOURCE]!;
     release(source);
     source.data = data;
@@ -83,10 +89,12 @@ const ELEMENTS = {
 function lazyClass(ort: OrtModule): LazyClass {
   class Lazy extends tensorClass(ort) {
     constructor(kept: Kept, holder: object) {
-      super('float32', EMPTY, [0]);
-      const source: Source = { kept, holder, data: undefined };
-      const { dims } = kept;
-      Object.assign(this, { dims, size: dims.reduce((product, dim) => product * dim, 1), [SOURCE]: source });
+      super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
+      const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
+      own.dims = kept.dims;
+      own.size = 1;
+      for (const dim of kept.dims) own.size *= dim;
+      own[SOURCE] = { kept, holder, data: undefined };
       Object.defineProperty(this, 'cpuData', ELEMENTS);
     }
   }
@@ -108,7 +116,22 @@ export function canBeLazy(ort: OrtModule): boolean {
 }
 
 /** The elements: what is beyond the keys of a sequence is 0. */
-export function readKept({ state, half, dims }: Kept): Float32Array {
+export function readKept(kept: Kept): KeptData {
+  const floats = readFloats(kept);
+  return kept.scales ? codesOf(floats, kept.scales, kept.dims) : floats;
+}
+
+/** What was a multiple of its scale is one again: caches are finer than half of it. */
+function codesOf(floats: Float32Array, scales: Float32Array, dims: readonly number[]): Int8Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return Int8Array.from(floats, (value, i) => {
+    const channel = one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size);
+    return Math.round(value / scales[channel]!);
+  });
+}
+
+function readFloats({ state, half, dims }: Kept): Float32Array {
   if (!state.store)
     throw new SessionStateError(
       'tensor: data of keys and values, expected them to be read before release() of their session, got a read after it.',
