@@ -102,4 +102,21 @@ describe('GroupQueryAttention', () => {
       await plain.release();
     });
   });
+
+  it('is left to ONNX Runtime where the graph computes its past', async () => {
+    const form = { twice: true };
+    const model = groupQueryModel(form);
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm');
+    const { nodes } = reportOf(msd)!;
+    expect(nodes.find(({ name }) => name === 'gqa')).toMatchObject({
+      where: 'ort',
+      reason: "GroupQueryAttention: 'two_keys' is computed",
+    });
+    const past = pastOf(await plain.run(feedsOf(form, prompt(7))));
+    const [got, want] = await Promise.all([msd, plain].map((each) => each.run(feedsOf(form, more(1, 8), past))));
+    expect(distance(floats(got!.y), floats(want!.y), more(1, 8))).toBeLessThan(1e-5);
+    await msd.release();
+    await plain.release();
+  });
 });

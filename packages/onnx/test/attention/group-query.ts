@@ -23,13 +23,15 @@ export interface Form {
   readonly scale?: number;
   /** 'chosen': cos and sin come out of an If, by the length; the tables of its other branch are shorter, and all 0. */
   readonly tables?: 'chosen';
+  /** The graph computes its past: twice what it is fed. */
+  readonly twice?: boolean;
   /** Keys and values of `past` and `present` are int8, with scales of the model. */
   readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables';
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables' | 'twice';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -88,7 +90,7 @@ export function groupQueryModel(form: Form): Uint8Array {
   const { heads, kvHeads, size, packed } = f;
   const { cos, sin, half } = tables(f);
   const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
-  inputs.push('past_key', 'past_value', 'seqlens_k', 'total');
+  inputs.push(f.twice ? 'two_keys' : 'past_key', 'past_value', 'seqlens_k', 'total');
   inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
   inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '', f.codes ? 'k_scale' : '', f.codes ? 'v_scale' : '');
   while (inputs.at(-1) === '') inputs.pop();
@@ -113,6 +115,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     opsets: { '': 21, 'com.microsoft': 1 },
     graph: {
       nodes: [
+        ...(f.twice ? [{ opType: 'Add', name: 'twice', inputs: ['past_key', 'past_key'], outputs: ['two_keys'] }] : []),
         ...(f.tables ? chosen({ cos, sin, half }) : []),
         {
           name: 'gqa',
