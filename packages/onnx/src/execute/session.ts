@@ -92,7 +92,8 @@ export class CutSession implements MsdHandler {
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
     const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...threads };
+    const kvCache = this.#live && kvCacheOf(this.#live.model);
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...kvCache, ...threads };
   }
 
   async run(
@@ -135,6 +136,7 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       this.#live = undefined;
       if (!model) return;
+      model.shop.kv.keeper.close();
       model.shop.residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
@@ -156,6 +158,7 @@ export class CutSession implements MsdHandler {
     if (model.shop.space.isScattered || regions.some(({ planCount }) => planCount > MAX_PLANS)) {
       for (const region of regions) region.forget();
       model.shop.space.clear();
+      model.shop.kv.keeper.clearScratch();
     }
     executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {
@@ -226,6 +229,14 @@ function memoryOf({ model }: Live): MemoryReport {
   const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
   const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
+}
+
+function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
+  const hasAttention = plan.some(
+    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+  );
+  if (!hasAttention) return {};
+  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 
 /** Kernel ids by node, of the last run. */
