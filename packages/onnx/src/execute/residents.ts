@@ -71,7 +71,8 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
   try {
     const prepared = prepareMatrices(backend, matrices);
-    for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
+    for (const matrix of extremes(matrices))
+      for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
     const sources = new Set<ByteSource>();
     const keep = (source: ByteSource): void => void sources.add(source);
@@ -109,6 +110,23 @@ function prepareMatrices(device: WasmBackend, matrices: readonly Kind<'matrix'>[
       return [key, device.prepare(weights)];
     }),
   );
+}
+
+/**
+ * Of all matrices that the same kernels serve, the one with most columns and the one with most rows: between them they need
+ * every kernel, and the largest working buffers.
+ */
+function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
+  const largest = new Map<string, Kind<'matrix'>>();
+  for (const each of matrices) {
+    const { format, N, blockSize, scales, zeroPoints } = each.matrix;
+    const kind = [format, blockSize, scales.elemType, zeroPoints !== undefined, N % 16].join();
+    for (const side of ['N', 'K'] as const) {
+      const known = largest.get(`${kind} ${side}`);
+      if (!known || known.matrix[side] < each.matrix[side]) largest.set(`${kind} ${side}`, each);
+    }
+  }
+  return new Set([...largest.values()].map(({ key }) => key));
 }
 
 /** One buffer for all tensors of a kind that come from files; those in memory need none. */
