@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- decoder`: whole 4-bit decoders through `session.run`, beside plain onnxruntime-web and, with `--msd DIR`,
- * beside the build of another checkout.
+ * beside the build of another checkout; and how far MSD is from its products alone.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { type DecoderShape, type Embedding, macsPerToken } from '../models/decod
 import { type DecoderFiles, type Packaging, writeDecoder } from '../models/decoder-files.ts';
 import { measured } from '../results.ts';
 import { summarize } from '../samples.ts';
-import { type LoadedBy, sampleLoad } from './load.ts';
+import { sampleLoad } from './load.ts';
 import { type DecoderResult, type LoadResult, writeDecoderResult } from './report.ts';
 import type { From, SideId } from './sides.ts';
 import { measureSpeed } from './speed.ts';
@@ -25,11 +25,11 @@ export interface DecoderOptions {
   readonly msd: string | undefined;
   readonly threads: number;
   readonly rounds: number;
-  /** Of speed; loading is always what a user waits. */
+  /** That figures and ratios are by; both are kept. Loading is always what a user waits. */
   readonly clock: Clock;
   readonly pasts: readonly number[];
-  /** Tokens of the prompt; 0 leaves it out. */
-  readonly prompt: number;
+  /** Tokens of each prompt. */
+  readonly prompts: readonly number[];
   /** Fresh processes per side that load; 0 leaves loading out. */
   readonly loads: number;
   /** Where models are kept; default: a temporary folder that is removed. */
@@ -88,7 +88,7 @@ function measureLoads(files: DecoderFiles, { sides, loads: count, threads, msd, 
   if (count === 0) return [];
   for (const name of files.files) readFileSync(join(files.request.folder, name));
   const jobs = (['path', 'bytes'] as const satisfies readonly From[]).flatMap((from) =>
-    ([...sides, 'pack'] satisfies LoadedBy[]).map((by) => ({ by, from, files, threads, msd })),
+    [...sides.filter((side) => side !== 'products'), 'pack' as const].map((by) => ({ by, from, files, threads, msd })),
   );
   const samples = jobs.map((): ReturnType<typeof sampleLoad>[] => []);
   for (let round = 0; round < count; round++)

@@ -11,8 +11,8 @@ export const DECODER_FLAGS = {
   packaging: { type: 'string', default: 'external' },
   layers: { type: 'string' },
   scale: { type: 'string', default: '1' },
-  past: { type: 'string', default: '0,128,1024' },
-  prompt: { type: 'string', default: '128' },
+  past: { type: 'string', default: '0,128,1024,4096' },
+  prompt: { type: 'string', default: '128,512' },
   loads: { type: 'string', default: '3' },
   sides: { type: 'string' },
   clock: { type: 'string', default: 'wall' },
@@ -30,7 +30,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
   const names = DECODERS.map(({ name }) => name);
   const layers = values.layers === undefined ? undefined : count('layers', values.layers);
   const size = { ...(layers !== undefined && { layers }), scale: positive('scale', given('scale')) };
-  const all = values.msd === undefined ? 'ort,msd' : SIDES.join(',');
+  const all = SIDES.filter((side) => side !== 'before' || values.msd !== undefined).join(',');
   const pasts = counts('past', given('past'));
   const asked = list('models', given('models'), names);
   const shapes = asked.map((name) => scaled(DECODERS.find((shape) => shape.name === name)!, size));
@@ -47,7 +47,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
     rounds: count('rounds', values.rounds ?? '5'),
     clock: choice('clock', given('clock'), ['wall', 'cpu']),
     pasts,
-    prompt: count('prompt', given('prompt'), 0),
+    prompts: counts('prompt', given('prompt')).filter((prompt) => prompt > 0),
     loads: count('loads', given('loads'), 0),
     folder: values.folder,
     out: values.out,

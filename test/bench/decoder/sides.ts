@@ -1,4 +1,4 @@
-/** Who takes part: plain onnxruntime-web, this checkout's @msd/onnx, and the build of an older checkout. */
+/** Who takes part: plain onnxruntime-web, this checkout's @msd/onnx, the build of an older checkout, and the bare products. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -7,14 +7,16 @@ import type * as OnnxMsd from '@msd/onnx/register';
 import type * as Ort from 'onnxruntime-web';
 import type { DecoderFiles } from '../models/decoder-files.ts';
 
-export const SIDES = ['ort', 'msd', 'before'] as const;
+export const SIDES = ['ort', 'msd', 'before', 'products'] as const;
+/** `products`: the model's matrices in @msd/core and nothing else, without a session. */
 export type SideId = (typeof SIDES)[number];
+export type SessionSide = Exclude<SideId, 'products'>;
 
 /** Where a session takes its model from. */
 export type From = 'path' | 'bytes';
 
 export interface Side {
-  readonly id: SideId;
+  readonly id: SessionSide;
   readonly ort: typeof Ort;
   /** What MSD says of a session of this side; nothing of others. */
   report(session: Ort.InferenceSession): OnnxMsd.SessionReport | undefined;
@@ -27,7 +29,7 @@ export interface SideOptions {
 }
 
 /** Opens one side. Modules load only here: a process that measures memory has no other side's. */
-export async function openSide(id: SideId, { threads, msd }: SideOptions): Promise<Side> {
+export async function openSide(id: SessionSide, { threads, msd }: SideOptions): Promise<Side> {
   const [ort, own] = id === 'before' ? await olderBuild(msd) : [await import('onnxruntime-web'), undefined];
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error';

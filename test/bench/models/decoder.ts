@@ -23,7 +23,7 @@ export const BLOCK_SIZE = 32;
 const HEAD = 'lm_head.weight';
 const MICROSOFT = 'com.microsoft';
 
-const common = { headDim: 64, context: 2048, normEps: 1e-6 } as const;
+const common = { headDim: 64, context: 8192, normEps: 1e-6 } as const;
 export const DECODERS: readonly DecoderShape[] = [
   {
     ...common,
