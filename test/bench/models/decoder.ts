@@ -55,6 +55,7 @@ export const DECODERS: readonly DecoderShape[] = [
     // Qwen3's, but for its norms of q and k
     ...common,
     name: 'qwen3-4b',
+    context: 40960,
     layers: 36,
     hiddenSize: 2560,
     mlpSize: 9728,
