@@ -6,6 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/options.ts';
 import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
+import { nnKernels } from '../../packages/core/src/nn/registry.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
 import { carrierRuns, runName } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
@@ -18,7 +19,10 @@ const RECORDED_LOGITS = '765fe7e9';
 const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_ALL === '1';
 const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
 
-const registered = [...gemmSpec.variants()].map(gemmId);
+const registered = [
+  ...Array.from(gemmSpec.variants(), gemmId),
+  ...nnKernels.flatMap(({ kernels }) => Array.from(kernels(), ({ id }) => id)),
+];
 
 describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
   async function resultOf(job: Job, skip: (note: string) => never): Promise<Result> {

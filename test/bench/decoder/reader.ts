@@ -16,18 +16,30 @@ export function randomCache({ layers, kvHeads, headDim }: DecoderShape, past: nu
 export class Reader {
   readonly #side: Side;
   readonly #session: Ort.InferenceSession;
-  readonly #past: Record<string, Ort.Tensor> = {};
+  readonly #past: Record<string, Ort.Tensor>;
   #position: number;
 
-  constructor(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache) {
-    const { Tensor } = side.ort;
+  private constructor(side: Side, session: Ort.InferenceSession, past: Record<string, Ort.Tensor>, position: number) {
     this.#side = side;
     this.#session = session;
-    this.#position = 0;
+    this.#past = past;
+    this.#position = position;
+  }
+
+  /** From a cache of the caller's own. */
+  static from(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache): Reader {
+    const past: Record<string, Ort.Tensor> = {};
+    let position = 0;
     for (const [name, data] of cache) {
-      this.#position = data.length / (kvHeads * headDim);
-      this.#past[name] = new Tensor('float32', data, [1, kvHeads, this.#position, headDim]);
+      position = data.length / (kvHeads * headDim);
+      past[name] = new side.ort.Tensor('float32', data, [1, kvHeads, position, headDim]);
     }
+    return new Reader(side, session, past, position);
+  }
+
+  /** Another one that goes on from here. */
+  fork(): Reader {
+    return new Reader(this.#side, this.#session, { ...this.#past }, this.#position);
   }
 
   /** @returns logits of the last token [vocabulary]; what came out as `present` is the past of the next call */
