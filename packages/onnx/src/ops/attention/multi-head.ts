@@ -137,7 +137,7 @@ interface Operands {
   readonly v: Heads;
 }
 
-function operandsOf(
+export function operandsOf(
   to: Lowering,
   heads: number,
   { query, key, value, bias }: Readonly<Record<'query' | 'key' | 'value' | 'bias', string>>,
