@@ -335,7 +335,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     constructor(options?: WasmOptions, team?: Team);
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
-    adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights;
+    adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
     alloc(byteLength: number, label?: string): ArenaHandle;
     free(handle: ArenaHandle): void;
     part(handle: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
@@ -519,6 +519,10 @@ export interface Slot<H> {
 
 export type Step = WorkStep | ScriptStep;
 
+export interface WeightRows extends Omit<PackedShape, 'version'> {
+    rows(n: number, count: number, into: Uint8Array): QuantizedWeights;
+}
+
 export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
 
 export interface WorkStep {
@@ -533,6 +537,8 @@ export declare const byteLength: ({ dtype, dims }: TensorType) => number;
 export declare const byteSize: (dtype: DType) => 1 | 4;
 
 export declare const elementCount: (dims: readonly number[]) => number;
+
+export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
 
 
 // @msd/core/nn
