@@ -8,8 +8,8 @@
  * flip      for each byte, whole ones only: 0x80808080 makes codes of signed integers
  */
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
-import { advance, range } from '../wasm/loops.ts';
+import { type Func, type I32, i16x8, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
+import { advance, range, transposed } from '../wasm/loops.ts';
 import { PANEL, QUAD } from './format.ts';
 
 /** Bits of a code. */
@@ -114,13 +114,3 @@ function wholeBytes(f: Func, flip: I32): PackSet {
 /** Pieces of `bytes` bytes of a and b in turns, from byte `from` on. */
 const interleaved = (bytes: number, from: number): number[] =>
   range(16).map((i) => (Math.floor(i / bytes) % 2) * 16 + from + Math.floor(i / (2 * bytes)) * bytes + (i % bytes));
-
-/** Rows of four words as columns. */
-function transposed(f: Func, rows: readonly Local<'v128'>[]): V128[] {
-  const [a, b, c, d] = rows;
-  const pairs = [0, 8].map((from) => [
-    f.let(v128.shuffle(a, b, interleaved(4, from))),
-    f.let(v128.shuffle(c, d, interleaved(4, from))),
-  ]);
-  return pairs.flatMap(([ab, cd]) => [0, 8].map((from) => v128.shuffle(ab, cd, interleaved(8, from))));
-}
