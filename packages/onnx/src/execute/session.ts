@@ -135,6 +135,7 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       this.#live = undefined;
       if (!model) return;
+      model.shop.kv.keeper.close();
       model.shop.residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
@@ -156,6 +157,7 @@ export class CutSession implements MsdHandler {
     if (model.shop.space.isScattered || regions.some(({ planCount }) => planCount > MAX_PLANS)) {
       for (const region of regions) region.forget();
       model.shop.space.clear();
+      model.shop.kv.keeper.clearScratch();
     }
     executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {

@@ -26,6 +26,10 @@ export interface Match {
   readonly outputs: readonly string[];
   /** Operands whose elements, not only their sizes, have to be known when the step is planned. */
   readonly shapedBy?: readonly string[];
+  /** Operands that JavaScript looks at in every run: a plan depends neither on their elements nor on their sizes. */
+  readonly late?: readonly string[];
+  /** Operands and results that lie in a cache of keys and values: a plan does not depend on how many positions they have. */
+  readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
@@ -167,6 +171,13 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** A result that lies in a cache: no step of the device reads it there but attention. */
+  #isKept(name: string): boolean {
+    const node = this.producer(name);
+    const decision = node && this.#decisions.get(node);
+    return typeof decision === 'object' && decision.caches?.includes(name) === true;
+  }
+
   isInteger(name: string): boolean {
     const elemType = this.info(name)?.elemType;
     return elemType === INT64 || elemType === INT32;
@@ -175,6 +186,7 @@ export class Matcher {
   /** Why a value cannot be a float operand; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
+    if (this.#isKept(name)) return `${what} lies in a cache`;
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;

@@ -1,4 +1,5 @@
 /** The specification as a device: plain loops over the file's own codes. For tests and for reading, not for speed. */
+import type { KvCache, KvShape } from '../../attention/contract.ts';
 import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { UnsupportedError } from '../../errors.ts';
@@ -19,6 +20,7 @@ import type {
   ProductOptions,
 } from '../backend.ts';
 import type { Call, Changes, Device, Work } from '../device.ts';
+import { type PageDevice, PagedKvCache } from '../kv-cache.ts';
 import { ReferenceCall } from './call.ts';
 import { type ReferenceHandle, ReferenceMemory } from './memory.ts';
 import { ReferenceWeights, rounded } from './weights.ts';
@@ -30,6 +32,15 @@ export interface ReferenceBackendOptions {
 
 export class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
   readonly device = 'reference';
+  /** @internal What caches take their pages from. */
+  readonly pages: PageDevice<ReferenceHandle> = {
+    alloc: (byteLength, label) => this.#memory.alloc(byteLength, label),
+    free: (handle) => this.#memory.free(handle),
+    write: (handle, data) => this.#memory.write(handle, data),
+    read: (handle, into) => this.#memory.read(handle, into),
+    addressOf: () => 0, // nobody looks there
+    caches: new Set(),
+  };
   readonly #matrices = new Set<ReferenceWeights>();
   readonly #memory = new ReferenceMemory();
   readonly #arithmetic: Arithmetic;
@@ -63,6 +74,10 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
 
   read(handle: ReferenceHandle, into: ArrayBufferView): void {
     this.#memory.read(handle, into);
+  }
+
+  createKvCache(shape: KvShape): KvCache {
+    return new PagedKvCache(this.pages, shape);
   }
 
   bind(work: Work<PreparedWeights>, operands: readonly (ReferenceHandle | undefined)[]): Call<ReferenceHandle> {
@@ -132,6 +147,7 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
 
   dispose(): void {
     for (const prepared of this.#matrices) prepared.dispose();
+    for (const cache of this.pages.caches) cache.dispose();
     this.#memory.clear();
   }
 

@@ -1,10 +1,12 @@
 /** What `bind` gives: work whose operands were checked, and what a run may change of it. */
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
+import { checkAttentionOperands } from '../attention-arguments.ts';
 import type { PreparedWeights } from '../backend.ts';
 import type { Call, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
+import { AttentionCall } from './attention-call.ts';
 import type { WasmBackend } from './backend.ts';
 import { ownMatrix } from './matrix.ts';
 import { OpCall } from './op-call.ts';
@@ -79,15 +81,28 @@ export function bindWork(
   work: Work<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): WasmCall {
-  const bound =
-    work.kind === 'op'
-      ? new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle))
-      : bindProduct(backend, runtime, work, operands);
+  const bound = bindOne(backend, runtime, work, operands);
   operands.forEach((handle, i) => {
     if (handle && !backend.arena.owns(handle))
       throw new RangeError(`bind: operand ${i} is not a live buffer of this backend's arena.`);
   });
   return new WasmCall(backend, work, operands, bound);
+}
+
+function bindOne(
+  backend: WasmBackend,
+  runtime: Runtime,
+  work: Work<PreparedWeights>,
+  operands: readonly (ArenaHandle | undefined)[],
+): Bound {
+  switch (work.kind) {
+    case 'op':
+      return new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle));
+    case 'product':
+      return bindProduct(backend, runtime, work, operands);
+    case 'attention':
+      return new AttentionCall(runtime, backend.pages, work, checkAttentionOperands(work, operands, arenaHandle));
+  }
 }
 
 function bindProduct(

@@ -7,9 +7,10 @@
  * result may be used by the next call without waiting.
  */
 
+import type { KvCache } from '../../attention/contract.ts';
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
-import { GpuError } from '../../errors.ts';
+import { GpuError, UnsupportedError } from '../../errors.ts';
 import type { PackedShape } from '../../formats/packed.ts';
 import type { QuantizedWeights } from '../../formats/weights.ts';
 import type { RowSource } from '../../lookup/contract.ts';
@@ -118,15 +119,22 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     return this.#storage.read(handle, into);
   }
 
+  /** @throws {@link UnsupportedError}: attention runs on the devices 'wasm' and 'reference' */
+  createKvCache(): KvCache {
+    throw noAttention('createKvCache');
+  }
+
   /**
    * Checks and decides everything about work on operands of this device: kernels, parameters, bind groups. What the device refuses
    * is thrown by the next call, or by {@link flush}.
    *
    * Working buffers are shared by all calls: one that has been outgrown is bound anew by the next run.
-   * @throws {@link TypeError}, {@link RangeError} for work and operands that do not fit, {@link UnsupportedError} for an op without WGSL
+   * @throws {@link TypeError}, {@link RangeError} for work and operands that do not fit, {@link UnsupportedError} for an op without WGSL,
+   * and for attention
    */
   bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding> {
     const live = this.#recording();
+    if (work.kind === 'attention') throw noAttention('bind');
     const describe = work.kind === 'op' ? bindOp(live, work) : bindProduct(this, live, work);
     return this.#session.watched(
       () => new GpuCall(work, operands, live, describe),
@@ -296,9 +304,13 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
 /** What work is called when the device refuses it. */
 function nameOf(live: Live, work: Work<GpuWeights>): string {
   if (work.kind === 'op') return work.spec.name;
+  if (work.kind === 'attention') return work.kind;
   const { matrices, M } = work;
   return gemmId(live, matrices[0], M, resolveDecomposition(work, 'matmul'));
 }
+
+const noAttention = (where: string) =>
+  new UnsupportedError(`${where}: attention does not run on WebGPU yet. Use the device 'wasm'.`);
 
 const refusal = (name: () => string) => (message: string) =>
   new GpuError(`record: the GPU refused ${name()}: ${message}`);
