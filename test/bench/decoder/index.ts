@@ -2,7 +2,7 @@
  * `npm run bench -- decoder`: whole 4-bit decoders through `session.run`, beside plain onnxruntime-web and, with `--msd DIR`,
  * beside the build of another checkout; and how far MSD is from its products alone.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeMachine } from '../environments.ts';
@@ -13,7 +13,7 @@ import { measured } from '../results.ts';
 import { summarize } from '../samples.ts';
 import { sampleLoad } from './load.ts';
 import { type DecoderResult, type LoadResult, writeDecoderResult } from './report.ts';
-import type { From, SideId } from './sides.ts';
+import { type From, type SideId, touchFiles } from './sides.ts';
 import { measureSpeed } from './speed.ts';
 
 export interface DecoderOptions {
@@ -32,6 +32,8 @@ export interface DecoderOptions {
   readonly prompts: readonly number[];
   /** Fresh processes per side that load; 0 leaves loading out. */
   readonly loads: number;
+  /** Where these take the model from. */
+  readonly froms: readonly From[];
   /** Where models are kept; default: a temporary folder that is removed. */
   readonly folder: string | undefined;
   readonly out: string;
@@ -84,10 +86,13 @@ async function measureDecoder(files: DecoderFiles, options: DecoderOptions): Pro
 }
 
 /** All sides in turns, each in fresh processes; the files are in the system's cache. */
-function measureLoads(files: DecoderFiles, { sides, loads: count, threads, msd, log }: DecoderOptions): LoadResult[] {
+function measureLoads(
+  files: DecoderFiles,
+  { sides, froms, loads: count, threads, msd, log }: DecoderOptions,
+): LoadResult[] {
   if (count === 0) return [];
-  for (const name of files.files) readFileSync(join(files.request.folder, name));
-  const jobs = (['path', 'bytes'] as const satisfies readonly From[]).flatMap((from) =>
+  touchFiles(files);
+  const jobs = froms.flatMap((from) =>
     [...sides.filter((side) => side !== 'products'), 'pack' as const].map((by) => ({ by, from, files, threads, msd })),
   );
   const samples = jobs.map((): ReturnType<typeof sampleLoad>[] => []);

@@ -2,7 +2,7 @@
 import { choice, count, counts, list, positive } from '../arguments.ts';
 import { DECODERS, scaled } from '../models/decoder.ts';
 import type { DecoderOptions } from './index.ts';
-import { SIDES } from './sides.ts';
+import { FROMS, SIDES } from './sides.ts';
 
 /** For `parseArgs`. `threads`, `rounds` and `out` are those of the other benchmarks. */
 export const DECODER_FLAGS = {
@@ -14,6 +14,7 @@ export const DECODER_FLAGS = {
   past: { type: 'string', default: '0,128,1024,4096' },
   prompt: { type: 'string', default: '128,512' },
   loads: { type: 'string', default: '3' },
+  from: { type: 'string', default: 'path,bytes' },
   sides: { type: 'string' },
   clock: { type: 'string', default: 'wall' },
   msd: { type: 'string' },
@@ -40,7 +41,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
   return {
     shapes,
     embedding: choice('embedding', given('embedding'), ['float', 'int4']),
-    packaging: choice('packaging', given('packaging'), ['external', 'single']),
+    packaging: choice('packaging', given('packaging'), ['external', 'single', 'parts']),
     sides: list('sides', values.sides ?? all, SIDES),
     msd: values.msd,
     threads: count('threads', values.threads ?? '1'),
@@ -49,6 +50,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
     pasts,
     prompts: counts('prompt', given('prompt')).filter((prompt) => prompt > 0),
     loads: count('loads', given('loads'), 0),
+    froms: list('from', given('from'), FROMS),
     folder: values.folder,
     out: values.out,
     log: (message) => console.log(`  ${message}`),

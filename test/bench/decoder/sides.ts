@@ -1,5 +1,5 @@
 /** Who takes part: plain onnxruntime-web, this checkout's @msd/onnx, the build of an older checkout, and the bare products. */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -13,7 +13,8 @@ export type SideId = (typeof SIDES)[number];
 export type SessionSide = Exclude<SideId, 'products'>;
 
 /** Where a session takes its model from. */
-export type From = 'path' | 'bytes';
+export const FROMS = ['path', 'bytes'] as const;
+export type From = (typeof FROMS)[number];
 
 export interface Side {
   readonly id: SessionSide;
@@ -63,6 +64,16 @@ function apart(register: () => void): void {
   register();
   olderState = holder[key];
   holder[key] = kept;
+}
+
+/** Reads all files once, so that they are in the system's cache, whatever their size. */
+export function touchFiles({ request, files }: DecoderFiles): void {
+  const buffer = new Uint8Array(2 ** 24);
+  for (const name of files) {
+    const file = openSync(join(request.folder, name), 'r');
+    while (readSync(file, buffer) > 0);
+    closeSync(file);
+  }
 }
 
 /** A model's files in memory, by name. */
