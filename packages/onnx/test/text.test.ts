@@ -3,35 +3,22 @@
  * latter's two best logits are so close that another correct implementation may take the other one. int8 loses something: how
  * much is measured along the same texts, and printed.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { writeModelFolder } from '../../../examples/story-model/src/model-files.ts';
-import { encodePrompt, openModelFolder } from '../../../examples/story-model/src/model-folder.ts';
-import { PROMPTS } from '../../../examples/story-model/src/prompts.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import { conformanceFolder } from './conformance.ts';
 import { session } from './ort.ts';
+import { storyModel, storyPrompts } from './story.ts';
 import { argMax, divergence, marginOf, type Step, write } from './text.ts';
 
 const TOKENS = 200;
 /** Logits that are closer may change places. */
 const MARGIN = 0.02;
 
-const folder = mkdtempSync(join(tmpdir(), 'msd-text-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-
 interface Texts {
-  readonly model: string;
+  readonly model: Uint8Array | string;
   readonly prompts: readonly (readonly number[])[];
-}
-
-function storyModel(dtype: string): Texts {
-  writeModelFolder(pathToFileURL(`${folder}/`));
-  const opened = openModelFolder(folder, dtype);
-  return { model: opened.model, prompts: PROMPTS.map((prompt) => encodePrompt(opened, prompt, TOKENS)) };
 }
 
 function stories260k(variant: string): Texts {
@@ -44,8 +31,8 @@ function stories260k(variant: string): Texts {
 }
 
 const subjects = [
-  ['story model, q4', () => storyModel('q4')],
-  ['story model, fp32', () => storyModel('fp32')],
+  ['story model, q4', () => ({ model: storyModel('q4'), prompts: storyPrompts() })],
+  ['story model, fp32', () => ({ model: storyModel('fp32'), prompts: storyPrompts() })],
   ...(conformanceFolder
     ? ([
         ['stories260k, q4', () => stories260k('q4')],

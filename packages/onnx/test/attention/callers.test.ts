@@ -2,22 +2,14 @@
  * What callers do with `past` and `present`, in any order. A decoder gives the same bits however its text was cut into runs, so
  * whatever was done before, the next logits are those of a session that reads the whole text at once.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CONFIG } from '../../../../examples/story-model/src/model.ts';
-import { writeModelFolder } from '../../../../examples/story-model/src/model-files.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { random } from '../models.ts';
 import { floats, ort, session } from '../ort.ts';
+import { CONFIG, storyModel } from '../story.ts';
 
 const { layers, kvHeads, headDim, vocabSize } = CONFIG;
 const NAMES = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
-const folder = mkdtempSync(join(tmpdir(), 'msd-callers-'));
-const model = join(folder, 'onnx/model_q4.onnx');
-beforeAll(() => void writeModelFolder(pathToFileURL(`${folder}/`)));
-afterAll(() => rmSync(folder, { recursive: true }));
+const model = storyModel('q4');
 
 /** A text that was read, and what it left. */
 interface Read {
@@ -32,8 +24,11 @@ const nothing = (): Read => ({
   past: Object.fromEntries(NAMES.map((name) => [name, floatTensor(0)])),
   logits: new Float32Array(0),
 });
-const floatTensor = (keys: number, data = new Float32Array(kvHeads * keys * headDim), batch = 1): ort.Tensor =>
-  new ort.Tensor('float32', data, [batch, kvHeads, keys, headDim]);
+const floatTensor = (
+  keys: number,
+  data: Float32Array = new Float32Array(kvHeads * keys * headDim),
+  batch = 1,
+): ort.Tensor => new ort.Tensor('float32', data, [batch, kvHeads, keys, headDim]);
 const ints = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
   new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims);
 

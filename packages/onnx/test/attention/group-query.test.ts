@@ -10,7 +10,12 @@ const prompt = (rows: number, ...ends: number[]): Round => ({
   total: rows,
   seed: rows,
 });
-const more = (rows: number, ...ends: number[]): Round => ({ rows, ends, total: Math.max(...ends), seed: rows + ends[0]! });
+const more = (rows: number, ...ends: number[]): Round => ({
+  rows,
+  ends,
+  total: Math.max(...ends),
+  seed: rows + ends[0]!,
+});
 const usual = [prompt(7), more(1, 8), more(1, 9)];
 const withPositions = (round: Round, ...positions: number[]): Round => ({ ...round, positions });
 

@@ -58,9 +58,7 @@ function setup() {
     keeper.endRun({});
     return state;
   };
-  const keys = (state: KvState) => [
-    ...readKept({ keeper, state, half: 'keys', dims: [1, 1, state.lengths[0]!, 1] }),
-  ];
+  const keys = (state: KvState) => [...readKept({ keeper, state, half: 'keys', dims: [1, 1, state.lengths[0]!, 1] })];
   return { living, keeper, run, keys };
 }
 
@@ -176,7 +174,10 @@ describe('lazy tensors', () => {
     const { keys, values, living } = present();
     expect([...(keys.reshape([2]).data as Float32Array)]).toEqual([7, 8]);
     const clone = structuredClone(values) as unknown as { dims: number[]; cpuData: Float32Array };
-    expect([clone.dims, [...clone.cpuData]]).toEqual([[1, 1, 2, 1], [-7, -8]]);
+    expect([clone.dims, [...clone.cpuData]]).toEqual([
+      [1, 1, 2, 1],
+      [-7, -8],
+    ]);
     expect(living.size).toBe(0);
     const other = present();
     other.keys.dispose();
