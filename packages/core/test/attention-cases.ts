@@ -2,6 +2,7 @@
 
 import type { AttentionRun } from '../src/attention/contract.ts';
 import { type AttentionOp, type KvCache, rowMajor } from '../src/attention/contract.ts';
+import { attentionWork } from '../src/attention-work.ts';
 import type { Device } from '../src/backends/device.ts';
 
 export interface Operands {
@@ -45,7 +46,10 @@ export async function run<H>(
   const out = new Float32Array(op.batch * op.rows * op.heads * op.valueSize);
   const operands = [put(q), op.newKeys ? put(k) : undefined, op.newKeys ? put(v) : undefined, sinks && put(sinks)];
   const all = [...operands, undefined, undefined, put(out)];
-  const call = device.bind({ kind: 'attention', op, run: () => now }, all);
+  const call = device.bind(
+    attentionWork(op, () => now),
+    all,
+  );
   device.run(call);
   await device.read(all[6]!, out);
   for (const handle of all) if (handle !== undefined) device.free(handle);

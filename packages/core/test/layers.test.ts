@@ -22,7 +22,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['threads'],
   ['backends'],
   ['backends/reference', 'backends/wasm', 'backends/webgpu'],
-  ['backends/create.ts', 'program'],
+  ['backends/create.ts', 'attention-work.ts'],
+  ['program'],
   ['matmul.ts'],
   ['index.ts'],
 ];

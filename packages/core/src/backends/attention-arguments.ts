@@ -9,8 +9,8 @@ import {
   type ScoreDims,
 } from '../attention/contract.ts';
 import { describe, isHandle, type OperandKind } from './arguments.ts';
-import type { AttentionWork } from './device.ts';
-import { type PageDevice, PagedKvCache } from './kv-cache.ts';
+import type { AttentionWork, PageDevice } from './device.ts';
+import { PagedKvCache } from './kv-cache.ts';
 
 /** Operands by number. */
 export const ATTENTION_OPERANDS = ['q', 'k', 'v', 'sinks', 'bias', 'mask', 'out'] as const;
@@ -176,7 +176,9 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
 function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {
   const { cache } = run;
   if (!(cache instanceof PagedKvCache) || cache.device !== device || !device.caches.has(cache))
-    throw new RangeError('attention: cache expected a live KvCache of this device. Make it with its createKvCache.');
+    throw new RangeError(
+      'attention: cache expected a live KvCache of this device. Make it with createKvCache(device, …).',
+    );
   for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize'] as const)
     if (cache.shape[name] !== op[name]) refuse(`cache.shape.${name}`, `${op[name]}, as the op has`, cache.shape[name]);
   return cache;

@@ -3,8 +3,7 @@ import { attentionReference } from '../attention/attention.reference.ts';
 import type { HeadStrides, ScoreArray } from '../attention/contract.ts';
 import type { Arithmetic } from '../decompose/decompose.reference.ts';
 import { resolveRun } from './attention-arguments.ts';
-import type { AttentionWork } from './device.ts';
-import type { PageDevice } from './kv-cache.ts';
+import type { AttentionWork, PageDevice } from './device.ts';
 
 /** Operands as copies, in the order of the work's: `undefined` where there is none. */
 export type OperandCopies = readonly (ArrayBuffer | undefined)[];

@@ -9,18 +9,7 @@ import { resolveKvShape } from '../attention/kv-format.ts';
 import { pageLayout } from '../attention/page.ts';
 import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
 import { BackendUnavailableError } from '../errors.ts';
-
-/** What a cache needs of its device. */
-export interface PageDevice<H> {
-  alloc(byteLength: number, label?: string): H;
-  free(handle: H): void;
-  write(handle: H, data: ArrayBufferView): void;
-  read(handle: H, into: ArrayBufferView): void;
-  /** What kernels know a place by. */
-  addressOf(handle: H): number;
-  /** Caches that live: the device disposes of them. */
-  readonly caches: Set<KvCache>;
-}
+import type { PageDevice } from './device.ts';
 
 interface Page<H> {
   readonly handle: H;

@@ -148,7 +148,11 @@ export class ClaimedRegion {
       this.#values[this.#slotOf(name)] = value;
     },
     told: (late, pastRows) => this.#told(late, pastRows),
-    floats: (value) => floatsOf(value, this.#shop.device),
+    floats: (value) => {
+      const floats = floatsOf(value, this.#shop.device);
+      this.#copied += floats.byteLength;
+      return floats;
+    },
   };
 
   #elements(name: string): Elements {

@@ -1,6 +1,7 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
+import { createKvCache } from '@msd/core';
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
@@ -113,7 +114,7 @@ async function createCut(
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
     const kv = {
-      keeper: new KvKeeper(device),
+      keeper: new KvKeeper((shape) => createKvCache(device, shape)),
       type: kvCache === 'model' ? ('float' as const) : kvCache,
       isLazy: canBeLazy(ort),
     };

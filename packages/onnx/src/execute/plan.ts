@@ -2,7 +2,15 @@
  * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
  * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
  */
-import type { ArenaHandle, AttentionRun, DecompositionOptions, KvCache, KvType, PreparedWeights } from '@msd/core';
+import {
+  type ArenaHandle,
+  type AttentionRun,
+  attentionWork,
+  type DecompositionOptions,
+  type KvCache,
+  type KvType,
+  type PreparedWeights,
+} from '@msd/core';
 import { byteLength, type Device, elementCount, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
@@ -158,7 +166,7 @@ function attentionStep(
     ...[q, k, v].map((part) => part && partOf(part)),
     ...[sinks, bias, mask, y].map((slot) => slot && numberOf(slot)),
   ];
-  return { kind: 'work', work: { kind: 'attention', op, run }, operands, writes: [6] };
+  return { kind: 'work', work: attentionWork(op, run), operands, writes: [6] };
 }
 
 function productsStep(

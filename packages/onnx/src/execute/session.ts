@@ -92,7 +92,8 @@ export class CutSession implements MsdHandler {
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
     const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...threads };
+    const kvCache = this.#live && kvCacheOf(this.#live.model);
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...kvCache, ...threads };
   }
 
   async run(
@@ -228,6 +229,14 @@ function memoryOf({ model }: Live): MemoryReport {
   const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
   const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
+}
+
+function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
+  const hasAttention = plan.some(
+    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+  );
+  if (!hasAttention) return {};
+  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 
 /** Kernel ids by node, of the last run. */

@@ -92,7 +92,7 @@ function operandsOf(matcher: Matcher, names: readonly string[]): Operands {
 }
 
 /** Builds an expression node by node; values are numbered as in {@link Elementwise}. */
-class Expression {
+export class Expression {
   readonly nodes: ElementwiseNode[] = [];
   readonly #inputs: number;
 

@@ -49,7 +49,7 @@ const shape: KvShape = { batch: 1, kvHeads: 1, headSize: 1 };
 
 function setup() {
   const living = new Set<Plain>();
-  const keeper = new KvKeeper({ createKvCache: () => new Plain(living) as unknown as KvCache });
+  const keeper = new KvKeeper(() => new Plain(living) as unknown as KvCache);
   /** A run that adds a key after the first `past` ones of a state. */
   const run = (key: number, from?: KvState, past = from?.lengths[0] ?? 0): KvState => {
     const state = from ? keeper.extend(from, [past], [1]) : keeper.create(shape, [1]);

@@ -1,5 +1,4 @@
 /** The specification as a device: plain loops over the file's own codes. For tests and for reading, not for speed. */
-import type { KvCache, KvShape } from '../../attention/contract.ts';
 import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { UnsupportedError } from '../../errors.ts';
@@ -19,8 +18,7 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, Work } from '../device.ts';
-import { type PageDevice, PagedKvCache } from '../kv-cache.ts';
+import type { Call, Changes, Device, PageDevice, Work } from '../device.ts';
 import { ReferenceCall } from './call.ts';
 import { type ReferenceHandle, ReferenceMemory } from './memory.ts';
 import { ReferenceWeights, rounded } from './weights.ts';
@@ -32,7 +30,6 @@ export interface ReferenceBackendOptions {
 
 export class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
   readonly device = 'reference';
-  /** @internal What caches take their pages from. */
   readonly pages: PageDevice<ReferenceHandle> = {
     alloc: (byteLength, label) => this.#memory.alloc(byteLength, label),
     free: (handle) => this.#memory.free(handle),
@@ -74,10 +71,6 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
 
   read(handle: ReferenceHandle, into: ArrayBufferView): void {
     this.#memory.read(handle, into);
-  }
-
-  createKvCache(shape: KvShape): KvCache {
-    return new PagedKvCache(this.pages, shape);
   }
 
   bind(work: Work<PreparedWeights>, operands: readonly (ReferenceHandle | undefined)[]): Call<ReferenceHandle> {

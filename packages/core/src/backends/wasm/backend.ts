@@ -3,7 +3,6 @@
  * share the work of a large enough call; the calling thread is one of them. `matmul` and `matmulMany` bind for their caller.
  */
 
-import type { KvCache, KvShape } from '../../attention/contract.ts';
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import type { FloatType } from '../../formats/half.ts';
 import { packInto } from '../../formats/pack.ts';
@@ -28,8 +27,7 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, OpWork, Work } from '../device.ts';
-import { type PageDevice, PagedKvCache } from '../kv-cache.ts';
+import type { Call, Changes, Device, OpWork, PageDevice, Work } from '../device.ts';
 import { autotune, type TunedKernel } from './autotune.ts';
 import { bindWork, WasmCall } from './bind.ts';
 import { BoundCalls, type PlacedProduct } from './calls.ts';
@@ -52,15 +50,6 @@ export interface WasmOptions extends ArenaOptions {
 export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights> {
   readonly device = 'wasm';
   readonly arena: Arena;
-  /** @internal What caches take their pages from. */
-  readonly pages: PageDevice<ArenaHandle> = {
-    alloc: (byteLength, label) => this.arena.alloc(byteLength, label),
-    free: (handle) => this.arena.free(handle),
-    write: (handle, data) => this.arena.write(handle, data),
-    read: (handle, into) => this.arena.read(handle, into),
-    addressOf: ({ ptr }) => ptr,
-    caches: new Set(),
-  };
   readonly #runtime: Runtime;
   readonly #calls: BoundCalls;
   readonly #matrices = new Set<WasmMatrix>();
@@ -129,9 +118,8 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     this.arena.read(handle, into);
   }
 
-  /** In the arena: what attention keeps from run to run. */
-  createKvCache(shape: KvShape): KvCache {
-    return new PagedKvCache(this.pages, shape);
+  get pages(): PageDevice<ArenaHandle> {
+    return this.#runtime.pages;
   }
 
   /** Kernels are emitted, compiled and warmed here; a matrix that is disposed of later makes `run` fail. */

@@ -1,36 +1,28 @@
 /** What `bind` gives: work whose operands were checked, and what a run may change of it. */
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
-import { checkAttentionOperands } from '../attention-arguments.ts';
 import type { PreparedWeights } from '../backend.ts';
-import type { Call, ProductWork, Work } from '../device.ts';
+import type { BoundWork, Call, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
-import { AttentionCall } from './attention-call.ts';
 import type { WasmBackend } from './backend.ts';
 import { ownMatrix } from './matrix.ts';
 import { OpCall } from './op-call.ts';
 import { ProductCall } from './product-call.ts';
 import type { Runtime } from './runtime.ts';
 
-/** A bound op or product. */
-interface Bound {
-  readonly kernels: readonly string[];
-  /** Least bytes of each operand. */
-  readonly byteLengths: readonly number[];
-  set(operand: number, handle: ArenaHandle): void;
-  /** Allocates, emits and warms what a run needs. */
-  prepare(): void;
-  run(): void;
-}
-
 export class WasmCall implements Call<ArenaHandle> {
   readonly backend: WasmBackend;
   readonly work: Work;
   readonly operands: (ArenaHandle | undefined)[];
-  readonly #bound: Bound;
+  readonly #bound: BoundWork<ArenaHandle>;
 
-  constructor(backend: WasmBackend, work: Work, operands: readonly (ArenaHandle | undefined)[], bound: Bound) {
+  constructor(
+    backend: WasmBackend,
+    work: Work,
+    operands: readonly (ArenaHandle | undefined)[],
+    bound: BoundWork<ArenaHandle>,
+  ) {
     this.backend = backend;
     this.work = work;
     this.operands = [...operands];
@@ -94,14 +86,14 @@ function bindOne(
   runtime: Runtime,
   work: Work<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
-): Bound {
+): BoundWork<ArenaHandle> {
   switch (work.kind) {
     case 'op':
       return new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle));
     case 'product':
       return bindProduct(backend, runtime, work, operands);
     case 'attention':
-      return new AttentionCall(runtime, backend.pages, work, checkAttentionOperands(work, operands, arenaHandle));
+      return work.spec.wasm(runtime, work, operands);
   }
 }
 

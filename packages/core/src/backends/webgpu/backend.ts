@@ -7,7 +7,6 @@
  * result may be used by the next call without waiting.
  */
 
-import type { KvCache } from '../../attention/contract.ts';
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
 import { GpuError, UnsupportedError } from '../../errors.ts';
@@ -119,11 +118,6 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     return this.#storage.read(handle, into);
   }
 
-  /** @throws {@link UnsupportedError}: attention runs on the devices 'wasm' and 'reference' */
-  createKvCache(): KvCache {
-    throw noAttention('createKvCache');
-  }
-
   /**
    * Checks and decides everything about work on operands of this device: kernels, parameters, bind groups. What the device refuses
    * is thrown by the next call, or by {@link flush}.
@@ -134,7 +128,8 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
    */
   bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding> {
     const live = this.#recording();
-    if (work.kind === 'attention') throw noAttention('bind');
+    if (work.kind === 'attention')
+      throw new UnsupportedError("bind: attention does not run on WebGPU yet. Use the device 'wasm'.");
     const describe = work.kind === 'op' ? bindOp(live, work) : bindProduct(this, live, work);
     return this.#session.watched(
       () => new GpuCall(work, operands, live, describe),
@@ -308,9 +303,6 @@ function nameOf(live: Live, work: Work<GpuWeights>): string {
   const { matrices, M } = work;
   return gemmId(live, matrices[0], M, resolveDecomposition(work, 'matmul'));
 }
-
-const noAttention = (where: string) =>
-  new UnsupportedError(`${where}: attention does not run on WebGPU yet. Use the device 'wasm'.`);
 
 const refusal = (name: () => string) => (message: string) =>
   new GpuError(`record: the GPU refused ${name()}: ${message}`);

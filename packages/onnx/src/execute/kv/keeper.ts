@@ -8,11 +8,6 @@
  */
 import type { KvCache, KvShape } from '@msd/core';
 
-/** What makes caches: a device. */
-export interface CacheMaker {
-  createKvCache(shape: KvShape): KvCache;
-}
-
 interface KvStore {
   readonly cache: KvCache;
   readonly states: Set<KvState>;
@@ -29,7 +24,7 @@ export interface KvState {
 }
 
 export class KvKeeper {
-  readonly #device: CacheMaker;
+  readonly #create: (shape: KvShape) => KvCache;
   readonly #stores = new Set<KvStore>();
   /** Of attentions that keep nothing, by shape. */
   readonly #scratch = new Map<string, KvCache>();
@@ -40,8 +35,9 @@ export class KvKeeper {
     for (const state of states) this.#drop(state);
   });
 
-  constructor(device: CacheMaker) {
-    this.#device = device;
+  /** @param create makes an empty cache */
+  constructor(create: (shape: KvShape) => KvCache) {
+    this.#create = create;
   }
 
   /** Bytes of all pages; those that branches share count in each. */
@@ -62,7 +58,7 @@ export class KvKeeper {
     const key = JSON.stringify(shape, (_, value) => (ArrayBuffer.isView(value) ? [...(value as Float32Array)] : value));
     let cache = this.#scratch.get(key);
     if (!cache) {
-      cache = this.#device.createKvCache(shape);
+      cache = this.#create(shape);
       this.#scratch.set(key, cache);
     }
     cache.truncate(0);
@@ -77,7 +73,7 @@ export class KvKeeper {
 
   /** Like {@link extend}, from nothing. */
   create(shape: KvShape, added: readonly number[]): KvState {
-    const store = this.#add(this.#device.createKvCache(shape));
+    const store = this.#add(this.#create(shape));
     return this.#leave(store, added);
   }
 

@@ -1,0 +1,13 @@
+/** Attention in all its operators. */
+import type { Operator } from '../operator.ts';
+import { groupQueryAttention } from './group-query.ts';
+import { multiHeadOperators } from './multi-head.ts';
+import { packedOperators } from './packed.ts';
+import { standardOperators } from './standard.ts';
+
+export const attentionOperators: readonly Operator[] = [
+  groupQueryAttention,
+  ...multiHeadOperators,
+  ...packedOperators,
+  ...standardOperators,
+];
