@@ -19,7 +19,15 @@ import { floatScores, integerScores, scoreForms } from './scores.wasm.ts';
 import { openTask, SIXTEEN, type Task } from './task.wasm.ts';
 import { fillAttendTrial } from './trial.ts';
 import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.wasm.ts';
-import { decomposeFirst, decomposeWeights, seenScales, settleLargest, weigh } from './weights.wasm.ts';
+import {
+  addSinks,
+  decomposeFirst,
+  decomposeWeights,
+  hiddenSigns,
+  seenScales,
+  settleLargest,
+  weigh,
+} from './weights.wasm.ts';
 
 export interface AttendOptions {
   readonly type: KvType;
@@ -41,6 +49,7 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
         scores(f, task, reader);
         eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
         values(f, task, reader);
+        addSinks(f, task);
         writeOut(f, task);
         advance(p.first, 1);
       });
@@ -98,8 +107,24 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
     const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
     const v = inPage(page, first, 'v');
     if (!reader) {
-      eachRow(f, task.count, columns, ({ row, score }) => weights(row, score, undefined));
-      return addFloatValues(f, task, v, scores);
+      const hides = f.let(word('mayHide'));
+      eachRow(f, task.count, columns, ({ row, score }) => {
+        hides.set(i32.or(hides, hidesKeys(row, first)));
+        f.when(
+          hides,
+          () => {
+            hiddenSigns(f, score, spare);
+            weights(row, score, undefined, spare);
+          },
+          () => weights(row, score, undefined),
+        );
+      });
+      f.when(
+        hides,
+        () => addFloatValues(f, task, v, scores, true),
+        () => addFloatValues(f, task, v, scores, false),
+      );
+      return;
     }
     const all = inPage(page, first, 'vs');
     eachRow(f, task.count, columns, ({ row, score }) => {

@@ -12,21 +12,22 @@ export interface FloatProducts {
   readonly steps: I32 | number;
   /** What begins a sum: its first product, or 0 that products are added to. */
   readonly start: 'product' | 'zero';
-  /** What becomes of a product. */
-  readonly product?: (product: V128, row: number, x: Local<'v128'>) => V128;
+  /** Given four times an element of x: all ones where its products are left out. Default: none are. */
+  readonly hidden?: ((x: Local<'v128'>) => V128) | undefined;
 }
 
 /** s = fl(s + fl(x · w)), steps ascending, for each row and group of four columns. x and the panel are moved past it. */
-export function floatProducts(
-  f: Func,
-  { x, panel, steps, start, product = (p) => p }: FloatProducts,
-): Local<'v128'>[][] {
+export function floatProducts(f: Func, { x, panel, steps, start, hidden }: FloatProducts): Local<'v128'>[][] {
   const sums = tile(x.length, VECTORS, () => f.let(v128.const16(0)));
   const step = (use: (sum: Local<'v128'>, product: V128) => void) => {
     const w = range(VECTORS).map((g) => f.let(v128.load(panel, 16 * g)));
     for (const [i, pointer] of x.entries()) {
       const one = f.let(v128.load32Splat(pointer));
-      for (const [g, sum] of sums[i].entries()) use(sum, product(f32x4.mul(one, w[g]), i, one));
+      const isHidden = hidden && f.let(hidden(one));
+      for (const [g, sum] of sums[i].entries()) {
+        const product = f32x4.mul(one, w[g]);
+        use(sum, isHidden ? v128.andNot(product, isHidden) : product);
+      }
       advance(pointer, 4);
     }
     advance(panel, 16 * VECTORS);

@@ -45,7 +45,8 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
       f.storeI32(at.row, i32.const(0), ROW.sum);
       f.storeV128(at.row, lowest, ROW.most);
       f.when(sink, () => {
-        const score = f32x4.mul(v128.load32Splat(sink), f32x4.const(Math.LOG2E));
+        const score = f.let(f32x4.mul(v128.load32Splat(sink), f32x4.const(Math.LOG2E)));
+        f.storeLane32(at.row, score, 0, ROW.sink);
         f.storeV128(at.row, f32x4.pmax(lowest, score), ROW.most);
         advance(sink, 4);
       });

@@ -4,9 +4,10 @@
  *   most       f32x4   largest score, in four lanes while scores are made, then in all
  *   scale      f32     of its integers times that of scores
  *   sum        f32     Σ e
- *   weights    f32     scale of the block of weights that is at hand
+ *   weights    f32     scale of the block of weights that is at hand, and bits of its largest one
  *   begin, end         keys that it may see
- *   query      i32     Σ of its integers, and of those of the weights
+ *   querySum   i32     Σ of its integers, and of those of the weights
+ *   sink       f32     score of the sink of its head
  */
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
@@ -23,6 +24,7 @@ export const ROW = {
   querySum: 40,
   weightSum: 44,
   position: 48,
+  sink: 52,
 } as const;
 export const ROW_BYTES = 64;
 

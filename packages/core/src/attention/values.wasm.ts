@@ -1,5 +1,5 @@
 /** Weights times the values of a page, added to the sums of a task's rows; and what becomes of them. */
-import { type Func, f32, f32x4, type I32, i32, type Local, v128 } from '../wasm/emitter.ts';
+import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
@@ -33,14 +33,24 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
   });
 }
 
-/** u = Σ w v of the page in one chain, y = fl(y + u). @param scores where its weights are, of the first row */
-export function addFloatValues(f: Func, task: Task, values: I32, scores: I32): void {
+/**
+ * u = Σ w v of the page in one chain, y = fl(y + u).
+ * @param scores where its weights are, of the first row; with `hides`, −0 marks keys that add nothing, whatever their value is
+ */
+export function addFloatValues(f: Func, task: Task, values: I32, scores: I32, hides: boolean): void {
+  const mark = hides && f.let(f32x4.const(-0));
   const columns = { w: { ...task.scores, at: scores }, y: task.y };
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { w, y }) => {
     const [panel, to] = [f.let(values), f.let(y)];
     f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
       const x = eachOf(f, rows, w, task.scores);
-      const sums = floatProducts(f, { x, panel, steps: PAGE_KEYS, start: 'zero' });
+      const sums = floatProducts(f, {
+        x,
+        panel,
+        steps: PAGE_KEYS,
+        start: 'zero',
+        hidden: mark ? (w) => i32x4.eq(w, mark) : undefined,
+      });
       const targets = eachOf(f, rows, to, task.y);
       sums.forEach((groups, i) => {
         groups.forEach((sum, g) => {
