@@ -1,10 +1,11 @@
 /** One number over attention's results: equal wherever the f32 contract holds, however a prompt is cut. */
 import { type AttentionOp, type KvType, rowMajor } from '../src/attention/contract.ts';
+import { attentionWork, createKvCache } from '../src/attention-work.ts';
 import type { Device } from '../src/backends/device.ts';
 import { random } from './random.ts';
 
 /** What {@link attentionBits} gave in all engines, with each cut, carrier and number of threads. */
-export const RECORDED_ATTENTION = '';
+export const RECORDED_ATTENTION = 'c199b5ff';
 
 /** Keys of a prompt: two whole pages, and a part of one. */
 const KEYS = 150;
@@ -43,7 +44,7 @@ function attend<H>(device: Device<H>, test: Case, seed: number, cut: number): Fl
   const [q, k, v] = [values(heads * headSize, 4), values(kvHeads * headSize, 3), values(kvHeads * valueSize, 2)];
   for (let t = 0; t < KEYS; t++) k[t * kvHeads * headSize + 3]! += 20; // a channel that sticks out
   const sinks = hasSinks ? put(device, values(heads, 1).subarray(0, heads)) : undefined;
-  const cache = device.createKvCache({ batch: 1, kvHeads, headSize, valueSize, type });
+  const cache = createKvCache(device, { batch: 1, kvHeads, headSize, valueSize, type });
   const result = new Float32Array(KEYS * heads * valueSize);
   for (let past = 0; past < KEYS; past += cut) {
     const rows = Math.min(cut, KEYS - past);
@@ -62,13 +63,8 @@ function attend<H>(device: Device<H>, test: Case, seed: number, cut: number): Fl
       v: rowMajor(rows, valueSize, kvHeads * valueSize),
       out: rowMajor(rows, valueSize, heads * valueSize),
     };
-    const call = device.bind({ kind: 'attention', op, run: () => ({ cache }) }, [
-      ...inputs,
-      sinks,
-      undefined,
-      undefined,
-      out,
-    ]);
+    const work = attentionWork(op, () => ({ cache }));
+    const call = device.bind(work, [...inputs, sinks, undefined, undefined, out]);
     device.run(call);
     device.read(out, result.subarray(past * heads * valueSize, (past + rows) * heads * valueSize));
     for (const handle of [...inputs, out]) device.free(handle);

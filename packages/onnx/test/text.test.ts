@@ -52,7 +52,7 @@ describe.each(subjects)('%s: 200 tokens', (name, open) => {
     plain = [];
     for (const prompt of texts.prompts) plain.push(await write(s, prompt, TOKENS));
     await s.release();
-  });
+  }, 120_000);
 
   /** MSD's words along the plain texts: where it would say something else, it is told what comes. */
   async function along(kvCache: 'int16' | 'int8'): Promise<Step[][]> {
@@ -66,7 +66,7 @@ describe.each(subjects)('%s: 200 tokens', (name, open) => {
     return own;
   }
 
-  it('int16: the same', async () => {
+  it('int16: the same', { timeout: 120_000 }, async () => {
     const own = await along('int16');
     const others: string[] = [];
     let close = 0;
@@ -81,7 +81,7 @@ describe.each(subjects)('%s: 200 tokens', (name, open) => {
     expect(others).toEqual([]);
   });
 
-  it('int8: KL at most 2e-3, the best token the same in 98 of 100', async () => {
+  it('int8: KL at most 2e-3, the best token the same in 98 of 100', { timeout: 120_000 }, async () => {
     const own = (await along('int8')).flat();
     const expected = plain.flat();
     const same = expected.filter(({ token }, i) => argMax(own[i]!.logits) === token).length / expected.length;
