@@ -53,6 +53,8 @@ export interface SessionReport {
   readonly weights: { readonly fileBytes: number; readonly packedBytes: number };
   /** MSD's memory; zero after `release()`. Results between claimed nodes and ONNX Runtime count as `intermediates`. */
   readonly memory: MemoryReport;
+  /** Plans that the session holds: one of each part for every combination of sizes that runs came with. Absent with `whole`. */
+  readonly plans?: number;
   /** How attention keeps keys and values, and what those take that callers hold; absent when MSD has no attention. */
   readonly kvCache?: { readonly type: 'int16' | 'int8' | 'model'; readonly byteLength: number };
   /** Threads of MSD's products, and what keeps them from being more; absent when MSD has nothing to do, or no longer. */

@@ -52,7 +52,7 @@ export function arrayOf(value: Value, device: Device<ArenaHandle>): Elements {
 /** Its elements as floats. */
 export function floatsOf(value: Value, device: Device<ArenaHandle>): Float32Array {
   const data = dataIn(value) ?? value.data ?? readBack(value, device);
-  return data instanceof Float32Array ? data : Float32Array.from(data as readonly number[]);
+  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);
 }
 
 function numbersOf(elemType: number, data: OrtData): number[] {
@@ -98,7 +98,7 @@ function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
 /** The value as a tensor for ONNX Runtime: floats on the device as a view, good until the device is touched again. */
 export function viewOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
   const { handle, dtype, dims, kept } = value;
-  if (kept) return createOrtTensor(ort, 'float32', readKept(kept), dims);
+  if (kept) return createOrtTensor(ort, jsDataType(value.elemType)!, readKept(kept), dims);
   if (value.tensor || !handle || dtype !== 'f32') return tensorOf(value, ort, device, undefined);
   return createOrtTensor(ort, 'float32', handle.arena.float32(handle), dims);
 }

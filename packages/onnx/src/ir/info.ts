@@ -138,8 +138,11 @@ export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
   return count === 1 && product === 1 ? open! : symbols.fresh(dims);
 }
 
-export const isKnown = (values: readonly Size[] | undefined): values is readonly number[] =>
-  values?.every((value) => typeof value === 'number') === true;
+export function isKnown(values: readonly Size[] | undefined): values is readonly number[] {
+  if (!values) return false;
+  for (let i = 0; i < values.length; i++) if (typeof values[i] !== 'number') return false;
+  return true;
+}
 
 /** The one element of a constant, if it has exactly one. */
 export function scalarOf(info: Info | undefined): number | undefined {

@@ -116,10 +116,18 @@ export interface KvNames {
   readonly value: string;
 }
 
+/** Scales of keys and values that a model wants as int8 in `past` and `present`: one, or one of each channel of each KV head. */
+export interface KvScales {
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
 /** Keys and values that outlive a run. */
 export interface CacheRef {
   readonly past: KvNames;
   readonly present: KvNames;
+  /** The step is given multiples of them, none beyond int8. Absent: `past` and `present` are floats. */
+  readonly scales?: KvScales | undefined;
 }
 
 /** Attention. Types of its operands: f32, `mask` bool. */

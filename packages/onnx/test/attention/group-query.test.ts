@@ -36,6 +36,9 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['a bias', { bias: [1, 1] }, usual],
   ['a bias of every head, softcap and window', { bias: [1, 4], softcap: 2, window: 4 }, usual],
   ['a scale', { scale: 0.3 }, usual],
+  ['int8 keys and values, one scale', { codes: 'PER_TENSOR' }, [prompt(70), more(1, 71), more(3, 74)]],
+  ['int8 keys and values, a scale of each channel', { codes: 'PER_CHANNEL' }, [prompt(70), more(1, 71)]],
+  ['int8 keys and values, packed', { codes: 'PER_TENSOR', packed: true }, usual],
   ['as many KV heads as heads', { heads: 3, kvHeads: 3, size: 16 }, usual],
   ['seven heads for each KV head, 64 wide', { heads: 14, kvHeads: 2, size: 64 }, usual],
   ['a prompt in chunks', {}, [prompt(7), more(5, 12), more(64, 76), more(1, 77)]],
@@ -83,9 +86,16 @@ describe('GroupQueryAttention', () => {
         expect(got.y!.dims).toEqual(want.y!.dims);
         expect(got.present_key!.dims).toEqual(want.present_key!.dims);
         expect(distance(floats(got.y), exact.y, round)).toBeLessThan(limit);
-        expect(distance(floats(want.y), exact.y, round)).toBeLessThan(1e-5);
+        expect(distance(floats(want.y), exact.y, round)).toBeLessThan(form.codes ? 2e-3 : 1e-5);
         past = pastOf(got);
         pastOfPlain = pastOf(want);
+      }
+      for (const name of form.codes ? Object.keys(past) : []) {
+        const [got, want] = [past[name]!, pastOfPlain[name]!];
+        expect(got.type).toBe('int8');
+        const codes = want.data as Int8Array;
+        const others = codes.filter((code, i) => code !== got.data[i]);
+        expect(others.length / codes.length, name).toBeLessThan(1e-3);
       }
       await msd.release();
       await plain.release();

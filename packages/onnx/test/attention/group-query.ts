@@ -21,11 +21,14 @@ export interface Form {
   /** Sizes of attention_bias before rows and keys. */
   readonly bias?: readonly [batch: number, heads: number];
   readonly scale?: number;
+  /** Keys and values of `past` and `present` are int8, with scales of the model. */
+  readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
 }
 
 export const MAX_POSITIONS = 512;
 
-type Full = Required<Omit<Form, 'bias' | 'scale' | 'rotarySize'>> & Pick<Form, 'bias' | 'scale' | 'rotarySize'>;
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes';
+type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
   return {
@@ -44,6 +47,12 @@ function tables({ size, rotarySize = size }: Full): { cos: Float32Array; sin: Fl
 
 const sinksOf = ({ heads }: Full): Float32Array => gaussian(random(77), heads);
 
+const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Array> => {
+  const count = codes === 'PER_CHANNEL' ? kvHeads * size : 1;
+  const make = (seed: number) => gaussian(random(seed), count).map((x) => 0.02 + Math.abs(x) / 100);
+  return { k: make(5), v: make(6) };
+};
+
 export function groupQueryModel(form: Form): Uint8Array {
   const f = full(form);
   const { heads, kvHeads, size, packed } = f;
@@ -51,7 +60,7 @@ export function groupQueryModel(form: Form): Uint8Array {
   const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
   inputs.push('past_key', 'past_value', 'seqlens_k', 'total');
   inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
-  inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '');
+  inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '', f.codes ? 'k_scale' : '', f.codes ? 'v_scale' : '');
   while (inputs.at(-1) === '') inputs.pop();
   const attributes: Record<string, AttributeSpec> = {
     num_heads: { int: heads },
@@ -62,6 +71,11 @@ export function groupQueryModel(form: Form): Uint8Array {
     ...(f.softcap > 0 && { softcap: { float: f.softcap } }),
     ...(f.smooth && { smooth_softmax: { int: 1 } }),
     ...(f.scale && { scale: { float: f.scale } }),
+    ...(f.codes && {
+      k_quant_type: { string: f.codes },
+      v_quant_type: { string: f.codes },
+      kv_cache_bit_width: { int: 8 },
+    }),
   };
   const width = packed ? heads + 2 * kvHeads : heads;
   const dims = ['batch', kvHeads, 'past', size] as const;
@@ -85,6 +99,12 @@ export function groupQueryModel(form: Form): Uint8Array {
               { name: 'sin', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: sin },
             ]
           : []),
+        ...(f.codes
+          ? (['k', 'v'] as const).map((part) => {
+              const data = scalesOf(f)[part];
+              return { name: `${part}_scale`, dtype: 'float32' as const, dims: [data.length], data };
+            })
+          : []),
         ...(f.sinks ? [{ name: 'sinks', dtype: 'float32' as const, dims: [heads], data: sinksOf(f) }] : []),
       ],
       inputs: [
@@ -92,7 +112,11 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(packed
           ? []
           : ['k', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', 'rows', kvHeads * size] }))),
-        ...['past_key', 'past_value'].map((name) => ({ name, dtype: 'float32' as const, dims: [...dims] })),
+        ...['past_key', 'past_value'].map((name) => ({
+          name,
+          dtype: f.codes ? ('int8' as const) : ('float32' as const),
+          dims: [...dims],
+        })),
         { name: 'seqlens_k', dtype: 'int32', dims: ['batch'] },
         { name: 'total', dtype: 'int32', dims: [] },
         ...(f.rotary === 'ids' ? [{ name: 'position_ids', dtype: 'int64' as const, dims: ['batch', 'rows'] }] : []),
@@ -100,8 +124,8 @@ export function groupQueryModel(form: Form): Uint8Array {
       ],
       outputs: [
         { name: 'y', dtype: 'float32' },
-        { name: 'present_key', dtype: 'float32' },
-        { name: 'present_value', dtype: 'float32' },
+        { name: 'present_key', dtype: f.codes ? 'int8' : 'float32' },
+        { name: 'present_value', dtype: f.codes ? 'int8' : 'float32' },
       ],
     },
   });
@@ -134,7 +158,8 @@ export function feedsOf(
       ),
       dims,
     );
-  const empty = () => tensor(new Float32Array(0), [batch, kvHeads, 0, size]);
+  const none = f.codes ? new Int8Array(0) : new Float32Array(0);
+  const empty = () => new ort.Tensor(f.codes ? 'int8' : 'float32', none, [batch, kvHeads, 0, size]);
   const feeds: Record<string, ort.Tensor> = {
     q: make(batch, rows, (packed ? heads + 2 * kvHeads : heads) * size),
     ...(!packed && { k: make(batch, rows, kvHeads * size), v: make(batch, rows, kvHeads * size) }),
@@ -179,6 +204,22 @@ export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
     }
     return out;
   };
+  const { k: kScale, v: vScale } = scalesOf(f);
+  const real = (part: 'k' | 'v', codes: ArrayLike<number>, h: number): Float64Array =>
+    Float64Array.from(codes, (code, i) => (f.codes ? code * scaleAt(part, h, i % size) : code));
+  const scaleAt = (part: 'k' | 'v', h: number, i: number): number => {
+    const scales = part === 'k' ? kScale : vScale;
+    return scales[scales.length === 1 ? 0 : h * size + i]!;
+  };
+  /** As int8 has it: the nearest multiple of the scale. */
+  const stored = (part: 'k' | 'v', x: Float64Array, h: number): Float64Array =>
+    x.map((value, i) => {
+      if (!f.codes) return value;
+      const scale = scaleAt(part, h, i);
+      const code = value / scale;
+      const nearest = Math.abs(code % 1) === 0.5 ? 2 * Math.round(code / 2) : Math.round(code);
+      return scale * Math.max(-128, Math.min(127, nearest));
+    });
   const head = (name: string, at: number) => Float64Array.from(data(name).subarray(at, at + size));
   for (let b = 0; b < batch; b++) {
     const end = Number(feeds.seqlens_k!.data[b]) + 1;
@@ -187,14 +228,14 @@ export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
     for (let h = 0; h < kvHeads; h++) {
       const store = (b * kvHeads + h) * length * size;
       const from = (b * kvHeads + h) * pastRows * size;
-      keys.set(data('past_key').subarray(from, from + before * size), store);
-      values.set(data('past_value').subarray(from, from + before * size), store);
+      keys.set(real('k', data('past_key').subarray(from, from + before * size), h), store);
+      values.set(real('v', data('past_value').subarray(from, from + before * size), h), store);
       for (let row = 0; row < counts; row++) {
         const at = (b * rows + row) * (packed ? width : kvHeads * size);
         const k = packed ? head('q', at + (heads + h) * size) : head('k', at + h * size);
         const v = packed ? head('q', at + (heads + kvHeads + h) * size) : head('v', at + h * size);
-        keys.set(turn(k, b, row, before + row), store + (before + row) * size);
-        values.set(v, store + (before + row) * size);
+        keys.set(stored('k', turn(k, b, row, before + row), h), store + (before + row) * size);
+        values.set(stored('v', v, h), store + (before + row) * size);
       }
     }
     for (let row = 0; row < counts; row++)

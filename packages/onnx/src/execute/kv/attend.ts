@@ -1,8 +1,8 @@
 /** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
 import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
 
-import { FLOAT32 } from '../../data-types.ts';
-import type { AttentionNow, AttentionStep, KvNames, LateAttention } from '../../ops/lowering.ts';
+import { FLOAT32, INT8 } from '../../data-types.ts';
+import type { AttentionNow, AttentionStep, KvNames, KvScales, LateAttention } from '../../ops/lowering.ts';
 import type { Value } from '../value.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 import type { Half, Kept } from './lazy.ts';
@@ -26,11 +26,14 @@ export function attend(
   where: string,
 ): () => AttentionRun<KvCache> {
   const { batch, kvHeads, headSize, valueSize, newKeys } = op;
-  const kvShape: KvShape = { batch, kvHeads, headSize, valueSize, type, ...shape };
+  // Codes of int8 have to come back as they were: a cache of int8 with scales of its own would not give them.
+  const stored = names?.scales && type === 'int8' ? 'int16' : type;
+  const kvShape: KvShape = { batch, kvHeads, headSize, valueSize, type: stored, ...shape };
   const all = new Array<number>(batch).fill(newKeys);
   const now = (pastRows: number): AttentionNow => (late ? values.told(late, pastRows) : {});
   if (!names) return () => ({ ...now(0), past: undefined, cache: keeper.scratch(kvShape) });
 
+  const presents = halves(names.present);
   return () => {
     const past = pastOf(names.past, values);
     const rows = past.key?.dims.at(-2) ?? 0;
@@ -40,11 +43,13 @@ export function attend(
       throw new RangeError(`run: ${where}: past, expected 0 to ${rows} keys as past has positions, got [${before}].`);
     const added = told.counts ?? all;
     const state =
-      continued(past, kvShape, keeper, before, added) ?? copied(past, kvShape, keeper, before, added, values, where);
+      continued(past, kvShape, keeper, before, added) ??
+      copied(past, kvShape, keeper, before, added, values, names.scales, where);
     const positions = told.rows ?? Math.max(0, ...state.lengths);
-    for (const [name, half] of halves(names.present)) {
+    for (const [name, half] of presents) {
       const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
-      values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims }));
+      const scales = half === 'both' ? undefined : names.scales?.[half];
+      values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims, scales }));
     }
     const { counts, starts, bias, mask } = told;
     return { cache: state.store!.cache, past: before, counts, starts, bias, mask };
@@ -52,8 +57,9 @@ export function attend(
 }
 
 export function valueOfKept(kept: Kept): Value {
-  const { dims } = kept;
-  return { elemType: FLOAT32, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, kept };
+  const { dims, scales } = kept;
+  const elemType = scales ? INT8 : FLOAT32;
+  return { elemType, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, kept };
 }
 
 /** The names with what each of them is. */
@@ -105,6 +111,7 @@ function copied(
   before: readonly number[],
   added: readonly number[],
   values: RunValues,
+  scales: KvScales | undefined,
   where: string,
 ): KvState {
   const state = keeper.create(
@@ -116,7 +123,9 @@ function copied(
   const { cache } = state.store!;
   const { headSize, valueSize } = cache.shape;
   const both = key === value;
-  const [k, v] = both ? halvesOf(values.floats(key!)) : [values.floats(key!), values.floats(value!)];
+  const floats = (of: Value, by: Float32Array | undefined): Float32Array =>
+    by ? scaled(values.floats(of), by, of.dims) : values.floats(of);
+  const [k, v] = both ? halvesOf(values.floats(key!)) : [floats(key!, scales?.keys), floats(value!, scales?.values)];
   const rows = key!.dims.at(-2)!;
   checkPast(where, 'key', key!, both, [cache.shape.batch, cache.shape.kvHeads, rows, headSize]);
   checkPast(where, 'value', value!, both, [cache.shape.batch, cache.shape.kvHeads, rows, valueSize]);
@@ -135,6 +144,13 @@ const halvesOf = (data: Float32Array): [Float32Array, Float32Array] => [
   data.subarray(0, data.length / 2),
   data.subarray(data.length / 2),
 ];
+
+/** Codes times their scale, or those of each channel of each head. */
+function scaled(codes: Float32Array, scales: Float32Array, dims: readonly number[]): Float32Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return codes.map((code, i) => code * scales[one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size)]!);
+}
 
 /** The first `count` of `rows` rows of every head. */
 function firstRows(data: Float32Array, rows: number, count: number, size: number): Float32Array {

@@ -23,6 +23,9 @@ export interface KvState {
   store: KvStore | undefined;
 }
 
+/** One in so many runs lets others have a turn. */
+const RUNS_PER_TURN = 128;
+
 export class KvKeeper {
   readonly #create: (shape: KvShape) => KvCache;
   readonly #stores = new Set<KvStore>();
@@ -30,6 +33,8 @@ export class KvKeeper {
   readonly #scratch = new Map<string, KvCache>();
   /** Left by the run that is under way. */
   #fresh: KvState[] = [];
+  /** Runs that left something since {@link turn}. */
+  #runs = 0;
   /** Tensors that nobody disposed: all of a run are collected together, or none. */
   readonly #collected = new FinalizationRegistry<readonly KvState[]>((states) => {
     for (const state of states) this.#drop(state);
@@ -112,7 +117,30 @@ export class KvKeeper {
       else this.#drop(state);
     }
     this.#fresh = [];
-    if (holder && held.length > 0) this.#collected.register(holder, held);
+    if (!holder || held.length === 0) return;
+    this.#collected.register(holder, held);
+    this.#runs++;
+  }
+
+  /** Is {@link turn} due before the next run? */
+  get isDue(): boolean {
+    return this.#runs >= RUNS_PER_TURN;
+  }
+
+  /**
+   * Lets the engine say which tensors it has collected: it does so between tasks only, and a loop that awaits nothing but runs is
+   * one task.
+   */
+  async turn(): Promise<void> {
+    this.#runs = 0;
+    await new Promise<void>((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(undefined);
+    });
   }
 
   /** One tensor less. */

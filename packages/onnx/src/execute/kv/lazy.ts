@@ -4,7 +4,7 @@
  * tensor is that array from then on.
  */
 import { SessionStateError } from '../../errors.ts';
-import { createOrtTensor, type OrtModule, type OrtTensor } from '../../ort.ts';
+import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 
 /** Which part of a state a tensor is: keys or values [batch, heads, positions, size], or both [2, …]. */
@@ -16,47 +16,91 @@ export interface Kept {
   readonly state: KvState;
   readonly half: Half;
   readonly dims: readonly number[];
+  /** Of a tensor of int8: its scale, or those of each channel of each head. */
+  readonly scales?: Float32Array | undefined;
 }
 
-const KEPT = Symbol('msd.kept');
+export type KeptData = Float32Array | Int8Array;
+
 const EMPTY = new Float32Array(0);
+const EMPTY_CODES = new Int8Array(0);
+/** Of a lazy tensor: its elements, in whatever state they are. */
+const SOURCE = Symbol('msd.source');
+
+interface Source {
+  /** `undefined`: the tensor is an array, or disposed of. */
+  kept: Kept | undefined;
+  /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
+  holder: object | undefined;
+  data: KeptData | undefined;
+}
 
 interface LazyTensor extends OrtTensor {
-  [KEPT]?: { readonly kept: Kept; readonly holder: object } | undefined;
+  readonly [SOURCE]?: Source | undefined;
 }
 
 /** What a tensor is in a cache, unless it has become an array. */
 export function keptOf(tensor: OrtTensor | undefined): Kept | undefined {
-  return (tensor as LazyTensor | undefined)?.[KEPT]?.kept;
+  return (tensor as LazyTensor | undefined)?.[SOURCE]?.kept;
 }
+
+type LazyClass = new (kept: Kept, holder: object) => OrtTensor;
+
+/** By module: each has its own class of tensors. */
+const classes = new WeakMap<OrtModule, LazyClass>();
 
 /** @param holder what all tensors of a run refer to: as long as it lives, its states do */
 export function lazyTensor(ort: OrtModule, kept: Kept, holder: object): OrtTensor {
-  const { keeper, state, dims } = kept;
-  const tensor = createOrtTensor(ort, 'float32', EMPTY, [0]) as LazyTensor;
-  let data: Float32Array | undefined;
-  const release = (): void => {
-    tensor[KEPT] = undefined;
-    keeper.release(state);
-  };
-  state.holders++;
-  Object.defineProperty(tensor, KEPT, { value: { kept, holder }, writable: true });
-  // The class keeps what `data` gives there, structuredClone reads it, and `dispose` empties it.
-  Object.defineProperty(tensor, 'cpuData', {
-    enumerable: true,
-    configurable: true,
-    get(): Float32Array | undefined {
-      if (!tensor[KEPT]) return data;
-      data = readKept(kept);
-      release();
-      return data;
-    },
-    set(value: Float32Array | undefined) {
-      if (tensor[KEPT]) release();
-      data = value;
-    },
-  });
-  return Object.assign(tensor, { dims, size: dims.reduce((product, dim) => product * dim, 1) });
+  let Lazy = classes.get(ort);
+  if (!Lazy) {
+    Lazy = lazyClass(ort);
+    classes.set(ort, Lazy);
+  }
+  kept.state.holders++;
+  return new Lazy(kept, holder);
+}
+
+function release(source: Source): void {
+  const { kept } = source;
+  source.kept = undefined;
+  source.holder = undefined;
+  kept?.keeper.release(kept.state);
+}
+
+/** The class keeps its array there: `data` gives it, structuredClone reads it, `dispose` empties it. */
+const ELEMENTS = {
+  enumerable: true,
+  configurable: true,
+  get(this: Required<LazyTensor>): KeptData | undefined {
+    const source = this[SOURCE]!;
+    if (source.kept) {
+      source.data = readKept(source.kept);
+      release(source);
+    }
+    return source.data;
+  },
+  set(this: Required<LazyTensor>, data: KeptData | undefined): void {
+    const source = this[SOURCE]!;
+    release(source);
+    source.data = data;
+  },
+};
+
+function lazyClass(ort: OrtModule): LazyClass {
+  class Lazy extends tensorClass(ort) {
+    constructor(kept: Kept, holder: object) {
+      super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
+      const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
+      own.dims = kept.dims;
+      own.size = 1;
+      for (const dim of kept.dims) own.size *= dim;
+      own[SOURCE] = { kept, holder, data: undefined };
+      Object.defineProperty(this, 'cpuData', ELEMENTS);
+    }
+  }
+  // While the class sets up a tensor: a property that it made could not become another one cheaply.
+  Object.defineProperty(Lazy.prototype, 'cpuData', { configurable: true, get: () => undefined, set: () => {} });
+  return Lazy;
 }
 
 /** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */
@@ -72,7 +116,22 @@ export function canBeLazy(ort: OrtModule): boolean {
 }
 
 /** The elements: what is beyond the keys of a sequence is 0. */
-export function readKept({ state, half, dims }: Kept): Float32Array {
+export function readKept(kept: Kept): KeptData {
+  const floats = readFloats(kept);
+  return kept.scales ? codesOf(floats, kept.scales, kept.dims) : floats;
+}
+
+/** What was a multiple of its scale is one again: caches are finer than half of it. */
+function codesOf(floats: Float32Array, scales: Float32Array, dims: readonly number[]): Int8Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return Int8Array.from(floats, (value, i) => {
+    const channel = one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size);
+    return Math.round(value / scales[channel]!);
+  });
+}
+
+function readFloats({ state, half, dims }: Kept): Float32Array {
   if (!state.store)
     throw new SessionStateError(
       'tensor: data of keys and values, expected them to be read before release() of their session, got a read after it.',

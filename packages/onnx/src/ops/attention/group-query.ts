@@ -6,12 +6,24 @@
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
  */
 import { type AttentionOp, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
-import { type RotaryOp, rotary } from '@msd/core/nn';
-import { FLOAT32 } from '../../data-types.ts';
+import { elementwise, type RotaryOp, rotary } from '@msd/core/nn';
+import { FLOAT32, INT8 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import { type AttentionNow, type Elements, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
+import { tensorFloats } from '../../read/tensor.ts';
+import { Expression } from '../elementwise.ts';
+import { countOf } from '../host.ts';
+import {
+  type AttentionNow,
+  type Elements,
+  emitOp,
+  type KvScales,
+  type LateAttention,
+  type Lowering,
+  type Slot,
+} from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
+import { copyOf, type Heads, headsOfRows } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -50,12 +62,14 @@ interface Roles {
   readonly positions: string;
   readonly bias: string;
   readonly sinks: string;
+  readonly kScale: string;
+  readonly vScale: string;
 }
 
 function rolesOf({ node }: NodeView): Roles {
   const [q = '', k = '', v = '', pastKey = '', pastValue = '', lengths = '', total = '', ...more] = node.inputs;
-  const [cos = '', sin = '', positions = '', bias = '', sinks = ''] = more;
-  return { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks };
+  const [cos = '', sin = '', positions = '', bias = '', sinks = '', kScale = '', vScale = ''] = more;
+  return { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale };
 }
 
 /** What is repeated to the sizes of scores is taken as it was before. */
@@ -65,16 +79,37 @@ function unrepeated(matcher: Matcher, bias: string): string {
   return expand?.opType === 'Expand' && expand.domain === '' && matcher.isHostOperand(from) ? from : bias;
 }
 
+const isCoded = ({ kScale }: Roles): boolean => kScale !== '';
+
+/** Why keys and values cannot be int8 with scales of the model, if they are to be. */
+function notCodes(view: NodeView, matcher: Matcher, { kScale, vScale, pastKey, pastValue }: Roles): string | undefined {
+  const kinds = [view.string('k_quant_type', 'NONE'), view.string('v_quant_type', 'NONE')];
+  if (kinds.every((kind) => kind === 'NONE') && kScale === '' && vScale === '') return undefined;
+  if (kinds.some((kind) => kind !== 'PER_TENSOR' && kind !== 'PER_CHANNEL')) return `keys and values are ${kinds}`;
+  const bits = view.int('kv_cache_bit_width', 8);
+  if (bits !== 8) return `keys and values of ${bits} bits`;
+  for (const name of [kScale, vScale])
+    if (matcher.tensor(name)?.elemType !== FLOAT32) return 'scales of keys and values are not constant f32';
+  for (const name of [pastKey, pastValue]) if (matcher.info(name)?.elemType !== INT8) return 'past is not int8';
+  return undefined;
+}
+
+/** Read once: later the file may be closed. */
+function scalesOf(matcher: Matcher, { kScale, vScale }: Roles): KvScales | undefined {
+  if (kScale === '') return undefined;
+  const read = (name: string): Float32Array => tensorFloats(matcher.tensor(name)!).slice();
+  return { keys: read(kScale), values: read(vScale) };
+}
+
 function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undefined {
   const { inputs, outputs } = view.node;
   const { k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks } = roles;
-  if (inputs.slice(12, 14).some((name) => name !== ''))
-    return 'keys and values come quantized, with scales of the model';
   if (inputs.slice(14).some((name) => name !== '')) return 'queries and keys are normalised inside';
   if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are asked for';
-  for (const name of ['k_quant_type', 'v_quant_type'])
-    if (view.string(name, 'NONE') !== 'NONE') return `${name} is ${view.string(name, 'NONE')}`;
-  const floats = { q: roles.q, k, v, pastKey, pastValue, sinks, ...(view.int('do_rotary', 0) === 1 && { cos, sin }) };
+  const codes = notCodes(view, matcher, roles);
+  if (codes !== undefined) return codes;
+  const pasts = isCoded(roles) ? {} : { pastKey, pastValue };
+  const floats = { q: roles.q, k, v, ...pasts, sinks, ...(view.int('do_rotary', 0) === 1 && { cos, sin }) };
   for (const [what, name] of Object.entries(floats)) {
     const reason = name === '' ? undefined : matcher.notFloat(what, name);
     if (reason !== undefined) return reason;
@@ -102,7 +137,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const roles = { ...named, bias: unrepeated(matcher, named.bias) };
   const reason = refused(view, matcher, roles);
   if (reason !== undefined) return reason;
-  const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks } = roles;
+  const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale } = roles;
+  const scales = scalesOf(matcher, roles);
   const isRotary = view.int('do_rotary', 0) === 1;
   const tables = isRotary ? [cos, sin] : [];
   const late = [lengths, total, bias, ...(isRotary ? [positions] : [])].filter((name) => name !== '');
@@ -111,16 +147,16 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     op: 'attention',
     place: 'device',
     nodes: [node],
-    inputs: [q, k, v, pastKey, pastValue, ...tables, sinks, ...late],
+    inputs: [q, k, v, pastKey, pastValue, ...tables, sinks, kScale, vScale, ...late],
     outputs: [y, presentKey, presentValue],
     late,
     caches: [pastKey, pastValue, presentKey, presentValue],
-    resources: matcher.constants([q, k, v, ...tables, sinks]),
-    lower: (to) => lower(to, view, roles),
+    resources: matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]),
+    lower: (to) => lower(to, view, roles, scales),
   };
 }
 
-function lower(to: Lowering, view: NodeView, roles: Roles): void {
+function lower(to: Lowering, view: NodeView, roles: Roles, scales: KvScales | undefined): void {
   const { node } = view;
   const { k, v, pastKey, pastValue, sinks } = roles;
   const heads = view.int('num_heads', 0);
@@ -140,9 +176,12 @@ function lower(to: Lowering, view: NodeView, roles: Roles): void {
   const isInterleaved = view.int('rotary_interleaved', 0) === 1;
   // Values are turned along with what they lie beside; they are read where they were.
   const qs = turn ? turn.by(query, isPacked ? heads + 2 * kvHeads : heads) : query;
-  const keys = isPacked ? qs : turn ? turn.by(kv[0]!, kvHeads) : kv[0]!;
-  const values = isPacked ? query : kv[1]!;
-  const ownWidth = isPacked ? width : kvHeads * headSize;
+  const own = { batch, rows, size: headSize, heads: kvHeads };
+  const beside = (slot: Slot, before: number): Heads => headsOfRows(slot, rows, headSize, before * headSize);
+  const turnedKeys = isPacked ? beside(qs, heads) : beside(turn ? turn.by(kv[0]!, kvHeads) : kv[0]!, 0);
+  const givenValues = isPacked ? beside(query, heads + kvHeads) : beside(kv[1]!, 0);
+  const keys = scales ? coded(to, turnedKeys, own, roles.kScale) : turnedKeys;
+  const values = scales ? coded(to, givenValues, own, roles.vScale) : givenValues;
   const window = view.int('local_window_size', -1);
   const softcap = view.float('softcap', 0);
   const op: AttentionOp = {
@@ -152,8 +191,8 @@ function lower(to: Lowering, view: NodeView, roles: Roles): void {
     window: window > 0 ? window : undefined,
     softcap: softcap > 0 ? softcap : undefined,
     q: rowMajor(rows, headSize, width),
-    k: rowMajor(rows, headSize, ownWidth),
-    v: rowMajor(rows, headSize, ownWidth),
+    k: keys.strides,
+    v: values.strides,
     out: rowMajor(rows, headSize, heads * headSize),
   };
   const zeros = (): Slot => to.constant({ elemType: FLOAT32, dims: [heads], data: new Array<number>(heads).fill(0) });
@@ -162,19 +201,39 @@ function lower(to: Lowering, view: NodeView, roles: Roles): void {
     kind: 'attention',
     op,
     q: { slot: qs, begin: 0 },
-    k: { slot: keys, begin: isPacked ? heads * headSize : 0 },
-    v: { slot: values, begin: isPacked ? (heads + kvHeads) * headSize : 0 },
+    k: keys,
+    v: values,
     sinks: sinks !== '' ? to.slot(sinks) : view.int('smooth_softmax', 0) === 1 ? zeros() : undefined,
     y: to.result(y, 'f32', [batch, rows, heads * headSize]),
     shape: turn ? { rotarySize: turn.size, isInterleaved } : { rotarySize: 0 },
     cache: {
       past: { key: pastKey, value: pastValue },
       present: { key: presentKey, value: presentValue },
+      scales,
     },
     late: to.shared(`told ${roles.lengths} ${roles.total} ${roles.bias} ${batch} ${rows}`, () =>
       lateOf(view, roles, batch, rows),
     ),
   });
+}
+
+/** The multiples of a scale that int8 can hold, each the nearest one; half to even. */
+function coded(
+  to: Lowering,
+  { slot, begin, strides }: Heads,
+  { batch, rows, heads, size }: { batch: number; rows: number; heads: number; size: number },
+  scale: string,
+): Heads {
+  const dims = [batch, rows, heads * size];
+  const x = begin === 0 ? slot : copyOf(to, slot, begin, dims, [strides.batch, strides.row, 1]);
+  const scales = to.slot(scale);
+  const row = { ...scales, dims: [countOf(scales.dims)] };
+  const expression = new Expression(2);
+  const code = expression.add('Round', [expression.add('Div', [0, 1])]);
+  const [lowest, highest] = [-128, 127].map((value) => expression.add('ConstantF32', [], [value])) as [number, number];
+  expression.add('Mul', [expression.add('Clip', [code, lowest, highest]), 1]);
+  const [y] = emitOp(to, elementwise, expression.op, [x, row], []) as [Slot];
+  return headsOfRows(y, rows, size);
 }
 
 /** Turns queries and keys by the positions of their rows. */
@@ -267,7 +326,7 @@ function biasOf(view: NodeView, { dims, data }: Elements): ScoreArray<Float32Arr
 
 export const groupQueryAttention: Operator = {
   name: 'com.microsoft.GroupQueryAttention',
-  limits: 'f32 keys and values; no scores as a result, no norms inside',
+  limits: 'f32, keys and values in int8, too; no scores as a result, no norms inside',
   attributes: [
     'num_heads',
     'kv_num_heads',
