@@ -84,7 +84,9 @@ async function measurePhase(
   for (const { side, session } of opened) {
     log(`${name}: ${side.id}, check and warm-up`);
     const start = await startOf(side, session, shape, past);
-    const logits = (await start().read(ids)).slice();
+    const reader = start();
+    const logits = (await reader.read(ids)).slice();
+    reader.dispose();
     if (expected) {
       const close = Number(decibels(expected, logits).toFixed(1));
       if (!(close >= MIN_DECIBELS))
@@ -124,7 +126,7 @@ async function startOf(
 /** A sample is some tokens one after the other, or one prompt, as often as fills its time. */
 async function warmSource(
   name: SideId,
-  start: () => { read(ids: readonly number[]): Promise<unknown> },
+  start: () => { read(ids: readonly number[]): Promise<unknown>; dispose?(): void },
   ids: readonly number[],
 ): Promise<Source<Sample> & { readonly name: SideId }> {
   const calls = async (chains: number, length: number): Promise<Sample> => {
@@ -132,6 +134,7 @@ async function warmSource(
     for (let chain = 0; chain < chains; chain++) {
       const reader = start();
       for (let call = 0; call < length; call++) await reader.read(ids);
+      reader.dispose?.();
     }
     const per = (clock: Clock) => (now(clock) - begin[clock]) / (chains * length);
     return { wall: per('wall'), cpu: per('cpu') };

@@ -23,6 +23,11 @@ const PAGE = 65536;
 const MAX_BYTES = 2 ** 32 - PAGE;
 /** What a shared memory can grow by before the heap has to move; a large one by as much as it has, if that can be had. */
 const HEADROOM = 2 ** 28;
+/**
+ * A memory grows by this part of what it has, at least: after each growth engines make a new ArrayBuffer, and whoever holds views of
+ * the old one makes them anew. A cache of keys and values asks for one page of every layer after the other.
+ */
+const GROWTH = 1 / 64;
 
 interface Block {
   ptr: number;
@@ -149,9 +154,22 @@ export class OwnHeap implements Heap {
     if (end > MAX_BYTES) throw new BackendUnavailableError(`${problem}; WebAssembly addresses 4 GiB.`);
     try {
       if (end > this.#maximum) this.move(end);
-      else this.#memory.grow(missing);
+      else
+        this.#growBy(missing, Math.min(Math.ceil((have * GROWTH) / PAGE), Math.floor((this.#maximum - have) / PAGE)));
     } catch (cause) {
       throw new BackendUnavailableError(`${problem}; the engine gives no more.`, { cause });
     }
+  }
+
+  /** By the second number of pages if that is larger and can be had, else by the first. */
+  #growBy(missing: number, wanted: number): void {
+    if (wanted > missing)
+      try {
+        this.#memory.grow(wanted);
+        return;
+      } catch {
+        // the system has less
+      }
+    this.#memory.grow(missing);
   }
 }
