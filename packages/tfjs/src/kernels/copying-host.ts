@@ -6,6 +6,7 @@ import { type ArenaHandle, createWasmBackend, type PreparedWeights, type WasmBac
 import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
+import { AttentionCalls, type Places } from './attention-calls.ts';
 import type { WasmTfBackend } from './heap-host.ts';
 import { Adopted, type Host } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
@@ -35,7 +36,7 @@ export function cpuHost(tfBackend: object): Host<Values> {
   return copyingHost({
     values({ dataId, dtype }) {
       const values = backend.readSync(dataId);
-      const wanted = dtype === 'int32' ? Int32Array : Float32Array;
+      const wanted = dtype === 'int32' ? Int32Array : dtype === 'bool' ? Uint8Array : Float32Array;
       return values instanceof wanted ? values : wanted.from(values as readonly number[]);
     },
     areStable: true,
@@ -49,7 +50,8 @@ export function hiddenHeapHost(backend: WasmTfBackend): Host<Values> {
     values({ dataId, dtype, shape }) {
       const at = backend.dataIdMap.get(dataId).memoryOffset >>> 0;
       const [{ buffer }, size] = [backend.wasm.HEAPU8, sizeOf(shape)];
-      return dtype === 'int32' ? new Int32Array(buffer, at, size) : new Float32Array(buffer, at, size);
+      const Values = dtype === 'int32' ? Int32Array : dtype === 'bool' ? Uint8Array : Float32Array;
+      return new Values(buffer, at, size);
     },
     areStable: false, // tfjs may have put another tensor at the same address
     make: (shape) => backend.makeOutput(shape, 'float32'),
@@ -57,7 +59,7 @@ export function hiddenHeapHost(backend: WasmTfBackend): Host<Values> {
   });
 }
 
-const bytesOf = ({ buffer, byteOffset, byteLength }: Values): Uint8Array =>
+const bytesOf = ({ buffer, byteOffset, byteLength }: Values): Uint8Array<ArrayBufferLike> =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
 function copyingHost({ values, areStable, make, release }: Tensors): Host<Values> {
@@ -96,7 +98,31 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
         segments: segments && { ...segments, ids: integers(segments.ids) },
       }),
     integers: values,
+    attention: new AttentionCalls(
+      msd,
+      throughArena(msd, (tensor) => bytesOf(values(tensor))),
+    ),
     dispose: () => msd.dispose(),
+  };
+}
+
+/** Operands pass through MSD's memory, and what a kernel left in them comes back into the last one. */
+function throughArena({ arena }: WasmBackend, bytes: (tensor: TensorInfo) => Uint8Array): Places {
+  return (tensors, use) => {
+    const places = tensors.map((tensor) => {
+      if (!tensor) return undefined;
+      const given = bytes(tensor);
+      const place = arena.alloc(given.byteLength, 'operand');
+      arena.bytes(place).set(given);
+      return place;
+    });
+    try {
+      use(places);
+      const [result, place] = [tensors.at(-1), places.at(-1)];
+      if (result && place) bytes(result).set(arena.bytes(place));
+    } finally {
+      for (const place of places) if (place) arena.free(place);
+    }
   };
 }
 

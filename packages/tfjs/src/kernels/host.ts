@@ -6,7 +6,7 @@
  *   copying-host   typed arrays (cpu, and wasm builds that hide their memory): packed weights pass through MSD's memory
  *   gpu-host       tfjs's WebGPU device: what an op does is recorded into tfjs's pass
  */
-import type { ActivationBlock, ActivationId, RowSource } from '@msd/core';
+import type { ActivationBlock, ActivationId, AttentionOp, KvCache, KvShape, KvType, RowSource } from '@msd/core';
 import type { MatrixSpec } from '../spec.ts';
 import type { Status } from '../status.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
@@ -32,7 +32,26 @@ export interface Host<Place = unknown> {
   rows(source: RowSource, w: Place, options: RowsOptions<Place>): void;
   /** Values of an int32 tensor; `undefined` where only a GPU has them, unless they are needed. They die with the next output. */
   integers(tensor: TensorInfo, needed?: boolean): ArrayLike<number> | undefined;
+  /** Where there are kernels for it. */
+  readonly attention?: AttentionHost;
   dispose(): void;
+}
+
+/** Attention, and the memory of its keys and values. */
+export interface AttentionHost {
+  createKvCache(shape: KvShape): KvCache;
+  /** @param cache keys and values are added to it; a type: they are kept in that form until it returns */
+  run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void;
+}
+
+export interface AttentionTensors {
+  readonly q: TensorInfo;
+  readonly k: TensorInfo | undefined;
+  readonly v: TensorInfo | undefined;
+  readonly sinks: TensorInfo | undefined;
+  readonly bias: TensorInfo | undefined;
+  readonly mask: TensorInfo | undefined;
+  readonly out: TensorInfo;
 }
 
 export interface ProductOptions<Place> {
