@@ -17,6 +17,9 @@
  */
 export type KvType = 'int16' | 'int8' | 'float';
 
+/** Of K: a sum of 127 · 32258 times so many stays below 2³¹. */
+export const MAX_HEAD_SIZE = 512;
+
 /** Keys of a page. Blocks of probabilities are pages, too: both sit at absolute positions. */
 export const PAGE_KEYS = 64;
 
@@ -34,6 +37,20 @@ export interface KvShape {
    * For caches that a model gives scales of its own (k_scale of GroupQueryAttention): those.
    */
   readonly factors?: Float32Array | false | undefined;
+  /** Channels of K that rotary embedding turned; the two of a pair share a factor. Default: all. 0: none. */
+  readonly rotarySize?: number | undefined;
+  /** Pairs are neighbours, not a half apart. Default: false. */
+  readonly isInterleaved?: boolean | undefined;
+}
+
+/** With its defaults. */
+export interface ResolvedKvShape extends KvShape {
+  readonly valueSize: number;
+  readonly type: KvType;
+  /** `undefined`: found from the first keys. */
+  readonly factors: Float32Array | false | undefined;
+  readonly rotarySize: number;
+  readonly isInterleaved: boolean;
 }
 
 /** Where rows of heads lie, in elements; the channels of a head lie side by side. */
@@ -57,7 +74,7 @@ export const headMajor = (heads: number, rows: number, size: number): HeadStride
   head: rows * size,
 });
 
-/** What is the same in every run. Query m of a sequence is at position `past + m`, key t at position t. */
+/** What is the same in every run. Query m of a sequence is at position `past + m` (or `positions + m`), key t at position t. */
 export interface AttentionOp {
   /** Sequences. */
   readonly batch: number;
@@ -89,7 +106,7 @@ export interface AttentionOp {
   readonly out: HeadStrides;
 }
 
-/** A bias or mask: dense, every dimension the whole or 1. */
+/** A bias or mask: dense, every dimension the whole or 1. `keys` may be more than there are: those are not looked at. */
 export type ScoreDims = readonly [batch: number, heads: number, rows: number, keys: number];
 
 /** One that JavaScript has, since its size changes with every run. A bias is f32 and added; of a mask, 1 is a key that is seen. */
@@ -101,10 +118,17 @@ export interface ScoreArray<Data extends Float32Array | Uint8Array> {
 /** What one run brings. */
 export interface AttentionRun<Cache> {
   readonly cache: Cache;
-  /** Keys of each sequence that are valid before the run: new ones are written there. Default: all that the cache has. */
+  /**
+   * Keys of each sequence that are valid before the run: new ones are written there, those after are forgotten. Default: all that
+   * the cache has. Without new keys nothing is forgotten: it then says where queries are.
+   */
   readonly past?: readonly number[] | undefined;
-  /** New keys (and queries) of each sequence that count; those after are padding. Default: all. */
+  /** New keys of each sequence that count; those after are padding. Default: all. */
   readonly counts?: readonly number[] | undefined;
+  /** Queries of each sequence that count; outputs of those after are 0. Default: `counts`, if there are as many rows as new keys; all. */
+  readonly queries?: readonly number[] | undefined;
+  /** Position of the first query of each sequence. Default: `past`. */
+  readonly positions?: readonly number[] | undefined;
   /** First key of each sequence that may be seen: left padding. Default: 0. */
   readonly starts?: readonly number[] | undefined;
   readonly bias?: ScoreArray<Float32Array> | undefined;
@@ -116,7 +140,7 @@ export interface AttentionRun<Cache> {
  * and copied by whoever writes to one first.
  */
 export interface KvCache {
-  readonly shape: Required<KvShape>;
+  readonly shape: ResolvedKvShape;
   /** Keys of each sequence. */
   readonly lengths: readonly number[];
   /** Bytes of its pages; those that it shares count in every branch. */
