@@ -1,5 +1,15 @@
 /** Attention on a device of @msd/core's that lives in memory: calls are bound once per form, then told where operands lie. */
-import type { ArenaHandle, AttentionOp, AttentionRun, KvCache, KvShape, KvType, WasmBackend } from '@msd/core';
+import {
+  type ArenaHandle,
+  type AttentionOp,
+  type AttentionRun,
+  attentionWork,
+  createKvCache,
+  type KvCache,
+  type KvShape,
+  type KvType,
+  type WasmBackend,
+} from '@msd/core';
 import type { TensorInfo } from '../tf.ts';
 import type { AttentionHost, AttentionTensors } from './host.ts';
 
@@ -36,7 +46,7 @@ export class AttentionCalls implements AttentionHost {
   }
 
   createKvCache(shape: KvShape): KvCache {
-    return this.#device.createKvCache(shape);
+    return createKvCache(this.#device, shape);
   }
 
   run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void {
@@ -81,7 +91,10 @@ export class AttentionCalls implements AttentionHost {
         return;
       }
       const state = { run };
-      const call = this.#device.bind({ kind: 'attention', op, run: () => state.run }, operands);
+      const call = this.#device.bind(
+        attentionWork(op, () => state.run),
+        operands,
+      );
       bound = Object.assign(state, { call });
       keep(this.#calls, key, bound);
       this.#device.run(call);

@@ -50,8 +50,8 @@ export function hiddenHeapHost(backend: WasmTfBackend): Host<Values> {
     values({ dataId, dtype, shape }) {
       const at = backend.dataIdMap.get(dataId).memoryOffset >>> 0;
       const [{ buffer }, size] = [backend.wasm.HEAPU8, sizeOf(shape)];
-      const Values = dtype === 'int32' ? Int32Array : dtype === 'bool' ? Uint8Array : Float32Array;
-      return new Values(buffer, at, size);
+      if (dtype === 'int32') return new Int32Array(buffer, at, size);
+      return dtype === 'bool' ? new Uint8Array(buffer, at, size) : new Float32Array(buffer, at, size);
     },
     areStable: false, // tfjs may have put another tensor at the same address
     make: (shape) => backend.makeOutput(shape, 'float32'),
@@ -59,7 +59,7 @@ export function hiddenHeapHost(backend: WasmTfBackend): Host<Values> {
   });
 }
 
-const bytesOf = ({ buffer, byteOffset, byteLength }: Values): Uint8Array<ArrayBufferLike> =>
+const bytesOf = ({ buffer, byteOffset, byteLength }: Values): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
 function copyingHost({ values, areStable, make, release }: Tensors): Host<Values> {

@@ -1,6 +1,6 @@
 /** MsdAttention as graph models run it: on MSD's kernels if the shapes that come allow it, else on the ops that the graph had. */
 import { planAttention } from '../../attention/plan.ts';
-import { arranged } from '../../attention/view.ts';
+import { arranged, type Layout, viewOf } from '../../attention/view.ts';
 import { attentionRunsHere } from '../../fallback.ts';
 import { ATTENTION } from '../../kernels/index.ts';
 import { requireRegistration } from '../../state.ts';
@@ -26,9 +26,15 @@ export function attentionOp({ inputs, node }: GraphNode): Tensor {
 
 /** On MSD's kernels, if there are any here and the shapes are those of an attention. */
 function onKernels(tf: TfNamespace, inputs: Tensor[], attrs: AttentionAttrs): Tensor | undefined {
-  const [q, k, v, ...rest] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
-  if (!attentionRunsHere(tf) || [q, k, v].some(({ dtype }) => dtype !== 'float32')) return undefined;
-  const operands = { q: q.shape, k: k.shape, v: v.shape, layouts: attrs, out: attrs.out };
+  const [first, second, third, ...rest] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
+  if (!attentionRunsHere(tf) || [first, second, third].some(({ dtype }) => dtype !== 'float32')) return undefined;
+  const [q, k, v] = [
+    channelsLast(tf, first, attrs.q),
+    channelsLast(tf, second, attrs.k),
+    channelsLast(tf, third, attrs.v),
+  ];
+  const layouts = { q: q.layout, k: k.layout, v: v.layout };
+  const operands = { q: q.x.shape, k: k.x.shape, v: v.x.shape, layouts, out: attrs.out };
   const scores = planAttention(operands)?.scores;
   const meaning = scores && meaningOf(tf, scores, rest, attrs);
   if (!meaning) return undefined;
@@ -37,7 +43,15 @@ function onKernels(tf: TfNamespace, inputs: Tensor[], attrs: AttentionAttrs): Te
   if (!planned) return undefined;
   const op = { ...planned.op, scale, softcap, isCausal: false };
   const kernelAttrs = { op, shape: planned.shape, type: attrs.type };
-  return tf.engine().runKernel(ATTENTION, { q, k, v, ...(bias && { bias }) }, kernelAttrs as never) as Tensor;
+  return tf
+    .engine()
+    .runKernel(ATTENTION, { q: q.x, k: k.x, v: v.x, ...(bias && { bias }) }, kernelAttrs as never) as Tensor;
+}
+
+/** Kernels read channels that lie side by side, and all else in any order. */
+function channelsLast(tf: TfNamespace, x: Tensor, layout: Layout): { x: Tensor; layout: Layout } {
+  const isLast = layout === undefined || viewOf(x.shape, layout)?.strides.at(-1) === 1;
+  return isLast ? { x, layout } : { x: arranged(tf, x, layout), layout: undefined };
 }
 
 /** As the graph had it. */
