@@ -38,7 +38,9 @@ export function planAttention(operands: Operands): Planned | undefined {
   const groups = operands.isGrouped ? plain.map(({ shape }) => shape.at(-3) ?? 1) : [];
   const isGrouped = groups[1] === groups[2] && groups[0]! % groups[1]! === 0;
   const lead = broadcast(
-    plain.map(({ shape }, i) => (isGrouped && i > 0 ? [...shape.slice(0, -3), 1] : shape.slice(0, -2))),
+    plain.map(({ shape }, i) =>
+      isGrouped && i > 0 && shape.length > 2 ? [...shape.slice(0, -3), 1] : shape.slice(0, -2),
+    ),
   );
   if (!lead) return undefined;
   const split =
