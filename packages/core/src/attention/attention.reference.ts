@@ -22,25 +22,13 @@ import { type Arithmetic, decompose } from '../decompose/decompose.reference.ts'
 import { scalarLanes } from '../nn/elementwise/lanes.reference.ts';
 import { type Rounding, roundingOf } from '../nn/rounding.ts';
 import { sumOf } from '../nn/rows.ts';
-import { type AttentionOp, type HeadStrides, PAGE_KEYS, type ScoreArray, type ScoreDims } from './contract.ts';
+import { type AttentionOp, PAGE_KEYS } from './contract.ts';
 import { exp2Of } from './exp2.ts';
 import type { StoredKv } from './page-view.ts';
+import { type AttentionInputs, placeOf, type Row, scoreAt, seenKeys } from './rows.ts';
 
 /** The lowest float: scores of keys that are seen stay above −Infinity. */
 export const LOWEST = -3.4028234663852886e38;
-
-/** What a run brings besides keys and values. */
-export interface AttentionInputs {
-  readonly q: ArrayLike<number>;
-  /** [heads] */
-  readonly sinks?: ArrayLike<number> | undefined;
-  readonly bias?: ScoreArray<Float32Array> | undefined;
-  readonly mask?: ScoreArray<Uint8Array> | undefined;
-  /** Of each sequence: queries that count, position of the first one, first key that may be seen. */
-  readonly queries: readonly number[];
-  readonly positions: readonly number[];
-  readonly starts: readonly number[];
-}
 
 /** @param stored keys and values of a sequence and KV head, new ones included */
 export function attentionReference(
@@ -57,33 +45,17 @@ export function attentionReference(
       const kv = stored(b, kvHead);
       for (let h = kvHead * group; h < (kvHead + 1) * group; h++)
         for (let m = 0; m < rows; m++) {
+          const row = { b, h, m };
           const y = new Float64Array(valueSize);
           if (m < inputs.queries[b]) {
-            const at = placeOf(op.q, b, m, h);
+            const at = placeOf(op.q, row);
             const q = Array.from({ length: headSize }, (_, j) => inputs.q[at + j]);
-            const z = scoresOf(op, inputs, kv, q, { b, h, m }, arithmetic);
-            const sink = inputs.sinks?.[h];
-            outputOf(kv, z, sink, y, arithmetic);
+            outputOf(kv, scoresOf(op, inputs, kv, q, row, arithmetic), inputs.sinks?.[h], y, arithmetic);
           }
-          const at = placeOf(op.out, b, m, h);
+          const at = placeOf(op.out, row);
           for (let c = 0; c < valueSize; c++) out[at + c] = y[c];
         }
     }
-}
-
-const placeOf = ({ batch, row, head }: HeadStrides, b: number, m: number, h: number): number =>
-  b * batch + m * row + h * head;
-
-interface Row {
-  readonly b: number;
-  readonly h: number;
-  readonly m: number;
-}
-
-/** Where a score's bias or mask is. */
-function scoreAt([batch, heads, rows, keys]: ScoreDims, { b, h, m }: Row, t: number): number {
-  const [i, j, k, l] = [batch > 1 ? b : 0, heads > 1 ? h : 0, rows > 1 ? m : 0, keys > 1 ? t : 0];
-  return ((i * heads + j) * rows + k) * keys + l;
 }
 
 const ROW = /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row' }, 'attention');
@@ -91,34 +63,31 @@ const ROW = /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row' }, 'at
 /** Scores in log2 units, −Infinity where a key is not seen. */
 function scoresOf(
   op: AttentionOp,
-  { bias, mask, positions, starts }: AttentionInputs,
+  inputs: AttentionInputs,
   kv: StoredKv,
   q: readonly number[],
   row: Row,
   arithmetic: Arithmetic,
 ): Float64Array {
   const fl = roundingOf(arithmetic);
-  const { headSize: d, isCausal, window, softcap, alibi, scale = 1 / Math.sqrt(d) } = op;
+  const { headSize: d, softcap, alibi, scale = 1 / Math.sqrt(d) } = op;
   const C = fl(softcap === undefined ? scale * Math.LOG2E : scale / softcap);
   const cap = softcap === undefined ? undefined : fl(softcap * Math.LOG2E);
   const tanh = arithmetic === 'float64' ? Math.tanh : (x: number) => activate(scalarLanes, 'tanh', x);
   const slope = alibi && fl(alibi[row.h] * Math.LOG2E);
-  const position = positions[row.b] + row.m;
-  const end = isCausal ? Math.min(kv.length, position + 1) : kv.length;
-  const begin = Math.max(starts[row.b], window === undefined ? 0 : position - window + 1);
+  const position = inputs.positions[row.b] + row.m;
   const x = q.map((value, j) => fl(value * kv.kc[j]));
   const { digits: queryDigits, scale: S } = decomposed(x, arithmetic);
   const SC = fl(S * C);
   const z = new Float64Array(kv.length).fill(Number.NEGATIVE_INFINITY);
-  for (let t = begin; t < end; t++) {
-    if (mask && !mask.data[scoreAt(mask.dims, row, t)]) continue;
+  for (const t of seenKeys(op, inputs, kv.length, row)) {
     let score =
       t < kv.floatKeys
         ? fl(chain(q, kv.k.subarray(t * d, (t + 1) * d), fl) * C)
         : fl(fl(productSum(kv, queryDigits, kv.k, t * d, 1, arithmetic) * SC) * kv.ks[t]);
     if (cap !== undefined) score = fl(tanh(score) * cap);
     if (slope !== undefined) score = fl(score + fl(slope * (t - position)));
-    if (bias) score = biased(score, bias.data[scoreAt(bias.dims, row, t)], fl);
+    if (inputs.bias) score = biased(score, inputs.bias.data[scoreAt(inputs.bias.dims, row, t)], fl);
     z[t] = score;
   }
   return z;

@@ -176,7 +176,9 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
 function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {
   const { cache } = run;
   if (!(cache instanceof PagedKvCache) || cache.device !== device || !device.caches.has(cache))
-    throw new RangeError('attention: cache expected a live KvCache of this device. Make it with createKvCache(device, …).');
+    throw new RangeError(
+      'attention: cache expected a live KvCache of this device. Make it with createKvCache(device, …).',
+    );
   for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize'] as const)
     if (cache.shape[name] !== op[name]) refuse(`cache.shape.${name}`, `${op[name]}, as the op has`, cache.shape[name]);
   return cache;
