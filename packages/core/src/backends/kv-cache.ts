@@ -186,6 +186,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.#checkAlive('branch');
     const other = new PagedKvCache(this.device, this.shape);
     other.#sequences = this.#sequences.map(shared);
+    other.#grow(other.lengths.map(pagesFor)); // a table: it may be read before anything is added
     return other;
   }
 
