@@ -3,7 +3,6 @@ import type { AttentionOp, AttentionRun, KvCache, KvShape } from './attention/co
 import type { AttentionWork, Device } from './backends/device.ts';
 import { PagedKvCache } from './backends/kv-cache.ts';
 import { attentionSpec } from './backends/wasm/attention-call.ts';
-import { UnsupportedError } from './errors.ts';
 
 /** @param run asked at every run of the call: the cache, and what is other than the run before */
 export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>): AttentionWork => ({
@@ -19,7 +18,4 @@ export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>)
  * @returns the caller's: dispose it; the device does at the latest
  * @throws {@link RangeError} for a shape that cannot be; {@link UnsupportedError} on WebGPU
  */
-export function createKvCache<H>(device: Pick<Device<H>, 'device' | 'pages'>, shape: KvShape): KvCache {
-  if (device.pages) return new PagedKvCache(device.pages, shape);
-  throw new UnsupportedError(`createKvCache: the device '${device.device}' has no attention yet. Use 'wasm'.`);
-}
+export const createKvCache = <H>(device: Device<H>, shape: KvShape): KvCache => new PagedKvCache(device, shape);

@@ -15,6 +15,7 @@ export type {
   ScoreDims,
 } from './attention/contract.ts';
 export { headMajor, PAGE_KEYS, rowMajor } from './attention/contract.ts';
+export { type AttentionOptions, attention } from './attention.ts';
 export { attentionWork, createKvCache } from './attention-work.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';

@@ -87,6 +87,7 @@ export function inputsOf(
   const all = (value: number) => lengths.map(() => value);
   const counts = now.counts ?? all(op.newKeys);
   return {
+    isCausal: now.isCausal ?? op.isCausal,
     q,
     sinks,
     bias: now.bias ?? (op.bias && { dims: op.bias, data: bias! }),
@@ -142,7 +143,7 @@ export function textbook(
         const position = inputs.positions[b] + m;
         const from = b * op.q.batch + m * op.q.row + h * op.q.head;
         const scores = Array.from({ length: kv.length }, (_, t) => {
-          if (op.isCausal && t > position) return Number.NEGATIVE_INFINITY;
+          if (inputs.isCausal && t > position) return Number.NEGATIVE_INFINITY;
           if (t <= position - window || t < inputs.starts[b]) return Number.NEGATIVE_INFINITY;
           if (inputs.mask && at(inputs.mask, [b, h, m, t]) === 0) return Number.NEGATIVE_INFINITY;
           let score = 0;

@@ -118,6 +118,7 @@ export function attentionConformance<H>(name: string, create: () => Promise<Devi
         const cache = fresh(type);
         await feed(cache, one, 0, length);
         const branch = cache.branch();
+        await expectSame(branch, cache, one);
         await feed(branch, two, length, 140);
         await feed(cache, one, length, 140);
         const [alone, mixed] = [fresh(type), fresh(type)];

@@ -94,6 +94,7 @@ export function scenario(seed: number, next: Random): Scenario {
         past,
         counts,
         starts,
+        isCausal: has() ? next() < 0.5 : undefined,
         ...(isOperand
           ? {}
           : {

@@ -24,7 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['backends/reference', 'backends/wasm', 'backends/webgpu'],
   ['backends/create.ts', 'attention-work.ts'],
   ['program'],
-  ['matmul.ts'],
+  ['matmul.ts', 'attention.ts'],
   ['index.ts'],
 ];
 

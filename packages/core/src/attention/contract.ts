@@ -118,6 +118,8 @@ export interface ScoreArray<Data extends Float32Array | Uint8Array> {
 /** What one run brings. */
 export interface AttentionRun<Cache> {
   readonly cache: Cache;
+  /** Default: the op's. */
+  readonly isCausal?: boolean | undefined;
   /**
    * Keys of each sequence that are valid before the run: new ones are written there, those after are forgotten. Default: all that
    * the cache has. Without new keys nothing is forgotten: it then says where queries are.

@@ -3,6 +3,7 @@ import type { AttentionOp, HeadStrides, ScoreArray, ScoreDims } from './contract
 
 /** What a run brings besides keys and values. */
 export interface AttentionInputs {
+  readonly isCausal: boolean;
   readonly q: ArrayLike<number>;
   /** [heads] */
   readonly sinks?: ArrayLike<number> | undefined;
@@ -30,8 +31,8 @@ export function scoreAt([batch, heads, rows, keys]: ScoreDims, { b, h, m }: Row,
 
 /** Keys that a row sees, by position and mask. @param length keys of its sequence */
 export function seenKeys(
-  { isCausal, window }: AttentionOp,
-  { mask, positions, starts }: AttentionInputs,
+  { window }: AttentionOp,
+  { isCausal, mask, positions, starts }: AttentionInputs,
   length: number,
   row: Row,
 ): number[] {

@@ -133,6 +133,7 @@ function checkDims(name: string, dims: ScoreDims, { batch, heads, rows }: Attent
 /** What a run brings, with its defaults: one number for each sequence. */
 export interface ResolvedRun<H> {
   readonly cache: PagedKvCache<H>;
+  readonly isCausal: boolean;
   readonly past: readonly number[];
   readonly counts: readonly number[];
   readonly queries: readonly number[];
@@ -170,7 +171,8 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
   checkScores('bias', run.bias, op, longest);
   checkScores('mask', run.mask, op, longest);
   for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, longest);
-  return { cache, past, counts, queries, positions, starts, bias: run.bias, mask: run.mask };
+  const { isCausal = op.isCausal, bias, mask } = run;
+  return { cache, isCausal, past, counts, queries, positions, starts, bias, mask };
 }
 
 function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {

@@ -8,8 +8,8 @@ import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../
 import { resolveKvShape } from '../attention/kv-format.ts';
 import { pageLayout } from '../attention/page.ts';
 import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
-import { BackendUnavailableError } from '../errors.ts';
-import type { PageDevice } from './device.ts';
+import { BackendUnavailableError, UnsupportedError } from '../errors.ts';
+import type { Device, PageDevice } from './device.ts';
 
 interface Page<H> {
   readonly handle: H;
@@ -29,10 +29,14 @@ interface FreshPage<H> {
   readonly isCopy: boolean;
 }
 
+/** Pages that are taken without asking whether there is room for all. */
+const FEW = 16;
+
 const pagesFor = (keys: number): number => Math.ceil(keys / PAGE_KEYS);
 
 export class PagedKvCache<H = unknown> implements KvCache {
   readonly shape: ResolvedKvShape;
+  readonly backend: Device<H>;
   readonly device: PageDevice<H>;
   readonly #pageBytes: readonly [first: number, later: number];
   #sequences: Sequence<H>[];
@@ -42,13 +46,17 @@ export class PagedKvCache<H = unknown> implements KvCache {
   #capacity = 0;
   #isDisposed = false;
 
-  constructor(device: PageDevice<H>, shape: KvShape) {
-    this.device = device;
+  /** @param backend one that has pages */
+  constructor(backend: Device<H>, shape: KvShape) {
+    if (!backend.pages)
+      throw new UnsupportedError(`createKvCache: the device '${backend.device}' has no attention yet. Use 'wasm'.`);
+    this.backend = backend;
+    this.device = backend.pages;
     this.shape = resolveKvShape(shape);
     const { batch, kvHeads } = this.shape;
     this.#pageBytes = [kvHeads * pageLayout(this.shape, 0).byteLength, kvHeads * pageLayout(this.shape, 1).byteLength];
     this.#sequences = Array.from({ length: batch }, () => ({ pages: [], length: 0 }));
-    device.caches.add(this);
+    this.device.caches.add(this);
   }
 
   get lengths(): readonly number[] {
@@ -184,9 +192,14 @@ export class PagedKvCache<H = unknown> implements KvCache {
 
   branch(): PagedKvCache<H> {
     this.#checkAlive('branch');
-    const other = new PagedKvCache(this.device, this.shape);
+    const other = new PagedKvCache(this.backend, this.shape);
     other.#sequences = this.#sequences.map(shared);
-    other.#grow(other.lengths.map(pagesFor)); // a table: it may be read before anything is added
+    try {
+      other.#grow(other.#sequences.map(({ pages }) => pages.length)); // a table of its own
+    } catch (error) {
+      other.dispose();
+      throw error;
+    }
     return other;
   }
 
@@ -277,7 +290,10 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const { device } = this;
     const { batch, kvHeads } = this.shape;
     const fresh: FreshPage<H>[] = [];
+    const bytes = wanted.reduce((sum, { at }) => sum + this.#pageBytes[at === 0 ? 0 : 1], 0);
     try {
+      // All at once, so that a memory does not grow to its limit page by page before it turns out to be too small.
+      if (wanted.length > FEW) device.free(device.alloc(bytes, 'KV pages'));
       for (const want of wanted) {
         const handle = device.alloc(this.#pageBytes[want.at === 0 ? 0 : 1], 'KV page');
         fresh.push({ ...want, page: { handle, owners: 1 } });
@@ -287,7 +303,6 @@ export class PagedKvCache<H = unknown> implements KvCache {
       return { fresh, table: device.alloc(4 * batch * kvHeads * capacity, 'KV page table'), capacity };
     } catch (cause) {
       for (const { page } of fresh) device.free(page.handle);
-      const bytes = wanted.reduce((sum, { at }) => sum + this.#pageBytes[at === 0 ? 0 : 1], 0);
       throw new BackendUnavailableError(
         `KvCache: ${wanted.length} more pages need ${bytes} bytes beside the ${this.byteLength} it has; there is no memory for them. Truncate or dispose of something, or take a smaller type.`,
         { cause },

@@ -244,7 +244,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
       headSize,
       valueSize: op.valueSize,
       scale: bitsOf(softcap === undefined ? scale * Math.LOG2E : scale / softcap),
-      isCausal: op.isCausal ? 1 : 0,
+      isCausal: run.isCausal ? 1 : 0,
       window: op.window,
       softcap: softcap === undefined ? 0 : bitsOf(softcap * Math.LOG2E),
       sinks: addresses[SINKS],
