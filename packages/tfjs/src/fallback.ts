@@ -18,10 +18,6 @@ export function runsHere(tf: TfNamespace): boolean {
   return false;
 }
 
-/** Are there kernels of MSD's for attention on the current backend? */
-export const attentionRunsHere = (tf: TfNamespace): boolean =>
-  hostOf(tf.backend(), tf.getBackend())?.attention !== undefined;
-
 /**
  * Makes the current backend ready: on WebGPU the device is probed. What was dequantized before that is given back.
  *

@@ -12,7 +12,7 @@ type Four = readonly [number, number, number, number];
 /** By definition, in float64. Operands [batch, heads, rows, size]. */
 function reference(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: AttentionOptions): number[] {
   const [[B, H, M, d], [, G, T, e]] = [q.shape as unknown as Four, v.shape as unknown as Four];
-  const { scale = d ** -0.5, softcap, window, isCausal, bias, mask, sinks } = options;
+  const { scale = d ** -0.5, softcap, window, causal, bias, mask, sinks } = options;
   const [qs, ks, vs] = [q.dataSync(), k.dataSync(), v.dataSync()];
   const scoresOf = (x: tf.Tensor | undefined) => {
     const dims = [...Array<number>(4 - (x?.rank ?? 4)).fill(1), ...(x?.shape ?? [])];
@@ -31,7 +31,7 @@ function reference(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: AttentionO
           score *= scale;
           if (softcap !== undefined) score = softcap * Math.tanh(score / softcap);
           score += biasAt(b, h, m, t) ?? 0;
-          const isSeen = (maskAt(b, h, m, t) ?? 1) && (!isCausal || t <= m) && (window === undefined || t > m - window);
+          const isSeen = (maskAt(b, h, m, t) ?? 1) && (!causal || t <= m) && (window === undefined || t > m - window);
           return isSeen ? Math.exp(score) : 0;
         });
         const sink = sinkOf ? Math.exp(sinkOf[h]!) : 0;
@@ -50,8 +50,8 @@ const dims = fc.record({
   d: fc.constantFrom(8, 15, 32, 64, 80, 128),
   e: fc.constantFrom(8, 15, 64, 128),
   rank: fc.constantFrom(2, 3, 4),
-  layout: fc.constantFrom('bhtd' as const, 'bthd' as const),
-  isCausal: fc.boolean(),
+  layout: fc.constantFrom('heads' as const, 'rows' as const),
+  causal: fc.boolean(),
   window: fc.option(fc.integer({ min: 1, max: 70 }), { nil: undefined }),
   softcap: fc.option(fc.constantFrom(2, 20), { nil: undefined }),
   scale: fc.option(fc.constantFrom(0.1, 0.3), { nil: undefined }),
@@ -62,9 +62,9 @@ const dims = fc.record({
 });
 
 /** `4 - rank` leading dimensions are 1 and left out; dimensions in the order of the layout. */
-function laidOut(x: tf.Tensor, rank: number, layout: 'bhtd' | 'bthd'): tf.Tensor {
+function laidOut(x: tf.Tensor, rank: number, layout: 'heads' | 'rows'): tf.Tensor {
   const own = tf.reshape(x, x.shape.slice(4 - rank));
-  if (layout === 'bhtd' || rank === 2) return own;
+  if (layout === 'heads' || rank === 2) return own;
   return tf.transpose(own, rank === 4 ? [0, 2, 1, 3] : [1, 0, 2]);
 }
 
@@ -75,7 +75,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
     await withoutLeaks(() =>
       fc.assert(
         fc.property(dims, (given) => {
-          const { M, T, d, e, rank, layout, isCausal, window, softcap, scale, seed } = given;
+          const { M, T, d, e, rank, layout, causal, window, softcap, scale, seed } = given;
           const B = rank < 4 ? 1 : given.B;
           const [G, H] = rank < 3 ? [1, 1] : [given.G, given.G * given.group];
           tf.tidy(() => {
@@ -87,7 +87,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
             const score = (ones: readonly boolean[]) =>
               [B, H, M, T].map((dim, i) => (ones[i] ? 1 : dim)).slice(4 - rank);
             const options: AttentionOptions = {
-              ...{ isCausal, window, softcap, scale },
+              ...{ causal, window, softcap, scale },
               bias: given.bias && tensor(seed + 3, score(given.bias)),
               mask: given.mask && tf.greater(tensor(seed + 4, score(given.mask)), tf.scalar(-0.5)),
               sinks: given.hasSinks ? tensor(seed + 5, [H]) : undefined,
@@ -146,7 +146,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
         tf.tidy(() => {
           const [q, k, v] = [tensor(1, [B, H, T, d]), tensor(2, [B, G, T, d]), tensor(3, [B, G, T, d])];
           const mask = tf.greater(tensor(4, [1, 1, T, T]), tf.scalar(-1));
-          const whole = attention(q, k, v, { cache: caches[0]!, isCausal: true, mask }).dataSync();
+          const whole = attention(q, k, v, { cache: caches[0]!, causal: true, mask }).dataSync();
           for (const [cache, size] of [
             [caches[1]!, 1],
             [caches[2]!, 64],
@@ -156,7 +156,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
               const rows = Math.min(size, T - begin);
               const part = (x: tf.Tensor) => tf.slice(x, [0, 0, begin, 0], [B, x.shape[1]!, rows, d]);
               const own = tf.slice(mask, [0, 0, begin, 0], [1, 1, rows, begin + rows]);
-              parts.push(attention(part(q), part(k), part(v), { cache, isCausal: true, mask: own }));
+              parts.push(attention(part(q), part(k), part(v), { cache, causal: true, mask: own }));
             }
             expect(tf.concat(parts, 2).dataSync()).toEqual(whole);
             expect(cache.lengths).toEqual([T, T]);
@@ -249,8 +249,8 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
           [TypeError, () => attention(tf.cast(q, 'int32'), k, v)],
           [TypeError, () => attention(q, k, null)],
           [TypeError, () => attention(q, null, null)],
-          [TypeError, () => attention(q, k, v, { causal: true } as never)],
-          [TypeError, () => attention(q, k, v, { isCausal: 1 as never })],
+          [TypeError, () => attention(q, k, v, { isCausal: true } as never)],
+          [TypeError, () => attention(q, k, v, { causal: 1 as never })],
           [TypeError, () => attention(q, k, v, { mask: tf.ones([3, 5]) })],
           [TypeError, () => attention(q, k, v, { bias: [1] as never })],
           [TypeError, () => attention(q, k, v, { cache: {} as never })],
@@ -308,7 +308,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
       tf.tidy(() => {
         const operands = [tensor(1, [2, 4, 3, 8]), tensor(2, [2, 2, 6, 8]), tensor(3, [2, 2, 6, 8])];
         const mask = tf.greater(tensor(4, [3, 6]), tf.scalar(-0.5));
-        const options: AttentionOptions = { mask, softcap: 3, window: 5, isCausal: true, sinks: tensor(5, [4]) };
+        const options: AttentionOptions = { mask, softcap: 3, window: 5, causal: true, sinks: tensor(5, [4]) };
         const run = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.sum(tf.square(attention(q, k, v, options)));
         const gradients = tf.grads(run as never)(operands);
         const direction = tensor(6, [2, 2, 6, 8]);

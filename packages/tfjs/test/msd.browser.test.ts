@@ -54,7 +54,7 @@ describe.each([true, false])('tfjs wasm with threads: %s', (threads) => {
     const cache = new KvCache({ kvHeads: 2, headSize: 32 });
     tf.tidy(() => {
       const [q, k, v] = [random(1, [1, 4, 90, 32]), random(2, [1, 2, 90, 32]), random(3, [1, 2, 90, 32])];
-      const got = attention(q, k, v, { isCausal: true });
+      const got = attention(q, k, v, { causal: true });
       const heads = (x: tf.Tensor) => tf.reshape(tf.tile(tf.reshape(x, [2, 1, 90 * 32]), [1, 2, 1]), [1, 4, 90, 32]);
       const mask = tf.mul(tf.sub(tf.linalg.bandPart(tf.ones([90, 90]), -1, 0), 1), 1e9);
       const scores = tf.add(tf.div(tf.matMul(q, heads(k), false, true), Math.sqrt(32)), mask);

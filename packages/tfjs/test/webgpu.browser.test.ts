@@ -139,7 +139,7 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
   it('attends by tfjs’s own operations, and refuses caches', async () => {
     const operands = [random(1, [2, 4, 9, 16]), random(2, [2, 2, 20, 16]), random(3, [2, 2, 20, 16])] as const;
     const mask = tf.greater(random(4, [20]), tf.scalar(-1));
-    const options = { isCausal: true, window: 7, softcap: 4, mask, bias: random(5, [4, 9, 20]), sinks: random(6, [4]) };
+    const options = { causal: true, window: 7, softcap: 4, mask, bias: random(5, [4, 9, 20]), sinks: random(6, [4]) };
     const before = tf.memory().numTensors;
     const y = attention(...operands, options);
     expect(tf.memory().numTensors).toBe(before + 1);

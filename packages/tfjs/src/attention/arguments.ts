@@ -19,24 +19,23 @@ export function checkTensor(
 }
 
 const KEYS: readonly string[] = [
-  ...['scale', 'isCausal', 'window', 'softcap', 'bias', 'mask', 'sinks', 'layout', 'cache', 'type'],
+  ...['scale', 'causal', 'window', 'softcap', 'bias', 'mask', 'sinks', 'layout', 'cache', 'type'],
 ];
 const TYPES: readonly unknown[] = ['int16', 'int8', 'float'];
 
 /** @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values */
 export function checkOptions(tf: TfNamespace, options: AttentionOptions): void {
   checkKeys(options, KEYS, WHERE);
-  const { scale, isCausal = false, window, softcap, bias, mask, sinks, layout = 'bhtd', cache, type } = options;
+  const { scale, causal = false, window, softcap, bias, mask, sinks, layout = 'heads', cache, type } = options;
   if (scale !== undefined && !Number.isFinite(scale))
     throw new RangeError(`${WHERE}: scale, expected a finite number, got ${String(scale)}.`);
-  if (typeof isCausal !== 'boolean')
-    throw new TypeError(`${WHERE}: isCausal, expected a boolean, got ${typeof isCausal}.`);
+  if (typeof causal !== 'boolean') throw new TypeError(`${WHERE}: causal, expected a boolean, got ${typeof causal}.`);
   if (window !== undefined && !(Number.isSafeInteger(window) && window > 0))
     throw new RangeError(`${WHERE}: window, expected a positive integer, got ${String(window)}.`);
   if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0))
     throw new RangeError(`${WHERE}: softcap, expected a number above 0, got ${String(softcap)}.`);
-  if (layout !== 'bhtd' && layout !== 'bthd')
-    throw new RangeError(`${WHERE}: layout, expected 'bhtd' or 'bthd', got ${String(layout)}.`);
+  if (layout !== 'heads' && layout !== 'rows')
+    throw new RangeError(`${WHERE}: layout, expected 'heads' or 'rows', got ${String(layout)}.`);
   if (type !== undefined && !TYPES.includes(type))
     throw new RangeError(`${WHERE}: type, expected one of ${TYPES.join(', ')}, got ${String(type)}.`);
   if (type !== undefined && cache !== undefined)
@@ -68,7 +67,7 @@ export function sizesOf(
   q: Tensor,
   k: Tensor | null,
   v: Tensor | null,
-  { layout: order = 'bhtd' }: AttentionOptions,
+  { layout: order = 'heads' }: AttentionOptions,
   stored: ResolvedKvShape | undefined,
 ): Sizes {
   const refuse = (name: string, expected: string, got: unknown): never => {
@@ -76,7 +75,7 @@ export function sizesOf(
   };
   checkTensor(tf, q, 'q', 'float32', WHERE);
   if (q.rank < 2 || q.rank > 4) refuse('q', 'two to four dimensions', `[${q.shape}]`);
-  const isSwapped = order === 'bthd' && q.rank > 2;
+  const isSwapped = order === 'rows' && q.rank > 2;
   const layout = isSwapped ? [...(q.rank === 4 ? [0] : []), q.rank - 2, q.rank - 3, q.rank - 1] : undefined;
   const dimsOf = ({ shape }: Tensor) => {
     const own = layout ? layout.map((axis) => shape[axis]!) : shape;

@@ -1,11 +1,11 @@
 /** softmax(scale · q · kᵀ + bias) · v: the public operation. */
 import { type KvCache as CoreCache, type KvType, UnsupportedError } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
-import { attentionRunsHere } from '../fallback.ts';
 import { ATTENTION } from '../kernels/index.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { checkOptions, type Sizes, sizesOf } from './arguments.ts';
+import { type AttentionCalls, attentionCalls } from './calls.ts';
 import { coreCacheOf, type KvCache } from './kv-cache.ts';
 import { planAttention } from './plan.ts';
 import { stockAttention } from './stock.ts';
@@ -16,7 +16,7 @@ export interface AttentionOptions {
   /** Of the scores. Default: 1 / √headSize. */
   readonly scale?: number | undefined;
   /** A query sees no key after its own position. Default false. */
-  readonly isCausal?: boolean | undefined;
+  readonly causal?: boolean | undefined;
   /** A query sees this many keys up to its own position. Default: all. */
   readonly window?: number | undefined;
   /** Scores become softcap · tanh(score / softcap). Default: they stay. */
@@ -27,8 +27,8 @@ export interface AttentionOptions {
   readonly mask?: Tensor | undefined;
   /** float32 [heads]: a score that each row has beside its keys, and that has no value. */
   readonly sinks?: Tensor | undefined;
-  /** How q, k, v and the result lie: 'bhtd' (default) [batch, heads, rows, size], 'bthd' [batch, rows, heads, size]. */
-  readonly layout?: 'bhtd' | 'bthd' | undefined;
+  /** How q, k, v and the result lie: 'heads' (default) [batch, heads, rows, size], 'rows' [batch, rows, heads, size]. */
+  readonly layout?: 'heads' | 'rows' | undefined;
   /** k and v are added to its keys, and q reads all of them; its first row comes right after the keys that were there. */
   readonly cache?: KvCache | undefined;
   /** Without a cache: the form that keys and values have meanwhile. Default 'int16'. */
@@ -46,7 +46,7 @@ export interface AttentionOptions {
  * for a cache while gradients are recorded, `BackendUnavailableError` if there is no memory for more keys; the cache is unchanged then
  * @example
  * ```ts
- * const y = attention(q, k, v, { isCausal: true });
+ * const y = attention(q, k, v, { causal: true });
  * ```
  */
 export function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options: AttentionOptions = {}): Tensor {
@@ -59,8 +59,9 @@ export function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options
     throw new UnsupportedError(`${WHERE}: cache, expected none while gradients are recorded: what it holds has none.`);
   return tf.tidy(() => {
     if (sizes.isEmpty) return tf.zeros(sizes.shape);
-    if (cache || (attentionRunsHere(tf) && !isRecording)) return onKernels(tf, q, k, v, options, sizes, cache);
-    return stockAttention(tf, q, k!, v!, options, sizes);
+    const calls = isRecording ? undefined : attentionCalls(tf);
+    if (calls) return onKernels(tf, q, k, v, options, sizes, cache, calls);
+    return stockAttention(tf, q, k!, v!, options, sizes); // a cache is only where there are kernels
   });
 }
 
@@ -72,8 +73,9 @@ function onKernels(
   options: AttentionOptions,
   { layout, batch, kvHeads, headSize, valueSize, newKeys }: Sizes,
   cache: CoreCache | undefined,
+  calls: AttentionCalls,
 ): Tensor {
-  const { bias, mask, sinks, scale, isCausal = false, window, softcap, type = 'int16' } = options;
+  const { bias, mask, sinks, scale, causal = false, window, softcap, type = 'int16' } = options;
   const hasKeys = newKeys > 0;
   // Without new keys: the shapes of one, that nobody reads.
   const stored = (size: number) => [batch, kvHeads, 1, size].slice(4 - q.rank);
@@ -92,7 +94,7 @@ function onKernels(
     );
   const { op, shape } = planned;
   const keys = hasKeys ? {} : { newKeys, k: undefined, v: undefined };
-  const attrs = { op: { ...op, ...keys, scale, isCausal, window, softcap }, shape, type, cache };
+  const attrs = { op: { ...op, ...keys, scale, isCausal: causal, window, softcap }, shape, type, cache, calls };
   const inputs: NamedTensorMap = { q, ...(hasKeys && { k: k!, v: v! }) };
   for (const [name, x] of Object.entries({ bias, mask, sinks })) if (x) inputs[name] = x;
   return tf.engine().runKernel(ATTENTION, inputs, attrs as never) as Tensor;

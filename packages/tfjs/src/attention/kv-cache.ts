@@ -1,12 +1,13 @@
 /** Keys and values of one layer, kept as integers beside tfjs's tensors, in its memory. */
 import { type KvCache as CoreCache, type KvType, UnsupportedError } from '@msd/core';
 import { DisposedError } from '../errors.ts';
-import type { AttentionHost } from '../kernels/host.ts';
+import type { Host } from '../kernels/host.ts';
 import { hostOf, knownHost } from '../kernels/hosts.ts';
 import { checkKeys } from '../options.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { checkTensor } from './arguments.ts';
+import { callsOf } from './calls.ts';
 
 export interface KvCacheOptions {
   /** Sequences. Default 1. */
@@ -28,7 +29,7 @@ const KEYS: readonly string[] = ['batch', 'kvHeads', 'headSize', 'valueSize', 't
 /** The cache of @msd/core's, and where it lives. */
 interface Inner {
   readonly cache: CoreCache;
-  readonly host: AttentionHost;
+  readonly host: Host;
   readonly backend: object;
   readonly backendName: string;
 }
@@ -41,7 +42,7 @@ const inners = /* @__PURE__ */ new WeakMap<KvCache, Inner>();
  * @example
  * ```ts
  * const cache = new KvCache({ kvHeads: 2, headSize: 64 });
- * const y = attention(q, k, v, { cache, isCausal: true });
+ * const y = attention(q, k, v, { cache, causal: true });
  * cache.truncate(10);
  * cache.dispose();
  * ```
@@ -56,12 +57,13 @@ export class KvCache {
     checkKeys(options, KEYS, where);
     const { batch = 1, kvHeads, headSize, valueSize, type } = options;
     const [backend, backendName] = [tf.backend(), tf.getBackend()];
-    const host = hostOf(backend, backendName)?.attention;
-    if (!host)
+    const host = hostOf(backend, backendName);
+    const calls = callsOf(host);
+    if (!host || !calls)
       throw new UnsupportedError(
         `${where}: MSD has kernels for attention on cpu and wasm, tfjs is on ${backendName}. Use tf.setBackend('wasm').`,
       );
-    const cache = host.createKvCache({ batch, kvHeads, headSize, valueSize, type });
+    const cache = calls.createKvCache({ batch, kvHeads, headSize, valueSize, type });
     inners.set(this, { cache, host, backend, backendName });
   }
 
@@ -163,7 +165,7 @@ export class KvCache {
 
 /** A backend that is gone has taken its memory along. */
 const isAlive = (inner: Inner | undefined): inner is Inner =>
-  inner !== undefined && knownHost(inner.backend)?.attention === inner.host;
+  inner !== undefined && knownHost(inner.backend) === inner.host;
 
 function innerOf(cache: KvCache, where: string): Inner {
   const inner = inners.get(cache);

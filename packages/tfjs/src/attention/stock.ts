@@ -12,7 +12,7 @@ export function stockAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { bias, mask, sinks, scale, isCausal = false, window, softcap }: AttentionOptions,
+  { bias, mask, sinks, scale, causal = false, window, softcap }: AttentionOptions,
   { layout, batch, heads, rows, kvHeads, headSize, valueSize, newKeys, shape }: Sizes,
 ): Tensor {
   const plain = (x: Tensor, count: number, size: number) =>
@@ -31,7 +31,7 @@ export function stockAttention(
   );
   if (softcap !== undefined) scores = tf.mul(tf.tanh(tf.div(scores, softcap)), softcap);
   if (bias) scores = tf.add(scores, bias);
-  const seen = [mask, positionMask(tf, rows, newKeys, isCausal, window)].filter((own) => own !== undefined);
+  const seen = [mask, positionMask(tf, rows, newKeys, causal, window)].filter((own) => own !== undefined);
   const visible = seen.length === 2 ? tf.logicalAnd(seen[0]!, seen[1]!) : seen[0];
   if (visible) scores = tf.where(visible, scores, tf.scalar(UNSEEN));
   let weights = softmax(tf, scores, sinks && tf.reshape(sinks, [1, heads, 1, 1]));
@@ -55,13 +55,13 @@ function positionMask(
   tf: TfNamespace,
   rows: number,
   keys: number,
-  isCausal: boolean,
+  causal: boolean,
   window: number | undefined,
 ): Tensor | undefined {
-  if (!isCausal && window === undefined) return undefined;
+  if (!causal && window === undefined) return undefined;
   const [row, key] = [tf.reshape(tf.range(0, rows), [rows, 1]), tf.reshape(tf.range(0, keys), [1, keys])];
   const isNear = window === undefined ? undefined : tf.greater(key, tf.sub(row, window));
-  if (!isCausal) return isNear;
+  if (!causal) return isNear;
   const isPast = tf.lessEqual(key, row);
   return isNear ? tf.logicalAnd(isPast, isNear) : isPast;
 }

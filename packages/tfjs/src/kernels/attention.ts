@@ -5,18 +5,22 @@
  *   attrs    op: what @msd/core is asked for, with the strides of q, k, v and of the result
  *            shape: of the result, as it lies
  *            cache: keys and values are added to it; without one they live for this call, as `type`
+ *            calls: who runs it. It comes along, so that pages without attention do not download it
  */
-import { type AttentionOp, type KvCache, type KvType, UnsupportedError } from '@msd/core';
+import type { AttentionOp, KvCache, KvType } from '@msd/core';
 import type { TensorInfo } from '../tf.ts';
 import type { Host } from './host.ts';
 
-export interface AttentionInputs {
+type Inputs = Readonly<Record<'q', TensorInfo> & Partial<Record<'k' | 'v' | 'bias' | 'mask' | 'sinks', TensorInfo>>>;
+
+export interface AttentionTensors {
   readonly q: TensorInfo;
-  readonly k?: TensorInfo;
-  readonly v?: TensorInfo;
-  readonly bias?: TensorInfo;
-  readonly mask?: TensorInfo;
-  readonly sinks?: TensorInfo;
+  readonly k: TensorInfo | undefined;
+  readonly v: TensorInfo | undefined;
+  readonly sinks: TensorInfo | undefined;
+  readonly bias: TensorInfo | undefined;
+  readonly mask: TensorInfo | undefined;
+  readonly out: TensorInfo;
 }
 
 export interface AttentionKernelAttrs {
@@ -24,17 +28,14 @@ export interface AttentionKernelAttrs {
   readonly shape: number[];
   readonly type: KvType;
   readonly cache?: KvCache | undefined;
+  readonly calls: { run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void };
 }
 
 export function msdAttention(
-  inputs: AttentionInputs,
-  { op, shape, type, cache }: AttentionKernelAttrs,
+  { q, k, v, bias, mask, sinks }: Inputs,
+  { op, shape, type, cache, calls }: AttentionKernelAttrs,
   host: Host,
 ): TensorInfo {
-  const { attention } = host;
-  if (!attention) throw new UnsupportedError('attention: MSD has no kernels for it on this backend.');
-  const { q, k, v, bias, mask, sinks } = inputs;
-  return host.output(shape, Object.values(inputs) as TensorInfo[], (out) => {
-    attention.run(op, { q, k, v, sinks, bias, mask, out }, cache ?? type);
-  });
+  const read = [q, k, v, bias, mask, sinks].filter((tensor) => tensor !== undefined);
+  return host.output(shape, read, (out) => calls.run(op, { q, k, v, sinks, bias, mask, out }, cache ?? type));
 }

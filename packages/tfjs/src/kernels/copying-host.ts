@@ -6,9 +6,8 @@ import { type ArenaHandle, createWasmBackend, type PreparedWeights, type WasmBac
 import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
-import { AttentionCalls, type Places } from './attention-calls.ts';
 import type { WasmTfBackend } from './heap-host.ts';
-import { Adopted, type Host } from './host.ts';
+import { Adopted, type Host, type Places } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
 
 /** Elements of a tensor. */
@@ -98,10 +97,7 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
         segments: segments && { ...segments, ids: integers(segments.ids) },
       }),
     integers: values,
-    attention: new AttentionCalls(
-      msd,
-      throughArena(msd, (tensor) => bytesOf(values(tensor))),
-    ),
+    memory: { device: msd, places: throughArena(msd, (tensor) => bytesOf(values(tensor))) },
     dispose: () => msd.dispose(),
   };
 }

@@ -10,7 +10,6 @@ import {
 import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
-import { AttentionCalls } from './attention-calls.ts';
 import { Adopted, type Host, type ProductOptions } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
 
@@ -122,7 +121,7 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
         segments: segments && { ...segments, ids: integersAt(segments.ids) },
       }),
     integers: (tensor) => integersAt(host.at(tensor)),
-    attention: new AttentionCalls(msd, (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor)))),
+    memory: { device: msd, places: (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor))) },
     // A disposed backend has dropped its module, and the heap with it.
     dispose: () => backend.wasm && msd.dispose(),
   };

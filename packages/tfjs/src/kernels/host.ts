@@ -6,7 +6,7 @@
  *   copying-host   typed arrays (cpu, and wasm builds that hide their memory): packed weights pass through MSD's memory
  *   gpu-host       tfjs's WebGPU device: what an op does is recorded into tfjs's pass
  */
-import type { ActivationBlock, ActivationId, AttentionOp, KvCache, KvShape, KvType, RowSource } from '@msd/core';
+import type { ActivationBlock, ActivationId, ArenaHandle, RowSource, WasmBackend } from '@msd/core';
 import type { MatrixSpec } from '../spec.ts';
 import type { Status } from '../status.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
@@ -32,27 +32,24 @@ export interface Host<Place = unknown> {
   rows(source: RowSource, w: Place, options: RowsOptions<Place>): void;
   /** Values of an int32 tensor; `undefined` where only a GPU has them, unless they are needed. They die with the next output. */
   integers(tensor: TensorInfo, needed?: boolean): ArrayLike<number> | undefined;
-  /** Where there are kernels for it. */
-  readonly attention?: AttentionHost;
+  /** For work that needs a device of @msd/core's by itself (attention), where JavaScript sees it. */
+  readonly memory?: Memory;
   dispose(): void;
 }
 
-/** Attention, and the memory of its keys and values. */
-export interface AttentionHost {
-  createKvCache(shape: KvShape): KvCache;
-  /** @param cache keys and values are added to it; a type: they are kept in that form until it returns */
-  run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void;
+export interface Memory {
+  readonly device: WasmBackend;
+  readonly places: Places;
 }
 
-export interface AttentionTensors {
-  readonly q: TensorInfo;
-  readonly k: TensorInfo | undefined;
-  readonly v: TensorInfo | undefined;
-  readonly sinks: TensorInfo | undefined;
-  readonly bias: TensorInfo | undefined;
-  readonly mask: TensorInfo | undefined;
-  readonly out: TensorInfo;
-}
+/**
+ * Brings tensors to where the device sees them, and the result (the last of them) back. `use` gets a place for each tensor; they
+ * are good until it returns.
+ */
+export type Places = (
+  tensors: readonly (TensorInfo | undefined)[],
+  use: (places: (ArenaHandle | undefined)[]) => void,
+) => void;
 
 export interface ProductOptions<Place> {
   readonly M: number;

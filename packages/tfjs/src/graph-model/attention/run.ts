@@ -1,7 +1,7 @@
 /** MsdAttention as graph models run it: on MSD's kernels if the shapes that come allow it, else on the ops that the graph had. */
+import { attentionCalls } from '../../attention/calls.ts';
 import { planAttention } from '../../attention/plan.ts';
 import { arranged, type Layout, viewOf } from '../../attention/view.ts';
-import { attentionRunsHere } from '../../fallback.ts';
 import { ATTENTION } from '../../kernels/index.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor, TfNamespace } from '../../tf.ts';
@@ -27,7 +27,8 @@ export function attentionOp({ inputs, node }: GraphNode): Tensor {
 /** On MSD's kernels, if there are any here and the shapes are those of an attention. */
 function onKernels(tf: TfNamespace, inputs: Tensor[], attrs: AttentionAttrs): Tensor | undefined {
   const [first, second, third, ...rest] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
-  if (!attentionRunsHere(tf) || [first, second, third].some(({ dtype }) => dtype !== 'float32')) return undefined;
+  const calls = attentionCalls(tf);
+  if (!calls || [first, second, third].some(({ dtype }) => dtype !== 'float32')) return undefined;
   const [q, k, v] = [
     channelsLast(tf, first, attrs.q),
     channelsLast(tf, second, attrs.k),
@@ -42,7 +43,7 @@ function onKernels(tf: TfNamespace, inputs: Tensor[], attrs: AttentionAttrs): Te
   const planned = planAttention({ ...operands, bias: bias?.shape, scoreLead: lead });
   if (!planned) return undefined;
   const op = { ...planned.op, scale, softcap, isCausal: false };
-  const kernelAttrs = { op, shape: planned.shape, type: attrs.type };
+  const kernelAttrs = { op, shape: planned.shape, type: attrs.type, calls };
   return tf
     .engine()
     .runKernel(ATTENTION, { q: q.x, k: k.x, v: v.x, ...(bias && { bias }) }, kernelAttrs as never) as Tensor;

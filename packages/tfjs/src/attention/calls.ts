@@ -10,18 +10,12 @@ import {
   type KvType,
   type WasmBackend,
 } from '@msd/core';
-import type { TensorInfo } from '../tf.ts';
-import type { AttentionHost, AttentionTensors } from './host.ts';
+import type { AttentionTensors } from '../kernels/attention.ts';
+import type { Host, Memory, Places } from '../kernels/host.ts';
+import { hostOf } from '../kernels/hosts.ts';
+import type { TfNamespace } from '../tf.ts';
 
 type Call = ReturnType<WasmBackend['bind']>;
-
-type MaybePlaces = (ArenaHandle | undefined)[];
-
-/**
- * Brings tensors to where the device sees them, and the result (the last of them) back. `use` gets a place for each tensor; they
- * are good until it returns.
- */
-export type Places = (tensors: readonly (TensorInfo | undefined)[], use: (places: MaybePlaces) => void) => void;
 
 interface Bound {
   readonly call: Call;
@@ -33,14 +27,14 @@ interface Bound {
 const MOST = 16;
 
 /** Attentions of one device. */
-export class AttentionCalls implements AttentionHost {
+export class AttentionCalls {
   readonly #device: WasmBackend;
   readonly #places: Places;
   readonly #calls = new Map<string, Bound>();
   /** Of calls without a cache: empty in between. */
   readonly #caches = new Map<string, KvCache>();
 
-  constructor(device: WasmBackend, places: Places) {
+  constructor({ device, places }: Memory) {
     this.#device = device;
     this.#places = places;
   }
@@ -49,6 +43,7 @@ export class AttentionCalls implements AttentionHost {
     return createKvCache(this.#device, shape);
   }
 
+  /** @param cache keys and values are added to it; a type: they are kept in that form until it returns */
   run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void {
     if (typeof cache === 'string') this.#runOnce(op, tensors, this.#cacheFor(op, cache));
     else this.#runCached(op, tensors, cache);
@@ -110,6 +105,19 @@ export class AttentionCalls implements AttentionHost {
     keep(this.#caches, key, cache)?.dispose();
     return cache;
   }
+}
+
+const known = /* @__PURE__ */ new WeakMap<Host, AttentionCalls>();
+
+/** Of tfjs's current backend; `undefined` if MSD has no kernels for attention there. */
+export const attentionCalls = (tf: TfNamespace): AttentionCalls | undefined =>
+  callsOf(hostOf(tf.backend(), tf.getBackend()));
+
+export function callsOf(host: Host | undefined): AttentionCalls | undefined {
+  if (!host?.memory) return undefined;
+  const calls = known.get(host) ?? new AttentionCalls(host.memory);
+  known.set(host, calls);
+  return calls;
 }
 
 /** Adds an entry. @returns the oldest one, if there were too many */
