@@ -295,6 +295,20 @@ describe.each(BACKENDS)('attention of graph models on %s', (backend) => {
     });
   });
 
+  it('leave one row on keys of its own to the ops that the graph had', async () => {
+    const pattern = patterns['T5: no scale, two biases of less dimensions']!;
+    await withoutLeaks(async () => {
+      const model = await loadGraphModel(handlerOf(artifactsOf({ ...pattern.entry, outputs: ['y'] })));
+      for (const M of [1, 2]) {
+        const feeds = tidied(() => feedsOf(pattern, { ...smallest, M }));
+        const { kernelNames } = await tf.profile(() => tf.dispose(model.execute(feeds, 'y')));
+        expect(kernelNames.includes('MsdAttention')).toBe(M === 2);
+        tf.dispose(feeds);
+      }
+      model.dispose();
+    });
+  });
+
   it('are taken in models that are loaded already, restored, and saved', async () => {
     const pattern = patterns['BERT: transposed heads, scale, mask']!;
     await withoutLeaks(async () => {

@@ -1,6 +1,6 @@
 /** MsdAttention as graph models run it: on MSD's kernels if the shapes that come allow it, else on the ops that the graph had. */
 import { attentionCalls } from '../../attention/calls.ts';
-import { planAttention } from '../../attention/plan.ts';
+import { type Planned, planAttention } from '../../attention/plan.ts';
 import { arranged, type Layout, viewOf } from '../../attention/view.ts';
 import { ATTENTION } from '../../kernels/index.ts';
 import { requireRegistration } from '../../state.ts';
@@ -41,13 +41,16 @@ function onKernels(tf: TfNamespace, inputs: Tensor[], attrs: AttentionAttrs): Te
   if (!meaning) return undefined;
   const { bias, scale, softcap, lead } = meaning;
   const planned = planAttention({ ...operands, bias: bias?.shape, scoreLead: lead });
-  if (!planned) return undefined;
+  if (!planned || isOneRow(planned.op)) return undefined;
   const op = { ...planned.op, scale, softcap, isCausal: false };
   const kernelAttrs = { op, shape: planned.shape, type: attrs.type, calls };
   return tf
     .engine()
     .runKernel(ATTENTION, { q: q.x, k: k.x, v: v.x, ...(bias && { bias }) }, kernelAttrs as never) as Tensor;
 }
+
+/** Keys that one row reads, once: to quantize them takes as long as to multiply with them. */
+const isOneRow = ({ rows, heads, kvHeads }: Planned['op']): boolean => rows * heads === kvHeads;
 
 /** Kernels read channels that lie side by side, and all else in any order. */
 function channelsLast(tf: TfNamespace, x: Tensor, layout: Layout): { x: Tensor; layout: Layout } {
