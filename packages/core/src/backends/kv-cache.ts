@@ -32,7 +32,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
 
   /** One of {@link lengths}. */
   lengthOf(sequence: number): number {
-    return this.#sequences[sequence].length;
+    return this.#pages.sequences[sequence].length;
   }
 
   get byteLength(): number {
@@ -68,22 +68,9 @@ export class PagedKvCache<H = unknown> implements KvCache {
    */
   open(past: readonly number[], counts: readonly number[]): void {
     this.#checkAlive('open');
-    if (this.#lengthen(past, counts)) return;
     const ends = past.map((begin, b) => begin + counts[b]);
     this.#pages.take(ends, past);
     this.#pages.cut(ends, this.#reserved);
-  }
-
-  /** What nearly every token does: its keys go behind all others, to pages that are there. Makes no objects. @returns done? */
-  #lengthen(past: readonly number[], counts: readonly number[]): boolean {
-    for (let b = 0; b < past.length; b++) {
-      const { pages, length } = this.#sequences[b];
-      const end = length + counts[b];
-      if (past[b] !== length || end > pages.length * PAGE_KEYS) return false;
-      for (let at = Math.floor(length / PAGE_KEYS); at * PAGE_KEYS < end; at++) if (pages[at].owners > 1) return false;
-    }
-    for (let b = 0; b < past.length; b++) this.#sequences[b].length += counts[b];
-    return true;
   }
 
   append(k: Float32Array, v: Float32Array, keys: number): void {
