@@ -5,6 +5,7 @@
  * How many keys a sequence has is told by two inputs, which change with every token: `seqlens_k` (keys of each sequence after the
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
  */
+
 import { type AttentionOp, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
 import { elementwise, type RotaryOp, rotary } from '@msd/core/nn';
 import { FLOAT32, INT8 } from '../../data-types.ts';
@@ -23,6 +24,7 @@ import {
   type Slot,
 } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
+import { scoresOfSizes } from './common.ts';
 import { copyOf, type Heads, headsOfRows } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -151,6 +153,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y, presentKey, presentValue],
     late,
     caches: [pastKey, pastValue, presentKey, presentValue],
+    scores: scoresOfSizes(
+      matcher.info(q)?.dims,
+      matcher.info(presentKey)?.dims?.[2],
+      view.int('num_heads', 0),
+      undefined,
+    ),
     resources: matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]),
     lower: (to) => lower(to, view, roles, scales),
   };
