@@ -10,7 +10,7 @@ import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/inf
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -142,8 +142,8 @@ export class Matcher {
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
-  /** A file's scales pass through one piece of memory. */
-  #scratch = new Uint8Array(0);
+  /** A file's scales pass through one piece of memory, which stays in the cache. */
+  readonly #scratch = new Uint8Array(2 ** 18);
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
     this.graph = typed.graph;
@@ -249,12 +249,14 @@ export class Matcher {
 
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
-    const range = tensorRange(scales);
-    if (range && !range.source.bytes && this.#scratch.byteLength < range.length)
-      this.#scratch = new Uint8Array(range.length);
-    const values = tensorFloats(scales, this.#scratch);
-    const at = badScale(values);
-    return at < 0 ? undefined : values[at];
+    const read = partReader(scales);
+    const total = tensorByteLength(scales);
+    for (let begin = 0; begin < total; begin += this.#scratch.length) {
+      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+      const at = badScale(values);
+      if (at >= 0) return values[at];
+    }
+    return undefined;
   }
 
   /** Does it have more elements with every token? */
