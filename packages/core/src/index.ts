@@ -3,6 +3,20 @@
 export { elementBound, errorBound } from './accuracy/bounds.ts';
 export { effectiveBits, sqnr } from './accuracy/units.ts';
 export { type ActivationId, activationUlps } from './activations/contract.ts';
+export type {
+  AttentionOp,
+  AttentionRun,
+  HeadStrides,
+  KvCache,
+  KvShape,
+  KvType,
+  ResolvedKvShape,
+  ScoreArray,
+  ScoreDims,
+} from './attention/contract.ts';
+export { headMajor, PAGE_KEYS, rowMajor } from './attention/contract.ts';
+export { type AttentionOptions, attention } from './attention.ts';
+export { attentionWork, createKvCache } from './attention-work.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';
 export { Arena } from './backends/arena.ts';
 export type {
@@ -20,7 +34,7 @@ export type {
   ProductOptions,
 } from './backends/backend.ts';
 export { createBackend, createThreadedBackend, createWasmBackend, type WasmBackendOptions } from './backends/create.ts';
-export type { Call, Changes, Device, OpWork, ProductEnd, ProductWork, Work } from './backends/device.ts';
+export type { AttentionWork, Call, Changes, Device, OpWork, ProductEnd, ProductWork, Work } from './backends/device.ts';
 export type { Heap } from './backends/heap.ts';
 export type { ReferenceBackend, ReferenceBackendOptions } from './backends/reference/backend.ts';
 export type { TunedKernel } from './backends/wasm/autotune.ts';

@@ -21,6 +21,8 @@ export interface KernelSpec<P, A extends string = string> {
    * @param rows how many rows it has, for families that are compared at several numbers of them. Default: the family's choice
    */
   trial(params: P, at: number, rows?: number): Readonly<Record<A, number>>;
+  /** Words that the trial's memory has to hold beside zeros, by their place: of kernels that are told in memory what to do. */
+  fill?(words: Int32Array, at: number): void;
   /** The parameters that ship: tests and benchmarks loop over them. */
   variants(): Iterable<P>;
 }
@@ -31,6 +33,8 @@ export interface KernelSource {
   emit(module: Module): void;
   /** Arguments of the trial call at an address, in the kernel's order. */
   trial(at: number, rows?: number): number[];
+  /** Words of the trial's memory, all 0 so far. @param at its address */
+  fill?(words: Int32Array, at: number): void;
 }
 
 /**
@@ -78,6 +82,7 @@ export const kernelOf = <P, A extends string>(spec: KernelSpec<P, A>, params: P)
   id: spec.id(params),
   emit: (module) => spec.emit(module, params),
   trial: (at, rows) => argumentList(spec, params, spec.trial(params, at, rows)),
+  ...(spec.fill && { fill: spec.fill }),
 });
 
 /** A family whose parameters nobody asks for: for lists of families. */

@@ -19,7 +19,7 @@ export function kernelOn<P, A extends string>(
  */
 export function checkFamily({ family, kernels }: KernelFamily): void {
   const ids = new Set<string>();
-  for (const { id, emit, trial } of kernels()) {
+  for (const { id, emit, trial, fill } of kernels()) {
     if (ids.has(id)) throw new Error(`${family}: two kernels are called ${id}.`);
     ids.add(id);
     const memory = new WebAssembly.Memory({ initial: 3 });
@@ -33,6 +33,7 @@ export function checkFamily({ family, kernels }: KernelFamily): void {
     if (kernel.length !== args.length || !args.every(Number.isInteger))
       throw new Error(`${id}: takes ${kernel.length} arguments, its trial has [${args}].`);
     const bytes = new Uint8Array(memory.buffer);
+    fill?.(new Int32Array(memory.buffer, 65536, 16384), 65536);
     bytes.fill(0xa5, 0, 65536);
     bytes.fill(0xa5, 2 * 65536);
     kernel(...args);

@@ -7,11 +7,13 @@
  *   device.run(call, { operands: { 0: x2 } });     // with what has changed
  */
 import type { ActivationId } from '../activations/contract.ts';
+import type { AttentionOp, AttentionRun, KvCache } from '../attention/contract.ts';
 import type { DecompositionOptions } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import type { OpSpec, TensorType } from '../ops/op.ts';
+import type { ArenaHandle } from './arena.ts';
 import type { PreparedMatrix } from './backend.ts';
 
 /** An op with its types. Operands: inputs (absent ones `undefined`), then outputs. */
@@ -40,7 +42,52 @@ export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> ext
   readonly each?: readonly ProductEnd[] | undefined;
 }
 
-export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+/**
+ * Attention. Operands: q, k, v, sinks, bias, mask, out; `undefined` where there is none. All f32 but the mask (bool); sinks: [heads],
+ * a score that every row of a head has beside its keys, and no value. `attentionWork` makes it.
+ */
+export interface AttentionWork {
+  readonly kind: 'attention';
+  readonly spec: AttentionSpec;
+  readonly op: AttentionOp;
+  /** Asked at every run of the call. */
+  readonly run: () => AttentionRun<KvCache>;
+}
+
+/** How WASM computes attention. It comes with the work: pages that only multiply do not download it. */
+export interface AttentionSpec {
+  /** @param runtime of the device */
+  wasm(runtime: object, work: AttentionWork, operands: readonly (ArenaHandle | undefined)[]): BoundWork<ArenaHandle>;
+}
+
+/** Work that a WASM device has bound. */
+export interface BoundWork<H> {
+  readonly kernels: readonly string[];
+  /** Least bytes of each operand. */
+  readonly byteLengths: readonly number[];
+  set(operand: number, handle: H): void;
+  /** Allocates, emits and warms what a run needs. */
+  prepare(): void;
+  run(): void;
+}
+
+/** What caches of keys and values need of their device. */
+export interface PageDevice<H> {
+  alloc(byteLength: number, label?: string): H;
+  free(handle: H): void;
+  write(handle: H, data: ArrayBufferView): void;
+  read(handle: H, into: ArrayBufferView): void;
+  /** All of its bytes are 0 then. */
+  clear(handle: H): void;
+  /** Of handles of one size. */
+  copy(from: H, to: H): void;
+  /** What kernels know a place by. */
+  addressOf(handle: H): number;
+  /** Caches that live: the device disposes of them. */
+  readonly caches: Set<KvCache>;
+}
+
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
 /** What a run of a call has other than the run before; it stays so. */
 export interface Changes<H> {
@@ -67,6 +114,8 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
   write(handle: H, data: ArrayBufferView): void;
   read(handle: H, into: ArrayBufferView): void | Promise<void>;
   prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+  /** Where caches take their pages (`createKvCache`). Absent: the device has no attention. */
+  readonly pages?: PageDevice<H>;
   /**
    * Checks everything, chooses kernels, cuts and sizes, and allocates what the call needs.
    * @throws {@link TypeError}, {@link RangeError}, {@link UnsupportedError}; nothing has changed then

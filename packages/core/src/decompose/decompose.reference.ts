@@ -18,7 +18,7 @@ export type Arithmetic = 'float64' | 'float32';
 
 /** @param x f32 [M,K] row-major */
 export function decompose(
-  x: Float32Array,
+  x: ArrayLike<number>,
   M: number,
   K: number,
   { id, components, activationBlock }: Decomposition,

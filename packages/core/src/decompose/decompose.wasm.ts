@@ -31,18 +31,14 @@ import {
   v128,
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS, TINY } from './contract.ts';
+import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS } from './contract.ts';
+import { digitSplitter, INFINITY_BITS, inverseOf, overLanes, ROUNDING, scaleOrSpecial } from './integers.wasm.ts';
 
 /** What a carrier multiplies: q as one int16, or its int8 digits. */
 export type Operands = 'i16' | 'i8' | 'i8x2';
 
 export const decomposeId = ({ id, components, activationBlock }: Decomposition, operands: Operands = 'i16'): string =>
   `decompose_${operands}_${id === 'mxfp4' ? 'mxfp4_' : ''}${components}_${activationBlock}`;
-
-/** 1.5 · 2²³, whose last bit counts ones: fl(v + ROUNDING) is an integer for |v| < 2²². */
-const ROUNDING = 0xc00000;
-const INFINITY_BITS = 0x7f800000;
-const TINY_BITS = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
 const ARGS = ['x', 'q', 'sums', 'scale', 'scaleStride', 'M', 'K'] as const;
 
@@ -55,12 +51,8 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
   module.func(decomposeId(decomposition, operands), i32Params(ARGS), (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
-    const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
-    const ones = constant(1);
-    const split =
-      digits === 2
-        ? { two: constant(2), inverse: constant(129), base: constant(254), largest: constant(126) }
-        : undefined;
+    const ones = f.let(v128.const16(1)); // V8 rebuilds it where it stands in a loop
+    const splitDigits = digits === 2 ? digitSplitter(f) : (q: Local<'v128'>) => [q];
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
     const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
@@ -91,10 +83,8 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
 
     function scaleAndInverse(count: I32) {
       const S = f.let(scaleOf(blockMaximum(count)));
-      const isNormal = f.let(i32.ltU(i32.sub(i32.reinterpretF32(S), 1), INFINITY_BITS - 1)); // neither 0 nor NaN
       const step = mxfp4 ? f32.mul(S, f32.const(8)) : S; // y = x / (8 S) is in [-8, 8]
-      const invS = f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0)));
-      return { S, invS, keep: f.let(i32.sub(0, isNormal)) };
+      return { S, ...inverseOf(f, S, step) };
     }
 
     /** max over |x| as bit patterns; reads x at p.x, does not move it. */
@@ -108,7 +98,9 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         }
         advance(at, 128);
       });
-      const result = f.let(overLanes(i32x4.maxU, i32x4.maxU(i32x4.maxU(max[0], max[1]), i32x4.maxU(max[2], max[3]))));
+      const result = f.let(
+        overLanes(f, i32x4.maxU, i32x4.maxU(i32x4.maxU(max[0], max[1]), i32x4.maxU(max[2], max[3]))),
+      );
       f.repeat(i32.and(count, 31), () => {
         const bits = f.let(i32.and(i32.load(at), 0x7fffffff));
         result.set(i32.maxU(result, bits));
@@ -123,8 +115,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
       const S = mxfp4
         ? f32.reinterpretI32(i32.sub(alphaBits, Math.log2(MXFP4_STEPS) << 23))
         : f32.div(f32.reinterpretI32(maxBits), f32.const(limit));
-      const orZero = f32.select(i32.ltU(maxBits, TINY_BITS), f32.const(0), S);
-      return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
+      return scaleOrSpecial(maxBits, S);
     }
 
     /**
@@ -150,6 +141,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         f.storeI32(
           p.sums,
           overLanes(
+            f,
             i32x4.add,
             sum.map(({ dot }) => dot).reduce((a, b) => i32x4.add(a, b)),
           ),
@@ -190,18 +182,6 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
       });
     }
 
-    /** Digits of eight q, higher ones first, as i16 lanes: d1 = floor((q + 127) / 254), d2 = q - 254 d1. */
-    function splitDigits(q: Local<'v128'>): Local<'v128'>[] {
-      if (!split) return [q];
-      const { two, inverse, base, largest } = split;
-      // (q - 2) / 254.016, rounded: d1 or one less, and then d2 tells.
-      // The constant comes first: V8's baseline compiler without AVX loses `q` when it may put the result where the second operand is.
-      const high = f.let(i16x8.q15mulrSatS(inverse, i16x8.sub(q, two)));
-      const low = f.let(i16x8.sub(q, i16x8.mul(high, base)));
-      const more = f.let(i16x8.gtS(low, largest)); // a mask is -1
-      return [f.let(i16x8.sub(high, more)), f.let(i16x8.sub(low, v128.and(more, base)))];
-    }
-
     /** Digits of 16 integers at q + offset. */
     function storeDigits(first: Local<'v128'>, second: Local<'v128'>, offset: number) {
       const [a, b] = [splitDigits(first), splitDigits(second)];
@@ -237,19 +217,6 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
     function nearestE2M1(y: Local<'v128'>): V128 {
       const coarse = f32x4.mul(f32x4.nearest(f32x4.mul(y, f32x4.const(0.5))), f32x4.const(2));
       return v128.bitselect(coarse, f32x4.nearest(y), f32x4.gt(f32x4.abs(y), f32x4.const(4)));
-    }
-
-    /** Of all four lanes. */
-    function overLanes(combine: (a: V128, b: V128) => V128, vector: V128): I32 {
-      const rotated = (lanes: Local<'v128'>, by: number) =>
-        v128.shuffle(
-          lanes,
-          lanes,
-          range(16).map((byte) => (byte + by) % 16),
-        );
-      const all = f.let(vector);
-      const pairs = f.let(combine(all, rotated(all, 8)));
-      return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
     }
   });
 }

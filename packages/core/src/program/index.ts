@@ -1,5 +1,28 @@
 /** @msd/core/program: steps over values that a device runs. */
-export type { Call, Changes, Device, OpWork, ProductEnd, ProductWork, Work } from '../backends/device.ts';
+export {
+  type AttentionOp,
+  type AttentionRun,
+  type HeadStrides,
+  headMajor,
+  type KvCache,
+  type KvShape,
+  type KvType,
+  PAGE_KEYS,
+  type ResolvedKvShape,
+  rowMajor,
+  type ScoreArray,
+  type ScoreDims,
+} from '../attention/contract.ts';
+export type {
+  AttentionWork,
+  Call,
+  Changes,
+  Device,
+  OpWork,
+  ProductEnd,
+  ProductWork,
+  Work,
+} from '../backends/device.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
 export { prepareRows, type WeightRows } from './prepare-rows.ts';
 export { Program, type ScriptStep, type Slot, type Step, type WorkStep } from './program.ts';

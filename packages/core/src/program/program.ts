@@ -208,6 +208,7 @@ function inPlaceOperands(work: Work, written: number): number[] {
     const outputs = spec.infer(op, inputs);
     return [...inputs.keys()].filter((input) => mayReplace(work, outputs, written - inputs.length, input));
   }
+  if (work.kind === 'attention') return [];
   // Operands of a product: x, then bias, multiply, residual, out of each matrix. Its `out` may be its residual, or its multiply.
   return [written - 1, written - 2];
 }

@@ -98,6 +98,8 @@ export const i32 = {
   ltU: intBinary(0x49),
   gtU: intBinary(0x4b),
   geU: intBinary(0x4f),
+  eq: intBinary(0x46),
+  eqz: unary<'i32', 'i32'>('i32', [0x45]),
   /** condition ? a : b, both evaluated */
   select: (condition: I32, a: Int, b: Int): I32 => expr('i32', int(a).code, int(b).code, condition.code, 0x1b),
   /** evaluates both operands twice: pass locals or constants */

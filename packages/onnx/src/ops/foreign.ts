@@ -22,7 +22,6 @@ const SAME: readonly string[] = [
 
 /** The first result has the element type of the first operand, and other sizes. */
 const SAME_TYPE: readonly string[] = [
-  'Attention',
   'AveragePool',
   'Compress',
   'ConvTranspose',
@@ -36,7 +35,6 @@ const SAME_TYPE: readonly string[] = [
   'SpaceToDepth',
   'TopK',
   'Upsample',
-  'com.microsoft.Attention',
   'com.microsoft.FusedConv',
   'com.microsoft.FusedMatMul',
   'com.microsoft.GroupNorm',

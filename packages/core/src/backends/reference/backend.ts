@@ -18,9 +18,9 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, Work } from '../device.ts';
+import type { Call, Changes, Device, PageDevice, Work } from '../device.ts';
 import { ReferenceCall } from './call.ts';
-import { type ReferenceHandle, ReferenceMemory } from './memory.ts';
+import { bytesOf, type ReferenceHandle, ReferenceMemory } from './memory.ts';
 import { ReferenceWeights, rounded } from './weights.ts';
 
 export interface ReferenceBackendOptions {
@@ -30,6 +30,18 @@ export interface ReferenceBackendOptions {
 
 export class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
   readonly device = 'reference';
+  readonly pages: PageDevice<ReferenceHandle> = {
+    alloc: (byteLength, label) => this.#memory.alloc(byteLength, label),
+    free: (handle) => this.#memory.free(handle),
+    write: (handle, data) => this.#memory.write(handle, data),
+    read: (handle, into) => this.#memory.read(handle, into),
+    clear: (handle) => {
+      bytesOf(handle).fill(0);
+    },
+    copy: (from, to) => bytesOf(to).set(bytesOf(from)),
+    addressOf: () => 0, // nobody looks there
+    caches: new Set(),
+  };
   readonly #matrices = new Set<ReferenceWeights>();
   readonly #memory = new ReferenceMemory();
   readonly #arithmetic: Arithmetic;
@@ -132,6 +144,7 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
 
   dispose(): void {
     for (const prepared of this.#matrices) prepared.dispose();
+    for (const cache of this.pages.caches) cache.dispose();
     this.#memory.clear();
   }
 

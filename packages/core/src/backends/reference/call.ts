@@ -3,7 +3,9 @@ import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
 import { msdMatmul } from '../../msd-matmul.ts';
 import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../../ops/op.ts';
-import type { Call, OpWork, ProductWork, Work } from '../device.ts';
+import { checkAttentionOperands, OUT_OPERAND } from '../attention-arguments.ts';
+import { runReference } from '../attention-reference-call.ts';
+import type { AttentionWork, Call, OpWork, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
 import type { ReferenceBackend } from './backend.ts';
@@ -39,7 +41,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   }
 
   get kernels(): readonly string[] {
-    return [`reference_${this.work.kind === 'op' ? this.work.spec.name : 'product'}`];
+    return [`reference_${this.work.kind === 'op' ? this.work.spec.name : this.work.kind}`];
   }
 
   /** Other places, by operand number. @throws {@link RangeError} for those that cannot be; nothing has changed then */
@@ -57,12 +59,32 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   }
 
   #place(operands: Operands): void {
-    const { work } = this;
-    this.#steps = work.kind === 'op' ? this.#op(work, operands) : this.#product(work, operands);
+    this.#steps = this.#bound(operands);
     operands.forEach((operand, i) => {
       if (operand) this.#memory.check(`operand ${i}`, operand);
     });
     this.#operands = operands;
+  }
+
+  #bound(operands: Operands): () => void {
+    const { work } = this;
+    switch (work.kind) {
+      case 'op':
+        return this.#op(work, operands);
+      case 'product':
+        return this.#product(work, operands);
+      case 'attention':
+        return this.#attention(work, operands);
+    }
+  }
+
+  #attention(work: AttentionWork, operands: Operands): () => void {
+    const bytes = checkAttentionOperands(work, operands, referenceHandle);
+    const out = operands[OUT_OPERAND]!;
+    return () => {
+      const copies = operands.map((operand, i) => operand && copyOf(operand, bytes[i]));
+      this.#memory.write(out, runReference(work, this.backend.pages, copies, this.#arithmetic));
+    };
   }
 
   #op(work: OpWork, operands: Operands): () => void {

@@ -2,6 +2,7 @@
  * The WASM SIMD device: matrices and values in one arena, calls that are bound once and run many times, synchronously. Threads
  * share the work of a large enough call; the calling thread is one of them. `matmul` and `matmulMany` bind for their caller.
  */
+
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import type { FloatType } from '../../formats/half.ts';
 import { packInto } from '../../formats/pack.ts';
@@ -26,7 +27,7 @@ import type {
   PreparedWeights,
   ProductOptions,
 } from '../backend.ts';
-import type { Call, Changes, Device, OpWork, Work } from '../device.ts';
+import type { Call, Changes, Device, OpWork, PageDevice, Work } from '../device.ts';
 import { autotune, type TunedKernel } from './autotune.ts';
 import { bindWork, WasmCall } from './bind.ts';
 import { BoundCalls, type PlacedProduct } from './calls.ts';
@@ -116,6 +117,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
 
   read(handle: ArenaHandle, into: ArrayBufferView): void {
     this.arena.read(handle, into);
+  }
+
+  get pages(): PageDevice<ArenaHandle> {
+    return this.#runtime.pages;
   }
 
   /** Kernels are emitted, compiled and warmed here; a matrix that is disposed of later makes `run` fail. */
@@ -240,6 +245,7 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
 
   dispose(): void {
     for (const matrix of this.#matrices) matrix.dispose();
+    for (const cache of this.pages.caches) cache.dispose();
     this.#runtime.scratch.dispose();
     this.#runtime.team.release();
   }

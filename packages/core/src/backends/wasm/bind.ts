@@ -2,7 +2,7 @@
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
 import type { PreparedWeights } from '../backend.ts';
-import type { Call, ProductWork, Work } from '../device.ts';
+import type { BoundWork, Call, ProductWork, Work } from '../device.ts';
 import { checkOpOperands } from '../op-arguments.ts';
 import { checkProductOperands } from '../product-arguments.ts';
 import type { WasmBackend } from './backend.ts';
@@ -11,24 +11,18 @@ import { OpCall } from './op-call.ts';
 import { ProductCall } from './product-call.ts';
 import type { Runtime } from './runtime.ts';
 
-/** A bound op or product. */
-interface Bound {
-  readonly kernels: readonly string[];
-  /** Least bytes of each operand. */
-  readonly byteLengths: readonly number[];
-  set(operand: number, handle: ArenaHandle): void;
-  /** Allocates, emits and warms what a run needs. */
-  prepare(): void;
-  run(): void;
-}
-
 export class WasmCall implements Call<ArenaHandle> {
   readonly backend: WasmBackend;
   readonly work: Work;
   readonly operands: (ArenaHandle | undefined)[];
-  readonly #bound: Bound;
+  readonly #bound: BoundWork<ArenaHandle>;
 
-  constructor(backend: WasmBackend, work: Work, operands: readonly (ArenaHandle | undefined)[], bound: Bound) {
+  constructor(
+    backend: WasmBackend,
+    work: Work,
+    operands: readonly (ArenaHandle | undefined)[],
+    bound: BoundWork<ArenaHandle>,
+  ) {
     this.backend = backend;
     this.work = work;
     this.operands = [...operands];
@@ -79,15 +73,28 @@ export function bindWork(
   work: Work<PreparedWeights>,
   operands: readonly (ArenaHandle | undefined)[],
 ): WasmCall {
-  const bound =
-    work.kind === 'op'
-      ? new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle))
-      : bindProduct(backend, runtime, work, operands);
+  const bound = bindOne(backend, runtime, work, operands);
   operands.forEach((handle, i) => {
     if (handle && !backend.arena.owns(handle))
       throw new RangeError(`bind: operand ${i} is not a live buffer of this backend's arena.`);
   });
   return new WasmCall(backend, work, operands, bound);
+}
+
+function bindOne(
+  backend: WasmBackend,
+  runtime: Runtime,
+  work: Work<PreparedWeights>,
+  operands: readonly (ArenaHandle | undefined)[],
+): BoundWork<ArenaHandle> {
+  switch (work.kind) {
+    case 'op':
+      return new OpCall(runtime, work, checkOpOperands(work, operands, arenaHandle));
+    case 'product':
+      return bindProduct(backend, runtime, work, operands);
+    case 'attention':
+      return work.spec.wasm(runtime, work, operands);
+  }
 }
 
 function bindProduct(

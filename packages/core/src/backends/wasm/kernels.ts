@@ -62,6 +62,7 @@ export class Kernels {
     if (arena.shared) this.#team?.install(kernel, id, entry.module, memory);
     if (zeros) {
       arena.bytes(zeros).fill(0);
+      source.fill?.(new Int32Array(memory.buffer, zeros.ptr, TRIAL_BYTES / 4), zeros.ptr);
       const args = source.trial(zeros.ptr);
       warmUp(() => kernel(...args));
       entry.warm = true;

@@ -2,7 +2,8 @@
 
 import type { Team } from '../../threads/team.ts';
 import type { CarrierChoice } from '../../wasm/features.ts';
-import { Arena, type ArenaOptions } from '../arena.ts';
+import { Arena, type ArenaHandle, type ArenaOptions } from '../arena.ts';
+import type { PageDevice } from '../device.ts';
 import { Kernels } from './kernels.ts';
 import { Routes } from './routes.ts';
 import { Scratch } from './scratch.ts';
@@ -13,12 +14,26 @@ export class Runtime {
   readonly routes: Routes;
   readonly scratch: Scratch;
   readonly team: Team;
+  readonly pages: PageDevice<ArenaHandle>;
   /** Moves everything to a memory that nobody else writes. */
   readonly leave: () => void;
 
   constructor(options: ArenaOptions, carrier: CarrierChoice, team: Team) {
     this.team = team;
     this.arena = new Arena({ ...options, shared: team.count > 1 });
+    const { arena } = this;
+    this.pages = {
+      alloc: (byteLength, label) => arena.alloc(byteLength, label),
+      free: (handle) => arena.free(handle),
+      write: (handle, data) => arena.write(handle, data),
+      read: (handle, into) => arena.read(handle, into),
+      clear: (handle) => {
+        arena.bytes(handle).fill(0);
+      },
+      copy: (from, to) => arena.bytes(to).set(arena.bytes(from)),
+      addressOf: ({ ptr }) => ptr,
+      caches: new Set(),
+    };
     this.kernels = new Kernels(this.arena, team);
     this.routes = new Routes(this.arena, this.kernels, carrier);
     this.scratch = new Scratch(this.arena);

@@ -9,7 +9,7 @@
 
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import { wgslDecompose, wgslDecomposeId } from '../../decompose/decompose.wgsl.ts';
-import { GpuError } from '../../errors.ts';
+import { GpuError, UnsupportedError } from '../../errors.ts';
 import type { PackedShape } from '../../formats/packed.ts';
 import type { QuantizedWeights } from '../../formats/weights.ts';
 import type { RowSource } from '../../lookup/contract.ts';
@@ -123,10 +123,13 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
    * is thrown by the next call, or by {@link flush}.
    *
    * Working buffers are shared by all calls: one that has been outgrown is bound anew by the next run.
-   * @throws {@link TypeError}, {@link RangeError} for work and operands that do not fit, {@link UnsupportedError} for an op without WGSL
+   * @throws {@link TypeError}, {@link RangeError} for work and operands that do not fit, {@link UnsupportedError} for an op without WGSL,
+   * and for attention
    */
   bind(work: Work<GpuWeights>, operands: readonly (GpuBinding | undefined)[]): Call<GpuBinding> {
     const live = this.#recording();
+    if (work.kind === 'attention')
+      throw new UnsupportedError("bind: attention does not run on WebGPU yet. Use the device 'wasm'.");
     const describe = work.kind === 'op' ? bindOp(live, work) : bindProduct(this, live, work);
     return this.#session.watched(
       () => new GpuCall(work, operands, live, describe),
@@ -296,6 +299,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
 /** What work is called when the device refuses it. */
 function nameOf(live: Live, work: Work<GpuWeights>): string {
   if (work.kind === 'op') return work.spec.name;
+  if (work.kind === 'attention') return work.kind;
   const { matrices, M } = work;
   return gemmId(live, matrices[0], M, resolveDecomposition(work, 'matmul'));
 }

@@ -1,0 +1,150 @@
+/**
+ * attend_<type>: queries against the pages of a cache. WebAssembly SIMD128.
+ *
+ * work     words of work.ts
+ * first    tasks [first, first + count): a tile of queries of one sequence and KV head, tiles fastest
+ * thread   which one: each has scratch of its own
+ *
+ * A task goes through its pages twice: all scores first, since their exact maximum has to be known, then weights and values of a
+ * page in one go. Pages that no row of the tile may see are left out: their keys would add zeros.          (docs/attention.md)
+ */
+import { i32Params, type KernelSpec } from '../kernel-spec.ts';
+import { type Func, type I32, i32, type Local, v128 } from '../wasm/emitter.ts';
+import { advance } from '../wasm/loops.ts';
+import { type KvType, PAGE_KEYS } from './contract.ts';
+import { type IntegerReader, integerReader } from './integers.wasm.ts';
+import { takeQueries } from './queries.wasm.ts';
+import { eachRow, hidesKeys } from './rows.wasm.ts';
+import { floatScores, integerScores, scoreForms } from './scores.wasm.ts';
+import { openTask, SIXTEEN, type Task } from './task.wasm.ts';
+import { fillAttendTrial } from './trial.ts';
+import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.wasm.ts';
+import {
+  addSinks,
+  decomposeFirst,
+  decomposeWeights,
+  hiddenSigns,
+  seenScales,
+  settleLargest,
+  weigh,
+} from './weights.wasm.ts';
+
+export interface AttendOptions {
+  readonly type: KvType;
+}
+
+const ARGS = ['work', 'first', 'count', 'thread'] as const;
+
+export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
+  family: 'attend',
+  args: ARGS,
+  id: ({ type }) => `attend_${type}`,
+  emit(module, { type }) {
+    module.func(attendSpec.id({ type }), i32Params(ARGS), (f, p) => {
+      const reader = type === 'float' ? undefined : integerReader(f, type);
+      f.repeat(p.count, () => {
+        const task = openTask(f, p.work, p.first, p.thread, reader?.bytes ?? 0);
+        takeQueries(f, task, reader);
+        clearSums(f, task);
+        scores(f, task, reader);
+        eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
+        values(f, task, reader);
+        addSinks(f, task);
+        writeOut(f, task);
+        advance(p.first, 1);
+      });
+    });
+  },
+  trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
+  fill: fillAttendTrial,
+  *variants() {
+    for (const type of ['int16', 'int8', 'float'] as const) yield { type };
+  },
+};
+
+/** A page that a task is at. */
+interface Place {
+  readonly page: Local<'i32'>;
+  readonly first: Local<'i32'>;
+  readonly scores: Local<'i32'>;
+}
+
+function eachPage(f: Func, task: Task, body: (place: Place) => void): void {
+  const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
+  const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
+  const scores = f.let(task.scores.at);
+  f.repeat(task.pages, () => {
+    body({ page: f.let(i32.load(at)), first, scores });
+    advance(at, 4);
+    advance(first, PAGE_KEYS);
+    advance(scores, 4 * PAGE_KEYS);
+  });
+}
+
+function scores(f: Func, task: Task, reader: IntegerReader | undefined): void {
+  const forms = scoreForms(f, task);
+  eachPage(f, task, ({ page, first, scores }) => {
+    const place = { at: page, first, scores };
+    if (reader)
+      f.when(
+        first,
+        () => integerScores(f, task, reader, place),
+        () => floatScores(f, task, place),
+      );
+    else floatScores(f, task, place);
+    forms(place);
+  });
+}
+
+function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
+  const { word, spare } = task;
+  const weights = weigh(f);
+  const zero = f.let(v128.const16(0));
+  /** Of the first page, or of all others. */
+  const inPage = (page: I32, first: I32, name: 'v' | 'vs') =>
+    f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
+  eachPage(f, task, ({ page, first, scores }) => {
+    const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
+    const v = inPage(page, first, 'v');
+    if (!reader) {
+      const hides = f.let(word('mayHide'));
+      eachRow(f, task.count, columns, ({ row, score }) => {
+        hides.set(i32.or(hides, hidesKeys(row, first)));
+        f.when(
+          hides,
+          () => {
+            hiddenSigns(f, score, spare);
+            weights(row, score, undefined, spare);
+          },
+          () => weights(row, score, undefined),
+        );
+      });
+      f.when(
+        hides,
+        () => addFloatValues(f, task, v, scores, true),
+        () => addFloatValues(f, task, v, scores, false),
+      );
+      return;
+    }
+    const all = inPage(page, first, 'vs');
+    eachRow(f, task.count, columns, ({ row, score }) => {
+      const scales = f.let(all);
+      f.when(i32.or(word('mayHide'), hidesKeys(row, first)), () => {
+        seenScales(f, score, all, spare);
+        scales.set(spare);
+      });
+      weights(row, score, scales);
+    });
+    f.when(i32.eqz(first), () => {
+      for (let i = 0; i < SIXTEEN / 4; i++) f.storeV128(spare, zero, 16 * i);
+      eachRow(f, task.count, columns, ({ row, p, score }) =>
+        decomposeFirst(f, reader, row, { scores: score, to: p, alone: spare }),
+      );
+      addIntegerValues(f, task, reader, v, i32.const(reader.stepK));
+    });
+    eachRow(f, task.count, columns, ({ row, p, score }) =>
+      decomposeWeights(f, reader, row, { from: score, to: p, sixteens: PAGE_KEYS / SIXTEEN }),
+    );
+    addIntegerValues(f, task, reader, v, i32.const(PAGE_KEYS));
+  });
+}

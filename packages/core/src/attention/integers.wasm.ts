@@ -1,0 +1,179 @@
+/**
+ * How the integers of queries and weights meet keys and values as they are stored, on gemm's tile.
+ *
+ *   int16   both digits of an integer as i16, each times the stored i16: two exact sums
+ *   int8    the integer as one i16, times the bytes of gemm's int8 panels
+ */
+import { limitOf } from '../decompose/contract.ts';
+import { digitSplitter, inverseOf, overLanes, ROUNDING, scaleOrSpecial } from '../decompose/integers.wasm.ts';
+import { int8 } from '../formats/int8.ts';
+import { carrierOf, I16 } from '../gemm/carriers.ts';
+import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';
+import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, range } from '../wasm/loops.ts';
+
+export type IntegerType = 'int16' | 'int8';
+
+/** Rows and groups of four columns of the register tiles: eight accumulators. */
+export interface TileSize {
+  readonly rows: number;
+  readonly vectors: 2 | 4;
+}
+
+/** What reads stored integers, its constants in locals. */
+export interface IntegerReader {
+  /** Bytes of an integer of a row. */
+  readonly bytes: number;
+  /** Stored neighbours of a lane: what a step of a tile takes. */
+  readonly stepK: number;
+  readonly tiles: readonly TileSize[];
+  /**
+   * Σ integers · stored as floats, of each row and group.
+   * @param sums where Σ of each row's integers is
+   */
+  products(size: TileSize, products: Products): V128[][];
+  /** Writes the integers of floats: {@link Row}. */
+  decompose(row: Row): { readonly S: Local<'f32'>; readonly sum: I32 | undefined };
+}
+
+interface Products {
+  /** Moved past the row. */
+  readonly x: readonly Local<'i32'>[];
+  /** Moved past the panel. */
+  readonly panel: Local<'i32'>;
+  readonly first: number;
+  readonly steps: I32 | number;
+  readonly sums: readonly I32[];
+}
+
+/** Floats that become integers, 16 at a time. */
+export interface Row {
+  readonly from: I32;
+  readonly to: I32;
+  readonly sixteens: I32 | number;
+  /** Bits of the largest magnitude. */
+  readonly largest: Local<'i32'>;
+}
+
+/** Call it outside of loops. */
+export function integerReader(f: Func, type: IntegerType): IntegerReader {
+  const toInteger = f.let(f32x4.const(ROUNDING));
+  return type === 'int16' ? digitsByInt16(f, toInteger) : wholeByInt8(f, toInteger);
+}
+
+function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
+  const split = digitSplitter(f);
+  const base = f.let(f32x4.const(254));
+  const tile = (vectors: number): Tile => ({
+    stepK: 2,
+    words: 2,
+    operands: 1,
+    sums: 2,
+    dot: (x, w, acc) => (acc ? i32x4.add(acc, i32x4.dotI16x8S(x, w)) : i32x4.dotI16x8S(x, w)),
+    integers: (acc) =>
+      acc.map(([high, low]) => f32x4.add(f32x4.mul(f32x4.convertI32x4S(high), base), f32x4.convertI32x4S(low))),
+    vectors,
+    loads: vectors,
+    stepBytes: 64,
+    kUnroll: 1,
+    abreast: 1,
+    apart: false,
+  });
+  const reader = { groups: (vector: Local<'v128'>) => () => [vector] };
+  return {
+    bytes: 4,
+    stepK: 2,
+    tiles: [
+      { rows: 2, vectors: 2 },
+      { rows: 1, vectors: 4 },
+    ],
+    products: ({ vectors }, { x, panel, first, steps }) =>
+      sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start: () => undefined }),
+    decompose: (row) =>
+      decomposeRow(f, { toInteger, limit, bytes: 64 }, row, (eights, to) => {
+        eights.forEach((eight, i) => {
+          const [high, low] = split(eight);
+          f.storeV128(to, v128.shuffle(high, low, HALVES[0]), 32 * i);
+          f.storeV128(to, v128.shuffle(high, low, HALVES[1]), 32 * i + 16);
+        });
+        return undefined;
+      }),
+  };
+}
+
+const limit = limitOf(2);
+/** Pairs of both operands in turn. */
+const HALVES = [0, 8].map((begin) => [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)));
+
+function wholeByInt8(f: Func, toInteger: V128): IntegerReader {
+  const ones = f.let(v128.const16(1));
+  const carrier = carrierOf(I16, int8, PER_CHANNEL, { widen: false, apart: true });
+  const { block, integers } = carrier.open(f, 4);
+  const reader = block(i32.const(0));
+  const tile: Tile = { ...carrier, integers, vectors: 4, loads: 4, stepBytes: 64, kUnroll: 1, abreast: 1, apart: true };
+  return {
+    bytes: 2,
+    stepK: 4,
+    tiles: [
+      { rows: 2, vectors: 4 },
+      { rows: 1, vectors: 4 },
+    ],
+    products: (_, { x, panel, first, steps, sums }) => {
+      const starts = sums.map((sum) => reader.start?.(f.let(i32x4.splat(sum))).map((vector) => f.let(vector)));
+      return sumsOf(f, tile, { reader, weights: panel }, { x, steps, first, start: (_, i, g) => starts[i]?.[g] }).map(
+        (row) => row.map(f32x4.convertI32x4S),
+      );
+    },
+    decompose: (row) =>
+      decomposeRow(f, { toInteger, limit, bytes: 32 }, row, (eights, to) => {
+        eights.forEach((eight, i) => {
+          f.storeV128(to, eight, 16 * i);
+        });
+        return eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
+      }),
+  };
+}
+
+const PER_CHANNEL = { blockSize: null, storedZeroPoints: false, scale: 'f32' } as const;
+
+function sumsOf(
+  f: Func,
+  tile: Tile,
+  panel: TilePanel,
+  { x, steps, first, start }: Omit<Parameters<typeof tileProducts>[3], 'inTurns'>,
+): V128[][] {
+  const [sums] = tileProducts(f, tile, [panel], { x, steps, first, inTurns: false, start });
+  return sums();
+}
+
+/**
+ * A row as one block of integers. What a row with NaN or Inf gets does not matter: its scale makes NaN of it.
+ *
+ * @param limit largest integer: how many components
+ * @param bytes that 16 integers take
+ * @param store writes 16 integers, given as two vectors of i16; may give a vector of i32 that adds up to their sum
+ */
+export function decomposeRow(
+  f: Func,
+  { toInteger, limit, bytes }: { readonly toInteger: V128; readonly limit: number; readonly bytes: number },
+  { from, to, sixteens, largest }: Row,
+  store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined,
+): { S: Local<'f32'>; sum: I32 | undefined } {
+  const S = f.let(scaleOrSpecial(largest, f32.div(f32.reinterpretI32(largest), f32.const(limit))));
+  const inverse = f.let(f32x4.splat(inverseOf(f, S, S).invS));
+  const [read, write] = [f.let(from), f.let(to)];
+  const four = (i: number) => i32x4.sub(f32x4.add(f32x4.mul(v128.load(read, 16 * i), inverse), toInteger), toInteger);
+  const total = f.let(v128.const16(0));
+  let hasSum = false;
+  f.repeat(sixteens, () => {
+    const eights = [0, 2].map((i) => f.let(i16x8.narrowI32x4S(four(i), four(i + 1))));
+    const sum = store(eights, write);
+    if (sum) {
+      hasSum = true;
+      total.set(i32x4.add(total, sum));
+    }
+    advance(read, 64);
+    advance(write, bytes);
+  });
+  return { S, sum: hasSum ? overLanes(f, i32x4.add, total) : undefined };
+}

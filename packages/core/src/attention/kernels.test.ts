@@ -1,0 +1,231 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { checkFamily } from '../../test/kernels.ts';
+import { firstDifference, random } from '../../test/random.ts';
+import { type ValueKind, values } from '../../test/values.ts';
+import { attentionWork, createKvCache } from '../attention-work.ts';
+import type { Device } from '../backends/device.ts';
+import { createBackend } from '../index.ts';
+import {
+  type AttentionOp,
+  type AttentionRun,
+  headMajor,
+  type KvCache,
+  type KvShape,
+  type KvType,
+  rowMajor,
+  type ScoreDims,
+} from './contract.ts';
+import { attentionKernels } from './registry.ts';
+
+interface Case {
+  readonly op: AttentionOp;
+  readonly shape: KvShape;
+  readonly past: readonly number[];
+  /** In chunks of at most so many rows. */
+  readonly chunk: number;
+  readonly run: Omit<AttentionRun<KvCache>, 'cache' | 'past'>;
+  readonly kind: ValueKind;
+  readonly seed: number;
+  readonly hasSinks: boolean;
+  readonly areOperands: boolean;
+}
+
+const TYPES: readonly KvType[] = ['int16', 'int8', 'float'];
+const wholeOrOne = fc.boolean();
+
+const cases: fc.Arbitrary<Case> = fc
+  .record({
+    type: fc.constantFrom(...TYPES),
+    batch: fc.integer({ min: 1, max: 2 }),
+    kvHeads: fc.integer({ min: 1, max: 3 }),
+    groups: fc.constantFrom(1, 2, 3, 4, 7, 16),
+    headSize: fc.constantFrom(1, 3, 8, 15, 16, 20, 33, 64, 80),
+    valueSize: fc.constantFrom(undefined, 1, 7, 16, 40),
+    rows: fc.constantFrom(1, 1, 2, 3, 5, 9, 70),
+    newKeys: fc.constantFrom<'rows' | 'none' | 3>('rows', 'none', 3),
+    past: fc.array(fc.constantFrom(0, 1, 5, 40, 62, 63, 64, 65, 100, 127, 128, 130, 200), {
+      minLength: 2,
+      maxLength: 2,
+    }),
+    isCausal: fc.boolean(),
+    window: fc.constantFrom(undefined, undefined, 1, 7, 64, 90),
+    softcap: fc.constantFrom(undefined, undefined, 5),
+    scale: fc.constantFrom(undefined, 0.3),
+    alibi: fc.constantFrom(false, false, true),
+    bias: fc.option(fc.tuple(wholeOrOne, wholeOrOne, wholeOrOne, wholeOrOne)),
+    mask: fc.option(fc.tuple(wholeOrOne, wholeOrOne, wholeOrOne, wholeOrOne)),
+    hasSinks: fc.boolean(),
+    areOperands: fc.boolean(),
+    isHeadMajor: fc.boolean(),
+    starts: fc.option(fc.array(fc.integer({ min: 0, max: 70 }), { minLength: 2, maxLength: 2 })),
+    drops: fc.constantFrom(0, 0, 1, 2),
+    factors: fc.constantFrom(undefined, undefined, false),
+    isInterleaved: fc.boolean(),
+    chunk: fc.constantFrom(1, 50, 1000),
+    kind: fc.constantFrom<ValueKind>('gaussian', 'gaussian', 'gaussian', 'offset', 'magnitudes', 'special', 'zeros'),
+    seed: fc.integer(),
+  })
+  .map((given): Case => {
+    const { batch, kvHeads, groups, headSize, valueSize = headSize, rows, isHeadMajor, chunk, kind, seed } = given;
+    const heads = kvHeads * groups;
+    const newKeys = given.newKeys === 'rows' ? rows : given.newKeys === 'none' ? 0 : given.newKeys;
+    const past = given.past.slice(0, batch);
+    const next = random(seed);
+    const longest = Math.max(...past) + newKeys;
+    const whole = [batch, heads, rows, longest + 3];
+    const dimsOf = (ones: readonly boolean[] | null) =>
+      ones ? (whole.map((size, i) => (ones[i] ? 1 : size)) as unknown as ScoreDims) : undefined;
+    const [bias, mask] = [dimsOf(given.bias), dimsOf(given.mask)];
+    const length = (dims: ScoreDims) => dims.reduce((a, b) => a * b, 1);
+    const biasData = bias && values(next, 'gaussian', length(bias)).map((b) => (next() < 0.1 ? -Infinity : b));
+    const maskData =
+      mask && Uint8Array.from({ length: length(mask) }, () => (next() < 0.7 ? 1 + Math.floor(next() * 255) : 0));
+    const place = (count: number, n: number, size: number) =>
+      isHeadMajor ? headMajor(count, n, size) : rowMajor(n, size, count * size + 3);
+    const { areOperands, drops } = given;
+    return {
+      shape: {
+        batch,
+        kvHeads,
+        headSize,
+        valueSize,
+        type: given.type,
+        factors: given.factors,
+        isInterleaved: given.isInterleaved,
+      },
+      op: {
+        batch,
+        rows,
+        newKeys,
+        heads,
+        kvHeads,
+        headSize,
+        valueSize,
+        scale: given.scale,
+        isCausal: given.isCausal,
+        window: given.window,
+        softcap: given.softcap,
+        alibi: given.alibi ? Array.from({ length: heads }, (_, h) => 2 ** -(h + 1)) : undefined,
+        bias: areOperands ? bias : undefined,
+        mask: areOperands ? mask : undefined,
+        q: place(heads, rows, headSize),
+        k: place(kvHeads, newKeys, headSize),
+        v: place(kvHeads, newKeys, valueSize),
+        out: place(heads, rows, valueSize),
+      },
+      run: {
+        counts: drops && newKeys > 0 ? past.map((_, b) => Math.max(0, newKeys - (b % 2 ? 0 : drops))) : undefined,
+        positions: newKeys === 0 ? past.map((length) => Math.max(0, length - rows)) : undefined,
+        starts: given.starts?.slice(0, batch),
+        bias: bias && { dims: bias, data: biasData! },
+        mask: mask && { dims: mask, data: maskData! },
+      },
+      past,
+      chunk,
+      kind,
+      seed,
+      hasSinks: given.hasSinks,
+      areOperands,
+    };
+  });
+
+const size = ({ batch, row, head }: AttentionOp['q'], b: number, rows: number, heads: number, n: number) =>
+  b * batch + rows * row + heads * head + n;
+
+/** Fills the cache, runs once; what `out` holds then. */
+async function outcome<H>(device: Device<H>, { op, shape, past, chunk, run, kind, seed, hasSinks, areOperands }: Case) {
+  const next = random(seed + 1);
+  const cache = createKvCache(device, shape);
+  const { kvHeads, headSize, valueSize, heads, batch, rows, newKeys } = op;
+  const longest = Math.max(...past);
+  const handles: H[] = [];
+  const put = (data: Float32Array | Uint8Array) => {
+    const handle = device.alloc(Math.max(4, data.byteLength), 'test');
+    handles.push(handle);
+    device.write(handle, data);
+    return handle;
+  };
+  for (let at = 0; at < longest; at += chunk) {
+    const keys = Math.min(chunk, longest - at);
+    const k = values(next, kind, batch * kvHeads * keys * headSize);
+    const v = values(next, kind, batch * kvHeads * keys * valueSize);
+    const fill: AttentionOp = {
+      ...op,
+      rows: 0,
+      newKeys: keys,
+      bias: undefined,
+      mask: undefined,
+      k: headMajor(kvHeads, keys, headSize),
+      v: headMajor(kvHeads, keys, valueSize),
+    };
+    const operands = [
+      put(new Float32Array(1)),
+      put(k),
+      put(v),
+      undefined,
+      undefined,
+      undefined,
+      put(new Float32Array(1)),
+    ];
+    device.run(
+      device.bind(
+        attentionWork(fill, () => ({ cache })),
+        operands,
+      ),
+    );
+  }
+  cache.truncate(past);
+  const q = values(next, kind, size(op.q, batch - 1, rows - 1, heads - 1, headSize));
+  const k = values(next, kind, newKeys && size(op.k!, batch - 1, newKeys - 1, kvHeads - 1, headSize));
+  const v = values(next, kind, newKeys && size(op.v!, batch - 1, newKeys - 1, kvHeads - 1, valueSize));
+  const out = values(next, 'gaussian', size(op.out, batch - 1, rows - 1, heads - 1, valueSize));
+  const operands = [
+    put(q),
+    newKeys ? put(k) : undefined,
+    newKeys ? put(v) : undefined,
+    hasSinks ? put(values(next, 'gaussian', heads)) : undefined,
+    areOperands && run.bias ? put(run.bias.data) : undefined,
+    areOperands && run.mask ? put(run.mask.data) : undefined,
+    put(out),
+  ];
+  const { bias, mask, ...rest } = run;
+  const now = areOperands ? rest : run;
+  const call = device.bind(
+    attentionWork(op, () => ({ cache, past, ...now })),
+    operands,
+  );
+  device.run(call);
+  await device.read(operands[6]!, out);
+  const lengths = cache.lengths;
+  const stored = [cache.keys(Math.max(...lengths)), cache.values(Math.max(...lengths))];
+  cache.dispose();
+  for (const handle of handles) device.free(handle);
+  return { out, stored };
+}
+
+describe('attention in WASM', () => {
+  it('has kernels of its own names, and trials that stay where they belong', () => {
+    for (const family of attentionKernels) checkFamily(family);
+  });
+
+  it('gives the bits of the reference, whatever is asked', async () => {
+    const reference = await createBackend('reference', { arithmetic: 'float32' });
+    const wasm = await createBackend('wasm', { debug: true, threads: 1 });
+    await fc.assert(
+      fc.asyncProperty(cases, async (one) => {
+        const want = await outcome(reference as Device<unknown>, one);
+        const got = await outcome(wasm as Device<unknown>, one);
+        for (const [i, name] of ['keys', 'values'].entries()) {
+          const at = firstDifference(got.stored[i], want.stored[i]);
+          if (at >= 0) throw new Error(`${name} at ${at}: expected ${want.stored[i][at]}, got ${got.stored[i][at]}`);
+        }
+        const at = firstDifference(got.out, want.out);
+        if (at >= 0) throw new Error(`out at ${at}: expected ${want.out[at]}, got ${got.out[at]}`);
+      }),
+      { numRuns: process.env.MSD_TEST_ALL === '1' ? 500 : 100 },
+    );
+    expect(wasm.memory().scratchBytes).toBeGreaterThan(0);
+    wasm.dispose();
+  });
+});

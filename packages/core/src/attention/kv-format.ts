@@ -1,0 +1,108 @@
+/**
+ * How keys and values are stored: the f32 contract, for every device.                                  (docs/attention.md)
+ *
+ *   K of page 0      f32, as it comes: its keys give the channel factors, whatever a prompt is cut into
+ *   K of later ones  x = fl(k · ic),  ic = fl(1 / kc);  S = fl(max |x| / limit),  q = clamp(rne(fl(x · fl(1/S))))   per key and head
+ *   V                the same without factors, in every page
+ *   factors          kc[j] = largest finite |k[t,j]| of keys 1..63 and of its partner in rotary embedding; 1 below 2⁻¹⁰⁰
+ *
+ * `float` caches hold f32 everywhere. limit: 32258 of int16, 127 of int8. A row whose maximum is below 2⁻¹⁰⁰ has S = 0 and q = 0,
+ * one with NaN or Inf has S = NaN.
+ */
+import { limitOf, resolveDecomposition, TINY } from '../decompose/contract.ts';
+import { decompose } from '../decompose/decompose.reference.ts';
+import { type KvShape, type KvType, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
+
+/** Is K of a page held as f32? */
+export const hasFloatKeys = (type: KvType, page: number): boolean => type === 'float' || page === 0;
+
+/** Leading keys, of `length`, that are held as f32. */
+export const floatKeys = (type: KvType, length: number): number =>
+  type === 'float' ? length : Math.min(length, PAGE_KEYS);
+
+/** @throws {@link TypeError}, {@link RangeError} for a shape that cannot be */
+export function resolveKvShape(shape: KvShape, where = 'createKvCache'): ResolvedKvShape {
+  if (typeof shape !== 'object' || shape === null)
+    throw new TypeError(`${where}: expected { batch, kvHeads, headSize }, got ${String(shape)}.`);
+  const { batch, kvHeads, headSize, valueSize = headSize, type = 'int16', isInterleaved = false } = shape;
+  const { rotarySize = headSize - (headSize % 2), factors } = shape;
+  const count = (name: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER) => {
+    if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) return;
+    const end = most === Number.MAX_SAFE_INTEGER ? '' : `..${most}`;
+    throw new RangeError(`${where}: ${name} expected an integer from ${least}${end} on, got ${String(value)}.`);
+  };
+  count('batch', batch, 1);
+  count('kvHeads', kvHeads, 1);
+  count('headSize', headSize, 1, MAX_HEAD_SIZE);
+  count('valueSize', valueSize, 1);
+  count('rotarySize', rotarySize, 0, headSize);
+  if (rotarySize % 2) throw new RangeError(`${where}: rotarySize expected an even number, got ${rotarySize}.`);
+  if (type !== 'int16' && type !== 'int8' && type !== 'float')
+    throw new RangeError(`${where}: type expected 'int16', 'int8' or 'float', got ${String(type)}.`);
+  if (factors) checkFactors(factors, kvHeads * headSize, where);
+  return {
+    batch,
+    kvHeads,
+    headSize,
+    valueSize,
+    type,
+    factors: factors || factors === false ? factors : undefined,
+    rotarySize,
+    isInterleaved,
+  };
+}
+
+function checkFactors(factors: Float32Array, length: number, where: string): void {
+  if (!(factors instanceof Float32Array))
+    throw new TypeError(`${where}: factors expected a Float32Array, got ${typeof factors}.`);
+  if (factors.length !== length)
+    throw new RangeError(`${where}: factors expected ${length} values [kvHeads, headSize], got ${factors.length}.`);
+  const at = factors.findIndex((value) => !(value >= TINY && value <= 1 / TINY));
+  if (at >= 0)
+    throw new RangeError(
+      `${where}: factors expected values from 2^-100 to 2^100, got ${factors[at]} at ${at}. Leave a channel of zeros at 1.`,
+    );
+}
+
+/** The channel that rotary embedding turned a channel with: itself where there is none. */
+export function partnerOf(channel: number, { rotarySize, isInterleaved }: ResolvedKvShape): number {
+  if (channel >= rotarySize) return channel;
+  return isInterleaved ? channel ^ 1 : (channel + rotarySize / 2) % rotarySize;
+}
+
+/** @param key k of page 0, f32 */
+export function findFactors(key: (t: number, channel: number) => number, shape: ResolvedKvShape): Float32Array {
+  const { headSize } = shape;
+  const largest = new Float32Array(headSize);
+  for (let t = 1; t < PAGE_KEYS; t++)
+    for (let j = 0; j < headSize; j++) {
+      const value = Math.abs(key(t, j));
+      if (Number.isFinite(value)) largest[j] = Math.max(largest[j], value);
+    }
+  return largest.map((own, j) => {
+    const value = Math.max(own, largest[partnerOf(j, shape)]);
+    return value < TINY ? 1 : value;
+  });
+}
+
+export const inverseOf = (factors: Float32Array): Float32Array => factors.map((value) => 1 / value);
+
+export interface StoredRow {
+  readonly q: Int16Array;
+  readonly scale: number;
+}
+
+const ROW = {
+  int16: /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row' }, 'kv-format'),
+  int8: /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row', components: 1 }, 'kv-format'),
+};
+
+/** A key or value as integers. @param inverse of the channel factors */
+export function storedRow(row: Float32Array, type: 'int16' | 'int8', inverse?: Float32Array): StoredRow {
+  const x = inverse ? row.map((value, j) => value * inverse[j]) : row;
+  const { q, scales } = decompose(x, 1, row.length, ROW[type], 'float32');
+  return { q, scale: scales[0] };
+}
+
+/** Largest |q|. */
+export const kvLimit = (type: 'int16' | 'int8'): number => limitOf(type === 'int16' ? 2 : 1);

@@ -1,0 +1,203 @@
+/** Scores of a page in log2 units: queries times keys, what is added to them, and what is hidden. */
+
+import { laneCode, wasmLanes } from '../activations/activations.wasm.ts';
+import { activate } from '../activations/contract.ts';
+import { LANE_NUMBERS } from '../nn/rows.wasm.ts';
+import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, range } from '../wasm/loops.ts';
+import { PAGE_KEYS } from './contract.ts';
+import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
+import type { IntegerReader } from './integers.wasm.ts';
+import { PANEL } from './page.ts';
+import { eachOf, eachTile, hidesKeys, ROW, ROW_BYTES } from './rows.wasm.ts';
+import type { Task } from './task.wasm.ts';
+
+export const LOWEST = -3.4028234663852886e38;
+
+/** One page of keys. */
+export interface KeyPage {
+  readonly at: Local<'i32'>;
+  /** Its first key. */
+  readonly first: Local<'i32'>;
+  /** Where its scores are, of the first row. */
+  readonly scores: Local<'i32'>;
+}
+
+/** z = fl(fl(Σ qi k · fl(S C)) · ks) */
+export function integerScores(f: Func, task: Task, reader: IntegerReader, { at: page, scores }: KeyPage): void {
+  const columns = { q: task.q, row: task.rows, score: { ...task.scores, at: scores } };
+  const steps = f.let(i32.divU(task.headSize, reader.stepK));
+  const scales = f.let(i32.add(page, task.word('ks')));
+  eachTile(f, task.count, reader.tiles, columns, (size, { q, row, score }) => {
+    const [panel, ks, to] = [f.let(page), f.let(scales), f.let(score)];
+    f.repeat(PAGE_KEYS / PANEL, () => {
+      for (let first = 0; first < PANEL / 4; first += size.vectors) {
+        const x = eachOf(f, size.rows, q, task.q);
+        const sums = x.map((_, i) => i32.load(row, ROW.querySum + ROW_BYTES * i));
+        const values = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
+        const own = range(size.vectors).map((g) => f.let(v128.load(ks, 16 * (first + g))));
+        const rows = eachOf(f, size.rows, to, task.scores);
+        values.forEach((groups, i) => {
+          const scale = f.let(v128.load32Splat(row, ROW.scale + ROW_BYTES * i));
+          groups.forEach((value, g) => {
+            f.storeV128(rows[i], f32x4.mul(f32x4.mul(value, scale), own[g]), 16 * (first + g));
+          });
+        });
+      }
+      advance(panel, i32.shl(steps, 6));
+      for (const pointer of [ks, to]) advance(pointer, 4 * PANEL);
+    });
+  });
+}
+
+/** s = Σ q k in one chain, z = fl(s C). NaN becomes the one NaN that exponentials know. */
+export function floatScores(f: Func, task: Task, { at: page, scores }: KeyPage): void {
+  const columns = { x: task.x, score: { ...task.scores, at: scores } };
+  const scale = f.let(v128.load32Splat(f.let(i32.const(0))));
+  scale.set(i32x4.splat(task.word('scale')));
+  const nan = f.let(f32x4.const(Number.NaN));
+  const paddingBytes = f.let(i32.shl(i32.sub(task.headSize, task.word('headSize')), 6));
+  eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, score }) => {
+    const [panel, to] = [f.let(page), f.let(score)];
+    f.repeat(PAGE_KEYS / PANEL, () => {
+      const sums = floatProducts(f, {
+        x: eachOf(f, rows, x, task.x),
+        panel,
+        steps: task.word('headSize'),
+        start: 'product',
+      });
+      const targets = eachOf(f, rows, to, task.scores);
+      sums.forEach((groups, i) => {
+        groups.forEach((sum, g) => {
+          const z = f.let(f32x4.mul(sum, scale));
+          f.storeV128(targets[i], v128.bitselect(z, nan, f32x4.eq(z, z)), 16 * g);
+        });
+      });
+      advance(panel, paddingBytes);
+      advance(to, 4 * PANEL);
+    });
+  });
+}
+
+/** What is done to the scores of a page before they count, and the largest ones of each row. Call it outside of loops. */
+export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
+  const { word, sequence, batch, head, first, spare } = task;
+  const tanh = laneCode(f, wasmLanes, (lanes, x) => activate(lanes, 'tanh', x));
+  const log2e = f.let(f32x4.const(Math.LOG2E));
+  const [lowest, hidden, nan] = [LOWEST, Number.NEGATIVE_INFINITY, Number.NaN].map((value) =>
+    f.let(f32x4.const(value)),
+  );
+  const zero = f.let(v128.const16(0));
+  const lanes = f.let(LANE_NUMBERS);
+  const four = f.let(i32x4.splat(i32.const(4)));
+  const softcap = f.let(i32x4.splat(word('softcap')));
+  /** Of the task's first row: element (batch, head, query, 0) of what has strides; 0: there is none. */
+  const placeOf = (name: 'bias' | 'mask') => {
+    const at = f.let(word(name));
+    const place = i32.add(
+      i32.add(at, i32.mul(batch, word(`${name}Batch`))),
+      i32.add(i32.mul(first, word(`${name}Row`)), i32.mul(i32.mul(head, word('groups')), word(`${name}Head`))),
+    );
+    f.when(at, () => at.set(place));
+    return at;
+  };
+  const places = { bias: placeOf('bias'), mask: placeOf('mask') };
+  const slopes = f.let(word('alibi'));
+  f.when(slopes, () => advance(slopes, i32.shl(i32.mul(head, word('groups')), 2)));
+
+  return ({ first: firstKey, scores }: KeyPage): void => {
+    /** Keys of the page that there are. */
+    const keys = f.let(i32.sub(sequence('total'), firstKey));
+    keys.set(i32.minU(keys, PAGE_KEYS));
+    const row = f.let(task.rows.at);
+    const score = f.let(scores);
+    const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
+    f.repeat(task.queries, () => {
+      const heads = { bias: f.let(queries.bias), mask: f.let(queries.mask), slope: f.let(slopes) };
+      f.repeat(word('groups'), () => {
+        f.when(word('softcap'), () => eachFour((z) => f32x4.mul(tanh(z), softcap)));
+        f.when(heads.slope, () => {
+          const slope = f.let(v128.load32Splat(heads.slope));
+          const distance = f.let(
+            i32x4.sub(i32x4.add(i32x4.splat(firstKey), lanes), v128.load32Splat(row, ROW.position)),
+          );
+          eachFour((z) => {
+            const moved = f.let(f32x4.add(z, f32x4.mul(slope, f32x4.convertI32x4S(distance))));
+            distance.set(i32x4.add(distance, four));
+            return moved;
+          });
+          advance(heads.slope, 4);
+        });
+        f.when(heads.bias, () => {
+          const at = gather(heads.bias, word('biasKey'), i32.load);
+          eachFour((z) => {
+            const bias = f.let(v128.load(at));
+            advance(at, 16);
+            const sum = f.let(f32x4.add(z, f32x4.mul(bias, log2e)));
+            const added = f.let(v128.bitselect(f32x4.pmax(sum, lowest), nan, f32x4.eq(sum, sum)));
+            return v128.bitselect(hidden, added, f32x4.eq(bias, hidden));
+          });
+          advance(heads.bias, word('biasHead'));
+        });
+        f.when(heads.mask, () => {
+          const at = gather(heads.mask, word('maskKey'), i32.load8U);
+          eachFour((z) => {
+            const isHidden = f.let(i32x4.eq(v128.load(at), zero));
+            advance(at, 16);
+            return v128.bitselect(hidden, z, isHidden);
+          });
+          advance(heads.mask, word('maskHead'));
+        });
+        f.when(hidesKeys(row, firstKey), hideOthers);
+        largest();
+        advance(row, ROW_BYTES);
+        advance(score, task.scores.stride);
+      });
+      for (const name of ['bias', 'mask'] as const)
+        f.when(queries[name], () => advance(queries[name], word(`${name}Row`)));
+    });
+
+    function eachFour(change: (z: Local<'v128'>) => V128) {
+      const at = f.let(score);
+      f.repeat(PAGE_KEYS / 4, () => {
+        f.storeV128(at, change(f.let(v128.load(at))));
+        advance(at, 16);
+      });
+    }
+
+    /** Elements for the page's keys, as words that lie side by side. Nothing is read past the keys that there are. */
+    function gather(row: I32, step: I32, load: (at: I32) => I32): Local<'i32'> {
+      const from = f.let(i32.add(row, i32.mul(firstKey, step)));
+      const to = f.let(spare);
+      f.repeat(keys, () => {
+        f.storeI32(to, load(from));
+        advance(from, step);
+        advance(to, 4);
+      });
+      return f.let(spare);
+    }
+
+    /** Keys of the page that the row does not see. */
+    function hideOthers() {
+      const before = f.let(i32x4.splat(i32.sub(i32.sub(i32.load(row, ROW.begin), firstKey), 1)));
+      const after = f.let(i32x4.splat(i32.sub(i32.load(row, ROW.end), firstKey)));
+      const key = f.let(lanes);
+      eachFour((z) => {
+        const isSeen = f.let(v128.and(i32x4.gtS(key, before), i32x4.gtS(after, key)));
+        key.set(i32x4.add(key, four));
+        return v128.bitselect(z, hidden, isSeen);
+      });
+    }
+
+    function largest() {
+      const at = f.let(score);
+      const most = range(4).map(() => f.let(v128.load(row, ROW.most)));
+      f.repeat(PAGE_KEYS / 16, () => {
+        for (const [i, so] of most.entries()) so.set(f32x4.pmax(so, v128.load(at, 16 * i)));
+        advance(at, 64);
+      });
+      const [a, b, c, d] = most;
+      f.storeV128(row, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)), ROW.most);
+    }
+  };
+}

@@ -1,0 +1,57 @@
+/** What a thread works on while it attends: the rows of a task, their integers, sums and scores. All in bytes. */
+import { type AttentionOp, type KvType, PAGE_KEYS } from './contract.ts';
+import { paddedHead, paddedValue } from './page.ts';
+import { ROW_BYTES } from './rows.wasm.ts';
+import { SIXTEEN } from './task.wasm.ts';
+
+/** Rows that share a page while it lies in the nearest cache, together with their own integers. */
+const ROWS = 64;
+
+/** Queries of a task. */
+export const tileRowsFor = ({ rows, heads, kvHeads }: Pick<AttentionOp, 'rows' | 'heads' | 'kvHeads'>): number =>
+  Math.max(1, Math.min(rows, Math.floor((ROWS * kvHeads) / heads)));
+
+/** Bytes of an integer of queries and weights: two digits, or one. */
+const INTEGER = { int16: 4, int8: 2, float: 0 } as const;
+const LINE = 64;
+const up = (value: number, step: number) => Math.ceil(value / step) * step;
+
+export interface TaskScratch {
+  readonly atSpare: number;
+  readonly atX: number;
+  readonly atQ: number;
+  readonly atP: number;
+  readonly atY: number;
+  readonly atScores: number;
+  readonly scoreRow: number;
+  readonly byteLength: number;
+}
+
+/** @param rows of a task @param pages that a task may see */
+export function taskScratch(
+  { headSize, valueSize }: Pick<AttentionOp, 'headSize' | 'valueSize'>,
+  type: KvType,
+  rows: number,
+  pages: number,
+): TaskScratch {
+  let end = 0;
+  const place = (bytes: number) => {
+    const at = end;
+    end += up(bytes, LINE);
+    return at;
+  };
+  const integers = up(paddedHead(headSize), SIXTEEN);
+  // A line more than the pages take: rows a power of two apart would share few lines of a cache.
+  const scoreRow = 4 * PAGE_KEYS * pages + LINE;
+  place(rows * ROW_BYTES);
+  return {
+    atSpare: place(4 * PAGE_KEYS),
+    atX: place((rows + 1) * integers * 4),
+    atQ: place(rows * integers * INTEGER[type]),
+    atP: place(rows * PAGE_KEYS * INTEGER[type]),
+    atY: place(rows * paddedValue(valueSize) * 4),
+    atScores: place(rows * scoreRow),
+    scoreRow,
+    byteLength: end,
+  };
+}

@@ -1,0 +1,73 @@
+/** One task of attend: the queries of a tile, of one sequence and KV head. Where everything of it is, for the stages. */
+
+import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
+import { PAGE_KEYS } from './contract.ts';
+import { type Column, ROW_BYTES } from './rows.wasm.ts';
+import { SEQUENCE, WORK, wordsAt } from './work.ts';
+
+export interface Task {
+  readonly word: (name: (typeof WORK)[number]) => I32;
+  readonly sequence: (name: (typeof SEQUENCE)[number]) => I32;
+  /** Which sequence, KV head, and first query of the tile. */
+  readonly batch: Local<'i32'>;
+  readonly head: Local<'i32'>;
+  readonly first: Local<'i32'>;
+  /** Queries, and rows: those times heads of the group. */
+  readonly queries: Local<'i32'>;
+  readonly count: Local<'i32'>;
+  /** Addresses of the pages. */
+  readonly table: Local<'i32'>;
+  /** Padded sizes. */
+  readonly headSize: Local<'i32'>;
+  readonly valueSize: Local<'i32'>;
+  /** Pages that some row sees: the first one, and how many. */
+  readonly firstPage: Local<'i32'>;
+  readonly pages: Local<'i32'>;
+  /** Scratch, a row after the other: words, queries, their integers, weights, sums, scores. */
+  readonly rows: Column;
+  /** Scales or weights of a page, for a moment. */
+  readonly spare: Local<'i32'>;
+  readonly x: Column;
+  readonly q: Column;
+  readonly p: Column;
+  readonly y: Column;
+  readonly scores: Column;
+}
+
+/** Integers of a row are made 16 at a time. */
+export const SIXTEEN = 16;
+
+export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: number): Task {
+  const word = wordsAt(WORK, work);
+  const scratch = f.let(i32.add(word('scratch'), i32.mul(thread, word('scratchStride'))));
+  const pair = f.let(i32.divU(task, word('tiles')));
+  const batch = f.let(i32.divU(pair, word('kvHeads')));
+  const first = f.let(i32.mul(i32.remU(task, word('tiles')), word('tileRows')));
+  const queries = f.let(i32.sub(word('rows'), first));
+  queries.set(i32.minU(queries, f.let(word('tileRows'))));
+  const headSize = f.let(i32.and(i32.add(word('headSize'), 3), -4));
+  const valueSize = f.let(i32.and(i32.add(word('valueSize'), 15), -16));
+  const integers = f.let(i32.and(i32.add(headSize, SIXTEEN - 1), -SIXTEEN));
+  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atP' | 'atY' | 'atScores') => f.let(i32.add(scratch, word(name)));
+  return {
+    word,
+    sequence: wordsAt(SEQUENCE, f.let(i32.add(word('sequences'), i32.mul(batch, 4 * SEQUENCE.length)))),
+    batch,
+    head: f.let(i32.remU(pair, word('kvHeads'))),
+    first,
+    queries,
+    count: f.let(i32.mul(queries, word('groups'))),
+    table: f.let(i32.add(word('table'), i32.mul(pair, word('tableRow')))),
+    headSize,
+    valueSize,
+    firstPage: f.let(i32.const(0)),
+    pages: f.let(i32.const(0)),
+    rows: { at: scratch, stride: ROW_BYTES },
+    spare: at('atSpare'),
+    x: { at: at('atX'), stride: f.let(i32.shl(integers, 2)) },
+    q: { at: at('atQ'), stride: f.let(i32.mul(integers, bytes)) },
+    p: { at: at('atP'), stride: PAGE_KEYS * bytes },
+    y: { at: at('atY'), stride: f.let(i32.shl(valueSize, 2)) },
+    scores: { at: at('atScores'), stride: f.let(word('scoreRow')) },
+  };
+}

@@ -1,0 +1,109 @@
+/** Weights times the values of a page, added to the sums of a task's rows; and what becomes of them. */
+import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
+import { advance } from '../wasm/loops.ts';
+import { PAGE_KEYS } from './contract.ts';
+import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
+import type { IntegerReader } from './integers.wasm.ts';
+import { PANEL } from './page.ts';
+import { eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
+import type { Task } from './task.wasm.ts';
+
+/** y = fl(y + fl(f(Σ pi v) S)). @param keys how many of the page's keys have integers, from the first one on */
+export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, values: I32, keys: I32): void {
+  const steps = f.let(i32.divU(keys, reader.stepK));
+  eachTile(f, task.count, reader.tiles, { p: task.p, y: task.y, row: task.rows }, (size, { p, y, row }) => {
+    const [panel, to] = [f.let(values), f.let(y)];
+    f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
+      for (let first = 0; first < PANEL / 4; first += size.vectors) {
+        const x = eachOf(f, size.rows, p, task.p);
+        const sums = x.map((_, i) => i32.load(row, ROW.weightSum + ROW_BYTES * i));
+        const products = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
+        const rows = eachOf(f, size.rows, to, task.y);
+        products.forEach((groups, i) => {
+          const scale = f.let(v128.load32Splat(row, ROW.weights + ROW_BYTES * i));
+          groups.forEach((value, g) => {
+            const at = 16 * (first + g);
+            f.storeV128(rows[i], f32x4.add(v128.load(rows[i], at), f32x4.mul(value, scale)), at);
+          });
+        });
+      }
+      advance(panel, (PAGE_KEYS / reader.stepK) * 4 * PANEL);
+      advance(to, 4 * PANEL);
+    });
+  });
+}
+
+/**
+ * u = Σ w v of the page in one chain, y = fl(y + u).
+ * @param scores where its weights are, of the first row; with `hides`, −0 marks keys that add nothing, whatever their value is
+ */
+export function addFloatValues(f: Func, task: Task, values: I32, scores: I32, hides: boolean): void {
+  const mark = hides && f.let(f32x4.const(-0));
+  const columns = { w: { ...task.scores, at: scores }, y: task.y };
+  eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { w, y }) => {
+    const [panel, to] = [f.let(values), f.let(y)];
+    f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
+      const x = eachOf(f, rows, w, task.scores);
+      const sums = floatProducts(f, {
+        x,
+        panel,
+        steps: PAGE_KEYS,
+        start: 'zero',
+        hidden: mark ? (w) => i32x4.eq(w, mark) : undefined,
+      });
+      const targets = eachOf(f, rows, to, task.y);
+      sums.forEach((groups, i) => {
+        groups.forEach((sum, g) => {
+          f.storeV128(targets[i], f32x4.add(v128.load(targets[i], 16 * g), sum), 16 * g);
+        });
+      });
+      advance(to, 4 * PANEL);
+    });
+  });
+}
+
+/** y = 0 */
+export function clearSums(f: Func, task: Task): void {
+  const at = f.let(task.y.at);
+  f.repeat(i32.shrU(i32.mul(task.count, task.y.stride), 4), () => {
+    f.storeV128(at, v128.const16(0));
+    advance(at, 16);
+  });
+}
+
+/** out = fl(y · fl(1/l)); 0 where no key was seen. */
+export function writeOut(f: Func, task: Task): void {
+  const { word, batch, head, first } = task;
+  const out = f.let(
+    i32.add(
+      i32.add(word('out'), i32.mul(batch, word('outBatch'))),
+      i32.add(i32.mul(first, word('outRow')), i32.mul(i32.mul(head, word('groups')), word('outHead'))),
+    ),
+  );
+  const [row, y] = [f.let(task.rows.at), f.let(task.y.at)];
+  f.repeat(task.queries, () => {
+    const to = f.let(out);
+    f.repeat(word('groups'), () => {
+      const sum = f.let(f32.load(row, ROW.sum));
+      const inverse = f.let(f32.select(i32.reinterpretF32(sum), f32.div(f32.const(1), sum), f32.const(0)));
+      scaleRow(f, y, to, word('valueSize'), inverse);
+      advance(row, ROW_BYTES);
+      advance(y, task.y.stride);
+      advance(to, word('outHead'));
+    });
+    advance(out, word('outRow'));
+  });
+}
+
+function scaleRow(f: Func, from: I32, to: I32, count: I32, factor: Local<'f32'>): void {
+  const [read, write] = [f.let(from), f.let(to)];
+  const factors = f.let(f32x4.splat(factor));
+  f.repeat(i32.shrU(count, 2), () => {
+    f.storeV128(write, f32x4.mul(v128.load(read), factors));
+    for (const pointer of [read, write]) advance(pointer, 16);
+  });
+  f.repeat(i32.and(count, 3), () => {
+    f.storeF32(write, f32.mul(f32.load(read), factor));
+    for (const pointer of [read, write]) advance(pointer, 4);
+  });
+}

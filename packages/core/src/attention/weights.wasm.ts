@@ -1,0 +1,142 @@
+/** Weights of the keys of a page: e = 2^(z − m), their sum, and w = e · vs as integers of one scale. */
+import { constantsOf, laneCode } from '../activations/activations.wasm.ts';
+import { overLanes } from '../decompose/integers.wasm.ts';
+import { moreWasmLanes } from '../nn/elementwise/lanes.wasm.ts';
+import { Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, allLanes, range } from '../wasm/loops.ts';
+import { PAGE_KEYS } from './contract.ts';
+import { type Exp2Lanes, exp2 } from './exp2.ts';
+import type { IntegerReader } from './integers.wasm.ts';
+import { eachRow, ROW } from './rows.wasm.ts';
+import type { Task } from './task.wasm.ts';
+
+/** Vectors of a turn: chains that don't wait for each other. */
+const CHAINS = 4;
+
+/** The row's largest score in all lanes. */
+export function settleLargest(f: Func, row: I32): void {
+  f.storeV128(row, allLanes(f, f32x4.pmax, v128.load(row, ROW.most)), ROW.most);
+}
+
+/**
+ * Scores of a row become weights where they are. Call it outside of loops.
+ * @returns emits it for a page. `scales` are those of its values, absent for floats; `signs` mark keys that are not seen
+ */
+export function weigh(f: Func): (row: I32, scores: I32, scales: I32 | undefined, signs?: I32) => void {
+  const power = powers(f);
+  const zero = f.let(v128.const16(0));
+  return (row, scores, scales, signs) => {
+    const most = f.let(v128.load(row, ROW.most));
+    const [sum, largest] = [f.let(zero), f.let(zero)];
+    const at = f.let(scores);
+    const more = scales ?? signs;
+    const other = more && f.let(more);
+    f.repeat(PAGE_KEYS / 4 / CHAINS, () => {
+      const e = power(range(CHAINS).map((i) => f.let(f32x4.sub(v128.load(at, 16 * i), most))));
+      for (const [i, one] of e.entries()) {
+        sum.set(f32x4.add(sum, one));
+        const own = other && v128.load(other, 16 * i);
+        const w = own ? f.let(scales ? f32x4.mul(one, own) : v128.or(one, own)) : one;
+        if (scales) largest.set(i32x4.maxU(largest, w));
+        f.storeV128(at, w, 16 * i);
+      }
+      advance(at, 16 * CHAINS);
+      if (other) advance(other, 16 * CHAINS);
+    });
+    f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), allLanes(f, f32x4.add, sum)), 0, ROW.sum);
+    if (scales) f.storeI32(row, overLanes(f, i32x4.maxU, largest), ROW.largest);
+  };
+}
+
+/** 2ˣ of vectors abreast, an operation of all of them after the other: V8 keeps that order, and none waits. Call it outside of loops. */
+function powers(f: Func): (x: readonly V128[]) => V128[] {
+  const constant = constantsOf(f);
+  const lanesOf = (f: Func): Exp2Lanes<readonly V128[]> => {
+    const one = moreWasmLanes(f, constant);
+    const each = (op: (a: V128, b: V128) => V128) => (a: readonly V128[], b: readonly V128[]) =>
+      a.map((x, i) => op(x, b[i]));
+    return {
+      constant: (value) => range(CHAINS).map(() => one.constant(value)),
+      add: each(one.add),
+      sub: each(one.sub),
+      mul: each(one.mul),
+      pmax: each(one.pmax),
+      addInt: each(one.addInt),
+      shiftLeft: (a, bits) => a.map((x) => one.shiftLeft(x, bits)),
+      bits: (a) => a,
+      float: (a) => a,
+    };
+  };
+  const dropped = new Func(0); // meets every constant
+  exp2(
+    lanesOf(dropped),
+    range(CHAINS).map(() => dropped.let(v128.const16(0))),
+  );
+  const lanes = lanesOf(f);
+  return (x) => [...exp2(lanes, x)];
+}
+
+/** The sinks of rows join their sums. */
+export function addSinks(f: Func, task: Task): void {
+  f.when(task.word('sinks'), () => {
+    const power = laneCode(f, moreWasmLanes, exp2);
+    eachRow(f, task.count, { row: task.rows }, ({ row }) => {
+      const e = power(f32x4.sub(v128.load32Splat(row, ROW.sink), v128.load(row, ROW.most)));
+      f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), e), 0, ROW.sum);
+    });
+  });
+}
+
+/** to = the scales of values whose keys are seen, 0 for all others: what those hold shall not matter, NaN neither. */
+export const seenScales = (f: Func, scores: I32, scales: I32, to: I32): void =>
+  perKey(f, [scores, scales, to], (isHidden, [, from]) => v128.andNot(v128.load(from), isHidden));
+
+/** to = −0 for keys that are not seen, +0 for all others. */
+export const hiddenSigns = (f: Func, scores: I32, to: I32): void =>
+  perKey(f, [scores, to], (isHidden) => i32x4.shl(isHidden, 31));
+
+/** Four keys at a time, the last pointer is where the result goes. */
+function perKey(f: Func, places: readonly I32[], value: (isHidden: V128, pointers: Local<'i32'>[]) => V128): void {
+  const hidden = f.let(f32x4.const(Number.NEGATIVE_INFINITY));
+  const pointers = places.map((place) => f.let(place));
+  f.repeat(PAGE_KEYS / 4, () => {
+    f.storeV128(pointers.at(-1)!, value(f32x4.eq(v128.load(pointers[0]), hidden), pointers));
+    for (const pointer of pointers) advance(pointer, 16);
+  });
+}
+
+/** Weights of a row as integers. */
+export function decomposeWeights(
+  f: Func,
+  reader: IntegerReader,
+  row: I32,
+  { from, to, sixteens }: { readonly from: I32; readonly to: I32; readonly sixteens: I32 | number },
+): void {
+  const largest: Local<'i32'> = f.let(i32.load(row, ROW.largest));
+  const { S, sum } = reader.decompose({ from, to, sixteens, largest });
+  f.storeF32(row, S, ROW.weights);
+  if (sum) f.storeI32(row, sum, ROW.weightSum);
+}
+
+/**
+ * The first key is a block of its own: its weight is taken out of the row's, and becomes an integer beside zeros.
+ * @param alone 16 zeros
+ */
+export function decomposeFirst(
+  f: Func,
+  reader: IntegerReader,
+  row: I32,
+  { scores, to, alone }: { readonly scores: I32; readonly to: I32; readonly alone: I32 },
+): void {
+  f.storeF32(alone, f32.load(scores));
+  f.storeF32(row, f32.load(scores), ROW.largest);
+  f.storeI32(scores, i32.const(0));
+  decomposeWeights(f, reader, row, { from: alone, to, sixteens: 1 });
+  const at = f.let(scores);
+  const largest = f.let(v128.const16(0));
+  f.repeat(PAGE_KEYS / 4, () => {
+    largest.set(i32x4.maxU(largest, v128.load(at)));
+    advance(at, 16);
+  });
+  f.storeI32(row, overLanes(f, i32x4.maxU, largest), ROW.largest);
+}

@@ -1,0 +1,205 @@
+/** What attention is asked, checked for every device: the op and its operands when it is bound, the rest at every run. */
+import {
+  type AttentionOp,
+  type AttentionRun,
+  type HeadStrides,
+  type KvCache,
+  MAX_HEAD_SIZE,
+  type ScoreArray,
+  type ScoreDims,
+} from '../attention/contract.ts';
+import { describe, isHandle, type OperandKind } from './arguments.ts';
+import type { AttentionWork, PageDevice } from './device.ts';
+import { PagedKvCache } from './kv-cache.ts';
+
+/** Operands by number. */
+export const ATTENTION_OPERANDS = ['q', 'k', 'v', 'sinks', 'bias', 'mask', 'out'] as const;
+export const OUT_OPERAND = 6;
+
+const refuse = (name: string, expected: string, got: unknown): never => {
+  throw new RangeError(`attention: ${name} expected ${expected}, got ${String(got)}.`);
+};
+
+/** Bytes of each operand, at least; 0 for those that an op of this kind has not. */
+export function attentionBytes(op: AttentionOp): number[] {
+  const { batch, rows, newKeys, heads, kvHeads, headSize, valueSize, bias, mask } = op;
+  const spread = (strides: HeadStrides | undefined, count: number, rowCount: number, size: number) => {
+    if (!strides || batch === 0 || rowCount === 0) return 0;
+    const { batch: b, row, head } = strides;
+    return 4 * ((batch - 1) * b + (rowCount - 1) * row + (count - 1) * head + size);
+  };
+  const product = (dims: ScoreDims | undefined) => (dims ? dims.reduce((a, c) => a * c, 1) : 0);
+  return [
+    spread(op.q, heads, rows, headSize),
+    spread(op.k, kvHeads, newKeys, headSize),
+    spread(op.v, kvHeads, newKeys, valueSize),
+    4 * heads,
+    4 * product(bias),
+    product(mask),
+    spread(op.out, heads, rows, valueSize),
+  ];
+}
+
+/**
+ * @returns bytes of each operand; 0: it is absent
+ * @throws {@link TypeError} for what is no operand of this device; {@link RangeError} for an op that cannot be, and operands that are
+ * missing, too small or in the way of `out`
+ */
+export function checkAttentionOperands<H extends { readonly byteLength: number }>(
+  { op, run }: AttentionWork,
+  operands: readonly (H | undefined)[],
+  kind: OperandKind<H>,
+): number[] {
+  checkOp(op);
+  if (typeof run !== 'function') throw new TypeError(`attention: run expected a function, got ${describe(run)}.`);
+  if (operands.length !== ATTENTION_OPERANDS.length)
+    refuse('operands', `${ATTENTION_OPERANDS.length} (${ATTENTION_OPERANDS.join(', ')})`, operands.length);
+  const bytes = attentionBytes(op);
+  const needed = [true, op.newKeys > 0, op.newKeys > 0, undefined, op.bias !== undefined, op.mask !== undefined, true];
+  ATTENTION_OPERANDS.forEach((name, i) => {
+    const operand = operands[i];
+    if (operand === undefined) {
+      if (needed[i]) throw new TypeError(`attention: ${name} expected ${kind.name}, got undefined.`);
+      bytes[i] = 0;
+      return;
+    }
+    if (needed[i] === false) refuse(name, 'undefined, as the op has none', kind.name);
+    if (!isHandle(operand, kind))
+      throw new TypeError(`attention: ${name} expected ${kind.name}, got ${describe(operand)}.`);
+    if (operand.byteLength < bytes[i]) refuse(name, `${bytes[i]} bytes`, operand.byteLength);
+  });
+  const places = operands.map((operand) => operand && kind.place(operand));
+  checkOutApart(
+    bytes,
+    places.map((place) => place?.begin ?? 0),
+    places.map((place) => place?.buffer),
+  );
+  return bytes;
+}
+
+/** @throws {@link RangeError} if `out` lies where another operand does. @param buffers what each one lies in; by default all in one */
+export function checkOutApart(bytes: readonly number[], begins: readonly number[], buffers?: readonly unknown[]): void {
+  const [out, end] = [begins[OUT_OPERAND], begins[OUT_OPERAND] + bytes[OUT_OPERAND]];
+  ATTENTION_OPERANDS.forEach((name, i) => {
+    if (i === OUT_OPERAND || bytes[i] === 0 || bytes[OUT_OPERAND] === 0) return;
+    if (begins[i] >= end || out >= begins[i] + bytes[i]) return;
+    if (buffers && buffers[i] !== buffers[OUT_OPERAND]) return;
+    refuse('out', 'memory of its own', `some of ${name}'s`);
+  });
+}
+
+function checkOp(op: AttentionOp): void {
+  const integer = (name: keyof AttentionOp, least: number, most = 2 ** 31 - 1) => {
+    const value = op[name];
+    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
+      refuse(name, `an integer from ${least} to ${most}`, value);
+  };
+  integer('batch', 1);
+  integer('rows', 0);
+  integer('newKeys', 0);
+  integer('heads', 1);
+  integer('kvHeads', 1);
+  integer('headSize', 1, MAX_HEAD_SIZE);
+  integer('valueSize', 1);
+  if (op.heads % op.kvHeads) refuse('heads', `a multiple of kvHeads=${op.kvHeads}`, op.heads);
+  if (op.window !== undefined) integer('window', 1);
+  const { scale, softcap, alibi } = op;
+  if (scale !== undefined && !Number.isFinite(scale)) refuse('scale', 'a finite number', scale);
+  if (softcap !== undefined && !(softcap > 0 && Number.isFinite(softcap)))
+    refuse('softcap', 'a number above 0', softcap);
+  if (alibi && (alibi.length !== op.heads || !alibi.every(Number.isFinite)))
+    refuse('alibi', `${op.heads} finite slopes, one per head`, `[${alibi}]`);
+  for (const name of ['q', 'out'] as const) checkStrides(name, op[name]);
+  if (op.newKeys > 0) for (const name of ['k', 'v'] as const) checkStrides(name, op[name]);
+  for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, 1);
+}
+
+function checkStrides(name: string, strides: HeadStrides | undefined): void {
+  const values = strides && [strides.batch, strides.row, strides.head];
+  if (!values?.every((value) => Number.isSafeInteger(value) && value >= 0))
+    refuse(name, 'strides { batch, row, head } of 0 and more', values ? `[${values}]` : String(strides));
+}
+
+function checkDims(name: string, dims: ScoreDims, { batch, heads, rows }: AttentionOp, keys: number): void {
+  const whole = [batch, heads, rows];
+  const fits =
+    dims.length === 4 &&
+    dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) &&
+    whole.every((size, i) => dims[i] === size || dims[i] === 1) &&
+    (dims[3] === 1 || dims[3] >= keys);
+  if (!fits) refuse(name, `dimensions [${whole}, ${keys} or more], or 1 for any of them`, `[${dims}]`);
+}
+
+/** What a run brings, with its defaults: one number for each sequence. */
+export interface ResolvedRun<H> {
+  readonly cache: PagedKvCache<H>;
+  readonly isCausal: boolean;
+  readonly past: readonly number[];
+  readonly counts: readonly number[];
+  readonly queries: readonly number[];
+  readonly positions: readonly number[];
+  readonly starts: readonly number[];
+  readonly bias: ScoreArray<Float32Array> | undefined;
+  readonly mask: ScoreArray<Uint8Array> | undefined;
+}
+
+/**
+ * Asks for a run, and checks it. Nothing has changed yet.
+ * @throws {@link TypeError}, {@link RangeError} for a cache of another device or shape, and for numbers that do not fit
+ */
+export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevice<H>): ResolvedRun<H> {
+  const run = ask();
+  const { batch, rows, newKeys } = op;
+  const cache = ownCache(run, op, device);
+  const { lengths } = cache;
+  const each = (name: keyof AttentionRun<KvCache>, fallback: readonly number[], most: (b: number) => number) => {
+    const values = run[name] as readonly number[] | undefined;
+    if (values === undefined) return fallback;
+    const fits =
+      values.length === batch &&
+      values.every((value, b) => Number.isSafeInteger(value) && value >= 0 && value <= most(b));
+    if (!fits) refuse(name, `${batch} integers of [0, ${lengths.map((_, b) => most(b))}]`, `[${values}]`);
+    return values;
+  };
+  const all = (value: number) => lengths.map(() => value);
+  const far = () => 2 ** 24;
+  const past = each('past', lengths, newKeys > 0 ? (b) => lengths[b] : far);
+  const counts = each('counts', all(newKeys), () => newKeys);
+  const queries = each('queries', rows === newKeys ? counts : all(rows), () => rows);
+  const positions = each('positions', past, far);
+  const starts = each('starts', all(0), far);
+  const longest = Math.max(...(newKeys > 0 ? past.map((begin, b) => begin + counts[b]) : lengths));
+  checkScores('bias', run.bias, op, longest);
+  checkScores('mask', run.mask, op, longest);
+  for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, longest);
+  const { isCausal = op.isCausal, bias, mask } = run;
+  return { cache, isCausal, past, counts, queries, positions, starts, bias, mask };
+}
+
+function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {
+  const { cache } = run;
+  if (!(cache instanceof PagedKvCache) || cache.device !== device || !device.caches.has(cache))
+    throw new RangeError(
+      'attention: cache expected a live KvCache of this device. Make it with createKvCache(device, …).',
+    );
+  for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize'] as const)
+    if (cache.shape[name] !== op[name]) refuse(`cache.shape.${name}`, `${op[name]}, as the op has`, cache.shape[name]);
+  return cache;
+}
+
+function checkScores(
+  name: 'bias' | 'mask',
+  scores: ScoreArray<Float32Array | Uint8Array> | undefined,
+  op: AttentionOp,
+  keys: number,
+): void {
+  if (!scores) return;
+  if (op[name]) refuse(name, 'an operand or an array', 'both');
+  const kind = name === 'bias' ? Float32Array : Uint8Array;
+  if (!(scores.data instanceof kind))
+    throw new TypeError(`attention: ${name}.data expected a ${kind.name}, got ${describe(scores.data)}.`);
+  checkDims(name, scores.dims, op, keys);
+  const length = scores.dims.reduce((a, c) => a * c, 1);
+  if (scores.data.length !== length)
+    refuse(`${name}.data`, `${length} values for [${scores.dims}]`, scores.data.length);
+}

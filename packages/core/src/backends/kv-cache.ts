@@ -1,0 +1,238 @@
+/** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
+import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
+import { resolveKvShape } from '../attention/kv-format.ts';
+import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
+import { UnsupportedError } from '../errors.ts';
+import type { Device, PageDevice } from './device.ts';
+import { KvPages, type Page, pagesFor } from './kv-pages.ts';
+
+export class PagedKvCache<H = unknown> implements KvCache {
+  readonly shape: ResolvedKvShape;
+  readonly backend: Device<H>;
+  readonly device: PageDevice<H>;
+  readonly #pages: KvPages<H>;
+  /** Pages that every sequence keeps. */
+  #reserved = 0;
+  #isDisposed = false;
+
+  /** @param backend one that has pages */
+  constructor(backend: Device<H>, shape: KvShape) {
+    if (!backend.pages)
+      throw new UnsupportedError(`createKvCache: the device '${backend.device}' has no attention yet. Use 'wasm'.`);
+    this.backend = backend;
+    this.device = backend.pages;
+    this.shape = resolveKvShape(shape);
+    this.#pages = new KvPages(this.device, this.shape);
+    this.device.caches.add(this);
+  }
+
+  get lengths(): readonly number[] {
+    return this.#pages.sequences.map(({ length }) => length);
+  }
+
+  /** One of {@link lengths}. */
+  lengthOf(sequence: number): number {
+    return this.#pages.sequences[sequence].length;
+  }
+
+  get byteLength(): number {
+    return this.#pages.sequences.reduce((sum, { pages }) => sum + this.#pages.bytesOf(pages.length), 0);
+  }
+
+  /** Addresses of pages, i32 [batch][kvHeads][{@link capacity}], for kernels. There is one once there are pages. */
+  get table(): H | undefined {
+    return this.#pages.table;
+  }
+
+  /** Entries of the table for each sequence and head. */
+  get capacity(): number {
+    return this.#pages.capacity;
+  }
+
+  bytesFor(keys: number): number {
+    checkCount('bytesFor', 'keys', keys);
+    return this.shape.batch * this.#pages.bytesOf(pagesFor(keys));
+  }
+
+  reserve(keys: number): void {
+    this.#checkAlive('reserve');
+    checkCount('reserve', 'keys', keys);
+    this.#pages.take(this.#pages.sequences.map(() => keys));
+    this.#reserved = Math.max(this.#reserved, pagesFor(keys));
+  }
+
+  /**
+   * Makes room for new keys behind the first `past` ones of each sequence, and forgets those after. Nothing of the new ones is
+   * written yet.
+   * @throws {@link BackendUnavailableError} with the bytes; nothing has changed then
+   */
+  open(past: readonly number[], counts: readonly number[]): void {
+    this.#checkAlive('open');
+    const ends = past.map((begin, b) => begin + counts[b]);
+    this.#pages.take(ends, past);
+    this.#pages.cut(ends, this.#reserved);
+  }
+
+  append(k: Float32Array, v: Float32Array, keys: number): void {
+    checkCount('append', 'keys', keys);
+    const { batch, kvHeads, headSize, valueSize } = this.shape;
+    checkFloats('append', 'k', k, batch * kvHeads * keys * headSize);
+    checkFloats('append', 'v', v, batch * kvHeads * keys * valueSize);
+    const past = this.lengths;
+    this.open(
+      past,
+      past.map(() => keys),
+    );
+    const row = (b: number, head: number, t: number) => (b * kvHeads + head) * keys + t;
+    this.fill(
+      past,
+      (b, head, t) => k.subarray(row(b, head, t) * headSize, (row(b, head, t) + 1) * headSize),
+      (b, head, t) => v.subarray(row(b, head, t) * valueSize, (row(b, head, t) + 1) * valueSize),
+    );
+  }
+
+  /**
+   * Writes the keys from `past` on, which {@link open} made room for.
+   * @param key row of a new key, t counted from `past`
+   */
+  fill(
+    past: readonly number[],
+    key: (sequence: number, head: number, t: number) => Float32Array,
+    value: (sequence: number, head: number, t: number) => Float32Array,
+  ): void {
+    const { shape, device } = this;
+    this.#pages.sequences.forEach(({ pages, length }, b) => {
+      let factors: Float32Array[] | undefined;
+      for (let at = Math.floor(past[b] / PAGE_KEYS); at < pagesFor(length) && past[b] < length; at++) {
+        const view = this.#view(pages[at], at);
+        const begin = Math.max(past[b], at * PAGE_KEYS);
+        const end = Math.min(length, (at + 1) * PAGE_KEYS);
+        if (at > 0) factors ??= this.#factors(pages[0]);
+        for (let head = 0; head < shape.kvHeads; head++)
+          for (let t = begin; t < end; t++) {
+            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), factors?.[head]);
+            view.setValue(head, t % PAGE_KEYS, value(b, head, t - past[b]));
+          }
+        if (at === 0 && end === PAGE_KEYS && shape.factors === undefined) view.findFactors();
+        device.write(pages[at].handle, view.bytes);
+      }
+    });
+  }
+
+  /** What is stored of one sequence and head. */
+  stored(sequence: number, head: number, length: number = this.#pages.sequences[sequence].length): StoredKv {
+    const { pages } = this.#pages.sequences[sequence];
+    const views = pages.slice(0, pagesFor(length)).map((page, at) => this.#view(page, at));
+    return storedKv(this.shape, views, head, length);
+  }
+
+  keys(keys: number): Float32Array {
+    return this.#floats('keys', keys, this.shape.headSize, ({ k, ks, kc, floatKeys }, t, j, d) =>
+      t < floatKeys ? k[t * d + j] : Math.fround(Math.fround(k[t * d + j] * ks[t]) * kc[j]),
+    );
+  }
+
+  values(keys: number): Float32Array {
+    return this.#floats('values', keys, this.shape.valueSize, ({ v, vs, floatValues }, t, c, e) =>
+      floatValues ? v[t * e + c] : v[t * e + c] * vs[t],
+    );
+  }
+
+  truncate(length: number | readonly number[]): void {
+    this.#checkAlive('truncate');
+    const lengths = typeof length === 'number' ? this.lengths.map(() => length) : length;
+    if (lengths.length !== this.shape.batch)
+      throw new RangeError(`truncate: expected ${this.shape.batch} lengths, got ${lengths.length}.`);
+    lengths.forEach((keys, b) => {
+      checkCount('truncate', 'length', keys);
+      const have = this.#pages.sequences[b].length;
+      if (keys > have)
+        throw new RangeError(`truncate: expected at most the ${have} keys of sequence ${b}, got ${keys}.`);
+    });
+    this.#pages.cut(lengths, this.#reserved);
+  }
+
+  reset(): void {
+    this.#checkAlive('reset');
+    this.#reserved = 0;
+    this.#pages.cut(
+      this.lengths.map(() => 0),
+      0,
+    );
+  }
+
+  branch(): PagedKvCache<H> {
+    this.#checkAlive('branch');
+    const other = new PagedKvCache(this.backend, this.shape);
+    try {
+      other.#pages.share(this.#pages);
+    } catch (error) {
+      other.dispose();
+      throw error;
+    }
+    return other;
+  }
+
+  reorder(order: readonly number[]): void {
+    this.#checkAlive('reorder');
+    const { batch } = this.shape;
+    if (order.length !== batch || order.some((b) => !Number.isInteger(b) || b < 0 || b >= batch))
+      throw new RangeError(`reorder: expected ${batch} sequences of 0..${batch - 1}, got [${order}].`);
+    this.#pages.reorder(order);
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#pages.dispose();
+    this.#isDisposed = true;
+    this.device.caches.delete(this);
+  }
+
+  #view(page: Page<H>, at: number): PageView {
+    const view = new PageView(this.shape, at);
+    this.device.read(page.handle, view.bytes);
+    return view;
+  }
+
+  #factors(first: Page<H>): Float32Array[] {
+    const view = this.#view(first, 0);
+    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.factors(head));
+  }
+
+  #floats(
+    what: string,
+    keys: number,
+    size: number,
+    floatOf: (kv: StoredKv, t: number, channel: number, size: number) => number,
+  ): Float32Array {
+    this.#checkAlive(what);
+    checkCount(what, 'keys', keys);
+    const longest = Math.max(...this.lengths);
+    if (keys > longest) throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
+    const { kvHeads, batch } = this.shape;
+    const result = new Float32Array(batch * kvHeads * keys * size);
+    for (let b = 0; b < batch; b++)
+      for (let head = 0; head < kvHeads; head++) {
+        const kv = this.stored(b, head, Math.min(keys, this.#pages.sequences[b].length));
+        const at = (b * kvHeads + head) * keys * size;
+        for (let t = 0; t < kv.length; t++)
+          for (let c = 0; c < size; c++) result[at + t * size + c] = floatOf(kv, t, c, size);
+      }
+    return result;
+  }
+
+  #checkAlive(where: string): void {
+    if (this.#isDisposed) throw new RangeError(`${where}: the cache was disposed of. Create another one.`);
+  }
+}
+
+function checkCount(where: string, name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new RangeError(`${where}: ${name} expected an integer from 0 on, got ${String(value)}.`);
+}
+
+function checkFloats(where: string, name: string, data: Float32Array, length: number): void {
+  if (!(data instanceof Float32Array))
+    throw new TypeError(`${where}: ${name} expected a Float32Array, got ${String(data)}.`);
+  if (data.length !== length) throw new RangeError(`${where}: ${name} expected ${length} values, got ${data.length}.`);
+}

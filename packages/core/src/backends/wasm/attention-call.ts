@@ -1,0 +1,227 @@
+/**
+ * Attention, bound. Kernels read in words of scratch what a run has to do: which pages the cache has changes with every key.
+ *
+ *   scratch   words | bias, mask that JavaScript has | a row of append | tasks of each thread
+ */
+import { appendSpec } from '../../attention/append.wasm.ts';
+import { attendSpec } from '../../attention/attend.wasm.ts';
+import { type KvType, PAGE_KEYS, type ResolvedKvShape } from '../../attention/contract.ts';
+import { paddedHead, paddedValue } from '../../attention/page.ts';
+import { taskScratch, tileRowsFor } from '../../attention/scratch.ts';
+import { kernelCall } from '../../kernel-spec.ts';
+import { cutShared } from '../../plan/choose.ts';
+import { chunkTable, uncut } from '../../plan/cut.ts';
+import type { ArenaHandle } from '../arena.ts';
+import { arenaHandle } from '../arguments.ts';
+import { checkAttentionOperands, checkOutApart, type ResolvedRun, resolveRun } from '../attention-arguments.ts';
+import type { AttentionSpec, AttentionWork, BoundWork } from '../device.ts';
+import { APPEND_BYTE, ATTEND_BYTE, AttentionWords, type RunPlaces } from './attention-words.ts';
+import { BoundKernel, whole } from './bound-kernel.ts';
+import { Runtime } from './runtime.ts';
+
+type Run = ResolvedRun<ArenaHandle>;
+const LINE = 64;
+const up = (bytes: number) => Math.ceil(bytes / LINE) * LINE;
+/** Scratch grows by so many pages at a time: seldom. */
+const PAGE_STEP = 16;
+/** A key's softmax takes as long as so many multiplications. */
+const KEY_MACS = 48;
+
+/** Kernels of one type of cache. */
+interface Kernels {
+  readonly append: BoundKernel;
+  readonly alone: BoundKernel;
+  readonly shared: BoundKernel;
+}
+
+/** What places in scratch were made for. */
+interface Settled {
+  readonly shape: ResolvedKvShape;
+  readonly pages: number;
+  readonly threads: number;
+  readonly biasBytes: number;
+  readonly maskBytes: number;
+  readonly generation: number;
+  readonly places: RunPlaces;
+}
+
+export const attentionSpec: AttentionSpec = {
+  wasm(runtime, work, operands) {
+    if (!(runtime instanceof Runtime)) throw new TypeError('attention: expected the runtime of a WASM device.');
+    return new AttentionCall(runtime, work, checkAttentionOperands(work, operands, arenaHandle));
+  },
+};
+
+class AttentionCall implements BoundWork<ArenaHandle> {
+  readonly byteLengths: readonly number[];
+  readonly #runtime: Runtime;
+  readonly #work: AttentionWork;
+  readonly #addresses: number[];
+  readonly #words: AttentionWords;
+  readonly #tileRows: number;
+  readonly #tasks: number;
+  /** By type of the cache: a run brings it. Made for so many threads. */
+  #kernels: Partial<Record<KvType, Kernels>> = {};
+  #threads = 0;
+  #settled: Settled | undefined;
+  /** Since operands were looked at last. */
+  #hasMoved = true;
+  #memory = new Int32Array(0);
+
+  constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
+    const { op } = work;
+    this.#runtime = runtime;
+    this.#work = work;
+    this.byteLengths = byteLengths;
+    this.#addresses = byteLengths.map(() => 0);
+    this.#tileRows = tileRowsFor(op);
+    this.#tasks = op.batch * op.kvHeads * Math.ceil(op.rows / Math.max(1, this.#tileRows));
+    this.#words = new AttentionWords(op, this.#tileRows);
+  }
+
+  get kernels(): string[] {
+    return Object.values(this.#kernels).flatMap(({ append, alone }) => [append.id, alone.id]);
+  }
+
+  set(operand: number, { ptr }: ArenaHandle): void {
+    if (this.#addresses[operand] === ptr) return;
+    this.#addresses[operand] = ptr;
+    this.#hasMoved = true;
+  }
+
+  /** The type of the cache is known when it runs. */
+  prepare(): void {}
+
+  run(): void {
+    const { op } = this.#work;
+    const runtime = this.#runtime;
+    const run = resolveRun(this.#work, runtime.pages);
+    const { cache, past, counts } = run;
+    const keys = longest(run, op.newKeys);
+    const { append, alone, shared } = this.#kernelsFor(cache.shape.type);
+    const threads = this.#isWorthSharing(keys) ? runtime.threads : 1;
+    if (this.#hasMoved) this.#takeOperands();
+    const { places } = this.#settle(run, keys, threads);
+    if (op.newKeys > 0) cache.open(past, counts); // from here on nothing fails
+    this.#tell(run, places);
+    if (op.newKeys > 0) {
+      append.place([places.image + APPEND_BYTE]);
+      append.run(true);
+    }
+    if (this.#tasks === 0) return;
+    const attend = threads > 1 ? shared : alone;
+    attend.place([places.image + ATTEND_BYTE]);
+    attend.run(true);
+  }
+
+  #takeOperands(): void {
+    checkOutApart(this.byteLengths, this.#addresses);
+    this.#words.place(this.#addresses);
+    this.#hasMoved = false;
+  }
+
+  #isWorthSharing(keys: number): boolean {
+    const { threads, team } = this.#runtime;
+    if (threads === 1) return false;
+    const { rows, heads, batch, headSize, valueSize } = this.#work.op;
+    const macs = batch * heads * rows * keys * (headSize + valueSize + KEY_MACS);
+    return cutShared(this.#tasks, macs / this.#tasks, threads, team.chunkMacs).size < this.#tasks;
+  }
+
+  #kernelsFor(type: KvType): Kernels {
+    const { threads } = this.#runtime;
+    if (this.#threads !== threads) this.#kernels = {};
+    this.#threads = threads;
+    return (this.#kernels[type] ??= this.#bind(type));
+  }
+
+  #bind(type: KvType): Kernels {
+    const runtime = this.#runtime;
+    const { batch, kvHeads } = this.#work.op;
+    const tasks = this.#tasks;
+    const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
+    const attend = kernelCall(attendSpec, { type }, args);
+    const chunks = cutShared(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks), runtime.threads);
+    const kernels = {
+      append: new BoundKernel(runtime, kernelCall(appendSpec, { type }, args), whole(batch * kvHeads)),
+      alone: new BoundKernel(runtime, attend, whole(tasks)),
+      shared: new BoundKernel(runtime, attend, chunkTable(chunks, uncut(1))),
+    };
+    kernels.append.warmUp();
+    kernels.alone.warmUp();
+    return kernels;
+  }
+
+  /** Makes room in scratch, and says where everything is. */
+  #settle(run: Run, keys: number, threads: number): Settled {
+    const { scratch } = this.#runtime;
+    const { shape } = run.cache;
+    const pages = PAGE_STEP * Math.ceil(keys / PAGE_KEYS / PAGE_STEP);
+    const biasBytes = run.bias ? run.bias.data.byteLength : 0;
+    const maskBytes = run.mask ? run.mask.data.byteLength : 0;
+    const have = this.#settled;
+    if (
+      !have ||
+      have.shape !== shape ||
+      have.pages < pages ||
+      have.threads < threads ||
+      have.biasBytes !== biasBytes ||
+      have.maskBytes !== maskBytes ||
+      have.generation !== scratch.generation
+    )
+      return (this.#settled = this.#plan(run, { shape, pages, threads, biasBytes, maskBytes }));
+    return have;
+  }
+
+  #plan({ cache }: Run, given: Omit<Settled, 'generation' | 'places'>): Settled {
+    const { scratch } = this.#runtime;
+    const { op } = this.#work;
+    const { headSize, valueSize, type } = cache.shape;
+    const task = taskScratch(op, type, (this.#tileRows * op.heads) / op.kvHeads, given.pages);
+    const row = up(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + LINE / 4));
+    let end = 0;
+    const place = (bytes: number) => {
+      const at = end;
+      end += up(bytes);
+      return at;
+    };
+    const offsets = {
+      image: place(this.#words.image.byteLength),
+      bias: place(given.biasBytes),
+      mask: place(given.maskBytes),
+      row: place(2 * row),
+      tasks: place(given.threads * task.byteLength),
+    };
+    scratch.reserve({ attention: end });
+    const base = scratch.at('attention');
+    const places: RunPlaces = {
+      image: base + offsets.image,
+      bias: base + offsets.bias,
+      mask: base + offsets.mask,
+      row: base + offsets.row,
+      integersInRow: row,
+      tasks: base + offsets.tasks,
+    };
+    this.#words.settle(cache.shape, places, task);
+    return { ...given, generation: scratch.generation, places };
+  }
+
+  /** Writes what kernels read. */
+  #tell(run: Run, places: RunPlaces): void {
+    const { buffer } = this.#runtime.arena.memory;
+    const { op } = this.#work;
+    if (run.bias || run.mask || op.bias || op.mask) this.#words.scores(run, this.#addresses, places);
+    this.#words.run(run);
+    if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
+    this.#memory.set(this.#words.image, places.image >> 2);
+    if (run.bias) new Float32Array(buffer, places.bias, run.bias.data.length).set(run.bias.data);
+    if (run.mask) new Uint8Array(buffer, places.mask, run.mask.data.length).set(run.mask.data);
+  }
+}
+
+/** Keys of the longest sequence, new ones included. */
+function longest({ cache, past, counts }: Run, newKeys: number): number {
+  let most = 0;
+  for (let b = 0; b < past.length; b++) most = Math.max(most, newKeys > 0 ? past[b] + counts[b] : cache.lengthOf(b));
+  return most;
+}

@@ -1,0 +1,57 @@
+/** What makes integers of floats, for kernels that decompose: scales, and the digits of integers. WebAssembly SIMD128. */
+import { type F32, type Func, f32, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { range } from '../wasm/loops.ts';
+import { TINY } from './contract.ts';
+
+/** 1.5 · 2²³, whose last bit counts ones: fl(v + ROUNDING) is an integer for |v| < 2²². */
+export const ROUNDING = 0xc00000;
+export const INFINITY_BITS = 0x7f800000;
+export const TINY_BITS: number = new Int32Array(Float32Array.of(TINY).buffer)[0];
+
+/** S of a block whose largest |x| has these bits: `scale`, or 0 where there is next to nothing, or NaN. */
+export function scaleOrSpecial(maxBits: Local<'i32'>, scale: F32): F32 {
+  const orZero = f32.select(i32.ltU(maxBits, TINY_BITS), f32.const(0), scale);
+  return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
+}
+
+/** S as a number that integers are made with. */
+export interface Inverse {
+  /** fl(1/step); 0 if S is no number or none is needed. */
+  readonly invS: Local<'f32'>;
+  /** All bits, or none: what became of NaN and Inf is no integer. */
+  readonly keep: Local<'i32'>;
+}
+
+/** @param step S, or what integers count in */
+export function inverseOf(f: Func, S: Local<'f32'>, step: F32): Inverse {
+  const isNormal = f.let(i32.ltU(i32.sub(i32.reinterpretF32(S), 1), INFINITY_BITS - 1)); // neither 0 nor NaN
+  const invS = f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0)));
+  return { invS, keep: f.let(i32.sub(0, isNormal)) };
+}
+
+/** Digits of eight q, higher ones first, as i16 lanes: d1 = floor((q + 127) / 254), d2 = q - 254 d1. Call it outside of loops. */
+export function digitSplitter(f: Func): (q: Local<'v128'>) => Local<'v128'>[] {
+  const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
+  const [two, inverse, base, largest] = [2, 129, 254, 126].map(constant);
+  return (q) => {
+    // (q - 2) / 254.016, rounded: d1 or one less, and then d2 tells.
+    // The constant comes first: V8's baseline compiler without AVX loses `q` when it may put the result where the second operand is.
+    const high = f.let(i16x8.q15mulrSatS(inverse, i16x8.sub(q, two)));
+    const low = f.let(i16x8.sub(q, i16x8.mul(high, base)));
+    const more = f.let(i16x8.gtS(low, largest)); // a mask is -1
+    return [f.let(i16x8.sub(high, more)), f.let(i16x8.sub(low, v128.and(more, base)))];
+  };
+}
+
+/** Of all four lanes. */
+export function overLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: V128): I32 {
+  const rotated = (lanes: Local<'v128'>, by: number) =>
+    v128.shuffle(
+      lanes,
+      lanes,
+      range(16).map((byte) => (byte + by) % 16),
+    );
+  const all = f.let(vector);
+  const pairs = f.let(combine(all, rotated(all, 8)));
+  return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
+}
