@@ -77,6 +77,10 @@ export interface PageDevice<H> {
   free(handle: H): void;
   write(handle: H, data: ArrayBufferView): void;
   read(handle: H, into: ArrayBufferView): void;
+  /** All of its bytes are 0 then. */
+  clear(handle: H): void;
+  /** Of handles of one size. */
+  copy(from: H, to: H): void;
   /** What kernels know a place by. */
   addressOf(handle: H): number;
   /** Caches that live: the device disposes of them. */

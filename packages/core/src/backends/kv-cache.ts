@@ -1,49 +1,18 @@
-/**
- * Keys and values in pages of a device: which pages a sequence has, who shares them, and where kernels find them.
- *
- * A page is one allocation for all KV heads of 64 keys. Branches and reordered sequences share pages; whoever writes to a shared
- * page gets a copy first. Everything that a change needs is allocated before anything changes.
- */
+/** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
 import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { resolveKvShape } from '../attention/kv-format.ts';
-import { pageLayout } from '../attention/page.ts';
 import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
-import { BackendUnavailableError, UnsupportedError } from '../errors.ts';
+import { UnsupportedError } from '../errors.ts';
 import type { Device, PageDevice } from './device.ts';
-
-interface Page<H> {
-  readonly handle: H;
-  owners: number;
-}
-
-interface Sequence<H> {
-  pages: Page<H>[];
-  length: number;
-}
-
-/** Of page `at` of a sequence: a fresh one, with the bytes of what is there now if some of its keys stay. */
-interface FreshPage<H> {
-  readonly sequence: number;
-  readonly at: number;
-  readonly page: Page<H>;
-  readonly isCopy: boolean;
-}
-
-/** Pages that are taken without asking whether there is room for all. */
-const FEW = 16;
-
-const pagesFor = (keys: number): number => Math.ceil(keys / PAGE_KEYS);
+import { KvPages, type Page, pagesFor } from './kv-pages.ts';
 
 export class PagedKvCache<H = unknown> implements KvCache {
   readonly shape: ResolvedKvShape;
   readonly backend: Device<H>;
   readonly device: PageDevice<H>;
-  readonly #pageBytes: readonly [first: number, later: number];
-  #sequences: Sequence<H>[];
+  readonly #pages: KvPages<H>;
   /** Pages that every sequence keeps. */
   #reserved = 0;
-  #table: H | undefined;
-  #capacity = 0;
   #isDisposed = false;
 
   /** @param backend one that has pages */
@@ -53,41 +22,43 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.backend = backend;
     this.device = backend.pages;
     this.shape = resolveKvShape(shape);
-    const { batch, kvHeads } = this.shape;
-    this.#pageBytes = [kvHeads * pageLayout(this.shape, 0).byteLength, kvHeads * pageLayout(this.shape, 1).byteLength];
-    this.#sequences = Array.from({ length: batch }, () => ({ pages: [], length: 0 }));
+    this.#pages = new KvPages(this.device, this.shape);
     this.device.caches.add(this);
   }
 
   get lengths(): readonly number[] {
-    return this.#sequences.map(({ length }) => length);
+    return this.#pages.sequences.map(({ length }) => length);
+  }
+
+  /** One of {@link lengths}. */
+  lengthOf(sequence: number): number {
+    return this.#pages.sequences[sequence].length;
   }
 
   get byteLength(): number {
-    return this.#sequences.reduce((sum, { pages }) => sum + this.#bytesOf(pages.length), 0);
+    return this.#pages.sequences.reduce((sum, { pages }) => sum + this.#pages.bytesOf(pages.length), 0);
   }
 
   /** Addresses of pages, i32 [batch][kvHeads][{@link capacity}], for kernels. There is one once there are pages. */
   get table(): H | undefined {
-    return this.#table;
+    return this.#pages.table;
   }
 
   /** Entries of the table for each sequence and head. */
   get capacity(): number {
-    return this.#capacity;
+    return this.#pages.capacity;
   }
 
   bytesFor(keys: number): number {
     checkCount('bytesFor', 'keys', keys);
-    return this.shape.batch * this.#bytesOf(pagesFor(keys));
+    return this.shape.batch * this.#pages.bytesOf(pagesFor(keys));
   }
 
   reserve(keys: number): void {
     this.#checkAlive('reserve');
     checkCount('reserve', 'keys', keys);
-    const pages = pagesFor(keys);
-    this.#grow(this.#sequences.map(() => pages));
-    this.#reserved = Math.max(this.#reserved, pages);
+    this.#pages.take(this.#pages.sequences.map(() => keys));
+    this.#reserved = Math.max(this.#reserved, pagesFor(keys));
   }
 
   /**
@@ -98,11 +69,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   open(past: readonly number[], counts: readonly number[]): void {
     this.#checkAlive('open');
     const ends = past.map((begin, b) => begin + counts[b]);
-    this.#grow(
-      ends.map(pagesFor),
-      past.map((begin, b) => (counts[b] > 0 ? begin : Number.POSITIVE_INFINITY)),
-    );
-    this.#cut(ends);
+    this.#pages.take(ends, past);
+    this.#pages.cut(ends, this.#reserved);
   }
 
   append(k: Float32Array, v: Float32Array, keys: number): void {
@@ -133,7 +101,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     value: (sequence: number, head: number, t: number) => Float32Array,
   ): void {
     const { shape, device } = this;
-    this.#sequences.forEach(({ pages, length }, b) => {
+    this.#pages.sequences.forEach(({ pages, length }, b) => {
       let factors: Float32Array[] | undefined;
       for (let at = Math.floor(past[b] / PAGE_KEYS); at < pagesFor(length) && past[b] < length; at++) {
         const view = this.#view(pages[at], at);
@@ -152,8 +120,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 
   /** What is stored of one sequence and head. */
-  stored(sequence: number, head: number, length: number = this.#sequences[sequence].length): StoredKv {
-    const { pages } = this.#sequences[sequence];
+  stored(sequence: number, head: number, length: number = this.#pages.sequences[sequence].length): StoredKv {
+    const { pages } = this.#pages.sequences[sequence];
     const views = pages.slice(0, pagesFor(length)).map((page, at) => this.#view(page, at));
     return storedKv(this.shape, views, head, length);
   }
@@ -172,30 +140,32 @@ export class PagedKvCache<H = unknown> implements KvCache {
 
   truncate(length: number | readonly number[]): void {
     this.#checkAlive('truncate');
-    const lengths = typeof length === 'number' ? this.#sequences.map(() => length) : length;
+    const lengths = typeof length === 'number' ? this.lengths.map(() => length) : length;
     if (lengths.length !== this.shape.batch)
       throw new RangeError(`truncate: expected ${this.shape.batch} lengths, got ${lengths.length}.`);
     lengths.forEach((keys, b) => {
       checkCount('truncate', 'length', keys);
-      const have = this.#sequences[b].length;
+      const have = this.#pages.sequences[b].length;
       if (keys > have)
         throw new RangeError(`truncate: expected at most the ${have} keys of sequence ${b}, got ${keys}.`);
     });
-    this.#cut(lengths);
+    this.#pages.cut(lengths, this.#reserved);
   }
 
   reset(): void {
     this.#checkAlive('reset');
     this.#reserved = 0;
-    this.#cut(this.#sequences.map(() => 0));
+    this.#pages.cut(
+      this.lengths.map(() => 0),
+      0,
+    );
   }
 
   branch(): PagedKvCache<H> {
     this.#checkAlive('branch');
     const other = new PagedKvCache(this.backend, this.shape);
-    other.#sequences = this.#sequences.map(shared);
     try {
-      other.#grow(other.#sequences.map(({ pages }) => pages.length)); // a table of its own
+      other.#pages.share(this.#pages);
     } catch (error) {
       other.dispose();
       throw error;
@@ -208,24 +178,14 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const { batch } = this.shape;
     if (order.length !== batch || order.some((b) => !Number.isInteger(b) || b < 0 || b >= batch))
       throw new RangeError(`reorder: expected ${batch} sequences of 0..${batch - 1}, got [${order}].`);
-    const before = this.#sequences;
-    this.#sequences = order.map((b) => shared(before[b]));
-    for (const { pages } of before) for (const page of pages) this.#release(page);
-    this.#writeTable();
+    this.#pages.reorder(order);
   }
 
   dispose(): void {
     if (this.#isDisposed) return;
-    this.reset();
-    if (this.#table !== undefined) this.device.free(this.#table);
-    this.#table = undefined;
+    this.#pages.dispose();
     this.#isDisposed = true;
     this.device.caches.delete(this);
-  }
-
-  #bytesOf(pages: number): number {
-    const [first, later] = this.#pageBytes;
-    return pages === 0 ? 0 : first + (pages - 1) * later;
   }
 
   #view(page: Page<H>, at: number): PageView {
@@ -253,7 +213,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const result = new Float32Array(batch * kvHeads * keys * size);
     for (let b = 0; b < batch; b++)
       for (let head = 0; head < kvHeads; head++) {
-        const kv = this.stored(b, head, Math.min(keys, this.#sequences[b].length));
+        const kv = this.stored(b, head, Math.min(keys, this.#pages.sequences[b].length));
         const at = (b * kvHeads + head) * keys * size;
         for (let t = 0; t < kv.length; t++)
           for (let c = 0; c < size; c++) result[at + t * size + c] = floatOf(kv, t, c, size);
@@ -261,110 +221,10 @@ export class PagedKvCache<H = unknown> implements KvCache {
     return result;
   }
 
-  /**
-   * Every sequence has `counts[b]` pages then, and owns those from key `writes[b]` on alone.
-   */
-  #grow(counts: readonly number[], writes: readonly number[] = counts.map(() => Number.POSITIVE_INFINITY)): void {
-    const wanted = this.#sequences.flatMap(({ pages }, sequence) =>
-      Array.from({ length: counts[sequence] }, (_, at) => at)
-        .filter((at) => !pages[at] || (pages[at].owners > 1 && (at + 1) * PAGE_KEYS > writes[sequence]))
-        .map((at) => ({ sequence, at, isCopy: at < pages.length && at * PAGE_KEYS < writes[sequence] })),
-    );
-    const most = Math.max(0, ...counts);
-    if (wanted.length === 0 && most <= this.#capacity) return;
-    const { fresh, table, capacity } = this.#take(wanted, most);
-    for (const { sequence, at, page, isCopy } of fresh) this.#put(sequence, at, page, isCopy);
-    if (table !== undefined) {
-      if (this.#table !== undefined) this.device.free(this.#table);
-      this.#table = table;
-      this.#capacity = capacity;
-    }
-    this.#writeTable();
-  }
-
-  /** Allocates pages, and a table that has room for them, or nothing. */
-  #take(
-    wanted: readonly Omit<FreshPage<H>, 'page'>[],
-    most: number,
-  ): { fresh: FreshPage<H>[]; table: H | undefined; capacity: number } {
-    const { device } = this;
-    const { batch, kvHeads } = this.shape;
-    const fresh: FreshPage<H>[] = [];
-    const bytes = wanted.reduce((sum, { at }) => sum + this.#pageBytes[at === 0 ? 0 : 1], 0);
-    try {
-      // All at once, so that a memory does not grow to its limit page by page before it turns out to be too small.
-      if (wanted.length > FEW) device.free(device.alloc(bytes, 'KV pages'));
-      for (const want of wanted) {
-        const handle = device.alloc(this.#pageBytes[want.at === 0 ? 0 : 1], 'KV page');
-        fresh.push({ ...want, page: { handle, owners: 1 } });
-      }
-      if (most <= this.#capacity) return { fresh, table: undefined, capacity: this.#capacity };
-      const capacity = Math.max(16, 2 ** Math.ceil(Math.log2(most)));
-      return { fresh, table: device.alloc(4 * batch * kvHeads * capacity, 'KV page table'), capacity };
-    } catch (cause) {
-      for (const { page } of fresh) device.free(page.handle);
-      throw new BackendUnavailableError(
-        `KvCache: ${wanted.length} more pages need ${bytes} bytes beside the ${this.byteLength} it has; there is no memory for them. Truncate or dispose of something, or take a smaller type.`,
-        { cause },
-      );
-    }
-  }
-
-  #put(sequence: number, at: number, page: Page<H>, isCopy: boolean): void {
-    const { device, shape } = this;
-    const { pages } = this.#sequences[sequence];
-    const view = isCopy ? this.#view(pages[at], at) : new PageView(shape, at);
-    if (!isCopy && at === 0 && shape.factors !== undefined)
-      for (let head = 0; head < shape.kvHeads; head++) view.setFactors(head, factorsOf(shape, head));
-    device.write(page.handle, view.bytes);
-    if (pages[at]) this.#release(pages[at]);
-    pages[at] = page;
-  }
-
-  /** Forgets keys; pages go back, but for those that are reserved. */
-  #cut(lengths: readonly number[]): void {
-    let isChanged = false;
-    this.#sequences.forEach((sequence, b) => {
-      sequence.length = lengths[b];
-      const gone = sequence.pages.splice(Math.max(this.#reserved, pagesFor(lengths[b])));
-      for (const page of gone) this.#release(page);
-      isChanged ||= gone.length > 0;
-    });
-    if (isChanged) this.#writeTable();
-  }
-
-  #release(page: Page<H>): void {
-    if (--page.owners === 0) this.device.free(page.handle);
-  }
-
-  #writeTable(): void {
-    if (this.#table === undefined) return;
-    const { kvHeads } = this.shape;
-    const capacity = this.#capacity;
-    const addresses = new Int32Array(this.shape.batch * kvHeads * capacity);
-    const headBytes = this.#pageBytes.map((bytes) => bytes / kvHeads);
-    this.#sequences.forEach(({ pages }, b) => {
-      pages.forEach(({ handle }, at) => {
-        const address = this.device.addressOf(handle);
-        for (let head = 0; head < kvHeads; head++)
-          addresses[(b * kvHeads + head) * capacity + at] = address + head * headBytes[at === 0 ? 0 : 1];
-      });
-    });
-    this.device.write(this.#table, addresses);
-  }
-
   #checkAlive(where: string): void {
     if (this.#isDisposed) throw new RangeError(`${where}: the cache was disposed of. Create another one.`);
   }
 }
-
-function shared<H>({ pages, length }: Sequence<H>): Sequence<H> {
-  for (const page of pages) page.owners++;
-  return { pages: [...pages], length };
-}
-
-const factorsOf = ({ factors, headSize }: ResolvedKvShape, head: number): Float32Array =>
-  factors ? factors.subarray(head * headSize, (head + 1) * headSize) : new Float32Array(headSize).fill(1);
 
 function checkCount(where: string, name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 0)

@@ -6,6 +6,7 @@ import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
@@ -46,10 +47,12 @@ export async function createSession(
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
     const record = readModel(source);
     external = record.files.sources;
-    const graph = buildGraph(record);
+    let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
     let reason = await openFiles(graph, record, model, request, all);
-    const typed = inferTypes(graph);
+    let typed = inferTypes(graph);
+    const early = selectEarly(record, typed);
+    if (early !== graph) typed = inferTypes((graph = early));
     const decisions = reason === undefined ? matchNodes(typed) : new Map<GraphNode, Match | string>();
     reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
     if (reason === undefined) {

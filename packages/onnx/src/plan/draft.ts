@@ -5,7 +5,7 @@ import type { DType } from '@msd/core/nn';
 import { BOOL, FLOAT32 } from '../data-types.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
-import { type Concrete, type Info, isKnown } from '../ir/info.ts';
+import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import type { ComputedStep, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
@@ -207,4 +207,4 @@ class Drafting implements Lowering {
 }
 
 /** While a plan is made, what only a run knows is simply not known. */
-const OPEN = { fresh: () => '?' };
+const OPEN: Symbols = { fresh: () => '?', sum: () => '?', rest: () => undefined };

@@ -89,6 +89,8 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
   const matrices = new Adopted<Products, ArenaHandle>((a, b) => a.ptr === b.ptr);
   const addressOf = ({ dataId }: TensorInfo) => backend.dataIdMap.get(dataId).memoryOffset >>> 0;
   const integersAt = ({ ptr, byteLength }: ArenaHandle) => new Int32Array(heap.memory.buffer, ptr, byteLength / 4);
+  const placeOf = (tensor: TensorInfo) =>
+    arena.at(addressOf(tensor), (tensor.dtype === 'bool' ? 1 : 4) * sizeOf(tensor.shape));
   const host: Host<ArenaHandle> = {
     weights: 'tfjs heap',
     output(shape, _inputs, fill) {
@@ -119,6 +121,7 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
         segments: segments && { ...segments, ids: integersAt(segments.ids) },
       }),
     integers: (tensor) => integersAt(host.at(tensor)),
+    memory: { device: msd, places: (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor))) },
     // A disposed backend has dropped its module, and the heap with it.
     dispose: () => backend.wasm && msd.dispose(),
   };

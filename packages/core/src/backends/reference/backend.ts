@@ -20,7 +20,7 @@ import type {
 } from '../backend.ts';
 import type { Call, Changes, Device, PageDevice, Work } from '../device.ts';
 import { ReferenceCall } from './call.ts';
-import { type ReferenceHandle, ReferenceMemory } from './memory.ts';
+import { bytesOf, type ReferenceHandle, ReferenceMemory } from './memory.ts';
 import { ReferenceWeights, rounded } from './weights.ts';
 
 export interface ReferenceBackendOptions {
@@ -35,6 +35,10 @@ export class ReferenceBackend implements Backend, Device<ReferenceHandle, Prepar
     free: (handle) => this.#memory.free(handle),
     write: (handle, data) => this.#memory.write(handle, data),
     read: (handle, into) => this.#memory.read(handle, into),
+    clear: (handle) => {
+      bytesOf(handle).fill(0);
+    },
+    copy: (from, to) => bytesOf(to).set(bytesOf(from)),
     addressOf: () => 0, // nobody looks there
     caches: new Set(),
   };

@@ -68,7 +68,7 @@ export class ReferenceMemory {
   }
 }
 
-const bytesOf = ({ buffer, begin, byteLength }: ReferenceHandle): Uint8Array =>
+export const bytesOf = ({ buffer, begin, byteLength }: ReferenceHandle): Uint8Array =>
   new Uint8Array(buffer, begin, byteLength);
 
 /** A copy: handles may begin anywhere. */

@@ -27,6 +27,10 @@ export class Runtime {
       free: (handle) => arena.free(handle),
       write: (handle, data) => arena.write(handle, data),
       read: (handle, into) => arena.read(handle, into),
+      clear: (handle) => {
+        arena.bytes(handle).fill(0);
+      },
+      copy: (from, to) => arena.bytes(to).set(arena.bytes(from)),
       addressOf: ({ ptr }) => ptr,
       caches: new Set(),
     };

@@ -40,12 +40,6 @@ export function namesOf({ past, present }: CacheRef): string[] {
   return [past.key, past.value, present.key, present.value].filter((name) => name !== '');
 }
 
-/** Why `present` cannot come out of a cache: it is no tensor that other nodes could compute with. */
-export function notPresentable(matcher: Matcher, { present }: CacheRef): string | undefined {
-  const isUsed = [present.key, present.value].some((name) => (matcher.graph.consumers.get(name) ?? []).length > 0);
-  return isUsed ? 'present is computed with' : undefined;
-}
-
 /** A bias of JavaScript: [M, T], with up to two dimensions before. */
 export function biasArray({ dims, data }: Elements): ScoreArray<Float32Array> {
   return { dims: fourDims(dims), data: data instanceof Float32Array ? data : Float32Array.from(data) };

@@ -342,5 +342,6 @@ export const groupQueryAttention: Operator = {
     'kv_cache_bit_width',
   ],
   infer,
+  isFirst: true,
   match,
 };

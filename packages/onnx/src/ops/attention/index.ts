@@ -1,5 +1,6 @@
 /** Attention in all its operators. */
 import type { Operator } from '../operator.ts';
+import { decoderMaskedOperators } from './decoder-masked.ts';
 import { groupQueryAttention } from './group-query.ts';
 import { multiHeadOperators } from './multi-head.ts';
 import { packedOperators } from './packed.ts';
@@ -8,6 +9,7 @@ import { standardOperators } from './standard.ts';
 export const attentionOperators: readonly Operator[] = [
   groupQueryAttention,
   ...multiHeadOperators,
+  ...decoderMaskedOperators,
   ...packedOperators,
   ...standardOperators,
 ];

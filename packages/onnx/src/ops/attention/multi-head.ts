@@ -11,17 +11,7 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import {
-  addBiases,
-  attentionMatch,
-  biasArray,
-  cacheOf,
-  lateOf,
-  namesOf,
-  notFloats,
-  notPresentable,
-  presentOf,
-} from './common.ts';
+import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, presentOf } from './common.ts';
 import { copyOf, emitAttention, emitFunction, emitHeadsFirst, type Heads, headsFirst, headsOfRows } from './facts.ts';
 import { paddingBias } from './padding.ts';
 
@@ -72,8 +62,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const isKept = presentKey !== '' || presentValue !== '';
   const past = isKept ? { key: pastKey, value: pastValue } : { key: '', value: '' };
   const cache = cacheOf(past, { key: presentKey, value: presentValue });
-  const shown = cache && notPresentable(matcher, cache);
-  if (shown !== undefined) return shown;
   if (cache && added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const filter = view.float('mask_filter_value', -10_000);
   const scale = view.float('scale', 0) || undefined;
@@ -137,7 +125,7 @@ interface Operands {
   readonly v: Heads;
 }
 
-function operandsOf(
+export function operandsOf(
   to: Lowering,
   heads: number,
   { query, key, value, bias }: Readonly<Record<'query' | 'key' | 'value' | 'bias', string>>,
@@ -183,6 +171,7 @@ export const multiHeadOperators: readonly Operator[] = [
     limits: 'f32; no scores as a result, no buffer that past and present share',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'unidirectional'],
     infer,
+    isFirst: true,
     match,
   },
 ];

@@ -6,7 +6,7 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, notPresentable } from './common.ts';
+import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats } from './common.ts';
 import { emitAttention, emitFunction, type Heads, headsOfRows } from './facts.ts';
 import { paddingBias } from './padding.ts';
 
@@ -49,8 +49,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (typeof width !== 'number' || typeof valueWidth !== 'number') return 'the widths are not known';
   if (!(Number.isInteger(width / heads) && Number.isInteger(valueWidth / heads))) return 'heads of unequal widths';
   const cache = cacheOf({ key: past, value: past }, { key: present, value: present });
-  const shown = cache && notPresentable(matcher, cache);
-  if (shown !== undefined) return shown;
   if (cache && valueWidth !== width) return 'a past of unequal heads';
   if (cache && added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const filter = view.float('mask_filter_value', -10_000);
@@ -139,6 +137,7 @@ export const packedOperators: readonly Operator[] = [
       'past_present_share_buffer',
     ],
     infer,
+    isFirst: true,
     match,
   },
 ];

@@ -6,7 +6,7 @@ import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, notPresentable } from './common.ts';
+import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats } from './common.ts';
 import { emitAttention, emitHeadsFirst, type Heads, headsFirst, headsOfRows, maskBias } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -59,8 +59,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (valid !== '' && matcher.info(valid)?.elemType !== INT64) return 'nonpad_kv_seqlen is not int64';
   if (valid !== '' && pastKey !== '') return 'nonpad_kv_seqlen beside a past';
   const cache = cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
-  const shown = cache && notPresentable(matcher, cache);
-  if (shown !== undefined) return shown;
   if (cache && mask !== '' && matcher.placeOf(mask) === 'device') return 'attn_mask is computed';
   const late = [valid, cache ? mask : ''].filter((name) => name !== '');
   const isCausal = view.int('is_causal', 0) !== 0;
@@ -182,6 +180,7 @@ export const standardOperators: readonly Operator[] = [
       'softmax_precision',
     ],
     infer,
+    isFirst: true,
     match,
   },
 ];
