@@ -76,7 +76,18 @@ export function matchNodes(typed: TypedGraph): Decisions {
   const masks = madeFor(graph, late);
   for (const node of graph.nodes)
     if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node, masks) ?? matchOne(matcher, node));
+  for (const decision of new Set(decisions.values())) {
+    const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
+    if (name !== undefined)
+      for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
+  }
   return decisions;
+}
+
+/** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
+function outOfReach(matcher: Matcher, { inputs, late = [], caches = [] }: Match): string | undefined {
+  const needed = [...late, ...caches.filter((name) => inputs.includes(name))];
+  return needed.find((name) => matcher.placeOf(name) === 'device' && !matcher.isKept(name));
 }
 
 /** Nodes that values are made by, directly or not. */
@@ -196,7 +207,7 @@ export class Matcher {
   }
 
   /** A result that lies in a cache: no step of the device reads it there but attention. */
-  #isKept(name: string): boolean {
+  isKept(name: string): boolean {
     const node = this.producer(name);
     const decision = node && this.#decisions.get(node);
     return typeof decision === 'object' && decision.caches?.includes(name) === true;
@@ -210,7 +221,7 @@ export class Matcher {
   /** Why a value cannot be a float operand; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
-    if (this.#isKept(name)) return `${what} lies in a cache`;
+    if (this.isKept(name)) return `${what} lies in a cache`;
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;

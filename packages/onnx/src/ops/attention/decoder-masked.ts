@@ -5,7 +5,7 @@
 import { INT32 } from '../../data-types.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, lateOf, namesOf, notFloats, notPresentable } from './common.ts';
+import { addBiases, attentionMatch, biasArray, lateOf, namesOf, notFloats } from './common.ts';
 import { emitAttention } from './facts.ts';
 import { operandsOf } from './multi-head.ts';
 import { paddingBias } from './padding.ts';
@@ -35,8 +35,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
   if (added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const cache = { past: { key: pastKey, value: pastValue }, present: { key: presentKey, value: presentValue } };
-  const shown = notPresentable(matcher, cache);
-  if (shown !== undefined) return shown;
   const filter = view.float('mask_filter_value', -10_000);
   const late = [pastLength, padding, added].filter((name) => name !== '');
   return attentionMatch(view, matcher, {
@@ -85,6 +83,7 @@ export const decoderMaskedOperators: readonly Operator[] = [
       'f32, a past in a buffer of its full size; no beams that share it, no cross-attention, no scores as a result',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'past_present_share_buffer', 'output_qk'],
     infer,
+    isFirst: true,
     match,
   },
 ];
