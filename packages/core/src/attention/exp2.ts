@@ -17,7 +17,13 @@ export const EXP2_LEAST = -127;
 /** Adding it leaves no room for a fraction. */
 export const ROUNDER = 12582912;
 
-export function exp2<V>(f: MoreLanes<V>, x: V): V {
+/** What it is made of. */
+export type Exp2Lanes<V> = Pick<
+  MoreLanes<V>,
+  'constant' | 'add' | 'sub' | 'mul' | 'pmax' | 'bits' | 'float' | 'addInt' | 'shiftLeft'
+>;
+
+export function exp2<V>(f: Exp2Lanes<V>, x: V): V {
   const clamped = f.pmax(x, f.constant(EXP2_LEAST));
   const t = f.add(clamped, f.constant(ROUNDER));
   const r = f.sub(clamped, f.sub(t, f.constant(ROUNDER)));

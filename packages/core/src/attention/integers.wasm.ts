@@ -147,7 +147,7 @@ function sumsOf(
 }
 
 /**
- * A row as one block of integers.
+ * A row as one block of integers. What a row with NaN or Inf gets does not matter: its scale makes NaN of it.
  *
  * @param limit largest integer: how many components
  * @param bytes that 16 integers take
@@ -160,14 +160,13 @@ export function decomposeRow(
   store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined,
 ): { S: Local<'f32'>; sum: I32 | undefined } {
   const S = f.let(scaleOrSpecial(largest, f32.div(f32.reinterpretI32(largest), f32.const(limit))));
-  const { invS, keep } = inverseOf(f, S, S);
-  const [inverse, mask] = [f.let(f32x4.splat(invS)), f.let(i32x4.splat(keep))];
+  const inverse = f.let(f32x4.splat(inverseOf(f, S, S).invS));
   const [read, write] = [f.let(from), f.let(to)];
   const four = (i: number) => i32x4.sub(f32x4.add(f32x4.mul(v128.load(read, 16 * i), inverse), toInteger), toInteger);
   const total = f.let(v128.const16(0));
   let hasSum = false;
   f.repeat(sixteens, () => {
-    const eights = [0, 2].map((i) => f.let(v128.and(i16x8.narrowI32x4S(four(i), four(i + 1)), mask)));
+    const eights = [0, 2].map((i) => f.let(i16x8.narrowI32x4S(four(i), four(i + 1))));
     const sum = store(eights, write);
     if (sum) {
       hasSum = true;

@@ -1,11 +1,11 @@
 /** Weights of the keys of a page: e = 2^(z − m), their sum, and w = e · vs as integers of one scale. */
-import { laneCode } from '../activations/activations.wasm.ts';
+import { constantsOf, laneCode } from '../activations/activations.wasm.ts';
 import { overLanes } from '../decompose/integers.wasm.ts';
 import { moreWasmLanes } from '../nn/elementwise/lanes.wasm.ts';
-import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, allLanes, range } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
-import { exp2 } from './exp2.ts';
+import { type Exp2Lanes, exp2 } from './exp2.ts';
 import type { IntegerReader } from './integers.wasm.ts';
 import { eachRow, ROW } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
@@ -23,7 +23,7 @@ export function settleLargest(f: Func, row: I32): void {
  * @returns emits it for a page. `scales` are those of its values, absent for floats; `signs` mark keys that are not seen
  */
 export function weigh(f: Func): (row: I32, scores: I32, scales: I32 | undefined, signs?: I32) => void {
-  const power = laneCode(f, moreWasmLanes, exp2);
+  const power = powers(f);
   const zero = f.let(v128.const16(0));
   return (row, scores, scales, signs) => {
     const most = f.let(v128.load(row, ROW.most));
@@ -32,11 +32,11 @@ export function weigh(f: Func): (row: I32, scores: I32, scales: I32 | undefined,
     const more = scales ?? signs;
     const other = more && f.let(more);
     f.repeat(PAGE_KEYS / 4 / CHAINS, () => {
-      const powers = range(CHAINS).map((i) => f.let(power(f32x4.sub(v128.load(at, 16 * i), most))));
-      for (const [i, e] of powers.entries()) {
-        sum.set(f32x4.add(sum, e));
+      const e = power(range(CHAINS).map((i) => f.let(f32x4.sub(v128.load(at, 16 * i), most))));
+      for (const [i, one] of e.entries()) {
+        sum.set(f32x4.add(sum, one));
         const own = other && v128.load(other, 16 * i);
-        const w = own ? f.let(scales ? f32x4.mul(e, own) : v128.or(e, own)) : e;
+        const w = own ? f.let(scales ? f32x4.mul(one, own) : v128.or(one, own)) : one;
         if (scales) largest.set(i32x4.maxU(largest, w));
         f.storeV128(at, w, 16 * i);
       }
@@ -46,6 +46,34 @@ export function weigh(f: Func): (row: I32, scores: I32, scales: I32 | undefined,
     f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), allLanes(f, f32x4.add, sum)), 0, ROW.sum);
     if (scales) f.storeI32(row, overLanes(f, i32x4.maxU, largest), ROW.largest);
   };
+}
+
+/** 2ˣ of vectors abreast, an operation of all of them after the other: V8 keeps that order, and none waits. Call it outside of loops. */
+function powers(f: Func): (x: readonly V128[]) => V128[] {
+  const constant = constantsOf(f);
+  const lanesOf = (f: Func): Exp2Lanes<readonly V128[]> => {
+    const one = moreWasmLanes(f, constant);
+    const each = (op: (a: V128, b: V128) => V128) => (a: readonly V128[], b: readonly V128[]) =>
+      a.map((x, i) => op(x, b[i]));
+    return {
+      constant: (value) => range(CHAINS).map(() => one.constant(value)),
+      add: each(one.add),
+      sub: each(one.sub),
+      mul: each(one.mul),
+      pmax: each(one.pmax),
+      addInt: each(one.addInt),
+      shiftLeft: (a, bits) => a.map((x) => one.shiftLeft(x, bits)),
+      bits: (a) => a,
+      float: (a) => a,
+    };
+  };
+  const dropped = new Func(0); // meets every constant
+  exp2(
+    lanesOf(dropped),
+    range(CHAINS).map(() => dropped.let(v128.const16(0))),
+  );
+  const lanes = lanesOf(f);
+  return (x) => [...exp2(lanes, x)];
 }
 
 /** The sinks of rows join their sums. */
