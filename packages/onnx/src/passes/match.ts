@@ -33,6 +33,8 @@ export interface Match {
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
+  readonly scores?: { readonly dims: readonly Size[]; readonly width: number };
   /** Absent in plain JavaScript: the node's own operator computes the elements. */
   readonly lower?: (to: Lowering) => void;
 }
@@ -64,7 +66,9 @@ export function matchNodes(typed: TypedGraph): Decisions {
   const matcher = new Matcher(typed, decisions);
   const late: string[] = [];
   const take = (match: Match | undefined): void => {
-    if (!match || match.nodes.some((each) => decisions.has(each))) return;
+    if (!match || match.nodes.some((each) => decisions.has(each)) || match.outputs.some((name) => late.includes(name)))
+      return;
+    if (match.late?.some((name) => matcher.placeOf(name) === 'device')) return;
     for (const each of match.nodes) decisions.set(each, match);
     late.push(...(match.late ?? []));
   };
@@ -74,8 +78,14 @@ export function matchNodes(typed: TypedGraph): Decisions {
     if (typeof match === 'object') take(match);
   }
   const masks = madeFor(graph, late);
-  for (const node of graph.nodes)
-    if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node, masks) ?? matchOne(matcher, node));
+  const read = new Set(late);
+  for (const node of graph.nodes) {
+    if (decisions.has(node)) continue;
+    const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const isHidden =
+      typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
+    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : match);
+  }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
     if (name !== undefined)

@@ -10,7 +10,7 @@ import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import { axisOf } from '../operator.ts';
 import { FILTERED, lowerChain } from './chain-lower.ts';
 import { addBiases, biasArray } from './common.ts';
-import { closedParts, type Found, type Operand, operandOf } from './found.ts';
+import { chainScores, closedParts, type Found, type Operand, operandOf } from './found.ts';
 import type { Added } from './scores.ts';
 
 /** A past and what is added to it. */
@@ -51,6 +51,7 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
     op: 'attention',
     place: 'device',
     nodes,
+    scores: chainScores(matcher, found),
     inputs: [...new Set([...bases, ...masks, ...shapes])],
     outputs: [y, keys.present, values.present],
     shapedBy: shapes,

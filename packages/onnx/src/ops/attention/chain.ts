@@ -11,7 +11,7 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import type { Pattern } from '../operator.ts';
 import { lowerChain } from './chain-lower.ts';
 import { cachedChain } from './chain-past.ts';
-import { type Found, findChain, type Operand } from './found.ts';
+import { chainScores, type Found, findChain, type Operand } from './found.ts';
 
 const softmaxChain: Pattern = (matcher, softmax) => {
   const found = findChain(matcher, softmax);
@@ -32,6 +32,7 @@ function plainChain(matcher: Matcher, found: Found): Match | undefined {
     op: 'attention',
     place: 'device',
     nodes,
+    scores: chainScores(matcher, found),
     inputs: [...operands, ...shapes],
     outputs,
     shapedBy: shapes,

@@ -1,6 +1,6 @@
 /** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/match.ts';
 import { keepsRows, numberOf, type Scores, scoresOf } from './scores.ts';
 import { isViewNode, type ViewNode } from './view.ts';
 
@@ -148,4 +148,14 @@ export function closedParts(
       if (at >= 0) parts[i] = { base: open.outputs[nodes[at]!.output] ?? base, nodes: nodes.slice(at + 1) };
     }
   }
+}
+
+/** For the price. */
+export function chainScores(matcher: Matcher, { softmax, scores }: Found): Match['scores'] {
+  const dims = matcher.info(softmax.inputs[0]!)?.dims ?? [];
+  const size = matcher.info(scores.product.inputs[0]!)?.dims?.at(-1);
+  return {
+    dims: [...new Array<number>(4 - dims.length).fill(1), ...dims],
+    width: typeof size === 'number' ? 2 * size : 128,
+  };
 }
