@@ -219,7 +219,7 @@ describe('operators of attention', () => {
     const bytes = modelOf(each);
     const plain = await session(bytes.slice(), 'wasm');
     const msd = await session(bytes.slice(), { name: 'msd', claim: 'all' });
-    expect(reportOf(msd).nodes[0]).toMatchObject({ where: 'msd' });
+    expect(reportOf(msd)?.nodes[0]).toMatchObject({ where: 'msd' });
     const expected = await plain.run(feedsOf(each));
     const got = await msd.run(feedsOf(each));
     // Scores of −10000 are 0.001 apart.
@@ -247,7 +247,7 @@ describe('operators of attention', () => {
     const all = count === 3 ? parts : [feeds.in0!, ...parts];
     const plain = await session(modelOf(separate([])), 'wasm');
     const msd = await session(modelOf(each), { name: 'msd', claim: 'all' });
-    expect(reportOf(msd).nodes[0]).toMatchObject({ where: 'msd' });
+    expect(reportOf(msd)?.nodes[0]).toMatchObject({ where: 'msd' });
     const expected = await plain.run({ in0: all[0]!, in1: all[1]!, in2: all[2]! });
     expect(distance((await msd.run(feeds)).out0!, expected.out0!)).toBeLessThan(1e-4);
     await plain.release();
