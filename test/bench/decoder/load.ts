@@ -9,7 +9,15 @@ import { writeModel } from '@msd/onnx/write';
 import { wasmBytes } from '../memory-probe.ts';
 import type { DecoderFiles } from '../models/decoder-files.ts';
 import { Reader, randomCache, tokens } from './reader.ts';
-import { createSession, type From, openSide, readFiles, type SessionSide, type SideOptions } from './sides.ts';
+import {
+  createSession,
+  type From,
+  openSide,
+  readFiles,
+  type SessionSide,
+  type Side,
+  type SideOptions,
+} from './sides.ts';
 
 /** pack: every matrix read and prepared by @msd/core, and nothing else. */
 export type LoadedBy = SessionSide | 'pack';
@@ -21,7 +29,10 @@ export interface LoadJob extends SideOptions {
 }
 
 export interface LoadSample {
-  /** Until ONNX Runtime had made a session of a model without weights: its own start, once per process. */
+  /**
+   * Plain onnxruntime-web's own start, once per process: until it had made a session of a model without weights. MSD starts it where a
+   * model needs it, within `ms`.
+   */
   readonly startMs: number;
   /** After that, from files or bytes to a session that is ready. Reading the bytes is not part of it. */
   readonly ms: number;
@@ -87,6 +98,13 @@ function trivialModel(): Uint8Array {
   return writeModel({ graph: { nodes, inputs: [value('x')], outputs: [value('y')] } });
 }
 
+async function startOrt(ort: Side['ort']): Promise<number> {
+  const start = performance.now();
+  const trivial = await ort.InferenceSession.create(trivialModel(), { executionProviders: ['wasm'] });
+  await trivial.release();
+  return performance.now() - start;
+}
+
 async function opening(
   job: LoadJob,
   by: SessionSide,
@@ -95,10 +113,7 @@ async function opening(
   const { files } = job;
   const { shape } = files.request;
   const side = await openSide(by, job);
-  const start = performance.now();
-  const trivial = await side.ort.InferenceSession.create(trivialModel(), { executionProviders: ['wasm'] });
-  await trivial.release();
-  const startMs = performance.now() - start;
+  const startMs = by === 'ort' ? await startOrt(side.ort) : 0;
   const open = async () => {
     const session = await createSession(side, files, bytes);
     return {

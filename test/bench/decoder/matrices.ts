@@ -1,8 +1,8 @@
 /** A decoder's matrices, read without a session: prepared by @msd/core, and multiplied one after the other. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ArenaHandle, createThreadedBackend, type PreparedWeights, type QuantizedWeights } from '@msd/core';
-import { Program, type Slot, type Step } from '@msd/core/program';
+import { type ArenaHandle, createThreadedBackend, type PreparedWeights } from '@msd/core';
+import { Program, prepareRows, type Slot, type Step } from '@msd/core/program';
 import { BLOCK_SIZE, type DecoderShape } from '../models/decoder.ts';
 import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
 
@@ -23,22 +23,29 @@ export async function prepareMatrices(
   bytes?: ReadonlyMap<string, Uint8Array>,
 ): Promise<Matrices> {
   const { matrices } = files;
-  const longest = (part: 'data' | 'scales') => Math.max(...matrices.map((matrix) => matrix[part].length));
   const fileBytes = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
   const backend = await createThreadedBackend({ threads, initialBytes: Math.ceil(1.02 * fileBytes) + 2 ** 20 });
   const reader = bytes ? copier(bytes) : fileReader(files);
-  const staged = { data: new Uint8Array(longest('data')), scales: new Uint8Array(longest('scales')) };
+  let staged = new Uint8Array(0);
   const prepared = matrices.map(({ N, K, data, scales }) => {
-    const steps = reader.read(scales, staged.scales);
-    const weights: QuantizedWeights = {
-      format: 'int4',
-      N,
-      K,
-      blockSize: BLOCK_SIZE,
-      data: reader.view(data) ?? reader.read(data, staged.data),
-      scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
-    };
-    return backend.prepare(weights);
+    const shape = { format: 'int4', N, K, blockSize: BLOCK_SIZE } as const;
+    return prepareRows(backend, {
+      ...{ ...shape, storedZeroPoints: false, scale: 'f32' },
+      rows(n, count, into) {
+        const rowsOf = ({ file, offset, length }: Stretch): Stretch => {
+          const row = length / N;
+          return { file, offset: offset + n * row, length: count * row };
+        };
+        const wanted = rowsOf(scales);
+        if (staged.length < wanted.length) staged = new Uint8Array(wanted.length);
+        const steps = reader.read(wanted, staged);
+        return {
+          ...{ ...shape, N: count },
+          data: reader.view(rowsOf(data)) ?? reader.read(rowsOf(data), into),
+          scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
+        };
+      },
+    });
   });
   reader.close();
   return { backend, prepared, fileBytes };

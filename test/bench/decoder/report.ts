@@ -34,7 +34,7 @@ export interface LoadResult {
   readonly by: LoadedBy;
   readonly from: From;
   readonly ms: Measured;
-  /** Medians. Of ONNX Runtime's own start, which `ms` does not contain. */
+  /** Medians. Of plain onnxruntime-web's own start, which `ms` does not contain; 0 for others. */
   readonly startMs: number;
   readonly systemMs: number;
   readonly pageFaults: number;
@@ -228,7 +228,7 @@ function loadTable(loads: readonly LoadResult[]): string[] {
       load.from,
       `${Math.round(load.ms.median)} ±${Math.round(100 * load.ms.spread)} %`,
       load.by === 'pack' ? '' : ratio(load.ms.median, pack?.ms.median),
-      load.by === 'pack' ? '' : `${Math.round(load.startMs)} ms`,
+      load.by === 'ort' ? `${Math.round(load.startMs)} ms` : '',
       String(Math.round(load.systemMs)),
       String(load.pageFaults),
       megabytes(load.wasmBytes),

@@ -172,13 +172,15 @@ export class ClaimedRegion {
     return now;
   }
 
-  #computed({ needs, compute, to }: ComputedStep, at: () => ArenaHandle): () => void {
-    const { device } = this.#shop;
-    const out = new Int32Array(countOf(to.dims));
+  #computed({ needs, tables, compute, to }: ComputedStep, at: () => ArenaHandle): () => void {
+    const { device, residents } = this.#shop;
+    const readers = (tables ?? []).map((key) => residents.table(key));
+    const out = tables ? new Float32Array(countOf(to.dims)) : new Int32Array(countOf(to.dims));
     return () => {
       compute(
         needs.map((name) => this.#elements(name)),
         out,
+        readers,
       );
       if (out.length > 0) device.write(at(), out);
       this.#copied += out.byteLength;

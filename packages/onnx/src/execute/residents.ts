@@ -13,13 +13,13 @@ import { byteSize, prepareRows } from '@msd/core/program';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
-import type { MatrixRef, Resource, Slot } from '../ops/lowering.ts';
+import type { MatrixRef, ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { floatsOf, partReader, type TensorRef, tensorByteLength, tensorFloats } from '../read/tensor.ts';
 import type { ResolvedOptions } from './options.ts';
-import { openTable, type ReadRows } from './table.ts';
+import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 

@@ -150,12 +150,23 @@ export interface AttentionStep {
   readonly late?: LateAttention | undefined;
 }
 
-/** Whole numbers that JavaScript computes anew in every run. */
-export interface ComputedStep {
-  readonly kind: 'computed';
+/** Writes rows of a table, as floats, one after the other. */
+export type ReadRows = (indices: readonly number[], out: Float32Array) => void;
+
+/** What JavaScript computes anew in every run: whole numbers, or rows of tables. */
+export interface Computation {
+  /** The same key: the same numbers. */
+  readonly key: string;
+  readonly dims: readonly number[];
   /** Names of the values of JavaScript that it is told. */
   readonly needs: readonly string[];
-  readonly compute: (values: readonly Elements[], out: Int32Array) => void;
+  /** Keys of the tables that it reads; absent: it gives whole numbers. */
+  readonly tables?: readonly string[] | undefined;
+  readonly compute: (values: readonly Elements[], out: Int32Array | Float32Array, tables: readonly ReadRows[]) => void;
+}
+
+export interface ComputedStep extends Computation {
+  readonly kind: 'computed';
   readonly to: Slot;
 }
 
@@ -169,8 +180,8 @@ export interface Lowering {
   slot(name: string): Slot;
   /** Indices on the device, as int32. What comes out of JavaScript is looked at first: `check` throws if one cannot be. */
   indices(name: string, check: (indices: Int32Array) => void): Slot;
-  /** Whole numbers on the device that every run computes anew. The same key: the same numbers. */
-  computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot;
+  /** Whole numbers or rows of tables on the device, computed anew in every run. */
+  computed(computation: Computation): Slot;
   /** What equal keys share in a plan. */
   shared<T extends object>(key: string, make: () => T): T;
   /** Elements that are known while the region is planned, on the device. */

@@ -43,6 +43,8 @@ export interface Match {
 const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
+/** Scales of the file are looked at in parts. */
+const SCRATCH_BYTES = 2 ** 18;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
@@ -86,7 +88,18 @@ export function matchNodes(typed: TypedGraph): Decisions {
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : match);
   }
+  for (const decision of new Set(decisions.values())) {
+    const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
+    if (name !== undefined)
+      for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
+  }
   return decisions;
+}
+
+/** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
+function outOfReach(matcher: Matcher, { inputs, late = [], caches = [] }: Match): string | undefined {
+  const needed = [...late, ...caches.filter((name) => inputs.includes(name))];
+  return needed.find((name) => matcher.placeOf(name) === 'device' && !matcher.isKept(name));
 }
 
 /** Nodes that values are made by, directly or not. */
@@ -143,7 +156,7 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
-  readonly #scratch = new Uint8Array(2 ** 18);
+  #scratch: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
     this.graph = typed.graph;
@@ -206,7 +219,7 @@ export class Matcher {
   }
 
   /** A result that lies in a cache: no step of the device reads it there but attention. */
-  #isKept(name: string): boolean {
+  isKept(name: string): boolean {
     const node = this.producer(name);
     const decision = node && this.#decisions.get(node);
     return typeof decision === 'object' && decision.caches?.includes(name) === true;
@@ -220,7 +233,7 @@ export class Matcher {
   /** Why a value cannot be a float operand; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
-    if (this.#isKept(name)) return `${what} lies in a cache`;
+    if (this.isKept(name)) return `${what} lies in a cache`;
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
@@ -251,8 +264,10 @@ export class Matcher {
   refusedScale(scales: TensorRef): number | undefined {
     const read = partReader(scales);
     const total = tensorByteLength(scales);
-    for (let begin = 0; begin < total; begin += this.#scratch.length) {
-      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+    if (total > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(Math.min(total, SCRATCH_BYTES));
+    const scratch = this.#scratch ?? new Uint8Array(0);
+    for (let begin = 0; begin < total; begin += scratch.length) {
+      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
       const at = badScale(values);
       if (at >= 0) return values[at];
     }

@@ -7,7 +7,7 @@ import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
-import type { ComputedStep, Lowering, Slot, Step } from '../ops/lowering.ts';
+import type { Computation, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
 import type { Match } from '../passes/match.ts';
 import type { RegionCode } from './code.ts';
@@ -168,10 +168,11 @@ class Drafting implements Lowering {
     return to;
   }
 
-  computed(key: string, dims: readonly number[], needs: readonly string[], compute: ComputedStep['compute']): Slot {
+  computed(computation: Computation): Slot {
+    const { key, dims, tables } = computation;
     return this.shared(key, () => {
-      const to = newSlot('i32', dims);
-      this.steps.push({ step: { kind: 'computed', needs, compute, to }, nodes: this.#nodes });
+      const to = newSlot(tables ? 'f32' : 'i32', dims);
+      this.steps.push({ step: { kind: 'computed', ...computation, to }, nodes: this.#nodes });
       return to;
     });
   }

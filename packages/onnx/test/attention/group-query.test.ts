@@ -28,6 +28,7 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['rotary of a part of each head', { rotarySize: 16 }, usual],
   ['packed, rotary of a part, pairs side by side', { packed: true, rotarySize: 16, interleaved: true }, usual],
   ['positions from outside', { rotary: 'ids' }, [withPositions(prompt(3), 4, 5, 6), withPositions(more(2, 5), 11, 2)]],
+  ['rotary by tables that are chosen', { tables: 'chosen' }, usual],
   ['a window', { window: 3 }, usual],
   ['a window of one key', { window: 1 }, usual],
   ['softcap', { softcap: 2 }, usual],
@@ -100,5 +101,22 @@ describe('GroupQueryAttention', () => {
       await msd.release();
       await plain.release();
     });
+  });
+
+  it('is left to ONNX Runtime where the graph computes its past', async () => {
+    const form = { twice: true };
+    const model = groupQueryModel(form);
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm');
+    const { nodes } = reportOf(msd)!;
+    expect(nodes.find(({ name }) => name === 'gqa')).toMatchObject({
+      where: 'ort',
+      reason: "GroupQueryAttention: 'two_keys' is computed",
+    });
+    const past = pastOf(await plain.run(feedsOf(form, prompt(7))));
+    const [got, want] = await Promise.all([msd, plain].map((each) => each.run(feedsOf(form, more(1, 8), past))));
+    expect(distance(floats(got!.y), floats(want!.y), more(1, 8))).toBeLessThan(1e-5);
+    await msd.release();
+    await plain.release();
   });
 });

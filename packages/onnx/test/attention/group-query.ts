@@ -1,5 +1,5 @@
 /** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
-import { type AttributeSpec, writeModel } from '../../src/write/index.ts';
+import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { ort, tensor } from '../ort.ts';
 
@@ -21,13 +21,17 @@ export interface Form {
   /** Sizes of attention_bias before rows and keys. */
   readonly bias?: readonly [batch: number, heads: number];
   readonly scale?: number;
+  /** 'chosen': cos and sin come out of an If, by the length; the tables of its other branch are shorter, and all 0. */
+  readonly tables?: 'chosen';
+  /** The graph computes its past: twice what it is fed. */
+  readonly twice?: boolean;
   /** Keys and values of `past` and `present` are int8, with scales of the model. */
   readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes';
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables' | 'twice';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -45,6 +49,34 @@ function tables({ size, rotarySize = size }: Full): { cos: Float32Array; sin: Fl
   return { cos: of(Math.cos), sin: of(Math.sin), half };
 }
 
+/** An If over constants, as exporters write it for models whose angles depend on the length. */
+function chosen({ cos, sin, half }: { cos: Float32Array; sin: Float32Array; half: number }): NodeSpec[] {
+  const branch = (name: string, rows: number, c: Float32Array, s: Float32Array): AttributeSpec => ({
+    graph: {
+      name,
+      nodes: [['cos', c] as const, ['sin', s] as const].map(([part, data]) => ({
+        opType: 'Constant',
+        inputs: [],
+        outputs: [`${part} ${name}`],
+        attributes: { value: { tensor: { name: '', dtype: 'float32', dims: [rows, half], data } } },
+      })),
+      inputs: [],
+      outputs: ['cos', 'sin'].map((part) => ({ name: `${part} ${name}`, dtype: 'float32', dims: [rows, half] })),
+    },
+  });
+  const none = new Float32Array(4 * half);
+  return [
+    { opType: 'Greater', name: 'is_long', inputs: ['total', 'limit'], outputs: ['is_long'] },
+    {
+      opType: 'If',
+      name: 'tables',
+      inputs: ['is_long'],
+      outputs: ['cos', 'sin'],
+      attributes: { then_branch: branch('long', MAX_POSITIONS, cos, sin), else_branch: branch('short', 4, none, none) },
+    },
+  ];
+}
+
 const sinksOf = ({ heads }: Full): Float32Array => gaussian(random(77), heads);
 
 const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Array> => {
@@ -58,7 +90,7 @@ export function groupQueryModel(form: Form): Uint8Array {
   const { heads, kvHeads, size, packed } = f;
   const { cos, sin, half } = tables(f);
   const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
-  inputs.push('past_key', 'past_value', 'seqlens_k', 'total');
+  inputs.push(f.twice ? 'two_keys' : 'past_key', 'past_value', 'seqlens_k', 'total');
   inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
   inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '', f.codes ? 'k_scale' : '', f.codes ? 'v_scale' : '');
   while (inputs.at(-1) === '') inputs.pop();
@@ -83,6 +115,8 @@ export function groupQueryModel(form: Form): Uint8Array {
     opsets: { '': 21, 'com.microsoft': 1 },
     graph: {
       nodes: [
+        ...(f.twice ? [{ opType: 'Add', name: 'twice', inputs: ['past_key', 'past_key'], outputs: ['two_keys'] }] : []),
+        ...(f.tables ? chosen({ cos, sin, half }) : []),
         {
           name: 'gqa',
           opType: 'GroupQueryAttention',
@@ -93,7 +127,8 @@ export function groupQueryModel(form: Form): Uint8Array {
         },
       ],
       initializers: [
-        ...(f.rotary
+        ...(f.tables ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
+        ...(f.rotary && !f.tables
           ? [
               { name: 'cos', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: cos },
               { name: 'sin', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: sin },

@@ -5,9 +5,8 @@
  * How many keys a sequence has is told by two inputs, which change with every token: `seqlens_k` (keys of each sequence after the
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
  */
-
 import { type AttentionOp, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
-import { elementwise, type RotaryOp, rotary } from '@msd/core/nn';
+import { elementwise } from '@msd/core/nn';
 import { FLOAT32, INT8 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
@@ -24,6 +23,7 @@ import {
   type Slot,
 } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
+import { type Angles, anglesOf, type Positions, turner } from './angles.ts';
 import { scoresOfSizes } from './common.ts';
 import { copyOf, type Heads, headsOfRows } from './facts.ts';
 
@@ -105,13 +105,13 @@ function scalesOf(matcher: Matcher, { kScale, vScale }: Roles): KvScales | undef
 
 function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undefined {
   const { inputs, outputs } = view.node;
-  const { k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks } = roles;
+  const { k, v, pastKey, pastValue, lengths, total, positions, bias, sinks } = roles;
   if (inputs.slice(14).some((name) => name !== '')) return 'queries and keys are normalised inside';
   if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are asked for';
   const codes = notCodes(view, matcher, roles);
   if (codes !== undefined) return codes;
   const pasts = isCoded(roles) ? {} : { pastKey, pastValue };
-  const floats = { q: roles.q, k, v, ...pasts, sinks, ...(view.int('do_rotary', 0) === 1 && { cos, sin }) };
+  const floats = { q: roles.q, k, v, ...pasts, sinks };
   for (const [what, name] of Object.entries(floats)) {
     const reason = name === '' ? undefined : matcher.notFloat(what, name);
     if (reason !== undefined) return reason;
@@ -142,8 +142,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale } = roles;
   const scales = scalesOf(matcher, roles);
   const isRotary = view.int('do_rotary', 0) === 1;
-  const tables = isRotary ? [cos, sin] : [];
-  const late = [lengths, total, bias, ...(isRotary ? [positions] : [])].filter((name) => name !== '');
+  const angles = isRotary ? anglesOf(matcher, cos, sin) : undefined;
+  if (typeof angles === 'string') return angles;
+  const { values: tables = [], resources = [] } = angles ?? {};
+  const late = [lengths, total, bias, ...(isRotary ? [positions, angles!.condition] : [])].filter(
+    (name) => name !== '',
+  );
   const [y = '', presentKey = '', presentValue = ''] = node.outputs;
   return {
     op: 'attention',
@@ -159,12 +163,18 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       view.int('num_heads', 0),
       undefined,
     ),
-    resources: matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]),
-    lower: (to) => lower(to, view, roles, scales),
+    resources: [...matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]), ...resources],
+    lower: (to) => lower(to, view, roles, scales, angles),
   };
 }
 
-function lower(to: Lowering, view: NodeView, roles: Roles, scales: KvScales | undefined): void {
+function lower(
+  to: Lowering,
+  view: NodeView,
+  roles: Roles,
+  scales: KvScales | undefined,
+  angles: Angles | undefined,
+): void {
   const { node } = view;
   const { k, v, pastKey, pastValue, sinks } = roles;
   const heads = view.int('num_heads', 0);
@@ -180,7 +190,7 @@ function lower(to: Lowering, view: NodeView, roles: Roles, scales: KvScales | un
     if (dims.length !== 3 || dims[0] !== batch || dims[1] !== rows || dims[2] !== kvHeads * headSize)
       view.fail('keys and values', `[${batch}, ${rows}, ${kvHeads * headSize}]`, `[${dims.join(', ')}]`);
 
-  const turn = view.int('do_rotary', 0) === 1 ? turned(to, view, roles, batch, rows) : undefined;
+  const turn = angles && turner(to, view, angles, positionsOf(view, roles, batch, rows));
   const isInterleaved = view.int('rotary_interleaved', 0) === 1;
   // Values are turned along with what they lie beside; they are read where they were.
   const qs = turn ? turn.by(query, isPacked ? heads + 2 * kvHeads : heads) : query;
@@ -244,46 +254,25 @@ function coded(
   return headsOfRows(y, rows, size);
 }
 
-/** Turns queries and keys by the positions of their rows. */
-function turned(to: Lowering, view: NodeView, roles: Roles, batch: number, rows: number) {
+/** Positions of the rows of a run. */
+function positionsOf(view: NodeView, roles: Roles, batch: number, rows: number): Positions {
   const { lengths, total, positions } = roles;
-  const [cos, sin] = [to.slot(roles.cos), to.slot(roles.sin)];
-  const tableRows = cos.dims[0]!;
-  const size = 2 * (cos.dims[1] ?? 0);
-  const check = (position: number): number => {
-    if (!(position >= 0 && position < tableRows))
-      view.fail('positions', `0 to ${tableRows - 1}, as cos_cache has rows`, `${position}`);
-    return position;
-  };
-  const at =
-    positions !== ''
-      ? to.computed(`positions ${positions} ${tableRows}`, [batch, rows], [positions], ([ids], out) => {
-          if (ids!.data!.length !== out.length)
-            view.fail('positions', `[${batch}, ${rows}]`, `[${ids!.dims.join(', ')}]`);
-          for (let i = 0; i < out.length; i++) out[i] = check(ids!.data![i]!);
-        })
-      : to.computed(
-          `positions of ${lengths} ${total} ${rows} ${tableRows}`,
-          [batch, rows],
-          [lengths, total],
-          (told, out) => {
-            const { past, counts } = lengthsOf(view, told, batch, rows);
-            for (let i = 0; i < out.length; i++) {
-              const b = Math.floor(i / rows);
-              const row = i - b * rows;
-              // Rows behind the last one that counts are padding.
-              out[i] = row < counts[b]! ? check(past[b]! + row) : 0;
-            }
-          },
-        );
-  const op = (heads: number): RotaryOp => ({
-    interleaved: view.int('rotary_interleaved', 0) === 1,
-    heads,
-    rotaryDim: size,
-  });
+  if (positions !== '')
+    return {
+      ...{ batch, rows, key: positions, needs: [positions] },
+      of: ([ids]) => {
+        const given = Array.from(ids!.data);
+        if (given.length !== batch * rows) view.fail('positions', `[${batch}, ${rows}]`, `[${ids!.dims.join(', ')}]`);
+        return given;
+      },
+    };
   return {
-    size,
-    by: (x: Slot, heads: number): Slot => emitOp(to, rotary, op(heads), [x, cos, sin, at], [])[0]!,
+    ...{ batch, rows, key: `of ${lengths} ${total}`, needs: [lengths, total] },
+    of: (told) => {
+      const { past, counts } = lengthsOf(view, told, batch, rows);
+      // Rows behind the last one that counts are padding.
+      return past.flatMap((begin, b) => Array.from({ length: rows }, (_, row) => (row < counts[b]! ? begin + row : 0)));
+    },
   };
 }
 
