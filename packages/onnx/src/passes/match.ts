@@ -43,6 +43,7 @@ export interface Match {
 const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
+/** Scales of the file are looked at in parts. */
 const SCRATCH_BYTES = 2 ** 18;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
