@@ -103,6 +103,24 @@ describe('GroupQueryAttention', () => {
     });
   });
 
+  it('keeps keys and values as they come, with a cache of the model', async () => {
+    const form = { rotary: false, packed: false };
+    const s = await session(groupQueryModel(form), { name: 'msd', claim: 'all', kvCache: 'model' });
+    const feeds = feedsOf(form, prompt(100));
+    const { present_key, present_value } = await s.run(feeds);
+    const headsFirst = (x: Float32Array) =>
+      Float32Array.from(x, (_, i) => x[(Math.floor(i / 32) % 100) * 64 + Math.floor(i / 3200) * 32 + (i % 32)]!);
+    expect(floats(present_key)).toEqual(headsFirst(floats(feeds.k)));
+    expect(floats(present_value)).toEqual(headsFirst(floats(feeds.v)));
+    await s.release();
+  });
+
+  it('is left to ONNX Runtime with heads that are too wide', async () => {
+    const s = await session(groupQueryModel({ size: 528, rotary: false }), { name: 'msd', claim: 'all' });
+    expect(reportOf(s)!.nodes[0]).toMatchObject({ where: 'ort', reason: 'GroupQueryAttention: heads of 528' });
+    await s.release();
+  });
+
   it('is left to ONNX Runtime where the graph computes its past', async () => {
     const form = { twice: true };
     const model = groupQueryModel(form);
