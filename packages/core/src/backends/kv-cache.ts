@@ -1,7 +1,7 @@
 /** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
 import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { resolveKvShape } from '../attention/kv-format.ts';
-import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
+import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Device, PageDevice } from './device.ts';
 import { KvPages, type Page, pagesFor } from './kv-pages.ts';
@@ -14,6 +14,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   /** Pages that every sequence keeps. */
   #reserved = 0;
   #isDisposed = false;
+  /** Copies of a page 0 and of another one. */
+  readonly #views: PageView[] = [];
 
   /** @param backend one that has pages */
   constructor(backend: Device<H>, shape: KvShape) {
@@ -97,15 +99,15 @@ export class PagedKvCache<H = unknown> implements KvCache {
   ): void {
     const { shape, device } = this;
     this.#pages.sequences.forEach(({ pages, length }, b) => {
-      let factors: Float32Array[] | undefined;
+      let inverses: Float32Array[] | undefined;
       for (let at = Math.floor(past[b] / PAGE_KEYS); at < pagesFor(length) && past[b] < length; at++) {
         const view = this.#view(pages[at], at);
         const begin = Math.max(past[b], at * PAGE_KEYS);
         const end = Math.min(length, (at + 1) * PAGE_KEYS);
-        if (at > 0) factors ??= this.#factors(pages[0]);
+        if (at > 0) inverses ??= this.#inverses(pages[0]);
         for (let head = 0; head < shape.kvHeads; head++)
           for (let t = begin; t < end; t++) {
-            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), factors?.[head]);
+            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), inverses?.[head]);
             view.setValue(head, t % PAGE_KEYS, value(b, head, t - past[b]));
           }
         if (at === 0 && end === PAGE_KEYS && shape.factors === undefined) view.findFactors();
@@ -115,10 +117,10 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 
   /** What is stored of one sequence and head. */
-  stored(sequence: number, head: number, length: number = this.#pages.sequences[sequence].length): StoredKv {
-    const { pages } = this.#pages.sequences[sequence];
-    const views = pages.slice(0, pagesFor(length)).map((page, at) => this.#view(page, at));
-    return storedKv(this.shape, views, head, length);
+  stored(sequence: number, head: number): StoredKv {
+    const kv = emptyKv(this.shape, this.#pages.sequences[sequence].length);
+    this.#eachPage(sequence, kv.length, (view, at) => view.read(head, at, kv));
+    return kv;
   }
 
   keys(keys: number): Float32Array {
@@ -183,15 +185,21 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.device.caches.delete(this);
   }
 
+  /** Reads pages one by one, into a view that is the next one's, too. */
+  #eachPage(sequence: number, keys: number, look: (view: PageView, at: number) => void): void {
+    const { pages } = this.#pages.sequences[sequence];
+    for (let at = 0; at < pagesFor(keys); at++) look(this.#view(pages[at], at), at);
+  }
+
   #view(page: Page<H>, at: number): PageView {
-    const view = new PageView(this.shape, at);
+    const view = (this.#views[Math.min(at, 1)] ??= new PageView(this.shape, at));
     this.device.read(page.handle, view.bytes);
     return view;
   }
 
-  #factors(first: Page<H>): Float32Array[] {
+  #inverses(first: Page<H>): Float32Array[] {
     const view = this.#view(first, 0);
-    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.factors(head));
+    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.inverses(head));
   }
 
   #floats(
@@ -206,13 +214,18 @@ export class PagedKvCache<H = unknown> implements KvCache {
     if (keys > longest) throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
     const { kvHeads, batch } = this.shape;
     const result = new Float32Array(batch * kvHeads * keys * size);
-    for (let b = 0; b < batch; b++)
-      for (let head = 0; head < kvHeads; head++) {
-        const kv = this.stored(b, head, Math.min(keys, this.#pages.sequences[b].length));
+    for (let b = 0; b < batch; b++) {
+      const length = Math.min(keys, this.#pages.sequences[b].length);
+      const stored = Array.from({ length: kvHeads }, () => emptyKv(this.shape, length));
+      this.#eachPage(b, length, (view, at) => {
+        for (let head = 0; head < kvHeads; head++) view.read(head, at, stored[head]);
+      });
+      stored.forEach((kv, head) => {
         const at = (b * kvHeads + head) * keys * size;
-        for (let t = 0; t < kv.length; t++)
+        for (let t = 0; t < length; t++)
           for (let c = 0; c < size; c++) result[at + t * size + c] = floatOf(kv, t, c, size);
-      }
+      });
+    }
     return result;
   }
 
