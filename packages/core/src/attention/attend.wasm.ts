@@ -9,13 +9,13 @@
  * page in one go. Pages that no row of the tile may see are left out: their keys would add zeros.          (docs/attention.md)
  */
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, type I32, i32, type Local, v128 } from '../wasm/emitter.ts';
+import { type Func, type I32, i32, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { type KvType, PAGE_KEYS } from './contract.ts';
 import { type IntegerReader, integerReader } from './integers.wasm.ts';
 import { takeQueries } from './queries.wasm.ts';
 import { eachRow, hidesKeys } from './rows.wasm.ts';
-import { floatScores, integerScores, scoreForms } from './scores.wasm.ts';
+import { floatScores, integerScores, type KeyPage, scoreForms } from './scores.wasm.ts';
 import { openTask, SIXTEEN, type Task } from './task.wasm.ts';
 import { fillAttendTrial } from './trial.ts';
 import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.wasm.ts';
@@ -62,19 +62,14 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   },
 };
 
-/** A page that a task is at. */
-interface Place {
-  readonly page: Local<'i32'>;
-  readonly first: Local<'i32'>;
-  readonly scores: Local<'i32'>;
-}
-
-function eachPage(f: Func, task: Task, body: (place: Place) => void): void {
+function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
   const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
   const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
   const scores = f.let(task.scores.at);
   f.repeat(task.pages, () => {
-    body({ page: f.let(i32.load(at)), first, scores });
+    const keys = f.let(i32.sub(task.end, first));
+    keys.set(i32.minU(keys, PAGE_KEYS));
+    body({ at: f.let(i32.load(at)), first, keys, scores });
     advance(at, 4);
     advance(first, PAGE_KEYS);
     advance(scores, 4 * PAGE_KEYS);
@@ -83,11 +78,10 @@ function eachPage(f: Func, task: Task, body: (place: Place) => void): void {
 
 function scores(f: Func, task: Task, reader: IntegerReader | undefined): void {
   const forms = scoreForms(f, task);
-  eachPage(f, task, ({ page, first, scores }) => {
-    const place = { at: page, first, scores };
+  eachPage(f, task, (place) => {
     if (reader)
       f.when(
-        first,
+        place.first,
         () => integerScores(f, task, reader, place),
         () => floatScores(f, task, place),
       );
@@ -103,7 +97,7 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
   /** Of the first page, or of all others. */
   const inPage = (page: I32, first: I32, name: 'v' | 'vs') =>
     f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
-  eachPage(f, task, ({ page, first, scores }) => {
+  eachPage(f, task, ({ at: page, first, keys, scores }) => {
     const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
     const v = inPage(page, first, 'v');
     if (!reader) {
@@ -121,8 +115,8 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
       });
       f.when(
         hides,
-        () => addFloatValues(f, task, v, scores, true),
-        () => addFloatValues(f, task, v, scores, false),
+        () => addFloatValues(f, task, v, { keys, scores, hides: true }),
+        () => addFloatValues(f, task, v, { keys, scores, hides: false }),
       );
       return;
     }
@@ -140,11 +134,11 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
       eachRow(f, task.count, columns, ({ row, p, score }) =>
         decomposeFirst(f, reader, row, { scores: score, to: p, alone: spare }),
       );
-      addIntegerValues(f, task, reader, v, i32.const(reader.stepK));
+      addIntegerValues(f, task, reader, v, i32.const(1));
     });
     eachRow(f, task.count, columns, ({ row, p, score }) =>
       decomposeWeights(f, reader, row, { from: score, to: p, sixteens: PAGE_KEYS / SIXTEEN }),
     );
-    addIntegerValues(f, task, reader, v, i32.const(PAGE_KEYS));
+    addIntegerValues(f, task, reader, v, keys);
   });
 }

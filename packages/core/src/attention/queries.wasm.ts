@@ -16,7 +16,8 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
   const lowest = f.let(f32x4.const(LOWEST));
   const sinks = f.let(word('sinks'));
   const from = f.let(i32.const(-1));
-  const to = f.let(i32.const(0));
+  const to = task.end;
+  to.set(i32.const(0));
   const position = f.let(i32.add(sequence('position'), first));
   const index = f.let(first);
   const firstHead = f.let(i32.mul(head, word('groups')));

@@ -19,18 +19,26 @@ export interface KeyPage {
   readonly at: Local<'i32'>;
   /** Its first key. */
   readonly first: Local<'i32'>;
+  /** Keys of it that some row may see, from the first one on. */
+  readonly keys: Local<'i32'>;
   /** Where its scores are, of the first row. */
   readonly scores: Local<'i32'>;
 }
 
+/** Panels of those keys. */
+const panelsOf = (f: Func, { keys }: KeyPage): Local<'i32'> =>
+  f.let(i32.shrU(i32.add(keys, PANEL - 1), Math.log2(PANEL)));
+
 /** z = fl(fl(Σ qi k · fl(S C)) · ks) */
-export function integerScores(f: Func, task: Task, reader: IntegerReader, { at: page, scores }: KeyPage): void {
+export function integerScores(f: Func, task: Task, reader: IntegerReader, place: KeyPage): void {
+  const { at: page, scores } = place;
+  const panels = panelsOf(f, place);
   const columns = { q: task.q, row: task.rows, score: { ...task.scores, at: scores } };
   const steps = f.let(i32.divU(task.headSize, reader.stepK));
   const scales = f.let(i32.add(page, task.word('ks')));
   eachTile(f, task.count, reader.tiles, columns, (size, { q, row, score }) => {
     const [panel, ks, to] = [f.let(page), f.let(scales), f.let(score)];
-    f.repeat(PAGE_KEYS / PANEL, () => {
+    f.repeat(panels, () => {
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, q, task.q);
         const sums = x.map((_, i) => i32.load(row, ROW.querySum + ROW_BYTES * i));
@@ -51,7 +59,9 @@ export function integerScores(f: Func, task: Task, reader: IntegerReader, { at: 
 }
 
 /** s = Σ q k in one chain, z = fl(s C). NaN becomes the one NaN that exponentials know. */
-export function floatScores(f: Func, task: Task, { at: page, scores }: KeyPage): void {
+export function floatScores(f: Func, task: Task, place: KeyPage): void {
+  const { at: page, scores } = place;
+  const panels = panelsOf(f, place);
   const columns = { x: task.x, score: { ...task.scores, at: scores } };
   const scale = f.let(v128.load32Splat(f.let(i32.const(0))));
   scale.set(i32x4.splat(task.word('scale')));
@@ -59,7 +69,7 @@ export function floatScores(f: Func, task: Task, { at: page, scores }: KeyPage):
   const paddingBytes = f.let(i32.shl(i32.sub(task.headSize, task.word('headSize')), 6));
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, score }) => {
     const [panel, to] = [f.let(page), f.let(score)];
-    f.repeat(PAGE_KEYS / PANEL, () => {
+    f.repeat(panels, () => {
       const sums = floatProducts(f, {
         x: eachOf(f, rows, x, task.x),
         panel,
@@ -81,7 +91,7 @@ export function floatScores(f: Func, task: Task, { at: page, scores }: KeyPage):
 
 /** What is done to the scores of a page before they count, and the largest ones of each row. Call it outside of loops. */
 export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
-  const { word, sequence, batch, head, first, spare } = task;
+  const { word, batch, head, first, spare } = task;
   const tanh = laneCode(f, wasmLanes, (lanes, x) => activate(lanes, 'tanh', x));
   const log2e = f.let(f32x4.const(Math.LOG2E));
   const [lowest, hidden, nan] = [LOWEST, Number.NEGATIVE_INFINITY, Number.NaN].map((value) =>
@@ -105,10 +115,7 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
   const slopes = f.let(word('alibi'));
   f.when(slopes, () => advance(slopes, i32.shl(i32.mul(head, word('groups')), 2)));
 
-  return ({ first: firstKey, scores }: KeyPage): void => {
-    /** Keys of the page that there are. */
-    const keys = f.let(i32.sub(sequence('total'), firstKey));
-    keys.set(i32.minU(keys, PAGE_KEYS));
+  return ({ first: firstKey, keys, scores }: KeyPage): void => {
     const row = f.let(task.rows.at);
     const score = f.let(scores);
     const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
@@ -165,7 +172,7 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
       });
     }
 
-    /** Elements for the page's keys, as words that lie side by side. Nothing is read past the keys that there are. */
+    /** Elements for the page's keys, as words that lie side by side. Nothing is read past keys that there are. */
     function gather(row: I32, step: I32, load: (at: I32) => I32): Local<'i32'> {
       const from = f.let(i32.add(row, i32.mul(firstKey, step)));
       const to = f.let(spare);

@@ -20,9 +20,10 @@ export interface Task {
   /** Padded sizes. */
   readonly headSize: Local<'i32'>;
   readonly valueSize: Local<'i32'>;
-  /** Pages that some row sees: the first one, and how many. */
+  /** Pages that some row sees: the first one, and how many; no row sees keys from `end` on. */
   readonly firstPage: Local<'i32'>;
   readonly pages: Local<'i32'>;
+  readonly end: Local<'i32'>;
   /** Scratch, a row after the other: words, queries, their integers, weights, sums, scores. */
   readonly rows: Column;
   /** Scales or weights of a page, for a moment. */
@@ -62,6 +63,7 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     valueSize,
     firstPage: f.let(i32.const(0)),
     pages: f.let(i32.const(0)),
+    end: f.let(i32.const(0)),
     rows: { at: scratch, stride: ROW_BYTES },
     spare: at('atSpare'),
     x: { at: at('atX'), stride: f.let(i32.shl(integers, 2)) },

@@ -8,9 +8,9 @@ import { PANEL } from './page.ts';
 import { eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
-/** y = fl(y + fl(f(Σ pi v) S)). @param keys how many of the page's keys have integers, from the first one on */
+/** y = fl(y + fl(f(Σ pi v) S)). @param keys of the page, from the first one on, that may weigh something */
 export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, values: I32, keys: I32): void {
-  const steps = f.let(i32.divU(keys, reader.stepK));
+  const steps = f.let(i32.shrU(i32.add(keys, reader.stepK - 1), Math.log2(reader.stepK)));
   eachTile(f, task.count, reader.tiles, { p: task.p, y: task.y, row: task.rows }, (size, { p, y, row }) => {
     const [panel, to] = [f.let(values), f.let(y)];
     f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
@@ -33,11 +33,19 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
   });
 }
 
-/**
- * u = Σ w v of the page in one chain, y = fl(y + u).
- * @param scores where its weights are, of the first row; with `hides`, −0 marks keys that add nothing, whatever their value is
- */
-export function addFloatValues(f: Func, task: Task, values: I32, scores: I32, hides: boolean): void {
+export interface FloatWeights {
+  /** Of the page, from the first one on, that may weigh something. */
+  readonly keys: I32;
+  /** Where weights are, of the first row. */
+  readonly scores: I32;
+  /** −0 marks keys that add nothing, whatever their value is. */
+  readonly hides: boolean;
+}
+
+/** u = Σ w v of the page in one chain, y = fl(y + u). */
+export function addFloatValues(f: Func, task: Task, values: I32, page: FloatWeights): void {
+  const { keys, scores, hides } = page;
+  const unread = f.let(i32.shl(i32.sub(PAGE_KEYS, keys), 6));
   const mark = hides && f.let(f32x4.const(-0));
   const columns = { w: { ...task.scores, at: scores }, y: task.y };
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { w, y }) => {
@@ -47,7 +55,7 @@ export function addFloatValues(f: Func, task: Task, values: I32, scores: I32, hi
       const sums = floatProducts(f, {
         x,
         panel,
-        steps: PAGE_KEYS,
+        steps: keys,
         start: 'zero',
         hidden: mark ? (w) => i32x4.eq(w, mark) : undefined,
       });
@@ -57,6 +65,7 @@ export function addFloatValues(f: Func, task: Task, values: I32, scores: I32, hi
           f.storeV128(targets[i], f32x4.add(v128.load(targets[i], 16 * g), sum), 16 * g);
         });
       });
+      advance(panel, unread);
       advance(to, 4 * PANEL);
     });
   });

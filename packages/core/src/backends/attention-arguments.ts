@@ -153,7 +153,8 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
   const cache = ownCache(run, op, device);
   const { lengths } = cache;
   const each = (name: keyof AttentionRun<KvCache>, fallback: readonly number[], most: (b: number) => number) => {
-    const values = (run[name] as readonly number[] | undefined) ?? fallback;
+    const values = run[name] as readonly number[] | undefined;
+    if (values === undefined) return fallback;
     const fits =
       values.length === batch &&
       values.every((value, b) => Number.isSafeInteger(value) && value >= 0 && value <= most(b));

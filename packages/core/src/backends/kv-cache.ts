@@ -32,6 +32,11 @@ export class PagedKvCache<H = unknown> implements KvCache {
     return this.#pages.sequences.map(({ length }) => length);
   }
 
+  /** One of {@link lengths}. */
+  lengthOf(sequence: number): number {
+    return this.#pages.sequences[sequence].length;
+  }
+
   get byteLength(): number {
     return this.#pages.sequences.reduce((sum, { pages }) => sum + this.#pages.bytesOf(pages.length), 0);
   }

@@ -1,33 +1,25 @@
 /**
- * Attention, bound. Kernels read in words of scratch what a run has to do: where the cache's pages are changes with every key.
+ * Attention, bound. Kernels read in words of scratch what a run has to do: which pages the cache has changes with every key.
  *
- *   scratch   words of append and attend | sequences | slopes | bias, mask that JavaScript has | a row of append | tasks of threads
+ *   scratch   words | bias, mask that JavaScript has | a row of append | tasks of each thread
  */
 import { appendSpec } from '../../attention/append.wasm.ts';
 import { attendSpec } from '../../attention/attend.wasm.ts';
-import { type HeadStrides, type KvType, PAGE_KEYS, type ScoreDims } from '../../attention/contract.ts';
-import { paddedHead, paddedValue, pageLayout } from '../../attention/page.ts';
-import { type TaskScratch, taskScratch, tileRowsFor } from '../../attention/scratch.ts';
-import { ADDED, APPEND, SEQUENCE, setWords, WORK } from '../../attention/work.ts';
+import { type KvType, PAGE_KEYS, type ResolvedKvShape } from '../../attention/contract.ts';
+import { paddedHead, paddedValue } from '../../attention/page.ts';
+import { taskScratch, tileRowsFor } from '../../attention/scratch.ts';
 import { kernelCall } from '../../kernel-spec.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
-import {
-  ATTENTION_OPERANDS,
-  checkAttentionOperands,
-  checkOutApart,
-  OUT_OPERAND,
-  type ResolvedRun,
-  resolveRun,
-} from '../attention-arguments.ts';
+import { checkAttentionOperands, checkOutApart, type ResolvedRun, resolveRun } from '../attention-arguments.ts';
 import type { AttentionSpec, AttentionWork, BoundWork } from '../device.ts';
+import { APPEND_BYTE, ATTEND_BYTE, AttentionWords, type RunPlaces } from './attention-words.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
 import { Runtime } from './runtime.ts';
 
 type Run = ResolvedRun<ArenaHandle>;
-const [Q, K, V, SINKS, BIAS, MASK] = ATTENTION_OPERANDS.keys();
 const LINE = 64;
 const up = (bytes: number) => Math.ceil(bytes / LINE) * LINE;
 /** Scratch grows by so many pages at a time: seldom. */
@@ -42,6 +34,17 @@ interface Kernels {
   readonly shared: BoundKernel;
 }
 
+/** What places in scratch were made for. */
+interface Settled {
+  readonly shape: ResolvedKvShape;
+  readonly pages: number;
+  readonly threads: number;
+  readonly biasBytes: number;
+  readonly maskBytes: number;
+  readonly generation: number;
+  readonly places: RunPlaces;
+}
+
 export const attentionSpec: AttentionSpec = {
   wasm(runtime, work, operands) {
     if (!(runtime instanceof Runtime)) throw new TypeError('attention: expected the runtime of a WASM device.');
@@ -54,11 +57,16 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   readonly #runtime: Runtime;
   readonly #work: AttentionWork;
   readonly #addresses: number[];
+  readonly #words: AttentionWords;
   readonly #tileRows: number;
   readonly #tasks: number;
   /** By type of the cache: a run brings it. Made for so many threads. */
   #kernels: Partial<Record<KvType, Kernels>> = {};
   #threads = 0;
+  #settled: Settled | undefined;
+  /** Since operands were looked at last. */
+  #hasMoved = true;
+  #memory = new Int32Array(0);
 
   constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
     const { op } = work;
@@ -67,7 +75,8 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     this.byteLengths = byteLengths;
     this.#addresses = byteLengths.map(() => 0);
     this.#tileRows = tileRowsFor(op);
-    this.#tasks = op.batch * op.kvHeads * Math.ceil(op.rows / this.#tileRows);
+    this.#tasks = op.batch * op.kvHeads * Math.ceil(op.rows / Math.max(1, this.#tileRows));
+    this.#words = new AttentionWords(op, this.#tileRows);
   }
 
   get kernels(): string[] {
@@ -75,42 +84,52 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   }
 
   set(operand: number, { ptr }: ArenaHandle): void {
+    if (this.#addresses[operand] === ptr) return;
     this.#addresses[operand] = ptr;
+    this.#hasMoved = true;
   }
 
+  /** The type of the cache is known when it runs. */
   prepare(): void {}
 
   run(): void {
-    checkOutApart(this.byteLengths, this.#addresses);
     const { op } = this.#work;
-    const run = resolveRun(this.#work, this.#runtime.pages);
+    const runtime = this.#runtime;
+    const run = resolveRun(this.#work, runtime.pages);
     const { cache, past, counts } = run;
-    if (op.newKeys > 0) cache.open(past, counts);
-    const { lengths, shape } = cache;
-    const keys = Math.max(...lengths);
-    const kernels = this.#kernelsFor(shape.type);
-    const threads = this.#isWorthSharing(keys) ? this.#runtime.threads : 1;
-    const at = this.#tell(run, threads, keys);
+    const keys = longest(run, op.newKeys);
+    const { append, alone, shared } = this.#kernelsFor(cache.shape.type);
+    const threads = this.#isWorthSharing(keys) ? runtime.threads : 1;
+    if (this.#hasMoved) this.#takeOperands();
+    const { places } = this.#settle(run, keys, threads);
+    if (op.newKeys > 0) cache.open(past, counts); // from here on nothing fails
+    this.#tell(run, places);
     if (op.newKeys > 0) {
-      kernels.append.place([at.append]);
-      kernels.append.run(true);
+      append.place([places.image + APPEND_BYTE]);
+      append.run(true);
     }
     if (this.#tasks === 0) return;
-    const attend = threads > 1 ? kernels.shared : kernels.alone;
-    attend.place([at.attend]);
+    const attend = threads > 1 ? shared : alone;
+    attend.place([places.image + ATTEND_BYTE]);
     attend.run(true);
   }
 
+  #takeOperands(): void {
+    checkOutApart(this.byteLengths, this.#addresses);
+    this.#words.place(this.#addresses);
+    this.#hasMoved = false;
+  }
+
   #isWorthSharing(keys: number): boolean {
-    const { rows, heads, batch, headSize, valueSize } = this.#work.op;
     const { threads, team } = this.#runtime;
+    if (threads === 1) return false;
+    const { rows, heads, batch, headSize, valueSize } = this.#work.op;
     const macs = batch * heads * rows * keys * (headSize + valueSize + KEY_MACS);
-    return threads > 1 && cutShared(this.#tasks, macs / this.#tasks, threads, team.chunkMacs).size < this.#tasks;
+    return cutShared(this.#tasks, macs / this.#tasks, threads, team.chunkMacs).size < this.#tasks;
   }
 
   #kernelsFor(type: KvType): Kernels {
-    const runtime = this.#runtime;
-    const { threads } = runtime;
+    const { threads } = this.#runtime;
     if (this.#threads !== threads) this.#kernels = {};
     this.#threads = threads;
     return (this.#kernels[type] ??= this.#bind(type));
@@ -133,163 +152,76 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     return kernels;
   }
 
-  /** Writes what kernels read. @returns where */
-  #tell(run: Run, threads: number, keys: number): { append: number; attend: number } {
-    const { arena, scratch } = this.#runtime;
+  /** Makes room in scratch, and says where everything is. */
+  #settle(run: Run, keys: number, threads: number): Settled {
+    const { scratch } = this.#runtime;
+    const { shape } = run.cache;
+    const pages = PAGE_STEP * Math.ceil(keys / PAGE_KEYS / PAGE_STEP);
+    const biasBytes = run.bias ? run.bias.data.byteLength : 0;
+    const maskBytes = run.mask ? run.mask.data.byteLength : 0;
+    const have = this.#settled;
+    if (
+      !have ||
+      have.shape !== shape ||
+      have.pages < pages ||
+      have.threads < threads ||
+      have.biasBytes !== biasBytes ||
+      have.maskBytes !== maskBytes ||
+      have.generation !== scratch.generation
+    )
+      return (this.#settled = this.#plan(run, { shape, pages, threads, biasBytes, maskBytes }));
+    return have;
+  }
+
+  #plan({ cache }: Run, given: Omit<Settled, 'generation' | 'places'>): Settled {
+    const { scratch } = this.#runtime;
     const { op } = this.#work;
-    const { batch, heads } = op;
-    const { headSize, valueSize, type } = run.cache.shape;
+    const { headSize, valueSize, type } = cache.shape;
+    const task = taskScratch(op, type, (this.#tileRows * op.heads) / op.kvHeads, given.pages);
+    const row = up(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + LINE / 4));
     let end = 0;
     const place = (bytes: number) => {
       const at = end;
       end += up(bytes);
       return at;
     };
-    const pages = PAGE_STEP * Math.ceil(keys / PAGE_KEYS / PAGE_STEP);
-    const task = taskScratch(op, type, (this.#tileRows * heads) / op.kvHeads, pages);
-    const integersAt = up(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + 16));
-    const places = {
-      append: place(4 * APPEND.length),
-      attend: place(4 * WORK.length),
-      added: place(4 * ADDED.length * batch),
-      sequences: place(4 * SEQUENCE.length * batch),
-      alibi: place(op.alibi ? 4 * heads : 0),
-      bias: place(run.bias?.data.byteLength ?? 0),
-      mask: place(run.mask?.data.byteLength ?? 0),
-      row: place(2 * integersAt),
-      tasks: place(threads * task.byteLength),
+    const offsets = {
+      image: place(this.#words.image.byteLength),
+      bias: place(given.biasBytes),
+      mask: place(given.maskBytes),
+      row: place(2 * row),
+      tasks: place(given.threads * task.byteLength),
     };
-    if (scratch.at('attention') === 0 || (scratch.sizes.attention ?? 0) < end) scratch.reserve({ attention: end });
+    scratch.reserve({ attention: end });
     const base = scratch.at('attention');
-    const words = new Int32Array(arena.memory.buffer, base, (places.row + LINE) / 4);
-    run.past.forEach((past, b) => {
-      const { lengths } = run.cache;
-      setWords(words, places.added / 4 + ADDED.length * b, ADDED, { past, count: run.counts[b] });
-      setWords(words, places.sequences / 4 + SEQUENCE.length * b, SEQUENCE, {
-        position: run.positions[b],
-        total: lengths[b],
-        start: run.starts[b],
-        count: run.queries[b],
-      });
-    });
-    const at = { ...places };
-    for (const name of Object.keys(at) as (keyof typeof at)[]) at[name] += base;
-    this.#tellAppend(words, places.append / 4, run, at, integersAt);
-    this.#tellAttend(words, places.attend / 4, run, at, task);
-    if (op.alibi) {
-      const slopes = new Float32Array(words.buffer, at.alibi, heads);
-      for (let h = 0; h < heads; h++) slopes[h] = op.alibi[h] * Math.LOG2E;
-    }
-    if (run.bias) new Float32Array(words.buffer, at.bias, run.bias.data.length).set(run.bias.data);
-    if (run.mask) new Uint8Array(words.buffer, at.mask, run.mask.data.length).set(run.mask.data);
-    return at;
+    const places: RunPlaces = {
+      image: base + offsets.image,
+      bias: base + offsets.bias,
+      mask: base + offsets.mask,
+      row: base + offsets.row,
+      integersInRow: row,
+      tasks: base + offsets.tasks,
+    };
+    this.#words.settle(cache.shape, places, task);
+    return { ...given, generation: scratch.generation, places };
   }
 
-  #tellAppend(
-    words: Int32Array,
-    index: number,
-    { cache }: Run,
-    at: { added: number; row: number },
-    integersAt: number,
-  ): void {
+  /** Writes what kernels read. */
+  #tell(run: Run, places: RunPlaces): void {
+    const { buffer } = this.#runtime.arena.memory;
     const { op } = this.#work;
-    if (op.newKeys === 0) return;
-    const { shape } = cache;
-    const [first, later] = [pageLayout(shape, 0), pageLayout(shape, 1)];
-    setWords(words, index, APPEND, {
-      ...strideWords('k', this.#addresses[K], op.k!),
-      ...strideWords('v', this.#addresses[V], op.v!),
-      kvHeads: op.kvHeads,
-      headSize: op.headSize,
-      valueSize: op.valueSize,
-      ...tableOf(cache),
-      sequences: at.added,
-      findsFactors: shape.factors === undefined ? 1 : 0,
-      rotarySize: shape.rotarySize,
-      isInterleaved: shape.isInterleaved ? 1 : 0,
-      firstV: first.v,
-      firstVs: first.vs,
-      firstKc: first.kc,
-      firstIc: first.ic,
-      v0: later.v,
-      ks: later.ks,
-      vs: later.vs,
-      scratch: at.row,
-      atIntegers: integersAt,
-    });
-  }
-
-  #tellAttend(
-    words: Int32Array,
-    index: number,
-    run: Run,
-    at: { sequences: number; alibi: number; bias: number; mask: number; tasks: number },
-    task: TaskScratch,
-  ): void {
-    const { op } = this.#work;
-    const { rows, heads, kvHeads, headSize, softcap, scale = 1 / Math.sqrt(headSize) } = op;
-    const addresses = this.#addresses;
-    const { cache, bias, mask } = run;
-    const [first, later] = [pageLayout(cache.shape, 0), pageLayout(cache.shape, 1)];
-    const biasDims = bias?.dims ?? op.bias;
-    const maskDims = mask?.dims ?? op.mask;
-    setWords(words, index, WORK, {
-      ...strideWords('q', addresses[Q], op.q),
-      ...strideWords('out', addresses[OUT_OPERAND], op.out),
-      rows,
-      tileRows: this.#tileRows,
-      tiles: Math.ceil(rows / this.#tileRows),
-      groups: heads / kvHeads,
-      kvHeads,
-      headSize,
-      valueSize: op.valueSize,
-      scale: bitsOf(softcap === undefined ? scale * Math.LOG2E : scale / softcap),
-      isCausal: run.isCausal ? 1 : 0,
-      window: op.window,
-      softcap: softcap === undefined ? 0 : bitsOf(softcap * Math.LOG2E),
-      sinks: addresses[SINKS],
-      alibi: op.alibi ? at.alibi : 0,
-      ...(biasDims && scoreWords('bias', bias ? at.bias : addresses[BIAS], biasDims, 4)),
-      ...(maskDims && scoreWords('mask', mask ? at.mask : addresses[MASK], maskDims, 1)),
-      mayHide: biasDims || maskDims ? 1 : 0,
-      ...tableOf(cache),
-      sequences: at.sequences,
-      firstV: first.v,
-      firstVs: first.vs,
-      firstKc: first.kc,
-      v: later.v,
-      ks: later.ks,
-      vs: later.vs,
-      scratch: at.tasks,
-      scratchStride: task.byteLength,
-      ...task,
-    });
+    if (run.bias || run.mask || op.bias || op.mask) this.#words.scores(run, this.#addresses, places);
+    this.#words.run(run);
+    if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
+    this.#memory.set(this.#words.image, places.image / 4);
+    if (run.bias) new Float32Array(buffer, places.bias, run.bias.data.length).set(run.bias.data);
+    if (run.mask) new Uint8Array(buffer, places.mask, run.mask.data.length).set(run.mask.data);
   }
 }
 
-const bits = new Int32Array(1);
-const float = new Float32Array(bits.buffer);
-function bitsOf(value: number): number {
-  float[0] = value;
-  return bits[0];
+/** Keys of the longest sequence, new ones included. */
+function longest({ cache, past, counts }: Run, newKeys: number): number {
+  let most = 0;
+  for (let b = 0; b < past.length; b++) most = Math.max(most, newKeys > 0 ? past[b] + counts[b] : cache.lengthOf(b));
+  return most;
 }
-
-const strideWords = <N extends string>(name: N, at: number, { batch, row, head }: HeadStrides) =>
-  ({ [name]: at, [`${name}Batch`]: 4 * batch, [`${name}Row`]: 4 * row, [`${name}Head`]: 4 * head }) as Record<
-    N | `${N}Batch` | `${N}Row` | `${N}Head`,
-    number
-  >;
-
-function scoreWords<N extends string>(name: N, at: number, dims: ScoreDims, bytes: number) {
-  const [batch, heads, rows, keys] = dims;
-  const step = (size: number, stride: number) => (size > 1 ? bytes * stride : 0);
-  return {
-    [name]: at,
-    [`${name}Batch`]: step(batch, heads * rows * keys),
-    [`${name}Head`]: step(heads, rows * keys),
-    [`${name}Row`]: step(rows, keys),
-    [`${name}Key`]: step(keys, 1),
-  } as Record<N | `${N}Batch` | `${N}Head` | `${N}Row` | `${N}Key`, number>;
-}
-
-const tableOf = ({ table, capacity }: Run['cache']) => ({ table: table?.ptr ?? 0, tableRow: 4 * capacity });
