@@ -49,7 +49,7 @@ export interface AttentionConformanceOptions {
 export function attentionConformance<H>(
   name: string,
   create: () => Promise<Device<H>>,
-  { bits: wanted }: AttentionConformanceOptions,
+  { bits: wanted }: AttentionConformanceOptions = { bits: 'exact' },
 ): void {
   describe(`attention: ${name}`, () => {
     let device: Device<H>;

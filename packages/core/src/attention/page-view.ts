@@ -108,6 +108,30 @@ export class PageView {
     this.#floats[(at + this.#layout.vs) / 4 + key] = this.#values.set(at, key, row);
   }
 
+  /** Keys of JavaScript's floats: what `present` is. @param factors of page 0, where K is integers */
+  floatKeys(head: number, count: number, into: Float32Array, to: number, factors: Float32Array): void {
+    const { headSize } = this.#shape;
+    const at = head * this.#layout.byteLength;
+    const scales = this.#part(head, this.#layout.ks, count);
+    for (let key = 0; key < count; key++) {
+      const begin = to + key * headSize;
+      this.#keys.get(at, key, into, begin);
+      if (this.#layout.keyType === 'float') continue;
+      for (let j = 0; j < headSize; j++) into[begin + j] = Math.fround(into[begin + j] * scales[key]) * factors[j];
+    }
+  }
+
+  floatValues(head: number, count: number, into: Float32Array, to: number): void {
+    const { valueSize } = this.#shape;
+    const at = head * this.#layout.byteLength;
+    const scales = this.#part(head, this.#layout.vs, count);
+    for (let key = 0; key < count; key++) {
+      const begin = to + key * valueSize;
+      this.#values.get(at, key, into, begin);
+      if (this.#layout.valueType !== 'float') for (let c = 0; c < valueSize; c++) into[begin + c] *= scales[key];
+    }
+  }
+
   /** The first keys and values as they are stored, integers or floats, and their scales; of page 0 the factors, too. */
   read(head: number, page: number, { length, k, ks, kc, v, vs }: StoredKv): void {
     const at = head * this.#layout.byteLength;
@@ -120,6 +144,11 @@ export class PageView {
     }
     ks.set(this.#part(head, this.#layout.ks, count), to);
     vs.set(this.#part(head, this.#layout.vs, count), to);
+  }
+
+  /** Of page 0. */
+  factors(head: number): Float32Array {
+    return this.#part(head, this.#layout.kc, this.#shape.headSize).slice();
   }
 
   /** Of page 0. */

@@ -3,13 +3,15 @@ import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../
 import { resolveKvShape } from '../attention/kv-format.ts';
 import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
-import type { Device, PageDevice } from './device.ts';
+import type { AttentionSpec, Device, PageDevice } from './device.ts';
+import { appendArrays } from './kv-append.ts';
 import { KvPages, type Page, pagesFor } from './kv-pages.ts';
 
 export class PagedKvCache<H = unknown> implements KvCache {
   readonly shape: ResolvedKvShape;
   readonly backend: Device<H>;
   readonly device: PageDevice<H>;
+  readonly #spec: AttentionSpec;
   readonly #pages: KvPages<H>;
   /** Pages that every sequence keeps. */
   #reserved = 0;
@@ -17,11 +19,15 @@ export class PagedKvCache<H = unknown> implements KvCache {
   /** Copies of a page 0 and of another one. */
   readonly #views: PageView[] = [];
 
-  /** @param backend one that has pages */
-  constructor(backend: Device<H>, shape: KvShape) {
+  /**
+   * @param backend one that has pages
+   * @param spec what writes keys of JavaScript
+   */
+  constructor(backend: Device<H>, shape: KvShape, spec: AttentionSpec) {
     if (!backend.pages)
       throw new UnsupportedError(`createKvCache: the device '${backend.device}' has no attention yet. Use 'wasm'.`);
     this.backend = backend;
+    this.#spec = spec;
     this.device = backend.pages;
     this.shape = resolveKvShape(shape);
     this.#pages = new KvPages(this.device, this.shape);
@@ -80,17 +86,16 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const { batch, kvHeads, headSize, valueSize } = this.shape;
     checkFloats('append', 'k', k, batch * kvHeads * keys * headSize);
     checkFloats('append', 'v', v, batch * kvHeads * keys * valueSize);
+    if (keys === 0) return;
     const past = this.lengths;
-    this.open(
-      past,
-      past.map(() => keys),
-    );
-    const row = (b: number, head: number, t: number) => (b * kvHeads + head) * keys + t;
-    this.fill(
-      past,
-      (b, head, t) => k.subarray(row(b, head, t) * headSize, (row(b, head, t) + 1) * headSize),
-      (b, head, t) => v.subarray(row(b, head, t) * valueSize, (row(b, head, t) + 1) * valueSize),
-    );
+    const ends = past.map((length) => length + keys);
+    this.#pages.take(ends, past);
+    try {
+      appendArrays(this, this.#spec, k, v, keys);
+    } catch (error) {
+      this.#pages.cut(past, this.#reserved);
+      throw error;
+    }
   }
 
   /**
@@ -129,14 +134,16 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 
   keys(keys: number): Float32Array {
-    return this.#floats('keys', keys, this.shape.headSize, ({ k, ks, kc, floatKeys }, t, j, d) =>
-      t < floatKeys ? k[t * d + j] : Math.fround(Math.fround(k[t * d + j] * ks[t]) * kc[j]),
-    );
+    const factors: Float32Array[] = [];
+    return this.#floats('keys', keys, this.shape.headSize, (view, at, head, count, into, to) => {
+      if (at === 0) factors[head] = view.factors(head);
+      view.floatKeys(head, count, into, to, factors[head]);
+    });
   }
 
   values(keys: number): Float32Array {
-    return this.#floats('values', keys, this.shape.valueSize, ({ v, vs, floatValues }, t, c, e) =>
-      floatValues ? v[t * e + c] : v[t * e + c] * vs[t],
+    return this.#floats('values', keys, this.shape.valueSize, (view, _, head, count, into, to) =>
+      view.floatValues(head, count, into, to),
     );
   }
 
@@ -165,7 +172,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
 
   branch(): PagedKvCache<H> {
     this.#checkAlive('branch');
-    const other = new PagedKvCache(this.backend, this.shape);
+    const other = new PagedKvCache(this.backend, this.shape, this.#spec);
     try {
       other.#pages.share(this.#pages);
     } catch (error) {
@@ -211,7 +218,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     what: string,
     keys: number,
     size: number,
-    floatOf: (kv: StoredKv, t: number, channel: number, size: number) => number,
+    read: (view: PageView, at: number, head: number, count: number, into: Float32Array, to: number) => void,
   ): Float32Array {
     this.#checkAlive(what);
     checkCount(what, 'keys', keys);
@@ -221,14 +228,12 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const result = new Float32Array(batch * kvHeads * keys * size);
     for (let b = 0; b < batch; b++) {
       const length = Math.min(keys, this.#pages.sequences[b].length);
-      const stored = Array.from({ length: kvHeads }, () => emptyKv(this.shape, length));
       this.#eachPage(b, length, (view, at) => {
-        for (let head = 0; head < kvHeads; head++) view.read(head, at, stored[head]);
-      });
-      stored.forEach((kv, head) => {
-        const at = (b * kvHeads + head) * keys * size;
-        for (let t = 0; t < length; t++)
-          for (let c = 0; c < size; c++) result[at + t * size + c] = floatOf(kv, t, c, size);
+        const count = Math.min(PAGE_KEYS, length - at * PAGE_KEYS);
+        for (let head = 0; head < kvHeads; head++) {
+          const row = (b * kvHeads + head) * keys + at * PAGE_KEYS;
+          read(view, at, head, count, result, row * size);
+        }
       });
     }
     return result;
