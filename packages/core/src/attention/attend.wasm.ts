@@ -62,7 +62,8 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   },
 };
 
-function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
+/** Pages that a task sees, in order. */
+export function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
   const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
   const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
   const scores = f.let(task.scores.at);
