@@ -19,8 +19,47 @@ export interface ArithmeticOptions {
     readonly activationBlock?: ActivationBlock | undefined;
 }
 
+export interface AttentionOptions {
+    readonly scale?: number | undefined;
+    readonly causal?: boolean | undefined;
+    readonly window?: number | undefined;
+    readonly softcap?: number | undefined;
+    readonly bias?: Tensor | undefined;
+    readonly mask?: Tensor | undefined;
+    readonly sinks?: Tensor | undefined;
+    readonly layout?: 'heads' | 'rows' | undefined;
+    readonly cache?: KvCache | undefined;
+    readonly type?: KvType | undefined;
+}
+
 export declare class DisposedError extends Error {
     readonly name = "DisposedError";
+}
+
+export declare class KvCache {
+    constructor(options: KvCacheOptions);
+    get lengths(): readonly number[];
+    get length(): number;
+    get byteLength(): number;
+    bytesFor(keys: number): number;
+    reserve(keys: number): void;
+    append(k: Tensor, v: Tensor): void;
+    keys(): Tensor;
+    values(): Tensor;
+    truncate(length: number | readonly number[]): void;
+    reset(): void;
+    branch(): KvCache;
+    reorder(order: readonly number[]): void;
+    get isDisposed(): boolean;
+    dispose(): void;
+}
+
+export interface KvCacheOptions {
+    readonly batch?: number | undefined;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly valueSize?: number | undefined;
+    readonly type?: KvType | undefined;
 }
 
 export interface MatMulOptions extends ArithmeticOptions {
@@ -43,6 +82,7 @@ export interface ModelOptions {
     readonly tables?: boolean | undefined;
     readonly fuse?: boolean | undefined;
     readonly minElements?: number | undefined;
+    readonly attention?: KvType | false | undefined;
 }
 
 export interface ModelReport {
@@ -105,6 +145,8 @@ export type TableSpec = TableRows;
 export type TfNamespace = typeof tfc;
 
 export declare function accelerate(model: GraphModel | LayersModel, options?: AccelerateOptions): Promise<Accelerated>;
+
+export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
 
 export declare function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string;
 

@@ -8,12 +8,12 @@ export const TFJS_README = new URL('../../packages/tfjs/README.md', import.meta.
 const BEGIN = '<!-- node test/bench/tfjs.ts readme: begin -->';
 const END = '<!-- node test/bench/tfjs.ts readme: end -->';
 
-export type Side = 'stock' | 'int8' | 'int4';
+export type Side = 'stock' | 'int16' | 'int8' | 'int4';
 
 /** Stock tfjs and MSD on the same work, interleaved. */
 export interface TfjsCase {
   readonly id: string;
-  readonly part: 'matmul' | 'dense' | 'encoder' | 'load';
+  readonly part: 'matmul' | 'dense' | 'attention' | 'encoder' | 'load';
   /** Multiplications of one call, where that is what is done. */
   readonly macs?: number;
   /** ms per call; spread: half the distance of the quartiles, relative. */
@@ -81,9 +81,9 @@ const times = (value: number | undefined): string => (value === undefined ? '' :
 const where = ({ machine, versions, date }: TfjsResult): string =>
   `${machine.cpu} (${machine.cores} cores, virtual and shared), Node ${versions.node}, tfjs ${versions.tfjs} wasm, one thread, ${date.slice(0, 10)}`;
 
-/** tfjs.md of a results folder. */
-export function tfjsReport(result: TfjsResult): string {
-  const { cases, cosine, memory, classifier, rounds } = result;
+/** Stock and two forms of MSD's. */
+function timeTable(cases: readonly TfjsCase[], sides: readonly [Side, Side]): string[] {
+  const all: readonly Side[] = ['stock', ...sides];
   const rows = cases.map((own) => {
     const cell = (side: Side) => {
       const time = own.sides[side];
@@ -93,20 +93,18 @@ export function tfjsReport(result: TfjsResult): string {
       const time = own.sides[side];
       return time && own.macs ? digits(own.macs / time.median / 1e6) : '–';
     };
-    const gains = (['int8', 'int4'] as const).map((side) => times(gain(own, side)) || '–');
-    return [
-      own.id,
-      cell('stock'),
-      cell('int8'),
-      gains[0]!,
-      cell('int4'),
-      gains[1]!,
-      speed('stock'),
-      speed('int8'),
-      speed('int4'),
-      String(own.load),
-    ];
+    const gains = sides.flatMap((side) => [cell(side), times(gain(own, side)) || '–']);
+    return [own.id, cell('stock'), ...gains, ...all.map(speed), String(own.load)];
   });
+  const head = ['', 'stock', ...sides.flatMap((side) => [side, 'gain']), 'GMAC/s stock', ...sides, 'load'];
+  return table(head, rows);
+}
+
+/** tfjs.md of a results folder. */
+export function tfjsReport(result: TfjsResult): string {
+  const { cases, cosine, memory, classifier, rounds } = result;
+  const isAttention = ({ part }: TfjsCase) => part === 'attention';
+  const [others, attention] = [cases.filter((own) => !isAttention(own)), cases.filter(isAttention)];
   const bytes = (side: 'stock' | 'int8') => {
     const { tensors, initial, heap, keptInJs } = memory![side];
     return [side, ...[tensors, initial, heap, keptInJs, totalBytes(memory![side])].map(megabytes)];
@@ -122,7 +120,17 @@ export function tfjsReport(result: TfjsResult): string {
     '',
     `ms per call, medians of ${rounds} rounds or more ± half the distance of the quartiles; stock is float32.`,
     '',
-    ...table(['', 'stock', 'int8', 'gain', 'int4', 'gain', 'GMAC/s stock', 'int8', 'int4', 'load'], rows),
+    ...timeTable(others, ['int8', 'int4']),
+    ...(attention.length
+      ? [
+          '',
+          '## Attention',
+          '',
+          'ms per call; stock: `matMul`, `mul`, `softmax`, `matMul` on float32. Columns name how MSD keeps keys and values.',
+          '',
+          ...timeTable(attention, ['int16', 'int8']),
+        ]
+      : []),
     ...(memory
       ? [
           '',
@@ -149,15 +157,30 @@ const span = (values: readonly number[], text: (value: number) => string): strin
   return ends[0] === ends[1] ? ends[0]! : ends.join(' … ');
 };
 
+/** How keys come to an attention, as ids of cases begin. */
+export const FORMS = ['keys in a cache', 'keys as they come'] as const;
+
+const attentionRow = (form: string, M: number): [string, (own: TfjsCase) => boolean] => [
+  `attention, ${form}, 12 heads of 64, M=${M}, T = 128 / 1024`,
+  ({ part, id }) => part === 'attention' && id.startsWith(form) && id.includes(`M=${M},`),
+];
+
 /** Markdown between the markers of the README. */
 export function tfjsTable(result: TfjsResult, folder: string): string {
   const { cases, cosine, memory, classifier } = result;
+  const hasAttention = cases.some(({ part }) => part === 'attention');
+  const sides: readonly Side[] = hasAttention ? ['int16', 'int8', 'int4'] : ['int8', 'int4'];
+  /** A row in which only some sides have something to say. */
+  const cells = (title: string, of: Partial<Record<Side, string>>): string[] => [
+    title,
+    ...(['stock', ...sides] as const).map((side) => of[side] ?? ''),
+  ];
   const row = (title: string, pick: (own: TfjsCase) => boolean, join: typeof span): string[] => {
     const chosen = cases.filter(pick);
     const gains = (side: Side) => chosen.flatMap((own) => gain(own, side) ?? []);
     const cell = (side: Side) => (gains(side).length ? join(gains(side), times) : '');
     const stock = chosen.map(({ sides }) => sides.stock!.median);
-    return [title, `${join(stock, milliseconds)} ms`, cell('int8'), cell('int4')];
+    return [title, `${join(stock, milliseconds)} ms`, ...sides.map(cell)];
   };
   const list: typeof span = (values, text) => values.map(text).join(' / ');
   const ofM = (M: number) => (own: TfjsCase) => own.part === 'matmul' && own.id.startsWith(`matMul M=${M} `);
@@ -165,27 +188,30 @@ export function tfjsTable(result: TfjsResult, folder: string): string {
     row('`matMul` M=1, weights out of cache, 896x896 … 4096x4096', ofM(1), span),
     row('`matMul` M=128', ofM(128), span),
     row('Dense 1024 on a sequence of one', ({ part }) => part === 'dense', list),
+    ...(hasAttention ? [1, 128].flatMap((M) => FORMS.map((form) => row(...attentionRow(form, M), list))) : []),
     row('sentence encoder (USE lite), batch 1 / 8 / 64', ({ part }) => part === 'encoder', list),
     ...cases
       .filter(({ part }) => part === 'load')
-      .map(({ sides }) => [
-        'its loading from memory: stock copies floats, MSD quantizes them',
-        ...(['stock', 'int8', 'int4'] as const).map((side) => `${milliseconds(sides[side]!.median)} ms`),
-      ]),
-    [
-      'its memory after batch 64: tensors, heap growth, bytes in JS',
-      megabytes(totalBytes(memory!.stock)),
-      megabytes(totalBytes(memory!.int8)),
-      '',
-    ],
-    ['its embeddings, smallest cosine to stock over 40 sentences', '', cosine!.min.toFixed(4), ''],
-    ['language classifier, uint8 manifest', megabytes(classifier!.stock), megabytes(classifier!.kept), ''],
+      .map((own) => {
+        const time = (side: Side) => `${milliseconds(own.sides[side]!.median)} ms`;
+        const all = { stock: time('stock'), int8: time('int8'), int4: time('int4') };
+        return cells('its loading from memory: stock copies floats, MSD quantizes them', all);
+      }),
+    cells('its memory after batch 64: tensors, heap growth, bytes in JS', {
+      stock: megabytes(totalBytes(memory!.stock)),
+      int8: megabytes(totalBytes(memory!.int8)),
+    }),
+    cells('its embeddings, smallest cosine to stock over 40 sentences', { int8: cosine!.min.toFixed(4) }),
+    cells('language classifier, uint8 manifest', {
+      stock: megabytes(classifier!.stock),
+      int8: megabytes(classifier!.kept),
+    }),
   ];
   return [
     `${where(result)}, medians of interleaved`,
     `rounds; stock is tfjs's own float32 ([all figures](../../${folder}/tfjs.md)).`,
     '',
-    ...table(['', 'stock', 'int8', 'int4'], rows),
+    ...table(['', 'stock', ...sides], rows),
   ].join('\n');
 }
 

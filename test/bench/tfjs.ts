@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | encoder | load | memory | classifier]… [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | attention | encoder | load | memory | classifier]… [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -13,7 +13,17 @@ import { loadavg } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { formatReport, loadGraphModel, loadLayersModel, matMul, quantize, register, reportOf } from '@msd/tfjs';
+import {
+  attention,
+  formatReport,
+  KvCache,
+  loadGraphModel,
+  loadLayersModel,
+  matMul,
+  quantize,
+  register,
+  reportOf,
+} from '@msd/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { Tokenizer } from '../../examples/tfjs-semantic-search/src/tokenizer.ts';
@@ -24,6 +34,7 @@ import { interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
 import {
+  FORMS,
   readTfjs,
   type Side,
   type TfjsCase,
@@ -148,6 +159,48 @@ async function dense(): Promise<void> {
   msd.dispose();
 }
 
+/** Heads of a small transformer. */
+const [HEADS, HEAD_SIZE] = [12, 64];
+
+/** Queries on keys that are there: MSD's in a cache, stock's as float tensors; then keys that come as floats each time. */
+async function attentions(): Promise<void> {
+  const scale = HEAD_SIZE ** -0.5;
+  for (const T of [128, 1024])
+    for (const M of [DECODE_ROWS, PREFILL_ROWS]) {
+      const q = tf.randomNormal([1, HEADS, M, HEAD_SIZE]);
+      const [k, v] = [0, 1].map(() => tf.randomNormal([1, HEADS, T, HEAD_SIZE])) as [tf.Tensor, tf.Tensor];
+      const stock = () =>
+        tf.tidy(() => tf.matMul(tf.softmax(tf.mul(tf.matMul(q, k, false, true), scale)), v) as tf.Tensor);
+      const caches = (['int16', 'int8'] as const).map((type) => {
+        const cache = new KvCache({ kvHeads: HEADS, headSize: HEAD_SIZE, type });
+        cache.append(k, v);
+        return { type, cache };
+      });
+      const macs = 2 * HEADS * M * T * HEAD_SIZE;
+      const forms = [
+        { what: FORMS[0], of: ({ cache }: (typeof caches)[number]) => attention(q, null, null, { cache }) },
+        { what: FORMS[1], of: ({ type }: (typeof caches)[number]) => attention(q, k, v, { type }) },
+      ];
+      for (const { what, of } of forms) {
+        for (const own of caches) {
+          const [got, want] = [() => of(own), stock].map((run) => tf.tidy(() => run().dataSync().slice()));
+          const error = relativeL2(got!, want!);
+          if (!(error < (own.type === 'int16' ? 5e-4 : 0.03))) throw new Error(`${own.type}: relative error ${error}`);
+        }
+        const timings = await interleave(
+          [
+            { name: 'stock', macs, run: () => stock().dispose() },
+            ...caches.map((own) => ({ name: own.type, macs, run: () => of(own).dispose() })),
+          ],
+          { rounds, sampleMs: 30 },
+        );
+        record('attention', `${what}, ${HEADS} heads of ${HEAD_SIZE}, M=${M}, T=${T}`, timings, macs);
+      }
+      for (const { cache } of caches) cache.dispose();
+      tf.dispose([q, k, v]);
+    }
+}
+
 const tokenizer = () => new Tokenizer(JSON.parse(readFileSync(join(dirname(sentenceEncoder()), 'vocab.json'), 'utf8')));
 
 function feedsFor(sentences: readonly string[]): { indices: tf.Tensor2D; values: tf.Tensor1D } {
@@ -210,9 +263,10 @@ async function load(): Promise<void> {
     int8: () => loadGraphModel(handler),
     int4: () => loadGraphModel(handler, { format: 'int4' }),
   };
-  const samples: Record<Side, number[]> = { stock: [], int8: [], int4: [] };
+  type Loader = keyof typeof loaders;
+  const samples: Record<Loader, number[]> = { stock: [], int8: [], int4: [] };
   for (let i = -1; i < rounds; i++)
-    for (const side of Object.keys(loaders) as Side[]) {
+    for (const side of Object.keys(loaders) as Loader[]) {
       const start = performance.now();
       const model = await loaders[side]();
       if (i >= 0) samples[side].push(performance.now() - start);
@@ -283,6 +337,7 @@ else if (positionals.includes('readme')) {
   console.log(`${machine.cpu}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, medians of ${rounds} rounds`);
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
+  if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();
   if (wants('memory')) memory();

@@ -1,5 +1,7 @@
 /** `@msd/tfjs`: quantized weights in TensorFlow.js, integers from download to kernel. The public API. */
 export { type Accelerated, type AccelerateOptions, accelerate } from './accelerate.ts';
+export { type AttentionOptions, attention } from './attention/attention.ts';
+export { KvCache, type KvCacheOptions } from './attention/kv-cache.ts';
 export { DisposedError, ModelFormatError } from './errors.ts';
 export { gather, sparseSegmentMean, sparseSegmentSum } from './gather.ts';
 export { graphModelHandler, loadGraphModel, type MsdHandler } from './graph-model/load.ts';

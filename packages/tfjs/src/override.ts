@@ -49,8 +49,13 @@ const ACTIVATION_KERNELS: Readonly<Record<string, string>> = {
 
 export const OVERRIDDEN: readonly string[] = ['BatchMatMul', '_FusedMatMul'];
 
-/** The stock kernel, with a detour for quantized operands. */
-export function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
+/** The kernel that is there, with a detour for quantized operands. */
+export function overridden(kernelName: string, backendName: string): KernelConfig['kernelFunc'] | undefined {
+  const stock = getWrapped(kernelName, backendName);
+  return stock && overriding(stock);
+}
+
+function overriding(stock: KernelConfig): KernelConfig['kernelFunc'] {
   return (params) => {
     const { a, b, bias, preluActivationWeights } = params.inputs as unknown as FusedInputs;
     const attrs = params.attrs as unknown as FusedAttrs;

@@ -5,15 +5,16 @@ import { BACKENDS, disposeHost, isProbed, requireHost } from './kernels/hosts.ts
 import { kernels } from './kernels/index.ts';
 import { matMulGradient } from './mat-mul.ts';
 import { type RegisterOptions, resolveOptions } from './options.ts';
-import { OVERRIDDEN, overriding } from './override.ts';
+import { OVERRIDDEN, overridden } from './override.ts';
 import { registration, setRegistration } from './state.ts';
+import { MENDED, mended } from './stock/index.ts';
 import { checkNamespace, type TfNamespace } from './tf.ts';
 
 /** tfjs-core releases that this version was tested with. */
 const TESTED_VERSION = '4.22.0';
 
-/** Stock kernels that are overridden now, by the function that stands in for them. */
-const overridden = /* @__PURE__ */ new Map<KernelConfig['kernelFunc'], KernelConfig>();
+/** What was registered before, by the function that stands in for it now; `undefined` where there was nothing. */
+const replaced = /* @__PURE__ */ new Map<KernelConfig['kernelFunc'], KernelConfig | undefined>();
 let warned = false;
 
 /**
@@ -49,7 +50,8 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
         disposeFunc: (backend) => disposeHost(backend as object),
       });
   tf.registerGradient(matMulGradient(tf) as never);
-  if (resolved.override) overrideKernels(tf);
+  replaceStock(tf, MENDED, mended);
+  if (resolved.override) replaceStock(tf, OVERRIDDEN, overridden);
   if (isProbed(tf.getBackend())) void prepareBackend(tf);
 }
 
@@ -82,23 +84,34 @@ function removeKernels(tf: TfNamespace): void {
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);
   for (const backendName of BACKENDS)
-    for (const kernelName of OVERRIDDEN) {
-      const current = tf.getKernel(kernelName, backendName);
-      const stock = current && overridden.get(current.kernelFunc);
-      if (stock) replaceKernel(tf, stock);
-    }
-  overridden.clear();
+    for (const kernelName of [...MENDED, ...OVERRIDDEN]) restoreStock(tf, kernelName, backendName);
+  replaced.clear();
 }
 
-function overrideKernels(tf: TfNamespace): void {
+/** Puts a function of MSD's in place of each stock kernel that it has one for; another may follow. */
+function replaceStock(
+  tf: TfNamespace,
+  names: readonly string[],
+  standIn: (kernelName: string, backendName: string) => KernelConfig['kernelFunc'] | undefined,
+): void {
   for (const backendName of BACKENDS)
-    for (const kernelName of OVERRIDDEN) {
+    for (const kernelName of names) {
+      const kernelFunc = standIn(kernelName, backendName);
+      if (!kernelFunc) continue;
       const stock = tf.getKernel(kernelName, backendName);
-      if (!stock) continue;
-      const kernelFunc = overriding(stock);
-      overridden.set(kernelFunc, stock);
-      replaceKernel(tf, { ...stock, kernelFunc });
+      replaced.set(kernelFunc, stock);
+      replaceKernel(tf, { ...stock, kernelName, backendName, kernelFunc });
     }
+}
+
+function restoreStock(tf: TfNamespace, kernelName: string, backendName: string): void {
+  for (;;) {
+    const current = tf.getKernel(kernelName, backendName);
+    if (!current || !replaced.has(current.kernelFunc)) return;
+    const stock = replaced.get(current.kernelFunc);
+    if (stock) replaceKernel(tf, stock);
+    else tf.unregisterKernel(kernelName, backendName);
+  }
 }
 
 /** Says once that a combination is untested. It may well work. */

@@ -314,7 +314,6 @@ async function run(model: tf.GraphModel, x: number[] | Int32Array, output = 'y')
 
 describe.each(BACKENDS)('graph models on %s', (backend) => {
   beforeAll(() => useBackend(backend));
-  // Stock wasm has no Einsum: cpu is the judge.
   const stockRuns = async (entry: GraphEntry, x: number[] | Int32Array) => {
     await useBackend('cpu');
     const stock = await tf.loadGraphModel(handlerOf(artifactsOf(entry)));
@@ -325,9 +324,7 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
   };
 
   describe.each(Object.entries(patterns))('%s', (_, { x, taken, fused, ...entry }) => {
-    const needsStock = entry.nodes.some(({ op }) => op === 'Einsum') && taken.length === 0 && backend === 'wasm';
-
-    it.skipIf(needsStock).each([undefined, ['y']])('loads, with and without a signature', async (outputs) => {
+    it.each([undefined, ['y']])('loads, with and without a signature', async (outputs) => {
       const want = await stockRuns({ ...entry, ...(outputs && { outputs }) }, x);
       await withoutLeaks(async () => {
         const model = await loadGraphModel(handlerOf(artifactsOf({ ...entry, ...(outputs && { outputs }) })));
@@ -349,12 +346,12 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
       });
     });
 
-    it.skipIf(needsStock)('accelerates in place and restores', async () => {
+    it('accelerates in place and restores', async () => {
       await withoutLeaks(async () => {
         const empty = tf.memory().numBytes;
         const model = await tf.loadGraphModel(handlerOf(artifactsOf(entry)));
         const bytes = tf.memory().numBytes;
-        const stock = needsEinsum(entry) ? undefined : await run(model, x);
+        const stock = await run(model, x);
         const { report, restore } = await accelerate(model);
         const msd = await run(model, x);
         const loaded = await loadGraphModel(handlerOf(artifactsOf(entry)));
@@ -365,13 +362,11 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
         await restore();
         await restore();
         expect(tf.memory().numBytes).toBe(bytes);
-        if (stock) expect(await run(model, x)).toEqual(stock);
+        expect(await run(model, x)).toEqual(stock);
         model.dispose();
       });
     });
   });
-
-  const needsEinsum = ({ nodes }: GraphEntry) => backend === 'wasm' && nodes.some(({ op }) => op === 'Einsum');
 
   it.each(['uint8', 'uint16', 'float16'] as const)('keep a %s manifest as it is', async (stored) => {
     const entry: GraphEntry = {

@@ -7,7 +7,7 @@ import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threa
 import '@tensorflow/tfjs-backend-webgl';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gather, matMul, quantize, register, status, unregister } from '../src/index.ts';
+import { attention, gather, KvCache, matMul, quantize, register, status, unregister } from '../src/index.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
@@ -47,6 +47,46 @@ describe.each([true, false])('tfjs wasm with threads: %s', (threads) => {
       expect(status().weights).toBe('tfjs heap');
     });
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('attends on its heap, shared or not, at once and token by token', () => {
+    const before = tf.memory().numTensors;
+    const cache = new KvCache({ kvHeads: 2, headSize: 32 });
+    tf.tidy(() => {
+      const [q, k, v] = [random(1, [1, 4, 90, 32]), random(2, [1, 2, 90, 32]), random(3, [1, 2, 90, 32])];
+      const got = attention(q, k, v, { causal: true });
+      const heads = (x: tf.Tensor) => tf.reshape(tf.tile(tf.reshape(x, [2, 1, 90 * 32]), [1, 2, 1]), [1, 4, 90, 32]);
+      const mask = tf.mul(tf.sub(tf.linalg.bandPart(tf.ones([90, 90]), -1, 0), 1), 1e9);
+      const scores = tf.add(tf.div(tf.matMul(q, heads(k), false, true), Math.sqrt(32)), mask);
+      const want = tf.matMul(tf.softmax(scores), heads(v));
+      expect(tf.div(tf.norm(tf.sub(got, want)), tf.norm(want)).dataSync()[0]).toBeLessThan(2e-4);
+      const rows = Array.from({ length: 90 }, (_, t) => {
+        const row = (x: tf.Tensor) => tf.slice(x, [0, 0, t, 0], [1, x.shape[1]!, 1, 32]);
+        return attention(row(q), row(k), row(v), { cache });
+      });
+      expect(tf.concat(rows, 2).dataSync()).toEqual(got.dataSync());
+    });
+    expect(cache.length).toBe(90);
+    cache.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('has an Einsum, and products that broadcast on both sides', () => {
+    tf.tidy(() => {
+      const [a, b] = [random(1, [2, 3, 4]), random(2, [5, 4])];
+      const got = tf.einsum('abc,dc->dab', a, b);
+      const want = tf.transpose(
+        tf.reshape(tf.matMul(tf.reshape(a, [6, 4]), b as tf.Tensor2D, false, true), [2, 3, 5]),
+        [2, 0, 1],
+      );
+      expect(tf.max(tf.abs(tf.sub(got, want))).dataSync()[0]).toBeLessThan(1e-5);
+      const both = tf.matMul(random(3, [2, 1, 3, 4]), random(4, [1, 5, 4, 2]));
+      const full = tf.matMul(
+        tf.tile(random(3, [2, 1, 3, 4]), [1, 5, 1, 1]),
+        tf.tile(random(4, [1, 5, 4, 2]), [2, 1, 1, 1]),
+      );
+      expect(both.dataSync()).toEqual(full.dataSync());
+    });
   });
 });
 

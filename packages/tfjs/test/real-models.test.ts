@@ -52,7 +52,8 @@ describe('Universal Sentence Encoder lite', { timeout: 240_000 }, () => {
       const model = await loadGraphModel(diskHandler(sentenceEncoder()));
       const { weightBytes, stockBytes, nodes } = reportOf(model)!;
       expect(weightBytes / stockBytes).toBeLessThan(0.26);
-      expect(nodes.filter(({ where }) => where === 'msd')).toHaveLength(11);
+      expect(nodes.filter(({ weights }) => weights)).toHaveLength(11);
+      expect(nodes.filter(({ msdOp }) => msdOp === 'MsdAttention')).toHaveLength(2);
       expect(formatReport(reportOf(model)!)).toContain('MatMul + Reshape + BiasAdd + Relu');
       const loaded = tf.memory();
       expect(loaded.numBytes - before.numBytes).toBe(weightBytes);

@@ -1,9 +1,24 @@
 /** tfjs's WebGPU backend in Chromium on its software adapter: correct, in tfjs's own pass, without validation errors. */
 import '@tensorflow/tfjs-backend-webgpu';
+import { loadGraphModel as loadStock } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gather, matMul, quantize, quantizeAsync, ready, register, status, unregister } from '../src/index.ts';
+import {
+  attention,
+  gather,
+  KvCache,
+  loadGraphModel,
+  matMul,
+  quantize,
+  quantizeAsync,
+  ready,
+  register,
+  reportOf,
+  status,
+  unregister,
+} from '../src/index.ts';
+import { artifactsOf, handlerOf, placeholder } from './graph.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
@@ -119,5 +134,53 @@ describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
     q.dispose();
     expect(await tf.matMul(x, w).data()).toEqual(stock);
     register(tf);
+  });
+
+  it('attends by tfjs’s own operations, and refuses caches', async () => {
+    const operands = [random(1, [2, 4, 9, 16]), random(2, [2, 2, 20, 16]), random(3, [2, 2, 20, 16])] as const;
+    const mask = tf.greater(random(4, [20]), tf.scalar(-1));
+    const options = { causal: true, window: 7, softcap: 4, mask, bias: random(5, [4, 9, 20]), sinks: random(6, [4]) };
+    const before = tf.memory().numTensors;
+    const y = attention(...operands, options);
+    expect(tf.memory().numTensors).toBe(before + 1);
+    const got = (await y.data()) as Float32Array;
+    expect(() => new KvCache({ kvHeads: 2, headSize: 16 })).toThrow('webgpu');
+    await Promise.all([...operands, mask, options.bias, options.sinks].map((x) => x.data()));
+    await tf.setBackend('cpu');
+    const want = tf.tidy(
+      () =>
+        attention(...operands, options)
+          .dataSync()
+          .slice() as Float32Array,
+    );
+    await tf.setBackend('webgpu');
+    expect(relativeL2(got, want)).toBeLessThan(3e-4);
+    tf.dispose([y, ...operands, mask, options.bias, options.sinks]);
+  });
+
+  it('runs graph models with attention as they were', async () => {
+    const nodes = [
+      ...['q', 'k', 'v'].map((name) => placeholder(name)),
+      { name: 's', op: 'BatchMatMulV2', input: ['q', 'k'], attr: { adj_y: { b: true } } },
+      { name: 'p', op: 'Softmax', input: ['s'] },
+      { name: 'y', op: 'BatchMatMulV2', input: ['p', 'v'] },
+    ];
+    const artifacts = artifactsOf({ nodes, weights: [], outputs: ['y'] });
+    const [stock, msd] = [await loadStock(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];
+    expect(reportOf(msd)!.nodes[0]!.msdOp).toBe('MsdAttention');
+    const feeds = { q: random(1, [2, 3, 5, 8]), k: random(2, [2, 3, 6, 8]), v: random(3, [2, 3, 6, 8]) };
+    const [want, got] = [stock, msd].map((model) => model.execute(feeds) as tf.Tensor);
+    expect(await got!.data()).toEqual(await want!.data());
+    tf.dispose([want, got, feeds] as never);
+    stock.dispose();
+    msd.dispose();
+  });
+
+  it('multiplies batches that broadcast on both sides', async () => {
+    const [a, b] = [random(1, [2, 1, 3, 4]), random(2, [1, 5, 4, 2])];
+    const got = tf.matMul(a, b);
+    const want = tf.matMul(tf.tile(a, [1, 5, 1, 1]), tf.tile(b, [2, 1, 1, 1]));
+    expect(await got.data()).toEqual(await want.data());
+    tf.dispose([a, b, got, want]);
   });
 });

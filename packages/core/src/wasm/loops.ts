@@ -38,3 +38,20 @@ export function once<T>(make: () => T): () => T {
   let made: { value: T } | undefined;
   return () => (made ??= { value: make() }).value;
 }
+
+/** Columns of four rows of four words. */
+export function transposed(f: Func, rows: readonly V128[]): V128[] {
+  const lanes = (which: readonly number[]) => (x: V128, y: V128) =>
+    v128.shuffle(
+      x,
+      y,
+      which.flatMap((lane) => range(4).map((byte) => 4 * lane + byte)),
+    );
+  const [a, b, c, d] = rows as [V128, V128, V128, V128];
+  const [low, high] = [lanes([0, 4, 1, 5]), lanes([2, 6, 3, 7])];
+  const [first, second] = [lanes([0, 1, 4, 5]), lanes([2, 3, 6, 7])];
+  return [low, high].flatMap((half) => {
+    const [upper, lower] = [f.let(half(a, b)), f.let(half(c, d))];
+    return [first(upper, lower), second(upper, lower)];
+  });
+}

@@ -9,6 +9,8 @@ import { constantTensor } from '../saved.ts';
 import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
+import { attentionOp } from './attention/run.ts';
+import { ATTENTION_OP } from './attention/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
@@ -134,6 +136,7 @@ export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp
     MsdGather: table((w, [indices]) => gather(w, indices!)),
     MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
+    [ATTENTION_OP]: attentionOp,
   };
   for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
 }

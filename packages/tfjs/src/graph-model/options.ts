@@ -1,5 +1,5 @@
 /** What a user may ask of a model. */
-import { type FormatId, formatIds } from '@msd/core';
+import { type FormatId, formatIds, type KvType } from '@msd/core';
 import { checkKeys } from '../options.ts';
 import type { WeightFormatOptions } from '../weights/encode.ts';
 import type { ClaimOptions } from './claim.ts';
@@ -21,9 +21,15 @@ export interface ModelOptions {
   readonly fuse?: boolean | undefined;
   /** Constants with fewer elements are left alone. Default 1024. */
   readonly minElements?: number | undefined;
+  /**
+   * Graph models: take attention, product – scale – mask – softmax – product, as one op whose keys and values are kept as this
+   * meanwhile; false = none. Default 'int16'.
+   */
+  readonly attention?: KvType | false | undefined;
 }
 
-const KEYS: readonly string[] = ['format', 'blockSize', 'convolutions', 'tables', 'fuse', 'minElements'];
+const KV_TYPES: readonly KvType[] = ['int16', 'int8', 'float'];
+const KEYS: readonly string[] = ['format', 'blockSize', 'convolutions', 'tables', 'fuse', 'minElements', 'attention'];
 
 /**
  * @param more further keys that the caller knows
@@ -36,6 +42,11 @@ export function resolveModelOptions(
 ): RewriteOptions {
   checkKeys(options, [...KEYS, ...more], where);
   const { format = 'int8', blockSize, convolutions = 'auto', tables = true, fuse = true, minElements = 1024 } = options;
+  const { attention = 'int16' } = options;
+  if (attention !== false && !KV_TYPES.includes(attention))
+    throw new RangeError(
+      `${where}: attention, expected one of ${KV_TYPES.join(', ')} or false, got ${String(attention)}.`,
+    );
   if (!formatIds.includes(format))
     throw new RangeError(`${where}: format, expected one of ${formatIds.join(', ')}, got ${String(format)}.`);
   if (convolutions !== true && convolutions !== false && convolutions !== 'auto')
@@ -44,7 +55,7 @@ export function resolveModelOptions(
     if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name}, expected a boolean, got ${typeof value}.`);
   if (!Number.isSafeInteger(minElements) || minElements < 0)
     throw new RangeError(`${where}: minElements, expected a count, got ${String(minElements)}.`);
-  return { format, blockSize, convolutions, tables, fuse, minElements, convolutionBlockSize: 32 };
+  return { format, blockSize, convolutions, tables, fuse, minElements, attention, convolutionBlockSize: 32 };
 }
 
 /** Why weights are left alone that MSD could take; undefined = they are wanted. */

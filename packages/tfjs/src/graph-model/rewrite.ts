@@ -2,11 +2,12 @@
  * Topology and constants -> the same model with MSD's ops and packed constants. Constants keep their names and places; only
  * what they hold changes.
  */
-import type { FormatId } from '@msd/core';
+import type { FormatId, KvType } from '@msd/core';
 import type { MatMulInputsReport, NodeReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { formatFor } from './options.ts';
@@ -29,6 +30,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly convolutionBlockSize: number;
   /** Take what follows a product into it. */
   readonly fuse: boolean;
+  /** Take attention, with keys and values of this type. */
+  readonly attention: KvType | false;
 }
 
 export interface Rewritten {
@@ -61,13 +64,16 @@ export function rewriteGraph(
 
   const { claims, refusals } = claim(scopes, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
-  const nodes: NodeReport[] = refusals.map(({ node, reason }) => ({
-    name: node.name,
-    op: node.op,
-    where: 'tfjs',
-    reason,
-  }));
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
+  const attention = takeAttention(scopes, constants, options.attention);
+  const nodes: NodeReport[] = refusals.flatMap(({ node, reason }) => {
+    const { name, op } = node;
+    return attention.parts.has(node)
+      ? []
+      : [{ name, op, where: 'tfjs', reason: attention.reasons.get(node) ?? reason }];
+  });
+  nodes.push(...attention.reports);
+  for (const [scope, own] of attention.nodes) for (const node of own) replaced.get(scope)!.set(node.name, node);
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;

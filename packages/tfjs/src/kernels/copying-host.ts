@@ -7,7 +7,7 @@ import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
 import type { WasmTfBackend } from './heap-host.ts';
-import { Adopted, type Host } from './host.ts';
+import { Adopted, type Host, type Places } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
 
 /** Elements of a tensor. */
@@ -35,7 +35,7 @@ export function cpuHost(tfBackend: object): Host<Values> {
   return copyingHost({
     values({ dataId, dtype }) {
       const values = backend.readSync(dataId);
-      const wanted = dtype === 'int32' ? Int32Array : Float32Array;
+      const wanted = dtype === 'int32' ? Int32Array : dtype === 'bool' ? Uint8Array : Float32Array;
       return values instanceof wanted ? values : wanted.from(values as readonly number[]);
     },
     areStable: true,
@@ -49,7 +49,8 @@ export function hiddenHeapHost(backend: WasmTfBackend): Host<Values> {
     values({ dataId, dtype, shape }) {
       const at = backend.dataIdMap.get(dataId).memoryOffset >>> 0;
       const [{ buffer }, size] = [backend.wasm.HEAPU8, sizeOf(shape)];
-      return dtype === 'int32' ? new Int32Array(buffer, at, size) : new Float32Array(buffer, at, size);
+      if (dtype === 'int32') return new Int32Array(buffer, at, size);
+      return dtype === 'bool' ? new Uint8Array(buffer, at, size) : new Float32Array(buffer, at, size);
     },
     areStable: false, // tfjs may have put another tensor at the same address
     make: (shape) => backend.makeOutput(shape, 'float32'),
@@ -96,7 +97,28 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
         segments: segments && { ...segments, ids: integers(segments.ids) },
       }),
     integers: values,
+    memory: { device: msd, places: throughArena(msd, (tensor) => bytesOf(values(tensor))) },
     dispose: () => msd.dispose(),
+  };
+}
+
+/** Operands pass through MSD's memory, and what a kernel left in them comes back into the last one. */
+function throughArena({ arena }: WasmBackend, bytes: (tensor: TensorInfo) => Uint8Array): Places {
+  return (tensors, use) => {
+    const places = tensors.map((tensor) => {
+      if (!tensor) return undefined;
+      const given = bytes(tensor);
+      const place = arena.alloc(given.byteLength, 'operand');
+      arena.bytes(place).set(given);
+      return place;
+    });
+    try {
+      use(places);
+      const [result, place] = [tensors.at(-1), places.at(-1)];
+      if (result && place) bytes(result).set(arena.bytes(place));
+    } finally {
+      for (const place of places) if (place) arena.free(place);
+    }
   };
 }
 

@@ -34,7 +34,8 @@ export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
   if (typeof wasm._malloc !== 'function' || typeof wasm._free !== 'function') return undefined;
   return {
     memory,
-    alloc: (byteLength) => wasm._malloc!(byteLength) >>> 0,
+    // It would take what is left of a larger number modulo 2³².
+    alloc: (byteLength) => (byteLength < 2 ** 32 ? wasm._malloc!(byteLength) >>> 0 : 0),
     free: (ptr) => wasm._free!(ptr),
   };
 }
@@ -89,6 +90,8 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
   const matrices = new Adopted<Products, ArenaHandle>((a, b) => a.ptr === b.ptr);
   const addressOf = ({ dataId }: TensorInfo) => backend.dataIdMap.get(dataId).memoryOffset >>> 0;
   const integersAt = ({ ptr, byteLength }: ArenaHandle) => new Int32Array(heap.memory.buffer, ptr, byteLength / 4);
+  const placeOf = (tensor: TensorInfo) =>
+    arena.at(addressOf(tensor), (tensor.dtype === 'bool' ? 1 : 4) * sizeOf(tensor.shape));
   const host: Host<ArenaHandle> = {
     weights: 'tfjs heap',
     output(shape, _inputs, fill) {
@@ -119,6 +122,7 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
         segments: segments && { ...segments, ids: integersAt(segments.ids) },
       }),
     integers: (tensor) => integersAt(host.at(tensor)),
+    memory: { device: msd, places: (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor))) },
     // A disposed backend has dropped its module, and the heap with it.
     dispose: () => backend.wasm && msd.dispose(),
   };

@@ -6,7 +6,7 @@
  *   copying-host   typed arrays (cpu, and wasm builds that hide their memory): packed weights pass through MSD's memory
  *   gpu-host       tfjs's WebGPU device: what an op does is recorded into tfjs's pass
  */
-import type { ActivationBlock, ActivationId, RowSource } from '@msd/core';
+import type { ActivationBlock, ActivationId, ArenaHandle, RowSource, WasmBackend } from '@msd/core';
 import type { MatrixSpec } from '../spec.ts';
 import type { Status } from '../status.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
@@ -32,8 +32,24 @@ export interface Host<Place = unknown> {
   rows(source: RowSource, w: Place, options: RowsOptions<Place>): void;
   /** Values of an int32 tensor; `undefined` where only a GPU has them, unless they are needed. They die with the next output. */
   integers(tensor: TensorInfo, needed?: boolean): ArrayLike<number> | undefined;
+  /** For work that needs a device of @msd/core's by itself (attention), where JavaScript sees it. */
+  readonly memory?: Memory;
   dispose(): void;
 }
+
+export interface Memory {
+  readonly device: WasmBackend;
+  readonly places: Places;
+}
+
+/**
+ * Brings tensors to where the device sees them, and the result (the last of them) back. `use` gets a place for each tensor; they
+ * are good until it returns.
+ */
+export type Places = (
+  tensors: readonly (TensorInfo | undefined)[],
+  use: (places: (ArenaHandle | undefined)[]) => void,
+) => void;
 
 export interface ProductOptions<Place> {
   readonly M: number;

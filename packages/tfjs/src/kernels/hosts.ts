@@ -31,6 +31,9 @@ export function hostOf(backend: object, name: string): Host | undefined {
   return host;
 }
 
+/** The host of a backend, if it has been made and is still there. */
+export const knownHost = (backend: object): Host | undefined => hosts.get(backend);
+
 function wasmHost(backend: WasmTfBackend): Host {
   const heap = heapOf(backend);
   return heap ? heapHost(backend, heap) : hiddenHeapHost(backend);

@@ -1,5 +1,6 @@
 /** The kernels by name. */
 import type { TensorInfo } from '../tf.ts';
+import { msdAttention } from './attention.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
@@ -8,10 +9,12 @@ export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
+export const ATTENTION = 'MsdAttention';
 
 export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo>> = {
   [MAT_MUL]: msdMatMul,
   [GATHER]: msdGather,
   [SPARSE_SEGMENT]: msdSparseSegment,
   [DEQUANTIZE]: msdDequantize,
+  [ATTENTION]: msdAttention,
 };
