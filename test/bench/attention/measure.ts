@@ -5,6 +5,7 @@ import { PAGE_KEYS } from '../../../packages/core/src/attention/contract.ts';
 import { taskScratch, tileRowsFor } from '../../../packages/core/src/attention/scratch.ts';
 import { attentionWork } from '../../../packages/core/src/attention-work.ts';
 import { PagedKvCache } from '../../../packages/core/src/backends/kv-cache.ts';
+import { attentionSpec } from '../../../packages/core/src/backends/wasm/attention-call.ts';
 import { ATTEND_BYTE, AttentionWords } from '../../../packages/core/src/backends/wasm/attention-words.ts';
 import { WasmBackend } from '../../../packages/core/src/backends/wasm/backend.ts';
 import { instantiate } from '../../../packages/core/test/instantiate.ts';
@@ -80,7 +81,7 @@ export async function measureAttention(
 /** The call in an arena of its own; its stages look at the words that it left in scratch. */
 function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { op, q, k, v }: AttentionData) {
   const { arena } = backend;
-  const cache = new PagedKvCache(backend, { batch: 1, kvHeads: 1, headSize: op.headSize, type });
+  const cache = new PagedKvCache(backend, { batch: 1, kvHeads: 1, headSize: op.headSize, type }, attentionSpec);
   const put = (values: Float32Array) => {
     const handle = backend.alloc(values.byteLength, 'attention');
     backend.write(handle, values);
