@@ -264,7 +264,8 @@ export class Matcher {
   refusedScale(scales: TensorRef): number | undefined {
     const read = partReader(scales);
     const total = tensorByteLength(scales);
-    if (total > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(Math.min(total, SCRATCH_BYTES));
+    const wanted = Math.min(total, SCRATCH_BYTES);
+    if (wanted > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(wanted);
     const scratch = this.#scratch ?? new Uint8Array(0);
     for (let begin = 0; begin < total; begin += scratch.length) {
       const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
