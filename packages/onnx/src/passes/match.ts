@@ -264,10 +264,11 @@ export class Matcher {
   refusedScale(scales: TensorRef): number | undefined {
     const read = partReader(scales);
     const total = tensorByteLength(scales);
-    if (this.#scratch.length < Math.min(total, SCRATCH_BYTES))
-      this.#scratch = new Uint8Array(Math.min(SCRATCH_BYTES, 2 * total));
-    for (let begin = 0; begin < total; begin += this.#scratch.length) {
-      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+    const wanted = Math.min(total, SCRATCH_BYTES);
+    if (wanted > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(wanted);
+    const scratch = this.#scratch ?? new Uint8Array(0);
+    for (let begin = 0; begin < total; begin += scratch.length) {
+      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
       const at = badScale(values);
       if (at >= 0) return values[at];
     }
