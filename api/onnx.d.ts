@@ -30,6 +30,7 @@ export interface MsdOptions {
     readonly device?: 'wasm';
     readonly components?: 1 | 2;
     readonly activationBlock?: ActivationBlock;
+    readonly kvCache?: 'int16' | 'int8' | 'model';
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
@@ -123,6 +124,11 @@ export interface SessionReport {
         readonly packedBytes: number;
     };
     readonly memory: MemoryReport;
+    readonly plans?: number;
+    readonly kvCache?: {
+        readonly type: 'int16' | 'int8' | 'model';
+        readonly byteLength: number;
+    };
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
@@ -156,6 +162,7 @@ export interface MsdOptions {
     readonly device?: 'wasm';
     readonly components?: 1 | 2;
     readonly activationBlock?: ActivationBlock;
+    readonly kvCache?: 'int16' | 'int8' | 'model';
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
@@ -241,6 +248,11 @@ export interface SessionReport {
         readonly packedBytes: number;
     };
     readonly memory: MemoryReport;
+    readonly plans?: number;
+    readonly kvCache?: {
+        readonly type: 'int16' | 'int8' | 'model';
+        readonly byteLength: number;
+    };
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;

@@ -36,15 +36,15 @@ export interface MeasureOptions {
   readonly sampleMs?: number;
 }
 
-/** Something that gives one figure when asked: milliseconds per call, a rate. */
-export interface Source {
+/** Something that gives one sample when asked: milliseconds per call, a rate. */
+export interface Source<Sample = number> {
   readonly name: string;
-  sample(): Promise<number>;
+  sample(): Promise<Sample>;
 }
 
 /** @returns the samples of each source, in the order of `sources`; each round starts with another one */
-export async function takeTurns(sources: readonly Source[], rounds: number): Promise<number[][]> {
-  const samples = sources.map((): number[] => []);
+export async function takeTurns<Sample>(sources: readonly Source<Sample>[], rounds: number): Promise<Sample[][]> {
+  const samples = sources.map((): Sample[] => []);
   for (let round = 0; round < rounds; round++)
     for (let i = 0; i < sources.length; i++) {
       const turn = (i + round) % sources.length;

@@ -1,5 +1,6 @@
 /** Every way to get the same bits: the defaults, then each carrier with each number of threads. */
 import type { CarrierChoice } from '@msd/core';
+import { CUTS } from '../../packages/core/test/attention-bits.ts';
 
 export interface CarrierRun {
   readonly carrier?: CarrierChoice;
@@ -13,3 +14,7 @@ export function carrierRuns(relaxedSimd: boolean): CarrierRun[] {
 
 /** As a key: `i16 x 2`. */
 export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier ?? 'auto'} x ${threads ?? 'auto'}`;
+
+/** Ways to cut a prompt: all of them once, with each carrier and number of threads those that differ most. */
+export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
+  threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];

@@ -6,19 +6,24 @@
 import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/options.ts';
 import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
+import { nnKernels } from '../../packages/core/src/nn/registry.ts';
+import { RECORDED_ATTENTION } from '../../packages/core/test/attention-bits.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
-import { carrierRuns, runName } from './carrier-runs.ts';
+import { carrierRuns, cutsOf, runName } from './carrier-runs.ts';
 import { ENGINES } from './engines.ts';
 import type { Job, Result } from './jobs.ts';
 import { storyJob } from './story-job.ts';
 
-/** What story.ts gave, in every engine of the list, since norms and the gate are MSD's own and no longer ONNX Runtime's. */
-const RECORDED_LOGITS = '765fe7e9';
+/** What story.ts gave, in every engine of the list, since attention is MSD's own, on a cache of int16, and no node is ONNX Runtime's. */
+const RECORDED_LOGITS = '03fea84c';
 
 const everyEngine = process.env.MSD_ENGINES === 'all' || process.env.MSD_TEST_ALL === '1';
 const engines = ENGINES.filter(({ name }) => everyEngine || name === 'node20');
 
-const registered = [...gemmSpec.variants()].map(gemmId);
+const registered = [
+  ...Array.from(gemmSpec.variants(), gemmId),
+  ...nnKernels.flatMap(({ kernels }) => Array.from(kernels(), ({ id }) => id)),
+];
 
 describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
   async function resultOf(job: Job, skip: (note: string) => never): Promise<Result> {
@@ -32,7 +37,7 @@ describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
     skip,
   }) => {
     const { engine, suite } = await resultOf({ name: 'suite', only: everyEngine ? only : 'recorded bits' }, skip);
-    const { passed, failed, skipped, kernels, bits, relaxedDot, elapsedMs } = suite!;
+    const { passed, failed, skipped, kernels, bits, attention, relaxedDot, elapsedMs } = suite!;
     console.log(
       `${name} (${engine}): ${passed} tests passed, ${failed.length} failed, ${skipped.length} left out, ` +
         `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, ${(elapsedMs / 1000).toFixed(1)} s`,
@@ -42,6 +47,10 @@ describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
     expect(relaxedDot !== 'none').toBe(relaxedSimd);
     const recorded = carrierRuns(relaxedSimd).map((options) => [runName(options), RECORDED_BITS] as const);
     expect(bits).toEqual(Object.fromEntries(recorded));
+    const cuts = carrierRuns(relaxedSimd).flatMap((options) =>
+      cutsOf(options).map((cut) => [`${runName(options)}, ${cut}`, RECORDED_ATTENTION] as const),
+    );
+    expect(attention).toEqual(Object.fromEntries(cuts));
     const possible = registered.filter((id) => relaxedSimd || !id.startsWith('gemm_i8'));
     if (everyEngine) expect(kernels).toEqual(expect.arrayContaining(possible));
   });

@@ -31,11 +31,12 @@ export interface Engine {
   readonly run: (job: Job) => Promise<Result | Unavailable>;
 }
 
-/** Every kernel, the corners, the recorded bits. */
+/** Every kernel, the corners, the recorded bits, every op on the device. */
 const CORE_OF_IT =
-  'every kernel that|conformance: wasm(, relaxed dot)? (is exact|confines|treats)|recorded bits|^carriers';
+  'every kernel that|has kernels|conformance: wasm(, relaxed dot)? (is exact|confines|treats)|device: wasm computes|' +
+  'recorded bits|^carriers';
 /** For variants of an engine that has run the whole suite; the long tier runs it in each of them. */
-const VARIANT = process.env.MSD_TEST_ALL === '1' ? {} : { only: CORE_OF_IT };
+const VARIANT = process.env.MSD_TEST_ALL === '1' ? {} : { only: `${CORE_OF_IT}|^elementwise functions` };
 
 export const ENGINES: readonly Engine[] = [
   { name: 'node20', about: 'V8 11.3, no relaxed SIMD', relaxedSimd: false, run: inNode(() => nodeCommand(NODE_20)) },

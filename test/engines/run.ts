@@ -24,10 +24,10 @@ for (const { name, about, only, relaxedSimd, run } of ENGINES) {
   }
   const { engine, suite } = result;
   if (!suite) throw new Error(`${name} gave no result`);
-  const { passed, failed, kernels, bits, relaxedDot, elapsedMs } = suite;
+  const { passed, failed, kernels, bits, attention, relaxedDot, elapsedMs } = suite;
   console.log(
     `${name} (${engine}; ${about}): ${passed} passed, ${failed.length} failed, ` +
-      `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, ${(elapsedMs / 1000).toFixed(0)} s`,
+      `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, attention ${[...new Set(Object.values(attention))]}, ${(elapsedMs / 1000).toFixed(0)} s`,
   );
   if (values.kernels) console.log(kernels.join('\n'));
   for (const failure of failed) console.error(`  ${failure}`);

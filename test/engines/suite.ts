@@ -10,8 +10,9 @@ import { createBackend } from '../../packages/core/src/index.ts';
 import { threadPool } from '../../packages/core/src/threads/pool.ts';
 import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
+import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { carrierRuns, runName } from './carrier-runs.ts';
+import { carrierRuns, cutsOf, runName } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {
@@ -27,6 +28,8 @@ export interface SuiteReport {
   readonly skipped: readonly string[];
   /** Hash of the results of `bitsOf` by carrier and number of threads. */
   readonly bits: Readonly<Record<string, string>>;
+  /** Hash of the results of `attentionBits` by carrier, number of threads and the tokens of a run. */
+  readonly attention: Readonly<Record<string, string>>;
   /** How the engine's relaxed dot takes bytes; 'saturates': not exactly, 'none': there is no relaxed SIMD. */
   readonly relaxedDot: ByteOperand | 'saturates' | 'none';
   /**
@@ -40,11 +43,11 @@ export interface SuiteReport {
 /** Random cases differ from run to run under vitest; here all engines get the same ones. */
 const SEED = 20261124;
 
-/** All but files about byte layouts and vectors on disk, about shaders, and those with processes of their own. */
+/** All but files about byte layouts and vectors on disk, about shaders, those with processes of their own, and gigabytes of addresses. */
 const files: Readonly<Record<string, () => Promise<unknown>>> = import.meta.glob([
   '../../packages/core/{src,test}/**/*.test.ts',
   '!../../packages/core/**/*.browser.test.ts',
-  '!../../packages/core/**/{formats,layers,lookup,memory,mx,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
+  '!../../packages/core/**/{formats,high-addresses,layers,lookup,memory,mx,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
 ]);
 
 export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport> {
@@ -54,12 +57,14 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const { passed, failed, skipped } = summarize(await startTests(Object.keys(files), runner(only)));
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
+  const attention: Record<string, string> = {};
   threadPool().chunkMacs = 1; // the matrices are small
   for (const options of carrierRuns(dot !== null)) {
     const backend = await createBackend('wasm', options);
     const { count } = backend.threads;
     if (count !== (options.threads ?? count)) failed.push(`bits: ${runName(options)}: ${count} threads`);
     bits[runName(options)] = bitsOf(backend);
+    for (const cut of cutsOf(options)) attention[`${runName(options)}, ${cut}`] = attentionBits(backend, cut);
     backend.dispose();
   }
   return {
@@ -67,6 +72,7 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
     failed,
     skipped,
     bits,
+    attention,
     relaxedDot: dot ? (dot.byteOperand ?? 'saturates') : 'none',
     kernels: [...kernels].sort(),
     elapsedMs: Math.round(performance.now() - start),

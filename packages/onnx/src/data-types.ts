@@ -66,6 +66,8 @@ const BY_NAME: ReadonlyMap<string, DataType> = /* @__PURE__ */ new Map(TABLE.map
 export const FLOAT32 = 1;
 /** ONNX's number for uint8. */
 export const UINT8 = 2;
+/** ONNX's number for int8. */
+export const INT8 = 3;
 /** ONNX's number for int32. */
 export const INT32 = 6;
 /** ONNX's number for int64. */

@@ -89,10 +89,14 @@ export function createOrtSession(ort: OrtModule, model: string | Uint8Array, opt
   return callable(ort).InferenceSession.create(model, options);
 }
 
-/** A tensor of the module's own class. */
+/** The module's own class of tensors. */
+export function tensorClass(ort: OrtModule): new (type: string, data: OrtData, dims: readonly number[]) => OrtTensor {
+  return callable(ort).Tensor;
+}
+
+/** A tensor of it. */
 export function createOrtTensor(ort: OrtModule, type: string, data: OrtData, dims: readonly number[]): OrtTensor {
-  const { Tensor } = callable(ort);
-  return new Tensor(type, data, dims);
+  return new (tensorClass(ort))(type, data, dims);
 }
 
 /** Registers a backend with the module. */

@@ -53,6 +53,10 @@ export interface SessionReport {
   readonly weights: { readonly fileBytes: number; readonly packedBytes: number };
   /** MSD's memory; zero after `release()`. Results between claimed nodes and ONNX Runtime count as `intermediates`. */
   readonly memory: MemoryReport;
+  /** Plans that the session holds: one of each part for every combination of sizes that runs came with. Absent with `whole`. */
+  readonly plans?: number;
+  /** How attention keeps keys and values, and what those take that callers hold; absent when MSD has no attention. */
+  readonly kvCache?: { readonly type: 'int16' | 'int8' | 'model'; readonly byteLength: number };
   /** Threads of MSD's products, and what keeps them from being more; absent when MSD has nothing to do, or no longer. */
   readonly threads?: ThreadReport;
   /** Present when the model runs in ONNX Runtime as a whole: why. */
@@ -92,7 +96,7 @@ export function formatReport(report: SessionReport): string {
     .sort((a, b) => a.cells[0].localeCompare(b.cells[0]) || b.count - a.count)
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
-  const { bytesCopiedPerCall: copied, memory, threads, weights } = report;
+  const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
   lines.push(
@@ -103,6 +107,7 @@ export function formatReport(report: SessionReport): string {
     `weights ${formatBytes(weights.fileBytes)} in the file, ${formatBytes(weights.packedBytes)} packed; ` +
       `memory ${formatBytes(memory.wasmBytes)}, of it scratch ${formatBytes(memory.scratchBytes)}`,
   );
+  if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');
 }

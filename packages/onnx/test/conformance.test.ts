@@ -28,6 +28,9 @@ const FUSED: ReadonlySet<string> = new Set([
   'fusion__attention_past_unidir',
 ]);
 
+/** Scores of 17,000, where neighbours among f32 are 0.002 apart: two orders of one sum differ by that, and e to it. */
+const COARSE: ReadonlySet<string> = new Set(['gpt2_attention_add_opt_no_skiplayernorm', 'gpt2_attention_no_past_opt']);
+
 describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/conformance is absent)', () => {
   describe.each(['onnx-node', 'models'].flatMap((group) => claims.map((claim) => [group, claim] as const)))(
     '%s, claim %s',
@@ -44,7 +47,8 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
           const results = await s.run(feeds);
           readTensorFiles(join(folder, set), 'output').forEach((output, index) => {
             const output_ = s.outputNames[index]!;
-            expect(firstDifference(results[output_], output.tensor), `${set} ${output_}`).toBeUndefined();
+            const bound = COARSE.has(name) ? new Float64Array(output.tensor.size).fill(2e-3) : undefined;
+            expect(firstDifference(results[output_], output.tensor, bound), `${set} ${output_}`).toBeUndefined();
           });
         }
         await s.release();

@@ -10,6 +10,7 @@ import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
 import { matchNodes } from '../src/passes/match.ts';
+import { selectEarly } from '../src/passes/select-early.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { corpus, mutant } from './mutate.ts';
@@ -18,8 +19,10 @@ const all = process.env.MSD_TEST_ALL === '1';
 
 function readAndClaim(bytes: Uint8Array): string {
   try {
-    const graph = buildGraph(readModel(bytesSource(bytes)));
-    const decisions = matchNodes(inferTypes(graph));
+    const record = readModel(bytesSource(bytes));
+    const typed = inferTypes(buildGraph(record));
+    const graph = selectEarly(record, typed);
+    const decisions = matchNodes(graph === typed.graph ? typed : inferTypes(graph));
     return [...decisions.values()].some((decision) => typeof decision === 'object' && decision.product)
       ? 'claimed'
       : 'read';

@@ -8,7 +8,7 @@ import { decibels } from '../samples.ts';
 import { measureDecoders } from './index.ts';
 import { decoderOptions } from './options.ts';
 import { Reader, randomCache, tokens } from './reader.ts';
-import { rate } from './report.ts';
+import { rate, timeRatio } from './report.ts';
 import { createSession, openSide, readFiles } from './sides.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'msd-decoder-test-'));
@@ -38,17 +38,17 @@ describe('seeded decoders', () => {
   });
 
   it.each<[Embedding]>([['float'], ['int4']])(
-    'with a %s embedding are the same in one file and in two, from a path and from bytes, on every side',
+    'with a %s embedding are the same in one file, in two and in parts, from a path and from bytes, on every side',
     async (embedding) => {
       const logits: Float32Array[] = [];
-      for (const packaging of ['single', 'external'] as const) {
+      for (const packaging of ['single', 'external', 'parts'] as const) {
         const files = write(embedding, packaging);
         expect(readdirSync(files.request.folder)).toEqual(expect.arrayContaining([...files.files]));
         for (const id of ['ort', 'msd'] as const)
           for (const bytes of [undefined, readFiles(files)]) {
             const side = await openSide(id, { threads: 1 });
             const session = await createSession(side, files, bytes);
-            const reader = new Reader(side, session, tiny, randomCache(tiny, 5));
+            const reader = Reader.from(side, session, tiny, randomCache(tiny, 5));
             await reader.read(tokens(3, tiny.vocabSize));
             logits.push((await reader.read([7])).slice());
             await session.release();
@@ -57,7 +57,7 @@ describe('seeded decoders', () => {
       const [ort, , msd] = logits as [Float32Array, Float32Array, Float32Array];
       expect(ort.length).toBe(tiny.vocabSize);
       expect(decibels(ort, msd)).toBeGreaterThan(60);
-      expect(logits).toEqual([ort, ort, msd, msd, ort, ort, msd, msd]);
+      expect(logits).toEqual([1, 2, 3].flatMap(() => [ort, ort, msd, msd]));
     },
   );
 
@@ -79,16 +79,17 @@ describe('seeded decoders', () => {
 describe('npm run bench -- decoder', () => {
   it('reads its options', () => {
     const options = decoderOptions({ out: 'there' });
-    expect(options).toMatchObject({ embedding: 'float', sides: ['ort', 'msd'], threads: 1, pasts: [0, 128, 1024] });
+    expect(options).toMatchObject({ embedding: 'float', sides: ['ort', 'msd', 'products'], threads: 1 });
+    expect(options).toMatchObject({ pasts: [0, 128, 1024, 4096], prompts: [128, 512] });
     expect(options.shapes.map(({ layers }) => layers)).toEqual([24, 32]);
     expect(decoderOptions({ out: '', msd: 'old', layers: '2' })).toMatchObject({
-      sides: ['ort', 'msd', 'before'],
+      sides: ['ort', 'msd', 'before', 'products'],
       shapes: [{ layers: 2 }, { layers: 2 }],
     });
     expect(() => decoderOptions({ out: '', models: 'gpt' })).toThrow('--models expected some of qwen2.5-0.5b, smollm2');
     expect(() => decoderOptions({ out: '', embedding: 'int3' })).toThrow('--embedding expected one of float, int4');
     expect(() => decoderOptions({ out: '', scale: '0' })).toThrow('--scale expected a number above 0');
-    expect(() => decoderOptions({ out: '', past: '4000' })).toThrow('--past expected at most 1984');
+    expect(() => decoderOptions({ out: '', past: '8192' })).toThrow('--past expected at most 8128');
     expect(() => decoderOptions({ out: '', prompt: '-1' })).toThrow('--prompt expected a whole number from 0 up');
   });
 
@@ -113,6 +114,8 @@ describe('npm run bench -- decoder', () => {
     for (const phase of result!.phases) {
       expect(phase.decibels.msd).toBeGreaterThan(60);
       expect(rate(phase, 'msd')).toBeCloseTo((1000 * phase.rows) / phase.ms.msd!.median, 10);
+      expect(timeRatio(phase, 'msd', 'products')).toBeGreaterThan(0.5);
+      expect(timeRatio(phase, 'msd', 'products', 'cpu')).toBeGreaterThan(0);
     }
     expect(result!.reports.msd!.foreignRunsPerCall).toBeGreaterThanOrEqual(0);
     expect(result!.loads.map(({ by, from }) => `${by} ${from}`)).toEqual([
@@ -122,6 +125,8 @@ describe('npm run bench -- decoder', () => {
     for (const { by, claimedBytes } of result!.loads) if (by !== 'ort') expect(claimedBytes).toBeGreaterThan(0);
     const names = readdirSync(out).sort();
     expect(names).toEqual([`decoder-small-L1-H128-float-1t.json`, 'decoder.md']);
-    expect(readFileSync(join(out, 'decoder.md'), 'utf8')).toMatch(/small, 1 layers of 128[\s\S]*\| prompt of 4 \|/);
+    expect(readFileSync(join(out, 'decoder.md'), 'utf8')).toMatch(
+      /small, 1 layers of 128[\s\S]*\| prompt of 4 \|[\s\S]*products alone \| MSD/,
+    );
   });
 });

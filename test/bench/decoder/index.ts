@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- decoder`: whole 4-bit decoders through `session.run`, beside plain onnxruntime-web and, with `--msd DIR`,
- * beside the build of another checkout.
+ * beside the build of another checkout; and how far MSD is from its products alone.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeMachine } from '../environments.ts';
@@ -11,9 +11,9 @@ import { type DecoderShape, type Embedding, macsPerToken } from '../models/decod
 import { type DecoderFiles, type Packaging, writeDecoder } from '../models/decoder-files.ts';
 import { measured } from '../results.ts';
 import { summarize } from '../samples.ts';
-import { type LoadedBy, sampleLoad } from './load.ts';
+import { sampleLoad } from './load.ts';
 import { type DecoderResult, type LoadResult, writeDecoderResult } from './report.ts';
-import type { From, SideId } from './sides.ts';
+import { type From, type SideId, touchFiles } from './sides.ts';
 import { measureSpeed } from './speed.ts';
 
 export interface DecoderOptions {
@@ -25,13 +25,15 @@ export interface DecoderOptions {
   readonly msd: string | undefined;
   readonly threads: number;
   readonly rounds: number;
-  /** Of speed; loading is always what a user waits. */
+  /** That figures and ratios are by; both are kept. Loading is always what a user waits. */
   readonly clock: Clock;
   readonly pasts: readonly number[];
-  /** Tokens of the prompt; 0 leaves it out. */
-  readonly prompt: number;
+  /** Tokens of each prompt. */
+  readonly prompts: readonly number[];
   /** Fresh processes per side that load; 0 leaves loading out. */
   readonly loads: number;
+  /** Where these take the model from. */
+  readonly froms: readonly From[];
   /** Where models are kept; default: a temporary folder that is removed. */
   readonly folder: string | undefined;
   readonly out: string;
@@ -84,11 +86,14 @@ async function measureDecoder(files: DecoderFiles, options: DecoderOptions): Pro
 }
 
 /** All sides in turns, each in fresh processes; the files are in the system's cache. */
-function measureLoads(files: DecoderFiles, { sides, loads: count, threads, msd, log }: DecoderOptions): LoadResult[] {
+function measureLoads(
+  files: DecoderFiles,
+  { sides, froms, loads: count, threads, msd, log }: DecoderOptions,
+): LoadResult[] {
   if (count === 0) return [];
-  for (const name of files.files) readFileSync(join(files.request.folder, name));
-  const jobs = (['path', 'bytes'] as const satisfies readonly From[]).flatMap((from) =>
-    ([...sides, 'pack'] satisfies LoadedBy[]).map((by) => ({ by, from, files, threads, msd })),
+  touchFiles(files);
+  const jobs = froms.flatMap((from) =>
+    [...sides.filter((side) => side !== 'products'), 'pack' as const].map((by) => ({ by, from, files, threads, msd })),
   );
   const samples = jobs.map((): ReturnType<typeof sampleLoad>[] => []);
   for (let round = 0; round < count; round++)

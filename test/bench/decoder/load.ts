@@ -4,19 +4,23 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { QuantizedWeights } from '@msd/core';
 import { writeModel } from '@msd/onnx/write';
 import { wasmBytes } from '../memory-probe.ts';
-import { BLOCK_SIZE } from '../models/decoder.ts';
-import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
+import type { DecoderFiles } from '../models/decoder-files.ts';
 import { Reader, randomCache, tokens } from './reader.ts';
-import { createSession, type From, openSide, readFiles, type SideId, type SideOptions } from './sides.ts';
+import {
+  createSession,
+  type From,
+  openSide,
+  readFiles,
+  type SessionSide,
+  type Side,
+  type SideOptions,
+} from './sides.ts';
 
 /** pack: every matrix read and prepared by @msd/core, and nothing else. */
-export type LoadedBy = SideId | 'pack';
+export type LoadedBy = SessionSide | 'pack';
 
 export interface LoadJob extends SideOptions {
   readonly by: LoadedBy;
@@ -25,7 +29,10 @@ export interface LoadJob extends SideOptions {
 }
 
 export interface LoadSample {
-  /** Until ONNX Runtime had made a session of a model without weights: its own start, once per process. */
+  /**
+   * Plain onnxruntime-web's own start, once per process: until it had made a session of a model without weights. MSD starts it where a
+   * model needs it, within `ms`.
+   */
   readonly startMs: number;
   /** After that, from files or bytes to a session that is ready. Reading the bytes is not part of it. */
   readonly ms: number;
@@ -91,22 +98,26 @@ function trivialModel(): Uint8Array {
   return writeModel({ graph: { nodes, inputs: [value('x')], outputs: [value('y')] } });
 }
 
+async function startOrt(ort: Side['ort']): Promise<number> {
+  const start = performance.now();
+  const trivial = await ort.InferenceSession.create(trivialModel(), { executionProviders: ['wasm'] });
+  await trivial.release();
+  return performance.now() - start;
+}
+
 async function opening(
   job: LoadJob,
-  by: SideId,
+  by: SessionSide,
   bytes: ReadonlyMap<string, Uint8Array> | undefined,
 ): Promise<Prepared> {
   const { files } = job;
   const { shape } = files.request;
   const side = await openSide(by, job);
-  const start = performance.now();
-  const trivial = await side.ort.InferenceSession.create(trivialModel(), { executionProviders: ['wasm'] });
-  await trivial.release();
-  const startMs = performance.now() - start;
+  const startMs = by === 'ort' ? await startOrt(side.ort) : 0;
   const open = async () => {
     const session = await createSession(side, files, bytes);
     return {
-      firstToken: () => new Reader(side, session, shape, randomCache(shape, 0)).read(tokens(1, shape.vocabSize)),
+      firstToken: () => Reader.from(side, session, shape, randomCache(shape, 0)).read(tokens(1, shape.vocabSize)),
       claimedBytes: side.report(session)?.weights.fileBytes,
     };
   };
@@ -114,58 +125,12 @@ async function opening(
 }
 
 async function packing(files: DecoderFiles, bytes: ReadonlyMap<string, Uint8Array> | undefined): Promise<Prepared> {
-  const { createBackend } = await import('@msd/core');
-  const { matrices } = files;
-  const longest = (part: 'data' | 'scales') => Math.max(...matrices.map((matrix) => matrix[part].length));
-  const total = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
+  const { prepareMatrices } = await import('./matrices.ts');
   const open = async () => {
-    const backend = await createBackend('wasm', { threads: 1, initialBytes: Math.ceil(1.02 * total) + 2 ** 20 });
-    const read = bytes ? copier(bytes) : fileReader(files);
-    const staged = { data: new Uint8Array(longest('data')), scales: new Uint8Array(longest('scales')) };
-    const kept = matrices.map(({ N, K, data, scales }) => {
-      const steps = read.read(scales, staged.scales);
-      const weights: QuantizedWeights = {
-        format: 'int4',
-        N,
-        K,
-        blockSize: BLOCK_SIZE,
-        data: read.view(data) ?? read.read(data, staged.data),
-        scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
-      };
-      return backend.prepare(weights);
-    });
-    read.close();
-    return { firstToken: async () => kept.length, claimedBytes: total };
+    const { prepared, fileBytes } = await prepareMatrices(files, 1, bytes);
+    return { firstToken: async () => prepared.length, claimedBytes: fileBytes };
   };
   return { startMs: 0, open };
-}
-
-interface StretchReader {
-  /** Without a copy, where the bytes are in memory. */
-  view(stretch: Stretch): Uint8Array | undefined;
-  read(stretch: Stretch, into: Uint8Array): Uint8Array;
-  close(): void;
-}
-
-function copier(bytes: ReadonlyMap<string, Uint8Array>): StretchReader {
-  const view = ({ file, offset, length }: Stretch) => bytes.get(file)!.subarray(offset, offset + length);
-  const read = (stretch: Stretch, into: Uint8Array): Uint8Array => {
-    into.set(view(stretch));
-    return into.subarray(0, stretch.length);
-  };
-  return { view, read, close: () => {} };
-}
-
-function fileReader({ request, files }: DecoderFiles): StretchReader {
-  const open = new Map(files.map((name) => [name, openSync(join(request.folder, name), 'r')]));
-  const read = ({ file, offset, length }: Stretch, into: Uint8Array): Uint8Array => {
-    for (let done = 0; done < length; ) done += readSync(open.get(file)!, into, done, length - done, offset + done);
-    return into.subarray(0, length);
-  };
-  const close = () => {
-    for (const file of open.values()) closeSync(file);
-  };
-  return { view: () => undefined, read, close };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -2,7 +2,7 @@
 import { choice, count, counts, list, positive } from '../arguments.ts';
 import { DECODERS, scaled } from '../models/decoder.ts';
 import type { DecoderOptions } from './index.ts';
-import { SIDES } from './sides.ts';
+import { FROMS, SIDES } from './sides.ts';
 
 /** For `parseArgs`. `threads`, `rounds` and `out` are those of the other benchmarks. */
 export const DECODER_FLAGS = {
@@ -11,9 +11,10 @@ export const DECODER_FLAGS = {
   packaging: { type: 'string', default: 'external' },
   layers: { type: 'string' },
   scale: { type: 'string', default: '1' },
-  past: { type: 'string', default: '0,128,1024' },
-  prompt: { type: 'string', default: '128' },
+  past: { type: 'string', default: '0,128,1024,4096' },
+  prompt: { type: 'string', default: '128,512' },
   loads: { type: 'string', default: '3' },
+  from: { type: 'string', default: 'path,bytes' },
   sides: { type: 'string' },
   clock: { type: 'string', default: 'wall' },
   msd: { type: 'string' },
@@ -30,7 +31,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
   const names = DECODERS.map(({ name }) => name);
   const layers = values.layers === undefined ? undefined : count('layers', values.layers);
   const size = { ...(layers !== undefined && { layers }), scale: positive('scale', given('scale')) };
-  const all = values.msd === undefined ? 'ort,msd' : SIDES.join(',');
+  const all = SIDES.filter((side) => side !== 'before' || values.msd !== undefined).join(',');
   const pasts = counts('past', given('past'));
   const asked = list('models', given('models'), names);
   const shapes = asked.map((name) => scaled(DECODERS.find((shape) => shape.name === name)!, size));
@@ -40,15 +41,16 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
   return {
     shapes,
     embedding: choice('embedding', given('embedding'), ['float', 'int4']),
-    packaging: choice('packaging', given('packaging'), ['external', 'single']),
+    packaging: choice('packaging', given('packaging'), ['external', 'single', 'parts']),
     sides: list('sides', values.sides ?? all, SIDES),
     msd: values.msd,
     threads: count('threads', values.threads ?? '1'),
     rounds: count('rounds', values.rounds ?? '5'),
     clock: choice('clock', given('clock'), ['wall', 'cpu']),
     pasts,
-    prompt: count('prompt', given('prompt'), 0),
+    prompts: counts('prompt', given('prompt')).filter((prompt) => prompt > 0),
     loads: count('loads', given('loads'), 0),
+    froms: list('from', given('from'), FROMS),
     folder: values.folder,
     out: values.out,
     log: (message) => console.log(`  ${message}`),

@@ -16,18 +16,38 @@ export function randomCache({ layers, kvHeads, headDim }: DecoderShape, past: nu
 export class Reader {
   readonly #side: Side;
   readonly #session: Ort.InferenceSession;
-  readonly #past: Record<string, Ort.Tensor> = {};
+  readonly #past: Record<string, Ort.Tensor>;
   #position: number;
+  /** Is the past of this reader alone: nobody else goes on from it? */
+  #isOwn = false;
 
-  constructor(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache) {
-    const { Tensor } = side.ort;
+  private constructor(side: Side, session: Ort.InferenceSession, past: Record<string, Ort.Tensor>, position: number) {
     this.#side = side;
     this.#session = session;
-    this.#position = 0;
+    this.#past = past;
+    this.#position = position;
+  }
+
+  /** From a cache of the caller's own. */
+  static from(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache): Reader {
+    const past: Record<string, Ort.Tensor> = {};
+    let position = 0;
     for (const [name, data] of cache) {
-      this.#position = data.length / (kvHeads * headDim);
-      this.#past[name] = new Tensor('float32', data, [1, kvHeads, this.#position, headDim]);
+      position = data.length / (kvHeads * headDim);
+      past[name] = new side.ort.Tensor('float32', data, [1, kvHeads, position, headDim]);
     }
+    return new Reader(side, session, past, position);
+  }
+
+  /** Another one that goes on from here; this one has to stay where it is. */
+  fork(): Reader {
+    return new Reader(this.#side, this.#session, { ...this.#past }, this.#position);
+  }
+
+  /** Lets go of what it read, but not of what it was forked from: that may be gone on from without a copy then. */
+  dispose(): void {
+    if (this.#isOwn) for (const tensor of Object.values(this.#past)) tensor.dispose();
+    this.#isOwn = false;
   }
 
   /** @returns logits of the last token [vocabulary]; what came out as `present` is the past of the next call */
@@ -39,8 +59,10 @@ export class Reader {
       attention_mask: new Tensor('int64', new BigInt64Array(end).fill(1n), [1, end]),
       ...this.#past,
     });
+    this.dispose();
     for (const name of Object.keys(this.#past))
       this.#past[name] = outputs[name.replace('past_key_values', 'present')] as Ort.Tensor;
+    this.#isOwn = true;
     this.#position = end;
     const logits = outputs.logits!;
     return ((await logits.getData()) as Float32Array).subarray(-logits.dims.at(-1)!);

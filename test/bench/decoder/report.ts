@@ -7,7 +7,7 @@ import type { Packaging } from '../models/decoder-files.ts';
 import type { Machine, Measured } from '../results.ts';
 import { summarize } from '../samples.ts';
 import type { LoadedBy } from './load.ts';
-import type { From, SideId } from './sides.ts';
+import type { From, SessionSide, SideId } from './sides.ts';
 
 /** One token after a cache of `past`, or a prompt of `rows` tokens. */
 export interface PhaseResult {
@@ -15,6 +15,8 @@ export interface PhaseResult {
   readonly past: number;
   /** Milliseconds per call. */
   readonly ms: Partial<Record<SideId, Measured>>;
+  /** The same calls by the clock of the processor: of the calling thread, or of all where Node cannot tell. */
+  readonly cpuMs?: Partial<Record<SideId, Measured>>;
   /** Of the logits, against those of the first side. */
   readonly decibels: Partial<Record<SideId, number>>;
 }
@@ -32,7 +34,7 @@ export interface LoadResult {
   readonly by: LoadedBy;
   readonly from: From;
   readonly ms: Measured;
-  /** Medians. Of ONNX Runtime's own start, which `ms` does not contain. */
+  /** Medians. Of plain onnxruntime-web's own start, which `ms` does not contain; 0 for others. */
   readonly startMs: number;
   readonly systemMs: number;
   readonly pageFaults: number;
@@ -58,14 +60,15 @@ export interface DecoderResult {
   readonly rounds: number;
   readonly clock: Clock;
   readonly phases: readonly PhaseResult[];
-  readonly reports: Partial<Record<SideId, SideReport>>;
+  readonly reports: Partial<Record<SessionSide, SideReport>>;
   readonly loads: readonly LoadResult[];
 }
 
-const LABELS: Record<LoadedBy, string> = {
+const LABELS: Record<LoadedBy | SideId, string> = {
   ort: 'onnxruntime-web',
   msd: 'MSD',
   before: 'MSD before',
+  products: 'products alone',
   pack: 'reading and packing alone',
 };
 
@@ -93,17 +96,35 @@ const ratio = (a: number | undefined, b: number | undefined): string =>
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string[] =>
   [head, head.map((_, i) => (i ? '---:' : '---')), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
 
+const timesOf = ({ ms, cpuMs }: PhaseResult, clock: Clock) => (clock === 'cpu' && cpuMs ? cpuMs : ms);
+
 /** Tokens per second of a phase. */
-export const rate = ({ rows, ms }: PhaseResult, side: SideId): number | undefined => {
-  const time = ms[side]?.median;
-  return time === undefined ? undefined : (1000 * rows) / time;
+export const rate = (phase: PhaseResult, side: SideId, clock: Clock = 'wall'): number | undefined => {
+  const time = timesOf(phase, clock)[side]?.median;
+  return time === undefined ? undefined : (1000 * phase.rows) / time;
 };
 
-/** How many times faster MSD is: the median of the rounds' own ratios. */
-function gain({ ms }: PhaseResult, side: SideId): string {
-  const [own, other] = [ms.msd?.samples, ms[side]?.samples];
-  return own && other ? `${digits(summarize(own.map((value, i) => other[i]! / value)).median)}x` : '';
+/** Time of `side` ÷ time of `by`: the median of the rounds' own ratios. */
+export function timeRatio(phase: PhaseResult, side: SideId, by: SideId, clock: Clock = 'wall'): number | undefined {
+  const times = timesOf(phase, clock);
+  const [own, other] = [times[side]?.samples, times[by]?.samples];
+  return own && other && summarize(own.map((value, i) => value / other[i]!)).median;
 }
+
+/** The same of the fastest samples, which other programs disturbed least. */
+function fastestRatio({ ms }: PhaseResult, side: SideId, by: SideId): number | undefined {
+  const [own, other] = [ms[side]?.samples, ms[by]?.samples];
+  return own && other && Math.min(...own) / Math.min(...other);
+}
+
+/** How much more than its products alone a call of MSD should take, at most. */
+const GOALS: readonly (Pick<PhaseResult, 'rows' | 'past'> & { readonly most: number })[] = [
+  { rows: 1, past: 128, most: 1.15 },
+  { rows: 1, past: 1024, most: 1.3 },
+  { rows: 1, past: 4096, most: 1.8 },
+  { rows: 128, past: 0, most: 1.15 },
+  { rows: 512, past: 0, most: 1.25 },
+];
 
 export function decoderReport(results: readonly DecoderResult[]): string {
   const lines = [
@@ -127,7 +148,7 @@ function section(result: DecoderResult): string[] {
       `${megabytes(fileBytes)} MB (${packaging}). ${machine.cpu}, ${machine.cores} cores, Node ${versions.node}, onnxruntime-web ` +
       `${versions.ort}, ${date.slice(0, 10)}, load ${load}, ${result.rounds} rounds, ${result.clock} time.`,
   ];
-  if (result.phases.length > 0) lines.push('', ...phaseTable(result));
+  if (result.phases.length > 0) lines.push('', ...phaseTable(result), ...overProducts(result));
   const reports = Object.entries(result.reports);
   if (reports.length > 0) lines.push('');
   for (const [side, report] of reports)
@@ -139,9 +160,12 @@ function section(result: DecoderResult): string[] {
   return lines;
 }
 
-function phaseTable({ phases }: DecoderResult): string[] {
+const phaseName = ({ rows, past }: PhaseResult): string => (rows > 1 ? `prompt of ${rows}` : `after ${past}`);
+const times = (value: number | undefined): string => (value === undefined ? '' : `${digits(value)}x`);
+
+function phaseTable({ phases, clock }: DecoderResult): string[] {
   const sides = Object.keys(phases[0]!.ms) as SideId[];
-  const compared = sides.filter((side) => side !== 'msd');
+  const compared = sides.filter((side) => side !== 'msd' && side !== 'products');
   const head = [
     'tokens per second',
     ...sides.map((side) => LABELS[side]),
@@ -149,15 +173,36 @@ function phaseTable({ phases }: DecoderResult): string[] {
     'MSD, dB',
   ];
   const rows = phases.map((phase) => [
-    phase.rows > 1 ? `prompt of ${phase.rows}` : `after ${phase.past}`,
+    phaseName(phase),
     ...sides.map((side) => {
-      const value = rate(phase, side);
-      return value === undefined ? '' : `${digits(value)} ±${Math.round(100 * phase.ms[side]!.spread)} %`;
+      const value = rate(phase, side, clock);
+      return value === undefined ? '' : `${digits(value)} ±${Math.round(100 * timesOf(phase, clock)[side]!.spread)} %`;
     }),
-    ...compared.map((side) => gain(phase, side)),
+    ...compared.map((side) => times(timeRatio(phase, side, 'msd', clock))),
     String(phase.decibels.msd ?? ''),
   ]);
   return table(head, rows);
+}
+
+/** What lies between the products, as a factor of their time; nothing where they were not measured. */
+function overProducts({ phases }: DecoderResult): string[] {
+  const measured = phases.filter(({ ms }) => ms.msd && ms.products);
+  if (measured.length === 0) return [];
+  const head = ['time ÷ products alone', 'MSD', 'fastest samples', 'processor time', 'at most', '', 'MSD before'];
+  const rows = measured.map((phase) => {
+    const own = timeRatio(phase, 'msd', 'products')!;
+    const goal = GOALS.find(({ rows, past }) => rows === phase.rows && past === phase.past)?.most;
+    return [
+      phaseName(phase),
+      times(own),
+      times(fastestRatio(phase, 'msd', 'products')),
+      times(timeRatio(phase, 'msd', 'products', 'cpu')),
+      times(goal),
+      goal === undefined ? '' : own <= goal ? 'PASS' : 'above',
+      times(timeRatio(phase, 'before', 'products')),
+    ];
+  });
+  return ['', ...table(head, rows)];
 }
 
 function loadTable(loads: readonly LoadResult[]): string[] {
@@ -183,7 +228,7 @@ function loadTable(loads: readonly LoadResult[]): string[] {
       load.from,
       `${Math.round(load.ms.median)} ±${Math.round(100 * load.ms.spread)} %`,
       load.by === 'pack' ? '' : ratio(load.ms.median, pack?.ms.median),
-      load.by === 'pack' ? '' : `${Math.round(load.startMs)} ms`,
+      load.by === 'ort' ? `${Math.round(load.startMs)} ms` : '',
       String(Math.round(load.systemMs)),
       String(load.pageFaults),
       megabytes(load.wasmBytes),

@@ -1,5 +1,5 @@
-/** Who takes part: plain onnxruntime-web, this checkout's @msd/onnx, and the build of an older checkout. */
-import { readFileSync } from 'node:fs';
+/** Who takes part: plain onnxruntime-web, this checkout's @msd/onnx, the build of an older checkout, and the bare products. */
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -7,14 +7,17 @@ import type * as OnnxMsd from '@msd/onnx/register';
 import type * as Ort from 'onnxruntime-web';
 import type { DecoderFiles } from '../models/decoder-files.ts';
 
-export const SIDES = ['ort', 'msd', 'before'] as const;
+export const SIDES = ['ort', 'msd', 'before', 'products'] as const;
+/** `products`: the model's matrices in @msd/core and nothing else, without a session. */
 export type SideId = (typeof SIDES)[number];
+export type SessionSide = Exclude<SideId, 'products'>;
 
 /** Where a session takes its model from. */
-export type From = 'path' | 'bytes';
+export const FROMS = ['path', 'bytes'] as const;
+export type From = (typeof FROMS)[number];
 
 export interface Side {
-  readonly id: SideId;
+  readonly id: SessionSide;
   readonly ort: typeof Ort;
   /** What MSD says of a session of this side; nothing of others. */
   report(session: Ort.InferenceSession): OnnxMsd.SessionReport | undefined;
@@ -27,7 +30,7 @@ export interface SideOptions {
 }
 
 /** Opens one side. Modules load only here: a process that measures memory has no other side's. */
-export async function openSide(id: SideId, { threads, msd }: SideOptions): Promise<Side> {
+export async function openSide(id: SessionSide, { threads, msd }: SideOptions): Promise<Side> {
   const [ort, own] = id === 'before' ? await olderBuild(msd) : [await import('onnxruntime-web'), undefined];
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error';
@@ -61,6 +64,16 @@ function apart(register: () => void): void {
   register();
   olderState = holder[key];
   holder[key] = kept;
+}
+
+/** Reads all files once, so that they are in the system's cache, whatever their size. */
+export function touchFiles({ request, files }: DecoderFiles): void {
+  const buffer = new Uint8Array(2 ** 24);
+  for (const name of files) {
+    const file = openSync(join(request.folder, name), 'r');
+    while (readSync(file, buffer) > 0);
+    closeSync(file);
+  }
 }
 
 /** A model's files in memory, by name. */

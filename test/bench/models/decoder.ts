@@ -5,9 +5,11 @@
  */
 import type { QuantizedWeights } from '@msd/core';
 import type { ModelSpec, NodeSpec, TensorSpec } from '@msd/onnx/write';
+
 import type { ModelConfig, WeightArray } from '../../../examples/story-model/src/model.ts';
 import { EMBEDDING_NAME, elementCount, weightShapes } from '../../../examples/story-model/src/model.ts';
 import { decoderGraph } from '../../../examples/story-model/src/onnx-graph.ts';
+import type { ByteRange } from '../../../packages/onnx/src/read/source.ts';
 import { gaussian, generator } from './random.ts';
 
 export interface DecoderShape extends ModelConfig {
@@ -23,7 +25,7 @@ export const BLOCK_SIZE = 32;
 const HEAD = 'lm_head.weight';
 const MICROSOFT = 'com.microsoft';
 
-const common = { headDim: 64, context: 2048, normEps: 1e-6 } as const;
+const common = { headDim: 64, context: 8192, normEps: 1e-6 } as const;
 export const DECODERS: readonly DecoderShape[] = [
   {
     ...common,
@@ -47,6 +49,21 @@ export const DECODERS: readonly DecoderShape[] = [
     kvHeads: 5,
     vocabSize: 49152,
     ropeTheta: 1e5,
+    biases: false,
+  },
+  {
+    // Qwen3's, but for its norms of q and k
+    ...common,
+    name: 'qwen3-4b',
+    context: 40960,
+    layers: 36,
+    hiddenSize: 2560,
+    mlpSize: 9728,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 128,
+    vocabSize: 151936,
+    ropeTheta: 1e6,
     biases: false,
   },
   {
@@ -87,17 +104,57 @@ function linearShapes(shape: DecoderShape): [string, readonly number[]][] {
 export const macsPerToken = (shape: DecoderShape): number =>
   linearShapes(shape).reduce((sum, [, dims]) => sum + elementCount(dims), 0);
 
-/** @returns what `writeModel` takes, with all weights in memory */
+/** Bytes that are made when they are asked for: a model of gigabytes is never in memory as a whole. */
+interface Deferred {
+  readonly byteLength: number;
+  /** Fills `out` with the bytes from `offset` on. */
+  fill(offset: number, out: Uint8Array): void;
+}
+
+/** @returns what `writeModel` takes; large tensors are made when they are read */
 export function decoderModel(shape: DecoderShape, embedding: Embedding): ModelSpec {
+  const deferred = new Map<ArrayBufferView, Deferred>();
+  /** An array that holds the place of one. */
+  const defer = <T extends ArrayBufferView>(empty: T, content: Deferred): T => {
+    deferred.set(empty, content);
+    return empty;
+  };
   const weights = new Map<string, WeightArray>();
   for (const [name, dims] of weightShapes(shape))
     if (dims.length === 1) weights.set(name, { shape: dims, data: normGains(name, dims[0]!) });
-  const table = embedding === 'float' ? floatTable(shape.vocabSize * shape.hiddenSize) : new Float32Array(0);
+  const table = defer(new Float32Array(0), floatTable(shape.vocabSize * shape.hiddenSize));
   weights.set(EMBEDDING_NAME, { shape: [shape.vocabSize, shape.hiddenSize], data: table });
-  const linears = new Map(linearShapes(shape).map(([name, dims]) => [name, randomMatrix(name, dims)]));
+  const linears = new Map<string, QuantizedWeights>();
+  for (const [name, dims] of linearShapes(shape)) {
+    const { N, K, data, scales } = randomMatrix(name, dims);
+    linears.set(name, {
+      format: 'int4',
+      N,
+      K,
+      blockSize: BLOCK_SIZE,
+      data: defer(new Uint8Array(0), data),
+      scales: defer(new Float32Array(0), scales),
+    });
+  }
   const model = decoderGraph(shape, weights, linears);
+  const initializers = (model.graph.initializers as TensorSpec[])
+    .filter(({ name }) => embedding === 'float' || name !== EMBEDDING_NAME)
+    .map((tensor) => {
+      const content = deferred.get(tensor.data as ArrayBufferView);
+      return content ? { ...tensor, data: rangeOf(tensor.name, content) } : tensor;
+    });
   const steps = [shape.biases ? withBiases : undefined, embedding === 'int4' ? withQuantizedTable : undefined];
-  return steps.reduce((made, step) => (step ? step(made) : made), model);
+  const made = withGraph(model, model.graph.nodes as NodeSpec[], initializers);
+  return steps.reduce((before, step) => (step ? step(before) : before), made);
+}
+
+function rangeOf(name: string, { byteLength, fill }: Deferred): ByteRange {
+  const read = (offset: number, length: number, into?: Uint8Array): Uint8Array => {
+    const out = into?.subarray(0, length) ?? new Uint8Array(length);
+    fill(offset, out);
+    return out;
+  };
+  return { source: { name, byteLength, read, close: () => {} }, offset: 0, length: byteLength };
 }
 
 const seedOf = (name: string): number =>
@@ -123,18 +180,20 @@ function makeCodePool(): Uint8Array {
   return Uint8Array.from({ length: POOL }, (_, i) => code(values[2 * i]!) | (code(values[2 * i + 1]!) << 4));
 }
 
-/** Fills `out` with `pool` over and over. */
-function repeatPool<T extends Uint8Array | Float32Array<ArrayBuffer>>(out: T, pool: T, from: number): T {
-  for (let at = 0, start = from; at < out.length; start = 0) {
-    const piece = pool.subarray(start, start + out.length - at);
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
+/** `pool` over and over, from a byte of it on. */
+function repeated(pool: Uint8Array, from: number, byteLength: number): Deferred {
+  const fill = (offset: number, out: Uint8Array): void => {
+    for (let at = 0, start = (from + offset) % pool.length; at < out.length; start = 0) {
+      const piece = pool.subarray(start, start + out.length - at);
+      out.set(piece, at);
+      at += piece.length;
+    }
+  };
+  return { byteLength, fill };
 }
 
-function floatTable(length: number): Float32Array<ArrayBuffer> {
-  return repeatPool(new Float32Array(length), new Float32Array(gaussian(POOL, 2)), 0);
+function floatTable(length: number): Deferred {
+  return repeated(new Uint8Array(new Float32Array(gaussian(POOL, 2)).buffer), 0, 4 * length);
 }
 
 /** How large a matrix's results are beside its input: what each layer adds to the residual stream stays small. */
@@ -145,14 +204,23 @@ const GAINS: readonly (readonly [RegExp, number])[] = [
   [/lm_head/, 1.8],
 ];
 
-function randomMatrix(name: string, [N = 0, K = 0]: readonly number[]): QuantizedWeights {
+function randomMatrix(name: string, [N = 0, K = 0]: readonly number[]) {
   codePool ??= makeCodePool();
   const random = generator(seedOf(name));
   const gain = GAINS.find(([pattern]) => pattern.test(name))?.[1] ?? 1;
   const step = gain / (CODE_DEVIATION * Math.sqrt(K));
-  const data = repeatPool(new Uint8Array((N * K) / 2), codePool, Math.floor(random() * POOL));
-  const scales = Float32Array.from({ length: (N * K) / BLOCK_SIZE }, () => step * (0.8 + 0.4 * random()));
-  return { format: 'int4', N, K, blockSize: BLOCK_SIZE, data, scales };
+  const data = repeated(codePool, Math.floor(random() * POOL), (N * K) / 2);
+  let values: Float32Array | undefined;
+  const count = (N * K) / BLOCK_SIZE;
+  const scales: Deferred = {
+    byteLength: 4 * count,
+    fill(offset, out) {
+      values ??= Float32Array.from({ length: count }, () => step * (0.8 + 0.4 * random()));
+      out.set(new Uint8Array(values.buffer, offset, out.length));
+      if (offset + out.length === 4 * count) values = undefined;
+    },
+  };
+  return { N, K, data, scales };
 }
 
 /** An Add after each of q, k and v. */
@@ -208,8 +276,7 @@ function withQuantizedTable(model: ModelSpec): ModelSpec {
       },
     },
   ];
-  const others = initializers.filter(({ name }) => name !== EMBEDDING_NAME);
-  const tensors = others.map((tensor) => (tensor === scales ? { ...scales, dims: [N, blocks] } : tensor));
+  const tensors = initializers.map((tensor) => (tensor === scales ? { ...scales, dims: [N, blocks] } : tensor));
   return withGraph(model, nodes.toSpliced(gather, 1, ...lookUp), [...tensors, shape]);
 }
 

@@ -5,7 +5,10 @@ import { firstDifference, random } from '../../test/random.ts';
 import { type ValueKind, values } from '../../test/values.ts';
 import { attentionWork, createKvCache } from '../attention-work.ts';
 import type { Device } from '../backends/device.ts';
+import { WasmBackend } from '../backends/wasm/backend.ts';
 import { createBackend } from '../index.ts';
+import { threadPool } from '../threads/pool.ts';
+import { createTeam } from '../threads/team.ts';
 import {
   type AttentionOp,
   type AttentionRun,
@@ -198,11 +201,26 @@ async function outcome<H>(device: Device<H>, { op, shape, past, chunk, run, kind
   device.run(call);
   await device.read(operands[6]!, out);
   const lengths = cache.lengths;
-  const stored = [cache.keys(Math.max(...lengths)), cache.values(Math.max(...lengths))];
+  const longestNow = Math.max(...lengths);
+  const [keys, stored] = [cache.keys(longestNow), cache.values(longestNow)];
   cache.dispose();
   for (const handle of handles) device.free(handle);
-  return { out, stored };
+  return { keys, values: stored, out };
 }
+
+/** Caches and outputs of both devices have the same bits. */
+const expectSame = <A, B>(one: Device<A>, other: Device<B>, numRuns: number): Promise<void> =>
+  fc.assert(
+    fc.asyncProperty(cases, async (given) => {
+      const want = await outcome(one, given);
+      const got = await outcome(other, given);
+      for (const name of ['keys', 'values', 'out'] as const) {
+        const at = firstDifference(got[name], want[name]);
+        if (at >= 0) throw new Error(`${name} at ${at}: expected ${want[name][at]}, got ${got[name][at]}`);
+      }
+    }),
+    { numRuns },
+  );
 
 describe('attention in WASM', () => {
   it('has kernels of its own names, and trials that stay where they belong', () => {
@@ -212,20 +230,26 @@ describe('attention in WASM', () => {
   it('gives the bits of the reference, whatever is asked', async () => {
     const reference = await createBackend('reference', { arithmetic: 'float32' });
     const wasm = await createBackend('wasm', { debug: true, threads: 1 });
-    await fc.assert(
-      fc.asyncProperty(cases, async (one) => {
-        const want = await outcome(reference as Device<unknown>, one);
-        const got = await outcome(wasm as Device<unknown>, one);
-        for (const [i, name] of ['keys', 'values'].entries()) {
-          const at = firstDifference(got.stored[i], want.stored[i]);
-          if (at >= 0) throw new Error(`${name} at ${at}: expected ${want.stored[i][at]}, got ${got.stored[i][at]}`);
-        }
-        const at = firstDifference(got.out, want.out);
-        if (at >= 0) throw new Error(`out at ${at}: expected ${want.out[at]}, got ${got.out[at]}`);
-      }),
-      { numRuns: process.env.MSD_TEST_ALL === '1' ? 500 : 100 },
+    await expectSame(
+      reference as Device<unknown>,
+      wasm as Device<unknown>,
+      process.env.MSD_TEST_ALL === '1' ? 500 : 100,
     );
     expect(wasm.memory().scratchBytes).toBeGreaterThan(0);
     wasm.dispose();
+  });
+
+  it('gives the bits of one thread, whatever threads share', async () => {
+    const alone = new WasmBackend();
+    const team = await createTeam({ threads: 3 });
+    threadPool().chunkMacs = 1;
+    const shared = new WasmBackend({ debug: true }, team);
+    try {
+      expect(shared.threads.count).toBe(3);
+      await expectSame(alone, shared, process.env.MSD_TEST_ALL === '1' ? 1000 : 150);
+    } finally {
+      threadPool().chunkMacs = undefined;
+      for (const device of [alone, shared]) device.dispose();
+    }
   });
 });

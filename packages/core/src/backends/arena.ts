@@ -41,6 +41,8 @@ export class Arena {
   readonly #slack: number;
   /** By address handed out. */
   #buffers = new Map<number, Buffer>();
+  /** The buffer that the last part was found in. */
+  #around = 0;
 
   constructor({ initialBytes = 0, shared = false, debug = false, heap }: ArenaOptions = {}) {
     this.#heap = heap ?? new OwnHeap(initialBytes, shared);
@@ -171,8 +173,14 @@ export class Arena {
     if (this.#slack) return ptr > 0 && ptr + byteLength <= this.byteLength;
     const exact = this.#buffers.get(ptr);
     if (exact) return byteLength <= exact.byteLength;
+    // Parts are asked for in rows: the values of a program share one block.
+    const around = this.#buffers.get(this.#around);
+    if (around && ptr >= this.#around && ptr + byteLength <= this.#around + around.byteLength) return true;
     for (const [start, buffer] of this.#buffers)
-      if (ptr >= start && ptr + byteLength <= start + buffer.byteLength) return true;
+      if (ptr >= start && ptr + byteLength <= start + buffer.byteLength) {
+        this.#around = start;
+        return true;
+      }
     return false;
   }
 

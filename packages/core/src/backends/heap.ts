@@ -3,7 +3,8 @@
  * needed, or one that somebody else manages. Memory never shrinks: dropping it is the only way to give it back.
  *
  * A memory that threads share has a maximum, which the system reserves: the need that is known plus room for working buffers,
- * not the 4 GiB that phones refuse. A heap that outgrows it moves to a larger memory; addresses stay what they are.
+ * not the 4 GiB that phones refuse. A heap that outgrows it moves to a larger memory; addresses stay what they are. For a moment
+ * there are two then, which gigabytes of weights cannot afford: their room is as large as they are, where the system gives it.
  */
 import { BackendUnavailableError } from '../errors.ts';
 
@@ -20,8 +21,13 @@ export interface Heap {
 export const LINE = 64;
 const PAGE = 65536;
 const MAX_BYTES = 2 ** 32 - PAGE;
-/** What a shared memory can grow by before the heap has to move. */
+/** What a shared memory can grow by before the heap has to move; a large one by as much as it has, if that can be had. */
 const HEADROOM = 2 ** 28;
+/**
+ * A memory grows by this part of what it has, at least: after each growth engines make a new ArrayBuffer, and whoever holds views of
+ * the old one makes them anew. A cache of keys and values asks for one page of every layer after the other.
+ */
+const GROWTH = 1 / 64;
 
 interface Block {
   ptr: number;
@@ -72,7 +78,7 @@ export class OwnHeap implements Heap {
   #newMemory(byteLength: number): WebAssembly.Memory {
     const initial = Math.max(1, Math.ceil(byteLength / PAGE));
     if (this.#shared)
-      for (const room of [HEADROOM, 0]) {
+      for (const room of [Math.max(byteLength, HEADROOM), HEADROOM, 0]) {
         const maximum = Math.max(initial, Math.floor(Math.min(byteLength + room, MAX_BYTES) / PAGE));
         try {
           const memory = new WebAssembly.Memory({ initial, maximum, shared: true });
@@ -148,9 +154,22 @@ export class OwnHeap implements Heap {
     if (end > MAX_BYTES) throw new BackendUnavailableError(`${problem}; WebAssembly addresses 4 GiB.`);
     try {
       if (end > this.#maximum) this.move(end);
-      else this.#memory.grow(missing);
+      else
+        this.#growBy(missing, Math.min(Math.ceil((have * GROWTH) / PAGE), Math.floor((this.#maximum - have) / PAGE)));
     } catch (cause) {
       throw new BackendUnavailableError(`${problem}; the engine gives no more.`, { cause });
     }
+  }
+
+  /** By the second number of pages if that is larger and can be had, else by the first. */
+  #growBy(missing: number, wanted: number): void {
+    if (wanted > missing)
+      try {
+        this.#memory.grow(wanted);
+        return;
+      } catch {
+        // the system has less
+      }
+    this.#memory.grow(missing);
   }
 }

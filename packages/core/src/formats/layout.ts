@@ -68,3 +68,20 @@ export function variantOf({ blockSize, scales, zeroPoints }: QuantizedWeights): 
   // Per channel there are few: fp16 ones are widened once.
   return { blockSize, storedZeroPoints: zeroPoints !== undefined, scale: blockSize ? scaleKindOf(scales).id : 'f32' };
 }
+
+/** Rows [n, end) of a matrix, as views. */
+export function rowsOf(weights: QuantizedWeights, n: number, end: number): QuantizedWeights {
+  const { blocks, rowBytes, zeroPointBytes } = fileLayout(weights);
+  const zeroRow = zeroPointBytes / weights.N;
+  const { data, scales, zeroPoints, blockSize } = weights;
+  // One value for the whole matrix is every row's.
+  const some = <A extends QuantizedWeights['scales'] | Int8Array>(values: A, perRow: number): A =>
+    blockSize === null && values.length === 1 ? values : (values.subarray(n * perRow, end * perRow) as A);
+  return {
+    ...weights,
+    N: end - n,
+    data: data.subarray(n * rowBytes, end * rowBytes),
+    scales: some(scales, blocks),
+    ...(zeroPoints && { zeroPoints: some(zeroPoints, zeroRow) }),
+  };
+}

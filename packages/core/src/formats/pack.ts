@@ -1,13 +1,33 @@
-/** File bytes -> the panels that kernels read. No kernel is needed for it: 32-bit words in JavaScript pack > 1 G weights/s. */
-import { K_BLOCK, PANEL, stepBytes, type WeightFormat } from './format.ts';
+/**
+ * File bytes -> the panels that kernels read. JavaScript does it at 1 to 2 G weights/s; where the rows lie in WebAssembly memory,
+ * pack.wasm.ts moves the codes.
+ */
+import { K_BLOCK, PANEL, stepBytes } from './format.ts';
 import { formats } from './index.ts';
 import { zeroPointReader } from './integers.ts';
-import { type FileLayout, fileLayout, type PackedLayout, roundUp } from './layout.ts';
+import { fileLayout, type PackedLayout, roundUp } from './layout.ts';
 import { scaleKindOf, scaleReader } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 /**
- * Packs `weights` into `layout.byteLength` bytes at `byteOffset` of `buffer`, and returns nothing: the caller owns them.
+ * Writes the codes of k0 … kEnd of all rows, a whole K-block or the last one.
+ *
+ * @param at bytes before the head of the first panel
+ * @param panelBytes from there to the next panel's
+ */
+export type PackCodes = (k0: number, kEnd: number, at: number, panelBytes: number) => void;
+
+/** Which rows are packed, and who moves their codes. */
+export interface PackOptions {
+  /** Row of the matrix that the first row of `weights` is, a multiple of 16. Default 0. */
+  readonly first?: number;
+  /** Default: JavaScript. */
+  readonly codes?: PackCodes;
+}
+
+/**
+ * Packs `weights`, all rows of a matrix or some, where `layout.byteLength` bytes at `byteOffset` of `buffer` belong to the whole
+ * matrix. Returns nothing: the caller owns them.
  *
  * @param buffer arena memory; `byteOffset` is a multiple of 16
  */
@@ -16,10 +36,38 @@ export function packInto(
   layout: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
+  { first = 0, codes = codesInJavaScript(weights, layout, buffer, byteOffset) }: PackOptions = {},
 ): void {
-  const { N, K, blockSize, data } = weights;
-  const format = formats[weights.format];
-  const file = fileLayout(weights);
+  const { N, blockSize } = weights;
+  const step = stepBytes(formats[weights.format]);
+  const writeHeads = headWriter(weights, layout, buffer, byteOffset);
+  const { paddedK, panels, span, headBytes, panelBytes } = layout;
+
+  let block = 0; // in bytes
+  for (let k0 = 0; k0 < paddedK; k0 += K_BLOCK) {
+    const kEnd = Math.min(k0 + K_BLOCK, paddedK);
+    const heads = Math.ceil((kEnd - k0) / span);
+    const bytes = heads * headBytes + ((kEnd - k0) / 4) * step;
+    const start = block + (first / PANEL) * bytes;
+    if (headBytes) for (let n = 0; n < N; n += PANEL) writeHeads(n, k0, heads, start + (n / PANEL) * bytes);
+    codes(k0, kEnd, start, bytes);
+    block += panels * bytes;
+  }
+  if (blockSize) return;
+  const scale = scaleReader(weights);
+  const channelScales = new Float32Array(buffer, byteOffset + panelBytes + 4 * first, roundUp(N, PANEL));
+  channelScales.fill(0, N);
+  for (let n = 0; n < N; n++) channelScales[n] = scale(n, 0);
+}
+
+function codesInJavaScript(
+  { N, K, blockSize, data, format: id }: QuantizedWeights,
+  { headBytes, span }: PackedLayout,
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+): PackCodes {
+  const format = formats[id];
+  const file = fileLayout({ N, K, blockSize, format: id });
   const source = {
     view: new DataView(data.buffer, data.byteOffset, data.byteLength),
     rowBytes: file.rowBytes,
@@ -27,59 +75,61 @@ export function packInto(
     readableK: blockSize ? file.blocks * blockSize : K,
     flip: data instanceof Int8Array ? 0x80808080 | 0 : 0,
   };
-  const scale = scaleReader(weights);
-  const words = new Uint32Array(buffer, byteOffset, layout.byteLength / 4);
-  const writeHead = headWriter(weights, format, file, buffer, byteOffset);
-
-  let at = 0; // in words
-  for (let k0 = 0; k0 < layout.paddedK; k0 += K_BLOCK) {
-    const kEnd = Math.min(k0 + K_BLOCK, layout.paddedK);
-    for (let n = 0; n < N; n += PANEL)
-      for (let k = k0; k < kEnd; k += layout.span) {
-        const kCount = Math.min(layout.span, kEnd - k);
-        const stepWords = (kCount / 4) * (stepBytes(format) / 4);
-        if (blockSize && k >= source.readableK) {
-          // A block of 16 that only fills K up to a multiple of 32: scale 0.
-          words.fill(0, at, at + layout.headBytes / 4 + stepWords);
-          at += layout.headBytes / 4 + stepWords;
-          continue;
-        }
-        if (layout.headBytes) at += writeHead(n, blockSize ? Math.floor(k / blockSize) : 0, at);
-        format.packSteps(source, n, k, kCount, words, at);
-        at += stepWords;
+  const words = new Uint32Array(buffer, byteOffset);
+  const headWords = headBytes / 4;
+  const stepWords = stepBytes(format) / 4;
+  return (k0, kEnd, start, panelBytes) => {
+    for (let n = 0, panel = start / 4; n < N; n += PANEL, panel += panelBytes / 4)
+      for (let k = k0, at = panel + headWords; k < kEnd; k += span) {
+        const kCount = Math.min(span, kEnd - k);
+        const count = (kCount / 4) * stepWords;
+        if (k < source.readableK) format.packSteps(source, n, k, kCount, words, at);
+        else words.fill(0, at, at + count);
+        at += count + headWords;
       }
-  }
-  if (!blockSize) {
-    const channelScales = new Float32Array(buffer, byteOffset + layout.panelBytes, roundUp(N, PANEL));
-    channelScales.fill(0, N);
-    for (let n = 0; n < N; n++) channelScales[n] = scale(n, 0);
-  }
+  };
 }
 
-/** Writes the scales and zero points of (panel at n, block) at word `at`; returns the words written. */
+/**
+ * Writes scales and zero points of the panel at n, in the K-block at k0: so many heads from byte `at` on. Rows past N have scale 0:
+ * whatever their codes are, they add nothing. So does a block of 16 that only fills K up to a multiple of 32.
+ */
 function headWriter(
   weights: QuantizedWeights,
-  format: WeightFormat,
-  { blocks }: FileLayout,
+  { span, headBytes }: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
-): (n: number, block: number, at: number) => number {
+): (n: number, k0: number, heads: number, at: number) => void {
   const { N, blockSize, scales, zeroPoints } = weights;
+  const format = formats[weights.format];
+  const { blocks } = fileLayout(weights);
   const zeroPoint = zeroPointReader(weights);
   const kind = scaleKindOf(scales);
   const stored = new kind.array(buffer, byteOffset);
   const bytes = new Uint8Array(buffer, byteOffset);
-  const scaleWords = blockSize ? (PANEL * kind.bytes) / 4 : 0;
-  const perWord = 4 / kind.bytes;
-  return (n, block, at) => {
-    // Rows past N: scale 0, so that whatever their codes are, they add nothing.
-    if (blockSize)
-      for (let row = 0; row < PANEL; row++)
-        stored[at * perWord + row] = n + row < N ? scales[(n + row) * blocks + block] : 0;
-    if (!zeroPoints) return scaleWords;
-    for (let row = 0; row < PANEL; row++)
-      bytes[4 * (at + scaleWords) + row] =
-        (n + row < N ? zeroPoint(n + row, block) : format.symmetricZeroPoint) + format.packedOffset;
-    return scaleWords + PANEL / 4;
+  const scaleBytes = blockSize ? PANEL * kind.bytes : 0;
+  const distance = headBytes + (span / 4) * stepBytes(format);
+  const step = distance / kind.bytes;
+  return (n, k0, heads, at) => {
+    const rows = Math.min(PANEL, N - n);
+    if (blockSize) {
+      // A block longer than a K-block has a head in each.
+      const block = Math.floor(k0 / blockSize);
+      const count = Math.min(heads, blocks - block);
+      if (rows < PANEL || count < heads)
+        for (let head = 0; head < heads; head++) bytes.fill(0, at + head * distance, at + head * distance + scaleBytes);
+      for (let row = 0; row < rows; row++) {
+        const from = (n + row) * blocks + block;
+        for (let i = 0, to = at / kind.bytes + row; i < count; i++, to += step) stored[to] = scales[from + i];
+      }
+    }
+    if (!zeroPoints) return;
+    for (let head = 0, to = at + scaleBytes; head < heads; head++, to += distance) {
+      const block = blockSize ? Math.floor((k0 + head * span) / blockSize) : 0;
+      for (let row = 0; row < PANEL; row++) {
+        const zero = row < rows && block < blocks ? zeroPoint(n + row, block) : format.symmetricZeroPoint;
+        bytes[to + row] = block < blocks ? zero + format.packedOffset : 0;
+      }
+    }
   };
 }

@@ -2,7 +2,7 @@
 import { BackendUnavailableError } from '../errors.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitter.ts';
 import { advance, range } from './loops.ts';
-import { settledTime, WARM_MS } from './timing.ts';
+import { settledTime, warmUp } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
 export function requireSimd(): void {
@@ -145,10 +145,8 @@ function probeRate(): number {
   const memory = new WebAssembly.Memory({ initial: 1 });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
   const [i16, i8] = [exports.i16, exports.i8].map((run) => () => (run as (count: number) => void)(2000));
-  for (const start = performance.now(); performance.now() - start < 2 * WARM_MS; ) {
-    i16();
-    i8();
-  }
+  warmUp(i16);
+  warmUp(i8);
   const [slow, fast] = settledTime([i16, i8]);
   return (2 * slow) / fast; // 16 products instead of 8
 }

@@ -1,14 +1,36 @@
 /** Short measurements, for choices that never show in a result. */
 
-/** Calls of this length in all take V8 to its optimising tier, which it enters between calls only. */
-export const WARM_MS = 10;
-/** Browsers without isolation tell time in steps of 0.1 ms. */
-const SAMPLE_MS = 1;
+/** Calls of this length in all take V8 to its optimising tier, which it enters between calls only; most kernels need less. */
+const WARM_MS = 10;
+/** A sample is this many steps of the clock, within these bounds. Browsers without isolation tell time in steps of 0.1 ms. */
+const CLOCK_STEPS = 10;
+const SAMPLE_MS = { least: 0.2, most: 1 } as const;
 const ROUNDS = 7;
 
 /** A function that gets faster by more than this has only now come to the optimising tier. */
 const UNSETTLED = 0.8;
 const RETRIES = 4;
+/** The optimising tier is two to eight times as fast as the one before. */
+const LEAP = 0.65;
+
+/** Runs a function until it is seen to have come to the optimising tier, at most for the time that this takes. */
+export function warmUp(run: () => void): void {
+  const start = performance.now();
+  const slow: number[] = [];
+  for (let calls = 1, now = start; now - start < WARM_MS; ) {
+    const began = now;
+    for (let i = 0; i < calls; i++) run();
+    now = performance.now();
+    if (now - began < sampleLength()) {
+      calls *= 2;
+      continue;
+    }
+    const time = (now - began) / calls;
+    // One slow sample is a busy moment, not a tier.
+    if (slow.length > 1 && time < LEAP * Math.min(...slow)) return;
+    slow.push(time);
+  }
+}
 
 /**
  * {@link bestTime}, once more where a function was still running unoptimised: engines compile in the background, on a busy
@@ -32,13 +54,34 @@ export function settledTime(runs: readonly (() => void)[], rounds: number = ROUN
  */
 export function bestTime(runs: readonly (() => void)[], rounds: number = ROUNDS): number[] {
   const timed = runs.map((run) => ({ run, calls: 1, best: Number.POSITIVE_INFINITY }));
+  const least = sampleLength();
   const sample = ({ run, calls }: (typeof timed)[number]) => {
     const start = performance.now();
     for (let i = 0; i < calls; i++) run();
     return performance.now() - start;
   };
-  for (const entry of timed) while (sample(entry) < SAMPLE_MS) entry.calls *= 2;
+  for (const entry of timed) while (sample(entry) < least) entry.calls *= 2;
   for (let round = 0; round < rounds; round++)
     for (const entry of timed) entry.best = Math.min(entry.best, sample(entry) / entry.calls);
   return timed.map(({ best }) => best);
+}
+
+let sampleMs: number | undefined;
+
+/** Milliseconds of a sample: long beside the steps of this engine's clock. */
+function sampleLength(): number {
+  sampleMs ??= Math.min(SAMPLE_MS.most, Math.max(SAMPLE_MS.least, CLOCK_STEPS * clockStep()));
+  return sampleMs;
+}
+
+/** Milliseconds between two times that the clock tells apart. */
+function clockStep(): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i++) {
+    const start = performance.now();
+    let now = start;
+    while (now === start) now = performance.now();
+    least = Math.min(least, now - start);
+  }
+  return least;
 }

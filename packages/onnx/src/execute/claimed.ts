@@ -1,15 +1,17 @@
 /** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
-import type { ArenaHandle } from '@msd/core';
+import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
+import { countOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
-import type { RowsStep } from '../ops/lowering.ts';
+import type { AttentionNow, AttentionStep, ComputedStep, Elements, LateAttention, RowsStep } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
 import { NO_SYMBOLS } from '../ops/shape.ts';
 import type { RegionCode } from '../plan/code.ts';
 import type { HostStep, UploadStep } from '../plan/draft.ts';
+import { attend, type RunValues } from './kv/attend.ts';
 import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
-import { elementsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
+import { arrayOf, elementsOf, floatsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
 
 /** Values of a run by slot number. */
 export type Values = (Value | undefined)[];
@@ -27,6 +29,8 @@ export class ClaimedRegion {
   readonly #key: number[] = [];
   /** Of the run that is under way. */
   #values: Values = [];
+  /** What attentions were told in it. */
+  readonly #tellings = new Map<LateAttention, { readonly pastRows: number; readonly now: AttentionNow }>();
   /** Bytes that this run copied to the device. */
   #copied = 0;
 
@@ -57,6 +61,7 @@ export class ClaimedRegion {
    */
   run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
     this.#values = values;
+    this.#tellings.clear();
     this.#copied = 0;
     const plan = this.#planFor(values, parent);
     this.#shop.block.bind(plan.program);
@@ -120,14 +125,67 @@ export class ClaimedRegion {
       const value = values[this.#valued[i]!]!;
       infos.set(name, { elemType: value.elemType, dims: value.dims, data: elementsOf(value, this.#shop.device) });
     }
-    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends, this.#script);
+    return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends, this);
   }
 
-  readonly #script = (step: JsStep, at: () => ArenaHandle): (() => void) => {
+  /** For plans: what a step of JavaScript does. */
+  script(step: JsStep, at: () => ArenaHandle): () => void {
     if (step.kind === 'host') return this.#arithmetic(step);
     if (step.kind === 'rows') return this.#rows(step, at);
+    if (step.kind === 'computed') return this.#computed(step, at);
     return this.#upload(step, at);
+  }
+
+  /** For plans: what attention is told in a run. */
+  attention(step: AttentionStep, where: string): () => AttentionRun<KvCache> {
+    const { kv } = this.#shop;
+    return attend(step, kv.type, kv.keeper, this.#runValues, where);
+  }
+
+  readonly #runValues: RunValues = {
+    get: (name) => this.#values[this.#slotOf(name)],
+    set: (name, value) => {
+      this.#values[this.#slotOf(name)] = value;
+    },
+    told: (late, pastRows) => this.#told(late, pastRows),
+    floats: (value) => {
+      const floats = floatsOf(value, this.#shop.device);
+      this.#copied += floats.byteLength;
+      return floats;
+    },
   };
+
+  #elements(name: string): Elements {
+    const { typed, device } = this.#shop;
+    const value = this.#values[this.#slotOf(name)];
+    return value ? arrayOf(value, device) : (concrete(typed.infos.get(name), `'${name}'`) as Elements);
+  }
+
+  #told(late: LateAttention, pastRows: number): AttentionNow {
+    const before = this.#tellings.get(late);
+    if (before?.pastRows === pastRows) return before.now;
+    const now = late.at(
+      late.needs.map((name) => this.#elements(name)),
+      pastRows,
+    );
+    this.#tellings.set(late, { pastRows, now });
+    return now;
+  }
+
+  #computed({ needs, tables, compute, to }: ComputedStep, at: () => ArenaHandle): () => void {
+    const { device, residents } = this.#shop;
+    const readers = (tables ?? []).map((key) => residents.table(key));
+    const out = tables ? new Float32Array(countOf(to.dims)) : new Int32Array(countOf(to.dims));
+    return () => {
+      compute(
+        needs.map((name) => this.#elements(name)),
+        out,
+        readers,
+      );
+      if (out.length > 0) device.write(at(), out);
+      this.#copied += out.byteLength;
+    };
+  }
 
   #upload({ name, known, check }: UploadStep, at: () => ArenaHandle): () => void {
     const { device } = this.#shop;

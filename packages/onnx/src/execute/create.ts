@@ -1,10 +1,12 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
+import { createKvCache } from '@msd/core';
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
@@ -13,6 +15,8 @@ import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
 import { CutRefused, createForeign, messageOf } from './foreign.ts';
+import { KvKeeper } from './kv/keeper.ts';
+import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { loadResidents } from './residents.ts';
@@ -43,10 +47,12 @@ export async function createSession(
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
     const record = readModel(source);
     external = record.files.sources;
-    const graph = buildGraph(record);
+    let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
     let reason = await openFiles(graph, record, model, request, all);
-    const typed = inferTypes(graph);
+    let typed = inferTypes(graph);
+    const early = selectEarly(record, typed);
+    if (early !== graph) typed = inferTypes((graph = early));
     const decisions = reason === undefined ? matchNodes(typed) : new Map<GraphNode, Match | string>();
     reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
     if (reason === undefined) {
@@ -109,13 +115,19 @@ async function createCut(
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
+    const { kvCache } = request.msd;
+    const kv = {
+      keeper: new KvKeeper((shape) => createKvCache(device, shape)),
+      type: kvCache === 'model' ? ('float' as const) : kvCache,
+      isLazy: canBeLazy(ort),
+    };
     const plan = regions.map((region) => {
       if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
       return { matches: region.units.map(({ match }) => match!) };
     });
     return new CutSession({
       ort,
-      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split },
+      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split, kv },
       plan,
       sessions: foreign.sessions,
       inputs: graph.inputs,

@@ -12,6 +12,11 @@ export interface MsdOptions {
   readonly components?: 1 | 2;
   /** Consecutive k of a row that share an activation scale. Default 256; 32 follows outliers more closely. */
   readonly activationBlock?: ActivationBlock;
+  /**
+   * How keys and values of attention are kept: 'int16' (default), 2 bytes each and as accurate as the activations; 'int8', half of
+   * that, at a loss of about 1 %; 'model', the floats of the model: `present` is exact.
+   */
+  readonly kvCache?: 'int16' | 'int8' | 'model';
   /** What multiplies: 'i16', 'i8' (relaxed SIMD), or 'auto' (default): the faster one on this CPU. Same bits. */
   readonly carrier?: CarrierChoice;
   /**
@@ -62,6 +67,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'device',
   'components',
   'activationBlock',
+  'kvCache',
   'carrier',
   'threads',
   'fallback',
@@ -97,7 +103,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     }
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
-  const { device = 'wasm', components = 2, activationBlock = 256, carrier = 'auto' } = given;
+  const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
@@ -107,6 +113,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
     throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+  }
+  if (kvCache !== 'int16' && kvCache !== 'int8' && kvCache !== 'model') {
+    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${String(kvCache)}.`);
   }
   if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
     throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${String(carrier)}.`);
@@ -131,7 +140,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, activationBlock, carrier, threads, fallback: ['wasm'], claim, debug };
+  return { device, components, activationBlock, kvCache, carrier, threads, fallback: ['wasm'], claim, debug };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

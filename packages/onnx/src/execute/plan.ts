@@ -2,14 +2,23 @@
  * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
  * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
  */
-import type { ArenaHandle, DecompositionOptions, PreparedWeights } from '@msd/core';
+import {
+  type ArenaHandle,
+  type AttentionRun,
+  attentionWork,
+  type DecompositionOptions,
+  type KvCache,
+  type KvType,
+  type PreparedWeights,
+} from '@msd/core';
 import { byteLength, type Device, elementCount, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
-import type { Slot } from '../ops/lowering.ts';
+import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
+import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
 import type { Residents } from './residents.ts';
 
@@ -32,10 +41,24 @@ export interface Workshop {
   readonly block: Block;
   /** How activations become integers. */
   readonly split: DecompositionOptions;
+  readonly kv: {
+    readonly keeper: KvKeeper;
+    readonly type: KvType;
+    /** Tensors of `present` may be made without their elements. */
+    readonly isLazy: boolean;
+  };
 }
 
 /** A step of a plan that is no call of the device. */
-export type JsStep = Extract<Fused['step'], { kind: 'upload' | 'host' | 'rows' }>;
+export type JsStep = Extract<Fused['step'], { kind: 'upload' | 'host' | 'rows' | 'computed' }>;
+
+/** What JavaScript does in a plan. */
+export interface Scripts {
+  /** @param at where its result lies */
+  script(step: JsStep, at: () => ArenaHandle): () => void;
+  /** @param where for messages */
+  attention(step: AttentionStep, where: string): () => AttentionRun<KvCache>;
+}
 
 export interface Plan {
   /** Sizes and elements that it was made for. */
@@ -54,7 +77,6 @@ export interface Plan {
 /**
  * @param infos of the region's inputs, as far as the plan depends on them
  * @param ends values that nobody needs after this region
- * @param script what a step of JavaScript does; `at` says where its result lies
  */
 export function makePlan(
   shop: Workshop,
@@ -63,7 +85,7 @@ export function makePlan(
   key: readonly number[],
   parent: Plan | undefined,
   ends: ReadonlySet<string>,
-  script: (step: JsStep, at: () => ArenaHandle) => () => void,
+  scripts: Scripts,
 ): Plan {
   const { typed, residents, space, device } = shop;
   const before = parent?.live ?? new Map<string, Live>();
@@ -92,16 +114,29 @@ export function makePlan(
     }
     return number;
   };
+  const partOf = ({ slot, begin }: Part): number => {
+    const whole = numberOf(slot);
+    if (begin === 0) return whole;
+    slots.push({
+      byteLength: byteLength(slot.root) - 4 * begin,
+      at: undefined,
+      within: { slot: whole, begin: 4 * begin },
+    });
+    return slots.length - 1;
+  };
   const steps: Step[] = [];
   const nodes: (readonly (readonly string[])[])[] = [];
   for (const { step, nodes: names } of fused) {
-    if (step.kind === 'products' || step.kind === 'op') {
-      if (writesOf(step).every((slot) => elementCount(slot.dims) === 0)) continue;
+    const isEmpty = writesOf(step).every((slot) => elementCount(slot.dims) === 0);
+    if (step.kind === 'attention') {
+      steps.push(attentionStep(step, numberOf, partOf, scripts.attention(step, `node '${names[0]}'`)));
+    } else if (step.kind === 'products' || step.kind === 'op') {
+      if (isEmpty) continue;
       steps.push(step.kind === 'op' ? opStep(step, numberOf) : productsStep(shop, step, numberOf));
     } else {
       const writes = writesOf(step).map(numberOf);
       const at = (): ArenaHandle => program.handle(writes[0]!);
-      steps.push({ kind: 'script', run: script(step, at), reads: readsOf(step).map(numberOf), writes });
+      steps.push({ kind: 'script', run: scripts.script(step, at), reads: readsOf(step).map(numberOf), writes });
     }
     nodes.push(step.kind === 'products' ? step.nodes : [names]);
   }
@@ -119,6 +154,19 @@ function opStep(
   const operands = [...inputs, ...outputs].map((slot) => slot && numberOf(slot));
   const work = { kind: 'op' as const, spec, op: op as never, inputs };
   return { kind: 'work', work, operands, writes: outputs.map((_, i) => inputs.length + i) };
+}
+
+function attentionStep(
+  { op, q, k, v, sinks, bias, mask, y }: AttentionStep,
+  numberOf: (slot: Slot) => number,
+  partOf: (part: Part) => number,
+  run: () => AttentionRun<KvCache>,
+): Step {
+  const operands = [
+    ...[q, k, v].map((part) => part && partOf(part)),
+    ...[sinks, bias, mask, y].map((slot) => slot && numberOf(slot)),
+  ];
+  return { kind: 'work', work: attentionWork(op, run), operands, writes: [6] };
 }
 
 function productsStep(

@@ -7,20 +7,19 @@ import {
   createThreadedBackend,
   type PreparedWeights,
   packedByteLength,
-  type QuantizedWeights,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize } from '@msd/core/program';
+import { byteSize, prepareRows } from '@msd/core/program';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
-import type { MatrixRef, Resource, Slot } from '../ops/lowering.ts';
+import type { MatrixRef, ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
-import { type TensorRef, tensorByteLength, tensorBytes, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { floatsOf, partReader, type TensorRef, tensorByteLength, tensorFloats } from '../read/tensor.ts';
 import type { ResolvedOptions } from './options.ts';
-import { openTable, type ReadRows } from './table.ts';
+import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -70,8 +69,9 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   const { debug, carrier, threads } = options;
   const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
   try {
-    const prepared = prepareMatrices(backend, matrices);
-    for (const matrix of prepared.values()) for (const M of WARM_ROWS) backend.warmUp(matrix, M, options);
+    const prepared = new Map(matrices.map(({ key, matrix }) => [key, prepareMatrix(backend, matrix)] as const));
+    for (const matrix of extremes(matrices))
+      for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
     const sources = new Set<ByteSource>();
     const keep = (source: ByteSource): void => void sources.add(source);
@@ -91,34 +91,50 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   }
 }
 
-function prepareMatrices(device: WasmBackend, matrices: readonly Kind<'matrix'>[]): Map<string, PreparedWeights> {
-  const refs = matrices.map(({ matrix }) => matrix);
-  const [data, scales, zeroPoints] = (['data', 'scales', 'zeroPoints'] as const).map((part) => staging(refs, part));
-  return new Map(
-    matrices.map(({ key, matrix }) => {
-      const { format, N, K, blockSize } = matrix;
-      const weights: QuantizedWeights = {
+/** Some rows at a time: a file's matrix never lies in memory as a whole, but packed. */
+function prepareMatrix(device: WasmBackend, { format, N, K, blockSize, data, scales, zeroPoints }: MatrixRef) {
+  const [readData, readScales] = [partReader(data), partReader(scales)];
+  const readZeroPoints = zeroPoints && partReader(zeroPoints);
+  const [dataRow, scaleRow] = [tensorByteLength(data) / N, tensorByteLength(scales) / N];
+  const zeroRow = zeroPoints ? tensorByteLength(zeroPoints) / N : 0;
+  let staged = new Uint8Array(0);
+  return prepareRows(device, {
+    format,
+    N,
+    K,
+    blockSize,
+    storedZeroPoints: zeroPoints !== undefined,
+    scale: 'f32',
+    rows(n, count, into) {
+      if (staged.length < scaleRow * count) staged = new Uint8Array(scaleRow * count);
+      return {
         format,
-        N,
+        N: count,
         K,
         blockSize,
-        data: tensorBytes(matrix.data, data),
-        scales: tensorFloats(matrix.scales, scales),
-        ...(matrix.zeroPoints && { zeroPoints: tensorBytes(matrix.zeroPoints, zeroPoints) }),
+        data: readData(n * dataRow, count * dataRow, into),
+        scales: floatsOf(readScales(n * scaleRow, count * scaleRow, staged)),
+        ...(readZeroPoints && { zeroPoints: readZeroPoints(n * zeroRow, count * zeroRow) }),
       };
-      return [key, device.prepare(weights)];
-    }),
-  );
+    },
+  });
 }
 
-/** One buffer for all tensors of a kind that come from files; those in memory need none. */
-function staging(matrices: readonly MatrixRef[], part: 'data' | 'scales' | 'zeroPoints'): Uint8Array | undefined {
-  let bytes = 0;
-  for (const { [part]: tensor } of matrices) {
-    const range = tensor && tensorRange(tensor);
-    if (range && !range.source.bytes) bytes = Math.max(bytes, range.length);
+/**
+ * Of all matrices that the same kernels serve, the one with most columns and the one with most rows: between them they need
+ * every kernel, and the largest working buffers.
+ */
+function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
+  const largest = new Map<string, Kind<'matrix'>>();
+  for (const each of matrices) {
+    const { format, N, blockSize, scales, zeroPoints } = each.matrix;
+    const kind = [format, blockSize, scales.elemType, zeroPoints !== undefined, N % 16].join();
+    for (const side of ['N', 'K'] as const) {
+      const known = largest.get(`${kind} ${side}`);
+      if (!known || known.matrix[side] < each.matrix[side]) largest.set(`${kind} ${side}`, each);
+    }
   }
-  return bytes > 0 ? new Uint8Array(bytes) : undefined;
+  return new Set([...largest.values()].map(({ key }) => key));
 }
 
 function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {

@@ -22,6 +22,8 @@ export class Executor {
   readonly #ort: OrtModule;
   readonly #shop: Workshop | undefined;
   readonly #values: Values;
+  /** What the tensors of a run refer to whose elements lie in a cache. */
+  #holder: object | undefined;
 
   constructor(ort: OrtModule, shop: Workshop | undefined, slots: number) {
     this.#ort = ort;
@@ -33,6 +35,7 @@ export class Executor {
   begin(): void {
     this.copied = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
     this.plans = [];
+    this.#holder = this.#shop?.kv.isLazy ? {} : undefined;
   }
 
   /** Puts an input into its slot. */
@@ -43,15 +46,17 @@ export class Executor {
   /** Ends a run: lets go of what it computed. */
   end(): void {
     this.#values.fill(undefined);
+    this.#shop?.kv.keeper.endRun(this.#holder);
+    this.#holder = undefined;
   }
 
   /** A result, from its slot: in `target` if there is one. */
   take(name: string, slot: number, target: OrtTensor | undefined | null): OrtTensor {
     const value = this.#values[slot]!;
     if (value.handle) this.copied.outOfMsd += value.handle.byteLength;
-    if (!target) return tensorOf(value, this.#ort, this.#shop?.device);
+    if (!target) return tensorOf(value, this.#ort, this.#shop?.device, this.#holder);
     if (value.handle) return fillFromDevice(name, target, value, this.#shop!.device);
-    return fillTarget(name, target, tensorOf(value, this.#ort, this.#shop?.device));
+    return fillTarget(name, target, viewOf(value, this.#ort, this.#shop?.device));
   }
 
   /** Runs a schedule without foreign steps, synchronously. */

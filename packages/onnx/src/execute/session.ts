@@ -92,7 +92,8 @@ export class CutSession implements MsdHandler {
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
     const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...threads };
+    const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads };
   }
 
   async run(
@@ -109,7 +110,8 @@ export class CutSession implements MsdHandler {
     const names = Object.keys(fetches);
     const schedule = this.#scheduleFor(live, names);
     const { executor } = live;
-    if (this.#busy === undefined && schedule.foreignRuns === 0) {
+    const { keeper } = live.model.shop.kv;
+    if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
       try {
         this.#begin(live, feeds);
         executor.runSync(schedule);
@@ -120,6 +122,7 @@ export class CutSession implements MsdHandler {
     }
     return this.#inTurn(async () => {
       try {
+        if (keeper.isDue) await keeper.turn();
         this.#begin(live, feeds);
         await executor.run(schedule, options);
         return this.#collect(live, fetches);
@@ -135,6 +138,7 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       this.#live = undefined;
       if (!model) return;
+      model.shop.kv.keeper.close();
       model.shop.residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
@@ -150,12 +154,13 @@ export class CutSession implements MsdHandler {
   }
 
   #begin({ model, executor, all, schedules }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
-    const regions = [all, ...schedules.values()].flatMap(({ steps }) =>
-      steps.flatMap((step) => (step.kind === 'claimed' ? [step.region] : [])),
-    );
-    if (model.shop.space.isScattered || regions.some(({ planCount }) => planCount > MAX_PLANS)) {
-      for (const region of regions) region.forget();
+    let isFull = model.shop.space.isScattered || hasMany(all);
+    for (const schedule of schedules.values()) isFull ||= hasMany(schedule);
+    if (isFull) {
+      for (const schedule of [all, ...schedules.values()])
+        for (const step of schedule.steps) if (step.kind === 'claimed') step.region.forget();
       model.shop.space.clear();
+      model.shop.kv.keeper.clearScratch();
     }
     executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {
@@ -200,6 +205,12 @@ export class CutSession implements MsdHandler {
   }
 }
 
+/** Does a region have more plans than are kept? */
+function hasMany({ steps }: Schedule): boolean {
+  for (const step of steps) if (step.kind === 'claimed' && step.region.planCount > MAX_PLANS) return true;
+  return false;
+}
+
 /** Plans the run of one token, as far as the sizes are known: the first real run finds its kernels warm. */
 function prepare({ steps }: Schedule): void {
   let plan: Plan | undefined;
@@ -226,6 +237,21 @@ function memoryOf({ model }: Live): MemoryReport {
   const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
   const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
+}
+
+function plansOf({ all, schedules }: Live): number {
+  let plans = 0;
+  for (const { steps } of [all, ...schedules.values()])
+    for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
+  return plans;
+}
+
+function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
+  const hasAttention = plan.some(
+    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+  );
+  if (!hasAttention) return {};
+  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 
 /** Kernel ids by node, of the last run. */

@@ -4,15 +4,12 @@
  */
 import { type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
 import { SessionStateError } from '../errors.ts';
-import type { TableRef } from '../ops/lowering.ts';
+import type { ReadRows, TableRef } from '../ops/lowering.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorBytes, tensorRange } from '../read/tensor.ts';
 
 /** Tensors up to this size are copied. */
 const SMALL_BYTES = 2 ** 20;
-
-/** Writes rows, as floats, one after the other. */
-export type ReadRows = (indices: readonly number[], out: Float32Array) => void;
 
 /** @param keep is told what has to stay open */
 export function openTable(table: TableRef, keep: (source: ByteSource) => void): ReadRows {

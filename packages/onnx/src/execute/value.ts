@@ -1,11 +1,13 @@
-/** A value during a run: on MSD's device, in plain JavaScript, or a tensor of ONNX Runtime or the caller. */
+/** A value during a run: on MSD's device, in plain JavaScript, in a cache, or a tensor of ONNX Runtime or the caller. */
 import type { ArenaHandle } from '@msd/core';
 import type { DType } from '@msd/core/nn';
 import type { Device } from '@msd/core/program';
 import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
+import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import { checkTarget, fillTarget } from './bind.ts';
+import { type Kept, keptOf, lazyTensor, readKept } from './kv/lazy.ts';
 
 export interface Value {
   readonly elemType: number;
@@ -16,11 +18,14 @@ export interface Value {
   /** Its elements in plain JavaScript, once somebody asked. */
   data: readonly number[] | undefined;
   tensor: OrtTensor | undefined;
+  /** Where it lies in a cache of keys and values. */
+  readonly kept?: Kept | undefined;
 }
 
 export function valueOfTensor(tensor: OrtTensor): Value {
   const elemType = dataTypeCode(tensor.type) ?? 0;
-  return { elemType, dims: tensor.dims, handle: undefined, dtype: undefined, data: undefined, tensor };
+  const kept = keptOf(tensor);
+  return { elemType, dims: tensor.dims, handle: undefined, dtype: undefined, data: undefined, tensor, kept };
 }
 
 export function valueOfInfo({ elemType, dims, data }: Concrete): Value {
@@ -29,8 +34,25 @@ export function valueOfInfo({ elemType, dims, data }: Concrete): Value {
 
 /** Elements as numbers. */
 export function elementsOf(value: Value, device: Device<ArenaHandle>): readonly number[] {
-  value.data ??= numbersOf(value.elemType, value.tensor?.data ?? readBack(value, device));
+  value.data ??= numbersOf(value.elemType, dataIn(value) ?? readBack(value, device));
   return value.data;
+}
+
+/** Its elements where JavaScript has them. What lies in a cache stays there: the tensor that stands for it is not touched. */
+function dataIn({ kept, tensor }: Value): OrtData | undefined {
+  return kept ? readKept(kept) : tensor?.data;
+}
+
+/** The value with its elements in whatever array they are; int64 as numbers. */
+export function arrayOf(value: Value, device: Device<ArenaHandle>): Elements {
+  const data = value.elemType === INT64 ? undefined : dataIn(value);
+  return { dims: value.dims, data: (data as ArrayLike<number> | undefined) ?? elementsOf(value, device) };
+}
+
+/** Its elements as floats. */
+export function floatsOf(value: Value, device: Device<ArenaHandle>): Float32Array {
+  const data = dataIn(value) ?? value.data ?? readBack(value, device);
+  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);
 }
 
 function numbersOf(elemType: number, data: OrtData): number[] {
@@ -48,14 +70,26 @@ function readBack({ handle, dtype, elemType, dims }: Value, device: Device<Arena
   return elemType === INT64 ? BigInt64Array.from(raw, (element) => BigInt(element)) : raw;
 }
 
-/** The value as a tensor that is the caller's: nothing of MSD's memory in it. */
-export function tensorOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
+/**
+ * The value as a tensor that is the caller's: nothing of MSD's memory in it, but for what lies in a cache.
+ *
+ * @param holder of lazy tensors. Absent: there are none
+ */
+export function tensorOf(
+  value: Value,
+  ort: OrtModule,
+  device: Device<ArenaHandle> | undefined,
+  holder: object | undefined,
+): OrtTensor {
+  const { kept } = value;
+  if (kept && holder) value.tensor ??= lazyTensor(ort, kept, holder);
   value.tensor ??= createOrtTensor(ort, jsDataType(value.elemType) ?? 'float32', dataOf(value, device!), value.dims);
   return value.tensor;
 }
 
 function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
-  const { data, elemType } = value;
+  const { data, elemType, kept } = value;
+  if (kept) return readKept(kept);
   if (!data) return readBack(value, device);
   if (elemType === INT64) return int64Elements(data);
   return (elemType === INT32 ? Int32Array : elemType === FLOAT32 ? Float32Array : Uint8Array).from(data);
@@ -63,8 +97,9 @@ function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
 
 /** The value as a tensor for ONNX Runtime: floats on the device as a view, good until the device is touched again. */
 export function viewOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
-  const { handle, dtype, dims } = value;
-  if (value.tensor || !handle || dtype !== 'f32') return tensorOf(value, ort, device);
+  const { handle, dtype, dims, kept } = value;
+  if (kept) return createOrtTensor(ort, jsDataType(value.elemType)!, readKept(kept), dims);
+  if (value.tensor || !handle || dtype !== 'f32') return tensorOf(value, ort, device, undefined);
   return createOrtTensor(ort, 'float32', handle.arena.float32(handle), dims);
 }
 
@@ -82,7 +117,7 @@ export function fillFromDevice(name: string, target: OrtTensor, value: Value, de
 /** The bytes to put on the device: floats as they are, whole numbers as int32, bools as bytes. */
 export function uploadOf(value: Value, where: string): ArrayBufferView {
   const { elemType, tensor, data } = value;
-  if (elemType === FLOAT32) return (tensor?.data as Float32Array | undefined) ?? Float32Array.from(data!);
+  if (elemType === FLOAT32) return (dataIn(value) as Float32Array | undefined) ?? Float32Array.from(data!);
   if (elemType === BOOL) return (tensor?.data as Uint8Array | undefined) ?? Uint8Array.from(data!);
   if (elemType === INT32 && tensor) return tensor.data as Int32Array;
   const numbers = data ?? numbersOf(elemType, tensor!.data);

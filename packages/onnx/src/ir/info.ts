@@ -36,12 +36,60 @@ export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32,
 export interface Symbols {
   /** @param of what the size is made from, if anything: something that grows with every token makes something that does */
   fresh(of?: readonly Size[]): string;
+  /** a + b. The same sums are the same symbol. */
+  sum(a: Size, b: Size): Size;
+  /** a − b, where a is a sum that b is in. */
+  rest(a: Size, b: Size): Size | undefined;
+}
+
+/** A sum: symbols in order, and a number. */
+interface Sum {
+  readonly symbols: readonly string[];
+  readonly number: number;
 }
 
 /** Symbols that no file uses. */
 export function newSymbols(): Symbols {
   let count = 0;
-  return { fresh: (of = []) => `?${++count}${of.some(isGrowing) ? ' of past' : ''}` };
+  const sums = new Map<string, Sum>();
+  const names = new Map<string, string>();
+  const sumOf = (size: Size): Sum =>
+    typeof size === 'number' ? { symbols: [], number: size } : (sums.get(size) ?? { symbols: [size], number: 0 });
+  const fresh = (of: readonly Size[] = []): string => `?${++count}${of.some(isGrowing) ? ' of past' : ''}`;
+  const sizeOf = ({ symbols, number }: Sum): Size => {
+    const [first] = symbols;
+    if (first === undefined) return number;
+    if (symbols.length === 1 && number === 0) return first;
+    const key = JSON.stringify([symbols, number]);
+    let name = names.get(key);
+    if (name === undefined) {
+      name = fresh(symbols);
+      names.set(key, name);
+      sums.set(name, { symbols, number });
+    }
+    return name;
+  };
+  return {
+    fresh,
+    sum(a, b) {
+      const [left, right] = [sumOf(a), sumOf(b)];
+      return sizeOf({
+        symbols: [...left.symbols, ...right.symbols].sort(),
+        number: left.number + right.number,
+      });
+    },
+    rest(a, b) {
+      const [left, right] = [sumOf(a), sumOf(b)];
+      const symbols = [...left.symbols];
+      for (const symbol of right.symbols) {
+        const at = symbols.indexOf(symbol);
+        if (at < 0) return undefined;
+        symbols.splice(at, 1);
+      }
+      const number = left.number - right.number;
+      return number < 0 ? undefined : sizeOf({ symbols, number });
+    },
+  };
 }
 
 /** Does a size grow with every token of a decoder? Exporters call such sizes past or total. */
@@ -138,8 +186,11 @@ export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
   return count === 1 && product === 1 ? open! : symbols.fresh(dims);
 }
 
-export const isKnown = (values: readonly Size[] | undefined): values is readonly number[] =>
-  values?.every((value) => typeof value === 'number') === true;
+export function isKnown(values: readonly Size[] | undefined): values is readonly number[] {
+  if (!values) return false;
+  for (let i = 0; i < values.length; i++) if (typeof values[i] !== 'number') return false;
+  return true;
+}
 
 /** The one element of a constant, if it has exactly one. */
 export function scalarOf(info: Info | undefined): number | undefined {

@@ -10,23 +10,27 @@ interface Binary {
   /** On elements. Absent: floats only, not in plain JavaScript. */
   readonly compute?: (a: number, b: number, elemType: number) => number;
   /** What is known without knowing a size. */
-  readonly symbolic?: (a: Size, b: Size) => Size | undefined;
+  readonly symbolic?: (a: Size, b: Size, symbols: Symbols) => Size | undefined;
   /** Of sizes, it makes a size: at least 0. */
-  readonly isSize?: boolean;
+  readonly makesSize?: boolean;
   readonly compares?: boolean;
 }
 
 const isWhole = (elemType: number): boolean => elemType === INT32 || elemType === INT64;
 
 const nothing = (): undefined => undefined;
+const isSize = (size: Size): boolean => typeof size === 'string' || size >= 0;
 /** Sizes are at least 0, whatever they are. */
 const sameOrNegative = (a: Size, b: Size): Size | undefined =>
   a === b ? 1 : (typeof a === 'number' && a < 0) || (typeof b === 'number' && b < 0) ? 0 : undefined;
 
 const BINARY: Readonly<Record<string, Binary>> = {
-  Add: { compute: (a, b) => a + b, symbolic: (a, b) => (a === 0 ? b : b === 0 ? a : undefined), isSize: true },
-  Sub: { compute: (a, b) => a - b, symbolic: (a, b) => (b === 0 ? a : a === b ? 0 : undefined) },
-  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined), isSize: true },
+  Add: {
+    compute: (a, b) => a + b,
+    symbolic: (a, b, symbols) => (isSize(a) && isSize(b) ? symbols.sum(a, b) : undefined),
+  },
+  Sub: { compute: (a, b) => a - b, symbolic: (a, b, symbols) => symbols.rest(a, b) },
+  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined), makesSize: true },
   Div: { compute: divide, symbolic: (a, b) => (b === 1 ? a : undefined) },
   Mod: { compute: (a, b, elemType) => modulo(a, b, elemType) },
   Min: { compute: (a, b) => Math.min(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
@@ -53,7 +57,7 @@ function modulo(a: number, b: number, elemType: number): number {
 }
 
 function binary(name: string): Operator {
-  const { compute, symbolic = nothing, isSize = false, compares = false } = BINARY[name]!;
+  const { compute, symbolic = nothing, makesSize = false, compares = false } = BINARY[name]!;
   const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
     const operandType = a?.elemType || b?.elemType || 0;
     const elemType = compares ? BOOL : operandType;
@@ -61,9 +65,8 @@ function binary(name: string): Operator {
     if (!compute || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
     if (operandType !== FLOAT32 && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
     const operands = [a, b].map((each) => repeated(each.data!, each.dims as number[], dims));
-    const isWholeSize = (size: Size): boolean => typeof size === 'string' || size >= 0;
     const open = (x: Size, y: Size): Size | undefined =>
-      symbolic(x, y) ?? (isSize && isWholeSize(x) && isWholeSize(y) ? symbols.fresh([x, y]) : undefined);
+      symbolic(x, y, symbols) ?? (makesSize && isSize(x) && isSize(y) ? symbols.fresh([x, y]) : undefined);
     const data = zip(operands[0]!, operands[1]!, elemType, (x, y) => compute(x, y, operandType), open);
     return [{ elemType, dims, data }];
   };

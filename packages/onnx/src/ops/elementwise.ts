@@ -92,7 +92,7 @@ function operandsOf(matcher: Matcher, names: readonly string[]): Operands {
 }
 
 /** Builds an expression node by node; values are numbered as in {@link Elementwise}. */
-class Expression {
+export class Expression {
   readonly nodes: ElementwiseNode[] = [];
   readonly #inputs: number;
 
@@ -144,9 +144,15 @@ function expressionMatch(
 
 function refusedOperand(matcher: Matcher, what: string, name: string, kind: Kind): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
+  if (kind === 'number' && isWide(matcher, name)) return `${what} is int64`;
   const isFine =
     kind === 'bool' ? elemType === BOOL : elemType === FLOAT32 || (kind === 'number' && matcher.isInteger(name));
   return isFine ? undefined : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+}
+
+/** int64 beyond 32 bits would not fit on the device; what JavaScript has at hand are masks, positions and sizes. */
+function isWide(matcher: Matcher, name: string): boolean {
+  return matcher.info(name)?.elemType === INT64 && !matcher.isConstant(name) && !matcher.isHostOperand(name);
 }
 
 /** The node itself as one function. */
@@ -219,6 +225,7 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   const to = view.int('to', 0);
   if (![FLOAT32, BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
   if (to !== FLOAT32 && to !== BOOL) return `to ${dataTypeName(to)}`;
+  if (isWide(matcher, x)) return 'x is int64';
   return expressionMatch(matcher, [node], [x], (expression, args) =>
     expression.add(to === FLOAT32 ? 'CastToF32' : 'CastToBool', args),
   );

@@ -1,6 +1,7 @@
 /** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
 import { BOOL, INT32, INT64, UINT8 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
+import { branchesOf } from './attention/angles.ts';
 import type { Operator } from './operator.ts';
 
 /** The first result has type and sizes of the first operand. */
@@ -22,7 +23,6 @@ const SAME: readonly string[] = [
 
 /** The first result has the element type of the first operand, and other sizes. */
 const SAME_TYPE: readonly string[] = [
-  'Attention',
   'AveragePool',
   'Compress',
   'ConvTranspose',
@@ -36,7 +36,6 @@ const SAME_TYPE: readonly string[] = [
   'SpaceToDepth',
   'TopK',
   'Upsample',
-  'com.microsoft.Attention',
   'com.microsoft.FusedConv',
   'com.microsoft.FusedMatMul',
   'com.microsoft.GroupNorm',
@@ -61,6 +60,16 @@ const conv: Operator['infer'] = (_, [x, w], symbols) => {
   return [x && { elemType: x.elemType, dims }];
 };
 
+/** One of several tensors that the model holds. */
+const choice: Operator['infer'] = ({ node }, _, symbols) => {
+  const branches = branchesOf(node);
+  return node.outputs.map((_, i) => {
+    const [a, b] = branches?.map((tensors) => tensors[i]) ?? [];
+    if (!a || !b || a.elemType !== b.elemType || a.dims.length !== b.dims.length) return undefined;
+    return { elemType: a.elemType, dims: a.dims.map((dim, d) => (dim === b.dims[d] ? dim : symbols.fresh())) };
+  });
+};
+
 const first =
   (info: (x: Info) => Info): Operator['infer'] =>
   (_, [x]) => [x && info(x)];
@@ -69,6 +78,7 @@ export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
   { name: 'Conv', infer: conv },
+  { name: 'If', limits: 'tables to choose from, of cos and sin: attention reads their rows', infer: choice },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

@@ -1,5 +1,6 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
-import { attentionOperators } from './attention.ts';
+import { attentionPatterns } from './attention/chain.ts';
+import { attentionOperators } from './attention/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
@@ -35,5 +36,5 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
-  Object.entries({ ...elementwisePatterns, ...normPatterns }),
+  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns }),
 );

@@ -2,7 +2,7 @@
  * What a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain data, so that later
  * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
-import type { ActivationId, FormatId } from '@msd/core';
+import type { ActivationId, AttentionOp, FormatId, KvShape, ScoreArray } from '@msd/core';
 import type { DType, OpSpec, Table } from '@msd/core/nn';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -77,7 +77,98 @@ export interface RowsStep {
   readonly y: Slot;
 }
 
-export type Step = ProductStep | OpStep | RowsStep;
+/** Elements of a slot from `begin` on: queries, keys and values may lie side by side. */
+export interface Part {
+  readonly slot: Slot;
+  readonly begin: number;
+}
+
+/** A value of JavaScript in a run: int64 as numbers. */
+export interface Elements {
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+
+/** What attention is told anew in every run, from values of JavaScript: a plan does not depend on it. */
+export interface LateAttention {
+  /** Names of the values. */
+  readonly needs: readonly string[];
+  /** @param pastRows positions of `past`, valid or not */
+  at(values: readonly Elements[], pastRows: number): AttentionNow;
+}
+
+export interface AttentionNow {
+  /** Keys of each sequence that are valid before the run. Default: all of `past`. */
+  readonly past?: readonly number[] | undefined;
+  /** New keys of each sequence that count. Default: all. */
+  readonly counts?: readonly number[] | undefined;
+  /** First key of each sequence that may be seen. Default: 0. */
+  readonly starts?: readonly number[] | undefined;
+  readonly bias?: ScoreArray<Float32Array> | undefined;
+  readonly mask?: ScoreArray<Uint8Array> | undefined;
+  /** Positions of `present`. Default: of the longest sequence. */
+  readonly rows?: number | undefined;
+}
+
+/** Names of keys and values; '' = there is none. The same name twice: both in one tensor [2, batch, heads, positions, size]. */
+export interface KvNames {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Scales of keys and values that a model wants as int8 in `past` and `present`: one, or one of each channel of each KV head. */
+export interface KvScales {
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
+/** Keys and values that outlive a run. */
+export interface CacheRef {
+  readonly past: KvNames;
+  readonly present: KvNames;
+  /** The step is given multiples of them, none beyond int8. Absent: `past` and `present` are floats. */
+  readonly scales?: KvScales | undefined;
+}
+
+/** Attention. Types of its operands: f32, `mask` bool. */
+export interface AttentionStep {
+  readonly kind: 'attention';
+  readonly op: AttentionOp;
+  readonly q: Part;
+  readonly k?: Part | undefined;
+  readonly v?: Part | undefined;
+  readonly sinks?: Slot | undefined;
+  readonly bias?: Slot | undefined;
+  readonly mask?: Slot | undefined;
+  readonly y: Slot;
+  /** What its cache is made with, beside what `op` says. */
+  readonly shape?: Pick<KvShape, 'factors' | 'rotarySize' | 'isInterleaved'> | undefined;
+  /** Absent: keys and values of this run alone. */
+  readonly cache?: CacheRef | undefined;
+  readonly late?: LateAttention | undefined;
+}
+
+/** Writes rows of a table, as floats, one after the other. */
+export type ReadRows = (indices: readonly number[], out: Float32Array) => void;
+
+/** What JavaScript computes anew in every run: whole numbers, or rows of tables. */
+export interface Computation {
+  /** The same key: the same numbers. */
+  readonly key: string;
+  readonly dims: readonly number[];
+  /** Names of the values of JavaScript that it is told. */
+  readonly needs: readonly string[];
+  /** Keys of the tables that it reads; absent: it gives whole numbers. */
+  readonly tables?: readonly string[] | undefined;
+  readonly compute: (values: readonly Elements[], out: Int32Array | Float32Array, tables: readonly ReadRows[]) => void;
+}
+
+export interface ComputedStep extends Computation {
+  readonly kind: 'computed';
+  readonly to: Slot;
+}
+
+export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep;
 
 /** What a match sees of the plan that it becomes part of. */
 export interface Lowering {
@@ -87,6 +178,12 @@ export interface Lowering {
   slot(name: string): Slot;
   /** Indices on the device, as int32. What comes out of JavaScript is looked at first: `check` throws if one cannot be. */
   indices(name: string, check: (indices: Int32Array) => void): Slot;
+  /** Whole numbers or rows of tables on the device, computed anew in every run. */
+  computed(computation: Computation): Slot;
+  /** What equal keys share in a plan. */
+  shared<T extends object>(key: string, make: () => T): T;
+  /** Elements that are known while the region is planned, on the device. */
+  constant(info: Concrete): Slot;
   /** A place for a result. '' = nobody asks for it. */
   result(name: string, dtype: DType, dims: readonly number[]): Slot;
   /** A result that is another value under other dims. */

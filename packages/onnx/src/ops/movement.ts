@@ -102,7 +102,18 @@ function slice(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
   const axes = node.version < 10 ? node.ints('axes') : a && elements(a);
   if (!axes) return [open(x)];
   const sliced = new Set(axes.map((axis) => axisOf(node, axis, x.dims!.length)));
-  return [{ elemType: x.elemType, dims: x.dims.map((dim, i) => (sliced.has(i) ? symbols.fresh([dim]) : dim)) }];
+  const left = (dim: Size, i: number): Size => openSlice(node, inputs, i, symbols) ?? symbols.fresh([dim]);
+  return [{ elemType: x.elemType, dims: x.dims.map((dim, i) => (sliced.has(i) ? left(dim, i) : dim)) }];
+}
+
+/** What is left of a dimension between two ends that are sums of sizes: they are in it, or nothing would fit what follows. */
+function openSlice(node: NodeView, [x, s, e, a, p]: Inputs, axis: number, symbols: Symbols): Size | undefined {
+  const axes = a ? elements(a) : s?.data?.map((_, i) => i);
+  const at = axes?.findIndex((each) => axisOf(node, each, x!.dims!.length) === axis) ?? -1;
+  const [start, end, step] = [s?.data?.[at], e?.data?.[at], p ? p.data?.[at] : 1];
+  if (node.version < 10 || start === undefined || end === undefined || step !== 1) return undefined;
+  if ([start, end].some((each) => typeof each === 'number' && each < 0)) return undefined;
+  return typeof end === 'string' ? symbols.rest(end, start) : undefined;
 }
 
 function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
@@ -115,14 +126,7 @@ function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
   for (const { dims } of parts) {
     if (dims.length !== rank) node.fail('operands', `${rank} dimensions each`, `[${dims.join(', ')}]`);
     const part = dims[axis]!;
-    size =
-      size === 0
-        ? part
-        : typeof size === 'number' && typeof part === 'number'
-          ? size + part
-          : part === 0
-            ? size
-            : symbols.fresh([size, part]);
+    size = typeof size === 'number' && typeof part === 'number' ? size + part : symbols.sum(size, part);
   }
   const dims = first!.dims!.map((dim, i) => {
     if (i === axis) return size;

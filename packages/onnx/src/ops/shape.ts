@@ -164,6 +164,8 @@ function range(node: NodeView, [from, to, by]: Inputs, symbols: Symbols): [Info]
   const [start, limit, delta] = [from, to, by].map((info) => info?.data?.[0]);
   if (start === 0 && delta === 1 && typeof limit === 'string') return [{ elemType, dims: [limit] }];
   if (typeof start !== 'number' || typeof limit !== 'number' || typeof delta !== 'number') {
+    const rest = start !== undefined && limit !== undefined && delta === 1 ? symbols.rest(limit, start) : undefined;
+    if (rest !== undefined) return [{ elemType, dims: [rest] }];
     const ends = [start, limit].filter((end) => end !== undefined);
     return [{ elemType, dims: [symbols.fresh(ends)] }];
   }
@@ -177,10 +179,14 @@ function range(node: NodeView, [from, to, by]: Inputs, symbols: Symbols): [Info]
 
 /** Nothing may be open when a step is planned. */
 export const NO_SYMBOLS: Symbols = {
-  fresh: () => {
-    throw new RangeError('run: shapes, expected sizes that are known before a region runs, got an open one.');
-  },
+  fresh: refuseOpen,
+  sum: refuseOpen,
+  rest: refuseOpen,
 };
+
+function refuseOpen(): never {
+  throw new RangeError('run: shapes, expected sizes that are known before a region runs, got an open one.');
+}
 
 /** Floats and bools on the device: the same bytes under other dims. */
 function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => readonly string[]): Operator['match'] {

@@ -6,11 +6,11 @@ import { badScale } from '@msd/core';
 import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
-import { HOST_TYPES, type Info, type Size, scalarOf } from '../ir/info.ts';
+import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -26,9 +26,15 @@ export interface Match {
   readonly outputs: readonly string[];
   /** Operands whose elements, not only their sizes, have to be known when the step is planned. */
   readonly shapedBy?: readonly string[];
+  /** Operands that JavaScript looks at in every run: a plan depends neither on their elements nor on their sizes. */
+  readonly late?: readonly string[];
+  /** Operands and results that lie in a cache of keys and values: a plan does not depend on how many positions they have. */
+  readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
+  readonly scores?: { readonly dims: readonly Size[]; readonly width: number };
   /** Absent in plain JavaScript: the node's own operator computes the elements. */
   readonly lower?: (to: Lowering) => void;
 }
@@ -58,14 +64,53 @@ export function matchNodes(typed: TypedGraph): Decisions {
     return decisions;
   }
   const matcher = new Matcher(typed, decisions);
-  for (const node of graph.nodes) {
-    const match = PATTERNS.get(operatorName(node))?.(matcher, node);
-    if (!match || match.nodes.some((each) => decisions.has(each))) continue;
+  const late: string[] = [];
+  const take = (match: Match | undefined): void => {
+    if (!match || match.nodes.some((each) => decisions.has(each)) || match.outputs.some((name) => late.includes(name)))
+      return;
+    if (match.late?.some((name) => matcher.placeOf(name) === 'device')) return;
     for (const each of match.nodes) decisions.set(each, match);
+    late.push(...(match.late ?? []));
+  };
+  for (const node of graph.nodes) {
+    take(PATTERNS.get(operatorName(node))?.(matcher, node));
+    const match = OPERATORS.get(operatorName(node))?.isFirst ? matchOne(matcher, node) : undefined;
+    if (typeof match === 'object') take(match);
   }
-  for (const node of graph.nodes)
-    if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node) ?? matchOne(matcher, node));
+  const masks = madeFor(graph, late);
+  const read = new Set(late);
+  for (const node of graph.nodes) {
+    if (decisions.has(node)) continue;
+    const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const isHidden =
+      typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
+    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : match);
+  }
+  for (const decision of new Set(decisions.values())) {
+    const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
+    if (name !== undefined)
+      for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
+  }
   return decisions;
+}
+
+/** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
+function outOfReach(matcher: Matcher, { inputs, late = [], caches = [] }: Match): string | undefined {
+  const needed = [...late, ...caches.filter((name) => inputs.includes(name))];
+  return needed.find((name) => matcher.placeOf(name) === 'device' && !matcher.isKept(name));
+}
+
+/** Nodes that values are made by, directly or not. */
+function madeFor(graph: Graph, names: readonly string[]): ReadonlySet<GraphNode> {
+  const made = new Set<GraphNode>();
+  const stack = names.flatMap((name) => graph.producers.get(name) ?? []);
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (made.has(node)) continue;
+    made.add(node);
+    stack.push(...node.inputs.flatMap((name) => graph.producers.get(name) ?? []));
+  }
+  return made;
 }
 
 function matchOne(matcher: Matcher, node: GraphNode): Match | string {
@@ -82,14 +127,18 @@ function unknownAttribute({ attributes = [] }: Operator, node: GraphNode): strin
   return [...node.attributes.keys()].find((name) => !attributes.includes(name));
 }
 
-/** Shape arithmetic, and whatever else is small and follows from integers. */
-function matchHost(matcher: Matcher, node: GraphNode): Match | undefined {
+/**
+ * Shape arithmetic, and whatever else is small and follows from integers. Masks that grow with every token are not small, but a
+ * plan on the device would be made anew with every token.
+ */
+function matchHost(matcher: Matcher, node: GraphNode, masks: ReadonlySet<GraphNode>): Match | undefined {
   const name = operatorName(node);
   const operator = OPERATORS.get(name);
   const ofShape = name === 'Shape' || name === 'Size';
   if (!operator || !(operator.host || ofShape) || unknownAttribute(operator, node) !== undefined) return undefined;
   const outputs = node.outputs.filter((output) => output !== '');
-  if (!outputs.every((output) => matcher.isHostSized(output))) return undefined;
+  const grows = masks.has(node) && outputs.some((output) => matcher.grows(output));
+  if (!grows && !outputs.every((output) => matcher.isHostSized(output))) return undefined;
   if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
   // Floats only where all of them come out of shape arithmetic: others are the device's.
   const isFloat = outputs.some((output) => matcher.info(output)?.elemType === FLOAT32);
@@ -104,8 +153,8 @@ export class Matcher {
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
-  /** A file's scales pass through one piece of memory. */
-  #scratch = new Uint8Array(0);
+  /** A file's scales pass through one piece of memory, which stays in the cache. */
+  readonly #scratch = new Uint8Array(2 ** 18);
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
     this.graph = typed.graph;
@@ -167,6 +216,13 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** A result that lies in a cache: no step of the device reads it there but attention. */
+  isKept(name: string): boolean {
+    const node = this.producer(name);
+    const decision = node && this.#decisions.get(node);
+    return typeof decision === 'object' && decision.caches?.includes(name) === true;
+  }
+
   isInteger(name: string): boolean {
     const elemType = this.info(name)?.elemType;
     return elemType === INT64 || elemType === INT32;
@@ -175,6 +231,7 @@ export class Matcher {
   /** Why a value cannot be a float operand; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
+    if (this.isKept(name)) return `${what} lies in a cache`;
     return elemType === FLOAT32
       ? undefined
       : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
@@ -203,17 +260,26 @@ export class Matcher {
 
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
-    const range = tensorRange(scales);
-    if (range && !range.source.bytes && this.#scratch.byteLength < range.length)
-      this.#scratch = new Uint8Array(range.length);
-    const values = tensorFloats(scales, this.#scratch);
-    const at = badScale(values);
-    return at < 0 ? undefined : values[at];
+    const read = partReader(scales);
+    const total = tensorByteLength(scales);
+    for (let begin = 0; begin < total; begin += this.#scratch.length) {
+      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+      const at = badScale(values);
+      if (at >= 0) return values[at];
+    }
+    return undefined;
+  }
+
+  /** Does it have more elements with every token? */
+  grows(name: string): boolean {
+    const info = this.info(name);
+    return HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
   }
 
   isHostSized(name: string): boolean {
     const info = this.info(name);
     if (!info?.dims || !HOST_TYPES.has(info.elemType)) return false;
+    if (this.placeOf(name) === 'host') return true;
     return info.dims.reduce((product: number, dim) => product * typical(dim), 1) <= MAX_HOST_ELEMENTS;
   }
 

@@ -30,7 +30,7 @@ export function regionCode(graph: Graph, matches: readonly Match[], outputs: rea
   const valued = new Set<string>();
   for (const match of matches.toReversed()) {
     if (match.place === 'host') needsOfHost(match, sized, valued);
-    else for (const name of match.inputs) (match.shapedBy?.includes(name) ? valued : sized).add(name);
+    else needsOfDevice(match, sized, valued);
   }
   const inputs = new Set<string>();
   for (const match of matches)
@@ -42,6 +42,19 @@ export function regionCode(graph: Graph, matches: readonly Match[], outputs: rea
     sized: [...inputs].filter((name) => sized.has(name) || valued.has(name)),
     valued: [...inputs].filter((name) => valued.has(name)),
   };
+}
+
+/** What JavaScript looks at in a run matters to no plan, nor does how long a cache is, unless somebody needs sizes of `present`. */
+function needsOfDevice(
+  { inputs, outputs, shapedBy, late, caches }: Match,
+  sized: Set<string>,
+  valued: Set<string>,
+): void {
+  const isMeasured = outputs.some((name) => caches?.includes(name) && (sized.has(name) || valued.has(name)));
+  for (const name of inputs) {
+    if (late?.includes(name) || (caches?.includes(name) && !isMeasured)) continue;
+    (shapedBy?.includes(name) ? valued : sized).add(name);
+  }
 }
 
 /** Shape arithmetic needs for planning what its results are needed for. */

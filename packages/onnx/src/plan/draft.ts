@@ -5,9 +5,9 @@ import type { DType } from '@msd/core/nn';
 import { BOOL, FLOAT32 } from '../data-types.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
-import { type Concrete, type Info, isKnown } from '../ir/info.ts';
+import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
-import type { Lowering, Slot, Step } from '../ops/lowering.ts';
+import type { Computation, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
 import type { Match } from '../passes/match.ts';
 import type { RegionCode } from './code.ts';
@@ -59,7 +59,7 @@ export function draftRegion(
   infos: ReadonlyMap<string, Info>,
   outside: ReadonlyMap<string, Slot>,
 ): Draft {
-  const draft = new Drafting(typed, infos, outside);
+  const draft = new Drafting(typed, code.inputs, infos, outside);
   for (const match of code.matches) {
     if (match.place === 'host') draft.host(match);
     else draft.device(match);
@@ -87,11 +87,20 @@ class Drafting implements Lowering {
   readonly infos: Map<string, Info>;
   readonly #typed: TypedGraph;
   readonly #uploaded = new Set<string>();
+  readonly #shared = new Map<string, object>();
   #nodes: readonly string[] = [];
 
-  constructor(typed: TypedGraph, infos: ReadonlyMap<string, Info>, outside: ReadonlyMap<string, Slot>) {
+  constructor(
+    typed: TypedGraph,
+    inputs: readonly string[],
+    infos: ReadonlyMap<string, Info>,
+    outside: ReadonlyMap<string, Slot>,
+  ) {
     this.#typed = typed;
     this.infos = new Map(infos);
+    // Of what a plan does not depend on, the type is all that is known.
+    for (const name of inputs)
+      if (!infos.has(name)) this.infos.set(name, { elemType: typed.infos.get(name)?.elemType ?? 0, dims: undefined });
     for (const name of typed.graph.constants.keys()) this.infos.set(name, typed.infos.get(name)!);
     this.slots = new Map(outside);
   }
@@ -117,6 +126,9 @@ class Drafting implements Lowering {
   device(match: Match): void {
     this.#nodes = match.nodes.map((node) => node.name || describeNode(node));
     match.lower!(this);
+    // What lies in a cache has sizes that only a run knows.
+    for (const name of match.caches ?? [])
+      if (!this.infos.has(name)) this.infos.set(name, { elemType: FLOAT32, dims: undefined });
   }
 
   info(name: string): Concrete {
@@ -150,6 +162,30 @@ class Drafting implements Lowering {
     return to;
   }
 
+  constant(info: Concrete): Slot {
+    const to = newSlot(dtypeOf(info.elemType), info.dims);
+    this.steps.push({ step: { kind: 'upload', name: '', known: info, to }, nodes: this.#nodes });
+    return to;
+  }
+
+  computed(computation: Computation): Slot {
+    const { key, dims, tables } = computation;
+    return this.shared(key, () => {
+      const to = newSlot(tables ? 'f32' : 'i32', dims);
+      this.steps.push({ step: { kind: 'computed', ...computation, to }, nodes: this.#nodes });
+      return to;
+    });
+  }
+
+  shared<T extends object>(key: string, make: () => T): T {
+    let found = this.#shared.get(key) as T | undefined;
+    if (!found) {
+      found = make();
+      this.#shared.set(key, found);
+    }
+    return found;
+  }
+
   result(name: string, dtype: DType, dims: readonly number[]): Slot {
     const slot = newSlot(dtype, dims);
     this.#define(name, slot);
@@ -172,4 +208,4 @@ class Drafting implements Lowering {
 }
 
 /** While a plan is made, what only a run knows is simply not known. */
-const OPEN = { fresh: () => '?' };
+const OPEN: Symbols = { fresh: () => '?', sum: () => '?', rest: () => undefined };

@@ -37,6 +37,8 @@ export function readsOf(step: Fusable): readonly Slot[] {
       return [step.x, ...step.each.flatMap(({ bias, multiply, residual }) => present([bias, multiply, residual]))];
     case 'op':
       return present(step.inputs);
+    case 'attention':
+      return present([step.q.slot, step.k?.slot, step.v?.slot, step.sinks, step.bias, step.mask]);
     default:
       return [];
   }
@@ -47,12 +49,14 @@ export function writesOf(step: Fusable): readonly Slot[] {
   switch (step.kind) {
     case 'product':
     case 'rows':
+    case 'attention':
       return [step.y];
     case 'products':
       return step.each.map(({ y }) => y);
     case 'op':
       return step.outputs;
     case 'upload':
+    case 'computed':
       return [step.to];
     default:
       return [];

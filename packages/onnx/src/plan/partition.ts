@@ -28,11 +28,12 @@ export interface Region {
 /**
  * Partitions units.
  *
- * @param units in topological order.
+ * @param all units in topological order.
  * @param isClaimed which side a unit is on.
  * @returns regions in an order in which they can run.
  */
-export function partition(graph: Graph, units: readonly Unit[], isClaimed: (unit: Unit) => boolean): Region[] {
+export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: Unit) => boolean): Region[] {
+  const units = liveUnits(graph, all, isClaimed);
   const producers = new Map<string, Unit>();
   for (const unit of units) for (const name of unit.outputs) producers.set(name, unit);
   const groups = levelGroups(units, producers, isClaimed);
@@ -75,6 +76,18 @@ export function partition(graph: Graph, units: readonly Unit[], isClaimed: (unit
       constants: [...constants],
     };
   });
+}
+
+/** Those that outputs depend on: a step of MSD may need less than its node. */
+function liveUnits(graph: Graph, units: readonly Unit[], isClaimed: (unit: Unit) => boolean): Unit[] {
+  const needed = new Set(graph.outputs.map((output) => output.name));
+  const live: Unit[] = [];
+  for (const unit of units.toReversed()) {
+    if (!unit.outputs.some((name) => needed.has(name))) continue;
+    for (const name of isClaimed(unit) ? unit.inputs : unit.uses) needed.add(name);
+    live.push(unit);
+  }
+  return live.reverse();
 }
 
 /** Units by (level, side): twice the level, one more for claimed ones. */

@@ -33,8 +33,30 @@ export function neededNodes(graph: Graph): GraphNode[] {
   return graph.nodes.filter((node) => needed.has(node));
 }
 
-/** Units of the needed nodes. A match's results leave it at its last node, so its place is that node's. */
+/** Units of the needed nodes, in topological order. */
 export function unitsOf(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
+  return sorted(unsortedUnits(graph, matches));
+}
+
+/** A match's results leave it at its last node, so its place is that node's: but for keys and values in a cache, which leave it before. */
+function sorted(units: readonly Unit[]): Unit[] {
+  const makers = new Map(units.flatMap((unit) => unit.outputs.map((name) => [name, unit] as const)));
+  const done = new Set<Unit>();
+  const visit = (unit: Unit): void => {
+    if (done.has(unit)) return;
+    done.add(unit);
+    for (const name of [...unit.uses, ...unit.inputs]) {
+      const maker = makers.get(name);
+      if (maker && maker.index > unit.index) visit(maker);
+    }
+    order.push(unit);
+  };
+  const order: Unit[] = [];
+  for (const unit of units) visit(unit);
+  return order.map((unit, index) => ({ ...unit, index }));
+}
+
+function unsortedUnits(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
   const units: Unit[] = [];
   for (const node of neededNodes(graph)) {
     const match = matches.get(node);

@@ -3,6 +3,7 @@
  */
 import { dataTypeName, jsDataType } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
+import { branchesOf } from '../ops/attention/angles.ts';
 import type { Decisions } from '../passes/match.ts';
 import type { ValueInfo } from '../read/types.ts';
 
@@ -30,7 +31,8 @@ export function wholeReason(
   if (!all && !matches.some(({ product }) => product)) return 'no product with weights of the file';
   if (functions > 0) return 'the model has local functions';
   for (const node of nodes) {
-    if (node.domain === '' && CONTROL_FLOW.has(node.opType)) return `${node.opType} at the top level`;
+    if (node.domain === '' && CONTROL_FLOW.has(node.opType) && !branchesOf(node))
+      return `${node.opType} at the top level`;
     if (node.externalInside) return `a subgraph of '${node.name}' has external data`;
   }
   for (const [name, constant] of graph.constants) {

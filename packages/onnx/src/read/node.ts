@@ -6,7 +6,7 @@ import type { Cursor } from './cursor.ts';
 import type { ByteRange } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 
-/** An attribute; `other` = a kind that nothing here reads (graphs, types, sparse tensors, lists of tensors). */
+/** An attribute; `constants` = a graph that is nothing but these; `other` = a kind that nothing here reads (other graphs, types). */
 export type Attribute =
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'int'; readonly value: number }
@@ -15,6 +15,7 @@ export type Attribute =
   | { readonly kind: 'floats'; readonly value: readonly number[] }
   | { readonly kind: 'ints'; readonly value: readonly number[] }
   | { readonly kind: 'strings'; readonly value: readonly ByteRange[] }
+  | { readonly kind: 'constants'; readonly value: readonly TensorRef[] }
   | { readonly kind: 'other' };
 
 /** A node as the file has it. */
@@ -116,9 +117,13 @@ function readAttribute(
       case 5:
         attribute = { kind: 'tensor', value: readTensor(cursor.message('TensorProto'), files) };
         break;
-      case 6:
+      case 6: {
+        const constants = inside ? readInside(cursor.message('GraphProto'), inside) : cursor.skip();
+        if (constants) attribute = { kind: 'constants', value: constants };
+        break;
+      }
       case 11:
-        if (inside) collectCaptures(cursor.message('GraphProto'), inside);
+        if (inside) readInside(cursor.message('GraphProto'), inside);
         else cursor.skip();
         break;
       case 7:
@@ -148,10 +153,16 @@ function readAttribute(
   to.set(name, attribute);
 }
 
-/** Adds the names that a subgraph uses and does not define. Its own subgraphs count as uses of it. */
-function collectCaptures(cursor: Cursor, inside: Inside): void {
+/**
+ * Adds the names that a subgraph uses and does not define. Its own subgraphs count as uses of it.
+ * @returns its outputs, if they are tensors that it holds and it does nothing else
+ */
+function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | undefined {
   const defined = new Set<string>();
   const used = new Set<string>();
+  const constants = new Map<string, TensorRef>();
+  const outputs: string[] = [];
+  let isConstant = true;
   const { files } = inside;
   while (cursor.next()) {
     switch (cursor.field) {
@@ -161,17 +172,26 @@ function collectCaptures(cursor: Cursor, inside: Inside): void {
         for (const name of node.captures) used.add(name);
         for (const name of node.outputs) defined.add(name);
         if (node.externalInside) files.locations.add('(nested)');
+        const value = node.opType === 'Constant' ? node.attributes.get('value') : undefined;
+        if (value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value);
+        else isConstant = false;
         break;
       }
-      case 5:
-        defined.add(readTensor(cursor.message('TensorProto'), files).name);
+      case 5: {
+        const tensor = readTensor(cursor.message('TensorProto'), files);
+        defined.add(tensor.name);
+        constants.set(tensor.name, tensor);
         break;
+      }
       case 11:
         defined.add(nameOf(cursor.message('ValueInfoProto'), 1));
         break;
-      case 12:
-        used.add(nameOf(cursor.message('ValueInfoProto'), 1));
+      case 12: {
+        const name = nameOf(cursor.message('ValueInfoProto'), 1);
+        used.add(name);
+        outputs.push(name);
         break;
+      }
       case 15:
         defined.add(sparseName(cursor.message('SparseTensorProto')));
         break;
@@ -180,6 +200,8 @@ function collectCaptures(cursor: Cursor, inside: Inside): void {
     }
   }
   for (const name of used) if (name !== '' && !defined.has(name)) inside.captures.add(name);
+  const held = outputs.flatMap((name) => constants.get(name) ?? []);
+  return isConstant && held.length === outputs.length && files.locations.size === 0 ? held : undefined;
 }
 
 function nameOf(cursor: Cursor, field: number): string {

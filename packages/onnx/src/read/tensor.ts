@@ -133,9 +133,21 @@ export function tensorBytes(tensor: TensorRef, into?: Uint8Array): Uint8Array {
 
 /** The elements of a float32 tensor; a view where alignment allows, else a copy. */
 export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array {
-  const bytes = tensorBytes(tensor, into);
+  return floatsOf(tensorBytes(tensor, into));
+}
+
+/** Bytes as floats: a view where alignment allows, else a copy. */
+export function floatsOf(bytes: Uint8Array): Float32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
+/** Reads bytes [begin, begin + length) of the elements; `into` as in {@link ByteSource.read}. */
+export function partReader(tensor: TensorRef): (begin: number, length: number, into?: Uint8Array) => Uint8Array {
+  const range = tensorRange(tensor);
+  if (range) return (begin, length, into) => range.source.read(range.offset + begin, length, into);
+  const bytes = tensorBytes(tensor);
+  return (begin, length) => bytes.subarray(begin, begin + length);
 }
 
 function readEntry(cursor: Cursor, entries: Map<string, string>): void {

@@ -79,23 +79,24 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     const layout = layoutOf(shape);
     const handle = this.arena.alloc(layout.byteLength, `weights ${weights.format} [${weights.N},${weights.K}]`);
     packInto(weights, layout, this.arena.memory.buffer, handle.ptr);
-    const prepared = new WasmMatrix(this, shape, handle, () => {
-      if (this.#matrices.delete(prepared)) this.arena.free(handle);
-    });
-    this.#matrices.add(prepared);
-    return prepared;
+    return this.adopt(shape, handle, () => this.arena.free(handle));
   }
 
   /**
    * A matrix whose packed bytes lie in the arena already, and stay their owner's: disposing of it frees nothing.
    *
    * @param handle exactly the packed bytes, 4-byte aligned; from `arena.alloc`, or `arena.at` on another owner's heap
+   * @param release gives the bytes back: with it they are the backend's, which counts them and disposes of them when it goes
    * @throws {@link RangeError} if the bytes cannot be this matrix, or lie elsewhere
    */
-  adopt(shape: PackedShape, handle: ArenaHandle): PreparedWeights {
+  adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights {
     validatePacked(shape, handle.byteLength, 'adopt');
     if (!this.arena.owns(handle)) throw new RangeError("adopt: the handle is not a buffer of this backend's arena.");
-    return new WasmMatrix(this, shape, handle, () => {});
+    const prepared = new WasmMatrix(this, shape, handle, () => {
+      if (this.#matrices.delete(prepared)) release?.();
+    });
+    if (release) this.#matrices.add(prepared);
+    return prepared;
   }
 
   alloc(byteLength: number, label?: string): ArenaHandle {

@@ -5,7 +5,7 @@
 import type { KernelSource } from '../../kernel-spec.ts';
 import type { Team } from '../../threads/team.ts';
 import { Module } from '../../wasm/emitter.ts';
-import { WARM_MS } from '../../wasm/timing.ts';
+import { warmUp } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
 
 export type Kernel = (...args: number[]) => void;
@@ -64,7 +64,7 @@ export class Kernels {
       arena.bytes(zeros).fill(0);
       source.fill?.(new Int32Array(memory.buffer, zeros.ptr, TRIAL_BYTES / 4), zeros.ptr);
       const args = source.trial(zeros.ptr);
-      for (const start = performance.now(); performance.now() - start < WARM_MS; ) kernel(...args);
+      warmUp(() => kernel(...args));
       entry.warm = true;
       arena.free(zeros);
     }

@@ -3,7 +3,7 @@
 import { BackendUnavailableError } from '../../errors.ts';
 import { PANEL, type WeightFormat, type WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
-import { fileLayout, type PackedLayout, packedLayout, variantOf } from '../../formats/layout.ts';
+import { type PackedLayout, packedLayout, rowsOf, variantOf } from '../../formats/layout.ts';
 import { packInto } from '../../formats/pack.ts';
 import { PACKED_VERSION } from '../../formats/packed.ts';
 import type { FormatId, QuantizedWeights, WeightShape } from '../../formats/weights.ts';
@@ -73,23 +73,6 @@ export class GpuWeights implements PreparedMatrix {
     this.#pieces = undefined;
     this.backend.release(this);
   }
-}
-
-/** The rows [n, end) of a matrix in its file's form: no copy. */
-function rowsOf(weights: QuantizedWeights, n: number, end: number): QuantizedWeights {
-  const { blocks, rowBytes, zeroPointBytes } = fileLayout(weights);
-  const zeroRow = zeroPointBytes / weights.N;
-  const { data, scales, zeroPoints, blockSize } = weights;
-  // One value for the whole matrix is every row's.
-  const some = <A extends QuantizedWeights['scales'] | Int8Array>(values: A, perRow: number): A =>
-    blockSize === null && values.length === 1 ? values : (values.subarray(n * perRow, end * perRow) as A);
-  return {
-    ...weights,
-    N: end - n,
-    data: data.subarray(n * rowBytes, end * rowBytes),
-    scales: some(scales, blocks),
-    ...(zeroPoints && { zeroPoints: some(zeroPoints, zeroRow) }),
-  };
 }
 
 /**

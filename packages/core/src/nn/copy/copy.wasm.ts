@@ -12,8 +12,8 @@
  * Nothing outside of what is named is read or written.
  */
 import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
-import { type Func, type I32, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
-import { advance, range } from '../../wasm/loops.ts';
+import { type Func, type I32, i32, i32x4, type Local, v128 } from '../../wasm/emitter.ts';
+import { advance, range, transposed } from '../../wasm/loops.ts';
 import { copyRun, fillRun } from './runs.wasm.ts';
 
 const ARGS = {
@@ -137,17 +137,4 @@ function copyElement(f: Func, from: I32, to: I32, size: number): void {
   if (size === 1) f.storeI8(to, i32.load8U(from));
   else if (size === 2) f.storeI16(to, i32.load16U(from));
   else for (const offset of range(size / 4)) f.storeI32(to, i32.load(from, 4 * offset), 4 * offset);
-}
-
-/** Columns of four rows of four. */
-function transposed(f: Func, [a, b, c, d]: readonly V128[]): V128[] {
-  const lanes = (x: V128, y: V128, which: readonly number[]): V128 =>
-    v128.shuffle(
-      x,
-      y,
-      which.flatMap((lane) => range(4).map((byte) => 4 * lane + byte)),
-    );
-  const pairs = (x: V128, y: V128) => [f.let(lanes(x, y, [0, 4, 1, 5])), f.let(lanes(x, y, [2, 6, 3, 7]))];
-  const [upper, lower] = [pairs(a, b), pairs(c, d)];
-  return [0, 1].flatMap((i) => [lanes(upper[i], lower[i], [0, 1, 4, 5]), lanes(upper[i], lower[i], [2, 3, 6, 7])]);
 }

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { checkFamily } from '../../test/kernels.ts';
+import { kernelHashes } from '../../test/ops.ts';
+import { random, rawWeights } from '../../test/random.ts';
+import { createBackend } from '../backends/create.ts';
+import { rowsOf } from '../formats/layout.ts';
+import { packSpec } from '../formats/pack.wasm.ts';
+import { packedShape, packWeights } from '../formats/packed.ts';
+import { familyOf } from '../kernel-spec.ts';
+import { prepareRows, type WeightRows } from './prepare-rows.ts';
+
+/** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
+const SHAPES = [
+  [1024, 256],
+  [1000, 300],
+  [333, 896],
+  [17, 16384],
+  [1, 2 ** 18],
+] as const;
+const KINDS = [
+  { format: 'int4', blockSizes: [16, 32, 64, 128, 512] },
+  { format: 'int8', blockSizes: [null, 32, 256, 1024] },
+  { format: 'int2', blockSizes: [32] },
+  { format: 'mxfp4', blockSizes: [32] },
+] as const;
+
+describe('packing by a kernel', () => {
+  it('is what its spec says', () => {
+    checkFamily(familyOf(packSpec));
+    expect(kernelHashes(packSpec)).toMatchSnapshot();
+  });
+
+  it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {
+    const backend = await createBackend('wasm', { debug: true });
+    const next = random(1);
+    for (const blockSize of blockSizes)
+      for (const asymmetric of format === 'mxfp4' ? [false] : [false, true])
+        for (const [N, K] of SHAPES) {
+          const weights = rawWeights(next, { format, N, K, blockSize, asymmetric }, () => next() - 0.5);
+          const want = packWeights(weights).bytes;
+          const prepared = prepareRows(backend, {
+            ...packedShape(weights),
+            rows: (n, count) => rowsOf(weights, n, n + count),
+          });
+          const { address } = prepared as unknown as { readonly address: number };
+          const got = new Uint8Array(backend.arena.memory.buffer, address, want.length);
+          expect(Buffer.compare(got, want)).toBe(0);
+          prepared.dispose();
+          backend.arena.check();
+        }
+    expect(backend.arena.usedBytes).toBe(0);
+    backend.dispose();
+  });
+});
+
+describe('prepareRows', () => {
+  const weights = rawWeights(
+    random(2),
+    { format: 'int4', N: 1000, K: 512, blockSize: 32, asymmetric: true },
+    () => 0.25,
+  );
+  const source = (rows: WeightRows['rows']): WeightRows => ({ ...packedShape(weights), rows });
+
+  it('takes a matrix some rows at a time, where they are put or where they lie', async () => {
+    const backend = await createBackend('wasm');
+    const want = packWeights(weights).bytes;
+    for (const inPlace of [false, true]) {
+      let seen = 0;
+      const prepared = prepareRows(
+        backend,
+        source((n, count, into) => {
+          expect(n).toBe(seen);
+          seen += count;
+          const rows = rowsOf(weights, n, n + count);
+          if (!inPlace) return rows;
+          into.set(rows.data);
+          return { ...rows, data: into };
+        }),
+      );
+      expect(seen).toBe(1000);
+      const { address } = prepared as unknown as { readonly address: number };
+      expect(Buffer.compare(new Uint8Array(backend.arena.memory.buffer, address, want.length), want)).toBe(0);
+      prepared.dispose();
+    }
+    backend.dispose();
+  });
+
+  it('refuses rows that are not of the matrix, and leaves nothing', async () => {
+    const backend = await createBackend('wasm');
+    const bad: [WeightRows['rows'], string][] = [
+      [(n, count) => rowsOf(weights, n, n + count - 1), 'prepareRows: rows from 0 on expected N 1000, got 999.'],
+      [
+        (n, count) => ({ ...rowsOf(weights, n, n + count), scales: new Float32Array(16 * count).fill(Number.NaN) }),
+        'prepareRows: weights.scales[0] expected a finite value below 2^90 in magnitude, got NaN.',
+      ],
+    ];
+    for (const [rows, message] of bad)
+      expect(() => prepareRows(backend, source(rows))).toThrow(new RangeError(message));
+    expect(backend.arena.usedBytes).toBe(0);
+    expect(backend.memory().packedBytes).toBe(0);
+    backend.dispose();
+  });
+});

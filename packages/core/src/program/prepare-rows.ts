@@ -1,0 +1,157 @@
+/**
+ * Prepares a matrix that is read some rows at a time: its file need not lie in memory as a whole, and what was just read is still in
+ * the cache. A kernel moves the codes where it can, JavaScript does the rest.
+ */
+import type { ArenaHandle } from '../backends/arena.ts';
+import type { PreparedWeights } from '../backends/backend.ts';
+import type { WasmBackend } from '../backends/wasm/backend.ts';
+import { PANEL, stepBytes } from '../formats/format.ts';
+import { formats } from '../formats/index.ts';
+import { fileLayout, type PackedLayout, variantOf } from '../formats/layout.ts';
+import { type PackCodes, packInto } from '../formats/pack.ts';
+import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
+import { layoutOf, type PackedShape } from '../formats/packed.ts';
+import { validateShape, validateWeights } from '../formats/validate.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
+import { argumentList } from '../kernel-spec.ts';
+import { Module } from '../wasm/emitter.ts';
+
+/** A matrix that is read some rows at a time, from a file for instance. */
+export interface WeightRows extends Omit<PackedShape, 'version'> {
+  /**
+   * Rows [n, n + count) as a matrix of their own; what it returns is read before it is asked for the next ones.
+   *
+   * @param into where `data` may be put, which saves a copy: `count` rows
+   */
+  rows(n: number, count: number, into: Uint8Array): QuantizedWeights;
+}
+
+/** Bytes of rows that are read at a time: what stays in the cache of one core beside its panels. */
+const SLAB_BYTES = 2 ** 18;
+/** Weights from which on a kernel, which has to be made and tiered up, gains anything. */
+const KERNEL_WEIGHTS = 2 ** 18;
+
+/**
+ * @returns as `backend.prepare`, with the same bytes
+ * @throws as `backend.prepare`, at the first rows that are wrong; nothing of the matrix is left then
+ */
+export function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights {
+  const { format, N, K, blockSize, storedZeroPoints, scale } = source;
+  validateShape(source, 'prepareRows');
+  const shape = { format, N, K, blockSize, storedZeroPoints, scale };
+  const layout = layoutOf(shape);
+  const { rowBytes } = fileLayout(shape);
+  const panels = Math.max(1, Math.floor(SLAB_BYTES / (PANEL * rowBytes)));
+  const most = PANEL * Math.min(panels, Math.ceil(N / PANEL));
+  const handle = backend.alloc(layout.byteLength, `weights ${format} [${N},${K}]`);
+  let staging: ArenaHandle | undefined;
+  try {
+    staging = backend.alloc(most * rowBytes, 'rows to pack');
+    const { memory } = backend.arena;
+    const pack = hasKernel(shape, layout) ? packKernel(memory, formats[format].bits as PackedBits) : undefined;
+    for (let first = 0; first < N; first += most) {
+      const count = Math.min(most, N - first);
+      const into = backend.arena.bytes(backend.part(staging, 0, count * rowBytes));
+      const slab = source.rows(first, count, into);
+      checkRows(slab, { ...shape, N: count }, first);
+      const codes = pack && kernelCodes(pack, backend.arena.bytes(staging), slab, layout, handle.ptr);
+      packInto(slab, layout, memory.buffer, handle.ptr, { first, ...(codes && { codes }) });
+    }
+  } catch (error) {
+    backend.free(handle);
+    throw error;
+  } finally {
+    if (staging) backend.free(staging);
+  }
+  return backend.adopt(shape, handle, () => backend.free(handle));
+}
+
+function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: number): void {
+  const got: WeightRowsShape = { ...rows, ...variantOf(rows) };
+  for (const name of ['format', 'N', 'K', 'blockSize', 'storedZeroPoints', 'scale'] as const)
+    if (got[name] !== wanted[name])
+      throw new RangeError(
+        `prepareRows: rows from ${first} on expected ${name} ${String(wanted[name])}, got ${String(got[name])}.`,
+      );
+  validateWeights(rows, 'prepareRows');
+}
+
+type WeightRowsShape = Omit<WeightRows, 'rows'>;
+
+/** Whole sets of k, none of them past the end of a row. */
+function hasKernel(shape: WeightRowsShape, { paddedK, span }: PackedLayout): boolean {
+  const { bits } = formats[shape.format];
+  const isWhole = span % SET === 0 && fileLayout(shape).rowBytes * 8 >= paddedK * bits;
+  return bits !== 2 && isWhole && shape.N * shape.K >= KERNEL_WEIGHTS;
+}
+
+type Pack = (...args: number[]) => void;
+
+const made = /* @__PURE__ */ new WeakMap<WebAssembly.Memory, Map<PackedBits, Pack>>();
+const compiled = /* @__PURE__ */ new Map<string, WebAssembly.Module>();
+
+/** It tiers up with the first matrix: a call takes microseconds. */
+function packKernel(memory: WebAssembly.Memory, bits: PackedBits): Pack {
+  const kernels = made.get(memory) ?? new Map<PackedBits, Pack>();
+  made.set(memory, kernels);
+  const known = kernels.get(bits);
+  if (known) return known;
+  const id = packSpec.id(bits);
+  const shared = !(memory.buffer instanceof ArrayBuffer);
+  const key = `${id} ${shared}`;
+  let module = compiled.get(key);
+  if (!module) {
+    const source = new Module();
+    packSpec.emit(source, bits);
+    compiled.set(key, (module = new WebAssembly.Module(source.toBytes({ shared }))));
+  }
+  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Pack;
+  kernels.set(bits, kernel);
+  return kernel;
+}
+
+/**
+ * Brings the rows to the kernel, and it to them.
+ *
+ * @param staging arena memory for as many rows as there ever are
+ * @param to address of the matrix
+ */
+function kernelCodes(
+  kernel: Pack,
+  staging: Uint8Array,
+  slab: QuantizedWeights,
+  { span, headBytes }: PackedLayout,
+  to: number,
+): PackCodes {
+  const { N, data } = slab;
+  const { rowBytes } = fileLayout(slab);
+  const panels = Math.ceil(N / PANEL);
+  const isThere = data.buffer === staging.buffer && data.byteOffset === staging.byteOffset;
+  if (!isThere) staging.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  // Rows past the last one repeat it: their scale is 0.
+  for (let row = N; row < panels * PANEL; row++) staging.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
+  const bits = formats[slab.format].bits as PackedBits;
+  const spanBytes = (span / 4) * stepBytes({ bits });
+  const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
+  return (k0, kEnd, at, panelBytes) => {
+    const pack = (k: number, blocks: number, sets: number) => {
+      const passed = ((k - k0) / span) * (headBytes + spanBytes);
+      const args = argumentList<PackedBits, string, number>(packSpec, bits, {
+        from: staging.byteOffset + (k * bits) / 8,
+        rowBytes,
+        to: to + at + passed + headBytes,
+        toPanel: panelBytes,
+        panels,
+        blocks,
+        toBlock: headBytes + spanBytes,
+        sets,
+        flip,
+      });
+      kernel(...args);
+    };
+    const blocks = Math.floor((kEnd - k0) / span);
+    const rest = k0 + blocks * span;
+    if (blocks > 0) pack(k0, blocks, span / SET);
+    if (rest < kEnd) pack(rest, 1, (kEnd - rest) / SET);
+  };
+}

@@ -1,0 +1,163 @@
+/** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
+import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
+
+import { FLOAT32, INT8 } from '../../data-types.ts';
+import type { AttentionNow, AttentionStep, KvNames, KvScales, LateAttention } from '../../ops/lowering.ts';
+import type { Value } from '../value.ts';
+import type { KvKeeper, KvState } from './keeper.ts';
+import type { Half, Kept } from './lazy.ts';
+
+/** The values of the run that is under way. */
+export interface RunValues {
+  get(name: string): Value | undefined;
+  /** What the run tells attentions: once for those that share it. */
+  told(late: LateAttention, pastRows: number): AttentionNow;
+  /** Its elements as floats. */
+  floats(value: Value): Float32Array;
+  set(name: string, value: Value): void;
+}
+
+/** @param where for messages */
+export function attend(
+  { op, cache: names, late, shape }: AttentionStep,
+  type: KvType,
+  keeper: KvKeeper,
+  values: RunValues,
+  where: string,
+): () => AttentionRun<KvCache> {
+  const { batch, kvHeads, headSize, valueSize, newKeys } = op;
+  // Codes of int8 have to come back as they were: a cache of int8 with scales of its own would not give them.
+  const stored = names?.scales && type === 'int8' ? 'int16' : type;
+  const kvShape: KvShape = { batch, kvHeads, headSize, valueSize, type: stored, ...shape };
+  const all = new Array<number>(batch).fill(newKeys);
+  const now = (pastRows: number): AttentionNow => (late ? values.told(late, pastRows) : {});
+  if (!names) return () => ({ ...now(0), past: undefined, cache: keeper.scratch(kvShape) });
+
+  const presents = halves(names.present);
+  return () => {
+    const past = pastOf(names.past, values);
+    const rows = past.key?.dims.at(-2) ?? 0;
+    const told = now(rows);
+    const before = told.past ?? new Array<number>(batch).fill(rows);
+    if (before.some((length) => length < 0 || length > rows))
+      throw new RangeError(`run: ${where}: past, expected 0 to ${rows} keys as past has positions, got [${before}].`);
+    const added = told.counts ?? all;
+    const state =
+      continued(past, kvShape, keeper, before, added) ??
+      copied(past, kvShape, keeper, before, added, values, names.scales, where);
+    const positions = told.rows ?? Math.max(0, ...state.lengths);
+    for (const [name, half] of presents) {
+      const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
+      const scales = half === 'both' ? undefined : names.scales?.[half];
+      values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims, scales }));
+    }
+    const { counts, starts, bias, mask } = told;
+    return { cache: state.store!.cache, past: before, counts, starts, bias, mask };
+  };
+}
+
+export function valueOfKept(kept: Kept): Value {
+  const { dims, scales } = kept;
+  const elemType = scales ? INT8 : FLOAT32;
+  return { elemType, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, kept };
+}
+
+/** The names with what each of them is. */
+function halves({ key, value }: KvNames): readonly (readonly [string, Half])[] {
+  if (key === value) return key === '' ? [] : [[key, 'both']];
+  const both = [
+    [key, 'keys'],
+    [value, 'values'],
+  ] as const;
+  return both.filter(([name]) => name !== '');
+}
+
+interface Past {
+  readonly key: Value | undefined;
+  readonly value: Value | undefined;
+}
+
+function pastOf({ key, value }: KvNames, values: RunValues): Past {
+  return { key: key === '' ? undefined : values.get(key), value: value === '' ? undefined : values.get(value) };
+}
+
+/** Both in one cache of this session that fits: it goes on, whatever its length. */
+function continued(
+  { key, value }: Past,
+  shape: KvShape,
+  keeper: KvKeeper,
+  before: readonly number[],
+  added: readonly number[],
+): KvState | undefined {
+  const [keys, vals] = [key?.kept, value?.kept];
+  if (!keys || !vals || keys.keeper !== keeper || vals.keeper !== keeper) return undefined;
+  const { store } = keys.state;
+  if (!store || store !== vals.state.store) return undefined;
+  const isBoth = key === value ? keys.half === 'both' : keys.half === 'keys' && vals.half === 'values';
+  if (!isBoth || !isSameShape(store.cache.shape, shape)) return undefined;
+  const reaches = before.every((length, i) => length <= keys.state.lengths[i]! && length <= vals.state.lengths[i]!);
+  return reaches ? keeper.extend(keys.state, before, added) : undefined;
+}
+
+function isSameShape(a: ResolvedKvShape, b: KvShape): boolean {
+  return a.batch === b.batch && a.kvHeads === b.kvHeads && a.headSize === b.headSize && a.valueSize === b.valueSize;
+}
+
+/** Anything else is read as floats, and copied in. */
+function copied(
+  { key, value }: Past,
+  shape: KvShape,
+  keeper: KvKeeper,
+  before: readonly number[],
+  added: readonly number[],
+  values: RunValues,
+  scales: KvScales | undefined,
+  where: string,
+): KvState {
+  const state = keeper.create(
+    shape,
+    before.map((length, i) => length + added[i]!),
+  );
+  const count = Math.max(0, ...before);
+  if (count === 0) return state;
+  const { cache } = state.store!;
+  const { headSize, valueSize } = cache.shape;
+  const both = key === value;
+  const floats = (of: Value, by: Float32Array | undefined): Float32Array =>
+    by ? scaled(values.floats(of), by, of.dims) : values.floats(of);
+  const [k, v] = both ? halvesOf(values.floats(key!)) : [floats(key!, scales?.keys), floats(value!, scales?.values)];
+  const rows = key!.dims.at(-2)!;
+  checkPast(where, 'key', key!, both, [cache.shape.batch, cache.shape.kvHeads, rows, headSize]);
+  checkPast(where, 'value', value!, both, [cache.shape.batch, cache.shape.kvHeads, rows, valueSize]);
+  cache.append(firstRows(k, rows, count, headSize), firstRows(v, rows, count, valueSize), count);
+  cache.truncate(before);
+  return state;
+}
+
+function checkPast(where: string, what: string, { dims }: Value, both: boolean, expected: readonly number[]): void {
+  const wanted = both ? [2, ...expected] : expected;
+  if (dims.length !== wanted.length || dims.some((dim, i) => dim !== wanted[i]))
+    throw new RangeError(`run: ${where}: past ${what}, expected [${wanted.join(', ')}], got [${dims.join(', ')}].`);
+}
+
+const halvesOf = (data: Float32Array): [Float32Array, Float32Array] => [
+  data.subarray(0, data.length / 2),
+  data.subarray(data.length / 2),
+];
+
+/** Codes times their scale, or those of each channel of each head. */
+function scaled(codes: Float32Array, scales: Float32Array, dims: readonly number[]): Float32Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return codes.map((code, i) => code * scales[one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size)]!);
+}
+
+/** The first `count` of `rows` rows of every head. */
+function firstRows(data: Float32Array, rows: number, count: number, size: number): Float32Array {
+  if (rows === count) return data;
+  const heads = data.length / (rows * size);
+  const out = new Float32Array(heads * count * size);
+  for (let head = 0; head < heads; head++)
+    out.set(data.subarray(head * rows * size, (head * rows + count) * size), head * count * size);
+  return out;
+}

@@ -1,0 +1,158 @@
+/**
+ * Tensors of `past` and `present` whose elements lie in a cache. They are tensors of the caller's own class. Fed back as they are, they
+ * cost nothing; whoever reads `.data` gets an array of floats, and is then taken at its word: the array may be written to, so the
+ * tensor is that array from then on.
+ */
+import { SessionStateError } from '../../errors.ts';
+import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
+import type { KvKeeper, KvState } from './keeper.ts';
+
+/** Which part of a state a tensor is: keys or values [batch, heads, positions, size], or both [2, …]. */
+export type Half = 'keys' | 'values' | 'both';
+
+/** A tensor's elements in a cache. */
+export interface Kept {
+  readonly keeper: KvKeeper;
+  readonly state: KvState;
+  readonly half: Half;
+  readonly dims: readonly number[];
+  /** Of a tensor of int8: its scale, or those of each channel of each head. */
+  readonly scales?: Float32Array | undefined;
+}
+
+export type KeptData = Float32Array | Int8Array;
+
+const EMPTY = new Float32Array(0);
+const EMPTY_CODES = new Int8Array(0);
+/** Of a lazy tensor: its elements, in whatever state they are. */
+const SOURCE = Symbol('msd.source');
+
+interface Source {
+  /** `undefined`: the tensor is an array, or disposed of. */
+  kept: Kept | undefined;
+  /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
+  holder: object | undefined;
+  data: KeptData | undefined;
+}
+
+interface LazyTensor extends OrtTensor {
+  readonly [SOURCE]?: Source | undefined;
+}
+
+/** What a tensor is in a cache, unless it has become an array. */
+export function keptOf(tensor: OrtTensor | undefined): Kept | undefined {
+  return (tensor as LazyTensor | undefined)?.[SOURCE]?.kept;
+}
+
+type LazyClass = new (kept: Kept, holder: object) => OrtTensor;
+
+/** By module: each has its own class of tensors. */
+const classes = new WeakMap<OrtModule, LazyClass>();
+
+/** @param holder what all tensors of a run refer to: as long as it lives, its states do */
+export function lazyTensor(ort: OrtModule, kept: Kept, holder: object): OrtTensor {
+  let Lazy = classes.get(ort);
+  if (!Lazy) {
+    Lazy = lazyClass(ort);
+    classes.set(ort, Lazy);
+  }
+  kept.state.holders++;
+  return new Lazy(kept, holder);
+}
+
+function release(source: Source): void {
+  const { kept } = source;
+  source.kept = undefined;
+  source.holder = undefined;
+  kept?.keeper.release(kept.state);
+}
+
+/** The class keeps its array there: `data` gives it, structuredClone reads it, `dispose` empties it. */
+const ELEMENTS = {
+  enumerable: true,
+  configurable: true,
+  get(this: Required<LazyTensor>): KeptData | undefined {
+    const source = this[SOURCE]!;
+    if (source.kept) {
+      source.data = readKept(source.kept);
+      release(source);
+    }
+    return source.data;
+  },
+  set(this: Required<LazyTensor>, data: KeptData | undefined): void {
+    const source = this[SOURCE]!;
+    release(source);
+    source.data = data;
+  },
+};
+
+function lazyClass(ort: OrtModule): LazyClass {
+  class Lazy extends tensorClass(ort) {
+    constructor(kept: Kept, holder: object) {
+      super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
+      const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
+      own.dims = kept.dims;
+      own.size = 1;
+      for (const dim of kept.dims) own.size *= dim;
+      own[SOURCE] = { kept, holder, data: undefined };
+      Object.defineProperty(this, 'cpuData', ELEMENTS);
+    }
+  }
+  // While the class sets up a tensor: a property that it made could not become another one cheaply.
+  Object.defineProperty(Lazy.prototype, 'cpuData', { configurable: true, get: () => undefined, set: () => {} });
+  return Lazy;
+}
+
+/** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */
+export function canBeLazy(ort: OrtModule): boolean {
+  const tensor = createOrtTensor(ort, 'float32', new Float32Array(1), [1]);
+  if (!Object.hasOwn(tensor, 'cpuData')) return false;
+  const other = new Float32Array(1);
+  let emptied = false;
+  Object.defineProperty(tensor, 'cpuData', { get: () => other, set: () => void (emptied = true) });
+  const isRead = tensor.data === other;
+  tensor.dispose?.();
+  return isRead && emptied;
+}
+
+/** The elements: what is beyond the keys of a sequence is 0. */
+export function readKept(kept: Kept): KeptData {
+  const floats = readFloats(kept);
+  return kept.scales ? codesOf(floats, kept.scales, kept.dims) : floats;
+}
+
+/** What was a multiple of its scale is one again: caches are finer than half of it. */
+function codesOf(floats: Float32Array, scales: Float32Array, dims: readonly number[]): Int8Array {
+  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
+  const one = scales.length === 1;
+  return Int8Array.from(floats, (value, i) => {
+    const channel = one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size);
+    return Math.round(value / scales[channel]!);
+  });
+}
+
+function readFloats({ state, half, dims }: Kept): Float32Array {
+  if (!state.store)
+    throw new SessionStateError(
+      'tensor: data of keys and values, expected them to be read before release() of their session, got a read after it.',
+    );
+  const { cache } = state.store;
+  const { batch, kvHeads, headSize, valueSize } = cache.shape;
+  const count = Math.max(0, ...state.lengths);
+  const rows = dims.at(-2)!;
+  const parts: [() => Float32Array, number][] = [];
+  if (half !== 'values') parts.push([() => cache.keys(count), headSize]);
+  if (half !== 'keys') parts.push([() => cache.values(count), valueSize]);
+  if (parts.length === 1 && rows === count && state.lengths.every((length) => length === count)) return parts[0]![0]();
+  const out = new Float32Array(dims.reduce((product, dim) => product * dim, 1));
+  let at = 0;
+  for (const [read, size] of parts) {
+    const stored = read();
+    for (let head = 0; head < batch * kvHeads; head++, at += rows * size) {
+      const length = Math.min(rows, state.lengths[Math.floor(head / kvHeads)]!);
+      const from = head * count * size;
+      out.set(stored.subarray(from, from + length * size), at);
+    }
+  }
+  return out;
+}

@@ -1,0 +1,144 @@
+/**
+ * What an attention is, whatever spells it: sizes, where heads lie, what is added to scores. Operators and patterns find these facts
+ * once all sizes are known; here they become a step.
+ */
+import { type AttentionOp, type HeadStrides, headMajor, rowMajor, type ScoreDims } from '@msd/core';
+import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
+import { Expression } from '../elementwise.ts';
+import { stridesOf } from '../host.ts';
+import { type CacheRef, emitOp, type LateAttention, type Lowering, type Part, type Slot } from '../lowering.ts';
+
+/** Queries, keys or values: a slot, or a part of its rows, and where their heads lie in it. */
+export interface Heads extends Part {
+  readonly strides: HeadStrides;
+}
+
+export interface AttentionFacts {
+  readonly batch: number;
+  readonly rows: number;
+  /** Those that this run brings. */
+  readonly keys: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly valueSize: number;
+  /** Default: 1 / √headSize. */
+  readonly scale?: number | undefined;
+  readonly isCausal?: boolean | undefined;
+  readonly softcap?: number | undefined;
+  readonly q: Heads;
+  readonly k: Heads;
+  readonly v: Heads;
+  /** Added to scores; each repeats to [batch, heads, rows, keys]. */
+  readonly biases?: readonly Slot[] | undefined;
+  /** True: the key is seen. */
+  readonly mask?: Slot | undefined;
+  /** Absent: the keys and values are those of this run alone. */
+  readonly cache?: CacheRef | undefined;
+  readonly late?: LateAttention | undefined;
+}
+
+/** Where the result lies: [batch, rows, heads · size], or [batch, heads, rows, size]. */
+export type OutLayout = 'rows' | 'heads';
+
+/** Emits the step. @returns its result, under `name` */
+export function emitAttention(to: Lowering, facts: AttentionFacts, name: string, layout: OutLayout): Slot {
+  const { batch, rows, keys, heads, kvHeads, headSize, valueSize, q, k, v, mask } = facts;
+  const bias = sum(to, facts.biases ?? []);
+  const shape = [batch, heads, rows, keys] as const;
+  const op: AttentionOp = {
+    batch,
+    rows,
+    newKeys: keys,
+    heads,
+    kvHeads,
+    headSize,
+    valueSize,
+    scale: facts.scale,
+    isCausal: facts.isCausal ?? false,
+    softcap: facts.softcap,
+    bias: bias && scoreDims(bias, shape),
+    mask: mask && scoreDims(mask, shape),
+    q: q.strides,
+    k: k.strides,
+    v: v.strides,
+    out: layout === 'rows' ? rowMajor(rows, valueSize, heads * valueSize) : headMajor(heads, rows, valueSize),
+  };
+  const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];
+  const y = to.result(name, 'f32', dims);
+  const { cache, late } = facts;
+  to.step({ kind: 'attention', op, q, k, v, bias, mask, y, cache, late });
+  return y;
+}
+
+/** A bias's or mask's dimensions, each the whole or 1. */
+function scoreDims({ dims }: Slot, shape: ScoreDims): ScoreDims {
+  const four = [...new Array<number>(4 - dims.length).fill(1), ...dims];
+  if (dims.length > 4 || !four.every((dim, i) => dim === 1 || dim === shape[i]))
+    throw new RangeError(`run: attention: bias or mask, expected sizes that repeat to [${shape}], got [${dims}].`);
+  return four as unknown as ScoreDims;
+}
+
+/** One bias of several. */
+function sum(to: Lowering, [first, ...others]: readonly Slot[]): Slot | undefined {
+  let total = first;
+  for (const other of others) total = emitFunction(to, 'Add', [total!, other]);
+  return total;
+}
+
+/** One elementwise function of slots that repeat to one shape. */
+export function emitFunction(to: Lowering, fn: FunctionId, slots: readonly Slot[]): Slot {
+  const op: Elementwise = { nodes: [{ fn, args: slots.map((_, i) => i) }], outputs: [slots.length] };
+  return emitOp(to, elementwise, op, slots, [])[0]!;
+}
+
+/** A mask as a bias. */
+export function maskBias(to: Lowering, mask: Slot): Slot {
+  const expression = new Expression(1);
+  const [seen, unseen] = [0, Number.NEGATIVE_INFINITY].map((value) => expression.add('ConstantF32', [], [value]));
+  expression.add('Where', [0, seen!, unseen!]);
+  return emitOp(to, elementwise, expression.op, [mask], [])[0]!;
+}
+
+/** Heads side by side in rows: [batch, rows, heads · size]; from element `begin` on of rows that hold more. */
+export function headsOfRows(slot: Slot, rows: number, size: number, begin = 0): Heads {
+  return { slot, begin, strides: rowMajor(rows, size, slot.dims.at(-1)!) };
+}
+
+/** [batch, heads, rows, size] */
+export function headsFirst(slot: Slot): Heads {
+  const [, heads, rows, size] = slot.dims as readonly [number, number, number, number];
+  return { slot, begin: 0, strides: headMajor(heads, rows, size) };
+}
+
+/** Heads as a value of their own, [batch, heads, rows, size]: what `present` is. */
+export function emitHeadsFirst(
+  to: Lowering,
+  { slot, begin, strides }: Heads,
+  dims: readonly number[],
+  name: string,
+): void {
+  emitCopy(to, slot, { offset: begin, strides: [strides.batch, strides.head, strides.row, 1] }, dims, name);
+}
+
+/** Elements of a slot, from one on, under other dimensions. */
+export function copyOf(
+  to: Lowering,
+  slot: Slot,
+  begin: number,
+  dims: readonly number[],
+  strides: readonly number[] = stridesOf(dims),
+): Slot {
+  return emitCopy(to, slot, { offset: begin, strides }, dims, '');
+}
+
+function emitCopy(
+  to: Lowering,
+  slot: Slot,
+  from: { readonly offset: number; readonly strides: readonly number[] },
+  dims: readonly number[],
+  name: string,
+): Slot {
+  const part = { dims, from: { operand: 0, ...from }, to: { operand: 0, offset: 0, strides: stridesOf(dims) } };
+  return emitOp(to, copy, { outputs: [dims], parts: [part] }, [slot], [name])[0]!;
+}

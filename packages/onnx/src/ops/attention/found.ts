@@ -1,0 +1,161 @@
+/** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
+import type { GraphNode } from '../../ir/graph.ts';
+import type { Match, Matcher } from '../../passes/match.ts';
+import { keepsRows, numberOf, type Scores, scoresOf } from './scores.ts';
+import { isViewNode, type ViewNode } from './view.ts';
+
+/** What an operand of attention is made of, from `base` on. */
+export interface Operand {
+  readonly base: string;
+  /** In the order in which they work. Numbers scale. */
+  readonly nodes: readonly (ViewNode & { readonly node: GraphNode; readonly scale?: number | undefined })[];
+}
+
+export interface Found {
+  readonly scores: Scores;
+  readonly softmax: GraphNode;
+  /** From the Softmax on, the last one the product with v. */
+  readonly weights: readonly GraphNode[];
+  readonly tail: readonly ViewNode[];
+  readonly q: Operand;
+  readonly k: Operand;
+  readonly v: Operand;
+}
+
+export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefined {
+  const view = matcher.view(softmax);
+  const [x = ''] = softmax.inputs;
+  const rank = matcher.info(x)?.dims?.length;
+  const axis = view.int('axis', view.version < 13 ? 1 : -1);
+  if (rank === undefined || (axis !== -1 && axis !== rank - 1)) return undefined;
+  const scores = scoresOf(matcher, x);
+  const weights = weightsOf(matcher, softmax);
+  if (!scores || !weights) return undefined;
+  const product = weights.at(-1)!;
+  const [queries = '', keys = ''] = scores.product.inputs;
+  const operands = [
+    operandOf(matcher, queries),
+    operandOf(matcher, keys),
+    operandOf(matcher, product.inputs[1]!, false),
+  ];
+  const core = [...scores.nodes, ...weights];
+  const tail = tailOf(matcher, product.outputs[0]!);
+  const closed = closedParts(matcher, core, operands, tail);
+  return closed && { scores, softmax, weights, tail, ...closed };
+}
+
+/** From the Softmax on to the product with v, all of them needed by the next one alone. */
+function weightsOf(matcher: Matcher, softmax: GraphNode): GraphNode[] | undefined {
+  const nodes = [softmax];
+  for (let name = softmax.outputs[0]!; nodes.length < 8; name = nodes.at(-1)!.outputs[0]!) {
+    const consumers = matcher.graph.consumers.get(name) ?? [];
+    const test = consumers.find(({ opType }) => opType === 'IsNaN');
+    const next = consumers.find((node) => node !== test);
+    if (!next || consumers.length !== (test ? 2 : 1) || next.domain !== '') return undefined;
+    if (next.opType === 'MatMul') return !test && next.inputs[0] === name ? [...nodes, next] : undefined;
+    if (next.opType === 'Where') {
+      // What an empty row gives is 0 here anyway.
+      const [condition = '', other = '', weights = ''] = next.inputs;
+      const isNaNs = test !== undefined && test.outputs[0] === condition && matcher.soleConsumer(condition) === next;
+      if (!isNaNs || weights !== name || numberOf(matcher, other) !== 0) return undefined;
+      nodes.push(test, next);
+      continue;
+    }
+    const isSame =
+      next.opType === 'Identity' ||
+      (next.opType === 'Dropout' && next.outputs.slice(1).every((mask) => mask === '') && !isTraining(matcher, next)) ||
+      (next.opType === 'Cast' && matcher.notFloat('x', next.outputs[0]!) === undefined) ||
+      (next.opType === 'Reshape' && next.inputs[0] === name && keepsRows(matcher, name, next.outputs[0]!));
+    if (test || !isSame) return undefined;
+    nodes.push(next);
+  }
+  return undefined;
+}
+
+/** Dropout that does anything. */
+function isTraining(matcher: Matcher, { inputs: [, , training = ''] }: GraphNode): boolean {
+  return training !== '' && numberOf(matcher, training) !== 0;
+}
+
+/** Follows views and numbers that scale back to what they are views of. */
+export function operandOf(matcher: Matcher, name: string, mayScale = true): Operand {
+  const nodes: Operand['nodes'][number][] = [];
+  let base = name;
+  for (let node = matcher.producer(base); node && nodes.length < 12; node = matcher.producer(base)) {
+    const scale = mayScale ? factorOf(matcher, node) : undefined;
+    const isView = isViewNode(node) && node.inputs.slice(1).every((each) => each === '' || matcher.isHostOperand(each));
+    if (scale === undefined && !isView) break;
+    const isGather = node.opType === 'Gather';
+    const indices = isGather ? matcher.info(node.inputs[1]!)?.data : undefined;
+    if (isGather && (indices?.length !== 1 || matcher.isConstant(node.inputs[0]!))) break;
+    const output = node.outputs.indexOf(base);
+    nodes.unshift({ view: matcher.view(node), node, output, scale: scale?.factor });
+    base = scale ? scale.x : node.inputs[0]!;
+  }
+  return { base, nodes };
+}
+
+function factorOf(
+  matcher: Matcher,
+  { domain, opType, inputs: [a = '', b = ''] }: GraphNode,
+): { readonly x: string; readonly factor: number } | undefined {
+  if (domain !== '' || (opType !== 'Mul' && opType !== 'Div')) return undefined;
+  const right = numberOf(matcher, b);
+  if (right !== undefined) return { x: a, factor: opType === 'Div' ? 1 / right : right };
+  const left = opType === 'Mul' ? numberOf(matcher, a) : undefined;
+  return left === undefined ? undefined : { x: b, factor: left };
+}
+
+/** Joins heads: movements that follow, each the only one. */
+function tailOf(matcher: Matcher, name: string): ViewNode[] {
+  const tail: ViewNode[] = [];
+  for (let at = name; tail.length < 4; ) {
+    const node = matcher.soleConsumer(at);
+    const moves = node && ['Transpose', 'Reshape', 'Squeeze', 'Identity'].includes(node.opType) && node.domain === '';
+    if (!moves || node.inputs[0] !== at || !node.inputs.slice(1).every((each) => matcher.isHostOperand(each))) break;
+    tail.push({ view: matcher.view(node), output: 0 });
+    at = node.outputs[0]!;
+  }
+  return tail;
+}
+
+/**
+ * Cuts operands where somebody outside needs what a node makes. `undefined` if that is in the middle of the chain.
+ *
+ * @param shown values that others may need
+ */
+export function closedParts(
+  matcher: Matcher,
+  core: readonly GraphNode[],
+  [q, k, v]: readonly Operand[],
+  tail: readonly ViewNode[],
+  shown: ReadonlySet<string> = new Set(),
+): { readonly q: Operand; readonly k: Operand; readonly v: Operand } | undefined {
+  const outputs = new Set(matcher.graph.outputs.map(({ name }) => name));
+  const last = tail.at(-1)?.view.node ?? core.at(-1)!;
+  const parts: Operand[] = [q!, k!, v!];
+  for (;;) {
+    const inside = new Set<GraphNode>([...core, ...tail.map(({ view }) => view.node)]);
+    for (const { nodes } of parts) for (const { node } of nodes) inside.add(node);
+    const isOpen = (name: string): boolean =>
+      !shown.has(name) &&
+      (outputs.has(name) || (matcher.graph.consumers.get(name) ?? []).some((node) => !inside.has(node)));
+    const open = [...inside].find((node) => node !== last && node.outputs.some(isOpen));
+    if (!open) return { q: parts[0]!, k: parts[1]!, v: parts[2]! };
+    if (!parts.some(({ nodes }) => nodes.some(({ node }) => node === open))) return undefined;
+    for (const [i, { base, nodes }] of parts.entries()) {
+      const at = nodes.findIndex(({ node }) => node === open);
+      if (at >= 0) parts[i] = { base: open.outputs[nodes[at]!.output] ?? base, nodes: nodes.slice(at + 1) };
+    }
+  }
+}
+
+/** For the price. */
+export function chainScores(matcher: Matcher, { softmax, scores }: Found): Match['scores'] {
+  const dims = matcher.info(softmax.inputs[0]!)?.dims ?? [];
+  const size = matcher.info(scores.product.inputs[0]!)?.dims?.at(-1);
+  return {
+    dims: [...new Array<number>(4 - dims.length).fill(1), ...dims],
+    width: typeof size === 'number' ? 2 * size : 128,
+  };
+}

@@ -1,0 +1,148 @@
+/** com.microsoft.Attention: x [B, M, D] times weights that make queries, keys and values, side by side. */
+import { copy, matMul } from '@msd/core/nn';
+import { INT32 } from '../../data-types.ts';
+import type { Info, Size } from '../../ir/info.ts';
+import type { Match, Matcher } from '../../passes/match.ts';
+import { stridesOf } from '../host.ts';
+import { emitOp, type Lowering, type Slot } from '../lowering.ts';
+import type { NodeView, Operator } from '../operator.ts';
+import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
+import { emitAttention, emitFunction, type Heads, headsOfRows } from './facts.ts';
+import { paddingBias } from './padding.ts';
+
+/** Widths of queries (and keys) and of values. */
+function widthsOf(view: NodeView, total: Size | undefined): readonly [Size | undefined, Size | undefined] {
+  const given = view.ints('qkv_hidden_sizes');
+  if (given) return [given[0], given[2]];
+  const third = typeof total === 'number' ? total / 3 : undefined;
+  return [third, third];
+}
+
+const infer: Operator['infer'] = (view, [x, weights, , , past], symbols) => {
+  const [width, values] = widthsOf(view, weights?.dims?.[1]);
+  const heads = view.int('num_heads', 0);
+  const dims = x?.dims?.length === 3 && values !== undefined ? [x.dims[0]!, x.dims[1]!, values] : undefined;
+  const y = x && { elemType: x.elemType, dims };
+  if (view.node.outputs.length < 2) return [y];
+  const size = typeof width === 'number' && heads > 0 ? width / heads : symbols.fresh();
+  const length = past ? symbols.fresh(past.dims) : (x?.dims?.[1] ?? symbols.fresh());
+  const present: Info | undefined = x && {
+    elemType: x.elemType,
+    dims: past?.dims?.toSpliced(3, 1, length) ?? (x.dims && [2, x.dims[0]!, heads, length, size]),
+  };
+  return [y, present];
+};
+
+function match(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', weights = '', bias = '', padding = '', past = '', added = '', pastLength = ''] = node.inputs;
+  const [y = '', present = ''] = node.outputs;
+  const refused = notFloats(matcher, { input: x, weights, bias, past, attention_bias: added });
+  if (refused !== undefined) return refused;
+  const heads = view.int('num_heads', 0);
+  if (heads <= 0) return 'num_heads is not given';
+  if (view.int('do_rotary', 0) !== 0) return 'do_rotary is not 0';
+  if (view.int('past_present_share_buffer', 0) !== 0 || pastLength !== '') return 'past and present share a buffer';
+  if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
+  const shape = matcher.info(weights)?.dims;
+  const [width, valueWidth] = widthsOf(view, shape?.[1]);
+  if (typeof width !== 'number' || typeof valueWidth !== 'number') return 'the widths are not known';
+  if (!(Number.isInteger(width / heads) && Number.isInteger(valueWidth / heads))) return 'heads of unequal widths';
+  const cache = cacheOf({ key: past, value: past }, { key: present, value: present });
+  if (cache && valueWidth !== width) return 'a past of unequal heads';
+  const filter = view.float('mask_filter_value', -10_000);
+  const late = [padding, cache ? added : ''].filter((name) => name !== '');
+  const match = attentionMatch(view, matcher, {
+    inputs: [x, weights, bias, padding, past, added],
+    outputs: [y, present],
+    late,
+    caches: cache ? namesOf(cache) : [],
+    scores: scoresOfSizes(
+      matcher.info(x)?.dims,
+      past === '' ? undefined : matcher.info(present)?.dims?.[3],
+      heads,
+      (width + valueWidth) / heads,
+    ),
+    lower(to) {
+      const packed = project(to, x, weights, bias);
+      const [batch, rows, total] = packed.dims as readonly [number, number, number];
+      if (total !== 2 * width + valueWidth) view.fail('weights', `${2 * width + valueWidth} columns`, `${total}`);
+      const [headSize, valueSize] = [width / heads, valueWidth / heads];
+      const part = (size: number, begin: number): Heads => headsOfRows(packed, rows, size, begin);
+      const [q, k, v] = [part(headSize, 0), part(headSize, width), part(valueSize, 2 * width)];
+      emitAttention(
+        to,
+        {
+          batch,
+          rows,
+          keys: rows,
+          heads,
+          kvHeads: heads,
+          headSize,
+          valueSize,
+          scale: view.float('scale', 0) || undefined,
+          isCausal: view.int('unidirectional', 0) === 1,
+          q,
+          k,
+          v,
+          biases: added !== '' && !cache ? [to.slot(added)] : [],
+          cache,
+          late: lateOf(late, (values, pastRows) => {
+            const mask = padding === '' ? undefined : values[0]!;
+            const extra = values[padding === '' ? 0 : 1];
+            const sizes = { batch, rows, keys: pastRows + rows };
+            return { bias: addBiases(mask && paddingBias(mask, sizes, filter), extra && biasArray(extra)) };
+          }),
+        },
+        y,
+        'rows',
+      );
+      if (!cache && present !== '') emitStacked(to, [k, v], [2, batch, heads, rows, headSize], present);
+    },
+  });
+  const isWeights = matcher.isConstant(weights) && shape?.length === 2 && typeof shape[0] === 'number';
+  return isWeights
+    ? { ...match, product: { N: 2 * width + valueWidth, K: shape[0] as number, quantized: false } }
+    : match;
+}
+
+function project(to: Lowering, x: string, weights: string, bias: string): Slot {
+  const [product] = emitOp(to, matMul, {}, [to.slot(x), to.slot(weights)], []) as [Slot];
+  return bias === '' ? product : emitFunction(to, 'Add', [product, to.slot(bias)]);
+}
+
+/** Keys, then values, as one value. */
+function emitStacked(to: Lowering, each: readonly Heads[], dims: readonly number[], name: string): void {
+  const strides = stridesOf(dims);
+  const parts = each.map(({ begin, strides: { batch, head, row } }, i) => ({
+    dims: dims.slice(1),
+    from: { operand: i, offset: begin, strides: [batch, head, row, 1] },
+    to: { operand: 0, offset: i * strides[0]!, strides: strides.slice(1) },
+  }));
+  emitOp(
+    to,
+    copy,
+    { outputs: [dims], parts },
+    each.map(({ slot }) => slot),
+    [name],
+  );
+}
+
+export const packedOperators: readonly Operator[] = [
+  {
+    name: 'com.microsoft.Attention',
+    limits: 'f32; no do_rotary, no buffer that past and present share',
+    attributes: [
+      'num_heads',
+      'unidirectional',
+      'mask_filter_value',
+      'scale',
+      'qkv_hidden_sizes',
+      'do_rotary',
+      'past_present_share_buffer',
+    ],
+    infer,
+    isFirst: true,
+    match,
+  },
+];

@@ -1,0 +1,147 @@
+/**
+ * From the operand of a Softmax back to queries times keys: what scales scores, what caps them, what is added to them, which of them
+ * are taken away. By structure: names say nothing.
+ */
+import { FLOAT32 } from '../../data-types.ts';
+import type { GraphNode } from '../../ir/graph.ts';
+import { scalarOf } from '../../ir/info.ts';
+import type { Matcher } from '../../passes/match.ts';
+import { elements } from '../operator.ts';
+
+/** What is added to scores. */
+export type Added =
+  /** The value, times a factor. */
+  | { readonly kind: 'bias'; readonly name: string; readonly factor: number }
+  /** A number in place of every score that a bool takes away: all of them alike, so that a row of them is averaged. */
+  | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly isNever: boolean };
+
+/** Scores as a chain of nodes makes them. */
+export interface Scores {
+  /** The product of queries and keys, whose first operand is the queries. */
+  readonly product: GraphNode;
+  readonly scale: number;
+  readonly softcap: number | undefined;
+  readonly added: readonly Added[];
+  readonly nodes: readonly GraphNode[];
+}
+
+const MOST_NODES = 16;
+/** Scores below this weigh nothing beside any other. */
+const NEVER = -1000;
+
+/** A number that is known before a run, whoever makes it. */
+export function numberOf(matcher: Matcher, name: string): number | undefined {
+  return scalarOf(matcher.info(name));
+}
+
+/** The number that all elements are. */
+function uniformOf(matcher: Matcher, name: string): number | undefined {
+  const all = elements(matcher.info(name));
+  return all?.every((each) => each === all[0]) ? all[0] : undefined;
+}
+
+/** @returns `undefined` if a value is made of anything else */
+export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | undefined {
+  const node = matcher.producer(name);
+  if (!node || depth > MOST_NODES || node.outputs[0] !== name) return undefined;
+  const [a = '', b = '', c = ''] = node.inputs;
+  const back = (x: string): Scores | undefined => scoresOf(matcher, x, depth + 1);
+  const more = (scores: Scores | undefined, change: Partial<Scores> = {}): Scores | undefined =>
+    scores && { ...scores, ...change, nodes: [...scores.nodes, node] };
+  if (node.domain !== '') return undefined;
+  switch (node.opType) {
+    case 'MatMul':
+      return isProduct(matcher, node)
+        ? { product: node, scale: 1, softcap: undefined, added: [], nodes: [node] }
+        : undefined;
+    case 'Identity':
+      return more(back(a));
+    case 'Cast':
+      return matcher.info(a)?.elemType === FLOAT32 && matcher.info(name)?.elemType === FLOAT32
+        ? more(back(a))
+        : undefined;
+    case 'Reshape':
+      return keepsRows(matcher, a, name) ? more(back(a)) : undefined;
+    case 'Max':
+    case 'Clip':
+      return isFloor(matcher, node) ? more(back(a)) : undefined;
+    case 'Mul':
+    case 'Div':
+      return scaled(matcher, node, back, more);
+    case 'Add':
+    case 'Sub': {
+      const first = back(a);
+      const sign = node.opType === 'Sub' ? -1 : 1;
+      if (first) return more(first, { added: [...first.added, { kind: 'bias', name: b, factor: sign }] });
+      const second = sign === 1 ? back(b) : undefined;
+      return second && more(second, { added: [...second.added, { kind: 'bias', name: a, factor: 1 }] });
+    }
+    case 'Where': {
+      for (const [x, other, isSeen] of [
+        [b, c, true],
+        [c, b, false],
+      ] as const) {
+        const number = uniformOf(matcher, other);
+        const scores = number !== undefined && number <= NEVER ? back(x) : undefined;
+        const isNever = number === Number.NEGATIVE_INFINITY;
+        if (scores) return more(scores, { added: [...scores.added, { kind: 'filter', name: a, isSeen, isNever }] });
+      }
+      return undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Both operands computed, or at least no matrix of weights. */
+function isProduct(matcher: Matcher, { inputs: [a = '', b = ''] }: GraphNode): boolean {
+  const [left, right] = [matcher.info(a)?.dims?.length, matcher.info(b)?.dims?.length];
+  return left !== undefined && left === right && left >= 3 && left <= 4;
+}
+
+/** A number times scores; what was added before is scaled with them. A cap is c · tanh(x / c). */
+function scaled(
+  matcher: Matcher,
+  node: GraphNode,
+  back: (x: string) => Scores | undefined,
+  more: (scores: Scores | undefined, change?: Partial<Scores>) => Scores | undefined,
+): Scores | undefined {
+  const [a = '', b = ''] = node.inputs;
+  const right = numberOf(matcher, b);
+  const left = node.opType === 'Mul' && right === undefined ? numberOf(matcher, a) : undefined;
+  const number = right ?? left;
+  if (number === undefined || number === 0 || !Number.isFinite(number)) return undefined;
+  const factor = node.opType === 'Div' ? 1 / number : number;
+  const x = right === undefined ? b : a;
+  const tanh = matcher.producer(x);
+  if (tanh?.opType === 'Tanh' && tanh.domain === '') {
+    const inner = back(tanh.inputs[0]!);
+    if (!inner || inner.softcap !== undefined || inner.added.length > 0 || factor <= 0) return undefined;
+    return more({ ...inner, nodes: [...inner.nodes, tanh] }, { softcap: factor, scale: inner.scale * factor });
+  }
+  const scores = back(x);
+  if (!scores || (scores.softcap !== undefined && factor !== 1)) return undefined;
+  const added = scores.added.map((each) => (each.kind === 'bias' ? { ...each, factor: each.factor * factor } : each));
+  if (factor < 0 && added.some(({ kind }) => kind === 'filter')) return undefined;
+  return more(scores, { scale: scores.scale * factor, added });
+}
+
+/** The last two dimensions stay: heads and batch are put together, or apart. */
+export function keepsRows(matcher: Matcher, from: string, to: string): boolean {
+  const [a, b] = [matcher.info(from)?.dims, matcher.info(to)?.dims];
+  return (
+    a !== undefined &&
+    b !== undefined &&
+    a.length >= 3 &&
+    b.length >= 3 &&
+    a.at(-1) === b.at(-1) &&
+    a.at(-2) === b.at(-2)
+  );
+}
+
+/** The larger of scores and a number that none of them is below. */
+function isFloor(matcher: Matcher, { opType, inputs }: GraphNode): boolean {
+  const limits = inputs.slice(1).filter((name) => name !== '');
+  const number = limits.length === 1 ? numberOf(matcher, limits[0]!) : undefined;
+  return number !== undefined && number < -1e30 && (opType === 'Max' || inputs[1] !== '');
+}

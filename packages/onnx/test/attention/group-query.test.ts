@@ -1,0 +1,122 @@
+/** GroupQueryAttention of MSD beside that of ONNX Runtime and beside the mathematics. */
+import { describe, expect, it } from 'vitest';
+import { reportOf } from '../../src/register.ts';
+import { floats, type ort, session } from '../ort.ts';
+import { exactly, type Form, feedsOf, groupQueryModel, type Round } from './group-query.ts';
+
+const prompt = (rows: number, ...ends: number[]): Round => ({
+  rows,
+  ends: ends.length > 0 ? ends : [rows],
+  total: rows,
+  seed: rows,
+});
+const more = (rows: number, ...ends: number[]): Round => ({
+  rows,
+  ends,
+  total: Math.max(...ends),
+  seed: rows + ends[0]!,
+});
+const usual = [prompt(7), more(1, 8), more(1, 9)];
+const withPositions = (round: Round, ...positions: number[]): Round => ({ ...round, positions });
+
+const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
+  ['a prompt and two tokens', {}, usual],
+  ['a long prompt, over pages', {}, [prompt(150), more(1, 151), more(70, 221), more(1, 222)]],
+  ['packed queries, keys and values', { packed: true }, usual],
+  ['no rotary', { rotary: false }, usual],
+  ['rotary of pairs side by side', { interleaved: true }, usual],
+  ['rotary of a part of each head', { rotarySize: 16 }, usual],
+  ['packed, rotary of a part, pairs side by side', { packed: true, rotarySize: 16, interleaved: true }, usual],
+  ['positions from outside', { rotary: 'ids' }, [withPositions(prompt(3), 4, 5, 6), withPositions(more(2, 5), 11, 2)]],
+  ['rotary by tables that are chosen', { tables: 'chosen' }, usual],
+  ['a window', { window: 3 }, usual],
+  ['a window of one key', { window: 1 }, usual],
+  ['softcap', { softcap: 2 }, usual],
+  ['smooth softmax', { smooth: true }, usual],
+  ['sinks', { sinks: true, heads: 8 }, usual],
+  ['a bias', { bias: [1, 1] }, usual],
+  ['a bias of every head, softcap and window', { bias: [1, 4], softcap: 2, window: 4 }, usual],
+  ['a scale', { scale: 0.3 }, usual],
+  ['int8 keys and values, one scale', { codes: 'PER_TENSOR' }, [prompt(70), more(1, 71), more(3, 74)]],
+  ['int8 keys and values, a scale of each channel', { codes: 'PER_CHANNEL' }, [prompt(70), more(1, 71)]],
+  ['int8 keys and values, packed', { codes: 'PER_TENSOR', packed: true }, usual],
+  ['as many KV heads as heads', { heads: 3, kvHeads: 3, size: 16 }, usual],
+  ['seven heads for each KV head, 64 wide', { heads: 14, kvHeads: 2, size: 64 }, usual],
+  ['a prompt in chunks', {}, [prompt(7), more(5, 12), more(64, 76), more(1, 77)]],
+  ['two sequences', { batch: 2 }, [prompt(6, 6, 6), more(1, 7, 7)]],
+  ['two sequences of different length', { batch: 2 }, [prompt(7, 7, 4), more(1, 8, 5), more(1, 9, 6)]],
+  ['a shorter past than was given', {}, [prompt(7), more(1, 4), more(2, 5)]],
+  ['a prompt after a past', {}, [prompt(7), prompt(3)]],
+];
+
+const pastOf = (results: ort.InferenceSession.OnnxValueMapType): Record<string, ort.Tensor> => ({
+  past_key: results.present_key!,
+  past_value: results.present_value!,
+});
+
+/** Relative L2 over the rows that count. */
+function distance(got: ArrayLike<number>, expected: ArrayLike<number>, { ends, rows, total }: Round): number {
+  const width = expected.length / ends.length / rows;
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const row = Math.floor(i / width);
+    const counts = rows === total ? ends[Math.floor(row / rows)]! : rows;
+    if (row % rows >= counts) continue;
+    error += (got[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(error / norm);
+}
+
+describe('GroupQueryAttention', () => {
+  describe.each(['int16', 'model', 'int8'] as const)('with a cache of %s', (kvCache) => {
+    const limit = { int16: 2e-4, model: 2e-4, int8: 4e-2 }[kvCache];
+    it.each(forms)('%s', async (_, form, rounds) => {
+      const model = groupQueryModel(form);
+      const msd = await session(model, { name: 'msd', claim: 'all', kvCache });
+      const plain = await session(model, 'wasm');
+      expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+      let past: Record<string, ort.Tensor> = {};
+      let pastOfPlain: Record<string, ort.Tensor> = {};
+      for (const round of rounds) {
+        const got = await msd.run(feedsOf(form, round, past));
+        const feeds = feedsOf(form, round, pastOfPlain);
+        const exact = exactly(form, feeds);
+        const want = await plain.run(feeds);
+        expect(got.y!.dims).toEqual(want.y!.dims);
+        expect(got.present_key!.dims).toEqual(want.present_key!.dims);
+        expect(distance(floats(got.y), exact.y, round)).toBeLessThan(limit);
+        expect(distance(floats(want.y), exact.y, round)).toBeLessThan(form.codes ? 2e-3 : 1e-5);
+        past = pastOf(got);
+        pastOfPlain = pastOf(want);
+      }
+      for (const name of form.codes ? Object.keys(past) : []) {
+        const [got, want] = [past[name]!, pastOfPlain[name]!];
+        expect(got.type).toBe('int8');
+        const codes = want.data as Int8Array;
+        const others = codes.filter((code, i) => code !== got.data[i]);
+        expect(others.length / codes.length, name).toBeLessThan(1e-3);
+      }
+      await msd.release();
+      await plain.release();
+    });
+  });
+
+  it('is left to ONNX Runtime where the graph computes its past', async () => {
+    const form = { twice: true };
+    const model = groupQueryModel(form);
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm');
+    const { nodes } = reportOf(msd)!;
+    expect(nodes.find(({ name }) => name === 'gqa')).toMatchObject({
+      where: 'ort',
+      reason: "GroupQueryAttention: 'two_keys' is computed",
+    });
+    const past = pastOf(await plain.run(feedsOf(form, prompt(7))));
+    const [got, want] = await Promise.all([msd, plain].map((each) => each.run(feedsOf(form, more(1, 8), past))));
+    expect(distance(floats(got!.y), floats(want!.y), more(1, 8))).toBeLessThan(1e-5);
+    await msd.release();
+    await plain.release();
+  });
+});

@@ -1,0 +1,308 @@
+/** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
+import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
+import { gaussian, random } from '../models.ts';
+import { ort, tensor } from '../ort.ts';
+
+export interface Form {
+  readonly batch?: number;
+  readonly heads?: number;
+  readonly kvHeads?: number;
+  readonly size?: number;
+  readonly packed?: boolean;
+  /** 'ids': by an input. */
+  readonly rotary?: boolean | 'ids';
+  readonly interleaved?: boolean;
+  /** Of each head's elements those that turn. */
+  readonly rotarySize?: number;
+  readonly window?: number;
+  readonly softcap?: number;
+  readonly smooth?: boolean;
+  readonly sinks?: boolean;
+  /** Sizes of attention_bias before rows and keys. */
+  readonly bias?: readonly [batch: number, heads: number];
+  readonly scale?: number;
+  /** 'chosen': cos and sin come out of an If, by the length; the tables of its other branch are shorter, and all 0. */
+  readonly tables?: 'chosen';
+  /** The graph computes its past: twice what it is fed. */
+  readonly twice?: boolean;
+  /** Keys and values of `past` and `present` are int8, with scales of the model. */
+  readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
+}
+
+export const MAX_POSITIONS = 512;
+
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables' | 'twice';
+type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
+
+function full(form: Form): Full {
+  return {
+    ...{ batch: 1, heads: 4, kvHeads: 2, size: 32, packed: false, rotary: true, interleaved: false, window: -1 },
+    ...{ softcap: 0, smooth: false, sinks: false },
+    ...form,
+  };
+}
+
+function tables({ size, rotarySize = size }: Full): { cos: Float32Array; sin: Float32Array; half: number } {
+  const half = rotarySize / 2;
+  const angle = (i: number) => Math.floor(i / half) / 100 ** ((i % half) / half);
+  const of = (fn: (x: number) => number) => Float32Array.from({ length: MAX_POSITIONS * half }, (_, i) => fn(angle(i)));
+  return { cos: of(Math.cos), sin: of(Math.sin), half };
+}
+
+/** An If over constants, as exporters write it for models whose angles depend on the length. */
+function chosen({ cos, sin, half }: { cos: Float32Array; sin: Float32Array; half: number }): NodeSpec[] {
+  const branch = (name: string, rows: number, c: Float32Array, s: Float32Array): AttributeSpec => ({
+    graph: {
+      name,
+      nodes: [['cos', c] as const, ['sin', s] as const].map(([part, data]) => ({
+        opType: 'Constant',
+        inputs: [],
+        outputs: [`${part} ${name}`],
+        attributes: { value: { tensor: { name: '', dtype: 'float32', dims: [rows, half], data } } },
+      })),
+      inputs: [],
+      outputs: ['cos', 'sin'].map((part) => ({ name: `${part} ${name}`, dtype: 'float32', dims: [rows, half] })),
+    },
+  });
+  const none = new Float32Array(4 * half);
+  return [
+    { opType: 'Greater', name: 'is_long', inputs: ['total', 'limit'], outputs: ['is_long'] },
+    {
+      opType: 'If',
+      name: 'tables',
+      inputs: ['is_long'],
+      outputs: ['cos', 'sin'],
+      attributes: { then_branch: branch('long', MAX_POSITIONS, cos, sin), else_branch: branch('short', 4, none, none) },
+    },
+  ];
+}
+
+const sinksOf = ({ heads }: Full): Float32Array => gaussian(random(77), heads);
+
+const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Array> => {
+  const count = codes === 'PER_CHANNEL' ? kvHeads * size : 1;
+  const make = (seed: number) => gaussian(random(seed), count).map((x) => 0.02 + Math.abs(x) / 100);
+  return { k: make(5), v: make(6) };
+};
+
+export function groupQueryModel(form: Form): Uint8Array {
+  const f = full(form);
+  const { heads, kvHeads, size, packed } = f;
+  const { cos, sin, half } = tables(f);
+  const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
+  inputs.push(f.twice ? 'two_keys' : 'past_key', 'past_value', 'seqlens_k', 'total');
+  inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
+  inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '', f.codes ? 'k_scale' : '', f.codes ? 'v_scale' : '');
+  while (inputs.at(-1) === '') inputs.pop();
+  const attributes: Record<string, AttributeSpec> = {
+    num_heads: { int: heads },
+    kv_num_heads: { int: kvHeads },
+    do_rotary: { int: f.rotary ? 1 : 0 },
+    rotary_interleaved: { int: f.interleaved ? 1 : 0 },
+    local_window_size: { int: f.window },
+    ...(f.softcap > 0 && { softcap: { float: f.softcap } }),
+    ...(f.smooth && { smooth_softmax: { int: 1 } }),
+    ...(f.scale && { scale: { float: f.scale } }),
+    ...(f.codes && {
+      k_quant_type: { string: f.codes },
+      v_quant_type: { string: f.codes },
+      kv_cache_bit_width: { int: 8 },
+    }),
+  };
+  const width = packed ? heads + 2 * kvHeads : heads;
+  const dims = ['batch', kvHeads, 'past', size] as const;
+  return writeModel({
+    opsets: { '': 21, 'com.microsoft': 1 },
+    graph: {
+      nodes: [
+        ...(f.twice ? [{ opType: 'Add', name: 'twice', inputs: ['past_key', 'past_key'], outputs: ['two_keys'] }] : []),
+        ...(f.tables ? chosen({ cos, sin, half }) : []),
+        {
+          name: 'gqa',
+          opType: 'GroupQueryAttention',
+          domain: 'com.microsoft',
+          inputs,
+          outputs: ['y', 'present_key', 'present_value'],
+          attributes,
+        },
+      ],
+      initializers: [
+        ...(f.tables ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
+        ...(f.rotary && !f.tables
+          ? [
+              { name: 'cos', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: cos },
+              { name: 'sin', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: sin },
+            ]
+          : []),
+        ...(f.codes
+          ? (['k', 'v'] as const).map((part) => {
+              const data = scalesOf(f)[part];
+              return { name: `${part}_scale`, dtype: 'float32' as const, dims: [data.length], data };
+            })
+          : []),
+        ...(f.sinks ? [{ name: 'sinks', dtype: 'float32' as const, dims: [heads], data: sinksOf(f) }] : []),
+      ],
+      inputs: [
+        { name: 'q', dtype: 'float32', dims: ['batch', 'rows', width * size] },
+        ...(packed
+          ? []
+          : ['k', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', 'rows', kvHeads * size] }))),
+        ...['past_key', 'past_value'].map((name) => ({
+          name,
+          dtype: f.codes ? ('int8' as const) : ('float32' as const),
+          dims: [...dims],
+        })),
+        { name: 'seqlens_k', dtype: 'int32', dims: ['batch'] },
+        { name: 'total', dtype: 'int32', dims: [] },
+        ...(f.rotary === 'ids' ? [{ name: 'position_ids', dtype: 'int64' as const, dims: ['batch', 'rows'] }] : []),
+        ...(f.bias ? [{ name: 'bias', dtype: 'float32' as const, dims: ['b', 'h', 'rows', 'total'] }] : []),
+      ],
+      outputs: [
+        { name: 'y', dtype: 'float32' },
+        { name: 'present_key', dtype: f.codes ? 'int8' : 'float32' },
+        { name: 'present_value', dtype: f.codes ? 'int8' : 'float32' },
+      ],
+    },
+  });
+}
+
+/** What a run brings beside `past`. */
+export interface Round {
+  readonly rows: number;
+  /** Of each sequence after the run, as far as it counts. */
+  readonly ends: readonly number[];
+  readonly total: number;
+  readonly positions?: readonly number[];
+  readonly seed: number;
+}
+
+/** Feeds of a run. Past is empty unless it is given. */
+export function feedsOf(
+  form: Form,
+  { rows, ends, total, positions, seed }: Round,
+  past: Record<string, ort.Tensor> = {},
+) {
+  const f = full(form);
+  const next = random(seed);
+  const { batch, heads, kvHeads, size, packed } = f;
+  const make = (...dims: number[]) =>
+    tensor(
+      gaussian(
+        next,
+        dims.reduce((a, b) => a * b, 1),
+      ),
+      dims,
+    );
+  const none = f.codes ? new Int8Array(0) : new Float32Array(0);
+  const empty = () => new ort.Tensor(f.codes ? 'int8' : 'float32', none, [batch, kvHeads, 0, size]);
+  const feeds: Record<string, ort.Tensor> = {
+    q: make(batch, rows, (packed ? heads + 2 * kvHeads : heads) * size),
+    ...(!packed && { k: make(batch, rows, kvHeads * size), v: make(batch, rows, kvHeads * size) }),
+    past_key: past.past_key ?? empty(),
+    past_value: past.past_value ?? empty(),
+    seqlens_k: new ort.Tensor(
+      'int32',
+      Int32Array.from(ends, (end) => end - 1),
+      [batch],
+    ),
+    total: new ort.Tensor('int32', Int32Array.of(total), []),
+  };
+  if (f.rotary === 'ids')
+    feeds.position_ids = new ort.Tensor('int64', BigInt64Array.from(positions!.map(BigInt)), [batch, rows]);
+  if (f.bias) feeds.bias = make(f.bias[0], f.bias[1], rows, total);
+  return feeds;
+}
+
+/** In float64, of floats as past: y and both `present`. */
+export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
+  const f = full(form);
+  const { batch, heads, kvHeads, size, packed } = f;
+  const rows = feeds.q!.dims[1]!;
+  const total = Number(feeds.total!.data[0]);
+  const pastRows = feeds.past_key!.dims[2]!;
+  const length = Math.max(total, pastRows);
+  const { cos, sin, half } = tables(f);
+  const data = (name: string) => feeds[name]!.data as Float32Array;
+  const width = (packed ? heads + 2 * kvHeads : heads) * size;
+  const y = new Float64Array(batch * rows * heads * size);
+  const keys = new Float64Array(batch * kvHeads * length * size);
+  const values = new Float64Array(keys.length);
+  const turn = (x: Float64Array, b: number, row: number, position: number): Float64Array => {
+    if (!f.rotary) return x;
+    const at = f.rotary === 'ids' ? Number(feeds.position_ids!.data[b * rows + row]) : position;
+    const out = x.slice();
+    for (let j = 0; j < half; j++) {
+      const [i, k] = f.interleaved ? [2 * j, 2 * j + 1] : [j, j + half];
+      const [c, s] = [cos[at * half + j]!, sin[at * half + j]!];
+      out[i] = x[i]! * c - x[k]! * s;
+      out[k] = x[k]! * c + x[i]! * s;
+    }
+    return out;
+  };
+  const { k: kScale, v: vScale } = scalesOf(f);
+  const real = (part: 'k' | 'v', codes: ArrayLike<number>, h: number): Float64Array =>
+    Float64Array.from(codes, (code, i) => (f.codes ? code * scaleAt(part, h, i % size) : code));
+  const scaleAt = (part: 'k' | 'v', h: number, i: number): number => {
+    const scales = part === 'k' ? kScale : vScale;
+    return scales[scales.length === 1 ? 0 : h * size + i]!;
+  };
+  /** As int8 has it: the nearest multiple of the scale. */
+  const stored = (part: 'k' | 'v', x: Float64Array, h: number): Float64Array =>
+    x.map((value, i) => {
+      if (!f.codes) return value;
+      const scale = scaleAt(part, h, i);
+      const code = value / scale;
+      const nearest = Math.abs(code % 1) === 0.5 ? 2 * Math.round(code / 2) : Math.round(code);
+      return scale * Math.max(-128, Math.min(127, nearest));
+    });
+  const head = (name: string, at: number) => Float64Array.from(data(name).subarray(at, at + size));
+  for (let b = 0; b < batch; b++) {
+    const end = Number(feeds.seqlens_k!.data[b]) + 1;
+    const before = rows === total ? 0 : end - rows;
+    const counts = rows === total ? end : rows;
+    for (let h = 0; h < kvHeads; h++) {
+      const store = (b * kvHeads + h) * length * size;
+      const from = (b * kvHeads + h) * pastRows * size;
+      keys.set(real('k', data('past_key').subarray(from, from + before * size), h), store);
+      values.set(real('v', data('past_value').subarray(from, from + before * size), h), store);
+      for (let row = 0; row < counts; row++) {
+        const at = (b * rows + row) * (packed ? width : kvHeads * size);
+        const k = packed ? head('q', at + (heads + h) * size) : head('k', at + h * size);
+        const v = packed ? head('q', at + (heads + kvHeads + h) * size) : head('v', at + h * size);
+        keys.set(stored('k', turn(k, b, row, before + row), h), store + (before + row) * size);
+        values.set(stored('v', v, h), store + (before + row) * size);
+      }
+    }
+    for (let row = 0; row < counts; row++)
+      for (let h = 0; h < heads; h++) {
+        const position = before + row;
+        const q = turn(head('q', (b * rows + row) * width + h * size), b, row, position);
+        const store = (b * kvHeads + Math.floor(h / (heads / kvHeads))) * length * size;
+        const first = f.window > 0 ? Math.max(0, position - f.window + 1) : 0;
+        const scores: number[] = [];
+        for (let t = first; t <= position; t++) {
+          let score = 0;
+          for (let i = 0; i < size; i++) score += q[i]! * keys[store + t * size + i]!;
+          score *= f.scale ?? 1 / Math.sqrt(size);
+          if (f.softcap > 0) score = f.softcap * Math.tanh(score / f.softcap);
+          if (f.bias) {
+            const [bb, bh] = f.bias;
+            score += data('bias')[(((bb === 1 ? 0 : b) * bh + (bh === 1 ? 0 : h)) * rows + row) * total + t]!;
+          }
+          scores.push(score);
+        }
+        const sink = f.sinks ? sinksOf(f)[h]! : f.smooth ? 0 : Number.NEGATIVE_INFINITY;
+        const max = Math.max(sink, ...scores);
+        const weights = scores.map((score) => Math.exp(score - max));
+        const sum = weights.reduce((a, w) => a + w, Math.exp(sink - max));
+        for (let i = 0; i < size; i++) {
+          let out = 0;
+          weights.forEach((w, j) => {
+            out += w * values[store + (first + j) * size + i]!;
+          });
+          y[((b * rows + row) * heads + h) * size + i] = out / sum;
+        }
+      }
+  }
+  return { y, keys, values, length };
+}

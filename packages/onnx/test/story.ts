@@ -1,0 +1,24 @@
+/** The shipped story model as ONNX, and its prompts as tokens. */
+import { readFileSync } from 'node:fs';
+import { writeModel } from '@msd/onnx/write'; // the example's own
+import { FILES } from '../../../examples/story-model/src/files.ts';
+import { CONFIG } from '../../../examples/story-model/src/model.ts';
+import { decoderGraph } from '../../../examples/story-model/src/onnx-graph.ts';
+import { PROMPTS } from '../../../examples/story-model/src/prompts.ts';
+import { quantizedLinears } from '../../../examples/story-model/src/quantize.ts';
+import { readSafetensors } from '../../../examples/story-model/src/safetensors.ts';
+import { START_ID, Vocabulary } from '../../../examples/story-model/src/words.ts';
+
+export { CONFIG };
+
+export function storyModel(dtype: 'q4' | 'fp32'): Uint8Array {
+  const { weights } = readSafetensors(readFileSync(FILES.weights));
+  return writeModel(decoderGraph(CONFIG, weights, dtype === 'q4' ? quantizedLinears(weights) : undefined));
+}
+
+export function storyPrompts(): number[][] {
+  const { model } = JSON.parse(readFileSync(FILES.tokenizer, 'utf8')) as { model: { vocab: Record<string, number> } };
+  const words = Object.entries(model.vocab).sort(([, a], [, b]) => a - b);
+  const vocabulary = new Vocabulary(words.map(([word]) => word));
+  return PROMPTS.map((prompt) => [START_ID, ...vocabulary.encode(prompt)]);
+}

@@ -1,0 +1,127 @@
+/** A decoder's matrices, read without a session: prepared by @msd/core, and multiplied one after the other. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ArenaHandle, createThreadedBackend, type PreparedWeights } from '@msd/core';
+import { Program, prepareRows, type Slot, type Step } from '@msd/core/program';
+import { BLOCK_SIZE, type DecoderShape } from '../models/decoder.ts';
+import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
+
+type Backend = Awaited<ReturnType<typeof createThreadedBackend>>;
+
+export interface Matrices {
+  readonly backend: Backend;
+  /** In the graph's order: q, k, v, o, gate, up, down of each layer, then the head. */
+  readonly prepared: readonly PreparedWeights[];
+  /** Bytes that they have in the file. */
+  readonly fileBytes: number;
+}
+
+/** @param bytes of `readFiles`; without them they come from the files */
+export async function prepareMatrices(
+  files: DecoderFiles,
+  threads: number,
+  bytes?: ReadonlyMap<string, Uint8Array>,
+): Promise<Matrices> {
+  const { matrices } = files;
+  const fileBytes = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
+  const backend = await createThreadedBackend({ threads, initialBytes: Math.ceil(1.02 * fileBytes) + 2 ** 20 });
+  const reader = bytes ? copier(bytes) : fileReader(files);
+  let staged = new Uint8Array(0);
+  const prepared = matrices.map(({ N, K, data, scales }) => {
+    const shape = { format: 'int4', N, K, blockSize: BLOCK_SIZE } as const;
+    return prepareRows(backend, {
+      ...{ ...shape, storedZeroPoints: false, scale: 'f32' },
+      rows(n, count, into) {
+        const rowsOf = ({ file, offset, length }: Stretch): Stretch => {
+          const row = length / N;
+          return { file, offset: offset + n * row, length: count * row };
+        };
+        const wanted = rowsOf(scales);
+        if (staged.length < wanted.length) staged = new Uint8Array(wanted.length);
+        const steps = reader.read(wanted, staged);
+        return {
+          ...{ ...shape, N: count },
+          data: reader.view(rowsOf(data)) ?? reader.read(rowsOf(data), into),
+          scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
+        };
+      },
+    });
+  });
+  reader.close();
+  return { backend, prepared, fileBytes };
+}
+
+/** Inputs of the calls of a layer, by the number of the matrix that they start with, and the result that is the next input. */
+const LAYER = [
+  { first: 0, count: 3, next: 0 }, // q, k, v; o takes what attention would make of q
+  { first: 3, count: 1, next: 3 },
+  { first: 4, count: 2, next: 4 }, // gate, up
+  { first: 6, count: 1, next: 6 },
+] as const;
+const PER_LAYER = 7;
+
+/**
+ * All products of a model for `rows` tokens as one program with nothing between them: what a decoder would cost if norms,
+ * attention and everything else took no time. Matrices of one input are one call, as a session has them.
+ *
+ * @returns runs it
+ */
+export function productChain({ backend, prepared }: Matrices, { layers }: DecoderShape, rows: number): () => void {
+  const slots: Slot<ArenaHandle>[] = [];
+  const steps: Step[] = [];
+  const slot = (columns: number, use: Pick<Slot<ArenaHandle>, 'isInput' | 'isOutput'> = {}): number =>
+    slots.push({ byteLength: 4 * rows * columns, ...use }) - 1;
+  const multiply = (x: number, matrices: readonly PreparedWeights[], isOutput: boolean): number[] => {
+    const outs = matrices.map(({ N }) => slot(N, { isOutput }));
+    steps.push({
+      kind: 'work',
+      work: { kind: 'product', matrices, M: rows },
+      operands: [x, ...outs.flatMap((out) => [undefined, undefined, undefined, out])],
+      writes: outs.map((_, i) => 4 * (i + 1)),
+    });
+    return outs;
+  };
+  const input = slot(prepared[0]!.K, { isInput: true });
+  let x = input;
+  for (let layer = 0; layer < layers; layer++)
+    for (const { first, count, next } of LAYER) {
+      const from = PER_LAYER * layer + first;
+      x = multiply(x, prepared.slice(from, from + count), false)[next - first]!;
+    }
+  multiply(x, prepared.slice(PER_LAYER * layers), true);
+  const program = new Program<ArenaHandle>(backend, slots, steps);
+  program.bind(backend.alloc(program.byteLength, 'chain'));
+  const values = Float32Array.from({ length: rows * prepared[0]!.K }, (_, i) => Math.sin(i * 12.9898) * 3);
+  return () => {
+    backend.write(program.handle(input), values); // its place is used again further down
+    program.run();
+  };
+}
+
+interface StretchReader {
+  /** Without a copy, where the bytes are in memory. */
+  view(stretch: Stretch): Uint8Array | undefined;
+  read(stretch: Stretch, into: Uint8Array): Uint8Array;
+  close(): void;
+}
+
+function copier(bytes: ReadonlyMap<string, Uint8Array>): StretchReader {
+  const view = ({ file, offset, length }: Stretch) => bytes.get(file)!.subarray(offset, offset + length);
+  const read = (stretch: Stretch, into: Uint8Array): Uint8Array => {
+    into.set(view(stretch));
+    return into.subarray(0, stretch.length);
+  };
+  return { view, read, close: () => {} };
+}
+
+function fileReader({ request, files }: DecoderFiles): StretchReader {
+  const open = new Map(files.map((name) => [name, openSync(join(request.folder, name), 'r')]));
+  const read = ({ file, offset, length }: Stretch, into: Uint8Array): Uint8Array => {
+    for (let done = 0; done < length; ) done += readSync(open.get(file)!, into, done, length - done, offset + done);
+    return into.subarray(0, length);
+  };
+  const close = () => {
+    for (const file of open.values()) closeSync(file);
+  };
+  return { view: () => undefined, read, close };
+}
