@@ -270,8 +270,8 @@ export class Matcher {
     const read = partReader(scales);
     const total = tensorByteLength(scales);
     const wanted = Math.min(total, SCRATCH_BYTES);
-    if (wanted > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(wanted);
-    const scratch = this.#scratch ?? new Uint8Array(0);
+    if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
+    const scratch = this.#scratch;
     for (let begin = 0; begin < total; begin += scratch.length) {
       const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
       const at = badScale(values);
