@@ -15,7 +15,7 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { count, list } from './arguments.ts';
+import { choice, count, list } from './arguments.ts';
 import { measureAttentions } from './attention/index.ts';
 import { CASES } from './cases.ts';
 import { measureDecoders } from './decoder/index.ts';

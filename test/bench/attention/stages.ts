@@ -41,12 +41,13 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
         });
       if (stage === 'softmax') {
         eachPage(f, task, scoreForms(f, task));
-        eachPage(f, task, ({ at, first, scores }) => {
+        eachPage(f, task, ({ at, first, keys, scores }) => {
+          const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
           const scales = reader && part(at, first, 'vs');
           const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
           eachRow(f, task.count, columns, ({ row, score, p: to }) => {
-            weights(row, score, scales);
-            if (reader) decomposeWeights(f, reader, row, { from: score, to, sixteens: 64 / SIXTEEN });
+            weights(row, { scores: score, sixteens, scales });
+            if (reader) decomposeWeights(f, reader, row, { from: score, to, sixteens });
           });
         });
       }

@@ -50,9 +50,9 @@ class Elements {
     const type = this.#type;
     const scale = type === 'float' ? 1 : storeRow(row, type, this.#codes, inverse);
     const codes = type === 'float' ? row : this.#codes;
-    const bias = type === 'int8' ? 128 : 0;
+    const bias = type === 'int8' ? -128 : 0; // taken off: −0 + 0 would be +0
     const at = headAt + this.#ofKey[key];
-    for (let i = 0; i < this.size; i++) this.#array[(at + this.#ofChannel[i]) >> this.#shift] = codes[i] + bias;
+    for (let i = 0; i < this.size; i++) this.#array[(at + this.#ofChannel[i]) >> this.#shift] = codes[i] - bias;
     return scale;
   }
 
