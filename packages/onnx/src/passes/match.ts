@@ -43,6 +43,8 @@ export interface Match {
 const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
+/** Scales of the file are looked at in parts. */
+const SCRATCH_BYTES = 2 ** 18;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
@@ -154,7 +156,7 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
-  readonly #scratch = new Uint8Array(2 ** 18);
+  #scratch = new Uint8Array(0);
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
     this.graph = typed.graph;
@@ -262,6 +264,8 @@ export class Matcher {
   refusedScale(scales: TensorRef): number | undefined {
     const read = partReader(scales);
     const total = tensorByteLength(scales);
+    if (this.#scratch.length < Math.min(total, SCRATCH_BYTES))
+      this.#scratch = new Uint8Array(Math.min(SCRATCH_BYTES, 2 * total));
     for (let begin = 0; begin < total; begin += this.#scratch.length) {
       const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
       const at = badScale(values);
