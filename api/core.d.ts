@@ -48,6 +48,61 @@ export interface ArenaOptions {
     readonly heap?: Heap;
 }
 
+export interface AttentionOp {
+    readonly batch: number;
+    readonly rows: number;
+    readonly newKeys: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly valueSize: number;
+    readonly scale?: number | undefined;
+    readonly isCausal: boolean;
+    readonly window?: number | undefined;
+    readonly softcap?: number | undefined;
+    readonly alibi?: readonly number[] | undefined;
+    readonly bias?: ScoreDims | undefined;
+    readonly mask?: ScoreDims | undefined;
+    readonly q: HeadStrides;
+    readonly k?: HeadStrides | undefined;
+    readonly v?: HeadStrides | undefined;
+    readonly out: HeadStrides;
+}
+
+export interface AttentionOptions extends Partial<Omit<AttentionRun<KvCache>, 'cache' | 'isCausal'>>, Partial<Pick<AttentionOp, 'scale' | 'window' | 'softcap' | 'alibi'>> {
+    readonly heads: number;
+    readonly cache?: KvCache | undefined;
+    readonly backend?: Device<unknown> | undefined;
+    readonly type?: KvType | undefined;
+    readonly batch?: number | undefined;
+    readonly kvHeads?: number | undefined;
+    readonly headSize?: number | undefined;
+    readonly valueSize?: number | undefined;
+    readonly layout?: 'rows' | 'heads' | undefined;
+    readonly causal?: boolean | undefined;
+    readonly sinks?: Float32Array | undefined;
+    readonly out?: Float32Array | undefined;
+}
+
+export interface AttentionRun<Cache> {
+    readonly cache: Cache;
+    readonly isCausal?: boolean | undefined;
+    readonly past?: readonly number[] | undefined;
+    readonly counts?: readonly number[] | undefined;
+    readonly queries?: readonly number[] | undefined;
+    readonly positions?: readonly number[] | undefined;
+    readonly starts?: readonly number[] | undefined;
+    readonly bias?: ScoreArray<Float32Array> | undefined;
+    readonly mask?: ScoreArray<Uint8Array> | undefined;
+}
+
+export interface AttentionWork {
+    readonly kind: 'attention';
+    readonly spec: AttentionSpec;
+    readonly op: AttentionOp;
+    readonly run: () => AttentionRun<KvCache>;
+}
+
 export interface Backend extends BackendBase {
     prepare(weights: QuantizedWeights): PreparedWeights;
     matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
@@ -109,6 +164,7 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     write(handle: H, data: ArrayBufferView): void;
     read(handle: H, into: ArrayBufferView): void | Promise<void>;
     prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    readonly pages?: PageDevice<H>;
     bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
     isShared?(work: OpWork): boolean;
     run(call: Call<H>, changes?: Changes<H>): void;
@@ -135,11 +191,46 @@ export type HalfArray = Uint16Array | NativeFloat16Array;
 
 export type HalfType = 'f16' | 'bf16';
 
+export interface HeadStrides {
+    readonly batch: number;
+    readonly row: number;
+    readonly head: number;
+}
+
 export interface Heap {
     readonly memory: WebAssembly.Memory;
     alloc(byteLength: number, label: string): number;
     free(ptr: number): void;
 }
+
+export interface KvCache {
+    readonly shape: ResolvedKvShape;
+    readonly lengths: readonly number[];
+    readonly byteLength: number;
+    bytesFor(keys: number): number;
+    reserve(keys: number): void;
+    append(k: Float32Array, v: Float32Array, keys: number): void;
+    keys(keys: number): Float32Array;
+    values(keys: number): Float32Array;
+    truncate(length: number | readonly number[]): void;
+    reset(): void;
+    branch(): KvCache;
+    reorder(order: readonly number[]): void;
+    dispose(): void;
+}
+
+export interface KvShape {
+    readonly batch: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly valueSize?: number | undefined;
+    readonly type?: KvType | undefined;
+    readonly factors?: Float32Array | false | undefined;
+    readonly rotarySize?: number | undefined;
+    readonly isInterleaved?: boolean | undefined;
+}
+
+export type KvType = 'int16' | 'int8' | 'float';
 
 export interface MatmulManyOptions extends ActivationOptions {
     readonly each?: readonly ProductOptions[] | undefined;
@@ -179,6 +270,8 @@ export interface OpWork<O = unknown> {
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
 export declare const PACKED_VERSION = 2;
+
+export declare const PAGE_KEYS = 64;
 
 export interface PackedShape extends WeightShape {
     readonly storedZeroPoints: boolean;
@@ -246,6 +339,7 @@ export interface QuantizedWeights extends WeightShape {
 export declare class ReferenceBackend implements Backend, Device<ReferenceHandle, PreparedWeights> {
     #private;
     readonly device = "reference";
+    readonly pages: PageDevice<ReferenceHandle>;
     constructor({ arithmetic }?: ReferenceBackendOptions);
     prepare(weights: QuantizedWeights): PreparedWeights;
     alloc(byteLength: number, label?: string): ReferenceHandle;
@@ -285,6 +379,14 @@ export interface RelaxedDot {
     readonly gain: number;
 }
 
+export interface ResolvedKvShape extends KvShape {
+    readonly valueSize: number;
+    readonly type: KvType;
+    readonly factors: Float32Array | false | undefined;
+    readonly rotarySize: number;
+    readonly isInterleaved: boolean;
+}
+
 export type RowReader = (n: number, out: Float32Array, at?: number) => void;
 
 export type RowSource = MatrixRows | TableRows;
@@ -292,6 +394,13 @@ export type RowSource = MatrixRows | TableRows;
 export declare const SCALE_LIMIT: number;
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
+
+export interface ScoreArray<Data extends Float32Array | Uint8Array> {
+    readonly dims: ScoreDims;
+    readonly data: Data;
+}
+
+export type ScoreDims = readonly [batch: number, heads: number, rows: number, keys: number];
 
 export interface TableRows {
     readonly kind: 'table';
@@ -341,6 +450,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     part(handle: ArenaHandle, begin: number, byteLength: number): ArenaHandle;
     write(handle: ArenaHandle, data: ArrayBufferView): void;
     read(handle: ArenaHandle, into: ArrayBufferView): void;
+    get pages(): PageDevice<ArenaHandle>;
     bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
     run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
     isShared(work: OpWork): boolean;
@@ -374,17 +484,23 @@ export interface WeightShape {
     readonly blockSize: number | null;
 }
 
-export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
 export type WorkerFactory = () => ThreadWorker;
 
 export declare function activationUlps(id: ActivationId, x: number): number;
+
+export declare function attention(q: Float32Array, k: Float32Array | undefined, v: Float32Array | undefined, options: AttentionOptions): Float32Array;
+
+export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<KvCache>) => AttentionWork;
 
 export declare function badScale(scales: ScaleArray): number;
 
 export declare function createBackend(device: 'wasm', options?: WasmBackendOptions): Promise<WasmBackend>;
 export declare function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export declare function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
+
+export declare const createKvCache: <H>(device: Device<H>, shape: KvShape) => KvCache;
 
 export declare function createThreadedBackend(options?: WasmBackendOptions): Promise<WasmBackend>;
 
@@ -406,6 +522,8 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
 export declare const formatIds: readonly FormatId[];
 
 export declare function fromFp16(bits: number): number;
+
+export declare const headMajor: (heads: number, rows: number, size: number) => HeadStrides;
 
 export declare function interleaveNibbles(data: Uint8Array, blockSize: number): Uint8Array;
 
@@ -431,6 +549,8 @@ export declare function rowExtent(source: RowSource): {
     byteLength: number;
 };
 
+export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;
+
 export declare function rowReader(source: RowSource, bytes: Uint8Array): RowReader;
 
 export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number;
@@ -443,6 +563,46 @@ export declare function validateWeights(weights: QuantizedWeights, where?: strin
 
 
 // @msd/core/program
+
+export interface AttentionOp {
+    readonly batch: number;
+    readonly rows: number;
+    readonly newKeys: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly valueSize: number;
+    readonly scale?: number | undefined;
+    readonly isCausal: boolean;
+    readonly window?: number | undefined;
+    readonly softcap?: number | undefined;
+    readonly alibi?: readonly number[] | undefined;
+    readonly bias?: ScoreDims | undefined;
+    readonly mask?: ScoreDims | undefined;
+    readonly q: HeadStrides;
+    readonly k?: HeadStrides | undefined;
+    readonly v?: HeadStrides | undefined;
+    readonly out: HeadStrides;
+}
+
+export interface AttentionRun<Cache> {
+    readonly cache: Cache;
+    readonly isCausal?: boolean | undefined;
+    readonly past?: readonly number[] | undefined;
+    readonly counts?: readonly number[] | undefined;
+    readonly queries?: readonly number[] | undefined;
+    readonly positions?: readonly number[] | undefined;
+    readonly starts?: readonly number[] | undefined;
+    readonly bias?: ScoreArray<Float32Array> | undefined;
+    readonly mask?: ScoreArray<Uint8Array> | undefined;
+}
+
+export interface AttentionWork {
+    readonly kind: 'attention';
+    readonly spec: AttentionSpec;
+    readonly op: AttentionOp;
+    readonly run: () => AttentionRun<KvCache>;
+}
 
 export interface Call<H> {
     readonly work: Work;
@@ -462,6 +622,7 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     write(handle: H, data: ArrayBufferView): void;
     read(handle: H, into: ArrayBufferView): void | Promise<void>;
     prepare(weights: QuantizedWeights): Matrix | Promise<Matrix>;
+    readonly pages?: PageDevice<H>;
     bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
     isShared?(work: OpWork): boolean;
     run(call: Call<H>, changes?: Changes<H>): void;
@@ -469,12 +630,49 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     dispose(): void;
 }
 
+export interface HeadStrides {
+    readonly batch: number;
+    readonly row: number;
+    readonly head: number;
+}
+
+export interface KvCache {
+    readonly shape: ResolvedKvShape;
+    readonly lengths: readonly number[];
+    readonly byteLength: number;
+    bytesFor(keys: number): number;
+    reserve(keys: number): void;
+    append(k: Float32Array, v: Float32Array, keys: number): void;
+    keys(keys: number): Float32Array;
+    values(keys: number): Float32Array;
+    truncate(length: number | readonly number[]): void;
+    reset(): void;
+    branch(): KvCache;
+    reorder(order: readonly number[]): void;
+    dispose(): void;
+}
+
+export interface KvShape {
+    readonly batch: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly valueSize?: number | undefined;
+    readonly type?: KvType | undefined;
+    readonly factors?: Float32Array | false | undefined;
+    readonly rotarySize?: number | undefined;
+    readonly isInterleaved?: boolean | undefined;
+}
+
+export type KvType = 'int16' | 'int8' | 'float';
+
 export interface OpWork<O = unknown> {
     readonly kind: 'op';
     readonly spec: OpSpec<O>;
     readonly op: O;
     readonly inputs: readonly (TensorType | undefined)[];
 }
+
+export declare const PAGE_KEYS = 64;
 
 export interface ProductEnd {
     readonly activation?: ActivationId | undefined;
@@ -499,11 +697,27 @@ export declare class Program<H> {
     run(from?: number, to?: number): void;
 }
 
+export interface ResolvedKvShape extends KvShape {
+    readonly valueSize: number;
+    readonly type: KvType;
+    readonly factors: Float32Array | false | undefined;
+    readonly rotarySize: number;
+    readonly isInterleaved: boolean;
+}
+
+export interface ScoreArray<Data extends Float32Array | Uint8Array> {
+    readonly dims: ScoreDims;
+    readonly data: Data;
+}
+
+export type ScoreDims = readonly [batch: number, heads: number, rows: number, keys: number];
+
 export interface ScriptStep {
     readonly kind: 'script';
     readonly run: () => void;
     readonly reads: readonly number[];
     readonly writes: readonly number[];
+    readonly kernels?: readonly string[] | undefined;
 }
 
 export interface Slot<H> {
@@ -523,7 +737,7 @@ export interface WeightRows extends Omit<PackedShape, 'version'> {
     rows(n: number, count: number, into: Uint8Array): QuantizedWeights;
 }
 
-export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix>;
+export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
 export interface WorkStep {
     readonly kind: 'work';
@@ -538,7 +752,11 @@ export declare const byteSize: (dtype: DType) => 1 | 4;
 
 export declare const elementCount: (dims: readonly number[]) => number;
 
+export declare const headMajor: (heads: number, rows: number, size: number) => HeadStrides;
+
 export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
+
+export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;
 
 
 // @msd/core/nn
@@ -622,6 +840,7 @@ export interface KernelSource {
     readonly id: string;
     emit(module: Module): void;
     trial(at: number, rows?: number): number[];
+    fill?(words: Int32Array, at: number): void;
 }
 
 export interface NormOp {
