@@ -28,6 +28,7 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['rotary of a part of each head', { rotarySize: 16 }, usual],
   ['packed, rotary of a part, pairs side by side', { packed: true, rotarySize: 16, interleaved: true }, usual],
   ['positions from outside', { rotary: 'ids' }, [withPositions(prompt(3), 4, 5, 6), withPositions(more(2, 5), 11, 2)]],
+  ['rotary by tables that stay in the file', { tables: 'large' }, usual],
   ['rotary by tables that are chosen', { tables: 'chosen' }, usual],
   ['a window', { window: 3 }, usual],
   ['a window of one key', { window: 1 }, usual],
