@@ -34,6 +34,8 @@ export interface MeasureOptions {
   readonly warmMs?: number;
   /** Calls per sample are fixed so that a sample takes about this long. */
   readonly sampleMs?: number;
+  /** Default: wall. */
+  readonly clock?: Clock;
 }
 
 /** Something that gives one sample when asked: milliseconds per call, a rate. */
@@ -54,27 +56,28 @@ export async function takeTurns<Sample>(sources: readonly Source<Sample>[], roun
 }
 
 /** Milliseconds per call of `count` calls. What is no promise is not awaited: a microtask would be part of the time. */
-async function millisecondsPerCall(run: () => unknown, count: number): Promise<number> {
-  const start = performance.now();
+async function millisecondsPerCall(run: () => unknown, count: number, clock: Clock): Promise<number> {
+  const start = now(clock);
   for (let call = 0; call < count; call++) {
     const pending = run();
     if (pending instanceof Promise) await pending;
   }
-  return (performance.now() - start) / count;
+  return (now(clock) - start) / count;
 }
 
 /** Warms a call and fixes how many of it make a sample. */
 export async function callSource(
   { name, run }: Pick<Call, 'name' | 'run'>,
-  { warmMs = 60, sampleMs = 4 }: MeasureOptions = {},
+  { warmMs = 60, sampleMs = 4, clock = 'wall' }: MeasureOptions = {},
 ): Promise<Source> {
   const end = performance.now() + warmMs;
   let ms = 0;
-  do ms = await millisecondsPerCall(run, 1);
+  do ms = await millisecondsPerCall(run, 1, 'wall');
   while (performance.now() < end);
-  if (ms < sampleMs) ms = await millisecondsPerCall(run, Math.ceil(Math.min(64, sampleMs / Math.max(ms, 1e-3))));
+  if (ms < sampleMs)
+    ms = await millisecondsPerCall(run, Math.ceil(Math.min(64, sampleMs / Math.max(ms, 1e-3))), 'wall');
   const count = Math.max(1, Math.round(sampleMs / Math.max(ms, 1e-3)));
-  return { name, sample: () => millisecondsPerCall(run, count) };
+  return { name, sample: () => millisecondsPerCall(run, count, clock) };
 }
 
 export async function interleave(calls: readonly Call[], options: MeasureOptions = {}): Promise<Timing[]> {

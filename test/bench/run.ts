@@ -5,6 +5,7 @@
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
+ * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  *
  * docs/benchmarks.md explains the options and the method.
@@ -14,7 +15,8 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { count, list } from './arguments.ts';
+import { choice, count, list } from './arguments.ts';
+import { measureAttentions } from './attention/index.ts';
 import { CASES } from './cases.ts';
 import { measureDecoders } from './decoder/index.ts';
 import { DECODER_FLAGS, decoderOptions } from './decoder/options.ts';
@@ -168,6 +170,17 @@ switch (positionals[0]) {
   case 'nn':
     await compareNn();
     break;
+  case 'attention': {
+    const report = await measureAttentions({
+      cases: values.cases.split(',').filter(Boolean),
+      rounds: count('rounds', values.rounds ?? '9'),
+      clock: choice('clock', values.clock, ['wall', 'cpu']),
+      out: values.out,
+      log: (message) => console.log(`  ${message}`),
+    });
+    console.log(`\n${report}`);
+    break;
+  }
   case 'decoder':
     await measureDecoders(decoderOptions(values));
     console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
@@ -186,6 +199,6 @@ switch (positionals[0]) {
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn' or 'decoder', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn', 'attention' or 'decoder', got '${positionals[0]}'.`,
     );
 }

@@ -18,4 +18,5 @@ export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>)
  * @returns the caller's: dispose it; the device does at the latest
  * @throws {@link RangeError} for a shape that cannot be; {@link UnsupportedError} on WebGPU
  */
-export const createKvCache = <H>(device: Device<H>, shape: KvShape): KvCache => new PagedKvCache(device, shape);
+export const createKvCache = <H>(device: Device<H>, shape: KvShape): KvCache =>
+  new PagedKvCache(device, shape, attentionSpec);

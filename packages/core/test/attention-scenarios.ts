@@ -34,7 +34,7 @@ export function scenario(seed: number, next: Random): Scenario {
   const kvHeads = pick(next, [1, 2, 3]);
   const group = pick(next, [1, 1, 2, 3, 4, 7, 8, 16]);
   const heads = kvHeads * group;
-  const headSize = pick(next, [8, 15, 16, 20, 64, 80, 96, 128]);
+  const headSize = pick(next, [8, 15, 16, 20, 64, 80, 96, 128, 256, 512]);
   const valueSize = pick(next, [headSize, headSize, 8, 24, 33]);
   const type = pick(next, TYPES);
   const factors = pick<Float32Array | false | undefined>(next, [

@@ -8,6 +8,7 @@ import { threadPool } from '../src/threads/pool.ts';
 import { createTeam, type Team } from '../src/threads/team.ts';
 import { f32, f32x4, v128 } from '../src/wasm/emitter.ts';
 import { advance } from '../src/wasm/loops.ts';
+import { attentionBits, CUTS, RECORDED_ATTENTION } from './attention-bits.ts';
 import { firstDifference, gaussians, random, randomWeights } from './random.ts';
 import { hangingKernels, type SpoiledWorker } from './threads.ts';
 
@@ -126,5 +127,23 @@ export function callSuite(spoiled: SpoiledWorker): void {
       }
       expect(backend.arena.memory).not.toBe(memory);
     });
+
+    it.each(CUTS)(
+      'attention to %i tokens at once, of which a worker is lost, gives the recorded bits',
+      {
+        timeout: 60_000,
+      },
+      async (cut) => {
+        const backend = await create(2, hangingKernels);
+        threadPool().patienceMs = 100;
+        const { memory } = backend.arena;
+        for (let i = 0; i < 200 && backend.arena.memory === memory; i++) {
+          expect(attentionBits(backend, cut)).toBe(RECORDED_ATTENTION);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+        expect(backend.arena.memory).not.toBe(memory);
+        expect(attentionBits(backend, cut)).toBe(RECORDED_ATTENTION);
+      },
+    );
   });
 }

@@ -1,5 +1,5 @@
 /** Run by memory.test.ts in a process of its own with --expose-gc: prints what memory does over many calls, as JSON. */
-import { createBackend } from '../src/index.ts';
+import { attentionWork, createBackend, createKvCache, rowMajor } from '../src/index.ts';
 import { elementwise, norm } from '../src/nn/index.ts';
 import type { OpSpec } from '../src/ops/op.ts';
 import { Program } from '../src/program/program.ts';
@@ -84,6 +84,18 @@ const program = new Program(
   ],
 );
 program.bind(backend.alloc(program.byteLength));
+const cache = createKvCache(backend, { batch: 1, kvHeads: 1, headSize: 16 });
+const token = backend.alloc(4 * 16);
+const attend = backend.bind(
+  attentionWork(
+    {
+      ...{ batch: 1, rows: 1, newKeys: 1, heads: 1, kvHeads: 1, headSize: 16, valueSize: 16, isCausal: true },
+      ...{ q: rowMajor(1, 16, 16), k: rowMajor(1, 16, 16), v: rowMajor(1, 16, 16), out: rowMajor(1, 16, 16) },
+    },
+    () => ({ cache }),
+  ),
+  [token, token, token, undefined, undefined, undefined, backend.alloc(4 * 16)],
+);
 /** Rewritten, not made anew, like a program's. */
 const changes: { operands: Record<number, typeof xAt> } = { operands: { 0: xAt, 4: yAt, 8: zAt } };
 const half = { x: new Uint16Array(x.length), out: new Uint16Array(out.length) };
@@ -101,6 +113,12 @@ const calls: Record<string, () => unknown> = {
   },
   'bound op': () => backend.run(op),
   program: () => program.run(),
+  'attention, cut short': () => {
+    backend.run(attend);
+    if (cache.lengths[0] < 150) return;
+    cache.branch().dispose();
+    cache.truncate(50);
+  },
 };
 const perCall: Record<string, unknown> = {};
 for (const [name, call] of Object.entries(calls)) {

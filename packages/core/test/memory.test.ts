@@ -23,6 +23,7 @@ it('leaves arena, array buffers, heap and process as they were', { timeout: 120_
     'bound product that moves',
     'bound op',
     'program',
+    'attention, cut short',
   ]);
   for (const [name, { before, after, heapBytes }] of Object.entries(perCall)) {
     expect(after, name).toEqual(before);

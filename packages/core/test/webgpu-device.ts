@@ -1,7 +1,18 @@
 /** What the WebGPU backend asks of a device, what it gives back, and what it says when the device refuses. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BufferUsage, type GpuBinding, type GpuDevice } from '../src/backends/webgpu/api.ts';
-import { BackendUnavailableError, createBackend, errorBound, GpuError, msdMatmul, packedShape } from '../src/index.ts';
+import {
+  attentionWork,
+  BackendUnavailableError,
+  createBackend,
+  createKvCache,
+  errorBound,
+  GpuError,
+  msdMatmul,
+  packedShape,
+  UnsupportedError,
+} from '../src/index.ts';
+import { opOf } from './attention-cases.ts';
 import { longTier } from './conformance.ts';
 import { testGpu } from './gpu.ts';
 import { complaintsOf, liveBytes, minimalDevice, withLimits } from './gpu-device.ts';
@@ -45,6 +56,20 @@ export function webgpuDeviceSuite(): void {
       await expect(createBackend('webgpu', { gpu: nothing })).rejects.toThrow(BackendUnavailableError);
       await expect(createBackend('webgpu', { gpu: nothing })).rejects.toThrow(/found no adapter\. Use device 'wasm'/);
     });
+  });
+
+  it.skipIf(!gpu)('has no attention yet, and says so', async () => {
+    const backend = await createBackend('webgpu', { gpu });
+    const shape = { batch: 1, kvHeads: 1, headSize: 8 };
+    expect(() => createKvCache(backend, shape)).toThrow(UnsupportedError);
+    const op = opOf({ ...shape, heads: 1, valueSize: 8, rows: 1 });
+    expect(() =>
+      backend.bind(
+        attentionWork(op, () => ({}) as never),
+        [],
+      ),
+    ).toThrow(UnsupportedError);
+    backend.dispose();
   });
 
   describe.skipIf(!gpu)('webgpu: a given device', () => {

@@ -1,4 +1,5 @@
 /** attention and KvCache on tfjs's tensors. */
+import { BackendUnavailableError } from '@msd/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AttentionOptions, attention, DisposedError, KvCache, register, unregister } from '../src/index.ts';
@@ -287,6 +288,21 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
     expect(() => cache.lengths).toThrow(DisposedError);
     expect(() => attention(tf.ones([1, 2, 1, 16]), null, null, { cache })).toThrow(DisposedError);
     tf.disposeVariables();
+  });
+
+  it('says how many bytes are missing, and goes on', async () => {
+    const heap = () => (tf.backend() as unknown as { wasm?: { HEAPU8: Uint8Array } }).wasm?.HEAPU8.length;
+    const before = heap();
+    const cache = new KvCache({ kvHeads: 64, headSize: 512, type: 'float' });
+    expect(cache.bytesFor(40_000)).toBeGreaterThan(10e9);
+    expect(() => cache.reserve(40_000)).toThrow(BackendUnavailableError);
+    expect(() => cache.reserve(40_000)).toThrow(/\d{11} bytes/);
+    expect([cache.length, cache.byteLength, heap()]).toEqual([0, 0, before]);
+    cache.dispose();
+    const small = new KvCache({ kvHeads: 1, headSize: 8 });
+    tf.tidy(() => attention(tf.ones([1, 8]), tf.ones([1, 8]), tf.ones([1, 8]), { cache: small }));
+    expect(small.length).toBe(1);
+    small.dispose();
   });
 
   it('keeps a cache on its backend, while that is there', async () => {

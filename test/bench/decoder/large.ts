@@ -14,6 +14,8 @@ export interface LargeJob {
   readonly threads: number;
   /** To write after a prompt of as many. */
   readonly tokens: number;
+  /** Whether it is given a context that cannot fit. */
+  readonly beyond: boolean;
 }
 
 export interface LargeResult {
@@ -24,8 +26,8 @@ export interface LargeResult {
   readonly foreignRuns: number;
   readonly text: readonly number[];
   /** Keys of the context that was too long, and what came of it. */
-  readonly tooMany: number;
-  readonly refusal: string;
+  readonly tooMany?: number;
+  readonly refusal?: string;
   /** The same text once more, after that. */
   readonly again: readonly number[];
 }
@@ -39,7 +41,7 @@ export function runLarge(job: LargeJob): LargeResult {
   return JSON.parse(line) as LargeResult;
 }
 
-async function run({ files, threads, tokens: count }: LargeJob): Promise<LargeResult> {
+async function run({ files, threads, tokens: count, beyond }: LargeJob): Promise<LargeResult> {
   const { shape } = files.request;
   const side = await openSide('msd', { threads });
   const session = await createSession(side, files);
@@ -55,19 +57,22 @@ async function run({ files, threads, tokens: count }: LargeJob): Promise<LargeRe
   const text = await write();
   const { memory, weights, foreignRunsPerCall } = side.report(session)!;
   const peakRss = process.resourceUsage().maxRSS * 1024;
-  const tooMany = contextBeyond(memory.wasmBytes, files);
-  const refusal = await readAfter(side.ort, session, files, tooMany).then(
-    () => 'none',
-    (error: Error) => `${error.name}: ${error.message}`,
-  );
+  let refused: Pick<LargeResult, 'tooMany' | 'refusal'> = {};
+  if (beyond) {
+    const tooMany = contextBeyond(memory.wasmBytes, files);
+    const refusal = await readAfter(side.ort, session, files, tooMany).then(
+      () => 'none',
+      (error: Error) => `${error.name}: ${error.message}`,
+    );
+    refused = { tooMany, refusal };
+  }
   return {
     packedBytes: weights.packedBytes,
     wasmBytes: memory.wasmBytes,
     peakRss,
     foreignRuns: foreignRunsPerCall,
     text,
-    tooMany,
-    refusal,
+    ...refused,
     again: await write(),
   };
 }

@@ -62,7 +62,8 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   },
 };
 
-function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
+/** Pages that a task sees, in order. */
+export function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
   const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
   const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
   const scores = f.let(task.scores.at);
@@ -100,6 +101,7 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
   eachPage(f, task, ({ at: page, first, keys, scores }) => {
     const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
     const v = inPage(page, first, 'v');
+    const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
     if (!reader) {
       const hides = f.let(word('mayHide'));
       eachRow(f, task.count, columns, ({ row, score }) => {
@@ -108,9 +110,9 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
           hides,
           () => {
             hiddenSigns(f, score, spare);
-            weights(row, score, undefined, spare);
+            weights(row, { scores: score, sixteens, signs: spare });
           },
-          () => weights(row, score, undefined),
+          () => weights(row, { scores: score, sixteens }),
         );
       });
       f.when(
@@ -127,17 +129,17 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
         seenScales(f, score, all, spare);
         scales.set(spare);
       });
-      weights(row, score, scales);
+      weights(row, { scores: score, sixteens, scales });
     });
     f.when(i32.eqz(first), () => {
       for (let i = 0; i < SIXTEEN / 4; i++) f.storeV128(spare, zero, 16 * i);
       eachRow(f, task.count, columns, ({ row, p, score }) =>
-        decomposeFirst(f, reader, row, { scores: score, to: p, alone: spare }),
+        decomposeFirst(f, reader, row, { scores: score, sixteens, to: p, alone: spare }),
       );
       addIntegerValues(f, task, reader, v, i32.const(1));
     });
     eachRow(f, task.count, columns, ({ row, p, score }) =>
-      decomposeWeights(f, reader, row, { from: score, to: p, sixteens: PAGE_KEYS / SIXTEEN }),
+      decomposeWeights(f, reader, row, { from: score, to: p, sixteens }),
     );
     addIntegerValues(f, task, reader, v, keys);
   });

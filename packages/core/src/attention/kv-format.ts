@@ -9,16 +9,9 @@
  * `float` caches hold f32 everywhere. limit: 32258 of int16, 127 of int8. A row whose maximum is below 2⁻¹⁰⁰ has S = 0 and q = 0,
  * one with NaN or Inf has S = NaN.
  */
-import { limitOf, resolveDecomposition, TINY } from '../decompose/contract.ts';
-import { decompose } from '../decompose/decompose.reference.ts';
-import { type KvShape, type KvType, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
-
-/** Is K of a page held as f32? */
-export const hasFloatKeys = (type: KvType, page: number): boolean => type === 'float' || page === 0;
-
-/** Leading keys, of `length`, that are held as f32. */
-export const floatKeys = (type: KvType, length: number): number =>
-  type === 'float' ? length : Math.min(length, PAGE_KEYS);
+import { limitOf, TINY } from '../decompose/contract.ts';
+import { roundHalfEven } from '../numbers.ts';
+import { type KvShape, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
 
 /** @throws {@link TypeError}, {@link RangeError} for a shape that cannot be */
 export function resolveKvShape(shape: KvShape, where = 'createKvCache'): ResolvedKvShape {
@@ -70,15 +63,14 @@ export function partnerOf(channel: number, { rotarySize, isInterleaved }: Resolv
   return isInterleaved ? channel ^ 1 : (channel + rotarySize / 2) % rotarySize;
 }
 
-/** @param key k of page 0, f32 */
-export function findFactors(key: (t: number, channel: number) => number, shape: ResolvedKvShape): Float32Array {
+/** @param k f32 [64, headSize] of page 0 */
+export function findFactors(k: Float32Array, shape: ResolvedKvShape): Float32Array {
   const { headSize } = shape;
   const largest = new Float32Array(headSize);
-  for (let t = 1; t < PAGE_KEYS; t++)
-    for (let j = 0; j < headSize; j++) {
-      const value = Math.abs(key(t, j));
-      if (Number.isFinite(value)) largest[j] = Math.max(largest[j], value);
-    }
+  for (let i = headSize; i < PAGE_KEYS * headSize; i++) {
+    const value = Math.abs(k[i]);
+    if (value < Number.POSITIVE_INFINITY) largest[i % headSize] = Math.max(largest[i % headSize], value);
+  }
   return largest.map((own, j) => {
     const value = Math.max(own, largest[partnerOf(j, shape)]);
     return value < TINY ? 1 : value;
@@ -87,22 +79,28 @@ export function findFactors(key: (t: number, channel: number) => number, shape: 
 
 export const inverseOf = (factors: Float32Array): Float32Array => factors.map((value) => 1 / value);
 
-export interface StoredRow {
-  readonly q: Int16Array;
-  readonly scale: number;
-}
-
-const ROW = {
-  int16: /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row' }, 'kv-format'),
-  int8: /* @__PURE__ */ resolveDecomposition({ activationBlock: 'row', components: 1 }, 'kv-format'),
-};
-
-/** A key or value as integers. @param inverse of the channel factors */
-export function storedRow(row: Float32Array, type: 'int16' | 'int8', inverse?: Float32Array): StoredRow {
+/**
+ * A key or value as integers: decompose of one row, where millions of them come from JavaScript.
+ *
+ * @param inverse of the channel factors
+ * @returns the scale: NaN of a row with NaN or Inf
+ */
+export function storeRow(row: Float32Array, type: 'int16' | 'int8', codes: Int16Array, inverse?: Float32Array): number {
+  const fl = Math.fround;
+  const limit = limitOf(type === 'int16' ? 2 : 1);
   const x = inverse ? row.map((value, j) => value * inverse[j]) : row;
-  const { q, scales } = decompose(x, 1, row.length, ROW[type], 'float32');
-  return { q, scale: scales[0] };
+  let max = 0;
+  let finite = true;
+  for (let i = 0; i < x.length; i++) {
+    const size = Math.abs(x[i]);
+    finite &&= size < Number.POSITIVE_INFINITY;
+    if (size > max) max = size;
+  }
+  codes.fill(0);
+  if (!finite) return Number.NaN;
+  if (max < TINY) return 0;
+  const scale = fl(max / limit);
+  const steps = fl(1 / scale);
+  for (let i = 0; i < x.length; i++) codes[i] = Math.min(limit, Math.max(-limit, roundHalfEven(fl(x[i] * steps))));
+  return scale;
 }
-
-/** Largest |q|. */
-export const kvLimit = (type: 'int16' | 'int8'): number => limitOf(type === 'int16' ? 2 : 1);

@@ -1,6 +1,6 @@
 /** A page in JavaScript memory: keys and values go in as floats, and come out as they are stored. */
 import { type KvType, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
-import { findFactors, inverseOf, storedRow } from './kv-format.ts';
+import { findFactors, inverseOf, storeRow } from './kv-format.ts';
 import { elementOffset, type PageLayout, paddedHead, pageLayout } from './page.ts';
 
 /** Keys and values [0, length) of one KV head, as the cache holds them. */
@@ -23,128 +23,173 @@ export interface StoredKv {
   readonly vs: Float32Array;
 }
 
+/** K or V of a page: where its elements lie, and in which array. */
+class Elements {
+  readonly size: number;
+  readonly #type: KvType;
+  readonly #shift: number;
+  readonly #array: Float32Array | Int16Array | Uint8Array;
+  /** An element lies at the sum of both, in bytes. */
+  readonly #ofKey: Int32Array;
+  readonly #ofChannel: Int32Array;
+  readonly #codes: Int16Array;
+
+  constructor(buffer: ArrayBuffer, type: KvType, size: number, byte: (key: number, channel: number) => number) {
+    this.size = size;
+    this.#type = type;
+    this.#shift = { float: 2, int16: 1, int8: 0 }[type];
+    const kinds = { float: Float32Array, int16: Int16Array, int8: Uint8Array };
+    this.#array = new kinds[type](buffer);
+    this.#ofKey = Int32Array.from({ length: PAGE_KEYS }, (_, key) => byte(key, 0));
+    this.#ofChannel = Int32Array.from({ length: size }, (_, channel) => byte(0, channel) - byte(0, 0));
+    this.#codes = new Int16Array(size);
+  }
+
+  /** @returns the row's scale */
+  set(headAt: number, key: number, row: Float32Array, inverse?: Float32Array): number {
+    const type = this.#type;
+    const scale = type === 'float' ? 1 : storeRow(row, type, this.#codes, inverse);
+    const codes = type === 'float' ? row : this.#codes;
+    const bias = type === 'int8' ? -128 : 0; // taken off: −0 + 0 would be +0
+    const at = headAt + this.#ofKey[key];
+    for (let i = 0; i < this.size; i++) this.#array[(at + this.#ofChannel[i]) >> this.#shift] = codes[i] - bias;
+    return scale;
+  }
+
+  get(headAt: number, key: number, into: Float32Array, to: number): void {
+    const bias = this.#type === 'int8' ? 128 : 0;
+    const at = headAt + this.#ofKey[key];
+    for (let i = 0; i < this.size; i++) into[to + i] = this.#array[(at + this.#ofChannel[i]) >> this.#shift] - bias;
+  }
+}
+
 export class PageView {
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly #floats: Float32Array;
   readonly #shape: ResolvedKvShape;
   readonly #layout: PageLayout;
+  readonly #keys: Elements;
+  readonly #values: Elements;
 
   /** @param page its number: page 0 is laid out differently */
   constructor(shape: ResolvedKvShape, page: number) {
+    const layout = pageLayout(shape, page);
+    const { headSize, valueSize, kvHeads } = shape;
+    const { keyType, valueType } = layout;
     this.#shape = shape;
-    this.#layout = pageLayout(shape, page);
-    this.bytes = new Uint8Array(shape.kvHeads * this.#layout.byteLength);
-    this.#view = new DataView(this.bytes.buffer);
+    this.#layout = layout;
+    const buffer = new ArrayBuffer(kvHeads * layout.byteLength);
+    this.bytes = new Uint8Array(buffer);
+    this.#floats = new Float32Array(buffer);
+    const depth = paddedHead(headSize);
+    this.#keys = new Elements(
+      buffer,
+      keyType,
+      headSize,
+      (key, channel) => layout.k + elementOffset(keyType, key, channel, depth),
+    );
+    // Lanes are channels, and steps run along keys: the offset is a sum all the same.
+    this.#values = new Elements(
+      buffer,
+      valueType,
+      valueSize,
+      (key, channel) => layout.v + elementOffset(valueType, channel, key, PAGE_KEYS),
+    );
   }
 
-  /** @param factors of all heads: those of page 0. Not needed where K is f32 */
-  setKey(head: number, key: number, row: Float32Array, factors?: Float32Array): void {
-    const { keyType, ks } = this.#layout;
-    const { q, scale } =
-      keyType === 'float' ? { q: row, scale: 1 } : storedRow(row, keyType, factors && inverseOf(factors));
-    for (const [j, value] of q.entries()) this.#set(keyType, this.#keyAt(head, key, j), value);
-    this.#set('float', this.#at(head, ks + 4 * key), scale);
+  /** @param inverse of the factors; not looked at where K is f32 */
+  setKey(head: number, key: number, row: Float32Array, inverse?: Float32Array): void {
+    const at = head * this.#layout.byteLength;
+    this.#floats[(at + this.#layout.ks) / 4 + key] = this.#keys.set(at, key, row, inverse);
   }
 
   setValue(head: number, key: number, row: Float32Array): void {
-    const { valueType, vs } = this.#layout;
-    const { q, scale } = valueType === 'float' ? { q: row, scale: 1 } : storedRow(row, valueType);
-    for (const [c, value] of q.entries()) this.#set(valueType, this.#valueAt(head, key, c), value);
-    this.#set('float', this.#at(head, vs + 4 * key), scale);
+    const at = head * this.#layout.byteLength;
+    this.#floats[(at + this.#layout.vs) / 4 + key] = this.#values.set(at, key, row);
   }
 
-  /** As stored: an integer, or a float. */
-  key(head: number, key: number, channel: number): number {
-    return this.#get(this.#layout.keyType, this.#keyAt(head, key, channel));
+  /** Keys of JavaScript's floats: what `present` is. @param factors of page 0, where K is integers */
+  floatKeys(head: number, count: number, into: Float32Array, to: number, factors: Float32Array): void {
+    const { headSize } = this.#shape;
+    const at = head * this.#layout.byteLength;
+    const scales = this.#part(head, this.#layout.ks, count);
+    for (let key = 0; key < count; key++) {
+      const begin = to + key * headSize;
+      this.#keys.get(at, key, into, begin);
+      if (this.#layout.keyType === 'float') continue;
+      for (let j = 0; j < headSize; j++) into[begin + j] = Math.fround(into[begin + j] * scales[key]) * factors[j];
+    }
   }
 
-  value(head: number, key: number, channel: number): number {
-    return this.#get(this.#layout.valueType, this.#valueAt(head, key, channel));
+  floatValues(head: number, count: number, into: Float32Array, to: number): void {
+    const { valueSize } = this.#shape;
+    const at = head * this.#layout.byteLength;
+    const scales = this.#part(head, this.#layout.vs, count);
+    for (let key = 0; key < count; key++) {
+      const begin = to + key * valueSize;
+      this.#values.get(at, key, into, begin);
+      if (this.#layout.valueType !== 'float') for (let c = 0; c < valueSize; c++) into[begin + c] *= scales[key];
+    }
   }
 
-  keyScale(head: number, key: number): number {
-    return this.#get('float', this.#at(head, this.#layout.ks + 4 * key));
-  }
-
-  valueScale(head: number, key: number): number {
-    return this.#get('float', this.#at(head, this.#layout.vs + 4 * key));
+  /** The first keys and values as they are stored, integers or floats, and their scales; of page 0 the factors, too. */
+  read(head: number, page: number, { length, k, ks, kc, v, vs }: StoredKv): void {
+    const at = head * this.#layout.byteLength;
+    const to = page * PAGE_KEYS;
+    const count = Math.min(PAGE_KEYS, length - to);
+    if (page === 0) kc.set(this.#part(head, this.#layout.kc, kc.length));
+    for (let key = 0; key < count; key++) {
+      this.#keys.get(at, key, k, (to + key) * this.#keys.size);
+      this.#values.get(at, key, v, (to + key) * this.#values.size);
+    }
+    ks.set(this.#part(head, this.#layout.ks, count), to);
+    vs.set(this.#part(head, this.#layout.vs, count), to);
   }
 
   /** Of page 0. */
   factors(head: number): Float32Array {
-    return Float32Array.from({ length: this.#shape.headSize }, (_, j) =>
-      this.#get('float', this.#at(head, this.#layout.kc + 4 * j)),
-    );
+    return this.#part(head, this.#layout.kc, this.#shape.headSize).slice();
+  }
+
+  /** Of page 0. */
+  inverses(head: number): Float32Array {
+    return this.#part(head, this.#layout.ic, this.#shape.headSize).slice();
   }
 
   /** Of page 0: factors that were given. */
   setFactors(head: number, factors: Float32Array): void {
-    const { kc, ic } = this.#layout;
-    const inverse = inverseOf(factors);
-    factors.forEach((value, j) => {
-      this.#set('float', this.#at(head, kc + 4 * j), value);
-      this.#set('float', this.#at(head, ic + 4 * j), inverse[j]);
-    });
+    this.#part(head, this.#layout.kc, factors.length).set(factors);
+    this.#part(head, this.#layout.ic, factors.length).set(inverseOf(factors));
   }
 
   /** Of page 0, once key 63 is there. */
   findFactors(): void {
-    for (let head = 0; head < this.#shape.kvHeads; head++)
-      this.setFactors(
-        head,
-        findFactors((t, j) => this.key(head, t, j), this.#shape),
-      );
+    const { kvHeads, headSize } = this.#shape;
+    const k = new Float32Array(PAGE_KEYS * headSize);
+    for (let head = 0; head < kvHeads; head++) {
+      for (let key = 0; key < PAGE_KEYS; key++) this.#keys.get(head * this.#layout.byteLength, key, k, key * headSize);
+      this.setFactors(head, findFactors(k, this.#shape));
+    }
   }
 
-  #keyAt(head: number, key: number, channel: number): number {
-    const { keyType, k } = this.#layout;
-    return this.#at(head, k + elementOffset(keyType, key, channel, paddedHead(this.#shape.headSize)));
-  }
-
-  #valueAt(head: number, key: number, channel: number): number {
-    const { valueType, v } = this.#layout;
-    return this.#at(head, v + elementOffset(valueType, channel, key, PAGE_KEYS));
-  }
-
-  #at(head: number, byte: number): number {
-    return head * this.#layout.byteLength + byte;
-  }
-
-  #set(type: KvType, at: number, value: number): void {
-    if (type === 'float') this.#view.setFloat32(at, value, true);
-    else if (type === 'int16') this.#view.setInt16(at, value, true);
-    else this.#view.setUint8(at, value + 128);
-  }
-
-  #get(type: KvType, at: number): number {
-    if (type === 'float') return this.#view.getFloat32(at, true);
-    return type === 'int16' ? this.#view.getInt16(at, true) : this.#view.getUint8(at) - 128;
+  #part(head: number, byte: number, length: number): Float32Array {
+    const from = (head * this.#layout.byteLength + byte) / 4;
+    return this.#floats.subarray(from, from + length);
   }
 }
 
-/** Gathers what pages hold of one head. @param pages at least those of `length` keys */
-export function storedKv(shape: ResolvedKvShape, pages: readonly PageView[], head: number, length: number): StoredKv {
-  const { headSize, valueSize, type } = shape;
-  const [k, v] = [new Float32Array(length * headSize), new Float32Array(length * valueSize)];
-  const [ks, vs] = [new Float32Array(length), new Float32Array(length)];
-  for (let t = 0; t < length; t++) {
-    const page = pages[Math.floor(t / PAGE_KEYS)];
-    const key = t % PAGE_KEYS;
-    for (let j = 0; j < headSize; j++) k[t * headSize + j] = page.key(head, key, j);
-    for (let c = 0; c < valueSize; c++) v[t * valueSize + c] = page.value(head, key, c);
-    ks[t] = page.keyScale(head, key);
-    vs[t] = page.valueScale(head, key);
-  }
+/** What `length` keys of a head take, before any page was read. */
+export function emptyKv({ headSize, valueSize, type }: ResolvedKvShape, length: number): StoredKv {
   const isFloat = type === 'float';
   return {
     length,
     floatKeys: isFloat ? length : Math.min(length, PAGE_KEYS),
-    k,
-    ks,
-    kc: length > 0 ? pages[0].factors(head) : new Float32Array(headSize),
+    k: new Float32Array(length * headSize),
+    ks: new Float32Array(length),
+    kc: new Float32Array(headSize),
     isInt8: type === 'int8',
     floatValues: isFloat,
-    v,
-    vs,
+    v: new Float32Array(length * valueSize),
+    vs: new Float32Array(length),
   };
 }

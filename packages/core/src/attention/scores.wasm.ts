@@ -5,7 +5,6 @@ import { activate } from '../activations/contract.ts';
 import { LANE_NUMBERS } from '../nn/rows.wasm.ts';
 import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { PAGE_KEYS } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
 import type { IntegerReader } from './integers.wasm.ts';
 import { PANEL } from './page.ts';
@@ -115,7 +114,9 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
   const slopes = f.let(word('alibi'));
   f.when(slopes, () => advance(slopes, i32.shl(i32.mul(head, word('groups')), 2)));
 
-  return ({ first: firstKey, keys, scores }: KeyPage): void => {
+  return (place: KeyPage): void => {
+    const { first: firstKey, keys, scores } = place;
+    const panels = panelsOf(f, place);
     const row = f.let(task.rows.at);
     const score = f.let(scores);
     const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
@@ -166,7 +167,7 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
 
     function eachFour(change: (z: Local<'v128'>) => V128) {
       const at = f.let(score);
-      f.repeat(PAGE_KEYS / 4, () => {
+      f.repeat(i32.shl(panels, 2), () => {
         f.storeV128(at, change(f.let(v128.load(at))));
         advance(at, 16);
       });
@@ -199,7 +200,7 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
     function largest() {
       const at = f.let(score);
       const most = range(4).map(() => f.let(v128.load(row, ROW.most)));
-      f.repeat(PAGE_KEYS / 16, () => {
+      f.repeat(panels, () => {
         for (const [i, so] of most.entries()) so.set(f32x4.pmax(so, v128.load(at, 16 * i)));
         advance(at, 64);
       });

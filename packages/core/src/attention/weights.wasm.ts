@@ -10,8 +10,16 @@ import type { IntegerReader } from './integers.wasm.ts';
 import { eachRow, ROW } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
-/** Vectors of a turn: chains that don't wait for each other. */
+/** Vectors of a turn, 16 keys: chains that don't wait for each other. */
 const CHAINS = 4;
+
+/** Keys of a page that become weights. */
+export interface Weighed {
+  readonly scores: I32;
+  readonly sixteens: I32;
+  readonly scales?: I32 | undefined;
+  readonly signs?: I32 | undefined;
+}
 
 /** The row's largest score in all lanes. */
 export function settleLargest(f: Func, row: I32): void {
@@ -20,18 +28,18 @@ export function settleLargest(f: Func, row: I32): void {
 
 /**
  * Scores of a row become weights where they are. Call it outside of loops.
- * @returns emits it for a page. `scales` are those of its values, absent for floats; `signs` mark keys that are not seen
+ * @returns emits it for 16 keys at a time. `scales` are those of their values, absent for floats; `signs` mark keys that are not seen
  */
-export function weigh(f: Func): (row: I32, scores: I32, scales: I32 | undefined, signs?: I32) => void {
+export function weigh(f: Func): (row: I32, keys: Weighed) => void {
   const power = powers(f);
   const zero = f.let(v128.const16(0));
-  return (row, scores, scales, signs) => {
+  return (row, { scores, sixteens, scales, signs }) => {
     const most = f.let(v128.load(row, ROW.most));
     const [sum, largest] = [f.let(zero), f.let(zero)];
     const at = f.let(scores);
     const more = scales ?? signs;
     const other = more && f.let(more);
-    f.repeat(PAGE_KEYS / 4 / CHAINS, () => {
+    f.repeat(sixteens, () => {
       const e = power(range(CHAINS).map((i) => f.let(f32x4.sub(v128.load(at, 16 * i), most))));
       for (const [i, one] of e.entries()) {
         sum.set(f32x4.add(sum, one));
@@ -126,7 +134,7 @@ export function decomposeFirst(
   f: Func,
   reader: IntegerReader,
   row: I32,
-  { scores, to, alone }: { readonly scores: I32; readonly to: I32; readonly alone: I32 },
+  { scores, sixteens, to, alone }: Pick<Weighed, 'scores' | 'sixteens'> & { readonly to: I32; readonly alone: I32 },
 ): void {
   f.storeF32(alone, f32.load(scores));
   f.storeF32(row, f32.load(scores), ROW.largest);
@@ -134,7 +142,7 @@ export function decomposeFirst(
   decomposeWeights(f, reader, row, { from: alone, to, sixteens: 1 });
   const at = f.let(scores);
   const largest = f.let(v128.const16(0));
-  f.repeat(PAGE_KEYS / 4, () => {
+  f.repeat(i32.shl(sixteens, 2), () => {
     largest.set(i32x4.maxU(largest, v128.load(at)));
     advance(at, 16);
   });

@@ -107,15 +107,15 @@ function checkOp(op: AttentionOp): void {
   if (scale !== undefined && !Number.isFinite(scale)) refuse('scale', 'a finite number', scale);
   if (softcap !== undefined && !(softcap > 0 && Number.isFinite(softcap)))
     refuse('softcap', 'a number above 0', softcap);
-  if (alibi && (alibi.length !== op.heads || !alibi.every(Number.isFinite)))
+  if (alibi !== undefined && !(Array.isArray(alibi) && alibi.length === op.heads && alibi.every(Number.isFinite)))
     refuse('alibi', `${op.heads} finite slopes, one per head`, `[${alibi}]`);
   for (const name of ['q', 'out'] as const) checkStrides(name, op[name]);
   if (op.newKeys > 0) for (const name of ['k', 'v'] as const) checkStrides(name, op[name]);
-  for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, 1);
+  for (const name of ['bias', 'mask'] as const) if (op[name] !== undefined) checkDims(name, op[name], op, 1);
 }
 
 function checkStrides(name: string, strides: HeadStrides | undefined): void {
-  const values = strides && [strides.batch, strides.row, strides.head];
+  const values = strides ? [strides.batch, strides.row, strides.head] : undefined;
   if (!values?.every((value) => Number.isSafeInteger(value) && value >= 0))
     refuse(name, 'strides { batch, row, head } of 0 and more', values ? `[${values}]` : String(strides));
 }
@@ -123,6 +123,7 @@ function checkStrides(name: string, strides: HeadStrides | undefined): void {
 function checkDims(name: string, dims: ScoreDims, { batch, heads, rows }: AttentionOp, keys: number): void {
   const whole = [batch, heads, rows];
   const fits =
+    Array.isArray(dims) &&
     dims.length === 4 &&
     dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) &&
     whole.every((size, i) => dims[i] === size || dims[i] === 1) &&

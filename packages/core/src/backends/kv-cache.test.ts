@@ -7,6 +7,7 @@ import { createWasmBackend, type WasmBackend } from '../index.ts';
 import type { ArenaHandle } from './arena.ts';
 import type { Device } from './device.ts';
 import { PagedKvCache } from './kv-cache.ts';
+import { attentionSpec } from './wasm/attention-call.ts';
 
 const SHAPE = { batch: 1, kvHeads: 2, headSize: 64 };
 
@@ -100,7 +101,7 @@ describe('KvCache', () => {
     };
     const poor = { device: 'wasm', pages } as unknown as Device<ArenaHandle>;
     const used = backend.arena.usedBytes;
-    const cache = new PagedKvCache(poor, { ...SHAPE, batch: 2 });
+    const cache = new PagedKvCache(poor, { ...SHAPE, batch: 2 }, attentionSpec);
     cache.open([0, 0], [64, 100]);
     const [own, lengths] = [backend.arena.usedBytes, cache.lengths];
     left = 3;

@@ -1,25 +1,33 @@
 /** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
 import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { resolveKvShape } from '../attention/kv-format.ts';
-import { PageView, type StoredKv, storedKv } from '../attention/page-view.ts';
+import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
-import type { Device, PageDevice } from './device.ts';
+import type { AttentionSpec, Device, PageDevice } from './device.ts';
+import { appendArrays } from './kv-append.ts';
 import { KvPages, type Page, pagesFor } from './kv-pages.ts';
 
 export class PagedKvCache<H = unknown> implements KvCache {
   readonly shape: ResolvedKvShape;
   readonly backend: Device<H>;
   readonly device: PageDevice<H>;
+  readonly #spec: AttentionSpec;
   readonly #pages: KvPages<H>;
   /** Pages that every sequence keeps. */
   #reserved = 0;
   #isDisposed = false;
+  /** Copies of a page 0 and of another one. */
+  readonly #views: PageView[] = [];
 
-  /** @param backend one that has pages */
-  constructor(backend: Device<H>, shape: KvShape) {
+  /**
+   * @param backend one that has pages
+   * @param spec what writes keys of JavaScript
+   */
+  constructor(backend: Device<H>, shape: KvShape, spec: AttentionSpec) {
     if (!backend.pages)
       throw new UnsupportedError(`createKvCache: the device '${backend.device}' has no attention yet. Use 'wasm'.`);
     this.backend = backend;
+    this.#spec = spec;
     this.device = backend.pages;
     this.shape = resolveKvShape(shape);
     this.#pages = new KvPages(this.device, this.shape);
@@ -78,17 +86,16 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const { batch, kvHeads, headSize, valueSize } = this.shape;
     checkFloats('append', 'k', k, batch * kvHeads * keys * headSize);
     checkFloats('append', 'v', v, batch * kvHeads * keys * valueSize);
+    if (keys === 0) return;
     const past = this.lengths;
-    this.open(
-      past,
-      past.map(() => keys),
-    );
-    const row = (b: number, head: number, t: number) => (b * kvHeads + head) * keys + t;
-    this.fill(
-      past,
-      (b, head, t) => k.subarray(row(b, head, t) * headSize, (row(b, head, t) + 1) * headSize),
-      (b, head, t) => v.subarray(row(b, head, t) * valueSize, (row(b, head, t) + 1) * valueSize),
-    );
+    const ends = past.map((length) => length + keys);
+    this.#pages.take(ends, past);
+    try {
+      appendArrays(this, this.#spec, k, v, keys);
+    } catch (error) {
+      this.#pages.cut(past, this.#reserved);
+      throw error;
+    }
   }
 
   /**
@@ -102,15 +109,15 @@ export class PagedKvCache<H = unknown> implements KvCache {
   ): void {
     const { shape, device } = this;
     this.#pages.sequences.forEach(({ pages, length }, b) => {
-      let factors: Float32Array[] | undefined;
+      let inverses: Float32Array[] | undefined;
       for (let at = Math.floor(past[b] / PAGE_KEYS); at < pagesFor(length) && past[b] < length; at++) {
         const view = this.#view(pages[at], at);
         const begin = Math.max(past[b], at * PAGE_KEYS);
         const end = Math.min(length, (at + 1) * PAGE_KEYS);
-        if (at > 0) factors ??= this.#factors(pages[0]);
+        if (at > 0) inverses ??= this.#inverses(pages[0]);
         for (let head = 0; head < shape.kvHeads; head++)
           for (let t = begin; t < end; t++) {
-            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), factors?.[head]);
+            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), inverses?.[head]);
             view.setValue(head, t % PAGE_KEYS, value(b, head, t - past[b]));
           }
         if (at === 0 && end === PAGE_KEYS && shape.factors === undefined) view.findFactors();
@@ -120,21 +127,23 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 
   /** What is stored of one sequence and head. */
-  stored(sequence: number, head: number, length: number = this.#pages.sequences[sequence].length): StoredKv {
-    const { pages } = this.#pages.sequences[sequence];
-    const views = pages.slice(0, pagesFor(length)).map((page, at) => this.#view(page, at));
-    return storedKv(this.shape, views, head, length);
+  stored(sequence: number, head: number): StoredKv {
+    const kv = emptyKv(this.shape, this.#pages.sequences[sequence].length);
+    this.#eachPage(sequence, kv.length, (view, at) => view.read(head, at, kv));
+    return kv;
   }
 
   keys(keys: number): Float32Array {
-    return this.#floats('keys', keys, this.shape.headSize, ({ k, ks, kc, floatKeys }, t, j, d) =>
-      t < floatKeys ? k[t * d + j] : Math.fround(Math.fround(k[t * d + j] * ks[t]) * kc[j]),
-    );
+    const factors: Float32Array[] = [];
+    return this.#floats('keys', keys, this.shape.headSize, (view, at, head, count, into, to) => {
+      if (at === 0) factors[head] = view.factors(head);
+      view.floatKeys(head, count, into, to, factors[head]);
+    });
   }
 
   values(keys: number): Float32Array {
-    return this.#floats('values', keys, this.shape.valueSize, ({ v, vs, floatValues }, t, c, e) =>
-      floatValues ? v[t * e + c] : v[t * e + c] * vs[t],
+    return this.#floats('values', keys, this.shape.valueSize, (view, _, head, count, into, to) =>
+      view.floatValues(head, count, into, to),
     );
   }
 
@@ -163,7 +172,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
 
   branch(): PagedKvCache<H> {
     this.#checkAlive('branch');
-    const other = new PagedKvCache(this.backend, this.shape);
+    const other = new PagedKvCache(this.backend, this.shape, this.#spec);
     try {
       other.#pages.share(this.#pages);
     } catch (error) {
@@ -188,22 +197,28 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.device.caches.delete(this);
   }
 
+  /** Reads pages one by one, into a view that is the next one's, too. */
+  #eachPage(sequence: number, keys: number, look: (view: PageView, at: number) => void): void {
+    const { pages } = this.#pages.sequences[sequence];
+    for (let at = 0; at < pagesFor(keys); at++) look(this.#view(pages[at], at), at);
+  }
+
   #view(page: Page<H>, at: number): PageView {
-    const view = new PageView(this.shape, at);
+    const view = (this.#views[Math.min(at, 1)] ??= new PageView(this.shape, at));
     this.device.read(page.handle, view.bytes);
     return view;
   }
 
-  #factors(first: Page<H>): Float32Array[] {
+  #inverses(first: Page<H>): Float32Array[] {
     const view = this.#view(first, 0);
-    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.factors(head));
+    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.inverses(head));
   }
 
   #floats(
     what: string,
     keys: number,
     size: number,
-    floatOf: (kv: StoredKv, t: number, channel: number, size: number) => number,
+    read: (view: PageView, at: number, head: number, count: number, into: Float32Array, to: number) => void,
   ): Float32Array {
     this.#checkAlive(what);
     checkCount(what, 'keys', keys);
@@ -211,13 +226,16 @@ export class PagedKvCache<H = unknown> implements KvCache {
     if (keys > longest) throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
     const { kvHeads, batch } = this.shape;
     const result = new Float32Array(batch * kvHeads * keys * size);
-    for (let b = 0; b < batch; b++)
-      for (let head = 0; head < kvHeads; head++) {
-        const kv = this.stored(b, head, Math.min(keys, this.#pages.sequences[b].length));
-        const at = (b * kvHeads + head) * keys * size;
-        for (let t = 0; t < kv.length; t++)
-          for (let c = 0; c < size; c++) result[at + t * size + c] = floatOf(kv, t, c, size);
-      }
+    for (let b = 0; b < batch; b++) {
+      const length = Math.min(keys, this.#pages.sequences[b].length);
+      this.#eachPage(b, length, (view, at) => {
+        const count = Math.min(PAGE_KEYS, length - at * PAGE_KEYS);
+        for (let head = 0; head < kvHeads; head++) {
+          const row = (b * kvHeads + head) * keys + at * PAGE_KEYS;
+          read(view, at, head, count, result, row * size);
+        }
+      });
+    }
     return result;
   }
 

@@ -40,14 +40,18 @@ export function once<T>(make: () => T): () => T {
 }
 
 /** Columns of four rows of four words. */
-export function transposed(f: Func, [a, b, c, d]: readonly V128[]): V128[] {
-  const lanes = (x: V128, y: V128, which: readonly number[]): V128 =>
+export function transposed(f: Func, rows: readonly V128[]): V128[] {
+  const lanes = (which: readonly number[]) => (x: V128, y: V128) =>
     v128.shuffle(
       x,
       y,
       which.flatMap((lane) => range(4).map((byte) => 4 * lane + byte)),
     );
-  const pairs = (x: V128, y: V128) => [f.let(lanes(x, y, [0, 4, 1, 5])), f.let(lanes(x, y, [2, 6, 3, 7]))];
-  const [upper, lower] = [pairs(a, b), pairs(c, d)];
-  return [0, 1].flatMap((i) => [lanes(upper[i], lower[i], [0, 1, 4, 5]), lanes(upper[i], lower[i], [2, 3, 6, 7])]);
+  const [a, b, c, d] = rows as [V128, V128, V128, V128];
+  const [low, high] = [lanes([0, 4, 1, 5]), lanes([2, 6, 3, 7])];
+  const [first, second] = [lanes([0, 1, 4, 5]), lanes([2, 3, 6, 7])];
+  return [low, high].flatMap((half) => {
+    const [upper, lower] = [f.let(half(a, b)), f.let(half(c, d))];
+    return [first(upper, lower), second(upper, lower)];
+  });
 }

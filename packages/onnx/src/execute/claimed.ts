@@ -61,11 +61,14 @@ export class ClaimedRegion {
    */
   run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
     this.#values = values;
-    this.#tellings.clear();
     this.#copied = 0;
     const plan = this.#planFor(values, parent);
     this.#shop.block.bind(plan.program);
-    plan.program.run();
+    try {
+      plan.program.run();
+    } finally {
+      this.#tellings.clear(); // they are of this run, and may be large
+    }
     copied.intoMsd += this.#copied;
     for (const [i, name] of this.#code.outputs.entries()) {
       const slotNumber = this.#outputs[i]!;

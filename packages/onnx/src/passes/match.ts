@@ -33,6 +33,8 @@ export interface Match {
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
+  readonly scores?: { readonly dims: readonly Size[]; readonly width: number };
   /** Absent in plain JavaScript: the node's own operator computes the elements. */
   readonly lower?: (to: Lowering) => void;
 }
@@ -41,6 +43,8 @@ export interface Match {
 const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
+/** Scales of the file are looked at in parts. */
+const SCRATCH_BYTES = 2 ** 18;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
@@ -66,7 +70,9 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
   const matcher = new Matcher(typed, decisions, checksScales);
   const late: string[] = [];
   const take = (match: Match | undefined): void => {
-    if (!match || match.nodes.some((each) => decisions.has(each))) return;
+    if (!match || match.nodes.some((each) => decisions.has(each)) || match.outputs.some((name) => late.includes(name)))
+      return;
+    if (match.late?.some((name) => matcher.placeOf(name) === 'device')) return;
     for (const each of match.nodes) decisions.set(each, match);
     late.push(...(match.late ?? []));
   };
@@ -76,8 +82,14 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     if (typeof match === 'object') take(match);
   }
   const masks = madeFor(graph, late);
-  for (const node of graph.nodes)
-    if (!decisions.has(node)) decisions.set(node, matchHost(matcher, node, masks) ?? matchOne(matcher, node));
+  const read = new Set(late);
+  for (const node of graph.nodes) {
+    if (decisions.has(node)) continue;
+    const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const isHidden =
+      typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
+    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : match);
+  }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
     if (name !== undefined)
@@ -147,7 +159,7 @@ export class Matcher {
   readonly #outputs: ReadonlySet<string>;
   readonly #checksScales: boolean;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
-  readonly #scratch = new Uint8Array(2 ** 18);
+  #scratch = new Uint8Array(0);
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
     this.graph = typed.graph;
@@ -257,8 +269,11 @@ export class Matcher {
     if (!this.#checksScales) return undefined;
     const read = partReader(scales);
     const total = tensorByteLength(scales);
-    for (let begin = 0; begin < total; begin += this.#scratch.length) {
-      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+    const wanted = Math.min(total, SCRATCH_BYTES);
+    if (wanted > (this.#scratch?.length ?? 0)) this.#scratch = new Uint8Array(wanted);
+    const scratch = this.#scratch ?? new Uint8Array(0);
+    for (let begin = 0; begin < total; begin += scratch.length) {
+      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
       const at = badScale(values);
       if (at >= 0) return values[at];
     }

@@ -7,6 +7,7 @@
  */
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
+import type { Match } from '../passes/match.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
@@ -28,7 +29,13 @@ const ELEMENT = 5e-4;
 const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
+const MSD_FLOAT_MAC = 1 / 9_500;
 const MSD_MAC = 1 / 35_000;
+/** Of a score: softmax, beside the multiplications. */
+const SCORE = 1.5e-3;
+/** Of an element of keys and values that becomes integers. */
+const KEPT_ELEMENT = 2e-3;
+const ATTENTION_MAC = 1 / 20_000;
 /** ONNX Runtime turns a quantized weight into a float on every call. */
 const ORT_WEIGHT = 2.5e-3;
 
@@ -116,13 +123,31 @@ export class CostModel {
     if (!match) return { msd: 0, ort };
     if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
     if (match.op === 'reshape') return { msd: 0, ort };
-    const msd = MSD_STEP + ELEMENT * written;
-    const { product } = match;
-    if (!product) return { msd, ort };
-    const macs = written * product.K;
-    if (!product.quantized) return { msd: msd + FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs };
+    const { product, scores } = match;
+    const attention = scores ? attentionPrice(scores, tokens) : { msd: 0, ort: 0 };
+    const msd = MSD_STEP + ELEMENT * written + attention.msd;
+    if (!product) return { msd, ort: ort + attention.ort };
+    // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
+    const macs = written * (scores ? product.N : product.K);
+    if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
     return { msd: msd + MSD_MAC * macs, ort: ort + FLOAT_MAC * macs + ORT_WEIGHT * product.N * product.K };
   }
+}
+
+/** Of its sums. A past is taken for one of a prompt. */
+function attentionPrice({ dims, width }: NonNullable<Match['scores']>, tokens: number): Price {
+  const [batch, heads, rows, keys] = dims.map((size) => (isGrowing(size) ? PROMPT : sizeAt(size, tokens))) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const scores = batch * heads * rows * keys;
+  const added = batch * heads * Math.min(rows, keys) * width;
+  return {
+    msd: ATTENTION_MAC * scores * width + SCORE * scores + KEPT_ELEMENT * added,
+    ort: FLOAT_MAC * scores * width + SCORE * scores + COPIED_BYTE * 4 * batch * heads * keys * width,
+  };
 }
 
 function sizeAt(size: Size, tokens: number): number {
@@ -169,7 +194,7 @@ function growsWithTokens({ infos }: TypedGraph, { match }: Unit): boolean {
 
 function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
   const isQuantized = units.some(({ match }) => match?.product?.quantized);
-  if (!isQuantized && units.some(isSpeltOutAttention))
+  if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
     return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
   const one = { inputs: graph.inputs.map(({ name }) => name), outputs: graph.outputs.map(({ name }) => name) };
   const whole = units.reduce((sum, unit) => sum + model.priceOf(unit).ort, model.crossing(one));
@@ -178,8 +203,7 @@ function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Un
 }
 
 /** A product of two computed operands: scores of queries and keys, or what they weigh. */
-const isSpeltOutAttention = ({ match, nodes }: Unit): boolean =>
-  nodes.some(({ opType }) => opType === 'MatMul') && match !== undefined && match.product === undefined;
+const isSpeltOutAttention = ({ match }: Unit): boolean => match?.op === 'float product' && match.product === undefined;
 
 /**
  * Parts of claimed regions that hang together and hold no quantized product. Those that look alike (one in each layer) are

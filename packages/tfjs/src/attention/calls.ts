@@ -19,8 +19,8 @@ type Call = ReturnType<WasmBackend['bind']>;
 
 interface Bound {
   readonly call: Call;
-  /** What the next run brings. */
-  run: AttentionRun<KvCache>;
+  /** What the run that is going on brings. */
+  run?: AttentionRun<KvCache> | undefined;
 }
 
 /** Forms and caches of calls that are kept: a model has few. */
@@ -78,22 +78,25 @@ export class AttentionCalls {
 
   #run(op: AttentionOp, { q, k, v, sinks, bias, mask, out }: AttentionTensors, run: AttentionRun<KvCache>): void {
     this.#places([q, k, v, sinks, bias, mask, out], (operands) => {
-      const key = JSON.stringify([op, operands.map((operand) => operand !== undefined)]);
-      let bound = this.#calls.get(key);
-      if (bound) {
-        bound.run = run;
+      const bound = this.#boundFor(op, operands);
+      bound.run = run;
+      try {
         this.#device.run(bound.call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
-        return;
+      } finally {
+        bound.run = undefined;
       }
-      const state = { run };
-      const call = this.#device.bind(
-        attentionWork(op, () => state.run),
-        operands,
-      );
-      bound = Object.assign(state, { call });
-      keep(this.#calls, key, bound);
-      this.#device.run(call);
     });
+  }
+
+  #boundFor(op: AttentionOp, operands: readonly (ArenaHandle | undefined)[]): Bound {
+    const key = JSON.stringify([op, operands.map((operand) => operand !== undefined)]);
+    const known = this.#calls.get(key);
+    if (known) return known;
+    const state: { run?: AttentionRun<KvCache> | undefined } = {};
+    const work = attentionWork(op, () => state.run!);
+    const bound = Object.assign(state, { call: this.#device.bind(work, operands) });
+    keep(this.#calls, key, bound);
+    return bound;
   }
 
   #cacheFor({ batch, kvHeads, headSize, valueSize }: AttentionOp, type: KvType): KvCache {

@@ -34,7 +34,8 @@ export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
   if (typeof wasm._malloc !== 'function' || typeof wasm._free !== 'function') return undefined;
   return {
     memory,
-    alloc: (byteLength) => wasm._malloc!(byteLength) >>> 0,
+    // It would take what is left of a larger number modulo 2³².
+    alloc: (byteLength) => (byteLength < 2 ** 32 ? wasm._malloc!(byteLength) >>> 0 : 0),
     free: (ptr) => wasm._free!(ptr),
   };
 }

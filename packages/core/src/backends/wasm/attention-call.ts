@@ -213,7 +213,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     if (run.bias || run.mask || op.bias || op.mask) this.#words.scores(run, this.#addresses, places);
     this.#words.run(run);
     if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
-    this.#memory.set(this.#words.image, places.image >> 2);
+    this.#memory.set(this.#words.image, places.image / 4);
     if (run.bias) new Float32Array(buffer, places.bias, run.bias.data.length).set(run.bias.data);
     if (run.mask) new Uint8Array(buffer, places.mask, run.mask.data.length).set(run.mask.data);
   }

@@ -1,6 +1,6 @@
 /** What the matches of attention share. */
 import type { ScoreArray, ScoreDims } from '@msd/core';
-import type { Info, Symbols } from '../../ir/info.ts';
+import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
@@ -18,7 +18,7 @@ export function notFloats(matcher: Matcher, operands: Readonly<Record<string, st
 export function attentionMatch(
   { node }: NodeView,
   matcher: Matcher,
-  parts: Pick<Match, 'inputs' | 'outputs' | 'late' | 'caches' | 'lower'>,
+  parts: Pick<Match, 'inputs' | 'outputs' | 'late' | 'caches' | 'scores' | 'lower'>,
 ): Match {
   const { late = [], inputs } = parts;
   const resources = matcher.constants(inputs.filter((name) => name !== '' && !late.includes(name)));
@@ -33,6 +33,17 @@ export function cacheOf(past: CacheRef['past'], present: CacheRef['present']): C
 /** Sizes of `present`: those of `past`, more positions. */
 export function presentOf(past: Info, symbols: Symbols): Info {
   return { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
+}
+
+/** For the price: heads that are not known are taken for 12, their sizes for 64. */
+export function scoresOfSizes(
+  q: readonly Size[] | undefined,
+  keys: Size | undefined,
+  heads: number,
+  width: Size | undefined,
+): NonNullable<Match['scores']> {
+  const [batch = 1, rows = 1] = q ?? [];
+  return { dims: [batch, heads || 12, rows, keys ?? rows], width: typeof width === 'number' ? width : 128 };
 }
 
 /** Names in a cache. */

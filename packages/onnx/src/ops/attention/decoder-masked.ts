@@ -33,7 +33,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if ([key, value].some((name) => matcher.info(name)?.dims?.length !== 3)) return 'it is cross-attention';
   if (!matcher.isHostOperand(pastLength)) return 'the length of the past is not at hand';
   if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
-  if (added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const cache = { past: { key: pastKey, value: pastValue }, present: { key: presentKey, value: presentValue } };
   const filter = view.float('mask_filter_value', -10_000);
   const late = [pastLength, padding, added].filter((name) => name !== '');

@@ -24,6 +24,7 @@ import {
 } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type Angles, anglesOf, type Positions, turner } from './angles.ts';
+import { scoresOfSizes } from './common.ts';
 import { copyOf, type Heads, headsOfRows } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -156,6 +157,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y, presentKey, presentValue],
     late,
     caches: [pastKey, pastValue, presentKey, presentValue],
+    scores: scoresOfSizes(
+      matcher.info(q)?.dims,
+      matcher.info(presentKey)?.dims?.[2],
+      view.int('num_heads', 0),
+      undefined,
+    ),
     resources: [...matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]), ...resources],
     lower: (to) => lower(to, view, roles, scales, angles),
   };

@@ -11,7 +11,17 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, presentOf } from './common.ts';
+import {
+  addBiases,
+  attentionMatch,
+  biasArray,
+  cacheOf,
+  lateOf,
+  namesOf,
+  notFloats,
+  presentOf,
+  scoresOfSizes,
+} from './common.ts';
 import { copyOf, emitAttention, emitFunction, emitHeadsFirst, type Heads, headsFirst, headsOfRows } from './facts.ts';
 import { paddingBias } from './padding.ts';
 
@@ -62,16 +72,25 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const isKept = presentKey !== '' || presentValue !== '';
   const past = isKept ? { key: pastKey, value: pastValue } : { key: '', value: '' };
   const cache = cacheOf(past, { key: presentKey, value: presentValue });
-  if (cache && added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const filter = view.float('mask_filter_value', -10_000);
   const scale = view.float('scale', 0) || undefined;
   const isCausal = view.int('unidirectional', 0) === 1;
-  const late = [padding, cache ? added : ''].filter((name) => name !== '');
+  // A bias is an operand, or comes with every run.
+  const isLate = cache !== undefined || padding !== '';
+  const late = [padding, isLate ? added : ''].filter((name) => name !== '');
   return attentionMatch(view, matcher, {
     inputs: [query, key, value, bias, padding, added, past.key, past.value],
     outputs: [y, presentKey, presentValue],
     late,
     caches: cache ? namesOf(cache) : [],
+    scores: scoresOfSizes(
+      matcher.info(query)?.dims,
+      past.key === ''
+        ? matcher.info(key)?.dims?.at(isFirst(matcher, key) ? 2 : 1)
+        : matcher.info(presentKey)?.dims?.[2],
+      heads,
+      undefined,
+    ),
     lower(to) {
       const { batch, rows, keys, q, k, v, headSize, valueSize } = operandsOf(to, heads, { query, key, value, bias });
       emitAttention(
@@ -89,7 +108,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !cache ? [firstKeys(to, to.slot(added), keys)] : [],
+          biases: added !== '' && !isLate ? [firstKeys(to, to.slot(added), keys)] : [],
           cache,
           late: lateOf(late, (values, pastRows) => {
             const mask = padding === '' ? undefined : values[0]!;
@@ -113,6 +132,9 @@ function firstKeys(to: Lowering, bias: Slot, keys: number): Slot {
   const { dims } = bias;
   return dims.at(-1)! > Math.max(1, keys) ? copyOf(to, bias, 0, dims.with(-1, keys), stridesOf(dims)) : bias;
 }
+
+/** Are heads the second dimension? */
+const isFirst = (matcher: Matcher, name: string): boolean => matcher.info(name)?.dims?.length === 4;
 
 interface Operands {
   readonly batch: number;

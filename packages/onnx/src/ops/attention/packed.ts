@@ -6,7 +6,7 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats } from './common.ts';
+import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
 import { emitAttention, emitFunction, type Heads, headsOfRows } from './facts.ts';
 import { paddingBias } from './padding.ts';
 
@@ -50,14 +50,21 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (!(Number.isInteger(width / heads) && Number.isInteger(valueWidth / heads))) return 'heads of unequal widths';
   const cache = cacheOf({ key: past, value: past }, { key: present, value: present });
   if (cache && valueWidth !== width) return 'a past of unequal heads';
-  if (cache && added !== '' && matcher.placeOf(added) === 'device') return 'attention_bias is computed';
   const filter = view.float('mask_filter_value', -10_000);
-  const late = [padding, cache ? added : ''].filter((name) => name !== '');
+  // A bias is an operand, or comes with every run.
+  const isLate = cache !== undefined || padding !== '';
+  const late = [padding, isLate ? added : ''].filter((name) => name !== '');
   const match = attentionMatch(view, matcher, {
     inputs: [x, weights, bias, padding, past, added],
     outputs: [y, present],
     late,
     caches: cache ? namesOf(cache) : [],
+    scores: scoresOfSizes(
+      matcher.info(x)?.dims,
+      past === '' ? undefined : matcher.info(present)?.dims?.[3],
+      heads,
+      (width + valueWidth) / heads,
+    ),
     lower(to) {
       const packed = project(to, x, weights, bias);
       const [batch, rows, total] = packed.dims as readonly [number, number, number];
@@ -80,7 +87,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !cache ? [to.slot(added)] : [],
+          biases: added !== '' && !isLate ? [to.slot(added)] : [],
           cache,
           late: lateOf(late, (values, pastRows) => {
             const mask = padding === '' ? undefined : values[0]!;

@@ -6,7 +6,7 @@ import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats } from './common.ts';
+import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, scoresOfSizes } from './common.ts';
 import { emitAttention, emitHeadsFirst, type Heads, headsFirst, headsOfRows, maskBias } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -59,7 +59,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (valid !== '' && matcher.info(valid)?.elemType !== INT64) return 'nonpad_kv_seqlen is not int64';
   if (valid !== '' && pastKey !== '') return 'nonpad_kv_seqlen beside a past';
   const cache = cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
-  if (cache && mask !== '' && matcher.placeOf(mask) === 'device') return 'attn_mask is computed';
   const late = [valid, cache ? mask : ''].filter((name) => name !== '');
   const isCausal = view.int('is_causal', 0) !== 0;
   return attentionMatch(view, matcher, {
@@ -67,6 +66,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y, presentKey, presentValue],
     late,
     caches: cache ? namesOf(cache) : [],
+    scores: scoresOfSizes(
+      rowsOf(matcher.info(query)?.dims),
+      cache ? matcher.info(presentKey)?.dims?.[2] : rowsOf(matcher.info(key)?.dims)?.[1],
+      view.int('q_num_heads', 0) || headCount(matcher.info(query)?.dims),
+      undefined,
+    ),
     lower(to) {
       const [q, k, v] = [to.slot(query), to.slot(key), to.slot(value)];
       const [batch, heads, rows, headSize] = sizesOf(view, q, view.int('q_num_heads', 0));
@@ -111,6 +116,15 @@ function match(view: NodeView, matcher: Matcher): Match | string {
         emitHeadsFirst(to, partOf(v, keys, valueSize), [batch, kvHeads, keys, valueSize], presentValue);
     },
   });
+}
+
+/** Batch and rows. */
+const rowsOf = (dims: readonly Size[] | undefined): readonly Size[] | undefined =>
+  dims && [dims[0] ?? 1, dims[dims.length - 2] ?? 1];
+
+function headCount(dims: readonly Size[] | undefined): number {
+  const heads = dims?.length === 4 ? dims[1] : undefined;
+  return typeof heads === 'number' ? heads : 0;
 }
 
 function sizesOf(

@@ -1,0 +1,97 @@
+/** Attention that is spelt out, found by its structure, beside ONNX Runtime. */
+import { describe, expect, it } from 'vitest';
+import { buildGraph } from '../../src/ir/graph.ts';
+import { inferTypes } from '../../src/ir/infer.ts';
+import { matchNodes } from '../../src/passes/match.ts';
+import { readModel } from '../../src/read/model.ts';
+import { bytesSource } from '../../src/read/source.ts';
+import { floats, session } from '../ort.ts';
+import { type Built, buildChain, type Chain } from './chain.ts';
+
+/** Kinds of steps that a model becomes. */
+function opsOf(model: Uint8Array): Set<string> {
+  const decisions = matchNodes(inferTypes(buildGraph(readModel(bytesSource(model)))));
+  return new Set([...decisions.values()].map((each) => (typeof each === 'string' ? 'none' : each.op)));
+}
+
+/** Relative L2 of every output to ONNX Runtime's. */
+async function distances({ model, feeds }: Built): Promise<number[]> {
+  const plain = await session(model.slice(), 'wasm', { graphOptimizationLevel: 'disabled' });
+  const msd = await session(model.slice(), { name: 'msd', claim: 'all' });
+  const [expected, got] = [await plain.run(feeds), await msd.run(feeds)];
+  const result = plain.outputNames.map((name) => {
+    expect(got[name]!.dims).toEqual(expected[name]!.dims);
+    const [a, b] = [floats(got[name]), floats(expected[name])];
+    const error = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0);
+    return Math.sqrt(error / b.reduce((sum, value) => sum + value ** 2, 1e-30));
+  });
+  await plain.release();
+  await msd.release();
+  return result;
+}
+
+const forms: readonly (readonly [string, Chain])[] = [
+  ['scores over √d', {}],
+  ['scores times 1/√d', { scale: 'mul' }],
+  ['queries scaled', { scale: 'q' }],
+  ['queries and keys scaled', { scale: 'both' }],
+  ['not scaled', { scale: 'none' }],
+  ['heads of 15', { heads: 8, size: 15 }],
+  ['values of another size', { valueSize: 24 }],
+  ['more keys than queries', { keys: 11 }],
+  ['one query', { rows: 1, keys: 9 }],
+  ['many keys', { rows: 70, heads: 2, batch: 1 }],
+  ['four queries for each KV head', { heads: 8, kvHeads: 2 }],
+  ['one KV head', { heads: 4, kvHeads: 1, masks: ['bias'] }],
+  ['a bias', { masks: ['bias'] }],
+  ['a bias of every head, before scores', { masks: ['head bias'] }],
+  ['a bias that is subtracted', { masks: ['subtracted'] }],
+  ['padding', { masks: ['padding'] }],
+  ['padding and a bias of every head', { masks: ['head bias', 'padding'] }],
+  ['a filter', { masks: ['filter'] }],
+  ['a filter of −10000', { masks: ['filter'], filtered: -10000 }],
+  ['a filter of what is not seen', { masks: ['unseen'] }],
+  ['a filter and a bias', { masks: ['filter', 'bias'] }],
+  ['a mask of −Infinity', { masks: ['never'] }],
+  ['two masks of −Infinity', { masks: ['never', 'never'] }],
+  ['softcap', { softcap: 2 }],
+  ['softcap, then a mask', { softcap: 2, masks: ['never'] }],
+  ['Dropout', { after: ['dropout'] }],
+  ['NaN of empty rows away', { masks: ['never'], after: ['isnan', 'identity'] }],
+  ['parts of a Split', { packed: 'split' }],
+  ['parts of Slices', { packed: 'slice' }],
+  ['parts of a Gather', { packed: 'gather' }],
+  ['batch and heads in one', { flat: true }],
+  ['batch and heads in one, masks between', { flat: true, masks: ['padding', 'head bias'] }],
+  ['batch and heads in one, open', { flat: true, open: true }],
+  ['heads not joined', { open: true }],
+  ['keys that are needed outside', { shown: ['keys'] }],
+];
+
+describe('spelt-out attention', () => {
+  it.each(forms)('%s', async (_, chain) => {
+    const built = buildChain(chain);
+    const ops = opsOf(built.model);
+    expect(ops).toContain('attention');
+    expect(ops).not.toContain('softmax');
+    for (const distance of await distances(built)) expect(distance).toBeLessThan(1e-4);
+  });
+
+  /** What is left as it is: the products and the Softmax are MSD's each for itself. */
+  it.each<readonly [string, Chain]>([
+    ['scores are needed outside', { shown: ['scores'] }],
+    ['weights are needed outside', { shown: ['weights'] }],
+    ['the Softmax goes over queries', { axis: 2 }],
+    ['a filter of a number that weighs', { masks: ['filter'], filtered: -3 }],
+  ])('%s: no attention', async (_, chain) => {
+    const built = buildChain(chain);
+    expect(opsOf(built.model)).not.toContain('attention');
+    for (const distance of await distances(built)) expect(distance).toBeLessThan(1e-4);
+  });
+
+  it('gives rows in which a finite filter leaves nothing the mean of all values', async () => {
+    const built = buildChain({ masks: ['filter'], filtered: -10000, batch: 1 });
+    (built.feeds.mask0!.data as Uint8Array).fill(0, 0, 10);
+    for (const distance of await distances(built)) expect(distance).toBeLessThan(1e-4);
+  });
+});

@@ -1,0 +1,63 @@
+/** The stages of attend as kernels of their own, on the pages and words of a bound call: what each of them takes. */
+
+import { eachPage } from '../../../packages/core/src/attention/attend.wasm.ts';
+import type { KvType } from '../../../packages/core/src/attention/contract.ts';
+import { integerReader } from '../../../packages/core/src/attention/integers.wasm.ts';
+import { takeQueries } from '../../../packages/core/src/attention/queries.wasm.ts';
+import { eachRow } from '../../../packages/core/src/attention/rows.wasm.ts';
+import { floatScores, integerScores, scoreForms } from '../../../packages/core/src/attention/scores.wasm.ts';
+import { openTask, SIXTEEN } from '../../../packages/core/src/attention/task.wasm.ts';
+import { addFloatValues, addIntegerValues } from '../../../packages/core/src/attention/values.wasm.ts';
+import { decomposeWeights, weigh } from '../../../packages/core/src/attention/weights.wasm.ts';
+import { i32Params } from '../../../packages/core/src/kernel-spec.ts';
+import { type I32, i32, type Module } from '../../../packages/core/src/wasm/emitter.ts';
+import { advance } from '../../../packages/core/src/wasm/loops.ts';
+
+/** scores: Q·K. softmax: maxima, exponentials, integers of weights. values: P·V. */
+export const STAGES = ['scores', 'softmax', 'values'] as const;
+export type Stage = (typeof STAGES)[number];
+
+export const stageId = (type: KvType, stage: Stage): string => `${stage}_${type}`;
+
+/** Arguments: address of attend's words, and tasks. Every stage takes the queries first. */
+export function emitStage(module: Module, type: KvType, stage: Stage): void {
+  module.func(stageId(type, stage), i32Params(['work', 'tasks']), (f, p) => {
+    const reader = type === 'float' ? undefined : integerReader(f, type);
+    const first = f.let(i32.const(0));
+    const weights = weigh(f);
+    f.repeat(p.tasks, () => {
+      const task = openTask(f, p.work, first, i32.const(0), reader?.bytes ?? 0);
+      takeQueries(f, task, reader);
+      const part = (page: I32, isLater: I32, name: 'v' | 'vs') =>
+        f.let(i32.add(page, i32.select(isLater, task.word(name), task.word(name === 'v' ? 'firstV' : 'firstVs'))));
+      if (stage === 'scores')
+        eachPage(f, task, (place) => {
+          if (!reader) return floatScores(f, task, place);
+          f.when(
+            place.first,
+            () => integerScores(f, task, reader, place),
+            () => floatScores(f, task, place),
+          );
+        });
+      if (stage === 'softmax') {
+        eachPage(f, task, scoreForms(f, task));
+        eachPage(f, task, ({ at, first, keys, scores }) => {
+          const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
+          const scales = reader && part(at, first, 'vs');
+          const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
+          eachRow(f, task.count, columns, ({ row, score, p: to }) => {
+            weights(row, { scores: score, sixteens, scales });
+            if (reader) decomposeWeights(f, reader, row, { from: score, to, sixteens });
+          });
+        });
+      }
+      if (stage === 'values')
+        eachPage(f, task, ({ at, first, keys, scores }) => {
+          const values = part(at, first, 'v');
+          if (reader) addIntegerValues(f, task, reader, values, keys);
+          else addFloatValues(f, task, values, { keys, scores, hides: false });
+        });
+      advance(first, 1);
+    });
+  });
+}
