@@ -48,9 +48,6 @@ const SCRATCH_BYTES = 2 ** 18;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
-/** What scales of a file pass through. */
-const SCRATCH_BYTES = 2 ** 18;
-
 /** By node; a match stands for each of its nodes. */
 export type Decisions = ReadonlyMap<GraphNode, Match | string>;
 
