@@ -20,6 +20,7 @@ export interface TaskScratch {
   readonly atSpare: number;
   readonly atX: number;
   readonly atQ: number;
+  readonly atWeights: number;
   readonly atP: number;
   readonly atY: number;
   readonly atScores: number;
@@ -48,6 +49,7 @@ export function taskScratch(
     atSpare: place(4 * PAGE_KEYS),
     atX: place((rows + 1) * integers * 4),
     atQ: place(rows * integers * INTEGER[type]),
+    atWeights: place(rows * PAGE_KEYS * 4),
     atP: place(rows * PAGE_KEYS * INTEGER[type]),
     atY: place(rows * paddedValue(valueSize) * 4),
     atScores: place(rows * scoreRow),

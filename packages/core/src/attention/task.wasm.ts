@@ -24,12 +24,13 @@ export interface Task {
   readonly firstPage: Local<'i32'>;
   readonly pages: Local<'i32'>;
   readonly end: Local<'i32'>;
-  /** Scratch, a row after the other: words, queries, their integers, weights, sums, scores. */
+  /** Scratch, a row after the other: words, queries, their integers, weights of a page and their integers, sums, scores. */
   readonly rows: Column;
   /** Scales or weights of a page, for a moment. */
   readonly spare: Local<'i32'>;
   readonly x: Column;
   readonly q: Column;
+  readonly weights: Column;
   readonly p: Column;
   readonly y: Column;
   readonly scores: Column;
@@ -49,7 +50,8 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
   const headSize = f.let(i32.and(i32.add(word('headSize'), 3), -4));
   const valueSize = f.let(i32.and(i32.add(word('valueSize'), 15), -16));
   const integers = f.let(i32.and(i32.add(headSize, SIXTEEN - 1), -SIXTEEN));
-  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atP' | 'atY' | 'atScores') => f.let(i32.add(scratch, word(name)));
+  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atWeights' | 'atP' | 'atY' | 'atScores') =>
+    f.let(i32.add(scratch, word(name)));
   return {
     word,
     sequence: wordsAt(SEQUENCE, f.let(i32.add(word('sequences'), i32.mul(batch, 4 * SEQUENCE.length)))),
@@ -68,6 +70,7 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     spare: at('atSpare'),
     x: { at: at('atX'), stride: f.let(i32.shl(integers, 2)) },
     q: { at: at('atQ'), stride: f.let(i32.mul(integers, bytes)) },
+    weights: { at: at('atWeights'), stride: 4 * PAGE_KEYS },
     p: { at: at('atP'), stride: PAGE_KEYS * bytes },
     y: { at: at('atY'), stride: f.let(i32.shl(valueSize, 2)) },
     scores: { at: at('atScores'), stride: f.let(word('scoreRow')) },

@@ -64,6 +64,7 @@ export const WORK = [
   'atSpare',
   'atX',
   'atQ',
+  'atWeights',
   'atP',
   'atY',
   'atScores',

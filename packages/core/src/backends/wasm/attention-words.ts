@@ -103,6 +103,7 @@ export class AttentionWords {
       atSpare: task.atSpare,
       atX: task.atX,
       atQ: task.atQ,
+      atWeights: task.atWeights,
       atP: task.atP,
       atY: task.atY,
       atScores: task.atScores,
