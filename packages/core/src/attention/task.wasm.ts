@@ -1,4 +1,4 @@
-/** One task of attend: the queries of a tile, of one sequence and KV head. Where everything of it is, for the stages. */
+/** One task of attend: the queries of a tile, of one sequence and some heads of one KV head. Where everything of it is, for the stages. */
 
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { PAGE_KEYS } from './contract.ts';
@@ -8,11 +8,12 @@ import { SEQUENCE, WORK, wordsAt } from './work.ts';
 export interface Task {
   readonly word: (name: (typeof WORK)[number]) => I32;
   readonly sequence: (name: (typeof SEQUENCE)[number]) => I32;
-  /** Which sequence, KV head, and first query of the tile. */
+  /** Which sequence, first query head, and first query of the tile. */
   readonly batch: Local<'i32'>;
-  readonly head: Local<'i32'>;
+  readonly firstHead: Local<'i32'>;
   readonly first: Local<'i32'>;
-  /** Queries, and rows: those times heads of the group. */
+  /** Heads of the KV head's group, queries, and rows: those times heads. */
+  readonly heads: Local<'i32'>;
   readonly queries: Local<'i32'>;
   readonly count: Local<'i32'>;
   /** Addresses of the pages. */
@@ -42,7 +43,11 @@ export const SIXTEEN = 16;
 export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: number): Task {
   const word = wordsAt(WORK, work);
   const scratch = f.let(i32.add(word('scratch'), i32.mul(thread, word('scratchStride'))));
-  const pair = f.let(i32.divU(task, word('tiles')));
+  const part = f.let(i32.divU(task, word('tiles')));
+  const pair = f.let(i32.divU(part, word('headTiles')));
+  const skipped = f.let(i32.mul(i32.remU(part, word('headTiles')), word('tileHeads')));
+  const heads = f.let(i32.sub(word('groups'), skipped));
+  heads.set(i32.minU(heads, f.let(word('tileHeads'))));
   const batch = f.let(i32.divU(pair, word('kvHeads')));
   const first = f.let(i32.mul(i32.remU(task, word('tiles')), word('tileRows')));
   const queries = f.let(i32.sub(word('rows'), first));
@@ -56,10 +61,11 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     word,
     sequence: wordsAt(SEQUENCE, f.let(i32.add(word('sequences'), i32.mul(batch, 4 * SEQUENCE.length)))),
     batch,
-    head: f.let(i32.remU(pair, word('kvHeads'))),
+    firstHead: f.let(i32.add(i32.mul(i32.remU(pair, word('kvHeads')), word('groups')), skipped)),
+    heads,
     first,
     queries,
-    count: f.let(i32.mul(queries, word('groups'))),
+    count: f.let(i32.mul(queries, heads)),
     table: f.let(i32.add(word('table'), i32.mul(pair, word('tableRow')))),
     headSize,
     valueSize,

@@ -80,17 +80,17 @@ export function clearSums(f: Func, task: Task): void {
 
 /** out = fl(y · fl(1/l)); 0 where no key was seen. */
 export function writeOut(f: Func, task: Task): void {
-  const { word, batch, head, first } = task;
+  const { word, batch, firstHead, heads, first } = task;
   const out = f.let(
     i32.add(
       i32.add(word('out'), i32.mul(batch, word('outBatch'))),
-      i32.add(i32.mul(first, word('outRow')), i32.mul(i32.mul(head, word('groups')), word('outHead'))),
+      i32.add(i32.mul(first, word('outRow')), i32.mul(firstHead, word('outHead'))),
     ),
   );
   const [row, y] = [f.let(task.rows.at), f.let(task.y.at)];
   f.repeat(task.queries, () => {
     const to = f.let(out);
-    f.repeat(word('groups'), () => {
+    f.repeat(heads, () => {
       const sum = f.let(f32.load(row, ROW.sum));
       const inverse = f.let(f32.select(i32.reinterpretF32(sum), f32.div(f32.const(1), sum), f32.const(0)));
       scaleRow(f, y, to, word('valueSize'), inverse);
