@@ -35,7 +35,7 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
   describe.each(['onnx-node', 'models'].flatMap((group) => claims.map((claim) => [group, claim] as const)))(
     '%s, claim %s',
     (group, claim) => {
-      const names = modelFolders(group).filter((name) => claim === 'auto' || !FUSED.has(name));
+      const names = modelFolders(group).filter((name) => !FUSED.has(name));
       it.each(names)('%s', async (name) => {
         const folder = join(root, group, name);
         const s = await session(join(folder, 'model.onnx'), { name: 'msd', claim });

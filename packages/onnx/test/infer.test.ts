@@ -72,7 +72,7 @@ async function compare(
   const infos = operands.map(
     (operand): Info | undefined => operand && { ...operand, elemType: dataTypeCode(operand.dtype)! },
   );
-  const open = () => expect.fail('nothing is open here');
+  const open = (): never => expect.fail('nothing is open here');
   const symbols = { fresh: open, sum: open, rest: open };
   const operator = OPERATORS.get(operatorName(graph.nodes[0]!))!;
   const inferred = operator.infer(new NodeView(graph.nodes[0]!, graph.opsets), infos, symbols);

@@ -102,6 +102,8 @@ export interface AttentionNow {
   readonly past?: readonly number[] | undefined;
   /** New keys of each sequence that count. Default: all. */
   readonly counts?: readonly number[] | undefined;
+  /** No key after a query's own position is seen. Default: as the op says. */
+  readonly isCausal?: boolean | undefined;
   /** First key of each sequence that may be seen. Default: 0. */
   readonly starts?: readonly number[] | undefined;
   readonly bias?: ScoreArray<Float32Array> | undefined;

@@ -51,8 +51,8 @@ export function attend(
       const scales = half === 'both' ? undefined : names.scales?.[half];
       values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims, scales }));
     }
-    const { counts, starts, bias, mask } = told;
-    return { cache: state.store!.cache, past: before, counts, starts, bias, mask };
+    const { counts, starts, bias, mask, isCausal } = told;
+    return { cache: state.store!.cache, past: before, counts, starts, bias, mask, isCausal };
   };
 }
 

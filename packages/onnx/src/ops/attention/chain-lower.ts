@@ -29,7 +29,6 @@ export interface Past {
   readonly k: Operand;
   readonly v: Operand;
   readonly cache: CacheRef;
-  readonly isCausal: boolean;
   /** Masks, whose sizes are others in every run. */
   readonly late: LateAttention | undefined;
 }
@@ -48,7 +47,7 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
   const values = operand(past ? past.v : v);
   // Numbers that scale keys of a cache scale scores as well.
   if (past) for (const each of k.nodes) scale *= each.scale ?? 1;
-  const added = past ? [] : scores.added.map((each) => addedSlot(to, each));
+  const added = past ? [] : scores.added.flatMap((each) => (each.kind === 'causal' ? [] : [addedSlot(to, each)]));
   const isFlat = queries.axes.length === 3;
   const [batch, heads] = batchAndHeads([queries, keys, values], added);
   const four = (view: View): View => fourAxes(to, view, batch);
@@ -79,7 +78,7 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
       v: kv.v,
       biases: added.filter(({ dtype }) => dtype === 'f32').map((slot) => overHeads(slot, shape)),
       mask: masks.length > 1 ? masks.reduce((a, b) => emitFunction(to, 'And', [a, b])) : masks[0],
-      isCausal: past?.isCausal,
+      isCausal: scores.added.some(({ kind }) => kind === 'causal'),
       cache: past?.cache,
       late: past?.late,
     },
@@ -181,7 +180,7 @@ function headsOf(to: Lowering, view: View): Heads {
 }
 
 /** A bias or mask as it is added to all scores. */
-function addedSlot(to: Lowering, added: Added): Slot {
+function addedSlot(to: Lowering, added: Exclude<Added, { readonly kind: 'causal' }>): Slot {
   const slot = to.slot(added.name);
   const expression = new Expression(1);
   if (added.kind === 'bias') {

@@ -4,14 +4,13 @@
  */
 import type { ScoreArray } from '@msd/core';
 import type { Graph, GraphNode } from '../../ir/graph.ts';
-import { usesOf } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
+import type { AttentionNow, CacheRef, Elements, LateAttention } from '../lowering.ts';
 import { axisOf } from '../operator.ts';
 import { FILTERED, lowerChain } from './chain-lower.ts';
 import { addBiases, biasArray } from './common.ts';
-import { chainScores, closedParts, type Found, type Operand, operandOf } from './found.ts';
-import type { Added } from './scores.ts';
+import { chainScores, closedParts, type Found, hasInside, type Operand, operandOf, withPaths } from './found.ts';
+import { type Added, namesOfAdded } from './scores.ts';
 
 /** A past and what is added to it. */
 interface Joined {
@@ -28,25 +27,26 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if (!keys || !values || keys.heads !== values.heads) return undefined;
   const tail = found.tail.map(({ view }) => view.node);
   const after = [...found.k.nodes, ...found.v.nodes].map(({ node }) => node);
-  const core = [...scores.nodes, ...found.weights, ...after, keys.node, values.node];
+  const core = withPaths(matcher, [...found.core, ...after, keys.node, values.node]);
+  const product = found.weights.at(-1)!;
   const shown = new Set([keys.present, values.present]);
   const added = [q, operandOf(matcher, keys.added, false), operandOf(matcher, values.added, false)];
-  const closed = closedParts(matcher, core, added, found.tail, shown);
+  const closed = closedParts(matcher, core, added, product, found.tail, shown);
   if (!closed) return undefined;
   const own = [closed.q, closed.k, closed.v].flatMap(({ nodes }) => nodes.map(({ node }) => node));
-  const nodes = withPaths(matcher, [...new Set([...own, ...core, ...tail])], shown);
-  if (!nodes) return undefined;
-  const masks = scores.added.map(({ name }) => name);
+  const nodes = [...new Set([...own, ...core, ...tail])].sort((a, b) => a.index - b.index);
+  const masks = namesOfAdded(scores.added);
   const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past];
   if (bases.some((name) => matcher.notFloat('x', name) !== undefined)) return undefined;
+  if (hasInside(matcher, nodes, [...bases, ...masks])) return undefined;
   const shapes = [...own, ...tail].flatMap((node) => node.inputs.slice(1)).filter((name) => name !== '');
-  const [y = ''] = (tail.at(-1) ?? found.weights.at(-1)!).outputs;
+  const [y = ''] = (tail.at(-1) ?? product).outputs;
   const cache: CacheRef = {
     past: { key: keys.past, value: values.past },
     present: { key: keys.present, value: values.present },
   };
   const late = lateMasks(matcher.graph, scores.added);
-  const past = { k: closed.k, v: closed.v, cache, late, isCausal: false };
+  const past = { k: closed.k, v: closed.v, cache, late };
   return {
     op: 'attention',
     place: 'device',
@@ -103,75 +103,64 @@ function repeatsHeads(matcher: Matcher, views: readonly GraphNode[], heads: numb
   );
 }
 
-/**
- * The nodes, with those that lie between `shown` values and others of them: sizes that heads are repeated to. `undefined` if somebody
- * else needs such a node, for it would have to run both before and after.
- */
-function withPaths(
-  { graph }: Matcher,
-  nodes: readonly GraphNode[],
-  shown: ReadonlySet<string>,
-): GraphNode[] | undefined {
-  const inside = new Set(nodes);
-  const outputs = new Set(graph.outputs.map(({ name }) => name));
-  const first = Math.min(
-    ...nodes.filter((node) => node.outputs.some((name) => shown.has(name))).map(({ index }) => index),
-  );
-  const depends = new Map<GraphNode, boolean>();
-  const isAfter = (node: GraphNode): boolean => {
-    if (node.index <= first) return false;
-    let known = depends.get(node);
-    if (known === undefined) {
-      depends.set(node, false);
-      known = [...usesOf(node)].some((name) => {
-        const from = graph.producers.get(name);
-        return shown.has(name) || (from !== undefined && (inside.has(from) || isAfter(from)));
-      });
-      depends.set(node, known);
-    }
-    return known;
-  };
-  const stack = [...nodes];
-  while (stack.length > 0)
-    for (const name of usesOf(stack.pop()!)) {
-      const from = graph.producers.get(name);
-      if (!from || inside.has(from) || !isAfter(from)) continue;
-      inside.add(from);
-      stack.push(from);
-    }
-  const given = new Set(nodes);
-  for (const node of inside)
-    if (!given.has(node))
-      for (const name of node.outputs)
-        if (outputs.has(name) || (graph.consumers.get(name) ?? []).some((each) => !inside.has(each))) return undefined;
-  return [...inside].sort((a, b) => a.index - b.index);
-}
-
 /** By graph: layers that share masks share what is made of them. */
 const MASKS = /* @__PURE__ */ new WeakMap<Graph, Map<string, LateAttention>>();
 
 function lateMasks(graph: Graph, added: readonly Added[]): LateAttention | undefined {
-  if (added.length === 0) return undefined;
+  const given = added.filter((each) => each.kind !== 'causal');
+  if (given.length === 0) return undefined;
   const known = MASKS.get(graph) ?? new Map<string, LateAttention>();
   MASKS.set(graph, known);
   const key = JSON.stringify(added);
   let late = known.get(key);
   if (!late) {
     late = {
-      needs: added.map(({ name }) => name),
-      at: (values) => ({
-        bias: added.map((each, i) => addedArray(each, values[i]!)).reduce((a, b) => addBiases(a, b)!),
-      }),
+      needs: given.map(({ name }) => name),
+      at: (values, pastRows) =>
+        toldBy(
+          given.map((each, i) => addedArray(each, values[i]!)).reduce((a, b) => addBiases(a, b)!),
+          pastRows,
+        ),
     };
     known.set(key, late);
   }
   return late;
 }
 
-function addedArray(added: Added, values: Elements): ScoreArray<Float32Array> {
+function addedArray(added: Exclude<Added, { readonly kind: 'causal' }>, values: Elements): ScoreArray<Float32Array> {
   const { dims, data } = biasArray(values);
   if (added.kind === 'bias')
     return added.factor === 1 ? { dims, data } : { dims, data: data.map((x) => x * added.factor) };
   const number = added.isNever ? Number.NEGATIVE_INFINITY : FILTERED;
   return { dims, data: data.map((x) => ((x !== 0) === added.isSeen ? 0 : number)) };
+}
+
+/** Below it a key is not seen: nothing that is added to it afterwards brings it back. */
+const UNSEEN = -1e29;
+
+/**
+ * A mask as what it means, where it is the usual one: every query sees all keys from a first one up to its own position. Then no score
+ * behind that is computed at all.
+ */
+export function toldBy(bias: ScoreArray<Float32Array>, pastRows: number): AttentionNow {
+  const {
+    dims: [batch, heads, rows, keys],
+    data,
+  } = bias;
+  if (heads !== 1 || keys !== pastRows + rows) return { bias };
+  const starts: number[] = [];
+  for (let b = 0; b < batch; b++) {
+    const from = b * rows * keys;
+    let start = 0;
+    while (start < keys && data[from + start]! < UNSEEN) start++;
+    if (start > pastRows || (start > 0 && batch === 1)) return { bias };
+    for (let row = 0; row < rows; row++)
+      for (let key = 0; key < keys; key++) {
+        const value = data[from + row * keys + key]!;
+        const isSeen = key >= start && key <= pastRows + row;
+        if (isSeen ? value !== 0 : !(value < UNSEEN)) return { bias };
+      }
+    starts.push(start);
+  }
+  return { isCausal: true, ...(starts.some((start) => start > 0) && { starts }) };
 }

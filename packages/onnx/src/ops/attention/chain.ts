@@ -12,6 +12,7 @@ import type { Pattern } from '../operator.ts';
 import { lowerChain } from './chain-lower.ts';
 import { cachedChain } from './chain-past.ts';
 import { chainScores, type Found, findChain, type Operand } from './found.ts';
+import { namesOfAdded } from './scores.ts';
 
 const softmaxChain: Pattern = (matcher, softmax) => {
   const found = findChain(matcher, softmax);
@@ -25,9 +26,9 @@ function plainChain(matcher: Matcher, found: Found): Match | undefined {
   const { q, k, v } = found;
   const views = [q, k, v].flatMap(nodesOf);
   const tail = found.tail.map(({ view }) => view.node);
-  const nodes = [...new Set([...views, ...found.scores.nodes, ...found.weights, ...tail])].sort(byIndex);
+  const nodes = [...new Set([...views, ...found.core, ...tail])].sort(byIndex);
   const shapes = shapesOf([...views, ...tail]);
-  const outputs = [nodes.at(-1)!.outputs[0]!];
+  const outputs = [(tail.at(-1) ?? found.weights.at(-1)!).outputs[0]!];
   return {
     op: 'attention',
     place: 'device',
@@ -46,8 +47,8 @@ function operandsOf(matcher: Matcher, { scores: { added }, q, k, v }: Found): st
   const bases = [q.base, k.base, v.base];
   const isFine =
     bases.every((name) => matcher.notFloat('x', name) === undefined) &&
-    added.every(({ kind, name }) => kind === 'filter' || matcher.notFloat('bias', name) === undefined);
-  return isFine ? [...bases, ...added.map(({ name }) => name)] : undefined;
+    added.every((each) => each.kind !== 'bias' || matcher.notFloat('bias', each.name) === undefined);
+  return isFine ? [...bases, ...namesOfAdded(added)] : undefined;
 }
 
 const byIndex = (a: GraphNode, b: GraphNode): number => a.index - b.index;

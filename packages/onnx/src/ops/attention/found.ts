@@ -1,7 +1,7 @@
 /** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
-import type { GraphNode } from '../../ir/graph.ts';
+import { type GraphNode, usesOf } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import { keepsRows, numberOf, type Scores, scoresOf } from './scores.ts';
+import { keepsRows, namesOfAdded, numberOf, type Scores, scoresOf } from './scores.ts';
 import { isViewNode, type ViewNode } from './view.ts';
 
 /** What an operand of attention is made of, from `base` on. */
@@ -16,6 +16,8 @@ export interface Found {
   readonly softmax: GraphNode;
   /** From the Softmax on, the last one the product with v. */
   readonly weights: readonly GraphNode[];
+  /** From the product of queries and keys to that with values, with sizes of scores that masks are made from. */
+  readonly core: readonly GraphNode[];
   readonly tail: readonly ViewNode[];
   readonly q: Operand;
   readonly k: Operand;
@@ -38,10 +40,45 @@ export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefin
     operandOf(matcher, keys),
     operandOf(matcher, product.inputs[1]!, false),
   ];
-  const core = [...scores.nodes, ...weights];
+  const core = withPaths(matcher, [...scores.nodes, ...weights]);
   const tail = tailOf(matcher, product.outputs[0]!);
-  const closed = closedParts(matcher, core, operands, tail);
-  return closed && { scores, softmax, weights, tail, ...closed };
+  const closed = closedParts(matcher, core, operands, product, tail);
+  if (!closed || hasInside(matcher, core, [...namesOfAdded(scores.added)])) return undefined;
+  return { scores, softmax, weights, core, tail, ...closed };
+}
+
+/** Is one of the values made by one of the nodes? */
+export function hasInside(matcher: Matcher, nodes: readonly GraphNode[], names: readonly string[]): boolean {
+  return names.some((name) => nodes.includes(matcher.producer(name)!));
+}
+
+/** The nodes, with those that lie on paths between them. */
+export function withPaths({ graph }: Matcher, nodes: readonly GraphNode[]): GraphNode[] {
+  const inside = new Set(nodes);
+  const first = Math.min(...nodes.map(({ index }) => index));
+  const known = new Map<GraphNode, boolean>();
+  const isAfter = (node: GraphNode): boolean => {
+    if (inside.has(node)) return true;
+    if (node.index < first) return false;
+    let after = known.get(node);
+    if (after === undefined) {
+      after = [...usesOf(node)].some((name) => {
+        const from = graph.producers.get(name);
+        return from !== undefined && isAfter(from);
+      });
+      known.set(node, after);
+    }
+    return after;
+  };
+  const stack = [...nodes];
+  while (stack.length > 0)
+    for (const name of usesOf(stack.pop()!)) {
+      const from = graph.producers.get(name);
+      if (!from || inside.has(from) || !isAfter(from)) continue;
+      inside.add(from);
+      stack.push(from);
+    }
+  return [...inside].sort((a, b) => a.index - b.index);
 }
 
 /** From the Softmax on to the product with v, all of them needed by the next one alone. */
@@ -128,11 +165,12 @@ export function closedParts(
   matcher: Matcher,
   core: readonly GraphNode[],
   [q, k, v]: readonly Operand[],
+  product: GraphNode,
   tail: readonly ViewNode[],
   shown: ReadonlySet<string> = new Set(),
 ): { readonly q: Operand; readonly k: Operand; readonly v: Operand } | undefined {
   const outputs = new Set(matcher.graph.outputs.map(({ name }) => name));
-  const last = tail.at(-1)?.view.node ?? core.at(-1)!;
+  const last = tail.at(-1)?.view.node ?? product;
   const parts: Operand[] = [q!, k!, v!];
   for (;;) {
     const inside = new Set<GraphNode>([...core, ...tail.map(({ view }) => view.node)]);

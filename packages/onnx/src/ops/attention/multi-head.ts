@@ -75,7 +75,9 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const filter = view.float('mask_filter_value', -10_000);
   const scale = view.float('scale', 0) || undefined;
   const isCausal = view.int('unidirectional', 0) === 1;
-  const late = [padding, cache ? added : ''].filter((name) => name !== '');
+  // A bias is an operand, or comes with every run.
+  const isLate = cache !== undefined || padding !== '';
+  const late = [padding, isLate ? added : ''].filter((name) => name !== '');
   return attentionMatch(view, matcher, {
     inputs: [query, key, value, bias, padding, added, past.key, past.value],
     outputs: [y, presentKey, presentValue],
@@ -106,7 +108,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !cache ? [firstKeys(to, to.slot(added), keys)] : [],
+          biases: added !== '' && !isLate ? [firstKeys(to, to.slot(added), keys)] : [],
           cache,
           late: lateOf(late, (values, pastRows) => {
             const mask = padding === '' ? undefined : values[0]!;

@@ -51,7 +51,9 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const cache = cacheOf({ key: past, value: past }, { key: present, value: present });
   if (cache && valueWidth !== width) return 'a past of unequal heads';
   const filter = view.float('mask_filter_value', -10_000);
-  const late = [padding, cache ? added : ''].filter((name) => name !== '');
+  // A bias is an operand, or comes with every run.
+  const isLate = cache !== undefined || padding !== '';
+  const late = [padding, isLate ? added : ''].filter((name) => name !== '');
   const match = attentionMatch(view, matcher, {
     inputs: [x, weights, bias, padding, past, added],
     outputs: [y, present],
@@ -85,7 +87,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !cache ? [to.slot(added)] : [],
+          biases: added !== '' && !isLate ? [to.slot(added)] : [],
           cache,
           late: lateOf(late, (values, pastRows) => {
             const mask = padding === '' ? undefined : values[0]!;

@@ -2,10 +2,11 @@
  * From the operand of a Softmax back to queries times keys: what scales scores, what caps them, what is added to them, which of them
  * are taken away. By structure: names say nothing.
  */
-import { FLOAT32 } from '../../data-types.ts';
+import { BOOL, FLOAT32, UINT8 } from '../../data-types.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import { scalarOf } from '../../ir/info.ts';
+import { type Size, scalarOf } from '../../ir/info.ts';
 import type { Matcher } from '../../passes/match.ts';
+import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../../read/tensor.ts';
 import { elements } from '../operator.ts';
 
 /** What is added to scores. */
@@ -13,7 +14,9 @@ export type Added =
   /** The value, times a factor. */
   | { readonly kind: 'bias'; readonly name: string; readonly factor: number }
   /** A number in place of every score that a bool takes away: all of them alike, so that a row of them is averaged. */
-  | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly isNever: boolean };
+  | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly isNever: boolean }
+  /** A filter of a triangle: no key after the query is seen. */
+  | { readonly kind: 'causal' };
 
 /** Scores as a chain of nodes makes them. */
 export interface Scores {
@@ -39,6 +42,9 @@ function uniformOf(matcher: Matcher, name: string): number | undefined {
   const all = elements(matcher.info(name));
   return all?.every((each) => each === all[0]) ? all[0] : undefined;
 }
+
+export const namesOfAdded = (added: readonly Added[]): string[] =>
+  added.flatMap((each) => (each.kind === 'causal' ? [] : [each.name]));
 
 /** @returns `undefined` if a value is made of anything else */
 export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | undefined {
@@ -84,6 +90,8 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
         const number = uniformOf(matcher, other);
         const scores = number !== undefined && number <= NEVER ? back(x) : undefined;
         const isNever = number === Number.NEGATIVE_INFINITY;
+        if (scores && isSeen && isTriangle(matcher, a, x))
+          return more(scores, { added: [...scores.added, { kind: 'causal' }] });
         if (scores) return more(scores, { added: [...scores.added, { kind: 'filter', name: a, isSeen, isNever }] });
       }
       return undefined;
@@ -91,6 +99,45 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
     default:
       return undefined;
   }
+}
+
+/**
+ * Is a mask the last rows and first columns of a constant triangle, for scores of the same sizes? Its rows end where its columns do,
+ * so the last query is at the last key.
+ */
+function isTriangle(matcher: Matcher, mask: string, scores: string): boolean {
+  const [own, wanted] = [matcher.info(mask)?.dims?.slice(-2), matcher.info(scores)?.dims?.slice(-2)];
+  if (own?.length !== 2 || own[0] !== wanted?.[0] || own[1] !== wanted?.[1]) return false;
+  const ends: (Size | undefined)[] = [undefined, undefined];
+  let node = matcher.producer(mask);
+  if (node?.opType === 'Cast') node = matcher.producer(node.inputs[0]!);
+  let name = mask;
+  for (let count = 0; node?.opType === 'Slice' && node.domain === '' && count < 2; count++) {
+    const [x = '', starts = '', stops = '', axes = '', steps = ''] = node.inputs;
+    const [axis, from, to] = [axes, starts, stops].map((each) => matcher.info(each)?.data);
+    const rank = matcher.info(x)?.dims?.length ?? 0;
+    if (axis?.length !== 1 || typeof axis[0] !== 'number' || (steps !== '' && numberOf(matcher, steps) !== 1))
+      return false;
+    const at = (axis[0] < 0 ? axis[0] + rank : axis[0]) - (rank - 2);
+    if ((at !== 0 && at !== 1) || (at === 1 && from?.[0] !== 0)) return false;
+    ends[at] = to?.[0];
+    name = x;
+    node = matcher.producer(x);
+  }
+  const tensor = matcher.tensor(name);
+  return ends[0] !== undefined && ends[0] === ends[1] && tensor !== undefined && isLowerTriangle(tensor);
+}
+
+/** 1 up to the diagonal, 0 behind it. */
+function isLowerTriangle(tensor: TensorRef): boolean {
+  const { dims, elemType } = tensor;
+  const size = dims.at(-1) ?? 0;
+  if (dims.at(-2) !== size || elementCount(tensor) !== size * size) return false;
+  if (elemType !== BOOL && elemType !== UINT8 && elemType !== FLOAT32) return false;
+  const values = elemType === FLOAT32 ? tensorFloats(tensor) : tensorBytes(tensor);
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j < size; j++) if (values[i * size + j] !== (j <= i ? 1 : 0)) return false;
+  return true;
 }
 
 /** Both operands computed, or at least no matrix of weights. */
@@ -122,7 +169,7 @@ function scaled(
   const scores = back(x);
   if (!scores || (scores.softcap !== undefined && factor !== 1)) return undefined;
   const added = scores.added.map((each) => (each.kind === 'bias' ? { ...each, factor: each.factor * factor } : each));
-  if (factor < 0 && added.some(({ kind }) => kind === 'filter')) return undefined;
+  if (factor < 0 && added.some(({ kind }) => kind !== 'bias')) return undefined;
   return more(scores, { scale: scores.scale * factor, added });
 }
 
