@@ -717,6 +717,7 @@ export interface ScriptStep {
     readonly run: () => void;
     readonly reads: readonly number[];
     readonly writes: readonly number[];
+    readonly kernels?: readonly string[] | undefined;
 }
 
 export interface Slot<H> {

@@ -70,6 +70,28 @@ describe('session', () => {
     for (const result of results) expect(result).toEqual(results[0]);
   });
 
+  it('leaves a matrix whose scales it does not take to ONNX Runtime, and takes the others', async () => {
+    const initializers = [...a.initializers, ...b.initializers].map((tensor) =>
+      tensor.name === 'b_scales' ? { ...tensor, data: (tensor.data as Float32Array).with(7, 2 ** 90) } : tensor,
+    );
+    const s = await session(
+      model({
+        nodes: [a.node('x', 'p'), b.node('p', 'y')],
+        initializers,
+        inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', H] }],
+        outputs: [
+          { name: 'p', dtype: 'float32' },
+          { name: 'y', dtype: 'float32' },
+        ],
+      }),
+    );
+    const [first, second] = reportOf(s)!.nodes;
+    expect(first!.where).toBe('msd');
+    expect(second).toMatchObject({ where: 'ort', reason: expect.stringMatching(/scale/) as string });
+    await s.run({ x });
+    await s.release();
+  });
+
   it('lets the bytes go after create', async () => {
     const bytes = mixed.slice();
     const s = await session(bytes);

@@ -42,6 +42,8 @@ export interface ScriptStep {
   readonly run: () => void;
   readonly reads: readonly number[];
   readonly writes: readonly number[];
+  /** Ids of kernels that it runs, if any. */
+  readonly kernels?: readonly string[] | undefined;
 }
 
 export type Step = WorkStep | ScriptStep;
@@ -67,9 +69,12 @@ export class Program<H> {
     return this.#plan.byteLength;
   }
 
-  /** Ids of the kernels of each step, once it is bound; none for functions. */
+  /** Ids of the kernels of each step, once it is bound; of functions those that they tell. */
   get kernels(): readonly (readonly string[])[] {
-    return this.#calls.map((call) => (typeof call === 'function' ? [] : call.kernels));
+    return this.#steps.map((step, i) => {
+      const call = this.#calls[i];
+      return step.kind === 'script' ? (step.kernels ?? []) : typeof call === 'object' ? call.kernels : [];
+    });
   }
 
   /**

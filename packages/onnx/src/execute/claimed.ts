@@ -11,7 +11,7 @@ import type { RegionCode } from '../plan/code.ts';
 import type { HostStep, UploadStep } from '../plan/draft.ts';
 import { attend, type RunValues } from './kv/attend.ts';
 import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
-import { arrayOf, elementsOf, floatsOf, uploadOf, type Value, valueOfInfo } from './value.ts';
+import { arrayOf, elementsOf, floatsOf, uploadOf, type Value, valueOfFloats, valueOfInfo } from './value.ts';
 
 /** Values of a run by slot number. */
 export type Values = (Value | undefined)[];
@@ -74,7 +74,9 @@ export class ClaimedRegion {
       const slotNumber = this.#outputs[i]!;
       const live = plan.live.get(name);
       const known = plan.known.get(name);
-      if (live) {
+      const delivery = plan.delivered.get(name);
+      if (delivery) values[slotNumber] = valueOfFloats(delivery.take(), delivery.dims);
+      else if (live) {
         const { slot, handle } = live;
         const elemType = this.#shop.typed.infos.get(name)!.elemType;
         const { dims, dtype } = slot;

@@ -53,25 +53,29 @@ export async function createSession(
     let typed = inferTypes(graph);
     const early = selectEarly(record, typed);
     if (early !== graph) typed = inferTypes((graph = early));
-    const decisions = reason === undefined ? matchNodes(typed) : new Map<GraphNode, Match | string>();
-    reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
-    if (reason === undefined) {
+    let decisions: Decisions = new Map();
+    for (const checksScales of [false, true]) {
+      if (reason === undefined) decisions = matchNodes(typed, checksScales);
+      reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
+      if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();
       for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
       const sides = chooseSides(typed, unitsOf(graph, matches), all);
       reason = sides.whole;
-      if (reason === undefined) {
-        checkCuttable(request);
-        try {
-          return await createCut(ort, typed, decisions, sides, request, kept);
-        } catch (error) {
-          if (!(error instanceof CutRefused)) throw error;
-          reason = error.message;
-        }
+      if (reason !== undefined) break;
+      checkCuttable(request);
+      try {
+        return await createCut(ort, typed, decisions, sides, request, kept);
+      } catch (error) {
+        // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
+        if (error instanceof RangeError && !checksScales) continue;
+        if (!(error instanceof CutRefused)) throw error;
+        reason = error.message;
+        break;
       }
     }
     const nodes = wholeReports(graph, decisions);
-    return await createWhole(ort, original, wholeOptions(model, record, request), reason, nodes);
+    return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }

@@ -18,6 +18,7 @@ import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
+import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
 import type { Residents } from './residents.ts';
@@ -72,6 +73,8 @@ export interface Plan {
   readonly live: ReadonlyMap<string, Live>;
   /** Outputs that are the same in every run of this plan. */
   readonly known: ReadonlyMap<string, Concrete>;
+  /** Outputs that a run leaves in arrays. */
+  readonly delivered: ReadonlyMap<string, Delivery>;
 }
 
 /**
@@ -98,8 +101,9 @@ export function makePlan(
   const draft = draftRegion(typed, code, infos, outside);
   const fused = fuse(draft.steps, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
   const layout = new Layout(space, new Set([...before.values()].flatMap(({ place }) => place ?? [])));
-  for (const { root } of draft.slots.values()) {
-    if (elsewhere.has(root)) continue;
+  const large = deliveredProducts(typed.graph, fused, draft.slots);
+  for (const [name, { root }] of draft.slots) {
+    if (elsewhere.has(root) || large.has(name)) continue;
     const place = layout.place(byteLength(root));
     elsewhere.set(root, { slot: root, handle: space.at(place, byteLength(root)), place });
   }
@@ -126,10 +130,18 @@ export function makePlan(
   };
   const steps: Step[] = [];
   const nodes: (readonly (readonly string[])[])[] = [];
+  const delivered = new Map<string, Delivery>();
+  const nameOf = new Map([...large].map(([name, step]) => [step as Fused['step'], name] as const));
   for (const { step, nodes: names } of fused) {
     const isEmpty = writesOf(step).every((slot) => elementCount(slot.dims) === 0);
     if (step.kind === 'attention') {
       steps.push(attentionStep(step, numberOf, partOf, scripts.attention(step, `node '${names[0]}'`)));
+    } else if (step.kind === 'products' && nameOf.has(step)) {
+      const name = nameOf.get(step)!;
+      const { dims } = draft.slots.get(name)!;
+      const made = deliver(residents, shop.split, step, dims, numberOf, (number) => program.handle(number));
+      steps.push(made.step);
+      delivered.set(name, made.delivery);
     } else if (step.kind === 'products' || step.kind === 'op') {
       if (isEmpty) continue;
       steps.push(step.kind === 'op' ? opStep(step, numberOf) : productsStep(shop, step, numberOf));
@@ -143,8 +155,9 @@ export function makePlan(
   const program = new Program<ArenaHandle>(device as Device<ArenaHandle>, slots, steps);
   const live = new Map<string, Live>();
   for (const [name, value] of before) if (!ends.has(name)) live.set(name, value);
-  for (const [name, slot] of draft.slots) live.set(name, { ...elsewhere.get(slot.root)!, slot });
-  return { key, parent, program, nodes, live, known: draft.known };
+  for (const [name, slot] of draft.slots)
+    if (!delivered.has(name)) live.set(name, { ...elsewhere.get(slot.root)!, slot });
+  return { key, parent, program, nodes, live, known: draft.known, delivered };
 }
 
 function opStep(

@@ -53,7 +53,7 @@ export class Executor {
   /** A result, from its slot: in `target` if there is one. */
   take(name: string, slot: number, target: OrtTensor | undefined | null): OrtTensor {
     const value = this.#values[slot]!;
-    if (value.handle) this.copied.outOfMsd += value.handle.byteLength;
+    this.copied.outOfMsd += (value.handle ?? value.floats)?.byteLength ?? 0;
     if (!target) return tensorOf(value, this.#ort, this.#shop?.device, this.#holder);
     if (value.handle) return fillFromDevice(name, target, value, this.#shop!.device);
     return fillTarget(name, target, viewOf(value, this.#ort, this.#shop?.device));

@@ -18,6 +18,8 @@ export interface Value {
   /** Its elements in plain JavaScript, once somebody asked. */
   data: readonly number[] | undefined;
   tensor: OrtTensor | undefined;
+  /** Its elements in an array of the caller's, who alone needs them. */
+  readonly floats?: Float32Array | undefined;
   /** Where it lies in a cache of keys and values. */
   readonly kept?: Kept | undefined;
 }
@@ -30,6 +32,11 @@ export function valueOfTensor(tensor: OrtTensor): Value {
 
 export function valueOfInfo({ elemType, dims, data }: Concrete): Value {
   return { elemType, dims, handle: undefined, dtype: undefined, data, tensor: undefined };
+}
+
+/** An array that becomes the caller's. */
+export function valueOfFloats(floats: Float32Array, dims: readonly number[]): Value {
+  return { elemType: FLOAT32, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, floats };
 }
 
 /** Elements as numbers. */
@@ -88,8 +95,9 @@ export function tensorOf(
 }
 
 function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
-  const { data, elemType, kept } = value;
+  const { data, elemType, kept, floats } = value;
   if (kept) return readKept(kept);
+  if (floats) return floats;
   if (!data) return readBack(value, device);
   if (elemType === INT64) return int64Elements(data);
   return (elemType === INT32 ? Int32Array : elemType === FLOAT32 ? Float32Array : Uint8Array).from(data);

@@ -144,9 +144,9 @@ function expressionMatch(
 
 function refusedOperand(matcher: Matcher, what: string, name: string, kind: Kind): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
+  if (elemType === FLOAT32 && kind !== 'bool') return matcher.notFloat(what, name);
   if (kind === 'number' && isWide(matcher, name)) return `${what} is int64`;
-  const isFine =
-    kind === 'bool' ? elemType === BOOL : elemType === FLOAT32 || (kind === 'number' && matcher.isInteger(name));
+  const isFine = kind === 'bool' ? elemType === BOOL : kind === 'number' && matcher.isInteger(name);
   return isFine ? undefined : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
 }
 
@@ -226,6 +226,8 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   if (![FLOAT32, BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
   if (to !== FLOAT32 && to !== BOOL) return `to ${dataTypeName(to)}`;
   if (isWide(matcher, x)) return 'x is int64';
+  const refused = from === FLOAT32 ? matcher.notFloat('x', x) : undefined;
+  if (refused !== undefined) return refused;
   return expressionMatch(matcher, [node], [x], (expression, args) =>
     expression.add(to === FLOAT32 ? 'CastToF32' : 'CastToBool', args),
   );

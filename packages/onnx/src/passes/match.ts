@@ -54,9 +54,11 @@ export type Decisions = ReadonlyMap<GraphNode, Match | string>;
 /**
  * Decides for every node.
  *
+ * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
+ *   out, too
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(typed: TypedGraph): Decisions {
+export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -65,7 +67,7 @@ export function matchNodes(typed: TypedGraph): Decisions {
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions);
+  const matcher = new Matcher(typed, decisions, checksScales);
   const late: string[] = [];
   const take = (match: Match | undefined): void => {
     if (!match || match.nodes.some((each) => decisions.has(each)) || match.outputs.some((name) => late.includes(name)))
@@ -155,11 +157,13 @@ export class Matcher {
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
+  readonly #checksScales: boolean;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
   #scratch = new Uint8Array(0);
 
-  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>) {
+  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
     this.graph = typed.graph;
+    this.#checksScales = checksScales;
     this.#typed = typed;
     this.#decisions = decisions;
     this.#outputs = new Set(typed.graph.outputs.map(({ name }) => name));
@@ -262,12 +266,14 @@ export class Matcher {
 
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
+    if (!this.#checksScales) return undefined;
     const read = partReader(scales);
     const total = tensorByteLength(scales);
-    if (this.#scratch.length < Math.min(total, SCRATCH_BYTES))
-      this.#scratch = new Uint8Array(Math.min(SCRATCH_BYTES, 2 * total));
-    for (let begin = 0; begin < total; begin += this.#scratch.length) {
-      const values = floatsOf(read(begin, Math.min(this.#scratch.length, total - begin), this.#scratch));
+    const wanted = Math.min(total, SCRATCH_BYTES);
+    if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
+    const scratch = this.#scratch;
+    for (let begin = 0; begin < total; begin += scratch.length) {
+      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
       const at = badScale(values);
       if (at >= 0) return values[at];
     }

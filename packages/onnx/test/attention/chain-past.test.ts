@@ -1,0 +1,124 @@
+/** Spelt-out attention whose present is a Concat of past and new keys: rounds of a decoder beside ONNX Runtime. */
+import { describe, expect, it } from 'vitest';
+import { toldBy } from '../../src/ops/attention/chain-past.ts';
+import { reportOf } from '../../src/register.ts';
+import { gaussian, random } from '../models.ts';
+import { floats, ort, session, tensor } from '../ort.ts';
+import { type PastChain, pastModel } from './chain-past.ts';
+
+const distance = (a: Float32Array, b: Float32Array): number => {
+  const error = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0);
+  return Math.sqrt(error / b.reduce((sum, value) => sum + value ** 2, 1e-30));
+};
+
+/** A prompt, tokens, a chunk, a token. `padding`: keys at the left that each sequence has none of. */
+async function rounds(chain: PastChain, batch: number, padding: readonly number[], reads: boolean) {
+  const { kvHeads = 2, heads = 4, size = 16, layers = 2 } = chain;
+  const bytes = pastModel(chain);
+  const plain = await session(bytes.slice(), 'wasm', { graphOptimizationLevel: 'disabled' });
+  const msd = await session(bytes.slice(), { name: 'msd', claim: 'all' });
+  const next = random(5);
+  const names = Array.from({ length: layers }, (_, i) => [`${i}.key`, `${i}.value`]).flat();
+  const pasts = [plain, msd].map(() =>
+    Object.fromEntries(names.map((name) => [`past.${name}`, tensor(new Float32Array(0), [batch, kvHeads, 0, size])])),
+  );
+  let length = 0;
+  const found: number[] = [];
+  for (const rows of [5, 1, 1, 3, 1]) {
+    length += rows;
+    const x = tensor(gaussian(next, batch * rows * heads * size), [batch, rows, heads * size]);
+    const seen = BigInt64Array.from({ length: batch * length }, (_, i) =>
+      i % length < padding[Math.floor(i / length)]! ? 0n : 1n,
+    );
+    const mask = new ort.Tensor('int64', seen, [batch, length]);
+    const feeds = pasts.map((past) => ({ ...past, x, ...(chain.padding !== false && { mask }) }));
+    const [expected, got] = [await plain.run(feeds[0]!), await msd.run(feeds[1]!)];
+    // Rows of padding see nothing of their own.
+    const from = rows > 1 ? Math.max(...padding) : 0;
+    const rest = (t: ort.Tensor): Float32Array =>
+      floats(t).filter((_, i) => Math.floor(i / (heads * size)) % rows >= from);
+    found.push(distance(rest(got.y!), rest(expected.y!)));
+    for (const name of names) {
+      pasts[0]![`past.${name}`] = expected[`present.${name}`]!;
+      pasts[1]![`past.${name}`] = got[`present.${name}`]!;
+      expect(got[`present.${name}`]!.dims).toEqual(expected[`present.${name}`]!.dims);
+      if (reads) found.push(distance(floats(got[`present.${name}`]), floats(expected[`present.${name}`])));
+    }
+  }
+  const report = reportOf(msd)!;
+  await plain.release();
+  await msd.release();
+  return { found, report };
+}
+
+const forms: readonly (readonly [string, PastChain, number, readonly number[]])[] = [
+  ['ranges that are compared, and a mask', {}, 1, [0]],
+  ['ranges alone', { padding: false }, 1, [0]],
+  ['a triangle of the file', { causal: 'triangle', padding: false }, 1, [0]],
+  ['a triangle and a mask', { causal: 'triangle' }, 1, [0]],
+  ['as many KV heads as heads', { kvHeads: 4 }, 1, [0]],
+  ['one KV head', { kvHeads: 1 }, 2, [0, 0]],
+  ['two sequences, one padded at the left', {}, 2, [0, 2]],
+  ['heads of 24', { size: 24 }, 1, [0]],
+];
+
+describe('spelt-out attention with a past by Concat', () => {
+  it.each(forms)('%s: present fed back as it is', async (_, chain, batch, padding) => {
+    const { found, report } = await rounds(chain, batch, padding, false);
+    for (const each of found) expect(each).toBeLessThan(1e-4);
+    expect(report.foreignRunsPerCall).toBe(0);
+    expect(report.nodes.filter(({ where }) => where !== 'msd')).toEqual([]);
+    // One for each number of rows, whatever the past: 1, 3 and 5. Of one sequence, that of one row was made by create.
+    expect(report.plans).toBe(batch === 1 ? 3 : 4);
+  });
+
+  it('gives present as floats to whoever reads them', async () => {
+    const { found } = await rounds({}, 1, [0], true);
+    for (const each of found) expect(each).toBeLessThan(1e-4);
+  });
+
+  it('lets ONNX Runtime compute with present', async () => {
+    const { found, report } = await rounds({ isUsed: true }, 1, [0], false);
+    for (const each of found) expect(each).toBeLessThan(1e-4);
+    expect(
+      report.nodes.filter(({ where }) => where !== 'msd').map(({ opType, reason }) => `${opType}: ${reason}`),
+    ).toEqual([expect.stringContaining('lies in a cache')]);
+  });
+});
+
+describe('what a mask of every run means', () => {
+  const mask = (rows: number, keys: number, isSeen: (row: number, key: number) => boolean, unseen = -3.4e38) => ({
+    dims: [1, 1, rows, keys] as const,
+    data: Float32Array.from({ length: rows * keys }, (_, i) => (isSeen(Math.floor(i / keys), i % keys) ? 0 : unseen)),
+  });
+
+  it('is causal if every query sees all keys up to its own', () => {
+    expect(
+      toldBy(
+        mask(3, 5, (row, key) => key <= row + 2),
+        2,
+      ),
+    ).toEqual({ isCausal: true });
+    expect(
+      toldBy(
+        mask(1, 4, () => true),
+        3,
+      ),
+    ).toEqual({ isCausal: true });
+  });
+
+  it('has first keys, of several sequences', () => {
+    const [a, b] = [mask(2, 4, (row, key) => key <= row + 2), mask(2, 4, (row, key) => key >= 1 && key <= row + 2)];
+    const both = { dims: [2, 1, 2, 4] as const, data: Float32Array.of(...a.data, ...b.data) };
+    expect(toldBy(both, 2)).toEqual({ isCausal: true, starts: [0, 1] });
+  });
+
+  it.each([
+    ['a window', mask(3, 5, (row, key) => key <= row + 2 && key > row), 2],
+    ['all keys', mask(3, 5, () => true), 2],
+    ['numbers that weigh', mask(3, 5, (row, key) => key <= row + 2, -4), 2],
+    ['more keys than positions', mask(3, 6, (row, key) => key <= row + 2), 2],
+  ])('stays a bias: %s', (_, bias, past) => {
+    expect(toldBy(bias, past)).toEqual({ bias });
+  });
+});

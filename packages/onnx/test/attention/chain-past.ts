@@ -1,0 +1,138 @@
+/** A decoder's attention, spelt out, with a past by Concat and masks made of shapes: two layers that share the masks. */
+import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../../src/write/index.ts';
+import { gaussian, random } from '../models.ts';
+
+export interface PastChain {
+  readonly heads?: number;
+  readonly kvHeads?: number;
+  readonly size?: number;
+  /** Causal by ranges that are compared, or by a constant triangle. */
+  readonly causal?: 'ranges' | 'triangle';
+  /** A mask of [batch, past + rows] beside it. */
+  readonly padding?: boolean;
+  /** The batch in the mask of heads: what ONNX Runtime makes of it is needed beside. */
+  readonly layers?: number;
+  /** A node outside that computes with present. */
+  readonly isUsed?: boolean;
+}
+
+const LOWEST = -3.4028234663852886e38;
+
+/** Inputs x [batch, rows, heads · size], mask, past.<i>.key and value; outputs y, present.<i>.key and value. */
+export function pastModel(chain: PastChain = {}): Uint8Array {
+  const { heads = 4, kvHeads = 2, size = 16, causal = 'ranges', padding = true, layers = 2, isUsed = false } = chain;
+  const nodes: NodeSpec[] = [];
+  const initializers: TensorSpec[] = [];
+  const next = random(3);
+  let count = 0;
+  const node = (
+    opType: string,
+    inputs: readonly string[],
+    attributes: NodeSpec['attributes'] = {},
+    name = '',
+  ): string => {
+    const output = name || `v${++count}`;
+    nodes.push({ opType, inputs: [...inputs], outputs: [output], attributes });
+    return output;
+  };
+  const ints = (values: readonly number[], scalar = false): string => {
+    const name = `c${++count}`;
+    initializers.push({
+      name,
+      dtype: 'int64',
+      dims: scalar ? [] : [values.length],
+      data: BigInt64Array.from(values, BigInt),
+    });
+    return name;
+  };
+  const floats = (data: Float32Array, dims: readonly number[]): string => {
+    const name = `c${++count}`;
+    initializers.push({ name, dtype: 'float32', dims: [...dims], data });
+    return name;
+  };
+  const number = (value: number): string => floats(Float32Array.of(value), []);
+  const sizeOf = (x: string, axis: number): string =>
+    node('Gather', [node('Shape', [x]), ints([axis], true)], { axis: { int: 0 } });
+  const list = (x: string): string => node('Unsqueeze', [x, ints([0])]);
+
+  const rows = sizeOf('x', 1);
+  const past = sizeOf('past.0.key', 2);
+  const total = node('Add', [past, rows]);
+  let added = '';
+  if (causal === 'ranges') {
+    const keys = node('Unsqueeze', [node('Range', [ints([0], true), total, ints([1], true)]), ints([0])]);
+    const queries = node('Unsqueeze', [node('Range', [past, total, ints([1], true)]), ints([1])]);
+    const later = node('Where', [node('Greater', [keys, queries]), number(LOWEST), number(0)]);
+    added = node('Unsqueeze', [later, ints([0, 1])]);
+  }
+  if (padding) {
+    const four = node('Unsqueeze', ['mask', ints([1, 2])]);
+    const missing = node('Sub', [number(1), node('Cast', [four], { to: { int: 1 } })]);
+    const bias = node('Mul', [missing, number(LOWEST)]);
+    added = added === '' ? bias : node('Add', [added, bias]);
+  }
+  const triangle = Uint8Array.from({ length: 64 * 64 }, (_, i) => +(i % 64 <= Math.floor(i / 64)));
+  if (causal === 'triangle')
+    initializers.push({ name: 'triangle', dtype: 'bool', dims: [1, 1, 64, 64], data: triangle });
+
+  const width = heads * size;
+  const split = (x: string, parts: number): string => {
+    const w = floats(
+      gaussian(next, width * parts * size).map((value) => value / Math.sqrt(width)),
+      [width, parts * size],
+    );
+    const four = node('Reshape', [node('MatMul', [x, w]), ints([0, 0, parts, size])]);
+    return node('Transpose', [four], { perm: { ints: [0, 2, 1, 3] } });
+  };
+  const outputs: GraphSpec['outputs'][number][] = [];
+  let x = 'x';
+  for (let layer = 0; layer < layers; layer++) {
+    const q = split(x, heads);
+    const [k, v] = ['key', 'value'].map((what) => {
+      const name = `present.${layer}.${what}`;
+      node('Concat', [`past.${layer}.${what}`, split(x, kvHeads)], { axis: { int: what === 'key' ? 2 : -2 } }, name);
+      outputs.push({ name, dtype: 'float32', dims: ['batch', kvHeads, 'total', size] });
+      if (kvHeads === heads) return name;
+      // Sizes come out of present itself.
+      const [batch, length] = [list(sizeOf(name, 0)), list(sizeOf(name, 2))];
+      const wide = node('Concat', [batch, ints([kvHeads]), ints([heads / kvHeads]), length, ints([size])], {
+        axis: { int: 0 },
+      });
+      const many = node('Expand', [node('Unsqueeze', [name, ints([2])]), wide]);
+      return node('Reshape', [
+        many,
+        node('Concat', [batch, ints([heads]), length, ints([size])], { axis: { int: 0 } }),
+      ]);
+    }) as [string, string];
+    let scores = node('MatMul', [q, node('Transpose', [k], { perm: { ints: [0, 1, 3, 2] } })]);
+    scores = node('Div', [scores, number(Math.sqrt(size))]);
+    if (causal === 'triangle') {
+      const end = list(sizeOf(scores, 3));
+      const start = node('Sub', [end, list(sizeOf(scores, 2))]);
+      const some = node('Slice', ['triangle', start, end, ints([2]), ints([1])]);
+      const own = node('Slice', [some, ints([0]), end, ints([3]), ints([1])]);
+      scores = node('Where', [own, scores, number(-10000)]);
+    }
+    if (added !== '') scores = node('Add', [scores, added]);
+    const y = node('MatMul', [node('Softmax', [scores], { axis: { int: -1 } }), v]);
+    const joined = node('Reshape', [node('Transpose', [y], { perm: { ints: [0, 2, 1, 3] } }), ints([0, 0, width])]);
+    x = node('Add', [x, joined], {}, layer === layers - 1 ? 'y' : '');
+  }
+  if (isUsed) {
+    node('Mul', ['present.0.key', number(2)], {}, 'doubled');
+    outputs.push({ name: 'doubled', dtype: 'float32', dims: ['batch', kvHeads, 'total', size] });
+  }
+  const pasts = Array.from({ length: layers }, (_, i) => ['key', 'value'].map((what) => `past.${i}.${what}`)).flat();
+  return writeModel({
+    graph: {
+      nodes,
+      initializers,
+      inputs: [
+        { name: 'x', dtype: 'float32', dims: ['batch', 'rows', width] },
+        ...(padding ? [{ name: 'mask', dtype: 'int64' as const, dims: ['batch', 'total_length'] }] : []),
+        ...pasts.map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', kvHeads, 'past_length', size] })),
+      ],
+      outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', width] }, ...outputs],
+    },
+  });
+}
