@@ -23,7 +23,8 @@ export function nodeReports(graph: Graph, decisions: Decisions, regions: readonl
     const decision = decisions.get(node);
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
-    return claimed ? nodeReport(node, index, 'msd') : nodeReport(node, index, 'ort', reasonOf(decision));
+    const note = typeof decision === 'object' ? decision.note : undefined;
+    return claimed ? nodeReport(node, index, 'msd', note) : nodeReport(node, index, 'ort', reasonOf(decision));
   });
 }
 
