@@ -27,11 +27,15 @@ export interface Form {
   readonly twice?: boolean;
   /** Keys and values of `past` and `present` are int8, with scales of the model. */
   readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
+  /** Of `codes`: two in a byte. */
+  readonly bits?: 4;
+  /** `y` is turned around its sign behind the attention. */
+  readonly negated?: boolean;
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables' | 'twice';
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -85,6 +89,11 @@ const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Arra
   return { k: make(5), v: make(6) };
 };
 
+function cacheType({ codes, bits }: Full): 'float32' | 'int8' | 'uint8' {
+  if (!codes) return 'float32';
+  return bits ? 'uint8' : 'int8';
+}
+
 export function groupQueryModel(form: Form): Uint8Array {
   const f = full(form);
   const { heads, kvHeads, size, packed } = f;
@@ -106,7 +115,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     ...(f.codes && {
       k_quant_type: { string: f.codes },
       v_quant_type: { string: f.codes },
-      kv_cache_bit_width: { int: 8 },
+      kv_cache_bit_width: { int: f.bits ?? 8 },
     }),
   };
   const width = packed ? heads + 2 * kvHeads : heads;
@@ -122,9 +131,10 @@ export function groupQueryModel(form: Form): Uint8Array {
           opType: 'GroupQueryAttention',
           domain: 'com.microsoft',
           inputs,
-          outputs: ['y', 'present_key', 'present_value'],
+          outputs: [f.negated ? 'minus_y' : 'y', 'present_key', 'present_value'],
           attributes,
         },
+        ...(f.negated ? [{ opType: 'Neg', inputs: ['minus_y'], outputs: ['y'] }] : []),
       ],
       initializers: [
         ...(f.tables ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
@@ -149,8 +159,8 @@ export function groupQueryModel(form: Form): Uint8Array {
           : ['k', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', 'rows', kvHeads * size] }))),
         ...['past_key', 'past_value'].map((name) => ({
           name,
-          dtype: f.codes ? ('int8' as const) : ('float32' as const),
-          dims: [...dims],
+          dtype: cacheType(f),
+          dims: [...dims.slice(0, 3), f.bits ? size / 2 : size],
         })),
         { name: 'seqlens_k', dtype: 'int32', dims: ['batch'] },
         { name: 'total', dtype: 'int32', dims: [] },
@@ -159,8 +169,8 @@ export function groupQueryModel(form: Form): Uint8Array {
       ],
       outputs: [
         { name: 'y', dtype: 'float32' },
-        { name: 'present_key', dtype: f.codes ? 'int8' : 'float32' },
-        { name: 'present_value', dtype: f.codes ? 'int8' : 'float32' },
+        { name: 'present_key', dtype: cacheType(f) },
+        { name: 'present_value', dtype: cacheType(f) },
       ],
     },
   });
@@ -193,8 +203,8 @@ export function feedsOf(
       ),
       dims,
     );
-  const none = f.codes ? new Int8Array(0) : new Float32Array(0);
-  const empty = () => new ort.Tensor(f.codes ? 'int8' : 'float32', none, [batch, kvHeads, 0, size]);
+  const none = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array }[cacheType(f)];
+  const empty = () => new ort.Tensor(cacheType(f), new none(0), [batch, kvHeads, 0, f.bits ? size / 2 : size]);
   const feeds: Record<string, ort.Tensor> = {
     q: make(batch, rows, (packed ? heads + 2 * kvHeads : heads) * size),
     ...(!packed && { k: make(batch, rows, kvHeads * size), v: make(batch, rows, kvHeads * size) }),
