@@ -40,7 +40,75 @@ const ms = (node: NodeSpec): NodeSpec => ({ ...node, domain: 'com.microsoft' });
 
 const typedBias = new Message().ints(1, [8]).int(2, 1).floats(4, [1, 2, 3, 4, 5, 6, 7, 8]).string(8, 'bias');
 
+/** Queries, keys and values [1, H, rows, 8] of one projection; keys and values behind a past. */
+const decoder: GraphSpec = {
+  nodes: [
+    a.node('x', 'p'),
+    op('Reshape', ['p', 'split'], ['four']),
+    op('Transpose', ['four'], ['q'], { perm: { ints: [0, 2, 1, 3] } }),
+    op('Concat', ['past', 'q'], ['present'], { axis: { int: 2 } }),
+    op('Unsqueeze', ['present', 'two'], ['one']),
+    op('Expand', ['one', 'twice'], ['many']),
+    op('Reshape', ['many', 'joined'], ['wide']),
+    op('Transpose', ['wide'], ['t'], { perm: { ints: [0, 1, 3, 2] } }),
+    op('Mul', ['q', 'scale'], ['scaled']),
+    op('MatMul', ['scaled', 't'], ['s']),
+    op('Add', ['s', 'mask'], ['added']),
+    op('Softmax', ['added'], ['w'], { axis: { int: -1 } }),
+    op('Concat', ['values', 'q'], ['other'], { axis: { int: 2 } }),
+    op('MatMul', ['w', 'other'], ['v']),
+    op('Transpose', ['v'], ['rows'], { perm: { ints: [0, 2, 1, 3] } }),
+    op('Reshape', ['rows', 'flat'], ['y']),
+  ],
+  initializers: [
+    ...a.initializers,
+    longs('split', 1, -1, 1, 8),
+    longs('two', 2),
+    longs('twice', 1, 1, 1, 1, 1),
+    longs('joined', 1, 1, -1, 8),
+    longs('flat', 0, 0, 8),
+    floats('scale', 1),
+  ],
+  inputs: [
+    value('x', 'float32', [1, 'm', K]),
+    value('past', 'float32', [1, 1, 'past', 8]),
+    value('values', 'float32', [1, 1, 'past', 8]),
+    value('mask', 'float32', [1, 1, 'm', 'total']),
+  ],
+  outputs: [
+    value('y', 'float32', [1, 'm', 8]),
+    value('present', 'float32', [1, 1, 'total', 8]),
+    value('other', 'float32', [1, 1, 'total', 8]),
+  ],
+};
+
+const operators: GraphSpec = {
+  nodes: [
+    a.node('x', 'p'),
+    ms(
+      op('MultiHeadAttention', ['p', 'p', 'p', '', 'lengths', '', 'past', 'past'], ['h', 'present', 'other'], {
+        num_heads: { int: 2 },
+      }),
+    ),
+    ms(op('Attention', ['h', 'packed', 'bias'], ['y'], { num_heads: { int: 2 }, unidirectional: { int: 1 } })),
+    op('Attention', ['p', 'p', 'p'], ['z'], { q_num_heads: { int: 2 }, kv_num_heads: { int: 2 } }),
+  ],
+  initializers: [...a.initializers, floats('packed', 8, 24), floats('bias', 24)],
+  inputs: [
+    value('x', 'float32', [1, 'm', K]),
+    value('lengths', 'int32', [1]),
+    value('past', 'float32', [1, 2, 'past', 4]),
+  ],
+  outputs: [
+    value('y', 'float32', [1, 'm', 8]),
+    value('z', 'float32', [1, 'm', 8]),
+    value('present', 'float32', [1, 2, 'total', 4]),
+  ],
+};
+
 const models: Record<string, GraphSpec> = {
+  decoder,
+  operators,
   single: {
     nodes: [a.node('x', 'y')],
     initializers: a.initializers,

@@ -22,15 +22,20 @@ interface Joined {
 }
 
 export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
-  const { scores, q } = found;
+  const { scores } = found;
   const [keys, values] = [joinedOf(matcher, found.k, true), joinedOf(matcher, found.v, false)];
-  if (!keys || !values || keys.heads !== values.heads) return undefined;
+  if (!keys || !values || keys.node === values.node || keys.heads !== values.heads) return undefined;
   const tail = found.tail.map(({ view }) => view.node);
   const after = [...found.k.nodes, ...found.v.nodes].map(({ node }) => node);
   const core = withPaths(matcher, [...found.core, ...after, keys.node, values.node]);
   const product = found.weights.at(-1)!;
   const shown = new Set([keys.present, values.present]);
-  const added = [q, operandOf(matcher, keys.added, false), operandOf(matcher, values.added, false)];
+  // Queries anew: movements that they share with keys and values are inside now.
+  const added = [
+    operandOf(matcher, scores.product.inputs[0]!),
+    operandOf(matcher, keys.added, false),
+    operandOf(matcher, values.added, false),
+  ];
   const closed = closedParts(matcher, core, added, product, found.tail, shown);
   if (!closed) return undefined;
   const own = [closed.q, closed.k, closed.v].flatMap(({ nodes }) => nodes.map(({ node }) => node));
