@@ -132,7 +132,15 @@ function unary(name: string): Operator {
 }
 
 function cast(node: NodeView, [x]: Inputs): [Info] {
-  const elemType = node.int('to', 0);
+  return converted(x, node.int('to', 0));
+}
+
+/** To the type of the second operand. */
+function castLike(_: NodeView, [x, like]: Inputs): [Info | undefined] {
+  return like ? converted(x, like.elemType) : [undefined];
+}
+
+function converted(x: Info | undefined, elemType: number): [Info] {
   // Symbols are sizes: every whole type holds them as they are.
   const data = isKnown(x?.data)
     ? x.data.map((value) => stored(value, elemType))
@@ -164,5 +172,6 @@ export const arithmeticOperators: readonly Operator[] = [
   ...Object.keys(UNARY).map(unary),
   { name: 'IsNaN', infer: (_, [x]) => [{ elemType: BOOL, dims: x?.dims }] },
   { name: 'Cast', infer: cast, host: true },
+  { name: 'CastLike', infer: castLike, host: true },
   { name: 'Where', infer: where, host: true },
 ];

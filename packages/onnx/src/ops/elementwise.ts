@@ -220,9 +220,9 @@ function matchClip(view: NodeView, matcher: Matcher): Match | string {
 
 function matchCast(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
-  const [x = ''] = node.inputs;
+  const [x = '', like = ''] = node.inputs;
   const from = matcher.info(x)?.elemType ?? 0;
-  const to = view.int('to', 0);
+  const to = node.opType === 'CastLike' ? (matcher.info(like)?.elemType ?? 0) : view.int('to', 0);
   if (![FLOAT32, BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
   if (to !== FLOAT32 && to !== BOOL) return `to ${dataTypeName(to)}`;
   if (isWide(matcher, x)) return 'x is int64';
@@ -264,6 +264,7 @@ const OWN: Readonly<Record<string, Pick<Operator, 'match' | 'attributes'>>> = {
   Pow: { match: matchPow },
   Clip: { match: matchClip, attributes: ['min', 'max'] },
   Cast: { match: matchCast, attributes: ['to', 'saturate'] },
+  CastLike: { match: matchCast, attributes: ['saturate'] },
   Gelu: { match: matchGelu, attributes: ['approximate'] },
   'com.microsoft.FastGelu': { match: matchBiased('GeluTanh') },
   'com.microsoft.BiasGelu': { match: matchBiased('Gelu') },

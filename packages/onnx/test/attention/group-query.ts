@@ -1,4 +1,6 @@
 /** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
+
+import { bitsOf } from '../../src/execute/half.ts';
 import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { ort, tensor } from '../ort.ts';
@@ -31,11 +33,13 @@ export interface Form {
   readonly bits?: 4;
   /** `y` is turned around its sign behind the attention. */
   readonly negated?: boolean;
+  /** float16 throughout. */
+  readonly half?: boolean;
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated';
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated' | 'half';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -89,8 +93,11 @@ const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Arra
   return { k: make(5), v: make(6) };
 };
 
-function cacheType({ codes, bits }: Full): 'float32' | 'int8' | 'uint8' {
-  if (!codes) return 'float32';
+const floatType = ({ half }: Full) => (half ? ('float16' as const) : ('float32' as const));
+
+function cacheType(form: Full): 'float32' | 'float16' | 'int8' | 'uint8' {
+  const { codes, bits } = form;
+  if (!codes) return floatType(form);
   return bits ? 'uint8' : 'int8';
 }
 
@@ -140,8 +147,8 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(f.tables ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
         ...(f.rotary && !f.tables
           ? [
-              { name: 'cos', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: cos },
-              { name: 'sin', dtype: 'float32' as const, dims: [MAX_POSITIONS, half], data: sin },
+              { name: 'cos', dtype: floatType(f), dims: [MAX_POSITIONS, half], data: f.half ? bitsOf(cos) : cos },
+              { name: 'sin', dtype: floatType(f), dims: [MAX_POSITIONS, half], data: f.half ? bitsOf(sin) : sin },
             ]
           : []),
         ...(f.codes
@@ -153,10 +160,10 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(f.sinks ? [{ name: 'sinks', dtype: 'float32' as const, dims: [heads], data: sinksOf(f) }] : []),
       ],
       inputs: [
-        { name: 'q', dtype: 'float32', dims: ['batch', 'rows', width * size] },
+        { name: 'q', dtype: floatType(f), dims: ['batch', 'rows', width * size] },
         ...(packed
           ? []
-          : ['k', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', 'rows', kvHeads * size] }))),
+          : ['k', 'v'].map((name) => ({ name, dtype: floatType(f), dims: ['batch', 'rows', kvHeads * size] }))),
         ...['past_key', 'past_value'].map((name) => ({
           name,
           dtype: cacheType(f),
@@ -165,10 +172,10 @@ export function groupQueryModel(form: Form): Uint8Array {
         { name: 'seqlens_k', dtype: 'int32', dims: ['batch'] },
         { name: 'total', dtype: 'int32', dims: [] },
         ...(f.rotary === 'ids' ? [{ name: 'position_ids', dtype: 'int64' as const, dims: ['batch', 'rows'] }] : []),
-        ...(f.bias ? [{ name: 'bias', dtype: 'float32' as const, dims: ['b', 'h', 'rows', 'total'] }] : []),
+        ...(f.bias ? [{ name: 'bias', dtype: floatType(f), dims: ['b', 'h', 'rows', 'total'] }] : []),
       ],
       outputs: [
-        { name: 'y', dtype: 'float32' },
+        { name: 'y', dtype: floatType(f) },
         { name: 'present_key', dtype: cacheType(f) },
         { name: 'present_value', dtype: cacheType(f) },
       ],
@@ -195,15 +202,14 @@ export function feedsOf(
   const f = full(form);
   const next = random(seed);
   const { batch, heads, kvHeads, size, packed } = f;
-  const make = (...dims: number[]) =>
-    tensor(
-      gaussian(
-        next,
-        dims.reduce((a, b) => a * b, 1),
-      ),
-      dims,
+  const make = (...dims: number[]) => {
+    const floats = gaussian(
+      next,
+      dims.reduce((a, b) => a * b, 1),
     );
-  const none = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array }[cacheType(f)];
+    return f.half ? new ort.Tensor('float16', bitsOf(floats), dims) : tensor(floats, dims);
+  };
+  const none = { float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array }[cacheType(f)];
   const empty = () => new ort.Tensor(cacheType(f), new none(0), [batch, kvHeads, 0, f.bits ? size / 2 : size]);
   const feeds: Record<string, ort.Tensor> = {
     q: make(batch, rows, (packed ? heads + 2 * kvHeads : heads) * size),
