@@ -232,6 +232,8 @@ export interface KvShape {
 
 export type KvType = 'int16' | 'int8' | 'float';
 
+export declare const MAX_HEAD_SIZE = 512;
+
 export interface MatmulManyOptions extends ActivationOptions {
     readonly each?: readonly ProductOptions[] | undefined;
 }

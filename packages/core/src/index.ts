@@ -14,7 +14,7 @@ export type {
   ScoreArray,
   ScoreDims,
 } from './attention/contract.ts';
-export { headMajor, PAGE_KEYS, rowMajor } from './attention/contract.ts';
+export { headMajor, MAX_HEAD_SIZE, PAGE_KEYS, rowMajor } from './attention/contract.ts';
 export { type AttentionOptions, attention } from './attention.ts';
 export { attentionWork, createKvCache } from './attention-work.ts';
 export type { ArenaHandle, ArenaOptions } from './backends/arena.ts';

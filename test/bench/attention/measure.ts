@@ -2,7 +2,7 @@
 import type * as Ort from 'onnxruntime-web';
 import { attendSpec } from '../../../packages/core/src/attention/attend.wasm.ts';
 import { PAGE_KEYS } from '../../../packages/core/src/attention/contract.ts';
-import { taskScratch, tileRowsFor } from '../../../packages/core/src/attention/scratch.ts';
+import { taskScratch, tilingFor } from '../../../packages/core/src/attention/scratch.ts';
 import { attentionWork } from '../../../packages/core/src/attention-work.ts';
 import { PagedKvCache } from '../../../packages/core/src/backends/kv-cache.ts';
 import { attentionSpec } from '../../../packages/core/src/backends/wasm/attention-call.ts';
@@ -113,10 +113,10 @@ function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { o
     },
     /** Kernels on what the cache holds then. */
     opened: () => {
-      const tileRows = tileRowsFor(op);
-      const tasks = Math.ceil(rows / tileRows);
-      const task = taskScratch(op, type, tileRows * op.heads, Math.ceil(keys / PAGE_KEYS));
-      const words = new AttentionWords(op, tileRows);
+      const tiling = tilingFor(op, 1);
+      const { tasks } = tiling;
+      const task = taskScratch(op, type, tiling.rows * tiling.heads, Math.ceil(keys / PAGE_KEYS));
+      const words = new AttentionWords(op, tiling);
       const image = arena.alloc(words.image.byteLength, 'words');
       const scratch = arena.alloc(task.byteLength, 'tasks');
       const places = { image: image.ptr, bias: 0, mask: 0, row: 0, integersInRow: 0, tasks: scratch.ptr };

@@ -44,18 +44,18 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
         eachPage(f, task, ({ at, first, keys, scores }) => {
           const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
           const scales = reader && part(at, first, 'vs');
-          const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
-          eachRow(f, task.count, columns, ({ row, score, p: to }) => {
-            weights(row, { scores: score, sixteens, scales });
-            if (reader) decomposeWeights(f, reader, row, { from: score, to, sixteens });
+          const columns = { row: task.rows, p: task.p, weight: task.weights, score: { ...task.scores, at: scores } };
+          eachRow(f, task.count, columns, ({ row, score, weight, p: to }) => {
+            weights(row, { scores: score, weights: weight, sixteens, scales });
+            if (reader) decomposeWeights(f, reader, row, { from: weight, to, sixteens });
           });
         });
       }
       if (stage === 'values')
-        eachPage(f, task, ({ at, first, keys, scores }) => {
+        eachPage(f, task, ({ at, first, keys }) => {
           const values = part(at, first, 'v');
           if (reader) addIntegerValues(f, task, reader, values, keys);
-          else addFloatValues(f, task, values, { keys, scores, hides: false });
+          else addFloatValues(f, task, values, { keys, hides: false });
         });
       advance(first, 1);
     });

@@ -34,7 +34,7 @@ export interface LoadResult {
   readonly by: LoadedBy;
   readonly from: From;
   readonly ms: Measured;
-  /** Medians. Of plain onnxruntime-web's own start, which `ms` does not contain; 0 for others. */
+  /** Medians. Of the side's own start, which `ms` does not contain. */
   readonly startMs: number;
   readonly systemMs: number;
   readonly pageFaults: number;
@@ -211,7 +211,7 @@ function loadTable(loads: readonly LoadResult[]): string[] {
     'from',
     'ms',
     '÷ packing',
-    'ORT start',
+    'own start',
     'system ms',
     'page faults',
     'WASM MB',
@@ -228,7 +228,7 @@ function loadTable(loads: readonly LoadResult[]): string[] {
       load.from,
       `${Math.round(load.ms.median)} ±${Math.round(100 * load.ms.spread)} %`,
       load.by === 'pack' ? '' : ratio(load.ms.median, pack?.ms.median),
-      load.by === 'ort' ? `${Math.round(load.startMs)} ms` : '',
+      load.by === 'pack' ? '' : `${Math.round(load.startMs)} ms`,
       String(Math.round(load.systemMs)),
       String(load.pageFaults),
       megabytes(load.wasmBytes),

@@ -99,47 +99,47 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
   const inPage = (page: I32, first: I32, name: 'v' | 'vs') =>
     f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
   eachPage(f, task, ({ at: page, first, keys, scores }) => {
-    const columns = { row: task.rows, p: task.p, score: { ...task.scores, at: scores } };
+    const columns = { row: task.rows, p: task.p, weight: task.weights, score: { ...task.scores, at: scores } };
     const v = inPage(page, first, 'v');
     const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
     if (!reader) {
       const hides = f.let(word('mayHide'));
-      eachRow(f, task.count, columns, ({ row, score }) => {
+      eachRow(f, task.count, columns, ({ row, score, weight }) => {
         hides.set(i32.or(hides, hidesKeys(row, first)));
         f.when(
           hides,
           () => {
             hiddenSigns(f, score, spare);
-            weights(row, { scores: score, sixteens, signs: spare });
+            weights(row, { scores: score, weights: weight, sixteens, signs: spare });
           },
-          () => weights(row, { scores: score, sixteens }),
+          () => weights(row, { scores: score, weights: weight, sixteens }),
         );
       });
       f.when(
         hides,
-        () => addFloatValues(f, task, v, { keys, scores, hides: true }),
-        () => addFloatValues(f, task, v, { keys, scores, hides: false }),
+        () => addFloatValues(f, task, v, { keys, hides: true }),
+        () => addFloatValues(f, task, v, { keys, hides: false }),
       );
       return;
     }
     const all = inPage(page, first, 'vs');
-    eachRow(f, task.count, columns, ({ row, score }) => {
+    eachRow(f, task.count, columns, ({ row, score, weight }) => {
       const scales = f.let(all);
       f.when(i32.or(word('mayHide'), hidesKeys(row, first)), () => {
         seenScales(f, score, all, spare);
         scales.set(spare);
       });
-      weights(row, { scores: score, sixteens, scales });
+      weights(row, { scores: score, weights: weight, sixteens, scales });
     });
     f.when(i32.eqz(first), () => {
       for (let i = 0; i < SIXTEEN / 4; i++) f.storeV128(spare, zero, 16 * i);
-      eachRow(f, task.count, columns, ({ row, p, score }) =>
-        decomposeFirst(f, reader, row, { scores: score, sixteens, to: p, alone: spare }),
+      eachRow(f, task.count, columns, ({ row, p, weight }) =>
+        decomposeFirst(f, reader, row, { weights: weight, sixteens, to: p, alone: spare }),
       );
       addIntegerValues(f, task, reader, v, i32.const(1));
     });
-    eachRow(f, task.count, columns, ({ row, p, score }) =>
-      decomposeWeights(f, reader, row, { from: score, to: p, sixteens }),
+    eachRow(f, task.count, columns, ({ row, p, weight }) =>
+      decomposeWeights(f, reader, row, { from: weight, to: p, sixteens }),
     );
     addIntegerValues(f, task, reader, v, keys);
   });

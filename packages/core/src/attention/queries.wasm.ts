@@ -12,7 +12,7 @@ const PAGE_BITS = Math.log2(PAGE_KEYS);
 
 /** @param reader absent: keys are floats */
 export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefined): void {
-  const { word, sequence, batch, head, first, queries, headSize } = task;
+  const { word, sequence, batch, firstHead, heads, first, queries, headSize } = task;
   const lowest = f.let(f32x4.const(LOWEST));
   const sinks = f.let(word('sinks'));
   const from = f.let(i32.const(-1));
@@ -20,7 +20,6 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
   to.set(i32.const(0));
   const position = f.let(i32.add(sequence('position'), first));
   const index = f.let(first);
-  const firstHead = f.let(i32.mul(head, word('groups')));
   const q = f.let(
     i32.add(
       i32.add(word('q'), i32.mul(batch, word('qBatch'))),
@@ -39,7 +38,7 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
     });
     const one = f.let(q);
     const sink = f.let(i32.select(sinks, i32.add(sinks, i32.shl(firstHead, 2)), 0));
-    f.repeat(word('groups'), () => {
+    f.repeat(heads, () => {
       f.storeI32(at.row, begin, ROW.begin);
       f.storeI32(at.row, end, ROW.end);
       f.storeI32(at.row, position, ROW.position);

@@ -90,7 +90,7 @@ export function floatScores(f: Func, task: Task, place: KeyPage): void {
 
 /** What is done to the scores of a page before they count, and the largest ones of each row. Call it outside of loops. */
 export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
-  const { word, batch, head, first, spare } = task;
+  const { word, batch, firstHead, heads, first, spare } = task;
   const tanh = laneCode(f, wasmLanes, (lanes, x) => activate(lanes, 'tanh', x));
   const log2e = f.let(f32x4.const(Math.LOG2E));
   const [lowest, hidden, nan] = [LOWEST, Number.NEGATIVE_INFINITY, Number.NaN].map((value) =>
@@ -105,14 +105,14 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
     const at = f.let(word(name));
     const place = i32.add(
       i32.add(at, i32.mul(batch, word(`${name}Batch`))),
-      i32.add(i32.mul(first, word(`${name}Row`)), i32.mul(i32.mul(head, word('groups')), word(`${name}Head`))),
+      i32.add(i32.mul(first, word(`${name}Row`)), i32.mul(firstHead, word(`${name}Head`))),
     );
     f.when(at, () => at.set(place));
     return at;
   };
   const places = { bias: placeOf('bias'), mask: placeOf('mask') };
   const slopes = f.let(word('alibi'));
-  f.when(slopes, () => advance(slopes, i32.shl(i32.mul(head, word('groups')), 2)));
+  f.when(slopes, () => advance(slopes, i32.shl(firstHead, 2)));
 
   return (place: KeyPage): void => {
     const { first: firstKey, keys, scores } = place;
@@ -121,11 +121,11 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
     const score = f.let(scores);
     const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
     f.repeat(task.queries, () => {
-      const heads = { bias: f.let(queries.bias), mask: f.let(queries.mask), slope: f.let(slopes) };
-      f.repeat(word('groups'), () => {
+      const head = { bias: f.let(queries.bias), mask: f.let(queries.mask), slope: f.let(slopes) };
+      f.repeat(heads, () => {
         f.when(word('softcap'), () => eachFour((z) => f32x4.mul(tanh(z), softcap)));
-        f.when(heads.slope, () => {
-          const slope = f.let(v128.load32Splat(heads.slope));
+        f.when(head.slope, () => {
+          const slope = f.let(v128.load32Splat(head.slope));
           const distance = f.let(
             i32x4.sub(i32x4.add(i32x4.splat(firstKey), lanes), v128.load32Splat(row, ROW.position)),
           );
@@ -134,10 +134,10 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
             distance.set(i32x4.add(distance, four));
             return moved;
           });
-          advance(heads.slope, 4);
+          advance(head.slope, 4);
         });
-        f.when(heads.bias, () => {
-          const at = gather(heads.bias, word('biasKey'), i32.load);
+        f.when(head.bias, () => {
+          const at = gather(head.bias, word('biasKey'), i32.load);
           eachFour((z) => {
             const bias = f.let(v128.load(at));
             advance(at, 16);
@@ -145,16 +145,16 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
             const added = f.let(v128.bitselect(f32x4.pmax(sum, lowest), nan, f32x4.eq(sum, sum)));
             return v128.bitselect(hidden, added, f32x4.eq(bias, hidden));
           });
-          advance(heads.bias, word('biasHead'));
+          advance(head.bias, word('biasHead'));
         });
-        f.when(heads.mask, () => {
-          const at = gather(heads.mask, word('maskKey'), i32.load8U);
+        f.when(head.mask, () => {
+          const at = gather(head.mask, word('maskKey'), i32.load8U);
           eachFour((z) => {
             const isHidden = f.let(i32x4.eq(v128.load(at), zero));
             advance(at, 16);
             return v128.bitselect(hidden, z, isHidden);
           });
-          advance(heads.mask, word('maskHead'));
+          advance(head.mask, word('maskHead'));
         });
         f.when(hidesKeys(row, firstKey), hideOthers);
         largest();

@@ -7,9 +7,25 @@ import { SIXTEEN } from './task.wasm.ts';
 /** Rows that share a page while it lies in the nearest cache, together with their own integers. */
 const ROWS = 64;
 
-/** Queries of a task. */
-export const tileRowsFor = ({ rows, heads, kvHeads }: Pick<AttentionOp, 'rows' | 'heads' | 'kvHeads'>): number =>
-  Math.max(1, Math.min(rows, Math.floor((ROWS * kvHeads) / heads)));
+/** Queries and heads of a task, and how many tasks those of a sequence and KV head are. */
+export interface Tiling {
+  readonly rows: number;
+  readonly heads: number;
+  readonly tasks: number;
+}
+
+/** @param threads that tasks are for: a single query's heads are shared where there are too few KV heads */
+export function tilingFor(
+  { batch, rows, heads, kvHeads }: Pick<AttentionOp, 'batch' | 'rows' | 'heads' | 'kvHeads'>,
+  threads: number,
+): Tiling {
+  const groups = heads / kvHeads;
+  const tileRows = Math.max(1, Math.min(rows, Math.floor(ROWS / groups)));
+  const tiles = Math.ceil(rows / tileRows);
+  const wanted = Math.ceil(threads / (batch * kvHeads * Math.max(1, tiles)));
+  const tileHeads = Math.ceil(groups / Math.min(groups, wanted));
+  return { rows: tileRows, heads: tileHeads, tasks: tiles * Math.ceil(groups / tileHeads) };
+}
 
 /** Bytes of an integer of queries and weights: two digits, or one. */
 const INTEGER = { int16: 4, int8: 2, float: 0 } as const;
@@ -20,6 +36,7 @@ export interface TaskScratch {
   readonly atSpare: number;
   readonly atX: number;
   readonly atQ: number;
+  readonly atWeights: number;
   readonly atP: number;
   readonly atY: number;
   readonly atScores: number;
@@ -48,6 +65,7 @@ export function taskScratch(
     atSpare: place(4 * PAGE_KEYS),
     atX: place((rows + 1) * integers * 4),
     atQ: place(rows * integers * INTEGER[type]),
+    atWeights: place(rows * PAGE_KEYS * 4),
     atP: place(rows * PAGE_KEYS * INTEGER[type]),
     atY: place(rows * paddedValue(valueSize) * 4),
     atScores: place(rows * scoreRow),

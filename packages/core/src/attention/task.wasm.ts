@@ -1,4 +1,4 @@
-/** One task of attend: the queries of a tile, of one sequence and KV head. Where everything of it is, for the stages. */
+/** One task of attend: the queries of a tile, of one sequence and some heads of one KV head. Where everything of it is, for the stages. */
 
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { PAGE_KEYS } from './contract.ts';
@@ -8,11 +8,12 @@ import { SEQUENCE, WORK, wordsAt } from './work.ts';
 export interface Task {
   readonly word: (name: (typeof WORK)[number]) => I32;
   readonly sequence: (name: (typeof SEQUENCE)[number]) => I32;
-  /** Which sequence, KV head, and first query of the tile. */
+  /** Which sequence, first query head, and first query of the tile. */
   readonly batch: Local<'i32'>;
-  readonly head: Local<'i32'>;
+  readonly firstHead: Local<'i32'>;
   readonly first: Local<'i32'>;
-  /** Queries, and rows: those times heads of the group. */
+  /** Heads of the KV head's group, queries, and rows: those times heads. */
+  readonly heads: Local<'i32'>;
   readonly queries: Local<'i32'>;
   readonly count: Local<'i32'>;
   /** Addresses of the pages. */
@@ -24,12 +25,13 @@ export interface Task {
   readonly firstPage: Local<'i32'>;
   readonly pages: Local<'i32'>;
   readonly end: Local<'i32'>;
-  /** Scratch, a row after the other: words, queries, their integers, weights, sums, scores. */
+  /** Scratch, a row after the other: words, queries, their integers, weights of a page and their integers, sums, scores. */
   readonly rows: Column;
   /** Scales or weights of a page, for a moment. */
   readonly spare: Local<'i32'>;
   readonly x: Column;
   readonly q: Column;
+  readonly weights: Column;
   readonly p: Column;
   readonly y: Column;
   readonly scores: Column;
@@ -41,7 +43,11 @@ export const SIXTEEN = 16;
 export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: number): Task {
   const word = wordsAt(WORK, work);
   const scratch = f.let(i32.add(word('scratch'), i32.mul(thread, word('scratchStride'))));
-  const pair = f.let(i32.divU(task, word('tiles')));
+  const part = f.let(i32.divU(task, word('tiles')));
+  const pair = f.let(i32.divU(part, word('headTiles')));
+  const skipped = f.let(i32.mul(i32.remU(part, word('headTiles')), word('tileHeads')));
+  const heads = f.let(i32.sub(word('groups'), skipped));
+  heads.set(i32.minU(heads, f.let(word('tileHeads'))));
   const batch = f.let(i32.divU(pair, word('kvHeads')));
   const first = f.let(i32.mul(i32.remU(task, word('tiles')), word('tileRows')));
   const queries = f.let(i32.sub(word('rows'), first));
@@ -49,15 +55,17 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
   const headSize = f.let(i32.and(i32.add(word('headSize'), 3), -4));
   const valueSize = f.let(i32.and(i32.add(word('valueSize'), 15), -16));
   const integers = f.let(i32.and(i32.add(headSize, SIXTEEN - 1), -SIXTEEN));
-  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atP' | 'atY' | 'atScores') => f.let(i32.add(scratch, word(name)));
+  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atWeights' | 'atP' | 'atY' | 'atScores') =>
+    f.let(i32.add(scratch, word(name)));
   return {
     word,
     sequence: wordsAt(SEQUENCE, f.let(i32.add(word('sequences'), i32.mul(batch, 4 * SEQUENCE.length)))),
     batch,
-    head: f.let(i32.remU(pair, word('kvHeads'))),
+    firstHead: f.let(i32.add(i32.mul(i32.remU(pair, word('kvHeads')), word('groups')), skipped)),
+    heads,
     first,
     queries,
-    count: f.let(i32.mul(queries, word('groups'))),
+    count: f.let(i32.mul(queries, heads)),
     table: f.let(i32.add(word('table'), i32.mul(pair, word('tableRow')))),
     headSize,
     valueSize,
@@ -68,6 +76,7 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     spare: at('atSpare'),
     x: { at: at('atX'), stride: f.let(i32.shl(integers, 2)) },
     q: { at: at('atQ'), stride: f.let(i32.mul(integers, bytes)) },
+    weights: { at: at('atWeights'), stride: 4 * PAGE_KEYS },
     p: { at: at('atP'), stride: PAGE_KEYS * bytes },
     y: { at: at('atY'), stride: f.let(i32.shl(valueSize, 2)) },
     scores: { at: at('atScores'), stride: f.let(word('scoreRow')) },

@@ -39,6 +39,8 @@ export function fillAttendTrial(words: Int32Array, at: number): void {
     tileRows: 1,
     tiles: 1,
     groups: GROUPS,
+    tileHeads: GROUPS,
+    headTiles: 1,
     isCausal: 1,
     firstV: first.v,
     firstVs: first.vs,

@@ -36,22 +36,20 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
 export interface FloatWeights {
   /** Of the page, from the first one on, that may weigh something. */
   readonly keys: I32;
-  /** Where weights are, of the first row. */
-  readonly scores: I32;
   /** −0 marks keys that add nothing, whatever their value is. */
   readonly hides: boolean;
 }
 
 /** u = Σ w v of the page in one chain, y = fl(y + u). */
 export function addFloatValues(f: Func, task: Task, values: I32, page: FloatWeights): void {
-  const { keys, scores, hides } = page;
+  const { keys, hides } = page;
   const unread = f.let(i32.shl(i32.sub(PAGE_KEYS, keys), 6));
   const mark = hides && f.let(f32x4.const(-0));
-  const columns = { w: { ...task.scores, at: scores }, y: task.y };
+  const columns = { w: task.weights, y: task.y };
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { w, y }) => {
     const [panel, to] = [f.let(values), f.let(y)];
     f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
-      const x = eachOf(f, rows, w, task.scores);
+      const x = eachOf(f, rows, w, task.weights);
       const sums = floatProducts(f, {
         x,
         panel,
@@ -82,17 +80,17 @@ export function clearSums(f: Func, task: Task): void {
 
 /** out = fl(y · fl(1/l)); 0 where no key was seen. */
 export function writeOut(f: Func, task: Task): void {
-  const { word, batch, head, first } = task;
+  const { word, batch, firstHead, heads, first } = task;
   const out = f.let(
     i32.add(
       i32.add(word('out'), i32.mul(batch, word('outBatch'))),
-      i32.add(i32.mul(first, word('outRow')), i32.mul(i32.mul(head, word('groups')), word('outHead'))),
+      i32.add(i32.mul(first, word('outRow')), i32.mul(firstHead, word('outHead'))),
     ),
   );
   const [row, y] = [f.let(task.rows.at), f.let(task.y.at)];
   f.repeat(task.queries, () => {
     const to = f.let(out);
-    f.repeat(word('groups'), () => {
+    f.repeat(heads, () => {
       const sum = f.let(f32.load(row, ROW.sum));
       const inverse = f.let(f32.select(i32.reinterpretF32(sum), f32.div(f32.const(1), sum), f32.const(0)));
       scaleRow(f, y, to, word('valueSize'), inverse);

@@ -16,6 +16,8 @@ const CHAINS = 4;
 /** Keys of a page that become weights. */
 export interface Weighed {
   readonly scores: I32;
+  /** Where their weights go. */
+  readonly weights: I32;
   readonly sixteens: I32;
   readonly scales?: I32 | undefined;
   readonly signs?: I32 | undefined;
@@ -27,16 +29,16 @@ export function settleLargest(f: Func, row: I32): void {
 }
 
 /**
- * Scores of a row become weights where they are. Call it outside of loops.
+ * Scores of a row become weights. Call it outside of loops.
  * @returns emits it for 16 keys at a time. `scales` are those of their values, absent for floats; `signs` mark keys that are not seen
  */
 export function weigh(f: Func): (row: I32, keys: Weighed) => void {
   const power = powers(f);
   const zero = f.let(v128.const16(0));
-  return (row, { scores, sixteens, scales, signs }) => {
+  return (row, { scores, weights, sixteens, scales, signs }) => {
     const most = f.let(v128.load(row, ROW.most));
     const [sum, largest] = [f.let(zero), f.let(zero)];
-    const at = f.let(scores);
+    const [at, to] = [f.let(scores), f.let(weights)];
     const more = scales ?? signs;
     const other = more && f.let(more);
     f.repeat(sixteens, () => {
@@ -46,9 +48,9 @@ export function weigh(f: Func): (row: I32, keys: Weighed) => void {
         const own = other && v128.load(other, 16 * i);
         const w = own ? f.let(scales ? f32x4.mul(one, own) : v128.or(one, own)) : one;
         if (scales) largest.set(i32x4.maxU(largest, w));
-        f.storeV128(at, w, 16 * i);
+        f.storeV128(to, w, 16 * i);
       }
-      advance(at, 16 * CHAINS);
+      for (const pointer of [at, to]) advance(pointer, 16 * CHAINS);
       if (other) advance(other, 16 * CHAINS);
     });
     f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), allLanes(f, f32x4.add, sum)), 0, ROW.sum);
@@ -134,13 +136,13 @@ export function decomposeFirst(
   f: Func,
   reader: IntegerReader,
   row: I32,
-  { scores, sixteens, to, alone }: Pick<Weighed, 'scores' | 'sixteens'> & { readonly to: I32; readonly alone: I32 },
+  { weights, sixteens, to, alone }: Pick<Weighed, 'weights' | 'sixteens'> & { readonly to: I32; readonly alone: I32 },
 ): void {
-  f.storeF32(alone, f32.load(scores));
-  f.storeF32(row, f32.load(scores), ROW.largest);
-  f.storeI32(scores, i32.const(0));
+  f.storeF32(alone, f32.load(weights));
+  f.storeF32(row, f32.load(weights), ROW.largest);
+  f.storeI32(weights, i32.const(0));
   decomposeWeights(f, reader, row, { from: alone, to, sixteens: 1 });
-  const at = f.let(scores);
+  const at = f.let(weights);
   const largest = f.let(v128.const16(0));
   f.repeat(i32.shl(sixteens, 2), () => {
     largest.set(i32x4.maxU(largest, v128.load(at)));

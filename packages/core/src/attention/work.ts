@@ -20,6 +20,9 @@ export const WORK = [
   'tiles',
   /** Query heads of a KV head. */
   'groups',
+  /** Of those, the heads of a task, and tasks that they are. */
+  'tileHeads',
+  'headTiles',
   'kvHeads',
   'headSize',
   'valueSize',
@@ -64,6 +67,7 @@ export const WORK = [
   'atSpare',
   'atX',
   'atQ',
+  'atWeights',
   'atP',
   'atY',
   'atScores',

@@ -79,6 +79,13 @@ export class CostModel {
     return price;
   }
 
+  /** Attention that costs more here than a run of ONNX Runtime for it alone: keys that are the same in every run are kept nowhere. */
+  isDear(unit: Unit): boolean {
+    if (!unit.match?.scores || unit.match.product?.quantized) return false;
+    const { msd, ort } = this.priceOf(unit);
+    return msd > ort + this.crossing({ inputs: [...unit.uses], outputs: [...unit.outputs] });
+  }
+
   /** What a foreign region costs beside its nodes. */
   crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
     const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
@@ -124,7 +131,7 @@ export class CostModel {
     if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
     if (match.op === 'reshape') return { msd: 0, ort };
     const { product, scores } = match;
-    const attention = scores ? attentionPrice(scores, tokens) : { msd: 0, ort: 0 };
+    const attention = scores ? attentionPrice(scores, (match.caches ?? []).length > 0, tokens) : { msd: 0, ort: 0 };
     const msd = MSD_STEP + ELEMENT * written + attention.msd;
     if (!product) return { msd, ort: ort + attention.ort };
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
@@ -134,21 +141,23 @@ export class CostModel {
   }
 }
 
-/** Of its sums. A past is taken for one of a prompt. */
-function attentionPrice({ dims, width }: NonNullable<Match['scores']>, tokens: number): Price {
-  const [batch, heads, rows, keys] = dims.map((size) => (isGrowing(size) ? PROMPT : sizeAt(size, tokens))) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+/** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */
+function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
+  const rowSize = dims[2];
+  const [batch, heads, rows, keys] = dims.map((size, i) => {
+    const isPast = isGrowing(size) || (i === 3 && isOther(size, rowSize));
+    return isPast ? PROMPT : sizeAt(size, tokens);
+  }) as [number, number, number, number];
   const scores = batch * heads * rows * keys;
-  const added = batch * heads * Math.min(rows, keys) * width;
+  const perKey = batch * heads * width;
   return {
-    msd: ATTENTION_MAC * scores * width + SCORE * scores + KEPT_ELEMENT * added,
-    ort: FLOAT_MAC * scores * width + SCORE * scores + COPIED_BYTE * 4 * batch * heads * keys * width,
+    msd: ATTENTION_MAC * scores * width + SCORE * scores + KEPT_ELEMENT * perKey * (isKept ? rows : keys),
+    ort: FLOAT_MAC * scores * width + SCORE * scores + COPIED_BYTE * 4 * perKey * keys,
   };
 }
+
+/** Sizes that a file calls differently: keys of an encoder, beside one token. */
+const isOther = (a: Size, b: Size | undefined): boolean => typeof a === 'string' && !a.startsWith('?') && a !== b;
 
 function sizeAt(size: Size, tokens: number): number {
   return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : tokens;
@@ -162,7 +171,7 @@ function sizeAt(size: Size, tokens: number): number {
 export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: boolean): Sides {
   const model = new CostModel(typed);
   const { graph } = typed;
-  const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit)));
+  const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit) || model.isDear(unit)));
   const isClaimed = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);

@@ -28,6 +28,7 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['rotary of a part of each head', { rotarySize: 16 }, usual],
   ['packed, rotary of a part, pairs side by side', { packed: true, rotarySize: 16, interleaved: true }, usual],
   ['positions from outside', { rotary: 'ids' }, [withPositions(prompt(3), 4, 5, 6), withPositions(more(2, 5), 11, 2)]],
+  ['rotary by tables that stay in the file', { tables: 'large' }, usual],
   ['rotary by tables that are chosen', { tables: 'chosen' }, usual],
   ['a window', { window: 3 }, usual],
   ['a window of one key', { window: 1 }, usual],
@@ -101,6 +102,24 @@ describe('GroupQueryAttention', () => {
       await msd.release();
       await plain.release();
     });
+  });
+
+  it('keeps keys and values as they come, with a cache of the model', async () => {
+    const form = { rotary: false, packed: false };
+    const s = await session(groupQueryModel(form), { name: 'msd', claim: 'all', kvCache: 'model' });
+    const feeds = feedsOf(form, prompt(100));
+    const { present_key, present_value } = await s.run(feeds);
+    const headsFirst = (x: Float32Array) =>
+      Float32Array.from(x, (_, i) => x[(Math.floor(i / 32) % 100) * 64 + Math.floor(i / 3200) * 32 + (i % 32)]!);
+    expect(floats(present_key)).toEqual(headsFirst(floats(feeds.k)));
+    expect(floats(present_value)).toEqual(headsFirst(floats(feeds.v)));
+    await s.release();
+  });
+
+  it('is left to ONNX Runtime with heads that are too wide', async () => {
+    const s = await session(groupQueryModel({ size: 528, rotary: false }), { name: 'msd', claim: 'all' });
+    expect(reportOf(s)!.nodes[0]).toMatchObject({ where: 'ort', reason: 'GroupQueryAttention: heads of 528' });
+    await s.release();
   });
 
   it('is left to ONNX Runtime where the graph computes its past', async () => {

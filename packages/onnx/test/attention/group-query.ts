@@ -23,8 +23,11 @@ export interface Form {
   /** Sizes of attention_bias before rows and keys. */
   readonly bias?: readonly [batch: number, heads: number];
   readonly scale?: number;
-  /** 'chosen': cos and sin come out of an If, by the length; the tables of its other branch are shorter, and all 0. */
-  readonly tables?: 'chosen';
+  /**
+   * 'chosen': cos and sin come out of an If, by the length; the tables of its other branch are shorter, and all 0. 'large': they have
+   * so many rows that they stay in the file.
+   */
+  readonly tables?: 'chosen' | 'large';
   /** The graph computes its past: twice what it is fed. */
   readonly twice?: boolean;
   /** Keys and values of `past` and `present` are int8, with scales of the model. */
@@ -50,15 +53,23 @@ function full(form: Form): Full {
   };
 }
 
-function tables({ size, rotarySize = size }: Full): { cos: Float32Array; sin: Float32Array; half: number } {
+interface Tables {
+  readonly rows: number;
+  readonly half: number;
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+}
+
+function tables({ size, rotarySize = size, tables }: Full): Tables {
   const half = rotarySize / 2;
+  const rows = tables === 'large' ? 20_000 : MAX_POSITIONS;
   const angle = (i: number) => Math.floor(i / half) / 100 ** ((i % half) / half);
-  const of = (fn: (x: number) => number) => Float32Array.from({ length: MAX_POSITIONS * half }, (_, i) => fn(angle(i)));
-  return { cos: of(Math.cos), sin: of(Math.sin), half };
+  const of = (fn: (x: number) => number) => Float32Array.from({ length: rows * half }, (_, i) => fn(angle(i)));
+  return { rows, half, cos: of(Math.cos), sin: of(Math.sin) };
 }
 
 /** An If over constants, as exporters write it for models whose angles depend on the length. */
-function chosen({ cos, sin, half }: { cos: Float32Array; sin: Float32Array; half: number }): NodeSpec[] {
+function chosen({ cos, sin, half }: Tables): NodeSpec[] {
   const branch = (name: string, rows: number, c: Float32Array, s: Float32Array): AttributeSpec => ({
     graph: {
       name,
@@ -104,7 +115,9 @@ function cacheType(form: Full): 'float32' | 'float16' | 'int8' | 'uint8' {
 export function groupQueryModel(form: Form): Uint8Array {
   const f = full(form);
   const { heads, kvHeads, size, packed } = f;
-  const { cos, sin, half } = tables(f);
+  const angles = tables(f);
+  const { cos, sin, half, rows } = angles;
+  const isChosen = f.tables === 'chosen';
   const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
   inputs.push(f.twice ? 'two_keys' : 'past_key', 'past_value', 'seqlens_k', 'total');
   inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
@@ -132,7 +145,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     graph: {
       nodes: [
         ...(f.twice ? [{ opType: 'Add', name: 'twice', inputs: ['past_key', 'past_key'], outputs: ['two_keys'] }] : []),
-        ...(f.tables ? chosen({ cos, sin, half }) : []),
+        ...(isChosen ? chosen(angles) : []),
         {
           name: 'gqa',
           opType: 'GroupQueryAttention',
@@ -144,11 +157,11 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(f.negated ? [{ opType: 'Neg', inputs: ['minus_y'], outputs: ['y'] }] : []),
       ],
       initializers: [
-        ...(f.tables ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
-        ...(f.rotary && !f.tables
+        ...(isChosen ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
+        ...(f.rotary && !isChosen
           ? [
-              { name: 'cos', dtype: floatType(f), dims: [MAX_POSITIONS, half], data: f.half ? bitsOf(cos) : cos },
-              { name: 'sin', dtype: floatType(f), dims: [MAX_POSITIONS, half], data: f.half ? bitsOf(sin) : sin },
+              { name: 'cos', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(cos) : cos },
+              { name: 'sin', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(sin) : sin },
             ]
           : []),
         ...(f.codes

@@ -7,7 +7,7 @@ import { appendSpec } from '../../attention/append.wasm.ts';
 import { attendSpec } from '../../attention/attend.wasm.ts';
 import { type KvType, PAGE_KEYS, type ResolvedKvShape } from '../../attention/contract.ts';
 import { paddedHead, paddedValue } from '../../attention/page.ts';
-import { taskScratch, tileRowsFor } from '../../attention/scratch.ts';
+import { type Tiling, taskScratch, tilingFor } from '../../attention/scratch.ts';
 import { kernelCall } from '../../kernel-spec.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
@@ -58,7 +58,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   readonly #work: AttentionWork;
   readonly #addresses: number[];
   readonly #words: AttentionWords;
-  readonly #tileRows: number;
+  readonly #tiling: Tiling;
   readonly #tasks: number;
   /** By type of the cache: a run brings it. Made for so many threads. */
   #kernels: Partial<Record<KvType, Kernels>> = {};
@@ -74,9 +74,9 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     this.#work = work;
     this.byteLengths = byteLengths;
     this.#addresses = byteLengths.map(() => 0);
-    this.#tileRows = tileRowsFor(op);
-    this.#tasks = op.batch * op.kvHeads * Math.ceil(op.rows / Math.max(1, this.#tileRows));
-    this.#words = new AttentionWords(op, this.#tileRows);
+    this.#tiling = tilingFor(op, runtime.threads);
+    this.#tasks = op.batch * op.kvHeads * this.#tiling.tasks;
+    this.#words = new AttentionWords(op, this.#tiling);
   }
 
   get kernels(): string[] {
@@ -177,7 +177,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const { scratch } = this.#runtime;
     const { op } = this.#work;
     const { headSize, valueSize, type } = cache.shape;
-    const task = taskScratch(op, type, (this.#tileRows * op.heads) / op.kvHeads, given.pages);
+    const task = taskScratch(op, type, this.#tiling.rows * this.#tiling.heads, given.pages);
     const row = up(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + LINE / 4));
     let end = 0;
     const place = (bytes: number) => {

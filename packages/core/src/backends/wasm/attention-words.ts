@@ -5,7 +5,7 @@
  */
 import type { AttentionOp, HeadStrides, ResolvedKvShape, ScoreDims } from '../../attention/contract.ts';
 import { pageLayout } from '../../attention/page.ts';
-import type { TaskScratch } from '../../attention/scratch.ts';
+import type { TaskScratch, Tiling } from '../../attention/scratch.ts';
 import { ADDED, APPEND, SEQUENCE, WORK } from '../../attention/work.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { ATTENTION_OPERANDS, OUT_OPERAND, type ResolvedRun } from '../attention-arguments.ts';
@@ -50,7 +50,7 @@ export class AttentionWords {
   readonly #sequences: number;
   readonly #alibi: number;
 
-  constructor(op: AttentionOp, tileRows: number) {
+  constructor(op: AttentionOp, tiling: Tiling) {
     const { batch, rows, heads, kvHeads, headSize, valueSize, window, softcap, scale = 1 / Math.sqrt(headSize) } = op;
     this.#op = op;
     this.#added = SEQUENCES_WORD;
@@ -69,9 +69,11 @@ export class AttentionWords {
       ...strides('q', op.q),
       ...strides('out', op.out),
       rows,
-      tileRows,
-      tiles: Math.ceil(rows / tileRows),
+      tileRows: tiling.rows,
+      tiles: Math.ceil(rows / tiling.rows),
       groups: heads / kvHeads,
+      tileHeads: tiling.heads,
+      headTiles: Math.ceil(heads / kvHeads / tiling.heads),
       scale: bitsOf(softcap === undefined ? scale * Math.LOG2E : scale / softcap),
       softcap: softcap === undefined ? 0 : bitsOf(softcap * Math.LOG2E),
       window: window ?? 0,
@@ -103,6 +105,7 @@ export class AttentionWords {
       atSpare: task.atSpare,
       atX: task.atX,
       atQ: task.atQ,
+      atWeights: task.atWeights,
       atP: task.atP,
       atY: task.atY,
       atScores: task.atScores,

@@ -33,7 +33,12 @@ export function attend(
   const kvShape: KvShape = { batch, kvHeads, headSize, valueSize, type: stored, ...shape };
   const all = new Array<number>(batch).fill(newKeys);
   const now = (pastRows: number): AttentionNow => (late ? values.told(late, pastRows) : {});
-  if (!names) return () => ({ ...now(0), past: undefined, cache: keeper.scratch(kvShape) });
+  if (!names) {
+    const key = JSON.stringify(kvShape, (_, value) =>
+      ArrayBuffer.isView(value) ? Array.from(value as Float32Array) : value,
+    );
+    return () => ({ ...now(0), past: undefined, cache: keeper.scratch(key, kvShape) });
+  }
 
   const presents = halves(names.present);
   return () => {

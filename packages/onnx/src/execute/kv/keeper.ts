@@ -58,9 +58,8 @@ export class KvKeeper {
     return store !== undefined && this.#stores.has(store);
   }
 
-  /** A cache for keys and values of one run. */
-  scratch(shape: KvShape): KvCache {
-    const key = JSON.stringify(shape, (_, value) => (ArrayBuffer.isView(value) ? [...(value as Float32Array)] : value));
+  /** A cache for keys and values of one run. @param key of the shape */
+  scratch(key: string, shape: KvShape): KvCache {
     let cache = this.#scratch.get(key);
     if (!cache) {
       cache = this.#create(shape);

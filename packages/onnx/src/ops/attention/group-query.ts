@@ -5,7 +5,7 @@
  * How many keys a sequence has is told by two inputs, which change with every token: `seqlens_k` (keys of each sequence after the
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
  */
-import { type AttentionOp, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
+import { type AttentionOp, MAX_HEAD_SIZE, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
 import { elementwise } from '@msd/core/nn';
 import { FLOAT32, INT8 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
@@ -130,6 +130,9 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   const heads = view.int('num_heads', 0);
   const kvHeads = view.int('kv_num_heads', 0);
   if (!(kvHeads > 0 && heads > 0 && heads % kvHeads === 0)) return `${heads} heads over ${kvHeads}`;
+  const width = matcher.info(roles.q)?.dims?.[2];
+  const size = typeof width === 'number' ? width / (k === '' ? heads + 2 * kvHeads : heads) : undefined;
+  if (size !== undefined && size > MAX_HEAD_SIZE) return `heads of ${size}`;
   return undefined;
 }
 
