@@ -4,6 +4,11 @@ import { join } from 'node:path';
 import { errorBound, type QuantizedWeights, sqnr } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import type { DataTypeName } from '../src/data-types.ts';
+import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
+import { matchNodes } from '../src/passes/match.ts';
+import { readModel } from '../src/read/model.ts';
+import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import {
@@ -63,6 +68,19 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
       });
     },
   );
+
+  it('takes every attention operator, but for float16 and for scores that are asked for', async () => {
+    const left: string[] = [];
+    for (const group of ['onnx-node', 'models'])
+      for (const name of modelFolders(group)) {
+        const graph = buildGraph(readModel(bytesSource(readFileSync(join(root, group, name, 'model.onnx')))));
+        for (const [node, decision] of matchNodes(inferTypes(graph)))
+          if (/Attention$/.test(node.opType) && typeof decision === 'string') left.push(`${name}: ${decision}`);
+      }
+    const others = left.filter((each) => !/is float16$|scores are asked for$/.test(each));
+    expect(others).toEqual([]);
+    expect(left.length).toBeLessThan(20);
+  });
 
   describe.each(
     (conformanceFolder ? readdirSync(join(root, 'ort-web-ops')) : []).flatMap((file) =>

@@ -173,8 +173,6 @@ const cases: readonly Case[] = [
   ['Cast', [list(0, 5, -1)], { to: { int: 9 } }],
   ['Cast', [bools([2], 0, 1)], { to: { int: 1 } }],
   ['Cast', [list(1, 2 ** 31 + 5)], { to: { int: 6 } }],
-  ['CastLike', [floats([4], 1.9, -1.9, 0, 3e5), longs([], 0)]],
-  ['CastLike', [list(0, 5, -1), bools([1], 0)]],
   ['Where', [counted('bool', 2, 1), counted('int64', 3), longs([], 8)]],
   ['ReduceSum', [counted('int64', 2, 3, 2), list(1)]],
   ['ReduceSum', [counted('int64', 2, 3, 2), list(0, -1)], { keepdims: { int: 0 } }],

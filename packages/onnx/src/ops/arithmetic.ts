@@ -131,23 +131,16 @@ function unary(name: string): Operator {
   return { name, infer, host: compute !== undefined };
 }
 
-function cast(node: NodeView, [x]: Inputs): [Info] {
-  return converted(x, node.int('to', 0));
-}
+const cast = (node: NodeView, [x]: Inputs): [Info] => [castTo(x, node.int('to', 0))];
 
-/** To the type of the second operand. */
-function castLike(_: NodeView, [x, like]: Inputs): [Info | undefined] {
-  return like ? converted(x, like.elemType) : [undefined];
-}
-
-function converted(x: Info | undefined, elemType: number): [Info] {
+function castTo(x: Info | undefined, elemType: number): Info {
   // Symbols are sizes: every whole type holds them as they are.
   const data = isKnown(x?.data)
     ? x.data.map((value) => stored(value, elemType))
     : isWhole(elemType)
       ? x?.data
       : undefined;
-  return [{ elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined }];
+  return { elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined };
 }
 
 /** What the elements of a Cast may become in plain JavaScript. */
@@ -172,6 +165,6 @@ export const arithmeticOperators: readonly Operator[] = [
   ...Object.keys(UNARY).map(unary),
   { name: 'IsNaN', infer: (_, [x]) => [{ elemType: BOOL, dims: x?.dims }] },
   { name: 'Cast', infer: cast, host: true },
-  { name: 'CastLike', infer: castLike, host: true },
+  { name: 'CastLike', infer: (_, [x, like]) => [castTo(x, like?.elemType ?? 0)] },
   { name: 'Where', infer: where, host: true },
 ];

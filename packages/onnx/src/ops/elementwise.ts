@@ -220,9 +220,9 @@ function matchClip(view: NodeView, matcher: Matcher): Match | string {
 
 function matchCast(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
-  const [x = '', like = ''] = node.inputs;
+  const [x = ''] = node.inputs;
   const from = matcher.info(x)?.elemType ?? 0;
-  const to = node.opType === 'CastLike' ? (matcher.info(like)?.elemType ?? 0) : view.int('to', 0);
+  const to = view.int('to', 0);
   if (![FLOAT32, BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
   if (to !== FLOAT32 && to !== BOOL) return `to ${dataTypeName(to)}`;
   if (isWide(matcher, x)) return 'x is int64';
@@ -230,6 +230,16 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   return expressionMatch(matcher, [node], [x], (expression, args) =>
     expression.add(to === FLOAT32 ? 'CastToF32' : 'CastToBool', args),
+  );
+}
+
+/** To the type that another value has: of floats, nothing. */
+function matchCastLike({ node }: NodeView, matcher: Matcher): Match | string {
+  const [x = '', like = ''] = node.inputs;
+  return (
+    matcher.notFloat('x', x) ??
+    matcher.notFloat('target', like) ??
+    expressionMatch(matcher, [node], [x], (to, args) => to.add('CastToF32', args))
   );
 }
 
@@ -264,7 +274,7 @@ const OWN: Readonly<Record<string, Pick<Operator, 'match' | 'attributes'>>> = {
   Pow: { match: matchPow },
   Clip: { match: matchClip, attributes: ['min', 'max'] },
   Cast: { match: matchCast, attributes: ['to', 'saturate'] },
-  CastLike: { match: matchCast, attributes: ['saturate'] },
+  CastLike: { match: matchCastLike, attributes: ['saturate'] },
   Gelu: { match: matchGelu, attributes: ['approximate'] },
   'com.microsoft.FastGelu': { match: matchBiased('GeluTanh') },
   'com.microsoft.BiasGelu': { match: matchBiased('Gelu') },
