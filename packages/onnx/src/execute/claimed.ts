@@ -1,5 +1,6 @@
 /** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
 import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
+import { FLOAT32 } from '../data-types.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
@@ -151,6 +152,7 @@ export class ClaimedRegion {
 
   readonly #runValues: RunValues = {
     get: (name) => this.#values[this.#slotOf(name)],
+    typeOf: (name) => this.#shop.typed.infos.get(name)?.elemType ?? FLOAT32,
     set: (name, value) => {
       this.#values[this.#slotOf(name)] = value;
     },
