@@ -12,7 +12,7 @@ export interface NodeReport {
   readonly where: 'msd' | 'ort';
   /** Id of the gemm kernel, for the row count of the last run (1 before the first). */
   readonly kernel?: string;
-  /** Why the node is not claimed. */
+  /** Why the node is not claimed; of a claimed one, why it runs for itself and not as a part of attention. */
   readonly reason?: string;
   /** How ONNX Runtime gets the node, if not as the file has it. */
   readonly form?: string;

@@ -30,7 +30,8 @@ export function nodeReports(
     const decision = decisions.get(node);
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
-    if (claimed) return nodeReport(node, index, 'msd');
+    const note = typeof decision === 'object' ? decision.note : undefined;
+    if (claimed) return nodeReport(node, index, 'msd', note);
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
     return fast.has(node) ? { ...report, form: FAST_FORM } : report;
   });
