@@ -202,6 +202,23 @@ const cases: readonly (readonly [string, Case])[] = [
     'Attention-24, past and mask',
     standard([f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16), f(1, 1, M, 8), past, past], {}, true, true),
   ],
+  ['Attention-24, scores', standard([f(B, 4, M, 16), f(B, 2, 7, 16), f(B, 2, 7, 24)], {}, false, false, true)],
+  [
+    'Attention-24, scores with a bias, past',
+    standard(
+      [f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16), f(B, 1, M, 3 + M), past, past],
+      { qk_matmul_output_mode: { int: 2 }, scale: { float: 0.2 } },
+      ...[true, true, true],
+    ),
+  ],
+  [
+    'Attention-24, probabilities, rows, present',
+    standard(
+      [f(B, M, 64), f(B, M, 32), f(B, M, 32)],
+      { q_num_heads: { int: 4 }, kv_num_heads: { int: 2 }, qk_matmul_output_mode: { int: 3 } },
+      ...[true, true, true],
+    ),
+  ],
   [
     'Attention-24, valid keys',
     standard([f(B, 2, M, 16), f(B, 2, 8, 16), f(B, 2, 8, 16), undefined, undefined, undefined, i64([6, 8], B)]),
@@ -280,9 +297,9 @@ describe('operators of attention', () => {
     ],
     ['heads of unequal widths', packed([x, f(D, 90), f(90)], { num_heads: { int: 4 } }), 'heads of unequal widths'],
     [
-      'scores as a result of ONNX',
-      standard([f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16)], {}, false, false, true),
-      'the scores are asked for',
+      'scores as a result of ONNX beside a softcap',
+      standard([f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16)], { softcap: { float: 2 } }, false, false, true),
+      'scores are asked for beside a softcap or more than one mask',
     ],
     [
       'valid keys beside a past',

@@ -6,8 +6,17 @@ import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
+import { type AskedMode, emitJoined, emitScores } from './asked.ts';
 import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, scoresOfSizes } from './common.ts';
-import { emitAttention, emitHeadsFirst, type Heads, headsFirst, headsOfRows, maskBias } from './facts.ts';
+import {
+  type AttentionFacts,
+  emitAttention,
+  emitHeadsFirst,
+  type Heads,
+  headsFirst,
+  headsOfRows,
+  maskBias,
+} from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -35,9 +44,12 @@ const infer: Operator['infer'] = (view, [query, key, value, , pastKey, pastValue
     if (!own || !sizes) return own && { elemType: own.elemType, dims: undefined };
     return { elemType: own.elemType, dims: past?.dims ? sizes.with(2, symbols.fresh(past.dims)) : sizes };
   };
+  const keys = present(pastKey, key);
   return view.node.outputs.map((_, i) => {
     if (i === 0) return query && { elemType: query.elemType, dims };
-    return i === 1 ? present(pastKey, key) : i === 2 ? present(pastValue, value) : undefined;
+    if (i === 3)
+      return query && { elemType: query.elemType, dims: q && keys?.dims && [...q.slice(0, 3), keys.dims[2]!] };
+    return i === 1 ? keys : i === 2 ? present(pastValue, value) : undefined;
   });
 };
 
@@ -55,15 +67,22 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     past_value: pastValue,
   });
   if (refused !== undefined) return refused;
-  if (scores !== '') return 'the scores are asked for';
+  const isAsked = scores !== '';
+  const mode = view.int('qk_matmul_output_mode', 0);
+  if (isAsked && (mode === 1 || valid !== '' || view.float('softcap', 0) !== 0 || view.int('is_causal', 0) !== 0))
+    return 'scores are asked for beside a softcap or more than one mask';
   if (valid !== '' && matcher.info(valid)?.elemType !== INT64) return 'nonpad_kv_seqlen is not int64';
   if (valid !== '' && pastKey !== '') return 'nonpad_kv_seqlen beside a past';
-  const cache = cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
+  // Who sees the scores is given floats: they are multiplied as they are, keys of the past too.
+  const cache = isAsked
+    ? undefined
+    : cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
+  const isJoined = isAsked && pastKey !== '';
   const late = [valid, cache ? mask : ''].filter((name) => name !== '');
   const isCausal = view.int('is_causal', 0) !== 0;
   return attentionMatch(view, matcher, {
     inputs: [query, key, value, mask, pastKey, pastValue, valid],
-    outputs: [y, presentKey, presentValue],
+    outputs: [y, presentKey, presentValue, scores],
     late,
     caches: cache ? namesOf(cache) : [],
     scores: scoresOfSizes(
@@ -75,41 +94,35 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     lower(to) {
       const [q, k, v] = [to.slot(query), to.slot(key), to.slot(value)];
       const [batch, heads, rows, headSize] = sizesOf(view, q, view.int('q_num_heads', 0));
-      const [, kvHeads, keys] = sizesOf(view, k, view.int('kv_num_heads', 0));
+      const [, kvHeads, added] = sizesOf(view, k, view.int('kv_num_heads', 0));
       const valueSize = sizesOf(view, v, kvHeads)[3];
+      const keys = added + (isJoined ? to.slot(pastKey).dims[2]! : 0);
+      const joined = (own: Heads, past: string, present: string): Heads =>
+        isJoined ? emitJoined(to, to.slot(past), own, added, present) : own;
       const own = cache || mask === '' ? undefined : padded(to, to.slot(mask), keys);
-      const asBias = own && isBool && valid !== '';
-      emitAttention(
-        to,
-        {
-          batch,
-          rows,
-          keys,
-          heads,
-          kvHeads,
-          headSize,
-          valueSize,
-          scale: view.has('scale') ? view.float('scale', 0) : undefined,
-          softcap: view.float('softcap', 0) || undefined,
-          // Causal from the last valid key on: the mask of every run says so.
-          isCausal: isCausal && valid === '',
-          q: partOf(q, rows, headSize),
-          k: partOf(k, keys, headSize),
-          v: partOf(v, keys, valueSize),
-          biases: own && (!isBool || asBias) ? [asBias ? maskBias(to, own) : own] : [],
-          mask: isBool && !asBias ? own : undefined,
-          cache,
-          late: lateOf(late, ([first], pastRows) => {
-            if (valid !== '') return { mask: validKeys(first!, rows, keys, isCausal) };
-            return isBool
-              ? { mask: wide(maskArray(first!), pastRows + keys, 0) }
-              : { bias: wide(biasArray(first!), pastRows + keys, Number.NEGATIVE_INFINITY) };
-          }),
-        },
-        y,
-        q.dims.length === 3 ? 'rows' : 'heads',
-      );
-      if (cache) return;
+      const asBias = own && isBool && (valid !== '' || isAsked);
+      const facts: AttentionFacts = {
+        ...{ batch, rows, keys, heads, kvHeads, headSize, valueSize },
+        scale: view.has('scale') ? view.float('scale', 0) : undefined,
+        softcap: view.float('softcap', 0) || undefined,
+        // Causal from the last valid key on: the mask of every run says so.
+        isCausal: isCausal && valid === '',
+        q: partOf(q, rows, headSize),
+        k: joined(partOf(k, added, headSize), pastKey, presentKey),
+        v: joined(partOf(v, added, valueSize), pastValue, presentValue),
+        biases: own && (!isBool || asBias) ? [asBias ? maskBias(to, own) : own] : [],
+        mask: isBool && !asBias ? own : undefined,
+        cache,
+        late: lateOf(late, ([first], pastRows) => {
+          if (valid !== '') return { mask: validKeys(first!, rows, keys, isCausal) };
+          return isBool
+            ? { mask: wide(maskArray(first!), pastRows + keys, 0) }
+            : { bias: wide(biasArray(first!), pastRows + keys, Number.NEGATIVE_INFINITY) };
+        }),
+      };
+      emitAttention(to, facts, y, q.dims.length === 3 ? 'rows' : 'heads');
+      if (isAsked) emitScores(to, facts, mode as AskedMode, scores);
+      if (cache || isJoined) return;
       if (presentKey !== '')
         emitHeadsFirst(to, partOf(k, keys, headSize), [batch, kvHeads, keys, headSize], presentKey);
       if (presentValue !== '')
@@ -183,7 +196,7 @@ function validKeys({ data }: Elements, rows: number, keys: number, isCausal: boo
 export const standardOperators: readonly Operator[] = [
   {
     name: 'Attention',
-    limits: 'f32, float16; no scores as a result',
+    limits: 'f32, float16; scores as a result not beside a softcap or more than one mask',
     attributes: [
       'is_causal',
       'kv_num_heads',
