@@ -111,8 +111,7 @@ function runOn<H>(
     return handle;
   };
   try {
-    const [keys, values] = op.newKeys > 0 ? [put(k), put(v)] : [];
-    const operands = [put(q), keys, values, put(sinks), undefined, undefined, put(out)];
+    const operands = [put(q), put(k), put(v), put(sinks), undefined, undefined, put(out)];
     device.run(
       device.bind(
         attentionWork(op, () => run),

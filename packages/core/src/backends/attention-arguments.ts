@@ -55,7 +55,8 @@ export function checkAttentionOperands<H extends { readonly byteLength: number }
   if (operands.length !== ATTENTION_OPERANDS.length)
     refuse('operands', `${ATTENTION_OPERANDS.length} (${ATTENTION_OPERANDS.join(', ')})`, operands.length);
   const bytes = attentionBytes(op);
-  const needed = [true, op.newKeys > 0, op.newKeys > 0, undefined, op.bias !== undefined, op.mask !== undefined, true];
+  const keys = op.newKeys > 0 || undefined; // of no keys there may be an operand
+  const needed = [true, keys, keys, undefined, op.bias !== undefined, op.mask !== undefined, true];
   ATTENTION_OPERANDS.forEach((name, i) => {
     const operand = operands[i];
     if (operand === undefined) {

@@ -3,7 +3,7 @@
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
 import { badScale } from '@msd/core';
-import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, FLOAT32, INT32, INT64 } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
@@ -239,6 +239,11 @@ export class Matcher {
   isInteger(name: string): boolean {
     const elemType = this.info(name)?.elemType;
     return elemType === INT64 || elemType === INT32;
+  }
+
+  /** Why a value cannot be a float operand of an operator that rounds nothing on its way; `undefined` if it can. */
+  notAnyFloat(what: string, name: string): string | undefined {
+    return this.info(name)?.elemType === FLOAT16 && !this.isKept(name) ? undefined : this.notFloat(what, name);
   }
 
   /** Why a value cannot be a float operand; `undefined` if it can. */
