@@ -1,7 +1,7 @@
 /** Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. */
 import { BOOL, FLOAT32, INT32, INT64 } from '../data-types.ts';
 import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
-import { repeated, stored, zip } from './host.ts';
+import { combine, countOf, repeated, repeater, stored, zip } from './host.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -56,6 +56,12 @@ function modulo(a: number, b: number, elemType: number): number {
   return isWhole(elemType) && b !== 0 ? a - b * Math.floor(a / b) : Number.NaN;
 }
 
+interface Known {
+  readonly dims: readonly number[];
+  readonly data: readonly number[];
+}
+const isAllKnown = (info: Info): info is Info & Known => isKnown(info.dims) && isKnown(info.data);
+
 function binary(name: string): Operator {
   const { compute, symbolic = nothing, makesSize = false, compares = false } = BINARY[name]!;
   const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
@@ -64,6 +70,9 @@ function binary(name: string): Operator {
     const dims = broadcast(node, [a?.dims, b?.dims], symbols);
     if (!compute || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
     if (operandType !== FLOAT32 && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
+    const numbers = (x: number, y: number): number =>
+      compares ? compute(x, y, operandType) : stored(compute(x, y, operandType), elemType);
+    if (isAllKnown(a) && isAllKnown(b)) return [{ elemType, dims, data: combine(a, b, dims, numbers) }];
     const operands = [a, b].map((each) => repeated(each.data!, each.dims as number[], dims));
     const open = (x: Size, y: Size): Size | undefined =>
       symbolic(x, y, symbols) ?? (makesSize && isSize(x) && isSize(y) ? symbols.fresh([x, y]) : undefined);
@@ -150,9 +159,14 @@ function where(node: NodeView, [condition, a, b]: Inputs, symbols: Symbols): [In
   const elemType = a?.elemType || b?.elemType || 0;
   const dims = broadcast(node, [condition?.dims, a?.dims, b?.dims], symbols);
   if (!isKnown(condition?.data) || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
-  const all = (info: Info): readonly Size[] => repeated(info.data!, info.dims as number[], dims);
-  const [yes, no] = [all(a), all(b)];
-  return [{ elemType, dims, data: all(condition!).map((value, i) => (value ? yes[i]! : no[i]!)) }];
+  const [is, yes, no] = [condition!, a, b].map((info) => repeater(info.data!, info.dims as number[], dims)) as [
+    (i: number) => Size,
+    (i: number) => Size,
+    (i: number) => Size,
+  ];
+  const data = new Array<Size>(countOf(dims));
+  for (let i = 0; i < data.length; i++) data[i] = is(i) ? yes(i) : no(i);
+  return [{ elemType, dims, data }];
 }
 
 export const arithmeticOperators: readonly Operator[] = [

@@ -18,22 +18,47 @@ export function stridesOf(dims: readonly number[]): number[] {
 
 export const countOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
+/** Where rows (runs along the last dimension) begin, in order. */
+function rowsOf(dims: readonly number[], strides: readonly number[], offset = 0): Int32Array {
+  let rows = Int32Array.of(offset);
+  for (let dim = 0; dim < dims.length - 1; dim++) {
+    const size = dims[dim]!;
+    const next = new Int32Array(rows.length * size);
+    let at = 0;
+    for (const row of rows) for (let i = 0; i < size; i++) next[at++] = row + i * strides[dim]!;
+    rows = next;
+  }
+  return rows;
+}
+
 /**
  * Picks elements by strides: `out[i, j, …] = data[offset + i·strides[0] + j·strides[1] + …]`. Every kind of movement
  * (transposing, slicing, repeating) is one such pick.
  */
-export function pick<T>(
-  data: readonly T[],
-  dims: readonly number[],
-  strides: readonly number[],
-  offset = 0,
-  out: T[] = [],
-): T[] {
-  const walk = (dim: number, at: number): void => {
-    if (dim === dims.length) out.push(data[at]!);
-    else for (let i = 0; i < dims[dim]!; i++) walk(dim + 1, at + i * strides[dim]!);
-  };
-  walk(0, offset);
+export function pick<T>(data: readonly T[], dims: readonly number[], strides: readonly number[], offset = 0): T[] {
+  const [size, step] = [dims.at(-1) ?? 1, strides.at(-1) ?? 0];
+  const out = new Array<T>(countOf(dims));
+  let at = 0;
+  for (const row of rowsOf(dims, strides, offset)) for (let i = 0; i < size; i++) out[at++] = data[row + i * step]!;
+  return out;
+}
+
+/** Numbers of two operands, each repeated to `to`, together. Masks of a prompt have hundreds of thousands. */
+export function combine(
+  a: { readonly data: readonly number[]; readonly dims: readonly number[] },
+  b: { readonly data: readonly number[]; readonly dims: readonly number[] },
+  to: readonly number[],
+  compute: (a: number, b: number) => number,
+): number[] {
+  const [left, right] = [repeatStrides(a.dims, to), repeatStrides(b.dims, to)];
+  const [rowsA, rowsB] = [rowsOf(to, left), rowsOf(to, right)];
+  const [size, stepA, stepB] = [to.at(-1) ?? 1, left.at(-1) ?? 0, right.at(-1) ?? 0];
+  const out = new Array<number>(countOf(to));
+  let at = 0;
+  for (let row = 0; row < rowsA.length; row++) {
+    const [fromA, fromB] = [rowsA[row]!, rowsB[row]!];
+    for (let i = 0; i < size; i++) out[at++] = compute(a.data[fromA + i * stepA]!, b.data[fromB + i * stepB]!);
+  }
   return out;
 }
 
@@ -49,6 +74,17 @@ export function repeated(data: readonly Size[], dims: readonly number[], to: rea
   if (data.length === countOf(to)) return data;
   if (data.length === 1) return new Array<Size>(countOf(to)).fill(data[0]!);
   return pick(data, to, repeatStrides(dims, to));
+}
+
+/** The same, element by element: what is repeated whole is not copied. */
+export function repeater(data: readonly Size[], dims: readonly number[], to: readonly number[]): (i: number) => Size {
+  const count = data.length;
+  if (count === 1) {
+    const [one] = data as readonly [Size];
+    return () => one;
+  }
+  const all = repeated(data, dims, to);
+  return (i) => all[i]!;
 }
 
 /** A number as its element type holds it: rounded, wrapped around, cut off. */
