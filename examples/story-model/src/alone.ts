@@ -17,7 +17,7 @@ export interface AloneRequest {
 }
 
 export interface AloneResult {
-  /** From the ONNX file to a session that can run, ONNX Runtime's own start included. */
+  /** From the ONNX file to a session that can run, ONNX Runtime's own start included where it is needed. */
   readonly loadMs: number;
   /** The first prompt of the session. */
   readonly firstTokenMs: number;

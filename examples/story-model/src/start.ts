@@ -79,8 +79,9 @@ function describeSession({ session }: DecoderSession): string {
   const own = report.nodes.filter(({ where }) => where === 'msd');
   const products = own.filter(({ opType }) => opType === 'MatMulNBits');
   const kernels = [...new Set(products.flatMap(({ kernel = [] }) => kernel))].join(', ');
-  const others = report.nodes.length - own.length;
-  return `MSD runs ${own.length} of ${report.nodes.length} nodes (${kernels}), onnxruntime-web the other ${others}.`;
+  const all = report.nodes.length;
+  if (own.length === all) return `MSD runs all ${all} nodes (${kernels}): onnxruntime-web is not started.`;
+  return `MSD runs ${own.length} of ${all} nodes (${kernels}), onnxruntime-web the other ${all - own.length}.`;
 }
 
 /** Steps 1 and 2. */
@@ -125,8 +126,8 @@ async function showDecoder(options: Options): Promise<void> {
       `
 ${describeSession(decoders.msd)}
 Speed: medians of ${SPEED_ROUNDS} interleaved rounds in this process, ± half the distance of the quartiles; first token of ${first.length} prompt tokens.
-Load time and memory: each engine alone in ${ALONE_ROUNDS} fresh processes, ONNX Runtime's start included; memory after ${tokens} tokens,
-all WebAssembly memories. MSD: ${(alone.msd.arenaBytes / 1e6).toFixed(1)} MB of its own, ${rest.toFixed(1)} MB ONNX Runtime's heap.
+Load time and memory: each engine alone in ${ALONE_ROUNDS} fresh processes, ONNX Runtime's start included where it is needed; memory after ${tokens} tokens,
+all WebAssembly memories. MSD: ${(alone.msd.arenaBytes / 1e6).toFixed(1)} MB of its own, ${rest.toFixed(1)} MB ${foreignRuns > 0 ? "ONNX Runtime's heap" : 'for trials of kernels'}.
 Reference of SQNR and tokens: ${
         isShippedInt4
           ? 'the forward pass in TypeScript on the same int4 weights, float64 sums'

@@ -102,6 +102,17 @@ describe('attention', () => {
     }
   });
 
+  it('takes no keys, or no queries', () => {
+    const cache = createKvCache(backend, shape);
+    const none = new Float32Array(0);
+    expect(attention(none, none, none, { heads: H, cache })).toEqual(none);
+    const zeros = attention(rowsOf(q, 0, 5), none, none, { heads: H, cache });
+    expect(zeros.every((value) => value === 0)).toBe(true);
+    attention(none, rowsOf(k, 0, 5), rowsOf(v, 0, 5), { heads: H, cache });
+    expect(cache.lengths).toEqual([5, 5]);
+    cache.dispose();
+  });
+
   it('refuses what does not fit, and changes nothing then', () => {
     const cache = createKvCache(backend, shape);
     attention(rowsOf(q, 0, 5), rowsOf(k, 0, 5), rowsOf(v, 0, 5), { heads: H, cache });
@@ -126,6 +137,17 @@ describe('attention', () => {
       [q, k, v, { heads: H, cache, scale: Number.NaN }, /scale/],
       [q, k, v, { heads: H, cache, alibi: [1] }, /alibi/],
       [q, k, v, { heads: H, cache, sinks: new Float32Array(1) }, /sinks/],
+      [
+        q,
+        k,
+        v,
+        { heads: H, cache, sinks: [0, 0] },
+        /sinks expected a Float32Array of \d values, one per head, got Array/,
+      ],
+      [q, k, v, { heads: H, cache, type: 'float' }, /type expected int16, as the cache has, got float/],
+      [q, k, v, { heads: H, cache, backend: {} }, /backend/],
+      [q, k, v, { heads: H, cache, causal: 'no' }, /causal/],
+      [q, k, v, null as unknown as object, /options/],
       [q, k, v, { heads: H, cache, past: [9, 0] }, /past/],
       [q, k, v, { heads: H, cache, past: [1] }, /past/],
       [q, k, v, { heads: H, cache, counts: [71, 0] }, /counts/],

@@ -62,10 +62,16 @@ export function attention(
   v: Float32Array | undefined,
   options: AttentionOptions,
 ): Float32Array {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`attention: expected options { heads, cache, … }, got ${describe(options)}.`);
   const { cache, backend } = options;
   if (cache !== undefined && !(cache instanceof PagedKvCache))
     throw new TypeError(`attention: cache expected a KvCache of createKvCache, got ${describe(cache)}.`);
-  if (cache) return runOn(cache, cache.backend, q, k, v, options);
+  if (cache) {
+    if (backend !== undefined && backend !== cache.backend)
+      throw new RangeError("attention: backend expected the cache's own, or none, got another one.");
+    return runOn(cache, cache.backend, q, k, v, options);
+  }
   if (!backend) throw new TypeError('attention: expected a cache or a backend, got neither. Say where it is to run.');
   const { batch = 1, heads, kvHeads = heads, headSize, valueSize, type } = options;
   if (headSize === undefined) throw new TypeError('attention: headSize expected a number, got undefined.');
@@ -90,11 +96,15 @@ function runOn<H>(
   const length = op.batch * op.rows * op.heads * op.valueSize;
   const out = options.out ?? new Float32Array(length);
   if (!(out instanceof Float32Array) || out.length !== length)
-    throw new RangeError(`attention: out expected a Float32Array of ${length} values, got ${describe(out)}.`);
+    throw new RangeError(`attention: out expected a Float32Array of ${length} values, got ${sizeOf(out)}.`);
+  if (sinks !== undefined && !(sinks instanceof Float32Array && sinks.length === op.heads))
+    throw new RangeError(
+      `attention: sinks expected a Float32Array of ${op.heads} values, one per head, got ${sizeOf(sinks)}.`,
+    );
   const run = { cache, past, counts, queries, positions, starts, bias, mask };
   const taken: H[] = [];
   const put = (data: Float32Array | undefined): H | undefined => {
-    if (!data) return undefined;
+    if (data === undefined) return undefined;
     const handle = device.alloc(data.byteLength, 'attention');
     taken.push(handle);
     device.write(handle, data);
@@ -125,13 +135,15 @@ function opOf(
 ): AttentionOp {
   const { batch, kvHeads, headSize, valueSize = headSize } = shape;
   const { heads, layout = 'rows', causal = false, scale, window, softcap, alibi } = options;
-  for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize'] as const)
+  for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize', 'type'] as const)
     if (options[name] !== undefined && options[name] !== shape[name])
       throw new RangeError(`attention: ${name} expected ${shape[name]}, as the cache has, got ${options[name]}.`);
   if (layout !== 'rows' && layout !== 'heads')
     throw new RangeError(`attention: layout expected 'rows' or 'heads', got ${String(layout)}.`);
   if (!Number.isSafeInteger(heads) || heads < 1)
     throw new RangeError(`attention: heads expected an integer from 1 on, got ${String(heads)}.`);
+  if (typeof causal !== 'boolean')
+    throw new TypeError(`attention: causal expected true or false, got ${describe(causal)}.`);
   if ((k === undefined) !== (v === undefined)) throw new TypeError('attention: expected k and v, or neither of them.');
   const rows = rowsOf('q', q, batch * heads * headSize);
   const newKeys = k ? rowsOf('k', k, batch * kvHeads * headSize) : 0;
@@ -148,6 +160,8 @@ function opOf(
     out: strides(heads, rows, valueSize),
   };
 }
+
+const sizeOf = (value: unknown): string => (value instanceof Float32Array ? `${value.length} values` : describe(value));
 
 function rowsOf(name: string, data: Float32Array, width: number): number {
   if (!(data instanceof Float32Array))

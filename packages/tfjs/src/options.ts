@@ -32,8 +32,6 @@ const KEYS: readonly string[] = ['components', 'activationBlock', 'override', 'c
 
 /** @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values */
 export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOptions): ResolvedOptions {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError(`register: options, expected an object, got ${String(options)}.`);
   checkKeys(options, KEYS, 'register');
   const { override = defaults?.override ?? false } = options;
   if (typeof override !== 'boolean')
@@ -41,8 +39,10 @@ export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOpti
   return { ...resolveArithmetic(options, defaults, 'register'), override };
 }
 
-/** @throws `TypeError` for an option that is none */
+/** @throws `TypeError` for what are no options, and for an option that is none */
 export function checkKeys(options: object, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`${where}: options, expected an object, got ${String(options)}.`);
   for (const key of Object.keys(options))
     if (!known.includes(key)) throw new TypeError(`${where}: option '${key}', expected one of ${known.join(', ')}.`);
 }

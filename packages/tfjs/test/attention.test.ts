@@ -245,6 +245,8 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
     await withoutLeaks(() =>
       tf.tidy(() => {
         const [q, k, v] = [tensor(1, [1, 4, 3, 16]), tensor(2, [1, 2, 5, 16]), tensor(3, [1, 2, 5, 16])];
+        const gone = tf.ones([1, 2, 5, 16]);
+        gone.dispose();
         const refused: [unknown, () => tf.Tensor][] = [
           [TypeError, () => attention(gaussian(1, 4) as never, k, v)],
           [TypeError, () => attention(tf.cast(q, 'int32'), k, v)],
@@ -264,6 +266,8 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
           [RangeError, () => attention(q, k, v, { bias: tf.ones([4, 5]) })],
           [RangeError, () => attention(q, k, v, { mask: tf.cast(tf.ones([1, 1, 1, 3, 5]), 'bool') })],
           [RangeError, () => attention(q, k, v, { sinks: tf.ones([3]) })],
+          [TypeError, () => attention(q, k, v, null as never)],
+          [DisposedError, () => attention(q, gone, v)],
           [RangeError, () => attention(tf.ones([3]), tf.ones([3]), tf.ones([3]))],
           [RangeError, () => attention(q, tf.ones([2, 5, 16]), v)],
           [RangeError, () => attention(q, tf.ones([1, 2, 5, 15]), v)],
@@ -279,6 +283,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
       }),
     );
     expect(cache.lengths).toEqual([0]);
+    expect(() => new KvCache(undefined as never)).toThrow('options');
     expect(() => new KvCache({ kvHeads: 0, headSize: 16 })).toThrow(RangeError);
     expect(() => new KvCache({ kvHeads: 1, headSize: 16, size: 3 } as never)).toThrow(TypeError);
     expect(() => cache.append(tf.ones([1, 2, 3]), tf.ones([1, 2, 3]))).toThrow(RangeError);

@@ -13,16 +13,18 @@ import { limitOf, TINY } from '../decompose/contract.ts';
 import { roundHalfEven } from '../numbers.ts';
 import { type KvShape, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
 
+/** Sequences, heads, channels of V: more than anybody has, so that a slip is an error before it takes all memory. */
+const MOST = 2 ** 16;
+
 /** @throws {@link TypeError}, {@link RangeError} for a shape that cannot be */
 export function resolveKvShape(shape: KvShape, where = 'createKvCache'): ResolvedKvShape {
   if (typeof shape !== 'object' || shape === null)
     throw new TypeError(`${where}: expected { batch, kvHeads, headSize }, got ${String(shape)}.`);
   const { batch, kvHeads, headSize, valueSize = headSize, type = 'int16', isInterleaved = false } = shape;
   const { rotarySize = headSize - (headSize % 2), factors } = shape;
-  const count = (name: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER) => {
+  const count = (name: string, value: unknown, least: number, most = MOST) => {
     if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) return;
-    const end = most === Number.MAX_SAFE_INTEGER ? '' : `..${most}`;
-    throw new RangeError(`${where}: ${name} expected an integer from ${least}${end} on, got ${String(value)}.`);
+    throw new RangeError(`${where}: ${name} expected an integer from ${least} to ${most}, got ${String(value)}.`);
   };
   count('batch', batch, 1);
   count('kvHeads', kvHeads, 1);
@@ -32,6 +34,8 @@ export function resolveKvShape(shape: KvShape, where = 'createKvCache'): Resolve
   if (rotarySize % 2) throw new RangeError(`${where}: rotarySize expected an even number, got ${rotarySize}.`);
   if (type !== 'int16' && type !== 'int8' && type !== 'float')
     throw new RangeError(`${where}: type expected 'int16', 'int8' or 'float', got ${String(type)}.`);
+  if (typeof isInterleaved !== 'boolean')
+    throw new TypeError(`${where}: isInterleaved expected true or false, got ${String(isInterleaved)}.`);
   if (factors) checkFactors(factors, kvHeads * headSize, where);
   return {
     batch,

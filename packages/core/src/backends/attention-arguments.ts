@@ -55,7 +55,8 @@ export function checkAttentionOperands<H extends { readonly byteLength: number }
   if (operands.length !== ATTENTION_OPERANDS.length)
     refuse('operands', `${ATTENTION_OPERANDS.length} (${ATTENTION_OPERANDS.join(', ')})`, operands.length);
   const bytes = attentionBytes(op);
-  const needed = [true, op.newKeys > 0, op.newKeys > 0, undefined, op.bias !== undefined, op.mask !== undefined, true];
+  const keys = op.newKeys > 0 || undefined; // of no keys there may be an operand
+  const needed = [true, keys, keys, undefined, op.bias !== undefined, op.mask !== undefined, true];
   ATTENTION_OPERANDS.forEach((name, i) => {
     const operand = operands[i];
     if (operand === undefined) {
@@ -108,7 +109,11 @@ function checkOp(op: AttentionOp): void {
   if (softcap !== undefined && !(softcap > 0 && Number.isFinite(softcap)))
     refuse('softcap', 'a number above 0', softcap);
   if (alibi !== undefined && !(Array.isArray(alibi) && alibi.length === op.heads && alibi.every(Number.isFinite)))
-    refuse('alibi', `${op.heads} finite slopes, one per head`, `[${alibi}]`);
+    refuse(
+      'alibi',
+      `an array of ${op.heads} finite slopes, one per head`,
+      Array.isArray(alibi) ? `[${alibi}]` : describe(alibi),
+    );
   for (const name of ['q', 'out'] as const) checkStrides(name, op[name]);
   if (op.newKeys > 0) for (const name of ['k', 'v'] as const) checkStrides(name, op[name]);
   for (const name of ['bias', 'mask'] as const) if (op[name] !== undefined) checkDims(name, op[name], op, 1);
@@ -159,7 +164,7 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
     const fits =
       values.length === batch &&
       values.every((value, b) => Number.isSafeInteger(value) && value >= 0 && value <= most(b));
-    if (!fits) refuse(name, `${batch} integers of [0, ${lengths.map((_, b) => most(b))}]`, `[${values}]`);
+    if (!fits) refuse(name, `${batch} integers from 0 to ${lengths.map((_, b) => most(b)).join(', ')}`, `[${values}]`);
     return values;
   };
   const all = (value: number) => lengths.map(() => value);
@@ -179,10 +184,11 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
 
 function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {
   const { cache } = run;
-  if (!(cache instanceof PagedKvCache) || cache.device !== device || !device.caches.has(cache))
-    throw new RangeError(
-      'attention: cache expected a live KvCache of this device. Make it with createKvCache(device, …).',
-    );
+  if (!(cache instanceof PagedKvCache))
+    throw new TypeError(`attention: cache expected a KvCache, got ${describe(cache)}.`);
+  if (cache.device !== device)
+    refuse('cache', 'one of this device', "another device's. Make it with createKvCache(device, …)");
+  if (!device.caches.has(cache)) refuse('cache', 'a live one', 'one that was disposed of. Create another one');
   for (const name of ['batch', 'kvHeads', 'headSize', 'valueSize'] as const)
     if (cache.shape[name] !== op[name]) refuse(`cache.shape.${name}`, `${op[name]}, as the op has`, cache.shape[name]);
   return cache;

@@ -170,6 +170,8 @@ describe('KvCache', () => {
       [{ kvHeads: 1.5 }, /kvHeads/],
       [{ headSize: 513 }, /headSize/],
       [{ valueSize: 0 }, /valueSize/],
+      [{ batch: 1e9 }, /batch expected an integer from 1 to 65536/],
+      [{ isInterleaved: 1 as unknown as boolean }, /isInterleaved/],
       [{ type: 'int4' as 'int8' }, /type/],
       [{ rotarySize: 3 }, /rotarySize/],
       [{ rotarySize: 66 }, /rotarySize/],
@@ -185,13 +187,18 @@ describe('KvCache', () => {
     expect(() => cache.append([] as unknown as Float32Array, new Float32Array(1), 1)).toThrow(TypeError);
     for (const length of [-1, 1, Number.NaN, 0.5]) expect(() => cache.truncate(length)).toThrow(RangeError);
     expect(() => cache.truncate([0, 0])).toThrow(RangeError);
+    expect(() => cache.truncate('0' as unknown as number)).toThrow(RangeError);
     expect(() => cache.reorder([1])).toThrow(RangeError);
+    expect(() => cache.reorder(undefined as unknown as number[])).toThrow(RangeError);
+    expect(() => cache.reserve(2 ** 52)).toThrow(BackendUnavailableError);
     expect(() => cache.keys(1)).toThrow(RangeError);
     expect(() => cache.reserve(-1)).toThrow(RangeError);
     cache.dispose();
     cache.dispose();
     for (const use of [() => cache.reserve(1), () => cache.branch(), () => cache.truncate(0), () => cache.keys(0)])
       expect(use).toThrow(/disposed/);
+    for (const device of [undefined, {}, Promise.resolve(backend)])
+      expect(() => createKvCache(device as Device<unknown>, SHAPE)).toThrow(TypeError);
     const gpu = { device: 'webgpu' } as unknown as Device<unknown>;
     expect(() => createKvCache(gpu, SHAPE)).toThrow(UnsupportedError);
   });

@@ -3,6 +3,7 @@ import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../
 import { resolveKvShape } from '../attention/kv-format.ts';
 import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
+import { describe } from './arguments.ts';
 import type { AttentionSpec, Device, PageDevice } from './device.ts';
 import { appendArrays } from './kv-append.ts';
 import { KvPages, type Page, pagesFor } from './kv-pages.ts';
@@ -24,6 +25,10 @@ export class PagedKvCache<H = unknown> implements KvCache {
    * @param spec what writes keys of JavaScript
    */
   constructor(backend: Device<H>, shape: KvShape, spec: AttentionSpec) {
+    if (typeof backend?.device !== 'string')
+      throw new TypeError(
+        `createKvCache: expected a backend of createBackend, got ${describe(backend)}. Is it a promise? Await it.`,
+      );
     if (!backend.pages)
       throw new UnsupportedError(`createKvCache: the device '${backend.device}' has no attention yet. Use 'wasm'.`);
     this.backend = backend;
@@ -82,6 +87,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 
   append(k: Float32Array, v: Float32Array, keys: number): void {
+    this.#checkAlive('append');
     checkCount('append', 'keys', keys);
     const { batch, kvHeads, headSize, valueSize } = this.shape;
     checkFloats('append', 'k', k, batch * kvHeads * keys * headSize);
@@ -150,8 +156,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   truncate(length: number | readonly number[]): void {
     this.#checkAlive('truncate');
     const lengths = typeof length === 'number' ? this.lengths.map(() => length) : length;
-    if (lengths.length !== this.shape.batch)
-      throw new RangeError(`truncate: expected ${this.shape.batch} lengths, got ${lengths.length}.`);
+    if (!Array.isArray(lengths) || lengths.length !== this.shape.batch)
+      throw new RangeError(`truncate: expected a length, or ${this.shape.batch} of them, got ${listed(lengths)}.`);
     lengths.forEach((keys, b) => {
       checkCount('truncate', 'length', keys);
       const have = this.#pages.sequences[b].length;
@@ -185,8 +191,9 @@ export class PagedKvCache<H = unknown> implements KvCache {
   reorder(order: readonly number[]): void {
     this.#checkAlive('reorder');
     const { batch } = this.shape;
-    if (order.length !== batch || order.some((b) => !Number.isInteger(b) || b < 0 || b >= batch))
-      throw new RangeError(`reorder: expected ${batch} sequences of 0..${batch - 1}, got [${order}].`);
+    const fits = Array.isArray(order) && order.length === batch;
+    if (!fits || order.some((b) => !Number.isInteger(b) || b < 0 || b >= batch))
+      throw new RangeError(`reorder: expected ${batch} numbers from 0 to ${batch - 1}, got ${listed(order)}.`);
     this.#pages.reorder(order);
   }
 
@@ -244,6 +251,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   }
 }
 
+const listed = (value: unknown): string => (Array.isArray(value) ? `[${value}]` : describe(value));
+
 function checkCount(where: string, name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 0)
     throw new RangeError(`${where}: ${name} expected an integer from 0 on, got ${String(value)}.`);
@@ -251,6 +260,6 @@ function checkCount(where: string, name: string, value: number): void {
 
 function checkFloats(where: string, name: string, data: Float32Array, length: number): void {
   if (!(data instanceof Float32Array))
-    throw new TypeError(`${where}: ${name} expected a Float32Array, got ${String(data)}.`);
+    throw new TypeError(`${where}: ${name} expected a Float32Array, got ${describe(data)}.`);
   if (data.length !== length) throw new RangeError(`${where}: ${name} expected ${length} values, got ${data.length}.`);
 }

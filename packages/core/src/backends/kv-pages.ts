@@ -71,6 +71,7 @@ export class KvPages<H> {
    * @throws {@link BackendUnavailableError} with the bytes; nothing has changed then
    */
   take(ends: readonly number[], writes?: readonly number[]): void {
+    this.#checkRoom(ends);
     const wanted = this.#missing(ends, writes);
     let most = 0;
     for (const keys of ends) most = Math.max(most, pagesFor(keys));
@@ -130,6 +131,25 @@ export class KvPages<H> {
     return this.#shape.kvHeads * this.#headBytes[at === 0 ? 0 : 1];
   }
 
+  /** Many pages are asked for as one: a memory shall not grow to its limit page by page before it turns out to be too small. */
+  #checkRoom(ends: readonly number[]): void {
+    let count = 0;
+    let bytes = 0;
+    for (let b = 0; b < ends.length; b++) {
+      const have = this.#sequences[b].pages.length;
+      const needed = pagesFor(ends[b]);
+      if (needed <= have) continue;
+      count += needed - have;
+      bytes += this.bytesOf(needed) - this.bytesOf(have);
+    }
+    if (count <= FEW) return;
+    try {
+      this.#device.free(this.#device.alloc(bytes, 'KV pages'));
+    } catch (cause) {
+      throw noRoom(count, bytes, cause);
+    }
+  }
+
   /** Most runs need none: makes no objects then. */
   #missing(ends: readonly number[], writes?: readonly number[]): Wanted[] {
     const wanted: Wanted[] = [];
@@ -152,18 +172,13 @@ export class KvPages<H> {
     const bytes = wanted.reduce((sum, { at }) => sum + this.#pageBytes(at), 0);
     const handles: H[] = [];
     try {
-      // All at once, so that a memory does not grow to its limit page by page before it turns out to be too small.
-      if (wanted.length > FEW) device.free(device.alloc(bytes, 'KV pages'));
       for (const { at } of wanted) handles.push(device.alloc(this.#pageBytes(at), 'KV page'));
       if (most <= this.#capacity) return { handles, table: undefined, capacity: this.#capacity };
       const capacity = Math.max(LEAST, 2 ** Math.ceil(Math.log2(most)));
       return { handles, table: device.alloc(4 * batch * kvHeads * capacity, 'KV page table'), capacity };
     } catch (cause) {
       for (const handle of handles) device.free(handle);
-      throw new BackendUnavailableError(
-        `KvCache: ${wanted.length} more pages need ${bytes} bytes, and there is no memory for them. Truncate or dispose of something, or take a smaller type.`,
-        { cause },
-      );
+      throw noRoom(wanted.length, bytes, cause);
     }
   }
 
@@ -206,6 +221,12 @@ export class KvPages<H> {
     this.#device.write(this.#table, addresses);
   }
 }
+
+const noRoom = (pages: number, bytes: number, cause: unknown): BackendUnavailableError =>
+  new BackendUnavailableError(
+    `KvCache: ${pages} more pages need ${bytes} bytes, and there is no memory for them. Truncate or dispose of something, or take a smaller type.`,
+    { cause },
+  );
 
 function shared<H>({ pages, length }: Sequence<H>): Sequence<H> {
   for (const page of pages) page.owners++;

@@ -26,6 +26,12 @@ export function metadataOf({ name, type }: ValueInfo): OrtMetadata {
   return { name, isTensor: true, type: jsDataType(type.elemType) ?? 'float32', shape };
 }
 
+/** Locations that say something else. */
+const WHERE: Readonly<Record<string, string>> = {
+  none: 'one that was disposed of',
+  undefined: 'an object that is none: make one with new Tensor(…)',
+};
+
 /**
  * Checks one feed.
  *
@@ -36,7 +42,8 @@ export function checkFeed(spec: InputSpec, tensor: OrtTensor | undefined): OrtTe
     throw new TypeError(`run: input '${spec.name}', expected a tensor, got none.`);
   }
   if (tensor.location !== 'cpu') {
-    throw new TypeError(`run: input '${spec.name}', expected a tensor on the CPU, got one on ${tensor.location}.`);
+    const got = WHERE[tensor.location] ?? `one on ${tensor.location}`;
+    throw new TypeError(`run: input '${spec.name}', expected a tensor on the CPU, got ${got}.`);
   }
   if (tensor.type !== spec.type) {
     throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${tensor.type}.`);

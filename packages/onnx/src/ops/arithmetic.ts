@@ -131,15 +131,16 @@ function unary(name: string): Operator {
   return { name, infer, host: compute !== undefined };
 }
 
-function cast(node: NodeView, [x]: Inputs): [Info] {
-  const elemType = node.int('to', 0);
+const cast = (node: NodeView, [x]: Inputs): [Info] => [castTo(x, node.int('to', 0))];
+
+function castTo(x: Info | undefined, elemType: number): Info {
   // Symbols are sizes: every whole type holds them as they are.
   const data = isKnown(x?.data)
     ? x.data.map((value) => stored(value, elemType))
     : isWhole(elemType)
       ? x?.data
       : undefined;
-  return [{ elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined }];
+  return { elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined };
 }
 
 /** What the elements of a Cast may become in plain JavaScript. */
@@ -164,5 +165,6 @@ export const arithmeticOperators: readonly Operator[] = [
   ...Object.keys(UNARY).map(unary),
   { name: 'IsNaN', infer: (_, [x]) => [{ elemType: BOOL, dims: x?.dims }] },
   { name: 'Cast', infer: cast, host: true },
+  { name: 'CastLike', infer: (_, [x, like]) => [castTo(x, like?.elemType ?? 0)] },
   { name: 'Where', infer: where, host: true },
 ];

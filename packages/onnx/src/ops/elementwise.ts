@@ -233,6 +233,16 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   );
 }
 
+/** To the type that another value has: of floats, nothing. */
+function matchCastLike({ node }: NodeView, matcher: Matcher): Match | string {
+  const [x = '', like = ''] = node.inputs;
+  return (
+    matcher.notFloat('x', x) ??
+    matcher.notFloat('target', like) ??
+    expressionMatch(matcher, [node], [x], (to, args) => to.add('CastToF32', args))
+  );
+}
+
 /** x, then a bias that is added first, if there is one. */
 function matchBiased(fn: FunctionId): Operator['match'] {
   return ({ node }, matcher) => {
@@ -264,6 +274,7 @@ const OWN: Readonly<Record<string, Pick<Operator, 'match' | 'attributes'>>> = {
   Pow: { match: matchPow },
   Clip: { match: matchClip, attributes: ['min', 'max'] },
   Cast: { match: matchCast, attributes: ['to', 'saturate'] },
+  CastLike: { match: matchCastLike, attributes: ['saturate'] },
   Gelu: { match: matchGelu, attributes: ['approximate'] },
   'com.microsoft.FastGelu': { match: matchBiased('GeluTanh') },
   'com.microsoft.BiasGelu': { match: matchBiased('Gelu') },

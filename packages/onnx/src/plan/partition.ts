@@ -45,7 +45,7 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
   });
   const consumers = new Map<string, Unit[]>();
   for (const unit of units)
-    for (const name of unit.inputs) {
+    for (const name of needsOf(unit, isClaimed(unit))) {
       const list = consumers.get(name);
       if (list) list.push(unit);
       else consumers.set(name, [unit]);
@@ -59,7 +59,7 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
     const constants = new Set<string>();
     const claimed = isClaimedKey(key);
     for (const unit of members)
-      for (const name of claimed ? unit.inputs : unit.uses) {
+      for (const name of needsOf(unit, claimed)) {
         if (graph.constants.has(name)) constants.add(name);
         else {
           const producer = producers.get(name);
@@ -78,13 +78,16 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
   });
 }
 
+/** What a unit needs from outside: a step of MSD, or all its nodes. */
+const needsOf = ({ inputs, uses }: Unit, claimed: boolean): readonly string[] => (claimed ? inputs : uses);
+
 /** Those that outputs depend on: a step of MSD may need less than its node. */
 function liveUnits(graph: Graph, units: readonly Unit[], isClaimed: (unit: Unit) => boolean): Unit[] {
   const needed = new Set(graph.outputs.map((output) => output.name));
   const live: Unit[] = [];
   for (const unit of units.toReversed()) {
     if (!unit.outputs.some((name) => needed.has(name))) continue;
-    for (const name of isClaimed(unit) ? unit.inputs : unit.uses) needed.add(name);
+    for (const name of needsOf(unit, isClaimed(unit))) needed.add(name);
     live.push(unit);
   }
   return live.reverse();
@@ -107,7 +110,7 @@ function levelGroups(
   for (const unit of units) {
     const claimed = isClaimed(unit);
     let level = 0;
-    for (const name of unit.inputs) {
+    for (const name of needsOf(unit, claimed)) {
       const producer = producers.get(name);
       if (producer) level = Math.max(level, levels.get(producer)! + (isClaimed(producer) === claimed ? 0 : 1));
     }
@@ -139,7 +142,8 @@ function postpone(
     for (const unit of units) {
       if (group.has(unit)) continue;
       const limit = levels.get(unit)! - (isClaimed(unit) ? 1 : 0);
-      if (limit < latest && unit.inputs.some((name) => group.has(producers.get(name)!))) latest = limit;
+      if (limit < latest && needsOf(unit, isClaimed(unit)).some((name) => group.has(producers.get(name)!)))
+        latest = limit;
     }
     const later = [...groups.keys()].filter((each) => !isClaimedKey(each) && each > key && levelOf(each) <= latest);
     if (later.length === 0) continue;

@@ -163,7 +163,7 @@ describe('pasts', () => {
     const before = await read(s, nothing(), [1, 2, 3]);
     dispose(before);
     dispose(before);
-    await expect(read(s, before, [4])).rejects.toThrow();
+    await expect(read(s, before, [4])).rejects.toThrow('got one that was disposed of');
     expect((await read(s, nothing(), [1, 2])).logits).toEqual(await atOnce([1, 2]));
   });
 

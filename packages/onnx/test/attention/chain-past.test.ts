@@ -12,15 +12,20 @@ const distance = (a: Float32Array, b: Float32Array): number => {
 };
 
 /** A prompt, tokens, a chunk, a token. `padding`: keys at the left that each sequence has none of. */
-async function rounds(chain: PastChain, batch: number, padding: readonly number[], reads: boolean) {
+async function rounds(chain: PastChain, batch: number, padding: readonly number[], reads: boolean, claim = 'all') {
   const { kvHeads = 2, heads = 4, size = 16, layers = 2 } = chain;
   const bytes = pastModel(chain);
   const plain = await session(bytes.slice(), 'wasm', { graphOptimizationLevel: 'disabled' });
-  const msd = await session(bytes.slice(), { name: 'msd', claim: 'all' });
+  const msd = await session(bytes.slice(), { name: 'msd', claim });
   const next = random(5);
   const names = Array.from({ length: layers }, (_, i) => [`${i}.key`, `${i}.value`]).flat();
   const pasts = [plain, msd].map(() =>
-    Object.fromEntries(names.map((name) => [`past.${name}`, tensor(new Float32Array(0), [batch, kvHeads, 0, size])])),
+    Object.fromEntries(
+      names.map((name) => [
+        `past.${name}`,
+        tensor(new Float32Array(0), chain.rowsFirst ? [batch, 0, kvHeads, size] : [batch, kvHeads, 0, size]),
+      ]),
+    ),
   );
   let length = 0;
   const found: number[] = [];
@@ -83,6 +88,36 @@ describe('spelt-out attention with a past by Concat', () => {
     expect(
       report.nodes.filter(({ where }) => where !== 'msd').map(({ opType, reason }) => `${opType}: ${reason}`),
     ).toEqual([expect.stringContaining('lies in a cache')]);
+  });
+});
+
+describe('in a model that is cut', () => {
+  it('runs without ONNX Runtime', async () => {
+    const { found, report } = await rounds({ quantized: true }, 1, [0], false, 'auto');
+    for (const each of found) expect(each).toBeLessThan(1e-3);
+    expect(report.foreignRunsPerCall).toBe(0);
+  });
+
+  it('takes masks that ONNX Runtime makes, once for all layers', async () => {
+    const { found, report } = await rounds({ quantized: true, isForeign: true, layers: 3 }, 1, [0], false, 'auto');
+    for (const each of found) expect(each).toBeLessThan(1e-3);
+    expect(report.foreignRunsPerCall).toBe(1);
+    expect(report.nodes.filter(({ where }) => where !== 'msd').map(({ opType }) => opType)).toContain('Trilu');
+    // Before and after that run, of each number of rows.
+    expect(report.plans).toBe(6);
+  });
+
+  it('leaves a past with heads last to ONNX Runtime, with all that makes its masks', async () => {
+    const chain: PastChain = { quantized: true, rowsFirst: true, kvHeads: 4, causal: 'triangle' };
+    const { found, report } = await rounds(chain, 1, [0], true, 'auto');
+    for (const each of found) expect(each).toBeLessThan(1e-3);
+    expect(report.nodes.filter(({ opType }) => opType === 'Softmax')).toMatchObject([
+      { where: 'ort' },
+      { where: 'ort' },
+    ]);
+    expect(report.nodes.filter(({ opType }) => opType === 'MatMulNBits').every(({ where }) => where === 'msd')).toBe(
+      true,
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 /** A decoder's attention, spelt out, with a past by Concat and masks made of shapes: two layers that share the masks. */
 import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../../src/write/index.ts';
-import { gaussian, random } from '../models.ts';
+import { gaussian, makeMatrix, random } from '../models.ts';
 
 export interface PastChain {
   readonly heads?: number;
@@ -10,8 +10,13 @@ export interface PastChain {
   readonly causal?: 'ranges' | 'triangle';
   /** A mask of [batch, past + rows] beside it. */
   readonly padding?: boolean;
-  /** The batch in the mask of heads: what ONNX Runtime makes of it is needed beside. */
   readonly layers?: number;
+  /** 4-bit weights: the model is worth cutting. */
+  readonly quantized?: boolean;
+  /** An operator that MSD does not have makes the mask. */
+  readonly isForeign?: boolean;
+  /** Past and present are [batch, positions, heads, size]. */
+  readonly rowsFirst?: boolean;
   /** A node outside that computes with present. */
   readonly isUsed?: boolean;
 }
@@ -21,6 +26,7 @@ const LOWEST = -3.4028234663852886e38;
 /** Inputs x [batch, rows, heads · size], mask, past.<i>.key and value; outputs y, present.<i>.key and value. */
 export function pastModel(chain: PastChain = {}): Uint8Array {
   const { heads = 4, kvHeads = 2, size = 16, causal = 'ranges', padding = true, layers = 2, isUsed = false } = chain;
+  const { quantized = false, rowsFirst = false, isForeign = false } = chain;
   const nodes: NodeSpec[] = [];
   const initializers: TensorSpec[] = [];
   const next = random(3);
@@ -56,7 +62,7 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
   const list = (x: string): string => node('Unsqueeze', [x, ints([0])]);
 
   const rows = sizeOf('x', 1);
-  const past = sizeOf('past.0.key', 2);
+  const past = sizeOf('past.0.key', rowsFirst ? 1 : 2);
   const total = node('Add', [past, rows]);
   let added = '';
   if (causal === 'ranges') {
@@ -71,18 +77,28 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
     const bias = node('Mul', [missing, number(LOWEST)]);
     added = added === '' ? bias : node('Add', [added, bias]);
   }
+  // All of it: the diagonal lies outside.
+  if (isForeign) added = node('Trilu', [added, ints([1000], true)], { upper: { int: 0 } });
   const triangle = Uint8Array.from({ length: 64 * 64 }, (_, i) => +(i % 64 <= Math.floor(i / 64)));
   if (causal === 'triangle')
     initializers.push({ name: 'triangle', dtype: 'bool', dims: [1, 1, 64, 64], data: triangle });
 
   const width = heads * size;
-  const split = (x: string, parts: number): string => {
-    const w = floats(
-      gaussian(next, width * parts * size).map((value) => value / Math.sqrt(width)),
-      [width, parts * size],
-    );
-    const four = node('Reshape', [node('MatMul', [x, w]), ints([0, 0, parts, size])]);
-    return node('Transpose', [four], { perm: { ints: [0, 2, 1, 3] } });
+  const project = (x: string, N: number): string => {
+    if (!quantized) {
+      const data = gaussian(next, width * N).map((value) => value / Math.sqrt(width));
+      return node('MatMul', [x, floats(data, [width, N])]);
+    }
+    const matrix = makeMatrix({ name: `m${++count}`, N, K: width, seed: count });
+    initializers.push(...matrix.initializers);
+    const y = `v${++count}`;
+    nodes.push(matrix.node(x, y));
+    return y;
+  };
+  const turned = (x: string): string => node('Transpose', [x], { perm: { ints: [0, 2, 1, 3] } });
+  const split = (x: string, parts: number, isTurned = true): string => {
+    const four = node('Reshape', [project(x, parts * size), ints([0, 0, parts, size])]);
+    return isTurned ? turned(four) : four;
   };
   const outputs: GraphSpec['outputs'][number][] = [];
   let x = 'x';
@@ -90,8 +106,14 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
     const q = split(x, heads);
     const [k, v] = ['key', 'value'].map((what) => {
       const name = `present.${layer}.${what}`;
-      node('Concat', [`past.${layer}.${what}`, split(x, kvHeads)], { axis: { int: what === 'key' ? 2 : -2 } }, name);
-      outputs.push({ name, dtype: 'float32', dims: ['batch', kvHeads, 'total', size] });
+      const axis = rowsFirst ? 1 : what === 'key' ? 2 : -2;
+      node('Concat', [`past.${layer}.${what}`, split(x, kvHeads, !rowsFirst)], { axis: { int: axis } }, name);
+      outputs.push({
+        name,
+        dtype: 'float32',
+        dims: rowsFirst ? ['batch', 'total', kvHeads, size] : ['batch', kvHeads, 'total', size],
+      });
+      if (rowsFirst) return turned(name);
       if (kvHeads === heads) return name;
       // Sizes come out of present itself.
       const [batch, length] = [list(sizeOf(name, 0)), list(sizeOf(name, 2))];
@@ -130,7 +152,11 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
       inputs: [
         { name: 'x', dtype: 'float32', dims: ['batch', 'rows', width] },
         ...(padding ? [{ name: 'mask', dtype: 'int64' as const, dims: ['batch', 'total_length'] }] : []),
-        ...pasts.map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', kvHeads, 'past_length', size] })),
+        ...pasts.map((name) => ({
+          name,
+          dtype: 'float32' as const,
+          dims: rowsFirst ? ['batch', 'past_length', kvHeads, size] : ['batch', kvHeads, 'past_length', size],
+        })),
       ],
       outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', width] }, ...outputs],
     },

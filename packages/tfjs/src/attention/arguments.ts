@@ -1,5 +1,6 @@
 /** What `attention` is asked, checked before anything happens. */
 import type { ResolvedKvShape } from '@msd/core';
+import { DisposedError } from '../errors.ts';
 import { checkKeys } from '../options.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import type { AttentionOptions } from './attention.ts';
@@ -15,6 +16,7 @@ export function checkTensor(
 ): asserts x is Tensor {
   if (!(x instanceof tf.Tensor))
     throw new TypeError(`${where}: ${name}, expected a tf.Tensor, got ${x === null ? 'null' : typeof x}.`);
+  if (x.isDisposed) throw new DisposedError(`${where}: ${name}, the tensor has been disposed of.`);
   if (x.dtype !== dtype) throw new TypeError(`${where}: ${name}, expected ${dtype}, got ${x.dtype}.`);
 }
 
@@ -67,7 +69,7 @@ export function sizesOf(
   q: Tensor,
   k: Tensor | null,
   v: Tensor | null,
-  { layout: order = 'heads' }: AttentionOptions,
+  { layout: order = 'heads', sinks }: AttentionOptions,
   stored: ResolvedKvShape | undefined,
 ): Sizes {
   const refuse = (name: string, expected: string, got: unknown): never => {
@@ -108,6 +110,8 @@ export function sizesOf(
         refuse('cache', `${name} ${value}`, stored[name as keyof typeof given]);
     if (q.size === 0) refuse('q', 'rows beside a cache; use cache.append to add keys alone', `[${q.shape}]`);
   }
+  if (sinks && (sinks.rank !== 1 || sinks.size !== heads))
+    refuse('sinks', `[${heads}], one for each head of q`, `[${sinks.shape}]`);
   const result = [batch, heads, rows, valueSize].slice(4 - q.rank);
   const shape = layout ? layout.map((axis) => result[axis]!) : result;
   const isEmpty = result.includes(0) || headSize === 0 || (newKeys === 0 && !stored);

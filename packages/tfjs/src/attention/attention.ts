@@ -42,7 +42,7 @@ export interface AttentionOptions {
  * @param k float32 [batch, kvHeads, keys, size]; `heads` is a multiple of `kvHeads`. `null`, with `v`: only what the cache has
  * @param v float32 [batch, kvHeads, keys, valueSize]
  * @returns as q, with rows of `valueSize`
- * @throws `TypeError`, `RangeError` for operands that do not fit, `DisposedError` for a cache that is gone, `UnsupportedError`
+ * @throws `TypeError`, `RangeError` for operands that do not fit, `DisposedError` for a cache or tensor that is gone, `UnsupportedError`
  * for a cache while gradients are recorded, `BackendUnavailableError` if there is no memory for more keys; the cache is unchanged then
  * @example
  * ```ts

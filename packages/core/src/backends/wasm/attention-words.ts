@@ -125,7 +125,7 @@ export class AttentionWords {
 
   /** Dimensions of bias and mask: the op's operands, or what the run brings. */
   scores(run: Run, addresses: readonly number[], places: RunPlaces): void {
-    const { op } = { op: this.#op };
+    const op = this.#op;
     const [bias, mask] = [run.bias?.dims ?? op.bias, run.mask?.dims ?? op.mask];
     this.#toAttend({
       ...scoreWords('bias', run.bias ? places.bias : addresses[BIAS], bias, 4),

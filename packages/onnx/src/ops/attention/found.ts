@@ -24,15 +24,20 @@ export interface Found {
   readonly v: Operand;
 }
 
-export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefined {
+/** @returns a reason if it is attention, but somebody else needs what lies inside */
+export function findChain(matcher: Matcher, softmax: GraphNode): Found | string | undefined {
   const view = matcher.view(softmax);
   const [x = ''] = softmax.inputs;
   const rank = matcher.info(x)?.dims?.length;
   const axis = view.int('axis', view.version < 13 ? 1 : -1);
   if (rank === undefined || (axis !== -1 && axis !== rank - 1)) return undefined;
   const scores = scoresOf(matcher, x);
-  const weights = weightsOf(matcher, softmax);
-  if (!scores || !weights) return undefined;
+  const after = weightsOf(matcher, softmax);
+  if (!scores || !after) return undefined;
+  const { nodes: weights, emptyBy } = after;
+  const [only] = scores.added;
+  const isEmpty = scores.added.length === 1 && only?.kind === 'bias' && only.name === emptyBy && only.factor === 1;
+  if (emptyBy !== undefined && !isEmpty) return undefined;
   const product = weights.at(-1)!;
   const [queries = '', keys = ''] = scores.product.inputs;
   const operands = [
@@ -43,7 +48,8 @@ export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefin
   const core = withPaths(matcher, [...scores.nodes, ...weights]);
   const tail = tailOf(matcher, product.outputs[0]!);
   const closed = closedParts(matcher, core, operands, product, tail);
-  if (!closed || hasInside(matcher, core, [...namesOfAdded(scores.added)])) return undefined;
+  if (!closed) return NEEDED;
+  if (hasInside(matcher, core, namesOfAdded(scores.added))) return undefined;
   return { scores, softmax, weights, core, tail, ...closed };
 }
 
@@ -81,32 +87,72 @@ export function withPaths({ graph }: Matcher, nodes: readonly GraphNode[]): Grap
   return [...inside].sort((a, b) => a.index - b.index);
 }
 
-/** From the Softmax on to the product with v, all of them needed by the next one alone. */
-function weightsOf(matcher: Matcher, softmax: GraphNode): GraphNode[] | undefined {
+const NEEDED = 'scores or weights of this attention are needed outside';
+
+/** From the Softmax to the product with v. */
+interface Weights {
+  readonly nodes: readonly GraphNode[];
+  /** Whose rows of nothing but −Infinity have no weights: they are 0 anyway, if this is all that is added to scores. */
+  readonly emptyBy: string | undefined;
+}
+
+function weightsOf(matcher: Matcher, softmax: GraphNode): Weights | undefined {
   const nodes = [softmax];
-  for (let name = softmax.outputs[0]!; nodes.length < 8; name = nodes.at(-1)!.outputs[0]!) {
+  let emptyBy: string | undefined;
+  for (let name = softmax.outputs[0]!; nodes.length < 12; name = nodes.at(-1)!.outputs[0]!) {
     const consumers = matcher.graph.consumers.get(name) ?? [];
-    const test = consumers.find(({ opType }) => opType === 'IsNaN');
-    const next = consumers.find((node) => node !== test);
-    if (!next || consumers.length !== (test ? 2 : 1) || next.domain !== '') return undefined;
-    if (next.opType === 'MatMul') return !test && next.inputs[0] === name ? [...nodes, next] : undefined;
+    // Who asks for NaN, or for the type, is no other consumer if its answer goes to the next node.
+    const asides = consumers.filter(
+      ({ opType, inputs }) => opType === 'IsNaN' || (opType === 'CastLike' && inputs[0] !== name),
+    );
+    const next = consumers.find((node) => !asides.includes(node));
+    if (!next || consumers.length !== asides.length + 1 || next.domain !== '') return undefined;
+    if (asides.some((node) => matcher.soleConsumer(node.outputs[0]!) !== next)) return undefined;
+    if (next.opType === 'MatMul')
+      return next.inputs[0] === name && asides.length === 0 ? { nodes: [...nodes, next], emptyBy } : undefined;
     if (next.opType === 'Where') {
-      // What an empty row gives is 0 here anyway.
       const [condition = '', other = '', weights = ''] = next.inputs;
-      const isNaNs = test !== undefined && test.outputs[0] === condition && matcher.soleConsumer(condition) === next;
-      if (!isNaNs || weights !== name || numberOf(matcher, other) !== 0) return undefined;
-      nodes.push(test, next);
+      const test = asides.find(({ opType }) => opType === 'IsNaN');
+      const empty = test ? undefined : emptyRowsOf(matcher, condition);
+      if (weights !== name || numberOf(matcher, other) !== 0) return undefined;
+      if (test ? test.outputs[0] !== condition : empty === undefined) return undefined;
+      emptyBy ??= empty;
+      nodes.push(...asides, next);
       continue;
     }
-    const isSame =
-      next.opType === 'Identity' ||
-      (next.opType === 'Dropout' && next.outputs.slice(1).every((mask) => mask === '') && !isTraining(matcher, next)) ||
-      (next.opType === 'Cast' && matcher.notFloat('x', next.outputs[0]!) === undefined) ||
-      (next.opType === 'Reshape' && next.inputs[0] === name && keepsRows(matcher, name, next.outputs[0]!));
-    if (test || !isSame) return undefined;
+    if (asides.length > 0 || !isSame(matcher, next, name)) return undefined;
     nodes.push(next);
   }
   return undefined;
+}
+
+/** Does a node hand weights on as they are? */
+function isSame(matcher: Matcher, node: GraphNode, name: string): boolean {
+  const [y = '', ...others] = node.outputs;
+  switch (node.opType) {
+    case 'Identity':
+      return true;
+    case 'Dropout':
+      return others.every((mask) => mask === '') && !isTraining(matcher, node);
+    case 'Cast':
+      return matcher.notFloat('x', y) === undefined;
+    case 'Reshape':
+      return node.inputs[0] === name && keepsRows(matcher, name, y);
+    default:
+      return false;
+  }
+}
+
+/** The bias of which a condition says that the largest element of a row is −Infinity. */
+function emptyRowsOf(matcher: Matcher, condition: string): string | undefined {
+  const equal = matcher.producer(condition);
+  if (equal?.opType !== 'Equal' || numberOf(matcher, equal.inputs[1]!) !== Number.NEGATIVE_INFINITY) return undefined;
+  const most = matcher.producer(equal.inputs[0]!);
+  if (most?.opType !== 'ReduceMax') return undefined;
+  const axes = matcher.view(most).ints('axes') ?? matcher.info(most.inputs[1] ?? '')?.data;
+  return axes?.length === 1 && axes[0] === -1 && matcher.view(most).int('keepdims', 1) === 1
+    ? most.inputs[0]
+    : undefined;
 }
 
 /** Dropout that does anything. */
