@@ -254,6 +254,37 @@ describe('attention in WASM', () => {
     wasm.dispose();
   });
 
+  it('holds the scores of a window, wherever it begins, and no more', async () => {
+    const reference = await createBackend('reference', { arithmetic: 'float32' });
+    const sizes = { batch: 1, kvHeads: 1, headSize: 8, valueSize: 8 };
+    for (const [past, rows, window] of [
+      [2300, 5, 90],
+      [2303, 64, 1000],
+      [1984, 130, 959],
+    ] as const) {
+      const wasm = new WasmBackend({ debug: true });
+      const [q, kv] = [headMajor(2, rows, 8), headMajor(1, rows, 8)];
+      const op = { ...sizes, rows, newKeys: rows, heads: 2, isCausal: true, window, q, k: kv, v: kv, out: q };
+      const shape = { ...sizes, type: 'int8' } as const;
+      const one: Case = {
+        op,
+        shape,
+        past: [past],
+        chunk: 3000,
+        run: {},
+        kind: 'gaussian',
+        seed: past,
+        hasSinks: false,
+        areOperands: false,
+      };
+      const want = await outcome(reference as Device<unknown>, one);
+      expect(firstDifference((await outcome(wasm, one)).out, want.out)).toBe(-1);
+      const rowsOfTask = 2 * Math.min(rows, 32);
+      expect(wasm.memory().scratch.attention).toBeLessThan(rowsOfTask * 4 * (window + 2000) + 40_000);
+      wasm.dispose();
+    }
+  });
+
   it('gives the bits of one thread, whatever threads share', async () => {
     const alone = new WasmBackend();
     const team = await createTeam({ threads: 3 });

@@ -158,7 +158,10 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #settle(run: Run, keys: number, threads: number): Settled {
     const { scratch } = this.#runtime;
     const { shape } = run.cache;
-    const pages = PAGE_STEP * Math.ceil(keys / PAGE_KEYS / PAGE_STEP);
+    const { window = keys } = this.#work.op;
+    // A task's queries and their windows, wherever in a page they begin.
+    const seen = run.isCausal ? Math.min(keys, window + this.#tiling.rows + PAGE_KEYS) : keys;
+    const pages = PAGE_STEP * Math.ceil(seen / PAGE_KEYS / PAGE_STEP);
     const biasBytes = run.bias ? run.bias.data.byteLength : 0;
     const maskBytes = run.mask ? run.mask.data.byteLength : 0;
     const have = this.#settled;
