@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DECODERS } from '../models/decoder.ts';
 import { writeDecoder } from '../models/decoder-files.ts';
 import { runLarge } from './large.ts';
@@ -10,7 +10,10 @@ import { runLarge } from './large.ts';
 const TOKENS = 6;
 
 describe.runIf(process.env.MSD_TEST_ALL === '1')('4B in one memory (test:all)', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'msd-large-'));
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'msd-large-'));
+  });
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it.each([1, 2])(
