@@ -57,6 +57,7 @@ export interface NodeReport {
     readonly where: 'msd' | 'ort';
     readonly kernel?: string;
     readonly reason?: string;
+    readonly form?: string;
     readonly region: number;
 }
 
@@ -181,6 +182,7 @@ export interface NodeReport {
     readonly where: 'msd' | 'ort';
     readonly kernel?: string;
     readonly reason?: string;
+    readonly form?: string;
     readonly region: number;
 }
 

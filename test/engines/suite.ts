@@ -43,11 +43,11 @@ export interface SuiteReport {
 /** Random cases differ from run to run under vitest; here all engines get the same ones. */
 const SEED = 20261124;
 
-/** All but files about byte layouts and vectors on disk, about shaders, about figures, those with processes of their own, and gigabytes of addresses. */
+/** All but files about byte layouts and vectors on disk, about shaders, about figures, those with processes of their own, gigabytes of addresses, and what is asked for below. */
 const files: Readonly<Record<string, () => Promise<unknown>>> = import.meta.glob([
   '../../packages/core/{src,test}/**/*.test.ts',
   '!../../packages/core/**/*.browser.test.ts',
-  '!../../packages/core/**/{accuracy,formats,high-addresses,layers,lookup,memory,mx,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
+  '!../../packages/core/**/{accuracy,attention-bits,formats,high-addresses,layers,lookup,memory,mx,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
 ]);
 
 export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport> {

@@ -72,6 +72,8 @@ export const INT8 = 3;
 export const INT32 = 6;
 /** ONNX's number for int64. */
 export const INT64 = 7;
+/** ONNX's number for float16. */
+export const FLOAT16 = 10;
 /** ONNX's number for uint4. */
 export const UINT4 = 21;
 /** ONNX's number for int4. */

@@ -12,8 +12,10 @@ export interface NodeReport {
   readonly where: 'msd' | 'ort';
   /** Id of the gemm kernel, for the row count of the last run (1 before the first). */
   readonly kernel?: string;
-  /** Why the node is not claimed. */
+  /** Why the node is not claimed; of a claimed one, why it runs for itself and not as a part of attention. */
   readonly reason?: string;
+  /** How ONNX Runtime gets the node, if not as the file has it. */
+  readonly form?: string;
   /** Index in `regions`; −1 = pruned, no output needs it. */
   readonly region: number;
 }
@@ -85,7 +87,7 @@ export function formatReport(report: SessionReport): string {
   const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
   for (const node of report.nodes) {
     const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
-    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? node.reason ?? report.whole ?? '');
+    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
     const cells = [node.where, op, detail] as const;
     const key = cells.join('\0');
     const group = groups.get(key);
@@ -110,6 +112,10 @@ export function formatReport(report: SessionReport): string {
   if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');
+}
+
+function reasonOf({ reason, form }: NodeReport): string | undefined {
+  return form === undefined ? reason : [reason, form].filter((part) => part !== undefined).join('; ');
 }
 
 function table(rows: readonly (readonly string[])[]): string[] {

@@ -36,6 +36,13 @@ const FUSED: ReadonlySet<string> = new Set([
 /** Scores of 17,000, where neighbours among f32 are 0.002 apart: two orders of one sum differ by that, and e to it. */
 const COARSE: ReadonlySet<string> = new Set(['gpt2_attention_add_opt_no_skiplayernorm', 'gpt2_attention_no_past_opt']);
 
+/** float16 up to 4: one step of it. ONNX Runtime computes it in f32 and rounds at the end; between two parts of a model it has to. */
+const ROUNDED: ReadonlySet<string> = new Set([
+  'whisper__hf_fp16_decoder_attention_no_past',
+  'whisper__hf_fp16_decoder_attention_with_past',
+  'whisper__hf_fp16_decoder_attention_with_past_split_bias',
+]);
+
 describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/conformance is absent)', () => {
   describe.each(['onnx-node', 'models'].flatMap((group) => claims.map((claim) => [group, claim] as const)))(
     '%s, claim %s',
@@ -52,7 +59,8 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
           const results = await s.run(feeds);
           readTensorFiles(join(folder, set), 'output').forEach((output, index) => {
             const output_ = s.outputNames[index]!;
-            const bound = COARSE.has(name) ? new Float64Array(output.tensor.size).fill(2e-3) : undefined;
+            const bound =
+              COARSE.has(name) || ROUNDED.has(name) ? new Float64Array(output.tensor.size).fill(2e-3) : undefined;
             expect(firstDifference(results[output_], output.tensor, bound), `${set} ${output_}`).toBeUndefined();
           });
         }

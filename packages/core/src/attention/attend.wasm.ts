@@ -8,11 +8,13 @@
  * A task goes through its pages twice: all scores first, since their exact maximum has to be known, then weights and values of a
  * page in one go. Pages that no row of the tile may see are left out: their keys would add zeros.          (docs/attention.md)
  */
+import { int8 } from '../formats/int8.ts';
+import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { type Func, type I32, i32, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { type KvType, PAGE_KEYS } from './contract.ts';
-import { type IntegerReader, integerReader } from './integers.wasm.ts';
+import { type IntegerReader, integerReader, PER_CHANNEL } from './integers.wasm.ts';
 import { takeQueries } from './queries.wasm.ts';
 import { eachRow, hidesKeys } from './rows.wasm.ts';
 import { floatScores, integerScores, type KeyPage, scoreForms } from './scores.wasm.ts';
@@ -31,17 +33,22 @@ import {
 
 export interface AttendOptions {
   readonly type: KvType;
+  /** Of int8; default i16. */
+  readonly carrier?: CarrierOptions | undefined;
 }
 
+const READING = { widen: false, apart: false };
 const ARGS = ['work', 'first', 'count', 'thread'] as const;
 
 export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   family: 'attend',
   args: ARGS,
-  id: ({ type }) => `attend_${type}`,
-  emit(module, { type }) {
-    module.func(attendSpec.id({ type }), i32Params(ARGS), (f, p) => {
-      const reader = type === 'float' ? undefined : integerReader(f, type);
+  id: ({ type, carrier = I16 }) =>
+    `attend_${type}${carrier.id === 'i16' ? '' : `_${carrierOf(carrier, int8, PER_CHANNEL, READING).name}`}`,
+  emit(module, options) {
+    const { type, carrier } = options;
+    module.func(attendSpec.id(options), i32Params(ARGS), (f, p) => {
+      const reader = type === 'float' ? undefined : integerReader(f, type, carrier);
       f.repeat(p.count, () => {
         const task = openTask(f, p.work, p.first, p.thread, reader?.bytes ?? 0);
         takeQueries(f, task, reader);
@@ -59,6 +66,8 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   fill: fillAttendTrial,
   *variants() {
     for (const type of ['int16', 'int8', 'float'] as const) yield { type };
+    for (const operand of ['unsigned', 'signed'] as const)
+      yield { type: 'int8', carrier: { id: 'i8', digits: 2, operand } };
   },
 };
 

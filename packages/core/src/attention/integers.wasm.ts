@@ -2,14 +2,34 @@
  * How the integers of queries and weights meet keys and values as they are stored, on gemm's tile.
  *
  *   int16   both digits of an integer as i16, each times the stored i16: two exact sums
- *   int8    the integer as one i16, times the bytes of gemm's int8 panels
+ *   int8    what gemm's carriers do with its int8 panels: the integer as one i16, or its digits as bytes where that is faster
  */
 import { limitOf } from '../decompose/contract.ts';
-import { digitSplitter, inverseOf, overLanes, ROUNDING, scaleOrSpecial } from '../decompose/integers.wasm.ts';
+import {
+  digitOrders,
+  digitSplitter,
+  inverseOf,
+  overLanes,
+  ROUNDING,
+  scaleOrSpecial,
+} from '../decompose/integers.wasm.ts';
+import type { WeightVariant } from '../formats/format.ts';
 import { int8 } from '../formats/int8.ts';
-import { carrierOf, I16 } from '../gemm/carriers.ts';
+import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';
-import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import {
+  type Func,
+  f32,
+  f32x4,
+  type I32,
+  i8x16,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  type V128,
+  v128,
+} from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
 
 export type IntegerType = 'int16' | 'int8';
@@ -56,9 +76,9 @@ export interface Row {
 }
 
 /** Call it outside of loops. */
-export function integerReader(f: Func, type: IntegerType): IntegerReader {
+export function integerReader(f: Func, type: IntegerType, carrier: CarrierOptions = I16): IntegerReader {
   const toInteger = f.let(f32x4.const(ROUNDING));
-  return type === 'int16' ? digitsByInt16(f, toInteger) : wholeByInt8(f, toInteger);
+  return type === 'int16' ? digitsByInt16(f, toInteger) : byInt8(f, toInteger, carrier);
 }
 
 function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
@@ -105,36 +125,48 @@ const limit = limitOf(2);
 /** Pairs of both operands in turn. */
 const HALVES = [0, 8].map((begin) => [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)));
 
-function wholeByInt8(f: Func, toInteger: V128): IntegerReader {
+function byInt8(f: Func, toInteger: V128, options: CarrierOptions): IntegerReader {
+  const isWhole = options.id === 'i16';
   const ones = f.let(v128.const16(1));
-  const carrier = carrierOf(I16, int8, PER_CHANNEL, { widen: false, apart: true });
+  const split = isWhole ? undefined : digitSplitter(f);
+  const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart: isWhole });
   const { block, integers } = carrier.open(f, 4);
   const reader = block(i32.const(0));
-  const tile: Tile = { ...carrier, integers, vectors: 4, loads: 4, stepBytes: 64, kUnroll: 1, abreast: 1, apart: true };
+  const tile = (vectors: number): Tile => ({
+    ...carrier,
+    integers,
+    vectors,
+    loads: vectors,
+    stepBytes: 64,
+    kUnroll: 1,
+    abreast: 1,
+    apart: isWhole,
+  });
   return {
     bytes: 2,
     stepK: 4,
-    tiles: [
-      { rows: 2, vectors: 4 },
-      { rows: 1, vectors: 4 },
-    ],
-    products: (_, { x, panel, first, steps, sums }) => {
+    tiles: [isWhole ? { rows: 2, vectors: 4 } : { rows: 3, vectors: 2 }, { rows: 1, vectors: 4 }],
+    products: ({ vectors }, { x, panel, first, steps, sums }) => {
       const starts = sums.map((sum) => reader.start?.(f.let(i32x4.splat(sum))).map((vector) => f.let(vector)));
-      return sumsOf(f, tile, { reader, weights: panel }, { x, steps, first, start: (_, i, g) => starts[i]?.[g] }).map(
-        (row) => row.map(f32x4.convertI32x4S),
+      const start = (_: number, i: number, g: number) => starts[i]?.[g];
+      return sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start }).map((row) =>
+        row.map(f32x4.convertI32x4S),
       );
     },
     decompose: (row) =>
       decomposeRow(f, { toInteger, limit, bytes: 32 }, row, (eights, to) => {
-        eights.forEach((eight, i) => {
-          f.storeV128(to, eight, 16 * i);
-        });
+        const [a, b] = eights.map((eight) => split?.(eight));
+        const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
+        for (const i of [0, 1])
+          f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
         return eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
       }),
   };
 }
 
-const PER_CHANNEL = { blockSize: null, storedZeroPoints: false, scale: 'f32' } as const;
+const DIGITS = /* @__PURE__ */ digitOrders(2);
+/** The variant of gemm's int8 that pages have. */
+export const PER_CHANNEL: WeightVariant = { blockSize: null, storedZeroPoints: false, scale: 'f32' };
 
 function sumsOf(
   f: Func,

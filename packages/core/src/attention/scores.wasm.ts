@@ -28,22 +28,23 @@ export interface KeyPage {
 const panelsOf = (f: Func, { keys }: KeyPage): Local<'i32'> =>
   f.let(i32.shrU(i32.add(keys, PANEL - 1), Math.log2(PANEL)));
 
-/** z = fl(fl(Σ qi k · fl(S C)) · ks) */
+/**
+ * z = fl(fl(Σ qi k · fl(S C)) · ks). All rows meet a panel of keys before the next one: while they do, the CPU fetches what follows.
+ */
 export function integerScores(f: Func, task: Task, reader: IntegerReader, place: KeyPage): void {
-  const { at: page, scores } = place;
-  const panels = panelsOf(f, place);
-  const columns = { q: task.q, row: task.rows, score: { ...task.scores, at: scores } };
   const steps = f.let(i32.divU(task.headSize, reader.stepK));
-  const scales = f.let(i32.add(page, task.word('ks')));
-  eachTile(f, task.count, reader.tiles, columns, (size, { q, row, score }) => {
-    const [panel, ks, to] = [f.let(page), f.let(scales), f.let(score)];
-    f.repeat(panels, () => {
+  const panel = f.let(place.at);
+  const ks = f.let(i32.add(place.at, task.word('ks')));
+  const to = f.let(place.scores);
+  f.repeat(panelsOf(f, place), () => {
+    const columns = { q: task.q, row: task.rows, score: { ...task.scores, at: to } };
+    eachTile(f, task.count, reader.tiles, columns, (size, { q, row, score }) => {
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, q, task.q);
         const sums = x.map((_, i) => i32.load(row, ROW.querySum + ROW_BYTES * i));
         const values = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
         const own = range(size.vectors).map((g) => f.let(v128.load(ks, 16 * (first + g))));
-        const rows = eachOf(f, size.rows, to, task.scores);
+        const rows = eachOf(f, size.rows, score, task.scores);
         values.forEach((groups, i) => {
           const scale = f.let(v128.load32Splat(row, ROW.scale + ROW_BYTES * i));
           groups.forEach((value, g) => {
@@ -51,9 +52,9 @@ export function integerScores(f: Func, task: Task, reader: IntegerReader, place:
           });
         });
       }
-      advance(panel, i32.shl(steps, 6));
-      for (const pointer of [ks, to]) advance(pointer, 4 * PANEL);
     });
+    advance(panel, i32.shl(steps, 6));
+    for (const pointer of [ks, to]) advance(pointer, 4 * PANEL);
   });
 }
 

@@ -11,14 +11,16 @@ import type { Task } from './task.wasm.ts';
 /** y = fl(y + fl(f(Σ pi v) S)). @param keys of the page, from the first one on, that may weigh something */
 export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, values: I32, keys: I32): void {
   const steps = f.let(i32.shrU(i32.add(keys, reader.stepK - 1), Math.log2(reader.stepK)));
-  eachTile(f, task.count, reader.tiles, { p: task.p, y: task.y, row: task.rows }, (size, { p, y, row }) => {
-    const [panel, to] = [f.let(values), f.let(y)];
-    f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
+  const panel = f.let(values);
+  const to = f.let(task.y.at);
+  f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
+    const columns = { p: task.p, y: { ...task.y, at: to }, row: task.rows };
+    eachTile(f, task.count, reader.tiles, columns, (size, { p, y, row }) => {
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, p, task.p);
         const sums = x.map((_, i) => i32.load(row, ROW.weightSum + ROW_BYTES * i));
         const products = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
-        const rows = eachOf(f, size.rows, to, task.y);
+        const rows = eachOf(f, size.rows, y, task.y);
         products.forEach((groups, i) => {
           const scale = f.let(v128.load32Splat(row, ROW.weights + ROW_BYTES * i));
           groups.forEach((value, g) => {
@@ -27,9 +29,9 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
           });
         });
       }
-      advance(panel, (PAGE_KEYS / reader.stepK) * 4 * PANEL);
-      advance(to, 4 * PANEL);
     });
+    advance(panel, (PAGE_KEYS / reader.stepK) * 4 * PANEL);
+    advance(to, 4 * PANEL);
   });
 }
 

@@ -14,7 +14,7 @@
  * Two passes over a block that lies in L1: its maximum over the bit patterns (as integers, so that no NaN is lost), then
  * q = clamp(rne(fl(x · fl(1/S)))), the f32 contract; or the E2M1 codes of one or two MXFP4 passes, q = 8·d1 + d2.
  */
-import { K_BLOCK, K_STEP, QUAD } from '../formats/format.ts';
+import { K_BLOCK, K_STEP } from '../formats/format.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import {
   type F32,
@@ -32,7 +32,15 @@ import {
 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
 import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS } from './contract.ts';
-import { digitSplitter, INFINITY_BITS, inverseOf, overLanes, ROUNDING, scaleOrSpecial } from './integers.wasm.ts';
+import {
+  digitOrders,
+  digitSplitter,
+  INFINITY_BITS,
+  inverseOf,
+  overLanes,
+  ROUNDING,
+  scaleOrSpecial,
+} from './integers.wasm.ts';
 
 /** What a carrier multiplies: q as one int16, or its int8 digits. */
 export type Operands = 'i16' | 'i8' | 'i8x2';
@@ -53,6 +61,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
     const toInteger = f.let(f32x4.const(ROUNDING));
     const ones = f.let(v128.const16(1)); // V8 rebuilds it where it stands in a loop
     const splitDigits = digits === 2 ? digitSplitter(f) : (q: Local<'v128'>) => [q];
+    const orders = digits ? digitOrders(digits) : [];
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
     const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
@@ -186,14 +195,8 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
     function storeDigits(first: Local<'v128'>, second: Local<'v128'>, offset: number) {
       const [a, b] = [splitDigits(first), splitDigits(second)];
       const bytes = a.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b[i])));
-      // Quads of the digits in turn.
-      const lanes = range(4 * digits).map((quad) =>
-        QUAD.map((k) => 16 * (quad % digits) + 4 * Math.floor(quad / digits) + k),
-      );
-      for (const i of range(digits)) {
-        const order = lanes.slice(4 * i, 4 * i + 4).flat();
+      for (const [i, order] of orders.entries())
         f.storeV128(q, v128.shuffle(bytes[0], bytes[digits - 1], order), offset + 16 * i);
-      }
     }
 
     /** Digits of the first of eight integers, the k-th of the 32 at q. */

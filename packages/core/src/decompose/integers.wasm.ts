@@ -1,4 +1,5 @@
 /** What makes integers of floats, for kernels that decompose: scales, and the digits of integers. WebAssembly SIMD128. */
+import { QUAD } from '../formats/format.ts';
 import { type F32, type Func, f32, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
 import { TINY } from './contract.ts';
@@ -54,4 +55,12 @@ export function overLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: 
   const all = f.let(vector);
   const pairs = f.let(combine(all, rotated(all, 8)));
   return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
+}
+
+/** Bytes of 16 k as vectors of them: for every 4 k the higher digits, then the lower ones, in the order of QUAD. */
+export function digitOrders(digits: 1 | 2): number[][] {
+  const quads = range(4 * digits).map((quad) =>
+    QUAD.map((k) => 16 * (quad % digits) + 4 * Math.floor(quad / digits) + k),
+  );
+  return range(digits).map((i) => quads.slice(4 * i, 4 * i + 4).flat());
 }

@@ -1,5 +1,6 @@
 /** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
 import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
+import { FLOAT32 } from '../data-types.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
@@ -70,7 +71,9 @@ export class ClaimedRegion {
       this.#tellings.clear(); // they are of this run, and may be large
     }
     copied.intoMsd += this.#copied;
-    for (const [i, name] of this.#code.outputs.entries()) {
+    const { outputs } = this.#code;
+    for (let i = 0; i < outputs.length; i++) {
+      const name = outputs[i]!;
       const slotNumber = this.#outputs[i]!;
       const live = plan.live.get(name);
       const known = plan.known.get(name);
@@ -149,6 +152,7 @@ export class ClaimedRegion {
 
   readonly #runValues: RunValues = {
     get: (name) => this.#values[this.#slotOf(name)],
+    typeOf: (name) => this.#shop.typed.infos.get(name)?.elemType ?? FLOAT32,
     set: (name, value) => {
       this.#values[this.#slotOf(name)] = value;
     },
@@ -213,6 +217,7 @@ export class ClaimedRegion {
     const view = typed.view(node);
     const inputs = node.inputs.map((input) => (input === '' ? -1 : this.#slotOf(input)));
     const outputs = node.outputs.map((output) => (output === '' ? -1 : this.#slotOf(output)));
+    const where = describeNode(node);
     return () => {
       const values = this.#values;
       const infos = inputs.map((slot, i) => {
@@ -222,8 +227,8 @@ export class ClaimedRegion {
         return ofShape ? { elemType, dims } : { elemType, dims, data: elementsOf(value, device) };
       });
       const results = operator.infer(view, infos, NO_SYMBOLS);
-      for (const [i, slot] of outputs.entries())
-        if (slot >= 0) values[slot] = valueOfInfo(concrete(results[i], describeNode(node)));
+      for (let i = 0; i < outputs.length; i++)
+        if (outputs[i]! >= 0) values[outputs[i]!] = valueOfInfo(concrete(results[i], where));
     };
   }
 

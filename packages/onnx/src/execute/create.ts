@@ -136,7 +136,7 @@ async function createCut(
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions),
+      nodes: nodeReports(graph, decisions, regions, foreign),
       regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       close() {
         for (const source of kept) source.close();

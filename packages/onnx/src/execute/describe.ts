@@ -4,6 +4,7 @@ import type { Decisions, Match } from '../passes/match.ts';
 import type { Price } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
+import { FAST_FORM } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
 
 function nodeReport(node: GraphNode, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
@@ -14,7 +15,13 @@ function nodeReport(node: GraphNode, region: number, where: 'msd' | 'ort', reaso
 }
 
 /** Of a cut model. */
-export function nodeReports(graph: Graph, decisions: Decisions, regions: readonly Region[]): NodeReport[] {
+export function nodeReports(
+  graph: Graph,
+  decisions: Decisions,
+  regions: readonly Region[],
+  foreign: ForeignPlan,
+): NodeReport[] {
+  const fast = new Set(foreign.regions.flatMap((region) => region.fast));
   const regionOf = new Map<GraphNode, Region>();
   for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
   return graph.nodes.map((node) => {
@@ -23,7 +30,10 @@ export function nodeReports(graph: Graph, decisions: Decisions, regions: readonl
     const decision = decisions.get(node);
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
-    return claimed ? nodeReport(node, index, 'msd') : nodeReport(node, index, 'ort', reasonOf(decision));
+    const note = typeof decision === 'object' ? decision.note : undefined;
+    if (claimed) return nodeReport(node, index, 'msd', note);
+    const report = nodeReport(node, index, 'ort', reasonOf(decision));
+    return fast.has(node) ? { ...report, form: FAST_FORM } : report;
   });
 }
 

@@ -4,39 +4,35 @@
  */
 import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
-import type { Constant, Graph } from '../ir/graph.ts';
+import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
-import {
-  createOrtSession,
-  createOrtTensor,
-  type OrtMetadata,
-  type OrtModule,
-  type OrtSession,
-  type OrtTensor,
-} from '../ort.ts';
+import { createOrtSession, createOrtTensor, type OrtMetadata, type OrtModule, type OrtTensor } from '../ort.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
 import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
 export interface ForeignRegion {
   /** Of the region. */
   readonly index: number;
-  readonly session: OrtSession;
+  readonly session: RegionSession;
   readonly inputs: readonly { readonly name: string; readonly value: string }[];
   readonly outputs: readonly { readonly name: string; readonly value: string }[];
   /** Constants that the session is fed because they differ between the regions that share it. */
   readonly constants: readonly { readonly name: string; readonly tensor: OrtTensor }[];
+  /** Nodes that the session has in a faster form. */
+  readonly fast: readonly GraphNode[];
 }
 
 /** All of them, and what was learned on the way. */
 export interface ForeignPlan {
   readonly regions: readonly ForeignRegion[];
   /** One per structure; the owner releases them. */
-  readonly sessions: readonly OrtSession[];
+  readonly sessions: readonly RegionSession[];
 }
 
 /** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
@@ -62,8 +58,8 @@ export async function createForeign(
 
   const types = new Map<string, ValueType>();
   for (const input of graph.inputs) types.set(input.name, input.type);
-  const built = new Map<string, { readonly session: OrtSession; readonly from: Structure }>();
-  const sessions: OrtSession[] = [];
+  const built = new Map<string, Built>();
+  const sessions: RegionSession[] = [];
   const foreign: ForeignRegion[] = [];
   try {
     for (const region of regions) {
@@ -77,13 +73,14 @@ export async function createForeign(
       const key = `${structure.key}${JSON.stringify(region.inputs.map((name) => types.get(name) ?? null))}`;
       let entry = built.get(key);
       if (!entry) {
-        const bytes = writeRegion(graph, structure, fed, types);
-        entry = { session: await create(ort, region, bytes, options), from: structure };
+        const slow = region.nodes.map((node) => hasFastForm(node, infos));
+        const write = (isFast: boolean) => writeRegion(graph, structure, fed, types, isFast ? slow : []);
+        entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
         sessions.push(entry.session);
       }
       addOutputTypes(types, region, entry.session, graph);
-      foreign.push(bind(ort, graph, structure, entry.from, entry.session, fed));
+      foreign.push(bind(ort, graph, structure, entry, fed));
     }
   } catch (error) {
     await Promise.all(sessions.map((session) => session.release()));
@@ -92,9 +89,33 @@ export async function createForeign(
   return { regions: foreign, sessions };
 }
 
-async function create(ort: OrtModule, region: Region, bytes: Uint8Array, options: object): Promise<OrtSession> {
+interface Made {
+  readonly session: RegionSession;
+  /** Of the region's nodes, those in a faster form. */
+  readonly fast: readonly boolean[];
+}
+
+interface Built extends Made {
+  readonly from: Structure;
+}
+
+async function create(
+  ort: OrtModule,
+  region: Region,
+  write: (isFast: boolean) => Uint8Array,
+  slow: readonly boolean[],
+  options: object,
+): Promise<Made> {
+  const bytes = write(false);
+  if (slow.includes(true) && bytes.byteLength <= MAX_SPARE_BYTES) {
+    try {
+      return { session: await createFast(ort, write(true), bytes, options), fast: slow };
+    } catch {
+      // Older versions don't know the form.
+    }
+  }
   try {
-    return await createOrtSession(ort, bytes, options);
+    return { session: await createOrtSession(ort, bytes, options), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }
@@ -110,7 +131,7 @@ export function foreignError(where: string, error: unknown): ForeignRunError {
   return new ForeignRunError(`ort: ${where}: ${messageOf(error)}`, { cause: error });
 }
 
-function addOutputTypes(types: Map<string, ValueType>, region: Region, session: OrtSession, graph: Graph): void {
+function addOutputTypes(types: Map<string, ValueType>, region: Region, session: RegionSession, graph: Graph): void {
   const final = new Set(graph.outputs.map((output) => output.name));
   region.outputs.forEach((name, position) => {
     const metadata = session.outputMetadata[position];
@@ -136,8 +157,7 @@ function bind(
   ort: OrtModule,
   graph: Graph,
   own: Structure,
-  from: Structure,
-  session: OrtSession,
+  { from, session, fast }: Built,
   fed: readonly number[],
 ): ForeignRegion {
   const pair = (names: readonly string[], values: readonly string[]): { name: string; value: string }[] =>
@@ -150,15 +170,17 @@ function bind(
   const { region } = own;
   const inputs = pair(from.region.inputs, region.inputs);
   const outputs = pair(from.region.outputs, region.outputs);
-  return { index: region.index, session, inputs, outputs, constants };
+  const faster = region.nodes.filter((_, position) => fast[position]);
+  return { index: region.index, session, inputs, outputs, constants, fast: faster };
 }
 
-/** Writes a region as a model: its nodes verbatim, its constants, typed inputs, untyped outputs. */
+/** Writes a region as a model: its nodes verbatim or in their fast form, its constants, typed inputs, untyped outputs. */
 function writeRegion(
   graph: Graph,
   structure: Structure,
   fed: readonly number[],
   types: ReadonlyMap<string, ValueType>,
+  fast: readonly boolean[],
 ): Uint8Array {
   const { region, lifted } = structure;
   const fedNames = new Set(fed.map((position) => lifted[position]!));
@@ -172,7 +194,9 @@ function writeRegion(
     else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
-  for (const node of region.nodes) nodes.push({ encoded: node.range });
+  region.nodes.forEach((node, position) => {
+    nodes.push({ encoded: fast[position] ? fastForm(node) : node.range });
+  });
   return writeModel({
     // From version 4 on initializers need not be listed as inputs.
     irVersion: Math.max(4, graph.irVersion),

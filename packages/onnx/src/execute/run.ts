@@ -6,6 +6,7 @@ import { createOrtTensor, type OrtModule, type OrtRunOptions, type OrtTensor, us
 import type { CopiedBytes } from '../report.ts';
 import { fillTarget } from './bind.ts';
 import type { Values } from './claimed.ts';
+import { isOutOfMemory } from './fast-form.ts';
 import { foreignError } from './foreign.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { ForeignStep, Schedule } from './schedule.ts';
@@ -84,6 +85,24 @@ export class Executor {
   }
 
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
+    const { session, fetches } = step;
+    let results: Readonly<Record<string, OrtTensor>>;
+    try {
+      results = await session.run(this.#feedsOf(step), fetches, options).catch(async (error: unknown) => {
+        if (!session.spare || !isOutOfMemory(error)) throw error;
+        return (await session.spare()).run(this.#feedsOf(step), fetches, options);
+      });
+    } catch (error) {
+      throw foreignError(`region ${step.region}`, error);
+    }
+    for (let i = 0; i < fetches.length; i++) {
+      const tensor = results[fetches[i]!]!;
+      this.copied.outOfOrt += byteLengthOf(tensor);
+      this.#values[step.outputs[i]!] = valueOfTensor(tensor);
+    }
+  }
+
+  #feedsOf(step: ForeignStep): Record<string, OrtTensor> {
     const copies = usesProxy(this.#ort);
     const feeds: Record<string, OrtTensor> = {};
     for (const { name, slot } of step.inputs) {
@@ -95,17 +114,7 @@ export class Executor {
       this.copied.intoOrt += byteLengthOf(tensor);
       feeds[name] = copies ? this.#copyOf(tensor) : tensor;
     }
-    let results: Readonly<Record<string, OrtTensor>>;
-    try {
-      results = await step.session.run(feeds, step.fetches, options);
-    } catch (error) {
-      throw foreignError(`region ${step.region}`, error);
-    }
-    for (let i = 0; i < step.fetches.length; i++) {
-      const tensor = results[step.fetches[i]!]!;
-      this.copied.outOfOrt += byteLengthOf(tensor);
-      this.#values[step.outputs[i]!] = valueOfTensor(tensor);
-    }
+    return feeds;
   }
 
   /** In proxy mode ONNX Runtime takes buffers away; it gets its own. */

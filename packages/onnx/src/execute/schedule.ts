@@ -2,10 +2,11 @@
  * From regions to steps over numbered slots, with everything that a run would otherwise look up decided beforehand. A
  * schedule belongs to one set of wanted outputs: what they do not need is left out.
  */
-import type { OrtSession, OrtTensor } from '../ort.ts';
+import type { OrtTensor } from '../ort.ts';
 import type { Match } from '../passes/match.ts';
 import { regionCode } from '../plan/code.ts';
 import { ClaimedRegion } from './claimed.ts';
+import type { RegionSession } from './fast-form.ts';
 import type { ForeignRegion } from './foreign.ts';
 import type { Workshop } from './plan.ts';
 
@@ -13,7 +14,7 @@ import type { Workshop } from './plan.ts';
 export interface ForeignStep {
   readonly kind: 'foreign';
   readonly region: number;
-  readonly session: OrtSession;
+  readonly session: RegionSession;
   readonly inputs: readonly { readonly name: string; readonly slot: number }[];
   readonly constants: readonly { readonly name: string; readonly tensor: OrtTensor }[];
   readonly fetches: readonly string[];

@@ -2,11 +2,12 @@
 import type { ArenaHandle } from '@msd/core';
 import type { DType } from '@msd/core/nn';
 import type { Device } from '@msd/core/program';
-import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
+import { BOOL, dataTypeCode, FLOAT16, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
 import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import { checkTarget, fillTarget } from './bind.ts';
+import { floatsOfHalves, halvesOf } from './half.ts';
 import { type Kept, keptOf, lazyTensor, readKept } from './kv/lazy.ts';
 
 export interface Value {
@@ -52,18 +53,22 @@ function dataIn({ kept, tensor }: Value): OrtData | undefined {
 
 /** The value with its elements in whatever array they are; int64 as numbers. */
 export function arrayOf(value: Value, device: Device<ArenaHandle>): Elements {
-  const data = value.elemType === INT64 ? undefined : dataIn(value);
+  const data = dataIn(value);
+  if (value.elemType === FLOAT16 && data) return { dims: value.dims, data: floatsOfHalves(data as Uint16Array) };
+  if (value.elemType === INT64) return { dims: value.dims, data: elementsOf(value, device) };
   return { dims: value.dims, data: (data as ArrayLike<number> | undefined) ?? elementsOf(value, device) };
 }
 
 /** Its elements as floats. */
 export function floatsOf(value: Value, device: Device<ArenaHandle>): Float32Array {
+  if (value.elemType === FLOAT16) return Float32Array.from(arrayOf(value, device).data);
   const data = dataIn(value) ?? value.data ?? readBack(value, device);
   return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);
 }
 
 function numbersOf(elemType: number, data: OrtData): number[] {
   if (data instanceof BigInt64Array) return int64Numbers(data);
+  if (elemType === FLOAT16) return Array.from(floatsOfHalves(data as Uint16Array));
   if (elemType === BOOL) return Array.from(data as Uint8Array, (element) => (element ? 1 : 0));
   return Array.from(data as Float32Array);
 }
@@ -74,6 +79,7 @@ function readBack({ handle, dtype, elemType, dims }: Value, device: Device<Arena
   const raw =
     dtype === 'f32' ? new Float32Array(count) : dtype === 'bool' ? new Uint8Array(count) : new Int32Array(count);
   if (count > 0) device.read(handle!, raw);
+  if (elemType === FLOAT16) return halvesOf(raw);
   return elemType === INT64 ? BigInt64Array.from(raw, (element) => BigInt(element)) : raw;
 }
 
@@ -100,22 +106,26 @@ function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
   if (floats) return floats;
   if (!data) return readBack(value, device);
   if (elemType === INT64) return int64Elements(data);
+  if (elemType === FLOAT16) return halvesOf(data);
   return (elemType === INT32 ? Int32Array : elemType === FLOAT32 ? Float32Array : Uint8Array).from(data);
 }
 
+/** Do its bytes on the device look as in a tensor? */
+const isPlain = ({ elemType, dtype }: Value): boolean => dtype === 'f32' && elemType !== FLOAT16;
+
 /** The value as a tensor for ONNX Runtime: floats on the device as a view, good until the device is touched again. */
 export function viewOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
-  const { handle, dtype, dims, kept } = value;
+  const { handle, dims, kept } = value;
   if (kept) return createOrtTensor(ort, jsDataType(value.elemType)!, readKept(kept), dims);
-  if (value.tensor || !handle || dtype !== 'f32') return tensorOf(value, ort, device, undefined);
+  if (value.tensor || !handle || !isPlain(value)) return tensorOf(value, ort, device, undefined);
   return createOrtTensor(ort, 'float32', handle.arena.float32(handle), dims);
 }
 
 /** Copies what lies on the device into a tensor of the caller. */
 export function fillFromDevice(name: string, target: OrtTensor, value: Value, device: Device<ArenaHandle>): OrtTensor {
-  const { handle, dtype, elemType, dims } = value;
+  const { handle, elemType, dims } = value;
   const type = jsDataType(elemType) ?? 'float32';
-  if (dtype !== 'f32') return fillTarget(name, target, { type, dims, data: readBack(value, device), location: 'cpu' });
+  if (!isPlain(value)) return fillTarget(name, target, { type, dims, data: readBack(value, device), location: 'cpu' });
   checkTarget(`output '${name}'`, target, type, dims);
   const data = target.data as Float32Array;
   if (data.byteLength > 0) device.read(handle!, data);
@@ -126,6 +136,7 @@ export function fillFromDevice(name: string, target: OrtTensor, value: Value, de
 export function uploadOf(value: Value, where: string): ArrayBufferView {
   const { elemType, tensor, data } = value;
   if (elemType === FLOAT32) return (dataIn(value) as Float32Array | undefined) ?? Float32Array.from(data!);
+  if (elemType === FLOAT16) return data ? Float32Array.from(data) : floatsOfHalves(dataIn(value) as Uint16Array);
   if (elemType === BOOL) return (tensor?.data as Uint8Array | undefined) ?? Uint8Array.from(data!);
   if (elemType === INT32 && tensor) return tensor.data as Int32Array;
   const numbers = data ?? numbersOf(elemType, tensor!.data);

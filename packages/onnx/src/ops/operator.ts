@@ -33,8 +33,11 @@ export interface Operator {
   match?(node: NodeView, matcher: Matcher): Match | string;
 }
 
-/** Finds a chain of nodes that one step replaces, from the node in it that is least common. */
-export type Pattern = (matcher: Matcher, node: GraphNode) => Match | undefined;
+/**
+ * Finds a chain of nodes that one step replaces, from the node in it that is least common. A reason: it is such a chain, but each of
+ * its nodes has to run for itself.
+ */
+export type Pattern = (matcher: Matcher, node: GraphNode) => Match | string | undefined;
 
 const utf8 = /* @__PURE__ */ new TextDecoder();
 

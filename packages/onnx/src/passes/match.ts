@@ -3,7 +3,7 @@
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
 import { badScale } from '@msd/core';
-import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, FLOAT32, INT32, INT64 } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
@@ -33,6 +33,8 @@ export interface Match {
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
   readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  /** Why it is no part of a chain that one step could replace. */
+  readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
   readonly scores?: { readonly dims: readonly Size[]; readonly width: number };
   /** Absent in plain JavaScript: the node's own operator computes the elements. */
@@ -69,6 +71,7 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
   }
   const matcher = new Matcher(typed, decisions, checksScales);
   const late: string[] = [];
+  const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
     if (!match || match.nodes.some((each) => decisions.has(each)) || match.outputs.some((name) => late.includes(name)))
       return;
@@ -77,7 +80,9 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     late.push(...(match.late ?? []));
   };
   for (const node of graph.nodes) {
-    take(PATTERNS.get(operatorName(node))?.(matcher, node));
+    const chain = PATTERNS.get(operatorName(node))?.(matcher, node);
+    if (typeof chain === 'string') notes.set(node, chain);
+    else take(chain);
     const match = OPERATORS.get(operatorName(node))?.isFirst ? matchOne(matcher, node) : undefined;
     if (typeof match === 'object') take(match);
   }
@@ -88,7 +93,9 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
-    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : match);
+    const note = notes.get(node);
+    const decision = note !== undefined && typeof match === 'object' ? { ...match, note } : match;
+    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
   }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
@@ -232,6 +239,11 @@ export class Matcher {
   isInteger(name: string): boolean {
     const elemType = this.info(name)?.elemType;
     return elemType === INT64 || elemType === INT32;
+  }
+
+  /** Why a value cannot be a float operand of an operator that rounds nothing on its way; `undefined` if it can. */
+  notAnyFloat(what: string, name: string): string | undefined {
+    return this.info(name)?.elemType === FLOAT16 && !this.isKept(name) ? undefined : this.notFloat(what, name);
   }
 
   /** Why a value cannot be a float operand; `undefined` if it can. */

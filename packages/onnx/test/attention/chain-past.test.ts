@@ -98,6 +98,15 @@ describe('in a model that is cut', () => {
     expect(report.foreignRunsPerCall).toBe(0);
   });
 
+  it('takes masks that ONNX Runtime makes, once for all layers', async () => {
+    const { found, report } = await rounds({ quantized: true, isForeign: true, layers: 3 }, 1, [0], false, 'auto');
+    for (const each of found) expect(each).toBeLessThan(1e-3);
+    expect(report.foreignRunsPerCall).toBe(1);
+    expect(report.nodes.filter(({ where }) => where !== 'msd').map(({ opType }) => opType)).toContain('Trilu');
+    // Before and after that run, of each number of rows.
+    expect(report.plans).toBe(6);
+  });
+
   it('leaves a past with heads last to ONNX Runtime, with all that makes its masks', async () => {
     const chain: PastChain = { quantized: true, rowsFirst: true, kvHeads: 4, causal: 'triangle' };
     const { found, report } = await rounds(chain, 1, [0], true, 'auto');

@@ -13,6 +13,8 @@ export interface PastChain {
   readonly layers?: number;
   /** 4-bit weights: the model is worth cutting. */
   readonly quantized?: boolean;
+  /** An operator that MSD does not have makes the mask. */
+  readonly isForeign?: boolean;
   /** Past and present are [batch, positions, heads, size]. */
   readonly rowsFirst?: boolean;
   /** A node outside that computes with present. */
@@ -24,7 +26,7 @@ const LOWEST = -3.4028234663852886e38;
 /** Inputs x [batch, rows, heads · size], mask, past.<i>.key and value; outputs y, present.<i>.key and value. */
 export function pastModel(chain: PastChain = {}): Uint8Array {
   const { heads = 4, kvHeads = 2, size = 16, causal = 'ranges', padding = true, layers = 2, isUsed = false } = chain;
-  const { quantized = false, rowsFirst = false } = chain;
+  const { quantized = false, rowsFirst = false, isForeign = false } = chain;
   const nodes: NodeSpec[] = [];
   const initializers: TensorSpec[] = [];
   const next = random(3);
@@ -75,6 +77,8 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
     const bias = node('Mul', [missing, number(LOWEST)]);
     added = added === '' ? bias : node('Add', [added, bias]);
   }
+  // All of it: the diagonal lies outside.
+  if (isForeign) added = node('Trilu', [added, ints([1000], true)], { upper: { int: 0 } });
   const triangle = Uint8Array.from({ length: 64 * 64 }, (_, i) => +(i % 64 <= Math.floor(i / 64)));
   if (causal === 'triangle')
     initializers.push({ name: 'triangle', dtype: 'bool', dims: [1, 1, 64, 64], data: triangle });

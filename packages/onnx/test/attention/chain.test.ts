@@ -5,6 +5,7 @@ import { inferTypes } from '../../src/ir/infer.ts';
 import { matchNodes } from '../../src/passes/match.ts';
 import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';
+import { reportOf } from '../../src/register.ts';
 import { floats, session } from '../ort.ts';
 import { type Built, buildChain, type Chain } from './chain.ts';
 
@@ -87,6 +88,16 @@ describe('spelt-out attention', () => {
     const built = buildChain(chain);
     expect(opsOf(built.model)).not.toContain('attention');
     for (const distance of await distances(built)) expect(distance).toBeLessThan(1e-4);
+  });
+
+  it.each<readonly [string, Chain]>([
+    ['scores', { shown: ['scores'] }],
+    ['weights', { shown: ['weights'] }],
+  ])('says so if %s are needed outside', async (_, chain) => {
+    const s = await session(buildChain(chain).model, { name: 'msd', claim: 'all' });
+    const softmax = reportOf(s)?.nodes.find(({ opType }) => opType === 'Softmax');
+    expect(softmax).toMatchObject({ where: 'msd', reason: 'scores or weights of this attention are needed outside' });
+    await s.release();
   });
 
   it('gives rows in which a finite filter leaves nothing the mean of all values', async () => {

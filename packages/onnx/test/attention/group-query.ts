@@ -1,4 +1,6 @@
 /** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
+
+import { bitsOf } from '../../src/execute/half.ts';
 import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { ort, tensor } from '../ort.ts';
@@ -30,11 +32,17 @@ export interface Form {
   readonly twice?: boolean;
   /** Keys and values of `past` and `present` are int8, with scales of the model. */
   readonly codes?: 'PER_TENSOR' | 'PER_CHANNEL';
+  /** Of `codes`: two in a byte. */
+  readonly bits?: 4;
+  /** `y` is turned around its sign behind the attention. */
+  readonly negated?: boolean;
+  /** float16 throughout. */
+  readonly half?: boolean;
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'tables' | 'twice';
+type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated' | 'half';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -96,6 +104,14 @@ const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Arra
   return { k: make(5), v: make(6) };
 };
 
+const floatType = ({ half }: Full) => (half ? ('float16' as const) : ('float32' as const));
+
+function cacheType(form: Full): 'float32' | 'float16' | 'int8' | 'uint8' {
+  const { codes, bits } = form;
+  if (!codes) return floatType(form);
+  return bits ? 'uint8' : 'int8';
+}
+
 export function groupQueryModel(form: Form): Uint8Array {
   const f = full(form);
   const { heads, kvHeads, size, packed } = f;
@@ -119,7 +135,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     ...(f.codes && {
       k_quant_type: { string: f.codes },
       v_quant_type: { string: f.codes },
-      kv_cache_bit_width: { int: 8 },
+      kv_cache_bit_width: { int: f.bits ?? 8 },
     }),
   };
   const width = packed ? heads + 2 * kvHeads : heads;
@@ -135,16 +151,17 @@ export function groupQueryModel(form: Form): Uint8Array {
           opType: 'GroupQueryAttention',
           domain: 'com.microsoft',
           inputs,
-          outputs: ['y', 'present_key', 'present_value'],
+          outputs: [f.negated ? 'minus_y' : 'y', 'present_key', 'present_value'],
           attributes,
         },
+        ...(f.negated ? [{ opType: 'Neg', inputs: ['minus_y'], outputs: ['y'] }] : []),
       ],
       initializers: [
         ...(isChosen ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
         ...(f.rotary && !isChosen
           ? [
-              { name: 'cos', dtype: 'float32' as const, dims: [rows, half], data: cos },
-              { name: 'sin', dtype: 'float32' as const, dims: [rows, half], data: sin },
+              { name: 'cos', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(cos) : cos },
+              { name: 'sin', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(sin) : sin },
             ]
           : []),
         ...(f.codes
@@ -156,24 +173,24 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(f.sinks ? [{ name: 'sinks', dtype: 'float32' as const, dims: [heads], data: sinksOf(f) }] : []),
       ],
       inputs: [
-        { name: 'q', dtype: 'float32', dims: ['batch', 'rows', width * size] },
+        { name: 'q', dtype: floatType(f), dims: ['batch', 'rows', width * size] },
         ...(packed
           ? []
-          : ['k', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: ['batch', 'rows', kvHeads * size] }))),
+          : ['k', 'v'].map((name) => ({ name, dtype: floatType(f), dims: ['batch', 'rows', kvHeads * size] }))),
         ...['past_key', 'past_value'].map((name) => ({
           name,
-          dtype: f.codes ? ('int8' as const) : ('float32' as const),
-          dims: [...dims],
+          dtype: cacheType(f),
+          dims: [...dims.slice(0, 3), f.bits ? size / 2 : size],
         })),
         { name: 'seqlens_k', dtype: 'int32', dims: ['batch'] },
         { name: 'total', dtype: 'int32', dims: [] },
         ...(f.rotary === 'ids' ? [{ name: 'position_ids', dtype: 'int64' as const, dims: ['batch', 'rows'] }] : []),
-        ...(f.bias ? [{ name: 'bias', dtype: 'float32' as const, dims: ['b', 'h', 'rows', 'total'] }] : []),
+        ...(f.bias ? [{ name: 'bias', dtype: floatType(f), dims: ['b', 'h', 'rows', 'total'] }] : []),
       ],
       outputs: [
-        { name: 'y', dtype: 'float32' },
-        { name: 'present_key', dtype: f.codes ? 'int8' : 'float32' },
-        { name: 'present_value', dtype: f.codes ? 'int8' : 'float32' },
+        { name: 'y', dtype: floatType(f) },
+        { name: 'present_key', dtype: cacheType(f) },
+        { name: 'present_value', dtype: cacheType(f) },
       ],
     },
   });
@@ -198,16 +215,15 @@ export function feedsOf(
   const f = full(form);
   const next = random(seed);
   const { batch, heads, kvHeads, size, packed } = f;
-  const make = (...dims: number[]) =>
-    tensor(
-      gaussian(
-        next,
-        dims.reduce((a, b) => a * b, 1),
-      ),
-      dims,
+  const make = (...dims: number[]) => {
+    const floats = gaussian(
+      next,
+      dims.reduce((a, b) => a * b, 1),
     );
-  const none = f.codes ? new Int8Array(0) : new Float32Array(0);
-  const empty = () => new ort.Tensor(f.codes ? 'int8' : 'float32', none, [batch, kvHeads, 0, size]);
+    return f.half ? new ort.Tensor('float16', bitsOf(floats), dims) : tensor(floats, dims);
+  };
+  const none = { float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array }[cacheType(f)];
+  const empty = () => new ort.Tensor(cacheType(f), new none(0), [batch, kvHeads, 0, f.bits ? size / 2 : size]);
   const feeds: Record<string, ort.Tensor> = {
     q: make(batch, rows, (packed ? heads + 2 * kvHeads : heads) * size),
     ...(!packed && { k: make(batch, rows, kvHeads * size), v: make(batch, rows, kvHeads * size) }),

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { KvCache, KvShape } from '@msd/core';
 import { describe, expect, it } from 'vitest';
+import { FLOAT32 } from '../../src/data-types.ts';
 import { KvKeeper, type KvState } from '../../src/execute/kv/keeper.ts';
 import { canBeLazy, keptOf, lazyTensor, readKept } from '../../src/execute/kv/lazy.ts';
 import { ort } from '../ort.ts';
@@ -58,7 +59,10 @@ function setup() {
     keeper.endRun({});
     return state;
   };
-  const keys = (state: KvState) => [...readKept({ keeper, state, half: 'keys', dims: [1, 1, state.lengths[0]!, 1] })];
+  const keys = (state: KvState) => {
+    const kept = { keeper, state, half: 'keys' as const, elemType: FLOAT32, dims: [1, 1, state.lengths[0]!, 1] };
+    return Array.from(readKept(kept) as Float32Array);
+  };
   return { living, keeper, run, keys };
 }
 
@@ -120,7 +124,9 @@ describe('states of caches', () => {
     keeper.release(kept);
     let holder: object | undefined = {};
     const state = keeper.create(shape, [1]);
-    const tensor = new WeakRef(lazyTensor(ort, { keeper, state, half: 'keys', dims: [1, 1, 1, 1] }, holder));
+    const tensor = new WeakRef(
+      lazyTensor(ort, { keeper, state, half: 'keys', elemType: FLOAT32, dims: [1, 1, 1, 1] }, holder),
+    );
     keeper.endRun(holder);
     holder = undefined;
     expect(living.size).toBe(1);
@@ -140,7 +146,8 @@ describe('lazy tensors', () => {
     const { living, keeper } = setup();
     const state = keeper.create(shape, lengths);
     state.store!.cache.append(Float32Array.of(7, 8), Float32Array.of(-7, -8), 2);
-    const of = (half: 'keys' | 'values') => lazyTensor(ort, { keeper, state, half, dims }, {}) as ort.Tensor;
+    const of = (half: 'keys' | 'values') =>
+      lazyTensor(ort, { keeper, state, half, elemType: FLOAT32, dims }, {}) as ort.Tensor;
     const tensors = { keys: of('keys'), values: of('values') };
     keeper.endRun({});
     return { living, keeper, state, ...tensors };

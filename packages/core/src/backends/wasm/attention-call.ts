@@ -6,6 +6,7 @@
 import { appendSpec } from '../../attention/append.wasm.ts';
 import { attendSpec } from '../../attention/attend.wasm.ts';
 import { type KvType, PAGE_KEYS, type ResolvedKvShape } from '../../attention/contract.ts';
+import { PER_CHANNEL } from '../../attention/integers.wasm.ts';
 import { paddedHead, paddedValue } from '../../attention/page.ts';
 import { type Tiling, taskScratch, tilingFor } from '../../attention/scratch.ts';
 import { kernelCall } from '../../kernel-spec.ts';
@@ -140,7 +141,8 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const { batch, kvHeads } = this.#work.op;
     const tasks = this.#tasks;
     const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
-    const attend = kernelCall(attendSpec, { type }, args);
+    const carrier = type === 'int8' ? runtime.routes.cacheCarrier(PER_CHANNEL) : undefined;
+    const attend = kernelCall(attendSpec, { type, carrier }, args);
     const chunks = cutShared(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks), runtime.threads);
     const kernels = {
       append: new BoundKernel(runtime, kernelCall(appendSpec, { type }, args), whole(batch * kvHeads)),

@@ -2,7 +2,7 @@
  * Which kernels a product takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
  * route gives the same bits.
  */
-import { type Decomposition, digitsOf } from '../../decompose/contract.ts';
+import { type Decomposition, digitsOf, resolveDecomposition } from '../../decompose/contract.ts';
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
@@ -77,6 +77,13 @@ export class Routes {
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(key, { chosen: ids[chosen], microseconds });
     return [i16, i8][chosen];
+  }
+
+  /** What multiplies int8 keys and values. */
+  cacheCarrier(variant: WeightVariant): CarrierOptions {
+    const [, carrier] = this.#carriers(formats.int8, variant, resolveDecomposition({}, 'attention'));
+    const isFast = this.#choice === 'i8' || (relaxedDot()?.gain ?? 0) >= ONE_INSTRUCTION;
+    return carrier && isFast ? carrier : I16;
   }
 
   /** Every tile of every carrier that can run, for a search. */

@@ -1,7 +1,7 @@
 /** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
 import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
 
-import { FLOAT32, INT8 } from '../../data-types.ts';
+import { INT8 } from '../../data-types.ts';
 import type { AttentionNow, AttentionStep, KvNames, KvScales, LateAttention } from '../../ops/lowering.ts';
 import type { Value } from '../value.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
@@ -10,6 +10,8 @@ import type { Half, Kept } from './lazy.ts';
 /** The values of the run that is under way. */
 export interface RunValues {
   get(name: string): Value | undefined;
+  /** The element type that the model gives it. */
+  typeOf(name: string): number;
   /** What the run tells attentions: once for those that share it. */
   told(late: LateAttention, pastRows: number): AttentionNow;
   /** Its elements as floats. */
@@ -54,7 +56,9 @@ export function attend(
     for (const [name, half] of presents) {
       const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
       const scales = half === 'both' ? undefined : names.scales?.[half];
-      values.set(name, valueOfKept({ keeper, state, half, dims: half === 'both' ? [2, ...dims] : dims, scales }));
+      const elemType = scales ? INT8 : values.typeOf(name);
+      const kept = { keeper, state, half, elemType, dims: half === 'both' ? [2, ...dims] : dims, scales };
+      values.set(name, valueOfKept(kept));
     }
     const { counts, starts, bias, mask, isCausal } = told;
     return { cache: state.store!.cache, past: before, counts, starts, bias, mask, isCausal };
@@ -62,8 +66,7 @@ export function attend(
 }
 
 export function valueOfKept(kept: Kept): Value {
-  const { dims, scales } = kept;
-  const elemType = scales ? INT8 : FLOAT32;
+  const { dims, elemType } = kept;
   return { elemType, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, kept };
 }
 

@@ -3,8 +3,11 @@
  * cost nothing; whoever reads `.data` gets an array of floats, and is then taken at its word: the array may be written to, so the
  * tensor is that array from then on.
  */
+import type { HalfArray } from '@msd/core';
+import { FLOAT16, INT8, jsDataType } from '../../data-types.ts';
 import { SessionStateError } from '../../errors.ts';
 import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
+import { halvesOf } from '../half.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 
 /** Which part of a state a tensor is: keys or values [batch, heads, positions, size], or both [2, …]. */
@@ -15,15 +18,15 @@ export interface Kept {
   readonly keeper: KvKeeper;
   readonly state: KvState;
   readonly half: Half;
+  /** FLOAT32, FLOAT16, or INT8 with `scales`. */
+  readonly elemType: number;
   readonly dims: readonly number[];
   /** Of a tensor of int8: its scale, or those of each channel of each head. */
   readonly scales?: Float32Array | undefined;
 }
 
-export type KeptData = Float32Array | Int8Array;
+export type KeptData = Float32Array | HalfArray | Int8Array;
 
-const EMPTY = new Float32Array(0);
-const EMPTY_CODES = new Int8Array(0);
 /** Of a lazy tensor: its elements, in whatever state they are. */
 const SOURCE = Symbol('msd.source');
 
@@ -89,7 +92,7 @@ const ELEMENTS = {
 function lazyClass(ort: OrtModule): LazyClass {
   class Lazy extends tensorClass(ort) {
     constructor(kept: Kept, holder: object) {
-      super(kept.scales ? 'int8' : 'float32', kept.scales ? EMPTY_CODES : EMPTY, [0]);
+      super(jsDataType(kept.elemType)!, typed(kept, new Float32Array(0)), [0]);
       const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
       own.dims = kept.dims;
       own.size = 1;
@@ -117,8 +120,12 @@ export function canBeLazy(ort: OrtModule): boolean {
 
 /** The elements: what is beyond the keys of a sequence is 0. */
 export function readKept(kept: Kept): KeptData {
-  const floats = readFloats(kept);
-  return kept.scales ? codesOf(floats, kept.scales, kept.dims) : floats;
+  return typed(kept, readFloats(kept));
+}
+
+function typed({ elemType, scales, dims }: Kept, floats: Float32Array): KeptData {
+  if (elemType === INT8) return codesOf(floats, scales!, dims);
+  return elemType === FLOAT16 ? halvesOf(floats) : floats;
 }
 
 /** What was a multiple of its scale is one again: caches are finer than half of it. */

@@ -16,8 +16,8 @@ import { namesOfAdded } from './scores.ts';
 
 const softmaxChain: Pattern = (matcher, softmax) => {
   const found = findChain(matcher, softmax);
-  const cached = found && cachedChain(matcher, found);
-  return cached ?? (found && plainChain(matcher, found));
+  if (found === undefined || typeof found === 'string') return found;
+  return cachedChain(matcher, found) ?? plainChain(matcher, found);
 };
 
 function plainChain(matcher: Matcher, found: Found): Match | undefined {

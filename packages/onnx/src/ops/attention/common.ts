@@ -5,10 +5,10 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 
-/** The first operand that is there and is not f32. */
+/** The first operand that is there and is neither f32 nor float16, which is f32 while attention has it. */
 export function notFloats(matcher: Matcher, operands: Readonly<Record<string, string>>): string | undefined {
   for (const [what, name] of Object.entries(operands)) {
-    const refused = name === '' ? undefined : matcher.notFloat(what, name);
+    const refused = name === '' ? undefined : matcher.notAnyFloat(what, name);
     if (refused !== undefined) return refused;
   }
   return undefined;

@@ -79,7 +79,7 @@ export const decoderMaskedOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.DecoderMaskedMultiHeadAttention',
     limits:
-      'f32, a past in a buffer of its full size; no beams that share it, no cross-attention, no scores as a result',
+      'f32, float16, a past in a buffer of its full size; no beams that share it, no cross-attention, no scores as a result',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'past_present_share_buffer', 'output_qk'],
     infer,
     isFirst: true,

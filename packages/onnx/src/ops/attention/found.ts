@@ -24,7 +24,8 @@ export interface Found {
   readonly v: Operand;
 }
 
-export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefined {
+/** @returns a reason if it is attention, but somebody else needs what lies inside */
+export function findChain(matcher: Matcher, softmax: GraphNode): Found | string | undefined {
   const view = matcher.view(softmax);
   const [x = ''] = softmax.inputs;
   const rank = matcher.info(x)?.dims?.length;
@@ -47,7 +48,8 @@ export function findChain(matcher: Matcher, softmax: GraphNode): Found | undefin
   const core = withPaths(matcher, [...scores.nodes, ...weights]);
   const tail = tailOf(matcher, product.outputs[0]!);
   const closed = closedParts(matcher, core, operands, product, tail);
-  if (!closed || hasInside(matcher, core, [...namesOfAdded(scores.added)])) return undefined;
+  if (!closed) return NEEDED;
+  if (hasInside(matcher, core, namesOfAdded(scores.added))) return undefined;
   return { scores, softmax, weights, core, tail, ...closed };
 }
 
@@ -84,6 +86,8 @@ export function withPaths({ graph }: Matcher, nodes: readonly GraphNode[]): Grap
     }
   return [...inside].sort((a, b) => a.index - b.index);
 }
+
+const NEEDED = 'scores or weights of this attention are needed outside';
 
 /** From the Softmax to the product with v. */
 interface Weights {

@@ -113,7 +113,7 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   const pasts = isCoded(roles) ? {} : { pastKey, pastValue };
   const floats = { q: roles.q, k, v, ...pasts, sinks };
   for (const [what, name] of Object.entries(floats)) {
-    const reason = name === '' ? undefined : matcher.notFloat(what, name);
+    const reason = name === '' ? undefined : matcher.notAnyFloat(what, name);
     if (reason !== undefined) return reason;
   }
   if ((k === '') !== (v === '')) return 'of keys and values, one is missing';
@@ -123,7 +123,7 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   for (const name of [pastKey, pastValue]) if (matcher.placeOf(name) === 'device') return 'past is computed';
   if (
     bias !== '' &&
-    (matcher.notFloat('bias', bias) ?? matcher.placeOf(bias)) !== 'elsewhere' &&
+    (matcher.notAnyFloat('bias', bias) ?? matcher.placeOf(bias)) !== 'elsewhere' &&
     !matcher.isHostOperand(bias)
   )
     return 'the bias is not at hand';
@@ -326,7 +326,7 @@ function biasOf(view: NodeView, { dims, data }: Elements): ScoreArray<Float32Arr
 
 export const groupQueryAttention: Operator = {
   name: 'com.microsoft.GroupQueryAttention',
-  limits: 'f32, keys and values in int8, too; no scores as a result, no norms inside',
+  limits: 'f32, float16, keys and values in int8, too; no scores as a result, no norms inside',
   attributes: [
     'num_heads',
     'kv_num_heads',

@@ -190,7 +190,7 @@ function packed(slot: Slot, part: number): Heads {
 export const multiHeadOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.MultiHeadAttention',
-    limits: 'f32; no scores as a result, no buffer that past and present share',
+    limits: 'f32, float16; no scores as a result, no buffer that past and present share',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'unidirectional'],
     infer,
     isFirst: true,

@@ -133,7 +133,7 @@ function emitStacked(to: Lowering, each: readonly Heads[], dims: readonly number
 export const packedOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.Attention',
-    limits: 'f32; no do_rotary, no buffer that past and present share',
+    limits: 'f32, float16; no do_rotary, no buffer that past and present share',
     attributes: [
       'num_heads',
       'unidirectional',

@@ -183,7 +183,7 @@ function validKeys({ data }: Elements, rows: number, keys: number, isCausal: boo
 export const standardOperators: readonly Operator[] = [
   {
     name: 'Attention',
-    limits: 'f32; no scores as a result',
+    limits: 'f32, float16; no scores as a result',
     attributes: [
       'is_causal',
       'kv_num_heads',

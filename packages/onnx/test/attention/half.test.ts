@@ -1,0 +1,86 @@
+/** float16: attention of MSD has it as f32, and rounds at the border. */
+import { fromFp16 } from '@msd/core';
+import { describe, expect, it } from 'vitest';
+import { bitsOf, floatsOfHalves, halvesOf } from '../../src/execute/half.ts';
+import { reportOf } from '../../src/register.ts';
+import { type ort, session } from '../ort.ts';
+import { type Form, feedsOf, groupQueryModel } from './group-query.ts';
+
+const floatsOf = (tensor: ort.Tensor | undefined): Float32Array =>
+  floatsOfHalves(tensor!.data as unknown as ArrayLike<number>);
+
+function distance(got: Float32Array, want: Float32Array): number {
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < want.length; i++) {
+    error += (got[i]! - want[i]!) ** 2;
+    norm += want[i]! ** 2;
+  }
+  return Math.sqrt(error / norm);
+}
+
+describe('float16', () => {
+  const all = Uint16Array.from({ length: 65536 }, (_, bits) => bits).filter((bits) => (bits & 0x7fff) <= 0x7c00);
+  const floats = floatsOfHalves(all);
+
+  it('is read exactly', () => {
+    for (const [i, bits] of all.entries()) expect(floats[i]).toBe(fromFp16(bits));
+    expect(floatsOfHalves(Uint16Array.of(0x7e00, 0xfc01))).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+  });
+
+  it('is written as it was read, and half to even between two values', () => {
+    expect(bitsOf(floats)).toEqual(all);
+    const below = all.filter((bits) => bits < 0x7bff);
+    const steps = Array.from(below, (bits) => [fromFp16(bits), fromFp16(bits + 1)] as const);
+    const even = below.map((bits) => bits + (bits & 1));
+    expect(bitsOf(steps.map(([a, b]) => (a + b) / 2))).toEqual(even);
+    expect(bitsOf(steps.map(([a, b]) => Math.fround(a + (b - a) * 0.499)))).toEqual(below);
+    expect(bitsOf([65519, 65520, 1e30, -65520, Number.NaN, 2 ** -26, -0])).toEqual(
+      Uint16Array.of(0x7bff, 0x7c00, 0x7c00, 0xfc00, 0x7e00, 0, 0x8000),
+    );
+  });
+
+  it('is what the array of this engine holds', () => {
+    expect(floatsOfHalves(halvesOf(floats) as unknown as ArrayLike<number>)).toEqual(floats);
+  });
+});
+
+describe('GroupQueryAttention of float16', () => {
+  it.each<readonly [string, Form]>([
+    ['rotary', {}],
+    ['packed, a window', { packed: true, window: 5 }],
+    ['a bias and softcap', { bias: [1, 4], softcap: 2 }],
+  ])('%s, beside ONNX Runtime', async (_, given) => {
+    const form = { ...given, half: true };
+    const model = groupQueryModel(form);
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm');
+    expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    let past: Record<string, ort.Tensor> = {};
+    let pastOfPlain: Record<string, ort.Tensor> = {};
+    for (const [rows, end] of [
+      [70, 70],
+      [1, 71],
+      [3, 74],
+    ] as const) {
+      const round = { rows, ends: [end], total: end, seed: end };
+      const want = await plain.run(feedsOf(form, round, pastOfPlain));
+      for (const each of [past, pastOfPlain]) {
+        const got = await msd.run(feedsOf(form, round, each));
+        expect(got.y!.type).toBe('float16');
+        expect(got.y!.dims).toEqual(want.y!.dims);
+        expect(distance(floatsOf(got.y), floatsOf(want.y))).toBeLessThan(1e-3);
+        if (each !== past) continue;
+        past = { past_key: got.present_key!, past_value: got.present_value! };
+      }
+      pastOfPlain = { past_key: want.present_key!, past_value: want.present_value! };
+    }
+    for (const [name, tensor] of Object.entries(past)) {
+      expect(tensor.type).toBe('float16');
+      expect(tensor.dims).toEqual(pastOfPlain[name]!.dims);
+      expect(distance(floatsOf(tensor), floatsOf(pastOfPlain[name]))).toBeLessThan(1e-3);
+    }
+    await msd.release();
+    await plain.release();
+  });
+});
