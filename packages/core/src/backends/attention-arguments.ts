@@ -116,7 +116,7 @@ function checkOp(op: AttentionOp): void {
     );
   for (const name of ['q', 'out'] as const) checkStrides(name, op[name]);
   if (op.newKeys > 0) for (const name of ['k', 'v'] as const) checkStrides(name, op[name]);
-  for (const name of ['bias', 'mask'] as const) if (op[name] !== undefined) checkDims(name, op[name], op, 1);
+  for (const name of ['bias', 'mask'] as const) if (op[name] !== undefined) checkDims(name, op[name], op, 0);
 }
 
 function checkStrides(name: string, strides: HeadStrides | undefined): void {

@@ -219,6 +219,17 @@ const cases: readonly (readonly [string, Case])[] = [
       ...[true, true, true],
     ),
   ],
+  ['MHA, no tokens', mha([f(B, 0, D), f(B, 0, D), f(B, 0, D)])],
+  ['MHA, no tokens and no keys, bias', mha([f(B, 0, D), f(B, 0, D), f(B, 0, D), undefined, undefined, f(B, 2, 0, 0)])],
+  [
+    'MHA, no tokens behind a past',
+    mha(
+      [f(B, 0, D), f(B, 0, D), f(B, 0, D), undefined, undefined, undefined, f(B, 2, 4, 16), f(B, 2, 4, 16)],
+      {},
+      true,
+      true,
+    ),
+  ],
   [
     'Attention-24, valid keys',
     standard([f(B, 2, M, 16), f(B, 2, 8, 16), f(B, 2, 8, 16), undefined, undefined, undefined, i64([6, 8], B)]),
