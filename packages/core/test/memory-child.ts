@@ -127,13 +127,13 @@ for (const [name, call] of Object.entries(calls)) {
   const state = () => ({
     used: backend.arena.usedBytes,
     memory: backend.arena.byteLength,
-    arrayBuffers: process.memoryUsage().arrayBuffers,
   });
-  const before = { ...state(), heap: process.memoryUsage().heapUsed };
+  const [before, { heapUsed, arrayBuffers }] = [state(), process.memoryUsage()];
   for (let i = 0; i < CALLS; i++) call();
   settle();
-  const heapBytes = (process.memoryUsage().heapUsed - before.heap) / CALLS;
-  perCall[name] = { before: { ...before, heap: undefined }, after: state(), heapBytes };
+  const now = process.memoryUsage();
+  const heapBytes = (now.heapUsed - heapUsed) / CALLS;
+  perCall[name] = { before, after: state(), heapBytes, arrayBytes: now.arrayBuffers - arrayBuffers };
 }
 backend.dispose();
 
