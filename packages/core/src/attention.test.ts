@@ -147,6 +147,7 @@ describe('attention', () => {
       [q, k, v, { heads: H, cache, type: 'float' }, /type expected int16, as the cache has, got float/],
       [q, k, v, { heads: H, cache, backend: {} }, /backend/],
       [q, k, v, { heads: H, cache, causal: 'no' }, /causal/],
+      [q, k, v, { heads: H, cache, isCausal: true }, /causal, .*got 'isCausal'/],
       [q, k, v, null as unknown as object, /options/],
       [q, k, v, { heads: H, cache, past: [9, 0] }, /past/],
       [q, k, v, { heads: H, cache, past: [1] }, /past/],

@@ -38,6 +38,32 @@ export interface AttentionOptions
   readonly out?: Float32Array | undefined;
 }
 
+const OPTIONS: Readonly<Record<keyof AttentionOptions, true>> = {
+  heads: true,
+  cache: true,
+  backend: true,
+  type: true,
+  batch: true,
+  kvHeads: true,
+  headSize: true,
+  valueSize: true,
+  layout: true,
+  causal: true,
+  sinks: true,
+  out: true,
+  scale: true,
+  window: true,
+  softcap: true,
+  alibi: true,
+  past: true,
+  counts: true,
+  queries: true,
+  positions: true,
+  starts: true,
+  bias: true,
+  mask: true,
+};
+
 /**
  * softmax(q · kᵀ · scale) · v, on keys and values that stay integers: what is added to a cache now is read again by every later call,
  * and never turned back into floats.
@@ -64,6 +90,11 @@ export function attention(
 ): Float32Array {
   if (typeof options !== 'object' || options === null)
     throw new TypeError(`attention: expected options { heads, cache, … }, got ${describe(options)}.`);
+  for (const name of Object.keys(options))
+    if (!Object.hasOwn(OPTIONS, name))
+      throw new RangeError(
+        `attention: options expected ${Object.keys(OPTIONS).join(', ')}, got '${name.slice(0, 40)}'.`,
+      );
   const { cache, backend } = options;
   if (cache !== undefined && !(cache instanceof PagedKvCache))
     throw new TypeError(`attention: cache expected a KvCache of createKvCache, got ${describe(cache)}.`);
