@@ -1,5 +1,6 @@
 /** Attention for devices: its work, and the caches that it reads. Who imports neither of them downloads neither. */
 import type { AttentionOp, AttentionRun, KvCache, KvShape } from './attention/contract.ts';
+import { resolveKvShape } from './attention/kv-format.ts';
 import type { AttentionWork, Device } from './backends/device.ts';
 import { PagedKvCache } from './backends/kv-cache.ts';
 import { attentionSpec } from './backends/wasm/attention-call.ts';
@@ -19,4 +20,4 @@ export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>)
  * @throws {@link RangeError} for a shape that cannot be; {@link UnsupportedError} on WebGPU
  */
 export const createKvCache = <H>(device: Device<H>, shape: KvShape): KvCache =>
-  new PagedKvCache(device, shape, attentionSpec);
+  new PagedKvCache(device, resolveKvShape(shape), attentionSpec);

@@ -12,10 +12,11 @@ import { overLanes, ROUNDING } from '../decompose/integers.wasm.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
-import { type KvType, PAGE_KEYS } from './contract.ts';
+import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
 import { findFactors } from './factors.wasm.ts';
 import { decomposeRow } from './integers.wasm.ts';
-import { PANEL } from './page.ts';
+import { PANEL, perLane } from './page.ts';
+import { eachElement } from './rows.wasm.ts';
 import { SIXTEEN } from './task.wasm.ts';
 import { fillAppendTrial } from './trial.ts';
 import { ADDED, APPEND, wordsAt } from './work.ts';
@@ -26,14 +27,13 @@ export interface AppendOptions {
 
 const ARGS = ['work', 'first', 'count', 'thread'] as const;
 const PAGE_BITS = Math.log2(PAGE_KEYS);
-/** Neighbours of a lane: keys of V, channels of K. */
-const NEIGHBOURS = { int16: 2, int8: 4, float: 1 } as const;
 
 export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
   family: 'append',
   args: ARGS,
   id: ({ type }) => `append_${type}`,
   emit(module, { type }) {
+    const neighbours = perLane(type); // keys of V, channels of K
     module.func(appendSpec.id({ type }), i32Params(ARGS), (f, p) => {
       const word = wordsAt(APPEND, p.work);
       const scratch = f.let(i32.add(word('scratch'), i32.mul(p.thread, word('scratchStride'))));
@@ -88,11 +88,11 @@ export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
             () => {
               rows.copy(k, word('headSize'), i32.add(first, word('firstIc')));
               f.storeF32(i32.add(i32.add(page, word('ks')), i32.shl(slot, 2)), rows.integers(keySize));
-              const steps = f.let(i32.divU(keySize, NEIGHBOURS[type]));
+              const steps = f.let(i32.divU(keySize, neighbours));
               const [to, q] = [lane(steps), f.let(rows.q)];
               f.repeat(steps, () => {
                 f.storeI32(to, type === 'int16' ? i32.load(q) : fourCodes(q));
-                advance(q, 2 * NEIGHBOURS[type]);
+                advance(q, 2 * neighbours);
                 advance(to, 4 * PANEL);
               });
             },
@@ -115,7 +115,6 @@ export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
 
         function addValue(at: Local<'i32'>, scales: Local<'i32'>, slot: Local<'i32'>) {
           rows.copy(v, word('valueSize'));
-          const neighbours = NEIGHBOURS[type];
           const inLane = i32.and(slot, neighbours - 1);
           // gemm's order of bytes: 0 2 1 3
           const byte =
@@ -149,7 +148,7 @@ export const appendSpec: KernelSpec<AppendOptions, (typeof ARGS)[number]> = {
   trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
   fill: fillAppendTrial,
   *variants() {
-    for (const type of ['int16', 'int8', 'float'] as const) yield { type };
+    for (const type of kvTypes) yield { type };
   },
 };
 
@@ -166,16 +165,14 @@ function rowsOf(f: Func, floats: I32, integers: I32, type: KvType) {
     /** @param factors what each element is multiplied by */
     copy(row: I32, count: I32, factors?: I32): void {
       const [read, write, factor] = [f.let(row), f.let(x), f.let(factors ?? row)];
-      f.repeat(i32.shrU(count, 2), () => {
-        const value = v128.load(read);
-        f.storeV128(write, factors ? f32x4.mul(value, v128.load(factor)) : value);
-        for (const pointer of [read, write, factor]) advance(pointer, 16);
-      });
-      f.repeat(i32.and(count, 3), () => {
-        const value = f32.load(read);
-        f.storeF32(write, factors ? f32.mul(value, f32.load(factor)) : value);
-        for (const pointer of [read, write, factor]) advance(pointer, 4);
-      });
+      const [four, single] = [v128.load(read), f32.load(read)];
+      eachElement(
+        f,
+        count,
+        [read, write, factor],
+        () => f.storeV128(write, factors ? f32x4.mul(four, v128.load(factor)) : four),
+        () => f.storeF32(write, factors ? f32.mul(single, f32.load(factor)) : single),
+      );
       for (const i of range(SIXTEEN / 4)) f.storeV128(write, zero, 16 * i);
     },
     /** Of `count` elements and zeros to the next 16. @returns their scale */

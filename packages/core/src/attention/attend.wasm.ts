@@ -13,7 +13,7 @@ import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { type Func, type I32, i32, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
-import { type KvType, PAGE_KEYS } from './contract.ts';
+import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
 import { type IntegerReader, integerReader, PER_CHANNEL } from './integers.wasm.ts';
 import { takeQueries } from './queries.wasm.ts';
 import { eachRow, hidesKeys } from './rows.wasm.ts';
@@ -65,7 +65,7 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
   fill: fillAttendTrial,
   *variants() {
-    for (const type of ['int16', 'int8', 'float'] as const) yield { type };
+    for (const type of kvTypes) yield { type };
     for (const operand of ['unsigned', 'signed'] as const)
       yield { type: 'int8', carrier: { id: 'i8', digits: 2, operand } };
   },

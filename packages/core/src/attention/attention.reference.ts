@@ -22,13 +22,10 @@ import { type Arithmetic, decompose } from '../decompose/decompose.reference.ts'
 import { scalarLanes } from '../nn/elementwise/lanes.reference.ts';
 import { type Rounding, roundingOf } from '../nn/rounding.ts';
 import { sumOf } from '../nn/rows.ts';
-import { type AttentionOp, PAGE_KEYS } from './contract.ts';
+import { type AttentionOp, LOWEST, PAGE_KEYS } from './contract.ts';
 import { exp2Of } from './exp2.ts';
 import type { StoredKv } from './page-view.ts';
 import { type AttentionInputs, placeOf, type Row, scoreAt, seenKeys } from './rows.ts';
-
-/** The lowest float: scores of keys that are seen stay above −Infinity. */
-export const LOWEST = -3.4028234663852886e38;
 
 /** @param stored keys and values of a sequence and KV head, new ones included */
 export function attentionReference(

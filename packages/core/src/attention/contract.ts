@@ -16,6 +16,10 @@
  *   float   f32 as they come: `present` is exact
  */
 export type KvType = 'int16' | 'int8' | 'float';
+export const kvTypes: readonly KvType[] = ['int16', 'int8', 'float'];
+
+/** The lowest float: scores of keys that are seen stay above −Infinity. */
+export const LOWEST = -3.4028234663852886e38;
 
 /** Of K: a sum of 127 · 32258 times so many stays below 2³¹. */
 export const MAX_HEAD_SIZE = 512;

@@ -11,7 +11,7 @@
  */
 import { limitOf, TINY } from '../decompose/contract.ts';
 import { roundHalfEven } from '../numbers.ts';
-import { type KvShape, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
+import { type KvShape, kvTypes, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
 
 /** Sequences, heads, channels of V: more than anybody has, so that a slip is an error before it takes all memory. */
 const MOST = 2 ** 16;
@@ -32,7 +32,7 @@ export function resolveKvShape(shape: KvShape, where = 'createKvCache'): Resolve
   count('valueSize', valueSize, 1);
   count('rotarySize', rotarySize, 0, headSize);
   if (rotarySize % 2) throw new RangeError(`${where}: rotarySize expected an even number, got ${rotarySize}.`);
-  if (type !== 'int16' && type !== 'int8' && type !== 'float')
+  if (!kvTypes.includes(type))
     throw new RangeError(`${where}: type expected 'int16', 'int8' or 'float', got ${String(type)}.`);
   if (typeof isInterleaved !== 'boolean')
     throw new TypeError(`${where}: isInterleaved expected true or false, got ${String(isInterleaved)}.`);

@@ -1,7 +1,7 @@
 /** A page in JavaScript memory: keys and values go in as floats, and come out as they are stored. */
 import { type KvType, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
 import { findFactors, inverseOf, storeRow } from './kv-format.ts';
-import { elementOffset, type PageLayout, paddedHead, pageLayout } from './page.ts';
+import { BYTES, elementOffset, type PageLayout, paddedHead, pageLayout } from './page.ts';
 
 /** Keys and values [0, length) of one KV head, as the cache holds them. */
 export interface StoredKv {
@@ -37,7 +37,7 @@ class Elements {
   constructor(buffer: ArrayBuffer, type: KvType, size: number, byte: (key: number, channel: number) => number) {
     this.size = size;
     this.#type = type;
-    this.#shift = { float: 2, int16: 1, int8: 0 }[type];
+    this.#shift = Math.log2(BYTES[type]);
     const kinds = { float: Float32Array, int16: Int16Array, int8: Uint8Array };
     this.#array = new kinds[type](buffer);
     this.#ofKey = Int32Array.from({ length: PAGE_KEYS }, (_, key) => byte(key, 0));

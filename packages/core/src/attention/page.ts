@@ -10,12 +10,13 @@
  * heads and probabilities meet them without a transposition, and no sum runs over lanes. Pages begin as zeros, which nothing but
  * padding ever reads.
  */
+import { roundUp } from '../formats/layout.ts';
 import { type KvShape, type KvType, PAGE_KEYS } from './contract.ts';
 
 /** Keys or channels that lie side by side. */
 export const PANEL = 16;
 /** Pages and what kernels work on begin at such addresses. */
-const LINE = 64;
+export const LINE = 64;
 
 /** Of an element. */
 export const BYTES: Readonly<Record<KvType, number>> = { int16: 2, int8: 1, float: 4 };
@@ -23,8 +24,8 @@ export const BYTES: Readonly<Record<KvType, number>> = { int16: 2, int8: 1, floa
 export const perLane = (type: KvType): number => 4 / BYTES[type];
 
 /** How many elements rows of a cache have in memory. */
-export const paddedHead = (headSize: number): number => Math.ceil(headSize / 4) * 4;
-export const paddedValue = (valueSize: number): number => Math.ceil(valueSize / PANEL) * PANEL;
+export const paddedHead = (headSize: number): number => roundUp(headSize, 4);
+export const paddedValue = (valueSize: number): number => roundUp(valueSize, PANEL);
 
 /** Where everything lies in a page, in bytes. */
 export interface PageLayout {
@@ -50,7 +51,7 @@ export function pageLayout(
   const factors = page === 0 ? 4 * paddedHead(headSize) : 0;
   const scales = k + v;
   const first = scales + 2 * 4 * PAGE_KEYS;
-  const byteLength = Math.ceil((first + 2 * factors) / LINE) * LINE;
+  const byteLength = roundUp(first + 2 * factors, LINE);
   return {
     keyType,
     valueType: type,

@@ -2,10 +2,9 @@
 import { overLanes } from '../decompose/integers.wasm.ts';
 import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
-import { PAGE_KEYS } from './contract.ts';
+import { LOWEST, PAGE_KEYS } from './contract.ts';
 import type { IntegerReader } from './integers.wasm.ts';
-import { ROW } from './rows.wasm.ts';
-import { LOWEST } from './scores.wasm.ts';
+import { eachElement, ROW } from './rows.wasm.ts';
 import { SIXTEEN, type Task } from './task.wasm.ts';
 
 const PAGE_BITS = Math.log2(PAGE_KEYS);
@@ -91,14 +90,13 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
   /** at.x = the query, with zeros to the next 16. */
   function copy(query: I32) {
     const [read, write] = [f.let(query), f.let(at.x)];
-    f.repeat(i32.shrU(word('headSize'), 2), () => {
-      f.storeV128(write, v128.load(read));
-      for (const pointer of [read, write]) advance(pointer, 16);
-    });
-    f.repeat(i32.and(word('headSize'), 3), () => {
-      f.storeF32(write, f32.load(read));
-      for (const pointer of [read, write]) advance(pointer, 4);
-    });
+    eachElement(
+      f,
+      word('headSize'),
+      [read, write],
+      () => f.storeV128(write, v128.load(read)),
+      () => f.storeF32(write, f32.load(read)),
+    );
     f.repeat(i32.shrU(i32.sub(i32.add(at.x, task.x.stride), write), 2), () => {
       f.storeI32(write, i32.const(0));
       advance(write, 4);

@@ -70,6 +70,27 @@ export const eachRow = <K extends string>(
 export const eachOf = (f: Func, rows: number, at: I32, { stride }: Column): Local<'i32'>[] =>
   Array.from({ length: rows }, (_, i) => f.let(i ? i32.add(at, i32.mul(stride, i)) : at));
 
+/**
+ * Elements of rows, four at a time and then one by one: a row may end anywhere.
+ * @param pointers moved past their rows
+ */
+export function eachElement(
+  f: Func,
+  count: I32,
+  pointers: readonly Local<'i32'>[],
+  four: () => void,
+  one: () => void,
+): void {
+  f.repeat(i32.shrU(count, 2), () => {
+    four();
+    for (const pointer of pointers) advance(pointer, 16);
+  });
+  f.repeat(i32.and(count, 3), () => {
+    one();
+    for (const pointer of pointers) advance(pointer, 4);
+  });
+}
+
 /** 1 if a row does not see the whole page whose first key this is. */
 export const hidesKeys = (row: I32, firstKey: I32): I32 =>
   i32.or(i32.gtU(i32.load(row, ROW.begin), firstKey), i32.ltU(i32.load(row, ROW.end), i32.add(firstKey, PAGE_KEYS)));

@@ -1,17 +1,15 @@
 /** Scores of a page in log2 units: queries times keys, what is added to them, and what is hidden. */
-
 import { laneCode, wasmLanes } from '../activations/activations.wasm.ts';
 import { activate } from '../activations/contract.ts';
 import { LANE_NUMBERS } from '../nn/rows.wasm.ts';
 import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
+import { LOWEST } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
 import type { IntegerReader } from './integers.wasm.ts';
 import { PANEL } from './page.ts';
 import { eachOf, eachTile, hidesKeys, ROW, ROW_BYTES } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
-
-export const LOWEST = -3.4028234663852886e38;
 
 /** One page of keys. */
 export interface KeyPage {

@@ -1,6 +1,7 @@
 /** What a thread works on while it attends: the rows of a task, their integers, sums and scores. All in bytes. */
+import { roundUp } from '../formats/layout.ts';
 import { type AttentionOp, type KvType, PAGE_KEYS } from './contract.ts';
-import { paddedHead, paddedValue } from './page.ts';
+import { LINE, paddedHead, paddedValue } from './page.ts';
 import { ROW_BYTES } from './rows.wasm.ts';
 import { SIXTEEN } from './task.wasm.ts';
 
@@ -29,8 +30,6 @@ export function tilingFor(
 
 /** Bytes of an integer of queries and weights: two digits, or one. */
 const INTEGER = { int16: 4, int8: 2, float: 0 } as const;
-const LINE = 64;
-const up = (value: number, step: number) => Math.ceil(value / step) * step;
 
 export interface TaskScratch {
   readonly atSpare: number;
@@ -54,10 +53,10 @@ export function taskScratch(
   let end = 0;
   const place = (bytes: number) => {
     const at = end;
-    end += up(bytes, LINE);
+    end += roundUp(bytes, LINE);
     return at;
   };
-  const integers = up(paddedHead(headSize), SIXTEEN);
+  const integers = roundUp(paddedHead(headSize), SIXTEEN);
   // A line more than the pages take: rows a power of two apart would share few lines of a cache.
   const scoreRow = 4 * PAGE_KEYS * pages + LINE;
   place(rows * ROW_BYTES);

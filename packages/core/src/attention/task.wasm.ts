@@ -1,5 +1,4 @@
 /** One task of attend: the queries of a tile, of one sequence and some heads of one KV head. Where everything of it is, for the stages. */
-
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { type Column, ROW_BYTES } from './rows.wasm.ts';

@@ -5,7 +5,7 @@ import { PAGE_KEYS } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
 import type { IntegerReader } from './integers.wasm.ts';
 import { PANEL } from './page.ts';
-import { eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
+import { eachElement, eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
 /** y = fl(y + fl(f(Σ pi v) S)). @param keys of the page, from the first one on, that may weigh something */
@@ -107,12 +107,11 @@ export function writeOut(f: Func, task: Task): void {
 function scaleRow(f: Func, from: I32, to: I32, count: I32, factor: Local<'f32'>): void {
   const [read, write] = [f.let(from), f.let(to)];
   const factors = f.let(f32x4.splat(factor));
-  f.repeat(i32.shrU(count, 2), () => {
-    f.storeV128(write, f32x4.mul(v128.load(read), factors));
-    for (const pointer of [read, write]) advance(pointer, 16);
-  });
-  f.repeat(i32.and(count, 3), () => {
-    f.storeF32(write, f32.mul(f32.load(read), factor));
-    for (const pointer of [read, write]) advance(pointer, 4);
-  });
+  eachElement(
+    f,
+    count,
+    [read, write],
+    () => f.storeV128(write, f32x4.mul(v128.load(read), factors)),
+    () => f.storeF32(write, f32.mul(f32.load(read), factor)),
+  );
 }

@@ -8,6 +8,7 @@ import {
   type ScoreArray,
   type ScoreDims,
 } from '../attention/contract.ts';
+import { elementCount } from '../ops/op.ts';
 import { describe, isHandle, type OperandKind } from './arguments.ts';
 import type { AttentionWork, PageDevice } from './device.ts';
 import { PagedKvCache } from './kv-cache.ts';
@@ -28,7 +29,7 @@ export function attentionBytes(op: AttentionOp): number[] {
     const { batch: b, row, head } = strides;
     return 4 * ((batch - 1) * b + (rowCount - 1) * row + (count - 1) * head + size);
   };
-  const product = (dims: ScoreDims | undefined) => (dims ? dims.reduce((a, c) => a * c, 1) : 0);
+  const product = (dims: ScoreDims | undefined) => (dims ? elementCount(dims) : 0);
   return [
     spread(op.q, heads, rows, headSize),
     spread(op.k, kvHeads, newKeys, headSize),
@@ -206,7 +207,7 @@ function checkScores(
   if (!(scores.data instanceof kind))
     throw new TypeError(`attention: ${name}.data expected a ${kind.name}, got ${describe(scores.data)}.`);
   checkDims(name, scores.dims, op, keys);
-  const length = scores.dims.reduce((a, c) => a * c, 1);
+  const length = elementCount(scores.dims);
   if (scores.data.length !== length)
     refuse(`${name}.data`, `${length} values for [${scores.dims}]`, scores.data.length);
 }

@@ -1,6 +1,7 @@
 /** A run of attention by the reference: keys and values go into the cache, and everything is computed from what it stores. */
 import { attentionReference } from '../attention/attention.reference.ts';
 import type { HeadStrides, ScoreArray } from '../attention/contract.ts';
+import { placeOf } from '../attention/rows.ts';
 import type { Arithmetic } from '../decompose/decompose.reference.ts';
 import { resolveRun } from './attention-arguments.ts';
 import type { AttentionWork, PageDevice } from './device.ts';
@@ -40,10 +41,10 @@ export function runReference<H>(
   return result;
 }
 
-function rowsOf(bytes: ArrayBuffer, { batch, row, head }: HeadStrides, size: number) {
+function rowsOf(bytes: ArrayBuffer, strides: HeadStrides, size: number) {
   const values = new Float32Array(bytes);
   return (b: number, h: number, m: number): Float32Array => {
-    const at = b * batch + m * row + h * head;
+    const at = placeOf(strides, { b, h, m });
     return values.subarray(at, at + size);
   };
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { gaussians, random } from '../../test/random.ts';
 import type { KvShape } from '../attention/contract.ts';
+import { resolveKvShape } from '../attention/kv-format.ts';
 import { createKvCache } from '../attention-work.ts';
 import { BackendUnavailableError, UnsupportedError } from '../errors.ts';
 import { createWasmBackend, type WasmBackend } from '../index.ts';
@@ -101,7 +102,7 @@ describe('KvCache', () => {
     };
     const poor = { device: 'wasm', pages } as unknown as Device<ArenaHandle>;
     const used = backend.arena.usedBytes;
-    const cache = new PagedKvCache(poor, { ...SHAPE, batch: 2 }, attentionSpec);
+    const cache = new PagedKvCache(poor, resolveKvShape({ ...SHAPE, batch: 2 }), attentionSpec);
     cache.open([0, 0], [64, 100]);
     const [own, lengths] = [backend.arena.usedBytes, cache.lengths];
     left = 3;

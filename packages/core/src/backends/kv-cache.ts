@@ -1,6 +1,5 @@
 /** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
-import { type KvCache, type KvShape, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
-import { resolveKvShape } from '../attention/kv-format.ts';
+import { type KvCache, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
 import { describe } from './arguments.ts';
@@ -24,7 +23,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
    * @param backend one that has pages
    * @param spec what writes keys of JavaScript
    */
-  constructor(backend: Device<H>, shape: KvShape, spec: AttentionSpec) {
+  constructor(backend: Device<H>, shape: ResolvedKvShape, spec: AttentionSpec) {
     if (typeof backend?.device !== 'string')
       throw new TypeError(
         `createKvCache: expected a backend of createBackend, got ${describe(backend)}. Is it a promise? Await it.`,
@@ -34,7 +33,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.backend = backend;
     this.#spec = spec;
     this.device = backend.pages;
-    this.shape = resolveKvShape(shape);
+    this.shape = shape;
     this.#pages = new KvPages(this.device, this.shape);
     this.device.caches.add(this);
   }

@@ -7,8 +7,9 @@ import { appendSpec } from '../../attention/append.wasm.ts';
 import { attendSpec } from '../../attention/attend.wasm.ts';
 import { type KvType, PAGE_KEYS, type ResolvedKvShape } from '../../attention/contract.ts';
 import { PER_CHANNEL } from '../../attention/integers.wasm.ts';
-import { paddedHead, paddedValue } from '../../attention/page.ts';
+import { LINE, paddedHead, paddedValue } from '../../attention/page.ts';
 import { type Tiling, taskScratch, tilingFor } from '../../attention/scratch.ts';
+import { roundUp } from '../../formats/layout.ts';
 import { kernelCall } from '../../kernel-spec.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
@@ -21,8 +22,6 @@ import { BoundKernel, whole } from './bound-kernel.ts';
 import { Runtime } from './runtime.ts';
 
 type Run = ResolvedRun<ArenaHandle>;
-const LINE = 64;
-const up = (bytes: number) => Math.ceil(bytes / LINE) * LINE;
 /** Scratch grows by so many pages at a time: seldom. */
 const PAGE_STEP = 16;
 /** A key's softmax takes as long as so many multiplications. */
@@ -161,7 +160,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const { window = keys } = this.#work.op;
     // A task's queries and their windows, wherever in a page they begin.
     const seen = run.isCausal ? Math.min(keys, window + this.#tiling.rows + PAGE_KEYS) : keys;
-    const pages = PAGE_STEP * Math.ceil(seen / PAGE_KEYS / PAGE_STEP);
+    const pages = roundUp(Math.ceil(seen / PAGE_KEYS), PAGE_STEP);
     const biasBytes = run.bias ? run.bias.data.byteLength : 0;
     const maskBytes = run.mask ? run.mask.data.byteLength : 0;
     const have = this.#settled;
@@ -183,11 +182,11 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const { op } = this.#work;
     const { headSize, valueSize, type } = cache.shape;
     const task = taskScratch(op, type, this.#tiling.rows * this.#tiling.heads, given.pages);
-    const row = up(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + LINE / 4));
+    const row = roundUp(4 * (Math.max(paddedHead(headSize), paddedValue(valueSize)) + LINE / 4), LINE);
     let end = 0;
     const place = (bytes: number) => {
       const at = end;
-      end += up(bytes);
+      end += roundUp(bytes, LINE);
       return at;
     };
     const offsets = {

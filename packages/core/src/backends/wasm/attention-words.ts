@@ -4,9 +4,10 @@
  *   append | attend | keys of each sequence | what each sequence has | slopes
  */
 import type { AttentionOp, HeadStrides, ResolvedKvShape, ScoreDims } from '../../attention/contract.ts';
-import { pageLayout } from '../../attention/page.ts';
+import { LINE, pageLayout } from '../../attention/page.ts';
 import type { TaskScratch, Tiling } from '../../attention/scratch.ts';
 import { ADDED, APPEND, SEQUENCE, WORK } from '../../attention/work.ts';
+import { roundUp } from '../../formats/layout.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { ATTENTION_OPERANDS, OUT_OPERAND, type ResolvedRun } from '../attention-arguments.ts';
 
@@ -15,8 +16,7 @@ type Named<N extends string> = Readonly<Partial<Record<N, number>>>;
 
 const [Q, K, V, SINKS, BIAS, MASK] = ATTENTION_OPERANDS.keys();
 /** Where the parts of the image begin, in words: of whole lines, so that no two of them share one. */
-const LINE_WORDS = 16;
-const up = (words: number): number => Math.ceil(words / LINE_WORDS) * LINE_WORDS;
+const up = (words: number): number => roundUp(words, LINE / 4);
 const indexed = <N extends string>(names: readonly N[], first: number): Readonly<Record<N, number>> =>
   Object.fromEntries(names.map((name, i) => [name, first + i])) as Record<N, number>;
 

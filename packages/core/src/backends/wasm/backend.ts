@@ -2,7 +2,6 @@
  * The WASM SIMD device: matrices and values in one arena, calls that are bound once and run many times, synchronously. Threads
  * share the work of a large enough call; the calling thread is one of them. `matmul` and `matmulMany` bind for their caller.
  */
-
 import { type DecompositionOptions, resolveDecomposition } from '../../decompose/contract.ts';
 import type { FloatType } from '../../formats/half.ts';
 import { packInto } from '../../formats/pack.ts';
