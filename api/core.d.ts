@@ -559,6 +559,8 @@ export declare function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>
 
 export declare const tableCodes: readonly TableRows['codes'][];
 
+export declare function toFp16(value: number): number;
+
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
 export declare function validateWeights(weights: QuantizedWeights, where?: string): void;

@@ -2,6 +2,7 @@
 import type * as Ort from 'onnxruntime-web';
 import { attendSpec } from '../../../packages/core/src/attention/attend.wasm.ts';
 import { PAGE_KEYS } from '../../../packages/core/src/attention/contract.ts';
+import { resolveKvShape } from '../../../packages/core/src/attention/kv-format.ts';
 import { taskScratch, tilingFor } from '../../../packages/core/src/attention/scratch.ts';
 import { attentionWork } from '../../../packages/core/src/attention-work.ts';
 import { PagedKvCache } from '../../../packages/core/src/backends/kv-cache.ts';
@@ -81,7 +82,11 @@ export async function measureAttention(
 /** The call in an arena of its own; its stages look at the words that it left in scratch. */
 function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { op, q, k, v }: AttentionData) {
   const { arena } = backend;
-  const cache = new PagedKvCache(backend, { batch: 1, kvHeads: 1, headSize: op.headSize, type }, attentionSpec);
+  const cache = new PagedKvCache(
+    backend,
+    resolveKvShape({ batch: 1, kvHeads: 1, headSize: op.headSize, type }),
+    attentionSpec,
+  );
   const put = (values: Float32Array) => {
     const handle = backend.alloc(values.byteLength, 'attention');
     backend.write(handle, values);

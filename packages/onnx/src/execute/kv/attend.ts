@@ -1,11 +1,10 @@
 /** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
 import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
-
 import { INT8 } from '../../data-types.ts';
 import type { AttentionNow, AttentionStep, KvNames, KvScales, LateAttention } from '../../ops/lowering.ts';
 import type { Value } from '../value.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
-import type { Half, Kept } from './lazy.ts';
+import { type Half, type Kept, scaleReader } from './lazy.ts';
 
 /** The values of the run that is under way. */
 export interface RunValues {
@@ -153,11 +152,10 @@ const halvesOf = (data: Float32Array): [Float32Array, Float32Array] => [
   data.subarray(data.length / 2),
 ];
 
-/** Codes times their scale, or those of each channel of each head. */
+/** Codes times their scales. */
 function scaled(codes: Float32Array, scales: Float32Array, dims: readonly number[]): Float32Array {
-  const [heads, rows, size] = dims.slice(-3) as [number, number, number];
-  const one = scales.length === 1;
-  return codes.map((code, i) => code * scales[one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size)]!);
+  const scaleOf = scaleReader(scales, dims);
+  return codes.map((code, i) => code * scaleOf(i));
 }
 
 /** The first `count` of `rows` rows of every head. */

@@ -130,12 +130,17 @@ function typed({ elemType, scales, dims }: Kept, floats: Float32Array): KeptData
 
 /** What was a multiple of its scale is one again: caches are finer than half of it. */
 function codesOf(floats: Float32Array, scales: Float32Array, dims: readonly number[]): Int8Array {
+  const scaleOf = scaleReader(scales, dims);
+  return Int8Array.from(floats, (value, i) => Math.round(value / scaleOf(i)));
+}
+
+/** The scale of an element of keys or values [batch, heads, positions, size]: one for all, or one of each channel of each head. */
+export function scaleReader(scales: Float32Array, dims: readonly number[]): (i: number) => number {
   const [heads, rows, size] = dims.slice(-3) as [number, number, number];
-  const one = scales.length === 1;
-  return Int8Array.from(floats, (value, i) => {
-    const channel = one ? 0 : (Math.floor(i / (rows * size)) % heads) * size + (i % size);
-    return Math.round(value / scales[channel]!);
-  });
+  const first = scales[0]!;
+  return scales.length === 1
+    ? () => first
+    : (i) => scales[(Math.floor(i / (rows * size)) % heads) * size + (i % size)]!;
 }
 
 function readFloats({ state, half, dims }: Kept): Float32Array {

@@ -86,7 +86,7 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
     joinsRows(to, tail, isFlat, [batch, heads, rows, valueSize]) ? 'rows' : 'heads',
   );
   const own = y.dims.length === 3 ? rowsView(y, [batch, heads, rows, valueSize]) : viewOf(y);
-  let view = isFlat ? { ...own, axes: [[...own.axes[0]!, ...own.axes[1]!], own.axes[2]!, own.axes[3]!] } : own;
+  let view = isFlat ? flattened(own) : own;
   for (const each of tail) view = through(to, view, each);
   if (!isDense(view)) view = dense(to, view);
   to.alias(name, view.slot, sizesOf(view));
@@ -98,6 +98,12 @@ function rowsView(slot: Slot, [batch, heads, rows, size]: readonly [number, numb
   return { slot, offset: 0, axes: [batch, heads, rows, size].map((each, i) => [{ size: each, stride: strides[i]! }]) };
 }
 
+/** [batch · heads, rows, size] */
+const flattened = (view: View): View => ({
+  ...view,
+  axes: [[...view.axes[0]!, ...view.axes[1]!], view.axes[2]!, view.axes[3]!],
+});
+
 /** Is the result dense if heads lie side by side in rows? */
 function joinsRows(
   to: Lowering,
@@ -106,9 +112,7 @@ function joinsRows(
   dims: readonly [number, number, number, number],
 ): boolean {
   const own = rowsView({ dtype: 'f32', dims: [] } as unknown as Slot, dims);
-  let view: View | undefined = isFlat
-    ? { ...own, axes: [[...own.axes[0]!, ...own.axes[1]!], own.axes[2]!, own.axes[3]!] }
-    : own;
+  let view: View | undefined = isFlat ? flattened(own) : own;
   for (const each of tail) view = view && strided(to, view, each);
   return view !== undefined && isDense(view);
 }

@@ -9,7 +9,17 @@ import type { AttentionNow, CacheRef, Elements, LateAttention } from '../lowerin
 import { axisOf } from '../operator.ts';
 import { FILTERED, lowerChain } from './chain-lower.ts';
 import { addBiases, biasArray } from './common.ts';
-import { chainScores, closedParts, type Found, hasInside, type Operand, operandOf, withPaths } from './found.ts';
+import {
+  byIndex,
+  chainScores,
+  closedParts,
+  type Found,
+  hasInside,
+  type Operand,
+  operandOf,
+  shapesOf,
+  withPaths,
+} from './found.ts';
 import { type Added, namesOfAdded } from './scores.ts';
 
 /** A past and what is added to it. */
@@ -39,12 +49,12 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   const closed = closedParts(matcher, core, added, product, found.tail, shown);
   if (!closed) return undefined;
   const own = [closed.q, closed.k, closed.v].flatMap(({ nodes }) => nodes.map(({ node }) => node));
-  const nodes = [...new Set([...own, ...core, ...tail])].sort((a, b) => a.index - b.index);
+  const nodes = [...new Set([...own, ...core, ...tail])].sort(byIndex);
   const masks = namesOfAdded(scores.added);
   const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past];
   if (bases.some((name) => matcher.notFloat('x', name) !== undefined)) return undefined;
   if (hasInside(matcher, nodes, [...bases, ...masks])) return undefined;
-  const shapes = [...own, ...tail].flatMap((node) => node.inputs.slice(1)).filter((name) => name !== '');
+  const shapes = shapesOf([...own, ...tail]);
   const [y = ''] = (tail.at(-1) ?? product).outputs;
   const cache: CacheRef = {
     past: { key: keys.past, value: values.past },

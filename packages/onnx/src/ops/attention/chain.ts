@@ -11,7 +11,7 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import type { Pattern } from '../operator.ts';
 import { lowerChain } from './chain-lower.ts';
 import { cachedChain } from './chain-past.ts';
-import { chainScores, type Found, findChain, type Operand } from './found.ts';
+import { byIndex, chainScores, type Found, findChain, type Operand, shapesOf } from './found.ts';
 import { namesOfAdded } from './scores.ts';
 
 const softmaxChain: Pattern = (matcher, softmax) => {
@@ -51,9 +51,6 @@ function operandsOf(matcher: Matcher, { scores: { added }, q, k, v }: Found): st
   return isFine ? [...bases, ...namesOfAdded(added)] : undefined;
 }
 
-const byIndex = (a: GraphNode, b: GraphNode): number => a.index - b.index;
 const nodesOf = ({ nodes }: Operand): GraphNode[] => nodes.map(({ node }) => node);
-const shapesOf = (nodes: readonly GraphNode[]): string[] =>
-  nodes.flatMap((node) => node.inputs.slice(1)).filter((name) => name !== '');
 
 export const attentionPatterns: Readonly<Record<string, Pattern>> = { Softmax: softmaxChain };

@@ -53,6 +53,11 @@ export function findChain(matcher: Matcher, softmax: GraphNode): Found | string 
   return { scores, softmax, weights, core, tail, ...closed };
 }
 
+export const byIndex = (a: GraphNode, b: GraphNode): number => a.index - b.index;
+/** Operands that say how a movement goes. */
+export const shapesOf = (nodes: readonly GraphNode[]): string[] =>
+  nodes.flatMap((node) => node.inputs.slice(1)).filter((name) => name !== '');
+
 /** Is one of the values made by one of the nodes? */
 export function hasInside(matcher: Matcher, nodes: readonly GraphNode[], names: readonly string[]): boolean {
   return names.some((name) => nodes.includes(matcher.producer(name)!));
@@ -84,7 +89,7 @@ export function withPaths({ graph }: Matcher, nodes: readonly GraphNode[]): Grap
       inside.add(from);
       stack.push(from);
     }
-  return [...inside].sort((a, b) => a.index - b.index);
+  return [...inside].sort(byIndex);
 }
 
 const NEEDED = 'scores or weights of this attention are needed outside';

@@ -6,33 +6,19 @@
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
  */
 import { type AttentionOp, MAX_HEAD_SIZE, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
-import { elementwise } from '@msd/core/nn';
-import { FLOAT32, INT8 } from '../../data-types.ts';
+import { FLOAT32 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
-import { tensorFloats } from '../../read/tensor.ts';
-import { Expression } from '../elementwise.ts';
-import { countOf } from '../host.ts';
-import {
-  type AttentionNow,
-  type Elements,
-  emitOp,
-  type KvScales,
-  type LateAttention,
-  type Lowering,
-  type Slot,
-} from '../lowering.ts';
+import type { AttentionNow, Elements, KvScales, LateAttention, Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type Angles, anglesOf, type Positions, turner } from './angles.ts';
-import { scoresOfSizes } from './common.ts';
-import { copyOf, type Heads, headsOfRows } from './facts.ts';
+import { coded, isCoded, notCodes, scalesOf } from './coded.ts';
+import { notFloats, presentOf, scoresOfSizes } from './common.ts';
+import { type Heads, headsOfRows } from './facts.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
-/** Sizes of `present`: those of `past`, more or fewer positions. */
-function present(past: Info | undefined, symbols: Symbols): Info | undefined {
-  return past && { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
-}
+const present = (past: Info | undefined, symbols: Symbols): Info | undefined => past && presentOf(past, symbols);
 
 function infer(node: NodeView, [query, key, , pastKey, pastValue]: Inputs, symbols: Symbols): (Info | undefined)[] {
   const heads = node.int('num_heads', 0);
@@ -81,28 +67,6 @@ function unrepeated(matcher: Matcher, bias: string): string {
   return expand?.opType === 'Expand' && expand.domain === '' && matcher.isHostOperand(from) ? from : bias;
 }
 
-const isCoded = ({ kScale }: Roles): boolean => kScale !== '';
-
-/** Why keys and values cannot be int8 with scales of the model, if they are to be. */
-function notCodes(view: NodeView, matcher: Matcher, { kScale, vScale, pastKey, pastValue }: Roles): string | undefined {
-  const kinds = [view.string('k_quant_type', 'NONE'), view.string('v_quant_type', 'NONE')];
-  if (kinds.every((kind) => kind === 'NONE') && kScale === '' && vScale === '') return undefined;
-  if (kinds.some((kind) => kind !== 'PER_TENSOR' && kind !== 'PER_CHANNEL')) return `keys and values are ${kinds}`;
-  const bits = view.int('kv_cache_bit_width', 8);
-  if (bits !== 8) return `keys and values of ${bits} bits`;
-  for (const name of [kScale, vScale])
-    if (matcher.tensor(name)?.elemType !== FLOAT32) return 'scales of keys and values are not constant f32';
-  for (const name of [pastKey, pastValue]) if (matcher.info(name)?.elemType !== INT8) return 'past is not int8';
-  return undefined;
-}
-
-/** Read once: later the file may be closed. */
-function scalesOf(matcher: Matcher, { kScale, vScale }: Roles): KvScales | undefined {
-  if (kScale === '') return undefined;
-  const read = (name: string): Float32Array => tensorFloats(matcher.tensor(name)!).slice();
-  return { keys: read(kScale), values: read(vScale) };
-}
-
 function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undefined {
   const { inputs, outputs } = view.node;
   const { k, v, pastKey, pastValue, lengths, total, positions, bias, sinks } = roles;
@@ -110,12 +74,10 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are asked for';
   const codes = notCodes(view, matcher, roles);
   if (codes !== undefined) return codes;
-  const pasts = isCoded(roles) ? {} : { pastKey, pastValue };
+  const pasts: Readonly<Record<string, string>> = isCoded(roles) ? {} : { pastKey, pastValue };
   const floats = { q: roles.q, k, v, ...pasts, sinks };
-  for (const [what, name] of Object.entries(floats)) {
-    const reason = name === '' ? undefined : matcher.notAnyFloat(what, name);
-    if (reason !== undefined) return reason;
-  }
+  const notFloat = notFloats(matcher, floats);
+  if (notFloat !== undefined) return notFloat;
   if ((k === '') !== (v === '')) return 'of keys and values, one is missing';
   if ((pastKey === '') !== (pastValue === '')) return 'of past keys and values, one is missing';
   if (!matcher.isHostOperand(lengths) || !matcher.isHostOperand(total)) return 'lengths are not at hand';
@@ -236,25 +198,6 @@ function lower(
       lateOf(view, roles, batch, rows),
     ),
   });
-}
-
-/** The multiples of a scale that int8 can hold, each the nearest one; half to even. */
-function coded(
-  to: Lowering,
-  { slot, begin, strides }: Heads,
-  { batch, rows, heads, size }: { batch: number; rows: number; heads: number; size: number },
-  scale: string,
-): Heads {
-  const dims = [batch, rows, heads * size];
-  const x = begin === 0 ? slot : copyOf(to, slot, begin, dims, [strides.batch, strides.row, 1]);
-  const scales = to.slot(scale);
-  const row = { ...scales, dims: [countOf(scales.dims)] };
-  const expression = new Expression(2);
-  const code = expression.add('Round', [expression.add('Div', [0, 1])]);
-  const [lowest, highest] = [-128, 127].map((value) => expression.add('ConstantF32', [], [value])) as [number, number];
-  expression.add('Mul', [expression.add('Clip', [code, lowest, highest]), 1]);
-  const [y] = emitOp(to, elementwise, expression.op, [x, row], []) as [Slot];
-  return headsOfRows(y, rows, size);
 }
 
 /** Positions of the rows of a run. */

@@ -11,19 +11,9 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import {
-  addBiases,
-  attentionMatch,
-  biasArray,
-  cacheOf,
-  lateOf,
-  namesOf,
-  notFloats,
-  presentOf,
-  scoresOfSizes,
-} from './common.ts';
+import { attentionMatch, cacheOf, namesOf, notFloats, presentOf, scoresOfSizes } from './common.ts';
 import { copyOf, emitAttention, emitFunction, emitHeadsFirst, type Heads, headsFirst, headsOfRows } from './facts.ts';
-import { paddingBias } from './padding.ts';
+import { paddedLate } from './padding.ts';
 
 const infer: Operator['infer'] = (view, [query, key, value, , , , pastKey, pastValue], symbols) => {
   const heads = view.int('num_heads', 0);
@@ -110,12 +100,11 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           v,
           biases: added !== '' && !isLate ? [firstKeys(to, to.slot(added), keys)] : [],
           cache,
-          late: lateOf(late, (values, pastRows) => {
-            const mask = padding === '' ? undefined : values[0]!;
-            const extra = values[padding === '' ? 0 : 1];
-            const sizes = { batch, rows, keys: pastRows + keys };
-            return { bias: addBiases(mask && paddingBias(mask, sizes, filter), extra && biasArray(extra)) };
-          }),
+          late: paddedLate(padding, isLate ? added : '', filter, (pastRows) => ({
+            batch,
+            rows,
+            keys: pastRows + keys,
+          })),
         },
         y,
         'rows',

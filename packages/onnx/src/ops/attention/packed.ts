@@ -6,9 +6,9 @@ import type { Match, Matcher } from '../../passes/match.ts';
 import { stridesOf } from '../host.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, cacheOf, lateOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
+import { attentionMatch, cacheOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
 import { emitAttention, emitFunction, type Heads, headsOfRows } from './facts.ts';
-import { paddingBias } from './padding.ts';
+import { paddedLate } from './padding.ts';
 
 /** Widths of queries (and keys) and of values. */
 function widthsOf(view: NodeView, total: Size | undefined): readonly [Size | undefined, Size | undefined] {
@@ -89,12 +89,11 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           v,
           biases: added !== '' && !isLate ? [to.slot(added)] : [],
           cache,
-          late: lateOf(late, (values, pastRows) => {
-            const mask = padding === '' ? undefined : values[0]!;
-            const extra = values[padding === '' ? 0 : 1];
-            const sizes = { batch, rows, keys: pastRows + rows };
-            return { bias: addBiases(mask && paddingBias(mask, sizes, filter), extra && biasArray(extra)) };
-          }),
+          late: paddedLate(padding, isLate ? added : '', filter, (pastRows) => ({
+            batch,
+            rows,
+            keys: pastRows + rows,
+          })),
         },
         y,
         'rows',

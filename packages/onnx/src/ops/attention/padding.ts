@@ -9,12 +9,28 @@
  */
 import type { ScoreArray } from '@msd/core';
 import { countOf } from '../host.ts';
-import type { Elements } from '../lowering.ts';
+import type { Elements, LateAttention } from '../lowering.ts';
+import { addBiases, biasArray, lateOf } from './common.ts';
 
 interface Sizes {
   readonly batch: number;
   readonly rows: number;
   readonly keys: number;
+}
+
+/** What a node tells in every run: a mask, a bias, both or neither. */
+export function paddedLate(
+  padding: string,
+  added: string,
+  filter: number,
+  sizesOf: (pastRows: number) => Sizes,
+): LateAttention | undefined {
+  const late = [padding, added].filter((name) => name !== '');
+  return lateOf(late, (values, pastRows) => {
+    const mask = padding === '' ? undefined : values[0]!;
+    const extra = added === '' ? undefined : values.at(-1)!;
+    return { bias: addBiases(mask && paddingBias(mask, sizesOf(pastRows), filter), extra && biasArray(extra)) };
+  });
 }
 
 /** The bias that a mask is; `undefined` if it says nothing. */
