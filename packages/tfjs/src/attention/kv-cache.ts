@@ -18,7 +18,7 @@ export interface KvCacheOptions {
   /** Default: `headSize`. */
   readonly valueSize?: number | undefined;
   /**
-   * 'int16' (default): 2 bytes per element, as accurate as the arithmetic; 'int8': 1 byte, off by a percent or so; 'float': 4 bytes,
+   * 'int16' (default): 2 bytes per element, as accurate as the arithmetic; 'int8': 1 byte, off by 0.4 to 7 %; 'float': 4 bytes,
    * as they come.
    */
   readonly type?: KvType | undefined;
