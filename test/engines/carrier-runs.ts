@@ -1,5 +1,6 @@
 /** Every way to get the same bits: the defaults, then each carrier with each number of threads. */
 import type { CarrierChoice } from '@msd/core';
+import { threadPool } from '../../packages/core/src/threads/pool.ts';
 import { CUTS } from '../../packages/core/test/attention-bits.ts';
 
 export interface CarrierRun {
@@ -18,3 +19,8 @@ export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier 
 /** Ways to cut a prompt: all of them once, with each carrier and number of threads those that differ most. */
 export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
+
+/** Matrices and models are small here: by the planner's rules no thread would get a part. Emulated workers are slow. */
+export function usePoolForTests(): void {
+  Object.assign(threadPool(), { chunkMacs: 1, startMs: 300_000, patienceMs: 5000 });
+}

@@ -4,7 +4,7 @@ import * as ort from 'onnxruntime-web';
 import { DecoderSession } from '../../examples/story-model/src/decoder-session.ts';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
-import { threadPool } from '../../packages/core/src/threads/pool.ts';
+import { usePoolForTests } from './carrier-runs.ts';
 
 export interface StoryOptions {
   /** Path of the ONNX file; a page takes the file of that name from its own server. */
@@ -35,7 +35,7 @@ const NAN_BITS = 0x7fc00000;
 export async function runStory({ model, config, prompts, tokens, runs }: StoryOptions): Promise<StoryRun[]> {
   ort.env.wasm.numThreads = 1;
   register(ort);
-  threadPool().chunkMacs = 1; // the model is small: by the planner's rules no token would be shared
+  usePoolForTests();
   const path = typeof process === 'undefined' ? `/onnx/${model.split(/[\\/]/).at(-1)}` : model;
   const results: StoryRun[] = [];
   for (const options of runs) {

@@ -7,12 +7,11 @@
 import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
 import fc from 'fast-check';
 import { createBackend } from '../../packages/core/src/index.ts';
-import { threadPool } from '../../packages/core/src/threads/pool.ts';
 import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
 import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { carrierRuns, cutsOf, runName } from './carrier-runs.ts';
+import { carrierRuns, cutsOf, runName, usePoolForTests } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {
@@ -58,7 +57,7 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
   const attention: Record<string, string> = {};
-  threadPool().chunkMacs = 1; // the matrices are small
+  usePoolForTests();
   for (const options of carrierRuns(dot !== null)) {
     const backend = await createBackend('wasm', options);
     const { count } = backend.threads;

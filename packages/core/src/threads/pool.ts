@@ -14,7 +14,7 @@ import type { Job } from './job.ts';
 import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
 import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
-/** How long workers may take to start before the pool is used without them. */
+/** How long workers may take to start before the pool is used without them; `startMs` changes it. */
 export const START_MS = 5000;
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
 const LINGER_MS = 1000;
@@ -73,6 +73,8 @@ export class ThreadPool {
    * each failure: a machine on which workers are only slow is soon believed.
    */
   patienceMs = 100;
+  /** How long a worker may take to start. An emulated engine needs more. */
+  startMs = START_MS;
   /** Multiplications of a chunk; default: the planner's rules. Tests cut finer. */
   chunkMacs: number | undefined;
   #control = newControl();
@@ -261,8 +263,8 @@ export class ThreadPool {
       else this.#ready++;
     };
     const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
-    const late = () => this.#remove(thread, `it did not start within ${START_MS} ms`);
-    const cancel = this.clock.after(START_MS, late);
+    const { startMs } = this;
+    const cancel = this.clock.after(startMs, () => this.#remove(thread, `it did not start within ${startMs} ms`));
     this.#threads.push(thread);
     try {
       thread.worker = this.#factory();
