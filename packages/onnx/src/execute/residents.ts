@@ -13,11 +13,11 @@ import { byteSize, prepareRows } from '@msd/core/program';
 import { FLOAT16, FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
-import type { MatrixRef, ReadRows, Resource, Slot } from '../ops/lowering.ts';
+import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
-import { floatsOf, partReader, type TensorRef, tensorByteLength, tensorBytes, tensorFloats } from '../read/tensor.ts';
+import { type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import { floatsOfHalves } from './half.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
@@ -58,9 +58,8 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   let initialBytes = 0;
   let fileBytes = 0;
   for (const { matrix } of matrices) {
-    const { data, scales, zeroPoints } = matrix;
-    initialBytes += packedByteLength(matrix, zeroPoints !== undefined) + 64;
-    for (const tensor of [data, scales, zeroPoints]) if (tensor) fileBytes += tensorByteLength(tensor);
+    initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
+    fileBytes += matrix.fileBytes;
   }
   for (const { info } of constants) {
     const bytes = byteSize(dtypeOf(info.elemType)) * countOf(info.dims as number[]);
@@ -70,7 +69,10 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   const { debug, carrier, threads } = options;
   const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
   try {
-    const prepared = new Map(matrices.map(({ key, matrix }) => [key, prepareMatrix(backend, matrix)] as const));
+    const prepared = new Map(
+      // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
+      matrices.map(({ key, matrix }) => [key, prepareRows(backend, { ...matrix, rows: matrix.open() })] as const),
+    );
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
@@ -92,35 +94,6 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
   }
 }
 
-/** Some rows at a time: a file's matrix never lies in memory as a whole, but packed. */
-function prepareMatrix(device: WasmBackend, { format, N, K, blockSize, data, scales, zeroPoints }: MatrixRef) {
-  const [readData, readScales] = [partReader(data), partReader(scales)];
-  const readZeroPoints = zeroPoints && partReader(zeroPoints);
-  const [dataRow, scaleRow] = [tensorByteLength(data) / N, tensorByteLength(scales) / N];
-  const zeroRow = zeroPoints ? tensorByteLength(zeroPoints) / N : 0;
-  let staged = new Uint8Array(0);
-  return prepareRows(device, {
-    format,
-    N,
-    K,
-    blockSize,
-    storedZeroPoints: zeroPoints !== undefined,
-    scale: 'f32',
-    rows(n, count, into) {
-      if (staged.length < scaleRow * count) staged = new Uint8Array(scaleRow * count);
-      return {
-        format,
-        N: count,
-        K,
-        blockSize,
-        data: readData(n * dataRow, count * dataRow, into),
-        scales: floatsOf(readScales(n * scaleRow, count * scaleRow, staged)),
-        ...(readZeroPoints && { zeroPoints: readZeroPoints(n * zeroRow, count * zeroRow) }),
-      };
-    },
-  });
-}
-
 /**
  * Of all matrices that the same kernels serve, the one with most columns and the one with most rows: between them they need
  * every kernel, and the largest working buffers.
@@ -128,8 +101,8 @@ function prepareMatrix(device: WasmBackend, { format, N, K, blockSize, data, sca
 function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
   const largest = new Map<string, Kind<'matrix'>>();
   for (const each of matrices) {
-    const { format, N, blockSize, scales, zeroPoints } = each.matrix;
-    const kind = [format, blockSize, scales.elemType, zeroPoints !== undefined, N % 16].join();
+    const { format, N, blockSize, scale, storedZeroPoints } = each.matrix;
+    const kind = [format, blockSize, scale, storedZeroPoints, N % 16].join();
     for (const side of ['N', 'K'] as const) {
       const known = largest.get(`${kind} ${side}`);
       if (!known || known.matrix[side] < each.matrix[side]) largest.set(`${kind} ${side}`, each);

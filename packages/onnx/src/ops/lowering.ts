@@ -2,10 +2,11 @@
  * What a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain data, so that later
  * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
-import type { ActivationId, AttentionOp, FormatId, KvShape, ScoreArray } from '@msd/core';
+import type { ActivationId, AttentionOp, KvShape, ScoreArray } from '@msd/core';
 import type { DType, OpSpec, Table } from '@msd/core/nn';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { TensorRef } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
 
 /** A value on the device while a region is planned. */
 export interface Slot {
@@ -15,20 +16,9 @@ export interface Slot {
   readonly root: Slot;
 }
 
-/** A quantized matrix [N, K] of the file. */
-export interface MatrixRef {
-  readonly format: FormatId;
-  readonly N: number;
-  readonly K: number;
-  readonly blockSize: number;
-  readonly data: TensorRef;
-  readonly scales: TensorRef;
-  readonly zeroPoints: TensorRef | undefined;
-}
-
 /** What a match needs from the file, by a key that equal needs share. */
 export type Resource =
-  | { readonly kind: 'matrix'; readonly key: string; readonly matrix: MatrixRef }
+  | { readonly kind: 'matrix'; readonly key: string; readonly matrix: Matrix }
   /** A tensor of floats, ints or bools on the device; `transposed` = the last two dimensions exchanged. */
   | {
       readonly kind: 'values';

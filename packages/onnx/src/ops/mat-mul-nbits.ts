@@ -1,15 +1,17 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
+import type { FormatId } from '@msd/core';
 import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
-import type { MatrixRef } from './lowering.ts';
+import { nBitsMatrix } from '../weights/nbits.ts';
 import type { NodeView, Operator } from './operator.ts';
+import { quantizedProduct } from './product.ts';
 
 /** By the attribute `bits`. */
-const FORMATS: ReadonlyMap<number, MatrixRef['format']> = /* @__PURE__ */ new Map([
+const FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ new Map([
   [2, 'int2'],
   [4, 'int4'],
   [8, 'int8'],
@@ -67,36 +69,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const bad = matcher.refusedScale(scales);
   if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   tensorRange(data);
-  const matrix: MatrixRef = { format, N, K, blockSize, data, scales, zeroPoints };
-  const key = matrixKey(matrix);
-  return {
-    op: 'product',
-    place: 'device',
-    nodes: [node],
-    inputs: [x, bias],
-    outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants([x, bias])],
-    product: { N, K, quantized: true },
-    lower(to) {
-      const { dims } = to.info(x);
-      if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
-      if (bias !== '' && !sameDims(to.info(bias).dims, [N]))
-        view.fail('bias', `[${N}]`, `[${to.info(bias).dims.join(', ')}]`);
-      to.step({
-        kind: 'product',
-        x: to.slot(x),
-        matrix: key,
-        bias: bias === '' ? undefined : to.slot(bias),
-        y: to.result(y, 'f32', dims.toSpliced(-1, 1, N)),
-      });
-    },
-  };
-}
-
-/** Nodes with equal keys have the same matrix. */
-function matrixKey({ format, N, K, blockSize, data, scales, zeroPoints }: MatrixRef): string {
-  const places = [data, scales, zeroPoints].map((tensor) => tensor && [tensor.name, tensor.proto.offset]);
-  return JSON.stringify([format, N, K, blockSize, places]);
+  const matrix = nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints });
+  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, bias, y });
 }
 
 function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number): string | undefined {

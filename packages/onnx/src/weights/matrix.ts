@@ -1,0 +1,36 @@
+/**
+ * A quantized matrix [N, K] of the file, however the file spells it: what a product is made with. One module per spelling.
+ */
+import type { PackedShape, QuantizedWeights } from '@msd/core';
+import { type TensorRef, tensorByteLength } from '../read/tensor.ts';
+
+/** Its shape and form are known while matching; its elements are read once, when it is packed. */
+export interface Matrix extends Omit<PackedShape, 'version'> {
+  /** Matrices with equal keys are equal: they are packed once. */
+  readonly key: string;
+  /** Bytes that it takes in the file. */
+  readonly fileBytes: number;
+  /** Opens it for packing. */
+  open(): MatrixRows;
+}
+
+/**
+ * Rows [n, n + count) as a matrix of their own; what it returns is read before it is asked for the next ones.
+ *
+ * @param into where `data` may be put, which saves a copy: `count` rows
+ */
+export type MatrixRows = (n: number, count: number, into: Uint8Array) => QuantizedWeights;
+
+/** What makes a matrix another one: kind, sizes, and where its tensors lie. */
+export function matrixKey(
+  kind: string,
+  sizes: readonly unknown[],
+  tensors: readonly (TensorRef | undefined)[],
+): string {
+  return JSON.stringify([kind, ...sizes, tensors.map((tensor) => tensor && [tensor.name, tensor.proto.offset])]);
+}
+
+/** Bytes of tensors in the file. */
+export function bytesOf(...tensors: readonly (TensorRef | undefined)[]): number {
+  return tensors.reduce((sum, tensor) => sum + (tensor ? tensorByteLength(tensor) : 0), 0);
+}

@@ -1,0 +1,49 @@
+/** Weights as MatMulNBits has them: rows of packed codes, block after block. */
+import type { FormatId } from '@msd/core';
+import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
+
+export interface NBits {
+  readonly format: FormatId;
+  readonly N: number;
+  readonly K: number;
+  readonly blockSize: number;
+  /** [N, blocks, blockSize · bits / 8] */
+  readonly data: TensorRef;
+  /** f32 [N, blocks] */
+  readonly scales: TensorRef;
+  /** Packed like `data`, rows padded to bytes. */
+  readonly zeroPoints: TensorRef | undefined;
+}
+
+export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints }: NBits): Matrix {
+  return {
+    key: matrixKey('nbits', [format, N, K, blockSize], [data, scales, zeroPoints]),
+    format,
+    N,
+    K,
+    blockSize,
+    storedZeroPoints: zeroPoints !== undefined,
+    scale: 'f32',
+    fileBytes: bytesOf(data, scales, zeroPoints),
+    open() {
+      const [readData, readScales] = [partReader(data), partReader(scales)];
+      const readZeroPoints = zeroPoints && partReader(zeroPoints);
+      const [dataRow, scaleRow] = [tensorByteLength(data) / N, tensorByteLength(scales) / N];
+      const zeroRow = zeroPoints ? tensorByteLength(zeroPoints) / N : 0;
+      let staged = new Uint8Array(0);
+      return (n, count, into) => {
+        if (staged.length < scaleRow * count) staged = new Uint8Array(scaleRow * count);
+        return {
+          format,
+          N: count,
+          K,
+          blockSize,
+          data: readData(n * dataRow, count * dataRow, into),
+          scales: floatsOf(readScales(n * scaleRow, count * scaleRow, staged)),
+          ...(readZeroPoints && { zeroPoints: readZeroPoints(n * zeroRow, count * zeroRow) }),
+        };
+      };
+    },
+  };
+}
