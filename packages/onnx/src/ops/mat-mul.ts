@@ -3,8 +3,10 @@ import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
+import { weightsOf } from '../weights/constant.ts';
 import { emitOp } from './lowering.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
+import { quantizedProduct } from './product.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -34,9 +36,20 @@ function weightShape(matcher: Matcher, name: string): readonly [K: number, N: nu
   return dims?.length === 2 ? [dims[0]!, dims[1]!] : undefined;
 }
 
-function matchMatMul({ node }: NodeView, matcher: Matcher): Match | string {
+/** Integers that a DequantizeLinear makes floats, for activations that can be decomposed; else why not. */
+function integersOf(matcher: Matcher, x: string, name: string, transposed: boolean) {
+  const weights = weightsOf(matcher, name, transposed);
+  if (weights?.kind === 'matrix')
+    return matcher.notFloat('A', x) === undefined ? { matrix: weights.matrix } : undefined;
+  return weights?.reason === undefined ? undefined : { note: weights.reason };
+}
+
+function matchMatMul(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
   const [a = '', b = ''] = node.inputs;
   const [y = ''] = node.outputs;
+  const integers = integersOf(matcher, a, b, false);
+  if (integers?.matrix) return quantizedProduct(view, matcher, { nodes: [node], x: a, matrix: integers.matrix, y });
   const refused = matcher.notFloat('A', a) ?? matcher.notFloat('B', b);
   if (refused !== undefined) return refused;
   const weights = weightShape(matcher, b);
@@ -48,6 +61,7 @@ function matchMatMul({ node }: NodeView, matcher: Matcher): Match | string {
     outputs: [y],
     resources: matcher.constants([a, b]),
     ...(weights && { product: { K: weights[0], N: weights[1], quantized: false } }),
+    ...(integers && { note: integers.note }),
     lower(to) {
       emitOp(to, matMulSpec, {}, [to.slot(a), to.slot(b)], [y]);
     },
@@ -66,12 +80,22 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [a = '', b = '', c = ''] = node.inputs;
   const [y = ''] = node.outputs;
+  const transposed = view.int('transB', 0) !== 0;
+  const isPlain =
+    view.int('transA', 0) === 0 && view.float('alpha', 1) === 1 && (c === '' || view.float('beta', 1) === 1);
+  const integers = isPlain ? integersOf(matcher, a, b, transposed) : undefined;
+  const isBias =
+    c === '' ||
+    (matcher.notFloat('C', c) === undefined &&
+      matcher.info(c)?.dims?.length === 1 &&
+      matcher.info(c)!.dims![0] === integers?.matrix?.N);
+  if (integers?.matrix && isBias)
+    return quantizedProduct(view, matcher, { nodes: [node], x: a, matrix: integers.matrix, bias: c, y });
   const refused =
     matcher.notFloat('A', a) ?? matcher.notFloat('B', b) ?? (c === '' ? undefined : matcher.notFloat('C', c));
   if (refused !== undefined) return refused;
   if (view.int('transA', 0) !== 0) return 'A is transposed';
   if (view.float('alpha', 1) !== 1 || (c !== '' && view.float('beta', 1) !== 1)) return 'alpha or beta is not 1';
-  const transposed = view.int('transB', 0) !== 0;
   const shape = weightShape(matcher, b);
   if (transposed && !shape) return 'B is transposed, and computed';
   const weights = transposed ? matcher.values(b, true) : undefined;
