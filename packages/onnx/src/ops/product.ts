@@ -14,13 +14,15 @@ export interface QuantizedProduct {
   readonly bias?: string | undefined;
   /** f32 [..., N] */
   readonly y: string;
+  /** See {@link Match.product}. */
+  readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
 
 /** @param view of the node that errors of sizes name */
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, bias = '', y }: QuantizedProduct,
+  { nodes, x, matrix, bias = '', y, inOrt }: QuantizedProduct,
 ): Match {
   const { N, K, key } = matrix;
   return {
@@ -30,7 +32,7 @@ export function quantizedProduct(
     inputs: [x, bias],
     outputs: [y],
     resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants([x, bias])],
-    product: { N, K, quantized: true },
+    product: { N, K, quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
       if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);

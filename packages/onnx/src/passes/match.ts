@@ -32,7 +32,13 @@ export interface Match {
   readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
-  readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  readonly product?: {
+    readonly N: number;
+    readonly K: number;
+    readonly quantized: boolean;
+    /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
+    readonly inOrt?: 'integers' | undefined;
+  };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
@@ -94,7 +100,7 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
-    const decision = note !== undefined && typeof match === 'object' ? { ...match, note } : match;
+    const decision = note === undefined ? match : withNote(node, match, note);
     decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
   }
   for (const decision of new Set(decisions.values())) {
@@ -103,6 +109,12 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
   }
   return decisions;
+}
+
+/** What a pattern said of a node that it did not take: all that there is to say of one that only runs in a chain. */
+function withNote(node: GraphNode, match: Match | string, note: string): Match | string {
+  if (typeof match === 'object') return { ...match, note };
+  return OPERATORS.get(operatorName(node))?.match ? match : `${node.opType}: ${note}`;
 }
 
 /** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
