@@ -102,7 +102,8 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
     const decision = note === undefined ? match : withNote(node, match, note);
-    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
+    const final = isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision;
+    for (const each of typeof final === 'object' ? final.nodes : [node]) decisions.set(each, final);
   }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
@@ -240,6 +241,11 @@ export class Matcher {
     const node = this.producer(name);
     const decision = node && this.#decisions.get(node);
     return typeof decision === 'object' ? decision.place : 'elsewhere';
+  }
+
+  /** Belongs the node to a match already? */
+  isTaken(node: GraphNode): boolean {
+    return typeof this.#decisions.get(node) === 'object';
   }
 
   /** A result that lies in a cache: no step of the device reads it there but attention. */
