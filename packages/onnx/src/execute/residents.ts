@@ -11,6 +11,7 @@ import {
 } from '@msd/core';
 import { byteSize, prepareRows } from '@msd/core/program';
 import { FLOAT16, FLOAT32 } from '../data-types.ts';
+import { floatsOfHalves } from '../half.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
@@ -18,7 +19,7 @@ import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
-import { floatsOfHalves } from './half.ts';
+import type { Matrix } from '../weights/matrix.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -36,6 +37,8 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
+  /** What they were made of, by key. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
@@ -84,6 +87,7 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
+      matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
       table: (key) => tables.get(key)!,
       fileBytes,
       sources,

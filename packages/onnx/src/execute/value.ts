@@ -3,11 +3,11 @@ import type { ArenaHandle } from '@msd/core';
 import type { DType } from '@msd/core/nn';
 import type { Device } from '@msd/core/program';
 import { BOOL, dataTypeCode, FLOAT16, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
+import { floatsOfHalves, halvesOf } from '../half.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
 import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import { checkTarget, fillTarget } from './bind.ts';
-import { floatsOfHalves, halvesOf } from './half.ts';
 import { type Kept, keptOf, lazyTensor, readKept } from './kv/lazy.ts';
 
 export interface Value {

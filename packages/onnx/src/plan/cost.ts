@@ -137,7 +137,8 @@ export class CostModel {
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
     if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
-    return { msd: msd + MSD_MAC * macs, ort: ort + FLOAT_MAC * macs + ORT_WEIGHT * product.N * product.K };
+    const expanded = product.inOrt === 'floats' ? 0 : ORT_WEIGHT * product.N * product.K;
+    return { msd: msd + MSD_MAC * macs, ort: ort + FLOAT_MAC * macs + expanded };
   }
 }
 

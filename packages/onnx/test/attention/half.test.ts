@@ -1,7 +1,7 @@
 /** float16: attention of MSD has it as f32, and rounds at the border. */
 import { fromFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
-import { bitsOf, floatsOfHalves, halvesOf } from '../../src/execute/half.ts';
+import { bitsOf, floatsOfHalves, halvesOf } from '../../src/half.ts';
 import { reportOf } from '../../src/register.ts';
 import { type ort, session } from '../ort.ts';
 import { type Form, feedsOf, groupQueryModel } from './group-query.ts';
