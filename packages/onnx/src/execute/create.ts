@@ -84,7 +84,16 @@ export async function createSession(
 }
 
 /** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm', 'Conv']);
+const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'MatMulNBits',
+  'MatMul',
+  'Gemm',
+  'Conv',
+  'ConvInteger',
+  'MatMulInteger',
+  'DynamicQuantizeMatMul',
+  'MatMulIntegerToFloat',
+]);
 
 /** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
 async function openFiles(

@@ -1,6 +1,5 @@
 /** Products of floats: both operands computed, or weights that the file keeps in float. */
 import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
-import { INT32 } from '../data-types.ts';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { gemmAtLoad, matMulAtLoad } from './at-load.ts';
@@ -25,7 +24,7 @@ function product(
   return [...lead, ...(left.length > 1 ? [left.at(-2)!] : []), ...(right.length > 1 ? [right.at(-1)!] : [])];
 }
 
-const inferMatMul =
+export const inferMatMul =
   (elemType: (a: Info | undefined) => number): Operator['infer'] =>
   (node, [a, b], symbols) => [{ elemType: elemType(a), dims: product(node, a, b, symbols) }];
 
@@ -105,7 +104,6 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
 
 export const matMulOperators: readonly Operator[] = [
   { name: 'MatMul', limits: 'f32', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
-  { name: 'MatMulInteger', infer: inferMatMul(() => INT32) },
   {
     name: 'Gemm',
     limits: 'f32, alpha and beta 1, A not transposed, a transposed B constant',

@@ -5,7 +5,7 @@
 import { type QuantizedWeights, quantizeWeights } from '@msd/core';
 import { FLOAT16 } from '../data-types.ts';
 import { floatsOfHalves } from '../half.ts';
-import { floatsOf, partReader, type TensorRef } from '../read/tensor.ts';
+import { floatsOf, halvesIn, partReader, type TensorRef } from '../read/tensor.ts';
 import { bytesOf, type Matrix, type MatrixRows, matrixKey, type RoundingError } from './matrix.ts';
 
 export type FloatFormat = 'int8' | 'int4';
@@ -65,7 +65,7 @@ type ReadFloats = (n: number, count: number, out: Float32Array) => void;
 /** Bytes of either type as floats; a view where that is possible. */
 function floatBytes({ elemType }: TensorRef): { readonly size: 2 | 4; widen(bytes: Uint8Array): Float32Array } {
   if (elemType !== FLOAT16) return { size: 4, widen: floatsOf };
-  return { size: 2, widen: (bytes) => floatsOfHalves(new Uint16Array(new Uint8Array(bytes).buffer)) };
+  return { size: 2, widen: (bytes) => floatsOfHalves(halvesIn(bytes)) };
 }
 
 function rowReader({ tensor, K }: Floats): ReadFloats {
