@@ -17,6 +17,7 @@ import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -34,6 +35,8 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
+  /** What they were made of, by key. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
@@ -82,6 +85,7 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
+      matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
       table: (key) => tables.get(key)!,
       fileBytes,
       sources,

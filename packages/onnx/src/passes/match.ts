@@ -12,6 +12,8 @@ import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
 import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import type { FloatFormat } from '../weights/floats.ts';
+import type { ChooseFormat } from '../weights/quantize-option.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -38,7 +40,7 @@ export interface Match {
     readonly K: number;
     readonly quantized: boolean;
     /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
-    readonly inOrt?: 'integers' | undefined;
+    readonly inOrt?: 'integers' | 'floats' | undefined;
   };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
@@ -65,9 +67,14 @@ export type Decisions = ReadonlyMap<GraphNode, Match | string>;
  *
  * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
  *   out, too
+ * @param chooseFormat what float weights are to become, by names of a node and of them
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
+export function matchNodes(
+  typed: TypedGraph,
+  checksScales = true,
+  chooseFormat: ChooseFormat = () => undefined,
+): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -76,7 +83,7 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales);
+  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -179,10 +186,17 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   readonly #checksScales: boolean;
+  readonly #chooseFormat: ChooseFormat;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
   #scratch = new Uint8Array(0);
 
-  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
+  constructor(
+    typed: TypedGraph,
+    decisions: ReadonlyMap<GraphNode, Match | string>,
+    checksScales: boolean,
+    chooseFormat: ChooseFormat,
+  ) {
+    this.#chooseFormat = chooseFormat;
     this.graph = typed.graph;
     this.#checksScales = checksScales;
     this.#typed = typed;
@@ -287,6 +301,11 @@ export class Matcher {
   /** Resources of all operands that are constants. */
   constants(names: readonly string[]): Resource[] {
     return [...new Set(names)].filter((name) => this.isConstant(name)).map((name) => this.values(name));
+  }
+
+  /** What float weights of a node are to become in this session; `undefined`: what they are. */
+  formatFor(node: GraphNode, weights: string): FloatFormat | undefined {
+    return this.#chooseFormat([node.name, weights]);
   }
 
   /** The first scale that @msd/core would refuse. */

@@ -140,13 +140,14 @@ export class CostModel {
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
     if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
-    const weights = product.N * product.K;
-    const inOrt =
-      product.inOrt === 'integers'
-        ? ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * weights
-        : FLOAT_MAC * macs + ORT_WEIGHT * weights;
-    return { msd: msd + MSD_MAC * macs, ort: ort + inOrt };
+    return { msd: msd + MSD_MAC * macs, ort: ort + ortPrice(product, macs) };
   }
+}
+
+/** What a product with quantized weights costs in ONNX Runtime. */
+function ortPrice({ N, K, inOrt }: NonNullable<Match['product']>, macs: number): number {
+  if (inOrt === 'integers') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K;
+  return FLOAT_MAC * macs + (inOrt === 'floats' ? 0 : ORT_WEIGHT * N * K);
 }
 
 /** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */
