@@ -14,6 +14,7 @@ import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
 import { CutRefused, createForeign, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
@@ -56,8 +57,9 @@ export async function createSession(
     const early = selectEarly(record, typed);
     if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
     let decisions: Decisions = new Map();
+    const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales);
+      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
       reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();
@@ -84,7 +86,16 @@ export async function createSession(
 }
 
 /** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
+const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'MatMulNBits',
+  'MatMul',
+  'Gemm',
+  'Conv',
+  'ConvInteger',
+  'MatMulInteger',
+  'DynamicQuantizeMatMul',
+  'MatMulIntegerToFloat',
+]);
 
 /** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
 async function openFiles(
@@ -138,7 +149,7 @@ async function createCut(
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign),
+      nodes: nodeReports(graph, decisions, regions, foreign, residents),
       regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       close() {
         for (const source of kept) source.close();
