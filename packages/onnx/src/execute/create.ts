@@ -59,7 +59,7 @@ export async function createSession(
     let decisions: Decisions = new Map();
     const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
+      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat, request.msd.relax);
       reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();

@@ -38,6 +38,11 @@ export interface MsdOptions {
    * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
    */
   readonly quantize?: QuantizeOption;
+  /**
+   * Leaves out QuantizeLinear and the DequantizeLinear that undoes it right behind: activations of a statically quantized model keep
+   * their floats, which is faster and nearer to the model that was quantized. Default false: what the file rounds is rounded.
+   */
+  readonly relax?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
 }
@@ -80,6 +85,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'fallback',
   'claim',
   'quantize',
+  'relax',
   'debug',
 ]);
 
@@ -113,6 +119,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
+  const { relax = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -137,6 +144,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (claim !== 'auto' && claim !== 'all') {
     throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
   }
+  if (typeof relax !== 'boolean') {
+    throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
+  }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
   }
@@ -158,6 +168,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     fallback: ['wasm'],
     claim,
     quantize: checkQuantize(quantize),
+    relax,
     debug,
   };
 }

@@ -11,17 +11,20 @@ import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
 import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
+import { qLinearProductOperators } from './q-linear-product.ts';
+import { quantizeOperators } from './quantize.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
 import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators],
+  'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators, ...qLinearProductOperators],
   products: matMulOperators,
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
+  codes: quantizeOperators,
   reductions: reduceOperators,
   rotary: rotaryOperators,
   gather: gatherOperators,

@@ -1,10 +1,12 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { emitOp, type Lowering, type Slot } from './lowering.ts';
+import { emitOp, type Lowering, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
+
+type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
 export interface QuantizedProduct {
   /** In topological order, the one that makes `y` last. */
@@ -12,12 +14,15 @@ export interface QuantizedProduct {
   /** f32 [..., K] */
   readonly x: string;
   readonly matrix: Matrix;
-  /** f32 [N]; '' = none. */
-  readonly bias?: string | undefined;
+  /** f32 [N], by its name or as a constant of the match alone; '' = none. */
+  readonly bias?: string | Kind<'values'> | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
   readonly addend?: { readonly name: string; readonly times: number } | undefined;
   /** f32 [..., N] */
   readonly y: string;
+  /** What x goes through before it is multiplied, and what is multiplied before it is y. */
+  readonly before?: Elementwise | undefined;
+  readonly behind?: Elementwise | undefined;
   /** See {@link Match.product}. */
   readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
@@ -26,9 +31,10 @@ export interface QuantizedProduct {
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, bias = '', addend, y, inOrt }: QuantizedProduct,
+  { nodes, x, matrix, bias: given = '', addend, y, before, behind, inOrt }: QuantizedProduct,
 ): Match {
   const { N, K, key } = matrix;
+  const [bias, own] = typeof given === 'string' ? [given, []] : ['', [given]];
   const inputs = [x, bias, ...(addend ? [addend.name] : [])];
   return {
     op: 'product',
@@ -36,7 +42,7 @@ export function quantizedProduct(
     nodes,
     inputs,
     outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants(inputs)],
+    resources: [{ kind: 'matrix', key, matrix }, ...own, ...matcher.constants(inputs)],
     product: { N, K, quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
@@ -45,14 +51,16 @@ export function quantizedProduct(
         const { dims: given } = to.info(bias);
         if (given.length !== 1 || given[0] !== N) view.fail('bias', `[${N}]`, `[${given.join(', ')}]`);
       }
-      const result = to.result(addend ? '' : y, 'f32', dims.toSpliced(-1, 1, N));
+      const result = to.result(addend || behind ? '' : y, 'f32', dims.toSpliced(-1, 1, N));
+      const name = own[0]?.key ?? bias;
       to.step({
         kind: 'product',
-        x: to.slot(x),
+        x: before ? emitOp(to, elementwise, before, [to.slot(x)], [])[0]! : to.slot(x),
         matrix: key,
-        bias: bias === '' ? undefined : to.slot(bias),
+        bias: name === '' ? undefined : to.slot(name),
         y: result,
       });
+      if (behind) emitOp(to, elementwise, behind, [result], [y]);
       if (addend) addTo(to, result, to.slot(addend.name), addend.times, y);
     },
   };
