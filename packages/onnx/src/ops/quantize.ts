@@ -47,7 +47,8 @@ export function addQuantize(to: Expression, x: number, { scale, zeroPoint }: Cod
 /** Codes of numbers in units of their scale. */
 export function addRounded(to: Expression, steps: number, zeroPoint: number, elemType: number): number {
   const whole = to.add('Round', [steps]);
-  const codes = zeroPoint === 0 ? whole : to.add('Add', [whole, to.add('ConstantF32', [], [zeroPoint])]);
+  // A zero point of 0 is added, too: codes have no −0.
+  const codes = to.add('Add', [whole, to.add('ConstantF32', [], [zeroPoint])]);
   const ends = CODE_RANGES.get(elemType)!.map((end) => to.add('ConstantF32', [], [end]));
   return to.add('Clip', [codes, ...ends]);
 }
