@@ -49,7 +49,6 @@ const TYPED: Readonly<Record<string, number>> = {
   ConvInteger: INT32,
   IsInf: BOOL,
   NonZero: INT64,
-  DynamicQuantizeLinear: UINT8,
 };
 
 /** [batch, channels, …]: what is left of the image depends on pads and strides. */
@@ -78,6 +77,14 @@ export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
   { name: 'Conv', infer: conv },
+  {
+    name: 'DynamicQuantizeLinear',
+    infer: (_, [x]) => [
+      { elemType: UINT8, dims: x?.dims },
+      { elemType: FLOAT32, dims: [] },
+      { elemType: UINT8, dims: [] },
+    ],
+  },
   {
     name: 'DequantizeLinear',
     infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],
