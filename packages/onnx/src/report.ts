@@ -20,7 +20,7 @@ export interface NodeReport {
   readonly quantized?: RoundingError & { readonly format: FloatFormat };
   /** How ONNX Runtime gets the node, if not as the file has it. */
   readonly form?: string;
-  /** Index in `regions`; −1 = pruned, no output needs it. */
+  /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
 }
 
@@ -91,7 +91,10 @@ export function formatReport(report: SessionReport): string {
   const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
   for (const node of report.nodes) {
     const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
-    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
+    const detail =
+      node.region < 0
+        ? (reasonOf(node) ?? 'no output needs it')
+        : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
     const cells = [node.where, op, detail] as const;
     const key = cells.join('\0');
     const group = groups.get(key);

@@ -5,6 +5,7 @@ import { createKvCache } from '@msd/core';
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
+import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
@@ -51,9 +52,10 @@ export async function createSession(
     let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
     let reason = await openFiles(graph, record, model, request, all);
+    graph = foldConstants(graph);
     let typed = inferTypes(graph);
     const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = early));
+    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
     let decisions: Decisions = new Map();
     const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
