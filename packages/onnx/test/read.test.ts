@@ -188,7 +188,7 @@ describe('external data', () => {
     }
     return withTensor(tensor);
   }
-  async function load(model: string | Uint8Array, externalData?: Parameters<typeof openExternal>[2]) {
+  async function load(model: string | Uint8Array, externalData?: Parameters<typeof openExternal>[3]) {
     const record = readModel(await openSource(model));
     await openExternal(record.files, record.files.locations, model, externalData);
     return tensorFloats(record.graph.initializers[0]!);
