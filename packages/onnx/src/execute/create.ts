@@ -13,6 +13,7 @@ import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
 import { CutRefused, createForeign, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
@@ -63,8 +64,9 @@ export async function createSession(
     const early = selectEarly(record, typed);
     if (early !== graph) typed = inferTypes((graph = early));
     let decisions: Decisions = new Map();
+    const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales);
+      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
       reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();
@@ -136,7 +138,7 @@ async function createCut(
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign),
+      nodes: nodeReports(graph, decisions, regions, foreign, residents),
       regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       close() {
         for (const source of kept) source.close();
