@@ -2,6 +2,7 @@
  * Files of Node (and of Deno and Bun, which have the same builtins): read by range, never held as a whole. The builtins
  * are asked for at run time and by name, so that bundlers for browsers see no import.
  */
+import { ReadError } from '../errors.ts';
 import { type ByteSource, checkRange } from './source.ts';
 
 interface FileSystem {
@@ -47,14 +48,29 @@ export function siblingPath(path: string, location: string): string {
   return paths.join(paths.dirname(path), location);
 }
 
+const WHY: Readonly<Record<string, string>> = {
+  ENOENT: 'none. Is the path right? It is taken from the working directory',
+  EACCES: 'no permission to read it',
+  EPERM: 'no permission to read it',
+};
+
+function openDescriptor(fs: FileSystem, path: string): number {
+  try {
+    return fs.openSync(path, 'r');
+  } catch (cause) {
+    const { code = '', message = '' } = cause as { code?: string; message?: string };
+    throw new ReadError(`read: ${path}: model, expected a file, got ${WHY[code] ?? message}.`, { cause });
+  }
+}
+
 /**
  * Opens a file for reading by range; `close` gives the descriptor back.
  *
- * @throws the file system's own error (ENOENT, EACCES, …), or a `TypeError` when the path is not a file.
+ * @throws {@link ReadError} when there is none or nobody may read it, a `TypeError` when the path is not a file.
  */
 export function openFile(path: string): ByteSource {
   const fs = builtin<FileSystem>('node:fs')!;
-  const fd = fs.openSync(path, 'r');
+  const fd = openDescriptor(fs, path);
   const stat = fs.fstatSync(fd);
   if (!stat.isFile()) {
     fs.closeSync(fd);

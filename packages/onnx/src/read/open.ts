@@ -2,7 +2,7 @@
  * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
  */
 import { OnnxFormatError } from '../errors.ts';
-import { fetchSource, siblingUrl } from './fetch.ts';
+import { type Download, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
 import { hasFiles, openFile, pathOfUrl, siblingPath } from './file.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
@@ -23,9 +23,9 @@ function pathOf(location: string): string {
 }
 
 /** Opens a model: bytes as they are, a URL through fetch, everything else as a file. */
-export async function openSource(model: string | Uint8Array): Promise<ByteSource> {
+export async function openSource(model: string | Uint8Array, download: Download = PLAIN): Promise<ByteSource> {
   if (typeof model !== 'string') return bytesSource(model);
-  return isUrl(model) ? fetchSource(model) : openFile(pathOf(model));
+  return isUrl(model) ? fetchSource(model, download) : openFile(pathOf(model));
 }
 
 /** Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place. */
@@ -43,6 +43,7 @@ export async function openExternal(
   files: ExternalFiles,
   model: string | Uint8Array,
   externalData: readonly ExternalData[] = [],
+  download: Download = PLAIN,
 ): Promise<void> {
   const given = new Map(externalData.map((entry) => [trimPath(typeof entry === 'string' ? entry : entry.path), entry]));
   for (const location of files.locations) {
@@ -54,7 +55,7 @@ export async function openExternal(
         `read: external data '${location}', expected an entry in the option 'externalData', got none: a model from bytes has no folder.`,
       );
     }
-    files.sources.set(location, await openData(data));
+    files.sources.set(location, await openData(data, download));
   }
 }
 
@@ -63,8 +64,8 @@ function trimPath(path: string): string {
   return path.replace(/^(\.\/)+/, '');
 }
 
-async function openData(data: string | Uint8Array | ArrayBufferLike | Blob): Promise<ByteSource> {
-  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data);
+async function openData(data: string | Uint8Array | ArrayBufferLike | Blob, download: Download): Promise<ByteSource> {
+  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data, download);
   if (data instanceof Blob) return bytesSource(new Uint8Array(await data.arrayBuffer()));
   return bytesSource(new Uint8Array(data));
 }
