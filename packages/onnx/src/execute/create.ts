@@ -6,6 +6,7 @@ import { AbortError } from '../errors.ts';
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
+import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
@@ -14,6 +15,7 @@ import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
 import { CutRefused, createForeign, messageOf } from './foreign.ts';
@@ -58,12 +60,14 @@ export async function createSession(
     let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
     let reason = await openFiles(graph, record, model, request, all);
+    graph = foldConstants(graph);
     let typed = inferTypes(graph);
     const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = early));
+    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
     let decisions: Decisions = new Map();
+    const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales);
+      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
       reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();
@@ -97,7 +101,16 @@ export async function createSession(
 }
 
 /** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
+const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'MatMulNBits',
+  'MatMul',
+  'Gemm',
+  'Conv',
+  'ConvInteger',
+  'MatMulInteger',
+  'DynamicQuantizeMatMul',
+  'MatMulIntegerToFloat',
+]);
 
 /** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
 async function openFiles(
@@ -154,7 +167,7 @@ async function createCut(
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign),
+      nodes: nodeReports(graph, decisions, regions, foreign, residents),
       regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       profiledFrom: request.isProfiled ? started : undefined,
       graphOptimizationLevel: foreign.level,

@@ -5,6 +5,7 @@ import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd
 import type { Download } from '../read/fetch.ts';
 import type { ExternalData } from '../read/open.ts';
 import type { ValueInfo } from '../read/types.ts';
+import { checkQuantize, type QuantizeOption } from '../weights/quantize-option.ts';
 import { checkSignal, Watch } from './abort.ts';
 import { type LoadProgress, Progress } from './progress.ts';
 import { checkSessionOptions, type Overrides, overridesOf } from './session-options.ts';
@@ -36,6 +37,12 @@ export interface MsdOptions {
    * default), or all of them. The latter is for tests and experiments.
    */
   readonly claim?: 'auto' | 'all';
+  /**
+   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel; 'int4', one
+   * for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
+   * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
+   */
+  readonly quantize?: QuantizeOption;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
   /** Called while a session is created. What it throws ends the creation. */
@@ -86,6 +93,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'threads',
   'fallback',
   'claim',
+  'quantize',
   'debug',
   'onProgress',
   'stallTimeoutMs',
@@ -121,8 +129,8 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
-  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', debug = false } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
+  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -175,6 +183,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     threads,
     fallback: ['wasm'],
     claim,
+    quantize: checkQuantize(quantize),
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,

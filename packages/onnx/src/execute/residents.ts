@@ -11,15 +11,14 @@ import {
   type WasmBackend,
 } from '@msd/core';
 import { byteSize, prepareRows } from '@msd/core/program';
-import { FLOAT16, FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
-import { type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
-import { floatsOfHalves } from './half.ts';
+import { type TensorRef, tensorFloats } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
 import type { SessionRequest } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -37,6 +36,8 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
+  /** What they were made of, by key. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
@@ -96,6 +97,7 @@ export async function loadResidents(
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
+      matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
       table: (key) => tables.get(key)!,
       fileBytes,
       sources,
@@ -151,11 +153,9 @@ function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind
 }
 
 function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {
-  if (info.elemType === FLOAT32 && tensor) return tensorFloats(tensor);
-  if (info.elemType === FLOAT16 && tensor)
-    return floatsOfHalves(new Uint16Array(new Uint8Array(tensorBytes(tensor)).buffer));
-  const numbers = info.data as readonly number[];
   const dtype = dtypeOf(info.elemType);
+  if (dtype === 'f32' && tensor) return tensorFloats(tensor);
+  const numbers = info.data as readonly number[];
   return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
 }
 

@@ -19,6 +19,12 @@ export type Constant =
   | { readonly kind: 'node'; readonly node: NodeRecord }
   | { readonly kind: 'sparse'; readonly sparse: SparseRef };
 
+/** A constant that nodes make of constants. */
+export interface FoldedConstant {
+  readonly node: GraphNode;
+  readonly tensor: TensorRef;
+}
+
 /** The checked graph. */
 export interface Graph {
   readonly name: string;
@@ -30,6 +36,8 @@ export interface Graph {
   /** What a run is fed: graph inputs without those that have an initializer (ONNX Runtime Web cannot override these). */
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
+  /** What nodes made of constants, by name. Those nodes are not among `nodes`, but for the ones that make outputs. */
+  readonly folded?: ReadonlyMap<string, FoldedConstant>;
   /** Declared types by name: inputs, outputs, value_info. */
   readonly types: ReadonlyMap<string, ValueType>;
   readonly producers: ReadonlyMap<string, GraphNode>;

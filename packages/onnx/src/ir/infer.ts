@@ -34,7 +34,7 @@ export function inferTypes(graph: Graph): TypedGraph {
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
   }
-  return { graph, infos, view: (node) => views.get(node)! };
+  return { graph, infos, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
 }
 
 function inferNode(view: NodeView, infos: Infos, symbols: Symbols): readonly (Info | undefined)[] {

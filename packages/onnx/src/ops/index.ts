@@ -5,6 +5,7 @@ import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
+import { matMulIntegerOperators, matMulIntegerPatterns } from './mat-mul-integer.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
@@ -16,7 +17,7 @@ import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': matMulNBitsOperators,
+  'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators],
   products: matMulOperators,
   attention: attentionOperators,
   norms: normOperators,
@@ -36,5 +37,5 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
-  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns }),
+  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns, ...matMulIntegerPatterns }),
 );

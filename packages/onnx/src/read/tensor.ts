@@ -3,7 +3,8 @@
  * Reading one costs its header only.
  */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { dataTypeBits, dataTypeName } from '../data-types.ts';
+import { carriedOf, isCarried } from '../carried.ts';
+import { dataTypeBits, dataTypeName, FLOAT16, INT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
@@ -78,8 +79,11 @@ export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
   return { name, elemType, dims, storage, proto: cursor.whole() };
 }
 
+/** What a tensor is, wherever its elements lie. */
+export type TensorType = Pick<TensorRef, 'name' | 'elemType' | 'dims'>;
+
 /** Number of elements. */
-export function elementCount(tensor: TensorRef): number {
+export function elementCount(tensor: TensorType): number {
   let count = 1;
   for (const dim of tensor.dims) count *= dim;
   if (!Number.isSafeInteger(count)) fail(tensor, 'shape', 'a size below 2⁵³', `[${tensor.dims.join(', ')}]`);
@@ -87,7 +91,7 @@ export function elementCount(tensor: TensorRef): number {
 }
 
 /** Bytes that the elements take in `raw_data` form. */
-export function tensorByteLength(tensor: TensorRef): number {
+export function tensorByteLength(tensor: TensorType): number {
   const bits = dataTypeBits(tensor.elemType);
   if (bits === undefined) {
     fail(tensor, 'element type', 'a numeric type', dataTypeName(tensor.elemType));
@@ -131,9 +135,18 @@ export function tensorBytes(tensor: TensorRef, into?: Uint8Array): Uint8Array {
   return range ? readRange(range, into) : typedBytes(tensor);
 }
 
-/** The elements of a float32 tensor; a view where alignment allows, else a copy. */
+/** The elements of a tensor that is f32 on the device: of float32 a view where alignment allows, else a copy. */
 export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array {
-  return floatsOf(tensorBytes(tensor, into));
+  const { elemType } = tensor;
+  const bytes = tensorBytes(tensor, into);
+  if (!isCarried(elemType)) return floatsOf(bytes);
+  return carriedOf(elemType, elemType === FLOAT16 ? halvesIn(bytes) : elemType === INT8 ? new Int8Array(bytes) : bytes);
+}
+
+/** Bytes as patterns of float16: a view where alignment allows, else a copy. */
+export function halvesIn(bytes: Uint8Array): Uint16Array {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
 }
 
 /** Bytes as floats: a view where alignment allows, else a copy. */
@@ -234,7 +247,7 @@ function typedField(elemType: number): number | undefined {
   return dataTypeBits(elemType) === undefined ? undefined : 5;
 }
 
-function fail(tensor: TensorRef, what: string, expected: string, got: string): never {
+function fail(tensor: TensorType, what: string, expected: string, got: string): never {
   throw new OnnxFormatError(`read: tensor '${tensor.name}': ${what}, expected ${expected}, got ${got}.`);
 }
 
