@@ -405,7 +405,7 @@ describe('register', () => {
     await expect(session(join(folder, 'absent.onnx'))).rejects.toMatchObject({
       name: 'ReadError',
       code: 'ENOENT',
-      message: expect.stringContaining('absent.onnx: model, expected a file, got none') as string,
+      message: expect.stringContaining('absent.onnx: expected a file that can be read, got none') as string,
     });
     await expect(session(folder)).rejects.toThrow(TypeError);
     const bad = model({

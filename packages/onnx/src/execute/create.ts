@@ -59,9 +59,19 @@ export async function createSession(
     external = record.files.sources;
     let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
-    let reason = await openFiles(graph, record, model, request, all);
+    let reason: string | undefined;
+    /** Why a file could not be opened: of two errors the one that names it. */
+    let missing: unknown;
+    try {
+      await openExternal(record.files, neededLocations(graph), model, request.externalData, download);
+    } catch (error) {
+      watch.check();
+      missing = error;
+      reason = messageOf(error);
+    }
     graph = foldConstants(graph);
     let typed = inferTypes(graph);
+    reason ??= typed.contradiction;
     const early = selectEarly(record, typed);
     if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
     let decisions: Decisions = new Map();
@@ -90,7 +100,10 @@ export async function createSession(
     }
     const nodes = wholeReports(graph, decisions);
     request.progress.report('start', 0, undefined);
-    const session = await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes, watch);
+    const options = wholeOptions(model, record, request);
+    const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
+      throw error instanceof AbortError ? error : (missing ?? error);
+    });
     request.progress.report('ready', 0, 0);
     return session;
   } catch (error) {
@@ -100,36 +113,13 @@ export async function createSession(
   }
 }
 
-/** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set([
-  'MatMulNBits',
-  'MatMul',
-  'Gemm',
-  'Conv',
-  'ConvInteger',
-  'MatMulInteger',
-  'DynamicQuantizeMatMul',
-  'MatMulIntegerToFloat',
-]);
-
-/** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
-async function openFiles(
-  graph: Graph,
-  { files }: ModelRecord,
-  model: string | Uint8Array,
-  request: SessionRequest,
-  all: boolean,
-): Promise<string | undefined> {
-  if (files.locations.size === 0 || !(all || graph.nodes.some(({ opType }) => WITH_WEIGHTS.has(opType))))
-    return undefined;
-  try {
-    await stoppable(request.watch, openExternal(files, model, request.externalData, request.download));
-    return undefined;
-  } catch (error) {
-    if (error instanceof AbortError) throw error;
-    if (graph.nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
-    return messageOf(error);
-  }
+/** External files of the constants that somebody uses. */
+function neededLocations({ constants }: Graph): Set<string> {
+  const locations = new Set<string>();
+  for (const constant of constants.values())
+    if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+      locations.add(constant.tensor.storage.location);
+  return locations;
 }
 
 async function createCut(
@@ -207,13 +197,24 @@ function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof ty
   return elements * KV_BYTES[type];
 }
 
-/** ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here. */
-function wholeOptions(model: string | Uint8Array, record: ModelRecord, request: SessionRequest): object {
-  if (request.externalData.length > 0 || record.files.locations.size === 0) return request.whole;
-  const externalData: { path: string; data: string }[] = [];
-  for (const location of record.files.locations) {
-    const data = siblingOf(model, location);
-    if (data !== undefined) externalData.push({ path: location, data });
+/**
+ * ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here, or handed over if
+ * they were read already. What lies nowhere is left out: nobody may need it.
+ */
+function wholeOptions(model: string | Uint8Array, { files }: ModelRecord, request: SessionRequest): object {
+  if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
+  const externalData: { path: string; data: string | Uint8Array }[] = [];
+  for (const path of files.locations) {
+    const data = files.sources.get(path)?.bytes ?? placeOf(model, path);
+    if (data !== undefined) externalData.push({ path, data });
   }
   return { ...request.whole, externalData };
+}
+
+function placeOf(model: string | Uint8Array, location: string): string | undefined {
+  try {
+    return siblingOf(model, location);
+  } catch {
+    return undefined;
+  }
 }

@@ -36,7 +36,7 @@ export interface Schedule {
   readonly steps: readonly (ClaimedStep | ForeignStep)[];
   /** Runs of ONNX Runtime among them. */
   readonly foreignRuns: number;
-  /** Slots that are read after something was waited for: by the first run of ONNX Runtime and all that follows, or by the caller. */
+  /** Slots that are read after something was waited for: by the first run of ONNX Runtime and all that follows. */
   readonly late: ReadonlySet<number>;
 }
 
@@ -111,7 +111,7 @@ export function makeSchedule(
     });
   }
   steps.reverse();
-  const late = new Set([...wanted].map((name) => slots.of(name)));
+  const late = new Set<number>();
   const first = steps.findIndex(({ kind }) => kind === 'foreign');
   for (const step of first < 0 ? [] : steps.slice(first))
     for (const input of step.inputs) late.add(typeof input === 'number' ? input : input.slot);

@@ -7,7 +7,8 @@ import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSe
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, feedOf, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { type Passed, passedOutputs } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
@@ -60,6 +61,8 @@ export class CutSession implements MsdHandler {
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
   readonly #known: ReadonlySet<string>;
+  /** Results that no region makes. */
+  readonly #passed: ReadonlyMap<string, Passed>;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -83,6 +86,7 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
     this.#known = new Set(this.inputNames);
+    this.#passed = passedOutputs(model.ort, model.shop.typed.graph);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
     const executor = new Executor(model.ort, model.shop, this.#slots.size);
@@ -131,13 +135,14 @@ export class CutSession implements MsdHandler {
     const schedule = this.#scheduleFor(live, Object.keys(fetches));
     const { executor } = live;
     const { keeper } = live.model.shop.kv;
+    const passed = this.#pass(inputs, fetches);
     const profile = this.#profile;
     const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
     if (isAtOnce && schedule.foreignRuns === 0) {
       try {
         this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
-        return this.#collect(live, fetches);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
       }
@@ -150,7 +155,7 @@ export class CutSession implements MsdHandler {
         if (keeper.isDue) await keeper.turn();
         this.#begin(live, given.values);
         await executor.run(schedule, ort, watch, profile);
-        return this.#collect(live, fetches);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
         given.release();
@@ -203,7 +208,7 @@ export class CutSession implements MsdHandler {
   }
 
   #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
-    if (names.length === this.outputNames.length) return all;
+    if (names.length === new Set(this.outputNames).size) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
@@ -213,10 +218,30 @@ export class CutSession implements MsdHandler {
     return schedule;
   }
 
-  #collect({ executor }: Live, fetches: Readonly<Record<string, OrtTensor | null>>): Record<string, OrtTensor> {
+  /** Results that no region makes: from the inputs as they are now. */
+  #pass(inputs: readonly OrtTensor[], fetches: Readonly<Record<string, unknown>>): ReadonlyMap<string, OrtTensor> {
+    const results = new Map<string, OrtTensor>();
+    if (this.#passed.size === 0) return results;
+    const feeds: Record<string, OrtTensor> = Object.create(null);
+    for (const [i, name] of this.inputNames.entries()) feeds[name] = inputs[i]!;
+    for (const name of Object.keys(fetches)) {
+      const make = this.#passed.get(name);
+      if (make) results.set(name, make(feeds));
+    }
+    return results;
+  }
+
+  #collect(
+    { executor }: Live,
+    passed: ReadonlyMap<string, OrtTensor>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Record<string, OrtTensor> {
     const results: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
-    for (const [name, target] of Object.entries(fetches))
-      results[name] = executor.take(name, this.#slots.of(name), target);
+    for (const [name, target] of Object.entries(fetches)) {
+      const tensor = passed.get(name);
+      if (tensor) results[name] = target ? fillTarget(name, target, tensor) : tensor;
+      else results[name] = executor.take(name, this.#slots.of(name), target);
+    }
     this.#copied = executor.copied;
     return results;
   }
