@@ -72,7 +72,7 @@ export function dequantizedMatrix(
   const map = scaleMap(of, layout);
   if (typeof map === 'string') return map;
   if (isMx && (map.blockSize !== 32 || of.zeroPoints)) return 'float4e2m1 is not in blocks of 32 without zero points';
-  const bad = refusedScale(scales);
+  const bad = isMx ? undefined : refusedScale(scales);
   if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   if (format === 'int8' && map.blockSize === null) return channelMatrix(of, layout, map);
   const blockSize = kernelBlock(format, map.blockSize, layout.K);

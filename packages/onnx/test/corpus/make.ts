@@ -132,7 +132,44 @@ const dynamic: GraphSpec = {
   outputs: [value('y', 'float32', [1, 'm', 8]), value('z', 'float32', [1, 'm', 6])],
 };
 
+const scalars = (name: string, value: number): TensorSpec => ({ ...floats(name), data: Float32Array.of(value) });
+const bytes = (name: string, dtype: 'int8' | 'uint8' | 'int4', dims: number[], length: number): TensorSpec => ({
+  name,
+  dtype,
+  dims,
+  data: Uint8Array.from({ length }, (_, i) => i * 37),
+});
+
+/** Weights behind DequantizeLinear, activations as codes, products of codes. */
+const coded: GraphSpec = {
+  nodes: [
+    op('DequantizeLinear', ['w8', 's8', 'z8'], ['f8'], { axis: { int: 1 } }),
+    op('DequantizeLinear', ['w4', 's4'], ['f4'], { axis: { int: 1 }, block_size: { int: 16 } }),
+    op('Identity', ['f4'], ['f4i']),
+    op('Transpose', ['f4i'], ['f4t'], { perm: { ints: [1, 0] } }),
+    op('Reshape', ['f8', 'square'], ['f8r']),
+    op('QuantizeLinear', ['x', 'sx', 'zx'], ['q']),
+    op('DequantizeLinear', ['q', 'sx', 'zx'], ['d']),
+    op('MatMul', ['d', 'f8r'], ['p']),
+    op('Gemm', ['p', 'f4', 'c'], ['r'], { transB: { int: 1 } }),
+    op('MatMul', ['p', 'f4t'], ['t']),
+    op('QLinearMatMul', ['q', 'sx', 'zx', 'w8', 's8', 'z8', 'sx', 'zx'], ['k']),
+    ms(op('QGemm', ['k', 'sx', 'zx', 'w8', 's8', 'z8', 'c8', 'sx', 'zx'], ['g'])),
+    op('DequantizeLinear', ['g', 'sx', 'zx'], ['h']),
+    op('Add', ['r', 't'], ['sum']),
+  ],
+  initializers: [
+    ...[bytes('w8', 'int8', [K, K], K * K), floats('s8', K), bytes('z8', 'int8', [K], K), scalars('sx', 0.25)],
+    ...[bytes('w4', 'int4', [8, K], 4 * K), floats('s4', 8, 2), bytes('zx', 'uint8', [], 1), floats('c', 8)],
+    { name: 'c8', dtype: 'int32', dims: [K], data: new Int32Array(K).fill(9) },
+    longs('square', K, -1),
+  ],
+  inputs: [value('x')],
+  outputs: [value('sum', 'float32', ['m', 8]), value('h')],
+};
+
 const models: Record<string, GraphSpec> = {
+  coded,
   dynamic,
   decoder,
   operators,
