@@ -12,6 +12,7 @@ import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
 import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
+import { qLinearOperators } from './q-linear.ts';
 import { qLinearProductOperators } from './q-linear-product.ts';
 import { quantizeOperators } from './quantize.ts';
 import { reduceOperators } from './reduce.ts';
@@ -26,7 +27,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
-  codes: quantizeOperators,
+  codes: [...quantizeOperators, ...qLinearOperators],
   reductions: reduceOperators,
   rotary: rotaryOperators,
   gather: gatherOperators,

@@ -28,7 +28,7 @@ const times = (to: Expression, x: number, factor: number): number =>
   to.add('Mul', [x, to.add('ConstantF32', [], [factor])]);
 
 /** Weights of the file with their scales, as a matrix [N, K]. */
-function columnsOf(
+export function codedWeights(
   matcher: Matcher,
   [b = '', s = '', z = '']: readonly string[],
   transposed: boolean,
@@ -59,7 +59,7 @@ function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {
   const [x, to] = [codingOf(matcher, 'A', aScale, aZero), codingOf(matcher, 'Y', yScale, yZero)];
   if (typeof x === 'string') return x;
   if (typeof to === 'string') return to;
-  const columns = columnsOf(matcher, [b, bScale, bZero], false);
+  const columns = codedWeights(matcher, [b, bScale, bZero], false);
   if (typeof columns === 'string') return columns;
   const refused = notCodes(matcher, 'A', a) ?? notCodes(matcher, 'Y', y);
   if (refused !== undefined) return refused;
@@ -75,7 +75,8 @@ function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {
   });
 }
 
-const withoutZero = (zeroPoint: number): Elementwise | undefined =>
+/** Codes less their zero point, as an expression of them. */
+export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
   zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.add('ConstantF32', [], [zeroPoint])]));
 
 /** alpha · A · B + C, where C counts in scale of A · scale of B; codes of Y, or floats without a scale of Y. */
@@ -89,7 +90,7 @@ function matchQGemm(view: NodeView, matcher: Matcher): Match | string {
   const to = yScale === '' ? undefined : codingOf(matcher, 'Y', yScale, yZero);
   if (typeof x === 'string') return x;
   if (typeof to === 'string') return to;
-  const columns = columnsOf(matcher, [b, bScale, bZero], view.int('transB', 0) !== 0);
+  const columns = codedWeights(matcher, [b, bScale, bZero], view.int('transB', 0) !== 0);
   if (typeof columns === 'string') return columns;
   const refused = notCodes(matcher, 'A', a) ?? (to && notCodes(matcher, 'Y', y));
   if (refused !== undefined) return refused;
