@@ -2,24 +2,22 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { createKvCache } from '@msd/core';
-import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
-import { inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { Branches, type Choice, type Variants } from '../inline/branches.ts';
 import type { OrtModule } from '../ort.ts';
-import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { selectEarly } from '../passes/select-early.ts';
-import { chooseSides, type Sides } from '../plan/cost.ts';
-import { neededNodes, unitsOf } from '../plan/units.ts';
-import { wholeReason } from '../plan/whole.ts';
+import type { Region } from '../plan/partition.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
-import { nodeReports, regionReport, wholeReports } from './describe.ts';
-import { CutRefused, createForeign, messageOf } from './foreign.ts';
+import { cutReports, mergedNodes, wholeReports } from './describe.ts';
+import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
+import { passedValues } from './passed.ts';
 import { loadResidents } from './residents.ts';
+import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 import { createWhole } from './whole.ts';
 
@@ -47,25 +45,24 @@ export async function createSession(
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
     const record = readModel(source);
     external = record.files.sources;
-    let graph = buildGraph(record);
+    const branches = new Branches(record);
     const all = request.msd.claim === 'all';
-    let reason = await openFiles(graph, record, model, request, all);
-    let typed = inferTypes(graph);
-    const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = early));
-    let decisions: Decisions = new Map();
+    let variants = branches.planned(({ opType }) => WITH_WEIGHTS.has(opType));
+    let reason = await openFiles(variants, record, model, request, all);
+    let drafts: readonly Draft[] = [];
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales);
-      reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
-      const matches = new Map<GraphNode, Match>();
-      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-      const sides = chooseSides(typed, unitsOf(graph, matches), all);
-      reason = sides.whole;
+      drafts = variants.all.map((variant) => draftOf(variant, checksScales, all));
+      if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
+        // Nothing to take in any branch: each If is a node like others.
+        variants = branches.whole();
+        drafts = variants.all.map((variant) => draftOf(variant, checksScales, all));
+      }
+      reason = wholeOf(drafts);
       if (reason !== undefined) break;
       checkCuttable(request);
       try {
-        return await createCut(ort, typed, decisions, sides, request, kept);
+        return await createCut(ort, record, drafts, variants.choice, request, kept);
       } catch (error) {
         // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
         if (error instanceof RangeError && !checksScales) continue;
@@ -74,7 +71,11 @@ export async function createSession(
         break;
       }
     }
-    const nodes = wholeReports(graph, decisions);
+    const nodes = mergedNodes(
+      drafts.length > 0
+        ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
+        : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
+    );
     return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
@@ -86,66 +87,83 @@ const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits'
 
 /** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
 async function openFiles(
-  graph: Graph,
+  variants: Variants,
   { files }: ModelRecord,
   model: string | Uint8Array,
   request: SessionRequest,
   all: boolean,
 ): Promise<string | undefined> {
-  if (files.locations.size === 0 || !(all || graph.nodes.some(({ opType }) => WITH_WEIGHTS.has(opType))))
-    return undefined;
+  const nodes = variants.all.flatMap(({ graph }) => graph.nodes);
+  if (files.locations.size === 0 || !(all || nodes.some(({ opType }) => WITH_WEIGHTS.has(opType)))) return undefined;
   try {
     await openExternal(files, model, request.externalData);
     return undefined;
   } catch (error) {
-    if (graph.nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
+    if (nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
     return messageOf(error);
   }
 }
 
 async function createCut(
   ort: OrtModule,
-  typed: TypedGraph,
-  decisions: Decisions,
-  { regions, prices }: Sides,
+  { graph: { outputs } }: ModelRecord,
+  drafts: readonly Draft[],
+  choice: Choice,
   request: SessionRequest,
   kept: Set<ByteSource>,
 ): Promise<MsdHandler> {
-  const { graph, infos } = typed;
-  const foreign = await createForeign(ort, graph, regions, request.region, infos);
+  const foreign: ForeignPlan[] = [];
   try {
-    const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
+    for (const { typed, sides } of drafts)
+      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos));
+    const claimed = drafts.flatMap(({ sides }) =>
+      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    );
     const residents = await loadResidents(claimed, request.msd);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
-    const kv = {
-      keeper: new KvKeeper((shape) => createKvCache(device, shape)),
-      type: kvCache === 'model' ? ('float' as const) : kvCache,
-      isLazy: canBeLazy(ort),
+    const shop = {
+      device,
+      residents,
+      space: new Space(device),
+      block: new Block(device),
+      split,
+      kv: {
+        keeper: new KvKeeper((shape) => createKvCache(device, shape)),
+        type: kvCache === 'model' ? ('float' as const) : kvCache,
+        isLazy: canBeLazy(ort),
+      },
     };
-    const plan = regions.map((region) => {
-      if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { matches: region.units.map(({ match }) => match!) };
-    });
     return new CutSession({
       ort,
-      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split, kv },
-      plan,
-      sessions: foreign.sessions,
-      inputs: graph.inputs,
-      outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign),
-      regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
+      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
+        shop: { ...shop, typed },
+        plan: planOf(sides!.regions, foreign[i]!),
+        passed: passedValues(passed),
+        taken,
+      })),
+      choice,
+      sessions: foreign.flatMap(({ sessions }) => sessions),
+      inputs: drafts[0]!.typed.graph.inputs,
+      outputs,
+      ...cutReports(drafts, foreign),
       close() {
         for (const source of kept) source.close();
       },
     });
   } catch (error) {
-    await Promise.all(foreign.sessions.map((session) => session.release()));
+    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;
   }
+}
+
+function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
+  return regions.map((region) => {
+    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
+    return { matches: region.units.map(({ match }) => match!) };
+  });
 }
 
 /** ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here. */

@@ -3,11 +3,14 @@
  */
 import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
+import type { Choice } from '../inline/branches.ts';
 import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { chooseVariant } from './choose.ts';
+import { type PassedValue, passedTensor } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
 import { Executor } from './run.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
@@ -20,8 +23,10 @@ export interface MsdHandler extends OrtHandler {
 /** What a cut session is made of. */
 export interface CutModel {
   readonly ort: OrtModule;
-  readonly shop: Workshop;
-  readonly plan: RegionPlan;
+  /** Ways through its branches: one, if nothing chooses. They share everything but types. */
+  readonly variants: readonly CutVariant[];
+  /** Which one a run takes. */
+  readonly choice: Choice;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
@@ -31,6 +36,16 @@ export interface CutModel {
   close(): void;
 }
 
+/** One way through a model. */
+export interface CutVariant {
+  readonly shop: Workshop;
+  readonly plan: RegionPlan;
+  /** Outputs that no region makes. */
+  readonly passed: ReadonlyMap<string, PassedValue>;
+  /** The branches on it. */
+  readonly taken: readonly string[];
+}
+
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
 
@@ -38,6 +53,12 @@ const MAX_PLANS = 16;
 interface Live {
   readonly model: CutModel;
   readonly executor: Executor;
+  readonly ways: readonly Way[];
+}
+
+/** A variant with what it runs. */
+interface Way {
+  readonly variant: CutVariant;
   /** For all outputs. */
   readonly all: Schedule;
   /** For subsets of them, by their names. */
@@ -70,14 +91,21 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
-    const executor = new Executor(model.ort, model.shop, this.#slots.size);
-    this.#live = { model, executor, all, schedules: new Map() };
-    prepare(all);
+    const ways = model.variants.map((variant) => ({
+      variant,
+      all: makeSchedule(variant.plan, this.#slots, new Set(this.outputNames), variant.shop),
+      schedules: new Map<string, Schedule>(),
+    }));
+    const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
+    this.#live = { model, executor, ways };
+    for (const { all } of ways) prepare(all);
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
-      foreignRunsPerCall: all.foreignRuns,
+      foreignRunsPerCall: Math.max(...ways.map(({ all }) => all.foreignRuns)),
+      ...(ways.length > 1 && {
+        branches: ways.map(({ variant: { taken }, all }) => ({ taken, foreignRunsPerCall: all.foreignRuns })),
+      }),
       foreignSessions: model.sessions.length,
       weights: weightsOf(model),
       ...(version !== undefined && { ortVersion: version }),
@@ -91,7 +119,7 @@ export class CutSession implements MsdHandler {
       return kernel === undefined ? node : { ...node, kernel };
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
+    const threads = this.#live && { threads: shopOf(this.#live.model).residents.backend.threads };
     const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
     return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads };
   }
@@ -108,14 +136,15 @@ export class CutSession implements MsdHandler {
     for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
     checkExtraFeeds(this.#specs, feeds);
     const names = Object.keys(fetches);
-    const schedule = this.#scheduleFor(live, names);
-    const { executor } = live;
-    const { keeper } = live.model.shop.kv;
+    const { executor, model } = live;
+    const way = live.ways[chooseVariant(model.choice, feeds, shopOf(model).device)]!;
+    const schedule = this.#scheduleFor(way, names);
+    const { keeper } = shopOf(model).kv;
     if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
       try {
         this.#begin(live, feeds);
         executor.runSync(schedule);
-        return this.#collect(live, fetches);
+        return this.#collect(live, way, feeds, fetches);
       } finally {
         executor.end();
       }
@@ -125,7 +154,7 @@ export class CutSession implements MsdHandler {
         if (keeper.isDue) await keeper.turn();
         this.#begin(live, feeds);
         await executor.run(schedule, options);
-        return this.#collect(live, fetches);
+        return this.#collect(live, way, feeds, fetches);
       } finally {
         executor.end();
       }
@@ -138,8 +167,8 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       this.#live = undefined;
       if (!model) return;
-      model.shop.kv.keeper.close();
-      model.shop.residents.backend.dispose();
+      shopOf(model).kv.keeper.close();
+      shopOf(model).residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
@@ -153,14 +182,13 @@ export class CutSession implements MsdHandler {
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ model, executor, all, schedules }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
-    let isFull = model.shop.space.isScattered || hasMany(all);
-    for (const schedule of schedules.values()) isFull ||= hasMany(schedule);
-    if (isFull) {
-      for (const schedule of [all, ...schedules.values()])
-        for (const step of schedule.steps) if (step.kind === 'claimed') step.region.forget();
-      model.shop.space.clear();
-      model.shop.kv.keeper.clearScratch();
+  #begin({ model, executor, ways }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+    const { space, kv } = shopOf(model);
+    const schedules = ways.flatMap((way) => [way.all, ...way.schedules.values()]);
+    if (space.isScattered || schedules.some(hasMany)) {
+      for (const { steps } of schedules) for (const step of steps) if (step.kind === 'claimed') step.region.forget();
+      space.clear();
+      kv.keeper.clearScratch();
     }
     executor.begin();
     for (let i = 0; i < this.inputNames.length; i++) {
@@ -168,21 +196,32 @@ export class CutSession implements MsdHandler {
     }
   }
 
-  #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
+  #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
     if (names.length === this.outputNames.length) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
-      schedule = makeSchedule(model.plan, this.#slots, new Set(names), model.shop);
+      schedule = makeSchedule(variant.plan, this.#slots, new Set(names), variant.shop);
       schedules.set(key, schedule);
     }
     return schedule;
   }
 
-  #collect({ executor }: Live, fetches: Readonly<Record<string, OrtTensor | null>>): Record<string, OrtTensor> {
+  #collect(
+    { model, executor }: Live,
+    { variant: { passed } }: Way,
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Record<string, OrtTensor> {
     const results: Record<string, OrtTensor> = {};
-    for (const [name, target] of Object.entries(fetches))
-      results[name] = executor.take(name, this.#slots.of(name), target);
+    for (const [name, target] of Object.entries(fetches)) {
+      const value = passed.get(name);
+      if (!value) results[name] = executor.take(name, this.#slots.of(name), target);
+      else {
+        const tensor = passedTensor(value, feeds, model.ort);
+        results[name] = target ? fillTarget(name, target, tensor) : tensor;
+      }
+    }
     this.#copied = executor.copied;
     return results;
   }
@@ -204,6 +243,9 @@ export class CutSession implements MsdHandler {
     }
   }
 }
+
+/** What variants share is in each of their workshops. */
+const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
 
 /** Does a region have more plans than are kept? */
 function hasMany({ steps }: Schedule): boolean {
@@ -227,30 +269,33 @@ function prepare({ steps }: Schedule): void {
   }
 }
 
-function weightsOf({ shop }: CutModel): SessionReport['weights'] {
-  const { backend, fileBytes } = shop.residents;
+function weightsOf(model: CutModel): SessionReport['weights'] {
+  const { backend, fileBytes } = shopOf(model).residents;
   return { fileBytes, packedBytes: backend.memory().packedBytes };
 }
 
 /** The backend's memory; what runs put between the nodes is scratch, too. */
 function memoryOf({ model }: Live): MemoryReport {
-  const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
-  const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
+  const { residents, space, block } = shopOf(model);
+  const { scratch, scratchBytes, ...rest } = residents.backend.memory();
+  const intermediates = space.byteLength + block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
-function plansOf({ all, schedules }: Live): number {
+function plansOf({ ways }: Live): number {
   let plans = 0;
-  for (const { steps } of [all, ...schedules.values()])
-    for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
+  for (const { all, schedules } of ways)
+    for (const { steps } of [all, ...schedules.values()])
+      for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
   return plans;
 }
 
-function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
-  const hasAttention = plan.some(
-    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
+  const { kv } = shopOf(model);
+  const matches = model.variants.flatMap(({ plan }) =>
+    plan.flatMap((region) => ('matches' in region ? region.matches : [])),
   );
-  if (!hasAttention) return {};
+  if (!matches.some(({ op }) => op === 'attention')) return {};
   return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 

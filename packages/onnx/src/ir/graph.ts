@@ -3,7 +3,7 @@
  * constants like initializers, so they form no work of their own and can be duplicated into whoever needs them.
  */
 import { OnnxFormatError } from '../errors.ts';
-import type { GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
+import type { FunctionRecord, GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import type { ValueInfo, ValueType } from '../read/types.ts';
@@ -24,6 +24,8 @@ export interface Graph {
   readonly name: string;
   readonly irVersion: number;
   readonly opsets: ReadonlyMap<string, number>;
+  /** Of the file: nodes that call them go to ONNX Runtime. */
+  readonly functions: readonly FunctionRecord[];
   /** In topological order, without `Constant` nodes. */
   readonly nodes: readonly GraphNode[];
   readonly constants: ReadonlyMap<string, Constant>;
@@ -62,11 +64,12 @@ export function buildGraph(model: ModelRecord): Graph {
   checkOutputs(record, inputs, constants, producers);
   const types = new Map<string, ValueType>();
   for (const info of [...record.valueInfo, ...record.outputs, ...record.inputs]) types.set(info.name, info.type);
-  const { irVersion, opsets } = model;
+  const { irVersion, opsets, functions } = model;
   return {
     name: record.name,
     irVersion,
     opsets,
+    functions,
     nodes,
     constants,
     inputs,

@@ -1,0 +1,62 @@
+/** Results that no region makes: what the run was fed, or constants of the file. */
+import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, jsDataType, UINT8 } from '../data-types.ts';
+import type { Constant } from '../ir/graph.ts';
+import { infoOfConstant, int64Elements } from '../ir/info.ts';
+import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
+import type { Passed } from '../plan/passed.ts';
+import { tensorBytes } from '../read/tensor.ts';
+import { againOf } from './kv/lazy.ts';
+
+/** A result: from an input by name, or elements that are the same in every run. */
+export type PassedValue =
+  | { readonly input: string }
+  | { readonly input: undefined; readonly elemType: number; readonly dims: readonly number[]; readonly data: OrtData };
+
+type Elements = new (buffer: ArrayBuffer) => OrtData;
+
+const ARRAYS: ReadonlyMap<number, Elements> = /* @__PURE__ */ new Map<number, Elements>([
+  [FLOAT32, Float32Array],
+  [FLOAT16, Uint16Array],
+  [INT8, Int8Array],
+  [UINT8, Uint8Array],
+  [INT32, Int32Array],
+  [INT64, BigInt64Array],
+  [BOOL, Uint8Array],
+]);
+
+/** By name of the output. Constants are copied now: later the file may be closed. */
+export function passedValues(passed: ReadonlyMap<string, Passed>): ReadonlyMap<string, PassedValue> {
+  return new Map(
+    [...passed].map(([name, each]) => [
+      name,
+      each.kind === 'input' ? { input: each.name } : constantValue(each.constant),
+    ]),
+  );
+}
+
+function constantValue(constant: Constant): PassedValue {
+  if (constant.kind === 'tensor') {
+    const { elemType, dims } = constant.tensor;
+    const bytes = new Uint8Array(tensorBytes(constant.tensor)); // a copy
+    return { input: undefined, elemType, dims, data: new (ARRAYS.get(elemType)!)(bytes.buffer) };
+  }
+  const { elemType, dims, data } = infoOfConstant(constant);
+  const numbers = data as readonly number[];
+  const elements = elemType === INT64 ? int64Elements(numbers) : Float32Array.from(numbers);
+  return { input: undefined, elemType, dims: dims as readonly number[], data: elements };
+}
+
+/** The result as a tensor that is the caller's. What lies in a cache stays there: the result is another tensor of the same keys. */
+export function passedTensor(
+  value: PassedValue,
+  feeds: Readonly<Record<string, OrtTensor>>,
+  ort: OrtModule,
+): OrtTensor {
+  if (value.input === undefined)
+    return createOrtTensor(ort, jsDataType(value.elemType)!, copyOf(value.data), value.dims);
+  const fed = feeds[value.input]!;
+  return againOf(ort, fed) ?? createOrtTensor(ort, fed.type, copyOf(fed.data), fed.dims);
+}
+
+/** Strings are an Array: both have slice. */
+const copyOf = (data: OrtData): OrtData => (data as Uint8Array).slice();
