@@ -8,6 +8,7 @@ import type { Region } from '../plan/partition.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
 import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
 import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
@@ -47,16 +48,25 @@ export async function createSession(
     external = record.files.sources;
     const branches = new Branches(record);
     const all = request.msd.claim === 'all';
-    let variants = branches.planned(({ opType }) => WITH_WEIGHTS.has(opType));
-    let reason = await openFiles(variants, record, model, request, all);
+    let variants = branches.planned(({ opType }) => MULTIPLIES.test(opType));
+    let reason: string | undefined;
+    /** Why a file could not be opened: of two errors the one that names it. */
+    let missing: unknown;
+    try {
+      await openExternal(record.files, neededLocations(variants), model, request.externalData);
+    } catch (error) {
+      missing = error;
+      reason = messageOf(error);
+    }
+    const chooseFormat = formatChooser(request.msd.quantize);
     let drafts: readonly Draft[] = [];
     for (const checksScales of [false, true]) {
       if (reason !== undefined) break;
-      drafts = variants.all.map((variant) => draftOf(variant, checksScales, all));
+      drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
       if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
         // Nothing to take in any branch: each If is a node like others.
         variants = branches.whole();
-        drafts = variants.all.map((variant) => draftOf(variant, checksScales, all));
+        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
       }
       reason = wholeOf(drafts);
       if (reason !== undefined) break;
@@ -76,32 +86,27 @@ export async function createSession(
         ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
         : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
     );
-    return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
+    try {
+      return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
+    } catch (error) {
+      throw missing ?? error;
+    }
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
 
-/** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
+/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
+const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
 
-/** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
-async function openFiles(
-  variants: Variants,
-  { files }: ModelRecord,
-  model: string | Uint8Array,
-  request: SessionRequest,
-  all: boolean,
-): Promise<string | undefined> {
-  const nodes = variants.all.flatMap(({ graph }) => graph.nodes);
-  if (files.locations.size === 0 || !(all || nodes.some(({ opType }) => WITH_WEIGHTS.has(opType)))) return undefined;
-  try {
-    await openExternal(files, model, request.externalData);
-    return undefined;
-  } catch (error) {
-    if (nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
-    return messageOf(error);
-  }
+/** External files of the constants that somebody uses. */
+function neededLocations({ all }: Variants): Set<string> {
+  const locations = new Set<string>();
+  for (const { graph } of all)
+    for (const constant of graph.constants.values())
+      if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+        locations.add(constant.tensor.storage.location);
+  return locations;
 }
 
 async function createCut(
@@ -148,7 +153,7 @@ async function createCut(
       sessions: foreign.flatMap(({ sessions }) => sessions),
       inputs: drafts[0]!.typed.graph.inputs,
       outputs,
-      ...cutReports(drafts, foreign),
+      ...cutReports(drafts, foreign, residents),
       close() {
         for (const source of kept) source.close();
       },
@@ -166,13 +171,24 @@ function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
   });
 }
 
-/** ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here. */
-function wholeOptions(model: string | Uint8Array, record: ModelRecord, request: SessionRequest): object {
-  if (request.externalData.length > 0 || record.files.locations.size === 0) return request.whole;
-  const externalData: { path: string; data: string }[] = [];
-  for (const location of record.files.locations) {
-    const data = siblingOf(model, location);
-    if (data !== undefined) externalData.push({ path: location, data });
+/**
+ * ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here, or handed over if
+ * they were read already. What lies nowhere is left out: nobody may need it.
+ */
+function wholeOptions(model: string | Uint8Array, { files }: ModelRecord, request: SessionRequest): object {
+  if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
+  const externalData: { path: string; data: string | Uint8Array }[] = [];
+  for (const path of files.locations) {
+    const data = files.sources.get(path)?.bytes ?? placeOf(model, path);
+    if (data !== undefined) externalData.push({ path, data });
   }
   return { ...request.whole, externalData };
+}
+
+function placeOf(model: string | Uint8Array, location: string): string | undefined {
+  try {
+    return siblingOf(model, location);
+  } catch {
+    return undefined;
+  }
 }

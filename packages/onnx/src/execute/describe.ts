@@ -3,13 +3,14 @@ import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
 import type { Decisions, Match } from '../passes/match.ts';
 import type { Price } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
-import { Cursor } from '../read/cursor.ts';
-import { readGraph } from '../read/model.ts';
+import { readSubgraph } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
+import type { FloatFormat } from '../weights/floats.ts';
 import type { Draft } from './drafts.ts';
 import { FAST_FORM, type RegionSession } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
+import type { Residents } from './residents.ts';
 
 function nodeReport(node: NodeRecord, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
   const { opType, domain } = node;
@@ -40,34 +41,48 @@ export function mergedNodes(ways: readonly Reports[]): Reports {
 }
 
 /** What a cut model says of its nodes and regions. */
-export function cutReports(drafts: readonly Draft[], foreign: readonly ForeignPlan[]) {
+export function cutReports(
+  drafts: readonly Draft[],
+  foreign: readonly ForeignPlan[],
+  { matrices }: Pick<Residents, 'matrices'>,
+) {
   const sessions = foreign.flatMap((plan) => plan.sessions);
   const regions: RegionReport[] = [];
   const ways = drafts.map((draft, i) => {
     const first = regions.length;
     const { regions: own, prices } = draft.sides!;
     regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign[i]!, sessions)));
-    return nodeReports(draft, first, foreign[i]!);
+    return nodeReports(draft, first, foreign[i]!, matrices);
   });
   return { nodes: mergedNodes(ways), regions };
 }
 
 /** @param first index of the first region among all */
-function nodeReports({ typed: { graph }, decisions, sides }: Draft, first: number, foreign: ForeignPlan): NodeReport[] {
+function nodeReports(
+  { typed: { graph }, decisions, sides }: Draft,
+  first: number,
+  foreign: ForeignPlan,
+  matrices: Residents['matrices'],
+): NodeReport[] {
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
   const regionOf = new Map<GraphNode, Region>();
   for (const region of sides!.regions) for (const node of region.nodes) regionOf.set(node, region);
-  return graph.nodes.flatMap((node) => {
+  const own = graph.nodes.flatMap((node) => {
     const region = regionOf.get(node);
     const index = region ? first + region.index : -1;
     const decision = decisions.get(node);
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
     const note = typeof decision === 'object' ? decision.note : undefined;
-    if (claimed) return [nodeReport(node, index, 'msd', note)];
+    if (claimed) {
+      const report = nodeReport(node, index, 'msd', note);
+      const quantized = typeof decision === 'object' ? quantizedOf(decision, matrices) : undefined;
+      return [quantized ? { ...report, quantized } : report];
+    }
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
     return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insideReports(node, index)];
   });
+  return [...own, ...foldedNodes(graph).map((node) => nodeReport(node, -1, 'msd', 'its result is a constant'))];
 }
 
 /** Nodes of the subgraphs of a node that is ONNX Runtime's. */
@@ -78,13 +93,28 @@ function insideReports(node: NodeRecord, region: number): NodeReport[] {
     const files = { locations: new Set<string>(), sources: new Map() };
     const inside = [...(node.inside === undefined ? [] : [node.inside]), own, name].join('/');
     const reason = `inside ${node.opType} '${own}', which ONNX Runtime runs as a whole`;
-    return readGraph(Cursor.overRange(attribute.value, 'GraphProto'), files).nodes.flatMap((each) => {
+    return readSubgraph(attribute.value, files).nodes.flatMap((each) => {
       const inner = { ...each, inside };
       return each.opType === 'Constant'
         ? []
         : [nodeReport(inner, region, 'ort', reason), ...insideReports(inner, region)];
     });
   });
+}
+
+/** Nodes that are gone: their results are constants. */
+function foldedNodes({ nodes, folded }: Graph): GraphNode[] {
+  const left = new Set(nodes);
+  return [...(folded?.values() ?? [])].flatMap(({ node }) => (left.has(node) ? [] : node));
+}
+
+/** What the weights of a match lost when they were quantized, if they were. */
+function quantizedOf({ resources = [] }: Match, matrices: Residents['matrices']): NodeReport['quantized'] {
+  for (const { kind, key } of resources) {
+    const matrix = kind === 'matrix' ? matrices.get(key) : undefined;
+    if (matrix?.rounding) return { format: matrix.format as FloatFormat, ...matrix.rounding() };
+  }
+  return undefined;
 }
 
 /** Why a node of a cut model is ONNX Runtime's. */
@@ -94,7 +124,7 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
 
 /** Of a model that runs whole. */
 export function wholeReports(graph: Graph, decisions: Decisions): NodeReport[] {
-  return graph.nodes.flatMap((node) => {
+  return [...graph.nodes, ...foldedNodes(graph)].flatMap((node) => {
     const decision = decisions.get(node);
     const report = nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
     return [report, ...insideReports(node, 0)];

@@ -2,12 +2,14 @@
 import type { Variant } from '../inline/branches.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
+import type { ChooseFormat } from '../weights/quantize-option.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -24,15 +26,27 @@ export interface Draft {
   readonly taken: readonly string[];
 }
 
-export function draftOf({ record, graph: built, taken }: Variant, checksScales: boolean, all: boolean): Draft {
-  let typed = inferTypes(built);
+export interface Drafting {
+  /** See `matchNodes`. */
+  readonly checksScales: boolean;
+  readonly chooseFormat: ChooseFormat;
+  /** Everything that MSD has is taken. */
+  readonly all: boolean;
+}
+
+export function draftOf(
+  { record, graph: built, taken }: Variant,
+  { checksScales, chooseFormat, all }: Drafting,
+): Draft {
+  let typed = inferTypes(foldConstants(built));
+  const { contradiction } = typed;
   const early = selectEarly(record, typed);
-  if (early !== built) typed = inferTypes(early);
+  if (early !== typed.graph) typed = inferTypes(foldConstants(early));
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
-  const decisions = matchNodes(typed, checksScales);
-  const refusal = refusalOf(graph, neededNodes(graph));
+  const decisions = matchNodes(typed, checksScales, chooseFormat);
+  const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
   if (refusal !== undefined)
     return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();

@@ -7,9 +7,10 @@ import { ForeignRunError } from '../errors.ts';
 import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import { createOrtSession, createOrtTensor, type OrtMetadata, type OrtModule, type OrtTensor } from '../ort.ts';
+import { makersOf, SMALL_BYTES } from '../passes/constants.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
-import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type FunctionSpec, type ValueSpec, writeModel } from '../write/model.ts';
@@ -188,13 +189,15 @@ function writeRegion(
   const nodes: EncodedSpec[] = [];
   const initializers: EncodedSpec[] = [];
   const inputs = region.inputs.map((name) => valueSpec(name, types.get(name)));
-  for (const name of region.constants) {
+  const { made, constants } = constantsOf(graph, region.constants);
+  for (const name of constants) {
     const constant = graph.constants.get(name)!;
     if (constant.kind === 'node') nodes.push({ encoded: writtenNode(constant.node) });
     else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
     else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
+  for (const node of made) nodes.push({ encoded: writtenNode(node) });
   const wrapped: FunctionSpec[] = [];
   region.nodes.forEach((node, position) => {
     if (node.opsets) nodes.push({ encoded: wrap(node, node.opsets, wrapped) });
@@ -241,6 +244,21 @@ const operatorOf = ({ domain, name }: { readonly domain: string; readonly name: 
   JSON.stringify([domain, name]);
 
 const hasGraph = ({ attributes }: GraphNode): boolean => [...attributes.values()].some(({ kind }) => kind === 'graph');
+
+/** Constants to write, and nodes that make the large ones of others: in few bits they take less than their floats. */
+function constantsOf(graph: Graph, names: readonly string[]) {
+  const made = new Set<GraphNode>();
+  const constants = new Set<string>();
+  for (const name of names) {
+    const folded = graph.folded?.get(name);
+    const makers = folded && tensorByteLength(folded.tensor) > SMALL_BYTES ? makersOf(graph, name) : [];
+    for (const node of makers) made.add(node);
+    if (makers.length === 0) constants.add(name);
+  }
+  const outputs = new Set([...made].flatMap((node) => node.outputs));
+  for (const node of made) for (const name of usesOf(node)) if (!outputs.has(name)) constants.add(name);
+  return { made, constants: [...constants].filter((name) => !outputs.has(name)) };
+}
 
 function valueSpec(name: string, type: ValueType | undefined): ValueSpec {
   const dtype = type && jsDataType(type.elemType);

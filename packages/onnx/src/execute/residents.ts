@@ -10,15 +10,14 @@ import {
   type WasmBackend,
 } from '@msd/core';
 import { byteSize, prepareRows } from '@msd/core/program';
-import { FLOAT16, FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
-import { type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
-import { floatsOfHalves } from './half.ts';
+import { type TensorRef, tensorFloats } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -36,6 +35,8 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
+  /** What they were made of, by key. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
@@ -84,6 +85,7 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
+      matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
       table: (key) => tables.get(key)!,
       fileBytes,
       sources,
@@ -111,23 +113,24 @@ function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
   return new Set([...largest.values()].map(({ key }) => key));
 }
 
-function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {
+function residentOf(device: WasmBackend, { key, info, tensor, transposed, arranged }: Kind<'values'>) {
   const dims = info.dims as readonly number[];
   const dtype = dtypeOf(info.elemType);
-  const shape = transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
+  const shape = arranged ? arranged.dims : transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
   const slot = newSlot(dtype, shape);
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
   const values = elementsOf(info, tensor);
-  if (values.byteLength > 0) device.write(handle, transposed ? transpose(values as Float32Array, dims) : values);
+  const placed = transposed
+    ? transpose(values as Float32Array, dims)
+    : (arranged?.of(values as Float32Array) ?? values);
+  if (values.byteLength > 0) device.write(handle, placed);
   return { slot, handle, place: undefined };
 }
 
 function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {
-  if (info.elemType === FLOAT32 && tensor) return tensorFloats(tensor);
-  if (info.elemType === FLOAT16 && tensor)
-    return floatsOfHalves(new Uint16Array(new Uint8Array(tensorBytes(tensor)).buffer));
-  const numbers = info.data as readonly number[];
   const dtype = dtypeOf(info.elemType);
+  if (dtype === 'f32' && tensor) return tensorFloats(tensor);
+  const numbers = info.data as readonly number[];
   return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
 }
 

@@ -197,7 +197,7 @@ export class CutSession implements MsdHandler {
   }
 
   #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
-    if (names.length === this.outputNames.length) return all;
+    if (names.length === new Set(this.outputNames).size) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
@@ -213,7 +213,7 @@ export class CutSession implements MsdHandler {
     feeds: Readonly<Record<string, OrtTensor>>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
   ): Record<string, OrtTensor> {
-    const results: Record<string, OrtTensor> = {};
+    const results: Record<string, OrtTensor> = Object.create(null);
     for (const [name, target] of Object.entries(fetches)) {
       const value = passed.get(name);
       if (!value) results[name] = executor.take(name, this.#slots.of(name), target);

@@ -4,8 +4,7 @@
  * merged decoder (everything in one If over `use_cache_branch`) becomes two graphs.
  */
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
-import { Cursor } from '../read/cursor.ts';
-import { type GraphRecord, type ModelRecord, readGraph } from '../read/model.ts';
+import { type GraphRecord, type ModelRecord, readSubgraph } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -125,7 +124,7 @@ export class Branches {
     if (attribute?.kind !== 'graph') return undefined;
     let body = this.#bodies.get(attribute.value);
     if (!body) {
-      const read = readGraph(Cursor.overRange(attribute.value, 'GraphProto'), this.#root.files);
+      const read = readSubgraph(attribute.value, this.#root.files);
       const initializers = read.initializers.map((tensor) => this.#shared(tensor));
       body = { ...read, initializers, nodes: this.#functions.expand(read.nodes) };
       this.#bodies.set(attribute.value, body);

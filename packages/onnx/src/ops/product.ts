@@ -1,7 +1,9 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
+import { elementwise } from '@msd/core/nn';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 export interface QuantizedProduct {
@@ -12,25 +14,30 @@ export interface QuantizedProduct {
   readonly matrix: Matrix;
   /** f32 [N]; '' = none. */
   readonly bias?: string | undefined;
+  /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
+  readonly addend?: { readonly name: string; readonly times: number } | undefined;
   /** f32 [..., N] */
   readonly y: string;
+  /** See {@link Match.product}. */
+  readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
 
 /** @param view of the node that errors of sizes name */
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, bias = '', y }: QuantizedProduct,
+  { nodes, x, matrix, bias = '', addend, y, inOrt }: QuantizedProduct,
 ): Match {
   const { N, K, key } = matrix;
+  const inputs = [x, bias, ...(addend ? [addend.name] : [])];
   return {
     op: 'product',
     place: 'device',
     nodes,
-    inputs: [x, bias],
+    inputs,
     outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants([x, bias])],
-    product: { N, K, quantized: true },
+    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants(inputs)],
+    product: { N, K, quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
       if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
@@ -38,13 +45,27 @@ export function quantizedProduct(
         const { dims: given } = to.info(bias);
         if (given.length !== 1 || given[0] !== N) view.fail('bias', `[${N}]`, `[${given.join(', ')}]`);
       }
+      const result = to.result(addend ? '' : y, 'f32', dims.toSpliced(-1, 1, N));
       to.step({
         kind: 'product',
         x: to.slot(x),
         matrix: key,
         bias: bias === '' ? undefined : to.slot(bias),
-        y: to.result(y, 'f32', dims.toSpliced(-1, 1, N)),
+        y: result,
       });
+      if (addend) addTo(to, result, to.slot(addend.name), addend.times, y);
     },
   };
+}
+
+/** y = x + times · addend */
+export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): void {
+  const scaled = [
+    { fn: 'ConstantF32' as const, args: [], values: [times] },
+    { fn: 'Mul' as const, args: [1, 2] },
+    { fn: 'Add' as const, args: [0, 3] },
+  ];
+  const op =
+    times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
+  emitOp(to, elementwise, op, [x, addend], [y]);
 }

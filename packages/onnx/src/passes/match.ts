@@ -2,15 +2,18 @@
  * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
-import { badScale } from '@msd/core';
-import { BOOL, dataTypeName, FLOAT16, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { badScale, fromFp16 } from '@msd/core';
+import { isCarried } from '../carried.ts';
+import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import type { FloatFormat } from '../weights/floats.ts';
+import type { ChooseFormat } from '../weights/quantize-option.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -32,7 +35,15 @@ export interface Match {
   readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
-  readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  readonly product?: {
+    readonly N: number;
+    readonly K: number;
+    readonly quantized: boolean;
+    /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
+    readonly inOrt?: 'integers' | 'floats' | undefined;
+    /** Its rows are windows that are put together first. */
+    readonly gathers?: boolean | undefined;
+  };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
@@ -58,9 +69,14 @@ export type Decisions = ReadonlyMap<GraphNode, Match | string>;
  *
  * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
  *   out, too
+ * @param chooseFormat what float weights are to become, by names of a node and of them
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
+export function matchNodes(
+  typed: TypedGraph,
+  checksScales = true,
+  chooseFormat: ChooseFormat = () => undefined,
+): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -69,7 +85,7 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales);
+  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -94,8 +110,9 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
-    const decision = note !== undefined && typeof match === 'object' ? { ...match, note } : match;
-    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
+    const decision = note === undefined ? match : withNote(node, match, note);
+    const final = isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision;
+    for (const each of typeof final === 'object' ? final.nodes : [node]) decisions.set(each, final);
   }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
@@ -103,6 +120,12 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
   }
   return decisions;
+}
+
+/** What a pattern said of a node that it did not take: all that there is to say of one that only runs in a chain. */
+function withNote(node: GraphNode, match: Match | string, note: string): Match | string {
+  if (typeof match === 'object') return { ...match, note };
+  return OPERATORS.get(operatorName(node))?.match ? match : `${node.opType}: ${note}`;
 }
 
 /** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
@@ -152,8 +175,8 @@ function matchHost(matcher: Matcher, node: GraphNode, masks: ReadonlySet<GraphNo
   if (!grows && !outputs.every((output) => matcher.isHostSized(output))) return undefined;
   if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
   // Floats only where all of them come out of shape arithmetic: others are the device's.
-  const isFloat = outputs.some((output) => matcher.info(output)?.elemType === FLOAT32);
-  if (isFloat && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
+  const isOfFloats = outputs.some((output) => isFloat(matcher.info(output)?.elemType ?? 0));
+  if (isOfFloats && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
     return undefined;
   return { op: 'shape arithmetic', place: 'host', nodes: [node], inputs: node.inputs, outputs: node.outputs };
 }
@@ -165,10 +188,17 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   readonly #checksScales: boolean;
+  readonly #chooseFormat: ChooseFormat;
   /** A file's scales pass through one piece of memory, which stays in the cache. */
   #scratch = new Uint8Array(0);
 
-  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
+  constructor(
+    typed: TypedGraph,
+    decisions: ReadonlyMap<GraphNode, Match | string>,
+    checksScales: boolean,
+    chooseFormat: ChooseFormat,
+  ) {
+    this.#chooseFormat = chooseFormat;
     this.graph = typed.graph;
     this.#checksScales = checksScales;
     this.#typed = typed;
@@ -229,6 +259,11 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** Belongs the node to a match already? */
+  isTaken(node: GraphNode): boolean {
+    return typeof this.#decisions.get(node) === 'object';
+  }
+
   /** A result that lies in a cache: no step of the device reads it there but attention. */
   isKept(name: string): boolean {
     const node = this.producer(name);
@@ -241,23 +276,17 @@ export class Matcher {
     return elemType === INT64 || elemType === INT32;
   }
 
-  /** Why a value cannot be a float operand of an operator that rounds nothing on its way; `undefined` if it can. */
-  notAnyFloat(what: string, name: string): string | undefined {
-    return this.info(name)?.elemType === FLOAT16 && !this.isKept(name) ? undefined : this.notFloat(what, name);
-  }
-
-  /** Why a value cannot be a float operand; `undefined` if it can. */
+  /** Why a value cannot be a float operand, float32 or float16; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
     if (this.isKept(name)) return `${what} lies in a cache`;
-    return elemType === FLOAT32
-      ? undefined
-      : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+    return isFloat(elemType) ? undefined : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
   }
 
   /** Why a value cannot be moved about on the device; `undefined` if it can. */
   notMovable(name: string): string | undefined {
-    return this.info(name)?.elemType === BOOL ? undefined : this.notFloat('x', name);
+    const elemType = this.info(name)?.elemType ?? 0;
+    return elemType === BOOL || (isCarried(elemType) && !this.isKept(name)) ? undefined : this.notFloat('x', name);
   }
 
   /** The constant as a resource on the device. */
@@ -276,6 +305,11 @@ export class Matcher {
     return [...new Set(names)].filter((name) => this.isConstant(name)).map((name) => this.values(name));
   }
 
+  /** What float weights of a node are to become in this session; `undefined`: what they are. */
+  formatFor(node: GraphNode, weights: string): FloatFormat | undefined {
+    return this.#chooseFormat([node.name, weights]);
+  }
+
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
     if (!this.#checksScales) return undefined;
@@ -285,9 +319,10 @@ export class Matcher {
     if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
     const scratch = this.#scratch;
     for (let begin = 0; begin < total; begin += scratch.length) {
-      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
+      const bytes = read(begin, Math.min(scratch.length, total - begin), scratch);
+      const values = scales.elemType === FLOAT16 ? halvesIn(bytes) : floatsOf(bytes);
       const at = badScale(values);
-      if (at >= 0) return values[at];
+      if (at >= 0) return scales.elemType === FLOAT16 ? fromFp16(values[at]!) : values[at];
     }
     return undefined;
   }
@@ -308,9 +343,7 @@ export class Matcher {
   /** Can plain JavaScript have it at hand? What the device makes stays there. */
   isHostOperand(name: string): boolean {
     if (!this.isHostSized(name) || this.placeOf(name) === 'device') return false;
-    return (
-      this.info(name)!.elemType !== FLOAT32 || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined
-    );
+    return !isFloat(this.info(name)!.elemType) || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined;
   }
 }
 

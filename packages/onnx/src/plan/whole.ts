@@ -12,8 +12,8 @@ export function refusalOf(graph: Graph, nodes: readonly GraphNode[]): string | u
   for (const [name, constant] of graph.constants) {
     if (constant.kind === 'sparse') return `initializer '${name}' is sparse`;
   }
-  for (const output of graph.outputs) {
-    if (!graph.producers.has(output.name)) return `output '${output.name}' is an input or a constant`;
+  for (const { name } of graph.outputs) {
+    if (!graph.producers.has(name)) return `output '${name}' is a constant of a rare type`;
   }
   for (const info of [...graph.inputs, ...graph.outputs]) {
     const reason = untransportable(info);

@@ -103,6 +103,7 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
   if (domain === 'ai.onnx') domain = '';
   const captures = [...inside.captures];
   const externalInside = inside.files.locations.size > 0;
+  for (const location of inside.files.locations) files.locations.add(location);
   return {
     name,
     opType,
@@ -210,7 +211,6 @@ function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | unde
         for (const name of node.inputs) used.add(name);
         for (const name of node.captures) used.add(name);
         for (const name of node.outputs) defined.add(name);
-        if (node.externalInside) files.locations.add('(nested)');
         inside.references ||= node.referencesInside || [...node.attributes.values()].some(isReference);
         const value = node.opType === 'Constant' ? node.attributes.get('value') : undefined;
         if (value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value);
