@@ -14,7 +14,7 @@ import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, te
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type FunctionSpec, type ValueSpec, writeModel } from '../write/model.ts';
-import { writtenNode } from '../write/node.ts';
+import { writtenName, writtenNode } from '../write/node.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
@@ -228,7 +228,7 @@ function wrap(node: GraphNode, opsets: ReadonlyMap<string, number>, to: Function
   const call = new Message();
   for (const input of inputs) call.string(1, input);
   for (const output of outputs) call.string(2, output);
-  return call.string(3, node.name).string(4, name).string(7, WRAPPED);
+  return call.string(3, writtenName(node)).string(4, name).string(7, WRAPPED);
 }
 
 /** The file's functions, if a region may call one. */

@@ -34,10 +34,7 @@ export function renamed(node: NodeRecord, names: (name: string) => string, insid
   const inputs = node.inputs.map(rename);
   const outputs = node.outputs.map(rename);
   const captures = node.captures.map(rename);
-  const same = (a: readonly string[], b: readonly string[]): boolean => a.every((name, i) => name === b[i]);
   const range = { ...node.range }; // its own: a body may be put in twice
-  if (same(inputs, node.inputs) && same(outputs, node.outputs) && same(captures, node.captures))
-    return { ...node, range, inside };
   const before = node.captured ?? new Map(node.captures.map((name) => [name, name]));
   const captured = new Map([...before].map(([bytes, name]) => [bytes, rename(name)]));
   return { ...node, inputs, outputs, captures, captured, range, isEdited: true, inside };

@@ -16,15 +16,20 @@ const NONE: Names = /* @__PURE__ */ new Map();
 /** The NodeProto of a node. */
 export function writtenNode(node: NodeRecord): ByteRange | Message {
   if (!node.isEdited) return node.range;
-  const { name, opType, domain, overload, inputs, outputs, attributeRanges, captured = NONE } = node;
+  const { opType, domain, overload, inputs, outputs, attributeRanges, captured = NONE } = node;
   const message = new Message();
   for (const input of inputs) message.string(1, input);
   for (const output of outputs) message.string(2, output);
-  message.string(3, name).string(4, opType);
+  message.string(3, writtenName(node)).string(4, opType);
   for (const range of attributeRanges) addAttribute(message, range, captured);
   if (domain !== '') message.string(7, domain);
   if (overload !== '') message.string(8, overload);
   return message;
+}
+
+/** Bodies may be put in twice, and ONNX Runtime wants names of nodes once. */
+export function writtenName({ name, inside }: NodeRecord): string {
+  return inside === undefined || name === '' ? name : `${name} in ${inside}`;
 }
 
 /** An AttributeProto under another name: that of a function's own attribute becomes that of the node which refers to it. */
