@@ -168,8 +168,42 @@ const coded: GraphSpec = {
   outputs: [value('sum', 'float32', ['m', 8]), value('h')],
 };
 
+const halves = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'float16',
+  dims,
+  data: new Uint16Array(dims.reduce((product, dim) => product * dim, 1)).fill(0x3800),
+});
+
+/** float16 throughout: a table, scales and bias, a norm, a mask of its lowest number, casts. */
+const half: GraphSpec = {
+  nodes: [
+    op('Gather', ['table', 'ids'], ['x']),
+    op('SimplifiedLayerNormalization', ['x', 'row'], ['n']),
+    { ...a.node('n', 'p'), inputs: ['n', 'a_Q', 'scales', '', '', 'bias'] },
+    op('Where', ['seen', 'p', 'lowest'], ['w']),
+    op('Softmax', ['w'], ['s'], { axis: { int: -1 } }),
+    op('Cast', ['s'], ['f'], { to: { int: 1 } }),
+    op('Cast', ['f'], ['y'], { to: { int: 10 } }),
+    op('Trilu', ['y'], ['t']),
+    op('Mul', ['t', 'factor'], ['z']),
+  ],
+  initializers: [
+    halves('table', 16, K),
+    halves('row', K),
+    halves('scales', 8),
+    halves('bias', 8),
+    halves('factor', 1),
+    { name: 'lowest', dtype: 'float16', dims: [], data: Uint16Array.of(0xfbff) },
+    ...a.initializers.filter(({ name }) => name === 'a_Q'),
+  ],
+  inputs: [value('ids', 'int64', ['m']), value('seen', 'bool', ['m', 8])],
+  outputs: [value('f', 'float32', ['m', 8]), value('z', 'float16', ['m', 8])],
+};
+
 const models: Record<string, GraphSpec> = {
   coded,
+  half,
   dynamic,
   decoder,
   operators,
