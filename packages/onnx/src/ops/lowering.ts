@@ -50,7 +50,8 @@ export interface Arranged {
 /** A table of the file and what its rows are made of. */
 export interface TableRef extends Table {
   readonly data: TensorRef;
-  readonly scales?: TensorRef | undefined;
+  /** A number: of all rows. */
+  readonly scales?: TensorRef | number | undefined;
   readonly zeroPoints?: TensorRef | undefined;
 }
 

@@ -2,16 +2,16 @@
  * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
-import { badScale } from '@msd/core';
+import { badScale, fromFp16 } from '@msd/core';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import type { ChooseFormat } from '../weights/quantize-option.ts';
 
@@ -111,7 +111,8 @@ export function matchNodes(
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
     const decision = note === undefined ? match : withNote(node, match, note);
-    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
+    const final = isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision;
+    for (const each of typeof final === 'object' ? final.nodes : [node]) decisions.set(each, final);
   }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
@@ -258,6 +259,11 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** Belongs the node to a match already? */
+  isTaken(node: GraphNode): boolean {
+    return typeof this.#decisions.get(node) === 'object';
+  }
+
   /** A result that lies in a cache: no step of the device reads it there but attention. */
   isKept(name: string): boolean {
     const node = this.producer(name);
@@ -313,9 +319,10 @@ export class Matcher {
     if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
     const scratch = this.#scratch;
     for (let begin = 0; begin < total; begin += scratch.length) {
-      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
+      const bytes = read(begin, Math.min(scratch.length, total - begin), scratch);
+      const values = scales.elemType === FLOAT16 ? halvesIn(bytes) : floatsOf(bytes);
       const at = badScale(values);
-      if (at >= 0) return values[at];
+      if (at >= 0) return scales.elemType === FLOAT16 ? fromFp16(values[at]!) : values[at];
     }
     return undefined;
   }
