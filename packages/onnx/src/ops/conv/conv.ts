@@ -98,7 +98,9 @@ export function matchConv(view: NodeView, matcher: Matcher): Match | string {
   const shape = shapeOf(view, tensor);
   if (typeof shape === 'string') return shape;
   const { N, K, windows, order } = shape;
-  const matrix = ofTheFile(matcher, w, shape) ?? atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order }));
+  const matrix =
+    ofTheFile(matcher, w, shape) ??
+    atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order, inBlocks: true }));
   if (typeof matrix === 'string') return matrix;
   const weights = matrix ? { matrix } : { floats: { N, K, resource: floatWeights(matcher, w, N, K, order) } };
   return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt: 'floats' });
