@@ -38,8 +38,8 @@ export interface MsdOptions {
    */
   readonly claim?: 'auto' | 'all';
   /**
-   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel; 'int4', one
-   * for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
+   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel (of Conv, for
+   * each 32 weights); 'int4', one for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
    * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
    */
   readonly quantize?: QuantizeOption;
