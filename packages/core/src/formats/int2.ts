@@ -10,6 +10,7 @@ import { packedChunk, packedCodes, transposeBytes } from './packed-codes.ts';
 export const int2: WeightFormat = {
   id: 'int2',
   bits: 2,
+  operandBits: 7,
   blockSizes: [K_STEP, 2 ** 30],
   perChannel: false,
   scaleIds: ['f32', 'f16'],

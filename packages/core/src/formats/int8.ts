@@ -18,6 +18,7 @@ function word({ view, readableK, flip }: SourceRows, offset: number, k: number):
 export const int8: WeightFormat = {
   id: 'int8',
   bits: 8,
+  operandBits: 8,
   blockSizes: [K_STEP, 2 ** 30],
   perChannel: true,
   scaleIds: ['f32', 'f16'],

@@ -3,6 +3,7 @@ import { checkFamily } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
 import { random, rawWeights } from '../../test/random.ts';
 import { createBackend } from '../backends/create.ts';
+import { formats } from '../formats/index.ts';
 import { rowsOf } from '../formats/layout.ts';
 import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
@@ -22,6 +23,7 @@ const KINDS = [
   { format: 'int8', blockSizes: [null, 32, 256, 1024] },
   { format: 'int2', blockSizes: [32] },
   { format: 'mxfp4', blockSizes: [32] },
+  { format: 'nf4', blockSizes: [16, 64] },
 ] as const;
 
 /** Engines without Node have no `Buffer.compare`, and matchers take seconds for millions of bytes. */
@@ -38,7 +40,7 @@ describe('packing by a kernel', () => {
     const backend = await createBackend('wasm', { debug: true });
     const next = random(1);
     for (const blockSize of blockSizes)
-      for (const asymmetric of format === 'mxfp4' ? [false] : [false, true])
+      for (const asymmetric of formats[format].asymmetric === false ? [false] : [false, true])
         for (const [N, K] of SHAPES) {
           const weights = rawWeights(next, { format, N, K, blockSize, asymmetric }, () => next() - 0.5);
           const want = packWeights(weights).bytes;
