@@ -81,6 +81,9 @@ export const INT4 = 22;
 /** ONNX's number for bool. */
 export const BOOL = 9;
 
+/** Is it f32 on the device, and a float in the model? */
+export const isFloat = (code: number): boolean => code === FLOAT32 || code === FLOAT16;
+
 /** The name of an element type, or `type <n>` for a number that no version of ONNX up to 1.22 has. */
 export function dataTypeName(code: number): string {
   return BY_CODE.get(code)?.name ?? `type ${code}`;

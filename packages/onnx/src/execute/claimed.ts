@@ -78,10 +78,10 @@ export class ClaimedRegion {
       const live = plan.live.get(name);
       const known = plan.known.get(name);
       const delivery = plan.delivered.get(name);
-      if (delivery) values[slotNumber] = valueOfFloats(delivery.take(), delivery.dims);
+      const { elemType } = this.#shop.typed.infos.get(name)!;
+      if (delivery) values[slotNumber] = valueOfFloats(elemType, delivery.take(), delivery.dims);
       else if (live) {
         const { slot, handle } = live;
-        const elemType = this.#shop.typed.infos.get(name)!.elemType;
         const { dims, dtype } = slot;
         values[slotNumber] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
       } else if (known) values[slotNumber] = valueOfInfo(known);

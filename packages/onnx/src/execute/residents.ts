@@ -10,15 +10,13 @@ import {
   type WasmBackend,
 } from '@msd/core';
 import { byteSize, prepareRows } from '@msd/core/program';
-import { FLOAT16, FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
-import { type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
-import { floatsOfHalves } from './half.ts';
+import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -123,11 +121,9 @@ function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind
 }
 
 function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {
-  if (info.elemType === FLOAT32 && tensor) return tensorFloats(tensor);
-  if (info.elemType === FLOAT16 && tensor)
-    return floatsOfHalves(new Uint16Array(new Uint8Array(tensorBytes(tensor)).buffer));
-  const numbers = info.data as readonly number[];
   const dtype = dtypeOf(info.elemType);
+  if (dtype === 'f32' && tensor) return tensorFloats(tensor);
+  const numbers = info.data as readonly number[];
   return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
 }
 

@@ -2,12 +2,12 @@
 import type { ArenaHandle } from '@msd/core';
 import type { DType } from '@msd/core/nn';
 import type { Device } from '@msd/core/program';
-import { BOOL, dataTypeCode, FLOAT16, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
+import { carriedOf, isCarried, leavingAs } from '../carried.ts';
+import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
 import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import { checkTarget, fillTarget } from './bind.ts';
-import { floatsOfHalves, halvesOf } from './half.ts';
 import { type Kept, keptOf, lazyTensor, readKept } from './kv/lazy.ts';
 
 export interface Value {
@@ -35,9 +35,9 @@ export function valueOfInfo({ elemType, dims, data }: Concrete): Value {
   return { elemType, dims, handle: undefined, dtype: undefined, data, tensor: undefined };
 }
 
-/** An array that becomes the caller's. */
-export function valueOfFloats(floats: Float32Array, dims: readonly number[]): Value {
-  return { elemType: FLOAT32, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, floats };
+/** An array that becomes the caller's, unless its type is another one. */
+export function valueOfFloats(elemType: number, floats: Float32Array, dims: readonly number[]): Value {
+  return { elemType, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, floats };
 }
 
 /** Elements as numbers. */
@@ -54,32 +54,32 @@ function dataIn({ kept, tensor }: Value): OrtData | undefined {
 /** The value with its elements in whatever array they are; int64 as numbers. */
 export function arrayOf(value: Value, device: Device<ArenaHandle>): Elements {
   const data = dataIn(value);
-  if (value.elemType === FLOAT16 && data) return { dims: value.dims, data: floatsOfHalves(data as Uint16Array) };
+  if (data && isCarried(value.elemType)) return { dims: value.dims, data: carriedOf(value.elemType, data) };
   if (value.elemType === INT64) return { dims: value.dims, data: elementsOf(value, device) };
   return { dims: value.dims, data: (data as ArrayLike<number> | undefined) ?? elementsOf(value, device) };
 }
 
 /** Its elements as floats. */
 export function floatsOf(value: Value, device: Device<ArenaHandle>): Float32Array {
-  if (value.elemType === FLOAT16) return Float32Array.from(arrayOf(value, device).data);
+  if (isCarried(value.elemType)) return Float32Array.from(arrayOf(value, device).data);
   const data = dataIn(value) ?? value.data ?? readBack(value, device);
   return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);
 }
 
 function numbersOf(elemType: number, data: OrtData): number[] {
   if (data instanceof BigInt64Array) return int64Numbers(data);
-  if (elemType === FLOAT16) return Array.from(floatsOfHalves(data as Uint16Array));
+  if (isCarried(elemType)) return Array.from(carriedOf(elemType, data));
   if (elemType === BOOL) return Array.from(data as Uint8Array, (element) => (element ? 1 : 0));
   return Array.from(data as Float32Array);
 }
 
 /** A copy of what lies on the device, in the element type that the model gives it. */
 function readBack({ handle, dtype, elemType, dims }: Value, device: Device<ArenaHandle>): OrtData {
+  if (isCarried(elemType)) return leavingAs(elemType, handle!.arena.float32(handle!));
   const count = dims.reduce((product, dim) => product * dim, 1);
   const raw =
     dtype === 'f32' ? new Float32Array(count) : dtype === 'bool' ? new Uint8Array(count) : new Int32Array(count);
   if (count > 0) device.read(handle!, raw);
-  if (elemType === FLOAT16) return halvesOf(raw);
   return elemType === INT64 ? BigInt64Array.from(raw, (element) => BigInt(element)) : raw;
 }
 
@@ -103,15 +103,15 @@ export function tensorOf(
 function dataOf(value: Value, device: Device<ArenaHandle>): OrtData {
   const { data, elemType, kept, floats } = value;
   if (kept) return readKept(kept);
-  if (floats) return floats;
+  if (floats) return isCarried(elemType) ? leavingAs(elemType, floats) : floats;
   if (!data) return readBack(value, device);
   if (elemType === INT64) return int64Elements(data);
-  if (elemType === FLOAT16) return halvesOf(data);
+  if (isCarried(elemType)) return leavingAs(elemType, data);
   return (elemType === INT32 ? Int32Array : elemType === FLOAT32 ? Float32Array : Uint8Array).from(data);
 }
 
 /** Do its bytes on the device look as in a tensor? */
-const isPlain = ({ elemType, dtype }: Value): boolean => dtype === 'f32' && elemType !== FLOAT16;
+const isPlain = ({ elemType, dtype }: Value): boolean => dtype === 'f32' && !isCarried(elemType);
 
 /** The value as a tensor for ONNX Runtime: floats on the device as a view, good until the device is touched again. */
 export function viewOf(value: Value, ort: OrtModule, device: Device<ArenaHandle> | undefined): OrtTensor {
@@ -132,11 +132,11 @@ export function fillFromDevice(name: string, target: OrtTensor, value: Value, de
   return target;
 }
 
-/** The bytes to put on the device: floats as they are, whole numbers as int32, bools as bytes. */
+/** The bytes to put on the device: floats as they are, what is carried as floats, whole numbers as int32, bools as bytes. */
 export function uploadOf(value: Value, where: string): ArrayBufferView {
   const { elemType, tensor, data } = value;
   if (elemType === FLOAT32) return (dataIn(value) as Float32Array | undefined) ?? Float32Array.from(data!);
-  if (elemType === FLOAT16) return data ? Float32Array.from(data) : floatsOfHalves(dataIn(value) as Uint16Array);
+  if (isCarried(elemType)) return data ? Float32Array.from(data) : carriedOf(elemType, dataIn(value)!);
   if (elemType === BOOL) return (tensor?.data as Uint8Array | undefined) ?? Uint8Array.from(data!);
   if (elemType === INT32 && tensor) return tensor.data as Int32Array;
   const numbers = data ?? numbersOf(elemType, tensor!.data);

@@ -2,9 +2,10 @@
  * What is known of a value before it exists: element type, sizes, and the elements of small tensors. A size that only a run can
  * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
  */
-import { BOOL, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { isCarried } from '../carried.ts';
+import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, isFloat, UINT8 } from '../data-types.ts';
 import type { NodeRecord } from '../read/node.ts';
-import { elementCount, type TensorRef, tensorBytes } from '../read/tensor.ts';
+import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import type { Constant } from './graph.ts';
 
@@ -30,7 +31,10 @@ export interface Concrete extends Info {
 const MAX_KNOWN = 1024;
 
 /** Element types that plain JavaScript computes with. */
-export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, INT32, INT64, BOOL]);
+export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);
+
+/** Element types of constants that are known by value: zero points are int8 and uint8. */
+const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8]);
 
 /** Makes symbols for sizes that nothing is known about. */
 export interface Symbols {
@@ -111,7 +115,7 @@ export function infoOfConstant(constant: Constant): Info {
   if (constant.kind === 'node') return infoOfConstantNode(constant.node);
   const { tensor } = constant;
   const { elemType, dims } = tensor;
-  const small = HOST_TYPES.has(elemType) && dims.reduce((product, dim) => product * dim, 1) <= MAX_KNOWN;
+  const small = KNOWN_TYPES.has(elemType) && dims.reduce((product, dim) => product * dim, 1) <= MAX_KNOWN;
   return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
 }
 
@@ -133,13 +137,12 @@ function infoOfConstantNode({ attributes }: NodeRecord): Info {
   return { elemType: 0, dims: undefined };
 }
 
-/** Elements of a tensor of one of the {@link HOST_TYPES}, as numbers. */
+/** Elements of a tensor whose type is one that constants are known of, as numbers. */
 export function tensorElements(tensor: TensorRef): number[] {
+  if (isFloat(tensor.elemType) || isCarried(tensor.elemType)) return Array.from(tensorFloats(tensor));
   const bytes = new Uint8Array(tensorBytes(tensor)).buffer; // a copy: aligned
   const count = elementCount(tensor);
   switch (tensor.elemType) {
-    case FLOAT32:
-      return Array.from(new Float32Array(bytes, 0, count));
     case INT32:
       return Array.from(new Int32Array(bytes, 0, count));
     case INT64:

@@ -1,6 +1,6 @@
 /** Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. */
-import { BOOL, FLOAT32, INT32, INT64 } from '../data-types.ts';
-import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
+import { BOOL, INT32, INT64, isFloat } from '../data-types.ts';
+import { HOST_TYPES, type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
 import { combine, countOf, repeated, repeater, stored, zip } from './host.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
@@ -69,7 +69,7 @@ function binary(name: string): Operator {
     const elemType = compares ? BOOL : operandType;
     const dims = broadcast(node, [a?.dims, b?.dims], symbols);
     if (!compute || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
-    if (operandType !== FLOAT32 && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
+    if (!isFloat(operandType) && name === 'Div' && b.data.includes(0)) node.fail('divisor', 'none of 0', '0');
     const numbers = (x: number, y: number): number =>
       compares ? compute(x, y, operandType) : stored(compute(x, y, operandType), elemType);
     if (isAllKnown(a) && isAllKnown(b)) return [{ elemType, dims, data: combine(a, b, dims, numbers) }];
@@ -149,11 +149,8 @@ function castTo(x: Info | undefined, elemType: number): Info {
     : isWhole(elemType)
       ? x?.data
       : undefined;
-  return { elemType, dims: x?.dims, data: HELD.has(elemType) ? data : undefined };
+  return { elemType, dims: x?.dims, data: HOST_TYPES.has(elemType) ? data : undefined };
 }
-
-/** What the elements of a Cast may become in plain JavaScript. */
-const HELD: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, INT32, INT64, BOOL]);
 
 function where(node: NodeView, [condition, a, b]: Inputs, symbols: Symbols): [Info] {
   const elemType = a?.elemType || b?.elemType || 0;

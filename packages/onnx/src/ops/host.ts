@@ -2,7 +2,7 @@
  * Arithmetic on the elements of small tensors in plain JavaScript: shapes, positions, masks. Elements are numbers, or symbols of
  * sizes while a model is loaded.
  */
-import { BOOL, FLOAT32, INT32 } from '../data-types.ts';
+import { BOOL, INT8, INT32, isFloat, UINT8 } from '../data-types.ts';
 import { isKnown, type Size } from '../ir/info.ts';
 
 /** Elements between neighbours along each dimension, row-major. */
@@ -87,11 +87,13 @@ export function repeater(data: readonly Size[], dims: readonly number[], to: rea
   return (i) => all[i]!;
 }
 
-/** A number as its element type holds it: rounded, wrapped around, cut off. */
+/** A number as its element type holds it: rounded (to f32, float16 is carried as that), wrapped around, cut off. */
 export function stored(value: number, elemType: number): number {
-  if (elemType === FLOAT32) return Math.fround(value);
+  if (isFloat(elemType)) return Math.fround(value);
   if (elemType === BOOL) return value === 0 ? 0 : 1;
   const whole = Math.trunc(value);
+  if (elemType === INT8) return (whole << 24) >> 24;
+  if (elemType === UINT8) return whole & 0xff;
   return elemType === INT32 ? whole | 0 : whole + 0;
 }
 

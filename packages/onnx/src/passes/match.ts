@@ -3,7 +3,8 @@
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
 import { badScale } from '@msd/core';
-import { BOOL, dataTypeName, FLOAT16, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { isCarried } from '../carried.ts';
+import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
@@ -152,8 +153,8 @@ function matchHost(matcher: Matcher, node: GraphNode, masks: ReadonlySet<GraphNo
   if (!grows && !outputs.every((output) => matcher.isHostSized(output))) return undefined;
   if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
   // Floats only where all of them come out of shape arithmetic: others are the device's.
-  const isFloat = outputs.some((output) => matcher.info(output)?.elemType === FLOAT32);
-  if (isFloat && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
+  const isOfFloats = outputs.some((output) => isFloat(matcher.info(output)?.elemType ?? 0));
+  if (isOfFloats && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
     return undefined;
   return { op: 'shape arithmetic', place: 'host', nodes: [node], inputs: node.inputs, outputs: node.outputs };
 }
@@ -241,23 +242,17 @@ export class Matcher {
     return elemType === INT64 || elemType === INT32;
   }
 
-  /** Why a value cannot be a float operand of an operator that rounds nothing on its way; `undefined` if it can. */
-  notAnyFloat(what: string, name: string): string | undefined {
-    return this.info(name)?.elemType === FLOAT16 && !this.isKept(name) ? undefined : this.notFloat(what, name);
-  }
-
-  /** Why a value cannot be a float operand; `undefined` if it can. */
+  /** Why a value cannot be a float operand, float32 or float16; `undefined` if it can. */
   notFloat(what: string, name: string): string | undefined {
     const elemType = this.info(name)?.elemType ?? 0;
     if (this.isKept(name)) return `${what} lies in a cache`;
-    return elemType === FLOAT32
-      ? undefined
-      : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+    return isFloat(elemType) ? undefined : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
   }
 
   /** Why a value cannot be moved about on the device; `undefined` if it can. */
   notMovable(name: string): string | undefined {
-    return this.info(name)?.elemType === BOOL ? undefined : this.notFloat('x', name);
+    const elemType = this.info(name)?.elemType ?? 0;
+    return elemType === BOOL || (isCarried(elemType) && !this.isKept(name)) ? undefined : this.notFloat('x', name);
   }
 
   /** The constant as a resource on the device. */
@@ -308,9 +303,7 @@ export class Matcher {
   /** Can plain JavaScript have it at hand? What the device makes stays there. */
   isHostOperand(name: string): boolean {
     if (!this.isHostSized(name) || this.placeOf(name) === 'device') return false;
-    return (
-      this.info(name)!.elemType !== FLOAT32 || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined
-    );
+    return !isFloat(this.info(name)!.elemType) || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined;
   }
 }
 

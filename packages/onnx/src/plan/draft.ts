@@ -2,7 +2,8 @@
  * A claimed region with all sizes known: steps over slots, in order. Nothing has an address yet.
  */
 import type { DType } from '@msd/core/nn';
-import { BOOL, FLOAT16, FLOAT32 } from '../data-types.ts';
+import { isCarried } from '../carried.ts';
+import { BOOL, FLOAT32 } from '../data-types.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
@@ -46,7 +47,7 @@ export interface Draft {
 
 /** How an element type lies on the device. */
 export function dtypeOf(elemType: number): DType {
-  return elemType === FLOAT32 || elemType === FLOAT16 ? 'f32' : elemType === BOOL ? 'bool' : 'i32';
+  return elemType === FLOAT32 || isCarried(elemType) ? 'f32' : elemType === BOOL ? 'bool' : 'i32';
 }
 
 /**

@@ -3,7 +3,8 @@
  * Reading one costs its header only.
  */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { dataTypeBits, dataTypeName } from '../data-types.ts';
+import { carriedOf, isCarried } from '../carried.ts';
+import { dataTypeBits, dataTypeName, FLOAT16, INT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
@@ -131,9 +132,18 @@ export function tensorBytes(tensor: TensorRef, into?: Uint8Array): Uint8Array {
   return range ? readRange(range, into) : typedBytes(tensor);
 }
 
-/** The elements of a float32 tensor; a view where alignment allows, else a copy. */
+/** The elements of a tensor that is f32 on the device: of float32 a view where alignment allows, else a copy. */
 export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array {
-  return floatsOf(tensorBytes(tensor, into));
+  const { elemType } = tensor;
+  const bytes = tensorBytes(tensor, into);
+  if (!isCarried(elemType)) return floatsOf(bytes);
+  return carriedOf(elemType, elemType === FLOAT16 ? halvesIn(bytes) : elemType === INT8 ? new Int8Array(bytes) : bytes);
+}
+
+/** Bytes as patterns of float16: a view where alignment allows, else a copy. */
+export function halvesIn(bytes: Uint8Array): Uint16Array {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
 }
 
 /** Bytes as floats: a view where alignment allows, else a copy. */

@@ -1,6 +1,6 @@
 /** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
 
-import { bitsOf } from '../../src/execute/half.ts';
+import { bitsOf } from '../../src/half.ts';
 import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { ort, tensor } from '../ort.ts';

@@ -6,8 +6,8 @@
 import type { HalfArray } from '@msd/core';
 import { FLOAT16, INT8, jsDataType } from '../../data-types.ts';
 import { SessionStateError } from '../../errors.ts';
+import { halvesOf } from '../../half.ts';
 import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
-import { halvesOf } from '../half.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 
 /** Which part of a state a tensor is: keys or values [batch, heads, positions, size], or both [2, …]. */

@@ -44,7 +44,7 @@ const SMALL_BYTES = 2 ** 20;
 export function anglesOf(matcher: Matcher, cos: string, sin: string): Angles | string {
   const choice = choiceOf(matcher, cos, sin);
   if (typeof choice === 'object') return choice;
-  const refused = choice ?? matcher.notAnyFloat('cos', cos) ?? matcher.notAnyFloat('sin', sin);
+  const refused = choice ?? matcher.notFloat('cos', cos) ?? matcher.notFloat('sin', sin);
   if (refused !== undefined) return refused;
   const held = [cos, sin].map((name) => keyed(name, matcher.tensor(name)));
   const [c, s] = held;

@@ -8,7 +8,7 @@ import type { NodeView } from '../operator.ts';
 /** The first operand that is there and is neither f32 nor float16, which is f32 while attention has it. */
 export function notFloats(matcher: Matcher, operands: Readonly<Record<string, string>>): string | undefined {
   for (const [what, name] of Object.entries(operands)) {
-    const refused = name === '' ? undefined : matcher.notAnyFloat(what, name);
+    const refused = name === '' ? undefined : matcher.notFloat(what, name);
     if (refused !== undefined) return refused;
   }
   return undefined;

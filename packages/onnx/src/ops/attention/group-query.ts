@@ -85,7 +85,7 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   for (const name of [pastKey, pastValue]) if (matcher.placeOf(name) === 'device') return 'past is computed';
   if (
     bias !== '' &&
-    (matcher.notAnyFloat('bias', bias) ?? matcher.placeOf(bias)) !== 'elsewhere' &&
+    (matcher.notFloat('bias', bias) ?? matcher.placeOf(bias)) !== 'elsewhere' &&
     !matcher.isHostOperand(bias)
   )
     return 'the bias is not at hand';

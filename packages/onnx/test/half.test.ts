@@ -1,13 +1,12 @@
-/** float16: attention of MSD has it as f32, and rounds at the border. */
-import { fromFp16 } from '@msd/core';
+/** float16: MSD has it as f32, and rounds at the border. */
+import { fromFp16, type HalfArray, toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
-import { bitsOf, floatsOfHalves, halvesOf } from '../../src/execute/half.ts';
-import { reportOf } from '../../src/register.ts';
-import { type ort, session } from '../ort.ts';
-import { type Form, feedsOf, groupQueryModel } from './group-query.ts';
+import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
+import { reportOf } from '../src/register.ts';
+import { type Form, feedsOf, groupQueryModel } from './attention/group-query.ts';
+import { type ort, session } from './ort.ts';
 
-const floatsOf = (tensor: ort.Tensor | undefined): Float32Array =>
-  floatsOfHalves(tensor!.data as unknown as ArrayLike<number>);
+const floatsOf = (tensor: ort.Tensor | undefined): Float32Array => floatsOfHalves(tensor!.data as unknown as HalfArray);
 
 function distance(got: Float32Array, want: Float32Array): number {
   let error = 0;
@@ -40,8 +39,18 @@ describe('float16', () => {
     );
   });
 
+  it('is written as the specification says, whatever the pattern of f32', () => {
+    const words = Uint32Array.from({ length: 2 ** 16 }, (_, i) => Math.imul(i, 0x9e3779b1));
+    // Every exponent with the last bits that decide, and either sign.
+    const near = Array.from({ length: 512 }, (_, i) =>
+      [0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fffff].map((low) => ((i << 23) | low) >>> 0),
+    ).flat();
+    const values = new Float32Array(Uint32Array.from([...words, ...near]).buffer);
+    expect(bitsOf(values)).toEqual(Uint16Array.from(values, toFp16));
+  });
+
   it('is what the array of this engine holds', () => {
-    expect(floatsOfHalves(halvesOf(floats) as unknown as ArrayLike<number>)).toEqual(floats);
+    expect(floatsOfHalves(halvesOf(floats))).toEqual(floats);
   });
 });
 
