@@ -1,4 +1,4 @@
-/** Float weights -> nf4, fp4: each block's largest magnitude, and for each weight the nearest number of the codebook. */
+/** Float weights -> nf4, fp4: each block's largest magnitude is that of the codebook, the other weights get the nearest number of it. */
 import { type CodebookId, codebooks } from './codebook.ts';
 import { writeCode } from './codes.ts';
 import { fileLayout } from './layout.ts';
@@ -10,7 +10,8 @@ export function quantizeCodebook(
   format: CodebookId,
   { N, K, blockSize }: { readonly N: number; readonly K: number; readonly blockSize: number },
 ): QuantizedWeights {
-  const { values, step } = codebooks[format];
+  const { values } = codebooks[format];
+  const largest = Math.max(...values.map(Math.abs));
   const shape = { format, N, K, blockSize };
   const { blocks, dataBytes, rowBytes } = fileLayout(shape);
   const data = new Uint8Array(dataBytes);
@@ -20,7 +21,7 @@ export function quantizeCodebook(
   for (let n = 0; n < N; n++)
     for (let k = 0; k < blocks * blockSize; k += blockSize) {
       const block = w.subarray(n * K + k, n * K + Math.min(K, k + blockSize));
-      const scale = Math.fround(step * block.reduce((max, value) => Math.max(max, Math.abs(value)), 0));
+      const scale = Math.fround(block.reduce((max, value) => Math.max(max, Math.abs(value)), 0) / largest);
       scales[n * blocks + k / blockSize] = scale;
       for (const [i, value] of block.entries())
         writeCode(data, n * rowBytes, k + i, 4, nearest(scale === 0 ? 0 : value / scale));

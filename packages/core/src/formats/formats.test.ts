@@ -85,7 +85,7 @@ describe('packed layouts', () => {
 describe('quantizeWeights', () => {
   const w = new Float32Array(64).fill(1);
   it.each<[object, RegExp]>([
-    [{ format: 'int3' }, /format expected one of int8, int4, mxfp4, int2, nf4, fp4, got int3/],
+    [{ format: 'int3' }, /format expected one of int8, int4, mxfp4, int2, nf4, fp4, nf4low, fp4low, got int3/],
     [{ format: 'int4', blockSize: 48 }, /blockSize of int4 expected a power of two from 16 up, got 48/],
     [{ format: 'int4', blockSize: -32 }, /blockSize of int4/],
     [{ format: 'mxfp4', blockSize: 64 }, /blockSize of mxfp4 expected 32, got 64/],

@@ -14,6 +14,8 @@ export const formats: Readonly<Record<FormatId, WeightFormat>> = {
   int2,
   nf4: /* @__PURE__ */ codebookFormat('nf4'),
   fp4: /* @__PURE__ */ codebookFormat('fp4'),
+  nf4low: /* @__PURE__ */ codebookFormat('nf4low'),
+  fp4low: /* @__PURE__ */ codebookFormat('fp4low'),
 };
 
 export const formatIds: readonly FormatId[] = /* @__PURE__ */ Object.keys(formats) as FormatId[];

@@ -1,7 +1,7 @@
 /** Float weights -> codes and scales, round to nearest; and back, for references only. */
 
 import { roundHalfEven } from '../numbers.ts';
-import { codebooks } from './codebook.ts';
+import { type CodebookId, codebookIds } from './codebook.ts';
 import { quantizeCodebook } from './codebook-quantize.ts';
 import { writeCode } from './codes.ts';
 import { K_STEP } from './format.ts';
@@ -44,7 +44,7 @@ export interface QuantizeOptions {
  */
 export function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights {
   const { N, K, format: id, asymmetric = false } = options;
-  const { blockSize = formats[id]?.perChannel ? null : id in codebooks ? 64 : K_STEP } = options;
+  const { blockSize = formats[id]?.perChannel ? null : isCodebook(id) ? 64 : K_STEP } = options;
   const shape = { format: id, N, K, blockSize };
   validateShape(shape, 'quantizeWeights');
   if (asymmetric && !formats[id].asymmetric)
@@ -59,7 +59,7 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
     validateWeights(weights, 'quantizeWeights');
     return weights;
   }
-  if (id === 'nf4' || id === 'fp4') {
+  if (isCodebook(id)) {
     const weights = quantizeCodebook(w, id, { N, K, blockSize: blockSize as number });
     validateWeights(weights, 'quantizeWeights');
     return weights;
@@ -97,6 +97,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   validateWeights(weights, 'quantizeWeights');
   return weights;
 }
+
+const isCodebook = (id: FormatId): id is CodebookId => codebookIds.includes(id as CodebookId);
 
 /** Codes of a block: round(value / scale) + zero within 0 … last; what the row lacks is `zero`. */
 function writeCodes(values: Float32Array, scale: number, zero: number, last: number, codes: Uint8Array): void {

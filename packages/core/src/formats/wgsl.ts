@@ -94,6 +94,8 @@ export const wgslFormats: Readonly<Record<FormatId, WgslFormat>> = {
   int2,
   nf4: /* @__PURE__ */ wgslCodebook('nf4'),
   fp4: /* @__PURE__ */ wgslCodebook('fp4'),
+  nf4low: /* @__PURE__ */ wgslCodebook('nf4low'),
+  fp4low: /* @__PURE__ */ wgslCodebook('fp4low'),
 };
 
 /** `fn blockScales(head, g) -> vec4f`: scales of rows 4g … 4g+3, `head` being the index of the block's first vec4u in `w`. */

@@ -5,6 +5,7 @@ import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
+import { matMulBnb4Operators } from './mat-mul-bnb4.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
@@ -16,7 +17,7 @@ import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': matMulNBitsOperators,
+  'quantized products': [...matMulNBitsOperators, ...matMulBnb4Operators],
   products: matMulOperators,
   attention: attentionOperators,
   norms: normOperators,

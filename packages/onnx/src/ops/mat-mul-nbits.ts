@@ -1,6 +1,6 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 import type { FormatId } from '@msd/core';
-import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, isFloat, UINT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
@@ -19,7 +19,7 @@ const FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ new Map([
 
 const ATTRIBUTES = ['K', 'N', 'bits', 'block_size', 'accuracy_level', 'weight_prepacked'] as const;
 
-function infer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
+export function productInfer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
   return [{ elemType: x?.elemType || FLOAT32, dims: x?.dims?.toSpliced(-1, 1, node.int('N', 0)) }];
 }
 
@@ -85,7 +85,7 @@ function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number)
   return tensor.dims.length === 1 ? undefined : `bias has shape [${tensor.dims.join(', ')}]`;
 }
 
-function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: number): void {
+export function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: number): void {
   const count = elementCount(tensor);
   if (count !== expected)
     throw new OnnxFormatError(
@@ -93,15 +93,15 @@ function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: 
     );
 }
 
-/** What the file declares of a float32 value whose last dimension is known. */
-function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
+/** What the file declares of a float value whose last dimension is known. */
+export function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
   const type = graph.types.get(name);
   if (!type || type.kind === 'unknown') return;
   const contradiction = (expected: string, got: string): never => {
     throw new OnnxFormatError(`claim: ${describeNode(node)}: ${what} '${name}', expected ${expected}, got ${got}.`);
   };
   if (type.kind !== 'tensor') contradiction('a tensor', type.kind);
-  if (type.elemType !== FLOAT32 && type.elemType !== 0) contradiction('float32', dataTypeName(type.elemType));
+  if (!isFloat(type.elemType) && type.elemType !== 0) contradiction('floats', dataTypeName(type.elemType));
   const dim = type.dims?.at(-1);
   if (type.dims?.length === 0) contradiction('at least one dimension', 'a scalar');
   if (typeof dim === 'number' && dim !== last) contradiction(`a last dimension of ${last}`, `${dim}`);
@@ -121,7 +121,7 @@ export const matMulNBitsOperators: readonly Operator[] = [
     attributes: ATTRIBUTES,
     limits:
       'constant weights of 2, 4 or 8 bits, f32 scales, packed zero points or none, blocks of 32 and more (4 bits: 16); no g_idx',
-    infer,
+    infer: productInfer,
     match,
   },
 ];

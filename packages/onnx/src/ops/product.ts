@@ -2,6 +2,7 @@
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import type { ProductStep, Resource, Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 export interface QuantizedProduct {
@@ -10,6 +11,8 @@ export interface QuantizedProduct {
   /** f32 [..., K] */
   readonly x: string;
   readonly matrix: Matrix;
+  /** What the matrix leaves of the weights: a second product, added. */
+  readonly rest?: Matrix | undefined;
   /** f32 [N]; '' = none. */
   readonly bias?: string | undefined;
   /** f32 [..., N] */
@@ -20,7 +23,7 @@ export interface QuantizedProduct {
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, bias = '', y }: QuantizedProduct,
+  { nodes, x, matrix, rest, bias = '', y }: QuantizedProduct,
 ): Match {
   const { N, K, key } = matrix;
   return {
@@ -29,7 +32,7 @@ export function quantizedProduct(
     nodes,
     inputs: [x, bias],
     outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants([x, bias])],
+    resources: [...[matrix, ...(rest ? [rest] : [])].map(matrixResource), ...matcher.constants([x, bias])],
     product: { N, K, quantized: true },
     lower(to) {
       const { dims } = to.info(x);
@@ -38,13 +41,15 @@ export function quantizedProduct(
         const { dims: given } = to.info(bias);
         if (given.length !== 1 || given[0] !== N) view.fail('bias', `[${N}]`, `[${given.join(', ')}]`);
       }
-      to.step({
-        kind: 'product',
-        x: to.slot(x),
-        matrix: key,
-        bias: bias === '' ? undefined : to.slot(bias),
-        y: to.result(y, 'f32', dims.toSpliced(-1, 1, N)),
-      });
+      const product = (matrix: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
+        const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
+        to.step({ kind: 'product', x: to.slot(x), matrix, ...end, y: made });
+        return made;
+      };
+      const first = product(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : y);
+      if (rest) product(rest.key, { residual: first }, y);
     },
   };
 }
+
+const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });

@@ -11,7 +11,7 @@ import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/inf
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { elementCount, floatReader, type TensorRef } from '../read/tensor.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -47,7 +47,7 @@ const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
 /** Scales of the file are looked at in parts. */
-const SCRATCH_BYTES = 2 ** 18;
+const SCALES_AT_ONCE = 2 ** 16;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
@@ -166,8 +166,6 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   readonly #checksScales: boolean;
-  /** A file's scales pass through one piece of memory, which stays in the cache. */
-  #scratch = new Uint8Array(0);
 
   constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
     this.graph = typed.graph;
@@ -274,13 +272,10 @@ export class Matcher {
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
     if (!this.#checksScales) return undefined;
-    const read = partReader(scales);
-    const total = tensorByteLength(scales);
-    const wanted = Math.min(total, SCRATCH_BYTES);
-    if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
-    const scratch = this.#scratch;
-    for (let begin = 0; begin < total; begin += scratch.length) {
-      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
+    const read = floatReader(scales);
+    const count = elementCount(scales);
+    for (let first = 0; first < count; first += SCALES_AT_ONCE) {
+      const values = read(first, Math.min(SCALES_AT_ONCE, count - first));
       const at = badScale(values);
       if (at >= 0) return values[at];
     }
