@@ -2,6 +2,7 @@
 import { attentionPatterns } from './attention/chain.ts';
 import { attentionOperators } from './attention/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
+import { expertOperators } from './experts.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
@@ -17,7 +18,7 @@ import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': [...matMulNBitsOperators, ...matMulBnb4Operators],
+  'quantized products': [...matMulNBitsOperators, ...matMulBnb4Operators, ...expertOperators],
   products: matMulOperators,
   attention: attentionOperators,
   norms: normOperators,

@@ -30,6 +30,13 @@ const floats = (name: string, ...dims: number[]): TensorSpec => ({
   dims,
   data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(0.5),
 });
+const bytes = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'uint8',
+  dims,
+  data: Uint8Array.from({ length: dims.reduce((product, dim) => product * dim, 1) }, (_, i) => 37 * i),
+});
+const sizes = (K: number, N: number): NodeSpec['attributes'] => ({ K: { int: K }, N: { int: N } });
 const longs = (name: string, ...data: number[]): TensorSpec => ({
   name,
   dtype: 'int64',
@@ -215,6 +222,33 @@ const models: Record<string, GraphSpec> = {
       { name: 'y', dtype: 'float32' },
       { name: 'z', dtype: 'float32' },
     ],
+  },
+  coded: {
+    nodes: [
+      ms(
+        op('MatMulBnb4', ['x', 'codes', 'absmax'], ['p'], {
+          ...sizes(K, K),
+          block_size: { int: 64 },
+          quant_type: { int: 1 },
+        }),
+      ),
+      ms(
+        op('QMoE', ['p', 'scores', 'fc1', 'fc1_scales', 'fc1_bias', 'fc2', 'fc2_scales'], ['y'], {
+          k: { int: 1 },
+          activation_type: { string: 'swiglu' },
+          swiglu_fusion: { int: 1 },
+          block_size: { int: 16 },
+        }),
+      ),
+    ],
+    initializers: [
+      bytes('codes', (K * K) / 2),
+      floats('absmax', (K * K) / 64),
+      ...[bytes('fc1', 2, 32, K / 2), floats('fc1_scales', 2, 32, 2), floats('fc1_bias', 2, 32)],
+      ...[bytes('fc2', 2, K, 8), floats('fc2_scales', 2, K, 1)],
+    ],
+    inputs: [value('x'), value('scores', 'float32', ['m', 2])],
+    outputs: [value('y')],
   },
   spelt: {
     nodes: [
