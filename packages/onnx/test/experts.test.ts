@@ -47,7 +47,7 @@ const activations: Readonly<Record<string, (attributes: (name: string, otherwise
 };
 
 const float = (value: number): AttributeSpec => ({ float: value });
-const GATE = {
+const GATE: Readonly<Record<string, AttributeSpec>> = {
   activation_alpha: float(1.702),
   activation_beta: float(1),
   swiglu_limit: float(7),
