@@ -12,6 +12,8 @@ export interface CopiedBytes {
     readonly outOfMsd: number;
 }
 
+export type FloatFormat = 'int8' | 'int4';
+
 export declare class ForeignRunError extends Error {
     readonly name = "ForeignRunError";
 }
@@ -35,6 +37,7 @@ export interface MsdOptions {
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
+    readonly quantize?: QuantizeOption;
     readonly debug?: boolean;
 }
 
@@ -57,6 +60,9 @@ export interface NodeReport {
     readonly where: 'msd' | 'ort';
     readonly kernel?: string;
     readonly reason?: string;
+    readonly quantized?: RoundingError & {
+        readonly format: FloatFormat;
+    };
     readonly form?: string;
     readonly region: number;
 }
@@ -102,6 +108,10 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export type QuantizeOption = FloatFormat | false | {
+    readonly [nameOrPattern: string]: FloatFormat | false;
+};
+
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
     readonly nodes: number;
@@ -112,6 +122,11 @@ export interface RegionReport {
         readonly msd?: number;
         readonly ort: number;
     };
+}
+
+export interface RoundingError {
+    readonly relativeL2: number;
+    readonly worstRow: number;
 }
 
 export interface SessionReport {
@@ -155,6 +170,8 @@ export interface CopiedBytes {
     readonly outOfMsd: number;
 }
 
+export type FloatFormat = 'int8' | 'int4';
+
 export declare class ForeignRunError extends Error {
     readonly name = "ForeignRunError";
 }
@@ -168,6 +185,7 @@ export interface MsdOptions {
     readonly threads?: number | 'auto';
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
+    readonly quantize?: QuantizeOption;
     readonly debug?: boolean;
 }
 
@@ -182,6 +200,9 @@ export interface NodeReport {
     readonly where: 'msd' | 'ort';
     readonly kernel?: string;
     readonly reason?: string;
+    readonly quantized?: RoundingError & {
+        readonly format: FloatFormat;
+    };
     readonly form?: string;
     readonly region: number;
 }
@@ -227,6 +248,10 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export type QuantizeOption = FloatFormat | false | {
+    readonly [nameOrPattern: string]: FloatFormat | false;
+};
+
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
     readonly nodes: number;
@@ -237,6 +262,11 @@ export interface RegionReport {
         readonly msd?: number;
         readonly ort: number;
     };
+}
+
+export interface RoundingError {
+    readonly relativeL2: number;
+    readonly worstRow: number;
 }
 
 export interface SessionReport {

@@ -11,6 +11,9 @@ export { ForeignRunError, OnnxFormatError, SessionStateError } from './errors.ts
 export type { MsdOptions, MsdProvider } from './execute/options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
 export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
+export type { FloatFormat } from './weights/floats.ts';
+export type { RoundingError } from './weights/matrix.ts';
+export type { QuantizeOption } from './weights/quantize-option.ts';
 
 /** Negative: MSD is used where it is named, and never takes a session that names no provider. */
 const PRIORITY = -1;

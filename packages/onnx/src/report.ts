@@ -2,6 +2,8 @@
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
 import type { MemoryReport, ThreadReport } from '@msd/core';
+import type { FloatFormat } from './weights/floats.ts';
+import type { RoundingError } from './weights/matrix.ts';
 
 /** One node of the model. */
 export interface NodeReport {
@@ -14,9 +16,11 @@ export interface NodeReport {
   readonly kernel?: string;
   /** Why the node is not claimed; of a claimed one, why it runs for itself and not as a part of attention. */
   readonly reason?: string;
+  /** What its float weights became while the model was loaded, and what that lost: relative L2 of the matrix and of its worst row. */
+  readonly quantized?: RoundingError & { readonly format: FloatFormat };
   /** How ONNX Runtime gets the node, if not as the file has it. */
   readonly form?: string;
-  /** Index in `regions`; −1 = pruned, no output needs it. */
+  /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
 }
 
@@ -87,7 +91,10 @@ export function formatReport(report: SessionReport): string {
   const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
   for (const node of report.nodes) {
     const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
-    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
+    const detail =
+      node.region < 0
+        ? (reasonOf(node) ?? 'no output needs it')
+        : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
     const cells = [node.where, op, detail] as const;
     const key = cells.join('\0');
     const group = groups.get(key);
@@ -98,6 +105,7 @@ export function formatReport(report: SessionReport): string {
     .sort((a, b) => a.cells[0].localeCompare(b.cells[0]) || b.count - a.count)
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
+  const rounded = report.nodes.flatMap(({ quantized }) => quantized ?? []);
   const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
@@ -109,6 +117,13 @@ export function formatReport(report: SessionReport): string {
     `weights ${formatBytes(weights.fileBytes)} in the file, ${formatBytes(weights.packedBytes)} packed; ` +
       `memory ${formatBytes(memory.wasmBytes)}, of it scratch ${formatBytes(memory.scratchBytes)}`,
   );
+  if (rounded.length > 0) {
+    const worst = Math.max(...rounded.map(({ relativeL2 }) => relativeL2));
+    const formats = [...new Set(rounded.map(({ format }) => format))].join(' and ');
+    lines.push(
+      `weights of ${rounded.length} nodes quantized at load to ${formats}: relative error at most ${worst.toExponential(1)}`,
+    );
+  }
   if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');

@@ -331,10 +331,6 @@ describe('models that go to ONNX Runtime whole', () => {
       },
     ],
     [
-      "output 'x' is an input or a constant",
-      { nodes: [a.node('x', 'y')], initializers: a.initializers, inputs: [input], outputs: out('y', 'x') },
-    ],
-    [
       'would cross a cut as something that is not a tensor',
       {
         nodes: [

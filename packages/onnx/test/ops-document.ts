@@ -3,7 +3,8 @@ import { FAMILIES, PATTERNS } from '../src/ops/index.ts';
 import type { Operator } from '../src/ops/operator.ts';
 
 const cell = (operator: Operator): string => {
-  const places = [operator.match && 'device', operator.host && 'JavaScript'].filter(Boolean);
+  const isPart = !operator.match && PATTERNS.has(operator.name);
+  const places = [operator.match && 'device', operator.host && 'JavaScript', isPart && 'in a chain'].filter(Boolean);
   return places.length > 0 ? places.join(', ') : '–';
 };
 
@@ -15,6 +16,7 @@ const CHAINS: Readonly<Record<string, string>> = {
   Erf: 'x · ½ · (1 + erf(x / √2))',
   Tanh: 'x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))',
   Sqrt: '(x − mean) / √(variance + ε) · scale + bias; x / √(mean of x² + ε) · scale',
+  MatMulInteger: 'DynamicQuantizeLinear(x) → MatMulInteger → Cast → · scale of x · scale of the weights, in any order',
 };
 
 export function opsDocument(): string {
@@ -34,7 +36,7 @@ export function opsDocument(): string {
 # Operators that @msd/onnx knows
 
 **device**: f32 (bool where that makes sense) on MSD's device, as steps of a program. **JavaScript**: shape arithmetic, int64, int32,
-bool and the floats that follow from them, up to 4,096 elements. **–**: ONNX Runtime's; types of its results are known, so that
+bool and the floats that follow from them, up to 4,096 elements. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
 what follows can be taken. Whatever is not listed is ONNX Runtime's. A node with an attribute that is not known here stays ONNX
 Runtime's, too, and the report of a session says so.
 

@@ -5,6 +5,7 @@ import { createKvCache } from '@msd/core';
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
+import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
@@ -13,6 +14,7 @@ import { wholeReason } from '../plan/whole.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
 import { CutRefused, createForeign, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
@@ -49,13 +51,24 @@ export async function createSession(
     external = record.files.sources;
     let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
-    let reason = await openFiles(graph, record, model, request, all);
+    let reason: string | undefined;
+    /** Why a file could not be opened: of two errors the one that names it. */
+    let missing: unknown;
+    try {
+      await openExternal(record.files, neededLocations(graph), model, request.externalData);
+      graph = foldConstants(graph);
+    } catch (error) {
+      missing = error;
+      reason = messageOf(error);
+    }
     let typed = inferTypes(graph);
+    reason ??= typed.contradiction;
     const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = early));
+    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
     let decisions: Decisions = new Map();
+    const chooseFormat = formatChooser(request.msd.quantize);
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales);
+      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
       reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
       const matches = new Map<GraphNode, Match>();
@@ -75,32 +88,23 @@ export async function createSession(
       }
     }
     const nodes = wholeReports(graph, decisions);
-    return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
+    try {
+      return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
+    } catch (error) {
+      throw missing ?? error;
+    }
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
 
-/** Operators whose weights may lie in a file beside the model. */
-const WITH_WEIGHTS: ReadonlySet<string> = /* @__PURE__ */ new Set(['MatMulNBits', 'MatMul', 'Gemm']);
-
-/** Opens external data if it may be needed. @returns why the model goes to ONNX Runtime as it came, if it has to */
-async function openFiles(
-  graph: Graph,
-  { files }: ModelRecord,
-  model: string | Uint8Array,
-  request: SessionRequest,
-  all: boolean,
-): Promise<string | undefined> {
-  if (files.locations.size === 0 || !(all || graph.nodes.some(({ opType }) => WITH_WEIGHTS.has(opType))))
-    return undefined;
-  try {
-    await openExternal(files, model, request.externalData);
-    return undefined;
-  } catch (error) {
-    if (graph.nodes.some(({ opType }) => opType === 'MatMulNBits')) throw error;
-    return messageOf(error);
-  }
+/** External files of the constants that somebody uses. */
+function neededLocations({ constants }: Graph): Set<string> {
+  const locations = new Set<string>();
+  for (const constant of constants.values())
+    if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+      locations.add(constant.tensor.storage.location);
+  return locations;
 }
 
 async function createCut(
@@ -136,7 +140,7 @@ async function createCut(
       sessions: foreign.sessions,
       inputs: graph.inputs,
       outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign),
+      nodes: nodeReports(graph, decisions, regions, foreign, residents),
       regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
       close() {
         for (const source of kept) source.close();
@@ -148,13 +152,24 @@ async function createCut(
   }
 }
 
-/** ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here. */
-function wholeOptions(model: string | Uint8Array, record: ModelRecord, request: SessionRequest): object {
-  if (request.externalData.length > 0 || record.files.locations.size === 0) return request.whole;
-  const externalData: { path: string; data: string }[] = [];
-  for (const location of record.files.locations) {
-    const data = siblingOf(model, location);
-    if (data !== undefined) externalData.push({ path: location, data });
+/**
+ * ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here, or handed over if
+ * they were read already. What lies nowhere is left out: nobody may need it.
+ */
+function wholeOptions(model: string | Uint8Array, { files }: ModelRecord, request: SessionRequest): object {
+  if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
+  const externalData: { path: string; data: string | Uint8Array }[] = [];
+  for (const path of files.locations) {
+    const data = files.sources.get(path)?.bytes ?? placeOf(model, path);
+    if (data !== undefined) externalData.push({ path, data });
   }
   return { ...request.whole, externalData };
+}
+
+function placeOf(model: string | Uint8Array, location: string): string | undefined {
+  try {
+    return siblingOf(model, location);
+  } catch {
+    return undefined;
+  }
 }

@@ -4,12 +4,13 @@
  */
 import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
-import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
+import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import { createOrtSession, createOrtTensor, type OrtMetadata, type OrtModule, type OrtTensor } from '../ort.ts';
+import { makersOf, SMALL_BYTES } from '../passes/constants.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
-import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
@@ -187,13 +188,15 @@ function writeRegion(
   const nodes: EncodedSpec[] = [];
   const initializers: EncodedSpec[] = [];
   const inputs = region.inputs.map((name) => valueSpec(name, types.get(name)));
-  for (const name of region.constants) {
+  const { made, constants } = constantsOf(graph, region.constants);
+  for (const name of constants) {
     const constant = graph.constants.get(name)!;
     if (constant.kind === 'node') nodes.push({ encoded: constant.node.range });
     else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
     else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
+  for (const node of made) nodes.push({ encoded: node.range });
   region.nodes.forEach((node, position) => {
     nodes.push({ encoded: fast[position] ? fastForm(node) : node.range });
   });
@@ -203,6 +206,21 @@ function writeRegion(
     opsets: Object.fromEntries(graph.opsets),
     graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
   });
+}
+
+/** Constants to write, and nodes that make the large ones of others: in few bits they take less than their floats. */
+function constantsOf(graph: Graph, names: readonly string[]) {
+  const made = new Set<GraphNode>();
+  const constants = new Set<string>();
+  for (const name of names) {
+    const folded = graph.folded?.get(name);
+    const makers = folded && tensorByteLength(folded.tensor) > SMALL_BYTES ? makersOf(graph, name) : [];
+    for (const node of makers) made.add(node);
+    if (makers.length === 0) constants.add(name);
+  }
+  const outputs = new Set([...made].flatMap((node) => node.outputs));
+  for (const node of made) for (const name of usesOf(node)) if (!outputs.has(name)) constants.add(name);
+  return { made, constants: [...constants].filter((name) => !outputs.has(name)) };
 }
 
 function valueSpec(name: string, type: ValueType | undefined): ValueSpec {

@@ -3,6 +3,7 @@
  */
 import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd/core';
 import type { ExternalData } from '../read/open.ts';
+import { checkQuantize, type QuantizeOption } from '../weights/quantize-option.ts';
 
 /** Options of MSD as an execution provider; `register` takes the same as defaults. */
 export interface MsdOptions {
@@ -31,6 +32,12 @@ export interface MsdOptions {
    * default), or all of them. The latter is for tests and experiments.
    */
   readonly claim?: 'auto' | 'all';
+  /**
+   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel; 'int4', one
+   * for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
+   * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
+   */
+  readonly quantize?: QuantizeOption;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
 }
@@ -72,6 +79,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'threads',
   'fallback',
   'claim',
+  'quantize',
   'debug',
 ]);
 
@@ -104,7 +112,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
-  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', debug = false } = given;
+  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -140,7 +148,18 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
     );
   }
-  return { device, components, activationBlock, kvCache, carrier, threads, fallback: ['wasm'], claim, debug };
+  return {
+    device,
+    components,
+    activationBlock,
+    kvCache,
+    carrier,
+    threads,
+    fallback: ['wasm'],
+    claim,
+    quantize: checkQuantize(quantize),
+    debug,
+  };
 }
 
 /** Takes the options of `InferenceSession.create` apart. */

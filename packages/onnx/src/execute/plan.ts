@@ -110,7 +110,9 @@ export function makePlan(
   }
   const slots: ProgramSlot<ArenaHandle>[] = [];
   const numbers = new Map<Slot, number>();
-  const numberOf = ({ root }: Slot): number => {
+  const numberOf = (slot: Slot): number => {
+    const { root, begin = 0 } = slot;
+    if (begin > 0) return partOf({ slot: root, begin });
     let number = numbers.get(root);
     if (number === undefined) {
       number = slots.length;

@@ -17,6 +17,7 @@ import type { Match } from '../passes/match.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
 import type { ResolvedOptions } from './options.ts';
 import { openTable } from './table.ts';
 
@@ -34,6 +35,8 @@ export interface Residents {
     { readonly slot: Slot; readonly handle: ArenaHandle; readonly place: undefined }
   >;
   matrix(key: string): PreparedWeights;
+  /** What they were made of, by key. */
+  readonly matrices: ReadonlyMap<string, Matrix>;
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
@@ -82,6 +85,7 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
       backend,
       values,
       matrix: (key) => prepared.get(key)!,
+      matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
       table: (key) => tables.get(key)!,
       fileBytes,
       sources,
@@ -109,14 +113,17 @@ function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
   return new Set([...largest.values()].map(({ key }) => key));
 }
 
-function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {
+function residentOf(device: WasmBackend, { key, info, tensor, transposed, arranged }: Kind<'values'>) {
   const dims = info.dims as readonly number[];
   const dtype = dtypeOf(info.elemType);
-  const shape = transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
+  const shape = arranged ? arranged.dims : transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
   const slot = newSlot(dtype, shape);
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
   const values = elementsOf(info, tensor);
-  if (values.byteLength > 0) device.write(handle, transposed ? transpose(values as Float32Array, dims) : values);
+  const placed = transposed
+    ? transpose(values as Float32Array, dims)
+    : (arranged?.of(values as Float32Array) ?? values);
+  if (values.byteLength > 0) device.write(handle, placed);
   return { slot, handle, place: undefined };
 }
 

@@ -7,7 +7,8 @@ import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, Ort
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { type Passed, passedOutputs } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
 import { Executor } from './run.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
@@ -51,6 +52,8 @@ export class CutSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
+  /** Results that no region makes. */
+  readonly #passed: ReadonlyMap<string, Passed>;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -69,6 +72,7 @@ export class CutSession implements MsdHandler {
     this.inputMetadata = model.inputs.map(metadataOf);
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
+    this.#passed = passedOutputs(model.ort, model.shop.typed.graph);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
     const executor = new Executor(model.ort, model.shop, this.#slots.size);
@@ -115,7 +119,7 @@ export class CutSession implements MsdHandler {
       try {
         this.#begin(live, feeds);
         executor.runSync(schedule);
-        return this.#collect(live, fetches);
+        return this.#collect(live, feeds, fetches);
       } finally {
         executor.end();
       }
@@ -125,7 +129,7 @@ export class CutSession implements MsdHandler {
         if (keeper.isDue) await keeper.turn();
         this.#begin(live, feeds);
         await executor.run(schedule, options);
-        return this.#collect(live, fetches);
+        return this.#collect(live, feeds, fetches);
       } finally {
         executor.end();
       }
@@ -169,7 +173,7 @@ export class CutSession implements MsdHandler {
   }
 
   #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
-    if (names.length === this.outputNames.length) return all;
+    if (names.length === new Set(this.outputNames).size) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
@@ -179,10 +183,17 @@ export class CutSession implements MsdHandler {
     return schedule;
   }
 
-  #collect({ executor }: Live, fetches: Readonly<Record<string, OrtTensor | null>>): Record<string, OrtTensor> {
-    const results: Record<string, OrtTensor> = {};
-    for (const [name, target] of Object.entries(fetches))
-      results[name] = executor.take(name, this.#slots.of(name), target);
+  #collect(
+    { executor }: Live,
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Record<string, OrtTensor> {
+    const results: Record<string, OrtTensor> = Object.create(null);
+    for (const [name, target] of Object.entries(fetches)) {
+      const passed = this.#passed.get(name)?.(feeds);
+      if (passed) results[name] = target ? fillTarget(name, target, passed) : passed;
+      else results[name] = executor.take(name, this.#slots.of(name), target);
+    }
     this.#copied = executor.copied;
     return results;
   }

@@ -16,9 +16,15 @@ export function openTable(table: TableRef, keep: (source: ByteSource) => void): 
   const { data, scales, zeroPoints } = table;
   return rowReader(table, {
     rows: reader(data, keep),
-    scales: scales && reader(scales, keep),
+    scales: typeof scales === 'number' ? sameFor(scales) : scales && reader(scales, keep),
     zeroPoints: zeroPoints && reader(zeroPoints, keep),
   });
+}
+
+/** Every row has the same scale. */
+function sameFor(scale: number): ReadBytes {
+  const bytes = new Uint8Array(Float32Array.of(scale).buffer);
+  return (_, into) => into.set(bytes);
 }
 
 function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadBytes {
@@ -28,7 +34,7 @@ function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadByte
     !range || range.length <= SMALL_BYTES || (range.source.isOwn && 2 * range.length < range.source.byteLength);
   if (isCopied) return readFrom(new Uint8Array(tensorBytes(tensor)));
   const { source, offset: begin } = range;
-  keep(source);
+  for (const each of [source, ...(source.of ?? [])]) keep(each);
   return (offset, into) => {
     const { bytes } = source;
     if (!bytes) source.read(begin + offset, into.length, into);

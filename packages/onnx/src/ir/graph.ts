@@ -2,10 +2,11 @@
  * The IR: a checked graph in topological order, with producers and consumers by value name. `Constant` nodes are
  * constants like initializers, so they form no work of their own and can be duplicated into whoever needs them.
  */
+import { dataTypeBits } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import type { GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
-import type { TensorRef } from '../read/tensor.ts';
+import { type TensorRef, tensorByteLength } from '../read/tensor.ts';
 import type { ValueInfo, ValueType } from '../read/types.ts';
 
 /** A node of the graph; `index` is its place in the topological order. */
@@ -19,6 +20,12 @@ export type Constant =
   | { readonly kind: 'node'; readonly node: NodeRecord }
   | { readonly kind: 'sparse'; readonly sparse: SparseRef };
 
+/** A constant that nodes make of constants. */
+export interface FoldedConstant {
+  readonly node: GraphNode;
+  readonly tensor: TensorRef;
+}
+
 /** The checked graph. */
 export interface Graph {
   readonly name: string;
@@ -26,10 +33,14 @@ export interface Graph {
   readonly opsets: ReadonlyMap<string, number>;
   /** In topological order, without `Constant` nodes. */
   readonly nodes: readonly GraphNode[];
+  /** Those that a node or the caller needs. */
   readonly constants: ReadonlyMap<string, Constant>;
   /** What a run is fed: graph inputs without those that have an initializer (ONNX Runtime Web cannot override these). */
   readonly inputs: readonly ValueInfo[];
+  /** As listed: a name may come twice. */
   readonly outputs: readonly ValueInfo[];
+  /** What nodes made of constants, by name. Those nodes are not among `nodes`, but for the ones that make outputs. */
+  readonly folded?: ReadonlyMap<string, FoldedConstant>;
   /** Declared types by name: inputs, outputs, value_info. */
   readonly types: ReadonlyMap<string, ValueType>;
   readonly producers: ReadonlyMap<string, GraphNode>;
@@ -44,11 +55,12 @@ export interface Graph {
  */
 export function buildGraph(model: ModelRecord): Graph {
   const record = model.graph;
-  const constants = collectConstants(record);
-  const inputs = record.inputs.filter((input) => !constants.has(input.name));
+  const defined = collectConstants(record);
+  checkOverridable(record, defined);
+  const inputs = record.inputs.filter((input) => !defined.has(input.name));
   const work = record.nodes.filter((node) => !isConstant(node));
-  checkDefinitions(inputs, constants, work);
-  const nodes = sortNodes(work, inputs, constants);
+  checkDefinitions(inputs, defined, work);
+  const nodes = sortNodes(work, inputs, defined);
   const producers = new Map<string, GraphNode>();
   const consumers = new Map<string, GraphNode[]>();
   for (const node of nodes) {
@@ -59,7 +71,10 @@ export function buildGraph(model: ModelRecord): Graph {
       else consumers.set(name, [node]);
     }
   }
-  checkOutputs(record, inputs, constants, producers);
+  checkOutputs(record, inputs, defined, producers);
+  const outputNames = new Set(record.outputs.map(({ name }) => name));
+  // What nobody uses need not even be there.
+  const constants = new Map([...defined].filter(([name]) => consumers.has(name) || outputNames.has(name)));
   const types = new Map<string, ValueType>();
   for (const info of [...record.valueInfo, ...record.outputs, ...record.inputs]) types.set(info.name, info.type);
   const { irVersion, opsets } = model;
@@ -94,14 +109,18 @@ function isConstant(node: NodeRecord): boolean {
   return node.opType === 'Constant' && node.domain === '' && node.outputs.length === 1 && node.outputs[0] !== '';
 }
 
-/** A name may have several definitions, by initializers and `Constant` nodes: as in ONNX Runtime the last one counts. */
+/** A longer tensor is kept apart from the file's message in ONNX Runtime. */
+const LONG_BYTES = 127;
+
+/** Names without a value are of no use, but stand in files. A name may have several definitions, by initializers and `Constant` nodes. */
 function collectConstants(record: GraphRecord): Map<string, Constant> {
-  const constants = new Map<string, Constant>();
+  const definitions = new Map<string, Constant[]>();
   const add = (name: string, constant: Constant): void => {
-    const before = constants.get(name);
-    if (before && !sameType(before, constant))
-      throw new OnnxFormatError(`graph: constant '${name}', expected definitions of one type, got different ones.`);
-    constants.set(name, constant);
+    const before = definitions.get(name);
+    if (name === '') return;
+    if (!before) definitions.set(name, [constant]);
+    else if (sameType(before[0]!, constant)) before.push(constant);
+    else throw new OnnxFormatError(`graph: constant '${name}', expected definitions of one type, got different ones.`);
   };
   for (const tensor of record.initializers) add(tensor.name, { kind: 'tensor', tensor });
   for (const sparse of record.sparse) add(sparse.name, { kind: 'sparse', sparse });
@@ -111,7 +130,15 @@ function collectConstants(record: GraphRecord): Map<string, Constant> {
     const name = node.outputs[0]!;
     add(name, value?.kind === 'tensor' ? { kind: 'tensor', tensor: value.value } : { kind: 'node', node });
   }
-  return constants;
+  return new Map([...definitions].map(([name, all]) => [name, theOneThatCounts(all)] as const));
+}
+
+/** As in ONNX Runtime 1.30: the last one, but of long tensors the one before it. */
+function theOneThatCounts(all: readonly Constant[]): Constant {
+  const last = all.at(-1)!;
+  const before = all.at(-2);
+  if (!before || last.kind !== 'tensor' || dataTypeBits(last.tensor.elemType) === undefined) return last;
+  return tensorByteLength(last.tensor) > LONG_BYTES ? before : last;
 }
 
 function sameType(a: Constant, b: Constant): boolean {
@@ -122,6 +149,21 @@ function sameType(a: Constant, b: Constant): boolean {
     left.dims.length === right.dims.length &&
     left.dims.every((dim, i) => dim === right.dims[i])
   );
+}
+
+/** An initializer that is listed as an input has its type: ONNX Runtime refuses another. */
+function checkOverridable({ inputs }: GraphRecord, constants: ReadonlyMap<string, Constant>): void {
+  for (const { name, type } of inputs) {
+    const constant = constants.get(name);
+    if (constant?.kind !== 'tensor') continue;
+    const { elemType, dims } = constant.tensor;
+    const isAlike =
+      (type.elemType === 0 || type.elemType === elemType) &&
+      (type.dims?.every((dim, i) => typeof dim !== 'number' || dim === dims[i]) ?? true) &&
+      (type.dims === undefined || type.dims.length === dims.length);
+    if (!isAlike)
+      throw new OnnxFormatError(`graph: input '${name}', expected the type and shape of its initializer, got others.`);
+  }
 }
 
 function checkDefinitions(
@@ -200,10 +242,7 @@ function checkOutputs(
   constants: ReadonlyMap<string, Constant>,
   producers: ReadonlyMap<string, GraphNode>,
 ): void {
-  const seen = new Set<string>();
   for (const { name } of record.outputs) {
-    if (seen.has(name)) throw new OnnxFormatError(`graph: output '${name}', expected once, got twice.`);
-    seen.add(name);
     if (!producers.has(name) && !constants.has(name) && !inputs.some((input) => input.name === name)) {
       throw new OnnxFormatError(`graph: output '${name}', expected a value of the graph, got an undefined name.`);
     }

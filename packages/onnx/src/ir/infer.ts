@@ -5,7 +5,7 @@
 import { OPERATORS } from '../ops/index.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
 import type { Graph, GraphNode } from './graph.ts';
-import { type Info, infoOfConstant, infoOfType, newSymbols, type Symbols } from './info.ts';
+import { type Info, infoOfConstant, infoOfType, newSymbols, type Size, type Symbols } from './info.ts';
 
 /** By value name. */
 export type Infos = ReadonlyMap<string, Info>;
@@ -14,6 +14,8 @@ export type Infos = ReadonlyMap<string, Info>;
 export interface TypedGraph {
   readonly graph: Graph;
   readonly infos: Infos;
+  /** What ONNX Runtime will not take: sizes that contradict each other, or what the file declares. `undefined` = nothing. */
+  readonly contradiction: string | undefined;
   view(node: GraphNode): NodeView;
 }
 
@@ -23,29 +25,51 @@ export function inferTypes(graph: Graph): TypedGraph {
   const views = new Map(graph.nodes.map((node) => [node, new NodeView(node, graph.opsets)] as const));
   for (const [name, constant] of graph.constants) infos.set(name, infoOfConstant(constant));
   for (const { name, type } of graph.inputs) infos.set(name, infoOfType(type, symbols));
+  let contradiction: string | undefined;
+  /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
+  const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
+    const isFirm = node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
     const inferred = inferNode(view, infos, symbols);
+    if (isFirm && inferred instanceof RangeError) contradiction ??= inferred.message;
+    const results = inferred instanceof RangeError ? [] : inferred;
     for (const [i, name] of node.outputs.entries()) {
       if (name === '') continue;
       const declared = graph.types.get(name);
-      const info = inferred[i] ?? { elemType: 0, dims: undefined };
+      const info = results[i] ?? { elemType: 0, dims: undefined };
       // What a file declares is a promise that nobody checked: it only fills in what is not known.
       const said = declared && infoOfType(declared, symbols);
+      if (isFirm && info.dims) firm.add(name);
+      if (isFirm && said && !agree(info.dims, said.dims))
+        contradiction ??= `'${name}' is declared [${said.dims!.join(', ')}], and computed as [${info.dims!.join(', ')}]`;
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
   }
-  return { graph, infos, view: (node) => views.get(node)! };
+  return { graph, infos, contradiction, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
 }
 
-function inferNode(view: NodeView, infos: Infos, symbols: Symbols): readonly (Info | undefined)[] {
+/** Elements that decide about sizes are those of constants. */
+function followsFromSizes({ constants }: Graph, node: GraphNode): boolean {
+  const operator = OPERATORS.get(operatorName(node));
+  return operator?.sizedBy?.every((i) => !node.inputs[i] || constants.has(node.inputs[i])) ?? true;
+}
+
+/** Can both be sizes of one value? Symbols may be any size. */
+function agree(a: readonly Size[] | undefined, b: readonly Size[] | undefined): boolean {
+  if (!a || !b) return true;
+  const differs = (dim: Size, i: number): boolean =>
+    typeof dim === 'number' && typeof b[i] === 'number' && dim !== b[i];
+  return a.length === b.length && !a.some(differs);
+}
+
+function inferNode(view: NodeView, infos: Infos, symbols: Symbols): readonly (Info | undefined)[] | RangeError {
   const operator = OPERATORS.get(operatorName(view.node));
   if (!operator) return [];
   try {
     const inputs = view.node.inputs.map((name) => (name === '' ? undefined : infos.get(name)));
     return operator.infer(view, inputs, symbols);
   } catch (error) {
-    // Sizes that contradict each other: whoever runs the node will say so.
-    if (error instanceof RangeError) return [];
+    if (error instanceof RangeError) return error;
     throw error;
   }
 }

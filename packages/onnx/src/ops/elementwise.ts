@@ -6,7 +6,7 @@ import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { arithmeticOperators } from './arithmetic.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
-import type { NodeView, Operator, Pattern } from './operator.ts';
+import { type NodeView, type Operator, otherOperand, type Pattern } from './operator.ts';
 import { aliasMatch } from './shape.ts';
 
 type Kind = 'f32' | 'bool' | 'number';
@@ -298,13 +298,6 @@ export const elementwiseOperators: readonly Operator[] = arithmeticOperators.map
 /** Constants of spelt-out functions are rounded by their writers. */
 const isNear = (value: number | undefined, expected: number): boolean =>
   value !== undefined && Math.abs(value - expected) <= 1e-4 * Math.abs(expected);
-
-/** The operand of a node beside `name`, which it has once. */
-function otherOperand(node: GraphNode | undefined, opType: string, name: string): string | undefined {
-  if (node?.domain !== '' || node.opType !== opType || node.inputs.length !== 2) return undefined;
-  const [a, b] = node.inputs;
-  return a === name && b !== name ? b : b === name && a !== name ? a : undefined;
-}
 
 /** The node whose result alone `name` goes to, if it is this operation with a constant near `value`. */
 function nextWith(matcher: Matcher, name: string, opType: string, value: number): GraphNode | undefined {

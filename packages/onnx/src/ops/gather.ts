@@ -1,6 +1,6 @@
 /** Operators that look elements up by index. */
 import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
-import { dataTypeName, FLOAT16, FLOAT32, INT4, isFloat, UINT4, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT16, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } from '../data-types.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
@@ -57,21 +57,48 @@ function matchGather(view: NodeView, matcher: Matcher): Match | string {
   const isTable = tensor !== undefined && isFloat(tensor.elemType) && tensor.dims.length === 2 && axis === 0;
   if (isTable && matcher.isHostOperand(indices)) {
     const [rows, columns] = tensor.dims as [number, number];
-    return rowsMatch(view.node, data, { rows, columns, format: floatTypeOf(tensor), data: tensor }, indices);
+    return rowsMatch([view.node], data, { rows, columns, format: floatTypeOf(tensor), data: tensor }, indices);
   }
+  const dequantized = dequantizedRows(view, matcher);
+  if (dequantized) return dequantized;
   return matcher.notMovable(data) ?? gatherMatch(view, matcher, axis);
 }
 
+/** Rows of an 8-bit table that become floats at once, all by one scale. */
+function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
+  const { node } = view;
+  const [data = '', indices = ''] = node.inputs;
+  const tensor = matcher.tensor(data);
+  const next = matcher.soleConsumer(node.outputs[0]!);
+  const isCoded = tensor?.elemType === UINT8 || tensor?.elemType === INT8;
+  if (!isCoded || tensor.dims.length !== 2 || view.int('axis', 0) !== 0) return undefined;
+  if (next?.domain !== '' || next.opType !== 'DequantizeLinear' || matcher.isTaken(next)) return undefined;
+  if (!matcher.isHostOperand(indices)) return undefined;
+  const [codes, s = '', z = ''] = next.inputs;
+  const [scale, zeroPoint] = [matcher.scalar(s), z === '' ? 0 : matcher.scalar(z)];
+  if (codes !== node.outputs[0] || scale === undefined || zeroPoint === undefined) return undefined;
+  const [rows, columns] = tensor.dims as [number, number];
+  const format: BlockRows = {
+    kind: 'blocks',
+    bits: 8,
+    signed: tensor.elemType === INT8,
+    blockSize: columns + (columns % 2),
+    scales: 'f32',
+    zeroPoint,
+  };
+  return rowsMatch([node, next], `${data} ${s} ${z}`, { rows, columns, format, data: tensor, scales: scale }, indices);
+}
 /** How @msd/core calls the floats of a tensor. */
+
 export const floatTypeOf = ({ elemType }: TensorRef): 'f32' | 'f16' => (elemType === FLOAT16 ? 'f16' : 'f32');
 
 /** Rows of a table of the file, which is never copied. */
-function rowsMatch(node: GraphNode, key: string, table: TableRef, indices: string): Match {
-  const [y = ''] = node.outputs;
+function rowsMatch(nodes: readonly GraphNode[], key: string, table: TableRef, indices: string): Match {
+  const [y = ''] = nodes.at(-1)!.outputs;
   return {
     op: 'rows of a table',
     place: 'device',
-    nodes: [node],
+    nodes,
     inputs: [indices],
     outputs: [y],
     resources: [{ kind: 'table', key, table }],
@@ -141,13 +168,14 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
     zeroPoints: zeroPoints && (isPacked ? 'rows' : 'flat'),
     zeroPoint: isPacked ? 2 ** (bits - 1) : 0,
   };
-  return rowsMatch(node, d, { rows, columns, format, data, scales, zeroPoints }, indices);
+  return rowsMatch([node], d, { rows, columns, format, data, scales, zeroPoints }, indices);
 }
 
 export const gatherOperators: readonly Operator[] = [
   {
     name: 'Gather',
-    limits: 'rows of a constant table of f32 or float16 are read from the file: it is not copied',
+    limits:
+      'rows of a constant table of f32 or float16 are read from the file: it is not copied. So are rows of int8 and uint8 with DequantizeLinear behind them, one scale for all',
     attributes: ['axis'],
     infer: gather,
     host: true,

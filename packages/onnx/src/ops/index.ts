@@ -1,12 +1,14 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
 import { attentionPatterns } from './attention/chain.ts';
 import { attentionOperators } from './attention/index.ts';
+import { convOperators, convPatterns } from './conv/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { expertOperators } from './experts.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
 import { matMulOperators } from './mat-mul.ts';
 import { matMulBnb4Operators } from './mat-mul-bnb4.ts';
+import { matMulIntegerOperators, matMulIntegerPatterns } from './mat-mul-integer.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
@@ -18,8 +20,14 @@ import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': [...matMulNBitsOperators, ...matMulBnb4Operators, ...expertOperators],
+  'quantized products': [
+    ...matMulNBitsOperators,
+    ...matMulIntegerOperators,
+    ...matMulBnb4Operators,
+    ...expertOperators,
+  ],
   products: matMulOperators,
+  convolutions: convOperators,
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
@@ -38,5 +46,11 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
-  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns }),
+  Object.entries({
+    ...elementwisePatterns,
+    ...normPatterns,
+    ...attentionPatterns,
+    ...convPatterns,
+    ...matMulIntegerPatterns,
+  }),
 );

@@ -1,8 +1,9 @@
-/** Products of floats: both operands computed, or weights that the file keeps in float. Nothing is quantized here. */
+/** Products of floats: both operands computed, or weights that the file keeps in float. */
 import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
-import { INT32 } from '../data-types.ts';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
+import { gemmAtLoad, matMulAtLoad } from './at-load.ts';
+import { gemmOfIntegers, matMulOfIntegers } from './dequantized-product.ts';
 import { emitOp } from './lowering.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
@@ -24,7 +25,7 @@ function product(
   return [...lead, ...(left.length > 1 ? [left.at(-2)!] : []), ...(right.length > 1 ? [right.at(-1)!] : [])];
 }
 
-const inferMatMul =
+export const inferMatMul =
   (elemType: (a: Info | undefined) => number): Operator['infer'] =>
   (node, [a, b], symbols) => [{ elemType: elemType(a), dims: product(node, a, b, symbols) }];
 
@@ -34,11 +35,15 @@ function weightShape(matcher: Matcher, name: string): readonly [K: number, N: nu
   return dims?.length === 2 ? [dims[0]!, dims[1]!] : undefined;
 }
 
-function matchMatMul({ node }: NodeView, matcher: Matcher): Match | string {
+function matchMatMul(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
   const [a = '', b = ''] = node.inputs;
   const [y = ''] = node.outputs;
   const refused = matcher.notFloat('A', a) ?? matcher.notFloat('B', b);
   if (refused !== undefined) return refused;
+  const integers = matMulOfIntegers(view, matcher);
+  const quantized = typeof integers === 'object' ? integers : matMulAtLoad(view, matcher);
+  if (quantized !== undefined) return quantized;
   const weights = weightShape(matcher, b);
   return {
     op: 'float product',
@@ -48,6 +53,7 @@ function matchMatMul({ node }: NodeView, matcher: Matcher): Match | string {
     outputs: [y],
     resources: matcher.constants([a, b]),
     ...(weights && { product: { K: weights[0], N: weights[1], quantized: false } }),
+    ...(typeof integers === 'string' && { note: integers }),
     lower(to) {
       emitOp(to, matMulSpec, {}, [to.slot(a), to.slot(b)], [y]);
     },
@@ -70,6 +76,9 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
     matcher.notFloat('A', a) ?? matcher.notFloat('B', b) ?? (c === '' ? undefined : matcher.notFloat('C', c));
   if (refused !== undefined) return refused;
   if (view.int('transA', 0) !== 0) return 'A is transposed';
+  const integers = gemmOfIntegers(view, matcher);
+  const quantized = typeof integers === 'object' ? integers : gemmAtLoad(view, matcher);
+  if (quantized !== undefined) return quantized;
   if (view.float('alpha', 1) !== 1 || (c !== '' && view.float('beta', 1) !== 1)) return 'alpha or beta is not 1';
   const transposed = view.int('transB', 0) !== 0;
   const shape = weightShape(matcher, b);
@@ -85,6 +94,7 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y],
     resources: [...matcher.constants(inputs), ...(weights ? [weights] : [])],
     ...(shape && { product: { K, N, quantized: false } }),
+    ...(typeof integers === 'string' && { note: integers }),
     lower(to) {
       const operands = [to.slot(a), to.slot(weights?.key ?? b)];
       if (c === '') emitOp(to, matMulSpec, {}, operands, [y]);
@@ -99,7 +109,6 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
 
 export const matMulOperators: readonly Operator[] = [
   { name: 'MatMul', limits: 'f32', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
-  { name: 'MatMulInteger', infer: inferMatMul(() => INT32) },
   {
     name: 'Gemm',
     limits: 'f32, alpha and beta 1, A not transposed, a transposed B constant',

@@ -158,3 +158,10 @@ export function concrete(info: Info | undefined, what: string): Concrete {
     throw new RangeError(`run: ${what}, expected sizes that are known before it runs, got ${JSON.stringify(info)}.`);
   return info as Concrete;
 }
+
+/** The operand of a node of two beside `name`, which it has once. */
+export function otherOperand(node: GraphNode | undefined, opType: string, name: string): string | undefined {
+  if (node?.domain !== '' || node.opType !== opType || node.inputs.length !== 2) return undefined;
+  const [a, b] = node.inputs;
+  return a === name && b !== name ? b : b === name && a !== name ? a : undefined;
+}

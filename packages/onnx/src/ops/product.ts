@@ -1,8 +1,9 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
+import { elementwise } from '@msd/core/nn';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import type { ProductStep, Resource, Slot } from './lowering.ts';
+import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 export interface QuantizedProduct {
@@ -15,25 +16,30 @@ export interface QuantizedProduct {
   readonly rest?: Matrix | undefined;
   /** f32 [N]; '' = none. */
   readonly bias?: string | undefined;
+  /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
+  readonly addend?: { readonly name: string; readonly times: number } | undefined;
   /** f32 [..., N] */
   readonly y: string;
+  /** See {@link Match.product}. */
+  readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
 
 /** @param view of the node that errors of sizes name */
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, rest, bias = '', y }: QuantizedProduct,
+  { nodes, x, matrix, rest, bias = '', addend, y, inOrt }: QuantizedProduct,
 ): Match {
   const { N, K, key } = matrix;
+  const inputs = [x, bias, ...(addend ? [addend.name] : [])];
   return {
     op: 'product',
     place: 'device',
     nodes,
-    inputs: [x, bias],
+    inputs,
     outputs: [y],
-    resources: [...[matrix, ...(rest ? [rest] : [])].map(matrixResource), ...matcher.constants([x, bias])],
-    product: { N, K, quantized: true },
+    resources: [...[matrix, ...(rest ? [rest] : [])].map(matrixResource), ...matcher.constants(inputs)],
+    product: { N, K, quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
       if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
@@ -46,10 +52,24 @@ export function quantizedProduct(
         to.step({ kind: 'product', x: to.slot(x), matrix, ...end, y: made });
         return made;
       };
-      const first = product(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : y);
-      if (rest) product(rest.key, { residual: first }, y);
+      const last = addend ? '' : y;
+      const first = product(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
+      const result = rest ? product(rest.key, { residual: first }, last) : first;
+      if (addend) addTo(to, result, to.slot(addend.name), addend.times, y);
     },
   };
 }
 
 const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
+
+/** y = x + times · addend */
+export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): void {
+  const scaled = [
+    { fn: 'ConstantF32' as const, args: [], values: [times] },
+    { fn: 'Mul' as const, args: [1, 2] },
+    { fn: 'Add' as const, args: [0, 3] },
+  ];
+  const op =
+    times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
+  emitOp(to, elementwise, op, [x, addend], [y]);
+}

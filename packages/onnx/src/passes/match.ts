@@ -12,6 +12,8 @@ import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
 import { elementCount, floatReader, type TensorRef } from '../read/tensor.ts';
+import type { FloatFormat } from '../weights/floats.ts';
+import type { ChooseFormat } from '../weights/quantize-option.ts';
 
 /** Nodes that MSD runs as one step. */
 export interface Match {
@@ -33,7 +35,15 @@ export interface Match {
   readonly caches?: readonly string[];
   readonly resources?: readonly Resource[];
   /** Multiplications per row, if it is a product with weights of the file. */
-  readonly product?: { readonly N: number; readonly K: number; readonly quantized: boolean };
+  readonly product?: {
+    readonly N: number;
+    readonly K: number;
+    readonly quantized: boolean;
+    /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
+    readonly inOrt?: 'integers' | 'floats' | undefined;
+    /** Its rows are windows that are put together first. */
+    readonly gathers?: boolean | undefined;
+  };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
@@ -59,9 +69,14 @@ export type Decisions = ReadonlyMap<GraphNode, Match | string>;
  *
  * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
  *   out, too
+ * @param chooseFormat what float weights are to become, by names of a node and of them
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
+export function matchNodes(
+  typed: TypedGraph,
+  checksScales = true,
+  chooseFormat: ChooseFormat = () => undefined,
+): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -70,7 +85,7 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales);
+  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -95,8 +110,9 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
-    const decision = note !== undefined && typeof match === 'object' ? { ...match, note } : match;
-    decisions.set(node, isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision);
+    const decision = note === undefined ? match : withNote(node, match, note);
+    const final = isHidden ? `${node.opType}: JavaScript looks at the result in every run` : decision;
+    for (const each of typeof final === 'object' ? final.nodes : [node]) decisions.set(each, final);
   }
   for (const decision of new Set(decisions.values())) {
     const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
@@ -104,6 +120,12 @@ export function matchNodes(typed: TypedGraph, checksScales = true): Decisions {
       for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
   }
   return decisions;
+}
+
+/** What a pattern said of a node that it did not take: all that there is to say of one that only runs in a chain. */
+function withNote(node: GraphNode, match: Match | string, note: string): Match | string {
+  if (typeof match === 'object') return { ...match, note };
+  return OPERATORS.get(operatorName(node))?.match ? match : `${node.opType}: ${note}`;
 }
 
 /** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
@@ -166,8 +188,15 @@ export class Matcher {
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
   readonly #checksScales: boolean;
+  readonly #chooseFormat: ChooseFormat;
 
-  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, checksScales: boolean) {
+  constructor(
+    typed: TypedGraph,
+    decisions: ReadonlyMap<GraphNode, Match | string>,
+    checksScales: boolean,
+    chooseFormat: ChooseFormat,
+  ) {
+    this.#chooseFormat = chooseFormat;
     this.graph = typed.graph;
     this.#checksScales = checksScales;
     this.#typed = typed;
@@ -228,6 +257,11 @@ export class Matcher {
     return typeof decision === 'object' ? decision.place : 'elsewhere';
   }
 
+  /** Belongs the node to a match already? */
+  isTaken(node: GraphNode): boolean {
+    return typeof this.#decisions.get(node) === 'object';
+  }
+
   /** A result that lies in a cache: no step of the device reads it there but attention. */
   isKept(name: string): boolean {
     const node = this.producer(name);
@@ -267,6 +301,11 @@ export class Matcher {
   /** Resources of all operands that are constants. */
   constants(names: readonly string[]): Resource[] {
     return [...new Set(names)].filter((name) => this.isConstant(name)).map((name) => this.values(name));
+  }
+
+  /** What float weights of a node are to become in this session; `undefined`: what they are. */
+  formatFor(node: GraphNode, weights: string): FloatFormat | undefined {
+    return this.#chooseFormat([node.name, weights]);
   }
 
   /** The first scale that @msd/core would refuse. */

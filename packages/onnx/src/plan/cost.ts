@@ -36,8 +36,11 @@ const SCORE = 1.5e-3;
 /** Of an element of keys and values that becomes integers. */
 const KEPT_ELEMENT = 2e-3;
 const ATTENTION_MAC = 1 / 20_000;
-/** ONNX Runtime turns a quantized weight into a float on every call. */
+/** ONNX Runtime turns a quantized weight into a float on every call, or brings one of 8 bits into another order. */
 const ORT_WEIGHT = 2.5e-3;
+const ORT_PACKED_WEIGHT = 2e-4;
+/** Of a multiplication of 8-bit integers. */
+const ORT_INTEGER_MAC = 1 / 36_000;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
@@ -137,8 +140,14 @@ export class CostModel {
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
     if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
-    return { msd: msd + MSD_MAC * macs, ort: ort + FLOAT_MAC * macs + ORT_WEIGHT * product.N * product.K };
+    return { msd: msd + MSD_MAC * macs, ort: ort + ortPrice(product, macs) };
   }
+}
+
+/** What a product with quantized weights costs in ONNX Runtime. */
+function ortPrice({ N, K, inOrt }: NonNullable<Match['product']>, macs: number): number {
+  if (inOrt === 'integers') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K;
+  return FLOAT_MAC * macs + (inOrt === 'floats' ? 0 : ORT_WEIGHT * N * K);
 }
 
 /** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */

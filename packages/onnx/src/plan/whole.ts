@@ -1,8 +1,9 @@
 /**
  * When a model is not cut at all but goes to ONNX Runtime as it came.
  */
-import { dataTypeName, jsDataType } from '../data-types.ts';
+import { dataTypeName, INT8, jsDataType, UINT8 } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
+import { HOST_TYPES, infoOfConstant } from '../ir/info.ts';
 import { branchesOf } from '../ops/attention/angles.ts';
 import type { Decisions } from '../passes/match.ts';
 import type { ValueInfo } from '../read/types.ts';
@@ -38,14 +39,25 @@ export function wholeReason(
   for (const [name, constant] of graph.constants) {
     if (constant.kind === 'sparse') return `initializer '${name}' is sparse`;
   }
-  for (const output of graph.outputs) {
-    if (!graph.producers.has(output.name)) return `output '${output.name}' is an input or a constant`;
+  for (const { name } of graph.outputs) {
+    const reason = notPassed(graph, name);
+    if (reason !== undefined) return reason;
   }
   for (const info of [...graph.inputs, ...graph.outputs]) {
     const reason = untransportable(info);
     if (reason) return reason;
   }
   return undefined;
+}
+
+/** Element types of constants that are handed to the caller. */
+const PASSED_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, UINT8, INT8]);
+
+/** Why an output that no node makes cannot be handed over; `undefined` if it can. */
+function notPassed({ constants, producers }: Graph, name: string): string | undefined {
+  const constant = producers.has(name) ? undefined : constants.get(name);
+  if (!constant || PASSED_TYPES.has(infoOfConstant(constant).elemType)) return undefined;
+  return `output '${name}' is a constant of a rare type`;
 }
 
 function untransportable({ name, type }: ValueInfo): string | undefined {

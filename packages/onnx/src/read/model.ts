@@ -7,6 +7,7 @@ import { type NodeRecord, readNode, sparseName } from './node.ts';
 import type { ByteRange, ByteSource } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 import { readValueInfo, type ValueInfo } from './types.ts';
+import { headOf, whatIsIt } from './what-is-it.ts';
 
 /** A sparse initializer, which is only ever passed on. */
 export interface SparseRef {
@@ -55,20 +56,32 @@ export function isOrtFormat(source: ByteSource): boolean {
  * ```
  */
 export function readModel(source: ByteSource): ModelRecord {
+  try {
+    return readRecord(source);
+  } catch (error) {
+    const what = error instanceof OnnxFormatError ? whatIsIt(headOf(source)) : undefined;
+    if (what === undefined) throw error;
+    throw new OnnxFormatError(`read: ${source.name}: model, expected an ONNX file, got ${what}.`, { cause: error });
+  }
+}
+
+function readRecord(source: ByteSource): ModelRecord {
   const cursor = Cursor.over(source, 'ModelProto');
   const files: ExternalFiles = { locations: new Set(), sources: new Map() };
   const opsets = new Map<string, number>();
+  const graph = emptyGraph();
   let irVersion = 0;
   let functions = 0;
-  let graph: GraphRecord | undefined;
+  let hasGraph = false;
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
         irVersion = cursor.int();
         break;
       case 7:
-        if (graph) cursor.fail('graph', 'one', 'two');
-        graph = readGraph(cursor.message('GraphProto'), files);
+        // Twice is one graph in two parts: that is how protobuf merges messages.
+        readGraph(cursor.message('GraphProto'), files, graph);
+        hasGraph = true;
         break;
       case 8:
         readOpset(cursor.message('OperatorSetIdProto'), opsets);
@@ -81,7 +94,8 @@ export function readModel(source: ByteSource): ModelRecord {
         cursor.skip();
     }
   }
-  if (!graph) throw new OnnxFormatError(`read: ${source.name}: model, expected a graph, got none. Is it an ONNX file?`);
+  if (!hasGraph)
+    throw new OnnxFormatError(`read: ${source.name}: model, expected a graph, got none. Is it an ONNX file?`);
   return { source, irVersion, opsets, functions, graph, files };
 }
 
@@ -96,21 +110,30 @@ function readOpset(cursor: Cursor, to: Map<string, number>): void {
   to.set(domain === 'ai.onnx' ? '' : domain, version);
 }
 
-function readGraph(cursor: Cursor, files: ExternalFiles): GraphRecord {
-  let name = '';
-  const nodes: NodeRecord[] = [];
-  const initializers: TensorRef[] = [];
-  const sparse: SparseRef[] = [];
-  const inputs: ValueInfo[] = [];
-  const outputs: ValueInfo[] = [];
-  const valueInfo: ValueInfo[] = [];
+/** A graph while it is read. */
+interface OpenGraph {
+  name: string;
+  readonly nodes: NodeRecord[];
+  readonly initializers: TensorRef[];
+  readonly sparse: SparseRef[];
+  readonly inputs: ValueInfo[];
+  readonly outputs: ValueInfo[];
+  readonly valueInfo: ValueInfo[];
+}
+
+function emptyGraph(): OpenGraph {
+  return { name: '', nodes: [], initializers: [], sparse: [], inputs: [], outputs: [], valueInfo: [] };
+}
+
+function readGraph(cursor: Cursor, files: ExternalFiles, to: OpenGraph): void {
+  const { nodes, initializers, sparse, inputs, outputs, valueInfo } = to;
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
         nodes.push(readNode(cursor.message('NodeProto'), files));
         break;
       case 2:
-        name = cursor.string();
+        to.name = cursor.string();
         break;
       case 5:
         initializers.push(readTensor(cursor.message('TensorProto'), files));
@@ -133,5 +156,4 @@ function readGraph(cursor: Cursor, files: ExternalFiles): GraphRecord {
         cursor.skip();
     }
   }
-  return { name, nodes, initializers, sparse, inputs, outputs, valueInfo };
 }

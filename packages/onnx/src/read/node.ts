@@ -79,6 +79,7 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
   if (domain === 'ai.onnx') domain = '';
   const captures = [...inside.captures];
   const externalInside = inside.files.locations.size > 0;
+  for (const location of inside.files.locations) files.locations.add(location);
   const range = cursor.whole();
   return { name, opType, domain, inputs, outputs, attributes, attributeRanges, range, captures, externalInside };
 }
@@ -171,7 +172,6 @@ function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | unde
         for (const name of node.inputs) used.add(name);
         for (const name of node.captures) used.add(name);
         for (const name of node.outputs) defined.add(name);
-        if (node.externalInside) files.locations.add('(nested)');
         const value = node.opType === 'Constant' ? node.attributes.get('value') : undefined;
         if (value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value);
         else isConstant = false;

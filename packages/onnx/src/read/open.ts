@@ -3,7 +3,7 @@
  */
 import { OnnxFormatError } from '../errors.ts';
 import { fetchSource, siblingUrl } from './fetch.ts';
-import { hasFiles, openFile, pathOfUrl, siblingPath } from './file.ts';
+import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
 
@@ -28,33 +28,43 @@ export async function openSource(model: string | Uint8Array): Promise<ByteSource
   return isUrl(model) ? fetchSource(model) : openFile(pathOf(model));
 }
 
-/** Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place. */
+/** Absolute, or with a step upwards. */
+const LEADS_OUT = /^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0/;
+
+/**
+ * Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place.
+ *
+ * @throws {@link OnnxFormatError} when it lies outside the model's folder.
+ */
 export function siblingOf(model: string | Uint8Array, location: string): string | undefined {
   if (typeof model !== 'string') return undefined;
+  if (location === '' || LEADS_OUT.test(location)) throw outsideOf(location, 'one that leads out of it');
   return isUrl(model) ? siblingUrl(model, location) : siblingPath(pathOf(model), location);
 }
 
 /**
- * Opens every external file that reading the model found: from `externalData` if it names the file, else beside the model.
+ * Opens external files: from `externalData` if it names the file, else beside the model.
  *
+ * @param locations those that are needed: one that nobody uses need not exist.
  * @throws {@link OnnxFormatError} when a file has no place to come from.
  */
 export async function openExternal(
-  files: ExternalFiles,
+  { sources }: ExternalFiles,
+  locations: Iterable<string>,
   model: string | Uint8Array,
   externalData: readonly ExternalData[] = [],
 ): Promise<void> {
   const given = new Map(externalData.map((entry) => [trimPath(typeof entry === 'string' ? entry : entry.path), entry]));
-  for (const location of files.locations) {
-    if (files.sources.has(location)) continue;
+  for (const location of locations) {
+    if (sources.has(location)) continue;
     const entry = given.get(location);
     const data = typeof entry === 'object' ? entry.data : (entry ?? siblingOf(model, location));
     if (data === undefined) {
       throw new OnnxFormatError(
-        `read: external data '${location}', expected an entry in the option 'externalData', got none: a model from bytes has no folder.`,
+        `read: external data '${location}', expected its bytes, got none: a model from bytes has no folder. Pass externalData: [{ path: '${location}', data }].`,
       );
     }
-    files.sources.set(location, await openData(data));
+    sources.set(location, await openData(data));
   }
 }
 

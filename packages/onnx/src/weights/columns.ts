@@ -3,9 +3,8 @@
  * [K, N] as ONNX multiplies, or [N, K] where the file has them transposed. A packed matrix is read by rows [n, k], so columns are
  * gathered through the cache, blocks of both.
  */
-import { fromFp16 } from '@msd/core';
-import { FLOAT16, INT8, UINT8 } from '../data-types.ts';
-import { elementCount, floatsOf, partReader, type TensorRef, tensorBytes, tensorRange } from '../read/tensor.ts';
+import { INT8, UINT8 } from '../data-types.ts';
+import { elementCount, partReader, type TensorRef, tensorBytes, tensorFloats, tensorRange } from '../read/tensor.ts';
 import { bytesOf, type Matrix, type MatrixRows, matrixKey } from './matrix.ts';
 
 export interface Columns {
@@ -48,7 +47,10 @@ export function columnsMatrix({ N, K, data, byRows = false, scales, zeroPoints }
     fileBytes: bytesOf(data, zeroPoints, ...tensors),
     open() {
       const read = byRows ? rowsOf(data, K) : columnsOf(data, N, K);
-      const scale = productOf(tensors.map(floatsOfTensor), numbers);
+      const scale = productOf(
+        tensors.map((tensor) => tensorFloats(tensor)),
+        numbers,
+      );
       return (n, count, into): ReturnType<MatrixRows> => {
         const bytes = read(n, count, into);
         const part = <T extends Uint8Array | Int8Array | Float32Array>(of: T): T =>
@@ -81,13 +83,6 @@ function productOf(factors: readonly Float32Array[], numbers: readonly number[])
   for (const factor of factors)
     for (let n = 0; n < product.length; n++) product[n]! *= factor[factor.length === 1 ? 0 : n]!;
   return product;
-}
-
-/** A small tensor of f32 or fp16. */
-function floatsOfTensor(tensor: TensorRef): Float32Array {
-  const bytes = tensorBytes(tensor);
-  if (tensor.elemType !== FLOAT16) return floatsOf(bytes);
-  return Float32Array.from(new Uint16Array(new Uint8Array(bytes).buffer), fromFp16);
 }
 
 type ReadRows = (n: number, count: number, into: Uint8Array) => Uint8Array;

@@ -4,12 +4,21 @@
 import type { PackedShape, QuantizedWeights } from '@msd/core';
 import { type TensorRef, tensorByteLength } from '../read/tensor.ts';
 
+/** ‖real − rounded‖ / ‖real‖ of weights. */
+export interface RoundingError {
+  readonly relativeL2: number;
+  /** Of the output channel that lost most. */
+  readonly worstRow: number;
+}
+
 /** Its shape and form are known while matching; its elements are read once, when it is packed. */
 export interface Matrix extends Omit<PackedShape, 'version'> {
   /** Matrices with equal keys are equal: they are packed once. */
   readonly key: string;
   /** Bytes that it takes in the file. */
   readonly fileBytes: number;
+  /** Once it is packed: what was lost when it was quantized. Absent: the file has it as it is. */
+  rounding?(): RoundingError;
   /** Opens it for packing. */
   open(): MatrixRows;
 }

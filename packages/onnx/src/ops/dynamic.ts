@@ -1,0 +1,103 @@
+/**
+ * Activations that are quantized while a model runs, and what scales the integer sums that come of them:
+ *
+ *   DynamicQuantizeLinear(x) -> codes, scale, zero point
+ *   integer product of codes and weights -> Cast to float -> Mul by scale of x · scale of weights, in whichever order
+ *
+ * MSD takes the float x and quantizes it finer. DynamicQuantizeLinear is no part of the match: several products share it, and
+ * it runs as long as somebody needs what it makes.
+ */
+import { FLOAT32 } from '../data-types.ts';
+import type { GraphNode } from '../ir/graph.ts';
+import type { Matcher } from '../passes/match.ts';
+import type { Columns } from '../weights/columns.ts';
+import { otherOperand } from './operator.ts';
+
+type Scale = Columns['scales'][number];
+
+/** What DynamicQuantizeLinear makes of x. */
+export interface Quantized {
+  /** f32 */
+  readonly x: string;
+  readonly scale: string;
+  readonly zeroPoint: string;
+}
+
+/** Where codes come from, if it is DynamicQuantizeLinear. */
+export function quantizedFrom(matcher: Matcher, codes: string): Quantized | undefined {
+  const node = matcher.producer(codes);
+  if (node?.domain !== '' || node.opType !== 'DynamicQuantizeLinear' || node.outputs[0] !== codes) return undefined;
+  const [x = ''] = node.inputs;
+  const [, scale = '', zeroPoint = ''] = node.outputs;
+  return matcher.notFloat('A', x) === undefined ? { x, scale, zeroPoint } : undefined;
+}
+
+/** From an integer product to floats. */
+export interface Rescaled {
+  /** From the product to the last Mul. */
+  readonly nodes: readonly GraphNode[];
+  /** Of the weights: what is multiplied besides the scale of x. */
+  readonly scales: readonly Scale[];
+  /** f32 */
+  readonly y: string;
+}
+
+/**
+ * Follows an integer product to where its sums are floats.
+ *
+ * @param scale of x, by name
+ * @param isScale can a constant of these dims be a scale of the weights, beside a result of this rank?
+ */
+export function rescaled(
+  matcher: Matcher,
+  product: GraphNode,
+  scale: string,
+  isScale: (dims: readonly number[], rank: number | undefined) => boolean,
+): Rescaled | string {
+  const cast = matcher.soleConsumer(product.outputs[0]!);
+  if (cast?.domain !== '' || cast.opType !== 'Cast' || matcher.view(cast).int('to', 0) !== FLOAT32)
+    return 'its sums do not become floats, or somebody else needs them';
+  let y = cast.outputs[0]!;
+  const rank = matcher.info(y)?.dims?.length;
+  const nodes = [product, cast];
+  const scales: Scale[] = [];
+  let isScaled = false;
+  // Constants beyond the scale of the weights are somebody else's, of attention for instance.
+  while (!isScaled || scales.length === 0) {
+    const mul = matcher.soleConsumer(y);
+    const other = otherOperand(mul, 'Mul', y);
+    const factors = other === undefined ? undefined : factorsOf(matcher, other, scale, (dims) => isScale(dims, rank));
+    const own = factors?.filter((factor) => factor !== scale) as Scale[] | undefined;
+    const times = (factors?.length ?? 0) - (own?.length ?? 0);
+    if (!own || times > (isScaled ? 0 : 1)) break;
+    isScaled ||= times === 1;
+    scales.push(...own);
+    nodes.push(mul!);
+    y = mul!.outputs[0]!;
+  }
+  return isScaled ? { nodes, scales, y } : 'the scale of A does not multiply its sums';
+}
+
+/** Scales are products of two or three factors. */
+const MAX_DEPTH = 4;
+
+/** Factors of a value: constants, and `scale` by its name. `undefined` if it has others. */
+function factorsOf(
+  matcher: Matcher,
+  name: string,
+  scale: string,
+  isScale: (dims: readonly number[]) => boolean,
+  depth = 0,
+): readonly (Scale | string)[] | undefined {
+  if (name === scale) return [name];
+  const tensor = matcher.tensor(name);
+  if (tensor) return tensor.elemType === FLOAT32 && isScale(tensor.dims) ? [tensor] : undefined;
+  if (matcher.isConstant(name)) {
+    const number = matcher.scalar(name);
+    return number !== undefined && matcher.info(name)?.elemType === FLOAT32 ? [number] : undefined;
+  }
+  const mul = matcher.producer(name);
+  if (mul?.domain !== '' || mul.opType !== 'Mul' || depth === MAX_DEPTH) return undefined;
+  const factors = mul.inputs.map((input) => factorsOf(matcher, input, scale, isScale, depth + 1));
+  return factors.every((each) => each !== undefined) ? factors.flat() : undefined;
+}

@@ -1,0 +1,124 @@
+/**
+ * Products of 8-bit weights with activations that are quantized while a model runs: what `q8`, `int8` and `uint8` exports
+ * consist of, and what ONNX Runtime makes of them.
+ */
+import { dataTypeName, FLOAT32, INT32 } from '../data-types.ts';
+import type { GraphNode } from '../ir/graph.ts';
+import type { Match, Matcher } from '../passes/match.ts';
+import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
+import { quantizedFrom, rescaled } from './dynamic.ts';
+import { inferMatMul } from './mat-mul.ts';
+import type { NodeView, Operator, Pattern } from './operator.ts';
+import { quantizedProduct } from './product.ts';
+
+/** A product's operands by name; '' = there is none. */
+interface Operands {
+  /** In topological order. */
+  readonly nodes: readonly GraphNode[];
+  /** f32 */
+  readonly x: string;
+  /** int8 or uint8 [K, N] */
+  readonly weights: string;
+  readonly scales: Columns['scales'];
+  readonly zeroPoints: string;
+  readonly bias?: string;
+  readonly y: string;
+}
+
+function productMatch(view: NodeView, matcher: Matcher, operands: Operands): Match | string {
+  const { nodes, x, weights, scales, zeroPoints: z, bias = '', y } = operands;
+  const columns = columnsOf(matcher, weights, scales, z);
+  if (typeof columns === 'string') return columns;
+  const { K, data } = columns;
+  const dims = matcher.info(x)?.dims;
+  const width = dims?.at(-1);
+  if (typeof width === 'number' && width !== K) return `A has rows of ${width}, B columns of ${K}`;
+  // More dimensions than A has would become those of the result.
+  if (data.dims.length > Math.max(2, dims?.length ?? 0)) return `B has shape [${data.dims.join(', ')}]`;
+  const refused = bias === '' ? undefined : matcher.notFloat('bias', bias);
+  if (refused !== undefined) return refused;
+  for (const scale of scales) {
+    if (typeof scale !== 'number' && scale.elemType !== FLOAT32)
+      return `scales of B are ${dataTypeName(scale.elemType)}`;
+    const bad = typeof scale === 'number' ? undefined : matcher.refusedScale(scale);
+    if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  }
+  return quantizedProduct(view, matcher, { nodes, x, matrix: columnsMatrix(columns), bias, y, inOrt: 'integers' });
+}
+
+/** Weights [K, N] of the file, or [1, …, K, N]. */
+function columnsOf(matcher: Matcher, weights: string, scales: Columns['scales'], zeroPoints: string): Columns | string {
+  const data = matcher.tensor(weights);
+  const zeros = matcher.tensor(zeroPoints);
+  if (!data) return 'B is not constant';
+  if (zeroPoints !== '' && !zeros) return 'zero points of B are not constant';
+  if (!COLUMN_TYPES.has(data.elemType)) return `B is ${dataTypeName(data.elemType)}`;
+  if (zeros && zeros.elemType !== data.elemType) return `zero points of B are ${dataTypeName(zeros.elemType)}`;
+  const [N, K, ...lead] = data.dims.toReversed();
+  if (N === undefined || K === undefined || lead.some((dim) => dim !== 1))
+    return `B has shape [${data.dims.join(', ')}]`;
+  const columns = { N, K, data, scales, zeroPoints: zeros };
+  return refusedColumns(columns) ?? columns;
+}
+
+/** One element, or one of each of N columns. */
+const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) =>
+  dims.length <= Math.max(1, rank ?? 0) && dims.every((dim, i) => dim === 1 || (i === dims.length - 1 && dim === N));
+
+/** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul) */
+const dynamicChain: Pattern = (matcher, node) => {
+  const [a = '', weights = '', zeroPoint = '', zeroPoints = ''] = node.inputs;
+  const quantized = quantizedFrom(matcher, a);
+  if (!quantized) return 'A is not made by DynamicQuantizeLinear';
+  if (zeroPoint !== quantized.zeroPoint) return 'the zero point of A is another one';
+  const { x, scale } = quantized;
+  const chain = rescaled(matcher, node, scale, isScaleOf(matcher.tensor(weights)?.dims.at(-1)));
+  if (typeof chain === 'string') return chain;
+  return productMatch(matcher.view(node), matcher, { ...chain, x, weights, zeroPoints });
+};
+
+/** x · (scale · (B − zero point)) + bias */
+function matchDynamic(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', weights = '', s = '', zeroPoints = '', bias = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const scale = matcher.tensor(s);
+  const refused = matcher.notFloat('A', x) ?? (scale ? undefined : 'the scale of B is not constant');
+  if (refused !== undefined) return refused;
+  return productMatch(view, matcher, { nodes: [node], x, weights, scales: [scale!], zeroPoints, bias, y });
+}
+
+/** The same with codes of x, if it is known what they are made of. */
+function matchToFloat(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [a = '', weights = '', aScale = '', s = '', zeroPoint = '', zeroPoints = '', bias = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const quantized = quantizedFrom(matcher, a);
+  const scale = matcher.tensor(s);
+  if (!quantized) return 'A is not made by DynamicQuantizeLinear';
+  if (aScale !== quantized.scale || zeroPoint !== quantized.zeroPoint) return 'scale or zero point of A is another one';
+  if (!scale) return 'the scale of B is not constant';
+  const { x } = quantized;
+  return productMatch(view, matcher, { nodes: [node], x, weights, scales: [scale], zeroPoints, bias, y });
+}
+
+const inferFloats: Operator['infer'] = inferMatMul(() => FLOAT32);
+
+const LIMITS = 'constant weights of 8 bits, per tensor or per column';
+
+export const matMulIntegerOperators: readonly Operator[] = [
+  {
+    name: 'MatMulInteger',
+    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats`,
+    infer: inferMatMul(() => INT32),
+  },
+  { name: 'com.microsoft.DynamicQuantizeMatMul', limits: LIMITS, infer: inferFloats, match: matchDynamic },
+  {
+    name: 'com.microsoft.MatMulIntegerToFloat',
+    limits: `${LIMITS}; A of DynamicQuantizeLinear`,
+    infer: inferFloats,
+    match: matchToFloat,
+  },
+];
+
+export const matMulIntegerPatterns: Readonly<Record<string, Pattern>> = { MatMulInteger: dynamicChain };
