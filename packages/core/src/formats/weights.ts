@@ -10,7 +10,7 @@ export interface WeightShape {
   readonly N: number;
   /** Reduction length. */
   readonly K: number;
-  /** Consecutive k that share one scale: a power of two from 32 up (int4, nf4, fp4: from 16; mxfp4: 32); `null` = one per output channel, or one for the whole matrix (int8 only). */
+  /** Consecutive k that share one scale: a power of two from 16 up (mxfp4: 32); `null` = one per output channel, or one for the whole matrix (int8 only). */
   readonly blockSize: number | null;
 }
 

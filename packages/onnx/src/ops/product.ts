@@ -1,5 +1,6 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { elementwise } from '@msd/core/nn';
+import { elementwise, gather } from '@msd/core/nn';
+import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
@@ -14,6 +15,8 @@ export interface QuantizedProduct {
   readonly matrix: Matrix;
   /** What the matrix leaves of the weights: a second product, added. */
   readonly rest?: Matrix | undefined;
+  /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
+  readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
   /** f32 [N]; '' = none. */
   readonly bias?: string | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
@@ -28,9 +31,10 @@ export interface QuantizedProduct {
 export function quantizedProduct(
   view: NodeView,
   matcher: Matcher,
-  { nodes, x, matrix, rest, bias = '', addend, y, inOrt }: QuantizedProduct,
+  { nodes, x, matrix, rest, order, bias = '', addend, y, inOrt }: QuantizedProduct,
 ): Match {
-  const { N, K, key } = matrix;
+  const { N, key } = matrix;
+  const K = order?.K ?? matrix.K;
   const inputs = [x, bias, ...(addend ? [addend.name] : [])];
   return {
     op: 'product',
@@ -38,7 +42,11 @@ export function quantizedProduct(
     nodes,
     inputs,
     outputs: [y],
-    resources: [...[matrix, ...(rest ? [rest] : [])].map(matrixResource), ...matcher.constants(inputs)],
+    resources: [
+      ...[matrix, ...(rest ? [rest] : [])].map(matrixResource),
+      ...(order ? [orderResource(order)] : []),
+      ...matcher.constants(inputs),
+    ],
     product: { N, K, quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
@@ -47,9 +55,10 @@ export function quantizedProduct(
         const { dims: given } = to.info(bias);
         if (given.length !== 1 || given[0] !== N) view.fail('bias', `[${N}]`, `[${given.join(', ')}]`);
       }
+      const from = order ? inOrder(to, x, order.key) : to.slot(x);
       const product = (matrix: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
         const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
-        to.step({ kind: 'product', x: to.slot(x), matrix, ...end, y: made });
+        to.step({ kind: 'product', x: from, matrix, ...end, y: made });
         return made;
       };
       const last = addend ? '' : y;
@@ -61,6 +70,23 @@ export function quantizedProduct(
 }
 
 const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
+
+const orderResource = ({ key, of }: { readonly key: string; readonly of: readonly number[] }): Resource => ({
+  kind: 'values',
+  key,
+  info: { elemType: INT32, dims: [of.length], data: of },
+  tensor: undefined,
+  transposed: false,
+});
+
+/** Activations in another order: products that share it share them. */
+function inOrder(to: Lowering, x: string, order: string): Slot {
+  return to.shared(`${order} ${x}`, () => {
+    const axis = to.info(x).dims.length - 1;
+    const [slot] = emitOp(to, gather, { axis }, [to.slot(x), to.slot(order)], ['']) as [Slot];
+    return slot;
+  });
+}
 
 /** y = x + times · addend */
 export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): void {
