@@ -39,7 +39,13 @@ export type Resource =
       readonly arranged?: Arranged | undefined;
     }
   /** A table whose rows are read from the file when they are asked for. */
-  | { readonly kind: 'table'; readonly key: string; readonly table: TableRef };
+  | {
+      readonly kind: 'table';
+      readonly key: string;
+      readonly table: TableRef;
+      /** Key of a matrix that has the same rows: if a product needs it, they are read there, and not from the file. */
+      readonly twin?: string | undefined;
+    };
 
 /** Floats as a kernel wants them. */
 export interface Arranged {
