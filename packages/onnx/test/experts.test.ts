@@ -1,4 +1,5 @@
 /** QMoE against float64, onnxruntime-web alongside. */
+import { toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
@@ -6,7 +7,7 @@ import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
-import type { AttributeSpec, TensorSpec } from '../src/write/index.ts';
+import type { AttributeSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';
 import { gaussian, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 
@@ -24,7 +25,19 @@ interface MoeOptions {
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
   /** More operands, from the ninth on. */
   readonly more?: readonly string[];
+  /** Weights of their own, beside the scores that choose. */
+  readonly weighted?: boolean;
+  /** float16 between casts. */
+  readonly half?: boolean;
 }
+
+const cast = (from: string, to: string, elemType: number): NodeSpec => ({
+  opType: 'Cast',
+  name: to,
+  inputs: [from],
+  outputs: [to],
+  attributes: { to: { int: elemType } },
+});
 
 type Activation = (row: Float64Array) => Float64Array;
 
@@ -57,6 +70,9 @@ const GATE: Readonly<Record<string, AttributeSpec>> = {
 function moe(options: MoeOptions) {
   const { experts = 4, k = 2, hidden = 64, inner = 32, bits = 4, blockSize = 32 } = options;
   const { zeroPoints = false, bias = true, activation = 'swiglu', more = [] } = options;
+  const { weighted = false, half = false } = options;
+  const dtype = half ? 'float16' : 'float32';
+  const stored = (values: Float32Array) => (half ? Uint16Array.from(values, toFp16) : values);
   const attributes = options.attributes ?? (activation === 'swiglu' ? GATE : {});
   const next = random(hidden + inner + bits);
   const rows = activation === 'swiglu' ? 2 * inner : inner;
@@ -78,11 +94,11 @@ function moe(options: MoeOptions) {
       { name: `${name}_w`, dtype: 'uint8', dims: [experts, N, (K * bits) / 8], data },
       {
         name: `${name}_s`,
-        dtype: 'float32',
+        dtype,
         dims: blockSize === 0 ? [experts, N] : [experts, N, blocks],
-        data: scales,
+        data: stored(scales),
       },
-      ...(bias ? [{ name: `${name}_b`, dtype: 'float32' as const, dims: [experts, N], data: biases }] : []),
+      ...(bias ? [{ name: `${name}_b`, dtype, dims: [experts, N], data: stored(biases) } as const] : []),
       ...(zeroPoints
         ? [{ name: `${name}_z`, dtype: 'uint8' as const, dims: [experts, N, zeroBytes], data: zeros }]
         : []),
@@ -96,17 +112,20 @@ function moe(options: MoeOptions) {
     return { tensors, apply, names: [`${name}_w`, `${name}_s`, bias ? `${name}_b` : ''], zero: `${name}_z` };
   };
   const [up, down] = [part('fc1', rows, hidden), part('fc2', hidden, inner)];
-  const inputs = ['x', 'scores', ...up.names, ...down.names];
+  const halves = half ? ['x', 'scores'].map((name) => cast(name, `${name} half`, 10)) : [];
+  const inputs = [...(half ? ['x half', 'scores half'] : ['x', 'scores']), ...up.names, ...down.names];
   if (zeroPoints) inputs.push('', '', '', up.zero, down.zero);
   inputs.push(...more);
+  if (weighted) inputs.push(...new Array<string>(14 - inputs.length).fill(''), 'weights');
   const bytes = model({
     nodes: [
+      ...halves,
       {
         opType: 'QMoE',
         domain: 'com.microsoft',
         name: 'experts',
         inputs,
-        outputs: ['y'],
+        outputs: [half ? 'y half' : 'y'],
         attributes: {
           k: { int: k },
           activation_type: { string: activation },
@@ -116,11 +135,13 @@ function moe(options: MoeOptions) {
           ...attributes,
         },
       },
+      ...(half ? [cast('y half', 'y', 1)] : []),
     ],
     initializers: [...up.tensors, ...down.tensors],
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['rows', hidden] },
       { name: 'scores', dtype: 'float32', dims: ['rows', experts] },
+      ...(weighted ? [{ name: 'weights', dtype: 'float32' as const, dims: ['rows', experts] }] : []),
     ],
     outputs: [{ name: 'y', dtype: 'float32', dims: ['rows', hidden] }],
   });
@@ -198,6 +219,29 @@ describe('QMoE', () => {
     const expected = floats((await plain.run(feeds)).y as ort.Tensor);
     expect(relative(expected, want)).toBeLessThan(1e-5);
     await plain.release();
+  });
+
+  it.each<[string, MoeOptions]>([
+    [
+      'weights of their own, as they are',
+      { weighted: true, attributes: { ...GATE, normalize_routing_weights: { int: 0 } } },
+    ],
+    ['weights of their own, normalized', { weighted: true }],
+    ['float16', { half: true, zeroPoints: true, hidden: 128, inner: 64 }],
+  ])('%s: beside onnxruntime-web', async (_, options) => {
+    const { bytes, hidden, experts } = moe(options);
+    const [x, scores] = [gaussian(random(7), 5 * hidden), gaussian(random(8), 5 * experts)];
+    const weights = tensor(gaussian(random(9), 5 * experts), [5, experts]);
+    const feeds = {
+      x: tensor(x, [5, hidden]),
+      scores: tensor(scores, [5, experts]),
+      ...(options.weighted && { weights }),
+    };
+    const [msd, plain] = [await session(bytes, { name: 'msd', debug: true }), await session(bytes, 'wasm')];
+    expect(reportOf(msd)!.foreignSessions).toBe(0);
+    const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
+    expect(relative(floats(got.y), floats(want.y))).toBeLessThan(options.half ? 2 ** -10 : 5e-4);
+    await Promise.all([msd.release(), plain.release()]);
   });
 
   it('has the same bits with every carrier, and however many rows there are', async () => {

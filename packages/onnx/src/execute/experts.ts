@@ -10,6 +10,8 @@ import { countOf } from '../ops/host.ts';
 import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Workshop } from './plan.ts';
 
+/** Experts that count less are left out. */
+const LEAST = 1e-8;
 /** Calls that are kept beside those of one row, for each expert. */
 const MOST_CALLS = 8;
 
@@ -53,7 +55,7 @@ export class Experts {
     const { x, k, experts, room, y } = this.#step;
     const [M, hidden] = [this.#M, this.#hidden];
     this.#choose();
-    device.run(this.#softmax!);
+    this.#weigh();
     const weights = this.#floats(room.weights);
     this.#floats(y).fill(0);
     for (let e = 0; e < experts.length; e++) {
@@ -82,8 +84,9 @@ export class Experts {
 
   /** A program that got another block lies elsewhere: its calls do, too. */
   #rebind(): void {
-    const { x, scores, upBias, downBias, y, k, room } = this.#step;
-    const slots = [x, scores, y, ...roomOf(this.#step), ...[upBias, downBias].filter((slot) => slot !== undefined)];
+    const { x, scores, weights: given, upBias, downBias, y, k, room } = this.#step;
+    const maybe = [given?.slot, upBias, downBias].filter((slot) => slot !== undefined);
+    const slots = [x, scores, y, ...roomOf(this.#step), ...maybe];
     let isSame = this.#handles.length > 0;
     for (let i = 0; isSame && i < slots.length; i++) isSame = this.#handles[i] === this.#handleOf(slots[i]!);
     if (isSame) return;
@@ -118,6 +121,26 @@ export class Experts {
     for (let e = 0; e < E; e++) this.#begins[e + 1]! += this.#begins[e]!;
     const next = this.#begins.slice();
     for (let place = 0; place < this.#chosen.length; place++) this.#places[next[this.#chosen[place]!]!++] = place;
+  }
+
+  /** What each chosen expert counts, instead of its score. */
+  #weigh(): void {
+    const { k, experts, room, weights: given } = this.#step;
+    if (!given) {
+      this.#shop.device.run(this.#softmax!);
+      return;
+    }
+    const [all, kept] = [this.#floats(given.slot), this.#floats(room.weights)];
+    for (let begin = 0; begin < kept.length; begin += k) {
+      let sum = 0;
+      for (let i = begin; i < begin + k; i++) {
+        kept[i] = all[(begin / k) * experts.length + this.#chosen[i]!]!;
+        sum += kept[i]!;
+      }
+      const share = given.normalized ? (sum === 0 ? 0 : 1 / sum) : 1;
+      // As in ONNX Runtime, what is negative counts nothing.
+      for (let i = begin; i < begin + k; i++) kept[i] = kept[i]! * share < LEAST ? 0 : kept[i]! * share;
+    }
   }
 
   #isChosen(expert: number, begin: number, end: number): boolean {

@@ -81,12 +81,14 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const [y = ''] = node.outputs;
   if (x === '' || scores === '' || y === '') return 'the input, scores or the result are omitted';
   if ([w3, s3, b3, z3].some((name) => name !== '')) return 'a third product';
-  if (weights !== '') return 'router_weights are given';
   const type = view.string('activation_type', 'relu');
   const isGated = type === 'swiglu';
   if (!isGated && !Object.hasOwn(ACTIVATIONS, type)) return `activation ${type}`;
   if (view.int('swiglu_fusion', 0) !== (isGated ? 1 : 0)) return `swiglu_fusion ${view.int('swiglu_fusion', 0)}`;
-  const refusedX = matcher.notFloat('the input', x) ?? matcher.notFloat('scores', scores);
+  const refusedX =
+    matcher.notFloat('the input', x) ??
+    matcher.notFloat('scores', scores) ??
+    (weights === '' ? undefined : matcher.notFloat('router_weights', weights));
   if (refusedX !== undefined) return refusedX;
 
   const bits = view.int('expert_weight_bits', 4) as 2 | 4 | 8;
@@ -133,23 +135,29 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     op: 'experts',
     place: 'device',
     nodes: [node],
-    inputs: [x, scores],
+    inputs: [x, scores, weights],
     outputs: [y],
-    resources: [...matrices, ...constants],
+    resources: [...matrices, ...constants, ...matcher.constants([x, scores, weights])],
     product: { N: hidden, K: k * (rows + inner), quantized: true },
     lower(to) {
       const { dims } = to.info(x);
-      const of = to.info(scores).dims;
       const M = countOf(dims.slice(0, -1));
       if (dims.at(-1) !== hidden) view.fail('the input', `[..., ${hidden}]`, `[${dims.join(', ')}]`);
-      if (of.length !== 2 || of[0] !== M || of[1] !== experts)
-        view.fail('scores', `[${M}, ${experts}]`, `[${of.join(', ')}]`);
+      for (const name of weights === '' ? [scores] : [scores, weights]) {
+        const of = to.info(name).dims;
+        if (of.length !== 2 || of[0] !== M || of[1] !== experts)
+          view.fail(name === scores ? 'scores' : 'router_weights', `[${M}, ${experts}]`, `[${of.join(', ')}]`);
+      }
       const room = (...size: number[]) => to.result('', 'f32', size);
       to.step({
         kind: 'experts',
         x: to.slot(x),
         scores: to.slot(scores),
         k,
+        weights:
+          weights === ''
+            ? undefined
+            : { slot: to.slot(weights), normalized: view.int('normalize_routing_weights', 0) === 1 },
         experts: each,
         inner,
         activation: ACTIVATIONS[type] ?? undefined,
@@ -200,7 +208,7 @@ export const expertOperators: readonly Operator[] = [
       'weights_prepacked',
     ],
     limits:
-      'constant weights of 2, 4 or 8 bits, scales of blocks or rows, zero points of blocks; relu, gelu, silu, identity, or swiglu in turns (swiglu_fusion 1); only chosen experts are multiplied; no third product, router_weights or sparse mixer',
+      'constant weights of 2, 4 or 8 bits, scales of blocks or rows, zero points of blocks; relu, gelu, silu, identity, or swiglu in turns (swiglu_fusion 1); only chosen experts are multiplied; no third product or sparse mixer',
     infer,
     match,
   },

@@ -201,6 +201,8 @@ export interface ExpertsStep {
   readonly scores: Slot;
   /** Experts of each row. */
   readonly k: number;
+  /** What the chosen ones count, [rows, experts], divided by their sum if `normalized`. Absent: the softmax of their scores. */
+  readonly weights: { readonly slot: Slot; readonly normalized: boolean } | undefined;
   readonly experts: readonly Expert[];
   readonly inner: number;
   readonly activation: ActivationId | undefined;

@@ -40,7 +40,7 @@ export function readsOf(step: Fusable): readonly Slot[] {
     case 'attention':
       return present([step.q.slot, step.k?.slot, step.v?.slot, step.sinks, step.bias, step.mask]);
     case 'experts':
-      return present([step.x, step.scores, step.upBias, step.downBias]);
+      return present([step.x, step.scores, step.weights?.slot, step.upBias, step.downBias]);
     default:
       return [];
   }
