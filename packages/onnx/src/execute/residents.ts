@@ -20,7 +20,7 @@ import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { SessionRequest } from './options.ts';
-import { openTable } from './table.ts';
+import { openTable, rowsOfTwin } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -92,7 +92,11 @@ export async function loadResidents(
     const sources = new Set<ByteSource>();
     const keep = (source: ByteSource): void => void sources.add(source);
     const tables = new Map<string, ReadRows>();
-    for (const each of all) if (each.kind === 'table') tables.set(each.key, openTable(each.table, keep));
+    for (const each of all) {
+      if (each.kind !== 'table') continue;
+      const twin = prepared.get(each.twin ?? '');
+      tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
+    }
     return {
       backend,
       values,
