@@ -330,7 +330,7 @@ export class Matcher {
   /** Does it have more elements with every token? */
   grows(name: string): boolean {
     const info = this.info(name);
-    return HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
+    return this.#typed.hasPast && HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
   }
 
   isHostSized(name: string): boolean {
