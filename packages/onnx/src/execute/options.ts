@@ -43,6 +43,12 @@ export interface MsdOptions {
    * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
    */
   readonly quantize?: QuantizeOption;
+  /**
+   * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
+   * DynamicQuantizeMatMul) stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
+   * which is nearer to the float model.
+   */
+  readonly exact?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
   /** Called while a session is created. What it throws ends the creation. */
@@ -94,6 +100,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'fallback',
   'claim',
   'quantize',
+  'exact',
   'debug',
   'onProgress',
   'stallTimeoutMs',
@@ -130,7 +137,14 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
-  const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
+  const {
+    threads = 'auto',
+    fallback = ['wasm'],
+    claim = 'auto',
+    quantize = false,
+    exact = false,
+    debug = false,
+  } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -154,6 +168,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (claim !== 'auto' && claim !== 'all') {
     throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
+  }
+  if (typeof exact !== 'boolean') {
+    throw new TypeError(`msd: option 'exact', expected a boolean, got ${typeof exact}.`);
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
@@ -184,6 +201,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     fallback: ['wasm'],
     claim,
     quantize: checkQuantize(quantize),
+    exact,
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,
