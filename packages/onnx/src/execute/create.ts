@@ -69,16 +69,16 @@ export async function createSession(
       missing = error;
       reason = messageOf(error);
     }
-    const chooseFormat = formatChooser(request.msd.quantize);
-    const { relax: relaxes } = request.msd;
+    const { exact, quantize, relax: relaxes } = request.msd;
+    const drafting = { all, exact, relaxes, chooseFormat: formatChooser(quantize) };
     let drafts: readonly Draft[] = [];
     for (const checksScales of [false, true]) {
       if (reason !== undefined) break;
-      drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat, relaxes }));
+      drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
       if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
         // Nothing to take in any branch: each If is a node like others.
         variants = branches.whole();
-        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat, relaxes }));
+        drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
       }
       reason = wholeOf(drafts);
       if (reason !== undefined) break;
