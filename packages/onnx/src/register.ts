@@ -7,9 +7,13 @@ import type { MsdHandler } from './execute/session.ts';
 import { type OrtBackend, type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
 import type { SessionReport } from './report.ts';
 
-export { ForeignRunError, OnnxFormatError, SessionStateError } from './errors.ts';
+export { AbortError, ForeignRunError, OnnxFormatError, ReadError, SessionStateError } from './errors.ts';
 export type { MsdOptions, MsdProvider } from './execute/options.ts';
+export type { ProfileEvent } from './execute/profile.ts';
+export type { LoadProgress, MemoryEstimate } from './execute/progress.ts';
+export type { MsdRunOptions } from './execute/run-options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
+export type { AbortSignalLike } from './read/fetch.ts';
 export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
 export type { FloatFormat } from './weights/floats.ts';
 export type { RoundingError } from './weights/matrix.ts';
