@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { AbortError } from '../src/errors.ts';
 import { createAtSomeLevel } from '../src/execute/level.ts';
 import type { OrtBackend, OrtModule, OrtSession } from '../src/ort.ts';
-import { type LoadProgress, type MsdRunOptions, register, reportOf } from '../src/register.ts';
+import { type LoadProgress, register, reportOf } from '../src/register.ts';
 import { feedsOf, groupQueryModel } from './attention/group-query.ts';
 import { gaussian, makeMatrix, matmulModel, model, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
@@ -28,7 +28,7 @@ const kinds: [string, Uint8Array][] = [
   ['whole', whole],
 ];
 const rows = (count: number): { x: ort.Tensor } => ({ x: tensor(gaussian(random(9), count * H), [count, H]) });
-const run = (s: ort.InferenceSession, options: MsdRunOptions, feeds: object = rows(1)) =>
+const run = (s: ort.InferenceSession, options: object, feeds: object = rows(1)) =>
   s.run(feeds as never, options as never);
 const create = (bytes: Uint8Array, options: object = {}): Promise<ort.InferenceSession> =>
   session(bytes, bytes === whole ? 'msd' : { name: 'msd', claim: 'all' }, options);
@@ -87,11 +87,11 @@ describe.each(kinds)('a model that is %s', (_, bytes) => {
     }
   });
 
-  it.each<[string, MsdRunOptions, RegExp, string]>([
+  it.each<[string, object, RegExp, string]>([
     ['a severity', { logSeverityLevel: 9 }, /log severity level is not valid/, 'RangeError'],
     ['a verbosity in words', { logVerbosityLevel: 'a' }, /log verbosity level is not valid/, 'RangeError'],
     ['extra', { extra: { a: null } }, /option 'extra'/, 'TypeError'],
-    ['a signal that is none', { signal: 5 as never }, /expected an AbortSignal, got number/, 'TypeError'],
+    ['a signal that is none', { signal: 5 }, /expected an AbortSignal, got number/, 'TypeError'],
     ['what is terminated', { terminate: true }, /`terminate`/, 'AbortError'],
     ['what is stopped', { signal: AbortSignal.abort('why') }, /stopped by its AbortSignal/, 'AbortError'],
   ])('refuses to run with %s, and goes on', async (_, options, message, name) => {
@@ -282,9 +282,9 @@ describe('a model that ONNX Runtime refuses at a level', () => {
       tries.push((options as { graphOptimizationLevel?: string }).graphOptimizationLevel);
       return Promise.reject<OrtSession>(new Error(`Can't create a session. ERROR_CODE: ${code}, ERROR_MESSAGE: …`));
     };
-    await expect(createAtSomeLevel({}, refuse(7))).rejects.toThrow('ERROR_CODE: 7');
-    await expect(createAtSomeLevel({ graphOptimizationLevel: 'disabled' }, refuse(9))).rejects.toThrow();
-    await expect(createAtSomeLevel({ graphOptimizationLevel: 'extended' }, refuse(9))).rejects.toThrow();
+    await expect(createAtSomeLevel(ort, {}, refuse(7))).rejects.toThrow('ERROR_CODE: 7');
+    await expect(createAtSomeLevel(ort, { graphOptimizationLevel: 'disabled' }, refuse(9))).rejects.toThrow();
+    await expect(createAtSomeLevel(ort, { graphOptimizationLevel: 'extended' }, refuse(9))).rejects.toThrow();
     expect(tries).toEqual([undefined, 'disabled', 'extended', 'basic', 'disabled']);
   });
 });
