@@ -12,9 +12,11 @@ import { selectEarly } from '../passes/select-early.ts';
 import { chooseSides, type Sides } from '../plan/cost.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { wholeReason } from '../plan/whole.ts';
+import { arrived, whileArriving } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { nodeReports, regionReport, wholeReports } from './describe.ts';
@@ -57,55 +59,64 @@ export async function createSession(
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    let graph = buildGraph(record);
     const all = request.msd.claim === 'all';
-    let reason: string | undefined;
+    let noFiles: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
     try {
-      await openExternal(record.files, neededLocations(graph), model, request.externalData, download);
+      await openExternal(record.files, neededLocations(buildGraph(record)), model, request.externalData, download);
     } catch (error) {
       watch.check();
       missing = error;
-      reason = messageOf(error);
+      noFiles = messageOf(error);
     }
-    graph = foldConstants(graph);
-    let typed = inferTypes(graph);
-    reason ??= typed.contradiction;
-    const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
-    let decisions: Decisions = new Map();
-    const chooseFormat = formatChooser(request.msd.quantize);
-    for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
-      reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
-      if (reason !== undefined) break;
-      const matches = new Map<GraphNode, Match>();
-      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-      const sides = chooseSides(typed, unitsOf(graph, matches), all);
-      reason = sides.whole;
-      if (reason !== undefined) break;
-      checkCuttable(request, graph.outputs);
-      try {
-        const session = await createCut(ort, typed, decisions, sides, request, kept, started);
-        request.progress.report('ready', 0, 0);
-        return session;
-      } catch (error) {
-        // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
-        if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
-        if (!(error instanceof CutRefused)) throw error;
-        reason = error.message;
-        break;
+    const work = async (): Promise<MsdHandler> => {
+      let graph = foldConstants(buildGraph(record));
+      let typed = inferTypes(graph);
+      let reason = noFiles ?? typed.contradiction;
+      const early = selectEarly(record, typed);
+      if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
+      let decisions: Decisions = new Map();
+      const chooseFormat = formatChooser(request.msd.quantize);
+      for (const checksScales of [false, true]) {
+        if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
+        reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
+        if (reason !== undefined) break;
+        const matches = new Map<GraphNode, Match>();
+        for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
+        const sides = chooseSides(typed, unitsOf(graph, matches), all);
+        reason = sides.whole;
+        if (reason !== undefined) break;
+        checkCuttable(request, graph.outputs);
+        try {
+          const session = await createCut(ort, typed, decisions, sides, request, kept, started);
+          request.progress.report('ready', 0, 0);
+          return session;
+        } catch (error) {
+          // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
+          if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
+          if (!(error instanceof CutRefused)) throw error;
+          reason = error.message;
+          break;
+        }
       }
-    }
-    const nodes = wholeReports(graph, decisions);
-    request.progress.report('start', 0, undefined);
-    const options = wholeOptions(model, record, request);
-    const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
-      throw error instanceof AbortError ? error : (missing ?? error);
-    });
-    request.progress.report('ready', 0, 0);
-    return session;
+      const nodes = wholeReports(graph, decisions);
+      request.progress.report('start', 0, undefined);
+      for (const each of record.files.sources.values()) await arrived(each);
+      const options = wholeOptions(model, record, request);
+      const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
+        throw error instanceof AbortError ? error : (missing ?? error);
+      });
+      request.progress.report('ready', 0, 0);
+      return session;
+    };
+    const reopen = async (): Promise<void> => {
+      for (const each of record.files.sources.values()) each.close();
+      record.files.sources.clear();
+      const whole = { ...download, isRead: false };
+      await openExternal(record.files, neededLocations(buildGraph(record)), model, request.externalData, whole);
+    };
+    return await stoppable(watch, whileArriving(work, reopen));
   } catch (error) {
     throw typedError('create', error);
   } finally {
@@ -122,6 +133,10 @@ function neededLocations({ constants }: Graph): Set<string> {
   return locations;
 }
 
+function tensorsOf({ constants }: Graph): TensorRef[] {
+  return [...constants.values()].flatMap((constant) => (constant.kind === 'tensor' ? [constant.tensor] : []));
+}
+
 async function createCut(
   ort: OrtModule,
   typed: TypedGraph,
@@ -136,7 +151,8 @@ async function createCut(
   const foreign = await createForeign(ort, graph, regions, request.region, infos, request.watch);
   try {
     const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
-    const residents = await loadResidents(claimed, request, kvBytesPerToken(claimed, infos, request.msd.kvCache));
+    const perToken = kvBytesPerToken(claimed, infos, request.msd.kvCache);
+    const residents = await loadResidents(claimed, request, perToken, tensorsOf(graph));
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
