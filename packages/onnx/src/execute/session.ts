@@ -40,6 +40,8 @@ export interface CutModel {
   close(): void;
 }
 
+const NONE: ReadonlyMap<string, OrtTensor> = /* @__PURE__ */ new Map();
+
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
 
@@ -220,8 +222,8 @@ export class CutSession implements MsdHandler {
 
   /** Results that no region makes: from the inputs as they are now. */
   #pass(inputs: readonly OrtTensor[], fetches: Readonly<Record<string, unknown>>): ReadonlyMap<string, OrtTensor> {
+    if (this.#passed.size === 0) return NONE;
     const results = new Map<string, OrtTensor>();
-    if (this.#passed.size === 0) return results;
     const feeds: Record<string, OrtTensor> = Object.create(null);
     for (const [i, name] of this.inputNames.entries()) feeds[name] = inputs[i]!;
     for (const name of Object.keys(fetches)) {
