@@ -148,14 +148,17 @@ function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
   return new Set([...largest.values()].map(({ key }) => key));
 }
 
-function residentOf(device: WasmBackend, { key, info, tensor, transposed }: Kind<'values'>) {
+function residentOf(device: WasmBackend, { key, info, tensor, transposed, arranged }: Kind<'values'>) {
   const dims = info.dims as readonly number[];
   const dtype = dtypeOf(info.elemType);
-  const shape = transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
+  const shape = arranged ? arranged.dims : transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
   const slot = newSlot(dtype, shape);
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
   const values = elementsOf(info, tensor);
-  if (values.byteLength > 0) device.write(handle, transposed ? transpose(values as Float32Array, dims) : values);
+  const placed = transposed
+    ? transpose(values as Float32Array, dims)
+    : (arranged?.of(values as Float32Array) ?? values);
+  if (values.byteLength > 0) device.write(handle, placed);
   return { slot, handle, place: undefined };
 }
 

@@ -41,6 +41,8 @@ export interface Match {
     readonly quantized: boolean;
     /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
     readonly inOrt?: 'integers' | 'floats' | undefined;
+    /** Its rows are windows that are put together first. */
+    readonly gathers?: boolean | undefined;
   };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
