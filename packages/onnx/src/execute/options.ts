@@ -238,7 +238,8 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const download: Download = {
     stallTimeoutMs: msd.stallTimeoutMs,
     signal,
-    onBytes: (loaded, total) => progress.report('download', loaded, total),
+    listen: () => progress.file(),
+    isRead: true,
   };
   return { msd, externalData, overrides, isProfiled, watch, progress, download, whole, region };
 }
