@@ -68,6 +68,10 @@ export const FLOAT32 = 1;
 export const UINT8 = 2;
 /** ONNX's number for int8. */
 export const INT8 = 3;
+/** ONNX's number for uint16. */
+export const UINT16 = 4;
+/** ONNX's number for int16. */
+export const INT16 = 5;
 /** ONNX's number for int32. */
 export const INT32 = 6;
 /** ONNX's number for int64. */
@@ -78,6 +82,14 @@ export const FLOAT16 = 10;
 export const UINT4 = 21;
 /** ONNX's number for int4. */
 export const INT4 = 22;
+/** ONNX's number for FLOAT4E2M1, the elements of MXFP4. */
+export const FLOAT4E2M1 = 23;
+/** ONNX's number for FLOAT8E8M0, the scales of MXFP4: powers of two. */
+export const FLOAT8E8M0 = 24;
+/** ONNX's number for uint2. */
+export const UINT2 = 25;
+/** ONNX's number for int2. */
+export const INT2 = 26;
 /** ONNX's number for bool. */
 export const BOOL = 9;
 

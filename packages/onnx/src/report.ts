@@ -2,6 +2,7 @@
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
 import type { MemoryReport, ThreadReport } from '@msd/core';
+import type { ProfileEvent } from './execute/profile.ts';
 import type { FloatFormat } from './weights/floats.ts';
 import type { RoundingError } from './weights/matrix.ts';
 
@@ -20,7 +21,7 @@ export interface NodeReport {
   readonly quantized?: RoundingError & { readonly format: FloatFormat };
   /** How ONNX Runtime gets the node, if not as the file has it. */
   readonly form?: string;
-  /** Index in `regions`; −1 = pruned, no output needs it. */
+  /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
 }
 
@@ -68,6 +69,10 @@ export interface SessionReport {
   /** Present when the model runs in ONNX Runtime as a whole: why. */
   readonly whole?: string;
   readonly ortVersion?: string;
+  /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
+  readonly graphOptimizationLevel?: string;
+  /** Of the last profile that ended: MSD's steps, and runs of ONNX Runtime. Absent before. */
+  readonly profile?: readonly ProfileEvent[];
 }
 
 /** Of a session that holds nothing of MSD's. */
@@ -91,7 +96,10 @@ export function formatReport(report: SessionReport): string {
   const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
   for (const node of report.nodes) {
     const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
-    const detail = node.region < 0 ? 'no output needs it' : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
+    const detail =
+      node.region < 0
+        ? (reasonOf(node) ?? 'no output needs it')
+        : (node.kernel ?? reasonOf(node) ?? report.whole ?? '');
     const cells = [node.where, op, detail] as const;
     const key = cells.join('\0');
     const group = groups.get(key);
@@ -106,6 +114,8 @@ export function formatReport(report: SessionReport): string {
   const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
+  if (report.graphOptimizationLevel)
+    lines.push(`graphOptimizationLevel ${report.graphOptimizationLevel}: ONNX Runtime refused a higher one`);
   lines.push(
     `foreign runs per call ${report.foreignRunsPerCall}, sessions ${report.foreignSessions}` +
       (report.ortVersion ? `, onnxruntime-web ${report.ortVersion}` : ''),

@@ -72,14 +72,24 @@ describe('claim', () => {
     });
   });
 
+  const half =
+    (patterns: Uint16Array) =>
+    (tensor: TensorSpec): TensorSpec =>
+      tensor.name === 'w_scales' ? { ...tensor, dtype: 'float16', data: patterns } : tensor;
+  it('keeps scales of float16 as they are', () => {
+    expect(decide({ tensor: half(new Uint16Array(12).fill(0x3c00)) })).toMatchObject({
+      resources: [{ matrix: { scale: 'f16' } }],
+    });
+  });
+
   const infinite = (tensor: TensorSpec): TensorSpec =>
     tensor.name === 'w_scales'
       ? { ...tensor, data: new Float32Array(12).fill(1).with(5, Number.POSITIVE_INFINITY) }
       : tensor;
   const huge = (tensor: TensorSpec): TensorSpec =>
     tensor.name === 'w_scales' ? { ...tensor, data: new Float32Array(12).fill(1).with(5, -(2 ** 90)) } : tensor;
-  const half = (tensor: TensorSpec): TensorSpec =>
-    tensor.name === 'w_scales' ? { ...tensor, dtype: 'float16', data: new Uint16Array(12) } : tensor;
+  const wide = (tensor: TensorSpec): TensorSpec =>
+    tensor.name === 'w_scales' ? { ...tensor, dtype: 'float64', data: new Float64Array(12) } : tensor;
   const signed = (tensor: TensorSpec): TensorSpec => (tensor.name === 'w_Q' ? { ...tensor, dtype: 'int8' } : tensor);
   const groups: TensorSpec = { name: 'g', dtype: 'int32', dims: [64], data: new Int32Array(64) };
   const floatZeros: TensorSpec = { name: 'zf', dtype: 'float32', dims: [12], data: new Float32Array(12) };
@@ -97,7 +107,8 @@ describe('claim', () => {
     ['zero points are not constant', { matrix: { zeroPoints: true }, drop: ['w_zp'] }],
     ['g_idx is given', { inputs: ([a, b, s]) => [a!, b!, s!, '', 'g'], extra: [groups] }],
     ['zero points are float32', { inputs: ([a, b, s]) => [a!, b!, s!, 'zf'], extra: [floatZeros] }],
-    ['scales are float16', { tensor: half }],
+    ['scales are float64', { tensor: wide }],
+    ['a scale is Infinity', { tensor: half(new Uint16Array(12).with(5, 0x7c00)) }],
     ['B is int8', { tensor: signed }],
     ['a scale is Infinity', { tensor: infinite }],
     [`a scale is ${-(2 ** 90)}`, { tensor: huge }],

@@ -103,9 +103,9 @@ describe.skipIf(process.platform === 'win32')('paths (skipped on Windows: its pi
     await refusedPath(join(folder, 'pipe.onnx'), 'TypeError', 'expected a file, got a pipe');
     await refusedPath('/dev/zero', 'TypeError', 'expected a file, got a device or a socket');
     await refusedPath(folder, 'TypeError', 'expected a file, got a folder');
-    await refusedPath(join(folder, 'absent.onnx'), 'RangeError', 'there is no such file (ENOENT)');
-    await refusedPath(join(folder, 'circle.onnx'), 'RangeError', 'links that lead in a circle (ELOOP)');
-    await refusedPath(`${join(folder, 'absent.onnx')}/more`, 'RangeError', 'ENO');
+    await refusedPath(join(folder, 'absent.onnx'), 'ReadError', 'there is no such file (ENOENT)');
+    await refusedPath(join(folder, 'circle.onnx'), 'ReadError', 'links that lead in a circle (ELOOP)');
+    await refusedPath(`${join(folder, 'absent.onnx')}/more`, 'ReadError', 'ENO');
   });
 
   it('the same as external data', { timeout: 20_000 }, async () => {
@@ -114,7 +114,7 @@ describe.skipIf(process.platform === 'win32')('paths (skipped on Windows: its pi
     for (const [location, name, message] of [
       ['pipe.bin', 'TypeError', 'got a pipe'],
       ['folder.bin', 'TypeError', 'got a folder'],
-      ['absent.bin', 'RangeError', 'there is no such file (ENOENT)'],
+      ['absent.bin', 'ReadError', 'there is no such file (ENOENT)'],
     ] as const) {
       const path = join(folder, `${location}.onnx`);
       writeFileSync(path, external(location));

@@ -27,7 +27,7 @@ export function nodeReports(
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
   const regionOf = new Map<GraphNode, Region>();
   for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
-  return graph.nodes.map((node) => {
+  const own = graph.nodes.map((node) => {
     const region = regionOf.get(node);
     const index = region?.index ?? -1;
     const decision = decisions.get(node);
@@ -42,6 +42,13 @@ export function nodeReports(
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
     return fast.has(node) ? { ...report, form: FAST_FORM } : report;
   });
+  return [...own, ...foldedNodes(graph).map((node) => nodeReport(node, -1, 'msd', 'its result is a constant'))];
+}
+
+/** Nodes that are gone: their results are constants. */
+function foldedNodes({ nodes, folded }: Graph): GraphNode[] {
+  const left = new Set(nodes);
+  return [...(folded?.values() ?? [])].flatMap(({ node }) => (left.has(node) ? [] : node));
 }
 
 /** What the weights of a match lost when they were quantized, if they were. */
@@ -60,7 +67,7 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
 
 /** Of a model that runs whole. */
 export function wholeReports(graph: Graph, decisions: Decisions): NodeReport[] {
-  return graph.nodes.map((node) => {
+  return [...graph.nodes, ...foldedNodes(graph)].map((node) => {
     const decision = decisions.get(node);
     return nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
   });

@@ -4,16 +4,19 @@
  */
 import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
-import type { Constant, Graph, GraphNode } from '../ir/graph.ts';
+import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import { createOrtSession, createOrtTensor, type OrtMetadata, type OrtModule, type OrtTensor } from '../ort.ts';
+import { makersOf, SMALL_BYTES } from '../passes/constants.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
-import { type TensorRef, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
+import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import type { Watch } from './abort.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
+import { createAtSomeLevel } from './level.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
 export interface ForeignRegion {
@@ -33,6 +36,8 @@ export interface ForeignPlan {
   readonly regions: readonly ForeignRegion[];
   /** One per structure; the owner releases them. */
   readonly sessions: readonly RegionSession[];
+  /** The optimization level of one that was refused at the one that was asked for. */
+  readonly level: string | undefined;
 }
 
 /** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
@@ -50,6 +55,7 @@ export async function createForeign(
   regions: readonly Region[],
   options: object,
   infos: Infos,
+  watch?: Watch,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
   for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
@@ -61,8 +67,10 @@ export async function createForeign(
   const built = new Map<string, Built>();
   const sessions: RegionSession[] = [];
   const foreign: ForeignRegion[] = [];
+  let level: string | undefined;
   try {
     for (const region of regions) {
+      watch?.check();
       const structure = structures.get(region);
       if (!structure) {
         for (const name of region.outputs)
@@ -78,6 +86,7 @@ export async function createForeign(
         entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
         sessions.push(entry.session);
+        level ??= entry.level;
       }
       addOutputTypes(types, region, entry.session, graph);
       foreign.push(bind(ort, graph, structure, entry, fed));
@@ -86,13 +95,14 @@ export async function createForeign(
     await Promise.all(sessions.map((session) => session.release()));
     throw error;
   }
-  return { regions: foreign, sessions };
+  return { regions: foreign, sessions, level };
 }
 
 interface Made {
   readonly session: RegionSession;
   /** Of the region's nodes, those in a faster form. */
   readonly fast: readonly boolean[];
+  readonly level: string | undefined;
 }
 
 interface Built extends Made {
@@ -109,13 +119,13 @@ async function create(
   const bytes = write(false);
   if (slow.includes(true) && bytes.byteLength <= MAX_SPARE_BYTES) {
     try {
-      return { session: await createFast(ort, write(true), bytes, options), fast: slow };
+      return { session: await createFast(ort, write(true), bytes, options), fast: slow, level: undefined };
     } catch {
       // Older versions don't know the form.
     }
   }
   try {
-    return { session: await createOrtSession(ort, bytes, options), fast: [] };
+    return { ...(await createAtSomeLevel(options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }
@@ -187,13 +197,15 @@ function writeRegion(
   const nodes: EncodedSpec[] = [];
   const initializers: EncodedSpec[] = [];
   const inputs = region.inputs.map((name) => valueSpec(name, types.get(name)));
-  for (const name of region.constants) {
+  const { made, constants } = constantsOf(graph, region.constants);
+  for (const name of constants) {
     const constant = graph.constants.get(name)!;
     if (constant.kind === 'node') nodes.push({ encoded: constant.node.range });
     else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
     else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
+  for (const node of made) nodes.push({ encoded: node.range });
   region.nodes.forEach((node, position) => {
     nodes.push({ encoded: fast[position] ? fastForm(node) : node.range });
   });
@@ -203,6 +215,21 @@ function writeRegion(
     opsets: Object.fromEntries(graph.opsets),
     graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
   });
+}
+
+/** Constants to write, and nodes that make the large ones of others: in few bits they take less than their floats. */
+function constantsOf(graph: Graph, names: readonly string[]) {
+  const made = new Set<GraphNode>();
+  const constants = new Set<string>();
+  for (const name of names) {
+    const folded = graph.folded?.get(name);
+    const makers = folded && tensorByteLength(folded.tensor) > SMALL_BYTES ? makersOf(graph, name) : [];
+    for (const node of makers) made.add(node);
+    if (makers.length === 0) constants.add(name);
+  }
+  const outputs = new Set([...made].flatMap((node) => node.outputs));
+  for (const node of made) for (const name of usesOf(node)) if (!outputs.has(name)) constants.add(name);
+  return { made, constants: [...constants].filter((name) => !outputs.has(name)) };
 }
 
 function valueSpec(name: string, type: ValueType | undefined): ValueSpec {

@@ -3,15 +3,19 @@
  */
 import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
-import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
+import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
 import { type Passed, passedOutputs } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
+import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
+import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
+import { snapshot } from './snapshot.ts';
+import { type Value, valueOfTensor } from './value.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -28,6 +32,10 @@ export interface CutModel {
   readonly outputs: readonly ValueInfo[];
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
+  /** When its creation began, if it is profiled from then on. */
+  readonly profiledFrom: number | undefined;
+  /** What ONNX Runtime would not do as it was asked. */
+  readonly graphOptimizationLevel: string | undefined;
   /** Gives back files that rows are read from. */
   close(): void;
 }
@@ -52,6 +60,7 @@ export class CutSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
+  readonly #known: ReadonlySet<string>;
   /** Results that no region makes. */
   readonly #passed: ReadonlyMap<string, Passed>;
   readonly #slots = new Slots();
@@ -64,6 +73,10 @@ export class CutSession implements MsdHandler {
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
+  /** Of a profile that is under way. */
+  #profile: Profile | undefined;
+  /** Of the last one that ended. */
+  #profiled: readonly ProfileEvent[] | undefined;
 
   constructor(model: CutModel) {
     this.#nodes = model.nodes;
@@ -72,18 +85,24 @@ export class CutSession implements MsdHandler {
     this.inputMetadata = model.inputs.map(metadataOf);
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
+    this.#known = new Set(this.inputNames);
     this.#passed = passedOutputs(model.ort, model.shop.typed.graph);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
     const executor = new Executor(model.ort, model.shop, this.#slots.size);
     this.#live = { model, executor, all, schedules: new Map() };
     prepare(all);
+    if (model.profiledFrom !== undefined) {
+      this.#profile = new Profile(model.profiledFrom);
+      this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});
+    }
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
       foreignRunsPerCall: all.foreignRuns,
       foreignSessions: model.sessions.length,
       weights: weightsOf(model),
+      ...(model.graphOptimizationLevel !== undefined && { graphOptimizationLevel: model.graphOptimizationLevel }),
       ...(version !== undefined && { ortVersion: version }),
     };
   }
@@ -97,11 +116,12 @@ export class CutSession implements MsdHandler {
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
     const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
     const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads };
+    const profile = this.#profiled && { profile: this.#profiled };
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads, ...profile };
   }
 
   async run(
-    feeds: Readonly<Record<string, OrtTensor>>,
+    feeds: OrtFeeds,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>> {
@@ -109,39 +129,49 @@ export class CutSession implements MsdHandler {
     if (this.#closed || !live) {
       throw new SessionStateError('run: session, expected a live one, got one after release().');
     }
-    for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
-    checkExtraFeeds(this.#specs, feeds);
-    const names = Object.keys(fetches);
-    const schedule = this.#scheduleFor(live, names);
+    const { ort, watch } = parseRunOptions(options as MsdRunOptions);
+    const inputs = this.#specs.map((spec) => checkFeed(spec, feedOf(feeds, spec.name)));
+    checkExtraFeeds(this.#known, feeds);
+    const schedule = this.#scheduleFor(live, Object.keys(fetches));
     const { executor } = live;
     const { keeper } = live.model.shop.kv;
-    if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
+    const passed = this.#pass(inputs, fetches);
+    const profile = this.#profile;
+    const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
+    if (isAtOnce && schedule.foreignRuns === 0) {
       try {
-        this.#begin(live, feeds);
+        this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
-        return this.#collect(live, feeds, fetches);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
       }
     }
-    return this.#inTurn(async () => {
+    const given = snapshot(live.model.ort, inputs, (i) => !isAtOnce || schedule.late.has(this.#inputSlots[i]!));
+    const done = this.#inTurn(async () => {
+      const start = performance.now();
       try {
+        watch?.check();
         if (keeper.isDue) await keeper.turn();
-        this.#begin(live, feeds);
-        await executor.run(schedule, options);
-        return this.#collect(live, feeds, fetches);
+        this.#begin(live, given.values);
+        await executor.run(schedule, ort, watch, profile);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
+        given.release();
+        profile?.add('Session', 'model_run', start, {});
       }
     });
+    return watch ? watch.orAborted(done) : done;
   }
 
   async dispose(): Promise<void> {
     this.#closed = true;
     await this.#inTurn(async () => {
       const model = this.#live?.model;
-      this.#live = undefined;
       if (!model) return;
+      this.endProfiling();
+      this.#live = undefined;
       model.shop.kv.keeper.close();
       model.shop.residents.backend.dispose();
       model.close();
@@ -150,14 +180,21 @@ export class CutSession implements MsdHandler {
   }
 
   startProfiling(): void {
-    for (const session of this.#live?.model.sessions ?? []) session.startProfiling();
+    if (!this.#live) return;
+    this.#profile = new Profile();
+    for (const session of this.#live.model.sessions) session.startProfiling();
   }
 
   endProfiling(): void {
+    if (!this.#profile) return;
+    this.#profiled = this.#profile.events;
+    // As ONNX Runtime Web does, which has no files.
+    console.log(`${this.#profile}`);
+    this.#profile = undefined;
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ model, executor, all, schedules }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+  #begin({ model, executor, all, schedules }: Live, inputs: readonly Value[]): void {
     let isFull = model.shop.space.isScattered || hasMany(all);
     for (const schedule of schedules.values()) isFull ||= hasMany(schedule);
     if (isFull) {
@@ -167,9 +204,7 @@ export class CutSession implements MsdHandler {
       model.shop.kv.keeper.clearScratch();
     }
     executor.begin();
-    for (let i = 0; i < this.inputNames.length; i++) {
-      executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
-    }
+    for (let i = 0; i < inputs.length; i++) executor.feed(this.#inputSlots[i]!, inputs[i]!);
   }
 
   #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
@@ -183,15 +218,28 @@ export class CutSession implements MsdHandler {
     return schedule;
   }
 
+  /** Results that no region makes: from the inputs as they are now. */
+  #pass(inputs: readonly OrtTensor[], fetches: Readonly<Record<string, unknown>>): ReadonlyMap<string, OrtTensor> {
+    const results = new Map<string, OrtTensor>();
+    if (this.#passed.size === 0) return results;
+    const feeds: Record<string, OrtTensor> = Object.create(null);
+    for (const [i, name] of this.inputNames.entries()) feeds[name] = inputs[i]!;
+    for (const name of Object.keys(fetches)) {
+      const make = this.#passed.get(name);
+      if (make) results.set(name, make(feeds));
+    }
+    return results;
+  }
+
   #collect(
     { executor }: Live,
-    feeds: Readonly<Record<string, OrtTensor>>,
+    passed: ReadonlyMap<string, OrtTensor>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
   ): Record<string, OrtTensor> {
-    const results: Record<string, OrtTensor> = Object.create(null);
+    const results: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const [name, target] of Object.entries(fetches)) {
-      const passed = this.#passed.get(name)?.(feeds);
-      if (passed) results[name] = target ? fillTarget(name, target, passed) : passed;
+      const tensor = passed.get(name);
+      if (tensor) results[name] = target ? fillTarget(name, target, tensor) : tensor;
       else results[name] = executor.take(name, this.#slots.of(name), target);
     }
     this.#copied = executor.copied;

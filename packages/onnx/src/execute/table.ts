@@ -34,7 +34,7 @@ function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadByte
     !range || range.length <= SMALL_BYTES || (range.source.isOwn && 2 * range.length < range.source.byteLength);
   if (isCopied) return readFrom(new Uint8Array(tensorBytes(tensor)));
   const { source, offset: begin } = range;
-  keep(source);
+  for (const each of [source, ...(source.of ?? [])]) keep(each);
   return (offset, into) => {
     const { bytes } = source;
     if (!bytes) source.read(begin + offset, into.length, into);

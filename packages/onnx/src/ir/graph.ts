@@ -20,6 +20,12 @@ export type Constant =
   | { readonly kind: 'node'; readonly node: NodeRecord }
   | { readonly kind: 'sparse'; readonly sparse: SparseRef };
 
+/** A constant that nodes make of constants. */
+export interface FoldedConstant {
+  readonly node: GraphNode;
+  readonly tensor: TensorRef;
+}
+
 /** The checked graph. */
 export interface Graph {
   readonly name: string;
@@ -33,6 +39,8 @@ export interface Graph {
   readonly inputs: readonly ValueInfo[];
   /** As listed: a name may come twice. */
   readonly outputs: readonly ValueInfo[];
+  /** What nodes made of constants, by name. Those nodes are not among `nodes`, but for the ones that make outputs. */
+  readonly folded?: ReadonlyMap<string, FoldedConstant>;
   /** Declared types by name: inputs, outputs, value_info. */
   readonly types: ReadonlyMap<string, ValueType>;
   readonly producers: ReadonlyMap<string, GraphNode>;

@@ -45,7 +45,7 @@ export function inferTypes(graph: Graph): TypedGraph {
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
   }
-  return { graph, infos, contradiction, view: (node) => views.get(node)! };
+  return { graph, infos, contradiction, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
 }
 
 /** Elements that decide about sizes are those of constants. */

@@ -1,11 +1,13 @@
 /** Operators that work element by element, operands repeated to one shape, and the chains of them that spell one function. */
 import { type Elementwise, type ElementwiseNode, elementwise, type FunctionId } from '@msd/core/nn';
-import { BOOL, dataTypeName, FLOAT32, INT32, INT64 } from '../data-types.ts';
+import { isCarried } from '../carried.ts';
+import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { arithmeticOperators } from './arithmetic.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import { type NodeView, type Operator, otherOperand, type Pattern } from './operator.ts';
+import { aliasMatch } from './shape.ts';
 
 type Kind = 'f32' | 'bool' | 'number';
 
@@ -81,7 +83,7 @@ function operandsOf(matcher: Matcher, names: readonly string[]): Operands {
   const rankOf = (name: string): number => matcher.info(name)?.dims?.length ?? 0;
   const most = Math.max(...names.map((name) => (matcher.isConstant(name) ? 0 : rankOf(name))));
   const isInline = (name: string): boolean =>
-    matcher.scalar(name) !== undefined && matcher.info(name)!.elemType === FLOAT32 && rankOf(name) <= most;
+    matcher.scalar(name) !== undefined && isFloat(matcher.info(name)!.elemType) && rankOf(name) <= most;
   const rest = names.filter((name) => !isInline(name));
   const inputs = [...new Set(rest.length > 0 ? rest : names.slice(0, 1))];
   const args = names.map((name) => {
@@ -144,7 +146,7 @@ function expressionMatch(
 
 function refusedOperand(matcher: Matcher, what: string, name: string, kind: Kind): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
-  if (elemType === FLOAT32 && kind !== 'bool') return matcher.notFloat(what, name);
+  if (isFloat(elemType) && kind !== 'bool') return matcher.notFloat(what, name);
   if (kind === 'number' && isWide(matcher, name)) return `${what} is int64`;
   const isFine = kind === 'bool' ? elemType === BOOL : kind === 'number' && matcher.isInteger(name);
   return isFine ? undefined : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
@@ -223,24 +225,31 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   const [x = ''] = node.inputs;
   const from = matcher.info(x)?.elemType ?? 0;
   const to = view.int('to', 0);
-  if (![FLOAT32, BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
-  if (to !== FLOAT32 && to !== BOOL) return `to ${dataTypeName(to)}`;
+  const isF32 = isFloat(from) || isCarried(from);
+  if (!isF32 && ![BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
+  if (!isFloat(to) && to !== BOOL) return `to ${dataTypeName(to)}`;
   if (isWide(matcher, x)) return 'x is int64';
-  const refused = from === FLOAT32 ? matcher.notFloat('x', x) : undefined;
+  if (isF32 && isFloat(to)) return sameFloats(view, matcher);
+  const refused = isF32 ? matcher.notMovable(x) : undefined;
   if (refused !== undefined) return refused;
   return expressionMatch(matcher, [node], [x], (expression, args) =>
-    expression.add(to === FLOAT32 ? 'CastToF32' : 'CastToBool', args),
+    expression.add(isFloat(to) ? 'CastToF32' : 'CastToBool', args),
   );
 }
 
+/** The device has one type for all of them: nothing is rounded but what leaves. */
+const sameFloats = /* @__PURE__ */ aliasMatch(
+  'cast',
+  (_, [x]) => [x],
+  () => [],
+);
+
 /** To the type that another value has: of floats, nothing. */
-function matchCastLike({ node }: NodeView, matcher: Matcher): Match | string {
-  const [x = '', like = ''] = node.inputs;
-  return (
-    matcher.notFloat('x', x) ??
-    matcher.notFloat('target', like) ??
-    expressionMatch(matcher, [node], [x], (to, args) => to.add('CastToF32', args))
-  );
+function matchCastLike(view: NodeView, matcher: Matcher): Match | string {
+  const [x = '', like = ''] = view.node.inputs;
+  const type = matcher.info(like)?.elemType ?? 0;
+  if (!isFloat(type)) return `target is ${type === 0 ? 'of unknown type' : dataTypeName(type)}`;
+  return matcher.notFloat('x', x) ?? sameFloats(view, matcher);
 }
 
 /** x, then a bias that is added first, if there is one. */

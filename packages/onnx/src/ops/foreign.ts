@@ -1,5 +1,5 @@
 /** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
-import { BOOL, FLOAT32, INT32, INT64, UINT8 } from '../data-types.ts';
+import { BOOL, FLOAT32, INT64, UINT8 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { branchesOf } from './attention/angles.ts';
 import type { Operator } from './operator.ts';
@@ -46,18 +46,8 @@ const SAME_TYPE: readonly string[] = [
 
 /** The first result has this element type. */
 const TYPED: Readonly<Record<string, number>> = {
-  ConvInteger: INT32,
   IsInf: BOOL,
   NonZero: INT64,
-  DynamicQuantizeLinear: UINT8,
-};
-
-/** [batch, channels, …]: what is left of the image depends on pads and strides. */
-const conv: Operator['infer'] = (_, [x, w], symbols) => {
-  const dims = w?.dims?.map((size, i) =>
-    i === 0 ? (x?.dims?.[0] ?? symbols.fresh()) : i === 1 ? w.dims![0]! : symbols.fresh([size]),
-  );
-  return [x && { elemType: x.elemType, dims }];
 };
 
 /** One of several tensors that the model holds. */
@@ -77,7 +67,14 @@ const first =
 export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
-  { name: 'Conv', infer: conv },
+  {
+    name: 'DynamicQuantizeLinear',
+    infer: (_, [x]) => [
+      { elemType: UINT8, dims: x?.dims },
+      { elemType: FLOAT32, dims: [] },
+      { elemType: UINT8, dims: [] },
+    ],
+  },
   {
     name: 'DequantizeLinear',
     infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],

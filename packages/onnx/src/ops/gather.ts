@@ -1,9 +1,10 @@
 /** Operators that look elements up by index. */
 import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
-import { dataTypeName, FLOAT32, INT4, INT8, UINT4, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT16, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } from '../data-types.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
+import type { TensorRef } from '../read/tensor.ts';
 import { countOf } from './host.ts';
 import { emitOp, type TableRef } from './lowering.ts';
 import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
@@ -37,25 +38,26 @@ export function checkedIndex(node: NodeView, index: number, size: number): numbe
 }
 
 /** Rows of a table that is stored in few bits: dims of the table as floats, and of the result. */
-function gatherBlockQuantized(node: NodeView, [data, indices]: Inputs): [Info] {
+function gatherBlockQuantized(node: NodeView, [data, indices, scales]: Inputs): [Info] {
   const bits = node.int('bits', 4);
   const table = data?.dims;
-  if (!table || !indices?.dims) return [{ elemType: FLOAT32, dims: undefined }];
+  const elemType = scales?.elemType || FLOAT32;
+  if (!table || !indices?.dims) return [{ elemType, dims: undefined }];
   const axis = axisOf(node, node.int('gather_axis', 0), table.length);
   // uint8 data holds several codes per byte along the last dimension; the 4-bit types hold one per element.
   const packed = data.elemType === UINT8 ? 8 / bits : 1;
   const row = table.map((dim, i) => (i === table.length - 1 && typeof dim === 'number' ? dim * packed : dim));
-  return [{ elemType: FLOAT32, dims: row.toSpliced(axis, 1, ...indices.dims) }];
+  return [{ elemType, dims: row.toSpliced(axis, 1, ...indices.dims) }];
 }
 
 function matchGather(view: NodeView, matcher: Matcher): Match | string {
   const [data = '', indices = ''] = view.node.inputs;
   const axis = view.int('axis', 0);
   const tensor = matcher.tensor(data);
-  const isTable = tensor?.elemType === FLOAT32 && tensor.dims.length === 2 && axis === 0;
+  const isTable = tensor !== undefined && isFloat(tensor.elemType) && tensor.dims.length === 2 && axis === 0;
   if (isTable && matcher.isHostOperand(indices)) {
     const [rows, columns] = tensor.dims as [number, number];
-    return rowsMatch([view.node], data, { rows, columns, format: 'f32', data: tensor }, indices);
+    return rowsMatch([view.node], data, { rows, columns, format: floatTypeOf(tensor), data: tensor }, indices);
   }
   const dequantized = dequantizedRows(view, matcher);
   if (dequantized) return dequantized;
@@ -86,6 +88,9 @@ function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
   };
   return rowsMatch([node, next], `${data} ${s} ${z}`, { rows, columns, format, data: tensor, scales: scale }, indices);
 }
+/** How @msd/core calls the floats of a tensor. */
+
+export const floatTypeOf = ({ elemType }: TensorRef): 'f32' | 'f16' => (elemType === FLOAT16 ? 'f16' : 'f32');
 
 /** Rows of a table of the file, which is never copied. */
 function rowsMatch(nodes: readonly GraphNode[], key: string, table: TableRef, indices: string): Match {
@@ -145,7 +150,7 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const isPacked = data.elemType === UINT8;
   if (!isPacked && data.elemType !== UINT4 && data.elemType !== INT4) return `data are ${dataTypeName(data.elemType)}`;
   if (!isPacked && bits !== 4) return `${bits} bits in ${dataTypeName(data.elemType)}`;
-  if (scales.elemType !== FLOAT32) return `scales are ${dataTypeName(scales.elemType)}`;
+  if (!isFloat(scales.elemType)) return `scales are ${dataTypeName(scales.elemType)}`;
   if (zeroPoints && zeroPoints.elemType !== data.elemType)
     return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
   const [rows, width] = data.dims as [number, number];
@@ -159,7 +164,7 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
     bits,
     signed: data.elemType === INT4,
     blockSize,
-    scales: 'f32',
+    scales: floatTypeOf(scales),
     zeroPoints: zeroPoints && (isPacked ? 'rows' : 'flat'),
     zeroPoint: isPacked ? 2 ** (bits - 1) : 0,
   };
@@ -170,7 +175,7 @@ export const gatherOperators: readonly Operator[] = [
   {
     name: 'Gather',
     limits:
-      'rows of a constant f32 table are read from the file: it is not copied. So are rows of int8 and uint8 with DequantizeLinear behind them, one scale for all',
+      'rows of a constant table of f32 or float16 are read from the file: it is not copied. So are rows of int8 and uint8 with DequantizeLinear behind them, one scale for all',
     attributes: ['axis'],
     infer: gather,
     host: true,
@@ -178,7 +183,7 @@ export const gatherOperators: readonly Operator[] = [
   },
   {
     name: 'com.microsoft.GatherBlockQuantized',
-    limits: 'a constant table of rows, 4 or 8 bits, f32 scales; rows are read from the file',
+    limits: 'a constant table of rows, 4 or 8 bits, f32 or float16 scales; rows are read from the file',
     attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
     infer: gatherBlockQuantized,
     match: matchBlocks,

@@ -1,6 +1,7 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
 import { attentionPatterns } from './attention/chain.ts';
 import { attentionOperators } from './attention/index.ts';
+import { convOperators, convPatterns } from './conv/index.ts';
 import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
@@ -19,6 +20,7 @@ import { shapeOperators } from './shape.ts';
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
   'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators],
   products: matMulOperators,
+  convolutions: convOperators,
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
@@ -37,5 +39,11 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
-  Object.entries({ ...elementwisePatterns, ...normPatterns, ...attentionPatterns, ...matMulIntegerPatterns }),
+  Object.entries({
+    ...elementwisePatterns,
+    ...normPatterns,
+    ...attentionPatterns,
+    ...convPatterns,
+    ...matMulIntegerPatterns,
+  }),
 );

@@ -14,21 +14,38 @@ export interface Slot {
   readonly dims: readonly number[];
   /** The slot whose bytes these are: itself, unless the value is another one under other dims. */
   readonly root: Slot;
+  /** Elements of it before these. Default 0. */
+  readonly begin?: number | undefined;
+}
+
+/** Elements of a slot from `begin` on, under dims of their own. */
+export function part({ dtype, root, begin: before = 0 }: Slot, begin: number, dims: readonly number[]): Slot {
+  return { dtype, dims, root, begin: before + begin };
 }
 
 /** What a match needs from the file, by a key that equal needs share. */
 export type Resource =
   | { readonly kind: 'matrix'; readonly key: string; readonly matrix: Matrix }
-  /** A tensor of floats, ints or bools on the device; `transposed` = the last two dimensions exchanged. */
+  /**
+   * A tensor of floats, ints or bools on the device; `transposed` = the last two dimensions exchanged, `arranged` = in an order of
+   * its own.
+   */
   | {
       readonly kind: 'values';
       readonly key: string;
       readonly info: Info;
       readonly tensor: TensorRef | undefined;
       readonly transposed: boolean;
+      readonly arranged?: Arranged | undefined;
     }
   /** A table whose rows are read from the file when they are asked for. */
   | { readonly kind: 'table'; readonly key: string; readonly table: TableRef };
+
+/** Floats as a kernel wants them. */
+export interface Arranged {
+  readonly dims: readonly number[];
+  of(values: Float32Array): Float32Array;
+}
 
 /** A table of the file and what its rows are made of. */
 export interface TableRef extends Table {
@@ -55,6 +72,8 @@ export interface OpStep {
   readonly op: unknown;
   readonly inputs: readonly (Slot | undefined)[];
   readonly outputs: readonly Slot[];
+  /** It brings an image [batch, …, channels] into the order of ONNX. */
+  readonly isToChannels?: true | undefined;
 }
 
 /** Rows of a table, copied by JavaScript. */

@@ -1,6 +1,6 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 import type { FormatId } from '@msd/core';
-import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, isFloat, UINT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
@@ -49,7 +49,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (!scales) return 'scales are not constant';
   if (z !== '' && !zeroPoints) return 'zero points are not constant';
   if (data.elemType !== UINT8) return `B is ${dataTypeName(data.elemType)}`;
-  if (scales.elemType !== FLOAT32) return `scales are ${dataTypeName(scales.elemType)}`;
+  if (!isFloat(scales.elemType)) return `scales are ${dataTypeName(scales.elemType)}`;
   if (zeroPoints && zeroPoints.elemType !== UINT8) return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
 
   const blocks = Math.ceil(K / blockSize);
@@ -80,7 +80,7 @@ function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number)
   }
   const tensor = matcher.tensor(name);
   if (!tensor) return 'bias is not a tensor';
-  if (tensor.elemType !== FLOAT32) return `bias is ${dataTypeName(tensor.elemType)}`;
+  if (!isFloat(tensor.elemType)) return `bias is ${dataTypeName(tensor.elemType)}`;
   checkCount(node, 'bias', tensor, N);
   return tensor.dims.length === 1 ? undefined : `bias has shape [${tensor.dims.join(', ')}]`;
 }
@@ -93,7 +93,7 @@ function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: 
     );
 }
 
-/** What the file declares of a float32 value whose last dimension is known. */
+/** What the file declares of a float value whose last dimension is known. */
 function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
   const type = graph.types.get(name);
   if (!type || type.kind === 'unknown') return;
@@ -101,7 +101,7 @@ function checkType({ graph }: Matcher, node: GraphNode, what: string, name: stri
     throw new OnnxFormatError(`claim: ${describeNode(node)}: ${what} '${name}', expected ${expected}, got ${got}.`);
   };
   if (type.kind !== 'tensor') contradiction('a tensor', type.kind);
-  if (type.elemType !== FLOAT32 && type.elemType !== 0) contradiction('float32', dataTypeName(type.elemType));
+  if (!isFloat(type.elemType) && type.elemType !== 0) contradiction('float32 or float16', dataTypeName(type.elemType));
   const dim = type.dims?.at(-1);
   if (type.dims?.length === 0) contradiction('at least one dimension', 'a scalar');
   if (typeof dim === 'number' && dim !== last) contradiction(`a last dimension of ${last}`, `${dim}`);
@@ -120,7 +120,7 @@ export const matMulNBitsOperators: readonly Operator[] = [
     name: 'com.microsoft.MatMulNBits',
     attributes: ATTRIBUTES,
     limits:
-      'constant weights of 2, 4 or 8 bits, f32 scales, packed zero points or none, blocks of 32 and more (4 bits: 16); no g_idx',
+      'constant weights of 2, 4 or 8 bits, f32 or float16 scales, packed zero points or none, blocks of 32 and more (4 bits: 16); no g_idx',
     infer,
     match,
   },

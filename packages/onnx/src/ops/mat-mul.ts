@@ -3,6 +3,7 @@ import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
 import type { Info, Size, Symbols } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { gemmAtLoad, matMulAtLoad } from './at-load.ts';
+import { gemmOfIntegers, matMulOfIntegers } from './dequantized-product.ts';
 import { emitOp } from './lowering.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
@@ -40,7 +41,8 @@ function matchMatMul(view: NodeView, matcher: Matcher): Match | string {
   const [y = ''] = node.outputs;
   const refused = matcher.notFloat('A', a) ?? matcher.notFloat('B', b);
   if (refused !== undefined) return refused;
-  const quantized = matMulAtLoad(view, matcher);
+  const integers = matMulOfIntegers(view, matcher);
+  const quantized = typeof integers === 'object' ? integers : matMulAtLoad(view, matcher);
   if (quantized !== undefined) return quantized;
   const weights = weightShape(matcher, b);
   return {
@@ -51,6 +53,7 @@ function matchMatMul(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y],
     resources: matcher.constants([a, b]),
     ...(weights && { product: { K: weights[0], N: weights[1], quantized: false } }),
+    ...(typeof integers === 'string' && { note: integers }),
     lower(to) {
       emitOp(to, matMulSpec, {}, [to.slot(a), to.slot(b)], [y]);
     },
@@ -73,7 +76,8 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
     matcher.notFloat('A', a) ?? matcher.notFloat('B', b) ?? (c === '' ? undefined : matcher.notFloat('C', c));
   if (refused !== undefined) return refused;
   if (view.int('transA', 0) !== 0) return 'A is transposed';
-  const quantized = gemmAtLoad(view, matcher);
+  const integers = gemmOfIntegers(view, matcher);
+  const quantized = typeof integers === 'object' ? integers : gemmAtLoad(view, matcher);
   if (quantized !== undefined) return quantized;
   if (view.float('alpha', 1) !== 1 || (c !== '' && view.float('beta', 1) !== 1)) return 'alpha or beta is not 1';
   const transposed = view.int('transB', 0) !== 0;
@@ -90,6 +94,7 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
     outputs: [y],
     resources: [...matcher.constants(inputs), ...(weights ? [weights] : [])],
     ...(shape && { product: { K, N, quantized: false } }),
+    ...(typeof integers === 'string' && { note: integers }),
     lower(to) {
       const operands = [to.slot(a), to.slot(weights?.key ?? b)];
       if (c === '') emitOp(to, matMulSpec, {}, operands, [y]);

@@ -8,9 +8,13 @@ import { axisOf, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
+/** The result has the type of x; of a norm without a mean, that of its scale. */
+const typed = (x: Info | undefined, scale: Info | undefined, kind: Roles['kind']): Info | undefined =>
+  x && { elemType: (kind === 'rms' && scale?.elemType) || x.elemType, dims: x.dims };
+
 /** The result, then mean and inverse standard deviation with the normalized dimensions as 1. */
-function inferNorm(node: NodeView, [x]: Inputs): (Info | undefined)[] {
-  const result = x && { elemType: x.elemType, dims: x.dims };
+function inferNorm(kind: Roles['kind'], node: NodeView, [x, scale]: Inputs): (Info | undefined)[] {
+  const result = typed(x, scale, kind);
   if (node.node.outputs.length === 1) return [result];
   const axis = x?.dims && axisOf(node, node.int('axis', -1), x.dims.length);
   const dims = x?.dims?.map((dim, i) => (i >= axis! ? 1 : dim));
@@ -87,7 +91,7 @@ function plain(name: string, kind: Roles['kind'], extras: (outputs: readonly str
     name,
     limits: 'stash_type 1',
     attributes: ['axis', 'epsilon', 'stash_type'],
-    infer: inferNorm,
+    infer: (node, inputs) => inferNorm(kind, node, inputs),
     match(view, matcher) {
       const [, scale = '', bias = ''] = view.node.inputs;
       const roles = { ...NONE, kind, scale, bias, ...extras(view.node.outputs) };

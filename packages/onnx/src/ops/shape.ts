@@ -188,8 +188,12 @@ function refuseOpen(): never {
   throw new RangeError('run: shapes, expected sizes that are known before a region runs, got an open one.');
 }
 
-/** Floats and bools on the device: the same bytes under other dims. */
-function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => readonly string[]): Operator['match'] {
+/** Floats and bools on the device: the same bytes under other dims, or as another type of floats. */
+export function aliasMatch(
+  op: 'reshape' | 'cast',
+  infer: Operator['infer'],
+  shapedBy: (node: GraphNode) => readonly string[],
+): NonNullable<Operator['match']> {
   return (view, matcher) => {
     const { node } = view;
     const [x = ''] = node.inputs;
@@ -199,7 +203,7 @@ function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => rea
     const shapes = shapedBy(node).filter((name) => name !== '');
     if (!shapes.every((name) => matcher.isHostOperand(name))) return 'the shape is not at hand';
     return {
-      op: 'reshape',
+      op,
       place: 'device',
       nodes: [node],
       inputs: [x, ...shapes],
@@ -209,7 +213,7 @@ function matchAlias(infer: Operator['infer'], shapedBy: (node: GraphNode) => rea
       lower(to) {
         const [info] = infer(
           view,
-          node.inputs.map((name) => (name === '' ? undefined : to.info(name))),
+          node.inputs.map((name) => (name === x || shapes.includes(name) ? to.info(name) : undefined)),
           NO_SYMBOLS,
         );
         to.alias(y, to.slot(x), concrete(info, describeNode(node)).dims);
@@ -234,7 +238,7 @@ export const shapeOperators: readonly Operator[] = [
     infer: reshape,
     host: true,
     sizedBy: [1],
-    match: matchAlias(reshape, afterX),
+    match: aliasMatch('reshape', reshape, afterX),
   },
   {
     name: 'Squeeze',
@@ -242,7 +246,7 @@ export const shapeOperators: readonly Operator[] = [
     infer: squeeze,
     host: true,
     sizedBy: [1],
-    match: matchAlias(squeeze, afterX),
+    match: aliasMatch('reshape', squeeze, afterX),
   },
   {
     name: 'Unsqueeze',
@@ -250,10 +254,16 @@ export const shapeOperators: readonly Operator[] = [
     infer: unsqueeze,
     host: true,
     sizedBy: [1],
-    match: matchAlias(unsqueeze, afterX),
+    match: aliasMatch('reshape', unsqueeze, afterX),
   },
-  { name: 'Flatten', attributes: ['axis'], infer: flatten, host: true, match: matchAlias(flatten, byNothing) },
-  { name: 'Identity', infer: identity, host: true, match: matchAlias(identity, byNothing) },
+  {
+    name: 'Flatten',
+    attributes: ['axis'],
+    infer: flatten,
+    host: true,
+    match: aliasMatch('reshape', flatten, byNothing),
+  },
+  { name: 'Identity', infer: identity, host: true, match: aliasMatch('reshape', identity, byNothing) },
   { name: 'ConstantOfShape', attributes: ['value'], infer: constantOfShape, host: true, sizedBy: [0] },
   { name: 'Range', infer: range, host: true, sizedBy: [0, 1, 2] },
 ];

@@ -2,9 +2,9 @@
  * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
-import { badScale } from '@msd/core';
+import { badScale, fromFp16 } from '@msd/core';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
@@ -12,7 +12,7 @@ import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
 import { wrongCount, wrongKind } from '../ops/schema.ts';
-import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import type { ChooseFormat } from '../weights/quantize-option.ts';
 
@@ -42,6 +42,8 @@ export interface Match {
     readonly quantized: boolean;
     /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
     readonly inOrt?: 'integers' | 'floats' | undefined;
+    /** Its rows are windows that are put together first. */
+    readonly gathers?: boolean | undefined;
   };
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
@@ -327,9 +329,10 @@ export class Matcher {
     if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
     const scratch = this.#scratch;
     for (let begin = 0; begin < total; begin += scratch.length) {
-      const values = floatsOf(read(begin, Math.min(scratch.length, total - begin), scratch));
+      const bytes = read(begin, Math.min(scratch.length, total - begin), scratch);
+      const values = scales.elemType === FLOAT16 ? halvesIn(bytes) : floatsOf(bytes);
       const at = badScale(values);
-      if (at >= 0) return values[at];
+      if (at >= 0) return scales.elemType === FLOAT16 ? fromFp16(values[at]!) : values[at];
     }
     return undefined;
   }

@@ -132,7 +132,7 @@ export class CostModel {
     const ort = ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
     if (!match) return { msd: 0, ort };
     if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
-    if (match.op === 'reshape') return { msd: 0, ort };
+    if (match.op === 'reshape' || match.op === 'cast') return { msd: 0, ort };
     const { product, scores } = match;
     const attention = scores ? attentionPrice(scores, (match.caches ?? []).length > 0, tokens) : { msd: 0, ort: 0 };
     const msd = MSD_STEP + ELEMENT * written + attention.msd;

@@ -12,6 +12,8 @@ export interface ByteSource {
   readonly bytes?: Uint8Array;
   /** True for bytes that were read for this source alone: nobody else holds them. */
   readonly isOwn?: boolean;
+  /** What its bytes are computed from, if they are. */
+  readonly of?: readonly ByteSource[];
   /**
    * The bytes [offset, offset + length), which must exist.
    *

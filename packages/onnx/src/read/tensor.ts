@@ -77,8 +77,11 @@ export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
   return { name, elemType, dims, storage, proto: cursor.whole() };
 }
 
+/** What a tensor is, wherever its elements lie. */
+export type TensorType = Pick<TensorRef, 'name' | 'elemType' | 'dims'>;
+
 /** Number of elements. */
-export function elementCount(tensor: TensorRef): number {
+export function elementCount(tensor: TensorType): number {
   let count = 1;
   for (const dim of tensor.dims) {
     if (dim < 0 || !Number.isSafeInteger(dim)) fail(tensor, 'dims', 'at least 0', `${dim}`);
@@ -89,7 +92,7 @@ export function elementCount(tensor: TensorRef): number {
 }
 
 /** Bytes that the elements take in `raw_data` form. */
-export function tensorByteLength(tensor: TensorRef): number {
+export function tensorByteLength(tensor: TensorType): number {
   const bits = dataTypeBits(tensor.elemType);
   if (bits === undefined) {
     fail(tensor, 'element type', 'a numeric type', dataTypeName(tensor.elemType));
@@ -238,7 +241,7 @@ function typedField(elemType: number): number | undefined {
   return dataTypeBits(elemType) === undefined ? undefined : 5;
 }
 
-function fail(tensor: TensorRef, what: string, expected: string, got: string): never {
+function fail(tensor: TensorType, what: string, expected: string, got: string): never {
   throw new OnnxFormatError(`read: tensor '${tensor.name}': ${what}, expected ${expected}, got ${got}.`);
 }
 

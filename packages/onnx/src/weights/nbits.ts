@@ -1,6 +1,7 @@
 /** Weights as MatMulNBits has them: rows of packed codes, block after block. */
 import type { FormatId } from '@msd/core';
-import { floatsOf, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { FLOAT16 } from '../data-types.ts';
+import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
 
 export interface NBits {
@@ -10,13 +11,14 @@ export interface NBits {
   readonly blockSize: number;
   /** [N, blocks, blockSize · bits / 8] */
   readonly data: TensorRef;
-  /** f32 [N, blocks] */
+  /** f32 or float16 [N, blocks]; what is float16 stays it in packed memory. */
   readonly scales: TensorRef;
   /** Packed like `data`, rows padded to bytes. */
   readonly zeroPoints: TensorRef | undefined;
 }
 
 export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints }: NBits): Matrix {
+  const isHalf = scales.elemType === FLOAT16;
   return {
     key: matrixKey('nbits', [format, N, K, blockSize], [data, scales, zeroPoints]),
     format,
@@ -24,7 +26,7 @@ export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints 
     K,
     blockSize,
     storedZeroPoints: zeroPoints !== undefined,
-    scale: 'f32',
+    scale: isHalf ? 'f16' : 'f32',
     fileBytes: bytesOf(data, scales, zeroPoints),
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
@@ -34,13 +36,14 @@ export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints 
       let staged = new Uint8Array(0);
       return (n, count, into) => {
         if (staged.length < scaleRow * count) staged = new Uint8Array(scaleRow * count);
+        const scaleBytes = readScales(n * scaleRow, count * scaleRow, staged);
         return {
           format,
           N: count,
           K,
           blockSize,
           data: readData(n * dataRow, count * dataRow, into),
-          scales: floatsOf(readScales(n * scaleRow, count * scaleRow, staged)),
+          scales: isHalf ? halvesIn(scaleBytes) : floatsOf(scaleBytes),
           ...(readZeroPoints && { zeroPoints: readZeroPoints(n * zeroRow, count * zeroRow) }),
         };
       };

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import type { DataTypeName } from '../../src/data-types.ts';
 import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../../src/write/index.ts';
 import { Message } from '../../src/write/message.ts';
+import { dynamicProduct, quantizeLinear } from '../dynamic.ts';
 import { makeMatrix } from '../models.ts';
 
 const K = 32;
@@ -106,7 +107,33 @@ const operators: GraphSpec = {
   ],
 };
 
+const d = dynamicProduct({ name: 'd', N: 8, K, scale: [8], bias: true });
+const e = dynamicProduct({ name: 'e', N: 6, K, type: 'uint8', zeroPoints: [], spelling: 'x first' });
+
+/** Activations quantized while it runs, behind a table of 8-bit rows. */
+const dynamic: GraphSpec = {
+  nodes: [
+    op('Gather', ['table', 'ids'], ['codes']),
+    op('DequantizeLinear', ['codes', 'table_scale', 'table_zero'], ['x']),
+    quantizeLinear('x'),
+    ...d.nodes('x', 'p'),
+    ...e.nodes('x', 'q'),
+    ms(op('DynamicQuantizeMatMul', ['x', 'e_quantized', 'e_scale', 'e_zero_point'], ['r'])),
+    ms(op('MatMulIntegerToFloat', ['x_quantized', 'd_quantized', 'x_scale', 'd_scale', 'x_zero_point'], ['s'])),
+    op('Add', ['p', 's'], ['y']),
+    op('Add', ['q', 'r'], ['z']),
+  ],
+  initializers: [
+    ...[...d.initializers, ...e.initializers, floats('table_scale')],
+    { name: 'table', dtype: 'uint8', dims: [6, K], data: new Uint8Array(6 * K).fill(130) },
+    { name: 'table_zero', dtype: 'uint8', dims: [], data: Uint8Array.of(128) },
+  ],
+  inputs: [value('ids', 'int64', [1, 'm'])],
+  outputs: [value('y', 'float32', [1, 'm', 8]), value('z', 'float32', [1, 'm', 6])],
+};
+
 const models: Record<string, GraphSpec> = {
+  dynamic,
   decoder,
   operators,
   single: {

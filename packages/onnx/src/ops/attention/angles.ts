@@ -3,10 +3,11 @@
  * run (by the length, in models with "long rope"), stay where they are: the rows of a run are read from them.
  */
 import { type RotaryOp, rotary } from '@msd/core/nn';
-import { FLOAT32 } from '../../data-types.ts';
+import { isFloat } from '../../data-types.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import type { Matcher } from '../../passes/match.ts';
 import type { TensorRef } from '../../read/tensor.ts';
+import { floatTypeOf } from '../gather.ts';
 import { type Elements, emitOp, type Lowering, type Resource, type Slot, type TableRef } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 
@@ -77,9 +78,9 @@ export function branchesOf({ attributes }: GraphNode): readonly (readonly Tensor
 }
 
 function keyed(key: string, tensor: TensorRef | undefined): Keyed | undefined {
-  if (tensor?.elemType !== FLOAT32 || tensor.dims.length !== 2) return undefined;
+  if (!tensor || !isFloat(tensor.elemType) || tensor.dims.length !== 2) return undefined;
   const [rows, columns] = tensor.dims as readonly [number, number];
-  return { key: `angles ${key}`, table: { rows, columns, format: 'f32', data: tensor } };
+  return { key: `angles ${key}`, table: { rows, columns, format: floatTypeOf(tensor), data: tensor } };
 }
 
 function tabled(cos: string, sin: string, tables: Angles['tables'], condition: string): Angles {

@@ -2,7 +2,7 @@
  * From the operand of a Softmax back to queries times keys: what scales scores, what caps them, what is added to them, which of them
  * are taken away. By structure: names say nothing.
  */
-import { BOOL, FLOAT32, UINT8 } from '../../data-types.ts';
+import { BOOL, FLOAT16, isFloat, UINT8 } from '../../data-types.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import { type Size, scalarOf } from '../../ir/info.ts';
 import type { Matcher } from '../../passes/match.ts';
@@ -31,6 +31,8 @@ export interface Scores {
 const MOST_NODES = 16;
 /** Scores below this weigh nothing beside any other. */
 const NEVER = -1000;
+/** The lowest finite float16. */
+const LOWEST_HALF = -65504;
 
 /** A number that is known before a run, whoever makes it. */
 export function numberOf(matcher: Matcher, name: string): number | undefined {
@@ -63,9 +65,7 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
     case 'Identity':
       return more(back(a));
     case 'Cast':
-      return matcher.info(a)?.elemType === FLOAT32 && matcher.info(name)?.elemType === FLOAT32
-        ? more(back(a))
-        : undefined;
+      return [a, name].every((each) => isFloat(matcher.info(each)?.elemType ?? 0)) ? more(back(a)) : undefined;
     case 'Reshape':
       return keepsRows(matcher, a, name) ? more(back(a)) : undefined;
     case 'Max':
@@ -133,8 +133,8 @@ function isLowerTriangle(tensor: TensorRef): boolean {
   const { dims, elemType } = tensor;
   const size = dims.at(-1) ?? 0;
   if (dims.at(-2) !== size || elementCount(tensor) !== size * size) return false;
-  if (elemType !== BOOL && elemType !== UINT8 && elemType !== FLOAT32) return false;
-  const values = elemType === FLOAT32 ? tensorFloats(tensor) : tensorBytes(tensor);
+  if (elemType !== BOOL && elemType !== UINT8 && !isFloat(elemType)) return false;
+  const values = isFloat(elemType) ? tensorFloats(tensor) : tensorBytes(tensor);
   for (let i = 0; i < size; i++)
     for (let j = 0; j < size; j++) if (values[i * size + j] !== (j <= i ? 1 : 0)) return false;
   return true;
@@ -190,5 +190,6 @@ export function keepsRows(matcher: Matcher, from: string, to: string): boolean {
 function isFloor(matcher: Matcher, { opType, inputs }: GraphNode): boolean {
   const limits = inputs.slice(1).filter((name) => name !== '');
   const number = limits.length === 1 ? numberOf(matcher, limits[0]!) : undefined;
-  return number !== undefined && number < -1e30 && (opType === 'Max' || inputs[1] !== '');
+  const lowest = matcher.info(inputs[0]!)?.elemType === FLOAT16 ? LOWEST_HALF : -1e30;
+  return number !== undefined && number <= lowest && (opType === 'Max' || inputs[1] !== '');
 }

@@ -1,0 +1,132 @@
+/** Convolutions of one group: windows of the image as rows, times the weights as a matrix [channels out, taps · channels in]. */
+import { elementwise, matMul } from '@msd/core/nn';
+import type { GraphNode } from '../../ir/graph.ts';
+import type { Match, Matcher } from '../../passes/match.ts';
+import type { TensorRef } from '../../read/tensor.ts';
+import type { Matrix } from '../../weights/matrix.ts';
+import { atLoad } from '../at-load.ts';
+import { countOf } from '../host.ts';
+import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
+import type { NodeView } from '../operator.ts';
+import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';
+import { isPointwise, placed, type Windows, windowsOf } from './windows.ts';
+
+/** A convolution's operands, whichever nodes spell it. */
+export interface Convolution {
+  /** In topological order, the one that makes `y` last. */
+  readonly nodes: readonly GraphNode[];
+  /** f32 [batch, channels, …] */
+  readonly x: string;
+  readonly windows: Windows;
+  /** Quantized, or floats [K, N] of the file. */
+  readonly weights: { readonly matrix: Matrix } | { readonly floats: Floats };
+  /** f32 [channels out]; '' = none. */
+  readonly bias?: string | undefined;
+  readonly y: string;
+  readonly inOrt?: NonNullable<Match['product']>['inOrt'];
+}
+
+interface Floats {
+  readonly N: number;
+  readonly K: number;
+  readonly resource: Resource;
+}
+
+export function convolution(view: NodeView, matcher: Matcher, conv: Convolution): Match {
+  const { nodes, x, windows, weights, bias = '', y, inOrt } = conv;
+  const isQuantized = 'matrix' in weights;
+  const { N, K } = isQuantized ? weights.matrix : weights.floats;
+  const channels = K / countOf(windows.kernel);
+  const resource: Resource = isQuantized
+    ? { kind: 'matrix', key: weights.matrix.key, matrix: weights.matrix }
+    : weights.floats.resource;
+  return {
+    op: isQuantized ? 'product' : 'float product',
+    place: 'device',
+    nodes,
+    inputs: [x, bias],
+    outputs: [y],
+    resources: [resource, ...matcher.constants([x, bias])],
+    product: { N, K, quantized: isQuantized, inOrt, gathers: !isPointwise(windows) },
+    lower(to) {
+      const { dims } = to.info(x);
+      if (dims.length !== windows.kernel.length + 2 || dims[1] !== channels)
+        view.fail(
+          'X',
+          `[batch, ${channels}, …] of ${windows.kernel.length} spatial dimensions`,
+          `[${dims.join(', ')}]`,
+        );
+      const at = placed(view, windows, dims.slice(2));
+      const rows = toPositions(to, to.slot(x));
+      const added = bias === '' ? undefined : to.slot(bias);
+      const multiply = isQuantized ? quantizedRows(to, resource.key, added) : floatRows(to, to.slot(resource.key));
+      const products = multiplyWindows(to, windows, at, rows, N, multiply);
+      toChannels(to, !isQuantized && added ? sumOf(to, products, added) : products, y);
+    },
+  };
+}
+
+const quantizedRows =
+  (to: Lowering, matrix: string, bias: Slot | undefined) =>
+  (x: Slot, y: Slot): void =>
+    to.step({ kind: 'product', x, matrix, bias, y });
+
+const floatRows =
+  (to: Lowering, weights: Slot) =>
+  (x: Slot, y: Slot): void =>
+    to.step({ kind: 'op', spec: matMul, op: {}, inputs: [x, weights], outputs: [y] });
+
+function sumOf(to: Lowering, x: Slot, bias: Slot): Slot {
+  return emitOp(to, elementwise, { nodes: [{ fn: 'Add', args: [0, 1] }], outputs: [2] }, [x, bias], [])[0]!;
+}
+
+/** Conv with weights of the file, quantized while they are loaded or not. */
+export function matchConv(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', w = '', bias = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const refused =
+    matcher.notFloat('X', x) ?? matcher.notFloat('W', w) ?? (bias === '' ? undefined : matcher.notFloat('B', bias));
+  if (refused !== undefined) return refused;
+  const tensor = matcher.tensor(w);
+  if (!tensor) return 'W is not constant';
+  const shape = shapeOf(view, tensor);
+  if (typeof shape === 'string') return shape;
+  const { N, K, windows, order } = shape;
+  const matrix = atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order }));
+  if (typeof matrix === 'string') return matrix;
+  const weights = matrix ? { matrix } : { floats: { N, K, resource: floatWeights(matcher, w, N, K, order) } };
+  return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt: 'floats' });
+}
+
+/** What weights [N, channels, …] are as a matrix, and where its windows lie. */
+export function shapeOf(
+  view: NodeView,
+  { dims }: TensorRef,
+):
+  | { readonly N: number; readonly K: number; readonly windows: Windows; readonly order: Int32Array | undefined }
+  | string {
+  const [N = 0, channels = 0, ...kernel] = dims;
+  const windows = windowsOf(view, kernel);
+  if (typeof windows === 'string') return windows;
+  const group = view.int('group', 1);
+  if (group !== 1) return `${group} groups`;
+  const K = channels * countOf(kernel);
+  if (!(N > 0 && K > 0)) return `W has shape [${dims.join(', ')}]`;
+  return { N, K, windows, order: tapOrder(channels, countOf(kernel)) };
+}
+
+/** Float weights [N, K] as [K, N], K in the order of rows. */
+function floatWeights(matcher: Matcher, name: string, N: number, K: number, order: Int32Array | undefined): Resource {
+  const of = (values: Float32Array): Float32Array => {
+    const out = new Float32Array(values.length);
+    for (let k = 0; k < K; k++) {
+      const from = order ? order[k]! : k;
+      for (let n = 0; n < N; n++) out[k * N + n] = values[n * K + from]!;
+    }
+    return out;
+  };
+  const resource = matcher.values(name);
+  if (resource.kind !== 'values') return resource;
+  return { ...resource, key: `${name} as [${K}, ${N}]`, arranged: { dims: [K, N], of } };
+}

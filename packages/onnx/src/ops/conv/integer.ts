@@ -1,0 +1,45 @@
+/** Convolutions of activations that are quantized while a model runs: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul). */
+import { dataTypeName, FLOAT32 } from '../../data-types.ts';
+import { COLUMN_TYPES, columnsMatrix, refusedColumns } from '../../weights/columns.ts';
+import { reordered } from '../../weights/reordered.ts';
+import { quantizedFrom, rescaled } from '../dynamic.ts';
+import type { Pattern } from '../operator.ts';
+import { convolution, shapeOf } from './conv.ts';
+
+/** One element, or one of each of N channels of a result [batch, N, …]. */
+const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) => {
+  const channel = dims.length - (rank ?? 0) + 1;
+  return dims.length <= Math.max(1, rank ?? 0) && dims.every((dim, i) => dim === 1 || (i === channel && dim === N));
+};
+
+export const convIntegerChain: Pattern = (matcher, node) => {
+  const [a = '', w = '', zeroPoint = '', z = ''] = node.inputs;
+  const quantized = quantizedFrom(matcher, a);
+  if (!quantized) return 'X is not made by DynamicQuantizeLinear';
+  if (zeroPoint !== quantized.zeroPoint) return 'the zero point of X is another one';
+  const data = matcher.tensor(w);
+  const zeroPoints = matcher.tensor(z);
+  if (!data) return 'W is not constant';
+  if (z !== '' && !zeroPoints) return 'zero points of W are not constant';
+  if (!COLUMN_TYPES.has(data.elemType)) return `W is ${dataTypeName(data.elemType)}`;
+  if (zeroPoints && zeroPoints.elemType !== data.elemType)
+    return `zero points of W are ${dataTypeName(zeroPoints.elemType)}`;
+  const view = matcher.view(node);
+  const shape = shapeOf(view, data);
+  if (typeof shape === 'string') return shape;
+  const { N, K, windows, order } = shape;
+  const chain = rescaled(matcher, node, quantized.scale, isScaleOf(N));
+  if (typeof chain === 'string') return chain;
+  const { nodes, scales, y } = chain;
+  for (const scale of scales) {
+    if (typeof scale === 'number') continue;
+    if (scale.elemType !== FLOAT32) return `scales of W are ${dataTypeName(scale.elemType)}`;
+    const bad = matcher.refusedScale(scale);
+    if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  }
+  const columns = { N, K, data, byRows: true, scales, zeroPoints };
+  const refused = refusedColumns(columns);
+  if (refused !== undefined) return refused;
+  const matrix = reordered(columnsMatrix(columns), order);
+  return convolution(view, matcher, { nodes, x: quantized.x, windows, weights: { matrix }, y, inOrt: 'integers' });
+};

@@ -1,0 +1,91 @@
+/** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
+import { toFp16 } from '@msd/core';
+import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32 } from '../data-types.ts';
+import type { NodeView } from '../ops/operator.ts';
+import { elementCount, type TensorRef } from '../read/tensor.ts';
+import { computedTensor } from './computed.ts';
+import { hasNumbers, numbersReader } from './numbers.ts';
+
+export interface Dequantize {
+  readonly data: TensorRef;
+  readonly scales: TensorRef;
+  readonly zeroPoints: TensorRef | undefined;
+  /** Indices of the axis; 1 = one scale for all. */
+  readonly size: number;
+  /** Elements between neighbours along the axis. */
+  readonly inner: number;
+  /** Indices of the axis that share a scale. */
+  readonly blockSize: number;
+}
+
+/** Element types of scales that are floats, not powers of two. */
+const FLOATS: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16]);
+
+/** What a node does to constants, or what is wrong with it. */
+export function dequantizeOf(
+  view: NodeView,
+  data: TensorRef,
+  scales: TensorRef,
+  zeroPoints: TensorRef | undefined,
+): Dequantize | string {
+  if (!hasNumbers(data.elemType)) return `weights are ${dataTypeName(data.elemType)}`;
+  if (!FLOATS.has(scales.elemType) && scales.elemType !== FLOAT8E8M0)
+    return `scales are ${dataTypeName(scales.elemType)}`;
+  if (zeroPoints && zeroPoints.elemType !== data.elemType)
+    return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
+  if (zeroPoints && !sameDims(zeroPoints.dims, scales.dims) && elementCount(zeroPoints) !== elementCount(scales))
+    return `zero points have shape [${zeroPoints.dims.join(', ')}]`;
+  const { dims } = data;
+  const given = view.int('block_size', 0);
+  if (given === 0 && elementCount(scales) === 1)
+    return { data, scales, zeroPoints, size: 1, inner: Math.max(1, elementCount(data)), blockSize: 1 };
+  const from = view.int('axis', 1);
+  const axis = from < 0 ? from + dims.length : from;
+  if (!(axis >= 0 && axis < dims.length)) return `axis ${from} of ${dims.length} dimensions`;
+  const size = dims[axis]!;
+  const blockSize = given > 0 ? given : 1;
+  const expected = given > 0 ? dims.with(axis, Math.ceil(size / given)) : [size];
+  if (!sameDims(scales.dims, expected)) return `scales have shape [${scales.dims.join(', ')}]`;
+  const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, 1);
+  return { data, scales, zeroPoints, size, inner, blockSize };
+}
+
+/** The floats that it makes: f32, or fp16 where scales are. */
+export function dequantized(name: string, elemType: number, of: Dequantize): TensorRef {
+  const { data, scales, zeroPoints, size, inner, blockSize } = of;
+  const isPerBlock = elementCount(scales) > size;
+  const blocks = Math.ceil(size / blockSize);
+  const tensors = zeroPoints ? [data, scales, zeroPoints] : [data, scales];
+  const type = { name, elemType, dims: data.dims };
+  /** Which scale an element has: it never goes down within one pass over the axis. */
+  const scaleOf = (at: number): number => {
+    const along = Math.floor(at / inner);
+    const block = Math.floor((along % size) / blockSize);
+    return isPerBlock ? (Math.floor(along / size) * blocks + block) * inner + (at % inner) : block;
+  };
+  /** Scales that a stretch of elements needs. */
+  const scalesOf = (begin: number, last: number): readonly [first: number, count: number] => {
+    if (!isPerBlock && Math.floor(begin / inner / size) !== Math.floor(last / inner / size)) return [0, size];
+    const [first, end] = isPerBlock
+      ? [scaleOf(begin - (begin % inner)), scaleOf(last - (last % inner)) + inner]
+      : [scaleOf(begin), scaleOf(last) + 1];
+    return [first, end - first];
+  };
+  return computedTensor(type, tensors, (begin, count, out) => {
+    if (count === 0) return;
+    const codes = numbersReader(data)!(begin, count);
+    const [first, scaleCount] = scalesOf(begin, begin + count - 1);
+    const scale = numbersReader(scales)!(first, scaleCount);
+    const zero = zeroPoints && numbersReader(zeroPoints)!(first, scaleCount);
+    const floats = elemType === FLOAT16 ? new Float32Array(count) : new Float32Array(out.buffer, out.byteOffset, count);
+    for (let i = 0; i < count; i++) {
+      const from = scaleOf(begin + i) - first;
+      floats[i] = Math.fround(codes[i]! - (zero ? zero[from]! : 0)) * scale[from]!;
+    }
+    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(Array.from(floats, toFp16));
+  });
+}
+
+function sameDims(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}

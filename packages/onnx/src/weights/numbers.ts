@@ -1,0 +1,101 @@
+/** Elements of constants as numbers, whatever few bits a file keeps them in. */
+import { fromFp16 } from '@msd/core';
+import {
+  dataTypeBits,
+  FLOAT4E2M1,
+  FLOAT8E8M0,
+  FLOAT16,
+  FLOAT32,
+  INT2,
+  INT4,
+  INT8,
+  INT16,
+  INT32,
+  UINT2,
+  UINT4,
+  UINT8,
+  UINT16,
+} from '../data-types.ts';
+import { partReader, type TensorRef } from '../read/tensor.ts';
+
+/** Elements [begin, begin + count) in row-major order. */
+export type ReadNumbers = (begin: number, count: number) => ArrayLike<number>;
+
+type Decode = (bytes: Uint8Array) => ArrayLike<number>;
+
+/** A view where alignment allows, else a copy. */
+function viewOf<T>(
+  bytes: Uint8Array,
+  width: number,
+  Class: new (buffer: ArrayBufferLike, at: number, n: number) => T,
+): T {
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
+  return new Class(aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
+}
+
+const DECODERS: ReadonlyMap<number, Decode> = /* @__PURE__ */ new Map<number, Decode>([
+  [FLOAT32, (bytes) => viewOf(bytes, 4, Float32Array)],
+  [FLOAT16, (bytes) => Float32Array.from(viewOf(bytes, 2, Uint16Array), fromFp16)],
+  [INT8, (bytes) => viewOf(bytes, 1, Int8Array)],
+  [UINT8, (bytes) => bytes],
+  [INT16, (bytes) => viewOf(bytes, 2, Int16Array)],
+  [UINT16, (bytes) => viewOf(bytes, 2, Uint16Array)],
+  [INT32, (bytes) => viewOf(bytes, 4, Int32Array)],
+  [FLOAT8E8M0, (bytes) => Float64Array.from(bytes, (code) => (code === 255 ? Number.NaN : 2 ** (code - 127)))],
+]);
+
+const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+
+/** What a code of few bits stands for. */
+const NUMBERS: ReadonlyMap<number, Float32Array> = /* @__PURE__ */ new Map([
+  [UINT2, Float32Array.of(0, 1, 2, 3)],
+  [INT2, Float32Array.of(0, 1, -2, -1)],
+  [UINT4, Float32Array.from({ length: 16 }, (_, code) => code)],
+  [INT4, Float32Array.from({ length: 16 }, (_, code) => (code ^ 8) - 8)],
+  [FLOAT4E2M1, Float32Array.from([...E2M1, ...E2M1.map((value) => -value)])],
+]);
+
+/** Can elements of this type be read as numbers? */
+export const hasNumbers = (elemType: number): boolean => DECODERS.has(elemType) || NUMBERS.has(elemType);
+
+/** @returns `undefined` for types that {@link hasNumbers} does not know */
+export function numbersReader(tensor: TensorRef): ReadNumbers | undefined {
+  const bits = dataTypeBits(tensor.elemType)!;
+  const decode = DECODERS.get(tensor.elemType);
+  const numbers = NUMBERS.get(tensor.elemType);
+  if (decode) {
+    const read = partReader(tensor);
+    return (begin, count) => decode(read((begin * bits) / 8, (count * bits) / 8));
+  }
+  if (!numbers) return undefined;
+  const codes = codesReader(tensor, bits);
+  return (begin, count) => {
+    const out = new Float32Array(count);
+    for (const [i, code] of codes(begin, count).entries()) out[i] = numbers[code]!;
+    return out;
+  };
+}
+
+/** Codes of less than 8 bits, the first one in the lowest bits of a byte, each in a byte of its own. */
+export function codesReader(tensor: TensorRef, bits: number): (begin: number, count: number) => Uint8Array {
+  const read = partReader(tensor);
+  const perByte = 8 / bits;
+  const mask = 2 ** bits - 1;
+  return (begin, count) => {
+    const first = Math.floor(begin / perByte);
+    const bytes = read(first, Math.ceil((begin + count) / perByte) - first);
+    const out = new Uint8Array(count);
+    let at = begin - first * perByte;
+    for (let i = 0; i < count; i++, at++) out[i] = (bytes[Math.floor(at / perByte)]! >> ((at % perByte) * bits)) & mask;
+    return out;
+  };
+}
+
+/** Codes, one per byte, packed again: rows of `length`, each padded with zeros to `rowBytes`. */
+export function packCodes(codes: Uint8Array, bits: number, length: number, rowBytes: number, out: Uint8Array): void {
+  const perByte = 8 / bits;
+  out.fill(0);
+  for (let row = 0, at = 0; at < codes.length; row++)
+    for (let k = 0; k < length; k++, at++)
+      out[row * rowBytes + Math.floor(k / perByte)]! |= codes[at]! << ((k % perByte) * bits);
+}

@@ -1,0 +1,27 @@
+/** A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the other way round. */
+import type { Matrix } from './matrix.ts';
+
+/** @param order which k of the file each k is; `undefined`: they are as they should be */
+export function reordered(matrix: Matrix, order: Int32Array | undefined): Matrix {
+  if (!order) return matrix;
+  return {
+    ...matrix,
+    key: JSON.stringify([matrix.key, order.join()]),
+    open() {
+      const rows = matrix.open();
+      const before = new Uint8Array(order.length);
+      return (n, count, into) => {
+        const weights = rows(n, count, into);
+        const { data } = weights;
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        const out = into.subarray(0, bytes.length);
+        for (let at = 0; at < bytes.length; at += order.length) {
+          before.set(bytes.subarray(at, at + order.length));
+          for (let k = 0; k < order.length; k++) out[at + k] = before[order[k]!]!;
+        }
+        const isSigned = data instanceof Int8Array;
+        return { ...weights, data: isSigned ? new Int8Array(out.buffer, out.byteOffset, out.length) : out };
+      };
+    },
+  };
+}
