@@ -101,6 +101,8 @@ function readAttribute(
   const ints: number[] = [];
   const strings: ByteRange[] = [];
   let type = 0;
+  /** False once a list is longer than what is read of it. */
+  let isRead = true;
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
@@ -128,13 +130,13 @@ function readAttribute(
         else cursor.skip();
         break;
       case 7:
-        cursor.floats(floats);
+        isRead = cursor.floats(floats) && isRead;
         break;
       case 8:
-        cursor.ints(ints);
+        isRead = cursor.ints(ints) && isRead;
         break;
       case 9:
-        strings.push(cursor.range());
+        isRead = cursor.ranges(strings) && isRead;
         break;
       case 20:
         type = cursor.int();
@@ -145,7 +147,8 @@ function readAttribute(
   }
   if (name === '') cursor.fail('attribute', 'a name', 'none');
   if (to.has(name)) cursor.fail(`attribute '${name}'`, 'one of that name', 'two');
-  if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
+  if (!isRead) attribute = { kind: 'other' };
+  else if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
   else if (ints.length > 0 || type === 7) attribute = { kind: 'ints', value: ints };
   else if (strings.length > 0 || type === 8) attribute = { kind: 'strings', value: strings };
   // proto3 writers leave out zeros: the type alone then says that a zero was meant.
