@@ -4,7 +4,15 @@ import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { NodeReport } from '../src/report.ts';
 import { type NodeSpec, type TensorSpec, type ValueSpec, writeModel } from '../src/write/index.ts';
-import { type DynamicOptions, dynamicModel, dynamicProduct, expectedOf, quantizeLinear, SPELLINGS } from './dynamic.ts';
+import {
+  bytesOf,
+  type DynamicOptions,
+  dynamicModel,
+  dynamicProduct,
+  expectedOf,
+  quantizeLinear,
+  SPELLINGS,
+} from './dynamic.ts';
 import { firstMiss, gaussian, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
@@ -234,7 +242,7 @@ describe('weights and tables', () => {
     { type: 'int8' as const, columns: 33, zero: -3 },
     { type: 'int8' as const, columns: 64, zero: undefined },
   ])('rows of a table become floats as they are read: %o', async ({ type, columns, zero }) => {
-    const array = type === 'int8' ? Int8Array : Uint8Array;
+    const array = bytesOf(type);
     const next = random(9);
     const product = dynamicProduct({ N: 8, K: columns });
     const model = writeModel({

@@ -33,6 +33,13 @@ export interface DynamicProduct {
   nodes(codes: string, y: string): NodeSpec[];
 }
 
+/** The class of a tensor's elements. */
+export const bytesOf = (type: 'int8' | 'uint8'): ByteArrays => (type === 'int8' ? Int8Array : Uint8Array);
+
+interface ByteArrays {
+  from(source: { readonly length: number }, value: (_: unknown, i: number) => number): Int8Array | Uint8Array;
+}
+
 const at = <T>(array: ArrayLike<T>, i: number): T => array[array.length === 1 ? 0 : i]!;
 const count = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
 
@@ -40,7 +47,7 @@ export function dynamicProduct(options: DynamicOptions): DynamicProduct {
   const { name = 'w', N, K, type = 'int8', scale = [], zeroPoints, bias = false, spelling = 'together' } = options;
   const { flipped = false, seed = 1 } = options;
   const next = random(seed);
-  const array = type === 'int8' ? Int8Array : Uint8Array;
+  const array = bytesOf(type);
   const symmetric = type === 'int8' ? 0 : 128;
   const codes = (length: number) => array.from({ length }, () => next() * 256 - (type === 'int8' ? 128 : 0));
   const data = codes(K * N);
