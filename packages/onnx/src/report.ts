@@ -23,6 +23,8 @@ export interface NodeReport {
   readonly form?: string;
   /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
+  /** Where it stands, if not in the model's own graph: names of nodes with a subgraph or of calls of a function, as a path. */
+  readonly inside?: string;
 }
 
 /** Nodes that run together. */
@@ -52,8 +54,10 @@ export interface CopiedBytes {
 export interface SessionReport {
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
-  /** ONNX Runtime sessions that one run goes through. */
+  /** ONNX Runtime sessions that one run goes through, at most: see `branches`. */
   readonly foreignRunsPerCall: number;
+  /** Of a model whose If chooses in every run: each way through it, by the branches that it takes. */
+  readonly branches?: readonly { readonly taken: readonly string[]; readonly foreignRunsPerCall: number }[];
   /** ONNX Runtime sessions that exist. */
   readonly foreignSessions: number;
   readonly bytesCopiedPerCall: CopiedBytes;

@@ -286,7 +286,7 @@ describe('what lies between convolutions', () => {
     const decisions = matchNodes(typed);
     const matches = typed.graph.nodes.map((each) => decisions.get(each) as Match);
     const code = regionCode(
-      typed.graph,
+      typed,
       matches,
       [...typed.graph.outputs].map(({ name }) => name),
     );

@@ -37,6 +37,7 @@ export interface DynamicProduct {
 export const bytesOf = (type: 'int8' | 'uint8'): ByteArrays => (type === 'int8' ? Int8Array : Uint8Array);
 
 interface ByteArrays {
+  of(...elements: number[]): Int8Array | Uint8Array;
   from(source: { readonly length: number }, value: (_: unknown, i: number) => number): Int8Array | Uint8Array;
 }
 

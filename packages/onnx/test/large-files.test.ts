@@ -34,14 +34,14 @@ describe('places beyond 4 GB', () => {
   it.each([2, 4, 6])('weights, an addend and a table at %d GB of external data', async (gigabytes) => {
     // One of them across the border itself.
     const start = gigabytes * GIGABYTE - 100;
-    const [codes, scales] = matrix.initializers as readonly { data: Uint8Array | Float32Array }[];
+    const [codes, scales] = matrix.initializers.map(({ data }) => data as Uint8Array | Float32Array);
     const addend = new Float32Array(SIZE).fill(3);
     const places = [start, start + 4096, start + 8192] as const;
     const dims = { w_Q: [SIZE, 2, 16], w_scales: [SIZE, 2], b: [SIZE] } as const;
     const name = `w${gigabytes}.bin`;
     sparseFile(name, start + 10_000, [
-      [places[0], codes!.data],
-      [places[1], scales!.data],
+      [places[0], codes!],
+      [places[1], scales!],
       [places[2], addend],
     ]);
     const nodes = [matrix.node('x', 'h'), op('Selu', ['h'], ['s']), op('Add', ['s', 'b'], ['y'])];

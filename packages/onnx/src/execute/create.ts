@@ -3,29 +3,28 @@
  */
 import { createKvCache } from '@msd/core';
 import { AbortError } from '../errors.ts';
-import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
-import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { Branches, type Choice, type Variants } from '../inline/branches.ts';
+import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
-import { foldConstants } from '../passes/constants.ts';
-import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { selectEarly } from '../passes/select-early.ts';
-import { chooseSides, type Sides } from '../plan/cost.ts';
-import { neededNodes, unitsOf } from '../plan/units.ts';
-import { wholeReason } from '../plan/whole.ts';
+import type { Match } from '../passes/match.ts';
+import type { Region } from '../plan/partition.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
-import { nodeReports, regionReport, wholeReports } from './describe.ts';
-import { CutRefused, createForeign, messageOf } from './foreign.ts';
+import { cutReports, mergedNodes, wholeReports } from './describe.ts';
+import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
+import { passedValues } from './passed.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import { loadResidents } from './residents.ts';
+import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 import { createWhole } from './whole.ts';
 
@@ -57,37 +56,34 @@ export async function createSession(
     if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    let graph = buildGraph(record);
+    const branches = new Branches(record);
     const all = request.msd.claim === 'all';
+    let variants = branches.planned(({ opType }) => MULTIPLIES.test(opType));
     let reason: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
     try {
-      await openExternal(record.files, neededLocations(graph), model, request.externalData, download);
+      await openExternal(record.files, neededLocations(variants), model, request.externalData, download);
     } catch (error) {
       watch.check();
       missing = error;
       reason = messageOf(error);
     }
-    graph = foldConstants(graph);
-    let typed = inferTypes(graph);
-    reason ??= typed.contradiction;
-    const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
-    let decisions: Decisions = new Map();
     const chooseFormat = formatChooser(request.msd.quantize);
+    let drafts: readonly Draft[] = [];
     for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
-      reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
       if (reason !== undefined) break;
-      const matches = new Map<GraphNode, Match>();
-      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-      const sides = chooseSides(typed, unitsOf(graph, matches), all);
-      reason = sides.whole;
+      drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+      if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
+        // Nothing to take in any branch: each If is a node like others.
+        variants = branches.whole();
+        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+      }
+      reason = wholeOf(drafts);
       if (reason !== undefined) break;
-      checkCuttable(request, graph.outputs);
+      checkCuttable(request, record.graph.outputs);
       try {
-        const session = await createCut(ort, typed, decisions, sides, request, kept, started);
+        const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
         request.progress.report('ready', 0, 0);
         return session;
       } catch (error) {
@@ -98,7 +94,11 @@ export async function createSession(
         break;
       }
     }
-    const nodes = wholeReports(graph, decisions);
+    const nodes = mergedNodes(
+      drafts.length > 0
+        ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
+        : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
+    );
     request.progress.report('start', 0, undefined);
     const options = wholeOptions(model, record, request);
     const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
@@ -113,60 +113,76 @@ export async function createSession(
   }
 }
 
+/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
+const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
+
 /** External files of the constants that somebody uses. */
-function neededLocations({ constants }: Graph): Set<string> {
+function neededLocations({ all }: Variants): Set<string> {
   const locations = new Set<string>();
-  for (const constant of constants.values())
-    if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
-      locations.add(constant.tensor.storage.location);
+  for (const { graph } of all)
+    for (const constant of graph.constants.values())
+      if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+        locations.add(constant.tensor.storage.location);
   return locations;
 }
 
 async function createCut(
   ort: OrtModule,
-  typed: TypedGraph,
-  decisions: Decisions,
-  { regions, prices }: Sides,
+  { graph: { outputs } }: ModelRecord,
+  drafts: readonly Draft[],
+  choice: Choice,
   request: SessionRequest,
   kept: Set<ByteSource>,
   started: number,
 ): Promise<MsdHandler> {
-  const { graph, infos } = typed;
-  if (regions.some(({ claimed }) => !claimed)) request.progress.report('start', 0, undefined);
-  const foreign = await createForeign(ort, graph, regions, request.region, infos, request.watch);
+  const foreign: ForeignPlan[] = [];
   try {
-    const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
-    const residents = await loadResidents(claimed, request, kvBytesPerToken(claimed, infos, request.msd.kvCache));
+    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+      request.progress.report('start', 0, undefined);
+    for (const { typed, sides } of drafts)
+      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
+    const ways = drafts.map(({ sides }) =>
+      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    );
+    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
+    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken));
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
-    const kv = {
-      keeper: new KvKeeper((shape) => createKvCache(device, shape)),
-      type: kvCache === 'model' ? ('float' as const) : kvCache,
-      isLazy: canBeLazy(ort),
+    const shop = {
+      device,
+      residents,
+      space: new Space(device),
+      block: new Block(device),
+      split,
+      kv: {
+        keeper: new KvKeeper((shape) => createKvCache(device, shape)),
+        type: kvCache === 'model' ? ('float' as const) : kvCache,
+        isLazy: canBeLazy(ort),
+      },
     };
-    const plan = regions.map((region) => {
-      if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { matches: region.units.map(({ match }) => match!) };
-    });
     return new CutSession({
       ort,
-      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split, kv },
-      plan,
-      sessions: foreign.sessions,
-      inputs: graph.inputs,
-      outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign, residents),
-      regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
+      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
+        shop: { ...shop, typed },
+        plan: planOf(sides!.regions, foreign[i]!),
+        passed: passedValues(passed),
+        taken,
+      })),
+      choice,
+      sessions: foreign.flatMap(({ sessions }) => sessions),
+      inputs: drafts[0]!.typed.graph.inputs,
+      outputs,
+      ...cutReports(drafts, foreign, residents),
       profiledFrom: request.isProfiled ? started : undefined,
-      graphOptimizationLevel: foreign.level,
+      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
       close() {
         for (const source of kept) source.close();
       },
     });
   } catch (error) {
-    await Promise.all(foreign.sessions.map((session) => session.release()));
+    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;
   }
 }
@@ -195,6 +211,13 @@ function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof ty
       if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
     }
   return elements * KV_BYTES[type];
+}
+
+function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
+  return regions.map((region) => {
+    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
+    return { matches: region.units.map(({ match }) => match!) };
+  });
 }
 
 /**

@@ -100,7 +100,7 @@ export function makeSchedule(
     const outputs = new Set(region.matches.flatMap((match) => match.outputs).filter((name) => needed.has(name)));
     const matches = neededMatches(region.matches, needed);
     if (matches.length === 0) continue;
-    const code = regionCode(shop!.typed.graph, matches, [...outputs]);
+    const code = regionCode(shop!.typed, matches, [...outputs]);
     for (const name of code.inputs) needed.add(name);
     const ends = endsAt(code.inputs);
     steps.push({

@@ -3,12 +3,14 @@
  */
 import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
+import type { Choice } from '../inline/branches.ts';
 import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
 import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
-import { type Passed, passedOutputs } from './passed.ts';
+import { chooseVariant } from './choose.ts';
+import { type PassedValue, passedTensors } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
@@ -25,8 +27,10 @@ export interface MsdHandler extends OrtHandler {
 /** What a cut session is made of. */
 export interface CutModel {
   readonly ort: OrtModule;
-  readonly shop: Workshop;
-  readonly plan: RegionPlan;
+  /** Ways through its branches: one, if nothing chooses. They share everything but types. */
+  readonly variants: readonly CutVariant[];
+  /** Which one a run takes. */
+  readonly choice: Choice;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
@@ -40,6 +44,16 @@ export interface CutModel {
   close(): void;
 }
 
+/** One way through a model. */
+export interface CutVariant {
+  readonly shop: Workshop;
+  readonly plan: RegionPlan;
+  /** Outputs that no region makes. */
+  readonly passed: ReadonlyMap<string, PassedValue>;
+  /** The branches on it. */
+  readonly taken: readonly string[];
+}
+
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
 
@@ -47,6 +61,12 @@ const MAX_PLANS = 16;
 interface Live {
   readonly model: CutModel;
   readonly executor: Executor;
+  readonly ways: readonly Way[];
+}
+
+/** A variant with what it runs. */
+interface Way {
+  readonly variant: CutVariant;
   /** For all outputs. */
   readonly all: Schedule;
   /** For subsets of them, by their names. */
@@ -61,8 +81,6 @@ export class CutSession implements MsdHandler {
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
   readonly #known: ReadonlySet<string>;
-  /** Results that no region makes. */
-  readonly #passed: ReadonlyMap<string, Passed>;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -86,12 +104,15 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
     this.#known = new Set(this.inputNames);
-    this.#passed = passedOutputs(model.ort, model.shop.typed.graph);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
-    const executor = new Executor(model.ort, model.shop, this.#slots.size);
-    this.#live = { model, executor, all, schedules: new Map() };
-    prepare(all);
+    const ways = model.variants.map((variant) => ({
+      variant,
+      all: makeSchedule(variant.plan, this.#slots, new Set(this.outputNames), variant.shop),
+      schedules: new Map<string, Schedule>(),
+    }));
+    const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
+    this.#live = { model, executor, ways };
+    for (const { all } of ways) prepare(all);
     if (model.profiledFrom !== undefined) {
       this.#profile = new Profile(model.profiledFrom);
       this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});
@@ -99,7 +120,10 @@ export class CutSession implements MsdHandler {
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
-      foreignRunsPerCall: all.foreignRuns,
+      foreignRunsPerCall: Math.max(...ways.map(({ all }) => all.foreignRuns)),
+      ...(ways.length > 1 && {
+        branches: ways.map(({ variant: { taken }, all }) => ({ taken, foreignRunsPerCall: all.foreignRuns })),
+      }),
       foreignSessions: model.sessions.length,
       weights: weightsOf(model),
       ...(model.graphOptimizationLevel !== undefined && { graphOptimizationLevel: model.graphOptimizationLevel }),
@@ -114,7 +138,7 @@ export class CutSession implements MsdHandler {
       return kernel === undefined ? node : { ...node, kernel };
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
+    const threads = this.#live && { threads: shopOf(this.#live.model).residents.backend.threads };
     const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
     const profile = this.#profiled && { profile: this.#profiled };
     return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads, ...profile };
@@ -132,10 +156,12 @@ export class CutSession implements MsdHandler {
     const { ort, watch } = parseRunOptions(options as MsdRunOptions);
     const inputs = this.#specs.map((spec) => checkFeed(spec, feedOf(feeds, spec.name)));
     checkExtraFeeds(this.#known, feeds);
-    const schedule = this.#scheduleFor(live, Object.keys(fetches));
-    const { executor } = live;
-    const { keeper } = live.model.shop.kv;
-    const passed = this.#pass(inputs, fetches);
+    const { executor, model } = live;
+    const fed = (name: string): OrtTensor => inputs[this.inputNames.indexOf(name)]!;
+    const way = live.ways[chooseVariant(model.choice, fed, shopOf(model).device)]!;
+    const schedule = this.#scheduleFor(way, Object.keys(fetches));
+    const { keeper } = shopOf(model).kv;
+    const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
     const profile = this.#profile;
     const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
     if (isAtOnce && schedule.foreignRuns === 0) {
@@ -172,8 +198,8 @@ export class CutSession implements MsdHandler {
       if (!model) return;
       this.endProfiling();
       this.#live = undefined;
-      model.shop.kv.keeper.close();
-      model.shop.residents.backend.dispose();
+      shopOf(model).kv.keeper.close();
+      shopOf(model).residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
@@ -194,41 +220,27 @@ export class CutSession implements MsdHandler {
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ model, executor, all, schedules }: Live, inputs: readonly Value[]): void {
-    let isFull = model.shop.space.isScattered || hasMany(all);
-    for (const schedule of schedules.values()) isFull ||= hasMany(schedule);
-    if (isFull) {
-      for (const schedule of [all, ...schedules.values()])
-        for (const step of schedule.steps) if (step.kind === 'claimed') step.region.forget();
-      model.shop.space.clear();
-      model.shop.kv.keeper.clearScratch();
+  #begin({ model, executor, ways }: Live, inputs: readonly Value[]): void {
+    const { space, kv } = shopOf(model);
+    const schedules = ways.flatMap((way) => [way.all, ...way.schedules.values()]);
+    if (space.isScattered || schedules.some(hasMany)) {
+      for (const { steps } of schedules) for (const step of steps) if (step.kind === 'claimed') step.region.forget();
+      space.clear();
+      kv.keeper.clearScratch();
     }
     executor.begin();
     for (let i = 0; i < inputs.length; i++) executor.feed(this.#inputSlots[i]!, inputs[i]!);
   }
 
-  #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
+  #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
     if (names.length === new Set(this.outputNames).size) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
-      schedule = makeSchedule(model.plan, this.#slots, new Set(names), model.shop);
+      schedule = makeSchedule(variant.plan, this.#slots, new Set(names), variant.shop);
       schedules.set(key, schedule);
     }
     return schedule;
-  }
-
-  /** Results that no region makes: from the inputs as they are now. */
-  #pass(inputs: readonly OrtTensor[], fetches: Readonly<Record<string, unknown>>): ReadonlyMap<string, OrtTensor> {
-    const results = new Map<string, OrtTensor>();
-    if (this.#passed.size === 0) return results;
-    const feeds: Record<string, OrtTensor> = Object.create(null);
-    for (const [i, name] of this.inputNames.entries()) feeds[name] = inputs[i]!;
-    for (const name of Object.keys(fetches)) {
-      const make = this.#passed.get(name);
-      if (make) results.set(name, make(feeds));
-    }
-    return results;
   }
 
   #collect(
@@ -264,6 +276,9 @@ export class CutSession implements MsdHandler {
   }
 }
 
+/** What variants share is in each of their workshops. */
+const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
+
 /** Does a region have more plans than are kept? */
 function hasMany({ steps }: Schedule): boolean {
   for (const step of steps) if (step.kind === 'claimed' && step.region.planCount > MAX_PLANS) return true;
@@ -286,30 +301,33 @@ function prepare({ steps }: Schedule): void {
   }
 }
 
-function weightsOf({ shop }: CutModel): SessionReport['weights'] {
-  const { backend, fileBytes } = shop.residents;
+function weightsOf(model: CutModel): SessionReport['weights'] {
+  const { backend, fileBytes } = shopOf(model).residents;
   return { fileBytes, packedBytes: backend.memory().packedBytes };
 }
 
 /** The backend's memory; what runs put between the nodes is scratch, too. */
 function memoryOf({ model }: Live): MemoryReport {
-  const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
-  const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
+  const { residents, space, block } = shopOf(model);
+  const { scratch, scratchBytes, ...rest } = residents.backend.memory();
+  const intermediates = space.byteLength + block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
-function plansOf({ all, schedules }: Live): number {
+function plansOf({ ways }: Live): number {
   let plans = 0;
-  for (const { steps } of [all, ...schedules.values()])
-    for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
+  for (const { all, schedules } of ways)
+    for (const { steps } of [all, ...schedules.values()])
+      for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
   return plans;
 }
 
-function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
-  const hasAttention = plan.some(
-    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
+  const { kv } = shopOf(model);
+  const matches = model.variants.flatMap(({ plan }) =>
+    plan.flatMap((region) => ('matches' in region ? region.matches : [])),
   );
-  if (!hasAttention) return {};
+  if (!matches.some(({ op }) => op === 'attention')) return {};
   return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 

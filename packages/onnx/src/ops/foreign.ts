@@ -79,7 +79,12 @@ export const foreignOperators: readonly Operator[] = [
     name: 'DequantizeLinear',
     infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],
   },
-  { name: 'If', limits: 'tables to choose from, of cos and sin: attention reads their rows', infer: choice },
+  {
+    name: 'If',
+    limits:
+      'branches with products, if inputs or shape arithmetic decide: each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
+    infer: choice,
+  },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

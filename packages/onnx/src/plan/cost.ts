@@ -203,6 +203,13 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
   return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
 }
 
+/** All of it in ONNX Runtime: one way through a model of which others have something to take. */
+export function allForeign(typed: TypedGraph, units: readonly Unit[]): Sides {
+  const model = new CostModel(typed);
+  const regions = partition(typed.graph, units, () => false);
+  return { regions, prices: regions.map((region) => model.regionPrice(region)), whole: undefined };
+}
+
 /** A plan is made for sizes: what has others with every token would be planned with every token. */
 function growsWithTokens({ infos }: TypedGraph, { match }: Unit): boolean {
   if (match?.place !== 'device') return false;

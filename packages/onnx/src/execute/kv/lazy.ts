@@ -61,6 +61,12 @@ export function holdKept(tensor: OrtTensor): Hold {
   return { holder, release: () => keeper.release(state) };
 }
 
+/** Another tensor of the same keys and values, for who got this one as a result; `undefined` if it is an array. */
+export function againOf(ort: OrtModule, tensor: OrtTensor): OrtTensor | undefined {
+  const source = (tensor as LazyTensor)[SOURCE];
+  return source?.kept && source.holder ? lazyTensor(ort, source.kept, source.holder) : undefined;
+}
+
 type LazyClass = new (kept: Kept, holder: object) => OrtTensor;
 
 /** By module: each has its own class of tensors. */
