@@ -38,7 +38,10 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -148,6 +151,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {
@@ -186,7 +191,10 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -288,6 +296,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {

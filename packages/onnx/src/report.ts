@@ -2,6 +2,7 @@
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
 import type { MemoryReport, ThreadReport } from '@msd/core';
+import type { ProfileEvent } from './execute/profile.ts';
 import type { FloatFormat } from './weights/floats.ts';
 import type { RoundingError } from './weights/matrix.ts';
 
@@ -72,6 +73,10 @@ export interface SessionReport {
   /** Present when the model runs in ONNX Runtime as a whole: why. */
   readonly whole?: string;
   readonly ortVersion?: string;
+  /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
+  readonly graphOptimizationLevel?: string;
+  /** Of the last profile that ended: MSD's steps, and runs of ONNX Runtime. Absent before. */
+  readonly profile?: readonly ProfileEvent[];
 }
 
 /** Of a session that holds nothing of MSD's. */
@@ -113,6 +118,8 @@ export function formatReport(report: SessionReport): string {
   const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
+  if (report.graphOptimizationLevel)
+    lines.push(`graphOptimizationLevel ${report.graphOptimizationLevel}: ONNX Runtime refused a higher one`);
   lines.push(
     `foreign runs per call ${report.foreignRunsPerCall}, sessions ${report.foreignSessions}` +
       (report.ortVersion ? `, onnxruntime-web ${report.ortVersion}` : ''),

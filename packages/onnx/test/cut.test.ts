@@ -9,6 +9,7 @@ import { ForeignRunError } from '../src/errors.ts';
 import { CutRefused, createForeign } from '../src/execute/foreign.ts';
 import { Executor } from '../src/execute/run.ts';
 import { makeSchedule, Slots } from '../src/execute/schedule.ts';
+import { valueOfTensor } from '../src/execute/value.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
 import type { OrtTensor } from '../src/ort.ts';
@@ -65,7 +66,8 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
       feeds[graph.inputs[index]!.name] = tensor;
     });
     const expected = await plain.run(feeds).catch(() => undefined); // some data sets run only when optimised
-    for (const [name, tensor] of Object.entries(feeds)) executor.feed(slots.of(name), tensor as unknown as OrtTensor);
+    for (const [name, tensor] of Object.entries(feeds))
+      executor.feed(slots.of(name), valueOfTensor(tensor as unknown as OrtTensor));
     if (!expected) {
       await expect(executor.run(schedule, {})).rejects.toBeInstanceOf(ForeignRunError);
       continue;

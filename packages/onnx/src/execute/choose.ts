@@ -7,16 +7,12 @@ import type { OrtTensor } from '../ort.ts';
 import { elementsOf, valueOfTensor } from './value.ts';
 
 /** @throws `RangeError` if a condition is not one element */
-export function chooseVariant(
-  choice: Choice,
-  feeds: Readonly<Record<string, OrtTensor>>,
-  device: Device<ArenaHandle>,
-): number {
+export function chooseVariant(choice: Choice, fed: (name: string) => OrtTensor, device: Device<ArenaHandle>): number {
   let at = choice;
   while (at.condition) {
     const inputs = new Map<string, Info>();
     for (const [name, isNeeded] of at.condition.needs) {
-      const value = valueOfTensor(feeds[name]!);
+      const value = valueOfTensor(fed(name));
       const { elemType, dims } = value;
       inputs.set(name, { elemType, dims, data: isNeeded ? elementsOf(value, device) : undefined });
     }

@@ -2,13 +2,17 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { createKvCache } from '@msd/core';
+import { AbortError } from '../errors.ts';
 import { Branches, type Choice, type Variants } from '../inline/branches.ts';
+import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
+import type { Match } from '../passes/match.ts';
 import type { Region } from '../plan/partition.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
+import type { Watch } from './abort.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
 import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
 import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
@@ -16,7 +20,9 @@ import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
+import { withOverrides } from './overrides.ts';
 import { passedValues } from './passed.ts';
+import { isNoMemory, typedError } from './raw-errors.ts';
 import { loadResidents } from './residents.ts';
 import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
@@ -35,16 +41,20 @@ export async function createSession(
   options: object,
   defaults: MsdOptions,
 ): Promise<MsdHandler> {
+  const started = performance.now();
   const request = parseSessionOptions(options, defaults);
-  const source = await openSource(model);
+  const { watch, download } = request;
+  watch.check();
+  const source = await stoppable(watch, openSource(model, download));
   let external: ReadonlyMap<string, ByteSource> | undefined;
   /** Sources that a session reads rows from: they are closed with it. */
   const kept = new Set<ByteSource>();
   try {
+    watch.check();
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
-    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
-    const record = readModel(source);
+    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
+    const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
     const all = request.msd.claim === 'all';
@@ -53,29 +63,33 @@ export async function createSession(
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
     try {
-      await openExternal(record.files, neededLocations(variants), model, request.externalData);
+      await openExternal(record.files, neededLocations(variants), model, request.externalData, download);
     } catch (error) {
+      watch.check();
       missing = error;
       reason = messageOf(error);
     }
     const chooseFormat = formatChooser(request.msd.quantize);
+    const { relax: relaxes } = request.msd;
     let drafts: readonly Draft[] = [];
     for (const checksScales of [false, true]) {
       if (reason !== undefined) break;
-      drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+      drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat, relaxes }));
       if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
         // Nothing to take in any branch: each If is a node like others.
         variants = branches.whole();
-        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat, relaxes }));
       }
       reason = wholeOf(drafts);
       if (reason !== undefined) break;
-      checkCuttable(request);
+      checkCuttable(request, record.graph.outputs);
       try {
-        return await createCut(ort, record, drafts, variants.choice, request, kept);
+        const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
+        request.progress.report('ready', 0, 0);
+        return session;
       } catch (error) {
         // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
-        if (error instanceof RangeError && !checksScales) continue;
+        if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
         if (!(error instanceof CutRefused)) throw error;
         reason = error.message;
         break;
@@ -86,11 +100,15 @@ export async function createSession(
         ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
         : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
     );
-    try {
-      return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
-    } catch (error) {
-      throw missing ?? error;
-    }
+    request.progress.report('start', 0, undefined);
+    const options = wholeOptions(model, record, request);
+    const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
+      throw error instanceof AbortError ? error : (missing ?? error);
+    });
+    request.progress.report('ready', 0, 0);
+    return session;
+  } catch (error) {
+    throw typedError('create', error);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
@@ -116,15 +134,19 @@ async function createCut(
   choice: Choice,
   request: SessionRequest,
   kept: Set<ByteSource>,
+  started: number,
 ): Promise<MsdHandler> {
   const foreign: ForeignPlan[] = [];
   try {
+    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+      request.progress.report('start', 0, undefined);
     for (const { typed, sides } of drafts)
-      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos));
-    const claimed = drafts.flatMap(({ sides }) =>
+      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
+    const ways = drafts.map(({ sides }) =>
       sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
     );
-    const residents = await loadResidents(claimed, request.msd);
+    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
+    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken));
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -154,6 +176,8 @@ async function createCut(
       inputs: drafts[0]!.typed.graph.inputs,
       outputs,
       ...cutReports(drafts, foreign, residents),
+      profiledFrom: request.isProfiled ? started : undefined,
+      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
       close() {
         for (const source of kept) source.close();
       },
@@ -162,6 +186,32 @@ async function createCut(
     await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;
   }
+}
+
+/** Waits for what a signal stops: what fails because of it is an AbortError. */
+async function stoppable<T>(watch: Watch, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    watch.check();
+    throw error;
+  }
+}
+
+/** Bytes of an element. */
+const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
+
+/** What a token adds to the caches that a session keeps, as far as their sizes are known. */
+function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
+  let elements = 0;
+  for (const { caches, outputs } of matches)
+    for (const name of outputs) {
+      if (!caches?.includes(name)) continue;
+      const dims = infos.get(name)?.dims ?? []; // [batch, heads, positions, size], in one tensor [2, …]
+      const [heads, size] = [dims.at(-3), dims.at(-1)];
+      if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
+    }
+  return elements * KV_BYTES[type];
 }
 
 function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {

@@ -30,13 +30,14 @@ export interface Drafting {
   /** See `matchNodes`. */
   readonly checksScales: boolean;
   readonly chooseFormat: ChooseFormat;
+  readonly relaxes: boolean;
   /** Everything that MSD has is taken. */
   readonly all: boolean;
 }
 
 export function draftOf(
   { record, graph: built, taken }: Variant,
-  { checksScales, chooseFormat, all }: Drafting,
+  { checksScales, chooseFormat, relaxes, all }: Drafting,
 ): Draft {
   let typed = inferTypes(foldConstants(built));
   const { contradiction } = typed;
@@ -45,7 +46,7 @@ export function draftOf(
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
-  const decisions = matchNodes(typed, checksScales, chooseFormat);
+  const decisions = matchNodes(typed, checksScales, chooseFormat, relaxes);
   const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
   if (refusal !== undefined)
     return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };

@@ -60,11 +60,7 @@ export async function createFast(
   const session = await createOrtSession(ort, fast, options);
   let spare: Promise<OrtSession> | undefined;
   return {
-    inputNames: session.inputNames,
-    outputNames: session.outputNames,
-    inputMetadata: session.inputMetadata,
-    outputMetadata: session.outputMetadata,
-    run: (feeds, fetches, runOptions) => session.run(feeds, fetches, runOptions),
+    ...session,
     spare: () => {
       spare ??= createOrtSession(ort, asItStands, options);
       return spare;
@@ -73,7 +69,5 @@ export async function createFast(
       const made = await spare?.catch(() => undefined);
       await Promise.all([session, made].map((each) => each?.release()));
     },
-    startProfiling: () => session.startProfiling(),
-    endProfiling: () => session.endProfiling(),
   };
 }

@@ -15,7 +15,9 @@ import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
 import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
 import { writtenNode } from '../write/node.ts';
+import type { Watch } from './abort.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
+import { createAtSomeLevel } from './level.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
 export interface ForeignRegion {
@@ -35,6 +37,8 @@ export interface ForeignPlan {
   readonly regions: readonly ForeignRegion[];
   /** One per structure; the owner releases them. */
   readonly sessions: readonly RegionSession[];
+  /** The optimization level of one that was refused at the one that was asked for. */
+  readonly level: string | undefined;
 }
 
 /** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
@@ -52,6 +56,7 @@ export async function createForeign(
   regions: readonly Region[],
   options: object,
   infos: Infos,
+  watch?: Watch,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
   for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
@@ -63,8 +68,10 @@ export async function createForeign(
   const built = new Map<string, Built>();
   const sessions: RegionSession[] = [];
   const foreign: ForeignRegion[] = [];
+  let level: string | undefined;
   try {
     for (const region of regions) {
+      watch?.check();
       const structure = structures.get(region);
       if (!structure) {
         for (const name of region.outputs)
@@ -80,6 +87,7 @@ export async function createForeign(
         entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
         sessions.push(entry.session);
+        level ??= entry.level;
       }
       addOutputTypes(types, region, entry.session, graph);
       foreign.push(bind(ort, graph, structure, entry, fed));
@@ -88,13 +96,14 @@ export async function createForeign(
     await Promise.all(sessions.map((session) => session.release()));
     throw error;
   }
-  return { regions: foreign, sessions };
+  return { regions: foreign, sessions, level };
 }
 
 interface Made {
   readonly session: RegionSession;
   /** Of the region's nodes, those in a faster form. */
   readonly fast: readonly boolean[];
+  readonly level: string | undefined;
 }
 
 interface Built extends Made {
@@ -111,13 +120,13 @@ async function create(
   const bytes = write(false);
   if (slow.includes(true) && bytes.byteLength <= MAX_SPARE_BYTES) {
     try {
-      return { session: await createFast(ort, write(true), bytes, options), fast: slow };
+      return { session: await createFast(ort, write(true), bytes, options), fast: slow, level: undefined };
     } catch {
       // Older versions don't know the form.
     }
   }
   try {
-    return { session: await createOrtSession(ort, bytes, options), fast: [] };
+    return { ...(await createAtSomeLevel(options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }

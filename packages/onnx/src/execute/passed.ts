@@ -46,16 +46,28 @@ function constantValue(constant: Constant): PassedValue {
   return { input: undefined, elemType, dims: dims as readonly number[], data: elements };
 }
 
-/** The result as a tensor that is the caller's. What lies in a cache stays there: the result is another tensor of the same keys. */
-export function passedTensor(
-  value: PassedValue,
-  feeds: Readonly<Record<string, OrtTensor>>,
+/** Of the results that a run is asked for, those that no region makes: from the inputs as they are now. */
+export function passedTensors(
+  passed: ReadonlyMap<string, PassedValue>,
+  fed: (name: string) => OrtTensor,
+  fetches: Readonly<Record<string, unknown>>,
   ort: OrtModule,
-): OrtTensor {
+): ReadonlyMap<string, OrtTensor> {
+  const results = new Map<string, OrtTensor>();
+  if (passed.size === 0) return results;
+  for (const name of Object.keys(fetches)) {
+    const value = passed.get(name);
+    if (value) results.set(name, passedTensor(value, fed, ort));
+  }
+  return results;
+}
+
+/** A tensor that is the caller's. What lies in a cache stays there: the result is another tensor of the same keys. */
+function passedTensor(value: PassedValue, fed: (name: string) => OrtTensor, ort: OrtModule): OrtTensor {
   if (value.input === undefined)
     return createOrtTensor(ort, jsDataType(value.elemType)!, copyOf(value.data), value.dims);
-  const fed = feeds[value.input]!;
-  return againOf(ort, fed) ?? createOrtTensor(ort, fed.type, copyOf(fed.data), fed.dims);
+  const tensor = fed(value.input);
+  return againOf(ort, tensor) ?? createOrtTensor(ort, tensor.type, copyOf(tensor.data), tensor.dims);
 }
 
 /** Strings are an Array: both have slice. */

@@ -4,6 +4,7 @@
  */
 import {
   type ArenaHandle,
+  BackendUnavailableError,
   createThreadedBackend,
   type PreparedWeights,
   packedByteLength,
@@ -18,7 +19,7 @@ import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { SessionRequest } from './options.ts';
 import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -49,7 +50,11 @@ export interface Residents {
  *
  * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
  */
-export async function loadResidents(matches: readonly Match[], options: ResolvedOptions): Promise<Residents> {
+export async function loadResidents(
+  matches: readonly Match[],
+  { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
+  kvBytesPerToken: number,
+): Promise<Residents> {
   const resources = new Map<string, Resource>();
   for (const match of matches)
     for (const resource of match.resources ?? []) resources.set(`${resource.kind} ${resource.key}`, resource);
@@ -67,13 +72,20 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
     initialBytes += bytes + 64;
     fileBytes += bytes;
   }
+  progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
+  progress.report('pack', 0, fileBytes);
   const { debug, carrier, threads } = options;
-  const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
+  const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
-    const prepared = new Map(
+    const prepared = new Map<string, PreparedWeights>();
+    let packed = 0;
+    for (const { key, matrix } of matrices) {
       // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
-      matrices.map(({ key, matrix }) => [key, prepareRows(backend, { ...matrix, rows: matrix.open() })] as const),
-    );
+      prepared.set(key, prepareRows(backend, { ...matrix, rows: matrix.open() }));
+      packed += matrix.fileBytes;
+      progress.report('pack', packed, fileBytes);
+      if (watch.isDue) await watch.turn();
+    }
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
@@ -95,6 +107,22 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
     throw error;
   }
 }
+
+/** Memory to start with. What cannot be had is said before anything is read. */
+async function roomFor(bytes: number, create: () => Promise<WasmBackend>): Promise<WasmBackend> {
+  const where = `create: memory, expected ${Math.ceil(bytes / 1e6)} MB for the model's packed weights`;
+  const advice = 'Use a smaller model, or one with fewer bits.';
+  if (bytes > MAX_BYTES) throw new BackendUnavailableError(`${where}, got 4 GiB, all that WebAssembly has. ${advice}`);
+  try {
+    return await create();
+  } catch (cause) {
+    if (!(cause instanceof BackendUnavailableError) || !/memory of/.test(cause.message)) throw cause;
+    throw new BackendUnavailableError(`${where}, got none of it. Close other pages, or: ${advice}`, { cause });
+  }
+}
+
+/** What a 32-bit memory can have. */
+const MAX_BYTES = 2 ** 32 - 2 ** 16;
 
 /**
  * Of all matrices that the same kernels serve, the one with most columns and the one with most rows: between them they need

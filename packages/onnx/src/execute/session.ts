@@ -4,16 +4,20 @@
 import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
 import type { Choice } from '../inline/branches.ts';
-import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
+import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
 import { chooseVariant } from './choose.ts';
-import { type PassedValue, passedTensor } from './passed.ts';
+import { type PassedValue, passedTensors } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
+import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
+import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
+import { snapshot } from './snapshot.ts';
+import { type Value, valueOfTensor } from './value.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -32,6 +36,10 @@ export interface CutModel {
   readonly outputs: readonly ValueInfo[];
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
+  /** When its creation began, if it is profiled from then on. */
+  readonly profiledFrom: number | undefined;
+  /** What ONNX Runtime would not do as it was asked. */
+  readonly graphOptimizationLevel: string | undefined;
   /** Gives back files that rows are read from. */
   close(): void;
 }
@@ -72,6 +80,7 @@ export class CutSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
+  readonly #known: ReadonlySet<string>;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -82,6 +91,10 @@ export class CutSession implements MsdHandler {
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
+  /** Of a profile that is under way. */
+  #profile: Profile | undefined;
+  /** Of the last one that ended. */
+  #profiled: readonly ProfileEvent[] | undefined;
 
   constructor(model: CutModel) {
     this.#nodes = model.nodes;
@@ -90,6 +103,7 @@ export class CutSession implements MsdHandler {
     this.inputMetadata = model.inputs.map(metadataOf);
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
+    this.#known = new Set(this.inputNames);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const ways = model.variants.map((variant) => ({
       variant,
@@ -99,6 +113,10 @@ export class CutSession implements MsdHandler {
     const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
     this.#live = { model, executor, ways };
     for (const { all } of ways) prepare(all);
+    if (model.profiledFrom !== undefined) {
+      this.#profile = new Profile(model.profiledFrom);
+      this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});
+    }
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
@@ -108,6 +126,7 @@ export class CutSession implements MsdHandler {
       }),
       foreignSessions: model.sessions.length,
       weights: weightsOf(model),
+      ...(model.graphOptimizationLevel !== undefined && { graphOptimizationLevel: model.graphOptimizationLevel }),
       ...(version !== undefined && { ortVersion: version }),
     };
   }
@@ -121,11 +140,12 @@ export class CutSession implements MsdHandler {
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
     const threads = this.#live && { threads: shopOf(this.#live.model).residents.backend.threads };
     const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads };
+    const profile = this.#profiled && { profile: this.#profiled };
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads, ...profile };
   }
 
   async run(
-    feeds: Readonly<Record<string, OrtTensor>>,
+    feeds: OrtFeeds,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>> {
@@ -133,40 +153,51 @@ export class CutSession implements MsdHandler {
     if (this.#closed || !live) {
       throw new SessionStateError('run: session, expected a live one, got one after release().');
     }
-    for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
-    checkExtraFeeds(this.#specs, feeds);
-    const names = Object.keys(fetches);
+    const { ort, watch } = parseRunOptions(options as MsdRunOptions);
+    const inputs = this.#specs.map((spec) => checkFeed(spec, feedOf(feeds, spec.name)));
+    checkExtraFeeds(this.#known, feeds);
     const { executor, model } = live;
-    const way = live.ways[chooseVariant(model.choice, feeds, shopOf(model).device)]!;
-    const schedule = this.#scheduleFor(way, names);
+    const fed = (name: string): OrtTensor => inputs[this.inputNames.indexOf(name)]!;
+    const way = live.ways[chooseVariant(model.choice, fed, shopOf(model).device)]!;
+    const schedule = this.#scheduleFor(way, Object.keys(fetches));
     const { keeper } = shopOf(model).kv;
-    if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
+    const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
+    const profile = this.#profile;
+    const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
+    if (isAtOnce && schedule.foreignRuns === 0) {
       try {
-        this.#begin(live, feeds);
+        this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
-        return this.#collect(live, way, feeds, fetches);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
       }
     }
-    return this.#inTurn(async () => {
+    const given = snapshot(live.model.ort, inputs, (i) => !isAtOnce || schedule.late.has(this.#inputSlots[i]!));
+    const done = this.#inTurn(async () => {
+      const start = performance.now();
       try {
+        watch?.check();
         if (keeper.isDue) await keeper.turn();
-        this.#begin(live, feeds);
-        await executor.run(schedule, options);
-        return this.#collect(live, way, feeds, fetches);
+        this.#begin(live, given.values);
+        await executor.run(schedule, ort, watch, profile);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
+        given.release();
+        profile?.add('Session', 'model_run', start, {});
       }
     });
+    return watch ? watch.orAborted(done) : done;
   }
 
   async dispose(): Promise<void> {
     this.#closed = true;
     await this.#inTurn(async () => {
       const model = this.#live?.model;
-      this.#live = undefined;
       if (!model) return;
+      this.endProfiling();
+      this.#live = undefined;
       shopOf(model).kv.keeper.close();
       shopOf(model).residents.backend.dispose();
       model.close();
@@ -175,14 +206,21 @@ export class CutSession implements MsdHandler {
   }
 
   startProfiling(): void {
-    for (const session of this.#live?.model.sessions ?? []) session.startProfiling();
+    if (!this.#live) return;
+    this.#profile = new Profile();
+    for (const session of this.#live.model.sessions) session.startProfiling();
   }
 
   endProfiling(): void {
+    if (!this.#profile) return;
+    this.#profiled = this.#profile.events;
+    // As ONNX Runtime Web does, which has no files.
+    console.log(`${this.#profile}`);
+    this.#profile = undefined;
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ model, executor, ways }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
+  #begin({ model, executor, ways }: Live, inputs: readonly Value[]): void {
     const { space, kv } = shopOf(model);
     const schedules = ways.flatMap((way) => [way.all, ...way.schedules.values()]);
     if (space.isScattered || schedules.some(hasMany)) {
@@ -191,9 +229,7 @@ export class CutSession implements MsdHandler {
       kv.keeper.clearScratch();
     }
     executor.begin();
-    for (let i = 0; i < this.inputNames.length; i++) {
-      executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
-    }
+    for (let i = 0; i < inputs.length; i++) executor.feed(this.#inputSlots[i]!, inputs[i]!);
   }
 
   #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
@@ -208,19 +244,15 @@ export class CutSession implements MsdHandler {
   }
 
   #collect(
-    { model, executor }: Live,
-    { variant: { passed } }: Way,
-    feeds: Readonly<Record<string, OrtTensor>>,
+    { executor }: Live,
+    passed: ReadonlyMap<string, OrtTensor>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
   ): Record<string, OrtTensor> {
-    const results: Record<string, OrtTensor> = Object.create(null);
+    const results: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const [name, target] of Object.entries(fetches)) {
-      const value = passed.get(name);
-      if (!value) results[name] = executor.take(name, this.#slots.of(name), target);
-      else {
-        const tensor = passedTensor(value, feeds, model.ort);
-        results[name] = target ? fillTarget(name, target, tensor) : tensor;
-      }
+      const tensor = passed.get(name);
+      if (tensor) results[name] = target ? fillTarget(name, target, tensor) : tensor;
+      else results[name] = executor.take(name, this.#slots.of(name), target);
     }
     this.#copied = executor.copied;
     return results;
@@ -309,9 +341,11 @@ function kernelsOf({ executor }: Live): Map<string, string> {
       // Products of one x are one call; each node is told its own gemm, or that of all of them.
       const gemms = ids.filter((id) => id.startsWith('gemm'));
       const all = (gemms.length > 0 ? gemms : ids).join(' ');
+      // Of the steps of a convolution, its product counts, not the copies around it.
       for (const [i, names] of parts.entries())
         for (const name of names)
-          if (ids.length > 0) kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
+          if (ids.length > 0 && !(kernels.has(name) && all.startsWith('copy_')))
+            kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
     }
   return kernels;
 }

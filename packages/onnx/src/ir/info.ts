@@ -3,7 +3,7 @@
  * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
  */
 import { isCarried } from '../carried.ts';
-import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, isFloat, UINT8 } from '../data-types.ts';
+import { BOOL, FLOAT16, FLOAT32, INT8, INT16, INT32, INT64, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
@@ -34,7 +34,7 @@ const MAX_KNOWN = 1024;
 export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);
 
 /** Element types of constants that are known by value: zero points are int8 and uint8. */
-const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8]);
+const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8, INT16, UINT16]);
 
 /** Makes symbols for sizes that nothing is known about. */
 export interface Symbols {

@@ -12,18 +12,22 @@ import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
 import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
+import { qLinearOperators } from './q-linear.ts';
+import { qLinearProductOperators } from './q-linear-product.ts';
+import { quantizeOperators } from './quantize.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
 import { shapeOperators } from './shape.ts';
 
 /** By family. */
 export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
-  'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators],
+  'quantized products': [...matMulNBitsOperators, ...matMulIntegerOperators, ...qLinearProductOperators],
   products: matMulOperators,
   convolutions: convOperators,
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
+  codes: [...quantizeOperators, ...qLinearOperators],
   reductions: reduceOperators,
   rotary: rotaryOperators,
   gather: gatherOperators,

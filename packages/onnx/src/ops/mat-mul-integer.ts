@@ -5,6 +5,7 @@
 import { dataTypeName, FLOAT32, INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
+import { tensorRange } from '../read/tensor.ts';
 import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { quantizedFrom, rescaled } from './dynamic.ts';
 import { inferMatMul } from './mat-mul.ts';
@@ -43,6 +44,7 @@ function productMatch(view: NodeView, matcher: Matcher, operands: Operands): Mat
     const bad = typeof scale === 'number' ? undefined : matcher.refusedScale(scale);
     if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   }
+  tensorRange(data);
   return quantizedProduct(view, matcher, { nodes, x, matrix: columnsMatrix(columns), bias, y, inOrt: 'integers' });
 }
 

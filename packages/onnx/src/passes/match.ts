@@ -70,12 +70,14 @@ export type Decisions = ReadonlyMap<GraphNode, Match | string>;
  * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
  *   out, too
  * @param chooseFormat what float weights are to become, by names of a node and of them
+ * @param relaxes activations are not rounded where a QuantizeLinear is undone right behind it
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
 export function matchNodes(
   typed: TypedGraph,
   checksScales = true,
   chooseFormat: ChooseFormat = () => undefined,
+  relaxes = false,
 ): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
@@ -85,7 +87,7 @@ export function matchNodes(
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
+  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat, relaxes);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -184,6 +186,8 @@ function matchHost(matcher: Matcher, node: GraphNode, masks: ReadonlySet<GraphNo
 /** What is known while matching: the graph around a node. */
 export class Matcher {
   readonly graph: Graph;
+  /** Activations are not rounded where a QuantizeLinear is undone right behind it. */
+  readonly relaxes: boolean;
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
@@ -197,7 +201,9 @@ export class Matcher {
     decisions: ReadonlyMap<GraphNode, Match | string>,
     checksScales: boolean,
     chooseFormat: ChooseFormat,
+    relaxes: boolean,
   ) {
+    this.relaxes = relaxes;
     this.#chooseFormat = chooseFormat;
     this.graph = typed.graph;
     this.#checksScales = checksScales;
