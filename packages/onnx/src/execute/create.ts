@@ -14,7 +14,7 @@ import type { ByteSource } from '../read/source.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
-import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
 import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
@@ -58,7 +58,7 @@ export async function createSession(
     external = record.files.sources;
     const branches = new Branches(record);
     const all = request.msd.claim === 'all';
-    let variants = branches.planned(({ opType }) => MULTIPLIES.test(opType));
+    let variants = branches.planned(mayMultiply);
     let reason: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
@@ -113,9 +113,6 @@ export async function createSession(
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
-
-/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
-const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
 
 /** External files of the constants that somebody uses. */
 function neededLocations({ all }: Variants): Set<string> {
