@@ -208,9 +208,39 @@ const half: GraphSpec = {
   outputs: [value('f', 'float32', ['m', 8]), value('z', 'float16', ['m', 8])],
 };
 
+const windows = { pads: { ints: [1, 1, 1, 1] }, kernel_shape: { ints: [3, 3] } };
+
+/** Convolutions of every kind, pools, and what lies between them. */
+const images: GraphSpec = {
+  nodes: [
+    op('Conv', ['x', 'w1', 'b1'], ['c1'], { ...windows, strides: { ints: [2, 1] } }),
+    op('BatchNormalization', ['c1', 'b1', 'b1', 'b1', 'b1'], ['n1']),
+    op('HardSwish', ['n1'], ['h1']),
+    op('Conv', ['h1', 'w2'], ['c2'], { ...windows, group: { int: 4 } }),
+    op('DequantizeLinear', ['w3', 'scale'], ['w3f']),
+    op('Conv', ['c2', 'w3f'], ['c3'], { auto_pad: { string: 'SAME_UPPER' }, dilations: { ints: [1, 1] } }),
+    op('GlobalAveragePool', ['c3'], ['g']),
+    op('Mul', ['c3', 'g'], ['gated']),
+    quantizeLinear('gated'),
+    op('ConvInteger', ['gated_quantized', 'w3', 'gated_zero_point'], ['i']),
+    op('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+    op('Mul', ['sums', 'gated_scale'], ['some']),
+    op('Mul', ['some', 'scale'], ['c4']),
+    op('MaxPool', ['c4'], ['m'], { ...windows, ceil_mode: { int: 1 } }),
+    op('AveragePool', ['m'], ['y'], { kernel_shape: { ints: [2, 1] }, strides: { ints: [2, 1] } }),
+  ],
+  initializers: [
+    ...[floats('w1', 4, 3, 3, 3), floats('b1', 4), floats('w2', 4, 1, 3, 3), floats('scale')],
+    { name: 'w3', dtype: 'int8', dims: [4, 4, 1, 1], data: new Int8Array(16).fill(3) },
+  ],
+  inputs: [value('x', 'float32', [1, 3, 16, 'width'])],
+  outputs: [{ name: 'y', dtype: 'float32' }],
+};
+
 const models: Record<string, GraphSpec> = {
   coded,
   half,
+  images,
   dynamic,
   decoder,
   operators,
