@@ -6,6 +6,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
 import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
+import { floatsOfHalves } from '../half.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
@@ -167,6 +168,18 @@ export function partReader(tensor: TensorRef): (begin: number, length: number, i
   if (range) return (begin, length, into) => range.source.read(range.offset + begin, length, into);
   const bytes = tensorBytes(tensor);
   return (begin, length) => bytes.subarray(begin, begin + length);
+}
+
+/** Reads elements [first, first + count) of float32 or float16 as f32; what it returns is read before it is asked for the next ones. */
+export function floatReader(tensor: TensorRef): (first: number, count: number) => Float32Array {
+  const read = partReader(tensor);
+  const width = tensor.elemType === FLOAT16 ? 2 : 4;
+  let staged = new Uint8Array(0);
+  return (first, count) => {
+    if (staged.length < width * count) staged = new Uint8Array(width * count);
+    const bytes = read(width * first, width * count, staged);
+    return width === 2 ? floatsOfHalves(halvesIn(bytes)) : floatsOf(bytes);
+  };
 }
 
 function readEntry(cursor: Cursor, entries: Map<string, string>): void {
