@@ -447,4 +447,16 @@ describe('what stays ONNX Runtime’s', () => {
     const typed = inferTypes(foldConstants(buildGraph(readModel(bytesSource(write(graph, 23))))));
     expect([...matchNodes(typed).values()]).toEqual([reason]);
   });
+
+  it('are products of codes with `exact`', () => {
+    const graph: GraphSpec = {
+      nodes: [node('QLinearMatMul', ['a', 's', 'z', 'w', 's', '', 's', 'z'], ['y'])],
+      initializers: [step, zero, weights],
+      inputs: [value('a', 'uint8', ['b', 4])],
+      outputs: [{ name: 'y' }],
+    };
+    const typed = inferTypes(foldConstants(buildGraph(readModel(bytesSource(write(graph))))));
+    expect([...matchNodes(typed, { exact: true }).values()]).toEqual([expect.stringContaining("option 'exact'")]);
+    expect([...matchNodes(typed).values()]).toEqual([expect.objectContaining({ op: 'product' })]);
+  });
 });
