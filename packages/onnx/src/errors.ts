@@ -17,3 +17,23 @@ export class SessionStateError extends Error {
 export class ForeignRunError extends Error {
   override readonly name = 'ForeignRunError';
 }
+
+/** A run or a creation that its caller stopped; `cause` is the reason of its AbortSignal. */
+export class AbortError extends Error {
+  override readonly name = 'AbortError';
+}
+
+/**
+ * A model, or a file of its, could not be read: there is none, nobody may, the server refused, the connection broke or stalled. The
+ * message says how far it came; `cause` is the system's own error, `code` its code (ENOENT).
+ */
+export class ReadError extends Error {
+  override readonly name = 'ReadError';
+  readonly code?: string;
+
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    const code = (options?.cause as { readonly code?: unknown } | undefined)?.code;
+    if (typeof code === 'string') this.code = code;
+  }
+}

@@ -2,6 +2,7 @@
  * The parts of ONNX Runtime's JavaScript surface that are used, as structural types: every module of the family
  * (onnxruntime-web and its entries, onnxruntime-common) fits, and none has to be installed to read these declarations.
  */
+import { turnsOf } from './turns.ts';
 
 /** Data of a tensor on the CPU. */
 export type OrtData = ArrayBufferView | readonly string[];
@@ -26,6 +27,9 @@ export interface OrtMetadata {
 /** Options of a run, passed on to foreign regions. */
 export type OrtRunOptions = object;
 
+/** Tensors by name. */
+export type OrtFeeds = Readonly<Record<string, OrtTensor>>;
+
 /** What a session says of its model, on both sides of ONNX Runtime's interface. */
 interface OrtSignature {
   readonly inputNames: readonly string[];
@@ -36,13 +40,16 @@ interface OrtSignature {
   endProfiling(): void;
 }
 
-/** An inference session. */
+/** An inference session of the module. */
+interface StockSession extends OrtSignature {
+  run(feeds: OrtFeeds, fetches: readonly string[], options?: OrtRunOptions): Promise<OrtFeeds>;
+  release(): Promise<void>;
+}
+
+/** The same, in turn with everything else that the module does for MSD. */
 export interface OrtSession extends OrtSignature {
-  run(
-    feeds: Readonly<Record<string, OrtTensor>>,
-    fetches: readonly string[],
-    options?: OrtRunOptions,
-  ): Promise<Readonly<Record<string, OrtTensor>>>;
+  /** @param feeds called when it is this run's turn */
+  run(feeds: () => OrtFeeds, fetches: readonly string[], options?: OrtRunOptions): Promise<OrtFeeds>;
   release(): Promise<void>;
 }
 
@@ -75,7 +82,7 @@ export interface OrtModule {
 
 /** The same module, as it is called. */
 interface CallableModule {
-  readonly InferenceSession: { create(model: string | Uint8Array, options: object): Promise<OrtSession> };
+  readonly InferenceSession: { create(model: string | Uint8Array, options: object): Promise<StockSession> };
   readonly Tensor: new (type: string, data: OrtData, dims: readonly number[]) => OrtTensor;
   registerBackend(name: string, backend: OrtBackend, priority: number): void;
 }
@@ -85,8 +92,24 @@ function callable(ort: OrtModule): CallableModule {
 }
 
 /** Creates a session of the module. */
-export function createOrtSession(ort: OrtModule, model: string | Uint8Array, options: object): Promise<OrtSession> {
-  return callable(ort).InferenceSession.create(model, options);
+export async function createOrtSession(
+  ort: OrtModule,
+  model: string | Uint8Array,
+  options: object,
+): Promise<OrtSession> {
+  const turns = turnsOf(ort.registerBackend);
+  // ONNX Runtime writes defaults into the options of a session, and of a run.
+  const session = await turns.take(() => callable(ort).InferenceSession.create(model, { ...options }));
+  return {
+    inputNames: session.inputNames,
+    outputNames: session.outputNames,
+    inputMetadata: session.inputMetadata,
+    outputMetadata: session.outputMetadata,
+    run: (feeds, fetches, runOptions) => turns.take(() => session.run(feeds(), fetches, { ...runOptions })),
+    release: () => turns.take(() => session.release()),
+    startProfiling: () => session.startProfiling(),
+    endProfiling: () => session.endProfiling(),
+  };
 }
 
 /** The module's own class of tensors. */

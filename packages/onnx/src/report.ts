@@ -2,6 +2,7 @@
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
 import type { MemoryReport, ThreadReport } from '@msd/core';
+import type { ProfileEvent } from './execute/profile.ts';
 import type { FloatFormat } from './weights/floats.ts';
 import type { RoundingError } from './weights/matrix.ts';
 
@@ -22,6 +23,8 @@ export interface NodeReport {
   readonly form?: string;
   /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
+  /** Where it stands, if not in the model's own graph: names of nodes with a subgraph or of calls of a function, as a path. */
+  readonly inside?: string;
 }
 
 /** Nodes that run together. */
@@ -51,8 +54,10 @@ export interface CopiedBytes {
 export interface SessionReport {
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
-  /** ONNX Runtime sessions that one run goes through. */
+  /** ONNX Runtime sessions that one run goes through, at most: see `branches`. */
   readonly foreignRunsPerCall: number;
+  /** Of a model whose If chooses in every run: each way through it, by the branches that it takes. */
+  readonly branches?: readonly { readonly taken: readonly string[]; readonly foreignRunsPerCall: number }[];
   /** ONNX Runtime sessions that exist. */
   readonly foreignSessions: number;
   readonly bytesCopiedPerCall: CopiedBytes;
@@ -68,6 +73,10 @@ export interface SessionReport {
   /** Present when the model runs in ONNX Runtime as a whole: why. */
   readonly whole?: string;
   readonly ortVersion?: string;
+  /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
+  readonly graphOptimizationLevel?: string;
+  /** Of the last profile that ended: MSD's steps, and runs of ONNX Runtime. Absent before. */
+  readonly profile?: readonly ProfileEvent[];
 }
 
 /** Of a session that holds nothing of MSD's. */
@@ -109,6 +118,8 @@ export function formatReport(report: SessionReport): string {
   const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
+  if (report.graphOptimizationLevel)
+    lines.push(`graphOptimizationLevel ${report.graphOptimizationLevel}: ONNX Runtime refused a higher one`);
   lines.push(
     `foreign runs per call ${report.foreignRunsPerCall}, sessions ${report.foreignSessions}` +
       (report.ortVersion ? `, onnxruntime-web ${report.ortVersion}` : ''),

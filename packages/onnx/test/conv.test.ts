@@ -1,10 +1,20 @@
 /** Convolutions as products of rows: against float64 and its bounds, onnxruntime-web alongside. */
 import { dequantizeWeights, errorBound, type QuantizedWeights, quantizeWeights } from '@msd/core';
+import type { Copy } from '@msd/core/nn';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
+import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
+import { type Match, matchNodes } from '../src/passes/match.ts';
+import { regionCode } from '../src/plan/code.ts';
+import { draftRegion, newSlot } from '../src/plan/draft.ts';
+import { keepPositions } from '../src/plan/layout.ts';
+import { readModel } from '../src/read/model.ts';
+import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import type { GraphSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';
+import { bytesOf } from './dynamic.ts';
 import { attributesOf, type ConvShape, imagesOf, outOf, weightRows, windowRows } from './images.ts';
 import { firstMiss, gaussian, model, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
@@ -140,7 +150,7 @@ describe('Conv', () => {
         const quantized = await run(bytes, one, msd({ quantize: 'int8' }));
         const { outs: N } = shape;
         const real = weightRows(shape, one.w);
-        const weights = quantizeWeights(real, { N, K: real.length / N, format: 'int8' });
+        const weights = quantizeWeights(real, { N, K: real.length / N, format: 'int8', blockSize: 32 });
         expect(quantized.y.dims).toEqual(plain.y.dims);
         expect(firstMiss(floats(quantized.y), exact(one, weights))).toBeUndefined();
         expect(quantized.report!.nodes[0]!.quantized?.format).toBe('int8');
@@ -148,4 +158,333 @@ describe('Conv', () => {
       { numRuns: 60 },
     );
   }, 120_000);
+});
+
+/** Integers of 8 bits in a file: what they stand for is scale · (code − zero point). */
+interface Integers {
+  readonly dtype: 'int8' | 'uint8';
+  readonly isPerChannel: boolean;
+  readonly hasZeroPoints: boolean;
+}
+
+const integerKinds: fc.Arbitrary<Integers> = fc.record({
+  dtype: fc.constantFrom('int8' as const, 'uint8' as const),
+  isPerChannel: fc.boolean(),
+  hasZeroPoints: fc.boolean(),
+});
+
+/** Weights [outs, channels, …] as tensors of a file, and as rows [outs, taps · channels]. */
+function integers({ shape }: Case, { dtype, isPerChannel, hasZeroPoints }: Integers, seed: number, spread: boolean) {
+  const next = random(seed);
+  const { outs, channels, kernel } = shape;
+  const Codes = bytesOf(dtype);
+  const codes = Codes.from(
+    { length: outs * channels * count(kernel) },
+    () => next() * 256 - (dtype === 'int8' ? 128 : 0),
+  );
+  const many = isPerChannel ? outs : 1;
+  const scales = Float32Array.from({ length: many }, () => (next() - 0.3) / 40);
+  const zeroPoints = Codes.from({ length: many }, () => next() * 100);
+  // What multiplies sums [batch, outs, …] has a dimension for each of theirs.
+  const dims = isPerChannel ? [outs, ...(spread ? kernel.map(() => 1) : [])] : [];
+  const tensors: TensorSpec[] = [
+    { name: 'codes', dtype, dims: [outs, channels, ...kernel], data: codes },
+    { name: 'scales', dtype: 'float32', dims, data: scales },
+    ...(hasZeroPoints ? [{ name: 'zeros', dtype, dims: isPerChannel ? [outs] : [], data: zeroPoints }] : []),
+  ];
+  const inRows = weightRows(shape, Float32Array.from(codes));
+  const rows = Codes.from(inRows, (_, i) => inRows[i]!);
+  const base = { format: 'int8' as const, N: outs, K: rows.length / outs, blockSize: null, data: rows, scales };
+  const none = dtype === 'int8' ? undefined : new Uint8Array(many);
+  const stored = hasZeroPoints ? zeroPoints : none;
+  return { tensors, weights: { ...base, ...(stored && { zeroPoints: stored }) } as QuantizedWeights };
+}
+
+describe('integers of the file', () => {
+  it('ConvInteger of activations that are quantized in the run is a product of the floats', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, integerKinds, fc.nat(), fc.boolean(), async (shape, kind, seed, isScaleFirst) => {
+        const one = makeCase(shape, seed, false);
+        const { tensors, weights } = integers(one, kind, seed, true);
+        const node = (opType: string, inputs: string[], outputs: string[], attributes = {}): NodeSpec => {
+          return { opType, name: outputs[0]!, inputs, outputs, attributes };
+        };
+        const scaled = isScaleFirst
+          ? [node('Mul', ['xs', 'scales'], ['both']), node('Mul', ['sums', 'both'], ['y'])]
+          : [node('Mul', ['scales', 'sums'], ['some']), node('Mul', ['some', 'xs'], ['y'])];
+        const bytes = model({
+          nodes: [
+            node('DynamicQuantizeLinear', ['x'], ['xq', 'xs', 'xz']),
+            node(
+              'ConvInteger',
+              ['xq', 'codes', 'xz', ...(kind.hasZeroPoints ? ['zeros'] : [])],
+              ['i'],
+              attributesOf(shape),
+            ),
+            node('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+            ...scaled,
+          ],
+          initializers: tensors,
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', shape.channels, ...open(shape.spatial.length)] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        });
+        const { y, report } = await run(bytes, one, msd());
+        expect(report!.foreignSessions).toBe(0);
+        expect(firstMiss(floats(y), exact(one, weights))).toBeUndefined();
+      }),
+      { numRuns: 30 },
+    );
+  }, 120_000);
+
+  it('DequantizeLinear before Conv', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, integerKinds, fc.nat(), fc.boolean(), async (shape, kind, seed, hasBias) => {
+        const one = makeCase(shape, seed, hasBias);
+        const { tensors, weights } = integers(one, kind, seed, false);
+        const bytes = model({
+          nodes: [
+            {
+              opType: 'DequantizeLinear',
+              name: 'weights',
+              inputs: ['codes', 'scales', ...(kind.hasZeroPoints ? ['zeros'] : [])],
+              outputs: ['w'],
+              attributes: { axis: { int: 0 } },
+            },
+            {
+              opType: 'Conv',
+              name: 'conv',
+              inputs: ['x', 'w', ...(hasBias ? ['b'] : [])],
+              outputs: ['y'],
+              attributes: attributesOf(shape),
+            },
+          ],
+          initializers: [
+            ...tensors,
+            ...(hasBias ? [{ name: 'b', dtype: 'float32' as const, dims: [shape.outs], data: one.bias! }] : []),
+          ],
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', shape.channels, ...open(shape.spatial.length)] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        });
+        const { y, report } = await run(bytes, one, msd());
+        expect(report!.nodes.find(({ opType }) => opType === 'Conv')!.kernel).toMatch(/^gemm/);
+        expect(firstMiss(floats(y), exact(one, weights))).toBeUndefined();
+      }),
+      { numRuns: 30 },
+    );
+  }, 120_000);
+});
+
+/** Images that pass several nodes: [batch, 6, height, width] -> convolutions of 6, 8 and 6 channels and what lies between them. */
+describe('what lies between convolutions', () => {
+  const next = random(8);
+  const floatTensor = (name: string, ...dims: number[]): TensorSpec => {
+    return { name, dtype: 'float32', dims, data: gaussian(next, count(dims)).map((value) => value / 3) };
+  };
+  const longs = (name: string, ...data: number[]): TensorSpec => {
+    return { name, dtype: 'int64', dims: [data.length], data: BigInt64Array.from(data, BigInt) };
+  };
+  const node = (
+    opType: string,
+    inputs: string[],
+    output: string,
+    attributes: NodeSpec['attributes'] = {},
+  ): NodeSpec => {
+    return { opType, name: output, inputs, outputs: [output], attributes };
+  };
+  const around = { pads: { ints: [1, 1, 1, 1] } };
+  const initializers = [
+    floatTensor('w1', 8, 6, 1, 1),
+    floatTensor('b1', 8),
+    floatTensor('w2', 8, 8, 3, 3),
+    floatTensor('w3', 6, 8, 1, 1),
+    floatTensor('w4', 8, 8, 1, 1),
+    floatTensor('channels', 8, 1, 1),
+    floatTensor('whole', 1, 8, 1, 5),
+    longs('rows', 0, 6, -1),
+    longs('spatial', -1, 2),
+  ];
+  const open4 = (name: string, channels: number | string) => ({
+    name,
+    dtype: 'float32' as const,
+    dims: ['batch', channels, `${name}h`, `${name}w`],
+  });
+
+  const chains: [string, NodeSpec[], string, number][] = [
+    ['an activation, another convolution', [node('Relu', ['y1'], 'a'), node('Conv', ['a', 'w2'], 'y', around)], 'y', 2],
+    [
+      'a product by name, then element by element',
+      [node('Sigmoid', ['y1'], 's'), node('Mul', ['y1', 's'], 'y')],
+      'y',
+      2,
+    ],
+    [
+      'a residual',
+      [node('Relu', ['y1'], 'a'), node('Conv', ['a', 'w2'], 'c', around), node('Add', ['c', 'a'], 'y')],
+      'y',
+      2,
+    ],
+    ['numbers of channels', [node('Mul', ['y1', 'channels'], 'm'), node('Add', ['channels', 'm'], 'y')], 'y', 2],
+    [
+      'an operand of another kind, and a convolution of it',
+      [node('Add', ['y1', 'whole'], 'm'), node('Conv', ['m', 'w3'], 'y')],
+      'y',
+      4,
+    ],
+    [
+      'a gate for each channel',
+      [
+        node('ReduceMean', ['y1', 'spatial'], 'g', { keepdims: { int: 1 } }),
+        node('Conv', ['g', 'w4'], 'h'),
+        node('Sigmoid', ['h'], 'i'),
+        node('Mul', ['y1', 'i'], 'j'),
+        node('Conv', ['j', 'w3'], 'y'),
+      ],
+      'y',
+      2,
+    ],
+    [
+      'rows of positions at the end',
+      [
+        node('Conv', ['y1', 'w3'], 'c'),
+        node('Reshape', ['c', 'rows'], 'r'),
+        node('Transpose', ['r'], 'y', { perm: { ints: [0, 2, 1] } }),
+      ],
+      'y',
+      2,
+    ],
+    [
+      'an image that somebody needs as it is, and its positions',
+      [
+        node('Transpose', ['y1'], 't', { perm: { ints: [0, 2, 3, 1] } }),
+        node('Softmax', ['t'], 'p', { axis: { int: -1 } }),
+        node('Softmax', ['y1'], 'q', { axis: { int: -1 } }),
+        node('Transpose', ['q'], 'u', { perm: { ints: [0, 2, 3, 1] } }),
+        node('Add', ['p', 'u'], 'y'),
+      ],
+      'y',
+      3,
+    ],
+  ];
+
+  it.each(chains)('%s', async (_, nodes, output, copies) => {
+    const bytes = model({
+      nodes: [node('Conv', ['x', 'w1', 'b1'], 'y1'), ...nodes],
+      initializers,
+      inputs: [open4('x', 6)],
+      outputs: [{ name: output, dtype: 'float32' }],
+    });
+    const own = await session(bytes, msd());
+    const plain = await session(bytes, 'wasm');
+    for (const dims of [
+      [2, 6, 4, 5],
+      [1, 6, 1, 5],
+      [1, 6, 1, 1],
+      [0, 6, 2, 5],
+    ]) {
+      // ONNX Runtime reshapes nothing of 0 elements into a size that it has to find.
+      if (dims[0] === 0 && nodes.some(({ opType }) => opType === 'Reshape')) continue;
+      const feeds = { x: tensor(gaussian(random(dims[2]!), count(dims)), dims) };
+      const [a, b] = [(await own.run(feeds))[output]!, (await plain.run(feeds))[output]!];
+      expect(a.dims).toEqual(b.dims);
+      for (const [i, value] of floats(b).entries())
+        expect(Math.abs(floats(a)[i]! - value)).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(value)));
+    }
+    expect(reportOf(own)!.foreignSessions).toBe(0);
+    await own.release();
+    await plain.release();
+    expect(copiesOf(bytes, [2, 6, 4, 5])).toBe(copies);
+  });
+
+  /** Copies that a plan for an x of these dims has: into rows, and back. */
+  function copiesOf(bytes: Uint8Array, dims: readonly number[]): number {
+    const typed = inferTypes(buildGraph(readModel(bytesSource(bytes))));
+    const decisions = matchNodes(typed);
+    const matches = typed.graph.nodes.map((each) => decisions.get(each) as Match);
+    const code = regionCode(
+      typed,
+      matches,
+      [...typed.graph.outputs].map(({ name }) => name),
+    );
+    const slots = new Map(
+      matches.flatMap(({ resources = [] }) =>
+        resources.flatMap((each) => {
+          if (each.kind !== 'values') return [];
+          const own = each.arranged?.dims ?? (each.info.dims as number[]);
+          return [[each.key, newSlot('f32', own)] as const];
+        }),
+      ),
+    );
+    const draft = draftRegion(typed, code, new Map([['x', { elemType: 1, dims }]]), slots);
+    const steps = keepPositions(draft.steps, draft.slots.values());
+    return steps.filter(({ step }) => step.kind === 'op' && step.spec.name === 'copy' && !isWindows(step.op as Copy))
+      .length;
+  }
+
+  /** Pads, and windows that become rows. */
+  const isWindows = ({ parts }: Copy): boolean => parts.length > 1 || parts[0]!.dims.length > 4;
+});
+
+describe('what is refused', () => {
+  const reasonOf = (shape: Partial<ConvShape> & { group?: number }, weights = true): string => {
+    const base: ConvShape = {
+      batch: 1,
+      channels: 2,
+      spatial: [4, 4],
+      outs: 4,
+      kernel: [1, 1],
+      strides: [1, 1],
+      dilations: [1, 1],
+      pads: [0, 0, 0, 0],
+      ...shape,
+    };
+    const { channels, outs, kernel, spatial } = base;
+    const group = shape.group ?? 1;
+    const graph: GraphSpec = {
+      nodes: [
+        {
+          opType: 'Conv',
+          name: 'conv',
+          inputs: ['x', 'w'],
+          outputs: ['y'],
+          attributes: { ...attributesOf(base), group: { int: group } },
+        },
+      ],
+      initializers: weights
+        ? [
+            {
+              name: 'w',
+              dtype: 'float32',
+              dims: [outs, channels / group, ...kernel],
+              data: new Float32Array((outs * channels * count(kernel)) / group),
+            },
+          ]
+        : [],
+      inputs: [
+        { name: 'x', dtype: 'float32', dims: [1, channels, ...spatial] },
+        ...(weights ? [] : [{ name: 'w', dtype: 'float32' as const, dims: [outs, channels, ...kernel] }]),
+      ],
+      outputs: [{ name: 'y', dtype: 'float32' }],
+    };
+    const decisions = matchNodes(inferTypes(buildGraph(readModel(bytesSource(model(graph))))));
+    return String([...decisions.values()][0]);
+  };
+  const three = {
+    spatial: [4, 4, 4],
+    kernel: [1, 1, 1],
+    strides: [1, 1, 1],
+    dilations: [1, 1, 1],
+    pads: [0, 0, 0, 0, 0, 0],
+  };
+  it.each([
+    ['three spatial dimensions', three, 'Conv: 3 spatial dimensions'],
+    ['groups', { group: 2 }, 'Conv: 2 groups'],
+    ['negative pads', { pads: [0, -1, 0, 0] }, 'Conv: pads [0, -1, 0, 0]'],
+    ['a stride of 0', { strides: [0, 1] }, 'Conv: strides [0, 1]'],
+    ['strides of another rank', { strides: [1] }, 'Conv: strides [1]'],
+  ] as const)('%s', (_, shape, reason) => {
+    expect(reasonOf(shape)).toBe(reason);
+  });
+  it('weights that are computed', () => {
+    expect(reasonOf({}, false)).toBe('Conv: W is not constant');
+  });
 });

@@ -9,13 +9,13 @@ import { ForeignRunError } from '../src/errors.ts';
 import { CutRefused, createForeign } from '../src/execute/foreign.ts';
 import { Executor } from '../src/execute/run.ts';
 import { makeSchedule, Slots } from '../src/execute/schedule.ts';
+import { valueOfTensor } from '../src/execute/value.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
 import type { OrtTensor } from '../src/ort.ts';
-import type { Match } from '../src/passes/match.ts';
 import { partition } from '../src/plan/partition.ts';
 import { neededNodes, unitsOf } from '../src/plan/units.ts';
-import { wholeReason } from '../src/plan/whole.ts';
+import { refusalOf } from '../src/plan/whole.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { conformanceFolder, firstDifference, modelFolders, readTensorFiles } from './conformance.ts';
@@ -35,9 +35,7 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
   const graph = buildGraph(record);
   const next = random(seed);
   const sides = new Map(graph.nodes.map((node) => [node, next() < 0.3]));
-  const every: Match = { op: 'any', place: 'device', nodes: [], inputs: [], outputs: [] };
-  const decisions = new Map(graph.nodes.map((node) => [node, every]));
-  const whole = wholeReason(graph, neededNodes(graph), record.functions, decisions, true);
+  const whole = refusalOf(graph, neededNodes(graph));
   if (whole !== undefined) return { whole, regions: 0, sessions: 0 };
   const units = unitsOf(graph, new Map());
   const regions = partition(graph, units, ({ nodes: [node] }) => sides.get(node!)!).map((region) => ({
@@ -68,7 +66,8 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
       feeds[graph.inputs[index]!.name] = tensor;
     });
     const expected = await plain.run(feeds).catch(() => undefined); // some data sets run only when optimised
-    for (const [name, tensor] of Object.entries(feeds)) executor.feed(slots.of(name), tensor as unknown as OrtTensor);
+    for (const [name, tensor] of Object.entries(feeds))
+      executor.feed(slots.of(name), valueOfTensor(tensor as unknown as OrtTensor));
     if (!expected) {
       await expect(executor.run(schedule, {})).rejects.toBeInstanceOf(ForeignRunError);
       continue;

@@ -287,32 +287,7 @@ describe('every operator of the fuzz corpus', () => {
 });
 
 describe('models that go to ONNX Runtime whole', () => {
-  const branch = (opType: string): GraphSpec => ({ nodes: [op(opType, ['p'], 'r')], inputs: [], outputs: out('r') });
-  const scalar = { name: 'flag', dtype: 'bool' as const, dims: [] };
   it.each<[string, GraphSpec]>([
-    [
-      'If at the top level',
-      {
-        nodes: [
-          a.node('x', 'p'),
-          {
-            opType: 'Constant',
-            inputs: [],
-            outputs: ['flag'],
-            attributes: { value: { tensor: { ...scalar, data: Uint8Array.of(1) } } },
-          },
-          {
-            opType: 'If',
-            inputs: ['flag'],
-            outputs: ['y'],
-            attributes: { then_branch: { graph: branch('Relu') }, else_branch: { graph: branch('Neg') } },
-          },
-        ],
-        initializers: a.initializers,
-        inputs: [input],
-        outputs: out('y'),
-      },
-    ],
     ['no node is claimed', { nodes: [op('Selu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     ['no product with weights of the file', { nodes: [op('Relu', ['x'], 'y')], inputs: [input], outputs: out('y') }],
     [

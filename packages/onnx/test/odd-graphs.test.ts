@@ -213,7 +213,7 @@ const refused: Readonly<Record<string, Uint8Array>> = {
   ),
 };
 
-const TYPED = ['OnnxFormatError', 'ForeignRunError', 'RangeError', 'TypeError', 'UnsupportedError'];
+const TYPED = ['OnnxFormatError', 'ReadError', 'ForeignRunError', 'RangeError', 'TypeError', 'UnsupportedError'];
 
 describe('what onnxruntime-web tolerates', () => {
   it.each(Object.entries(tolerated))('%s: cut, with its results', async (_, bytes) => {

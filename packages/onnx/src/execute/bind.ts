@@ -4,6 +4,7 @@
 import { jsDataType } from '../data-types.ts';
 import type { OrtMetadata, OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
+import { keptOf } from './kv/lazy.ts';
 
 /** A declared input, ready for checking. */
 export interface InputSpec {
@@ -26,6 +27,19 @@ export function metadataOf({ name, type }: ValueInfo): OrtMetadata {
   return { name, isTensor: true, type: jsDataType(type.elemType) ?? 'float32', shape };
 }
 
+/** What a session of ONNX Runtime says about an input; `undefined` for what is no tensor. */
+export function specOfMetadata({ name, isTensor, type, shape }: OrtMetadata): InputSpec | undefined {
+  if (!isTensor || type === undefined) return undefined;
+  // Neither a scalar nor an unknown rank has sizes; an unnamed dynamic one is 2³² − 1.
+  const dims = shape?.map((dim) => (typeof dim === 'number' && dim < 2 ** 31 ? dim : -1));
+  return { name, type, dims: dims?.length ? dims : undefined };
+}
+
+/** A feed by its name. What every object inherits is none: `constructor` may be the name of an input. */
+export function feedOf(feeds: Readonly<Record<string, unknown>>, name: string): unknown {
+  return Object.hasOwn(feeds, name) || !(name in Object.prototype) ? feeds[name] : undefined;
+}
+
 /** Locations that say something else. */
 const WHERE: Readonly<Record<string, string>> = {
   none: 'one that was disposed of',
@@ -35,18 +49,13 @@ const WHERE: Readonly<Record<string, string>> = {
 /**
  * Checks one feed.
  *
+ * @returns the feed; if its elements come from another realm (an iframe), in an array of this one
  * @throws `TypeError` for a missing feed or a wrong element type, `RangeError` for a wrong shape.
  */
-export function checkFeed(spec: InputSpec, tensor: OrtTensor | undefined): OrtTensor {
-  if (tensor === undefined || tensor === null) {
-    throw new TypeError(`run: input '${spec.name}', expected a tensor, got none.`);
-  }
-  if (tensor.location !== 'cpu') {
-    const got = WHERE[tensor.location] ?? `one on ${tensor.location}`;
-    throw new TypeError(`run: input '${spec.name}', expected a tensor on the CPU, got ${got}.`);
-  }
+export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
+  const tensor = checkKind(spec.name, given);
   if (tensor.type !== spec.type) {
-    throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${tensor.type}.`);
+    throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.`);
   }
   const { dims } = spec;
   if (dims) {
@@ -57,18 +66,82 @@ export function checkFeed(spec: InputSpec, tensor: OrtTensor | undefined): OrtTe
       throw new RangeError(`run: input '${spec.name}', expected [${shape}], got [${tensor.dims.join(', ')}].`);
     }
   }
+  // To read elements that lie in a cache would copy them.
+  return keptOf(tensor) ? tensor : checkData(spec.name, tensor);
+}
+
+function checkKind(name: string, given: unknown): OrtTensor {
+  const where = `run: input '${name}', expected a tensor`;
+  if (given === undefined || given === null) throw new TypeError(`${where}, got none.`);
+  if (typeof given !== 'object' || Array.isArray(given) || ArrayBuffer.isView(given)) {
+    throw new TypeError(`${where}, got ${kindOf(given)}: make one with new Tensor(type, data, dims).`);
+  }
+  const tensor = given as OrtTensor;
+  if (tensor.location !== 'cpu') {
+    throw new TypeError(`${where} on the CPU, got ${WHERE[tensor.location] ?? `one on ${tensor.location}`}.`);
+  }
+  if (!Array.isArray(tensor.dims)) throw new TypeError(`${where} with dims, got ${kindOf(tensor.dims)} as dims.`);
   return tensor;
 }
 
-/** Refuses feeds that the model has no input for; every input has its feed already. */
-export function checkExtraFeeds(specs: readonly InputSpec[], feeds: Readonly<Record<string, unknown>>): void {
-  const names = Object.keys(feeds);
-  if (names.length === specs.length) return;
-  const extra = names.find((name) => !specs.some((spec) => spec.name === name));
-  if (extra !== undefined) {
-    const known = specs.map((spec) => spec.name).join(', ');
-    throw new RangeError(`run: feed '${extra}', expected inputs of the model (${known}), got an unknown name.`);
+function kindOf(given: unknown): string {
+  if (Array.isArray(given)) return 'an array';
+  if (ArrayBuffer.isView(given)) return `a ${Object.prototype.toString.call(given).slice(8, -1)}`;
+  return given === null ? 'null' : `a ${typeof given}`;
+}
+
+type ArrayType = new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayBufferView;
+
+const { Float16Array: Halves = Uint16Array } = globalThis as { readonly Float16Array?: ArrayType };
+
+/** Arrays of a type's elements, the usual one first. */
+const ARRAYS: Readonly<Record<string, readonly ArrayType[]>> = {
+  float32: [Float32Array],
+  float64: [Float64Array],
+  float16: [Uint16Array, Halves],
+  int8: [Int8Array],
+  int16: [Int16Array],
+  int32: [Int32Array],
+  int64: [BigInt64Array],
+  uint8: [Uint8Array],
+  uint16: [Uint16Array],
+  uint32: [Uint32Array],
+  uint64: [BigUint64Array],
+  bool: [Uint8Array],
+  int4: [Uint8Array, Int8Array],
+  uint4: [Uint8Array],
+};
+
+/** Elements have to be as many as the dims say: an array that was transferred has none. */
+function checkData(name: string, tensor: OrtTensor): OrtTensor {
+  const { type, dims, data } = tensor;
+  let count = 1;
+  for (let i = 0; i < dims.length; i++) count *= dims[i]!;
+  const expected = type === 'int4' || type === 'uint4' ? Math.ceil(count / 2) : count;
+  const length = (data as { readonly length?: number } | undefined)?.length;
+  if (length !== expected) {
+    const hint = length === 0 ? ' Was its array transferred?' : '';
+    throw new RangeError(
+      `run: input '${name}', expected ${expected} elements for [${dims.join(', ')}], got ${String(length)}.${hint}`,
+    );
   }
+  const types = ARRAYS[type];
+  if (!types) return tensor;
+  for (let i = 0; i < types.length; i++) if (data instanceof types[i]!) return tensor;
+  const Same = types.find(({ name }) => Object.prototype.toString.call(data) === `[object ${name}]`);
+  if (!Same)
+    throw new TypeError(`run: input '${name}', expected elements in a ${types[0]!.name}, got ${kindOf(data)}.`);
+  const view = data as ArrayBufferView;
+  return { type, dims, data: new Same(view.buffer, view.byteOffset, expected), location: 'cpu' };
+}
+
+/** Refuses feeds that the model has no input for; every input has its feed already. */
+export function checkExtraFeeds(inputs: ReadonlySet<string>, feeds: Readonly<Record<string, unknown>>): void {
+  for (const name in feeds)
+    if (!inputs.has(name) && Object.hasOwn(feeds, name))
+      throw new RangeError(
+        `run: feed '${name}', expected inputs of the model (${[...inputs].join(', ')}), got an unknown name.`,
+      );
 }
 
 /**

@@ -57,19 +57,25 @@ export class ClaimedRegion {
   }
 
   /**
+   * Begins a run: {@link finish} has to follow, after the plan's program has run, or has failed.
    * @param parent the plan of the claimed region before this one in the same run
-   * @returns the plan that was run; results are in `values`
    */
-  run(values: Values, parent: Plan | undefined, copied: { intoMsd: number }): Plan {
+  begin(values: Values, parent: Plan | undefined): Plan {
     this.#values = values;
     this.#copied = 0;
     const plan = this.#planFor(values, parent);
     this.#shop.block.bind(plan.program);
-    try {
-      plan.program.run();
-    } finally {
-      this.#tellings.clear(); // they are of this run, and may be large
-    }
+    return plan;
+  }
+
+  /** Lets go of what a run was told: it is of that run, and may be large. */
+  forgetRun(): void {
+    if (this.#tellings.size > 0) this.#tellings.clear();
+  }
+
+  /** Puts the results of a plan that has run into the values that it began with. */
+  finish(plan: Plan, copied: { intoMsd: number }): void {
+    const values = this.#values;
     copied.intoMsd += this.#copied;
     const { outputs } = this.#code;
     for (let i = 0; i < outputs.length; i++) {
@@ -86,7 +92,6 @@ export class ClaimedRegion {
         values[slotNumber] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
       } else if (known) values[slotNumber] = valueOfInfo(known);
     }
-    return plan;
   }
 
   /**

@@ -2,26 +2,32 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { createKvCache } from '@msd/core';
-import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
-import { inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { AbortError } from '../errors.ts';
+import { Branches, type Choice, type Variants } from '../inline/branches.ts';
+import type { Graph } from '../ir/graph.ts';
+import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
-import { foldConstants } from '../passes/constants.ts';
-import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
-import { selectEarly } from '../passes/select-early.ts';
-import { chooseSides, type Sides } from '../plan/cost.ts';
-import { neededNodes, unitsOf } from '../plan/units.ts';
-import { wholeReason } from '../plan/whole.ts';
+import type { Match } from '../passes/match.ts';
+import type { Region } from '../plan/partition.ts';
+import { arrived, whileArriving } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
-import { nodeReports, regionReport, wholeReports } from './describe.ts';
-import { CutRefused, createForeign, messageOf } from './foreign.ts';
+import type { Watch } from './abort.ts';
+import { cutReports, mergedNodes, wholeReports } from './describe.ts';
+import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
+import { withOverrides } from './overrides.ts';
+import { passedValues } from './passed.ts';
+import { isNoMemory, typedError } from './raw-errors.ts';
 import { loadResidents } from './residents.ts';
+import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 import { createWhole } from './whole.ts';
 
@@ -38,118 +44,201 @@ export async function createSession(
   options: object,
   defaults: MsdOptions,
 ): Promise<MsdHandler> {
+  const started = performance.now();
   const request = parseSessionOptions(options, defaults);
-  const source = await openSource(model);
+  const { watch, download } = request;
+  watch.check();
+  const source = await stoppable(watch, openSource(model, download));
   let external: ReadonlyMap<string, ByteSource> | undefined;
   /** Sources that a session reads rows from: they are closed with it. */
   const kept = new Set<ByteSource>();
   try {
+    watch.check();
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
-    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', []);
-    const record = readModel(source);
+    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
+    const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    let graph = buildGraph(record);
+    const branches = new Branches(record);
+    const planned = branches.planned(({ opType }) => MULTIPLIES.test(opType));
     const all = request.msd.claim === 'all';
-    let reason: string | undefined;
+    let noFiles: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
     try {
-      await openExternal(record.files, neededLocations(graph), model, request.externalData);
-      graph = foldConstants(graph);
+      await openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     } catch (error) {
+      watch.check();
       missing = error;
-      reason = messageOf(error);
+      noFiles = messageOf(error);
     }
-    let typed = inferTypes(graph);
-    reason ??= typed.contradiction;
-    const early = selectEarly(record, typed);
-    if (early !== graph) typed = inferTypes((graph = foldConstants(early)));
-    let decisions: Decisions = new Map();
-    const chooseFormat = formatChooser(request.msd.quantize);
-    for (const checksScales of [false, true]) {
-      if (reason === undefined) decisions = matchNodes(typed, checksScales, chooseFormat);
-      reason ??= wholeReason(graph, neededNodes(graph), record.functions, decisions, all);
-      if (reason !== undefined) break;
-      const matches = new Map<GraphNode, Match>();
-      for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-      const sides = chooseSides(typed, unitsOf(graph, matches), all);
-      reason = sides.whole;
-      if (reason !== undefined) break;
-      checkCuttable(request);
-      try {
-        return await createCut(ort, typed, decisions, sides, request, kept);
-      } catch (error) {
-        // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
-        if (error instanceof RangeError && !checksScales) continue;
-        if (!(error instanceof CutRefused)) throw error;
-        reason = error.message;
-        break;
+    const { exact, quantize, relax: relaxes } = request.msd;
+    const drafting = { all, exact, relaxes, chooseFormat: formatChooser(quantize) };
+    const work = async (): Promise<MsdHandler> => {
+      let variants = planned;
+      let reason = noFiles;
+      let drafts: readonly Draft[] = [];
+      for (const checksScales of [false, true]) {
+        if (reason !== undefined) break;
+        drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
+        if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
+          // Nothing to take in any branch: each If is a node like others.
+          variants = branches.whole();
+          drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
+        }
+        reason = wholeOf(drafts);
+        if (reason !== undefined) break;
+        checkCuttable(request, record.graph.outputs);
+        try {
+          const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
+          request.progress.report('ready', 0, 0);
+          return session;
+        } catch (error) {
+          // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
+          if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
+          if (!(error instanceof CutRefused)) throw error;
+          reason = error.message;
+          break;
+        }
       }
-    }
-    const nodes = wholeReports(graph, decisions);
-    try {
-      return await createWhole(ort, original, wholeOptions(model, record, request), reason!, nodes);
-    } catch (error) {
-      throw missing ?? error;
-    }
+      const nodes = mergedNodes(
+        drafts.length > 0
+          ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
+          : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
+      );
+      request.progress.report('start', 0, undefined);
+      for (const each of record.files.sources.values()) await arrived(each);
+      const options = wholeOptions(model, record, request);
+      const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
+        throw error instanceof AbortError ? error : (missing ?? error);
+      });
+      request.progress.report('ready', 0, 0);
+      return session;
+    };
+    const reopen = async (): Promise<void> => {
+      for (const each of record.files.sources.values()) each.close();
+      record.files.sources.clear();
+      const whole = { ...download, isRead: false };
+      await openExternal(record.files, neededLocations(planned), model, request.externalData, whole);
+    };
+    return await stoppable(watch, whileArriving(work, reopen));
+  } catch (error) {
+    throw typedError('create', error);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
 
+/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
+const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
+
 /** External files of the constants that somebody uses. */
-function neededLocations({ constants }: Graph): Set<string> {
+function neededLocations({ all }: Variants): Set<string> {
   const locations = new Set<string>();
-  for (const constant of constants.values())
-    if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
-      locations.add(constant.tensor.storage.location);
+  for (const { graph } of all)
+    for (const constant of graph.constants.values())
+      if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+        locations.add(constant.tensor.storage.location);
   return locations;
+}
+
+function tensorsOf({ constants }: Graph): TensorRef[] {
+  return [...constants.values()].flatMap((constant) => (constant.kind === 'tensor' ? [constant.tensor] : []));
 }
 
 async function createCut(
   ort: OrtModule,
-  typed: TypedGraph,
-  decisions: Decisions,
-  { regions, prices }: Sides,
+  { graph: { outputs } }: ModelRecord,
+  drafts: readonly Draft[],
+  choice: Choice,
   request: SessionRequest,
   kept: Set<ByteSource>,
+  started: number,
 ): Promise<MsdHandler> {
-  const { graph, infos } = typed;
-  const foreign = await createForeign(ort, graph, regions, request.region, infos);
+  const foreign: ForeignPlan[] = [];
   try {
-    const claimed = regions.filter(({ claimed }) => claimed).flatMap(({ units }) => units.map(({ match }) => match!));
-    const residents = await loadResidents(claimed, request.msd);
+    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+      request.progress.report('start', 0, undefined);
+    for (const { typed, sides } of drafts)
+      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
+    const ways = drafts.map(({ sides }) =>
+      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    );
+    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
+    const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
-    const kv = {
-      keeper: new KvKeeper((shape) => createKvCache(device, shape)),
-      type: kvCache === 'model' ? ('float' as const) : kvCache,
-      isLazy: canBeLazy(ort),
+    const shop = {
+      device,
+      residents,
+      space: new Space(device),
+      block: new Block(device),
+      split,
+      kv: {
+        keeper: new KvKeeper((shape) => createKvCache(device, shape)),
+        type: kvCache === 'model' ? ('float' as const) : kvCache,
+        isLazy: canBeLazy(ort),
+      },
     };
-    const plan = regions.map((region) => {
-      if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-      return { matches: region.units.map(({ match }) => match!) };
-    });
     return new CutSession({
       ort,
-      shop: { typed, device, residents, space: new Space(device), block: new Block(device), split, kv },
-      plan,
-      sessions: foreign.sessions,
-      inputs: graph.inputs,
-      outputs: graph.outputs,
-      nodes: nodeReports(graph, decisions, regions, foreign, residents),
-      regions: regions.map((region, i) => regionReport(region, prices[i]!, foreign)),
+      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
+        shop: { ...shop, typed },
+        plan: planOf(sides!.regions, foreign[i]!),
+        passed: passedValues(passed),
+        taken,
+      })),
+      choice,
+      sessions: foreign.flatMap(({ sessions }) => sessions),
+      inputs: drafts[0]!.typed.graph.inputs,
+      outputs,
+      ...cutReports(drafts, foreign, residents),
+      profiledFrom: request.isProfiled ? started : undefined,
+      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
       close() {
         for (const source of kept) source.close();
       },
     });
   } catch (error) {
-    await Promise.all(foreign.sessions.map((session) => session.release()));
+    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;
   }
+}
+
+/** Waits for what a signal stops: what fails because of it is an AbortError. */
+async function stoppable<T>(watch: Watch, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    watch.check();
+    throw error;
+  }
+}
+
+/** Bytes of an element. */
+const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
+
+/** What a token adds to the caches that a session keeps, as far as their sizes are known. */
+function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
+  let elements = 0;
+  for (const { caches, outputs } of matches)
+    for (const name of outputs) {
+      if (!caches?.includes(name)) continue;
+      const dims = infos.get(name)?.dims ?? []; // [batch, heads, positions, size], in one tensor [2, …]
+      const [heads, size] = [dims.at(-3), dims.at(-1)];
+      if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
+    }
+  return elements * KV_BYTES[type];
+}
+
+function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
+  return regions.map((region) => {
+    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
+    return { matches: region.units.map(({ match }) => match!) };
+  });
 }
 
 /**

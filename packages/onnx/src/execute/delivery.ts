@@ -33,7 +33,7 @@ export function deliveredProducts(
   for (const { step } of fused) {
     if (step.kind !== 'products' || step.each.length !== 1) continue;
     const { y } = step.each[0]!;
-    if (elementCount(y.dims) < LARGE) continue;
+    if (elementCount(y.dims) < LARGE || elementCount(y.dims) < elementCount(y.root.dims)) continue;
     const names = [...results].filter(([, { root }]) => root === y.root).map(([name]) => name);
     const [name = ''] = names;
     if (names.length === 1 && !graph.consumers.has(name)) found.set(name, step);

@@ -3,33 +3,73 @@ import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
 import type { Decisions, Match } from '../passes/match.ts';
 import type { Price } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
+import { readSubgraph } from '../read/model.ts';
+import type { NodeRecord } from '../read/node.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
 import type { FloatFormat } from '../weights/floats.ts';
-import { FAST_FORM } from './fast-form.ts';
+import type { Draft } from './drafts.ts';
+import { FAST_FORM, type RegionSession } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
 import type { Residents } from './residents.ts';
 
-function nodeReport(node: GraphNode, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
+function nodeReport(node: NodeRecord, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
   const { opType, domain } = node;
   // Exporters may leave names out.
   const name = node.name || describeNode(node);
-  return { name, opType, domain, region, where, ...(reason !== undefined && { reason }) };
+  const inside = node.inside === undefined ? {} : { inside: node.inside };
+  return { name, opType, domain, region, where, ...(reason !== undefined && { reason }), ...inside };
 }
 
-/** Of a cut model. */
-export function nodeReports(
-  graph: Graph,
-  decisions: Decisions,
-  regions: readonly Region[],
-  foreign: ForeignPlan,
+type Reports = readonly NodeReport[];
+
+/** Of all ways through a model: a node that stands on several of them is listed once, for the first one. */
+export function mergedNodes(ways: readonly Reports[]): Reports {
+  const [only] = ways;
+  if (ways.length === 1) return only!;
+  const listed = new Map<string, NodeReport>();
+  for (const reports of ways) {
+    const counts = new Map<string, number>();
+    for (const report of reports) {
+      const same = JSON.stringify([report.inside ?? '', report.opType, report.name]);
+      const count = (counts.get(same) ?? 0) + 1; // names may come twice
+      counts.set(same, count);
+      const key = `${same} ${count}`;
+      if (!listed.has(key)) listed.set(key, report);
+    }
+  }
+  return [...listed.values()];
+}
+
+/** What a cut model says of its nodes and regions. */
+export function cutReports(
+  drafts: readonly Draft[],
+  foreign: readonly ForeignPlan[],
   { matrices }: Pick<Residents, 'matrices'>,
+) {
+  const sessions = foreign.flatMap((plan) => plan.sessions);
+  const regions: RegionReport[] = [];
+  const ways = drafts.map((draft, i) => {
+    const first = regions.length;
+    const { regions: own, prices } = draft.sides!;
+    regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign[i]!, sessions)));
+    return nodeReports(draft, first, foreign[i]!, matrices);
+  });
+  return { nodes: mergedNodes(ways), regions };
+}
+
+/** @param first index of the first region among all */
+function nodeReports(
+  { typed: { graph }, decisions, sides }: Draft,
+  first: number,
+  foreign: ForeignPlan,
+  matrices: Residents['matrices'],
 ): NodeReport[] {
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
   const regionOf = new Map<GraphNode, Region>();
-  for (const region of regions) for (const node of region.nodes) regionOf.set(node, region);
-  const own = graph.nodes.map((node) => {
+  for (const region of sides!.regions) for (const node of region.nodes) regionOf.set(node, region);
+  const own = graph.nodes.flatMap((node) => {
     const region = regionOf.get(node);
-    const index = region?.index ?? -1;
+    const index = region ? first + region.index : -1;
     const decision = decisions.get(node);
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
@@ -37,12 +77,29 @@ export function nodeReports(
     if (claimed) {
       const report = nodeReport(node, index, 'msd', note);
       const quantized = typeof decision === 'object' ? quantizedOf(decision, matrices) : undefined;
-      return quantized ? { ...report, quantized } : report;
+      return [quantized ? { ...report, quantized } : report];
     }
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
-    return fast.has(node) ? { ...report, form: FAST_FORM } : report;
+    return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insideReports(node, index)];
   });
   return [...own, ...foldedNodes(graph).map((node) => nodeReport(node, -1, 'msd', 'its result is a constant'))];
+}
+
+/** Nodes of the subgraphs of a node that is ONNX Runtime's. */
+function insideReports(node: NodeRecord, region: number): NodeReport[] {
+  const own = node.name || describeNode(node);
+  return [...node.attributes].flatMap(([name, attribute]) => {
+    if (attribute.kind !== 'graph' || attribute.constants) return [];
+    const files = { locations: new Set<string>(), sources: new Map() };
+    const inside = [...(node.inside === undefined ? [] : [node.inside]), own, name].join('/');
+    const reason = `inside ${node.opType} '${own}', which ONNX Runtime runs as a whole`;
+    return readSubgraph(attribute.value, files).nodes.flatMap((each) => {
+      const inner = { ...each, inside };
+      return each.opType === 'Constant'
+        ? []
+        : [nodeReport(inner, region, 'ort', reason), ...insideReports(inner, region)];
+    });
+  });
 }
 
 /** Nodes that are gone: their results are constants. */
@@ -67,18 +124,22 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
 
 /** Of a model that runs whole. */
 export function wholeReports(graph: Graph, decisions: Decisions): NodeReport[] {
-  return [...graph.nodes, ...foldedNodes(graph)].map((node) => {
+  return [...graph.nodes, ...foldedNodes(graph)].flatMap((node) => {
     const decision = decisions.get(node);
-    return nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
+    const report = nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
+    return [report, ...insideReports(node, 0)];
   });
 }
 
-export function regionReport(region: Region, { msd, ort }: Price, foreign: ForeignPlan): RegionReport {
+function regionReport(
+  region: Region,
+  { msd, ort }: Price,
+  foreign: ForeignPlan,
+  sessions: readonly RegionSession[],
+): RegionReport {
   const { inputs, outputs } = region;
   const entry = foreign.regions.find((candidate) => candidate.index === region.index);
   const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
   const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
-  return entry
-    ? { ...base, where: 'ort', session: foreign.sessions.indexOf(entry.session) }
-    : { ...base, where: 'msd' };
+  return entry ? { ...base, where: 'ort', session: sessions.indexOf(entry.session) } : { ...base, where: 'msd' };
 }

@@ -7,6 +7,7 @@ import type { GraphNode } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import { createOrtSession, type OrtModule, type OrtSession } from '../ort.ts';
 import { Message } from '../write/message.ts';
+import { writtenName } from '../write/node.ts';
 
 /** What a report says of such a node. */
 export const FAST_FORM = 'handed over with qk_output 1, which ONNX Runtime computes faster';
@@ -27,11 +28,12 @@ export function hasFastForm({ opType, domain, inputs, outputs, attributes }: Gra
 }
 
 /** The node with its scores as a fourth result, which nobody reads. */
-export function fastForm({ name, opType, domain, inputs, outputs, attributes, attributeRanges }: GraphNode): Message {
+export function fastForm(node: GraphNode): Message {
+  const { opType, domain, inputs, outputs, attributes, attributeRanges } = node;
   const message = new Message();
   for (const input of inputs) message.string(1, input);
   for (const output of [...outputs, `scores of ${outputs[0]}`]) message.string(2, output);
-  message.string(3, name).string(4, opType);
+  message.string(3, writtenName(node)).string(4, opType);
   const names = [...attributes.keys()];
   attributeRanges.forEach((range, i) => {
     if (names[i] !== 'qk_output') message.bytes(5, range);
@@ -58,11 +60,7 @@ export async function createFast(
   const session = await createOrtSession(ort, fast, options);
   let spare: Promise<OrtSession> | undefined;
   return {
-    inputNames: session.inputNames,
-    outputNames: session.outputNames,
-    inputMetadata: session.inputMetadata,
-    outputMetadata: session.outputMetadata,
-    run: (feeds, fetches, runOptions) => session.run(feeds, fetches, runOptions),
+    ...session,
     spare: () => {
       spare ??= createOrtSession(ort, asItStands, options);
       return spare;
@@ -71,7 +69,5 @@ export async function createFast(
       const made = await spare?.catch(() => undefined);
       await Promise.all([session, made].map((each) => each?.release()));
     },
-    startProfiling: () => session.startProfiling(),
-    endProfiling: () => session.endProfiling(),
   };
 }

@@ -13,8 +13,11 @@ import { type SharedStructure, type Structure, shareStructures, structureOf } fr
 import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
-import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import { type EncodedSpec, type FunctionSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import { writtenName, writtenNode } from '../write/node.ts';
+import type { Watch } from './abort.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
+import { createAtSomeLevel } from './level.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
 export interface ForeignRegion {
@@ -34,6 +37,8 @@ export interface ForeignPlan {
   readonly regions: readonly ForeignRegion[];
   /** One per structure; the owner releases them. */
   readonly sessions: readonly RegionSession[];
+  /** The optimization level of one that was refused at the one that was asked for. */
+  readonly level: string | undefined;
 }
 
 /** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
@@ -51,6 +56,7 @@ export async function createForeign(
   regions: readonly Region[],
   options: object,
   infos: Infos,
+  watch?: Watch,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
   for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
@@ -62,8 +68,10 @@ export async function createForeign(
   const built = new Map<string, Built>();
   const sessions: RegionSession[] = [];
   const foreign: ForeignRegion[] = [];
+  let level: string | undefined;
   try {
     for (const region of regions) {
+      watch?.check();
       const structure = structures.get(region);
       if (!structure) {
         for (const name of region.outputs)
@@ -79,6 +87,7 @@ export async function createForeign(
         entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
         sessions.push(entry.session);
+        level ??= entry.level;
       }
       addOutputTypes(types, region, entry.session, graph);
       foreign.push(bind(ort, graph, structure, entry, fed));
@@ -87,13 +96,14 @@ export async function createForeign(
     await Promise.all(sessions.map((session) => session.release()));
     throw error;
   }
-  return { regions: foreign, sessions };
+  return { regions: foreign, sessions, level };
 }
 
 interface Made {
   readonly session: RegionSession;
   /** Of the region's nodes, those in a faster form. */
   readonly fast: readonly boolean[];
+  readonly level: string | undefined;
 }
 
 interface Built extends Made {
@@ -110,13 +120,13 @@ async function create(
   const bytes = write(false);
   if (slow.includes(true) && bytes.byteLength <= MAX_SPARE_BYTES) {
     try {
-      return { session: await createFast(ort, write(true), bytes, options), fast: slow };
+      return { session: await createFast(ort, write(true), bytes, options), fast: slow, level: undefined };
     } catch {
       // Older versions don't know the form.
     }
   }
   try {
-    return { session: await createOrtSession(ort, bytes, options), fast: [] };
+    return { ...(await createAtSomeLevel(ort, options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }
@@ -191,22 +201,58 @@ function writeRegion(
   const { made, constants } = constantsOf(graph, region.constants);
   for (const name of constants) {
     const constant = graph.constants.get(name)!;
-    if (constant.kind === 'node') nodes.push({ encoded: constant.node.range });
+    if (constant.kind === 'node') nodes.push({ encoded: writtenNode(constant.node) });
     else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
     else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
-  for (const node of made) nodes.push({ encoded: node.range });
+  for (const node of made) nodes.push({ encoded: writtenNode(node) });
+  const wrapped: FunctionSpec[] = [];
   region.nodes.forEach((node, position) => {
-    nodes.push({ encoded: fast[position] ? fastForm(node) : node.range });
+    if (node.opsets) nodes.push({ encoded: wrap(node, node.opsets, wrapped) });
+    else nodes.push({ encoded: fast[position] ? fastForm(node) : writtenNode(node) });
   });
+  const functions = [...calledFunctions(graph, region), ...wrapped];
+  const opsets = Object.fromEntries(graph.opsets);
+  if (wrapped.length > 0) opsets[WRAPPED] = 1;
   return writeModel({
-    // From version 4 on initializers need not be listed as inputs.
-    irVersion: Math.max(4, graph.irVersion),
-    opsets: Object.fromEntries(graph.opsets),
+    // From version 4 on initializers need not be listed as inputs, from 8 on there are functions.
+    irVersion: Math.max(functions.length > 0 ? 8 : 4, graph.irVersion),
+    opsets,
     graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
+    functions,
   });
 }
+
+/** Domain of functions that no file has. */
+const WRAPPED = 'msd.js';
+
+/** A node of a function that asks for other versions of operators than the model: it stays in one. @returns the call */
+function wrap(node: GraphNode, opsets: ReadonlyMap<string, number>, to: FunctionSpec[]): Message {
+  const inputs = [...usesOf(node)];
+  const outputs = node.outputs.filter((name) => name !== '');
+  const name = `node${to.length}`;
+  const nodes = [{ encoded: writtenNode(node) }];
+  to.push({ name, domain: WRAPPED, inputs, outputs, nodes, opsets: Object.fromEntries(opsets) });
+  const call = new Message();
+  for (const input of inputs) call.string(1, input);
+  for (const output of outputs) call.string(2, output);
+  return call.string(3, writtenName(node)).string(4, name).string(7, WRAPPED);
+}
+
+/** The file's functions, if a region may call one. */
+function calledFunctions({ functions }: Graph, { nodes }: Region): EncodedSpec[] {
+  const called = new Set(functions.map(operatorOf));
+  const mayCall = nodes.some(
+    (node) => called.has(operatorOf({ name: node.opType, domain: node.domain })) || hasGraph(node),
+  );
+  return mayCall ? functions.map(({ range }) => ({ encoded: range })) : [];
+}
+
+const operatorOf = ({ domain, name }: { readonly domain: string; readonly name: string }): string =>
+  JSON.stringify([domain, name]);
+
+const hasGraph = ({ attributes }: GraphNode): boolean => [...attributes.values()].some(({ kind }) => kind === 'graph');
 
 /** Constants to write, and nodes that make the large ones of others: in few bits they take less than their floats. */
 function constantsOf(graph: Graph, names: readonly string[]) {

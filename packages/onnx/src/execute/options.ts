@@ -2,8 +2,13 @@
  * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
  */
 import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd/core';
+import type { Download } from '../read/fetch.ts';
 import type { ExternalData } from '../read/open.ts';
+import type { ValueInfo } from '../read/types.ts';
 import { checkQuantize, type QuantizeOption } from '../weights/quantize-option.ts';
+import { checkSignal, Watch } from './abort.ts';
+import { type LoadProgress, Progress } from './progress.ts';
+import { checkSessionOptions, type Overrides, overridesOf } from './session-options.ts';
 
 /** Options of MSD as an execution provider; `register` takes the same as defaults. */
 export interface MsdOptions {
@@ -33,13 +38,28 @@ export interface MsdOptions {
    */
   readonly claim?: 'auto' | 'all';
   /**
-   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel; 'int4', one
-   * for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
+   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel (of Conv, for
+   * each 32 weights); 'int4', one for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
    * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
    */
   readonly quantize?: QuantizeOption;
+  /**
+   * Leaves out QuantizeLinear and the DequantizeLinear that undoes it right behind: activations of a statically quantized model keep
+   * their floats, which is faster and nearer to the model that was quantized. Default false: what the file rounds is rounded.
+   */
+  readonly relax?: boolean;
+  /**
+   * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
+   * DynamicQuantizeMatMul) stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
+   * which is nearer to the float model.
+   */
+  readonly exact?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
+  /** Called while a session is created. What it throws ends the creation. */
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Milliseconds without a byte after which a download is given up. Default 30000; 0 = never. */
+  readonly stallTimeoutMs?: number;
 }
 
 /**
@@ -57,12 +77,17 @@ export interface MsdProvider extends MsdOptions {
 }
 
 /** The options with their defaults. */
-export type ResolvedOptions = Required<MsdOptions>;
+export type ResolvedOptions = Required<Omit<MsdOptions, 'onProgress'>> & Pick<MsdOptions, 'onProgress'>;
 
 /** A session's options, apart. */
 export interface SessionRequest {
   readonly msd: ResolvedOptions;
   readonly externalData: readonly ExternalData[];
+  readonly overrides: Overrides;
+  readonly isProfiled: boolean;
+  readonly watch: Watch;
+  readonly progress: Progress;
+  readonly download: Download;
   /** For a session that runs the whole model: all that the user gave, with the fallback providers. */
   readonly whole: Readonly<Record<string, unknown>>;
   /** For a session that runs a region. */
@@ -80,7 +105,11 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'fallback',
   'claim',
   'quantize',
+  'relax',
+  'exact',
   'debug',
+  'onProgress',
+  'stallTimeoutMs',
 ]);
 
 /** Session options that mean the same for a part of the model as for the whole of it. */
@@ -88,6 +117,7 @@ const REGION_OPTIONS = [
   'graphOptimizationLevel',
   'enableCpuMemArena',
   'enableMemPattern',
+  'enableProfiling',
   'executionMode',
   'freeDimensionOverrides',
   'interOpNumThreads',
@@ -112,7 +142,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   const given = { ...defaults, ...dropUndefined(options) } as Record<keyof MsdOptions, unknown>;
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
+  const { onProgress, stallTimeoutMs = 30_000 } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
+  const { relax = false, exact = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -137,6 +169,12 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (claim !== 'auto' && claim !== 'all') {
     throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
   }
+  if (typeof relax !== 'boolean') {
+    throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
+  }
+  if (typeof exact !== 'boolean') {
+    throw new TypeError(`msd: option 'exact', expected a boolean, got ${typeof exact}.`);
+  }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
   }
@@ -146,6 +184,14 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (fallback.length !== 1 || fallback[0] !== 'wasm') {
     throw new UnsupportedError(
       `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
+    );
+  }
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`msd: option 'onProgress', expected a function, got ${typeof onProgress}.`);
+  }
+  if (!(typeof stallTimeoutMs === 'number' && stallTimeoutMs >= 0 && stallTimeoutMs < 2 ** 31)) {
+    throw new RangeError(
+      `msd: option 'stallTimeoutMs', expected milliseconds below 2³¹, or 0 for none, got ${String(stallTimeoutMs)}.`,
     );
   }
   return {
@@ -158,7 +204,11 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     fallback: ['wasm'],
     claim,
     quantize: checkQuantize(quantize),
+    relax,
+    exact,
     debug,
+    onProgress: onProgress as MsdOptions['onProgress'],
+    stallTimeoutMs,
   };
 }
 
@@ -169,32 +219,51 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   if (providers.length > 1) throw new TypeError("msd: executionProviders, expected 'msd' once, got it twice.");
   const entry = providers[0];
   const msd = resolveOptions(typeof entry === 'object' ? entry : {}, defaults);
+  checkSessionOptions(given);
+  const signal = checkSignal('create', given.signal);
   const region: Record<string, unknown> = { executionProviders: msd.fallback };
   for (const key of REGION_OPTIONS) if (given[key] !== undefined) region[key] = given[key];
   // `options` is a proxy of ONNX Runtime whose executionProviders is filtered: the copy has the fallback instead.
   const whole: Record<string, unknown> = {};
-  for (const key of Object.keys(options)) whole[key] = given[key];
+  for (const key of Object.keys(options)) if (key !== 'signal') whole[key] = given[key];
   whole.executionProviders = msd.fallback;
   const externalData = (given.externalData ?? []) as readonly ExternalData[];
   if (!Array.isArray(externalData)) {
     throw new TypeError(`msd: option 'externalData', expected an array, got ${typeof externalData}.`);
   }
-  return { msd, externalData, whole, region };
+  const overrides = overridesOf(given);
+  const isProfiled = Boolean(given.enableProfiling);
+  const watch = new Watch('create', signal);
+  const progress = new Progress(msd.onProgress);
+  const download: Download = {
+    stallTimeoutMs: msd.stallTimeoutMs,
+    signal,
+    listen: () => progress.file(),
+    isRead: true,
+  };
+  return { msd, externalData, overrides, isProfiled, watch, progress, download, whole, region };
 }
+
+/** Places whose tensors look like those of the CPU. */
+const ON_CPU: ReadonlySet<unknown> = /* @__PURE__ */ new Set(['cpu', 'cpu-pinned']);
 
 /**
  * Refuses what cannot be honoured when a model is cut.
  *
  * @throws {@link UnsupportedError}
  */
-export function checkCuttable(request: SessionRequest): void {
+export function checkCuttable(request: SessionRequest, outputs: readonly ValueInfo[]): void {
   const { preferredOutputLocation: location, enableGraphCapture } = request.whole;
-  const places = typeof location === 'object' && location !== null ? Object.values(location) : [location ?? 'cpu'];
-  if (places.some((place) => place !== 'cpu')) {
-    throw new UnsupportedError(
-      `msd: option 'preferredOutputLocation', expected 'cpu' in this version, got ${JSON.stringify(location)}.`,
-    );
-  }
+  const placeOf = (name: string): unknown =>
+    typeof location === 'object' && location !== null
+      ? Object.hasOwn(location, name) && (location as Record<string, unknown>)[name]
+      : location;
+  for (const { name } of outputs)
+    if (!ON_CPU.has(placeOf(name) || 'cpu')) {
+      throw new UnsupportedError(
+        `msd: option 'preferredOutputLocation', output '${name}', expected 'cpu' in this version, got ${String(placeOf(name))}. Leave it out, or name another execution provider.`,
+      );
+    }
   if (enableGraphCapture === true) throw new UnsupportedError("msd: option 'enableGraphCapture' is not supported.");
 }
 

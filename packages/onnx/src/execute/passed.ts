@@ -1,48 +1,74 @@
-/** Results that no node makes: graph outputs that are graph inputs, or constants of the file. */
-import { BOOL, FLOAT32, INT8, INT32, INT64, jsDataType, UINT8 } from '../data-types.ts';
-import type { Graph } from '../ir/graph.ts';
+/** Results that no region makes: what the run was fed, or constants of the file. */
+import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, jsDataType, UINT8 } from '../data-types.ts';
+import type { Constant } from '../ir/graph.ts';
 import { infoOfConstant, int64Elements } from '../ir/info.ts';
-import { createOrtTensor, type OrtModule, type OrtTensor } from '../ort.ts';
+import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
+import type { Passed } from '../plan/passed.ts';
 import { tensorBytes } from '../read/tensor.ts';
+import { againOf } from './kv/lazy.ts';
 
-/** Makes an output from what the run was fed. Everything in it is the caller's. */
-export type Passed = (feeds: Readonly<Record<string, OrtTensor>>) => OrtTensor;
+/** A result: from an input by name, or elements that are the same in every run. */
+export type PassedValue =
+  | { readonly input: string }
+  | { readonly input: undefined; readonly elemType: number; readonly dims: readonly number[]; readonly data: OrtData };
 
-/** A typed array's constructor. */
-type Elements = new (buffer: ArrayBuffer) => ArrayBufferView;
+type Elements = new (buffer: ArrayBuffer) => OrtData;
 
 const ARRAYS: ReadonlyMap<number, Elements> = /* @__PURE__ */ new Map<number, Elements>([
   [FLOAT32, Float32Array],
-  [UINT8, Uint8Array],
+  [FLOAT16, Uint16Array],
   [INT8, Int8Array],
+  [UINT8, Uint8Array],
   [INT32, Int32Array],
   [INT64, BigInt64Array],
   [BOOL, Uint8Array],
 ]);
 
-/** By name, the outputs that no node makes. Constants are copied now: later the file may be closed. */
-export function passedOutputs(ort: OrtModule, { constants, outputs, producers }: Graph): Map<string, Passed> {
-  const passed = new Map<string, Passed>();
-  for (const { name } of outputs) {
-    if (producers.has(name)) continue;
-    const constant = constants.get(name);
-    if (!constant) {
-      passed.set(name, (feeds) => copyOf(ort, feeds[name]!));
-      continue;
-    }
-    const { elemType, dims, data } = infoOfConstant(constant);
-    const type = jsDataType(elemType)!;
-    const bytes =
-      constant.kind === 'tensor'
-        ? new Uint8Array(tensorBytes(constant.tensor)).buffer
-        : (elemType === INT64 ? int64Elements(data as number[]) : Float32Array.from(data as number[])).buffer;
-    const kept = new (ARRAYS.get(elemType)!)(bytes as ArrayBuffer);
-    const tensor = createOrtTensor(ort, type, kept, dims as number[]);
-    passed.set(name, () => copyOf(ort, tensor));
-  }
-  return passed;
+/** By name of the output. Constants are copied now: later the file may be closed. */
+export function passedValues(passed: ReadonlyMap<string, Passed>): ReadonlyMap<string, PassedValue> {
+  return new Map(
+    [...passed].map(([name, each]) => [
+      name,
+      each.kind === 'input' ? { input: each.name } : constantValue(each.constant),
+    ]),
+  );
 }
 
-function copyOf(ort: OrtModule, { type, data, dims }: OrtTensor): OrtTensor {
-  return createOrtTensor(ort, type, (data as Uint8Array).slice(), dims);
+function constantValue(constant: Constant): PassedValue {
+  if (constant.kind === 'tensor') {
+    const { elemType, dims } = constant.tensor;
+    const bytes = new Uint8Array(tensorBytes(constant.tensor)); // a copy
+    return { input: undefined, elemType, dims, data: new (ARRAYS.get(elemType)!)(bytes.buffer) };
+  }
+  const { elemType, dims, data } = infoOfConstant(constant);
+  const numbers = data as readonly number[];
+  const elements = elemType === INT64 ? int64Elements(numbers) : Float32Array.from(numbers);
+  return { input: undefined, elemType, dims: dims as readonly number[], data: elements };
 }
+
+/** Of the results that a run is asked for, those that no region makes: from the inputs as they are now. */
+export function passedTensors(
+  passed: ReadonlyMap<string, PassedValue>,
+  fed: (name: string) => OrtTensor,
+  fetches: Readonly<Record<string, unknown>>,
+  ort: OrtModule,
+): ReadonlyMap<string, OrtTensor> {
+  const results = new Map<string, OrtTensor>();
+  if (passed.size === 0) return results;
+  for (const name of Object.keys(fetches)) {
+    const value = passed.get(name);
+    if (value) results.set(name, passedTensor(value, fed, ort));
+  }
+  return results;
+}
+
+/** A tensor that is the caller's. What lies in a cache stays there: the result is another tensor of the same keys. */
+function passedTensor(value: PassedValue, fed: (name: string) => OrtTensor, ort: OrtModule): OrtTensor {
+  if (value.input === undefined)
+    return createOrtTensor(ort, jsDataType(value.elemType)!, copyOf(value.data), value.dims);
+  const tensor = fed(value.input);
+  return againOf(ort, tensor) ?? createOrtTensor(ort, tensor.type, copyOf(tensor.data), tensor.dims);
+}
+
+/** Strings are an Array: both have slice. */
+const copyOf = (data: OrtData): OrtData => (data as Uint8Array).slice();

@@ -18,6 +18,7 @@ import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
+import { keepPositions } from '../plan/layout.ts';
 import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
 import { Experts } from './experts.ts';
 import type { KvKeeper } from './kv/keeper.ts';
@@ -100,7 +101,8 @@ export function makePlan(
     elsewhere.set(value.slot.root, value);
   }
   const draft = draftRegion(typed, code, infos, outside);
-  const fused = fuse(draft.steps, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
+  const ordered = keepPositions(draft.steps, draft.slots.values());
+  const fused = fuse(ordered, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
   const layout = new Layout(space, new Set([...before.values()].flatMap(({ place }) => place ?? [])));
   const large = deliveredProducts(typed.graph, fused, draft.slots);
   for (const [name, { root }] of draft.slots) {

@@ -4,12 +4,13 @@
  */
 import {
   type ArenaHandle,
+  BackendUnavailableError,
   createThreadedBackend,
   type PreparedWeights,
   packedByteLength,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize, prepareRows } from '@msd/core/program';
+import { byteSize } from '@msd/core/program';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
@@ -18,7 +19,8 @@ import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { SessionRequest } from './options.ts';
+import { arrivedTensor, packMatrices } from './pack.ts';
 import { openTable, rowsOfTwin } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -49,7 +51,12 @@ export interface Residents {
  *
  * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
  */
-export async function loadResidents(matches: readonly Match[], options: ResolvedOptions): Promise<Residents> {
+export async function loadResidents(
+  matches: readonly Match[],
+  { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
+  kvBytesPerToken: number,
+  tensors: Iterable<TensorRef> = [],
+): Promise<Residents> {
   const resources = new Map<string, Resource>();
   for (const match of matches)
     for (const resource of match.resources ?? []) resources.set(`${resource.kind} ${resource.key}`, resource);
@@ -67,13 +74,18 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
     initialBytes += bytes + 64;
     fileBytes += bytes;
   }
+  progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
+  progress.report('pack', 0, fileBytes);
   const { debug, carrier, threads } = options;
-  const backend = await createThreadedBackend({ initialBytes, debug, carrier, threads });
+  const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
-    const prepared = new Map(
-      // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
-      matrices.map(({ key, matrix }) => [key, prepareRows(backend, { ...matrix, rows: matrix.open() })] as const),
-    );
+    let packed = 0;
+    const arriving = { tensors, kept: all.flatMap(tensorsBeside) };
+    const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {
+      packed += matrix.fileBytes;
+      progress.report('pack', packed, fileBytes);
+    });
+    for (const tensor of arriving.kept) await arrivedTensor(tensor);
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
@@ -99,6 +111,29 @@ export async function loadResidents(matches: readonly Match[], options: Resolved
     throw error;
   }
 }
+
+/** Tensors that a resource is made of, if it is no matrix. */
+function tensorsBeside(resource: Resource): TensorRef[] {
+  if (resource.kind === 'matrix') return [];
+  const { data, scales, zeroPoints } = resource.kind === 'table' ? resource.table : { data: resource.tensor };
+  return [data, scales, zeroPoints].filter((tensor) => typeof tensor === 'object');
+}
+
+/** Memory to start with. What cannot be had is said before anything is read. */
+async function roomFor(bytes: number, create: () => Promise<WasmBackend>): Promise<WasmBackend> {
+  const where = `create: memory, expected ${Math.ceil(bytes / 1e6)} MB for the model's packed weights`;
+  const advice = 'Use a smaller model, or one with fewer bits.';
+  if (bytes > MAX_BYTES) throw new BackendUnavailableError(`${where}, got 4 GiB, all that WebAssembly has. ${advice}`);
+  try {
+    return await create();
+  } catch (cause) {
+    if (!(cause instanceof BackendUnavailableError) || !/memory of/.test(cause.message)) throw cause;
+    throw new BackendUnavailableError(`${where}, got none of it. Close other pages, or: ${advice}`, { cause });
+  }
+}
+
+/** What a 32-bit memory can have. */
+const MAX_BYTES = 2 ** 32 - 2 ** 16;
 
 /**
  * Of all matrices that the same kernels serve, the one with most columns and the one with most rows: between them they need

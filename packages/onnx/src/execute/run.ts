@@ -2,14 +2,18 @@
  * Runs a schedule. Results of claimed regions stay on MSD's device until their last use; what ONNX Runtime needs is handed over
  * as a view, which it copies before it does anything else; what the caller asked for is copied to arrays of its own.
  */
-import { createOrtTensor, type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
+import { type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
 import type { CopiedBytes } from '../report.ts';
+import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
-import type { Values } from './claimed.ts';
+import type { ClaimedRegion, Values } from './claimed.ts';
 import { isOutOfMemory } from './fast-form.ts';
 import { foreignError } from './foreign.ts';
 import type { Plan, Workshop } from './plan.ts';
-import type { ForeignStep, Schedule } from './schedule.ts';
+import type { Profile } from './profile.ts';
+import { typedError } from './raw-errors.ts';
+import type { ClaimedStep, ForeignStep, Schedule } from './schedule.ts';
+import { copyOfTensor } from './snapshot.ts';
 import { fillFromDevice, tensorOf, type Value, valueOfTensor, viewOf } from './value.ts';
 
 type Copied = { -readonly [Key in keyof CopiedBytes]: CopiedBytes[Key] };
@@ -40,8 +44,8 @@ export class Executor {
   }
 
   /** Puts an input into its slot. */
-  feed(slot: number, tensor: OrtTensor): void {
-    this.#values[slot] = valueOfTensor(tensor);
+  feed(slot: number, value: Value): void {
+    this.#values[slot] = value;
   }
 
   /** Ends a run: lets go of what it computed. */
@@ -63,34 +67,75 @@ export class Executor {
   /** Runs a schedule without foreign steps, synchronously. */
   runSync(schedule: Schedule): void {
     let plan: Plan | undefined;
-    for (const step of schedule.steps) if (step.kind === 'claimed') plan = this.#claimed(step.region, plan);
+    for (const step of schedule.steps) if (step.kind === 'claimed') plan = this.#claimed(step, plan);
   }
 
-  /** Runs any schedule. */
-  async run(schedule: Schedule, options: OrtRunOptions): Promise<void> {
+  /** Runs any schedule. @param watch of a run that somebody may stop @param profile is told what takes how long */
+  async run(schedule: Schedule, options: OrtRunOptions, watch?: Watch, profile?: Profile): Promise<void> {
     let plan: Plan | undefined;
     for (const step of schedule.steps) {
-      if (step.kind === 'claimed') plan = this.#claimed(step.region, plan);
-      else await this.#foreign(step, options);
+      const start = profile?.now() ?? 0;
+      watch?.check();
+      if (step.kind === 'foreign') await this.#foreign(step, options);
+      else if (watch || profile) plan = await this.#stepByStep(step, plan, watch, profile);
+      else plan = this.#claimed(step, plan);
+      const [name, index] = step.kind === 'foreign' ? ['ort_region', step.region] : ['msd_region', step.index];
+      profile?.add('Session', `${name}_${index}`, start, {});
     }
   }
 
-  #claimed(
-    region: { run(values: Values, parent: Plan | undefined, copied: Copied): Plan },
-    parent: Plan | undefined,
-  ): Plan {
-    const plan = region.run(this.#values, parent, this.copied);
+  #claimed({ region }: ClaimedStep, parent: Plan | undefined): Plan {
+    try {
+      const plan = region.begin(this.#values, parent);
+      plan.program.run();
+      return this.#finished(region, plan);
+    } catch (error) {
+      throw typedError('run', error);
+    } finally {
+      region.forgetRun();
+    }
+  }
+
+  #finished(region: ClaimedRegion, plan: Plan): Plan {
+    region.finish(plan, this.copied);
     this.plans.push(plan);
     return plan;
+  }
+
+  async #stepByStep(
+    { region }: ClaimedStep,
+    parent: Plan | undefined,
+    watch: Watch | undefined,
+    profile: Profile | undefined,
+  ): Promise<Plan> {
+    try {
+      const plan = region.begin(this.#values, parent);
+      const { program, nodes } = plan;
+      const kernels = profile && program.kernels;
+      for (const [i, parts] of nodes.entries()) {
+        const start = profile?.now() ?? 0;
+        program.run(i, i + 1);
+        const names = parts.flat();
+        const args = { provider: 'MSD', nodes: names, kernels: kernels?.[i] ?? [] };
+        profile?.add('Node', `${names[0] ?? 'step'}_kernel_time`, start, args);
+        if (watch?.isDue) await watch.turn();
+      }
+      return this.#finished(region, plan);
+    } catch (error) {
+      throw typedError('run', error);
+    } finally {
+      region.forgetRun();
+    }
   }
 
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
     const { session, fetches } = step;
     let results: Readonly<Record<string, OrtTensor>>;
     try {
-      results = await session.run(this.#feedsOf(step), fetches, options).catch(async (error: unknown) => {
+      const feeds = () => this.#feedsOf(step);
+      results = await session.run(feeds, fetches, options).catch(async (error: unknown) => {
         if (!session.spare || !isOutOfMemory(error)) throw error;
-        return (await session.spare()).run(this.#feedsOf(step), fetches, options);
+        return (await session.spare()).run(feeds, fetches, options);
       });
     } catch (error) {
       throw foreignError(`region ${step.region}`, error);
@@ -103,26 +148,18 @@ export class Executor {
   }
 
   #feedsOf(step: ForeignStep): Record<string, OrtTensor> {
-    const copies = usesProxy(this.#ort);
-    const feeds: Record<string, OrtTensor> = {};
+    const copies = usesProxy(this.#ort); // ONNX Runtime takes buffers away then: it gets its own
+    const feeds: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const { name, slot } of step.inputs) {
       const tensor = viewOf(this.#values[slot]!, this.#ort, this.#shop?.device);
       this.copied.intoOrt += byteLengthOf(tensor);
-      feeds[name] = copies ? this.#copyOf(tensor) : tensor;
+      feeds[name] = copies ? copyOfTensor(this.#ort, tensor) : tensor;
     }
     for (const { name, tensor } of step.constants) {
       this.copied.intoOrt += byteLengthOf(tensor);
-      feeds[name] = copies ? this.#copyOf(tensor) : tensor;
+      feeds[name] = copies ? copyOfTensor(this.#ort, tensor) : tensor;
     }
     return feeds;
-  }
-
-  /** In proxy mode ONNX Runtime takes buffers away; it gets its own. */
-  #copyOf(tensor: OrtTensor): OrtTensor {
-    const { data } = tensor;
-    if (!ArrayBuffer.isView(data)) return tensor;
-    const copy = (data as Uint8Array).slice();
-    return createOrtTensor(this.#ort, tensor.type, copy, tensor.dims);
   }
 }
 

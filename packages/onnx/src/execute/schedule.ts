@@ -25,6 +25,10 @@ export interface ForeignStep {
 export interface ClaimedStep {
   readonly kind: 'claimed';
   readonly region: ClaimedRegion;
+  /** Index of the region. */
+  readonly index: number;
+  /** Slots that it may read. */
+  readonly inputs: readonly number[];
 }
 
 /** What one run does. */
@@ -32,6 +36,8 @@ export interface Schedule {
   readonly steps: readonly (ClaimedStep | ForeignStep)[];
   /** Runs of ONNX Runtime among them. */
   readonly foreignRuns: number;
+  /** Slots that are read after something was waited for: by the first run of ONNX Runtime and all that follows. */
+  readonly late: ReadonlySet<number>;
 }
 
 /** Regions in order of execution: what schedules are made from. */
@@ -94,13 +100,22 @@ export function makeSchedule(
     const outputs = new Set(region.matches.flatMap((match) => match.outputs).filter((name) => needed.has(name)));
     const matches = neededMatches(region.matches, needed);
     if (matches.length === 0) continue;
-    const code = regionCode(shop!.typed.graph, matches, [...outputs]);
+    const code = regionCode(shop!.typed, matches, [...outputs]);
     for (const name of code.inputs) needed.add(name);
     const ends = endsAt(code.inputs);
-    steps.push({ kind: 'claimed', region: new ClaimedRegion(shop!, code, (name) => slots.of(name), ends) });
+    steps.push({
+      kind: 'claimed',
+      region: new ClaimedRegion(shop!, code, (name) => slots.of(name), ends),
+      index: regions.indexOf(region),
+      inputs: code.inputs.map((name) => slots.of(name)),
+    });
   }
   steps.reverse();
-  return { steps, foreignRuns: steps.filter((step) => step.kind === 'foreign').length };
+  const late = new Set<number>();
+  const first = steps.findIndex(({ kind }) => kind === 'foreign');
+  for (const step of first < 0 ? [] : steps.slice(first))
+    for (const input of step.inputs) late.add(typeof input === 'number' ? input : input.slot);
+  return { steps, foreignRuns: steps.filter((step) => step.kind === 'foreign').length, late };
 }
 
 /** Those of a region's matches that something needed depends on; `needed` grows by what they need. */

@@ -3,15 +3,21 @@
  */
 import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
-import type { OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
+import type { Choice } from '../inline/branches.ts';
+import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
-import { type Passed, passedOutputs } from './passed.ts';
+import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import { chooseVariant } from './choose.ts';
+import { type PassedValue, passedTensors } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
+import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
+import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
+import { snapshot } from './snapshot.ts';
+import { type Value, valueOfTensor } from './value.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -21,15 +27,31 @@ export interface MsdHandler extends OrtHandler {
 /** What a cut session is made of. */
 export interface CutModel {
   readonly ort: OrtModule;
-  readonly shop: Workshop;
-  readonly plan: RegionPlan;
+  /** Ways through its branches: one, if nothing chooses. They share everything but types. */
+  readonly variants: readonly CutVariant[];
+  /** Which one a run takes. */
+  readonly choice: Choice;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
+  /** When its creation began, if it is profiled from then on. */
+  readonly profiledFrom: number | undefined;
+  /** What ONNX Runtime would not do as it was asked. */
+  readonly graphOptimizationLevel: string | undefined;
   /** Gives back files that rows are read from. */
   close(): void;
+}
+
+/** One way through a model. */
+export interface CutVariant {
+  readonly shop: Workshop;
+  readonly plan: RegionPlan;
+  /** Outputs that no region makes. */
+  readonly passed: ReadonlyMap<string, PassedValue>;
+  /** The branches on it. */
+  readonly taken: readonly string[];
 }
 
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
@@ -39,6 +61,12 @@ const MAX_PLANS = 16;
 interface Live {
   readonly model: CutModel;
   readonly executor: Executor;
+  readonly ways: readonly Way[];
+}
+
+/** A variant with what it runs. */
+interface Way {
+  readonly variant: CutVariant;
   /** For all outputs. */
   readonly all: Schedule;
   /** For subsets of them, by their names. */
@@ -52,8 +80,7 @@ export class CutSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
-  /** Results that no region makes. */
-  readonly #passed: ReadonlyMap<string, Passed>;
+  readonly #known: ReadonlySet<string>;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -64,6 +91,10 @@ export class CutSession implements MsdHandler {
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
+  /** Of a profile that is under way. */
+  #profile: Profile | undefined;
+  /** Of the last one that ended. */
+  #profiled: readonly ProfileEvent[] | undefined;
 
   constructor(model: CutModel) {
     this.#nodes = model.nodes;
@@ -72,18 +103,30 @@ export class CutSession implements MsdHandler {
     this.inputMetadata = model.inputs.map(metadataOf);
     this.outputMetadata = model.outputs.map(metadataOf);
     this.#specs = model.inputs.map(inputSpec);
-    this.#passed = passedOutputs(model.ort, model.shop.typed.graph);
+    this.#known = new Set(this.inputNames);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const all = makeSchedule(model.plan, this.#slots, new Set(this.outputNames), model.shop);
-    const executor = new Executor(model.ort, model.shop, this.#slots.size);
-    this.#live = { model, executor, all, schedules: new Map() };
-    prepare(all);
+    const ways = model.variants.map((variant) => ({
+      variant,
+      all: makeSchedule(variant.plan, this.#slots, new Set(this.outputNames), variant.shop),
+      schedules: new Map<string, Schedule>(),
+    }));
+    const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
+    this.#live = { model, executor, ways };
+    for (const { all } of ways) prepare(all);
+    if (model.profiledFrom !== undefined) {
+      this.#profile = new Profile(model.profiledFrom);
+      this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});
+    }
     const version = ortVersion(model.ort);
     this.#report = {
       regions: model.regions,
-      foreignRunsPerCall: all.foreignRuns,
+      foreignRunsPerCall: Math.max(...ways.map(({ all }) => all.foreignRuns)),
+      ...(ways.length > 1 && {
+        branches: ways.map(({ variant: { taken }, all }) => ({ taken, foreignRunsPerCall: all.foreignRuns })),
+      }),
       foreignSessions: model.sessions.length,
       weights: weightsOf(model),
+      ...(model.graphOptimizationLevel !== undefined && { graphOptimizationLevel: model.graphOptimizationLevel }),
       ...(version !== undefined && { ortVersion: version }),
     };
   }
@@ -95,13 +138,14 @@ export class CutSession implements MsdHandler {
       return kernel === undefined ? node : { ...node, kernel };
     });
     const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    const threads = this.#live && { threads: this.#live.model.shop.residents.backend.threads };
+    const threads = this.#live && { threads: shopOf(this.#live.model).residents.backend.threads };
     const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads };
+    const profile = this.#profiled && { profile: this.#profiled };
+    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads, ...profile };
   }
 
   async run(
-    feeds: Readonly<Record<string, OrtTensor>>,
+    feeds: OrtFeeds,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>> {
@@ -109,75 +153,91 @@ export class CutSession implements MsdHandler {
     if (this.#closed || !live) {
       throw new SessionStateError('run: session, expected a live one, got one after release().');
     }
-    for (const spec of this.#specs) checkFeed(spec, feeds[spec.name]);
-    checkExtraFeeds(this.#specs, feeds);
-    const names = Object.keys(fetches);
-    const schedule = this.#scheduleFor(live, names);
-    const { executor } = live;
-    const { keeper } = live.model.shop.kv;
-    if (this.#busy === undefined && schedule.foreignRuns === 0 && !keeper.isDue) {
+    const { ort, watch } = parseRunOptions(options as MsdRunOptions);
+    const inputs = this.#specs.map((spec) => checkFeed(spec, feedOf(feeds, spec.name)));
+    checkExtraFeeds(this.#known, feeds);
+    const { executor, model } = live;
+    const fed = (name: string): OrtTensor => inputs[this.inputNames.indexOf(name)]!;
+    const way = live.ways[chooseVariant(model.choice, fed, shopOf(model).device)]!;
+    const schedule = this.#scheduleFor(way, Object.keys(fetches));
+    const { keeper } = shopOf(model).kv;
+    const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
+    const profile = this.#profile;
+    const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
+    if (isAtOnce && schedule.foreignRuns === 0) {
       try {
-        this.#begin(live, feeds);
+        this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
-        return this.#collect(live, feeds, fetches);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
       }
     }
-    return this.#inTurn(async () => {
+    const given = snapshot(live.model.ort, inputs, (i) => !isAtOnce || schedule.late.has(this.#inputSlots[i]!));
+    const done = this.#inTurn(async () => {
+      const start = performance.now();
       try {
+        watch?.check();
         if (keeper.isDue) await keeper.turn();
-        this.#begin(live, feeds);
-        await executor.run(schedule, options);
-        return this.#collect(live, feeds, fetches);
+        this.#begin(live, given.values);
+        await executor.run(schedule, ort, watch, profile);
+        return this.#collect(live, passed, fetches);
       } finally {
         executor.end();
+        given.release();
+        profile?.add('Session', 'model_run', start, {});
       }
     });
+    return watch ? watch.orAborted(done) : done;
   }
 
   async dispose(): Promise<void> {
     this.#closed = true;
     await this.#inTurn(async () => {
       const model = this.#live?.model;
-      this.#live = undefined;
       if (!model) return;
-      model.shop.kv.keeper.close();
-      model.shop.residents.backend.dispose();
+      this.endProfiling();
+      this.#live = undefined;
+      shopOf(model).kv.keeper.close();
+      shopOf(model).residents.backend.dispose();
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
   }
 
   startProfiling(): void {
-    for (const session of this.#live?.model.sessions ?? []) session.startProfiling();
+    if (!this.#live) return;
+    this.#profile = new Profile();
+    for (const session of this.#live.model.sessions) session.startProfiling();
   }
 
   endProfiling(): void {
+    if (!this.#profile) return;
+    this.#profiled = this.#profile.events;
+    // As ONNX Runtime Web does, which has no files.
+    console.log(`${this.#profile}`);
+    this.#profile = undefined;
     for (const session of this.#live?.model.sessions ?? []) session.endProfiling();
   }
 
-  #begin({ model, executor, all, schedules }: Live, feeds: Readonly<Record<string, OrtTensor>>): void {
-    let isFull = model.shop.space.isScattered || hasMany(all);
-    for (const schedule of schedules.values()) isFull ||= hasMany(schedule);
-    if (isFull) {
-      for (const schedule of [all, ...schedules.values()])
-        for (const step of schedule.steps) if (step.kind === 'claimed') step.region.forget();
-      model.shop.space.clear();
-      model.shop.kv.keeper.clearScratch();
+  #begin({ model, executor, ways }: Live, inputs: readonly Value[]): void {
+    const { space, kv } = shopOf(model);
+    const schedules = ways.flatMap((way) => [way.all, ...way.schedules.values()]);
+    if (space.isScattered || schedules.some(hasMany)) {
+      for (const { steps } of schedules) for (const step of steps) if (step.kind === 'claimed') step.region.forget();
+      space.clear();
+      kv.keeper.clearScratch();
     }
     executor.begin();
-    for (let i = 0; i < this.inputNames.length; i++) {
-      executor.feed(this.#inputSlots[i]!, feeds[this.inputNames[i]!]!);
-    }
+    for (let i = 0; i < inputs.length; i++) executor.feed(this.#inputSlots[i]!, inputs[i]!);
   }
 
-  #scheduleFor({ model, all, schedules }: Live, names: readonly string[]): Schedule {
+  #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
     if (names.length === new Set(this.outputNames).size) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
-      schedule = makeSchedule(model.plan, this.#slots, new Set(names), model.shop);
+      schedule = makeSchedule(variant.plan, this.#slots, new Set(names), variant.shop);
       schedules.set(key, schedule);
     }
     return schedule;
@@ -185,13 +245,13 @@ export class CutSession implements MsdHandler {
 
   #collect(
     { executor }: Live,
-    feeds: Readonly<Record<string, OrtTensor>>,
+    passed: ReadonlyMap<string, OrtTensor>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
   ): Record<string, OrtTensor> {
-    const results: Record<string, OrtTensor> = Object.create(null);
+    const results: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const [name, target] of Object.entries(fetches)) {
-      const passed = this.#passed.get(name)?.(feeds);
-      if (passed) results[name] = target ? fillTarget(name, target, passed) : passed;
+      const tensor = passed.get(name);
+      if (tensor) results[name] = target ? fillTarget(name, target, tensor) : tensor;
       else results[name] = executor.take(name, this.#slots.of(name), target);
     }
     this.#copied = executor.copied;
@@ -216,6 +276,9 @@ export class CutSession implements MsdHandler {
   }
 }
 
+/** What variants share is in each of their workshops. */
+const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
+
 /** Does a region have more plans than are kept? */
 function hasMany({ steps }: Schedule): boolean {
   for (const step of steps) if (step.kind === 'claimed' && step.region.planCount > MAX_PLANS) return true;
@@ -238,30 +301,33 @@ function prepare({ steps }: Schedule): void {
   }
 }
 
-function weightsOf({ shop }: CutModel): SessionReport['weights'] {
-  const { backend, fileBytes } = shop.residents;
+function weightsOf(model: CutModel): SessionReport['weights'] {
+  const { backend, fileBytes } = shopOf(model).residents;
   return { fileBytes, packedBytes: backend.memory().packedBytes };
 }
 
 /** The backend's memory; what runs put between the nodes is scratch, too. */
 function memoryOf({ model }: Live): MemoryReport {
-  const { scratch, scratchBytes, ...rest } = model.shop.residents.backend.memory();
-  const intermediates = model.shop.space.byteLength + model.shop.block.byteLength;
+  const { residents, space, block } = shopOf(model);
+  const { scratch, scratchBytes, ...rest } = residents.backend.memory();
+  const intermediates = space.byteLength + block.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
-function plansOf({ all, schedules }: Live): number {
+function plansOf({ ways }: Live): number {
   let plans = 0;
-  for (const { steps } of [all, ...schedules.values()])
-    for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
+  for (const { all, schedules } of ways)
+    for (const { steps } of [all, ...schedules.values()])
+      for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
   return plans;
 }
 
-function kvCacheOf({ plan, shop: { kv } }: CutModel): Pick<SessionReport, 'kvCache'> {
-  const hasAttention = plan.some(
-    (region) => 'matches' in region && region.matches.some(({ op }) => op === 'attention'),
+function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
+  const { kv } = shopOf(model);
+  const matches = model.variants.flatMap(({ plan }) =>
+    plan.flatMap((region) => ('matches' in region ? region.matches : [])),
   );
-  if (!hasAttention) return {};
+  if (!matches.some(({ op }) => op === 'attention')) return {};
   return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
 }
 
@@ -275,9 +341,11 @@ function kernelsOf({ executor }: Live): Map<string, string> {
       // Products of one x are one call; each node is told its own gemm, or that of all of them.
       const gemms = ids.filter((id) => id.startsWith('gemm'));
       const all = (gemms.length > 0 ? gemms : ids).join(' ');
+      // Of the steps of a convolution, its product counts, not the copies around it.
       for (const [i, names] of parts.entries())
         for (const name of names)
-          if (ids.length > 0) kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
+          if (ids.length > 0 && !(kernels.has(name) && all.startsWith('copy_')))
+            kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
     }
   return kernels;
 }

@@ -1,20 +1,29 @@
 /**
  * A model that is not cut: ONNX Runtime runs it as it came, the report says why.
  */
-import { SessionStateError } from '../errors.ts';
+import { AbortError, SessionStateError } from '../errors.ts';
+import { log } from '../log.ts';
 import {
   createOrtSession,
+  type OrtFeeds,
   type OrtMetadata,
   type OrtModule,
   type OrtRunOptions,
   type OrtSession,
   type OrtTensor,
   ortVersion,
+  usesProxy,
 } from '../ort.ts';
 import { NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
-import { fillTarget } from './bind.ts';
+import { turnsOf } from '../turns.ts';
+import type { Watch } from './abort.ts';
+import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, specOfMetadata } from './bind.ts';
 import { foreignError } from './foreign.ts';
+import { keptOf } from './kv/lazy.ts';
+import { createAtSomeLevel } from './level.ts';
+import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import type { MsdHandler } from './session.ts';
+import { copyOfTensor } from './snapshot.ts';
 
 /** Creates a session over the original bytes or path. */
 export async function createWhole(
@@ -23,12 +32,23 @@ export async function createWhole(
   options: object,
   reason: string,
   nodes: readonly NodeReport[],
+  watch: Watch,
 ): Promise<MsdHandler> {
+  let session: OrtSession;
+  let level: string | undefined;
   try {
-    return new WholeSession(ort, await createOrtSession(ort, model, options), reason, nodes);
+    ({ session, level } = await createAtSomeLevel(ort, options, (given) => createOrtSession(ort, model, given)));
   } catch (error) {
     throw foreignError('whole model', error);
   }
+  try {
+    watch.check();
+  } catch (error) {
+    await session.release();
+    throw error;
+  }
+  log(ort, 'info', `the whole model runs in ONNX Runtime: ${reason}`);
+  return new WholeSession(ort, session, reason, nodes, level);
 }
 
 class WholeSession implements MsdHandler {
@@ -37,11 +57,23 @@ class WholeSession implements MsdHandler {
   readonly inputMetadata: readonly OrtMetadata[];
   readonly outputMetadata: readonly OrtMetadata[];
   readonly report: SessionReport;
+  readonly #ort: OrtModule;
   readonly #running = new Set<Promise<unknown>>();
+  readonly #known: ReadonlySet<string>;
+  readonly #specs: readonly InputSpec[];
   #session: OrtSession | undefined;
 
-  constructor(ort: OrtModule, session: OrtSession, reason: string, nodes: readonly NodeReport[]) {
+  constructor(
+    ort: OrtModule,
+    session: OrtSession,
+    reason: string,
+    nodes: readonly NodeReport[],
+    level: string | undefined,
+  ) {
+    this.#ort = ort;
     this.#session = session;
+    this.#known = new Set(session.inputNames);
+    this.#specs = session.inputMetadata.map(specOfMetadata).filter((spec) => spec !== undefined);
     this.inputNames = session.inputNames;
     this.outputNames = session.outputNames;
     this.inputMetadata = session.inputMetadata;
@@ -57,32 +89,63 @@ class WholeSession implements MsdHandler {
       memory: NO_MEMORY,
       whole: reason,
       ...(version !== undefined && { ortVersion: version }),
+      ...(level !== undefined && { graphOptimizationLevel: level }),
     };
   }
 
   async run(
-    feeds: Readonly<Record<string, OrtTensor>>,
+    feeds: OrtFeeds,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     options: OrtRunOptions,
   ): Promise<Record<string, OrtTensor>> {
-    if (!this.#session) throw new SessionStateError('run: session, expected a live one, got one after release().');
+    const session = this.#session;
+    if (!session) throw new SessionStateError('run: session, expected a live one, got one after release().');
+    const { ort, watch } = parseRunOptions(options as MsdRunOptions);
+    const given = this.#snapshot(feeds);
     const names = Object.keys(fetches);
-    const running = this.#session.run(feeds, names, options);
-    this.#running.add(running);
-    let results: Readonly<Record<string, OrtTensor>>;
+    const running = session.run(
+      () => {
+        watch?.check();
+        return given;
+      },
+      names,
+      ort,
+    );
+    const known = running.catch(() => undefined);
+    this.#running.add(known);
+    void known.then(() => this.#running.delete(known));
+    let results: OrtFeeds;
     try {
-      results = await running;
+      results = await (watch ? watch.orAborted(running) : running);
     } catch (error) {
-      throw foreignError('whole model', error);
-    } finally {
-      this.#running.delete(running);
+      throw error instanceof AbortError ? error : foreignError('whole model', error);
     }
-    const out: Record<string, OrtTensor> = {};
+    const out: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const name of names) {
       const target = fetches[name];
       out[name] = target ? fillTarget(name, target, results[name]!) : results[name]!;
     }
     return out;
+  }
+
+  /**
+   * The inputs as they are now. ONNX Runtime copies the first one before `run` returns, the others after other code had its turn: a
+   * run that begins at once has its largest input first, which is spared a copy.
+   */
+  #snapshot(feeds: OrtFeeds): OrtFeeds {
+    const checked = new Map<string, OrtTensor>();
+    for (const spec of this.#specs) {
+      const feed = feedOf(feeds, spec.name);
+      checked.set(spec.name, isElsewhere(feed) ? feed : checkFeed(spec, feed));
+    }
+    checkExtraFeeds(this.#known, feeds);
+    const entries = this.inputNames.map((name) => [name, checked.get(name) ?? feeds[name]!] as const);
+    entries.sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+    const isAtOnce = turnsOf(this.#ort.registerBackend).isFree && !usesProxy(this.#ort);
+    const given: Record<string, OrtTensor> = Object.create(null);
+    for (const [i, [name, tensor]] of entries.entries())
+      given[name] = isAtOnce && i === 0 && !keptOf(tensor) ? tensor : copyOfTensor(this.#ort, tensor);
+    return given;
   }
 
   async dispose(): Promise<void> {
@@ -99,4 +162,14 @@ class WholeSession implements MsdHandler {
   endProfiling(): void {
     this.#session?.endProfiling();
   }
+}
+
+/** A tensor that lies on a GPU, where ONNX Runtime looks after it. */
+function isElsewhere(feed: unknown): feed is OrtTensor {
+  const location = (feed as Partial<OrtTensor> | null | undefined)?.location;
+  return location === 'gpu-buffer' || location === 'ml-tensor';
+}
+
+function sizeOf({ dims }: OrtTensor): number {
+  return dims.reduce((product, dim) => product * dim, 1);
 }

@@ -4,7 +4,7 @@
  */
 import { dataTypeBits } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
-import type { GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
+import type { FunctionRecord, GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { type TensorRef, tensorByteLength } from '../read/tensor.ts';
 import type { ValueInfo, ValueType } from '../read/types.ts';
@@ -31,6 +31,8 @@ export interface Graph {
   readonly name: string;
   readonly irVersion: number;
   readonly opsets: ReadonlyMap<string, number>;
+  /** Of the file: nodes that call them go to ONNX Runtime. */
+  readonly functions: readonly FunctionRecord[];
   /** In topological order, without `Constant` nodes. */
   readonly nodes: readonly GraphNode[];
   /** Those that a node or the caller needs. */
@@ -77,11 +79,12 @@ export function buildGraph(model: ModelRecord): Graph {
   const constants = new Map([...defined].filter(([name]) => consumers.has(name) || outputNames.has(name)));
   const types = new Map<string, ValueType>();
   for (const info of [...record.valueInfo, ...record.outputs, ...record.inputs]) types.set(info.name, info.type);
-  const { irVersion, opsets } = model;
+  const { irVersion, opsets, functions } = model;
   return {
     name: record.name,
     irVersion,
     opsets,
+    functions,
     nodes,
     constants,
     inputs,

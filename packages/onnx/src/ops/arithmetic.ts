@@ -103,9 +103,10 @@ const UNARY: Readonly<Record<string, Unary>> = {
   Ceil: { compute: Math.ceil },
   Sqrt: { compute: Math.sqrt },
   Not: { compute: (a) => (a === 0 ? 1 : 0) },
+  // Of distances, which T5 puts into buckets. Engines agree on it once it is rounded to float.
+  Log: { compute: Math.log },
   Reciprocal: {},
   Exp: {},
-  Log: {},
   Erf: {},
   Tanh: {},
   Sigmoid: {},

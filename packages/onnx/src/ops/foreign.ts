@@ -6,7 +6,6 @@ import type { Operator } from './operator.ts';
 
 /** The first result has type and sizes of the first operand. */
 const SAME: readonly string[] = [
-  'BatchNormalization',
   'CumSum',
   'Dropout',
   'GatherElements',
@@ -23,15 +22,12 @@ const SAME: readonly string[] = [
 
 /** The first result has the element type of the first operand, and other sizes. */
 const SAME_TYPE: readonly string[] = [
-  'AveragePool',
   'Compress',
   'ConvTranspose',
   'DepthToSpace',
   'Einsum',
   'GatherND',
-  'GlobalAveragePool',
   'LSTM',
-  'MaxPool',
   'Resize',
   'SpaceToDepth',
   'TopK',
@@ -75,10 +71,11 @@ export const foreignOperators: readonly Operator[] = [
     ],
   },
   {
-    name: 'DequantizeLinear',
-    infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],
+    name: 'If',
+    limits:
+      'branches with products, if inputs or shape arithmetic decide: each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
+    infer: choice,
   },
-  { name: 'If', limits: 'tables to choose from, of cos and sin: attention reads their rows', infer: choice },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

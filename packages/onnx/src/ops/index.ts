@@ -14,6 +14,9 @@ import { movementOperators } from './movement.ts';
 import { normOperators } from './norm.ts';
 import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
+import { qLinearOperators } from './q-linear.ts';
+import { qLinearProductOperators } from './q-linear-product.ts';
+import { quantizeOperators } from './quantize.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
 import { shapeOperators } from './shape.ts';
@@ -24,6 +27,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
     ...matMulNBitsOperators,
     ...matMulIntegerOperators,
     ...matMulBnb4Operators,
+    ...qLinearProductOperators,
     ...expertOperators,
   ],
   products: matMulOperators,
@@ -31,6 +35,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
+  codes: [...quantizeOperators, ...qLinearOperators],
   reductions: reduceOperators,
   rotary: rotaryOperators,
   gather: gatherOperators,

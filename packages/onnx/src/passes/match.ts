@@ -64,19 +64,24 @@ const TYPICAL_SIZE = 128;
 /** By node; a match stands for each of its nodes. */
 export type Decisions = ReadonlyMap<GraphNode, Match | string>;
 
+/** What a user's options mean for decisions. */
+export interface MatchOptions {
+  /** Reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds out, too. */
+  readonly checksScales?: boolean;
+  /** What float weights are to become, by names of a node and of them. */
+  readonly chooseFormat?: ChooseFormat;
+  /** Products of activations that are quantized in a run stay ONNX Runtime's, which rounds them to 8 bits. */
+  readonly exact?: boolean;
+  /** Activations are not rounded where a QuantizeLinear is undone right behind it. */
+  readonly relaxes?: boolean;
+}
+
 /**
  * Decides for every node.
  *
- * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
- *   out, too
- * @param chooseFormat what float weights are to become, by names of a node and of them
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(
-  typed: TypedGraph,
-  checksScales = true,
-  chooseFormat: ChooseFormat = () => undefined,
-): Decisions {
+export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -85,7 +90,7 @@ export function matchNodes(
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
+  const matcher = new Matcher(typed, decisions, options);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -187,18 +192,11 @@ export class Matcher {
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
-  readonly #checksScales: boolean;
-  readonly #chooseFormat: ChooseFormat;
+  readonly #options: MatchOptions;
 
-  constructor(
-    typed: TypedGraph,
-    decisions: ReadonlyMap<GraphNode, Match | string>,
-    checksScales: boolean,
-    chooseFormat: ChooseFormat,
-  ) {
-    this.#chooseFormat = chooseFormat;
+  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, options: MatchOptions) {
     this.graph = typed.graph;
-    this.#checksScales = checksScales;
+    this.#options = options;
     this.#typed = typed;
     this.#decisions = decisions;
     this.#outputs = new Set(typed.graph.outputs.map(({ name }) => name));
@@ -206,6 +204,18 @@ export class Matcher {
 
   view(node: GraphNode): NodeView {
     return this.#typed.view(node);
+  }
+
+  /** Why activations that are quantized in a run are to stay 8 bits wide; `undefined` if they need not. */
+  get exactly(): string | undefined {
+    return this.#options.exact
+      ? "the option 'exact' asks for 8-bit activations, as ONNX Runtime rounds them"
+      : undefined;
+  }
+
+  /** Activations are not rounded where a QuantizeLinear is undone right behind it. */
+  get relaxes(): boolean {
+    return this.#options.relaxes === true;
   }
 
   info(name: string): Info | undefined {
@@ -305,12 +315,12 @@ export class Matcher {
 
   /** What float weights of a node are to become in this session; `undefined`: what they are. */
   formatFor(node: GraphNode, weights: string): FloatFormat | undefined {
-    return this.#chooseFormat([node.name, weights]);
+    return this.#options.chooseFormat?.([node.name, weights]);
   }
 
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
-    if (!this.#checksScales) return undefined;
+    if (this.#options.checksScales === false) return undefined;
     const read = floatReader(scales);
     const count = elementCount(scales);
     for (let first = 0; first < count; first += SCALES_AT_ONCE) {
@@ -324,7 +334,7 @@ export class Matcher {
   /** Does it have more elements with every token? */
   grows(name: string): boolean {
     const info = this.info(name);
-    return HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
+    return this.#typed.hasPast && HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
   }
 
   isHostSized(name: string): boolean {

@@ -13,8 +13,7 @@ import { elementwiseOperators } from '../ops/elementwise.ts';
 import { elements, type NodeView, operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
-import { type ByteRange, bytesSource } from '../read/source.ts';
-import { Message } from '../write/message.ts';
+import type { ByteRange } from '../read/source.ts';
 
 /** A Gather or Slice along one dimension that is not the last. */
 interface Selection {
@@ -43,7 +42,7 @@ const ELEMENTWISE: ReadonlySet<string> = /* @__PURE__ */ new Set([
 /** @returns the graph with choices moved up to where they save products; the same graph if there are none */
 export function selectEarly(record: ModelRecord, typed: TypedGraph): Graph {
   const { graph } = typed;
-  /** What nodes of the file become, by their bytes. */
+  /** What nodes become, by their ranges. */
   const changed = new Map<ByteRange, readonly NodeRecord[]>();
   for (const node of graph.nodes) {
     const selection = selectionOf(typed, node);
@@ -171,14 +170,7 @@ class Move {
   }
 }
 
-/** A node between other values, with bytes that say so. */
+/** A node between other values. */
 function rewired(node: GraphNode, inputs: readonly string[], outputs: readonly string[]): NodeRecord {
-  const message = new Message();
-  for (const name of inputs) message.string(1, name);
-  for (const name of outputs) message.string(2, name);
-  message.string(3, node.name).string(4, node.opType);
-  for (const range of node.attributeRanges) message.bytes(5, range);
-  if (node.domain !== '') message.string(7, node.domain);
-  const bytes = message.finish();
-  return { ...node, inputs, outputs, range: { source: bytesSource(bytes), offset: 0, length: bytes.length } };
+  return { ...node, inputs, outputs, range: { ...node.range }, isEdited: true };
 }

@@ -60,7 +60,8 @@ export function draftRegion(
   infos: ReadonlyMap<string, Info>,
   outside: ReadonlyMap<string, Slot>,
 ): Draft {
-  const draft = new Drafting(typed, code.inputs, infos, outside);
+  const late = new Set(code.matches.flatMap((match) => match.late ?? []));
+  const draft = new Drafting(typed, code, infos, outside, late);
   for (const match of code.matches) {
     if (match.place === 'host') draft.host(match);
     else draft.device(match);
@@ -86,6 +87,9 @@ class Drafting implements Lowering {
   readonly steps: Planned[] = [];
   readonly slots: Map<string, Slot>;
   readonly infos: Map<string, Info>;
+  readonly #late: ReadonlySet<string>;
+  /** By symbol. */
+  readonly #sizes = new Map<string, number>();
   readonly #typed: TypedGraph;
   readonly #uploaded = new Set<string>();
   readonly #shared = new Map<string, object>();
@@ -93,10 +97,16 @@ class Drafting implements Lowering {
 
   constructor(
     typed: TypedGraph,
-    inputs: readonly string[],
+    { inputs, symbols }: RegionCode,
     infos: ReadonlyMap<string, Info>,
     outside: ReadonlyMap<string, Slot>,
+    late: ReadonlySet<string>,
   ) {
+    this.#late = late;
+    for (const [symbol, { name, axis }] of symbols) {
+      const size = infos.get(name)?.dims?.[axis];
+      if (typeof size === 'number') this.#sizes.set(symbol, size);
+    }
     this.#typed = typed;
     this.infos = new Map(infos);
     // Of what a plan does not depend on, the type is all that is known.
@@ -115,13 +125,21 @@ class Drafting implements Lowering {
     let known = true;
     for (const [i, name] of node.outputs.entries()) {
       if (name === '') continue;
-      const info = results[i];
+      const info = this.#sizedInfo(name, results[i]);
       if (info) this.infos.set(name, info);
       known &&= isKnown(info?.data) && isKnown(info?.dims);
     }
-    if (known) return;
+    // Who looks at values in every run looks for them among those of the run.
+    if (known && !node.outputs.some((name) => this.#late.has(name))) return;
     const complete = inputs.map((info) => (isKnown(info?.data) ? info : undefined));
     this.steps.push({ step: { kind: 'host', match, known: complete }, nodes: [node.name || describeNode(node)] });
+  }
+
+  /** Sizes that operands do not tell, but inputs of the graph. */
+  #sizedInfo(name: string, info: Info | undefined): Info | undefined {
+    const dims = info && isKnown(info.dims) ? undefined : this.#typed.infos.get(name)?.dims;
+    const sizes = dims?.map((dim) => (typeof dim === 'number' ? dim : this.#sizes.get(dim)));
+    return info && sizes && !sizes.includes(undefined) ? { ...info, dims: sizes as readonly number[] } : info;
   }
 
   device(match: Match): void {

@@ -84,7 +84,11 @@ const sameDims = (a: Slot, b: Slot): boolean =>
   a.dims.length === b.dims.length && a.dims.every((dim, i) => dim === b.dims[i]);
 
 /** A step that is one elementwise expression with one result. */
-function expressionOf({ step }: { readonly step: Fusable }): (OpStep & { readonly op: Elementwise }) | undefined {
+export function expressionOf({
+  step,
+}: {
+  readonly step: Fusable;
+}): (OpStep & { readonly op: Elementwise }) | undefined {
   const isOne = step.kind === 'op' && step.outputs.length === 1 && (step.spec as unknown) === elementwise;
   return isOne ? (step as OpStep & { readonly op: Elementwise }) : undefined;
 }

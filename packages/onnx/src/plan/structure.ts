@@ -73,7 +73,16 @@ export function structureOf(graph: Graph, region: Region): Structure {
     const wires = (names: readonly string[]): (number | null)[] =>
       names.map((name) => (name === '' ? null : idOf(name)));
     // A subgraph names what it captures, so regions with subgraphs are equal only if those names are.
-    parts.push(node.domain, node.opType, attributesKey(node), wires(node.inputs), node.captures, wires(node.outputs));
+    parts.push(
+      node.domain,
+      node.opType,
+      node.overload,
+      versionsOf(node),
+      attributesKey(node),
+      wires(node.inputs),
+      node.captures,
+      wires(node.outputs),
+    );
   }
   parts.push('out', region.outputs.map(idOf));
   return { region, key: JSON.stringify(parts), lifted };
@@ -143,6 +152,9 @@ function attributesKey(node: NodeRecord): unknown {
   if (bytes > MAX_COMPARED_BYTES) return ['of', node.outputs];
   return node.attributeRanges.map((range) => latin1(readRange(range)));
 }
+
+/** Versions of operator sets, where they are a node's own. */
+const versionsOf = ({ opsets }: NodeRecord): unknown => opsets && [...opsets];
 
 /** Bytes as a string of the same length, one code unit per byte. */
 function latin1(bytes: Uint8Array): string {

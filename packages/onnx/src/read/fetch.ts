@@ -1,48 +1,232 @@
 /**
- * Models behind URLs: streamed into one buffer, so that no second copy of the file ever exists.
+ * Models behind URLs: streamed into one buffer, so that no second copy of the file ever exists. A download that fails says how far
+ * it came.
  */
+import { BackendUnavailableError } from '@msd/core';
+import { ReadError } from '../errors.ts';
+import { ArrivingSource } from './arriving.ts';
 import { type ByteSource, bytesSource } from './source.ts';
+
+/** The part of an AbortSignal that is used. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** @param total `undefined` where the server does not say */
+type Listener = (loaded: number, total: number | undefined) => void;
+
+/** What a download is told. */
+export interface Download {
+  /** Milliseconds without a byte after which it is given up; 0 = never. */
+  readonly stallTimeoutMs: number;
+  /** Stops it. Whoever gives one looks at it when the download fails. */
+  readonly signal?: AbortSignalLike | undefined;
+  /** Asked for once for a file; told after every part, and once before the first. */
+  readonly listen?: (() => Listener) | undefined;
+  /** May files beside the model be read while they arrive? Whoever reads them has to expect `NotYet`. */
+  readonly isRead?: boolean | undefined;
+}
 
 /** The part of the Fetch API that is used. */
 interface StreamReader {
   read(): Promise<{ done: boolean; value?: Uint8Array }>;
+  cancel(): Promise<void>;
 }
+
+/** How far a download came. */
+interface State {
+  loaded: number;
+  total: number | undefined;
+  isStalled: boolean;
+}
+
+/** A download without limits. */
+export const PLAIN: Download = { stallTimeoutMs: 0 };
 
 /**
  * Fetches a URL into one buffer, sized from Content-Length and grown only when that is missing or too small (it counts
  * compressed bytes).
  *
- * @throws `TypeError` from fetch itself, or `RangeError` on an HTTP status other than 2xx.
+ * @throws {@link ReadError} when there is no answer, another status than 2xx, or the connection breaks or stalls
  */
-export async function fetchSource(url: string): Promise<ByteSource> {
-  const response = await fetch(url);
-  if (!response.ok) throw new RangeError(`read: ${url}: model, expected HTTP 200, got ${response.status}.`);
-  if (!response.body) return bytesSource(new Uint8Array(await response.arrayBuffer()), url, true);
-  const promised = Number(response.headers.get('content-length') ?? 0);
-  const bytes = await collect(response.body.getReader(), Number.isSafeInteger(promised) ? promised : 0);
-  return bytesSource(bytes, url, true);
+export async function fetchSource(url: string, download: Download = PLAIN): Promise<ByteSource> {
+  let into = new GrowingBuffer(url, 0);
+  await fetchInto(url, download, new AbortController(), (total) => {
+    into = new GrowingBuffer(url, total ?? 0);
+    return into;
+  });
+  return bytesSource(into.bytes, url, true);
+}
+
+/**
+ * Fetches a URL that is read while it arrives; where the server does not say how much it sends, like {@link fetchSource}.
+ *
+ * @throws {@link ReadError} like that, or from `until` of the source
+ */
+export function fetchArriving(url: string, download: Download): Promise<ByteSource> {
+  return new Promise((resolve, reject) => {
+    const stop = new AbortController();
+    let arriving: ArrivingSource | undefined;
+    let whole: GrowingBuffer | undefined;
+    const begin = (total: number | undefined): Sink => {
+      if (total === undefined) {
+        whole = new GrowingBuffer(url, 0);
+        return whole;
+      }
+      arriving = new ArrivingSource(url, total, () => stop.abort());
+      resolve(arriving);
+      return arriving;
+    };
+    fetchInto(url, download, stop, begin).then(
+      () => {
+        if (!arriving) resolve(bytesSource(whole?.bytes ?? new Uint8Array(0), url, true));
+      },
+      (error: unknown) => {
+        if (arriving) arriving.fail(error);
+        else reject(error);
+      },
+    );
+  });
+}
+
+/** Where bytes go. */
+interface Sink {
+  write(bytes: Uint8Array): void;
+}
+
+async function fetchInto(
+  url: string,
+  download: Download,
+  stop: AbortController,
+  begin: (total: number | undefined) => Sink,
+): Promise<void> {
+  const { signal, stallTimeoutMs } = download;
+  const state: State = { loaded: 0, total: undefined, isStalled: false };
+  const onAbort = (): void => stop.abort();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) stop.abort();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const restart = (): void => {
+    clearTimeout(timer);
+    if (stallTimeoutMs === 0) return;
+    timer = setTimeout(() => {
+      state.isStalled = true;
+      stop.abort();
+    }, stallTimeoutMs);
+  };
+  try {
+    restart();
+    const response = await fetch(url, { signal: stop.signal });
+    if (!response.ok) {
+      await response.body?.cancel();
+      const status = `${response.status} ${response.statusText}`.trim();
+      throw new ReadError(
+        `read: ${url}: model, expected HTTP 200, got ${status}. Is the address right, and may this page read it?`,
+      );
+    }
+    await pump(response, state, download, restart, begin);
+  } catch (cause) {
+    if (cause instanceof ReadError || cause instanceof BackendUnavailableError) throw cause;
+    throw failed(url, state, stallTimeoutMs, cause);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function failed(url: string, { loaded, total, isStalled }: State, stallTimeoutMs: number, cause: unknown): ReadError {
+  const reason =
+    cause instanceof Error && cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause;
+  const end = isStalled
+    ? `then nothing for ${stallTimeoutMs / 1000} s. Try again, or give the option 'stallTimeoutMs' a larger number (0 = wait for ever)`
+    : `then the connection broke (${reason instanceof Error ? reason.message : String(reason)}). Is the address right, and the server up?`;
+  return new ReadError(`read: ${url}: model, got ${amount(loaded, total)}, ${end}`, { cause });
+}
+
+/** "12.3 of 800 MB" */
+function amount(loaded: number, total: number | undefined): string {
+  const largest = total ?? loaded;
+  const [unit, name] = largest >= 1e6 ? [1e6, 'MB'] : largest >= 1e4 ? [1e3, 'kB'] : [1, 'bytes'];
+  const text = (bytes: number): string => `${Number((bytes / unit).toFixed(1))}`;
+  return total === undefined ? `${text(loaded)} ${name}` : `${text(loaded)} of ${text(total)} ${name}`;
 }
 
 /** Without a promised length the buffer starts here. */
 const FIRST_BYTES = 1 << 20;
 
-async function collect(reader: StreamReader, promised: number): Promise<Uint8Array> {
-  let buffer: Uint8Array<ArrayBuffer> | undefined;
-  let length = 0;
+async function pump(
+  { body, headers }: Response,
+  state: State,
+  { listen }: Download,
+  restart: () => void,
+  begin: (total: number | undefined) => Sink,
+): Promise<void> {
+  const promised = Number(headers.get('content-length') ?? 0);
+  // Of compressed bytes the header says how many travel, not how many arrive.
+  const isExact = promised > 0 && Number.isSafeInteger(promised) && !headers.get('content-encoding');
+  state.total = isExact ? promised : undefined;
+  const onBytes = listen?.();
+  onBytes?.(0, state.total);
+  const sink = begin(state.total);
+  if (!body) return;
+  const reader = body.getReader() as unknown as StreamReader;
   for (;;) {
     const { done, value } = await reader.read();
+    restart();
     if (done || !value) break;
-    // The header is believed only once bytes arrive; an absurd one fails here as the engine's own RangeError.
-    buffer ??= new Uint8Array(promised || Math.max(FIRST_BYTES, value.byteLength));
-    if (length + value.byteLength > buffer.byteLength) {
-      const grown = new Uint8Array(Math.max(2 * buffer.byteLength, length + value.byteLength));
-      grown.set(buffer.subarray(0, length));
-      buffer = grown;
+    if (state.total !== undefined && state.loaded + value.byteLength > state.total) {
+      await reader.cancel();
+      throw new Error('the answer is longer than it said');
     }
-    buffer.set(value, length);
-    length += value.byteLength;
+    sink.write(value);
+    state.loaded += value.byteLength;
+    onBytes?.(state.loaded, state.total);
   }
-  return buffer ? buffer.subarray(0, length) : new Uint8Array(0);
+  if (state.total !== undefined && state.loaded < state.total) throw new Error('the answer ended early');
+}
+
+/** One buffer, of the length that was promised, or as long as it has to be. */
+class GrowingBuffer implements Sink {
+  readonly #url: string;
+  readonly #promised: number;
+  /** A promise is believed only once bytes arrive. */
+  #buffer: Uint8Array<ArrayBuffer> | undefined;
+  #length = 0;
+
+  constructor(url: string, promised: number) {
+    this.#url = url;
+    this.#promised = promised;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#buffer ? this.#buffer.subarray(0, this.#length) : new Uint8Array(0);
+  }
+
+  write(bytes: Uint8Array): void {
+    const end = this.#length + bytes.byteLength;
+    this.#buffer ??= allocate(this.#url, this.#promised || Math.max(FIRST_BYTES, end));
+    if (end > this.#buffer.byteLength) {
+      const grown = allocate(this.#url, Math.max(2 * this.#buffer.byteLength, end));
+      grown.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = grown;
+    }
+    this.#buffer.set(bytes, this.#length);
+    this.#length = end;
+  }
+}
+
+function allocate(url: string, byteLength: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (cause) {
+    throw new BackendUnavailableError(
+      `read: ${url}: model, expected memory for ${byteLength} bytes, got none. Close other pages, or use a smaller model.`,
+      { cause },
+    );
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
  * Files of Node (and of Deno and Bun, which have the same builtins): read by range, never held as a whole. The builtins
  * are asked for at run time and by name, so that bundlers for browsers see no import.
  */
-import { OnnxFormatError } from '../errors.ts';
+import { OnnxFormatError, ReadError } from '../errors.ts';
 import { type ByteSource, checkRange } from './source.ts';
 
 interface FileSystem {
@@ -86,7 +86,7 @@ function asked<T>(path: string, ask: () => T): T {
     return ask();
   } catch (error) {
     const code = (error as { readonly code?: string }).code ?? '';
-    throw new RangeError(`read: ${path}: expected a file that can be read, got ${REASONS[code] ?? code}.`, {
+    throw new ReadError(`read: ${path}: expected a file that can be read, got ${REASONS[code] ?? code}.`, {
       cause: error,
     });
   }
@@ -104,7 +104,7 @@ const REASONS: Readonly<Record<string, string>> = {
 /**
  * Opens a file for reading by range; `close` gives the descriptor back.
  *
- * @throws `RangeError` when there is none or it may not be read, `TypeError` when the path is a folder, a pipe or a device.
+ * @throws {@link ReadError} when there is none or it may not be read, `TypeError` when the path is a folder, a pipe or a device.
  */
 export function openFile(path: string): ByteSource {
   const fs = builtin<FileSystem>('node:fs')!;

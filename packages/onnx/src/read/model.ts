@@ -3,7 +3,7 @@
  */
 import { OnnxFormatError } from '../errors.ts';
 import { Cursor } from './cursor.ts';
-import { type NodeRecord, readNode, sparseName } from './node.ts';
+import { type Attribute, type NodeRecord, readAttribute, readNode, sparseName } from './node.ts';
 import type { ByteRange, ByteSource } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 import { readValueInfo, type ValueInfo } from './types.ts';
@@ -26,14 +26,29 @@ export interface GraphRecord {
   readonly valueInfo: readonly ValueInfo[];
 }
 
+/** A FunctionProto's records: an operator that the file itself says in terms of others. */
+export interface FunctionRecord {
+  readonly name: string;
+  readonly domain: string;
+  readonly overload: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Attributes that a call may leave out, with their AttributeProtos. */
+  readonly defaults: ReadonlyMap<string, { readonly attribute: Attribute; readonly range: ByteRange }>;
+  readonly nodes: readonly NodeRecord[];
+  readonly opsets: ReadonlyMap<string, number>;
+  /** The whole FunctionProto. */
+  readonly range: ByteRange;
+}
+
 /** A ModelProto's records. */
 export interface ModelRecord {
   readonly source: ByteSource;
   readonly irVersion: number;
   /** Operator set versions by domain; '' is ai.onnx. */
   readonly opsets: ReadonlyMap<string, number>;
-  /** Number of model-local functions. */
-  readonly functions: number;
+  /** Model-local functions. */
+  readonly functions: readonly FunctionRecord[];
   readonly graph: GraphRecord;
   readonly files: ExternalFiles;
 }
@@ -71,7 +86,7 @@ function readRecord(source: ByteSource): ModelRecord {
   const opsets = new Map<string, number>();
   const graph = emptyGraph();
   let irVersion = 0;
-  let functions = 0;
+  const functions: FunctionRecord[] = [];
   let hasGraph = false;
   while (cursor.next()) {
     switch (cursor.field) {
@@ -87,8 +102,7 @@ function readRecord(source: ByteSource): ModelRecord {
         readOpset(cursor.message('OperatorSetIdProto'), opsets);
         break;
       case 25:
-        functions++;
-        cursor.skip();
+        functions.push(readFunction(cursor.message('FunctionProto'), files));
         break;
       default:
         cursor.skip();
@@ -110,6 +124,54 @@ function readOpset(cursor: Cursor, to: Map<string, number>): void {
   to.set(domain === 'ai.onnx' ? '' : domain, version);
 }
 
+function readFunction(cursor: Cursor, files: ExternalFiles): FunctionRecord {
+  let name = '';
+  let domain = '';
+  let overload = '';
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const nodes: NodeRecord[] = [];
+  const opsets = new Map<string, number>();
+  const attributes = new Map<string, Attribute>();
+  const ranges: ByteRange[] = [];
+  while (cursor.next()) {
+    switch (cursor.field) {
+      case 1:
+        name = cursor.string();
+        break;
+      case 4:
+        inputs.push(cursor.string());
+        break;
+      case 5:
+        outputs.push(cursor.string());
+        break;
+      case 7:
+        nodes.push(readNode(cursor.message('NodeProto'), files));
+        break;
+      case 9:
+        readOpset(cursor.message('OperatorSetIdProto'), opsets);
+        break;
+      case 10:
+        domain = cursor.string();
+        break;
+      case 11: {
+        const message = cursor.message('AttributeProto');
+        ranges.push(message.whole());
+        readAttribute(message, attributes, files, { captures: new Set(), files, references: false });
+        break;
+      }
+      case 13:
+        overload = cursor.string();
+        break;
+      default:
+        cursor.skip();
+    }
+  }
+  if (domain === 'ai.onnx') domain = '';
+  const defaults = new Map([...attributes].map(([key, attribute], i) => [key, { attribute, range: ranges[i]! }]));
+  return { name, domain, overload, inputs, outputs, defaults, nodes, opsets, range: cursor.whole() };
+}
+
 /** A graph while it is read. */
 interface OpenGraph {
   name: string;
@@ -123,6 +185,13 @@ interface OpenGraph {
 
 function emptyGraph(): OpenGraph {
   return { name: '', nodes: [], initializers: [], sparse: [], inputs: [], outputs: [], valueInfo: [] };
+}
+
+/** Reads a GraphProto of an attribute. */
+export function readSubgraph(range: ByteRange, files: ExternalFiles): GraphRecord {
+  const graph = emptyGraph();
+  readGraph(Cursor.overRange(range, 'GraphProto'), files, graph);
+  return graph;
 }
 
 function readGraph(cursor: Cursor, files: ExternalFiles, to: OpenGraph): void {

@@ -6,7 +6,10 @@ import type { Cursor } from './cursor.ts';
 import type { ByteRange } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 
-/** An attribute; `constants` = a graph that is nothing but these; `other` = a kind that nothing here reads (other graphs, types). */
+/**
+ * An attribute; `graph` = a subgraph, with its outputs if it holds these as tensors and does nothing else; `reference` = an attribute
+ * of the function that the node is in; `other` = a kind that nothing here reads (lists of graphs, types).
+ */
 export type Attribute =
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'int'; readonly value: number }
@@ -15,7 +18,8 @@ export type Attribute =
   | { readonly kind: 'floats'; readonly value: readonly number[] }
   | { readonly kind: 'ints'; readonly value: readonly number[] }
   | { readonly kind: 'strings'; readonly value: readonly ByteRange[] }
-  | { readonly kind: 'constants'; readonly value: readonly TensorRef[] }
+  | { readonly kind: 'graph'; readonly value: ByteRange; readonly constants: readonly TensorRef[] | undefined }
+  | { readonly kind: 'reference'; readonly value: string }
   | { readonly kind: 'other' };
 
 /** A node as the file has it. */
@@ -24,18 +28,30 @@ export interface NodeRecord {
   readonly opType: string;
   /** '' for the standard operators ('ai.onnx' in some files). */
   readonly domain: string;
+  /** Which of several functions of one name. */
+  readonly overload: string;
   /** '' = an omitted optional. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: ReadonlyMap<string, Attribute>;
   /** The AttributeProtos, in the order of the file. */
   readonly attributeRanges: readonly ByteRange[];
-  /** The whole NodeProto. */
+  /** The whole NodeProto, as the file has it. */
   readonly range: ByteRange;
+  /** The node is not what its bytes say: it has other names, or attributes by value that were references. */
+  readonly isEdited?: boolean;
+  /** Where subgraphs take a value by another name than the graph has for it: names of the graph by those of the bytes. */
+  readonly captured?: ReadonlyMap<string, string>;
+  /** Versions of operator sets, where they are not the model's. */
+  readonly opsets?: ReadonlyMap<string, number>;
+  /** The subgraph or function that it stood in, as a path. */
+  readonly inside?: string;
   /** Names that the subgraphs of this node take from outside. */
   readonly captures: readonly string[];
   /** Whether a subgraph holds weights in an external file. */
   readonly externalInside: boolean;
+  /** Whether a node of a subgraph has an attribute by reference. */
+  readonly referencesInside: boolean;
 }
 
 /** Reads a NodeProto. */
@@ -44,7 +60,12 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
   const outputs: string[] = [];
   const attributes = new Map<string, Attribute>();
   const attributeRanges: ByteRange[] = [];
-  const inside: Inside = { captures: new Set(), files: { locations: new Set(), sources: new Map() } };
+  const inside: Inside = {
+    captures: new Set(),
+    files: { locations: new Set(), sources: new Map() },
+    references: false,
+  };
+  let overload = '';
   let name = '';
   let opType = '';
   let domain = '';
@@ -71,6 +92,9 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
       case 7:
         domain = cursor.string();
         break;
+      case 8:
+        overload = cursor.string();
+        break;
       default:
         cursor.skip();
     }
@@ -80,27 +104,38 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
   const captures = [...inside.captures];
   const externalInside = inside.files.locations.size > 0;
   for (const location of inside.files.locations) files.locations.add(location);
-  const range = cursor.whole();
-  return { name, opType, domain, inputs, outputs, attributes, attributeRanges, range, captures, externalInside };
+  return {
+    name,
+    opType,
+    domain,
+    overload,
+    inputs,
+    outputs,
+    attributes,
+    attributeRanges,
+    range: cursor.whole(),
+    captures,
+    externalInside,
+    referencesInside: inside.references,
+  };
 }
 
-interface Inside {
+/** What is known of a node's subgraphs. */
+export interface Inside {
   readonly captures: Set<string>;
   readonly files: ExternalFiles;
+  references: boolean;
 }
 
-function readAttribute(
-  cursor: Cursor,
-  to: Map<string, Attribute>,
-  files: ExternalFiles,
-  inside: Inside | undefined,
-): void {
+/** Reads an AttributeProto. @param inside what its subgraphs take from outside is added to it */
+export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files: ExternalFiles, inside: Inside): void {
   let name = '';
   let attribute: Attribute = { kind: 'other' };
   const floats: number[] = [];
   const ints: number[] = [];
   const strings: ByteRange[] = [];
   let type = 0;
+  let reference = '';
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
@@ -119,13 +154,13 @@ function readAttribute(
         attribute = { kind: 'tensor', value: readTensor(cursor.message('TensorProto'), files) };
         break;
       case 6: {
-        const constants = inside ? readInside(cursor.message('GraphProto'), inside) : cursor.skip();
-        if (constants) attribute = { kind: 'constants', value: constants };
+        const graph = cursor.message('GraphProto');
+        const value = graph.whole();
+        attribute = { kind: 'graph', value, constants: readInside(graph, inside) };
         break;
       }
       case 11:
-        if (inside) readInside(cursor.message('GraphProto'), inside);
-        else cursor.skip();
+        readInside(cursor.message('GraphProto'), inside);
         break;
       case 7:
         cursor.floats(floats);
@@ -139,13 +174,17 @@ function readAttribute(
       case 20:
         type = cursor.int();
         break;
+      case 21:
+        reference = cursor.string();
+        break;
       default:
         cursor.skip();
     }
   }
   if (name === '') cursor.fail('attribute', 'a name', 'none');
   if (to.has(name)) cursor.fail(`attribute '${name}'`, 'one of that name', 'two');
-  if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
+  if (reference !== '') attribute = { kind: 'reference', value: reference };
+  else if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
   else if (ints.length > 0 || type === 7) attribute = { kind: 'ints', value: ints };
   else if (strings.length > 0 || type === 8) attribute = { kind: 'strings', value: strings };
   // proto3 writers leave out zeros: the type alone then says that a zero was meant.
@@ -172,6 +211,7 @@ function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | unde
         for (const name of node.inputs) used.add(name);
         for (const name of node.captures) used.add(name);
         for (const name of node.outputs) defined.add(name);
+        inside.references ||= node.referencesInside || [...node.attributes.values()].some(isReference);
         const value = node.opType === 'Constant' ? node.attributes.get('value') : undefined;
         if (value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value);
         else isConstant = false;
@@ -203,6 +243,8 @@ function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | unde
   const held = outputs.flatMap((name) => constants.get(name) ?? []);
   return isConstant && held.length === outputs.length && files.locations.size === 0 ? held : undefined;
 }
+
+const isReference = ({ kind }: Attribute): boolean => kind === 'reference';
 
 function nameOf(cursor: Cursor, field: number): string {
   let name = '';

@@ -2,7 +2,7 @@
  * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
  */
 import { OnnxFormatError } from '../errors.ts';
-import { fetchSource, siblingUrl } from './fetch.ts';
+import { type Download, fetchArriving, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
 import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
@@ -23,9 +23,9 @@ function pathOf(location: string): string {
 }
 
 /** Opens a model: bytes as they are, a URL through fetch, everything else as a file. */
-export async function openSource(model: string | Uint8Array): Promise<ByteSource> {
+export async function openSource(model: string | Uint8Array, download: Download = PLAIN): Promise<ByteSource> {
   if (typeof model !== 'string') return bytesSource(model);
-  return isUrl(model) ? fetchSource(model) : openFile(pathOf(model));
+  return isUrl(model) ? fetchSource(model, download) : openFile(pathOf(model));
 }
 
 /** Absolute, or with a step upwards. */
@@ -53,6 +53,7 @@ export async function openExternal(
   locations: Iterable<string>,
   model: string | Uint8Array,
   externalData: readonly ExternalData[] = [],
+  download: Download = PLAIN,
 ): Promise<void> {
   const given = new Map(externalData.map((entry) => [trimPath(typeof entry === 'string' ? entry : entry.path), entry]));
   for (const location of locations) {
@@ -64,7 +65,7 @@ export async function openExternal(
         `read: external data '${location}', expected its bytes, got none: a model from bytes has no folder. Pass externalData: [{ path: '${location}', data }].`,
       );
     }
-    sources.set(location, await openData(data));
+    sources.set(location, await openData(data, download));
   }
 }
 
@@ -73,8 +74,9 @@ function trimPath(path: string): string {
   return path.replace(/^(\.\/)+/, '');
 }
 
-async function openData(data: string | Uint8Array | ArrayBufferLike | Blob): Promise<ByteSource> {
-  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data);
+async function openData(data: string | Uint8Array | ArrayBufferLike | Blob, download: Download): Promise<ByteSource> {
+  if (typeof data === 'string' && isUrl(data) && download.isRead) return fetchArriving(data, download);
+  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data, download);
   if (data instanceof Blob) return bytesSource(new Uint8Array(await data.arrayBuffer()));
   return bytesSource(new Uint8Array(data));
 }

@@ -4,7 +4,7 @@
  */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
-import { dataTypeBits, dataTypeName, FLOAT16, INT8 } from '../data-types.ts';
+import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { floatsOfHalves } from '../half.ts';
 import { Cursor } from './cursor.ts';
@@ -145,10 +145,12 @@ export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array
   const { elemType } = tensor;
   const bytes = tensorBytes(tensor, into);
   if (!isCarried(elemType)) return floatsOf(bytes);
-  return carriedOf(elemType, elemType === FLOAT16 ? halvesIn(bytes) : elemType === INT8 ? new Int8Array(bytes) : bytes);
+  if (elemType === FLOAT16 || elemType === UINT16) return carriedOf(elemType, halvesIn(bytes));
+  if (elemType === INT16) return carriedOf(elemType, new Int16Array(new Uint8Array(bytes).buffer));
+  return carriedOf(elemType, elemType === INT8 ? new Int8Array(bytes) : bytes);
 }
 
-/** Bytes as patterns of float16: a view where alignment allows, else a copy. */
+/** Bytes as elements of 16 bits, patterns of float16 for one: a view where alignment allows, else a copy. */
 export function halvesIn(bytes: Uint8Array): Uint16Array {
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
   return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);

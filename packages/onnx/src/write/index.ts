@@ -5,6 +5,7 @@ export type { DataTypeName } from '../data-types.ts';
 export {
   type AttributeSpec,
   type EncodedSpec,
+  type FunctionSpec,
   type GraphSpec,
   type ModelSpec,
   type NodeSpec,

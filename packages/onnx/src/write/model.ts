@@ -29,7 +29,9 @@ export type AttributeSpec =
   | { readonly graph: GraphSpec }
   | { readonly ints: readonly (number | bigint)[] }
   | { readonly floats: readonly number[] }
-  | { readonly strings: readonly string[] };
+  | { readonly strings: readonly string[] }
+  /** In a function's node: an attribute of the function, of the type that ONNX calls by this number. */
+  | { readonly reference: string; readonly type: number };
 
 /** A node to write. */
 export interface NodeSpec {
@@ -64,6 +66,21 @@ export interface ModelSpec {
   readonly opsets?: Readonly<Record<string, number>>;
   readonly producer?: string;
   readonly graph: GraphSpec;
+  readonly functions?: readonly (FunctionSpec | EncodedSpec)[];
+}
+
+/** A model-local function to write. */
+export interface FunctionSpec {
+  readonly name: string;
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Attributes that every call gives. */
+  readonly attributes?: readonly string[];
+  /** Of those that a call may leave out, their values. */
+  readonly defaults?: Readonly<Record<string, AttributeSpec>>;
+  readonly nodes: readonly (NodeSpec | EncodedSpec)[];
+  readonly opsets: Readonly<Record<string, number>>;
 }
 
 /**
@@ -86,10 +103,36 @@ export interface ModelSpec {
 export function writeModel(model: ModelSpec): Uint8Array<ArrayBuffer> {
   const message = new Message().int(1, model.irVersion ?? 10).string(2, model.producer ?? 'msd.js');
   message.message(7, graphMessage(model.graph));
-  for (const [domain, version] of Object.entries(model.opsets ?? { '': 21, 'com.microsoft': 1 })) {
-    message.message(8, new Message().string(1, domain).int(2, version));
-  }
+  addOpsets(message, 8, model.opsets ?? { '': 21, 'com.microsoft': 1 });
+  for (const each of model.functions ?? [])
+    embed(message, 25, 'encoded' in each ? each.encoded : functionMessage(each));
   return message.finish();
+}
+
+function addOpsets(to: Message, field: number, opsets: Readonly<Record<string, number>>): void {
+  for (const [domain, version] of Object.entries(opsets))
+    to.message(field, new Message().string(1, domain).int(2, version));
+}
+
+function functionMessage({
+  name,
+  domain,
+  inputs,
+  outputs,
+  attributes = [],
+  defaults = {},
+  nodes,
+  opsets,
+}: FunctionSpec) {
+  const message = new Message().string(1, name);
+  for (const input of inputs) message.string(4, input);
+  for (const output of outputs) message.string(5, output);
+  for (const attribute of attributes) message.string(6, attribute);
+  for (const node of nodes) embed(message, 7, 'encoded' in node ? node.encoded : nodeMessage(node));
+  addOpsets(message, 9, opsets);
+  message.string(10, domain);
+  for (const [key, value] of Object.entries(defaults)) message.message(11, attributeMessage(key, value));
+  return message;
 }
 
 function graphMessage(graph: GraphSpec): Message {
@@ -129,6 +172,7 @@ function attributeMessage(name: string, value: AttributeSpec): Message {
   if ('graph' in value) return message.message(6, graphMessage(value.graph)).int(20, 5);
   if ('floats' in value) return message.floats(7, value.floats).int(20, 6);
   if ('ints' in value) return message.ints(8, value.ints).int(20, 7);
+  if ('reference' in value) return message.int(20, value.type).string(21, value.reference);
   for (const item of value.strings) message.string(9, item);
   return message.int(20, 8);
 }

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import type { DataTypeName } from '../../src/data-types.ts';
 import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../../src/write/index.ts';
 import { Message } from '../../src/write/message.ts';
+import { dynamicProduct, quantizeLinear } from '../dynamic.ts';
 import { makeMatrix } from '../models.ts';
 
 const K = 32;
@@ -113,7 +114,104 @@ const operators: GraphSpec = {
   ],
 };
 
+const d = dynamicProduct({ name: 'd', N: 8, K, scale: [8], bias: true });
+const e = dynamicProduct({ name: 'e', N: 6, K, type: 'uint8', zeroPoints: [], spelling: 'x first' });
+
+/** Activations quantized while it runs, behind a table of 8-bit rows. */
+const dynamic: GraphSpec = {
+  nodes: [
+    op('Gather', ['table', 'ids'], ['codes']),
+    op('DequantizeLinear', ['codes', 'table_scale', 'table_zero'], ['x']),
+    quantizeLinear('x'),
+    ...d.nodes('x', 'p'),
+    ...e.nodes('x', 'q'),
+    ms(op('DynamicQuantizeMatMul', ['x', 'e_quantized', 'e_scale', 'e_zero_point'], ['r'])),
+    ms(op('MatMulIntegerToFloat', ['x_quantized', 'd_quantized', 'x_scale', 'd_scale', 'x_zero_point'], ['s'])),
+    op('Add', ['p', 's'], ['y']),
+    op('Add', ['q', 'r'], ['z']),
+  ],
+  initializers: [
+    ...[...d.initializers, ...e.initializers, floats('table_scale')],
+    { name: 'table', dtype: 'uint8', dims: [6, K], data: new Uint8Array(6 * K).fill(130) },
+    { name: 'table_zero', dtype: 'uint8', dims: [], data: Uint8Array.of(128) },
+  ],
+  inputs: [value('ids', 'int64', [1, 'm'])],
+  outputs: [value('y', 'float32', [1, 'm', 8]), value('z', 'float32', [1, 'm', 6])],
+};
+
+const scalars = (name: string, value: number): TensorSpec => ({ ...floats(name), data: Float32Array.of(value) });
+const codesOf = (name: string, dtype: 'int8' | 'uint8' | 'int4', dims: number[], length: number): TensorSpec => ({
+  name,
+  dtype,
+  dims,
+  data: Uint8Array.from({ length }, (_, i) => i * 37),
+});
+
+/** Weights behind DequantizeLinear, activations as codes, products of codes. */
+const coded: GraphSpec = {
+  nodes: [
+    op('DequantizeLinear', ['w8', 's8', 'z8'], ['f8'], { axis: { int: 1 } }),
+    op('DequantizeLinear', ['w4', 's4'], ['f4'], { axis: { int: 1 }, block_size: { int: 16 } }),
+    op('Identity', ['f4'], ['f4i']),
+    op('Transpose', ['f4i'], ['f4t'], { perm: { ints: [1, 0] } }),
+    op('Reshape', ['f8', 'square'], ['f8r']),
+    op('QuantizeLinear', ['x', 'sx', 'zx'], ['q']),
+    op('DequantizeLinear', ['q', 'sx', 'zx'], ['d']),
+    op('MatMul', ['d', 'f8r'], ['p']),
+    op('Gemm', ['p', 'f4', 'c'], ['r'], { transB: { int: 1 } }),
+    op('MatMul', ['p', 'f4t'], ['t']),
+    op('QLinearMatMul', ['q', 'sx', 'zx', 'w8', 's8', 'z8', 'sx', 'zx'], ['k']),
+    ms(op('QGemm', ['k', 'sx', 'zx', 'w8', 's8', 'z8', 'c8', 'sx', 'zx'], ['g'])),
+    op('DequantizeLinear', ['g', 'sx', 'zx'], ['h']),
+    op('Add', ['r', 't'], ['sum']),
+  ],
+  initializers: [
+    ...[codesOf('w8', 'int8', [K, K], K * K), floats('s8', K), codesOf('z8', 'int8', [K], K), scalars('sx', 0.25)],
+    ...[codesOf('w4', 'int4', [8, K], 4 * K), floats('s4', 8, 2), codesOf('zx', 'uint8', [], 1), floats('c', 8)],
+    { name: 'c8', dtype: 'int32', dims: [K], data: new Int32Array(K).fill(9) },
+    longs('square', K, -1),
+  ],
+  inputs: [value('x')],
+  outputs: [value('sum', 'float32', ['m', 8]), value('h')],
+};
+
+const halves = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'float16',
+  dims,
+  data: new Uint16Array(dims.reduce((product, dim) => product * dim, 1)).fill(0x3800),
+});
+
+/** float16 throughout: a table, scales and bias, a norm, a mask of its lowest number, casts. */
+const half: GraphSpec = {
+  nodes: [
+    op('Gather', ['table', 'ids'], ['x']),
+    op('SimplifiedLayerNormalization', ['x', 'row'], ['n']),
+    { ...a.node('n', 'p'), inputs: ['n', 'a_Q', 'scales', '', '', 'bias'] },
+    op('Where', ['seen', 'p', 'lowest'], ['w']),
+    op('Softmax', ['w'], ['s'], { axis: { int: -1 } }),
+    op('Cast', ['s'], ['f'], { to: { int: 1 } }),
+    op('Cast', ['f'], ['y'], { to: { int: 10 } }),
+    op('Trilu', ['y'], ['t']),
+    op('Mul', ['t', 'factor'], ['z']),
+  ],
+  initializers: [
+    halves('table', 16, K),
+    halves('row', K),
+    halves('scales', 8),
+    halves('bias', 8),
+    halves('factor', 1),
+    { name: 'lowest', dtype: 'float16', dims: [], data: Uint16Array.of(0xfbff) },
+    ...a.initializers.filter(({ name }) => name === 'a_Q'),
+  ],
+  inputs: [value('ids', 'int64', ['m']), value('seen', 'bool', ['m', 8])],
+  outputs: [value('f', 'float32', ['m', 8]), value('z', 'float16', ['m', 8])],
+};
+
 const models: Record<string, GraphSpec> = {
+  coded,
+  half,
+  dynamic,
   decoder,
   operators,
   single: {
@@ -223,7 +321,7 @@ const models: Record<string, GraphSpec> = {
       { name: 'z', dtype: 'float32' },
     ],
   },
-  coded: {
+  codebooks: {
     nodes: [
       ms(
         op('MatMulBnb4', ['x', 'codes', 'absmax'], ['p'], {

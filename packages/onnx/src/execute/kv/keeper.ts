@@ -7,6 +7,7 @@
  *   a store ends                 when nobody holds a state of it: tensors were disposed, or collected as garbage
  */
 import type { KvCache, KvShape } from '@msd/core';
+import { nextTask } from '../abort.ts';
 
 interface KvStore {
   readonly cache: KvCache;
@@ -132,14 +133,7 @@ export class KvKeeper {
    */
   async turn(): Promise<void> {
     this.#runs = 0;
-    await new Promise<void>((resolve) => {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(undefined);
-    });
+    await nextTask();
   }
 
   /** One tensor less. */

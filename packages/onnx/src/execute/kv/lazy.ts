@@ -47,6 +47,26 @@ export function keptOf(tensor: OrtTensor | undefined): Kept | undefined {
   return (tensor as LazyTensor | undefined)?.[SOURCE]?.kept;
 }
 
+/** Keeps a state from going, whatever becomes of the tensor that stands for it. */
+export interface Hold {
+  readonly holder: object | undefined;
+  release(): void;
+}
+
+/** @param tensor whose elements lie in a cache */
+export function holdKept(tensor: OrtTensor): Hold {
+  const { kept, holder } = (tensor as Required<LazyTensor>)[SOURCE]!;
+  const { keeper, state } = kept!;
+  state.holders++;
+  return { holder, release: () => keeper.release(state) };
+}
+
+/** Another tensor of the same keys and values, for who got this one as a result; `undefined` if it is an array. */
+export function againOf(ort: OrtModule, tensor: OrtTensor): OrtTensor | undefined {
+  const source = (tensor as LazyTensor)[SOURCE];
+  return source?.kept && source.holder ? lazyTensor(ort, source.kept, source.holder) : undefined;
+}
+
 type LazyClass = new (kept: Kept, holder: object) => OrtTensor;
 
 /** By module: each has its own class of tensors. */

@@ -72,7 +72,7 @@ function choiceOf(matcher: Matcher, cos: string, sin: string): Angles | string |
 export function branchesOf({ attributes }: GraphNode): readonly (readonly TensorRef[])[] | undefined {
   const branches = ['then_branch', 'else_branch'].flatMap((name) => {
     const branch = attributes.get(name);
-    return branch?.kind === 'constants' ? [branch.value] : [];
+    return branch?.kind === 'graph' && branch.constants ? [branch.constants] : [];
   });
   return branches.length === 2 ? branches : undefined;
 }

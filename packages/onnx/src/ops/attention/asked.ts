@@ -10,8 +10,10 @@ export type AskedMode = 0 | 2 | 3;
 
 type Facts = Pick<
   AttentionFacts,
-  'batch' | 'rows' | 'keys' | 'heads' | 'kvHeads' | 'headSize' | 'scale' | 'q' | 'k' | 'biases'
->;
+  'batch' | 'rows' | 'keys' | 'heads' | 'kvHeads' | 'headSize' | 'scale' | 'q' | 'biases'
+> & {
+  readonly k: Heads;
+};
 
 /** Emits [batch, heads, rows, keys]. */
 export function emitScores(to: Lowering, facts: Facts, mode: AskedMode, name: string): void {

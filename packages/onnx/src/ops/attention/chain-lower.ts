@@ -25,11 +25,14 @@ export const FILTERED = -1e30;
 
 /** Keys and values that go on from those of earlier runs. */
 export interface Past {
-  /** New ones, [batch, heads, rows, size]. */
-  readonly k: Operand;
-  readonly v: Operand;
+  /** New ones, [batch, heads, rows, size], if there are any. */
+  readonly news: { readonly k: Operand; readonly v: Operand } | undefined;
+  readonly heads: number;
+  readonly headSize: number;
+  readonly valueSize: number;
   readonly cache: CacheRef;
-  /** Masks, whose sizes are others in every run. */
+  /** Are masks made anew in every run, for their sizes are others? */
+  readonly isLate: boolean;
   readonly late: LateAttention | undefined;
 }
 
@@ -43,23 +46,22 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
     return view;
   };
   const queries = operand(q);
-  const keys = past ? operand(past.k) : transposed(operand(k));
-  const values = operand(past ? past.v : v);
+  const keys = past ? past.news && operand(past.news.k) : transposed(operand(k));
+  const values = past ? past.news && operand(past.news.v) : operand(v);
   // Numbers that scale keys of a cache scale scores as well.
   if (past) for (const each of k.nodes) scale *= each.scale ?? 1;
-  const added = past ? [] : scores.added.flatMap((each) => (each.kind === 'causal' ? [] : [addedSlot(to, each)]));
+  const added = past?.isLate
+    ? []
+    : scores.added.flatMap((each) => (each.kind === 'causal' ? [] : [addedSlot(to, each)]));
   const isFlat = queries.axes.length === 3;
-  const [batch, heads] = batchAndHeads([queries, keys, values], added);
+  const [batch, heads] = batchAndHeads([queries, ...(keys ? [keys] : []), ...(values ? [values] : [])], added);
   const four = (view: View): View => fourAxes(to, view, batch);
-  const [qs, ks, vs] = [
-    repeated(four(queries), [batch, heads, ...sizesOf(queries).slice(-2)]),
-    four(keys),
-    four(values),
-  ];
+  const qs = repeated(four(queries), [batch, heads, ...sizesOf(queries).slice(-2)]);
   const [rows, headSize] = sizesOf(qs).slice(2) as [number, number];
-  const [count, valueSize] = sizesOf(vs).slice(2) as [number, number];
+  const [ks, vs] = [keys && four(keys), values && four(values)];
+  const [count, valueSize] = (vs ? sizesOf(vs).slice(2) : [0, past!.valueSize]) as [number, number];
   const shape = [batch, heads, rows, count] as const;
-  const kv = keyHeads(to, [ks, vs], batch, heads);
+  const kv = ks && vs ? keyHeads(to, [ks, vs], batch, heads) : { heads: past!.heads, k: undefined, v: undefined };
   const masks = added.filter(({ dtype }) => dtype === 'bool').map((slot) => overHeads(slot, shape));
   const y = emitAttention(
     to,

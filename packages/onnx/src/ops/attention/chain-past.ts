@@ -21,23 +21,37 @@ import {
   withPaths,
 } from './found.ts';
 import { type Added, namesOfAdded } from './scores.ts';
+import { isViewNode } from './view.ts';
 
-/** A past and what is added to it. */
+/** Where keys or values of a cache come from, [batch, heads, positions, size] each. */
 interface Joined {
-  readonly node: GraphNode;
+  /** What makes `present`; `undefined`: nobody, for there is none. */
+  readonly node: GraphNode | undefined;
+  /** '' = none: this run begins. */
   readonly past: string;
+  /** '' = none: keys that are fed, and stay as they are. */
   readonly added: string;
+  /** '' = none. */
   readonly present: string;
   readonly heads: number;
+  readonly size: number;
 }
 
 export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   const { scores } = found;
   const [keys, values] = [joinedOf(matcher, found.k, true), joinedOf(matcher, found.v, false)];
-  if (!keys || !values || keys.node === values.node || keys.heads !== values.heads) return undefined;
+  if (!keys || !values || keys.heads !== values.heads) return undefined;
+  const isAlike = (['past', 'added', 'present'] as const).every(
+    (part) => (keys[part] === '') === (values[part] === ''),
+  );
+  if (!isAlike || (keys.node && keys.node === values.node)) return undefined;
+  // What a query sees of keys that were there before is for masks to say.
+  if (keys.added === '' && scores.added.some(({ kind }) => kind === 'causal')) return undefined;
   const tail = found.tail.map(({ view }) => view.node);
   const after = [...found.k.nodes, ...found.v.nodes].map(({ node }) => node);
-  const core = withPaths(matcher, [...found.core, ...after, keys.node, values.node]);
+  // Without a past, what makes `present` is the last movement of what is added.
+  const joints = keys.past === '' ? [] : [keys.node, values.node].flatMap((node) => node ?? []);
+  const core = withPaths(matcher, [...found.core, ...after, ...joints]);
   const product = found.weights.at(-1)!;
   const shown = new Set([keys.present, values.present]);
   // Queries anew: movements that they share with keys and values are inside now.
@@ -50,8 +64,10 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if (!closed) return undefined;
   const own = [closed.q, closed.k, closed.v].flatMap(({ nodes }) => nodes.map(({ node }) => node));
   const nodes = [...new Set([...own, ...core, ...tail])].sort(byIndex);
+  if ([keys.node, values.node].some((node) => node && !nodes.includes(node))) return undefined;
   const masks = namesOfAdded(scores.added);
-  const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past];
+  const isGiven = (name: string): boolean => name !== '';
+  const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past].filter(isGiven);
   if (bases.some((name) => matcher.notFloat('x', name) !== undefined)) return undefined;
   if (hasInside(matcher, nodes, [...bases, ...masks])) return undefined;
   const shapes = shapesOf([...own, ...tail]);
@@ -60,8 +76,13 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
     past: { key: keys.past, value: values.past },
     present: { key: keys.present, value: values.present },
   };
-  const late = lateMasks(matcher.graph, scores.added);
-  const past = { k: closed.k, v: closed.v, cache, late };
+  // Of a run that begins, masks have sizes that its plan knows.
+  const isLate = keys.past !== '';
+  if (!isLate && scores.added.some((each) => each.kind === 'bias' && matcher.notFloat('bias', each.name) !== undefined))
+    return undefined;
+  const late = isLate ? lateMasks(matcher.graph, scores.added) : undefined;
+  const news = keys.added === '' ? undefined : { k: closed.k, v: closed.v };
+  const past = { news, heads: keys.heads, headSize: keys.size, valueSize: values.size, cache, isLate, late };
   return {
     op: 'attention',
     place: 'device',
@@ -70,28 +91,39 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
     inputs: [...new Set([...bases, ...masks, ...shapes])],
     outputs: [y, keys.present, values.present],
     shapedBy: shapes,
-    late: masks,
-    caches: [keys.past, values.past, keys.present, values.present],
+    ...(isLate && { late: masks }),
+    caches: [keys.past, values.past, keys.present, values.present].filter(isGiven),
     resources: matcher.constants(bases),
     lower: (to) => lowerChain(to, { ...found, q: closed.q }, y, past),
   };
 }
 
-/** The Concat behind keys or values [batch, heads, positions, size], if what follows it only repeats heads. */
+/**
+ * What lies behind keys or values [batch, heads, positions, size], if what follows it only repeats heads: a Concat of what is fed and
+ * what this run makes, what is fed alone (the keys of an encoder, in later runs), or what this run makes and hands out (in the first).
+ */
 function joinedOf(matcher: Matcher, { base, nodes }: Operand, isTransposed: boolean): Joined | undefined {
-  const node = matcher.producer(base);
-  if (node?.opType !== 'Concat' || node.domain !== '' || node.inputs.length !== 2) return undefined;
-  const [past = '', added = ''] = node.inputs;
-  const dims = matcher.info(past)?.dims;
-  const heads = dims?.[1];
-  const isFed = matcher.graph.inputs.some(({ name }) => name === past);
-  if (!isFed || dims?.length !== 4 || typeof heads !== 'number' || typeof dims[3] !== 'number') return undefined;
-  const view = matcher.view(node);
-  if (axisOf(view, view.int('axis', 0), 4) !== 2) return undefined;
+  const { graph } = matcher;
   const views = nodes.filter(({ scale }) => scale === undefined).map((each) => each.node);
   const turn = isTransposed ? views.pop() : undefined;
   if (isTransposed && !(turn?.opType === 'Transpose' && isTurn(matcher.view(turn).ints('perm')))) return undefined;
-  return repeatsHeads(matcher, views, heads) ? { node, past, added, present: base, heads } : undefined;
+  const isFed = (name: string): boolean => graph.inputs.some((input) => input.name === name);
+  const node = matcher.producer(base);
+  const isJoint = node?.opType === 'Concat' && node.domain === '' && node.inputs.length === 2;
+  const [first = '', added = ''] = isJoint && isFed(node.inputs[0] ?? '') ? node.inputs : [];
+  const dims = matcher.info(first === '' ? base : first)?.dims;
+  const [, heads, , size] = dims ?? [];
+  if (dims?.length !== 4 || typeof heads !== 'number' || typeof size !== 'number') return undefined;
+  if (!repeatsHeads(matcher, views, heads)) return undefined;
+  if (first !== '') {
+    const view = matcher.view(node!);
+    if (axisOf(view, view.int('axis', 0), 4) !== 2) return undefined;
+    return { node, past: first, added, present: base, heads, size };
+  }
+  if (isFed(base)) return { node: undefined, past: base, added: '', present: '', heads, size };
+  const isShown = graph.outputs.some(({ name }) => name === base);
+  const isMoved = node !== undefined && isViewNode(node) && node.outputs.length === 1;
+  return isShown && isMoved ? { node, past: '', added: base, present: base, heads, size } : undefined;
 }
 
 /** Exchanges the last two of four dimensions. */

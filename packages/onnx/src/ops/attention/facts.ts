@@ -27,8 +27,9 @@ export interface AttentionFacts {
   readonly isCausal?: boolean | undefined;
   readonly softcap?: number | undefined;
   readonly q: Heads;
-  readonly k: Heads;
-  readonly v: Heads;
+  /** Absent: the run brings none. */
+  readonly k: Heads | undefined;
+  readonly v: Heads | undefined;
   /** Added to scores; each repeats to [batch, heads, rows, keys]. */
   readonly biases?: readonly Slot[] | undefined;
   /** True: the key is seen. */
@@ -60,8 +61,8 @@ export function emitAttention(to: Lowering, facts: AttentionFacts, name: string,
     bias: bias && scoreDims(bias, shape),
     mask: mask && scoreDims(mask, shape),
     q: q.strides,
-    k: k.strides,
-    v: v.strides,
+    k: k?.strides,
+    v: v?.strides,
     out: layout === 'rows' ? rowMajor(rows, valueSize, heads * valueSize) : headMajor(heads, rows, valueSize),
   };
   const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];

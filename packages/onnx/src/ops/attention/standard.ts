@@ -101,7 +101,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
         isJoined ? emitJoined(to, to.slot(past), own, added, present) : own;
       const own = cache || mask === '' ? undefined : padded(to, to.slot(mask), keys);
       const asBias = own && isBool && (valid !== '' || isAsked);
-      const facts: AttentionFacts = {
+      const facts: AttentionFacts & { readonly k: Heads } = {
         ...{ batch, rows, keys, heads, kvHeads, headSize, valueSize },
         scale: view.has('scale') ? view.float('scale', 0) : undefined,
         softcap: view.float('softcap', 0) || undefined,

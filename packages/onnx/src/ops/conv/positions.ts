@@ -4,7 +4,7 @@
  */
 import { type Copy, copy, pad as copyPad, transpose } from '@msd/core/nn';
 import { countOf, stridesOf } from '../host.ts';
-import { emitOp, type Lowering, part, type Slot } from '../lowering.ts';
+import { emitOp, type Lowering, type OpStep, part, type Slot } from '../lowering.ts';
 import type { Placed, Windows } from './windows.ts';
 import { isPointwise } from './windows.ts';
 
@@ -34,9 +34,14 @@ export function toChannels(to: Lowering, x: Slot, y: string): void {
     to.alias(y, x, dims);
     return;
   }
-  const op = transpose(x.dims, channelDims([...x.dims.keys()]));
   const result = to.result(y, 'f32', dims);
-  to.step({ kind: 'op', spec: copy, op, inputs: [x], outputs: [result], isToChannels: true });
+  to.step(toChannelsStep(x, result));
+}
+
+/** The same as a step. */
+export function toChannelsStep(x: Slot, y: Slot): OpStep {
+  const op = transpose(x.dims, channelDims([...x.dims.keys()]));
+  return { kind: 'op', spec: copy, op, inputs: [x], outputs: [y], isToChannels: true };
 }
 
 /** Bytes of rows that lie in memory at a time, and how few of them a product still likes. */

@@ -1,0 +1,143 @@
+/**
+ * Nodes to write again: as the file has them, or under other names. A subgraph takes values from outside by name, so its bytes are
+ * rewritten where these have changed; what it defines itself keeps its names, and its tensors are passed on by reference.
+ */
+import { WireType } from '@bufbuild/protobuf/wire';
+import { Cursor } from '../read/cursor.ts';
+import { type NodeRecord, sparseName } from '../read/node.ts';
+import { type ByteRange, bytesSource, readRange } from '../read/source.ts';
+import { Message } from './message.ts';
+
+/** Names by names; what is not in it stays. */
+type Names = ReadonlyMap<string, string>;
+
+const NONE: Names = /* @__PURE__ */ new Map();
+
+/** The NodeProto of a node. */
+export function writtenNode(node: NodeRecord): ByteRange | Message {
+  if (!node.isEdited) return node.range;
+  const { opType, domain, overload, inputs, outputs, attributeRanges, captured = NONE } = node;
+  const message = new Message();
+  for (const input of inputs) message.string(1, input);
+  for (const output of outputs) message.string(2, output);
+  message.string(3, writtenName(node)).string(4, opType);
+  for (const range of attributeRanges) addAttribute(message, range, captured);
+  if (domain !== '') message.string(7, domain);
+  if (overload !== '') message.string(8, overload);
+  return message;
+}
+
+/** Bodies may be put in twice, and ONNX Runtime wants names of nodes once. */
+export function writtenName({ name, inside }: NodeRecord): string {
+  return inside === undefined || name === '' ? name : `${name} in ${inside}`;
+}
+
+/** An AttributeProto under another name: that of a function's own attribute becomes that of the node which refers to it. */
+export function namedAttribute(range: ByteRange, name: string): ByteRange {
+  const message = new Message().string(1, name);
+  for (const { field, whole } of fieldsOf(range, 'AttributeProto')) if (field !== 1) message.raw(whole);
+  return rangeOf(message);
+}
+
+/** A message as a range of bytes of its own. */
+function rangeOf(message: Message): ByteRange {
+  const bytes = message.finish();
+  return { source: bytesSource(bytes), offset: 0, length: bytes.length };
+}
+
+interface Field {
+  readonly field: number;
+  /** With its tag. */
+  readonly whole: ByteRange;
+  /** Without: of fields that have a length. */
+  readonly payload: ByteRange | undefined;
+}
+
+function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
+  const cursor = Cursor.overRange(range, label);
+  let from = cursor.position;
+  while (cursor.next()) {
+    const { field } = cursor;
+    const payload = cursor.wire === WireType.LengthDelimited ? cursor.range() : undefined;
+    if (!payload) cursor.skip();
+    const to = cursor.position;
+    yield { field, whole: { source: range.source, offset: from, length: to - from }, payload };
+    from = to;
+  }
+}
+
+function addAttribute(to: Message, range: ByteRange, names: Names): void {
+  const fields = names.size > 0 ? [...fieldsOf(range, 'AttributeProto')] : [];
+  if (!fields.some(isGraph)) {
+    to.bytes(5, range);
+    return;
+  }
+  const message = new Message();
+  for (const each of fields) {
+    if (isGraph(each)) message.message(each.field, graphWith(each.payload!, names));
+    else message.raw(each.whole);
+  }
+  to.message(5, message);
+}
+
+const isGraph = ({ field, payload }: Field): boolean => (field === 6 || field === 11) && payload !== undefined;
+
+/** A GraphProto that takes values from outside by other names. */
+function graphWith(range: ByteRange, names: Names): Message {
+  const fields = [...fieldsOf(range, 'GraphProto')];
+  const left = new Map(names);
+  for (const { field, payload } of fields) for (const name of definedBy(field, payload)) left.delete(name);
+  const message = new Message();
+  for (const { field, whole, payload } of fields) {
+    if (field === 1) message.message(1, nodeWith(payload!, left));
+    else if (field === 12) message.message(12, renamedValue(payload!, left));
+    else message.raw(whole);
+  }
+  return message;
+}
+
+/** Names that a field of a GraphProto defines: a node's outputs, an initializer, an input. */
+function definedBy(field: number, payload: ByteRange | undefined): string[] {
+  if (!payload) return [];
+  if (field === 1) return stringsOf(payload, 'NodeProto', 2);
+  if (field === 5) return stringsOf(payload, 'TensorProto', 8);
+  if (field === 11) return stringsOf(payload, 'ValueInfoProto', 1);
+  if (field === 15) return [sparseName(Cursor.overRange(payload, 'SparseTensorProto'))];
+  return [];
+}
+
+function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
+  const strings: string[] = [];
+  const cursor = Cursor.overRange(range, label);
+  while (cursor.next()) {
+    if (cursor.field === wanted) strings.push(cursor.string());
+    else cursor.skip();
+  }
+  return strings;
+}
+
+function nodeWith(range: ByteRange, names: Names): Message {
+  const message = new Message();
+  for (const { field, whole, payload } of fieldsOf(range, 'NodeProto')) {
+    if (field === 1) message.string(1, nameIn(payload!, names));
+    else if (field === 5) addAttribute(message, payload!, names);
+    else message.raw(whole);
+  }
+  return message;
+}
+
+function renamedValue(range: ByteRange, names: Names): Message {
+  const message = new Message();
+  for (const { field, whole, payload } of fieldsOf(range, 'ValueInfoProto')) {
+    if (field === 1) message.string(1, nameIn(payload!, names));
+    else message.raw(whole);
+  }
+  return message;
+}
+
+const utf8 = /* @__PURE__ */ new TextDecoder();
+
+function nameIn(payload: ByteRange, names: Names): string {
+  const name = utf8.decode(readRange(payload).slice()); // a copy: no shared memory
+  return names.get(name) ?? name;
+}
