@@ -5,6 +5,17 @@
 
 export * from 'onnxruntime-web';
 
+export declare class AbortError extends Error {
+    readonly name = "AbortError";
+}
+
+export interface AbortSignalLike {
+    readonly aborted: boolean;
+    readonly reason?: unknown;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface CopiedBytes {
     readonly intoOrt: number;
     readonly outOfOrt: number;
@@ -20,6 +31,18 @@ export declare class ForeignRunError extends Error {
 
 export declare const InferenceSession: MsdInferenceSessionFactory;
 export type InferenceSession = MsdSession;
+
+export interface LoadProgress {
+    readonly phase: 'download' | 'start' | 'pack' | 'ready';
+    readonly loadedBytes: number;
+    readonly totalBytes: number | undefined;
+    readonly memory?: MemoryEstimate | undefined;
+}
+
+export interface MemoryEstimate {
+    readonly packedBytes: number;
+    readonly kvBytesPerToken: number;
+}
 
 export interface MsdInferenceSessionFactory {
     create(path: string, options?: MsdSessionOptions): Promise<MsdSession>;
@@ -39,18 +62,28 @@ export interface MsdOptions {
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
     readonly name: 'msd';
 }
 
+export interface MsdRunOptions {
+    readonly signal?: AbortSignalLike;
+    readonly terminate?: boolean;
+}
+
 export interface MsdSession extends ort.InferenceSession {
     readonly report: SessionReport | undefined;
+    run(feeds: ort.InferenceSession.FeedsType, options?: AllRunOptions): Promise<ort.InferenceSession.ReturnType>;
+    run(feeds: ort.InferenceSession.FeedsType, fetches: ort.InferenceSession.FetchesType, options?: AllRunOptions): Promise<ort.InferenceSession.ReturnType>;
 }
 
 export interface MsdSessionOptions extends Omit<ort.InferenceSession.SessionOptions, 'executionProviders'> {
     readonly executionProviders?: readonly (ort.InferenceSession.ExecutionProviderConfig | MsdProvider)[];
+    readonly signal?: AbortSignalLike;
 }
 
 export interface NodeReport {
@@ -65,6 +98,7 @@ export interface NodeReport {
     };
     readonly form?: string;
     readonly region: number;
+    readonly inside?: string;
 }
 
 export declare class OnnxFormatError extends Error {
@@ -108,9 +142,28 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export interface ProfileEvent {
+    readonly cat: 'Session' | 'Node';
+    readonly pid: number;
+    readonly tid: number;
+    readonly dur: number;
+    readonly ts: number;
+    readonly ph: 'X';
+    readonly name: string;
+    readonly args: Readonly<Record<string, unknown>>;
+}
+
 export type QuantizeOption = FloatFormat | false | {
     readonly [nameOrPattern: string]: FloatFormat | false;
 };
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
 
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
@@ -133,6 +186,10 @@ export interface SessionReport {
     readonly nodes: readonly NodeReport[];
     readonly regions: readonly RegionReport[];
     readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
     readonly foreignSessions: number;
     readonly bytesCopiedPerCall: CopiedBytes;
     readonly weights: {
@@ -148,6 +205,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {
@@ -163,6 +222,17 @@ export declare function reportOf(session: object): SessionReport | undefined;
 
 // @msd/onnx/register
 
+export declare class AbortError extends Error {
+    readonly name = "AbortError";
+}
+
+export interface AbortSignalLike {
+    readonly aborted: boolean;
+    readonly reason?: unknown;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface CopiedBytes {
     readonly intoOrt: number;
     readonly outOfOrt: number;
@@ -176,6 +246,18 @@ export declare class ForeignRunError extends Error {
     readonly name = "ForeignRunError";
 }
 
+export interface LoadProgress {
+    readonly phase: 'download' | 'start' | 'pack' | 'ready';
+    readonly loadedBytes: number;
+    readonly totalBytes: number | undefined;
+    readonly memory?: MemoryEstimate | undefined;
+}
+
+export interface MemoryEstimate {
+    readonly packedBytes: number;
+    readonly kvBytesPerToken: number;
+}
+
 export interface MsdOptions {
     readonly device?: 'wasm';
     readonly components?: 1 | 2;
@@ -187,10 +269,17 @@ export interface MsdOptions {
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
     readonly name: 'msd';
+}
+
+export interface MsdRunOptions {
+    readonly signal?: AbortSignalLike;
+    readonly terminate?: boolean;
 }
 
 export interface NodeReport {
@@ -205,6 +294,7 @@ export interface NodeReport {
     };
     readonly form?: string;
     readonly region: number;
+    readonly inside?: string;
 }
 
 export declare class OnnxFormatError extends Error {
@@ -248,9 +338,28 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export interface ProfileEvent {
+    readonly cat: 'Session' | 'Node';
+    readonly pid: number;
+    readonly tid: number;
+    readonly dur: number;
+    readonly ts: number;
+    readonly ph: 'X';
+    readonly name: string;
+    readonly args: Readonly<Record<string, unknown>>;
+}
+
 export type QuantizeOption = FloatFormat | false | {
     readonly [nameOrPattern: string]: FloatFormat | false;
 };
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
 
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
@@ -273,6 +382,10 @@ export interface SessionReport {
     readonly nodes: readonly NodeReport[];
     readonly regions: readonly RegionReport[];
     readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
     readonly foreignSessions: number;
     readonly bytesCopiedPerCall: CopiedBytes;
     readonly weights: {
@@ -288,6 +401,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {
@@ -319,12 +434,27 @@ export type AttributeSpec = {
     readonly floats: readonly number[];
 } | {
     readonly strings: readonly string[];
+}
+ | {
+    readonly reference: string;
+    readonly type: number;
 };
 
 export type DataTypeName = 'float32' | 'uint8' | 'int8' | 'uint16' | 'int16' | 'int32' | 'int64' | 'string' | 'bool' | 'float16' | 'float64' | 'uint32' | 'uint64' | 'uint4' | 'int4';
 
 export interface EncodedSpec {
     readonly encoded: Message | ByteRange | Uint8Array;
+}
+
+export interface FunctionSpec {
+    readonly name: string;
+    readonly domain: string;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly attributes?: readonly string[];
+    readonly defaults?: Readonly<Record<string, AttributeSpec>>;
+    readonly nodes: readonly (NodeSpec | EncodedSpec)[];
+    readonly opsets: Readonly<Record<string, number>>;
 }
 
 export interface GraphSpec {
@@ -340,6 +470,7 @@ export interface ModelSpec {
     readonly opsets?: Readonly<Record<string, number>>;
     readonly producer?: string;
     readonly graph: GraphSpec;
+    readonly functions?: readonly (FunctionSpec | EncodedSpec)[];
 }
 
 export interface NodeSpec {
