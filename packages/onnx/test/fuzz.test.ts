@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { foldConstants } from '../src/passes/constants.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { selectEarly } from '../src/passes/select-early.ts';
 import { readModel } from '../src/read/model.ts';
@@ -20,9 +21,9 @@ const all = process.env.MSD_TEST_ALL === '1';
 function readAndClaim(bytes: Uint8Array): string {
   try {
     const record = readModel(bytesSource(bytes));
-    const typed = inferTypes(buildGraph(record));
+    const typed = inferTypes(foldConstants(buildGraph(record)));
     const graph = selectEarly(record, typed);
-    const decisions = matchNodes(graph === typed.graph ? typed : inferTypes(graph));
+    const decisions = matchNodes(graph === typed.graph ? typed : inferTypes(foldConstants(graph)));
     return [...decisions.values()].some((decision) => typeof decision === 'object' && decision.product)
       ? 'claimed'
       : 'read';

@@ -2,6 +2,7 @@
  * Large constants on their way to ONNX Runtime: as external data beside a region's model, not as a part of it. Inside, they would be
  * copied into the model, the model into ONNX Runtime's memory, and out of it again.
  */
+import { ArrivingSource } from '../read/arriving.ts';
 import type { ByteRange, ByteSource } from '../read/source.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -52,7 +53,9 @@ export class ExternalConstants {
   /** Bytes that lie in memory are shown where they are, others are read. */
   #placeOf(range: ByteRange): { path: string; offset: number } {
     const { source, offset } = range;
-    if (this.#areCopied || !source.bytes || source.byteLength >= MOST_BYTES) {
+    // A file that arrives in pieces is not put together for this.
+    const isApart = source instanceof ArrivingSource || source.byteLength >= MOST_BYTES;
+    if (this.#areCopied || isApart || !source.bytes) {
       const path = `constant${this.#single.length}`;
       this.#single.push({ path, range });
       return { path, offset: 0 };

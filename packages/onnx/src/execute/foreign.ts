@@ -139,7 +139,7 @@ async function create(
   }
   try {
     const given = withExternal(options, model);
-    return { ...(await createAtSomeLevel(given, (at) => createOrtSession(ort, model.bytes, at))), fast: [] };
+    return { ...(await createAtSomeLevel(ort, given, (at) => createOrtSession(ort, model.bytes, at))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }
