@@ -76,7 +76,7 @@ describe('schemas', () => {
     expect(differing).toEqual([]);
   });
 
-  it('attributes that are taken have their kind, but for `value`', () => {
+  it('attributes that are taken have their kind, but for two that have several', () => {
     const unknown = new Set<string>();
     for (const { attributes = [] } of OPERATORS.values())
       for (const name of attributes) {
@@ -84,7 +84,7 @@ describe('schemas', () => {
         const node = { attributes: new Map([[name, other]]) } as unknown as NodeRecord;
         if (wrongKind(node) === undefined) unknown.add(name);
       }
-    expect([...unknown].filter((name) => name !== 'value')).toEqual([]);
+    expect([...unknown].filter((name) => name !== 'value' && name !== 'quant_type')).toEqual([]);
   });
 });
 

@@ -12,21 +12,22 @@ import type { NodeRecord } from '../read/node.ts';
  */
 const COUNTS: Readonly<Record<string, string>> = {
   '1 > 1':
-    'Abs ArgMax ArgMin AveragePool Cast Ceil ConstantOfShape Cos DepthToSpace Elu Erf Exp Flatten Floor Gelu GlobalAveragePool ' +
-    'HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Mish Neg NonZero Not Reciprocal Relu Round ' +
-    'Selu Shape Sigmoid Sign Sin Size Softmax Softplus Softsign SpaceToDepth Sqrt Swish Tanh Transpose ' +
-    'com.microsoft.Gelu com.microsoft.QuickGelu',
+    'Abs ArgMax ArgMin AveragePool Cast Ceil ConstantOfShape Cos DepthToSpace Elu Erf Exp Flatten Floor Gelu ' +
+    'GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log LogSoftmax ' +
+    'LpNormalization Mish Neg NonZero Not Reciprocal Relu Round Selu Shape Sigmoid Sign Sin Size Softmax Softplus ' +
+    'Softsign SpaceToDepth Sqrt Swish Tanh Transpose com.microsoft.Gelu com.microsoft.QuickGelu',
   '1 > 3': 'DynamicQuantizeLinear',
   '1 > 1-': 'If',
   '1-2 > 1': 'Trilu com.microsoft.FastGelu',
   '1- > 1': 'Concat Einsum Max Min Sum',
   '2 > 1':
-    'Add And CastLike Compress CumSum Div Equal Expand Gather GatherElements GatherND Greater GreaterOrEqual Less LessOrEqual MatMul ' +
-    'Mod Mul Or PRelu Pow RMSNormalization Reshape Sub Tile Xor com.microsoft.BiasGelu com.microsoft.FusedMatMul',
+    'Add And CastLike Compress CumSum Div Equal Expand Gather GatherElements GatherND Greater GreaterOrEqual Less ' +
+    'LessOrEqual MatMul Mod Mul Or PRelu Pow RMSNormalization Reshape Sub Tile Xor com.microsoft.BiasGelu ' +
+    'com.microsoft.FusedMatMul',
   '2 > 1-2': 'SimplifiedLayerNormalization',
   '2-3 > 1':
-    'Conv ConvTranspose DequantizeLinear QuantizeLinear TensorScatter com.microsoft.DequantizeLinear com.microsoft.FusedGemm ' +
-    'com.microsoft.NhwcConv com.microsoft.QuantizeLinear',
+    'Conv ConvTranspose DequantizeLinear QuantizeLinear TensorScatter com.microsoft.DequantizeLinear ' +
+    'com.microsoft.FusedGemm com.microsoft.NhwcConv com.microsoft.QuantizeLinear',
   '2-3 > 1-3': 'LayerNormalization',
   '2-4 > 1': 'ConvInteger MatMulInteger com.microsoft.FusedConv',
   '2-7 > 1-2': 'com.microsoft.Attention',
@@ -40,7 +41,8 @@ const COUNTS: Readonly<Record<string, string>> = {
   '3- > 1': 'com.microsoft.QLinearConcat',
   '4 > 1': 'com.microsoft.RotaryEmbedding',
   '4-5 > 1':
-    'com.microsoft.QLinearAveragePool com.microsoft.QLinearLeakyRelu com.microsoft.QLinearReduceMean com.microsoft.QLinearSigmoid',
+    'com.microsoft.QLinearAveragePool com.microsoft.QLinearLeakyRelu com.microsoft.QLinearReduceMean ' +
+    'com.microsoft.QLinearSigmoid',
   '4-7 > 1': 'com.microsoft.MatMulIntegerToFloat',
   '5 > 1': 'com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearSoftmax',
   '5-8 > 1': 'com.microsoft.MoE',
@@ -66,6 +68,7 @@ const COUNTS: Readonly<Record<string, string>> = {
   '1 > 1-2; 1-3 > 1-2 from 12': 'Dropout',
   '1 > 2; 2 > 2 from 10': 'TopK',
   '3 > 1; 2-3 > 1 from 11': 'Gemm',
+  '5 > 1-5; 5 > 1-3 from 14': 'BatchNormalization',
   '3-6 > 1-4; 3-7 > 1-4 from 24': 'Attention',
 };
 
@@ -120,16 +123,21 @@ function wrong(what: string, count: number, { least, most }: Range): string | un
   return `${count} ${what}, expected ${expected}`;
 }
 
-/** What attributes are, by name: no two operators that MSD takes differ (`value` is left out, which is a tensor of one). */
+/** What attributes are, by name: no two operators that MSD takes differ (`value` and `quant_type` are left out, which do). */
 const KINDS: Readonly<Record<string, string>> = {
-  float: 'alpha beta epsilon mask_filter_value max min scale softcap',
+  float:
+    'activation_alpha activation_beta alpha beta epsilon mask_filter_value max min momentum scale softcap ' +
+    'swiglu_limit',
   int:
-    'K N accuracy_level allowzero axis bits block_size do_rotary end gather_axis group interleaved is_causal is_packed_batching keepdims ' +
-    'kv_cache_bit_width kv_num_heads local_window_size noop_with_empty_axes num_heads num_outputs output_qk past_present_share_buffer ' +
-    'q_num_heads qk_matmul_output_mode qk_output quantize_axis rotary_embedding_dim rotary_interleaved saturate select_last_index ' +
-    'smooth_softmax softmax_precision start stash_type to transA transB unidirectional weight_prepacked',
+    'K N accuracy_level allowzero axis bits block_size ceil_mode count_include_pad do_rotary expert_weight_bits end ' +
+    'gather_axis group interleaved is_causal is_packed_batching k keepdims kv_cache_bit_width kv_num_heads ' +
+    'local_window_size noop_with_empty_axes normalize_routing_weights num_heads num_outputs output_dtype output_qk ' +
+    'past_present_share_buffer precision q_num_heads qk_matmul_output_mode qk_output quantize_axis ' +
+    'rotary_embedding_dim rotary_interleaved saturate select_last_index smooth_softmax softmax_precision spatial ' +
+    'start stash_type storage_order swiglu_fusion to training_mode transA transB unidirectional use_sparse_mixer ' +
+    'weight_prepacked weights_prepacked',
   ints: 'axes dilations ends kernel_shape pads perm qkv_hidden_sizes shape split starts strides',
-  string: 'approximate auto_pad k_quant_type mode v_quant_type',
+  string: 'activation_type approximate auto_pad k_quant_type mode v_quant_type',
 };
 
 const KIND_OF: ReadonlyMap<string, string> = /* @__PURE__ */ new Map(

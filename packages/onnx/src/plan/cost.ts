@@ -8,6 +8,7 @@
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
 import type { Match } from '../passes/match.ts';
+import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
@@ -184,7 +185,9 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
   const model = new CostModel(typed);
   const { graph } = typed;
   const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit) || model.isDear(unit)));
-  const isClaimed = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
+  const isTaken = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
+  const isForOthers = fixedForOthers(graph, units, isTaken);
+  const isClaimed = (unit: Unit): boolean => isTaken(unit) && !isForOthers(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);
   for (let changed = !all; changed; ) {
