@@ -3,14 +3,13 @@ import type { Variant } from '../inline/branches.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { foldConstants } from '../passes/constants.ts';
-import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { type Decisions, type Match, type MatchOptions, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
-import type { ChooseFormat } from '../weights/quantize-option.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -27,19 +26,13 @@ export interface Draft {
   readonly taken: readonly string[];
 }
 
-export interface Drafting {
-  /** See `matchNodes`. */
-  readonly checksScales: boolean;
-  readonly chooseFormat: ChooseFormat;
-  readonly relaxes: boolean;
+export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
 }
 
-export function draftOf(
-  { record, graph: built, taken }: Variant,
-  { checksScales, chooseFormat, relaxes, all }: Drafting,
-): Draft {
+export function draftOf({ record, graph: built, taken }: Variant, drafting: Drafting): Draft {
+  const { all } = drafting;
   let typed = inferTypes(foldConstants(built));
   const { contradiction } = typed;
   const early = selectEarly(record, typed);
@@ -47,7 +40,7 @@ export function draftOf(
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
-  const decisions = matchNodes(typed, checksScales, chooseFormat, relaxes);
+  const decisions = matchNodes(typed, drafting);
   const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
   if (refusal !== undefined)
     return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };

@@ -126,7 +126,7 @@ async function create(
     }
   }
   try {
-    return { ...(await createAtSomeLevel(options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
+    return { ...(await createAtSomeLevel(ort, options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }

@@ -48,6 +48,12 @@ export interface MsdOptions {
    * their floats, which is faster and nearer to the model that was quantized. Default false: what the file rounds is rounded.
    */
   readonly relax?: boolean;
+  /**
+   * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
+   * DynamicQuantizeMatMul) stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
+   * which is nearer to the float model.
+   */
+  readonly exact?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
   /** Called while a session is created. What it throws ends the creation. */
@@ -100,6 +106,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'claim',
   'quantize',
   'relax',
+  'exact',
   'debug',
   'onProgress',
   'stallTimeoutMs',
@@ -137,7 +144,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
-  const { relax = false } = given;
+  const { relax = false, exact = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -164,6 +171,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (typeof relax !== 'boolean') {
     throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
+  }
+  if (typeof exact !== 'boolean') {
+    throw new TypeError(`msd: option 'exact', expected a boolean, got ${typeof exact}.`);
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
@@ -195,6 +205,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     claim,
     quantize: checkQuantize(quantize),
     relax,
+    exact,
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,
@@ -227,7 +238,8 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const download: Download = {
     stallTimeoutMs: msd.stallTimeoutMs,
     signal,
-    onBytes: (loaded, total) => progress.report('download', loaded, total),
+    listen: () => progress.file(),
+    isRead: true,
   };
   return { msd, externalData, overrides, isProfiled, watch, progress, download, whole, region };
 }

@@ -191,11 +191,17 @@ export function int64Numbers(values: BigInt64Array): number[] {
   return numbers;
 }
 
-/** Numbers as int64, clamped at both ends. */
+/**
+ * Numbers as int64, clamped at both ends.
+ *
+ * @throws `RangeError` for NaN: a division of 0 by 0
+ */
 export function int64Elements(numbers: readonly number[]): BigInt64Array {
   const values = new BigInt64Array(numbers.length);
   for (let i = 0; i < numbers.length; i++) {
     const value = numbers[i]!;
+    if (Number.isNaN(value))
+      throw new RangeError('run: int64 element, expected a whole number, got NaN. Does the model divide by 0?');
     values[i] = value >= 2 ** 63 ? 2n ** 63n - 1n : value <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(value));
   }
   return values;

@@ -36,7 +36,6 @@ const SAME_TYPE: readonly string[] = [
   'com.microsoft.FusedMatMul',
   'com.microsoft.GroupNorm',
   'com.microsoft.MoE',
-  'com.microsoft.QMoE',
   'com.microsoft.SparseAttention',
 ];
 

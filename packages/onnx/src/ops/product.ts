@@ -1,9 +1,10 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwise, gather } from '@msd/core/nn';
+import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { emitOp, type Lowering, type Resource, type Slot } from './lowering.ts';
+import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -14,6 +15,10 @@ export interface QuantizedProduct {
   /** f32 [..., K] */
   readonly x: string;
   readonly matrix: Matrix;
+  /** What the matrix leaves of the weights: a second product, added. */
+  readonly rest?: Matrix | undefined;
+  /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
+  readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
   /** f32 [N], by its name or as a constant of the match alone; '' = none. */
   readonly bias?: string | Kind<'values'> | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
@@ -29,8 +34,7 @@ export interface QuantizedProduct {
 
 /** @param view of the node that errors of sizes name */
 export function quantizedProduct(view: NodeView, matcher: Matcher, product: QuantizedProduct): Match {
-  const { nodes, x, matrix, bias = '', addend, y, inOrt } = product;
-  const { N, K, key } = matrix;
+  const { nodes, x, matrix, rest, order, bias = '', addend, y, inOrt } = product;
   const [name, own] = typeof bias === 'string' ? [bias, []] : ['', [bias]];
   const inputs = [x, name, ...(addend ? [addend.name] : [])];
   return {
@@ -39,8 +43,13 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
     nodes,
     inputs,
     outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...own, ...matcher.constants(inputs)],
-    product: { N, K, quantized: true, inOrt },
+    resources: [
+      ...[matrix, ...(rest ? [rest] : [])].map(matrixResource),
+      ...(order ? [orderResource(order)] : []),
+      ...own,
+      ...matcher.constants(inputs),
+    ],
+    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt },
     lower(to) {
       emitProduct(to, view, product);
     },
@@ -49,25 +58,47 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
 
 /** The steps of a product, for matches that do more. @returns where y is, which may have no name */
 export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProduct): Slot {
-  const { x, matrix, bias: given = '', addend, y, before, behind } = product;
-  const { N, K, key } = matrix;
+  const { x, matrix, rest, order, bias: given = '', addend, y, before, behind } = product;
+  const { N, key } = matrix;
+  const K = order?.K ?? matrix.K;
   const { dims } = to.info(x);
   if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
   if (typeof given === 'string' && given !== '') {
     const { dims: sizes } = to.info(given);
     if (sizes.length !== 1 || sizes[0] !== N) view.fail('bias', `[${N}]`, `[${sizes.join(', ')}]`);
   }
+  const ordered = order ? inOrder(to, x, order.key) : to.slot(x);
+  const from = before ? emitOp(to, elementwise, before, [ordered], [])[0]! : ordered;
+  const multiply = (by: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
+    const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
+    to.step({ kind: 'product', x: from, matrix: by, ...end, y: made });
+    return made;
+  };
   const bias = typeof given === 'string' ? given : given.key;
-  const result = to.result(addend || behind ? '' : y, 'f32', dims.toSpliced(-1, 1, N));
-  to.step({
-    kind: 'product',
-    x: before ? emitOp(to, elementwise, before, [to.slot(x)], [])[0]! : to.slot(x),
-    matrix: key,
-    bias: bias === '' ? undefined : to.slot(bias),
-    y: result,
-  });
+  const last = addend || behind ? '' : y;
+  const first = multiply(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
+  const result = rest ? multiply(rest.key, { residual: first }, last) : first;
   if (behind) return emitOp(to, elementwise, behind, [result], [y])[0]!;
   return addend ? addTo(to, result, to.slot(addend.name), addend.times, y) : result;
+}
+
+const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
+
+const orderResource = ({ key, of }: { readonly key: string; readonly of: readonly number[] }): Resource => ({
+  kind: 'values',
+  key,
+  info: { elemType: INT32, dims: [of.length], data: of },
+  tensor: undefined,
+  transposed: false,
+});
+
+/** Activations in another order: products that share it share them. */
+function inOrder(to: Lowering, x: string, order: string): Slot {
+  return to.shared(`${order} ${x}`, () => {
+    const axis = to.info(x).dims.length - 1;
+    const [slot] = emitOp(to, gather, { axis }, [to.slot(x), to.slot(order)], ['']) as [Slot];
+    return slot;
+  });
 }
 
 /** y = x + times · addend */

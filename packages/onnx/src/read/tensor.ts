@@ -6,9 +6,13 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
 import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
+import { floatsOfHalves } from '../half.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
+
+/** Dimensions that a tensor or a type may have. */
+export const MAX_RANK = 255;
 
 /** The files that hold external data: `locations` are found while reading, `sources` are opened afterwards. */
 export interface ExternalFiles {
@@ -51,7 +55,7 @@ export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
-        cursor.ints(dims);
+        if (!cursor.ints(dims, MAX_RANK)) cursor.fail('dims', `at most ${MAX_RANK}`, 'more');
         break;
       case 2:
         elemType = cursor.int();
@@ -167,6 +171,18 @@ export function partReader(tensor: TensorRef): (begin: number, length: number, i
   if (range) return (begin, length, into) => range.source.read(range.offset + begin, length, into);
   const bytes = tensorBytes(tensor);
   return (begin, length) => bytes.subarray(begin, begin + length);
+}
+
+/** Reads elements [first, first + count) of float32 or float16 as f32; what it returns is read before it is asked for the next ones. */
+export function floatReader(tensor: TensorRef): (first: number, count: number) => Float32Array {
+  const read = partReader(tensor);
+  const width = tensor.elemType === FLOAT16 ? 2 : 4;
+  let staged = new Uint8Array(0);
+  return (first, count) => {
+    if (staged.length < width * count) staged = new Uint8Array(width * count);
+    const bytes = read(width * first, width * count, staged);
+    return width === 2 ? floatsOfHalves(halvesIn(bytes)) : floatsOf(bytes);
+  };
 }
 
 function readEntry(cursor: Cursor, entries: Map<string, string>): void {

@@ -31,6 +31,13 @@ const floats = (name: string, ...dims: number[]): TensorSpec => ({
   dims,
   data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(0.5),
 });
+const bytes = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'uint8',
+  dims,
+  data: Uint8Array.from({ length: dims.reduce((product, dim) => product * dim, 1) }, (_, i) => 37 * i),
+});
+const sizes = (K: number, N: number): NodeSpec['attributes'] => ({ K: { int: K }, N: { int: N } });
 const longs = (name: string, ...data: number[]): TensorSpec => ({
   name,
   dtype: 'int64',
@@ -133,7 +140,7 @@ const dynamic: GraphSpec = {
 };
 
 const scalars = (name: string, value: number): TensorSpec => ({ ...floats(name), data: Float32Array.of(value) });
-const bytes = (name: string, dtype: 'int8' | 'uint8' | 'int4', dims: number[], length: number): TensorSpec => ({
+const codesOf = (name: string, dtype: 'int8' | 'uint8' | 'int4', dims: number[], length: number): TensorSpec => ({
   name,
   dtype,
   dims,
@@ -159,8 +166,8 @@ const coded: GraphSpec = {
     op('Add', ['r', 't'], ['sum']),
   ],
   initializers: [
-    ...[bytes('w8', 'int8', [K, K], K * K), floats('s8', K), bytes('z8', 'int8', [K], K), scalars('sx', 0.25)],
-    ...[bytes('w4', 'int4', [8, K], 4 * K), floats('s4', 8, 2), bytes('zx', 'uint8', [], 1), floats('c', 8)],
+    ...[codesOf('w8', 'int8', [K, K], K * K), floats('s8', K), codesOf('z8', 'int8', [K], K), scalars('sx', 0.25)],
+    ...[codesOf('w4', 'int4', [8, K], 4 * K), floats('s4', 8, 2), codesOf('zx', 'uint8', [], 1), floats('c', 8)],
     { name: 'c8', dtype: 'int32', dims: [K], data: new Int32Array(K).fill(9) },
     longs('square', K, -1),
   ],
@@ -313,6 +320,33 @@ const models: Record<string, GraphSpec> = {
       { name: 'y', dtype: 'float32' },
       { name: 'z', dtype: 'float32' },
     ],
+  },
+  codebooks: {
+    nodes: [
+      ms(
+        op('MatMulBnb4', ['x', 'codes', 'absmax'], ['p'], {
+          ...sizes(K, K),
+          block_size: { int: 64 },
+          quant_type: { int: 1 },
+        }),
+      ),
+      ms(
+        op('QMoE', ['p', 'scores', 'fc1', 'fc1_scales', 'fc1_bias', 'fc2', 'fc2_scales'], ['y'], {
+          k: { int: 1 },
+          activation_type: { string: 'swiglu' },
+          swiglu_fusion: { int: 1 },
+          block_size: { int: 16 },
+        }),
+      ),
+    ],
+    initializers: [
+      bytes('codes', (K * K) / 2),
+      floats('absmax', (K * K) / 64),
+      ...[bytes('fc1', 2, 32, K / 2), floats('fc1_scales', 2, 32, 2), floats('fc1_bias', 2, 32)],
+      ...[bytes('fc2', 2, K, 8), floats('fc2_scales', 2, K, 1)],
+    ],
+    inputs: [value('x'), value('scores', 'float32', ['m', 2])],
+    outputs: [value('y')],
   },
   spelt: {
     nodes: [
