@@ -44,6 +44,10 @@ export interface Symbols {
   sum(a: Size, b: Size): Size;
   /** a − b, where a is a sum that b is in. */
   rest(a: Size, b: Size): Size | undefined;
+  /** All of them, multiplied. The same products are the same symbol. */
+  product(sizes: readonly Size[]): Size;
+  /** What a size is a product of, symbols and at most one number; the size alone if of nothing. */
+  factors(size: Size): readonly Size[];
 }
 
 /** A sum: symbols in order, and a number. */
@@ -52,11 +56,19 @@ interface Sum {
   readonly number: number;
 }
 
+const symbolsAmong = (sizes: readonly Size[]): string[] => sizes.filter((size) => typeof size === 'string');
+
+/** The numbers among sizes, multiplied. */
+export const numberAmong = (sizes: readonly Size[]): number =>
+  sizes.reduce((product: number, size) => (typeof size === 'number' ? product * size : product), 1);
+
 /** Symbols that no file uses. */
 export function newSymbols(): Symbols {
   let count = 0;
   const sums = new Map<string, Sum>();
   const names = new Map<string, string>();
+  const products = new Map<string, readonly Size[]>();
+  const factors = (size: Size): readonly Size[] => products.get(size as string) ?? [size];
   const sumOf = (size: Size): Sum =>
     typeof size === 'number' ? { symbols: [], number: size } : (sums.get(size) ?? { symbols: [size], number: 0 });
   const fresh = (of: readonly Size[] = []): string => `?${++count}${of.some(isGrowing) ? ' of past' : ''}`;
@@ -75,6 +87,22 @@ export function newSymbols(): Symbols {
   };
   return {
     fresh,
+    factors,
+    product(sizes) {
+      const all = sizes.flatMap(factors);
+      const open = symbolsAmong(all).sort();
+      const number = numberAmong(all);
+      if (open.length === 0 || number === 0) return number;
+      if (open.length === 1 && number === 1) return open[0]!;
+      const key = JSON.stringify(['product', open, number]);
+      let name = names.get(key);
+      if (name === undefined) {
+        name = fresh(open);
+        names.set(key, name);
+        products.set(name, number === 1 ? open : [...open, number]);
+      }
+      return name;
+    },
     sum(a, b) {
       const [left, right] = [sumOf(a), sumOf(b)];
       return sizeOf({
@@ -177,22 +205,6 @@ export function int64Elements(numbers: readonly number[]): BigInt64Array {
     values[i] = value >= 2 ** 63 ? 2n ** 63n - 1n : value <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(value));
   }
   return values;
-}
-
-/** The product of sizes; open if one of them is, unless another is 0. */
-export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
-  let product = 1;
-  let open: Size | undefined;
-  let count = 0;
-  for (const dim of dims) {
-    if (typeof dim === 'number') product *= dim;
-    else {
-      open = dim;
-      count++;
-    }
-  }
-  if (count === 0 || product === 0) return product;
-  return count === 1 && product === 1 ? open! : symbols.fresh(dims);
 }
 
 export function isKnown(values: readonly Size[] | undefined): values is readonly number[] {
