@@ -38,7 +38,10 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly exact?: boolean;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -65,6 +68,7 @@ export interface NodeReport {
     };
     readonly form?: string;
     readonly region: number;
+    readonly inside?: string;
 }
 
 export declare class OnnxFormatError extends Error {
@@ -133,6 +137,10 @@ export interface SessionReport {
     readonly nodes: readonly NodeReport[];
     readonly regions: readonly RegionReport[];
     readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
     readonly foreignSessions: number;
     readonly bytesCopiedPerCall: CopiedBytes;
     readonly weights: {
@@ -148,6 +156,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {
@@ -186,7 +196,10 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly exact?: boolean;
     readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -205,6 +218,7 @@ export interface NodeReport {
     };
     readonly form?: string;
     readonly region: number;
+    readonly inside?: string;
 }
 
 export declare class OnnxFormatError extends Error {
@@ -273,6 +287,10 @@ export interface SessionReport {
     readonly nodes: readonly NodeReport[];
     readonly regions: readonly RegionReport[];
     readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
     readonly foreignSessions: number;
     readonly bytesCopiedPerCall: CopiedBytes;
     readonly weights: {
@@ -288,6 +306,8 @@ export interface SessionReport {
     readonly threads?: ThreadReport;
     readonly whole?: string;
     readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
 }
 
 export declare class SessionStateError extends Error {
@@ -319,12 +339,27 @@ export type AttributeSpec = {
     readonly floats: readonly number[];
 } | {
     readonly strings: readonly string[];
+}
+ | {
+    readonly reference: string;
+    readonly type: number;
 };
 
 export type DataTypeName = 'float32' | 'uint8' | 'int8' | 'uint16' | 'int16' | 'int32' | 'int64' | 'string' | 'bool' | 'float16' | 'float64' | 'uint32' | 'uint64' | 'uint4' | 'int4';
 
 export interface EncodedSpec {
     readonly encoded: Message | ByteRange | Uint8Array;
+}
+
+export interface FunctionSpec {
+    readonly name: string;
+    readonly domain: string;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly attributes?: readonly string[];
+    readonly defaults?: Readonly<Record<string, AttributeSpec>>;
+    readonly nodes: readonly (NodeSpec | EncodedSpec)[];
+    readonly opsets: Readonly<Record<string, number>>;
 }
 
 export interface GraphSpec {
@@ -340,6 +375,7 @@ export interface ModelSpec {
     readonly opsets?: Readonly<Record<string, number>>;
     readonly producer?: string;
     readonly graph: GraphSpec;
+    readonly functions?: readonly (FunctionSpec | EncodedSpec)[];
 }
 
 export interface NodeSpec {

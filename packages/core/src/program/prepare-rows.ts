@@ -10,7 +10,7 @@ import { formats } from '../formats/index.ts';
 import { fileLayout, type PackedLayout, variantOf } from '../formats/layout.ts';
 import { type PackCodes, packInto } from '../formats/pack.ts';
 import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
-import { layoutOf, type PackedShape } from '../formats/packed.ts';
+import { layoutOf, type PackedShape, packedRows } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import { argumentList } from '../kernel-spec.ts';
@@ -63,7 +63,38 @@ export function prepareRows(backend: WasmBackend, source: WeightRows): PreparedW
   } finally {
     if (staging) backend.free(staging);
   }
-  return backend.adopt(shape, handle, () => backend.free(handle));
+  const prepared = backend.adopt(shape, handle, () => backend.free(handle));
+  places.set(prepared, { shape, handle });
+  return prepared;
+}
+
+/** Where the bytes of matrices lie that are prepared here. */
+const places = /* @__PURE__ */ new WeakMap<
+  PreparedWeights,
+  { readonly shape: PackedShape; readonly handle: ArenaHandle }
+>();
+
+/**
+ * Reads rows of the real matrix back out of a prepared one: of a table that is also what a product is made with, one copy serves both.
+ *
+ * @param prepared by {@link prepareRows}
+ * @returns writes row n, f32 [K], at `out[at…]`: `scale · (q − zeroPoint)`, rounded once
+ * @throws {@link TypeError} for a matrix that something else has prepared
+ */
+export function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void {
+  const place = places.get(prepared);
+  if (!place) throw new TypeError('preparedRows: matrix expected one of prepareRows, got another one.');
+  const { shape, handle } = place;
+  let buffer: ArrayBufferLike | undefined;
+  let read: ReturnType<typeof packedRows>;
+  return (n, out, at) => {
+    // Memory that grows is another buffer.
+    if (handle.arena.memory.buffer !== buffer) {
+      buffer = handle.arena.memory.buffer;
+      read = packedRows(shape, handle.arena.bytes(handle));
+    }
+    read(n, out, at);
+  };
 }
 
 function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: number): void {

@@ -116,7 +116,7 @@ const ARRAYS: Readonly<Record<string, readonly ArrayType[]>> = {
 function checkData(name: string, tensor: OrtTensor): OrtTensor {
   const { type, dims, data } = tensor;
   let count = 1;
-  for (const dim of dims) count *= dim;
+  for (let i = 0; i < dims.length; i++) count *= dims[i]!;
   const expected = type === 'int4' || type === 'uint4' ? Math.ceil(count / 2) : count;
   const length = (data as { readonly length?: number } | undefined)?.length;
   if (length !== expected) {
@@ -126,7 +126,8 @@ function checkData(name: string, tensor: OrtTensor): OrtTensor {
     );
   }
   const types = ARRAYS[type];
-  if (!types || types.some((Own) => data instanceof Own)) return tensor;
+  if (!types) return tensor;
+  for (let i = 0; i < types.length; i++) if (data instanceof types[i]!) return tensor;
   const Same = types.find(({ name }) => Object.prototype.toString.call(data) === `[object ${name}]`);
   if (!Same)
     throw new TypeError(`run: input '${name}', expected elements in a ${types[0]!.name}, got ${kindOf(data)}.`);
@@ -136,8 +137,8 @@ function checkData(name: string, tensor: OrtTensor): OrtTensor {
 
 /** Refuses feeds that the model has no input for; every input has its feed already. */
 export function checkExtraFeeds(inputs: ReadonlySet<string>, feeds: Readonly<Record<string, unknown>>): void {
-  for (const name of Object.keys(feeds))
-    if (!inputs.has(name))
+  for (const name in feeds)
+    if (!inputs.has(name) && Object.hasOwn(feeds, name))
       throw new RangeError(
         `run: feed '${name}', expected inputs of the model (${[...inputs].join(', ')}), got an unknown name.`,
       );

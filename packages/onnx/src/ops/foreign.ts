@@ -36,7 +36,6 @@ const SAME_TYPE: readonly string[] = [
   'com.microsoft.FusedMatMul',
   'com.microsoft.GroupNorm',
   'com.microsoft.MoE',
-  'com.microsoft.QMoE',
   'com.microsoft.SparseAttention',
 ];
 
@@ -70,10 +69,6 @@ export const foreignOperators: readonly Operator[] = [
       { elemType: FLOAT32, dims: [] },
       { elemType: UINT8, dims: [] },
     ],
-  },
-  {
-    name: 'DequantizeLinear',
-    infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],
   },
   {
     name: 'If',

@@ -146,16 +146,17 @@ function foldNode(graph: Graph, node: GraphNode, known: (name: string) => Consta
   const x = tensor(0);
   if (!x || dataTypeBits(x.elemType) === undefined) return undefined;
   const info = (i: number): Info | undefined => operands[i] && infoOfConstant(operands[i]);
+  let result: TensorRef | undefined;
   try {
-    const result = fold(new NodeView(node, graph.opsets), { x, tensor, info });
-    // Whatever is no copy of the file's bytes, and small, lies in memory from now on.
-    const isNew = result && result.storage !== x.storage && tensorByteLength(result) <= SMALL_BYTES;
-    return isNew ? tensorOfBytes(result, new Uint8Array(tensorBytes(result))) : result;
+    result = fold(new NodeView(node, graph.opsets), { x, tensor, info });
   } catch (error) {
     // Sizes that contradict each other: whoever runs the node will say so.
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+  // Whatever is no copy of the file's bytes, and small, lies in memory from now on.
+  const isNew = result && result.storage !== x.storage && tensorByteLength(result) <= SMALL_BYTES;
+  return isNew ? tensorOfBytes(result!, new Uint8Array(tensorBytes(result!))) : result;
 }
 
 /** External files are opened only for models that need them. */

@@ -219,8 +219,8 @@ export function allForeign(typed: TypedGraph, units: readonly Unit[]): Sides {
 }
 
 /** A plan is made for sizes: what has others with every token would be planned with every token. */
-function growsWithTokens({ infos }: TypedGraph, { match }: Unit): boolean {
-  if (match?.place !== 'device') return false;
+function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boolean {
+  if (match?.place !== 'device' || !hasPast) return false;
   const free = new Set([...(match.caches ?? []), ...(match.late ?? [])]);
   return [...match.inputs, ...match.outputs].some((name) => !free.has(name) && infos.get(name)?.dims?.some(isGrowing));
 }

@@ -19,6 +19,7 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   const [a = '', w = '', zeroPoint = '', z = ''] = node.inputs;
   const quantized = quantizedFrom(matcher, a);
   if (!quantized) return 'X is not made by DynamicQuantizeLinear';
+  if (matcher.exactly !== undefined) return matcher.exactly;
   if (zeroPoint !== quantized.zeroPoint) return 'the zero point of X is another one';
   const data = matcher.tensor(w);
   const zeroPoints = matcher.tensor(z);
