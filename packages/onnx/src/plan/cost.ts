@@ -31,8 +31,11 @@ const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
 const MSD_FLOAT_MAC = 1 / 9_500;
-/** Of a depthwise convolution. */
+/** Of a convolution in floats, whose rows are many; of a depthwise one, on either side. */
+const MSD_CONV_FLOAT_MAC = 1 / 15_000;
 const WINDOW_MAC = 1 / 4_000;
+/** Of an element of a window that becomes part of a row. */
+const GATHERED_ELEMENT = 2e-4;
 const MSD_MAC = 1 / 35_000;
 /** Of a score: softmax, beside the multiplications. */
 const SCORE = 1.5e-3;
@@ -142,9 +145,11 @@ export class CostModel {
     if (!product) return { msd, ort: ort + attention.ort };
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
-    if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + FLOAT_MAC * macs };
-    if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
-    return { msd: msd + MSD_MAC * macs, ort: ort + ortPrice(product, macs) };
+    if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + WINDOW_MAC * macs };
+    const gathered = product.gathers ? (GATHERED_ELEMENT * macs) / product.N : 0;
+    const own = product.quantized ? MSD_MAC : product.gathers === undefined ? MSD_FLOAT_MAC : MSD_CONV_FLOAT_MAC;
+    const inOrt = product.quantized ? ortPrice(product, macs) : FLOAT_MAC * macs + attention.ort;
+    return { msd: msd + own * macs + gathered, ort: ort + inOrt };
   }
 }
 

@@ -11,7 +11,7 @@ import { countOf } from '../host.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';
-import { depthwise } from './slide.ts';
+import { depthwise, isDepthwise } from './slide.ts';
 import { isPointwise, placed, type Windows, windowsOf } from './windows.ts';
 
 /** A convolution's operands, whichever nodes spell it. */
@@ -93,8 +93,7 @@ export function matchConv(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   const tensor = matcher.tensor(w);
   if (!tensor) return 'W is not constant';
-  const group = view.int('group', 1);
-  if (group > 1 && group === tensor.dims[0] && tensor.dims[1] === 1) return depthwise(view, matcher, { x, w, bias, y });
+  if (isDepthwise(view, tensor)) return depthwise(view, matcher, { nodes: [node], x, w, bias, y });
   const shape = shapeOf(view, tensor);
   if (typeof shape === 'string') return shape;
   const { N, K, windows, order } = shape;

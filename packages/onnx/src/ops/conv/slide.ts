@@ -8,7 +8,9 @@ import {
   type WindowsOp,
   windows as windowsSpec,
 } from '@msd/core/nn';
+import type { GraphNode } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
+import type { TensorRef } from '../../read/tensor.ts';
 import { countOf } from '../host.ts';
 import { emitOp, type Lowering, part, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
@@ -67,12 +69,26 @@ function behind(
   );
 }
 
-/** Conv with a group for each channel, and one result of each. */
-export function depthwise(
-  view: NodeView,
-  matcher: Matcher,
-  { x, w, bias, y }: { readonly x: string; readonly w: string; readonly bias: string; readonly y: string },
-): Match | string {
+/** A convolution with a group for each channel, and one result of each. */
+export interface Depthwise {
+  /** In topological order, the one that makes `y` last. */
+  readonly nodes: readonly GraphNode[];
+  /** f32 [batch, channels, …] */
+  readonly x: string;
+  /** [channels, 1, …] of the file. */
+  readonly w: string;
+  /** f32 [channels]; '' = none. */
+  readonly bias: string;
+  readonly y: string;
+  /** What its elements stand for, in their order. Default: themselves. */
+  readonly real?: ((values: Float32Array) => Float32Array) | undefined;
+}
+
+export const isDepthwise = (view: NodeView, { dims }: TensorRef): boolean =>
+  view.int('group', 1) > 1 && view.int('group', 1) === dims[0] && dims[1] === 1;
+
+export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Match | string {
+  const { nodes, x, w, bias, y, real = (values) => values } = conv;
   const dims = matcher.tensor(w)!.dims;
   const [channels = 0, , ...kernel] = dims;
   const windows = windowsOf(view, kernel);
@@ -86,13 +102,16 @@ export function depthwise(
     transposed: false,
     arranged: {
       dims: [taps, channels],
-      of: (values) => Float32Array.from(values, (_, i) => values[(i % channels) * taps + Math.floor(i / channels)]!),
+      of: (values) => {
+        const own = real(values);
+        return Float32Array.from(own, (_, i) => own[(i % channels) * taps + Math.floor(i / channels)]!);
+      },
     },
   };
   return {
     op: 'windows',
     place: 'device',
-    nodes: [view.node],
+    nodes,
     inputs: [x, bias],
     outputs: [y],
     resources: [weights, ...matcher.constants([x, bias])],
