@@ -379,6 +379,67 @@ const models: Record<string, GraphSpec> = {
   },
 };
 
+/** Branches with products in branches, chosen by an input and by sizes; a function with attributes of its call. */
+const called = {
+  functions: [
+    {
+      name: 'Scaled',
+      domain: 'of.this.file',
+      inputs: ['x', 'by'],
+      outputs: ['y'],
+      attributes: ['slope'],
+      defaults: { axis: { int: -1 } },
+      nodes: [
+        op('LeakyRelu', ['x'], ['h'], { alpha: { reference: 'slope', type: 1 } }),
+        op('Mul', ['h', 'by'], ['s']),
+        op('Softmax', ['s'], ['y'], { axis: { reference: 'axis', type: 2 } }),
+      ],
+      opsets: { '': 21 },
+    },
+  ],
+  opsets: { '': 21, 'com.microsoft': 1, 'of.this.file': 1 },
+  graph: {
+    nodes: [
+      op('Shape', ['x'], ['shape']),
+      op('Gather', ['shape', 'zero'], ['rows']),
+      op('Greater', ['rows', 'one'], ['many']),
+      op('If', ['flag'], ['y', 'z'], {
+        then_branch: {
+          graph: {
+            nodes: [
+              a.node('x', 'p'),
+              op('If', ['many'], ['q'], {
+                then_branch: { graph: { ...branch('Relu'), nodes: [op('Relu', ['p'], ['h']), b.node('h', 'r')] } },
+                else_branch: { graph: { ...branch('Neg'), nodes: [b.node('p', 'r')] } },
+              }),
+              op('Identity', ['x'], ['same']),
+            ],
+            inputs: [],
+            outputs: [value('q'), value('same')],
+          },
+        },
+        else_branch: {
+          graph: {
+            nodes: [
+              { ...op('Scaled', ['x', 'by'], ['h'], { slope: { float: 0.5 } }), domain: 'of.this.file' },
+              a.node('h', 'p'),
+              b.node('p', 'r'),
+              op('Constant', [], ['held'], { value_floats: { floats: [1, 2] } }),
+            ],
+            initializers: [floats('by', K)],
+            inputs: [],
+            outputs: [value('r'), { name: 'held', dtype: 'float32' as const }],
+          },
+        },
+      }),
+    ],
+    initializers: [...a.initializers, ...b.initializers, longs('one', 1), longs('zero', 0)],
+    inputs: [value('x'), value('flag', 'bool', [1])],
+    outputs: [value('y'), { name: 'z', dtype: 'float32' as const }],
+  },
+};
+writeFileSync(new URL('branches.onnx', import.meta.url), writeModel(called));
+
 for (const [name, graph] of Object.entries(models)) {
   writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ graph }));
 }
