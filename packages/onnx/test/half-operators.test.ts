@@ -5,6 +5,11 @@
 import type { HalfArray } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
+import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
+import { matchNodes } from '../src/passes/match.ts';
+import { readModel } from '../src/read/model.ts';
+import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { exactProduct, gaussian, makeMatrix, random } from './models.ts';
@@ -262,6 +267,77 @@ describe('float16 inside a region', () => {
     const x = Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 0, 2 ** -24);
     const { y } = await run(graphOf(nodes, [number('two', 2)], [6], ['y']), x, [6]);
     expect(y).toEqual(x.map((each) => each * 2));
+  });
+
+  // Its constants are off by up to half a step of float16.
+  it('finds Gelu as it is spelt out', async () => {
+    const nodes: NodeSpec[] = [
+      { opType: 'Div', inputs: ['x', 'root'], outputs: ['a'] },
+      { opType: 'Erf', inputs: ['a'], outputs: ['b'] },
+      { opType: 'Add', inputs: ['b', 'one'], outputs: ['c'] },
+      { opType: 'Mul', inputs: ['x', 'c'], outputs: ['d'] },
+      { opType: 'Mul', inputs: ['d', 'half'], outputs: ['y'] },
+    ];
+    const constants = [number('root', Math.SQRT2), number('one', 1), number('half', 0.5)];
+    const model = graphOf(nodes, constants, [4, 8], ['y']);
+    const graph = buildGraph(readModel(bytesSource(model)));
+    const matches = new Set(matchNodes(inferTypes(graph)).values());
+    expect([...matches]).toMatchObject([{ op: 'elementwise', nodes: graph.nodes }]);
+    const x = sample(4, 8);
+    const { y } = await run(model, x, [4, 8]);
+    const plain = await session(model, 'wasm');
+    const want = await plain.run({ x: new ort.Tensor('float16', halvesOf(x) as never, [4, 8]) as ort.Tensor });
+    // The slope of Gelu's argument is 1.13 at most.
+    expect(
+      miss(
+        y!,
+        dataOf(want.y!),
+        x.map((each) => 1.13 * 2 ** -11 * Math.abs(each)),
+      ),
+    ).toBeUndefined();
+    await plain.release();
+  });
+
+  it('reads rows of a table in few bits whose scales are float16', async () => {
+    const [entries, columns, block] = [6, 64, 32];
+    const model = writeModel({
+      graph: {
+        nodes: [
+          {
+            ...{ opType: 'GatherBlockQuantized', domain: 'com.microsoft' },
+            ...{ inputs: ['table', 'ids', 'scales', 'zeros'], outputs: ['y'] },
+            attributes: { bits: { int: 4 }, block_size: { int: block }, quantize_axis: { int: 1 } },
+          },
+        ],
+        initializers: [
+          {
+            name: 'table',
+            dtype: 'uint8',
+            dims: [entries, columns / 2],
+            data: Uint8Array.from({ length: 192 }, (_, i) => i * 37),
+          },
+          half('scales', [entries, columns / block], sample(entries, 2)),
+          {
+            name: 'zeros',
+            dtype: 'uint8',
+            dims: [entries, 1],
+            data: Uint8Array.from({ length: entries }, (_, i) => i * 41),
+          },
+        ],
+        inputs: [{ name: 'ids', dtype: 'int64', dims: ['n'] }],
+        outputs: [{ name: 'y', dtype: 'float16' }],
+      },
+    });
+    const [msd, plain] = [await session(model, { name: 'msd', claim: 'all' }), await session(model, 'wasm')];
+    expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    const feeds = { ids: new ort.Tensor('int64', BigInt64Array.of(5n, 0n, 2n), [3]) };
+    const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
+    expect(got.y!.type).toBe('float16');
+    expect(got.y!.dims).toEqual(want.y!.dims);
+    // A scale of 11 bits times a code of 5: one rounding, on either side.
+    expect(miss(dataOf(got.y!), dataOf(want.y!))).toBeUndefined();
+    await msd.release();
+    await plain.release();
   });
 
   // What is masked with the lowest float16 must weigh nothing, however large the values behind it are.

@@ -1,7 +1,7 @@
 /** Operators that work element by element, operands repeated to one shape, and the chains of them that spell one function. */
 import { type Elementwise, type ElementwiseNode, elementwise, type FunctionId } from '@msd/core/nn';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { arithmeticOperators } from './arithmetic.ts';
@@ -295,15 +295,18 @@ export const elementwiseOperators: readonly Operator[] = arithmeticOperators.map
   return { ...operator, ...(OWN[operator.name] ?? own) };
 });
 
-/** Constants of spelt-out functions are rounded by their writers. */
-const isNear = (value: number | undefined, expected: number): boolean =>
-  value !== undefined && Math.abs(value - expected) <= 1e-4 * Math.abs(expected);
+/** Constants of spelt-out functions are rounded by their writers, and to float16 in files of that type: by half a step of it at most. */
+function isNear(matcher: Matcher, name: string, expected: number): boolean {
+  const value = matcher.scalar(name);
+  const off = matcher.info(name)?.elemType === FLOAT16 ? 2 ** -11 : 1e-4;
+  return value !== undefined && Math.abs(value - expected) <= off * Math.abs(expected);
+}
 
 /** The node whose result alone `name` goes to, if it is this operation with a constant near `value`. */
 function nextWith(matcher: Matcher, name: string, opType: string, value: number): GraphNode | undefined {
   const node = matcher.soleConsumer(name);
   const other = otherOperand(node, opType, name);
-  return other !== undefined && isNear(matcher.scalar(other), value) ? node : undefined;
+  return other !== undefined && isNear(matcher, other, value) ? node : undefined;
 }
 
 /** The node that makes `name` as this operation of something and a constant near `value`, and that something. */
@@ -316,8 +319,8 @@ function madeWith(
   const node = matcher.producer(name);
   if (node?.domain !== '' || node.opType !== opType || node.inputs.length !== 2) return undefined;
   const [a = '', b = ''] = node.inputs;
-  if (isNear(matcher.scalar(b), value)) return { node, x: a };
-  return opType !== 'Div' && isNear(matcher.scalar(a), value) ? { node, x: b } : undefined;
+  if (isNear(matcher, b, value)) return { node, x: a };
+  return opType !== 'Div' && isNear(matcher, a, value) ? { node, x: b } : undefined;
 }
 
 /** A chain as one function of x. */
@@ -359,7 +362,7 @@ function geluTail(matcher: Matcher, inner: string, x: string): GraphNode[] | und
   const other = otherOperand(first, 'Mul', s);
   if (other === undefined) return undefined;
   const [product = ''] = first!.outputs;
-  if (isNear(matcher.scalar(other), 0.5)) {
+  if (isNear(matcher, other, 0.5)) {
     const second = matcher.soleConsumer(product);
     return otherOperand(second, 'Mul', product) === x ? [sum, first!, second!] : undefined;
   }
