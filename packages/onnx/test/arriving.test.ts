@@ -78,7 +78,7 @@ const shared = external(
 );
 const whole = external([{ opType: 'Mul', inputs: ['x', 'b'], outputs: ['y'] }], [bias]);
 /** Each expert is a matrix, all of them are made of the same tensors. */
-const router = makeMatrix({ name: 'r', N: 4, K: H, seed: 7 });
+const router = makeMatrix({ name: 'r', N: 128, K: H, seed: 7 });
 const codes = (name: string, ...dims: number[]): TensorSpec => {
   const next = random(name.length);
   const data = Uint8Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => next() * 256);
@@ -103,10 +103,10 @@ const experts = external(
   ],
   [
     ...router.initializers,
-    codes('fc1', 4, 4096, H / 2),
-    scales('fc1_scales', 4, 4096, H / 64),
-    codes('fc2', 4, H, 2048),
-    scales('fc2_scales', 4, H, 64),
+    codes('fc1', 128, 128, H / 2),
+    scales('fc1_scales', 128, 128, H / 64),
+    codes('fc2', 128, H, 64),
+    scales('fc2_scales', 128, H, 2),
   ],
 );
 const files = { claimed, reversed, cut, shared, whole, experts };
