@@ -2,7 +2,7 @@
  * `@msd/onnx`: onnxruntime-web's surface with an `InferenceSession` that runs quantized MatMuls in MSD.
  */
 import * as ort from 'onnxruntime-web';
-import { type MsdProvider, register } from './register.ts';
+import { type AbortSignalLike, type MsdProvider, type MsdRunOptions, register } from './register.ts';
 import type { SessionReport } from './report.ts';
 
 export * from 'onnxruntime-web';
@@ -12,12 +12,22 @@ export * from './register.ts';
 export interface MsdSessionOptions extends Omit<ort.InferenceSession.SessionOptions, 'executionProviders'> {
   /** Default `['msd']`. */
   readonly executionProviders?: readonly (ort.InferenceSession.ExecutionProviderConfig | MsdProvider)[];
+  /** Stops the creation: it rejects with an `AbortError`. */
+  readonly signal?: AbortSignalLike;
 }
+
+type AllRunOptions = ort.InferenceSession.RunOptions & MsdRunOptions;
 
 /** A session that reports. */
 export interface MsdSession extends ort.InferenceSession {
   /** What ran where; absent for sessions whose `executionProviders` do not name 'msd'. */
   readonly report: SessionReport | undefined;
+  run(feeds: ort.InferenceSession.FeedsType, options?: AllRunOptions): Promise<ort.InferenceSession.ReturnType>;
+  run(
+    feeds: ort.InferenceSession.FeedsType,
+    fetches: ort.InferenceSession.FetchesType,
+    options?: AllRunOptions,
+  ): Promise<ort.InferenceSession.ReturnType>;
 }
 
 /** Like onnxruntime-web's, with 'msd' as the default provider. */
@@ -51,13 +61,27 @@ type CreateArguments = [
   lastOptions?: MsdSessionOptions,
 ];
 
-async function create(...[model, second, third, fourth]: CreateArguments): Promise<MsdSession> {
+async function create(...[given, second, third, fourth]: CreateArguments): Promise<MsdSession> {
   register(ort);
+  const model = ownBytes(given);
   const isPart = typeof second === 'number';
   const options = withProvider(isPart ? fourth : (second as MsdSessionOptions | undefined));
   const stock = ort.InferenceSession as unknown as { create(...args: unknown[]): Promise<MsdSession> };
   if (!isPart) return stock.create(model, options);
+  if (model instanceof Uint8Array && !(given instanceof Uint8Array))
+    return stock.create(model.subarray(second, third === undefined ? undefined : second + third), options);
   return stock.create(model, second, third ?? (model as ArrayBufferLike).byteLength - second, options);
+}
+
+/** Bytes of another realm (an iframe, a vm context) as bytes of this one: onnxruntime-web knows its own classes only. */
+function ownBytes(model: CreateArguments[0]): CreateArguments[0] {
+  if (typeof model === 'string' || model instanceof Uint8Array || model instanceof ArrayBuffer) return model;
+  const kind = Object.prototype.toString.call(model).slice(8, -1);
+  if (kind === 'Uint8Array') {
+    const { buffer, byteOffset, byteLength } = model as unknown as Uint8Array;
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  }
+  return kind === 'ArrayBuffer' ? new Uint8Array(model as ArrayBufferLike) : model;
 }
 
 /** 'msd' unless the caller names providers. */
@@ -78,7 +102,7 @@ export const InferenceSession: MsdInferenceSessionFactory = {
 /** The types that onnxruntime-web keeps beside the factory. */
 export declare namespace InferenceSession {
   export type SessionOptions = MsdSessionOptions;
-  export type RunOptions = ort.InferenceSession.RunOptions;
+  export type RunOptions = AllRunOptions;
   export type FeedsType = ort.InferenceSession.FeedsType;
   export type FetchesType = ort.InferenceSession.FetchesType;
   export type ReturnType = ort.InferenceSession.ReturnType;

@@ -4,12 +4,17 @@
 import { UnsupportedError } from '@msd/core';
 import { type MsdOptions, resolveOptions } from './execute/options.ts';
 import type { MsdHandler } from './execute/session.ts';
+import { isLogged } from './log.ts';
 import { type OrtBackend, type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
 import type { SessionReport } from './report.ts';
 
-export { ForeignRunError, OnnxFormatError, SessionStateError } from './errors.ts';
+export { AbortError, ForeignRunError, OnnxFormatError, ReadError, SessionStateError } from './errors.ts';
 export type { MsdOptions, MsdProvider } from './execute/options.ts';
+export type { ProfileEvent } from './execute/profile.ts';
+export type { LoadProgress, MemoryEstimate } from './execute/progress.ts';
+export type { MsdRunOptions } from './execute/run-options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
+export type { AbortSignalLike } from './read/fetch.ts';
 export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
 export type { FloatFormat } from './weights/floats.ts';
 export type { RoundingError } from './weights/matrix.ts';
@@ -62,7 +67,8 @@ function sharedState(): SharedState {
 
 /**
  * Registers MSD with a module. Idempotent; hot reloading, several copies of this package and several ONNX Runtime bundles
- * on one page are all fine. Calling it again with options replaces the defaults.
+ * on one page are all fine. Calling it again with options replaces the defaults, all of them, for sessions that are created from
+ * then on; calling it without leaves them.
  *
  * @param ort the module: `import * as ort from 'onnxruntime-web'`, or any other entry of it.
  * @param options defaults for sessions that name the provider as plain `'msd'`.
@@ -83,7 +89,7 @@ export function register(ort: OrtModule, options?: MsdOptions): void {
       "register: ort, expected a module like `import * as ort from 'onnxruntime-web'`, got another object.",
     );
   }
-  if (options) resolveOptions(options);
+  if (options !== undefined) checkDefaults(options);
   const { registrations } = sharedState();
   const known = registrations.get(ort.registerBackend);
   if (known) {
@@ -104,6 +110,14 @@ export function register(ort: OrtModule, options?: MsdOptions): void {
   registerOrtBackend(ort, 'msd', registration.backend, PRIORITY);
   registrations.set(ort.registerBackend, registration);
   defineReport(ort);
+}
+
+function checkDefaults(options: unknown): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    const got = options === null ? 'null' : Array.isArray(options) ? 'an array' : typeof options;
+    throw new TypeError(`register: options, expected an object like { components: 1 }, got ${got}.`);
+  }
+  resolveOptions(options);
 }
 
 /**
@@ -135,6 +149,7 @@ interface WarningSink {
 function warnUntested(ort: OrtModule): void {
   const version = ortVersion(ort);
   const { warned } = sharedState();
+  if (!isLogged(ort, 'warning')) return;
   if (version === undefined || TESTED_VERSIONS.includes(version) || warned.has(version)) return;
   warned.add(version);
   const text = `register: onnxruntime-web, expected ${TESTED_VERSIONS.join(' or ')}, got ${version}, with which this version of @msd/onnx was not tested.`;

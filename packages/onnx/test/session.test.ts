@@ -1,10 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import vm from 'node:vm';
 import { createWasmBackend, UnsupportedError } from '@msd/core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ForeignRunError, OnnxFormatError, SessionStateError } from '../src/errors.ts';
 import { InferenceSession, type MsdSession, register as registerAgain, Tensor } from '../src/index.ts';
+import { log } from '../src/log.ts';
 import type { OrtBackend, OrtModule } from '../src/ort.ts';
 import { formatReport, register, reportOf } from '../src/register.ts';
 import { Message } from '../src/write/message.ts';
@@ -392,6 +394,34 @@ describe('register', () => {
     expect(() => register(ort, options)).toThrow(type);
   });
 
+  it.each<[string, unknown]>([
+    ['null', null],
+    ['a number', 5],
+    ['text', 'wasm'],
+    ['an array', [{ components: 1 }]],
+  ])('refuses %s as options', (_, options) => {
+    expect(() => register(ort, options as never)).toThrow(/^register: options, expected an object/);
+  });
+
+  it('warns as loudly as env.logLevel allows', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const module = (logLevel: string) => ({
+      ...ort,
+      registerBackend: () => {},
+      env: { versions: { web: '8.8.8' }, logLevel },
+    });
+    register(module('error'));
+    expect(warn).not.toHaveBeenCalled();
+    register(module('info'));
+    expect(warn).toHaveBeenCalledTimes(1);
+    warn.mockRestore();
+    const info = vi.spyOn(console, 'info').mockImplementation(() => {});
+    log({ ...ort, env: { logLevel: 'info' } } as never, 'info', 'hello');
+    log({ ...ort, env: {} } as never, 'info', 'hello');
+    expect(info.mock.calls).toEqual([['msd: hello']]);
+    info.mockRestore();
+  });
+
   it('refuses what a cut model cannot honour, and objects that are no module', async () => {
     await expect(session(single, 'msd', { preferredOutputLocation: 'gpu-buffer' })).rejects.toBeInstanceOf(
       UnsupportedError,
@@ -455,9 +485,17 @@ describe('main entry', () => {
     const padded = new Uint8Array(single.byteLength + 8);
     padded.set(single, 8);
     const part = await InferenceSession.create(padded.buffer, 8);
+    const realm = vm.createContext({ values: [...padded] });
+    const elsewhere = vm.runInContext('Uint8Array.from(values)', realm) as Uint8Array;
+    expect(elsewhere).not.toBeInstanceOf(Uint8Array);
+    const others = [
+      await InferenceSession.create(elsewhere.subarray(8)),
+      await InferenceSession.create(elsewhere.buffer, 8),
+      await InferenceSession.create(elsewhere.buffer, 8, single.byteLength),
+    ];
     const results = [];
-    for (const each of [s, part]) results.push(floats((await each.run({ x })).y));
-    expect(results[1]).toEqual(results[0]);
-    for (const each of [s, plain, part]) await each.release();
+    for (const each of [s, part, ...others]) results.push(floats((await each.run({ x }, { terminate: false })).y));
+    for (const result of results) expect(result).toEqual(results[0]);
+    for (const each of [s, plain, part, ...others]) await each.release();
   });
 });

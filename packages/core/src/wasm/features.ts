@@ -4,16 +4,26 @@ import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitt
 import { advance, range } from './loops.ts';
 import { settledTime, warmUp } from './timing.ts';
 
-/** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing */
+/** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing, or the page may not compile any */
 export function requireSimd(): void {
   const probe = new Module();
   probe.func('probe', {}, (f) => {
     f.let(v128.const16(0));
   });
-  if (typeof WebAssembly !== 'object' || !WebAssembly.validate(probe.toBytes()))
+  const bytes = probe.toBytes();
+  if (typeof WebAssembly !== 'object' || !WebAssembly.validate(bytes))
     throw new BackendUnavailableError(
       "createBackend: this engine has no WebAssembly SIMD128. Use device 'reference', or a browser from 2021 or later.",
     );
+  try {
+    new WebAssembly.Module(bytes);
+  } catch (cause) {
+    // What is valid is refused by a policy only.
+    throw new BackendUnavailableError(
+      `createBackend: this page may not compile WebAssembly (${cause instanceof Error ? cause.message : String(cause)}). Its Content-Security-Policy has to say script-src 'wasm-unsafe-eval'; or use device 'reference'.`,
+      { cause },
+    );
+  }
 }
 
 /** @throws {@link RangeError} for an unknown carrier, {@link BackendUnavailableError} for 'i8' without relaxed SIMD */

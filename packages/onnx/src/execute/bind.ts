@@ -2,6 +2,7 @@
  * Checks what a caller hands to `run`: once, at the edge, against what the model declares.
  */
 import { jsDataType } from '../data-types.ts';
+import type { Info } from '../ir/info.ts';
 import type { OrtMetadata, OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { keptOf } from './kv/lazy.ts';
@@ -18,6 +19,21 @@ export interface InputSpec {
 export function inputSpec({ name, type }: ValueInfo): InputSpec {
   const dims = type.dims?.map((dim) => (typeof dim === 'number' ? dim : -1));
   return { name, type: jsDataType(type.elemType) ?? '', dims };
+}
+
+/** An output with what its file leaves out, as far as it follows from the nodes. A symbol of our own has no name outside. */
+export function completed({ name, type }: ValueInfo, info: Info | undefined): ValueInfo {
+  const found = info?.dims?.map((dim) =>
+    typeof dim === 'number' ? dim : dim.replace(/^\?(\?.*)|^\?.*/, '$1') || null,
+  );
+  const agrees = found !== undefined && found.length === type.dims?.length;
+  const dims = agrees
+    ? type.dims!.map((dim, i) => (typeof found[i] === 'number' ? found[i] : (dim ?? found[i]!)))
+    : found;
+  return {
+    name,
+    type: { ...type, elemType: type.elemType || (info?.elemType ?? 0), dims: agrees ? dims : (type.dims ?? dims) },
+  };
 }
 
 /** A value's metadata as `InferenceSession` shows it. */
@@ -116,7 +132,7 @@ const ARRAYS: Readonly<Record<string, readonly ArrayType[]>> = {
 function checkData(name: string, tensor: OrtTensor): OrtTensor {
   const { type, dims, data } = tensor;
   let count = 1;
-  for (const dim of dims) count *= dim;
+  for (let i = 0; i < dims.length; i++) count *= dims[i]!;
   const expected = type === 'int4' || type === 'uint4' ? Math.ceil(count / 2) : count;
   const length = (data as { readonly length?: number } | undefined)?.length;
   if (length !== expected) {
@@ -126,7 +142,8 @@ function checkData(name: string, tensor: OrtTensor): OrtTensor {
     );
   }
   const types = ARRAYS[type];
-  if (!types || types.some((Own) => data instanceof Own)) return tensor;
+  if (!types) return tensor;
+  for (let i = 0; i < types.length; i++) if (data instanceof types[i]!) return tensor;
   const Same = types.find(({ name }) => Object.prototype.toString.call(data) === `[object ${name}]`);
   if (!Same)
     throw new TypeError(`run: input '${name}', expected elements in a ${types[0]!.name}, got ${kindOf(data)}.`);
@@ -136,8 +153,8 @@ function checkData(name: string, tensor: OrtTensor): OrtTensor {
 
 /** Refuses feeds that the model has no input for; every input has its feed already. */
 export function checkExtraFeeds(inputs: ReadonlySet<string>, feeds: Readonly<Record<string, unknown>>): void {
-  for (const name of Object.keys(feeds))
-    if (!inputs.has(name))
+  for (const name in feeds)
+    if (!inputs.has(name) && Object.hasOwn(feeds, name))
       throw new RangeError(
         `run: feed '${name}', expected inputs of the model (${[...inputs].join(', ')}), got an unknown name.`,
       );

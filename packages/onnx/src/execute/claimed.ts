@@ -70,7 +70,7 @@ export class ClaimedRegion {
 
   /** Lets go of what a run was told: it is of that run, and may be large. */
   forgetRun(): void {
-    this.#tellings.clear();
+    if (this.#tellings.size > 0) this.#tellings.clear();
   }
 
   /** Puts the results of a plan that has run into the values that it began with. */

@@ -4,17 +4,20 @@
 import { createKvCache } from '@msd/core';
 import { AbortError } from '../errors.ts';
 import { Branches, type Choice, type Variants } from '../inline/branches.ts';
+import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import type { Match } from '../passes/match.ts';
 import type { Region } from '../plan/partition.ts';
+import { arrived, whileArriving } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource, siblingOf } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
+import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
-import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
 import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
@@ -57,65 +60,74 @@ export async function createSession(
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
+    const planned = branches.planned(mayMultiply);
     const all = request.msd.claim === 'all';
-    let variants = branches.planned(({ opType }) => MULTIPLIES.test(opType));
-    let reason: string | undefined;
+    let noFiles: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
     let missing: unknown;
     try {
-      await openExternal(record.files, neededLocations(variants), model, request.externalData, download);
+      await openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     } catch (error) {
       watch.check();
       missing = error;
-      reason = messageOf(error);
+      noFiles = messageOf(error);
     }
-    const { exact, quantize } = request.msd;
-    const drafting = { all, exact, chooseFormat: formatChooser(quantize) };
-    let drafts: readonly Draft[] = [];
-    for (const checksScales of [false, true]) {
-      if (reason !== undefined) break;
-      drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
-      if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
-        // Nothing to take in any branch: each If is a node like others.
-        variants = branches.whole();
+    const { exact, quantize, relax: relaxes } = request.msd;
+    const drafting = { all, exact, relaxes, chooseFormat: formatChooser(quantize) };
+    const work = async (): Promise<MsdHandler> => {
+      let variants = planned;
+      let reason = noFiles;
+      let drafts: readonly Draft[] = [];
+      for (const checksScales of [false, true]) {
+        if (reason !== undefined) break;
         drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
+        if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
+          // Nothing to take in any branch: each If is a node like others.
+          variants = branches.whole();
+          drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
+        }
+        reason = wholeOf(drafts);
+        if (reason !== undefined) break;
+        checkCuttable(request, record.graph.outputs);
+        try {
+          const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
+          request.progress.report('ready', 0, 0);
+          return session;
+        } catch (error) {
+          // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
+          if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
+          if (!(error instanceof CutRefused)) throw error;
+          reason = error.message;
+          break;
+        }
       }
-      reason = wholeOf(drafts);
-      if (reason !== undefined) break;
-      checkCuttable(request, record.graph.outputs);
-      try {
-        const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
-        request.progress.report('ready', 0, 0);
-        return session;
-      } catch (error) {
-        // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
-        if (error instanceof RangeError && !isNoMemory(error) && !checksScales) continue;
-        if (!(error instanceof CutRefused)) throw error;
-        reason = error.message;
-        break;
-      }
-    }
-    const nodes = mergedNodes(
-      drafts.length > 0
-        ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
-        : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
-    );
-    request.progress.report('start', 0, undefined);
-    const options = wholeOptions(model, record, request);
-    const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
-      throw error instanceof AbortError ? error : (missing ?? error);
-    });
-    request.progress.report('ready', 0, 0);
-    return session;
+      const nodes = mergedNodes(
+        drafts.length > 0
+          ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
+          : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
+      );
+      request.progress.report('start', 0, undefined);
+      for (const each of record.files.sources.values()) await arrived(each);
+      const options = wholeOptions(model, record, request);
+      const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
+        throw error instanceof AbortError ? error : (missing ?? error);
+      });
+      request.progress.report('ready', 0, 0);
+      return session;
+    };
+    const reopen = async (): Promise<void> => {
+      for (const each of record.files.sources.values()) each.close();
+      record.files.sources.clear();
+      const whole = { ...download, isRead: false };
+      await openExternal(record.files, neededLocations(planned), model, request.externalData, whole);
+    };
+    return await stoppable(watch, whileArriving(work, reopen));
   } catch (error) {
     throw typedError('create', error);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
-
-/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
-const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
 
 /** External files of the constants that somebody uses. */
 function neededLocations({ all }: Variants): Set<string> {
@@ -125,6 +137,10 @@ function neededLocations({ all }: Variants): Set<string> {
       if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
         locations.add(constant.tensor.storage.location);
   return locations;
+}
+
+function tensorsOf({ constants }: Graph): TensorRef[] {
+  return [...constants.values()].flatMap((constant) => (constant.kind === 'tensor' ? [constant.tensor] : []));
 }
 
 async function createCut(
@@ -146,7 +162,8 @@ async function createCut(
       sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
     );
     const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
-    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken));
+    const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };

@@ -2,7 +2,8 @@
  * ONNX Runtime refuses some models only for what its optimizer makes of them: a fused node for which it has no kernel, say. Such a
  * model is created at a lower level, and the report says which.
  */
-import type { OrtSession } from '../ort.ts';
+import { log } from '../log.ts';
+import type { OrtModule, OrtSession } from '../ort.ts';
 import { isOutOfMemory } from './fast-form.ts';
 
 /** Levels to try instead, from the one that was asked for. */
@@ -19,6 +20,7 @@ const HOPELESS = /ERROR_CODE: [37],|not a registered function\/op|no opset impor
 
 /** @returns the session, and its level if it is not the one of `options` */
 export async function createAtSomeLevel<T extends OrtSession>(
+  ort: OrtModule,
   options: object,
   create: (options: object) => Promise<T>,
 ): Promise<{ readonly session: T; readonly level: string | undefined }> {
@@ -29,7 +31,9 @@ export async function createAtSomeLevel<T extends OrtSession>(
     const isHopeless = isOutOfMemory(error) || HOPELESS.test(String(error));
     for (const level of isHopeless ? [] : LOWER[graphOptimizationLevel ?? 'all']!) {
       const session = await create({ ...options, graphOptimizationLevel: level }).catch(() => undefined);
-      if (session) return { session, level };
+      if (!session) continue;
+      log(ort, 'warning', `ONNX Runtime took graphOptimizationLevel '${level}' only: ${String(error)}`);
+      return { session, level };
     }
     throw error;
   }

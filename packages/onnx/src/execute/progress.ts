@@ -11,7 +11,7 @@ export interface MemoryEstimate {
 /** One message of `onProgress`. */
 export interface LoadProgress {
   /**
-   * 'download': the model's file, or one beside it, arrives. 'start': ONNX Runtime makes its sessions. 'pack': weights become what
+   * 'download': the model's file, and those beside it, arrive, all together. 'start': ONNX Runtime makes its sessions. 'pack': weights become what
    * MSD multiplies with. 'ready': done.
    */
   readonly phase: 'download' | 'start' | 'pack' | 'ready';
@@ -25,11 +25,18 @@ export interface LoadProgress {
 /** Milliseconds between messages of one phase; the first and the last always come. */
 const EVERY_MS = 50;
 
+/** Bytes of one file. */
+interface Arrived {
+  loaded: number;
+  total: number | undefined;
+}
+
 export class Progress {
   readonly #tell: ((progress: LoadProgress) => void) | undefined;
   #memory: MemoryEstimate | undefined;
-  #phase: LoadProgress['phase'] | undefined;
-  #last = 0;
+  /** When a phase was last told of. */
+  readonly #last = new Map<LoadProgress['phase'], number>();
+  readonly #files: Arrived[] = [];
 
   constructor(tell: ((progress: LoadProgress) => void) | undefined) {
     this.#tell = tell;
@@ -40,14 +47,28 @@ export class Progress {
     this.#memory = memory;
   }
 
+  /** One more file: what it tells counts together with all others. */
+  file(): (loaded: number, total: number | undefined) => void {
+    const file: Arrived = { loaded: 0, total: undefined };
+    this.#files.push(file);
+    return (loaded, total) => {
+      file.loaded = loaded;
+      file.total = total;
+      let [sum, all]: [number, number | undefined] = [0, 0];
+      for (const each of this.#files) {
+        sum += each.loaded;
+        all = all === undefined || each.total === undefined ? undefined : all + each.total;
+      }
+      this.report('download', sum, all);
+    };
+  }
+
   report(phase: LoadProgress['phase'], loadedBytes: number, totalBytes: number | undefined): void {
     if (!this.#tell) return;
     const now = performance.now();
-    const isDue =
-      phase !== this.#phase || loadedBytes === 0 || loadedBytes === totalBytes || now - this.#last > EVERY_MS;
-    if (!isDue) return;
-    this.#phase = phase;
-    this.#last = now;
+    const last = this.#last.get(phase);
+    if (last !== undefined && loadedBytes > 0 && loadedBytes !== totalBytes && now - last < EVERY_MS) return;
+    this.#last.set(phase, now);
     this.#tell({ phase, loadedBytes, totalBytes, ...(this.#memory && { memory: this.#memory }) });
   }
 }

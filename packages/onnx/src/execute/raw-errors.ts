@@ -10,6 +10,15 @@ export const isNoMemory = (error: unknown): error is RangeError =>
 /** @param where what was being done */
 export function typedError(where: string, error: unknown): unknown {
   if (!isNoMemory(error)) return error;
+  const [, negative] = /length:? (-\d+)/i.exec(error.message) ?? [];
+  if (negative !== undefined) {
+    return new RangeError(
+      `${where}: size of a value, expected at least 0, got ${negative}. Do the inputs fit the model?`,
+      {
+        cause: error,
+      },
+    );
+  }
   return new BackendUnavailableError(
     `${where}: memory, expected room for another array, got none (${error.message}). Close other pages, release other sessions, or use a smaller model.`,
     { cause: error },

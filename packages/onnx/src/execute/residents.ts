@@ -10,7 +10,7 @@ import {
   packedByteLength,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize, prepareRows } from '@msd/core/program';
+import { byteSize } from '@msd/core/program';
 import type { Info } from '../ir/info.ts';
 import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
@@ -20,7 +20,8 @@ import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { SessionRequest } from './options.ts';
-import { openTable } from './table.ts';
+import { arrivedTensor, packMatrices } from './pack.ts';
+import { openTable, rowsOfTwin } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -54,6 +55,7 @@ export async function loadResidents(
   matches: readonly Match[],
   { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
   kvBytesPerToken: number,
+  tensors: Iterable<TensorRef> = [],
 ): Promise<Residents> {
   const resources = new Map<string, Resource>();
   for (const match of matches)
@@ -64,7 +66,8 @@ export async function loadResidents(
   let initialBytes = 0;
   let fileBytes = 0;
   for (const { matrix } of matrices) {
-    initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
+    if (matrix.bytesOf === undefined)
+      initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
     fileBytes += matrix.fileBytes;
   }
   for (const { info } of constants) {
@@ -77,22 +80,24 @@ export async function loadResidents(
   const { debug, carrier, threads } = options;
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
-    const prepared = new Map<string, PreparedWeights>();
     let packed = 0;
-    for (const { key, matrix } of matrices) {
-      // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
-      prepared.set(key, prepareRows(backend, { ...matrix, rows: matrix.open() }));
+    const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
+    const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {
       packed += matrix.fileBytes;
       progress.report('pack', packed, fileBytes);
-      if (watch.isDue) await watch.turn();
-    }
+    });
+    for (const tensor of arriving.kept) await arrivedTensor(tensor);
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
     const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
     const sources = new Set<ByteSource>();
     const keep = (source: ByteSource): void => void sources.add(source);
     const tables = new Map<string, ReadRows>();
-    for (const each of all) if (each.kind === 'table') tables.set(each.key, openTable(each.table, keep));
+    for (const each of all) {
+      if (each.kind !== 'table') continue;
+      const twin = prepared.get(each.twin ?? '');
+      tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
+    }
     return {
       backend,
       values,
@@ -106,6 +111,14 @@ export async function loadResidents(
     backend.dispose();
     throw error;
   }
+}
+
+/** Tensors that a resource is made of, if it is no matrix. */
+function tensorsBeside(resource: Resource, resources: ReadonlyMap<string, Resource>): TensorRef[] {
+  if (resource.kind === 'matrix') return [];
+  if (resource.kind === 'table' && resources.has(`matrix ${resource.twin}`)) return [];
+  const { data, scales, zeroPoints } = resource.kind === 'table' ? resource.table : { data: resource.tensor };
+  return [data, scales, zeroPoints].filter((tensor) => typeof tensor === 'object');
 }
 
 /** Memory to start with. What cannot be had is said before anything is read. */

@@ -10,7 +10,6 @@ export interface MsdRunOptions {
   readonly signal?: AbortSignalLike;
   /** True, now or while the run lasts: the same. Of ONNX Runtime, which looks at it once. */
   readonly terminate?: boolean;
-  readonly [option: string]: unknown;
 }
 
 /** The options of a run, apart. */
@@ -30,7 +29,7 @@ export function parseRunOptions(options: MsdRunOptions): RunRequest {
   let isEmpty = true;
   for (const _ in options) isEmpty = false;
   if (isEmpty) return NONE;
-  const { signal, terminate, ...ort } = options;
+  const { signal, terminate, ...ort } = options as MsdRunOptions & Readonly<Record<string, unknown>>;
   const { logSeverityLevel, logVerbosityLevel, extra } = ort;
   checkLogSeverity('run', logSeverityLevel);
   if (logVerbosityLevel !== undefined && !Number.isInteger(logVerbosityLevel)) {

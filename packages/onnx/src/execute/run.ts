@@ -11,6 +11,7 @@ import { isOutOfMemory } from './fast-form.ts';
 import { foreignError } from './foreign.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
+import { typedError } from './raw-errors.ts';
 import type { ClaimedStep, ForeignStep, Schedule } from './schedule.ts';
 import { copyOfTensor } from './snapshot.ts';
 import { fillFromDevice, tensorOf, type Value, valueOfTensor, viewOf } from './value.ts';
@@ -84,13 +85,15 @@ export class Executor {
   }
 
   #claimed({ region }: ClaimedStep, parent: Plan | undefined): Plan {
-    const plan = region.begin(this.#values, parent);
     try {
+      const plan = region.begin(this.#values, parent);
       plan.program.run();
+      return this.#finished(region, plan);
+    } catch (error) {
+      throw typedError('run', error);
     } finally {
       region.forgetRun();
     }
-    return this.#finished(region, plan);
   }
 
   #finished(region: ClaimedRegion, plan: Plan): Plan {
@@ -105,10 +108,10 @@ export class Executor {
     watch: Watch | undefined,
     profile: Profile | undefined,
   ): Promise<Plan> {
-    const plan = region.begin(this.#values, parent);
-    const { program, nodes } = plan;
-    const kernels = profile && program.kernels;
     try {
+      const plan = region.begin(this.#values, parent);
+      const { program, nodes } = plan;
+      const kernels = profile && program.kernels;
       for (const [i, parts] of nodes.entries()) {
         const start = profile?.now() ?? 0;
         program.run(i, i + 1);
@@ -117,10 +120,12 @@ export class Executor {
         profile?.add('Node', `${names[0] ?? 'step'}_kernel_time`, start, args);
         if (watch?.isDue) await watch.turn();
       }
+      return this.#finished(region, plan);
+    } catch (error) {
+      throw typedError('run', error);
     } finally {
       region.forgetRun();
     }
-    return this.#finished(region, plan);
   }
 
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {

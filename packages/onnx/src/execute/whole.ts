@@ -2,6 +2,7 @@
  * A model that is not cut: ONNX Runtime runs it as it came, the report says why.
  */
 import { AbortError, SessionStateError } from '../errors.ts';
+import { log } from '../log.ts';
 import {
   createOrtSession,
   type OrtFeeds,
@@ -36,7 +37,7 @@ export async function createWhole(
   let session: OrtSession;
   let level: string | undefined;
   try {
-    ({ session, level } = await createAtSomeLevel(options, (given) => createOrtSession(ort, model, given)));
+    ({ session, level } = await createAtSomeLevel(ort, options, (given) => createOrtSession(ort, model, given)));
   } catch (error) {
     throw foreignError('whole model', error);
   }
@@ -46,6 +47,7 @@ export async function createWhole(
     await session.release();
     throw error;
   }
+  log(ort, 'info', `the whole model runs in ONNX Runtime: ${reason}`);
   return new WholeSession(ort, session, reason, nodes, level);
 }
 

@@ -3,7 +3,7 @@
  * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
  */
 import { isCarried } from '../carried.ts';
-import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, isFloat, UINT8 } from '../data-types.ts';
+import { BOOL, FLOAT16, FLOAT32, INT8, INT16, INT32, INT64, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
@@ -34,7 +34,7 @@ const MAX_KNOWN = 1024;
 export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);
 
 /** Element types of constants that are known by value: zero points are int8 and uint8. */
-const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8]);
+const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8, INT16, UINT16]);
 
 /** Makes symbols for sizes that nothing is known about. */
 export interface Symbols {
@@ -163,11 +163,17 @@ export function int64Numbers(values: BigInt64Array): number[] {
   return numbers;
 }
 
-/** Numbers as int64, clamped at both ends. */
+/**
+ * Numbers as int64, clamped at both ends.
+ *
+ * @throws `RangeError` for NaN: a division of 0 by 0
+ */
 export function int64Elements(numbers: readonly number[]): BigInt64Array {
   const values = new BigInt64Array(numbers.length);
   for (let i = 0; i < numbers.length; i++) {
     const value = numbers[i]!;
+    if (Number.isNaN(value))
+      throw new RangeError('run: int64 element, expected a whole number, got NaN. Does the model divide by 0?');
     values[i] = value >= 2 ** 63 ? 2n ** 63n - 1n : value <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(value));
   }
   return values;

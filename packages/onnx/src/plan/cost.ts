@@ -30,6 +30,8 @@ const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
 const MSD_FLOAT_MAC = 1 / 9_500;
+/** Of a depthwise convolution. */
+const WINDOW_MAC = 1 / 4_000;
 const MSD_MAC = 1 / 35_000;
 /** Of a score: softmax, beside the multiplications. */
 const SCORE = 1.5e-3;
@@ -139,6 +141,7 @@ export class CostModel {
     if (!product) return { msd, ort: ort + attention.ort };
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
+    if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + FLOAT_MAC * macs };
     if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
     return { msd: msd + MSD_MAC * macs, ort: ort + ortPrice(product, macs) };
   }

@@ -4,6 +4,7 @@
  */
 import { BackendUnavailableError } from '@msd/core';
 import { ReadError } from '../errors.ts';
+import { ArrivingSource } from './arriving.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 
 /** The part of an AbortSignal that is used. */
@@ -14,14 +15,19 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
+/** @param total `undefined` where the server does not say */
+type Listener = (loaded: number, total: number | undefined) => void;
+
 /** What a download is told. */
 export interface Download {
   /** Milliseconds without a byte after which it is given up; 0 = never. */
   readonly stallTimeoutMs: number;
   /** Stops it. Whoever gives one looks at it when the download fails. */
   readonly signal?: AbortSignalLike | undefined;
-  /** Told after every part, and once before the first. @param total `undefined` where the server does not say */
-  readonly onBytes?: ((loaded: number, total: number | undefined) => void) | undefined;
+  /** Asked for once for a file; told after every part, and once before the first. */
+  readonly listen?: (() => Listener) | undefined;
+  /** May files beside the model be read while they arrive? Whoever reads them has to expect `NotYet`. */
+  readonly isRead?: boolean | undefined;
 }
 
 /** The part of the Fetch API that is used. */
@@ -47,9 +53,58 @@ export const PLAIN: Download = { stallTimeoutMs: 0 };
  * @throws {@link ReadError} when there is no answer, another status than 2xx, or the connection breaks or stalls
  */
 export async function fetchSource(url: string, download: Download = PLAIN): Promise<ByteSource> {
+  let into = new GrowingBuffer(url, 0);
+  await fetchInto(url, download, new AbortController(), (total) => {
+    into = new GrowingBuffer(url, total ?? 0);
+    return into;
+  });
+  return bytesSource(into.bytes, url, true);
+}
+
+/**
+ * Fetches a URL that is read while it arrives; where the server does not say how much it sends, like {@link fetchSource}.
+ *
+ * @throws {@link ReadError} like that, or from `until` of the source
+ */
+export function fetchArriving(url: string, download: Download): Promise<ByteSource> {
+  return new Promise((resolve, reject) => {
+    const stop = new AbortController();
+    let arriving: ArrivingSource | undefined;
+    let whole: GrowingBuffer | undefined;
+    const begin = (total: number | undefined): Sink => {
+      if (total === undefined) {
+        whole = new GrowingBuffer(url, 0);
+        return whole;
+      }
+      arriving = new ArrivingSource(url, total, () => stop.abort());
+      resolve(arriving);
+      return arriving;
+    };
+    fetchInto(url, download, stop, begin).then(
+      () => {
+        if (!arriving) resolve(bytesSource(whole?.bytes ?? new Uint8Array(0), url, true));
+      },
+      (error: unknown) => {
+        if (arriving) arriving.fail(error);
+        else reject(error);
+      },
+    );
+  });
+}
+
+/** Where bytes go. */
+interface Sink {
+  write(bytes: Uint8Array): void;
+}
+
+async function fetchInto(
+  url: string,
+  download: Download,
+  stop: AbortController,
+  begin: (total: number | undefined) => Sink,
+): Promise<void> {
   const { signal, stallTimeoutMs } = download;
   const state: State = { loaded: 0, total: undefined, isStalled: false };
-  const stop = new AbortController();
   const onAbort = (): void => stop.abort();
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) stop.abort();
@@ -72,8 +127,7 @@ export async function fetchSource(url: string, download: Download = PLAIN): Prom
         `read: ${url}: model, expected HTTP 200, got ${status}. Is the address right, and may this page read it?`,
       );
     }
-    const bytes = await collect(url, response, state, download, restart);
-    return bytesSource(bytes, url, true);
+    await pump(response, state, download, restart, begin);
   } catch (cause) {
     if (cause instanceof ReadError || cause instanceof BackendUnavailableError) throw cause;
     throw failed(url, state, stallTimeoutMs, cause);
@@ -103,38 +157,65 @@ function amount(loaded: number, total: number | undefined): string {
 /** Without a promised length the buffer starts here. */
 const FIRST_BYTES = 1 << 20;
 
-async function collect(
-  url: string,
+async function pump(
   { body, headers }: Response,
   state: State,
-  { onBytes }: Download,
+  { listen }: Download,
   restart: () => void,
-): Promise<Uint8Array> {
-  if (!body) return new Uint8Array(0);
+  begin: (total: number | undefined) => Sink,
+): Promise<void> {
   const promised = Number(headers.get('content-length') ?? 0);
   // Of compressed bytes the header says how many travel, not how many arrive.
   const isExact = promised > 0 && Number.isSafeInteger(promised) && !headers.get('content-encoding');
   state.total = isExact ? promised : undefined;
+  const onBytes = listen?.();
   onBytes?.(0, state.total);
+  const sink = begin(state.total);
+  if (!body) return;
   const reader = body.getReader() as unknown as StreamReader;
-  let buffer: Uint8Array<ArrayBuffer> | undefined;
   for (;;) {
     const { done, value } = await reader.read();
     restart();
     if (done || !value) break;
-    // The header is believed only once bytes arrive.
-    buffer ??= allocate(url, isExact ? promised : Math.max(FIRST_BYTES, value.byteLength));
-    if (state.loaded + value.byteLength > buffer.byteLength) {
-      const grown = allocate(url, Math.max(2 * buffer.byteLength, state.loaded + value.byteLength));
-      grown.set(buffer.subarray(0, state.loaded));
-      buffer = grown;
+    if (state.total !== undefined && state.loaded + value.byteLength > state.total) {
+      await reader.cancel();
+      throw new Error('the answer is longer than it said');
     }
-    buffer.set(value, state.loaded);
+    sink.write(value);
     state.loaded += value.byteLength;
     onBytes?.(state.loaded, state.total);
   }
   if (state.total !== undefined && state.loaded < state.total) throw new Error('the answer ended early');
-  return buffer ? buffer.subarray(0, state.loaded) : new Uint8Array(0);
+}
+
+/** One buffer, of the length that was promised, or as long as it has to be. */
+class GrowingBuffer implements Sink {
+  readonly #url: string;
+  readonly #promised: number;
+  /** A promise is believed only once bytes arrive. */
+  #buffer: Uint8Array<ArrayBuffer> | undefined;
+  #length = 0;
+
+  constructor(url: string, promised: number) {
+    this.#url = url;
+    this.#promised = promised;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#buffer ? this.#buffer.subarray(0, this.#length) : new Uint8Array(0);
+  }
+
+  write(bytes: Uint8Array): void {
+    const end = this.#length + bytes.byteLength;
+    this.#buffer ??= allocate(this.#url, this.#promised || Math.max(FIRST_BYTES, end));
+    if (end > this.#buffer.byteLength) {
+      const grown = allocate(this.#url, Math.max(2 * this.#buffer.byteLength, end));
+      grown.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = grown;
+    }
+    this.#buffer.set(bytes, this.#length);
+    this.#length = end;
+  }
 }
 
 function allocate(url: string, byteLength: number): Uint8Array<ArrayBuffer> {

@@ -2,7 +2,7 @@
  * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
  */
 import { OnnxFormatError } from '../errors.ts';
-import { type Download, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
+import { type Download, fetchArriving, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
 import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
@@ -75,6 +75,7 @@ function trimPath(path: string): string {
 }
 
 async function openData(data: string | Uint8Array | ArrayBufferLike | Blob, download: Download): Promise<ByteSource> {
+  if (typeof data === 'string' && isUrl(data) && download.isRead) return fetchArriving(data, download);
   if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data, download);
   if (data instanceof Blob) return bytesSource(new Uint8Array(await data.arrayBuffer()));
   return bytesSource(new Uint8Array(data));
