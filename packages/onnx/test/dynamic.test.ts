@@ -1,4 +1,7 @@
 /** Dynamic int8: chains that become products of floats, what they lose, and which stay ONNX Runtime's. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
@@ -235,6 +238,60 @@ describe('weights and tables', () => {
     expect(firstMiss(floats(y), expectedOf(product, x))).toBeUndefined();
     expect(reportOf(s)).toMatchObject({ foreignRunsPerCall: 0 });
     await s.release();
+  });
+
+  it('takes weights, scales and zero points that are made of constants', async () => {
+    const product = dynamicProduct({ N: 8, K: 64, type: 'uint8', scale: [8], zeroPoints: [8] });
+    const transposed = (data: Uint8Array): Uint8Array => data.map((_, i) => data[(i % 64) * 8 + Math.floor(i / 64)]!);
+    const made: NodeSpec[] = [
+      { opType: 'Transpose', inputs: ['stored'], outputs: ['turned'], attributes: { perm: { ints: [1, 0] } } },
+      { opType: 'Identity', inputs: ['turned'], outputs: ['w_quantized'] },
+      { opType: 'Identity', inputs: ['zeros'], outputs: ['w_zero_point'] },
+      { opType: 'Unsqueeze', inputs: ['scales', 'first'], outputs: ['w_scale'] },
+    ];
+    const renamed: Readonly<Record<string, string>> = {
+      w_quantized: 'stored',
+      w_zero_point: 'zeros',
+      w_scale: 'scales',
+    };
+    const initializers: TensorSpec[] = product.initializers.map((each) => {
+      const isWeights = each.name === 'w_quantized';
+      const name = renamed[each.name] ?? each.name;
+      return isWeights
+        ? { ...each, name, dims: [8, 64], data: transposed(each.data as Uint8Array) }
+        : { ...each, name };
+    });
+    const model = writeModel({
+      graph: {
+        nodes: [...made, quantizeLinear('x'), ...product.nodes('x', 'y')],
+        initializers: [...initializers, { name: 'first', dtype: 'int64', dims: [1], data: BigInt64Array.of(0n) }],
+        inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', 64] }],
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      },
+    });
+    const s = await session(model, ALL);
+    const x = gaussian(random(5), 3 * 64);
+    const { y } = await s.run({ x: tensor(x, [3, 64]) });
+    expect(firstMiss(floats(y), expectedOf(product, x))).toBeUndefined();
+    expect(reportOf(s)).toMatchObject({ foreignRunsPerCall: 0 });
+    await s.release();
+  });
+
+  it('gives the same bits from a file beside the model and from bytes', async () => {
+    const product = dynamicProduct({ N: 40, K: 70, scale: [40], zeroPoints: [40] });
+    const folder = mkdtempSync(join(tmpdir(), 'msd-dynamic-'));
+    const inBytes = dynamicModel([product], ['rows']);
+    const path = join(folder, 'model.onnx');
+    writeFileSync(path, inBytes);
+    const x = gaussian(random(5), 3 * 70);
+    const results = [];
+    for (const given of [inBytes, path]) {
+      const s = await session(given, ALL);
+      results.push(floats((await s.run({ x: tensor(x, [3, 70]) })).y));
+      await s.release();
+    }
+    expect(results[0]).toEqual(results[1]);
+    rmSync(folder, { recursive: true });
   });
 
   it.each([
