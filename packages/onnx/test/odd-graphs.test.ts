@@ -149,6 +149,14 @@ const tolerated: Readonly<Record<string, Uint8Array>> = {
     nodes: [matrix.node('x', 'h'), { ...op('Neg', ['h'], ['y']), domain: 'ai.onnx' }],
   }),
   'nodes in no order': build({ nodes: [identity('h', 'y'), matrix.node('x', 'h')] }),
+  'keepdims that is neither 0 nor 1': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('ReduceMean', ['h'], ['y'], { keepdims: { int: 2 } }),
+      op('ArgMax', ['h'], ['z'], { keepdims: { int: -1 }, axis: { int: -1 } }),
+    ],
+    outputs: [y, { name: 'z', dtype: 'int64' }],
+  }),
   'rows without a batch': build({ inputs: [{ name: 'x', dtype: 'float32', dims: [SIZE] }] }),
 };
 
