@@ -769,6 +769,8 @@ export declare const headMajor: (heads: number, rows: number, size: number) => H
 
 export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
 
+export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights;
+
 export declare function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void;
 
 export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;
@@ -965,6 +967,13 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export interface WindowsOp {
+    readonly kind: 'weighted' | 'mean' | 'max';
+    readonly kernel: readonly [number, number];
+    readonly strides: readonly [number, number];
+    readonly dilations: readonly [number, number];
+}
+
 export declare const argMax: OpSpec<ArgMaxOp>;
 
 export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
@@ -1018,6 +1027,8 @@ export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
 export declare function tile(dims: Dims, repeats: Dims): Copy;
 
 export declare function transpose(dims: Dims, perm?: Dims): Copy;
+
+export declare const windows: OpSpec<WindowsOp>;
 
 
 // @msd/core/thread

@@ -3,6 +3,12 @@ import { errorBound, type QuantizedWeights } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
+import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
+import { foldConstants } from '../src/passes/constants.ts';
+import { matchNodes } from '../src/passes/match.ts';
+import { readModel } from '../src/read/model.ts';
+import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { gaussian, random } from './models.ts';
@@ -374,5 +380,83 @@ describe('QAttention', () => {
     }
     // Codes are the same, attention is what two components give; ONNX Runtime's dynamic ones lose 8 bits' worth, which MSD does not.
     expect(Math.sqrt(error / power)).toBeLessThan(isDynamic ? 2e-2 : 5e-4);
+  });
+});
+
+describe('what stays ONNX Runtime’s', () => {
+  const step = scale('s', 0.5);
+  const zero = codes('z', 'uint8', [3]);
+  const weights: TensorSpec = { name: 'w', dtype: 'int8', dims: [4, 4], data: new Int8Array(16) };
+  const ms = (opType: string, inputs: string[], attributes: Record<string, AttributeSpec> = {}) => ({
+    ...node(opType, inputs, ['y'], attributes),
+    domain: 'com.microsoft',
+  });
+  const gemm = (c: string, attributes: Record<string, AttributeSpec> = {}) =>
+    ms('QGemm', ['a', 's', 'z', 'w', 's', '', c, 's', 'z'], attributes);
+
+  const cases: readonly [string, NodeSpec, readonly TensorSpec[]][] = [
+    [
+      'QuantizeLinear: the scale of y is not one constant number',
+      node('QuantizeLinear', ['x', 'ss'], ['y']),
+      [scale('ss', [1, 2, 3, 4])],
+    ],
+    [
+      'QuantizeLinear: the zero point of y is not one constant number',
+      node('QuantizeLinear', ['x', 's', 'a'], ['y']),
+      [step],
+    ],
+    ['QuantizeLinear: y is int4', node('QuantizeLinear', ['x', 's'], ['y'], { output_dtype: { int: 22 } }), [step]],
+    ['DequantizeLinear: x is float32', node('DequantizeLinear', ['x', 's'], ['y']), [step]],
+    [
+      'QLinearMatMul: B, its scale or its zero point is not constant',
+      node('QLinearMatMul', ['a', 's', 'z', 'a', 's', 'z', 's', 'z'], ['y']),
+      [step, zero],
+    ],
+    [
+      'QLinearMatMul: A is float32',
+      node('QLinearMatMul', ['x', 's', 'z', 'w', 's', '', 's', 'z'], ['y']),
+      [step, zero, weights],
+    ],
+    ['QGemm: A is transposed', gemm('', { transA: { int: 1 } }), [step, zero, weights]],
+    ['QGemm: C is no constant of int32', gemm('s'), [step, zero, weights]],
+    [
+      'QGemm: C has shape [1]',
+      gemm('c'),
+      [step, zero, weights, { name: 'c', dtype: 'int32', dims: [1], data: Int32Array.of(1) }],
+    ],
+    ['QLinearAdd: operand 1 is float32', ms('QLinearAdd', ['a', 's', 'z', 'x', 's', 'z', 's', 'z']), [step, zero]],
+    [
+      'QAttention: input is float32',
+      ms('QAttention', ['x', 'w', '', 's', 's'], { num_heads: { int: 1 } }),
+      [step, zero, weights],
+    ],
+    [
+      'QAttention: B, its scale or its zero point is not constant',
+      ms('QAttention', ['a', 'a', '', 's', 's', '', 'z'], { num_heads: { int: 1 } }),
+      [step, zero, weights],
+    ],
+  ];
+
+  it.each(cases)('%s', (reason, each, initializers) => {
+    const graph: GraphSpec = {
+      nodes: [each],
+      initializers,
+      inputs: [value('x', 'float32', ['b', 'm', 4]), value('a', 'uint8', ['b', 4])],
+      outputs: [{ name: 'y' }],
+    };
+    const typed = inferTypes(foldConstants(buildGraph(readModel(bytesSource(write(graph, 23))))));
+    expect([...matchNodes(typed).values()]).toEqual([reason]);
+  });
+
+  it('are products of codes with `exact`', () => {
+    const graph: GraphSpec = {
+      nodes: [node('QLinearMatMul', ['a', 's', 'z', 'w', 's', '', 's', 'z'], ['y'])],
+      initializers: [step, zero, weights],
+      inputs: [value('a', 'uint8', ['b', 4])],
+      outputs: [{ name: 'y' }],
+    };
+    const typed = inferTypes(foldConstants(buildGraph(readModel(bytesSource(write(graph))))));
+    expect([...matchNodes(typed, { exact: true }).values()]).toEqual([expect.stringContaining("option 'exact'")]);
+    expect([...matchNodes(typed).values()]).toEqual([expect.objectContaining({ op: 'product' })]);
   });
 });

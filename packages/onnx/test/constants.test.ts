@@ -80,6 +80,14 @@ describe('constants of constants', () => {
       ints('three', 4, -1),
       ints('axes', 0, 2),
       ...coded('c', 6, 7),
+      { name: 'step', dtype: 'float32', dims: [], data: Float32Array.of(0.013) } satisfies TensorSpec,
+      {
+        name: 'steps',
+        dtype: 'float32',
+        dims: [5],
+        data: Float32Array.of(0.01, -0.02, 1, 0.5, 3),
+      } satisfies TensorSpec,
+      { name: 'zero', dtype: 'int8', dims: [], data: Int8Array.of(-3) } satisfies TensorSpec,
       { name: 'h', dtype: 'float16', dims: [3], data: Uint16Array.of(0x3c00, 0xc100, 0x0001) } satisfies TensorSpec,
       { name: 'i', dtype: 'uint8', dims: [2, 2], data: Uint8Array.of(1, 2, 3, 255) } satisfies TensorSpec,
     ];
@@ -96,8 +104,13 @@ describe('constants of constants', () => {
       node('Transpose', ['i'], ['bytes']),
       node('Cast', ['bytes'], ['wholeBytes'], { to: { int: 1 } }),
       dequantize('c'),
+      node('QuantizeLinear', ['flat', 'step', 'zero'], ['coded']),
+      node('DequantizeLinear', ['coded', 'step', 'zero'], ['rounded']),
+      node('QuantizeLinear', ['flat', 'steps'], ['each'], { axis: { int: 1 } }),
+      node('Cast', ['each'], ['eachWhole'], { to: { int: 1 } }),
     ];
-    const names = made.map(({ outputs }) => outputs[0]!).filter((name) => name !== 'bytes');
+    const inner = new Set(['bytes', 'coded', 'each']);
+    const names = made.map(({ outputs }) => outputs[0]!).filter((name) => !inner.has(name));
     const inputs = [value('x', ['n'])];
     const graph = foldedOf({ nodes: made, initializers, inputs, outputs: [value('x', ['n'])] });
     expect(graph.nodes).toEqual([]);
@@ -208,6 +221,32 @@ describe('constants of constants', () => {
     expect(mine.e!.data).toEqual(theirs.e!.data);
     // The table's floats are in no memory: 700 · 64 · 4 bytes.
     expect(report.memory.wasmBytes - report.memory.scratchBytes).toBeLessThan(rows * columns * 4);
+  });
+});
+
+describe('weights that training rounded', () => {
+  it('are multiplied as the integers that QuantizeLinear makes of them', async () => {
+    const [K, N] = [300, 40];
+    const scales = { name: 's', dtype: 'float32' as const, dims: [N], data: new Float32Array(N).fill(0.02) };
+    const zeros = { name: 'z', dtype: 'int8' as const, dims: [N], data: new Int8Array(N) };
+    const graph: GraphSpec = {
+      nodes: [
+        node('QuantizeLinear', ['w', 's', 'z'], ['q'], { axis: { int: 1 } }),
+        node('DequantizeLinear', ['q', 's', 'z'], ['d'], { axis: { int: 1 } }),
+        node('MatMul', ['x', 'd'], ['y']),
+      ],
+      initializers: [constant('w', K, N), scales, zeros],
+      inputs: [value('x', ['m', K])],
+      outputs: [value('y', ['m', N])],
+    };
+    const { mine, theirs, report } = await both(graph, { x: tensor(gaussian(random(3), 3 * K), [3, K]) });
+    expect(report.nodes.map(({ where, region }) => [where, region])).toEqual([
+      ['msd', 0],
+      ['msd', -1],
+      ['msd', -1],
+    ]);
+    expect(report.weights.packedBytes).toBeGreaterThan(0);
+    expectNear(floats(mine.y), floats(theirs.y), 2e-4);
   });
 });
 

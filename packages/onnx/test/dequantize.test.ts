@@ -2,6 +2,12 @@
 import { fromFp16, toFp16 } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { buildGraph } from '../src/ir/graph.ts';
+import { inferTypes } from '../src/ir/infer.ts';
+import { foldConstants } from '../src/passes/constants.ts';
+import { matchNodes } from '../src/passes/match.ts';
+import { readModel } from '../src/read/model.ts';
+import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import {
   type AttributeSpec,
@@ -51,7 +57,7 @@ function packed(values: readonly number[], bits: number): Uint8Array {
 }
 
 /** A tensor of any type, int2 and float4 included. */
-export function rawTensor(name: string, elemType: number, dims: readonly number[], bytes: Uint8Array): EncodedSpec {
+function rawTensor(name: string, elemType: number, dims: readonly number[], bytes: Uint8Array): EncodedSpec {
   return { encoded: new Message().ints(1, dims).int(2, elemType).string(8, name).bytes(9, bytes) };
 }
 
@@ -64,7 +70,7 @@ interface Written {
   readonly real: Float64Array;
 }
 
-export function write(spelling: Spelling): Written {
+function write(spelling: Spelling): Written {
   const { type, N, K, byRows, block, zeros, half, behind, product, seed } = spelling;
   const [bits, isSigned, elemType] = TYPES[type];
   const next = random(seed);
@@ -274,5 +280,79 @@ describe('MXFP4', () => {
     const { y, report } = await run(bytes, x, K, 'msd');
     expect(report!.foreignRunsPerCall).toBe(0);
     expect(firstOutside(y, expected(x, real, N, K), bounds(x, real, N, K))).toBeUndefined();
+  });
+});
+
+/** Why a product's weights are not multiplied as integers: beside the match, or instead of one. */
+function reasonOf(graph: Pick<GraphSpec, 'nodes' | 'initializers'>): string | undefined {
+  const io = { inputs: [{ name: 'x', dtype: 'float32' as const, dims: ['m', 64] }], outputs: [{ name: 'y' }] };
+  const bytes = writeModel({ opsets: { '': 24 }, irVersion: 12, graph: { ...graph, ...io } });
+  const folded = foldConstants(buildGraph(readModel(bytesSource(bytes))));
+  const decision = matchNodes(inferTypes(folded)).get(folded.nodes.at(-1)!);
+  return typeof decision === 'object' ? decision.note : decision;
+}
+
+describe('what stays floats', () => {
+  const K = 64;
+  const N = 32;
+  const codes = (elemType: number, ...dims: number[]) => {
+    const bits = { 3: 8, 5: 16, 22: 4, 23: 4 }[elemType]!;
+    return rawTensor('q', elemType, dims, new Uint8Array((dims.reduce((a, b) => a * b, 1) * bits) / 8));
+  };
+  const scales = (value: number, ...dims: number[]): TensorSpec => ({
+    name: 's',
+    dtype: 'float32',
+    dims,
+    data: new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(value),
+  });
+  const behind = (attributes: Record<string, AttributeSpec> = {}) =>
+    node('DequantizeLinear', ['q', 's'], ['w'], attributes);
+  const product = node('MatMul', ['x', 'w'], ['y']);
+  const axis = (at: number, block = 0): Record<string, AttributeSpec> => ({
+    axis: { int: at },
+    ...(block > 0 && { block_size: { int: block } }),
+  });
+
+  const cases: readonly [string, readonly NodeSpec[], readonly (TensorSpec | EncodedSpec)[]][] = [
+    ['scales differ along K', [behind(axis(0)), product], [codes(3, K, N), scales(1, K)]],
+    ['blocks do not lie along K', [behind(axis(1, 16)), product], [codes(3, K, N), scales(1, K, 2)]],
+    ['blocks of 8 of int4', [behind(axis(0, 8)), product], [codes(22, K, N), scales(1, 8, N)]],
+    ['blocks of 16 of int8', [behind(axis(0, 16)), product], [codes(3, K, N), scales(1, 4, N)]],
+    ['weights are int16', [behind(), product], [codes(5, K, N), scales(1)]],
+    ['scales of float4e2m1 are float32', [behind(axis(0, 32)), product], [codes(23, K, N), scales(1, 2, N)]],
+    ['a scale is NaN, not below 2^90', [behind(), product], [codes(3, K, N), scales(Number.NaN)]],
+    ['a scale is 1.2379400392853803e+27, not below 2^90', [behind(), product], [codes(3, K, N), scales(2 ** 90)]],
+    [
+      'Gemm: alpha or beta is not 1',
+      [behind(), node('Gemm', ['x', 'w'], ['y'], { alpha: { float: 2 } })],
+      [codes(3, K, N), scales(1)],
+    ],
+    [
+      'weights are no matrix of the file',
+      [
+        behind(),
+        node('Transpose', ['w'], ['t'], { perm: { ints: [1, 0, 2] } }),
+        node('Reshape', ['t', 'shape'], ['r']),
+        node('MatMul', ['x', 'r'], ['y']),
+      ],
+      [
+        codes(3, 2, K, N / 2),
+        scales(1),
+        { name: 'shape', dtype: 'int64', dims: [2], data: BigInt64Array.of(BigInt(K), BigInt(N)) },
+      ],
+    ],
+  ];
+
+  it.each(cases)('%s', (reason, nodes, initializers) => {
+    expect(reasonOf({ nodes, initializers })).toBe(reason);
+  });
+
+  it('nothing of one scale for heads of columns, and of blocks that are no powers of two', () => {
+    const heads: NodeSpec[] = [
+      behind(axis(1)),
+      node('Flatten', ['w'], ['f'], { axis: { int: 1 } }),
+      node('MatMul', ['x', 'f'], ['y']),
+    ];
+    expect(reasonOf({ nodes: heads, initializers: [codes(3, K, 4, N / 4), scales(1, 4)] })).toBeUndefined();
   });
 });

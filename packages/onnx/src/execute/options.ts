@@ -50,7 +50,7 @@ export interface MsdOptions {
   readonly relax?: boolean;
   /**
    * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
-   * DynamicQuantizeMatMul) stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
+   * DynamicQuantizeMatMul), and of codes (QLinearMatMul, QGemm, QAttention), stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
    * which is nearer to the float model.
    */
   readonly exact?: boolean;

@@ -33,6 +33,7 @@ export function codedWeights(
   [b = '', s = '', z = '']: readonly string[],
   transposed: boolean,
 ): Columns | string {
+  if (matcher.exactly !== undefined) return matcher.exactly;
   const [data, scale, zeros] = [matcher.tensor(b), matcher.tensor(s), matcher.tensor(z)];
   if (!data || !scale || (z !== '' && !zeros)) return 'B, its scale or its zero point is not constant';
   if (!COLUMN_TYPES.has(data.elemType)) return `B is ${dataTypeName(data.elemType)}`;

@@ -42,8 +42,6 @@ export interface NodeRecord {
   readonly isEdited?: boolean;
   /** Where subgraphs take a value by another name than the graph has for it: names of the graph by those of the bytes. */
   readonly captured?: ReadonlyMap<string, string>;
-  /** Versions of operator sets, where they are not the model's. */
-  readonly opsets?: ReadonlyMap<string, number>;
   /** The subgraph or function that it stood in, as a path. */
   readonly inside?: string;
   /** Names that the subgraphs of this node take from outside. */

@@ -1,6 +1,6 @@
 /** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
 import { toFp16 } from '@msd/core';
-import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32 } from '../data-types.ts';
+import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -99,6 +99,37 @@ export function dequantized(name: string, elemType: number, of: Dequantize): Ten
     }
     if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(Array.from(floats, toFp16));
   });
+}
+
+/** Codes of 8 bits that floats become, by scales that are known as a DequantizeLinear's are: each rounded half to even, and clipped. */
+export function quantized(
+  name: string,
+  elemType: number,
+  of: Dequantize,
+  zeroPoints: TensorRef | undefined,
+): TensorRef | undefined {
+  const ends = elemType === INT8 ? [-128, 127] : elemType === UINT8 ? [0, 255] : undefined;
+  const { data, scales } = of;
+  if (!ends || scales.elemType !== FLOAT32 || data.elemType !== FLOAT32) return undefined;
+  const [least, most] = ends as [number, number];
+  const scaleOf = scaleIndex(of);
+  const type = { name, elemType, dims: data.dims };
+  return computedTensor(type, zeroPoints ? [data, scales, zeroPoints] : [data, scales], (begin, count, out) => {
+    const floats = numbersReader(data)!(begin, count);
+    const scale = numbersReader(scales)!(0, elementCount(scales));
+    const zero = zeroPoints && numbersReader(zeroPoints)!(0, elementCount(zeroPoints));
+    for (let i = 0; i < count; i++) {
+      const at = scaleOf(begin + i);
+      const code = roundHalfEven(Math.fround(floats[i]! / scale[at]!)) + (zero ? zero[at]! : 0);
+      out[i] = Math.min(Math.max(code, least), most);
+    }
+  });
+}
+
+function roundHalfEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }
 
 function sameDims(a: readonly number[], b: readonly number[]): boolean {
