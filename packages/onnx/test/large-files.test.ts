@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readModel } from '../src/read/model.ts';
 import { openSource } from '../src/read/open.ts';
 import { tensorFloats } from '../src/read/tensor.ts';
-import { writeModel } from '../src/write/index.ts';
+import { type GraphSpec, writeModel } from '../src/write/index.ts';
 import { Message } from '../src/write/message.ts';
 import { around, distance, externalTensor, filled, matrix, op, outcomeOf, SIZE } from './odd.ts';
 
@@ -97,6 +97,33 @@ describe('places beyond 4 GB', () => {
     } finally {
       source.close();
     }
+  });
+
+  it.each<[string, Partial<GraphSpec>]>([
+    [
+      'an operand of ONNX Runtime',
+      {
+        nodes: [matrix.node('x', 'p'), op('Einsum', ['p', 'w'], ['y'], { equation: { string: 'mk,nk->mn' } })],
+        initializers: [
+          ...matrix.initializers,
+          { encoded: externalTensor('w', [2 ** 25, SIZE], { location: 'operand.bin' }) },
+        ],
+      },
+    ],
+    [
+      'a float matrix of a model without others',
+      {
+        nodes: [op('MatMul', ['x', 'w'], ['y'])],
+        initializers: [{ encoded: externalTensor('w', [SIZE, 2 ** 25], { location: 'operand.bin' }) }],
+      },
+    ],
+  ])('%s of 8 GB is too large, and says so before it is read', { timeout: 20_000 }, async (name, changes) => {
+    sparseFile('operand.bin', 2 ** 33, []);
+    const path = join(folder, `${name}.onnx`);
+    writeFileSync(path, writeModel({ graph: around(changes) }));
+    const own = await outcomeOf(path, 'msd');
+    expect(own).toMatchObject({ stage: 'create', name: 'BackendUnavailableError' });
+    expect(own.message).toMatch(/8\.6 GB: too large/);
   });
 
   it('a matrix of 8 GB is too large, and says so', async () => {

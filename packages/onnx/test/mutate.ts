@@ -38,7 +38,8 @@ export function mutant(files: readonly Uint8Array[], seed: number): Uint8Array {
   const below = (limit: number): number => Math.floor(next() * limit);
   const bytes = files[below(files.length)]!;
   const fields = below(2) === 0 ? tryParse(bytes) : undefined;
-  return fields ? damagedFields(fields, below) : damagedBytes(bytes, files, below);
+  if (!fields) return damagedBytes(bytes, files, below);
+  return below(3) === 0 ? damagedModel(fields, below) : damagedFields(fields, below);
 }
 
 function tryParse(bytes: Uint8Array): Field[] | undefined {
@@ -47,6 +48,92 @@ function tryParse(bytes: Uint8Array): Field[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+/** Names that objects have already, that say nothing, or that look like ours. */
+const NAMES = ['__proto__', 'constructor', 'toString', '', '?1', 'xᵀ', '0', 'a\0b', ' '];
+const LOCATIONS = ['w.bin', '../w.bin', '/etc/passwd', '', '__proto__', 'a/b', 'C:\\w', '/dev/zero'];
+
+const stringField = (number: number, value: string): Field => ({
+  number,
+  wire: 2,
+  payload: text(value),
+  children: undefined,
+});
+const intField = (number: number, value: number): Field => ({
+  number,
+  wire: 0,
+  payload: Uint8Array.of(value),
+  children: undefined,
+});
+
+/** What a model means, damaged: operands, results, kinds of attributes, names, places of tensors. */
+function damagedModel(fields: Field[], below: (limit: number) => number): Uint8Array {
+  const graph = fields.find(({ number, children }) => number === 7 && children)?.children ?? [];
+  const nodes = graph.filter(({ number }) => number === 1).map(({ children }) => children ?? []);
+  const tensors = graph.filter(({ number }) => number === 5).map(({ children }) => children ?? []);
+  const pick = <T>(list: readonly T[]): T | undefined => list[below(list.length)];
+  for (let count = 1 + below(2); count > 0; count--) {
+    const node = pick(nodes) ?? [];
+    const names = nodes.flatMap((each) => each.filter(({ number }) => number === 1 || number === 2));
+    switch (below(7)) {
+      case 0: // one more operand, or result
+        node.push({ number: 1 + below(2), wire: 2, payload: pick(names)?.payload ?? text('x'), children: undefined });
+        break;
+      case 1: // a result of its own, which nobody makes
+        node.push(stringField(2, `more${count}`));
+        break;
+      case 2: {
+        // the last operand or result gone
+        const at = node.findLastIndex(({ number }) => number === 1 + below(2));
+        if (at >= 0) node.splice(at, 1);
+        break;
+      }
+      case 3: {
+        // an attribute of another kind
+        const attribute = pick(node.filter(({ number }) => number === 5))?.children ?? [];
+        const value = attribute.findIndex(({ number }) => number !== 1 && number !== 20);
+        if (value >= 0) attribute.splice(value, 1, pick([intField(3, 1), intField(8, 1), stringField(4, 'NOTSET')])!);
+        break;
+      }
+      case 4: {
+        // a name everywhere replaced
+        const from = pick(names)?.payload;
+        const to = text(pick(NAMES)!);
+        for (const list of fieldLists(fields))
+          for (const field of list)
+            if (from && field.wire === 2 && !field.children && sameBytes(field.payload, from)) field.payload = to;
+        break;
+      }
+      case 5: {
+        // a tensor that lies in a file
+        const tensor = pick(tensors);
+        if (!tensor) break;
+        const entry = (key: string, value: string): Field => ({
+          number: 13,
+          wire: 2,
+          payload: new Uint8Array(0),
+          children: [stringField(1, key), stringField(2, value)],
+        });
+        for (let i = tensor.length - 1; i >= 0; i--) if (tensor[i]!.number === 9) tensor.splice(i, 1);
+        tensor.push(entry('location', pick(LOCATIONS)!), entry('offset', pick(['0', '-1', '1e30', 'x', '8'])!));
+        tensor.push(intField(14, 1));
+        break;
+      }
+      default: {
+        // an output, an input or a tensor twice
+        const field = pick(graph.filter(({ number }) => number >= 5 && number <= 12));
+        if (field) graph.push(structuredClone(field));
+      }
+    }
+  }
+  return encodeFields(fields);
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /** One to three fields removed, repeated, moved, exchanged with another of their kind, or changed inside. */

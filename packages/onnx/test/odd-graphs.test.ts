@@ -149,6 +149,14 @@ const tolerated: Readonly<Record<string, Uint8Array>> = {
     nodes: [matrix.node('x', 'h'), { ...op('Neg', ['h'], ['y']), domain: 'ai.onnx' }],
   }),
   'nodes in no order': build({ nodes: [identity('h', 'y'), matrix.node('x', 'h')] }),
+  'keepdims that is neither 0 nor 1': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('ReduceMean', ['h'], ['y'], { keepdims: { int: 2 } }),
+      op('ArgMax', ['h'], ['z'], { keepdims: { int: -1 }, axis: { int: -1 } }),
+    ],
+    outputs: [y, { name: 'z', dtype: 'int64' }],
+  }),
   'rows without a batch': build({ inputs: [{ name: 'x', dtype: 'float32', dims: [SIZE] }] }),
 };
 
@@ -254,6 +262,50 @@ describe('what onnxruntime-web refuses', () => {
       const own = await outcomeOf(bytes, provider);
       expect(own.stage).toBe('create');
       expect(TYPED).toContain(own.name);
+    }
+  });
+});
+
+describe('names that objects have already, or that look like ours', () => {
+  const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then', '?1', 'wᵀ', '0', 'a b', ' '];
+  const places: Readonly<Record<string, (name: string) => Uint8Array>> = {
+    'an input': (name) =>
+      build({ inputs: [{ name, dtype: 'float32', dims: ['m', SIZE] }], nodes: [matrix.node(name, 'y')] }),
+    'a value on its way to ONNX Runtime and back': (name) =>
+      build({ nodes: [matrix.node('x', name), op('Selu', [name], ['h']), op('Add', ['h', name], ['y'])] }),
+    'an initializer': (name) =>
+      build({
+        nodes: [matrix.node('x', 'h'), op('Add', ['h', name], ['y'])],
+        initializers: [...initializers, filled(name, [SIZE])],
+      }),
+    'a node': (name) => build({ nodes: [{ ...matrix.node('x', 'h'), name }, op('Selu', ['h'], ['y'])] }),
+    'a size': (name) => build({ inputs: [{ name: 'x', dtype: 'float32', dims: [name, SIZE] }] }),
+    'an operator set': (name) =>
+      withFields(around(), (message) => message.message(8, new Message().string(1, name).int(2, 3))),
+  };
+  it.each(Object.entries(places))('%s', async (_, of) => {
+    for (const name of names) {
+      const bytes = of(name);
+      const plain = await outcomeOf(bytes, 'wasm');
+      const own = await outcomeOf(bytes, all);
+      expect([name, plain.message, own.message]).toEqual([name, '', '']);
+      expect(own.report?.whole).toBeUndefined();
+      expect(own.inputNames).toEqual(plain.inputNames);
+      expect(distance(plain, own)).toBeLessThan(SIZE * 2 ** -16);
+    }
+  });
+
+  it('an output (onnxruntime-web itself loses one that is called __proto__)', async () => {
+    for (const name of names.filter((each) => each !== '__proto__')) {
+      const bytes = build({ nodes: [matrix.node('x', name)], outputs: [{ name, dtype: 'float32' }] });
+      expect(distance(await outcomeOf(bytes, 'wasm'), await outcomeOf(bytes, all))).toBeLessThan(SIZE * 2 ** -16);
+    }
+  });
+
+  it('an operator or attribute that nobody has is refused by its name', async () => {
+    for (const name of ['__proto__', 'constructor', 'toString']) {
+      const unknown = build({ nodes: [matrix.node('x', 'h'), op(name, ['h'], ['y'])] });
+      expect(await outcomeOf(unknown, all)).toMatchObject({ stage: 'create', name: 'ForeignRunError' });
     }
   });
 });

@@ -2,6 +2,7 @@
  * Large constants on their way to ONNX Runtime: as external data beside a region's model, not as a part of it. Inside, they would be
  * copied into the model, the model into ONNX Runtime's memory, and out of it again.
  */
+import { BackendUnavailableError } from '@msd/core';
 import { ArrivingSource } from '../read/arriving.ts';
 import type { ByteRange, ByteSource } from '../read/source.ts';
 import { readRange } from '../read/source.ts';
@@ -12,6 +13,14 @@ import { Message } from '../write/message.ts';
 const LARGE_BYTES = 65536;
 /** ONNX Runtime counts places with 32 bits. */
 const MOST_BYTES = 2 ** 32;
+
+/** Throws before anything of this size is read: ONNX Runtime's memory ends at 4 GB. */
+export function checkFits(what: string, byteLength: number): void {
+  if (byteLength < MOST_BYTES) return;
+  throw new BackendUnavailableError(
+    `create: constants of ${what}, expected less than the 4 GB that the memory of ONNX Runtime can have, got ${(byteLength / 1e9).toFixed(1)} GB: too large.`,
+  );
+}
 
 /** What a session is created from. */
 export interface RegionModel {
@@ -45,6 +54,7 @@ export class ExternalConstants {
 
   /** @param bytes the model that refers to them */
   model(bytes: Uint8Array): RegionModel {
+    checkFits('a region', this.#byteLength);
     const shared = [...this.#paths].map(([source, path]) => ({ path, data: source.bytes! }));
     const read = this.#single.map(({ path, range }) => ({ path, data: readRange(range) }));
     return { bytes, externalData: [...shared, ...read], byteLength: bytes.byteLength + this.#byteLength };

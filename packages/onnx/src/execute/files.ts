@@ -1,9 +1,11 @@
 /** Which files beside a model are needed, and how ONNX Runtime is told of them. */
+import { dataTypeBits } from '../data-types.ts';
 import type { Variants } from '../inline/branches.ts';
 import { usesOf } from '../ir/graph.ts';
 import { neededNodes } from '../plan/units.ts';
 import type { ModelRecord } from '../read/model.ts';
 import { openSource, siblingOf } from '../read/open.ts';
+import { checkFits } from './external.ts';
 import type { SessionRequest } from './options.ts';
 
 /** External files of the constants that some output depends on. */
@@ -26,9 +28,10 @@ export function neededLocations({ all }: Variants): Set<string> {
  */
 export async function wholeOptions(
   model: string | Uint8Array,
-  { files }: ModelRecord,
+  { files, graph }: ModelRecord,
   request: SessionRequest,
 ): Promise<object> {
+  checkFits('the model', largeBytes(graph));
   if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
   const externalData: { path: string; data: string | Uint8Array }[] = [];
   for (const path of files.locations) {
@@ -36,6 +39,15 @@ export async function wholeOptions(
     if (data !== undefined) externalData.push({ path, data });
   }
   return { ...request.whole, externalData };
+}
+
+/** Bytes of initializers that lie in files. */
+function largeBytes({ initializers }: ModelRecord['graph']): number {
+  let bytes = 0;
+  for (const { elemType, dims, storage } of initializers)
+    if (storage.kind === 'external' && storage.files.sources.has(storage.location))
+      bytes += dims.reduce((product, dim) => product * dim, (dataTypeBits(elemType) ?? 0) / 8);
+  return bytes;
 }
 
 async function placeOf(

@@ -60,7 +60,7 @@ function reduction(name: string): Operator {
     const elemType = x?.elemType ?? 0;
     const axes = reducedAxes(node, x, a, axesInput);
     if (!x?.dims || !axes) return [{ elemType, dims: undefined }];
-    const keeps = node.int('keepdims', 1) !== 0;
+    const keeps = node.int('keepdims', 1) === 1;
     const dims: Size[] = x.dims.flatMap((dim, i) => (axes.has(i) ? (keeps ? [1] : []) : [dim]));
     const data =
       step && x.data && isKnown(x.dims) ? reduceElements(x.data, x.dims, axes, elemType, start, step) : undefined;
@@ -112,7 +112,7 @@ function matchReduction(kind: ReduceKind, axesInput: number): Operator['match'] 
     const given = axesOf(view, a === '' ? undefined : matcher.info(a), axesInput);
     if (given === undefined) return 'axes are not constant';
     const axes = given ?? [];
-    const keepDims = view.int('keepdims', 1) !== 0;
+    const keepDims = view.int('keepdims', 1) === 1;
     if (axes.length === 0 && view.int('noop_with_empty_axes', 0) !== 0) return 'nothing is reduced';
     if (axes.length > 0 && !areNeighbours(axes, matcher.info(x)?.dims?.length)) return 'axes are no neighbours';
     return rowMatch('reduce', view, matcher, reduceSpec, (dims) => ({
@@ -128,7 +128,7 @@ function matchArgument(kind: ArgMaxOp['kind']): Operator['match'] {
     const op: ArgMaxOp = {
       kind,
       axis: view.int('axis', 0),
-      keepDims: view.int('keepdims', 1) !== 0,
+      keepDims: view.int('keepdims', 1) === 1,
       last: view.int('select_last_index', 0) !== 0,
     };
     return rowMatch('reduce', view, matcher, argMax, () => op);
@@ -151,7 +151,7 @@ function matchSoftmax(kind: SoftmaxOp['kind']): Operator['match'] {
 function argument(node: NodeView, [x]: Inputs): [Info] {
   if (!x?.dims) return [{ elemType: INT64, dims: undefined }];
   const axis = axisOf(node, node.int('axis', 0), x.dims.length);
-  const keeps = node.int('keepdims', 1) !== 0;
+  const keeps = node.int('keepdims', 1) === 1;
   return [{ elemType: INT64, dims: keeps ? x.dims.toSpliced(axis, 1, 1) : x.dims.toSpliced(axis, 1) }];
 }
 

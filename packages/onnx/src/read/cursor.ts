@@ -19,6 +19,7 @@ const BYTES_PER_BYTE = 12;
 const MAX_BYTES = 2 ** 31;
 /** About what a record takes once it is parsed, by message. Others are gone by then. */
 const RECORD_BYTES: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
+  ['FunctionProto', 1500],
   ['NodeProto', 600],
   ['AttributeProto', 300],
   ['TensorProto', 500],

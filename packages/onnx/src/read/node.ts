@@ -185,13 +185,37 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
   if (to.has(name)) cursor.fail(`attribute '${name}'`, 'one of that name', 'two');
   if (!isRead) attribute = { kind: 'other' };
   else if (reference !== '') attribute = { kind: 'reference', value: reference };
-  else if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
-  else if (ints.length > 0 || type === 7) attribute = { kind: 'ints', value: ints };
-  else if (strings.length > 0 || type === 8) attribute = { kind: 'strings', value: strings };
-  // proto3 writers leave out zeros: the type alone then says that a zero was meant.
-  else if (attribute.kind === 'other' && type === 1) attribute = { kind: 'float', value: 0 };
-  else if (attribute.kind === 'other' && type === 2) attribute = { kind: 'int', value: 0 };
+  else attribute = ofType(type, attribute, { floats, ints, strings });
   to.set(name, attribute);
+}
+
+interface Lists {
+  readonly floats: readonly number[];
+  readonly ints: readonly number[];
+  readonly strings: readonly ByteRange[];
+}
+
+/** The value that the attribute says it has, whatever other fields hold; where it says nothing, the one that is there. */
+function ofType(type: number, single: Attribute, { floats, ints, strings }: Lists): Attribute {
+  switch (type) {
+    // proto3 writers leave out zeros: the type alone then says that a zero was meant.
+    case 1:
+      return single.kind === 'float' ? single : { kind: 'float', value: 0 };
+    case 2:
+      return single.kind === 'int' ? single : { kind: 'int', value: 0 };
+    case 6:
+      return { kind: 'floats', value: floats };
+    case 7:
+      return { kind: 'ints', value: ints };
+    case 8:
+      return { kind: 'strings', value: strings };
+    case 0:
+      if (floats.length > 0) return { kind: 'floats', value: floats };
+      if (ints.length > 0) return { kind: 'ints', value: ints };
+      return strings.length > 0 ? { kind: 'strings', value: strings } : single;
+    default:
+      return single;
+  }
 }
 
 /**
