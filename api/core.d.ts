@@ -146,6 +146,13 @@ export interface Changes<H> {
     readonly operands?: Readonly<Record<number, H>> | undefined;
 }
 
+export interface Codebook {
+    readonly values: readonly number[];
+    readonly step: number;
+}
+
+export type CodebookId = 'nf4' | 'fp4' | 'nf4low' | 'fp4low';
+
 export type Components = 1 | 2;
 
 export type DecompositionId = 'int8' | 'mxfp4';
@@ -181,7 +188,7 @@ export interface F32Result {
 
 export type FloatType = 'f32' | HalfType;
 
-export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
+export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2' | CodebookId;
 
 export declare class GpuError extends Error {
     readonly name = "GpuError";
@@ -498,6 +505,8 @@ export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<Kv
 
 export declare function badScale(scales: ScaleArray): number;
 
+export declare const codebooks: Readonly<Record<CodebookId, Codebook>>;
+
 export declare function createBackend(device: 'wasm', options?: WasmBackendOptions): Promise<WasmBackend>;
 export declare function createBackend(device: 'reference', options?: ReferenceBackendOptions): Promise<ReferenceBackend>;
 export declare function createBackend(device: 'webgpu', options?: WebGpuOptions): Promise<WebGpuBackend>;
@@ -760,6 +769,10 @@ export declare const headMajor: (heads: number, rows: number, size: number) => H
 
 export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
 
+export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights;
+
+export declare function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void;
+
 export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;
 
 
@@ -954,6 +967,13 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export interface WindowsOp {
+    readonly kind: 'weighted' | 'mean' | 'max';
+    readonly kernel: readonly [number, number];
+    readonly strides: readonly [number, number];
+    readonly dilations: readonly [number, number];
+}
+
 export declare const argMax: OpSpec<ArgMaxOp>;
 
 export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
@@ -1007,6 +1027,8 @@ export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
 export declare function tile(dims: Dims, repeats: Dims): Copy;
 
 export declare function transpose(dims: Dims, perm?: Dims): Copy;
+
+export declare const windows: OpSpec<WindowsOp>;
 
 
 // @msd/core/thread

@@ -61,6 +61,8 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
+    readonly exact?: boolean;
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
@@ -268,6 +270,8 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
+    readonly exact?: boolean;
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;

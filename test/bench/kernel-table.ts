@@ -42,7 +42,7 @@ export async function printKernelTable({ rounds, sample: folder, json }: KernelT
     `${machine.cpu}, Node ${machine.node} (V8 ${machine.v8}), load ${machine.load.toFixed(2)}, one thread. GMAC/s, medians of ${rounds} interleaved rounds.`,
   );
   console.log(['kernel'.padEnd(34), ...COLUMNS.map((name) => name.padStart(9))].join(' '));
-  const cases: KernelCase[] = (['int4', 'int8', 'mxfp4'] as const).flatMap((format) =>
+  const cases: KernelCase[] = (['int4', 'int8', 'mxfp4', 'nf4'] as const).flatMap((format) =>
     [DECODE_ROWS, PREFILL_ROWS].flatMap((M) => LLM_LAYERS.map(({ K, N }) => ({ format, M, K, N }))),
   );
   const results: KernelResult[] = [];

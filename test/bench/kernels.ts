@@ -130,8 +130,8 @@ export async function measureKernel(
   };
   const [xs, ys] = [arena.float32(x).slice(), new Float32Array(M * N)];
   variants.publicArrays = { name: 'publicArrays', macs, run: () => backend.matmul(xs, prepared, { out: ys }) };
-  if (sample && format !== 'mxfp4') {
-    // the sample keeps f32 scales for mxfp4: another layout
+  if (sample && (format === 'int4' || format === 'int8')) {
+    // the sample keeps f32 scales for mxfp4: another layout; others it has not
     const other = sample.kernel(arena.memory, format, M);
     const i16 = decomposed('i16');
     const q = rowMajor(arena, i16.q, M, layout.paddedK);

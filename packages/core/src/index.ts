@@ -50,6 +50,7 @@ export {
 } from './decompose/contract.ts';
 export type { DeviceName } from './device-name.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
+export { type Codebook, type CodebookId, codebooks } from './formats/codebook.ts';
 export { fromFp16, toFp16 } from './formats/fp16.ts';
 export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
 export { formatIds } from './formats/index.ts';

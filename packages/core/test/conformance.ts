@@ -429,7 +429,7 @@ export function conformance<P extends PreparedMatrix>(
         ],
         [
           () => backend.prepare({ ...weights, format: 'int3' as never }),
-          /format expected one of int8, int4, mxfp4, int2, got int3/,
+          /format expected one of int8, int4, mxfp4, int2, nf4, fp4, nf4low, fp4low, got int3/,
         ],
         [() => backend.prepare({ ...weights, zeroPoints: new Uint8Array(3) }), /zeroPoints expected 8 bytes/],
         [() => backend.prepare({ ...weights, zeroPoints: new Int8Array(8) }), /zeroPoints expected a Uint8Array/],

@@ -15,6 +15,7 @@ import {
   softmax,
   split,
   transpose,
+  windows,
 } from '../src/nn/index.ts';
 import { type DType, elementCount, type OpSpec, type Tensor, tensorArrays } from '../src/ops/op.ts';
 import { gaussian, type Random, random } from './random.ts';
@@ -90,5 +91,9 @@ export function opCases(seed = 1): OpCase[] {
   );
   add(copy, split([6, 4], 0, [1, 5]), f32(6, 4));
   add(copy, pad([3, 4], { before: [1, 0], after: [0, 2], value: 7 }), f32(3, 4));
+  const two = { strides: [2, 1], dilations: [1, 2] } as const;
+  add(windows, { kind: 'weighted', kernel: [3, 3], ...two }, f32(2, 9, 8, 21), f32(9, 21), f32(21));
+  add(windows, { kind: 'mean', kernel: [2, 3], ...two }, f32(1, 6, 7, 18));
+  add(windows, { kind: 'max', kernel: [3, 2], ...two }, f32(1, 6, 7, 18));
   return cases;
 }

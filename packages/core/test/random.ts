@@ -33,7 +33,7 @@ export function rawWeights(
   const scales =
     format === 'mxfp4'
       ? Uint8Array.from({ length: N * blocks }, () => Math.floor(next() * 216))
-      : form === 'f16' && blockSize
+      : form === 'f16' && blockSize && formats[format].scaleIds.includes('f16')
         ? Uint16Array.from({ length: N * blocks }, () => Math.floor(next() * 0x7c00) | (next() < 0.5 ? 0x8000 : 0))
         : Float32Array.from({ length: N * blocks }, scale);
   return { format, N, K, blockSize, data, scales, ...(zeroPoints && { zeroPoints }) };

@@ -91,11 +91,16 @@ describe('claim', () => {
   const wide = (tensor: TensorSpec): TensorSpec =>
     tensor.name === 'w_scales' ? { ...tensor, dtype: 'float64', data: new Float64Array(12) } : tensor;
   const signed = (tensor: TensorSpec): TensorSpec => (tensor.name === 'w_Q' ? { ...tensor, dtype: 'int8' } : tensor);
-  const groups: TensorSpec = { name: 'g', dtype: 'int32', dims: [64], data: new Int32Array(64) };
-  const floatZeros: TensorSpec = { name: 'zf', dtype: 'float32', dims: [12], data: new Float32Array(12) };
+  const groups: TensorSpec = { name: 'g', dtype: 'float32', dims: [64], data: new Float32Array(64) };
+  const floatZeros: TensorSpec = {
+    name: 'zf',
+    dtype: 'float32',
+    dims: [12],
+    data: new Float32Array(12).with(3, Number.NaN),
+  };
 
   it.each<[string, Change]>([
-    ['block_size 16 is not a power of two of at least 32', { matrix: { bits: 8, blockSize: 16 } }],
+    ['block_size 8 is not a power of two of at least 16', { matrix: { blockSize: 8 } }],
     ['block_size 48 is not a power of two', { matrix: { blockSize: 48 } }],
     ['3 bits', { attributes: { bits: { int: 3 } } }],
     ['K 0 and N 6 are not both positive', { attributes: { K: { int: 0 } } }],
@@ -105,8 +110,8 @@ describe('claim', () => {
     ['B is not constant', { drop: ['w_Q'] }],
     ['scales are not constant', { drop: ['w_scales'] }],
     ['zero points are not constant', { matrix: { zeroPoints: true }, drop: ['w_zp'] }],
-    ['g_idx is given', { inputs: ([a, b, s]) => [a!, b!, s!, '', 'g'], extra: [groups] }],
-    ['zero points are float32', { inputs: ([a, b, s]) => [a!, b!, s!, 'zf'], extra: [floatZeros] }],
+    ['g_idx is float32', { inputs: ([a, b, s]) => [a!, b!, s!, '', 'g'], extra: [groups] }],
+    ['a zero point is NaN', { inputs: ([a, b, s]) => [a!, b!, s!, 'zf'], extra: [floatZeros] }],
     ['scales are float64', { tensor: wide }],
     ['a scale is Infinity', { tensor: half(new Uint16Array(12).with(5, 0x7c00)) }],
     ['B is int8', { tensor: signed }],

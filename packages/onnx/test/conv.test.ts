@@ -14,6 +14,7 @@ import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import type { GraphSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';
+import { bytesOf } from './dynamic.ts';
 import { attributesOf, type ConvShape, imagesOf, outOf, weightRows, windowRows } from './images.ts';
 import { firstMiss, gaussian, model, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
@@ -149,12 +150,126 @@ describe('Conv', () => {
         const quantized = await run(bytes, one, msd({ quantize: 'int8' }));
         const { outs: N } = shape;
         const real = weightRows(shape, one.w);
-        const weights = quantizeWeights(real, { N, K: real.length / N, format: 'int8' });
+        const weights = quantizeWeights(real, { N, K: real.length / N, format: 'int8', blockSize: 32 });
         expect(quantized.y.dims).toEqual(plain.y.dims);
         expect(firstMiss(floats(quantized.y), exact(one, weights))).toBeUndefined();
         expect(quantized.report!.nodes[0]!.quantized?.format).toBe('int8');
       }),
       { numRuns: 60 },
+    );
+  }, 120_000);
+});
+
+/** Integers of 8 bits in a file: what they stand for is scale · (code − zero point). */
+interface Integers {
+  readonly dtype: 'int8' | 'uint8';
+  readonly isPerChannel: boolean;
+  readonly hasZeroPoints: boolean;
+}
+
+const integerKinds: fc.Arbitrary<Integers> = fc.record({
+  dtype: fc.constantFrom('int8' as const, 'uint8' as const),
+  isPerChannel: fc.boolean(),
+  hasZeroPoints: fc.boolean(),
+});
+
+/** Weights [outs, channels, …] as tensors of a file, and as rows [outs, taps · channels]. */
+function integers({ shape }: Case, { dtype, isPerChannel, hasZeroPoints }: Integers, seed: number, spread: boolean) {
+  const next = random(seed);
+  const { outs, channels, kernel } = shape;
+  const Codes = bytesOf(dtype);
+  const codes = Codes.from(
+    { length: outs * channels * count(kernel) },
+    () => next() * 256 - (dtype === 'int8' ? 128 : 0),
+  );
+  const many = isPerChannel ? outs : 1;
+  const scales = Float32Array.from({ length: many }, () => (next() - 0.3) / 40);
+  const zeroPoints = Codes.from({ length: many }, () => next() * 100);
+  // What multiplies sums [batch, outs, …] has a dimension for each of theirs.
+  const dims = isPerChannel ? [outs, ...(spread ? kernel.map(() => 1) : [])] : [];
+  const tensors: TensorSpec[] = [
+    { name: 'codes', dtype, dims: [outs, channels, ...kernel], data: codes },
+    { name: 'scales', dtype: 'float32', dims, data: scales },
+    ...(hasZeroPoints ? [{ name: 'zeros', dtype, dims: isPerChannel ? [outs] : [], data: zeroPoints }] : []),
+  ];
+  const inRows = weightRows(shape, Float32Array.from(codes));
+  const rows = Codes.from(inRows, (_, i) => inRows[i]!);
+  const base = { format: 'int8' as const, N: outs, K: rows.length / outs, blockSize: null, data: rows, scales };
+  const none = dtype === 'int8' ? undefined : new Uint8Array(many);
+  const stored = hasZeroPoints ? zeroPoints : none;
+  return { tensors, weights: { ...base, ...(stored && { zeroPoints: stored }) } as QuantizedWeights };
+}
+
+describe('integers of the file', () => {
+  it('ConvInteger of activations that are quantized in the run is a product of the floats', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, integerKinds, fc.nat(), fc.boolean(), async (shape, kind, seed, isScaleFirst) => {
+        const one = makeCase(shape, seed, false);
+        const { tensors, weights } = integers(one, kind, seed, true);
+        const node = (opType: string, inputs: string[], outputs: string[], attributes = {}): NodeSpec => {
+          return { opType, name: outputs[0]!, inputs, outputs, attributes };
+        };
+        const scaled = isScaleFirst
+          ? [node('Mul', ['xs', 'scales'], ['both']), node('Mul', ['sums', 'both'], ['y'])]
+          : [node('Mul', ['scales', 'sums'], ['some']), node('Mul', ['some', 'xs'], ['y'])];
+        const bytes = model({
+          nodes: [
+            node('DynamicQuantizeLinear', ['x'], ['xq', 'xs', 'xz']),
+            node(
+              'ConvInteger',
+              ['xq', 'codes', 'xz', ...(kind.hasZeroPoints ? ['zeros'] : [])],
+              ['i'],
+              attributesOf(shape),
+            ),
+            node('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+            ...scaled,
+          ],
+          initializers: tensors,
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', shape.channels, ...open(shape.spatial.length)] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        });
+        const { y, report } = await run(bytes, one, msd());
+        expect(report!.foreignSessions).toBe(0);
+        expect(firstMiss(floats(y), exact(one, weights))).toBeUndefined();
+      }),
+      { numRuns: 30 },
+    );
+  }, 120_000);
+
+  it('DequantizeLinear before Conv', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, integerKinds, fc.nat(), fc.boolean(), async (shape, kind, seed, hasBias) => {
+        const one = makeCase(shape, seed, hasBias);
+        const { tensors, weights } = integers(one, kind, seed, false);
+        const bytes = model({
+          nodes: [
+            {
+              opType: 'DequantizeLinear',
+              name: 'weights',
+              inputs: ['codes', 'scales', ...(kind.hasZeroPoints ? ['zeros'] : [])],
+              outputs: ['w'],
+              attributes: { axis: { int: 0 } },
+            },
+            {
+              opType: 'Conv',
+              name: 'conv',
+              inputs: ['x', 'w', ...(hasBias ? ['b'] : [])],
+              outputs: ['y'],
+              attributes: attributesOf(shape),
+            },
+          ],
+          initializers: [
+            ...tensors,
+            ...(hasBias ? [{ name: 'b', dtype: 'float32' as const, dims: [shape.outs], data: one.bias! }] : []),
+          ],
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', shape.channels, ...open(shape.spatial.length)] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        });
+        const { y, report } = await run(bytes, one, msd());
+        expect(report!.nodes.find(({ opType }) => opType === 'Conv')!.kernel).toMatch(/^gemm/);
+        expect(firstMiss(floats(y), exact(one, weights))).toBeUndefined();
+      }),
+      { numRuns: 30 },
     );
   }, 120_000);
 });

@@ -13,7 +13,7 @@ import {
   quantizeLinear,
   SPELLINGS,
 } from './dynamic.ts';
-import { firstMiss, gaussian, random } from './models.ts';
+import { firstMiss, gaussian, makeMatrix, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
 const ALL = { name: 'msd', claim: 'all' } as const;
@@ -266,7 +266,9 @@ describe('weights and tables', () => {
             data: array.from({ length: 10 * columns }, () => next() * 256),
           },
           { name: 'scale', dtype: 'float32', dims: [], data: Float32Array.of(0.037) },
-          ...(zero === undefined ? [] : [{ name: 'zero', dtype: type, dims: [], data: array.of(zero) }]),
+          ...(zero === undefined
+            ? []
+            : [{ name: 'zero', dtype: type, dims: [], data: array.from({ length: 1 }, () => zero) }]),
         ],
         inputs: [{ name: 'ids', dtype: 'int64', dims: ['batch', 'rows'] }],
         outputs: ['x', 'y'].map((name) => ({ name, dtype: 'float32' as const })),
@@ -375,5 +377,53 @@ describe('stays ONNX Runtime’s', () => {
     ],
   ])('%s', async (reason, change) => {
     expect(await reasonOf(change)).toBe(reason);
+  });
+});
+
+describe('exact', () => {
+  const EXACT = { ...ALL, exact: true } as const;
+  const REASON = "the option 'exact' asks for 8-bit activations, as ONNX Runtime rounds them";
+
+  it('leaves a model of such products whole', async () => {
+    const s = await session(dynamicModel([dynamicProduct({ N: 8, K: 64 })], ['rows']), { ...EXACT, claim: 'auto' });
+    expect(reportOf(s)!.whole).toBe('no product with weights of the file');
+    expect(byOp(s, 'MatMulInteger')).toMatchObject([{ where: 'ort', reason: `MatMulInteger: ${REASON}` }]);
+    await s.release();
+  });
+
+  it.each(SPELLINGS)('gives the bits of ONNX Runtime in a model that is cut, too: %s', async (spelling) => {
+    const products = [
+      dynamicProduct({ name: 'a', N: 24, K: 96, scale: [24], bias: true, spelling }),
+      dynamicProduct({ name: 'b', N: 17, K: 96, type: 'uint8', zeroPoints: [], spelling, seed: 5 }),
+    ];
+    const other = makeMatrix({ N: 16, K: 96 });
+    const model = writeModel({
+      graph: {
+        nodes: [
+          quantizeLinear('x'),
+          ...products.flatMap((product, i) => product.nodes('x', `y${i}`)),
+          other.node('x', 'z'),
+        ],
+        initializers: [...products.flatMap(({ initializers }) => initializers), ...other.initializers],
+        inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', 96] }],
+        outputs: ['y0', 'y1', 'z'].map((name) => ({ name, dtype: 'float32' as const })),
+      },
+    });
+    const [s, plain] = [await session(model, EXACT), await session(model, 'wasm')];
+    for (const rows of [1, 5, 16]) {
+      const feeds = { x: tensor(gaussian(random(rows), rows * 96), [rows, 96]) };
+      const [ours, theirs] = [await s.run(feeds), await plain.run(feeds)];
+      for (const name of ['y0', 'y1']) expect(ours[name]!.data).toEqual(theirs[name]!.data);
+    }
+    expect(byOp(s, 'MatMulNBits')).toMatchObject([{ where: 'msd' }]);
+    expect(byOp(s, 'MatMulInteger').map(({ reason }) => reason)).toEqual([1, 2].map(() => `MatMulInteger: ${REASON}`));
+    for (const each of [s, plain]) await each.release();
+  });
+
+  it('is a boolean', async () => {
+    const model = dynamicModel([dynamicProduct({ N: 8, K: 64 })], ['rows']);
+    await expect(session(model, { name: 'msd', exact: 1 })).rejects.toThrow(
+      "msd: option 'exact', expected a boolean, got number.",
+    );
   });
 });

@@ -55,7 +55,11 @@ export function dynamicProduct(options: DynamicOptions): DynamicProduct {
   const scales = Float32Array.from({ length: count(scale) }, () => (next() - 0.5) / 64);
   const second = Float32Array.of(0.75);
   const zeros =
-    zeroPoints === 'middle' ? array.of(symmetric) : zeroPoints ? codes(count(zeroPoints)) : (undefined as undefined);
+    zeroPoints === 'middle'
+      ? array.from({ length: 1 }, () => symmetric)
+      : zeroPoints
+        ? codes(count(zeroPoints))
+        : (undefined as undefined);
   const zeroDims = zeroPoints === 'middle' ? [] : (zeroPoints ?? []);
   const biasValues = bias ? gaussian(next, N) : undefined;
   const isThree = spelling.startsWith('three');

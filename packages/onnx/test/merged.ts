@@ -9,12 +9,14 @@ export interface Merged {
   readonly encoder: 'same' | 'empty';
   /** The condition: an input, or whether the past has positions. */
   readonly decidedBy?: 'flag' | 'past';
+  /** Batch and heads in one, for products of three dimensions, as older exports have it; a causal mask beside it. */
+  readonly isFlat?: boolean;
 }
 
 const { heads, size, width, vocabulary } = MERGED;
 
 /** Inputs x [b, rows, 32], states [b, frames, 32], past.{decoder,encoder}.{key,value}, flag; outputs logits, present.*. */
-export function mergedModel({ encoder, decidedBy = 'flag' }: Merged): Uint8Array {
+export function mergedModel({ encoder, decidedBy = 'flag', isFlat = false }: Merged): Uint8Array {
   const matrices = Object.fromEntries(
     ['q', 'k', 'v', 'o', 'cq', 'ck', 'cv', 'co', 'head'].map((name, i) => [
       name,
@@ -42,8 +44,8 @@ export function mergedModel({ encoder, decidedBy = 'flag' }: Merged): Uint8Array
           inputs: [decidedBy === 'past' ? 'has_past' : 'flag'],
           outputs: outputs.map(({ name }) => name),
           attributes: {
-            then_branch: { graph: branch(matrices, outputs, encoder) },
-            else_branch: { graph: branch(matrices, outputs, undefined) },
+            then_branch: { graph: branch(matrices, outputs, encoder, isFlat) },
+            else_branch: { graph: branch(matrices, outputs, undefined, isFlat) },
           },
         },
       ],
@@ -53,6 +55,12 @@ export function mergedModel({ encoder, decidedBy = 'flag' }: Merged): Uint8Array
         { name: 'join', dtype: 'int64', dims: [3], data: BigInt64Array.of(0n, 0n, BigInt(width)) },
         { name: 'root', dtype: 'float32', dims: [], data: Float32Array.of(Math.sqrt(size)) },
         { name: 'two', dtype: 'int64', dims: [], data: BigInt64Array.of(2n) },
+        ...Object.entries({ front: 0, back: 1, minus: -1, heads, channels: size }).map(
+          ([name, value]): TensorSpec => ({ name, dtype: 'int64', dims: [1], data: BigInt64Array.of(BigInt(value)) }),
+        ),
+        { name: 'step', dtype: 'int64', dims: [], data: BigInt64Array.of(1n) },
+        { name: 'lowest', dtype: 'float32', dims: [], data: Float32Array.of(-3.4028234663852886e38) },
+        { name: 'nothing_added', dtype: 'float32', dims: [], data: Float32Array.of(0) },
         { name: 'zero', dtype: 'int64', dims: [], data: BigInt64Array.of(0n) },
       ],
       inputs: [
@@ -78,6 +86,7 @@ function branch(
   matrices: Record<string, Matrix>,
   outputs: readonly ValueSpec[],
   encoder: Merged['encoder'] | undefined,
+  isFlat: boolean,
 ): GraphSpec {
   const nodes: NodeSpec[] = [];
   const turned = { perm: { ints: [0, 2, 1, 3] } };
@@ -89,7 +98,69 @@ function branch(
     );
     return to;
   };
+  const sizeOf = (x: string, axis: 'zero' | 'two', to: string): string => {
+    nodes.push(op('Shape', [x], `${to}_shape`), op('Gather', [`${to}_shape`, axis], `${to}_size`));
+    nodes.push(op('Unsqueeze', [`${to}_size`, 'front'], to));
+    return to;
+  };
+  const flat = (x: string, to: string): string => {
+    const batch = sizeOf(x, 'zero', `${to}_batch`);
+    nodes.push(
+      op('Mul', [batch, 'heads'], `${to}_first`),
+      op('Concat', [`${to}_first`, 'minus', 'channels'], `${to}_dims`, { axis: { int: 0 } }),
+      op('Reshape', [x, `${to}_dims`], to),
+    );
+    return to;
+  };
+  /** No key after a query's own position. */
+  const masked = (scores: string, q: string, k: string): string => {
+    const parts = [
+      sizeOf(q, 'zero', 'mask_batch'),
+      'heads',
+      sizeOf(q, 'two', 'mask_rows'),
+      sizeOf(k, 'two', 'mask_keys'),
+    ];
+    if (encoder !== undefined) sizeOf('past.decoder.key', 'two', 'mask_past');
+    const begin = encoder === undefined ? 'zero' : 'mask_past_size';
+    nodes.push(
+      op('Shape', ['x'], 'mask_x'),
+      op('Gather', ['mask_x', 'step'], 'mask_new'),
+      op('Add', [begin, 'mask_new'], 'mask_end'),
+      op('Range', [begin, 'mask_end', 'step'], 'mask_own'),
+      op('Range', ['zero', 'mask_end', 'step'], 'mask_all'),
+      op('Unsqueeze', ['mask_own', 'back'], 'mask_column'),
+      op('Greater', ['mask_all', 'mask_column'], 'mask_later'),
+      op('Where', ['mask_later', 'lowest', 'nothing_added'], 'mask'),
+      op('Concat', parts, 'mask_four', { axis: { int: 0 } }),
+      op('Reshape', [scores, 'mask_four'], 'mask_apart'),
+      op('Add', ['mask_apart', 'mask'], 'mask_added'),
+      op('Mul', ['mask_batch', 'heads'], 'mask_first'),
+      op('Concat', ['mask_first', 'mask_rows', 'mask_keys'], 'mask_three', { axis: { int: 0 } }),
+      op('Reshape', ['mask_added', 'mask_three'], 'mask_joined'),
+    );
+    return 'mask_joined';
+  };
+  const attendFlat = (at: string, q: string, k: string, v: string): string => {
+    nodes.push(op('Div', [q, 'root'], `${at}_scaled`));
+    const parts = [sizeOf(q, 'zero', `${at}_b`), 'heads', sizeOf(q, 'two', `${at}_r`), 'channels'];
+    const [queries, keys, values] = [flat(`${at}_scaled`, `${at}_q3`), flat(k, `${at}_k3`), flat(v, `${at}_v3`)];
+    nodes.push(
+      op('Transpose', [keys], `${at}_t`, { perm: { ints: [0, 2, 1] } }),
+      op('MatMul', [queries, `${at}_t`], `${at}_product`),
+    );
+    const scores = at === 'self' ? masked(`${at}_product`, q, k) : `${at}_product`;
+    nodes.push(
+      op('Softmax', [scores], `${at}_weights`, { axis: { int: -1 } }),
+      op('MatMul', [`${at}_weights`, values], `${at}_sum`),
+      op('Concat', parts, `${at}_four`, { axis: { int: 0 } }),
+      op('Reshape', [`${at}_sum`, `${at}_four`], `${at}_apart`),
+      op('Transpose', [`${at}_apart`], `${at}_side`, turned),
+      op('Reshape', [`${at}_side`, 'join'], `${at}_out`),
+    );
+    return `${at}_out`;
+  };
   const attend = (at: string, q: string, k: string, v: string): string => {
+    if (isFlat) return attendFlat(at, q, k, v);
     nodes.push(
       op('Transpose', [k], `${at}_t`, { perm: { ints: [0, 1, 3, 2] } }),
       op('MatMul', [q, `${at}_t`], `${at}_product`),

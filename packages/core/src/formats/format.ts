@@ -80,6 +80,8 @@ export interface SourceRows {
 export interface WeightFormat {
   readonly id: FormatId;
   readonly bits: 2 | 4 | 8;
+  /** Bits of the unsigned bytes that a dot product meets: of 8, how the engine takes them has to be known. */
+  readonly operandBits: 7 | 8;
   /** Smallest and largest block size; powers of two. */
   readonly blockSizes: readonly [min: number, max: number];
   readonly perChannel: boolean;

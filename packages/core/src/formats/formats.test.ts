@@ -33,6 +33,7 @@ describe('packed layouts', () => {
     // k 0 2 1 3 of a row follow each other; rows 0 and 4, then 8 and 12 in the nibbles of a byte
     ['int4', '40625173 51736284 62847395 739584a6 c8ead9fb d9fbea0c ea0cfb1d fb1d0c2e'.replaceAll(' ', '')],
     ['mxfp4', '40625173 51736284 62847395 739584a6 c8ead9fb d9fbea0c ea0cfb1d fb1d0c2e'.replaceAll(' ', '')],
+    ['nf4', '40625173 51736284 62847395 739584a6 c8ead9fb d9fbea0c ea0cfb1d fb1d0c2e'.replaceAll(' ', '')],
     // four codes in a byte, rows 0 4 8 12 all alike modulo 4
     ['int2', '00aa55ff 55ffaa00 aa00ff55 ff5500aa'.replaceAll(' ', '')],
     // unsigned codes as they are, four rows to a vector
@@ -84,11 +85,13 @@ describe('packed layouts', () => {
 describe('quantizeWeights', () => {
   const w = new Float32Array(64).fill(1);
   it.each<[object, RegExp]>([
-    [{ format: 'int3' }, /format expected one of int8, int4, mxfp4, int2, got int3/],
+    [{ format: 'int3' }, /format expected one of int8, int4, mxfp4, int2, nf4, fp4, nf4low, fp4low, got int3/],
     [{ format: 'int4', blockSize: 48 }, /blockSize of int4 expected a power of two from 16 up, got 48/],
     [{ format: 'int4', blockSize: -32 }, /blockSize of int4/],
     [{ format: 'mxfp4', blockSize: 64 }, /blockSize of mxfp4 expected 32, got 64/],
     [{ format: 'mxfp4', asymmetric: true }, /mxfp4 has no zero points/],
+    [{ format: 'nf4', asymmetric: true }, /nf4 has no zero points/],
+    [{ format: 'fp4', blockSize: null }, /blockSize of fp4 expected a power of two from 16 up, got null/],
     [{ format: 'int8', N: 0 }, /N expected a positive integer, got 0/],
   ])('refuses %j', (options, message) => {
     expect(() => quantizeWeights(w, { N: 2, K: 32, ...options } as QuantizeOptions)).toThrow(message);

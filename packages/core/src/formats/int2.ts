@@ -1,16 +1,17 @@
 /**
- * int2: codes 0..3, `real = scale · (code − zeroPoint)`, one scale per block of 32, 64, … k, zero point 2 unless stored.
+ * int2: codes 0..3, `real = scale · (code − zeroPoint)`, one scale per block of 16, 32, … k, zero point 2 unless stored.
  *
  * A byte of a step holds four codes of the same k, one per group, group 0 lowest: 16 bytes are 16 rows x 4 k.
  */
 import { readCode } from './codes.ts';
-import { K_STEP, rowOffset, type WeightFormat } from './format.ts';
+import { K_STEP, MIN_BLOCK, rowOffset, type WeightFormat } from './format.ts';
 import { packedChunk, packedCodes, transposeBytes } from './packed-codes.ts';
 
 export const int2: WeightFormat = {
   id: 'int2',
   bits: 2,
-  blockSizes: [K_STEP, 2 ** 30],
+  operandBits: 7,
+  blockSizes: [MIN_BLOCK, 2 ** 30],
   perChannel: false,
   scaleIds: ['f32', 'f16'],
   asymmetric: true,

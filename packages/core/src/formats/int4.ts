@@ -10,6 +10,7 @@ import { packedChunk, packedCodes } from './packed-codes.ts';
 export const int4: WeightFormat = {
   id: 'int4',
   bits: 4,
+  operandBits: 7,
   blockSizes: [MIN_BLOCK, 2 ** 30],
   perChannel: false,
   scaleIds: ['f32', 'f16'],

@@ -1,9 +1,9 @@
 /**
- * int8: `real = scale · (q − zeroPoint)`, q in [−128, 127], one scale per output channel or per block of 32 … k.
+ * int8: `real = scale · (q − zeroPoint)`, q in [−128, 127], one scale per output channel or per block of 16 … k.
  * Packed, both q and zero points are codes 0..255 = q + 128: what the unsigned operand of a byte dot product takes, and one
  * instruction makes 16-bit lanes of it. Unsigned files hold such codes already.
  */
-import { K_BLOCK, K_STEP, rowOffset, type SourceRows, type WeightFormat } from './format.ts';
+import { K_BLOCK, MIN_BLOCK, rowOffset, type SourceRows, type WeightFormat } from './format.ts';
 import { packedChunk, packedCodes } from './packed-codes.ts';
 
 /** Four k of a row; the last ones of a row that is not padded are read byte by byte, with zeros after them. */
@@ -18,7 +18,8 @@ function word({ view, readableK, flip }: SourceRows, offset: number, k: number):
 export const int8: WeightFormat = {
   id: 'int8',
   bits: 8,
-  blockSizes: [K_STEP, 2 ** 30],
+  operandBits: 8,
+  blockSizes: [MIN_BLOCK, 2 ** 30],
   perChannel: true,
   scaleIds: ['f32', 'f16'],
   asymmetric: true,

@@ -1,6 +1,8 @@
 /** Float weights -> codes and scales, round to nearest; and back, for references only. */
 
 import { roundHalfEven } from '../numbers.ts';
+import { type CodebookId, codebookIds } from './codebook.ts';
+import { quantizeCodebook } from './codebook-quantize.ts';
 import { writeCode } from './codes.ts';
 import { K_STEP } from './format.ts';
 import { toFp16 } from './fp16.ts';
@@ -16,7 +18,7 @@ export interface QuantizeOptions {
   readonly N: number;
   readonly K: number;
   readonly format: FormatId;
-  /** Default `null` (per channel) for int8, 32 for the others. */
+  /** Default `null` (per channel) for int8, 64 for nf4 and fp4, 32 for the others. */
   readonly blockSize?: number | null;
   /** Store a zero point per block (or channel) instead of centring the range. Default false. */
   readonly asymmetric?: boolean;
@@ -42,7 +44,7 @@ export interface QuantizeOptions {
  */
 export function quantizeWeights(w: Float32Array, options: QuantizeOptions): QuantizedWeights {
   const { N, K, format: id, asymmetric = false } = options;
-  const { blockSize = formats[id]?.perChannel ? null : K_STEP } = options;
+  const { blockSize = formats[id]?.perChannel ? null : isCodebook(id) ? 64 : K_STEP } = options;
   const shape = { format: id, N, K, blockSize };
   validateShape(shape, 'quantizeWeights');
   if (asymmetric && !formats[id].asymmetric)
@@ -54,6 +56,11 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
 
   if (id === 'mxfp4') {
     const weights = quantizeMxfp4(w, options);
+    validateWeights(weights, 'quantizeWeights');
+    return weights;
+  }
+  if (isCodebook(id)) {
+    const weights = quantizeCodebook(w, id, { N, K, blockSize: blockSize as number });
     validateWeights(weights, 'quantizeWeights');
     return weights;
   }
@@ -90,6 +97,8 @@ export function quantizeWeights(w: Float32Array, options: QuantizeOptions): Quan
   validateWeights(weights, 'quantizeWeights');
   return weights;
 }
+
+const isCodebook = (id: FormatId): id is CodebookId => codebookIds.includes(id as CodebookId);
 
 /** Codes of a block: round(value / scale) + zero within 0 … last; what the row lacks is `zero`. */
 function writeCodes(values: Float32Array, scale: number, zero: number, last: number, codes: Uint8Array): void {

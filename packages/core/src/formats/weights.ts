@@ -1,5 +1,7 @@
+import type { CodebookId } from './codebook.ts';
+
 /** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
-export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2';
+export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2' | CodebookId;
 
 /** What a matrix is, without what it holds. */
 export interface WeightShape {
@@ -8,7 +10,7 @@ export interface WeightShape {
   readonly N: number;
   /** Reduction length. */
   readonly K: number;
-  /** Consecutive k that share one scale: a power of two from 32 up (int4: from 16, mxfp4: 32); `null` = one per output channel, or one for the whole matrix (int8 only). */
+  /** Consecutive k that share one scale: a power of two from 16 up (mxfp4: 32); `null` = one per output channel, or one for the whole matrix (int8 only). */
   readonly blockSize: number | null;
 }
 
@@ -23,13 +25,15 @@ export interface QuantizedWeights extends WeightShape {
    * - `int4`: `Uint8Array` [N, blocks, blockSize / 2], codes 0..15, even k in the low nibble.
    * - `int2`: `Uint8Array` [N, blocks, blockSize / 4], codes 0..3, lowest bits first.
    * - `mxfp4`: `Uint8Array` [N, blocks, 16], E2M1 codes, even k in the low nibble (ONNX, gpt-oss).
+   * - `nf4`, `fp4`, and `nf4low`, `fp4low`, what these leave: `Uint8Array` [N, blocks, blockSize / 2], codes of {@link codebooks}, even k in the low nibble (bitsandbytes
+   *   has it in the high one).
    * - `int8`: `Int8Array` (signed), or `Uint8Array` (codes 0..255, held as q − 128): [N, K] per channel,
    *   [N, blocks, blockSize] blockwise.
    */
   readonly data: Uint8Array | Int8Array;
   /**
    * [N, blocks]: `Float32Array`, or `Uint16Array` of fp16 bits (blocks of int4 and int8), or `Uint8Array` of E8M0 codes
-   * (mxfp4). They keep that form in memory. Where `blockSize` is `null` a single value may stand for all rows. Finite and below 2⁹⁰ in magnitude; negative scales are fine.
+   * (mxfp4). Those of `nf4` and its like are a block's largest magnitude times the codebook's step. They keep that form in memory. Where `blockSize` is `null` a single value may stand for all rows. Finite and below 2⁹⁰ in magnitude; negative scales are fine.
    */
   readonly scales: Float32Array | Uint16Array | Uint8Array;
   /**

@@ -6,6 +6,7 @@
  * Codes of fewer than 8 bits stay unsigned: `zeroCode`, or a stored zero code, comes off the integer sums.
  */
 import { lines, range } from '../wgsl/wgsl.ts';
+import { type CodebookId, codebooks } from './codebook.ts';
 import { K_BLOCK, type WeightFormat, type WeightVariant } from './format.ts';
 import { headSize, scaleBytes } from './layout.ts';
 import type { ScaleId } from './scales.ts';
@@ -71,7 +72,31 @@ const int2: WgslFormat = {
 fn codes(v0: vec4u, g: u32) -> vec4u { return (v0 >> vec4u(2u * g)) & vec4u(0x03030303u); }`,
 };
 
-export const wgslFormats: Readonly<Record<FormatId, WgslFormat>> = { int8, int4, mxfp4, int2 };
+const wgslCodebook = (id: CodebookId): WgslFormat => ({
+  stepVecs: 2,
+  zeroCode: 0,
+  signed: true,
+  codes: `${NIBBLES}
+const VALUES = array<u32, 16>(${codebooks[id].values.map((value) => `${value & 0xff}u`).join(', ')});
+fn fourValues(c: u32) -> u32 {
+  return VALUES[c & 15u] | (VALUES[(c >> 8u) & 15u] << 8u) | (VALUES[(c >> 16u) & 15u] << 16u) | (VALUES[c >> 24u] << 24u);
+}
+fn codes(v0: vec4u, v1: vec4u, g: u32) -> vec4u {
+  let c = nibbles(v0, v1, g);
+  return vec4u(fourValues(c.x), fourValues(c.y), fourValues(c.z), fourValues(c.w));
+}`,
+});
+
+export const wgslFormats: Readonly<Record<FormatId, WgslFormat>> = {
+  int8,
+  int4,
+  mxfp4,
+  int2,
+  nf4: /* @__PURE__ */ wgslCodebook('nf4'),
+  fp4: /* @__PURE__ */ wgslCodebook('fp4'),
+  nf4low: /* @__PURE__ */ wgslCodebook('nf4low'),
+  fp4low: /* @__PURE__ */ wgslCodebook('fp4low'),
+};
 
 /** `fn blockScales(head, g) -> vec4f`: scales of rows 4g … 4g+3, `head` being the index of the block's first vec4u in `w`. */
 export const wgslScales: Readonly<Record<ScaleId, string>> = {

@@ -148,7 +148,7 @@ function i8(
   { widen }: Reading,
 ): Carrier {
   const { storedZeroPoints } = variant;
-  const isByte = format.bits === 8;
+  const isByte = format.operandBits === 8;
   const nested = !widen && operand === 'unsigned' && 'low';
   const form = isByte ? (operand === 'signed' ? 's' : 'u') : nested && format.nests ? 'u' : '';
   return {
@@ -163,7 +163,14 @@ function i8(
       const packed = format.codes(f, { laneBits: 8, nested });
       const top = isByte && operand === 'signed' ? f.let(v128.const16(0x8080)) : undefined;
       const codes: CodeReader = top
-        ? { zeroCode: 0, nested: false, groups: (vector) => () => [v128.xor(vector, top)] }
+        ? {
+            zeroCode: 0,
+            nested: false,
+            groups: (vector) => () =>
+              packed
+                .groups(vector)(0)
+                .map((code) => v128.xor(code, top)),
+          }
         : packed;
       const base = digits === 2 ? f.let(i32x4.splat(i32.const(254))) : undefined;
       const sums = nestedSums(f, format, codes, variant, top ? 128 : 0);

@@ -74,7 +74,7 @@ const splitsPanels = ({ bits }: WeightFormat, { storedZeroPoints }: WeightVarian
 export function everyCarrier(format: WeightFormat, variant: WeightVariant): CarrierOptions[] {
   if (!fitsI8(variant)) return [I16];
   const forms = [
-    ...(['unsigned', 'signed'] as const).slice(0, format.bits === 8 ? 2 : 1),
+    ...(['unsigned', 'signed'] as const).slice(0, format.operandBits === 8 ? 2 : 1),
     ...(format.nests ? [null] : []),
   ];
   return [

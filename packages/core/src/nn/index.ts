@@ -36,3 +36,5 @@ export { rotary } from './rotary/rotary.ts';
 export { softmaxBound } from './softmax/bound.ts';
 export type { SoftmaxOp } from './softmax/contract.ts';
 export { softmax } from './softmax/softmax.ts';
+export type { WindowsOp } from './windows/contract.ts';
+export { windows } from './windows/windows.ts';

@@ -19,6 +19,8 @@ import { rotary } from './rotary/rotary.ts';
 import { rotaryKernels } from './rotary/rotary.wasm.ts';
 import { softmax } from './softmax/softmax.ts';
 import { softmaxKernels } from './softmax/softmax.wasm.ts';
+import { windows } from './windows/windows.ts';
+import { windowKernels } from './windows/windows.wasm.ts';
 
 export const nnOps: readonly OpSpec<unknown>[] = [
   argMax,
@@ -31,6 +33,7 @@ export const nnOps: readonly OpSpec<unknown>[] = [
   reduce,
   rotary,
   softmax,
+  windows,
 ];
 
 export const nnKernels: readonly KernelFamily[] = [
@@ -44,4 +47,5 @@ export const nnKernels: readonly KernelFamily[] = [
   familyOf(reduceKernels),
   familyOf(rotaryKernels),
   familyOf(softmaxKernels),
+  familyOf(windowKernels),
 ];

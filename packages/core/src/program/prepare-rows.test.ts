@@ -3,11 +3,13 @@ import { checkFamily } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
 import { random, rawWeights } from '../../test/random.ts';
 import { createBackend } from '../backends/create.ts';
+import { formats } from '../formats/index.ts';
 import { rowsOf } from '../formats/layout.ts';
 import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
+import { dequantizeWeights } from '../formats/quantize.ts';
 import { familyOf } from '../kernel-spec.ts';
-import { prepareRows, type WeightRows } from './prepare-rows.ts';
+import { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
 
 /** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
 const SHAPES = [
@@ -22,6 +24,7 @@ const KINDS = [
   { format: 'int8', blockSizes: [null, 32, 256, 1024] },
   { format: 'int2', blockSizes: [32] },
   { format: 'mxfp4', blockSizes: [32] },
+  { format: 'nf4', blockSizes: [16, 64] },
 ] as const;
 
 /** Engines without Node have no `Buffer.compare`, and matchers take seconds for millions of bytes. */
@@ -38,7 +41,7 @@ describe('packing by a kernel', () => {
     const backend = await createBackend('wasm', { debug: true });
     const next = random(1);
     for (const blockSize of blockSizes)
-      for (const asymmetric of format === 'mxfp4' ? [false] : [false, true])
+      for (const asymmetric of formats[format].asymmetric === false ? [false] : [false, true])
         for (const [N, K] of SHAPES) {
           const weights = rawWeights(next, { format, N, K, blockSize, asymmetric }, () => next() - 0.5);
           const want = packWeights(weights).bytes;
@@ -53,6 +56,49 @@ describe('packing by a kernel', () => {
           backend.arena.check();
         }
     expect(backend.arena.usedBytes).toBe(0);
+    backend.dispose();
+  });
+});
+
+describe('preparedRows', () => {
+  it('gives the rows back, wherever memory has moved to, and only of its own matrices', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const weights = rawWeights(
+      random(5),
+      { format: 'int4', N: 37, K: 200, blockSize: 32, asymmetric: true },
+      () => 0.25,
+    );
+    const rows = (n: number, count: number) => rowsOf(weights, n, n + count);
+    const prepared = prepareRows(backend, { ...packedShape(weights), rows });
+    const read = preparedRows(prepared);
+    const real = dequantizeWeights(weights);
+    const out = new Float32Array(2 * 200);
+    for (const grown of [false, true]) {
+      if (grown) backend.alloc(2 ** 24);
+      read(36, out, 200);
+      expect(out.subarray(200)).toEqual(real.subarray(36 * 200));
+    }
+    const other = backend.prepare(weights);
+    expect(() => preparedRows(other)).toThrow(TypeError);
+    backend.dispose();
+  });
+});
+
+describe('preparedAs', () => {
+  it('multiplies the same bytes in another format, and frees nothing', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const shape = { format: 'nf4', N: 33, K: 128, blockSize: 64, asymmetric: false } as const;
+    const weights = rawWeights(random(6), shape, () => 0.25);
+    const rows = (n: number, count: number) => rowsOf(weights, n, n + count);
+    const prepared = prepareRows(backend, { ...packedShape(weights), rows });
+    const low = preparedAs(backend, prepared, 'nf4low');
+    const x = Float32Array.from({ length: 128 }, (_, k) => Math.fround(k / 7 - 5));
+    const want = backend.matmul(x, backend.prepare({ ...weights, format: 'nf4low' }));
+    expect(backend.matmul(x, low)).toEqual(want);
+    low.dispose();
+    expect(backend.matmul(x, prepared)).toEqual(backend.matmul(x, backend.prepare(weights)));
+    expect(() => preparedAs(backend, prepared, 'int8')).toThrow(RangeError);
+    expect(() => preparedAs(backend, backend.prepare(weights), 'nf4low')).toThrow(TypeError);
     backend.dispose();
   });
 });

@@ -10,9 +10,9 @@ import { formats } from '../formats/index.ts';
 import { fileLayout, type PackedLayout, variantOf } from '../formats/layout.ts';
 import { type PackCodes, packInto } from '../formats/pack.ts';
 import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
-import { layoutOf, type PackedShape } from '../formats/packed.ts';
+import { layoutOf, type PackedShape, packedRows } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
+import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { argumentList } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
@@ -63,7 +63,56 @@ export function prepareRows(backend: WasmBackend, source: WeightRows): PreparedW
   } finally {
     if (staging) backend.free(staging);
   }
-  return backend.adopt(shape, handle, () => backend.free(handle));
+  const prepared = backend.adopt(shape, handle, () => backend.free(handle));
+  places.set(prepared, { shape, handle });
+  return prepared;
+}
+
+interface Place {
+  readonly shape: PackedShape;
+  readonly handle: ArenaHandle;
+}
+
+/** Where the bytes of matrices lie that are prepared here. */
+const places = /* @__PURE__ */ new WeakMap<PreparedWeights, Place>();
+
+/**
+ * The same packed bytes as a matrix of another format: what a codebook's high parts leave has the codes and scales of the high parts.
+ * They stay the first one's, which has to live as long.
+ *
+ * @param prepared by {@link prepareRows}
+ * @throws {@link TypeError} for a matrix that something else has prepared, {@link RangeError} for a format that lies otherwise
+ */
+export function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights {
+  const { shape, handle } = placeOf(prepared, 'preparedAs');
+  return backend.adopt({ ...shape, format }, handle);
+}
+
+function placeOf(prepared: PreparedWeights, where: string): Place {
+  const place = places.get(prepared);
+  if (!place) throw new TypeError(`${where}: matrix expected one of prepareRows, got another one.`);
+  return place;
+}
+
+/**
+ * Reads rows of the real matrix back out of a prepared one: of a table that is also what a product is made with, one copy serves both.
+ *
+ * @param prepared by {@link prepareRows}
+ * @returns writes row n, f32 [K], at `out[at…]`: `scale · (q − zeroPoint)`, rounded once
+ * @throws {@link TypeError} for a matrix that something else has prepared
+ */
+export function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void {
+  const { shape, handle } = placeOf(prepared, 'preparedRows');
+  let buffer: ArrayBufferLike | undefined;
+  let read: ReturnType<typeof packedRows>;
+  return (n, out, at) => {
+    // Memory that grows is another buffer.
+    if (handle.arena.memory.buffer !== buffer) {
+      buffer = handle.arena.memory.buffer;
+      read = packedRows(shape, handle.arena.bytes(handle));
+    }
+    read(n, out, at);
+  };
 }
 
 function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: number): void {

@@ -2,8 +2,7 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { createKvCache } from '@msd/core';
-import { AbortError } from '../errors.ts';
-import { Branches, type Choice, type Variants } from '../inline/branches.ts';
+import { Branches, type Choice } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
@@ -11,14 +10,15 @@ import type { Match } from '../passes/match.ts';
 import type { Region } from '../plan/partition.ts';
 import { arrived, whileArriving } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
-import { openExternal, openSource, siblingOf } from '../read/open.ts';
+import { openExternal, openSource } from '../read/open.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
-import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
-import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
+import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
+import { neededLocations, wholeOptions } from './files.ts';
+import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
@@ -60,30 +60,22 @@ export async function createSession(
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
-    const planned = branches.planned(({ opType }) => MULTIPLIES.test(opType));
+    const planned = branches.planned(mayMultiply);
     const all = request.msd.claim === 'all';
-    let noFiles: string | undefined;
-    /** Why a file could not be opened: of two errors the one that names it. */
-    let missing: unknown;
-    try {
-      await openExternal(record.files, neededLocations(planned), model, request.externalData, download);
-    } catch (error) {
-      watch.check();
-      missing = error;
-      noFiles = messageOf(error);
-    }
-    const chooseFormat = formatChooser(request.msd.quantize);
+    const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
+    await stoppable(watch, files);
+    const { exact, quantize, relax: relaxes } = request.msd;
+    const drafting = { all, exact, relaxes, chooseFormat: formatChooser(quantize) };
     const work = async (): Promise<MsdHandler> => {
       let variants = planned;
-      let reason = noFiles;
+      let reason: string | undefined;
       let drafts: readonly Draft[] = [];
       for (const checksScales of [false, true]) {
-        if (reason !== undefined) break;
-        drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+        drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
         if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
           // Nothing to take in any branch: each If is a node like others.
           variants = branches.whole();
-          drafts = variants.all.map((variant) => draftOf(variant, { checksScales, all, chooseFormat }));
+          drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
         }
         reason = wholeOf(drafts);
         if (reason !== undefined) break;
@@ -107,10 +99,8 @@ export async function createSession(
       );
       request.progress.report('start', 0, undefined);
       for (const each of record.files.sources.values()) await arrived(each);
-      const options = wholeOptions(model, record, request);
-      const session = await createWhole(ort, original, options, reason!, nodes, watch).catch((error: unknown) => {
-        throw error instanceof AbortError ? error : (missing ?? error);
-      });
+      const options = await wholeOptions(model, record, request);
+      const session = await createWhole(ort, original, options, reason!, nodes, watch);
       request.progress.report('ready', 0, 0);
       return session;
     };
@@ -126,19 +116,6 @@ export async function createSession(
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
-}
-
-/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
-const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
-
-/** External files of the constants that somebody uses. */
-function neededLocations({ all }: Variants): Set<string> {
-  const locations = new Set<string>();
-  for (const { graph } of all)
-    for (const constant of graph.constants.values())
-      if (constant.kind === 'tensor' && constant.tensor.storage.kind === 'external')
-        locations.add(constant.tensor.storage.location);
-  return locations;
 }
 
 function tensorsOf({ constants }: Graph): TensorRef[] {
@@ -238,26 +215,4 @@ function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
     if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
     return { matches: region.units.map(({ match }) => match!) };
   });
-}
-
-/**
- * ONNX Runtime Web looks for external data only where it is told to: files beside a path or URL are named here, or handed over if
- * they were read already. What lies nowhere is left out: nobody may need it.
- */
-function wholeOptions(model: string | Uint8Array, { files }: ModelRecord, request: SessionRequest): object {
-  if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
-  const externalData: { path: string; data: string | Uint8Array }[] = [];
-  for (const path of files.locations) {
-    const data = files.sources.get(path)?.bytes ?? placeOf(model, path);
-    if (data !== undefined) externalData.push({ path, data });
-  }
-  return { ...request.whole, externalData };
-}
-
-function placeOf(model: string | Uint8Array, location: string): string | undefined {
-  try {
-    return siblingOf(model, location);
-  } catch {
-    return undefined;
-  }
 }

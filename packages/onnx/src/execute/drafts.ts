@@ -3,13 +3,13 @@ import type { Variant } from '../inline/branches.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { foldConstants } from '../passes/constants.ts';
-import { type Decisions, type Match, matchNodes } from '../passes/match.ts';
+import { type Decisions, type Match, type MatchOptions, matchNodes } from '../passes/match.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
-import type { ChooseFormat } from '../weights/quantize-option.ts';
+import type { NodeRecord } from '../read/node.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -26,18 +26,13 @@ export interface Draft {
   readonly taken: readonly string[];
 }
 
-export interface Drafting {
-  /** See `matchNodes`. */
-  readonly checksScales: boolean;
-  readonly chooseFormat: ChooseFormat;
+export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
 }
 
-export function draftOf(
-  { record, graph: built, taken }: Variant,
-  { checksScales, chooseFormat, all }: Drafting,
-): Draft {
+export function draftOf({ record, graph: built, taken }: Variant, drafting: Drafting): Draft {
+  const { all } = drafting;
   let typed = inferTypes(foldConstants(built));
   const { contradiction } = typed;
   const early = selectEarly(record, typed);
@@ -45,7 +40,7 @@ export function draftOf(
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
-  const decisions = matchNodes(typed, checksScales, chooseFormat);
+  const decisions = matchNodes(typed, drafting);
   const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
   if (refusal !== undefined)
     return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };
@@ -65,6 +60,9 @@ export function draftOf(
     isRefused: false,
   };
 }
+
+/** May an operator multiply with weights of the file? A branch with one of them is worth a look. */
+export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE/.test(opType);
 
 /** Is there a product in a branch? */
 export function hasProductInside({ decisions }: Draft): boolean {

@@ -8,6 +8,7 @@ import type { Infos } from '../ir/infer.ts';
 import { createOrtSession, type OrtModule, type OrtSession } from '../ort.ts';
 import { Message } from '../write/message.ts';
 import { writtenName } from '../write/node.ts';
+import { type RegionModel, withExternal } from './external.ts';
 
 /** What a report says of such a node. */
 export const FAST_FORM = 'handed over with qk_output 1, which ONNX Runtime computes faster';
@@ -53,16 +54,16 @@ export const isOutOfMemory = (error: unknown): boolean => error instanceof Error
 /** Runs the fast form. Scores take memory, rows x keys of every head: the form of the file is made when they find none. */
 export async function createFast(
   ort: OrtModule,
-  fast: Uint8Array,
-  asItStands: Uint8Array,
+  fast: RegionModel,
+  asItStands: RegionModel,
   options: object,
 ): Promise<RegionSession> {
-  const session = await createOrtSession(ort, fast, options);
+  const session = await createOrtSession(ort, fast.bytes, withExternal(options, fast));
   let spare: Promise<OrtSession> | undefined;
   return {
     ...session,
     spare: () => {
-      spare ??= createOrtSession(ort, asItStands, options);
+      spare ??= createOrtSession(ort, asItStands.bytes, withExternal(options, asItStands));
       return spare;
     },
     release: async () => {

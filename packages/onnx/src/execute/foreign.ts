@@ -6,16 +6,24 @@ import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
 import { ForeignRunError } from '../errors.ts';
 import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
-import { createOrtSession, createOrtTensor, type OrtMetadata, type OrtModule, type OrtTensor } from '../ort.ts';
+import {
+  createOrtSession,
+  createOrtTensor,
+  type OrtMetadata,
+  type OrtModule,
+  type OrtTensor,
+  usesProxy,
+} from '../ort.ts';
 import { makersOf, SMALL_BYTES } from '../passes/constants.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
 import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
-import { type EncodedSpec, type FunctionSpec, type ValueSpec, writeModel } from '../write/model.ts';
-import { writtenName, writtenNode } from '../write/node.ts';
+import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import { writtenNode } from '../write/node.ts';
 import type { Watch } from './abort.ts';
+import { ExternalConstants, type RegionModel, withExternal } from './external.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 import { createAtSomeLevel } from './level.ts';
 
@@ -83,7 +91,11 @@ export async function createForeign(
       let entry = built.get(key);
       if (!entry) {
         const slow = region.nodes.map((node) => hasFastForm(node, infos));
-        const write = (isFast: boolean) => writeRegion(graph, structure, fed, types, isFast ? slow : []);
+        const write = (isFast: boolean) => {
+          // A model that is kept beside its session keeps its own copies.
+          const large = new ExternalConstants(usesProxy(ort) || slow.includes(true));
+          return large.model(writeRegion(graph, structure, fed, types, isFast ? slow : [], large));
+        };
         entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
         sessions.push(entry.session);
@@ -113,20 +125,21 @@ interface Built extends Made {
 async function create(
   ort: OrtModule,
   region: Region,
-  write: (isFast: boolean) => Uint8Array,
+  write: (isFast: boolean) => RegionModel,
   slow: readonly boolean[],
   options: object,
 ): Promise<Made> {
-  const bytes = write(false);
-  if (slow.includes(true) && bytes.byteLength <= MAX_SPARE_BYTES) {
+  const model = write(false);
+  if (slow.includes(true) && model.byteLength <= MAX_SPARE_BYTES) {
     try {
-      return { session: await createFast(ort, write(true), bytes, options), fast: slow, level: undefined };
+      return { session: await createFast(ort, write(true), model, options), fast: slow, level: undefined };
     } catch {
       // Older versions don't know the form.
     }
   }
   try {
-    return { ...(await createAtSomeLevel(ort, options, (given) => createOrtSession(ort, bytes, given))), fast: [] };
+    const given = withExternal(options, model);
+    return { ...(await createAtSomeLevel(ort, given, (at) => createOrtSession(ort, model.bytes, at))), fast: [] };
   } catch (error) {
     throw new CutRefused(`region ${region.index} was refused: ${messageOf(error)}`, { cause: error });
   }
@@ -192,6 +205,7 @@ function writeRegion(
   fed: readonly number[],
   types: ReadonlyMap<string, ValueType>,
   fast: readonly boolean[],
+  large: ExternalConstants,
 ): Uint8Array {
   const { region, lifted } = structure;
   const fedNames = new Set(fed.map((position) => lifted[position]!));
@@ -203,41 +217,21 @@ function writeRegion(
     const constant = graph.constants.get(name)!;
     if (constant.kind === 'node') nodes.push({ encoded: writtenNode(constant.node) });
     else if (constant.kind === 'sparse') throw new CutRefused(`initializer '${name}' is sparse`);
-    else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor) });
+    else if (!fedNames.has(name)) initializers.push({ encoded: tensorMessage(name, constant.tensor, large) });
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
   for (const node of made) nodes.push({ encoded: writtenNode(node) });
-  const wrapped: FunctionSpec[] = [];
   region.nodes.forEach((node, position) => {
-    if (node.opsets) nodes.push({ encoded: wrap(node, node.opsets, wrapped) });
-    else nodes.push({ encoded: fast[position] ? fastForm(node) : writtenNode(node) });
+    nodes.push({ encoded: fast[position] ? fastForm(node) : writtenNode(node) });
   });
-  const functions = [...calledFunctions(graph, region), ...wrapped];
-  const opsets = Object.fromEntries(graph.opsets);
-  if (wrapped.length > 0) opsets[WRAPPED] = 1;
+  const functions = calledFunctions(graph, region);
   return writeModel({
     // From version 4 on initializers need not be listed as inputs, from 8 on there are functions.
     irVersion: Math.max(functions.length > 0 ? 8 : 4, graph.irVersion),
-    opsets,
+    opsets: Object.fromEntries(graph.opsets),
     graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
     functions,
   });
-}
-
-/** Domain of functions that no file has. */
-const WRAPPED = 'msd.js';
-
-/** A node of a function that asks for other versions of operators than the model: it stays in one. @returns the call */
-function wrap(node: GraphNode, opsets: ReadonlyMap<string, number>, to: FunctionSpec[]): Message {
-  const inputs = [...usesOf(node)];
-  const outputs = node.outputs.filter((name) => name !== '');
-  const name = `node${to.length}`;
-  const nodes = [{ encoded: writtenNode(node) }];
-  to.push({ name, domain: WRAPPED, inputs, outputs, nodes, opsets: Object.fromEntries(opsets) });
-  const call = new Message();
-  for (const input of inputs) call.string(1, input);
-  for (const output of outputs) call.string(2, output);
-  return call.string(3, writtenName(node)).string(4, name).string(7, WRAPPED);
 }
 
 /** The file's functions, if a region may call one. */
@@ -277,8 +271,10 @@ function valueSpec(name: string, type: ValueType | undefined): ValueSpec {
 }
 
 /** A constant under the name that nodes use, its elements by reference. */
-function tensorMessage(name: string, tensor: TensorRef): Message {
+function tensorMessage(name: string, tensor: TensorRef, large: ExternalConstants): Message {
   const range = tensor.elemType === 8 ? undefined : tensorRange(tensor);
+  const outside = range && large.message(name, tensor, range);
+  if (outside) return outside;
   const message = new Message();
   if (range) message.ints(1, tensor.dims).int(2, tensor.elemType).bytes(9, range);
   else for (const fields of tensorFieldsButName(tensor)) message.raw(fields);

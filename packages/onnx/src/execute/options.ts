@@ -38,11 +38,22 @@ export interface MsdOptions {
    */
   readonly claim?: 'auto' | 'all';
   /**
-   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel; 'int4', one
-   * for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
+   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel (of Conv, for
+   * each 32 weights); 'int4', one for each 32 weights. Of all of them, or by the name of a node or of its weights, in which `*` stands for any characters.
    * Default false: a file without quantized weights is ONNX Runtime's. The report says what each matrix lost.
    */
   readonly quantize?: QuantizeOption;
+  /**
+   * Leaves out QuantizeLinear and the DequantizeLinear that undoes it right behind: activations of a statically quantized model keep
+   * their floats, which is faster and nearer to the model that was quantized. Default false: what the file rounds is rounded.
+   */
+  readonly relax?: boolean;
+  /**
+   * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
+   * DynamicQuantizeMatMul), and of codes (QLinearMatMul, QGemm, QAttention), stay ONNX Runtime's, bit for bit. Default false: MSD takes the floats and keeps about 16 bits of them,
+   * which is nearer to the float model.
+   */
+  readonly exact?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
   /** Called while a session is created. What it throws ends the creation. */
@@ -94,6 +105,8 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'fallback',
   'claim',
   'quantize',
+  'relax',
+  'exact',
   'debug',
   'onProgress',
   'stallTimeoutMs',
@@ -131,6 +144,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
+  const { relax = false, exact = false } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
   }
@@ -154,6 +168,12 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (claim !== 'auto' && claim !== 'all') {
     throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
+  }
+  if (typeof relax !== 'boolean') {
+    throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
+  }
+  if (typeof exact !== 'boolean') {
+    throw new TypeError(`msd: option 'exact', expected a boolean, got ${typeof exact}.`);
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
@@ -184,6 +204,8 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     fallback: ['wasm'],
     claim,
     quantize: checkQuantize(quantize),
+    relax,
+    exact,
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,

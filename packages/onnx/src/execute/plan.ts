@@ -20,6 +20,7 @@ import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
 import { keepPositions } from '../plan/layout.ts';
 import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
+import { Experts } from './experts.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
 import type { Residents } from './residents.ts';
@@ -149,6 +150,11 @@ export function makePlan(
     } else if (step.kind === 'products' || step.kind === 'op') {
       if (isEmpty) continue;
       steps.push(step.kind === 'op' ? opStep(step, numberOf) : productsStep(shop, step, numberOf));
+    } else if (step.kind === 'experts') {
+      if (isEmpty) continue;
+      const [reads, writes] = [readsOf(step).map(numberOf), writesOf(step).map(numberOf)];
+      const experts = new Experts(shop, step, (slot) => program.handle(numberOf(slot)));
+      steps.push({ kind: 'script', run: () => experts.run(), reads, writes, kernels: experts.kernels });
     } else {
       const writes = writesOf(step).map(numberOf);
       const at = (): ArenaHandle => program.handle(writes[0]!);

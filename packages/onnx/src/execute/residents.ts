@@ -21,7 +21,7 @@ import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { SessionRequest } from './options.ts';
 import { arrivedTensor, packMatrices } from './pack.ts';
-import { openTable } from './table.ts';
+import { openTable, rowsOfTwin } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -66,7 +66,8 @@ export async function loadResidents(
   let initialBytes = 0;
   let fileBytes = 0;
   for (const { matrix } of matrices) {
-    initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
+    if (matrix.bytesOf === undefined)
+      initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
     fileBytes += matrix.fileBytes;
   }
   for (const { info } of constants) {
@@ -80,7 +81,7 @@ export async function loadResidents(
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
     let packed = 0;
-    const arriving = { tensors, kept: all.flatMap(tensorsBeside) };
+    const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
     const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {
       packed += matrix.fileBytes;
       progress.report('pack', packed, fileBytes);
@@ -92,7 +93,11 @@ export async function loadResidents(
     const sources = new Set<ByteSource>();
     const keep = (source: ByteSource): void => void sources.add(source);
     const tables = new Map<string, ReadRows>();
-    for (const each of all) if (each.kind === 'table') tables.set(each.key, openTable(each.table, keep));
+    for (const each of all) {
+      if (each.kind !== 'table') continue;
+      const twin = prepared.get(each.twin ?? '');
+      tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
+    }
     return {
       backend,
       values,
@@ -109,8 +114,9 @@ export async function loadResidents(
 }
 
 /** Tensors that a resource is made of, if it is no matrix. */
-function tensorsBeside(resource: Resource): TensorRef[] {
+function tensorsBeside(resource: Resource, resources: ReadonlyMap<string, Resource>): TensorRef[] {
   if (resource.kind === 'matrix') return [];
+  if (resource.kind === 'table' && resources.has(`matrix ${resource.twin}`)) return [];
   const { data, scales, zeroPoints } = resource.kind === 'table' ? resource.table : { data: resource.tensor };
   return [data, scales, zeroPoints].filter((tensor) => typeof tensor === 'object');
 }

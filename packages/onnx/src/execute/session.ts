@@ -351,9 +351,11 @@ function kernelsOf({ executor }: Live): Map<string, string> {
       // Products of one x are one call; each node is told its own gemm, or that of all of them.
       const gemms = ids.filter((id) => id.startsWith('gemm'));
       const all = (gemms.length > 0 ? gemms : ids).join(' ');
+      // Of the steps of a convolution, its product counts, not the copies around it.
       for (const [i, names] of parts.entries())
         for (const name of names)
-          if (ids.length > 0) kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
+          if (ids.length > 0 && !(kernels.has(name) && all.startsWith('copy_')))
+            kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
     }
   return kernels;
 }

@@ -16,6 +16,8 @@ export interface TypedGraph {
   readonly infos: Infos;
   /** What ONNX Runtime will not take: sizes that contradict each other, or what the file declares. `undefined` = nothing. */
   readonly contradiction: string | undefined;
+  /** Is it fed what earlier tokens left? Without, nothing grows, whatever sizes are called. */
+  readonly hasPast: boolean;
   view(node: GraphNode): NodeView;
 }
 
@@ -45,8 +47,11 @@ export function inferTypes(graph: Graph): TypedGraph {
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
   }
-  return { graph, infos, contradiction, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
+  const hasPast = graph.inputs.some(({ name }) => [name, ...(infos.get(name)?.dims ?? [])].some(isPast));
+  return { graph, infos, contradiction, hasPast, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
 }
+
+const isPast = (name: Size): boolean => typeof name === 'string' && /past/i.test(name);
 
 /** Elements that decide about sizes are those of constants. */
 function followsFromSizes({ constants }: Graph, node: GraphNode): boolean {

@@ -3,7 +3,7 @@
  * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
  */
 import { isCarried } from '../carried.ts';
-import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, isFloat, UINT8 } from '../data-types.ts';
+import { BOOL, FLOAT16, FLOAT32, INT8, INT16, INT32, INT64, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
@@ -34,7 +34,7 @@ const MAX_KNOWN = 1024;
 export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);
 
 /** Element types of constants that are known by value: zero points are int8 and uint8. */
-const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8]);
+const KNOWN_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([...HOST_TYPES, INT8, UINT8, INT16, UINT16]);
 
 /** Makes symbols for sizes that nothing is known about. */
 export interface Symbols {
@@ -44,6 +44,10 @@ export interface Symbols {
   sum(a: Size, b: Size): Size;
   /** a − b, where a is a sum that b is in. */
   rest(a: Size, b: Size): Size | undefined;
+  /** All of them, multiplied. The same products are the same symbol. */
+  product(sizes: readonly Size[]): Size;
+  /** What a size is a product of, symbols and at most one number; the size alone if of nothing. */
+  factors(size: Size): readonly Size[];
 }
 
 /** A sum: symbols in order, and a number. */
@@ -52,11 +56,19 @@ interface Sum {
   readonly number: number;
 }
 
+const symbolsAmong = (sizes: readonly Size[]): string[] => sizes.filter((size) => typeof size === 'string');
+
+/** The numbers among sizes, multiplied. */
+export const numberAmong = (sizes: readonly Size[]): number =>
+  sizes.reduce((product: number, size) => (typeof size === 'number' ? product * size : product), 1);
+
 /** Symbols that no file uses. */
 export function newSymbols(): Symbols {
   let count = 0;
   const sums = new Map<string, Sum>();
   const names = new Map<string, string>();
+  const products = new Map<string, readonly Size[]>();
+  const factors = (size: Size): readonly Size[] => products.get(size as string) ?? [size];
   const sumOf = (size: Size): Sum =>
     typeof size === 'number' ? { symbols: [], number: size } : (sums.get(size) ?? { symbols: [size], number: 0 });
   const fresh = (of: readonly Size[] = []): string => `?${++count}${of.some(isGrowing) ? ' of past' : ''}`;
@@ -75,6 +87,22 @@ export function newSymbols(): Symbols {
   };
   return {
     fresh,
+    factors,
+    product(sizes) {
+      const all = sizes.flatMap(factors);
+      const open = symbolsAmong(all).sort();
+      const number = numberAmong(all);
+      if (open.length === 0 || number === 0) return number;
+      if (open.length === 1 && number === 1) return open[0]!;
+      const key = JSON.stringify(['product', open, number]);
+      let name = names.get(key);
+      if (name === undefined) {
+        name = fresh(open);
+        names.set(key, name);
+        products.set(name, number === 1 ? open : [...open, number]);
+      }
+      return name;
+    },
     sum(a, b) {
       const [left, right] = [sumOf(a), sumOf(b)];
       return sizeOf({
@@ -177,22 +205,6 @@ export function int64Elements(numbers: readonly number[]): BigInt64Array {
     values[i] = value >= 2 ** 63 ? 2n ** 63n - 1n : value <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(value));
   }
   return values;
-}
-
-/** The product of sizes; open if one of them is, unless another is 0. */
-export function sizeOf(dims: readonly Size[], symbols: Symbols): Size {
-  let product = 1;
-  let open: Size | undefined;
-  let count = 0;
-  for (const dim of dims) {
-    if (typeof dim === 'number') product *= dim;
-    else {
-      open = dim;
-      count++;
-    }
-  }
-  if (count === 0 || product === 0) return product;
-  return count === 1 && product === 1 ? open! : symbols.fresh(dims);
 }
 
 export function isKnown(values: readonly Size[] | undefined): values is readonly number[] {

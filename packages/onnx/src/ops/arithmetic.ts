@@ -11,8 +11,6 @@ interface Binary {
   readonly compute?: (a: number, b: number, elemType: number) => number;
   /** What is known without knowing a size. */
   readonly symbolic?: (a: Size, b: Size, symbols: Symbols) => Size | undefined;
-  /** Of sizes, it makes a size: at least 0. */
-  readonly makesSize?: boolean;
   readonly compares?: boolean;
 }
 
@@ -30,7 +28,11 @@ const BINARY: Readonly<Record<string, Binary>> = {
     symbolic: (a, b, symbols) => (isSize(a) && isSize(b) ? symbols.sum(a, b) : undefined),
   },
   Sub: { compute: (a, b) => a - b, symbolic: (a, b, symbols) => symbols.rest(a, b) },
-  Mul: { compute: (a, b) => a * b, symbolic: (a, b) => (a === 1 ? b : b === 1 ? a : undefined), makesSize: true },
+  Mul: {
+    compute: (a, b) => a * b,
+    symbolic: (a, b, symbols) =>
+      isSize(a) && isSize(b) ? symbols.product([a, b]) : a === 1 ? b : b === 1 ? a : undefined,
+  },
   Div: { compute: divide, symbolic: (a, b) => (b === 1 ? a : undefined) },
   Mod: { compute: (a, b, elemType) => modulo(a, b, elemType) },
   Min: { compute: (a, b) => Math.min(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
@@ -63,7 +65,7 @@ interface Known {
 const isAllKnown = (info: Info): info is Info & Known => isKnown(info.dims) && isKnown(info.data);
 
 function binary(name: string): Operator {
-  const { compute, symbolic = nothing, makesSize = false, compares = false } = BINARY[name]!;
+  const { compute, symbolic = nothing, compares = false } = BINARY[name]!;
   const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
     const operandType = a?.elemType || b?.elemType || 0;
     const elemType = compares ? BOOL : operandType;
@@ -74,8 +76,7 @@ function binary(name: string): Operator {
       compares ? compute(x, y, operandType) : stored(compute(x, y, operandType), elemType);
     if (isAllKnown(a) && isAllKnown(b)) return [{ elemType, dims, data: combine(a, b, dims, numbers) }];
     const operands = [a, b].map((each) => repeated(each.data!, each.dims as number[], dims));
-    const open = (x: Size, y: Size): Size | undefined =>
-      symbolic(x, y, symbols) ?? (makesSize && isSize(x) && isSize(y) ? symbols.fresh([x, y]) : undefined);
+    const open = (x: Size, y: Size): Size | undefined => symbolic(x, y, symbols);
     const data = zip(operands[0]!, operands[1]!, elemType, (x, y) => compute(x, y, operandType), open);
     return [{ elemType, dims, data }];
   };

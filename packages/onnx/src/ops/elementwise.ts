@@ -118,7 +118,7 @@ export class Expression {
 }
 
 /** A match of one elementwise expression. */
-function expressionMatch(
+export function expressionMatch(
   matcher: Matcher,
   nodes: readonly GraphNode[],
   names: readonly string[],

@@ -6,7 +6,6 @@ import type { Operator } from './operator.ts';
 
 /** The first result has type and sizes of the first operand. */
 const SAME: readonly string[] = [
-  'BatchNormalization',
   'CumSum',
   'Dropout',
   'GatherElements',
@@ -23,15 +22,12 @@ const SAME: readonly string[] = [
 
 /** The first result has the element type of the first operand, and other sizes. */
 const SAME_TYPE: readonly string[] = [
-  'AveragePool',
   'Compress',
   'ConvTranspose',
   'DepthToSpace',
   'Einsum',
   'GatherND',
-  'GlobalAveragePool',
   'LSTM',
-  'MaxPool',
   'Resize',
   'SpaceToDepth',
   'TopK',
@@ -40,7 +36,6 @@ const SAME_TYPE: readonly string[] = [
   'com.microsoft.FusedMatMul',
   'com.microsoft.GroupNorm',
   'com.microsoft.MoE',
-  'com.microsoft.QMoE',
   'com.microsoft.SparseAttention',
 ];
 
@@ -74,10 +69,6 @@ export const foreignOperators: readonly Operator[] = [
       { elemType: FLOAT32, dims: [] },
       { elemType: UINT8, dims: [] },
     ],
-  },
-  {
-    name: 'DequantizeLinear',
-    infer: (_, [x, scale]) => [x && { elemType: scale?.elemType || FLOAT32, dims: x.dims }],
   },
   {
     name: 'If',

@@ -5,6 +5,8 @@ import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { TensorRef } from '../read/tensor.ts';
+import { nBitsMatrix } from '../weights/nbits.ts';
+import { asNibbles } from '../weights/nibbles.ts';
 import { countOf } from './host.ts';
 import { emitOp, type TableRef } from './lowering.ts';
 import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
@@ -93,7 +95,13 @@ function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
 export const floatTypeOf = ({ elemType }: TensorRef): 'f32' | 'f16' => (elemType === FLOAT16 ? 'f16' : 'f32');
 
 /** Rows of a table of the file, which is never copied. */
-function rowsMatch(nodes: readonly GraphNode[], key: string, table: TableRef, indices: string): Match {
+function rowsMatch(
+  nodes: readonly GraphNode[],
+  key: string,
+  table: TableRef,
+  indices: string,
+  { dims: row = [table.columns], twin }: { readonly dims?: readonly number[]; readonly twin?: string | undefined } = {},
+): Match {
   const [y = ''] = nodes.at(-1)!.outputs;
   return {
     op: 'rows of a table',
@@ -101,10 +109,10 @@ function rowsMatch(nodes: readonly GraphNode[], key: string, table: TableRef, in
     nodes,
     inputs: [indices],
     outputs: [y],
-    resources: [{ kind: 'table', key, table }],
+    resources: [{ kind: 'table', key, table, twin }],
     lower(to) {
       const { dims, data: known } = to.info(indices);
-      to.step({ kind: 'rows', table: key, indices, known, y: to.result(y, 'f32', [...dims, table.columns]) });
+      to.step({ kind: 'rows', table: key, indices, known, y: to.result(y, 'f32', [...dims, ...row]) });
     },
   };
 }
@@ -131,7 +139,7 @@ function gatherMatch(view: NodeView, matcher: Matcher, axis: number): Match | st
   };
 }
 
-/** Rows are gathered along the first axis, and quantized along the last. */
+/** Rows are gathered along the first axis, and quantized along the last. What lies in between is part of a row. */
 function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [d = '', indices = '', s = '', z = ''] = node.inputs;
@@ -144,32 +152,54 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const bits = view.int('bits', 4);
   const blockSize = view.int('block_size', 128);
   const quantized = axisOf(view, view.int('quantize_axis', 1), rank);
-  if (rank !== 2 || axisOf(view, view.int('gather_axis', 0), rank) !== 0 || quantized !== 1)
+  if (rank < 2 || axisOf(view, view.int('gather_axis', 0), rank) !== 0 || quantized !== rank - 1)
     return 'it is no table of rows';
-  if (bits !== 4 && bits !== 8) return `${bits} bits`;
+  if (bits !== 2 && bits !== 4 && bits !== 8) return `${bits} bits`;
   const isPacked = data.elemType === UINT8;
   if (!isPacked && data.elemType !== UINT4 && data.elemType !== INT4) return `data are ${dataTypeName(data.elemType)}`;
   if (!isPacked && bits !== 4) return `${bits} bits in ${dataTypeName(data.elemType)}`;
   if (!isFloat(scales.elemType)) return `scales are ${dataTypeName(scales.elemType)}`;
   if (zeroPoints && zeroPoints.elemType !== data.elemType)
     return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
-  const [rows, width] = data.dims as [number, number];
-  const columns = isPacked ? (width * 8) / bits : width;
-  const blocks = Math.ceil(columns / blockSize);
-  if (scales.dims.length !== 2 || scales.dims[0] !== rows || scales.dims[1] !== blocks)
-    return `scales have shape [${scales.dims.join(', ')}]`;
+  const width = data.dims.at(-1)!;
+  const last = isPacked ? (width * 8) / bits : width;
+  const dims = data.dims.with(-1, last);
+  const blocks = dims.with(-1, Math.ceil(last / blockSize));
+  if (!sameDims(scales.dims, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
+  const [rows, ...row] = dims as [number, ...number[]];
+  if (rank > 2 && (last % blockSize !== 0 || (isPacked && zeroPoints && (blocks.at(-1)! * bits) % 8 !== 0)))
+    return 'blocks of a row do not follow each other';
+  const columns = countOf(row);
   if (blockSize % 2 !== 0 || (columns * bits) % 8 !== 0) return 'a row does not start at a byte';
   const format: BlockRows = {
     kind: 'blocks',
-    bits,
+    bits: bits === 8 ? 8 : 4,
     signed: data.elemType === INT4,
     blockSize,
     scales: floatTypeOf(scales),
     zeroPoints: zeroPoints && (isPacked ? 'rows' : 'flat'),
     zeroPoint: isPacked ? 2 ** (bits - 1) : 0,
   };
-  return rowsMatch([node], d, { rows, columns, format, data, scales, zeroPoints }, indices);
+  const files = { data, scales, zeroPoints };
+  const wide =
+    bits === 2
+      ? {
+          data: asNibbles(data, rows, columns),
+          scales,
+          zeroPoints: zeroPoints && asNibbles(zeroPoints, rows, countOf(blocks.slice(1))),
+        }
+      : files;
+  // The same codes as those of a product (a head tied to its embedding).
+  const isMatrix = isPacked && rank === 2 && blockSize >= 16 && Number.isInteger(Math.log2(blockSize));
+  const twin = isMatrix
+    ? nBitsMatrix({ ...files, format: `int${bits}`, bits, N: rows, K: columns, blockSize })
+    : undefined;
+  const table = { rows, columns, format, ...wide };
+  return rowsMatch([node], JSON.stringify([d, s, z]), table, indices, { dims: row, twin: twin?.key });
 }
+
+const sameDims = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 export const gatherOperators: readonly Operator[] = [
   {
@@ -183,7 +213,8 @@ export const gatherOperators: readonly Operator[] = [
   },
   {
     name: 'com.microsoft.GatherBlockQuantized',
-    limits: 'a constant table of rows, 4 or 8 bits, f32 or float16 scales; rows are read from the file',
+    limits:
+      'a constant table of rows, 2, 4 or 8 bits, f32 or float16 scales; rows are read from the file, or from the packed matrix of a product that has the same codes',
     attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
     infer: gatherBlockQuantized,
     match: matchBlocks,

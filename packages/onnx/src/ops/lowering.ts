@@ -39,7 +39,13 @@ export type Resource =
       readonly arranged?: Arranged | undefined;
     }
   /** A table whose rows are read from the file when they are asked for. */
-  | { readonly kind: 'table'; readonly key: string; readonly table: TableRef };
+  | {
+      readonly kind: 'table';
+      readonly key: string;
+      readonly table: TableRef;
+      /** Key of a matrix that has the same rows: if a product needs it, they are read there, and not from the file. */
+      readonly twin?: string | undefined;
+    };
 
 /** Floats as a kernel wants them. */
 export interface Arranged {
@@ -180,7 +186,52 @@ export interface ComputedStep extends Computation {
   readonly to: Slot;
 }
 
-export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep;
+/** Keys of an expert's matrices: [inner, hidden], two where one gates the other; then [hidden, inner]. */
+export interface Expert {
+  readonly up: readonly string[];
+  readonly down: string;
+}
+
+/** Products with the matrices that scores choose for each row. */
+export interface ExpertsStep {
+  readonly kind: 'experts';
+  /** [..., hidden] */
+  readonly x: Slot;
+  /** [rows, experts] */
+  readonly scores: Slot;
+  /** Experts of each row. */
+  readonly k: number;
+  /** What the chosen ones count, [rows, experts], divided by their sum if `normalized`. Absent: the softmax of their scores. */
+  readonly weights: { readonly slot: Slot; readonly normalized: boolean } | undefined;
+  readonly experts: readonly Expert[];
+  readonly inner: number;
+  readonly activation: ActivationId | undefined;
+  /** silu(alpha · g) / alpha · (v + beta), g up to the limit and v within it. */
+  readonly gate: { readonly alpha: number; readonly beta: number; readonly limit: number } | undefined;
+  /** [experts, inner] for each of `up`, [experts, hidden] */
+  readonly upBias: Slot | undefined;
+  readonly downBias: Slot | undefined;
+  /** What a run needs in between: [rows, k], [rows, hidden], [rows, inner] each, [rows, inner], [rows, hidden]. */
+  readonly room: {
+    readonly weights: Slot;
+    readonly rows: Slot;
+    readonly up: readonly Slot[];
+    readonly act: Slot;
+    readonly down: Slot;
+  };
+  readonly y: Slot;
+}
+
+/** Slots that nobody needs after the step. */
+export const roomOf = ({ room: { weights, rows, up, act, down } }: ExpertsStep): Slot[] => [
+  weights,
+  rows,
+  ...up,
+  act,
+  down,
+];
+
+export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep | ExpertsStep;
 
 /** What a match sees of the plan that it becomes part of. */
 export interface Lowering {

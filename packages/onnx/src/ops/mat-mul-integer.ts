@@ -72,6 +72,7 @@ const dynamicChain: Pattern = (matcher, node) => {
   const [a = '', weights = '', zeroPoint = '', zeroPoints = ''] = node.inputs;
   const quantized = quantizedFrom(matcher, a);
   if (!quantized) return 'A is not made by DynamicQuantizeLinear';
+  if (matcher.exactly !== undefined) return matcher.exactly;
   if (zeroPoint !== quantized.zeroPoint) return 'the zero point of A is another one';
   const { x, scale } = quantized;
   const chain = rescaled(matcher, node, scale, isScaleOf(matcher.tensor(weights)?.dims.at(-1)));
@@ -85,7 +86,7 @@ function matchDynamic(view: NodeView, matcher: Matcher): Match | string {
   const [x = '', weights = '', s = '', zeroPoints = '', bias = ''] = node.inputs;
   const [y = ''] = node.outputs;
   const scale = matcher.tensor(s);
-  const refused = matcher.notFloat('A', x) ?? (scale ? undefined : 'the scale of B is not constant');
+  const refused = matcher.exactly ?? matcher.notFloat('A', x) ?? (scale ? undefined : 'the scale of B is not constant');
   if (refused !== undefined) return refused;
   return productMatch(view, matcher, { nodes: [node], x, weights, scales: [scale!], zeroPoints, bias, y });
 }
@@ -98,6 +99,7 @@ function matchToFloat(view: NodeView, matcher: Matcher): Match | string {
   const quantized = quantizedFrom(matcher, a);
   const scale = matcher.tensor(s);
   if (!quantized) return 'A is not made by DynamicQuantizeLinear';
+  if (matcher.exactly !== undefined) return matcher.exactly;
   if (aScale !== quantized.scale || zeroPoint !== quantized.zeroPoint) return 'scale or zero point of A is another one';
   if (!scale) return 'the scale of B is not constant';
   const { x } = quantized;

@@ -1,11 +1,13 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 import type { FormatId } from '@msd/core';
-import { dataTypeName, FLOAT32, isFloat, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, INT32, isFloat, UINT8 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
-import type { Info } from '../ir/info.ts';
+import { type Info, tensorElements } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
+import { zeroPointCodes, zeroPointRest } from '../weights/float-zero-points.ts';
+import { type Groups, grouped, groupsOf } from '../weights/grouped.ts';
 import { nBitsMatrix } from '../weights/nbits.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
@@ -19,7 +21,7 @@ const FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ new Map([
 
 const ATTRIBUTES = ['K', 'N', 'bits', 'block_size', 'accuracy_level', 'weight_prepacked'] as const;
 
-function infer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
+export function productInfer(node: NodeView, [x]: readonly (Info | undefined)[]): [Info] {
   return [{ elemType: x?.elemType || FLOAT32, dims: x?.dims?.toSpliced(-1, 1, node.int('N', 0)) }];
 }
 
@@ -33,15 +35,14 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (!(K > 0 && N > 0)) return `K ${K} and N ${N} are not both positive`;
   const format = FORMATS.get(bits);
   if (format === undefined) return `${bits} bits`;
-  const smallest = bits === 4 ? 16 : 32;
-  if (!(blockSize >= smallest) || !Number.isInteger(Math.log2(blockSize)))
-    return `block_size ${blockSize} is not a power of two of at least ${smallest}`;
+  if (!(blockSize >= 16) || !Number.isInteger(Math.log2(blockSize)))
+    return `block_size ${blockSize} is not a power of two of at least 16`;
   if (view.int('weight_prepacked', 0) !== 0) return 'weights are prepacked';
 
   const [x = '', b = '', s = '', z = '', g = '', bias = ''] = node.inputs;
   const [y = ''] = node.outputs;
   if (x === '' || y === '') return 'A or Y is omitted';
-  if (g !== '') return 'g_idx is given';
+  if (node.outputs.slice(1).some((name) => name !== '')) return 'it has a second result';
   const data = matcher.tensor(b);
   const scales = matcher.tensor(s);
   const zeroPoints = matcher.tensor(z);
@@ -50,16 +51,21 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (z !== '' && !zeroPoints) return 'zero points are not constant';
   if (data.elemType !== UINT8) return `B is ${dataTypeName(data.elemType)}`;
   if (!isFloat(scales.elemType)) return `scales are ${dataTypeName(scales.elemType)}`;
-  if (zeroPoints && zeroPoints.elemType !== UINT8) return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
+  const hasFloats = zeroPoints !== undefined && isFloat(zeroPoints.elemType);
+  if (zeroPoints && !hasFloats && zeroPoints.elemType !== UINT8)
+    return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
+  // ONNX Runtime multiplies as if these zero points were not there, and 2 bits with something else than the schema says.
+  if (g !== '' && zeroPoints && !hasFloats) return 'packed zero points beside g_idx';
+  if (g !== '' && bits === 2) return 'g_idx of 2 bits';
 
   const blocks = Math.ceil(K / blockSize);
-  const zeroBytes = Math.ceil((blocks * bits) / 8);
+  const zeroColumns = hasFloats ? blocks : Math.ceil((blocks * bits) / 8);
   checkCount(node, 'B', data, N * blocks * ((blockSize * bits) / 8));
   checkCount(node, 'scales', scales, N * blocks);
-  if (zeroPoints) checkCount(node, 'zero points', zeroPoints, N * zeroBytes);
+  if (zeroPoints) checkCount(node, 'zero points', zeroPoints, N * zeroColumns);
   if (!sameDims(data.dims, [N, blocks, (blockSize * bits) / 8])) return `B has shape [${data.dims.join(', ')}]`;
   if (!oneOrTwo(scales.dims, N, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
-  if (zeroPoints && !oneOrTwo(zeroPoints.dims, N, zeroBytes))
+  if (zeroPoints && !oneOrTwo(zeroPoints.dims, N, zeroColumns))
     return `zero points have shape [${zeroPoints.dims.join(', ')}]`;
   checkType(matcher, node, 'A', x, K);
   checkType(matcher, node, 'Y', y, N);
@@ -69,8 +75,32 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const bad = matcher.refusedScale(scales);
   if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   tensorRange(data);
-  const matrix = nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints });
-  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, bias, y });
+  const nBits = { format, bits: bits as 2 | 4 | 8, N, K, blockSize, data, scales, zeroPoints };
+  const matrix = nBitsMatrix(nBits);
+  const isCoded = zeroPoints && hasFloats ? zeroPointCodes({ ...nBits, zeroPoints }) : true;
+  if (typeof isCoded === 'string') return isCoded;
+  const rest = isCoded ? undefined : zeroPointRest({ ...nBits, zeroPoints: zeroPoints! });
+  const groups = g === '' ? undefined : groupsOfTensor(matcher, g, K, blockSize);
+  if (typeof groups === 'string') return groups;
+  const product = { nodes: [node], x, bias, y };
+  if (!groups) return quantizedProduct(view, matcher, { ...product, matrix, rest: rest && { matrix: rest, times: 1 } });
+  const key = `order ${g} ${blockSize}`;
+  return quantizedProduct(view, matcher, {
+    ...product,
+    matrix: grouped(matrix, nBits.bits, key, groups),
+    rest: rest && { matrix: grouped(rest, 2, key, groups), times: 1 },
+    order: { key, of: Array.from(groups.order, (k) => Math.max(0, k)), K },
+  });
+}
+
+function groupsOfTensor(matcher: Matcher, name: string, K: number, blockSize: number): Groups | string | undefined {
+  const tensor = matcher.tensor(name);
+  if (!tensor) return 'g_idx is not constant';
+  if (tensor.elemType !== INT32) return `g_idx is ${dataTypeName(tensor.elemType)}`;
+  const count = elementCount(tensor);
+  if (count !== K && count !== Math.ceil(K / blockSize) * blockSize)
+    return `g_idx has shape [${tensor.dims.join(', ')}]`;
+  return groupsOf(tensorElements(tensor), K, blockSize);
 }
 
 function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number): string | undefined {
@@ -85,7 +115,7 @@ function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number)
   return tensor.dims.length === 1 ? undefined : `bias has shape [${tensor.dims.join(', ')}]`;
 }
 
-function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: number): void {
+export function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: number): void {
   const count = elementCount(tensor);
   if (count !== expected)
     throw new OnnxFormatError(
@@ -94,7 +124,7 @@ function checkCount(node: GraphNode, what: string, tensor: TensorRef, expected: 
 }
 
 /** What the file declares of a float value whose last dimension is known. */
-function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
+export function checkType({ graph }: Matcher, node: GraphNode, what: string, name: string, last: number): void {
   const type = graph.types.get(name);
   if (!type || type.kind === 'unknown') return;
   const contradiction = (expected: string, got: string): never => {
@@ -120,8 +150,8 @@ export const matMulNBitsOperators: readonly Operator[] = [
     name: 'com.microsoft.MatMulNBits',
     attributes: ATTRIBUTES,
     limits:
-      'constant weights of 2, 4 or 8 bits, f32 or float16 scales, packed zero points or none, blocks of 32 and more (4 bits: 16); no g_idx',
-    infer,
+      'constant weights of 2, 4 or 8 bits, f32 or float16 scales, zero points packed, as floats or none, blocks of 16 and more, g_idx (4 and 8 bits, without packed zero points)',
+    infer: productInfer,
     match,
   },
 ];

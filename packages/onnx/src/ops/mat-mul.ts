@@ -108,10 +108,16 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
 }
 
 export const matMulOperators: readonly Operator[] = [
-  { name: 'MatMul', limits: 'f32', infer: inferMatMul((a) => a?.elemType ?? 0), match: matchMatMul },
+  {
+    name: 'MatMul',
+    limits: 'f32; constant weights behind DequantizeLinear are multiplied as integers',
+    infer: inferMatMul((a) => a?.elemType ?? 0),
+    match: matchMatMul,
+  },
   {
     name: 'Gemm',
-    limits: 'f32, alpha and beta 1, A not transposed, a transposed B constant',
+    limits:
+      'f32 and integers like MatMul, alpha and beta 1 (integers: any beta), A not transposed, a transposed B constant',
     attributes: ['alpha', 'beta', 'transA', 'transB'],
     infer: inferGemm,
     match: matchGemm,

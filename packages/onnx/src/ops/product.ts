@@ -1,10 +1,13 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwise, gather } from '@msd/core/nn';
+import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/match.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { emitOp, type Lowering, type Slot } from './lowering.ts';
+import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
+
+type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
 export interface QuantizedProduct {
   /** In topological order, the one that makes `y` last. */
@@ -12,54 +15,96 @@ export interface QuantizedProduct {
   /** f32 [..., K] */
   readonly x: string;
   readonly matrix: Matrix;
-  /** f32 [N]; '' = none. */
-  readonly bias?: string | undefined;
+  /** What the matrix leaves of the weights: a second product, so many times of which are added. */
+  readonly rest?: { readonly matrix: Matrix; readonly times: number } | undefined;
+  /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
+  readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
+  /** f32 [N], by its name or as a constant of the match alone; '' = none. */
+  readonly bias?: string | Kind<'values'> | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
   readonly addend?: { readonly name: string; readonly times: number } | undefined;
   /** f32 [..., N] */
   readonly y: string;
+  /** What x goes through before it is multiplied, and what is multiplied before it is y. */
+  readonly before?: Elementwise | undefined;
+  readonly behind?: Elementwise | undefined;
   /** See {@link Match.product}. */
   readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
 
 /** @param view of the node that errors of sizes name */
-export function quantizedProduct(
-  view: NodeView,
-  matcher: Matcher,
-  { nodes, x, matrix, bias = '', addend, y, inOrt }: QuantizedProduct,
-): Match {
-  const { N, K, key } = matrix;
-  const inputs = [x, bias, ...(addend ? [addend.name] : [])];
+export function quantizedProduct(view: NodeView, matcher: Matcher, product: QuantizedProduct): Match {
+  const { nodes, x, matrix, rest, order, bias = '', addend, y, inOrt } = product;
+  const [name, own] = typeof bias === 'string' ? [bias, []] : ['', [bias]];
+  const inputs = [x, name, ...(addend ? [addend.name] : [])];
   return {
     op: 'product',
     place: 'device',
     nodes,
     inputs,
     outputs: [y],
-    resources: [{ kind: 'matrix', key, matrix }, ...matcher.constants(inputs)],
-    product: { N, K, quantized: true, inOrt },
+    resources: [
+      ...[matrix, ...(rest ? [rest.matrix] : [])].map(matrixResource),
+      ...(order ? [orderResource(order)] : []),
+      ...own,
+      ...matcher.constants(inputs),
+    ],
+    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt },
     lower(to) {
-      const { dims } = to.info(x);
-      if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
-      if (bias !== '') {
-        const { dims: given } = to.info(bias);
-        if (given.length !== 1 || given[0] !== N) view.fail('bias', `[${N}]`, `[${given.join(', ')}]`);
-      }
-      const result = to.result(addend ? '' : y, 'f32', dims.toSpliced(-1, 1, N));
-      to.step({
-        kind: 'product',
-        x: to.slot(x),
-        matrix: key,
-        bias: bias === '' ? undefined : to.slot(bias),
-        y: result,
-      });
-      if (addend) addTo(to, result, to.slot(addend.name), addend.times, y);
+      emitProduct(to, view, product);
     },
   };
 }
 
+/** The steps of a product, for matches that do more. @returns where y is, which may have no name */
+export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProduct): Slot {
+  const { x, matrix, rest, order, bias: given = '', addend, y, before, behind } = product;
+  const { N, key } = matrix;
+  const K = order?.K ?? matrix.K;
+  const { dims } = to.info(x);
+  if (dims.length === 0 || dims.at(-1) !== K) view.fail('A', `[..., ${K}]`, `[${dims.join(', ')}]`);
+  if (typeof given === 'string' && given !== '') {
+    const { dims: sizes } = to.info(given);
+    if (sizes.length !== 1 || sizes[0] !== N) view.fail('bias', `[${N}]`, `[${sizes.join(', ')}]`);
+  }
+  const ordered = order ? inOrder(to, x, order.key) : to.slot(x);
+  const from = before ? emitOp(to, elementwise, before, [ordered], [])[0]! : ordered;
+  const multiply = (by: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
+    const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
+    to.step({ kind: 'product', x: from, matrix: by, ...end, y: made });
+    return made;
+  };
+  const bias = typeof given === 'string' ? given : given.key;
+  const last = addend || behind ? '' : y;
+  const withRest = ({ matrix: { key }, times }: NonNullable<QuantizedProduct['rest']>): Slot =>
+    times === 1 ? multiply(key, { residual: first }, last) : addTo(to, first, multiply(key, {}, ''), times, last);
+  const first = multiply(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
+  const result = rest ? withRest(rest) : first;
+  if (behind) return emitOp(to, elementwise, behind, [result], [y])[0]!;
+  return addend ? addTo(to, result, to.slot(addend.name), addend.times, y) : result;
+}
+
+const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
+
+const orderResource = ({ key, of }: { readonly key: string; readonly of: readonly number[] }): Resource => ({
+  kind: 'values',
+  key,
+  info: { elemType: INT32, dims: [of.length], data: of },
+  tensor: undefined,
+  transposed: false,
+});
+
+/** Activations in another order: products that share it share them. */
+function inOrder(to: Lowering, x: string, order: string): Slot {
+  return to.shared(`${order} ${x}`, () => {
+    const axis = to.info(x).dims.length - 1;
+    const [slot] = emitOp(to, gather, { axis }, [to.slot(x), to.slot(order)], ['']) as [Slot];
+    return slot;
+  });
+}
+
 /** y = x + times · addend */
-export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): void {
+export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
   const scaled = [
     { fn: 'ConstantF32' as const, args: [], values: [times] },
     { fn: 'Mul' as const, args: [1, 2] },
@@ -67,5 +112,5 @@ export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: str
   ];
   const op =
     times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
-  emitOp(to, elementwise, op, [x, addend], [y]);
+  return emitOp(to, elementwise, op, [x, addend], [y])[0]!;
 }

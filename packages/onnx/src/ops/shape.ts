@@ -1,7 +1,7 @@
 /** Operators about shapes: they make them, or give a value another one without moving an element. */
 import { FLOAT32, INT64 } from '../data-types.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
-import { type Info, isKnown, type Size, type Symbols, sizeOf } from '../ir/info.ts';
+import { type Info, isKnown, numberAmong, type Size, type Symbols } from '../ir/info.ts';
 import { countOf, stored } from './host.ts';
 import { axisOf, concrete, elements, type NodeView, type Operator } from './operator.ts';
 
@@ -59,26 +59,24 @@ function reshape(node: NodeView, [x, wanted]: Inputs, symbols: Symbols): [Info] 
 
 /** What is left of `from` once `rest` is taken: equal symbols cancel out. */
 function missingSize(node: NodeView, from: readonly Size[], rest: readonly Size[], symbols: Symbols): Size {
-  const above = [...from];
+  const above = from.flatMap(symbols.factors);
   const below: Size[] = [];
-  for (const dim of rest) {
-    const at = typeof dim === 'string' ? above.indexOf(dim) : -1;
+  for (const factor of rest.flatMap(symbols.factors)) {
+    const at = typeof factor === 'string' ? above.indexOf(factor) : -1;
     if (at >= 0) above.splice(at, 1);
-    else below.push(dim);
+    else below.push(factor);
   }
   if (!isKnown(below)) return symbols.fresh(from);
   const divisor = countOf(below);
-  const size = sizeOf(above, symbols);
-  if (typeof size === 'number') {
-    if (divisor === 0 ? size !== 0 : size % divisor !== 0)
+  const known = numberAmong(above);
+  if (isKnown(above)) {
+    if (divisor === 0 ? known !== 0 : known % divisor !== 0)
       node.fail('shape', `a size that divides [${from.join(', ')}]`, `[${rest.join(', ')}] and -1`);
-    return divisor === 0 ? 0 : size / divisor;
+    return divisor === 0 ? 0 : known / divisor;
   }
-  if (divisor === 1) return size;
-  // [batch, sequence, 8, 64] -> [batch, sequence, -1]: the known part is divided, the open part stays if it is alone.
-  const known = countOf(above.filter((dim) => typeof dim === 'number'));
-  const symbolsLeft = above.filter((dim) => typeof dim === 'string');
-  return known === divisor && symbolsLeft.length === 1 ? symbolsLeft[0]! : symbols.fresh(from);
+  // [batch, sequence, 8, 64] -> [batch, sequence, -1]: the known part is divided, the open part stays.
+  if (divisor === 0 || known % divisor !== 0) return symbols.fresh(from);
+  return symbols.product([...above.filter((size) => typeof size === 'string'), known / divisor]);
 }
 
 function checkCount(node: NodeView, from: readonly Size[], to: readonly Size[]): void {
@@ -135,7 +133,7 @@ function flatten(node: NodeView, [x]: Inputs, symbols: Symbols): [Info] {
   const axis = node.int('axis', 1);
   const at = axis < 0 ? axis + rank : axis;
   if (!(at >= 0 && at <= rank)) node.fail('axis', `0 to ${rank}`, `${axis}`);
-  return [reshaped(x, [sizeOf(x.dims.slice(0, at), symbols), sizeOf(x.dims.slice(at), symbols)])];
+  return [reshaped(x, [symbols.product(x.dims.slice(0, at)), symbols.product(x.dims.slice(at))])];
 }
 
 /** Elements that shape arithmetic makes out of nothing; beyond this the sizes are inputs gone wild. */
@@ -182,6 +180,8 @@ export const NO_SYMBOLS: Symbols = {
   fresh: refuseOpen,
   sum: refuseOpen,
   rest: refuseOpen,
+  product: (sizes) => (isKnown(sizes) ? countOf(sizes) : refuseOpen()),
+  factors: (size) => [size],
 };
 
 function refuseOpen(): never {
@@ -230,7 +230,7 @@ export const shapeOperators: readonly Operator[] = [
   { name: 'Shape', attributes: ['start', 'end'], infer: shape },
   {
     name: 'Size',
-    infer: (_, [x], symbols) => [{ elemType: INT64, dims: [], data: x?.dims && [sizeOf(x.dims, symbols)] }],
+    infer: (_, [x], symbols) => [{ elemType: INT64, dims: [], data: x?.dims && [symbols.product(x.dims)] }],
   },
   {
     name: 'Reshape',

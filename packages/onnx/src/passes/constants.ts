@@ -1,5 +1,5 @@
 /**
- * Constants that are made of constants: Identity, Cast, Transpose, Reshape and its like, DequantizeLinear. Their nodes leave the graph,
+ * Constants that are made of constants: Identity, Cast, Transpose, Reshape and its like, QuantizeLinear and DequantizeLinear. Their nodes leave the graph,
  * their results are constants like any other, so nothing of them crosses a border in a run. Small ones are computed at once. Of large
  * ones every reader computes what it reads; a session of ONNX Runtime gets the nodes themselves.
  */
@@ -11,9 +11,9 @@ import { stridesOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { permutationOf } from '../ops/movement.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
-import { type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
+import { elementCount, type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
 import { computedTensor, reshapedTensor, tensorOfBytes, wholeTensor } from '../weights/computed.ts';
-import { dequantized, dequantizeOf } from '../weights/dequantize.ts';
+import { dequantized, dequantizeOf, quantized } from '../weights/dequantize.ts';
 import { hasNumbers, numbersReader } from '../weights/numbers.ts';
 
 /** Results up to this size are computed while the graph is read: they are the size of norm weights and biases. */
@@ -88,6 +88,17 @@ const dequantize: Fold = (view, { x, tensor, info }) => {
   return elemType === FLOAT32 || elemType === FLOAT16 ? dequantized(view.node.outputs[0]!, elemType, of) : undefined;
 };
 
+/** Weights that training rounded: floats, then a QuantizeLinear. */
+const quantize: Fold = (view, { x, tensor, info }) => {
+  const scales = tensor(1);
+  const zeroPoints = tensor(2);
+  if (!scales || (info(2) && !zeroPoints)) return undefined;
+  const elemType = zeroPoints?.elemType ?? (view.int('output_dtype', 0) || UINT8);
+  const of = dequantizeOf(view, x, scales, undefined);
+  const isPlain = zeroPoints === undefined || elementCount(zeroPoints) === elementCount(scales);
+  return typeof of === 'string' || !isPlain ? undefined : quantized(view.node.outputs[0]!, elemType, of, zeroPoints);
+};
+
 const FOLDS: ReadonlyMap<string, Fold> = /* @__PURE__ */ new Map<string, Fold>([
   ['Identity', (_, { x }) => x],
   ['Reshape', reshape],
@@ -97,6 +108,8 @@ const FOLDS: ReadonlyMap<string, Fold> = /* @__PURE__ */ new Map<string, Fold>([
   ['Cast', cast],
   ['Transpose', transpose],
   ['DequantizeLinear', dequantize],
+  ['QuantizeLinear', quantize],
+  ['com.microsoft.QuantizeLinear', quantize],
   ['com.microsoft.DequantizeLinear', dequantize],
 ]);
 
@@ -146,16 +159,17 @@ function foldNode(graph: Graph, node: GraphNode, known: (name: string) => Consta
   const x = tensor(0);
   if (!x || dataTypeBits(x.elemType) === undefined) return undefined;
   const info = (i: number): Info | undefined => operands[i] && infoOfConstant(operands[i]);
+  let result: TensorRef | undefined;
   try {
-    const result = fold(new NodeView(node, graph.opsets), { x, tensor, info });
-    // Whatever is no copy of the file's bytes, and small, lies in memory from now on.
-    const isNew = result && result.storage !== x.storage && tensorByteLength(result) <= SMALL_BYTES;
-    return isNew ? tensorOfBytes(result, new Uint8Array(tensorBytes(result))) : result;
+    result = fold(new NodeView(node, graph.opsets), { x, tensor, info });
   } catch (error) {
     // Sizes that contradict each other: whoever runs the node will say so.
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+  // Whatever is no copy of the file's bytes, and small, lies in memory from now on.
+  const isNew = result && result.storage !== x.storage && tensorByteLength(result) <= SMALL_BYTES;
+  return isNew ? tensorOfBytes(result!, new Uint8Array(tensorBytes(result!))) : result;
 }
 
 /** External files are opened only for models that need them. */

@@ -2,16 +2,17 @@
  * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
-import { badScale, fromFp16 } from '@msd/core';
+import { badScale } from '@msd/core';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
+import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
-import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { wrongCount, wrongKind } from '../ops/schema.ts';
+import { elementCount, floatReader, type TensorRef } from '../read/tensor.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import type { ChooseFormat } from '../weights/quantize-option.ts';
 
@@ -57,26 +58,31 @@ const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
 const MAX_HOST_ELEMENTS = 4096;
 /** Scales of the file are looked at in parts. */
-const SCRATCH_BYTES = 2 ** 18;
+const SCALES_AT_ONCE = 2 ** 16;
 /** What a size that only a run knows is taken for. */
 const TYPICAL_SIZE = 128;
 
 /** By node; a match stands for each of its nodes. */
 export type Decisions = ReadonlyMap<GraphNode, Match | string>;
 
+/** What a user's options mean for decisions. */
+export interface MatchOptions {
+  /** Reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds out, too. */
+  readonly checksScales?: boolean;
+  /** What float weights are to become, by names of a node and of them. */
+  readonly chooseFormat?: ChooseFormat;
+  /** Products of activations that are quantized in a run stay ONNX Runtime's, which rounds them to 8 bits. */
+  readonly exact?: boolean;
+  /** Activations are not rounded where a QuantizeLinear is undone right behind it. */
+  readonly relaxes?: boolean;
+}
+
 /**
  * Decides for every node.
  *
- * @param checksScales reads all scales of the file and refuses those that kernels do not take. Whoever packs the matrices finds
- *   out, too
- * @param chooseFormat what float weights are to become, by names of a node and of them
  * @throws {@link OnnxFormatError} naming the node when its tensors contradict its attributes.
  */
-export function matchNodes(
-  typed: TypedGraph,
-  checksScales = true,
-  chooseFormat: ChooseFormat = () => undefined,
-): Decisions {
+export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decisions {
   const { graph } = typed;
   const decisions = new Map<GraphNode, Match | string>();
   const standard = graph.opsets.get('') ?? 1;
@@ -85,7 +91,7 @@ export function matchNodes(
       decisions.set(node, `opset ${standard} is newer than this version knows (${NEWEST_OPSET})`);
     return decisions;
   }
-  const matcher = new Matcher(typed, decisions, checksScales, chooseFormat);
+  const matcher = new Matcher(typed, decisions, options);
   const late: string[] = [];
   const notes = new Map<GraphNode, string>();
   const take = (match: Match | undefined): void => {
@@ -95,6 +101,13 @@ export function matchNodes(
     for (const each of match.nodes) decisions.set(each, match);
     late.push(...(match.late ?? []));
   };
+  const wrong = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    const reason = wrongCount(operatorName(node), node, standard) ?? wrongKind(node);
+    if (reason === undefined) continue;
+    decisions.set(node, `${node.opType}: ${reason}`);
+    wrong.add(node);
+  }
   for (const node of graph.nodes) {
     const chain = PATTERNS.get(operatorName(node))?.(matcher, node);
     if (typeof chain === 'string') notes.set(node, chain);
@@ -106,7 +119,9 @@ export function matchNodes(
   const read = new Set(late);
   for (const node of graph.nodes) {
     if (decisions.has(node)) continue;
-    const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const found = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const isWrong = typeof found === 'object' && found.nodes.some((each) => wrong.has(each));
+    const match = isWrong ? `${node.opType}: a node that it goes with is none of its operator` : found;
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);
@@ -187,20 +202,11 @@ export class Matcher {
   readonly #typed: TypedGraph;
   readonly #decisions: ReadonlyMap<GraphNode, Match | string>;
   readonly #outputs: ReadonlySet<string>;
-  readonly #checksScales: boolean;
-  readonly #chooseFormat: ChooseFormat;
-  /** A file's scales pass through one piece of memory, which stays in the cache. */
-  #scratch = new Uint8Array(0);
+  readonly #options: MatchOptions;
 
-  constructor(
-    typed: TypedGraph,
-    decisions: ReadonlyMap<GraphNode, Match | string>,
-    checksScales: boolean,
-    chooseFormat: ChooseFormat,
-  ) {
-    this.#chooseFormat = chooseFormat;
+  constructor(typed: TypedGraph, decisions: ReadonlyMap<GraphNode, Match | string>, options: MatchOptions) {
     this.graph = typed.graph;
-    this.#checksScales = checksScales;
+    this.#options = options;
     this.#typed = typed;
     this.#decisions = decisions;
     this.#outputs = new Set(typed.graph.outputs.map(({ name }) => name));
@@ -208,6 +214,18 @@ export class Matcher {
 
   view(node: GraphNode): NodeView {
     return this.#typed.view(node);
+  }
+
+  /** Why activations that are quantized in a run are to stay 8 bits wide; `undefined` if they need not. */
+  get exactly(): string | undefined {
+    return this.#options.exact
+      ? "the option 'exact' asks for 8-bit activations, as ONNX Runtime rounds them"
+      : undefined;
+  }
+
+  /** Activations are not rounded where a QuantizeLinear is undone right behind it. */
+  get relaxes(): boolean {
+    return this.#options.relaxes === true;
   }
 
   info(name: string): Info | undefined {
@@ -307,22 +325,18 @@ export class Matcher {
 
   /** What float weights of a node are to become in this session; `undefined`: what they are. */
   formatFor(node: GraphNode, weights: string): FloatFormat | undefined {
-    return this.#chooseFormat([node.name, weights]);
+    return this.#options.chooseFormat?.([node.name, weights]);
   }
 
   /** The first scale that @msd/core would refuse. */
   refusedScale(scales: TensorRef): number | undefined {
-    if (!this.#checksScales) return undefined;
-    const read = partReader(scales);
-    const total = tensorByteLength(scales);
-    const wanted = Math.min(total, SCRATCH_BYTES);
-    if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
-    const scratch = this.#scratch;
-    for (let begin = 0; begin < total; begin += scratch.length) {
-      const bytes = read(begin, Math.min(scratch.length, total - begin), scratch);
-      const values = scales.elemType === FLOAT16 ? halvesIn(bytes) : floatsOf(bytes);
+    if (this.#options.checksScales === false) return undefined;
+    const read = floatReader(scales);
+    const count = elementCount(scales);
+    for (let first = 0; first < count; first += SCALES_AT_ONCE) {
+      const values = read(first, Math.min(SCALES_AT_ONCE, count - first));
       const at = badScale(values);
-      if (at >= 0) return scales.elemType === FLOAT16 ? fromFp16(values[at]!) : values[at];
+      if (at >= 0) return values[at];
     }
     return undefined;
   }
@@ -330,7 +344,7 @@ export class Matcher {
   /** Does it have more elements with every token? */
   grows(name: string): boolean {
     const info = this.info(name);
-    return HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
+    return this.#typed.hasPast && HOST_TYPES.has(info?.elemType ?? 0) && info?.dims?.some(isGrowing) === true;
   }
 
   isHostSized(name: string): boolean {

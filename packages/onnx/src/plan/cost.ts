@@ -8,6 +8,7 @@
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
 import type { Match } from '../passes/match.ts';
+import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
@@ -30,6 +31,11 @@ const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
 const MSD_FLOAT_MAC = 1 / 9_500;
+/** Of a convolution in floats, whose rows are many; of a depthwise one, on either side. */
+const MSD_CONV_FLOAT_MAC = 1 / 15_000;
+const WINDOW_MAC = 1 / 4_000;
+/** Of an element of a window that becomes part of a row. */
+const GATHERED_ELEMENT = 2e-4;
 const MSD_MAC = 1 / 35_000;
 /** Of a score: softmax, beside the multiplications. */
 const SCORE = 1.5e-3;
@@ -139,8 +145,11 @@ export class CostModel {
     if (!product) return { msd, ort: ort + attention.ort };
     // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
     const macs = written * (scores ? product.N : product.K);
-    if (!product.quantized) return { msd: msd + MSD_FLOAT_MAC * macs, ort: ort + FLOAT_MAC * macs + attention.ort };
-    return { msd: msd + MSD_MAC * macs, ort: ort + ortPrice(product, macs) };
+    if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + WINDOW_MAC * macs };
+    const gathered = product.gathers ? (GATHERED_ELEMENT * macs) / product.N : 0;
+    const own = product.quantized ? MSD_MAC : product.gathers === undefined ? MSD_FLOAT_MAC : MSD_CONV_FLOAT_MAC;
+    const inOrt = product.quantized ? ortPrice(product, macs) : FLOAT_MAC * macs + attention.ort;
+    return { msd: msd + own * macs + gathered, ort: ort + inOrt };
   }
 }
 
@@ -181,7 +190,9 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
   const model = new CostModel(typed);
   const { graph } = typed;
   const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit) || model.isDear(unit)));
-  const isClaimed = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
+  const isTaken = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
+  const isForOthers = fixedForOthers(graph, units, isTaken);
+  const isClaimed = (unit: Unit): boolean => isTaken(unit) && !isForOthers(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);
   for (let changed = !all; changed; ) {
@@ -211,8 +222,8 @@ export function allForeign(typed: TypedGraph, units: readonly Unit[]): Sides {
 }
 
 /** A plan is made for sizes: what has others with every token would be planned with every token. */
-function growsWithTokens({ infos }: TypedGraph, { match }: Unit): boolean {
-  if (match?.place !== 'device') return false;
+function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boolean {
+  if (match?.place !== 'device' || !hasPast) return false;
   const free = new Set([...(match.caches ?? []), ...(match.late ?? [])]);
   return [...match.inputs, ...match.outputs].some((name) => !free.has(name) && infos.get(name)?.dims?.some(isGrowing));
 }

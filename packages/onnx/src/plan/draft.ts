@@ -227,4 +227,10 @@ class Drafting implements Lowering {
 }
 
 /** While a plan is made, what only a run knows is simply not known. */
-const OPEN: Symbols = { fresh: () => '?', sum: () => '?', rest: () => undefined };
+const OPEN: Symbols = {
+  fresh: () => '?',
+  sum: () => '?',
+  rest: () => undefined,
+  product: (sizes) => (isKnown(sizes) ? sizes.reduce((product, size) => product * size, 1) : '?'),
+  factors: (size) => [size],
+};

@@ -7,7 +7,7 @@
  */
 import type { ActivationId } from '@msd/core';
 import { type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
-import type { OpStep, ProductStep, Slot } from '../ops/lowering.ts';
+import { type OpStep, type ProductStep, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Planned } from './draft.ts';
 
 /** Products of one x, in an order in which a later one may take an earlier one's result. */
@@ -39,6 +39,8 @@ export function readsOf(step: Fusable): readonly Slot[] {
       return present(step.inputs);
     case 'attention':
       return present([step.q.slot, step.k?.slot, step.v?.slot, step.sinks, step.bias, step.mask]);
+    case 'experts':
+      return present([step.x, step.scores, step.weights?.slot, step.upBias, step.downBias]);
     default:
       return [];
   }
@@ -55,6 +57,8 @@ export function writesOf(step: Fusable): readonly Slot[] {
       return step.each.map(({ y }) => y);
     case 'op':
       return step.outputs;
+    case 'experts':
+      return [step.y, ...roomOf(step)];
     case 'upload':
     case 'computed':
       return [step.to];

@@ -47,7 +47,7 @@ function sorted(units: readonly Unit[]): Unit[] {
     done.add(unit);
     for (const name of [...unit.uses, ...unit.inputs]) {
       const maker = makers.get(name);
-      if (maker && maker.index > unit.index) visit(maker);
+      if (maker) visit(maker);
     }
     order.push(unit);
   };

@@ -4,11 +4,15 @@
  */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
-import { dataTypeBits, dataTypeName, FLOAT16, INT8 } from '../data-types.ts';
+import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
+import { floatsOfHalves } from '../half.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
+
+/** Dimensions that a tensor or a type may have. */
+export const MAX_RANK = 255;
 
 /** The files that hold external data: `locations` are found while reading, `sources` are opened afterwards. */
 export interface ExternalFiles {
@@ -51,7 +55,7 @@ export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
-        cursor.ints(dims);
+        if (!cursor.ints(dims, MAX_RANK)) cursor.fail('dims', `at most ${MAX_RANK}`, 'more');
         break;
       case 2:
         elemType = cursor.int();
@@ -144,10 +148,12 @@ export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array
   const { elemType } = tensor;
   const bytes = tensorBytes(tensor, into);
   if (!isCarried(elemType)) return floatsOf(bytes);
-  return carriedOf(elemType, elemType === FLOAT16 ? halvesIn(bytes) : elemType === INT8 ? new Int8Array(bytes) : bytes);
+  if (elemType === FLOAT16 || elemType === UINT16) return carriedOf(elemType, halvesIn(bytes));
+  if (elemType === INT16) return carriedOf(elemType, new Int16Array(new Uint8Array(bytes).buffer));
+  return carriedOf(elemType, elemType === INT8 ? new Int8Array(bytes) : bytes);
 }
 
-/** Bytes as patterns of float16: a view where alignment allows, else a copy. */
+/** Bytes as elements of 16 bits, patterns of float16 for one: a view where alignment allows, else a copy. */
 export function halvesIn(bytes: Uint8Array): Uint16Array {
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
   return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
@@ -165,6 +171,18 @@ export function partReader(tensor: TensorRef): (begin: number, length: number, i
   if (range) return (begin, length, into) => range.source.read(range.offset + begin, length, into);
   const bytes = tensorBytes(tensor);
   return (begin, length) => bytes.subarray(begin, begin + length);
+}
+
+/** Reads elements [first, first + count) of float32 or float16 as f32; what it returns is read before it is asked for the next ones. */
+export function floatReader(tensor: TensorRef): (first: number, count: number) => Float32Array {
+  const read = partReader(tensor);
+  const width = tensor.elemType === FLOAT16 ? 2 : 4;
+  let staged = new Uint8Array(0);
+  return (first, count) => {
+    if (staged.length < width * count) staged = new Uint8Array(width * count);
+    const bytes = read(width * first, width * count, staged);
+    return width === 2 ? floatsOfHalves(halvesIn(bytes)) : floatsOf(bytes);
+  };
 }
 
 function readEntry(cursor: Cursor, entries: Map<string, string>): void {

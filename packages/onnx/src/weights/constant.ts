@@ -66,7 +66,7 @@ function matrixOf(
   if (N * K === 0) return 'weights are empty';
   const [stepN, stepK] = [N === 1 ? K : strides[n]!, K === 1 ? 1 : strides[k]!];
   const byRows = stepK === 1 && stepN === K;
-  if (!byRows && !(stepN === 1 && stepK === N)) return 'weights do not lie in one piece';
+  if (!byRows && !(stepN === 1 && stepK === N)) return 'weights are no matrix of the file';
   return dequantizedMatrix(of, { N, K, byRows }, (scale) => matcher.refusedScale(scale));
 }
 

@@ -1,6 +1,6 @@
 /** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
 import { toFp16 } from '@msd/core';
-import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32 } from '../data-types.ts';
+import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -14,6 +14,8 @@ export interface Dequantize {
   readonly size: number;
   /** Elements between neighbours along the axis. */
   readonly inner: number;
+  /** Is there a scale for each place beside the axis, too? */
+  readonly hasBlocks: boolean;
   /** Indices of the axis that share a scale. */
   readonly blockSize: number;
 }
@@ -38,35 +40,48 @@ export function dequantizeOf(
   const { dims } = data;
   const given = view.int('block_size', 0);
   if (given === 0 && elementCount(scales) === 1)
-    return { data, scales, zeroPoints, size: 1, inner: Math.max(1, elementCount(data)), blockSize: 1 };
+    return {
+      data,
+      scales,
+      zeroPoints,
+      size: 1,
+      inner: Math.max(1, elementCount(data)),
+      hasBlocks: false,
+      blockSize: 1,
+    };
   const from = view.int('axis', 1);
   const axis = from < 0 ? from + dims.length : from;
   if (!(axis >= 0 && axis < dims.length)) return `axis ${from} of ${dims.length} dimensions`;
   const size = dims[axis]!;
-  const blockSize = given > 0 ? given : 1;
-  const expected = given > 0 ? dims.with(axis, Math.ceil(size / given)) : [size];
+  const hasBlocks = given > 0;
+  const blockSize = hasBlocks ? given : 1;
+  const expected = hasBlocks ? dims.with(axis, Math.ceil(size / given)) : [size];
   if (!sameDims(scales.dims, expected)) return `scales have shape [${scales.dims.join(', ')}]`;
   const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, 1);
-  return { data, scales, zeroPoints, size, inner, blockSize };
+  return { data, scales, zeroPoints, size, inner, hasBlocks, blockSize };
+}
+
+/** Which scale an element has: it never goes down within one pass over the axis. */
+export function scaleIndex(of: Dequantize): (at: number) => number {
+  const { size, inner, hasBlocks, blockSize } = of;
+  const blocks = Math.ceil(size / blockSize);
+  return (at) => {
+    const along = Math.floor(at / inner);
+    const block = Math.floor((along % size) / blockSize);
+    return hasBlocks ? (Math.floor(along / size) * blocks + block) * inner + (at % inner) : block;
+  };
 }
 
 /** The floats that it makes: f32, or fp16 where scales are. */
 export function dequantized(name: string, elemType: number, of: Dequantize): TensorRef {
-  const { data, scales, zeroPoints, size, inner, blockSize } = of;
-  const isPerBlock = elementCount(scales) > size;
-  const blocks = Math.ceil(size / blockSize);
+  const { data, scales, zeroPoints, size, inner, hasBlocks } = of;
   const tensors = zeroPoints ? [data, scales, zeroPoints] : [data, scales];
   const type = { name, elemType, dims: data.dims };
-  /** Which scale an element has: it never goes down within one pass over the axis. */
-  const scaleOf = (at: number): number => {
-    const along = Math.floor(at / inner);
-    const block = Math.floor((along % size) / blockSize);
-    return isPerBlock ? (Math.floor(along / size) * blocks + block) * inner + (at % inner) : block;
-  };
+  const scaleOf = scaleIndex(of);
   /** Scales that a stretch of elements needs. */
   const scalesOf = (begin: number, last: number): readonly [first: number, count: number] => {
-    if (!isPerBlock && Math.floor(begin / inner / size) !== Math.floor(last / inner / size)) return [0, size];
-    const [first, end] = isPerBlock
+    if (!hasBlocks && Math.floor(begin / inner / size) !== Math.floor(last / inner / size)) return [0, size];
+    const [first, end] = hasBlocks
       ? [scaleOf(begin - (begin % inner)), scaleOf(last - (last % inner)) + inner]
       : [scaleOf(begin), scaleOf(last) + 1];
     return [first, end - first];
@@ -84,6 +99,37 @@ export function dequantized(name: string, elemType: number, of: Dequantize): Ten
     }
     if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(Array.from(floats, toFp16));
   });
+}
+
+/** Codes of 8 bits that floats become, by scales that are known as a DequantizeLinear's are: each rounded half to even, and clipped. */
+export function quantized(
+  name: string,
+  elemType: number,
+  of: Dequantize,
+  zeroPoints: TensorRef | undefined,
+): TensorRef | undefined {
+  const ends = elemType === INT8 ? [-128, 127] : elemType === UINT8 ? [0, 255] : undefined;
+  const { data, scales } = of;
+  if (!ends || scales.elemType !== FLOAT32 || data.elemType !== FLOAT32) return undefined;
+  const [least, most] = ends as [number, number];
+  const scaleOf = scaleIndex(of);
+  const type = { name, elemType, dims: data.dims };
+  return computedTensor(type, zeroPoints ? [data, scales, zeroPoints] : [data, scales], (begin, count, out) => {
+    const floats = numbersReader(data)!(begin, count);
+    const scale = numbersReader(scales)!(0, elementCount(scales));
+    const zero = zeroPoints && numbersReader(zeroPoints)!(0, elementCount(zeroPoints));
+    for (let i = 0; i < count; i++) {
+      const at = scaleOf(begin + i);
+      const code = roundHalfEven(Math.fround(floats[i]! / scale[at]!)) + (zero ? zero[at]! : 0);
+      out[i] = Math.min(Math.max(code, least), most);
+    }
+  });
+}
+
+function roundHalfEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }
 
 function sameDims(a: readonly number[], b: readonly number[]): boolean {

@@ -19,7 +19,7 @@ import {
 import { elementCount, type TensorRef, tensorBytes } from '../read/tensor.ts';
 import { columnsMatrix } from './columns.ts';
 import { computedTensor } from './computed.ts';
-import type { Dequantize } from './dequantize.ts';
+import { type Dequantize, scaleIndex } from './dequantize.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
 import { numbersReader } from './numbers.ts';
 import { rowPacker } from './row-packer.ts';
@@ -72,7 +72,7 @@ export function dequantizedMatrix(
   const map = scaleMap(of, layout);
   if (typeof map === 'string') return map;
   if (isMx && (map.blockSize !== 32 || of.zeroPoints)) return 'float4e2m1 is not in blocks of 32 without zero points';
-  const bad = refusedScale(scales);
+  const bad = isMx ? undefined : refusedScale(scales);
   if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   if (format === 'int8' && map.blockSize === null) return channelMatrix(of, layout, map);
   const blockSize = kernelBlock(format, map.blockSize, layout.K);
@@ -81,10 +81,12 @@ export function dequantizedMatrix(
 }
 
 /** How the index of a scale follows from (n, k), or why it depends on more than a block of a row. */
-function scaleMap({ size, inner, blockSize, scales }: Dequantize, { N, K, byRows }: Layout): ScaleMap | string {
-  const isPerBlock = elementCount(scales) > size || blockSize > 1;
-  if (size === 1 && !isPerBlock) return { blockSize: null, isOne: true, at: () => 0 };
-  if (!isPerBlock) {
+function scaleMap(of: Dequantize, { N, K, byRows }: Layout): ScaleMap | string {
+  const { size, inner, hasBlocks, blockSize } = of;
+  if (size === 1 && !hasBlocks) return { blockSize: null, isOne: true, at: () => 0 };
+  // An element for each n, wherever the axis is.
+  if (K === 1) return { blockSize: null, isOne: false, at: scaleIndex(of) };
+  if (!hasBlocks) {
     // The axis has to lie within n: then k, which is all that is left, does not move the index.
     const step = byRows ? inner / K : inner;
     const isChannel = Number.isInteger(step) && (byRows ? N : N / step) % size === 0 && (byRows || N % step === 0);

@@ -19,19 +19,24 @@ export interface Floats {
   readonly isTransposed: boolean;
   /** What all of them are multiplied by: Gemm's alpha. */
   readonly times?: number | undefined;
+  /**
+   * int8, too, has a scale for each 32 k: rows of convolutions have a few weights that are far larger than the others, and lose three
+   * times as much with one scale each.
+   */
+  readonly inBlocks?: boolean | undefined;
   /** Which k of the file each k of the matrix is. Not with `isTransposed`. */
   readonly order?: Int32Array | undefined;
 }
 
-/** int4 has a scale for each so many k, int8 one for each output channel. */
+/** k that share a scale, unless all of a row do. */
 const BLOCK = 32;
 
 export function floatMatrix(floats: Floats): Matrix {
-  const { format, N, K, tensor, isTransposed, times = 1, order } = floats;
-  const blockSize = format === 'int8' ? null : BLOCK;
+  const { format, N, K, tensor, isTransposed, times = 1, order, inBlocks = false } = floats;
+  const blockSize = format === 'int8' && !inBlocks ? null : BLOCK;
   const sums = new RowSums();
   return {
-    key: matrixKey('floats', [format, N, K, isTransposed, times, order?.join()], [tensor]),
+    key: matrixKey('floats', [format, blockSize, N, K, isTransposed, times, order?.join()], [tensor]),
     format,
     N,
     K,
@@ -128,7 +133,7 @@ class RowSums {
         const [from, last] = [n * K + b * length, Math.min(length, K - b * length)];
         const codes = (n * blocks + b) * length;
         for (let i = 0; i < last; i++) {
-          const code = blockSize === null ? data[codes + i]! : nibble(data, codes + i) - 8;
+          const code = data instanceof Int8Array ? data[codes + i]! : nibble(data, codes + i) - 8;
           const value = real[from + i]!;
           const off = value - code * scale;
           lost += off * off;
@@ -147,4 +152,4 @@ class RowSums {
   }
 }
 
-const nibble = (codes: Uint8Array | Int8Array, i: number): number => (codes[i >> 1]! >> (4 * (i & 1))) & 15;
+const nibble = (codes: Uint8Array, i: number): number => (codes[i >> 1]! >> (4 * (i & 1))) & 15;

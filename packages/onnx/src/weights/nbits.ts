@@ -1,11 +1,13 @@
 /** Weights as MatMulNBits has them: rows of packed codes, block after block. */
 import type { FormatId } from '@msd/core';
-import { FLOAT16 } from '../data-types.ts';
+import { FLOAT16, isFloat } from '../data-types.ts';
 import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
+import { zeroPointRows } from './float-zero-points.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
 
 export interface NBits {
   readonly format: FormatId;
+  readonly bits: 2 | 4 | 8;
   readonly N: number;
   readonly K: number;
   readonly blockSize: number;
@@ -13,11 +15,12 @@ export interface NBits {
   readonly data: TensorRef;
   /** f32 or float16 [N, blocks]; what is float16 stays it in packed memory. */
   readonly scales: TensorRef;
-  /** Packed like `data`, rows padded to bytes. */
+  /** Packed like `data`, rows padded to bytes; or floats [N, blocks], of which it takes the nearest codes. */
   readonly zeroPoints: TensorRef | undefined;
 }
 
-export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints }: NBits): Matrix {
+export function nBitsMatrix(nBits: NBits): Matrix {
+  const { format, N, K, blockSize, data, scales, zeroPoints } = nBits;
   const isHalf = scales.elemType === FLOAT16;
   return {
     key: matrixKey('nbits', [format, N, K, blockSize], [data, scales, zeroPoints]),
@@ -28,11 +31,11 @@ export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints 
     storedZeroPoints: zeroPoints !== undefined,
     scale: isHalf ? 'f16' : 'f32',
     fileBytes: bytesOf(data, scales, zeroPoints),
+    tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
-      const readZeroPoints = zeroPoints && partReader(zeroPoints);
+      const readZeroPoints = zeroPoints && zeroPointReader(nBits, zeroPoints);
       const [dataRow, scaleRow] = [tensorByteLength(data) / N, tensorByteLength(scales) / N];
-      const zeroRow = zeroPoints ? tensorByteLength(zeroPoints) / N : 0;
       let staged = new Uint8Array(0);
       return (n, count, into) => {
         if (staged.length < scaleRow * count) staged = new Uint8Array(scaleRow * count);
@@ -44,9 +47,16 @@ export function nBitsMatrix({ format, N, K, blockSize, data, scales, zeroPoints 
           blockSize,
           data: readData(n * dataRow, count * dataRow, into),
           scales: isHalf ? halvesIn(scaleBytes) : floatsOf(scaleBytes),
-          ...(readZeroPoints && { zeroPoints: readZeroPoints(n * zeroRow, count * zeroRow) }),
+          ...(readZeroPoints && { zeroPoints: readZeroPoints(n, count) }),
         };
       };
     },
   };
+}
+
+function zeroPointReader({ bits, N, K, blockSize, scales }: NBits, zeroPoints: TensorRef) {
+  if (isFloat(zeroPoints.elemType)) return zeroPointRows({ N, K, bits, blockSize, scales, zeroPoints });
+  const read = partReader(zeroPoints);
+  const rowBytes = tensorByteLength(zeroPoints) / N;
+  return (n: number, count: number): Uint8Array => read(n * rowBytes, count * rowBytes);
 }

@@ -31,6 +31,13 @@ const floats = (name: string, ...dims: number[]): TensorSpec => ({
   dims,
   data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(0.5),
 });
+const bytes = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'uint8',
+  dims,
+  data: Uint8Array.from({ length: dims.reduce((product, dim) => product * dim, 1) }, (_, i) => 37 * i),
+});
+const sizes = (K: number, N: number): NodeSpec['attributes'] => ({ K: { int: K }, N: { int: N } });
 const longs = (name: string, ...data: number[]): TensorSpec => ({
   name,
   dtype: 'int64',
@@ -132,7 +139,108 @@ const dynamic: GraphSpec = {
   outputs: [value('y', 'float32', [1, 'm', 8]), value('z', 'float32', [1, 'm', 6])],
 };
 
+const scalars = (name: string, value: number): TensorSpec => ({ ...floats(name), data: Float32Array.of(value) });
+const codesOf = (name: string, dtype: 'int8' | 'uint8' | 'int4', dims: number[], length: number): TensorSpec => ({
+  name,
+  dtype,
+  dims,
+  data: Uint8Array.from({ length }, (_, i) => i * 37),
+});
+
+/** Weights behind DequantizeLinear, activations as codes, products of codes. */
+const coded: GraphSpec = {
+  nodes: [
+    op('DequantizeLinear', ['w8', 's8', 'z8'], ['f8'], { axis: { int: 1 } }),
+    op('DequantizeLinear', ['w4', 's4'], ['f4'], { axis: { int: 1 }, block_size: { int: 16 } }),
+    op('Identity', ['f4'], ['f4i']),
+    op('Transpose', ['f4i'], ['f4t'], { perm: { ints: [1, 0] } }),
+    op('Reshape', ['f8', 'square'], ['f8r']),
+    op('QuantizeLinear', ['x', 'sx', 'zx'], ['q']),
+    op('DequantizeLinear', ['q', 'sx', 'zx'], ['d']),
+    op('MatMul', ['d', 'f8r'], ['p']),
+    op('Gemm', ['p', 'f4', 'c'], ['r'], { transB: { int: 1 } }),
+    op('MatMul', ['p', 'f4t'], ['t']),
+    op('QLinearMatMul', ['q', 'sx', 'zx', 'w8', 's8', 'z8', 'sx', 'zx'], ['k']),
+    ms(op('QGemm', ['k', 'sx', 'zx', 'w8', 's8', 'z8', 'c8', 'sx', 'zx'], ['g'])),
+    op('DequantizeLinear', ['g', 'sx', 'zx'], ['h']),
+    op('Add', ['r', 't'], ['sum']),
+  ],
+  initializers: [
+    ...[codesOf('w8', 'int8', [K, K], K * K), floats('s8', K), codesOf('z8', 'int8', [K], K), scalars('sx', 0.25)],
+    ...[codesOf('w4', 'int4', [8, K], 4 * K), floats('s4', 8, 2), codesOf('zx', 'uint8', [], 1), floats('c', 8)],
+    { name: 'c8', dtype: 'int32', dims: [K], data: new Int32Array(K).fill(9) },
+    longs('square', K, -1),
+  ],
+  inputs: [value('x')],
+  outputs: [value('sum', 'float32', ['m', 8]), value('h')],
+};
+
+const halves = (name: string, ...dims: number[]): TensorSpec => ({
+  name,
+  dtype: 'float16',
+  dims,
+  data: new Uint16Array(dims.reduce((product, dim) => product * dim, 1)).fill(0x3800),
+});
+
+/** float16 throughout: a table, scales and bias, a norm, a mask of its lowest number, casts. */
+const half: GraphSpec = {
+  nodes: [
+    op('Gather', ['table', 'ids'], ['x']),
+    op('SimplifiedLayerNormalization', ['x', 'row'], ['n']),
+    { ...a.node('n', 'p'), inputs: ['n', 'a_Q', 'scales', '', '', 'bias'] },
+    op('Where', ['seen', 'p', 'lowest'], ['w']),
+    op('Softmax', ['w'], ['s'], { axis: { int: -1 } }),
+    op('Cast', ['s'], ['f'], { to: { int: 1 } }),
+    op('Cast', ['f'], ['y'], { to: { int: 10 } }),
+    op('Trilu', ['y'], ['t']),
+    op('Mul', ['t', 'factor'], ['z']),
+  ],
+  initializers: [
+    halves('table', 16, K),
+    halves('row', K),
+    halves('scales', 8),
+    halves('bias', 8),
+    halves('factor', 1),
+    { name: 'lowest', dtype: 'float16', dims: [], data: Uint16Array.of(0xfbff) },
+    ...a.initializers.filter(({ name }) => name === 'a_Q'),
+  ],
+  inputs: [value('ids', 'int64', ['m']), value('seen', 'bool', ['m', 8])],
+  outputs: [value('f', 'float32', ['m', 8]), value('z', 'float16', ['m', 8])],
+};
+
+const windows = { pads: { ints: [1, 1, 1, 1] }, kernel_shape: { ints: [3, 3] } };
+
+/** Convolutions of every kind, pools, and what lies between them. */
+const images: GraphSpec = {
+  nodes: [
+    op('Conv', ['x', 'w1', 'b1'], ['c1'], { ...windows, strides: { ints: [2, 1] } }),
+    op('BatchNormalization', ['c1', 'b1', 'b1', 'b1', 'b1'], ['n1']),
+    op('HardSwish', ['n1'], ['h1']),
+    op('Conv', ['h1', 'w2'], ['c2'], { ...windows, group: { int: 4 } }),
+    op('DequantizeLinear', ['w3', 'scale'], ['w3f']),
+    op('Conv', ['c2', 'w3f'], ['c3'], { auto_pad: { string: 'SAME_UPPER' }, dilations: { ints: [1, 1] } }),
+    op('GlobalAveragePool', ['c3'], ['g']),
+    op('Mul', ['c3', 'g'], ['gated']),
+    quantizeLinear('gated'),
+    op('ConvInteger', ['gated_quantized', 'w3', 'gated_zero_point'], ['i']),
+    op('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+    op('Mul', ['sums', 'gated_scale'], ['some']),
+    op('Mul', ['some', 'scale'], ['c4']),
+    op('MaxPool', ['c4'], ['m'], { ...windows, ceil_mode: { int: 1 } }),
+    op('AveragePool', ['m'], ['y'], { kernel_shape: { ints: [2, 1] }, strides: { ints: [2, 1] } }),
+  ],
+  initializers: [
+    ...[floats('w1', 4, 3, 3, 3), floats('b1', 4), floats('w2', 4, 1, 3, 3), floats('scale')],
+    { name: 'w3', dtype: 'int8', dims: [4, 4, 1, 1], data: new Int8Array(16).fill(3) },
+  ],
+  inputs: [value('x', 'float32', [1, 3, 16, 'width'])],
+  outputs: [{ name: 'y', dtype: 'float32' }],
+};
+
 const models: Record<string, GraphSpec> = {
+  coded,
+  half,
+  images,
   dynamic,
   decoder,
   operators,
@@ -243,6 +351,33 @@ const models: Record<string, GraphSpec> = {
       { name: 'z', dtype: 'float32' },
     ],
   },
+  codebooks: {
+    nodes: [
+      ms(
+        op('MatMulBnb4', ['x', 'codes', 'absmax'], ['p'], {
+          ...sizes(K, K),
+          block_size: { int: 64 },
+          quant_type: { int: 1 },
+        }),
+      ),
+      ms(
+        op('QMoE', ['p', 'scores', 'fc1', 'fc1_scales', 'fc1_bias', 'fc2', 'fc2_scales'], ['y'], {
+          k: { int: 1 },
+          activation_type: { string: 'swiglu' },
+          swiglu_fusion: { int: 1 },
+          block_size: { int: 16 },
+        }),
+      ),
+    ],
+    initializers: [
+      bytes('codes', (K * K) / 2),
+      floats('absmax', (K * K) / 64),
+      ...[bytes('fc1', 2, 32, K / 2), floats('fc1_scales', 2, 32, 2), floats('fc1_bias', 2, 32)],
+      ...[bytes('fc2', 2, K, 8), floats('fc2_scales', 2, K, 1)],
+    ],
+    inputs: [value('x'), value('scores', 'float32', ['m', 2])],
+    outputs: [value('y')],
+  },
   spelt: {
     nodes: [
       op('ReduceMean', ['x', 'last'], ['mean']),
@@ -273,6 +408,67 @@ const models: Record<string, GraphSpec> = {
     outputs: [value('y', 'float32', ['m', 8])],
   },
 };
+
+/** Branches with products in branches, chosen by an input and by sizes; a function with attributes of its call. */
+const called = {
+  functions: [
+    {
+      name: 'Scaled',
+      domain: 'of.this.file',
+      inputs: ['x', 'by'],
+      outputs: ['y'],
+      attributes: ['slope'],
+      defaults: { axis: { int: -1 } },
+      nodes: [
+        op('LeakyRelu', ['x'], ['h'], { alpha: { reference: 'slope', type: 1 } }),
+        op('Mul', ['h', 'by'], ['s']),
+        op('Softmax', ['s'], ['y'], { axis: { reference: 'axis', type: 2 } }),
+      ],
+      opsets: { '': 21 },
+    },
+  ],
+  opsets: { '': 21, 'com.microsoft': 1, 'of.this.file': 1 },
+  graph: {
+    nodes: [
+      op('Shape', ['x'], ['shape']),
+      op('Gather', ['shape', 'zero'], ['rows']),
+      op('Greater', ['rows', 'one'], ['many']),
+      op('If', ['flag'], ['y', 'z'], {
+        then_branch: {
+          graph: {
+            nodes: [
+              a.node('x', 'p'),
+              op('If', ['many'], ['q'], {
+                then_branch: { graph: { ...branch('Relu'), nodes: [op('Relu', ['p'], ['h']), b.node('h', 'r')] } },
+                else_branch: { graph: { ...branch('Neg'), nodes: [b.node('p', 'r')] } },
+              }),
+              op('Identity', ['x'], ['same']),
+            ],
+            inputs: [],
+            outputs: [value('q'), value('same')],
+          },
+        },
+        else_branch: {
+          graph: {
+            nodes: [
+              { ...op('Scaled', ['x', 'by'], ['h'], { slope: { float: 0.5 } }), domain: 'of.this.file' },
+              a.node('h', 'p'),
+              b.node('p', 'r'),
+              op('Constant', [], ['held'], { value_floats: { floats: [1, 2] } }),
+            ],
+            initializers: [floats('by', K)],
+            inputs: [],
+            outputs: [value('r'), { name: 'held', dtype: 'float32' as const }],
+          },
+        },
+      }),
+    ],
+    initializers: [...a.initializers, ...b.initializers, longs('one', 1), longs('zero', 0)],
+    inputs: [value('x'), value('flag', 'bool', [1])],
+    outputs: [value('y'), { name: 'z', dtype: 'float32' as const }],
+  },
+};
+writeFileSync(new URL('branches.onnx', import.meta.url), writeModel(called));
 
 for (const [name, graph] of Object.entries(models)) {
   writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ graph }));

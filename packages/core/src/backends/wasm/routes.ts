@@ -104,7 +104,7 @@ export class Routes {
 
   #carriers(format: WeightFormat, variant: WeightVariant, decomposition: Decomposition): CarrierOptions[] {
     const relaxed = this.#choice === 'i16' || !fitsI8(variant) ? null : relaxedDot();
-    if (!relaxed || (format.bits === 8 && !relaxed.byteOperand)) return [I16];
+    if (!relaxed || (format.operandBits === 8 && !relaxed.byteOperand)) return [I16];
     return [I16, { id: 'i8', digits: digitsOf(decomposition), operand: relaxed.byteOperand }];
   }
 

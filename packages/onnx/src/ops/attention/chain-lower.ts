@@ -48,13 +48,16 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
   const queries = operand(q);
   const keys = past ? past.news && operand(past.news.k) : transposed(operand(k));
   const values = past ? past.news && operand(past.news.v) : operand(v);
+  const isFlat = queries.axes.length === 3;
   // Numbers that scale keys of a cache scale scores as well.
   if (past) for (const each of k.nodes) scale *= each.scale ?? 1;
   const added = past?.isLate
     ? []
     : scores.added.flatMap((each) => (each.kind === 'causal' ? [] : [addedSlot(to, each)]));
-  const isFlat = queries.axes.length === 3;
-  const [batch, heads] = batchAndHeads([queries, ...(keys ? [keys] : []), ...(values ? [values] : [])], added);
+  const [batch, heads] =
+    past && !past.news && isFlat
+      ? [sizesOf(queries)[0]! / past.heads, past.heads]
+      : batchAndHeads([queries, ...(keys ? [keys] : []), ...(values ? [values] : [])], added);
   const four = (view: View): View => fourAxes(to, view, batch);
   const qs = repeated(four(queries), [batch, heads, ...sizesOf(queries).slice(-2)]);
   const [rows, headSize] = sizesOf(qs).slice(2) as [number, number];

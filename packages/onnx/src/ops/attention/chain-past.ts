@@ -4,6 +4,7 @@
  */
 import type { ScoreArray } from '@msd/core';
 import type { Graph, GraphNode } from '../../ir/graph.ts';
+import type { Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import type { AttentionNow, CacheRef, Elements, LateAttention } from '../lowering.ts';
 import { axisOf } from '../operator.ts';
@@ -67,7 +68,12 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if ([keys.node, values.node].some((node) => node && !nodes.includes(node))) return undefined;
   const masks = namesOfAdded(scores.added);
   const isGiven = (name: string): boolean => name !== '';
-  const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past].filter(isGiven);
+  const news = [closed.q.base, closed.k.base, closed.v.base].filter(isGiven);
+  // What is read as something else, too, is no past: a plan would have to know its sizes.
+  const pasts = [keys.past, values.past].filter(isGiven);
+  const others = new Set([...news, ...masks]);
+  if (new Set(pasts).size < pasts.length || pasts.some((name) => others.has(name))) return undefined;
+  const bases = [...news, ...pasts];
   if (bases.some((name) => matcher.notFloat('x', name) !== undefined)) return undefined;
   if (hasInside(matcher, nodes, [...bases, ...masks])) return undefined;
   const shapes = shapesOf([...own, ...tail]);
@@ -81,8 +87,15 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if (!isLate && scores.added.some((each) => each.kind === 'bias' && matcher.notFloat('bias', each.name) !== undefined))
     return undefined;
   const late = isLate ? lateMasks(matcher.graph, scores.added) : undefined;
-  const news = keys.added === '' ? undefined : { k: closed.k, v: closed.v };
-  const past = { news, heads: keys.heads, headSize: keys.size, valueSize: values.size, cache, isLate, late };
+  const past = {
+    news: keys.added === '' ? undefined : { k: closed.k, v: closed.v },
+    heads: keys.heads,
+    headSize: keys.size,
+    valueSize: values.size,
+    cache,
+    isLate,
+    late,
+  };
   return {
     op: 'attention',
     place: 'device',
@@ -107,6 +120,8 @@ function joinedOf(matcher: Matcher, { base, nodes }: Operand, isTransposed: bool
   const views = nodes.filter(({ scale }) => scale === undefined).map((each) => each.node);
   const turn = isTransposed ? views.pop() : undefined;
   if (isTransposed && !(turn?.opType === 'Transpose' && isTurn(matcher.view(turn).ints('perm')))) return undefined;
+  // Batch and heads in one, for products of three dimensions.
+  const flat = rankOf(matcher, views.at(-1)) === 3 ? views.pop() : undefined;
   const isFed = (name: string): boolean => graph.inputs.some((input) => input.name === name);
   const node = matcher.producer(base);
   const isJoint = node?.opType === 'Concat' && node.domain === '' && node.inputs.length === 2;
@@ -114,7 +129,8 @@ function joinedOf(matcher: Matcher, { base, nodes }: Operand, isTransposed: bool
   const dims = matcher.info(first === '' ? base : first)?.dims;
   const [, heads, , size] = dims ?? [];
   if (dims?.length !== 4 || typeof heads !== 'number' || typeof size !== 'number') return undefined;
-  if (!repeatsHeads(matcher, views, heads)) return undefined;
+  if (!repeatsHeads(matcher, views, heads) || (flat && !(views.length === 0 && isFlatting(matcher, flat, heads))))
+    return undefined;
   if (first !== '') {
     const view = matcher.view(node!);
     if (axisOf(view, view.int('axis', 0), 4) !== 2) return undefined;
@@ -126,8 +142,29 @@ function joinedOf(matcher: Matcher, { base, nodes }: Operand, isTransposed: bool
   return isShown && isMoved ? { node, past: '', added: base, present: base, heads, size } : undefined;
 }
 
-/** Exchanges the last two of four dimensions. */
-const isTurn = (perm: readonly number[] | undefined): boolean => perm?.join() === '0,1,3,2';
+/** Exchanges the last two dimensions. */
+const isTurn = (perm: readonly number[] | undefined): boolean => perm?.join() === '0,1,3,2' || perm?.join() === '0,2,1';
+
+const rankOf = (matcher: Matcher, node: GraphNode | undefined): number | undefined =>
+  node && matcher.info(node.outputs[0]!)?.dims?.length;
+
+/** [B, H, T, d] → [B · H, T, d]: its first size is said to be so many times something, or all sizes are known. */
+function isFlatting(matcher: Matcher, node: GraphNode, heads: number): boolean {
+  if (node.opType !== 'Reshape') return false;
+  const [from, to] = [node.inputs[0]!, node.outputs[0]!].map((name) => matcher.info(name)?.dims) as [Sizes, Sizes];
+  if (from?.[3] !== to?.[2]) return false;
+  const [batch] = from ?? [];
+  if (typeof batch === 'number' && to?.[0] === batch * heads) return true;
+  let name = matcher.producer(node.inputs[1] ?? '')?.inputs[0] ?? '';
+  for (let maker = matcher.producer(name); maker; maker = matcher.producer(name)) {
+    if (maker.opType === 'Mul') return maker.inputs.some((input) => matcher.scalar(input) === heads);
+    if (maker.opType !== 'Unsqueeze' && maker.opType !== 'Reshape' && maker.opType !== 'Cast') return false;
+    name = maker.inputs[0]!;
+  }
+  return false;
+}
+
+type Sizes = readonly Size[] | undefined;
 
 /** [B, H, T, d] → [B, H, 1, T, d] → [B, H, n, T, d] → [B, H · n, T, d], or nothing. */
 function repeatsHeads(matcher: Matcher, views: readonly GraphNode[], heads: number): boolean {

@@ -4,6 +4,7 @@ import { decoderMaskedOperators } from './decoder-masked.ts';
 import { groupQueryAttention } from './group-query.ts';
 import { multiHeadOperators } from './multi-head.ts';
 import { packedOperators } from './packed.ts';
+import { quantizedAttentionOperators } from './quantized.ts';
 import { standardOperators } from './standard.ts';
 
 export const attentionOperators: readonly Operator[] = [
@@ -11,5 +12,6 @@ export const attentionOperators: readonly Operator[] = [
   ...multiHeadOperators,
   ...decoderMaskedOperators,
   ...packedOperators,
+  ...quantizedAttentionOperators,
   ...standardOperators,
 ];

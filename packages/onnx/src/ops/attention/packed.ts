@@ -1,14 +1,16 @@
 /** com.microsoft.Attention: x [B, M, D] times weights that make queries, keys and values, side by side. */
-import { copy, matMul } from '@msd/core/nn';
+import { copy } from '@msd/core/nn';
 import { INT32 } from '../../data-types.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
+import { weightsOf } from '../../weights/constant.ts';
 import { stridesOf } from '../host.ts';
-import { emitOp, type Lowering, type Slot } from '../lowering.ts';
+import { emitOp, type Lowering } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, cacheOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
-import { emitAttention, emitFunction, type Heads, headsOfRows } from './facts.ts';
+import { emitAttention, type Heads, headsOfRows } from './facts.ts';
 import { paddedLate } from './padding.ts';
+import { floatProjection, matrixProjection, type Projection } from './projection.ts';
 
 /** Widths of queries (and keys) and of values. */
 function widthsOf(view: NodeView, total: Size | undefined): readonly [Size | undefined, Size | undefined] {
@@ -18,7 +20,7 @@ function widthsOf(view: NodeView, total: Size | undefined): readonly [Size | und
   return [third, third];
 }
 
-const infer: Operator['infer'] = (view, [x, weights, , , past], symbols) => {
+export const inferPacked: Operator['infer'] = (view, [x, weights, , , past], symbols) => {
   const [width, values] = widthsOf(view, weights?.dims?.[1]);
   const heads = view.int('num_heads', 0);
   const dims = x?.dims?.length === 3 && values !== undefined ? [x.dims[0]!, x.dims[1]!, values] : undefined;
@@ -33,18 +35,42 @@ const infer: Operator['infer'] = (view, [x, weights, , , past], symbols) => {
   return [y, present];
 };
 
+/** The operands of an attention beside its product, by name; '' = there is none. */
+export interface PackedOperands {
+  /** How x is multiplied. */
+  readonly projection: Projection;
+  /** Sizes of x, and of the weights. */
+  readonly x: Info | undefined;
+  readonly shape: readonly Size[] | undefined;
+  readonly padding: string;
+  readonly past: string;
+  readonly added: string;
+}
+
 function match(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [x = '', weights = '', bias = '', padding = '', past = '', added = '', pastLength = ''] = node.inputs;
-  const [y = '', present = ''] = node.outputs;
   const refused = notFloats(matcher, { input: x, weights, bias, past, attention_bias: added });
   if (refused !== undefined) return refused;
+  if (pastLength !== '') return 'past and present share a buffer';
+  const shape = matcher.info(weights)?.dims;
+  const integers = shape?.length === 2 ? weightsOf(matcher, weights, false) : undefined;
+  const projection =
+    integers?.kind === 'matrix'
+      ? matrixProjection(view, matcher, { nodes: [node], x, matrix: integers.matrix, bias, y: '' })
+      : floatProjection(matcher, x, weights, bias);
+  return matchPacked(view, matcher, { projection, x: matcher.info(x), shape, padding, past, added });
+}
+
+/** What is left of it once x is multiplied. */
+export function matchPacked(view: NodeView, matcher: Matcher, operands: PackedOperands): Match | string {
+  const { projection, x, shape, padding, past, added } = operands;
+  const [y = '', present = ''] = view.node.outputs;
   const heads = view.int('num_heads', 0);
   if (heads <= 0) return 'num_heads is not given';
   if (view.int('do_rotary', 0) !== 0) return 'do_rotary is not 0';
-  if (view.int('past_present_share_buffer', 0) !== 0 || pastLength !== '') return 'past and present share a buffer';
+  if (view.int('past_present_share_buffer', 0) !== 0) return 'past and present share a buffer';
   if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
-  const shape = matcher.info(weights)?.dims;
   const [width, valueWidth] = widthsOf(view, shape?.[1]);
   if (typeof width !== 'number' || typeof valueWidth !== 'number') return 'the widths are not known';
   if (!(Number.isInteger(width / heads) && Number.isInteger(valueWidth / heads))) return 'heads of unequal widths';
@@ -55,18 +81,18 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const isLate = cache !== undefined || padding !== '';
   const late = [padding, isLate ? added : ''].filter((name) => name !== '');
   const match = attentionMatch(view, matcher, {
-    inputs: [x, weights, bias, padding, past, added],
+    inputs: [...projection.inputs, padding, past, added],
     outputs: [y, present],
     late,
     caches: cache ? namesOf(cache) : [],
     scores: scoresOfSizes(
-      matcher.info(x)?.dims,
+      x?.dims,
       past === '' ? undefined : matcher.info(present)?.dims?.[3],
       heads,
       (width + valueWidth) / heads,
     ),
     lower(to) {
-      const packed = project(to, x, weights, bias);
+      const packed = projection.emit(to);
       const [batch, rows, total] = packed.dims as readonly [number, number, number];
       if (total !== 2 * width + valueWidth) view.fail('weights', `${2 * width + valueWidth} columns`, `${total}`);
       const [headSize, valueSize] = [width / heads, valueWidth / heads];
@@ -101,15 +127,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       if (!cache && present !== '') emitStacked(to, [k, v], [2, batch, heads, rows, headSize], present);
     },
   });
-  const isWeights = matcher.isConstant(weights) && shape?.length === 2 && typeof shape[0] === 'number';
-  return isWeights
-    ? { ...match, product: { N: 2 * width + valueWidth, K: shape[0] as number, quantized: false } }
-    : match;
-}
-
-function project(to: Lowering, x: string, weights: string, bias: string): Slot {
-  const [product] = emitOp(to, matMul, {}, [to.slot(x), to.slot(weights)], []) as [Slot];
-  return bias === '' ? product : emitFunction(to, 'Add', [product, to.slot(bias)]);
+  const { product, resources = [] } = projection;
+  return { ...match, ...(product && { product }), resources: [...(match.resources ?? []), ...resources] };
 }
 
 /** Keys, then values, as one value. */
@@ -129,20 +148,22 @@ function emitStacked(to: Lowering, each: readonly Heads[], dims: readonly number
   );
 }
 
+export const PACKED_ATTRIBUTES: readonly string[] = [
+  'num_heads',
+  'unidirectional',
+  'mask_filter_value',
+  'scale',
+  'qkv_hidden_sizes',
+  'do_rotary',
+  'past_present_share_buffer',
+];
+
 export const packedOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.Attention',
     limits: 'f32, float16; no do_rotary, no buffer that past and present share',
-    attributes: [
-      'num_heads',
-      'unidirectional',
-      'mask_filter_value',
-      'scale',
-      'qkv_hidden_sizes',
-      'do_rotary',
-      'past_present_share_buffer',
-    ],
-    infer,
+    attributes: PACKED_ATTRIBUTES,
+    infer: inferPacked,
     isFirst: true,
     match,
   },

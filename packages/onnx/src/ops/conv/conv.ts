@@ -3,12 +3,15 @@ import { elementwise, matMul } from '@msd/core/nn';
 import type { GraphNode } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/match.ts';
 import type { TensorRef } from '../../read/tensor.ts';
+import { weightsOf } from '../../weights/constant.ts';
 import type { Matrix } from '../../weights/matrix.ts';
+import { reordered } from '../../weights/reordered.ts';
 import { atLoad } from '../at-load.ts';
 import { countOf } from '../host.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';
+import { depthwise, isDepthwise } from './slide.ts';
 import { isPointwise, placed, type Windows, windowsOf } from './windows.ts';
 
 /** A convolution's operands, whichever nodes spell it. */
@@ -90,22 +93,37 @@ export function matchConv(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   const tensor = matcher.tensor(w);
   if (!tensor) return 'W is not constant';
+  if (isDepthwise(view, tensor)) return depthwise(view, matcher, { nodes: [node], x, w, bias, y });
   const shape = shapeOf(view, tensor);
   if (typeof shape === 'string') return shape;
   const { N, K, windows, order } = shape;
-  const matrix = atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order }));
+  const matrix =
+    ofTheFile(matcher, w, shape) ??
+    atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order, inBlocks: true }));
   if (typeof matrix === 'string') return matrix;
   const weights = matrix ? { matrix } : { floats: { N, K, resource: floatWeights(matcher, w, N, K, order) } };
   return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt: 'floats' });
 }
 
+/** The integers that a DequantizeLinear makes the weights of. In blocks along K, whose k cannot change places, they become floats. */
+function ofTheFile(matcher: Matcher, name: string, { N, K, order }: WeightShape): Matrix | undefined {
+  const found = weightsOf(matcher, name, true, [N, K]);
+  if (found?.kind !== 'matrix') return undefined;
+  const { matrix } = found;
+  if (order && !(matrix.format === 'int8' && matrix.blockSize === null)) return undefined;
+  return reordered(matrix, order);
+}
+
+interface WeightShape {
+  readonly N: number;
+  readonly K: number;
+  readonly windows: Windows;
+  /** Which k of the file each k of a row is. */
+  readonly order: Int32Array | undefined;
+}
+
 /** What weights [N, channels, …] are as a matrix, and where its windows lie. */
-export function shapeOf(
-  view: NodeView,
-  { dims }: TensorRef,
-):
-  | { readonly N: number; readonly K: number; readonly windows: Windows; readonly order: Int32Array | undefined }
-  | string {
+export function shapeOf(view: NodeView, { dims }: TensorRef): WeightShape | string {
   const [N = 0, channels = 0, ...kernel] = dims;
   const windows = windowsOf(view, kernel);
   if (typeof windows === 'string') return windows;

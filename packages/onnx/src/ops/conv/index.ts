@@ -1,8 +1,9 @@
 /** Convolutions and what lies between them. */
-import { INT32 } from '../../data-types.ts';
+import { INT32, INT64 } from '../../data-types.ts';
 import type { Operator, Pattern } from '../operator.ts';
 import { matchConv } from './conv.ts';
 import { convIntegerChain } from './integer.ts';
+import { matchBatchNorm, matchGlobal, matchPool } from './slide.ts';
 import { inferWindows, windowsOf } from './windows.ts';
 
 const ATTRIBUTES = ['auto_pad', 'dilations', 'group', 'kernel_shape', 'pads', 'strides'] as const;
@@ -17,15 +18,51 @@ const infer =
     return [x && { elemType: elemType ?? x.elemType, dims: inferWindows(view, x, w?.dims?.[0], windows, symbols) }];
   };
 
+/** [batch, channels, …] */
+const inferPool: Operator['infer'] = (view, [x], symbols) => {
+  const info = x && { elemType: x.elemType, dims: inferWindows(view, x, x.dims?.[1], windowsOf(view), symbols) };
+  return view.node.outputs.map((_, i) => (i === 0 ? info : info && { ...info, elemType: INT64 }));
+};
+
+/** [batch, channels, 1, …] */
+const inferGlobal: Operator['infer'] = (_, [x]) => [
+  x && { elemType: x.elemType, dims: x.dims?.map((dim, i) => (i < 2 ? dim : 1)) },
+];
+
+const pool = (name: string, kind: 'mean' | 'max', attributes: readonly string[]): Operator => ({
+  name,
+  limits: 'one or two spatial dimensions, no indices',
+  attributes: ['auto_pad', 'ceil_mode', 'dilations', 'kernel_shape', 'pads', 'strides', ...attributes],
+  infer: inferPool,
+  match: matchPool(kind),
+});
+
 const LIMITS = 'one group, one or two spatial dimensions, constant weights';
 
 export const convOperators: readonly Operator[] = [
-  { name: 'Conv', limits: LIMITS, attributes: ATTRIBUTES, infer: infer(), match: matchConv },
+  {
+    name: 'Conv',
+    limits: `${LIMITS}; or a group for each channel`,
+    attributes: ATTRIBUTES,
+    infer: infer(),
+    match: matchConv,
+  },
   {
     name: 'ConvInteger',
     limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats`,
     attributes: ATTRIBUTES,
     infer: infer(INT32),
+  },
+  pool('AveragePool', 'mean', ['count_include_pad']),
+  pool('MaxPool', 'max', ['storage_order']),
+  { name: 'GlobalAveragePool', infer: inferGlobal, match: matchGlobal('mean') },
+  { name: 'GlobalMaxPool', infer: inferGlobal, match: matchGlobal('max') },
+  {
+    name: 'BatchNormalization',
+    limits: 'not in training',
+    attributes: ['epsilon', 'momentum', 'spatial', 'training_mode'],
+    infer: (_, [x]) => [x && { elemType: x.elemType, dims: x.dims }],
+    match: matchBatchNorm,
   },
 ];
 

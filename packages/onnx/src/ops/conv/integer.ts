@@ -1,10 +1,13 @@
 /** Convolutions of activations that are quantized while a model runs: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul). */
 import { dataTypeName, FLOAT32 } from '../../data-types.ts';
+import { type TensorRef, tensorFloats } from '../../read/tensor.ts';
 import { COLUMN_TYPES, columnsMatrix, refusedColumns } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
 import { quantizedFrom, rescaled } from '../dynamic.ts';
+import { countOf } from '../host.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
+import { depthwise, isDepthwise } from './slide.ts';
 
 /** One element, or one of each of N channels of a result [batch, N, …]. */
 const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) => {
@@ -16,6 +19,7 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   const [a = '', w = '', zeroPoint = '', z = ''] = node.inputs;
   const quantized = quantizedFrom(matcher, a);
   if (!quantized) return 'X is not made by DynamicQuantizeLinear';
+  if (matcher.exactly !== undefined) return matcher.exactly;
   if (zeroPoint !== quantized.zeroPoint) return 'the zero point of X is another one';
   const data = matcher.tensor(w);
   const zeroPoints = matcher.tensor(z);
@@ -25,9 +29,7 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   if (zeroPoints && zeroPoints.elemType !== data.elemType)
     return `zero points of W are ${dataTypeName(zeroPoints.elemType)}`;
   const view = matcher.view(node);
-  const shape = shapeOf(view, data);
-  if (typeof shape === 'string') return shape;
-  const { N, K, windows, order } = shape;
+  const [N = 0] = data.dims;
   const chain = rescaled(matcher, node, quantized.scale, isScaleOf(N));
   if (typeof chain === 'string') return chain;
   const { nodes, scales, y } = chain;
@@ -37,9 +39,28 @@ export const convIntegerChain: Pattern = (matcher, node) => {
     const bad = matcher.refusedScale(scale);
     if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
   }
-  const columns = { N, K, data, byRows: true, scales, zeroPoints };
+  const columns = { N, K: countOf(data.dims.slice(1)), data, byRows: true, scales, zeroPoints };
   const refused = refusedColumns(columns);
   if (refused !== undefined) return refused;
+  const { x } = quantized;
+  if (isDepthwise(view, data))
+    return depthwise(view, matcher, { nodes, x, w, bias: '', y, real: realOf(N, scales, zeroPoints) });
+  const shape = shapeOf(view, data);
+  if (typeof shape === 'string') return shape;
+  const { windows, order } = shape;
   const matrix = reordered(columnsMatrix(columns), order);
-  return convolution(view, matcher, { nodes, x: quantized.x, windows, weights: { matrix }, y, inOrt: 'integers' });
+  return convolution(view, matcher, { nodes, x, windows, weights: { matrix }, y, inOrt: 'integers' });
 };
+
+/** Codes [N, …] as what they stand for, scale · (code − zero point). */
+function realOf(N: number, scales: readonly (TensorRef | number)[], zeroPoints: TensorRef | undefined) {
+  return (codes: Float32Array): Float32Array => {
+    const factors = scales.map((scale) => (typeof scale === 'number' ? Float32Array.of(scale) : tensorFloats(scale)));
+    const zeros = zeroPoints ? tensorFloats(zeroPoints) : new Float32Array(1);
+    const of = (values: Float32Array, n: number): number => values[values.length === 1 ? 0 : n]!;
+    return codes.map((code, i) => {
+      const n = Math.floor((i * N) / codes.length);
+      return factors.reduce((value, factor) => Math.fround(value * of(factor, n)), code - of(zeros, n));
+    });
+  };
+}

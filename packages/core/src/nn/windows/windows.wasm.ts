@@ -1,0 +1,142 @@
+/**
+ * windows_<kind>_f32: sums, means or maxima of windows of an image with its channels last. WebAssembly SIMD128.
+ *
+ *   y[i,j,c] = Σ_t x[i,j,t,c] · w[t,c] + bias[c]          mean: Σ_t x / (down · across);  max: the largest x
+ *
+ * x      f32, of lines xLine and columns xColumn bytes apart; taps lie tapLine and tapColumn bytes apart
+ * w      f32 [down · across, channels]
+ * bias   f32 [channels]; 0 = none
+ * y      f32 [lines, columns, channels], overwritten
+ *
+ * All channels of a position before the next one: x lies that way, and w stays in the cache. Channels left over are computed by ones:
+ * nothing is read or written past the last one.
+ */
+import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
+import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../../wasm/emitter.ts';
+import { advance, range } from '../../wasm/loops.ts';
+import type { WindowsOp } from './contract.ts';
+
+const ARGS = [
+  'x',
+  'xLine',
+  'xColumn',
+  'tapLine',
+  'tapColumn',
+  'w',
+  'bias',
+  'y',
+  'lines',
+  'columns',
+  'channels',
+  'down',
+  'across',
+] as const;
+
+/** Vectors that go through the taps together. */
+const VECTORS = [4, 1] as const;
+
+export type WindowKind = WindowsOp['kind'];
+
+export const windowKernels: KernelSpec<WindowKind, (typeof ARGS)[number]> = {
+  family: 'windows',
+  args: ARGS,
+  id: (kind) => `windows_${kind}_f32`,
+  variants: () => ['weighted', 'mean', 'max'],
+  trial: (_, at) => ({
+    x: at,
+    xLine: 1280,
+    xColumn: 128,
+    tapLine: 1280,
+    tapColumn: 128,
+    w: at + 0x8000,
+    bias: at + 0xa000,
+    y: at + 0xc000,
+    lines: 8,
+    columns: 8,
+    channels: 32,
+    down: 3,
+    across: 3,
+  }),
+  emit(module, kind) {
+    module.func(windowKernels.id(kind), i32Params(ARGS), (f, p) => {
+      const wTap = f.let(i32.shl(p.channels, 2));
+      const count = f.let(f32x4.convertI32x4S(i32x4.splat(i32.mul(p.down, p.across))));
+      f.repeat(p.lines, () => {
+        const x = f.let(p.x);
+        f.repeat(p.columns, () => {
+          const at = { x: f.let(x), w: f.let(p.w), bias: f.let(p.bias) };
+          const left = f.let(p.channels);
+          for (const vectors of VECTORS) {
+            f.repeat(i32.divU(left, 4 * vectors), () => {
+              vectorWindow(f, kind, vectors, p, at, wTap, count);
+              for (const pointer of [at.x, at.w, p.y]) advance(pointer, 16 * vectors);
+              f.when(p.bias, () => advance(at.bias, 16 * vectors));
+            });
+            left.set(i32.remU(left, 4 * vectors));
+          }
+          f.repeat(left, () => {
+            oneWindow(f, kind, p, at, wTap, count);
+            for (const pointer of [at.x, at.w, p.y]) advance(pointer, 4);
+            f.when(p.bias, () => advance(at.bias, 4));
+          });
+          advance(x, p.xColumn);
+        });
+        advance(p.x, p.xLine);
+      });
+    });
+  },
+};
+
+type Args = Readonly<Record<(typeof ARGS)[number], Local<'i32'>>>;
+type At = Readonly<Record<'x' | 'w' | 'bias', Local<'i32'>>>;
+
+/** Calls `body` for every tap, with pointers to x and to w. */
+function eachTap(f: Func, p: Args, at: At, wTap: I32, body: (x: Local<'i32'>, w: Local<'i32'>) => void): void {
+  const [line, w] = [f.let(at.x), f.let(at.w)];
+  f.repeat(p.down, () => {
+    const x = f.let(line);
+    f.repeat(p.across, () => {
+      body(x, w);
+      advance(x, p.tapColumn);
+      advance(w, wTap);
+    });
+    advance(line, p.tapLine);
+  });
+}
+
+function vectorWindow(
+  f: Func,
+  kind: WindowKind,
+  vectors: number,
+  p: Args,
+  at: At,
+  wTap: I32,
+  count: Local<'v128'>,
+): void {
+  const sums = range(vectors).map((g) => f.let(kind === 'max' ? v128.load(at.x, 16 * g) : v128.const16(0)));
+  eachTap(f, p, at, wTap, (x, w) => {
+    for (const [g, sum] of sums.entries()) {
+      const own = v128.load(x, 16 * g);
+      if (kind === 'max') sum.set(f32x4.max(sum, own));
+      else sum.set(f32x4.add(sum, kind === 'mean' ? own : f32x4.mul(own, v128.load(w, 16 * g))));
+    }
+  });
+  for (const [g, sum] of sums.entries()) {
+    if (kind === 'mean') sum.set(f32x4.div(sum, count));
+    if (kind === 'weighted') f.when(p.bias, () => sum.set(f32x4.add(sum, v128.load(at.bias, 16 * g))));
+    f.storeV128(p.y, sum, 16 * g);
+  }
+}
+
+/** The same with one lane of four. */
+function oneWindow(f: Func, kind: WindowKind, p: Args, at: At, wTap: I32, count: Local<'v128'>): void {
+  const one = (pointer: I32) => f32x4.splat(f32.load(pointer));
+  const sum = f.let(kind === 'max' ? one(at.x) : v128.const16(0));
+  eachTap(f, p, at, wTap, (x, w) => {
+    if (kind === 'max') sum.set(f32x4.max(sum, one(x)));
+    else sum.set(f32x4.add(sum, kind === 'mean' ? one(x) : f32x4.mul(one(x), one(w))));
+  });
+  if (kind === 'mean') sum.set(f32x4.div(sum, count));
+  if (kind === 'weighted') f.when(p.bias, () => sum.set(f32x4.add(sum, one(at.bias))));
+  f.storeLane32(p.y, sum, 0);
+}

@@ -1,0 +1,226 @@
+/**
+ * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up what comes
+ * out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
+ */
+import type { ArenaHandle } from '@msd/core';
+import { elementwise, softmax } from '@msd/core/nn';
+import type { Call } from '@msd/core/program';
+import { Expression } from '../ops/elementwise.ts';
+import { countOf } from '../ops/host.ts';
+import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
+import type { Workshop } from './plan.ts';
+
+/** Experts that count less are left out. */
+const LEAST = 1e-8;
+/** Calls that are kept beside those of one row, for each expert. */
+const MOST_CALLS = 8;
+
+export class Experts {
+  /** Ids of kernels that an expert's calls take, once there was one. */
+  readonly kernels: string[] = [];
+  readonly #shop: Pick<Workshop, 'device' | 'residents' | 'split'>;
+  readonly #step: ExpertsStep;
+  readonly #handleOf: (slot: Slot) => ArenaHandle;
+  readonly #M: number;
+  readonly #hidden: number;
+  /** By place: the expert that a row was given to, k for each row. */
+  readonly #chosen: Int32Array;
+  /** Rows' places by expert, and how many of each are before. */
+  readonly #places: Int32Array;
+  readonly #begins: Int32Array;
+  #handles: readonly ArenaHandle[] = [];
+  #softmax: Call<ArenaHandle> | undefined;
+  /** By expert, of one row; by expert and number of rows. */
+  #single: (readonly Call<ArenaHandle>[] | undefined)[] = [];
+  readonly #calls = new Map<number, readonly Call<ArenaHandle>[]>();
+
+  constructor(
+    shop: Pick<Workshop, 'device' | 'residents' | 'split'>,
+    step: ExpertsStep,
+    handleOf: (slot: Slot) => ArenaHandle,
+  ) {
+    this.#shop = shop;
+    this.#step = step;
+    this.#handleOf = handleOf;
+    this.#hidden = step.x.dims.at(-1)!;
+    this.#M = countOf(step.x.dims) / this.#hidden;
+    this.#chosen = new Int32Array(this.#M * step.k);
+    this.#places = new Int32Array(this.#M * step.k);
+    this.#begins = new Int32Array(step.experts.length + 1);
+  }
+
+  run(): void {
+    this.#rebind();
+    const { device } = this.#shop;
+    const { x, k, experts, room, y } = this.#step;
+    const [M, hidden] = [this.#M, this.#hidden];
+    this.#choose();
+    this.#weigh();
+    const weights = this.#floats(room.weights);
+    this.#floats(y).fill(0);
+    for (let e = 0; e < experts.length; e++) {
+      const [begin, end] = [this.#begins[e]!, this.#begins[e + 1]!];
+      if (begin === end) continue;
+      if (M > 1) {
+        const [from, to] = [this.#floats(x), this.#floats(room.rows)];
+        for (let i = begin; i < end; i++) {
+          const at = Math.floor(this.#places[i]! / k) * hidden;
+          to.set(from.subarray(at, at + hidden), (i - begin) * hidden);
+        }
+      }
+      for (const call of this.#callsOf(e, end - begin)) device.run(call);
+      const [from, to] = [this.#floats(room.down), this.#floats(y)];
+      for (let i = begin; i < end; i++) {
+        const place = this.#places[i]!;
+        addTimes(to, Math.floor(place / k) * hidden, from, (i - begin) * hidden, hidden, weights[place]!);
+      }
+    }
+  }
+
+  #floats(slot: Slot): Float32Array {
+    const handle = this.#handleOf(slot);
+    return handle.arena.float32(handle);
+  }
+
+  /** A program that got another block lies elsewhere: its calls do, too. */
+  #rebind(): void {
+    const { x, scores, weights: given, upBias, downBias, y, k, room } = this.#step;
+    const maybe = [given?.slot, upBias, downBias].filter((slot) => slot !== undefined);
+    const slots = [x, scores, y, ...roomOf(this.#step), ...maybe];
+    let isSame = this.#handles.length > 0;
+    for (let i = 0; isSame && i < slots.length; i++) isSame = this.#handles[i] === this.#handleOf(slots[i]!);
+    if (isSame) return;
+    this.#handles = slots.map((slot) => this.#handleOf(slot));
+    this.#calls.clear();
+    this.#single = [];
+    const type = { dtype: 'f32' as const, dims: [this.#M, k] };
+    const weights = this.#handleOf(room.weights);
+    const work = { kind: 'op' as const, spec: softmax as never, op: { kind: 'softmax' }, inputs: [type] };
+    this.#softmax = this.#shop.device.bind(work, [weights, weights]);
+  }
+
+  /** The k largest scores of each row; of equal ones that of the later expert, as in ONNX Runtime. */
+  #choose(): void {
+    const { scores, k, experts, room } = this.#step;
+    const [all, kept] = [this.#floats(scores), this.#floats(room.weights)];
+    const E = experts.length;
+    this.#begins.fill(0);
+    for (let m = 0; m < this.#M; m++) {
+      const first = m * k;
+      for (let j = 0; j < k; j++) {
+        let best = -1;
+        for (let e = 0; e < E; e++) {
+          if (best >= 0 && !(all[m * E + e]! >= all[m * E + best]!)) continue;
+          if (!this.#isChosen(e, first, first + j)) best = e;
+        }
+        this.#chosen[first + j] = best;
+        kept[first + j] = all[m * E + best]!;
+        this.#begins[best + 1]!++;
+      }
+    }
+    for (let e = 0; e < E; e++) this.#begins[e + 1]! += this.#begins[e]!;
+    const next = this.#begins.slice();
+    for (let place = 0; place < this.#chosen.length; place++) this.#places[next[this.#chosen[place]!]!++] = place;
+  }
+
+  /** What each chosen expert counts, instead of its score. */
+  #weigh(): void {
+    const { k, experts, room, weights: given } = this.#step;
+    if (!given) {
+      this.#shop.device.run(this.#softmax!);
+      return;
+    }
+    const [all, kept] = [this.#floats(given.slot), this.#floats(room.weights)];
+    for (let begin = 0; begin < kept.length; begin += k) {
+      let sum = 0;
+      for (let i = begin; i < begin + k; i++) {
+        kept[i] = all[(begin / k) * experts.length + this.#chosen[i]!]!;
+        sum += kept[i]!;
+      }
+      const share = given.normalized ? (sum === 0 ? 0 : 1 / sum) : 1;
+      // As in ONNX Runtime, what is negative counts nothing.
+      for (let i = begin; i < begin + k; i++) kept[i] = kept[i]! * share < LEAST ? 0 : kept[i]! * share;
+    }
+  }
+
+  #isChosen(expert: number, begin: number, end: number): boolean {
+    for (let i = begin; i < end; i++) if (this.#chosen[i] === expert) return true;
+    return false;
+  }
+
+  #callsOf(expert: number, rows: number): readonly Call<ArenaHandle>[] {
+    if (rows === 1) return (this.#single[expert] ??= this.#bind(expert, 1));
+    const key = rows * this.#step.experts.length + expert;
+    let calls = this.#calls.get(key);
+    if (!calls) {
+      if (this.#calls.size >= MOST_CALLS * this.#step.experts.length) this.#calls.clear();
+      calls = this.#bind(expert, rows);
+      this.#calls.set(key, calls);
+    }
+    return calls;
+  }
+
+  #bind(expert: number, rows: number): readonly Call<ArenaHandle>[] {
+    const { device, residents, split } = this.#shop;
+    const { x, experts, inner, activation, upBias, downBias, room } = this.#step;
+    const { up, down } = experts[expert]!;
+    const part = (slot: Slot, width: number, row = 0, count = rows) =>
+      device.part(this.#handleOf(slot), 4 * row * width, 4 * count * width);
+    const product = (from: ArenaHandle, keys: readonly string[], ends: readonly (ArenaHandle | undefined)[]) =>
+      device.bind(
+        {
+          kind: 'product',
+          matrices: keys.map((key) => residents.matrix(key)),
+          M: rows,
+          each: keys.map(() => (keys === up ? { activation } : {})),
+          ...split,
+        },
+        [from, ...ends],
+      );
+    const outs = this.#step.gate ? room.up : [room.act];
+    const calls = [
+      product(
+        part(this.#M === 1 ? x : room.rows, this.#hidden),
+        up,
+        outs.flatMap((slot, i) => {
+          const bias = upBias && part(upBias, inner, expert * up.length + i, 1);
+          return [bias, undefined, undefined, part(slot, inner)];
+        }),
+      ),
+      ...this.#gated(rows, part),
+      product(
+        part(room.act, inner),
+        [down],
+        [downBias && part(downBias, this.#hidden, expert, 1), undefined, undefined, part(room.down, this.#hidden)],
+      ),
+    ];
+    if (this.kernels.length === 0) this.kernels.push(...calls.flatMap(({ kernels }) => kernels));
+    return calls;
+  }
+
+  /** What comes of gates g and values v. */
+  #gated(rows: number, part: (slot: Slot, width: number) => ArenaHandle): Call<ArenaHandle>[] {
+    const { gate, inner, room } = this.#step;
+    if (!gate) return [];
+    const expression = new Expression(2);
+    const number = (value: number) => expression.add('ConstantF32', [], [value]);
+    const isLimited = Number.isFinite(gate.limit);
+    const g = isLimited ? expression.add('Min', [0, number(gate.limit)]) : 0;
+    const v = isLimited ? expression.add('Clip', [1, number(-gate.limit), number(gate.limit)]) : 1;
+    const share = expression.add('Sigmoid', [expression.add('Mul', [g, number(gate.alpha)])]);
+    expression.add('Mul', [expression.add('Mul', [g, share]), expression.add('Add', [v, number(gate.beta)])]);
+    const type = { dtype: 'f32' as const, dims: [rows, inner] };
+    const work = { kind: 'op' as const, spec: elementwise as never, op: expression.op, inputs: [type, type] };
+    return [
+      this.#shop.device.bind(
+        work,
+        [...room.up, room.act].map((slot) => part(slot, inner)),
+      ),
+    ];
+  }
+}
+
+/** to += from · times */
+function addTimes(to: Float32Array, at: number, from: Float32Array, begin: number, count: number, times: number): void {
+  for (let i = 0; i < count; i++) to[at + i]! += from[begin + i]! * times;
+}

@@ -1,0 +1,55 @@
+/** Which files beside a model are needed, and how ONNX Runtime is told of them. */
+import type { Variants } from '../inline/branches.ts';
+import { usesOf } from '../ir/graph.ts';
+import { neededNodes } from '../plan/units.ts';
+import type { ModelRecord } from '../read/model.ts';
+import { openSource, siblingOf } from '../read/open.ts';
+import type { SessionRequest } from './options.ts';
+
+/** External files of the constants that some output depends on. */
+export function neededLocations({ all }: Variants): Set<string> {
+  const locations = new Set<string>();
+  for (const { graph } of all) {
+    const names = graph.outputs.map(({ name }) => name).concat(neededNodes(graph).flatMap((node) => [...usesOf(node)]));
+    for (const name of names) {
+      const constant = graph.constants.get(name);
+      if (constant?.kind === 'tensor' && constant.tensor.storage.kind === 'external')
+        locations.add(constant.tensor.storage.location);
+    }
+  }
+  return locations;
+}
+
+/**
+ * Options for a session of the whole model. ONNX Runtime Web looks for external data only where it is told to: files beside a path
+ * or URL are named here, or handed over if they were read already. One that cannot be opened is left out: nobody may need it.
+ */
+export async function wholeOptions(
+  model: string | Uint8Array,
+  { files }: ModelRecord,
+  request: SessionRequest,
+): Promise<object> {
+  if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
+  const externalData: { path: string; data: string | Uint8Array }[] = [];
+  for (const path of files.locations) {
+    const data = files.sources.get(path)?.bytes ?? (await placeOf(model, path, request));
+    if (data !== undefined) externalData.push({ path, data });
+  }
+  return { ...request.whole, externalData };
+}
+
+async function placeOf(
+  model: string | Uint8Array,
+  location: string,
+  { download }: SessionRequest,
+): Promise<string | Uint8Array | undefined> {
+  try {
+    const path = siblingOf(model, location);
+    if (path === undefined) return undefined;
+    const source = await openSource(path, download);
+    source.close();
+    return source.bytes ?? path;
+  } catch {
+    return undefined;
+  }
+}

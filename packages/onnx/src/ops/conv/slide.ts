@@ -1,0 +1,254 @@
+/** What slides over each channel for itself: depthwise convolutions and pools. */
+import {
+  copy,
+  pad as copyPad,
+  elementwise,
+  type ReduceKind,
+  reduce,
+  type WindowsOp,
+  windows as windowsSpec,
+} from '@msd/core/nn';
+import type { GraphNode } from '../../ir/graph.ts';
+import type { Match, Matcher } from '../../passes/match.ts';
+import type { TensorRef } from '../../read/tensor.ts';
+import { countOf } from '../host.ts';
+import { emitOp, type Lowering, part, type Resource, type Slot } from '../lowering.ts';
+import type { NodeView } from '../operator.ts';
+import { toChannels, toPositions } from './positions.ts';
+import { type Placed, placed, type Windows, windowsOf } from './windows.ts';
+
+/** Two dimensions, the first of 1 where there is only one. */
+const pairOf = (sizes: readonly number[]): [number, number] =>
+  sizes.length === 1 ? [1, sizes[0]!] : [sizes[0]!, sizes[1]!];
+
+const opOf = (kind: WindowsOp['kind'], { kernel, strides, dilations }: Windows): WindowsOp => ({
+  kind,
+  kernel: pairOf(kernel),
+  strides: pairOf(strides),
+  dilations: pairOf(dilations),
+});
+
+/**
+ * Slides over x, [batch, …, channels] like the result.
+ *
+ * @param value of the elements around it
+ */
+function slide(
+  to: Lowering,
+  kind: WindowsOp['kind'],
+  windows: Windows,
+  at: Placed,
+  x: Slot,
+  value: number,
+  weights: readonly (Slot | undefined)[] = [],
+): Slot {
+  const dims = imageDims(x.dims);
+  const [before, after] = [at.before, behind(windows, at, x.dims.slice(1, -1))].map((own) => [0, ...pairWith0(own), 0]);
+  const image = part(x, 0, dims);
+  const isPadded = [...before!, ...after!].some((own) => own !== 0);
+  const padded = isPadded
+    ? emitOp(to, copy, copyPad(dims, { before: before!, after: after!, value }), [image], [])[0]!
+    : image;
+  const [y] = emitOp(to, windowsSpec, opOf(kind, windows), [padded, ...weights], []);
+  return part(y!, 0, [x.dims[0]!, ...at.out, x.dims.at(-1)!]);
+}
+
+/** [batch, height, width, channels] */
+const imageDims = (dims: readonly number[]): number[] => [dims[0]!, ...pairOf(dims.slice(1, -1)), dims.at(-1)!];
+
+const pairWith0 = (sizes: readonly number[]): number[] => (sizes.length === 1 ? [0, sizes[0]!] : [...sizes]);
+
+/** Elements that are missing behind the image: fewer than the pads where the last window ends before them, more where it ends after. */
+function behind(
+  { kernel, strides, dilations }: Windows,
+  { out, before }: Placed,
+  spatial: readonly number[],
+): number[] {
+  return spatial.map(
+    (size, d) => (out[d]! - 1) * strides[d]! + (kernel[d]! - 1) * dilations[d]! + 1 - before[d]! - size,
+  );
+}
+
+/** A convolution with a group for each channel, and one result of each. */
+export interface Depthwise {
+  /** In topological order, the one that makes `y` last. */
+  readonly nodes: readonly GraphNode[];
+  /** f32 [batch, channels, …] */
+  readonly x: string;
+  /** [channels, 1, …] of the file. */
+  readonly w: string;
+  /** f32 [channels]; '' = none. */
+  readonly bias: string;
+  readonly y: string;
+  /** What its elements stand for, in their order. Default: themselves. */
+  readonly real?: ((values: Float32Array) => Float32Array) | undefined;
+}
+
+export const isDepthwise = (view: NodeView, { dims }: TensorRef): boolean =>
+  view.int('group', 1) > 1 && view.int('group', 1) === dims[0] && dims[1] === 1;
+
+export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Match | string {
+  const { nodes, x, w, bias, y, real = (values) => values } = conv;
+  const dims = matcher.tensor(w)!.dims;
+  const [channels = 0, , ...kernel] = dims;
+  const windows = windowsOf(view, kernel);
+  if (typeof windows === 'string') return windows;
+  const taps = countOf(kernel);
+  const weights: Resource = {
+    kind: 'values',
+    key: `${w} as [${taps}, ${channels}]`,
+    info: matcher.info(w)!,
+    tensor: matcher.tensor(w),
+    transposed: false,
+    arranged: {
+      dims: [taps, channels],
+      of: (values) => {
+        const own = real(values);
+        return Float32Array.from(own, (_, i) => own[(i % channels) * taps + Math.floor(i / channels)]!);
+      },
+    },
+  };
+  return {
+    op: 'windows',
+    place: 'device',
+    nodes,
+    inputs: [x, bias],
+    outputs: [y],
+    resources: [weights, ...matcher.constants([x, bias])],
+    product: { N: channels, K: taps, quantized: false },
+    lower(to) {
+      const given = to.info(x).dims;
+      if (given.length !== kernel.length + 2 || given[1] !== channels)
+        view.fail('X', `[batch, ${channels}, …] of ${kernel.length} spatial dimensions`, `[${given.join(', ')}]`);
+      const at = placed(view, windows, given.slice(2));
+      const operands = [to.slot(weights.key), bias === '' ? undefined : to.slot(bias)];
+      toChannels(to, slide(to, 'weighted', windows, at, toPositions(to, to.slot(x)), 0, operands), y);
+    },
+  };
+}
+
+/** MaxPool or AveragePool. */
+export const matchPool =
+  (kind: 'mean' | 'max') =>
+  (view: NodeView, matcher: Matcher): Match | string => {
+    const { node } = view;
+    const [x = ''] = node.inputs;
+    const [y = '', ...others] = node.outputs;
+    const windows = windowsOf(view);
+    if (typeof windows === 'string') return windows;
+    if (others.some((name) => name !== '')) return 'indices are asked for';
+    if (view.int('storage_order', 0) !== 0) return 'storage_order is not 0';
+    const refused = matcher.notFloat('X', x);
+    if (refused !== undefined) return refused;
+    const countsPads = view.int('count_include_pad', 0) !== 0;
+    if (windows.ceil && countsPads) return 'ceil_mode and pads that count';
+    return {
+      op: 'windows',
+      place: 'device',
+      nodes: [node],
+      inputs: [x],
+      outputs: [y],
+      resources: matcher.constants([x]),
+      lower(to) {
+        const { dims } = to.info(x);
+        const at = placed(view, windows, dims.slice(2));
+        const image = toPositions(to, to.slot(x));
+        const pooled = slide(to, kind, windows, at, image, kind === 'max' ? Number.NEGATIVE_INFINITY : 0);
+        const isWhole = kind === 'max' || countsPads;
+        toChannels(to, isWhole ? pooled : withoutPads(to, windows, at, dims.slice(2), pooled), y);
+      },
+    };
+  };
+
+/** Means of windows that lie partly outside, of what lies inside. */
+function withoutPads(to: Lowering, windows: Windows, at: Placed, spatial: readonly number[], pooled: Slot): Slot {
+  const { kernel, strides, dilations } = windows;
+  const inside = at.out.map((out, d) =>
+    Array.from({ length: out }, (_, i) => {
+      const first = i * strides[d]! - at.before[d]!;
+      const taps = Array.from({ length: kernel[d]! }, (_, t) => first + t * dilations[d]!);
+      return taps.filter((place) => place >= 0 && place < spatial[d]!).length;
+    }),
+  );
+  const taps = countOf(kernel);
+  const factors = inside.reduce<number[]>((all, own) => all.flatMap((outer) => own.map((count) => outer * count)), [1]);
+  if (factors.every((count) => count === taps)) return pooled;
+  const data = factors.map((count) => Math.fround(taps / count));
+  const factor = to.constant({ elemType: 1, dims: [...at.out, 1], data });
+  return emitOp(to, elementwise, { nodes: [{ fn: 'Mul', args: [0, 1] }], outputs: [2] }, [pooled, factor], [])[0]!;
+}
+
+/** GlobalAveragePool, GlobalMaxPool: [batch, channels, …] -> [batch, channels, 1, …] */
+export const matchGlobal =
+  (kind: ReduceKind) =>
+  ({ node }: NodeView, matcher: Matcher): Match | string => {
+    const [x = ''] = node.inputs;
+    return (
+      matcher.notFloat('X', x) ?? {
+        op: 'reduce',
+        place: 'device',
+        nodes: [node],
+        inputs: [x],
+        outputs: node.outputs,
+        resources: matcher.constants([x]),
+        lower(to) {
+          const axes = to.info(x).dims.flatMap((_, axis) => (axis < 2 ? [] : [axis]));
+          emitOp(to, reduce, { kind, axes }, [to.slot(x)], node.outputs);
+        },
+      }
+    );
+  };
+
+/** x · scale / √(variance + ε) + (bias − mean · scale / √(variance + ε)), numbers of each channel. */
+export function matchBatchNorm(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', ...numbers] = node.inputs;
+  const [y = '', ...others] = node.outputs;
+  if (others.some((name) => name !== '') || view.int('training_mode', 0) !== 0) return 'it is being trained';
+  if (view.int('spatial', 1) !== 1) return 'spatial is not 1';
+  for (const [i, name] of ['X', 'scale', 'B', 'mean', 'var'].entries()) {
+    const refused = matcher.notFloat(name, node.inputs[i] ?? '');
+    if (refused !== undefined) return refused;
+  }
+  const epsilon = view.float('epsilon', 1e-5);
+  const inputs = [x, ...numbers];
+  return {
+    op: 'elementwise',
+    place: 'device',
+    nodes: [node],
+    inputs,
+    outputs: [y],
+    resources: matcher.constants(inputs),
+    lower(to) {
+      const own = to.slot(x);
+      const rank = own.dims.length;
+      const perChannel = numbers.map((name) => {
+        const slot = to.slot(name);
+        return part(slot, 0, [countOf(slot.dims), ...new Array<number>(Math.max(0, rank - 2)).fill(1)]);
+      });
+      const [scale, bias, mean, variance] = perChannel as [Slot, Slot, Slot, Slot];
+      const [factor, offset] = emitOp(to, elementwise, foldedNorm(epsilon), [scale, bias, mean, variance], []);
+      const sum = {
+        nodes: [
+          { fn: 'Mul' as const, args: [0, 1] },
+          { fn: 'Add' as const, args: [3, 2] },
+        ],
+        outputs: [4],
+      };
+      emitOp(to, elementwise, sum, [own, factor, offset], [y]);
+    },
+  };
+}
+
+/** Of scale, bias, mean and variance: what multiplies, and what is added. */
+const foldedNorm = (epsilon: number) => ({
+  nodes: [
+    { fn: 'ConstantF32' as const, args: [], values: [epsilon] },
+    { fn: 'Add' as const, args: [3, 4] },
+    { fn: 'Sqrt' as const, args: [5] },
+    { fn: 'Div' as const, args: [0, 6] },
+    { fn: 'Mul' as const, args: [2, 7] },
+    { fn: 'Sub' as const, args: [1, 8] },
+  ],
+  outputs: [7, 9],
+});

@@ -1,0 +1,142 @@
+/**
+ * QuantizeLinear and DequantizeLinear of activations: codes are whole numbers in f32 on the device, and they are those that ONNX Runtime
+ * makes: x / scale rounded half to even, plus the zero point, clipped. Constants that are dequantized are passes/constants.ts'.
+ */
+import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
+import type { GraphNode } from '../ir/graph.ts';
+import type { Info } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/match.ts';
+import { type Expression, expressionMatch } from './elementwise.ts';
+import { type NodeView, type Operator, operatorName } from './operator.ts';
+
+/** Least and most of each type of codes. */
+export const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
+  [UINT8, [0, 255]],
+  [INT8, [-128, 127]],
+  [UINT16, [0, 65535]],
+  [INT16, [-32768, 32767]],
+]);
+
+/** Scale and zero point of a tensor's codes. */
+export interface Coding {
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
+
+/** The constants that say what codes mean, or why MSD does not have them. Without a zero point it is 0. */
+export function codingOf(matcher: Matcher, what: string, s: string, z: string): Coding | string {
+  const scale = matcher.scalar(s);
+  const zeroPoint = z === '' ? 0 : matcher.scalar(z);
+  if (scale === undefined) return `the scale of ${what} is not one constant number`;
+  if (zeroPoint === undefined) return `the zero point of ${what} is not one constant number`;
+  return { scale, zeroPoint };
+}
+
+/** Codes as the numbers that they stand for. */
+export function addDequantize(to: Expression, codes: number, { scale, zeroPoint }: Coding): number {
+  const integers = zeroPoint === 0 ? codes : to.add('Sub', [codes, to.add('ConstantF32', [], [zeroPoint])]);
+  return to.add('Mul', [integers, to.add('ConstantF32', [], [scale])]);
+}
+
+/** The codes of numbers. */
+export function addQuantize(to: Expression, x: number, { scale, zeroPoint }: Coding, elemType: number): number {
+  const steps = to.add('Div', [x, to.add('ConstantF32', [], [scale])]);
+  return addRounded(to, steps, zeroPoint, elemType);
+}
+
+/** Codes of numbers in units of their scale. */
+export function addRounded(to: Expression, steps: number, zeroPoint: number, elemType: number): number {
+  const whole = to.add('Round', [steps]);
+  // A zero point of 0 is added, too: codes have no −0.
+  const codes = to.add('Add', [whole, to.add('ConstantF32', [], [zeroPoint])]);
+  const ends = CODE_RANGES.get(elemType)!.map((end) => to.add('ConstantF32', [], [end]));
+  return to.add('Clip', [codes, ...ends]);
+}
+
+/** Why a value is no codes on the device. */
+export function notCodes(matcher: Matcher, what: string, name: string): string | undefined {
+  const elemType = matcher.info(name)?.elemType ?? 0;
+  if (matcher.isKept(name)) return `${what} lies in a cache`;
+  return CODE_RANGES.has(elemType)
+    ? undefined
+    : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
+}
+
+function quantizedType(view: NodeView, zeroPoint: Info | undefined): number {
+  return zeroPoint?.elemType || view.int('output_dtype', 0) || UINT8;
+}
+
+const inferQuantize: Operator['infer'] = (view, [x, , z]) => [{ elemType: quantizedType(view, z), dims: x?.dims }];
+
+const inferDequantize: Operator['infer'] = (view, [x, scale]) => {
+  const own = scale && isFloat(scale.elemType) ? scale.elemType : FLOAT32;
+  return [{ elemType: view.int('output_dtype', 0) || own, dims: x?.dims }];
+};
+
+function matchQuantize(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', s = '', z = ''] = node.inputs;
+  const elemType = matcher.info(node.outputs[0]!)?.elemType ?? 0;
+  const coding = codingOf(matcher, 'y', s, z);
+  if (typeof coding === 'string') return coding;
+  if (!CODE_RANGES.has(elemType)) return `y is ${dataTypeName(elemType)}`;
+  if (view.int('block_size', 0) !== 0) return 'it has blocks';
+  if (![0, FLOAT32].includes(view.int('precision', 0))) return `precision is ${dataTypeName(view.int('precision', 0))}`;
+  return (
+    matcher.notFloat('x', x) ??
+    expressionMatch(matcher, [node], [x], (to, [value]) => addQuantize(to, value!, coding, elemType))
+  );
+}
+
+function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
+  const { node } = view;
+  const [x = '', s = '', z = ''] = node.inputs;
+  const coding = codingOf(matcher, 'x', s, z);
+  if (typeof coding === 'string') return coding;
+  const output = matcher.info(node.outputs[0]!)?.elemType ?? 0;
+  if (output !== FLOAT32 && output !== FLOAT16) return `y is ${dataTypeName(output)}`;
+  const source = matcher.relaxes ? sourceOf(matcher, x, coding) : undefined;
+  if (source !== undefined)
+    return expressionMatch(matcher, [node], [source], (to, [value]) => to.add('CastToF32', [value!]));
+  const isSum = matcher.info(x)?.elemType === INT32;
+  if (isSum && coding.zeroPoint !== 0) return 'int32 with a zero point';
+  const refused = isSum ? undefined : notCodes(matcher, 'x', x);
+  return (
+    refused ??
+    expressionMatch(matcher, [node], [x], (to, [codes]) =>
+      addDequantize(to, isSum ? to.add('CastToF32', [codes!]) : codes!, coding),
+    )
+  );
+}
+
+/** What codes are made of, if it is a QuantizeLinear that means the same by them: with the option `relax` nothing is rounded. */
+function sourceOf(matcher: Matcher, codes: string, { scale, zeroPoint }: Coding): string | undefined {
+  const node: GraphNode | undefined = matcher.producer(codes);
+  if (!node || !QUANTIZE.has(operatorName(node))) return undefined;
+  const [x = '', s = '', z = ''] = node.inputs;
+  const made = codingOf(matcher, 'y', s, z);
+  const isSame = typeof made === 'object' && made.scale === scale && made.zeroPoint === zeroPoint;
+  return isSame && matcher.notFloat('x', x) === undefined ? x : undefined;
+}
+
+const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear', 'com.microsoft.QuantizeLinear']);
+
+const quantize: Omit<Operator, 'name'> = {
+  limits: 'one constant scale, codes of 8 or 16 bits',
+  attributes: ['axis', 'saturate', 'output_dtype', 'block_size', 'precision'],
+  infer: inferQuantize,
+  match: matchQuantize,
+};
+const dequantize: Omit<Operator, 'name'> = {
+  limits: 'one constant scale, codes of 8 or 16 bits or int32; of constants everything',
+  attributes: ['axis', 'output_dtype', 'block_size'],
+  infer: inferDequantize,
+  match: matchDequantize,
+};
+
+export const quantizeOperators: readonly Operator[] = [
+  { name: 'QuantizeLinear', ...quantize },
+  { name: 'DequantizeLinear', ...dequantize },
+  { name: 'com.microsoft.QuantizeLinear', ...quantize },
+  { name: 'com.microsoft.DequantizeLinear', ...dequantize },
+];
