@@ -965,6 +965,13 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export interface WindowsOp {
+    readonly kind: 'weighted' | 'mean' | 'max';
+    readonly kernel: readonly [number, number];
+    readonly strides: readonly [number, number];
+    readonly dilations: readonly [number, number];
+}
+
 export declare const argMax: OpSpec<ArgMaxOp>;
 
 export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
@@ -1018,6 +1025,8 @@ export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
 export declare function tile(dims: Dims, repeats: Dims): Copy;
 
 export declare function transpose(dims: Dims, perm?: Dims): Copy;
+
+export declare const windows: OpSpec<WindowsOp>;
 
 
 // @msd/core/thread

@@ -5,6 +5,17 @@
 
 export * from 'onnxruntime-web';
 
+export declare class AbortError extends Error {
+    readonly name = "AbortError";
+}
+
+export interface AbortSignalLike {
+    readonly aborted: boolean;
+    readonly reason?: unknown;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface CopiedBytes {
     readonly intoOrt: number;
     readonly outOfOrt: number;
@@ -20,6 +31,18 @@ export declare class ForeignRunError extends Error {
 
 export declare const InferenceSession: MsdInferenceSessionFactory;
 export type InferenceSession = MsdSession;
+
+export interface LoadProgress {
+    readonly phase: 'download' | 'start' | 'pack' | 'ready';
+    readonly loadedBytes: number;
+    readonly totalBytes: number | undefined;
+    readonly memory?: MemoryEstimate | undefined;
+}
+
+export interface MemoryEstimate {
+    readonly packedBytes: number;
+    readonly kvBytesPerToken: number;
+}
 
 export interface MsdInferenceSessionFactory {
     create(path: string, options?: MsdSessionOptions): Promise<MsdSession>;
@@ -38,6 +61,7 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
     readonly exact?: boolean;
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -48,12 +72,20 @@ export interface MsdProvider extends MsdOptions {
     readonly name: 'msd';
 }
 
+export interface MsdRunOptions {
+    readonly signal?: AbortSignalLike;
+    readonly terminate?: boolean;
+}
+
 export interface MsdSession extends ort.InferenceSession {
     readonly report: SessionReport | undefined;
+    run(feeds: ort.InferenceSession.FeedsType, options?: AllRunOptions): Promise<ort.InferenceSession.ReturnType>;
+    run(feeds: ort.InferenceSession.FeedsType, fetches: ort.InferenceSession.FetchesType, options?: AllRunOptions): Promise<ort.InferenceSession.ReturnType>;
 }
 
 export interface MsdSessionOptions extends Omit<ort.InferenceSession.SessionOptions, 'executionProviders'> {
     readonly executionProviders?: readonly (ort.InferenceSession.ExecutionProviderConfig | MsdProvider)[];
+    readonly signal?: AbortSignalLike;
 }
 
 export interface NodeReport {
@@ -112,9 +144,28 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export interface ProfileEvent {
+    readonly cat: 'Session' | 'Node';
+    readonly pid: number;
+    readonly tid: number;
+    readonly dur: number;
+    readonly ts: number;
+    readonly ph: 'X';
+    readonly name: string;
+    readonly args: Readonly<Record<string, unknown>>;
+}
+
 export type QuantizeOption = FloatFormat | false | {
     readonly [nameOrPattern: string]: FloatFormat | false;
 };
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
 
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
@@ -173,6 +224,17 @@ export declare function reportOf(session: object): SessionReport | undefined;
 
 // @msd/onnx/register
 
+export declare class AbortError extends Error {
+    readonly name = "AbortError";
+}
+
+export interface AbortSignalLike {
+    readonly aborted: boolean;
+    readonly reason?: unknown;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface CopiedBytes {
     readonly intoOrt: number;
     readonly outOfOrt: number;
@@ -186,6 +248,18 @@ export declare class ForeignRunError extends Error {
     readonly name = "ForeignRunError";
 }
 
+export interface LoadProgress {
+    readonly phase: 'download' | 'start' | 'pack' | 'ready';
+    readonly loadedBytes: number;
+    readonly totalBytes: number | undefined;
+    readonly memory?: MemoryEstimate | undefined;
+}
+
+export interface MemoryEstimate {
+    readonly packedBytes: number;
+    readonly kvBytesPerToken: number;
+}
+
 export interface MsdOptions {
     readonly device?: 'wasm';
     readonly components?: 1 | 2;
@@ -196,6 +270,7 @@ export interface MsdOptions {
     readonly fallback?: readonly 'wasm'[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
     readonly exact?: boolean;
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -204,6 +279,11 @@ export interface MsdOptions {
 
 export interface MsdProvider extends MsdOptions {
     readonly name: 'msd';
+}
+
+export interface MsdRunOptions {
+    readonly signal?: AbortSignalLike;
+    readonly terminate?: boolean;
 }
 
 export interface NodeReport {
@@ -262,9 +342,28 @@ export interface OrtTensor {
     dispose?(): void;
 }
 
+export interface ProfileEvent {
+    readonly cat: 'Session' | 'Node';
+    readonly pid: number;
+    readonly tid: number;
+    readonly dur: number;
+    readonly ts: number;
+    readonly ph: 'X';
+    readonly name: string;
+    readonly args: Readonly<Record<string, unknown>>;
+}
+
 export type QuantizeOption = FloatFormat | false | {
     readonly [nameOrPattern: string]: FloatFormat | false;
 };
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
 
 export interface RegionReport {
     readonly where: 'msd' | 'ort';
