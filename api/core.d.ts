@@ -769,6 +769,8 @@ export declare const headMajor: (heads: number, rows: number, size: number) => H
 
 export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
 
+export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights;
+
 export declare function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void;
 
 export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;

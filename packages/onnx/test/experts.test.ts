@@ -213,6 +213,7 @@ describe('QMoE', () => {
       expect(y!.dims).toEqual([rows, hidden]);
       expect(relative(floats(y), want)).toBeLessThan(5e-4);
     }
+    if (rows > 0) expect(reportOf(msd)!.nodes[0]!.kernel).toContain('gemm');
     await msd.release();
     if (rows === 0) return;
     const plain = await session(bytes, 'wasm');

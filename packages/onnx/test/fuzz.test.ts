@@ -7,11 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
-import { buildGraph } from '../src/ir/graph.ts';
-import { inferTypes } from '../src/ir/infer.ts';
-import { foldConstants } from '../src/passes/constants.ts';
-import { matchNodes } from '../src/passes/match.ts';
-import { selectEarly } from '../src/passes/select-early.ts';
+import { draftOf, mayMultiply } from '../src/execute/drafts.ts';
+import { Branches } from '../src/inline/branches.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { corpus, mutant } from './mutate.ts';
@@ -20,13 +17,11 @@ const all = process.env.MSD_TEST_ALL === '1';
 
 function readAndClaim(bytes: Uint8Array): string {
   try {
-    const record = readModel(bytesSource(bytes));
-    const typed = inferTypes(foldConstants(buildGraph(record)));
-    const graph = selectEarly(record, typed);
-    const decisions = matchNodes(graph === typed.graph ? typed : inferTypes(foldConstants(graph)));
-    return [...decisions.values()].some((decision) => typeof decision === 'object' && decision.product)
-      ? 'claimed'
-      : 'read';
+    const branches = new Branches(readModel(bytesSource(bytes)));
+    const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false };
+    const drafts = branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
+    const decisions = drafts.flatMap((draft) => [...draft.decisions.values()]);
+    return decisions.some((decision) => typeof decision === 'object' && decision.product) ? 'claimed' : 'read';
   } catch (error) {
     for (const type of [OnnxFormatError, RangeError, TypeError, UnsupportedError]) {
       if (error instanceof type) return (error as Error).name;

@@ -208,3 +208,93 @@ describe('float16 beside ONNX Runtime', () => {
   it.each(titled(movements))('movement: %s', (_, each) => check(each));
   it.each(titled(products))('product: %s', (_, each) => check(each));
 });
+
+describe('float16 inside a region', () => {
+  const graphOf = (
+    nodes: readonly NodeSpec[],
+    initializers: readonly TensorSpec[],
+    dims: readonly number[],
+    outputs: readonly string[],
+  ) =>
+    writeModel({
+      graph: {
+        nodes,
+        initializers,
+        inputs: [{ name: 'x', dtype: 'float16', dims }],
+        outputs: outputs.map((name) => ({ name, dtype: 'float16' })),
+      },
+    });
+  const run = async (
+    model: Uint8Array,
+    x: Float32Array,
+    dims: readonly number[],
+  ): Promise<Record<string, Float32Array>> => {
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    const results = await msd.run({ x: new ort.Tensor('float16', halvesOf(x) as never, dims) as ort.Tensor });
+    await msd.release();
+    return Object.fromEntries(Object.entries(results).map(([name, each]) => [name, dataOf(each) as Float32Array]));
+  };
+
+  it('does not overflow between two nodes, only where a value leaves', async () => {
+    const node = (opType: string, input: string, output: string): NodeSpec => ({
+      ...{ opType, inputs: [input, 'thousand'], outputs: [output] },
+    });
+    const nodes = [node('Mul', 'x', 'large'), node('Div', 'large', 'y')];
+    const x = Float32Array.of(1, -100, 60, 65504, 0, 2 ** -24);
+    const model = graphOf(nodes, [number('thousand', 1000)], [6], ['large', 'y']);
+    const { large, y } = await run(model, x, [6]);
+    expect(y).toEqual(x);
+    expect(large).toEqual(
+      Float32Array.of(
+        1000,
+        Number.NEGATIVE_INFINITY,
+        60000,
+        Number.POSITIVE_INFINITY,
+        0,
+        floatsOfHalves(bitsOf([1000 * 2 ** -24]) as HalfArray)[0]!,
+      ),
+    );
+  });
+
+  it('keeps NaN, infinities and zeros of either sign', async () => {
+    const nodes: NodeSpec[] = [{ opType: 'Mul', inputs: ['x', 'two'], outputs: ['y'] }];
+    const x = Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 0, 2 ** -24);
+    const { y } = await run(graphOf(nodes, [number('two', 2)], [6], ['y']), x, [6]);
+    expect(y).toEqual(x.map((each) => each * 2));
+  });
+
+  // What is masked with the lowest float16 must weigh nothing, however large the values behind it are.
+  it.each(['Where', 'Add'])('attention that is spelt out, masked by %s', async (kind) => {
+    const [rows, size] = [5, 8];
+    const mask =
+      kind === 'Add'
+        ? half('mask', [1, 1, 1, rows], Float32Array.of(0, 0, 0, -65504, -65504))
+        : { name: 'mask', dtype: 'bool' as const, dims: [1, 1, 1, rows], data: Uint8Array.of(1, 1, 1, 0, 0) };
+    const nodes: NodeSpec[] = [
+      { opType: 'Transpose', inputs: ['x'], outputs: ['t'], attributes: { perm: { ints: [0, 1, 3, 2] } } },
+      { opType: 'MatMul', inputs: ['x', 't'], outputs: ['s'] },
+      { opType: 'Mul', inputs: ['s', 'scale'], outputs: ['scaled'] },
+      { opType: kind, inputs: kind === 'Add' ? ['scaled', 'mask'] : ['mask', 'scaled', 'lowest'], outputs: ['m'] },
+      { opType: 'Softmax', inputs: ['m'], outputs: ['w'], attributes: { axis: { int: -1 } } },
+      { opType: 'MatMul', inputs: ['w', 'x'], outputs: ['y'] },
+    ];
+    const dims = [1, 1, rows, size];
+    const initializers = [mask, number('scale', 0.25), number('lowest', -65504)];
+    const model = graphOf(nodes, initializers, dims, ['y']);
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const ops = new Set(reportOf(msd)!.nodes.map(({ where }) => where));
+    expect([...ops]).toEqual(['msd']);
+    await msd.release();
+    const x = sample(...dims);
+    const other = x.slice().fill(64, 3 * size);
+    const [first, second] = [await run(model, x, dims), await run(model, other, dims)];
+    // Rows that are not masked see the same keys in both.
+    expect(second.y!.slice(0, 3 * size)).toEqual(first.y!.slice(0, 3 * size));
+    const plain = await session(model, 'wasm');
+    const want = await plain.run({ x: new ort.Tensor('float16', halvesOf(x) as never, dims) as ort.Tensor });
+    const bound = new Float32Array(x.length).fill(2 ** -10); // ONNX Runtime rounds scores and weights, too
+    expect(miss(first.y!, dataOf(want.y!), bound)).toBeUndefined();
+    await plain.release();
+  });
+});

@@ -169,6 +169,7 @@ const cases: readonly Case[] = [
   ['Floor', [floats([3], -0.5, 0.5, 2)]],
   ['Ceil', [floats([3], -1.5, 0.5, 2)]],
   ['Sqrt', [floats([3], 2, 9, 0)]],
+  ['Log', [floats([3], 1, 2, 8)]],
   ['Cast', [floats([4], 1.9, -1.9, 0, 3e5)], { to: { int: 7 } }],
   ['Cast', [list(0, 5, -1)], { to: { int: 9 } }],
   ['Cast', [bools([2], 0, 1)], { to: { int: 1 } }],

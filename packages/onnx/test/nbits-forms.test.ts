@@ -1,7 +1,8 @@
 /** MatMulNBits with float zero points, g_idx and small blocks against float64, onnxruntime-web alongside where it takes them. */
+import { toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
-import type { TensorSpec } from '../src/write/index.ts';
+import type { NodeSpec, TensorSpec } from '../src/write/index.ts';
 import { exactProduct, firstMiss, gaussian, type Matrix, matmulModel, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 
@@ -156,6 +157,48 @@ describe('MatMulNBits', () => {
     const kernels = reportOf(msd)!.nodes.map(({ kernel }) => kernel);
     expect(kernels.every((kernel) => kernel?.startsWith('gemm'))).toBe(true);
     await msd.release();
+  });
+
+  it('takes weights behind Constant, Identity, Reshape and Cast', async () => {
+    const matrix = make({ N: 18, K: 96, zeroPoints: 'packed' });
+    const [data, scales, zeros] = matrix.initializers as [TensorSpec, TensorSpec, TensorSpec];
+    const halves = Uint16Array.from(scales.data as Float32Array, toFp16);
+    const node = matrix.node('x', 'y');
+    const made = (
+      opType: string,
+      inputs: string[],
+      output: string,
+      attributes: NodeSpec['attributes'] = {},
+    ): NodeSpec => ({
+      opType,
+      name: output,
+      inputs,
+      outputs: [output],
+      attributes,
+    });
+    const bytes = model({
+      nodes: [
+        made('Constant', [], 'flat', { value: { tensor: { ...data, dims: [18 * 3 * 16] } } }),
+        made('Reshape', ['flat', 'shape'], 'B'),
+        made('Cast', ['halves'], 'S', { to: { int: 1 } }),
+        made('Identity', [zeros.name], 'Z'),
+        { ...node, inputs: ['x', 'B', 'S', 'Z'] },
+      ],
+      initializers: [
+        { name: 'shape', dtype: 'int64', dims: [3], data: BigInt64Array.of(18n, 3n, 16n) },
+        { name: 'halves', dtype: 'float16', dims: [18, 3], data: halves },
+        zeros,
+      ],
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', 96] }],
+      outputs: [{ name: 'y', dtype: 'float32' }],
+    });
+    const [msd, plain] = [await session(bytes, { name: 'msd', debug: true }), await session(bytes, 'wasm')];
+    expect(reportOf(msd)!.foreignSessions).toBe(0);
+    const feeds = { x: tensor(gaussian(random(4), 3 * 96), [3, 96]) };
+    const [got, want] = [floats((await msd.run(feeds)).y), floats((await plain.run(feeds)).y)];
+    const largest = want.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    for (const [i, value] of want.entries()) expect(Math.abs(got[i]! - value)).toBeLessThan(5e-4 * largest);
+    await Promise.all([msd.release(), plain.release()]);
   });
 
   it.each<[string, Options]>([

@@ -151,6 +151,31 @@ describe.each(kinds)('a model that is %s', (_, bytes) => {
   });
 });
 
+const TYPES: Record<string, 'bool' | 'int64'> = { larger: 'bool', sizes: 'int64' };
+
+it('says of outputs what ONNX Runtime says, declared or not', async () => {
+  const nodes = [
+    { opType: 'Selu', inputs: ['x'], outputs: ['s'] },
+    a.node('s', 'p'),
+    { opType: 'Shape', inputs: ['p'], outputs: ['sizes'] },
+    { opType: 'Greater', inputs: ['p', 's'], outputs: ['larger'] },
+  ];
+  for (const dims of [undefined, ['a', 'b'], [null, H]]) {
+    const outputs = ['p', 's', 'larger', 'sizes'].map((name) => {
+      const dtype = TYPES[name] ?? 'float32';
+      return name === 'sizes' || !dims ? { name, dtype } : { name, dtype, dims };
+    });
+    const bytes = model({ nodes, initializers: a.initializers, inputs: io.inputs, outputs });
+    for (const options of [{}, { freeDimensionOverrides: { rows: 3 } }]) {
+      const [own, plain] = [await create(bytes, options), await session(bytes, 'wasm', options)];
+      expect(reportOf(own)!.whole).toBeUndefined();
+      expect(own.outputMetadata).toEqual(plain.outputMetadata);
+      await own.release();
+      await plain.release();
+    }
+  }
+});
+
 it('stops a run between its steps: by a signal, and by `terminate`', async () => {
   const layers = 40;
   const wide = makeMatrix({ name: 'w', N: 512, K: 512, seed: 4 });

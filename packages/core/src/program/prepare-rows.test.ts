@@ -9,7 +9,7 @@ import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
 import { familyOf } from '../kernel-spec.ts';
-import { preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
+import { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
 
 /** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
 const SHAPES = [
@@ -80,6 +80,25 @@ describe('preparedRows', () => {
     }
     const other = backend.prepare(weights);
     expect(() => preparedRows(other)).toThrow(TypeError);
+    backend.dispose();
+  });
+});
+
+describe('preparedAs', () => {
+  it('multiplies the same bytes in another format, and frees nothing', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const shape = { format: 'nf4', N: 33, K: 128, blockSize: 64, asymmetric: false } as const;
+    const weights = rawWeights(random(6), shape, () => 0.25);
+    const rows = (n: number, count: number) => rowsOf(weights, n, n + count);
+    const prepared = prepareRows(backend, { ...packedShape(weights), rows });
+    const low = preparedAs(backend, prepared, 'nf4low');
+    const x = Float32Array.from({ length: 128 }, (_, k) => Math.fround(k / 7 - 5));
+    const want = backend.matmul(x, backend.prepare({ ...weights, format: 'nf4low' }));
+    expect(backend.matmul(x, low)).toEqual(want);
+    low.dispose();
+    expect(backend.matmul(x, prepared)).toEqual(backend.matmul(x, backend.prepare(weights)));
+    expect(() => preparedAs(backend, prepared, 'int8')).toThrow(RangeError);
+    expect(() => preparedAs(backend, backend.prepare(weights), 'nf4low')).toThrow(TypeError);
     backend.dispose();
   });
 });

@@ -12,7 +12,7 @@ import { type PackCodes, packInto } from '../formats/pack.ts';
 import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
 import { layoutOf, type PackedShape, packedRows } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
+import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import { argumentList } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
@@ -68,11 +68,31 @@ export function prepareRows(backend: WasmBackend, source: WeightRows): PreparedW
   return prepared;
 }
 
+interface Place {
+  readonly shape: PackedShape;
+  readonly handle: ArenaHandle;
+}
+
 /** Where the bytes of matrices lie that are prepared here. */
-const places = /* @__PURE__ */ new WeakMap<
-  PreparedWeights,
-  { readonly shape: PackedShape; readonly handle: ArenaHandle }
->();
+const places = /* @__PURE__ */ new WeakMap<PreparedWeights, Place>();
+
+/**
+ * The same packed bytes as a matrix of another format: what a codebook's high parts leave has the codes and scales of the high parts.
+ * They stay the first one's, which has to live as long.
+ *
+ * @param prepared by {@link prepareRows}
+ * @throws {@link TypeError} for a matrix that something else has prepared, {@link RangeError} for a format that lies otherwise
+ */
+export function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights {
+  const { shape, handle } = placeOf(prepared, 'preparedAs');
+  return backend.adopt({ ...shape, format }, handle);
+}
+
+function placeOf(prepared: PreparedWeights, where: string): Place {
+  const place = places.get(prepared);
+  if (!place) throw new TypeError(`${where}: matrix expected one of prepareRows, got another one.`);
+  return place;
+}
 
 /**
  * Reads rows of the real matrix back out of a prepared one: of a table that is also what a product is made with, one copy serves both.
@@ -82,9 +102,7 @@ const places = /* @__PURE__ */ new WeakMap<
  * @throws {@link TypeError} for a matrix that something else has prepared
  */
 export function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void {
-  const place = places.get(prepared);
-  if (!place) throw new TypeError('preparedRows: matrix expected one of prepareRows, got another one.');
-  const { shape, handle } = place;
+  const { shape, handle } = placeOf(prepared, 'preparedRows');
   let buffer: ArrayBufferLike | undefined;
   let read: ReturnType<typeof packedRows>;
   return (n, out, at) => {

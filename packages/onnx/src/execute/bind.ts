@@ -2,6 +2,7 @@
  * Checks what a caller hands to `run`: once, at the edge, against what the model declares.
  */
 import { jsDataType } from '../data-types.ts';
+import type { Info } from '../ir/info.ts';
 import type { OrtMetadata, OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { keptOf } from './kv/lazy.ts';
@@ -18,6 +19,21 @@ export interface InputSpec {
 export function inputSpec({ name, type }: ValueInfo): InputSpec {
   const dims = type.dims?.map((dim) => (typeof dim === 'number' ? dim : -1));
   return { name, type: jsDataType(type.elemType) ?? '', dims };
+}
+
+/** An output with what its file leaves out, as far as it follows from the nodes. A symbol of our own has no name outside. */
+export function completed({ name, type }: ValueInfo, info: Info | undefined): ValueInfo {
+  const found = info?.dims?.map((dim) =>
+    typeof dim === 'number' ? dim : dim.replace(/^\?(\?.*)|^\?.*/, '$1') || null,
+  );
+  const agrees = found !== undefined && found.length === type.dims?.length;
+  const dims = agrees
+    ? type.dims!.map((dim, i) => (typeof found[i] === 'number' ? found[i] : (dim ?? found[i]!)))
+    : found;
+  return {
+    name,
+    type: { ...type, elemType: type.elemType || (info?.elemType ?? 0), dims: agrees ? dims : (type.dims ?? dims) },
+  };
 }
 
 /** A value's metadata as `InferenceSession` shows it. */

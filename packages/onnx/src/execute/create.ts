@@ -17,7 +17,7 @@ import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
-import { type Draft, draftOf, hasProductInside, wholeOf } from './drafts.ts';
+import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
 import { CutRefused, createForeign, type ForeignPlan, messageOf } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
@@ -60,7 +60,7 @@ export async function createSession(
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
-    const planned = branches.planned(({ opType }) => MULTIPLIES.test(opType));
+    const planned = branches.planned(mayMultiply);
     const all = request.msd.claim === 'all';
     let noFiles: string | undefined;
     /** Why a file could not be opened: of two errors the one that names it. */
@@ -128,9 +128,6 @@ export async function createSession(
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
-
-/** Operators that may multiply with weights of the file: a branch with one of them is worth a look. */
-const MULTIPLIES = /MatMul|Gemm|Conv|Attention|MoE/;
 
 /** External files of the constants that somebody uses. */
 function neededLocations({ all }: Variants): Set<string> {

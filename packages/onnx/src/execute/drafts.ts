@@ -9,6 +9,7 @@ import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
+import type { NodeRecord } from '../read/node.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -59,6 +60,9 @@ export function draftOf({ record, graph: built, taken }: Variant, drafting: Draf
     isRefused: false,
   };
 }
+
+/** May an operator multiply with weights of the file? A branch with one of them is worth a look. */
+export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE/.test(opType);
 
 /** Is there a product in a branch? */
 export function hasProductInside({ decisions }: Draft): boolean {

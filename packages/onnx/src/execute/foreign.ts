@@ -13,8 +13,8 @@ import { type SharedStructure, type Structure, shareStructures, structureOf } fr
 import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
-import { type EncodedSpec, type FunctionSpec, type ValueSpec, writeModel } from '../write/model.ts';
-import { writtenName, writtenNode } from '../write/node.ts';
+import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts';
+import { writtenNode } from '../write/node.ts';
 import type { Watch } from './abort.ts';
 import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 import { createAtSomeLevel } from './level.ts';
@@ -207,37 +207,17 @@ function writeRegion(
     else inputs.push({ name, dtype: 'float32', dims: constant.tensor.dims });
   }
   for (const node of made) nodes.push({ encoded: writtenNode(node) });
-  const wrapped: FunctionSpec[] = [];
   region.nodes.forEach((node, position) => {
-    if (node.opsets) nodes.push({ encoded: wrap(node, node.opsets, wrapped) });
-    else nodes.push({ encoded: fast[position] ? fastForm(node) : writtenNode(node) });
+    nodes.push({ encoded: fast[position] ? fastForm(node) : writtenNode(node) });
   });
-  const functions = [...calledFunctions(graph, region), ...wrapped];
-  const opsets = Object.fromEntries(graph.opsets);
-  if (wrapped.length > 0) opsets[WRAPPED] = 1;
+  const functions = calledFunctions(graph, region);
   return writeModel({
     // From version 4 on initializers need not be listed as inputs, from 8 on there are functions.
     irVersion: Math.max(functions.length > 0 ? 8 : 4, graph.irVersion),
-    opsets,
+    opsets: Object.fromEntries(graph.opsets),
     graph: { nodes, initializers, inputs, outputs: region.outputs.map((name) => ({ name })) },
     functions,
   });
-}
-
-/** Domain of functions that no file has. */
-const WRAPPED = 'msd.js';
-
-/** A node of a function that asks for other versions of operators than the model: it stays in one. @returns the call */
-function wrap(node: GraphNode, opsets: ReadonlyMap<string, number>, to: FunctionSpec[]): Message {
-  const inputs = [...usesOf(node)];
-  const outputs = node.outputs.filter((name) => name !== '');
-  const name = `node${to.length}`;
-  const nodes = [{ encoded: writtenNode(node) }];
-  to.push({ name, domain: WRAPPED, inputs, outputs, nodes, opsets: Object.fromEntries(opsets) });
-  const call = new Message();
-  for (const input of inputs) call.string(1, input);
-  for (const output of outputs) call.string(2, output);
-  return call.string(3, writtenName(node)).string(4, name).string(7, WRAPPED);
 }
 
 /** The file's functions, if a region may call one. */

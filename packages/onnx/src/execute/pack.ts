@@ -3,7 +3,7 @@
  * there, and its bytes go.
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
-import { prepareRows } from '@msd/core/program';
+import { preparedAs, prepareRows } from '@msd/core/program';
 import { ArrivingSource, NotYet, type Stretch } from '../read/arriving.ts';
 import { type TensorRef, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
@@ -14,6 +14,7 @@ class File {
   readonly #source: ArrivingSource;
   /** By offset, those that only matrices are made of. */
   readonly #loose = new Map<number, Stretch>();
+  readonly #held = new Set<number>();
   readonly #all: readonly Stretch[];
   #read = new Set<Stretch>();
 
@@ -42,7 +43,22 @@ class File {
 
   /** The matrix is packed. */
   end(): void {
-    for (const tensor of this.#read) if (this.#loose.delete(tensor.offset)) this.#source.release(tensor);
+    for (const tensor of this.#read) if (!this.#held.has(tensor.offset)) this.#letGo(tensor);
+  }
+
+  /** Others need the tensor, too. */
+  hold({ offset }: Stretch): void {
+    this.#held.add(offset);
+  }
+
+  /** Nobody needs it any more. */
+  drop(tensor: Stretch): void {
+    this.#held.delete(tensor.offset);
+    this.#letGo(tensor);
+  }
+
+  #letGo(tensor: Stretch): void {
+    if (this.#loose.delete(tensor.offset)) this.#source.release(tensor);
   }
 
   close(): void {
@@ -58,6 +74,39 @@ class File {
     }
     const tensor = this.#all[low - 1];
     return tensor && offset < tensor.offset + tensor.length ? tensor : undefined;
+  }
+}
+
+/** Tensors of arriving files that several matrices are made of: they stay until the last one is packed. */
+class Uses {
+  readonly #files: ReadonlyMap<ArrivingSource, File>;
+  /** By the place of a tensor. */
+  readonly #left = new Map<string, number>();
+
+  constructor(files: ReadonlyMap<ArrivingSource, File>, matrices: readonly Matrix[]) {
+    this.#files = files;
+    for (const matrix of matrices) this.#each(matrix, (key) => this.#left.set(key, (this.#left.get(key) ?? 0) + 1));
+    for (const matrix of matrices)
+      this.#each(matrix, (key, file, stretch) => {
+        if (this.#left.get(key)! > 1) file.hold(stretch);
+      });
+  }
+
+  /** A matrix is packed. */
+  done(matrix: Matrix): void {
+    this.#each(matrix, (key, file, stretch) => {
+      const left = this.#left.get(key)! - 1;
+      this.#left.set(key, left);
+      if (left === 0) file.drop(stretch);
+    });
+  }
+
+  #each({ tensors = [] }: Matrix, use: (key: string, file: File, stretch: Stretch) => void): void {
+    for (const tensor of tensors) {
+      const [source, stretch] = placeOf(tensor) ?? [];
+      const file = source && this.#files.get(source);
+      if (file && stretch) use(`${source.name} ${stretch.offset}`, file, stretch);
+    }
   }
 }
 
@@ -82,7 +131,13 @@ export async function packMatrices(
   const packed = new Map<string, PreparedWeights>();
   /** Those that wait, with what they wait for. */
   let waiting: { readonly key: string; readonly matrix: Matrix; readonly for: NotYet | undefined }[];
-  waiting = matrices.map(({ key, matrix }) => ({ key, matrix, for: undefined }));
+  waiting = matrices.flatMap(({ key, matrix }) =>
+    matrix.bytesOf === undefined ? [{ key, matrix, for: undefined }] : [],
+  );
+  const shared = new Uses(
+    files,
+    waiting.map(({ matrix }) => matrix),
+  );
   try {
     while (waiting.length > 0) {
       const still: typeof waiting = [];
@@ -103,6 +158,7 @@ export async function packMatrices(
           continue;
         }
         for (const file of files.values()) file.end();
+        shared.done(matrix);
         onPacked(matrix);
         if (watch.isDue) await watch.turn();
       }
@@ -113,6 +169,8 @@ export async function packMatrices(
   } finally {
     for (const file of files.values()) file.close();
   }
+  for (const { key, matrix } of matrices)
+    if (matrix.bytesOf !== undefined) packed.set(key, preparedAs(backend, packed.get(matrix.bytesOf)!, matrix.format));
   // Every row order gives the same weights; whoever asks for them goes by the order of the graph.
   return new Map(matrices.map(({ key }) => [key, packed.get(key)!]));
 }

@@ -66,7 +66,8 @@ export async function loadResidents(
   let initialBytes = 0;
   let fileBytes = 0;
   for (const { matrix } of matrices) {
-    initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
+    if (matrix.bytesOf === undefined)
+      initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
     fileBytes += matrix.fileBytes;
   }
   for (const { info } of constants) {
@@ -80,7 +81,7 @@ export async function loadResidents(
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
     let packed = 0;
-    const arriving = { tensors, kept: all.flatMap(tensorsBeside) };
+    const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
     const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {
       packed += matrix.fileBytes;
       progress.report('pack', packed, fileBytes);
@@ -113,8 +114,9 @@ export async function loadResidents(
 }
 
 /** Tensors that a resource is made of, if it is no matrix. */
-function tensorsBeside(resource: Resource): TensorRef[] {
+function tensorsBeside(resource: Resource, resources: ReadonlyMap<string, Resource>): TensorRef[] {
   if (resource.kind === 'matrix') return [];
+  if (resource.kind === 'table' && resources.has(`matrix ${resource.twin}`)) return [];
   const { data, scales, zeroPoints } = resource.kind === 'table' ? resource.table : { data: resource.tensor };
   return [data, scales, zeroPoints].filter((tensor) => typeof tensor === 'object');
 }

@@ -8,7 +8,16 @@ import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSe
 import { ortVersion } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
-import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, inputSpec, metadataOf } from './bind.ts';
+import {
+  checkExtraFeeds,
+  checkFeed,
+  completed,
+  feedOf,
+  fillTarget,
+  type InputSpec,
+  inputSpec,
+  metadataOf,
+} from './bind.ts';
 import { chooseVariant } from './choose.ts';
 import { type PassedValue, passedTensors } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
@@ -101,7 +110,8 @@ export class CutSession implements MsdHandler {
     this.inputNames = model.inputs.map((input) => input.name);
     this.outputNames = model.outputs.map((output) => output.name);
     this.inputMetadata = model.inputs.map(metadataOf);
-    this.outputMetadata = model.outputs.map(metadataOf);
+    const { infos } = model.variants[0]!.shop.typed;
+    this.outputMetadata = model.outputs.map((output) => metadataOf(completed(output, infos.get(output.name))));
     this.#specs = model.inputs.map(inputSpec);
     this.#known = new Set(this.inputNames);
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));

@@ -2,6 +2,7 @@
  * Functions of the file, put in where they are called. Names of the body become names of their own for every call, attributes that
  * it refers to become the call's. A call that cannot be put in stays a node, and goes to ONNX Runtime with the functions.
  */
+import { OnnxFormatError } from '../errors.ts';
 import type { FunctionRecord, ModelRecord } from '../read/model.ts';
 import type { Attribute, NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
@@ -9,35 +10,36 @@ import { namedAttribute } from '../write/node.ts';
 import { identity, type Names, renamed } from './names.ts';
 
 /** Functions call functions; a file of a few bytes must not become a graph without end. */
-const MAX_DEPTH = 32;
+const MAX_DEPTH = 64;
 const MAX_NODES = 100_000;
 
 /** Puts functions in. One for a model: it counts nodes. */
 export class Functions {
   readonly #functions: ReadonlyMap<string, FunctionRecord>;
-  /** The model's, and those that only functions ask for. */
+  /** The model's, and those that only functions ask for: of both, the model's count, as in ONNX Runtime. */
   readonly opsets: ReadonlyMap<string, number>;
   readonly #names: Names;
   #count = 0;
 
   constructor({ functions, opsets }: ModelRecord, names: Names) {
     this.#functions = new Map(functions.map((each) => [keyOf(each.domain, each.name, each.overload), each]));
+    checkCycles(this.#functions);
     this.opsets = new Map([...functions.flatMap((each) => [...each.opsets]), ...opsets]);
     this.#names = names;
   }
 
   /** Nodes with the bodies of what they call in their places. */
   expand(nodes: readonly NodeRecord[]): readonly NodeRecord[] {
-    return this.#functions.size === 0 ? nodes : nodes.flatMap((node) => this.#expand(node, 0));
+    return this.#functions.size === 0 ? nodes : nodes.flatMap((node) => this.#expand(node));
   }
 
-  #expand(node: NodeRecord, depth: number): readonly NodeRecord[] {
+  #expand(node: NodeRecord): readonly NodeRecord[] {
     const called = this.#functions.get(keyOf(node.domain, node.opType, node.overload));
-    if (!called || depth >= MAX_DEPTH || this.#count + called.nodes.length > MAX_NODES) return [node];
+    if (!called || this.#count + called.nodes.length > MAX_NODES) return [node];
     const body = this.#bodyOf(node, called);
     if (!body) return [node];
     this.#count += body.length;
-    return body.flatMap((each) => this.#expand(each, depth + 1));
+    return body.flatMap((each) => this.#expand(each));
   }
 
   /** `undefined` if the call has to stay one. */
@@ -54,22 +56,21 @@ export class Functions {
       if (made.has(name) && !names.has(name)) names.set(name, wanted);
       else handed.push(identity(name, wanted, ''));
     }
+    const outside = call.inside === undefined ? path : `${call.inside}/${path}`;
     const nameOf = (name: string): string => {
       let given = names.get(name);
       if (given === undefined) {
-        given = this.#names.fresh(`${name} of ${path}`, call, 'another call');
+        given = this.#names.fresh(`${name} of ${outside}`, call, 'another call');
         names.set(name, given);
       }
       return given;
     };
-    const opsets = this.#opsetsOf(called);
-    const outside = call.inside === undefined ? path : `${call.inside}/${path}`;
     const body: NodeRecord[] = [];
     for (const node of called.nodes) {
       const resolved = node.referencesInside ? undefined : withAttributes(node, call, called);
       const takesNothing = node.captures.some((name) => names.get(name) === '');
       if (!resolved || takesNothing) return undefined;
-      body.push({ ...renamed(resolved, nameOf, outside), ...(opsets && { opsets }) });
+      body.push(renamed(resolved, nameOf, outside));
     }
     for (const {
       inputs: [from = ''],
@@ -80,12 +81,24 @@ export class Functions {
     }
     return body;
   }
+}
 
-  /** Versions that the function asks for, where they are not the model's. */
-  #opsetsOf({ opsets }: FunctionRecord): ReadonlyMap<string, number> | undefined {
-    const differs = [...opsets].some(([domain, version]) => this.opsets.get(domain) !== version);
-    return differs ? new Map([...this.opsets, ...opsets]) : undefined;
-  }
+/** @throws {@link OnnxFormatError} if functions call each other in a circle */
+function checkCycles(functions: ReadonlyMap<string, FunctionRecord>): void {
+  const done = new Set<FunctionRecord>();
+  const open = new Set<FunctionRecord>();
+  const visit = (each: FunctionRecord | undefined): void => {
+    if (!each || done.has(each)) return;
+    if (open.has(each) || open.size > MAX_DEPTH)
+      throw new OnnxFormatError(
+        `graph: function '${each.name}', expected at most ${MAX_DEPTH} that call each other, got more: do they call themselves?`,
+      );
+    open.add(each);
+    for (const { domain, opType, overload } of each.nodes) visit(functions.get(keyOf(domain, opType, overload)));
+    open.delete(each);
+    done.add(each);
+  };
+  for (const each of functions.values()) visit(each);
 }
 
 const keyOf = (domain: string, name: string, overload: string): string => JSON.stringify([domain, name, overload]);

@@ -5,6 +5,8 @@ import { bytesSource } from '../read/source.ts';
 /** Names that are taken, and by whom: the same owner gets the same name again. */
 export class Names {
   readonly #owners = new Map<string, unknown>();
+  /** How many were made of a name. */
+  readonly #counts = new Map<string, number>();
 
   /** @param of whose name it is */
   take(name: string, of: unknown): void {
@@ -13,12 +15,16 @@ export class Names {
 
   /** The name itself if nobody else has it, else one like it. */
   fresh(name: string, of: unknown, where: string): string {
-    for (let count = 0; ; count++) {
-      const candidate = count === 0 ? name : `${name} in ${where}${count === 1 ? '' : ` (${count})`}`;
+    const base = `${name} in ${where}`;
+    for (let candidate = name; ; ) {
       const owner = this.#owners.get(candidate);
-      if (owner !== undefined && owner !== of) continue;
-      this.#owners.set(candidate, of);
-      return candidate;
+      if (owner === undefined || owner === of) {
+        this.#owners.set(candidate, of);
+        return candidate;
+      }
+      const count = (this.#counts.get(base) ?? 0) + 1;
+      this.#counts.set(base, count);
+      candidate = count === 1 ? base : `${base} (${count})`;
     }
   }
 }

@@ -42,7 +42,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const bad = matcher.refusedScale(absmax);
   if (bad !== undefined) return `absmax is ${bad}, not below 2^90`;
   const [matrix, rest] = bnb4Matrices({ format, N, K, blockSize, data, absmax });
-  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, rest, y });
+  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, rest: { matrix: rest, times: 1 / 256 }, y });
 }
 
 export const matMulBnb4Operators: readonly Operator[] = [

@@ -83,12 +83,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const groups = g === '' ? undefined : groupsOfTensor(matcher, g, K, blockSize);
   if (typeof groups === 'string') return groups;
   const product = { nodes: [node], x, bias, y };
-  if (!groups) return quantizedProduct(view, matcher, { ...product, matrix, rest });
+  if (!groups) return quantizedProduct(view, matcher, { ...product, matrix, rest: rest && { matrix: rest, times: 1 } });
   const key = `order ${g} ${blockSize}`;
   return quantizedProduct(view, matcher, {
     ...product,
     matrix: grouped(matrix, nBits.bits, key, groups),
-    rest: rest && grouped(rest, 2, key, groups),
+    rest: rest && { matrix: grouped(rest, 2, key, groups), times: 1 },
     order: { key, of: Array.from(groups.order, (k) => Math.max(0, k)), K },
   });
 }

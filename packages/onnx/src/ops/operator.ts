@@ -50,7 +50,7 @@ export class NodeView {
 
   constructor(node: GraphNode, opsets: ReadonlyMap<string, number>) {
     this.node = node;
-    this.version = (node.opsets ?? opsets).get(node.domain) ?? 1;
+    this.version = opsets.get(node.domain) ?? 1;
   }
 
   int(name: string, otherwise: number): number {

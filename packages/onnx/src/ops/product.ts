@@ -15,8 +15,8 @@ export interface QuantizedProduct {
   /** f32 [..., K] */
   readonly x: string;
   readonly matrix: Matrix;
-  /** What the matrix leaves of the weights: a second product, added. */
-  readonly rest?: Matrix | undefined;
+  /** What the matrix leaves of the weights: a second product, so many times of which are added. */
+  readonly rest?: { readonly matrix: Matrix; readonly times: number } | undefined;
   /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
   readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
   /** f32 [N], by its name or as a constant of the match alone; '' = none. */
@@ -44,7 +44,7 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
     inputs,
     outputs: [y],
     resources: [
-      ...[matrix, ...(rest ? [rest] : [])].map(matrixResource),
+      ...[matrix, ...(rest ? [rest.matrix] : [])].map(matrixResource),
       ...(order ? [orderResource(order)] : []),
       ...own,
       ...matcher.constants(inputs),
@@ -76,8 +76,10 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
   };
   const bias = typeof given === 'string' ? given : given.key;
   const last = addend || behind ? '' : y;
+  const withRest = ({ matrix: { key }, times }: NonNullable<QuantizedProduct['rest']>): Slot =>
+    times === 1 ? multiply(key, { residual: first }, last) : addTo(to, first, multiply(key, {}, ''), times, last);
   const first = multiply(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
-  const result = rest ? multiply(rest.key, { residual: first }, last) : first;
+  const result = rest ? withRest(rest) : first;
   if (behind) return emitOp(to, elementwise, behind, [result], [y])[0]!;
   return addend ? addTo(to, result, to.slot(addend.name), addend.times, y) : result;
 }

@@ -11,6 +11,7 @@ import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/inf
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
 import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
+import { wrongCount, wrongKind } from '../ops/schema.ts';
 import { elementCount, floatReader, type TensorRef } from '../read/tensor.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import type { ChooseFormat } from '../weights/quantize-option.ts';
@@ -100,6 +101,13 @@ export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decis
     for (const each of match.nodes) decisions.set(each, match);
     late.push(...(match.late ?? []));
   };
+  const wrong = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    const reason = wrongCount(operatorName(node), node, standard) ?? wrongKind(node);
+    if (reason === undefined) continue;
+    decisions.set(node, `${node.opType}: ${reason}`);
+    wrong.add(node);
+  }
   for (const node of graph.nodes) {
     const chain = PATTERNS.get(operatorName(node))?.(matcher, node);
     if (typeof chain === 'string') notes.set(node, chain);
@@ -111,7 +119,9 @@ export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decis
   const read = new Set(late);
   for (const node of graph.nodes) {
     if (decisions.has(node)) continue;
-    const match = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const found = matchHost(matcher, node, masks) ?? matchOne(matcher, node);
+    const isWrong = typeof found === 'object' && found.nodes.some((each) => wrong.has(each));
+    const match = isWrong ? `${node.opType}: a node that it goes with is none of its operator` : found;
     const isHidden =
       typeof match === 'object' && match.place === 'device' && node.outputs.some((name) => read.has(name));
     const note = notes.get(node);

@@ -77,7 +77,6 @@ export function structureOf(graph: Graph, region: Region): Structure {
       node.domain,
       node.opType,
       node.overload,
-      versionsOf(node),
       attributesKey(node),
       wires(node.inputs),
       node.captures,
@@ -152,9 +151,6 @@ function attributesKey(node: NodeRecord): unknown {
   if (bytes > MAX_COMPARED_BYTES) return ['of', node.outputs];
   return node.attributeRanges.map((range) => latin1(readRange(range)));
 }
-
-/** Versions of operator sets, where they are a node's own. */
-const versionsOf = ({ opsets }: NodeRecord): unknown => opsets && [...opsets];
 
 /** Bytes as a string of the same length, one code unit per byte. */
 function latin1(bytes: Uint8Array): string {

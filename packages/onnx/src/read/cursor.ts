@@ -11,18 +11,40 @@ const WINDOW_BYTES = 1 << 16;
 /** ONNX files nest a few levels (model, graph, node, attribute, graph, …); deeper is an attack on the stack. */
 const MAX_DEPTH = 100;
 
+/** Longer lists of numbers are passed on unread: no operator that is looked at has such an attribute. */
+const MAX_LIST = 1 << 16;
+/** What parsed records may take: so much, and a multiple of the file. A few bytes each, and millions of them, are an attack on memory. */
+const FREE_BYTES = 2 ** 27;
+const BYTES_PER_BYTE = 12;
+const MAX_BYTES = 2 ** 31;
+/** About what a record takes once it is parsed, by message. Others are gone by then. */
+const RECORD_BYTES: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
+  ['NodeProto', 600],
+  ['AttributeProto', 300],
+  ['TensorProto', 500],
+  ['SparseTensorProto', 200],
+  ['ValueInfoProto', 200],
+  ['StringStringEntryProto', 100],
+  ['OperatorSetIdProto', 100],
+]);
+/** Of a string, or a range that is kept, beside its characters. */
+const ITEM_BYTES = 40;
+
 const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The part of the source that lies in memory: all of it, or a moving stretch of a file. */
 class Window {
   bytes: Uint8Array;
   base = 0;
+  /** Bytes that records may still take. */
+  budget: number;
   readonly source: ByteSource;
   #buffer: Uint8Array | undefined;
 
   constructor(source: ByteSource) {
     this.source = source;
     this.bytes = source.bytes ?? new Uint8Array(0);
+    this.budget = Math.min(MAX_BYTES, FREE_BYTES + BYTES_PER_BYTE * source.byteLength);
   }
 
   /** The byte at `pos`, which is inside the source. */
@@ -128,6 +150,7 @@ export class Cursor {
     const length = this.#length();
     const start = this.#pos;
     this.#pos += length;
+    this.#charge(RECORD_BYTES.get(label) ?? 0);
     return new Cursor(this.#window, start, start + length, label, this.#depth + 1);
   }
 
@@ -143,6 +166,7 @@ export class Cursor {
   string(): string {
     const at = this.#pos;
     const bytes = this.bytes();
+    this.#charge(ITEM_BYTES + 2 * bytes.length);
     try {
       return utf8.decode(bytes.buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes)); // no shared memory
     } catch {
@@ -165,30 +189,56 @@ export class Cursor {
     return scratch.getFloat32(0, true);
   }
 
-  /** Appends the values of a repeated int64 field, packed or not. */
-  ints(to: number[]): void {
+  /**
+   * Appends the values of a repeated int64 field, packed or not.
+   *
+   * @param most values in `to`
+   * @returns false if there are more, which are stepped over
+   */
+  ints(to: number[], most: number = MAX_LIST): boolean {
     if (this.wire !== WireType.LengthDelimited) {
-      to.push(this.int());
-      return;
+      const value = this.int();
+      if (to.length >= most) return false;
+      to.push(value);
+      return true;
     }
     const end = this.#length() + this.#pos;
     while (this.#pos < end) {
+      if (to.length >= most) {
+        this.#pos = end;
+        return false;
+      }
       this.#varint();
       if (this.#pos > end) this.fail('packed integers', 'whole values', 'a cut one');
       to.push((this.#high | 0) * 0x1_0000_0000 + this.#low);
     }
+    return true;
   }
 
-  /** Appends the values of a repeated float field, packed or not. */
-  floats(to: number[]): void {
+  /** Appends the values of a repeated float field, packed or not. @returns as {@link Cursor.ints} */
+  floats(to: number[]): boolean {
     if (this.wire !== WireType.LengthDelimited) {
-      to.push(this.float());
-      return;
+      const value = this.float();
+      if (to.length >= MAX_LIST) return false;
+      to.push(value);
+      return true;
     }
-    const bytes = this.bytes();
+    const { offset, length, source } = this.range();
+    if (length / 4 + to.length > MAX_LIST) return false;
+    const bytes = source.read(offset, length);
     if (bytes.length % 4 !== 0) this.fail('packed floats', 'a multiple of 4 bytes', `${bytes.length}`);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     for (let i = 0; i < bytes.length; i += 4) to.push(view.getFloat32(i, true));
+    return true;
+  }
+
+  /** Appends the range of a repeated bytes field. @returns as {@link Cursor.ints} */
+  ranges(to: ByteRange[]): boolean {
+    const range = this.range();
+    if (to.length >= MAX_LIST) return false;
+    this.#charge(ITEM_BYTES);
+    to.push(range);
+    return true;
   }
 
   /** Steps over the field, whatever it is. */
@@ -216,6 +266,11 @@ export class Cursor {
     throw new OnnxFormatError(
       `read: ${this.label} at byte ${this.#pos} of ${this.#window.source.name}: ${what}, expected ${expected}, got ${got}. Is the file complete?`,
     );
+  }
+
+  #charge(bytes: number): void {
+    this.#window.budget -= bytes;
+    if (this.#window.budget < 0) this.fail(this.label, 'records in keeping with the size of the file', 'far more');
   }
 
   #advance(length: number): void {

@@ -42,8 +42,6 @@ export interface NodeRecord {
   readonly isEdited?: boolean;
   /** Where subgraphs take a value by another name than the graph has for it: names of the graph by those of the bytes. */
   readonly captured?: ReadonlyMap<string, string>;
-  /** Versions of operator sets, where they are not the model's. */
-  readonly opsets?: ReadonlyMap<string, number>;
   /** The subgraph or function that it stood in, as a path. */
   readonly inside?: string;
   /** Names that the subgraphs of this node take from outside. */
@@ -135,6 +133,8 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
   const ints: number[] = [];
   const strings: ByteRange[] = [];
   let type = 0;
+  /** False once a list is longer than what is read of it. */
+  let isRead = true;
   let reference = '';
   while (cursor.next()) {
     switch (cursor.field) {
@@ -163,13 +163,13 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
         readInside(cursor.message('GraphProto'), inside);
         break;
       case 7:
-        cursor.floats(floats);
+        isRead = cursor.floats(floats) && isRead;
         break;
       case 8:
-        cursor.ints(ints);
+        isRead = cursor.ints(ints) && isRead;
         break;
       case 9:
-        strings.push(cursor.range());
+        isRead = cursor.ranges(strings) && isRead;
         break;
       case 20:
         type = cursor.int();
@@ -183,7 +183,8 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
   }
   if (name === '') cursor.fail('attribute', 'a name', 'none');
   if (to.has(name)) cursor.fail(`attribute '${name}'`, 'one of that name', 'two');
-  if (reference !== '') attribute = { kind: 'reference', value: reference };
+  if (!isRead) attribute = { kind: 'other' };
+  else if (reference !== '') attribute = { kind: 'reference', value: reference };
   else if (floats.length > 0 || type === 6) attribute = { kind: 'floats', value: floats };
   else if (ints.length > 0 || type === 7) attribute = { kind: 'ints', value: ints };
   else if (strings.length > 0 || type === 8) attribute = { kind: 'strings', value: strings };

@@ -11,6 +11,9 @@ import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
 
+/** Dimensions that a tensor or a type may have. */
+export const MAX_RANK = 255;
+
 /** The files that hold external data: `locations` are found while reading, `sources` are opened afterwards. */
 export interface ExternalFiles {
   readonly locations: Set<string>;
@@ -52,7 +55,7 @@ export function readTensor(cursor: Cursor, files: ExternalFiles): TensorRef {
   while (cursor.next()) {
     switch (cursor.field) {
       case 1:
-        cursor.ints(dims);
+        if (!cursor.ints(dims, MAX_RANK)) cursor.fail('dims', `at most ${MAX_RANK}`, 'more');
         break;
       case 2:
         elemType = cursor.int();

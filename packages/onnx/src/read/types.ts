@@ -2,6 +2,7 @@
  * ValueInfoProto and TypeProto: names and types of graph inputs, outputs and intermediates.
  */
 import type { Cursor } from './cursor.ts';
+import { MAX_RANK } from './tensor.ts';
 
 /** A dimension: a size, a name, or unknown. */
 export type Dim = number | string | null;
@@ -70,6 +71,7 @@ function readTensorType(cursor: Cursor): ValueType {
 function readShape(cursor: Cursor): Dim[] {
   const dims: Dim[] = [];
   while (cursor.next()) {
+    if (dims.length === MAX_RANK) cursor.fail('dims', `at most ${MAX_RANK}`, 'more');
     if (cursor.field === 1) dims.push(readDim(cursor.message('TensorShapeProto.Dimension')));
     else cursor.skip();
   }

@@ -2,7 +2,7 @@
  * Weights as MatMulBnb4 has them: codes of a codebook, and the largest magnitude of each block, both over the matrix as one list. A
  * block may be part of one row and part of the next one: then rows have smaller blocks, and neighbours share a magnitude.
  */
-import { type CodebookId, codebooks } from '@msd/core';
+import { codebooks } from '@msd/core';
 import { floatReader, partReader, type TensorRef } from '../read/tensor.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
 
@@ -28,13 +28,21 @@ export function bnb4Block({ K, blockSize }: Pick<Bnb4, 'K' | 'blockSize'>): numb
   return block >= SMALLEST ? block : undefined;
 }
 
-/** Matrices that together are the weights: the larger parts of the numbers, and what these leave. */
+/**
+ * Matrices that together are the weights: the larger parts of the numbers, and 256 times what these leave. They are the same codes and
+ * scales, packed once.
+ */
 export function bnb4Matrices(bnb4: Bnb4): readonly [Matrix, Matrix] {
-  return [partOf(bnb4, bnb4.format), partOf(bnb4, `${bnb4.format}low`)];
+  const matrix = largerParts(bnb4);
+  const { format, key } = matrix;
+  return [
+    matrix,
+    { ...matrix, key: JSON.stringify([key, 'low']), format: `${format as 'nf4'}low`, fileBytes: 0, bytesOf: key },
+  ];
 }
 
-function partOf(bnb4: Bnb4, format: CodebookId): Matrix {
-  const { N, K, data, absmax } = bnb4;
+function largerParts(bnb4: Bnb4): Matrix {
+  const { format, N, K, data, absmax } = bnb4;
   const blockSize = bnb4Block(bnb4)!;
   const { step } = codebooks[format];
   return {
@@ -45,7 +53,7 @@ function partOf(bnb4: Bnb4, format: CodebookId): Matrix {
     blockSize,
     storedZeroPoints: false,
     scale: 'f32',
-    fileBytes: format.endsWith('low') ? 0 : bytesOf(data, absmax),
+    fileBytes: bytesOf(data, absmax),
     open() {
       const [readData, readMagnitudes] = [partReader(data), floatReader(absmax)];
       const rowBytes = K / 2;

@@ -60,6 +60,7 @@ export function expertMatrix(tensors: ExpertTensors, { first, count: N, stride }
     blockSize,
     storedZeroPoints: zeroPoints !== undefined,
     scale: 'f32',
+    tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
     fileBytes: N * (rowBytes + 4 * scalesPerRow + zeroBytes),
     open() {
       const [readData, readScales] = [partReader(data), floatReader(scales)];

@@ -79,6 +79,7 @@ export function zeroPointRest(from: FloatZeroPoints): Matrix {
     storedZeroPoints: false,
     scale: 'f32',
     fileBytes: bytesOf(zeroPoints),
+    tensors: [scales, zeroPoints],
     open() {
       const [readScales, readZeroPoints] = [floatReader(scales), floatReader(zeroPoints)];
       return (n, count, into) => {

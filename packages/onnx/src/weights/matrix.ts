@@ -17,6 +17,10 @@ export interface Matrix extends Omit<PackedShape, 'version'> {
   readonly key: string;
   /** Bytes that it takes in the file. */
   readonly fileBytes: number;
+  /** What it is made of, where other matrices may be made of it, too. */
+  readonly tensors?: readonly TensorRef[];
+  /** Key of a matrix with the same codes and scales: it is the same packed bytes, read in this format. */
+  readonly bytesOf?: string;
   /** Once it is packed: what was lost when it was quantized. Absent: the file has it as it is. */
   rounding?(): RoundingError;
   /** Opens it for packing. */

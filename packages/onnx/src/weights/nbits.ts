@@ -31,6 +31,7 @@ export function nBitsMatrix(nBits: NBits): Matrix {
     storedZeroPoints: zeroPoints !== undefined,
     scale: isHalf ? 'f16' : 'f32',
     fileBytes: bytesOf(data, scales, zeroPoints),
+    tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
       const readZeroPoints = zeroPoints && zeroPointReader(nBits, zeroPoints);

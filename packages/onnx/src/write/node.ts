@@ -1,10 +1,11 @@
 /**
  * Nodes to write again: as the file has them, or under other names. A subgraph takes values from outside by name, so its bytes are
- * rewritten where these have changed; what it defines itself keeps its names, and its tensors are passed on by reference.
+ * rewritten where these have changed; what it defines itself gets names that nobody outside has. Its tensors are passed on by
+ * reference.
  */
 import { WireType } from '@bufbuild/protobuf/wire';
 import { Cursor } from '../read/cursor.ts';
-import { type NodeRecord, sparseName } from '../read/node.ts';
+import type { NodeRecord } from '../read/node.ts';
 import { type ByteRange, bytesSource, readRange } from '../read/source.ts';
 import { Message } from './message.ts';
 
@@ -21,15 +22,24 @@ export function writtenNode(node: NodeRecord): ByteRange | Message {
   for (const input of inputs) message.string(1, input);
   for (const output of outputs) message.string(2, output);
   message.string(3, writtenName(node)).string(4, opType);
-  for (const range of attributeRanges) addAttribute(message, range, captured);
+  for (const range of attributeRanges) addAttribute(message, range, { names: captured, suffix: suffixOf(node) });
   if (domain !== '') message.string(7, domain);
   if (overload !== '') message.string(8, overload);
   return message;
 }
 
 /** Bodies may be put in twice, and ONNX Runtime wants names of nodes once. */
-export function writtenName({ name, inside }: NodeRecord): string {
-  return inside === undefined || name === '' ? name : `${name} in ${inside}`;
+export function writtenName(node: NodeRecord): string {
+  return node.name === '' ? '' : `${node.name}${suffixOf(node)}`;
+}
+
+const suffixOf = ({ inside }: NodeRecord): string => (inside === undefined ? '' : ` in ${inside}`);
+
+/** How values of a subgraph are called. */
+interface Naming {
+  readonly names: Names;
+  /** Of the names of what it defines. */
+  readonly suffix: string;
 }
 
 /** An AttributeProto under another name: that of a function's own attribute becomes that of the node which refers to it. */
@@ -66,15 +76,16 @@ function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
   }
 }
 
-function addAttribute(to: Message, range: ByteRange, names: Names): void {
-  const fields = names.size > 0 ? [...fieldsOf(range, 'AttributeProto')] : [];
+function addAttribute(to: Message, range: ByteRange, naming: Naming): void {
+  const isSame = naming.names.size === 0 && naming.suffix === '';
+  const fields = isSame ? [] : [...fieldsOf(range, 'AttributeProto')];
   if (!fields.some(isGraph)) {
     to.bytes(5, range);
     return;
   }
   const message = new Message();
   for (const each of fields) {
-    if (isGraph(each)) message.message(each.field, graphWith(each.payload!, names));
+    if (isGraph(each)) message.message(each.field, graphWith(each.payload!, naming));
     else message.raw(each.whole);
   }
   to.message(5, message);
@@ -82,15 +93,18 @@ function addAttribute(to: Message, range: ByteRange, names: Names): void {
 
 const isGraph = ({ field, payload }: Field): boolean => (field === 6 || field === 11) && payload !== undefined;
 
-/** A GraphProto that takes values from outside by other names. */
-function graphWith(range: ByteRange, names: Names): Message {
+/** A GraphProto under other names. */
+function graphWith(range: ByteRange, { names, suffix }: Naming): Message {
   const fields = [...fieldsOf(range, 'GraphProto')];
-  const left = new Map(names);
-  for (const { field, payload } of fields) for (const name of definedBy(field, payload)) left.delete(name);
+  const own = new Map(names);
+  for (const { field, payload } of fields)
+    for (const name of definedBy(field, payload)) if (name !== '') own.set(name, `${name}${suffix}`);
   const message = new Message();
   for (const { field, whole, payload } of fields) {
-    if (field === 1) message.message(1, nodeWith(payload!, left));
-    else if (field === 12) message.message(12, renamedValue(payload!, left));
+    if (field === 1) message.message(1, nodeWith(payload!, { names: own, suffix }));
+    else if (field === 5) message.message(5, renamedField(payload!, 'TensorProto', 8, own));
+    else if (field === 11 || field === 12 || field === 13)
+      message.message(field, renamedField(payload!, 'ValueInfoProto', 1, own));
     else message.raw(whole);
   }
   return message;
@@ -102,7 +116,6 @@ function definedBy(field: number, payload: ByteRange | undefined): string[] {
   if (field === 1) return stringsOf(payload, 'NodeProto', 2);
   if (field === 5) return stringsOf(payload, 'TensorProto', 8);
   if (field === 11) return stringsOf(payload, 'ValueInfoProto', 1);
-  if (field === 15) return [sparseName(Cursor.overRange(payload, 'SparseTensorProto'))];
   return [];
 }
 
@@ -116,20 +129,21 @@ function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
   return strings;
 }
 
-function nodeWith(range: ByteRange, names: Names): Message {
+function nodeWith(range: ByteRange, naming: Naming): Message {
   const message = new Message();
   for (const { field, whole, payload } of fieldsOf(range, 'NodeProto')) {
-    if (field === 1) message.string(1, nameIn(payload!, names));
-    else if (field === 5) addAttribute(message, payload!, names);
+    if (field === 1 || field === 2) message.string(field, nameIn(payload!, naming.names));
+    else if (field === 5) addAttribute(message, payload!, naming);
     else message.raw(whole);
   }
   return message;
 }
 
-function renamedValue(range: ByteRange, names: Names): Message {
+/** A message with another name in its field for it. */
+function renamedField(range: ByteRange, label: string, of: number, names: Names): Message {
   const message = new Message();
-  for (const { field, whole, payload } of fieldsOf(range, 'ValueInfoProto')) {
-    if (field === 1) message.string(1, nameIn(payload!, names));
+  for (const { field, whole, payload } of fieldsOf(range, label)) {
+    if (field === of) message.string(of, nameIn(payload!, names));
     else message.raw(whole);
   }
   return message;

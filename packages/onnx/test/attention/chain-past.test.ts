@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { toldBy } from '../../src/ops/attention/chain-past.ts';
 import { reportOf } from '../../src/register.ts';
+import { writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
 import { type PastChain, pastModel } from './chain-past.ts';
@@ -88,6 +89,32 @@ describe('spelt-out attention with a past by Concat', () => {
     expect(
       report.nodes.filter(({ where }) => where !== 'msd').map(({ opType, reason }) => `${opType}: ${reason}`),
     ).toEqual([expect.stringContaining('lies in a cache')]);
+  });
+});
+
+describe('a graph input that is keys and values', () => {
+  it.each(['x', 'other'])('and whose queries are %s', async (queries) => {
+    const fed = ['x', 'other'].map((name) => ({ name, dtype: 'float32' as const, dims: [1, 2, 'rows', 8] }));
+    const model = writeModel({
+      graph: {
+        nodes: [
+          { opType: 'Transpose', inputs: ['x'], outputs: ['t'], attributes: { perm: { ints: [0, 1, 3, 2] } } },
+          { opType: 'MatMul', inputs: [queries, 't'], outputs: ['s'] },
+          { opType: 'Softmax', inputs: ['s'], outputs: ['w'], attributes: { axis: { int: -1 } } },
+          { opType: 'MatMul', inputs: ['w', 'x'], outputs: ['y'] },
+        ],
+        inputs: fed,
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      },
+    });
+    const next = random(8);
+    const feeds = Object.fromEntries(fed.map(({ name }) => [name, tensor(gaussian(next, 80), [1, 2, 5, 8])]));
+    const [msd, plain] = [await session(model, { name: 'msd', claim: 'all' }), await session(model, 'wasm')];
+    expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
+    expect(distance(floats(got.y), floats(want.y))).toBeLessThan(5e-4);
+    await msd.release();
+    await plain.release();
   });
 });
 

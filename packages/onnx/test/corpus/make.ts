@@ -208,9 +208,39 @@ const half: GraphSpec = {
   outputs: [value('f', 'float32', ['m', 8]), value('z', 'float16', ['m', 8])],
 };
 
+const windows = { pads: { ints: [1, 1, 1, 1] }, kernel_shape: { ints: [3, 3] } };
+
+/** Convolutions of every kind, pools, and what lies between them. */
+const images: GraphSpec = {
+  nodes: [
+    op('Conv', ['x', 'w1', 'b1'], ['c1'], { ...windows, strides: { ints: [2, 1] } }),
+    op('BatchNormalization', ['c1', 'b1', 'b1', 'b1', 'b1'], ['n1']),
+    op('HardSwish', ['n1'], ['h1']),
+    op('Conv', ['h1', 'w2'], ['c2'], { ...windows, group: { int: 4 } }),
+    op('DequantizeLinear', ['w3', 'scale'], ['w3f']),
+    op('Conv', ['c2', 'w3f'], ['c3'], { auto_pad: { string: 'SAME_UPPER' }, dilations: { ints: [1, 1] } }),
+    op('GlobalAveragePool', ['c3'], ['g']),
+    op('Mul', ['c3', 'g'], ['gated']),
+    quantizeLinear('gated'),
+    op('ConvInteger', ['gated_quantized', 'w3', 'gated_zero_point'], ['i']),
+    op('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+    op('Mul', ['sums', 'gated_scale'], ['some']),
+    op('Mul', ['some', 'scale'], ['c4']),
+    op('MaxPool', ['c4'], ['m'], { ...windows, ceil_mode: { int: 1 } }),
+    op('AveragePool', ['m'], ['y'], { kernel_shape: { ints: [2, 1] }, strides: { ints: [2, 1] } }),
+  ],
+  initializers: [
+    ...[floats('w1', 4, 3, 3, 3), floats('b1', 4), floats('w2', 4, 1, 3, 3), floats('scale')],
+    { name: 'w3', dtype: 'int8', dims: [4, 4, 1, 1], data: new Int8Array(16).fill(3) },
+  ],
+  inputs: [value('x', 'float32', [1, 3, 16, 'width'])],
+  outputs: [{ name: 'y', dtype: 'float32' }],
+};
+
 const models: Record<string, GraphSpec> = {
   coded,
   half,
+  images,
   dynamic,
   decoder,
   operators,
@@ -378,6 +408,67 @@ const models: Record<string, GraphSpec> = {
     outputs: [value('y', 'float32', ['m', 8])],
   },
 };
+
+/** Branches with products in branches, chosen by an input and by sizes; a function with attributes of its call. */
+const called = {
+  functions: [
+    {
+      name: 'Scaled',
+      domain: 'of.this.file',
+      inputs: ['x', 'by'],
+      outputs: ['y'],
+      attributes: ['slope'],
+      defaults: { axis: { int: -1 } },
+      nodes: [
+        op('LeakyRelu', ['x'], ['h'], { alpha: { reference: 'slope', type: 1 } }),
+        op('Mul', ['h', 'by'], ['s']),
+        op('Softmax', ['s'], ['y'], { axis: { reference: 'axis', type: 2 } }),
+      ],
+      opsets: { '': 21 },
+    },
+  ],
+  opsets: { '': 21, 'com.microsoft': 1, 'of.this.file': 1 },
+  graph: {
+    nodes: [
+      op('Shape', ['x'], ['shape']),
+      op('Gather', ['shape', 'zero'], ['rows']),
+      op('Greater', ['rows', 'one'], ['many']),
+      op('If', ['flag'], ['y', 'z'], {
+        then_branch: {
+          graph: {
+            nodes: [
+              a.node('x', 'p'),
+              op('If', ['many'], ['q'], {
+                then_branch: { graph: { ...branch('Relu'), nodes: [op('Relu', ['p'], ['h']), b.node('h', 'r')] } },
+                else_branch: { graph: { ...branch('Neg'), nodes: [b.node('p', 'r')] } },
+              }),
+              op('Identity', ['x'], ['same']),
+            ],
+            inputs: [],
+            outputs: [value('q'), value('same')],
+          },
+        },
+        else_branch: {
+          graph: {
+            nodes: [
+              { ...op('Scaled', ['x', 'by'], ['h'], { slope: { float: 0.5 } }), domain: 'of.this.file' },
+              a.node('h', 'p'),
+              b.node('p', 'r'),
+              op('Constant', [], ['held'], { value_floats: { floats: [1, 2] } }),
+            ],
+            initializers: [floats('by', K)],
+            inputs: [],
+            outputs: [value('r'), { name: 'held', dtype: 'float32' as const }],
+          },
+        },
+      }),
+    ],
+    initializers: [...a.initializers, ...b.initializers, longs('one', 1), longs('zero', 0)],
+    inputs: [value('x'), value('flag', 'bool', [1])],
+    outputs: [value('y'), { name: 'z', dtype: 'float32' as const }],
+  },
+};
+writeFileSync(new URL('branches.onnx', import.meta.url), writeModel(called));
 
 for (const [name, graph] of Object.entries(models)) {
   writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ graph }));

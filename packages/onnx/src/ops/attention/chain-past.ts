@@ -67,7 +67,12 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if ([keys.node, values.node].some((node) => node && !nodes.includes(node))) return undefined;
   const masks = namesOfAdded(scores.added);
   const isGiven = (name: string): boolean => name !== '';
-  const bases = [closed.q.base, closed.k.base, closed.v.base, keys.past, values.past].filter(isGiven);
+  const news = [closed.q.base, closed.k.base, closed.v.base].filter(isGiven);
+  // What is read as something else, too, is no past: a plan would have to know its sizes.
+  const pasts = [keys.past, values.past].filter(isGiven);
+  const others = new Set([...news, ...masks]);
+  if (new Set(pasts).size < pasts.length || pasts.some((name) => others.has(name))) return undefined;
+  const bases = [...news, ...pasts];
   if (bases.some((name) => matcher.notFloat('x', name) !== undefined)) return undefined;
   if (hasInside(matcher, nodes, [...bases, ...masks])) return undefined;
   const shapes = shapesOf([...own, ...tail]);
@@ -81,8 +86,15 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   if (!isLate && scores.added.some((each) => each.kind === 'bias' && matcher.notFloat('bias', each.name) !== undefined))
     return undefined;
   const late = isLate ? lateMasks(matcher.graph, scores.added) : undefined;
-  const news = keys.added === '' ? undefined : { k: closed.k, v: closed.v };
-  const past = { news, heads: keys.heads, headSize: keys.size, valueSize: values.size, cache, isLate, late };
+  const past = {
+    news: keys.added === '' ? undefined : { k: closed.k, v: closed.v },
+    heads: keys.heads,
+    headSize: keys.size,
+    valueSize: values.size,
+    cache,
+    isLate,
+    late,
+  };
   return {
     op: 'attention',
     place: 'device',

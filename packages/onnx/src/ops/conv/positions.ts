@@ -47,6 +47,7 @@ export function toChannelsStep(x: Slot, y: Slot): OpStep {
 /** Bytes of rows that lie in memory at a time, and how few of them a product still likes. */
 const SLICE_BYTES = 2 ** 21;
 const LEAST_ROWS = 256;
+const MOST_SLICES = 1024;
 
 /**
  * The windows of x as rows [batch, …, taps · channels] times a matrix.
@@ -73,18 +74,18 @@ export function multiplyWindows(
   const K = C * countOf(windows.kernel);
   const [lines = 0, ...rest] = out;
   const perLine = countOf(rest);
-  const most = Math.max(LEAST_ROWS, Math.floor(SLICE_BYTES / (4 * K)));
-  const count = Math.max(1, Math.floor(most / Math.max(1, perLine)));
-  if (batch * lines <= count) {
-    multiply(emitRows(to, windows, padded, out, 0, batch, 0, lines), y);
-    return y;
-  }
-  for (let image = 0; image < batch; image++)
-    for (let line = 0; line < lines; line += count) {
-      const here = Math.min(count, lines - line);
-      const rows = emitRows(to, windows, padded, out, image, 1, line, here);
-      multiply(rows, part(y, (image * lines + line) * perLine * N, [1, here, ...rest, N]));
-    }
+  const perImage = lines * perLine;
+  const most = Math.max(LEAST_ROWS, Math.floor(SLICE_BYTES / (4 * K)), Math.ceil((batch * perImage) / MOST_SLICES));
+  const emit = (image: number, images: number, line: number, count: number): void => {
+    const rows = emitRows(to, windows, padded, out, image, images, line, count);
+    multiply(rows, part(y, (image * perImage + line * perLine) * N, [images, count, ...rest, N]));
+  };
+  // As many whole images as make a slice, or as many lines of one.
+  const images = Math.max(1, Math.floor(most / Math.max(1, perImage)));
+  const count = perImage <= most ? lines : Math.max(1, Math.floor(most / Math.max(1, perLine)));
+  for (let image = 0; image < batch; image += images)
+    for (let line = 0; line < lines; line += count)
+      emit(image, Math.min(images, batch - image), line, Math.min(count, lines - line));
   return y;
 }
 
