@@ -268,6 +268,37 @@ function mxModel(N: number, K: number, byRows: boolean, seed: number): Written {
   return { bytes: writeModel({ opsets: { '': 24 }, irVersion: 12, graph }), real };
 }
 
+describe('weights of more dimensions', () => {
+  it.each([
+    [['b', 'm', 64], true],
+    [['m', 64], false],
+  ] as const)('[1, K, N] beside x %j', async (dims, isTaken) => {
+    const [K, N] = [64, 32];
+    const codes = Int8Array.from({ length: K * N }, (_, i) => (i * 37) % 256);
+    const graph: GraphSpec = {
+      nodes: [node('DequantizeLinear', ['q', 's'], ['w']), node('MatMul', ['x', 'w'], ['y'])],
+      initializers: [
+        { name: 'q', dtype: 'int8', dims: [1, K, N], data: codes },
+        { name: 's', dtype: 'float32', dims: [], data: Float32Array.of(0.02) },
+      ],
+      inputs: [{ name: 'x', dtype: 'float32', dims: [...dims] }],
+      outputs: [{ name: 'y', dtype: 'float32' }],
+    };
+    const bytes = writeModel({ graph });
+    const x = tensor(gaussian(random(8), 3 * K), isTaken ? [1, 3, K] : [3, K]);
+    const s = await session(bytes, { name: 'msd', claim: 'all' });
+    const y = (await s.run({ x })).y!;
+    expect(y.dims).toEqual([1, 3, N]);
+    const report = reportOf(s)!;
+    expect(report.weights.packedBytes > 0).toBe(isTaken);
+    const scale = Math.fround(0.02);
+    const real = Float64Array.from({ length: N * K }, (_, i) => scale * codes[(i % K) * N + Math.floor(i / K)]!);
+    const data = floats(x);
+    expect(firstOutside(floats(y), expected(data, real, N, K), bounds(data, real, N, K))).toBeUndefined();
+    await s.release();
+  });
+});
+
 describe('MXFP4', () => {
   it.each([
     [16, 64, true],

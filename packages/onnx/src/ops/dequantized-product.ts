@@ -8,10 +8,18 @@ import { quantizedProduct } from './product.ts';
 export function matMulOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
   const { node } = view;
   const [x = '', b = ''] = node.inputs;
-  const weights = weightsOf(matcher, b, false);
+  const weights = weightsOf(matcher, b, false, matrixDims(matcher, x, b));
   if (weights?.kind !== 'matrix') return weights?.reason;
   const [y = ''] = node.outputs;
   return matcher.notFloat('A', x) ?? quantizedProduct(view, matcher, { nodes: [node], x, matrix: weights.matrix, y });
+}
+
+/** The last two sizes of [1, …, K, N]. More dimensions than x has would become those of the result. */
+function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, number] | undefined {
+  const rank = matcher.info(x)?.dims?.length ?? 0;
+  const dims = matcher.tensor(b)?.dims ?? [];
+  const isOne = dims.length > 2 && dims.length <= rank && dims.slice(0, -2).every((dim) => dim === 1);
+  return isOne ? [dims.at(-2)!, dims.at(-1)!] : undefined;
 }
 
 /** A · B + beta · C, B as it is or transposed. */

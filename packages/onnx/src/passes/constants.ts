@@ -11,6 +11,7 @@ import { stridesOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { permutationOf } from '../ops/movement.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
+import { NotYet } from '../read/arriving.ts';
 import { elementCount, type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
 import { computedTensor, reshapedTensor, tensorOfBytes, wholeTensor } from '../weights/computed.ts';
 import { dequantized, dequantizeOf, quantized } from '../weights/dequantize.ts';
@@ -169,7 +170,14 @@ function foldNode(graph: Graph, node: GraphNode, known: (name: string) => Consta
   }
   // Whatever is no copy of the file's bytes, and small, lies in memory from now on.
   const isNew = result && result.storage !== x.storage && tensorByteLength(result) <= SMALL_BYTES;
-  return isNew ? tensorOfBytes(result!, new Uint8Array(tensorBytes(result!))) : result;
+  if (!isNew) return result;
+  try {
+    return tensorOfBytes(result!, new Uint8Array(tensorBytes(result!)));
+  } catch (error) {
+    // The file is still arriving: whoever reads it then, computes it then.
+    if (error instanceof NotYet) return result;
+    throw error;
+  }
 }
 
 /** External files are opened only for models that need them. */

@@ -166,6 +166,7 @@ function blockMatrix(of: Dequantize, layout: Layout, map: ScaleMap, format: Form
     storedZeroPoints: zeros !== undefined,
     scale,
     fileBytes: bytesOf(data, scales, zeroPoints),
+    tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
     open() {
       const rows = rowPacker(data, layout, blocks * blockSize, bits, isSigned);
       const all = scaleArray(scales, scale);
