@@ -2,6 +2,7 @@
  * Conditions that are known before anything else is: an input, or shape arithmetic of inputs. They are computed in plain JavaScript,
  * by the functions that infer types.
  */
+import { countOf } from '../dims.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { HOST_TYPES, type Info, infoOfConstant, infoOfType, newSymbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
@@ -56,7 +57,7 @@ export function conditionOf(graph: Graph, name: string): Condition | boolean | u
 function sampleOf(graph: Graph, name: string, isNeeded: boolean): Info {
   const { elemType, dims = [1] } = infoOfType(graph.inputs.find((input) => input.name === name)!.type, newSymbols());
   const sizes = dims.map((dim) => (typeof dim === 'number' ? dim : 1));
-  const count = sizes.reduce((product, size) => product * size, 1);
+  const count = countOf(sizes);
   return { elemType, dims: sizes, data: isNeeded ? new Array<number>(count).fill(1) : undefined };
 }
 

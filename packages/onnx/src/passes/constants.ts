@@ -3,11 +3,12 @@
  * their results are constants like any other, so nothing of them crosses a border in a run. Small ones are computed at once. Of large
  * ones every reader computes what it reads; a session of ONNX Runtime gets the nodes themselves.
  */
+
 import { toFp16 } from '@msd/core';
 import { dataTypeBits, FLOAT16, FLOAT32, INT8, INT32, UINT8 } from '../data-types.ts';
+import { countOf, stridesOf } from '../dims.ts';
 import type { Constant, FoldedConstant, Graph, GraphNode } from '../ir/graph.ts';
 import { type Info, infoOfConstant, isKnown, newSymbols } from '../ir/info.ts';
-import { stridesOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { permutationOf } from '../ops/movement.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
@@ -187,7 +188,7 @@ function isReadable({ storage }: TensorRef): boolean {
 
 /** Elements of `width` bytes by strides, row-major. */
 function moved(from: Uint8Array, dims: readonly number[], strides: readonly number[], width: number): Uint8Array {
-  const out = new Uint8Array(dims.reduce((product, dim) => product * dim, width));
+  const out = new Uint8Array(countOf(dims) * width);
   const Words = width === 4 ? Uint32Array : width === 2 ? Uint16Array : Uint8Array;
   const lanes = width === 8 ? 8 : 1;
   const aligned = from.byteOffset % width === 0 ? from : new Uint8Array(from);

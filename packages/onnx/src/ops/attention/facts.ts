@@ -2,10 +2,11 @@
  * What an attention is, whatever spells it: sizes, where heads lie, what is added to scores. Operators and patterns find these facts
  * once all sizes are known; here they become a step.
  */
+
 import { type AttentionOp, type HeadStrides, headMajor, rowMajor, type ScoreDims } from '@msd/core';
 import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
+import { stridesOf } from '../../dims.ts';
 import { Expression } from '../elementwise.ts';
-import { stridesOf } from '../host.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Part, type Slot } from '../lowering.ts';
 
 /** Queries, keys or values: a slot, or a part of its rows, and where their heads lie in it. */

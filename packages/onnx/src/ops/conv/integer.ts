@@ -1,10 +1,11 @@
 /** Convolutions of activations that are quantized while a model runs: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul). */
+
 import { dataTypeName, FLOAT32 } from '../../data-types.ts';
+import { countOf } from '../../dims.ts';
 import { type TensorRef, tensorFloats } from '../../read/tensor.ts';
 import { COLUMN_TYPES, columnsMatrix, refusedColumns } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
 import { quantizedFrom, rescaled } from '../dynamic.ts';
-import { countOf } from '../host.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
 import { depthwise, isDepthwise } from './slide.ts';
