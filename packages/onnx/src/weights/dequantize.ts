@@ -1,8 +1,8 @@
 /** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
 
-import { toFp16 } from '@msd/core';
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import { countOf, sameDims } from '../dims.ts';
+import { bitsOf } from '../half.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -99,7 +99,7 @@ export function dequantized(name: string, elemType: number, of: Dequantize): Ten
       const from = scaleOf(begin + i) - first;
       floats[i] = Math.fround(codes[i]! - (zero ? zero[from]! : 0)) * scale[from]!;
     }
-    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(Array.from(floats, toFp16));
+    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(bitsOf(floats));
   });
 }
 
