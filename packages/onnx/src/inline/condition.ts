@@ -8,7 +8,7 @@ import { HOST_TYPES, type Info, infoOfConstant, infoOfType, newSymbols } from '.
 import { OPERATORS } from '../ops/index.ts';
 import { elements, NodeView, operatorName } from '../ops/operator.ts';
 import { NO_SYMBOLS } from '../ops/shape.ts';
-import { typical } from '../passes/match.ts';
+import { MAX_HOST_ELEMENTS, typicalCount } from '../passes/match.ts';
 import { readRange } from '../read/source.ts';
 
 export interface Condition {
@@ -21,9 +21,6 @@ export interface Condition {
   /** @throws `RangeError` if it is not one element, or sizes of a run contradict each other */
   holds(inputs: ReadonlyMap<string, Info>): boolean;
 }
-
-/** Inputs with more elements are not looked at. */
-const MAX_ELEMENTS = 4096;
 
 /** @returns its value if that is the same in every run; `undefined` if only a run of the graph can know it */
 export function conditionOf(graph: Graph, name: string): Condition | boolean | undefined {
@@ -113,8 +110,8 @@ class Walk {
     const input = this.#graph.inputs.find((each) => each.name === name);
     if (input?.type.kind !== 'tensor') return false;
     const { elemType, dims } = infoOfType(input.type, newSymbols());
-    const count = dims?.reduce((product: number, dim) => product * typical(dim), 1) ?? 1;
-    if (isNeeded && (!HOST_TYPES.has(elemType) || count > MAX_ELEMENTS)) return false;
+    const count = typicalCount(dims ?? []);
+    if (isNeeded && (!HOST_TYPES.has(elemType) || count > MAX_HOST_ELEMENTS)) return false;
     this.needs.set(name, isNeeded || this.needs.get(name) === true);
     return true;
   }

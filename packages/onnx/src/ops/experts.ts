@@ -56,8 +56,7 @@ function tensorsOf(
     checkCount(view.node, `${what} zero points`, zeroPoints, experts * rows * Math.ceil((blocks * bits) / 8));
   const tensors = { bits, K, blockSize, data, scales, zeroPoints };
   if (expertBlock(tensors) === undefined) return `${what} scales of ${blockSize || K} k in ${bits} bits`;
-  const bad = matcher.refusedScale(scales);
-  return bad === undefined ? tensors : `a scale of ${what} is ${bad}, not below 2^90`;
+  return matcher.refusedScale(scales, `a scale of ${what}`) ?? tensors;
 }
 
 function refusedAttribute(view: NodeView): string | undefined {

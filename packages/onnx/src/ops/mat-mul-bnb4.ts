@@ -39,8 +39,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   checkType(matcher, node, 'Y', y, N);
   const refused = matcher.notFloat('A', x);
   if (refused !== undefined) return refused;
-  const bad = matcher.refusedScale(absmax);
-  if (bad !== undefined) return `absmax is ${bad}, not below 2^90`;
+  const bad = matcher.refusedScale(absmax, 'absmax');
+  if (bad !== undefined) return bad;
   const [matrix, rest] = bnb4Matrices({ format, N, K, blockSize, data, absmax });
   return quantizedProduct(view, matcher, { nodes: [node], x, matrix, rest: { matrix: rest, times: 1 / 256 }, y });
 }

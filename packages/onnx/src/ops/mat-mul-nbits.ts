@@ -75,7 +75,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
 
   const bad = matcher.refusedScale(scales);
-  if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  if (bad !== undefined) return bad;
   tensorRange(data);
   const nBits = { format, bits: bits as 2 | 4 | 8, N, K, blockSize, data, scales, zeroPoints };
   const matrix = nBitsMatrix(nBits);

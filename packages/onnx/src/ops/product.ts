@@ -56,6 +56,22 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
   };
 }
 
+/** Gemm with a matrix: A · B + beta · C. */
+export function quantizedGemm(
+  view: NodeView,
+  matcher: Matcher,
+  matrix: Matrix,
+  inOrt?: QuantizedProduct['inOrt'],
+): Match {
+  const { node } = view;
+  const [x = '', , c = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const beta = view.float('beta', 1);
+  const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
+  const added = c === '' ? {} : isBias ? { bias: c } : { addend: { name: c, times: beta } };
+  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...added, y, inOrt });
+}
+
 /** The steps of a product, for matches that do more. @returns where y is, which may have no name */
 export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProduct): Slot {
   const { x, matrix, rest, order, bias: given = '', addend, y, before, behind } = product;

@@ -49,8 +49,7 @@ export function codedWeights(
     scales: [scale],
     zeroPoints: zeros,
   };
-  const bad = matcher.refusedScale(scale);
-  return refusedColumns(columns) ?? (bad === undefined ? columns : `a scale is ${bad}, not below 2^90`);
+  return refusedColumns(columns) ?? matcher.refusedScale(scale) ?? columns;
 }
 
 function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {

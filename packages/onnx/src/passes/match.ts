@@ -2,9 +2,11 @@
  * Which nodes MSD runs itself, each with all nodes that one step of it replaces. Pure: reads the graph and its constants, never
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
+
 import { badScale } from '@msd/core';
 import { isCarried } from '../carried.ts';
 import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
@@ -56,7 +58,7 @@ export interface Match {
 /** Newest operator set that this version was written against; beyond it nothing is taken. */
 const NEWEST_OPSET = 27;
 /** Elements that plain JavaScript is quick with. More is left to ONNX Runtime. */
-const MAX_HOST_ELEMENTS = 4096;
+export const MAX_HOST_ELEMENTS = 4096;
 /** Scales of the file are looked at in parts. */
 const SCALES_AT_ONCE = 2 ** 16;
 /** What a size that only a run knows is taken for. */
@@ -328,15 +330,15 @@ export class Matcher {
     return this.#options.chooseFormat?.([node.name, weights]);
   }
 
-  /** The first scale that @msd/core would refuse. */
-  refusedScale(scales: TensorRef): number | undefined {
+  /** Why @msd/core would refuse one of them; `undefined` if it takes all. */
+  refusedScale(scales: TensorRef, what = 'a scale'): string | undefined {
     if (this.#options.checksScales === false) return undefined;
     const read = floatReader(scales);
     const count = elementCount(scales);
     for (let first = 0; first < count; first += SCALES_AT_ONCE) {
       const values = read(first, Math.min(SCALES_AT_ONCE, count - first));
       const at = badScale(values);
-      if (at >= 0) return values[at];
+      if (at >= 0) return `${what} is ${values[at]}, not below 2^90`;
     }
     return undefined;
   }
@@ -351,7 +353,7 @@ export class Matcher {
     const info = this.info(name);
     if (!info?.dims || !HOST_TYPES.has(info.elemType)) return false;
     if (this.placeOf(name) === 'host') return true;
-    return info.dims.reduce((product: number, dim) => product * typical(dim), 1) <= MAX_HOST_ELEMENTS;
+    return typicalCount(info.dims) <= MAX_HOST_ELEMENTS;
   }
 
   /** Can plain JavaScript have it at hand? What the device makes stays there. */
@@ -361,7 +363,9 @@ export class Matcher {
   }
 }
 
-/** A size as the cost of a node is guessed with. */
-export function typical(size: Size): number {
+/** A number of elements to reckon with, whatever sizes a run has. */
+export const typicalCount = (dims: readonly Size[]): number => countOf(dims.map(typical));
+
+function typical(size: Size): number {
   return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : TYPICAL_SIZE;
 }
