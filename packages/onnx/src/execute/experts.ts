@@ -7,7 +7,7 @@ import type { ArenaHandle } from '@msd/core';
 import { elementwise, softmax } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
 import { countOf } from '../dims.ts';
-import { Expression } from '../ops/elementwise.ts';
+import { Expression } from '../ops/expression.ts';
 import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Workshop } from './plan.ts';
 

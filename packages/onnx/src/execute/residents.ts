@@ -15,7 +15,7 @@ import { byteSize } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';

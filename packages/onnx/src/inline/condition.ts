@@ -8,7 +8,7 @@ import { HOST_TYPES, type Info, infoOfConstant, infoOfType, newSymbols } from '.
 import { OPERATORS } from '../ops/index.ts';
 import { elements, NodeView, operatorName } from '../ops/operator.ts';
 import { NO_SYMBOLS } from '../ops/shape.ts';
-import { MAX_HOST_ELEMENTS, typicalCount } from '../passes/match.ts';
+import { MAX_HOST_ELEMENTS, typicalCount } from '../passes/matcher.ts';
 import { readRange } from '../read/source.ts';
 
 export interface Condition {

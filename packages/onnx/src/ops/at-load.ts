@@ -1,6 +1,6 @@
 /** Float weights of the file that the session quantizes while it loads (option `quantize`). */
 import { FLOAT16, FLOAT32 } from '../data-types.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type Floats, floatMatrix } from '../weights/floats.ts';
 import type { Matrix } from '../weights/matrix.ts';

@@ -1,5 +1,5 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { weightsOf } from '../weights/constant.ts';
 import type { NodeView } from './operator.ts';
 import { quantizedGemm, quantizedProduct } from './product.ts';

@@ -9,7 +9,7 @@
  */
 import { dataTypeName, FLOAT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Matcher } from '../passes/match.ts';
+import type { Matcher } from '../passes/matcher.ts';
 import { COLUMN_TYPES, type Columns } from '../weights/columns.ts';
 import { otherOperand } from './operator.ts';
 

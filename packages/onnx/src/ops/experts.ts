@@ -8,7 +8,7 @@ import type { ActivationId } from '@msd/core';
 import { dataTypeName, isFloat, UINT8 } from '../data-types.ts';
 import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type ExpertRows, type ExpertTensors, expertBlock, expertMatrix } from '../weights/experts.ts';
 import type { Matrix } from '../weights/matrix.ts';

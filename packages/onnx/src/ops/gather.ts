@@ -5,7 +5,7 @@ import { dataTypeName, FLOAT16, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } fro
 import { countOf, sameDims } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { nBitsMatrix } from '../weights/nbits.ts';
 import { asNibbles } from '../weights/nibbles.ts';

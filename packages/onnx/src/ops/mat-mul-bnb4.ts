@@ -1,6 +1,6 @@
 /** com.microsoft.MatMulBnb4: Y = A · Wᵀ with weights of 4 bits that stand for numbers of a codebook, what `bnb4` exports consist of. */
 import { dataTypeName, isFloat, UINT8 } from '../data-types.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { bnb4Block, bnb4Matrices } from '../weights/bnb4.ts';
 import { checkCount, checkType, productInfer } from './mat-mul-nbits.ts';
 import type { NodeView, Operator } from './operator.ts';

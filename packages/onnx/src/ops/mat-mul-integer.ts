@@ -4,7 +4,7 @@
  */
 import { FLOAT32, INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { tensorRange } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { integersOf, quantizedFrom, refusedScales, rescaled } from './dynamic.ts';

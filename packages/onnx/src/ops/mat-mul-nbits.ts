@@ -6,7 +6,7 @@ import { sameDims } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, tensorElements } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
 import { zeroPointCodes, zeroPointRest } from '../weights/float-zero-points.ts';
 import { type Groups, grouped, groupsOf } from '../weights/grouped.ts';

@@ -2,7 +2,7 @@
 import { type Elementwise, elementwise, gather } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';

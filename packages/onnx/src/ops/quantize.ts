@@ -5,8 +5,8 @@
 import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
-import { type Expression, expressionMatch } from './elementwise.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
+import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
 
 /** Least and most of each type of codes. */

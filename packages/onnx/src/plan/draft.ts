@@ -12,7 +12,7 @@ import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import type { Computation, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import type { RegionCode } from './code.ts';
 
 /** Puts a value of JavaScript into a slot: whatever `name` is in a run, or elements that are known already. */

@@ -2,7 +2,7 @@
 
 import { copy, type Elementwise, elementwise, matMul, softmax } from '@msd/core/nn';
 import { stridesOf } from '../../dims.ts';
-import { Expression } from '../elementwise.ts';
+import { Expression } from '../expression.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import { type AttentionFacts, copyOf, type Heads, headsFirst } from './facts.ts';
 

@@ -1,6 +1,6 @@
 /** Attention that is spelt out becomes facts, once all sizes are known. */
 import { elementwise } from '@msd/core/nn';
-import { Expression } from '../elementwise.ts';
+import { Expression } from '../expression.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
 import { emitAttention, emitFunction, type Heads } from './facts.ts';
 import type { Found, Operand } from './found.ts';

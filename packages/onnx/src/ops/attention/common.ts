@@ -3,7 +3,7 @@
 import type { ScoreArray, ScoreDims } from '@msd/core';
 import { countOf } from '../../dims.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 

@@ -6,7 +6,7 @@
 import { type AttentionOp, type HeadStrides, headMajor, rowMajor, type ScoreDims } from '@msd/core';
 import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
 import { stridesOf } from '../../dims.ts';
-import { Expression } from '../elementwise.ts';
+import { Expression } from '../expression.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Part, type Slot } from '../lowering.ts';
 
 /** Queries, keys or values: a slot, or a part of its rows, and where their heads lie in it. */

@@ -4,7 +4,7 @@ import { copy } from '@msd/core/nn';
 import { INT32 } from '../../data-types.ts';
 import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { weightsOf } from '../../weights/constant.ts';
 import { emitOp, type Lowering } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';

@@ -3,7 +3,7 @@
 import { elementwise, matMul } from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { weightsOf } from '../../weights/constant.ts';
 import type { Matrix } from '../../weights/matrix.ts';

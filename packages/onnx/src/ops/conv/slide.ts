@@ -11,7 +11,7 @@ import {
 } from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { emitOp, type Lowering, part, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
