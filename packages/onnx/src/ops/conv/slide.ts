@@ -17,6 +17,9 @@ import type { NodeView } from '../operator.ts';
 import { toChannels, toPositions } from './positions.ts';
 import { type Placed, placed, type Windows, windowsOf } from './windows.ts';
 
+/** What ONNX Runtime gives for a window that holds nothing but pads. */
+const LOWEST = -3.4028234663852886e38;
+
 /** Two dimensions, the first of 1 where there is only one. */
 const pairOf = (sizes: readonly number[]): [number, number] =>
   sizes.length === 1 ? [1, sizes[0]!] : [sizes[0]!, sizes[1]!];
@@ -153,7 +156,7 @@ export const matchPool =
         const { dims } = to.info(x);
         const at = placed(view, windows, dims.slice(2));
         const image = toPositions(to, to.slot(x));
-        const pooled = slide(to, kind, windows, at, image, kind === 'max' ? Number.NEGATIVE_INFINITY : 0);
+        const pooled = slide(to, kind, windows, at, image, kind === 'max' ? LOWEST : 0);
         const isWhole = kind === 'max' || countsPads;
         toChannels(to, isWhole ? pooled : withoutPads(to, windows, at, dims.slice(2), pooled), y);
       },

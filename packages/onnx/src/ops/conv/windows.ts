@@ -48,6 +48,9 @@ export function windowsOf(view: NodeView, kernel = view.ints('kernel_shape')): W
 /** Elements that a window spans. */
 const spanOf = ({ kernel, dilations }: Windows, d: number): number => (kernel[d]! - 1) * dilations[d]! + 1;
 
+/** More floats than WebAssembly has room for: a damaged file may declare any size. */
+const MAX_PLANE = 2 ** 30;
+
 /** @param spatial sizes of the image. @throws {@link RangeError} if no window fits */
 export function placed(view: NodeView, windows: Windows, spatial: readonly number[]): Placed {
   const { strides, pads, ceil } = windows;
@@ -67,6 +70,8 @@ export function placed(view: NodeView, windows: Windows, spatial: readonly numbe
     if (ceil && room % stride !== 0 && out * stride < size + before) out++;
     return { out, before, after };
   });
+  const padded = spatial.reduce((count, size, d) => count * (size + each[d]!.before + each[d]!.after), 1);
+  if (padded > MAX_PLANE) view.fail('X', `at most ${MAX_PLANE} elements of a channel, pads included`, `${padded}`);
   return {
     out: each.map(({ out }) => out),
     before: each.map(({ before }) => before),
