@@ -34,7 +34,7 @@ function gather(node: NodeView, [x, indices]: Inputs): [Info] {
 }
 
 /** An index counted from the front. */
-export function checkedIndex(node: NodeView, index: number, size: number): number {
+function checkedIndex(node: NodeView, index: number, size: number): number {
   const from = index < 0 ? index + size : index;
   if (!(from >= 0 && from < size)) node.fail('indices', `-${size} to ${size - 1}`, `${index}`);
   return from;
