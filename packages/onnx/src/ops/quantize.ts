@@ -1,6 +1,7 @@
 /**
- * QuantizeLinear and DequantizeLinear of activations: codes are whole numbers in f32 on the device, and they are those that ONNX Runtime
- * makes: x / scale rounded half to even, plus the zero point, clipped. Constants that are dequantized are passes/constants.ts'.
+ * QuantizeLinear and DequantizeLinear of activations: codes are whole numbers in f32 on the device, and they are those that
+ * ONNX Runtime makes: x / scale rounded half to even, plus the zero point, clipped. Constants that are dequantized are
+ * passes/constants.ts'.
  */
 import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';

@@ -1,6 +1,7 @@
 /**
  * Foreign regions of equal structure share one ONNX Runtime session: the layers of a decoder need a handful of sessions
- * instead of a hundred. Two regions are equal when their nodes (operator, attributes, wiring) and constants are; small float constants that only scale or shift data (norm weights, biases) may differ and become session inputs.
+ * instead of a hundred. Two regions are equal when their nodes (operator, attributes, wiring) and constants are; small float
+ * constants that only scale or shift data (norm weights, biases) may differ and become session inputs.
  */
 import { FLOAT32, STRING } from '../data-types.ts';
 import type { Constant, Graph } from '../ir/graph.ts';

@@ -3,7 +3,10 @@ import type { ByteSource } from './source.ts';
 
 /** Bytes that one read of a file brings in. */
 const WINDOW_BYTES = 1 << 16;
-/** What parsed records may take: so much, and a multiple of the file. A few bytes each, and millions of them, are an attack on memory. */
+/**
+ * What parsed records may take: so much, and a multiple of the file. A few bytes each, and millions of them, are an
+ * attack on memory.
+ */
 const FREE_BYTES = 2 ** 27;
 const BYTES_PER_BYTE = 12;
 const MAX_BYTES = 2 ** 31;
