@@ -46,6 +46,9 @@ export type OutLayout = 'rows' | 'heads';
 /** Emits the step. @returns its result, under `name` */
 export function emitAttention(to: Lowering, facts: AttentionFacts, name: string, layout: OutLayout): Slot {
   const { batch, rows, keys, heads, kvHeads, headSize, valueSize, q, k, v, mask } = facts;
+  const { cache, late } = facts;
+  const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];
+  if (dims.includes(0) && !cache) return to.result(name, 'f32', dims);
   const bias = sum(to, facts.biases ?? []);
   const shape = [batch, heads, rows, keys] as const;
   const op: AttentionOp = {
@@ -66,9 +69,7 @@ export function emitAttention(to: Lowering, facts: AttentionFacts, name: string,
     v: v?.strides,
     out: layout === 'rows' ? rowMajor(rows, valueSize, heads * valueSize) : headMajor(heads, rows, valueSize),
   };
-  const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];
   const y = to.result(name, 'f32', dims);
-  const { cache, late } = facts;
   to.step({ kind: 'attention', op, q, k, v, bias, mask, y, cache, late });
   return y;
 }
