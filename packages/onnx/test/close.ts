@@ -17,8 +17,7 @@ export function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): num
 export function relativeMost(got: ArrayLike<number>, want: ArrayLike<number>): number {
   let [difference, magnitude] = [0, 0];
   for (let i = 0; i < want.length; i++) {
-    const own = Math.abs(got[i]! - want[i]!);
-    if (!(own <= difference)) difference = own; // NaN, too, which Math.max would carry, but `>` would not
+    difference = Math.max(difference, Math.abs(got[i]! - want[i]!)); // NaN stays
     magnitude = Math.max(magnitude, Math.abs(want[i]!));
   }
   return magnitude === 0 ? difference : difference / magnitude;
