@@ -8,6 +8,7 @@ import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import type { AttributeSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';
+import { CLOSE, relativeL2 } from './close.ts';
 import { gaussian, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 
@@ -168,16 +169,6 @@ function moe(options: MoeOptions) {
   return { bytes, exact, hidden, experts };
 }
 
-/** Length of a difference beside that of the value. */
-function relative(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  let [difference, length] = [0, 0];
-  for (let i = 0; i < want.length; i++) {
-    difference += (got[i]! - want[i]!) ** 2;
-    length += want[i]! ** 2;
-  }
-  return length === 0 ? Math.sqrt(difference) : Math.sqrt(difference / length);
-}
-
 describe('QMoE', () => {
   it.each<[string, MoeOptions, number]>([
     ['swiglu, one row', {}, 1],
@@ -211,14 +202,14 @@ describe('QMoE', () => {
     for (let run = 0; run < 2; run++) {
       const { y } = await msd.run(feeds);
       expect(y!.dims).toEqual([rows, hidden]);
-      expect(relative(floats(y), want)).toBeLessThan(5e-4);
+      expect(relativeL2(floats(y), want)).toBeLessThan(CLOSE);
     }
     if (rows > 0) expect(reportOf(msd)!.nodes[0]!.kernel).toContain('gemm');
     await msd.release();
     if (rows === 0) return;
     const plain = await session(bytes, 'wasm');
     const expected = floats((await plain.run(feeds)).y as ort.Tensor);
-    expect(relative(expected, want)).toBeLessThan(1e-5);
+    expect(relativeL2(expected, want)).toBeLessThan(1e-5);
     await plain.release();
   });
 
@@ -241,7 +232,7 @@ describe('QMoE', () => {
     const [msd, plain] = [await session(bytes, { name: 'msd', debug: true }), await session(bytes, 'wasm')];
     expect(reportOf(msd)!.foreignSessions).toBe(0);
     const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
-    expect(relative(floats(got.y), floats(want.y))).toBeLessThan(options.half ? 2 ** -10 : 5e-4);
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(options.half ? 2 ** -10 : 5e-4);
     await Promise.all([msd.release(), plain.release()]);
   });
 

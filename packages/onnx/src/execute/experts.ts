@@ -1,6 +1,6 @@
 /**
- * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up what comes
- * out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
+ * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up
+ * what comes out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
  */
 
 import type { ArenaHandle } from '@msd/core';
