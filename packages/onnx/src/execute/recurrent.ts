@@ -1,0 +1,176 @@
+/**
+ * Recurrent layers of a plan. What comes of x is one product for many positions; then JavaScript goes from position to position, each
+ * a product with the last state and one expression. Calls are bound once: what changes with the position is copied, which takes
+ * a fraction of the product.
+ */
+import type { ArenaHandle } from '@msd/core';
+import { type Elementwise, elementwise } from '@msd/core/nn';
+import type { Call } from '@msd/core/program';
+import { Expression } from '../ops/elementwise.ts';
+import { type RecurrentStep, recurrentRoom, type Slot } from '../ops/lowering.ts';
+import type { Workshop } from './plan.ts';
+
+type Shop = Pick<Workshop, 'device' | 'residents' | 'split'>;
+
+interface Direction {
+  /** With all rows of a strip, and of the one that is shorter. */
+  readonly input: Call<ArenaHandle> | undefined;
+  readonly rest: Call<ArenaHandle> | undefined;
+  readonly own: Call<ArenaHandle>;
+}
+
+export class Recurrent {
+  /** Ids of kernels that a direction's calls take, once there was a run. */
+  readonly kernels: string[] = [];
+  readonly #shop: Shop;
+  readonly #step: RecurrentStep;
+  readonly #handleOf: (slot: Slot) => ArenaHandle;
+  readonly #positions: number;
+  readonly #batch: number;
+  /** Of x. */
+  readonly #K: number;
+  readonly #hidden: number;
+  #handles: readonly ArenaHandle[] = [];
+  #directions: readonly Direction[] = [];
+  #cell: Call<ArenaHandle> | undefined;
+
+  constructor(shop: Shop, step: RecurrentStep, handleOf: (slot: Slot) => ArenaHandle) {
+    this.#shop = shop;
+    this.#step = step;
+    this.#handleOf = handleOf;
+    [this.#positions, this.#batch, this.#K] = step.x.dims as readonly [number, number, number];
+    this.#hidden = step.lastH.dims.at(-1)!;
+  }
+
+  run(): void {
+    this.#rebind();
+    for (const d of this.#step.directions.keys()) this.#runDirection(d);
+  }
+
+  #floats(slot: Slot): Float32Array {
+    const handle = this.#handleOf(slot);
+    return handle.arena.float32(handle);
+  }
+
+  #runDirection(d: number): void {
+    const { room, initialH, initialC, directions, strip, y, lastH, lastC } = this.#step;
+    const [h, c] = [this.#floats(room.h), this.#floats(room.c)];
+    const size = h.length;
+    const first = (slot: Slot | undefined, to: Float32Array): void => {
+      if (slot) to.set(this.#floats(slot).subarray(d * size, (d + 1) * size));
+      else to.fill(0);
+    };
+    first(initialH, h);
+    first(initialC, c);
+    const { isReversed } = directions[d]!;
+    const strips = strip === 0 ? 0 : Math.ceil(this.#positions / strip);
+    const [all, count] = [y && this.#floats(y), directions.length];
+    for (let i = 0; i < strips; i++) {
+      const begin = (isReversed ? strips - 1 - i : i) * strip;
+      const end = Math.min(begin + strip, this.#positions);
+      this.#multiplyInputs(d, begin, end);
+      for (let j = 0; j < end - begin; j++) {
+        const t = isReversed ? end - 1 - j : begin + j;
+        this.#advance(d, t - begin);
+        all?.set(h, (t * count + d) * size);
+      }
+    }
+    this.#floats(lastH).set(h, d * size);
+    this.#floats(lastC).set(c, d * size);
+  }
+
+  /** What comes of x at positions [begin, end). */
+  #multiplyInputs(d: number, begin: number, end: number): void {
+    const { device } = this.#shop;
+    const { input, rest } = this.#directions[d]!;
+    const row = 4 * this.#batch * this.#K;
+    const x = device.part(this.#handleOf(this.#step.x), begin * row, (end - begin) * row);
+    device.run((end - begin === this.#step.strip ? input : rest)!, { operands: { 0: x } });
+  }
+
+  /** From the state before a position of the strip to the one after it. */
+  #advance(d: number, at: number): void {
+    const { device } = this.#shop;
+    const { inputs, added, sums, gates, c, nextC } = this.#step.room;
+    const [batch, hidden] = [this.#batch, this.#hidden];
+    const width = GATES * hidden;
+    this.#floats(added).set(this.#floats(inputs).subarray(at * batch * width, (at + 1) * batch * width));
+    device.run(this.#directions[d]!.own);
+    if (batch > 1) {
+      const [from, to] = [this.#floats(sums), this.#floats(gates)];
+      for (let i = 0; i < batch * GATES; i++) {
+        const [row, gate] = [Math.floor(i / GATES), i % GATES];
+        to.set(from.subarray(i * hidden, (i + 1) * hidden), (gate * batch + row) * hidden);
+      }
+    }
+    device.run(this.#cell!);
+    this.#floats(c).set(this.#floats(nextC));
+  }
+
+  /** A program that got another block lies elsewhere: its calls do, too. */
+  #rebind(): void {
+    const { x, bias, lastH, directions } = this.#step;
+    const slots = [x, lastH, ...recurrentRoom(this.#step), ...(bias ? [bias] : [])];
+    let isSame = this.#handles.length > 0;
+    for (let i = 0; isSame && i < slots.length; i++) isSame = this.#handles[i] === this.#handleOf(slots[i]!);
+    if (isSame) return;
+    this.#handles = slots.map((slot) => this.#handleOf(slot));
+    this.#directions = directions.map((_, d) => this.#bind(d));
+    this.#cell = this.#bindCell();
+    if (this.kernels.length > 0) return;
+    const [{ input, own }] = this.#directions as readonly [Direction];
+    this.kernels.push(...[input, own, this.#cell].flatMap((call) => call?.kernels ?? []));
+  }
+
+  #bind(d: number): Direction {
+    const { device, residents, split } = this.#shop;
+    const { x, bias, strip, directions, room } = this.#step;
+    const [batch, width] = [this.#batch, GATES * this.#hidden];
+    const product = (key: string, M: number, operands: readonly (ArenaHandle | undefined)[]) =>
+      device.bind({ kind: 'product', matrices: [residents.matrix(key)], M, each: [{}], ...split }, operands);
+    const { input, own } = directions[d]!;
+    const biasPart = bias && device.part(this.#handleOf(bias), 4 * d * width, 4 * width);
+    const inputCall = (positions: number) => {
+      if (positions === 0) return undefined;
+      const from = device.part(this.#handleOf(x), 0, 4 * positions * batch * this.#K);
+      const to = device.part(this.#handleOf(room.inputs), 0, 4 * positions * batch * width);
+      return product(input, positions * batch, [from, biasPart, undefined, undefined, to]);
+    };
+    return {
+      input: inputCall(strip),
+      rest: inputCall(strip === 0 ? 0 : this.#positions % strip),
+      own: product(own, batch, [
+        this.#handleOf(room.h),
+        undefined,
+        undefined,
+        this.#handleOf(room.added),
+        this.#handleOf(batch === 1 ? room.gates : room.sums),
+      ]),
+    };
+  }
+
+  #bindCell(): Call<ArenaHandle> {
+    const { device } = this.#shop;
+    const { gates, c, nextC, h } = this.#step.room;
+    const size = this.#batch * this.#hidden;
+    const type = { dtype: 'f32' as const, dims: [size] };
+    const inputs = new Array<typeof type>(GATES + 1).fill(type);
+    const work = { kind: 'op' as const, spec: elementwise as never, op: CELL, inputs };
+    const parts = inputs.slice(1).map((_, gate) => device.part(this.#handleOf(gates), 4 * gate * size, 4 * size));
+    return device.bind(work, [...parts, ...[c, nextC, h].map((slot) => this.#handleOf(slot))]);
+  }
+}
+
+const GATES = 4;
+
+/** Of input, output and forget gate, what the cell may get, and the cell: the next cell, and what is told of it. */
+const CELL: Elementwise = /* @__PURE__ */ cellExpression();
+
+function cellExpression(): Elementwise {
+  const to = new Expression(GATES + 1);
+  const [input, output, forget] = [0, 1, 2].map((gate) => to.add('Sigmoid', [gate])) as [number, number, number];
+  const gained = to.add('Mul', [input, to.add('Tanh', [3])]);
+  const cell = to.add('Add', [to.add('Mul', [forget, 4]), gained]);
+  const told = to.add('Mul', [output, to.add('Tanh', [cell])]);
+  return { nodes: to.nodes, outputs: [cell, told] };
+}
