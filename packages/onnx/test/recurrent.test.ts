@@ -110,9 +110,7 @@ function layer(options: LayerOptions = {}): Layer {
     ],
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['positions', 'batch', K] },
-      ...(states
-        ? ['h0', 'c0'].map((name) => ({ name, dtype: 'float32' as const, dims: [D, 'batch', hidden] }))
-        : []),
+      ...(states ? ['h0', 'c0'].map((name) => ({ name, dtype: 'float32' as const, dims: [D, 'batch', hidden] })) : []),
       ...(options.inputs?.[4] === 'lengths' ? [{ name: 'lengths', dtype: 'int32' as const, dims: ['batch'] }] : []),
     ],
     outputs: outputs.map((name) => ({ name, dtype: 'float32' as const })),

@@ -19,6 +19,15 @@ interface Direction {
   readonly own: Call<ArenaHandle>;
 }
 
+/** Where a run reads and writes. */
+interface Views extends Readonly<Record<keyof RecurrentStep['room'], Float32Array>> {
+  readonly initialH: Float32Array | undefined;
+  readonly initialC: Float32Array | undefined;
+  readonly y: Float32Array | undefined;
+  readonly lastH: Float32Array;
+  readonly lastC: Float32Array;
+}
+
 export class Recurrent {
   /** Ids of kernels that a direction's calls take, once there was a run. */
   readonly kernels: string[] = [];
@@ -44,7 +53,23 @@ export class Recurrent {
 
   run(): void {
     this.#rebind();
-    for (const d of this.#step.directions.keys()) this.#runDirection(d);
+    // Nothing is allocated while calls run, so views stay good.
+    const { room, initialH, initialC, y, lastH, lastC } = this.#step;
+    const views: Views = {
+      inputs: this.#floats(room.inputs),
+      added: this.#floats(room.added),
+      sums: this.#floats(room.sums),
+      gates: this.#floats(room.gates),
+      h: this.#floats(room.h),
+      c: this.#floats(room.c),
+      nextC: this.#floats(room.nextC),
+      initialH: initialH && this.#floats(initialH),
+      initialC: initialC && this.#floats(initialC),
+      y: y && this.#floats(y),
+      lastH: this.#floats(lastH),
+      lastC: this.#floats(lastC),
+    };
+    for (const d of this.#step.directions.keys()) this.#runDirection(d, views);
   }
 
   #floats(slot: Slot): Float32Array {
@@ -52,31 +77,26 @@ export class Recurrent {
     return handle.arena.float32(handle);
   }
 
-  #runDirection(d: number): void {
-    const { room, initialH, initialC, directions, strip, y, lastH, lastC } = this.#step;
-    const [h, c] = [this.#floats(room.h), this.#floats(room.c)];
+  #runDirection(d: number, views: Views): void {
+    const { directions, strip } = this.#step;
+    const { h, c, y, lastH, lastC } = views;
     const size = h.length;
-    const first = (slot: Slot | undefined, to: Float32Array): void => {
-      if (slot) to.set(this.#floats(slot).subarray(d * size, (d + 1) * size));
-      else to.fill(0);
-    };
-    first(initialH, h);
-    first(initialC, c);
+    begin(views.initialH, d, h);
+    begin(views.initialC, d, c);
     const { isReversed } = directions[d]!;
     const strips = strip === 0 ? 0 : Math.ceil(this.#positions / strip);
-    const [all, count] = [y && this.#floats(y), directions.length];
     for (let i = 0; i < strips; i++) {
-      const begin = (isReversed ? strips - 1 - i : i) * strip;
-      const end = Math.min(begin + strip, this.#positions);
-      this.#multiplyInputs(d, begin, end);
-      for (let j = 0; j < end - begin; j++) {
-        const t = isReversed ? end - 1 - j : begin + j;
-        this.#advance(d, t - begin);
-        all?.set(h, (t * count + d) * size);
+      const first = (isReversed ? strips - 1 - i : i) * strip;
+      const end = Math.min(first + strip, this.#positions);
+      this.#multiplyInputs(d, first, end);
+      for (let j = 0; j < end - first; j++) {
+        const t = isReversed ? end - 1 - j : first + j;
+        this.#advance(d, t - first, views);
+        y?.set(h, (t * directions.length + d) * size);
       }
     }
-    this.#floats(lastH).set(h, d * size);
-    this.#floats(lastC).set(c, d * size);
+    lastH.set(h, d * size);
+    lastC.set(c, d * size);
   }
 
   /** What comes of x at positions [begin, end). */
@@ -89,22 +109,19 @@ export class Recurrent {
   }
 
   /** From the state before a position of the strip to the one after it. */
-  #advance(d: number, at: number): void {
+  #advance(d: number, at: number, { inputs, added, sums, gates, c, nextC }: Views): void {
     const { device } = this.#shop;
-    const { inputs, added, sums, gates, c, nextC } = this.#step.room;
     const [batch, hidden] = [this.#batch, this.#hidden];
-    const width = GATES * hidden;
-    this.#floats(added).set(this.#floats(inputs).subarray(at * batch * width, (at + 1) * batch * width));
+    const size = added.length;
+    added.set(inputs.subarray(at * size, (at + 1) * size));
     device.run(this.#directions[d]!.own);
-    if (batch > 1) {
-      const [from, to] = [this.#floats(sums), this.#floats(gates)];
+    if (batch > 1)
       for (let i = 0; i < batch * GATES; i++) {
-        const [row, gate] = [Math.floor(i / GATES), i % GATES];
-        to.set(from.subarray(i * hidden, (i + 1) * hidden), (gate * batch + row) * hidden);
+        const to = ((i % GATES) * batch + Math.floor(i / GATES)) * hidden;
+        gates.set(sums.subarray(i * hidden, (i + 1) * hidden), to);
       }
-    }
     device.run(this.#cell!);
-    this.#floats(c).set(this.#floats(nextC));
+    c.set(nextC);
   }
 
   /** A program that got another block lies elsewhere: its calls do, too. */
@@ -162,6 +179,12 @@ export class Recurrent {
 }
 
 const GATES = 4;
+
+/** The state that a direction begins with. */
+function begin(initial: Float32Array | undefined, d: number, to: Float32Array): void {
+  if (initial) to.set(initial.subarray(d * to.length, (d + 1) * to.length));
+  else to.fill(0);
+}
 
 /** Of input, output and forget gate, what the cell may get, and the cell: the next cell, and what is told of it. */
 const CELL: Elementwise = /* @__PURE__ */ cellExpression();
