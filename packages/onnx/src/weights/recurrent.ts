@@ -13,12 +13,17 @@ import type { Matrix } from './matrix.ts';
 /** A matrix for each direction, or why there is none. */
 export function dequantizedDirections(matcher: Matcher, name: string): readonly Matrix[] | string {
   const [count, N, K] = (matcher.info(name)?.dims ?? []) as readonly number[];
+  const wrong = wrongCount(count!);
+  if (wrong !== undefined) return wrong;
   const weights = weightsOf(matcher, name, true, [count! * N!, K!]);
   if (weights === undefined) return 'weights are not constant';
   if (weights.kind === 'floats') return weights.reason ?? 'weights are floats';
   const { matrix } = weights;
   return Array.from({ length: count! }, (_, d) => (count === 1 ? matrix : rowsOf(matrix, d * N!, N!)));
 }
+
+const wrongCount = (count: number): string | undefined =>
+  count === 1 || count === 2 ? undefined : `weights of ${count} directions`;
 
 /** Some rows of a matrix, as one of their own. */
 function rowsOf(matrix: Matrix, first: number, N: number): Matrix {
@@ -41,6 +46,8 @@ export function columnDirections(
   zeroPoints: TensorRef | undefined,
 ): readonly Matrix[] | string {
   const [count, K, N] = data.dims as readonly [number, number, number];
+  const wrong = wrongCount(count);
+  if (wrong !== undefined) return wrong;
   const matrices: Matrix[] = [];
   for (let d = 0; d < count; d++) {
     const part = (tensor: TensorRef): TensorRef => (count === 1 ? tensor : partOf(tensor, d, count));
