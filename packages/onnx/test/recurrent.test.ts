@@ -1,4 +1,5 @@
 /** Recurrent layers against float64, onnxruntime-web alongside. */
+
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { AttributeSpec, GraphSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';

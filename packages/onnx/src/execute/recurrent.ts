@@ -3,10 +3,11 @@
  * a product with the last state and one expression. Calls are bound once: what changes with the position is copied, which takes
  * a fraction of the product.
  */
+
 import type { ArenaHandle } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
-import { Expression } from '../ops/elementwise.ts';
+import { Expression } from '../ops/expression.ts';
 import { type RecurrentStep, recurrentRoom, type Slot } from '../ops/lowering.ts';
 import type { Workshop } from './plan.ts';
 

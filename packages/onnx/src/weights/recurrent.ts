@@ -2,6 +2,7 @@
  * Weights of recurrent layers: one tensor for both directions, of which each is a matrix of its own. Behind a DequantizeLinear they are
  * [directions, rows, K], as LSTM has them; [directions, K, rows] as DynamicQuantizeLSTM has them.
  */
+
 import { dataTypeBits } from '../data-types.ts';
 import type { Matcher } from '../passes/match.ts';
 import { partReader, type TensorRef } from '../read/tensor.ts';
