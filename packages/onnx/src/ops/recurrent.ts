@@ -6,7 +6,7 @@
 
 import { dataTypeName, isFloat } from '../data-types.ts';
 import type { Info, Size } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { COLUMN_TYPES } from '../weights/columns.ts';
 import type { Matrix } from '../weights/matrix.ts';
@@ -30,13 +30,13 @@ const infer =
   (hiddenAxis: number): Operator['infer'] =>
   (view, [x, , r]) => {
     const elemType = x?.elemType ?? 0;
-    const [positions, batch] = view.int('layout', 0) === 0 ? (x?.dims ?? []) : (x?.dims?.toReversed().slice(1) ?? []);
-    const [directions, hidden] = [r?.dims?.[0], r?.dims?.[hiddenAxis]];
-    const isKnown = [positions, batch, directions, hidden].every((size) => size !== undefined);
-    if (!isKnown || x?.dims?.length !== 3) return view.node.outputs.map((): Info => ({ elemType, dims: undefined }));
-    const [S, D, B, H] = [positions, directions, batch, hidden] as [Size, Size, Size, Size];
-    const last: Info = { elemType, dims: view.int('layout', 0) === 0 ? [D, B, H] : [B, D, H] };
-    return [{ elemType, dims: view.int('layout', 0) === 0 ? [S, D, B, H] : [B, S, D, H] }, last, last];
+    const [positions, weights] = view.int('layout', 0) === 0 ? [x?.dims, r?.dims] : [];
+    if (positions?.length !== 3 || weights?.length !== 3)
+      return view.node.outputs.map((): Info => ({ elemType, dims: undefined }));
+    const [S, B] = positions as [Size, Size, Size];
+    const [D, H] = [weights[0]!, weights[hiddenAxis]!];
+    const last: Info = { elemType, dims: [D, B, H] };
+    return [{ elemType, dims: [S, D, B, H] }, last, last];
   };
 
 function refusedAttribute(view: NodeView, directions: number): string | undefined {

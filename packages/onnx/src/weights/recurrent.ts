@@ -4,7 +4,7 @@
  */
 
 import { dataTypeBits } from '../data-types.ts';
-import type { Matcher } from '../passes/match.ts';
+import type { Matcher } from '../passes/matcher.ts';
 import { partReader, type TensorRef } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from './columns.ts';
 import { computedTensor } from './computed.ts';
