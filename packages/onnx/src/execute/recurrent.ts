@@ -40,6 +40,9 @@ export class Recurrent {
   /** Of x. */
   readonly #K: number;
   readonly #hidden: number;
+  /** Of the sequences of a run, and the states before a position: only if lengths are told. */
+  readonly #lengths: Int32Array;
+  readonly #before: Float32Array;
   #handles: readonly ArenaHandle[] = [];
   #directions: readonly Direction[] = [];
   #cell: Call<ArenaHandle> | undefined;
@@ -50,12 +53,15 @@ export class Recurrent {
     this.#handleOf = handleOf;
     [this.#positions, this.#batch, this.#K] = step.x.dims as readonly [number, number, number];
     this.#hidden = step.lastH.dims.at(-1)!;
+    this.#lengths = new Int32Array(step.lengths ? this.#batch : 0);
+    this.#before = new Float32Array(step.lengths ? this.#batch * this.#hidden : 0);
   }
 
   run(): void {
     this.#rebind();
     // Nothing is allocated while calls run, so views stay good.
-    const { room, initialH, initialC, y, lastH, lastC } = this.#step;
+    const { room, initialH, initialC, lengths, y, lastH, lastC } = this.#step;
+    if (lengths) this.#shop.device.read(this.#handleOf(lengths), this.#lengths);
     const views: Views = {
       inputs: this.#floats(room.inputs),
       added: this.#floats(room.added),
@@ -84,6 +90,10 @@ export class Recurrent {
     const size = h.length;
     begin(views.initialH, d, h);
     begin(views.initialC, d, c);
+    // As ONNX Runtime has it, a sequence of nothing leaves no state.
+    for (let row = 0; row < this.#lengths.length; row++)
+      if (this.#lengths[row] === 0)
+        for (const state of [h, c]) state.fill(0, row * this.#hidden, (row + 1) * this.#hidden);
     const { isReversed } = directions[d]!;
     const strips = strip === 0 ? 0 : Math.ceil(this.#positions / strip);
     for (let i = 0; i < strips; i++) {
@@ -92,8 +102,12 @@ export class Recurrent {
       this.#multiplyInputs(d, first, end);
       for (let j = 0; j < end - first; j++) {
         const t = isReversed ? end - 1 - j : first + j;
+        if (this.#before.length > 0) this.#before.set(h);
         this.#advance(d, t - first, views);
-        y?.set(h, (t * directions.length + d) * size);
+        const at = (t * directions.length + d) * size;
+        y?.set(h, at);
+        this.#keepEnded(t, views, y?.subarray(at, at + size));
+        c.set(views.nextC);
       }
     }
     lastH.set(h, d * size);
@@ -109,8 +123,8 @@ export class Recurrent {
     device.run((end - begin === this.#step.strip ? input : rest)!, { operands: { 0: x } });
   }
 
-  /** From the state before a position of the strip to the one after it. */
-  #advance(d: number, at: number, { inputs, added, sums, gates, c, nextC }: Views): void {
+  /** From the state before a position of the strip to the one after it, whose cell is `nextC`. */
+  #advance(d: number, at: number, { inputs, added, sums, gates }: Views): void {
     const { device } = this.#shop;
     const [batch, hidden] = [this.#batch, this.#hidden];
     const size = added.length;
@@ -122,7 +136,18 @@ export class Recurrent {
         gates.set(sums.subarray(i * hidden, (i + 1) * hidden), to);
       }
     device.run(this.#cell!);
-    c.set(nextC);
+  }
+
+  /** Sequences that have no position `t` keep their states. */
+  #keepEnded(t: number, { h, c, nextC }: Views, told: Float32Array | undefined): void {
+    const hidden = this.#hidden;
+    for (let row = 0; row < this.#lengths.length; row++) {
+      if (t < this.#lengths[row]!) continue;
+      const [from, to] = [row * hidden, (row + 1) * hidden];
+      h.set(this.#before.subarray(from, to), from);
+      nextC.set(c.subarray(from, to), from);
+      told?.fill(0, from, to);
+    }
   }
 
   /** A program that got another block lies elsewhere: its calls do, too. */

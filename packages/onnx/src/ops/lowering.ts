@@ -243,6 +243,8 @@ export interface RecurrentStep {
   /** [directions, batch, hidden]; absent: 0. */
   readonly initialH: Slot | undefined;
   readonly initialC: Slot | undefined;
+  /** int32 [batch]: positions that each sequence has; behind them the state stays, and `y` is 0. Absent: all. */
+  readonly lengths: Slot | undefined;
   /** Positions of x that are multiplied at a time. */
   readonly strip: number;
   /** What a run needs in between: [strip · batch, 4 · hidden], twice [batch, 4 · hidden], [4, batch, hidden], and [batch, hidden] each. */

@@ -4,14 +4,14 @@
  *   i, o, f, g = x[t] · Wᵀ + h · Rᵀ + bias        c = σ(f) · c + σ(i) · tanh(g)        h = σ(o) · tanh(c)
  */
 
-import { dataTypeName, isFloat } from '../data-types.ts';
+import { dataTypeName, INT32, isFloat } from '../data-types.ts';
 import type { Info, Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { COLUMN_TYPES } from '../weights/columns.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { columnDirections, dequantizedDirections } from '../weights/recurrent.ts';
-import type { Resource } from './lowering.ts';
+import type { Lowering, Resource, Slot } from './lowering.ts';
 import type { NodeView, Operator } from './operator.ts';
 
 /** What a gate's rows are of W, R and the bias: input, output, forget, cell. */
@@ -73,7 +73,7 @@ function layerMatch(
   const [hidden, K] = [own[0]!.K, input[0]!.K];
   const refused = refusedAttribute(view, D);
   if (refused !== undefined) return refused;
-  if (lengths !== '') return 'sequence_lens are given';
+  if (lengths !== '' && matcher.info(lengths)?.elemType !== INT32) return 'sequence_lens are not int32';
   if (peepholes !== '') return 'peepholes';
   if (own[0]!.N !== GATES * hidden || input[0]!.N !== GATES * hidden || input.length !== D)
     return `weights have shapes [${input.length}, ${input[0]!.N}, ${K}] and [${D}, ${own[0]!.N}, ${hidden}]`;
@@ -91,7 +91,7 @@ function layerMatch(
   if (biases && elementCount(biases) !== 2 * D * GATES * hidden)
     return `the bias has shape [${biases.dims.join(', ')}]`;
   const bias = biases && biasResource(biases, D, GATES * hidden);
-  const inputs = [x, h0, c0];
+  const inputs = [x, lengths, h0, c0];
   const directions = DIRECTIONS[view.string('direction', 'forward')]!.map((isReversed, d) => ({
     isReversed,
     input: input[d]!.key,
@@ -129,6 +129,7 @@ function layerMatch(
         bias: bias && to.slot(bias.key),
         initialH: state(h0),
         initialC: state(c0),
+        lengths: lengths === '' ? undefined : lengthsIn(to, view, lengths, S, B),
         strip,
         room: {
           inputs: room(strip * B, GATES * hidden),
@@ -145,6 +146,15 @@ function layerMatch(
       });
     },
   };
+}
+
+function lengthsIn(to: Lowering, view: NodeView, name: string, positions: number, batch: number): Slot {
+  const { dims } = to.info(name);
+  if (dims.length !== 1 || dims[0] !== batch) view.fail('sequence_lens', `[${batch}]`, `[${dims.join(', ')}]`);
+  return to.indices(name, (lengths) => {
+    const bad = lengths.find((length) => !(length >= 0 && length <= positions));
+    if (bad !== undefined) view.fail('sequence_lens', `0 to ${positions}`, `${bad}`);
+  });
 }
 
 /** Biases of both products, [directions, 2, width], added up. */
@@ -195,7 +205,8 @@ function matchDynamic(view: NodeView, matcher: Matcher): Match | string {
 }
 
 const ATTRIBUTES = ['activations', 'direction', 'hidden_size', 'input_forget'] as const;
-const LIMITS = 'one or both directions, an initial state; no sequence_lens, peepholes, clip, or other activations';
+const LIMITS =
+  'one or both directions, lengths of sequences, an initial state; no peepholes, clip, or other activations';
 
 export const recurrentOperators: readonly Operator[] = [
   {

@@ -44,7 +44,7 @@ export function readsOf(step: Fusable): readonly Slot[] {
     case 'experts':
       return present([step.x, step.scores, step.weights?.slot, step.upBias, step.downBias]);
     case 'recurrent':
-      return present([step.x, step.bias, step.initialH, step.initialC]);
+      return present([step.x, step.bias, step.lengths, step.initialH, step.initialC]);
     default:
       return [];
   }
