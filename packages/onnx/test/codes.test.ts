@@ -152,6 +152,23 @@ describe('QuantizeLinear and DequantizeLinear of activations', () => {
     const relaxed = await both(write(graph), feeds, { relax: true });
     expect(relaxed.mine.y!.data).toEqual(x.map((v) => -v));
   });
+
+  it.each([
+    ['uint8', 0, (v: number) => Math.min(Math.max(v, 0), 255 * 0.25)],
+    ['int8', -128, (v: number) => Math.min(Math.max(v, 0), 255 * 0.25)],
+    ['int8', 127, (v: number) => Math.min(Math.max(v, -255 * 0.25), 0)],
+    ['int8', 0, (v: number) => v],
+  ] as const)('keeps with `relax` the Relu that codes stand for: %s from %d', async (dtype, zero, f) => {
+    const graph: GraphSpec = {
+      nodes: [node('QuantizeLinear', ['x', 's', 'z'], ['q']), node('DequantizeLinear', ['q', 's', 'z'], ['y'])],
+      initializers: [scale('s', 0.25), codes('z', dtype, [zero])],
+      inputs: [value('x', 'float32', ['n'])],
+      outputs: [value('y', 'float32', ['n'])],
+    };
+    const x = Float32Array.of(-1e30, -100, -0.3, -0, 0, 0.3, 63.7, 63.8, 100, 1e30);
+    const { mine } = await both(write(graph), { x: new ort.Tensor('float32', x, [x.length]) }, { relax: true });
+    expect([...floats(mine.y)].map((v) => v + 0)).toEqual([...x].map((v) => f(v) + 0));
+  });
 });
 
 interface ProductCase {

@@ -53,6 +53,17 @@ export function addRounded(to: Expression, steps: number, zeroPoint: number, ele
   return to.add('Clip', [codes, ...ends]);
 }
 
+/**
+ * Numbers whose codes are not asked for. A zero point at an end of the codes stands for the Relu or Clip in front, which whoever
+ * quantizes leaves out: what has no code stays out.
+ */
+function addUnrounded(to: Expression, x: number, { scale, zeroPoint }: Coding, elemType: number): number {
+  const ends = CODE_RANGES.get(elemType);
+  if (!ends?.includes(zeroPoint)) return to.add('CastToF32', [x]);
+  const numbers = ends.map((end) => to.add('ConstantF32', [], [Math.fround((end - zeroPoint) * scale)]));
+  return to.add('Clip', [x, ...numbers]);
+}
+
 /** Why a value is no codes on the device. */
 export function notCodes(matcher: Matcher, what: string, name: string): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
@@ -97,7 +108,9 @@ function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
   if (output !== FLOAT32 && output !== FLOAT16) return `y is ${dataTypeName(output)}`;
   const source = matcher.relaxes ? sourceOf(matcher, x, coding) : undefined;
   if (source !== undefined)
-    return expressionMatch(matcher, [node], [source], (to, [value]) => to.add('CastToF32', [value!]));
+    return expressionMatch(matcher, [node], [source], (to, [value]) =>
+      addUnrounded(to, value!, coding, matcher.info(x)!.elemType),
+    );
   const isSum = matcher.info(x)?.elemType === INT32;
   if (isSum && coding.zeroPoint !== 0) return 'int32 with a zero point';
   const refused = isSum ? undefined : notCodes(matcher, 'x', x);
