@@ -12,9 +12,15 @@ const op = (
   attributes: Record<string, AttributeSpec> = {},
 ): NodeSpec => ({ opType, name: output, inputs, outputs: [output], attributes });
 
+/** Nodes and tensors that are not encoded yet. */
+interface Graph extends GraphSpec {
+  readonly nodes: readonly NodeSpec[];
+  readonly initializers: readonly TensorSpec[];
+}
+
 /** A float network on images [1, 3, size, size], to scores of 10 classes. */
 export interface Network {
-  readonly graph: GraphSpec;
+  readonly graph: Graph;
   readonly size: number;
   /** Multiplications of products, by node. */
   readonly macs: ReadonlyMap<string, number>;
@@ -245,7 +251,7 @@ class Quantizer {
     return { codes: this.#tensor(`${name}_codes`, { dtype: 'int32', dims, data: codes }), scales };
   }
 
-  write({ nodes, initializers = [], inputs, outputs }: GraphSpec): Uint8Array {
+  write({ nodes, initializers, inputs, outputs }: Graph): Uint8Array {
     const constants = new Map(initializers.map((each) => [each.name, each]));
     this.#quantize('x', 'x');
     for (const node of nodes) {

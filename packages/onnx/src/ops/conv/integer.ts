@@ -7,7 +7,7 @@ import { quantizedFrom, rescaled } from '../dynamic.ts';
 import { countOf } from '../host.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
-import { depthwise, isDepthwise } from './slide.ts';
+import { type Depthwise, depthwise, isDepthwise } from './slide.ts';
 
 /** One element, or one of each of N channels of a result [batch, N, …]. */
 const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) => {
@@ -53,14 +53,24 @@ export const convIntegerChain: Pattern = (matcher, node) => {
 };
 
 /** Codes [N, …] as what they stand for, scale · (code − zero point). */
-function realOf(N: number, scales: readonly (TensorRef | number)[], zeroPoints: TensorRef | undefined) {
-  return (codes: Float32Array): Float32Array => {
-    const factors = scales.map((scale) => (typeof scale === 'number' ? Float32Array.of(scale) : tensorFloats(scale)));
-    const zeros = zeroPoints ? tensorFloats(zeroPoints) : new Float32Array(1);
-    const of = (values: Float32Array, n: number): number => values[values.length === 1 ? 0 : n]!;
-    return codes.map((code, i) => {
-      const n = Math.floor((i * N) / codes.length);
-      return factors.reduce((value, factor) => Math.fround(value * of(factor, n)), code - of(zeros, n));
-    });
+export function realOf(
+  N: number,
+  scales: readonly (TensorRef | number)[],
+  zeroPoints: TensorRef | undefined,
+): Depthwise['real'] {
+  const names = [...scales.map((scale) => (typeof scale === 'number' ? scale : scale.name)), zeroPoints?.name];
+  const floatsOf = (scale: TensorRef | number): Float32Array =>
+    typeof scale === 'number' ? Float32Array.of(scale) : tensorFloats(scale);
+  const at = (values: Float32Array, n: number): number => values[values.length === 1 ? 0 : n]!;
+  return {
+    key: `times ${JSON.stringify(names)}`,
+    of(codes) {
+      const factors = scales.map(floatsOf);
+      const zeros = zeroPoints ? tensorFloats(zeroPoints) : new Float32Array(1);
+      return codes.map((code, i) => {
+        const n = Math.floor((i * N) / codes.length);
+        return factors.reduce((value, factor) => Math.fround(value * at(factor, n)), code - at(zeros, n));
+      });
+    },
   };
 }
