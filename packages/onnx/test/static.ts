@@ -308,7 +308,7 @@ class Quantizer {
       const bias = this.#bias(constants.get(b)!, this.#codingOf(x).step, steps);
       const dims = steps.length === 1 ? [] : [steps.length];
       const scales = this.#tensor(`${b}_scale`, { dtype: 'float32', dims, data: bias.scales });
-      const axis = steps.length === 1 ? {} : { axis: { int: 0 } };
+      const axis: Record<string, AttributeSpec> = steps.length === 1 ? {} : { axis: { int: 0 } };
       this.#nodes.push(op('DequantizeLinear', names, `${w}_real`, axis));
       this.#nodes.push(op('DequantizeLinear', [bias.codes, scales], `${b}_real`, axis));
       inputs = [read(x), `${w}_real`, `${b}_real`];

@@ -1,4 +1,5 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
+import type { Elementwise } from '@msd/core/nn';
 import type { Match, Matcher } from '../passes/match.ts';
 import { weightsOf } from '../weights/constant.ts';
 import type { NodeView } from './operator.ts';
@@ -22,17 +23,27 @@ function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, n
   return isOne ? [dims.at(-2)!, dims.at(-1)!] : undefined;
 }
 
-/** A · B + beta · C, B as it is or transposed. */
+/** alpha · A · B + beta · C, B as it is or transposed. */
 export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
   const { node } = view;
   const [x = '', b = '', c = ''] = node.inputs;
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
-  if (view.float('alpha', 1) !== 1) return 'alpha is not 1';
+  const alpha = view.float('alpha', 1);
+  if (!Number.isFinite(alpha)) return `alpha is ${alpha}`;
   const { matrix } = weights;
   const [y = ''] = node.outputs;
   const beta = view.float('beta', 1);
   const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
   const addend = c === '' || isBias ? undefined : { name: c, times: beta };
-  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...(isBias && { bias: c }), addend, y });
+  const before = alpha === 1 ? undefined : times(alpha);
+  return quantizedProduct(view, matcher, { nodes: [node], x, before, matrix, ...(isBias && { bias: c }), addend, y });
+}
+
+function times(factor: number): Elementwise {
+  const nodes: Elementwise['nodes'] = [
+    { fn: 'ConstantF32', args: [], values: [factor] },
+    { fn: 'Mul', args: [0, 1] },
+  ];
+  return { nodes, outputs: [2] };
 }

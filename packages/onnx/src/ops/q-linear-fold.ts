@@ -14,7 +14,6 @@ import { axisOf, type NodeView, type Operator } from './operator.ts';
 import { codingsOf } from './q-linear.ts';
 import { codesOfSums, withoutZero } from './q-linear-product.ts';
 import { addDequantize, type Coding, notCodes } from './quantize.ts';
-import { areNeighbours, reducedAxes } from './reduce.ts';
 
 /** What is done with numbers between codes. */
 interface Fold {
@@ -87,28 +86,6 @@ const matchAverage: Operator['match'] = (view, matcher) =>
     );
   });
 
-const matchMean: Operator['match'] = (view, matcher) =>
-  matchFold(view, matcher, () => {
-    const axes = view.ints('axes') ?? [];
-    const rank = matcher.info(view.node.inputs[0] ?? '')?.dims?.length;
-    if (axes.length > 0 && !areNeighbours(axes, rank)) return 'axes are no neighbours';
-    const keepDims = view.int('keepdims', 1) === 1;
-    return {
-      op: 'reduce',
-      run(to, x) {
-        const all = axes.length > 0 ? axes : x.dims.map((_, i) => i);
-        return emitOp(to, reduce, { kind: 'mean', axes: all, keepDims }, [x], [])[0]!;
-      },
-    };
-  });
-
-const inferMean: Operator['infer'] = (view, [x]) => {
-  const axes = reducedAxes(view, x, undefined, 18);
-  const keeps = view.int('keepdims', 1) === 1;
-  const dims = axes && x?.dims?.flatMap((dim, i) => (axes.has(i) ? (keeps ? [1] : []) : [dim]));
-  return [{ elemType: x?.elemType ?? 0, dims }];
-};
-
 /** Up to version 12 of Softmax over all dimensions from the axis on. */
 const matchSoftmax: Operator['match'] = (view, matcher) =>
   matchFold(view, matcher, () => {
@@ -153,13 +130,6 @@ export const qLinearFoldOperators: readonly Operator[] = [
     attributes: ['channels_last'],
     infer: inferGlobal,
     match: matchGlobal,
-  },
-  {
-    name: 'com.microsoft.QLinearReduceMean',
-    limits: `${LIMITS}; axes that are neighbours`,
-    attributes: ['axes', 'keepdims'],
-    infer: inferMean,
-    match: matchMean,
   },
   {
     name: 'com.microsoft.QLinearSoftmax',

@@ -78,7 +78,7 @@ function reduction(name: string): Operator {
 }
 
 /** Axes that lie side by side, whatever the rank is. */
-export function areNeighbours(axes: readonly number[], rank: number | undefined): boolean {
+function areNeighbours(axes: readonly number[], rank: number | undefined): boolean {
   const places = axes.map((axis) => (axis < 0 && rank !== undefined ? axis + rank : axis)).sort((a, b) => a - b);
   return places.every((axis, i) => i === 0 || axis === places[i - 1]! + 1) && places[0]! < 0 === places.at(-1)! < 0;
 }

@@ -1,9 +1,9 @@
-/** Convolutions of activations that are quantized while a model runs: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul). */
+/** Convolutions of integers that become floats: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul), or a constant zero point. */
 import { dataTypeName, FLOAT32 } from '../../data-types.ts';
 import { type TensorRef, tensorFloats } from '../../read/tensor.ts';
 import { COLUMN_TYPES, columnsMatrix, refusedColumns } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
-import { quantizedFrom, rescaled } from '../dynamic.ts';
+import { floatProduct } from '../dynamic.ts';
 import { countOf } from '../host.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
@@ -16,11 +16,7 @@ const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: num
 };
 
 export const convIntegerChain: Pattern = (matcher, node) => {
-  const [a = '', w = '', zeroPoint = '', z = ''] = node.inputs;
-  const quantized = quantizedFrom(matcher, a);
-  if (!quantized) return 'X is not made by DynamicQuantizeLinear';
-  if (matcher.exactly !== undefined) return matcher.exactly;
-  if (zeroPoint !== quantized.zeroPoint) return 'the zero point of X is another one';
+  const [, w = '', , z = ''] = node.inputs;
   const data = matcher.tensor(w);
   const zeroPoints = matcher.tensor(z);
   if (!data) return 'W is not constant';
@@ -30,9 +26,9 @@ export const convIntegerChain: Pattern = (matcher, node) => {
     return `zero points of W are ${dataTypeName(zeroPoints.elemType)}`;
   const view = matcher.view(node);
   const [N = 0] = data.dims;
-  const chain = rescaled(matcher, node, quantized.scale, isScaleOf(N));
-  if (typeof chain === 'string') return chain;
-  const { nodes, scales, y } = chain;
+  const product = floatProduct(matcher, node, 'X', isScaleOf(N));
+  if (typeof product === 'string') return product;
+  const { nodes, x, before, scales, y } = product;
   for (const scale of scales) {
     if (typeof scale === 'number') continue;
     if (scale.elemType !== FLOAT32) return `scales of W are ${dataTypeName(scale.elemType)}`;
@@ -42,14 +38,13 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   const columns = { N, K: countOf(data.dims.slice(1)), data, byRows: true, scales, zeroPoints };
   const refused = refusedColumns(columns);
   if (refused !== undefined) return refused;
-  const { x } = quantized;
   if (isDepthwise(view, data))
-    return depthwise(view, matcher, { nodes, x, w, bias: '', y, real: realOf(N, scales, zeroPoints) });
+    return depthwise(view, matcher, { nodes, x, before, w, bias: '', y, real: realOf(N, scales, zeroPoints) });
   const shape = shapeOf(view, data);
   if (typeof shape === 'string') return shape;
   const { windows, order } = shape;
   const matrix = reordered(columnsMatrix(columns), order);
-  return convolution(view, matcher, { nodes, x, windows, weights: { matrix }, y, inOrt: 'integers' });
+  return convolution(view, matcher, { nodes, x, before, windows, weights: { matrix }, y, inOrt: 'integers' });
 };
 
 /** Codes [N, …] as what they stand for, scale · (code − zero point). */
