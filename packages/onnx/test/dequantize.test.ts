@@ -123,8 +123,8 @@ function write(spelling: Spelling): Written {
     w = 't';
   }
   const alpha = product === 'Gemm' && seed % 2 === 0 ? -1.5 : 1;
-  const attributes = { transB: { int: byRows ? 1 : 0 }, ...(alpha !== 1 && { alpha: { float: alpha } }) };
-  nodes.push(node(product, ['x', w], ['y'], product === 'Gemm' ? attributes : {}));
+  const ofGemm = { transB: { int: byRows ? 1 : 0 }, ...(alpha !== 1 && { alpha: { float: alpha } }) };
+  nodes.push(node(product, ['x', w], ['y'], product === 'Gemm' ? ofGemm : {}));
   const graph: GraphSpec = {
     nodes,
     initializers,

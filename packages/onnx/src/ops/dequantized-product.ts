@@ -1,9 +1,10 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
 import type { Elementwise } from '@msd/core/nn';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { weightsOf } from '../weights/constant.ts';
+import { Expression } from './expression.ts';
 import type { NodeView } from './operator.ts';
-import { quantizedProduct } from './product.ts';
+import { quantizedGemm, quantizedProduct } from './product.ts';
 
 /** The product, `undefined` if its weights are no such integers, or why kernels do not have them: then their floats are multiplied. */
 export function matMulOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
@@ -25,25 +26,15 @@ function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, n
 
 /** alpha · A · B + beta · C, B as it is or transposed. */
 export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
-  const { node } = view;
-  const [x = '', b = '', c = ''] = node.inputs;
+  const [, b = ''] = view.node.inputs;
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
   const alpha = view.float('alpha', 1);
-  if (!Number.isFinite(alpha)) return `alpha is ${alpha}`;
-  const { matrix } = weights;
-  const [y = ''] = node.outputs;
-  const beta = view.float('beta', 1);
-  const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
-  const addend = c === '' || isBias ? undefined : { name: c, times: beta };
-  const before = alpha === 1 ? undefined : times(alpha);
-  return quantizedProduct(view, matcher, { nodes: [node], x, before, matrix, ...(isBias && { bias: c }), addend, y });
+  return quantizedGemm(view, matcher, weights.matrix, { before: alpha === 1 ? undefined : timesOf(alpha) });
 }
 
-function times(factor: number): Elementwise {
-  const nodes: Elementwise['nodes'] = [
-    { fn: 'ConstantF32', args: [], values: [factor] },
-    { fn: 'Mul', args: [0, 1] },
-  ];
-  return { nodes, outputs: [2] };
+function timesOf(factor: number): Elementwise {
+  const expression = new Expression(1);
+  expression.add('Mul', [0, expression.add('ConstantF32', [], [factor])]);
+  return expression.op;
 }

@@ -3,12 +3,12 @@
  * one where the result lies between two; softmax, which it does with a table of integers, by one anywhere.
  */
 import { type Elementwise, elementwise, reduce, softmax } from '@msd/core/nn';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { inferGlobal, inferPool } from './conv/index.ts';
 import { toChannels } from './conv/positions.ts';
 import { pooled, refusedPool } from './conv/slide.ts';
 import { windowsOf } from './conv/windows.ts';
-import { Expression } from './elementwise.ts';
+import { Expression } from './expression.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
 import { codingsOf } from './q-linear.ts';

@@ -5,8 +5,8 @@
 import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
-import { type Expression, expressionMatch } from './elementwise.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
+import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
 
 /** Least and most of each type of codes. */
@@ -53,17 +53,6 @@ export function addRounded(to: Expression, steps: number, zeroPoint: number, ele
   return to.add('Clip', [codes, ...ends]);
 }
 
-/**
- * Numbers whose codes are not asked for. A zero point at an end of the codes stands for the Relu or Clip in front, which whoever
- * quantizes leaves out: what has no code stays out.
- */
-function addUnrounded(to: Expression, x: number, { scale, zeroPoint }: Coding, elemType: number): number {
-  const ends = CODE_RANGES.get(elemType);
-  if (!ends?.includes(zeroPoint)) return to.add('CastToF32', [x]);
-  const numbers = ends.map((end) => to.add('ConstantF32', [], [Math.fround((end - zeroPoint) * scale)]));
-  return to.add('Clip', [x, ...numbers]);
-}
-
 /** Why a value is no codes on the device. */
 export function notCodes(matcher: Matcher, what: string, name: string): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
@@ -107,10 +96,13 @@ function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
   const output = matcher.info(node.outputs[0]!)?.elemType ?? 0;
   if (output !== FLOAT32 && output !== FLOAT16) return `y is ${dataTypeName(output)}`;
   const source = matcher.relaxes ? sourceOf(matcher, x, coding) : undefined;
-  if (source !== undefined)
-    return expressionMatch(matcher, [node], [source], (to, [value]) =>
-      addUnrounded(to, value!, coding, matcher.info(x)!.elemType),
-    );
+  if (source !== undefined) {
+    const ends = endsOf(coding, matcher.info(x)?.elemType ?? 0);
+    return expressionMatch(matcher, [node], [source], (to, [value]) => {
+      const floats = to.add('CastToF32', [value!]);
+      return ends ? to.add('Clip', [floats, ...ends.map((end) => to.add('ConstantF32', [], [end]))]) : floats;
+    });
+  }
   const isSum = matcher.info(x)?.elemType === INT32;
   if (isSum && coding.zeroPoint !== 0) return 'int32 with a zero point';
   const refused = isSum ? undefined : notCodes(matcher, 'x', x);
@@ -130,6 +122,15 @@ function sourceOf(matcher: Matcher, codes: string, { scale, zeroPoint }: Coding)
   const made = codingOf(matcher, 'y', s, z);
   const isSame = typeof made === 'object' && made.scale === scale && made.zeroPoint === zeroPoint;
   return isSame && matcher.notFloat('x', x) === undefined ? x : undefined;
+}
+
+/**
+ * Least and most of what codes stand for, where they have one sign only: tools drop a Relu or Clip in front of such codes, whose ends do
+ * the same, so they stay when nothing is rounded.
+ */
+function endsOf({ scale, zeroPoint }: Coding, elemType: number): readonly number[] | undefined {
+  const range = CODE_RANGES.get(elemType);
+  return range?.includes(zeroPoint) ? range.map((end) => (end - zeroPoint) * scale).sort((a, b) => a - b) : undefined;
 }
 
 const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear', 'com.microsoft.QuantizeLinear']);

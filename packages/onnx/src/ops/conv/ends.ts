@@ -1,6 +1,6 @@
 /** What all convolutions have beside their windows: a bias, and what x and y go through. */
 import { type Elementwise, elementwise } from '@msd/core/nn';
-import type { Matcher } from '../../passes/match.ts';
+import type { Matcher } from '../../passes/matcher.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 
 /** By its name, or as a constant of a match alone; '' = none. */

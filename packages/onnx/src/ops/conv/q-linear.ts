@@ -1,8 +1,9 @@
 /** Convolutions of codes: QLinearConv. As products of codes are (q-linear-product.ts): codes less their zero point are multiplied. */
-import type { Match, Matcher } from '../../passes/match.ts';
+
+import { countOf } from '../../dims.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { columnsMatrix } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
-import { countOf } from '../host.ts';
 import type { NodeView } from '../operator.ts';
 import { codedBias, codedTensor, codesOfSums, withoutZero } from '../q-linear-product.ts';
 import { codingOf, notCodes } from '../quantize.ts';
