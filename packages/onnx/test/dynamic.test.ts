@@ -379,7 +379,7 @@ describe('stays ONNX Runtime’s', () => {
   const scalar: ValueSpec = { name: 'fed', dtype: 'float32', dims: [] };
   it.each<[string, Change]>([
     [
-      'MatMulInteger: A is not made by DynamicQuantizeLinear',
+      'MatMulInteger: A is not made by DynamicQuantizeLinear, and its zero point is not one constant number',
       { nodes: renamed('x_quantized', 'fed'), inputs: [{ name: 'fed', dtype: 'uint8', dims: ['rows', 64] }] },
     ],
     [

@@ -193,3 +193,57 @@ export const nBits = (): Uint8Array =>
       attributes: { K: { int: K }, N: { int: N }, bits: { int: 4 }, block_size: { int: 32 } },
     });
   });
+
+/** Codes uint8 of a whole tensor, as dynamic quantization writes them, and what they stand for. */
+function tensorCodes(data: Float32Array) {
+  const [low, high] = data.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [0, 0]);
+  const scale = Math.fround((high - low) / 255 || 1);
+  const zero = Math.round(-low / scale);
+  const codes = Uint8Array.from(data, (value) => Math.min(255, Math.max(0, Math.round(value / scale) + zero)));
+  return { scale, zero, codes, floats: Float32Array.from(codes, (code) => (code - zero) * scale) };
+}
+
+/** Dynamic uint8: DynamicQuantizeLinear -> ConvInteger or MatMulInteger -> Cast -> Mul -> Add. */
+export function dynamic(): Uint8Array {
+  const made = new Set<string>();
+  return rewritten(13, (node, { dims, data }, out) => {
+    const [x = '', , bias = ''] = node.inputs;
+    const [y = ''] = node.outputs;
+    const { scale, zero, codes } = tensorCodes(data);
+    const name = (what: string): string => `${y} ${what}`;
+    const add = (opType: string, inputs: string[], outputs: string[], attributes: NodeSpec['attributes'] = {}): void =>
+      void out.nodes.push({ opType, name: outputs[0]!, inputs, outputs, attributes });
+    out.initializers.push(
+      { name: name('codes'), dtype: 'uint8', dims, data: codes },
+      { name: name('zero'), dtype: 'uint8', dims: [], data: Uint8Array.of(zero) },
+      { name: name('step'), dtype: 'float32', dims: [], data: Float32Array.of(scale) },
+    );
+    const [q, s, z] = ['q', 's', 'z'].map((what) => `${x} ${what}`) as [string, string, string];
+    if (!made.has(x)) add('DynamicQuantizeLinear', [x], [q, s, z]);
+    made.add(x);
+    const isConv = node.opType === 'Conv';
+    const op = isConv ? 'ConvInteger' : 'MatMulInteger';
+    add(op, [q, name('codes'), z, name('zero')], [name('sums')], isConv ? node.attributes : {});
+    add('Cast', [name('sums')], [name('float')], { to: { int: 1 } });
+    add('Mul', [s, name('step')], [name('scales')]);
+    add('Mul', [name('float'), name('scales')], [bias === '' ? y : name('scaled')]);
+    if (bias === '') return;
+    const sizes = [1, dims[0]!, ...dims.slice(2).map(() => 1)];
+    out.initializers.push({
+      name: name('sizes'),
+      dtype: 'int64',
+      dims: [sizes.length],
+      data: BigInt64Array.from(sizes, BigInt),
+    });
+    add('Reshape', [bias, name('sizes')], [name('bias')]);
+    add('Add', [name('scaled'), name('bias')], [y]);
+  });
+}
+
+/** The floats that the codes of {@link dynamic} stand for: what it would compute if activations were not rounded. */
+export const dynamicFloats = (): Uint8Array =>
+  rewritten(13, (node, { dims, data }, out) => {
+    const name = `${node.outputs[0]} floats`;
+    out.initializers.push({ name, dtype: 'float32', dims, data: tensorCodes(data).floats });
+    out.nodes.push({ ...node, inputs: node.inputs.map((input, i) => (i === 1 ? name : input)) });
+  });

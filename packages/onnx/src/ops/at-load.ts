@@ -50,5 +50,5 @@ export function gemmAtLoad(view: NodeView, matcher: Matcher): Match | string | u
     isTransposed,
     times: view.float('alpha', 1),
   }));
-  return typeof matrix === 'object' ? quantizedGemm(view, matcher, matrix, 'floats') : matrix;
+  return typeof matrix === 'object' ? quantizedGemm(view, matcher, matrix, { inOrt: 'floats' }) : matrix;
 }

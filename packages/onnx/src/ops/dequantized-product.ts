@@ -1,6 +1,8 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
+import type { Elementwise } from '@msd/core/nn';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { weightsOf } from '../weights/constant.ts';
+import { Expression } from './expression.ts';
 import type { NodeView } from './operator.ts';
 import { quantizedGemm, quantizedProduct } from './product.ts';
 
@@ -22,11 +24,17 @@ function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, n
   return isOne ? [dims.at(-2)!, dims.at(-1)!] : undefined;
 }
 
-/** A · B + beta · C, B as it is or transposed. */
+/** alpha · A · B + beta · C, B as it is or transposed. */
 export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
   const [, b = ''] = view.node.inputs;
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
-  if (view.float('alpha', 1) !== 1) return 'alpha is not 1';
-  return quantizedGemm(view, matcher, weights.matrix);
+  const alpha = view.float('alpha', 1);
+  return quantizedGemm(view, matcher, weights.matrix, { before: alpha === 1 ? undefined : timesOf(alpha) });
+}
+
+function timesOf(factor: number): Elementwise {
+  const expression = new Expression(1);
+  expression.add('Mul', [0, expression.add('ConstantF32', [], [factor])]);
+  return expression.op;
 }

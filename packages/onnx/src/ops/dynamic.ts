@@ -7,11 +7,14 @@
  * MSD takes the float x and quantizes it finer. DynamicQuantizeLinear is no part of the match: several products share it, and
  * it runs as long as somebody needs what it makes.
  */
+import type { Elementwise } from '@msd/core/nn';
 import { dataTypeName, FLOAT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Matcher } from '../passes/matcher.ts';
 import { COLUMN_TYPES, type Columns } from '../weights/columns.ts';
 import { otherOperand } from './operator.ts';
+import { withoutZero } from './q-linear-product.ts';
+import { notCodes } from './quantize.ts';
 
 type Scale = Columns['scales'][number];
 
@@ -60,8 +63,12 @@ export function refusedScales(matcher: Matcher, what: string, scales: Columns['s
   return undefined;
 }
 
-/** From an integer product to floats. */
-export interface Rescaled {
+/** An integer product, and what follows until its sums are floats: a product of floats. */
+export interface FloatProduct {
+  /** f32 */
+  readonly x: string;
+  /** What x goes through before it is multiplied: codes with a constant zero point have no floats behind them. */
+  readonly before?: Elementwise | undefined;
   /** From the product to the last Mul. */
   readonly nodes: readonly GraphNode[];
   /** Of the weights: what is multiplied besides the scale of x. */
@@ -71,20 +78,60 @@ export interface Rescaled {
 }
 
 /**
+ * What a MatMulInteger or ConvInteger is a part of.
+ *
+ * @param what its first operand is called
+ * @param isScale can a constant of these dims be a scale of the weights, beside a result of this rank?
+ */
+export function floatProduct(
+  matcher: Matcher,
+  product: GraphNode,
+  what: string,
+  isScale: (dims: readonly number[], rank: number | undefined) => boolean,
+): FloatProduct | string {
+  const [codes = '', , z = ''] = product.inputs;
+  const quantized = quantizedFrom(matcher, codes);
+  const zeroPoint = z === '' ? 0 : matcher.scalar(z);
+  if (!quantized && zeroPoint === undefined)
+    return `${what} is not made by DynamicQuantizeLinear, and its zero point is not one constant number`;
+  if (matcher.exactly !== undefined) return matcher.exactly;
+  if (quantized) {
+    if (z !== quantized.zeroPoint) return `the zero point of ${what} is another one`;
+    const chain = rescaled(matcher, product, quantized.scale, isScale);
+    return typeof chain === 'string' ? chain : { x: quantized.x, ...chain };
+  }
+  const refused = notCodes(matcher, what, codes);
+  const cast = castOf(matcher, product);
+  if (refused !== undefined || !cast) return refused ?? NO_FLOATS;
+  return { x: codes, before: withoutZero(zeroPoint!), nodes: [product, cast], scales: [1], y: cast.outputs[0]! };
+}
+
+const NO_FLOATS = 'its sums do not become floats, or somebody else needs them';
+
+/** The Cast that alone needs the sums. */
+function castOf(matcher: Matcher, product: GraphNode): GraphNode | undefined {
+  const cast = matcher.soleConsumer(product.outputs[0]!);
+  const isCast = cast?.domain === '' && cast.opType === 'Cast' && matcher.view(cast).int('to', 0) === FLOAT32;
+  return isCast ? cast : undefined;
+}
+
+/** From an integer product to floats. */
+type Rescaled = Pick<FloatProduct, 'nodes' | 'scales' | 'y'>;
+
+/**
  * Follows an integer product to where its sums are floats.
  *
  * @param scale of x, by name
  * @param isScale can a constant of these dims be a scale of the weights, beside a result of this rank?
  */
-export function rescaled(
+function rescaled(
   matcher: Matcher,
   product: GraphNode,
   scale: string,
   isScale: (dims: readonly number[], rank: number | undefined) => boolean,
 ): Rescaled | string {
-  const cast = matcher.soleConsumer(product.outputs[0]!);
-  if (cast?.domain !== '' || cast.opType !== 'Cast' || matcher.view(cast).int('to', 0) !== FLOAT32)
-    return 'its sums do not become floats, or somebody else needs them';
+  const cast = castOf(matcher, product);
+  if (!cast) return NO_FLOATS;
   let y = cast.outputs[0]!;
   const rank = matcher.info(y)?.dims?.length;
   const nodes = [product, cast];

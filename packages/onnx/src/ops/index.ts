@@ -17,6 +17,7 @@ import { normOperators } from './norm.ts';
 import { normPatterns } from './norm-chain.ts';
 import type { Operator, Pattern } from './operator.ts';
 import { qLinearOperators } from './q-linear.ts';
+import { qLinearFoldOperators } from './q-linear-fold.ts';
 import { qLinearProductOperators } from './q-linear-product.ts';
 import { quantizeOperators } from './quantize.ts';
 import { recurrentOperators } from './recurrent.ts';
@@ -39,7 +40,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
   attention: attentionOperators,
   norms: normOperators,
   elementwise: elementwiseOperators,
-  codes: [...quantizeOperators, ...qLinearOperators],
+  codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
   reductions: reduceOperators,
   rotary: rotaryOperators,
   gather: gatherOperators,

@@ -2,12 +2,13 @@
  * Products of 8-bit weights with activations that are quantized while a model runs: what `q8`, `int8` and `uint8` exports
  * consist of, and what ONNX Runtime makes of them.
  */
+import type { Elementwise } from '@msd/core/nn';
 import { FLOAT32, INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { tensorRange } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
-import { integersOf, quantizedFrom, refusedScales, rescaled } from './dynamic.ts';
+import { floatProduct, integersOf, quantizedFrom, refusedScales } from './dynamic.ts';
 import { inferMatMul } from './mat-mul.ts';
 import type { NodeView, Operator, Pattern } from './operator.ts';
 import { quantizedProduct } from './product.ts';
@@ -18,6 +19,7 @@ interface Operands {
   readonly nodes: readonly GraphNode[];
   /** f32 */
   readonly x: string;
+  readonly before?: Elementwise | undefined;
   /** int8 or uint8 [K, N] */
   readonly weights: string;
   readonly scales: Columns['scales'];
@@ -27,7 +29,7 @@ interface Operands {
 }
 
 function productMatch(view: NodeView, matcher: Matcher, operands: Operands): Match | string {
-  const { nodes, x, weights, scales, zeroPoints: z, bias = '', y } = operands;
+  const { nodes, x, before, weights, scales, zeroPoints: z, bias = '', y } = operands;
   const columns = columnsOf(matcher, weights, scales, z);
   if (typeof columns === 'string') return columns;
   const { K, data } = columns;
@@ -39,7 +41,15 @@ function productMatch(view: NodeView, matcher: Matcher, operands: Operands): Mat
   const refused = (bias === '' ? undefined : matcher.notFloat('bias', bias)) ?? refusedScales(matcher, 'B', scales);
   if (refused !== undefined) return refused;
   tensorRange(data);
-  return quantizedProduct(view, matcher, { nodes, x, matrix: columnsMatrix(columns), bias, y, inOrt: 'integers' });
+  return quantizedProduct(view, matcher, {
+    nodes,
+    x,
+    before,
+    matrix: columnsMatrix(columns),
+    bias,
+    y,
+    inOrt: 'integers',
+  });
 }
 
 /** Weights [K, N] of the file, or [1, …, K, N]. */
@@ -58,17 +68,12 @@ function columnsOf(matcher: Matcher, weights: string, scales: Columns['scales'],
 const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) =>
   dims.length <= Math.max(1, rank ?? 0) && dims.every((dim, i) => dim === 1 || (i === dims.length - 1 && dim === N));
 
-/** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul) */
-const dynamicChain: Pattern = (matcher, node) => {
-  const [a = '', weights = '', zeroPoint = '', zeroPoints = ''] = node.inputs;
-  const quantized = quantizedFrom(matcher, a);
-  if (!quantized) return 'A is not made by DynamicQuantizeLinear';
-  if (matcher.exactly !== undefined) return matcher.exactly;
-  if (zeroPoint !== quantized.zeroPoint) return 'the zero point of A is another one';
-  const { x, scale } = quantized;
-  const chain = rescaled(matcher, node, scale, isScaleOf(matcher.tensor(weights)?.dims.at(-1)));
-  if (typeof chain === 'string') return chain;
-  return productMatch(matcher.view(node), matcher, { ...chain, x, weights, zeroPoints });
+/** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul), or codes with a constant zero point -> MatMulInteger -> Cast */
+const integerChain: Pattern = (matcher, node) => {
+  const [, weights = '', , zeroPoints = ''] = node.inputs;
+  const product = floatProduct(matcher, node, 'A', isScaleOf(matcher.tensor(weights)?.dims.at(-1)));
+  if (typeof product === 'string') return product;
+  return productMatch(matcher.view(node), matcher, { ...product, weights, zeroPoints });
 };
 
 /** x · (scale · (B − zero point)) + bias */
@@ -104,7 +109,7 @@ const LIMITS = 'constant weights of 8 bits, per tensor or per column';
 export const matMulIntegerOperators: readonly Operator[] = [
   {
     name: 'MatMulInteger',
-    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats`,
+    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or A with a constant zero point, Cast behind it`,
     infer: inferMatMul(() => INT32),
   },
   { name: 'com.microsoft.DynamicQuantizeMatMul', limits: LIMITS, infer: inferFloats, match: matchDynamic },
@@ -116,4 +121,4 @@ export const matMulIntegerOperators: readonly Operator[] = [
   },
 ];
 
-export const matMulIntegerPatterns: Readonly<Record<string, Pattern>> = { MatMulInteger: dynamicChain };
+export const matMulIntegerPatterns: Readonly<Record<string, Pattern>> = { MatMulInteger: integerChain };

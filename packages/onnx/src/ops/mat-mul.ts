@@ -116,8 +116,7 @@ export const matMulOperators: readonly Operator[] = [
   },
   {
     name: 'Gemm',
-    limits:
-      'f32 and integers like MatMul, alpha and beta 1 (integers: any beta), A not transposed, a transposed B constant',
+    limits: 'f32 and integers like MatMul, alpha and beta 1 (integers: any), A not transposed, a transposed B constant',
     attributes: ['alpha', 'beta', 'transA', 'transB'],
     infer: inferGemm,
     match: matchGemm,

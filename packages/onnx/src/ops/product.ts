@@ -61,7 +61,7 @@ export function quantizedGemm(
   view: NodeView,
   matcher: Matcher,
   matrix: Matrix,
-  inOrt?: QuantizedProduct['inOrt'],
+  more: Pick<QuantizedProduct, 'before' | 'inOrt'> = {},
 ): Match {
   const { node } = view;
   const [x = '', , c = ''] = node.inputs;
@@ -69,7 +69,7 @@ export function quantizedGemm(
   const beta = view.float('beta', 1);
   const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
   const added = c === '' ? {} : isBias ? { bias: c } : { addend: { name: c, times: beta } };
-  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...added, y, inOrt });
+  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...added, y, ...more });
 }
 
 /** The steps of a product, for matches that do more. @returns where y is, which may have no name */

@@ -15,7 +15,7 @@ import type { Resource } from './lowering.ts';
 import { inferMatMul } from './mat-mul.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
-import { addRounded, codingOf, notCodes } from './quantize.ts';
+import { addRounded, type Coding, codingOf, notCodes } from './quantize.ts';
 
 /** An expression of one operand. */
 function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
@@ -27,30 +27,36 @@ function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
 const times = (to: Expression, x: number, factor: number): number =>
   to.add('Mul', [x, to.add('ConstantF32', [], [factor])]);
 
-/** Weights of the file with their scales, as a matrix [N, K]. */
-export function codedWeights(
+/** Weights [K, N] of the file, or [N, K], with their scales, as a matrix [N, K]. */
+export function codedWeights(matcher: Matcher, names: readonly string[], transposed: boolean): Columns | string {
+  return codedTensor(matcher, 'B', names, ({ dims }) => {
+    if (dims.length !== 2) return `B has shape [${dims.join(', ')}]`;
+    const [first, second] = dims as [number, number];
+    return { N: transposed ? first : second, K: transposed ? second : first, byRows: transposed };
+  });
+}
+
+/** @param shapeOf sizes of the matrix that a tensor is, or why it is none */
+export function codedTensor(
   matcher: Matcher,
+  what: string,
   [b = '', s = '', z = '']: readonly string[],
-  transposed: boolean,
-): Columns | string {
+  shapeOf: (tensor: TensorRef) => Pick<Columns, 'N' | 'K' | 'byRows'> | string,
+): Coded | string {
   if (matcher.exactly !== undefined) return matcher.exactly;
   const [data, scale, zeros] = [matcher.tensor(b), matcher.tensor(s), matcher.tensor(z)];
-  if (!data || !scale || (z !== '' && !zeros)) return 'B, its scale or its zero point is not constant';
-  if (!COLUMN_TYPES.has(data.elemType)) return `B is ${dataTypeName(data.elemType)}`;
-  if (zeros && zeros.elemType !== data.elemType) return `zero points of B are ${dataTypeName(zeros.elemType)}`;
-  if (scale.elemType !== FLOAT32) return `scales of B are ${dataTypeName(scale.elemType)}`;
-  if (data.dims.length !== 2) return `B has shape [${data.dims.join(', ')}]`;
-  const [first, second] = data.dims as [number, number];
-  const columns = {
-    N: transposed ? first : second,
-    K: transposed ? second : first,
-    data,
-    byRows: transposed,
-    scales: [scale],
-    zeroPoints: zeros,
-  };
+  if (!data || !scale || (z !== '' && !zeros)) return `${what}, its scale or its zero point is not constant`;
+  if (!COLUMN_TYPES.has(data.elemType)) return `${what} is ${dataTypeName(data.elemType)}`;
+  if (zeros && zeros.elemType !== data.elemType) return `zero points of ${what} are ${dataTypeName(zeros.elemType)}`;
+  if (scale.elemType !== FLOAT32) return `scales of ${what} are ${dataTypeName(scale.elemType)}`;
+  const shape = shapeOf(data);
+  if (typeof shape === 'string') return shape;
+  const columns = { ...shape, data, scales: [scale], zeroPoints: zeros };
   return refusedColumns(columns) ?? matcher.refusedScale(scale) ?? columns;
 }
+
+/** With one tensor of scales. */
+export type Coded = Columns & { readonly scales: readonly TensorRef[] };
 
 function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
@@ -70,10 +76,14 @@ function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {
     matrix: columnsMatrix(columns),
     y,
     before: withoutZero(x.zeroPoint),
-    behind: expressionOf((into, sum) => addRounded(into, times(into, sum, x.scale / to.scale), to.zeroPoint, elemType)),
+    behind: codesOfSums(x, to, elemType),
     inOrt: 'integers',
   });
 }
+
+/** Sums in units of the scale of x as codes of y. */
+export const codesOfSums = (x: Coding, y: Coding, elemType: number): Elementwise =>
+  expressionOf((to, sum) => addRounded(to, times(to, sum, x.scale / y.scale), y.zeroPoint, elemType));
 
 /** Codes less their zero point, as an expression of them. */
 export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
@@ -94,7 +104,7 @@ function matchQGemm(view: NodeView, matcher: Matcher): Match | string {
   if (typeof columns === 'string') return columns;
   const refused = notCodes(matcher, 'A', a) ?? (to && notCodes(matcher, 'Y', y));
   if (refused !== undefined) return refused;
-  const bias = c === '' ? undefined : biasOf(matcher.tensor(c), columns);
+  const bias = c === '' ? undefined : codedBias('C', matcher.tensor(c), columns);
   if (typeof bias === 'string') return bias;
   const { elemType } = matcher.info(y)!;
   const scale = view.float('alpha', 1) * x.scale;
@@ -114,10 +124,14 @@ function matchQGemm(view: NodeView, matcher: Matcher): Match | string {
 }
 
 /** Whole numbers of each column, times the column's scale. */
-function biasOf(c: TensorRef | undefined, { N, scales }: Columns): Extract<Resource, { kind: 'values' }> | string {
+export function codedBias(
+  what: string,
+  c: TensorRef | undefined,
+  { N, scales }: Columns,
+): Extract<Resource, { kind: 'values' }> | string {
   const [scale] = scales as [TensorRef];
-  if (c?.elemType !== INT32) return 'C is no constant of int32';
-  if (elementCount(c) !== N || c.dims.at(-1) !== N) return `C has shape [${c.dims.join(', ')}]`;
+  if (c?.elemType !== INT32) return `${what} is no constant of int32`;
+  if (elementCount(c) !== N || c.dims.at(-1) !== N) return `${what} has shape [${c.dims.join(', ')}]`;
   const key = `${c.name} times ${scale.name}`;
   const info = { elemType: FLOAT32, dims: [N] };
   const tensor = computedTensor({ name: key, ...info }, [c, scale], (begin, count, out) => {

@@ -3,6 +3,7 @@
  * roundings, or through a table, so a code may differ by one where the result lies within those roundings of the middle between two.
  */
 import { copy, concat as copyConcat, elementwise } from '@msd/core/nn';
+import { BOOL } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { Expression, expressionMatch } from './expression.ts';
@@ -14,7 +15,7 @@ import { addDequantize, addQuantize, type Coding, codingOf, notCodes } from './q
 const CODED = 3;
 
 /** What the codes of some operands and of the result mean. */
-function codingsOf(matcher: Matcher, { node }: NodeView, operands: number): readonly Coding[] | string {
+export function codingsOf(matcher: Matcher, { node }: NodeView, operands: number): readonly Coding[] | string {
   const codings: Coding[] = [];
   for (let i = 0; i <= operands; i++) {
     const at = CODED * i + (i === operands ? 0 : 1);
@@ -120,6 +121,29 @@ const inferConcat: Operator['infer'] = (view, inputs, symbols) => {
   return [{ elemType: first!.elemType, dims: first!.dims!.with(axis, size) }];
 };
 
+/** Operands of codes behind a condition. */
+function matchWhere({ node }: NodeView, matcher: Matcher): Match | string {
+  const [condition = '', a = '', aScale = '', aZero = '', b = '', bScale = '', bZero = '', yScale = '', yZero = ''] =
+    node.inputs;
+  const [y = ''] = node.outputs;
+  if (matcher.info(condition)?.elemType !== BOOL) return 'the condition is not bool';
+  const from = [codingOf(matcher, 'X', aScale, aZero), codingOf(matcher, 'Y', bScale, bZero)];
+  const to = codingOf(matcher, 'z', yScale, yZero);
+  const unknown = [...from, to].find((coding) => typeof coding === 'string');
+  if (typeof unknown === 'string') return unknown;
+  const refused = notCodes(matcher, 'X', a) ?? notCodes(matcher, 'Y', b) ?? notCodes(matcher, 'z', y);
+  if (refused !== undefined) return refused;
+  const { elemType } = matcher.info(y)!;
+  return expressionMatch(matcher, [node], [condition, a, b], (into, [chosen, ...args]) => {
+    const floats = args.map((arg, i) => addDequantize(into, arg, from[i] as Coding));
+    addQuantize(into, into.add('Where', [chosen!, ...floats]), to as Coding, elemType);
+  });
+}
+
+const inferWhere: Operator['infer'] = (view, [condition, a, , , b], symbols) => [
+  { elemType: a?.elemType ?? 0, dims: broadcast(view, [condition?.dims, a?.dims, b?.dims], symbols) },
+];
+
 export const qLinearOperators: readonly Operator[] = [
   functionOf('QLinearAdd', 2, (to, args) => to.add('Add', args)),
   functionOf('QLinearMul', 2, (to, args) => to.add('Mul', args)),
@@ -133,5 +157,11 @@ export const qLinearOperators: readonly Operator[] = [
     attributes: ['axis'],
     infer: inferConcat,
     match: matchConcat,
+  },
+  {
+    name: 'com.microsoft.QLinearWhere',
+    limits: 'constant scales and zero points, one each',
+    infer: inferWhere,
+    match: matchWhere,
   },
 ];

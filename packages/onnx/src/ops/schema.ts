@@ -131,9 +131,10 @@ const KINDS: Readonly<Record<string, string>> = {
     'activation_alpha activation_beta alpha beta epsilon mask_filter_value max min momentum scale softcap ' +
     'swiglu_limit',
   int:
-    'K N accuracy_level allowzero axis bits block_size ceil_mode count_include_pad do_rotary expert_weight_bits end ' +
-    'gather_axis group hidden_size input_forget interleaved is_causal is_packed_batching k keepdims kv_cache_bit_width kv_num_heads layout ' +
-    'local_window_size noop_with_empty_axes normalize_routing_weights num_heads num_outputs output_dtype output_qk ' +
+    'K N accuracy_level allowzero axis bits block_size ceil_mode channels_last count_include_pad do_rotary ' +
+    'expert_weight_bits end gather_axis group hidden_size input_forget interleaved is_causal is_packed_batching k ' +
+    'keepdims kv_cache_bit_width kv_num_heads layout local_window_size noop_with_empty_axes ' +
+    'normalize_routing_weights num_heads num_outputs opset output_dtype output_qk ' +
     'past_present_share_buffer precision q_num_heads qk_matmul_output_mode qk_output quantize_axis ' +
     'rotary_embedding_dim rotary_interleaved saturate select_last_index smooth_softmax softmax_precision spatial ' +
     'start stash_type storage_order swiglu_fusion to training_mode transA transB unidirectional use_sparse_mixer ' +

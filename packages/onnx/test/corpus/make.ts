@@ -182,6 +182,35 @@ const halves = (name: string, ...dims: number[]): TensorSpec => ({
   data: new Uint16Array(dims.reduce((product, dim) => product * dim, 1)).fill(0x3800),
 });
 
+/** Convolutions and pools of codes, and of integers whose zero point is constant. */
+const codedImages: GraphSpec = {
+  nodes: [
+    op('QuantizeLinear', ['x', 'sx', 'zx'], ['q']),
+    op('QLinearConv', ['q', 'sx', 'zx', 'w1', 's1', 'z1', 'sx', 'zx', 'b1'], ['c1'], {
+      kernel_shape: { ints: [3, 3] },
+      pads: { ints: [1, 1, 1, 1] },
+      strides: { ints: [2, 1] },
+    }),
+    op('QLinearConv', ['c1', 'sx', 'zx', 'w2', 's1', '', 'sx', 'zx'], ['c2'], { group: { int: 4 } }),
+    op('MaxPool', ['c2'], ['m'], { kernel_shape: { ints: [2, 2] } }),
+    ms(op('QLinearAveragePool', ['m', 'sx', 'zx', 'sx', 'zx'], ['a'], { kernel_shape: { ints: [2, 1] } })),
+    ms(op('QLinearSoftmax', ['a', 'sx', 'zx', 'sx', 'zx'], ['s'], { axis: { int: -1 }, opset: { int: 13 } })),
+    ms(op('QLinearWhere', ['which', 'a', 'sx', 'zx', 's', 'sx', 'zx', 'sx', 'zx'], ['t'])),
+    ms(op('QLinearGlobalAveragePool', ['t', 'sx', 'zx', 'sx', 'zx'], ['g'], { channels_last: { int: 0 } })),
+    op('DequantizeLinear', ['g', 'sx', 'zx'], ['y']),
+    op('ConvInteger', ['m', 'w3', 'zx'], ['i']),
+    op('Cast', ['i'], ['z'], { to: { int: 1 } }),
+  ],
+  initializers: [
+    ...[scalars('sx', 0.25), codesOf('zx', 'uint8', [], 1), floats('s1', 4), codesOf('z1', 'int8', [4], 4)],
+    ...[codesOf('w1', 'int8', [4, 3, 3, 3], 108), codesOf('w2', 'int8', [4, 1, 1, 1], 4)],
+    { name: 'b1', dtype: 'int32', dims: [4], data: Int32Array.of(9, -9, 3, 0) },
+    codesOf('w3', 'int8', [2, 4, 1, 1], 8),
+  ],
+  inputs: [value('x', 'float32', ['b', 3, 'h', 'w']), value('which', 'bool', [1])],
+  outputs: [value('y', 'float32', ['b', 4, 1, 1]), value('z', 'float32', ['b', 2, 'i', 'j'])],
+};
+
 /** float16 throughout: a table, scales and bias, a norm, a mask of its lowest number, casts. */
 const half: GraphSpec = {
   nodes: [
@@ -239,6 +268,7 @@ const images: GraphSpec = {
 
 const models: Record<string, GraphSpec> = {
   coded,
+  'coded-images': codedImages,
   half,
   images,
   dynamic,

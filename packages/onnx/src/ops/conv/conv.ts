@@ -1,6 +1,5 @@
 /** Convolutions of one group: windows of the image as rows, times the weights as a matrix [channels out, taps · channels in]. */
-
-import { elementwise, matMul } from '@msd/core/nn';
+import { type Elementwise, elementwise, matMul } from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
@@ -11,6 +10,7 @@ import { reordered } from '../../weights/reordered.ts';
 import { atLoad } from '../at-load.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
+import { type Bias, biasInputs, biasResources, biasSlot, through } from './ends.ts';
 import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';
 import { depthwise, isDepthwise } from './slide.ts';
 import { isPointwise, placed, type Windows, windowsOf } from './windows.ts';
@@ -24,9 +24,12 @@ export interface Convolution {
   readonly windows: Windows;
   /** Quantized, or floats [K, N] of the file. */
   readonly weights: { readonly matrix: Matrix } | { readonly floats: Floats };
-  /** f32 [channels out]; '' = none. */
-  readonly bias?: string | undefined;
+  /** f32 [channels out], by its name or as a constant of the match alone; '' = none. */
+  readonly bias?: Bias | undefined;
   readonly y: string;
+  /** What x goes through before it is multiplied, and what is multiplied before it is y. Zeros stay zeros before. */
+  readonly before?: Elementwise | undefined;
+  readonly behind?: Elementwise | undefined;
   readonly inOrt?: NonNullable<Match['product']>['inOrt'];
 }
 
@@ -37,7 +40,7 @@ interface Floats {
 }
 
 export function convolution(view: NodeView, matcher: Matcher, conv: Convolution): Match {
-  const { nodes, x, windows, weights, bias = '', y, inOrt } = conv;
+  const { nodes, x, windows, weights, bias = '', y, before, behind, inOrt } = conv;
   const isQuantized = 'matrix' in weights;
   const { N, K } = isQuantized ? weights.matrix : weights.floats;
   const channels = K / countOf(windows.kernel);
@@ -48,9 +51,9 @@ export function convolution(view: NodeView, matcher: Matcher, conv: Convolution)
     op: isQuantized ? 'product' : 'float product',
     place: 'device',
     nodes,
-    inputs: [x, bias],
+    inputs: biasInputs(x, bias),
     outputs: [y],
-    resources: [resource, ...matcher.constants([x, bias])],
+    resources: [resource, ...biasResources(matcher, x, bias)],
     product: { N, K, quantized: isQuantized, inOrt, gathers: !isPointwise(windows) },
     lower(to) {
       const { dims } = to.info(x);
@@ -61,11 +64,11 @@ export function convolution(view: NodeView, matcher: Matcher, conv: Convolution)
           `[${dims.join(', ')}]`,
         );
       const at = placed(view, windows, dims.slice(2));
-      const rows = toPositions(to, to.slot(x));
-      const added = bias === '' ? undefined : to.slot(bias);
+      const rows = toPositions(to, through(to, before, to.slot(x)));
+      const added = biasSlot(to, bias);
       const multiply = isQuantized ? quantizedRows(to, resource.key, added) : floatRows(to, to.slot(resource.key));
       const products = multiplyWindows(to, windows, at, rows, N, multiply);
-      toChannels(to, !isQuantized && added ? sumOf(to, products, added) : products, y);
+      toChannels(to, through(to, behind, !isQuantized && added ? sumOf(to, products, added) : products), y);
     },
   };
 }

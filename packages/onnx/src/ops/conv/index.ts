@@ -3,6 +3,7 @@ import { INT32, INT64 } from '../../data-types.ts';
 import type { Operator, Pattern } from '../operator.ts';
 import { matchConv } from './conv.ts';
 import { convIntegerChain } from './integer.ts';
+import { matchQLinearConv } from './q-linear.ts';
 import { matchBatchNorm, matchGlobal, matchPool } from './slide.ts';
 import { inferWindows, windowsOf } from './windows.ts';
 
@@ -18,14 +19,17 @@ const infer =
     return [x && { elemType: elemType ?? x.elemType, dims: inferWindows(view, x, w?.dims?.[0], windows, symbols) }];
   };
 
+const inferCodes: Operator['infer'] = (view, [x, , , w, , , , yZero], symbols) =>
+  infer(yZero?.elemType ?? 0)(view, [x, w], symbols);
+
 /** [batch, channels, …] */
-const inferPool: Operator['infer'] = (view, [x], symbols) => {
+export const inferPool: Operator['infer'] = (view, [x], symbols) => {
   const info = x && { elemType: x.elemType, dims: inferWindows(view, x, x.dims?.[1], windowsOf(view), symbols) };
   return view.node.outputs.map((_, i) => (i === 0 ? info : info && { ...info, elemType: INT64 }));
 };
 
 /** [batch, channels, 1, …] */
-const inferGlobal: Operator['infer'] = (_, [x]) => [
+export const inferGlobal: Operator['infer'] = (_, [x]) => [
   x && { elemType: x.elemType, dims: x.dims?.map((dim, i) => (i < 2 ? dim : 1)) },
 ];
 
@@ -49,9 +53,16 @@ export const convOperators: readonly Operator[] = [
   },
   {
     name: 'ConvInteger',
-    limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats`,
+    limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or X with a constant zero point, Cast behind it`,
     attributes: ATTRIBUTES,
     infer: infer(INT32),
+  },
+  {
+    name: 'QLinearConv',
+    limits: `${LIMITS} of 8 bits, or a group for each channel; codes may differ by one where the result lies between two`,
+    attributes: ATTRIBUTES,
+    infer: inferCodes,
+    match: matchQLinearConv,
   },
   pool('AveragePool', 'mean', ['count_include_pad']),
   pool('MaxPool', 'max', ['storage_order']),

@@ -28,15 +28,16 @@ export function toPositions(to: Lowering, x: Slot): Slot {
   return emitOp(to, copy, transpose(x.dims, order), [x], [])[0]!;
 }
 
-/** x f32 [batch, …, channels] -> y [batch, channels, …] */
-export function toChannels(to: Lowering, x: Slot, y: string): void {
+/** x f32 [batch, …, channels] -> y [batch, channels, …], which may have no name */
+export function toChannels(to: Lowering, x: Slot, y: string): Slot {
   const dims = channelDims(x.dims);
   if (isOne(x.dims.slice(1, -1)) || x.dims.at(-1) === 1) {
-    to.alias(y, x, dims);
-    return;
+    if (y !== '') to.alias(y, x, dims);
+    return part(x, 0, dims);
   }
   const result = to.result(y, 'f32', dims);
   to.step(toChannelsStep(x, result));
+  return result;
 }
 
 /** The same as a step. */

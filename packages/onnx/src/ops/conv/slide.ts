@@ -3,6 +3,7 @@
 import {
   copy,
   pad as copyPad,
+  type Elementwise,
   elementwise,
   type ReduceKind,
   reduce,
@@ -16,6 +17,8 @@ import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { emitOp, type Lowering, part, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
+import { CODE_RANGES, notCodes } from '../quantize.ts';
+import { type Bias, biasInputs, biasResources, biasSlot, through } from './ends.ts';
 import { toChannels, toPositions } from './positions.ts';
 import { type Placed, placed, type Windows, windowsOf } from './windows.ts';
 
@@ -83,17 +86,20 @@ export interface Depthwise {
   /** [channels, 1, …] of the file. */
   readonly w: string;
   /** f32 [channels]; '' = none. */
-  readonly bias: string;
+  readonly bias: Bias;
   readonly y: string;
-  /** What its elements stand for, in their order. Default: themselves. */
-  readonly real?: ((values: Float32Array) => Float32Array) | undefined;
+  /** What x goes through before windows are summed up, and their sums before they are y. Zeros stay zeros before. */
+  readonly before?: Elementwise | undefined;
+  readonly behind?: Elementwise | undefined;
+  /** What its elements stand for, in their order. Default: themselves. Equal keys are equal functions. */
+  readonly real?: { readonly key: string; of(values: Float32Array): Float32Array } | undefined;
 }
 
 export const isDepthwise = (view: NodeView, { dims }: TensorRef): boolean =>
   view.int('group', 1) > 1 && view.int('group', 1) === dims[0] && dims[1] === 1;
 
 export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Match | string {
-  const { nodes, x, w, bias, y, real = (values) => values } = conv;
+  const { nodes, x, w, bias, y, before, behind: after, real } = conv;
   const dims = matcher.tensor(w)!.dims;
   const [channels = 0, , ...kernel] = dims;
   const windows = windowsOf(view, kernel);
@@ -101,14 +107,14 @@ export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Ma
   const taps = countOf(kernel);
   const weights: Resource = {
     kind: 'values',
-    key: `${w} as [${taps}, ${channels}]`,
+    key: `${w}${real ? ` ${real.key}` : ''} as [${taps}, ${channels}]`,
     info: matcher.info(w)!,
     tensor: matcher.tensor(w),
     transposed: false,
     arranged: {
       dims: [taps, channels],
       of: (values) => {
-        const own = real(values);
+        const own = real ? real.of(values) : values;
         return Float32Array.from(own, (_, i) => own[(i % channels) * taps + Math.floor(i / channels)]!);
       },
     },
@@ -117,17 +123,18 @@ export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Ma
     op: 'windows',
     place: 'device',
     nodes,
-    inputs: [x, bias],
+    inputs: biasInputs(x, bias),
     outputs: [y],
-    resources: [weights, ...matcher.constants([x, bias])],
+    resources: [weights, ...biasResources(matcher, x, bias)],
     product: { N: channels, K: taps, quantized: false },
     lower(to) {
       const given = to.info(x).dims;
       if (given.length !== kernel.length + 2 || given[1] !== channels)
         view.fail('X', `[batch, ${channels}, …] of ${kernel.length} spatial dimensions`, `[${given.join(', ')}]`);
       const at = placed(view, windows, given.slice(2));
-      const operands = [to.slot(weights.key), bias === '' ? undefined : to.slot(bias)];
-      toChannels(to, slide(to, 'weighted', windows, at, toPositions(to, to.slot(x)), 0, operands), y);
+      const image = toPositions(to, through(to, before, to.slot(x)));
+      const sums = slide(to, 'weighted', windows, at, image, 0, [to.slot(weights.key), biasSlot(to, bias)]);
+      toChannels(to, through(to, after, sums), y);
     },
   };
 }
@@ -143,10 +150,12 @@ export const matchPool =
     if (typeof windows === 'string') return windows;
     if (others.some((name) => name !== '')) return 'indices are asked for';
     if (view.int('storage_order', 0) !== 0) return 'storage_order is not 0';
-    const refused = matcher.notFloat('X', x);
+    // The largest of codes is the code of the largest.
+    const ends = kind === 'max' ? CODE_RANGES.get(matcher.info(x)?.elemType ?? 0) : undefined;
+    const refused = ends ? notCodes(matcher, 'X', x) : matcher.notFloat('X', x);
     if (refused !== undefined) return refused;
-    const countsPads = view.int('count_include_pad', 0) !== 0;
-    if (windows.ceil && countsPads) return 'ceil_mode and pads that count';
+    const bad = refusedPool(view, windows);
+    if (bad !== undefined) return bad;
     return {
       op: 'windows',
       place: 'device',
@@ -154,16 +163,35 @@ export const matchPool =
       inputs: [x],
       outputs: [y],
       resources: matcher.constants([x]),
-      lower(to) {
-        const { dims } = to.info(x);
-        const at = placed(view, windows, dims.slice(2));
-        const image = toPositions(to, to.slot(x));
-        const pooled = slide(to, kind, windows, at, image, kind === 'max' ? LOWEST : 0);
-        const isWhole = kind === 'max' || countsPads;
-        toChannels(to, isWhole ? pooled : withoutPads(to, windows, at, dims.slice(2), pooled), y);
-      },
+      lower: (to) => void toChannels(to, pooled(to, view, kind, windows, to.slot(x), ends?.[0]), y),
     };
   };
+
+/** @returns why a pool's pads are not known */
+export const refusedPool = (view: NodeView, { ceil }: Windows): string | undefined =>
+  ceil && countsPads(view) ? 'ceil_mode and pads that count' : undefined;
+
+const countsPads = (view: NodeView): boolean => view.int('count_include_pad', 0) !== 0;
+
+/**
+ * A pool of x [batch, channels, …].
+ *
+ * @param least of what x can be: the largest of nothing
+ * @returns f32 [batch, …, channels]
+ */
+export function pooled(
+  to: Lowering,
+  view: NodeView,
+  kind: 'mean' | 'max',
+  windows: Windows,
+  x: Slot,
+  least = LOWEST,
+): Slot {
+  const spatial = x.dims.slice(2);
+  const at = placed(view, windows, spatial);
+  const all = slide(to, kind, windows, at, toPositions(to, x), kind === 'max' ? least : 0);
+  return kind === 'max' || countsPads(view) ? all : withoutPads(to, windows, at, spatial, all);
+}
 
 /** Means of windows that lie partly outside, of what lies inside. */
 function withoutPads(to: Lowering, windows: Windows, at: Placed, spatial: readonly number[], pooled: Slot): Slot {
