@@ -11,7 +11,7 @@ import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
 
 /** Least and most of each type of codes. */
-const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
+export const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
   [UINT8, [0, 255]],
   [INT8, [-128, 127]],
   [UINT16, [0, 65535]],
