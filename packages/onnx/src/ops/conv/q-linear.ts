@@ -1,5 +1,6 @@
 /** Convolutions of codes: QLinearConv. As products of codes are (q-linear-product.ts): codes less their zero point are multiplied. */
 
+import { INT8 } from '../../data-types.ts';
 import { countOf } from '../../dims.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { columnsMatrix } from '../../weights/columns.ts';
@@ -48,6 +49,7 @@ export function matchQLinearConv(view: NodeView, matcher: Matcher): Match | stri
     bias,
     y,
     ...ends,
-    inOrt: 'integers',
+    // ONNX Runtime has a quick kernel for uint8 alone: int8 costs it more than floats do.
+    inOrt: matcher.info(x)?.elemType === INT8 ? 'floats' : 'integers',
   });
 }
