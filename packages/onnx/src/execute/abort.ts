@@ -71,9 +71,14 @@ export function checkSignal(where: string, signal: unknown): AbortSignalLike | u
   return signal as AbortSignalLike;
 }
 
+/** Node's own way to wait for others. */
+const { setImmediate: immediately } = globalThis as { readonly setImmediate?: (run: () => void) => void };
+
 /** Resolves in a task of its own: events, timers and garbage collectors come before it. */
 export async function nextTask(): Promise<void> {
   await new Promise<void>((resolve) => {
+    // The first message of a channel costs Node 40 ms: it loads all that the web knows of messages.
+    if (immediately) return immediately(resolve);
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       port1.close();
