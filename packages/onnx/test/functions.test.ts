@@ -7,6 +7,7 @@ import { reportOf } from '../src/register.ts';
 import type { SessionReport } from '../src/report.ts';
 import { type FunctionSpec, type ModelSpec, type NodeSpec, writeModel } from '../src/write/index.ts';
 import { CLOSE, relativeMost } from './close.ts';
+import { op } from './merged.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
 
@@ -17,12 +18,6 @@ const weights = a.initializers.map(({ name }) => name);
 const FLOAT = 1;
 const INT = 2;
 
-const op = (
-  opType: string,
-  inputs: readonly string[],
-  output: string,
-  attributes: NodeSpec['attributes'] = {},
-): NodeSpec => ({ opType, name: output, inputs, outputs: [output], attributes });
 const call = (
   name: string,
   inputs: readonly string[],

@@ -74,7 +74,8 @@ export function mergedModel({ encoder, decidedBy = 'flag', isFlat = false }: Mer
   });
 }
 
-const op = (
+/** A node named after its output. */
+export const op = (
   opType: string,
   inputs: readonly string[],
   output: string,

@@ -261,7 +261,11 @@ describe.each([true, false])('LSTM with integers, DynamicQuantizeLSTM: %s', (isD
   });
 
   it('longer than what is multiplied at a time', async () => {
-    const sizes = [[128, 1], [300, 2], [129, 1]] as const; // biome-ignore format: one line
+    const sizes = [
+      [128, 1],
+      [300, 2],
+      [129, 1],
+    ] as const;
     await compare({ isDynamic, direction: 'bidirectional', K: 5, hidden: 4 }, sizes);
   });
 
@@ -319,7 +323,10 @@ describe('what becomes of them', () => {
   it('floats are not taken', async () => {
     const dims = { W: [1, 8, 3], R: [1, 8, 2] };
     const initializers = Object.entries(dims).map(([name, of]): TensorSpec => {
-      const data = gaussian(random(of[2]!), of.reduce((product, dim) => product * dim, 1)); // biome-ignore format: one line
+      const data = gaussian(
+        random(of[2]!),
+        of.reduce((product, dim) => product * dim, 1),
+      );
       return { name, dtype: 'float32', dims: of, data };
     });
     const bytes = model({

@@ -92,11 +92,7 @@ export async function createSession(
           break;
         }
       }
-      const nodes = mergedNodes(
-        drafts.length > 0
-          ? drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))
-          : variants.all.map(({ graph }) => wholeReports(graph, new Map())),
-      );
+      const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
       request.progress.report('start', 0, undefined);
       for (const each of record.files.sources.values()) await arrived(each);
       const options = await wholeOptions(model, record, request);

@@ -9,6 +9,7 @@ import type { Call } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import { Expression } from '../ops/expression.ts';
 import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
+import { Places } from './places.ts';
 import type { Workshop } from './plan.ts';
 
 /** Experts that count less are left out. */
@@ -22,6 +23,7 @@ export class Experts {
   readonly #shop: Pick<Workshop, 'device' | 'residents' | 'split'>;
   readonly #step: ExpertsStep;
   readonly #handleOf: (slot: Slot) => ArenaHandle;
+  readonly #at: Places;
   readonly #M: number;
   readonly #hidden: number;
   /** By place: the expert that a row was given to, k for each row. */
@@ -29,7 +31,6 @@ export class Experts {
   /** Rows' places by expert, and how many of each are before. */
   readonly #places: Int32Array;
   readonly #begins: Int32Array;
-  #handles: readonly ArenaHandle[] = [];
   #softmax: Call<ArenaHandle> | undefined;
   /** By expert, of one row; by expert and number of rows. */
   #single: (readonly Call<ArenaHandle>[] | undefined)[] = [];
@@ -43,6 +44,8 @@ export class Experts {
     this.#shop = shop;
     this.#step = step;
     this.#handleOf = handleOf;
+    const { x, scores, weights, upBias, downBias, y } = step;
+    this.#at = new Places([x, scores, y, ...roomOf(step), weights?.slot, upBias, downBias], handleOf);
     this.#hidden = step.x.dims.at(-1)!;
     this.#M = countOf(step.x.dims) / this.#hidden;
     this.#chosen = new Int32Array(this.#M * step.k);
@@ -51,18 +54,18 @@ export class Experts {
   }
 
   run(): void {
-    this.#rebind();
+    if (this.#at.hasMoved()) this.#rebind();
     const { device } = this.#shop;
     const { x, k, experts, room, y } = this.#step;
     const [M, hidden] = [this.#M, this.#hidden];
     this.#choose();
     this.#weigh();
-    this.#floats(y).fill(0);
+    this.#at.floats(y).fill(0);
     for (let e = 0; e < experts.length; e++) {
       const [begin, end] = [this.#begins[e]!, this.#begins[e + 1]!];
       if (begin === end) continue;
       if (M > 1) {
-        const [from, to] = [this.#floats(x), this.#floats(room.rows)];
+        const [from, to] = [this.#at.floats(x), this.#at.floats(room.rows)];
         for (let i = begin; i < end; i++) {
           const at = Math.floor(this.#places[i]! / k) * hidden;
           to.set(from.subarray(at, at + hidden), (i - begin) * hidden);
@@ -70,7 +73,7 @@ export class Experts {
       }
       for (const call of this.#callsOf(e, end - begin)) device.run(call);
       // Only now: a call that is made can make memory grow, and views from before it see nothing any more.
-      const [from, to, weights] = [this.#floats(room.down), this.#floats(y), this.#floats(room.weights)];
+      const [from, to, weights] = [this.#at.floats(room.down), this.#at.floats(y), this.#at.floats(room.weights)];
       for (let i = begin; i < end; i++) {
         const place = this.#places[i]!;
         addTimes(to, Math.floor(place / k) * hidden, from, (i - begin) * hidden, hidden, weights[place]!);
@@ -78,20 +81,9 @@ export class Experts {
     }
   }
 
-  #floats(slot: Slot): Float32Array {
-    const handle = this.#handleOf(slot);
-    return handle.arena.float32(handle);
-  }
-
-  /** A program that got another block lies elsewhere: its calls do, too. */
+  /** Calls of before are of no use any more. */
   #rebind(): void {
-    const { x, scores, weights: given, upBias, downBias, y, k, room } = this.#step;
-    const maybe = [given?.slot, upBias, downBias].filter((slot) => slot !== undefined);
-    const slots = [x, scores, y, ...roomOf(this.#step), ...maybe];
-    let isSame = this.#handles.length > 0;
-    for (let i = 0; isSame && i < slots.length; i++) isSame = this.#handles[i] === this.#handleOf(slots[i]!);
-    if (isSame) return;
-    this.#handles = slots.map((slot) => this.#handleOf(slot));
+    const { k, room } = this.#step;
     this.#calls.clear();
     this.#single = [];
     const type = { dtype: 'f32' as const, dims: [this.#M, k] };
@@ -103,7 +95,7 @@ export class Experts {
   /** The k largest scores of each row; of equal ones that of the later expert, as in ONNX Runtime. */
   #choose(): void {
     const { scores, k, experts, room } = this.#step;
-    const [all, kept] = [this.#floats(scores), this.#floats(room.weights)];
+    const [all, kept] = [this.#at.floats(scores), this.#at.floats(room.weights)];
     const E = experts.length;
     this.#begins.fill(0);
     for (let m = 0; m < this.#M; m++) {
@@ -131,7 +123,7 @@ export class Experts {
       this.#shop.device.run(this.#softmax!);
       return;
     }
-    const [all, kept] = [this.#floats(given.slot), this.#floats(room.weights)];
+    const [all, kept] = [this.#at.floats(given.slot), this.#at.floats(room.weights)];
     for (let begin = 0; begin < kept.length; begin += k) {
       let sum = 0;
       for (let i = begin; i < begin + k; i++) {

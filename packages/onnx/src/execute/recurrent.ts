@@ -9,6 +9,7 @@ import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
 import { Expression } from '../ops/expression.ts';
 import { type RecurrentStep, recurrentRoom, type Slot } from '../ops/lowering.ts';
+import { Places } from './places.ts';
 import type { Workshop } from './plan.ts';
 
 type Shop = Pick<Workshop, 'device' | 'residents' | 'split'>;
@@ -35,6 +36,7 @@ export class Recurrent {
   readonly #shop: Shop;
   readonly #step: RecurrentStep;
   readonly #handleOf: (slot: Slot) => ArenaHandle;
+  readonly #at: Places;
   readonly #positions: number;
   readonly #batch: number;
   /** Of x. */
@@ -43,7 +45,6 @@ export class Recurrent {
   /** Of the sequences of a run, and the states before a position: only if lengths are told. */
   readonly #lengths: Int32Array;
   readonly #before: Float32Array;
-  #handles: readonly ArenaHandle[] = [];
   #directions: readonly Direction[] = [];
   #cell: Call<ArenaHandle> | undefined;
 
@@ -51,6 +52,7 @@ export class Recurrent {
     this.#shop = shop;
     this.#step = step;
     this.#handleOf = handleOf;
+    this.#at = new Places([step.x, step.lastH, ...recurrentRoom(step), step.bias], handleOf);
     [this.#positions, this.#batch, this.#K] = step.x.dims as readonly [number, number, number];
     this.#hidden = step.lastH.dims.at(-1)!;
     this.#lengths = new Int32Array(step.lengths ? this.#batch : 0);
@@ -58,30 +60,25 @@ export class Recurrent {
   }
 
   run(): void {
-    this.#rebind();
+    if (this.#at.hasMoved()) this.#rebind();
     // Nothing is allocated while calls run, so views stay good.
     const { room, initialH, initialC, lengths, y, lastH, lastC } = this.#step;
     if (lengths) this.#shop.device.read(this.#handleOf(lengths), this.#lengths);
     const views: Views = {
-      inputs: this.#floats(room.inputs),
-      added: this.#floats(room.added),
-      sums: this.#floats(room.sums),
-      gates: this.#floats(room.gates),
-      h: this.#floats(room.h),
-      c: this.#floats(room.c),
-      nextC: this.#floats(room.nextC),
-      initialH: initialH && this.#floats(initialH),
-      initialC: initialC && this.#floats(initialC),
-      y: y && this.#floats(y),
-      lastH: this.#floats(lastH),
-      lastC: this.#floats(lastC),
+      inputs: this.#at.floats(room.inputs),
+      added: this.#at.floats(room.added),
+      sums: this.#at.floats(room.sums),
+      gates: this.#at.floats(room.gates),
+      h: this.#at.floats(room.h),
+      c: this.#at.floats(room.c),
+      nextC: this.#at.floats(room.nextC),
+      initialH: initialH && this.#at.floats(initialH),
+      initialC: initialC && this.#at.floats(initialC),
+      y: y && this.#at.floats(y),
+      lastH: this.#at.floats(lastH),
+      lastC: this.#at.floats(lastC),
     };
     for (const d of this.#step.directions.keys()) this.#runDirection(d, views);
-  }
-
-  #floats(slot: Slot): Float32Array {
-    const handle = this.#handleOf(slot);
-    return handle.arena.float32(handle);
   }
 
   #runDirection(d: number, views: Views): void {
@@ -150,14 +147,8 @@ export class Recurrent {
     }
   }
 
-  /** A program that got another block lies elsewhere: its calls do, too. */
   #rebind(): void {
-    const { x, bias, lastH, directions } = this.#step;
-    const slots = [x, lastH, ...recurrentRoom(this.#step), ...(bias ? [bias] : [])];
-    let isSame = this.#handles.length > 0;
-    for (let i = 0; isSame && i < slots.length; i++) isSame = this.#handles[i] === this.#handleOf(slots[i]!);
-    if (isSame) return;
-    this.#handles = slots.map((slot) => this.#handleOf(slot));
+    const { directions } = this.#step;
     this.#directions = directions.map((_, d) => this.#bind(d));
     this.#cell = this.#bindCell();
     if (this.kernels.length > 0) return;

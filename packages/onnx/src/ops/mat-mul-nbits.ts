@@ -1,6 +1,5 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 
-import type { FormatId } from '@msd/core';
 import { dataTypeName, FLOAT32, INT32, isFloat, UINT8 } from '../data-types.ts';
 import { sameDims } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
@@ -10,16 +9,10 @@ import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
 import { zeroPointCodes, zeroPointRest } from '../weights/float-zero-points.ts';
 import { type Groups, grouped, groupsOf } from '../weights/grouped.ts';
+import { INTEGER_FORMATS } from '../weights/matrix.ts';
 import { nBitsMatrix } from '../weights/nbits.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
-
-/** By the attribute `bits`. */
-const FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ new Map([
-  [2, 'int2'],
-  [4, 'int4'],
-  [8, 'int8'],
-]);
 
 const ATTRIBUTES = ['K', 'N', 'bits', 'block_size', 'accuracy_level', 'weight_prepacked'] as const;
 
@@ -35,7 +28,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const bits = view.int('bits', 4);
   const blockSize = view.int('block_size', 0);
   if (!(K > 0 && N > 0)) return `K ${K} and N ${N} are not both positive`;
-  const format = FORMATS.get(bits);
+  const format = INTEGER_FORMATS.get(bits);
   if (format === undefined) return `${bits} bits`;
   if (!(blockSize >= 16) || !Number.isInteger(Math.log2(blockSize)))
     return `block_size ${blockSize} is not a power of two of at least 16`;

@@ -77,30 +77,49 @@ export function scaleIndex(of: Dequantize): (at: number) => number {
   };
 }
 
-/** The floats that it makes: f32, or fp16 where scales are. */
-export function dequantized(name: string, elemType: number, of: Dequantize): TensorRef {
-  const { data, scales, zeroPoints, size, inner, hasBlocks } = of;
-  const tensors = zeroPoints ? [data, scales, zeroPoints] : [data, scales];
-  const type = { name, elemType, dims: data.dims };
+/** Scales and zero points of a stretch of elements. */
+interface Coding {
+  readonly scales: ArrayLike<number>;
+  readonly zeros: ArrayLike<number> | undefined;
+  /** Where those of an element are. */
+  readonly index: (at: number) => number;
+}
+
+/** Reads no more of them than a stretch needs. @param zeroPoints one for each scale; absent: 0 */
+function codingReader(of: Dequantize, zeroPoints: TensorRef | undefined): (begin: number, count: number) => Coding {
+  const { scales, size, inner, hasBlocks } = of;
   const scaleOf = scaleIndex(of);
-  /** Scales that a stretch of elements needs. */
-  const scalesOf = (begin: number, last: number): readonly [first: number, count: number] => {
+  const span = (begin: number, last: number): readonly [first: number, count: number] => {
     if (!hasBlocks && Math.floor(begin / inner / size) !== Math.floor(last / inner / size)) return [0, size];
     const [first, end] = hasBlocks
       ? [scaleOf(begin - (begin % inner)), scaleOf(last - (last % inner)) + inner]
       : [scaleOf(begin), scaleOf(last) + 1];
     return [first, end - first];
   };
+  return (begin, count) => {
+    const [first, scaleCount] = span(begin, begin + count - 1);
+    return {
+      scales: numbersReader(scales)!(first, scaleCount),
+      zeros: zeroPoints && numbersReader(zeroPoints)!(first, scaleCount),
+      index: (at) => scaleOf(at) - first,
+    };
+  };
+}
+
+/** The floats that it makes: f32, or fp16 where scales are. */
+export function dequantized(name: string, elemType: number, of: Dequantize): TensorRef {
+  const { data, scales, zeroPoints } = of;
+  const tensors = zeroPoints ? [data, scales, zeroPoints] : [data, scales];
+  const type = { name, elemType, dims: data.dims };
+  const codingOf = codingReader(of, zeroPoints);
   return computedTensor(type, tensors, (begin, count, out) => {
     if (count === 0) return;
     const codes = numbersReader(data)!(begin, count);
-    const [first, scaleCount] = scalesOf(begin, begin + count - 1);
-    const scale = numbersReader(scales)!(first, scaleCount);
-    const zero = zeroPoints && numbersReader(zeroPoints)!(first, scaleCount);
+    const { scales: scale, zeros, index } = codingOf(begin, count);
     const floats = elemType === FLOAT16 ? new Float32Array(count) : new Float32Array(out.buffer, out.byteOffset, count);
     for (let i = 0; i < count; i++) {
-      const from = scaleOf(begin + i) - first;
-      floats[i] = Math.fround(codes[i]! - (zero ? zero[from]! : 0)) * scale[from]!;
+      const at = index(begin + i);
+      floats[i] = Math.fround(codes[i]! - (zeros ? zeros[at]! : 0)) * scale[at]!;
     }
     if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(bitsOf(floats));
   });
@@ -117,15 +136,15 @@ export function quantized(
   const { data, scales } = of;
   if (!ends || scales.elemType !== FLOAT32 || data.elemType !== FLOAT32) return undefined;
   const [least, most] = ends as [number, number];
-  const scaleOf = scaleIndex(of);
+  const codingOf = codingReader(of, zeroPoints);
   const type = { name, elemType, dims: data.dims };
   return computedTensor(type, zeroPoints ? [data, scales, zeroPoints] : [data, scales], (begin, count, out) => {
+    if (count === 0) return;
     const floats = numbersReader(data)!(begin, count);
-    const scale = numbersReader(scales)!(0, elementCount(scales));
-    const zero = zeroPoints && numbersReader(zeroPoints)!(0, elementCount(zeroPoints));
+    const { scales: scale, zeros, index } = codingOf(begin, count);
     for (let i = 0; i < count; i++) {
-      const at = scaleOf(begin + i);
-      const code = roundHalfEven(Math.fround(floats[i]! / scale[at]!)) + (zero ? zero[at]! : 0);
+      const at = index(begin + i);
+      const code = roundHalfEven(Math.fround(floats[i]! / scale[at]!)) + (zeros ? zeros[at]! : 0);
       out[i] = Math.min(Math.max(code, least), most);
     }
   });

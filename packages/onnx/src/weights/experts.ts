@@ -2,9 +2,8 @@
  * Weights of experts as QMoE has them: one tensor [experts, rows, packed K] for all. Each expert is a matrix of its own, and where rows
  * of gates and of what they gate take turns, it is two: a step that needs either reads them side by side.
  */
-import type { FormatId } from '@msd/core';
 import { floatReader, partReader, type TensorRef } from '../read/tensor.ts';
-import { type Matrix, matrixKey } from './matrix.ts';
+import { INTEGER_FORMATS, type Matrix, matrixKey } from './matrix.ts';
 
 export interface ExpertTensors {
   readonly bits: 2 | 4 | 8;
@@ -27,7 +26,6 @@ export interface ExpertRows {
   readonly stride: number;
 }
 
-const FORMATS: Readonly<Record<2 | 4 | 8, FormatId>> = { 2: 'int2', 4: 'int4', 8: 'int8' };
 /** Fewest k that a block may have. */
 const SMALLEST: Readonly<Record<2 | 4 | 8, number>> = { 2: 32, 4: 16, 8: 32 };
 
@@ -45,7 +43,7 @@ export function expertBlock({
 
 export function expertMatrix(tensors: ExpertTensors, { first, count: N, stride }: ExpertRows): Matrix {
   const { bits, K, data, scales, zeroPoints } = tensors;
-  const format = FORMATS[bits];
+  const format = INTEGER_FORMATS.get(bits)!;
   const blockSize = expertBlock(tensors)!;
   const blocks = blockSize === null ? 1 : Math.ceil(K / blockSize);
   const scalesPerRow = tensors.blockSize === 0 ? 1 : blocks;

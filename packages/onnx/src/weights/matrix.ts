@@ -1,7 +1,7 @@
 /**
  * A quantized matrix [N, K] of the file, however the file spells it: what a product is made with. One module per spelling.
  */
-import type { PackedShape, QuantizedWeights } from '@msd/core';
+import type { FormatId, PackedShape, QuantizedWeights } from '@msd/core';
 import { type TensorRef, tensorByteLength } from '../read/tensor.ts';
 
 /** ‖real − rounded‖ / ‖real‖ of weights. */
@@ -33,6 +33,13 @@ export interface Matrix extends Omit<PackedShape, 'version'> {
  * @param into where `data` may be put, which saves a copy: `count` rows
  */
 export type MatrixRows = (n: number, count: number, into: Uint8Array) => QuantizedWeights;
+
+/** Formats of plain integers by their bits. */
+export const INTEGER_FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ new Map([
+  [2, 'int2'],
+  [4, 'int4'],
+  [8, 'int8'],
+]);
 
 /** What makes a matrix another one: kind, sizes, and where its tensors lie. */
 export function matrixKey(

@@ -5,7 +5,7 @@
 
 import { dataTypeBits } from '../data-types.ts';
 import type { Matcher } from '../passes/matcher.ts';
-import { partReader, type TensorRef } from '../read/tensor.ts';
+import { elementCount, partReader, type TensorRef } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from './columns.ts';
 import { computedTensor } from './computed.ts';
 import { weightsOf } from './constant.ts';
@@ -71,7 +71,7 @@ function partOf(tensor: TensorRef, d: number, count: number): TensorRef {
   const { name, elemType, dims } = tensor;
   const bytes = dataTypeBits(elemType)! / 8;
   const type = { name: `${name} [${d}]`, elemType, dims: dims.slice(1) };
-  const first = (d * dims.reduce((product, dim) => product * dim, 1)) / count;
+  const first = (d * elementCount(tensor)) / count;
   return computedTensor(type, [tensor], (begin, length, out) => {
     out.set(partReader(tensor)((first + begin) * bytes, length * bytes));
   });
