@@ -7,7 +7,6 @@ import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
-import type { Region } from '../plan/partition.ts';
 import { arrived, whileArriving } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
@@ -15,19 +14,18 @@ import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
+import { buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
 import { cutReports, mergedNodes, wholeReports } from './describe.ts';
-import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
+import { type Draft, draftVariants, mayMultiply } from './drafts.ts';
 import { neededLocations, wholeOptions } from './files.ts';
-import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
+import { CutRefused } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
-import { passedValues } from './passed.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import { loadResidents } from './residents.ts';
-import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 import { createWhole } from './whole.ts';
 
@@ -67,21 +65,15 @@ export async function createSession(
     const { exact, quantize, relax: relaxes } = request.msd;
     const drafting = { all, exact, relaxes, chooseFormat: formatChooser(quantize) };
     const work = async (): Promise<MsdHandler> => {
-      let variants = planned;
       let reason: string | undefined;
       let drafts: readonly Draft[] = [];
       for (const checksScales of [false, true]) {
-        drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
-        if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
-          // Nothing to take in any branch: each If is a node like others.
-          variants = branches.whole();
-          drafts = variants.all.map((variant) => draftOf(variant, { ...drafting, checksScales }));
-        }
-        reason = wholeOf(drafts);
+        const drafted = draftVariants(branches, planned, { ...drafting, checksScales });
+        ({ drafts, reason } = drafted);
         if (reason !== undefined) break;
         checkCuttable(request, record.graph.outputs);
         try {
-          const session = await createCut(ort, record, drafts, variants.choice, request, kept, started);
+          const session = await createCut(ort, record, drafts, drafted.choice, request, kept, started);
           request.progress.report('ready', 0, 0);
           return session;
         } catch (error) {
@@ -92,7 +84,7 @@ export async function createSession(
           break;
         }
       }
-      const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
+      const nodes = mergedNodes(drafts.map(wholeReports));
       request.progress.report('start', 0, undefined);
       for (const each of record.files.sources.values()) await arrived(each);
       const options = await wholeOptions(model, record, request);
@@ -127,18 +119,16 @@ async function createCut(
   kept: Set<ByteSource>,
   started: number,
 ): Promise<MsdHandler> {
-  const foreign: ForeignPlan[] = [];
+  if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+    request.progress.report('start', 0, undefined);
+  const ways = await buildWays(ort, drafts, request);
   try {
-    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
-      request.progress.report('start', 0, undefined);
-    for (const { typed, sides } of drafts)
-      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
-    const ways = drafts.map(({ sides }) =>
-      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    const matches = ways.map(matchesOf);
+    const perToken = ways.map((way, i) =>
+      graphsOf(way).reduce((sum, { infos }) => sum + kvBytesPerToken(matches[i]!, infos, request.msd.kvCache), 0),
     );
-    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
-    const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
-    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
+    const tensors = ways.flatMap((way) => graphsOf(way).flatMap(({ graph }) => tensorsOf(graph)));
+    const residents = await loadResidents(matches.flat(), request, Math.max(...perToken), tensors);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -157,25 +147,20 @@ async function createCut(
     };
     return new CutSession({
       ort,
-      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
-        shop: { ...shop, typed },
-        plan: planOf(sides!.regions, foreign[i]!),
-        passed: passedValues(passed),
-        taken,
-      })),
+      variants: ways.map((way) => variantOf(ort, way, shop)),
       choice,
-      sessions: foreign.flatMap(({ sessions }) => sessions),
+      sessions: sessionsOf(ways),
       inputs: drafts[0]!.typed.graph.inputs,
       outputs,
-      ...cutReports(drafts, foreign, residents),
+      ...cutReports(ways, residents),
       profiledFrom: request.isProfiled ? started : undefined,
-      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
+      graphOptimizationLevel: levelOf(ways),
       close() {
         for (const source of kept) source.close();
       },
     });
   } catch (error) {
-    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
+    await Promise.all(sessionsOf(ways).map((session) => session.release()));
     throw error;
   }
 }
@@ -204,11 +189,4 @@ function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof ty
       if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
     }
   return elements * KV_BYTES[type];
-}
-
-function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
-  return regions.map((region) => {
-    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-    return { matches: region.units.map(({ match }) => match!) };
-  });
 }

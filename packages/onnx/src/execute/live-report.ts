@@ -1,7 +1,8 @@
 /** What a session says of itself while it lives: memory, plans, and which kernels its last run took. */
 import type { MemoryReport } from '@msd/core';
 import type { NodeReport, SessionReport } from '../report.ts';
-import { type CutModel, type Live, schedulesOf, shopOf } from './cut-model.ts';
+import { type CutModel, type Live, shopOf } from './cut-model.ts';
+import { schedulesOf } from './ways.ts';
 
 /** What changes from run to run. */
 export function liveReport(

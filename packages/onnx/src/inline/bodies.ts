@@ -49,6 +49,23 @@ export class Bodies {
     return body;
   }
 
+  /** Is there such a node in a subgraph of a node, or in one of those? */
+  holds(node: NodeRecord, isSuch: (node: NodeRecord) => boolean): boolean {
+    return this.#all(node).some(({ nodes }) => nodes.some((each) => isSuch(each) || this.holds(each, isSuch)));
+  }
+
+  /** Files that tensors in subgraphs of a node lie in. */
+  locations(node: NodeRecord): string[] {
+    return this.#all(node).flatMap(({ initializers, nodes }) => [
+      ...initializers.flatMap(({ storage }) => (storage.kind === 'external' ? storage.location : [])),
+      ...nodes.flatMap((each) => this.locations(each)),
+    ]);
+  }
+
+  #all(node: NodeRecord): GraphRecord[] {
+    return [...node.attributes.keys()].flatMap((attribute) => this.of(node, attribute) ?? []);
+  }
+
   /**
    * The same under names of its own.
    *

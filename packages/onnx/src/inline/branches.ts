@@ -103,11 +103,8 @@ export class Branches {
   }
 
   #isWorth(node: NodeRecord, isWanted: (node: NodeRecord) => boolean): boolean {
-    const bodies = [true, false].map((value) => this.#bodyOf(node, value));
-    if (bodies.includes(undefined)) return false;
-    return bodies.some((body) =>
-      body!.nodes.some((each) => isWanted(each) || (isIf(each) && this.#isWorth(each, isWanted))),
-    );
+    const fit = [true, false].every((value) => this.#bodyOf(node, value) !== undefined);
+    return fit && this.#bodies.holds(node, isWanted);
   }
 
   /** A branch; `undefined` if it is none that can stand for the node. */
