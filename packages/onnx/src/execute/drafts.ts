@@ -64,7 +64,9 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
     return { typed, decisions, controls, passed, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-  const planned = new Map([...controls].filter((each): each is [GraphNode, ControlDraft] => typeof each[1] === 'object'));
+  const planned = new Map(
+    [...controls].filter((each): each is [GraphNode, ControlDraft] => typeof each[1] === 'object'),
+  );
   const units = unitsOf(graph, matches, planned);
   const reason = wholeReason(needed, decisions, controls, all);
   const varies = body && varyingUnits(typed, body.varying);

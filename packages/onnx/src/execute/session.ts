@@ -25,7 +25,7 @@ import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type Schedule, Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
-import { makeWays, prepare, tidy, type Way } from './ways.ts';
+import { bodiesOn, makeWays, prepare, tidy, type Way } from './ways.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -149,6 +149,7 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       if (!model) return;
       this.endProfiling();
+      for (const { shop } of bodiesOn(this.#live!.ways)) shop.kv.keeper.close();
       this.#live = undefined;
       shopOf(model).kv.keeper.close();
       shopOf(model).residents.backend.dispose();

@@ -1,9 +1,10 @@
 /** Ways through a graph, as schedules: one for all outputs, and those for subsets of them that runs asked for. */
+import type { Body } from './control/body.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import type { Space } from './memory.ts';
+import type { PassedValue } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
 import { makeSchedule, type RegionPlan, type Schedule, type Slots } from './schedule.ts';
-import type { PassedValue } from './passed.ts';
 
 /** One way through a model. */
 export interface CutVariant {
@@ -25,6 +26,18 @@ export interface Way {
 }
 
 export const schedulesOf = ({ all, schedules }: Way): readonly Schedule[] => [all, ...schedules.values()];
+
+/** Bodies of control flow on ways, those in bodies among them. */
+export function bodiesOn(ways: readonly Way[]): ReadonlySet<Body> {
+  const found = new Set<Body>();
+  for (const { steps } of ways.flatMap(schedulesOf))
+    for (const step of steps)
+      for (const { body } of step.kind === 'control' ? step.control.bodies : []) {
+        found.add(body);
+        for (const inner of bodiesOn(body.ways)) found.add(inner);
+      }
+  return found;
+}
 
 /** Shapes that plans are kept for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;

@@ -40,8 +40,7 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
     const made = nested?.(node, graph, infos, symbols);
-    const isFirm =
-      !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
+    const isFirm = !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
     const inferred = made ?? inferNode(view, infos, symbols);
     if (isFirm && inferred instanceof RangeError) contradiction ??= inferred.message;
     const results = inferred instanceof RangeError ? [] : inferred;

@@ -3,7 +3,7 @@
  * depends on such an element (a Slice up to the number of the pass) would be planned for every pass anew.
  */
 import type { TypedGraph } from '../ir/infer.ts';
-import { isKnown } from '../ir/info.ts';
+import { isGrowing, type Size } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { operatorName } from '../ops/operator.ts';
 import type { Unit } from './units.ts';
@@ -15,6 +15,8 @@ import type { Unit } from './units.ts';
 export function varyingUnits({ graph, infos }: TypedGraph, inputs: readonly string[]): (unit: Unit) => boolean {
   const elements = new Set(inputs);
   const sizes = new Set<string>();
+  const given = new Set(graph.inputs.flatMap(({ name }) => infos.get(name)?.dims ?? []));
+  const isFixed = (size: Size): boolean => typeof size === 'number' || (given.has(size) && !isGrowing(size));
   for (const node of graph.nodes) {
     const name = operatorName(node);
     const operator = OPERATORS.get(name);
@@ -24,7 +26,7 @@ export function varyingUnits({ graph, infos }: TypedGraph, inputs: readonly stri
     const [changes, resizes] = isShape ? [has(sizes), false] : [has(elements), has(sizes) || isSized === true];
     for (const output of node.outputs) {
       if (changes) elements.add(output);
-      if (resizes && !isKnown(infos.get(output)?.dims)) sizes.add(output);
+      if (resizes && !infos.get(output)?.dims?.every(isFixed)) sizes.add(output);
     }
   }
   return ({ match }) => {

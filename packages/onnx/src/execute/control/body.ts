@@ -113,7 +113,8 @@ export class Body {
       if (!value) return this.#executor.take(name, this.#outputSlots[i]!, undefined);
       return value.input === undefined ? passedTensor(value, fed, ort) : fed(value.input);
     });
-    for (const key of ['intoOrt', 'outOfOrt', 'intoMsd', 'outOfMsd'] as const) copied[key] += this.#executor.copied[key];
+    for (const key of ['intoOrt', 'outOfOrt', 'intoMsd', 'outOfMsd'] as const)
+      copied[key] += this.#executor.copied[key];
     return results;
   }
 }

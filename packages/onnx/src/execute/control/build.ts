@@ -1,10 +1,10 @@
 /** Sessions of ONNX Runtime for all that is its own in a cut model, bodies of control flow among them; and the plans around them. */
 import { createKvCache } from '@msd/core';
+import { pathOf } from '../../inline/bodies.ts';
 import type { OrtModule } from '../../ort.ts';
 import type { Match } from '../../passes/matcher.ts';
 import type { Region } from '../../plan/partition.ts';
 import type { ValueType } from '../../read/types.ts';
-import { pathOf } from '../../inline/bodies.ts';
 import type { Draft } from '../drafts.ts';
 import { createForeign, type ForeignPlan } from '../foreign.ts';
 import { KvKeeper } from '../kv/keeper.ts';

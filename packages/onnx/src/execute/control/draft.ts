@@ -149,13 +149,17 @@ function repeated(at: Place, { own, carried, slices, first, passes, scanned }: P
     body = bodyOf(at, 'body', record, [...own, ...types, ...slices], varying);
     const { drafts } = body;
     const next = types.map((type, i) => widened(type, names[i]!.name, outputs[i]!, drafts));
-    const changing = varying.filter((name) => !isHandedOn(drafts, name, outputs[names.findIndex((each) => each.name === name)]));
+    const changing = varying.filter(
+      (name) => !isHandedOn(drafts, name, outputs[names.findIndex((each) => each.name === name)]),
+    );
     if (next.every((type, i) => type === types[i]) && changing.length === varying.length) break;
     types = tries < MAX_TRIES ? next : types.map((type) => ({ ...type, dims: undefined }));
     varying = changing;
   }
   const { drafts } = body;
-  const known = new Set([...given, ...body.captured.map((name) => infos.get(name))].flatMap((info) => info?.dims ?? []));
+  const known = new Set(
+    [...given, ...body.captured.map((name) => infos.get(name))].flatMap((info) => info?.dims ?? []),
+  );
   const results = node.outputs.map((_, i): Info => {
     const left = drafts.map(({ typed }) => typed.infos.get(outputs[i]!));
     // Nothing need have passed: then it is what it was.
@@ -205,7 +209,10 @@ function bodyOf(
   const { graph } = record;
   const inputs = graph.inputs.map(({ name }, i) => ({ name, type: own[i] ?? typeOfInfo(infos.get(name)) }));
   const branches = new Branches({ ...record, graph: { ...graph, inputs } }, bodies);
-  const { drafts, choice, reason } = draftAll(branches, { ...drafting, body: { depth: (drafting.body?.depth ?? 0) + 1, varying } });
+  const { drafts, choice, reason } = draftAll(branches, {
+    ...drafting,
+    body: { depth: (drafting.body?.depth ?? 0) + 1, varying },
+  });
   const names = inputs.map(({ name }) => name);
   return {
     attribute,
@@ -239,7 +246,9 @@ function controlOf(
     inputs: [...new Set([...node.inputs, ...bodies.flatMap(({ captured }) => captured)])].filter((name) => name !== ''),
     price: { msd: sum('msd'), ort: sum('ort') },
     isQuantized: all.some(({ sides }) =>
-      sides!.regions.some(({ units }) => units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized)),
+      sides!.regions.some(({ units }) =>
+        units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized),
+      ),
     ),
   };
 }

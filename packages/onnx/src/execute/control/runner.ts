@@ -29,7 +29,11 @@ export interface Control {
 }
 
 /** @param given distinct values @returns results in the order of the node's outputs, each with elements of its own */
-export async function runControl(control: Control, given: readonly OrtTensor[], running: Running): Promise<OrtTensor[]> {
+export async function runControl(
+  control: Control,
+  given: readonly OrtTensor[],
+  running: Running,
+): Promise<OrtTensor[]> {
   const { node, ort, scanned } = control;
   const operands = control.inputs.map((at) => given[at]);
   const results =
@@ -53,7 +57,10 @@ async function branch(
   running: Running,
 ): Promise<OrtTensor[]> {
   const { body, captured } = bodies[holds(node, condition!) ? 0 : 1]!;
-  return body.run(captured.map((at) => given[at]!), running);
+  return body.run(
+    captured.map((at) => given[at]!),
+    running,
+  );
 }
 
 async function loop(
@@ -68,7 +75,12 @@ async function loop(
   const one = (rank: number): number[] => (rank === 0 ? [] : [1]);
   const flag = (value: boolean): OrtTensor => createOrtTensor(ort, 'bool', Uint8Array.of(+value), one(conditionRank));
   let goesOn = first === undefined || holds(node, first);
-  const passing = new Passes(inner, initial as OrtTensor[], given, stacksOf(node, inner, 1 + initial.length, undefined));
+  const passing = new Passes(
+    inner,
+    initial as OrtTensor[],
+    given,
+    stacksOf(node, inner, 1 + initial.length, undefined),
+  );
   for (let i = 0; goesOn && i < passes; i++) {
     const number = createOrtTensor(ort, 'int64', BigInt64Array.of(BigInt(i)), one(passRank));
     const condition = await passing.next([number, flag(true)], [], 1, running);
