@@ -20,7 +20,7 @@ const FURTHER_OUTPUT = 4.7;
 /** Of a run that is cut, and of each of its regions, whatever they do. */
 const CUT = 5;
 /** Of a pass through a body that is cut, beside its regions; ONNX Runtime takes next to nothing for one. */
-const PASS = 6;
+const PASS = 3;
 const REGION = 1.5;
 /** Of a byte that is copied into ONNX Runtime's memory or out of it. */
 const COPIED_BYTE = 1e-4;
