@@ -70,7 +70,8 @@ function nodeReports(
     const index = region ? first + region.index : -1;
     const control = controls.get(node);
     const decision = typeof control === 'string' ? `${node.opType}: ${control}` : decisions.get(node);
-    if (region?.control) return [nodeReport(node, index, 'msd')];
+    if (region?.control)
+      return [nodeReport(node, index, 'msd', `${node.opType === 'If' ? 'branches are' : 'body is'} planned`)];
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
     const note = typeof decision === 'object' ? decision.note : undefined;

@@ -44,7 +44,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const typedOf = (graph: Graph): TypedGraph => {
     controls.clear();
     return inferTypes(foldConstants(graph), (node, around, infos, symbols) => {
-      if (node.attributes.size === 0 || !bodies.holds(node, mayMultiply)) return undefined;
+      if (!bodies.holds(node, mayMultiply)) return undefined;
       const found = draftControl({ node, graph: around, infos, symbols, bodies, drafting, draftAll });
       if (found) controls.set(node, found.control);
       return found?.results;

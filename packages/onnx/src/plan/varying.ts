@@ -19,14 +19,16 @@ export function varyingUnits({ graph, infos }: TypedGraph, inputs: readonly stri
   const isFixed = (size: Size): boolean => typeof size === 'number' || (given.has(size) && !isGrowing(size));
   for (const node of graph.nodes) {
     const name = operatorName(node);
-    const operator = OPERATORS.get(name);
+    const known = OPERATORS.get(name);
+    const operator = known?.hasBodies ? undefined : known;
     const has = (set: ReadonlySet<string>): boolean => [...node.inputs, ...node.captures].some((each) => set.has(each));
     const isShape = name === 'Shape' || name === 'Size';
     const isSized = operator ? operator.sizedBy?.some((i) => elements.has(node.inputs[i] ?? '')) : has(elements);
     const [changes, resizes] = isShape ? [has(sizes), false] : [has(elements), has(sizes) || isSized === true];
     for (const output of node.outputs) {
       if (changes) elements.add(output);
-      if (resizes && !infos.get(output)?.dims?.every(isFixed)) sizes.add(output);
+      const isOpen = changes && infos.get(output)?.dims === undefined;
+      if ((resizes || isOpen) && !infos.get(output)?.dims?.every(isFixed)) sizes.add(output);
     }
   }
   return ({ match }) => {
