@@ -3,7 +3,6 @@
  * copied into the model, the model into ONNX Runtime's memory, and out of it again.
  */
 import { BackendUnavailableError } from '@msd/core';
-import { ArrivingSource } from '../read/arriving.ts';
 import type { ByteRange, ByteSource } from '../read/source.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -63,9 +62,7 @@ export class ExternalConstants {
   /** Bytes that lie in memory are shown where they are, others are read. */
   #placeOf(range: ByteRange): { path: string; offset: number } {
     const { source, offset } = range;
-    // A file that arrives in pieces is not put together for this.
-    const isApart = source instanceof ArrivingSource || source.byteLength >= MOST_BYTES;
-    if (this.#areCopied || isApart || !source.bytes) {
+    if (this.#areCopied || source.byteLength >= MOST_BYTES || !source.bytes) {
       const path = `constant${this.#single.length}`;
       this.#single.push({ path, range });
       return { path, offset: 0 };

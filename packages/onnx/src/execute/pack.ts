@@ -1,10 +1,11 @@
 /**
  * Matrices become what MSD multiplies with, one after the other. Of a file that is still arriving each is packed as soon as it is
- * there, and its bytes go.
+ * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
 import { preparedAs, prepareRows } from '@msd/core/program';
 import { ArrivingSource, NotYet, type Stretch } from '../read/arriving.ts';
+import type { ByteRange } from '../read/source.ts';
 import { type TensorRef, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
@@ -118,7 +119,7 @@ export interface Arriving {
 
 /**
  * @param onPacked told after each
- * @throws `Gone` of read/arriving.ts when two matrices share a tensor of a file that is arriving
+ * @throws `Gone` of read/pieces.ts when two matrices share a tensor of a file that is arriving
  */
 export async function packMatrices(
   backend: WasmBackend,
@@ -214,8 +215,14 @@ export async function arrivedTensor(tensor: TensorRef): Promise<void> {
 }
 
 function placeOf(tensor: TensorRef): readonly [ArrivingSource, Stretch] | undefined {
-  const { storage } = tensor;
-  if (storage.kind !== 'external' || !(storage.files.sources.get(storage.location) instanceof ArrivingSource)) return;
-  const range = tensorRange(tensor);
-  return range && [range.source as ArrivingSource, range];
+  const place = stretchOf(tensor);
+  return place?.source instanceof ArrivingSource ? [place.source, place] : undefined;
+}
+
+/** Where its elements lie, whatever they are. */
+function stretchOf(tensor: TensorRef): ByteRange | undefined {
+  const { storage, proto } = tensor;
+  if (storage.kind === 'raw') return storage.range;
+  if (storage.kind === 'typed') return proto;
+  return storage.files.sources.get(storage.location) instanceof ArrivingSource ? tensorRange(tensor) : undefined;
 }
