@@ -152,6 +152,27 @@ describe('QuantizeLinear and DequantizeLinear of activations', () => {
     const relaxed = await both(write(graph), feeds, { relax: true });
     expect(relaxed.mine.y!.data).toEqual(x.map((v) => -v));
   });
+
+  it.each([
+    ['uint8', 0],
+    ['uint8', 255],
+    ['int8', -128],
+  ] as const)('keeps the ends of codes of one sign with `relax`: %s with zero point %i', async (type, zero) => {
+    const graph: GraphSpec = {
+      nodes: [
+        node('QuantizeLinear', ['x', 's', 'z'], ['q']),
+        node('DequantizeLinear', ['q', 's', 'z'], ['d']),
+        node('Neg', ['d'], ['y']),
+      ],
+      initializers: [scale('s', 2 ** -6), codes('z', type, [zero])],
+      inputs: [value('x', 'float32', ['n'])],
+      outputs: [value('y', 'float32', ['n'])],
+    };
+    const x = gaussian(random(3), 99).map((v) => 4 * v);
+    const { mine } = await both(write(graph), { x: new ort.Tensor('float32', x, [99]) }, { relax: true });
+    const [least, most] = zero === 255 ? [-255 / 64, 0] : [0, 255 / 64];
+    expect(mine.y!.data).toEqual(x.map((v) => -Math.min(most, Math.max(least, v))));
+  });
 });
 
 interface ProductCase {

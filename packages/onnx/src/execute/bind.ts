@@ -5,6 +5,7 @@ import { jsDataType } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { OrtMetadata, OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
+import { ARRAYS } from './arrays.ts';
 import { keptOf } from './kv/lazy.ts';
 
 /** A declared input, ready for checking. */
@@ -105,28 +106,6 @@ function kindOf(given: unknown): string {
   if (ArrayBuffer.isView(given)) return `a ${Object.prototype.toString.call(given).slice(8, -1)}`;
   return given === null ? 'null' : `a ${typeof given}`;
 }
-
-type ArrayType = new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayBufferView;
-
-const { Float16Array: Halves = Uint16Array } = globalThis as { readonly Float16Array?: ArrayType };
-
-/** Arrays of a type's elements, the usual one first. */
-const ARRAYS: Readonly<Record<string, readonly ArrayType[]>> = {
-  float32: [Float32Array],
-  float64: [Float64Array],
-  float16: [Uint16Array, Halves],
-  int8: [Int8Array],
-  int16: [Int16Array],
-  int32: [Int32Array],
-  int64: [BigInt64Array],
-  uint8: [Uint8Array],
-  uint16: [Uint16Array],
-  uint32: [Uint32Array],
-  uint64: [BigUint64Array],
-  bool: [Uint8Array],
-  int4: [Uint8Array, Int8Array],
-  uint4: [Uint8Array],
-};
 
 /** Elements have to be as many as the dims say: an array that was transferred has none. */
 function checkData(name: string, tensor: OrtTensor): OrtTensor {

@@ -1,9 +1,10 @@
 /** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
+
 import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
 import { FLOAT32 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
-import { countOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
 import type { AttentionNow, AttentionStep, ComputedStep, Elements, LateAttention, RowsStep } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';

@@ -6,7 +6,7 @@ import { Branches, type Choice } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import type { Region } from '../plan/partition.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';

@@ -2,8 +2,10 @@
  * Large results that only the caller needs, the logits of a whole prompt above all: a product writes them to an array that is the
  * caller's, some rows and columns at a time. On the device they would take a place that is never given back.
  */
+
 import type { ArenaHandle, DecompositionOptions } from '@msd/core';
-import { elementCount, type ScriptStep } from '@msd/core/program';
+import type { ScriptStep } from '@msd/core/program';
+import { countOf } from '../dims.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Slot } from '../ops/lowering.ts';
 import type { Fused, ProductsStep } from '../plan/fuse.ts';
@@ -33,7 +35,7 @@ export function deliveredProducts(
   for (const { step } of fused) {
     if (step.kind !== 'products' || step.each.length !== 1) continue;
     const { y } = step.each[0]!;
-    if (elementCount(y.dims) < LARGE || elementCount(y.dims) < elementCount(y.root.dims)) continue;
+    if (countOf(y.dims) < LARGE || countOf(y.dims) < countOf(y.root.dims)) continue;
     const names = [...results].filter(([, { root }]) => root === y.root).map(([name]) => name);
     const [name = ''] = names;
     if (names.length === 1 && !graph.consumers.has(name)) found.set(name, step);
@@ -52,7 +54,7 @@ export function deliver(
 ): { readonly step: ScriptStep; readonly delivery: Delivery } {
   const [{ matrix: key, activation, bias, multiply, residual }] = each as [ProductsStep['each'][number]];
   const weights = matrix(key);
-  const M = elementCount(x.dims) / weights.K;
+  const M = countOf(x.dims) / weights.K;
   const numbers = [x, bias, multiply, residual].map((slot) => slot && numberOf(slot));
   let out: Float32Array | undefined;
   const run = (): void => {

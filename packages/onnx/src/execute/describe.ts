@@ -1,6 +1,7 @@
 /** What a session says of its nodes and regions, as far as it is known once it is created. */
 import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
-import type { Decisions, Match } from '../passes/match.ts';
+import type { Decisions } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import type { Price } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
 import { readSubgraph } from '../read/model.ts';

@@ -2,11 +2,12 @@
  * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up what comes
  * out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
  */
+
 import type { ArenaHandle } from '@msd/core';
 import { elementwise, softmax } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
-import { Expression } from '../ops/elementwise.ts';
-import { countOf } from '../ops/host.ts';
+import { countOf } from '../dims.ts';
+import { Expression } from '../ops/expression.ts';
 import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Workshop } from './plan.ts';
 

@@ -1,5 +1,7 @@
 /** Which files beside a model are needed, and how ONNX Runtime is told of them. */
+
 import { dataTypeBits } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { Variants } from '../inline/branches.ts';
 import { usesOf } from '../ir/graph.ts';
 import { neededNodes } from '../plan/units.ts';
@@ -48,7 +50,7 @@ function largeBytes({ initializers }: ModelRecord['graph']): number {
   let bytes = 0;
   for (const { elemType, dims, storage } of initializers)
     if (storage.kind === 'external' && storage.files.sources.has(storage.location))
-      bytes += dims.reduce((product, dim) => product * dim, (dataTypeBits(elemType) ?? 0) / 8);
+      bytes += (countOf(dims) * (dataTypeBits(elemType) ?? 0)) / 8;
   return bytes;
 }
 

@@ -1,28 +1,17 @@
 /** Results that no region makes: what the run was fed, or constants of the file. */
-import { BOOL, FLOAT16, FLOAT32, INT8, INT32, INT64, jsDataType, UINT8 } from '../data-types.ts';
+import { INT64, jsDataType } from '../data-types.ts';
 import type { Constant } from '../ir/graph.ts';
 import { infoOfConstant, int64Elements } from '../ir/info.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import type { Passed } from '../plan/passed.ts';
 import { tensorBytes } from '../read/tensor.ts';
+import { ARRAYS } from './arrays.ts';
 import { againOf } from './kv/lazy.ts';
 
 /** A result: from an input by name, or elements that are the same in every run. */
 export type PassedValue =
   | { readonly input: string }
   | { readonly input: undefined; readonly elemType: number; readonly dims: readonly number[]; readonly data: OrtData };
-
-type Elements = new (buffer: ArrayBuffer) => OrtData;
-
-const ARRAYS: ReadonlyMap<number, Elements> = /* @__PURE__ */ new Map<number, Elements>([
-  [FLOAT32, Float32Array],
-  [FLOAT16, Uint16Array],
-  [INT8, Int8Array],
-  [UINT8, Uint8Array],
-  [INT32, Int32Array],
-  [INT64, BigInt64Array],
-  [BOOL, Uint8Array],
-]);
 
 /** By name of the output. Constants are copied now: later the file may be closed. */
 export function passedValues(passed: ReadonlyMap<string, Passed>): ReadonlyMap<string, PassedValue> {
@@ -38,7 +27,8 @@ function constantValue(constant: Constant): PassedValue {
   if (constant.kind === 'tensor') {
     const { elemType, dims } = constant.tensor;
     const bytes = new Uint8Array(tensorBytes(constant.tensor)); // a copy
-    return { input: undefined, elemType, dims, data: new (ARRAYS.get(elemType)!)(bytes.buffer) };
+    const [Elements] = ARRAYS[jsDataType(elemType)!]!;
+    return { input: undefined, elemType, dims, data: new Elements(bytes.buffer) };
   }
   const { elemType, dims, data } = infoOfConstant(constant);
   const numbers = data as readonly number[];

@@ -2,6 +2,7 @@
  * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
  * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
  */
+
 import {
   type ArenaHandle,
   type AttentionRun,
@@ -11,7 +12,8 @@ import {
   type KvType,
   type PreparedWeights,
 } from '@msd/core';
-import { byteLength, type Device, elementCount, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
+import { byteLength, type Device, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
+import { countOf } from '../dims.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
@@ -138,7 +140,7 @@ export function makePlan(
   const delivered = new Map<string, Delivery>();
   const nameOf = new Map([...large].map(([name, step]) => [step as Fused['step'], name] as const));
   for (const { step, nodes: names } of fused) {
-    const isEmpty = writesOf(step).every((slot) => elementCount(slot.dims) === 0);
+    const isEmpty = writesOf(step).every((slot) => countOf(slot.dims) === 0);
     if (step.kind === 'attention') {
       steps.push(attentionStep(step, numberOf, partOf, scripts.attention(step, `node '${names[0]}'`)));
     } else if (step.kind === 'products' && nameOf.has(step)) {
@@ -202,7 +204,7 @@ function productsStep(
   const work = {
     kind: 'product' as const,
     matrices,
-    M: elementCount(x.dims) / matrices[0]!.K,
+    M: countOf(x.dims) / matrices[0]!.K,
     each: each.map(({ activation }) => ({ activation })),
     ...split,
   };

@@ -2,6 +2,7 @@
  * What claimed regions need of the file: matrices are packed one after the other and dropped, so a file passes through three
  * buffers of the size of its largest one; small tensors are copied; of tables only the place is kept.
  */
+
 import {
   type ArenaHandle,
   BackendUnavailableError,
@@ -11,10 +12,10 @@ import {
   type WasmBackend,
 } from '@msd/core';
 import { byteSize } from '@msd/core/program';
+import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
-import { countOf } from '../ops/host.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';

@@ -3,7 +3,7 @@
  * schedule belongs to one set of wanted outputs: what they do not need is left out.
  */
 import type { OrtTensor } from '../ort.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import { regionCode } from '../plan/code.ts';
 import { ClaimedRegion } from './claimed.ts';
 import type { RegionSession } from './fast-form.ts';

@@ -1,13 +1,10 @@
 /**
  * The session that ONNX Runtime's `InferenceSession` drives: a cut model, executed region by region.
  */
-import type { MemoryReport } from '@msd/core';
 import { SessionStateError } from '../errors.ts';
-import type { Choice } from '../inline/branches.ts';
-import type { OrtFeeds, OrtHandler, OrtMetadata, OrtModule, OrtRunOptions, OrtSession, OrtTensor } from '../ort.ts';
+import type { OrtFeeds, OrtHandler, OrtMetadata, OrtRunOptions, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
-import type { ValueInfo } from '../read/types.ts';
-import { type CopiedBytes, NO_MEMORY, type NodeReport, type RegionReport, type SessionReport } from '../report.ts';
+import { type CopiedBytes, NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
 import {
   checkExtraFeeds,
   checkFeed,
@@ -19,12 +16,14 @@ import {
   metadataOf,
 } from './bind.ts';
 import { chooseVariant } from './choose.ts';
-import { type PassedValue, passedTensors } from './passed.ts';
-import type { Plan, Workshop } from './plan.ts';
+import { type CutModel, type Live, schedulesOf, shopOf, type Way } from './cut-model.ts';
+import { liveReport, weightsOf } from './live-report.ts';
+import { passedTensors } from './passed.ts';
+import type { Plan } from './plan.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
 import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
-import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
+import { makeSchedule, type Schedule, Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
 
@@ -33,54 +32,8 @@ export interface MsdHandler extends OrtHandler {
   readonly report: SessionReport;
 }
 
-/** What a cut session is made of. */
-export interface CutModel {
-  readonly ort: OrtModule;
-  /** Ways through its branches: one, if nothing chooses. They share everything but types. */
-  readonly variants: readonly CutVariant[];
-  /** Which one a run takes. */
-  readonly choice: Choice;
-  readonly sessions: readonly OrtSession[];
-  readonly inputs: readonly ValueInfo[];
-  readonly outputs: readonly ValueInfo[];
-  readonly nodes: readonly NodeReport[];
-  readonly regions: readonly RegionReport[];
-  /** When its creation began, if it is profiled from then on. */
-  readonly profiledFrom: number | undefined;
-  /** What ONNX Runtime would not do as it was asked. */
-  readonly graphOptimizationLevel: string | undefined;
-  /** Gives back files that rows are read from. */
-  close(): void;
-}
-
-/** One way through a model. */
-export interface CutVariant {
-  readonly shop: Workshop;
-  readonly plan: RegionPlan;
-  /** Outputs that no region makes. */
-  readonly passed: ReadonlyMap<string, PassedValue>;
-  /** The branches on it. */
-  readonly taken: readonly string[];
-}
-
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
-
-/** All that `dispose` lets go of: whoever refers to a step, a plan or the executor keeps MSD's memory. */
-interface Live {
-  readonly model: CutModel;
-  readonly executor: Executor;
-  readonly ways: readonly Way[];
-}
-
-/** A variant with what it runs. */
-interface Way {
-  readonly variant: CutVariant;
-  /** For all outputs. */
-  readonly all: Schedule;
-  /** For subsets of them, by their names. */
-  readonly schedules: Map<string, Schedule>;
-}
 
 /** Runs a cut model. Calls of `run` are served one after the other. */
 export class CutSession implements MsdHandler {
@@ -90,6 +43,8 @@ export class CutSession implements MsdHandler {
   readonly outputMetadata: readonly OrtMetadata[];
   readonly #specs: readonly InputSpec[];
   readonly #known: ReadonlySet<string>;
+  /** Names of outputs: a file may list one twice. */
+  readonly #outputCount: number;
   readonly #slots = new Slots();
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
@@ -114,6 +69,7 @@ export class CutSession implements MsdHandler {
     this.outputMetadata = model.outputs.map((output) => metadataOf(completed(output, infos.get(output.name))));
     this.#specs = model.inputs.map(inputSpec);
     this.#known = new Set(this.inputNames);
+    this.#outputCount = new Set(this.outputNames).size;
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
     const ways = model.variants.map((variant) => ({
       variant,
@@ -142,16 +98,9 @@ export class CutSession implements MsdHandler {
   }
 
   get report(): SessionReport {
-    const kernels = this.#live ? kernelsOf(this.#live) : undefined;
-    const nodes = this.#nodes.map((node) => {
-      const kernel = kernels?.get(node.name);
-      return kernel === undefined ? node : { ...node, kernel };
-    });
-    const memory = this.#live ? memoryOf(this.#live) : NO_MEMORY;
-    const threads = this.#live && { threads: shopOf(this.#live.model).residents.backend.threads };
-    const held = this.#live && { plans: plansOf(this.#live), ...kvCacheOf(this.#live.model) };
+    const now = this.#live ? liveReport(this.#live, this.#nodes) : { nodes: this.#nodes, memory: NO_MEMORY };
     const profile = this.#profiled && { profile: this.#profiled };
-    return { ...this.#report, nodes, bytesCopiedPerCall: { ...this.#copied }, memory, ...held, ...threads, ...profile };
+    return { ...this.#report, ...now, bytesCopiedPerCall: { ...this.#copied }, ...profile };
   }
 
   async run(
@@ -232,9 +181,9 @@ export class CutSession implements MsdHandler {
 
   #begin({ model, executor, ways }: Live, inputs: readonly Value[]): void {
     const { space, kv } = shopOf(model);
-    const schedules = ways.flatMap((way) => [way.all, ...way.schedules.values()]);
-    if (space.isScattered || schedules.some(hasMany)) {
-      for (const { steps } of schedules) for (const step of steps) if (step.kind === 'claimed') step.region.forget();
+    if (space.isScattered || ways.some(hasMany)) {
+      for (const { steps } of ways.flatMap(schedulesOf))
+        for (const step of steps) if (step.kind === 'claimed') step.region.forget();
       space.clear();
       kv.keeper.clearScratch();
     }
@@ -243,7 +192,7 @@ export class CutSession implements MsdHandler {
   }
 
   #scheduleFor({ variant, all, schedules }: Way, names: readonly string[]): Schedule {
-    if (names.length === new Set(this.outputNames).size) return all;
+    if (names.length === this.#outputCount) return all;
     const key = JSON.stringify(names);
     let schedule = schedules.get(key);
     if (!schedule) {
@@ -286,11 +235,14 @@ export class CutSession implements MsdHandler {
   }
 }
 
-/** What variants share is in each of their workshops. */
-const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
+/** Does a region have more plans than are kept? Asked in every run: it makes no list. */
+function hasMany({ all, schedules }: Way): boolean {
+  if (isOver(all)) return true;
+  for (const schedule of schedules.values()) if (isOver(schedule)) return true;
+  return false;
+}
 
-/** Does a region have more plans than are kept? */
-function hasMany({ steps }: Schedule): boolean {
+function isOver({ steps }: Schedule): boolean {
   for (const step of steps) if (step.kind === 'claimed' && step.region.planCount > MAX_PLANS) return true;
   return false;
 }
@@ -309,53 +261,4 @@ function prepare({ steps }: Schedule): void {
     }
     if (!plan) return;
   }
-}
-
-function weightsOf(model: CutModel): SessionReport['weights'] {
-  const { backend, fileBytes } = shopOf(model).residents;
-  return { fileBytes, packedBytes: backend.memory().packedBytes };
-}
-
-/** The backend's memory; what runs put between the nodes is scratch, too. */
-function memoryOf({ model }: Live): MemoryReport {
-  const { residents, space, block } = shopOf(model);
-  const { scratch, scratchBytes, ...rest } = residents.backend.memory();
-  const intermediates = space.byteLength + block.byteLength;
-  return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
-}
-
-function plansOf({ ways }: Live): number {
-  let plans = 0;
-  for (const { all, schedules } of ways)
-    for (const { steps } of [all, ...schedules.values()])
-      for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
-  return plans;
-}
-
-function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
-  const { kv } = shopOf(model);
-  const matches = model.variants.flatMap(({ plan }) =>
-    plan.flatMap((region) => ('matches' in region ? region.matches : [])),
-  );
-  if (!matches.some(({ op }) => op === 'attention')) return {};
-  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
-}
-
-/** Kernel ids by node, of the last run. */
-function kernelsOf({ executor }: Live): Map<string, string> {
-  const kernels = new Map<string, string>();
-  // Products of one x are one call: each has its own gemm.
-  for (const { program, nodes } of executor.plans)
-    for (const [step, ids] of program.kernels.entries()) {
-      const parts = nodes[step]!;
-      // Products of one x are one call; each node is told its own gemm, or that of all of them.
-      const gemms = ids.filter((id) => id.startsWith('gemm'));
-      const all = (gemms.length > 0 ? gemms : ids).join(' ');
-      // Of the steps of a convolution, its product counts, not the copies around it.
-      for (const [i, names] of parts.entries())
-        for (const name of names)
-          if (ids.length > 0 && !(kernels.has(name) && all.startsWith('copy_')))
-            kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
-    }
-  return kernels;
 }

@@ -1,9 +1,11 @@
 /** A value during a run: on MSD's device, in plain JavaScript, in a cache, or a tensor of ONNX Runtime or the caller. */
+
 import type { ArenaHandle } from '@msd/core';
 import type { DType } from '@msd/core/nn';
 import type { Device } from '@msd/core/program';
 import { carriedOf, isCarried, leavingAs } from '../carried.ts';
 import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
 import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
@@ -76,7 +78,7 @@ function numbersOf(elemType: number, data: OrtData): number[] {
 /** A copy of what lies on the device, in the element type that the model gives it. */
 function readBack({ handle, dtype, elemType, dims }: Value, device: Device<ArenaHandle>): OrtData {
   if (isCarried(elemType)) return leavingAs(elemType, handle!.arena.float32(handle!));
-  const count = dims.reduce((product, dim) => product * dim, 1);
+  const count = countOf(dims);
   const raw =
     dtype === 'f32' ? new Float32Array(count) : dtype === 'bool' ? new Uint8Array(count) : new Int32Array(count);
   if (count > 0) device.read(handle!, raw);

@@ -1,6 +1,7 @@
 /**
  * A model that is not cut: ONNX Runtime runs it as it came, the report says why.
  */
+import { countOf } from '../dims.ts';
 import { AbortError, SessionStateError } from '../errors.ts';
 import { log } from '../log.ts';
 import {
@@ -140,7 +141,7 @@ class WholeSession implements MsdHandler {
     }
     checkExtraFeeds(this.#known, feeds);
     const entries = this.inputNames.map((name) => [name, checked.get(name) ?? feeds[name]!] as const);
-    entries.sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+    entries.sort(([, a], [, b]) => countOf(b.dims) - countOf(a.dims));
     const isAtOnce = turnsOf(this.#ort.registerBackend).isFree && !usesProxy(this.#ort);
     const given: Record<string, OrtTensor> = Object.create(null);
     for (const [i, [name, tensor]] of entries.entries())
@@ -168,8 +169,4 @@ class WholeSession implements MsdHandler {
 function isElsewhere(feed: unknown): feed is OrtTensor {
   const location = (feed as Partial<OrtTensor> | null | undefined)?.location;
   return location === 'gpu-buffer' || location === 'ml-tensor';
-}
-
-function sizeOf({ dims }: OrtTensor): number {
-  return dims.reduce((product, dim) => product * dim, 1);
 }

@@ -2,12 +2,13 @@
  * Conditions that are known before anything else is: an input, or shape arithmetic of inputs. They are computed in plain JavaScript,
  * by the functions that infer types.
  */
+import { countOf } from '../dims.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { HOST_TYPES, type Info, infoOfConstant, infoOfType, newSymbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { elements, NodeView, operatorName } from '../ops/operator.ts';
 import { NO_SYMBOLS } from '../ops/shape.ts';
-import { typical } from '../passes/match.ts';
+import { MAX_HOST_ELEMENTS, typicalCount } from '../passes/matcher.ts';
 import { readRange } from '../read/source.ts';
 
 export interface Condition {
@@ -20,9 +21,6 @@ export interface Condition {
   /** @throws `RangeError` if it is not one element, or sizes of a run contradict each other */
   holds(inputs: ReadonlyMap<string, Info>): boolean;
 }
-
-/** Inputs with more elements are not looked at. */
-const MAX_ELEMENTS = 4096;
 
 /** @returns its value if that is the same in every run; `undefined` if only a run of the graph can know it */
 export function conditionOf(graph: Graph, name: string): Condition | boolean | undefined {
@@ -56,7 +54,7 @@ export function conditionOf(graph: Graph, name: string): Condition | boolean | u
 function sampleOf(graph: Graph, name: string, isNeeded: boolean): Info {
   const { elemType, dims = [1] } = infoOfType(graph.inputs.find((input) => input.name === name)!.type, newSymbols());
   const sizes = dims.map((dim) => (typeof dim === 'number' ? dim : 1));
-  const count = sizes.reduce((product, size) => product * size, 1);
+  const count = countOf(sizes);
   return { elemType, dims: sizes, data: isNeeded ? new Array<number>(count).fill(1) : undefined };
 }
 
@@ -112,8 +110,8 @@ class Walk {
     const input = this.#graph.inputs.find((each) => each.name === name);
     if (input?.type.kind !== 'tensor') return false;
     const { elemType, dims } = infoOfType(input.type, newSymbols());
-    const count = dims?.reduce((product: number, dim) => product * typical(dim), 1) ?? 1;
-    if (isNeeded && (!HOST_TYPES.has(elemType) || count > MAX_ELEMENTS)) return false;
+    const count = typicalCount(dims ?? []);
+    if (isNeeded && (!HOST_TYPES.has(elemType) || count > MAX_HOST_ELEMENTS)) return false;
     this.needs.set(name, isNeeded || this.needs.get(name) === true);
     return true;
   }

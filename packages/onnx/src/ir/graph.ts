@@ -2,7 +2,9 @@
  * The IR: a checked graph in topological order, with producers and consumers by value name. `Constant` nodes are
  * constants like initializers, so they form no work of their own and can be duplicated into whoever needs them.
  */
+
 import { dataTypeBits } from '../data-types.ts';
+import { sameDims } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import type { FunctionRecord, GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
@@ -147,11 +149,7 @@ function theOneThatCounts(all: readonly Constant[]): Constant {
 function sameType(a: Constant, b: Constant): boolean {
   if (a.kind !== 'tensor' || b.kind !== 'tensor') return a.kind === b.kind;
   const [left, right] = [a.tensor, b.tensor];
-  return (
-    left.elemType === right.elemType &&
-    left.dims.length === right.dims.length &&
-    left.dims.every((dim, i) => dim === right.dims[i])
-  );
+  return left.elemType === right.elemType && sameDims(left.dims, right.dims);
 }
 
 /** An initializer that is listed as an input has its type: ONNX Runtime refuses another. */

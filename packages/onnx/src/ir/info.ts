@@ -2,8 +2,10 @@
  * What is known of a value before it exists: element type, sizes, and the elements of small tensors. A size that only a run can
  * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
  */
+
 import { isCarried } from '../carried.ts';
 import { BOOL, FLOAT16, FLOAT32, INT8, INT16, INT32, INT64, isFloat, UINT8, UINT16 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
@@ -143,7 +145,7 @@ export function infoOfConstant(constant: Constant): Info {
   if (constant.kind === 'node') return infoOfConstantNode(constant.node);
   const { tensor } = constant;
   const { elemType, dims } = tensor;
-  const small = KNOWN_TYPES.has(elemType) && dims.reduce((product, dim) => product * dim, 1) <= MAX_KNOWN;
+  const small = KNOWN_TYPES.has(elemType) && countOf(dims) <= MAX_KNOWN;
   return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
 }
 

@@ -1,7 +1,9 @@
 /** Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. */
+
 import { BOOL, INT32, INT64, isFloat } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import { HOST_TYPES, type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
-import { combine, countOf, repeated, repeater, stored, zip } from './host.ts';
+import { combine, repeated, repeater, stored, zip } from './host.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];

@@ -1,11 +1,11 @@
 /** Float weights of the file that the session quantizes while it loads (option `quantize`). */
 import { FLOAT16, FLOAT32 } from '../data-types.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type Floats, floatMatrix } from '../weights/floats.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { NodeView } from './operator.ts';
-import { quantizedProduct } from './product.ts';
+import { quantizedGemm, quantizedProduct } from './product.ts';
 
 /**
  * The matrix that weights become, `undefined` if they stay what they are, or why they cannot become one.
@@ -24,8 +24,8 @@ export function atLoad(
   if (format === undefined) return undefined;
   const { N, K, ...rest } = places(tensor);
   if (!(N > 0 && K > 0)) return undefined;
-  const bad = matcher.refusedScale(tensor);
-  if (bad !== undefined) return `a weight is ${bad}, not below 2^90`;
+  const bad = matcher.refusedScale(tensor, 'a weight');
+  if (bad !== undefined) return bad;
   return floatMatrix({ format, N, K, tensor, ...rest });
 }
 
@@ -41,8 +41,7 @@ export function matMulAtLoad(view: NodeView, matcher: Matcher): Match | string |
 
 /** alpha · A · B + beta · C, B as it is or transposed. */
 export function gemmAtLoad(view: NodeView, matcher: Matcher): Match | string | undefined {
-  const { node } = view;
-  const [x = '', b = '', c = ''] = node.inputs;
+  const [, b = ''] = view.node.inputs;
   if (matcher.tensor(b)?.dims.length !== 2) return undefined;
   const isTransposed = view.int('transB', 0) === 0;
   const matrix = atLoad(view, matcher, b, ({ dims: [first, second] }) => ({
@@ -51,17 +50,5 @@ export function gemmAtLoad(view: NodeView, matcher: Matcher): Match | string | u
     isTransposed,
     times: view.float('alpha', 1),
   }));
-  if (typeof matrix !== 'object') return matrix;
-  const [y = ''] = node.outputs;
-  const isBias = view.float('beta', 1) === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
-  const addend = c === '' || isBias ? undefined : { name: c, times: view.float('beta', 1) };
-  return quantizedProduct(view, matcher, {
-    nodes: [node],
-    x,
-    matrix,
-    ...(isBias && { bias: c }),
-    addend,
-    y,
-    inOrt: 'floats',
-  });
+  return typeof matrix === 'object' ? quantizedGemm(view, matcher, matrix, 'floats') : matrix;
 }

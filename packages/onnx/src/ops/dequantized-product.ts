@@ -1,8 +1,8 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { weightsOf } from '../weights/constant.ts';
 import type { NodeView } from './operator.ts';
-import { quantizedProduct } from './product.ts';
+import { quantizedGemm, quantizedProduct } from './product.ts';
 
 /** The product, `undefined` if its weights are no such integers, or why kernels do not have them: then their floats are multiplied. */
 export function matMulOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
@@ -24,15 +24,9 @@ function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, n
 
 /** A · B + beta · C, B as it is or transposed. */
 export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
-  const { node } = view;
-  const [x = '', b = '', c = ''] = node.inputs;
+  const [, b = ''] = view.node.inputs;
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
   if (view.float('alpha', 1) !== 1) return 'alpha is not 1';
-  const { matrix } = weights;
-  const [y = ''] = node.outputs;
-  const beta = view.float('beta', 1);
-  const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
-  const addend = c === '' || isBias ? undefined : { name: c, times: beta };
-  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...(isBias && { bias: c }), addend, y });
+  return quantizedGemm(view, matcher, weights.matrix);
 }

@@ -7,10 +7,10 @@
  * MSD takes the float x and quantizes it finer. DynamicQuantizeLinear is no part of the match: several products share it, and
  * it runs as long as somebody needs what it makes.
  */
-import { FLOAT32 } from '../data-types.ts';
+import { dataTypeName, FLOAT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Matcher } from '../passes/match.ts';
-import type { Columns } from '../weights/columns.ts';
+import type { Matcher } from '../passes/matcher.ts';
+import { COLUMN_TYPES, type Columns } from '../weights/columns.ts';
 import { otherOperand } from './operator.ts';
 
 type Scale = Columns['scales'][number];
@@ -30,6 +30,34 @@ export function quantizedFrom(matcher: Matcher, codes: string): Quantized | unde
   const [x = ''] = node.inputs;
   const [, scale = '', zeroPoint = ''] = node.outputs;
   return matcher.notFloat('A', x) === undefined ? { x, scale, zeroPoint } : undefined;
+}
+
+/** Weights of 8 bits and their zero points, which kernels take, or why they do not. */
+export function integersOf(
+  matcher: Matcher,
+  what: string,
+  weights: string,
+  zeros: string,
+): Pick<Columns, 'data' | 'zeroPoints'> | string {
+  const data = matcher.tensor(weights);
+  const zeroPoints = matcher.tensor(zeros);
+  if (!data) return `${what} is not constant`;
+  if (zeros !== '' && !zeroPoints) return `zero points of ${what} are not constant`;
+  if (!COLUMN_TYPES.has(data.elemType)) return `${what} is ${dataTypeName(data.elemType)}`;
+  if (zeroPoints && zeroPoints.elemType !== data.elemType)
+    return `zero points of ${what} are ${dataTypeName(zeroPoints.elemType)}`;
+  return { data, zeroPoints };
+}
+
+/** Why kernels do not take the scales of such weights. */
+export function refusedScales(matcher: Matcher, what: string, scales: Columns['scales']): string | undefined {
+  for (const scale of scales) {
+    if (typeof scale === 'number') continue;
+    if (scale.elemType !== FLOAT32) return `scales of ${what} are ${dataTypeName(scale.elemType)}`;
+    const bad = matcher.refusedScale(scale);
+    if (bad !== undefined) return bad;
+  }
+  return undefined;
 }
 
 /** From an integer product to floats. */

@@ -1,12 +1,11 @@
-/** Operators that work element by element, operands repeated to one shape, and the chains of them that spell one function. */
-import { type Elementwise, type ElementwiseNode, elementwise, type FunctionId } from '@msd/core/nn';
+/** Operators that work element by element, operands repeated to one shape. */
+import type { FunctionId } from '@msd/core/nn';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, FLOAT16, INT32, INT64, isFloat } from '../data-types.ts';
-import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { arithmeticOperators } from './arithmetic.ts';
-import { emitOp, type Lowering, type Slot } from './lowering.ts';
-import { type NodeView, type Operator, otherOperand, type Pattern } from './operator.ts';
+import { expressionMatch } from './expression.ts';
+import type { NodeView, Operator } from './operator.ts';
 import { aliasMatch } from './shape.ts';
 
 type Kind = 'f32' | 'bool' | 'number';
@@ -70,79 +69,6 @@ const MAPPINGS: Readonly<Record<string, Mapping>> = {
   'com.microsoft.QuickGelu': valued('QuickGelu', { alpha: 1.702 }),
   'com.microsoft.Gelu': unary('Gelu'),
 };
-
-/** Operands of an expression, as values of JavaScript or slots. */
-interface Operands {
-  readonly inputs: readonly string[];
-  /** In the order of the node's operands: the number of an input, or a constant. */
-  readonly args: readonly (number | { readonly constant: number })[];
-}
-
-/** Scalars of the file become part of the expression, everything else is an input. */
-function operandsOf(matcher: Matcher, names: readonly string[]): Operands {
-  const rankOf = (name: string): number => matcher.info(name)?.dims?.length ?? 0;
-  const most = Math.max(...names.map((name) => (matcher.isConstant(name) ? 0 : rankOf(name))));
-  const isInline = (name: string): boolean =>
-    matcher.scalar(name) !== undefined && isFloat(matcher.info(name)!.elemType) && rankOf(name) <= most;
-  const rest = names.filter((name) => !isInline(name));
-  const inputs = [...new Set(rest.length > 0 ? rest : names.slice(0, 1))];
-  const args = names.map((name) => {
-    const at = inputs.indexOf(name);
-    return at >= 0 ? at : { constant: matcher.scalar(name)! };
-  });
-  return { inputs, args };
-}
-
-/** Builds an expression node by node; values are numbered as in {@link Elementwise}. */
-export class Expression {
-  readonly nodes: ElementwiseNode[] = [];
-  readonly #inputs: number;
-
-  constructor(inputs: number) {
-    this.#inputs = inputs;
-  }
-
-  add(fn: FunctionId, args: readonly number[], values?: readonly number[]): number {
-    this.nodes.push({ fn, args, ...(values && values.length > 0 && { values }) });
-    return this.#inputs + this.nodes.length - 1;
-  }
-
-  /** Numbers of the operands; constants become nodes. */
-  args({ args }: Operands): number[] {
-    return args.map((arg) => (typeof arg === 'number' ? arg : this.add('ConstantF32', [], [arg.constant])));
-  }
-
-  get op(): Elementwise {
-    return { nodes: this.nodes, outputs: [this.#inputs + this.nodes.length - 1] };
-  }
-}
-
-/** A match of one elementwise expression. */
-export function expressionMatch(
-  matcher: Matcher,
-  nodes: readonly GraphNode[],
-  names: readonly string[],
-  build: (to: Expression, args: readonly number[]) => void,
-): Match {
-  const operands = operandsOf(matcher, names);
-  const { inputs } = operands;
-  const expression = new Expression(inputs.length);
-  build(expression, expression.args(operands));
-  const { op } = expression;
-  const outputs = [nodes.at(-1)!.outputs[0]!];
-  return {
-    op: 'elementwise',
-    place: 'device',
-    nodes,
-    inputs,
-    outputs,
-    resources: matcher.constants(inputs),
-    lower(to: Lowering) {
-      const slots: Slot[] = inputs.map((name) => to.slot(name));
-      emitOp(to, elementwise, op, slots, outputs);
-    },
-  };
-}
 
 function refusedOperand(matcher: Matcher, what: string, name: string, kind: Kind): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
@@ -294,112 +220,3 @@ export const elementwiseOperators: readonly Operator[] = arithmeticOperators.map
   const own = mapping && { match: matchMapping(mapping), attributes: mapping.attributes ?? [] };
   return { ...operator, ...(OWN[operator.name] ?? own) };
 });
-
-/** Constants of spelt-out functions are rounded by their writers, and to float16 in files of that type: by half a step of it at most. */
-function isNear(matcher: Matcher, name: string, expected: number): boolean {
-  const value = matcher.scalar(name);
-  const off = matcher.info(name)?.elemType === FLOAT16 ? 2 ** -11 : 1e-4;
-  return value !== undefined && Math.abs(value - expected) <= off * Math.abs(expected);
-}
-
-/** The node whose result alone `name` goes to, if it is this operation with a constant near `value`. */
-function nextWith(matcher: Matcher, name: string, opType: string, value: number): GraphNode | undefined {
-  const node = matcher.soleConsumer(name);
-  const other = otherOperand(node, opType, name);
-  return other !== undefined && isNear(matcher, other, value) ? node : undefined;
-}
-
-/** The node that makes `name` as this operation of something and a constant near `value`, and that something. */
-function madeWith(
-  matcher: Matcher,
-  name: string,
-  opType: string,
-  value: number,
-): { readonly node: GraphNode; readonly x: string } | undefined {
-  const node = matcher.producer(name);
-  if (node?.domain !== '' || node.opType !== opType || node.inputs.length !== 2) return undefined;
-  const [a = '', b = ''] = node.inputs;
-  if (isNear(matcher, b, value)) return { node, x: a };
-  return opType !== 'Div' && isNear(matcher, a, value) ? { node, x: b } : undefined;
-}
-
-/** A chain as one function of x. */
-function chain(
-  matcher: Matcher,
-  fn: FunctionId,
-  x: string,
-  nodes: readonly GraphNode[],
-  values?: readonly number[],
-): Match | undefined {
-  if (matcher.notFloat('x', x) !== undefined) return undefined;
-  const sorted = [...nodes].sort((a, b) => a.index - b.index);
-  if (!matcher.isClosed(sorted)) return undefined;
-  return expressionMatch(matcher, sorted, [x], (to, args) => to.add(fn, args, values));
-}
-
-/** x · sigmoid(x), and x · sigmoid(1.702 · x). */
-const sigmoidChain: Pattern = (matcher, node) => {
-  const [inner = ''] = node.inputs;
-  const [sigmoid = ''] = node.outputs;
-  const last = matcher.soleConsumer(sigmoid);
-  const x = otherOperand(last, 'Mul', sigmoid);
-  if (x === undefined) return undefined;
-  if (x === inner) return chain(matcher, 'Silu', x, [node, last!]);
-  const scaled = madeWith(matcher, inner, 'Mul', 1.702);
-  return scaled?.x === x ? chain(matcher, 'QuickGelu', x, [scaled.node, node, last!], [1.702]) : undefined;
-};
-
-/**
- * What comes after the inner function of a Gelu: (1 + inner) times x and ½, in any order.
- *
- * @returns the nodes, `undefined` if it is something else
- */
-function geluTail(matcher: Matcher, inner: string, x: string): GraphNode[] | undefined {
-  const sum = nextWith(matcher, inner, 'Add', 1);
-  if (!sum) return undefined;
-  const [s = ''] = sum.outputs;
-  const first = matcher.soleConsumer(s);
-  const other = otherOperand(first, 'Mul', s);
-  if (other === undefined) return undefined;
-  const [product = ''] = first!.outputs;
-  if (isNear(matcher, other, 0.5)) {
-    const second = matcher.soleConsumer(product);
-    return otherOperand(second, 'Mul', product) === x ? [sum, first!, second!] : undefined;
-  }
-  if (other === x) {
-    const second = nextWith(matcher, product, 'Mul', 0.5);
-    return second && [sum, first!, second];
-  }
-  const half = madeWith(matcher, other, 'Mul', 0.5);
-  return half?.x === x ? [sum, half.node, first!] : undefined;
-}
-
-/** x · ½ · (1 + erf(x / √2)). */
-const erfChain: Pattern = (matcher, node) => {
-  const [inner = ''] = node.inputs;
-  const scaled = madeWith(matcher, inner, 'Div', Math.SQRT2) ?? madeWith(matcher, inner, 'Mul', Math.SQRT1_2);
-  if (!scaled) return undefined;
-  const tail = geluTail(matcher, node.outputs[0]!, scaled.x);
-  return tail && chain(matcher, 'Gelu', scaled.x, [scaled.node, node, ...tail]);
-};
-
-/** x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³))). */
-const tanhChain: Pattern = (matcher, node) => {
-  const scaled = madeWith(matcher, node.inputs[0]!, 'Mul', Math.sqrt(2 / Math.PI));
-  const sum = scaled && matcher.producer(scaled.x);
-  if (sum?.opType !== 'Add') return undefined;
-  for (const [x = '', term = ''] of [sum.inputs, sum.inputs.toReversed()]) {
-    const cubed = madeWith(matcher, term, 'Mul', 0.044715);
-    const power = cubed && madeWith(matcher, cubed.x, 'Pow', 3);
-    if (power?.x !== x) continue;
-    const tail = geluTail(matcher, node.outputs[0]!, x);
-    if (tail) return chain(matcher, 'GeluTanh', x, [power.node, cubed!.node, sum, scaled!.node, node, ...tail]);
-  }
-  return undefined;
-};
-
-export const elementwisePatterns: Readonly<Record<string, Pattern>> = {
-  Sigmoid: sigmoidChain,
-  Erf: erfChain,
-  Tanh: tanhChain,
-};

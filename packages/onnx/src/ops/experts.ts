@@ -3,14 +3,15 @@
  *
  *   y[m] = Σ over the chosen e: softmax(the chosen scores)[e] · (down_e · act(up_e · x[m] + bias) + bias)
  */
+
 import type { ActivationId } from '@msd/core';
 import { dataTypeName, isFloat, UINT8 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type ExpertRows, type ExpertTensors, expertBlock, expertMatrix } from '../weights/experts.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { countOf } from './host.ts';
 import type { Expert, Resource } from './lowering.ts';
 import { checkCount } from './mat-mul-nbits.ts';
 import type { NodeView, Operator } from './operator.ts';
@@ -55,8 +56,7 @@ function tensorsOf(
     checkCount(view.node, `${what} zero points`, zeroPoints, experts * rows * Math.ceil((blocks * bits) / 8));
   const tensors = { bits, K, blockSize, data, scales, zeroPoints };
   if (expertBlock(tensors) === undefined) return `${what} scales of ${blockSize || K} k in ${bits} bits`;
-  const bad = matcher.refusedScale(scales);
-  return bad === undefined ? tensors : `a scale of ${what} is ${bad}, not below 2^90`;
+  return matcher.refusedScale(scales, `a scale of ${what}`) ?? tensors;
 }
 
 function refusedAttribute(view: NodeView): string | undefined {

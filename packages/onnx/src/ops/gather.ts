@@ -1,13 +1,14 @@
 /** Operators that look elements up by index. */
+
 import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
 import { dataTypeName, FLOAT16, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } from '../data-types.ts';
+import { countOf, sameDims } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { nBitsMatrix } from '../weights/nbits.ts';
 import { asNibbles } from '../weights/nibbles.ts';
-import { countOf } from './host.ts';
 import { emitOp, type TableRef } from './lowering.ts';
 import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
 
@@ -197,9 +198,6 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const table = { rows, columns, format, ...wide };
   return rowsMatch([node], JSON.stringify([d, s, z]), table, indices, { dims: row, twin: twin?.key });
 }
-
-const sameDims = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 export const gatherOperators: readonly Operator[] = [
   {

@@ -2,21 +2,10 @@
  * Arithmetic on the elements of small tensors in plain JavaScript: shapes, positions, masks. Elements are numbers, or symbols of
  * sizes while a model is loaded.
  */
+
 import { BOOL, INT8, INT32, isFloat, UINT8 } from '../data-types.ts';
+import { countOf, stridesOf } from '../dims.ts';
 import { isKnown, type Size } from '../ir/info.ts';
-
-/** Elements between neighbours along each dimension, row-major. */
-export function stridesOf(dims: readonly number[]): number[] {
-  const strides = new Array<number>(dims.length);
-  let stride = 1;
-  for (let i = dims.length - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= dims[i]!;
-  }
-  return strides;
-}
-
-export const countOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
 /** Where rows (runs along the last dimension) begin, in order. */
 function rowsOf(dims: readonly number[], strides: readonly number[], offset = 0): Int32Array {

@@ -1,8 +1,10 @@
 /** The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. */
+
+import { activationPatterns } from './activations.ts';
 import { attentionPatterns } from './attention/chain.ts';
 import { attentionOperators } from './attention/index.ts';
 import { convOperators, convPatterns } from './conv/index.ts';
-import { elementwiseOperators, elementwisePatterns } from './elementwise.ts';
+import { elementwiseOperators } from './elementwise.ts';
 import { expertOperators } from './experts.ts';
 import { foreignOperators } from './foreign.ts';
 import { gatherOperators } from './gather.ts';
@@ -52,7 +54,7 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 /** Chains of nodes by the operator of the node that they are found from. */
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(
   Object.entries({
-    ...elementwisePatterns,
+    ...activationPatterns,
     ...normPatterns,
     ...attentionPatterns,
     ...convPatterns,

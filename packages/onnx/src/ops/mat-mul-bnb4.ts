@@ -1,6 +1,6 @@
 /** com.microsoft.MatMulBnb4: Y = A · Wᵀ with weights of 4 bits that stand for numbers of a codebook, what `bnb4` exports consist of. */
 import { dataTypeName, isFloat, UINT8 } from '../data-types.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { bnb4Block, bnb4Matrices } from '../weights/bnb4.ts';
 import { checkCount, checkType, productInfer } from './mat-mul-nbits.ts';
 import type { NodeView, Operator } from './operator.ts';
@@ -39,8 +39,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   checkType(matcher, node, 'Y', y, N);
   const refused = matcher.notFloat('A', x);
   if (refused !== undefined) return refused;
-  const bad = matcher.refusedScale(absmax);
-  if (bad !== undefined) return `absmax is ${bad}, not below 2^90`;
+  const bad = matcher.refusedScale(absmax, 'absmax');
+  if (bad !== undefined) return bad;
   const [matrix, rest] = bnb4Matrices({ format, N, K, blockSize, data, absmax });
   return quantizedProduct(view, matcher, { nodes: [node], x, matrix, rest: { matrix: rest, times: 1 / 256 }, y });
 }

@@ -2,12 +2,12 @@
  * Products of 8-bit weights with activations that are quantized while a model runs: what `q8`, `int8` and `uint8` exports
  * consist of, and what ONNX Runtime makes of them.
  */
-import { dataTypeName, FLOAT32, INT32 } from '../data-types.ts';
+import { FLOAT32, INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { tensorRange } from '../read/tensor.ts';
-import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
-import { quantizedFrom, rescaled } from './dynamic.ts';
+import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
+import { integersOf, quantizedFrom, refusedScales, rescaled } from './dynamic.ts';
 import { inferMatMul } from './mat-mul.ts';
 import type { NodeView, Operator, Pattern } from './operator.ts';
 import { quantizedProduct } from './product.ts';
@@ -36,30 +36,21 @@ function productMatch(view: NodeView, matcher: Matcher, operands: Operands): Mat
   if (typeof width === 'number' && width !== K) return `A has rows of ${width}, B columns of ${K}`;
   // More dimensions than A has would become those of the result.
   if (data.dims.length > Math.max(2, dims?.length ?? 0)) return `B has shape [${data.dims.join(', ')}]`;
-  const refused = bias === '' ? undefined : matcher.notFloat('bias', bias);
+  const refused = (bias === '' ? undefined : matcher.notFloat('bias', bias)) ?? refusedScales(matcher, 'B', scales);
   if (refused !== undefined) return refused;
-  for (const scale of scales) {
-    if (typeof scale !== 'number' && scale.elemType !== FLOAT32)
-      return `scales of B are ${dataTypeName(scale.elemType)}`;
-    const bad = typeof scale === 'number' ? undefined : matcher.refusedScale(scale);
-    if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
-  }
   tensorRange(data);
   return quantizedProduct(view, matcher, { nodes, x, matrix: columnsMatrix(columns), bias, y, inOrt: 'integers' });
 }
 
 /** Weights [K, N] of the file, or [1, …, K, N]. */
 function columnsOf(matcher: Matcher, weights: string, scales: Columns['scales'], zeroPoints: string): Columns | string {
-  const data = matcher.tensor(weights);
-  const zeros = matcher.tensor(zeroPoints);
-  if (!data) return 'B is not constant';
-  if (zeroPoints !== '' && !zeros) return 'zero points of B are not constant';
-  if (!COLUMN_TYPES.has(data.elemType)) return `B is ${dataTypeName(data.elemType)}`;
-  if (zeros && zeros.elemType !== data.elemType) return `zero points of B are ${dataTypeName(zeros.elemType)}`;
+  const integers = integersOf(matcher, 'B', weights, zeroPoints);
+  if (typeof integers === 'string') return integers;
+  const { data } = integers;
   const [N, K, ...lead] = data.dims.toReversed();
   if (N === undefined || K === undefined || lead.some((dim) => dim !== 1))
     return `B has shape [${data.dims.join(', ')}]`;
-  const columns = { N, K, data, scales, zeroPoints: zeros };
+  const columns = { N, K, scales, ...integers };
   return refusedColumns(columns) ?? columns;
 }
 

@@ -1,10 +1,12 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
+
 import type { FormatId } from '@msd/core';
 import { dataTypeName, FLOAT32, INT32, isFloat, UINT8 } from '../data-types.ts';
+import { sameDims } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, tensorElements } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
 import { zeroPointCodes, zeroPointRest } from '../weights/float-zero-points.ts';
 import { type Groups, grouped, groupsOf } from '../weights/grouped.ts';
@@ -73,7 +75,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
 
   const bad = matcher.refusedScale(scales);
-  if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  if (bad !== undefined) return bad;
   tensorRange(data);
   const nBits = { format, bits: bits as 2 | 4 | 8, N, K, blockSize, data, scales, zeroPoints };
   const matrix = nBitsMatrix(nBits);
@@ -135,10 +137,6 @@ export function checkType({ graph }: Matcher, node: GraphNode, what: string, nam
   const dim = type.dims?.at(-1);
   if (type.dims?.length === 0) contradiction('at least one dimension', 'a scalar');
   if (typeof dim === 'number' && dim !== last) contradiction(`a last dimension of ${last}`, `${dim}`);
-}
-
-function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }
 
 function oneOrTwo(dims: readonly number[], rows: number, columns: number): boolean {

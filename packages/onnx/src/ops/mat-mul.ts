@@ -1,7 +1,7 @@
 /** Products of floats: both operands computed, or weights that the file keeps in float. */
 import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
 import type { Info, Size, Symbols } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { gemmAtLoad, matMulAtLoad } from './at-load.ts';
 import { gemmOfIntegers, matMulOfIntegers } from './dequantized-product.ts';
 import { emitOp } from './lowering.ts';

@@ -1,4 +1,5 @@
 /** Operators that put elements somewhere else: every one is a strided copy, or several. */
+
 import {
   type Copy,
   copy,
@@ -12,8 +13,9 @@ import {
   type PadOptions,
 } from '@msd/core/nn';
 import { INT64 } from '../data-types.ts';
+import { countOf, stridesOf } from '../dims.ts';
 import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
-import { countOf, pick, repeatStrides, stridesOf } from './host.ts';
+import { pick, repeatStrides } from './host.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, broadcast, elements, type NodeView, type Operator } from './operator.ts';
 import { checkMade } from './shape.ts';

@@ -1,7 +1,7 @@
 /** Norms that exporters spell out: ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div, and perhaps Mul and Add. */
 import { norm as normSpec } from '@msd/core/nn';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import { elements, type Pattern } from './operator.ts';
 

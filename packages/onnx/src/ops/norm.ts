@@ -2,7 +2,7 @@
 import { norm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
 

@@ -5,7 +5,7 @@
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Concrete, type Info, infoOfConstant, isKnown, type Size, type Symbols } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Attribute } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
 

@@ -2,7 +2,7 @@
 import { type Elementwise, elementwise, gather } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
@@ -54,6 +54,22 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
       emitProduct(to, view, product);
     },
   };
+}
+
+/** Gemm with a matrix: A · B + beta · C. */
+export function quantizedGemm(
+  view: NodeView,
+  matcher: Matcher,
+  matrix: Matrix,
+  inOrt?: QuantizedProduct['inOrt'],
+): Match {
+  const { node } = view;
+  const [x = '', , c = ''] = node.inputs;
+  const [y = ''] = node.outputs;
+  const beta = view.float('beta', 1);
+  const isBias = beta === 1 && matcher.info(c)?.dims?.join() === `${matrix.N}`;
+  const added = c === '' ? {} : isBias ? { bias: c } : { addend: { name: c, times: beta } };
+  return quantizedProduct(view, matcher, { nodes: [node], x, matrix, ...added, y, inOrt });
 }
 
 /** The steps of a product, for matches that do more. @returns where y is, which may have no name */

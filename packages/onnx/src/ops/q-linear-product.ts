@@ -5,12 +5,12 @@
  */
 import type { Elementwise } from '@msd/core/nn';
 import { dataTypeName, FLOAT32, INT32 } from '../data-types.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { computedTensor } from '../weights/computed.ts';
 import { numbersReader } from '../weights/numbers.ts';
-import { Expression } from './elementwise.ts';
+import { Expression } from './expression.ts';
 import type { Resource } from './lowering.ts';
 import { inferMatMul } from './mat-mul.ts';
 import type { NodeView, Operator } from './operator.ts';
@@ -49,8 +49,7 @@ export function codedWeights(
     scales: [scale],
     zeroPoints: zeros,
   };
-  const bad = matcher.refusedScale(scale);
-  return refusedColumns(columns) ?? (bad === undefined ? columns : `a scale is ${bad}, not below 2^90`);
+  return refusedColumns(columns) ?? matcher.refusedScale(scale) ?? columns;
 }
 
 function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {

@@ -4,8 +4,8 @@
  */
 import { copy, concat as copyConcat, elementwise } from '@msd/core/nn';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
-import { Expression, expressionMatch } from './elementwise.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
+import { Expression, expressionMatch } from './expression.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import { axisOf, broadcast, type NodeView, type Operator } from './operator.ts';
 import { addDequantize, addQuantize, type Coding, codingOf, notCodes } from './quantize.ts';

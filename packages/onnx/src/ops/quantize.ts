@@ -5,8 +5,8 @@
 import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
-import { type Expression, expressionMatch } from './elementwise.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
+import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
 
 /** Least and most of each type of codes. */
@@ -96,8 +96,13 @@ function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
   const output = matcher.info(node.outputs[0]!)?.elemType ?? 0;
   if (output !== FLOAT32 && output !== FLOAT16) return `y is ${dataTypeName(output)}`;
   const source = matcher.relaxes ? sourceOf(matcher, x, coding) : undefined;
-  if (source !== undefined)
-    return expressionMatch(matcher, [node], [source], (to, [value]) => to.add('CastToF32', [value!]));
+  if (source !== undefined) {
+    const ends = endsOf(coding, matcher.info(x)?.elemType ?? 0);
+    return expressionMatch(matcher, [node], [source], (to, [value]) => {
+      const floats = to.add('CastToF32', [value!]);
+      return ends ? to.add('Clip', [floats, ...ends.map((end) => to.add('ConstantF32', [], [end]))]) : floats;
+    });
+  }
   const isSum = matcher.info(x)?.elemType === INT32;
   if (isSum && coding.zeroPoint !== 0) return 'int32 with a zero point';
   const refused = isSum ? undefined : notCodes(matcher, 'x', x);
@@ -117,6 +122,15 @@ function sourceOf(matcher: Matcher, codes: string, { scale, zeroPoint }: Coding)
   const made = codingOf(matcher, 'y', s, z);
   const isSame = typeof made === 'object' && made.scale === scale && made.zeroPoint === zeroPoint;
   return isSame && matcher.notFloat('x', x) === undefined ? x : undefined;
+}
+
+/**
+ * Least and most of what codes stand for, where they have one sign only: tools drop a Relu or Clip in front of such codes, whose ends do
+ * the same, so they stay when nothing is rounded.
+ */
+function endsOf({ scale, zeroPoint }: Coding, elemType: number): readonly number[] | undefined {
+  const range = CODE_RANGES.get(elemType);
+  return range?.includes(zeroPoint) ? range.map((end) => (end - zeroPoint) * scale).sort((a, b) => a - b) : undefined;
 }
 
 const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear', 'com.microsoft.QuantizeLinear']);

@@ -10,7 +10,7 @@ import {
 } from '@msd/core/nn';
 import { INT64 } from '../data-types.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { reduceElements } from './host.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';

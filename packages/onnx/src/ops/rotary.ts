@@ -1,6 +1,6 @@
 /** Rotary position embeddings, in the form of com.microsoft and in that of ONNX 23. */
 import { checkPositions, type RotaryOp, rotary, rotaryShape } from '@msd/core/nn';
-import type { Match, Matcher } from '../passes/match.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import type { NodeView, Operator } from './operator.ts';
 

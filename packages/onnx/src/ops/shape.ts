@@ -1,8 +1,10 @@
 /** Operators about shapes: they make them, or give a value another one without moving an element. */
+
 import { FLOAT32, INT64 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, numberAmong, type Size, type Symbols } from '../ir/info.ts';
-import { countOf, stored } from './host.ts';
+import { stored } from './host.ts';
 import { axisOf, concrete, elements, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];

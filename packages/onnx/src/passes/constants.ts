@@ -3,16 +3,17 @@
  * their results are constants like any other, so nothing of them crosses a border in a run. Small ones are computed at once. Of large
  * ones every reader computes what it reads; a session of ONNX Runtime gets the nodes themselves.
  */
-import { toFp16 } from '@msd/core';
+
 import { dataTypeBits, FLOAT16, FLOAT32, INT8, INT32, UINT8 } from '../data-types.ts';
+import { countOf, stridesOf } from '../dims.ts';
+import { bitsOf } from '../half.ts';
 import type { Constant, FoldedConstant, Graph, GraphNode } from '../ir/graph.ts';
 import { type Info, infoOfConstant, isKnown, newSymbols } from '../ir/info.ts';
-import { stridesOf } from '../ops/host.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { permutationOf } from '../ops/movement.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
 import { NotYet } from '../read/arriving.ts';
-import { elementCount, type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
+import { elementCount, elementsIn, type TensorRef, tensorByteLength, tensorBytes } from '../read/tensor.ts';
 import { computedTensor, reshapedTensor, tensorOfBytes, wholeTensor } from '../weights/computed.ts';
 import { dequantized, dequantizeOf, quantized } from '../weights/dequantize.ts';
 import { hasNumbers, numbersReader } from '../weights/numbers.ts';
@@ -40,10 +41,7 @@ const reshape: Fold = (view, { x, info }) => {
 /** Element types that Cast makes of numbers, and how a stretch of them is written. */
 const WRITERS: ReadonlyMap<number, (numbers: ArrayLike<number>, out: Uint8Array) => void> = /* @__PURE__ */ new Map([
   [FLOAT32, (from, { buffer, byteOffset }) => new Float32Array(buffer, byteOffset, from.length).set(from)],
-  [
-    FLOAT16,
-    (from, { buffer, byteOffset }) => new Uint16Array(buffer, byteOffset, from.length).set(Array.from(from, toFp16)),
-  ],
+  [FLOAT16, (from, { buffer, byteOffset }) => new Uint16Array(buffer, byteOffset, from.length).set(bitsOf(from))],
 ]);
 const WHOLE: ReadonlyMap<number, (numbers: ArrayLike<number>, out: Uint8Array) => void> = /* @__PURE__ */ new Map([
   [INT8, (from, out) => out.set(from)],
@@ -187,15 +185,10 @@ function isReadable({ storage }: TensorRef): boolean {
 
 /** Elements of `width` bytes by strides, row-major. */
 function moved(from: Uint8Array, dims: readonly number[], strides: readonly number[], width: number): Uint8Array {
-  const out = new Uint8Array(dims.reduce((product, dim) => product * dim, width));
+  const out = new Uint8Array(countOf(dims) * width);
   const Words = width === 4 ? Uint32Array : width === 2 ? Uint16Array : Uint8Array;
   const lanes = width === 8 ? 8 : 1;
-  const aligned = from.byteOffset % width === 0 ? from : new Uint8Array(from);
-  const source = new Words(
-    aligned.buffer as ArrayBuffer,
-    aligned.byteOffset,
-    aligned.byteLength / Words.BYTES_PER_ELEMENT,
-  );
+  const source = elementsIn<Uint32Array | Uint16Array | Uint8Array>(from, Words);
   const target = new Words(out.buffer);
   const [columns, step] = [dims.at(-1) ?? 1, strides.at(-1) ?? 0];
   const at = dims.slice(0, -1).map(() => 0);

@@ -6,7 +6,7 @@ import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { operatorName } from '../ops/operator.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 
 /** A claimed region, or the part of it that some outputs need. */
 export interface RegionCode {

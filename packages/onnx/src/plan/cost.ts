@@ -7,7 +7,7 @@
  */
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';

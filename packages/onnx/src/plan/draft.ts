@@ -1,16 +1,18 @@
 /**
  * A claimed region with all sizes known: steps over slots, in order. Nothing has an address yet.
  */
+
 import type { DType } from '@msd/core/nn';
 import { isCarried } from '../carried.ts';
 import { BOOL, FLOAT32 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { type Concrete, type Info, isKnown, type Symbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
 import type { Computation, Lowering, Slot, Step } from '../ops/lowering.ts';
 import { concrete, operatorName } from '../ops/operator.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 import type { RegionCode } from './code.ts';
 
 /** Puts a value of JavaScript into a slot: whatever `name` is in a run, or elements that are known already. */
@@ -231,6 +233,6 @@ const OPEN: Symbols = {
   fresh: () => '?',
   sum: () => '?',
   rest: () => undefined,
-  product: (sizes) => (isKnown(sizes) ? sizes.reduce((product, size) => product * size, 1) : '?'),
+  product: (sizes) => (isKnown(sizes) ? countOf(sizes) : '?'),
   factors: (size) => [size],
 };

@@ -5,8 +5,10 @@
  *   chains     elementwise steps whose result goes to another one alone become one expression
  *   products   of one x are decomposed once
  */
+
 import type { ActivationId } from '@msd/core';
 import { type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
+import { sameDims } from '../dims.ts';
 import { type OpStep, type ProductStep, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Planned } from './draft.ts';
 
@@ -80,8 +82,7 @@ export function fuse(steps: readonly Planned[], leaving: Iterable<Slot>, widthOf
   return groupProducts(joinChains(takeEnds(steps, isUsedOnce), isUsedOnce), widthOf);
 }
 
-const sameDims = (a: Slot, b: Slot): boolean =>
-  a.dims.length === b.dims.length && a.dims.every((dim, i) => dim === b.dims[i]);
+const isAlike = (a: Slot, b: Slot): boolean => sameDims(a.dims, b.dims);
 
 /** A step that is one elementwise expression with one result. */
 export function expressionOf({
@@ -112,7 +113,7 @@ function withEnd(product: ProductStep, step: OpStep & { readonly op: Elementwise
   const [y] = step.outputs as readonly [Slot];
   if (nodes.length !== 1 || !fn || !step.inputs.every((slot) => slot)) return undefined;
   const { activation, bias, multiply, residual } = product;
-  const isResult = (slot: Slot | undefined): boolean => slot?.root === product.y.root && sameDims(slot, product.y);
+  const isResult = (slot: Slot | undefined): boolean => slot?.root === product.y.root && isAlike(slot, product.y);
   const inputs = step.inputs as readonly Slot[];
   if (inputs.length === 1) {
     const id = ACTIVATIONS[fn];
@@ -121,12 +122,12 @@ function withEnd(product: ProductStep, step: OpStep & { readonly op: Elementwise
       : undefined;
   }
   const other = isResult(inputs[0]) ? inputs[1] : isResult(inputs[1]) ? inputs[0] : undefined;
-  if (inputs.length !== 2 || !other || isResult(other) || residual || !sameDims(product.y, y)) return undefined;
-  if (fn === 'Mul' && !multiply && sameDims(other, y)) return { ...product, multiply: other, y };
+  if (inputs.length !== 2 || !other || isResult(other) || residual || !isAlike(product.y, y)) return undefined;
+  if (fn === 'Mul' && !multiply && isAlike(other, y)) return { ...product, multiply: other, y };
   if (fn !== 'Add') return undefined;
   const isRow = other.dims.every((dim, i) => dim === (i === other.dims.length - 1 ? y.dims.at(-1) : 1));
   if (isRow && other.dims.length > 0 && !bias && !activation && !multiply) return { ...product, bias: other, y };
-  return sameDims(other, y) ? { ...product, residual: other, y } : undefined;
+  return isAlike(other, y) ? { ...product, residual: other, y } : undefined;
 }
 
 /** A product with its end runs where the end ran: all that it needs is there by then. */
@@ -167,7 +168,7 @@ function joinChains(steps: readonly Planned[], isUsedOnce: (slot: Slot) => boole
         const before = at === undefined ? undefined : out[at];
         const first = before && expressionOf(before);
         // What the first one makes has the sizes of the whole: nothing would be repeated.
-        if (!first || !sameDims(slot!, first.outputs[0]!) || !sameDims(slot!, expression!.outputs[0]!)) continue;
+        if (!first || !isAlike(slot!, first.outputs[0]!) || !isAlike(slot!, expression!.outputs[0]!)) continue;
         const step = join(first, expression!, slot!);
         if (step.inputs.length > MAX_INPUTS) continue;
         out[at!] = undefined;

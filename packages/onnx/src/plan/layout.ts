@@ -8,9 +8,10 @@
  *
  * No bit changes but those of sums over positions, whose order is another one.
  */
+
 import { type Copy, copy, type ReduceOp, reduce } from '@msd/core/nn';
+import { countOf, sameDims, stridesOf } from '../dims.ts';
 import { channelDims, positionDims, toChannelsStep } from '../ops/conv/positions.ts';
-import { countOf, stridesOf } from '../ops/host.ts';
 import { type OpStep, part, type Slot } from '../ops/lowering.ts';
 import { newSlot, type Planned } from './draft.ts';
 import { expressionOf, readsOf } from './fuse.ts';
@@ -76,7 +77,7 @@ class Layout {
     const inputs: Slot[] = [];
     for (const slot of step.inputs) {
       if (!slot) return false;
-      const image = isSame(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
+      const image = sameDims(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
       if (image) images++;
       const own = image ? part(image, 0, positionDims(out.dims)) : repeatedAlike(slot, out.dims.length);
       if (!own) return false;
@@ -102,14 +103,11 @@ class Layout {
           .slice(2)
           .map((_, d) => d + 2)
           .join();
-    if (!isSpatial || !isSame(dims, channelDims(image.dims))) return false;
+    if (!isSpatial || !sameDims(dims, channelDims(image.dims))) return false;
     this.steps.push({ step: { ...step, op: { ...op, axes: axes.map((axis) => axis - 1) }, inputs: [image] }, nodes });
     return true;
   }
 }
-
-const isSame = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 /** An operand that is repeated over all positions, or over all channels, seen with channels last; nothing has to be moved. */
 function repeatedAlike(slot: Slot, rank: number): Slot | undefined {
@@ -129,11 +127,11 @@ function isToPositions({ spec, op, inputs }: OpStep, image: Slot): boolean {
   const [batch = 0, C = 0] = [image.dims[0], image.dims.at(-1)];
   const positions = countOf(image.dims.slice(1, -1));
   const isWhole = countOf(dims) === countOf(image.dims) && from.offset === 0 && to.offset === 0;
-  const isDense = isSame(joined(dims, to.strides), joined(dims, stridesOf(dims)));
+  const isDense = sameDims(joined(dims, to.strides), joined(dims, stridesOf(dims)));
   return (
     isWhole &&
     isDense &&
-    isSame(joined(dims, from.strides), joined([batch, positions, C], [C * positions, 1, positions]))
+    sameDims(joined(dims, from.strides), joined([batch, positions, C], [C * positions, 1, positions]))
   );
 }
 

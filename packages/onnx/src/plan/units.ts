@@ -1,6 +1,6 @@
 /** What is cut into regions: matches, each with all its nodes, and single nodes of ONNX Runtime. */
 import { type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
-import type { Match } from '../passes/match.ts';
+import type { Match } from '../passes/matcher.ts';
 
 export interface Unit {
   /** Position in topological order. */

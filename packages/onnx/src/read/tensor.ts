@@ -149,20 +149,30 @@ export function tensorFloats(tensor: TensorRef, into?: Uint8Array): Float32Array
   const bytes = tensorBytes(tensor, into);
   if (!isCarried(elemType)) return floatsOf(bytes);
   if (elemType === FLOAT16 || elemType === UINT16) return carriedOf(elemType, halvesIn(bytes));
-  if (elemType === INT16) return carriedOf(elemType, new Int16Array(new Uint8Array(bytes).buffer));
+  if (elemType === INT16) return carriedOf(elemType, elementsIn(bytes, Int16Array));
   return carriedOf(elemType, elemType === INT8 ? new Int8Array(bytes) : bytes);
 }
 
-/** Bytes as elements of 16 bits, patterns of float16 for one: a view where alignment allows, else a copy. */
-export function halvesIn(bytes: Uint8Array): Uint16Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
-  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+interface ArrayType<T> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, offset: number, length: number): T;
 }
 
-/** Bytes as floats: a view where alignment allows, else a copy. */
+/** Bytes as elements of an array: a view where alignment allows, else a copy. */
+export function elementsIn<T>(bytes: Uint8Array, Elements: ArrayType<T>): T {
+  const width = Elements.BYTES_PER_ELEMENT;
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
+  return new Elements(aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
+}
+
+/** Patterns of float16 for one: see {@link elementsIn}. */
+export function halvesIn(bytes: Uint8Array): Uint16Array {
+  return elementsIn(bytes, Uint16Array);
+}
+
+/** See {@link elementsIn}. */
 export function floatsOf(bytes: Uint8Array): Float32Array {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+  return elementsIn(bytes, Float32Array);
 }
 
 /** Reads bytes [begin, begin + length) of the elements; `into` as in {@link ByteSource.read}. */

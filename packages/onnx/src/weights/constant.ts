@@ -5,7 +5,7 @@
 
 import type { GraphNode } from '../ir/graph.ts';
 import { operatorName } from '../ops/operator.ts';
-import type { Matcher } from '../passes/match.ts';
+import type { Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type Dequantize, dequantizeOf } from './dequantize.ts';
 import { dequantizedMatrix } from './dequantized-matrix.ts';

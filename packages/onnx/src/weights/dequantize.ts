@@ -1,6 +1,8 @@
 /** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
-import { toFp16 } from '@msd/core';
+
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
+import { countOf, sameDims } from '../dims.ts';
+import { bitsOf } from '../half.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -57,7 +59,7 @@ export function dequantizeOf(
   const blockSize = hasBlocks ? given : 1;
   const expected = hasBlocks ? dims.with(axis, Math.ceil(size / given)) : [size];
   if (!sameDims(scales.dims, expected)) return `scales have shape [${scales.dims.join(', ')}]`;
-  const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, 1);
+  const inner = countOf(dims.slice(axis + 1));
   return { data, scales, zeroPoints, size, inner, hasBlocks, blockSize };
 }
 
@@ -97,7 +99,7 @@ export function dequantized(name: string, elemType: number, of: Dequantize): Ten
       const from = scaleOf(begin + i) - first;
       floats[i] = Math.fround(codes[i]! - (zero ? zero[from]! : 0)) * scale[from]!;
     }
-    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(Array.from(floats, toFp16));
+    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(bitsOf(floats));
   });
 }
 
@@ -130,8 +132,4 @@ function roundHalfEven(x: number): number {
   const below = Math.floor(x);
   const rest = x - below;
   return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
-}
-
-function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }

@@ -55,13 +55,13 @@ const SIGNED: ReadonlySet<number> = /* @__PURE__ */ new Set([INT8, INT4, INT2]);
 const REPEATED_BLOCK = 256;
 
 /**
- * @param refusedScale the first scale that kernels do not take
+ * @param refusedScale why kernels do not take one of them
  * @returns why kernels do not have it
  */
 export function dequantizedMatrix(
   of: Dequantize,
   layout: Layout,
-  refusedScale: (scales: TensorRef) => number | undefined,
+  refusedScale: (scales: TensorRef) => string | undefined,
 ): Matrix | string {
   const { data, scales } = of;
   const format = FORMATS.get(data.elemType);
@@ -73,7 +73,7 @@ export function dequantizedMatrix(
   if (typeof map === 'string') return map;
   if (isMx && (map.blockSize !== 32 || of.zeroPoints)) return 'float4e2m1 is not in blocks of 32 without zero points';
   const bad = isMx ? undefined : refusedScale(scales);
-  if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
+  if (bad !== undefined) return bad;
   if (format === 'int8' && map.blockSize === null) return channelMatrix(of, layout, map);
   const blockSize = kernelBlock(format, map.blockSize, layout.K);
   if (blockSize === undefined) return `blocks of ${map.blockSize} of ${dataTypeName(data.elemType)}`;

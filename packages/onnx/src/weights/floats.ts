@@ -4,8 +4,7 @@
  */
 import { type QuantizedWeights, quantizeWeights } from '@msd/core';
 import { FLOAT16 } from '../data-types.ts';
-import { floatsOfHalves } from '../half.ts';
-import { floatsOf, halvesIn, partReader, type TensorRef } from '../read/tensor.ts';
+import { floatReader, floatsOf, partReader, type TensorRef } from '../read/tensor.ts';
 import { bytesOf, type Matrix, type MatrixRows, matrixKey, type RoundingError } from './matrix.ts';
 
 export type FloatFormat = 'int8' | 'int4';
@@ -67,20 +66,16 @@ function quantizer(floats: Floats, blockSize: number | null, sums: RowSums): Mat
 
 type ReadFloats = (n: number, count: number, out: Float32Array) => void;
 
-/** Bytes of either type as floats; a view where that is possible. */
-function floatBytes({ elemType }: TensorRef): { readonly size: 2 | 4; widen(bytes: Uint8Array): Float32Array } {
-  if (elemType !== FLOAT16) return { size: 4, widen: floatsOf };
-  return { size: 2, widen: (bytes) => floatsOfHalves(halvesIn(bytes)) };
-}
-
 function rowReader({ tensor, K }: Floats): ReadFloats {
+  if (tensor.elemType === FLOAT16) {
+    const read = floatReader(tensor);
+    return (n, count, out) => out.set(read(n * K, count * K));
+  }
   const read = partReader(tensor);
-  const { size, widen } = floatBytes(tensor);
   return (n, count, out) => {
-    // Straight into place where the source has no memory of its own and the floats are as they lie.
-    const into = size === 4 ? new Uint8Array(out.buffer, out.byteOffset, out.byteLength) : undefined;
-    const bytes = read(n * K * size, count * K * size, into);
-    if (bytes.buffer !== out.buffer) out.set(widen(bytes));
+    // Straight into place where the source has no memory of its own.
+    const bytes = read(4 * n * K, 4 * count * K, new Uint8Array(out.buffer, out.byteOffset, out.byteLength));
+    if (bytes.buffer !== out.buffer) out.set(floatsOf(bytes));
   };
 }
 
@@ -88,16 +83,14 @@ function rowReader({ tensor, K }: Floats): ReadFloats {
 const WINDOW_BYTES = 2 ** 22;
 
 function columnReader({ tensor, N, K }: Floats): ReadFloats {
-  const read = partReader(tensor);
-  const { size, widen } = floatBytes(tensor);
+  const read = floatReader(tensor);
   const width = Math.min(N, Math.max(16, Math.floor(WINDOW_BYTES / (4 * K))));
   let [window, begin, end] = [new Float32Array(0), 0, 0];
-  const line = new Uint8Array(size * width);
   const load = (n: number) => {
     [begin, end] = [n, Math.min(N, n + width)];
     if (window.length === 0) window = new Float32Array(width * K);
     for (let k = 0; k < K; k++) {
-      const values = widen(read((k * N + begin) * size, (end - begin) * size, line));
+      const values = read(k * N + begin, end - begin);
       for (let i = 0; i < values.length; i++) window[i * K + k] = values[i]!;
     }
   };

@@ -1,5 +1,4 @@
 /** Elements of constants as numbers, whatever few bits a file keeps them in. */
-import { fromFp16 } from '@msd/core';
 import {
   dataTypeBits,
   FLOAT4E2M1,
@@ -16,31 +15,22 @@ import {
   UINT8,
   UINT16,
 } from '../data-types.ts';
-import { partReader, type TensorRef } from '../read/tensor.ts';
+import { floatsOfHalves } from '../half.ts';
+import { elementsIn, floatsOf, halvesIn, partReader, type TensorRef } from '../read/tensor.ts';
 
 /** Elements [begin, begin + count) in row-major order. */
 export type ReadNumbers = (begin: number, count: number) => ArrayLike<number>;
 
 type Decode = (bytes: Uint8Array) => ArrayLike<number>;
 
-/** A view where alignment allows, else a copy. */
-function viewOf<T>(
-  bytes: Uint8Array,
-  width: number,
-  Class: new (buffer: ArrayBufferLike, at: number, n: number) => T,
-): T {
-  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
-  return new Class(aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
-}
-
 const DECODERS: ReadonlyMap<number, Decode> = /* @__PURE__ */ new Map<number, Decode>([
-  [FLOAT32, (bytes) => viewOf(bytes, 4, Float32Array)],
-  [FLOAT16, (bytes) => Float32Array.from(viewOf(bytes, 2, Uint16Array), fromFp16)],
-  [INT8, (bytes) => viewOf(bytes, 1, Int8Array)],
+  [FLOAT32, floatsOf],
+  [FLOAT16, (bytes) => floatsOfHalves(halvesIn(bytes))],
+  [INT8, (bytes) => elementsIn(bytes, Int8Array)],
   [UINT8, (bytes) => bytes],
-  [INT16, (bytes) => viewOf(bytes, 2, Int16Array)],
-  [UINT16, (bytes) => viewOf(bytes, 2, Uint16Array)],
-  [INT32, (bytes) => viewOf(bytes, 4, Int32Array)],
+  [INT16, (bytes) => elementsIn(bytes, Int16Array)],
+  [UINT16, halvesIn],
+  [INT32, (bytes) => elementsIn(bytes, Int32Array)],
   [FLOAT8E8M0, (bytes) => Float64Array.from(bytes, (code) => (code === 255 ? Number.NaN : 2 ** (code - 127)))],
 ]);
 

@@ -1,5 +1,5 @@
 /** How a constant lies in the tensor that Transpose, Reshape and their like made it of: as strides, where these can say it. */
-import { stridesOf } from '../ops/host.ts';
+import { stridesOf } from '../dims.ts';
 import { permutationOf } from '../ops/movement.ts';
 import { type NodeView, operatorName } from '../ops/operator.ts';
 

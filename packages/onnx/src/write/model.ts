@@ -1,7 +1,9 @@
 /**
  * A small ONNX writer: what tests, benchmarks, the model exporter and foreign regions need, and no more.
  */
+
 import { type DataTypeName, dataTypeBits, dataTypeCode } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { ByteRange } from '../read/source.ts';
 import { Message } from './message.ts';
 
@@ -179,7 +181,7 @@ function attributeMessage(name: string, value: AttributeSpec): Message {
 
 function tensorMessage(tensor: TensorSpec): Message {
   const code = dataTypeCode(tensor.dtype)!;
-  const count = tensor.dims.reduce((product, dim) => product * dim, 1);
+  const count = countOf(tensor.dims);
   const expected = Math.ceil((count * dataTypeBits(code)!) / 8);
   const data = 'source' in tensor.data ? tensor.data : bytesOf(tensor.data);
   const length = data instanceof Uint8Array ? data.byteLength : data.length;

@@ -78,6 +78,13 @@ describe('spelt-out attention', () => {
     for (const distance of await distances(built)) expect(distance).toBeLessThan(1e-4);
   });
 
+  /** Their Reshapes of constant sizes are none for nothing, says ONNX Runtime. */
+  const isOpen = ([, { flat, kvHeads }]: readonly [string, Chain]): boolean => flat !== true && kvHeads === undefined;
+  it.each(forms.filter(isOpen))('of nothing: %s', async (_, chain) => {
+    for (const nothing of [{ batch: 0 }, { rows: 0 }])
+      for (const distance of await distances(buildChain({ ...chain, ...nothing }))) expect(distance).toBe(0);
+  });
+
   /** What is left as it is: the products and the Softmax are MSD's each for itself. */
   it.each<readonly [string, Chain]>([
     ['scores are needed outside', { shown: ['scores'] }],

@@ -3,8 +3,10 @@
  * cost nothing; whoever reads `.data` gets an array of floats, and is then taken at its word: the array may be written to, so the
  * tensor is that array from then on.
  */
+
 import type { HalfArray } from '@msd/core';
 import { FLOAT16, INT8, jsDataType } from '../../data-types.ts';
+import { countOf } from '../../dims.ts';
 import { SessionStateError } from '../../errors.ts';
 import { halvesOf } from '../../half.ts';
 import { createOrtTensor, type OrtModule, type OrtTensor, tensorClass } from '../../ort.ts';
@@ -176,7 +178,7 @@ function readFloats({ state, half, dims }: Kept): Float32Array {
   if (half !== 'values') parts.push([() => cache.keys(count), headSize]);
   if (half !== 'keys') parts.push([() => cache.values(count), valueSize]);
   if (parts.length === 1 && rows === count && state.lengths.every((length) => length === count)) return parts[0]![0]();
-  const out = new Float32Array(dims.reduce((product, dim) => product * dim, 1));
+  const out = new Float32Array(countOf(dims));
   let at = 0;
   for (const [read, size] of parts) {
     const stored = read();

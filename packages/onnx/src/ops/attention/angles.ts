@@ -5,7 +5,7 @@
 import { type RotaryOp, rotary } from '@msd/core/nn';
 import { isFloat } from '../../data-types.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Matcher } from '../../passes/match.ts';
+import type { Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { floatTypeOf } from '../gather.ts';
 import { type Elements, emitOp, type Lowering, type Resource, type Slot, type TableRef } from '../lowering.ts';

@@ -1,7 +1,8 @@
 /** Scores of ONNX's own Attention that the graph asks for: computed once more, as a value of their own, in f32. */
+
 import { copy, type Elementwise, elementwise, matMul, softmax } from '@msd/core/nn';
-import { Expression } from '../elementwise.ts';
-import { stridesOf } from '../host.ts';
+import { stridesOf } from '../../dims.ts';
+import { Expression } from '../expression.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import { type AttentionFacts, copyOf, type Heads, headsFirst } from './facts.ts';
 

@@ -1,6 +1,6 @@
 /** Attention that is spelt out becomes facts, once all sizes are known. */
 import { elementwise } from '@msd/core/nn';
-import { Expression } from '../elementwise.ts';
+import { Expression } from '../expression.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
 import { emitAttention, emitFunction, type Heads } from './facts.ts';
 import type { Found, Operand } from './found.ts';
@@ -132,17 +132,25 @@ function batchAndHeads(views: readonly View[], added: readonly Slot[]): readonly
   const leading = (dims: readonly number[], from: number): number => (dims.length >= from ? dims.at(-from)! : 1);
   const sizes = views.map(sizesOf);
   const all = [...sizes, ...added.map(({ dims }) => dims)].filter(({ length }) => length === 4);
-  const batch = Math.max(1, ...all.map((dims) => leading(dims, 4)));
-  const flat = sizes.filter(({ length }) => length === 3).map((dims) => leading(dims, 3) / batch);
-  const heads = Math.max(1, ...all.map((dims) => leading(dims, 3)), ...flat);
+  const batch = repeatedSize(all.map((dims) => leading(dims, 4)));
+  const flat = sizes.filter(({ length }) => length === 3).map((dims) => leading(dims, 3));
+  const heads = repeatedSize([
+    ...all.map((dims) => leading(dims, 3)),
+    // Of nothing every number of heads makes nothing.
+    ...(batch === 0 ? [] : flat.map((size) => size / batch)),
+  ]);
   return [batch, heads];
 }
+
+/** The size that all repeat to; none of them is more than none. */
+const repeatedSize = (sizes: readonly number[]): number => (sizes.includes(0) ? 0 : Math.max(1, ...sizes));
 
 /** [batch, heads, rows, size]; a size of 1 is repeated. */
 function fourAxes(to: Lowering, view: View, batch: number): View {
   const sizes = sizesOf(view);
   if (sizes.length === 3) {
     const [flat, rows, size] = view.axes as readonly [View['axes'][number], View['axes'][number], View['axes'][number]];
+    if (batch === 0) return { ...view, axes: [[{ size: 0, stride: 0 }], [{ size: 1, stride: 0 }], rows, size] };
     if (sizes[0] === 1) return { ...view, axes: [[{ size: batch, stride: 0 }], flat, rows, size] };
     const split = regrouped([flat], [batch, sizes[0]! / batch]);
     if (!split) return fourAxes(to, dense(to, view), batch);

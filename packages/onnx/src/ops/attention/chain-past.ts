@@ -5,7 +5,7 @@
 import type { ScoreArray } from '@msd/core';
 import type { Graph, GraphNode } from '../../ir/graph.ts';
 import type { Size } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { AttentionNow, CacheRef, Elements, LateAttention } from '../lowering.ts';
 import { axisOf } from '../operator.ts';
 import { FILTERED, lowerChain } from './chain-lower.ts';

@@ -7,7 +7,7 @@
  * what they make.
  */
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { Pattern } from '../operator.ts';
 import { lowerChain } from './chain-lower.ts';
 import { cachedChain } from './chain-past.ts';

@@ -1,10 +1,11 @@
 /** Keys and values that a model keeps as int8, with scales of its own: what GroupQueryAttention calls a quantized cache. */
+
 import { elementwise } from '@msd/core/nn';
 import { FLOAT32, INT8 } from '../../data-types.ts';
-import type { Matcher } from '../../passes/match.ts';
+import { countOf } from '../../dims.ts';
+import type { Matcher } from '../../passes/matcher.ts';
 import { tensorFloats } from '../../read/tensor.ts';
-import { Expression } from '../elementwise.ts';
-import { countOf } from '../host.ts';
+import { Expression } from '../expression.ts';
 import { emitOp, type KvScales, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 import { copyOf, type Heads, headsOfRows } from './facts.ts';

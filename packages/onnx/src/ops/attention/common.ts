@@ -1,7 +1,9 @@
 /** What the matches of attention share. */
+
 import type { ScoreArray, ScoreDims } from '@msd/core';
+import { countOf } from '../../dims.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { CacheRef, Elements, LateAttention } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 
@@ -72,7 +74,7 @@ export function addBiases(
 ): ScoreArray<Float32Array> | undefined {
   if (!a || !b) return a ?? b;
   const dims = a.dims.map((size, i) => Math.max(size, b.dims[i]!)) as unknown as ScoreDims;
-  const data = new Float32Array(dims.reduce((count, size) => count * size, 1));
+  const data = new Float32Array(countOf(dims));
   let at = 0;
   const index = (own: ScoreDims, i: readonly number[]): number =>
     own.reduce((sum, size, d) => sum * size + (size === 1 ? 0 : i[d]!), 0);

@@ -3,7 +3,7 @@
  * its length beside. `present` is that buffer with one more key in it.
  */
 import { INT32 } from '../../data-types.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { addBiases, attentionMatch, biasArray, lateOf, namesOf, notFloats } from './common.ts';
 import { emitAttention } from './facts.ts';

@@ -2,10 +2,11 @@
  * What an attention is, whatever spells it: sizes, where heads lie, what is added to scores. Operators and patterns find these facts
  * once all sizes are known; here they become a step.
  */
+
 import { type AttentionOp, type HeadStrides, headMajor, rowMajor, type ScoreDims } from '@msd/core';
 import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
-import { Expression } from '../elementwise.ts';
-import { stridesOf } from '../host.ts';
+import { stridesOf } from '../../dims.ts';
+import { Expression } from '../expression.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Part, type Slot } from '../lowering.ts';
 
 /** Queries, keys or values: a slot, or a part of its rows, and where their heads lie in it. */
@@ -45,6 +46,9 @@ export type OutLayout = 'rows' | 'heads';
 /** Emits the step. @returns its result, under `name` */
 export function emitAttention(to: Lowering, facts: AttentionFacts, name: string, layout: OutLayout): Slot {
   const { batch, rows, keys, heads, kvHeads, headSize, valueSize, q, k, v, mask } = facts;
+  const { cache, late } = facts;
+  const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];
+  if (dims.includes(0) && !cache) return to.result(name, 'f32', dims);
   const bias = sum(to, facts.biases ?? []);
   const shape = [batch, heads, rows, keys] as const;
   const op: AttentionOp = {
@@ -65,9 +69,7 @@ export function emitAttention(to: Lowering, facts: AttentionFacts, name: string,
     v: v?.strides,
     out: layout === 'rows' ? rowMajor(rows, valueSize, heads * valueSize) : headMajor(heads, rows, valueSize),
   };
-  const dims = layout === 'rows' ? [batch, rows, heads * valueSize] : [batch, heads, rows, valueSize];
   const y = to.result(name, 'f32', dims);
-  const { cache, late } = facts;
   to.step({ kind: 'attention', op, q, k, v, bias, mask, y, cache, late });
   return y;
 }

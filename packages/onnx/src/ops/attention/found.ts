@@ -1,6 +1,6 @@
 /** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
 import { type GraphNode, usesOf } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { keepsRows, namesOfAdded, numberOf, type Scores, scoresOf } from './scores.ts';
 import { isViewNode, type ViewNode } from './view.ts';
 

@@ -8,7 +8,7 @@
 import { type AttentionOp, MAX_HEAD_SIZE, rowMajor, type ScoreArray, type ScoreDims } from '@msd/core';
 import { FLOAT32 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { AttentionNow, Elements, KvScales, LateAttention, Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type Angles, anglesOf, type Positions, turner } from './angles.ts';

@@ -5,10 +5,11 @@
  *   query [B, M, N, 3, H]    all three
  *   key [B, L, N, 2, H]      both
  */
+
 import { INT32 } from '../../data-types.ts';
+import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
-import { stridesOf } from '../host.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, cacheOf, namesOf, notFloats, presentOf, scoresOfSizes } from './common.ts';

@@ -1,10 +1,11 @@
 /** com.microsoft.Attention: x [B, M, D] times weights that make queries, keys and values, side by side. */
+
 import { copy } from '@msd/core/nn';
 import { INT32 } from '../../data-types.ts';
+import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { weightsOf } from '../../weights/constant.ts';
-import { stridesOf } from '../host.ts';
 import { emitOp, type Lowering } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, cacheOf, namesOf, notFloats, scoresOfSizes } from './common.ts';

@@ -7,8 +7,9 @@
  *   [B, T]     0 is padding; [B, 1] says nothing
  *   [B, M, T]  0 is padding, for every query
  */
+
 import type { ScoreArray } from '@msd/core';
-import { countOf } from '../host.ts';
+import { countOf } from '../../dims.ts';
 import type { Elements, LateAttention } from '../lowering.ts';
 import { addBiases, biasArray, lateOf } from './common.ts';
 

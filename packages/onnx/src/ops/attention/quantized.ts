@@ -3,7 +3,7 @@
  * are left out: the floats that they are made of are multiplied.
  */
 import { FLOAT32 } from '../../data-types.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { columnsMatrix } from '../../weights/columns.ts';
 import { quantizedFrom } from '../dynamic.ts';
 import type { NodeView, Operator } from '../operator.ts';

@@ -5,7 +5,7 @@
 import { BOOL, FLOAT16, isFloat, UINT8 } from '../../data-types.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import { type Size, scalarOf } from '../../ir/info.ts';
-import type { Matcher } from '../../passes/match.ts';
+import type { Matcher } from '../../passes/matcher.ts';
 import { elementCount, type TensorRef, tensorBytes, tensorFloats } from '../../read/tensor.ts';
 import { elements } from '../operator.ts';
 

@@ -3,7 +3,7 @@ import type { ScoreArray } from '@msd/core';
 import { copy, pad } from '@msd/core/nn';
 import { BOOL, INT64 } from '../../data-types.ts';
 import type { Info, Size } from '../../ir/info.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type AskedMode, emitJoined, emitScores } from './asked.ts';

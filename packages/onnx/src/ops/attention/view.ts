@@ -4,10 +4,11 @@
  *
  * A dimension is a list of factors, outermost first: heads that a group of queries shares are (kvHeads, stride) (group, 0).
  */
+
 import { copy } from '@msd/core/nn';
 import { FLOAT32 } from '../../data-types.ts';
+import { countOf, stridesOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import { countOf, stridesOf } from '../host.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import { movementOperators, permutationOf, sliceOf } from '../movement.ts';
 import { axisOf, concrete, type NodeView, type Operator } from '../operator.ts';

@@ -1,13 +1,14 @@
 /** Convolutions of one group: windows of the image as rows, times the weights as a matrix [channels out, taps · channels in]. */
+
 import { elementwise, matMul } from '@msd/core/nn';
+import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { weightsOf } from '../../weights/constant.ts';
 import type { Matrix } from '../../weights/matrix.ts';
 import { reordered } from '../../weights/reordered.ts';
 import { atLoad } from '../at-load.ts';
-import { countOf } from '../host.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';

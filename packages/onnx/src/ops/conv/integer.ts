@@ -1,10 +1,10 @@
 /** Convolutions of activations that are quantized while a model runs: DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul (-> Mul). */
-import { dataTypeName, FLOAT32 } from '../../data-types.ts';
+
+import { countOf } from '../../dims.ts';
 import { type TensorRef, tensorFloats } from '../../read/tensor.ts';
-import { COLUMN_TYPES, columnsMatrix, refusedColumns } from '../../weights/columns.ts';
+import { columnsMatrix, refusedColumns } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
-import { quantizedFrom, rescaled } from '../dynamic.ts';
-import { countOf } from '../host.ts';
+import { integersOf, quantizedFrom, refusedScales, rescaled } from '../dynamic.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
 import { depthwise, isDepthwise } from './slide.ts';
@@ -21,26 +21,16 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   if (!quantized) return 'X is not made by DynamicQuantizeLinear';
   if (matcher.exactly !== undefined) return matcher.exactly;
   if (zeroPoint !== quantized.zeroPoint) return 'the zero point of X is another one';
-  const data = matcher.tensor(w);
-  const zeroPoints = matcher.tensor(z);
-  if (!data) return 'W is not constant';
-  if (z !== '' && !zeroPoints) return 'zero points of W are not constant';
-  if (!COLUMN_TYPES.has(data.elemType)) return `W is ${dataTypeName(data.elemType)}`;
-  if (zeroPoints && zeroPoints.elemType !== data.elemType)
-    return `zero points of W are ${dataTypeName(zeroPoints.elemType)}`;
+  const integers = integersOf(matcher, 'W', w, z);
+  if (typeof integers === 'string') return integers;
+  const { data, zeroPoints } = integers;
   const view = matcher.view(node);
   const [N = 0] = data.dims;
   const chain = rescaled(matcher, node, quantized.scale, isScaleOf(N));
   if (typeof chain === 'string') return chain;
   const { nodes, scales, y } = chain;
-  for (const scale of scales) {
-    if (typeof scale === 'number') continue;
-    if (scale.elemType !== FLOAT32) return `scales of W are ${dataTypeName(scale.elemType)}`;
-    const bad = matcher.refusedScale(scale);
-    if (bad !== undefined) return `a scale is ${bad}, not below 2^90`;
-  }
   const columns = { N, K: countOf(data.dims.slice(1)), data, byRows: true, scales, zeroPoints };
-  const refused = refusedColumns(columns);
+  const refused = refusedScales(matcher, 'W', scales) ?? refusedColumns(columns);
   if (refused !== undefined) return refused;
   const { x } = quantized;
   if (isDepthwise(view, data))

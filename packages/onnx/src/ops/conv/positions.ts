@@ -2,8 +2,9 @@
  * Images as rows: [batch, channels, …] and back, and the rows of a convolution. A position's channels lie side by side then, so a
  * product of rows is a convolution, and what follows element by element may stay in that order (plan/layout.ts).
  */
+
 import { type Copy, copy, pad as copyPad, transpose } from '@msd/core/nn';
-import { countOf, stridesOf } from '../host.ts';
+import { countOf, stridesOf } from '../../dims.ts';
 import { emitOp, type Lowering, type OpStep, part, type Slot } from '../lowering.ts';
 import type { Placed, Windows } from './windows.ts';
 import { isPointwise } from './windows.ts';

@@ -1,4 +1,5 @@
 /** What slides over each channel for itself: depthwise convolutions and pools. */
+
 import {
   copy,
   pad as copyPad,
@@ -8,10 +9,10 @@ import {
   type WindowsOp,
   windows as windowsSpec,
 } from '@msd/core/nn';
+import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
-import type { Match, Matcher } from '../../passes/match.ts';
+import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
-import { countOf } from '../host.ts';
 import { emitOp, type Lowering, part, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
 import { toChannels, toPositions } from './positions.ts';

@@ -1,0 +1,66 @@
+/** What a session says of itself while it lives: memory, plans, and which kernels its last run took. */
+import type { MemoryReport } from '@msd/core';
+import type { NodeReport, SessionReport } from '../report.ts';
+import { type CutModel, type Live, schedulesOf, shopOf } from './cut-model.ts';
+
+/** What changes from run to run. */
+export function liveReport(
+  live: Live,
+  given: readonly NodeReport[],
+): Pick<SessionReport, 'nodes' | 'memory'> & Partial<SessionReport> {
+  const kernels = kernelsOf(live);
+  const nodes = given.map((node) => {
+    const kernel = kernels.get(node.name);
+    return kernel === undefined ? node : { ...node, kernel };
+  });
+  const { threads } = shopOf(live.model).residents.backend;
+  return { nodes, memory: memoryOf(live), plans: plansOf(live), ...kvCacheOf(live.model), threads };
+}
+
+export function weightsOf(model: CutModel): SessionReport['weights'] {
+  const { backend, fileBytes } = shopOf(model).residents;
+  return { fileBytes, packedBytes: backend.memory().packedBytes };
+}
+
+/** The backend's memory; what runs put between the nodes is scratch, too. */
+function memoryOf({ model }: Live): MemoryReport {
+  const { residents, space, block } = shopOf(model);
+  const { scratch, scratchBytes, ...rest } = residents.backend.memory();
+  const intermediates = space.byteLength + block.byteLength;
+  return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
+}
+
+function plansOf({ ways }: Live): number {
+  let plans = 0;
+  for (const way of ways)
+    for (const { steps } of schedulesOf(way))
+      for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
+  return plans;
+}
+
+function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
+  const { kv } = shopOf(model);
+  const matches = model.variants.flatMap(({ plan }) =>
+    plan.flatMap((region) => ('matches' in region ? region.matches : [])),
+  );
+  if (!matches.some(({ op }) => op === 'attention')) return {};
+  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
+}
+
+/** Kernel ids by node, of the last run. */
+function kernelsOf({ executor }: Live): Map<string, string> {
+  const kernels = new Map<string, string>();
+  for (const { program, nodes } of executor.plans)
+    for (const [step, ids] of program.kernels.entries()) {
+      const parts = nodes[step]!;
+      // Products of one x are one call; each node is told its own gemm, or that of all of them.
+      const gemms = ids.filter((id) => id.startsWith('gemm'));
+      const all = (gemms.length > 0 ? gemms : ids).join(' ');
+      // Of the steps of a convolution, its product counts, not the copies around it.
+      for (const [i, names] of parts.entries())
+        for (const name of names)
+          if (ids.length > 0 && !(kernels.has(name) && all.startsWith('copy_')))
+            kernels.set(name, gemms.length === parts.length ? gemms[i]! : all);
+    }
+  return kernels;
+}
