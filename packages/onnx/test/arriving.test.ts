@@ -2,8 +2,14 @@
  * Models behind a URL, and external data beside them: the latter is read while it arrives and packed as soon as it is there; of both
  * goes what is packed.
  */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AbortError, ReadError } from '../src/errors.ts';
 import { ArrivingSource, NotYet, whileArriving } from '../src/read/arriving.ts';
@@ -158,6 +164,7 @@ const inOne = {
   'fetched again': model({ nodes: chain, initializers: tooLarge, ...io }),
 };
 
+let inMemory = new Uint8Array(0);
 let server: Server;
 let base: string;
 let requests: string[] = [];
@@ -171,7 +178,7 @@ beforeAll(async () => {
     requests.push(request.url!);
     const [, name, file] = decodeURIComponent(request.url!).split('/') as [string, keyof typeof files, string];
     if (file.endsWith('sized')) {
-      const whole = inOne[name as keyof typeof inOne];
+      const whole = inOne[name as keyof typeof inOne] ?? inMemory;
       if (file === 'sized') response.setHeader('Content-Length', whole.byteLength);
       response.write(whole.subarray(0, 1000));
       response.end(whole.subarray(1000));
@@ -273,6 +280,39 @@ describe('a model in one file behind a URL', () => {
       await reference.release();
     },
   );
+});
+
+describe('memory', () => {
+  it('a model behind a URL takes little more than its file, or its packed weights', { timeout: 120_000 }, async () => {
+    const [size, count] = [2048, 48];
+    const one = makeMatrix({ name: 'w', N: size, K: size, bits: 8 });
+    const chained = Array.from({ length: count }, (_, i): NodeSpec => {
+      const node = one.node(i ? `h${i}` : 'x', i + 1 < count ? `h${i + 1}` : 'y') as NodeSpec;
+      return { ...node, inputs: node.inputs.map((name) => (name.startsWith('w_') ? `${name}${i}` : name)) };
+    });
+    const named = (i: number) =>
+      one.initializers.map((each) => ({ ...each, name: `${(each as TensorSpec).name}${i}` }));
+    const bytes = model({
+      nodes: chained,
+      initializers: chained.flatMap((_, i) => named(i)),
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', size] }],
+      outputs: [{ name: 'y', dtype: 'float32', dims: ['rows', size] }],
+    });
+    const folder = mkdtempSync(join(tmpdir(), 'msd-arriving-'));
+    const path = join(folder, 'model.onnx');
+    writeFileSync(path, bytes);
+    const script = fileURLToPath(new URL('./memory-child.ts', import.meta.url));
+    const most = async (from: string): Promise<number> => {
+      const { stdout } = await promisify(execFile)(process.execPath, [script, 'msd', from, 'path', `${size}`]);
+      return (JSON.parse(stdout) as { most: number }).most;
+    };
+    const fromFile = await most(path);
+    inMemory = bytes;
+    // From a file the peak is that of the packed weights. Both held as a whole, it would be the file more.
+    for (const name of ['sized', 'unsized'])
+      expect(await most(`${base}/memory/${name}`)).toBeLessThan(fromFile + (0.6 * bytes.byteLength) / 2 ** 20);
+    rmSync(folder, { recursive: true });
+  });
 });
 
 describe('a source that arrives', () => {
