@@ -164,7 +164,7 @@ const inOne = {
   'fetched again': model({ nodes: chain, initializers: tooLarge, ...io }),
 };
 
-let inMemory = new Uint8Array(0);
+let inMemory: Uint8Array = new Uint8Array(0);
 let server: Server;
 let base: string;
 let requests: string[] = [];

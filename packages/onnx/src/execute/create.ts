@@ -16,7 +16,7 @@ import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
-import { cutReports, mergedNodes, wholeReports } from './describe.ts';
+import { cutReports, innerNodes, mergedNodes, wholeReports } from './describe.ts';
 import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations, wholeOptions } from './files.ts';
 import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
@@ -154,6 +154,7 @@ async function createCut(
     );
     const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
     const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    const inner = innerNodes(drafts);
     const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
@@ -183,7 +184,7 @@ async function createCut(
       sessions: foreign.flatMap(({ sessions }) => sessions),
       inputs: drafts[0]!.typed.graph.inputs,
       outputs,
-      ...cutReports(drafts, foreign, residents),
+      ...cutReports(drafts, foreign, inner, residents),
       profiledFrom: request.isProfiled ? started : undefined,
       graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
       close() {

@@ -119,7 +119,7 @@ export interface Arriving {
 
 /**
  * @param onPacked told after each
- * @throws `Gone` of read/pieces.ts when two matrices share a tensor of a file that is arriving
+ * @throws `Gone` of read/pieces.ts when a tensor is read again that only matrices before were known to need
  */
 export async function packMatrices(
   backend: WasmBackend,
