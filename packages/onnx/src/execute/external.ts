@@ -3,6 +3,7 @@
  * copied into the model, the model into ONNX Runtime's memory, and out of it again.
  */
 import { BackendUnavailableError } from '@msd/core';
+import { ArrivingSource } from '../read/arriving.ts';
 import type { ByteRange, ByteSource } from '../read/source.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -61,7 +62,11 @@ export class ExternalConstants {
 
   /** Bytes that lie in memory are shown where they are, others are read. */
   #placeOf(range: ByteRange): { path: string; offset: number } {
-    const { source, offset } = range;
+    const { source, offset, length } = range;
+    // Of a file that is little else, a copy of this constant would be a second copy of the file.
+    const isMost =
+      source instanceof ArrivingSource && source.loaded === source.byteLength && 2 * length > source.loaded;
+    if (isMost && !this.#areCopied) source.join();
     if (this.#areCopied || source.byteLength >= MOST_BYTES || !source.bytes) {
       const path = `constant${this.#single.length}`;
       this.#single.push({ path, range });

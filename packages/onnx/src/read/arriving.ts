@@ -38,6 +38,7 @@ export class ArrivingSource implements ByteSource {
   readonly #pieces: Pieces;
   /** Stretches that somebody still needs, by piece. */
   readonly #needed: number[] = [];
+  #whole: Uint8Array | undefined;
   #failure: unknown;
   #waiters: Waiter[] = [];
   /** Told of every stretch that is read. */
@@ -59,10 +60,16 @@ export class ArrivingSource implements ByteSource {
     return this.#pieces.length;
   }
 
+  /** All bytes, if they were joined. */
+  get bytes(): Uint8Array | undefined {
+    return this.#whole;
+  }
+
   /** All bytes in one piece, once they have arrived. @throws `Gone` of pieces.ts when some were let go of */
   join(): Uint8Array {
     if (this.loaded < this.byteLength) throw new NotYet(this, this.byteLength);
-    return this.#pieces.join();
+    this.#whole ??= this.#pieces.join();
+    return this.#whole;
   }
 
   read(offset: number, length: number, into?: Uint8Array): Uint8Array {
@@ -110,6 +117,7 @@ export class ArrivingSource implements ByteSource {
 
   close(): void {
     this.#pieces.clear();
+    this.#whole = undefined;
     if (this.loaded < this.byteLength) this.#stop();
   }
 }
