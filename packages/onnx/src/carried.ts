@@ -1,7 +1,7 @@
 /**
- * Values whose model calls them float16, or integers of 8 or 16 bits, but which are f32 on the device and in plain JavaScript: float16 as
- * what its patterns stand for, integers as their whole numbers. Nothing is rounded between two steps of MSD; they become what the model
- * calls them where they leave: as outputs, for ONNX Runtime, and for the caller.
+ * Values whose model calls them float16, or integers of 8 or 16 bits, but which are f32 on the device and in plain JavaScript:
+ * float16 as what its patterns stand for, integers as their whole numbers. Nothing is rounded between two steps of MSD; they
+ * become what the model calls them where they leave: as outputs, for ONNX Runtime, and for the caller.
  */
 import type { HalfArray } from '@msd/core';
 import { FLOAT16, INT8, INT16, UINT8, UINT16 } from './data-types.ts';

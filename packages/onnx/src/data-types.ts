@@ -76,6 +76,10 @@ export const INT16 = 5;
 export const INT32 = 6;
 /** ONNX's number for int64. */
 export const INT64 = 7;
+/** ONNX's number for string. */
+export const STRING = 8;
+/** ONNX's number for bool. */
+export const BOOL = 9;
 /** ONNX's number for float16. */
 export const FLOAT16 = 10;
 /** ONNX's number for uint4. */
@@ -90,8 +94,6 @@ export const FLOAT8E8M0 = 24;
 export const UINT2 = 25;
 /** ONNX's number for int2. */
 export const INT2 = 26;
-/** ONNX's number for bool. */
-export const BOOL = 9;
 
 /** Is it f32 on the device, and a float in the model? */
 export const isFloat = (code: number): boolean => code === FLOAT32 || code === FLOAT16;

@@ -37,3 +37,8 @@ export class ReadError extends Error {
     if (typeof code === 'string') this.code = code;
   }
 }
+
+/** Text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

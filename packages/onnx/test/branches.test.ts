@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { SessionReport } from '../src/report.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import { CLOSE, relativeMost } from './close.ts';
 import { MERGED, mergedModel } from './merged.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
 import { externalTensor } from './odd.ts';
@@ -11,8 +12,6 @@ import { floats, ort, session, tensor } from './ort.ts';
 const K = 64;
 const a = makeMatrix({ name: 'a', N: K, K });
 const b = makeMatrix({ name: 'b', N: K, K, seed: 2, bits: 8, zeroPoints: true });
-/** Two components are good to half a step of max|x|/32258, and graphs here are a few matmuls deep. */
-const CLOSE = 5e-4;
 
 const op = (
   opType: string,
@@ -45,16 +44,6 @@ const model = (nodes: readonly NodeSpec[], outputs: string[], more: Partial<Grap
   return writeModel({ graph: { nodes, inputs: [x, flag], outputs: out(...outputs), ...more, initializers } });
 };
 
-function closeness(got: Float32Array, expected: Float32Array): number {
-  let error = 0;
-  let most = 0;
-  for (let i = 0; i < expected.length; i++) {
-    error = Math.max(error, Math.abs(got[i]! - expected[i]!));
-    most = Math.max(most, Math.abs(expected[i]!));
-  }
-  return most === 0 ? error : error / most;
-}
-
 const bools = (value: boolean, dims: readonly number[] = []): ort.Tensor =>
   new ort.Tensor('bool', Uint8Array.of(+value), dims);
 const rowsOf = (rows: number, seed = 5): ort.Tensor => tensor(gaussian(random(seed), rows * K), [rows, K]);
@@ -75,7 +64,7 @@ async function compare(
       expect(got[name]!.dims, name).toEqual(expected[name]!.dims);
       expect(got[name]!.type, name).toBe(expected[name]!.type);
       if (expected[name]!.type === 'float32')
-        expect(closeness(floats(got[name]), floats(expected[name])), name).toBeLessThan(CLOSE);
+        expect(relativeMost(floats(got[name]), floats(expected[name])), name).toBeLessThan(CLOSE);
       else expect(got[name]!.data, name).toEqual(expected[name]!.data);
     }
   }
@@ -332,7 +321,9 @@ describe('merged decoders', () => {
         }
         const [got, expected] = results as [ort.InferenceSession.ReturnType, ort.InferenceSession.ReturnType];
         for (const name of plain.outputNames) expect(got[name]!.dims, name).toEqual(expected[name]!.dims);
-        expect(closeness(floats(got.logits as ort.Tensor), floats(expected.logits as ort.Tensor))).toBeLessThan(CLOSE);
+        expect(relativeMost(floats(got.logits as ort.Tensor), floats(expected.logits as ort.Tensor))).toBeLessThan(
+          CLOSE,
+        );
         const { bytesCopiedPerCall, kvCache } = reportOf(msd)!;
         // x, and in the first run what the encoder gives. Masks are less than a row.
         const rows = step === 0 ? 4 + frames : 1;
@@ -342,7 +333,7 @@ describe('merged decoders', () => {
       }
       const present = (pasts[0]!.get('encoder.key') as ort.Tensor).data as Float32Array;
       const wanted = (pasts[1]!.get('encoder.key') as ort.Tensor).data as Float32Array;
-      expect(closeness(present, wanted)).toBeLessThan(CLOSE);
+      expect(relativeMost(present, wanted)).toBeLessThan(CLOSE);
       expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
       await msd.release();
       await plain.release();
@@ -365,7 +356,7 @@ describe('merged decoders', () => {
       (past['past.encoder.value']!.data as Float32Array).fill(0.25);
       results.push(await step(engine, past, false));
     }
-    expect(closeness(floats(results[0]!.logits), floats(results[1]!.logits))).toBeLessThan(CLOSE);
+    expect(relativeMost(floats(results[0]!.logits), floats(results[1]!.logits))).toBeLessThan(CLOSE);
     await msd.release();
     await plain.release();
   });

@@ -1,13 +1,16 @@
 /** QMoE against float64, onnxruntime-web alongside. */
-import { toFp16 } from '@msd/core';
+import { type ArenaHandle, toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
+import { Experts } from '../src/execute/experts.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import type { ExpertsStep, Slot } from '../src/ops/lowering.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import type { AttributeSpec, NodeSpec, TensorSpec } from '../src/write/index.ts';
+import { CLOSE, relativeL2 } from './close.ts';
 import { gaussian, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 
@@ -168,16 +171,6 @@ function moe(options: MoeOptions) {
   return { bytes, exact, hidden, experts };
 }
 
-/** Length of a difference beside that of the value. */
-function relative(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  let [difference, length] = [0, 0];
-  for (let i = 0; i < want.length; i++) {
-    difference += (got[i]! - want[i]!) ** 2;
-    length += want[i]! ** 2;
-  }
-  return length === 0 ? Math.sqrt(difference) : Math.sqrt(difference / length);
-}
-
 describe('QMoE', () => {
   it.each<[string, MoeOptions, number]>([
     ['swiglu, one row', {}, 1],
@@ -211,14 +204,14 @@ describe('QMoE', () => {
     for (let run = 0; run < 2; run++) {
       const { y } = await msd.run(feeds);
       expect(y!.dims).toEqual([rows, hidden]);
-      expect(relative(floats(y), want)).toBeLessThan(5e-4);
+      expect(relativeL2(floats(y), want)).toBeLessThan(CLOSE);
     }
     if (rows > 0) expect(reportOf(msd)!.nodes[0]!.kernel).toContain('gemm');
     await msd.release();
     if (rows === 0) return;
     const plain = await session(bytes, 'wasm');
     const expected = floats((await plain.run(feeds)).y as ort.Tensor);
-    expect(relative(expected, want)).toBeLessThan(1e-5);
+    expect(relativeL2(expected, want)).toBeLessThan(1e-5);
     await plain.release();
   });
 
@@ -241,8 +234,44 @@ describe('QMoE', () => {
     const [msd, plain] = [await session(bytes, { name: 'msd', debug: true }), await session(bytes, 'wasm')];
     expect(reportOf(msd)!.foreignSessions).toBe(0);
     const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
-    expect(relative(floats(got.y), floats(want.y))).toBeLessThan(options.half ? 2 ** -10 : 5e-4);
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(options.half ? 2 ** -10 : 5e-4);
     await Promise.all([msd.release(), plain.release()]);
+  });
+
+  it('adds up what it has, wherever memory lies after a call was made', () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const arena = {
+      float32: ({ ptr, byteLength }: ArenaHandle) => new Float32Array(memory.buffer, ptr, byteLength / 4),
+    };
+    let end = 0;
+    const handles = new Map<Slot, ArenaHandle>();
+    const slot = (...dims: number[]): Slot => {
+      const made = { dtype: 'f32', dims } as unknown as Slot;
+      const byteLength = 4 * dims.reduce((a, b) => a * b, 1);
+      handles.set(made, { arena, ptr: end, byteLength } as unknown as ArenaHandle);
+      end += byteLength;
+      return made;
+    };
+    const [M, k, hidden, inner] = [3, 2, 4, 8];
+    const weights = slot(M, 2);
+    const room = { weights: slot(M, k), rows: slot(M, hidden), up: [slot(M, inner)], act: slot(M, inner) };
+    const [down, y] = [slot(M, hidden), slot(M, hidden)];
+    const step = {
+      ...{ kind: 'experts', x: slot(M, hidden), scores: slot(M, 2), k, weights: { slot: weights, normalized: true } },
+      ...{ experts: [1, 2].map(() => ({ up: ['up'], down: 'down' })), inner, room: { ...room, down }, y },
+    } as unknown as ExpertsStep;
+    const device = {
+      part: (handle: ArenaHandle) => handle,
+      bind: () => {
+        memory.grow(1);
+        return { kernels: [] };
+      },
+      run: () => arena.float32(handles.get(down)!).fill(1),
+    };
+    arena.float32(handles.get(weights)!).fill(1);
+    const shop = { device, residents: { matrix: () => undefined }, split: {} };
+    new Experts(shop as unknown as ConstructorParameters<typeof Experts>[0], step, (of) => handles.get(of)!).run();
+    expect(arena.float32(handles.get(y)!)).toEqual(new Float32Array(M * hidden).fill(1));
   });
 
   it('has the same bits with every carrier, and however many rows there are', async () => {

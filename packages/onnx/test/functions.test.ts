@@ -6,6 +6,7 @@ import { bytesSource } from '../src/read/source.ts';
 import { reportOf } from '../src/register.ts';
 import type { SessionReport } from '../src/report.ts';
 import { type FunctionSpec, type ModelSpec, type NodeSpec, writeModel } from '../src/write/index.ts';
+import { CLOSE, relativeMost } from './close.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
 
@@ -73,9 +74,7 @@ async function compare(bytes: Uint8Array, claim: 'auto' | 'all' = 'auto'): Promi
   const [msd, plain] = [await session(bytes, { name: 'msd', claim }), await session(bytes, 'wasm')];
   const feeds = { x: tensor(gaussian(random(7), 3 * K), [3, K]) };
   const [got, expected] = [floats((await msd.run(feeds)).y), floats((await plain.run(feeds)).y)];
-  const most = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-  // A few products, each good to half a step of max|x|/32258.
-  for (const [i, value] of expected.entries()) expect(Math.abs(got[i]! - value), `${i}`).toBeLessThan(5e-4 * most);
+  expect(relativeMost(got, expected)).toBeLessThan(CLOSE);
   const report = reportOf(msd)!;
   await msd.release();
   await plain.release();

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { bitsOf, floatsOfHalves } from '../src/half.ts';
 import { reportOf } from '../src/register.ts';
 import { type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import { CLOSE, relativeL2 } from './close.ts';
 import { ARRAYS } from './conformance.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
 import { ort, session } from './ort.ts';
@@ -96,15 +97,7 @@ type Outputs = Record<string, ort.Tensor>;
 const valuesOf = (tensor: ort.Tensor): Float32Array =>
   tensor.type === 'float16' ? floatsOfHalves(tensor.data as unknown as HalfArray) : (tensor.data as Float32Array);
 
-function distance(a: ort.Tensor, b: ort.Tensor): number {
-  const [got, want] = [valuesOf(a), valuesOf(b)];
-  let [error, norm] = [0, 0];
-  for (let i = 0; i < want.length; i++) {
-    error += (got[i]! - want[i]!) ** 2;
-    norm += want[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
-}
+const distance = (a: ort.Tensor, b: ort.Tensor): number => relativeL2(valuesOf(a), valuesOf(b));
 
 function step(type: 'float16' | 'float32', ids: readonly number[], total: number, before?: Outputs) {
   const empty = () => new ort.Tensor(type, new ARRAYS[type]!(new ArrayBuffer(0)) as never, [1, KV, 0, SIZE]);
@@ -137,10 +130,10 @@ describe('a q4f16 decoder', () => {
       a = (await msd.run(step('float16', ids, total, a))) as Outputs;
       b = (await plain.run(step('float16', ids, total, b))) as Outputs;
       c = (await exact.run(step('float32', ids, total, c))) as Outputs;
-      expect(distance(a.logits!, c.logits!)).toBeLessThan(5e-4);
+      expect(distance(a.logits!, c.logits!)).toBeLessThan(CLOSE);
       expect(distance(a.logits!, c.logits!)).toBeLessThan(distance(b.logits!, c.logits!));
       // Rounded once, by half a step at most.
-      expect(distance(a.hidden!, c.hidden!)).toBeLessThan(5e-4 + 2 ** -11);
+      expect(distance(a.hidden!, c.hidden!)).toBeLessThan(CLOSE + 2 ** -11);
       for (const [name, tensor] of Object.entries(b)) {
         expect([name, a[name]!.type, a[name]!.dims]).toEqual([name, tensor.type, tensor.dims]);
       }
@@ -151,7 +144,7 @@ describe('a q4f16 decoder', () => {
     expect(copied[0]).toBeLessThan(1024);
     for (const name of ['present_key', 'present_value']) {
       expect(a![name]!.data.constructor).toBe(b![name]!.data.constructor);
-      expect(distance(a![name]!, c![name]!)).toBeLessThan(5e-4 + 2 ** -11);
+      expect(distance(a![name]!, c![name]!)).toBeLessThan(CLOSE + 2 ** -11);
     }
     await Promise.all([msd, plain, exact].map((each) => each.release()));
   });

@@ -4,19 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
 import { reportOf } from '../src/register.ts';
 import { type Form, feedsOf, groupQueryModel } from './attention/group-query.ts';
+import { relativeL2 } from './close.ts';
 import { type ort, session } from './ort.ts';
 
 const floatsOf = (tensor: ort.Tensor | undefined): Float32Array => floatsOfHalves(tensor!.data as unknown as HalfArray);
-
-function distance(got: Float32Array, want: Float32Array): number {
-  let error = 0;
-  let norm = 0;
-  for (let i = 0; i < want.length; i++) {
-    error += (got[i]! - want[i]!) ** 2;
-    norm += want[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
-}
 
 describe('float16', () => {
   const all = Uint16Array.from({ length: 65536 }, (_, bits) => bits).filter((bits) => (bits & 0x7fff) <= 0x7c00);
@@ -78,7 +69,7 @@ describe('GroupQueryAttention of float16', () => {
         const got = await msd.run(feedsOf(form, round, each));
         expect(got.y!.type).toBe('float16');
         expect(got.y!.dims).toEqual(want.y!.dims);
-        expect(distance(floatsOf(got.y), floatsOf(want.y))).toBeLessThan(1e-3);
+        expect(relativeL2(floatsOf(got.y), floatsOf(want.y))).toBeLessThan(1e-3);
         if (each !== past) continue;
         past = { past_key: got.present_key!, past_value: got.present_value! };
       }
@@ -87,7 +78,7 @@ describe('GroupQueryAttention of float16', () => {
     for (const [name, tensor] of Object.entries(past)) {
       expect(tensor.type).toBe('float16');
       expect(tensor.dims).toEqual(pastOfPlain[name]!.dims);
-      expect(distance(floatsOf(tensor), floatsOf(pastOfPlain[name]))).toBeLessThan(1e-3);
+      expect(relativeL2(floatsOf(tensor), floatsOf(pastOfPlain[name]))).toBeLessThan(1e-3);
     }
     await msd.release();
     await plain.release();

@@ -3,6 +3,7 @@ import { toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { NodeSpec, TensorSpec } from '../src/write/index.ts';
+import { CLOSE, relativeMost } from './close.ts';
 import { exactProduct, firstMiss, gaussian, type Matrix, matmulModel, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 
@@ -196,8 +197,7 @@ describe('MatMulNBits', () => {
     expect(reportOf(msd)!.foreignSessions).toBe(0);
     const feeds = { x: tensor(gaussian(random(4), 3 * 96), [3, 96]) };
     const [got, want] = [floats((await msd.run(feeds)).y), floats((await plain.run(feeds)).y)];
-    const largest = want.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    for (const [i, value] of want.entries()) expect(Math.abs(got[i]! - value)).toBeLessThan(5e-4 * largest);
+    expect(relativeMost(got, want)).toBeLessThan(CLOSE);
     await Promise.all([msd.release(), plain.release()]);
   });
 

@@ -3,8 +3,9 @@
  *
  * Products want integers of 8 bits, so each number is split like an activation: `number = (high + low / 256) · STEP`. `nf4` and `fp4`
  * have the high parts, `nf4low` and `fp4low` the low ones: of the same codes, with 1/256 of the scales. One product alone is off by 0.5 %
- * of the weights (relative L2), a twentieth of what the codebook itself loses; both together by at most 2⁻¹⁶ of the block's largest
- * magnitude for NF4, and by nothing for FP4.                                                        (docs/msd.md, section 5)
+ * of the weights (relative L2), a twentieth of what the codebook itself loses; both together by less than 2⁻¹⁵ of the block's largest
+ * magnitude for NF4, and by nothing for FP4. Three of NF4's low parts are rounded the other way, so that what is left is 0 on average:
+ * activations of one sign would add it up.                                                          (docs/msd.md, section 5)
  */
 import { K_BLOCK, MIN_BLOCK, type WeightFormat } from './format.ts';
 import { int4 } from './int4.ts';
@@ -29,7 +30,7 @@ const both = (positive: readonly number[]): readonly number[] => [...positive, .
  */
 export const codebooks: Readonly<Record<CodebookId, Codebook>> = {
   nf4: { values: [-124, -86, -65, -49, -35, -23, -11, 0, 10, 20, 31, 42, 55, 70, 90, 124], step: 1 / 124 },
-  nf4low: { values: [0, -84, -28, 8, -69, 23, -74, 0, -34, -11, -123, -25, -90, -60, -90, 0], step: 1 / 124 / 256 },
+  nf4low: { values: [0, -84, -28, 8, -69, 22, -74, 0, -34, -12, -123, -25, -90, -60, -91, 0], step: 1 / 124 / 256 },
   fp4: { values: /* @__PURE__ */ both([0, 1, 80, 120, 40, 60, 20, 30]), step: 1 / 120 },
   fp4low: { values: /* @__PURE__ */ both([0, -96, 0, 0, 0, 0, 0, 0]), step: 1 / 120 / 256 },
 };

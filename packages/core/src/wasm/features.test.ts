@@ -1,20 +1,23 @@
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { BackendUnavailableError } from '../errors.ts';
 import { requireSimd } from './features.ts';
 
-afterEach(() => vi.unstubAllGlobals());
+const engine = globalThis.WebAssembly;
+const replace = (other: object): void => void Object.assign(globalThis, { WebAssembly: other });
+
+afterEach(() => replace(engine));
 
 it('tells a page that may not compile WebAssembly which policy it needs', () => {
   function refuse(): never {
     throw new Error('Wasm code generation disallowed by embedder');
   }
   requireSimd();
-  vi.stubGlobal('WebAssembly', { validate: () => true, Module: refuse });
+  replace({ validate: () => true, Module: refuse });
   expect(requireSimd).toThrow(BackendUnavailableError);
   expect(requireSimd).toThrow(/may not compile WebAssembly \(Wasm code .*'wasm-unsafe-eval'/);
 });
 
 it('tells an engine without SIMD apart from that', () => {
-  vi.stubGlobal('WebAssembly', { validate: () => false });
+  replace({ validate: () => false });
   expect(requireSimd).toThrow(/no WebAssembly SIMD128/);
 });

@@ -63,7 +63,7 @@ export function draftOf({ record, graph: built, taken }: Variant, drafting: Draf
 }
 
 /** May an operator multiply with weights of the file? A branch with one of them is worth a look. */
-export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE/.test(opType);
+export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE|LSTM/.test(opType);
 
 /** Is there a product in a branch? */
 export function hasProductInside({ decisions }: Draft): boolean {

@@ -1,6 +1,6 @@
 /**
- * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up what comes
- * out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
+ * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up
+ * what comes out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
  */
 
 import type { ArenaHandle } from '@msd/core';
@@ -57,7 +57,6 @@ export class Experts {
     const [M, hidden] = [this.#M, this.#hidden];
     this.#choose();
     this.#weigh();
-    const weights = this.#floats(room.weights);
     this.#floats(y).fill(0);
     for (let e = 0; e < experts.length; e++) {
       const [begin, end] = [this.#begins[e]!, this.#begins[e + 1]!];
@@ -70,7 +69,8 @@ export class Experts {
         }
       }
       for (const call of this.#callsOf(e, end - begin)) device.run(call);
-      const [from, to] = [this.#floats(room.down), this.#floats(y)];
+      // Only now: a call that is made can make memory grow, and views from before it see nothing any more.
+      const [from, to, weights] = [this.#floats(room.down), this.#floats(y), this.#floats(room.weights)];
       for (let i = begin; i < end; i++) {
         const place = this.#places[i]!;
         addTimes(to, Math.floor(place / k) * hidden, from, (i - begin) * hidden, hidden, weights[place]!);

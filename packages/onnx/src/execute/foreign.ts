@@ -2,8 +2,8 @@
  * Foreign regions as ONNX Runtime sessions: each structure is written as a model of its own and created once, in
  * topological order, because the types of a region's inputs come from the sessions that produce them.
  */
-import { dataTypeCode, dataTypeName, jsDataType } from '../data-types.ts';
-import { ForeignRunError } from '../errors.ts';
+import { dataTypeCode, dataTypeName, jsDataType, STRING } from '../data-types.ts';
+import { ForeignRunError, messageOf } from '../errors.ts';
 import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import {
@@ -145,11 +145,6 @@ async function create(
   }
 }
 
-/** Text of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** An error of ONNX Runtime, as ours. */
 export function foreignError(where: string, error: unknown): ForeignRunError {
   return new ForeignRunError(`ort: ${where}: ${messageOf(error)}`, { cause: error });
@@ -161,7 +156,7 @@ function addOutputTypes(types: Map<string, ValueType>, region: Region, session: 
     const metadata = session.outputMetadata[position];
     const type = typeOfMetadata(metadata);
     const crosses = !final.has(name) || (graph.consumers.get(name)?.length ?? 0) > 0;
-    if (crosses && (!type || type.elemType === 8)) {
+    if (crosses && (!type || type.elemType === STRING)) {
       throw new CutRefused(`'${name}' would cross a cut as ${metadata?.type ?? 'something that is not a tensor'}`);
     }
     if (type) types.set(name, type);
@@ -272,7 +267,7 @@ function valueSpec(name: string, type: ValueType | undefined): ValueSpec {
 
 /** A constant under the name that nodes use, its elements by reference. */
 function tensorMessage(name: string, tensor: TensorRef, large: ExternalConstants): Message {
-  const range = tensor.elemType === 8 ? undefined : tensorRange(tensor);
+  const range = tensor.elemType === STRING ? undefined : tensorRange(tensor);
   const outside = range && large.message(name, tensor, range);
   if (outside) return outside;
   const message = new Message();

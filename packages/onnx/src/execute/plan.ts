@@ -25,6 +25,7 @@ import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
 import { Experts } from './experts.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
+import { Recurrent } from './recurrent.ts';
 import type { Residents } from './residents.ts';
 
 /** A value on the device that later regions may need. */
@@ -152,11 +153,12 @@ export function makePlan(
     } else if (step.kind === 'products' || step.kind === 'op') {
       if (isEmpty) continue;
       steps.push(step.kind === 'op' ? opStep(step, numberOf) : productsStep(shop, step, numberOf));
-    } else if (step.kind === 'experts') {
+    } else if (step.kind === 'experts' || step.kind === 'recurrent') {
       if (isEmpty) continue;
       const [reads, writes] = [readsOf(step).map(numberOf), writesOf(step).map(numberOf)];
-      const experts = new Experts(shop, step, (slot) => program.handle(numberOf(slot)));
-      steps.push({ kind: 'script', run: () => experts.run(), reads, writes, kernels: experts.kernels });
+      const handleOf = (slot: Slot): ArenaHandle => program.handle(numberOf(slot));
+      const script = step.kind === 'experts' ? new Experts(shop, step, handleOf) : new Recurrent(shop, step, handleOf);
+      steps.push({ kind: 'script', run: () => script.run(), reads, writes, kernels: script.kernels });
     } else {
       const writes = writesOf(step).map(numberOf);
       const at = (): ArenaHandle => program.handle(writes[0]!);

@@ -11,8 +11,8 @@ export interface MemoryEstimate {
 /** One message of `onProgress`. */
 export interface LoadProgress {
   /**
-   * 'download': the model's file, and those beside it, arrive, all together. 'start': ONNX Runtime makes its sessions. 'pack': weights become what
-   * MSD multiplies with. 'ready': done.
+   * 'download': the model's file, and those beside it, arrive, all together. 'start': ONNX Runtime makes its sessions. 'pack':
+   * weights become what MSD multiplies with. 'ready': done.
    */
   readonly phase: 'download' | 'start' | 'pack' | 'ready';
   readonly loadedBytes: number;

@@ -79,8 +79,10 @@ export class Executor {
       if (step.kind === 'foreign') await this.#foreign(step, options);
       else if (watch || profile) plan = await this.#stepByStep(step, plan, watch, profile);
       else plan = this.#claimed(step, plan);
-      const [name, index] = step.kind === 'foreign' ? ['ort_region', step.region] : ['msd_region', step.index];
-      profile?.add('Session', `${name}_${index}`, start, {});
+      if (profile) {
+        const name = step.kind === 'foreign' ? `ort_region_${step.region}` : `msd_region_${step.index}`;
+        profile.add('Session', name, start, {});
+      }
     }
   }
 

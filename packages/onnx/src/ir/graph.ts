@@ -117,7 +117,10 @@ function isConstant(node: NodeRecord): boolean {
 /** A longer tensor is kept apart from the file's message in ONNX Runtime. */
 const LONG_BYTES = 127;
 
-/** Names without a value are of no use, but stand in files. A name may have several definitions, by initializers and `Constant` nodes. */
+/**
+ * Names without a value are of no use, but stand in files. A name may have several definitions, by initializers and
+ * `Constant` nodes.
+ */
 function collectConstants(record: GraphRecord): Map<string, Constant> {
   const definitions = new Map<string, Constant[]>();
   const add = (name: string, constant: Constant): void => {

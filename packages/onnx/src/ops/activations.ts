@@ -6,7 +6,10 @@ import type { Match, Matcher } from '../passes/matcher.ts';
 import { expressionMatch } from './expression.ts';
 import { otherOperand, type Pattern } from './operator.ts';
 
-/** Constants of spelt-out functions are rounded by their writers, and to float16 in files of that type: by half a step of it at most. */
+/**
+ * Constants of spelt-out functions are rounded by their writers, and to float16 in files of that type: by half a step
+ * of it at most.
+ */
 function isNear(matcher: Matcher, name: string, expected: number): boolean {
   const value = matcher.scalar(name);
   const off = matcher.info(name)?.elemType === FLOAT16 ? 2 ** -11 : 1e-4;

@@ -27,7 +27,6 @@ const SAME_TYPE: readonly string[] = [
   'DepthToSpace',
   'Einsum',
   'GatherND',
-  'LSTM',
   'Resize',
   'SpaceToDepth',
   'TopK',

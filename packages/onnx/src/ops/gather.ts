@@ -34,7 +34,7 @@ function gather(node: NodeView, [x, indices]: Inputs): [Info] {
 }
 
 /** An index counted from the front. */
-export function checkedIndex(node: NodeView, index: number, size: number): number {
+function checkedIndex(node: NodeView, index: number, size: number): number {
   const from = index < 0 ? index + size : index;
   if (!(from >= 0 && from < size)) node.fail('indices', `-${size} to ${size - 1}`, `${index}`);
   return from;
@@ -91,8 +91,8 @@ function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
   };
   return rowsMatch([node, next], `${data} ${s} ${z}`, { rows, columns, format, data: tensor, scales: scale }, indices);
 }
-/** How @msd/core calls the floats of a tensor. */
 
+/** How @msd/core calls the floats of a tensor. */
 export const floatTypeOf = ({ elemType }: TensorRef): 'f32' | 'f16' => (elemType === FLOAT16 ? 'f16' : 'f32');
 
 /** Rows of a table of the file, which is never copied. */

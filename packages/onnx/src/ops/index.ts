@@ -19,6 +19,7 @@ import type { Operator, Pattern } from './operator.ts';
 import { qLinearOperators } from './q-linear.ts';
 import { qLinearProductOperators } from './q-linear-product.ts';
 import { quantizeOperators } from './quantize.ts';
+import { recurrentOperators } from './recurrent.ts';
 import { reduceOperators } from './reduce.ts';
 import { rotaryOperators } from './rotary.ts';
 import { shapeOperators } from './shape.ts';
@@ -31,6 +32,7 @@ export const FAMILIES: Readonly<Record<string, readonly Operator[]>> = {
     ...matMulBnb4Operators,
     ...qLinearProductOperators,
     ...expertOperators,
+    ...recurrentOperators,
   ],
   products: matMulOperators,
   convolutions: convOperators,

@@ -231,7 +231,51 @@ export const roomOf = ({ room: { weights, rows, up, act, down } }: ExpertsStep):
   down,
 ];
 
-export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep | ExpertsStep;
+/** A recurrent layer of four gates (LSTM), position by position. */
+export interface RecurrentStep {
+  readonly kind: 'recurrent';
+  /** [positions, batch, K] */
+  readonly x: Slot;
+  /** With keys of their matrices: [4 · hidden, K] and [4 · hidden, hidden]. */
+  readonly directions: readonly { readonly isReversed: boolean; readonly input: string; readonly own: string }[];
+  /** [directions, 4 · hidden] */
+  readonly bias: Slot | undefined;
+  /** [directions, batch, hidden]; absent: 0. */
+  readonly initialH: Slot | undefined;
+  readonly initialC: Slot | undefined;
+  /** int32 [batch]: positions that each sequence has; behind them the state stays, and `y` is 0. Absent: all. */
+  readonly lengths: Slot | undefined;
+  /** Positions of x that are multiplied at a time. */
+  readonly strip: number;
+  /** What a run needs in between: [strip · batch, 4 · hidden], twice [batch, 4 · hidden], [4, batch, hidden], and [batch, hidden] each. */
+  readonly room: {
+    readonly inputs: Slot;
+    readonly added: Slot;
+    readonly sums: Slot;
+    readonly gates: Slot;
+    readonly h: Slot;
+    readonly c: Slot;
+    readonly nextC: Slot;
+  };
+  /** [positions, directions, batch, hidden] */
+  readonly y: Slot | undefined;
+  /** [directions, batch, hidden] */
+  readonly lastH: Slot;
+  readonly lastC: Slot;
+}
+
+/** Slots that nobody needs after the step. */
+export const recurrentRoom = ({ room: { inputs, added, sums, gates, h, c, nextC } }: RecurrentStep): Slot[] => [
+  inputs,
+  added,
+  sums,
+  gates,
+  h,
+  c,
+  nextC,
+];
+
+export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep | ExpertsStep | RecurrentStep;
 
 /** What a match sees of the plan that it becomes part of. */
 export interface Lowering {

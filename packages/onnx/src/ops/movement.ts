@@ -150,12 +150,7 @@ function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
 }
 
 /** Sizes of the parts of a Split. */
-export function splitSizes(
-  node: NodeView,
-  size: Size,
-  sizes: Info | undefined,
-  parts: number,
-): readonly Size[] | undefined {
+function splitSizes(node: NodeView, size: Size, sizes: Info | undefined, parts: number): readonly Size[] | undefined {
   const given = node.version < 13 ? node.ints('split') : sizes && elements(sizes);
   if (given) {
     const sum = given.reduce((total, part) => total + part, 0);

@@ -70,6 +70,10 @@ export class NodeView {
     return range ? utf8.decode(readRange(range)) : otherwise;
   }
 
+  strings(name: string): readonly string[] | undefined {
+    return this.#attribute(name, 'strings')?.value.map((range) => utf8.decode(readRange(range)));
+  }
+
   has(name: string): boolean {
     return this.node.attributes.has(name);
   }

@@ -120,7 +120,7 @@ function inOrder(to: Lowering, x: string, order: string): Slot {
 }
 
 /** y = x + times · addend */
-export function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
+function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
   const scaled = [
     { fn: 'ConstantF32' as const, args: [], values: [times] },
     { fn: 'Mul' as const, args: [1, 2] },

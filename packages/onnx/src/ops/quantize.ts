@@ -1,6 +1,7 @@
 /**
- * QuantizeLinear and DequantizeLinear of activations: codes are whole numbers in f32 on the device, and they are those that ONNX Runtime
- * makes: x / scale rounded half to even, plus the zero point, clipped. Constants that are dequantized are passes/constants.ts'.
+ * QuantizeLinear and DequantizeLinear of activations: codes are whole numbers in f32 on the device, and they are those that
+ * ONNX Runtime makes: x / scale rounded half to even, plus the zero point, clipped. Constants that are dequantized are
+ * passes/constants.ts'.
  */
 import { dataTypeName, FLOAT16, FLOAT32, INT8, INT16, INT32, isFloat, UINT8, UINT16 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
@@ -10,7 +11,7 @@ import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
 
 /** Least and most of each type of codes. */
-export const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
+const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
   [UINT8, [0, 255]],
   [INT8, [-128, 127]],
   [UINT16, [0, 65535]],

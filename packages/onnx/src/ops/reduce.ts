@@ -39,7 +39,7 @@ const REDUCTIONS: Readonly<Record<string, Reduction>> = {
 };
 
 /** The axes that a reduction folds; none given means all of them, unless the node says none at all. */
-export function reducedAxes(
+function reducedAxes(
   node: NodeView,
   x: Info | undefined,
   axesInput: Info | undefined,

@@ -36,6 +36,8 @@ const COUNTS: Readonly<Record<string, string>> = {
   '3-4 > 1': 'RotaryEmbedding com.microsoft.GatherBlockQuantized',
   '3-4 > 1-4': 'com.microsoft.SkipSimplifiedLayerNormalization',
   '3-5 > 1': 'com.microsoft.DynamicQuantizeMatMul',
+  '3-8 > 0-3': 'LSTM',
+  '12 > 0-3': 'com.microsoft.DynamicQuantizeLSTM',
   '3-5 > 1-4': 'com.microsoft.SkipLayerNormalization',
   '3-6 > 1': 'com.microsoft.MatMulNBits',
   '3- > 1': 'com.microsoft.QLinearConcat',
@@ -130,14 +132,15 @@ const KINDS: Readonly<Record<string, string>> = {
     'swiglu_limit',
   int:
     'K N accuracy_level allowzero axis bits block_size ceil_mode count_include_pad do_rotary expert_weight_bits end ' +
-    'gather_axis group interleaved is_causal is_packed_batching k keepdims kv_cache_bit_width kv_num_heads ' +
+    'gather_axis group hidden_size input_forget interleaved is_causal is_packed_batching k keepdims kv_cache_bit_width kv_num_heads layout ' +
     'local_window_size noop_with_empty_axes normalize_routing_weights num_heads num_outputs output_dtype output_qk ' +
     'past_present_share_buffer precision q_num_heads qk_matmul_output_mode qk_output quantize_axis ' +
     'rotary_embedding_dim rotary_interleaved saturate select_last_index smooth_softmax softmax_precision spatial ' +
     'start stash_type storage_order swiglu_fusion to training_mode transA transB unidirectional use_sparse_mixer ' +
     'weight_prepacked weights_prepacked',
   ints: 'axes dilations ends kernel_shape pads perm qkv_hidden_sizes shape split starts strides',
-  string: 'activation_type approximate auto_pad k_quant_type mode v_quant_type',
+  string: 'activation_type approximate auto_pad direction k_quant_type mode v_quant_type',
+  strings: 'activations',
 };
 
 const KIND_OF: ReadonlyMap<string, string> = /* @__PURE__ */ new Map(

@@ -1,7 +1,8 @@
 /**
- * Constants that are made of constants: Identity, Cast, Transpose, Reshape and its like, QuantizeLinear and DequantizeLinear. Their nodes leave the graph,
- * their results are constants like any other, so nothing of them crosses a border in a run. Small ones are computed at once. Of large
- * ones every reader computes what it reads; a session of ONNX Runtime gets the nodes themselves.
+ * Constants that are made of constants: Identity, Cast, Transpose, Reshape and its like, QuantizeLinear and DequantizeLinear.
+ * Their nodes leave the graph, their results are constants like any other, so nothing of them crosses a border in a run. Small
+ * ones are computed at once. Of large ones every reader computes what it reads; a session of ONNX Runtime gets the nodes
+ * themselves.
  */
 
 import { dataTypeBits, FLOAT16, FLOAT32, INT8, INT32, UINT8 } from '../data-types.ts';

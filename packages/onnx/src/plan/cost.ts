@@ -2,8 +2,9 @@
  * What a cut costs: which glue is worth taking, and whether a model is worth cutting at all.
  *
  * Runs, inputs, outputs and bytes have prices that were measured, of onnxruntime-web 1.30 on one thread; those of a node, a step, a
- * region and a cut are estimates. They are compared with each other, so a machine that is twice as fast decides alike. Sizes that only a run knows are taken for one token, and for a prompt of {@link PROMPT}, which counts less: a
- * run of one token happens that much more often.
+ * region and a cut are estimates. They are compared with each other, so a machine that is twice as fast decides alike. Sizes
+ * that only a run knows are taken for one token, and for a prompt of {@link PROMPT}, which counts less: a run of one token
+ * happens that much more often.
  */
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';

@@ -9,7 +9,7 @@
 import type { ActivationId } from '@msd/core';
 import { type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
 import { sameDims } from '../dims.ts';
-import { type OpStep, type ProductStep, roomOf, type Slot } from '../ops/lowering.ts';
+import { type OpStep, type ProductStep, recurrentRoom, roomOf, type Slot } from '../ops/lowering.ts';
 import type { Planned } from './draft.ts';
 
 /** Products of one x, in an order in which a later one may take an earlier one's result. */
@@ -43,6 +43,8 @@ export function readsOf(step: Fusable): readonly Slot[] {
       return present([step.q.slot, step.k?.slot, step.v?.slot, step.sinks, step.bias, step.mask]);
     case 'experts':
       return present([step.x, step.scores, step.weights?.slot, step.upBias, step.downBias]);
+    case 'recurrent':
+      return present([step.x, step.bias, step.lengths, step.initialH, step.initialC]);
     default:
       return [];
   }
@@ -61,6 +63,8 @@ export function writesOf(step: Fusable): readonly Slot[] {
       return step.outputs;
     case 'experts':
       return [step.y, ...roomOf(step)];
+    case 'recurrent':
+      return present([step.y, step.lastH, step.lastC, ...recurrentRoom(step)]);
     case 'upload':
     case 'computed':
       return [step.to];

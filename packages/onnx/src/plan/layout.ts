@@ -191,6 +191,8 @@ function mapReads(step: Planned['step'], at: (slot: Slot) => Slot): Planned['ste
         mask: some(step.mask),
       };
     }
+    case 'recurrent':
+      return { ...step, x: at(step.x), initialH: some(step.initialH), initialC: some(step.initialC) };
     default:
       return step;
   }

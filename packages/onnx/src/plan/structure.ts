@@ -1,8 +1,9 @@
 /**
  * Foreign regions of equal structure share one ONNX Runtime session: the layers of a decoder need a handful of sessions
- * instead of a hundred. Two regions are equal when their nodes (operator, attributes, wiring) and constants are; small float constants that only scale or shift data (norm weights, biases) may differ and become session inputs.
+ * instead of a hundred. Two regions are equal when their nodes (operator, attributes, wiring) and constants are; small float
+ * constants that only scale or shift data (norm weights, biases) may differ and become session inputs.
  */
-import { FLOAT32 } from '../data-types.ts';
+import { FLOAT32, STRING } from '../data-types.ts';
 import type { Constant, Graph } from '../ir/graph.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
@@ -142,7 +143,7 @@ function constantKey(name: string, constant: Constant): unknown {
   if (constant.kind === 'node') return ['node', attributesKey(constant.node)];
   if (constant.kind === 'sparse') return ['sparse', name];
   const { tensor } = constant;
-  const small = tensor.elemType !== 8 && tensorByteLength(tensor) <= MAX_COMPARED_BYTES;
+  const small = tensor.elemType !== STRING && tensorByteLength(tensor) <= MAX_COMPARED_BYTES;
   return small ? [tensor.elemType, tensor.dims, latin1(tensorBytes(tensor))] : ['named', name];
 }
 

@@ -38,7 +38,10 @@ export function unitsOf(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): U
   return sorted(unsortedUnits(graph, matches));
 }
 
-/** A match's results leave it at its last node, so its place is that node's: but for keys and values in a cache, which leave it before. */
+/**
+ * A match's results leave it at its last node, so its place is that node's: but for keys and values in a cache, which
+ * leave it before.
+ */
 function sorted(units: readonly Unit[]): Unit[] {
   const makers = new Map(units.flatMap((unit) => unit.outputs.map((name) => [name, unit] as const)));
   const done = new Set<Unit>();

@@ -3,7 +3,7 @@
  * how far it came.
  */
 import { BackendUnavailableError } from '@msd/core';
-import { ReadError } from '../errors.ts';
+import { messageOf, ReadError } from '../errors.ts';
 import { ArrivingSource } from './arriving.ts';
 import { allocate, checkPromised, PIECE, Pieces } from './pieces.ts';
 import { type ByteSource, bytesSource } from './source.ts';
@@ -157,7 +157,7 @@ function failed(url: string, { loaded, total, isStalled }: State, stallTimeoutMs
     cause instanceof Error && cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause;
   const end = isStalled
     ? `then nothing for ${stallTimeoutMs / 1000} s. Try again, or give the option 'stallTimeoutMs' a larger number (0 = wait for ever)`
-    : `then the connection broke (${reason instanceof Error ? reason.message : String(reason)}). Is the address right, and the server up?`;
+    : `then the connection broke (${messageOf(reason)}). Is the address right, and the server up?`;
   return new ReadError(`read: ${url}: model, got ${amount(loaded, total)}, ${end}`, { cause });
 }
 

@@ -5,7 +5,7 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
 import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
-import { OnnxFormatError } from '../errors.ts';
+import { messageOf, OnnxFormatError } from '../errors.ts';
 import { floatsOfHalves } from '../half.ts';
 import { Cursor } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
@@ -254,7 +254,7 @@ function typedBytes(tensor: TensorRef): Uint8Array {
     }
   } catch (error) {
     if (error instanceof OnnxFormatError) throw error;
-    fail(tensor, 'elements', 'well-formed protobuf', error instanceof Error ? error.message : String(error));
+    fail(tensor, 'elements', 'well-formed protobuf', messageOf(error));
   }
   if (at !== expected) fail(tensor, 'elements', `${expected / width}`, `${at / width}`);
   return out;

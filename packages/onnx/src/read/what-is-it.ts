@@ -1,5 +1,6 @@
 /**
- * What lies in a file that is no ONNX model: a page or a pointer that came instead of it, or a model of another kind. Asked only when reading fails.
+ * What lies in a file that is no ONNX model: a page or a pointer that came instead of it, or a model of another kind. Asked
+ * only when reading fails.
  */
 import type { ByteSource } from './source.ts';
 

@@ -1,4 +1,7 @@
-/** DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for blocks along it. */
+/**
+ * DequantizeLinear of constants: real = scale · (q − zero point), one scale for all, for each index of an axis, or for
+ * blocks along it.
+ */
 
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import { countOf, sameDims } from '../dims.ts';

@@ -21,7 +21,7 @@ import { columnsMatrix } from './columns.ts';
 import { computedTensor } from './computed.ts';
 import { type Dequantize, scaleIndex } from './dequantize.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
-import { numbersReader } from './numbers.ts';
+import { numbersReader, putCode } from './numbers.ts';
 import { rowPacker } from './row-packer.ts';
 
 /** How [N, K] lies in the file. */
@@ -221,11 +221,10 @@ function zeroRows(
 ): Uint8Array | Int8Array {
   const rowBytes = Math.ceil((blocks * bits) / 8);
   const out = isInt8 ? new Int8Array(count * rowBytes) : new Uint8Array(count * rowBytes);
-  const perByte = 8 / bits;
   for (let row = 0; row < count; row++)
     for (let block = 0; block < blocks; block++) {
       const zero = zeros[zeros.length === 1 ? 0 : at(row, block)]!;
-      out[row * rowBytes + Math.floor(block / perByte)]! |= zero << ((block % perByte) * bits);
+      putCode(out, row * rowBytes, block, bits, zero);
     }
   return out;
 }

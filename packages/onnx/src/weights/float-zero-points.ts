@@ -6,6 +6,7 @@
 import { SCALE_LIMIT } from '@msd/core';
 import { floatReader, type TensorRef } from '../read/tensor.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
+import { putCode } from './numbers.ts';
 
 export interface FloatZeroPoints {
   readonly N: number;
@@ -55,10 +56,8 @@ export function zeroPointRows({
   return (n, count) => {
     const zeros = read(n * blocks, count * blocks);
     const codes = new Uint8Array(count * rowBytes);
-    for (let i = 0; i < zeros.length; i++) {
-      const bit = (i % blocks) * bits;
-      codes[Math.floor(i / blocks) * rowBytes + (bit >> 3)]! |= zeroCode(zeros[i]!, bits) << (bit & 7);
-    }
+    for (let i = 0; i < zeros.length; i++)
+      putCode(codes, Math.floor(i / blocks) * rowBytes, i % blocks, bits, zeroCode(zeros[i]!, bits));
     return codes;
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { QuantizedWeights } from '@msd/core';
 import type { Matrix } from './matrix.ts';
+import { codeAt, putCode } from './numbers.ts';
 
 export interface Groups {
   /** Which k of the file each k is; −1: none. */
@@ -75,12 +76,4 @@ export function grouped(matrix: Matrix, bits: 2 | 4 | 8, key: string, { order, b
       };
     },
   };
-}
-
-const codeAt = (bytes: ArrayLike<number>, row: number, i: number, bits: number): number =>
-  (bytes[row + ((i * bits) >> 3)]! >> ((i * bits) & 7)) & (2 ** bits - 1);
-
-/** The place holds zeros. */
-function putCode(bytes: Uint8Array, row: number, i: number, bits: number, code: number): void {
-  bytes[row + ((i * bits) >> 3)]! |= code << ((i * bits) & 7);
 }

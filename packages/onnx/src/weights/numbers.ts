@@ -81,11 +81,18 @@ export function codesReader(tensor: TensorRef, bits: number): (begin: number, co
   };
 }
 
+/** Code i of a row that begins at byte `row`. */
+export const codeAt = (bytes: ArrayLike<number>, row: number, i: number, bits: number): number =>
+  (bytes[row + ((i * bits) >> 3)]! >> ((i * bits) & 7)) & (2 ** bits - 1);
+
+/** Writes it. The place holds zeros. */
+export function putCode(bytes: Uint8Array | Int8Array, row: number, i: number, bits: number, code: number): void {
+  bytes[row + ((i * bits) >> 3)]! |= code << ((i * bits) & 7);
+}
+
 /** Codes, one per byte, packed again: rows of `length`, each padded with zeros to `rowBytes`. */
 export function packCodes(codes: Uint8Array, bits: number, length: number, rowBytes: number, out: Uint8Array): void {
-  const perByte = 8 / bits;
   out.fill(0);
   for (let row = 0, at = 0; at < codes.length; row++)
-    for (let k = 0; k < length; k++, at++)
-      out[row * rowBytes + Math.floor(k / perByte)]! |= codes[at]! << ((k % perByte) * bits);
+    for (let k = 0; k < length; k++, at++) putCode(out, row * rowBytes, k, bits, codes[at]!);
 }

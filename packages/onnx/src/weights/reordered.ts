@@ -1,4 +1,7 @@
-/** A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the other way round. */
+/**
+ * A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the
+ * other way round.
+ */
 import type { Matrix } from './matrix.ts';
 
 /** @param order which k of the file each k is; `undefined`: they are as they should be */

@@ -3,14 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { toldBy } from '../../src/ops/attention/chain-past.ts';
 import { reportOf } from '../../src/register.ts';
 import { writeModel } from '../../src/write/index.ts';
+import { relativeL2 } from '../close.ts';
 import { gaussian, random } from '../models.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
 import { type PastChain, pastModel } from './chain-past.ts';
-
-const distance = (a: Float32Array, b: Float32Array): number => {
-  const error = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0);
-  return Math.sqrt(error / b.reduce((sum, value) => sum + value ** 2, 1e-30));
-};
 
 /** A prompt, tokens, a chunk, a token. `padding`: keys at the left that each sequence has none of. */
 async function rounds(chain: PastChain, batch: number, padding: readonly number[], reads: boolean, claim = 'all') {
@@ -43,12 +39,12 @@ async function rounds(chain: PastChain, batch: number, padding: readonly number[
     const from = rows > 1 ? Math.max(...padding) : 0;
     const rest = (t: ort.Tensor): Float32Array =>
       floats(t).filter((_, i) => Math.floor(i / (heads * size)) % rows >= from);
-    found.push(distance(rest(got.y!), rest(expected.y!)));
+    found.push(relativeL2(rest(got.y!), rest(expected.y!)));
     for (const name of names) {
       pasts[0]![`past.${name}`] = expected[`present.${name}`]!;
       pasts[1]![`past.${name}`] = got[`present.${name}`]!;
       expect(got[`present.${name}`]!.dims).toEqual(expected[`present.${name}`]!.dims);
-      if (reads) found.push(distance(floats(got[`present.${name}`]), floats(expected[`present.${name}`])));
+      if (reads) found.push(relativeL2(floats(got[`present.${name}`]), floats(expected[`present.${name}`])));
     }
   }
   const report = reportOf(msd)!;
@@ -112,7 +108,7 @@ describe('a graph input that is keys and values', () => {
     const [msd, plain] = [await session(model, { name: 'msd', claim: 'all' }), await session(model, 'wasm')];
     expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
     const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
-    expect(distance(floats(got.y), floats(want.y))).toBeLessThan(5e-4);
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(5e-4);
     await msd.release();
     await plain.release();
   });

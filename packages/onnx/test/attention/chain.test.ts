@@ -6,6 +6,7 @@ import { matchNodes } from '../../src/passes/match.ts';
 import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';
 import { reportOf } from '../../src/register.ts';
+import { relativeL2 } from '../close.ts';
 import { floats, session } from '../ort.ts';
 import { type Built, buildChain, type Chain } from './chain.ts';
 
@@ -22,9 +23,7 @@ async function distances({ model, feeds }: Built): Promise<number[]> {
   const [expected, got] = [await plain.run(feeds), await msd.run(feeds)];
   const result = plain.outputNames.map((name) => {
     expect(got[name]!.dims).toEqual(expected[name]!.dims);
-    const [a, b] = [floats(got[name]), floats(expected[name])];
-    const error = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0);
-    return Math.sqrt(error / b.reduce((sum, value) => sum + value ** 2, 1e-30));
+    return relativeL2(floats(got[name]), floats(expected[name]));
   });
   await plain.release();
   await msd.release();

@@ -4,22 +4,13 @@ import { createSession } from '../../src/execute/create.ts';
 import { FAST_FORM } from '../../src/execute/fast-form.ts';
 import type { OrtModule, OrtTensor } from '../../src/ort.ts';
 import { formatReport, reportOf } from '../../src/register.ts';
+import { relativeL2 } from '../close.ts';
 import { floats, ort, session } from '../ort.ts';
 import { type Form, feedsOf, groupQueryModel, type Round } from './group-query.ts';
 
 const round = (rows: number, end: number): Round => ({ rows, ends: [end], total: end, seed: rows + end });
 /** A prompt, a token, a chunk. */
 const rounds = [round(70, 70), round(1, 71), round(40, 111), round(1, 112)];
-
-function distance(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  let error = 0;
-  let norm = 0;
-  for (let i = 0; i < want.length; i++) {
-    error += (got[i]! - want[i]!) ** 2;
-    norm += want[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
-}
 
 /** ONNX Runtime, but for what it does with models that hold the fast form. */
 function without(part: 'create' | 'run'): { ort: OrtModule; tried: () => number } {
@@ -68,7 +59,7 @@ describe('GroupQueryAttention in ONNX Runtime', () => {
       const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
       expect(Object.keys(got)).toEqual(Object.keys(want));
       expect(got.y!.dims).toEqual(want.y!.dims);
-      expect(distance(floats(got.y), floats(want.y))).toBeLessThan(2e-6);
+      expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(2e-6);
       for (const name of ['present_key', 'present_value']) expect(got[name]!.data).toEqual(want[name]!.data);
       past = { past_key: want.present_key!, past_value: want.present_value! };
     }
@@ -83,7 +74,7 @@ describe('GroupQueryAttention in ONNX Runtime', () => {
     const plain = await session(model, 'wasm');
     const feeds = feedsOf(form, { rows: 70, ends: [70, 33], total: 70, seed: 1 });
     const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
-    expect(distance(floats(got.y), floats(want.y))).toBeLessThan(2e-6);
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(2e-6);
     await msd.release();
     await plain.release();
   });

@@ -7,6 +7,7 @@ import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';
 import { reportOf } from '../../src/register.ts';
 import { type AttributeSpec, type GraphSpec, writeModel } from '../../src/write/index.ts';
+import { relativeL2 } from '../close.ts';
 import { gaussian, random } from '../models.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
 
@@ -81,9 +82,7 @@ function feedsOf({ inputs }: Case): Record<string, ort.Tensor> {
 
 function distance(got: ort.Tensor, expected: ort.Tensor): number {
   expect(got.dims).toEqual(expected.dims);
-  const [a, b] = [floats(got), floats(expected)];
-  const error = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0);
-  return Math.sqrt(error / b.reduce((sum, value) => sum + value ** 2, 1e-30));
+  return relativeL2(floats(got), floats(expected));
 }
 
 /** What becomes of the one node. */

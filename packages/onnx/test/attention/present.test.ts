@@ -4,6 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SessionStateError } from '../../src/errors.ts';
 import { reportOf } from '../../src/register.ts';
+import { relativeL2 } from '../close.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
 import { type Form, feedsOf, groupQueryModel } from './group-query.ts';
 
@@ -47,14 +48,7 @@ async function compare(
   const got = await order(on.msd);
   const want = await order(on.plain);
   expect(got.length).toBe(want.length);
-  for (const [i, y] of want.entries()) {
-    let [error, norm] = [0, 0];
-    for (const [j, value] of y.entries()) {
-      error += (got[i]![j]! - value) ** 2;
-      norm += value ** 2;
-    }
-    expect(Math.sqrt(error / norm), `result ${i}`).toBeLessThan(2e-4);
-  }
+  for (const [i, y] of want.entries()) expect(relativeL2(got[i]!, y), `result ${i}`).toBeLessThan(2e-4);
 }
 
 const copied = () => reportOf(engines.msd.session)!.bytesCopiedPerCall.intoMsd;

@@ -407,6 +407,36 @@ const models: Record<string, GraphSpec> = {
     inputs: [value('x')],
     outputs: [value('y', 'float32', ['m', 8])],
   },
+  recurrent: {
+    nodes: [
+      ms(
+        op('DynamicQuantizeLSTM', ['x', 'W', 'R', 'B', '', '', '', '', 's', 'z', 's', 'z'], ['h'], {
+          hidden_size: { int: 2 },
+          direction: { string: 'bidirectional' },
+        }),
+      ),
+      op('DequantizeLinear', ['V', 'v', 'u'], ['Vf'], { axis: { int: 1 } }),
+      op('LSTM', ['x', 'Vf', 'Vf', '', '', 'state', 'state'], ['z1', 'y', 'cell'], {
+        activations: { strings: ['Sigmoid', 'Tanh', 'Tanh'] },
+      }),
+    ],
+    initializers: [
+      { ...bytes('W', 2, 2, 8), dtype: 'int8' },
+      { ...bytes('R', 2, 2, 8), dtype: 'int8' },
+      floats('B', 2, 16),
+      floats('s', 2, 8),
+      { name: 'z', dtype: 'int8', dims: [2, 8], data: new Int8Array(16) },
+      bytes('V', 1, 8, 2),
+      floats('v', 8),
+      bytes('u', 8),
+    ],
+    inputs: [value('x', 'float32', ['m', 1, 2]), value('state', 'float32', [1, 1, 2])],
+    outputs: [
+      value('h', 'float32', ['m', 2, 1, 2]),
+      value('y', 'float32', [1, 1, 2]),
+      value('cell', 'float32', [1, 1, 2]),
+    ],
+  },
 };
 
 /** Branches with products in branches, chosen by an input and by sizes; a function with attributes of its call. */

@@ -64,7 +64,7 @@ export function attend(
   };
 }
 
-export function valueOfKept(kept: Kept): Value {
+function valueOfKept(kept: Kept): Value {
   const { dims, elemType } = kept;
   return { elemType, dims, handle: undefined, dtype: undefined, data: undefined, tensor: undefined, kept };
 }

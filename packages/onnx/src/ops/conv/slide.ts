@@ -9,6 +9,7 @@ import {
   type WindowsOp,
   windows as windowsSpec,
 } from '@msd/core/nn';
+import { FLOAT32 } from '../../data-types.ts';
 import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
@@ -178,7 +179,7 @@ function withoutPads(to: Lowering, windows: Windows, at: Placed, spatial: readon
   const factors = inside.reduce<number[]>((all, own) => all.flatMap((outer) => own.map((count) => outer * count)), [1]);
   if (factors.every((count) => count === taps)) return pooled;
   const data = factors.map((count) => Math.fround(taps / count));
-  const factor = to.constant({ elemType: 1, dims: [...at.out, 1], data });
+  const factor = to.constant({ elemType: FLOAT32, dims: [...at.out, 1], data });
   return emitOp(to, elementwise, { nodes: [{ fn: 'Mul', args: [0, 1] }], outputs: [2] }, [pooled, factor], [])[0]!;
 }
 

@@ -1,0 +1,156 @@
+/** Tensors of files that are still arriving: which bytes nobody needs any more once a matrix is packed. */
+import { ArrivingSource, type Stretch } from '../read/arriving.ts';
+import type { ByteRange } from '../read/source.ts';
+import { type TensorRef, tensorRange } from '../read/tensor.ts';
+import type { Matrix } from '../weights/matrix.ts';
+
+/** Tensors of one file that is arriving. */
+class ArrivingFile {
+  readonly #source: ArrivingSource;
+  /** By offset, those that only matrices are made of. */
+  readonly #loose = new Map<number, Stretch>();
+  readonly #held = new Set<number>();
+  readonly #all: readonly Stretch[];
+  #read = new Set<Stretch>();
+
+  /** @param kept those that others read, too */
+  constructor(source: ArrivingSource, tensors: readonly Stretch[], kept: ReadonlySet<number>) {
+    this.#source = source;
+    this.#all = tensors.toSorted((a, b) => a.offset - b.offset);
+    source.expect(tensors);
+    for (const tensor of tensors) if (!kept.has(tensor.offset)) this.#loose.set(tensor.offset, tensor);
+    source.onRead = (stretch) => {
+      const tensor = this.#tensorAt(stretch.offset);
+      if (tensor) this.#read.add(tensor);
+    };
+  }
+
+  /** Where the tensor ends that holds the byte before `end`. */
+  endOf(end: number): number {
+    const tensor = this.#tensorAt(end - 1);
+    return tensor ? tensor.offset + tensor.length : end;
+  }
+
+  /** A matrix is begun: what is read from now on is its. */
+  begin(): void {
+    this.#read = new Set();
+  }
+
+  /** The matrix is packed. */
+  end(): void {
+    for (const tensor of this.#read) if (!this.#held.has(tensor.offset)) this.#letGo(tensor);
+  }
+
+  /** Others need the tensor, too. */
+  hold({ offset }: Stretch): void {
+    this.#held.add(offset);
+  }
+
+  /** Nobody needs it any more. */
+  drop(tensor: Stretch): void {
+    this.#held.delete(tensor.offset);
+    this.#letGo(tensor);
+  }
+
+  #letGo(tensor: Stretch): void {
+    if (this.#loose.delete(tensor.offset)) this.#source.release(tensor);
+  }
+
+  close(): void {
+    this.#source.onRead = undefined;
+  }
+
+  #tensorAt(offset: number): Stretch | undefined {
+    let [low, high] = [0, this.#all.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#all[middle]!.offset <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const tensor = this.#all[low - 1];
+    return tensor && offset < tensor.offset + tensor.length ? tensor : undefined;
+  }
+}
+
+/** Tensors of arriving files that several matrices are made of: they stay until the last one is packed. */
+export class Uses {
+  readonly #files: ReadonlyMap<ArrivingSource, ArrivingFile>;
+  /** By the place of a tensor. */
+  readonly #left = new Map<string, number>();
+
+  constructor(files: ReadonlyMap<ArrivingSource, ArrivingFile>, matrices: readonly Matrix[]) {
+    this.#files = files;
+    for (const matrix of matrices) this.#each(matrix, (key) => this.#left.set(key, (this.#left.get(key) ?? 0) + 1));
+    for (const matrix of matrices)
+      this.#each(matrix, (key, file, stretch) => {
+        if (this.#left.get(key)! > 1) file.hold(stretch);
+      });
+  }
+
+  /** A matrix is packed. */
+  done(matrix: Matrix): void {
+    this.#each(matrix, (key, file, stretch) => {
+      const left = this.#left.get(key)! - 1;
+      this.#left.set(key, left);
+      if (left === 0) file.drop(stretch);
+    });
+  }
+
+  #each({ tensors = [] }: Matrix, use: (key: string, file: ArrivingFile, stretch: Stretch) => void): void {
+    for (const tensor of tensors) {
+      const [source, stretch] = placeOf(tensor) ?? [];
+      const file = source && this.#files.get(source);
+      if (file && stretch) use(`${source.name} ${stretch.offset}`, file, stretch);
+    }
+  }
+}
+
+/** What is known of files that are still arriving: all their tensors, and those that are not only packed. */
+export interface Arriving {
+  readonly tensors: Iterable<TensorRef>;
+  readonly kept: Iterable<TensorRef>;
+}
+
+export function filesOf({ tensors, kept }: Arriving): Map<ArrivingSource, ArrivingFile> {
+  const stretches = new Map<ArrivingSource, Map<number, Stretch>>();
+  const others = new Map<ArrivingSource, Set<number>>();
+  for (const tensor of tensors) {
+    const [source, stretch] = placeOf(tensor) ?? [];
+    if (!source || !stretch) continue;
+    let list = stretches.get(source);
+    if (!list) stretches.set(source, (list = new Map()));
+    list.set(stretch.offset, stretch);
+  }
+  for (const tensor of kept) {
+    const [source, stretch] = placeOf(tensor) ?? [];
+    if (!source || !stretch) continue;
+    let set = others.get(source);
+    if (!set) others.set(source, (set = new Set()));
+    set.add(stretch.offset);
+  }
+  return new Map(
+    [...stretches].map(([source, list]) => [
+      source,
+      new ArrivingFile(source, [...list.values()], others.get(source) ?? new Set()),
+    ]),
+  );
+}
+
+/** Waits for a tensor of a file that is arriving. */
+export async function arrivedTensor(tensor: TensorRef): Promise<void> {
+  const [source, stretch] = placeOf(tensor) ?? [];
+  if (source && stretch) await source.until(stretch.offset + stretch.length);
+}
+
+function placeOf(tensor: TensorRef): readonly [ArrivingSource, Stretch] | undefined {
+  const place = stretchOf(tensor);
+  return place?.source instanceof ArrivingSource ? [place.source, place] : undefined;
+}
+
+/** Where its elements lie, whatever they are. */
+function stretchOf(tensor: TensorRef): ByteRange | undefined {
+  const { storage, proto } = tensor;
+  if (storage.kind === 'raw') return storage.range;
+  if (storage.kind === 'typed') return proto;
+  return storage.files.sources.get(storage.location) instanceof ArrivingSource ? tensorRange(tensor) : undefined;
+}
