@@ -8,14 +8,15 @@ import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
 import type { Region } from '../plan/partition.ts';
-import { arrived, whileArriving } from '../read/arriving.ts';
+import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
 import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
+import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
-import { cutReports, mergedNodes, wholeReports } from './describe.ts';
+import { cutReports, innerNodes, mergedNodes, wholeReports } from './describe.ts';
 import { type Draft, draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations, wholeOptions } from './files.ts';
 import { CutRefused, createForeign, type ForeignPlan } from './foreign.ts';
@@ -46,8 +47,26 @@ export async function createSession(
 ): Promise<MsdHandler> {
   const started = performance.now();
   const request = parseSessionOptions(options, defaults);
+  request.watch.check();
+  const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
+  try {
+    return await create(ort, model, request, started).catch((error: unknown) => {
+      if (!(error instanceof Gone)) throw error;
+      // Rare: something is read twice, and was let go of. Everything is fetched once more, and kept.
+      return create(ort, model, again, started);
+    });
+  } catch (error) {
+    throw typedError('create', error);
+  }
+}
+
+async function create(
+  ort: OrtModule,
+  model: string | Uint8Array,
+  request: SessionRequest,
+  started: number,
+): Promise<MsdHandler> {
   const { watch, download } = request;
-  watch.check();
   const source = await stoppable(watch, openSource(model, download));
   let external: ReadonlyMap<string, ByteSource> | undefined;
   /** Sources that a session reads rows from: they are closed with it. */
@@ -55,8 +74,9 @@ export async function createSession(
   try {
     watch.check();
     // A fetched model is passed on as bytes: it is not fetched twice.
-    const original = typeof model === 'string' && source.bytes ? source.bytes : model;
-    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
+    const original = (): string | Uint8Array => (typeof model === 'string' && wholeBytes(source)) || model;
+    if (isOrtFormat(source))
+      return await createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
@@ -96,19 +116,11 @@ export async function createSession(
       request.progress.report('start', 0, undefined);
       for (const each of record.files.sources.values()) await arrived(each);
       const options = await wholeOptions(model, record, request);
-      const session = await createWhole(ort, original, options, reason!, nodes, watch);
+      const session = await createWhole(ort, original(), options, reason!, nodes, watch);
       request.progress.report('ready', 0, 0);
       return session;
     };
-    const reopen = async (): Promise<void> => {
-      for (const each of record.files.sources.values()) each.close();
-      record.files.sources.clear();
-      const whole = { ...download, isRead: false };
-      await openExternal(record.files, neededLocations(planned), model, request.externalData, whole);
-    };
-    return await stoppable(watch, whileArriving(work, reopen));
-  } catch (error) {
-    throw typedError('create', error);
+    return await stoppable(watch, whileArriving(work));
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
@@ -138,6 +150,7 @@ async function createCut(
     );
     const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
     const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    const inner = innerNodes(drafts);
     const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
@@ -167,7 +180,7 @@ async function createCut(
       sessions: foreign.flatMap(({ sessions }) => sessions),
       inputs: drafts[0]!.typed.graph.inputs,
       outputs,
-      ...cutReports(drafts, foreign, residents),
+      ...cutReports(drafts, foreign, inner, residents),
       profiledFrom: request.isProfiled ? started : undefined,
       graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
       close() {
