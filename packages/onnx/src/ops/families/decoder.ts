@@ -1,0 +1,6 @@
+/** Attention and rotations as exporters of decoders write them. */
+import { groupQueryAttention } from '../attention/group-query.ts';
+import type { Family } from '../family.ts';
+import { rotaryOperators } from '../rotary.ts';
+
+export const family: Family = { operators: [groupQueryAttention, ...rotaryOperators] };
