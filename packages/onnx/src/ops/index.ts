@@ -3,40 +3,21 @@
  * there from the start; other operators come in families, which are fetched when a model has one of them.
  */
 
-import { activationPatterns } from './activations.ts';
-import { elementwiseOperators } from './elementwise.ts';
+import { family as base } from './families/base.ts';
 import type { Family } from './family.ts';
-import { gatherOperators } from './gather.ts';
-import { matMulNBitsOperators } from './mat-mul-nbits.ts';
-import { normOperators } from './norm.ts';
 import type { Operator, Pattern } from './operator.ts';
-import { reduceOperators } from './reduce.ts';
-import { shapeOperators } from './shape.ts';
-
-/** In a graph that was made for other engines, too. */
-const BASE: Family = {
-  operators: [
-    ...matMulNBitsOperators,
-    ...normOperators,
-    ...elementwiseOperators,
-    ...reduceOperators,
-    ...gatherOperators,
-    ...shapeOperators,
-  ],
-  patterns: activationPatterns,
-};
 
 /** By name, as far as they were fetched. */
 export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
-  BASE.operators.map((operator) => [operator.name, operator] as const),
+  base.operators.map((operator) => [operator.name, operator] as const),
 );
 
 /** Chains of nodes by the operator of the node that they are found from, as far as they were fetched. */
-export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(BASE.patterns!));
+export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(base.patterns!));
 
 interface Fetched {
-  /** Operators that bring the family: its own, and those that its chains are found from. Without a domain of their own first. */
-  readonly standard: string;
+  /** Operators that bring the family: its own, and those that its chains are found from. ONNX's, then ONNX Runtime's. */
+  readonly standard?: string;
   readonly microsoft?: string;
   load(): Promise<{ readonly family: Family }>;
 }
@@ -66,20 +47,20 @@ export const FETCHED: Readonly<Record<string, Fetched>> = {
     load: () => import('./families/graphs.ts'),
   },
   images: {
-    standard:
-      'AveragePool BatchNormalization Conv ConvInteger GlobalAveragePool GlobalMaxPool MaxPool QLinearConv',
+    standard: 'AveragePool BatchNormalization Conv ConvInteger GlobalAveragePool GlobalMaxPool MaxPool QLinearConv',
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
   recurrent: { standard: 'LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
-  experts: { standard: '', microsoft: 'QMoE', load: () => import('./families/experts.ts') },
+  experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 };
 
 /** Names of the operators that bring a family, as {@link OPERATORS} has them. */
-export const namesOf = ({ standard, microsoft = '' }: Fetched): string[] => [
-  ...standard.split(' '),
-  ...microsoft.split(' ').map((name) => `com.microsoft.${name}`),
-];
+export function namesOf({ standard, microsoft }: Fetched): string[] {
+  const names = (list: string | undefined, domain: string): string[] =>
+    list?.split(' ').map((name) => `${domain}${name}`) ?? [];
+  return [...names(standard, ''), ...names(microsoft, 'com.microsoft.')];
+}
 
 /**
  * Fetches the families of a model, all at once. Before, their operators are unknown.

@@ -10,6 +10,8 @@ import type { Attribute } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 
+export { operatorName } from '../read/node.ts';
+
 /** What an operator's functions are told: the node's attributes, and what is known of its operands. */
 export interface Operator {
   /** With its domain where that is not ONNX's own: 'Add', 'com.microsoft.FastGelu'. */
@@ -109,11 +111,6 @@ function isOf<Kind extends Attribute['kind']>(
   kind: Kind,
 ): attribute is Extract<Attribute, { kind: Kind }> {
   return attribute.kind === kind;
-}
-
-/** The key of a node in the table of operators. */
-export function operatorName({ domain, opType }: { readonly domain: string; readonly opType: string }): string {
-  return domain === '' ? opType : `${domain}.${opType}`;
 }
 
 /** Elements that are all numbers. */

@@ -191,7 +191,10 @@ export class Cursor {
   }
 
   /** Gives every value of a repeated field of numbers, packed or not, as two words of 32 bits. @param wire of one value */
-  words(wire: typeof WIRE.varint | typeof WIRE.bit32 | typeof WIRE.bit64, each: (low: number, high: number) => void): void {
+  words(
+    wire: typeof WIRE.varint | typeof WIRE.bit32 | typeof WIRE.bit64,
+    each: (low: number, high: number) => void,
+  ): void {
     const isPacked = this.wire === WIRE.lengthDelimited;
     if (!isPacked && this.wire !== wire) this.#wrongWire(wire);
     const end = isPacked ? this.#length() + this.#pos : this.#pos + 1;

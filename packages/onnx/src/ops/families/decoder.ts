@@ -2,5 +2,6 @@
 import { groupQueryAttention } from '../attention/group-query.ts';
 import type { Family } from '../family.ts';
 import { rotaryOperators } from '../rotary.ts';
+import { family as base } from './base.ts';
 
-export const family: Family = { operators: [groupQueryAttention, ...rotaryOperators] };
+export const family: Family = { operators: [groupQueryAttention, ...rotaryOperators], needs: [base] };

@@ -4,8 +4,10 @@ import { foreignOperators } from '../foreign.ts';
 import { geluPatterns } from '../gelu.ts';
 import { movementOperators } from '../movement.ts';
 import { normPatterns } from '../norm-chain.ts';
+import { family as base } from './base.ts';
 
 export const family: Family = {
   operators: [...movementOperators, ...foreignOperators],
   patterns: { ...geluPatterns, ...normPatterns },
+  needs: [base],
 };
