@@ -2,9 +2,10 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { Branches, type Variants } from '../inline/branches.ts';
+import { loadOperators } from '../ops/index.ts';
 import type { OrtModule } from '../ort.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
-import { isOrtFormat, readModel } from '../read/model.ts';
+import { isOrtFormat, operatorsOf, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
 import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
@@ -66,6 +67,7 @@ async function openAndCreate(
       return await createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
+    await stoppable(watch, loadOperators(operatorsOf(record)));
     const branches = new Branches(record);
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
