@@ -5,22 +5,26 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
+import { pnpmApp } from './outside/pnpm-app.mjs';
 import { nodeRuns } from './outside/transformers-node.mjs';
 import { PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
-import { pnpmApp } from './outside/pnpm-app.mjs';
 
 const only = process.argv[3] && new RegExp(process.argv[3]);
 const app = resolve(process.argv[2]);
 const TOOLS = ['@huggingface/transformers@4.3.2', 'vite@8', 'esbuild@0.28'];
 const NPM_INSTALL = ['install', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', '--loglevel=error'];
-if (!process.env.MSD_INSTALLED && spawnSync('npm', [...NPM_INSTALL, ...TOOLS], { cwd: app, stdio: 'inherit' }).status !== 0)
+if (
+  !process.env.MSD_INSTALLED &&
+  spawnSync('npm', [...NPM_INSTALL, ...TOOLS], { cwd: app, stdio: 'inherit' }).status !== 0
+)
   process.exit(1);
 
 // What is at the root of every site: the model in the layout of Transformers.js, and ONNX Runtime's binaries.
 const root = join(app, 'site-root');
 mkdirSync(root, { recursive: true });
 cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive: true });
-if (!existsSync(join(root, 'ort'))) symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
+if (!existsSync(join(root, 'ort')))
+  symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
 
 const site = await serve({
   '/models/': join(root, 'models'),

@@ -24,8 +24,14 @@ export function pnpmApp(app) {
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
   const overrides = `'@msd/core': '${tarballs['@msd/core']}'`;
-  writeFileSync(join(folder, 'pnpm-workspace.yaml'), `overrides:\n  ${overrides}\nignoreScripts: true\npmOnFail: ignore\n`);
-  const { status, stdout, stderr } = spawnSync('pnpm', ['install', '--no-frozen-lockfile'], { cwd: folder, encoding: 'utf8' });
+  writeFileSync(
+    join(folder, 'pnpm-workspace.yaml'),
+    `overrides:\n  ${overrides}\nignoreScripts: true\npmOnFail: ignore\n`,
+  );
+  const { status, stdout, stderr } = spawnSync('pnpm', ['install', '--no-frozen-lockfile'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
   const said = stdout + stderr;
   if (status !== 0) throw new Error(`pnpm install: ${said}`);
   // Prereleases that Transformers.js pins are as good as any.

@@ -8,7 +8,11 @@ import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN } from './transformers-
 const IS_WINDOWS = process.platform === 'win32';
 
 const run = (app, command, args) => {
-  const { status } = spawnSync('npx', ['--no-install', command, ...args], { cwd: app, stdio: 'inherit', shell: IS_WINDOWS });
+  const { status } = spawnSync('npx', ['--no-install', command, ...args], {
+    cwd: app,
+    stdio: 'inherit',
+    shell: IS_WINDOWS,
+  });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
 };
 
@@ -67,7 +71,9 @@ function dev(name, imports, { plugin, optimizeDeps = {}, expected } = {}) {
     expected,
     async serve(app) {
       const root = viteSources(app, name, imports, VITE_CONFIG(plugin));
-      const { createServer, createLogger } = await import(pathToFileURL(join(app, 'node_modules/vite/dist/node/index.js')));
+      const { createServer, createLogger } = await import(
+        pathToFileURL(join(app, 'node_modules/vite/dist/node/index.js'))
+      );
       const said = [];
       const customLogger = createLogger('silent');
       customLogger.info = (text) => said.push(text);
@@ -77,7 +83,15 @@ function dev(name, imports, { plugin, optimizeDeps = {}, expected } = {}) {
       rmSync(cacheDir, { recursive: true, force: true });
       const publicDir = join(app, 'site-root');
       const fs = { allow: [app] };
-      const server = await createServer({ root, configFile, cacheDir, publicDir, optimizeDeps, customLogger, server: { fs } });
+      const server = await createServer({
+        root,
+        configFile,
+        cacheDir,
+        publicDir,
+        optimizeDeps,
+        customLogger,
+        server: { fs },
+      });
       await server.listen(0);
       const has = said.some((text) => text.includes('[@msd/onnx]'));
       const problem = has === (plugin !== undefined) ? undefined : `the plugin said ${JSON.stringify(said)}`;

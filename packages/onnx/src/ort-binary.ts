@@ -38,8 +38,7 @@ async function fetchBinary(wasm: WasmEnv, env: TransformersEnv): Promise<void> {
       mayImportBlobs() ? cached(paths.mjs, cache, env).then((response) => response.blob()) : undefined,
     ]);
     wasm.wasmBinary = binary;
-    if (glue)
-      wasm.wasmPaths = { ...paths, mjs: URL.createObjectURL(new Blob([glue], { type: 'text/javascript' })) };
+    if (glue) wasm.wasmPaths = { ...paths, mjs: URL.createObjectURL(new Blob([glue], { type: 'text/javascript' })) };
   } catch {
     // ONNX Runtime tries by itself, and says what is wrong.
   }

@@ -79,7 +79,12 @@ export function registrationOf(ort: OrtModule): Registration {
     await registration.beforeStock?.();
     return create(...args);
   };
-  const stock: OrtModule = { InferenceSession: { create: prepared }, Tensor, env, registerBackend: ort.registerBackend };
+  const stock: OrtModule = {
+    InferenceSession: { create: prepared },
+    Tensor,
+    env,
+    registerBackend: ort.registerBackend,
+  };
   const registration: Registration = {
     stock,
     create,
