@@ -2,8 +2,9 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { Branches, type Variants } from '../inline/branches.ts';
+import { LeftToOrt } from '../left.ts';
 import { loadOperators } from '../ops/index.ts';
-import type { OrtModule } from '../ort.ts';
+import { cpuProvider, type OrtModule } from '../ort.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
 import { isOrtFormat, operatorsOf, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
@@ -36,7 +37,7 @@ export async function createSession(
   defaults: MsdOptions,
 ): Promise<MsdHandler> {
   const started = performance.now();
-  const request = parseSessionOptions(options, defaults);
+  const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
@@ -63,8 +64,12 @@ async function openAndCreate(
   try {
     watch.check();
     const original = () => (typeof model === 'string' && wholeBytes(source)) || model;
-    if (isOrtFormat(source))
-      return await createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
+    if (isOrtFormat(source)) {
+      const reason = 'a file in ORT format';
+      const whole = original();
+      if (request.isTakenOver) throw leftToOrt(reason, model, whole);
+      return await createWhole(ort, whole, request.whole, reason, [], watch);
+    }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     await stoppable(watch, loadOperators(operatorsOf(record)));
@@ -140,11 +145,25 @@ async function createUncut(
   { drafts }: Ways,
   reason: string,
 ): Promise<MsdHandler> {
+  if (request.isTakenOver && (typeof model !== 'string' || original() === model)) throw new LeftToOrt(reason);
   const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const options = await wholeOptions(model, record, request);
-  return createWhole(ort, original(), options, reason, nodes, request.watch);
+  const whole = original();
+  if (request.isTakenOver) throw leftToOrt(reason, model, whole, options);
+  return createWhole(ort, whole, options, reason, nodes, request.watch);
+}
+
+/** What was fetched travels along. */
+function leftToOrt(
+  reason: string,
+  model: string | Uint8Array,
+  original: string | Uint8Array,
+  { externalData }: { readonly externalData?: readonly object[] } = {},
+): LeftToOrt {
+  const fetched = typeof model === 'string' && typeof original !== 'string' ? original : undefined;
+  return new LeftToOrt(reason, fetched, externalData);
 }
 
 /** Waits for what a signal stops: what fails because of it is an AbortError. */
