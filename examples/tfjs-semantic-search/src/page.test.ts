@@ -86,7 +86,7 @@ describe('the page', { timeout: 180_000 }, () => {
 
   it('shows what it costs: a fraction of the memory, as the headline', async () => {
     expect(await page.locator('#headline').textContent()).toMatch(
-      /Memory \d+\.\d MB → \d\.\d MB, 1\d times less; loading/,
+      /Memory \d+\.\d\sMB → \d\.\d\sMB, 1\d times less; \d+ sentences are read in/,
     );
     const box = await page.locator('#headline').boundingBox();
     expect(box!.y + box!.height).toBeLessThan(400);
