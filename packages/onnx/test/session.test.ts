@@ -362,7 +362,7 @@ describe('register', () => {
     const holder = globalThis as unknown as Record<symbol, { version: number }>;
     const key = Symbol.for('msd.backend');
     const kept = holder[key]!;
-    holder[key] = { ...kept, version: 2 };
+    holder[key] = { ...kept, version: 3 };
     expect(() => register(ort)).toThrow(UnsupportedError);
     holder[key] = kept;
     register(ort);

@@ -5,7 +5,8 @@ import { createKvCache } from '@msd/core';
 import { Branches, type Choice } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
-import type { OrtModule } from '../ort.ts';
+import { LeftToOrt } from '../left.ts';
+import { cpuProvider, type OrtModule } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
 import type { Region } from '../plan/partition.ts';
 import { arrived, whileArriving } from '../read/arriving.ts';
@@ -45,7 +46,7 @@ export async function createSession(
   defaults: MsdOptions,
 ): Promise<MsdHandler> {
   const started = performance.now();
-  const request = parseSessionOptions(options, defaults);
+  const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   const { watch, download } = request;
   watch.check();
   const source = await stoppable(watch, openSource(model, download));
@@ -56,7 +57,11 @@ export async function createSession(
     watch.check();
     // A fetched model is passed on as bytes: it is not fetched twice.
     const original = typeof model === 'string' && source.bytes ? source.bytes : model;
-    if (isOrtFormat(source)) return await createWhole(ort, original, request.whole, 'a file in ORT format', [], watch);
+    if (isOrtFormat(source)) {
+      const reason = 'a file in ORT format';
+      if (request.isTakenOver) throw leftToOrt(reason, model, original);
+      return await createWhole(ort, original, request.whole, reason, [], watch);
+    }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const branches = new Branches(record);
@@ -96,6 +101,7 @@ export async function createSession(
       request.progress.report('start', 0, undefined);
       for (const each of record.files.sources.values()) await arrived(each);
       const options = await wholeOptions(model, record, request);
+      if (request.isTakenOver) throw leftToOrt(reason!, model, original, options);
       const session = await createWhole(ort, original, options, reason!, nodes, watch);
       request.progress.report('ready', 0, 0);
       return session;
@@ -108,7 +114,7 @@ export async function createSession(
     };
     return await stoppable(watch, whileArriving(work, reopen));
   } catch (error) {
-    throw typedError('create', error);
+    throw error instanceof LeftToOrt ? error : typedError('create', error);
   } finally {
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
@@ -178,6 +184,17 @@ async function createCut(
     await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;
   }
+}
+
+/** What was fetched, or looked for beside the model, travels along. */
+function leftToOrt(
+  reason: string,
+  model: string | Uint8Array,
+  original: string | Uint8Array,
+  { externalData }: { readonly externalData?: readonly object[] } = {},
+): LeftToOrt {
+  const isFetched = typeof model === 'string' && typeof original !== 'string';
+  return isFetched ? new LeftToOrt(reason, original, externalData) : new LeftToOrt(reason);
 }
 
 /** Waits for what a signal stops: what fails because of it is an AbortError. */
