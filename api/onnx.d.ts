@@ -225,7 +225,7 @@ export declare class SessionStateError extends Error {
 
 export declare function configure(options: MsdOptions): void;
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function register(ort: OrtModule, options?: MsdOptions): void;
 
@@ -436,7 +436,7 @@ export declare class SessionStateError extends Error {
 
 export declare function configure(options: MsdOptions): void;
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function register(ort: OrtModule, options?: MsdOptions): void;
 
@@ -647,7 +647,7 @@ export declare class SessionStateError extends Error {
 
 export declare function configure(options: MsdOptions): void;
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function register(ort: OrtModule, options?: MsdOptions): void;
 
@@ -665,7 +665,7 @@ export declare function configure(options: MsdOptions): void;
 
 export { default } from '#ort';
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
@@ -679,7 +679,7 @@ export declare function configure(options: MsdOptions): void;
 
 export { default } from '#ort/webgpu';
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
@@ -693,7 +693,7 @@ export declare function configure(options: MsdOptions): void;
 
 export { default } from '#ort/wasm';
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
@@ -707,10 +707,38 @@ export declare function configure(options: MsdOptions): void;
 
 export { default } from '#ort/all';
 
-export declare function formatReport(report: SessionReport): string;
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/vite
+
+export interface MsdVitePlugin {
+    readonly name: string;
+    readonly enforce: 'pre';
+    config(): {
+        resolve: {
+            alias: Alias[];
+        };
+        optimizeDeps: {
+            exclude: string[];
+        };
+    };
+    configResolved(config: {
+        readonly command: 'build' | 'serve';
+        readonly logger: {
+            info(message: string): void;
+        };
+    }): void;
+}
+
+export interface MsdVitePluginOptions {
+    readonly cpuOnly?: boolean;
+}
+
+export default function msd({ cpuOnly }?: MsdVitePluginOptions): MsdVitePlugin;
 
 
 // @msd/onnx/write

@@ -1,6 +1,7 @@
 /**
  * `@msd/onnx/register`: makes `executionProviders: ['msd']` work in a module of the ONNX Runtime family. Imports none.
  */
+import './ort-types.ts';
 import { checkDefaults } from './configure.ts';
 import type { MsdOptions } from './execute/options.ts';
 import { isLogged } from './log.ts';
