@@ -15,6 +15,8 @@ export interface PageOptions {
   readonly height?: number;
   /** Behind the page's address: `?…#…`. */
   readonly query?: string;
+  /** Complaints are expected, so that they are no problems. */
+  readonly isQuiet?: boolean;
 }
 
 /** One page with the browser it is opened in. */
@@ -78,14 +80,15 @@ export async function hostPage(root: string): Promise<PageHost> {
   return {
     problems,
     url,
-    async open({ isIsolated = false, width = 1100, height = 900, query = '' } = {}) {
+    async open({ isIsolated = false, width = 1100, height = 900, query = '', isQuiet = false } = {}) {
       const context = await browser.newContext({ viewport: { width, height } });
       const page = await context.newPage();
-      page.on('pageerror', (error) => problems.push(String(error)));
-      page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+      const complain = (text: string) => !isQuiet && problems.push(text);
+      page.on('pageerror', (error) => complain(String(error)));
+      page.on('console', (message) => message.type() === 'error' && complain(message.text()));
       page.on('request', (request) => {
         const elsewhere = !/^(data|blob):/.test(request.url()) && !request.url().startsWith(url(isIsolated));
-        if (elsewhere) problems.push(`asked for ${request.url()}`);
+        if (elsewhere) complain(`asked for ${request.url()}`);
       });
       await page.goto(url(isIsolated) + query);
       return page;

@@ -2,7 +2,6 @@
 import type { Side } from './protocol.ts';
 import { rateCurve } from './rates.ts';
 
-const NAMES = { stock: 'Transformers.js', msd: 'on MSD' } as const;
 /** Drawing takes the main thread; the workers should not notice. */
 const FRAME_MS = 250;
 
@@ -21,26 +20,12 @@ export function drawSoon(into: HTMLElement, times: Readonly<Record<Side, readonl
 async function draw(into: HTMLElement, times: Readonly<Record<Side, readonly number[]>>): Promise<void> {
   plot ??= import('@observablehq/plot');
   const Plot = await plot;
-  const marks = (['stock', 'msd'] as const).flatMap((side) => {
-    const curve = rateCurve(times[side]);
-    const stroke = `var(--${side})`;
-    return [
-      Plot.lineY(curve, { x: 'token', y: 'rate', stroke, strokeWidth: 2 }),
-      Plot.text(curve.slice(-1), {
-        x: 'token',
-        y: 'rate',
-        text: () => NAMES[side],
-        fill: stroke,
-        textAnchor: 'end',
-        dy: -10,
-        fontWeight: 600,
-      }),
-    ];
-  });
+  const marks = (['stock', 'msd'] as const).map((side) =>
+    Plot.lineY(rateCurve(times[side]), { x: 'token', y: 'rate', stroke: `var(--${side})`, strokeWidth: 2 }),
+  );
   const chart = Plot.plot({
     width: Math.max(280, into.clientWidth),
     height: 220,
-    marginTop: 28,
     style: { background: 'transparent', color: 'inherit', fontSize: '12px', fontFamily: 'inherit' },
     x: { label: 'token', ticks: 6 },
     y: { label: 'tokens/s', zero: true, grid: true, ticks: 5 },

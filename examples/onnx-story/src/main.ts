@@ -173,6 +173,7 @@ function showText(side: Side, opening: string, shared: string, rest: string): vo
   const text = element(`${side}-text`);
   text.append(shared);
   if (rest) text.append(create('mark', rest));
+  text.scrollTop = 0;
   const figures = run?.comparison.figures(side) ?? result?.figures[side];
   if (figures) element(`${side}-rate`).textContent = formatRate(figures.rate);
 }

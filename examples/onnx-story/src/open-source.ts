@@ -3,8 +3,8 @@ import { env } from '@huggingface/transformers';
 import { fileNameOf } from './model-folder.ts';
 import type { FolderFiles, LoadRequest } from './protocol.ts';
 
-/** Where the files of a folder seem to be. Nothing is fetched from there. */
-const FOLDER = 'https://folder.invalid/';
+/** Where the files of a folder seem to be: a path, for Transformers.js looks for no tokenizer behind an address of another host. */
+const FOLDER = '/folder-of-the-reader/';
 
 /** Options of `pipeline` that describe the files. */
 interface FileOptions {
@@ -20,14 +20,14 @@ export function openSource({ source, dtype, base }: LoadRequest): { model: strin
   env.allowRemoteModels = false;
   env.useBrowserCache = false; // under a name like "story" other pages of this host may keep another model
   if (source.kind === 'shipped') {
-    env.localModelPath = `${base}models/`;
+    env.localModelPath = new URL('models/', base).pathname; // a path: see FOLDER
     return { model: 'story', options: {} };
   }
   env.localModelPath = FOLDER;
   env.fetch = fetchFrom(source.files);
   const { subfolder, name, externalFiles } = fileNameOf(source.files, dtype);
   return {
-    model: 'folder',
+    model: 'model',
     options: {
       subfolder,
       model_file_name: name,
@@ -39,7 +39,7 @@ export function openSource({ source, dtype, base }: LoadRequest): { model: strin
 /** `fetch` over the files: what is not there is not found. */
 function fetchFrom(files: FolderFiles): typeof env.fetch {
   return async (input) => {
-    const path = decodeURIComponent(String(input).slice(`${FOLDER}folder/`.length));
+    const path = decodeURIComponent(String(input).slice(`${FOLDER}model/`.length));
     const file = files.get(path);
     if (!file) return new Response(null, { status: 404 });
     return new Response(file, { headers: { 'Content-Length': String(file.size) } });

@@ -9,7 +9,7 @@ export function tokensPerSecond(times: readonly number[]): number | undefined {
 }
 
 /** One point per token but the first: the rate over the tokens before it, `window` at most. */
-export function rateCurve(times: readonly number[], window = 8): { token: number; rate: number }[] {
+export function rateCurve(times: readonly number[], window = 16): { token: number; rate: number }[] {
   const points: { token: number; rate: number }[] = [];
   for (let token = 1; token < times.length; token++) {
     const from = Math.max(0, token - window);
