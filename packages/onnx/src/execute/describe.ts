@@ -41,15 +41,24 @@ export function mergedNodes(ways: readonly Reports[]): Reports {
   return [...listed.values()];
 }
 
+/** Nodes of subgraphs, by the node that has them: read before the bytes of a fetched file go. */
+export function innerNodes(graphs: readonly Graph[]): ReadonlyMap<GraphNode, Reports> {
+  return new Map(graphs.flatMap(({ nodes }) => nodes.map((node) => [node, insideReports(node, -1)])));
+}
+
 /** What a cut model says of its nodes and regions. */
-export function cutReports(ways: readonly BuiltWay[], { matrices }: Pick<Residents, 'matrices'>) {
+export function cutReports(
+  ways: readonly BuiltWay[],
+  innerNodes: ReadonlyMap<GraphNode, Reports>,
+  { matrices }: Pick<Residents, 'matrices'>,
+) {
   const sessions = sessionsOf(ways);
   const regions: RegionReport[] = [];
   const nodesOf = ({ draft, foreign, bodies }: BuiltWay): Reports => {
     const first = regions.length;
     const { regions: own, prices } = draft.sides!;
     regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign, sessions)));
-    const nodes = nodeReports(draft, first, foreign, matrices);
+    const nodes = nodeReports(draft, first, foreign, innerNodes, matrices);
     return [...nodes, ...[...bodies.values()].flat().flatMap((inner) => mergedNodes(inner.map(nodesOf)))];
   };
   return { nodes: mergedNodes(ways.map(nodesOf)), regions };
@@ -60,6 +69,7 @@ function nodeReports(
   { typed: { graph }, decisions, controls, sides }: Draft,
   first: number,
   foreign: ForeignPlan,
+  inner: ReadonlyMap<GraphNode, Reports>,
   matrices: Residents['matrices'],
 ): NodeReport[] {
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
@@ -81,7 +91,8 @@ function nodeReports(
       return [quantized ? { ...report, quantized } : report];
     }
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
-    return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insideReports(node, index)];
+    const insides = inner.get(node)!.map((each) => ({ ...each, region: index }));
+    return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insides];
   });
   return [...own, ...foldedNodes(graph).map((node) => nodeReport(node, -1, 'msd', 'its result is a constant'))];
 }

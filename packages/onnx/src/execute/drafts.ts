@@ -112,7 +112,7 @@ function hasProductInside({ decisions, controls }: Draft): boolean {
 }
 
 /** Why the model is better left whole: one way through it cannot be cut, or there is nothing to take on any. */
-function wholeOf(drafts: readonly Draft[]): string | undefined {
+export function wholeOf(drafts: readonly Draft[]): string | undefined {
   const refused = drafts.find(({ isRefused }) => isRefused);
   if (refused) return refused.reason;
   return drafts.every(({ reason }) => reason !== undefined) ? drafts[0]!.reason : undefined;

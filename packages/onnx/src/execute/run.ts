@@ -2,7 +2,7 @@
  * Runs a schedule. Results of claimed regions stay on MSD's device until their last use; what ONNX Runtime needs is handed over
  * as a view, which it copies before it does anything else; what the caller asked for is copied to arrays of its own.
  */
-import { type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
+import { isNative, type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
 import type { CopiedBytes } from '../report.ts';
 import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
@@ -170,7 +170,7 @@ export class Executor {
   }
 
   #feedsOf(step: ForeignStep): Record<string, OrtTensor> {
-    const copies = usesProxy(this.#ort); // ONNX Runtime takes buffers away then: it gets its own
+    const copies = usesProxy(this.#ort) || isNative(this.#ort); // buffers are taken away, or read later: it gets its own
     const feeds: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const { name, slot } of step.inputs) {
       const tensor = viewOf(this.#values[slot]!, this.#ort, this.#shop?.device);
