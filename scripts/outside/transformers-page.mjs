@@ -5,18 +5,21 @@
 const TOKENS = 48;
 export const PROMPT = 'Once upon a time';
 
-/** The body of a module. `pipeline`, `env` and `reportOf` are in its scope. */
-export const BODY = `
+const SETUP = `
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.localModelPath = '/models/';
-  env.useBrowserCache = false;
   if (env.backends.onnx.wasm.wasmPaths?.wasm) {
     env.backends.onnx.wasm.wasmPaths = {
       mjs: '/ort/ort-wasm-simd-threaded.asyncify.mjs',
       wasm: '/ort/ort-wasm-simd-threaded.asyncify.wasm',
     };
   }
+`;
+
+/** The body of a module. `pipeline`, `env` and `reportOf` are in its scope. */
+export const BODY = `${SETUP}
+  env.useBrowserCache = false;
   const write = await pipeline('text-generation', 'story', { dtype: 'q4' });
   const [{ generated_text: text }] = await write('${PROMPT}', { max_new_tokens: ${TOKENS}, do_sample: false });
   const reports = Object.entries(reportOf?.(write) ?? {});
@@ -27,9 +30,25 @@ export const BODY = `
   const left = reports.length && Object.values(reportOf(write)).some(({ memory }) => memory.wasmBytes > 0);
 `;
 
-/** Reports to whoever opened the page. @param imports what puts the names of BODY in scope */
-export const pageModule = (imports) => `${imports}
-(async () => {${BODY}
+/**
+ * ONNX Runtime's binary is fetched when a session needs it, and kept where Transformers.js keeps it. Nothing of the model in floats is
+ * MSD's.
+ */
+export const LATER = `${BODY}
+  env.useBrowserCache = true;
+  const isFetched = () => performance.getEntriesByType('resource').some(({ name }) => name.endsWith('.wasm'));
+  const isEarly = isFetched();
+  const floats = await pipeline('text-generation', 'story', { dtype: 'fp32' });
+  const [{ generated_text: other }] = await floats('${PROMPT}', { max_new_tokens: 4, do_sample: false });
+  const cache = await caches.open(env.cacheKey);
+  const kept = await cache.match('/ort/ort-wasm-simd-threaded.asyncify.wasm');
+  const isRight = text.startsWith(other) && Object.keys(reportOf(floats)).length === 0;
+  if (isEarly || !isFetched() || !kept || !isRight) throw new Error(JSON.stringify({ isEarly, kept: !!kept, other }));
+`;
+
+/** Reports to whoever opened the page. @param imports what puts the names of the body in scope */
+export const pageModule = (imports, body = BODY) => `${imports}
+(async () => {${body}
   return { text, claimed, left };
 })().then(
   (result) => { document.title = JSON.stringify(result); },
@@ -47,5 +66,8 @@ const reportOf = undefined;`;
 export const BY_ALIAS = `import { env, pipeline } from '@huggingface/transformers';
 import { reportOf } from '@msd/onnx/register';`;
 
+/** A module that throws while it is evaluated says so in the title, too. */
+const ON_ERROR = `addEventListener('error', ({ message }) => { document.title = JSON.stringify({ error: message }); });`;
+
 export const html = (scripts) =>
-  `<!doctype html><meta charset="utf-8"><title></title><link rel="icon" href="data:,">${scripts}`;
+  `<!doctype html><meta charset="utf-8"><title></title><link rel="icon" href="data:,"><script>${ON_ERROR}</script>${scripts}`;

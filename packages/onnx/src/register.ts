@@ -74,10 +74,21 @@ export function registrationOf(ort: OrtModule): Registration {
   const known = registrations.get(ort.registerBackend);
   if (known) return known;
   const { InferenceSession, Tensor, env } = ort;
-  const create = InferenceSession.create.bind(InferenceSession);
-  const stock: OrtModule = { InferenceSession: { create }, Tensor, env, registerBackend: ort.registerBackend };
+  const create = InferenceSession.create.bind(InferenceSession) as Registration['create'];
+  const prepared: Registration['create'] = async (...args) => {
+    await registration.beforeStock?.();
+    return create(...args);
+  };
+  const stock: OrtModule = {
+    InferenceSession: { create: prepared },
+    Tensor,
+    env,
+    registerBackend: ort.registerBackend,
+  };
   const registration: Registration = {
     stock,
+    create,
+    beforeStock: undefined,
     defaults: {},
     isTakenOver: false,
     backend: {

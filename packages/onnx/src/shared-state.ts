@@ -8,7 +8,11 @@ export interface Registration {
   readonly backend: OrtBackend;
   /** The module with its own `create`, whoever replaces that later: what runs in ONNX Runtime must not come back here. */
   readonly stock: OrtModule;
+  /** The module's own `create`, without more. */
+  readonly create: (...args: unknown[]) => Promise<object>;
   defaults: MsdOptions;
+  /** What has to be there before ONNX Runtime creates a session of its own. */
+  beforeStock: (() => Promise<void>) | undefined;
   /** Is `create` of its `InferenceSession` MSD's? */
   isTakenOver: boolean;
 }

@@ -17,7 +17,7 @@ const ON_CPU: ReadonlySet<unknown> = /* @__PURE__ */ new Set(['wasm', 'cpu']);
 
 type Model = string | Uint8Array;
 type Options = Readonly<Record<string, unknown>>;
-type Create = (...args: unknown[]) => Promise<object>;
+type Create = Registration['create'];
 
 /**
  * Replaces `create` of the module's `InferenceSession`, for everybody who has the module. Idempotent.
@@ -29,14 +29,14 @@ export function takeOver(ort: OrtModule): void {
   (ort.InferenceSession as { create: unknown }).create = createOf(registration);
 }
 
-function createOf({ stock }: Registration): Create {
+function createOf({ stock, create }: Registration): Create {
   const stockCreate = stock.InferenceSession.create as Create;
-  return async function create(...args: unknown[]): Promise<object> {
+  return async (...args) => {
     const asked = askedOf(args);
-    if (!asked || !isForMsd(asked)) return stockCreate(...args);
+    if (!asked || !isForMsd(asked)) return asked && isMsd(asked) ? create(...args) : stockCreate(...args);
     const { model, options } = asked;
     try {
-      return await stockCreate(model, { ...options, executionProviders: [{ name: 'msd', [TAKEN_OVER]: true }] });
+      return await create(model, { ...options, executionProviders: [{ name: 'msd', [TAKEN_OVER]: true }] });
     } catch (error) {
       if (isAbort(error)) throw error;
       if (!isLeft(error)) {
@@ -79,10 +79,17 @@ function isBuffer(value: unknown): value is ArrayBuffer {
 }
 
 function isForMsd({ model, options }: Asked): boolean {
-  const { executionProviders: providers, externalData } = options;
-  if (typeof model !== 'string' && model.byteLength <= TINY_BYTES && !externalData) return false;
-  if (providers === undefined || providers === null) return true;
-  return Array.isArray(providers) && providers.every((entry) => ON_CPU.has((entry as Options | null)?.name ?? entry));
+  if (typeof model !== 'string' && model.byteLength <= TINY_BYTES && !options.externalData) return false;
+  return namesOf(options).every((name) => ON_CPU.has(name));
+}
+
+/** Does the caller name MSD himself? That starts no ONNX Runtime yet. */
+const isMsd = ({ options }: Asked): boolean => namesOf(options).includes('msd');
+
+/** Names of execution providers. What is no list is nothing of ours. */
+function namesOf({ executionProviders: providers }: Options): unknown[] {
+  if (providers === undefined || providers === null) return [];
+  return Array.isArray(providers) ? providers.map((entry) => (entry as Options | null)?.name ?? entry) : [undefined];
 }
 
 const isAbort = (error: unknown): boolean => error instanceof Error && error.name === 'AbortError';

@@ -6,6 +6,12 @@ import { type OrtModule, ortVersion } from './ort.ts';
 /** Its `env`, as far as it is used. */
 export interface TransformersEnv {
   readonly logLevel?: number;
+  useWasmCache?: boolean;
+  readonly useBrowserCache?: boolean;
+  readonly useCustomCache?: boolean;
+  readonly customCache?: unknown;
+  readonly cacheKey?: string;
+  readonly fetch?: (url: string) => Promise<Response>;
   readonly backends: { readonly onnx: { readonly wasm?: object; readonly versions?: object } };
 }
 

@@ -5,6 +5,7 @@
 import { env } from '@huggingface/transformers';
 import * as ort from 'onnxruntime-web/webgpu';
 import type { OrtModule } from './ort.ts';
+import { fetchLater } from './ort-binary.ts';
 import { takeOver } from './takeover.ts';
 import { checkSameCopy, followLogLevel } from './transformers-env.ts';
 
@@ -15,4 +16,5 @@ const given = (globalThis as { [key: symbol]: unknown })[Symbol.for('onnxruntime
 const used: OrtModule = given ?? ort;
 checkSameCopy(env, used);
 followLogLevel(used, env);
+fetchLater(used, env);
 takeOver(used);

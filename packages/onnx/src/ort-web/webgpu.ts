@@ -1,9 +1,9 @@
 /** `@msd/onnx/ort-web/webgpu`: all of `onnxruntime-web/webgpu`, in which sessions for the CPU are MSD's where that gains something. */
 import * as ort from '#ort/webgpu';
-import { takeOver } from '../takeover.ts';
+import { takeOverEntry } from './entry.ts';
 
 export * from '#ort/webgpu';
 export { default } from '#ort/webgpu';
 export { configure, formatReport, reportOf } from '../register.ts';
 
-takeOver(ort);
+takeOverEntry(ort);

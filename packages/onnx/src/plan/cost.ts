@@ -46,8 +46,9 @@ const ATTENTION_MAC = 1 / 20_000;
 /** ONNX Runtime turns a quantized weight into a float on every call, or brings one of 8 bits into another order. */
 const ORT_WEIGHT = 2.5e-3;
 const ORT_PACKED_WEIGHT = 2e-4;
-/** Of a multiplication of 8-bit integers. */
+/** Of a multiplication of 8-bit integers, and of a sum of them that is rounded to a code. */
 const ORT_INTEGER_MAC = 1 / 36_000;
+const ORT_ROUNDED_SUM = 4e-3;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
@@ -136,7 +137,7 @@ export class CostModel {
 
   #price({ match, nodes, outputs }: Unit, tokens: number): Price {
     const written = outputs.reduce((sum, name) => sum + this.#elements(name, tokens), 0);
-    const ort = ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
+    const ort = match?.isFreeInOrt ? 0 : ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
     if (!match) return { msd: 0, ort };
     if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
     if (match.op === 'reshape' || match.op === 'cast') return { msd: 0, ort };
@@ -148,15 +149,29 @@ export class CostModel {
     const macs = written * (scores ? product.N : product.K);
     if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + WINDOW_MAC * macs };
     const gathered = product.gathers ? (GATHERED_ELEMENT * macs) / product.N : 0;
-    const own = product.quantized ? MSD_MAC : product.gathers === undefined ? MSD_FLOAT_MAC : MSD_CONV_FLOAT_MAC;
-    const inOrt = product.quantized ? ortPrice(product, macs) : FLOAT_MAC * macs + attention.ort;
+    const own = product.quantized
+      ? MSD_MAC * padded(product)
+      : product.gathers === undefined
+        ? MSD_FLOAT_MAC
+        : MSD_CONV_FLOAT_MAC;
+    const inOrt = product.quantized ? ortPrice(product, macs, written) : FLOAT_MAC * macs + attention.ort;
     return { msd: msd + own * macs + gathered, ort: ort + inOrt };
   }
 }
 
+type Product = NonNullable<Match['product']>;
+
+/** Outputs lie in panels of so many, k in steps. */
+const [PANEL, STEP] = [16, 32];
+
+/** How much more a product multiplies here than it has to. */
+const padded = ({ N, K }: Product): number =>
+  (Math.ceil(N / PANEL) * PANEL * Math.ceil(K / STEP) * STEP) / Math.max(1, N * K);
+
 /** What a product with quantized weights costs in ONNX Runtime. */
-function ortPrice({ N, K, inOrt }: NonNullable<Match['product']>, macs: number): number {
-  if (inOrt === 'integers') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K;
+function ortPrice({ N, K, inOrt }: Product, macs: number, written: number): number {
+  const rounded = inOrt === 'codes' ? ORT_ROUNDED_SUM * written : 0;
+  if (inOrt === 'integers' || inOrt === 'codes') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K + rounded;
   return FLOAT_MAC * macs + (inOrt === 'floats' ? 0 : ORT_WEIGHT * N * K);
 }
 
