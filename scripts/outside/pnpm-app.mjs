@@ -1,29 +1,25 @@
 // An app that pnpm installed, with an onnxruntime-web of its own: two copies, and nothing that a package does not ask for itself.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * @param {string} app folder with the tarballs
+ * @param {string} app folder in which it is made
+ * @param {string} core tarball of @msd/core
+ * @param {string} onnx tarball of @msd/onnx
  * @returns {string} folder of the new app
  */
-export function pnpmApp(app) {
+export function pnpmApp(app, core, onnx) {
   const folder = join(app, 'pnpm');
   mkdirSync(folder, { recursive: true });
-  const tarballs = Object.fromEntries(
-    readdirSync(app)
-      .map((file) => file.match(/^msd-(core|onnx)-.*\.tgz$/))
-      .filter(Boolean)
-      .map(([file, name]) => [`@msd/${name}`, `file:${join(app, file)}`]),
-  );
   const dependencies = {
     '@huggingface/transformers': '4.3.2',
-    '@msd/onnx': tarballs['@msd/onnx'],
+    '@msd/onnx': `file:${onnx}`,
     esbuild: '0.28',
     'onnxruntime-web': '1.30.0',
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
-  const overrides = `'@msd/core': '${tarballs['@msd/core']}'`;
+  const overrides = `'@msd/core': 'file:${core}'`;
   writeFileSync(
     join(folder, 'pnpm-workspace.yaml'),
     `overrides:\n  ${overrides}\nignoreScripts: true\npmOnFail: ignore\n`,
