@@ -3,9 +3,10 @@
  */
 import { Branches, type Variants } from '../inline/branches.ts';
 import { LeftToOrt } from '../left.ts';
+import { loadOperators } from '../ops/index.ts';
 import { cpuProvider, type OrtModule } from '../ort.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
-import { isOrtFormat, readModel } from '../read/model.ts';
+import { isOrtFormat, operatorsOf, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
 import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
@@ -71,6 +72,7 @@ async function openAndCreate(
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
+    await stoppable(watch, loadOperators(operatorsOf(record)));
     const branches = new Branches(record);
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);

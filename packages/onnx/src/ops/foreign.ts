@@ -1,8 +1,7 @@
 /** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
 import { BOOL, FLOAT32, INT64, UINT8 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
-import { branchesOf } from './attention/angles.ts';
-import type { Operator } from './operator.ts';
+import { branchesOf, type Operator } from './operator.ts';
 
 /** The first result has type and sizes of the first operand. */
 const SAME: readonly string[] = [
