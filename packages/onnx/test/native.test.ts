@@ -126,7 +126,16 @@ describe('onnxruntime-node', () => {
     const empty = Object.fromEntries(
       plain.inputMetadata.flatMap((input) =>
         input.name.startsWith('past')
-          ? [[input.name, new ort.Tensor('float32', [], (input as { shape: number[] }).shape.with(0, 1).with(2, 0))]]
+          ? [
+              [
+                input.name,
+                new ort.Tensor(
+                  'float32',
+                  [],
+                  (input as { shape: readonly unknown[] } as { shape: number[] }).shape.with(0, 1).with(2, 0),
+                ),
+              ],
+            ]
           : [],
       ),
     );

@@ -30,7 +30,8 @@ describe('reportOf', () => {
     const model = { config: null, sessions: { model: msd, decoder_model_merged: plain } };
     expect(Object.keys(reportOf(model))).toEqual(['model']);
     expect(reportOf({ task: 'x', model, tokenizer: () => {} })).toEqual({ model: reportOf(msd) });
-    expect(Object.keys(reportOf({ model, vocoder: { sessions: { model: msd } } }))).toEqual(['model', 'vocoder/model']);
+    const speaking = { model, vocoder: { sessions: { model: msd } } };
+    expect(Object.keys(reportOf(speaking))).toEqual(['model', 'vocoder/model']);
     expect(reportOf({ sessions: {} })).toEqual({});
   });
 
