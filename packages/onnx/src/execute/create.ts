@@ -138,7 +138,7 @@ async function createUncut(
   { drafts }: Ways,
   reason: string,
 ): Promise<MsdHandler> {
-  const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
+  const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions, reason)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const options = await wholeOptions(model, record, request);
