@@ -3,10 +3,10 @@
  * `session.run` calls, one process. Results are checked against each other first; then the two take turns.
  */
 import type { QuantizedWeights } from '@msd/core';
+import { dotPeak, readBandwidth } from '@msd/core/peaks';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
 import { gaussian, generator } from './models/random.ts';
-import { dotPeak, readBandwidth } from './peaks.ts';
 import { type Summary, summarize } from './samples.ts';
 import type { LayerShape } from './shapes.ts';
 

@@ -1,12 +1,12 @@
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { DecoderSession } from './decoder-session.ts';
 import { greedyRun } from './greedy-run.ts';
 import { initialWeights, type ModelConfig } from './model.ts';
 import type { DecoderConfig } from './model-folder.ts';
 import { decoderGraph } from './onnx-graph.ts';
-import { seededRandom } from './random.ts';
 import { UserError } from './user-error.ts';
 
 ort.env.wasm.numThreads = 1;

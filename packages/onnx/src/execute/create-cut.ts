@@ -53,9 +53,7 @@ export async function createCut(
       request.progress.report('start', 0, undefined);
     for (const { typed, sides } of drafts)
       foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
-    const ways = drafts.map(({ sides }) =>
-      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
-    );
+    const ways = drafts.map(claimedOf);
     const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
     const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
     // Before the bytes of a fetched file go.
@@ -102,11 +100,16 @@ export async function createCut(
   }
 }
 
+/** What MSD runs of a way through a model. */
+export function claimedOf({ sides }: Draft): Match[] {
+  return sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : []));
+}
+
 /** Bytes of an element. */
 const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
 
 /** What a token adds to the caches that a session keeps, as far as their sizes are known. */
-function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
+export function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
   let elements = 0;
   for (const { caches, outputs } of matches)
     for (const name of outputs) {

@@ -107,7 +107,15 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
   return session;
 }
 
-function waysOf({ branches, planned, request: { msd } }: Opened, checksScales: boolean): Ways {
+/** What becomes of every way through a model. @param checksScales reads all scales of the file */
+export function waysOf(
+  {
+    branches,
+    planned,
+    request: { msd },
+  }: Pick<Opened, 'branches' | 'planned'> & { request: Pick<SessionRequest, 'msd'> },
+  checksScales: boolean,
+): Ways {
   const { claim, exact, quantize, relax: relaxes } = msd;
   const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales };
   const drafted = ({ all, choice }: Variants): Ways => ({

@@ -53,6 +53,17 @@ const ORT_INTEGER_MAC = 1 / 36_000;
 const PROMPT = 128;
 const PROMPT_WEIGHT = 1 / 16;
 
+/** Sizes that prices are for: tokens of a run, and what that run counts. */
+export interface OperatingPoint {
+  readonly tokens: number;
+  readonly weight: number;
+}
+
+const POINTS: readonly OperatingPoint[] = [
+  { tokens: 1, weight: 1 },
+  { tokens: PROMPT, weight: PROMPT_WEIGHT },
+];
+
 /** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
 const FLOAT_GAIN = 1.3;
 
@@ -73,17 +84,19 @@ export interface Sides {
 
 export class CostModel {
   readonly #typed: TypedGraph;
+  readonly #points: readonly OperatingPoint[];
   readonly #prices = new Map<Unit, Price>();
 
-  constructor(typed: TypedGraph) {
+  constructor(typed: TypedGraph, points: readonly OperatingPoint[] = POINTS) {
     this.#typed = typed;
+    this.#points = points;
   }
 
   /** What a unit costs on either side, crossings aside. */
   priceOf(unit: Unit): Price {
     let price = this.#prices.get(unit);
     if (!price) {
-      price = this.#both((tokens) => this.#price(unit, tokens));
+      price = this.#sum((tokens) => this.#price(unit, tokens));
       this.#prices.set(unit, price);
     }
     return price;
@@ -99,11 +112,11 @@ export class CostModel {
   /** What a foreign region costs beside its nodes. */
   crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
     const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
-    const { msd: bytes } = this.#both((tokens) => {
+    const { ort } = this.#sum((tokens) => {
       const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, tokens), 0);
-      return { msd: copied, ort: 0 };
+      return { msd: 0, ort: RUN + further + COPIED_BYTE * copied };
     });
-    return (1 + PROMPT_WEIGHT) * (RUN + further) + COPIED_BYTE * bytes;
+    return ort;
   }
 
   /** What a region costs here, and what it would cost in a run of ONNX Runtime of its own. */
@@ -124,9 +137,21 @@ export class CostModel {
     return sum;
   }
 
-  #both(at: (tokens: number) => Price): Price {
-    const [one, prompt] = [at(1), at(PROMPT)];
-    return { msd: one.msd + PROMPT_WEIGHT * prompt.msd, ort: one.ort + PROMPT_WEIGHT * prompt.ort };
+  /** Of the model as one session of ONNX Runtime. */
+  whole(units: readonly Unit[]): number {
+    const { inputs, outputs } = this.#typed.graph;
+    const one = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
+    return units.reduce((sum, unit) => sum + this.priceOf(unit).ort, this.crossing(one));
+  }
+
+  #sum(at: (tokens: number) => Price): Price {
+    let [msd, ort] = [0, 0];
+    for (const { tokens, weight } of this.#points) {
+      const price = at(tokens);
+      msd += weight * price.msd;
+      ort += weight * price.ort;
+    }
+    return { msd, ort };
   }
 
   #elements(name: string, tokens: number): number {
@@ -212,7 +237,7 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
     }
   }
   const prices = regions.map((region) => model.regionPrice(region));
-  return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
+  return { regions, prices, whole: all ? undefined : wholeByCost(model, units, cut) };
 }
 
 /** All of it in ONNX Runtime: one way through a model of which others have something to take. */
@@ -229,12 +254,11 @@ function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boole
   return [...match.inputs, ...match.outputs].some((name) => !free.has(name) && infos.get(name)?.dims?.some(isGrowing));
 }
 
-function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
+function wholeByCost(model: CostModel, units: readonly Unit[], cut: number): string | undefined {
   const isQuantized = units.some(({ match }) => match?.product?.quantized);
   if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
     return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
-  const one = { inputs: graph.inputs.map(({ name }) => name), outputs: graph.outputs.map(({ name }) => name) };
-  const whole = units.reduce((sum, unit) => sum + model.priceOf(unit).ort, model.crossing(one));
+  const whole = model.whole(units);
   if (cut * (isQuantized ? 1 : FLOAT_GAIN) < whole) return undefined;
   return `a cut does not pay: predicted ${Math.round(cut)} µs beside ${Math.round(whole)}`;
 }

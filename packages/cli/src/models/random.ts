@@ -1,4 +1,4 @@
-/** Seeded randomness: everything in this example (stories, weights, batches, samples) repeats exactly. */
+/** Seeded randomness: stories, weights, batches, samples repeat exactly. */
 
 /** A source of numbers in [0, 1). */
 export type Random = () => number;
