@@ -13,7 +13,10 @@ interface Entry {
 }
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
-  // name: { summary: 'What it does', load: () => import('./commands/name.ts') },
+  inspect: {
+    summary: 'Says what MSD does with a model, how fast, and in how much memory, before it is downloaded',
+    load: () => import('./commands/inspect.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */
