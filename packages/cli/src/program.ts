@@ -17,6 +17,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Says what MSD does with a model, how fast, and in how much memory, before it is downloaded',
     load: () => import('./commands/inspect.ts'),
   },
+  run: {
+    summary: 'Runs a local model: writes text with a decoder, embeds or classifies with an encoder',
+    load: () => import('./commands/run.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */

@@ -1,8 +1,9 @@
 /** `msd inspect MODEL`: what will happen, before anything is downloaded. */
 import { confirm, isCancel } from '@clack/prompts';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Looked, look } from '../inspect/look.ts';
 import { lookedText } from '../inspect/text.ts';
+import type { Clock } from '../models/player.ts';
 import { Interrupted } from '../shared/errors.ts';
 import { hubHeaders } from '../shared/hub.ts';
 import type { ModelFile } from '../shared/layout.ts';
@@ -18,6 +19,7 @@ interface Options extends ModelOptions {
   readonly threads: number | 'auto';
   readonly components: 1 | 2;
   readonly measure: boolean;
+  readonly clock: Clock;
   readonly plain?: boolean;
   readonly download?: boolean;
 }
@@ -30,6 +32,11 @@ export function define(command: Command): void {
     .option('--components <n>', '2: activations keep about 16 bits; 1: 8 bits', components, 2)
     .option('--plain', 'measures plain onnxruntime-web, too')
     .option('--no-measure', 'predicts times instead of running the graph here')
+    .addOption(
+      new Option('--clock <name>', 'cpu: measures CPU time, where other programs take the cores')
+        .choices(['wall', 'cpu'])
+        .default('wall'),
+    )
     .option('--download', 'fetches the whole file where a server does not send parts of files')
     .action(task(inspect));
 }
@@ -64,6 +71,7 @@ async function inspect(job: Task, model: string, options: Options): Promise<void
           named: options.size,
         },
         measures: options.measure,
+        clock: options.clock,
         comparesPlain: options.plain === true,
         reading: {
           headers: hubHeaders(location),

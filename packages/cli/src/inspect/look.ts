@@ -3,6 +3,7 @@ import { freemem } from 'node:os';
 import type { MachinePeaks } from '@msd/core/peaks';
 import { type Inspection, type InspectOptions, inspectModel, type Work } from '@msd/onnx/inspect';
 import type { MsdOptions } from '@msd/onnx/register';
+import type { Clock } from '../models/player.ts';
 import { isPast, type RunSizes, sizesOf } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { isUrl } from '../shared/locate.ts';
@@ -24,6 +25,7 @@ export interface Question {
   /** Tokens that the model may be fed, if that is known. */
   readonly context: number | undefined;
   readonly measures: boolean;
+  readonly clock: Clock;
   readonly comparesPlain: boolean;
   readonly reading: Pick<InspectOptions, 'headers' | 'onBytes' | 'mayDownload'>;
   readonly signal: AbortSignal;
@@ -172,10 +174,10 @@ interface Trial {
 
 /** Runs the graph here. */
 async function tryOut(question: Question, seen: Inspection): Promise<Trial> {
-  const { name, location, msd, threads, sizes, comparesPlain, signal, onStage } = question;
+  const { name, location, msd, threads, sizes, comparesPlain, clock, signal, onStage } = question;
   const run = (engine: 'msd' | 'wasm'): Promise<Measured> => {
     const source = isUrl(location) ? seen.standIn() : { model: location, externalData: [] };
-    return measure({ ...source, inputs: seen.inputs, sizes, msd, threads, engine }, signal);
+    return measure({ ...source, inputs: seen.inputs, sizes, msd, threads, engine, clock }, signal);
   };
   try {
     onStage(`Trying ${name} on this machine`);

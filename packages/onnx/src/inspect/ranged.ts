@@ -9,7 +9,7 @@ import { type ByteSource, checkRange } from '../read/source.ts';
 /** Bytes come in pages of this size: about what lies between two large tensors of a file. */
 export const PAGE = 4096;
 /** What is read from one place on grows up to so many pages at a time. */
-const MOST_AHEAD = 128;
+const MOST_AHEAD = 64;
 /** The beginning of a file, which its nodes often are. */
 const FIRST_PAGES = 16;
 
@@ -104,7 +104,7 @@ export class RangedSource implements ByteSource {
   /** Bytes that are here from `offset` on, up to `most`; at least as many as are left of its page. */
   here(offset: number, most: number): number {
     let end = Math.floor(offset / PAGE) + 1;
-    while (this.#pages.has(end) && end * PAGE - offset < most) end++;
+    if (this.#pages.has(end - 1)) while (this.#pages.has(end) && end * PAGE - offset < most) end++;
     return Math.min(end * PAGE, this.byteLength, offset + most) - offset;
   }
 
@@ -123,11 +123,15 @@ export class RangedSource implements ByteSource {
     }
   }
 
-  /** Begins to fetch what will probably be needed. What fails is fetched again when it is. */
-  expect(offset: number): void {
-    const page = Math.floor(offset / PAGE);
-    if (offset < 0 || offset >= this.byteLength || this.#pages.has(page) || this.#coming.has(page)) return;
-    this.#fetch(page, 1);
+  /** Begins to fetch the pages of [begin, end), which will probably be needed. What fails is fetched again when it is. */
+  expect(begin: number, end: number): void {
+    const last = Math.floor((Math.min(end, this.byteLength) - 1) / PAGE);
+    for (let page = Math.max(0, Math.floor(begin / PAGE)); page <= last; page++) {
+      let count = 0;
+      while (page + count <= last && !this.#pages.has(page + count) && !this.#coming.has(page + count)) count++;
+      if (count > 0) this.#fetch(page, count);
+      page += count;
+    }
   }
 
   close(): void {

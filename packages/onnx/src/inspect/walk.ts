@@ -32,12 +32,12 @@ export async function walkModel(source: RangedSource): Promise<void> {
 }
 
 async function walkGraph(source: RangedSource, begin: number, end: number): Promise<void> {
-  const lengths: number[] = [];
+  const seen: Seen[] = [];
   await walk(source, begin, end, async ({ field, offset, length }) => {
     if (length <= LARGE_BYTES) return source.need(offset, length);
     if (field === NODE) return walkNode(source, offset, offset + length);
     await source.need(offset, Math.min(HEADER_BYTES, length));
-    if (field === INITIALIZER) guess(source, lengths, offset, length);
+    if (field === INITIALIZER) guess(source, seen, { begin: offset, end: offset + length });
   });
 }
 
@@ -52,18 +52,26 @@ async function walkNode(source: RangedSource, begin: number, end: number): Promi
   });
 }
 
+/** Where a large tensor began, and where it ended. */
+interface Seen {
+  readonly begin: number;
+  readonly end: number;
+}
+
 /** Adds a tensor to those that were seen, and begins to fetch those that came after one like it. */
-function guess(source: RangedSource, lengths: number[], offset: number, length: number): void {
-  lengths.push(length);
-  const now = lengths.length - 1;
-  const isAlike = (a: number, b: number): boolean => Math.abs(lengths[a]! - lengths[b]!) <= NAME_BYTES;
-  for (let before = now - 1; before >= ALIKE - 1; before--) {
+function guess(source: RangedSource, seen: Seen[], tensor: Seen): void {
+  seen.push(tensor);
+  const now = seen.length - 1;
+  const stride = (i: number): number => seen[i]!.begin - seen[i - 1]!.begin;
+  const isAlike = (a: number, b: number): boolean => Math.abs(stride(a) - stride(b)) <= NAME_BYTES;
+  for (let before = now - 1; before >= ALIKE; before--) {
     if (!Array.from({ length: ALIKE }, (_, i) => isAlike(before - i, now - i)).every(Boolean)) continue;
-    let at = offset + length;
+    let at = tensor.begin;
     for (let i = 0; i < AHEAD; i++) {
-      source.expect(at);
-      source.expect(at + TAG_BYTES + HEADER_BYTES / 2);
-      at += lengths[before + 1 + (i % (now - before))]! + TAG_BYTES / 4;
+      const like = before + 1 + (i % (now - before));
+      at += stride(like);
+      // With the small tensors before it.
+      source.expect(at - (seen[like]!.begin - seen[like - 1]!.end), at + HEADER_BYTES);
     }
     return;
   }
