@@ -21,6 +21,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Runs a local model: writes text with a decoder, embeds or classifies with an encoder',
     load: () => import('./commands/run.ts'),
   },
+  bench: {
+    summary: "Measures this machine's peaks, and layers of language models beside them",
+    load: () => import('./commands/bench.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */
