@@ -4,21 +4,23 @@
  */
 
 import { dataTypeName } from '../data-types.ts';
-import { waysOf } from '../execute/create.ts';
-import { claimedOf, kvBytesPerToken } from '../execute/create-cut.ts';
+import { type BuiltWay, graphsOf, matchesOf, unbuiltWay } from '../execute/control/build.ts';
+import { kvBytesPerToken } from '../execute/create-cut.ts';
 import { cutReports, innerNodes, mergedNodes, wholeReports } from '../execute/describe.ts';
-import { mayMultiply, wholeOf } from '../execute/drafts.ts';
+import { type Draft, draftVariants, mayMultiply } from '../execute/drafts.ts';
 import { neededLocations } from '../execute/files.ts';
 import { type MsdOptions, resolveOptions } from '../execute/options.ts';
 import { needsOf } from '../execute/residents.ts';
 import { Branches, type Variants } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
+import { loadOperators } from '../ops/index.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
-import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
+import { isOrtFormat, type ModelRecord, operatorsOf, readModel } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorByteLength, tensorRange } from '../read/tensor.ts';
 import type { Dim } from '../read/types.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
+import { formatChooser } from '../weights/quantize-option.ts';
 import { openBeside, openRecords, type Reading } from './open.ts';
 import { RangedSource, whileFetching } from './ranged.ts';
 import { type Place, standIn } from './stand-in.ts';
@@ -126,6 +128,7 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
   try {
     if (await whileFetching(() => isOrtFormat(source))) return ofOrtFormat(source, () => readBytes);
     const record = await whileFetching(() => readModel(source));
+    await loadOperators(operatorsOf(record));
     const { branches, planned } = await whileFetching(() => {
       const all = new Branches(record);
       return { branches: all, planned: all.planned(mayMultiply) };
@@ -133,8 +136,11 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
     const given = new Map(externalData.map(({ path, data }) => [path.replace(/^(\.\/)+/, ''), data]));
     await openBeside(record.files, neededLocations(planned), model, given, reading);
     for (const each of record.files.sources.values()) sources.add(each);
-    const ways = await whileFetching(() => waysOf({ branches, planned, request: { msd } }, false));
-    return await whileFetching(() => inspectionOf(record, planned, ways.drafts, msd, sources, () => readBytes));
+    const { claim, exact, quantize, relax: relaxes } = msd;
+    // Scales are not read: one that no kernel takes is rare, and found when it is packed.
+    const how = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales: false };
+    const { drafts, reason } = await whileFetching(() => draftVariants(branches, planned, how));
+    return await whileFetching(() => inspectionOf(record, planned, drafts, reason, msd, sources, () => readBytes));
   } catch (error) {
     for (const each of sources) each.close();
     throw error;
@@ -144,31 +150,23 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
 function inspectionOf(
   record: ModelRecord,
   planned: Variants,
-  drafts: ReturnType<typeof waysOf>['drafts'],
+  drafts: readonly Draft[],
+  whole: string | undefined,
   { kvCache }: ReturnType<typeof resolveOptions>,
   sources: ReadonlySet<ByteSource>,
   readBytes: () => number,
 ): Inspection {
-  const whole = wholeOf(drafts);
   const isCut = whole === undefined;
-  const matches = isCut ? drafts.map(claimedOf) : [];
-  const needs = needsOf(matches.flat());
+  const ways = isCut ? drafts.map(unbuiltWay) : [];
+  const needs = needsOf(ways.flatMap(matchesOf));
   const tables = [...needs.resources.values()].flatMap((each) =>
     each.kind === 'table' && !needs.resources.has(`matrix ${each.twin}`) ? each.table.data : [],
   );
-  const noForeign = { regions: [], sessions: [], level: undefined };
   const reports = isCut
-    ? cutReports(
-        drafts,
-        drafts.map(() => noForeign),
-        innerNodes(drafts),
-        { matrices: new Map() },
-      )
-    : {
-        nodes: mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions))),
-        regions: [],
-      };
-  const foreignRuns = drafts.map(({ sides }) => sides?.regions.filter(({ claimed }) => !claimed).length ?? 1);
+    ? cutReports(ways, innerNodes(ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph))), {
+        matrices: new Map(),
+      })
+    : { nodes: mergedNodes(drafts.map(wholeReports)), regions: [] };
   const graphs = drafts.map(({ typed: { graph } }) => graph);
   const weights = weightsOf(planned.all.map(({ graph }) => graph));
   const foreign = isCut
@@ -176,7 +174,7 @@ function inspectionOf(
         drafts.map(({ typed: { graph }, sides }) =>
           constantsAmong(
             graph,
-            sides!.regions.flatMap((region) => (region.claimed ? [] : region.constants)),
+            sides!.regions.flatMap((region) => (region.claimed || region.control ? [] : region.constants)),
           ),
         ),
       )
@@ -188,14 +186,14 @@ function inspectionOf(
     opsets: Object.fromEntries(record.opsets),
     ...reports,
     whole,
-    foreignRunsPerCall: isCut ? Math.max(...foreignRuns) : 1,
+    foreignRunsPerCall: isCut ? Math.max(...ways.map(foreignRunsOf)) : 1,
     bytes: {
       file: all.reduce((sum, { byteLength }) => sum + byteLength, 0),
       weights: byType(weights),
       packed: needs.initialBytes,
       tables: tables.reduce((sum, tensor) => sum + tensorByteLength(tensor), 0),
       ort: foreign.reduce((sum, tensor) => sum + tensorByteLength(tensor), 0),
-      kvPerToken: Math.max(0, ...matches.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, kvCache))),
+      kvPerToken: Math.max(0, ...ways.map((way) => kvBytesPerToken(way, kvCache))),
     },
     get readBytes() {
       return readBytes();
@@ -213,6 +211,16 @@ function inspectionOf(
       for (const each of all) each.close();
     },
   };
+}
+
+/** Runs of ONNX Runtime on a way, and in one pass of each body on it. */
+function foreignRunsOf({ draft, bodies }: BuiltWay): number {
+  const runs = draft.sides!.regions.map((region) => {
+    if (!region.control) return region.claimed ? 0 : 1;
+    const inner = bodies.get(region)!.map((each) => Math.max(...each.map(foreignRunsOf)));
+    return Math.max(0, ...inner);
+  });
+  return runs.reduce((a, b) => a + b, 0);
 }
 
 /** ONNX Runtime's own files say nothing of themselves. */

@@ -5,7 +5,7 @@ import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
 import { CostModel } from '../plan/cost.ts';
-import { unitsOf } from '../plan/units.ts';
+import { type Control, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
 import { macsOf } from './macs.ts';
 
@@ -33,7 +33,7 @@ export interface Work {
 }
 
 /** Of one way through a model. */
-export function workOf({ typed, decisions, sides, taken }: Draft, sizeOf: SizeOf): Work {
+export function workOf({ typed, decisions, controls, sides, taken }: Draft, sizeOf: SizeOf): Work {
   const known = new Map<string, number>();
   const sized = (input: string, axis: number, dim: Dim): number => {
     if (typeof dim === 'number') return dim;
@@ -52,7 +52,9 @@ export function workOf({ typed, decisions, sides, taken }: Draft, sizeOf: SizeOf
     typeof size === 'number' ? size : (known.get(size) ?? (/batch/i.test(size) ? 1 : isGrowing(size) ? largest : 1));
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-  const units = unitsOf(typed.graph, matches);
+  const planned = new Map<GraphNode, Control>();
+  for (const [node, control] of controls) if (typeof control === 'object') planned.set(node, control);
+  const units = unitsOf(typed.graph, matches, planned);
   const claimed = new Set(
     (sides?.regions ?? []).flatMap((region) => (region.claimed ? region.units.map(({ nodes }) => nodes[0]!) : [])),
   );
@@ -71,7 +73,7 @@ export function workOf({ typed, decisions, sides, taken }: Draft, sizeOf: SizeOf
     }
   }
   const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
-  const model = new CostModel(concrete, [{ tokens: 1, weight: 1 }]);
+  const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
   const ort = model.whole(units);
   return {
     taken,
