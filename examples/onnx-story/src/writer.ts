@@ -4,7 +4,7 @@
  */
 
 import { env, pipeline, type TextGenerationPipeline, TextStreamer } from '@huggingface/transformers';
-import { wasmMemoryBytes } from '../../../packages/cli/src/models/wasm-memory.ts'; // first: counts from here on
+import { wasmMemoryBytes } from '../../story-model/src/wasm-memory.ts'; // first: counts from here on
 import { explain } from './explain.ts';
 import { openSource } from './open-source.ts';
 import type { LoadRequest, Reply, Request } from './protocol.ts';

@@ -3,10 +3,10 @@
  * compare.ts; prints one line of JSON.
  */
 import { reportOf } from '@msd/onnx/register';
-import { wasmMemoryBytes } from '../../../packages/cli/src/models/wasm-memory.ts';
 import { type Engine, loadDecoder } from './engines.ts';
 import { greedyRun } from './greedy-run.ts';
 import { openModelFolder } from './model-folder.ts';
+import { wasmMemoryBytes } from './wasm-memory.ts';
 
 export interface AloneRequest {
   readonly engine: Engine;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { checkConsistency } from './consistency.ts';
 import { LONGEST_STORY, tellStories } from './corpus.ts';
 import { corpusVocabulary, trainingCorpus, unseenStories } from './files.ts';
 import { CONFIG } from './model.ts';
+import { seededRandom } from './random.ts';
 import { splitWords, UNKNOWN_ID } from './words.ts';
 
 describe('corpus', () => {

@@ -11,7 +11,7 @@
  * every name has a meaning of its own. Without that the names are interchangeable and learning to repeat the right one
  * takes the model many times longer.
  */
-import type { Random } from '../../../packages/cli/src/models/random.ts';
+import type { Random } from './random.ts';
 import { splitWords } from './words.ts';
 
 interface Pronouns {

@@ -6,7 +6,6 @@
  * 3. The smallest margin of greedy decoding for every shipped prompt, with int4 weights.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { type Consistency, checkConsistency, FACTS } from './consistency.ts';
 import { FILES, trainingCorpus, unseenStories } from './files.ts';
 import { Decoder } from './forward.ts';
@@ -15,6 +14,7 @@ import { vocabularyOf } from './hugging-face.ts';
 import { CONFIG } from './model.ts';
 import { PROMPTS } from './prompts.ts';
 import { quantizedWeights } from './quantize.ts';
+import { seededRandom } from './random.ts';
 import { readSafetensors } from './safetensors.ts';
 import { TrigramModel } from './trigram.ts';
 import { END_ID, START_ID, type Vocabulary } from './words.ts';

@@ -1,7 +1,7 @@
 /** Where this example keeps its files, and the corpora every script shares. */
 
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { tellStories } from './corpus.ts';
+import { seededRandom } from './random.ts';
 import { Vocabulary } from './words.ts';
 
 const fromRoot = (path: string): URL => new URL(`../${path}`, import.meta.url);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { argMax, Decoder } from './forward.ts';
 import { greedy, negativeLogLikelihood, sampleStory } from './generate.ts';
 import { initialWeights, type ModelConfig, type Weights } from './model.ts';
+import { seededRandom } from './random.ts';
 
 const TINY: ModelConfig = {
   vocabSize: 32,

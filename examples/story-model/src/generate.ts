@@ -1,7 +1,7 @@
 /** Greedy and sampled text on the reference decoder. */
 
-import type { Random } from '../../../packages/cli/src/models/random.ts';
 import { argMax, type Decoder } from './forward.ts';
+import type { Random } from './random.ts';
 import { END_ID } from './words.ts';
 
 /** Reads a prompt from position 0. @returns the logits after its last token. */

@@ -1,5 +1,5 @@
 /** The architecture: a Llama-style decoder small enough to be trained on one core, and the names of its weights. */
-import { normal, type Random } from '../../../packages/cli/src/models/random.ts';
+import { normal, type Random } from './random.ts';
 
 /** Every size is a multiple of 32, so that blocks of 32 along K never straddle a row. */
 export interface ModelConfig {

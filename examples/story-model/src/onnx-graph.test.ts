@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
 import { FILES } from './files.ts';
 import { Decoder } from './forward.ts';
 import { CONFIG, initialWeights, type ModelConfig, type Weights } from './model.ts';
 import { decoderGraph } from './onnx-graph.ts';
 import { BLOCK_SIZE, quantizedLinears, quantizedWeights } from './quantize.ts';
+import { seededRandom } from './random.ts';
 import { readSafetensors } from './safetensors.ts';
 
 ort.env.wasm.numThreads = 1;

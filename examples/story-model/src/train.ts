@@ -6,13 +6,13 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
-import { type Random, seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { type AdamState, adamStep, initialAdamState } from './adamw.ts';
 import { evaluate, report } from './evaluation.ts';
 import { corpusVocabulary, FILES, trainingCorpus } from './files.ts';
 import { type Batch, Differentiator } from './gradients.ts';
 import { generationConfig, llamaConfig, tokenizerConfig, tokenizerJson } from './hugging-face.ts';
 import { CONFIG, elementCount, initialWeights, type WeightArray, type Weights } from './model.ts';
+import { type Random, seededRandom } from './random.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
 import { END_ID, START_ID, type Vocabulary } from './words.ts';
 

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
 import { adamStep, initialAdamState } from './adamw.ts';
 import { Decoder } from './forward.ts';
 import { negativeLogLikelihood } from './generate.ts';
 import { type Batch, Differentiator } from './gradients.ts';
 import { initialWeights, type ModelConfig } from './model.ts';
+import { seededRandom } from './random.ts';
 
 const TINY: ModelConfig = {
   vocabSize: 32,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../packages/cli/src/models/random.ts';
+import { seededRandom } from './random.ts';
 import { TrigramModel } from './trigram.ts';
 
 const VOCAB_SIZE = 12;
