@@ -11,8 +11,7 @@ import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type
 import { kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
-import type { Arena } from '../arena.ts';
-import { type Kernels, TRIAL_BYTES } from './kernels.ts';
+import type { Kernels } from './kernels.ts';
 
 /** What was measured when a carrier was chosen. */
 export interface CarrierTiming {
@@ -43,12 +42,10 @@ const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 let unroll: Unroll | undefined;
 
 export class Routes {
-  readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #choice: CarrierChoice;
 
-  constructor(arena: Arena, kernels: Kernels, choice: CarrierChoice) {
-    this.#arena = arena;
+  constructor(kernels: Kernels, choice: CarrierChoice) {
     this.#kernels = kernels;
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
@@ -123,17 +120,8 @@ export class Routes {
 
   /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
   #time(options: readonly GemmOptions[], shape: GemmShape, rounds?: number): number[] {
-    const zeros = this.#arena.alloc(TRIAL_BYTES, 'trial');
     const sources = options.map((candidate) => kernelOf(gemmSpec, candidate));
-    const kernels = this.#kernels.all(sources);
-    this.#arena.bytes(zeros).fill(0);
-    const runs = kernels.map((kernel, i) => {
-      const args = sources[i].trial(zeros.ptr, TRIAL_ROWS[shape]);
-      return () => kernel(...args);
-    });
-    const times = settledTime(runs, rounds);
-    this.#arena.free(zeros);
-    return times;
+    return settledTime(this.#kernels.trials(sources, TRIAL_ROWS[shape]), rounds);
   }
 }
 
