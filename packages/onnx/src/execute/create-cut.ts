@@ -9,6 +9,7 @@ import type { Region } from '../plan/partition.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
+import type { CutModel } from './cut-model.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
 import { createForeign, type ForeignPlan } from './foreign.ts';
@@ -17,6 +18,7 @@ import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
 import { passedValues } from './passed.ts';
+import { rehearse } from './rehearse.ts';
 import { loadResidents } from './residents.ts';
 import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
@@ -77,7 +79,7 @@ export async function createCut(
         isLazy: canBeLazy(ort),
       },
     };
-    return new CutSession({
+    const model: CutModel = {
       ort,
       variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
         shop: { ...shop, typed },
@@ -95,7 +97,10 @@ export async function createCut(
       close() {
         for (const source of kept) source.close();
       },
-    });
+    };
+    const session = new CutSession(model);
+    if (!request.isProfiled) await rehearse(session, model);
+    return session;
   } catch (error) {
     await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;

@@ -35,6 +35,8 @@ export interface MsdHandler extends OrtHandler {
 /** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
 
+const NOTHING: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
+
 /** Runs a cut model. Calls of `run` are served one after the other. */
 export class CutSession implements MsdHandler {
   readonly inputNames: readonly string[];
@@ -51,7 +53,7 @@ export class CutSession implements MsdHandler {
   readonly #nodes: readonly NodeReport[];
   #live: Live | undefined;
   /** Of the last run. */
-  #copied: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
+  #copied = NOTHING;
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
@@ -162,6 +164,13 @@ export class CutSession implements MsdHandler {
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
+  }
+
+  /** As if it had not run: a plan of the last run's sizes stays. */
+  forgetRuns(): void {
+    for (const { steps } of this.#live?.ways.flatMap(schedulesOf) ?? [])
+      for (const step of steps) if (step.kind === 'claimed') step.region.forgetButLast();
+    this.#copied = NOTHING;
   }
 
   startProfiling(): void {
