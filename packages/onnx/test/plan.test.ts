@@ -4,7 +4,7 @@ import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
 import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
-import { unitsOf } from '../src/plan/units.ts';
+import { neededNodes, unitsOf } from '../src/plan/units.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { tensorFloats } from '../src/read/tensor.ts';
@@ -25,7 +25,7 @@ const x = [{ name: 'x', dtype: 'float32' as const }];
 
 /** Nodes are units here: what matches put together is another test's matter. */
 function partition(graph: Graph, isClaimed: (node: GraphNode) => boolean): Region[] {
-  return partitionUnits(graph, unitsOf(graph, new Map()), ({ nodes: [node] }) => isClaimed(node!));
+  return partitionUnits(graph, unitsOf(neededNodes(graph), new Map()), ({ nodes: [node] }) => isClaimed(node!));
 }
 
 describe('graph', () => {

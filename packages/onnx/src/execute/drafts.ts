@@ -42,13 +42,14 @@ export function draftOf({ record, graph: built, taken }: Variant, drafting: Draf
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
   const decisions = matchNodes(typed, drafting);
-  const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
+  const needed = neededNodes(graph);
+  const refusal = contradiction ?? refusalOf(graph, needed);
   if (refusal !== undefined)
     return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-  const units = unitsOf(graph, matches);
-  const reason = wholeReason(neededNodes(graph), decisions, all);
+  const units = unitsOf(needed, matches);
+  const reason = wholeReason(needed, decisions, all);
   const sides = reason === undefined ? chooseSides(typed, units, all) : undefined;
   const isForeign = reason !== undefined || sides!.whole !== undefined;
   return {

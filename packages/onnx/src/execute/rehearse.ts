@@ -16,24 +16,22 @@ const PROMPT_ROWS = 8;
 const TOKENS = 48;
 /** No run begins after so long. */
 const BUDGET_MS = 60;
-/** A first run that takes longer is that of a large model: what its runs still lack is little beside its products. */
-const LARGE_MS = 40;
+/** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
+const LARGE_BYTES = 2 ** 27;
 
 /** Runs a session that needs nothing of ONNX Runtime. What cannot be run so is left as it is. */
 export async function rehearse(session: CutSession, model: CutModel): Promise<void> {
   const play = new Play(session, model);
-  if (!play.isOpen || session.report.foreignRunsPerCall > 0) return;
+  const { foreignRunsPerCall, weights } = session.report;
+  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES) return;
   const end = performance.now() + BUDGET_MS;
-  const timed = async (rows: number): Promise<number> => {
-    const start = performance.now();
-    await play.run(rows);
-    return performance.now() - start;
-  };
   try {
-    if ((await timed(1)) > LARGE_MS) return;
-    const token = await timed(1);
+    await play.run(1);
+    const before = performance.now();
+    await play.run(1);
+    const now = performance.now();
     play.forget();
-    if (performance.now() + PROMPT_ROWS * token < end) await play.run(PROMPT_ROWS);
+    if (now + PROMPT_ROWS * (now - before) < end) await play.run(PROMPT_ROWS);
     for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await play.run(1);
   } catch {
     // Sizes that do not go together, most likely: a caller's will.

@@ -33,9 +33,9 @@ export function neededNodes(graph: Graph): GraphNode[] {
   return graph.nodes.filter((node) => needed.has(node));
 }
 
-/** Units of the needed nodes, in topological order. */
-export function unitsOf(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
-  return sorted(unsortedUnits(graph, matches));
+/** Units in topological order. @param nodes of {@link neededNodes} */
+export function unitsOf(nodes: readonly GraphNode[], matches: ReadonlyMap<GraphNode, Match>): Unit[] {
+  return sorted(unsortedUnits(nodes, matches));
 }
 
 /**
@@ -59,9 +59,9 @@ function sorted(units: readonly Unit[]): Unit[] {
   return order.map((unit, index) => ({ ...unit, index }));
 }
 
-function unsortedUnits(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
+function unsortedUnits(nodes: readonly GraphNode[], matches: ReadonlyMap<GraphNode, Match>): Unit[] {
   const units: Unit[] = [];
-  for (const node of neededNodes(graph)) {
+  for (const node of nodes) {
     const match = matches.get(node);
     if (match && match.nodes.at(-1) !== node) continue;
     const index = units.length;
