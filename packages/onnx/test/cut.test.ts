@@ -37,7 +37,7 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
   const sides = new Map(graph.nodes.map((node) => [node, next() < 0.3]));
   const whole = refusalOf(graph, neededNodes(graph));
   if (whole !== undefined) return { whole, regions: 0, sessions: 0 };
-  const units = unitsOf(neededNodes(graph), new Map());
+  const units = unitsOf(graph, new Map());
   const regions = partition(graph, units, ({ nodes: [node] }) => sides.get(node!)!).map((region) => ({
     ...region,
     claimed: false,

@@ -2,15 +2,18 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
-import { neededNodes, unitsOf } from '../src/plan/units.ts';
+import { unitsOf } from '../src/plan/units.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { tensorFloats } from '../src/read/tensor.ts';
 import type { GraphSpec, NodeSpec } from '../src/write/index.ts';
 import { model } from './models.ts';
 import { ort, session } from './ort.ts';
+
+await loadOperators();
 
 function graphOf(spec: GraphSpec): Graph {
   return buildGraph(readModel(bytesSource(model(spec))));
@@ -25,7 +28,7 @@ const x = [{ name: 'x', dtype: 'float32' as const }];
 
 /** Nodes are units here: what matches put together is another test's matter. */
 function partition(graph: Graph, isClaimed: (node: GraphNode) => boolean): Region[] {
-  return partitionUnits(graph, unitsOf(neededNodes(graph), new Map()), ({ nodes: [node] }) => isClaimed(node!));
+  return partitionUnits(graph, unitsOf(graph, new Map()), ({ nodes: [node] }) => isClaimed(node!));
 }
 
 describe('graph', () => {

@@ -3,8 +3,7 @@
  * rewritten where these have changed; what it defines itself gets names that nobody outside has. Its tensors are passed on by
  * reference.
  */
-import { WireType } from '@bufbuild/protobuf/wire';
-import { Cursor } from '../read/cursor.ts';
+import { Cursor, WIRE } from '../read/cursor.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { type ByteRange, bytesSource, readRange } from '../read/source.ts';
 import { Message } from './message.ts';
@@ -68,7 +67,7 @@ function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
   let from = cursor.position;
   while (cursor.next()) {
     const { field } = cursor;
-    const payload = cursor.wire === WireType.LengthDelimited ? cursor.range() : undefined;
+    const payload = cursor.wire === WIRE.lengthDelimited ? cursor.range() : undefined;
     if (!payload) cursor.skip();
     const to = cursor.position;
     yield { field, whole: { source: range.source, offset: from, length: to - from }, payload };
