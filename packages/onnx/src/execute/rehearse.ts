@@ -19,11 +19,11 @@ const BUDGET_MS = 60;
 /** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
 const LARGE_BYTES = 2 ** 27;
 
-/** Runs a session that needs nothing of ONNX Runtime. What cannot be run so is left as it is. */
+/** Runs a session that needs nothing of ONNX Runtime. */
 export async function rehearse(session: CutSession, model: CutModel): Promise<void> {
   const play = new Play(session, model);
   const { foreignRunsPerCall, weights } = session.report;
-  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES) return;
+  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
   const end = performance.now() + BUDGET_MS;
   try {
     await play.run(1);
@@ -40,6 +40,10 @@ export async function rehearse(session: CutSession, model: CutModel): Promise<vo
     session.forgetRuns();
   }
 }
+
+/** A loop may wait for something that zeros never bring. */
+const hasLoops = ({ variants }: CutModel): boolean =>
+  variants.some(({ plan }) => plan.some((region) => 'control' in region));
 
 /** Feeds a session what a run may bring. */
 class Play {
