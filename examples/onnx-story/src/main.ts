@@ -2,6 +2,7 @@
 import '../../shared/page.css';
 import './style.css';
 import {
+  atMostEvery,
   create,
   element,
   megabytes,
@@ -21,6 +22,7 @@ import { tokensPerSecond } from './rates.ts';
 import { Settings } from './settings.ts';
 import { describeBrowser, type Figures, readShareHash, type SharedResult, shareHash } from './share.ts';
 
+const PROGRESS_MS = 500;
 const NAMES = { stock: 'Transformers.js', msd: 'MSD' } as const;
 
 const settings = new Settings();
@@ -100,8 +102,9 @@ async function start(): Promise<void> {
 
 async function load(side: Side, worker: EngineWorker, comparison: Comparison): Promise<void> {
   say(`${NAMES[side]} loads the model …`);
-  worker.onProgress = (loaded, total) =>
-    say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`);
+  worker.onProgress = atMostEvery(PROGRESS_MS, (loaded, total) =>
+    say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`),
+  );
   const { source, dtype, threads } = settings;
   const { startMs } = await worker.load({ source, dtype, threads });
   comparison.started(side, startMs);
@@ -265,7 +268,7 @@ function showShared(shared: SharedResult): void {
 }
 
 async function takeFolder(files: ReadonlyMap<string, File>): Promise<void> {
-  if (files.size === 0) return;
+  if (files.size === 0) return say('No files came with that. Drop a folder, or choose one.', true);
   try {
     settings.folder = await openFolder(files);
     say('The folder is ready. Press Write.');

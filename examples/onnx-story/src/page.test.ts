@@ -122,6 +122,19 @@ describe('the page', { timeout: 120_000 }, () => {
     await page.locator('#write').click();
     await done();
     expect(await text('summary')).toMatch(/MSD runs all/);
+    await page.locator('#model').selectOption('shipped');
+    const drop = await page.evaluateHandle(async () => {
+      const data = new DataTransfer();
+      for (const path of ['config.json', 'tokenizer.json', 'onnx/model_q4.onnx']) {
+        const blob = await (await fetch(`./models/story/${path}`)).blob();
+        data.items.add(new File([blob], path.split('/').at(-1)!));
+      }
+      return data;
+    });
+    await page.dispatchEvent('body', 'drop', { dataTransfer: drop });
+    await status('The folder is ready.');
+    expect(await page.locator('#model').inputValue()).toBe('folder');
+    expect(await page.locator('#dtype option').allTextContents()).toEqual(['q4']);
   });
 
   it('refuses what cannot work, with a sentence that says what to do', async () => {
