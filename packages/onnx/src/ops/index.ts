@@ -42,7 +42,7 @@ export const FETCHED: Readonly<Record<string, Fetched>> = {
   },
   graphs: {
     standard:
-      'Compress Concat ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand GatherElements GatherND If InstanceNormalization IsInf LpNormalization Mish NonZero PRelu Pad Resize ScatterElements ScatterND Selu Slice SpaceToDepth Split Sqrt Tanh TensorScatter Tile TopK Transpose Trilu Upsample',
+      'Compress Concat ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand GatherElements GatherND If InstanceNormalization IsInf Loop LpNormalization Mish NonZero PRelu Pad Resize ScatterElements ScatterND Scan Selu Slice SpaceToDepth Split Sqrt Tanh TensorScatter Tile TopK Transpose Trilu Upsample',
     microsoft: 'FusedConv FusedMatMul GroupNorm MoE SparseAttention',
     load: () => import('./families/graphs.ts'),
   },
