@@ -35,8 +35,7 @@ it('spells products of constants as the hub’s q8 files do', () => {
   const [scale = 0] = tensor('w_scale')!.data as Float32Array;
   expect(scale).toBeCloseTo(2 / 127, 7);
   const codes = tensor('w_quantized')!.data as Int8Array;
-  weights.forEach((weight, i) =>
-    expect(Math.abs(codes[i]! * scale - weight)).toBeLessThanOrEqual(scale * (0.5 + 1e-6)),
-  );
+  for (const [i, weight] of weights.entries())
+    expect(Math.abs(codes[i]! * scale - weight)).toBeLessThanOrEqual(scale * (0.5 + 1e-6));
   expect([...(tensor('v_quantized')!.data as Int8Array)]).toEqual([0, 0, 0, 0, 0, 0]);
 });
