@@ -60,9 +60,22 @@ let knownProbe: RelaxedProbe | null | undefined;
 export function relaxedDot(): RelaxedDot | null {
   if (known !== undefined) return known;
   const probe = relaxedProbe();
-  const gain = probe && beginGain();
+  const gain = askEngine();
   known = probe && { byteOperand: byteOperandOf(probe), gain: gain!() };
   return known;
+}
+
+let asked: (() => number) | undefined;
+
+/**
+ * Has the engine compile what {@link relaxedDot} measures, in the background: who knows that a matrix will come can do something else
+ * in the meantime. A few milliseconds, once.
+ *
+ * @returns the measurement; nothing where there is no relaxed SIMD
+ */
+export function askEngine(): (() => number) | undefined {
+  if (!asked && relaxedProbe()) asked = beginGain();
+  return asked;
 }
 
 /**
