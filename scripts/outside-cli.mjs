@@ -33,7 +33,9 @@ for (const node of new Set([process.execPath, process.env.MSD_USER_NODE ?? proce
     times === 'measured' && whole === undefined ? undefined : `${times}, ${whole}`,
   );
   check('inspect', [node, main, 'inspect', model, '--tokens', '16', '--threads', '1', '--json'], measured);
-  const wrote = json(({ same }) => (same.identicalTokens[0] === 20 ? undefined : `${same.identicalTokens} of 20 tokens`));
+  const wrote = json(({ same }) =>
+    same.identicalTokens[0] === 20 ? undefined : `${same.identicalTokens} of 20 tokens`,
+  );
   const prompt = ['--prompt', 'Once upon a time', '--tokens', '20', '--threads', '1', '--plain', '--json'];
   check('run', [node, main, 'run', model, ...prompt], wrote);
   const peaks = json((result) => (result.peaks.dotGmacs > 0 ? undefined : 'no peaks'));
