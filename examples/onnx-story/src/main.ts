@@ -82,7 +82,12 @@ async function start(): Promise<void> {
     if (press !== presses) return;
     if (!compared) return say('One token was written: too few for a speed. Ask for more.');
     result = compared;
-    say(`Done. Press Write for another round: ${own.comparison.rounds} so far.`);
+    const { rounds } = own.comparison;
+    say(
+      rounds === 1
+        ? 'Done. A first round has the browser’s compiling in it: press Write for another.'
+        : `Done. Press Write for another round: ${rounds} so far.`,
+    );
   } catch (error) {
     if (press !== presses || (error as Error).name === 'AbortError') return;
     closeRun();
