@@ -12,6 +12,7 @@ import {
 } from '../src/write/index.ts';
 import { compare } from './compared.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
+import { externalTensor } from './odd.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
 const K = 160;
@@ -401,6 +402,34 @@ describe('Loop', () => {
     const found = report.nodes.filter(({ opType }) => opType === 'MatMul');
     expect(found.map(({ where }) => where)).toEqual(['msd', 'msd']);
     expect(report.weights.fileBytes).toBe(K * K + 4);
+  });
+
+  it('weights of a body may lie in a file of their own', async () => {
+    const inner = makeMatrix({ name: 'c', N: K, K, seed: 9 });
+    const codes = { float32: 1, uint8: 2 } as Readonly<Record<string, number>>;
+    const parts: Uint8Array[] = [];
+    let offset = 0;
+    const outside = inner.initializers.map(({ name, dtype, dims, data }) => {
+      const { buffer, byteOffset, byteLength } = data as Uint8Array;
+      parts.push(new Uint8Array(buffer, byteOffset, byteLength));
+      const place = { location: 'weights.bin', offset, length: byteLength };
+      offset += byteLength;
+      return { encoded: externalTensor(name, dims, place, codes[dtype]) };
+    });
+    const around = (initializers: GraphSpec['initializers']): Uint8Array => {
+      const graph = loopBody({
+        nodes: [inner.node('h', 'sums'), op('Tanh', ['sums'], 'bent'), ...cell(a, 'bent', 'next')],
+        carried: [float('h', ['rows', K])],
+        left: [float('next', ['rows', K])],
+      });
+      const node = op('Loop', ['count', '', 'x'], ['y'], { body: { graph: { ...graph, initializers } } });
+      return model([node], ['y'], { inputs: [float('x', ['rows', K]), int('count')] });
+    };
+    const externalData = [{ path: 'weights.bin', data: new Uint8Array(Buffer.concat(parts)) }];
+    // ONNX Runtime itself does not find what a body has outside.
+    const [bytes, reference] = [around(outside), around(inner.initializers)];
+    const feeds = [0, 3].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+    isInMsd(await compare(bytes, feeds, { externalData }, reference));
   });
 
   it('what it is given and leaves is nobody else’s', async () => {

@@ -39,17 +39,15 @@ export class Body {
   readonly #executor: Executor;
   readonly #places: ReadonlyMap<string, number>;
   readonly #inputSlots: readonly number[];
-  readonly #outputSlots: readonly number[];
+  readonly #slots = new Slots();
 
   constructor(model: BodyModel) {
-    const slots = new Slots();
     const { ort, path, inputs, outputs, variants } = model;
     this.#model = model;
     this.#places = new Map(inputs.map((name, i) => [name, i]));
-    this.#inputSlots = inputs.map((name) => slots.of(name));
-    this.#outputSlots = outputs.map((name) => slots.of(name));
-    this.ways = makeWays(variants, slots, new Set(outputs));
-    this.#executor = new Executor(ort, this.shop, slots.size, `${path}/`);
+    this.#inputSlots = inputs.map((name) => this.#slots.of(name));
+    this.ways = makeWays(variants, this.#slots, new Set(outputs));
+    this.#executor = new Executor(ort, this.shop, this.#slots.size, `${path}/`);
     for (const { all } of this.ways) prepare(all);
   }
 
@@ -106,11 +104,12 @@ export class Body {
     }
   }
 
-  #collect({ variant: { passed } }: Way, fed: (name: string) => OrtTensor, { copied }: Running): OrtTensor[] {
+  #collect({ variant: { passed, same } }: Way, fed: (name: string) => OrtTensor, { copied }: Running): OrtTensor[] {
     const { ort, outputs } = this.#model;
-    const results = outputs.map((name, i) => {
+    const results = outputs.map((output) => {
+      const name = same.get(output) ?? output;
       const value = passed.get(name);
-      if (!value) return this.#executor.take(name, this.#outputSlots[i]!, undefined);
+      if (!value) return this.#executor.take(name, this.#slots.of(name), undefined);
       return value.input === undefined ? passedTensor(value, fed, ort) : fed(value.input);
     });
     for (const key of ['intoOrt', 'outOfOrt', 'intoMsd', 'outOfMsd'] as const)
