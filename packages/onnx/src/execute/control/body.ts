@@ -4,13 +4,15 @@ import type { OrtModule, OrtRunOptions, OrtTensor } from '../../ort.ts';
 import type { CopiedBytes } from '../../report.ts';
 import type { Watch } from '../abort.ts';
 import { chooseVariant } from '../choose.ts';
+import { keptOf } from '../kv/lazy.ts';
 import { passedTensor } from '../passed.ts';
-import type { Plan } from '../plan.ts';
+import type { Parent, Plan } from '../plan.ts';
 import type { Profile } from '../profile.ts';
 import { Executor } from '../run.ts';
 import { type Schedule, Slots } from '../schedule.ts';
 import { valueOfTensor } from '../value.ts';
 import { type CutVariant, makeWays, prepare, tidy, type Way } from '../ways.ts';
+import { Held } from './held.ts';
 
 /** What goes along with a run. */
 export interface Running {
@@ -40,6 +42,10 @@ export class Body {
   readonly #places: ReadonlyMap<string, number>;
   readonly #inputSlots: readonly number[];
   readonly #slots = new Slots();
+  readonly #held: Held;
+  /** Of its inputs, those that steps may read on the device. */
+  readonly #onDevice: ReadonlySet<string>;
+  #parent: Parent | undefined;
 
   constructor(model: BodyModel) {
     const { ort, path, inputs, outputs, variants } = model;
@@ -48,7 +54,26 @@ export class Body {
     this.#inputSlots = inputs.map((name) => this.#slots.of(name));
     this.ways = makeWays(variants, this.#slots, new Set(outputs));
     this.#executor = new Executor(ort, this.shop, this.#slots.size, `${path}/`);
+    this.#held = new Held(this.shop.device);
+    const read = new Set(
+      this.ways.flatMap(({ all }) => all.steps.flatMap((step) => (step.kind === 'claimed' ? step.inputs : []))),
+    );
+    this.#onDevice = new Set(inputs.filter((name) => read.has(this.#slots.of(name))));
     for (const { all } of this.ways) prepare(all);
+  }
+
+  /** Bytes of what passes share. */
+  get heldBytes(): number {
+    return this.#held.byteLength;
+  }
+
+  /** Before passes: what all of them are given. @param given the last of the inputs */
+  hold(given: readonly OrtTensor[]): void {
+    const names = this.#model.inputs.slice(-given.length);
+    const values = given.map((tensor, i) => [names[i]!, tensor] as const);
+    // What lies in a cache stays there.
+    const read = values.filter(([name, tensor]) => this.#onDevice.has(name) && !keptOf(tensor));
+    this.#parent = this.#held.put(new Map(read));
   }
 
   get shop(): CutVariant['shop'] {
@@ -82,7 +107,7 @@ export class Body {
     const { watch, profile } = running;
     if (!way.all.isSync || watch || profile) return this.#runLater(way, way.all, fed, running);
     try {
-      this.#executor.runSync(way.all);
+      this.#executor.runSync(way.all, this.#parent);
       return this.#collect(way, fed, running);
     } finally {
       this.#executor.end();
@@ -97,7 +122,7 @@ export class Body {
   ): Promise<OrtTensor[]> {
     const { options, watch, profile } = running;
     try {
-      await this.#executor.run(schedule, options, watch, profile);
+      await this.#executor.run(schedule, options, watch, profile, this.#parent);
       return this.#collect(way, fed, running);
     } finally {
       this.#executor.end();
