@@ -450,6 +450,53 @@ describe('Loop', () => {
     await s.release();
   });
 
+  describe('lists that it makes', () => {
+    /** @param position where SequenceInsert puts what it adds; '' = at the end */
+    const listed = (axis: number, more: Partial<{ position: string; reader: NodeSpec; outputs: string[] }> = {}) => {
+      const { position = '', reader, outputs = ['y', 'stacked', 'each', 'other'] } = more;
+      const inner = loopBody({
+        nodes: [
+          ...cell(a, 'h', 'next'),
+          op('Relu', ['next'], 'told'),
+          op('SequenceInsert', position === '' ? ['list', 'told'] : ['list', 'told', position], 'longer'),
+          op('SequenceInsert', ['second', 'h'], 'longer second'),
+        ],
+        carried: [{ name: 'list' }, float('h', ['rows', K]), { name: 'second' }],
+        left: [{ name: 'longer' }, float('next', ['rows', K]), { name: 'longer second' }, float('told')],
+      });
+      const nodes = [
+        op('SequenceEmpty', [], 'none'),
+        op('SequenceEmpty', [], 'nothing'),
+        op('Loop', ['count', '', 'none', 'x', 'nothing'], ['made', 'y', 'made second', 'each'], {
+          body: { graph: inner },
+        }),
+        reader ?? op('ConcatFromSequence', ['made'], 'stacked', { axis: { int: axis }, new_axis: { int: 1 } }),
+        op('ConcatFromSequence', ['made second'], 'other', { axis: { int: 0 }, new_axis: { int: 1 } }),
+      ];
+      return model(nodes, outputs, {
+        inputs: [float('x', ['rows', K]), int('count')],
+        initializers: [scalar('zero', 0)],
+      });
+    };
+    const feeds = [1, 4].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+
+    it.each([0, 1, 2, -1, -2])('and are stacked behind it, along axis %i, are results of it', async (axis) => {
+      const report = await compare(listed(axis), feeds);
+      isInMsd(report);
+      expect(report.nodes.map(({ opType }) => opType)).not.toContain('SequenceInsert');
+      expect(report.foreignRunsPerCall).toBe(axis === 0 ? 0 : 1);
+    });
+
+    it.each([
+      ['from the front', { position: 'zero' }],
+      ['for somebody who looks at one of them', { reader: op('SequenceAt', ['made', 'zero'], 'stacked') }],
+      ['and put one behind the other', { reader: op('ConcatFromSequence', ['made'], 'stacked', { axis: { int: 0 } }) }],
+    ])('%s stay lists', async (_, more) => {
+      const report = await compare(listed(0, more), feeds);
+      expect(report.whole).toMatch(/is not a tensor but sequence|something that is not a tensor|unknown/);
+    });
+  });
+
   it('is stopped between passes, and others have their turn', async () => {
     const forever = model(
       [op('Loop', ['', '', 'x'], ['y', 'all'], { body: { graph: { ...step, nodes: step.nodes } } })],
