@@ -450,6 +450,50 @@ describe('Loop', () => {
     await s.release();
   });
 
+  it('in a function of the file, called twice: each call multiplies with its own weights', async () => {
+    const other = makeMatrix({ name: 'd', N: K, K, seed: 12 });
+    const inner = loopBody({
+      nodes: [
+        // A constant that a node makes: by the same name in both calls.
+        op('Identity', ['Q'], 'codes'),
+        { ...a.node('h', 'p'), inputs: ['h', 'codes', 'scales'] },
+        op('Mul', ['p', 'quarter'], 'small'),
+        op('Tanh', ['small'], 'next'),
+      ],
+      carried: [float('h', ['rows', K])],
+      left: [float('next', ['rows', K])],
+    });
+    const call = (x: string, matrix: typeof a, y: string): NodeSpec => ({
+      ...op('Layer', [x, `${matrix.name}_Q`, `${matrix.name}_scales`, 'damp', 'count'], y),
+      domain: 'of.this.file',
+    });
+    const bytes = writeModel({
+      opsets: { '': 21, 'com.microsoft': 1, 'of.this.file': 1 },
+      functions: [
+        {
+          name: 'Layer',
+          domain: 'of.this.file',
+          inputs: ['x', 'Q', 'scales', 'quarter', 'count'],
+          outputs: ['y'],
+          nodes: [op('Loop', ['count', '', 'x'], ['y'], { body: { graph: inner } })],
+          opsets: { '': 21, 'com.microsoft': 1 },
+        },
+      ],
+      graph: {
+        nodes: [call('x', a, 'h'), call('h', other, 'y')],
+        initializers: [...a.initializers, ...other.initializers, number('damp', 1 / 4)],
+        inputs: [float('x', ['rows', K]), int('count')],
+        outputs: [float('y')],
+      },
+    });
+    const feeds = [2, 3].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+    const report = await compare(bytes, feeds);
+    isInMsd(report);
+    expect(products(report)).toHaveLength(2);
+    const alone = await compare(model([a.node('x', 'y')], ['y']), [{ x: rowsOf(1) }]);
+    expect(report.weights.fileBytes).toBeGreaterThan(1.9 * alone.weights.fileBytes);
+  });
+
   describe('lists that it makes', () => {
     /** @param position where SequenceInsert puts what it adds; '' = at the end */
     const listed = (axis: number, more: Partial<{ position: string; reader: NodeSpec; outputs: string[] }> = {}) => {
