@@ -49,7 +49,7 @@ export function namedAttribute(range: ByteRange, name: string): ByteRange {
 }
 
 /** A message as a range of bytes of its own. */
-function rangeOf(message: Message): ByteRange {
+export function rangeOf(message: Message): ByteRange {
   const bytes = message.finish();
   return { source: bytesSource(bytes), offset: 0, length: bytes.length };
 }
@@ -62,7 +62,7 @@ interface Field {
   readonly payload: ByteRange | undefined;
 }
 
-function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
+export function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
   const cursor = Cursor.overRange(range, label);
   let from = cursor.position;
   while (cursor.next()) {
@@ -118,7 +118,7 @@ function definedBy(field: number, payload: ByteRange | undefined): string[] {
   return [];
 }
 
-function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
+export function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
   const strings: string[] = [];
   const cursor = Cursor.overRange(range, label);
   while (cursor.next()) {
