@@ -1,9 +1,19 @@
-/** External data behind a URL: read while it arrives, packed as soon as it is there, let go of when it is packed. */
+/**
+ * Models behind a URL, and external data beside them: the latter is read while it arrives and packed as soon as it is there; of both
+ * goes what is packed.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AbortError, ReadError } from '../src/errors.ts';
-import { ArrivingSource, Gone, NotYet, whileArriving } from '../src/read/arriving.ts';
+import { ArrivingSource, NotYet, whileArriving } from '../src/read/arriving.ts';
+import { Gone, PIECE, Pieces } from '../src/read/pieces.ts';
 import { reportOf } from '../src/register.ts';
 import type { NodeSpec, TensorSpec } from '../src/write/index.ts';
 import { Message } from '../src/write/message.ts';
@@ -12,7 +22,6 @@ import { floats, session, tensor } from './ort.ts';
 
 const H = 512;
 const LAYERS = 6;
-const PIECE = 2 ** 22;
 
 /** A model, the file beside it, and the same model in one file. */
 function external(
@@ -110,7 +119,52 @@ const experts = external(
   ],
 );
 const files = { claimed, reversed, cut, shared, whole, experts };
+/** In one file each, which takes more than one piece. */
+const large: TensorSpec = { name: 'b', dtype: 'float32', dims: [1024, H], data: gaussian(random(3), 1024 * H) };
+const io = {
+  inputs: [{ name: 'x', dtype: 'float32' as const, dims: ['rows', H] }],
+  outputs: [{ name: 'y', dtype: 'float32' as const, dims: ['rows', 'columns'] }],
+};
+const einsum = (from: string): NodeSpec => ({
+  opType: 'Einsum',
+  inputs: [from, 'b'],
+  outputs: ['y'],
+  attributes: { equation: { string: 'mk,nk->mn' } },
+});
+const tensors = layers.flatMap(({ initializers }) => initializers);
+/** Scales in the tensor's own list of floats, not in raw bytes. */
+const listed = tensors.map((each) =>
+  each.dtype === 'float32'
+    ? {
+        encoded: new Message()
+          .ints(1, each.dims)
+          .int(2, 1)
+          .string(8, each.name)
+          .floats(4, [...(each.data as Float32Array)]),
+      }
+    : each,
+);
+/** A scale that MSD does not take, found when the layers before it are packed. */
+const tooLarge = tensors.map((each) =>
+  each.name === `w${LAYERS - 1}_scales`
+    ? { ...each, data: Float32Array.from(each.data as Float32Array, (scale, i) => (i === 0 ? 2 ** 90 : scale)) }
+    : each,
+);
+const inOne = {
+  claimed: claimed.own,
+  reversed: reversed.own,
+  experts: experts.own,
+  listed: model({ nodes: chain, initializers: listed, ...io }),
+  cut: model({
+    nodes: [layers[0]!.node('x', 'm'), einsum('m')],
+    initializers: [...layers[0]!.initializers, large],
+    ...io,
+  }),
+  whole: model({ nodes: [einsum('x')], initializers: [large], ...io }),
+  'fetched again': model({ nodes: chain, initializers: tooLarge, ...io }),
+};
 
+let inMemory: Uint8Array = new Uint8Array(0);
 let server: Server;
 let base: string;
 let requests: string[] = [];
@@ -122,7 +176,14 @@ let goOn = (): void => {};
 beforeAll(async () => {
   server = createServer((request, response) => {
     requests.push(request.url!);
-    const [, name, file] = request.url!.split('/') as [string, keyof typeof files, string];
+    const [, name, file] = decodeURIComponent(request.url!).split('/') as [string, keyof typeof files, string];
+    if (file.endsWith('sized')) {
+      const whole = inOne[name as keyof typeof inOne] ?? inMemory;
+      if (file === 'sized') response.setHeader('Content-Length', whole.byteLength);
+      response.write(whole.subarray(0, 1000));
+      response.end(whole.subarray(1000));
+      return;
+    }
     const bytes = file === 'model.onnx' ? files[name].beside : files[name].data;
     response.setHeader('Content-Length', bytes.byteLength);
     if (file === 'model.onnx' || pause.at >= bytes.byteLength) {
@@ -195,6 +256,64 @@ describe('external data behind a URL', () => {
   });
 });
 
+describe('a model in one file behind a URL', () => {
+  const names = Object.keys(inOne) as (keyof typeof inOne)[];
+  it.each(names.flatMap((name) => ['sized', 'unsized'].map((file) => [name, file] as const)))(
+    '%s, %s: gives what its bytes give, and goes while it is packed',
+    async (name, file) => {
+      const provider = { name: 'msd' as const, claim: name === 'whole' ? 'auto' : 'all' };
+      const reference = await session(inOne[name], provider);
+      const expected = await reference.run({ x });
+      requests = [];
+      const dropped = vi.spyOn(Pieces.prototype, 'drop');
+      const cleared = vi.spyOn(Pieces.prototype, 'clear').mockImplementation(() => {});
+      const s = await session(`${base}/${name}/${file}`, provider);
+      expect(dropped).toHaveBeenCalled();
+      dropped.mockRestore();
+      cleared.mockRestore();
+      expect(requests.length).toBe(name === 'fetched again' ? 2 : 1);
+      expect(reportOf(s)!.whole).toBe(reportOf(reference)!.whole);
+      expect(reportOf(s)!.foreignRunsPerCall).toBe(reportOf(reference)!.foreignRunsPerCall);
+      expect(floats((await s.run({ x })).y)).toEqual(floats(expected.y));
+      await s.release();
+      await reference.release();
+    },
+  );
+});
+
+describe('memory', () => {
+  it('a model behind a URL takes little more than its file, or its packed weights', { timeout: 120_000 }, async () => {
+    const [size, count] = [2048, 48];
+    const one = makeMatrix({ name: 'w', N: size, K: size, bits: 8 });
+    const chained = Array.from({ length: count }, (_, i): NodeSpec => {
+      const node = one.node(i ? `h${i}` : 'x', i + 1 < count ? `h${i + 1}` : 'y') as NodeSpec;
+      return { ...node, inputs: node.inputs.map((name) => (name.startsWith('w_') ? `${name}${i}` : name)) };
+    });
+    const named = (i: number) =>
+      one.initializers.map((each) => ({ ...each, name: `${(each as TensorSpec).name}${i}` }));
+    const bytes = model({
+      nodes: chained,
+      initializers: chained.flatMap((_, i) => named(i)),
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', size] }],
+      outputs: [{ name: 'y', dtype: 'float32', dims: ['rows', size] }],
+    });
+    const folder = mkdtempSync(join(tmpdir(), 'msd-arriving-'));
+    const path = join(folder, 'model.onnx');
+    writeFileSync(path, bytes);
+    const script = fileURLToPath(new URL('./memory-child.ts', import.meta.url));
+    const most = async (from: string): Promise<number> => {
+      const { stdout } = await promisify(execFile)(process.execPath, [script, 'msd', from, 'path', `${size}`]);
+      return (JSON.parse(stdout) as { most: number }).most;
+    };
+    const fromFile = await most(path);
+    inMemory = bytes;
+    // From a file the peak is that of the packed weights. Both held as a whole, it would be the file more.
+    for (const name of ['sized', 'unsized'])
+      expect(await most(`${base}/memory/${name}`)).toBeLessThan(fromFile + (0.6 * bytes.byteLength) / 2 ** 20);
+    rmSync(folder, { recursive: true });
+  });
+});
+
 describe('a source that arrives', () => {
   const bytes = Uint8Array.from({ length: 2 * PIECE + 1000 }, (_, i) => i * 7 + (i >> 8));
   const made = (): ArrivingSource => new ArrivingSource('file', bytes.byteLength, () => {});
@@ -214,13 +333,17 @@ describe('a source that arrives', () => {
       expect(source.read(offset, length, into).buffer).toBe(into.buffer);
     }
     expect(() => source.read(PIECE + 9, 2)).toThrow(NotYet);
-    expect(source.bytes).toBeUndefined();
+    expect(() => source.join()).toThrow(NotYet);
     const waits = [source.until(PIECE + 11), source.until(bytes.byteLength)];
     source.write(bytes.subarray(PIECE + 10, PIECE + 11));
     await waits[0];
     source.write(bytes.subarray(PIECE + 11));
     await waits[1];
-    expect(source.bytes).toEqual(bytes);
+    // Twice: whoever asked before keeps what he got.
+    const whole = source.join();
+    expect(source.join()).toEqual(bytes);
+    expect(whole).toEqual(bytes);
+    expect(source.read(PIECE - 3, 8)).toEqual(bytes.subarray(PIECE - 3, PIECE + 5));
     expect(() => source.read(bytes.byteLength, 1)).toThrow(RangeError);
     source.close();
   });
@@ -240,7 +363,7 @@ describe('a source that arrives', () => {
     expect(() => source.read(PIECE, 5)).toThrow(Gone);
     // Nobody said who needs this one: it stays.
     expect(source.read(2 * PIECE, 1000)).toEqual(bytes.subarray(2 * PIECE));
-    expect(source.bytes).toBeUndefined();
+    expect(() => source.join()).toThrow(Gone);
   });
 
   it('fails whoever waits, and who asks later', async () => {
@@ -251,11 +374,6 @@ describe('a source that arrives', () => {
     await expect(wait).rejects.toThrow('broken');
     await expect(source.until(11)).rejects.toThrow('broken');
     await source.until(10);
-    await expect(
-      whileArriving(
-        async () => source.read(0, 11),
-        async () => {},
-      ),
-    ).rejects.toThrow('broken');
+    await expect(whileArriving(async () => source.read(0, 11))).rejects.toThrow('broken');
   });
 });

@@ -1,15 +1,16 @@
 /** The option `quantize`: float weights of MatMul and Gemm become integers while a model is loaded. */
-import { dequantizeWeights, errorBound, type QuantizedWeights, quantizeWeights } from '@msd/core';
+import { dequantizeWeights, errorBound, type HalfArray, type QuantizedWeights, quantizeWeights } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
+import { bitsOf, floatsOfHalves } from '../src/half.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { formatReport, reportOf } from '../src/register.ts';
 import { type Floats, floatMatrix } from '../src/weights/floats.ts';
 import { formatChooser } from '../src/weights/quantize-option.ts';
 import type { AttributeSpec, GraphSpec } from '../src/write/index.ts';
 import { firstMiss, gaussian, model, random } from './models.ts';
-import { floats, session, tensor } from './ort.ts';
+import { floats, ort, session, tensor } from './ort.ts';
 
 type Format = 'int8' | 'int4';
 
@@ -182,6 +183,51 @@ describe('Gemm', () => {
     const got = await run(bytes, x, [M, K], { quantize: 'int8' });
     expect(firstMiss(floats(got.y), { y, bound })).toBeUndefined();
     expect(got.report.nodes[0]!.quantized?.format).toBe('int8');
+  });
+});
+
+describe('float16', () => {
+  it.each<[Format, 'MatMul' | 'Gemm', boolean]>([
+    ['int8', 'MatMul', false],
+    ['int4', 'MatMul', false],
+    ['int8', 'Gemm', true],
+    ['int4', 'Gemm', true],
+    ['int8', 'Gemm', false],
+  ])('weights to %s, %s, B transposed: %s', async (format, opType, isTransposed) => {
+    const [M, N, K] = [3, 19, 70];
+    const next = random(6);
+    const [bits, xBits] = [bitsOf(gaussian(next, N * K)), bitsOf(gaussian(next, M * K))];
+    const half = 'float16' as const;
+    const bytes = model({
+      nodes: [
+        {
+          opType,
+          name: 'product',
+          inputs: ['x', 'w'],
+          outputs: ['y'],
+          attributes: isTransposed ? { transB: { int: 1 } } : {},
+        },
+      ],
+      initializers: [{ name: 'w', dtype: half, dims: isTransposed ? [N, K] : [K, N], data: bits }],
+      inputs: [{ name: 'x', dtype: half, dims: ['m', K] }],
+      outputs: [{ name: 'y', dtype: half, dims: ['m', N] }],
+    });
+    const w = floatsOfHalves(bits);
+    const real = isTransposed ? w : transposed(w, K, N);
+    const weights = quantizeWeights(real, { N, K, format, blockSize: blockSizeOf(format) });
+    const { y, bound } = exact(floatsOfHalves(xBits), weights);
+    // The result is rounded to float16.
+    for (let i = 0; i < y.length; i++) bound[i]! += 2 ** -11 * (Math.abs(y[i]!) + bound[i]!) + 2 ** -25;
+    const s = await session(bytes, { name: 'msd', claim: 'all', quantize: format });
+    const got = await s.run({ x: new ort.Tensor(half, xBits, [M, K]) });
+    expect(firstMiss(floatsOfHalves(got.y!.data as unknown as HalfArray), { y, bound })).toBeUndefined();
+    const { quantized } = reportOf(s)!.nodes[0]!;
+    expect(quantized!.format).toBe(format);
+    const codes = dequantizeWeights(weights);
+    const sum = (of: (i: number) => number) => real.reduce((all, _, i) => all + of(i) ** 2, 0);
+    const lost = Math.sqrt(sum((i) => real[i]! - codes[i]!) / sum((i) => real[i]!));
+    expect(quantized!.relativeL2).toBeCloseTo(lost, 7);
+    await s.release();
   });
 });
 

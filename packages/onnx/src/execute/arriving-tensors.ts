@@ -1,5 +1,6 @@
 /** Tensors of files that are still arriving: which bytes nobody needs any more once a matrix is packed. */
 import { ArrivingSource, type Stretch } from '../read/arriving.ts';
+import type { ByteRange } from '../read/source.ts';
 import { type TensorRef, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 
@@ -142,8 +143,14 @@ export async function arrivedTensor(tensor: TensorRef): Promise<void> {
 }
 
 function placeOf(tensor: TensorRef): readonly [ArrivingSource, Stretch] | undefined {
-  const { storage } = tensor;
-  if (storage.kind !== 'external' || !(storage.files.sources.get(storage.location) instanceof ArrivingSource)) return;
-  const range = tensorRange(tensor);
-  return range && [range.source as ArrivingSource, range];
+  const place = stretchOf(tensor);
+  return place?.source instanceof ArrivingSource ? [place.source, place] : undefined;
+}
+
+/** Where its elements lie, whatever they are. */
+function stretchOf(tensor: TensorRef): ByteRange | undefined {
+  const { storage, proto } = tensor;
+  if (storage.kind === 'raw') return storage.range;
+  if (storage.kind === 'typed') return proto;
+  return storage.files.sources.get(storage.location) instanceof ArrivingSource ? tensorRange(tensor) : undefined;
 }

@@ -41,10 +41,16 @@ export function mergedNodes(ways: readonly Reports[]): Reports {
   return [...listed.values()];
 }
 
+/** Nodes of subgraphs, by the node that has them: read before the bytes of a fetched file go. */
+export function innerNodes(drafts: readonly Draft[]): ReadonlyMap<GraphNode, Reports> {
+  return new Map(drafts.flatMap(({ typed }) => typed.graph.nodes.map((node) => [node, insideReports(node, -1)])));
+}
+
 /** What a cut model says of its nodes and regions. */
 export function cutReports(
   drafts: readonly Draft[],
   foreign: readonly ForeignPlan[],
+  inner: ReadonlyMap<GraphNode, Reports>,
   { matrices }: Pick<Residents, 'matrices'>,
 ) {
   const sessions = foreign.flatMap((plan) => plan.sessions);
@@ -53,7 +59,7 @@ export function cutReports(
     const first = regions.length;
     const { regions: own, prices } = draft.sides!;
     regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign[i]!, sessions)));
-    return nodeReports(draft, first, foreign[i]!, matrices);
+    return nodeReports(draft, first, foreign[i]!, inner, matrices);
   });
   return { nodes: mergedNodes(ways), regions };
 }
@@ -63,6 +69,7 @@ function nodeReports(
   { typed: { graph }, decisions, sides }: Draft,
   first: number,
   foreign: ForeignPlan,
+  inner: ReadonlyMap<GraphNode, Reports>,
   matrices: Residents['matrices'],
 ): NodeReport[] {
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
@@ -81,7 +88,8 @@ function nodeReports(
       return [quantized ? { ...report, quantized } : report];
     }
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
-    return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insideReports(node, index)];
+    const insides = inner.get(node)!.map((each) => ({ ...each, region: index }));
+    return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insides];
   });
   return [...own, ...foldedNodes(graph).map((node) => nodeReport(node, -1, 'msd', 'its result is a constant'))];
 }

@@ -62,10 +62,12 @@ export class ExternalConstants {
 
   /** Bytes that lie in memory are shown where they are, others are read. */
   #placeOf(range: ByteRange): { path: string; offset: number } {
-    const { source, offset } = range;
-    // A file that arrives in pieces is not put together for this.
-    const isApart = source instanceof ArrivingSource || source.byteLength >= MOST_BYTES;
-    if (this.#areCopied || isApart || !source.bytes) {
+    const { source, offset, length } = range;
+    // Of a file that is little else, a copy of this constant would be a second copy of the file.
+    const isMost =
+      source instanceof ArrivingSource && source.loaded === source.byteLength && 2 * length > source.loaded;
+    if (isMost && !this.#areCopied) source.join();
+    if (this.#areCopied || source.byteLength >= MOST_BYTES || !source.bytes) {
       const path = `constant${this.#single.length}`;
       this.#single.push({ path, range });
       return { path, offset: 0 };

@@ -5,6 +5,7 @@ import { countOf } from '../dims.ts';
 import type { Variants } from '../inline/branches.ts';
 import { usesOf } from '../ir/graph.ts';
 import { neededNodes } from '../plan/units.ts';
+import { wholeBytes } from '../read/arriving.ts';
 import type { ModelRecord } from '../read/model.ts';
 import { openSource, siblingOf } from '../read/open.ts';
 import { checkFits } from './external.ts';
@@ -37,7 +38,8 @@ export async function wholeOptions(
   if (request.externalData.length > 0 || files.locations.size === 0) return request.whole;
   const externalData: { path: string; data: string | Uint8Array }[] = [];
   for (const path of files.locations) {
-    const data = files.sources.get(path)?.bytes ?? (await placeOf(model, path, request));
+    const source = files.sources.get(path);
+    const data = (source && wholeBytes(source)) ?? (await placeOf(model, path, request));
     if (data !== undefined) externalData.push({ path, data });
   }
   return { ...request.whole, externalData };
@@ -60,9 +62,10 @@ async function placeOf(
   try {
     const path = siblingOf(model, location);
     if (path === undefined) return undefined;
-    const source = await openSource(path, download);
+    const source = await openSource(path, { ...download, isRead: false });
+    const { bytes } = source;
     source.close();
-    return source.bytes ?? path;
+    return bytes ?? path;
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
  * Matrices become what MSD multiplies with, one after the other. Of a file that is still arriving each is packed as soon as it is
- * there, and its bytes go.
+ * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
 import { preparedAs, prepareRows } from '@msd/core/program';
@@ -11,7 +11,7 @@ import { type Arriving, filesOf, Uses } from './arriving-tensors.ts';
 
 /**
  * @param onPacked told after each
- * @throws `Gone` of read/arriving.ts when a matrix needs bytes that an earlier attempt let go of
+ * @throws `Gone` of read/pieces.ts when a matrix needs bytes that an earlier attempt let go of
  */
 export async function packMatrices(
   backend: WasmBackend,

@@ -1,10 +1,11 @@
 /**
- * Models behind URLs: streamed into one buffer, so that no second copy of the file ever exists. A download that fails says how far
- * it came.
+ * Models behind URLs: streamed into pieces, or one buffer, so that no second copy of the file ever exists. A download that fails says
+ * how far it came.
  */
 import { BackendUnavailableError } from '@msd/core';
 import { messageOf, ReadError } from '../errors.ts';
 import { ArrivingSource } from './arriving.ts';
+import { allocate, checkPromised, PIECE, Pieces } from './pieces.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 
 /** The part of an AbortSignal that is used. */
@@ -26,7 +27,7 @@ export interface Download {
   readonly signal?: AbortSignalLike | undefined;
   /** Asked for once for a file; told after every part, and once before the first. */
   readonly listen?: (() => Listener) | undefined;
-  /** May files beside the model be read while they arrive? Whoever reads them has to expect `NotYet`. */
+  /** May files be let go of piece by piece, and those beside the model be read while they arrive? Then expect `Gone` and `NotYet`. */
   readonly isRead?: boolean | undefined;
 }
 
@@ -47,22 +48,38 @@ interface State {
 export const PLAIN: Download = { stallTimeoutMs: 0 };
 
 /**
- * Fetches a URL into one buffer, sized from Content-Length and grown only when that is missing or too small (it counts
- * compressed bytes).
+ * Fetches a URL into one buffer, sized from Content-Length; where that is missing or counts compressed bytes, it is put together in
+ * the end.
  *
  * @throws {@link ReadError} when there is no answer, another status than 2xx, or the connection breaks or stalls
  */
 export async function fetchSource(url: string, download: Download = PLAIN): Promise<ByteSource> {
-  let into = new GrowingBuffer(url, 0);
+  let one: OneBuffer | undefined;
+  const pieces = new Pieces(url);
   await fetchInto(url, download, new AbortController(), (total) => {
-    into = new GrowingBuffer(url, total ?? 0);
-    return into;
+    if (total !== undefined) one = new OneBuffer(url, total);
+    return one ?? pieces;
   });
-  return bytesSource(into.bytes, url, true);
+  return bytesSource(one?.bytes ?? pieces.join(), url, true);
+}
+
+/** Fetches a URL into pieces, which can go one by one. @throws like {@link fetchSource} */
+export async function fetchPieces(url: string, download: Download): Promise<ByteSource> {
+  const pieces = new Pieces(url);
+  await fetchInto(url, download, new AbortController(), (total = 0) => {
+    checkPromised(url, total);
+    return pieces;
+  });
+  return sourceOf(url, pieces);
+}
+
+function sourceOf(url: string, pieces: Pieces): ByteSource {
+  if (pieces.length <= PIECE) return bytesSource(pieces.join(), url, true);
+  return new ArrivingSource(url, pieces.length, () => {}, pieces);
 }
 
 /**
- * Fetches a URL that is read while it arrives; where the server does not say how much it sends, like {@link fetchSource}.
+ * Fetches a URL that is read while it arrives; where the server does not say how much it sends, like {@link fetchPieces}.
  *
  * @throws {@link ReadError} like that, or from `until` of the source
  */
@@ -70,19 +87,17 @@ export function fetchArriving(url: string, download: Download): Promise<ByteSour
   return new Promise((resolve, reject) => {
     const stop = new AbortController();
     let arriving: ArrivingSource | undefined;
-    let whole: GrowingBuffer | undefined;
+    const pieces = new Pieces(url);
     const begin = (total: number | undefined): Sink => {
-      if (total === undefined) {
-        whole = new GrowingBuffer(url, 0);
-        return whole;
-      }
-      arriving = new ArrivingSource(url, total, () => stop.abort());
+      if (total === undefined) return pieces;
+      checkPromised(url, total);
+      arriving = new ArrivingSource(url, total, () => stop.abort(), pieces);
       resolve(arriving);
       return arriving;
     };
     fetchInto(url, download, stop, begin).then(
       () => {
-        if (!arriving) resolve(bytesSource(whole?.bytes ?? new Uint8Array(0), url, true));
+        if (!arriving) resolve(sourceOf(url, pieces));
       },
       (error: unknown) => {
         if (arriving) arriving.fail(error);
@@ -154,9 +169,6 @@ function amount(loaded: number, total: number | undefined): string {
   return total === undefined ? `${text(loaded)} ${name}` : `${text(loaded)} of ${text(total)} ${name}`;
 }
 
-/** Without a promised length the buffer starts here. */
-const FIRST_BYTES = 1 << 20;
-
 async function pump(
   { body, headers }: Response,
   state: State,
@@ -188,8 +200,8 @@ async function pump(
   if (state.total !== undefined && state.loaded < state.total) throw new Error('the answer ended early');
 }
 
-/** One buffer, of the length that was promised, or as long as it has to be. */
-class GrowingBuffer implements Sink {
+/** One buffer, of the length that was promised. */
+class OneBuffer implements Sink {
   readonly #url: string;
   readonly #promised: number;
   /** A promise is believed only once bytes arrive. */
@@ -201,31 +213,14 @@ class GrowingBuffer implements Sink {
     this.#promised = promised;
   }
 
-  get bytes(): Uint8Array {
-    return this.#buffer ? this.#buffer.subarray(0, this.#length) : new Uint8Array(0);
+  get bytes(): Uint8Array | undefined {
+    return this.#buffer;
   }
 
   write(bytes: Uint8Array): void {
-    const end = this.#length + bytes.byteLength;
-    this.#buffer ??= allocate(this.#url, this.#promised || Math.max(FIRST_BYTES, end));
-    if (end > this.#buffer.byteLength) {
-      const grown = allocate(this.#url, Math.max(2 * this.#buffer.byteLength, end));
-      grown.set(this.#buffer.subarray(0, this.#length));
-      this.#buffer = grown;
-    }
+    this.#buffer ??= allocate(this.#url, this.#promised);
     this.#buffer.set(bytes, this.#length);
-    this.#length = end;
-  }
-}
-
-function allocate(url: string, byteLength: number): Uint8Array<ArrayBuffer> {
-  try {
-    return new Uint8Array(byteLength);
-  } catch (cause) {
-    throw new BackendUnavailableError(
-      `read: ${url}: model, expected memory for ${byteLength} bytes, got none. Close other pages, or use a smaller model.`,
-      { cause },
-    );
+    this.#length += bytes.byteLength;
   }
 }
 

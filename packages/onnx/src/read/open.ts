@@ -2,7 +2,7 @@
  * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
  */
 import { OnnxFormatError } from '../errors.ts';
-import { type Download, fetchArriving, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
+import { type Download, fetchArriving, fetchPieces, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
 import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
@@ -25,7 +25,8 @@ function pathOf(location: string): string {
 /** Opens a model: bytes as they are, a URL through fetch, everything else as a file. */
 export async function openSource(model: string | Uint8Array, download: Download = PLAIN): Promise<ByteSource> {
   if (typeof model !== 'string') return bytesSource(model);
-  return isUrl(model) ? fetchSource(model, download) : openFile(pathOf(model));
+  if (!isUrl(model)) return openFile(pathOf(model));
+  return download.isRead ? fetchPieces(model, download) : fetchSource(model, download);
 }
 
 /** Absolute, or with a step upwards. */

@@ -1,0 +1,126 @@
+/** From drafts to a session that runs region by region. */
+import { createKvCache } from '@msd/core';
+import type { Choice } from '../inline/branches.ts';
+import type { Graph } from '../ir/graph.ts';
+import type { Infos } from '../ir/infer.ts';
+import type { OrtModule } from '../ort.ts';
+import type { Match } from '../passes/matcher.ts';
+import type { Region } from '../plan/partition.ts';
+import type { ModelRecord } from '../read/model.ts';
+import type { ByteSource } from '../read/source.ts';
+import type { TensorRef } from '../read/tensor.ts';
+import { cutReports, innerNodes } from './describe.ts';
+import type { Draft } from './drafts.ts';
+import { createForeign, type ForeignPlan } from './foreign.ts';
+import { KvKeeper } from './kv/keeper.ts';
+import { canBeLazy } from './kv/lazy.ts';
+import { Block, Space } from './memory.ts';
+import type { SessionRequest } from './options.ts';
+import { passedValues } from './passed.ts';
+import { loadResidents } from './residents.ts';
+import type { RegionPlan } from './schedule.ts';
+import { CutSession, type MsdHandler } from './session.ts';
+
+/** What a cut session is made with, beside drafts. */
+export interface Cutting {
+  readonly ort: OrtModule;
+  readonly record: ModelRecord;
+  readonly request: SessionRequest;
+  /** Sources that the session reads rows from: they are closed with it. */
+  readonly kept: Set<ByteSource>;
+  /** When its creation began. */
+  readonly started: number;
+}
+
+/** A draft for each way through a model. */
+export interface Ways {
+  readonly drafts: readonly Draft[];
+  readonly choice: Choice;
+}
+
+function tensorsOf({ constants }: Graph): TensorRef[] {
+  return [...constants.values()].flatMap((constant) => (constant.kind === 'tensor' ? [constant.tensor] : []));
+}
+
+/** Regions of ONNX Runtime first: what it refuses is known before any weights are packed. */
+export async function createCut(
+  { ort, record, request, kept, started }: Cutting,
+  { drafts, choice }: Ways,
+): Promise<MsdHandler> {
+  const foreign: ForeignPlan[] = [];
+  try {
+    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+      request.progress.report('start', 0, undefined);
+    for (const { typed, sides } of drafts)
+      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
+    const ways = drafts.map(({ sides }) =>
+      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    );
+    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
+    const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    // Before the bytes of a fetched file go.
+    const inner = innerNodes(drafts);
+    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
+    const { backend: device } = residents;
+    for (const source of residents.sources) kept.add(source);
+    const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
+    const { kvCache } = request.msd;
+    const shop = {
+      device,
+      residents,
+      space: new Space(device),
+      block: new Block(device),
+      split,
+      kv: {
+        keeper: new KvKeeper((shape) => createKvCache(device, shape)),
+        type: kvCache === 'model' ? ('float' as const) : kvCache,
+        isLazy: canBeLazy(ort),
+      },
+    };
+    return new CutSession({
+      ort,
+      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
+        shop: { ...shop, typed },
+        plan: planOf(sides!.regions, foreign[i]!),
+        passed: passedValues(passed),
+        taken,
+      })),
+      choice,
+      sessions: foreign.flatMap(({ sessions }) => sessions),
+      inputs: drafts[0]!.typed.graph.inputs,
+      outputs: record.graph.outputs,
+      ...cutReports(drafts, foreign, inner, residents),
+      profiledFrom: request.isProfiled ? started : undefined,
+      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
+      close() {
+        for (const source of kept) source.close();
+      },
+    });
+  } catch (error) {
+    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
+    throw error;
+  }
+}
+
+/** Bytes of an element. */
+const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
+
+/** What a token adds to the caches that a session keeps, as far as their sizes are known. */
+function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
+  let elements = 0;
+  for (const { caches, outputs } of matches)
+    for (const name of outputs) {
+      if (!caches?.includes(name)) continue;
+      const dims = infos.get(name)?.dims ?? []; // [batch, heads, positions, size], in one tensor [2, …]
+      const [heads, size] = [dims.at(-3), dims.at(-1)];
+      if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
+    }
+  return elements * KV_BYTES[type];
+}
+
+function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
+  return regions.map((region) => {
+    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
+    return { matches: region.units.map(({ match }) => match!) };
+  });
+}
