@@ -13,7 +13,10 @@ interface Entry {
 }
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
-  // name: { summary: 'What it does', load: () => import('./commands/name.ts') },
+  quantize: {
+    summary: 'Makes the float weights of a model integers of 8, 4 or 2 bits',
+    load: () => import('./commands/quantize.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */

@@ -1,0 +1,3 @@
+export async function calibration(..._: unknown[]): Promise<never> {
+  throw new Error('soon');
+}
