@@ -11,7 +11,7 @@ import { type Choice, chooser, parseChoice, parseRule, type Rule } from '../quan
 import { planModel } from '../quantize/plan.ts';
 import { expectedBytes, isExternalBetter, quantizeModel } from '../quantize/quantize.ts';
 import { quantizeText, summaries } from '../quantize/report.ts';
-import { UserError } from '../shared/errors.ts';
+import { messageOf, UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
 import { OutputFiles } from '../shared/output-files.ts';
 import { task } from '../shared/task.ts';
@@ -22,15 +22,19 @@ interface Options {
   readonly rule: readonly string[];
   readonly embeddings?: string;
   readonly search: boolean;
-  readonly calibrate?: string;
+  readonly calibrate?: string | false;
   readonly calibrateRows: string;
   readonly externalData?: boolean;
   readonly dtype?: string;
   readonly module?: string;
+  readonly thorough?: boolean;
   readonly details?: boolean;
   readonly dryRun?: boolean;
   readonly force?: boolean;
 }
+
+/** A model, and what it computes with, have to fit into 4 GB of WebAssembly's memory. */
+const MOST_RUN_BYTES = 1.5e9;
 
 const ENDINGS: Readonly<Record<string, string>> = { int8: '_int8', int4: '_q4', int2: '_q2', mxfp4: '_mxfp4' };
 
@@ -54,9 +58,11 @@ export function define(command: Command): void {
     .option('--no-search', 'round to nearest')
     .option(
       '-c, --calibrate <file>',
-      'text for a model with tokenizer.json, or inputs as .npz: scales and codes follow what the activations are like',
+      'text for a model with tokenizer.json, or inputs as .npz: what scales and codes follow; default: made-up inputs',
     )
-    .option('--calibrate-rows <n>', 'rows of activations that are looked at, at most', '512')
+    .option('--no-calibrate', 'look at the weights alone: the model is not run')
+    .option('--calibrate-rows <n>', 'rows of activations that are looked at, at most', '2048')
+    .option('--thorough', 'the slow search for all matrices; default: for as many as take some minutes')
     .option('--external-data', 'tensors go to a file beside the model; so they do above 2 GB, or where they lie so now')
     .option('--dtype <dtype>', 'of a folder: which file, as Transformers.js calls them (fp32, fp16)')
     .option('--module <name>', 'of a folder with several models: which')
@@ -122,16 +128,30 @@ export function define(command: Command): void {
         }
         const files = new OutputFiles(undo, options.force === true);
         checkSpace(existingFolder(output.path), expected + (isExternal ? 0 : plan.byteLength));
-        const momentsOf =
-          options.calibrate === undefined
-            ? undefined
-            : await calibration(model, plan, {
-                path: options.calibrate,
-                file,
-                root,
-                rows,
-                onStep: (done, total) => progress.update('Calibrating', { done, total, unit: 'texts' }),
-              });
+        const calibrate = async () => {
+          if (options.calibrate === false || !options.search) return undefined;
+          if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
+            out.warn(
+              `${bytesText(model.fileBytes)} are too many to run the model here: its weights alone are looked at.`,
+            );
+            return undefined;
+          }
+          try {
+            return await calibration(model, plan, {
+              path: options.calibrate,
+              model: file.location,
+              root,
+              rows,
+              isThorough: options.thorough === true,
+              onStep: (done, total) => progress.update('Running the float model', { done, total, unit: 'inputs' }),
+            });
+          } catch (error) {
+            if (options.calibrate !== undefined || undo.signal.aborted) throw error;
+            out.warn(`Made-up inputs did not work, so its weights alone are looked at: ${messageOf(error)}`);
+            return undefined;
+          }
+        };
+        const momentsOf = await calibrate();
         const result = await quantizeModel(model, plan, output.path, files, undo, {
           isSearched: options.search,
           isExternal,

@@ -23,6 +23,8 @@ export interface TensorHead {
 
 /** Where elements go: into the model's file, or beside it. */
 export interface Place {
+  /** Tensors in external files stay there: the model is read from the same folder. */
+  readonly isInPlace?: boolean;
   /** A TensorProto with these elements. */
   tensor(head: TensorHead, data: ByteRange): Message;
 }
@@ -31,6 +33,9 @@ export interface Place {
 export const inline: Place = {
   tensor: ({ name, code, dims }, data) => new Message().ints(1, dims).int(2, code).string(8, name).bytes(9, data),
 };
+
+/** As the file has it; new tensors into the file itself. */
+export const verbatim: Place = { ...inline, isInPlace: true };
 
 /** The ModelProto. */
 export function encodeModel(edit: Edit, place: Place): Message {
@@ -63,7 +68,7 @@ function encodeGraph(edit: Edit, scope: Scope, place: Place): Message {
       const constant = node.opType === 'Constant' ? node.attributes.get('value') : undefined;
       const by = edit.replaced.get(node);
       if (by) for (const each of by) message.message(1, newNode(each));
-      else if (constant?.kind === 'tensor' && constant.value.storage.kind === 'external')
+      else if (!place.isInPlace && constant?.kind === 'tensor' && constant.value.storage.kind === 'external')
         moved.push({ ...constant.value, name: node.outputs[0] ?? '' });
       else if (scope.inner.has(node)) message.message(1, withBodies(edit, scope, node, place));
       else message.raw(whole);
@@ -85,7 +90,7 @@ function encodeGraph(edit: Edit, scope: Scope, place: Place): Message {
 /** @param whole the field as the file has it */
 function addTensor(message: Message, tensor: TensorRef, whole: ByteRange | undefined, place: Place): void {
   const { name, elemType: code, dims, storage } = tensor;
-  const stays = storage.kind === 'typed' || (storage.kind === 'raw' && place === inline);
+  const stays = place.isInPlace || storage.kind === 'typed' || (storage.kind === 'raw' && place === inline);
   if (whole && stays) message.raw(whole);
   else message.message(5, place.tensor({ name, code, dims }, tensorRange(tensor)!));
 }

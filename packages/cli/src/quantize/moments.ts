@@ -10,11 +10,8 @@ export interface Moments {
   readonly products: Float32Array | undefined;
 }
 
-/** What is added to every channel's square, relative to their mean: few rows say little about rare channels. */
-const DAMPING = 0.01;
-
-/** Channels up to which products of channels are summed up: 64 MB of them. */
-export const MOST_CHANNELS = 4096;
+/** Channels up to which products of channels are summed up: 256 MB of them. */
+const MOST_CHANNELS = 8192;
 
 /** Sums up rows. */
 export class MomentSums {
@@ -49,14 +46,17 @@ export class MomentSums {
     }
   }
 
-  /** `undefined` if no row was seen. */
-  moments(): Moments | undefined {
+  /**
+   * @param damping is added to every channel's square, relative to their mean: few rows say little about rare channels
+   * @returns `undefined` if no row was seen
+   */
+  moments(damping: number): Moments | undefined {
     const { K, rows } = this;
     const products = this.#products;
     if (rows === 0) return undefined;
     const mean = this.#squares.reduce((sum, square) => sum + square, 0) / K / rows;
     if (!(mean > 0)) return undefined;
-    const squares = Float32Array.from(this.#squares, (square) => square / rows + DAMPING * mean);
+    const squares = Float32Array.from(this.#squares, (square) => square / rows + damping * mean);
     if (products) {
       for (let i = 0; i < K; i++)
         for (let j = i; j < K; j++) products[j * K + i] = products[i * K + j] = products[i * K + j]! / rows;

@@ -69,8 +69,7 @@ export async function quantizeModel(
   for (const group of plan.groups) {
     const { matrix, shape, targets } = group;
     const { held, N, K } = matrix;
-    const isConv = targets[0]!.kind === 'Conv';
-    const moments = isConv ? undefined : await options.momentsOf?.(group);
+    const moments = await options.momentsOf?.(group);
     options.onWeights(before, plan.weights, held.name);
     let done = before;
     const codes = await quantizeMatrix(
