@@ -1,13 +1,12 @@
 /** `msd quantize MODEL -o OUT` */
 import { copyFileSync, existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { matchesPattern } from '@msd/onnx/model';
 import type { Command } from 'commander';
 import { checkSpace } from '../edit/disk.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { calibration } from '../quantize/calibrate.ts';
-import { type Choice, chooser, parseChoice, parseRule, type Rule } from '../quantize/form.ts';
+import { type Choice, chooser, fitsPattern, parseChoice, parseRule, type Rule } from '../quantize/form.ts';
 import { planModel } from '../quantize/plan.ts';
 import { expectedBytes, isExternalBetter, quantizeModel } from '../quantize/quantize.ts';
 import { quantizeText, summaries } from '../quantize/report.ts';
@@ -81,12 +80,12 @@ export function define(command: Command): void {
         const { located, file, root } = await localModel(asked, options, signal);
         const model = await openModel(file.location);
         undo.add(() => model.close());
-        const patterns = rules.map(({ pattern }) => matchesPattern(pattern));
+        const patterns = rules.map(({ pattern }) => fitsPattern(pattern));
         const plan = planModel(model, {
           choose: choiceOf(rules, format, embeddings),
           isNamed: (names) => names.some((name) => patterns.some((fits) => fits(name))),
         });
-        checkRules(rules, plan);
+        checkRules(rules, plan.names);
         if (plan.groups.length === 0)
           throw new UserError(
             `${file.location}: no float weights to quantize${plan.kept.length > 0 ? ` (${plan.kept[0]!.name}: ${plan.kept[0]!.reason})` : ''}. Is it quantized already? See: msd inspect ${asked}`,
@@ -194,10 +193,9 @@ function choiceOf(rules: readonly Rule[], format: Choice, embeddings: Choice | u
 }
 
 /** A rule that fits nothing is a typing error. */
-function checkRules(rules: readonly Rule[], { groups, kept }: ReturnType<typeof planModel>): void {
-  const names = [...groups.flatMap((group) => group.names), ...kept.map(({ name }) => name)];
+function checkRules(rules: readonly Rule[], names: readonly string[]): void {
   for (const { pattern } of rules) {
-    const fits = matchesPattern(pattern);
+    const fits = fitsPattern(pattern);
     if (names.some((name) => fits(name))) continue;
     throw new UserError(
       `--rule '${pattern}': no weights and no node have such a name. Names are like ${names.slice(0, 3).join(', ')}.`,

@@ -68,9 +68,14 @@ export function choiceText(choice: Choice): string {
   return [format, ...(blockSize === undefined ? [] : [blockSize]), ...(isAsymmetric ? ['asymmetric'] : [])].join(':');
 }
 
+/** Does a name fit a pattern? One without stars is the name itself. */
+export function fitsPattern(pattern: string): (name: string) => boolean {
+  return pattern.includes('*') ? matchesPattern(pattern) : (name) => name === pattern;
+}
+
 /** What the weights of a node become: a rule that names them, else the first pattern that fits, else `otherwise`. */
 export function chooser(rules: readonly Rule[], otherwise: Choice): (names: readonly string[]) => Choice {
-  const used = rules.map(({ pattern, choice }) => ({ pattern, choice, fits: matchesPattern(pattern) }));
+  const used = rules.map(({ pattern, choice }) => ({ pattern, choice, fits: fitsPattern(pattern) }));
   return (names) =>
     (
       used.find(({ pattern }) => names.includes(pattern)) ??

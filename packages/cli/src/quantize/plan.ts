@@ -29,6 +29,8 @@ export interface KeptGroup {
 export interface Plan {
   readonly groups: readonly PlannedGroup[];
   readonly kept: readonly KeptGroup[];
+  /** Of all weights and nodes that rules may name. */
+  readonly names: readonly string[];
   /** Bytes of the floats that go, as far as nobody else reads them. */
   readonly floatBytes: number;
   readonly byteLength: number;
@@ -51,7 +53,8 @@ export function planModel(model: OpenModel, { choose, isNamed }: PlanOptions): P
   const { targets, refused } = findTargets(model);
   const kept: KeptGroup[] = refused.map(({ node, reason }: Refused) => ({ name: nodeName(node), reason }));
   const groups: PlannedGroup[] = [];
-  for (const group of tied(grouped(targets))) {
+  const all = tied(grouped(targets));
+  for (const group of all) {
     const { matrix, names } = group;
     const isTable = group.targets.every(({ kind }) => kind === 'Gather');
     const keep = (reason: string): void => void kept.push({ name: matrix.held.name, reason });
@@ -72,6 +75,7 @@ export function planModel(model: OpenModel, { choose, isNamed }: PlanOptions): P
   return {
     groups,
     kept,
+    names: all.flatMap(({ names }) => names),
     floatBytes: sum(({ matrix }) => floatBytes(matrix.held.tensor)),
     byteLength: sum(({ byteLength }) => byteLength),
     weights: sum(({ matrix }) => matrix.N * matrix.K),
