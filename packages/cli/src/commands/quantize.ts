@@ -1,6 +1,6 @@
 /** `msd quantize MODEL -o OUT` */
 import { copyFileSync, existsSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { checkSpace } from '../edit/disk.ts';
 import { openModel } from '../edit/open-model.ts';
@@ -126,7 +126,7 @@ export function define(command: Command): void {
           return;
         }
         const files = new OutputFiles(undo, options.force === true);
-        checkSpace(existingFolder(output.path), expected + (isExternal ? 0 : plan.byteLength));
+        checkSpace(output.path, expected + (isExternal ? 0 : plan.byteLength));
         const calibrate = async () => {
           if (options.calibrate === false || !options.search) return undefined;
           if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
@@ -201,10 +201,4 @@ function checkRules(rules: readonly Rule[], names: readonly string[]): void {
       `--rule '${pattern}': no weights and no node have such a name. Names are like ${names.slice(0, 3).join(', ')}.`,
     );
   }
-}
-
-function existingFolder(path: string): string {
-  let folder = dirname(resolve(path));
-  while (!existsSync(folder) && basename(folder) !== '') folder = dirname(folder);
-  return folder;
 }

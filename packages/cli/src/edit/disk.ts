@@ -1,6 +1,6 @@
 /** Writing to disk, with errors that say what to do. */
-import { statfsSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, statfsSync, writeSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
 
@@ -44,10 +44,12 @@ export function writeFully(fd: number, data: ArrayBufferView, path: string, posi
 /**
  * Refuses what cannot fit, before anything is written.
  *
- * @param folder that exists
+ * @param path of a file that will be written; its folder need not exist yet
  * @throws {@link UserError}
  */
-export function checkSpace(folder: string, byteLength: number): void {
+export function checkSpace(path: string, byteLength: number): void {
+  let folder = dirname(resolve(path));
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
   let free: number;
   try {
     const { bavail, bsize } = statfsSync(folder);

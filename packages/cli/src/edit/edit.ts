@@ -21,16 +21,6 @@ export interface Reconnected {
 /** What is written in the place of a node. */
 export type NewNode = NodeSpec | Reconnected;
 
-/** Nodes that only hand constants on: without a reader they go. */
-const HANDS_ON: ReadonlySet<string> = new Set([
-  'Constant',
-  'Identity',
-  'Transpose',
-  'Cast',
-  'Reshape',
-  'DequantizeLinear',
-]);
-
 /** Collects changes of one model. */
 export class Edit {
   readonly model: OpenModel;
@@ -83,7 +73,7 @@ export class Edit {
     return tensor.name;
   }
 
-  /** Takes out constants that nobody reads any more, and the nodes that handed them on. */
+  /** Takes out what nobody reads any more: constants, and the nodes that worked for those that are replaced. */
   dropUnused(): void {
     for (let isDone = false; !isDone; ) {
       isDone = true;
@@ -91,7 +81,8 @@ export class Edit {
       for (const scope of this.model.scopes) {
         const isUnused = (name: string): boolean => !used.get(scope)?.has(name);
         for (const node of scope.graph.nodes) {
-          if (this.replaced.has(node) || !HANDS_ON.has(node.opType) || !node.outputs.every(isUnused)) continue;
+          const isDead = node.outputs.every((name) => name === '' || (isUnused(name) && this.#wasUsed(scope, name)));
+          if (this.replaced.has(node) || !isDead) continue;
           this.replaced.set(node, []);
           isDone = false;
         }

@@ -15,6 +15,7 @@ export class WeightsFile {
   byteLength = 0;
   readonly #fd: number;
   readonly #source: ByteSource;
+  #isOpen = true;
 
   constructor(path: string) {
     this.path = path;
@@ -70,8 +71,10 @@ export class WeightsFile {
     return source === this.#source;
   }
 
+  /** Idempotent. */
   close(): void {
-    closeSync(this.#fd);
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
   }
 
   /** Closes it and takes the file away. */
