@@ -45,7 +45,7 @@ export function define(command: Command): void {
         model.close();
         progress.clear();
         const tokenizer = existsSync(join(root, 'tokenizer.json')) ? tokenizerOf(root) : undefined;
-        const word = tokenizer && ((id: number): string => tokenizer.decode([id]));
+        const word = tokenizer && ((ids: readonly number[]): string => tokenizer.decode([...ids]));
         const texts = result.texts &&
           tokenizer && {
             float: tokenizer.decode([...result.texts.float.tokens]),

@@ -36,16 +36,23 @@ export function runtime(): Promise<typeof import('onnxruntime-web')> {
   return loading;
 }
 
-function providersOf(engine: Engine): InferenceSession.ExecutionProviderConfig[] {
-  const provider = engine === 'ort' ? 'wasm' : { name: 'msd', components: engine === 'msd-1' ? 1 : 2 };
+/** @param claimsAll MSD takes whatever it has, whether that pays or not: for looking at single products */
+function providersOf(engine: Engine, claimsAll: boolean): InferenceSession.ExecutionProviderConfig[] {
+  const components = engine === 'msd-1' ? 1 : 2;
+  const provider = engine === 'ort' ? 'wasm' : { name: 'msd', components, claim: claimsAll ? 'all' : 'auto' };
   return [provider] as unknown as InferenceSession.ExecutionProviderConfig[];
 }
 
 /** A session of an edited model that lies in memory; its external data stays where it is. */
-export async function sessionOf(edit: Edit, engine: Engine, externalFrom: string): Promise<InferenceSession> {
+export async function sessionOf(
+  edit: Edit,
+  engine: Engine,
+  externalFrom: string,
+  claimsAll = false,
+): Promise<InferenceSession> {
   const { locations } = edit.model.record.files;
   const externalData = [...locations].map((path) => ({ path, data: join(dirname(externalFrom), path) }));
-  return create(encodeModel(edit, verbatim).finish(), engine, externalData);
+  return create(encodeModel(edit, verbatim).finish(), engine, externalData, claimsAll);
 }
 
 /** A session of a file. */
@@ -61,10 +68,11 @@ async function create(
   model: Uint8Array | string,
   engine: Engine,
   externalData: readonly { path: string; data: string }[],
+  claimsAll = false,
 ): Promise<InferenceSession> {
   const ort = await runtime();
   const options: InferenceSession.SessionOptions = {
-    executionProviders: providersOf(engine),
+    executionProviders: providersOf(engine, claimsAll),
     logSeverityLevel: 3,
     ...(externalData.length > 0 && { externalData: [...externalData] }),
   };

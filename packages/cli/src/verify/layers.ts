@@ -29,7 +29,7 @@ export async function layerLosses(
   path: string,
 ): Promise<LayerLoss[]> {
   const { edit, beside } = sideBySide(model, products);
-  const session = await sessionOf(edit, engine, path);
+  const session = await sessionOf(edit, engine, path, true);
   const results = await session.run(feeds);
   const losses: LayerLoss[] = [];
   for (const { product, x, float, quantized } of beside) {

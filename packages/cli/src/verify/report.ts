@@ -9,8 +9,8 @@ const dB = (sqnr: number): string => (Number.isFinite(sqnr) ? sqnr.toFixed(1) : 
 /** Inputs on which layers lose most, one for each layer. */
 const MOST_INPUTS = 3;
 
-/** @param word a token as text, where there is a tokenizer */
-export function verifyText(result: VerifyResult, word: ((id: number) => string) | undefined): string {
+/** @param word tokens as text, where there is a tokenizer */
+export function verifyText(result: VerifyResult, word: ((ids: readonly number[]) => string) | undefined): string {
   const { layers, whole, kept, ids, leastMargin, texts } = result;
   const right = (header: string) => ({ header, align: 'right' as const });
   const engines = ENGINES.map((engine) => right(`${ENGINE_NAMES[engine]}, dB`));
@@ -43,8 +43,7 @@ export function verifyText(result: VerifyResult, word: ((id: number) => string) 
   }
   for (const { name, reason } of kept) blocks.push(`not looked at: ${name} (${reason})`);
   if (texts && word) {
-    const text = (tokens: readonly number[]): string => tokens.map(word).join('');
-    blocks.push(`Float activations:\n  ${text(texts.float.tokens)}`);
+    blocks.push(`Float activations:\n  ${word(texts.float.tokens)}`);
     for (const engine of ENGINES) {
       const { tokens } = texts.engines[engine];
       const at = tokens.findIndex((token, i) => token !== texts.float.tokens[i]);
@@ -52,17 +51,21 @@ export function verifyText(result: VerifyResult, word: ((id: number) => string) 
         at < 0
           ? 'the same text'
           : `another word after ${at} tokens, where the margin was ${threeDigits(texts.float.margins[at]!)}`;
-      blocks.push(`${ENGINE_NAMES[engine]}: ${said}${at < 0 ? '' : `\n  ${text(tokens)}`}`);
+      blocks.push(`${ENGINE_NAMES[engine]}: ${said}${at < 0 ? '' : `\n  ${word(tokens)}`}`);
     }
   }
   return blocks.join('\n');
 }
 
-function flipText({ whole }: VerifyResult, engine: Engine, word: ((id: number) => string) | undefined): string {
+function flipText(
+  { whole }: VerifyResult,
+  engine: Engine,
+  word: ((ids: readonly number[]) => string) | undefined,
+): string {
   const { flips, positions, first } = whole[engine];
   if (positions === 0) return `${ENGINE_NAMES[engine]}: the model makes no choices.`;
   if (!first) return `${ENGINE_NAMES[engine]}: the same token at all ${positions} positions.`;
-  const say = (id: number): string => (word ? `'${word(id)}'` : `${id}`);
+  const say = (id: number): string => (word ? `'${word([id])}'` : `${id}`);
   return `${ENGINE_NAMES[engine]}: another token at ${flips.length} of ${positions} positions. The first, at position ${first.position}: ${say(first.to)} instead of ${say(first.from)}, which was ${threeDigits(first.margin)} ahead; ${first.product} flips it.`;
 }
 
@@ -76,7 +79,11 @@ function worstInputs(layers: readonly LayerResult[], engine: Engine) {
     .slice(0, MOST_INPUTS);
 }
 
-function wordAt(ids: readonly number[] | undefined, row: number, word: ((id: number) => string) | undefined): string {
+function wordAt(
+  ids: readonly number[] | undefined,
+  row: number,
+  word: ((ids: readonly number[]) => string) | undefined,
+): string {
   const id = ids?.[row];
-  return id === undefined || !word ? '' : ` ('${word(id)}')`;
+  return id === undefined || !word ? '' : ` ('${word([id])}')`;
 }

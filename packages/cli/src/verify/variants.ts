@@ -71,8 +71,13 @@ export function sideBySide(
   });
   const { inputs, outputs } = model.root.graph;
   const given = new Set([...inputs, ...outputs].map(({ name }) => name));
-  for (const name of new Set(beside.flatMap(({ x, float, quantized }) => [x, float, quantized])))
-    if (!given.has(name)) edit.outputs.push({ name });
+  for (const { x, float, quantized, product } of beside)
+    for (const name of [x, float, quantized]) {
+      if (given.has(name)) continue;
+      given.add(name);
+      // MSD takes no model whose outputs have no type.
+      edit.outputs.push({ name, dtype: product.isHalf ? 'float16' : 'float32' });
+    }
   return { edit, beside };
 }
 
