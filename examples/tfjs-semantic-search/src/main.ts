@@ -1,22 +1,39 @@
 /** The page: two workers, one search box, and what each of them costs. */
+import '../../shared/page.css';
+import './style.css';
+import {
+  create,
+  element,
+  median,
+  megabytes,
+  milliseconds,
+  onDrop,
+  ratio,
+  shortcuts,
+  showFigures,
+} from '../../shared/elements.ts';
 import type { BackendName, Format, Hit, Memory, Reply, Side } from './protocol.ts';
 import { SENTENCES } from './sentences.ts';
 import { SideWorker } from './side.ts';
 
+/** As they are shown. */
 const SIDES: readonly Side[] = ['stock', 'msd'];
+/** As they start: MSD can be searched with while the other one is still loading. */
+const START_ORDER: readonly Side[] = ['msd', 'stock'];
 const NAMES = { stock: 'TensorFlow.js', msd: 'MSD' } as const;
+const WAITS = 'Waits for MSD: at the same time they would slow each other down.';
+const FORMAT_HINTS = {
+  int8: 'int8: embeddings as good as the float ones (cosine 0.9998 between the two sides).',
+  int4: 'int4: weights take a quarter less than int8’s in all, and embeddings are a little off (cosine about 0.97 between the two sides), so that neighbours change places. For this model int8 is the better choice.',
+} as const;
 const MAX_SENTENCES = 5000;
-
-function element<T extends HTMLElement>(id: string): T {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no #${id} in the page`);
-  return found as T;
-}
+const QUERIES_KEPT = 9;
 
 const query = element<HTMLInputElement>('query');
 const cancel = element<HTMLButtonElement>('cancel');
 const backend = element<HTMLSelectElement>('backend');
 const format = element<HTMLSelectElement>('format');
+const sides = element('sides');
 const say = (text: string) => {
   element('status').textContent = text;
 };
@@ -24,13 +41,17 @@ const say = (text: string) => {
 interface Figures {
   load?: number;
   index?: number;
-  query?: number;
+  /** Milliseconds of the last queries. */
+  queries: number[];
   memory?: Memory;
 }
+type Answer = Extract<Reply, { type: 'hits' }>;
 
 let sentences: readonly string[] = SENTENCES;
 let workers: Record<Side, SideWorker> | undefined;
-let figures: Record<Side, Figures> = { stock: {}, msd: {} };
+let figures: Record<Side, Figures> = { stock: { queries: [] }, msd: { queries: [] } };
+/** Sides that have indexed all sentences. */
+let ready: Side[] = [];
 /** Whatever was started for an older run of `start` stops when it looks at this. */
 let generation = 0;
 
@@ -39,34 +60,28 @@ async function start(): Promise<void> {
   const own = ++generation;
   for (const worker of Object.values(workers ?? {})) worker.terminate();
   workers = { stock: new SideWorker('stock'), msd: new SideWorker('msd') };
-  figures = { stock: {}, msd: {} };
+  figures = { stock: { queries: [] }, msd: { queries: [] } };
+  ready = [];
   query.disabled = true;
   cancel.hidden = false;
+  element('format-hint').textContent = FORMAT_HINTS[format.value as Format];
+  element('agreement').textContent = '';
+  for (const side of SIDES) {
+    element<HTMLProgressElement>(`${side}-progress`).value = 0;
+    element(`${side}-hits`).replaceChildren();
+    element(`${side}-state`).textContent = side === START_ORDER[0] ? '' : WAITS;
+  }
   show();
   try {
-    for (const side of SIDES) {
-      const worker = workers[side];
-      const progress = element<HTMLProgressElement>(`${side}-progress`);
-      progress.value = 0;
-      worker.onProgress = (done, total) => {
-        progress.value = done / total;
-        say(`${NAMES[side]}: ${done} of ${total} sentences`);
-      };
-      element(`${side}-hits`).replaceChildren();
-      say(`${NAMES[side]}: loading the model`);
-      const loaded = await worker.load(backend.value as BackendName, format.value as Format);
-      figures[side].load = loaded.milliseconds;
-      if (side === 'msd') element('report').textContent = loaded.report;
-      show();
-      const indexed = await worker.index(sentences);
-      if (!indexed) return say('Cancelled. Choose a backend, a format or a file to start again.');
-      figures[side].index = indexed.milliseconds;
-      figures[side].memory = indexed.memory;
-      show();
+    await fetchModel();
+    for (const side of START_ORDER) {
+      if (!(await startSide(side, workers[side]))) return;
+      if (own !== generation) return;
+      ready.push(side);
+      query.disabled = false;
+      void search();
     }
-    query.disabled = false;
     say(`${sentences.length} sentences are ready. Type to search.`);
-    await search();
   } catch (error) {
     if (own === generation) say(`It failed: ${(error as Error).message}`);
   } finally {
@@ -74,102 +89,141 @@ async function start(): Promise<void> {
   }
 }
 
+/** Brings the model's files into the browser's cache, so that no side downloads for the other. */
+async function fetchModel(): Promise<void> {
+  say('Downloading the model');
+  const manifest = await fetch('./model/model.json');
+  if (!manifest.ok) throw new Error(`model/model.json, the server answered ${manifest.status}. Build the page again.`);
+  const { weightsManifest } = (await manifest.json()) as { weightsManifest: { paths: string[] }[] };
+  const paths = ['vocab.json', ...weightsManifest.flatMap(({ paths }) => paths)];
+  await Promise.all(paths.map(async (path) => (await fetch(`./model/${path}`)).arrayBuffer()));
+}
+
+/** @returns whether it got to the end */
+async function startSide(side: Side, worker: SideWorker): Promise<boolean> {
+  const state = element(`${side}-state`);
+  const progress = element<HTMLProgressElement>(`${side}-progress`);
+  worker.onProgress = (done, total) => {
+    progress.value = done / total;
+    say(`${NAMES[side]}: ${done} of ${total} sentences`);
+  };
+  state.textContent = 'Loads the model …';
+  say(`${NAMES[side]}: loading the model`);
+  const loaded = await worker.load(backend.value as BackendName, format.value as Format);
+  figures[side].load = loaded.milliseconds;
+  if (side === 'msd') element('report').textContent = loaded.report;
+  show();
+  state.textContent = 'Reads the sentences …';
+  const indexed = await worker.index(sentences);
+  if (!indexed) {
+    state.textContent = 'Cancelled.';
+    say('Cancelled. Choose a backend, a format or a file to start again.');
+    return false;
+  }
+  figures[side].index = indexed.milliseconds;
+  figures[side].memory = indexed.memory;
+  state.textContent = '';
+  show();
+  return true;
+}
+
 let searches = 0;
 let isSearching = false;
 
-/** Only the newest text matters: what was typed meanwhile is searched for when both sides have answered. */
+/**
+ * Only the newest text matters: what was typed meanwhile is searched for when all sides have answered. Until they have, the
+ * page shows that it waits; then all answers appear together, so that they always belong to the same text.
+ */
 async function search(): Promise<void> {
   const id = ++searches;
+  setPending(true);
   if (isSearching || !workers || query.disabled) return;
   isSearching = true;
   try {
     const text = query.value.trim();
-    if (text) {
-      const replies = {} as Record<Side, Extract<Reply, { type: 'hits' }>>;
-      for (const side of SIDES) {
-        replies[side] = await workers[side].search(id, text);
-        figures[side].query = replies[side].milliseconds;
-        showHits(side, replies[side].hits);
-      }
-      showAgreement(replies);
-      show();
-    } else for (const side of SIDES) showHits(side, []);
+    const asked = [...ready];
+    const answers: Partial<Record<Side, Answer>> = {};
+    if (text) for (const side of asked) answers[side] = await workers[side].search(id, text);
+    for (const side of asked) showHits(side, answers[side]?.hits ?? []);
+    const { stock, msd } = answers;
+    element('agreement').textContent = stock && msd ? describeAgreement(text, stock, msd) : '';
+    if (stock && msd)
+      for (const side of SIDES)
+        figures[side].queries = [answers[side]!.milliseconds, ...figures[side].queries].slice(0, QUERIES_KEPT);
+    show();
   } catch (error) {
     if ((error as Error).name !== 'AbortError') say(`The search failed: ${(error as Error).message}`);
   } finally {
     isSearching = false;
   }
-  if (id !== searches) await search();
+  if (id === searches) setPending(false);
+  else await search();
+}
+
+function setPending(isPending: boolean): void {
+  sides.classList.toggle('pending', isPending);
+  sides.setAttribute('aria-busy', String(isPending));
+  if (isPending && !query.disabled && query.value.trim()) element('agreement').textContent = 'Searching …';
 }
 
 function showHits(side: Side, hits: readonly Hit[]): void {
-  element(`${side}-hits`).replaceChildren(
-    ...hits.map(({ index, score }) => {
-      const item = document.createElement('li');
-      const number = document.createElement('b');
-      number.textContent = score.toFixed(3);
-      const text = document.createElement('span');
-      text.textContent = sentences[index] ?? '';
-      item.append(number, text);
-      return item;
-    }),
+  const items = hits.map(({ index, score }) =>
+    create('li', create('b', score.toFixed(3)), create('span', sentences[index] ?? '')),
   );
+  element(`${side}-hits`).replaceChildren(...items);
 }
 
-function showAgreement({ stock, msd }: Record<Side, Extract<Reply, { type: 'hits' }>>): void {
+function describeAgreement(text: string, stock: Answer, msd: Answer): string {
   const cosine = stock.embedding.reduce((sum, value, i) => sum + value * msd.embedding[i]!, 0);
   const order = stock.hits.map(({ index }) => index);
   const shared = msd.hits.filter(({ index }) => order.includes(index)).length;
-  element('agreement').textContent =
-    `The two embeddings of the query: cosine ${cosine.toFixed(5)}. ${shared} of ${order.length} results are the same.`;
+  return `Both answers to “${text}”: cosine of the embeddings ${cosine.toFixed(5)}, ${shared} of ${order.length} results are the same.`;
 }
 
-const milliseconds = (value: number) => `${value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
-const megabytes = (value: number) => `${(value / 1e6).toFixed(1)} MB`;
 const total = ({ tensors, heap, files }: Memory) => tensors + heap + files;
 
 const ROWS: readonly [label: string, value: (own: Figures) => number | undefined, text: (value: number) => string][] = [
-  ['load the model', ({ load }) => load, milliseconds],
+  ['load the model (downloaded before)', ({ load }) => load, milliseconds],
   ['index all sentences', ({ index }) => index, milliseconds],
-  ['one query', ({ query: own }) => own, milliseconds],
+  ['one query', ({ queries }) => (queries.length ? median(queries) : undefined), milliseconds],
   ['memory: tensors', ({ memory }) => memory?.tensors, megabytes],
   ['memory: growth of the WebAssembly heap', ({ memory }) => memory?.heap, megabytes],
   ['memory: file bytes kept in JavaScript', ({ memory }) => memory?.files, megabytes],
   ['memory together', ({ memory }) => memory && total(memory), megabytes],
 ];
 
-/** A table whose cells have bars: the chart and its text are one. */
 function show(): void {
-  element('figures').replaceChildren(
-    ...ROWS.map(([label, value, text]) => {
-      const row = document.createElement('tr');
-      const head = document.createElement('th');
-      head.scope = 'row';
-      head.textContent = label;
-      const values = SIDES.map((side) => value(figures[side]));
-      const largest = Math.max(...values.map((own) => own ?? 0));
-      const cells = values.map((own) => {
-        const cell = document.createElement('td');
-        cell.textContent = own === undefined ? '–' : text(own);
-        if (own !== undefined && largest > 0) {
-          const bar = document.createElement('span');
-          bar.className = 'bar';
-          bar.setAttribute('aria-hidden', 'true');
-          bar.style.width = `${(100 * own) / largest}%`;
-          cell.append(bar);
-        }
-        return cell;
-      });
-      row.append(head, ...cells);
-      return row;
-    }),
+  showFigures(
+    element('figures'),
+    ROWS.map(([label, value, text]) => ({ label, values: SIDES.map((side) => value(figures[side])), text })),
   );
+  showHeadline();
+}
+
+/** "105 MB of memory become 7 MB", as soon as both are known. */
+function showHeadline(): void {
+  const { stock, msd } = figures;
+  const headline = element('headline');
+  if (!stock.memory || !msd.memory) {
+    const known = msd.memory ? ` MSD holds the model in ${megabytes(total(msd.memory))}; TensorFlow.js is next.` : '';
+    headline.textContent = `Measuring what each side costs …${known}`;
+    return;
+  }
+  const [before, after] = [total(stock.memory), total(msd.memory)];
+  const payoff = create(
+    'strong',
+    `Memory ${megabytes(before)} → ${megabytes(after)}, ${ratio(before / after)} times less`,
+  );
+  const read = stock.index && msd.index ? `${milliseconds(stock.index)} → ${milliseconds(msd.index)}` : '';
+  const text = `; ${sentences.length} sentences are read in ${read}.`;
+  // The same words again would be read out again.
+  if (headline.textContent !== `${payoff.textContent}${text}`) headline.replaceChildren(payoff, text);
 }
 
 async function takeFile(file: File): Promise<void> {
   const lines = (await file.text()).split(/\r?\n/).map((line) => line.trim());
   const own = lines.filter(Boolean).slice(0, MAX_SENTENCES);
-  if (own.length === 0) return say(`${file.name} has no lines of text.`);
+  if (own.length === 0) return say(`${file.name} has no lines of text. Choose a text file with one sentence per line.`);
   sentences = own;
   await start();
 }
@@ -185,23 +239,9 @@ file.addEventListener('change', () => {
   const [chosen] = file.files ?? [];
   if (chosen) void takeFile(chosen);
 });
-addEventListener('dragover', (event) => {
-  event.preventDefault();
-  document.body.classList.add('dragging');
-});
-addEventListener('dragleave', () => document.body.classList.remove('dragging'));
-addEventListener('drop', (event) => {
-  event.preventDefault();
-  document.body.classList.remove('dragging');
-  const [dropped] = event.dataTransfer?.files ?? [];
+onDrop(({ files: [dropped] }) => {
   if (dropped) void takeFile(dropped);
 });
-addEventListener('keydown', (event) => {
-  const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-  if (event.key === '/' && !isTyping) {
-    event.preventDefault();
-    query.focus();
-  } else if (event.key === 'Escape' && !cancel.hidden) cancel.click();
-});
+shortcuts(query, cancel);
 
 void start();

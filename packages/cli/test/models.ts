@@ -4,7 +4,7 @@ import { halfBitsOf, tensorBytes } from '@msd/onnx/model';
 import { type ModelSpec, type NodeSpec, type TensorSpec, writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { type OpenModel, openModel } from '../src/edit/open-model.ts';
-import { mulberry } from '../src/feeds/feeds.ts';
+import { seededRandom } from '../src/models/random.ts';
 
 ort.env.wasm.numThreads = 1;
 
@@ -12,7 +12,7 @@ export { ort };
 
 /** Bell-shaped numbers. */
 export function gaussian(count: number, seed: number): Float32Array {
-  const random = mulberry(seed);
+  const random = seededRandom(seed);
   return Float32Array.from({ length: count }, () => {
     const radius = Math.sqrt(-2 * Math.log(1 - random()));
     return radius * Math.cos(2 * Math.PI * random());

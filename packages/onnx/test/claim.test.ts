@@ -2,12 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import type { Match } from '../src/passes/matcher.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { type AttributeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { type MatrixOptions, makeMatrix } from './models.ts';
+
+await loadOperators();
 
 interface Change {
   readonly matrix?: Partial<MatrixOptions>;

@@ -1,10 +1,12 @@
 /** Images as codes: convolutions, pools and what else folds, and whole networks that were quantized statically, beside onnxruntime-web. */
+
 import { errorBound, type QuantizedWeights } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
@@ -16,6 +18,8 @@ import { attributesOf, type ConvShape, imagesOf, outOf, weightRows, windowRows }
 import { random } from './models.ts';
 import { floats, ort, session } from './ort.ts';
 import { floatFile, image, mobileNetwork, quantizeStatic, residualNetwork } from './static.ts';
+
+await loadOperators();
 
 type CodeType = 'uint8' | 'int8';
 type Codes = Uint8Array | Int8Array;

@@ -1,10 +1,12 @@
 /** Activations as codes: QuantizeLinear, DequantizeLinear, and products of codes, beside onnxruntime-web. */
+
 import { errorBound, type QuantizedWeights } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
@@ -14,6 +16,8 @@ import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, wri
 import { CLOSE, relativeL2 } from './close.ts';
 import { gaussian, random } from './models.ts';
 import { floats, ort, session } from './ort.ts';
+
+await loadOperators();
 
 type CodeType = 'uint8' | 'int8' | 'uint16' | 'int16';
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array, int16: Int16Array };

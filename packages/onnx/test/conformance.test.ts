@@ -1,4 +1,5 @@
 /** Everything in the shared conformance folder through `executionProviders: ['msd']`. */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorBound, type QuantizedWeights, sqnr } from '@msd/core';
@@ -6,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { DataTypeName } from '../src/data-types.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
@@ -20,6 +22,8 @@ import {
   readTensorFiles,
 } from './conformance.ts';
 import { floats, ort, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 const root = conformanceFolder ?? '';
 

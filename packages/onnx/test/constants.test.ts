@@ -1,6 +1,8 @@
 /** Constants that are made of constants: nothing of them is computed or copied in a run. */
+
 import { describe, expect, it } from 'vitest';
 import { buildGraph } from '../src/ir/graph.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
@@ -9,6 +11,8 @@ import { formatReport, reportOf } from '../src/register.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { firstMiss, gaussian, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 const node = (opType: string, inputs: string[], outputs: string[], attributes: Record<string, AttributeSpec> = {}) =>
   ({ opType, name: outputs[0]!, inputs, outputs, attributes }) satisfies NodeSpec;

@@ -1,4 +1,5 @@
 /** Convolutions as products of rows: against float64 and its bounds, onnxruntime-web alongside. */
+
 import { dequantizeWeights, errorBound, type QuantizedWeights, quantizeWeights } from '@msd/core';
 import type { Copy } from '@msd/core/nn';
 import fc from 'fast-check';
@@ -6,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import type { Match } from '../src/passes/matcher.ts';
 import { regionCode } from '../src/plan/code.ts';
@@ -19,6 +21,8 @@ import { bytesOf } from './dynamic.ts';
 import { attributesOf, type ConvShape, imagesOf, outOf, weightRows, windowRows } from './images.ts';
 import { firstMiss, gaussian, model, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 const count = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 const open = (rank: number): string[] => Array.from({ length: rank }, (_, i) => `d${i}`);

@@ -1,9 +1,11 @@
 /** Weights behind DequantizeLinear: every spelling becomes the matrix that it stands for, and its product keeps the proved bound. */
+
 import { fromFp16, toFp16 } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
@@ -20,6 +22,8 @@ import {
 import { Message } from '../src/write/message.ts';
 import { gaussian, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 /** Codes of a type: bits, whether they are signed, ONNX's number. */
 const TYPES = {

@@ -1,9 +1,11 @@
 /** QMoE against float64, onnxruntime-web alongside. */
+
 import { type ArenaHandle, toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { Experts } from '../src/execute/experts.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import type { ExpertsStep, Slot } from '../src/ops/lowering.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
@@ -13,6 +15,8 @@ import type { AttributeSpec, NodeSpec, TensorSpec } from '../src/write/index.ts'
 import { CLOSE, relativeL2 } from './close.ts';
 import { gaussian, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 interface MoeOptions {
   readonly experts?: number;

@@ -2,6 +2,7 @@
  * Damaged models: through read and claim (5,000; 100,000 with MSD_TEST_ALL=1), and through create and run in a child
  * process (2,000). Only typed errors, within a budget of memory; good sessions work on.
  */
+
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '@msd/core';
@@ -9,9 +10,12 @@ import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { draftOf, mayMultiply } from '../src/execute/drafts.ts';
 import { Branches } from '../src/inline/branches.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { corpus, mutant } from './mutate.ts';
+
+await loadOperators();
 
 const all = process.env.MSD_TEST_ALL === '1';
 
@@ -20,8 +24,9 @@ function readAndClaim(bytes: Uint8Array): string {
     const branches = new Branches(readModel(bytesSource(bytes)));
     const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false };
     const drafts = branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
-    const decisions = drafts.flatMap((draft) => [...draft.decisions.values()]);
-    return decisions.some((decision) => typeof decision === 'object' && decision.product) ? 'claimed' : 'read';
+    const decisions = drafts.flatMap((draft) => [...draft.decisions.values(), ...draft.controls.values()]);
+    const isClaimed = decisions.some((each) => typeof each === 'object' && ('bodies' in each || each.product));
+    return isClaimed ? 'claimed' : 'read';
   } catch (error) {
     for (const type of [OnnxFormatError, RangeError, TypeError, UnsupportedError]) {
       if (error instanceof type) return (error as Error).name;

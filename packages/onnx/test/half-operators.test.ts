@@ -2,11 +2,13 @@
  * Operators with float16 operands beside ONNX Runtime, node by node. Both compute in f32 and round once, so results are at most one
  * step of float16 apart (a product of integers: its bound more).
  */
+
 import type { HalfArray } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
@@ -14,6 +16,8 @@ import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { exactProduct, gaussian, makeMatrix, random } from './models.ts';
 import { ort, session } from './ort.ts';
+
+await loadOperators();
 
 const next = random(16);
 /** Values of float16. */

@@ -6,7 +6,7 @@ import { type DataTypeName, dataTypeCode } from '../src/data-types.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
 import { type Info, int64Elements, int64Numbers, newSymbols, type Size } from '../src/ir/info.ts';
-import { OPERATORS } from '../src/ops/index.ts';
+import { loadOperators, OPERATORS } from '../src/ops/index.ts';
 import { NodeView, operatorName } from '../src/ops/operator.ts';
 import { NO_SYMBOLS } from '../src/ops/shape.ts';
 import { readModel } from '../src/read/model.ts';
@@ -15,6 +15,8 @@ import { type AttributeSpec, type GraphSpec, type NodeSpec, writeModel } from '.
 import { conformanceFolder, modelFolders, readTensorFiles } from './conformance.ts';
 import { random } from './models.ts';
 import { ort, session } from './ort.ts';
+
+await loadOperators();
 
 type HostType = 'float32' | 'int32' | 'int64' | 'bool';
 

@@ -1,28 +1,94 @@
 /** docs/ops.md, from the table of operators. */
-import { FAMILIES, PATTERNS } from '../src/ops/index.ts';
+import { decoderMaskedOperators } from '../src/ops/attention/decoder-masked.ts';
+import { groupQueryAttention } from '../src/ops/attention/group-query.ts';
+import { multiHeadOperators } from '../src/ops/attention/multi-head.ts';
+import { packedOperators } from '../src/ops/attention/packed.ts';
+import { quantizedAttentionOperators } from '../src/ops/attention/quantized.ts';
+import { standardOperators } from '../src/ops/attention/standard.ts';
+import { convOperators } from '../src/ops/conv/index.ts';
+import { elementwiseOperators } from '../src/ops/elementwise.ts';
+import { expertOperators } from '../src/ops/experts.ts';
+import { foreignOperators } from '../src/ops/foreign.ts';
+import { gatherOperators } from '../src/ops/gather.ts';
+import { PATTERNS } from '../src/ops/index.ts';
+import { matMulOperators } from '../src/ops/mat-mul.ts';
+import { matMulBnb4Operators } from '../src/ops/mat-mul-bnb4.ts';
+import { matMulIntegerOperators } from '../src/ops/mat-mul-integer.ts';
+import { matMulNBitsOperators } from '../src/ops/mat-mul-nbits.ts';
+import { movementOperators } from '../src/ops/movement.ts';
+import { normOperators } from '../src/ops/norm.ts';
 import type { Operator } from '../src/ops/operator.ts';
+import { qLinearOperators } from '../src/ops/q-linear.ts';
+import { qLinearFoldOperators } from '../src/ops/q-linear-fold.ts';
+import { qLinearProductOperators } from '../src/ops/q-linear-product.ts';
+import { quantizeOperators } from '../src/ops/quantize.ts';
+import { recurrentOperators } from '../src/ops/recurrent.ts';
+import { reduceOperators } from '../src/ops/reduce.ts';
+import { rotaryOperators } from '../src/ops/rotary.ts';
+import { shapeOperators } from '../src/ops/shape.ts';
+
+/** Sections of the document. */
+const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
+  'quantized products': [
+    ...matMulNBitsOperators,
+    ...matMulIntegerOperators,
+    ...matMulBnb4Operators,
+    ...qLinearProductOperators,
+    ...expertOperators,
+    ...recurrentOperators,
+  ],
+  products: matMulOperators,
+  convolutions: convOperators,
+  attention: [
+    groupQueryAttention,
+    ...multiHeadOperators,
+    ...decoderMaskedOperators,
+    ...packedOperators,
+    ...quantizedAttentionOperators,
+    ...standardOperators,
+  ],
+  norms: normOperators,
+  elementwise: elementwiseOperators,
+  codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
+  reductions: reduceOperators,
+  rotary: rotaryOperators,
+  gather: gatherOperators,
+  movement: movementOperators,
+  shapes: shapeOperators,
+  others: foreignOperators,
+};
+
+/** Names of the operators of all sections. */
+export const documented = (): string[] => Object.values(SECTIONS).flatMap((all) => all.map(({ name }) => name));
 
 const cell = (operator: Operator): string => {
   const isPart = !operator.match && PATTERNS.has(operator.name);
-  const places = [operator.match && 'device', operator.host && 'JavaScript', isPart && 'in a chain'].filter(Boolean);
+  const places = [
+    operator.match && 'device',
+    operator.host && 'JavaScript',
+    operator.hasBodies && 'bodies',
+    isPart && 'in a chain',
+  ].filter(Boolean);
   return places.length > 0 ? places.join(', ') : '–';
 };
 
 const row = (operator: Operator): string => `| \`${operator.name}\` | ${cell(operator)} | ${operator.limits ?? ''} |`;
 
 /** Chains of nodes that one step replaces, by the operator that they are found from. */
-const CHAINS: Readonly<Record<string, string>> = {
+export const CHAINS: Readonly<Record<string, string>> = {
   Sigmoid: 'x · sigmoid(x); x · sigmoid(1.702 · x)',
   Erf: 'x · ½ · (1 + erf(x / √2))',
   Tanh: 'x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))',
   Sqrt: '(x − mean) / √(variance + ε) · scale + bias; x / √(mean of x² + ε) · scale',
+  Softmax: '',
+  ConvInteger: '',
   MatMulInteger: 'DynamicQuantizeLinear(x) → MatMulInteger → Cast → · scale of x · scale of the weights, in any order',
 };
 
 export function opsDocument(): string {
-  const families = Object.entries(FAMILIES).map(([family, operators]) =>
+  const sections = Object.entries(SECTIONS).map(([section, operators]) =>
     [
-      `## ${family[0]!.toUpperCase()}${family.slice(1)}`,
+      `## ${section[0]!.toUpperCase()}${section.slice(1)}`,
       '',
       '| operator | runs in MSD | limits |',
       '|---|---|---|',
@@ -30,17 +96,17 @@ export function opsDocument(): string {
       '',
     ].join('\n'),
   );
-  const chains = [...PATTERNS.keys()].map((name) => `| \`${name}\` | ${CHAINS[name] ?? ''} |`);
+  const chains = Object.entries(CHAINS).map(([name, spelt]) => `| \`${name}\` | ${spelt} |`);
   return `<!-- Written by \`vitest run packages/onnx/test/ops.test.ts -u\` from packages/onnx/src/ops. Do not edit. -->
 
 # Operators that @msd/onnx knows
 
 **device**: f32 (bool where that makes sense) on MSD's device, as steps of a program. **JavaScript**: shape arithmetic, int64, int32,
-bool and the floats that follow from them, up to 4,096 elements. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
+bool and the floats that follow from them, up to 4,096 elements. **bodies**: its subgraphs are planned like graphs. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
 what follows can be taken. Whatever is not listed is ONNX Runtime's. A node with an attribute that is not known here stays ONNX
 Runtime's, too, and the report of a session says so.
 
-${families.join('\n')}
+${sections.join('\n')}
 ## Chains that one step replaces
 
 | found from | spelt |

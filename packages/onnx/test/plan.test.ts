@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
 import { unitsOf } from '../src/plan/units.ts';
@@ -11,6 +12,8 @@ import { tensorFloats } from '../src/read/tensor.ts';
 import type { GraphSpec, NodeSpec } from '../src/write/index.ts';
 import { model } from './models.ts';
 import { ort, session } from './ort.ts';
+
+await loadOperators();
 
 function graphOf(spec: GraphSpec): Graph {
   return buildGraph(readModel(bytesSource(model(spec))));

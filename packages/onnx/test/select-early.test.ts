@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { buildGraph, type Graph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
+import { loadOperators } from '../src/ops/index.ts';
 import { selectEarly } from '../src/passes/select-early.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
@@ -8,6 +9,8 @@ import { reportOf } from '../src/register.ts';
 import type { NodeSpec, TensorSpec } from '../src/write/index.ts';
 import { gaussian, makeMatrix, model, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
+
+await loadOperators();
 
 const H = 64;
 const V = 40;

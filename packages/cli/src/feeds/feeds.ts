@@ -1,5 +1,7 @@
 /** What a model is fed: ids, masks and positions by their names, empty caches, everything else from a file or a seed. */
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
+import { seededRandom } from '../models/random.ts';
+import { isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { type Feeds, runtime } from './engines.ts';
 import type { NpyArray } from './npz.ts';
@@ -20,9 +22,6 @@ const IMAGE = 64;
 /** Positions of what an encoder left. */
 const ENCODER = 8;
 
-/** True for what a run takes over from the run before. */
-export const isPast = (name: string): boolean => /^(past|cache)/i.test(name);
-
 const NEEDS_IDS = /input_ids$/;
 
 /** Does a model read a text? */
@@ -33,7 +32,7 @@ export const readsText = (session: InferenceSession): boolean =>
 export async function feedsOf(session: InferenceSession, options: FeedOptions): Promise<Feeds> {
   const { Tensor } = await runtime();
   const { ids, arrays, seed = 1 } = options;
-  const random = mulberry(seed);
+  const random = seededRandom(seed);
   const feeds: Record<string, Tensor> = {};
   for (const input of session.inputMetadata) {
     const { name } = input;
@@ -115,15 +114,4 @@ function halfOf(value: number): number {
   const [word] = new Uint32Array(Float32Array.of(value).buffer) as unknown as [number];
   const magnitude = (word & 0x7fffffff) - 0x38000000;
   return ((word >>> 16) & 0x8000) | (magnitude < 0x800000 ? 0 : magnitude >>> 13);
-}
-
-/** Seeded numbers in [0, 1). */
-export function mulberry(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -1,9 +1,10 @@
 /** What the user wants a model to be run on: a text, arrays, or nothing in particular. */
 import { readFileSync } from 'node:fs';
 import type { InferenceSession } from 'onnxruntime-web';
+import { seededRandom } from '../models/random.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import type { Feeds } from './engines.ts';
-import { feedsOf, mulberry, readsText } from './feeds.ts';
+import { feedsOf, readsText } from './feeds.ts';
 import { readNpz } from './npz.ts';
 import { tokenizerOf, tokensOf } from './texts.ts';
 
@@ -53,7 +54,7 @@ export async function givenFeeds(
     if (ids.length === 0) throw new UserError('--prompt: it has no words.');
     return { feeds: await feedsOf(session, { ids }), ids };
   }
-  const random = mulberry(7);
+  const random = seededRandom(7);
   const ids = Array.from({ length: MADE_UP_TOKENS }, () => Math.floor(random() * SAFE_WORDS));
   return { feeds: await feedsOf(session, { ids }), ids: readsText(session) ? ids : undefined };
 }

@@ -7,9 +7,10 @@ import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { Edit } from '../edit/edit.ts';
 import type { OpenModel } from '../edit/open-model.ts';
 import { type Feeds, numbersOf, sessionOf } from '../feeds/engines.ts';
-import { feedsOf, mulberry, readsText } from '../feeds/feeds.ts';
+import { feedsOf, readsText } from '../feeds/feeds.ts';
 import { readNpz } from '../feeds/npz.ts';
 import { tokenizerOf, tokensOf } from '../feeds/texts.ts';
+import { seededRandom } from '../models/random.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import { MomentSums, type Moments } from './moments.ts';
 import { patchesOf } from './patches.ts';
@@ -173,7 +174,7 @@ function wordsOf({ groups }: Plan): number {
 function madeUp(session: InferenceSession, words: number): Promise<Feeds[]> {
   return Promise.all(
     Array.from({ length: MADE_UP }, (_, i) => {
-      const random = mulberry(i + 1);
+      const random = seededRandom(i + 1);
       const ids = Array.from({ length: MADE_UP_TOKENS }, () => Math.floor(random() * words));
       return feedsOf(session, { ids, seed: i + 1 });
     }),

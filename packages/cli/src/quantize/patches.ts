@@ -3,7 +3,7 @@ import type { NodeRecord } from '@msd/onnx/model';
 import type { Tensor } from 'onnxruntime-web';
 import { intsOf } from '../edit/open-model.ts';
 import { numbersOf } from '../feeds/engines.ts';
-import { mulberry } from '../feeds/feeds.ts';
+import { seededRandom } from '../models/random.ts';
 
 export interface Patches {
   /** Convolutions with equal keys see the same rows. */
@@ -34,7 +34,7 @@ export function patchesOf(node: NodeRecord, [, channels = 0, ...kernel]: readonl
       const positions = outputs.reduce((product, size) => product * size, batch);
       const pixels = sizes.reduce((product, size) => product * size, 1);
       const x = await numbersOf(tensor);
-      const random = mulberry(positions);
+      const random = seededRandom(positions);
       const count = Math.max(0, Math.min(most, positions));
       const rows = new Float32Array(count * K);
       for (let row = 0; row < count; row++) {

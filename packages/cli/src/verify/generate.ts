@@ -1,7 +1,9 @@
 /** A decoder writes on, token by token, the most likely one each. */
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { type Feeds, runtime } from '../feeds/engines.ts';
-import { feedsOf, isPast } from '../feeds/feeds.ts';
+import { feedsOf } from '../feeds/feeds.ts';
+import { presentOf } from '../models/player.ts';
+import { isPast } from '../models/sizes.ts';
 import { choicesOf } from './tokens.ts';
 
 export interface Written {
@@ -13,13 +15,6 @@ export interface Written {
 /** Can it be asked for one token after another? */
 export const isDecoder = (session: InferenceSession): boolean =>
   session.inputNames.includes('input_ids') && session.outputNames.includes('logits');
-
-/** Name of the output that becomes an input of the next run. */
-function presentOf(past: string, outputs: readonly string[]): string | undefined {
-  return [past.replace('past_key_values', 'present'), past.replace(/^past/, 'present')].find((name) =>
-    outputs.includes(name),
-  );
-}
 
 /** @param ids of the prompt */
 export async function generate(

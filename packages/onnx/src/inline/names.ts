@@ -62,6 +62,7 @@ export function identity(from: string, to: string, inside: string): NodeRecord {
     captures: [],
     externalInside: false,
     referencesInside: false,
+    operatorsInside: [],
     inside,
   };
 }

@@ -1,8 +1,7 @@
 /** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
 import { BOOL, FLOAT32, INT64, UINT8 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
-import { branchesOf } from './attention/angles.ts';
-import type { Operator } from './operator.ts';
+import { branchesOf, type Operator } from './operator.ts';
 
 /** The first result has type and sizes of the first operand. */
 const SAME: readonly string[] = [
@@ -71,10 +70,13 @@ export const foreignOperators: readonly Operator[] = [
   },
   {
     name: 'If',
+    hasBodies: true,
     limits:
-      'branches with products, if inputs or shape arithmetic decide: each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
+      'branches with products. If inputs or shape arithmetic decide, each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
     infer: choice,
   },
+  { name: 'Loop', hasBodies: true, limits: 'bodies with products', infer: () => [] },
+  { name: 'Scan', hasBodies: true, limits: 'bodies with products; from operator set 9 on', infer: () => [] },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

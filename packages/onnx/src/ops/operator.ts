@@ -8,6 +8,9 @@ import { type Concrete, type Info, infoOfConstant, isKnown, type Size, type Symb
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Attribute } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
+import type { TensorRef } from '../read/tensor.ts';
+
+export { operatorName } from '../read/node.ts';
 
 /** What an operator's functions are told: the node's attributes, and what is known of its operands. */
 export interface Operator {
@@ -27,6 +30,8 @@ export interface Operator {
   readonly limits?: string;
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
+  /** It has subgraphs, which are planned like graphs. */
+  readonly hasBodies?: boolean;
   /** Decided before all others: what it needs in every run is kept in JavaScript then. */
   readonly isFirst?: boolean;
   /** What MSD makes of a node, or the reason why it stays ONNX Runtime's. Absent: always ONNX Runtime's, or plain JavaScript's. */
@@ -110,11 +115,6 @@ function isOf<Kind extends Attribute['kind']>(
   return attribute.kind === kind;
 }
 
-/** The key of a node in the table of operators. */
-export function operatorName({ domain, opType }: { readonly domain: string; readonly opType: string }): string {
-  return domain === '' ? opType : `${domain}.${opType}`;
-}
-
 /** Elements that are all numbers. */
 export function elements(info: Info | undefined): readonly number[] | undefined {
   const data = info?.data;
@@ -168,4 +168,13 @@ export function otherOperand(node: GraphNode | undefined, opType: string, name: 
   if (node?.domain !== '' || node.opType !== opType || node.inputs.length !== 2) return undefined;
   const [a, b] = node.inputs;
   return a === name && b !== name ? b : b === name && a !== name ? a : undefined;
+}
+
+/** What an If gives whose branches hold nothing but tensors. */
+export function branchesOf({ attributes }: GraphNode): readonly (readonly TensorRef[])[] | undefined {
+  const branches = ['then_branch', 'else_branch'].flatMap((name) => {
+    const branch = attributes.get(name);
+    return branch?.kind === 'graph' && branch.constants ? [branch.constants] : [];
+  });
+  return branches.length === 2 ? branches : undefined;
 }

@@ -18,6 +18,8 @@ const COUNTS: Readonly<Record<string, string>> = {
     'Softsign SpaceToDepth Sqrt Swish Tanh Transpose com.microsoft.Gelu com.microsoft.QuickGelu',
   '1 > 3': 'DynamicQuantizeLinear',
   '1 > 1-': 'If',
+  '3- > 1-; 2- > 1- from 11': 'Loop',
+  '1- > 1-': 'Scan',
   '1-2 > 1': 'Trilu com.microsoft.FastGelu',
   '1- > 1': 'Concat Einsum Max Min Sum',
   '2 > 1':

@@ -2,10 +2,12 @@
  * A protobuf cursor over a {@link ByteSource}: it sees a file through a window and steps over what it does not read, so a
  * length field costs nothing until its bytes are asked for, and never more than the bytes that exist.
  */
-import { WireType } from '@bufbuild/protobuf/wire';
 import { OnnxFormatError } from '../errors.ts';
 import type { ByteRange, ByteSource } from './source.ts';
 import { Window } from './window.ts';
+
+/** How a field lies in the file. Groups, which ONNX has none of, are refused. */
+export const WIRE = { varint: 0, bit64: 1, lengthDelimited: 2, bit32: 5 } as const;
 
 /** ONNX files nest a few levels (model, graph, node, attribute, graph, …); deeper is an attack on the stack. */
 const MAX_DEPTH = 100;
@@ -44,7 +46,7 @@ export class Cursor {
   /** Number of the field that `next` found. */
   field = 0;
   /** Wire type of that field. */
-  wire: WireType = WireType.Varint;
+  wire: number = WIRE.varint;
   readonly label: string;
   readonly #window: Window;
   readonly #depth: number;
@@ -133,17 +135,16 @@ export class Cursor {
 
   /** A varint field as a signed 64-bit integer; beyond 2⁵³ the nearest number. */
   int(): number {
-    if (this.wire !== WireType.Varint) this.#wrongWire(WireType.Varint);
+    if (this.wire !== WIRE.varint) this.#wrongWire(WIRE.varint);
     this.#varint();
     return (this.#high | 0) * 0x1_0000_0000 + this.#low;
   }
 
   /** A float field. */
   float(): number {
-    if (this.wire !== WireType.Bit32) this.#wrongWire(WireType.Bit32);
-    if (this.#pos + 4 > this.#end) this.fail('float', '4 bytes', `${this.#end - this.#pos}`);
-    for (let i = 0; i < 4; i++) scratch.setUint8(i, this.#window.at(this.#pos++));
-    return scratch.getFloat32(0, true);
+    if (this.wire !== WIRE.bit32) this.#wrongWire(WIRE.bit32);
+    scratch.setUint32(0, this.#word());
+    return scratch.getFloat32(0);
   }
 
   /**
@@ -153,7 +154,7 @@ export class Cursor {
    * @returns false if there are more, which are stepped over
    */
   ints(to: number[], most: number = MAX_LIST): boolean {
-    if (this.wire !== WireType.LengthDelimited) {
+    if (this.wire !== WIRE.lengthDelimited) {
       const value = this.int();
       if (to.length >= most) return false;
       to.push(value);
@@ -174,7 +175,7 @@ export class Cursor {
 
   /** Appends the values of a repeated float field, packed or not. @returns as {@link Cursor.ints} */
   floats(to: number[]): boolean {
-    if (this.wire !== WireType.LengthDelimited) {
+    if (this.wire !== WIRE.lengthDelimited) {
       const value = this.float();
       if (to.length >= MAX_LIST) return false;
       to.push(value);
@@ -189,6 +190,25 @@ export class Cursor {
     return true;
   }
 
+  /** Gives every value of a repeated field of numbers, packed or not, as two words of 32 bits. @param wire of one value */
+  words(
+    wire: typeof WIRE.varint | typeof WIRE.bit32 | typeof WIRE.bit64,
+    each: (low: number, high: number) => void,
+  ): void {
+    const isPacked = this.wire === WIRE.lengthDelimited;
+    if (!isPacked && this.wire !== wire) this.#wrongWire(wire);
+    const end = isPacked ? this.#length() + this.#pos : this.#pos + 1;
+    while (this.#pos < end) {
+      if (wire === WIRE.varint) this.#varint();
+      else {
+        this.#low = this.#word();
+        this.#high = wire === WIRE.bit64 ? this.#word() : 0;
+      }
+      if (isPacked && this.#pos > end) this.fail('packed numbers', 'whole values', 'a cut one');
+      each(this.#low, this.#high);
+    }
+  }
+
   /** Appends the range of a repeated bytes field. @returns as {@link Cursor.ints} */
   ranges(to: ByteRange[]): boolean {
     const range = this.range();
@@ -201,16 +221,16 @@ export class Cursor {
   /** Steps over the field, whatever it is. */
   skip(): void {
     switch (this.wire) {
-      case WireType.Varint:
+      case WIRE.varint:
         this.#varint();
         return;
-      case WireType.Bit64:
+      case WIRE.bit64:
         this.#advance(8);
         return;
-      case WireType.Bit32:
+      case WIRE.bit32:
         this.#advance(4);
         return;
-      case WireType.LengthDelimited:
+      case WIRE.lengthDelimited:
         this.range();
         return;
       default:
@@ -236,7 +256,7 @@ export class Cursor {
   }
 
   #length(): number {
-    if (this.wire !== WireType.LengthDelimited) this.#wrongWire(WireType.LengthDelimited);
+    if (this.wire !== WIRE.lengthDelimited) this.#wrongWire(WIRE.lengthDelimited);
     this.#varint();
     const length = this.#high * 0x1_0000_0000 + this.#low;
     const left = this.#end - this.#pos;
@@ -244,8 +264,16 @@ export class Cursor {
     return length;
   }
 
-  #wrongWire(expected: WireType): never {
+  #wrongWire(expected: number): never {
     return this.fail(`field ${this.field}`, `wire type ${expected}`, `${this.wire}`);
+  }
+
+  /** Four bytes, the least one first. */
+  #word(): number {
+    if (this.#pos + 4 > this.#end) this.fail('number', '4 bytes', `${this.#end - this.#pos}`);
+    let word = 0;
+    for (let shift = 0; shift < 32; shift += 8) word |= this.#window.at(this.#pos++) << shift;
+    return word >>> 0;
   }
 
   #varint(): void {

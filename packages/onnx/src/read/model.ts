@@ -3,7 +3,7 @@
  */
 import { OnnxFormatError } from '../errors.ts';
 import { Cursor } from './cursor.ts';
-import { type Attribute, type NodeRecord, readAttribute, readNode, sparseName } from './node.ts';
+import { type Attribute, type NodeRecord, operatorName, readAttribute, readNode, sparseName } from './node.ts';
 import type { ByteRange, ByteSource } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 import { readValueInfo, type ValueInfo } from './types.ts';
@@ -113,6 +113,12 @@ function readRecord(source: ByteSource): ModelRecord {
   return { source, irVersion, opsets, functions, graph, files };
 }
 
+/** Names of all operators of a model: those of functions and subgraphs, too. */
+export function operatorsOf({ graph, functions }: Pick<ModelRecord, 'graph' | 'functions'>): ReadonlySet<string> {
+  const nodes = [graph, ...functions].flatMap((each) => each.nodes);
+  return new Set(nodes.flatMap((node) => [operatorName(node), ...node.operatorsInside]));
+}
+
 function readOpset(cursor: Cursor, to: Map<string, number>): void {
   let domain = '';
   let version = 0;
@@ -157,7 +163,12 @@ function readFunction(cursor: Cursor, files: ExternalFiles): FunctionRecord {
       case 11: {
         const message = cursor.message('AttributeProto');
         ranges.push(message.whole());
-        readAttribute(message, attributes, files, { captures: new Set(), files, references: false });
+        readAttribute(message, attributes, files, {
+          captures: new Set(),
+          files,
+          references: false,
+          operators: new Set(),
+        });
         break;
       }
       case 13:

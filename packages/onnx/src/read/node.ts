@@ -50,6 +50,13 @@ export interface NodeRecord {
   readonly externalInside: boolean;
   /** Whether a node of a subgraph has an attribute by reference. */
   readonly referencesInside: boolean;
+  /** Names of the operators of its subgraphs. */
+  readonly operatorsInside: readonly string[];
+}
+
+/** The key of a node in the table of operators. */
+export function operatorName({ domain, opType }: { readonly domain: string; readonly opType: string }): string {
+  return domain === '' ? opType : `${domain}.${opType}`;
 }
 
 /** Reads a NodeProto. */
@@ -62,6 +69,7 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
     captures: new Set(),
     files: { locations: new Set(), sources: new Map() },
     references: false,
+    operators: new Set(),
   };
   let overload = '';
   let name = '';
@@ -115,6 +123,7 @@ export function readNode(cursor: Cursor, files: ExternalFiles): NodeRecord {
     captures,
     externalInside,
     referencesInside: inside.references,
+    operatorsInside: [...inside.operators],
   };
 }
 
@@ -123,6 +132,7 @@ export interface Inside {
   readonly captures: Set<string>;
   readonly files: ExternalFiles;
   references: boolean;
+  readonly operators: Set<string>;
 }
 
 /** Reads an AttributeProto. @param inside what its subgraphs take from outside is added to it */
@@ -235,6 +245,7 @@ function readInside(cursor: Cursor, inside: Inside): readonly TensorRef[] | unde
         const node = readNode(cursor.message('NodeProto'), files);
         for (const name of node.inputs) used.add(name);
         for (const name of node.captures) used.add(name);
+        for (const name of [operatorName(node), ...node.operatorsInside]) inside.operators.add(name);
         for (const name of node.outputs) defined.add(name);
         inside.references ||= node.referencesInside || [...node.attributes.values()].some(isReference);
         const value = node.opType === 'Constant' ? node.attributes.get('value') : undefined;

@@ -2,12 +2,11 @@
  * TensorProto: where a tensor's elements lie, and, on demand, its bytes in `raw_data` form (little endian, row-major).
  * Reading one costs its header only.
  */
-import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { carriedOf, isCarried } from '../carried.ts';
 import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
-import { messageOf, OnnxFormatError } from '../errors.ts';
+import { OnnxFormatError } from '../errors.ts';
 import { floatsOfHalves } from '../half.ts';
-import { Cursor } from './cursor.ts';
+import { Cursor, WIRE } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
 
@@ -228,33 +227,19 @@ function typedBytes(tensor: TensorRef): Uint8Array {
   const out = new Uint8Array(expected);
   const view = new DataView(out.buffer);
   let at = 0;
-  const put = (reader: BinaryReader): void => {
+  const put = (low: number, high: number): void => {
     if (at + width > expected) fail(tensor, 'elements', `${expected / width}`, 'more');
-    if (wanted === 4) view.setUint32(at, reader.fixed32(), true);
-    else if (wanted === 10) view.setBigUint64(at, BigInt(reader.fixed64()), true);
-    else if (width === 8) view.setBigUint64(at, BigInt.asUintN(64, BigInt(reader.int64())), true);
-    else {
-      const value = wanted === 11 ? Number(BigInt.asUintN(32, BigInt(reader.uint64()))) : reader.int32();
-      if (width === 4) view.setInt32(at, value, true);
-      else if (width === 2) view.setInt16(at, value, true);
-      else view.setInt8(at, value);
-    }
+    if (width === 1) view.setUint8(at, low);
+    else if (width === 2) view.setUint16(at, low, true);
+    else view.setUint32(at, low, true);
+    if (width === 8) view.setUint32(at + 4, high, true);
     at += width;
   };
-  const reader = new BinaryReader(readRange(tensor.proto));
-  try {
-    while (reader.pos < reader.len) {
-      const [field, wire] = reader.tag();
-      if (field !== wanted) reader.skip(wire, field);
-      else if (wire !== 2) put(reader);
-      else {
-        const end = reader.uint32() + reader.pos;
-        while (reader.pos < end) put(reader);
-      }
-    }
-  } catch (error) {
-    if (error instanceof OnnxFormatError) throw error;
-    fail(tensor, 'elements', 'well-formed protobuf', messageOf(error));
+  const wire = wanted === 4 ? WIRE.bit32 : wanted === 10 ? WIRE.bit64 : WIRE.varint;
+  const cursor = Cursor.overRange(tensor.proto, `tensor '${tensor.name}'`);
+  while (cursor.next()) {
+    if (cursor.field === wanted) cursor.words(wire, put);
+    else cursor.skip();
   }
   if (at !== expected) fail(tensor, 'elements', `${expected / width}`, `${at / width}`);
   return out;

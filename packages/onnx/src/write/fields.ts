@@ -1,6 +1,5 @@
 /** A message of a file as its fields, for writing most of them again as they are. */
-import { WireType } from '@bufbuild/protobuf/wire';
-import { Cursor } from '../read/cursor.ts';
+import { Cursor, WIRE } from '../read/cursor.ts';
 import type { ByteRange } from '../read/source.ts';
 
 /** A field with where its bytes lie. */
@@ -18,7 +17,7 @@ export function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
   let from = cursor.position;
   while (cursor.next()) {
     const { field } = cursor;
-    const payload = cursor.wire === WireType.LengthDelimited ? cursor.range() : undefined;
+    const payload = cursor.wire === WIRE.lengthDelimited ? cursor.range() : undefined;
     if (!payload) cursor.skip();
     const to = cursor.position;
     yield { field, whole: { source: range.source, offset: from, length: to - from }, payload };

@@ -1,12 +1,16 @@
 /** Spelt-out attention whose present is a Concat of past and new keys: rounds of a decoder beside ONNX Runtime. */
+
 import { describe, expect, it } from 'vitest';
 import { toldBy } from '../../src/ops/attention/chain-past.ts';
+import { loadOperators } from '../../src/ops/index.ts';
 import { reportOf } from '../../src/register.ts';
 import { writeModel } from '../../src/write/index.ts';
 import { relativeL2 } from '../close.ts';
 import { gaussian, random } from '../models.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
 import { type PastChain, pastModel } from './chain-past.ts';
+
+await loadOperators();
 
 /** A prompt, tokens, a chunk, a token. `padding`: keys at the left that each sequence has none of. */
 async function rounds(chain: PastChain, batch: number, padding: readonly number[], reads: boolean, claim = 'all') {

@@ -1,7 +1,9 @@
 /** Attention that is spelt out, found by its structure, beside ONNX Runtime. */
+
 import { describe, expect, it } from 'vitest';
 import { buildGraph } from '../../src/ir/graph.ts';
 import { inferTypes } from '../../src/ir/infer.ts';
+import { loadOperators } from '../../src/ops/index.ts';
 import { matchNodes } from '../../src/passes/match.ts';
 import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';
@@ -9,6 +11,8 @@ import { reportOf } from '../../src/register.ts';
 import { relativeL2 } from '../close.ts';
 import { floats, session } from '../ort.ts';
 import { type Built, buildChain, type Chain } from './chain.ts';
+
+await loadOperators();
 
 /** Kinds of steps that a model becomes. */
 function opsOf(model: Uint8Array): Set<string> {

@@ -1,7 +1,9 @@
 /** MultiHeadAttention, Attention of com.microsoft and ONNX's Attention beside ONNX Runtime, and what of them is refused. */
+
 import { describe, expect, it } from 'vitest';
 import { buildGraph } from '../../src/ir/graph.ts';
 import { inferTypes } from '../../src/ir/infer.ts';
+import { loadOperators } from '../../src/ops/index.ts';
 import { matchNodes } from '../../src/passes/match.ts';
 import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';
@@ -10,6 +12,8 @@ import { type AttributeSpec, type GraphSpec, writeModel } from '../../src/write/
 import { relativeL2 } from '../close.ts';
 import { gaussian, random } from '../models.ts';
 import { floats, ort, session, tensor } from '../ort.ts';
+
+await loadOperators();
 
 interface Operand {
   readonly type: 'float32' | 'int32' | 'int64' | 'bool';

@@ -4,12 +4,11 @@
  */
 import { type RotaryOp, rotary } from '@msd/core/nn';
 import { isFloat } from '../../data-types.ts';
-import type { GraphNode } from '../../ir/graph.ts';
 import type { Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';
 import { floatTypeOf } from '../gather.ts';
 import { type Elements, emitOp, type Lowering, type Resource, type Slot, type TableRef } from '../lowering.ts';
-import type { NodeView } from '../operator.ts';
+import { branchesOf, type NodeView } from '../operator.ts';
 
 /** Where cos and sin come from. */
 export interface Angles {
@@ -66,15 +65,6 @@ function choiceOf(matcher: Matcher, cos: string, sin: string): Angles | string |
   const columns = new Set(pairs.flat().map((each) => each?.table.columns));
   if (columns.size !== 1 || columns.has(undefined)) return 'cos and sin are no tables of equal width';
   return tabled(cos, sin, pairs as unknown as Angles['tables'], condition);
-}
-
-/** What an If gives whose branches hold nothing but tensors. */
-export function branchesOf({ attributes }: GraphNode): readonly (readonly TensorRef[])[] | undefined {
-  const branches = ['then_branch', 'else_branch'].flatMap((name) => {
-    const branch = attributes.get(name);
-    return branch?.kind === 'graph' && branch.constants ? [branch.constants] : [];
-  });
-  return branches.length === 2 ? branches : undefined;
 }
 
 function keyed(key: string, tensor: TensorRef | undefined): Keyed | undefined {
