@@ -56,6 +56,7 @@ function sizeOf(input: Metadata & { readonly isTensor: true }, axis: number, tok
   const { name, shape } = input;
   const said = String(shape[axis]);
   if (isPast(name)) return axis === 0 ? 1 : /encoder/.test(name) ? ENCODER : 0;
+  if (shape.length === 1 && NEEDS_IDS.test(name)) return tokens;
   if (axis === 0 || /batch/i.test(said)) return 1;
   if (/encoder/.test(name)) return ENCODER;
   if (shape.length === 4) return axis === 1 ? 3 : IMAGE;

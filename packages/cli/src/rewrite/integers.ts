@@ -15,6 +15,7 @@ import {
 const FLOAT32 = 1;
 const UINT8 = 2;
 const INT8 = 3;
+const INT64 = 7;
 const FLOAT16 = 10;
 
 /** Integers [N, K] less their zero points, and a scale for each block of a row. */
@@ -139,14 +140,19 @@ function dequantized(scope: Scope, node: NodeRecord): QuantizedProduct | string 
   const [x = '', , c = ''] = node.inputs;
   let [home, name, isTurned] = [scope, node.inputs[1] ?? '', false];
   let maker: NodeRecord | undefined;
+  let shape: readonly number[] | undefined;
   for (;;) {
     const at = homeOf(home, name);
     maker = at?.makers.get(name);
     if (!at || !maker) return undefined;
     home = at;
     if (maker.opType === 'DequantizeLinear') break;
-    if (maker.opType !== 'Transpose' || intsOf(maker, 'perm')?.join() !== '1,0') return undefined;
-    isTurned = !isTurned;
+    if (maker.opType === 'Reshape' && !shape) {
+      const to = tensorOf(home, maker.inputs[1]);
+      if (to?.elemType !== INT64 || to.dims.join() !== '2') return undefined;
+      shape = Array.from(new BigInt64Array(new Uint8Array(tensorBytes(to)).buffer), Number);
+    } else if (maker.opType === 'Transpose' && !shape && intsOf(maker, 'perm')?.join() === '1,0') isTurned = !isTurned;
+    else return undefined;
     name = maker.inputs[0] ?? '';
   }
   const isGemm = node.opType === 'Gemm';
@@ -156,7 +162,7 @@ function dequantized(scope: Scope, node: NodeRecord): QuantizedProduct | string 
   const held = tensorNamed(home, maker.inputs[0] ?? '');
   const [scales, zeros] = [tensorOf(home, maker.inputs[1]), tensorOf(home, maker.inputs[2])];
   if (!held || !scales) return undefined;
-  return matrixBehind(held, { maker, scales, zeros, isTurned }, { scope, node, x, bias: c });
+  return matrixBehind(held, { maker, scales, zeros, isTurned, shape }, { scope, node, x, bias: c });
 }
 
 interface Behind {
@@ -164,11 +170,13 @@ interface Behind {
   readonly scales: TensorRef;
   readonly zeros: TensorRef | undefined;
   readonly isTurned: boolean;
+  /** Of the matrix, where the file has a row for each block of it. */
+  readonly shape: readonly number[] | undefined;
 }
 
 function matrixBehind(
   { tensor, name }: Held,
-  { maker, scales, zeros, isTurned }: Behind,
+  { maker, scales, zeros, isTurned, shape }: Behind,
   of: { scope: Scope; node: NodeRecord; x: string; bias: string },
 ): QuantizedProduct | string {
   const { scope, node, x, bias } = of;
@@ -176,15 +184,21 @@ function matrixBehind(
   if (!bits) return 'its weights have an element type that has no form here';
   if (tensor.dims.length !== 2) return `its weights have shape [${tensor.dims.join(', ')}]`;
   if (scales.elemType !== FLOAT32 && scales.elemType !== FLOAT16) return 'its scales are no floats';
-  const [rows = 0, columns = 0] = tensor.dims;
+  const [rows = 0, columns = 0] = shape ?? tensor.dims;
   const [N, K] = isTurned ? [rows, columns] : [columns, rows];
   const given = intOf(maker, 'block_size', 0);
   const axis = (intOf(maker, 'axis', 1) + 2) % 2;
   const isAlongK = axis === (isTurned ? 1 : 0);
+  const block = tensor.dims[1]!;
+  if (
+    shape &&
+    !(isTurned && axis === 0 && given === 0 && K % block === 0 && rows * columns === tensor.dims[0]! * block)
+  )
+    return 'its weights are reshaped';
   const isWhole = scales.dims.every((dim) => dim === 1);
   if (given > 0 && !isAlongK) return 'its blocks lie along N';
   if (!isWhole && given === 0 && isAlongK) return 'its scales differ along K';
-  const blockSize = given > 0 ? given : K;
+  const blockSize = shape ? block : given > 0 ? given : K;
   const blocks = Math.ceil(K / blockSize);
   /** Where the scale of (n, block) is. */
   const scaleAt = (n: number, block: number): number =>
