@@ -2,6 +2,7 @@
 import '../../shared/page.css';
 import './style.css';
 import {
+  atMostEvery,
   create,
   element,
   megabytes,
@@ -16,11 +17,14 @@ import { drawSoon } from './chart.ts';
 import { Comparison, SIDES } from './comparison.ts';
 import { EngineWorker } from './engine-worker.ts';
 import { openFolder, readDropped } from './model-folder.ts';
-import type { Side } from './protocol.ts';
+import type { Dtype, Side } from './protocol.ts';
 import { tokensPerSecond } from './rates.ts';
 import { Settings } from './settings.ts';
 import { describeBrowser, type Figures, readShareHash, type SharedResult, shareHash } from './share.ts';
 
+const PROGRESS_MS = 500;
+/** Files that round activations, too, while they run. */
+const DYNAMIC: readonly Dtype[] = ['q8', 'int8', 'uint8'];
 const NAMES = { stock: 'Transformers.js', msd: 'MSD' } as const;
 
 const settings = new Settings();
@@ -100,8 +104,9 @@ async function start(): Promise<void> {
 
 async function load(side: Side, worker: EngineWorker, comparison: Comparison): Promise<void> {
   say(`${NAMES[side]} loads the model …`);
-  worker.onProgress = (loaded, total) =>
-    say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`);
+  worker.onProgress = atMostEvery(PROGRESS_MS, (loaded, total) =>
+    say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`),
+  );
   const { source, dtype, threads } = settings;
   const { startMs } = await worker.load({ source, dtype, threads });
   comparison.started(side, startMs);
@@ -135,14 +140,16 @@ async function finish(own: number, opening: string, tokens: number): Promise<voi
   if (!stock || !msd) return;
   const shared = await workers.msd.decode(msd.ids.slice(0, same));
   for (const side of SIDES) {
-    const text = await workers[side].decode(comparison.last(side)!.ids);
-    showText(side, opening, text.slice(0, shared.length), text.slice(shared.length));
+    const { ids } = comparison.last(side)!;
+    const upToDifference = await workers[side].decode(ids.slice(0, same + 1));
+    const text = await workers[side].decode(ids);
+    showText(side, opening, shared, upToDifference.slice(shared.length), text.slice(upToDifference.length));
   }
   if (own !== presses) return;
   const isSame = same === written;
   element('agreement').textContent = isSame
     ? `Both wrote the same ${written} tokens.`
-    : `The first ${same} of ${written} tokens are the same; from there on, marked above, they differ: where two words are nearly as likely, the last bits of a sum decide.`;
+    : `The first ${same} of ${written} tokens are the same; at the marked one they part. ${whyDifferent(settings.dtype)}`;
   element('summary').textContent = msd.summary;
   element('report').textContent = msd.report;
   const figures = { stock: comparison.figures('stock'), msd: comparison.figures('msd') };
@@ -168,14 +175,22 @@ async function finish(own: number, opening: string, tokens: number): Promise<voi
   say(`Done. Press Write for another round: ${comparison.rounds} so far.`);
 }
 
-function showText(side: Side, opening: string, shared: string, rest: string): void {
+/** @param different the token where the two texts part, if they do; `rest` what follows it */
+function showText(side: Side, opening: string, shared: string, different = '', rest = ''): void {
   clearText(side, opening);
   const text = element(`${side}-text`);
   text.append(shared);
-  if (rest) text.append(create('mark', rest));
+  if (different) text.append(create('mark', different));
+  text.append(rest);
   text.scrollTop = 0;
   const figures = run?.comparison.figures(side) ?? result?.figures[side];
   if (figures) element(`${side}-rate`).textContent = formatRate(figures.rate);
+}
+
+function whyDifferent(dtype: Dtype): string {
+  return DYNAMIC.includes(dtype)
+    ? `With ${dtype} weights onnxruntime-web rounds what flows through the model to 8 bits, MSD keeps 16.`
+    : 'Where two words are nearly as likely, the last bits of a sum decide.';
 }
 
 function showHeadline({ figures: { stock, msd }, written, same }: SharedResult, whole: string): void {
@@ -253,7 +268,7 @@ function showShared(shared: SharedResult): void {
   settings.threads = shared.threads;
   settings.tokens = shared.tokens;
   prompt.value = shared.prompt;
-  for (const side of SIDES) showText(side, shared.prompt, shared.text, '');
+  for (const side of SIDES) showText(side, shared.prompt, shared.text);
   showHeadline(shared, '');
   describeChart(shared);
   showFigureTable({ figures: (side) => shared.figures[side] });
@@ -265,7 +280,7 @@ function showShared(shared: SharedResult): void {
 }
 
 async function takeFolder(files: ReadonlyMap<string, File>): Promise<void> {
-  if (files.size === 0) return;
+  if (files.size === 0) return say('No files came with that. Drop a folder, or choose one.', true);
   try {
     settings.folder = await openFolder(files);
     say('The folder is ready. Press Write.');

@@ -2,7 +2,7 @@
 import { create, element } from '../../shared/elements.ts';
 import { DTYPES, type Dtype, type FolderFiles, type ModelSource } from './protocol.ts';
 
-const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'fp32'];
+const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'q8', 'fp32'];
 const MAX_THREADS = 16;
 const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const HINTS = {

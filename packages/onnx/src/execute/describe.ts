@@ -134,12 +134,13 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
   return typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
 }
 
-/** Of a model that runs whole. */
-export function wholeReports({ typed: { graph }, decisions, controls }: Draft): NodeReport[] {
+/** Of a model that runs whole. @param whole why it does: the reason of nodes that MSD would have taken */
+export function wholeReports({ typed: { graph }, decisions, controls }: Draft, whole: string): NodeReport[] {
   return [...graph.nodes, ...foldedNodes(graph)].flatMap((node) => {
     const control = controls.get(node);
     const decision = typeof control === 'string' ? `${node.opType}: ${control}` : decisions.get(node);
-    const report = nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
+    const reason = typeof decision === 'string' ? decision : `the model runs whole: ${whole}`;
+    const report = nodeReport(node, 0, 'ort', reason);
     return [report, ...insideReports(node, 0)];
   });
 }

@@ -166,7 +166,7 @@ function inspectionOf(
     ? cutReports(ways, innerNodes(ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph))), {
         matrices: new Map(),
       })
-    : { nodes: mergedNodes(drafts.map(wholeReports)), regions: [] };
+    : { nodes: mergedNodes(drafts.map((draft) => wholeReports(draft, whole))), regions: [] };
   const graphs = drafts.map(({ typed: { graph } }) => graph);
   const weights = weightsOf(planned.all.map(({ graph }) => graph));
   const foreign = isCut
