@@ -7,8 +7,9 @@
 import type { GraphRecord } from '../read/model.ts';
 import type { Attribute, NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
+import { fieldsOf } from '../write/fields.ts';
 import { Message } from '../write/message.ts';
-import { fieldsOf, rangeOf, stringsOf } from '../write/node.ts';
+import { rangeOf, stringsOf } from '../write/node.ts';
 import { identity } from './names.ts';
 
 /** A list in a Loop. */
