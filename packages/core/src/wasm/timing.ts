@@ -1,6 +1,8 @@
 /** Short measurements, for choices that never show in a result. */
 
-/** Calls of this length in all take V8 to its optimising tier, which it enters between calls only; most kernels need less. */
+/** Calls of this length in all make V8 ask for its optimising tier, which is compiled in the background; most kernels need less. */
+const ASK_MS = 1;
+/** From the first call on, until the optimised code is there. Calls enter it, loops that run already do not. */
 const WARM_MS = 10;
 /** A sample is this many steps of the clock, within these bounds. Browsers without isolation tell time in steps of 0.1 ms. */
 const CLOCK_STEPS = 10;
@@ -13,22 +15,45 @@ const RETRIES = 4;
 /** The optimising tier is two to eight times as fast as the one before. */
 const LEAP = 0.65;
 
-/** Runs a function until it is seen to have come to the optimising tier, at most for the time that this takes. */
-export function warmUp(run: () => void): void {
-  const start = performance.now();
-  const slow: number[] = [];
-  for (let calls = 1, now = start; now - start < WARM_MS; ) {
-    const began = now;
-    for (let i = 0; i < calls; i++) run();
-    now = performance.now();
-    if (now - began < sampleLength()) {
-      calls *= 2;
-      continue;
+/**
+ * Brings a function to the engine's optimising tier: runs it until the engine has been asked for that, and, if somebody waits,
+ * until it is seen to be there. In between something else can be done, such as warming other functions.
+ */
+export class WarmUp {
+  readonly #begin: () => () => void;
+  readonly #start = performance.now();
+  readonly #slow: number[] = [];
+  #calls = 1;
+  #isWarm = false;
+
+  /** @param begin makes everything ready for calls, and gives one */
+  constructor(begin: () => () => void) {
+    this.#begin = begin;
+    this.#until(this.#start + ASK_MS);
+  }
+
+  /** Waits for the optimised code, at most for the time that it takes. */
+  wait(): void {
+    this.#until(this.#start + WARM_MS);
+    this.#isWarm = true;
+  }
+
+  #until(end: number): void {
+    if (this.#isWarm || performance.now() >= end) return;
+    const run = this.#begin();
+    for (let now = performance.now(); !this.#isWarm && now < end; ) {
+      const began = now;
+      for (let i = 0; i < this.#calls; i++) run();
+      now = performance.now();
+      if (now - began < sampleLength()) {
+        this.#calls *= 2;
+        continue;
+      }
+      const time = (now - began) / this.#calls;
+      // One slow sample is a busy moment, not a tier.
+      this.#isWarm = this.#slow.length > 1 && time < LEAP * Math.min(...this.#slow);
+      this.#slow.push(time);
     }
-    const time = (now - began) / calls;
-    // One slow sample is a busy moment, not a tier.
-    if (slow.length > 1 && time < LEAP * Math.min(...slow)) return;
-    slow.push(time);
   }
 }
 

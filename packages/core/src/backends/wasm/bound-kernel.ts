@@ -42,8 +42,13 @@ export class BoundKernel {
     return true;
   }
 
-  /** Emits, compiles and warms the kernel if that was not done yet. */
+  /** Emits and compiles the kernel if that was not done yet, and asks the engine to optimise it: the first run waits for that. */
   warmUp(): void {
+    this.#runtime.kernels.get(this.#call);
+  }
+
+  /** The same, and waits now. */
+  settle(): void {
     this.#current();
   }
 
@@ -52,6 +57,7 @@ export class BoundKernel {
     if (!this.#kernel || this.#generation !== kernels.generation) {
       this.#kernel = kernels.get(this.#call);
       this.#generation = kernels.generation;
+      kernels.settle(this.#call);
     }
     return this.#kernel;
   }

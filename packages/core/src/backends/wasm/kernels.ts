@@ -5,7 +5,7 @@
 import type { KernelSource } from '../../kernel-spec.ts';
 import type { Team } from '../../threads/team.ts';
 import { Module } from '../../wasm/emitter.ts';
-import { warmUp } from '../../wasm/timing.ts';
+import { WarmUp } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
 
 export type Kernel = (...args: number[]) => void;
@@ -13,17 +13,57 @@ export type Kernel = (...args: number[]) => void;
 const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
   typeof SharedArrayBuffer === 'function' && (buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
 
-const compiled = /* @__PURE__ */ new Map<string, { module: WebAssembly.Module; warm: boolean }>();
+/** What all arenas of a page have of a kernel. */
+interface Compiled {
+  readonly module: WebAssembly.Module;
+  /** Until somebody has waited for it. */
+  warmUp: WarmUp | undefined;
+}
 
-function compile({ id, emit }: KernelSource, shared: boolean) {
-  const key = shared ? `${id}_shared` : id;
+const compiled = /* @__PURE__ */ new Map<string, Compiled>();
+
+function compile(source: KernelSource, shared: boolean): Compiled {
+  const key = shared ? `${source.id}_shared` : source.id;
   const known = compiled.get(key);
   if (known) return known;
-  const source = new Module();
-  emit(source);
-  const entry = { module: new WebAssembly.Module(source.toBytes({ shared })), warm: false };
+  const emitted = new Module();
+  source.emit(emitted);
+  const module = new WebAssembly.Module(emitted.toBytes({ shared }));
+  const entry = { module, warmUp: new WarmUp(trialOf(source, module, shared)) };
   compiled.set(key, entry);
   return entry;
+}
+
+function settle(entry: Compiled): void {
+  entry.warmUp?.wait();
+  entry.warmUp = undefined;
+}
+
+/** What trial calls work on, and where: not at 0, which stands for operands that are absent. */
+const TRIAL_BYTES = 65536;
+const TRIAL_AT = 65536;
+const TRIAL_PAGES = (TRIAL_AT + TRIAL_BYTES) / 65536;
+const trialMemories = /* @__PURE__ */ new Map<boolean, WebAssembly.Memory>();
+
+/**
+ * A kernel's trial call. Its memory is that of all trials of the page: it is made ready anew for every row of calls.
+ *
+ * @param rows of gemm; default: the family's choice
+ */
+function trialOf(source: KernelSource, module: WebAssembly.Module, shared: boolean, rows?: number): () => () => void {
+  let memory = trialMemories.get(shared);
+  if (!memory) {
+    memory = new WebAssembly.Memory({ initial: TRIAL_PAGES, maximum: TRIAL_PAGES, shared });
+    trialMemories.set(shared, memory);
+  }
+  const { buffer } = memory;
+  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[source.id] as Kernel;
+  const args = source.trial(TRIAL_AT, rows);
+  return () => {
+    new Uint8Array(buffer, TRIAL_AT, TRIAL_BYTES).fill(0);
+    source.fill?.(new Int32Array(buffer, TRIAL_AT, TRIAL_BYTES / 4), TRIAL_AT);
+    return () => kernel(...args);
+  };
 }
 
 export class Kernels {
@@ -46,40 +86,29 @@ export class Kernels {
     this.#team?.forget();
   }
 
-  /** A kernel on the memory that the arena has now; to make it may move the arena. Warmed the first time the page meets it. */
+  /** A kernel on the memory that the arena has now. The engine is asked to optimise it the first time the page meets it. */
   get(source: KernelSource): Kernel {
     const { id } = source;
     const known = this.#instances.get(id);
     if (known) return known;
-    const arena = this.#arena;
-    const entry = compile(source, isShared(arena.memory));
-    // Allocated before the instance is made: it may move the arena to another memory.
-    const zeros = entry.warm ? undefined : arena.alloc(TRIAL_BYTES, 'warm-up');
-    const { memory } = arena;
-    const { exports } = new WebAssembly.Instance(entry.module, { env: { memory } });
-    const kernel = exports[id] as Kernel;
+    const { memory, shared } = this.#arena;
+    const { module } = compile(source, isShared(memory));
+    const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Kernel;
     this.#instances.set(id, kernel);
-    if (arena.shared) this.#team?.install(kernel, id, entry.module, memory);
-    if (zeros) {
-      arena.bytes(zeros).fill(0);
-      source.fill?.(new Int32Array(memory.buffer, zeros.ptr, TRIAL_BYTES / 4), zeros.ptr);
-      const args = source.trial(zeros.ptr);
-      warmUp(() => kernel(...args));
-      entry.warm = true;
-      arena.free(zeros);
-    }
+    if (shared) this.#team?.install(kernel, id, module, memory);
     return kernel;
   }
 
-  /** Kernels on one memory: to make one may end those made before, then all are made once more. */
-  all(sources: readonly KernelSource[]): Kernel[] {
-    for (;;) {
-      const { generation } = this;
-      const kernels = sources.map((source) => this.get(source));
-      if (generation === this.generation) return kernels;
-    }
+  /** Waits until the engine has optimised a kernel, if nobody has waited yet. */
+  settle(source: KernelSource): void {
+    settle(compile(source, isShared(this.#arena.memory)));
+  }
+
+  /** Trial calls of kernels that are optimised, for measurements. */
+  trials(sources: readonly KernelSource[], rows: number): (() => void)[] {
+    const shared = isShared(this.#arena.memory);
+    const entries = sources.map((source) => compile(source, shared));
+    for (const entry of entries) settle(entry);
+    return sources.map((source, i) => trialOf(source, entries[i].module, shared, rows)());
   }
 }
-
-/** What trial calls work on. */
-export const TRIAL_BYTES = 65536;
