@@ -20,8 +20,10 @@ env.localModelPath = process.env.MSD_MODELS;
 const TRANSFORMERS = "import { env, pipeline } from '@huggingface/transformers';\n";
 const MSD = "import { reportOf } from '@msd/onnx/transformers';\n";
 
+const NO_LINE = `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`;
+
 /** File name, its text, and options of Node. */
-const WAYS = [
+export const WAYS = [
   ['before.mjs', MSD + TRANSFORMERS + BODY, []],
   ['after.mjs', TRANSFORMERS + MSD + BODY, []],
   [
@@ -29,8 +31,11 @@ const WAYS = [
     `const { reportOf } = require('@msd/onnx/transformers');\nconst { env, pipeline } = require('@huggingface/transformers');\n${BODY}`,
     [],
   ],
-  ['imported.mjs', `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`, ['--import', '@msd/onnx/transformers']],
+  ['imported.mjs', NO_LINE, ['--import', '@msd/onnx/transformers']],
 ];
+
+/** Where the package manager has done it. */
+export const WITHOUT_A_LINE = ['overridden.mjs', NO_LINE, []];
 
 /**
  * Runs all of them.
@@ -38,12 +43,13 @@ const WAYS = [
  * @param {string} app folder with the packages
  * @param {string} models folder of models
  * @param {readonly string[]} nodes commands of Node
+ * @param {readonly (readonly [string, string, readonly string[]])[]} ways
  * @yields {{ name: string, result: object }}
  */
-export function* nodeRuns(app, models, nodes) {
-  for (const [file, text] of WAYS) writeFileSync(join(app, file), text);
+export function* nodeRuns(app, models, nodes, ways) {
+  for (const [file, text] of ways) writeFileSync(join(app, file), text);
   for (const node of nodes)
-    for (const [file, , options] of WAYS) {
+    for (const [file, , options] of ways) {
       const { stdout, stderr } = spawnSync(node, [...options, file], {
         cwd: app,
         encoding: 'utf8',

@@ -26,6 +26,7 @@ export const BODY = `${SETUP}
   const claimed = Object.fromEntries(
     reports.map(([name, { nodes }]) => [name, nodes.filter(({ where }) => where === 'msd').length]),
   );
+  const threads = reports[0]?.[1].threads?.count;
   await write.dispose();
   const left = reports.length && Object.values(reportOf(write)).some(({ memory }) => memory.wasmBytes > 0);
 `;
@@ -49,7 +50,7 @@ export const LATER = `${BODY}
 /** Reports to whoever opened the page. @param imports what puts the names of the body in scope */
 export const pageModule = (imports, body = BODY) => `${imports}
 (async () => {${body}
-  return { text, claimed, left };
+  return { text, claimed, left, threads };
 })().then(
   (result) => { document.title = JSON.stringify(result); },
   (error) => { document.title = JSON.stringify({ error: String(error) }); },

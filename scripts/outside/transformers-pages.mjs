@@ -44,6 +44,30 @@ const VITE_CONFIG = (plugin) => `${plugin ? "import msd from '@msd/onnx/vite';\n
 };
 `;
 
+/** As in docs/transformers.md. */
+const ROLLUP_CONFIG = `import alias from '@rollup/plugin-alias';
+import resolve from '@rollup/plugin-node-resolve';
+
+const entries = [{ find: 'onnxruntime-web/webgpu', replacement: '@msd/onnx/ort-web/webgpu' }];
+export default {
+  output: { format: 'es' },
+  plugins: [alias({ entries }), resolve({ browser: true })],
+};
+`;
+
+function rollup(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, 'rollup.config.mjs'), ROLLUP_CONFIG);
+      writeFileSync(join(app, `${name}.js`), pageModule(imports));
+      writeFileSync(join(folder, 'index.html'), html(`<script type="module" src="${name}.js"></script>`));
+      run(app, 'rollup', ['--config', 'rollup.config.mjs', '--input', `${name}.js`, '--dir', folder, '--silent']);
+    },
+  };
+}
+
 /** The sources of a page for Vite, in a folder of their own below the app. */
 function viteSources(app, name, imports, config) {
   const folder = join(app, name);
@@ -109,6 +133,7 @@ export const PAGES = [
   esbuild('esbuild-alias', BY_ALIAS, [ALIAS]),
   esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
   { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
+  rollup('rollup', BY_ALIAS),
   vite('vite', TAKEN),
   vite('vite-plugin', BY_ALIAS, 'msd()'),
   vite('vite-plugin-wasm', BY_ALIAS, 'msd({ cpuOnly: true })'),
@@ -124,3 +149,6 @@ export const TWO_COPIES = [
   { ...esbuild('two-copies', TAKEN), expected: 'npm ls onnxruntime-web' },
   esbuild('two-copies-alias', BY_ALIAS, [ALIAS]),
 ];
+
+/** In an app whose package manager gives Transformers.js another package. */
+export const OVERRIDE = [esbuild('override', BY_ALIAS)];
