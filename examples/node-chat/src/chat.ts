@@ -10,7 +10,9 @@ const generator = await pipeline('text-generation', model, { dtype: dtype as 'q4
   console.error('Name a text model of the hub, or a folder with config.json, tokenizer.json and onnx/model_q4.onnx.');
   process.exit(1);
 });
-const nodes = Object.values(reportOf(generator)).flatMap((report) => report.nodes);
+const nodes = Object.values(reportOf(generator))
+  .flatMap((report) => report.nodes)
+  .filter(({ region }) => region >= 0);
 console.log(`${model}: MSD runs ${nodes.filter(({ where }) => where === 'msd').length} of ${nodes.length} nodes.`);
 
 const streamer = new TextStreamer(generator.tokenizer, { skip_prompt: true });

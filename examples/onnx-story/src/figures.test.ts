@@ -1,9 +1,9 @@
 /** Numbers and sentences of the page. */
 import { describe, expect, it } from 'vitest';
+import { describeReports } from '../../shared/describe-reports.ts';
+import { explain } from '../../shared/explain.ts';
 import { Comparison } from './comparison.ts';
-import { describeReports } from './describe-reports.ts';
 import { firstDifference } from './difference.ts';
-import { explain } from './explain.ts';
 import { rateCurve, tokensPerSecond } from './rates.ts';
 
 describe('rates', () => {
@@ -53,8 +53,11 @@ it('compares rounds, and takes medians', () => {
 
 it('says in one sentence what MSD took', () => {
   const report = (places: string[], whole?: string) =>
-    ({ nodes: places.map((where) => ({ where })), ...(whole && { whole }) }) as never;
-  expect(describeReports({ model: report(['msd', 'msd']) })).toMatch(/runs all 2 nodes/);
+    ({
+      nodes: places.map((where) => ({ where, region: where === 'gone' ? -1 : 0 })),
+      ...(whole && { whole }),
+    }) as never;
+  expect(describeReports({ model: report(['msd', 'msd', 'gone']) })).toMatch(/runs all 2 nodes/);
   expect(describeReports({ model: report(['msd', 'ort']) })).toMatch(/runs 1 of 2 nodes, onnxruntime-web the other 1/);
   expect(describeReports({ model: report([], 'float weights') })).toMatch(/leaves .*: float weights\. Choose q4/);
   expect(describeReports({})).toMatch(/leaves this model to onnxruntime-web/);
@@ -65,7 +68,7 @@ it.each([
   ['Unauthorized access to file', /asks for a login/],
   ['Failed to fetch', /online/],
   ['bad_alloc', /smaller one/],
-  ['Unsupported model type: foo', /as a text generator/],
+  ['Unsupported model type: foo', /for this task/],
   ['something else', /^something else$/],
 ])('explains “%s”', (message, hint) => {
   expect(explain(new Error(message))).toMatch(hint);

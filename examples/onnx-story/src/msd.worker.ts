@@ -1,6 +1,6 @@
 /** Transformers.js on MSD. The import is all that differs; `configure` sets the threads that the page asks for. */
 import { configure, formatReport, reportOf } from '@msd/onnx/transformers';
-import { describeReports } from './describe-reports.ts';
+import { describeReports } from '../../shared/describe-reports.ts';
 import { serve } from './writer.ts';
 
 serve({

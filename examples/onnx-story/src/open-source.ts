@@ -1,9 +1,10 @@
 /** Tells Transformers.js where a model is: beside the page, on the hub, or in files that the reader chose. */
 import { env } from '@huggingface/transformers';
+import { useOwnModels } from '../../shared/transformers.ts';
 import { fileNameOf } from './model-folder.ts';
 import type { FolderFiles, LoadRequest } from './protocol.ts';
 
-/** Where the files of a folder seem to be: a path, for Transformers.js looks for no tokenizer behind an address of another host. */
+/** Where the files of a folder seem to be. */
 const FOLDER = '/folder-of-the-reader/';
 
 /** Options of `pipeline` that describe the files. */
@@ -16,14 +17,11 @@ interface FileOptions {
 /** @returns the name that `pipeline` takes, with what it has to know about the files */
 export function openSource({ source, dtype, base }: LoadRequest): { model: string; options: FileOptions } {
   if (source.kind === 'hub') return { model: source.name, options: {} };
-  env.allowLocalModels = true;
-  env.allowRemoteModels = false;
-  env.useBrowserCache = false; // under a name like "story" other pages of this host may keep another model
   if (source.kind === 'shipped') {
-    env.localModelPath = new URL('models/', base).pathname; // a path: see FOLDER
+    useOwnModels(env, new URL('models/', base).pathname);
     return { model: 'story', options: {} };
   }
-  env.localModelPath = FOLDER;
+  useOwnModels(env, FOLDER);
   env.fetch = fetchFrom(source.files);
   const { subfolder, name, externalFiles } = fileNameOf(source.files, dtype);
   return {

@@ -4,8 +4,9 @@
  */
 
 import { env, pipeline, type TextGenerationPipeline, TextStreamer } from '@huggingface/transformers';
+import { explain } from '../../shared/explain.ts';
+import { codeBytes, Download, setUpOnnxRuntime } from '../../shared/transformers.ts';
 import { wasmMemoryBytes } from '../../story-model/src/wasm-memory.ts'; // first: counts from here on
-import { explain } from './explain.ts';
 import { openSource } from './open-source.ts';
 import type { LoadRequest, Reply, Request } from './protocol.ts';
 
@@ -26,32 +27,19 @@ export function serve(engine: Engine): void {
   let turn: Promise<void> = Promise.resolve();
 
   async function load(request: LoadRequest): Promise<void> {
-    const { wasm } = env.backends.onnx;
-    if (wasm) {
-      wasm.numThreads = request.threads;
-      const file = (ending: string) => `${request.base}ort/ort-wasm-simd-threaded.${ending}`;
-      wasm.wasmPaths = { mjs: file('mjs'), wasm: file('wasm') };
-    }
-    env.useWasmCache = false; // would download ONNX Runtime's WebAssembly also where nobody needs it
+    setUpOnnxRuntime(env, request.base, request.threads);
     engine.setThreads(request.threads);
     const { model, options } = openSource(request);
-    let arrived = performance.now();
-    const loaded = new Map<string, { loaded: number; total: number }>();
+    const download = new Download((loaded, total) => reply({ type: 'progress', loaded, total }));
     generator = await pipeline('text-generation', model, {
       ...options,
       dtype: request.dtype,
       device: 'wasm',
-      progress_callback: (info) => {
-        if (info.status === 'done') arrived = performance.now();
-        if (info.status !== 'progress') return;
-        loaded.set(info.file, info);
-        const sum = (key: 'loaded' | 'total') => [...loaded.values()].reduce((all, own) => all + own[key], 0);
-        reply({ type: 'progress', loaded: sum('loaded'), total: sum('total') });
-      },
+      progress_callback: download.follow,
     });
     reply({
       type: 'loaded',
-      startMs: performance.now() - arrived,
+      startMs: download.sinceArrival,
       isChat: Boolean(generator.tokenizer.chat_template),
       ortVersion: env.backends.onnx.versions?.web ?? 'unknown',
     });
@@ -112,12 +100,4 @@ function roomFor({ tokenizer, model }: TextGenerationPipeline, prompt: string): 
   if (most - length < 2)
     throw new RangeError(`The opening has ${length} tokens, and the model reads at most ${most}: shorten it.`);
   return most - length;
-}
-
-/** Bytes, as they are after decompression, of everything that runs. */
-function codeBytes(): number {
-  const files = performance.getEntriesByType('resource') as PerformanceResourceTiming[];
-  return files
-    .filter(({ name }) => /\.(m?js|wasm)(\?|$)/.test(name))
-    .reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0);
 }

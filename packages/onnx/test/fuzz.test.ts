@@ -24,8 +24,9 @@ function readAndClaim(bytes: Uint8Array): string {
     const branches = new Branches(readModel(bytesSource(bytes)));
     const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false };
     const drafts = branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
-    const decisions = drafts.flatMap((draft) => [...draft.decisions.values()]);
-    return decisions.some((decision) => typeof decision === 'object' && decision.product) ? 'claimed' : 'read';
+    const decisions = drafts.flatMap((draft) => [...draft.decisions.values(), ...draft.controls.values()]);
+    const isClaimed = decisions.some((each) => typeof each === 'object' && ('bodies' in each || each.product));
+    return isClaimed ? 'claimed' : 'read';
   } catch (error) {
     for (const type of [OnnxFormatError, RangeError, TypeError, UnsupportedError]) {
       if (error instanceof type) return (error as Error).name;

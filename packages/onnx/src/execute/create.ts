@@ -14,7 +14,7 @@ import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
-import { draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
+import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations, wholeOptions } from './files.ts';
 import { CutRefused } from './foreign.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
@@ -117,14 +117,7 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
 function waysOf({ branches, planned, request: { msd } }: Opened, checksScales: boolean): Ways {
   const { claim, exact, quantize, relax: relaxes } = msd;
   const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales };
-  const drafted = ({ all, choice }: Variants): Ways => ({
-    drafts: all.map((variant) => draftOf(variant, drafting)),
-    choice,
-  });
-  const ways = drafted(planned);
-  const isInBranches = ways.drafts.some(({ taken }) => taken.length > 0);
-  // Nothing to take in any branch: each If is a node like others.
-  return isInBranches && !ways.drafts.some(hasProductInside) ? drafted(branches.whole()) : ways;
+  return draftVariants(branches, planned, drafting);
 }
 
 /** @returns the session, or why the model runs whole */
@@ -146,7 +139,7 @@ async function createUncut(
   reason: string,
 ): Promise<MsdHandler> {
   if (request.isTakenOver && (typeof model !== 'string' || original() === model)) throw new LeftToOrt(reason);
-  const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
+  const nodes = mergedNodes(drafts.map((draft) => wholeReports(draft, reason)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const options = await wholeOptions(model, record, request);

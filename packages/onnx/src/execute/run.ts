@@ -7,12 +7,14 @@ import type { CopiedBytes } from '../report.ts';
 import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
+import type { Running } from './control/body.ts';
+import { runControl } from './control/runner.ts';
 import { isOutOfMemory } from './fast-form.ts';
 import { foreignError } from './foreign.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
-import type { ClaimedStep, ForeignStep, Schedule } from './schedule.ts';
+import type { ClaimedStep, ControlStep, ForeignStep, Schedule } from './schedule.ts';
 import { copyOfTensor } from './snapshot.ts';
 import { fillFromDevice, tensorOf, type Value, valueOfTensor, viewOf } from './value.ts';
 
@@ -26,13 +28,16 @@ export class Executor {
   plans: Plan[] = [];
   readonly #ort: OrtModule;
   readonly #shop: Workshop | undefined;
+  readonly #path: string;
   readonly #values: Values;
   /** What the tensors of a run refer to whose elements lie in a cache. */
   #holder: object | undefined;
 
-  constructor(ort: OrtModule, shop: Workshop | undefined, slots: number) {
+  /** @param path of the body that it runs, for messages: '' for the model itself */
+  constructor(ort: OrtModule, shop: Workshop | undefined, slots: number, path = '') {
     this.#ort = ort;
     this.#shop = shop;
+    this.#path = path;
     this.#values = new Array<Value | undefined>(slots).fill(undefined);
   }
 
@@ -77,11 +82,12 @@ export class Executor {
       const start = profile?.now() ?? 0;
       watch?.check();
       if (step.kind === 'foreign') await this.#foreign(step, options);
+      else if (step.kind === 'control') await this.#control(step, { options, watch, profile, copied: this.copied });
       else if (watch || profile) plan = await this.#stepByStep(step, plan, watch, profile);
       else plan = this.#claimed(step, plan);
       if (profile) {
-        const name = step.kind === 'foreign' ? `ort_region_${step.region}` : `msd_region_${step.index}`;
-        profile.add('Session', name, start, {});
+        const [side, index] = step.kind === 'foreign' ? ['ort', step.region] : ['msd', step.index];
+        profile.add('Session', `${side}_region_${this.#path}${index}`, start, {});
       }
     }
   }
@@ -130,6 +136,20 @@ export class Executor {
     }
   }
 
+  async #control({ control, given, outputs }: ControlStep, running: Running): Promise<void> {
+    const tensors = given.map((each) =>
+      typeof each === 'number' ? tensorOf(this.#values[each]!, this.#ort, this.#shop?.device, this.#holder) : each,
+    );
+    let results: readonly OrtTensor[];
+    try {
+      results = await runControl(control, tensors, running);
+    } catch (error) {
+      throw typedError('run', error);
+    }
+    for (const { body } of control.bodies) this.plans.push(...body.plans);
+    for (const [i, slot] of outputs.entries()) if (slot >= 0) this.#values[slot] = valueOfTensor(results[i]!);
+  }
+
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
     const { session, fetches } = step;
     let results: Readonly<Record<string, OrtTensor>>;
@@ -140,7 +160,7 @@ export class Executor {
         return (await session.spare()).run(feeds, fetches, options);
       });
     } catch (error) {
-      throw foreignError(`region ${step.region}`, error);
+      throw foreignError(`region ${this.#path}${step.region}`, error);
     }
     for (let i = 0; i < fetches.length; i++) {
       const tensor = results[fetches[i]!]!;

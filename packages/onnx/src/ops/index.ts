@@ -42,7 +42,7 @@ export const FETCHED: Readonly<Record<string, Fetched>> = {
   },
   graphs: {
     standard:
-      'Compress Concat ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand GatherElements GatherND If InstanceNormalization IsInf LpNormalization Mish NonZero PRelu Pad Resize ScatterElements ScatterND Selu Slice SpaceToDepth Split Sqrt Tanh TensorScatter Tile TopK Transpose Trilu Upsample',
+      'Compress Concat ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand GatherElements GatherND If InstanceNormalization IsInf Loop LpNormalization Mish NonZero PRelu Pad Resize ScatterElements ScatterND Scan Selu Slice SpaceToDepth Split Sqrt Tanh TensorScatter Tile TopK Transpose Trilu Upsample',
     microsoft: 'FusedConv FusedMatMul GroupNorm MoE SparseAttention',
     load: () => import('./families/graphs.ts'),
   },
@@ -51,7 +51,7 @@ export const FETCHED: Readonly<Record<string, Fetched>> = {
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
-  recurrent: { standard: 'LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
+  recurrent: { standard: 'GRU LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 };
 

@@ -11,7 +11,7 @@ const HINTS: readonly [pattern: RegExp, hint: string][] = [
     /out of memory|memory access|allocation failed|bad_alloc/i,
     'The model needs more memory than a tab gets: choose a smaller one, or q4 weights.',
   ],
-  [/unsupported model type/i, 'Transformers.js does not know this kind of model as a text generator.'],
+  [/unsupported model type/i, 'Transformers.js does not run this kind of model for this task.'],
 ];
 
 /** One line: the message, and the hint that fits. */
