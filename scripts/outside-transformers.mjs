@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
-import { missingTransformers, nodeRuns, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
-import { OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
+import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
@@ -71,12 +71,12 @@ async function openPages(folder, pages) {
     await page.build?.(folder, join(app, 'site', page.name));
     const server = await page.serve?.(folder);
     const { url } = server ?? (page.isIsolated ? isolated : site);
-    const { result, fetched } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
+    const { result, fetched, workers } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
     await server?.close();
     if (page.isPlain) plain = result.text;
     say(
       page.isIsolated ? `${page.name}, isolated` : page.name,
-      server?.problem ?? problemOf(page, result, fetched),
+      server?.problem ?? problemOf({ ...page, workers }, result, fetched),
       started,
     );
   }
@@ -103,6 +103,10 @@ await openPages(app, PAGES);
 await openPages(app, [{ name: 'esbuild', isIsolated: true }]);
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
+if (!only || only.test('server')) {
+  buildForServer(app, 'before.mjs');
+  runNode('vite for a server', app, ['node'], [ON_SERVER]);
+}
 if (!only || only.test('pnpm')) {
   const folder = pnpmApp(app, core, onnx);
   runNode('pnpm', folder, ['node']);
@@ -117,13 +121,18 @@ isolated.close();
 if (!kept) rmSync(app, { recursive: true, force: true });
 process.exit(failed ? 1 : 0);
 
-function problemOf({ isPlain, isIsolated, needsOrt, expected }, { error, text, claimed, left, threads }, fetched) {
+function problemOf(
+  { isPlain, isIsolated, workers, needsOrt, expected },
+  { error, text, claimed, left, threads },
+  fetched,
+) {
   if (expected) return error?.includes(expected) ? undefined : `expected an error about ${expected}, got ${error}`;
   if (error) return error;
   if (text !== plain) return `another text: ${text}`;
   if (isPlain) return undefined;
   if (!(claimed?.model > 0)) return 'MSD took nothing';
   if (isIsolated && !(threads > 1)) return `${threads} thread`;
+  if (isIsolated && workers > 0) return `${workers} workers are left after dispose()`;
   if (left) return 'memory is left after dispose()';
   const binary = fetched.find((path) => path.endsWith('.wasm'));
   return binary && !needsOrt ? `${binary} was fetched, though MSD has everything` : undefined;

@@ -22,7 +22,7 @@ const MSD = "import { reportOf } from '@msd/onnx/transformers';\n";
 
 const NO_LINE = `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`;
 
-/** File name, its text, and options of Node. */
+/** File name, its text (unless there is one already), and options of Node. */
 export const WAYS = [
   ['before.mjs', MSD + TRANSFORMERS + BODY, []],
   ['after.mjs', TRANSFORMERS + MSD + BODY, []],
@@ -34,6 +34,9 @@ export const WAYS = [
   ['imported.mjs', NO_LINE, ['--import', '@msd/onnx/transformers']],
 ];
 
+/** What `buildForServer` of transformers-pages.mjs built of the first one. */
+export const ON_SERVER = ['server/before.js', undefined, []];
+
 /** Where the package manager has done it. */
 export const WITHOUT_A_LINE = ['overridden.mjs', NO_LINE, []];
 
@@ -43,11 +46,11 @@ export const WITHOUT_A_LINE = ['overridden.mjs', NO_LINE, []];
  * @param {string} app folder with the packages
  * @param {string} models folder of models
  * @param {readonly string[]} nodes commands of Node
- * @param {readonly (readonly [string, string, readonly string[]])[]} ways
+ * @param {readonly (readonly [string, string | undefined, readonly string[]])[]} ways
  * @yields {{ name: string, result: object }}
  */
 export function* nodeRuns(app, models, nodes, ways) {
-  for (const [file, text] of ways) writeFileSync(join(app, file), text);
+  for (const [file, text] of ways) if (text) writeFileSync(join(app, file), text);
   for (const node of nodes)
     for (const [file, , options] of ways) {
       const { stdout, stderr } = spawnSync(node, [...options, file], {
