@@ -9,12 +9,14 @@ import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { type BuiltWay, buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
+import type { CutModel } from './cut-model.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
+import { rehearse } from './rehearse.ts';
 import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 
@@ -70,7 +72,7 @@ export async function createCut(
         isLazy: canBeLazy(ort),
       },
     };
-    return new CutSession({
+    const model: CutModel = {
       ort,
       variants: ways.map((way) => variantOf(ort, way, shop)),
       choice,
@@ -83,7 +85,10 @@ export async function createCut(
       close() {
         for (const source of kept) source.close();
       },
-    });
+    };
+    const session = new CutSession(model);
+    if (!request.isProfiled) await rehearse(session, model);
+    return session;
   } catch (error) {
     await Promise.all(sessionsOf(ways).map((session) => session.release()));
     throw error;

@@ -55,6 +55,8 @@ const ORT_ROUNDED_SUM = 4e-3;
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
 const PROMPT_WEIGHT = 1 / 16;
+/** A run of ONNX Runtime, whatever it is handed. */
+const LEAST_CROSSING = (1 + PROMPT_WEIGHT) * RUN;
 
 /** Sizes that prices are for: tokens of a run, and what that run counts. */
 export interface OperatingPoint {
@@ -133,6 +135,16 @@ export class CostModel {
       region.units.reduce((total, unit) => total + this.priceOf(unit)[side], 0);
     const isOurs = region.claimed || region.control !== undefined;
     return { msd: isOurs ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
+  }
+
+  /** What units cost less in ONNX Runtime, those that do. */
+  gainOf(units: Iterable<Unit>): number {
+    let gain = 0;
+    for (const unit of units) {
+      const { msd, ort } = this.priceOf(unit);
+      gain += Math.max(0, msd - ort);
+    }
+    return gain;
   }
 
   /** Of a whole partition. */
@@ -252,7 +264,9 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], { all, is
   const isClaimed = (unit: Unit): boolean => isTaken(unit) && !isForOthers(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);
-  for (let changed = !all; changed; ) {
+  // Where ONNX Runtime has nothing to do yet, there is a run to pay for first.
+  const isSettled = !isBody && regions.every(({ claimed }) => claimed) && model.gainOf(units) < LEAST_CROSSING;
+  for (let changed = !all && !isSettled; changed; ) {
     changed = false;
     for (const group of glueGroups(regions)) {
       for (const unit of group) left.add(unit);
