@@ -245,19 +245,23 @@ const inspectedValue = (
   rows?: number,
 ): InspectedValue => ({ name, type: dataTypeName(elemType), dims, ...(rows !== undefined && { rows }) });
 
-/** Of the smallest table that a value, or what is made of it alone, chooses rows of. */
-function rowsOf(graph: Graph, input: string): number | undefined {
-  let rows: number | undefined;
-  for (const { opType, inputs } of graph.consumers.get(input) ?? []) {
-    const isTable = /^Gather/.test(opType) && inputs[1] === input;
+/** What hands ids on as they are. */
+const MOVES = /^(Cast|Identity|Reshape|Flatten|Squeeze|Unsqueeze|Expand|Slice|Transpose)$/;
+
+/** Of the smallest table that a value chooses rows of, if nothing is computed of it before. */
+function rowsOf(graph: Graph, value: string, depth = 0): number | undefined {
+  const found: number[] = [];
+  for (const { opType, inputs, outputs } of graph.consumers.get(value) ?? []) {
+    if (MOVES.test(opType) && inputs[0] === value && depth < 8)
+      found.push(rowsOf(graph, outputs[0]!, depth + 1) ?? Infinity);
+    const isTable = /^Gather/.test(opType) && inputs[1] === value;
     const isEmbedding = /EmbedLayerNormalization/.test(opType);
-    const constant = graph.constants.get(
-      isTable ? inputs[0]! : isEmbedding ? (inputs[inputs[0] === input ? 2 : 4] ?? '') : '',
-    );
-    const size = constant?.kind === 'tensor' ? constant.tensor.dims[0] : undefined;
-    if (size !== undefined) rows = Math.min(rows ?? Infinity, size);
+    const table = isTable ? inputs[0]! : isEmbedding ? inputs[inputs[0] === value ? 2 : 4] : undefined;
+    const constant = graph.constants.get(table ?? '');
+    if (constant?.kind === 'tensor') found.push(constant.tensor.dims[0] ?? Infinity);
   }
-  return rows;
+  const rows = Math.min(...found);
+  return Number.isFinite(rows) ? rows : undefined;
 }
 
 /** A graph with some of its constants only. */
