@@ -97,7 +97,8 @@ describe('msd run, a decoder', () => {
   });
 
   it.each<[string, string[], number, string]>([
-    ['no prompt', [], 2, "Required option '--prompt <text>' not specified. See: msd run --help"],
+    ['no prompt', [], 2, '--prompt: expected some words, got none. Write what the model is to answer: --prompt TEXT.'],
+    ['an unknown option', ['--frob'], 2, "Unknown option '--frob'. See: msd run --help"],
     ['an empty prompt', ['--prompt', ' '], 2, '--prompt: expected some words, got none.'],
     [
       'too many tokens',

@@ -15,7 +15,7 @@ import { formatTable } from '../shared/table.ts';
 import { type Task, task } from '../shared/task.ts';
 
 interface Options extends ModelOptions {
-  readonly prompt: readonly string[];
+  readonly prompt?: readonly string[];
   readonly system?: string;
   readonly raw?: boolean;
   readonly tokens: number;
@@ -42,7 +42,7 @@ const DEFAULT_TOKENS = 200;
 
 export function define(command: Command): void {
   modelOptions(command)
-    .requiredOption('--prompt <text>', 'what to answer or go on with; may be repeated', repeated)
+    .option('--prompt <text>', 'what to answer or go on with; may be repeated', repeated)
     .option('--system <text>', 'what a chat model is told before')
     .option('--raw', 'leaves the chat template of the model out')
     .option(
@@ -86,18 +86,19 @@ function kvType(text: string): Options['kvCache'] {
 }
 
 async function run(job: Task, model: string, options: Options): Promise<void> {
-  if (options.prompt.some((text) => text.trim() === ''))
-    throw new UsageError('--prompt: expected some words, got none. Write what the model is to answer.');
+  const prompts = options.prompt ?? [];
+  if (prompts.length === 0 || prompts.some((text) => text.trim() === ''))
+    throw new UsageError('--prompt: expected some words, got none. Write what the model is to answer: --prompt TEXT.');
   const located = await locate(model, job.signal);
   const text = await readModelText(located);
   const engines: readonly Engine[] = options.plain ? ['msd', 'ort'] : ['msd'];
   const all: Answers[] = [];
-  for (const engine of engines) all.push(await answersOf(job, located, text, options, engine));
+  for (const engine of engines) all.push(await answersOf(job, located, text, { ...options, prompt: prompts }, engine));
   const [own, plain] = all as [Answers, Answers | undefined];
   job.out.result(
     {
       model,
-      prompts: options.prompt,
+      prompts,
       ...asJson(own),
       ...(plain && { plain: asJson(plain), same: comparison(own, plain) }),
     },
@@ -110,7 +111,7 @@ async function answersOf(
   job: Task,
   located: Located,
   text: ModelText,
-  options: Options,
+  options: Options & { readonly prompt: readonly string[] },
   engine: Engine,
 ): Promise<Answers> {
   const { progress } = job;

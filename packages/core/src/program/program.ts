@@ -117,14 +117,12 @@ export class Program<H> {
     for (let i = from; i < to; i++) {
       const call = this.#calls[i];
       if (typeof call === 'function') call();
-      else if (this.#moved[i] !== undefined) this.#runElsewhere(call, i);
-      else this.#device.run(call);
+      else {
+        const operands = this.#moved[i];
+        this.#device.run(call, operands && { operands });
+        if (operands) this.#moved[i] = undefined;
+      }
     }
-  }
-
-  #runElsewhere(call: Call<H>, step: number): void {
-    this.#device.run(call, { operands: this.#moved[step]! });
-    this.#moved[step] = undefined;
   }
 }
 

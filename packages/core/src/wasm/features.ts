@@ -2,7 +2,7 @@
 import { BackendUnavailableError } from '../errors.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitter.ts';
 import { advance, range } from './loops.ts';
-import { settledTime, WarmUp } from './timing.ts';
+import { settledTime, warmUp } from './timing.ts';
 
 /** @throws {@link BackendUnavailableError} where WebAssembly or its SIMD128 is missing, or the page may not compile any */
 export function requireSimd(): void {
@@ -59,10 +59,21 @@ let knownProbe: RelaxedProbe | null | undefined;
 /** @returns `null` where the engine has no relaxed SIMD */
 export function relaxedDot(): RelaxedDot | null {
   if (known !== undefined) return known;
-  const probe = relaxedProbe();
-  const gain = probe && beginGain();
-  known = probe && { byteOperand: byteOperandOf(probe), gain: gain!() };
-  return known;
+  const gain = askEngine();
+  return (known = gain ? { byteOperand: byteOperandOf(relaxedProbe()!), gain: gain() } : null);
+}
+
+let asked: (() => number) | undefined;
+
+/**
+ * Has the engine compile what {@link relaxedDot} measures, in the background: who knows that a matrix will come can do something else
+ * in the meantime. A few milliseconds, once.
+ *
+ * @returns the measurement; nothing where there is no relaxed SIMD
+ */
+export function askEngine(): (() => number) | undefined {
+  if (!asked && relaxedProbe()) asked = beginGain();
+  return asked;
 }
 
 /**
@@ -159,9 +170,9 @@ function beginGain(): () => number {
   const memory = new WebAssembly.Memory({ initial: 1 });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
   const runs = [exports.i16, exports.i8].map((run) => () => (run as (count: number) => void)(2000));
-  const warming = runs.map((run) => new WarmUp(() => run));
+  const waits = runs.map((run) => warmUp(() => run));
   return () => {
-    for (const each of warming) each.wait();
+    for (const wait of waits) wait();
     const [slow, fast] = settledTime(runs);
     return (2 * slow) / fast; // 16 products instead of 8
   };

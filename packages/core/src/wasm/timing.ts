@@ -16,45 +16,38 @@ const RETRIES = 4;
 const LEAP = 0.65;
 
 /**
- * Brings a function to the engine's optimising tier: runs it until the engine has been asked for that, and, if somebody waits,
- * until it is seen to be there. In between something else can be done, such as warming other functions.
+ * Brings a function to the engine's optimising tier: runs it until the engine has been asked for that. In the meantime something else
+ * can be done, such as warming other functions.
+ *
+ * @param begin makes everything ready for calls, and gives one
+ * @returns waits until the optimised function is seen to be there, at most for the time that it takes
  */
-export class WarmUp {
-  readonly #begin: () => () => void;
-  readonly #start = performance.now();
-  readonly #slow: number[] = [];
-  #calls = 1;
-  #isWarm = false;
-
-  /** @param begin makes everything ready for calls, and gives one */
-  constructor(begin: () => () => void) {
-    this.#begin = begin;
-    this.#until(this.#start + ASK_MS);
-  }
-
-  /** Waits for the optimised code, at most for the time that it takes. */
-  wait(): void {
-    this.#until(this.#start + WARM_MS);
-    this.#isWarm = true;
-  }
-
-  #until(end: number): void {
-    if (this.#isWarm || performance.now() >= end) return;
-    const run = this.#begin();
-    for (let now = performance.now(); !this.#isWarm && now < end; ) {
+export function warmUp(begin: () => () => void): () => void {
+  const start = performance.now();
+  let calls = 1;
+  let samples = 0;
+  let best = Number.POSITIVE_INFINITY;
+  let isWarm = false;
+  const until = (end: number) => {
+    let now = performance.now();
+    if (now >= end) return;
+    const run = begin();
+    while (!isWarm && now < end) {
       const began = now;
-      for (let i = 0; i < this.#calls; i++) run();
+      for (let i = 0; i < calls; i++) run();
       now = performance.now();
       if (now - began < sampleLength()) {
-        this.#calls *= 2;
+        calls *= 2;
         continue;
       }
-      const time = (now - began) / this.#calls;
+      const time = (now - began) / calls;
       // One slow sample is a busy moment, not a tier.
-      this.#isWarm = this.#slow.length > 1 && time < LEAP * Math.min(...this.#slow);
-      this.#slow.push(time);
+      isWarm = samples++ > 1 && time < LEAP * best;
+      best = Math.min(best, time);
     }
-  }
+  };
+  until(start + ASK_MS);
+  return () => until(start + WARM_MS);
 }
 
 /**

@@ -66,11 +66,16 @@ export interface Scripts {
   attention(step: AttentionStep, where: string): () => AttentionRun<KvCache>;
 }
 
-export interface Plan {
+/** What plans go on from: values that lie on the device before them. */
+export interface Parent {
+  readonly live: ReadonlyMap<string, Live>;
+}
+
+export interface Plan extends Parent {
   /** Sizes and elements that it was made for. */
   readonly key: readonly number[];
-  /** The plan of the regions before. */
-  readonly parent: Plan | undefined;
+  /** The plan of the regions before, or what a body holds for all passes. */
+  readonly parent: Parent | undefined;
   readonly program: Program<ArenaHandle>;
   /** Names of the nodes that each step stands for; of products, those of each one. */
   readonly nodes: readonly (readonly (readonly string[])[])[];
@@ -91,7 +96,7 @@ export function makePlan(
   code: RegionCode,
   infos: ReadonlyMap<string, Info>,
   key: readonly number[],
-  parent: Plan | undefined,
+  parent: Parent | undefined,
   ends: ReadonlySet<string>,
   scripts: Scripts,
 ): Plan {

@@ -47,11 +47,6 @@ export class BoundKernel {
     this.#runtime.kernels.get(this.#call);
   }
 
-  /** The same, and waits now. */
-  settle(): void {
-    this.#current();
-  }
-
   #current(): Kernel {
     const { kernels } = this.#runtime;
     if (!this.#kernel || this.#generation !== kernels.generation) {

@@ -5,7 +5,7 @@
 import type { KernelSource } from '../../kernel-spec.ts';
 import type { Team } from '../../threads/team.ts';
 import { Module } from '../../wasm/emitter.ts';
-import { WarmUp } from '../../wasm/timing.ts';
+import { warmUp } from '../../wasm/timing.ts';
 import type { Arena } from '../arena.ts';
 
 export type Kernel = (...args: number[]) => void;
@@ -16,8 +16,8 @@ const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
 /** What all arenas of a page have of a kernel. */
 interface Compiled {
   readonly module: WebAssembly.Module;
-  /** Until somebody has waited for it. */
-  warmUp: WarmUp | undefined;
+  /** Waits until the engine has optimised it. */
+  readonly settle: () => void;
 }
 
 const compiled = /* @__PURE__ */ new Map<string, Compiled>();
@@ -29,21 +29,14 @@ function compile(source: KernelSource, shared: boolean): Compiled {
   const emitted = new Module();
   source.emit(emitted);
   const module = new WebAssembly.Module(emitted.toBytes({ shared }));
-  const entry = { module, warmUp: new WarmUp(trialOf(source, module, shared)) };
+  const entry = { module, settle: warmUp(trialOf(source, module, shared)) };
   compiled.set(key, entry);
   return entry;
 }
 
-function settle(entry: Compiled): void {
-  entry.warmUp?.wait();
-  entry.warmUp = undefined;
-}
-
-/** What trial calls work on, and where: not at 0, which stands for operands that are absent. */
-const TRIAL_BYTES = 65536;
-const TRIAL_AT = 65536;
-const TRIAL_PAGES = (TRIAL_AT + TRIAL_BYTES) / 65536;
-const trialMemories = /* @__PURE__ */ new Map<boolean, WebAssembly.Memory>();
+/** Trial calls work on 64 KiB, not at 0, which stands for operands that are absent: on the second page of a memory. */
+const PAGE = 65536;
+const trialMemories: WebAssembly.Memory[] = [];
 
 /**
  * A kernel's trial call. Its memory is that of all trials of the page: it is made ready anew for every row of calls.
@@ -51,17 +44,12 @@ const trialMemories = /* @__PURE__ */ new Map<boolean, WebAssembly.Memory>();
  * @param rows of gemm; default: the family's choice
  */
 function trialOf(source: KernelSource, module: WebAssembly.Module, shared: boolean, rows?: number): () => () => void {
-  let memory = trialMemories.get(shared);
-  if (!memory) {
-    memory = new WebAssembly.Memory({ initial: TRIAL_PAGES, maximum: TRIAL_PAGES, shared });
-    trialMemories.set(shared, memory);
-  }
-  const { buffer } = memory;
+  const memory = (trialMemories[Number(shared)] ??= new WebAssembly.Memory({ initial: 2, maximum: 2, shared }));
   const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[source.id] as Kernel;
-  const args = source.trial(TRIAL_AT, rows);
+  const args = source.trial(PAGE, rows);
   return () => {
-    new Uint8Array(buffer, TRIAL_AT, TRIAL_BYTES).fill(0);
-    source.fill?.(new Int32Array(buffer, TRIAL_AT, TRIAL_BYTES / 4), TRIAL_AT);
+    const words = new Int32Array(memory.buffer, PAGE).fill(0);
+    source.fill?.(words, PAGE);
     return () => kernel(...args);
   };
 }
@@ -101,14 +89,14 @@ export class Kernels {
 
   /** Waits until the engine has optimised a kernel, if nobody has waited yet. */
   settle(source: KernelSource): void {
-    settle(compile(source, isShared(this.#arena.memory)));
+    compile(source, isShared(this.#arena.memory)).settle();
   }
 
   /** Trial calls of kernels that are optimised, for measurements. */
   trials(sources: readonly KernelSource[], rows: number): (() => void)[] {
     const shared = isShared(this.#arena.memory);
     const entries = sources.map((source) => compile(source, shared));
-    for (const entry of entries) settle(entry);
+    for (const { settle } of entries) settle();
     return sources.map((source, i) => trialOf(source, entries[i].module, shared, rows)());
   }
 }

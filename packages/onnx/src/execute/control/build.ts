@@ -126,7 +126,7 @@ function outputType(
     const name = outputs[firstOutput(control) + position]!;
     for (const { draft, foreign } of built[b]!) {
       const passed = draft.passed.get(name);
-      const from = passed?.kind === 'input' ? passed.name : name;
+      const from = passed?.kind === 'input' ? passed.name : (draft.same.get(name) ?? name);
       const elemType = foreign.types.get(from)?.elemType || (draft.typed.infos.get(from)?.elemType ?? 0);
       if (elemType !== 0) return { kind: 'tensor', elemType, dims: undefined };
     }
@@ -149,8 +149,8 @@ export function graphsOf({ draft, bodies }: BuiltWay): Draft['typed'][] {
 
 /** A way that can run. @param shop of the session */
 export function variantOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): CutVariant {
-  const { typed, passed, taken } = way.draft;
-  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), taken };
+  const { typed, passed, same, taken } = way.draft;
+  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), same, taken };
 }
 
 function planOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): RegionPlan {
