@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Family } from '../src/ops/family.ts';
-import { FETCHED, loadOperators, namesOf, OPERATORS, PATTERNS } from '../src/ops/index.ts';
+import { FETCHED, loadOperators, namesOf } from '../src/execute/families.ts';
+import { type Family, OPERATORS, PATTERNS } from '../src/ops/index.ts';
 import { CHAINS, documented, opsDocument } from './ops-document.ts';
 
 const base = new Set([...OPERATORS.keys(), ...PATTERNS.keys()]);

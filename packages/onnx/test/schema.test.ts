@@ -1,6 +1,7 @@
 /** What schemas fix, compared with what onnxruntime-web says of nodes that have too few or too many operands or results. */
 import { describe, expect, it } from 'vitest';
-import { loadOperators, OPERATORS } from '../src/ops/index.ts';
+import { loadOperators } from '../src/execute/families.ts';
+import { OPERATORS } from '../src/ops/index.ts';
 import { KNOWN_COUNTS, wrongCount, wrongKind } from '../src/ops/schema.ts';
 import type { Attribute, NodeRecord } from '../src/read/node.ts';
 import { type NodeSpec, writeModel } from '../src/write/index.ts';

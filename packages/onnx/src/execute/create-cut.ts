@@ -11,7 +11,8 @@ import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
-import { createForeign, type ForeignPlan } from './foreign.ts';
+import type { Parts } from './families.ts';
+import type { ForeignPlan } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
@@ -25,6 +26,7 @@ import { CutSession, type MsdHandler } from './session.ts';
 export interface Cutting {
   readonly ort: OrtModule;
   readonly record: ModelRecord;
+  readonly parts: Parts;
   readonly request: SessionRequest;
   /** Sources that the session reads rows from: they are closed with it. */
   readonly kept: Set<ByteSource>;
@@ -44,15 +46,19 @@ function tensorsOf({ constants }: Graph): TensorRef[] {
 
 /** Regions of ONNX Runtime first: what it refuses is known before any weights are packed. */
 export async function createCut(
-  { ort, record, request, kept, started }: Cutting,
+  { ort, record, parts, request, kept, started }: Cutting,
   { drafts, choice }: Ways,
 ): Promise<MsdHandler> {
   const foreign: ForeignPlan[] = [];
   try {
-    if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
-      request.progress.report('start', 0, undefined);
+    const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
+    if (isForeign) request.progress.report('start', 0, undefined);
+    const side = isForeign ? (await import('./ort-side.ts')).ortSide : undefined;
     for (const { typed, sides } of drafts)
-      foreign.push(await createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch));
+      foreign.push(
+        (await side?.createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch)) ??
+          NOT_FOREIGN,
+      );
     const ways = drafts.map(({ sides }) =>
       sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
     );
@@ -66,6 +72,7 @@ export async function createCut(
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
     const shop = {
+      parts,
       device,
       residents,
       space: new Space(device),
@@ -101,6 +108,9 @@ export async function createCut(
     throw error;
   }
 }
+
+/** ONNX Runtime runs nothing. */
+const NOT_FOREIGN: ForeignPlan = { regions: [], sessions: [], level: undefined };
 
 /** Bytes of an element. */
 const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;

@@ -1,11 +1,11 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
-import { Branches, type Variants } from '../inline/branches.ts';
-import { loadOperators } from '../ops/index.ts';
+import type { Branches, Variants } from '../inline/branches.ts';
 import type { OrtModule } from '../ort.ts';
+import { CutRefused } from '../plan/whole.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
-import { isOrtFormat, operatorsOf, readModel } from '../read/model.ts';
+import { isOrtFormat, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
 import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
@@ -14,13 +14,12 @@ import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
 import { draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
-import { neededLocations, wholeOptions } from './files.ts';
-import { CutRefused } from './foreign.ts';
+import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
+import { loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
-import { createWhole } from './whole.ts';
 
 /**
  * Creates a session for a module of the ONNX Runtime family.
@@ -64,15 +63,14 @@ async function openAndCreate(
     watch.check();
     const original = () => (typeof model === 'string' && wholeBytes(source)) || model;
     if (isOrtFormat(source))
-      return await createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
+      return await (await loadOrtSide()).createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    await stoppable(watch, loadOperators(operatorsOf(record)));
-    const branches = new Branches(record);
+    const { parts, branches } = await stoppable(watch, loadParts(record));
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     await stoppable(watch, files);
-    const opened = { ort, model, original, record, branches, planned, request, kept, started };
+    const opened = { ort, model, original, record, parts, branches, planned, request, kept, started };
     return await stoppable(
       watch,
       whileArriving(() => createRead(opened)),
@@ -88,7 +86,7 @@ interface Opened extends Cutting {
   readonly model: string | Uint8Array;
   /** As ONNX Runtime gets it: a fetched one as bytes, or it would be fetched twice. */
   readonly original: () => string | Uint8Array;
-  readonly branches: Branches;
+  readonly branches: Pick<Branches, 'planned' | 'whole'>;
   readonly planned: Variants;
 }
 
@@ -109,9 +107,9 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
   return session;
 }
 
-function waysOf({ branches, planned, request: { msd } }: Opened, checksScales: boolean): Ways {
+function waysOf({ branches, planned, parts, request: { msd } }: Opened, checksScales: boolean): Ways {
   const { claim, exact, quantize, relax: relaxes } = msd;
-  const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales };
+  const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales, parts };
   const drafted = ({ all, choice }: Variants): Ways => ({
     drafts: all.map((variant) => draftOf(variant, drafting)),
     choice,
@@ -143,9 +141,13 @@ async function createUncut(
   const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
+  const { createWhole, wholeOptions } = await loadOrtSide();
   const options = await wholeOptions(model, record, request);
   return createWhole(ort, original(), options, reason, nodes, request.watch);
 }
+
+/** What ONNX Runtime runs itself. */
+const loadOrtSide = async () => (await import('./ort-side.ts')).ortSide;
 
 /** Waits for what a signal stops: what fails because of it is an AbortError. */
 async function stoppable<T>(watch: Watch, work: Promise<T>): Promise<T> {

@@ -1,16 +1,15 @@
 /** What becomes of a model, or of one way through its branches: types, matches, sides. Nothing is loaded yet. */
 import type { Variant } from '../inline/branches.ts';
-import type { GraphNode } from '../ir/graph.ts';
+import type { Graph, GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
-import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, matchNodes } from '../passes/match.ts';
 import type { Match, MatchOptions } from '../passes/matcher.ts';
-import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
+import type { Parts } from './families.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -30,14 +29,17 @@ export interface Draft {
 export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
+  readonly parts: Pick<Parts, 'foldConstants' | 'selectEarly'>;
 }
 
 export function draftOf({ record, graph: built, taken }: Variant, drafting: Drafting): Draft {
   const { all } = drafting;
-  let typed = inferTypes(foldConstants(built));
+  const { foldConstants, selectEarly } = drafting.parts;
+  const typesOf = (graph: Graph): TypedGraph => inferTypes(foldConstants?.(graph) ?? graph);
+  let typed = typesOf(built);
   const { contradiction } = typed;
-  const early = selectEarly(record, typed);
-  if (early !== typed.graph) typed = inferTypes(foldConstants(early));
+  const chosen = selectEarly?.(record, typed) ?? typed.graph;
+  if (chosen !== typed.graph) typed = typesOf(chosen);
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;

@@ -20,12 +20,10 @@ import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
-import { keepPositions } from '../plan/layout.ts';
 import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
-import { Experts } from './experts.ts';
+import type { Parts } from './families.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
-import { Recurrent } from './recurrent.ts';
 import type { Residents } from './residents.ts';
 
 /** A value on the device that later regions may need. */
@@ -38,6 +36,7 @@ export interface Live {
 
 /** What plans are made with. */
 export interface Workshop {
+  readonly parts: Pick<Parts, 'keepPositions' | 'Experts' | 'Recurrent'>;
   readonly typed: TypedGraph;
   readonly device: Device<ArenaHandle, PreparedWeights>;
   readonly residents: Residents;
@@ -95,7 +94,7 @@ export function makePlan(
   ends: ReadonlySet<string>,
   scripts: Scripts,
 ): Plan {
-  const { typed, residents, space, device } = shop;
+  const { typed, residents, space, device, parts } = shop;
   const before = parent?.live ?? new Map<string, Live>();
   const elsewhere = new Map<Slot, Live>();
   const outside = new Map<string, Slot>();
@@ -104,7 +103,7 @@ export function makePlan(
     elsewhere.set(value.slot.root, value);
   }
   const draft = draftRegion(typed, code, infos, outside);
-  const ordered = keepPositions(draft.steps, draft.slots.values());
+  const ordered = parts.keepPositions?.(draft.steps, draft.slots.values()) ?? draft.steps;
   const fused = fuse(ordered, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
   const layout = new Layout(space, new Set([...before.values()].flatMap(({ place }) => place ?? [])));
   const large = deliveredProducts(typed.graph, fused, draft.slots);
@@ -157,7 +156,8 @@ export function makePlan(
       if (isEmpty) continue;
       const [reads, writes] = [readsOf(step).map(numberOf), writesOf(step).map(numberOf)];
       const handleOf = (slot: Slot): ArenaHandle => program.handle(numberOf(slot));
-      const script = step.kind === 'experts' ? new Experts(shop, step, handleOf) : new Recurrent(shop, step, handleOf);
+      const script =
+        step.kind === 'experts' ? new parts.Experts!(shop, step, handleOf) : new parts.Recurrent!(shop, step, handleOf);
       steps.push({ kind: 'script', run: () => script.run(), reads, writes, kernels: script.kernels });
     } else {
       const writes = writesOf(step).map(numberOf);

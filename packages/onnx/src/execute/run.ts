@@ -7,8 +7,6 @@ import type { CopiedBytes } from '../report.ts';
 import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
-import { isOutOfMemory } from './fast-form.ts';
-import { foreignError } from './foreign.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
@@ -131,17 +129,8 @@ export class Executor {
   }
 
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
-    const { session, fetches } = step;
-    let results: Readonly<Record<string, OrtTensor>>;
-    try {
-      const feeds = () => this.#feedsOf(step);
-      results = await session.run(feeds, fetches, options).catch(async (error: unknown) => {
-        if (!session.spare || !isOutOfMemory(error)) throw error;
-        return (await session.spare()).run(feeds, fetches, options);
-      });
-    } catch (error) {
-      throw foreignError(`region ${step.region}`, error);
-    }
+    const { fetches } = step;
+    const results = await step.run(() => this.#feedsOf(step), fetches, options);
     for (let i = 0; i < fetches.length; i++) {
       const tensor = results[fetches[i]!]!;
       this.copied.outOfOrt += byteLengthOf(tensor);

@@ -6,7 +6,6 @@ import type { OrtTensor } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
 import { regionCode } from '../plan/code.ts';
 import { ClaimedRegion } from './claimed.ts';
-import type { RegionSession } from './fast-form.ts';
 import type { ForeignRegion } from './foreign.ts';
 import type { Workshop } from './plan.ts';
 
@@ -14,7 +13,7 @@ import type { Workshop } from './plan.ts';
 export interface ForeignStep {
   readonly kind: 'foreign';
   readonly region: number;
-  readonly session: RegionSession;
+  readonly run: ForeignRegion['run'];
   readonly inputs: readonly { readonly name: string; readonly slot: number }[];
   readonly constants: readonly { readonly name: string; readonly tensor: OrtTensor }[];
   readonly fetches: readonly string[];
@@ -89,7 +88,7 @@ export function makeSchedule(
       steps.push({
         kind: 'foreign',
         region: region.index,
-        session: region.session,
+        run: region.run,
         inputs: region.inputs.map(({ name, value }) => ({ name, slot: slots.of(value) })),
         constants: region.constants,
         fetches: outputs.map((output) => output.name),

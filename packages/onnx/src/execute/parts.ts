@@ -1,0 +1,42 @@
+/**
+ * What a model needs beside what all do. It is fetched at once, as soon as the records of the file are read; what ONNX Runtime's side
+ * needs, when it is known that it has something to run.
+ */
+import type { Branches } from '../inline/branches.ts';
+import { plainModel } from '../inline/plain.ts';
+import { FOLDED } from '../passes/folded.ts';
+import { type ModelRecord, operatorsOf } from '../read/model.ts';
+import type { NodeRecord } from '../read/node.ts';
+import { loadOperators, type Parts } from './families.ts';
+
+/** Fetches operators and parts of a model. */
+export async function loadParts(
+  record: ModelRecord,
+): Promise<{ readonly parts: Parts; readonly branches: Pick<Branches, 'planned' | 'whole'> }> {
+  const names = new Set(operatorsOf(record));
+  const isInlined = record.functions.length > 0 || names.has('If');
+  // An operator of the family that has them.
+  if (isInlined || hasFolds(record) || hasChoices(record)) names.add('Transpose');
+  const [parts, inlining] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
+  return { parts, branches: inlining ? inlining.inlined(record) : plainModel(record) };
+}
+
+/** Has it nodes that may be constants? */
+function hasFolds({ graph }: ModelRecord): boolean {
+  const constants = constantsOf(graph);
+  return graph.nodes.some(({ opType, inputs }) => FOLDED.has(opType) && constants.has(inputs[0] ?? ''));
+}
+
+/** Has it nodes that may choose positions of something that is computed? Shapes have none. */
+function hasChoices({ graph }: ModelRecord): boolean {
+  const others = constantsOf(graph);
+  for (const { opType, outputs } of graph.nodes) if (opType === 'Shape') others.add(outputs[0] ?? '');
+  const chooses = ({ opType }: NodeRecord): boolean => opType === 'Gather' || opType === 'Slice';
+  return graph.nodes.some((node) => chooses(node) && !others.has(node.inputs[0] ?? ''));
+}
+
+/** Names of what the graph holds. */
+function constantsOf({ initializers, nodes }: ModelRecord['graph']): Set<string> {
+  const made = nodes.flatMap(({ opType, outputs }) => (opType === 'Constant' ? outputs : []));
+  return new Set([...initializers.map(({ name }) => name), ...made]);
+}
