@@ -10,6 +10,7 @@ import { elementwiseOperators } from '../src/ops/elementwise.ts';
 import { expertOperators } from '../src/ops/experts.ts';
 import { foreignOperators } from '../src/ops/foreign.ts';
 import { gatherOperators } from '../src/ops/gather.ts';
+import { gatherCodesOperators } from '../src/ops/gather-device.ts';
 import { PATTERNS } from '../src/ops/index.ts';
 import { matMulOperators } from '../src/ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../src/ops/mat-mul-bnb4.ts';
@@ -24,6 +25,8 @@ import { qLinearProductOperators } from '../src/ops/q-linear-product.ts';
 import { quantizeOperators } from '../src/ops/quantize.ts';
 import { recurrentOperators } from '../src/ops/recurrent.ts';
 import { reduceOperators } from '../src/ops/reduce.ts';
+import { foldOperators } from '../src/ops/reduce-device.ts';
+import { reshapeOperators } from '../src/ops/reshape.ts';
 import { rotaryOperators } from '../src/ops/rotary.ts';
 import { shapeOperators } from '../src/ops/shape.ts';
 
@@ -50,11 +53,11 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
   norms: normOperators,
   elementwise: elementwiseOperators,
   codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
-  reductions: reduceOperators,
+  reductions: [...reduceOperators, ...foldOperators],
   rotary: rotaryOperators,
-  gather: gatherOperators,
+  gather: [...gatherOperators, ...gatherCodesOperators],
   movement: movementOperators,
-  shapes: shapeOperators,
+  shapes: [...shapeOperators, ...reshapeOperators],
   others: foreignOperators,
 };
 

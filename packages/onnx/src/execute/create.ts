@@ -2,6 +2,7 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import type { Branches, Variants } from '../inline/branches.ts';
+import { NotFetched } from '../ops/late.ts';
 import type { OrtModule } from '../ort.ts';
 import { CutRefused } from '../plan/whole.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
@@ -14,10 +15,11 @@ import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
 import { draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
+import { loadOperators } from './families.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
-import { loadParts } from './parts.ts';
+import { GRAPHS, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
 
@@ -92,19 +94,30 @@ interface Opened extends Cutting {
 
 /** Cut where that is worth it, else whole. */
 async function createRead(opened: Opened): Promise<MsdHandler> {
-  let ways = waysOf(opened, false);
+  let ways = await draftedWays(opened, false);
   let made: MsdHandler | string;
   try {
     made = await cutOrReason(opened, ways);
   } catch (error) {
     // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
     if (!(error instanceof RangeError) || isNoMemory(error)) throw error;
-    ways = waysOf(opened, true);
+    ways = await draftedWays(opened, true);
     made = await cutOrReason(opened, ways);
   }
   const session = typeof made === 'string' ? await createUncut(opened, ways, made) : made;
   opened.request.progress.report('ready', 0, 0);
   return session;
+}
+
+/** Rare: something is met that the names of the operators did not tell. It is fetched, and all is decided again. */
+async function draftedWays(opened: Opened, checksScales: boolean): Promise<Ways> {
+  try {
+    return waysOf(opened, checksScales);
+  } catch (error) {
+    if (!(error instanceof NotFetched)) throw error;
+    await loadOperators(GRAPHS);
+    return waysOf(opened, checksScales);
+  }
 }
 
 function waysOf({ branches, planned, parts, request: { msd } }: Opened, checksScales: boolean): Ways {

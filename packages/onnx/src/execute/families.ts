@@ -55,8 +55,8 @@ export const FETCHED = {
   },
   graphs: {
     standard:
-      'Compress Concat ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand GatherElements GatherND If InstanceNormalization IsInf LpNormalization Mish NonZero PRelu Pad Resize ScatterElements ScatterND Selu Slice SpaceToDepth Split Sqrt Tanh TensorScatter Tile TopK Transpose Trilu Upsample',
-    microsoft: 'FusedConv FusedMatMul GroupNorm MoE SparseAttention',
+      'ArgMax ArgMin Compress Concat ConstantOfShape ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand Flatten GatherElements GatherND If InstanceNormalization IsInf LogSoftmax LpNormalization Mish NonZero PRelu Pad Range Reshape Resize ScatterElements ScatterND Selu Slice Softmax SpaceToDepth Split Sqrt Squeeze Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample',
+    microsoft: 'FusedConv FusedMatMul GatherBlockQuantized GroupNorm MoE SparseAttention',
     load: () => import('./families/graphs.ts'),
   },
   images: {

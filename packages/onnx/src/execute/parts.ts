@@ -9,14 +9,17 @@ import { type ModelRecord, operatorsOf } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { loadOperators, type Parts } from './families.ts';
 
+/** Operators of graphs that were not made for one kernel: one of them brings all that such graphs may have. */
+export const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
+
 /** Fetches operators and parts of a model. */
 export async function loadParts(
   record: ModelRecord,
 ): Promise<{ readonly parts: Parts; readonly branches: Pick<Branches, 'planned' | 'whole'> }> {
-  const names = new Set(operatorsOf(record));
-  const isInlined = record.functions.length > 0 || names.has('If');
-  // An operator of the family that has them.
-  if (isInlined || hasFolds(record) || hasChoices(record)) names.add('Transpose');
+  const operators = operatorsOf(record);
+  const isInlined = record.functions.length > 0 || operators.has('If');
+  const needsGraphs = isInlined || hasFolds(record) || hasChoices(record);
+  const names = needsGraphs ? new Set([...operators, ...GRAPHS]) : operators;
   const [parts, inlining] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
   return { parts, branches: inlining ? inlining.inlined(record) : plainModel(record) };
 }

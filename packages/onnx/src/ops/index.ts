@@ -6,6 +6,7 @@
 import { activationPatterns } from './activations.ts';
 import { elementwiseOperators } from './elementwise.ts';
 import { gatherOperators } from './gather.ts';
+import { addLate, type Late } from './late.ts';
 import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { normOperators } from './norm.ts';
 import type { Operator, Pattern } from './operator.ts';
@@ -17,6 +18,8 @@ export interface Family {
   readonly operators: readonly Operator[];
   /** Chains of nodes by the operator of the node that they are found from. */
   readonly patterns?: Readonly<Record<string, Pattern>>;
+  /** What operators of others leave to it. */
+  readonly late?: Partial<Late>;
 }
 
 const BASE: Pick<Family, 'operators' | 'patterns'> = {
@@ -40,7 +43,8 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(BASE.patterns!));
 
 /** Adds a family that was fetched. Again is no harm. */
-export function addFamily({ operators, patterns = {} }: Family): void {
+export function addFamily({ operators, patterns = {}, late = {} }: Family): void {
+  addLate(late);
   for (const operator of operators) (OPERATORS as Map<string, Operator>).set(operator.name, operator);
   for (const [name, pattern] of Object.entries(patterns)) (PATTERNS as Map<string, Pattern>).set(name, pattern);
 }

@@ -1,5 +1,5 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { type Elementwise, elementwise, gather } from '@msd/core/nn';
+import { type Elementwise, elementwise, type Gather, type OpSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -8,6 +8,14 @@ import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } fro
 import type { NodeView } from './operator.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
+
+interface Order {
+  readonly key: string;
+  readonly of: readonly number[];
+  readonly K: number;
+  /** What puts them into it. */
+  readonly spec: OpSpec<Gather>;
+}
 
 export interface QuantizedProduct {
   /** In topological order, the one that makes `y` last. */
@@ -18,7 +26,7 @@ export interface QuantizedProduct {
   /** What the matrix leaves of the weights: a second product, so many times of which are added. */
   readonly rest?: { readonly matrix: Matrix; readonly times: number } | undefined;
   /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
-  readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
+  readonly order?: Order | undefined;
   /** f32 [N], by its name or as a constant of the match alone; '' = none. */
   readonly bias?: string | Kind<'values'> | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
@@ -83,7 +91,7 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
     const { dims: sizes } = to.info(given);
     if (sizes.length !== 1 || sizes[0] !== N) view.fail('bias', `[${N}]`, `[${sizes.join(', ')}]`);
   }
-  const ordered = order ? inOrder(to, x, order.key) : to.slot(x);
+  const ordered = order ? inOrder(to, x, order) : to.slot(x);
   const from = before ? emitOp(to, elementwise, before, [ordered], [])[0]! : ordered;
   const multiply = (by: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
     const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
@@ -102,7 +110,7 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
 
 const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
 
-const orderResource = ({ key, of }: { readonly key: string; readonly of: readonly number[] }): Resource => ({
+const orderResource = ({ key, of }: Order): Resource => ({
   kind: 'values',
   key,
   info: { elemType: INT32, dims: [of.length], data: of },
@@ -111,10 +119,10 @@ const orderResource = ({ key, of }: { readonly key: string; readonly of: readonl
 });
 
 /** Activations in another order: products that share it share them. */
-function inOrder(to: Lowering, x: string, order: string): Slot {
-  return to.shared(`${order} ${x}`, () => {
+function inOrder(to: Lowering, x: string, { key, spec }: Order): Slot {
+  return to.shared(`${key} ${x}`, () => {
     const axis = to.info(x).dims.length - 1;
-    const [slot] = emitOp(to, gather, { axis }, [to.slot(x), to.slot(order)], ['']) as [Slot];
+    const [slot] = emitOp(to, spec, { axis }, [to.slot(x), to.slot(key)], ['']) as [Slot];
     return slot;
   });
 }
