@@ -17,6 +17,7 @@ import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
+import { fetchMissing } from './parts.ts';
 import { passedValues } from './passed.ts';
 import { loadResidents } from './residents.ts';
 import type { RegionPlan } from './schedule.ts';
@@ -84,25 +85,32 @@ export async function createCut(
         isLazy: canBeLazy(ort),
       },
     };
-    return new CutSession({
-      ort,
-      variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
-        shop: { ...shop, typed },
-        plan: planOf(sides!.regions, foreign[i]!),
-        passed: passedValues(passed),
-        taken,
-      })),
-      choice,
-      sessions: foreign.flatMap(({ sessions }) => sessions),
-      inputs: drafts[0]!.typed.graph.inputs,
-      outputs: record.graph.outputs,
-      ...cutReports(drafts, foreign, inner, residents),
-      profiledFrom: request.isProfiled ? started : undefined,
-      graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
-      close() {
-        for (const source of kept) source.close();
-      },
-    });
+    const create = () =>
+      new CutSession({
+        ort,
+        variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
+          shop: { ...shop, typed },
+          plan: planOf(sides!.regions, foreign[i]!),
+          passed: passedValues(passed),
+          taken,
+        })),
+        choice,
+        sessions: foreign.flatMap(({ sessions }) => sessions),
+        inputs: drafts[0]!.typed.graph.inputs,
+        outputs: record.graph.outputs,
+        ...cutReports(drafts, foreign, inner, residents),
+        profiledFrom: request.isProfiled ? started : undefined,
+        graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
+        close() {
+          for (const source of kept) source.close();
+        },
+      });
+    try {
+      return create();
+    } catch (error) {
+      await fetchMissing(error);
+      return create();
+    }
   } catch (error) {
     await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
     throw error;

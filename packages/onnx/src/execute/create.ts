@@ -2,7 +2,6 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import type { Branches, Variants } from '../inline/branches.ts';
-import { NotFetched } from '../ops/late.ts';
 import type { OrtModule } from '../ort.ts';
 import { CutRefused } from '../plan/whole.ts';
 import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
@@ -15,11 +14,10 @@ import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
 import { draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
-import { loadOperators } from './families.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
-import { GRAPHS, loadParts } from './parts.ts';
+import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
 
@@ -114,8 +112,7 @@ async function draftedWays(opened: Opened, checksScales: boolean): Promise<Ways>
   try {
     return waysOf(opened, checksScales);
   } catch (error) {
-    if (!(error instanceof NotFetched)) throw error;
-    await loadOperators(GRAPHS);
+    await fetchMissing(error);
     return waysOf(opened, checksScales);
   }
 }

@@ -4,13 +4,20 @@
  */
 import type { Branches } from '../inline/branches.ts';
 import { plainModel } from '../inline/plain.ts';
+import { NotFetched } from '../ops/late.ts';
 import { FOLDED } from '../passes/folded.ts';
 import { type ModelRecord, operatorsOf } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { loadOperators, type Parts } from './families.ts';
 
 /** Operators of graphs that were not made for one kernel: one of them brings all that such graphs may have. */
-export const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
+const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
+
+/** Fetches what {@link NotFetched} was thrown for. */
+export async function fetchMissing(error: unknown): Promise<void> {
+  if (!(error instanceof NotFetched)) throw error;
+  await loadOperators(GRAPHS);
+}
 
 /** Fetches operators and parts of a model. */
 export async function loadParts(

@@ -12,10 +12,12 @@ import {
   type KvType,
   type PreparedWeights,
 } from '@msd/core';
+import type { OpSpec } from '@msd/core/nn';
 import { byteLength, type Device, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
+import { fetched } from '../ops/late.ts';
 import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
@@ -179,7 +181,8 @@ function opStep(
   numberOf: (slot: Slot) => number,
 ): Step {
   const operands = [...inputs, ...outputs].map((slot) => slot && numberOf(slot));
-  const work = { kind: 'op' as const, spec, op: op as never, inputs };
+  const known = spec === 'elementwise' ? (fetched(spec) as OpSpec<never>) : spec;
+  const work = { kind: 'op' as const, spec: known, op: op as never, inputs };
   return { kind: 'work', work, operands, writes: outputs.map((_, i) => inputs.length + i) };
 }
 

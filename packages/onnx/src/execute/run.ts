@@ -7,6 +7,7 @@ import type { CopiedBytes } from '../report.ts';
 import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
+import { fetchMissing } from './parts.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
@@ -75,8 +76,15 @@ export class Executor {
       const start = profile?.now() ?? 0;
       watch?.check();
       if (step.kind === 'foreign') await this.#foreign(step, options);
-      else if (watch || profile) plan = await this.#stepByStep(step, plan, watch, profile);
-      else plan = this.#claimed(step, plan);
+      else {
+        const isStepwise = watch !== undefined || profile !== undefined;
+        try {
+          plan = isStepwise ? await this.#stepByStep(step, plan, watch, profile) : this.#claimed(step, plan);
+        } catch (error) {
+          await fetchMissing(error);
+          plan = await this.#stepByStep(step, plan, watch, profile);
+        }
+      }
       if (profile) {
         const name = step.kind === 'foreign' ? `ort_region_${step.region}` : `msd_region_${step.index}`;
         profile.add('Session', name, start, {});

@@ -2,6 +2,7 @@
  * What operators that nearly every model has leave to code that few models need: their forms on the device, odd weights. It comes with
  * the family of graphs; whoever meets it missing asks for that family and decides again.
  */
+import type { elementwise } from '@msd/core/nn';
 import type { coded } from './attention/coded.ts';
 import type { deviceGather } from './gather-device.ts';
 import type { oddNBits } from './nbits-odd.ts';
@@ -10,13 +11,14 @@ import type { deviceReductions } from './reduce-device.ts';
 export interface Late {
   /** Caches of int8 with scales of the model. */
   readonly coded: typeof coded;
+  readonly elementwise: typeof elementwise;
   readonly gather: typeof deviceGather;
   /** MatMulNBits with zero points that are floats, or groups. */
   readonly nBits: typeof oddNBits;
   readonly reductions: typeof deviceReductions;
 }
 
-/** Thrown while nodes are matched. */
+/** Thrown while nodes are matched or planned. */
 export class NotFetched extends Error {}
 
 const parts: Partial<Late> = {};

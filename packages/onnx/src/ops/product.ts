@@ -1,9 +1,10 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { type Elementwise, elementwise, type Gather, type OpSpec } from '@msd/core/nn';
+import type { Elementwise, Gather, OpSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import { emitExpression } from './emit-expression.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
@@ -92,7 +93,7 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
     if (sizes.length !== 1 || sizes[0] !== N) view.fail('bias', `[${N}]`, `[${sizes.join(', ')}]`);
   }
   const ordered = order ? inOrder(to, x, order) : to.slot(x);
-  const from = before ? emitOp(to, elementwise, before, [ordered], [])[0]! : ordered;
+  const from = before ? emitExpression(to, before, [ordered], '') : ordered;
   const multiply = (by: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
     const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
     to.step({ kind: 'product', x: from, matrix: by, ...end, y: made });
@@ -104,7 +105,7 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
     times === 1 ? multiply(key, { residual: first }, last) : addTo(to, first, multiply(key, {}, ''), times, last);
   const first = multiply(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
   const result = rest ? withRest(rest) : first;
-  if (behind) return emitOp(to, elementwise, behind, [result], [y])[0]!;
+  if (behind) return emitExpression(to, behind, [result], y);
   return addend ? addTo(to, result, to.slot(addend.name), addend.times, y) : result;
 }
 
@@ -136,5 +137,5 @@ function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): S
   ];
   const op =
     times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
-  return emitOp(to, elementwise, op, [x, addend], [y])[0]!;
+  return emitExpression(to, op, [x, addend], y);
 }

@@ -1,5 +1,6 @@
 /** What most graphs have that were not made for one kernel: movements, chains that spell norms and activations, ONNX Runtime's own. */
 
+import { elementwise } from '@msd/core/nn';
 import { coded } from '../../ops/attention/coded.ts';
 import { foreignOperators } from '../../ops/foreign.ts';
 import { deviceGather, gatherCodesOperators } from '../../ops/gather-device.ts';
@@ -23,6 +24,6 @@ export const family = /* @__PURE__ */ piece<FetchedFamily>({
     ...foreignOperators,
   ],
   patterns: { ...geluPatterns, ...normPatterns },
-  late: { coded, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions },
+  late: { coded, elementwise, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions },
   parts: { foldConstants, selectEarly },
 });
