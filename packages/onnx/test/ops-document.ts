@@ -7,6 +7,7 @@ import { quantizedAttentionOperators } from '../src/ops/attention/quantized.ts';
 import { standardOperators } from '../src/ops/attention/standard.ts';
 import { convOperators } from '../src/ops/conv/index.ts';
 import { elementwiseOperators } from '../src/ops/elementwise.ts';
+import { moreElementwiseOperators } from '../src/ops/elementwise-more.ts';
 import { expertOperators } from '../src/ops/experts.ts';
 import { foreignOperators } from '../src/ops/foreign.ts';
 import { gatherOperators } from '../src/ops/gather.ts';
@@ -51,7 +52,7 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
     ...standardOperators,
   ],
   norms: normOperators,
-  elementwise: elementwiseOperators,
+  elementwise: [...elementwiseOperators, ...moreElementwiseOperators],
   codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
   reductions: [...reduceOperators, ...foldOperators],
   rotary: rotaryOperators,

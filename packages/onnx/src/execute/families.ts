@@ -38,13 +38,12 @@ interface Fetched {
 /** Which module has which operators. Families that are built on others bring them along. */
 export const FETCHED = {
   decoder: {
-    standard: 'RotaryEmbedding',
-    microsoft: 'GroupQueryAttention RotaryEmbedding',
+    microsoft: 'GroupQueryAttention',
     load: () => import('./families/decoder.ts'),
   },
   attention: {
-    standard: 'Attention Softmax',
-    microsoft: 'Attention DecoderMaskedMultiHeadAttention MultiHeadAttention QAttention',
+    standard: 'Attention RotaryEmbedding Softmax',
+    microsoft: 'Attention DecoderMaskedMultiHeadAttention MultiHeadAttention QAttention RotaryEmbedding',
     load: () => import('./families/attention.ts'),
   },
   products: {
@@ -55,8 +54,9 @@ export const FETCHED = {
   },
   graphs: {
     standard:
-      'ArgMax ArgMin Compress Concat ConstantOfShape ConvTranspose CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Erf Expand Flatten GatherElements GatherND If InstanceNormalization IsInf LogSoftmax LpNormalization Mish NonZero PRelu Pad Range Reshape Resize ScatterElements ScatterND Selu Slice Softmax SpaceToDepth Split Sqrt Squeeze Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample',
-    microsoft: 'FusedConv FusedMatMul GatherBlockQuantized GroupNorm MoE SparseAttention',
+      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
+    microsoft:
+      'BiasGelu FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention',
     load: () => import('./families/graphs.ts'),
   },
   images: {

@@ -4,14 +4,21 @@
  */
 import type { Branches } from '../inline/branches.ts';
 import { plainModel } from '../inline/plain.ts';
+import { OPERATORS } from '../ops/index.ts';
 import { NotFetched } from '../ops/late.ts';
 import { FOLDED } from '../passes/folded.ts';
 import { type ModelRecord, operatorsOf } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
-import { loadOperators, type Parts } from './families.ts';
+import { FETCHED, loadOperators, namesOf, type Parts } from './families.ts';
 
 /** Operators of graphs that were not made for one kernel: one of them brings all that such graphs may have. */
 const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
+
+/** Operators that do without the family of graphs; a Constant is none, it is what it holds. */
+const ALONE: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'Constant',
+  ...[FETCHED.decoder, FETCHED.experts].flatMap(namesOf),
+]);
 
 /** Fetches what {@link NotFetched} was thrown for. */
 export async function fetchMissing(error: unknown): Promise<void> {
@@ -25,7 +32,8 @@ export async function loadParts(
 ): Promise<{ readonly parts: Parts; readonly branches: Pick<Branches, 'planned' | 'whole'> }> {
   const operators = operatorsOf(record);
   const isInlined = record.functions.length > 0 || operators.has('If');
-  const needsGraphs = isInlined || hasFolds(record) || hasChoices(record);
+  const isKnown = (name: string): boolean => OPERATORS.has(name) || ALONE.has(name);
+  const needsGraphs = isInlined || hasFolds(record) || hasChoices(record) || ![...operators].every(isKnown);
   const names = needsGraphs ? new Set([...operators, ...GRAPHS]) : operators;
   const [parts, inlining] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
   return { parts, branches: inlining ? inlining.inlined(record) : plainModel(record) };

@@ -11,6 +11,7 @@ import { matMulNBitsOperators } from './mat-mul-nbits.ts';
 import { normOperators } from './norm.ts';
 import type { Operator, Pattern } from './operator.ts';
 import { reduceOperators } from './reduce.ts';
+import { addSchemas, type Schemas } from './schema.ts';
 import { shapeOperators } from './shape.ts';
 
 /** Operators that come together. */
@@ -20,6 +21,8 @@ export interface Family {
   readonly patterns?: Readonly<Record<string, Pattern>>;
   /** What operators of others leave to it. */
   readonly late?: Partial<Late>;
+  /** Of operators that no other family knows. */
+  readonly schemas?: Schemas;
 }
 
 const BASE: Pick<Family, 'operators' | 'patterns'> = {
@@ -43,8 +46,9 @@ export const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
 export const PATTERNS: ReadonlyMap<string, Pattern> = /* @__PURE__ */ new Map(Object.entries(BASE.patterns!));
 
 /** Adds a family that was fetched. Again is no harm. */
-export function addFamily({ operators, patterns = {}, late = {} }: Family): void {
+export function addFamily({ operators, patterns = {}, late = {}, schemas }: Family): void {
   addLate(late);
+  if (schemas) addSchemas(schemas);
   for (const operator of operators) (OPERATORS as Map<string, Operator>).set(operator.name, operator);
   for (const [name, pattern] of Object.entries(patterns)) (PATTERNS as Map<string, Pattern>).set(name, pattern);
 }

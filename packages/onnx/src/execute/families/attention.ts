@@ -6,6 +6,7 @@ import { packedOperators } from '../../ops/attention/packed.ts';
 import { quantizedAttentionOperators } from '../../ops/attention/quantized.ts';
 import { standardOperators } from '../../ops/attention/standard.ts';
 import { piece } from '../../ops/index.ts';
+import { rotaryOperators } from '../../ops/rotary.ts';
 import type { FetchedFamily } from '../families.ts';
 import { family as products } from './products.ts';
 
@@ -16,6 +17,7 @@ export const family = /* @__PURE__ */ piece<FetchedFamily>({
     ...packedOperators,
     ...quantizedAttentionOperators,
     ...standardOperators,
+    ...rotaryOperators,
   ],
   patterns: attentionPatterns,
   needs: [products],

@@ -2,6 +2,7 @@
 
 import { elementwise } from '@msd/core/nn';
 import { coded } from '../../ops/attention/coded.ts';
+import { moreElementwiseOperators } from '../../ops/elementwise-more.ts';
 import { foreignOperators } from '../../ops/foreign.ts';
 import { deviceGather, gatherCodesOperators } from '../../ops/gather-device.ts';
 import { geluPatterns } from '../../ops/gelu.ts';
@@ -11,12 +12,14 @@ import { oddNBits } from '../../ops/nbits-odd.ts';
 import { normPatterns } from '../../ops/norm-chain.ts';
 import { deviceReductions, foldOperators } from '../../ops/reduce-device.ts';
 import { reshapeOperators } from '../../ops/reshape.ts';
+import { moreSchemas } from '../../ops/schema-more.ts';
 import { foldConstants } from '../../passes/constants.ts';
 import { selectEarly } from '../../passes/select-early.ts';
 import type { FetchedFamily } from '../families.ts';
 
 export const family = /* @__PURE__ */ piece<FetchedFamily>({
   operators: [
+    ...moreElementwiseOperators,
     ...movementOperators,
     ...reshapeOperators,
     ...gatherCodesOperators,
@@ -25,5 +28,6 @@ export const family = /* @__PURE__ */ piece<FetchedFamily>({
   ],
   patterns: { ...geluPatterns, ...normPatterns },
   late: { coded, elementwise, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions },
+  schemas: moreSchemas,
   parts: { foldConstants, selectEarly },
 });
