@@ -4,10 +4,9 @@
 import type { Branches, Variants } from '../inline/branches.ts';
 import type { OrtModule } from '../ort.ts';
 import { CutRefused } from '../plan/whole.ts';
-import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
+import { arrived, Gone, whileArriving, wholeBytes } from '../read/arriving.ts';
 import { isOrtFormat, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
-import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';

@@ -4,7 +4,7 @@
  */
 import { BackendUnavailableError } from '@msd/core';
 import { messageOf, ReadError } from '../errors.ts';
-import { ArrivingSource } from './arriving.ts';
+import { ArrivingSource } from './arriving-source.ts';
 import { allocate, checkPromised, PIECE, Pieces } from './pieces.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 
