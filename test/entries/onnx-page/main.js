@@ -36,11 +36,11 @@ async function tokens(session, prompt, steps) {
   return chosen;
 }
 
-/** @param url of a model @param prompt tokens; absent: only the session is created */
-globalThis.load = async (url, prompt, steps) => {
+/** @param url of a model @param options of the provider @param prompt tokens; absent: only the session is created */
+globalThis.load = async (url, options, prompt, steps) => {
   register(ort);
   const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ['msd'] });
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: [{ name: 'msd', ...options }] });
   const chosen = prompt && (await tokens(session, prompt, steps));
   return { chosen, where: [...new Set(reportOf(session).nodes.map(({ where }) => where))] };
 };
