@@ -44,6 +44,14 @@ export interface MemoryEstimate {
     readonly kvBytesPerToken: number;
 }
 
+export type ModelWithSessions = {
+    readonly sessions: object;
+} | {
+    readonly model: {
+        readonly sessions: object;
+    };
+};
+
 export interface MsdInferenceSessionFactory {
     create(path: string, options?: MsdSessionOptions): Promise<MsdSession>;
     create(bytes: Uint8Array | ArrayBufferLike, options?: MsdSessionOptions): Promise<MsdSession>;
@@ -58,7 +66,7 @@ export interface MsdOptions {
     readonly kvCache?: 'int16' | 'int8' | 'model';
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
-    readonly fallback?: readonly 'wasm'[];
+    readonly fallback?: readonly ('wasm' | 'cpu')[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
     readonly relax?: boolean;
@@ -215,10 +223,15 @@ export declare class SessionStateError extends Error {
     readonly name = "SessionStateError";
 }
 
-export declare function formatReport(report: SessionReport): string;
+export declare function configure(options: MsdOptions): void;
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function register(ort: OrtModule, options?: MsdOptions): void;
 
+export declare function registrationOf(ort: OrtModule): Registration;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
 
 
@@ -260,6 +273,14 @@ export interface MemoryEstimate {
     readonly kvBytesPerToken: number;
 }
 
+export type ModelWithSessions = {
+    readonly sessions: object;
+} | {
+    readonly model: {
+        readonly sessions: object;
+    };
+};
+
 export interface MsdOptions {
     readonly device?: 'wasm';
     readonly components?: 1 | 2;
@@ -267,7 +288,7 @@ export interface MsdOptions {
     readonly kvCache?: 'int16' | 'int8' | 'model';
     readonly carrier?: CarrierChoice;
     readonly threads?: number | 'auto';
-    readonly fallback?: readonly 'wasm'[];
+    readonly fallback?: readonly ('wasm' | 'cpu')[];
     readonly claim?: 'auto' | 'all';
     readonly quantize?: QuantizeOption;
     readonly relax?: boolean;
@@ -413,11 +434,311 @@ export declare class SessionStateError extends Error {
     readonly name = "SessionStateError";
 }
 
-export declare function formatReport(report: SessionReport): string;
+export declare function configure(options: MsdOptions): void;
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
 export declare function register(ort: OrtModule, options?: MsdOptions): void;
 
+export declare function registrationOf(ort: OrtModule): Registration;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/transformers
+
+export declare class AbortError extends Error {
+    readonly name = "AbortError";
+}
+
+export interface AbortSignalLike {
+    readonly aborted: boolean;
+    readonly reason?: unknown;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+export interface CopiedBytes {
+    readonly intoOrt: number;
+    readonly outOfOrt: number;
+    readonly intoMsd: number;
+    readonly outOfMsd: number;
+}
+
+export type FloatFormat = 'int8' | 'int4';
+
+export declare class ForeignRunError extends Error {
+    readonly name = "ForeignRunError";
+}
+
+export interface LoadProgress {
+    readonly phase: 'download' | 'start' | 'pack' | 'ready';
+    readonly loadedBytes: number;
+    readonly totalBytes: number | undefined;
+    readonly memory?: MemoryEstimate | undefined;
+}
+
+export interface MemoryEstimate {
+    readonly packedBytes: number;
+    readonly kvBytesPerToken: number;
+}
+
+export type ModelWithSessions = {
+    readonly sessions: object;
+} | {
+    readonly model: {
+        readonly sessions: object;
+    };
+};
+
+export interface MsdOptions {
+    readonly device?: 'wasm';
+    readonly components?: 1 | 2;
+    readonly activationBlock?: ActivationBlock;
+    readonly kvCache?: 'int16' | 'int8' | 'model';
+    readonly carrier?: CarrierChoice;
+    readonly threads?: number | 'auto';
+    readonly fallback?: readonly ('wasm' | 'cpu')[];
+    readonly claim?: 'auto' | 'all';
+    readonly quantize?: QuantizeOption;
+    readonly relax?: boolean;
+    readonly exact?: boolean;
+    readonly debug?: boolean;
+    readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    readonly stallTimeoutMs?: number;
+}
+
+export interface MsdProvider extends MsdOptions {
+    readonly name: 'msd';
+}
+
+export interface MsdRunOptions {
+    readonly signal?: AbortSignalLike;
+    readonly terminate?: boolean;
+}
+
+export interface NodeReport {
+    readonly name: string;
+    readonly opType: string;
+    readonly domain: string;
+    readonly where: 'msd' | 'ort';
+    readonly kernel?: string;
+    readonly reason?: string;
+    readonly quantized?: RoundingError & {
+        readonly format: FloatFormat;
+    };
+    readonly form?: string;
+    readonly region: number;
+    readonly inside?: string;
+}
+
+export declare class OnnxFormatError extends Error {
+    readonly name = "OnnxFormatError";
+}
+
+export interface OrtBackend {
+    init(backendName: string): Promise<void>;
+    createInferenceSessionHandler(model: string | Uint8Array, options?: object): Promise<OrtHandler>;
+}
+
+export interface OrtHandler extends OrtSignature {
+    run(feeds: Readonly<Record<string, OrtTensor>>, fetches: Readonly<Record<string, OrtTensor | null>>, options: OrtRunOptions): Promise<Record<string, OrtTensor>>;
+    dispose(): Promise<void>;
+}
+
+export interface OrtMetadata {
+    readonly name: string;
+    readonly isTensor: boolean;
+    readonly type?: string;
+    readonly shape?: readonly (number | string)[];
+}
+
+export interface OrtModule {
+    readonly InferenceSession: {
+        create(model: never, options?: never): Promise<unknown>;
+    };
+    readonly Tensor: new (type: never, data: never, dims?: never) => unknown;
+    registerBackend(name: string, backend: never, priority: number): void;
+    readonly env: {
+        readonly versions?: object;
+        readonly wasm?: object;
+    };
+}
+
+export interface OrtTensor {
+    readonly type: string;
+    readonly dims: readonly number[];
+    readonly data: OrtData;
+    readonly location: string;
+    dispose?(): void;
+}
+
+export interface ProfileEvent {
+    readonly cat: 'Session' | 'Node';
+    readonly pid: number;
+    readonly tid: number;
+    readonly dur: number;
+    readonly ts: number;
+    readonly ph: 'X';
+    readonly name: string;
+    readonly args: Readonly<Record<string, unknown>>;
+}
+
+export type QuantizeOption = FloatFormat | false | {
+    readonly [nameOrPattern: string]: FloatFormat | false;
+};
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
+
+export interface RegionReport {
+    readonly where: 'msd' | 'ort';
+    readonly nodes: number;
+    readonly session?: number;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly predictedMicroseconds?: {
+        readonly msd?: number;
+        readonly ort: number;
+    };
+}
+
+export interface RoundingError {
+    readonly relativeL2: number;
+    readonly worstRow: number;
+}
+
+export interface SessionReport {
+    readonly nodes: readonly NodeReport[];
+    readonly regions: readonly RegionReport[];
+    readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
+    readonly foreignSessions: number;
+    readonly bytesCopiedPerCall: CopiedBytes;
+    readonly weights: {
+        readonly fileBytes: number;
+        readonly packedBytes: number;
+    };
+    readonly memory: MemoryReport;
+    readonly plans?: number;
+    readonly kvCache?: {
+        readonly type: 'int16' | 'int8' | 'model';
+        readonly byteLength: number;
+    };
+    readonly threads?: ThreadReport;
+    readonly whole?: string;
+    readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
+}
+
+export declare class SessionStateError extends Error {
+    readonly name = "SessionStateError";
+}
+
+export declare function configure(options: MsdOptions): void;
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function register(ort: OrtModule, options?: MsdOptions): void;
+
+export declare function registrationOf(ort: OrtModule): Registration;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/ort-web
+
+export * from '#ort';
+
+export declare function configure(options: MsdOptions): void;
+
+export { default } from '#ort';
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/ort-web/webgpu
+
+export * from '#ort/webgpu';
+
+export declare function configure(options: MsdOptions): void;
+
+export { default } from '#ort/webgpu';
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/ort-web/wasm
+
+export * from '#ort/wasm';
+
+export declare function configure(options: MsdOptions): void;
+
+export { default } from '#ort/wasm';
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/ort-web/all
+
+export * from '#ort/all';
+
+export declare function configure(options: MsdOptions): void;
+
+export { default } from '#ort/all';
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/vite
+
+export interface MsdVitePlugin {
+    readonly name: string;
+    readonly enforce: 'pre';
+    config(): {
+        resolve: {
+            alias: Alias[];
+        };
+        optimizeDeps: {
+            exclude: string[];
+        };
+    };
+    configResolved(config: {
+        readonly command: 'build' | 'serve';
+        readonly logger: {
+            info(message: string): void;
+        };
+    }): void;
+}
+
+export interface MsdVitePluginOptions {
+    readonly cpuOnly?: boolean;
+}
+
+export default function msd({ cpuOnly }?: MsdVitePluginOptions): MsdVitePlugin;
 
 
 // @msd/onnx/write

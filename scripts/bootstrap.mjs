@@ -51,6 +51,7 @@ const jobs = {
   lint: { build: false, commands: [['biome', 'ci', '.', ...args]] },
   typecheck: { commands: [['turbo', 'run', 'typecheck', '--output-logs=errors-only']] },
   api: { commands: [['node', 'scripts/api-report.mjs']] },
+  pack: { commands: [['node', 'scripts/pack.mjs']] },
   'check:packages': { commands: [['node', 'scripts/check-packages.mjs']] },
 };
 

@@ -1,10 +1,12 @@
 // What a user’s tools will say of the packages: publint and attw on each, the report of what they export, then both
 // tarballs in an app of their own outside the workspace, run by plain Node.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { apiReports } from './api-report.mjs';
+import { typeFlags } from './outside/type-flags.mjs';
+import { pack, publicPackages } from './pack.mjs';
 
 /** Oldest that knows generic typed arrays, and the newest of each later line. */
 const TYPESCRIPTS = ['typescript@5.7', 'typescript@5.9', 'typescript@6.0', 'typescript@7.0'];
@@ -16,9 +18,7 @@ function run(command, args, cwd) {
   return status === 0;
 }
 
-const packages = readdirSync('packages')
-  .map((name) => join('packages', name))
-  .filter((folder) => !JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).private);
+const packages = publicPackages();
 
 const changed = apiReports({ check: true });
 if (changed.length) {
@@ -31,22 +31,18 @@ for (const folder of packages) {
   console.log(`\n${folder}`);
   run('publint', ['--strict'], folder);
   run('attw', ['--pack', '.', '--profile', 'esm-only', '--format', 'ascii', '--no-emoji', '--quiet'], folder);
-  run('pnpm', ['pack', '--pack-destination', app], folder);
 }
 
 console.log('\nan app outside the workspace');
-const tarballs = readdirSync(app).filter((file) => file.endsWith('.tgz'));
+const tarballs = pack(app);
 const { version } = JSON.parse(readFileSync('packages/onnx/node_modules/onnxruntime-web/package.json', 'utf8'));
-const dependencies = Object.fromEntries(
-  tarballs.map((file) => [`@msd/${file.match(/^msd-(\w+)-/)[1]}`, `file:${join(app, file)}`]),
-);
+const dependencies = Object.fromEntries(Object.entries(tarballs).map(([name, path]) => [name, `file:${path}`]));
 writeFileSync(
   join(app, 'package.json'),
   JSON.stringify({
     private: true,
     type: 'module',
     dependencies: { ...dependencies, 'onnxruntime-web': version },
-    overrides: dependencies,
   }),
 );
 writeFileSync(join(app, 'app.mjs'), readFileSync('scripts/outside-app.mjs'));
@@ -58,23 +54,14 @@ if (run('npm', npmInstall, app))
 writeFileSync(join(app, 'app.ts'), readFileSync('scripts/outside-app.ts'));
 for (const compiler of TYPESCRIPTS) {
   console.log(`types, ${compiler}`);
-  const flags = [
-    '--noEmit',
-    '--strict',
-    '--skipLibCheck',
-    'false',
-    '--target',
-    'es2022',
-    '--module',
-    'nodenext',
-    '--lib',
-    'es2022,dom',
-  ];
-  if (run('npm', [...npmInstall, '--no-save', compiler], app))
-    run('npx', ['--no-install', 'tsc', ...flags, 'app.ts'], app);
+  if (!run('npm', [...npmInstall, '--no-save', compiler], app)) continue;
+  for (const flags of typeFlags)
+    run('npx', ['--no-install', 'tsc', ...flags, '--skipLibCheck', 'false', 'app.ts'], app);
 }
 console.log('pages: Vite, webpack, esbuild, script tags');
 run('node', ['scripts/outside-bundlers.mjs', app]);
+console.log('Transformers.js on MSD');
+run('node', ['scripts/outside-transformers.mjs', tarballs['@msd/core'], tarballs['@msd/onnx']]);
 rmSync(app, { recursive: true, force: true });
 
 console.log(failed ? `\n${failed} package checks failed` : '\nAll package checks passed');

@@ -6,6 +6,7 @@ import { dequantizeWeights } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { CASES, macsOf } from './cases.ts';
 import { carrierOf } from './engines/msd.ts';
+import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf, possibleGain, ratioOf, relaxedDotGain, speedup } from './goals.ts';
 import { callSource, interleave, takeTurns } from './measure.ts';
 import { ggufDecoder, llamaMacsPerToken } from './models/gguf.ts';
@@ -388,6 +389,13 @@ describe('README', () => {
     const run = JSON.parse(readFileSync(new URL('chromium-t1.json', results), 'utf8')) as EnvironmentResult;
     const folder = fileURLToPath(results).slice(fileURLToPath(new URL('.', README)).length, -1);
     expect(block).toBe(readmeTable(run, folder));
+  });
+
+  it('shows the picture that its results give', () => {
+    const result = gainResult();
+    expect(readFileSync(GAIN_PICTURE, 'utf8')).toBe(gainPicture(result));
+    expect(() => gainPicture({ ...result, loads: [] })).toThrow('no load by ort');
+    expect(() => gainPicture({ ...result, phases: [] })).toThrow('no phase of 1 rows');
   });
 
   it('of @msd/tfjs shows the table that its results give', () => {

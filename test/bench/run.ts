@@ -1,7 +1,7 @@
 /**
  * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
- * npm run bench -- readme [--out DIR]   the README's table from it
+ * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
@@ -22,6 +22,7 @@ import { measureDecoders } from './decoder/index.ts';
 import { DECODER_FLAGS, decoderOptions } from './decoder/options.ts';
 import type { EngineId } from './engines/engine.ts';
 import { describeMachine, type Environment, runEnvironment } from './environments.ts';
+import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
 import { measureNnOps } from './nn/index.ts';
@@ -192,6 +193,7 @@ switch (positionals[0]) {
     const run = readResults(values.out).find((other) => resultFile(other) === 'chromium-t1.json');
     if (!run) throw new RangeError(`bench: ${values.out} holds no chromium-t1.json.`);
     writeReadme(run, values.out);
+    writeFileSync(GAIN_PICTURE, gainPicture(gainResult()));
     break;
   }
   case undefined:

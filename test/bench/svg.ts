@@ -1,4 +1,4 @@
-/** Two plots, as SVG text: bars per shape, and a roofline. */
+/** Three plots, as SVG text: bars per shape, two engines side by side, and a roofline. */
 import type { EngineId } from './engines/engine.ts';
 
 const COLOURS: Record<EngineId, string> = {
@@ -94,6 +94,47 @@ export function barChart(title: string, unit: string, panels: readonly BarPanel[
     y = bottom + gap;
   }
   return page(width, y, title, parts);
+}
+
+export interface Pair {
+  readonly title: string;
+  readonly unit: string;
+  /** What the ratio at the end says: 'as fast', 'of the memory'. */
+  readonly ratio: string;
+  readonly bars: readonly { readonly engine: EngineId; readonly value: number }[];
+}
+
+/** A few quantities of one model, two engines each. Every pair has a scale of its own. */
+export function pairChart(title: string, subtitle: string, pairs: readonly Pair[]): string {
+  const [labelWidth, plotWidth, row] = [130, 420, 22];
+  const width = labelWidth + plotWidth + 170;
+  const parts = [text(12, 26, title, { size: 17, weight: 'bold' }), text(12, 46, subtitle, { colour: '#555' })];
+  let y = 72;
+  for (const { title: heading, unit, ratio, bars } of pairs) {
+    parts.push(text(12, y + 12, heading, { weight: 'bold', size: 13 }));
+    const most = Math.max(...bars.map(({ value }) => value));
+    for (const [i, { engine, value }] of bars.entries()) {
+      const at = y + 20 + row * i;
+      const long = Math.max(2, (value / most) * plotWidth);
+      parts.push(text(labelWidth - 8, at + 14, ENGINE_NAMES[engine], { anchor: 'end', size: 12 }));
+      parts.push(
+        `<rect x="${labelWidth}" y="${at + 1}" width="${n(long)}" height="${row - 4}" rx="2" fill="${COLOURS[engine]}"/>`,
+      );
+      const says = `${value < 10 ? value.toFixed(2) : value.toFixed(0)} ${unit}${engine === 'msd' ? `, ${ratio}` : ''}`;
+      const bold = engine === 'msd' ? { weight: 'bold' as const } : {};
+      // A long bar has its words inside, so that no picture is wider than its page.
+      const inside = long > plotWidth / 2;
+      parts.push(
+        text(labelWidth + (inside ? 8 : long + 8), at + 14, says, {
+          size: 12,
+          ...(inside && { colour: '#fff' }),
+          ...bold,
+        }),
+      );
+    }
+    y += 34 + row * bars.length;
+  }
+  return page(width, y + 4, title, parts);
 }
 
 export interface RooflinePoint {

@@ -1,1 +1,84 @@
-export {};
+/** The page: a model, a text, one search box, and what each side takes. */
+import '../../shared/page.css';
+import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
+import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { SENTENCES } from '../../tfjs-semantic-search/src/sentences.ts';
+import type { Costs, LoadOptions } from './protocol.ts';
+
+const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const MAX_THREADS = 4;
+const TOY_HINT =
+  'The toy model was made by code and knows fewer than 400 words: it is here to try the page. For a text of your own choose a model of the hub.';
+const HUB_HINT =
+  'Downloaded from huggingface.co by this browser when you press Start (q8 weights), and kept in its cache.';
+
+const model = element<HTMLSelectElement>('model');
+const hub = element<HTMLInputElement>('hub');
+const file = element<HTMLInputElement>('file');
+const threads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+let sentences: readonly string[] = SENTENCES;
+
+const page = new SearchPage<LoadOptions, Costs>({
+  names: { stock: 'Transformers.js', msd: 'MSD' },
+  createWorker: (side) =>
+    // Written out twice: bundlers look for this form.
+    side === 'msd'
+      ? new Worker(new URL('./msd.worker.ts', import.meta.url), { type: 'module' })
+      : new Worker(new URL('./stock.worker.ts', import.meta.url), { type: 'module' }),
+  rows: [
+    ['WebAssembly memory', ({ memory }) => memory, megabytes],
+    ['code of the engine', ({ code }) => code, megabytes],
+  ],
+  intermediate: ({ memory }) => `MSD takes ${megabytes(memory)} of memory`,
+  headline: ({ stock, msd }, count) => {
+    const times = stock.index / msd.index;
+    const read = `${count} lines are read in ${milliseconds(stock.index)} → ${milliseconds(msd.index)}`;
+    const memory = `; memory ${megabytes(stock.costs.memory)} → ${megabytes(msd.costs.memory)}.`;
+    return times > 1.05
+      ? [create('strong', `${ratio(times)} times as fast on MSD`), `: ${read}${memory}`]
+      : [create('strong', 'No faster on MSD'), `: ${read}${memory}`];
+  },
+});
+
+function showModel(): void {
+  element('hub-label').hidden = model.value !== 'other';
+  element('model-hint').textContent = model.value === 'toy' ? TOY_HINT : HUB_HINT;
+}
+
+function start(): void {
+  const name = model.value === 'other' ? hub.value.trim() : model.value;
+  if (name !== 'toy' && !HUB_NAME.test(name)) {
+    page.say(`“${name}” names no model of the hub. Write it like Xenova/all-MiniLM-L6-v2.`, true);
+    return;
+  }
+  void page.start({ model: name, threads, base: new URL('.', document.baseURI).href }, sentences);
+}
+
+async function takeFile(own: File): Promise<void> {
+  try {
+    sentences = await linesOf(own);
+    page.say(`${sentences.length} lines of ${own.name}. Press Start to read them.`);
+  } catch (error) {
+    page.say((error as Error).message, true);
+  }
+}
+
+model.addEventListener('change', showModel);
+element('settings').addEventListener('submit', (event) => {
+  event.preventDefault();
+  start();
+});
+file.addEventListener('change', () => {
+  const [chosen] = file.files ?? [];
+  if (chosen) void takeFile(chosen);
+});
+onDrop(({ files: [dropped] }) => {
+  if (dropped) void takeFile(dropped);
+});
+shortcuts(element('query'), element<HTMLButtonElement>('cancel'));
+element('threads-hint').textContent =
+  threads > 1
+    ? `Both use ${threads} threads.`
+    : 'Both use one thread: browsers allow more only where the host sends the headers COOP and COEP.';
+showModel();
+start();

@@ -1,9 +1,11 @@
 /** The two tables of `npm start`, as text. */
+
+import { threeDigits } from '../../../packages/cli/src/shared/numbers.ts';
+import { type Column, formatTable } from '../../../packages/cli/src/shared/table.ts';
 import type { LayerResult, LayerTiming } from '../../../test/bench/onnx-layers.ts';
 import type { Summary } from '../../../test/bench/samples.ts';
 import type { Accuracy, Alone, Both, Speed } from './compare.ts';
 import { ENGINE_NAMES } from './engines.ts';
-import { type Column, formatTable, threeDigits } from './table.ts';
 
 export interface DecoderResults {
   readonly tokens: number;

@@ -11,6 +11,7 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { reportOf } from '@msd/onnx/register';
+import { threeDigits } from '../../../packages/cli/src/shared/numbers.ts';
 import { measureLayers } from '../../../test/bench/onnx-layers.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from '../../../test/bench/shapes.ts';
 import { HELP, type Options, parseOptions } from './cli.ts';
@@ -29,7 +30,6 @@ import { encodePrompt, type ModelFolder, openModelFolder } from './model-folder.
 import { PROMPTS } from './prompts.ts';
 import { sessionReference, storyReference } from './reference.ts';
 import { decoderTable, layerTable } from './result-tables.ts';
-import { threeDigits } from './table.ts';
 import { Progress, StoryWriter } from './terminal.ts';
 import { TextStream } from './text-stream.ts';
 import { UserError } from './user-error.ts';

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { formatTable, threeDigits } from './table.ts';
+import { threeDigits } from '../../../packages/cli/src/shared/numbers.ts';
+import { formatTable } from '../../../packages/cli/src/shared/table.ts';
 import { type Output, Progress, StoryWriter } from './terminal.ts';
 
 /** A terminal that obeys the few control sequences in use. */

@@ -2,20 +2,13 @@
 import { formatReport, loadGraphModel, register, reportOf } from '@msd/tfjs';
 import type * as converter from '@tensorflow/tfjs-converter';
 import type * as tfc from '@tensorflow/tfjs-core';
-import type { BackendName, Format, Memory, Side } from './protocol.ts';
+import type { Side } from '../../shared/search/protocol.ts';
+import type { Encoder as SentenceEncoder } from '../../shared/search/serve.ts';
+import type { LoadOptions, Memory } from './protocol.ts';
 import { Tokenizer, type Vocabulary } from './tokenizer.ts';
 
-export const WIDTH = 512;
-
-export interface EncoderOptions {
-  readonly side: Side;
-  readonly backend: BackendName;
-  readonly format: Format;
-  /** Where `model.json` and `vocab.json` lie. */
-  readonly model: string;
-}
-
-export class Encoder {
+export class Encoder implements SentenceEncoder<Memory> {
+  readonly width = 512;
   readonly #tf: typeof tfc;
   readonly #model: converter.GraphModel;
   readonly #tokenizer: Tokenizer;
@@ -32,11 +25,13 @@ export class Encoder {
   static async load(
     tf: typeof tfc,
     { loadGraphModel: loadStock }: Pick<typeof converter, 'loadGraphModel'>,
-    { side, backend, format, model: folder }: EncoderOptions,
+    side: Side,
+    { backend, format, base }: LoadOptions,
   ): Promise<Encoder> {
     await tf.setBackend(backend);
     await tf.ready();
     const heapBefore = heapBytes(tf);
+    const folder = `${base}model`;
     if (side === 'msd') register(tf);
     const load = side === 'msd' ? (url: string) => loadGraphModel(url, { format }) : loadStock;
     const [model, vocabulary] = await Promise.all([
@@ -68,7 +63,7 @@ export class Encoder {
     }
   }
 
-  memory(): Memory {
+  costs(): Memory {
     const { artifacts } = this.#model as unknown as { artifacts: object };
     // MSD leaves a getter there, which reads the tensors when somebody saves.
     const data = Object.getOwnPropertyDescriptor(artifacts, 'weightData')?.value as
@@ -92,15 +87,4 @@ export class Encoder {
 function heapBytes(tf: typeof tfc): number {
   const { wasm } = tf.backend() as unknown as { wasm?: { HEAPU8: Uint8Array } };
   return wasm?.HEAPU8.length ?? 0;
-}
-
-/** The sentences whose vectors point most nearly the same way. All vectors have length one. */
-export function nearest(query: Float32Array, vectors: Float32Array, count: number): { index: number; score: number }[] {
-  const scores: { index: number; score: number }[] = [];
-  for (let index = 0; index * WIDTH < vectors.length; index++) {
-    let score = 0;
-    for (let k = 0; k < WIDTH; k++) score += query[k]! * vectors[index * WIDTH + k]!;
-    scores.push({ index, score });
-  }
-  return scores.sort((a, b) => b.score - a.score).slice(0, count);
 }

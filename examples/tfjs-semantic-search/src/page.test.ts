@@ -2,48 +2,47 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright';
-import { build, type PreviewServer, preview } from 'vite';
+import type { Page } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findChromium } from '../../../scripts/find-chromium.mjs';
+import { hostPage, type PageHost, phoneProblems } from '../../shared/page-test.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const READY = /sentences are ready/;
 
 describe('the page', { timeout: 180_000 }, () => {
-  let server: PreviewServer;
-  let browser: Browser;
+  let host: PageHost;
   let page: Page;
-  const problems: string[] = [];
   const status = () => page.locator('#status');
   const hits = (side: string) => page.locator(`#${side}-hits li span`).allTextContents();
+  const agreement = async () => (await page.locator('#agreement').textContent()) ?? '';
   const untilReady = () => status().filter({ hasText: READY }).waitFor({ timeout: 150_000 });
+  const cosine = async () => {
+    await page.locator('#agreement').filter({ hasText: 'cosine' }).waitFor({ timeout: 60_000 });
+    return Number(/embeddings (\d\.\d+)/.exec(await agreement())?.[1]);
+  };
   const figure = async (row: string) => {
     const cells = await page.locator('#figures tr', { hasText: row }).locator('td').allTextContents();
     return cells.map((text) => Number.parseFloat(text));
   };
 
   beforeAll(async () => {
-    await build({ root, logLevel: 'error', configFile: join(root, 'vite.config.ts') });
-    server = await preview({ root, logLevel: 'error', configFile: join(root, 'vite.config.ts'), preview: { port: 0 } });
-    browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
-    page = await browser.newPage({ viewport: { width: 1100, height: 1200 } });
-    page.on('pageerror', (error) => problems.push(String(error)));
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-    await page.goto(server.resolvedUrls!.local[0]!);
-    await untilReady();
+    host = await hostPage(root);
+    page = await host.open({ width: 1100, height: 1200 });
   }, 180_000);
 
-  afterAll(async () => {
-    await browser?.close();
-    await server?.close();
+  afterAll(() => host?.close());
+
+  it('starts with MSD, which can be searched with while the other side says why it waits', async () => {
+    await page.locator('#stock-state', { hasText: 'Waits for MSD' }).waitFor();
+    await page.locator('#msd-hits li').first().waitFor({ timeout: 60_000 });
+    expect(await page.locator('#query').isEnabled()).toBe(true);
+    expect(await page.locator('#headline').textContent()).toMatch(/Measuring|Memory/);
+    await untilReady();
   });
 
   it('finds by meaning on both sides, with embeddings that agree', async () => {
-    await page.locator('#agreement').filter({ hasText: 'cosine' }).waitFor();
+    expect(await cosine()).toBeGreaterThan(0.999);
     for (const side of ['stock', 'msd']) expect((await hits(side))[0]).toMatch(/password|credentials|account/);
-    const agreement = await page.locator('#agreement').textContent();
-    expect(Number(/cosine (\d\.\d+)/.exec(agreement ?? '')?.[1])).toBeGreaterThan(0.999);
   });
 
   it('searches while somebody types', async () => {
@@ -57,7 +56,40 @@ describe('the page', { timeout: 180_000 }, () => {
     await expect.poll(async () => (await hits('stock'))[0] === (await hits('msd'))[0], { timeout: 10_000 }).toBe(true);
   });
 
-  it('shows what it costs: a fraction of the memory', async () => {
+  it('shows answers of both sides only together, with the text that they belong to', async () => {
+    // Every state that the page passes through while somebody types on and on.
+    await page.evaluate(() => {
+      const seen: string[] = [];
+      const look = () => {
+        const first = (side: string) => document.querySelector(`#${side}-hits span`)?.textContent ?? '';
+        const busy = document.getElementById('sides')?.getAttribute('aria-busy');
+        seen.push([busy, document.getElementById('agreement')?.textContent, first('stock'), first('msd')].join('|'));
+      };
+      new MutationObserver(look).observe(document.querySelector('main')!, {
+        subtree: true,
+        childList: true,
+        attributes: true,
+      });
+      Object.assign(globalThis, { seen });
+    });
+    await page.locator('#query').fill('');
+    await page.locator('#query').pressSequentially('my train is late', { delay: 15 });
+    await page.locator('#agreement', { hasText: '“my train is late”' }).waitFor();
+    const seen = (await page.evaluate('seen')) as string[];
+    expect(seen.some((state) => state.startsWith('true|Searching …'))).toBe(true);
+    for (const state of seen.filter((one) => one.includes('|Both answers'))) {
+      const [, , stock, msd] = state.split('|');
+      expect(stock && msd, state).toBeTruthy();
+    }
+    expect(await page.locator('#sides').getAttribute('aria-busy')).toBe('false');
+  });
+
+  it('shows what it costs: a fraction of the memory, as the headline', async () => {
+    expect(await page.locator('#headline').textContent()).toMatch(
+      /Memory \d+\.\d\sMB → \d\.\d\sMB, 1\d times less; \d+ sentences are read in/,
+    );
+    const box = await page.locator('#headline').boundingBox();
+    expect(box!.y + box!.height).toBeLessThan(400);
     const [stock, msd] = await figure('memory together');
     expect(msd! / stock!).toBeLessThan(0.35);
     for (const row of ['load the model', 'index all sentences', 'one query'])
@@ -66,14 +98,20 @@ describe('the page', { timeout: 180_000 }, () => {
     expect(await page.locator('#report').textContent()).toContain('MatMul + Reshape + BiasAdd + Relu');
   });
 
-  it('changes the format, can be cancelled, and starts again', async () => {
+  it('says what int4 loses, and means it', async () => {
+    await page.locator('#query').fill('I can’t get into my account');
     await page.locator('#format').selectOption('int4');
+    const said = Number(/cosine about (0\.\d+)/.exec((await page.locator('#format-hint').textContent()) ?? '')?.[1]);
+    await untilReady();
+    expect(Math.abs((await cosine()) - said)).toBeLessThan(0.01);
+  });
+
+  it('changes the format, can be cancelled, and starts again', async () => {
+    await page.locator('#format').selectOption('int8');
     await page.locator('#status', { hasText: / of \d+ sentences/ }).waitFor({ timeout: 60_000 });
     await page.keyboard.press('Escape');
     await page.locator('#status', { hasText: 'Cancelled' }).waitFor();
     expect(await page.locator('#cancel').isHidden()).toBe(true);
-    await page.locator('#format').selectOption('int8');
-    await untilReady();
   });
 
   it('takes a text file, dropped or chosen', async () => {
@@ -106,6 +144,17 @@ describe('the page', { timeout: 180_000 }, () => {
     await page.emulateMedia({ colorScheme: 'dark' });
     expect(await background()).not.toBe(light);
     await page.screenshot({ path: join(root, 'generated', 'page.png'), fullPage: true });
-    expect(problems).toEqual([]);
+  });
+
+  it('fits a phone, and links to what it shows', async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    expect(await phoneProblems(page)).toEqual([]);
+    const links = await page
+      .locator('.links a')
+      .evaluateAll((all) => all.map((link) => (link as HTMLAnchorElement).href));
+    expect(links.length).toBeGreaterThanOrEqual(4);
+    for (const link of links.filter((one) => one.startsWith(host.url(false))))
+      expect(await (await page.request.get(link)).text()).toMatch(/^# /);
+    expect(host.problems).toEqual([]);
   });
 });

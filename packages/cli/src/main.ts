@@ -1,5 +1,71 @@
 #!/usr/bin/env node
 /** `msd COMMAND`: what this package is for people. Each command is one module in commands/, imported when it is asked for. */
+import { readFileSync } from 'node:fs';
+import { styleText } from 'node:util';
+import { CommanderError } from 'commander';
 import { program } from './program.ts';
+import { EXIT, Interrupted, messageOf, UserError } from './shared/errors.ts';
+import { runningTask } from './shared/task.ts';
 
-await program().parseAsync();
+/** One sentence, without a stack if the user can put it right; with `--json` as JSON on stdout, too. */
+function report(error: unknown, isJson: boolean): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+  const task = runningTask();
+  task?.progress.clear();
+  task?.undo.run();
+  const exitCode = error instanceof UserError ? error.exitCode : EXIT.failed;
+  const isTheirs = error instanceof UserError || isTyped(error);
+  const text = isTheirs || !(error instanceof Error) ? messageOf(error) : (error.stack ?? error.message);
+  if (isJson) {
+    const name = error instanceof Error ? error.name : 'Error';
+    process.stdout.write(`${JSON.stringify({ error: { name, message: messageOf(error), exitCode } }, undefined, 2)}\n`);
+  } else process.stderr.write(`${styleText('red', text, { stream: process.stderr })}\n`);
+  return exitCode;
+}
+
+/** Errors of @msd/core and @msd/onnx: their messages say what was expected, what there was, and what to do. */
+function isTyped(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return !/^(Type|Reference|Syntax|Range|)Error$/.test(error.name) || / expected .* got /s.test(error.message);
+}
+
+let isEnding = false;
+
+/** What is still in the pipe gets out before the process ends. The first end counts: what Ctrl-C broke fails later. */
+function end(exitCode: () => number): void {
+  if (isEnding) return;
+  isEnding = true;
+  finish(exitCode());
+}
+
+function finish(exitCode: number): void {
+  process.exitCode = exitCode;
+  // Threads and sockets of libraries may keep a process alive; nothing of a command is left to do.
+  process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));
+}
+
+const args = process.argv.slice(2);
+const isJson = args.includes('--json');
+const stop = (): void => {
+  runningTask()?.undo.stop();
+  end(() => report(new Interrupted(), isJson));
+};
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+// A reader that has seen enough, like `msd inspect … | head`, is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  runningTask()?.undo.run();
+  process.exit(EXIT.done);
+});
+
+try {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const root = await program(args, version);
+  if (args.length === 0) root.outputHelp();
+  else await root.parseAsync(args, { from: 'user' });
+  end(() => EXIT.done);
+} catch (error) {
+  end(() => report(error, isJson));
+}

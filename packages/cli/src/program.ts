@@ -1,7 +1,55 @@
 /** The command line: one line per command, whose module is imported when it runs. */
-import { Command } from 'commander';
+import { Command, type CommanderError, Option } from 'commander';
+import { UsageError } from './shared/errors.ts';
 
-/** The whole command line, ready to parse. */
-export function program(): Command {
-  return new Command('msd').description('Looks into ONNX models, quantizes, checks, rewrites and runs them.');
+/** What a module in commands/ exports: it adds arguments, options and an action. */
+interface CommandModule {
+  define(command: Command): void;
+}
+
+interface Entry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  // name: { summary: 'What it does', load: () => import('./commands/name.ts') },
+};
+
+/** Throws what commander would print and exit with. */
+function strict(command: Command): Command {
+  return command
+    .exitOverride((error) => {
+      throw asUsageError(error, command);
+    })
+    .configureOutput({ writeErr: () => {} })
+    .showSuggestionAfterError(true)
+    .allowExcessArguments(false);
+}
+
+/** Help and version are no errors. */
+function asUsageError(error: CommanderError, command: Command): Error {
+  if (error.exitCode === 0) return error;
+  const name = [command.parent?.name(), command.name()].filter((each) => each !== undefined).join(' ');
+  const said = error.message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)$/s, '; did you mean $1?');
+  const sentence = `${said.charAt(0).toUpperCase()}${said.slice(1)}`;
+  return new UsageError(`${sentence}${/[.?!]$/.test(sentence) ? '' : '.'} See: ${name} --help`);
+}
+
+/**
+ * The whole command line, ready to parse.
+ *
+ * @param args those of the user: only the module of the command among them is imported
+ */
+export async function program(args: readonly string[], version: string): Promise<Command> {
+  const root = strict(new Command('msd'))
+    .description('Looks into ONNX models, quantizes, checks, rewrites and runs them.')
+    .version(version, '-V, --version');
+  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+    const command = strict(root.command(name)).summary(summary).description(`${summary}.`);
+    if (!args.includes(name)) continue;
+    (await load()).define(command);
+    command.addOption(new Option('--json', 'print one JSON document instead of text'));
+  }
+  return root;
 }

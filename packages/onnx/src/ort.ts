@@ -132,8 +132,25 @@ export function usesProxy(ort: OrtModule): boolean {
   return (ort.env.wasm as { readonly proxy?: boolean } | undefined)?.proxy === true;
 }
 
+interface Versions {
+  readonly web?: string;
+  readonly node?: string;
+  readonly common?: string;
+}
+
 /** The module's version, `undefined` where it does not say. */
 export function ortVersion(ort: OrtModule): string | undefined {
-  const versions = ort.env.versions as { readonly web?: string; readonly common?: string } | undefined;
-  return versions?.web ?? versions?.common;
+  const versions = ort.env.versions as Versions | undefined;
+  return versions?.web ?? versions?.node ?? versions?.common;
+}
+
+/** Native code, as in onnxruntime-node: it takes no views of shared memory, and reads what it is fed after other code had its turn. */
+export function isNative(ort: OrtModule): boolean {
+  const versions = ort.env.versions as Versions | undefined;
+  return versions?.web === undefined && versions?.node !== undefined;
+}
+
+/** What the module calls its provider on the CPU. */
+export function cpuProvider(ort: OrtModule): 'wasm' | 'cpu' {
+  return isNative(ort) ? 'cpu' : 'wasm';
 }

@@ -1,13 +1,16 @@
 /**
  * `@msd/onnx/register`: makes `executionProviders: ['msd']` work in a module of the ONNX Runtime family. Imports none.
  */
-import { UnsupportedError } from '@msd/core';
-import { type MsdOptions, resolveOptions } from './execute/options.ts';
-import type { MsdHandler } from './execute/session.ts';
+import './ort-types.ts';
+import { checkDefaults } from './configure.ts';
+import type { MsdOptions } from './execute/options.ts';
 import { isLogged } from './log.ts';
-import { type OrtBackend, type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
+import { type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
 import type { SessionReport } from './report.ts';
+import { reportOf } from './report-of.ts';
+import { once, type Registration, sharedState } from './shared-state.ts';
 
+export { configure } from './configure.ts';
 export { AbortError, ForeignRunError, OnnxFormatError, ReadError, SessionStateError } from './errors.ts';
 export type { MsdOptions, MsdProvider } from './execute/options.ts';
 export type { ProfileEvent } from './execute/profile.ts';
@@ -16,6 +19,7 @@ export type { MsdRunOptions } from './execute/run-options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
 export type { AbortSignalLike } from './read/fetch.ts';
 export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
+export { type ModelWithSessions, reportOf } from './report-of.ts';
 export type { FloatFormat } from './weights/floats.ts';
 export type { RoundingError } from './weights/matrix.ts';
 export type { QuantizeOption } from './weights/quantize-option.ts';
@@ -23,8 +27,8 @@ export type { QuantizeOption } from './weights/quantize-option.ts';
 /** Negative: MSD is used where it is named, and never takes a session that names no provider. */
 const PRIORITY = -1;
 
-/** onnxruntime-web releases that this version was tested with. */
-const TESTED_VERSIONS: readonly string[] = ['1.30.0'];
+/** onnxruntime-web releases that this version was tested with, by major and minor. */
+const TESTED_VERSIONS: readonly string[] = ['1.30', '1.31'];
 
 let compiler: Promise<typeof import('./execute/create.ts')> | undefined;
 
@@ -32,37 +36,6 @@ let compiler: Promise<typeof import('./execute/create.ts')> | undefined;
 function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
   compiler ??= import('./execute/create.ts');
   return compiler;
-}
-
-/** One module's registration: its backend object, and the defaults that the last `register` gave. */
-interface Registration {
-  readonly backend: OrtBackend;
-  defaults: MsdOptions;
-}
-
-/**
- * What all copies of this package on a page share, under `Symbol.for('msd.backend')`. Every ONNX Runtime bundle has a
- * registry of its own, and a registry refuses a second object under one name: the first registration of each stays.
- */
-interface SharedState {
-  readonly version: 1;
-  /** By the registry's own `registerBackend` function. */
-  readonly registrations: WeakMap<object, Registration>;
-  readonly warned: Set<string>;
-}
-
-const SHARED: unique symbol = /* @__PURE__ */ Symbol.for('msd.backend');
-
-function sharedState(): SharedState {
-  const holder = globalThis as { [SHARED]?: SharedState };
-  holder[SHARED] ??= { version: 1, registrations: new WeakMap(), warned: new Set() };
-  const state = holder[SHARED];
-  if (state.version !== 1) {
-    throw new UnsupportedError(
-      `register: another copy of @msd/onnx on this page keeps its state in version ${String(state.version)}, expected 1. Load one version only.`,
-    );
-  }
-  return state;
 }
 
 /**
@@ -89,44 +62,47 @@ export function register(ort: OrtModule, options?: MsdOptions): void {
       "register: ort, expected a module like `import * as ort from 'onnxruntime-web'`, got another object.",
     );
   }
-  if (options !== undefined) checkDefaults(options);
+  if (options !== undefined) checkDefaults('register', options);
+  warnUntested(ort);
+  const registration = registrationOf(ort);
+  if (options) registration.defaults = { ...options };
+}
+
+/** The module's registration; made now if there is none. */
+export function registrationOf(ort: OrtModule): Registration {
   const { registrations } = sharedState();
   const known = registrations.get(ort.registerBackend);
-  if (known) {
-    if (options) known.defaults = { ...options };
-    return;
-  }
-  warnUntested(ort);
+  if (known) return known;
+  const { InferenceSession, Tensor, env } = ort;
+  const create = InferenceSession.create.bind(InferenceSession) as Registration['create'];
+  const prepared: Registration['create'] = async (...args) => {
+    await registration.beforeStock?.();
+    return create(...args);
+  };
+  const stock: OrtModule = {
+    InferenceSession: { create: prepared },
+    Tensor,
+    env,
+    registerBackend: ort.registerBackend,
+  };
   const registration: Registration = {
-    defaults: { ...options },
+    stock,
+    create,
+    beforeStock: undefined,
+    defaults: {},
+    isTakenOver: false,
     backend: {
       async init(): Promise<void> {},
       async createInferenceSessionHandler(model, sessionOptions = {}) {
         const { createSession } = await loadCompiler();
-        return createSession(ort, model, sessionOptions, registration.defaults);
+        return createSession(stock, model, sessionOptions, { ...sharedState().configured, ...registration.defaults });
       },
     },
   };
   registerOrtBackend(ort, 'msd', registration.backend, PRIORITY);
   registrations.set(ort.registerBackend, registration);
   defineReport(ort);
-}
-
-function checkDefaults(options: unknown): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    const got = options === null ? 'null' : Array.isArray(options) ? 'an array' : typeof options;
-    throw new TypeError(`register: options, expected an object like { components: 1 }, got ${got}.`);
-  }
-  resolveOptions(options);
-}
-
-/**
- * What a session says about itself.
- *
- * @returns `undefined` for sessions that MSD did not create.
- */
-export function reportOf(session: object): SessionReport | undefined {
-  return (session as { readonly handler?: Partial<MsdHandler> }).handler?.report;
+  return registration;
 }
 
 /** Makes `session.report` work: a getter on the module's session class, if that can be extended. */
@@ -145,15 +121,16 @@ interface WarningSink {
   emitWarning?(text: string, options: { type: string; code: string }): void;
 }
 
-/** Says once per version that a combination is untested. It may well work. */
+/** Says once per version that a combination is untested. It may well work. Prereleases count as what they become. */
 function warnUntested(ort: OrtModule): void {
   const version = ortVersion(ort);
-  const { warned } = sharedState();
-  if (!isLogged(ort, 'warning')) return;
-  if (version === undefined || TESTED_VERSIONS.includes(version) || warned.has(version)) return;
-  warned.add(version);
+  if (!isLogged(ort, 'warning') || version === undefined) return;
+  const [major, minor] = version.split('.');
+  if (TESTED_VERSIONS.includes(`${major}.${minor}`)) return;
   const text = `register: onnxruntime-web, expected ${TESTED_VERSIONS.join(' or ')}, got ${version}, with which this version of @msd/onnx was not tested.`;
-  const { process } = globalThis as { process?: WarningSink };
-  if (process?.emitWarning) process.emitWarning(text, { type: 'MsdWarning', code: 'MSD_UNTESTED_ORT' });
-  else console.warn(`MsdWarning: ${text}`);
+  once(text, (said) => {
+    const { process } = globalThis as { process?: WarningSink };
+    if (process?.emitWarning) process.emitWarning(said, { type: 'MsdWarning', code: 'MSD_UNTESTED_ORT' });
+    else console.warn(`MsdWarning: ${said}`);
+  });
 }

@@ -88,15 +88,30 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** What stands in the place of a report that there is none of. */
+const NO_REPORT =
+  "no report: ONNX Runtime created this session, and MSD has no part in it. It may have in sessions that name 'msd' after register(ort), or after import '@msd/onnx/transformers'.";
+
 /**
- * A short text table of a report: one line per kind of node and place, then totals.
+ * A short text table of a report: one line per kind of node and place, then totals. Of several reports, one table under each name.
  *
+ * @param report of `reportOf`, whatever that was asked about
  * @example
  * ```ts
  * console.log(formatReport(reportOf(session)));
  * ```
  */
-export function formatReport(report: SessionReport): string {
+export function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string {
+  if (report === undefined) return NO_REPORT;
+  if (isOne(report)) return textOf(report);
+  const texts = Object.entries(report).map(([name, each]) => `${name}\n${textOf(each)}`);
+  return texts.length > 0 ? texts.join('\n\n') : NO_REPORT;
+}
+
+const isOne = (report: SessionReport | Readonly<Record<string, SessionReport>>): report is SessionReport =>
+  Array.isArray(report.nodes);
+
+function textOf(report: SessionReport): string {
   const groups = new Map<string, { count: number; cells: readonly [string, string, string] }>();
   for (const node of report.nodes) {
     const op = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
@@ -122,7 +137,7 @@ export function formatReport(report: SessionReport): string {
     lines.push(`graphOptimizationLevel ${report.graphOptimizationLevel}: ONNX Runtime refused a higher one`);
   lines.push(
     `foreign runs per call ${report.foreignRunsPerCall}, sessions ${report.foreignSessions}` +
-      (report.ortVersion ? `, onnxruntime-web ${report.ortVersion}` : ''),
+      (report.ortVersion ? `, ONNX Runtime ${report.ortVersion}` : ''),
     `copied in the last call: into ORT ${formatBytes(copied.intoOrt)}, out ${formatBytes(copied.outOfOrt)}; ` +
       `into MSD ${formatBytes(copied.intoMsd)}, out ${formatBytes(copied.outOfMsd)}`,
     `weights ${formatBytes(weights.fileBytes)} in the file, ${formatBytes(weights.packedBytes)} packed; ` +

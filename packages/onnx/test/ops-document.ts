@@ -67,7 +67,12 @@ export const documented = (): string[] => Object.values(SECTIONS).flatMap((all) 
 
 const cell = (operator: Operator): string => {
   const isPart = !operator.match && PATTERNS.has(operator.name);
-  const places = [operator.match && 'device', operator.host && 'JavaScript', isPart && 'in a chain'].filter(Boolean);
+  const places = [
+    operator.match && 'device',
+    operator.host && 'JavaScript',
+    operator.hasBodies && 'bodies',
+    isPart && 'in a chain',
+  ].filter(Boolean);
   return places.length > 0 ? places.join(', ') : '–';
 };
 
@@ -101,7 +106,7 @@ export function opsDocument(): string {
 # Operators that @msd/onnx knows
 
 **device**: f32 (bool where that makes sense) on MSD's device, as steps of a program. **JavaScript**: shape arithmetic, int64, int32,
-bool and the floats that follow from them, up to 4,096 elements. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
+bool and the floats that follow from them, up to 4,096 elements. **bodies**: its subgraphs are planned like graphs. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
 what follows can be taken. Whatever is not listed is ONNX Runtime's. A node with an attribute that is not known here stays ONNX
 Runtime's, too, and the report of a session says so.
 

@@ -297,7 +297,7 @@ describe('report', () => {
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
     const text = formatReport(report);
     expect(text).toContain('2  msd    com.microsoft.MatMulNBits  gemm_i');
-    expect(text).toContain('foreign runs per call 2, sessions 2, onnxruntime-web 1.30.0');
+    expect(text).toContain('foreign runs per call 2, sessions 2, ONNX Runtime 1.30.0');
     await s.release();
   });
 
@@ -335,7 +335,7 @@ describe('register', () => {
     const holder = globalThis as unknown as Record<symbol, { version: number }>;
     const key = Symbol.for('msd.backend');
     const kept = holder[key]!;
-    holder[key] = { ...kept, version: 2 };
+    holder[key] = { ...kept, version: 3 };
     expect(() => register(ort)).toThrow(UnsupportedError);
     holder[key] = kept;
     register(ort);

@@ -5,22 +5,19 @@ import type { Graph } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
 import type { OrtModule } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
-import type { Region } from '../plan/partition.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
+import { buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
 import type { Parts } from './families.ts';
-import type { ForeignPlan } from './foreign.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
 import { fetchMissing } from './parts.ts';
-import { passedValues } from './passed.ts';
 import { loadResidents } from './residents.ts';
-import type { RegionPlan } from './schedule.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 
 /** What a cut session is made with, beside drafts. */
@@ -50,24 +47,18 @@ export async function createCut(
   { ort, record, parts, request, kept, started }: Cutting,
   { drafts, choice }: Ways,
 ): Promise<MsdHandler> {
-  const foreign: ForeignPlan[] = [];
+  if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
+    request.progress.report('start', 0, undefined);
+  const ways = await buildWays(ort, drafts, request, parts);
   try {
-    const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
-    if (isForeign) request.progress.report('start', 0, undefined);
-    const side = isForeign ? (await import('./ort-side.ts')).ortSide : undefined;
-    for (const { typed, sides } of drafts)
-      foreign.push(
-        (await side?.createForeign(ort, typed.graph, sides!.regions, request.region, typed.infos, request.watch)) ??
-          NOT_FOREIGN,
-      );
-    const ways = drafts.map(({ sides }) =>
-      sides!.regions.flatMap((region) => (region.claimed ? region.units.map(({ match }) => match!) : [])),
+    const matches = ways.map(matchesOf);
+    const perToken = ways.map((way, i) =>
+      graphsOf(way).reduce((sum, { infos }) => sum + kvBytesPerToken(matches[i]!, infos, request.msd.kvCache), 0),
     );
-    const perToken = ways.map((way, i) => kvBytesPerToken(way, drafts[i]!.typed.infos, request.msd.kvCache));
-    const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+    const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
     // Before the bytes of a fetched file go.
-    const inner = innerNodes(drafts);
-    const residents = await loadResidents(ways.flat(), request, Math.max(...perToken), tensors);
+    const inner = innerNodes(graphs);
+    const residents = await loadResidents(matches.flat(), request, Math.max(...perToken), graphs.flatMap(tensorsOf));
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -88,19 +79,14 @@ export async function createCut(
     const create = () =>
       new CutSession({
         ort,
-        variants: drafts.map(({ typed, sides, passed, taken }, i) => ({
-          shop: { ...shop, typed },
-          plan: planOf(sides!.regions, foreign[i]!),
-          passed: passedValues(passed),
-          taken,
-        })),
+        variants: ways.map((way) => variantOf(ort, way, shop)),
         choice,
-        sessions: foreign.flatMap(({ sessions }) => sessions),
+        sessions: sessionsOf(ways),
         inputs: drafts[0]!.typed.graph.inputs,
         outputs: record.graph.outputs,
-        ...cutReports(drafts, foreign, inner, residents),
+        ...cutReports(ways, inner, residents),
         profiledFrom: request.isProfiled ? started : undefined,
-        graphOptimizationLevel: foreign.find(({ level }) => level !== undefined)?.level,
+        graphOptimizationLevel: levelOf(ways),
         close() {
           for (const source of kept) source.close();
         },
@@ -112,13 +98,10 @@ export async function createCut(
       return create();
     }
   } catch (error) {
-    await Promise.all(foreign.flatMap(({ sessions }) => sessions.map((session) => session.release())));
+    await Promise.all(sessionsOf(ways).map((session) => session.release()));
     throw error;
   }
 }
-
-/** ONNX Runtime runs nothing. */
-const NOT_FOREIGN: ForeignPlan = { regions: [], sessions: [], level: undefined };
 
 /** Bytes of an element. */
 const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
@@ -134,11 +117,4 @@ function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof ty
       if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
     }
   return elements * KV_BYTES[type];
-}
-
-function planOf(regions: readonly Region[], foreign: ForeignPlan): RegionPlan {
-  return regions.map((region) => {
-    if (!region.claimed) return foreign.regions.find((entry) => entry.index === region.index)!;
-    return { matches: region.units.map(({ match }) => match!) };
-  });
 }

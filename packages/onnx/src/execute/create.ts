@@ -2,7 +2,8 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import type { Branches, Variants } from '../inline/branches.ts';
-import type { OrtModule } from '../ort.ts';
+import { LeftToOrt } from '../left.ts';
+import { cpuProvider, type OrtModule } from '../ort.ts';
 import { CutRefused } from '../plan/whole.ts';
 import { arrived, Gone, whileArriving, wholeBytes } from '../read/arriving.ts';
 import { isOrtFormat, readModel } from '../read/model.ts';
@@ -12,7 +13,7 @@ import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
-import { draftOf, hasProductInside, mayMultiply, wholeOf } from './drafts.ts';
+import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
@@ -34,7 +35,7 @@ export async function createSession(
   defaults: MsdOptions,
 ): Promise<MsdHandler> {
   const started = performance.now();
-  const request = parseSessionOptions(options, defaults);
+  const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
@@ -61,8 +62,12 @@ async function openAndCreate(
   try {
     watch.check();
     const original = () => (typeof model === 'string' && wholeBytes(source)) || model;
-    if (isOrtFormat(source))
-      return await (await loadOrtSide()).createWhole(ort, original(), request.whole, 'a file in ORT format', [], watch);
+    if (isOrtFormat(source)) {
+      const reason = 'a file in ORT format';
+      const whole = original();
+      if (request.isTakenOver) throw leftToOrt(reason, model, whole);
+      return await (await loadOrtSide()).createWhole(ort, whole, request.whole, reason, [], watch);
+    }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     const { parts, branches } = await stoppable(watch, loadParts(record));
@@ -119,14 +124,7 @@ async function draftedWays(opened: Opened, checksScales: boolean): Promise<Ways>
 function waysOf({ branches, planned, parts, request: { msd } }: Opened, checksScales: boolean): Ways {
   const { claim, exact, quantize, relax: relaxes } = msd;
   const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales, parts };
-  const drafted = ({ all, choice }: Variants): Ways => ({
-    drafts: all.map((variant) => draftOf(variant, drafting)),
-    choice,
-  });
-  const ways = drafted(planned);
-  const isInBranches = ways.drafts.some(({ taken }) => taken.length > 0);
-  // Nothing to take in any branch: each If is a node like others.
-  return isInBranches && !ways.drafts.some(hasProductInside) ? drafted(branches.whole()) : ways;
+  return draftVariants(branches, planned, drafting);
 }
 
 /** @returns the session, or why the model runs whole */
@@ -147,12 +145,26 @@ async function createUncut(
   { drafts }: Ways,
   reason: string,
 ): Promise<MsdHandler> {
-  const nodes = mergedNodes(drafts.map(({ typed: { graph }, decisions }) => wholeReports(graph, decisions)));
+  if (request.isTakenOver && (typeof model !== 'string' || original() === model)) throw new LeftToOrt(reason);
+  const nodes = mergedNodes(drafts.map(wholeReports));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const { createWhole, wholeOptions } = await loadOrtSide();
   const options = await wholeOptions(model, record, request);
-  return createWhole(ort, original(), options, reason, nodes, request.watch);
+  const whole = original();
+  if (request.isTakenOver) throw leftToOrt(reason, model, whole, options);
+  return createWhole(ort, whole, options, reason, nodes, request.watch);
+}
+
+/** What was fetched travels along. */
+function leftToOrt(
+  reason: string,
+  model: string | Uint8Array,
+  original: string | Uint8Array,
+  { externalData }: { readonly externalData?: readonly object[] } = {},
+): LeftToOrt {
+  const fetched = typeof model === 'string' && typeof original !== 'string' ? original : undefined;
+  return new LeftToOrt(reason, fetched, externalData);
 }
 
 /** What ONNX Runtime runs itself. */

@@ -3,10 +3,9 @@ import type { Choice } from '../inline/branches.ts';
 import type { OrtModule, OrtSession } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
-import type { PassedValue } from './passed.ts';
 import type { Workshop } from './plan.ts';
 import type { Executor } from './run.ts';
-import type { RegionPlan, Schedule } from './schedule.ts';
+import type { CutVariant, Way } from './ways.ts';
 
 /** What a cut session is made of. */
 export interface CutModel {
@@ -28,16 +27,6 @@ export interface CutModel {
   close(): void;
 }
 
-/** One way through a model. */
-export interface CutVariant {
-  readonly shop: Workshop;
-  readonly plan: RegionPlan;
-  /** Outputs that no region makes. */
-  readonly passed: ReadonlyMap<string, PassedValue>;
-  /** The branches on it. */
-  readonly taken: readonly string[];
-}
-
 /** What variants share is in each of their workshops. */
 export const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
 
@@ -47,14 +36,3 @@ export interface Live {
   readonly executor: Executor;
   readonly ways: readonly Way[];
 }
-
-/** A variant with what it runs. */
-export interface Way {
-  readonly variant: CutVariant;
-  /** For all outputs. */
-  readonly all: Schedule;
-  /** For subsets of them, by their names. */
-  readonly schedules: Map<string, Schedule>;
-}
-
-export const schedulesOf = ({ all, schedules }: Way): readonly Schedule[] => [all, ...schedules.values()];

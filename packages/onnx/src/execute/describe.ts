@@ -1,6 +1,5 @@
 /** What a session says of its nodes and regions, as far as it is known once it is created. */
 import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
-import type { Decisions } from '../passes/match.ts';
 import type { Match } from '../passes/matcher.ts';
 import type { Price } from '../plan/cost.ts';
 import type { Region } from '../plan/partition.ts';
@@ -8,6 +7,7 @@ import { readSubgraph } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
 import type { FloatFormat } from '../weights/floats.ts';
+import { type BuiltWay, sessionsOf } from './control/build.ts';
 import type { Draft } from './drafts.ts';
 import type { RegionSession } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
@@ -45,31 +45,31 @@ export function mergedNodes(ways: readonly Reports[]): Reports {
 }
 
 /** Nodes of subgraphs, by the node that has them: read before the bytes of a fetched file go. */
-export function innerNodes(drafts: readonly Draft[]): ReadonlyMap<GraphNode, Reports> {
-  return new Map(drafts.flatMap(({ typed }) => typed.graph.nodes.map((node) => [node, insideReports(node, -1)])));
+export function innerNodes(graphs: readonly Graph[]): ReadonlyMap<GraphNode, Reports> {
+  return new Map(graphs.flatMap(({ nodes }) => nodes.map((node) => [node, insideReports(node, -1)])));
 }
 
 /** What a cut model says of its nodes and regions. */
 export function cutReports(
-  drafts: readonly Draft[],
-  foreign: readonly ForeignPlan[],
-  inner: ReadonlyMap<GraphNode, Reports>,
+  ways: readonly BuiltWay[],
+  innerNodes: ReadonlyMap<GraphNode, Reports>,
   { matrices }: Pick<Residents, 'matrices'>,
 ) {
-  const sessions = foreign.flatMap((plan) => plan.sessions);
+  const sessions = sessionsOf(ways);
   const regions: RegionReport[] = [];
-  const ways = drafts.map((draft, i) => {
+  const nodesOf = ({ draft, foreign, bodies }: BuiltWay): Reports => {
     const first = regions.length;
     const { regions: own, prices } = draft.sides!;
-    regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign[i]!, sessions)));
-    return nodeReports(draft, first, foreign[i]!, inner, matrices);
-  });
-  return { nodes: mergedNodes(ways), regions };
+    regions.push(...own.map((region, at) => regionReport(region, prices[at]!, foreign, sessions)));
+    const nodes = nodeReports(draft, first, foreign, innerNodes, matrices);
+    return [...nodes, ...[...bodies.values()].flat().flatMap((inner) => mergedNodes(inner.map(nodesOf)))];
+  };
+  return { nodes: mergedNodes(ways.map(nodesOf)), regions };
 }
 
 /** @param first index of the first region among all */
 function nodeReports(
-  { typed: { graph }, decisions, sides }: Draft,
+  { typed: { graph }, decisions, controls, sides }: Draft,
   first: number,
   foreign: ForeignPlan,
   inner: ReadonlyMap<GraphNode, Reports>,
@@ -81,7 +81,10 @@ function nodeReports(
   const own = graph.nodes.flatMap((node) => {
     const region = regionOf.get(node);
     const index = region ? first + region.index : -1;
-    const decision = decisions.get(node);
+    const control = controls.get(node);
+    const decision = typeof control === 'string' ? `${node.opType}: ${control}` : decisions.get(node);
+    if (region?.control)
+      return [nodeReport(node, index, 'msd', `${node.opType === 'If' ? 'branches are' : 'body is'} planned`)];
     // A node that no output needs is on the side where it would be.
     const claimed = region ? region.claimed : typeof decision === 'object';
     const note = typeof decision === 'object' ? decision.note : undefined;
@@ -135,9 +138,10 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
 }
 
 /** Of a model that runs whole. */
-export function wholeReports(graph: Graph, decisions: Decisions): NodeReport[] {
+export function wholeReports({ typed: { graph }, decisions, controls }: Draft): NodeReport[] {
   return [...graph.nodes, ...foldedNodes(graph)].flatMap((node) => {
-    const decision = decisions.get(node);
+    const control = controls.get(node);
+    const decision = typeof control === 'string' ? `${node.opType}: ${control}` : decisions.get(node);
     const report = nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
     return [report, ...insideReports(node, 0)];
   });
@@ -151,7 +155,7 @@ function regionReport(
 ): RegionReport {
   const { inputs, outputs } = region;
   const entry = foreign.regions.find((candidate) => candidate.index === region.index);
-  const predictedMicroseconds = { ort: Math.round(ort), ...(region.claimed && { msd: Math.round(msd) }) };
+  const predictedMicroseconds = { ort: Math.round(ort), ...(!Number.isNaN(msd) && { msd: Math.round(msd) }) };
   const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
   return entry ? { ...base, where: 'ort', session: sessions.indexOf(entry.session) } : { ...base, where: 'msd' };
 }

@@ -1,5 +1,5 @@
 /** What becomes of a model, or of one way through its branches: types, matches, sides. Nothing is loaded yet. */
-import type { Variant } from '../inline/branches.ts';
+import type { Branches, Variant, Variants } from '../inline/branches.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { type Decisions, matchNodes } from '../passes/match.ts';
@@ -7,13 +7,17 @@ import type { Match, MatchOptions } from '../passes/matcher.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
+import { varyingUnits } from '../plan/varying.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
+import type { ControlDraft, Drafted } from './control/draft.ts';
 import type { Parts } from './families.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
   readonly decisions: Decisions;
+  /** Of nodes with products in their subgraphs: what is planned of them, or why nothing. */
+  readonly controls: ReadonlyMap<GraphNode, ControlDraft | string>;
   /** Outputs that no node makes. They are not among the graph's. */
   readonly passed: ReadonlyMap<string, Passed>;
   /** Absent if the model cannot be cut. */
@@ -29,46 +33,80 @@ export interface Draft {
 export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
-  readonly parts: Pick<Parts, 'foldConstants' | 'selectEarly'>;
+  /** What only some models need. */
+  readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'selectEarly'>;
+  /** Of a body of control flow: how many are around it, and its inputs that every pass may have others of. */
+  readonly body?: { readonly depth: number; readonly varying: readonly string[] };
 }
 
-export function draftOf({ record, graph: built, taken }: Variant, drafting: Drafting): Draft {
-  const { all } = drafting;
-  const { foldConstants, selectEarly } = drafting.parts;
-  const typesOf = (graph: Graph): TypedGraph => inferTypes(foldConstants?.(graph) ?? graph);
-  let typed = typesOf(built);
+export function draftOf({ record, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
+  const { all, body } = drafting;
+  const { control, foldConstants, selectEarly } = drafting.parts;
+  const controls = new Map<GraphNode, ControlDraft | string>();
+  const typedOf = (graph: Graph): TypedGraph => {
+    controls.clear();
+    return inferTypes(foldConstants?.(graph) ?? graph, (node, around, infos, symbols) => {
+      if (!control || !bodies?.holds(node, mayMultiply)) return undefined;
+      const found = control.draft({ node, graph: around, infos, symbols, bodies, drafting, draftAll });
+      if (found) controls.set(node, found.control);
+      return found?.results;
+    });
+  };
+  let typed = typedOf(built);
   const { contradiction } = typed;
-  const chosen = selectEarly?.(record, typed) ?? typed.graph;
-  if (chosen !== typed.graph) typed = typesOf(chosen);
+  const early = selectEarly?.(record, typed) ?? typed.graph;
+  if (early !== typed.graph) typed = typedOf(early);
   const passed = passedOutputs(typed.graph);
   typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
   const { graph } = typed;
   const decisions = matchNodes(typed, drafting);
-  const refusal = contradiction ?? refusalOf(graph, neededNodes(graph));
+  const needed = neededNodes(graph);
+  const refusal = contradiction ?? refusalOf(graph, needed, controls, body !== undefined);
   if (refusal !== undefined)
-    return { typed, decisions, passed, taken, sides: undefined, reason: refusal, isRefused: true };
+    return { typed, decisions, controls, passed, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
-  const units = unitsOf(graph, matches);
-  const reason = wholeReason(neededNodes(graph), decisions, all);
-  const sides = reason === undefined ? chooseSides(typed, units, all) : undefined;
+  const planned = new Map(
+    [...controls].filter((each): each is [GraphNode, ControlDraft] => typeof each[1] === 'object'),
+  );
+  const units = unitsOf(graph, matches, planned);
+  const reason = wholeReason(needed, decisions, controls, all);
+  const varies = body && varyingUnits(typed, body.varying);
+  const pricing = { all, isBody: body !== undefined, varies };
+  const sides = reason === undefined ? chooseSides(typed, units, pricing) : undefined;
   const isForeign = reason !== undefined || sides!.whole !== undefined;
   return {
     typed,
     decisions,
+    controls,
     passed,
     taken,
-    sides: isForeign ? allForeign(typed, units) : sides,
+    sides: isForeign ? allForeign(typed, units, body !== undefined) : sides,
     reason: reason ?? sides!.whole,
     isRefused: false,
   };
 }
 
 /** May an operator multiply with weights of the file? A branch with one of them is worth a look. */
-export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE|LSTM/.test(opType);
+export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE|LSTM|GRU/.test(opType);
+
+/** What becomes of a model: of each way through its branches, or of all in one if there is nothing to take in them. */
+export function draftVariants(branches: Pick<Branches, 'planned' | 'whole'>, planned: Variants, drafting: Drafting) {
+  let variants = planned;
+  let drafts = variants.all.map((variant) => draftOf(variant, drafting));
+  if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {
+    variants = branches.whole();
+    drafts = variants.all.map((variant) => draftOf(variant, drafting));
+  }
+  return { drafts, choice: variants.choice, reason: wholeOf(drafts) };
+}
+
+const draftAll = (branches: Branches, drafting: Drafting): Drafted =>
+  draftVariants(branches, branches.planned(mayMultiply), drafting);
 
 /** Is there a product in a branch? */
-export function hasProductInside({ decisions }: Draft): boolean {
+function hasProductInside({ decisions, controls }: Draft): boolean {
+  for (const [{ inside }, control] of controls) if (typeof control === 'object' && inside !== undefined) return true;
   for (const decision of new Set(decisions.values()))
     if (typeof decision === 'object' && decision.product && decision.nodes.some(({ inside }) => inside !== undefined))
       return true;

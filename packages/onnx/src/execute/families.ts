@@ -7,6 +7,7 @@ import type { foldConstants } from '../passes/constants.ts';
 import type { selectEarly } from '../passes/select-early.ts';
 import type { keepPositions } from '../plan/layout.ts';
 import type { Experts } from './experts.ts';
+import type { inlining } from './inlining.ts';
 import type { Recurrent } from './recurrent.ts';
 
 /** What only some models need. */
@@ -17,6 +18,8 @@ export interface Parts {
   readonly selectEarly?: typeof selectEarly;
   /** Images with their channels last. */
   readonly keepPositions?: typeof keepPositions;
+  /** Loops, and branches that are no graphs of their own. */
+  readonly control?: (typeof inlining)['control'];
   readonly Experts?: typeof Experts;
   readonly Recurrent?: typeof Recurrent;
 }
@@ -54,7 +57,7 @@ export const FETCHED = {
   },
   graphs: {
     standard:
-      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
+      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
     microsoft:
       'BiasGelu FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention',
     load: () => import('./families/graphs.ts'),
@@ -64,7 +67,7 @@ export const FETCHED = {
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
-  recurrent: { standard: 'LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
+  recurrent: { standard: 'GRU LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 } as const satisfies Readonly<Record<string, Fetched>>;
 

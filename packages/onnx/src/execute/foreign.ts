@@ -52,7 +52,15 @@ export interface ForeignPlan {
   readonly sessions: readonly RegionSession[];
   /** The optimization level of one that was refused at the one that was asked for. */
   readonly level: string | undefined;
+  /** Of all values that regions make or are given. */
+  readonly types: ReadonlyMap<string, ValueType>;
 }
+
+/** Makes the sessions of bodies of a region that is control flow. */
+export type CreateNested = (
+  region: Region,
+  types: ReadonlyMap<string, ValueType>,
+) => Promise<Pick<ForeignPlan, 'sessions' | 'level'> & { readonly outputs: readonly (ValueType | undefined)[] }>;
 
 /**
  * Creates the sessions of all foreign regions.
@@ -67,9 +75,11 @@ export async function createForeign(
   options: object,
   infos: Infos,
   watch?: Watch,
+  nested?: CreateNested,
 ): Promise<ForeignPlan> {
   const structures = new Map<Region, Structure>();
-  for (const region of regions) if (!region.claimed) structures.set(region, structureOf(graph, region));
+  for (const region of regions)
+    if (!region.claimed && !region.control) structures.set(region, structureOf(graph, region));
   const sharing = new Map<string, SharedStructure>();
   for (const shared of shareStructures(graph, [...structures.values()])) sharing.set(shared.members[0]!.key, shared);
 
@@ -82,6 +92,13 @@ export async function createForeign(
   try {
     for (const region of regions) {
       watch?.check();
+      if (region.control) {
+        const made = await nested!(region, types);
+        sessions.push(...made.sessions);
+        level ??= made.level;
+        addTypes(types, region, graph, (position) => made.outputs[position]);
+        continue;
+      }
       const structure = structures.get(region);
       if (!structure) {
         for (const name of region.outputs)
@@ -103,14 +120,15 @@ export async function createForeign(
         sessions.push(entry.session);
         level ??= entry.level;
       }
-      addOutputTypes(types, region, entry.session, graph);
+      const { outputMetadata } = entry.session;
+      addTypes(types, region, graph, (position) => typeOfMetadata(outputMetadata[position]));
       foreign.push(bind(ort, graph, structure, entry, fed));
     }
   } catch (error) {
     await Promise.all(sessions.map((session) => session.release()));
     throw error;
   }
-  return { regions: foreign, sessions, level };
+  return { regions: foreign, sessions, level, types };
 }
 
 interface Made {
@@ -152,14 +170,19 @@ export function foreignError(where: string, error: unknown): ForeignRunError {
   return new ForeignRunError(`ort: ${where}: ${messageOf(error)}`, { cause: error });
 }
 
-function addOutputTypes(types: Map<string, ValueType>, region: Region, session: RegionSession, graph: Graph): void {
+function addTypes(
+  types: Map<string, ValueType>,
+  region: Region,
+  graph: Graph,
+  typeOf: (position: number) => ValueType | undefined,
+): void {
   const final = new Set(graph.outputs.map((output) => output.name));
   region.outputs.forEach((name, position) => {
-    const metadata = session.outputMetadata[position];
-    const type = typeOfMetadata(metadata);
+    const type = typeOf(position);
     const crosses = !final.has(name) || (graph.consumers.get(name)?.length ?? 0) > 0;
     if (crosses && (!type || type.elemType === STRING)) {
-      throw new CutRefused(`'${name}' would cross a cut as ${metadata?.type ?? 'something that is not a tensor'}`);
+      const what = type ? dataTypeName(type.elemType) : 'something that is not a tensor';
+      throw new CutRefused(`'${name}' would cross a cut as ${what}`);
     }
     if (type) types.set(name, type);
   });

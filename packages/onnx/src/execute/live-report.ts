@@ -1,7 +1,8 @@
 /** What a session says of itself while it lives: memory, plans, and which kernels its last run took. */
 import type { MemoryReport } from '@msd/core';
 import type { NodeReport, SessionReport } from '../report.ts';
-import { type CutModel, type Live, schedulesOf, shopOf } from './cut-model.ts';
+import { type CutModel, type Live, shopOf } from './cut-model.ts';
+import { bodiesOn, schedulesOf, type Way } from './ways.ts';
 
 /** What changes from run to run. */
 export function liveReport(
@@ -14,7 +15,7 @@ export function liveReport(
     return kernel === undefined ? node : { ...node, kernel };
   });
   const { threads } = shopOf(live.model).residents.backend;
-  return { nodes, memory: memoryOf(live), plans: plansOf(live), ...kvCacheOf(live.model), threads };
+  return { nodes, memory: memoryOf(live), plans: plansOf(live), ...kvCacheOf(live), threads };
 }
 
 export function weightsOf(model: CutModel): SessionReport['weights'] {
@@ -23,28 +24,34 @@ export function weightsOf(model: CutModel): SessionReport['weights'] {
 }
 
 /** The backend's memory; what runs put between the nodes is scratch, too. */
-function memoryOf({ model }: Live): MemoryReport {
+function memoryOf({ model, ways }: Live): MemoryReport {
   const { residents, space, block } = shopOf(model);
   const { scratch, scratchBytes, ...rest } = residents.backend.memory();
-  const intermediates = space.byteLength + block.byteLength;
+  let intermediates = space.byteLength + block.byteLength;
+  for (const { shop } of bodiesOn(ways)) intermediates += shop.space.byteLength;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 
 function plansOf({ ways }: Live): number {
   let plans = 0;
-  for (const way of ways)
+  for (const way of allOf(ways))
     for (const { steps } of schedulesOf(way))
       for (const step of steps) if (step.kind === 'claimed') plans += step.region.planCount;
   return plans;
 }
 
-function kvCacheOf(model: CutModel): Pick<SessionReport, 'kvCache'> {
+/** Those of bodies, too. */
+const allOf = (ways: readonly Way[]): Way[] => [...ways, ...[...bodiesOn(ways)].flatMap((body) => body.ways)];
+
+function kvCacheOf({ model, ways }: Live): Pick<SessionReport, 'kvCache'> {
   const { kv } = shopOf(model);
-  const matches = model.variants.flatMap(({ plan }) =>
+  const matches = allOf(ways).flatMap(({ variant: { plan } }) =>
     plan.flatMap((region) => ('matches' in region ? region.matches : [])),
   );
   if (!matches.some(({ op }) => op === 'attention')) return {};
-  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength: kv.keeper.byteLength } };
+  let { byteLength } = kv.keeper;
+  for (const { shop } of bodiesOn(ways)) byteLength += shop.kv.keeper.byteLength;
+  return { kvCache: { type: kv.type === 'float' ? 'model' : kv.type, byteLength } };
 }
 
 /** Kernel ids by node, of the last run. */

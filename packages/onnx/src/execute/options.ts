@@ -2,6 +2,7 @@
  * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
  */
 import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd/core';
+import { TAKEN_OVER } from '../left.ts';
 import type { Download } from '../read/fetch.ts';
 import type { ExternalData } from '../read/open.ts';
 import type { ValueInfo } from '../read/types.ts';
@@ -30,15 +31,15 @@ export interface MsdOptions {
    * not cross-origin isolated. ONNX Runtime's own threads are `env.wasm.numThreads`.
    */
   readonly threads?: number | 'auto';
-  /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`. */
-  readonly fallback?: readonly 'wasm'[];
+  /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`; of native modules (onnxruntime-node) `['cpu']`. */
+  readonly fallback?: readonly ('wasm' | 'cpu')[];
   /**
    * Which of the operators that MSD has it takes: those that make a run faster, as predicted from measured prices ('auto', the
    * default), or all of them. The latter is for tests and experiments.
    */
   readonly claim?: 'auto' | 'all';
   /**
-   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel (of Conv, for
+   * What float weights of MatMul, Gemm, Conv, LSTM and GRU become while a model is loaded: 'int8', one scale per output channel (of Conv, for
    * each 32 weights); 'int4', one for each 32 weights. For all of them, or by the name of a node or of its weights, in which `*`
    * stands for any characters. Default false: a file whose weights are all floats is ONNX Runtime's, unless more than 1.3 times the
    * speed is predicted. The report says what each matrix lost.
@@ -86,6 +87,8 @@ export interface SessionRequest {
   readonly externalData: readonly ExternalData[];
   readonly overrides: Overrides;
   readonly isProfiled: boolean;
+  /** Is it one of a taken-over `create`? What MSD would only hand on is not created. */
+  readonly isTakenOver: boolean;
   readonly watch: Watch;
   readonly progress: Progress;
   readonly download: Download;
@@ -182,9 +185,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (!Array.isArray(fallback)) {
     throw new TypeError(`msd: option 'fallback', expected an array of provider names, got ${typeof fallback}.`);
   }
-  if (fallback.length !== 1 || fallback[0] !== 'wasm') {
+  if (fallback.length !== 1 || !(fallback[0] === 'wasm' || fallback[0] === 'cpu')) {
     throw new UnsupportedError(
-      `msd: option 'fallback', expected ['wasm'] in this version, got [${fallback.join(', ')}].`,
+      `msd: option 'fallback', expected ['wasm'] or ['cpu'] in this version, got [${fallback.join(', ')}].`,
     );
   }
   if (onProgress !== undefined && typeof onProgress !== 'function') {
@@ -202,7 +205,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     kvCache,
     carrier,
     threads,
-    fallback: ['wasm'],
+    fallback: fallback as ResolvedOptions['fallback'],
     claim,
     quantize: checkQuantize(quantize),
     relax,
@@ -242,7 +245,8 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
     listen: () => progress.file(),
     isRead: true,
   };
-  return { msd, externalData, overrides, isProfiled, watch, progress, download, whole, region };
+  const isTakenOver = typeof entry === 'object' && TAKEN_OVER in entry;
+  return { msd, externalData, overrides, isProfiled, isTakenOver, watch, progress, download, whole, region };
 }
 
 /** Places whose tensors look like those of the CPU. */

@@ -31,13 +31,17 @@ export async function loadParts(
   record: ModelRecord,
 ): Promise<{ readonly parts: Parts; readonly branches: Pick<Branches, 'planned' | 'whole'> }> {
   const operators = operatorsOf(record);
-  const isInlined = record.functions.length > 0 || operators.has('If');
+  const isInlined = record.functions.length > 0 || CONTROL_FLOW.some((name) => operators.has(name));
   const isKnown = (name: string): boolean => OPERATORS.has(name) || ALONE.has(name);
   const needsGraphs = isInlined || hasFolds(record) || hasChoices(record) || ![...operators].every(isKnown);
   const names = needsGraphs ? new Set([...operators, ...GRAPHS]) : operators;
-  const [parts, inlining] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
-  return { parts, branches: inlining ? inlining.inlined(record) : plainModel(record) };
+  const [parts, fetched] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
+  if (!fetched) return { parts, branches: plainModel(record) };
+  const { branches, control } = fetched.inlining;
+  return { parts: { ...parts, control }, branches: branches(record) };
 }
+
+const CONTROL_FLOW: readonly string[] = ['If', 'Loop', 'Scan'];
 
 /** Has it nodes that may be constants? */
 function hasFolds({ graph }: ModelRecord): boolean {

@@ -9,21 +9,23 @@ import { ARRAYS } from './arrays.ts';
 import { againOf } from './kv/lazy.ts';
 
 /** A result: from an input by name, or elements that are the same in every run. */
-export type PassedValue =
-  | { readonly input: string }
-  | { readonly input: undefined; readonly elemType: number; readonly dims: readonly number[]; readonly data: OrtData };
+export type PassedValue = { readonly input: string } | ({ readonly input: undefined } & ConstantValue);
+
+interface ConstantValue {
+  readonly elemType: number;
+  readonly dims: readonly number[];
+  readonly data: OrtData;
+}
 
 /** By name of the output. Constants are copied now: later the file may be closed. */
 export function passedValues(passed: ReadonlyMap<string, Passed>): ReadonlyMap<string, PassedValue> {
-  return new Map(
-    [...passed].map(([name, each]) => [
-      name,
-      each.kind === 'input' ? { input: each.name } : constantValue(each.constant),
-    ]),
-  );
+  return new Map([...passed].map(([name, each]) => [name, passedValueOf(each)]));
 }
 
-function constantValue(constant: Constant): PassedValue {
+const passedValueOf = (passed: Passed): PassedValue =>
+  passed.kind === 'input' ? { input: passed.name } : constantValue(passed.constant);
+
+function constantValue(constant: Constant): { readonly input: undefined } & ConstantValue {
   if (constant.kind === 'tensor') {
     const { elemType, dims } = constant.tensor;
     const bytes = new Uint8Array(tensorBytes(constant.tensor)); // a copy
@@ -52,8 +54,14 @@ export function passedTensors(
   return results;
 }
 
+/** A constant as a tensor. */
+export function constantTensor(constant: Constant, ort: OrtModule): OrtTensor {
+  const { elemType, dims, data } = constantValue(constant);
+  return createOrtTensor(ort, jsDataType(elemType)!, data, dims);
+}
+
 /** A tensor that is the caller's. What lies in a cache stays there: the result is another tensor of the same keys. */
-function passedTensor(value: PassedValue, fed: (name: string) => OrtTensor, ort: OrtModule): OrtTensor {
+export function passedTensor(value: PassedValue, fed: (name: string) => OrtTensor, ort: OrtModule): OrtTensor {
   if (value.input === undefined)
     return createOrtTensor(ort, jsDataType(value.elemType)!, copyOf(value.data), value.dims);
   const tensor = fed(value.input);

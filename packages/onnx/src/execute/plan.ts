@@ -38,7 +38,7 @@ export interface Live {
 
 /** What plans are made with. */
 export interface Workshop {
-  readonly parts: Pick<Parts, 'keepPositions' | 'Experts' | 'Recurrent'>;
+  readonly parts: Pick<Parts, 'control' | 'keepPositions' | 'Experts' | 'Recurrent'>;
   readonly typed: TypedGraph;
   readonly device: Device<ArenaHandle, PreparedWeights>;
   readonly residents: Residents;

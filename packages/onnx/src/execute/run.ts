@@ -2,16 +2,17 @@
  * Runs a schedule. Results of claimed regions stay on MSD's device until their last use; what ONNX Runtime needs is handed over
  * as a view, which it copies before it does anything else; what the caller asked for is copied to arrays of its own.
  */
-import { type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
+import { isNative, type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
 import type { CopiedBytes } from '../report.ts';
 import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
+import type { Running } from './control/body.ts';
 import { fetchMissing } from './parts.ts';
 import type { Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
-import type { ClaimedStep, ForeignStep, Schedule } from './schedule.ts';
+import type { ClaimedStep, ControlStep, ForeignStep, Schedule } from './schedule.ts';
 import { copyOfTensor } from './snapshot.ts';
 import { fillFromDevice, tensorOf, type Value, valueOfTensor, viewOf } from './value.ts';
 
@@ -25,13 +26,16 @@ export class Executor {
   plans: Plan[] = [];
   readonly #ort: OrtModule;
   readonly #shop: Workshop | undefined;
+  readonly #path: string;
   readonly #values: Values;
   /** What the tensors of a run refer to whose elements lie in a cache. */
   #holder: object | undefined;
 
-  constructor(ort: OrtModule, shop: Workshop | undefined, slots: number) {
+  /** @param path of the body that it runs, for messages: '' for the model itself */
+  constructor(ort: OrtModule, shop: Workshop | undefined, slots: number, path = '') {
     this.#ort = ort;
     this.#shop = shop;
+    this.#path = path;
     this.#values = new Array<Value | undefined>(slots).fill(undefined);
   }
 
@@ -76,6 +80,7 @@ export class Executor {
       const start = profile?.now() ?? 0;
       watch?.check();
       if (step.kind === 'foreign') await this.#foreign(step, options);
+      else if (step.kind === 'control') await this.#control(step, { options, watch, profile, copied: this.copied });
       else {
         const isStepwise = watch !== undefined || profile !== undefined;
         try {
@@ -86,8 +91,8 @@ export class Executor {
         }
       }
       if (profile) {
-        const name = step.kind === 'foreign' ? `ort_region_${step.region}` : `msd_region_${step.index}`;
-        profile.add('Session', name, start, {});
+        const [side, index] = step.kind === 'foreign' ? ['ort', step.region] : ['msd', step.index];
+        profile.add('Session', `${side}_region_${this.#path}${index}`, start, {});
       }
     }
   }
@@ -136,6 +141,20 @@ export class Executor {
     }
   }
 
+  async #control({ control, given, outputs }: ControlStep, running: Running): Promise<void> {
+    const tensors = given.map((each) =>
+      typeof each === 'number' ? tensorOf(this.#values[each]!, this.#ort, this.#shop?.device, this.#holder) : each,
+    );
+    let results: readonly OrtTensor[];
+    try {
+      results = await control.run(tensors, running);
+    } catch (error) {
+      throw typedError('run', error);
+    }
+    for (const { body } of control.bodies) this.plans.push(...body.plans);
+    for (const [i, slot] of outputs.entries()) if (slot >= 0) this.#values[slot] = valueOfTensor(results[i]!);
+  }
+
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
     const { fetches } = step;
     const results = await step.run(() => this.#feedsOf(step), fetches, options);
@@ -147,7 +166,7 @@ export class Executor {
   }
 
   #feedsOf(step: ForeignStep): Record<string, OrtTensor> {
-    const copies = usesProxy(this.#ort); // ONNX Runtime takes buffers away then: it gets its own
+    const copies = usesProxy(this.#ort) || isNative(this.#ort); // buffers are taken away, or read later: it gets its own
     const feeds: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const { name, slot } of step.inputs) {
       const tensor = viewOf(this.#values[slot]!, this.#ort, this.#shop?.device);

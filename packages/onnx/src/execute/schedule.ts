@@ -6,6 +6,7 @@ import type { OrtTensor } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
 import { regionCode } from '../plan/code.ts';
 import { ClaimedRegion } from './claimed.ts';
+import type { RunnableControl } from './control/runner.ts';
 import type { ForeignRegion } from './foreign.ts';
 import type { Workshop } from './plan.ts';
 
@@ -30,17 +31,41 @@ export interface ClaimedStep {
   readonly inputs: readonly number[];
 }
 
+/** Control flow whose bodies are planned. */
+export interface ControlStep {
+  readonly kind: 'control';
+  readonly control: RunnableControl;
+  readonly index: number;
+  /** Slots that it reads; constants. */
+  readonly given: readonly (number | OrtTensor)[];
+  readonly inputs: readonly number[];
+  /** Slots of its outputs; −1 for those that nobody needs. */
+  readonly outputs: readonly number[];
+}
+
 /** What one run does. */
 export interface Schedule {
-  readonly steps: readonly (ClaimedStep | ForeignStep)[];
-  /** Runs of ONNX Runtime among them. */
+  readonly steps: readonly (ClaimedStep | ForeignStep | ControlStep)[];
+  /** Runs of ONNX Runtime among them; of bodies those of one pass. */
   readonly foreignRuns: number;
+  /** There is nothing that has to be waited for. */
+  readonly isSync: boolean;
   /** Slots that are read after something was waited for: by the first run of ONNX Runtime and all that follows. */
   readonly late: ReadonlySet<number>;
 }
 
 /** Regions in order of execution: what schedules are made from. */
-export type RegionPlan = readonly (ForeignRegion | { readonly matches: readonly Match[] })[];
+export type RegionPlan = readonly (ForeignRegion | ControlRegion | { readonly matches: readonly Match[] })[];
+
+/** A region that is control flow. */
+export interface ControlRegion {
+  readonly index: number;
+  readonly control: RunnableControl;
+  /** Names of values; constants. */
+  readonly given: readonly (string | OrtTensor)[];
+  /** Those of the node. */
+  readonly outputs: readonly string[];
+}
 
 /** Numbers the values of a plan. */
 export class Slots {
@@ -70,7 +95,7 @@ export function makeSchedule(
 ): Schedule {
   const needed = new Set(wanted);
   const used = new Set(wanted);
-  const steps: (ClaimedStep | ForeignStep)[] = [];
+  const steps: (ClaimedStep | ForeignStep | ControlStep)[] = [];
   // Backwards: the first use met is the last one of a run.
   const endsAt = (names: readonly string[]): Set<string> => {
     const ends = new Set(names.filter((name) => !used.has(name)));
@@ -96,6 +121,24 @@ export function makeSchedule(
       });
       continue;
     }
+    if ('control' in region) {
+      const { control, index, given, outputs } = region;
+      if (!outputs.some((name) => needed.has(name))) continue;
+      const names = given.filter((each) => typeof each === 'string');
+      for (const name of names) {
+        needed.add(name);
+        used.add(name);
+      }
+      steps.push({
+        kind: 'control',
+        control,
+        index,
+        given: given.map((each) => (typeof each === 'string' ? slots.of(each) : each)),
+        inputs: names.map((name) => slots.of(name)),
+        outputs: outputs.map((name) => (needed.has(name) ? slots.of(name) : -1)),
+      });
+      continue;
+    }
     const outputs = new Set(region.matches.flatMap((match) => match.outputs).filter((name) => needed.has(name)));
     const matches = neededMatches(region.matches, needed);
     if (matches.length === 0) continue;
@@ -111,10 +154,18 @@ export function makeSchedule(
   }
   steps.reverse();
   const late = new Set<number>();
-  const first = steps.findIndex(({ kind }) => kind === 'foreign');
+  const first = steps.findIndex(({ kind }) => kind !== 'claimed');
   for (const step of first < 0 ? [] : steps.slice(first))
     for (const input of step.inputs) late.add(typeof input === 'number' ? input : input.slot);
-  return { steps, foreignRuns: steps.filter((step) => step.kind === 'foreign').length, late };
+  const foreignRuns = steps.reduce((sum, step) => sum + runsOf(step), 0);
+  return { steps, foreignRuns, isSync: steps.every(({ kind }) => kind === 'claimed'), late };
+}
+
+/** Runs of ONNX Runtime that a step is: of a body with several ways, those of the longest. */
+function runsOf(step: Schedule['steps'][number]): number {
+  if (step.kind !== 'control') return step.kind === 'foreign' ? 1 : 0;
+  const bodies = step.control.bodies.map(({ body }) => Math.max(...body.ways.map(({ all }) => all.foreignRuns)));
+  return Math.max(...bodies);
 }
 
 /** Those of a region's matches that something needed depends on; `needed` grows by what they need. */

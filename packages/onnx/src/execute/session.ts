@@ -17,24 +17,21 @@ import {
   metadataOf,
 } from './bind.ts';
 import { chooseVariant } from './choose.ts';
-import { type CutModel, type Live, schedulesOf, shopOf, type Way } from './cut-model.ts';
+import { type CutModel, type Live, shopOf } from './cut-model.ts';
 import { liveReport, weightsOf } from './live-report.ts';
 import { passedTensors } from './passed.ts';
-import type { Plan } from './plan.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
 import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type Schedule, Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
+import { bodiesOn, makeWays, prepare, tidy, type Way } from './ways.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
   readonly report: SessionReport;
 }
-
-/** Shapes that a session keeps plans for. Beyond, all are made anew: a server that meets every length must not grow. */
-const MAX_PLANS = 16;
 
 /** Runs a cut model. Calls of `run` are served one after the other. */
 export class CutSession implements MsdHandler {
@@ -72,11 +69,7 @@ export class CutSession implements MsdHandler {
     this.#known = new Set(this.inputNames);
     this.#outputCount = new Set(this.outputNames).size;
     this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const ways = model.variants.map((variant) => ({
-      variant,
-      all: makeSchedule(variant.plan, this.#slots, new Set(this.outputNames), variant.shop),
-      schedules: new Map<string, Schedule>(),
-    }));
+    const ways = makeWays(model.variants, this.#slots, new Set(this.outputNames));
     const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
     this.#live = { model, executor, ways };
     for (const { all } of ways) prepare(all);
@@ -124,7 +117,7 @@ export class CutSession implements MsdHandler {
     const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
     const profile = this.#profile;
     let isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
-    if (isAtOnce && schedule.foreignRuns === 0) {
+    if (isAtOnce && schedule.isSync) {
       try {
         this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
@@ -161,6 +154,7 @@ export class CutSession implements MsdHandler {
       const model = this.#live?.model;
       if (!model) return;
       this.endProfiling();
+      for (const { shop } of bodiesOn(this.#live!.ways)) shop.kv.keeper.close();
       this.#live = undefined;
       shopOf(model).kv.keeper.close();
       shopOf(model).residents.backend.dispose();
@@ -186,12 +180,7 @@ export class CutSession implements MsdHandler {
 
   #begin({ model, executor, ways }: Live, inputs: readonly Value[]): void {
     const { space, kv } = shopOf(model);
-    if (space.isScattered || ways.some(hasMany)) {
-      for (const { steps } of ways.flatMap(schedulesOf))
-        for (const step of steps) if (step.kind === 'claimed') step.region.forget();
-      space.clear();
-      kv.keeper.clearScratch();
-    }
+    tidy(ways, space, kv.keeper);
     executor.begin();
     for (let i = 0; i < inputs.length; i++) executor.feed(this.#inputSlots[i]!, inputs[i]!);
   }
@@ -237,33 +226,5 @@ export class CutSession implements MsdHandler {
       if (this.#busy === mine) this.#busy = undefined;
       done();
     }
-  }
-}
-
-/** Does a region have more plans than are kept? Asked in every run: it makes no list. */
-function hasMany({ all, schedules }: Way): boolean {
-  if (isOver(all)) return true;
-  for (const schedule of schedules.values()) if (isOver(schedule)) return true;
-  return false;
-}
-
-function isOver({ steps }: Schedule): boolean {
-  for (const step of steps) if (step.kind === 'claimed' && step.region.planCount > MAX_PLANS) return true;
-  return false;
-}
-
-/** Plans the run of one token, as far as the sizes are known: the first real run finds its kernels warm. */
-function prepare({ steps }: Schedule): void {
-  let plan: Plan | undefined;
-  for (const step of steps) {
-    if (step.kind !== 'claimed') continue;
-    try {
-      plan = step.region.prepare(plan);
-    } catch (error) {
-      // Sizes of 1 that cannot be: a run will have others.
-      if (!(error instanceof RangeError)) throw error;
-      return;
-    }
-    if (!plan) return;
   }
 }

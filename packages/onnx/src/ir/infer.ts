@@ -21,7 +21,15 @@ export interface TypedGraph {
   view(node: GraphNode): NodeView;
 }
 
-export function inferTypes(graph: Graph): TypedGraph {
+/** What a node with subgraphs makes, if that is known. */
+export type InferNested = (
+  node: GraphNode,
+  graph: Graph,
+  infos: Infos,
+  symbols: Symbols,
+) => readonly (Info | undefined)[] | undefined;
+
+export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const symbols = newSymbols();
   const infos = new Map<string, Info>();
   const views = new Map(graph.nodes.map((node) => [node, new NodeView(node, graph.opsets)] as const));
@@ -31,8 +39,9 @@ export function inferTypes(graph: Graph): TypedGraph {
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
-    const isFirm = node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
-    const inferred = inferNode(view, infos, symbols);
+    const made = nested?.(node, graph, infos, symbols);
+    const isFirm = !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
+    const inferred = made ?? inferNode(view, infos, symbols);
     if (isFirm && inferred instanceof RangeError) contradiction ??= inferred.message;
     const results = inferred instanceof RangeError ? [] : inferred;
     for (const [i, name] of node.outputs.entries()) {

@@ -5,6 +5,7 @@ import { weightsOf } from '../weights/constant.ts';
 import { Expression } from './expression.ts';
 import type { NodeView } from './operator.ts';
 import { quantizedGemm, quantizedProduct } from './product.ts';
+import { productInOrt } from './quantize.ts';
 
 /** The product, `undefined` if its weights are no such integers, or why kernels do not have them: then their floats are multiplied. */
 export function matMulOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
@@ -13,7 +14,10 @@ export function matMulOfIntegers(view: NodeView, matcher: Matcher): Match | stri
   const weights = weightsOf(matcher, b, false, matrixDims(matcher, x, b));
   if (weights?.kind !== 'matrix') return weights?.reason;
   const [y = ''] = node.outputs;
-  return matcher.notFloat('A', x) ?? quantizedProduct(view, matcher, { nodes: [node], x, matrix: weights.matrix, y });
+  const inOrt = productInOrt(matcher, x, y);
+  return (
+    matcher.notFloat('A', x) ?? quantizedProduct(view, matcher, { nodes: [node], x, matrix: weights.matrix, y, inOrt })
+  );
 }
 
 /** The last two sizes of [1, …, K, N]. More dimensions than x has would become those of the result. */
@@ -26,11 +30,13 @@ function matrixDims(matcher: Matcher, x: string, b: string): readonly [number, n
 
 /** alpha · A · B + beta · C, B as it is or transposed. */
 export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string | undefined {
-  const [, b = ''] = view.node.inputs;
+  const [x = '', b = ''] = view.node.inputs;
+  const [y = ''] = view.node.outputs;
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
   const alpha = view.float('alpha', 1);
-  return quantizedGemm(view, matcher, weights.matrix, { before: alpha === 1 ? undefined : timesOf(alpha) });
+  const before = alpha === 1 ? undefined : timesOf(alpha);
+  return quantizedGemm(view, matcher, weights.matrix, { before, inOrt: productInOrt(matcher, x, y) });
 }
 
 function timesOf(factor: number): Elementwise {

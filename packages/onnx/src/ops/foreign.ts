@@ -70,10 +70,13 @@ export const foreignOperators: readonly Operator[] = [
   },
   {
     name: 'If',
+    hasBodies: true,
     limits:
-      'branches with products, if inputs or shape arithmetic decide: each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
+      'branches with products. If inputs or shape arithmetic decide, each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
     infer: choice,
   },
+  { name: 'Loop', hasBodies: true, limits: 'bodies with products', infer: () => [] },
+  { name: 'Scan', hasBodies: true, limits: 'bodies with products; from operator set 9 on', infer: () => [] },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

@@ -30,6 +30,8 @@ export interface Operator {
   readonly limits?: string;
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
+  /** It has subgraphs, which are planned like graphs. */
+  readonly hasBodies?: boolean;
   /** Decided before all others: what it needs in every run is kept in JavaScript then. */
   readonly isFirst?: boolean;
   /** What MSD makes of a node, or the reason why it stays ONNX Runtime's. Absent: always ONNX Runtime's, or plain JavaScript's. */

@@ -63,6 +63,35 @@ export function notCodes(matcher: Matcher, what: string, name: string): string |
     : `${what} is ${elemType === 0 ? 'of unknown type' : dataTypeName(elemType)}`;
 }
 
+/**
+ * What a product of these activations is in ONNX Runtime, which makes one step of DequantizeLinear, product and QuantizeLinear; without
+ * the last one of a MatMul only.
+ *
+ * @param y what the product makes
+ */
+export function productInOrt(matcher: Matcher, x: string, y: string): 'integers' | 'codes' | undefined {
+  const from = matcher.producer(x);
+  if (!from || !DEQUANTIZE.has(operatorName(from)) || !isByte(matcher, from.inputs[0] ?? '')) return undefined;
+  const next = matcher.soleConsumer(y);
+  const last = next && ACTIVATIONS.has(next.opType) ? matcher.soleConsumer(next.outputs[0]!) : next;
+  return last && QUANTIZE.has(operatorName(last)) ? 'codes' : 'integers';
+}
+
+const ACTIVATIONS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Relu', 'Clip']);
+
+const isByte = (matcher: Matcher, name: string): boolean => {
+  const elemType = matcher.info(name)?.elemType;
+  return elemType === UINT8 || elemType === INT8;
+};
+
+/** Between two of them ONNX Runtime has the operator in between take codes and make them. */
+const isBetween = (matcher: Matcher, codes: string): boolean => {
+  const from = matcher.producer(codes);
+  const next = matcher.graph.consumers.get(codes) ?? [];
+  const isMade = from !== undefined && QUANTIZE.has(operatorName(from));
+  return isMade && next.length > 0 && next.every((node) => DEQUANTIZE.has(operatorName(node)));
+};
+
 function quantizedType(view: NodeView, zeroPoint: Info | undefined): number {
   return zeroPoint?.elemType || view.int('output_dtype', 0) || UINT8;
 }
@@ -83,10 +112,10 @@ function matchQuantize(view: NodeView, matcher: Matcher): Match | string {
   if (!CODE_RANGES.has(elemType)) return `y is ${dataTypeName(elemType)}`;
   if (view.int('block_size', 0) !== 0) return 'it has blocks';
   if (![0, FLOAT32].includes(view.int('precision', 0))) return `precision is ${dataTypeName(view.int('precision', 0))}`;
-  return (
-    matcher.notFloat('x', x) ??
-    expressionMatch(matcher, [node], [x], (to, [value]) => addQuantize(to, value!, coding, elemType))
-  );
+  const refused = matcher.notFloat('x', x);
+  if (refused !== undefined) return refused;
+  const match = expressionMatch(matcher, [node], [x], (to, [value]) => addQuantize(to, value!, coding, elemType));
+  return { ...match, isFreeInOrt: isBetween(matcher, node.outputs[0]!) };
 }
 
 function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
@@ -107,12 +136,11 @@ function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
   const isSum = matcher.info(x)?.elemType === INT32;
   if (isSum && coding.zeroPoint !== 0) return 'int32 with a zero point';
   const refused = isSum ? undefined : notCodes(matcher, 'x', x);
-  return (
-    refused ??
-    expressionMatch(matcher, [node], [x], (to, [codes]) =>
-      addDequantize(to, isSum ? to.add('CastToF32', [codes!]) : codes!, coding),
-    )
+  if (refused !== undefined) return refused;
+  const match = expressionMatch(matcher, [node], [x], (to, [codes]) =>
+    addDequantize(to, isSum ? to.add('CastToF32', [codes!]) : codes!, coding),
   );
+  return { ...match, isFreeInOrt: isBetween(matcher, x) };
 }
 
 /** What codes are made of, if it is a QuantizeLinear that means the same by them: with the option `relax` nothing is rounded. */
@@ -135,6 +163,7 @@ function endsOf({ scale, zeroPoint }: Coding, elemType: number): readonly number
 }
 
 const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear', 'com.microsoft.QuantizeLinear']);
+const DEQUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['DequantizeLinear', 'com.microsoft.DequantizeLinear']);
 
 const quantize: Omit<Operator, 'name'> = {
   limits: 'one constant scale, codes of 8 or 16 bits',

@@ -9,6 +9,9 @@ const COUNTS: Readonly<Record<string, string>> = {
     'SpaceToDepth Sqrt Swish Tanh Transpose com.microsoft.Gelu com.microsoft.QuickGelu',
   '1 > 3': 'DynamicQuantizeLinear',
   '1 > 1-': 'If',
+  '3- > 1-; 2- > 1- from 11': 'Loop',
+  '1- > 1-': 'Scan',
+  '3-6 > 0-2': 'GRU',
   '1-2 > 1': 'Trilu com.microsoft.FastGelu',
   '1- > 1': 'Concat Einsum Max Min Sum',
   '2 > 1':
@@ -61,7 +64,7 @@ const KINDS: Readonly<Record<string, string>> = {
   float: 'alpha beta mask_filter_value max min momentum',
   int:
     'allowzero ceil_mode channels_last count_include_pad gather_axis group hidden_size input_forget ' +
-    'interleaved is_causal is_packed_batching layout num_outputs opset output_dtype output_qk ' +
+    'interleaved is_causal is_packed_batching layout linear_before_reset num_outputs opset output_dtype output_qk ' +
     'past_present_share_buffer precision q_num_heads qk_matmul_output_mode quantize_axis ' +
     'rotary_embedding_dim select_last_index softmax_precision spatial storage_order training_mode transA ' +
     'transB unidirectional',

@@ -36,11 +36,16 @@ export interface Match {
     readonly N: number;
     readonly K: number;
     readonly quantized: boolean;
-    /** What ONNX Runtime multiplies with in each call. Default: quantized weights that it turns into floats first. */
-    readonly inOrt?: 'integers' | 'floats' | undefined;
+    /**
+     * What ONNX Runtime multiplies with in each call, integers whose sums become floats or codes, or floats. Default: quantized weights that
+     * it turns into floats first.
+     */
+    readonly inOrt?: 'integers' | 'codes' | 'floats' | undefined;
     /** Its rows are windows that are put together first. */
     readonly gathers?: boolean | undefined;
   };
+  /** Does ONNX Runtime make one step of it and its neighbours, so that it costs nothing there? */
+  readonly isFreeInOrt?: boolean;
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */

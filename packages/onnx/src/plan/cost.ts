@@ -19,6 +19,8 @@ const FURTHER_INPUT = 2.7;
 const FURTHER_OUTPUT = 4.7;
 /** Of a run that is cut, and of each of its regions, whatever they do. */
 const CUT = 5;
+/** Of a pass through a body that is cut, beside its regions; ONNX Runtime takes next to nothing for one. */
+const PASS = 3;
 const REGION = 1.5;
 /** Of a byte that is copied into ONNX Runtime's memory or out of it. */
 const COPIED_BYTE = 1e-4;
@@ -46,8 +48,9 @@ const ATTENTION_MAC = 1 / 20_000;
 /** ONNX Runtime turns a quantized weight into a float on every call, or brings one of 8 bits into another order. */
 const ORT_WEIGHT = 2.5e-3;
 const ORT_PACKED_WEIGHT = 2e-4;
-/** Of a multiplication of 8-bit integers. */
+/** Of a multiplication of 8-bit integers, and of a sum of them that is rounded to a code. */
 const ORT_INTEGER_MAC = 1 / 36_000;
+const ORT_ROUNDED_SUM = 4e-3;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
@@ -67,21 +70,26 @@ export interface Sides {
   readonly regions: readonly Region[];
   /** Of each region, in order. */
   readonly prices: readonly Price[];
+  /** Of all, cut and whole. */
+  readonly total: Price;
   /** Why the model is better left whole; `undefined` to cut it. */
   readonly whole: string | undefined;
 }
 
 export class CostModel {
   readonly #typed: TypedGraph;
+  readonly #isBody: boolean;
   readonly #prices = new Map<Unit, Price>();
 
-  constructor(typed: TypedGraph) {
+  /** @param isBody of control flow, which ONNX Runtime runs without a crossing */
+  constructor(typed: TypedGraph, isBody = false) {
     this.#typed = typed;
+    this.#isBody = isBody;
   }
 
   /** What a unit costs on either side, crossings aside. */
   priceOf(unit: Unit): Price {
-    let price = this.#prices.get(unit);
+    let price = this.#prices.get(unit) ?? unit.control?.price;
     if (!price) {
       price = this.#both((tokens) => this.#price(unit, tokens));
       this.#prices.set(unit, price);
@@ -110,18 +118,27 @@ export class CostModel {
   regionPrice(region: Region): Price {
     const sum = (side: keyof Price): number =>
       region.units.reduce((total, unit) => total + this.priceOf(unit)[side], 0);
-    return { msd: region.claimed ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
+    const isOurs = region.claimed || region.control !== undefined;
+    return { msd: isOurs ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
   }
 
   /** Of a whole partition. */
   total(regions: readonly Region[]): number {
-    let sum = CUT;
+    let sum = this.#isBody ? PASS : CUT;
     for (const region of regions) {
       sum += REGION;
-      for (const unit of region.units) sum += this.priceOf(unit)[region.claimed ? 'msd' : 'ort'];
-      if (!region.claimed) sum += this.crossing(region);
+      const isOurs = region.claimed || region.control !== undefined;
+      for (const unit of region.units) sum += this.priceOf(unit)[isOurs ? 'msd' : 'ort'];
+      if (!isOurs) sum += this.crossing(region);
     }
     return sum;
+  }
+
+  /** Of a graph that is not cut. */
+  whole(units: readonly Unit[]): number {
+    const { inputs, outputs } = this.#typed.graph;
+    const one = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
+    return units.reduce((sum, unit) => sum + this.priceOf(unit).ort, this.#isBody ? 0 : this.crossing(one));
   }
 
   #both(at: (tokens: number) => Price): Price {
@@ -136,7 +153,7 @@ export class CostModel {
 
   #price({ match, nodes, outputs }: Unit, tokens: number): Price {
     const written = outputs.reduce((sum, name) => sum + this.#elements(name, tokens), 0);
-    const ort = ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
+    const ort = match?.isFreeInOrt ? 0 : ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
     if (!match) return { msd: 0, ort };
     if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
     if (match.op === 'reshape' || match.op === 'cast') return { msd: 0, ort };
@@ -148,15 +165,29 @@ export class CostModel {
     const macs = written * (scores ? product.N : product.K);
     if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + WINDOW_MAC * macs };
     const gathered = product.gathers ? (GATHERED_ELEMENT * macs) / product.N : 0;
-    const own = product.quantized ? MSD_MAC : product.gathers === undefined ? MSD_FLOAT_MAC : MSD_CONV_FLOAT_MAC;
-    const inOrt = product.quantized ? ortPrice(product, macs) : FLOAT_MAC * macs + attention.ort;
+    const own = product.quantized
+      ? MSD_MAC * padded(product)
+      : product.gathers === undefined
+        ? MSD_FLOAT_MAC
+        : MSD_CONV_FLOAT_MAC;
+    const inOrt = product.quantized ? ortPrice(product, macs, written) : FLOAT_MAC * macs + attention.ort;
     return { msd: msd + own * macs + gathered, ort: ort + inOrt };
   }
 }
 
+type Product = NonNullable<Match['product']>;
+
+/** Outputs lie in panels of so many, k in steps. */
+const [PANEL, STEP] = [16, 32];
+
+/** How much more a product multiplies here than it has to. */
+const padded = ({ N, K }: Product): number =>
+  (Math.ceil(N / PANEL) * PANEL * Math.ceil(K / STEP) * STEP) / Math.max(1, N * K);
+
 /** What a product with quantized weights costs in ONNX Runtime. */
-function ortPrice({ N, K, inOrt }: NonNullable<Match['product']>, macs: number): number {
-  if (inOrt === 'integers') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K;
+function ortPrice({ N, K, inOrt }: Product, macs: number, written: number): number {
+  const rounded = inOrt === 'codes' ? ORT_ROUNDED_SUM * written : 0;
+  if (inOrt === 'integers' || inOrt === 'codes') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K + rounded;
   return FLOAT_MAC * macs + (inOrt === 'floats' ? 0 : ORT_WEIGHT * N * K);
 }
 
@@ -182,15 +213,22 @@ function sizeAt(size: Size, tokens: number): number {
   return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : tokens;
 }
 
-/**
- * Decides for every unit that MSD could take, and whether to cut at all.
- *
- * @param all take all of them, whatever it costs.
- */
-export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: boolean): Sides {
-  const model = new CostModel(typed);
+/** Graphs as they are priced. */
+export interface Pricing {
+  /** Take everything, whatever it costs. */
+  readonly all: boolean;
+  /** A body of control flow, which ONNX Runtime would run without a crossing. */
+  readonly isBody?: boolean;
+  /** Would the unit be planned for every pass of a loop anew? */
+  readonly varies?: (unit: Unit) => boolean;
+}
+
+/** Decides for every unit that MSD could take, and whether to cut at all. */
+export function chooseSides(typed: TypedGraph, units: readonly Unit[], { all, isBody, varies }: Pricing): Sides {
+  const model = new CostModel(typed, isBody);
   const { graph } = typed;
-  const left = new Set<Unit>(all ? [] : units.filter((unit) => growsWithTokens(typed, unit) || model.isDear(unit)));
+  const isLeft = (unit: Unit): boolean => growsWithTokens(typed, unit) || varies?.(unit) === true || model.isDear(unit);
+  const left = new Set<Unit>(all ? [] : units.filter(isLeft));
   const isTaken = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
   const isForOthers = fixedForOthers(graph, units, isTaken);
   const isClaimed = (unit: Unit): boolean => isTaken(unit) && !isForOthers(unit);
@@ -212,14 +250,20 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], all: bool
     }
   }
   const prices = regions.map((region) => model.regionPrice(region));
-  return { regions, prices, whole: all ? undefined : wholeByCost(model, typed, units, cut) };
+  const total = { msd: cut, ort: model.whole(units) };
+  return { regions, prices, total, whole: all ? undefined : wholeByCost(units, total) };
 }
 
 /** All of it in ONNX Runtime: one way through a model of which others have something to take. */
-export function allForeign(typed: TypedGraph, units: readonly Unit[]): Sides {
-  const model = new CostModel(typed);
-  const regions = partition(typed.graph, units, () => false);
-  return { regions, prices: regions.map((region) => model.regionPrice(region)), whole: undefined };
+export function allForeign(typed: TypedGraph, units: readonly Unit[], isBody: boolean): Sides {
+  const model = new CostModel(typed, isBody);
+  const regions = partition(
+    typed.graph,
+    units.map((unit) => (unit.control ? { ...unit, control: undefined, inputs: unit.uses } : unit)),
+    () => false,
+  );
+  const prices = regions.map((region) => model.regionPrice(region));
+  return { regions, prices, total: { msd: model.total(regions), ort: model.whole(units) }, whole: undefined };
 }
 
 /** A plan is made for sizes: what has others with every token would be planned with every token. */
@@ -229,12 +273,10 @@ function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boole
   return [...match.inputs, ...match.outputs].some((name) => !free.has(name) && infos.get(name)?.dims?.some(isGrowing));
 }
 
-function wholeByCost(model: CostModel, { graph }: TypedGraph, units: readonly Unit[], cut: number): string | undefined {
-  const isQuantized = units.some(({ match }) => match?.product?.quantized);
+function wholeByCost(units: readonly Unit[], { msd: cut, ort: whole }: Price): string | undefined {
+  const isQuantized = units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized);
   if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
     return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
-  const one = { inputs: graph.inputs.map(({ name }) => name), outputs: graph.outputs.map(({ name }) => name) };
-  const whole = units.reduce((sum, unit) => sum + model.priceOf(unit).ort, model.crossing(one));
   if (cut * (isQuantized ? 1 : FLOAT_GAIN) < whole) return undefined;
   return `a cut does not pay: predicted ${Math.round(cut)} µs beside ${Math.round(whole)}`;
 }

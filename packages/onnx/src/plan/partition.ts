@@ -1,18 +1,21 @@
 /**
- * Cuts the graph into regions that run as a whole, each either MSD's or ONNX Runtime's.
+ * Cuts the graph into regions that run as a whole, each either MSD's or ONNX Runtime's, or one piece of control flow that is planned.
  *
  * `level(unit)` counts how often the longest path to it changes sides; the units of one (level, side) are one region. An
  * edge inside a side never goes down a level and an edge across goes up, so every path that leaves a region ends on a
- * higher level and never returns: regions are convex and their quotient graph has no cycle.
+ * higher level and never returns: regions are convex and their quotient graph has no cycle. Control flow is a third side; every
+ * edge out of it goes up, and each piece is a region of its own.
  */
 import type { Graph, GraphNode } from '../ir/graph.ts';
-import type { Unit } from './units.ts';
+import type { Control, Unit } from './units.ts';
 
 /** A convex set of units that run together. */
 export interface Region {
   /** Position in the order of execution. */
   readonly index: number;
   readonly claimed: boolean;
+  /** Of a region that is one piece of control flow. */
+  readonly control?: Control | undefined;
   /** In topological order. */
   readonly units: readonly Unit[];
   /** Theirs, in topological order. */
@@ -33,19 +36,26 @@ export interface Region {
  * @returns regions in an order in which they can run.
  */
 export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: Unit) => boolean): Region[] {
-  const units = liveUnits(graph, all, isClaimed);
+  const sideOf = (unit: Unit): Side => (unit.control ? CONTROL : isClaimed(unit) ? CLAIMED : FOREIGN);
+  const units = liveUnits(graph, all, sideOf);
   const producers = new Map<string, Unit>();
   for (const unit of units) for (const name of unit.outputs) producers.set(name, unit);
-  const groups = levelGroups(units, producers, isClaimed);
-  postpone(units, producers, isClaimed, groups);
+  const groups = levelGroups(units, producers, sideOf);
+  postpone(units, producers, sideOf, groups);
   const regionOf = new Map<Unit, number>();
-  const keys = [...groups.keys()].sort((a, b) => a - b);
-  keys.forEach((key, index) => {
-    for (const unit of groups.get(key)!) regionOf.set(unit, index);
+  const regions = [...groups.keys()]
+    .sort((a, b) => a - b)
+    .flatMap((key): [Side, readonly Unit[]][] => {
+      const side = sideOfKey(key);
+      const group = groups.get(key)!;
+      return side === CONTROL ? group.map((unit) => [side, [unit]]) : [[side, group]];
+    });
+  regions.forEach(([, group], index) => {
+    for (const unit of group) regionOf.set(unit, index);
   });
   const consumers = new Map<string, Unit[]>();
   for (const unit of units)
-    for (const name of needsOf(unit, isClaimed(unit))) {
+    for (const name of needsOf(unit, sideOf(unit))) {
       const list = consumers.get(name);
       if (list) list.push(unit);
       else consumers.set(name, [unit]);
@@ -53,13 +63,12 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
   const wanted = new Set(graph.outputs.map((output) => output.name));
   const leaves = (name: string, index: number): boolean =>
     wanted.has(name) || (consumers.get(name) ?? []).some((consumer) => regionOf.get(consumer) !== index);
-  return keys.map((key, index) => {
-    const members = [...groups.get(key)!].sort((a, b) => a.index - b.index);
+  return regions.map(([side, group], index) => {
+    const members = [...group].sort((a, b) => a.index - b.index);
     const inputs = new Set<string>();
     const constants = new Set<string>();
-    const claimed = isClaimedKey(key);
     for (const unit of members)
-      for (const name of needsOf(unit, claimed)) {
+      for (const name of needsOf(unit, side)) {
         if (graph.constants.has(name)) constants.add(name);
         else {
           const producer = producers.get(name);
@@ -68,7 +77,8 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
       }
     return {
       index,
-      claimed,
+      claimed: side === CLAIMED,
+      control: members[0]!.control,
       units: members,
       nodes: members.flatMap((unit) => unit.nodes),
       inputs: [...inputs],
@@ -78,50 +88,59 @@ export function partition(graph: Graph, all: readonly Unit[], isClaimed: (unit: 
   });
 }
 
-/** What a unit needs from outside: a step of MSD, or all its nodes. */
-const needsOf = ({ inputs, uses }: Unit, claimed: boolean): readonly string[] => (claimed ? inputs : uses);
+type Side = 0 | 1 | 2;
+const FOREIGN = 0;
+const CLAIMED = 1;
+const CONTROL = 2;
+const SIDES = 3;
+
+/** What a unit needs from outside: a step of MSD, control flow, or all its nodes. */
+const needsOf = ({ inputs, uses }: Unit, side: Side): readonly string[] => (side === FOREIGN ? uses : inputs);
 
 /** Those that outputs depend on: a step of MSD may need less than its node. */
-function liveUnits(graph: Graph, units: readonly Unit[], isClaimed: (unit: Unit) => boolean): Unit[] {
+function liveUnits(graph: Graph, units: readonly Unit[], sideOf: (unit: Unit) => Side): Unit[] {
   const needed = new Set(graph.outputs.map((output) => output.name));
   const live: Unit[] = [];
   for (const unit of units.toReversed()) {
     if (!unit.outputs.some((name) => needed.has(name))) continue;
-    for (const name of needsOf(unit, isClaimed(unit))) needed.add(name);
+    for (const name of needsOf(unit, sideOf(unit))) needed.add(name);
     live.push(unit);
   }
   return live.reverse();
 }
 
-/** Units by (level, side): twice the level, one more for claimed ones. */
+/** Units by level and side. */
 type Groups = Map<number, Unit[]>;
 
-const keyOf = (level: number, claimed: boolean): number => 2 * level + (claimed ? 1 : 0);
-const levelOf = (key: number): number => key >> 1;
-const isClaimedKey = (key: number): boolean => key % 2 === 1;
+const keyOf = (level: number, side: Side): number => SIDES * level + side;
+const levelOf = (key: number): number => Math.floor(key / SIDES);
+const sideOfKey = (key: number): Side => (key % SIDES) as Side;
 
 function levelGroups(
   units: readonly Unit[],
   producers: ReadonlyMap<string, Unit>,
-  isClaimed: (unit: Unit) => boolean,
+  sideOf: (unit: Unit) => Side,
 ): Groups {
   const levels = new Map<Unit, number>();
   const groups: Groups = new Map();
   for (const unit of units) {
-    const claimed = isClaimed(unit);
+    const side = sideOf(unit);
     let level = 0;
-    for (const name of needsOf(unit, claimed)) {
+    for (const name of needsOf(unit, side)) {
       const producer = producers.get(name);
-      if (producer) level = Math.max(level, levels.get(producer)! + (isClaimed(producer) === claimed ? 0 : 1));
+      if (producer) level = Math.max(level, levels.get(producer)! + step(sideOf(producer), side));
     }
     levels.set(unit, level);
-    const key = keyOf(level, claimed);
+    const key = keyOf(level, side);
     const group = groups.get(key);
     if (group) group.push(unit);
     else groups.set(key, [unit]);
   }
   return groups;
 }
+
+/** How far an edge goes up at least. */
+const step = (from: Side, to: Side): number => (from === to && from !== CONTROL ? 0 : 1);
 
 /**
  * Saves foreign runs: a foreign group that nobody needs before a later one runs (masks for all layers' attention) moves into
@@ -130,22 +149,23 @@ function levelGroups(
 function postpone(
   units: readonly Unit[],
   producers: ReadonlyMap<string, Unit>,
-  isClaimed: (unit: Unit) => boolean,
+  sideOf: (unit: Unit) => Side,
   groups: Groups,
 ): void {
   const levels = new Map<Unit, number>();
   for (const [key, group] of groups) for (const unit of group) levels.set(unit, levelOf(key));
-  for (const key of [...groups.keys()].filter((each) => !isClaimedKey(each)).sort((a, b) => a - b)) {
+  const isForeign = (key: number): boolean => sideOfKey(key) === FOREIGN;
+  for (const key of [...groups.keys()].filter(isForeign).sort((a, b) => a - b)) {
     const group = new Set(groups.get(key)!);
     // The latest level at which every consumer outside still finds its operands.
     let latest = Number.POSITIVE_INFINITY;
     for (const unit of units) {
       if (group.has(unit)) continue;
-      const limit = levels.get(unit)! - (isClaimed(unit) ? 1 : 0);
-      if (limit < latest && needsOf(unit, isClaimed(unit)).some((name) => group.has(producers.get(name)!)))
-        latest = limit;
+      const side = sideOf(unit);
+      const limit = levels.get(unit)! - step(FOREIGN, side);
+      if (limit < latest && needsOf(unit, side).some((name) => group.has(producers.get(name)!))) latest = limit;
     }
-    const later = [...groups.keys()].filter((each) => !isClaimedKey(each) && each > key && levelOf(each) <= latest);
+    const later = [...groups.keys()].filter((each) => isForeign(each) && each > key && levelOf(each) <= latest);
     if (later.length === 0) continue;
     const target = Math.min(...later);
     groups.get(target)!.push(...group);

@@ -2,11 +2,23 @@
 import { type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Match } from '../passes/matcher.ts';
 
+/** Control flow whose bodies are planned like graphs: it runs between regions, on neither side. */
+export interface Control {
+  /** Distinct values that it is given, constants included. */
+  readonly inputs: readonly string[];
+  /** Microseconds, predicted: with its bodies planned, and as a node of ONNX Runtime. */
+  readonly price: { readonly msd: number; readonly ort: number };
+  /** Is there a product with quantized weights inside? */
+  readonly isQuantized: boolean;
+}
+
 export interface Unit {
   /** Position in topological order. */
   readonly index: number;
   /** Absent: ONNX Runtime's, whatever the side. */
   readonly match: Match | undefined;
+  /** Never beside a match. */
+  readonly control?: Control | undefined;
   /** In topological order. */
   readonly nodes: readonly GraphNode[];
   /** Distinct values that MSD's step needs from outside, constants included. */
@@ -34,8 +46,12 @@ export function neededNodes(graph: Graph): GraphNode[] {
 }
 
 /** Units of the needed nodes, in topological order. */
-export function unitsOf(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
-  return sorted(unsortedUnits(graph, matches));
+export function unitsOf(
+  graph: Graph,
+  matches: ReadonlyMap<GraphNode, Match>,
+  controls: ReadonlyMap<GraphNode, Control> = new Map(),
+): Unit[] {
+  return sorted(unsortedUnits(graph, matches, controls));
 }
 
 /**
@@ -59,7 +75,11 @@ function sorted(units: readonly Unit[]): Unit[] {
   return order.map((unit, index) => ({ ...unit, index }));
 }
 
-function unsortedUnits(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Unit[] {
+function unsortedUnits(
+  graph: Graph,
+  matches: ReadonlyMap<GraphNode, Match>,
+  controls: ReadonlyMap<GraphNode, Control>,
+): Unit[] {
   const units: Unit[] = [];
   for (const node of neededNodes(graph)) {
     const match = matches.get(node);
@@ -74,7 +94,8 @@ function unsortedUnits(graph: Graph, matches: ReadonlyMap<GraphNode, Match>): Un
     } else {
       const uses = [...usesOf(node)];
       const outputs = node.outputs.filter((name) => name !== '');
-      units.push({ index, match: undefined, nodes: [node], inputs: uses, uses, outputs });
+      const control = controls.get(node);
+      units.push({ index, match: undefined, control, nodes: [node], inputs: control?.inputs ?? uses, uses, outputs });
     }
   }
   return units;

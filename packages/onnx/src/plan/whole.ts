@@ -5,10 +5,26 @@ import { dataTypeName, jsDataType } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { Decisions } from '../passes/match.ts';
 import type { ValueInfo } from '../read/types.ts';
+import type { Control } from './units.ts';
 
-/** Why a model cannot be cut at all; `undefined` if it can. @param nodes those that some output needs */
-export function refusalOf(graph: Graph, nodes: readonly GraphNode[]): string | undefined {
-  for (const node of nodes) if (node.externalInside) return `a subgraph of '${node.name}' has external data`;
+/** Of nodes with products in their subgraphs: what is planned, or why ONNX Runtime runs them. */
+export type Controls = ReadonlyMap<GraphNode, Control | string>;
+
+/**
+ * Why a model, or a body of control flow, cannot be cut at all; `undefined` if it can.
+ *
+ * @param nodes those that some output needs
+ * @param isBody types may be missing then
+ */
+export function refusalOf(
+  graph: Graph,
+  nodes: readonly GraphNode[],
+  controls: Controls = new Map(),
+  isBody = false,
+): string | undefined {
+  for (const node of nodes)
+    if (node.externalInside && typeof controls.get(node) !== 'object')
+      return `a subgraph of '${node.name}' has external data`;
   for (const [name, constant] of graph.constants) {
     if (constant.kind === 'sparse') return `initializer '${name}' is sparse`;
   }
@@ -16,7 +32,9 @@ export function refusalOf(graph: Graph, nodes: readonly GraphNode[]): string | u
     if (!graph.producers.has(name)) return `output '${name}' is a constant of a rare type`;
   }
   for (const info of [...graph.inputs, ...graph.outputs]) {
-    const reason = untransportable(info);
+    const { kind, elemType } = info.type;
+    const isUnknown = kind === 'unknown' || (kind === 'tensor' && elemType === 0);
+    const reason = isBody && isUnknown ? undefined : untransportable(info);
     if (reason) return reason;
   }
   return undefined;
@@ -28,19 +46,24 @@ export function refusalOf(graph: Graph, nodes: readonly GraphNode[]): string | u
  * @param nodes those that some output needs.
  * @param all cut it even if there is no product.
  */
-export function wholeReason(nodes: readonly GraphNode[], decisions: Decisions, all: boolean): string | undefined {
+export function wholeReason(
+  nodes: readonly GraphNode[],
+  decisions: Decisions,
+  controls: Controls,
+  all: boolean,
+): string | undefined {
   const matches = nodes.flatMap((node) => {
     const decision = decisions.get(node);
     return typeof decision === 'object' ? decision : [];
   });
   if (matches.some(({ product }) => product) || (all && matches.length > 0)) return undefined;
-  const holder = nodes.find((node) => node.domain === '' && CONTROL_FLOW.has(node.opType));
-  const inside =
-    holder && `, outside of ${holder.opType} '${holder.name || holder.outputs[0]}', whose body is not planned`;
+  if (nodes.some((node) => typeof controls.get(node) === 'object')) return undefined;
+  const holder = nodes.find((node) => controls.has(node));
+  const inside = holder && `, outside of ${nameOfControl(holder)}: ${controls.get(holder)}`;
   return `${matches.length === 0 ? 'no node is claimed' : 'no product with weights of the file'}${inside ?? ''}`;
 }
 
-const CONTROL_FLOW: ReadonlySet<string> = /* @__PURE__ */ new Set(['If', 'Loop', 'Scan']);
+const nameOfControl = ({ opType, name, outputs }: GraphNode): string => `${opType} '${name || outputs[0]}'`;
 
 function untransportable({ name, type }: ValueInfo): string | undefined {
   if (type.kind !== 'tensor') return `'${name}' is not a tensor but ${type.kind}`;

@@ -449,6 +449,8 @@ const models: Record<string, GraphSpec> = {
       op('LSTM', ['x', 'Vf', 'Vf', '', '', 'state', 'state'], ['z1', 'y', 'cell'], {
         activations: { strings: ['Sigmoid', 'Tanh', 'Tanh'] },
       }),
+      op('DequantizeLinear', ['G', 's1'], ['Gf']),
+      op('GRU', ['x', 'Gf', 'Gf', 'Gb', '', 'state'], ['z2', 'gru'], { linear_before_reset: { int: 1 } }),
     ],
     initializers: [
       { ...bytes('W', 2, 2, 8), dtype: 'int8' },
@@ -459,12 +461,16 @@ const models: Record<string, GraphSpec> = {
       bytes('V', 1, 8, 2),
       floats('v', 8),
       bytes('u', 8),
+      { ...bytes('G', 1, 6, 2), dtype: 'int8' },
+      { name: 's1', dtype: 'float32', dims: [], data: Float32Array.of(1 / 64) },
+      floats('Gb', 1, 12),
     ],
     inputs: [value('x', 'float32', ['m', 1, 2]), value('state', 'float32', [1, 1, 2])],
     outputs: [
       value('h', 'float32', ['m', 2, 1, 2]),
       value('y', 'float32', [1, 1, 2]),
       value('cell', 'float32', [1, 1, 2]),
+      value('gru', 'float32', [1, 1, 2]),
     ],
   },
 };
@@ -529,6 +535,57 @@ const called = {
   },
 };
 writeFileSync(new URL('branches.onnx', import.meta.url), writeModel(called));
+
+/** A Loop with a branch inside that ends by itself before its limit, and a Scan from the last position on. Both multiply. */
+const cellOf = (x: string, y: string): NodeSpec[] => [
+  a.node(x, `${y} p`),
+  b.node(`${y} p`, `${y} s`),
+  op('Tanh', [`${y} s`], [y]),
+];
+const loops: GraphSpec = {
+  nodes: [
+    op('Loop', ['three', '', 'x'], ['last', 'all'], {
+      body: {
+        graph: {
+          nodes: [
+            op('Less', ['i', 'two'], ['on']),
+            op('If', ['on'], ['begin'], {
+              then_branch: { graph: { nodes: [op('Mul', ['h', 'by'], ['r'])], inputs: [], outputs: [value('r')] } },
+              else_branch: { graph: { nodes: cellOf('x', 'r'), inputs: [], outputs: [value('r')] } },
+            }),
+            ...cellOf('begin', 'next'),
+            op('ReduceMax', ['next'], ['most'], { keepdims: { int: 0 } }),
+          ],
+          inputs: [value('i', 'int64', []), value('going', 'bool', []), value('h')],
+          outputs: [value('on', 'bool', []), value('next'), value('most', 'float32', [])],
+        },
+      },
+    }),
+    op('Scan', ['start', 'last'], ['end', 'y'], {
+      num_scan_inputs: { int: 1 },
+      scan_input_directions: { ints: [1] },
+      scan_output_axes: { ints: [1] },
+      body: {
+        graph: {
+          nodes: [op('Add', ['g', 'row'], ['both']), ...cellOf('both', 'left'), op('Identity', ['left'], ['told'])],
+          inputs: [value('g', 'float32', [1, K]), value('row', 'float32', [K])],
+          outputs: [value('left', 'float32', [1, K]), value('told', 'float32', [1, K])],
+        },
+      },
+    }),
+  ],
+  initializers: [
+    ...a.initializers,
+    ...b.initializers,
+    floats('by', K),
+    floats('start', 1, K),
+    { name: 'two', dtype: 'int64', dims: [], data: BigInt64Array.of(2n) },
+    { name: 'three', dtype: 'int64', dims: [], data: BigInt64Array.of(3n) },
+  ],
+  inputs: [value('x')],
+  outputs: [value('y', 'float32', [1, 'm', K]), value('end', 'float32', [1, K]), value('all', 'float32', ['n'])],
+};
+writeFileSync(new URL('loops.onnx', import.meta.url), writeModel({ graph: loops }));
 
 for (const [name, graph] of Object.entries(models)) {
   writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ graph }));

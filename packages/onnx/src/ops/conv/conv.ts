@@ -10,6 +10,7 @@ import { reordered } from '../../weights/reordered.ts';
 import { atLoad } from '../at-load.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';
+import { productInOrt } from '../quantize.ts';
 import { type Bias, biasInputs, biasResources, biasSlot, through } from './ends.ts';
 import { multiplyWindows, tapOrder, toChannels, toPositions } from './positions.ts';
 import { depthwise, isDepthwise } from './slide.ts';
@@ -101,12 +102,12 @@ export function matchConv(view: NodeView, matcher: Matcher): Match | string {
   const shape = shapeOf(view, tensor);
   if (typeof shape === 'string') return shape;
   const { N, K, windows, order } = shape;
-  const matrix =
-    ofTheFile(matcher, w, shape) ??
-    atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order, inBlocks: true }));
+  const file = ofTheFile(matcher, w, shape);
+  const matrix = file ?? atLoad(view, matcher, w, () => ({ N, K, isTransposed: false, order, inBlocks: true }));
   if (typeof matrix === 'string') return matrix;
   const weights = matrix ? { matrix } : { floats: { N, K, resource: floatWeights(matcher, w, N, K, order) } };
-  return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt: 'floats' });
+  const inOrt = file && productInOrt(matcher, x, y) === 'codes' ? 'codes' : 'floats';
+  return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt });
 }
 
 /** The integers that a DequantizeLinear makes the weights of. In blocks along K, whose k cannot change places, they become floats. */

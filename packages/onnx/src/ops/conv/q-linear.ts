@@ -50,6 +50,6 @@ export function matchQLinearConv(view: NodeView, matcher: Matcher): Match | stri
     y,
     ...ends,
     // ONNX Runtime has a quick kernel for uint8 alone: int8 costs it more than floats do.
-    inOrt: matcher.info(x)?.elemType === INT8 ? 'floats' : 'integers',
+    inOrt: matcher.info(x)?.elemType === INT8 ? 'floats' : 'codes',
   });
 }

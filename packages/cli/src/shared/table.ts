@@ -32,10 +32,3 @@ export function formatTable(columns: readonly Column[], rows: ReadonlyArray<read
     ...rows.map(line),
   ].join('\n');
 }
-
-/** Three significant digits, no exponent: 0.123, 1.23, 12.3, 123, 1234. */
-export function threeDigits(value: number): string {
-  if (!Number.isFinite(value)) return String(value);
-  const digits = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
-  return value.toFixed(Math.min(6, Math.max(0, 2 - digits)));
-}

@@ -1,0 +1,4 @@
+/** Plain Transformers.js. */
+import { serveEncoder } from './encoder.ts';
+
+serveEncoder({ setThreads() {}, report: () => '' });

@@ -1,0 +1,131 @@
+/** The choices of a model, its weights, threads and tokens: what they are now, and which make sense. */
+import { create, element } from '../../shared/elements.ts';
+import { DTYPES, type Dtype, type FolderFiles, type ModelSource } from './protocol.ts';
+
+const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'fp32'];
+const MAX_THREADS = 16;
+const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const HINTS = {
+  shipped: 'The story model knows 480 words and reads at most 256 tokens: begin as its own stories do.',
+  hub: 'Downloaded from huggingface.co by this browser, and kept in its cache. Models that are trained to chat get the opening as a question.',
+  folder:
+    'A folder as Transformers.js loads it: config.json, tokenizer.json, onnx/model_q4.onnx. It can be dropped anywhere, and stays on this computer.',
+} as const;
+
+interface Folder {
+  readonly name: string;
+  readonly files: FolderFiles;
+  readonly dtypes: readonly Dtype[];
+}
+
+export class Settings {
+  readonly #model = element<HTMLSelectElement>('model');
+  readonly #hub = element<HTMLInputElement>('hub');
+  readonly #dtype = element<HTMLSelectElement>('dtype');
+  readonly #threads = element<HTMLSelectElement>('threads');
+  readonly #tokens = element<HTMLInputElement>('tokens');
+  #folder: Folder | undefined;
+
+  constructor() {
+    const cores = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+    this.#threads.replaceChildren(...Array.from({ length: cores }, (_, i) => create('option', String(i + 1))));
+    element('threads-hint').textContent = globalThis.crossOriginIsolated
+      ? ''
+      : 'One thread: browsers allow more only where the host sends the headers COOP and COEP.';
+    this.#model.addEventListener('change', () => this.#showModel());
+    this.#showModel();
+  }
+
+  get kind(): ModelSource['kind'] {
+    return this.#model.value as ModelSource['kind'];
+  }
+
+  set kind(kind: ModelSource['kind']) {
+    this.#model.value = kind;
+    this.#showModel();
+  }
+
+  /** @throws Error that says what is missing */
+  get source(): ModelSource {
+    if (this.kind === 'shipped') return { kind: 'shipped' };
+    if (this.kind === 'hub') {
+      const name = this.#hub.value.trim();
+      if (!HUB_NAME.test(name))
+        throw new Error(`“${name}” names no model of the hub. Write it like HuggingFaceTB/SmolLM2-135M-Instruct.`);
+      return { kind: 'hub', name };
+    }
+    if (!this.#folder) throw new Error('No folder is chosen. Choose one below, or drop it on this page.');
+    return { kind: 'folder', name: this.#folder.name, files: this.#folder.files };
+  }
+
+  set hubName(name: string) {
+    this.#hub.value = name;
+  }
+
+  set folder(folder: Folder) {
+    this.#folder = folder;
+    this.kind = 'folder';
+  }
+
+  get dtype(): Dtype {
+    return this.#dtype.value as Dtype;
+  }
+
+  set dtype(dtype: Dtype) {
+    if ([...this.#dtype.options].some(({ value }) => value === dtype)) this.#dtype.value = dtype;
+  }
+
+  get threads(): number {
+    return Number(this.#threads.value);
+  }
+
+  /** As many as asked for, or as this browser allows. */
+  set threads(threads: number) {
+    this.#threads.value = String(Math.min(Math.max(1, threads), this.#threads.options.length));
+  }
+
+  get tokens(): number {
+    const tokens = this.#tokens.valueAsNumber;
+    const { min, max } = this.#tokens;
+    if (!Number.isInteger(tokens) || tokens < Number(min) || tokens > Number(max))
+      throw new Error(`Tokens: a whole number from ${min} to ${max}, please.`);
+    return tokens;
+  }
+
+  set tokens(tokens: number) {
+    this.#tokens.value = String(tokens);
+  }
+
+  /** What a loaded model depends on: with another key it has to be loaded again. */
+  get key(): string {
+    const { source } = this;
+    const name =
+      source.kind === 'folder'
+        ? `${source.name} ${folderNumber(source.files)}`
+        : source.kind === 'hub'
+          ? source.name
+          : '';
+    return [source.kind, name, this.dtype, this.threads].join(' ');
+  }
+
+  #showModel(): void {
+    const { kind } = this;
+    element('hub-label').hidden = kind !== 'hub';
+    element('folder-label').hidden = kind !== 'folder';
+    element('prompt-hint').textContent = HINTS[kind];
+    element('another').hidden = kind !== 'shipped';
+    const dtypes = kind === 'shipped' ? SHIPPED_DTYPES : kind === 'folder' ? (this.#folder?.dtypes ?? []) : DTYPES;
+    const before = this.dtype;
+    this.#dtype.replaceChildren(...dtypes.map((dtype) => create('option', dtype)));
+    this.dtype = before;
+  }
+}
+
+/** Two folders may have one name. */
+const numbers = new WeakMap<FolderFiles, number>();
+let count = 0;
+function folderNumber(files: FolderFiles): number {
+  const number = numbers.get(files) ?? ++count;
+  numbers.set(files, number);
+  return number;
+}

@@ -1,0 +1,44 @@
+/** The command line as a user runs it: a process of its own. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+
+export interface Ended {
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Called with all of stderr so far whenever more of it comes; `true` presses Ctrl-C. */
+  readonly interruptWhen?: (stderr: string) => boolean;
+}
+
+/** Runs `msd` with `args`. */
+export function msd(args: readonly string[], { env, cwd, interruptWhen }: RunOptions = {}): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      cwd,
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+      if (interruptWhen?.(stderr)) child.kill('SIGINT');
+    });
+    child.on('error', reject);
+    child.on('close', (exitCode) => resolve({ exitCode, stdout, stderr }));
+  });
+}
+
+/** What a command printed with `--json`. */
+export async function msdJson<T>(args: readonly string[], options?: RunOptions): Promise<T> {
+  const { exitCode, stdout, stderr } = await msd([...args, '--json'], options);
+  if (exitCode !== 0) throw new Error(`msd ${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+  return JSON.parse(stdout) as T;
+}

@@ -1,0 +1,120 @@
+/** A body of control flow in a run: a cut graph like a session's, run once for each pass, on memory of its own. */
+import type { Choice } from '../../inline/branches.ts';
+import type { OrtModule, OrtRunOptions, OrtTensor } from '../../ort.ts';
+import type { CopiedBytes } from '../../report.ts';
+import type { Watch } from '../abort.ts';
+import { chooseVariant } from '../choose.ts';
+import { passedTensor } from '../passed.ts';
+import type { Plan } from '../plan.ts';
+import type { Profile } from '../profile.ts';
+import { Executor } from '../run.ts';
+import { type Schedule, Slots } from '../schedule.ts';
+import { valueOfTensor } from '../value.ts';
+import { type CutVariant, makeWays, prepare, tidy, type Way } from '../ways.ts';
+
+/** What goes along with a run. */
+export interface Running {
+  readonly options: OrtRunOptions;
+  /** Of a run that somebody may stop. */
+  readonly watch: Watch | undefined;
+  readonly profile: Profile | undefined;
+  /** Adds up what passes copied. */
+  readonly copied: { -readonly [Key in keyof CopiedBytes]: CopiedBytes[Key] };
+}
+
+export interface BodyModel {
+  readonly ort: OrtModule;
+  /** In reports. */
+  readonly path: string;
+  /** They share everything but types. */
+  readonly variants: readonly CutVariant[];
+  readonly choice: Choice;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+export class Body {
+  readonly ways: readonly Way[];
+  readonly #model: BodyModel;
+  readonly #executor: Executor;
+  readonly #places: ReadonlyMap<string, number>;
+  readonly #inputSlots: readonly number[];
+  readonly #outputSlots: readonly number[];
+
+  constructor(model: BodyModel) {
+    const slots = new Slots();
+    const { ort, path, inputs, outputs, variants } = model;
+    this.#model = model;
+    this.#places = new Map(inputs.map((name, i) => [name, i]));
+    this.#inputSlots = inputs.map((name) => slots.of(name));
+    this.#outputSlots = outputs.map((name) => slots.of(name));
+    this.ways = makeWays(variants, slots, new Set(outputs));
+    this.#executor = new Executor(ort, this.shop, slots.size, `${path}/`);
+    for (const { all } of this.ways) prepare(all);
+  }
+
+  get shop(): CutVariant['shop'] {
+    return this.#model.variants[0]!.shop;
+  }
+
+  /** Plans of the last pass, in order. */
+  get plans(): readonly Plan[] {
+    return this.#executor.plans;
+  }
+
+  /** Others have to have their turn: see the keeper. */
+  get isDue(): boolean {
+    return this.shop.kv.keeper.isDue;
+  }
+
+  /**
+   * One pass. A promise only if something has to be waited for.
+   *
+   * @param given in the order of the inputs
+   * @returns in the order of the outputs; what is handed on is the same tensor
+   */
+  run(given: readonly OrtTensor[], running: Running): OrtTensor[] | Promise<OrtTensor[]> {
+    const { choice } = this.#model;
+    const { device, space, kv } = this.shop;
+    const fed = (name: string): OrtTensor => given[this.#places.get(name)!]!;
+    const way = this.ways[chooseVariant(choice, fed, device)]!;
+    tidy(this.ways, space, kv.keeper);
+    this.#executor.begin();
+    for (const [i, tensor] of given.entries()) this.#executor.feed(this.#inputSlots[i]!, valueOfTensor(tensor));
+    const { watch, profile } = running;
+    if (!way.all.isSync || watch || profile) return this.#runLater(way, way.all, fed, running);
+    try {
+      this.#executor.runSync(way.all);
+      return this.#collect(way, fed, running);
+    } finally {
+      this.#executor.end();
+    }
+  }
+
+  async #runLater(
+    way: Way,
+    schedule: Schedule,
+    fed: (name: string) => OrtTensor,
+    running: Running,
+  ): Promise<OrtTensor[]> {
+    const { options, watch, profile } = running;
+    try {
+      await this.#executor.run(schedule, options, watch, profile);
+      return this.#collect(way, fed, running);
+    } finally {
+      this.#executor.end();
+    }
+  }
+
+  #collect({ variant: { passed } }: Way, fed: (name: string) => OrtTensor, { copied }: Running): OrtTensor[] {
+    const { ort, outputs } = this.#model;
+    const results = outputs.map((name, i) => {
+      const value = passed.get(name);
+      if (!value) return this.#executor.take(name, this.#outputSlots[i]!, undefined);
+      return value.input === undefined ? passedTensor(value, fed, ort) : fed(value.input);
+    });
+    for (const key of ['intoOrt', 'outOfOrt', 'intoMsd', 'outOfMsd'] as const)
+      copied[key] += this.#executor.copied[key];
+    return results;
+  }
+}

@@ -1,0 +1,9 @@
+/** `@msd/onnx/ort-web/webgpu`: all of `onnxruntime-web/webgpu`, in which sessions for the CPU are MSD's where that gains something. */
+import * as ort from '#ort/webgpu';
+import { takeOverEntry } from './entry.ts';
+
+export * from '#ort/webgpu';
+export { default } from '#ort/webgpu';
+export { configure, formatReport, reportOf } from '../register.ts';
+
+takeOverEntry(ort);

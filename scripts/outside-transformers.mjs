@@ -1,0 +1,108 @@
+// node scripts/outside-transformers.mjs CORE.tgz ONNX.tgz [NAMES] [APP]: Transformers.js on MSD from tarballs, in Node and in pages, in an
+// app outside the workspace. Each has to write the text of plain Transformers.js, and MSD's report must not be empty: an import that
+// does nothing is a failure. NAMES, a regular expression, chooses some; APP is kept, and installed once.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { openBrowser, resultOf, serve } from './outside/pages.mjs';
+import { pnpmApp } from './outside/pnpm-app.mjs';
+import { missingTransformers, nodeRuns } from './outside/transformers-node.mjs';
+import { PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { typeFlags } from './outside/type-flags.mjs';
+
+const [core, onnx, names, kept] = process.argv.slice(2);
+const only = names && new RegExp(names);
+const app = kept ? resolve(kept) : mkdtempSync(join(tmpdir(), 'msd-transformers-'));
+mkdirSync(app, { recursive: true });
+
+function npmInstall(...args) {
+  const flags = ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=warn'];
+  const { status, stderr } = spawnSync('npm', [...flags, ...args], { cwd: app, encoding: 'utf8' });
+  if (status !== 0 || /peer/i.test(stderr)) throw new Error(`npm install ${args.join(' ')}: ${stderr}`);
+}
+
+let failed = 0;
+const say = (name, problem, started) => {
+  if (problem) failed++;
+  console.log(`${name}: ${problem ?? 'ok'} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+};
+
+if (!existsSync(join(app, 'node_modules'))) {
+  const started = performance.now();
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+  // As a reader of the README does who has no Transformers.js yet.
+  npmInstall(core, onnx);
+  const said = missingTransformers(app);
+  say('no Transformers.js', /npm install @huggingface\/transformers/.test(said) ? undefined : said, started);
+  npmInstall('@huggingface/transformers@4.3.2', 'vite@8', 'esbuild@0.28', 'typescript@7');
+}
+
+// What is at the root of every site: the model in the layout of Transformers.js, and ONNX Runtime's binaries.
+const root = join(app, 'site-root');
+mkdirSync(root, { recursive: true });
+cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive: true });
+if (!existsSync(join(root, 'ort')))
+  symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
+
+const site = await serve({
+  '/models/': join(root, 'models'),
+  '/ort/': join(root, 'ort'),
+  '/': join(app, 'site'),
+});
+const browser = await openBrowser();
+let plain;
+
+async function openPages(folder, pages) {
+  for (const page of pages) {
+    if (only && !page.isPlain && !only.test(page.name)) continue;
+    const started = performance.now();
+    await page.build?.(folder, join(app, 'site', page.name));
+    const server = await page.serve?.(folder);
+    const { result, fetched } = await resultOf(browser, server?.url ?? `${site.url}/${page.name}/`);
+    await server?.close();
+    if (page.isPlain) plain = result.text;
+    say(page.name, server?.problem ?? problemOf(page, result, fetched), started);
+  }
+}
+
+function runNode(name, folder, nodes) {
+  let started = performance.now();
+  for (const run of nodeRuns(folder, join(root, 'models'), nodes)) {
+    say(`${name}, ${run.name}`, problemOf({}, run.result, []), started);
+    started = performance.now();
+  }
+}
+
+if (!only || only.test('types')) {
+  cpSync('scripts/outside-app-transformers.ts', join(app, 'app.ts'));
+  for (const flags of typeFlags) {
+    const started = performance.now();
+    const args = ['--no-install', 'tsc', ...flags, '--skipLibCheck', 'app.ts'];
+    const { status, stdout } = spawnSync('npx', args, { cwd: app, encoding: 'utf8' });
+    say(`types, ${flags.at(-1)}`, status === 0 ? undefined : stdout, started);
+  }
+}
+await openPages(app, PAGES);
+// The tools' Node, and the one that the user came with.
+if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
+if (!only || only.test('pnpm')) {
+  const folder = pnpmApp(app, core, onnx);
+  runNode('pnpm', folder, ['node']);
+  await openPages(folder, TWO_COPIES);
+}
+await browser.close();
+site.close();
+if (!kept) rmSync(app, { recursive: true, force: true });
+process.exit(failed ? 1 : 0);
+
+function problemOf({ isPlain, needsOrt, expected }, { error, text, claimed, left }, fetched) {
+  if (expected) return error?.includes(expected) ? undefined : `expected an error about ${expected}, got ${error}`;
+  if (error) return error;
+  if (text !== plain) return `another text: ${text}`;
+  if (isPlain) return undefined;
+  if (!(claimed?.model > 0)) return 'MSD took nothing';
+  if (left) return 'memory is left after dispose()';
+  const binary = fetched.find((path) => path.endsWith('.wasm'));
+  return binary && !needsOrt ? `${binary} was fetched, though MSD has everything` : undefined;
+}

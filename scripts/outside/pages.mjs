@@ -1,0 +1,65 @@
+// A static site and a browser for the checks in apps outside the workspace.
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join } from 'node:path';
+import { chromium } from 'playwright';
+import { findChromium } from '../find-chromium.mjs';
+
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+};
+
+/**
+ * Serves folders.
+ *
+ * @param {Record<string, string>} roots folders by the path that they are served under: '/' for all the rest
+ * @param {Record<string, string>} [headers] of every answer
+ * @returns {Promise<{ url: string, close(): void }>}
+ */
+export async function serve(roots, headers = {}) {
+  const prefixes = Object.keys(roots).sort((a, b) => b.length - a.length);
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+    const prefix = prefixes.find((each) => path.startsWith(each));
+    let file = join(roots[prefix], path.slice(prefix.length));
+    if (existsSync(file) && statSync(file).isDirectory()) file = join(file, 'index.html');
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    if (!existsSync(file)) {
+      response.statusCode = 404;
+      response.end();
+      return;
+    }
+    response.setHeader('Content-Type', TYPES[extname(file)] ?? 'application/octet-stream');
+    response.setHeader('Content-Length', statSync(file).size);
+    createReadStream(file).pipe(response);
+  });
+  await new Promise((done) => server.listen(0, done));
+  return { url: `http://localhost:${server.address().port}`, close: () => server.close() };
+}
+
+/** @returns {Promise<import('playwright').Browser>} */
+export const openBrowser = () => chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
+
+/**
+ * Opens a page that says its result as JSON in its title.
+ *
+ * @returns {Promise<{ result: object, fetched: string[], problems: string[] }>} `fetched`: paths of all requests
+ */
+export async function resultOf(browser, url) {
+  const tab = await browser.newPage();
+  const fetched = [];
+  const problems = [];
+  tab.on('request', (request) => fetched.push(new URL(request.url()).pathname));
+  tab.on('pageerror', (error) => problems.push(String(error)));
+  await tab.goto(url);
+  await tab
+    .waitForFunction(() => document.title.startsWith('{'), null, { timeout: 60_000 })
+    .catch((error) => problems.push(String(error)));
+  const title = await tab.title();
+  await tab.close();
+  return { result: title ? JSON.parse(title) : { error: problems.join('; ') || 'no result' }, fetched, problems };
+}

@@ -1,0 +1,36 @@
+// An app that pnpm installed, with an onnxruntime-web of its own: two copies, and nothing that a package does not ask for itself.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * @param {string} app folder in which it is made
+ * @param {string} core tarball of @msd/core
+ * @param {string} onnx tarball of @msd/onnx
+ * @returns {string} folder of the new app
+ */
+export function pnpmApp(app, core, onnx) {
+  const folder = join(app, 'pnpm');
+  mkdirSync(folder, { recursive: true });
+  const dependencies = {
+    '@huggingface/transformers': '4.3.2',
+    '@msd/onnx': `file:${onnx}`,
+    esbuild: '0.28',
+    'onnxruntime-web': '1.30.0',
+  };
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
+  const overrides = `'@msd/core': 'file:${core}'`;
+  writeFileSync(
+    join(folder, 'pnpm-workspace.yaml'),
+    `overrides:\n  ${overrides}\nignoreScripts: true\npmOnFail: ignore\n`,
+  );
+  const { status, stdout, stderr } = spawnSync('pnpm', ['install', '--no-frozen-lockfile'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  const said = stdout + stderr;
+  if (status !== 0) throw new Error(`pnpm install: ${said}`);
+  // Prereleases that Transformers.js pins are as good as any.
+  if (/peer/i.test(said)) throw new Error(`pnpm install: expected nothing about peers, got ${said}`);
+  return folder;
+}

@@ -1,0 +1,63 @@
+// Transformers.js and @msd/onnx in Node: each way to write the one line, and an app that pnpm installed.
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROMPT } from './transformers-page.mjs';
+
+const BODY = `
+env.allowRemoteModels = false;
+env.localModelPath = process.env.MSD_MODELS;
+(async () => {
+  const write = await pipeline('text-generation', 'story', { dtype: 'q4' });
+  const [{ generated_text: text }] = await write('${PROMPT}', { max_new_tokens: 48, do_sample: false });
+  const report = reportOf ? reportOf(write).model : write.model.sessions.model.report;
+  const claimed = { model: report?.nodes.filter(({ where }) => where === 'msd').length };
+  await write.dispose();
+  const left = reportOf && reportOf(write).model.memory.wasmBytes > 0;
+  console.log(JSON.stringify({ text, claimed, left }));
+})();
+`;
+const TRANSFORMERS = "import { env, pipeline } from '@huggingface/transformers';\n";
+const MSD = "import { reportOf } from '@msd/onnx/transformers';\n";
+
+/** File name, its text, and options of Node. */
+const WAYS = [
+  ['before.mjs', MSD + TRANSFORMERS + BODY, []],
+  ['after.mjs', TRANSFORMERS + MSD + BODY, []],
+  [
+    'app.cjs',
+    `const { reportOf } = require('@msd/onnx/transformers');\nconst { env, pipeline } = require('@huggingface/transformers');\n${BODY}`,
+    [],
+  ],
+  ['imported.mjs', `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`, ['--import', '@msd/onnx/transformers']],
+];
+
+/**
+ * Runs all of them.
+ *
+ * @param {string} app folder with the packages
+ * @param {string} models folder of models
+ * @param {readonly string[]} nodes commands of Node
+ * @yields {{ name: string, result: object }}
+ */
+export function* nodeRuns(app, models, nodes) {
+  for (const [file, text] of WAYS) writeFileSync(join(app, file), text);
+  for (const node of nodes)
+    for (const [file, , options] of WAYS) {
+      const { stdout, stderr } = spawnSync(node, [...options, file], {
+        cwd: app,
+        encoding: 'utf8',
+        env: { ...process.env, MSD_MODELS: models },
+      });
+      const line = stdout.trim().split('\n').at(-1);
+      // Nothing may be said there: every user would see it.
+      const result = stderr || !line ? { error: stderr || 'no output' } : JSON.parse(line);
+      yield { name: `${node} ${[...options, file].join(' ')}`, result };
+    }
+}
+
+/** What somebody reads who has no Transformers.js. @param {string} app folder with @msd/onnx alone */
+export function missingTransformers(app) {
+  writeFileSync(join(app, 'alone.mjs'), "import '@msd/onnx/transformers';\n");
+  return spawnSync('node', ['alone.mjs'], { cwd: app, encoding: 'utf8' }).stderr;
+}

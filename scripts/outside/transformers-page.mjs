@@ -1,0 +1,73 @@
+// What every page of the Transformers.js checks does: the story model writes one text, greedily, and the page hands over the text and
+// what MSD says it did. Plain Transformers.js is the same page without MSD.
+
+/** Tokens that a page writes: enough for the caches of keys and values to matter. */
+const TOKENS = 48;
+export const PROMPT = 'Once upon a time';
+
+const SETUP = `
+  env.allowRemoteModels = false;
+  env.allowLocalModels = true;
+  env.localModelPath = '/models/';
+  if (env.backends.onnx.wasm.wasmPaths?.wasm) {
+    env.backends.onnx.wasm.wasmPaths = {
+      mjs: '/ort/ort-wasm-simd-threaded.asyncify.mjs',
+      wasm: '/ort/ort-wasm-simd-threaded.asyncify.wasm',
+    };
+  }
+`;
+
+/** The body of a module. `pipeline`, `env` and `reportOf` are in its scope. */
+export const BODY = `${SETUP}
+  env.useBrowserCache = false;
+  const write = await pipeline('text-generation', 'story', { dtype: 'q4' });
+  const [{ generated_text: text }] = await write('${PROMPT}', { max_new_tokens: ${TOKENS}, do_sample: false });
+  const reports = Object.entries(reportOf?.(write) ?? {});
+  const claimed = Object.fromEntries(
+    reports.map(([name, { nodes }]) => [name, nodes.filter(({ where }) => where === 'msd').length]),
+  );
+  await write.dispose();
+  const left = reports.length && Object.values(reportOf(write)).some(({ memory }) => memory.wasmBytes > 0);
+`;
+
+/**
+ * ONNX Runtime's binary is fetched when a session needs it, and kept where Transformers.js keeps it. Nothing of the model in floats is
+ * MSD's.
+ */
+export const LATER = `${BODY}
+  env.useBrowserCache = true;
+  const isFetched = () => performance.getEntriesByType('resource').some(({ name }) => name.endsWith('.wasm'));
+  const isEarly = isFetched();
+  const floats = await pipeline('text-generation', 'story', { dtype: 'fp32' });
+  const [{ generated_text: other }] = await floats('${PROMPT}', { max_new_tokens: 4, do_sample: false });
+  const cache = await caches.open(env.cacheKey);
+  const kept = await cache.match('/ort/ort-wasm-simd-threaded.asyncify.wasm');
+  const isRight = text.startsWith(other) && Object.keys(reportOf(floats)).length === 0;
+  if (isEarly || !isFetched() || !kept || !isRight) throw new Error(JSON.stringify({ isEarly, kept: !!kept, other }));
+`;
+
+/** Reports to whoever opened the page. @param imports what puts the names of the body in scope */
+export const pageModule = (imports, body = BODY) => `${imports}
+(async () => {${body}
+  return { text, claimed, left };
+})().then(
+  (result) => { document.title = JSON.stringify(result); },
+  (error) => { document.title = JSON.stringify({ error: String(error) }); },
+);
+`;
+
+/** Imports of a page that is taken over by one line, and of one that is not. */
+export const TAKEN = `import '@msd/onnx/transformers';
+import { env, pipeline } from '@huggingface/transformers';
+import { reportOf } from '@msd/onnx/transformers';`;
+export const PLAIN = `import { env, pipeline } from '@huggingface/transformers';
+const reportOf = undefined;`;
+/** Of a page whose bundler puts MSD in place of onnxruntime-web. */
+export const BY_ALIAS = `import { env, pipeline } from '@huggingface/transformers';
+import { reportOf } from '@msd/onnx/register';`;
+
+/** A module that throws while it is evaluated says so in the title, too. */
+const ON_ERROR = `addEventListener('error', ({ message }) => { document.title = JSON.stringify({ error: message }); });`;
+
+export const html = (scripts) =>
+  `<!doctype html><meta charset="utf-8"><title></title><link rel="icon" href="data:,"><script>${ON_ERROR}</script>${scripts}`;

@@ -1,0 +1,126 @@
+// Transformers.js and @msd/onnx as bundlers put them together: what is built, and what each page has to say.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN } from './transformers-page.mjs';
+
+const IS_WINDOWS = process.platform === 'win32';
+
+const run = (app, command, args) => {
+  const { status } = spawnSync('npx', ['--no-install', command, ...args], {
+    cwd: app,
+    stdio: 'inherit',
+    shell: IS_WINDOWS,
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
+};
+
+function esbuild(name, imports, flags = [], body = undefined) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, `${name}.js`), pageModule(imports, body));
+      writeFileSync(join(folder, 'index.html'), html(`<script type="module" src="${name}.js"></script>`));
+      run(app, 'esbuild', [
+        `${name}.js`,
+        '--bundle',
+        '--format=esm',
+        '--splitting',
+        `--outdir=${folder}`,
+        '--log-level=error',
+        ...flags,
+      ]);
+    },
+  };
+}
+
+const VITE_CONFIG = (plugin) => `${plugin ? "import msd from '@msd/onnx/vite';\n" : ''}export default {
+  base: './',
+  logLevel: 'error',
+  plugins: [${plugin ?? ''}],
+  build: { rollupOptions: { input: 'index.html' } },
+};
+`;
+
+/** The sources of a page for Vite, in a folder of their own below the app. */
+function viteSources(app, name, imports, config) {
+  const folder = join(app, name);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'page.js'), pageModule(imports));
+  writeFileSync(join(folder, 'index.html'), html('<script type="module" src="./page.js"></script>'));
+  writeFileSync(join(folder, 'vite.config.mjs'), config);
+  return folder;
+}
+
+function vite(name, imports, plugin) {
+  return {
+    name,
+    build(app, folder) {
+      const sources = viteSources(app, name, imports, VITE_CONFIG(plugin));
+      run(app, 'vite', ['build', sources, '--config', join(sources, 'vite.config.mjs'), '--outDir', folder]);
+    },
+  };
+}
+
+/** The dev server of Vite, as `vite` starts it. @param optimizeDeps of its configuration @param expected what an error has to say */
+function dev(name, imports, { plugin, optimizeDeps = {}, expected } = {}) {
+  return {
+    name,
+    expected,
+    async serve(app) {
+      const root = viteSources(app, name, imports, VITE_CONFIG(plugin));
+      const { createServer, createLogger } = await import(
+        pathToFileURL(join(app, 'node_modules/vite/dist/node/index.js'))
+      );
+      const said = [];
+      const customLogger = createLogger('silent');
+      customLogger.info = (text) => said.push(text);
+      const configFile = join(root, 'vite.config.mjs');
+      // Every case is a first start: what was bundled before for another one would hide what this one does.
+      const cacheDir = join(root, '.vite');
+      rmSync(cacheDir, { recursive: true, force: true });
+      const publicDir = join(app, 'site-root');
+      const fs = { allow: [app] };
+      const server = await createServer({
+        root,
+        configFile,
+        cacheDir,
+        publicDir,
+        optimizeDeps,
+        customLogger,
+        server: { fs },
+      });
+      await server.listen(0);
+      const has = said.some((text) => text.includes('[@msd/onnx]'));
+      const problem = has === (plugin !== undefined) ? undefined : `the plugin said ${JSON.stringify(said)}`;
+      return { url: server.resolvedUrls.local[0], problem, close: () => server.close() };
+    },
+  };
+}
+
+const ALIAS = '--alias:onnxruntime-web/webgpu=@msd/onnx/ort-web/webgpu';
+const SMALL_ALIAS = '--alias:onnxruntime-web/webgpu=@msd/onnx/ort-web/wasm';
+
+export const PAGES = [
+  { ...esbuild('esbuild-plain', PLAIN), isPlain: true },
+  esbuild('esbuild', TAKEN),
+  esbuild('esbuild-alias', BY_ALIAS, [ALIAS]),
+  esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
+  { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
+  vite('vite', TAKEN),
+  vite('vite-plugin', BY_ALIAS, 'msd()'),
+  vite('vite-plugin-wasm', BY_ALIAS, 'msd({ cpuOnly: true })'),
+  vite('vite-plugin-both', TAKEN, 'msd()'),
+  dev('dev', TAKEN),
+  dev('dev-plugin', BY_ALIAS, { plugin: 'msd()' }),
+  dev('dev-plugin-excluded', TAKEN, { plugin: 'msd()', optimizeDeps: { exclude: ['@huggingface/transformers'] } }),
+  dev('dev-trap', TAKEN, { optimizeDeps: { exclude: ['@msd/onnx'] }, expected: '@msd/onnx/vite' }),
+];
+
+/** In an app that has an onnxruntime-web of its own beside the one of Transformers.js. */
+export const TWO_COPIES = [
+  { ...esbuild('two-copies', TAKEN), expected: 'npm ls onnxruntime-web' },
+  esbuild('two-copies-alias', BY_ALIAS, [ALIAS]),
+];
