@@ -86,13 +86,13 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/families/graphs': 24_500,
     'execute/families/images': 10_500,
     'execute/families/products': 15_500,
-    'execute/families/recurrent': 5_000,
+    'execute/families/recurrent': 6_500,
     'execute/arriving-tensors': 1_500,
-    'execute/inlining': 4_500,
+    'execute/inlining': 9_500,
     'execute/ort-side': 7_000,
     'read/locate': 4_500,
     'threads/pool': 3_500,
-    others: 54_000, // shared by several: operators of nearly all models, kernels of elementwise functions, what writes models
+    others: 57_000, // shared by several: operators of nearly all models, kernels of elementwise functions, what writes models
   };
 
   it('are each below their ceilings', async () => {
