@@ -6,6 +6,7 @@ import { packedOperators } from '../src/ops/attention/packed.ts';
 import { quantizedAttentionOperators } from '../src/ops/attention/quantized.ts';
 import { standardOperators } from '../src/ops/attention/standard.ts';
 import { convOperators } from '../src/ops/conv/index.ts';
+import { dynamicOperators } from '../src/ops/dynamic.ts';
 import { elementwiseOperators } from '../src/ops/elementwise.ts';
 import { moreElementwiseOperators } from '../src/ops/elementwise-more.ts';
 import { expertOperators } from '../src/ops/experts.ts';
@@ -59,7 +60,7 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
   gather: [...gatherOperators, ...gatherCodesOperators],
   movement: movementOperators,
   shapes: [...shapeOperators, ...reshapeOperators],
-  others: foreignOperators,
+  others: [...foreignOperators, ...dynamicOperators],
 };
 
 /** Names of the operators of all sections. */

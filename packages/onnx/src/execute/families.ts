@@ -49,15 +49,19 @@ export const FETCHED = {
     microsoft: 'Attention DecoderMaskedMultiHeadAttention MultiHeadAttention QAttention RotaryEmbedding',
     load: () => import('./families/attention.ts'),
   },
+  integers: {
+    standard: 'DequantizeLinear DynamicQuantizeLinear MatMulInteger QuantizeLinear',
+    microsoft: 'DequantizeLinear DynamicQuantizeMatMul MatMulIntegerToFloat QuantizeLinear',
+    load: () => import('./families/integers.ts'),
+  },
   products: {
-    standard: 'DequantizeLinear Gemm MatMul MatMulInteger QLinearMatMul QuantizeLinear',
-    microsoft:
-      'DequantizeLinear DynamicQuantizeMatMul MatMulBnb4 MatMulIntegerToFloat QGemm QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere QuantizeLinear',
+    standard: 'Gemm MatMul QLinearMatMul',
+    microsoft: 'MatMulBnb4 QGemm QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere',
     load: () => import('./families/products.ts'),
   },
   graphs: {
     standard:
-      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
+      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
     microsoft:
       'BiasGelu FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention',
     load: () => import('./families/graphs.ts'),

@@ -17,7 +17,7 @@ const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
 /** Operators that do without the family of graphs; a Constant is none, it is what it holds. */
 const ALONE: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'Constant',
-  ...[FETCHED.decoder, FETCHED.experts].flatMap(namesOf),
+  ...[FETCHED.decoder, FETCHED.experts, FETCHED.integers].flatMap(namesOf),
 ]);
 
 /** Fetches what {@link NotFetched} was thrown for. */

@@ -78,3 +78,14 @@ export function expressionMatch(
     },
   };
 }
+
+/** Of one operand. */
+export function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
+  const expression = new Expression(1);
+  build(expression, 0);
+  return expression.op;
+}
+
+/** Codes less their zero point, as an expression of them. */
+export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
+  zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.add('ConstantF32', [], [zeroPoint])]));

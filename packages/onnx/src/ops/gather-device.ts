@@ -1,7 +1,7 @@
 /** Gather of what is no table of the file, on the device; tables of codes. */
 
 import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
-import { dataTypeName, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, INT4, isFloat, UINT4, UINT8 } from '../data-types.ts';
 import { countOf, sameDims } from '../dims.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
@@ -15,32 +15,7 @@ import { axisOf, type NodeView, type Operator } from './operator.ts';
 /** Of a Gather along an axis. */
 export function deviceGather(view: NodeView, matcher: Matcher, axis: number): Match | string {
   const [data = ''] = view.node.inputs;
-  return dequantizedRows(view, matcher) ?? matcher.notMovable(data) ?? gatherMatch(view, matcher, axis);
-}
-
-/** Rows of an 8-bit table that become floats at once, all by one scale. */
-function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
-  const { node } = view;
-  const [data = '', indices = ''] = node.inputs;
-  const tensor = matcher.tensor(data);
-  const next = matcher.soleConsumer(node.outputs[0]!);
-  const isCoded = tensor?.elemType === UINT8 || tensor?.elemType === INT8;
-  if (!isCoded || tensor.dims.length !== 2 || view.int('axis', 0) !== 0) return undefined;
-  if (next?.domain !== '' || next.opType !== 'DequantizeLinear' || matcher.isTaken(next)) return undefined;
-  if (!matcher.isHostOperand(indices)) return undefined;
-  const [codes, s = '', z = ''] = next.inputs;
-  const [scale, zeroPoint] = [matcher.scalar(s), z === '' ? 0 : matcher.scalar(z)];
-  if (codes !== node.outputs[0] || scale === undefined || zeroPoint === undefined) return undefined;
-  const [rows, columns] = tensor.dims as [number, number];
-  const format: BlockRows = {
-    kind: 'blocks',
-    bits: 8,
-    signed: tensor.elemType === INT8,
-    blockSize: columns + (columns % 2),
-    scales: 'f32',
-    zeroPoint,
-  };
-  return rowsMatch([node, next], `${data} ${s} ${z}`, { rows, columns, format, data: tensor, scales: scale }, indices);
+  return matcher.notMovable(data) ?? gatherMatch(view, matcher, axis);
 }
 
 function gatherMatch(view: NodeView, matcher: Matcher, axis: number): Match | string {

@@ -47,7 +47,9 @@ function matchGather(view: NodeView, matcher: Matcher): Match | string {
     const [rows, columns] = tensor.dims as [number, number];
     return rowsMatch([view.node], data, { rows, columns, format: floatTypeOf(tensor), data: tensor }, indices);
   }
-  return fetched('gather')(view, matcher, axis);
+  const next = matcher.soleConsumer(view.node.outputs[0]!);
+  const codes = next?.opType === 'DequantizeLinear' ? fetched('dequantizedRows')(view, matcher) : undefined;
+  return codes ?? fetched('gather')(view, matcher, axis);
 }
 
 /** How @msd/core calls the floats of a tensor. */

@@ -4,6 +4,7 @@
  */
 import type { elementwise } from '@msd/core/nn';
 import type { coded } from './attention/coded.ts';
+import type { dequantizedRows } from './gather-codes.ts';
 import type { deviceGather } from './gather-device.ts';
 import type { oddNBits } from './nbits-odd.ts';
 import type { deviceReductions } from './reduce-device.ts';
@@ -11,6 +12,8 @@ import type { deviceReductions } from './reduce-device.ts';
 export interface Late {
   /** Caches of int8 with scales of the model. */
   readonly coded: typeof coded;
+  /** With the family of integers, as DequantizeLinear. */
+  readonly dequantizedRows: typeof dequantizedRows;
   readonly elementwise: typeof elementwise;
   readonly gather: typeof deviceGather;
   /** MatMulNBits with zero points that are floats, or groups. */

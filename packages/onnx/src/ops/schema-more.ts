@@ -7,7 +7,6 @@ const COUNTS: Readonly<Record<string, string>> = {
     'GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log LogSoftmax ' +
     'LpNormalization Mish Neg NonZero Not Reciprocal Relu Round Selu Sign Sin Softmax Softplus Softsign ' +
     'SpaceToDepth Sqrt Swish Tanh Transpose com.microsoft.Gelu com.microsoft.QuickGelu',
-  '1 > 3': 'DynamicQuantizeLinear',
   '1 > 1-': 'If',
   '3- > 1-; 2- > 1- from 11': 'Loop',
   '1- > 1-': 'Scan',
@@ -18,15 +17,12 @@ const COUNTS: Readonly<Record<string, string>> = {
     'And CastLike Compress CumSum Equal Expand GatherElements GatherND Greater GreaterOrEqual Less ' +
     'LessOrEqual MatMul Mod Or PRelu Pow Reshape Tile Xor com.microsoft.BiasGelu ' +
     'com.microsoft.FusedMatMul',
-  '2-3 > 1':
-    'Conv ConvTranspose DequantizeLinear QuantizeLinear TensorScatter com.microsoft.DequantizeLinear ' +
-    'com.microsoft.FusedGemm com.microsoft.NhwcConv com.microsoft.QuantizeLinear',
-  '2-4 > 1': 'ConvInteger MatMulInteger com.microsoft.FusedConv',
+  '2-3 > 1': 'Conv ConvTranspose TensorScatter ' + 'com.microsoft.FusedGemm com.microsoft.NhwcConv',
+  '2-4 > 1': 'ConvInteger com.microsoft.FusedConv',
   '2-7 > 1-2': 'com.microsoft.Attention',
   '3 > 1':
     'InstanceNormalization Range ScatterElements ScatterND Where com.microsoft.GroupNorm ' + 'com.microsoft.MatMulBnb4',
   '3-4 > 1': 'RotaryEmbedding com.microsoft.GatherBlockQuantized',
-  '3-5 > 1': 'com.microsoft.DynamicQuantizeMatMul',
   '3-8 > 0-3': 'LSTM',
   '12 > 0-3': 'com.microsoft.DynamicQuantizeLSTM',
   '3- > 1': 'com.microsoft.QLinearConcat',
@@ -34,7 +30,6 @@ const COUNTS: Readonly<Record<string, string>> = {
   '4-5 > 1':
     'com.microsoft.QLinearAveragePool com.microsoft.QLinearLeakyRelu com.microsoft.QLinearReduceMean ' +
     'com.microsoft.QLinearSigmoid',
-  '4-7 > 1': 'com.microsoft.MatMulIntegerToFloat',
   '5 > 1': 'com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearSoftmax',
   '5-8 > 1': 'com.microsoft.MoE',
   '5-9 > 1-2': 'com.microsoft.QAttention',
@@ -64,8 +59,8 @@ const KINDS: Readonly<Record<string, string>> = {
   float: 'alpha beta mask_filter_value max min momentum',
   int:
     'allowzero ceil_mode channels_last count_include_pad gather_axis group hidden_size input_forget ' +
-    'interleaved is_causal is_packed_batching layout linear_before_reset num_outputs opset output_dtype output_qk ' +
-    'past_present_share_buffer precision q_num_heads qk_matmul_output_mode quantize_axis ' +
+    'interleaved is_causal is_packed_batching layout linear_before_reset num_outputs opset output_qk ' +
+    'past_present_share_buffer q_num_heads qk_matmul_output_mode quantize_axis ' +
     'rotary_embedding_dim select_last_index softmax_precision spatial storage_order training_mode transA ' +
     'transB unidirectional',
   ints: 'dilations ends kernel_shape pads perm qkv_hidden_sizes shape split starts strides',

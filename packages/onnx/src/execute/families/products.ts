@@ -2,22 +2,13 @@
 import { piece } from '../../ops/index.ts';
 import { matMulOperators } from '../../ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../../ops/mat-mul-bnb4.ts';
-import { matMulIntegerOperators, matMulIntegerPatterns } from '../../ops/mat-mul-integer.ts';
 import { qLinearOperators } from '../../ops/q-linear.ts';
 import { qLinearProductOperators } from '../../ops/q-linear-product.ts';
-import { quantizeOperators } from '../../ops/quantize.ts';
 import type { FetchedFamily } from '../families.ts';
 import { family as graphs } from './graphs.ts';
+import { family as integers } from './integers.ts';
 
 export const family = /* @__PURE__ */ piece<FetchedFamily>({
-  operators: [
-    ...matMulOperators,
-    ...matMulBnb4Operators,
-    ...matMulIntegerOperators,
-    ...qLinearProductOperators,
-    ...qLinearOperators,
-    ...quantizeOperators,
-  ],
-  patterns: matMulIntegerPatterns,
-  needs: [graphs],
+  operators: [...matMulOperators, ...matMulBnb4Operators, ...qLinearProductOperators, ...qLinearOperators],
+  needs: [graphs, integers],
 });
