@@ -1,6 +1,7 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
+import { askEngine } from '@msd/core/program';
 import type { Branches, Variants } from '../inline/branches.ts';
 import { LeftToOrt } from '../left.ts';
 import { cpuProvider, type OrtModule } from '../ort.ts';
@@ -37,6 +38,7 @@ export async function createSession(
   const started = performance.now();
   const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
+  if (request.msd.carrier !== 'i16') askEngine();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
     return await openAndCreate(ort, model, request, started).catch((error: unknown) => {
@@ -146,7 +148,7 @@ async function createUncut(
   reason: string,
 ): Promise<MsdHandler> {
   if (request.isTakenOver && (typeof model !== 'string' || original() === model)) throw new LeftToOrt(reason);
-  const nodes = mergedNodes(drafts.map(wholeReports));
+  const nodes = mergedNodes(drafts.map((draft) => wholeReports(draft, reason)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const { createWhole, wholeOptions } = await loadOrtSide();

@@ -9,7 +9,7 @@ import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
 import type { Running } from './control/body.ts';
 import { fetchMissing } from './parts.ts';
-import type { Plan, Workshop } from './plan.ts';
+import type { Parent, Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
 import type { ClaimedStep, ControlStep, ForeignStep, Schedule } from './schedule.ts';
@@ -67,15 +67,21 @@ export class Executor {
     return fillTarget(name, target, viewOf(value, this.#ort, this.#shop?.device));
   }
 
-  /** Runs a schedule without foreign steps, synchronously. */
-  runSync(schedule: Schedule): void {
-    let plan: Plan | undefined;
+  /** Runs a schedule without foreign steps, synchronously. @param before what lies on the device already */
+  runSync(schedule: Schedule, before?: Parent): void {
+    let plan = before;
     for (const step of schedule.steps) if (step.kind === 'claimed') plan = this.#claimed(step, plan);
   }
 
   /** Runs any schedule. @param watch of a run that somebody may stop @param profile is told what takes how long */
-  async run(schedule: Schedule, options: OrtRunOptions, watch?: Watch, profile?: Profile): Promise<void> {
-    let plan: Plan | undefined;
+  async run(
+    schedule: Schedule,
+    options: OrtRunOptions,
+    watch?: Watch,
+    profile?: Profile,
+    before?: Parent,
+  ): Promise<void> {
+    let plan = before;
     for (const step of schedule.steps) {
       const start = profile?.now() ?? 0;
       watch?.check();
@@ -97,7 +103,7 @@ export class Executor {
     }
   }
 
-  #claimed({ region }: ClaimedStep, parent: Plan | undefined): Plan {
+  #claimed({ region }: ClaimedStep, parent: Parent | undefined): Plan {
     try {
       const plan = region.begin(this.#values, parent);
       plan.program.run();
@@ -117,7 +123,7 @@ export class Executor {
 
   async #stepByStep(
     { region }: ClaimedStep,
-    parent: Plan | undefined,
+    parent: Parent | undefined,
     watch: Watch | undefined,
     profile: Profile | undefined,
   ): Promise<Plan> {

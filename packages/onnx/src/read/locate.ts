@@ -28,11 +28,12 @@ export async function openBeside(location: string, download: Download): Promise<
 const LEADS_OUT = /^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0/;
 
 /**
- * Where a file beside the model lies, as ONNX Runtime would be told.
+ * Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place.
  *
  * @throws {@link OnnxFormatError} when it lies outside the model's folder.
  */
-export function siblingOf(model: string, location: string): string | undefined {
+export function siblingOf(model: string | Uint8Array, location: string): string | undefined {
+  if (typeof model !== 'string') return undefined;
   if (location === '' || LEADS_OUT.test(location)) throw outsideOf(location, 'one that leads out of it');
   return isUrl(model) ? siblingUrl(model, location) : siblingPath(pathOf(model), location);
 }

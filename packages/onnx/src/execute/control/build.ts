@@ -76,6 +76,18 @@ async function buildWay(
   return { draft, foreign, bodies };
 }
 
+/** A way that no session is made for: to look at. */
+export function unbuiltWay(draft: Draft): BuiltWay {
+  const bodies = new Map<Region, readonly (readonly BuiltWay[])[]>();
+  for (const region of draft.sides!.regions)
+    if (region.control)
+      bodies.set(
+        region,
+        (draft.controls.get(region.nodes[0]!) as ControlDraft).bodies.map(({ drafts }) => drafts.map(unbuiltWay)),
+      );
+  return { draft, foreign: NOT_FOREIGN, bodies };
+}
+
 export const levelOf = (ways: readonly BuiltWay[]): string | undefined =>
   ways.find(({ foreign: { level } }) => level !== undefined)?.foreign.level;
 
@@ -94,8 +106,8 @@ export function graphsOf({ draft, bodies }: BuiltWay): Draft['typed'][] {
 
 /** A way that can run. @param shop of the session */
 export function variantOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): CutVariant {
-  const { typed, passed, taken } = way.draft;
-  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), taken };
+  const { typed, passed, same, taken } = way.draft;
+  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), same, taken };
 }
 
 function planOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): RegionPlan {

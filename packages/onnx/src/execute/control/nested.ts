@@ -71,7 +71,7 @@ function outputType(
     const name = outputs[firstOutput(control) + position]!;
     for (const { draft, foreign } of built[b]!) {
       const passed = draft.passed.get(name);
-      const from = passed?.kind === 'input' ? passed.name : name;
+      const from = passed?.kind === 'input' ? passed.name : (draft.same.get(name) ?? name);
       const elemType = foreign.types.get(from)?.elemType || (draft.typed.infos.get(from)?.elemType ?? 0);
       if (elemType !== 0) return { kind: 'tensor', elemType, dims: undefined };
     }
