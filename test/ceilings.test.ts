@@ -35,7 +35,7 @@ describe('size, gzipped', () => {
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
     ['onnx/dist/register.js', 40_000],
-    ['onnx/dist/execute/create.js', 130_000], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
+    ['onnx/dist/execute/create.js', 133_000], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
     ['../test/entries/tfjs-page.js', 49_000],
     ['tfjs/dist/index.js', 94_300], // every export of it; with what it shares with the WebGPU backend, which is loaded on demand
   ])('%s stays below %i bytes', async (entry, ceiling) => {
@@ -79,7 +79,7 @@ async function chunksWith(modules: readonly string[]): Promise<ReadonlyMap<strin
 describe('chunks of @msd/onnx, gzipped', () => {
   /** By module; docs/onnx.md says which models fetch which. */
   const CEILINGS: Readonly<Record<string, number>> = {
-    'execute/create': 77_000,
+    'execute/create': 79_000,
     'execute/families/attention': 14_000,
     'execute/families/decoder': 4_500,
     'execute/families/experts': 5_000,
@@ -89,7 +89,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/families/products': 12_500,
     'execute/families/recurrent': 6_500,
     'execute/arriving-tensors': 1_500,
-    'execute/inlining': 9_500,
+    'execute/inlining': 11_500,
     'execute/ort-side': 7_000,
     'read/locate': 4_500,
     'threads/pool': 3_500,
