@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
-import { missingTransformers, nodeRuns } from './outside/transformers-node.mjs';
-import { PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
+import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
@@ -21,6 +21,16 @@ function npmInstall(...args) {
   const { status, stderr } = spawnSync('npm', [...flags, ...args], { cwd: app, encoding: 'utf8' });
   if (status !== 0 || /peer/i.test(stderr)) throw new Error(`npm install ${args.join(' ')}: ${stderr}`);
 }
+
+const TOOLS = [
+  '@huggingface/transformers@4.3.2',
+  'vite@8',
+  'esbuild@0.28',
+  'rollup@4',
+  '@rollup/plugin-alias@6',
+  '@rollup/plugin-node-resolve@16',
+  'typescript@7',
+];
 
 let failed = 0;
 const say = (name, problem, started) => {
@@ -35,7 +45,7 @@ if (!existsSync(join(app, 'node_modules'))) {
   npmInstall(core, onnx);
   const said = missingTransformers(app);
   say('no Transformers.js', /npm install @huggingface\/transformers/.test(said) ? undefined : said, started);
-  npmInstall('@huggingface/transformers@4.3.2', 'vite@8', 'esbuild@0.28', 'typescript@7');
+  npmInstall(...TOOLS);
 }
 
 // What is at the root of every site: the model in the layout of Transformers.js, and ONNX Runtime's binaries.
@@ -45,10 +55,11 @@ cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive
 if (!existsSync(join(root, 'ort')))
   symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
 
-const site = await serve({
-  '/models/': join(root, 'models'),
-  '/ort/': join(root, 'ort'),
-  '/': join(app, 'site'),
+const roots = { '/models/': join(root, 'models'), '/ort/': join(root, 'ort'), '/': join(app, 'site') };
+const site = await serve(roots);
+const isolated = await serve(roots, {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
 });
 const browser = await openBrowser();
 let plain;
@@ -59,16 +70,21 @@ async function openPages(folder, pages) {
     const started = performance.now();
     await page.build?.(folder, join(app, 'site', page.name));
     const server = await page.serve?.(folder);
-    const { result, fetched } = await resultOf(browser, server?.url ?? `${site.url}/${page.name}/`);
+    const { url } = server ?? (page.isIsolated ? isolated : site);
+    const { result, fetched, workers } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
     await server?.close();
     if (page.isPlain) plain = result.text;
-    say(page.name, server?.problem ?? problemOf(page, result, fetched), started);
+    say(
+      page.isIsolated ? `${page.name}, isolated` : page.name,
+      server?.problem ?? problemOf({ ...page, workers }, result, fetched),
+      started,
+    );
   }
 }
 
-function runNode(name, folder, nodes) {
+function runNode(name, folder, nodes, ways = WAYS) {
   let started = performance.now();
-  for (const run of nodeRuns(folder, join(root, 'models'), nodes)) {
+  for (const run of nodeRuns(folder, join(root, 'models'), nodes, ways)) {
     say(`${name}, ${run.name}`, problemOf({}, run.result, []), started);
     started = performance.now();
   }
@@ -84,24 +100,39 @@ if (!only || only.test('types')) {
   }
 }
 await openPages(app, PAGES);
+await openPages(app, [{ name: 'esbuild', isIsolated: true }]);
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
+if (!only || only.test('server')) {
+  buildForServer(app, 'before.mjs');
+  runNode('vite for a server', app, ['node'], [ON_SERVER]);
+}
 if (!only || only.test('pnpm')) {
   const folder = pnpmApp(app, core, onnx);
   runNode('pnpm', folder, ['node']);
   await openPages(folder, TWO_COPIES);
+  const overridden = pnpmApp(app, core, onnx, true);
+  runNode('override', overridden, ['node'], [WITHOUT_A_LINE]);
+  await openPages(overridden, OVERRIDE);
 }
 await browser.close();
 site.close();
+isolated.close();
 if (!kept) rmSync(app, { recursive: true, force: true });
 process.exit(failed ? 1 : 0);
 
-function problemOf({ isPlain, needsOrt, expected }, { error, text, claimed, left }, fetched) {
+function problemOf(
+  { isPlain, isIsolated, workers, needsOrt, expected },
+  { error, text, claimed, left, threads },
+  fetched,
+) {
   if (expected) return error?.includes(expected) ? undefined : `expected an error about ${expected}, got ${error}`;
   if (error) return error;
   if (text !== plain) return `another text: ${text}`;
   if (isPlain) return undefined;
   if (!(claimed?.model > 0)) return 'MSD took nothing';
+  if (isIsolated && !(threads > 1)) return `${threads} thread`;
+  if (isIsolated && workers > 0) return `${workers} workers are left after dispose()`;
   if (left) return 'memory is left after dispose()';
   const binary = fetched.find((path) => path.endsWith('.wasm'));
   return binary && !needsOrt ? `${binary} was fetched, though MSD has everything` : undefined;

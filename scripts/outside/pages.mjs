@@ -47,7 +47,7 @@ export const openBrowser = () => chromium.launch({ executablePath: findChromium(
 /**
  * Opens a page that says its result as JSON in its title.
  *
- * @returns {Promise<{ result: object, fetched: string[], problems: string[] }>} `fetched`: paths of all requests
+ * @returns {Promise<{ result: object, fetched: string[], workers: number }>} paths of all requests; workers that are left
  */
 export async function resultOf(browser, url) {
   const tab = await browser.newPage();
@@ -60,6 +60,9 @@ export async function resultOf(browser, url) {
     .waitForFunction(() => document.title.startsWith('{'), null, { timeout: 60_000 })
     .catch((error) => problems.push(String(error)));
   const title = await tab.title();
+  // Threads wait a second for another session before they end.
+  for (let tries = 0; tab.workers().length > 0 && tries < 30; tries++) await tab.waitForTimeout(100);
+  const workers = tab.workers().length;
   await tab.close();
-  return { result: title ? JSON.parse(title) : { error: problems.join('; ') || 'no result' }, fetched, problems };
+  return { result: title ? JSON.parse(title) : { error: problems.join('; ') || 'no result' }, fetched, workers };
 }

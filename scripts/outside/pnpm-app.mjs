@@ -3,14 +3,21 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** In place of what, what. */
+const SHIMS = [
+  ['onnxruntime-web', '@msd/onnx/ort-web/webgpu'],
+  ['onnxruntime-node', '@msd/onnx/ort-web'],
+];
+
 /**
  * @param {string} app folder in which it is made
  * @param {string} core tarball of @msd/core
  * @param {string} onnx tarball of @msd/onnx
+ * @param {boolean} [isOverridden] Transformers.js gets MSD's modules in place of both its ONNX Runtimes
  * @returns {string} folder of the new app
  */
-export function pnpmApp(app, core, onnx) {
-  const folder = join(app, 'pnpm');
+export function pnpmApp(app, core, onnx, isOverridden = false) {
+  const folder = join(app, isOverridden ? 'pnpm-override' : 'pnpm');
   mkdirSync(folder, { recursive: true });
   const dependencies = {
     '@huggingface/transformers': '4.3.2',
@@ -19,10 +26,15 @@ export function pnpmApp(app, core, onnx) {
     'onnxruntime-web': '1.30.0',
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
-  const overrides = `'@msd/core': 'file:${core}'`;
+  const overrides = [`'@msd/core': 'file:${core}'`];
+  if (isOverridden)
+    for (const [name, entry] of SHIMS) {
+      writeShim(folder, name, entry);
+      overrides.push(`'@huggingface/transformers>${name}': 'link:./${name}'`);
+    }
   writeFileSync(
     join(folder, 'pnpm-workspace.yaml'),
-    `overrides:\n  ${overrides}\nignoreScripts: true\npmOnFail: ignore\n`,
+    `overrides:\n  ${overrides.join('\n  ')}\nignoreScripts: true\npmOnFail: ignore\n`,
   );
   const { status, stdout, stderr } = spawnSync('pnpm', ['install', '--no-frozen-lockfile'], {
     cwd: folder,
@@ -33,4 +45,15 @@ export function pnpmApp(app, core, onnx) {
   // Prereleases that Transformers.js pins are as good as any.
   if (/peer/i.test(said)) throw new Error(`pnpm install: expected nothing about peers, got ${said}`);
   return folder;
+}
+
+/** Packages of the recipe in docs/transformers.md: two files beside the app. */
+function writeShim(folder, name, entry) {
+  mkdirSync(join(folder, name), { recursive: true });
+  const exports = { '.': './index.js', './webgpu': './index.js' };
+  writeFileSync(
+    join(folder, name, 'package.json'),
+    JSON.stringify({ name, version: '1.30.0', type: 'module', exports }),
+  );
+  writeFileSync(join(folder, name, 'index.js'), `export * from '${entry}';\nexport { default } from '${entry}';\n`);
 }

@@ -20,8 +20,10 @@ env.localModelPath = process.env.MSD_MODELS;
 const TRANSFORMERS = "import { env, pipeline } from '@huggingface/transformers';\n";
 const MSD = "import { reportOf } from '@msd/onnx/transformers';\n";
 
-/** File name, its text, and options of Node. */
-const WAYS = [
+const NO_LINE = `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`;
+
+/** File name, its text (unless there is one already), and options of Node. */
+export const WAYS = [
   ['before.mjs', MSD + TRANSFORMERS + BODY, []],
   ['after.mjs', TRANSFORMERS + MSD + BODY, []],
   [
@@ -29,8 +31,14 @@ const WAYS = [
     `const { reportOf } = require('@msd/onnx/transformers');\nconst { env, pipeline } = require('@huggingface/transformers');\n${BODY}`,
     [],
   ],
-  ['imported.mjs', `${TRANSFORMERS}const reportOf = undefined;\n${BODY}`, ['--import', '@msd/onnx/transformers']],
+  ['imported.mjs', NO_LINE, ['--import', '@msd/onnx/transformers']],
 ];
+
+/** What `buildForServer` of transformers-pages.mjs built of the first one. */
+export const ON_SERVER = ['server/before.js', undefined, []];
+
+/** Where the package manager has done it. */
+export const WITHOUT_A_LINE = ['overridden.mjs', NO_LINE, []];
 
 /**
  * Runs all of them.
@@ -38,12 +46,13 @@ const WAYS = [
  * @param {string} app folder with the packages
  * @param {string} models folder of models
  * @param {readonly string[]} nodes commands of Node
+ * @param {readonly (readonly [string, string | undefined, readonly string[]])[]} ways
  * @yields {{ name: string, result: object }}
  */
-export function* nodeRuns(app, models, nodes) {
-  for (const [file, text] of WAYS) writeFileSync(join(app, file), text);
+export function* nodeRuns(app, models, nodes, ways) {
+  for (const [file, text] of ways) if (text) writeFileSync(join(app, file), text);
   for (const node of nodes)
-    for (const [file, , options] of WAYS) {
+    for (const [file, , options] of ways) {
       const { stdout, stderr } = spawnSync(node, [...options, file], {
         cwd: app,
         encoding: 'utf8',

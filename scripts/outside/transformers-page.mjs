@@ -26,6 +26,7 @@ export const BODY = `${SETUP}
   const claimed = Object.fromEntries(
     reports.map(([name, { nodes }]) => [name, nodes.filter(({ where }) => where === 'msd').length]),
   );
+  const threads = reports[0]?.[1].threads?.count;
   await write.dispose();
   const left = reports.length && Object.values(reportOf(write)).some(({ memory }) => memory.wasmBytes > 0);
 `;
@@ -46,14 +47,25 @@ export const LATER = `${BODY}
   if (isEarly || !isFetched() || !kept || !isRight) throw new Error(JSON.stringify({ isEarly, kept: !!kept, other }));
 `;
 
-/** Reports to whoever opened the page. @param imports what puts the names of the body in scope */
-export const pageModule = (imports, body = BODY) => `${imports}
+const moduleOf = (imports, body, hand) => `${imports}
 (async () => {${body}
-  return { text, claimed, left };
-})().then(
-  (result) => { document.title = JSON.stringify(result); },
-  (error) => { document.title = JSON.stringify({ error: String(error) }); },
-);
+  return { text, claimed, left, threads };
+})()
+  .catch((error) => ({ error: String(error) }))
+  .then((result) => { ${hand}; });
+`;
+
+/** Says its result in the page's title. @param imports what puts the names of the body in scope */
+export const pageModule = (imports, body = BODY) => moduleOf(imports, body, 'document.title = JSON.stringify(result)');
+
+/** The same in a worker, which posts its result. */
+export const workerModule = (imports, body = BODY) => moduleOf(imports, body, 'postMessage(result)');
+
+/** The page of such a worker. */
+export const WORKER_PAGE = `
+const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+worker.onmessage = ({ data }) => { document.title = JSON.stringify(data); };
+worker.onerror = ({ message }) => { document.title = JSON.stringify({ error: String(message) }); };
 `;
 
 /** Imports of a page that is taken over by one line, and of one that is not. */

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN } from './transformers-page.mjs';
+import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN, WORKER_PAGE, workerModule } from './transformers-page.mjs';
 
 const IS_WINDOWS = process.platform === 'win32';
 
@@ -44,33 +44,58 @@ const VITE_CONFIG = (plugin) => `${plugin ? "import msd from '@msd/onnx/vite';\n
 };
 `;
 
+/** As in docs/transformers.md. */
+const ROLLUP_CONFIG = `import alias from '@rollup/plugin-alias';
+import resolve from '@rollup/plugin-node-resolve';
+
+const entries = [{ find: 'onnxruntime-web/webgpu', replacement: '@msd/onnx/ort-web/webgpu' }];
+export default {
+  output: { format: 'es' },
+  plugins: [alias({ entries }), resolve({ browser: true })],
+};
+`;
+
+function rollup(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, 'rollup.config.mjs'), ROLLUP_CONFIG);
+      writeFileSync(join(app, `${name}.js`), pageModule(imports));
+      writeFileSync(join(folder, 'index.html'), html(`<script type="module" src="${name}.js"></script>`));
+      run(app, 'rollup', ['--config', 'rollup.config.mjs', '--input', `${name}.js`, '--dir', folder, '--silent']);
+    },
+  };
+}
+
 /** The sources of a page for Vite, in a folder of their own below the app. */
-function viteSources(app, name, imports, config) {
+function viteSources(app, name, imports, config, isInWorker = false) {
   const folder = join(app, name);
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'page.js'), pageModule(imports));
+  writeFileSync(join(folder, 'page.js'), isInWorker ? WORKER_PAGE : pageModule(imports));
+  if (isInWorker) writeFileSync(join(folder, 'worker.js'), workerModule(imports));
   writeFileSync(join(folder, 'index.html'), html('<script type="module" src="./page.js"></script>'));
   writeFileSync(join(folder, 'vite.config.mjs'), config);
   return folder;
 }
 
-function vite(name, imports, plugin) {
+function vite(name, imports, plugin, isInWorker) {
   return {
     name,
     build(app, folder) {
-      const sources = viteSources(app, name, imports, VITE_CONFIG(plugin));
+      const sources = viteSources(app, name, imports, VITE_CONFIG(plugin), isInWorker);
       run(app, 'vite', ['build', sources, '--config', join(sources, 'vite.config.mjs'), '--outDir', folder]);
     },
   };
 }
 
 /** The dev server of Vite, as `vite` starts it. @param optimizeDeps of its configuration @param expected what an error has to say */
-function dev(name, imports, { plugin, optimizeDeps = {}, expected } = {}) {
+function dev(name, imports, { plugin, optimizeDeps = {}, expected, isInWorker } = {}) {
   return {
     name,
     expected,
     async serve(app) {
-      const root = viteSources(app, name, imports, VITE_CONFIG(plugin));
+      const root = viteSources(app, name, imports, VITE_CONFIG(plugin), isInWorker);
       const { createServer, createLogger } = await import(
         pathToFileURL(join(app, 'node_modules/vite/dist/node/index.js'))
       );
@@ -100,6 +125,12 @@ function dev(name, imports, { plugin, optimizeDeps = {}, expected } = {}) {
   };
 }
 
+/** What Vite builds for a server, with the plugin: the packages stay outside, and Node finds them. @param file in the app's folder */
+export function buildForServer(app, file) {
+  writeFileSync(join(app, 'server.config.mjs'), VITE_CONFIG('msd()'));
+  run(app, 'vite', ['build', '--config', 'server.config.mjs', '--ssr', file, '--outDir', 'server']);
+}
+
 const ALIAS = '--alias:onnxruntime-web/webgpu=@msd/onnx/ort-web/webgpu';
 const SMALL_ALIAS = '--alias:onnxruntime-web/webgpu=@msd/onnx/ort-web/wasm';
 
@@ -109,12 +140,16 @@ export const PAGES = [
   esbuild('esbuild-alias', BY_ALIAS, [ALIAS]),
   esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
   { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
+  rollup('rollup', BY_ALIAS),
   vite('vite', TAKEN),
   vite('vite-plugin', BY_ALIAS, 'msd()'),
   vite('vite-plugin-wasm', BY_ALIAS, 'msd({ cpuOnly: true })'),
   vite('vite-plugin-both', TAKEN, 'msd()'),
+  vite('vite-worker', TAKEN, undefined, true),
+  vite('vite-plugin-worker', BY_ALIAS, 'msd()', true),
   dev('dev', TAKEN),
   dev('dev-plugin', BY_ALIAS, { plugin: 'msd()' }),
+  dev('dev-plugin-worker', BY_ALIAS, { plugin: 'msd()', isInWorker: true }),
   dev('dev-plugin-excluded', TAKEN, { plugin: 'msd()', optimizeDeps: { exclude: ['@huggingface/transformers'] } }),
   dev('dev-trap', TAKEN, { optimizeDeps: { exclude: ['@msd/onnx'] }, expected: '@msd/onnx/vite' }),
 ];
@@ -124,3 +159,6 @@ export const TWO_COPIES = [
   { ...esbuild('two-copies', TAKEN), expected: 'npm ls onnxruntime-web' },
   esbuild('two-copies-alias', BY_ALIAS, [ALIAS]),
 ];
+
+/** In an app whose package manager gives Transformers.js another package. */
+export const OVERRIDE = [esbuild('override', BY_ALIAS)];

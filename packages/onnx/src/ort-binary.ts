@@ -35,7 +35,7 @@ async function fetchBinary(wasm: WasmEnv, env: TransformersEnv): Promise<void> {
     const cache = await cacheOf(env);
     const [binary, glue] = await Promise.all([
       cached(paths.wasm, cache, env).then((response) => response.arrayBuffer()),
-      mayImportBlobs() ? cached(paths.mjs, cache, env).then((response) => response.blob()) : undefined,
+      isBlobBetter(paths.mjs) ? cached(paths.mjs, cache, env).then((response) => response.blob()) : undefined,
     ]);
     wasm.wasmBinary = binary;
     if (glue) wasm.wasmPaths = { ...paths, mjs: URL.createObjectURL(new Blob([glue], { type: 'text/javascript' })) };
@@ -61,11 +61,20 @@ async function cached(url: string | URL, cache: FileCache | undefined, env: Tran
   return response;
 }
 
-/** Service workers and extensions import no blobs. */
-function mayImportBlobs(): boolean {
-  const { ServiceWorkerGlobalScope: Scope, chrome } = globalThis as {
+/**
+ * Is the code kept, and imported as a blob, as Transformers.js does? What comes from the page's own server is there as the page is, and
+ * a Content-Security-Policy that allows it may not allow blobs. Service workers and extensions import none.
+ */
+function isBlobBetter(url: string | URL): boolean {
+  const {
+    ServiceWorkerGlobalScope: Scope,
+    chrome,
+    location,
+  } = globalThis as {
     readonly ServiceWorkerGlobalScope?: new () => object;
     readonly chrome?: { readonly runtime?: { readonly id?: string } };
+    readonly location?: { readonly href: string; readonly origin: string };
   };
-  return !(Scope && globalThis instanceof Scope) && chrome?.runtime?.id === undefined;
+  if ((Scope && globalThis instanceof Scope) || chrome?.runtime?.id !== undefined) return false;
+  return !location || new URL(url, location.href).origin !== location.origin;
 }

@@ -59,7 +59,7 @@ function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
 export function register(ort: OrtModule, options?: MsdOptions): void {
   if (typeof ort?.registerBackend !== 'function' || typeof ort.InferenceSession?.create !== 'function') {
     throw new TypeError(
-      "register: ort, expected a module like `import * as ort from 'onnxruntime-web'`, got another object.",
+      `register: ort, expected a module like \`import * as ort from 'onnxruntime-web'\` (tested: ${TESTED_VERSIONS.join(', ')}), got another object.`,
     );
   }
   if (options !== undefined) checkDefaults('register', options);

@@ -15,6 +15,11 @@ export interface TransformersEnv {
   readonly backends: { readonly onnx: { readonly wasm?: object; readonly versions?: object } };
 }
 
+/** What Transformers.js takes in place of its own ONNX Runtime, where somebody put it before. */
+export function givenModule(): OrtModule | undefined {
+  return (globalThis as { readonly [key: symbol]: OrtModule | undefined })[Symbol.for('onnxruntime')];
+}
+
 /**
  * @param ort the module that would be taken over
  * @throws {@link UnsupportedError} when Transformers.js uses another one

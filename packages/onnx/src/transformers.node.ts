@@ -4,7 +4,7 @@
 import { ReadError } from './errors.ts';
 import type { OrtModule } from './ort.ts';
 import { takeOver } from './takeover.ts';
-import { followLogLevel } from './transformers-env.ts';
+import { followLogLevel, givenModule } from './transformers-env.ts';
 
 export * from './register.ts';
 
@@ -38,6 +38,18 @@ function requireOfTransformers(): Require {
   );
 }
 
-const ort = requireOfTransformers()('onnxruntime-node') as OrtModule;
+function moduleOfTransformers(): OrtModule {
+  const require = requireOfTransformers();
+  try {
+    return require('onnxruntime-node') as OrtModule;
+  } catch (cause) {
+    throw new ReadError(
+      '@msd/onnx/transformers: onnxruntime-node, expected it beside @huggingface/transformers, got none that loads: install Transformers.js again, with its optional files.',
+      { cause },
+    );
+  }
+}
+
+const ort = givenModule() ?? moduleOfTransformers();
 followLogLevel(ort);
 takeOver(ort);

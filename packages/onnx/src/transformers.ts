@@ -7,13 +7,11 @@ import * as ort from 'onnxruntime-web/webgpu';
 import type { OrtModule } from './ort.ts';
 import { fetchLater } from './ort-binary.ts';
 import { takeOver } from './takeover.ts';
-import { checkSameCopy, followLogLevel } from './transformers-env.ts';
+import { checkSameCopy, followLogLevel, givenModule } from './transformers-env.ts';
 
 export * from './register.ts';
 
-/** What Transformers.js takes in place of onnxruntime-web, where somebody put it before. */
-const given = (globalThis as { [key: symbol]: unknown })[Symbol.for('onnxruntime')] as OrtModule | undefined;
-const used: OrtModule = given ?? ort;
+const used: OrtModule = givenModule() ?? ort;
 checkSameCopy(env, used);
 followLogLevel(used, env);
 fetchLater(used, env);
