@@ -4,6 +4,7 @@ import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import { Expression } from './expression.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
@@ -121,12 +122,8 @@ function inOrder(to: Lowering, x: string, order: string): Slot {
 
 /** y = x + times · addend */
 function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
-  const scaled = [
-    { fn: 'ConstantF32' as const, args: [], values: [times] },
-    { fn: 'Mul' as const, args: [1, 2] },
-    { fn: 'Add' as const, args: [0, 3] },
-  ];
-  const op =
-    times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
-  return emitOp(to, elementwise, op, [x, addend], [y])[0]!;
+  const expression = new Expression(2);
+  const scaled = times === 1 ? 1 : expression.add('Mul', [1, expression.number(times)]);
+  expression.add('Add', [0, scaled]);
+  return emitOp(to, elementwise, expression.op, [x, addend], [y])[0]!;
 }
