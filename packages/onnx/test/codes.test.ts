@@ -509,9 +509,19 @@ describe('what stays ONNX Runtime’s', () => {
     ['QuantizeLinear: y is int4', node('QuantizeLinear', ['x', 's'], ['y'], { output_dtype: { int: 22 } }), [step]],
     ['DequantizeLinear: x is float32', node('DequantizeLinear', ['x', 's'], ['y']), [step]],
     [
-      'QLinearMatMul: B, its scale or its zero point is not constant',
+      'QLinearMatMul: B is not constant',
       node('QLinearMatMul', ['a', 's', 'z', 'a', 's', 'z', 's', 'z'], ['y']),
       [step, zero],
+    ],
+    [
+      'QLinearMatMul: the scale of B is not constant',
+      node('QLinearMatMul', ['a', 's', 'z', 'w', 'x', '', 's', 'z'], ['y']),
+      [step, zero, weights],
+    ],
+    [
+      'QLinearMatMul: zero points of B are not constant',
+      node('QLinearMatMul', ['a', 's', 'z', 'w', 's', 'x', 's', 'z'], ['y']),
+      [step, zero, weights],
     ],
     [
       'QLinearMatMul: A is float32',
@@ -532,7 +542,7 @@ describe('what stays ONNX Runtime’s', () => {
       [step, zero, weights],
     ],
     [
-      'QAttention: B, its scale or its zero point is not constant',
+      'QAttention: B is not constant',
       ms('QAttention', ['a', 'a', '', 's', 's', '', 'z'], { num_heads: { int: 1 } }),
       [step, zero, weights],
     ],
