@@ -57,6 +57,11 @@ export class ClaimedRegion {
     this.#plans = [];
   }
 
+  /** Drops all but the plan of the last run. */
+  forgetButLast(): void {
+    this.#plans.length = Math.min(1, this.#plans.length);
+  }
+
   /**
    * Begins a run: {@link finish} has to follow, after the plan's program has run, or has failed.
    * @param parent the plan of the claimed region before this one in the same run

@@ -143,7 +143,8 @@ export function makePlan(
   for (const { step, nodes: names } of fused) {
     const isEmpty = writesOf(step).every((slot) => countOf(slot.dims) === 0);
     if (step.kind === 'attention') {
-      steps.push(attentionStep(step, numberOf, partOf, scripts.attention(step, `node '${names[0]}'`)));
+      const run = scripts.attention(step, `node '${names[0]}'`);
+      steps.push(attentionStep(step, numberOf, partOf, run, shop.kv.type));
     } else if (step.kind === 'products' && nameOf.has(step)) {
       const name = nameOf.get(step)!;
       const { dims } = draft.slots.get(name)!;
@@ -188,12 +189,13 @@ function attentionStep(
   numberOf: (slot: Slot) => number,
   partOf: (part: Part) => number,
   run: () => AttentionRun<KvCache>,
+  type: KvType,
 ): Step {
   const operands = [
     ...[q, k, v].map((part) => part && partOf(part)),
     ...[sinks, bias, mask, y].map((slot) => slot && numberOf(slot)),
   ];
-  return { kind: 'work', work: attentionWork(op, run), operands, writes: [6] };
+  return { kind: 'work', work: attentionWork(op, run, type), operands, writes: [6] };
 }
 
 function productsStep(

@@ -59,6 +59,12 @@ export function tidy(ways: readonly Way[], space: Space, keeper: KvKeeper): void
   keeper.clearScratch();
 }
 
+/** Drops plans but for those of the last run, in bodies, too. */
+export function forgetButLast(ways: readonly Way[]): void {
+  for (const { steps } of [...ways, ...[...bodiesOn(ways)].flatMap((body) => body.ways)].flatMap(schedulesOf))
+    for (const step of steps) if (step.kind === 'claimed') step.region.forgetButLast();
+}
+
 /** Does a region have more plans than are kept? Asked in every run: it makes no list. */
 function hasMany({ all, schedules }: Way): boolean {
   if (isOver(all)) return true;
