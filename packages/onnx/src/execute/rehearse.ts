@@ -91,7 +91,7 @@ class Play {
     }
     const fetches = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
     const results = await this.#session.run(feeds, fetches, {});
-    this.#position += rows;
+    if (this.#pairs.size > 0) this.#position += rows;
     const before = this.#kept;
     this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));
     for (const tensor of before.values()) tensor.dispose?.();
