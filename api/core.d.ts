@@ -1035,6 +1035,31 @@ export declare function transpose(dims: Dims, perm?: Dims): Copy;
 export declare const windows: OpSpec<WindowsOp>;
 
 
+// @msd/core/peaks
+
+export interface MachinePeaks {
+    readonly dotGmacs: number;
+    readonly relaxedDotGmacs?: number;
+    readonly readGigabytes: number;
+}
+
+export interface Peak {
+    readonly name: string;
+    readonly macs: number;
+    run(): void;
+}
+
+export declare function dotPeak(memory: WebAssembly.Memory, scratch: number): Peak;
+
+export declare function measurePeaks(ms?: number): MachinePeaks;
+
+export declare function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Peak;
+
+export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Peak;
+
+export declare function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined;
+
+
 // @msd/core/thread
 
 export declare function runThread(): void;

@@ -446,6 +446,79 @@ export declare function reportOf(model: ModelWithSessions): Record<string, Sessi
 export declare function reportOf(session: object): SessionReport | undefined;
 
 
+// @msd/onnx/inspect
+
+export interface InspectOptions {
+    readonly msd?: MsdOptions | undefined;
+    readonly externalData?: readonly {
+        readonly path: string;
+        readonly data: string | Uint8Array;
+    }[] | undefined;
+    readonly headers?: Readonly<Record<string, string>> | undefined;
+    readonly signal?: AbortSignalLike | undefined;
+    readonly maxBytes?: number | undefined;
+    readonly onBytes?: ((count: number) => void) | undefined;
+    readonly mayDownload?: ((url: string, byteLength: number | undefined) => boolean | Promise<boolean>) | undefined;
+}
+
+export interface InspectedValue {
+    readonly name: string;
+    readonly type: string;
+    readonly dims: readonly Dim[] | undefined;
+    readonly rows?: number | undefined;
+}
+
+export interface Inspection {
+    readonly inputs: readonly InspectedValue[];
+    readonly outputs: readonly InspectedValue[];
+    readonly opsets: Readonly<Record<string, number>>;
+    readonly nodes: readonly NodeReport[];
+    readonly regions: readonly RegionReport[];
+    readonly whole: string | undefined;
+    readonly foreignRunsPerCall: number;
+    readonly bytes: {
+        readonly file: number;
+        readonly weights: Readonly<Record<string, number>>;
+        readonly packed: number;
+        readonly tables: number;
+        readonly ort: number;
+        readonly kvPerToken: number;
+    };
+    readonly readBytes: number;
+    readonly isCut: boolean;
+    work(sizeOf: SizeOf): readonly Work[];
+    standIn(): {
+        readonly model: Uint8Array;
+        readonly externalData: {
+            readonly path: string;
+            readonly data: Uint8Array;
+        }[];
+    };
+    close(): void;
+}
+
+export interface OperatorWork {
+    readonly operator: string;
+    readonly macs: number;
+    readonly msdMacs: number;
+}
+
+export type SizeOf = (input: string, axis: number, name: string) => number;
+
+export interface Work {
+    readonly taken: readonly string[];
+    readonly macs: number;
+    readonly msdMacs: number;
+    readonly operators: readonly OperatorWork[];
+    readonly predictedMicroseconds: {
+        readonly msd: number;
+        readonly ort: number;
+    };
+}
+
+export declare function inspectModel(model: string | Uint8Array, options?: InspectOptions): Promise<Inspection>;
+
+
 // @msd/onnx/transformers
 
 export declare class AbortError extends Error {

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { apiReports } from './api-report.mjs';
+import { typeFlags } from './outside/type-flags.mjs';
 import { pack, publicPackages } from './pack.mjs';
 
 /** Oldest that knows generic typed arrays, and the newest of each later line. */
@@ -53,23 +54,14 @@ if (run('npm', npmInstall, app))
 writeFileSync(join(app, 'app.ts'), readFileSync('scripts/outside-app.ts'));
 for (const compiler of TYPESCRIPTS) {
   console.log(`types, ${compiler}`);
-  const flags = [
-    '--noEmit',
-    '--strict',
-    '--skipLibCheck',
-    'false',
-    '--target',
-    'es2022',
-    '--module',
-    'nodenext',
-    '--lib',
-    'es2022,dom',
-  ];
-  if (run('npm', [...npmInstall, '--no-save', compiler], app))
-    run('npx', ['--no-install', 'tsc', ...flags, 'app.ts'], app);
+  if (!run('npm', [...npmInstall, '--no-save', compiler], app)) continue;
+  for (const flags of typeFlags)
+    run('npx', ['--no-install', 'tsc', ...flags, '--skipLibCheck', 'false', 'app.ts'], app);
 }
 console.log('pages: Vite, webpack, esbuild, script tags');
 run('node', ['scripts/outside-bundlers.mjs', app]);
+console.log('the command line');
+run('node', ['scripts/outside-cli.mjs', app]);
 console.log('Transformers.js on MSD');
 run('node', ['scripts/outside-transformers.mjs', tarballs['@msd/core'], tarballs['@msd/onnx']]);
 rmSync(app, { recursive: true, force: true });

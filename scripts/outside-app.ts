@@ -1,25 +1,43 @@
 // Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
 import type { GpuBinding, GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
-import { formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
+import { type Inspection, inspectModel, type Work } from '@msd/onnx/inspect';
+import taken, { InferenceSession as Taken } from '@msd/onnx/ort-web';
+import { env } from '@msd/onnx/ort-web/wasm';
+import { configure, formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
+import msd from '@msd/onnx/vite';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 
 export async function example(model: Uint8Array): Promise<string> {
   register(ort, { components: 2 });
+  configure({ kvCache: 'int8' });
   const provider: MsdProvider = { name: 'msd', components: 1 };
-  const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  const first = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: [{ name: 'msd', components: 1 }],
+    signal: AbortSignal.timeout(1000),
+  });
   const other = await InferenceSession.create(writeModel({ graph: { nodes: [], inputs: [], outputs: [] } }));
   const backend = await createBackend('wasm', { debug: true });
   const prepared: PreparedWeights = backend.prepare(
     quantizeWeights(new Float32Array(64), { N: 2, K: 32, format: 'int4' }),
   );
   const y: Float32Array = backend.matmul(new Float32Array(32), prepared, { components: 2 });
-  const report = reportOf(session);
-  return `${report ? formatReport(report) : ''} ${other.report?.foreignRunsPerCall} ${y.length}`;
+  return `${formatReport(reportOf(first))} ${session.report?.nodes.length} ${other.report?.foreignRunsPerCall} ${y.length}`;
 }
+
+export async function instead(model: Uint8Array): Promise<ort.InferenceSession> {
+  env.wasm.numThreads = 1;
+  const session: ort.InferenceSession = await Taken.create(model, { executionProviders: ['wasm'] });
+  await session.run({ x: new taken.Tensor('float32', [1], [1]) });
+  return session;
+}
+
+export const plugin = msd({ cpuOnly: true });
 
 export async function onGpu(device: GpuDevice, x: GpuBinding): Promise<number> {
   const backend: WebGpuBackend = await createBackend('webgpu', { device, features: { subgroups: false } });
@@ -41,4 +59,11 @@ export function gate(): readonly number[] {
     { dtype: 'f32', dims: [4864] },
   ]);
   return dims;
+}
+
+export async function look(url: string): Promise<number> {
+  const seen: Inspection = await inspectModel(url, { maxBytes: 1e6 });
+  const works: readonly Work[] = seen.work((_input, axis, name) => (axis === 0 || name === 'batch' ? 1 : 128));
+  const { dotGmacs }: MachinePeaks = measurePeaks();
+  return works.reduce((sum, { macs }) => sum + macs, 0) / dotGmacs;
 }

@@ -9,6 +9,7 @@ import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
 import { missingTransformers, nodeRuns } from './outside/transformers-node.mjs';
 import { PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
 const only = names && new RegExp(names);
@@ -34,7 +35,7 @@ if (!existsSync(join(app, 'node_modules'))) {
   npmInstall(core, onnx);
   const said = missingTransformers(app);
   say('no Transformers.js', /npm install @huggingface\/transformers/.test(said) ? undefined : said, started);
-  npmInstall('@huggingface/transformers@4.3.2', 'vite@8', 'esbuild@0.28');
+  npmInstall('@huggingface/transformers@4.3.2', 'vite@8', 'esbuild@0.28', 'typescript@7');
 }
 
 // What is at the root of every site: the model in the layout of Transformers.js, and ONNX Runtime's binaries.
@@ -73,6 +74,15 @@ function runNode(name, folder, nodes) {
   }
 }
 
+if (!only || only.test('types')) {
+  cpSync('scripts/outside-app-transformers.ts', join(app, 'app.ts'));
+  for (const flags of typeFlags) {
+    const started = performance.now();
+    const args = ['--no-install', 'tsc', ...flags, '--skipLibCheck', 'app.ts'];
+    const { status, stdout } = spawnSync('npx', args, { cwd: app, encoding: 'utf8' });
+    say(`types, ${flags.at(-1)}`, status === 0 ? undefined : stdout, started);
+  }
+}
 await openPages(app, PAGES);
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);

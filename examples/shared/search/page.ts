@@ -3,7 +3,16 @@
  * compared. Elements are found by their id: query, cancel, status, headline, sides, agreement, figures, report, and
  * -progress, -state, -hits of both sides.
  */
-import { create, element, type FigureRow, median, megabytes, milliseconds, showFigures } from '../elements.ts';
+import {
+  atMostEvery,
+  create,
+  element,
+  type FigureRow,
+  median,
+  megabytes,
+  milliseconds,
+  showFigures,
+} from '../elements.ts';
 import { type Hit, type Reply, SIDES, type Side } from './protocol.ts';
 import { SideWorker } from './side.ts';
 
@@ -12,6 +21,7 @@ const START_ORDER: readonly Side[] = ['msd', 'stock'];
 const WAITS = 'Waits for MSD: at the same time they would slow each other down.';
 const QUERIES_KEPT = 9;
 const FIRST_QUERIES = 3;
+const PROGRESS_MS = 500;
 
 /** What one side took so far. */
 export interface Figures<Costs> {
@@ -115,12 +125,13 @@ export class SearchPage<Load, Costs> {
     const name = this.#options.names[side];
     const state = element(`${side}-state`);
     const progress = element<HTMLProgressElement>(`${side}-progress`);
+    const say = atMostEvery(PROGRESS_MS, (text: string) => this.say(text));
     worker.onProgress = (done, total) => {
       progress.value = done / total;
-      this.say(`${name}: ${done} of ${total} sentences`);
+      say(`${name}: ${done} of ${total} sentences`);
     };
     worker.onDownload = (loaded, total) => {
-      this.say(`${name}: loading the model, ${megabytes(loaded)} of ${megabytes(total)}`);
+      say(`${name}: loading the model, ${megabytes(loaded)} of ${megabytes(total)}`);
     };
     state.textContent = 'Loads the model …';
     this.say(`${name}: loading the model`);

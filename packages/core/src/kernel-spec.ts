@@ -114,6 +114,9 @@ export function kernelCall<P, A extends string>(
   };
 }
 
+/** More arguments than these are not handed to other threads. */
+export const MAX_ARGS = 32;
+
 /** A kernel's parameters for the emitter. */
 export const i32Params = <A extends string>(args: readonly A[]): Record<A, 'i32'> =>
   Object.fromEntries(args.map((name) => [name, 'i32'])) as Record<A, 'i32'>;

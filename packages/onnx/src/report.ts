@@ -89,7 +89,8 @@ function formatBytes(bytes: number): string {
 }
 
 /** What stands in the place of a report that there is none of. */
-const NO_REPORT = 'no report: ONNX Runtime created this session, and MSD has no part in it';
+const NO_REPORT =
+  "no report: ONNX Runtime created this session, and MSD has no part in it. It may have in sessions that name 'msd' after register(ort), or after import '@msd/onnx/transformers'.";
 
 /**
  * A short text table of a report: one line per kind of node and place, then totals. Of several reports, one table under each name.

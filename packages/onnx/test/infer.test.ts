@@ -186,6 +186,22 @@ const cases: readonly Case[] = [
   ['ReduceMin', [counted('int64', 2, 4), list(0)]],
 ];
 
+describe('Reshape of nothing', () => {
+  const infer = (to: readonly number[]): Info['dims'] => {
+    const node: NodeSpec = { opType: 'Reshape', inputs: ['x', 'to'], outputs: ['y'] };
+    const shape = { name: 'to', dtype: 'int64' as const, dims: [to.length], data: int64Elements(to) };
+    const inputs = [{ name: 'x', dtype: 'float32' as const, dims: [1, 2, 3, 0, 64] }];
+    const bytes = writeModel({ graph: { nodes: [node], initializers: [shape], inputs, outputs: [{ name: 'y' }] } });
+    return inferTypes(buildGraph(readModel(bytesSource(bytes)))).infos.get('y')!.dims;
+  };
+
+  it('takes a 0 that was computed for itself where the copied size would make elements of nothing', () => {
+    expect(infer([1, 6, 0, 64])).toEqual([1, 6, 0, 64]);
+    expect(infer([1, 6, -1, 64])).toEqual([1, 6, 0, 64]);
+    expect(infer([1, 2, 3, 0, 64])).toEqual([1, 2, 3, 0, 64]);
+  });
+});
+
 describe('shape arithmetic gives what ONNX Runtime gives', () => {
   it.each(cases.map((each, index) => [index, ...each] as const))('%i %s', async (_, ...each) => {
     await compare(...each);

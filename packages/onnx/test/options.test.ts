@@ -225,6 +225,22 @@ it('says what a token adds to its caches', async () => {
   expect([int16, int8, floats32]).toEqual([2 * perToken, perToken, 4 * perToken]);
 });
 
+describe('the report of a model that runs whole', () => {
+  it('says of each node why', async () => {
+    const nodes = [
+      { opType: 'Relu', name: 'takable', inputs: ['x'], outputs: ['r'] },
+      { opType: 'Selu', name: 'unknown', inputs: ['r'], outputs: ['y'] },
+    ];
+    const s = await session(model({ nodes, ...io }), 'msd');
+    const report = reportOf(s)!;
+    await s.release();
+    expect(report.nodes.map(({ name, where, reason }) => [name, where, reason])).toEqual([
+      ['takable', 'ort', `the model runs whole: ${report.whole}`],
+      ['unknown', 'ort', 'op is not claimed by this version'],
+    ]);
+  });
+});
+
 describe('profiles', () => {
   it('have MSD’s steps and the runs of ONNX Runtime, in the form of Chrome’s traces', async () => {
     const log = vi.spyOn(console, 'log').mockImplementation(() => {});

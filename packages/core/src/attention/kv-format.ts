@@ -26,7 +26,7 @@ export function resolveKvShape(shape: KvShape, where = 'createKvCache'): Resolve
     if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) return;
     throw new RangeError(`${where}: ${name} expected an integer from ${least} to ${most}, got ${String(value)}.`);
   };
-  count('batch', batch, 1);
+  count('batch', batch, 0);
   count('kvHeads', kvHeads, 1);
   count('headSize', headSize, 1, MAX_HEAD_SIZE);
   count('valueSize', valueSize, 1);

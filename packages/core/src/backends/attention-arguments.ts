@@ -96,7 +96,7 @@ function checkOp(op: AttentionOp): void {
     if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
       refuse(name, `an integer from ${least} to ${most}`, value);
   };
-  integer('batch', 1);
+  integer('batch', 0);
   integer('rows', 0);
   integer('newKeys', 0);
   integer('heads', 1);
@@ -175,7 +175,7 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
   const queries = each('queries', rows === newKeys ? counts : all(rows), () => rows);
   const positions = each('positions', past, far);
   const starts = each('starts', all(0), far);
-  const longest = Math.max(...(newKeys > 0 ? past.map((begin, b) => begin + counts[b]) : lengths));
+  const longest = Math.max(0, ...(newKeys > 0 ? past.map((begin, b) => begin + counts[b]) : lengths));
   checkScores('bias', run.bias, op, longest);
   checkScores('mask', run.mask, op, longest);
   for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, longest);

@@ -167,11 +167,11 @@ describe('KvCache', () => {
 
   it('refuses what cannot be', () => {
     const bad: [Partial<KvShape> | undefined, RegExp][] = [
-      [{ batch: 0 }, /batch/],
+      [{ batch: -1 }, /batch/],
       [{ kvHeads: 1.5 }, /kvHeads/],
       [{ headSize: 513 }, /headSize/],
       [{ valueSize: 0 }, /valueSize/],
-      [{ batch: 1e9 }, /batch expected an integer from 1 to 65536/],
+      [{ batch: 1e9 }, /batch expected an integer from 0 to 65536/],
       [{ isInterleaved: 1 as unknown as boolean }, /isInterleaved/],
       [{ type: 'int4' as 'int8' }, /type/],
       [{ rotarySize: 3 }, /rotarySize/],

@@ -229,7 +229,9 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.#checkAlive(what);
     checkCount(what, 'keys', keys);
     const longest = Math.max(...this.lengths);
-    if (keys > longest) throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
+    // Of no sequence there is nothing to read, however long.
+    if (longest >= 0 && keys > longest)
+      throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
     const { kvHeads, batch } = this.shape;
     const result = new Float32Array(batch * kvHeads * keys * size);
     for (let b = 0; b < batch; b++) {

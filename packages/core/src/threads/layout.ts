@@ -6,6 +6,7 @@
  * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
  */
 
+import { MAX_ARGS } from '../kernel-spec.ts';
 import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../plan/cut.ts';
 import type { RelaxedProbe } from '../wasm/features.ts';
 import { ARG_WORDS } from './job.ts';
@@ -34,7 +35,6 @@ export interface Layout {
   readonly spinMs: number;
 }
 
-export const MAX_ARGS = 32;
 const JOB = 64;
 const MAIL = JOB + ARG_WORDS * MAX_ARGS + CHUNK_WORDS * MAX_CHUNKS;
 

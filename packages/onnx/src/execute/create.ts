@@ -141,7 +141,7 @@ async function createUncut(
   reason: string,
 ): Promise<MsdHandler> {
   if (request.isTakenOver && (typeof model !== 'string' || original() === model)) throw new LeftToOrt(reason);
-  const nodes = mergedNodes(drafts.map(wholeReports));
+  const nodes = mergedNodes(drafts.map((draft) => wholeReports(draft, reason)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
   const options = await wholeOptions(model, record, request);

@@ -134,12 +134,13 @@ function reasonOf(decision: Match | string | undefined): string | undefined {
   return typeof decision === 'object' ? 'taking it would cost more than it saves' : decision;
 }
 
-/** Of a model that runs whole. */
-export function wholeReports({ typed: { graph }, decisions, controls }: Draft): NodeReport[] {
+/** Of a model that runs whole. @param whole why it does: the reason of nodes that MSD would have taken */
+export function wholeReports({ typed: { graph }, decisions, controls }: Draft, whole: string): NodeReport[] {
   return [...graph.nodes, ...foldedNodes(graph)].flatMap((node) => {
     const control = controls.get(node);
     const decision = typeof control === 'string' ? `${node.opType}: ${control}` : decisions.get(node);
-    const report = nodeReport(node, 0, 'ort', typeof decision === 'string' ? decision : undefined);
+    const reason = typeof decision === 'string' ? decision : `the model runs whole: ${whole}`;
+    const report = nodeReport(node, 0, 'ort', reason);
     return [report, ...insideReports(node, 0)];
   });
 }
@@ -151,8 +152,9 @@ function regionReport(
   sessions: readonly RegionSession[],
 ): RegionReport {
   const { inputs, outputs } = region;
-  const entry = foreign.regions.find((candidate) => candidate.index === region.index);
+  const session = foreign.regions.find((candidate) => candidate.index === region.index)?.session;
   const predictedMicroseconds = { ort: Math.round(ort), ...(!Number.isNaN(msd) && { msd: Math.round(msd) }) };
   const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
-  return entry ? { ...base, where: 'ort', session: sessions.indexOf(entry.session) } : { ...base, where: 'msd' };
+  const where = region.claimed ? ('msd' as const) : ('ort' as const);
+  return session ? { ...base, where, session: sessions.indexOf(session) } : { ...base, where };
 }

@@ -39,7 +39,7 @@ export interface MsdOptions {
    */
   readonly claim?: 'auto' | 'all';
   /**
-   * What float weights of MatMul, Gemm and Conv become while a model is loaded: 'int8', one scale per output channel (of Conv, for
+   * What float weights of MatMul, Gemm, Conv, LSTM and GRU become while a model is loaded: 'int8', one scale per output channel (of Conv, for
    * each 32 weights); 'int4', one for each 32 weights. For all of them, or by the name of a node or of its weights, in which `*`
    * stands for any characters. Default false: a file whose weights are all floats is ONNX Runtime's, unless more than 1.3 times the
    * speed is predicted. The report says what each matrix lost.

@@ -1,14 +1,13 @@
 /**
  * Recurrent layers of a plan. What comes of x is one product for many positions; then JavaScript goes from position to position, each
- * a product with the last state and one expression. Calls are bound once: what changes with the position is copied, which takes
- * a fraction of the product.
+ * a product with the last state and an expression (cells.ts). Calls are bound once: what changes with the position is copied, which
+ * takes a fraction of the product.
  */
 
 import type { ArenaHandle } from '@msd/core';
-import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
-import { Expression } from '../ops/expression.ts';
-import { type RecurrentStep, recurrentRoom, type Slot } from '../ops/lowering.ts';
+import { cellReads, lastCellOf, type RecurrentStep, recurrentRoom, type Slot } from '../ops/lowering.ts';
+import { type Cell, GruCell, LstmCell, type Making, stateOf } from './cells.ts';
 import { Places } from './places.ts';
 import type { Workshop } from './plan.ts';
 
@@ -18,25 +17,23 @@ interface Direction {
   /** With all rows of a strip, and of the one that is shorter. */
   readonly input: Call<ArenaHandle> | undefined;
   readonly rest: Call<ArenaHandle> | undefined;
-  readonly own: Call<ArenaHandle>;
 }
 
 /** Where a run reads and writes. */
-interface Views extends Readonly<Record<keyof RecurrentStep['room'], Float32Array>> {
+interface Views {
+  readonly inputs: Float32Array;
+  readonly h: Float32Array;
   readonly initialH: Float32Array | undefined;
-  readonly initialC: Float32Array | undefined;
   readonly y: Float32Array | undefined;
   readonly lastH: Float32Array;
-  readonly lastC: Float32Array;
 }
 
 export class Recurrent {
   /** Ids of kernels that a direction's calls take, once there was a run. */
   readonly kernels: string[] = [];
-  readonly #shop: Shop;
+  readonly #making: Making;
   readonly #step: RecurrentStep;
-  readonly #handleOf: (slot: Slot) => ArenaHandle;
-  readonly #at: Places;
+  readonly #cell: Cell;
   readonly #positions: number;
   readonly #batch: number;
   /** Of x. */
@@ -46,52 +43,50 @@ export class Recurrent {
   readonly #lengths: Int32Array;
   readonly #before: Float32Array;
   #directions: readonly Direction[] = [];
-  #cell: Call<ArenaHandle> | undefined;
 
   constructor(shop: Shop, step: RecurrentStep, handleOf: (slot: Slot) => ArenaHandle) {
-    this.#shop = shop;
+    const slots = [step.x, step.lastH, ...recurrentRoom(step), step.bias, cellReads(step), lastCellOf(step)];
     this.#step = step;
-    this.#handleOf = handleOf;
-    this.#at = new Places([step.x, step.lastH, ...recurrentRoom(step), step.bias], handleOf);
     [this.#positions, this.#batch, this.#K] = step.x.dims as readonly [number, number, number];
     this.#hidden = step.lastH.dims.at(-1)!;
+    const at = new Places(slots, handleOf);
+    this.#making = { ...shop, handleOf, at, batch: this.#batch, hidden: this.#hidden };
+    const { cell } = step;
+    this.#cell = cell.kind === 'LSTM' ? new LstmCell(this.#making, step, cell) : new GruCell(this.#making, step, cell);
     this.#lengths = new Int32Array(step.lengths ? this.#batch : 0);
     this.#before = new Float32Array(step.lengths ? this.#batch * this.#hidden : 0);
   }
 
   run(): void {
-    if (this.#at.hasMoved()) this.#rebind();
+    const { at, device, handleOf } = this.#making;
+    if (at.hasMoved()) this.#rebind();
     // Nothing is allocated while calls run, so views stay good.
-    const { room, initialH, initialC, lengths, y, lastH, lastC } = this.#step;
-    if (lengths) this.#shop.device.read(this.#handleOf(lengths), this.#lengths);
+    const { room, initialH, lengths, y, lastH, directions } = this.#step;
+    if (lengths) device.read(handleOf(lengths), this.#lengths);
+    this.#cell.look();
     const views: Views = {
-      inputs: this.#at.floats(room.inputs),
-      added: this.#at.floats(room.added),
-      sums: this.#at.floats(room.sums),
-      gates: this.#at.floats(room.gates),
-      h: this.#at.floats(room.h),
-      c: this.#at.floats(room.c),
-      nextC: this.#at.floats(room.nextC),
-      initialH: initialH && this.#at.floats(initialH),
-      initialC: initialC && this.#at.floats(initialC),
-      y: y && this.#at.floats(y),
-      lastH: this.#at.floats(lastH),
-      lastC: this.#at.floats(lastC),
+      inputs: at.floats(room.inputs),
+      h: at.floats(room.h),
+      initialH: initialH && at.floats(initialH),
+      y: y && at.floats(y),
+      lastH: at.floats(lastH),
     };
-    for (const d of this.#step.directions.keys()) this.#runDirection(d, views);
+    for (const d of directions.keys()) this.#runDirection(d, views);
   }
 
-  #runDirection(d: number, views: Views): void {
+  #runDirection(d: number, { inputs, h, initialH, y, lastH }: Views): void {
     const { directions, strip } = this.#step;
-    const { h, c, y, lastH, lastC } = views;
-    const size = h.length;
-    begin(views.initialH, d, h);
-    begin(views.initialC, d, c);
+    const [size, hidden] = [h.length, this.#hidden];
+    stateOf(initialH, d, h);
+    this.#cell.begin(d);
     // As ONNX Runtime has it, a sequence of nothing leaves no state.
-    for (let row = 0; row < this.#lengths.length; row++)
-      if (this.#lengths[row] === 0)
-        for (const state of [h, c]) state.fill(0, row * this.#hidden, (row + 1) * this.#hidden);
+    for (let row = 0; row < this.#lengths.length; row++) {
+      if (this.#lengths[row] !== 0) continue;
+      h.fill(0, row * hidden, (row + 1) * hidden);
+      this.#cell.clear(row);
+    }
     const { isReversed } = directions[d]!;
+    const width = inputs.length / Math.max(1, strip);
     const strips = strip === 0 ? 0 : Math.ceil(this.#positions / strip);
     for (let i = 0; i < strips; i++) {
       const first = (isReversed ? strips - 1 - i : i) * strip;
@@ -100,117 +95,58 @@ export class Recurrent {
       for (let j = 0; j < end - first; j++) {
         const t = isReversed ? end - 1 - j : first + j;
         if (this.#before.length > 0) this.#before.set(h);
-        this.#advance(d, t - first, views);
+        this.#cell.advance(d, inputs.subarray((t - first) * width, (t - first + 1) * width));
         const at = (t * directions.length + d) * size;
         y?.set(h, at);
-        this.#keepEnded(t, views, y?.subarray(at, at + size));
-        c.set(views.nextC);
+        this.#keepEnded(t, h, y?.subarray(at, at + size));
+        this.#cell.commit();
       }
     }
     lastH.set(h, d * size);
-    lastC.set(c, d * size);
+    this.#cell.end(d);
   }
 
   /** What comes of x at positions [begin, end). */
   #multiplyInputs(d: number, begin: number, end: number): void {
-    const { device } = this.#shop;
+    const { device, handleOf } = this.#making;
     const { input, rest } = this.#directions[d]!;
     const row = 4 * this.#batch * this.#K;
-    const x = device.part(this.#handleOf(this.#step.x), begin * row, (end - begin) * row);
+    const x = device.part(handleOf(this.#step.x), begin * row, (end - begin) * row);
     device.run((end - begin === this.#step.strip ? input : rest)!, { operands: { 0: x } });
   }
 
-  /** From the state before a position of the strip to the one after it, whose cell is `nextC`. */
-  #advance(d: number, at: number, { inputs, added, sums, gates }: Views): void {
-    const { device } = this.#shop;
-    const [batch, hidden] = [this.#batch, this.#hidden];
-    const size = added.length;
-    added.set(inputs.subarray(at * size, (at + 1) * size));
-    device.run(this.#directions[d]!.own);
-    if (batch > 1)
-      for (let i = 0; i < batch * GATES; i++) {
-        const to = ((i % GATES) * batch + Math.floor(i / GATES)) * hidden;
-        gates.set(sums.subarray(i * hidden, (i + 1) * hidden), to);
-      }
-    device.run(this.#cell!);
-  }
-
   /** Sequences that have no position `t` keep their states. */
-  #keepEnded(t: number, { h, c, nextC }: Views, told: Float32Array | undefined): void {
+  #keepEnded(t: number, h: Float32Array, told: Float32Array | undefined): void {
     const hidden = this.#hidden;
     for (let row = 0; row < this.#lengths.length; row++) {
       if (t < this.#lengths[row]!) continue;
       const [from, to] = [row * hidden, (row + 1) * hidden];
       h.set(this.#before.subarray(from, to), from);
-      nextC.set(c.subarray(from, to), from);
+      this.#cell.keep(row);
       told?.fill(0, from, to);
     }
   }
 
   #rebind(): void {
-    const { directions } = this.#step;
-    this.#directions = directions.map((_, d) => this.#bind(d));
-    this.#cell = this.#bindCell();
-    if (this.kernels.length > 0) return;
-    const [{ input, own }] = this.#directions as readonly [Direction];
-    this.kernels.push(...[input, own, this.#cell].flatMap((call) => call?.kernels ?? []));
+    this.#directions = this.#step.directions.map((_, d) => this.#bind(d));
+    const own = this.#cell.bind();
+    if (this.kernels.length === 0) this.kernels.push(...(this.#directions[0]!.input?.kernels ?? []), ...own);
   }
 
   #bind(d: number): Direction {
-    const { device, residents, split } = this.#shop;
+    const { device, residents, split, handleOf } = this.#making;
     const { x, bias, strip, directions, room } = this.#step;
-    const [batch, width] = [this.#batch, GATES * this.#hidden];
-    const product = (key: string, M: number, operands: readonly (ArenaHandle | undefined)[]) =>
-      device.bind({ kind: 'product', matrices: [residents.matrix(key)], M, each: [{}], ...split }, operands);
-    const { input, own } = directions[d]!;
-    const biasPart = bias && device.part(this.#handleOf(bias), 4 * d * width, 4 * width);
+    const width = room.inputs.dims.at(-1)!;
+    const matrices = [residents.matrix(directions[d]!.input)];
+    const biasPart = bias && device.part(handleOf(bias), 4 * d * width, 4 * width);
     const inputCall = (positions: number) => {
       if (positions === 0) return undefined;
-      const from = device.part(this.#handleOf(x), 0, 4 * positions * batch * this.#K);
-      const to = device.part(this.#handleOf(room.inputs), 0, 4 * positions * batch * width);
-      return product(input, positions * batch, [from, biasPart, undefined, undefined, to]);
+      const M = positions * this.#batch;
+      const from = device.part(handleOf(x), 0, 4 * M * this.#K);
+      const to = device.part(handleOf(room.inputs), 0, 4 * M * width);
+      const work = { kind: 'product' as const, matrices, M, each: [{}], ...split };
+      return device.bind(work, [from, biasPart, undefined, undefined, to]);
     };
-    return {
-      input: inputCall(strip),
-      rest: inputCall(strip === 0 ? 0 : this.#positions % strip),
-      own: product(own, batch, [
-        this.#handleOf(room.h),
-        undefined,
-        undefined,
-        this.#handleOf(room.added),
-        this.#handleOf(batch === 1 ? room.gates : room.sums),
-      ]),
-    };
+    return { input: inputCall(strip), rest: inputCall(strip === 0 ? 0 : this.#positions % strip) };
   }
-
-  #bindCell(): Call<ArenaHandle> {
-    const { device } = this.#shop;
-    const { gates, c, nextC, h } = this.#step.room;
-    const size = this.#batch * this.#hidden;
-    const type = { dtype: 'f32' as const, dims: [size] };
-    const inputs = new Array<typeof type>(GATES + 1).fill(type);
-    const work = { kind: 'op' as const, spec: elementwise as never, op: CELL, inputs };
-    const parts = inputs.slice(1).map((_, gate) => device.part(this.#handleOf(gates), 4 * gate * size, 4 * size));
-    return device.bind(work, [...parts, ...[c, nextC, h].map((slot) => this.#handleOf(slot))]);
-  }
-}
-
-const GATES = 4;
-
-/** The state that a direction begins with. */
-function begin(initial: Float32Array | undefined, d: number, to: Float32Array): void {
-  if (initial) to.set(initial.subarray(d * to.length, (d + 1) * to.length));
-  else to.fill(0);
-}
-
-/** Of input, output and forget gate, what the cell may get, and the cell: the next cell, and what is told of it. */
-const CELL: Elementwise = /* @__PURE__ */ cellExpression();
-
-function cellExpression(): Elementwise {
-  const to = new Expression(GATES + 1);
-  const [input, output, forget] = [0, 1, 2].map((gate) => to.add('Sigmoid', [gate])) as [number, number, number];
-  const gained = to.add('Mul', [input, to.add('Tanh', [3])]);
-  const cell = to.add('Add', [to.add('Mul', [forget, 4]), gained]);
-  const told = to.add('Mul', [output, to.add('Tanh', [cell])]);
-  return { nodes: to.nodes, outputs: [cell, told] };
 }

@@ -26,6 +26,10 @@ import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import type { MsdHandler } from './session.ts';
 import { copyOfTensor } from './snapshot.ts';
 
+/** What somebody can do who asked for MSD and does not get it. */
+const ADVICE =
+  "It gains with quantized weights: take an export in q4, q8 or int8, or pass quantize: 'int8'. Without 'msd' among the executionProviders, nothing is said.";
+
 /** Creates a session over the original bytes or path. */
 export async function createWhole(
   ort: OrtModule,
@@ -48,7 +52,7 @@ export async function createWhole(
     await session.release();
     throw error;
   }
-  log(ort, 'info', `the whole model runs in ONNX Runtime: ${reason}`);
+  log(ort, 'warning', `MSD has no part in this model, ONNX Runtime runs all of it: ${reason}. ${ADVICE}`);
   return new WholeSession(ort, session, reason, nodes, level);
 }
 

@@ -51,7 +51,7 @@ export const FETCHED: Readonly<Record<string, Fetched>> = {
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
-  recurrent: { standard: 'LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
+  recurrent: { standard: 'GRU LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 };
 

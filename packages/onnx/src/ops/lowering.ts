@@ -231,49 +231,72 @@ export const roomOf = ({ room: { weights, rows, up, act, down } }: ExpertsStep):
   down,
 ];
 
-/** A recurrent layer of four gates (LSTM), position by position. */
+/** A recurrent layer, position by position. */
 export interface RecurrentStep {
   readonly kind: 'recurrent';
   /** [positions, batch, K] */
   readonly x: Slot;
-  /** With keys of their matrices: [4 · hidden, K] and [4 · hidden, hidden]. */
-  readonly directions: readonly { readonly isReversed: boolean; readonly input: string; readonly own: string }[];
-  /** [directions, 4 · hidden] */
+  /** With keys of their matrices: [gates · hidden, K] for x, and what the cell multiplies the state with. */
+  readonly directions: readonly {
+    readonly isReversed: boolean;
+    readonly input: string;
+    readonly own: readonly string[];
+  }[];
+  /** [directions, gates · hidden] */
   readonly bias: Slot | undefined;
   /** [directions, batch, hidden]; absent: 0. */
   readonly initialH: Slot | undefined;
-  readonly initialC: Slot | undefined;
   /** int32 [batch]: positions that each sequence has; behind them the state stays, and `y` is 0. Absent: all. */
   readonly lengths: Slot | undefined;
   /** Positions of x that are multiplied at a time. */
   readonly strip: number;
-  /** What a run needs in between: [strip · batch, 4 · hidden], twice [batch, 4 · hidden], [4, batch, hidden], and [batch, hidden] each. */
-  readonly room: {
-    readonly inputs: Slot;
-    readonly added: Slot;
-    readonly sums: Slot;
-    readonly gates: Slot;
-    readonly h: Slot;
-    readonly c: Slot;
-    readonly nextC: Slot;
-  };
+  /** What a run needs in between: [strip · batch, gates · hidden] and [batch, hidden]. */
+  readonly room: { readonly inputs: Slot; readonly h: Slot };
+  readonly cell: LstmCellStep | GruCellStep;
   /** [positions, directions, batch, hidden] */
   readonly y: Slot | undefined;
   /** [directions, batch, hidden] */
   readonly lastH: Slot;
+}
+
+/** i, o, f, g = x part + h · Rᵀ; c = σ(f) · c + σ(i) · tanh(g); h = σ(o) · tanh(c) */
+export interface LstmCellStep {
+  readonly kind: 'LSTM';
+  /** As `initialH`, `lastH`. */
+  readonly initialC: Slot | undefined;
   readonly lastC: Slot;
+  /** Twice [batch, 4 · hidden], [4, batch, hidden], and [batch, hidden] each. */
+  readonly room: Readonly<Record<'added' | 'sums' | 'gates' | 'c' | 'nextC', Slot>>;
+}
+
+/**
+ * z, r = σ(x part + h · Rᵀ), n = tanh(x part + (r · h) · Rᵀ), or tanh(x part + r · (h · Rᵀ + bias)) if it resets after the product;
+ * h = (1 − z) · n + z · h
+ */
+export interface GruCellStep {
+  readonly kind: 'GRU';
+  /** One matrix then, [3 · hidden, hidden]; else two, of 2 · hidden and hidden rows. */
+  readonly resetsAfter: boolean;
+  /** [directions, 3 · hidden]: of the product with h, if it resets after it. */
+  readonly bias: Slot | undefined;
+  /** Twice [batch, 3 · hidden], [3, batch, hidden], and [batch, hidden] each. */
+  readonly room: Readonly<Record<'added' | 'sums' | 'gates' | 'candidate' | 'reset' | 'next', Slot>>;
 }
 
 /** Slots that nobody needs after the step. */
-export const recurrentRoom = ({ room: { inputs, added, sums, gates, h, c, nextC } }: RecurrentStep): Slot[] => [
-  inputs,
-  added,
-  sums,
-  gates,
-  h,
-  c,
-  nextC,
+export const recurrentRoom = ({ room, cell }: RecurrentStep): Slot[] => [
+  room.inputs,
+  room.h,
+  ...Object.values(cell.room),
 ];
+
+/** What the cell leaves beside the state. */
+export const lastCellOf = ({ cell }: RecurrentStep): Slot | undefined =>
+  cell.kind === 'LSTM' ? cell.lastC : undefined;
+
+/** What the cell reads beside the state. */
+export const cellReads = ({ cell }: RecurrentStep): Slot | undefined =>
+  cell.kind === 'LSTM' ? cell.initialC : cell.bias;
 
 export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep | ExpertsStep | RecurrentStep;
 

@@ -1,7 +1,9 @@
 /**
- * LSTM with integers of the file: DynamicQuantizeLSTM, and LSTM whose weights a DequantizeLinear makes floats.
+ * LSTM and GRU with integers: DynamicQuantizeLSTM, and layers whose weights a DequantizeLinear makes floats, or the session quantizes.
  *
- *   i, o, f, g = x[t] · Wᵀ + h · Rᵀ + bias        c = σ(f) · c + σ(i) · tanh(g)        h = σ(o) · tanh(c)
+ *   LSTM   i, o, f, g = x[t] · Wᵀ + h · Rᵀ + bias     c = σ(f) · c + σ(i) · tanh(g)     h = σ(o) · tanh(c)
+ *   GRU    z, r = σ(x[t] · Wᵀ + h · Rᵀ + bias)        h = (1 − z) · n + z · h
+ *          n = tanh(x[t] · Wᵀ + (r · h) · Rᵀ + bias), or tanh(x[t] · Wᵀ + bias + r · (h · Rᵀ + its bias))
  */
 
 import { dataTypeName, INT32, isFloat } from '../data-types.ts';
@@ -10,12 +12,20 @@ import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { COLUMN_TYPES } from '../weights/columns.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { columnDirections, dequantizedDirections } from '../weights/recurrent.ts';
-import type { Lowering, Resource, Slot } from './lowering.ts';
+import { columnDirections, dequantizedDirections, perDirection, rowsOf } from '../weights/recurrent.ts';
+import { atLoad } from './at-load.ts';
+import type { Lowering, RecurrentStep, Resource, Slot } from './lowering.ts';
 import type { NodeView, Operator } from './operator.ts';
 
-/** What a gate's rows are of W, R and the bias: input, output, forget, cell. */
-const GATES = 4;
+interface Kind {
+  /** What a gate's rows are of W, R and the bias: input, output, forget, cell; update, reset, candidate. */
+  readonly gates: number;
+  /** Of one direction. */
+  readonly activations: readonly string[];
+}
+
+const LSTM: Kind = { gates: 4, activations: ['sigmoid', 'tanh', 'tanh'] };
+const GRU: Kind = { gates: 3, activations: ['sigmoid', 'tanh'] };
 /** Positions that are multiplied with W at a time. */
 const STRIP = 128;
 
@@ -39,14 +49,13 @@ const infer =
     return [{ elemType, dims: [S, D, B, H] }, last, last];
   };
 
-function refusedAttribute(view: NodeView, directions: number): string | undefined {
+function refusedAttribute(view: NodeView, directions: number, usual: readonly string[]): string | undefined {
   const direction = view.string('direction', 'forward');
   if (!Object.hasOwn(DIRECTIONS, direction)) return `direction ${direction}`;
   if (DIRECTIONS[direction]!.length !== directions) return `weights of ${directions} directions, for ${direction}`;
   if (view.int('layout', 0) !== 0) return 'layout 1';
   if (view.int('input_forget', 0) !== 0) return 'input and forget gate are one';
   const activations = view.strings('activations') ?? [];
-  const usual = ['sigmoid', 'tanh', 'tanh'];
   const isOther = activations.some((name, i) => name.toLowerCase() !== usual[i % usual.length]);
   return isOther ? `activations ${activations.join(', ')}` : undefined;
 }
@@ -62,20 +71,22 @@ interface Layer {
 function layerMatch(
   view: NodeView,
   matcher: Matcher,
+  kind: Kind,
   layer: Layer,
   inOrt: NonNullable<Match['product']>['inOrt'],
 ): Match | string {
   const { node } = view;
+  const { gates } = kind;
   const [x = '', , , b = '', lengths = '', h0 = '', c0 = '', peepholes = ''] = node.inputs;
   const [y = '', lastH = '', lastC = ''] = node.outputs;
   const { input, own } = layer;
   const D = own.length;
   const [hidden, K] = [own[0]!.K, input[0]!.K];
-  const refused = refusedAttribute(view, D);
+  const refused = refusedAttribute(view, D, kind.activations);
   if (refused !== undefined) return refused;
   if (lengths !== '' && matcher.info(lengths)?.elemType !== INT32) return 'sequence_lens are not int32';
   if (peepholes !== '') return 'peepholes';
-  if (own[0]!.N !== GATES * hidden || input[0]!.N !== GATES * hidden || input.length !== D)
+  if (own[0]!.N !== gates * hidden || input[0]!.N !== gates * hidden || input.length !== D)
     return `weights have shapes [${input.length}, ${input[0]!.N}, ${K}] and [${D}, ${own[0]!.N}, ${hidden}]`;
   if (view.int('hidden_size', hidden) !== hidden) return `hidden_size ${view.int('hidden_size', hidden)} of ${hidden}`;
   for (const [what, name] of [
@@ -88,27 +99,35 @@ function layerMatch(
   }
   const biases = b === '' ? undefined : (matcher.graph.folded?.get(b)?.tensor ?? matcher.tensor(b));
   if (b !== '' && (!biases || !isFloat(biases.elemType))) return 'the bias is no constant of floats';
-  if (biases && elementCount(biases) !== 2 * D * GATES * hidden)
+  if (biases && elementCount(biases) !== 2 * D * gates * hidden)
     return `the bias has shape [${biases.dims.join(', ')}]`;
-  const bias = biases && biasResource(biases, D, GATES * hidden);
+  const isGru = kind === GRU;
+  const resetsAfter = isGru && view.int('linear_before_reset', 0) !== 0;
+  // A candidate that is reset after its product has that product's bias in it.
+  const apart = resetsAfter ? hidden : 0;
+  const bias = biases && biasResource(biases, D, gates * hidden, apart);
+  const ownBias = biases && resetsAfter ? candidateBias(biases, D, hidden) : undefined;
   const inputs = [x, lengths, h0, c0];
+  const ownMatrices = own.map((matrix) =>
+    isGru && !resetsAfter ? [rowsOf(matrix, 0, 2 * hidden), rowsOf(matrix, 2 * hidden, hidden)] : [matrix],
+  );
   const directions = DIRECTIONS[view.string('direction', 'forward')]!.map((isReversed, d) => ({
     isReversed,
     input: input[d]!.key,
-    own: own[d]!.key,
+    own: ownMatrices[d]!.map(({ key }) => key),
   }));
   return {
     op: 'recurrent layer',
     place: 'device',
     nodes: [node],
     inputs,
-    outputs: [y, lastH, lastC],
+    outputs: isGru ? [y, lastH] : [y, lastH, lastC],
     resources: [
-      ...[...input, ...own].map((matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix })),
-      ...(bias ? [bias] : []),
+      ...[...input, ...ownMatrices.flat()].map((matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix })),
+      ...[bias, ownBias].filter((resource) => resource !== undefined),
       ...matcher.constants(inputs),
     ],
-    product: { N: hidden * D, K: GATES * (K + hidden), quantized: true, inOrt },
+    product: { N: hidden * D, K: gates * (K + hidden), quantized: true, inOrt },
     lower(to) {
       const { dims } = to.info(x);
       if (dims.length !== 3 || dims[2] !== K) view.fail('X', `[positions, batch, ${K}]`, `[${dims.join(', ')}]`);
@@ -122,27 +141,34 @@ function layerMatch(
       };
       const room = (...size: number[]) => to.result('', 'f32', size);
       const strip = Math.min(S, STRIP);
+      const first = (isGru && !resetsAfter ? gates - 1 : gates) * hidden;
+      const shared = { added: room(B, first), sums: room(B, first), gates: room(gates, B, hidden) };
+      const one = () => room(B, hidden);
+      const cell: RecurrentStep['cell'] = isGru
+        ? {
+            kind: 'GRU',
+            resetsAfter,
+            bias: ownBias && to.slot(ownBias.key),
+            room: { ...shared, candidate: one(), reset: one(), next: one() },
+          }
+        : {
+            kind: 'LSTM',
+            initialC: state(c0),
+            lastC: to.result(lastC, 'f32', [D, B, hidden]),
+            room: { ...shared, c: one(), nextC: one() },
+          };
       to.step({
         kind: 'recurrent',
         x: to.slot(x),
         directions,
         bias: bias && to.slot(bias.key),
         initialH: state(h0),
-        initialC: state(c0),
         lengths: lengths === '' ? undefined : lengthsIn(to, view, lengths, S, B),
         strip,
-        room: {
-          inputs: room(strip * B, GATES * hidden),
-          added: room(B, GATES * hidden),
-          sums: room(B, GATES * hidden),
-          gates: room(GATES, B, hidden),
-          h: room(B, hidden),
-          c: room(B, hidden),
-          nextC: room(B, hidden),
-        },
+        room: { inputs: room(strip * B, gates * hidden), h: one() },
+        cell,
         y: y === '' ? undefined : to.result(y, 'f32', [S, D, B, hidden]),
         lastH: to.result(lastH, 'f32', [D, B, hidden]),
-        lastC: to.result(lastC, 'f32', [D, B, hidden]),
       });
     },
   };
@@ -157,26 +183,59 @@ function lengthsIn(to: Lowering, view: NodeView, name: string, positions: number
   });
 }
 
-/** Biases of both products, [directions, 2, width], added up. */
-function biasResource(tensor: TensorRef, directions: number, width: number): Extract<Resource, { kind: 'values' }> {
-  const dims = [directions, width];
+/** Biases of both products, [directions, 2, width], added up: but for the last `apart`, of which the first has only its own. */
+function biasResource(tensor: TensorRef, directions: number, width: number, apart: number): Values {
   const of = (values: Float32Array): Float32Array =>
     Float32Array.from({ length: directions * width }, (_, i) => {
       const first = 2 * width * Math.floor(i / width) + (i % width);
-      return values[first]! + values[first + width]!;
+      return values[first]! + (i % width < width - apart ? values[first + width]! : 0);
     });
-  const info = { elemType: tensor.elemType, dims: tensor.dims };
-  return { kind: 'values', key: `${tensor.name}, added up`, info, tensor, transposed: false, arranged: { dims, of } };
+  return arrangedBias(tensor, `added up${apart > 0 ? ` but for ${apart}` : ''}`, [directions, width], of);
 }
 
-function matchDequantized(view: NodeView, matcher: Matcher): Match | string {
-  const [, w = '', r = ''] = view.node.inputs;
-  for (const name of [w, r])
-    if (matcher.info(name)?.dims?.length !== 3 || !matcher.isConstant(name)) return 'weights are not constant';
-  const input = dequantizedDirections(matcher, w);
-  if (typeof input === 'string') return input;
-  const own = dequantizedDirections(matcher, r);
-  return typeof own === 'string' ? own : layerMatch(view, matcher, { input, own }, undefined);
+/** What of a GRU's biases is inside of what it resets: 0 for the other gates. */
+function candidateBias(tensor: TensorRef, directions: number, hidden: number): Values {
+  const width = GRU.gates * hidden;
+  const of = (values: Float32Array): Float32Array =>
+    Float32Array.from({ length: directions * width }, (_, i) => {
+      const second = 2 * width * Math.floor(i / width) + width + (i % width);
+      return i % width < 2 * hidden ? 0 : values[second]!;
+    });
+  return arrangedBias(tensor, 'of the candidate', [directions, width], of);
+}
+
+type Values = Extract<Resource, { kind: 'values' }>;
+
+function arrangedBias(
+  tensor: TensorRef,
+  what: string,
+  dims: readonly number[],
+  of: (values: Float32Array) => Float32Array,
+): Values {
+  const info = { elemType: tensor.elemType, dims: tensor.dims };
+  return { kind: 'values', key: `${tensor.name}, ${what}`, info, tensor, transposed: false, arranged: { dims, of } };
+}
+
+const matchConstant =
+  (kind: Kind) =>
+  (view: NodeView, matcher: Matcher): Match | string => {
+    const [, w = '', r = ''] = view.node.inputs;
+    for (const name of [w, r])
+      if (matcher.info(name)?.dims?.length !== 3 || !matcher.isConstant(name)) return 'weights are not constant';
+    const [input, own] = [directionsAtLoad(view, matcher, w), directionsAtLoad(view, matcher, r)];
+    if (typeof input === 'string') return input;
+    if (typeof own === 'string') return own;
+    if (input && own) return layerMatch(view, matcher, kind, { input, own }, 'floats');
+    const [w8, r8] = [dequantizedDirections(matcher, w), dequantizedDirections(matcher, r)];
+    if (typeof w8 === 'string') return w8;
+    return typeof r8 === 'string' ? r8 : layerMatch(view, matcher, kind, { input: w8, own: r8 }, undefined);
+  };
+
+/** Float weights [directions, N, K] that the session quantizes. */
+function directionsAtLoad(view: NodeView, matcher: Matcher, name: string): readonly Matrix[] | string | undefined {
+  const [count = 0, N = 0, K = 0] = matcher.tensor(name)?.dims ?? [];
+  const matrix = atLoad(view, matcher, name, () => ({ N: count * N, K, isTransposed: false }));
+  return typeof matrix === 'object' ? perDirection(matrix, count) : matrix;
 }
 
 /** Eight-bit weights [directions, K, 4 · hidden] with their scales and zero points. */
@@ -201,10 +260,11 @@ function matchDynamic(view: NodeView, matcher: Matcher): Match | string {
   const input = codesOf(matcher, w, ws, wz);
   if (typeof input === 'string') return input;
   const own = codesOf(matcher, r, rs, rz);
-  return typeof own === 'string' ? own : layerMatch(view, matcher, { input, own }, 'floats');
+  return typeof own === 'string' ? own : layerMatch(view, matcher, LSTM, { input, own }, 'floats');
 }
 
 const ATTRIBUTES = ['activations', 'direction', 'hidden_size', 'input_forget'] as const;
+const WEIGHTS = 'constant integer weights behind DequantizeLinear, or floats with `quantize`';
 const LIMITS =
   'one or both directions, lengths of sequences, an initial state; no peepholes, clip, or other activations';
 
@@ -212,9 +272,16 @@ export const recurrentOperators: readonly Operator[] = [
   {
     name: 'LSTM',
     attributes: [...ATTRIBUTES, 'layout'],
-    limits: `constant integer weights behind DequantizeLinear; ${LIMITS}, no layout 1`,
+    limits: `${WEIGHTS}; ${LIMITS}, no layout 1`,
     infer: infer(2),
-    match: matchDequantized,
+    match: matchConstant(LSTM),
+  },
+  {
+    name: 'GRU',
+    attributes: ['activations', 'direction', 'hidden_size', 'layout', 'linear_before_reset'],
+    limits: `${WEIGHTS}; ${LIMITS.replace('no peepholes, clip', 'no clip')}, no layout 1`,
+    infer: infer(2),
+    match: matchConstant(GRU),
   },
   {
     name: 'com.microsoft.DynamicQuantizeLSTM',

@@ -38,6 +38,7 @@ const COUNTS: Readonly<Record<string, string>> = {
   '3-4 > 1': 'RotaryEmbedding com.microsoft.GatherBlockQuantized',
   '3-4 > 1-4': 'com.microsoft.SkipSimplifiedLayerNormalization',
   '3-5 > 1': 'com.microsoft.DynamicQuantizeMatMul',
+  '3-6 > 0-2': 'GRU',
   '3-8 > 0-3': 'LSTM',
   '12 > 0-3': 'com.microsoft.DynamicQuantizeLSTM',
   '3-5 > 1-4': 'com.microsoft.SkipLayerNormalization',
@@ -135,7 +136,7 @@ const KINDS: Readonly<Record<string, string>> = {
   int:
     'K N accuracy_level allowzero axis bits block_size ceil_mode channels_last count_include_pad do_rotary ' +
     'expert_weight_bits end gather_axis group hidden_size input_forget interleaved is_causal is_packed_batching k ' +
-    'keepdims kv_cache_bit_width kv_num_heads layout local_window_size noop_with_empty_axes ' +
+    'keepdims kv_cache_bit_width kv_num_heads layout linear_before_reset local_window_size noop_with_empty_axes ' +
     'normalize_routing_weights num_heads num_outputs opset output_dtype output_qk ' +
     'past_present_share_buffer precision q_num_heads qk_matmul_output_mode qk_output quantize_axis ' +
     'rotary_embedding_dim rotary_interleaved saturate select_last_index smooth_softmax softmax_precision spatial ' +

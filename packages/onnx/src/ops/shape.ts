@@ -53,6 +53,7 @@ function reshape(node: NodeView, [x, wanted]: Inputs, symbols: Symbols): [Info] 
     } else dims.push(size);
   }
   if (open >= 0) dims[open] = x.dims ? missingSize(node, x.dims, dims.toSpliced(open, 1), symbols) : symbols.fresh();
+  else if (x.dims && isEmptied(x.dims, dims, target)) return [reshaped(x, target)];
   else if (x.dims) checkCount(node, x.dims, dims);
   if (dims.some((dim) => typeof dim === 'number' && dim < 0))
     node.fail('shape', 'sizes of at least 0', `[${dims.join(', ')}]`);
@@ -79,6 +80,11 @@ function missingSize(node: NodeView, from: readonly Size[], rest: readonly Size[
   // [batch, sequence, 8, 64] -> [batch, sequence, -1]: the known part is divided, the open part stays.
   if (divisor === 0 || known % divisor !== 0) return symbols.fresh(from);
   return symbols.product([...above.filter((size) => typeof size === 'string'), known / divisor]);
+}
+
+/** A size of 0 that was computed looks like one that is copied: of an empty value it means itself, if copied it would make elements. */
+function isEmptied(from: readonly Size[], copied: readonly Size[], target: readonly Size[]): boolean {
+  return isKnown(from) && countOf(from) === 0 && isKnown(copied) && countOf(copied) !== 0 && target.includes(0);
 }
 
 function checkCount(node: NodeView, from: readonly Size[], to: readonly Size[]): void {

@@ -58,6 +58,17 @@ const PROMPT_WEIGHT = 1 / 16;
 /** A run of ONNX Runtime, whatever it is handed. */
 const LEAST_CROSSING = (1 + PROMPT_WEIGHT) * RUN;
 
+/** Sizes that prices are for: tokens of a run, and what that run counts. */
+export interface OperatingPoint {
+  readonly tokens: number;
+  readonly weight: number;
+}
+
+const POINTS: readonly OperatingPoint[] = [
+  { tokens: 1, weight: 1 },
+  { tokens: PROMPT, weight: PROMPT_WEIGHT },
+];
+
 /** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
 const FLOAT_GAIN = 1.3;
 
@@ -81,19 +92,21 @@ export interface Sides {
 export class CostModel {
   readonly #typed: TypedGraph;
   readonly #isBody: boolean;
+  readonly #points: readonly OperatingPoint[];
   readonly #prices = new Map<Unit, Price>();
 
   /** @param isBody of control flow, which ONNX Runtime runs without a crossing */
-  constructor(typed: TypedGraph, isBody = false) {
+  constructor(typed: TypedGraph, isBody = false, points: readonly OperatingPoint[] = POINTS) {
     this.#typed = typed;
     this.#isBody = isBody;
+    this.#points = points;
   }
 
   /** What a unit costs on either side, crossings aside. */
   priceOf(unit: Unit): Price {
     let price = this.#prices.get(unit) ?? unit.control?.price;
     if (!price) {
-      price = this.#both((tokens) => this.#price(unit, tokens));
+      price = this.#sum((tokens) => this.#price(unit, tokens));
       this.#prices.set(unit, price);
     }
     return price;
@@ -109,11 +122,11 @@ export class CostModel {
   /** What a foreign region costs beside its nodes. */
   crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
     const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
-    const { msd: bytes } = this.#both((tokens) => {
+    const { ort } = this.#sum((tokens) => {
       const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, tokens), 0);
-      return { msd: copied, ort: 0 };
+      return { msd: 0, ort: RUN + further + COPIED_BYTE * copied };
     });
-    return (1 + PROMPT_WEIGHT) * (RUN + further) + COPIED_BYTE * bytes;
+    return ort;
   }
 
   /** What a region costs here, and what it would cost in a run of ONNX Runtime of its own. */
@@ -153,9 +166,14 @@ export class CostModel {
     return units.reduce((sum, unit) => sum + this.priceOf(unit).ort, this.#isBody ? 0 : this.crossing(one));
   }
 
-  #both(at: (tokens: number) => Price): Price {
-    const [one, prompt] = [at(1), at(PROMPT)];
-    return { msd: one.msd + PROMPT_WEIGHT * prompt.msd, ort: one.ort + PROMPT_WEIGHT * prompt.ort };
+  #sum(at: (tokens: number) => Price): Price {
+    let [msd, ort] = [0, 0];
+    for (const { tokens, weight } of this.#points) {
+      const price = at(tokens);
+      msd += weight * price.msd;
+      ort += weight * price.ort;
+    }
+    return { msd, ort };
   }
 
   #elements(name: string, tokens: number): number {

@@ -9,7 +9,15 @@
 import type { ActivationId } from '@msd/core';
 import { type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
 import { sameDims } from '../dims.ts';
-import { type OpStep, type ProductStep, recurrentRoom, roomOf, type Slot } from '../ops/lowering.ts';
+import {
+  cellReads,
+  lastCellOf,
+  type OpStep,
+  type ProductStep,
+  recurrentRoom,
+  roomOf,
+  type Slot,
+} from '../ops/lowering.ts';
 import type { Planned } from './draft.ts';
 
 /** Products of one x, in an order in which a later one may take an earlier one's result. */
@@ -44,7 +52,7 @@ export function readsOf(step: Fusable): readonly Slot[] {
     case 'experts':
       return present([step.x, step.scores, step.weights?.slot, step.upBias, step.downBias]);
     case 'recurrent':
-      return present([step.x, step.bias, step.lengths, step.initialH, step.initialC]);
+      return present([step.x, step.bias, step.lengths, step.initialH, cellReads(step)]);
     default:
       return [];
   }
@@ -64,7 +72,7 @@ export function writesOf(step: Fusable): readonly Slot[] {
     case 'experts':
       return [step.y, ...roomOf(step)];
     case 'recurrent':
-      return present([step.y, step.lastH, step.lastC, ...recurrentRoom(step)]);
+      return present([step.y, step.lastH, lastCellOf(step), ...recurrentRoom(step)]);
     case 'upload':
     case 'computed':
       return [step.to];

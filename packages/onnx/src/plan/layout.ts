@@ -192,7 +192,12 @@ function mapReads(step: Planned['step'], at: (slot: Slot) => Slot): Planned['ste
       };
     }
     case 'recurrent':
-      return { ...step, x: at(step.x), initialH: some(step.initialH), initialC: some(step.initialC) };
+      return {
+        ...step,
+        x: at(step.x),
+        initialH: some(step.initialH),
+        cell: step.cell.kind === 'LSTM' ? { ...step.cell, initialC: some(step.cell.initialC) } : step.cell,
+      };
     default:
       return step;
   }

@@ -19,15 +19,22 @@ export function dequantizedDirections(matcher: Matcher, name: string): readonly 
   const weights = weightsOf(matcher, name, true, [count! * N!, K!]);
   if (weights === undefined) return 'weights are not constant';
   if (weights.kind === 'floats') return weights.reason ?? 'weights are floats';
-  const { matrix } = weights;
-  return Array.from({ length: count! }, (_, d) => (count === 1 ? matrix : rowsOf(matrix, d * N!, N!)));
+  return perDirection(weights.matrix, count!);
+}
+
+/** Rows of both directions, one after the other, as a matrix for each. */
+export function perDirection(matrix: Matrix, count: number): readonly Matrix[] | string {
+  const N = matrix.N / count;
+  return (
+    wrongCount(count) ?? Array.from({ length: count }, (_, d) => (count === 1 ? matrix : rowsOf(matrix, d * N, N)))
+  );
 }
 
 const wrongCount = (count: number): string | undefined =>
   count === 1 || count === 2 ? undefined : `weights of ${count} directions`;
 
 /** Some rows of a matrix, as one of their own. */
-function rowsOf(matrix: Matrix, first: number, N: number): Matrix {
+export function rowsOf(matrix: Matrix, first: number, N: number): Matrix {
   return {
     ...matrix,
     key: `${matrix.key} [${first}, ${first + N})`,

@@ -83,6 +83,13 @@ describe('spelt-out attention with a past by Concat', () => {
     for (const each of found) expect(each).toBeLessThan(1e-4);
   });
 
+  it('goes through a batch of no sequence, whose present is empty', async () => {
+    const { found, report } = await rounds({}, 0, [0], true);
+    // Nothing is as far from nothing as 0 / 0.
+    expect(found.filter((each) => each > 0)).toEqual([]);
+    expect(report.foreignRunsPerCall).toBe(0);
+  });
+
   it('lets ONNX Runtime compute with present', async () => {
     const { found, report } = await rounds({ isUsed: true }, 1, [0], false);
     for (const each of found) expect(each).toBeLessThan(1e-4);

@@ -449,6 +449,8 @@ const models: Record<string, GraphSpec> = {
       op('LSTM', ['x', 'Vf', 'Vf', '', '', 'state', 'state'], ['z1', 'y', 'cell'], {
         activations: { strings: ['Sigmoid', 'Tanh', 'Tanh'] },
       }),
+      op('DequantizeLinear', ['G', 's1'], ['Gf']),
+      op('GRU', ['x', 'Gf', 'Gf', 'Gb', '', 'state'], ['z2', 'gru'], { linear_before_reset: { int: 1 } }),
     ],
     initializers: [
       { ...bytes('W', 2, 2, 8), dtype: 'int8' },
@@ -459,12 +461,16 @@ const models: Record<string, GraphSpec> = {
       bytes('V', 1, 8, 2),
       floats('v', 8),
       bytes('u', 8),
+      { ...bytes('G', 1, 6, 2), dtype: 'int8' },
+      { name: 's1', dtype: 'float32', dims: [], data: Float32Array.of(1 / 64) },
+      floats('Gb', 1, 12),
     ],
     inputs: [value('x', 'float32', ['m', 1, 2]), value('state', 'float32', [1, 1, 2])],
     outputs: [
       value('h', 'float32', ['m', 2, 1, 2]),
       value('y', 'float32', [1, 1, 2]),
       value('cell', 'float32', [1, 1, 2]),
+      value('gru', 'float32', [1, 1, 2]),
     ],
   },
 };

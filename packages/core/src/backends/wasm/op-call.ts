@@ -1,9 +1,8 @@
 /** An op, bound: its kernels are cut, its scratch is there, and a run only looks at what has changed since. */
-import type { KernelCall } from '../../kernel-spec.ts';
+import { type KernelCall, MAX_ARGS } from '../../kernel-spec.ts';
 import { byteLength, type TensorType } from '../../ops/op.ts';
 import { cutShared } from '../../plan/choose.ts';
 import { chunkTable, uncut } from '../../plan/cut.ts';
-import { MAX_ARGS } from '../../threads/layout.ts';
 import type { ArenaHandle } from '../arena.ts';
 import type { OpWork } from '../device.ts';
 import { checkPlaces } from '../op-arguments.ts';

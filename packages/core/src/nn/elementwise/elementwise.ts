@@ -6,9 +6,10 @@
  * What a function computes, bit for bit, is in functions.ts; docs/nn.md has the formulas and their errors.
  */
 import { kernelCall } from '../../kernel-spec.ts';
+import { f32Bits } from '../../numbers.ts';
 import { byteSize, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
 import { broadcastDims, broadcastStrides, collapse, indexOf, type Loops } from '../../ops/strides.ts';
-import { elementwiseKernel, operationsOf } from './elementwise.wasm.ts';
+import { elementwiseKernel, givenNodes, operationsOf, valueName } from './elementwise.wasm.ts';
 import { elementwiseWgsl } from './elementwise.wgsl.ts';
 import { type Elementwise, evaluate, evaluate64, type TypedExpression, typedExpression } from './expression.ts';
 import { scalarLanes } from './lanes.reference.ts';
@@ -55,10 +56,12 @@ export const elementwise: OpSpec<Elementwise> = {
       args[`count${d}`] = d === 0 ? { rows: 1 } : loops.dims[d];
       for (const [i, input] of inputs.entries()) args[`step${d}_${i}`] = byteSize(input!.dtype) * loops.strides[i][d];
     }
+    const params = { expression, steps, loops: around };
+    for (const node of givenNodes(params)) args[valueName(node)] = f32Bits(expression.values[node][0]);
     const macs = operationsOf(expression) + 3 * (inputs.length + outputs.length);
     const share = { rows: loops.dims[0], macsPerRow: (macs * elementCount(dims)) / loops.dims[0] };
     return {
-      calls: [kernelCall(elementwiseKernel, { expression, steps, loops: around }, args, share)],
+      calls: [kernelCall(elementwiseKernel, params, args, share)],
       scratchBytes: 0,
     };
   },

@@ -4,13 +4,16 @@
  * in0 …     f32, i32 or bool; f4, i4, b4 in the name: one after the other along a row; f1, i1, b1: one value for a row
  * out0 …    f32, i32 or bool, dense; may start where an input of the same type and dimensions does
  * count     elements of a row
+ * value<n>  bits of node n's constant, f32: expressions that differ in nothing else share a kernel, those with more of them than a kernel
+ *           has arguments have them in their code
  * count<d>, step<d>_<i>   for each loop around the row, the outermost is 0: turns, and bytes that input i goes on per turn; outputs go
  *           on by themselves
  *
  * The last elements of a row, fewer than four, go through the same code: only they are loaded and stored, lane by lane.
  */
 import { constantsOf } from '../../activations/activations.wasm.ts';
-import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
+import { i32Params, type KernelSpec, MAX_ARGS } from '../../kernel-spec.ts';
+import { f32Bits } from '../../numbers.ts';
 import { byteSize, type DType } from '../../ops/op.ts';
 import { Func, type I32, i8x16, i16x8, i32, i32x4, type Local, type V128, v128 } from '../../wasm/emitter.ts';
 import { advance, range } from '../../wasm/loops.ts';
@@ -29,19 +32,32 @@ export interface ElementwiseKernel {
 
 const outputTypes = ({ op, types }: TypedExpression): DType[] => op.outputs.map((output) => types[output]);
 
-const argNames = ({ expression, steps, loops }: ElementwiseKernel): string[] => [
+const placeNames = ({ expression, steps, loops }: ElementwiseKernel): string[] => [
   ...steps.map((_, i) => `in${i}`),
   ...expression.op.outputs.map((_, i) => `out${i}`),
   'count',
   ...range(loops).flatMap((d) => [`count${d}`, ...steps.map((_, i) => `step${d}_${i}`)]),
 ];
 
+/** Nodes whose constants are arguments. */
+export function givenNodes(params: ElementwiseKernel): readonly number[] {
+  const { nodes } = params.expression.op;
+  const constants = range(nodes.length).filter((i) => nodes[i].fn === 'ConstantF32');
+  return constants.length + placeNames(params).length <= MAX_ARGS ? constants : [];
+}
+
+export const valueName = (node: number): string => `value${node}`;
+
+const argNames = (params: ElementwiseKernel): string[] => [...placeNames(params), ...givenNodes(params).map(valueName)];
+
 export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
   family: 'elementwise',
   args: argNames,
-  id: ({ expression, steps, loops }) => {
+  id: (params) => {
+    const { expression, steps, loops } = params;
+    const text = expressionText(expression, givenNodes(params));
     const inputs = steps.map((isStepping, i) => `${expression.types[i][0]}${isStepping ? 4 : 1}`).join('');
-    return shortId(`elementwise_${expressionText(expression)}_${inputs}${loops ? `_${loops}d` : ''}`);
+    return shortId(`elementwise_${text}_${inputs}${loops ? `_${loops}d` : ''}`);
   },
   trial(params, at) {
     const names = argNames(params);
@@ -50,6 +66,7 @@ export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
     const counts = Object.fromEntries(names.map((name) => [name, name.startsWith('count') ? 1 : 0]));
     return {
       ...counts,
+      ...Object.fromEntries(givenNodes(params).map((node) => [valueName(node), f32Bits(1)])),
       ...Object.fromEntries(names.slice(0, operands).map((name, i) => [name, at + 4 * count * i])),
       count,
     };
@@ -58,7 +75,8 @@ export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
   emit(module, params) {
     const { expression, steps, loops } = params;
     module.func(elementwiseKernel.id(params), i32Params(argNames(params)), (f, p) => {
-      const compute = expressionCode(f, expression);
+      const given = new Map(givenNodes(params).map((node) => [node, f.let(i32x4.splat(p[valueName(node)]))]));
+      const compute = expressionCode(f, expression, given);
       const inputs = steps.map((_, i) => p[`in${i}`]);
       const outputs = expression.op.outputs.map((_, i) => p[`out${i}`]);
       const results = outputTypes(expression);
@@ -105,21 +123,30 @@ export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
 };
 
 /** Emits an expression wherever the result is called. Constants go into locals once, outside of the loops. */
-function expressionCode(f: Func, expression: TypedExpression): (inputs: readonly V128[]) => V128[] {
+function expressionCode(
+  f: Func,
+  expression: TypedExpression,
+  given: ReadonlyMap<number, V128>,
+): (inputs: readonly V128[]) => V128[] {
   const constant = constantsOf(f);
-  dryRun(expression, constant);
+  dryRun(expression, constant, given);
   const lanes = moreWasmLanes(f, constant);
-  return (inputs) => evaluate(lanes, expression, inputs);
+  return (inputs) => evaluate(lanes, expression, inputs, given);
 }
 
 /** Meets every constant; its code is dropped. */
-function dryRun(expression: TypedExpression, constant: (pattern: number) => V128): Func {
+function dryRun(
+  expression: TypedExpression,
+  constant: (pattern: number) => V128,
+  given: ReadonlyMap<number, V128> = new Map(),
+): Func {
   const dropped = new Func(0);
   const inputs = expression.types.slice(0, expression.types.length - expression.op.nodes.length);
   evaluate(
     moreWasmLanes(dropped, constant),
     expression,
     inputs.map(() => v128.const16(0)),
+    given,
   );
   return dropped;
 }

@@ -68,17 +68,22 @@ function checkValue(where: string, value: number, known: number): void {
     throw new RangeError(`elementwise: ${where} expected values 0..${known - 1}, got ${value}.`);
 }
 
-/** The f32 contract, on whatever computes. */
-export function evaluate<V>(f: MoreLanes<V>, { op, forms, values }: TypedExpression, inputs: readonly V[]): V[] {
+/**
+ * The f32 contract, on whatever computes.
+ *
+ * @param given what nodes are that are not computed
+ */
+export function evaluate<V>(
+  f: MoreLanes<V>,
+  { op, forms, values }: TypedExpression,
+  inputs: readonly V[],
+  given?: ReadonlyMap<number, V>,
+): V[] {
   const all = [...inputs];
-  for (const [i, { args }] of op.nodes.entries())
-    all.push(
-      forms[i].contract(
-        f,
-        args.map((arg) => all[arg]),
-        values[i],
-      ),
-    );
+  for (const [i, { args }] of op.nodes.entries()) {
+    const operands = args.map((arg) => all[arg]);
+    all.push(given?.get(i) ?? forms[i].contract(f, operands, values[i]));
+  }
   return op.outputs.map((output) => all[output]);
 }
 
@@ -95,10 +100,14 @@ export function evaluate64({ op, forms, values }: TypedExpression, inputs: reado
   return op.outputs.map((output) => all[output]);
 }
 
-/** `Silu0-Mul2.1`: the same for the same expression, and only for it. */
-export function expressionText({ op, forms, values, types }: TypedExpression): string {
+/**
+ * `Silu0-Mul2.1`: the same for the same expression, and only for it.
+ *
+ * @param open nodes whose values do not matter
+ */
+export function expressionText({ op, forms, values, types }: TypedExpression, open: readonly number[] = []): string {
   const nodes = op.nodes.map(({ fn, args }, i) => {
-    const beside = values[i].map((value) => `v${textOf(value, forms[i].result)}`);
+    const beside = open.includes(i) ? [] : values[i].map((value) => `v${textOf(value, forms[i].result)}`);
     return `${fn}${args.join('.')}${beside.join('')}`;
   });
   const isLastAlone = op.outputs.length === 1 && op.outputs[0] === types.length - 1;

@@ -85,6 +85,18 @@ async function buildWay(
   return { draft, foreign, bodies };
 }
 
+/** A way that no session is made for: to look at. */
+export function unbuiltWay(draft: Draft): BuiltWay {
+  const bodies = new Map<Region, readonly (readonly BuiltWay[])[]>();
+  for (const region of draft.sides!.regions)
+    if (region.control)
+      bodies.set(
+        region,
+        controlOf(draft, region).bodies.map(({ drafts }) => drafts.map(unbuiltWay)),
+      );
+  return { draft, foreign: { regions: [], sessions: [], level: undefined, types: new Map() }, bodies };
+}
+
 export const levelOf = (ways: readonly BuiltWay[]): string | undefined =>
   ways.find(({ foreign: { level } }) => level !== undefined)?.foreign.level;
 

@@ -51,7 +51,8 @@ export function attend(
     const state =
       continued(past, kvShape, keeper, before, added) ??
       copied(past, kvShape, keeper, before, added, values, names.scales, where);
-    const positions = told.rows ?? Math.max(0, ...state.lengths);
+    const longest = batch === 0 ? rows + newKeys : Math.max(...state.lengths);
+    const positions = told.rows ?? longest;
     for (const [name, half] of presents) {
       const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
       const scales = half === 'both' ? undefined : names.scales?.[half];
