@@ -101,6 +101,7 @@ export interface AttentionWork {
     readonly spec: AttentionSpec;
     readonly op: AttentionOp;
     readonly run: () => AttentionRun<KvCache>;
+    readonly type?: KvType | undefined;
 }
 
 export interface Backend extends BackendBase {
@@ -501,7 +502,7 @@ export declare function activationUlps(id: ActivationId, x: number): number;
 
 export declare function attention(q: Float32Array, k: Float32Array | undefined, v: Float32Array | undefined, options: AttentionOptions): Float32Array;
 
-export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<KvCache>) => AttentionWork;
+export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<KvCache>, type?: KvType) => AttentionWork;
 
 export declare function badScale(scales: ScaleArray): number;
 
@@ -615,6 +616,7 @@ export interface AttentionWork {
     readonly spec: AttentionSpec;
     readonly op: AttentionOp;
     readonly run: () => AttentionRun<KvCache>;
+    readonly type?: KvType | undefined;
 }
 
 export interface Call<H> {
@@ -758,6 +760,8 @@ export interface WorkStep {
     readonly operands: readonly (number | undefined)[];
     readonly writes: readonly number[];
 }
+
+export declare function askEngine(): (() => number) | undefined;
 
 export declare const byteLength: ({ dtype, dims }: TensorType) => number;
 
@@ -1029,6 +1033,31 @@ export declare function tile(dims: Dims, repeats: Dims): Copy;
 export declare function transpose(dims: Dims, perm?: Dims): Copy;
 
 export declare const windows: OpSpec<WindowsOp>;
+
+
+// @msd/core/peaks
+
+export interface MachinePeaks {
+    readonly dotGmacs: number;
+    readonly relaxedDotGmacs?: number;
+    readonly readGigabytes: number;
+}
+
+export interface Peak {
+    readonly name: string;
+    readonly macs: number;
+    run(): void;
+}
+
+export declare function dotPeak(memory: WebAssembly.Memory, scratch: number): Peak;
+
+export declare function measurePeaks(ms?: number): MachinePeaks;
+
+export declare function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Peak;
+
+export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Peak;
+
+export declare function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined;
 
 
 // @msd/core/thread

@@ -60,6 +60,8 @@ for (const compiler of TYPESCRIPTS) {
 }
 console.log('pages: Vite, webpack, esbuild, script tags');
 run('node', ['scripts/outside-bundlers.mjs', app]);
+console.log('the command line');
+run('node', ['scripts/outside-cli.mjs', app]);
 console.log('Transformers.js on MSD');
 run('node', ['scripts/outside-transformers.mjs', tarballs['@msd/core'], tarballs['@msd/onnx']]);
 rmSync(app, { recursive: true, force: true });

@@ -1,8 +1,10 @@
 // Compiled (never run) in an app outside the workspace by several TypeScript versions at skipLibCheck: false.
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
 import type { GpuBinding, GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
+import { type Inspection, inspectModel, type Work } from '@msd/onnx/inspect';
 import taken, { InferenceSession as Taken } from '@msd/onnx/ort-web';
 import { env } from '@msd/onnx/ort-web/wasm';
 import { configure, formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
@@ -57,4 +59,11 @@ export function gate(): readonly number[] {
     { dtype: 'f32', dims: [4864] },
   ]);
   return dims;
+}
+
+export async function look(url: string): Promise<number> {
+  const seen: Inspection = await inspectModel(url, { maxBytes: 1e6 });
+  const works: readonly Work[] = seen.work((_input, axis, name) => (axis === 0 || name === 'batch' ? 1 : 128));
+  const { dotGmacs }: MachinePeaks = measurePeaks();
+  return works.reduce((sum, { macs }) => sum + macs, 0) / dotGmacs;
 }

@@ -31,13 +31,13 @@ async function gzippedBytes(entry: string): Promise<number> {
 describe('size, gzipped', () => {
   it.each([
     ['../test/entries/core-page.js', 40_000],
-    ['core/dist/index.js', 66_000], // every export of it, attention with its kernels
+    ['core/dist/index.js', 66_300], // every export of it, attention with its kernels
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
     ['onnx/dist/register.js', 40_000],
     ['onnx/dist/execute/create.js', 220_000], // fetched with the first model: core, every kernel, attention and its caches, the compiler of models with all its forms
     ['../test/entries/tfjs-page.js', 49_000],
-    ['tfjs/dist/index.js', 94_000], // every export of it; with what it shares with the WebGPU backend, which is loaded on demand
+    ['tfjs/dist/index.js', 94_300], // every export of it; with what it shares with the WebGPU backend, which is loaded on demand
   ])('%s stays below %i bytes', async (entry, ceiling) => {
     const bytes = await gzippedBytes(entry);
     expect(bytes).toBeGreaterThan(1000);

@@ -89,3 +89,17 @@ export function shortcuts(field: HTMLElement, cancel: HTMLButtonElement): void {
     } else if (event.key === 'Escape' && !cancel.hidden) cancel.click();
   });
 }
+
+/** A function that does its work at most so often: what a screen reader says should not change many times a second. */
+export function atMostEvery<T extends unknown[]>(
+  intervalMs: number,
+  work: (...given: T) => void,
+): (...given: T) => void {
+  let last = Number.NEGATIVE_INFINITY;
+  return (...given) => {
+    const now = performance.now();
+    if (now - last < intervalMs) return;
+    last = now;
+    work(...given);
+  };
+}

@@ -3,6 +3,7 @@
  * do; and next to another generator's kernels of the same layout, where a folder with one is given.
  */
 import { pathToFileURL } from 'node:url';
+import { dotPeak, readBandwidth } from '@msd/core/peaks';
 import type { Arena } from '../../packages/core/src/backends/arena.ts';
 import { WasmBackend } from '../../packages/core/src/backends/wasm/backend.ts';
 import type { WasmMatrix } from '../../packages/core/src/backends/wasm/matrix.ts';
@@ -19,7 +20,6 @@ import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/test/instantiate.ts';
 import { kernelOn } from '../../packages/core/test/kernels.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
-import { dotPeak, readBandwidth } from './peaks.ts';
 
 export interface KernelCase {
   readonly format: FormatId;

@@ -2,8 +2,9 @@
  * A worker (of a page or of node:worker_threads) that runs a peak for a given time: two of them show what a second core
  * adds. Messages: {@link PeakRequest} in, its rate out.
  */
+
+import { dotPeak, readBandwidth, relaxedDotPeak } from '@msd/core/peaks';
 import type { Call } from './measure.ts';
-import { dotPeak, readBandwidth, relaxedDotPeak } from './peaks.ts';
 
 export type PeakId = 'dot' | 'relaxedDot' | 'read';
 

@@ -7,6 +7,7 @@
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
+ * npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
  *
  * docs/benchmarks.md explains the options and the method.
  */
@@ -22,6 +23,8 @@ import { measureDecoders } from './decoder/index.ts';
 import { DECODER_FLAGS, decoderOptions } from './decoder/options.ts';
 import type { EngineId } from './engines/engine.ts';
 import { describeMachine, type Environment, runEnvironment } from './environments.ts';
+import { measureFirstTokens } from './first-tokens/index.ts';
+import { FIRST_TOKENS_FLAGS, firstTokensOptions } from './first-tokens/options.ts';
 import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
@@ -44,7 +47,7 @@ const RESULTS = fileURLToPath(new URL('./results/', import.meta.url));
 
 const { values, positionals } = parseArgs({
   options: {
-    in: { type: 'string', default: 'chromium,node,chromium-no-vnni' },
+    in: { type: 'string' },
     threads: { type: 'string' },
     sections: { type: 'string', default: SECTIONS.join(',') },
     cases: { type: 'string', default: '' },
@@ -57,6 +60,7 @@ const { values, positionals } = parseArgs({
     json: { type: 'string' },
     old: { type: 'string' },
     ...DECODER_FLAGS,
+    ...FIRST_TOKENS_FLAGS,
   },
   allowPositionals: true,
 });
@@ -103,7 +107,7 @@ async function compare(): Promise<void> {
   mkdirSync(out, { recursive: true });
   const sections = list<Section>('sections', values.sections, SECTIONS);
   const engines = list<EngineId>('engines', values.engines, ENGINES);
-  const environments = list('in', values.in, Object.keys(ENVIRONMENTS));
+  const environments = list('in', values.in ?? 'chromium,node,chromium-no-vnni', Object.keys(ENVIRONMENTS));
   const threadCounts = list('threads', values.threads ?? '1,2', ['1', '2']).map(Number);
   for (const name of environments)
     for (const threads of threadCounts) {
@@ -175,7 +179,7 @@ switch (positionals[0]) {
     const report = await measureAttentions({
       cases: values.cases.split(',').filter(Boolean),
       rounds: count('rounds', values.rounds ?? '9'),
-      clock: choice('clock', values.clock, ['wall', 'cpu']),
+      clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu']),
       out: values.out,
       log: (message) => console.log(`  ${message}`),
     });
@@ -185,6 +189,9 @@ switch (positionals[0]) {
   case 'decoder':
     await measureDecoders(decoderOptions(values));
     console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
+    break;
+  case 'first-tokens':
+    console.log(`\n${await measureFirstTokens(firstTokensOptions(values))}`);
     break;
   case 'report':
     report(values.out);
@@ -201,6 +208,6 @@ switch (positionals[0]) {
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn', 'attention' or 'decoder', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn', 'attention', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
     );
 }

@@ -1,9 +1,9 @@
 /** The story model's logits in one engine, all of them in one hash: ONNX Runtime's plain binary, one thread, MSD in it. */
 import { type MsdProvider, register, reportOf } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
-import { DecoderSession } from '../../examples/story-model/src/decoder-session.ts';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
+import { DecoderSession } from '../../packages/cli/src/run/decoder.ts';
 import { usePoolForTests } from './carrier-runs.ts';
 
 export interface StoryOptions {

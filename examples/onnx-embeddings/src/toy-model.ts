@@ -6,10 +6,9 @@
  *
  *   input_ids, attention_mask   int64 [batch, sequence]
  *   last_hidden_state           f32   [batch, sequence, HIDDEN]
- *
- * Every product is DynamicQuantizeLinear, MatMulInteger, Cast, Mul; weights int8, one scale per matrix.
  */
 import { type ModelSpec, type NodeSpec, type TensorSpec, writeModel } from '@msd/onnx/write';
+import { dynamicQ8 } from '../../onnx-story/src/dynamic-q8.ts';
 import { normal, seededRandom } from '../../story-model/src/random.ts';
 import { TOPICS, VOCABULARY } from './toy-words.ts';
 
@@ -67,19 +66,10 @@ class Builder {
     return outputs[0]!;
   }
 
-  /** y = x · W + b with W in int8. */
+  /** y = x · W + b */
   linear(name: string, x: string, K: number, N: number, scale: number): string {
-    const { codes, step } = quantize(gaussians(K * N, scale));
-    const w = this.constant(`${name}.weight_quantized`, 'int8', [K, N], codes);
-    const wZero = this.constant(`${name}.weight_zero_point`, 'int8', [], new Int8Array(1));
-    const wScale = this.scalar(`${name}.weight_scale`, step);
-    const quantized = ['q', 'scale', 'zero'].map((output) => `${name}/${output}`);
-    this.node(`${name}/DynamicQuantizeLinear`, 'DynamicQuantizeLinear', [x], { outputs: quantized });
-    const [q, xScale, xZero] = quantized as [string, string, string];
-    const product = this.node(`${name}/MatMul_quant`, 'MatMulInteger', [q, w, xZero, wZero]);
-    const asFloat = this.node(`${name}/Cast`, 'Cast', [product], { attributes: { to: { int: FLOAT } } });
-    const scales = this.node(`${name}/scales_mul`, 'Mul', [xScale, wScale]);
-    const y = this.node(`${name}/output_scale_mul`, 'Mul', [asFloat, scales]);
+    const w = this.constant(`${name}.weight`, 'float32', [K, N], gaussians(K * N, scale));
+    const y = this.node(`${name}/MatMul`, 'MatMul', [x, w]);
     return this.node(`${name}/Add`, 'Add', [this.constant(`${name}.bias`, 'float32', [N], gaussians(N, 0.01)), y]);
   }
 
@@ -90,11 +80,6 @@ class Builder {
       attributes: { axis: { int: -1 }, epsilon: { float: 1e-12 } },
     });
   }
-}
-
-function quantize(values: Float32Array): { codes: Int8Array; step: number } {
-  const step = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
-  return { codes: Int8Array.from(values, (value) => Math.round(value / step)), step };
 }
 
 function attention(graph: Builder, path: string, x: string, mask: string): string {
@@ -228,6 +213,6 @@ export function toyFiles(): ReadonlyMap<string, Uint8Array> {
         sep_token: '[SEP]',
       }),
     ],
-    ['onnx/model_quantized.onnx', writeModel(toyGraph())],
+    ['onnx/model_quantized.onnx', writeModel(dynamicQ8(toyGraph()))],
   ]);
 }

@@ -79,8 +79,12 @@ export function fileNameOf(
 /** What was dropped, walked through. */
 export async function readDropped(data: DataTransfer): Promise<ReadonlyMap<string, File>> {
   const files = new Map<string, File>();
-  const entries = [...data.items].flatMap((item) => item.webkitGetAsEntry() ?? []); // before the first await: items are gone then
-  for (const entry of entries) await walk(entry, files);
+  // Before the first await: items are gone then. Not everything that can be dropped is an entry of a file system.
+  const dropped = [...data.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  for (const one of dropped) {
+    if (one instanceof File) files.set(one.name, one);
+    else if (one) await walk(one, files);
+  }
   return files;
 }
 

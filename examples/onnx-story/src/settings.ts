@@ -1,9 +1,11 @@
 /** The choices of a model, its weights, threads and tokens: what they are now, and which make sense. */
 import { create, element } from '../../shared/elements.ts';
 import { DTYPES, type Dtype, type FolderFiles, type ModelSource } from './protocol.ts';
+import type { SharedResult } from './share.ts';
 
-const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'fp32'];
+const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'q8', 'fp32'];
 const MAX_THREADS = 16;
+const DEFAULT_THREADS = 4;
 const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const HINTS = {
   shipped: 'The story model knows 480 words and reads at most 256 tokens: begin as its own stories do.',
@@ -18,6 +20,14 @@ interface Folder {
   readonly dtypes: readonly Dtype[];
 }
 
+/** What a loaded model depends on: with another key it has to be loaded again. */
+export interface Choice {
+  readonly source: ModelSource;
+  readonly dtype: Dtype;
+  readonly threads: number;
+  readonly key: string;
+}
+
 export class Settings {
   readonly #model = element<HTMLSelectElement>('model');
   readonly #hub = element<HTMLInputElement>('hub');
@@ -29,6 +39,7 @@ export class Settings {
   constructor() {
     const cores = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
     this.#threads.replaceChildren(...Array.from({ length: cores }, (_, i) => create('option', String(i + 1))));
+    this.#threads.value = String(Math.min(DEFAULT_THREADS, Math.ceil(cores / 2))); // what onnxruntime-web takes by itself
     element('threads-hint').textContent = globalThis.crossOriginIsolated
       ? ''
       : 'One thread: browsers allow more only where the host sends the headers COOP and COEP.';
@@ -36,19 +47,32 @@ export class Settings {
     this.#showModel();
   }
 
-  get kind(): ModelSource['kind'] {
+  get #kind(): ModelSource['kind'] {
     return this.#model.value as ModelSource['kind'];
   }
 
-  set kind(kind: ModelSource['kind']) {
+  set #kind(kind: ModelSource['kind']) {
     this.#model.value = kind;
     this.#showModel();
   }
 
   /** @throws Error that says what is missing */
-  get source(): ModelSource {
-    if (this.kind === 'shipped') return { kind: 'shipped' };
-    if (this.kind === 'hub') {
+  get choice(): Choice {
+    const source = this.#source;
+    const dtype = this.#dtype.value as Dtype;
+    const threads = Number(this.#threads.value);
+    const name =
+      source.kind === 'folder'
+        ? `${source.name} ${folderNumber(source.files)}`
+        : source.kind === 'hub'
+          ? source.name
+          : '';
+    return { source, dtype, threads, key: [source.kind, name, dtype, threads].join(' ') };
+  }
+
+  get #source(): ModelSource {
+    if (this.#kind === 'shipped') return { kind: 'shipped' };
+    if (this.#kind === 'hub') {
       const name = this.#hub.value.trim();
       if (!HUB_NAME.test(name))
         throw new Error(`“${name}” names no model of the hub. Write it like HuggingFaceTB/SmolLM2-135M-Instruct.`);
@@ -58,32 +82,12 @@ export class Settings {
     return { kind: 'folder', name: this.#folder.name, files: this.#folder.files };
   }
 
-  set hubName(name: string) {
-    this.#hub.value = name;
-  }
-
   set folder(folder: Folder) {
     this.#folder = folder;
-    this.kind = 'folder';
+    this.#kind = 'folder';
   }
 
-  get dtype(): Dtype {
-    return this.#dtype.value as Dtype;
-  }
-
-  set dtype(dtype: Dtype) {
-    if ([...this.#dtype.options].some(({ value }) => value === dtype)) this.#dtype.value = dtype;
-  }
-
-  get threads(): number {
-    return Number(this.#threads.value);
-  }
-
-  /** As many as asked for, or as this browser allows. */
-  set threads(threads: number) {
-    this.#threads.value = String(Math.min(Math.max(1, threads), this.#threads.options.length));
-  }
-
+  /** @throws Error that says what is asked for */
   get tokens(): number {
     const tokens = this.#tokens.valueAsNumber;
     const { min, max } = this.#tokens;
@@ -92,32 +96,29 @@ export class Settings {
     return tokens;
   }
 
-  set tokens(tokens: number) {
+  /** Settings that came with a link, as far as this browser has them. */
+  take({ kind, name, dtype, threads, tokens }: SharedResult): void {
+    this.#kind = kind;
+    if (kind === 'hub') this.#hub.value = name;
+    this.#select(dtype);
+    this.#threads.value = String(Math.min(Math.max(1, threads), this.#threads.options.length));
     this.#tokens.value = String(tokens);
   }
 
-  /** What a loaded model depends on: with another key it has to be loaded again. */
-  get key(): string {
-    const { source } = this;
-    const name =
-      source.kind === 'folder'
-        ? `${source.name} ${folderNumber(source.files)}`
-        : source.kind === 'hub'
-          ? source.name
-          : '';
-    return [source.kind, name, this.dtype, this.threads].join(' ');
+  #select(dtype: string): void {
+    if ([...this.#dtype.options].some(({ value }) => value === dtype)) this.#dtype.value = dtype;
   }
 
   #showModel(): void {
-    const { kind } = this;
+    const kind = this.#kind;
     element('hub-label').hidden = kind !== 'hub';
     element('folder-label').hidden = kind !== 'folder';
     element('prompt-hint').textContent = HINTS[kind];
     element('another').hidden = kind !== 'shipped';
     const dtypes = kind === 'shipped' ? SHIPPED_DTYPES : kind === 'folder' ? (this.#folder?.dtypes ?? []) : DTYPES;
-    const before = this.dtype;
+    const before = this.#dtype.value;
     this.#dtype.replaceChildren(...dtypes.map((dtype) => create('option', dtype)));
-    this.dtype = before;
+    this.#select(before);
   }
 }
 

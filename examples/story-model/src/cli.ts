@@ -1,6 +1,6 @@
 /** The command line of `npm start`. */
 import { parseArgs } from 'node:util';
-import { UserError } from './user-error.ts';
+import { UserError } from '../../../packages/cli/src/shared/errors.ts';
 
 export const HELP = `npm start                                  the shipped story model, then real LLM layer shapes
 npm start -- --prompt TEXT                 the same with your own beginning

@@ -1,9 +1,9 @@
 /** The two ways to run one ONNX file: plain onnxruntime-web, and MSD in it. One thread each. */
 import { register } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
-import { DecoderSession } from './decoder-session.ts';
+import { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
+import { UserError } from '../../../packages/cli/src/shared/errors.ts';
 import type { ModelFolder } from './model-folder.ts';
-import { UserError } from './user-error.ts';
 
 export type Engine = 'ort' | 'msd';
 export const ENGINES: readonly Engine[] = ['ort', 'msd'];

@@ -1,4 +1,5 @@
 /** Where this example keeps its files, and the corpora every script shares. */
+
 import { tellStories } from './corpus.ts';
 import { seededRandom } from './random.ts';
 import { Vocabulary } from './words.ts';

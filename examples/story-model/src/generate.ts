@@ -1,4 +1,5 @@
 /** Greedy and sampled text on the reference decoder. */
+
 import { argMax, type Decoder } from './forward.ts';
 import type { Random } from './random.ts';
 import { END_ID } from './words.ts';

@@ -1,5 +1,5 @@
 /** Greedy decoding on a session, timed token by token; and the same with given tokens, for comparing logits. */
-import type { DecoderSession } from './decoder-session.ts';
+import type { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
 import { argMax } from './forward.ts';
 
 export interface GreedyRun {

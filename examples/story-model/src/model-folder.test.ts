@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { UserError } from '../../../packages/cli/src/shared/errors.ts';
 import { FILES } from './files.ts';
 import { CONFIG } from './model.ts';
 import { writeModelFolder } from './model-files.ts';
 import { encodePrompt, openModelFolder } from './model-folder.ts';
 import { PROMPTS } from './prompts.ts';
-import { UserError } from './user-error.ts';
 import { END_ID, START_ID } from './words.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'story-model-'));

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
-import { UserError } from './user-error.ts';
+import { UserError } from '../../../packages/cli/src/shared/errors.ts';
 
 /** File name endings by Transformers.js' `dtype`. */
 const SUFFIXES: Readonly<Record<string, string>> = {

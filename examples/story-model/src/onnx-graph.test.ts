@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { DecoderSession } from './decoder-session.ts';
+import { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
 import { FILES } from './files.ts';
 import { Decoder } from './forward.ts';
 import { CONFIG, initialWeights, type ModelConfig, type Weights } from './model.ts';
@@ -18,7 +18,7 @@ const DECODED = [3, 17, 8, 8, 29];
 
 async function sessionOf(config: ModelConfig, model: ReturnType<typeof decoderGraph>): Promise<DecoderSession> {
   const session = await ort.InferenceSession.create(writeModel(model), { executionProviders: ['wasm'] });
-  return new DecoderSession(session, { ...config, endIds: [] });
+  return new DecoderSession(session, { ...config });
 }
 
 /** Prefill in one run, then token by token; the session's logits against the plain loops'. */

@@ -1,7 +1,7 @@
 /** The texts and logits that both engines are compared with: float activations on the very same weights. */
 import { readFileSync } from 'node:fs';
+import type { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
 import type { ReferenceText } from './compare.ts';
-import type { DecoderSession } from './decoder-session.ts';
 import { FILES } from './files.ts';
 import { argMax, Decoder } from './forward.ts';
 import { CONFIG } from './model.ts';

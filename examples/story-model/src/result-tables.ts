@@ -1,8 +1,8 @@
-/** The two tables of `npm start`, as text. */
+/** The decoder's table of `npm start`, as text. */
 
+import { percent, times } from '../../../packages/cli/src/bench/table.ts';
 import { threeDigits } from '../../../packages/cli/src/shared/numbers.ts';
-import { type Column, formatTable } from '../../../packages/cli/src/shared/table.ts';
-import type { LayerResult, LayerTiming } from '../../../test/bench/onnx-layers.ts';
+import { formatTable } from '../../../packages/cli/src/shared/table.ts';
 import type { Summary } from '../../../test/bench/samples.ts';
 import type { Accuracy, Alone, Both, Speed } from './compare.ts';
 import { ENGINE_NAMES } from './engines.ts';
@@ -18,9 +18,7 @@ export interface DecoderResults {
 
 const NONE = '–';
 
-const percent = (share: number): string => `± ${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 const withSpread = ({ median, spread }: Summary): string => `${threeDigits(median)} ${percent(spread).padStart(7)}`;
-const times = (ratio: number): string => `${threeDigits(ratio)}×`;
 
 /** Decoder, both engines: speed, start, memory, accuracy. */
 export function decoderTable({ tokens, prompts, accuracy, speed, alone, foreignRuns }: DecoderResults): string {
@@ -61,36 +59,5 @@ export function decoderTable({ tokens, prompts, accuracy, speed, alone, foreignR
       row(`identical tokens${prompts > 1 ? `, each of ${prompts} prompts` : ''}`, accuracy, identical),
       ['foreign runs per token', NONE, String(foreignRuns), ''],
     ],
-  );
-}
-
-/** Layer shapes, both engines. */
-export function layerTable(results: readonly LayerResult[]): string {
-  const right = (header: string): Column => ({ header, align: 'right' });
-  const timing = (t: LayerTiming): string[] => [
-    `${threeDigits(t.ms)} ${percent(t.spread).padStart(7)}`,
-    threeDigits(t.gmacs),
-  ];
-  return formatTable(
-    [
-      { header: 'layer', align: 'left' },
-      right('K×N'),
-      right('M'),
-      right(`${ENGINE_NAMES.ort}, ms`),
-      right('GMAC/s'),
-      right(`${ENGINE_NAMES.msd}, ms`),
-      right('GMAC/s'),
-      right('of limit'),
-      right('gain'),
-    ],
-    results.map(({ name, K, N, M, ort, msd, ratio, shareOfLimit }) => [
-      name,
-      `${K}×${N}`,
-      String(M),
-      ...timing(ort),
-      ...timing(msd),
-      `${(100 * shareOfLimit).toFixed(0)} %`,
-      times(ratio),
-    ]),
   );
 }

@@ -11,9 +11,14 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { reportOf } from '@msd/onnx/register';
+import { measureLayers } from '../../../packages/cli/src/bench/layers.ts';
+import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from '../../../packages/cli/src/bench/shapes.ts';
+import { layerTable } from '../../../packages/cli/src/bench/table.ts';
+import type { DecoderSession } from '../../../packages/cli/src/run/decoder.ts';
+import { StoryWriter } from '../../../packages/cli/src/run/story-writer.ts';
+import { TextStream } from '../../../packages/cli/src/run/text-stream.ts';
+import { UserError } from '../../../packages/cli/src/shared/errors.ts';
 import { threeDigits } from '../../../packages/cli/src/shared/numbers.ts';
-import { measureLayers } from '../../../test/bench/onnx-layers.ts';
-import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from '../../../test/bench/shapes.ts';
 import { HELP, type Options, parseOptions } from './cli.ts';
 import {
   type Both,
@@ -23,16 +28,13 @@ import {
   type ReferenceText,
   smallestMargin,
 } from './compare.ts';
-import type { DecoderSession } from './decoder-session.ts';
 import { ENGINE_NAMES, ENGINES, type Engine, loadDecoder, runtime } from './engines.ts';
 import { greedyRun, tokensPerSecond } from './greedy-run.ts';
 import { encodePrompt, type ModelFolder, openModelFolder } from './model-folder.ts';
 import { PROMPTS } from './prompts.ts';
 import { sessionReference, storyReference } from './reference.ts';
-import { decoderTable, layerTable } from './result-tables.ts';
-import { Progress, StoryWriter } from './terminal.ts';
-import { TextStream } from './text-stream.ts';
-import { UserError } from './user-error.ts';
+import { decoderTable } from './result-tables.ts';
+import { Progress } from './terminal.ts';
 
 const SHIPPED = fileURLToPath(new URL('../generated', import.meta.url));
 const DEFAULT_TOKENS = 200;

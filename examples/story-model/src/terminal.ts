@@ -1,101 +1,23 @@
-/** What moves on the screen: a story that is being written, and one line that says what is being measured. */
-import type { WriteStream } from 'node:tty';
+/** One line that says what is being measured. */
 import { styleText } from 'node:util';
-
-/** Where text goes; escapes are used on terminals only. */
-export type Output = Pick<WriteStream, 'write'> & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
+import type { Stream } from '../../../packages/cli/src/shared/output.ts';
 
 const DEFAULT_COLUMNS = 100;
-const REDRAW_MS = 50;
 const CLEAR_LINE = '\x1b[2K';
-
-/** Some terminals do not know their width, and say 0. */
-function columnsOf(out: Output): number {
-  return out.columns || DEFAULT_COLUMNS;
-}
-
-/** Writes words as they come, wrapped at the terminal's width, with a status line below them. */
-export class StoryWriter {
-  readonly #out: Output;
-  readonly #columns: number;
-  #column = 0;
-  /** A space that is written with the next word, if that still fits. */
-  #space = false;
-  /** A word that may go on. */
-  #word = '';
-  #drawn = 0;
-
-  constructor(out: Output) {
-    this.#out = out;
-    this.#columns = Math.min(DEFAULT_COLUMNS, columnsOf(out) - 1);
-  }
-
-  /** What the text begins with, in a quieter colour. Ends with a whole word. */
-  prompt(text: string): void {
-    this.#add(text, (word) => styleText('dim', word));
-    this.#flush((word) => styleText('dim', word));
-  }
-
-  /** The next piece of text; words may come in several. */
-  write(text: string): void {
-    this.#add(text, (word) => word);
-  }
-
-  /** Draws the status below the story; often enough to look alive, no more. Nothing where lines cannot be redrawn. */
-  status(text: string): void {
-    if (!this.#out.isTTY || performance.now() - this.#drawn < REDRAW_MS) return;
-    this.#drawn = performance.now();
-    this.#out.write(`\n${CLEAR_LINE}\r${styleText('cyan', text)}\x1b[1A\x1b[${this.#column + 1}G`);
-  }
-
-  /** Ends the story; the status stays. */
-  end(status: string): void {
-    this.#flush((word) => word);
-    this.#breakLine();
-    this.#out.write(`${styleText('cyan', status)}\n`);
-  }
-
-  #add(text: string, style: (word: string) => string): void {
-    for (const [part] of text.matchAll(/\n|[^\S\n]+|\S+/g)) {
-      if (part.trim() !== '') {
-        this.#word += part;
-        continue;
-      }
-      this.#flush(style);
-      if (part === '\n') this.#breakLine();
-      else this.#space = this.#column > 0;
-    }
-  }
-
-  #flush(style: (word: string) => string): void {
-    if (this.#word === '') return;
-    if (this.#column + Number(this.#space) + this.#word.length > this.#columns) this.#breakLine();
-    this.#out.write((this.#space ? ' ' : '') + style(this.#word));
-    this.#column += Number(this.#space) + this.#word.length;
-    this.#space = false;
-    this.#word = '';
-  }
-
-  #breakLine(): void {
-    this.#out.write(this.#out.isTTY ? `\n${CLEAR_LINE}\r` : '\n');
-    this.#column = 0;
-    this.#space = false;
-  }
-}
 
 /** One line that is redrawn; without a terminal, one line per stage. */
 export class Progress {
-  readonly #out: Output;
+  readonly #out: Stream;
   #stage = '';
 
-  constructor(out: Output) {
+  constructor(out: Stream) {
     this.#out = out;
   }
 
   /** @param stage what is being measured  @param detail how far */
   update(stage: string, detail = ''): void {
     if (this.#out.isTTY) {
-      const text = `${stage} ${detail}`.slice(0, columnsOf(this.#out) - 1);
+      const text = `${stage} ${detail}`.slice(0, (this.#out.columns || DEFAULT_COLUMNS) - 1);
       this.#out.write(`\r${CLEAR_LINE}${styleText('dim', text)}`);
     } else if (stage !== this.#stage) this.#out.write(`${stage} …\n`);
     this.#stage = stage;

@@ -50,7 +50,7 @@ const stop = (): void => {
   runningTask()?.undo.stop();
   end(() => report(new Interrupted(), isJson));
 };
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
 // A reader that has seen enough, like `msd inspect … | head`, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;

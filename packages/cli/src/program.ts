@@ -13,7 +13,30 @@ interface Entry {
 }
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
-  // name: { summary: 'What it does', load: () => import('./commands/name.ts') },
+  inspect: {
+    summary: 'Says what MSD does with a model, how fast, and in how much memory, before it is downloaded',
+    load: () => import('./commands/inspect.ts'),
+  },
+  run: {
+    summary: 'Runs a local model: writes text with a decoder, embeds or classifies with an encoder',
+    load: () => import('./commands/run.ts'),
+  },
+  bench: {
+    summary: "Measures this machine's peaks, and layers of language models beside them",
+    load: () => import('./commands/bench.ts'),
+  },
+  quantize: {
+    summary: 'Makes the float weights of a model integers of 8, 4 or 2 bits',
+    load: () => import('./commands/quantize.ts'),
+  },
+  rewrite: {
+    summary: 'Spells quantized products in other operators, for engines beside the browser',
+    load: () => import('./commands/rewrite.ts'),
+  },
+  verify: {
+    summary: 'Compares a quantized model with the same weights and float activations, layer by layer',
+    load: () => import('./commands/verify.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */

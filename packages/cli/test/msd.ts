@@ -26,10 +26,11 @@ export function msd(args: readonly string[], { env, cwd, interruptWhen }: RunOpt
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let [stdout, stderr] = ['', ''];
+    let isInterrupted = false;
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
-      if (interruptWhen?.(stderr)) child.kill('SIGINT');
+      if (interruptWhen?.(stderr) && !isInterrupted) isInterrupted = child.kill('SIGINT');
     });
     child.on('error', reject);
     child.on('close', (exitCode) => resolve({ exitCode, stdout, stderr }));

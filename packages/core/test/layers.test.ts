@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('../src', import.meta.url));
 const LAYERS: readonly (readonly string[])[] = [
   ['errors.ts', 'numbers.ts', 'device-name.ts'],
   ['wasm', 'wgsl'],
+  ['peaks'],
   ['kernel-spec.ts'],
   ['formats'],
   ['activations', 'lookup'],

@@ -4,30 +4,41 @@ import { DECODERS, scaled } from '../models/decoder.ts';
 import type { DecoderOptions } from './index.ts';
 import { FROMS, SIDES } from './sides.ts';
 
-/** For `parseArgs`. `threads`, `rounds` and `out` are those of the other benchmarks. */
+const string = { type: 'string' } as const;
+
+/** For `parseArgs`, without defaults: other benchmarks have some of them, too. `threads`, `rounds` and `out` are common to all. */
 export const DECODER_FLAGS = {
-  models: { type: 'string', default: 'qwen2.5-0.5b,smollm2-360m' },
-  embedding: { type: 'string', default: 'float' },
-  packaging: { type: 'string', default: 'external' },
-  layers: { type: 'string' },
-  scale: { type: 'string', default: '1' },
-  past: { type: 'string', default: '0,128,1024,4096' },
-  prompt: { type: 'string', default: '128,512' },
-  loads: { type: 'string', default: '3' },
-  from: { type: 'string', default: 'path,bytes' },
-  sides: { type: 'string' },
-  clock: { type: 'string', default: 'wall' },
-  msd: { type: 'string' },
-  folder: { type: 'string' },
+  models: string,
+  embedding: string,
+  packaging: string,
+  layers: string,
+  scale: string,
+  past: string,
+  prompt: string,
+  loads: string,
+  from: string,
+  sides: string,
+  clock: string,
+  msd: string,
+  folder: string,
 } as const;
+
+const DEFAULTS: Partial<Record<keyof typeof DECODER_FLAGS, string>> = {
+  models: 'qwen2.5-0.5b,smollm2-360m',
+  embedding: 'float',
+  packaging: 'external',
+  scale: '1',
+  past: '0,128,1024,4096',
+  prompt: '128,512',
+  loads: '3',
+  from: 'path,bytes',
+  clock: 'wall',
+};
 
 type Flag = keyof typeof DECODER_FLAGS | 'threads' | 'rounds' | 'out';
 
 export function decoderOptions(values: Partial<Record<Flag, string>> & { readonly out: string }): DecoderOptions {
-  const given = (flag: keyof typeof DECODER_FLAGS): string => {
-    const { default: standard = '' } = DECODER_FLAGS[flag] as { readonly default?: string };
-    return values[flag] ?? standard;
-  };
+  const given = (flag: keyof typeof DECODER_FLAGS): string => values[flag] ?? DEFAULTS[flag] ?? '';
   const names = DECODERS.map(({ name }) => name);
   const layers = values.layers === undefined ? undefined : count('layers', values.layers);
   const size = { ...(layers !== undefined && { layers }), scale: positive('scale', given('scale')) };

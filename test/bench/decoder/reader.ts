@@ -14,14 +14,19 @@ export function randomCache({ layers, kvHeads, headDim }: DecoderShape, past: nu
 }
 
 export class Reader {
-  readonly #side: Side;
+  readonly #side: Pick<Side, 'ort'>;
   readonly #session: Ort.InferenceSession;
   readonly #past: Record<string, Ort.Tensor>;
   #position: number;
   /** Is the past of this reader alone: nobody else goes on from it? */
   #isOwn = false;
 
-  private constructor(side: Side, session: Ort.InferenceSession, past: Record<string, Ort.Tensor>, position: number) {
+  private constructor(
+    side: Pick<Side, 'ort'>,
+    session: Ort.InferenceSession,
+    past: Record<string, Ort.Tensor>,
+    position: number,
+  ) {
     this.#side = side;
     this.#session = session;
     this.#past = past;
@@ -29,7 +34,12 @@ export class Reader {
   }
 
   /** From a cache of the caller's own. */
-  static from(side: Side, session: Ort.InferenceSession, { kvHeads, headDim }: DecoderShape, cache: Cache): Reader {
+  static from(
+    side: Pick<Side, 'ort'>,
+    session: Ort.InferenceSession,
+    { kvHeads, headDim }: DecoderShape,
+    cache: Cache,
+  ): Reader {
     const past: Record<string, Ort.Tensor> = {};
     let position = 0;
     for (const [name, data] of cache) {

@@ -52,6 +52,18 @@ export const DECODERS: readonly DecoderShape[] = [
     biases: false,
   },
   {
+    ...common,
+    name: 'smollm2-135m',
+    layers: 30,
+    hiddenSize: 576,
+    mlpSize: 1536,
+    heads: 9,
+    kvHeads: 3,
+    vocabSize: 49152,
+    ropeTheta: 1e5,
+    biases: false,
+  },
+  {
     // Qwen3's, but for its norms of q and k
     ...common,
     name: 'qwen3-4b',

@@ -1,9 +1,9 @@
 /** One case: results compared with the f32 reference, then all sides and the machine's peaks in turns. */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
 import type { OpSpec, TensorType } from '@msd/core/nn';
+import { mulAddPeak, readBandwidth } from '@msd/core/peaks';
 import type * as Ort from 'onnxruntime-web';
 import { callSource, type Source, takeTurns } from '../measure.ts';
-import { mulAddPeak, readBandwidth } from '../peaks.ts';
 import { type Measured, measured, round } from '../results.ts';
 import { count, type Data, type NnCase, type NnEntry } from './cases/case.ts';
 import { onnxSide } from './onnx-side.ts';

@@ -51,8 +51,7 @@ export class Progress {
       this.#samples = [];
     }
     if (step) this.#sample(now, step.done);
-    const since = now - this.#drawn;
-    const isDue = isNew ? this.#out.isTTY || since >= REDRAW_MS : since >= (this.#out.isTTY ? REDRAW_MS : LINE_MS);
+    const isDue = isNew || now - this.#drawn >= (this.#out.isTTY ? REDRAW_MS : LINE_MS);
     if (!isDue) return;
     this.#drawn = now;
     const text = step ? `${job}: ${this.#stepText(step)}` : `${job} …`;

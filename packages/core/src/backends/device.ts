@@ -7,7 +7,7 @@
  *   device.run(call, { operands: { 0: x2 } });     // with what has changed
  */
 import type { ActivationId } from '../activations/contract.ts';
-import type { AttentionOp, AttentionRun, KvCache } from '../attention/contract.ts';
+import type { AttentionOp, AttentionRun, KvCache, KvType } from '../attention/contract.ts';
 import type { DecompositionOptions } from '../decompose/contract.ts';
 import type { DeviceName } from '../device-name.ts';
 import type { FloatType } from '../formats/half.ts';
@@ -52,6 +52,8 @@ export interface AttentionWork {
   readonly op: AttentionOp;
   /** Asked at every run of the call. */
   readonly run: () => AttentionRun<KvCache>;
+  /** Of the caches, if it is known before a run brings one. */
+  readonly type?: KvType | undefined;
 }
 
 /** How WASM computes attention. It comes with the work: pages that only multiply do not download it. */

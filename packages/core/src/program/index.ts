@@ -24,5 +24,6 @@ export type {
   Work,
 } from '../backends/device.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
+export { askEngine } from '../wasm/features.ts';
 export { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
 export { Program, type ScriptStep, type Slot, type Step, type WorkStep } from './program.ts';

@@ -89,6 +89,25 @@ describe('programs', () => {
     reference.dispose();
   });
 
+  it('go on in another block, from the next run of each step on', async () => {
+    const wasm = await createBackend('wasm', { debug: true });
+    const reference = await createBackend('reference', { arithmetic: 'float32' });
+    const [a, b] = [await layer(wasm), await layer(reference)];
+    const move = <H>({ program, block }: Awaited<ReturnType<typeof layer<H, PreparedMatrix>>>, device: Device<H>) => {
+      device.write(program.handle(0), new Float32Array(M * K).fill(Number.NaN));
+      program.bind(device.alloc(program.byteLength + 128));
+      device.free(block);
+    };
+    for (let i = 0; i < 2; i++) {
+      const x = gaussians(next, M * K);
+      expect(firstDifference(await run(a, wasm, x), await run(b, reference, x))).toBe(-1);
+      if (i === 0) move(a, wasm as Device<ReturnType<typeof wasm.alloc>>);
+      if (i === 0) move(b, reference as Device<ReturnType<typeof reference.alloc>>);
+    }
+    wasm.dispose();
+    reference.dispose();
+  });
+
   it('keep values that never live together in the same bytes', async () => {
     const device = await createBackend('wasm', { threads: 1 });
     const { program } = await layer(device);

@@ -55,6 +55,8 @@ export class Program<H> {
   readonly #plan: Placement;
   #handles: readonly H[] = [];
   #calls: readonly (Call<H> | (() => void))[] = [];
+  /** By step: where operands of its call lie since the block is another one, until it has run. */
+  #moved: (Readonly<Record<number, H>> | undefined)[] = [];
 
   /** Plans the memory; `bind` has to follow. Slots and steps belong to the program from then on. */
   constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]) {
@@ -78,7 +80,8 @@ export class Program<H> {
   }
 
   /**
-   * Binds every call to its addresses.
+   * Binds every call to its addresses. Once that was done, another block costs little: operands are said to lie elsewhere when they
+   * are used.
    * @param block at least {@link byteLength} bytes; stays the caller's, and has to live as long as the program runs
    */
   bind(block: H): void {
@@ -91,14 +94,16 @@ export class Program<H> {
       return device.part(block, this.#plan.offsets[index], byteLength);
     };
     for (const index of this.#slots.keys()) placed.push(handleOf(index));
-    this.#calls = this.#steps.map((step) =>
-      step.kind === 'script'
-        ? step.run
-        : device.bind(
-            step.work,
-            step.operands.map((slot) => (slot === undefined ? undefined : placed[slot])),
-          ),
-    );
+    const operandsOf = ({ operands }: WorkStep) =>
+      operands.map((slot) => (slot === undefined ? undefined : placed[slot]));
+    if (this.#handles.length === 0)
+      this.#calls = this.#steps.map((step) =>
+        step.kind === 'script' ? step.run : device.bind(step.work, operandsOf(step)),
+      );
+    else
+      this.#moved = this.#steps.map((step) =>
+        step.kind === 'script' ? undefined : (operandsOf(step) as Record<number, H>),
+      );
     this.#handles = placed;
   }
 
@@ -112,7 +117,11 @@ export class Program<H> {
     for (let i = from; i < to; i++) {
       const call = this.#calls[i];
       if (typeof call === 'function') call();
-      else this.#device.run(call);
+      else {
+        const operands = this.#moved[i];
+        this.#device.run(call, operands && { operands });
+        if (operands) this.#moved[i] = undefined;
+      }
     }
   }
 }

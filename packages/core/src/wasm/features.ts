@@ -59,9 +59,21 @@ let knownProbe: RelaxedProbe | null | undefined;
 /** @returns `null` where the engine has no relaxed SIMD */
 export function relaxedDot(): RelaxedDot | null {
   if (known !== undefined) return known;
-  const probe = relaxedProbe();
-  known = probe && { byteOperand: byteOperandOf(probe), gain: probeRate() };
-  return known;
+  const gain = askEngine();
+  return (known = gain ? { byteOperand: byteOperandOf(relaxedProbe()!), gain: gain() } : null);
+}
+
+let asked: (() => number) | undefined;
+
+/**
+ * Has the engine compile what {@link relaxedDot} measures, in the background: who knows that a matrix will come can do something else
+ * in the meantime. A few milliseconds, once.
+ *
+ * @returns the measurement; nothing where there is no relaxed SIMD
+ */
+export function askEngine(): (() => number) | undefined {
+  if (!asked && relaxedProbe()) asked = beginGain();
+  return asked;
 }
 
 /**
@@ -125,18 +137,21 @@ function byteOperandOf({ pairs, dots }: RelaxedProbe): ByteOperand | null {
   const signedBytes = new Int8Array(pairs.buffer);
   let unsigned = true;
   let signed = true;
-  for (const [lane, sum] of sums.entries()) {
+  for (let lane = 0; lane < sums.length; lane++) {
     const at = 32 * (lane >> 2) + 4 * (lane & 3);
-    const dot = (b: Uint8Array | Int8Array) =>
-      range(4).reduce((total, i) => total + signedBytes[at + i] * b[at + 16 + i], 0);
-    unsigned &&= sum === dot(pairs);
-    signed &&= sum === dot(signedBytes);
+    let [byUnsigned, bySigned] = [0, 0];
+    for (let i = at; i < at + 4; i++) {
+      byUnsigned += signedBytes[i] * pairs[i + 16];
+      bySigned += signedBytes[i] * signedBytes[i + 16];
+    }
+    unsigned &&= sums[lane] === byUnsigned;
+    signed &&= sums[lane] === bySigned;
   }
   return unsigned ? 'unsigned' : signed ? 'signed' : null;
 }
 
-/** Products per second of both instructions, from eight chains in registers. */
-function probeRate(): number {
+/** Begins to find out the gain, from eight chains in registers: the engine optimises them in the background. */
+function beginGain(): () => number {
   const module = new Module();
   const chains = (name: string, step: (acc: V128, operand: V128) => V128) =>
     module.func(name, { count: 'i32' }, (f: Func, p) => {
@@ -154,11 +169,13 @@ function probeRate(): number {
   chains('i8', (acc, operand) => relaxed.dotI8x16I7x16AddS(acc, operand, acc));
   const memory = new WebAssembly.Memory({ initial: 1 });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
-  const [i16, i8] = [exports.i16, exports.i8].map((run) => () => (run as (count: number) => void)(2000));
-  warmUp(i16);
-  warmUp(i8);
-  const [slow, fast] = settledTime([i16, i8]);
-  return (2 * slow) / fast; // 16 products instead of 8
+  const runs = [exports.i16, exports.i8].map((run) => () => (run as (count: number) => void)(2000));
+  const waits = runs.map((run) => warmUp(() => run));
+  return () => {
+    for (const wait of waits) wait();
+    const [slow, fast] = settledTime(runs);
+    return (2 * slow) / fast; // 16 products instead of 8
+  };
 }
 
 const ZERO = v128.const16(0);

@@ -1,6 +1,8 @@
 /** Short measurements, for choices that never show in a result. */
 
-/** Calls of this length in all take V8 to its optimising tier, which it enters between calls only; most kernels need less. */
+/** Calls of this length in all make V8 ask for its optimising tier, which is compiled in the background; most kernels need less. */
+const ASK_MS = 1;
+/** From the first call on, until the optimised code is there. Calls enter it, loops that run already do not. */
 const WARM_MS = 10;
 /** A sample is this many steps of the clock, within these bounds. Browsers without isolation tell time in steps of 0.1 ms. */
 const CLOCK_STEPS = 10;
@@ -13,23 +15,39 @@ const RETRIES = 4;
 /** The optimising tier is two to eight times as fast as the one before. */
 const LEAP = 0.65;
 
-/** Runs a function until it is seen to have come to the optimising tier, at most for the time that this takes. */
-export function warmUp(run: () => void): void {
+/**
+ * Brings a function to the engine's optimising tier: runs it until the engine has been asked for that. In the meantime something else
+ * can be done, such as warming other functions.
+ *
+ * @param begin makes everything ready for calls, and gives one
+ * @returns waits until the optimised function is seen to be there, at most for the time that it takes
+ */
+export function warmUp(begin: () => () => void): () => void {
   const start = performance.now();
-  const slow: number[] = [];
-  for (let calls = 1, now = start; now - start < WARM_MS; ) {
-    const began = now;
-    for (let i = 0; i < calls; i++) run();
-    now = performance.now();
-    if (now - began < sampleLength()) {
-      calls *= 2;
-      continue;
+  let calls = 1;
+  let samples = 0;
+  let best = Number.POSITIVE_INFINITY;
+  let isWarm = false;
+  const until = (end: number) => {
+    let now = performance.now();
+    if (now >= end) return;
+    const run = begin();
+    while (!isWarm && now < end) {
+      const began = now;
+      for (let i = 0; i < calls; i++) run();
+      now = performance.now();
+      if (now - began < sampleLength()) {
+        calls *= 2;
+        continue;
+      }
+      const time = (now - began) / calls;
+      // One slow sample is a busy moment, not a tier.
+      isWarm = samples++ > 1 && time < LEAP * best;
+      best = Math.min(best, time);
     }
-    const time = (now - began) / calls;
-    // One slow sample is a busy moment, not a tier.
-    if (slow.length > 1 && time < LEAP * Math.min(...slow)) return;
-    slow.push(time);
-  }
+  };
+  until(start + ASK_MS);
+  return () => until(start + WARM_MS);
 }
 
 /**

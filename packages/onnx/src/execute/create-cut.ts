@@ -8,13 +8,15 @@ import type { Match } from '../passes/matcher.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
-import { buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
+import { type BuiltWay, buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
+import type { CutModel } from './cut-model.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
+import { rehearse } from './rehearse.ts';
 import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 
@@ -49,9 +51,7 @@ export async function createCut(
   const ways = await buildWays(ort, drafts, request);
   try {
     const matches = ways.map(matchesOf);
-    const perToken = ways.map((way, i) =>
-      graphsOf(way).reduce((sum, { infos }) => sum + kvBytesPerToken(matches[i]!, infos, request.msd.kvCache), 0),
-    );
+    const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
     const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
     // Before the bytes of a fetched file go.
     const inner = innerNodes(graphs);
@@ -72,7 +72,7 @@ export async function createCut(
         isLazy: canBeLazy(ort),
       },
     };
-    return new CutSession({
+    const model: CutModel = {
       ort,
       variants: ways.map((way) => variantOf(ort, way, shop)),
       choice,
@@ -85,7 +85,10 @@ export async function createCut(
       close() {
         for (const source of kept) source.close();
       },
-    });
+    };
+    const session = new CutSession(model);
+    if (!request.isProfiled) await rehearse(session, model);
+    return session;
   } catch (error) {
     await Promise.all(sessionsOf(ways).map((session) => session.release()));
     throw error;
@@ -96,7 +99,12 @@ export async function createCut(
 const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
 
 /** What a token adds to the caches that a session keeps, as far as their sizes are known. */
-function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof typeof KV_BYTES): number {
+export function kvBytesPerToken(way: BuiltWay, type: keyof typeof KV_BYTES): number {
+  const matches = matchesOf(way);
+  return graphsOf(way).reduce((sum, { infos }) => sum + keptElements(matches, infos) * KV_BYTES[type], 0);
+}
+
+function keptElements(matches: readonly Match[], infos: Infos): number {
   let elements = 0;
   for (const { caches, outputs } of matches)
     for (const name of outputs) {
@@ -105,5 +113,5 @@ function kvBytesPerToken(matches: readonly Match[], infos: Infos, type: keyof ty
       const [heads, size] = [dims.at(-3), dims.at(-1)];
       if (typeof heads === 'number' && typeof size === 'number') elements += (dims.length === 5 ? 2 : 1) * heads * size;
     }
-  return elements * KV_BYTES[type];
+  return elements;
 }

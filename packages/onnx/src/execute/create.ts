@@ -1,6 +1,7 @@
 /**
  * From a model to a running session: read, check, claim, cut, load.
  */
+import { askEngine } from '@msd/core/program';
 import { Branches, type Variants } from '../inline/branches.ts';
 import { LeftToOrt } from '../left.ts';
 import { loadOperators } from '../ops/index.ts';
@@ -39,6 +40,7 @@ export async function createSession(
   const started = performance.now();
   const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
+  if (request.msd.carrier !== 'i16') askEngine();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
     return await openAndCreate(ort, model, request, started).catch((error: unknown) => {

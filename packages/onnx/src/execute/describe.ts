@@ -152,8 +152,9 @@ function regionReport(
   sessions: readonly RegionSession[],
 ): RegionReport {
   const { inputs, outputs } = region;
-  const entry = foreign.regions.find((candidate) => candidate.index === region.index);
+  const session = foreign.regions.find((candidate) => candidate.index === region.index)?.session;
   const predictedMicroseconds = { ort: Math.round(ort), ...(!Number.isNaN(msd) && { msd: Math.round(msd) }) };
   const base = { nodes: region.nodes.length, inputs, outputs, predictedMicroseconds };
-  return entry ? { ...base, where: 'ort', session: sessions.indexOf(entry.session) } : { ...base, where: 'msd' };
+  const where = region.claimed ? ('msd' as const) : ('ort' as const);
+  return session ? { ...base, where, session: sessions.indexOf(session) } : { ...base, where };
 }

@@ -7,7 +7,7 @@ import { type Decisions, matchNodes } from '../passes/match.ts';
 import type { Match, MatchOptions } from '../passes/matcher.ts';
 import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
-import { type Passed, passedOutputs, withoutOutputs } from '../plan/passed.ts';
+import { type Passed, passedOutputs, sameOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { varyingUnits } from '../plan/varying.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
@@ -21,6 +21,8 @@ export interface Draft {
   readonly controls: ReadonlyMap<GraphNode, ControlDraft | string>;
   /** Outputs that no node makes. They are not among the graph's. */
   readonly passed: ReadonlyMap<string, Passed>;
+  /** Of a body: outputs that are others under a second name. They are not among the graph's either. */
+  readonly same: ReadonlyMap<string, string>;
   /** Absent if the model cannot be cut. */
   readonly sides: Sides | undefined;
   /** Why ONNX Runtime runs all of it; `undefined` if MSD takes a part. */
@@ -55,13 +57,14 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const early = selectEarly(record, typed);
   if (early !== typed.graph) typed = typedOf(early);
   const passed = passedOutputs(typed.graph);
-  typed = { ...typed, graph: withoutOutputs(typed.graph, passed) };
+  const same = body ? sameOutputs(withoutOutputs(typed.graph, passed)) : new Map<string, string>();
+  typed = { ...typed, graph: withoutOutputs(typed.graph, new Map<string, unknown>([...passed, ...same])) };
   const { graph } = typed;
   const decisions = matchNodes(typed, drafting);
   const needed = neededNodes(graph);
   const refusal = contradiction ?? refusalOf(graph, needed, controls, body !== undefined);
   if (refusal !== undefined)
-    return { typed, decisions, controls, passed, taken, sides: undefined, reason: refusal, isRefused: true };
+    return { typed, decisions, controls, passed, same, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
   const planned = new Map(
@@ -78,6 +81,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
     decisions,
     controls,
     passed,
+    same,
     taken,
     sides: isForeign ? allForeign(typed, units, body !== undefined) : sides,
     reason: reason ?? sides!.whole,

@@ -66,11 +66,16 @@ export interface Scripts {
   attention(step: AttentionStep, where: string): () => AttentionRun<KvCache>;
 }
 
-export interface Plan {
+/** What plans go on from: values that lie on the device before them. */
+export interface Parent {
+  readonly live: ReadonlyMap<string, Live>;
+}
+
+export interface Plan extends Parent {
   /** Sizes and elements that it was made for. */
   readonly key: readonly number[];
-  /** The plan of the regions before. */
-  readonly parent: Plan | undefined;
+  /** The plan of the regions before, or what a body holds for all passes. */
+  readonly parent: Parent | undefined;
   readonly program: Program<ArenaHandle>;
   /** Names of the nodes that each step stands for; of products, those of each one. */
   readonly nodes: readonly (readonly (readonly string[])[])[];
@@ -91,7 +96,7 @@ export function makePlan(
   code: RegionCode,
   infos: ReadonlyMap<string, Info>,
   key: readonly number[],
-  parent: Plan | undefined,
+  parent: Parent | undefined,
   ends: ReadonlySet<string>,
   scripts: Scripts,
 ): Plan {
@@ -143,7 +148,8 @@ export function makePlan(
   for (const { step, nodes: names } of fused) {
     const isEmpty = writesOf(step).every((slot) => countOf(slot.dims) === 0);
     if (step.kind === 'attention') {
-      steps.push(attentionStep(step, numberOf, partOf, scripts.attention(step, `node '${names[0]}'`)));
+      const run = scripts.attention(step, `node '${names[0]}'`);
+      steps.push(attentionStep(step, numberOf, partOf, run, shop.kv.type));
     } else if (step.kind === 'products' && nameOf.has(step)) {
       const name = nameOf.get(step)!;
       const { dims } = draft.slots.get(name)!;
@@ -188,12 +194,13 @@ function attentionStep(
   numberOf: (slot: Slot) => number,
   partOf: (part: Part) => number,
   run: () => AttentionRun<KvCache>,
+  type: KvType,
 ): Step {
   const operands = [
     ...[q, k, v].map((part) => part && partOf(part)),
     ...[sinks, bias, mask, y].map((slot) => slot && numberOf(slot)),
   ];
-  return { kind: 'work', work: attentionWork(op, run), operands, writes: [6] };
+  return { kind: 'work', work: attentionWork(op, run, type), operands, writes: [6] };
 }
 
 function productsStep(

@@ -59,24 +59,8 @@ export async function loadResidents(
   kvBytesPerToken: number,
   tensors: Iterable<TensorRef> = [],
 ): Promise<Residents> {
-  const resources = new Map<string, Resource>();
-  for (const match of matches)
-    for (const resource of match.resources ?? []) resources.set(`${resource.kind} ${resource.key}`, resource);
+  const { resources, matrices, constants, initialBytes, fileBytes } = needsOf(matches);
   const all = [...resources.values()];
-  const matrices = all.filter((each) => each.kind === 'matrix');
-  const constants = all.filter((each) => each.kind === 'values');
-  let initialBytes = 0;
-  let fileBytes = 0;
-  for (const { matrix } of matrices) {
-    if (matrix.bytesOf === undefined)
-      initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
-    fileBytes += matrix.fileBytes;
-  }
-  for (const { info } of constants) {
-    const bytes = byteSize(dtypeOf(info.elemType)) * countOf(info.dims as number[]);
-    initialBytes += bytes + 64;
-    fileBytes += bytes;
-  }
   progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
   progress.report('pack', 0, fileBytes);
   const { debug, carrier, threads } = options;
@@ -113,6 +97,29 @@ export async function loadResidents(
     backend.dispose();
     throw error;
   }
+}
+
+/** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
+export function needsOf(matches: readonly Match[]) {
+  const resources = new Map<string, Resource>();
+  for (const match of matches)
+    for (const resource of match.resources ?? []) resources.set(`${resource.kind} ${resource.key}`, resource);
+  const all = [...resources.values()];
+  const matrices = all.filter((each) => each.kind === 'matrix');
+  const constants = all.filter((each) => each.kind === 'values');
+  let initialBytes = 0;
+  let fileBytes = 0;
+  for (const { matrix } of matrices) {
+    if (matrix.bytesOf === undefined)
+      initialBytes += packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale) + 64;
+    fileBytes += matrix.fileBytes;
+  }
+  for (const { info } of constants) {
+    const bytes = byteSize(dtypeOf(info.elemType)) * countOf(info.dims as number[]);
+    initialBytes += bytes + 64;
+    fileBytes += bytes;
+  }
+  return { resources, matrices, constants, initialBytes, fileBytes };
 }
 
 /** Tensors that a resource is made of, if it is no matrix. */

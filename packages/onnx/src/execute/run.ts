@@ -11,7 +11,7 @@ import type { Running } from './control/body.ts';
 import { runControl } from './control/runner.ts';
 import { isOutOfMemory } from './fast-form.ts';
 import { foreignError } from './foreign.ts';
-import type { Plan, Workshop } from './plan.ts';
+import type { Parent, Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
 import type { ClaimedStep, ControlStep, ForeignStep, Schedule } from './schedule.ts';
@@ -69,15 +69,21 @@ export class Executor {
     return fillTarget(name, target, viewOf(value, this.#ort, this.#shop?.device));
   }
 
-  /** Runs a schedule without foreign steps, synchronously. */
-  runSync(schedule: Schedule): void {
-    let plan: Plan | undefined;
+  /** Runs a schedule without foreign steps, synchronously. @param before what lies on the device already */
+  runSync(schedule: Schedule, before?: Parent): void {
+    let plan = before;
     for (const step of schedule.steps) if (step.kind === 'claimed') plan = this.#claimed(step, plan);
   }
 
   /** Runs any schedule. @param watch of a run that somebody may stop @param profile is told what takes how long */
-  async run(schedule: Schedule, options: OrtRunOptions, watch?: Watch, profile?: Profile): Promise<void> {
-    let plan: Plan | undefined;
+  async run(
+    schedule: Schedule,
+    options: OrtRunOptions,
+    watch?: Watch,
+    profile?: Profile,
+    before?: Parent,
+  ): Promise<void> {
+    let plan = before;
     for (const step of schedule.steps) {
       const start = profile?.now() ?? 0;
       watch?.check();
@@ -92,7 +98,7 @@ export class Executor {
     }
   }
 
-  #claimed({ region }: ClaimedStep, parent: Plan | undefined): Plan {
+  #claimed({ region }: ClaimedStep, parent: Parent | undefined): Plan {
     try {
       const plan = region.begin(this.#values, parent);
       plan.program.run();
@@ -112,7 +118,7 @@ export class Executor {
 
   async #stepByStep(
     { region }: ClaimedStep,
-    parent: Plan | undefined,
+    parent: Parent | undefined,
     watch: Watch | undefined,
     profile: Profile | undefined,
   ): Promise<Plan> {

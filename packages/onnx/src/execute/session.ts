@@ -25,12 +25,14 @@ import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type Schedule, Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
-import { bodiesOn, makeWays, prepare, tidy, type Way } from './ways.ts';
+import { bodiesOn, forgetButLast, makeWays, prepare, tidy, type Way } from './ways.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
   readonly report: SessionReport;
 }
+
+const NOTHING: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
 
 /** Runs a cut model. Calls of `run` are served one after the other. */
 export class CutSession implements MsdHandler {
@@ -48,7 +50,7 @@ export class CutSession implements MsdHandler {
   readonly #nodes: readonly NodeReport[];
   #live: Live | undefined;
   /** Of the last run. */
-  #copied: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
+  #copied = NOTHING;
   /** The last run that is not done, if any. */
   #busy: Promise<void> | undefined;
   #closed = false;
@@ -156,6 +158,12 @@ export class CutSession implements MsdHandler {
       model.close();
       await Promise.all(model.sessions.map((session) => session.release()));
     });
+  }
+
+  /** As if it had not run: plans of the last run's sizes stay. */
+  forgetRuns(): void {
+    forgetButLast(this.#live?.ways ?? []);
+    this.#copied = NOTHING;
   }
 
   startProfiling(): void {

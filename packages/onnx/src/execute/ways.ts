@@ -12,6 +12,8 @@ export interface CutVariant {
   readonly plan: RegionPlan;
   /** Outputs that no region makes. */
   readonly passed: ReadonlyMap<string, PassedValue>;
+  /** Outputs of a body that are others under a second name. */
+  readonly same: ReadonlyMap<string, string>;
   /** The branches on it. */
   readonly taken: readonly string[];
 }
@@ -57,6 +59,12 @@ export function tidy(ways: readonly Way[], space: Space, keeper: KvKeeper): void
     for (const step of steps) if (step.kind === 'claimed') step.region.forget();
   space.clear();
   keeper.clearScratch();
+}
+
+/** Drops plans but for those of the last run, in bodies, too. */
+export function forgetButLast(ways: readonly Way[]): void {
+  for (const { steps } of [...ways, ...[...bodiesOn(ways)].flatMap((body) => body.ways)].flatMap(schedulesOf))
+    for (const step of steps) if (step.kind === 'claimed') step.region.forgetButLast();
 }
 
 /** Does a region have more plans than are kept? Asked in every run: it makes no list. */

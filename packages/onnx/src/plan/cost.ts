@@ -55,6 +55,19 @@ const ORT_ROUNDED_SUM = 4e-3;
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
 const PROMPT_WEIGHT = 1 / 16;
+/** A run of ONNX Runtime, whatever it is handed. */
+const LEAST_CROSSING = (1 + PROMPT_WEIGHT) * RUN;
+
+/** Sizes that prices are for: tokens of a run, and what that run counts. */
+export interface OperatingPoint {
+  readonly tokens: number;
+  readonly weight: number;
+}
+
+const POINTS: readonly OperatingPoint[] = [
+  { tokens: 1, weight: 1 },
+  { tokens: PROMPT, weight: PROMPT_WEIGHT },
+];
 
 /** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
 const FLOAT_GAIN = 1.3;
@@ -79,19 +92,21 @@ export interface Sides {
 export class CostModel {
   readonly #typed: TypedGraph;
   readonly #isBody: boolean;
+  readonly #points: readonly OperatingPoint[];
   readonly #prices = new Map<Unit, Price>();
 
   /** @param isBody of control flow, which ONNX Runtime runs without a crossing */
-  constructor(typed: TypedGraph, isBody = false) {
+  constructor(typed: TypedGraph, isBody = false, points: readonly OperatingPoint[] = POINTS) {
     this.#typed = typed;
     this.#isBody = isBody;
+    this.#points = points;
   }
 
   /** What a unit costs on either side, crossings aside. */
   priceOf(unit: Unit): Price {
     let price = this.#prices.get(unit) ?? unit.control?.price;
     if (!price) {
-      price = this.#both((tokens) => this.#price(unit, tokens));
+      price = this.#sum((tokens) => this.#price(unit, tokens));
       this.#prices.set(unit, price);
     }
     return price;
@@ -107,11 +122,11 @@ export class CostModel {
   /** What a foreign region costs beside its nodes. */
   crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
     const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
-    const { msd: bytes } = this.#both((tokens) => {
+    const { ort } = this.#sum((tokens) => {
       const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, tokens), 0);
-      return { msd: copied, ort: 0 };
+      return { msd: 0, ort: RUN + further + COPIED_BYTE * copied };
     });
-    return (1 + PROMPT_WEIGHT) * (RUN + further) + COPIED_BYTE * bytes;
+    return ort;
   }
 
   /** What a region costs here, and what it would cost in a run of ONNX Runtime of its own. */
@@ -120,6 +135,16 @@ export class CostModel {
       region.units.reduce((total, unit) => total + this.priceOf(unit)[side], 0);
     const isOurs = region.claimed || region.control !== undefined;
     return { msd: isOurs ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
+  }
+
+  /** What units cost less in ONNX Runtime, those that do. */
+  gainOf(units: Iterable<Unit>): number {
+    let gain = 0;
+    for (const unit of units) {
+      const { msd, ort } = this.priceOf(unit);
+      gain += Math.max(0, msd - ort);
+    }
+    return gain;
   }
 
   /** Of a whole partition. */
@@ -141,9 +166,14 @@ export class CostModel {
     return units.reduce((sum, unit) => sum + this.priceOf(unit).ort, this.#isBody ? 0 : this.crossing(one));
   }
 
-  #both(at: (tokens: number) => Price): Price {
-    const [one, prompt] = [at(1), at(PROMPT)];
-    return { msd: one.msd + PROMPT_WEIGHT * prompt.msd, ort: one.ort + PROMPT_WEIGHT * prompt.ort };
+  #sum(at: (tokens: number) => Price): Price {
+    let [msd, ort] = [0, 0];
+    for (const { tokens, weight } of this.#points) {
+      const price = at(tokens);
+      msd += weight * price.msd;
+      ort += weight * price.ort;
+    }
+    return { msd, ort };
   }
 
   #elements(name: string, tokens: number): number {
@@ -234,7 +264,9 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], { all, is
   const isClaimed = (unit: Unit): boolean => isTaken(unit) && !isForOthers(unit);
   let regions = partition(graph, units, isClaimed);
   let cut = model.total(regions);
-  for (let changed = !all; changed; ) {
+  // Where ONNX Runtime has nothing to do yet, there is a run to pay for first.
+  const isSettled = !isBody && regions.every(({ claimed }) => claimed) && model.gainOf(units) < LEAST_CROSSING;
+  for (let changed = !all && !isSettled; changed; ) {
     changed = false;
     for (const group of glueGroups(regions)) {
       for (const unit of group) left.add(unit);

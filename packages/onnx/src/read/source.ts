@@ -21,6 +21,8 @@ export interface ByteSource {
    * @returns a view that the caller must not write to: into the source itself, into `into`, or fresh.
    */
   read(offset: number, length: number, into?: Uint8Array): Uint8Array;
+  /** How many bytes from `offset` on somebody who reads on should ask for at a time, if not `most`. */
+  here?(offset: number, most: number): number;
   /** Gives back what the source holds open. Idempotent. */
   close(): void;
 }

@@ -30,7 +30,7 @@ export class Window {
   at(pos: number): number {
     const index = pos - this.base;
     if (index >= 0 && index < this.bytes.length) return this.bytes[index]!;
-    this.#load(pos);
+    this.#load(pos, 1);
     return this.bytes[0]!;
   }
 
@@ -39,13 +39,16 @@ export class Window {
     const index = pos - this.base;
     if (index >= 0 && index + length <= this.bytes.length) return this.bytes.subarray(index, index + length);
     if (length > WINDOW_BYTES) return this.source.read(pos, length);
-    this.#load(pos);
+    this.#load(pos, length);
     return this.bytes.subarray(0, length);
   }
 
-  #load(pos: number): void {
+  /** @param least bytes that are needed */
+  #load(pos: number, least: number): void {
     this.#buffer ??= new Uint8Array(WINDOW_BYTES);
-    this.bytes = this.source.read(pos, Math.min(WINDOW_BYTES, this.source.byteLength - pos), this.#buffer);
+    const most = Math.min(WINDOW_BYTES, this.source.byteLength - pos);
+    const length = Math.max(least, this.source.here?.(pos, most) ?? most);
+    this.bytes = this.source.read(pos, length, this.#buffer);
     this.base = pos;
   }
 }

@@ -89,8 +89,11 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     this.#hasMoved = true;
   }
 
-  /** The type of the cache is known when it runs. */
-  prepare(): void {}
+  /** What it needs for a type of caches that is known. */
+  prepare(): void {
+    const { type } = this.#work;
+    if (type) this.#kernelsFor(type);
+  }
 
   run(): void {
     const { op } = this.#work;

@@ -42,9 +42,9 @@ export class BoundKernel {
     return true;
   }
 
-  /** Emits, compiles and warms the kernel if that was not done yet. */
+  /** Emits and compiles the kernel if that was not done yet, and asks the engine to optimise it: the first run waits for that. */
   warmUp(): void {
-    this.#current();
+    this.#runtime.kernels.get(this.#call);
   }
 
   #current(): Kernel {
@@ -52,6 +52,7 @@ export class BoundKernel {
     if (!this.#kernel || this.#generation !== kernels.generation) {
       this.#kernel = kernels.get(this.#call);
       this.#generation = kernels.generation;
+      kernels.settle(this.#call);
     }
     return this.#kernel;
   }

@@ -13,17 +13,45 @@ export type Kernel = (...args: number[]) => void;
 const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
   typeof SharedArrayBuffer === 'function' && (buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
 
-const compiled = /* @__PURE__ */ new Map<string, { module: WebAssembly.Module; warm: boolean }>();
+/** What all arenas of a page have of a kernel. */
+interface Compiled {
+  readonly module: WebAssembly.Module;
+  /** Waits until the engine has optimised it. */
+  readonly settle: () => void;
+}
 
-function compile({ id, emit }: KernelSource, shared: boolean) {
-  const key = shared ? `${id}_shared` : id;
+const compiled = /* @__PURE__ */ new Map<string, Compiled>();
+
+function compile(source: KernelSource, shared: boolean): Compiled {
+  const key = shared ? `${source.id}_shared` : source.id;
   const known = compiled.get(key);
   if (known) return known;
-  const source = new Module();
-  emit(source);
-  const entry = { module: new WebAssembly.Module(source.toBytes({ shared })), warm: false };
+  const emitted = new Module();
+  source.emit(emitted);
+  const module = new WebAssembly.Module(emitted.toBytes({ shared }));
+  const entry = { module, settle: warmUp(trialOf(source, module, shared)) };
   compiled.set(key, entry);
   return entry;
+}
+
+/** Trial calls work on 64 KiB, not at 0, which stands for operands that are absent: on the second page of a memory. */
+const PAGE = 65536;
+const trialMemories: WebAssembly.Memory[] = [];
+
+/**
+ * A kernel's trial call. Its memory is that of all trials of the page: it is made ready anew for every row of calls.
+ *
+ * @param rows of gemm; default: the family's choice
+ */
+function trialOf(source: KernelSource, module: WebAssembly.Module, shared: boolean, rows?: number): () => () => void {
+  const memory = (trialMemories[Number(shared)] ??= new WebAssembly.Memory({ initial: 2, maximum: 2, shared }));
+  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[source.id] as Kernel;
+  const args = source.trial(PAGE, rows);
+  return () => {
+    const words = new Int32Array(memory.buffer, PAGE).fill(0);
+    source.fill?.(words, PAGE);
+    return () => kernel(...args);
+  };
 }
 
 export class Kernels {
@@ -46,40 +74,29 @@ export class Kernels {
     this.#team?.forget();
   }
 
-  /** A kernel on the memory that the arena has now; to make it may move the arena. Warmed the first time the page meets it. */
+  /** A kernel on the memory that the arena has now. The engine is asked to optimise it the first time the page meets it. */
   get(source: KernelSource): Kernel {
     const { id } = source;
     const known = this.#instances.get(id);
     if (known) return known;
-    const arena = this.#arena;
-    const entry = compile(source, isShared(arena.memory));
-    // Allocated before the instance is made: it may move the arena to another memory.
-    const zeros = entry.warm ? undefined : arena.alloc(TRIAL_BYTES, 'warm-up');
-    const { memory } = arena;
-    const { exports } = new WebAssembly.Instance(entry.module, { env: { memory } });
-    const kernel = exports[id] as Kernel;
+    const { memory, shared } = this.#arena;
+    const { module } = compile(source, isShared(memory));
+    const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Kernel;
     this.#instances.set(id, kernel);
-    if (arena.shared) this.#team?.install(kernel, id, entry.module, memory);
-    if (zeros) {
-      arena.bytes(zeros).fill(0);
-      source.fill?.(new Int32Array(memory.buffer, zeros.ptr, TRIAL_BYTES / 4), zeros.ptr);
-      const args = source.trial(zeros.ptr);
-      warmUp(() => kernel(...args));
-      entry.warm = true;
-      arena.free(zeros);
-    }
+    if (shared) this.#team?.install(kernel, id, module, memory);
     return kernel;
   }
 
-  /** Kernels on one memory: to make one may end those made before, then all are made once more. */
-  all(sources: readonly KernelSource[]): Kernel[] {
-    for (;;) {
-      const { generation } = this;
-      const kernels = sources.map((source) => this.get(source));
-      if (generation === this.generation) return kernels;
-    }
+  /** Waits until the engine has optimised a kernel, if nobody has waited yet. */
+  settle(source: KernelSource): void {
+    compile(source, isShared(this.#arena.memory)).settle();
+  }
+
+  /** Trial calls of kernels that are optimised, for measurements. */
+  trials(sources: readonly KernelSource[], rows: number): (() => void)[] {
+    const shared = isShared(this.#arena.memory);
+    const entries = sources.map((source) => compile(source, shared));
+    for (const { settle } of entries) settle();
+    return sources.map((source, i) => trialOf(source, entries[i].module, shared, rows)());
   }
 }
-
-/** What trial calls work on. */
-export const TRIAL_BYTES = 65536;

@@ -11,8 +11,7 @@ import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type
 import { kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
-import type { Arena } from '../arena.ts';
-import { type Kernels, TRIAL_BYTES } from './kernels.ts';
+import type { Kernels } from './kernels.ts';
 
 /** What was measured when a carrier was chosen. */
 export interface CarrierTiming {
@@ -43,12 +42,10 @@ const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 let unroll: Unroll | undefined;
 
 export class Routes {
-  readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #choice: CarrierChoice;
 
-  constructor(arena: Arena, kernels: Kernels, choice: CarrierChoice) {
-    this.#arena = arena;
+  constructor(kernels: Kernels, choice: CarrierChoice) {
     this.#kernels = kernels;
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
@@ -111,29 +108,20 @@ export class Routes {
   /**
    * Steps per turn that the engine runs tiles of several rows fastest with, asked once per page, always of the same kernel. V8 from
    * 13 on keeps their order, and fewer turns gain 5 %; older ones load the operands of all steps first and run out of registers:
-   * eight take twice as long.
+   * two take 1.27 times as long.
    */
   #unroll(): Unroll {
     if (unroll) return unroll;
     const tile = gemmOptions('gemm', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' });
-    const [one, eight] = this.#time([tile, { ...tile, kUnroll: 8 }], 'gemm', 3);
-    unroll = eight < 1.25 * one ? 2 : 1;
+    const [one, two] = this.#time([tile, { ...tile, kUnroll: 2 }], 'gemm', 3);
+    unroll = two < 1.1 * one ? 2 : 1;
     return unroll;
   }
 
   /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
   #time(options: readonly GemmOptions[], shape: GemmShape, rounds?: number): number[] {
-    const zeros = this.#arena.alloc(TRIAL_BYTES, 'trial');
     const sources = options.map((candidate) => kernelOf(gemmSpec, candidate));
-    const kernels = this.#kernels.all(sources);
-    this.#arena.bytes(zeros).fill(0);
-    const runs = kernels.map((kernel, i) => {
-      const args = sources[i].trial(zeros.ptr, TRIAL_ROWS[shape]);
-      return () => kernel(...args);
-    });
-    const times = settledTime(runs, rounds);
-    this.#arena.free(zeros);
-    return times;
+    return settledTime(this.#kernels.trials(sources, TRIAL_ROWS[shape]), rounds);
   }
 }
 

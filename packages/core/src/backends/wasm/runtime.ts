@@ -35,7 +35,7 @@ export class Runtime {
       caches: new Set(),
     };
     this.kernels = new Kernels(this.arena, team);
-    this.routes = new Routes(this.arena, this.kernels, carrier);
+    this.routes = new Routes(this.kernels, carrier);
     this.scratch = new Scratch(this.arena);
     this.arena.onMove(() => this.kernels.forget());
     this.leave = () => this.arena.move();

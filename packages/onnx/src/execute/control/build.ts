@@ -85,6 +85,18 @@ async function buildWay(
   return { draft, foreign, bodies };
 }
 
+/** A way that no session is made for: to look at. */
+export function unbuiltWay(draft: Draft): BuiltWay {
+  const bodies = new Map<Region, readonly (readonly BuiltWay[])[]>();
+  for (const region of draft.sides!.regions)
+    if (region.control)
+      bodies.set(
+        region,
+        controlOf(draft, region).bodies.map(({ drafts }) => drafts.map(unbuiltWay)),
+      );
+  return { draft, foreign: { regions: [], sessions: [], level: undefined, types: new Map() }, bodies };
+}
+
 export const levelOf = (ways: readonly BuiltWay[]): string | undefined =>
   ways.find(({ foreign: { level } }) => level !== undefined)?.foreign.level;
 
@@ -114,7 +126,7 @@ function outputType(
     const name = outputs[firstOutput(control) + position]!;
     for (const { draft, foreign } of built[b]!) {
       const passed = draft.passed.get(name);
-      const from = passed?.kind === 'input' ? passed.name : name;
+      const from = passed?.kind === 'input' ? passed.name : (draft.same.get(name) ?? name);
       const elemType = foreign.types.get(from)?.elemType || (draft.typed.infos.get(from)?.elemType ?? 0);
       if (elemType !== 0) return { kind: 'tensor', elemType, dims: undefined };
     }
@@ -137,8 +149,8 @@ export function graphsOf({ draft, bodies }: BuiltWay): Draft['typed'][] {
 
 /** A way that can run. @param shop of the session */
 export function variantOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): CutVariant {
-  const { typed, passed, taken } = way.draft;
-  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), taken };
+  const { typed, passed, same, taken } = way.draft;
+  return { shop: { ...shop, typed }, plan: planOf(ort, way, shop), passed: passedValues(passed), same, taken };
 }
 
 function planOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): RegionPlan {

@@ -133,6 +133,7 @@ class Passes {
     this.#captured = inner.captured.map((at) => given[at]!);
     this.#stacks = stacks;
     this.#carried = initial;
+    inner.body.hold(this.#captured);
   }
 
   /** @param first outputs before those that are carried @returns the first output */

@@ -1,20 +1,29 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
-import {
-  f32x4,
-  i32,
-  i32x4,
-  type Local,
-  Module,
-  relaxed,
-  type V128,
-  v128,
-} from '../../packages/core/src/wasm/emitter.ts';
-import { advance, range } from '../../packages/core/src/wasm/loops.ts';
-import { instantiate } from '../../packages/core/test/instantiate.ts';
-import type { Call } from './measure.ts';
+import { f32x4, i32, i32x4, type Local, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
+import { advance, range } from '../wasm/loops.ts';
+
+/** A loop that does nothing but one thing. */
+export interface Peak {
+  readonly name: string;
+  /** Multiplications of one call; bytes of one that reads. */
+  readonly macs: number;
+  run(): void;
+}
 
 const CHAINS = 12; // fewer are latency-bound
 const TURNS = 20_000;
+
+/** One kernel on a memory, without the cache and the warm-up that backends put around it. */
+function instantiate(
+  memory: WebAssembly.Memory,
+  id: string,
+  emit: (module: Module) => void,
+): (...args: number[]) => void {
+  const module = new Module();
+  emit(module);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
+  return exports[id] as (...args: number[]) => void;
+}
 
 /** acc += f(acc, b) in twelve independent chains. */
 function chains(module: Module, step: (acc: V128, b: V128) => V128): void {
@@ -29,7 +38,7 @@ function chains(module: Module, step: (acc: V128, b: V128) => V128): void {
 }
 
 /** int16 products, exact everywhere. @param scratch address of 256 bytes */
-export function dotPeak(memory: WebAssembly.Memory, scratch: number): Call {
+export function dotPeak(memory: WebAssembly.Memory, scratch: number): Peak {
   const run = instantiate(memory, 'peak', (module) =>
     chains(module, (acc, b) => i32x4.add(acc, i32x4.dotI16x8S(acc, b))),
   );
@@ -37,7 +46,7 @@ export function dotPeak(memory: WebAssembly.Memory, scratch: number): Call {
 }
 
 /** int8 × int7 products with relaxed SIMD; `undefined` where the engine lacks it. @param scratch address of 256 bytes */
-export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Call | undefined {
+export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined {
   const emit = (module: Module) => chains(module, (acc, b) => relaxed.dotI8x16I7x16AddS(b, b, acc));
   const module = new Module();
   emit(module);
@@ -47,7 +56,7 @@ export function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Cal
 }
 
 /** f32 products and sums, rounded apart. @param scratch address of 256 bytes */
-export function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Call {
+export function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Peak {
   const run = instantiate(memory, 'peak', (module) => chains(module, (acc, b) => f32x4.add(f32x4.mul(acc, b), b)));
   return { name: 'mul and add peak', macs: TURNS * CHAINS * 4, run: () => run(scratch, TURNS) };
 }
@@ -56,7 +65,7 @@ export function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Call {
 const STREAMS = 4;
 
 /** Sums [from, from + bytes) in 16-byte loads; `macs` counts bytes, so that its "GMAC/s" are GB/s. */
-export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Call {
+export function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Peak {
   const lines = Math.floor(bytes / (128 * STREAMS));
   const run = instantiate(memory, 'read', (module) =>
     module.func('read', { from: 'i32', lines: 'i32', to: 'i32' }, (f, p) => {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { expect, it } from 'vitest';
-import { FILES } from './files.ts';
-import { TextStream } from './text-stream.ts';
+import { FILES } from '../../../examples/story-model/src/files.ts';
+import { TextStream } from '../src/run/text-stream.ts';
 
 const readJson = (file: URL): object => JSON.parse(readFileSync(file, 'utf8')) as object;
 

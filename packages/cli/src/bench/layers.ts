@@ -3,10 +3,10 @@
  * `session.run` calls, one process. Results are checked against each other first; then the two take turns.
  */
 import type { QuantizedWeights } from '@msd/core';
+import { dotPeak, readBandwidth } from '@msd/core/peaks';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
-import { gaussian, generator } from './models/random.ts';
-import { dotPeak, readBandwidth } from './peaks.ts';
+import { normal, seededRandom } from '../models/random.ts';
 import { type Summary, summarize } from './samples.ts';
 import type { LayerShape } from './shapes.ts';
 
@@ -156,7 +156,7 @@ async function sampleMs(call: () => Promise<unknown>, repeats: number): Promise<
 interface MachineLimits {
   /** Takes one sample of each. */
   measure(): void;
-  /** Medians: 10⁹ int16 multiply-accumulates per second; GB/s read from a working set as large as the weights. */
+  /** Of the best samples: 10⁹ int16 multiply-accumulates per second; GB/s read from a working set as large as the weights. */
   result(): { readonly dotGmacs: number; readonly readGBs: number };
 }
 
@@ -184,11 +184,17 @@ function machineLimits(bytes: number): MachineLimits {
     measure,
     result: () => {
       const [dotGmacs = 0, readGBs = 0] = peaks.map(
-        ({ variant, samples }) => variant.macs / (summarize(samples).median * 1e6),
+        ({ variant, samples }) => variant.macs / (Math.min(...samples) * 1e6),
       );
       return { dotGmacs, readGBs };
     },
   };
+}
+
+/** Normally distributed. */
+function gaussian(length: number, seed: number): Float32Array {
+  const random = seededRandom(seed);
+  return Float32Array.from({ length }, () => normal(random));
 }
 
 /** |a − b| / |b|. */
@@ -235,7 +241,7 @@ function layerModel({ N, K, data, scales }: QuantizedWeights): Uint8Array {
 
 /** Uniform int4 codes, scales within a factor of three: speed does not depend on what a trained model would hold. */
 function randomWeights({ K, N }: LayerShape, seed: number): QuantizedWeights {
-  const random = generator(seed);
+  const random = seededRandom(seed);
   const blocks = Math.ceil(K / BLOCK_SIZE);
   const data = Uint8Array.from({ length: N * blocks * (BLOCK_SIZE / 2) }, () => random() * 256);
   const scales = Float32Array.from({ length: N * blocks }, () => 0.005 + 0.01 * random());

@@ -1,13 +1,12 @@
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { DecoderSession } from './decoder-session.ts';
-import { greedyRun } from './greedy-run.ts';
-import { initialWeights, type ModelConfig } from './model.ts';
-import type { DecoderConfig } from './model-folder.ts';
-import { decoderGraph } from './onnx-graph.ts';
-import { seededRandom } from './random.ts';
-import { UserError } from './user-error.ts';
+import { greedyRun } from '../../../examples/story-model/src/greedy-run.ts';
+import { initialWeights, type ModelConfig } from '../../../examples/story-model/src/model.ts';
+import { decoderGraph } from '../../../examples/story-model/src/onnx-graph.ts';
+import { seededRandom } from '../src/models/random.ts';
+import { DecoderSession } from '../src/run/decoder.ts';
+import { UserError } from '../src/shared/errors.ts';
 
 ort.env.wasm.numThreads = 1;
 
@@ -23,7 +22,7 @@ const SIZES: ModelConfig = {
   normEps: 1e-5,
   ropeTheta: 10000,
 };
-const CONFIG: DecoderConfig = { ...SIZES, endIds: [2] };
+const CONFIG = { context: SIZES.context };
 const MODEL = decoderGraph(SIZES, initialWeights(SIZES, seededRandom(1)));
 
 const create = (bytes: Uint8Array): Promise<ort.InferenceSession> =>
@@ -72,39 +71,6 @@ describe('DecoderSession', () => {
     const session = await create(bytes);
     expect(() => new DecoderSession(session, CONFIG)).toThrow(UserError);
     expect(() => new DecoderSession(session, CONFIG)).toThrow(/missing: input_ids, .*unknown: pixels/);
-  });
-});
-
-describe('DecoderSession and config.json', () => {
-  it('have to agree on the KV cache', async () => {
-    const session = await create(writeModel(MODEL));
-    expect(() => new DecoderSession(session, { ...CONFIG, headDim: 8 })).toThrow(
-      /past_key_values.0.key has 1 heads of 16, config.json says 1 of 8/,
-    );
-    expect(() => new DecoderSession(session, { ...CONFIG, layers: 1 })).toThrow(/unknown: past_key_values.1.key/);
-  });
-
-  it('a float16 cache is refused', async () => {
-    const { graph } = MODEL;
-    const inputs = graph.inputs.map((input) =>
-      input.name.startsWith('past') ? { ...input, dtype: 'float16' as const } : input,
-    );
-    const cache = [0, 1].flatMap((layer) => [
-      { opType: 'Identity', inputs: [`past_key_values.${layer}.key`], outputs: [`present.${layer}.key`] },
-      { opType: 'Identity', inputs: [`past_key_values.${layer}.value`], outputs: [`present.${layer}.value`] },
-    ]);
-    const logits = { opType: 'Identity', inputs: ['model.norm.weight'], outputs: ['logits'] };
-    const session = await create(
-      writeModel({
-        graph: {
-          inputs,
-          nodes: [...cache, logits],
-          initializers: [{ name: 'model.norm.weight', dtype: 'float32', dims: [1], data: new Float32Array(1) }],
-          outputs: graph.outputs.map(({ name }) => ({ name })),
-        },
-      }),
-    );
-    expect(() => new DecoderSession(session, CONFIG)).toThrow(/expected float32, got float16. Choose another --dtype/);
   });
 });
 

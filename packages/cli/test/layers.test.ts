@@ -1,8 +1,8 @@
 import { register } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { measureLayers } from './onnx-layers.ts';
-import { summarize } from './samples.ts';
+import { measureLayers } from '../src/bench/layers.ts';
+import { summarize } from '../src/bench/samples.ts';
 
 describe('measureLayers', () => {
   it('checks and times both engines for every shape and row count', async () => {

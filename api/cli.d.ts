@@ -1,0 +1,1 @@
+// Written by scripts/api-report.mjs: `npm run api`. Not for compilers.

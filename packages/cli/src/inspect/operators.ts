@@ -1,0 +1,27 @@
+/** What runs where, put together: nodes of one operator that have the same reason are one line. */
+import type { Inspection } from '@msd/onnx/inspect';
+
+/** Nodes of one operator. */
+export interface OperatorSummary {
+  readonly operator: string;
+  readonly where: 'msd' | 'ort';
+  readonly count: number;
+  /** Why they are ONNX Runtime's. */
+  readonly reason?: string;
+}
+
+/** Nodes that a run goes through, by operator and side, ONNX Runtime's first, the most frequent first. */
+export function summarizeOperators({ nodes, whole }: Pick<Inspection, 'nodes' | 'whole'>): OperatorSummary[] {
+  const groups = new Map<string, { operator: string; where: 'msd' | 'ort'; count: number; reason?: string }>();
+  for (const { opType, domain, where, region, reason } of nodes) {
+    if (region < 0) continue; // no run needs it
+    const operator = domain === '' ? opType : `${domain}.${opType}`;
+    const why = where === 'msd' ? undefined : (reason ?? whole);
+    const key = JSON.stringify([operator, where, why]);
+    const group = groups.get(key);
+    if (group) group.count++;
+    else groups.set(key, { operator, where, count: 1, ...(why !== undefined && { reason: why }) });
+  }
+  const rank = ({ where }: OperatorSummary): number => (where === 'ort' ? 0 : 1);
+  return [...groups.values()].sort((a, b) => rank(a) - rank(b) || b.count - a.count);
+}

@@ -1,0 +1,50 @@
+/** The peaks of one thread, measured in a fraction of a second. */
+import { dotPeak, type Peak, readBandwidth, relaxedDotPeak } from './peaks.ts';
+
+/** Of one thread. */
+export interface MachinePeaks {
+  /** 10⁹ multiplications of int16 per second. */
+  readonly dotGmacs: number;
+  /** Of int8 with relaxed SIMD; absent where the engine has none. */
+  readonly relaxedDotGmacs?: number;
+  /** 10⁹ bytes per second, from beyond the caches. */
+  readonly readGigabytes: number;
+}
+
+/** Beyond the last cache of most machines. */
+const READ_BYTES = 96 * 2 ** 20;
+const SCRATCH_BYTES = 256;
+const WARM_MS = 20;
+
+/**
+ * Measures what limits products on this machine.
+ *
+ * @param ms for each of them
+ * @example
+ * ```ts
+ * const { dotGmacs, readGigabytes } = measurePeaks();
+ * ```
+ */
+export function measurePeaks(ms = 80): MachinePeaks {
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((READ_BYTES + SCRATCH_BYTES) / 65536) });
+  // Pages that were never written are one and the same page of zeros.
+  new Uint8Array(memory.buffer).fill(1);
+  const relaxed = relaxedDotPeak(memory, 0);
+  return {
+    dotGmacs: rateOf(dotPeak(memory, 0), ms),
+    ...(relaxed && { relaxedDotGmacs: rateOf(relaxed, ms) }),
+    readGigabytes: rateOf(readBandwidth(memory, SCRATCH_BYTES, READ_BYTES, 0), ms),
+  };
+}
+
+/** The best of some samples: whatever else the machine does only takes away. */
+function rateOf({ macs, run }: Peak, ms: number): number {
+  for (const end = performance.now() + WARM_MS; performance.now() < end; ) run();
+  let best = 0;
+  for (const end = performance.now() + ms; performance.now() < end; ) {
+    const start = performance.now();
+    run();
+    best = Math.max(best, macs / (performance.now() - start));
+  }
+  return best / 1e6;
+}

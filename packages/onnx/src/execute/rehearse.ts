@@ -1,0 +1,142 @@
+/**
+ * A session's first runs, before its caller has it: kernels are compiled, and the engine optimises the JavaScript of a run, which it
+ * does after some ten of them. A first reply would wait for all that. A decoder reads a token, a short prompt and
+ * tokens after it, anything else some rows; inputs are zeros. Nothing is left of it but what is warm.
+ */
+import { BOOL } from '../data-types.ts';
+import { createOrtTensor, type OrtData, type OrtTensor } from '../ort.ts';
+import type { ValueInfo } from '../read/types.ts';
+import { ARRAYS } from './arrays.ts';
+import { inputSpec } from './bind.ts';
+import type { CutModel } from './cut-model.ts';
+import type { CutSession } from './session.ts';
+
+/** Rows from which on products take the kernels of long prompts. */
+const PROMPT_ROWS = 8;
+const TOKENS = 48;
+/** No run begins after so long. */
+const BUDGET_MS = 60;
+/** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
+const LARGE_BYTES = 2 ** 27;
+
+/** Runs a session that needs nothing of ONNX Runtime. */
+export async function rehearse(session: CutSession, model: CutModel): Promise<void> {
+  const play = new Play(session, model);
+  const { foreignRunsPerCall, weights } = session.report;
+  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
+  const end = performance.now() + BUDGET_MS;
+  try {
+    await play.run(1);
+    const before = performance.now();
+    await play.run(1);
+    const now = performance.now();
+    play.forget();
+    if (now + PROMPT_ROWS * (now - before) < end) await play.run(PROMPT_ROWS);
+    for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await play.run(1);
+  } catch {
+    // Sizes that do not go together, most likely: a caller's will.
+  } finally {
+    play.forget();
+    session.forgetRuns();
+  }
+}
+
+/** A loop may wait for something that zeros never bring. */
+const hasLoops = ({ variants }: CutModel): boolean =>
+  variants.some(({ plan }) => plan.some((region) => 'control' in region));
+
+/** Feeds a session what a run may bring. */
+class Play {
+  readonly #session: CutSession;
+  readonly #model: CutModel;
+  /** Outputs that come back as inputs, by the input's name. */
+  readonly #pairs: ReadonlyMap<string, string>;
+  /** Names of sizes: positions of the past, the same with those that a run adds, and sequences. */
+  readonly #past = new Set<unknown>();
+  readonly #total = new Set<unknown>();
+  readonly #batch = new Set<unknown>();
+  #kept = new Map<string, OrtTensor>();
+  #position = 0;
+
+  constructor(session: CutSession, model: CutModel) {
+    this.#session = session;
+    this.#model = model;
+    this.#pairs = cachePairs(model);
+    const { inputs, outputs } = model;
+    for (const { name, type } of inputs) {
+      this.#batch.add(type.dims?.[0]);
+      if (this.#pairs.has(name)) this.#past.add(type.dims?.at(-2));
+    }
+    const presents = new Set(this.#pairs.values());
+    for (const { name, type } of outputs) if (presents.has(name)) this.#total.add(type.dims?.at(-2));
+  }
+
+  /** Is there a size, other than the number of sequences, that is a run's to say? */
+  get isOpen(): boolean {
+    return this.#model.inputs.some(({ type }) => type.dims?.slice(1).some((dim) => typeof dim !== 'number'));
+  }
+
+  /** Runs it on so many rows after those before. */
+  async run(rows: number): Promise<void> {
+    const { inputs, ort } = this.#model;
+    const feeds: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
+    for (const input of inputs) {
+      const { name } = input;
+      const kept = this.#kept.get(name);
+      if (kept) feeds[name] = kept;
+      else {
+        const { dims, data } = this.#zeros(input, rows);
+        feeds[name] = createOrtTensor(ort, inputSpec(input).type, data, dims);
+      }
+    }
+    const fetches = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
+    const results = await this.#session.run(feeds, fetches, {});
+    this.#position += rows;
+    const before = this.#kept;
+    this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));
+    for (const tensor of before.values()) tensor.dispose?.();
+  }
+
+  /** Begins anew. */
+  forget(): void {
+    for (const tensor of this.#kept.values()) tensor.dispose?.();
+    this.#kept.clear();
+    this.#position = 0;
+  }
+
+  #zeros(input: ValueInfo, rows: number): { readonly dims: readonly number[]; readonly data: OrtData } {
+    const isMask = /mask/.test(input.name);
+    const { elemType } = input.type;
+    const dims = (input.type.dims ?? []).map((dim, i): number => {
+      if (typeof dim === 'number') return dim;
+      if (this.#past.has(dim)) return this.#position;
+      if (this.#total.has(dim) || (isMask && i > 0)) return this.#position + rows;
+      return this.#batch.has(dim) || i === 0 ? 1 : rows;
+    });
+    const Elements = ARRAYS[inputSpec(input).type]![0] as unknown as new (length: number) => OrtData & number[];
+    const data = new Elements(dims.reduce((count, dim) => count * dim, 1));
+    if (isMask)
+      (data as unknown as { fill(value: number | bigint): void }).fill(data instanceof BigInt64Array ? 1n : 1);
+    else if (elemType === BOOL && this.#position > 0) data.fill(1); // whether there is a past
+    return { dims, data };
+  }
+}
+
+/** Which results of attention a caller feeds back as what: keys, then values. */
+function cachePairs({ inputs, outputs, variants }: CutModel): Map<string, string> {
+  const [fed, given] = [inputs, outputs].map((values) => new Set(values.map(({ name }) => name))) as [
+    Set<string>,
+    Set<string>,
+  ];
+  const pairs = new Map<string, string>();
+  for (const { plan } of variants)
+    for (const region of plan) {
+      if (!('matches' in region)) continue;
+      for (const { caches = [], inputs: read, outputs: made } of region.matches) {
+        const pasts = caches.filter((name) => fed.has(name) && read.includes(name));
+        const presents = caches.filter((name) => given.has(name) && made.includes(name));
+        for (const [i, past] of pasts.entries()) if (presents[i]) pairs.set(past, presents[i]);
+      }
+    }
+  return pairs;
+}

@@ -1,0 +1,206 @@
+/** `@msd/onnx/inspect` beside real sessions: it says what they say, of a URL from a small part of the file. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
+import { PAGE } from '../src/inspect/ranged.ts';
+import { reportOf } from '../src/register.ts';
+import { writeModel } from '../src/write/index.ts';
+import { type FileServer, serveFiles } from './file-server.ts';
+import { gaussian, makeMatrix, matmulModel, random } from './models.ts';
+import { session } from './ort.ts';
+import { CONFIG, storyModel } from './story.ts';
+
+const LAYERS = 24;
+const WIDTH = 512;
+
+/** As a decoder's file is: some nodes, and many layers of the same large tensors with small ones between them. */
+function deepModel(): Uint8Array {
+  const next = random(5);
+  const layers = Array.from({ length: LAYERS }, (_, i) =>
+    makeMatrix({ name: `layer.${i}`, N: WIDTH, K: WIDTH, seed: i + 1 }),
+  );
+  const gains = layers.map((_, i) => ({
+    name: `gain.${i}`,
+    dtype: 'float32' as const,
+    dims: [WIDTH],
+    data: gaussian(next, WIDTH),
+  }));
+  return writeModel({
+    graph: {
+      nodes: layers.flatMap((layer, i) => [
+        layer.node(`x${i}`, `m${i}`),
+        { opType: 'Mul', name: `mul.${i}`, inputs: [`m${i}`, `gain.${i}`], outputs: [`x${i + 1}`] },
+      ]),
+      initializers: layers.flatMap(({ initializers }, i) => [...initializers, gains[i]!]),
+      inputs: [{ name: 'x0', dtype: 'float32', dims: ['batch', 'rows', WIDTH] }],
+      outputs: [{ name: `x${LAYERS}`, dtype: 'float32', dims: ['batch', 'rows', WIDTH] }],
+    },
+  });
+}
+
+const sizes =
+  (rows: number, past = 0): SizeOf =>
+  (input, _, name) =>
+    /batch/.test(name) ? 1 : input.startsWith('past') ? past : /mask/.test(input) ? past + rows : rows;
+
+const deep = deepModel();
+const story = storyModel('q4');
+let folder: string;
+let server: FileServer;
+let whole: FileServer;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'msd-inspect-'));
+  writeFileSync(join(folder, 'deep.onnx'), deep);
+  const files = { '/deep.onnx': deep, '/story.onnx': story, '/page.onnx': '<!doctype html><html>no</html>' };
+  server = await serveFiles(files);
+  whole = await serveFiles(files, { hasRanges: false });
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true });
+  await server.close();
+  await whole.close();
+});
+
+describe('a model that is looked at', () => {
+  it.each([
+    ['layers', () => deep],
+    ['a decoder', () => story],
+  ])('is planned as a session plans it: %s', async (_, model) => {
+    const seen = await inspectModel(model());
+    const made = await session(model());
+    const report = reportOf(made)!;
+    expect(seen.nodes.map(({ name, where, reason }) => [name, where, reason])).toEqual(
+      report.nodes.map(({ name, where, reason }) => [name, where, reason]),
+    );
+    expect(seen.foreignRunsPerCall).toBe(report.foreignRunsPerCall);
+    expect(seen.bytes.packed).toBeGreaterThanOrEqual(report.weights.packedBytes);
+    expect(seen.bytes.packed).toBeLessThan(1.1 * report.weights.packedBytes + 4096);
+    await made.release();
+    seen.close();
+  });
+
+  it('says what a run multiplies', async () => {
+    const seen = await inspectModel(deep);
+    const [work] = seen.work(sizes(7));
+    expect(work!.operators).toEqual([
+      { operator: 'MatMulNBits', macs: LAYERS * 7 * WIDTH * WIDTH, msdMacs: LAYERS * 7 * WIDTH * WIDTH },
+    ]);
+    expect(work!.predictedMicroseconds.msd).toBeGreaterThan(0);
+  });
+
+  it('says what a token of a decoder multiplies, and leaves in caches', async () => {
+    const { layers, hiddenSize, heads, kvHeads, headDim, mlpSize, vocabSize } = CONFIG;
+    const seen = await inspectModel(story);
+    const [work] = seen.work(sizes(1, 31));
+    const own = (operator: string) => work!.operators.find((each) => each.operator === operator)!.macs;
+    const inLayer = hiddenSize * headDim * (2 * heads + 2 * kvHeads) + 3 * hiddenSize * mlpSize;
+    expect(own('MatMulNBits')).toBe(layers * inLayer + hiddenSize * vocabSize);
+    expect(seen.bytes.kvPerToken).toBe(layers * 2 * kvHeads * headDim * 2);
+    expect(seen.inputs.find(({ name }) => name === 'input_ids')).toMatchObject({ type: 'int64', rows: vocabSize });
+  });
+
+  it('may run in ONNX Runtime as a whole, and says why', async () => {
+    const seen = await inspectModel(storyModel('fp32'));
+    const made = await session(storyModel('fp32'));
+    expect(seen.whole).toBe(reportOf(made)!.whole);
+    expect(seen.bytes.packed).toBe(seen.whole === undefined ? seen.bytes.packed : 0);
+    await made.release();
+  });
+});
+
+describe('a model behind a URL', () => {
+  it('is fetched in parts', async () => {
+    const before = { ...server.sent };
+    const told: number[] = [];
+    const seen = await inspectModel(`${server.base}/deep.onnx`, { onBytes: (count) => told.push(count) });
+    const here = await inspectModel(join(folder, 'deep.onnx'));
+    expect(seen.nodes).toEqual(here.nodes);
+    expect(seen.bytes).toEqual(here.bytes);
+    expect(seen.work(sizes(5))).toEqual(here.work(sizes(5)));
+    expect(here.readBytes).toBe(0);
+    expect(seen.isCut).toBe(false);
+    const sent = server.sent.bytes - before.bytes;
+    expect(seen.readBytes).toBe(sent);
+    expect(told.reduce((a, b) => a + b, 0)).toBe(sent);
+    // The beginning, and of each layer two large tensors' headers and a small one.
+    expect(sent).toBeLessThan(16 * PAGE + LAYERS * 5 * PAGE);
+    expect(sent).toBeLessThan(deep.length / 4);
+    here.close();
+  });
+
+  it('has a stand-in of the same graph', async () => {
+    const seen = await inspectModel(`${server.base}/deep.onnx`);
+    const { model, externalData } = seen.standIn();
+    expect(model.length).toBe(deep.length);
+    expect(model).not.toEqual(deep);
+    expect(externalData).toEqual([]);
+    const made = await session(model);
+    expect(reportOf(made)!.nodes.map(({ name, where }) => [name, where])).toEqual(
+      seen.nodes.map(({ name, where }) => [name, where]),
+    );
+    const x = gaussian(random(9), 3 * WIDTH);
+    const { Tensor } = await import('onnxruntime-web');
+    const results = await made.run({ x0: new Tensor('float32', x, [1, 3, WIDTH]) });
+    const y = results[`x${LAYERS}`]!;
+    expect((y.data as Float32Array).every(Number.isFinite)).toBe(true);
+    await made.release();
+  });
+
+  it('takes no more than it is allowed to', async () => {
+    const before = server.sent.bytes;
+    const maxBytes = 8 * PAGE;
+    const seen = await inspectModel(`${server.base}/deep.onnx`, { maxBytes }).catch((error: unknown) => error);
+    // Records that were taken for zeros are no records.
+    expect(seen).toMatchObject({ name: 'OnnxFormatError' });
+    expect(server.sent.bytes - before).toBeLessThanOrEqual(16 * PAGE + maxBytes);
+  });
+
+  it('comes as a whole from a server without ranges, if that is allowed', async () => {
+    const seen = await inspectModel(`${whole.base}/deep.onnx`);
+    expect(seen.readBytes).toBe(deep.length);
+    await expect(inspectModel(`${whole.base}/deep.onnx`, { mayDownload: () => false })).rejects.toThrow(
+      `expected a server that sends parts of files (HTTP ranges), got one that sends all ${deep.length} bytes. Allow the whole download`,
+    );
+  });
+
+  it.each([
+    ['nothing.onnx', /expected HTTP 206, got 404 Not Found\. Is the address right/],
+    ['page.onnx', /an HTML page/],
+  ])('that is none says so: %s', async (name, message) => {
+    await expect(inspectModel(`${server.base}/${name}`)).rejects.toThrow(message);
+  });
+
+  it('says when nobody answers', async () => {
+    await expect(inspectModel('http://127.0.0.1:1/model.onnx')).rejects.toThrow('expected an answer, got none');
+  });
+
+  it('stops when it is told to', async () => {
+    const stop = new AbortController();
+    const slow = await serveFiles({ '/deep.onnx': deep }, { delayMs: 200 });
+    const looking = inspectModel(`${slow.base}/deep.onnx`, { signal: stop.signal });
+    stop.abort(new Error('enough'));
+    await expect(looking).rejects.toThrow('enough');
+    await slow.close();
+  });
+
+  it('fetches layers ahead where they repeat', async () => {
+    const delayMs = 20;
+    const slow = await serveFiles({ '/deep.onnx': deep }, { delayMs });
+    const start = performance.now();
+    const seen = await inspectModel(`${slow.base}/deep.onnx`);
+    // One after the other, each layer's two large tensors would take a round trip.
+    expect(performance.now() - start).toBeLessThan(2 * LAYERS * delayMs);
+    expect(seen.nodes.length).toBe(2 * LAYERS);
+    await slow.close();
+  });
+});
+
+describe('external data', () => {
+  it('is read where it lies, and only what is small', async () => {
+    const matrix = makeMatrix({ N: 16, K: 64 });
+    const seen = await inspectModel(matmulModel(matrix), { externalData: [] });
+    expect(seen.bytes.weights).toEqual({ uint8: 16 * 32, float32: 16 * 2 * 4 });
+  });
+});

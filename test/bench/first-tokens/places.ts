@@ -1,0 +1,80 @@
+/** Where a trace runs, each time from the beginning: a Node process, or a page that is isolated or not. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright';
+import { createServer } from 'vite';
+import { findChromium } from '../../../scripts/find-chromium.mjs';
+import type { Clock } from '../measure.ts';
+import type { Trace, TraceRequest } from './trace.ts';
+
+/** What page.ts leaves in the page's global scope; the function given to `evaluate` runs there. */
+declare const page$: { traceModel(url: string, request: TraceRequest): Promise<Trace> };
+
+export const PLACES = ['node', 'chromium', 'chromium-not-isolated'] as const;
+export type Place = (typeof PLACES)[number];
+
+/** A place that is open: its browser and its server stay, every trace has a process or a page of its own. */
+export interface OpenPlace {
+  trace(request: TraceRequest): Promise<Trace>;
+  close(): Promise<void>;
+}
+
+export async function openPlace(place: Place, model: string, clock: Clock): Promise<OpenPlace> {
+  return place === 'node' ? inNode(model, clock) : inPage(model, place === 'chromium');
+}
+
+function inNode(model: string, clock: Clock): OpenPlace {
+  const script = fileURLToPath(new URL('./node.ts', import.meta.url));
+  return {
+    trace: async (request) => {
+      const args = ['--no-warnings', script, model, JSON.stringify(request), clock];
+      const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      if (status !== 0) throw new Error(`first-tokens: the Node process failed.\n${stderr}`);
+      return JSON.parse(stdout.trim().split('\n').at(-1)!) as Trace;
+    },
+    close: async () => {},
+  };
+}
+
+async function inPage(model: string, isIsolated: boolean): Promise<OpenPlace> {
+  const executablePath = findChromium();
+  if (!executablePath) throw new Error('bench: no Chromium found. Set MSD_CHROMIUM, or say --in node.');
+  const headers = isIsolated
+    ? { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
+    : {};
+  const server = await createServer({
+    root: fileURLToPath(new URL('../../..', import.meta.url)),
+    configFile: false,
+    logLevel: 'error',
+    optimizeDeps: { noDiscovery: true },
+    plugins: [
+      {
+        name: 'model',
+        configureServer: ({ middlewares }) => {
+          middlewares.use('/model.onnx', (_, response) => void response.end(readFileSync(model)));
+        },
+      },
+    ],
+    server: { hmr: false, watch: null, headers },
+  });
+  await server.listen();
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-background-networking'] });
+  const url = `${server.resolvedUrls!.local[0]}test/bench/first-tokens/page.html`;
+  return {
+    trace: async (request) => {
+      // A context of its own has a process of its own: what the engine has compiled before is not there.
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      await page.goto(url, { waitUntil: 'load' });
+      await page.waitForFunction(`globalThis.page$ !== undefined && globalThis.crossOriginIsolated === ${isIsolated}`);
+      const result = await page.evaluate((value) => page$.traceModel('/model.onnx', value), request);
+      await context.close();
+      return result;
+    },
+    close: async () => {
+      await browser.close();
+      await server.close();
+    },
+  };
+}
