@@ -12,6 +12,7 @@ const run = (app, command, args) => {
     cwd: app,
     stdio: 'inherit',
     shell: IS_WINDOWS,
+    env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
   });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
 };
