@@ -188,9 +188,12 @@ async function fetchRange(
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) onAbort();
   try {
-    const response = await fetch(url, {
-      headers: { 'accept-encoding': 'identity', ...headers, range },
-      signal: stop.signal,
+    const ask = (): Promise<Response> =>
+      fetch(url, { headers: { 'accept-encoding': 'identity', ...headers, range }, signal: stop.signal });
+    // A connection that was kept may be one that the server has just closed.
+    const response = await ask().catch((error: unknown) => {
+      if (signal?.aborted) throw error;
+      return ask();
     });
     if (response.status === 416) {
       await response.body?.cancel();
