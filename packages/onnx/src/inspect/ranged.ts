@@ -129,7 +129,8 @@ export class RangedSource implements ByteSource {
     for (let page = Math.max(0, Math.floor(begin / PAGE)); page <= last; page++) {
       let count = 0;
       while (page + count <= last && !this.#pages.has(page + count) && !this.#coming.has(page + count)) count++;
-      if (count > 0) this.#fetch(page, count);
+      // What is only guessed leaves enough for what is needed.
+      if (count > 0 && 2 * count * PAGE < this.#allowance.left) this.#fetch(page, count);
       page += count;
     }
   }
