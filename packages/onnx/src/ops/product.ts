@@ -59,7 +59,7 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
       ...own,
       ...matcher.constants(inputs),
     ],
-    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt },
+    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt, ...(rest && { products: 2 }) },
     lower(to) {
       emitProduct(to, view, product);
     },
