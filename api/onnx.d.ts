@@ -909,6 +909,218 @@ export declare function reportOf(session: object): SessionReport | undefined;
 // @msd/onnx/worker/thread
 
 
+// @msd/onnx/model
+
+export type Attribute = {
+    readonly kind: 'float';
+    readonly value: number;
+} | {
+    readonly kind: 'int';
+    readonly value: number;
+} | {
+    readonly kind: 'string';
+    readonly value: ByteRange;
+} | {
+    readonly kind: 'tensor';
+    readonly value: TensorRef;
+} | {
+    readonly kind: 'floats';
+    readonly value: readonly number[];
+} | {
+    readonly kind: 'ints';
+    readonly value: readonly number[];
+} | {
+    readonly kind: 'strings';
+    readonly value: readonly ByteRange[];
+} | {
+    readonly kind: 'graph';
+    readonly value: ByteRange;
+    readonly constants: readonly TensorRef[] | undefined;
+} | {
+    readonly kind: 'reference';
+    readonly value: string;
+} | {
+    readonly kind: 'other';
+};
+
+export interface ByteRange {
+    readonly source: ByteSource;
+    readonly offset: number;
+    readonly length: number;
+}
+
+export interface ByteSource {
+    readonly name: string;
+    readonly byteLength: number;
+    readonly bytes?: Uint8Array;
+    readonly isOwn?: boolean;
+    readonly arriving?: Arriving;
+    readonly of?: readonly ByteSource[];
+    read(offset: number, length: number, into?: Uint8Array): Uint8Array;
+    here?(offset: number, most: number): number;
+    close(): void;
+}
+
+export type Dim = number | string | null;
+
+export interface Field {
+    readonly field: number;
+    readonly whole: ByteRange;
+    readonly payload: ByteRange | undefined;
+}
+
+export type FloatMatrix = Pick<Floats, 'N' | 'K' | 'tensor' | 'isTransposed'>;
+
+export interface GraphRecord {
+    readonly name: string;
+    readonly nodes: readonly NodeRecord[];
+    readonly initializers: readonly TensorRef[];
+    readonly sparse: readonly SparseRef[];
+    readonly inputs: readonly ValueInfo[];
+    readonly outputs: readonly ValueInfo[];
+    readonly valueInfo: readonly ValueInfo[];
+}
+
+export declare class Message {
+    #private;
+    byteLength: number;
+    int(field: number, value: number | bigint): this;
+    float(field: number, value: number): this;
+    string(field: number, value: string): this;
+    ints(field: number, values: readonly (number | bigint)[]): this;
+    floats(field: number, values: readonly number[]): this;
+    bytes(field: number, value: Part): this;
+    message(field: number, value: Message): this;
+    raw(value: Part): this;
+    parts(): readonly Part[];
+    finish(): Uint8Array<ArrayBuffer>;
+}
+
+export interface ModelRecord {
+    readonly source: ByteSource;
+    readonly irVersion: number;
+    readonly opsets: ReadonlyMap<string, number>;
+    readonly functions: readonly FunctionRecord[];
+    readonly graph: GraphRecord;
+    readonly files: ExternalFiles;
+}
+
+export interface NodeRecord {
+    readonly name: string;
+    readonly opType: string;
+    readonly domain: string;
+    readonly overload: string;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+    readonly attributes: ReadonlyMap<string, Attribute>;
+    readonly attributeRanges: readonly ByteRange[];
+    readonly range: ByteRange;
+    readonly isEdited?: boolean;
+    readonly captured?: ReadonlyMap<string, string>;
+    readonly inside?: string;
+    readonly captures: readonly string[];
+    readonly externalInside: boolean;
+    readonly referencesInside: boolean;
+    readonly operatorsInside: readonly string[];
+}
+
+export declare class OnnxFormatError extends Error {
+    readonly name = "OnnxFormatError";
+}
+
+export type Part = Uint8Array | ByteRange;
+
+export declare class ReadError extends Error {
+    readonly name = "ReadError";
+    readonly code?: string;
+    constructor(message: string, options?: {
+        readonly cause?: unknown;
+    });
+}
+
+export type ReadFloats = (n: number, count: number, out: Float32Array) => void;
+
+export type ReadNumbers = (begin: number, count: number) => ArrayLike<number>;
+
+export interface TensorRef {
+    readonly name: string;
+    readonly elemType: number;
+    readonly dims: readonly number[];
+    readonly storage: TensorStorage;
+    readonly proto: ByteRange;
+}
+
+export type TensorStorage = {
+    readonly kind: 'raw';
+    readonly range: ByteRange;
+} | {
+    readonly kind: 'typed';
+} | {
+    readonly kind: 'external';
+    readonly files: ExternalFiles;
+    readonly location: string;
+    readonly offset: number;
+    readonly length: number | undefined;
+};
+
+export interface ValueInfo {
+    readonly name: string;
+    readonly type: ValueType;
+}
+
+export interface ValueType {
+    readonly kind: 'tensor' | 'sequence' | 'map' | 'optional' | 'sparse' | 'opaque' | 'unknown';
+    readonly elemType: number;
+    readonly dims: readonly Dim[] | undefined;
+}
+
+export declare function bytesSource(given: Uint8Array, name?: string, isOwn?: boolean): ByteSource;
+
+export declare function dataTypeBits(code: number): number | undefined;
+
+export declare function dataTypeCode(name: string): number | undefined;
+
+export declare function dataTypeName(code: number): string;
+
+export declare function elementCount(tensor: TensorType): number;
+
+export declare function fieldsOf(range: ByteRange, label: string): Generator<Field>;
+
+export declare function floatReader(tensor: TensorRef): (first: number, count: number) => Float32Array;
+
+export declare const floatRows: (matrix: FloatMatrix) => ReadFloats;
+
+export declare function floatsOfHalves(data: HalfArray): Float32Array;
+
+export declare function bitsOf(data: ArrayLike<number>): Uint16Array;
+
+export declare function matches(pattern: string): (name: string) => boolean;
+
+export declare function nodeMessage(node: NodeSpec): Message;
+
+export declare function numbersReader(tensor: TensorRef): ReadNumbers | undefined;
+
+export declare function openExternal({ sources }: ExternalFiles, locations: Iterable<string>, model: string | Uint8Array, externalData?: readonly ExternalData[], download?: Download): Promise<void>;
+
+export declare function openSource(model: string | Uint8Array, download?: Download): Promise<ByteSource>;
+
+export declare function readModel(source: ByteSource): ModelRecord;
+
+export declare function readRange(range: ByteRange, into?: Uint8Array): Uint8Array;
+
+export declare function readSubgraph(range: ByteRange, files: ExternalFiles): GraphRecord;
+
+export declare function siblingOf(model: string | Uint8Array, location: string): string | undefined;
+
+export declare function tensorByteLength(tensor: TensorType): number;
+
+export declare function tensorBytes(tensor: TensorRef, into?: Uint8Array): Uint8Array;
+
+export declare function tensorRange(tensor: TensorRef): ByteRange | undefined;
+
+export declare function valueMessage(value: ValueSpec): Message;
+
+
 // @msd/onnx/write
 
 export type AttributeSpec = {

@@ -30,6 +30,8 @@ const TOOLS = [
   '@rollup/plugin-alias@6',
   '@rollup/plugin-node-resolve@16',
   'typescript@7',
+  'webpack@5',
+  'webpack-cli@6',
 ];
 
 let failed = 0;
@@ -55,7 +57,12 @@ cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive
 if (!existsSync(join(root, 'ort')))
   symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
 
-const roots = { '/models/': join(root, 'models'), '/ort/': join(root, 'ort'), '/': join(app, 'site') };
+const roots = {
+  '/models/': join(root, 'models'),
+  '/ort/': join(root, 'ort'),
+  '/node_modules/': join(app, 'node_modules'),
+  '/': join(app, 'site'),
+};
 const site = await serve(roots);
 const isolated = await serve(roots, {
   'Cross-Origin-Opener-Policy': 'same-origin',

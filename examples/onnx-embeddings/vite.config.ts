@@ -16,6 +16,7 @@ export default defineConfig({
     ),
     projectLinks({
       'About this page': 'examples/onnx-embeddings/README.md',
+      'In your own app': 'docs/transformers.md',
       'MSD for ONNX models': 'packages/onnx/README.md',
       'How it works': 'docs/msd.md',
     }),

@@ -31,6 +31,7 @@ export default defineConfig({
     ),
     projectLinks({
       'About this page': 'examples/onnx-story/README.md',
+      'In your own app': 'docs/transformers.md',
       'MSD for ONNX models': 'packages/onnx/README.md',
       'The model': 'examples/story-model/README.md',
       'How it works': 'docs/msd.md',

@@ -6,11 +6,16 @@ interface Report {
   readonly whole?: string;
 }
 
+/** Whether MSD has no part in the model. @param reports by the session's name */
+export function isLeft(reports: Readonly<Record<string, Report>>): boolean {
+  return Object.values(reports).every(({ whole }) => whole !== undefined);
+}
+
 /** @param reports by the session's name */
 export function describeReports(reports: Readonly<Record<string, Report>>): string {
   const all = Object.values(reports);
   const whole = all.find((report) => report.whole !== undefined)?.whole ?? 'it would not be faster';
-  if (all.every((report) => report.whole !== undefined))
+  if (isLeft(reports))
     return `MSD leaves this model to onnxruntime-web: ${whole}. Choose q4 or q8 weights, if there are any.`;
   // A node without a region is done already, or no output needs it.
   const nodes = all.flatMap((report) => report.nodes).filter(({ region }) => region >= 0);

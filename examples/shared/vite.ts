@@ -21,8 +21,14 @@ export const typeOf = (path: string): string =>
  * Serves files that are not part of the page's sources, and copies them when it is built.
  *
  * @param files by their path below the page's own
+ * @throws Error when one is missing
  */
 export function packageFiles(files: ReadonlyMap<string, string>): Plugin {
+  for (const file of files.values()) {
+    if (existsSync(file)) continue;
+    const name = relative(repository, file);
+    throw new Error(`packageFiles: there is no ${name}. Run \`npm run build\` in the repository's root first.`);
+  }
   return {
     name: 'package-files',
     configureServer(server) {
@@ -58,8 +64,6 @@ function repositoryUrl(): string | undefined {
 export function projectLinks(documents: Readonly<Record<string, string>>): Plugin[] {
   const pathOf = (document: string) => `docs/${basename(dirname(document))}-${basename(document, '.md')}.txt`;
   const files = new Map(Object.values(documents).map((document) => [pathOf(document), join(repository, document)]));
-  for (const file of files.values())
-    if (!existsSync(file)) throw new Error(`projectLinks: ${relative(repository, file)}, there is no such file.`);
   const links = Object.entries(documents).map(([text, document]) => `<a href="./${pathOf(document)}">${text}</a>`);
   const url = repositoryUrl();
   if (url) links.push(`<a href="${url}">Repository</a>`);

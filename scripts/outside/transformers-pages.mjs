@@ -68,6 +68,53 @@ function rollup(name, imports) {
   };
 }
 
+/** As in docs/transformers.md. An alias for all modules would lead MSD's own import of ONNX Runtime back to MSD. */
+const WEBPACK_RULE = `{
+  test: /@huggingface[\\\\/]transformers/,
+  resolve: { alias: { 'onnxruntime-web/webgpu$': '@msd/onnx/ort-web/webgpu' } },
+}`;
+
+function webpack(name, imports, { rule = '', alias = '' } = {}) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, `${name}.js`), pageModule(imports));
+      writeFileSync(join(folder, 'index.html'), html('<script src="main.js"></script>'));
+      // Making the code small takes a minute, and changes nothing here.
+      const config = `{ module: { rules: [${rule}] }, resolve: { alias: {${alias}} }, optimization: { minimize: false } }`;
+      writeFileSync(join(app, `${name}.config.mjs`), `export default ${config};\n`);
+      const args = ['--mode', 'production', '--entry', `./${name}.js`, '--output-path', folder];
+      run(app, 'webpack', [...args, '--config', `${name}.config.mjs`, '--stats', 'errors-only']);
+    },
+  };
+}
+
+/** No bundler: the browser finds every package as the map says, which is that of docs/transformers.md. */
+const ORT = '/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs';
+const IMPORT_MAP = {
+  '@huggingface/transformers': '/node_modules/@huggingface/transformers/dist/transformers.web.js',
+  'onnxruntime-web/webgpu': ORT,
+  'onnxruntime-common': ORT,
+  '@msd/onnx/transformers': '/node_modules/@msd/onnx/dist/transformers.js',
+  '@msd/core': '/node_modules/@msd/core/dist/index.js',
+  '@msd/core/nn': '/node_modules/@msd/core/dist/nn/index.js',
+  '@msd/core/program': '/node_modules/@msd/core/dist/program/index.js',
+  '@bufbuild/protobuf/wire': '/node_modules/@bufbuild/protobuf/dist/esm/wire/index.js',
+};
+
+function importMap(name, imports, map) {
+  return {
+    name,
+    build(_, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, 'page.js'), pageModule(imports));
+      const script = `<script type="importmap">${JSON.stringify({ imports: map })}</script>`;
+      writeFileSync(join(folder, 'index.html'), html(`${script}<script type="module" src="page.js"></script>`));
+    },
+  };
+}
+
 /** The sources of a page for Vite, in a folder of their own below the app. */
 function viteSources(app, name, imports, config, isInWorker = false) {
   const folder = join(app, name);
@@ -141,6 +188,20 @@ export const PAGES = [
   esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
   { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
   rollup('rollup', BY_ALIAS),
+  webpack('webpack', TAKEN),
+  webpack('webpack-alias', BY_ALIAS, { rule: WEBPACK_RULE }),
+  {
+    ...webpack('webpack-cycle', BY_ALIAS, { alias: "'onnxruntime-web/webgpu$': '@msd/onnx/ort-web/webgpu'" }),
+    expected: 'the rule for webpack',
+  },
+  importMap('import-map', TAKEN, IMPORT_MAP),
+  {
+    ...importMap('import-map-inlined', TAKEN, {
+      ...IMPORT_MAP,
+      '@huggingface/transformers': '/node_modules/@huggingface/transformers/dist/transformers.min.js',
+    }),
+    expected: 'transformers.web.js',
+  },
   vite('vite', TAKEN),
   vite('vite-plugin', BY_ALIAS, 'msd()'),
   vite('vite-plugin-wasm', BY_ALIAS, 'msd({ cpuOnly: true })'),

@@ -10,7 +10,7 @@ import type { Costs, LoadOptions } from './protocol.ts';
 /** What only the side with MSD can say. */
 export interface Engine {
   setThreads(threads: number): void;
-  report(extractor: FeatureExtractionPipeline): string;
+  report(extractor: FeatureExtractionPipeline): { readonly report: string; readonly isLeft: boolean };
 }
 
 /** Models that want to be told what a text is for. */
@@ -36,12 +36,13 @@ export function serveEncoder(engine: Engine): void {
       return output.data as Float32Array;
     };
     const width = (await embed(['width'], 'query')).length;
+    const { report, isLeft } = engine.report(extractor);
     return {
       width,
       embed,
       loadMs,
-      costs: () => ({ memory: wasmMemoryBytes(), code: codeBytes() }),
-      report: engine.report(extractor),
+      costs: () => ({ memory: wasmMemoryBytes(), code: codeBytes(), isLeft }),
+      report,
     };
   }, explain);
 }

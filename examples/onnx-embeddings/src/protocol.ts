@@ -13,4 +13,6 @@ export interface Costs {
   readonly memory: number;
   /** Scripts and WebAssembly that the worker has loaded, without the model. */
   readonly code: number;
+  /** The model is onnxruntime-web's as a whole. */
+  readonly isLeft: boolean;
 }

@@ -1,4 +1,4 @@
 /** Plain Transformers.js. */
 import { serveEncoder } from './encoder.ts';
 
-serveEncoder({ setThreads() {}, report: () => '' });
+serveEncoder({ setThreads() {}, report: () => ({ report: '', isLeft: true }) });

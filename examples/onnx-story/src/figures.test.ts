@@ -41,6 +41,7 @@ it('compares rounds, and takes medians', () => {
     code: 7,
     report: '',
     summary: '',
+    isLeft: false,
   });
   expect(comparison.figures('msd')).toBeUndefined();
   comparison.started('msd', 80);

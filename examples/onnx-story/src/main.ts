@@ -12,6 +12,7 @@ import { describeBrowser, readShareHash, type SharedResult, shareHash } from './
 import { describeAgreement, describeOrigin, say, showFigureTable, showResult, Texts } from './view.ts';
 
 const PROGRESS_MS = 500;
+const INVITATION = element('headline').textContent;
 const NAMES = { stock: 'Transformers.js', msd: 'MSD' } as const;
 
 const settings = new Settings();
@@ -91,6 +92,7 @@ async function start(): Promise<void> {
   } catch (error) {
     if (press !== presses || (error as Error).name === 'AbortError') return;
     closeRun();
+    element('headline').textContent = INVITATION;
     say((error as Error).message, true);
   } finally {
     if (press === presses) setBusy(false);
@@ -136,11 +138,12 @@ async function compare({ choice, comparison, workers }: Run, opening: string, to
     written,
     same,
     figures: { stock: figures.stock, msd: figures.msd },
+    isLeft: msd.isLeft,
     browser: describeBrowser(navigator.userAgent, navigator.hardwareConcurrency),
     date: new Date().toISOString().slice(0, 10),
   };
   element('agreement').textContent = describeAgreement(compared);
-  showResult(compared, msd.summary);
+  showResult(compared);
   return compared;
 }
 
@@ -155,6 +158,7 @@ function stopWriting(): void {
   presses++;
   closeRun();
   setBusy(false);
+  element('headline').textContent = INVITATION;
   say('Stopped. Press Write to start again.');
 }
 
@@ -185,7 +189,7 @@ function showShared(shared: SharedResult): void {
   prompt.value = shared.prompt;
   texts.begin(shared.prompt);
   for (const side of SIDES) texts.show(side, shared.text);
-  showResult(shared, '');
+  showResult(shared);
   showFigureTable({ figures: (side) => shared.figures[side] });
   share.disabled = false;
   element('agreement').textContent = describeOrigin(shared);

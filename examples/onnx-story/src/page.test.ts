@@ -23,6 +23,7 @@ const RESULT: SharedResult = {
   written: 24,
   same: 24,
   figures: { stock: FIGURES, msd: { ...FIGURES, rate: 300 } },
+  isLeft: false,
   browser: 'Chrome 156, 8 cores',
   date: '2026-11-29',
 };
@@ -101,6 +102,8 @@ describe('the page', { timeout: 120_000 }, () => {
     await other.close();
     const damaged = await host.open({ query: hash.slice(0, -20) });
     await status(/link to a result is damaged/, damaged);
+    expect(await damaged.locator('#status').getAttribute('class')).toBe('error');
+    expect(await damaged.locator('figure').isVisible()).toBe(false);
     await damaged.close();
   });
 
@@ -117,7 +120,9 @@ describe('the page', { timeout: 120_000 }, () => {
     await page.locator('#write').click();
     await done();
     expect(await text('agreement')).toBe('Both wrote the same 24 tokens.');
-    expect(await text('summary')).toMatch(/MSD (leaves this model|runs)/);
+    // The cost model decides: what it leaves is the same engine on both sides, and no speed of MSD's.
+    const isLeft = /MSD leaves this model/.test(await text('summary'));
+    expect(await text('headline')).toMatch(isLeft ? /^The same on both sides: MSD leaves/ : /on MSD: /);
     await page.locator('#dtype').selectOption('q4');
     await page.locator('#write').click();
     await done();

@@ -66,6 +66,8 @@ export type Reply =
       readonly report: string;
       /** One sentence about it. */
       readonly summary: string;
+      /** The model is onnxruntime-web's as a whole. */
+      readonly isLeft: boolean;
     }
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'failed'; readonly message: string };

@@ -5,6 +5,7 @@ import type { SharedResult } from './share.ts';
 
 const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'q8', 'fp32'];
 const MAX_THREADS = 16;
+const DEFAULT_THREADS = 4;
 const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const HINTS = {
   shipped: 'The story model knows 480 words and reads at most 256 tokens: begin as its own stories do.',
@@ -38,6 +39,7 @@ export class Settings {
   constructor() {
     const cores = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
     this.#threads.replaceChildren(...Array.from({ length: cores }, (_, i) => create('option', String(i + 1))));
+    this.#threads.value = String(Math.min(DEFAULT_THREADS, Math.ceil(cores / 2))); // what onnxruntime-web takes by itself
     element('threads-hint').textContent = globalThis.crossOriginIsolated
       ? ''
       : 'One thread: browsers allow more only where the host sends the headers COOP and COEP.';

@@ -17,6 +17,7 @@ const RESULT: SharedResult = {
     stock: { rate: 336.4, firstMs: 20, startMs: 500, memory: 16.8e6, code: 14.3e6 },
     msd: { rate: 909, firstMs: 5, startMs: 80, memory: 2.2e6, code: 0.5e6 },
   },
+  isLeft: false,
   browser: 'Chrome 156, 8 cores',
   date: '2026-11-29',
 };

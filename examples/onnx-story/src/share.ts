@@ -24,6 +24,8 @@ export interface SharedResult {
   readonly written: number;
   readonly same: number;
   readonly figures: Readonly<Record<Side, Figures>>;
+  /** MSD had no part in the model. */
+  readonly isLeft: boolean;
   readonly browser: string;
   /** 2026-11-29 */
   readonly date: string;
@@ -76,6 +78,7 @@ export function readShareHash(hash: string): SharedResult | undefined {
     written: of.number('written'),
     same: of.number('same'),
     figures: { stock: side('stock'), msd: side('msd') },
+    isLeft: of.flag('isLeft'),
     browser: of.text('browser'),
     date: of.text('date'),
   };
@@ -97,6 +100,11 @@ function fields(given: unknown) {
     number(key: string): number {
       const own = value(key);
       if (typeof own !== 'number' || !Number.isFinite(own) || own < 0) throw new Error(DAMAGED);
+      return own;
+    },
+    flag(key: string): boolean {
+      const own = value(key);
+      if (typeof own !== 'boolean') throw new Error(DAMAGED);
       return own;
     },
     oneOf<const T extends string>(key: string, values: readonly T[]): T {

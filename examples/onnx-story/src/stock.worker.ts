@@ -1,4 +1,7 @@
 /** Plain Transformers.js. */
 import { serve } from './writer.ts';
 
-serve({ setThreads() {}, report: () => ({ report: '', summary: 'onnxruntime-web runs the whole model.' }) });
+serve({
+  setThreads() {},
+  report: () => ({ report: '', summary: 'onnxruntime-web runs the whole model.', isLeft: true }),
+});

@@ -83,16 +83,15 @@ export function describeOrigin({ kind, name, dtype, threads, browser, date }: Sh
   return `Measured by whoever sent this link: ${model} ${dtype}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${browser}, ${date}.`;
 }
 
-/** Headline, speeds and the words of the chart. @param whatRan what MSD says of the model */
-export function showResult({ figures: { stock, msd }, written, same }: SharedResult, whatRan: string): void {
+/** Headline, speeds and the words of the chart. */
+export function showResult({ figures: { stock, msd }, written, same, isLeft }: SharedResult): void {
   const times = msd.rate / stock.rate;
   const rates = `${formatRate(msd.rate)} instead of ${formatRate(stock.rate)} tokens/s`;
   const text = same === written ? `the same ${written} tokens` : `the same first ${same} of ${written} tokens`;
-  const [payoff, rest] =
-    times > 1.05
-      ? [`${ratio(times)} times as fast on MSD`, `: ${rates}, ${text}.`]
-      : ['No faster on MSD', `: ${rates}. ${whatRan}`];
-  element('headline').replaceChildren(create('strong', payoff!), rest!);
+  const payoff = isLeft
+    ? ['The same on both sides', ': MSD leaves this model to onnxruntime-web, because it would not be faster.']
+    : [times > 1.05 ? `${ratio(times)} times as fast on MSD` : 'No faster on MSD', `: ${rates}, ${text}.`];
+  element('headline').replaceChildren(create('strong', payoff[0]!), payoff[1]!);
   for (const side of SIDES) element(`${side}-rate`).textContent = formatRate({ stock, msd }[side].rate);
   element('chart-text').textContent =
     `Transformers.js wrote ${formatRate(stock.rate)} tokens per second, on MSD it wrote ${formatRate(msd.rate)}.`;

@@ -13,7 +13,11 @@ import type { LoadRequest, Reply, Request } from './protocol.ts';
 /** What only the side with MSD can say. */
 export interface Engine {
   setThreads(threads: number): void;
-  report(generator: TextGenerationPipeline): { readonly report: string; readonly summary: string };
+  report(generator: TextGenerationPipeline): {
+    readonly report: string;
+    readonly summary: string;
+    readonly isLeft: boolean;
+  };
 }
 
 /** The page draws no faster than this. */

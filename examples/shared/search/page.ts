@@ -65,6 +65,7 @@ export class SearchPage<Load, Costs> {
   #generation = 0;
   #searches = 0;
   #isSearching = false;
+  #hasAnswered = false;
 
   constructor(options: SearchOptions<Costs>) {
     this.#options = options;
@@ -75,14 +76,21 @@ export class SearchPage<Load, Costs> {
     this.#show();
   }
 
+  /** Answers what the reader just did. It stays until the next start, whatever a run that goes on would say. */
   say(text: string, isError = false): void {
-    element('status').textContent = text;
-    element('status').classList.toggle('error', isError);
+    this.#hasAnswered = true;
+    showStatus(text, isError);
+  }
+
+  /** What a run says of itself. */
+  #tell(text: string, isError = false): void {
+    if (!this.#hasAnswered) showStatus(text, isError);
   }
 
   /** Loads and reads, one side after the other: they would only slow each other down. Ends what was started before. */
   async start(load: Load, sentences: readonly string[]): Promise<void> {
     const own = ++this.#generation;
+    this.#hasAnswered = false;
     for (const worker of Object.values(this.#workers ?? {})) worker.terminate();
     const worker = (side: Side) => new SideWorker<Load, Costs>(this.#options.createWorker(side));
     const workers = { stock: worker('stock'), msd: worker('msd') };
@@ -101,7 +109,7 @@ export class SearchPage<Load, Costs> {
     this.#show();
     try {
       if (this.#options.prepare) {
-        this.say('Downloading the model');
+        this.#tell('Downloading the model');
         await this.#options.prepare();
       }
       for (const side of START_ORDER) {
@@ -112,9 +120,9 @@ export class SearchPage<Load, Costs> {
       }
       // One time is no figure: the first query is asked again.
       for (let again = 1; again < FIRST_QUERIES; again++) await this.#search();
-      if (own === this.#generation) this.say(`${sentences.length} sentences are ready. Type to search.`);
+      if (own === this.#generation) this.#tell(`${sentences.length} sentences are ready. Type to search.`);
     } catch (error) {
-      if (own === this.#generation) this.say(`It failed: ${(error as Error).message}`, true);
+      if (own === this.#generation) this.#tell(`It failed: ${(error as Error).message}`, true);
     } finally {
       if (own === this.#generation) this.#cancel.hidden = true;
     }
@@ -125,7 +133,7 @@ export class SearchPage<Load, Costs> {
     const name = this.#options.names[side];
     const state = element(`${side}-state`);
     const progress = element<HTMLProgressElement>(`${side}-progress`);
-    const say = atMostEvery(PROGRESS_MS, (text: string) => this.say(text));
+    const say = atMostEvery(PROGRESS_MS, (text: string) => this.#tell(text));
     worker.onProgress = (done, total) => {
       progress.value = done / total;
       say(`${name}: ${done} of ${total} sentences`);
@@ -134,7 +142,7 @@ export class SearchPage<Load, Costs> {
       say(`${name}: loading the model, ${megabytes(loaded)} of ${megabytes(total)}`);
     };
     state.textContent = 'Loads the model …';
-    this.say(`${name}: loading the model`);
+    this.#tell(`${name}: loading the model`);
     const figures = this.#figures[side];
     const loaded = await worker.load(load);
     figures.load = loaded.milliseconds;
@@ -144,7 +152,7 @@ export class SearchPage<Load, Costs> {
     const indexed = await worker.index(this.#sentences);
     if (!indexed) {
       state.textContent = 'Cancelled.';
-      this.say('Cancelled. Change a setting or choose a file to start again.');
+      this.#tell('Cancelled. Change a setting or choose a file to start again.');
       return false;
     }
     figures.index = indexed.milliseconds;
@@ -180,7 +188,7 @@ export class SearchPage<Load, Costs> {
         this.#show();
       }
     } catch (error) {
-      if ((error as Error).name !== 'AbortError') this.say(`The search failed: ${(error as Error).message}`, true);
+      if ((error as Error).name !== 'AbortError') this.#tell(`The search failed: ${(error as Error).message}`, true);
     } finally {
       this.#isSearching = false;
     }
@@ -230,6 +238,11 @@ export class SearchPage<Load, Costs> {
       headline.textContent = `Measuring what each side costs … ${this.#options.intermediate(msd.costs)}; ${this.#options.names.stock} is next.`;
     } else if (this.#generation > 0) headline.textContent = 'Measuring what each side costs …';
   }
+}
+
+function showStatus(text: string, isError: boolean): void {
+  element('status').textContent = text;
+  element('status').classList.toggle('error', isError);
 }
 
 function isComplete<Costs>(figures: Figures<Costs>): figures is Required<Figures<Costs>> {

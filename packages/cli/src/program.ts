@@ -25,6 +25,18 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "Measures this machine's peaks, and layers of language models beside them",
     load: () => import('./commands/bench.ts'),
   },
+  quantize: {
+    summary: 'Makes the float weights of a model integers of 8, 4 or 2 bits',
+    load: () => import('./commands/quantize.ts'),
+  },
+  rewrite: {
+    summary: 'Spells quantized products in other operators, for engines beside the browser',
+    load: () => import('./commands/rewrite.ts'),
+  },
+  verify: {
+    summary: 'Compares a quantized model with the same weights and float activations, layer by layer',
+    load: () => import('./commands/verify.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */

@@ -12,6 +12,7 @@ import {
 } from '../src/write/index.ts';
 import { compare } from './compared.ts';
 import { gaussian, makeMatrix, random } from './models.ts';
+import { externalTensor } from './odd.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
 const K = 160;
@@ -259,10 +260,9 @@ describe('Loop', () => {
       inputs: [float('x', ['rows', K]), int('count')],
       initializers: [number('half', 0.5), scalar('bias', 7)],
     });
-    const report = await compare(
-      bytes,
-      [0, 3].map((count) => ({ x: rowsOf(3), count: longs(count) })),
-    );
+    // Small ones are copied in every pass, larger ones held for all.
+    const feeds = [3, 3, 12, 16, 20, 24, 28, 12].map((rows, i) => ({ x: rowsOf(rows, i), count: longs(i % 4) }));
+    const report = await compare(bytes, feeds);
     isInMsd(report);
     // Selu runs in ONNX Runtime, once for each pass.
     expect(report.foreignRunsPerCall).toBe(1);
@@ -403,6 +403,34 @@ describe('Loop', () => {
     expect(report.weights.fileBytes).toBe(K * K + 4);
   });
 
+  it('weights of a body may lie in a file of their own', async () => {
+    const inner = makeMatrix({ name: 'c', N: K, K, seed: 9 });
+    const codes = { float32: 1, uint8: 2 } as Readonly<Record<string, number>>;
+    const parts: Uint8Array[] = [];
+    let offset = 0;
+    const outside = inner.initializers.map(({ name, dtype, dims, data }) => {
+      const { buffer, byteOffset, byteLength } = data as Uint8Array;
+      parts.push(new Uint8Array(buffer, byteOffset, byteLength));
+      const place = { location: 'weights.bin', offset, length: byteLength };
+      offset += byteLength;
+      return { encoded: externalTensor(name, dims, place, codes[dtype]) };
+    });
+    const around = (initializers: GraphSpec['initializers']): Uint8Array => {
+      const graph = loopBody({
+        nodes: [inner.node('h', 'sums'), op('Tanh', ['sums'], 'bent'), ...cell(a, 'bent', 'next')],
+        carried: [float('h', ['rows', K])],
+        left: [float('next', ['rows', K])],
+      });
+      const node = op('Loop', ['count', '', 'x'], ['y'], { body: { graph: { ...graph, initializers } } });
+      return model([node], ['y'], { inputs: [float('x', ['rows', K]), int('count')] });
+    };
+    const externalData = [{ path: 'weights.bin', data: new Uint8Array(Buffer.concat(parts)) }];
+    // ONNX Runtime itself does not find what a body has outside.
+    const [bytes, reference] = [around(outside), around(inner.initializers)];
+    const feeds = [0, 3].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+    isInMsd(await compare(bytes, feeds, { externalData }, reference));
+  });
+
   it('what it is given and leaves is nobody else’s', async () => {
     const kept = loopBody({
       nodes: [op('Identity', ['h'], 'same'), ...cell(a, 'g', 'next')],
@@ -420,6 +448,97 @@ describe('Loop', () => {
       expect(new Set(buffers).size).toBe(3);
     }
     await s.release();
+  });
+
+  it('in a function of the file, called twice: each call multiplies with its own weights', async () => {
+    const other = makeMatrix({ name: 'd', N: K, K, seed: 12 });
+    const inner = loopBody({
+      nodes: [
+        // A constant that a node makes: by the same name in both calls.
+        op('Identity', ['Q'], 'codes'),
+        { ...a.node('h', 'p'), inputs: ['h', 'codes', 'scales'] },
+        op('Mul', ['p', 'quarter'], 'small'),
+        op('Tanh', ['small'], 'next'),
+      ],
+      carried: [float('h', ['rows', K])],
+      left: [float('next', ['rows', K])],
+    });
+    const call = (x: string, matrix: typeof a, y: string): NodeSpec => ({
+      ...op('Layer', [x, `${matrix.name}_Q`, `${matrix.name}_scales`, 'damp', 'count'], y),
+      domain: 'of.this.file',
+    });
+    const bytes = writeModel({
+      opsets: { '': 21, 'com.microsoft': 1, 'of.this.file': 1 },
+      functions: [
+        {
+          name: 'Layer',
+          domain: 'of.this.file',
+          inputs: ['x', 'Q', 'scales', 'quarter', 'count'],
+          outputs: ['y'],
+          nodes: [op('Loop', ['count', '', 'x'], ['y'], { body: { graph: inner } })],
+          opsets: { '': 21, 'com.microsoft': 1 },
+        },
+      ],
+      graph: {
+        nodes: [call('x', a, 'h'), call('h', other, 'y')],
+        initializers: [...a.initializers, ...other.initializers, number('damp', 1 / 4)],
+        inputs: [float('x', ['rows', K]), int('count')],
+        outputs: [float('y')],
+      },
+    });
+    const feeds = [2, 3].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+    const report = await compare(bytes, feeds);
+    isInMsd(report);
+    expect(products(report)).toHaveLength(2);
+    const alone = await compare(model([a.node('x', 'y')], ['y']), [{ x: rowsOf(1) }]);
+    expect(report.weights.fileBytes).toBeGreaterThan(1.9 * alone.weights.fileBytes);
+  });
+
+  describe('lists that it makes', () => {
+    /** @param position where SequenceInsert puts what it adds; '' = at the end */
+    const listed = (axis: number, more: Partial<{ position: string; reader: NodeSpec; outputs: string[] }> = {}) => {
+      const { position = '', reader, outputs = ['y', 'stacked', 'each', 'other'] } = more;
+      const inner = loopBody({
+        nodes: [
+          ...cell(a, 'h', 'next'),
+          op('Relu', ['next'], 'told'),
+          op('SequenceInsert', position === '' ? ['list', 'told'] : ['list', 'told', position], 'longer'),
+          op('SequenceInsert', ['second', 'h'], 'longer second'),
+        ],
+        carried: [{ name: 'list' }, float('h', ['rows', K]), { name: 'second' }],
+        left: [{ name: 'longer' }, float('next', ['rows', K]), { name: 'longer second' }, float('told')],
+      });
+      const nodes = [
+        op('SequenceEmpty', [], 'none'),
+        op('SequenceEmpty', [], 'nothing'),
+        op('Loop', ['count', '', 'none', 'x', 'nothing'], ['made', 'y', 'made second', 'each'], {
+          body: { graph: inner },
+        }),
+        reader ?? op('ConcatFromSequence', ['made'], 'stacked', { axis: { int: axis }, new_axis: { int: 1 } }),
+        op('ConcatFromSequence', ['made second'], 'other', { axis: { int: 0 }, new_axis: { int: 1 } }),
+      ];
+      return model(nodes, outputs, {
+        inputs: [float('x', ['rows', K]), int('count')],
+        initializers: [scalar('zero', 0)],
+      });
+    };
+    const feeds = [1, 4].map((count) => ({ x: rowsOf(2), count: longs(count) }));
+
+    it.each([0, 1, 2, -1, -2])('and are stacked behind it, along axis %i, are results of it', async (axis) => {
+      const report = await compare(listed(axis), feeds);
+      isInMsd(report);
+      expect(report.nodes.map(({ opType }) => opType)).not.toContain('SequenceInsert');
+      expect(report.foreignRunsPerCall).toBe(axis === 0 ? 0 : 1);
+    });
+
+    it.each([
+      ['from the front', { position: 'zero' }],
+      ['for somebody who looks at one of them', { reader: op('SequenceAt', ['made', 'zero'], 'stacked') }],
+      ['and put one behind the other', { reader: op('ConcatFromSequence', ['made'], 'stacked', { axis: { int: 0 } }) }],
+    ])('%s stay lists', async (_, more) => {
+      const report = await compare(listed(0, more), feeds);
+      expect(report.whole).toMatch(/is not a tensor but sequence|something that is not a tensor|unknown/);
+    });
   });
 
   it('is stopped between passes, and others have their turn', async () => {

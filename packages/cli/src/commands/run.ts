@@ -118,7 +118,7 @@ async function answersOf(
   const { threads, components, kvCache } = options;
   progress.update(`Loading ${located.asked} into ${ENGINE_NAMES[engine]}`);
   const start = performance.now();
-  const loader = new Loader(located, engine, { threads, components, kvCache });
+  const loader = new Loader(located, engine, { threads, components, kvCache }, progress);
   const opened = await openWriter(located, loader, text, options);
   const loadMs = performance.now() - start;
   progress.clear();

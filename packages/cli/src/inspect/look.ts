@@ -5,7 +5,7 @@ import { type Inspection, type InspectOptions, inspectModel, type Work } from '@
 import type { MsdOptions } from '@msd/onnx/register';
 import type { Clock } from '../models/player.ts';
 import { isPast, type RunSizes, sizesOf } from '../models/sizes.ts';
-import { UserError } from '../shared/errors.ts';
+import { messageOf } from '../shared/errors.ts';
 import { isUrl } from '../shared/locate.ts';
 import { machinePeaks } from '../shared/machine.ts';
 import { bytesText } from '../shared/numbers.ts';
@@ -97,8 +97,13 @@ export async function look(question: Question): Promise<Looked> {
   onStage(`Reading ${name}`);
   const seen = await inspectModel(location, { ...reading, signal, msd });
   try {
-    const notMeasured = reasonNotToTry(question, seen);
-    const trial = notMeasured === undefined ? await tryOut(question, seen) : undefined;
+    let notMeasured = reasonNotToTry(question, seen);
+    let trial: Trial | undefined;
+    if (notMeasured === undefined) {
+      const tried = await tryOut(question, seen);
+      if (typeof tried === 'string') notMeasured = tried;
+      else trial = tried;
+    }
     const { inputs, outputs, opsets, nodes, whole, foreignRunsPerCall, bytes } = seen;
     const { measured } = trial ?? {};
     const promptWork = most(seen.work(sizesOf(inputs, { ...sizes, past: 0 })));
@@ -172,8 +177,8 @@ interface Trial {
   readonly plain: Measured | undefined;
 }
 
-/** Runs the graph here. */
-async function tryOut(question: Question, seen: Inspection): Promise<Trial> {
+/** Runs the graph here. @returns why that was not possible: made-up inputs may have wrong sizes */
+async function tryOut(question: Question, seen: Inspection): Promise<Trial | string> {
   const { name, location, msd, threads, sizes, comparesPlain, clock, signal, onStage } = question;
   const run = (engine: 'msd' | 'wasm'): Promise<Measured> => {
     const source = isUrl(location) ? seen.standIn() : { model: location, externalData: [] };
@@ -187,10 +192,7 @@ async function tryOut(question: Question, seen: Inspection): Promise<Trial> {
     return { measured, plain: await run('wasm') };
   } catch (error) {
     signal.throwIfAborted();
-    throw new UserError(
-      `${name} could not be run here: ${(error as Error).message} Add --no-measure to see the rest, or --size NAME=NUMBER if an input got a wrong size.`,
-      { cause: error },
-    );
+    return `a trial with made-up inputs failed (${messageOf(error).replace(/\s+/g, ' ').trim()}); set sizes with --size NAME=NUMBER`;
   }
 }
 

@@ -10,8 +10,8 @@ import { isPast, type RunSizes, sizesOf } from './sizes.ts';
 type Data = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array | Int8Array | Float64Array;
 type TensorConstructor = new (type: Tensor.Type, data: Data, dims: readonly number[]) => TypedTensor<Tensor.Type>;
 
-/** Vocabularies have at least so many words. */
-const SAFE_ID = 100;
+/** Where nothing says how many rows a table has, it has so many. */
+const SAFE_ROWS = 4;
 
 const ARRAYS: Readonly<Record<string, new (length: number) => Data>> = {
   float32: Float32Array,
@@ -74,7 +74,7 @@ export class Player {
 
   /** Does it go on where the last run ended? */
   get hasCache(): boolean {
-    return this.#inputs.some(({ name }) => isPast(name) && presentOf(name, this.session.outputNames) !== undefined);
+    return this.#inputs.some((input) => this.#presentOf(input) !== undefined);
   }
 
   /** Forgets what earlier runs left. */
@@ -93,9 +93,9 @@ export class Player {
     const results = await this.session.run(feeds);
     const elapsedMs = now(this.#clock) - start;
     const isFirst = this.#length === 0;
-    for (const { name } of this.#inputs) {
-      if (!isPast(name)) continue;
-      const present = presentOf(name, this.session.outputNames);
+    for (const input of this.#inputs) {
+      const { name } = input;
+      const present = this.#presentOf(input);
       // What an encoder left stays that of the first run: later ones give nothing, or the same.
       if (present === undefined || (!isFirst && /encoder/.test(name))) continue;
       if (this.#past[name] !== results[present]) this.#past[name]?.dispose();
@@ -110,6 +110,12 @@ export class Player {
   async release(): Promise<void> {
     this.reset();
     await this.session.release();
+  }
+
+  /** A past of a fixed size is no cache that grows. */
+  #presentOf({ name, dims = [] }: InspectedValue): string | undefined {
+    const isOpen = dims.some((dim) => typeof dim !== 'number');
+    return isPast(name) && isOpen ? presentOf(name, this.session.outputNames) : undefined;
   }
 
   #made({ name, type, dims = [], rows }: InspectedValue, tokens: number, sizeOf: ReturnType<typeof sizesOf>): Tensor {
@@ -138,10 +144,10 @@ export class Player {
     if (type === 'float16') return () => 0x3000 + Math.floor(random() * 0x400); // 1/8 to 1/4
     if (type.startsWith('float')) return () => random() - 0.5;
     if (/mask/.test(name)) return () => 1;
-    if (/position/.test(name)) return (i) => this.#length + (i % tokens);
+    if (/position/.test(name)) return (i) => (this.#length + (i % tokens)) % (rows ?? Infinity);
     if (/token_type/.test(name)) return () => 0;
     if (name === 'use_cache_branch') return () => Number(this.#length > 0);
     if (type === 'bool' || /num_logits|length/.test(name)) return () => 1;
-    return () => Math.floor(random() * (rows ?? SAFE_ID));
+    return () => Math.floor(random() * (rows ?? SAFE_ROWS));
   }
 }

@@ -1,9 +1,10 @@
 /** Sessions of a model's files: on MSD, or on plain onnxruntime-web. */
-import { type MsdOptions, register, reportOf } from '@msd/onnx/register';
+import { type LoadProgress, type MsdOptions, register, reportOf } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
 import { messageOf, UserError } from '../shared/errors.ts';
 import type { ModelFile } from '../shared/layout.ts';
 import { externalDataOf, type Located } from '../shared/locate.ts';
+import type { Progress } from '../shared/progress.ts';
 
 export type Engine = 'msd' | 'ort';
 export const ENGINE_NAMES: Readonly<Record<Engine, string>> = { msd: 'MSD', ort: 'onnxruntime-web' };
@@ -28,18 +29,22 @@ export class Loader {
   readonly #located: Located;
   readonly #engine: Engine;
   readonly #options: RuntimeOptions;
+  readonly #progress: Progress | undefined;
   readonly #sessions: ort.InferenceSession[] = [];
 
-  constructor(located: Located, engine: Engine, options: RuntimeOptions) {
+  constructor(located: Located, engine: Engine, options: RuntimeOptions, progress?: Progress) {
     this.#located = located;
     this.#engine = engine;
     this.#options = options;
+    this.#progress = progress;
   }
 
   /** @throws {@link UserError} when the file is no model that the engine can run */
   async load(file: ModelFile): Promise<ort.InferenceSession> {
     const externalData = externalDataOf(this.#located, file);
-    const options = { executionProviders: [PROVIDERS[this.#engine]], ...(externalData.length > 0 && { externalData }) };
+    const onProgress = (now: LoadProgress): void => this.#tell(file, now);
+    const provider = this.#engine === 'msd' ? { name: PROVIDERS.msd, onProgress } : PROVIDERS[this.#engine];
+    const options = { executionProviders: [provider as string], ...(externalData.length > 0 && { externalData }) };
     try {
       const session = await runtime(this.#options).InferenceSession.create(file.location, options);
       this.#sessions.push(session);
@@ -48,6 +53,15 @@ export class Loader {
       throw new UserError(`${file.name}: ${ENGINE_NAMES[this.#engine]} could not load it: ${messageOf(cause)}`, {
         cause,
       });
+    }
+  }
+
+  #tell({ name }: ModelFile, { phase, loadedBytes, totalBytes }: LoadProgress): void {
+    if (phase === 'ready') return;
+    if (phase === 'start') this.#progress?.update(`Starting onnxruntime-web for ${name}`);
+    else {
+      const job = phase === 'download' ? 'Downloading' : 'Packing';
+      this.#progress?.update(`${job} ${name}`, { done: loadedBytes, total: totalBytes, unit: 'bytes' });
     }
   }
 

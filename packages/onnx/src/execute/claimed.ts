@@ -12,7 +12,7 @@ import { NO_SYMBOLS } from '../ops/shape.ts';
 import type { RegionCode } from '../plan/code.ts';
 import type { HostStep, UploadStep } from '../plan/draft.ts';
 import { attend, type RunValues } from './kv/attend.ts';
-import { type JsStep, makePlan, type Plan, type Workshop } from './plan.ts';
+import { type JsStep, makePlan, type Parent, type Plan, type Workshop } from './plan.ts';
 import { arrayOf, elementsOf, floatsOf, uploadOf, type Value, valueOfFloats, valueOfInfo } from './value.ts';
 
 /** Values of a run by slot number. */
@@ -64,9 +64,9 @@ export class ClaimedRegion {
 
   /**
    * Begins a run: {@link finish} has to follow, after the plan's program has run, or has failed.
-   * @param parent the plan of the claimed region before this one in the same run
+   * @param parent the plan of the claimed region before this one in the same run; for the first one of a body what is held
    */
-  begin(values: Values, parent: Plan | undefined): Plan {
+  begin(values: Values, parent: Parent | undefined): Plan {
     this.#values = values;
     this.#copied = 0;
     const plan = this.#planFor(values, parent);
@@ -104,7 +104,7 @@ export class ClaimedRegion {
    * Makes the plan of a run in which every open size is 1, one token: its kernels are compiled and warm then.
    * @returns `undefined` if something of it only a run can know
    */
-  prepare(parent: Plan | undefined): Plan | undefined {
+  prepare(parent: Parent | undefined): Plan | undefined {
     const values: Values = [];
     for (const [i, name] of this.#code.sized.entries()) {
       const { elemType, dims } = this.#shop.typed.infos.get(name)!;
@@ -116,7 +116,7 @@ export class ClaimedRegion {
     return plan;
   }
 
-  #planFor(values: Values, parent: Plan | undefined): Plan {
+  #planFor(values: Values, parent: Parent | undefined): Plan {
     const key = this.#key;
     let length = 0;
     for (const slot of this.#sized) {
@@ -134,7 +134,7 @@ export class ClaimedRegion {
     return plan;
   }
 
-  #make(values: Values, parent: Plan | undefined, key: readonly number[]): Plan {
+  #make(values: Values, parent: Parent | undefined, key: readonly number[]): Plan {
     const infos = new Map<string, Info>();
     for (const [i, name] of this.#code.sized.entries()) {
       const { elemType, dims } = values[this.#sized[i]!]!;

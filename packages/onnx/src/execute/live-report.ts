@@ -28,7 +28,7 @@ function memoryOf({ model, ways }: Live): MemoryReport {
   const { residents, space, block } = shopOf(model);
   const { scratch, scratchBytes, ...rest } = residents.backend.memory();
   let intermediates = space.byteLength + block.byteLength;
-  for (const { shop } of bodiesOn(ways)) intermediates += shop.space.byteLength;
+  for (const { shop, heldBytes } of bodiesOn(ways)) intermediates += shop.space.byteLength + heldBytes;
   return { ...rest, scratch: { ...scratch, intermediates }, scratchBytes: scratchBytes + intermediates };
 }
 

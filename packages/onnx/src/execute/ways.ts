@@ -12,6 +12,8 @@ export interface CutVariant {
   readonly plan: RegionPlan;
   /** Outputs that no region makes. */
   readonly passed: ReadonlyMap<string, PassedValue>;
+  /** Outputs of a body that are others under a second name. */
+  readonly same: ReadonlyMap<string, string>;
   /** The branches on it. */
   readonly taken: readonly string[];
 }

@@ -9,6 +9,7 @@ import type { NodeRecord } from '../read/node.ts';
 import { Bodies, pathOf } from './bodies.ts';
 import { type Condition, conditionOf } from './condition.ts';
 import { identity } from './names.ts';
+import { withoutLists } from './sequences.ts';
 
 /** What runs is one of these. */
 export interface Variant {
@@ -16,8 +17,8 @@ export interface Variant {
   readonly graph: Graph;
   /** The branches that were taken, as paths. */
   readonly taken: readonly string[];
-  /** Subgraphs of nodes that are left. */
-  readonly bodies: Bodies;
+  /** Subgraphs of nodes that are left. Absent: it has none. */
+  readonly bodies?: Bodies;
 }
 
 /** Which variant a run is, decided condition by condition. */
@@ -38,7 +39,7 @@ const MAX_TAKEN = 256;
 /** A model with its functions put in, and its Ifs still nodes. */
 export class Branches {
   readonly #bodies: Bodies;
-  readonly #root: ModelRecord;
+  #root: ModelRecord;
   #variants: Variant[] = [];
 
   /** @param bodies of the model that this one is a subgraph of */
@@ -57,6 +58,11 @@ export class Branches {
   /** @param isWanted whether a node makes the branch that it is in worth planning */
   planned(isWanted: (node: NodeRecord) => boolean): Variants {
     this.#variants = [];
+    const { graph, opsets } = this.#root;
+    const nodes = withoutLists(graph, opsets.get('') ?? 1, (node) =>
+      this.#bodies.holds(node, isWanted) ? this.#bodies.of(node, 'body') : undefined,
+    );
+    if (nodes !== graph.nodes) this.#root = { ...this.#root, graph: { ...graph, nodes } };
     const choice = this.#split(this.#root, [], new Map(), isWanted);
     return { all: this.#variants, choice };
   }

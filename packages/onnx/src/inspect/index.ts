@@ -8,14 +8,15 @@ import { type BuiltWay, graphsOf, matchesOf, unbuiltWay } from '../execute/contr
 import { kvBytesPerToken } from '../execute/create-cut.ts';
 import { cutReports, innerNodes, mergedNodes, wholeReports } from '../execute/describe.ts';
 import { type Draft, draftVariants, mayMultiply } from '../execute/drafts.ts';
+import { loadOperators } from '../execute/families.ts';
 import { neededLocations } from '../execute/files.ts';
+import { inlining } from '../execute/inlining.ts';
 import { type MsdOptions, resolveOptions } from '../execute/options.ts';
 import { needsOf } from '../execute/residents.ts';
 import { Branches, type Variants } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
-import { loadOperators } from '../ops/index.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
-import { isOrtFormat, type ModelRecord, operatorsOf, readModel } from '../read/model.ts';
+import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorByteLength, tensorRange } from '../read/tensor.ts';
 import type { Dim } from '../read/types.ts';
@@ -128,7 +129,8 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
   try {
     if (await whileFetching(() => isOrtFormat(source))) return ofOrtFormat(source, () => readBytes);
     const record = await whileFetching(() => readModel(source));
-    await loadOperators(operatorsOf(record));
+    // All of them: a tool need not be small.
+    const parts = { ...(await loadOperators()), control: inlining.control };
     const { branches, planned } = await whileFetching(() => {
       const all = new Branches(record);
       return { branches: all, planned: all.planned(mayMultiply) };
@@ -138,7 +140,14 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
     for (const each of record.files.sources.values()) sources.add(each);
     const { claim, exact, quantize, relax: relaxes } = msd;
     // Scales are not read: one that no kernel takes is rare, and found when it is packed.
-    const how = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales: false };
+    const how = {
+      all: claim === 'all',
+      exact,
+      relaxes,
+      chooseFormat: formatChooser(quantize),
+      checksScales: false,
+      parts,
+    };
     const { drafts, reason } = await whileFetching(() => draftVariants(branches, planned, how));
     return await whileFetching(() => inspectionOf(record, planned, drafts, reason, msd, sources, () => readBytes));
   } catch (error) {
@@ -245,19 +254,23 @@ const inspectedValue = (
   rows?: number,
 ): InspectedValue => ({ name, type: dataTypeName(elemType), dims, ...(rows !== undefined && { rows }) });
 
-/** Of the smallest table that a value, or what is made of it alone, chooses rows of. */
-function rowsOf(graph: Graph, input: string): number | undefined {
-  let rows: number | undefined;
-  for (const { opType, inputs } of graph.consumers.get(input) ?? []) {
-    const isTable = /^Gather/.test(opType) && inputs[1] === input;
+/** What hands ids on as they are. */
+const MOVES = /^(Cast|Identity|Reshape|Flatten|Squeeze|Unsqueeze|Expand|Slice|Transpose)$/;
+
+/** Of the smallest table that a value chooses rows of, if nothing is computed of it before. */
+function rowsOf(graph: Graph, value: string, depth = 0): number | undefined {
+  const found: number[] = [];
+  for (const { opType, inputs, outputs } of graph.consumers.get(value) ?? []) {
+    if (MOVES.test(opType) && inputs[0] === value && depth < 8)
+      found.push(rowsOf(graph, outputs[0]!, depth + 1) ?? Infinity);
+    const isTable = /^Gather/.test(opType) && inputs[1] === value;
     const isEmbedding = /EmbedLayerNormalization/.test(opType);
-    const constant = graph.constants.get(
-      isTable ? inputs[0]! : isEmbedding ? (inputs[inputs[0] === input ? 2 : 4] ?? '') : '',
-    );
-    const size = constant?.kind === 'tensor' ? constant.tensor.dims[0] : undefined;
-    if (size !== undefined) rows = Math.min(rows ?? Infinity, size);
+    const table = isTable ? inputs[0]! : isEmbedding ? inputs[inputs[0] === value ? 2 : 4] : undefined;
+    const constant = graph.constants.get(table ?? '');
+    if (constant?.kind === 'tensor') found.push(constant.tensor.dims[0] ?? Infinity);
   }
-  return rows;
+  const rows = Math.min(...found);
+  return Number.isFinite(rows) ? rows : undefined;
 }
 
 /** A graph with some of its constants only. */

@@ -2,7 +2,7 @@
 import { ReadError } from '../errors.ts';
 import { fetchSource } from '../read/fetch.ts';
 import { hasFiles, openFile, pathOfUrl } from '../read/file.ts';
-import { siblingOf } from '../read/open.ts';
+import { siblingOf } from '../read/locate.ts';
 import { type ByteSource, bytesSource } from '../read/source.ts';
 import type { ExternalFiles } from '../read/tensor.ts';
 import { type Allowance, NoRanges, RangedSource, type Requests } from './ranged.ts';
@@ -30,7 +30,7 @@ export async function openRecords(model: string | Uint8Array, reading: Reading):
 async function open(model: string | Uint8Array, reading: Reading): Promise<ByteSource> {
   if (typeof model !== 'string') return bytesSource(model);
   if (!isUrl(model)) return openFile(/^file:/i.test(model) ? pathOfUrl(model) : model);
-  if (!/^https?:/i.test(model)) return fetchSource(model);
+  if (!/^https?:/i.test(model)) return fetchSource(model, { stallTimeoutMs: 0 });
   try {
     return await RangedSource.open(model, reading, reading.allowance);
   } catch (error) {

@@ -7,13 +7,14 @@
  * MSD takes the float x and quantizes it finer. DynamicQuantizeLinear is no part of the match: several products share it, and
  * it runs as long as somebody needs what it makes.
  */
+
 import type { Elementwise } from '@msd/core/nn';
-import { dataTypeName, FLOAT32 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Matcher } from '../passes/matcher.ts';
 import { COLUMN_TYPES, type Columns } from '../weights/columns.ts';
-import { otherOperand } from './operator.ts';
-import { withoutZero } from './q-linear-product.ts';
+import { withoutZero } from './expression.ts';
+import { type Operator, otherOperand } from './operator.ts';
 import { notCodes } from './quantize.ts';
 
 type Scale = Columns['scales'][number];
@@ -176,3 +177,15 @@ function factorsOf(
   const factors = mul.inputs.map((input) => factorsOf(matcher, input, scale, isScale, depth + 1));
   return factors.every((each) => each !== undefined) ? factors.flat() : undefined;
 }
+
+/** It runs only where somebody else needs what it makes. */
+export const dynamicOperators: readonly Operator[] = [
+  {
+    name: 'DynamicQuantizeLinear',
+    infer: (_, [x]) => [
+      { elemType: UINT8, dims: x?.dims },
+      { elemType: FLOAT32, dims: [] },
+      { elemType: UINT8, dims: [] },
+    ],
+  },
+];

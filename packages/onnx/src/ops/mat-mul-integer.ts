@@ -9,7 +9,7 @@ import type { Match, Matcher } from '../passes/matcher.ts';
 import { tensorRange } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { floatProduct, integersOf, quantizedFrom, refusedScales } from './dynamic.ts';
-import { inferMatMul } from './mat-mul.ts';
+import { inferMatMul } from './mat-mul-shape.ts';
 import type { NodeView, Operator, Pattern } from './operator.ts';
 import { quantizedProduct } from './product.ts';
 

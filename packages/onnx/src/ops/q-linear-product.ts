@@ -10,20 +10,14 @@ import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { computedTensor } from '../weights/computed.ts';
 import { numbersReader } from '../weights/numbers.ts';
-import { Expression } from './expression.ts';
+import { type Expression, expressionOf, withoutZero } from './expression.ts';
 import type { Resource } from './lowering.ts';
-import { inferMatMul } from './mat-mul.ts';
+import { inferMatMul } from './mat-mul-shape.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
 import { addRounded, type Coding, codingOf, notCodes } from './quantize.ts';
 
 /** An expression of one operand. */
-function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
-  const expression = new Expression(1);
-  build(expression, 0);
-  return expression.op;
-}
-
 const times = (to: Expression, x: number, factor: number): number =>
   to.add('Mul', [x, to.add('ConstantF32', [], [factor])]);
 
@@ -84,10 +78,6 @@ function matchQLinearMatMul(view: NodeView, matcher: Matcher): Match | string {
 /** Sums in units of the scale of x as codes of y. */
 export const codesOfSums = (x: Coding, y: Coding, elemType: number): Elementwise =>
   expressionOf((to, sum) => addRounded(to, times(to, sum, x.scale / y.scale), y.zeroPoint, elemType));
-
-/** Codes less their zero point, as an expression of them. */
-export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
-  zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.add('ConstantF32', [], [zeroPoint])]));
 
 /** alpha · A · B + C, where C counts in scale of A · scale of B; codes of Y, or floats without a scale of Y. */
 function matchQGemm(view: NodeView, matcher: Matcher): Match | string {

@@ -24,6 +24,17 @@ export function passedOutputs(graph: Graph): Map<string, Passed> {
   return passed;
 }
 
+/** Outputs that are others under a second name, by their names: a body that leaves a value twice. */
+export function sameOutputs(graph: Graph): Map<string, string> {
+  const same = new Map<string, string>();
+  const names = new Set(graph.outputs.map(({ name }) => name));
+  for (const name of names) {
+    const source = sourceOf(graph, name);
+    if (source !== name && names.has(source)) same.set(name, source);
+  }
+  return same;
+}
+
 function sourceOf({ producers }: Graph, name: string): string {
   let source = name;
   for (let node = producers.get(name); node?.opType === 'Identity' && node.domain === ''; node = producers.get(source))
@@ -32,7 +43,7 @@ function sourceOf({ producers }: Graph, name: string): string {
 }
 
 /** The graph that computes the others. */
-export function withoutOutputs(graph: Graph, passed: ReadonlyMap<string, Passed>): Graph {
+export function withoutOutputs(graph: Graph, passed: ReadonlyMap<string, unknown>): Graph {
   if (passed.size === 0) return graph;
   const outputs: readonly ValueInfo[] = graph.outputs.filter(({ name }) => !passed.has(name));
   return { ...graph, outputs };

@@ -10,7 +10,7 @@ import type { TensorRef } from '../read/tensor.ts';
 import { type Dequantize, dequantizeOf } from './dequantize.ts';
 import { dequantizedMatrix } from './dequantized-matrix.ts';
 import type { Matrix } from './matrix.ts';
-import { reshapedView, type StridedView, viewBehind, wholeView } from './view.ts';
+import { reshapedView, type StridedView, transposedView, viewBehind, wholeView } from './view.ts';
 
 export type Weights =
   /** Integers of the file. */
@@ -24,6 +24,7 @@ const DEQUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['DequantizeLine
  * Weights [K, N], or [N, K] if `transposed`, of two dimensions.
  *
  * @param dims what they count as, if that is not how the file has them: [N, K, 1, 1] of a convolution as [N, K]
+ * @param axes in which order the file's dimensions are looked at then
  * @returns `undefined` if `name` is no constant
  */
 export function weightsOf(
@@ -31,6 +32,7 @@ export function weightsOf(
   name: string,
   transposed: boolean,
   dims?: readonly [number, number],
+  axes?: readonly number[],
 ): Weights | undefined {
   const folded = matcher.graph.folded?.get(name);
   const tensor = folded?.tensor ?? matcher.tensor(name);
@@ -42,7 +44,7 @@ export function weightsOf(
     maker = matcher.graph.folded?.get(maker.inputs[0]!)?.node;
   }
   if (!maker) return { kind: 'floats', tensor };
-  const matrix = matrixOf(matcher, maker, behind, transposed, dims);
+  const matrix = matrixOf(matcher, maker, behind, transposed, dims, axes);
   return typeof matrix === 'string' ? { kind: 'floats', tensor, reason: matrix } : { kind: 'matrix', matrix };
 }
 
@@ -52,12 +54,14 @@ function matrixOf(
   behind: readonly GraphNode[],
   transposed: boolean,
   asked: readonly [number, number] | undefined,
+  axes: readonly number[] | undefined,
 ): Matrix | string {
   const [data, scales, zeroPoints] = maker.inputs.map((input) => constantOf(matcher, input));
   if (!data || !scales) return 'weights are not constant';
   const of = dequantizeOf(matcher.view(maker), data, scales, zeroPoints);
   if (typeof of === 'string') return of;
-  const view = viewOf(matcher, of, behind);
+  const made = viewOf(matcher, of, behind);
+  const view = made && axes ? transposedView(made, axes) : made;
   const lies = view && asked ? reshapedView(view, asked) : view;
   if (lies?.dims.length !== 2) return 'weights are no matrix of the file';
   const { dims, strides } = lies;

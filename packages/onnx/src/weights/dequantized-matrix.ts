@@ -86,6 +86,11 @@ function scaleMap(of: Dequantize, { N, K, byRows }: Layout): ScaleMap | string {
   if (size === 1 && !hasBlocks) return { blockSize: null, isOne: true, at: () => 0 };
   // An element for each n, wherever the axis is.
   if (K === 1) return { blockSize: null, isOne: false, at: scaleIndex(of) };
+  if (!hasBlocks && byRows && inner < K && K % inner === 0 && size * inner === N * K) {
+    // A row of the file for each block: how tools without a DequantizeLinear of blocks write them.
+    const blocks = K / inner;
+    return { blockSize: inner, isOne: false, at: (n, block) => n * blocks + block };
+  }
   if (!hasBlocks) {
     // The axis has to lie within n: then k, which is all that is left, does not move the index.
     const step = byRows ? inner / K : inner;

@@ -49,8 +49,8 @@ export function floatMatrix(floats: Floats): Matrix {
 }
 
 function quantizer(floats: Floats, blockSize: number | null, sums: RowSums): MatrixRows {
-  const { format, K, times = 1, order, isTransposed } = floats;
-  const readRows = isTransposed ? columnReader(floats) : rowReader(floats);
+  const { format, K, times = 1, order } = floats;
+  const readRows = floatRows(floats);
   let slab = new Float32Array(0);
   return (n, count) => {
     if (slab.length < count * K) slab = new Float32Array(count * K);
@@ -64,9 +64,17 @@ function quantizer(floats: Floats, blockSize: number | null, sums: RowSums): Mat
   };
 }
 
-type ReadFloats = (n: number, count: number, out: Float32Array) => void;
+/** Fills `out` with rows [n, n + count) of [N, K]. */
+export type ReadFloats = (n: number, count: number, out: Float32Array) => void;
 
-function rowReader({ tensor, K }: Floats): ReadFloats {
+/** What reading rows of a float matrix takes to know. */
+export type FloatMatrix = Pick<Floats, 'N' | 'K' | 'tensor' | 'isTransposed'>;
+
+/** Rows of a matrix [N, K], which may lie in the file as [K, N]: no more than a window of it is in memory. */
+export const floatRows = (matrix: FloatMatrix): ReadFloats =>
+  matrix.isTransposed ? columnReader(matrix) : rowReader(matrix);
+
+function rowReader({ tensor, K }: FloatMatrix): ReadFloats {
   if (tensor.elemType === FLOAT16) {
     const read = floatReader(tensor);
     return (n, count, out) => out.set(read(n * K, count * K));
@@ -82,7 +90,7 @@ function rowReader({ tensor, K }: Floats): ReadFloats {
 /** Columns that are read at a time: a file's lines are then long enough to be worth a read each. */
 const WINDOW_BYTES = 2 ** 22;
 
-function columnReader({ tensor, N, K }: Floats): ReadFloats {
+function columnReader({ tensor, N, K }: FloatMatrix): ReadFloats {
   const read = floatReader(tensor);
   const width = Math.min(N, Math.max(16, Math.floor(WINDOW_BYTES / (4 * K))));
   let [window, begin, end] = [new Float32Array(0), 0, 0];

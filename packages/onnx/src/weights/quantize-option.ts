@@ -43,8 +43,8 @@ export function formatChooser(option: QuantizeOption): ChooseFormat {
   };
 }
 
-/** Pieces between the stars, in order: no pattern makes a search slow. */
-function matches(pattern: string): (name: string) => boolean {
+/** Does a name match a pattern? Pieces between the stars, in order: no pattern makes a search slow. */
+export function matches(pattern: string): (name: string) => boolean {
   const pieces = pattern.split('*');
   const [first, last] = [pieces[0]!, pieces.at(-1)!];
   return (name) => {

@@ -21,10 +21,8 @@ export function viewBehind(view: NodeView, from: StridedView, to: readonly numbe
     case 'Identity':
     case 'Cast':
       return from;
-    case 'Transpose': {
-      const perm = permutationOf(view, from.dims.length);
-      return { dims: to, strides: perm.map((axis) => from.strides[axis]!) };
-    }
+    case 'Transpose':
+      return transposedView(from, permutationOf(view, from.dims.length));
     case 'Reshape':
     case 'Squeeze':
     case 'Unsqueeze':
@@ -34,6 +32,12 @@ export function viewBehind(view: NodeView, from: StridedView, to: readonly numbe
       return undefined;
   }
 }
+
+/** The same elements, dimensions in another order. */
+export const transposedView = ({ dims, strides }: StridedView, axes: readonly number[]): StridedView => ({
+  dims: axes.map((axis) => dims[axis]!),
+  strides: axes.map((axis) => strides[axis]!),
+});
 
 /**
  * The same elements under other dims. Neighbouring dimensions that lie behind each other are one; each is then cut into the new ones.

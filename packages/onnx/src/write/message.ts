@@ -9,7 +9,7 @@ import type { ByteRange } from '../read/source.ts';
 const LARGE_BYTES = 1024;
 
 /** Bytes in memory, or a stretch of a source that is read straight into the result. */
-type Part = Uint8Array | ByteRange;
+export type Part = Uint8Array | ByteRange;
 
 /** Collects the fields of one message. */
 export class Message {
@@ -78,6 +78,12 @@ export class Message {
       this.#push(value);
     }
     return this;
+  }
+
+  /** The whole message in pieces, in order: for files that are larger than a buffer can be. */
+  parts(): readonly Part[] {
+    this.#flush();
+    return this.#parts;
   }
 
   /** The whole message in one buffer. */

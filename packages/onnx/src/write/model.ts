@@ -154,7 +154,8 @@ function embed(to: Message, field: number, value: Message | ByteRange | Uint8Arr
   else to.bytes(field, value);
 }
 
-function nodeMessage(node: NodeSpec): Message {
+/** A NodeProto. */
+export function nodeMessage(node: NodeSpec): Message {
   const message = new Message();
   for (const name of node.inputs) message.string(1, name);
   for (const name of node.outputs) message.string(2, name);
@@ -197,7 +198,8 @@ function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function valueMessage(value: ValueSpec): Message {
+/** A ValueInfoProto. */
+export function valueMessage(value: ValueSpec): Message {
   const message = new Message().string(1, value.name);
   if (!value.dtype) return message;
   const tensor = new Message().int(1, dataTypeCode(value.dtype)!);

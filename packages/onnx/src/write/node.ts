@@ -3,9 +3,10 @@
  * rewritten where these have changed; what it defines itself gets names that nobody outside has. Its tensors are passed on by
  * reference.
  */
-import { Cursor, WIRE } from '../read/cursor.ts';
+import { Cursor } from '../read/cursor.ts';
 import type { NodeRecord } from '../read/node.ts';
 import { type ByteRange, bytesSource, readRange } from '../read/source.ts';
+import { type Field, fieldsOf } from './fields.ts';
 import { Message } from './message.ts';
 
 /** Names by names; what is not in it stays. */
@@ -49,30 +50,9 @@ export function namedAttribute(range: ByteRange, name: string): ByteRange {
 }
 
 /** A message as a range of bytes of its own. */
-function rangeOf(message: Message): ByteRange {
+export function rangeOf(message: Message): ByteRange {
   const bytes = message.finish();
   return { source: bytesSource(bytes), offset: 0, length: bytes.length };
-}
-
-interface Field {
-  readonly field: number;
-  /** With its tag. */
-  readonly whole: ByteRange;
-  /** Without: of fields that have a length. */
-  readonly payload: ByteRange | undefined;
-}
-
-function* fieldsOf(range: ByteRange, label: string): Generator<Field> {
-  const cursor = Cursor.overRange(range, label);
-  let from = cursor.position;
-  while (cursor.next()) {
-    const { field } = cursor;
-    const payload = cursor.wire === WIRE.lengthDelimited ? cursor.range() : undefined;
-    if (!payload) cursor.skip();
-    const to = cursor.position;
-    yield { field, whole: { source: range.source, offset: from, length: to - from }, payload };
-    from = to;
-  }
 }
 
 function addAttribute(to: Message, range: ByteRange, naming: Naming): void {
@@ -118,7 +98,7 @@ function definedBy(field: number, payload: ByteRange | undefined): string[] {
   return [];
 }
 
-function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
+export function stringsOf(range: ByteRange, label: string, wanted: number): string[] {
   const strings: string[] = [];
   const cursor = Cursor.overRange(range, label);
   while (cursor.next()) {

@@ -4,13 +4,15 @@ import type { OrtModule, OrtRunOptions, OrtTensor } from '../../ort.ts';
 import type { CopiedBytes } from '../../report.ts';
 import type { Watch } from '../abort.ts';
 import { chooseVariant } from '../choose.ts';
+import { keptOf } from '../kv/lazy.ts';
 import { passedTensor } from '../passed.ts';
-import type { Plan } from '../plan.ts';
+import type { Parent, Plan } from '../plan.ts';
 import type { Profile } from '../profile.ts';
 import { Executor } from '../run.ts';
 import { type Schedule, Slots } from '../schedule.ts';
 import { valueOfTensor } from '../value.ts';
 import { type CutVariant, makeWays, prepare, tidy, type Way } from '../ways.ts';
+import { Held } from './held.ts';
 
 /** What goes along with a run. */
 export interface Running {
@@ -39,18 +41,39 @@ export class Body {
   readonly #executor: Executor;
   readonly #places: ReadonlyMap<string, number>;
   readonly #inputSlots: readonly number[];
-  readonly #outputSlots: readonly number[];
+  readonly #slots = new Slots();
+  readonly #held: Held;
+  /** Of its inputs, those that steps may read on the device. */
+  readonly #onDevice: ReadonlySet<string>;
+  #parent: Parent | undefined;
 
   constructor(model: BodyModel) {
-    const slots = new Slots();
     const { ort, path, inputs, outputs, variants } = model;
     this.#model = model;
     this.#places = new Map(inputs.map((name, i) => [name, i]));
-    this.#inputSlots = inputs.map((name) => slots.of(name));
-    this.#outputSlots = outputs.map((name) => slots.of(name));
-    this.ways = makeWays(variants, slots, new Set(outputs));
-    this.#executor = new Executor(ort, this.shop, slots.size, `${path}/`);
+    this.#inputSlots = inputs.map((name) => this.#slots.of(name));
+    this.ways = makeWays(variants, this.#slots, new Set(outputs));
+    this.#executor = new Executor(ort, this.shop, this.#slots.size, `${path}/`);
+    this.#held = new Held(this.shop.device);
+    const read = new Set(
+      this.ways.flatMap(({ all }) => all.steps.flatMap((step) => (step.kind === 'claimed' ? step.inputs : []))),
+    );
+    this.#onDevice = new Set(inputs.filter((name) => read.has(this.#slots.of(name))));
     for (const { all } of this.ways) prepare(all);
+  }
+
+  /** Bytes of what passes share. */
+  get heldBytes(): number {
+    return this.#held.byteLength;
+  }
+
+  /** Before passes: what all of them are given. @param given the last of the inputs */
+  hold(given: readonly OrtTensor[]): void {
+    const names = this.#model.inputs.slice(-given.length);
+    const values = given.map((tensor, i) => [names[i]!, tensor] as const);
+    // What lies in a cache stays there.
+    const read = values.filter(([name, tensor]) => this.#onDevice.has(name) && !keptOf(tensor));
+    this.#parent = this.#held.put(new Map(read));
   }
 
   get shop(): CutVariant['shop'] {
@@ -84,7 +107,7 @@ export class Body {
     const { watch, profile } = running;
     if (!way.all.isSync || watch || profile) return this.#runLater(way, way.all, fed, running);
     try {
-      this.#executor.runSync(way.all);
+      this.#executor.runSync(way.all, this.#parent);
       return this.#collect(way, fed, running);
     } finally {
       this.#executor.end();
@@ -99,18 +122,19 @@ export class Body {
   ): Promise<OrtTensor[]> {
     const { options, watch, profile } = running;
     try {
-      await this.#executor.run(schedule, options, watch, profile);
+      await this.#executor.run(schedule, options, watch, profile, this.#parent);
       return this.#collect(way, fed, running);
     } finally {
       this.#executor.end();
     }
   }
 
-  #collect({ variant: { passed } }: Way, fed: (name: string) => OrtTensor, { copied }: Running): OrtTensor[] {
+  #collect({ variant: { passed, same } }: Way, fed: (name: string) => OrtTensor, { copied }: Running): OrtTensor[] {
     const { ort, outputs } = this.#model;
-    const results = outputs.map((name, i) => {
+    const results = outputs.map((output) => {
+      const name = same.get(output) ?? output;
       const value = passed.get(name);
-      if (!value) return this.#executor.take(name, this.#outputSlots[i]!, undefined);
+      if (!value) return this.#executor.take(name, this.#slots.of(name), undefined);
       return value.input === undefined ? passedTensor(value, fed, ort) : fed(value.input);
     });
     for (const key of ['intoOrt', 'outOfOrt', 'intoMsd', 'outOfMsd'] as const)

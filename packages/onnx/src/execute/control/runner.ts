@@ -28,6 +28,11 @@ export interface Control {
   readonly inputs: readonly number[];
 }
 
+/** One that can run. */
+export interface RunnableControl extends Control {
+  readonly run: (given: readonly OrtTensor[], running: Running) => Promise<OrtTensor[]>;
+}
+
 /** @param given distinct values @returns results in the order of the node's outputs, each with elements of its own */
 export async function runControl(
   control: Control,
@@ -133,6 +138,7 @@ class Passes {
     this.#captured = inner.captured.map((at) => given[at]!);
     this.#stacks = stacks;
     this.#carried = initial;
+    inner.body.hold(this.#captured);
   }
 
   /** @param first outputs before those that are carried @returns the first output */

@@ -2,8 +2,9 @@
 import { elementwise } from '@msd/core/nn';
 import { Expression } from '../expression.ts';
 import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
-import { emitAttention, emitFunction, type Heads } from './facts.ts';
+import { emitAttention, emitFunction } from './facts.ts';
 import type { Found, Operand } from './found.ts';
+import type { Heads } from './heads.ts';
 import type { Added } from './scores.ts';
 import {
   dense,

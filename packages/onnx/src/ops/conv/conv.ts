@@ -110,8 +110,14 @@ export function matchConv(view: NodeView, matcher: Matcher): Match | string {
   return convolution(view, matcher, { nodes: [node], x, windows, weights, bias, y, inOrt });
 }
 
-/** The integers that a DequantizeLinear makes the weights of. In blocks along K, whose k cannot change places, they become floats. */
-function ofTheFile(matcher: Matcher, name: string, { N, K, order }: WeightShape): Matrix | undefined {
+/**
+ * The integers that a DequantizeLinear makes the weights of. In blocks along K, whose k cannot change places, they become floats, unless
+ * the file has all channels of a tap side by side, as rows do.
+ */
+function ofTheFile(matcher: Matcher, name: string, { N, K, order, windows }: WeightShape): Matrix | undefined {
+  const taps = windows.kernel.map((_, d) => d + 2);
+  const inOrder = order && weightsOf(matcher, name, true, [N, K], [0, ...taps, 1]);
+  if (inOrder?.kind === 'matrix') return inOrder.matrix;
   const found = weightsOf(matcher, name, true, [N, K]);
   if (found?.kind !== 'matrix') return undefined;
   const { matrix } = found;

@@ -1,0 +1,204 @@
+/** `msd quantize MODEL -o OUT` */
+import { copyFileSync, existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { checkSpace } from '../edit/disk.ts';
+import { openModel } from '../edit/open-model.ts';
+import { localModel, outputOf } from '../edit/paths.ts';
+import { calibration } from '../quantize/calibrate.ts';
+import { type Choice, chooser, fitsPattern, parseChoice, parseRule, type Rule } from '../quantize/form.ts';
+import { planModel } from '../quantize/plan.ts';
+import { expectedBytes, isExternalBetter, quantizeModel } from '../quantize/quantize.ts';
+import { quantizeText, summaries } from '../quantize/report.ts';
+import { messageOf, UserError } from '../shared/errors.ts';
+import { bytesText } from '../shared/numbers.ts';
+import { OutputFiles } from '../shared/output-files.ts';
+import { task } from '../shared/task.ts';
+
+interface Options {
+  readonly output: string;
+  readonly format: string;
+  readonly rule: readonly string[];
+  readonly embeddings?: string;
+  readonly search: boolean;
+  readonly calibrate?: string | false;
+  readonly calibrateRows: string;
+  readonly externalData?: boolean;
+  readonly dtype?: string;
+  readonly module?: string;
+  readonly thorough?: boolean;
+  readonly details?: boolean;
+  readonly dryRun?: boolean;
+  readonly force?: boolean;
+}
+
+/** A model, and what it computes with, have to fit into 4 GB of WebAssembly's memory. */
+const MOST_RUN_BYTES = 1.5e9;
+
+const ENDINGS: Readonly<Record<string, string>> = { int8: '_int8', int4: '_q4', int2: '_q2', mxfp4: '_mxfp4' };
+
+const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];
+
+export function define(command: Command): void {
+  command
+    .argument('<model>', 'an .onnx file of float32 or float16, or a folder with onnx/model.onnx')
+    .requiredOption('-o, --output <path>', 'the new .onnx file, or a folder for it and what lies beside the model')
+    .option('-f, --format <format>', 'int8, int4, int2 or mxfp4; behind it :32, :64, :128 (block), :asymmetric', 'int4')
+    .option(
+      '-r, --rule <pattern=format>',
+      "for nodes or weights by name, * = anything: '*lm_head*=int8', 'encoder.*=keep'",
+      collect,
+      [],
+    )
+    .option(
+      '-e, --embeddings <format>',
+      'for tables that token ids look up; default: int8, or what their tied head gets',
+    )
+    .option('--no-search', 'round to nearest')
+    .option(
+      '-c, --calibrate <file>',
+      'text for a model with tokenizer.json, or inputs as .npz: what scales and codes follow; default: made-up inputs',
+    )
+    .option('--no-calibrate', 'look at the weights alone: the model is not run')
+    .option('--calibrate-rows <n>', 'rows of activations that are looked at, at most', '2048')
+    .option('--thorough', 'the slow search for all matrices; default: for as many as take some minutes')
+    .option('--external-data', 'tensors go to a file beside the model; so they do above 2 GB, or where they lie so now')
+    .option('--dtype <dtype>', 'of a folder: which file, as Transformers.js calls them (fp32, fp16)')
+    .option('--module <name>', 'of a folder with several models: which')
+    .option('--details', 'a line for each matrix')
+    .option('--dry-run', 'say what would be done, and write nothing')
+    .option('--force', 'replace files that exist')
+    .action(
+      task(async ({ out, progress, undo, signal }, asked: string, options: Options) => {
+        const format = parseChoice(options.format, '--format');
+        const rules = options.rule.map(parseRule);
+        const embeddings =
+          options.embeddings === undefined ? undefined : parseChoice(options.embeddings, '--embeddings');
+        const rows = Number(options.calibrateRows);
+        if (!(Number.isSafeInteger(rows) && rows > 0))
+          throw new UserError(`--calibrate-rows: expected a positive integer, got '${options.calibrateRows}'.`);
+        const { located, file, root } = await localModel(asked, options, signal);
+        const model = await openModel(file.location);
+        undo.add(() => model.close());
+        const patterns = rules.map(({ pattern }) => fitsPattern(pattern));
+        const plan = planModel(model, {
+          choose: choiceOf(rules, format, embeddings),
+          isNamed: (names) => names.some((name) => patterns.some((fits) => fits(name))),
+        });
+        checkRules(rules, plan.names);
+        if (plan.groups.length === 0)
+          throw new UserError(
+            `${file.location}: no float weights to quantize${plan.kept.length > 0 ? ` (${plan.kept[0]!.name}: ${plan.kept[0]!.reason})` : ''}. Is it quantized already? See: msd inspect ${asked}`,
+          );
+        const isHalf = plan.groups.every(({ matrix }) => matrix.isHalf);
+        const ending = `${ENDINGS[format === 'keep' ? 'int8' : format.format]}${isHalf ? 'f16' : ''}`;
+        const output = outputOf(options.output, file, ending);
+        if (resolve(output.path) === resolve(file.location))
+          throw new UserError(`-o: ${output.path} is the model itself. Choose another name.`);
+        const isExternal = options.externalData ?? isExternalBetter(model, plan);
+        const expected = expectedBytes(model, plan);
+        out.note(
+          `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}.`,
+        );
+        if (options.dryRun) {
+          const groups = plan.groups.map(({ matrix, shape, byteLength }) => ({
+            name: matrix.held.name,
+            N: matrix.N,
+            K: matrix.K,
+            format: shape.format,
+            blockSize: shape.blockSize,
+            byteLength,
+          }));
+          out.result(
+            {
+              model: file.location,
+              output: output.path,
+              beforeBytes: model.fileBytes,
+              expectedBytes: expected,
+              matrices: groups,
+              kept: plan.kept,
+            },
+            () =>
+              groups
+                .map(({ name, N, K, format, blockSize }) => `${name} [${N}, ${K}]: ${format}, blocks of ${blockSize}`)
+                .join('\n'),
+          );
+          return;
+        }
+        const files = new OutputFiles(undo, options.force === true);
+        checkSpace(output.path, expected + (isExternal ? 0 : plan.byteLength));
+        const calibrate = async () => {
+          if (options.calibrate === false || !options.search) return undefined;
+          if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
+            out.warn(
+              `${bytesText(model.fileBytes)} are too many to run the model here: its weights alone are looked at.`,
+            );
+            return undefined;
+          }
+          try {
+            return await calibration(model, plan, {
+              path: options.calibrate,
+              model: file.location,
+              root,
+              rows,
+              isThorough: options.thorough === true,
+              onStep: (done, total) => progress.update('Running the float model', { done, total, unit: 'inputs' }),
+            });
+          } catch (error) {
+            if (options.calibrate !== undefined || undo.signal.aborted) throw error;
+            out.warn(`Made-up inputs did not work, so its weights alone are looked at: ${messageOf(error)}`);
+            return undefined;
+          }
+        };
+        const momentsOf = await calibrate();
+        const result = await quantizeModel(model, plan, output.path, files, undo, {
+          isSearched: options.search,
+          isExternal,
+          momentsOf,
+          onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
+          onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
+        });
+        for (const name of output.beside(located)) {
+          const to = join(output.folder!, name);
+          if (existsSync(to)) continue;
+          copyFileSync(join(root, name), files.begin(to));
+        }
+        files.commit();
+        const before = model.fileBytes;
+        model.close();
+        progress.clear();
+        out.result(
+          {
+            model: file.location,
+            output: output.path,
+            files: result.written.files,
+            beforeBytes: before,
+            byteLength: result.written.byteLength,
+            summary: summaries(result.matrices),
+            matrices: result.matrices,
+            kept: result.kept,
+          },
+          () => quantizeText(result, before, options.details === true),
+        );
+      }),
+    );
+}
+
+/** Rules first; tables that nobody multiplies by are few bytes and much meaning, so int8 is their default. */
+function choiceOf(rules: readonly Rule[], format: Choice, embeddings: Choice | undefined) {
+  const forProducts = chooser(rules, format);
+  const int8: Choice = { format: 'int8', blockSize: undefined, isAsymmetric: false };
+  const forTables = chooser(rules, embeddings ?? (format === 'keep' ? 'keep' : int8));
+  return (names: readonly string[], isTable: boolean): Choice => (isTable ? forTables(names) : forProducts(names));
+}
+
+/** A rule that fits nothing is a typing error. */
+function checkRules(rules: readonly Rule[], names: readonly string[]): void {
+  for (const { pattern } of rules) {
+    const fits = fitsPattern(pattern);
+    if (names.some((name) => fits(name))) continue;
+    throw new UserError(
+      `--rule '${pattern}': no weights and no node have such a name. Names are like ${names.slice(0, 3).join(', ')}.`,
+    );
+  }
+}

@@ -1,0 +1,201 @@
+/** `msd rewrite` as a user runs it; what it wrote runs in both engines. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { errorBound, quantizeWeights } from '@msd/core';
+import { type ModelSpec, writeModel } from '@msd/onnx/write';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dynamic } from '../../onnx/test/ocr.ts';
+import { storyModel } from '../../onnx/test/story.ts';
+import { openModel } from '../src/edit/open-model.ts';
+import type { Check } from '../src/rewrite/check.ts';
+import { countsOf, dequantizeWeights, floatTensor, gaussian, ort, runPlain } from './models.ts';
+import { msd, msdJson } from './msd.ts';
+
+interface Result {
+  readonly rewritten: readonly { readonly name: string; readonly from: string }[];
+  readonly kept: readonly { readonly name: string; readonly reason: string }[];
+  readonly checks: readonly Check[];
+}
+
+const rewrite = (args: readonly string[]): Promise<Result> => msdJson<Result>(['rewrite', ...args]);
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'msd-rewrite-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const at = (name: string): string => join(folder, name);
+
+function put(name: string, bytes: Uint8Array): string {
+  writeFileSync(at(name), bytes);
+  return at(name);
+}
+
+type Weights = ReturnType<typeof quantizeWeights>;
+
+/** x -> MatMulNBits (+ bias) -> y */
+function nBitsModel({ N, K, blockSize, data, scales, zeroPoints, format }: Weights, opset: number): ModelSpec {
+  const bits = Number(format.slice(3));
+  const blocks = Math.ceil(K / blockSize!);
+  const unsigned = (codes: ArrayBufferView): Uint8Array =>
+    bits === 8 ? Uint8Array.from(codes as Int8Array, (code) => code + 128) : (codes as Uint8Array);
+  return {
+    irVersion: 10,
+    opsets: { '': opset, 'com.microsoft': 1 },
+    graph: {
+      nodes: [
+        {
+          opType: 'MatMulNBits',
+          domain: 'com.microsoft',
+          name: '/layer/MatMul_Q',
+          inputs: ['x', 'codes', 'scales', zeroPoints ? 'zeros' : '', '', 'bias'],
+          outputs: ['y'],
+          attributes: { K: { int: K }, N: { int: N }, bits: { int: bits }, block_size: { int: blockSize! } },
+        },
+      ],
+      initializers: [
+        { name: 'codes', dtype: 'uint8', dims: [N, blocks, (blockSize! * bits) / 8], data: unsigned(data) },
+        floatTensor('scales', [N, blocks], scales as Float32Array),
+        ...(zeroPoints
+          ? [
+              {
+                name: 'zeros',
+                dtype: 'uint8' as const,
+                dims: [N, Math.ceil((blocks * bits) / 8)],
+                data: unsigned(zeroPoints),
+              },
+            ]
+          : []),
+        floatTensor('bias', [N], gaussian(N, 2)),
+      ],
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', 'rows', K] }],
+      outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', N] }],
+    },
+  };
+}
+
+describe('products', () => {
+  const forms: readonly (readonly [string, number, number, Parameters<typeof quantizeWeights>[1], number])[] = [
+    ['4 bits', 24, 96, { N: 24, K: 96, format: 'int4', blockSize: 32 }, 21],
+    ['4 bits, before 4-bit types', 24, 96, { N: 24, K: 96, format: 'int4', blockSize: 32 }, 14],
+    [
+      '4 bits, zero points, K of no whole 256',
+      7,
+      320,
+      { N: 7, K: 320, format: 'int4', blockSize: 64, asymmetric: true },
+      17,
+    ],
+    ['8 bits', 5, 512, { N: 5, K: 512, format: 'int8', blockSize: 128 }, 18],
+    ['2 bits', 9, 64, { N: 9, K: 64, format: 'int2', blockSize: 32 }, 21],
+  ];
+
+  it.each(forms)(
+    'of %s become digits and MatMulInteger, within the bound of the decomposition',
+    async (_, N, K, options, opset) => {
+      const weights = quantizeWeights(gaussian(N * K, 3), options);
+      const path = put('product.onnx', writeModel(nBitsModel(weights, opset)));
+      const bias = gaussian(N, 2);
+      const x = gaussian(2 * 3 * K, 4).map((value, i) => (i % 37 === 0 ? 40 * value : value));
+      x.fill(0, K, 2 * K);
+      for (const components of [1, 2] as const) {
+        const { rewritten, checks } = await rewrite([
+          path,
+          '-o',
+          at('d.onnx'),
+          '--force',
+          '--components',
+          `${components}`,
+        ]);
+        expect(rewritten).toEqual([{ name: 'codes', from: 'MatMulNBits', N, K }]);
+        for (const { error } of checks) expect(error).toBeUndefined();
+        const model = await openModel(at('d.onnx'));
+        expect(countsOf(model)).toMatchObject({ MatMulInteger: components });
+        expect([...model.scopes[0]!.graph.nodes].every(({ domain }) => domain === '')).toBe(true);
+        model.close();
+        const { y } = await runPlain(at('d.onnx'), { x: new ort.Tensor('float32', x, [2, 3, K]) });
+        expect(y!.dims).toEqual([2, 3, N]);
+        const bound = errorBound(x, weights, { components });
+        const reals = dequantizeWeights(weights);
+        for (let m = 0; m < 6; m++)
+          for (let n = 0; n < N; n++) {
+            let sum = 0;
+            for (let k = 0; k < K; k++) sum += x[m * K + k]! * reals[n * K + k]!;
+            const off = Math.abs((y!.data as Float32Array)[m * N + n]! - (sum + bias[n]!));
+            // The bias is one more rounding.
+            expect(off).toBeLessThanOrEqual(bound[m * N + n]! + 2 ** -23 * (Math.abs(sum) + Math.abs(bias[n]!)));
+          }
+      }
+    },
+  );
+
+  it.each(forms)(
+    'of %s become DequantizeLinear and MatMul, and MatMulNBits again, with the same integers',
+    async (_, N, K, options, opset) => {
+      const weights = quantizeWeights(gaussian(N * K, 3), options);
+      const path = put('product.onnx', writeModel(nBitsModel(weights, opset)));
+      await rewrite([path, '-o', at('qdq.onnx'), '--to', 'qdq', '--force']);
+      await rewrite([at('qdq.onnx'), '-o', at('back.onnx'), '--to', 'nbits', '--force']);
+      const x = () => ({ x: new ort.Tensor('float32', gaussian(2 * K, 4), [1, 2, K]) });
+      const [before, qdq, back] = [
+        await runPlain(path, x()),
+        await runPlain(at('qdq.onnx'), x()),
+        await runPlain(at('back.onnx'), x()),
+      ];
+      const peak = Math.max(...(before.y!.data as Float32Array).map(Math.abs));
+      for (const { y } of [qdq, back])
+        for (const [i, value] of (y!.data as Float32Array).entries())
+          expect(Math.abs(value - (before.y!.data as Float32Array)[i]!)).toBeLessThan(K * 2 ** -22 * peak);
+    },
+  );
+
+  it('of dynamic int8 files become MatMulNBits, whose activations nobody rounds', async () => {
+    const path = put('dynamic.onnx', dynamic());
+    const { rewritten, checks } = await rewrite([path, '-o', at('nbits.onnx'), '--to', 'nbits']);
+    expect(rewritten.map(({ from }) => from)).toEqual(new Array(9).fill('MatMulInteger'));
+    const model = await openModel(at('nbits.onnx'));
+    expect(countsOf(model).MatMulInteger).toBeUndefined();
+    model.close();
+    for (const { error } of checks) expect(error).toBeUndefined();
+  }, 240_000);
+});
+
+describe('the shipped story model', () => {
+  it.each(['decomposed', 'qdq'] as const)('becomes %s', async (to) => {
+    const path = put('story.onnx', storyModel('q4'));
+    const { rewritten, checks } = await rewrite([path, '-o', at(`story-${to}.onnx`), '--to', to]);
+    expect(rewritten).toHaveLength(15);
+    for (const { sqnr, error } of checks) {
+      expect(error).toBeUndefined();
+      // Two components are worth 70 dB and more even with the outliers of a trained model; null: the same bits.
+      expect(sqnr ?? 999).toBeGreaterThan(70);
+    }
+  });
+});
+
+describe('what cannot be', () => {
+  const failing = async (args: readonly string[]): Promise<string> => {
+    const { exitCode, stderr } = await msd(['rewrite', ...args]);
+    expect(exitCode).not.toBe(0);
+    return stderr.trim().split('\n').at(-1)!;
+  };
+
+  it('is said in one sentence', async () => {
+    const path = put(
+      'q.onnx',
+      writeModel(nBitsModel(quantizeWeights(gaussian(8 * 64, 1), { N: 8, K: 64, format: 'int4', blockSize: 32 }), 10)),
+    );
+    const out = at('never.onnx');
+    expect(await failing([path, '-o', out, '--to', 'tflite'])).toBe(
+      "--to: expected one of decomposed, nbits, qdq, got 'tflite'.",
+    );
+    expect(await failing([path, '-o', out, '--components', '3'])).toBe("--components: expected 1 or 2, got '3'.");
+    expect(await failing([path, '-o', path])).toContain('is the model itself');
+    expect(await failing([path, '-o', out, '--to', 'nbits'])).toContain('nothing to rewrite as nbits');
+    expect(await failing([path, '-o', out, '--to', 'qdq'])).toContain(
+      'operator set 10 has no DequantizeLinear with an axis, 13 has',
+    );
+    expect(await failing([path, '-o', out])).toContain('operator set 10 has no Round, 11 has');
+    expect(existsSync(out)).toBe(false);
+  });
+});

@@ -1,0 +1,102 @@
+/** `msd verify` as a user runs it. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { storyModel } from '../../onnx/test/story.ts';
+import type { Engine } from '../src/feeds/engines.ts';
+import type { VerifyResult } from '../src/verify/verify.ts';
+import { bytesOf, gaussian, productModel, tokenModel } from './models.ts';
+import { msd, msdJson } from './msd.ts';
+
+type Result = VerifyResult & { readonly asText?: Readonly<Record<Engine | 'float', string>> };
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'msd-verify-'));
+  mkdirSync(join(folder, 'story/onnx'), { recursive: true });
+  writeFileSync(join(folder, 'story/onnx/model_q4.onnx'), storyModel('q4'));
+  const root = fileURLToPath(new URL('../../../examples/story-model/model/', import.meta.url));
+  for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json'])
+    writeFileSync(join(folder, 'story', name), readFileSync(join(root, name)));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('the shipped story model', () => {
+  it('is compared layer by layer, and as a text', async () => {
+    const prompt = 'Long ago, in a dark forest, there lived a curious fox named Lily.';
+    const { layers, whole, texts, asText, kept } = await msdJson<Result>([
+      'verify',
+      join(folder, 'story'),
+      '--prompt',
+      prompt,
+      '-n',
+      '12',
+    ]);
+    expect(kept).toEqual([]);
+    expect(layers).toHaveLength(15);
+    for (const { losses } of layers) {
+      // A component more is about 48 dB: 254 times finer steps.
+      expect(losses['msd-2'].sqnr - losses['msd-1'].sqnr).toBeGreaterThan(44);
+      expect(losses['msd-2'].sqnr - losses['msd-1'].sqnr).toBeLessThan(52);
+      expect(losses['msd-1'].worst!.sqnr).toBeLessThanOrEqual(losses['msd-1'].sqnr + 0.01);
+    }
+    expect(whole['msd-2'].sqnr).toBeGreaterThan(70);
+    expect(whole['msd-2'].flips).toEqual([]);
+    expect(texts!.float.tokens).toHaveLength(12);
+    expect(texts!.engines['msd-2'].tokens).toEqual(texts!.float.tokens);
+    expect(asText!['msd-2']).toBe(asText!.float);
+    expect(asText!.float.split(' ').length).toBeGreaterThan(6);
+  });
+
+  it('is shown as text', async () => {
+    const { stdout, exitCode } = await msd(['verify', join(folder, 'story')]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('the whole model');
+    expect(stdout).toContain('MSD, 2 components: the same token at all 16 positions.');
+    expect(stdout).toMatch(
+      /Worst inputs, MSD, 1 component:\n {2}\S+, row \d+ \('.*'\): [\d.]+ dB; channel \d+ is [\d.]+ times the mean/,
+    );
+  });
+});
+
+describe('a flip', () => {
+  it('is traced to the product that makes it', async () => {
+    // Ranks of a random model change easily: with one component some of 16 tokens do.
+    const path = join(folder, 'float.onnx');
+    writeFileSync(path, bytesOf(tokenModel('own', 4000, 256)));
+    const quantized = join(folder, 'flips.onnx');
+    await msdJson(['quantize', path, '-o', quantized, '-f', 'int8', '--no-search']);
+    const { whole, layers } = await msdJson<Result>(['verify', quantized]);
+    const { flips, first, positions } = whole['msd-1'];
+    expect(positions).toBe(16);
+    if (flips.length > 0) {
+      expect(first!.position).toBe(flips[0]);
+      expect(layers.map(({ name }) => name)).toContain(first!.product);
+      expect(first!.from).not.toBe(first!.to);
+    }
+    expect(whole['msd-2'].sqnr).toBeGreaterThan(whole['msd-1'].sqnr + 40);
+  });
+});
+
+describe('what cannot be', () => {
+  const failing = async (args: readonly string[]): Promise<string> => {
+    const { exitCode, stderr } = await msd(['verify', ...args]);
+    expect(exitCode).not.toBe(0);
+    return stderr.trim().split('\n').at(-1)!;
+  };
+
+  it('is said in one sentence', async () => {
+    const path = join(folder, 'plain.onnx');
+    writeFileSync(path, bytesOf(productModel(32, 64, gaussian(2048, 2))));
+    expect(await failing([path])).toContain(
+      'no products of quantized weights to verify. Quantize it first: msd quantize',
+    );
+    expect(await failing([path, '-n', 'many'])).toContain('--tokens: expected an integer');
+    const quantized = join(folder, 'q.onnx');
+    await msdJson(['quantize', path, '-o', quantized]);
+    expect(await failing([quantized, '--prompt', 'x'])).toContain('the model reads no text');
+    expect(await failing([quantized, '--inputs', 'nothing.npz'])).toContain('cannot be read');
+  });
+});
