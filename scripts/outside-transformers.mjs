@@ -32,6 +32,9 @@ const TOOLS = [
   'typescript@7',
   'webpack@5',
   'webpack-cli@6',
+  'next@16',
+  'react@19',
+  'react-dom@19',
 ];
 
 let failed = 0;

@@ -1,6 +1,6 @@
 // Transformers.js and @msd/onnx as bundlers put them together: what is built, and what each page has to say.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN, WORKER_PAGE, workerModule } from './transformers-page.mjs';
@@ -12,6 +12,7 @@ const run = (app, command, args) => {
     cwd: app,
     stdio: 'inherit',
     shell: IS_WINDOWS,
+    env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
   });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
 };
@@ -86,6 +87,42 @@ function webpack(name, imports, { rule = '', alias = '' } = {}) {
       writeFileSync(join(app, `${name}.config.mjs`), `export default ${config};\n`);
       const args = ['--mode', 'production', '--entry', `./${name}.js`, '--output-path', folder];
       run(app, 'webpack', [...args, '--config', `${name}.config.mjs`, '--stats', 'errors-only']);
+    },
+  };
+}
+
+const NEXT_PAGE = `'use client';
+import { useEffect } from 'react';
+
+export default function Page() {
+  useEffect(() => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    worker.onmessage = ({ data }) => { document.title = JSON.stringify(data); };
+    return () => worker.terminate();
+  }, []);
+  return null;
+}
+`;
+const NEXT_LAYOUT = `import '@msd/onnx/transformers'; // rendered on the server, too
+export default function Layout({ children }) {
+  return <html lang="en"><body>{children}</body></html>;
+}
+`;
+
+/** Next.js as it comes, with Turbopack: a worker in the page, and the line in code of the server. */
+function next(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      const root = join(app, `${name}-sources`);
+      mkdirSync(join(root, 'app'), { recursive: true });
+      const config = { output: 'export', basePath: `/${name}`, turbopack: { root: app } };
+      writeFileSync(join(root, 'next.config.mjs'), `export default ${JSON.stringify(config)};\n`);
+      writeFileSync(join(root, 'app/layout.jsx'), NEXT_LAYOUT);
+      writeFileSync(join(root, 'app/page.jsx'), NEXT_PAGE);
+      writeFileSync(join(root, 'app/worker.js'), workerModule(imports));
+      run(app, 'next', ['build', root]);
+      cpSync(join(root, 'out'), folder, { recursive: true });
     },
   };
 }
@@ -194,6 +231,7 @@ export const PAGES = [
     ...webpack('webpack-cycle', BY_ALIAS, { alias: "'onnxruntime-web/webgpu$': '@msd/onnx/ort-web/webgpu'" }),
     expected: 'the rule for webpack',
   },
+  next('next', TAKEN),
   importMap('import-map', TAKEN, IMPORT_MAP),
   {
     ...importMap('import-map-inlined', TAKEN, {
