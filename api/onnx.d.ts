@@ -859,6 +859,7 @@ export interface ByteSource {
     readonly byteLength: number;
     readonly bytes?: Uint8Array;
     readonly isOwn?: boolean;
+    readonly arriving?: Arriving;
     readonly of?: readonly ByteSource[];
     read(offset: number, length: number, into?: Uint8Array): Uint8Array;
     here?(offset: number, most: number): number;
