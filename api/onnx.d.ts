@@ -814,6 +814,101 @@ export interface MsdVitePluginOptions {
 export default function msd({ cpuOnly }?: MsdVitePluginOptions): MsdVitePlugin;
 
 
+// @msd/onnx/worker
+
+export { type AnyWorker } from 'undefined';
+
+export interface FedTensor {
+    readonly type: string;
+    readonly dims: readonly number[];
+    readonly data: OrtData;
+}
+
+export interface MsdProvider extends MsdOptions {
+    readonly name: 'msd';
+}
+
+export interface SessionReport {
+    readonly nodes: readonly NodeReport[];
+    readonly regions: readonly RegionReport[];
+    readonly foreignRunsPerCall: number;
+    readonly branches?: readonly {
+        readonly taken: readonly string[];
+        readonly foreignRunsPerCall: number;
+    }[];
+    readonly foreignSessions: number;
+    readonly bytesCopiedPerCall: CopiedBytes;
+    readonly weights: {
+        readonly fileBytes: number;
+        readonly packedBytes: number;
+    };
+    readonly memory: MemoryReport;
+    readonly plans?: number;
+    readonly kvCache?: {
+        readonly type: 'int16' | 'int8' | 'model';
+        readonly byteLength: number;
+    };
+    readonly threads?: ThreadReport;
+    readonly whole?: string;
+    readonly ortVersion?: string;
+    readonly graphOptimizationLevel?: string;
+    readonly profile?: readonly ProfileEvent[];
+}
+
+export interface WorkerRunOptions {
+    readonly signal?: AbortSignal;
+    readonly transfer?: boolean;
+    readonly [option: string]: unknown;
+}
+
+export declare class WorkerSession {
+    #private;
+    readonly inputNames: readonly string[];
+    readonly outputNames: readonly string[];
+    readonly inputMetadata: readonly OrtMetadata[];
+    readonly outputMetadata: readonly OrtMetadata[];
+    constructor({ report, ...signature }: Signature, line: Line);
+    get report(): SessionReport | undefined;
+    get handler(): {
+        readonly report: SessionReport | undefined;
+    };
+    refreshReport(): Promise<SessionReport | undefined>;
+    run(feeds: Readonly<Record<string, FedTensor | WorkerTensor>>, options?: WorkerRunOptions): Promise<Results>;
+    run(feeds: Readonly<Record<string, FedTensor | WorkerTensor>>, fetches: readonly string[] | Readonly<Record<string, FedTensor | null>>, options?: WorkerRunOptions): Promise<Results>;
+    release(): Promise<void>;
+    startProfiling(): void;
+    endProfiling(): Promise<void>;
+}
+
+export interface WorkerSessionOptions {
+    readonly executionProviders?: readonly (string | MsdProvider | {
+        readonly name: string;
+    })[];
+    readonly externalData?: readonly (string | {
+        readonly path: string;
+        readonly data: string | Uint8Array;
+    })[];
+    readonly signal?: AbortSignal;
+    readonly transfer?: boolean;
+    readonly keep?: readonly string[];
+    readonly wasm?: object;
+    readonly worker?: () => AnyWorker;
+    readonly [option: string]: unknown;
+}
+
+export { WorkerTensor } from 'undefined';
+
+export declare function createSession(model: string | Uint8Array | ArrayBufferLike, { signal, transfer, keep, wasm, worker, ...options }?: WorkerSessionOptions): Promise<WorkerSession>;
+
+export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
+
+export declare function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
+export declare function reportOf(session: object): SessionReport | undefined;
+
+
+// @msd/onnx/worker/thread
+
+
 // @msd/onnx/model
 
 export type Attribute = {
@@ -859,6 +954,7 @@ export interface ByteSource {
     readonly byteLength: number;
     readonly bytes?: Uint8Array;
     readonly isOwn?: boolean;
+    readonly arriving?: Arriving;
     readonly of?: readonly ByteSource[];
     read(offset: number, length: number, into?: Uint8Array): Uint8Array;
     here?(offset: number, most: number): number;

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { resultInExtension } from './outside/extension.mjs';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
 import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
@@ -30,6 +31,11 @@ const TOOLS = [
   '@rollup/plugin-alias@6',
   '@rollup/plugin-node-resolve@16',
   'typescript@7',
+  'webpack@5',
+  'webpack-cli@6',
+  'next@16',
+  'react@19',
+  'react-dom@19',
 ];
 
 let failed = 0;
@@ -55,7 +61,12 @@ cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive
 if (!existsSync(join(root, 'ort')))
   symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
 
-const roots = { '/models/': join(root, 'models'), '/ort/': join(root, 'ort'), '/': join(app, 'site') };
+const roots = {
+  '/models/': join(root, 'models'),
+  '/ort/': join(root, 'ort'),
+  '/node_modules/': join(app, 'node_modules'),
+  '/': join(app, 'site'),
+};
 const site = await serve(roots);
 const isolated = await serve(roots, {
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -101,6 +112,11 @@ if (!only || only.test('types')) {
 }
 await openPages(app, PAGES);
 await openPages(app, [{ name: 'esbuild', isIsolated: true }]);
+if (!only || only.test('extension')) {
+  const started = performance.now();
+  const { result, fetched } = await resultInExtension(app, join(root, 'models'));
+  say('extension', problemOf({}, result, fetched), started);
+}
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
 if (!only || only.test('server')) {

@@ -60,6 +60,8 @@ export async function resultOf(browser, url) {
     .waitForFunction(() => document.title.startsWith('{'), null, { timeout: 60_000 })
     .catch((error) => problems.push(String(error)));
   const title = await tab.title();
+  // Threads wait a second for another session before they end.
+  for (let tries = 0; tab.workers().length > 0 && tries < 30; tries++) await tab.waitForTimeout(100);
   const workers = tab.workers().length;
   await tab.close();
   return { result: title ? JSON.parse(title) : { error: problems.join('; ') || 'no result' }, fetched, workers };

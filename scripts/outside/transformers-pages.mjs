@@ -1,9 +1,20 @@
 // Transformers.js and @msd/onnx as bundlers put them together: what is built, and what each page has to say.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN, WORKER_PAGE, workerModule } from './transformers-page.mjs';
+import {
+  BY_ALIAS,
+  html,
+  LATER,
+  PLAIN,
+  pageModule,
+  SERVICE_WORKER_PAGE,
+  serviceWorkerModule,
+  TAKEN,
+  WORKER_PAGE,
+  workerModule,
+} from './transformers-page.mjs';
 
 const IS_WINDOWS = process.platform === 'win32';
 
@@ -12,6 +23,7 @@ const run = (app, command, args) => {
     cwd: app,
     stdio: 'inherit',
     shell: IS_WINDOWS,
+    env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
   });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`);
 };
@@ -44,6 +56,43 @@ const VITE_CONFIG = (plugin) => `${plugin ? "import msd from '@msd/onnx/vite';\n
 };
 `;
 
+/** The usual pattern: all of Transformers.js in a worker, which is an entry of its own. */
+function esbuildWorker(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      const sources = join(app, name);
+      for (const each of [sources, folder]) mkdirSync(each, { recursive: true });
+      writeFileSync(join(sources, 'page.js'), WORKER_PAGE);
+      writeFileSync(join(sources, 'worker.js'), workerModule(imports));
+      writeFileSync(join(folder, 'index.html'), html('<script type="module" src="page.js"></script>'));
+      const entries = [`${name}/page.js`, `${name}/worker.js`];
+      const flags = ['--bundle', '--format=esm', '--splitting', `--outdir=${folder}`, '--log-level=error'];
+      run(app, 'esbuild', [...entries, ...flags]);
+    },
+  };
+}
+
+/** A service worker may not import() anything later: all of it has to be one file. */
+function serviceWorker(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, `${name}.js`), serviceWorkerModule(imports));
+      const script = `<script type="module">${SERVICE_WORKER_PAGE}</script>`;
+      writeFileSync(join(folder, 'index.html'), html(script));
+      run(app, 'esbuild', [
+        `${name}.js`,
+        '--bundle',
+        '--format=iife',
+        `--outfile=${join(folder, 'worker.js')}`,
+        '--log-level=error',
+      ]);
+    },
+  };
+}
+
 /** As in docs/transformers.md. */
 const ROLLUP_CONFIG = `import alias from '@rollup/plugin-alias';
 import resolve from '@rollup/plugin-node-resolve';
@@ -64,6 +113,89 @@ function rollup(name, imports) {
       writeFileSync(join(app, `${name}.js`), pageModule(imports));
       writeFileSync(join(folder, 'index.html'), html(`<script type="module" src="${name}.js"></script>`));
       run(app, 'rollup', ['--config', 'rollup.config.mjs', '--input', `${name}.js`, '--dir', folder, '--silent']);
+    },
+  };
+}
+
+/** As in docs/transformers.md. An alias for all modules would lead MSD's own import of ONNX Runtime back to MSD. */
+const WEBPACK_RULE = `{
+  test: /@huggingface[\\\\/]transformers/,
+  resolve: { alias: { 'onnxruntime-web/webgpu$': '@msd/onnx/ort-web/webgpu' } },
+}`;
+
+function webpack(name, imports, { rule = '', alias = '' } = {}) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, `${name}.js`), pageModule(imports));
+      writeFileSync(join(folder, 'index.html'), html('<script src="main.js"></script>'));
+      // Making the code small takes a minute, and changes nothing here.
+      const config = `{ module: { rules: [${rule}] }, resolve: { alias: {${alias}} }, optimization: { minimize: false } }`;
+      writeFileSync(join(app, `${name}.config.mjs`), `export default ${config};\n`);
+      const args = ['--mode', 'production', '--entry', `./${name}.js`, '--output-path', folder];
+      run(app, 'webpack', [...args, '--config', `${name}.config.mjs`, '--stats', 'errors-only']);
+    },
+  };
+}
+
+const NEXT_PAGE = `'use client';
+import { useEffect } from 'react';
+
+export default function Page() {
+  useEffect(() => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    worker.onmessage = ({ data }) => { document.title = JSON.stringify(data); };
+    return () => worker.terminate();
+  }, []);
+  return null;
+}
+`;
+const NEXT_LAYOUT = `import '@msd/onnx/transformers'; // rendered on the server, too
+export default function Layout({ children }) {
+  return <html lang="en"><body>{children}</body></html>;
+}
+`;
+
+/** Next.js as it comes, with Turbopack: a worker in the page, and the line in code of the server. */
+function next(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      const root = join(app, `${name}-sources`);
+      mkdirSync(join(root, 'app'), { recursive: true });
+      const config = { output: 'export', basePath: `/${name}`, turbopack: { root: app } };
+      writeFileSync(join(root, 'next.config.mjs'), `export default ${JSON.stringify(config)};\n`);
+      writeFileSync(join(root, 'app/layout.jsx'), NEXT_LAYOUT);
+      writeFileSync(join(root, 'app/page.jsx'), NEXT_PAGE);
+      writeFileSync(join(root, 'app/worker.js'), workerModule(imports));
+      run(app, 'next', ['build', root]);
+      cpSync(join(root, 'out'), folder, { recursive: true });
+    },
+  };
+}
+
+/** No bundler: the browser finds every package as the map says, which is that of docs/transformers.md. */
+const ORT = '/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs';
+const IMPORT_MAP = {
+  '@huggingface/transformers': '/node_modules/@huggingface/transformers/dist/transformers.web.js',
+  'onnxruntime-web/webgpu': ORT,
+  'onnxruntime-common': ORT,
+  '@msd/onnx/transformers': '/node_modules/@msd/onnx/dist/transformers.js',
+  '@msd/core': '/node_modules/@msd/core/dist/index.js',
+  '@msd/core/nn': '/node_modules/@msd/core/dist/nn/index.js',
+  '@msd/core/program': '/node_modules/@msd/core/dist/program/index.js',
+  '@bufbuild/protobuf/wire': '/node_modules/@bufbuild/protobuf/dist/esm/wire/index.js',
+};
+
+function importMap(name, imports, map) {
+  return {
+    name,
+    build(_, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, 'page.js'), pageModule(imports));
+      const script = `<script type="importmap">${JSON.stringify({ imports: map })}</script>`;
+      writeFileSync(join(folder, 'index.html'), html(`${script}<script type="module" src="page.js"></script>`));
     },
   };
 }
@@ -140,7 +272,24 @@ export const PAGES = [
   esbuild('esbuild-alias', BY_ALIAS, [ALIAS]),
   esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
   { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
+  esbuildWorker('esbuild-worker', TAKEN),
+  serviceWorker('service-worker', TAKEN),
   rollup('rollup', BY_ALIAS),
+  webpack('webpack', TAKEN),
+  webpack('webpack-alias', BY_ALIAS, { rule: WEBPACK_RULE }),
+  {
+    ...webpack('webpack-cycle', BY_ALIAS, { alias: "'onnxruntime-web/webgpu$': '@msd/onnx/ort-web/webgpu'" }),
+    expected: 'the rule for webpack',
+  },
+  next('next', TAKEN),
+  importMap('import-map', TAKEN, IMPORT_MAP),
+  {
+    ...importMap('import-map-inlined', TAKEN, {
+      ...IMPORT_MAP,
+      '@huggingface/transformers': '/node_modules/@huggingface/transformers/dist/transformers.min.js',
+    }),
+    expected: 'transformers.web.js',
+  },
   vite('vite', TAKEN),
   vite('vite-plugin', BY_ALIAS, 'msd()'),
   vite('vite-plugin-wasm', BY_ALIAS, 'msd({ cpuOnly: true })'),

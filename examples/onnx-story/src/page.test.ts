@@ -102,6 +102,8 @@ describe('the page', { timeout: 120_000 }, () => {
     await other.close();
     const damaged = await host.open({ query: hash.slice(0, -20) });
     await status(/link to a result is damaged/, damaged);
+    expect(await damaged.locator('#status').getAttribute('class')).toBe('error');
+    expect(await damaged.locator('figure').isVisible()).toBe(false);
     await damaged.close();
   });
 

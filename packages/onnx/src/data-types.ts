@@ -118,3 +118,8 @@ export function jsDataType(code: number): DataTypeName | undefined {
 export function dataTypeCode(name: string): number | undefined {
   return BY_NAME.get(name)?.code;
 }
+
+/** The key of a node in the table of operators. */
+export function operatorName({ domain, opType }: { readonly domain: string; readonly opType: string }): string {
+  return domain === '' ? opType : `${domain}.${opType}`;
+}

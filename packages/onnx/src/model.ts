@@ -9,9 +9,10 @@ export {
 } from './data-types.ts';
 export { OnnxFormatError, ReadError } from './errors.ts';
 export { bitsOf as halfBitsOf, floatsOfHalves } from './half.ts';
+export { siblingOf } from './read/locate.ts';
 export { type GraphRecord, type ModelRecord, readModel, readSubgraph } from './read/model.ts';
 export type { Attribute, NodeRecord } from './read/node.ts';
-export { openExternal, openSource, siblingOf } from './read/open.ts';
+export { openExternal, openSource } from './read/open.ts';
 export { type ByteRange, type ByteSource, bytesSource, readRange } from './read/source.ts';
 export {
   elementCount,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import type { Match } from '../src/passes/matcher.ts';
 import { readModel } from '../src/read/model.ts';

@@ -1,8 +1,8 @@
 /** Constants that are made of constants: nothing of them is computed or copied in a run. */
 
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph } from '../src/ir/graph.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';

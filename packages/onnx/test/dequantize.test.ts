@@ -3,9 +3,9 @@
 import { fromFp16, toFp16 } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { foldConstants } from '../src/passes/constants.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';

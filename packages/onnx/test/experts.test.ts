@@ -3,9 +3,9 @@
 import { type ArenaHandle, toFp16 } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { Experts } from '../src/execute/experts.ts';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import type { ExpertsStep, Slot } from '../src/ops/lowering.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';

@@ -9,20 +9,21 @@ import { UnsupportedError } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
 import { draftOf, mayMultiply } from '../src/execute/drafts.ts';
+import { loadOperators } from '../src/execute/families.ts';
+import { inlining } from '../src/execute/inlining.ts';
 import { Branches } from '../src/inline/branches.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { corpus, mutant } from './mutate.ts';
 
-await loadOperators();
+const parts = { ...(await loadOperators()), control: inlining.control };
 
 const all = process.env.MSD_TEST_ALL === '1';
 
 function readAndClaim(bytes: Uint8Array): string {
   try {
     const branches = new Branches(readModel(bytesSource(bytes)));
-    const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false };
+    const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false, parts };
     const drafts = branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
     const decisions = drafts.flatMap((draft) => [...draft.decisions.values(), ...draft.controls.values()]);
     const isClaimed = decisions.some((each) => typeof each === 'object' && ('bodies' in each || each.product));

@@ -5,10 +5,10 @@
 
 import type { HalfArray } from '@msd/core';
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../src/execute/families.ts';
 import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { matchNodes } from '../src/passes/match.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';

@@ -16,7 +16,10 @@ export interface Merged {
 const { heads, size, width, vocabulary } = MERGED;
 
 /** Inputs x [b, rows, 32], states [b, frames, 32], past.{decoder,encoder}.{key,value}, flag; outputs logits, present.*. */
-export function mergedModel({ encoder, decidedBy = 'flag', isFlat = false }: Merged): Uint8Array {
+export const mergedModel = (options: Merged): Uint8Array => writeModel({ graph: mergedGraph(options) });
+
+/** The graph of {@link mergedModel}. */
+export function mergedGraph({ encoder, decidedBy = 'flag', isFlat = false }: Merged): GraphSpec {
   const matrices = Object.fromEntries(
     ['q', 'k', 'v', 'o', 'cq', 'ck', 'cv', 'co', 'head'].map((name, i) => [
       name,
@@ -34,44 +37,42 @@ export function mergedModel({ encoder, decidedBy = 'flag', isFlat = false }: Mer
     op('Gather', ['past_shape', 'two'], 'past_rows'),
     op('Greater', ['past_rows', 'zero'], 'has_past'),
   ];
-  return writeModel({
-    graph: {
-      nodes: [
-        ...(decidedBy === 'past' ? decide : []),
-        {
-          opType: 'If',
-          name: 'merged',
-          inputs: [decidedBy === 'past' ? 'has_past' : 'flag'],
-          outputs: outputs.map(({ name }) => name),
-          attributes: {
-            then_branch: { graph: branch(matrices, outputs, encoder, isFlat) },
-            else_branch: { graph: branch(matrices, outputs, undefined, isFlat) },
-          },
+  return {
+    nodes: [
+      ...(decidedBy === 'past' ? decide : []),
+      {
+        opType: 'If',
+        name: 'merged',
+        inputs: [decidedBy === 'past' ? 'has_past' : 'flag'],
+        outputs: outputs.map(({ name }) => name),
+        attributes: {
+          then_branch: { graph: branch(matrices, outputs, encoder, isFlat) },
+          else_branch: { graph: branch(matrices, outputs, undefined, isFlat) },
         },
-      ],
-      initializers: [
-        ...Object.values(matrices).flatMap(({ initializers }) => initializers),
-        { name: 'split', dtype: 'int64', dims: [4], data: BigInt64Array.of(0n, 0n, BigInt(heads), BigInt(size)) },
-        { name: 'join', dtype: 'int64', dims: [3], data: BigInt64Array.of(0n, 0n, BigInt(width)) },
-        { name: 'root', dtype: 'float32', dims: [], data: Float32Array.of(Math.sqrt(size)) },
-        { name: 'two', dtype: 'int64', dims: [], data: BigInt64Array.of(2n) },
-        ...Object.entries({ front: 0, back: 1, minus: -1, heads, channels: size }).map(
-          ([name, value]): TensorSpec => ({ name, dtype: 'int64', dims: [1], data: BigInt64Array.of(BigInt(value)) }),
-        ),
-        { name: 'step', dtype: 'int64', dims: [], data: BigInt64Array.of(1n) },
-        { name: 'lowest', dtype: 'float32', dims: [], data: Float32Array.of(-3.4028234663852886e38) },
-        { name: 'nothing_added', dtype: 'float32', dims: [], data: Float32Array.of(0) },
-        { name: 'zero', dtype: 'int64', dims: [], data: BigInt64Array.of(0n) },
-      ],
-      inputs: [
-        { name: 'x', dtype: 'float32', dims: ['b', 'rows', width] },
-        { name: 'states', dtype: 'float32', dims: ['b', 'frames', width] },
-        ...caches.map((name) => four(`past.${name}`, name.startsWith('decoder') ? 'past' : 'past_frames')),
-        ...(decidedBy === 'flag' ? [{ name: 'flag', dtype: 'bool' as const, dims: [1] }] : []),
-      ],
-      outputs,
-    },
-  });
+      },
+    ],
+    initializers: [
+      ...Object.values(matrices).flatMap(({ initializers }) => initializers),
+      { name: 'split', dtype: 'int64', dims: [4], data: BigInt64Array.of(0n, 0n, BigInt(heads), BigInt(size)) },
+      { name: 'join', dtype: 'int64', dims: [3], data: BigInt64Array.of(0n, 0n, BigInt(width)) },
+      { name: 'root', dtype: 'float32', dims: [], data: Float32Array.of(Math.sqrt(size)) },
+      { name: 'two', dtype: 'int64', dims: [], data: BigInt64Array.of(2n) },
+      ...Object.entries({ front: 0, back: 1, minus: -1, heads, channels: size }).map(
+        ([name, value]): TensorSpec => ({ name, dtype: 'int64', dims: [1], data: BigInt64Array.of(BigInt(value)) }),
+      ),
+      { name: 'step', dtype: 'int64', dims: [], data: BigInt64Array.of(1n) },
+      { name: 'lowest', dtype: 'float32', dims: [], data: Float32Array.of(-3.4028234663852886e38) },
+      { name: 'nothing_added', dtype: 'float32', dims: [], data: Float32Array.of(0) },
+      { name: 'zero', dtype: 'int64', dims: [], data: BigInt64Array.of(0n) },
+    ],
+    inputs: [
+      { name: 'x', dtype: 'float32', dims: ['b', 'rows', width] },
+      { name: 'states', dtype: 'float32', dims: ['b', 'frames', width] },
+      ...caches.map((name) => four(`past.${name}`, name.startsWith('decoder') ? 'past' : 'past_frames')),
+      ...(decidedBy === 'flag' ? [{ name: 'flag', dtype: 'bool' as const, dims: [1] }] : []),
+    ],
+    outputs,
+  };
 }
 
 /** A node named after its output. */

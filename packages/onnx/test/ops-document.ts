@@ -6,10 +6,13 @@ import { packedOperators } from '../src/ops/attention/packed.ts';
 import { quantizedAttentionOperators } from '../src/ops/attention/quantized.ts';
 import { standardOperators } from '../src/ops/attention/standard.ts';
 import { convOperators } from '../src/ops/conv/index.ts';
+import { dynamicOperators } from '../src/ops/dynamic.ts';
 import { elementwiseOperators } from '../src/ops/elementwise.ts';
+import { moreElementwiseOperators } from '../src/ops/elementwise-more.ts';
 import { expertOperators } from '../src/ops/experts.ts';
 import { foreignOperators } from '../src/ops/foreign.ts';
 import { gatherOperators } from '../src/ops/gather.ts';
+import { gatherCodesOperators } from '../src/ops/gather-device.ts';
 import { PATTERNS } from '../src/ops/index.ts';
 import { matMulOperators } from '../src/ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../src/ops/mat-mul-bnb4.ts';
@@ -24,6 +27,8 @@ import { qLinearProductOperators } from '../src/ops/q-linear-product.ts';
 import { quantizeOperators } from '../src/ops/quantize.ts';
 import { recurrentOperators } from '../src/ops/recurrent.ts';
 import { reduceOperators } from '../src/ops/reduce.ts';
+import { foldOperators } from '../src/ops/reduce-device.ts';
+import { reshapeOperators } from '../src/ops/reshape.ts';
 import { rotaryOperators } from '../src/ops/rotary.ts';
 import { shapeOperators } from '../src/ops/shape.ts';
 
@@ -48,14 +53,14 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
     ...standardOperators,
   ],
   norms: normOperators,
-  elementwise: elementwiseOperators,
+  elementwise: [...elementwiseOperators, ...moreElementwiseOperators],
   codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
-  reductions: reduceOperators,
+  reductions: [...reduceOperators, ...foldOperators],
   rotary: rotaryOperators,
-  gather: gatherOperators,
+  gather: [...gatherOperators, ...gatherCodesOperators],
   movement: movementOperators,
-  shapes: shapeOperators,
-  others: foreignOperators,
+  shapes: [...shapeOperators, ...reshapeOperators],
+  others: [...foreignOperators, ...dynamicOperators],
 };
 
 /** Names of the operators of all sections. */

@@ -1,9 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import type { Family } from '../src/ops/family.ts';
-import { FETCHED, loadOperators, namesOf, OPERATORS, PATTERNS } from '../src/ops/index.ts';
+import { FETCHED, loadOperators, namesOf } from '../src/execute/families.ts';
+import { addFamily, type Family, OPERATORS, PATTERNS } from '../src/ops/index.ts';
+import { knownCounts, wrongKind } from '../src/ops/schema.ts';
+import type { NodeRecord } from '../src/read/node.ts';
 import { CHAINS, documented, opsDocument } from './ops-document.ts';
 
 const base = new Set([...OPERATORS.keys(), ...PATTERNS.keys()]);
+/** Before any family came. */
+const baseOperators = [...OPERATORS.values()];
+const baseCounts = knownCounts();
+const hasKind = (name: string): boolean => wrongKind(withAttribute(name)) !== undefined;
+const withAttribute = (name: string): NodeRecord =>
+  ({ attributes: new Map([[name, { kind: 'other' }]]) }) as unknown as NodeRecord;
+const baseKinds = baseOperators.flatMap(({ attributes = [] }) => attributes).filter((name) => !hasKind(name));
 
 /** What a family brings beside those that it is built on. */
 const ownNames = ({ operators, patterns = {} }: Family): Set<string> =>
@@ -14,6 +23,18 @@ describe('the table of operators', () => {
     const { family } = await entry.load();
     expect(namesOf(entry).sort()).toEqual([...ownNames(family)].sort());
     expect(family.operators.filter(({ name }) => base.has(name))).toEqual([]);
+  });
+
+  it('has schemas of all operators that come without the family of graphs', async () => {
+    expect(baseOperators.filter(({ name }) => !baseCounts.has(name))).toEqual([]);
+    expect(baseKinds).toEqual([]);
+    for (const { load } of [FETCHED.decoder, FETCHED.experts, FETCHED.integers]) {
+      const { family } = await load();
+      addFamily(family);
+      expect(family.operators.filter(({ name }) => !knownCounts().has(name))).toEqual([]);
+      const attributes = family.operators.flatMap((operator) => operator.attributes ?? []);
+      expect(attributes.filter((name) => !hasKind(name) && name !== 'quant_type')).toEqual([]);
+    }
   });
 
   it('has every operator once', async () => {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph, type Graph, type GraphNode, usesOf } from '../src/ir/graph.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { partition as partitionUnits, type Region } from '../src/plan/partition.ts';
 import { shareStructures, structureOf } from '../src/plan/structure.ts';
 import { unitsOf } from '../src/plan/units.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../src/execute/families.ts';
 import { buildGraph, type Graph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
-import { loadOperators } from '../src/ops/index.ts';
 import { selectEarly } from '../src/passes/select-early.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';

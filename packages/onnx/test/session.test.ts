@@ -331,33 +331,6 @@ describe('register', () => {
     expect(y[2]).toEqual(y[1]);
   });
 
-  it('survives a second copy of the package and serves a second module', async () => {
-    vi.resetModules();
-    const copy = await import('../src/register.ts');
-    expect(copy.register).not.toBe(register);
-    copy.register(ort);
-    const registry = new Map<string, OrtBackend>();
-    const other: OrtModule = {
-      ...ort,
-      InferenceSession: {
-        create: () => {
-          throw new Error('a fully claimed model starts no ONNX Runtime');
-        },
-      },
-      registerBackend: (name: string, backend: OrtBackend, priority: number) => {
-        expect(priority).toBeLessThan(0);
-        registry.set(name, backend);
-      },
-    };
-    copy.register(other);
-    register(other);
-    expect([...registry.keys()]).toEqual(['msd']);
-    const handler = await registry.get('msd')!.createInferenceSessionHandler(single, { executionProviders: ['msd'] });
-    const { y } = await handler.run({ x }, { y: null }, {});
-    expect(y!.dims).toEqual([2, H]);
-    await handler.dispose();
-  });
-
   it('refuses to mix with a copy that keeps other state', () => {
     const holder = globalThis as unknown as Record<symbol, { version: number }>;
     const key = Symbol.for('msd.backend');
@@ -497,5 +470,35 @@ describe('main entry', () => {
     for (const each of [s, part, ...others]) results.push(floats((await each.run({ x }, { terminate: false })).y));
     for (const result of results) expect(result).toEqual(results[0]);
     for (const each of [s, plain, part, ...others]) await each.release();
+  });
+});
+
+describe('copies of the package', () => {
+  // Last: what is imported from here on is the second copy's.
+  it('survives a second copy of the package and serves a second module', async () => {
+    vi.resetModules();
+    const copy = await import('../src/register.ts');
+    expect(copy.register).not.toBe(register);
+    copy.register(ort);
+    const registry = new Map<string, OrtBackend>();
+    const other: OrtModule = {
+      ...ort,
+      InferenceSession: {
+        create: () => {
+          throw new Error('a fully claimed model starts no ONNX Runtime');
+        },
+      },
+      registerBackend: (name: string, backend: OrtBackend, priority: number) => {
+        expect(priority).toBeLessThan(0);
+        registry.set(name, backend);
+      },
+    };
+    copy.register(other);
+    register(other);
+    expect([...registry.keys()]).toEqual(['msd']);
+    const handler = await registry.get('msd')!.createInferenceSessionHandler(single, { executionProviders: ['msd'] });
+    const { y } = await handler.run({ x }, { y: null }, {});
+    expect(y!.dims).toEqual([2, H]);
+    await handler.dispose();
   });
 });

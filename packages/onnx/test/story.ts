@@ -1,6 +1,6 @@
 /** The shipped story model as ONNX, and its prompts as tokens. */
 import { readFileSync } from 'node:fs';
-import { writeModel } from '@msd/onnx/write'; // the example's own
+import { type ModelSpec, writeModel } from '@msd/onnx/write'; // the example's own
 import { FILES } from '../../../examples/story-model/src/files.ts';
 import { CONFIG } from '../../../examples/story-model/src/model.ts';
 import { decoderGraph } from '../../../examples/story-model/src/onnx-graph.ts';
@@ -11,9 +11,12 @@ import { START_ID, Vocabulary } from '../../../examples/story-model/src/words.ts
 
 export { CONFIG };
 
-export function storyModel(dtype: 'q4' | 'fp32'): Uint8Array {
+export const storyModel = (dtype: 'q4' | 'fp32'): Uint8Array => writeModel(storySpec(dtype));
+
+/** What {@link storyModel} writes. */
+export function storySpec(dtype: 'q4' | 'fp32'): ModelSpec {
   const { weights } = readSafetensors(readFileSync(FILES.weights));
-  return writeModel(decoderGraph(CONFIG, weights, dtype === 'q4' ? quantizedLinears(weights) : undefined));
+  return decoderGraph(CONFIG, weights, dtype === 'q4' ? quantizedLinears(weights) : undefined);
 }
 
 export function storyPrompts(): number[][] {

@@ -1,12 +1,13 @@
 /** Tensors of files that are still arriving: which bytes nobody needs any more once a matrix is packed. */
-import { ArrivingSource, type Stretch } from '../read/arriving.ts';
-import type { ByteRange } from '../read/source.ts';
-import { type TensorRef, tensorRange } from '../read/tensor.ts';
+import { piece } from '../ops/index.ts';
+import type { Arriving, Stretch } from '../read/arriving.ts';
+import type { TensorRef } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import { placeOf } from './arriving-place.ts';
 
 /** Tensors of one file that is arriving. */
 class ArrivingFile {
-  readonly #source: ArrivingSource;
+  readonly #source: Arriving;
   /** By offset, those that only matrices are made of. */
   readonly #loose = new Map<number, Stretch>();
   readonly #held = new Set<number>();
@@ -14,7 +15,7 @@ class ArrivingFile {
   #read = new Set<Stretch>();
 
   /** @param kept those that others read, too */
-  constructor(source: ArrivingSource, tensors: readonly Stretch[], kept: ReadonlySet<number>) {
+  constructor(source: Arriving, tensors: readonly Stretch[], kept: ReadonlySet<number>) {
     this.#source = source;
     this.#all = tensors.toSorted((a, b) => a.offset - b.offset);
     source.expect(tensors);
@@ -73,12 +74,12 @@ class ArrivingFile {
 }
 
 /** Tensors of arriving files that several matrices are made of: they stay until the last one is packed. */
-export class Uses {
-  readonly #files: ReadonlyMap<ArrivingSource, ArrivingFile>;
+class Uses {
+  readonly #files: ReadonlyMap<Arriving, ArrivingFile>;
   /** By the place of a tensor. */
   readonly #left = new Map<string, number>();
 
-  constructor(files: ReadonlyMap<ArrivingSource, ArrivingFile>, matrices: readonly Matrix[]) {
+  constructor(files: ReadonlyMap<Arriving, ArrivingFile>, matrices: readonly Matrix[]) {
     this.#files = files;
     for (const matrix of matrices) this.#each(matrix, (key) => this.#left.set(key, (this.#left.get(key) ?? 0) + 1));
     for (const matrix of matrices)
@@ -106,14 +107,14 @@ export class Uses {
 }
 
 /** What is known of files that are still arriving: all their tensors, and those that are not only packed. */
-export interface Arriving {
+export interface ArrivingTensors {
   readonly tensors: Iterable<TensorRef>;
   readonly kept: Iterable<TensorRef>;
 }
 
-export function filesOf({ tensors, kept }: Arriving): Map<ArrivingSource, ArrivingFile> {
-  const stretches = new Map<ArrivingSource, Map<number, Stretch>>();
-  const others = new Map<ArrivingSource, Set<number>>();
+function filesOf({ tensors, kept }: ArrivingTensors): Map<Arriving, ArrivingFile> {
+  const stretches = new Map<Arriving, Map<number, Stretch>>();
+  const others = new Map<Arriving, Set<number>>();
   for (const tensor of tensors) {
     const [source, stretch] = placeOf(tensor) ?? [];
     if (!source || !stretch) continue;
@@ -136,21 +137,7 @@ export function filesOf({ tensors, kept }: Arriving): Map<ArrivingSource, Arrivi
   );
 }
 
-/** Waits for a tensor of a file that is arriving. */
-export async function arrivedTensor(tensor: TensorRef): Promise<void> {
-  const [source, stretch] = placeOf(tensor) ?? [];
-  if (source && stretch) await source.until(stretch.offset + stretch.length);
-}
+export type { ArrivingFile };
 
-function placeOf(tensor: TensorRef): readonly [ArrivingSource, Stretch] | undefined {
-  const place = stretchOf(tensor);
-  return place?.source instanceof ArrivingSource ? [place.source, place] : undefined;
-}
-
-/** Where its elements lie, whatever they are. */
-function stretchOf(tensor: TensorRef): ByteRange | undefined {
-  const { storage, proto } = tensor;
-  if (storage.kind === 'raw') return storage.range;
-  if (storage.kind === 'typed') return proto;
-  return storage.files.sources.get(storage.location) instanceof ArrivingSource ? tensorRange(tensor) : undefined;
-}
+/** Few files are read while they arrive: it is fetched by itself. */
+export const tracking = /* @__PURE__ */ piece({ filesOf, Uses });

@@ -12,10 +12,12 @@ import { type BuiltWay, buildWays, graphsOf, levelOf, matchesOf, sessionsOf, var
 import type { CutModel } from './cut-model.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
+import type { Parts } from './families.ts';
 import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
+import { fetchMissing } from './parts.ts';
 import { rehearse } from './rehearse.ts';
 import { loadResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
@@ -24,6 +26,7 @@ import { CutSession, type MsdHandler } from './session.ts';
 export interface Cutting {
   readonly ort: OrtModule;
   readonly record: ModelRecord;
+  readonly parts: Parts;
   readonly request: SessionRequest;
   /** Sources that the session reads rows from: they are closed with it. */
   readonly kept: Set<ByteSource>;
@@ -43,12 +46,12 @@ function tensorsOf({ constants }: Graph): TensorRef[] {
 
 /** Regions of ONNX Runtime first: what it refuses is known before any weights are packed. */
 export async function createCut(
-  { ort, record, request, kept, started }: Cutting,
+  { ort, record, parts, request, kept, started }: Cutting,
   { drafts, choice }: Ways,
 ): Promise<MsdHandler> {
   if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
     request.progress.report('start', 0, undefined);
-  const ways = await buildWays(ort, drafts, request);
+  const ways = await buildWays(ort, drafts, request, parts);
   try {
     const matches = ways.map(matchesOf);
     const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
@@ -61,6 +64,7 @@ export async function createCut(
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
     const shop = {
+      parts,
       device,
       residents,
       space: new Space(device),
@@ -86,12 +90,22 @@ export async function createCut(
         for (const source of kept) source.close();
       },
     };
-    const session = new CutSession(model);
-    if (!request.isProfiled) await rehearse(session, model);
+    const session = await sessionOf(model);
+    if (!request.isProfiled) await rehearse(session, model, request.watch);
     return session;
   } catch (error) {
     await Promise.all(sessionsOf(ways).map((session) => session.release()));
     throw error;
+  }
+}
+
+/** Plans of the session may need what was not fetched yet. */
+async function sessionOf(model: CutModel): Promise<CutSession> {
+  try {
+    return new CutSession(model);
+  } catch (error) {
+    await fetchMissing(error);
+    return new CutSession(model);
   }
 }
 

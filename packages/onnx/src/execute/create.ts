@@ -2,27 +2,25 @@
  * From a model to a running session: read, check, claim, cut, load.
  */
 import { askEngine } from '@msd/core/program';
-import { Branches, type Variants } from '../inline/branches.ts';
+import type { Branches, Variants } from '../inline/branches.ts';
 import { LeftToOrt } from '../left.ts';
-import { loadOperators } from '../ops/index.ts';
 import { cpuProvider, type OrtModule } from '../ort.ts';
-import { arrived, whileArriving, wholeBytes } from '../read/arriving.ts';
-import { isOrtFormat, operatorsOf, readModel } from '../read/model.ts';
+import { CutRefused } from '../plan/whole.ts';
+import { arrived, Gone, whileArriving, wholeBytes } from '../read/arriving.ts';
+import { isOrtFormat, readModel } from '../read/model.ts';
 import { openExternal, openSource } from '../read/open.ts';
-import { Gone } from '../read/pieces.ts';
 import type { ByteSource } from '../read/source.ts';
 import { formatChooser } from '../weights/quantize-option.ts';
 import type { Watch } from './abort.ts';
 import { type Cutting, createCut, type Ways } from './create-cut.ts';
 import { mergedNodes, wholeReports } from './describe.ts';
 import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
-import { neededLocations, wholeOptions } from './files.ts';
-import { CutRefused } from './foreign.ts';
+import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
+import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
-import { createWhole } from './whole.ts';
 
 /**
  * Creates a session for a module of the ONNX Runtime family.
@@ -70,16 +68,15 @@ async function openAndCreate(
       const reason = 'a file in ORT format';
       const whole = original();
       if (request.isTakenOver) throw leftToOrt(reason, model, whole);
-      return await createWhole(ort, whole, request.whole, reason, [], watch);
+      return await (await loadOrtSide()).createWhole(ort, whole, request.whole, reason, [], watch);
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    await stoppable(watch, loadOperators(operatorsOf(record)));
-    const branches = new Branches(record);
+    const { parts, branches } = await stoppable(watch, loadParts(record));
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     await stoppable(watch, files);
-    const opened = { ort, model, original, record, branches, planned, request, kept, started };
+    const opened = { ort, model, original, record, parts, branches, planned, request, kept, started };
     return await stoppable(
       watch,
       whileArriving(() => createRead(opened)),
@@ -95,20 +92,20 @@ interface Opened extends Cutting {
   readonly model: string | Uint8Array;
   /** As ONNX Runtime gets it: a fetched one as bytes, or it would be fetched twice. */
   readonly original: () => string | Uint8Array;
-  readonly branches: Branches;
+  readonly branches: Pick<Branches, 'planned' | 'whole'>;
   readonly planned: Variants;
 }
 
 /** Cut where that is worth it, else whole. */
 async function createRead(opened: Opened): Promise<MsdHandler> {
-  let ways = waysOf(opened, false);
+  let ways = await draftedWays(opened, false);
   let made: MsdHandler | string;
   try {
     made = await cutOrReason(opened, ways);
   } catch (error) {
     // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
     if (!(error instanceof RangeError) || isNoMemory(error)) throw error;
-    ways = waysOf(opened, true);
+    ways = await draftedWays(opened, true);
     made = await cutOrReason(opened, ways);
   }
   const session = typeof made === 'string' ? await createUncut(opened, ways, made) : made;
@@ -116,9 +113,19 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
   return session;
 }
 
-function waysOf({ branches, planned, request: { msd } }: Opened, checksScales: boolean): Ways {
+/** Rare: something is met that the names of the operators did not tell. It is fetched, and all is decided again. */
+async function draftedWays(opened: Opened, checksScales: boolean): Promise<Ways> {
+  try {
+    return waysOf(opened, checksScales);
+  } catch (error) {
+    await fetchMissing(error);
+    return waysOf(opened, checksScales);
+  }
+}
+
+function waysOf({ branches, planned, parts, request: { msd } }: Opened, checksScales: boolean): Ways {
   const { claim, exact, quantize, relax: relaxes } = msd;
-  const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales };
+  const drafting = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales, parts };
   return draftVariants(branches, planned, drafting);
 }
 
@@ -144,6 +151,7 @@ async function createUncut(
   const nodes = mergedNodes(drafts.map((draft) => wholeReports(draft, reason)));
   request.progress.report('start', 0, undefined);
   for (const each of record.files.sources.values()) await arrived(each);
+  const { createWhole, wholeOptions } = await loadOrtSide();
   const options = await wholeOptions(model, record, request);
   const whole = original();
   if (request.isTakenOver) throw leftToOrt(reason, model, whole, options);
@@ -160,6 +168,9 @@ function leftToOrt(
   const fetched = typeof model === 'string' && typeof original !== 'string' ? original : undefined;
   return new LeftToOrt(reason, fetched, externalData);
 }
+
+/** What ONNX Runtime runs itself. */
+const loadOrtSide = async () => (await import('./ort-side.ts')).ortSide;
 
 /** Waits for what a signal stops: what fails because of it is an AbortError. */
 async function stoppable<T>(watch: Watch, work: Promise<T>): Promise<T> {

@@ -9,9 +9,12 @@ import type { NodeReport, RegionReport } from '../report.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import { type BuiltWay, sessionsOf } from './control/build.ts';
 import type { Draft } from './drafts.ts';
-import { FAST_FORM, type RegionSession } from './fast-form.ts';
+import type { RegionSession } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
 import type { Residents } from './residents.ts';
+
+/** What is said of a node that ONNX Runtime has in a faster form. */
+export const FAST_FORM = 'handed over with qk_output 1, which ONNX Runtime computes faster';
 
 function nodeReport(node: NodeRecord, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
   const { opType, domain } = node;

@@ -2,17 +2,16 @@
 import type { Branches, Variant, Variants } from '../inline/branches.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
-import { foldConstants } from '../passes/constants.ts';
 import { type Decisions, matchNodes } from '../passes/match.ts';
 import type { Match, MatchOptions } from '../passes/matcher.ts';
-import { selectEarly } from '../passes/select-early.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, sameOutputs, withoutOutputs } from '../plan/passed.ts';
 import { neededNodes, unitsOf } from '../plan/units.ts';
 import { varyingUnits } from '../plan/varying.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
-import { type ControlDraft, type Drafted, draftControl } from './control/draft.ts';
+import type { ControlDraft, Drafted } from './control/draft.ts';
+import type { Parts } from './families.ts';
 
 export interface Draft {
   readonly typed: TypedGraph;
@@ -36,25 +35,28 @@ export interface Draft {
 export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
+  /** What only some models need. */
+  readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'selectEarly'>;
   /** Of a body of control flow: how many are around it, and its inputs that every pass may have others of. */
   readonly body?: { readonly depth: number; readonly varying: readonly string[] };
 }
 
 export function draftOf({ record, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
   const { all, body } = drafting;
+  const { control, foldConstants, selectEarly } = drafting.parts;
   const controls = new Map<GraphNode, ControlDraft | string>();
   const typedOf = (graph: Graph): TypedGraph => {
     controls.clear();
-    return inferTypes(foldConstants(graph), (node, around, infos, symbols) => {
-      if (!bodies.holds(node, mayMultiply)) return undefined;
-      const found = draftControl({ node, graph: around, infos, symbols, bodies, drafting, draftAll });
+    return inferTypes(foldConstants?.(graph) ?? graph, (node, around, infos, symbols) => {
+      if (!control || !bodies?.holds(node, mayMultiply)) return undefined;
+      const found = control.draft({ node, graph: around, infos, symbols, bodies, drafting, draftAll });
       if (found) controls.set(node, found.control);
       return found?.results;
     });
   };
   let typed = typedOf(built);
   const { contradiction } = typed;
-  const early = selectEarly(record, typed);
+  const early = selectEarly?.(record, typed) ?? typed.graph;
   if (early !== typed.graph) typed = typedOf(early);
   const passed = passedOutputs(typed.graph);
   const same = body ? sameOutputs(withoutOutputs(typed.graph, passed)) : new Map<string, string>();
@@ -93,7 +95,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
 export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE|LSTM|GRU/.test(opType);
 
 /** What becomes of a model: of each way through its branches, or of all in one if there is nothing to take in them. */
-export function draftVariants(branches: Branches, planned: Variants, drafting: Drafting) {
+export function draftVariants(branches: Pick<Branches, 'planned' | 'whole'>, planned: Variants, drafting: Drafting) {
   let variants = planned;
   let drafts = variants.all.map((variant) => draftOf(variant, drafting));
   if (variants.all.some(({ taken }) => taken.length > 0) && !drafts.some(hasProductInside)) {

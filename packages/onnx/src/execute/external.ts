@@ -3,7 +3,6 @@
  * copied into the model, the model into ONNX Runtime's memory, and out of it again.
  */
 import { BackendUnavailableError } from '@msd/core';
-import { ArrivingSource } from '../read/arriving.ts';
 import type { ByteRange, ByteSource } from '../read/source.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -64,9 +63,8 @@ export class ExternalConstants {
   #placeOf(range: ByteRange): { path: string; offset: number } {
     const { source, offset, length } = range;
     // Of a file that is little else, a copy of this constant would be a second copy of the file.
-    const isMost =
-      source instanceof ArrivingSource && source.loaded === source.byteLength && 2 * length > source.loaded;
-    if (isMost && !this.#areCopied) source.join();
+    const isMost = source.arriving?.loaded === source.byteLength && 2 * length > source.byteLength;
+    if (isMost && !this.#areCopied) source.arriving!.join();
     if (this.#areCopied || source.byteLength >= MOST_BYTES || !source.bytes) {
       const path = `constant${this.#single.length}`;
       this.#single.push({ path, range });

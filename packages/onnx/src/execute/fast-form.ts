@@ -10,9 +10,6 @@ import { Message } from '../write/message.ts';
 import { writtenName } from '../write/node.ts';
 import { type RegionModel, withExternal } from './external.ts';
 
-/** What a report says of such a node. */
-export const FAST_FORM = 'handed over with qk_output 1, which ONNX Runtime computes faster';
-
 /** The form of the file is kept beside a session; regions with larger constants are handed over as they stand. */
 export const MAX_SPARE_BYTES = 2 ** 26;
 

@@ -9,14 +9,17 @@ import type { Infos } from '../ir/infer.ts';
 import {
   createOrtSession,
   createOrtTensor,
+  type OrtFeeds,
   type OrtMetadata,
   type OrtModule,
+  type OrtRunOptions,
   type OrtTensor,
   usesProxy,
 } from '../ort.ts';
-import { makersOf, SMALL_BYTES } from '../passes/constants.ts';
+import { makersOf, SMALL_BYTES } from '../passes/folded.ts';
 import type { Region } from '../plan/partition.ts';
 import { type SharedStructure, type Structure, shareStructures, structureOf } from '../plan/structure.ts';
+import { CutRefused } from '../plan/whole.ts';
 import { type TensorRef, tensorByteLength, tensorFieldsButName, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { ValueType } from '../read/types.ts';
 import { Message } from '../write/message.ts';
@@ -24,7 +27,7 @@ import { type EncodedSpec, type ValueSpec, writeModel } from '../write/model.ts'
 import { writtenNode } from '../write/node.ts';
 import type { Watch } from './abort.ts';
 import { ExternalConstants, type RegionModel, withExternal } from './external.ts';
-import { createFast, fastForm, hasFastForm, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
+import { createFast, fastForm, hasFastForm, isOutOfMemory, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 import { createAtSomeLevel } from './level.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
@@ -32,6 +35,8 @@ export interface ForeignRegion {
   /** Of the region. */
   readonly index: number;
   readonly session: RegionSession;
+  /** Runs it. @throws {@link ForeignRunError} */
+  readonly run: (feeds: () => OrtFeeds, fetches: readonly string[], options: OrtRunOptions) => Promise<OrtFeeds>;
   readonly inputs: readonly { readonly name: string; readonly value: string }[];
   readonly outputs: readonly { readonly name: string; readonly value: string }[];
   /** Constants that the session is fed because they differ between the regions that share it. */
@@ -56,9 +61,6 @@ export type CreateNested = (
   region: Region,
   types: ReadonlyMap<string, ValueType>,
 ) => Promise<Pick<ForeignPlan, 'sessions' | 'level'> & { readonly outputs: readonly (ValueType | undefined)[] }>;
-
-/** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
-export class CutRefused extends Error {}
 
 /**
  * Creates the sessions of all foreign regions.
@@ -213,7 +215,24 @@ function bind(
   const inputs = pair(from.region.inputs, region.inputs);
   const outputs = pair(from.region.outputs, region.outputs);
   const faster = region.nodes.filter((_, position) => fast[position]);
-  return { index: region.index, session, inputs, outputs, constants, fast: faster };
+  const { index } = region;
+  const run: ForeignRegion['run'] = (...given) => runRegion(index, session, ...given);
+  return { index, session, run, inputs, outputs, constants, fast: faster };
+}
+
+async function runRegion(
+  index: number,
+  session: RegionSession,
+  ...given: Parameters<ForeignRegion['run']>
+): Promise<OrtFeeds> {
+  try {
+    return await session.run(...given).catch(async (error: unknown) => {
+      if (!session.spare || !isOutOfMemory(error)) throw error;
+      return (await session.spare()).run(...given);
+    });
+  } catch (error) {
+    throw foreignError(`region ${index}`, error);
+  }
 }
 
 /** Writes a region as a model: its nodes verbatim or in their fast form, its constants, typed inputs, untyped outputs. */

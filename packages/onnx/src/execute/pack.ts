@@ -4,33 +4,38 @@
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
 import { preparedAs, prepareRows } from '@msd/core/program';
-import { type ArrivingSource, NotYet } from '../read/arriving.ts';
+import { type Arriving, NotYet } from '../read/arriving.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
-import { type Arriving, filesOf, Uses } from './arriving-tensors.ts';
+import { placeOf } from './arriving-place.ts';
+import type { ArrivingFile, ArrivingTensors } from './arriving-tensors.ts';
 
 /**
  * @param onPacked told after each
- * @throws `Gone` of read/pieces.ts when a matrix needs bytes that an earlier attempt let go of
+ * @throws `Gone` of read/arriving.ts when a matrix needs bytes that an earlier attempt let go of
  */
 export async function packMatrices(
   backend: WasmBackend,
   matrices: readonly { readonly key: string; readonly matrix: Matrix }[],
-  arriving: Arriving,
+  arriving: ArrivingTensors,
   watch: Watch,
   onPacked: (matrix: Matrix) => void,
 ): Promise<Map<string, PreparedWeights>> {
-  const files = filesOf(arriving);
+  const isArriving = [...arriving.tensors].some((tensor) => placeOf(tensor) !== undefined);
+  const tracking = isArriving ? (await import('./arriving-tensors.ts')).tracking : undefined;
+  const files = tracking?.filesOf(arriving) ?? new Map<Arriving, ArrivingFile>();
   const packed = new Map<string, PreparedWeights>();
   /** Those that wait, with what they wait for. */
   let waiting: { readonly key: string; readonly matrix: Matrix; readonly for: NotYet | undefined }[];
   waiting = matrices.flatMap(({ key, matrix }) =>
     matrix.bytesOf === undefined ? [{ key, matrix, for: undefined }] : [],
   );
-  const shared = new Uses(
-    files,
-    waiting.map(({ matrix }) => matrix),
-  );
+  const shared =
+    tracking &&
+    new tracking.Uses(
+      files,
+      waiting.map(({ matrix }) => matrix),
+    );
   try {
     while (waiting.length > 0) {
       const still: typeof waiting = [];
@@ -51,7 +56,7 @@ export async function packMatrices(
           continue;
         }
         for (const file of files.values()) file.end();
-        shared.done(matrix);
+        shared?.done(matrix);
         onPacked(matrix);
         if (watch.isDue) await watch.turn();
       }
@@ -70,7 +75,7 @@ export async function packMatrices(
 
 /** Waits for what arrives next. */
 async function firstOf(waits: readonly NotYet[]): Promise<void> {
-  const nearest = new Map<ArrivingSource, number>();
+  const nearest = new Map<Arriving, number>();
   for (const { source, end } of waits) nearest.set(source, Math.min(end, nearest.get(source) ?? end));
   await Promise.race([...nearest].map(([source, end]) => source.until(end)));
 }

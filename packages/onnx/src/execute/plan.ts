@@ -12,20 +12,20 @@ import {
   type KvType,
   type PreparedWeights,
 } from '@msd/core';
+import type { OpSpec } from '@msd/core/nn';
 import { byteLength, type Device, Program, type Slot as ProgramSlot, type Step } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Concrete, Info } from '../ir/info.ts';
+import { fetched } from '../ops/late.ts';
 import type { AttentionStep, Part, Slot } from '../ops/lowering.ts';
 import type { RegionCode } from '../plan/code.ts';
 import { draftRegion } from '../plan/draft.ts';
 import { type Fused, fuse, type ProductsStep, readsOf, writesOf } from '../plan/fuse.ts';
-import { keepPositions } from '../plan/layout.ts';
 import { type Delivery, deliver, deliveredProducts } from './delivery.ts';
-import { Experts } from './experts.ts';
+import type { Parts } from './families.ts';
 import type { KvKeeper } from './kv/keeper.ts';
 import { type Block, Layout, type Place, type Space } from './memory.ts';
-import { Recurrent } from './recurrent.ts';
 import type { Residents } from './residents.ts';
 
 /** A value on the device that later regions may need. */
@@ -38,6 +38,7 @@ export interface Live {
 
 /** What plans are made with. */
 export interface Workshop {
+  readonly parts: Pick<Parts, 'control' | 'keepPositions' | 'Experts' | 'Recurrent'>;
   readonly typed: TypedGraph;
   readonly device: Device<ArenaHandle, PreparedWeights>;
   readonly residents: Residents;
@@ -100,7 +101,7 @@ export function makePlan(
   ends: ReadonlySet<string>,
   scripts: Scripts,
 ): Plan {
-  const { typed, residents, space, device } = shop;
+  const { typed, residents, space, device, parts } = shop;
   const before = parent?.live ?? new Map<string, Live>();
   const elsewhere = new Map<Slot, Live>();
   const outside = new Map<string, Slot>();
@@ -109,7 +110,7 @@ export function makePlan(
     elsewhere.set(value.slot.root, value);
   }
   const draft = draftRegion(typed, code, infos, outside);
-  const ordered = keepPositions(draft.steps, draft.slots.values());
+  const ordered = parts.keepPositions?.(draft.steps, draft.slots.values()) ?? draft.steps;
   const fused = fuse(ordered, draft.slots.values(), (matrix) => residents.matrix(matrix).K);
   const layout = new Layout(space, new Set([...before.values()].flatMap(({ place }) => place ?? [])));
   const large = deliveredProducts(typed.graph, fused, draft.slots);
@@ -163,7 +164,8 @@ export function makePlan(
       if (isEmpty) continue;
       const [reads, writes] = [readsOf(step).map(numberOf), writesOf(step).map(numberOf)];
       const handleOf = (slot: Slot): ArenaHandle => program.handle(numberOf(slot));
-      const script = step.kind === 'experts' ? new Experts(shop, step, handleOf) : new Recurrent(shop, step, handleOf);
+      const script =
+        step.kind === 'experts' ? new parts.Experts!(shop, step, handleOf) : new parts.Recurrent!(shop, step, handleOf);
       steps.push({ kind: 'script', run: () => script.run(), reads, writes, kernels: script.kernels });
     } else {
       const writes = writesOf(step).map(numberOf);
@@ -185,7 +187,8 @@ function opStep(
   numberOf: (slot: Slot) => number,
 ): Step {
   const operands = [...inputs, ...outputs].map((slot) => slot && numberOf(slot));
-  const work = { kind: 'op' as const, spec, op: op as never, inputs };
+  const known = spec === 'elementwise' ? (fetched(spec) as OpSpec<never>) : spec;
+  const work = { kind: 'op' as const, spec: known, op: op as never, inputs };
   return { kind: 'work', work, operands, writes: outputs.map((_, i) => inputs.length + i) };
 }
 

@@ -20,7 +20,7 @@ import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { arrivedTensor } from './arriving-tensors.ts';
+import { arrivedTensor } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices } from './pack.ts';
 import { openTable, rowsOfTwin } from './table.ts';

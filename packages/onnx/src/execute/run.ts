@@ -8,9 +8,7 @@ import type { Watch } from './abort.ts';
 import { fillTarget } from './bind.ts';
 import type { ClaimedRegion, Values } from './claimed.ts';
 import type { Running } from './control/body.ts';
-import { runControl } from './control/runner.ts';
-import { isOutOfMemory } from './fast-form.ts';
-import { foreignError } from './foreign.ts';
+import { fetchMissing } from './parts.ts';
 import type { Parent, Plan, Workshop } from './plan.ts';
 import type { Profile } from './profile.ts';
 import { typedError } from './raw-errors.ts';
@@ -89,8 +87,15 @@ export class Executor {
       watch?.check();
       if (step.kind === 'foreign') await this.#foreign(step, options);
       else if (step.kind === 'control') await this.#control(step, { options, watch, profile, copied: this.copied });
-      else if (watch || profile) plan = await this.#stepByStep(step, plan, watch, profile);
-      else plan = this.#claimed(step, plan);
+      else {
+        const isStepwise = watch !== undefined || profile !== undefined;
+        try {
+          plan = isStepwise ? await this.#stepByStep(step, plan, watch, profile) : this.#claimed(step, plan);
+        } catch (error) {
+          await fetchMissing(error);
+          plan = await this.#stepByStep(step, plan, watch, profile);
+        }
+      }
       if (profile) {
         const [side, index] = step.kind === 'foreign' ? ['ort', step.region] : ['msd', step.index];
         profile.add('Session', `${side}_region_${this.#path}${index}`, start, {});
@@ -148,7 +153,7 @@ export class Executor {
     );
     let results: readonly OrtTensor[];
     try {
-      results = await runControl(control, tensors, running);
+      results = await control.run(tensors, running);
     } catch (error) {
       throw typedError('run', error);
     }
@@ -157,17 +162,8 @@ export class Executor {
   }
 
   async #foreign(step: ForeignStep, options: OrtRunOptions): Promise<void> {
-    const { session, fetches } = step;
-    let results: Readonly<Record<string, OrtTensor>>;
-    try {
-      const feeds = () => this.#feedsOf(step);
-      results = await session.run(feeds, fetches, options).catch(async (error: unknown) => {
-        if (!session.spare || !isOutOfMemory(error)) throw error;
-        return (await session.spare()).run(feeds, fetches, options);
-      });
-    } catch (error) {
-      throw foreignError(`region ${this.#path}${step.region}`, error);
-    }
+    const { fetches } = step;
+    const results = await step.run(() => this.#feedsOf(step), fetches, options);
     for (let i = 0; i < fetches.length; i++) {
       const tensor = results[fetches[i]!]!;
       this.copied.outOfOrt += byteLengthOf(tensor);

@@ -6,8 +6,7 @@ import type { OrtTensor } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
 import { regionCode } from '../plan/code.ts';
 import { ClaimedRegion } from './claimed.ts';
-import type { Control } from './control/runner.ts';
-import type { RegionSession } from './fast-form.ts';
+import type { RunnableControl } from './control/runner.ts';
 import type { ForeignRegion } from './foreign.ts';
 import type { Workshop } from './plan.ts';
 
@@ -15,7 +14,7 @@ import type { Workshop } from './plan.ts';
 export interface ForeignStep {
   readonly kind: 'foreign';
   readonly region: number;
-  readonly session: RegionSession;
+  readonly run: ForeignRegion['run'];
   readonly inputs: readonly { readonly name: string; readonly slot: number }[];
   readonly constants: readonly { readonly name: string; readonly tensor: OrtTensor }[];
   readonly fetches: readonly string[];
@@ -35,7 +34,7 @@ export interface ClaimedStep {
 /** Control flow whose bodies are planned. */
 export interface ControlStep {
   readonly kind: 'control';
-  readonly control: Control;
+  readonly control: RunnableControl;
   readonly index: number;
   /** Slots that it reads; constants. */
   readonly given: readonly (number | OrtTensor)[];
@@ -61,7 +60,7 @@ export type RegionPlan = readonly (ForeignRegion | ControlRegion | { readonly ma
 /** A region that is control flow. */
 export interface ControlRegion {
   readonly index: number;
-  readonly control: Control;
+  readonly control: RunnableControl;
   /** Names of values; constants. */
   readonly given: readonly (string | OrtTensor)[];
   /** Those of the node. */
@@ -114,7 +113,7 @@ export function makeSchedule(
       steps.push({
         kind: 'foreign',
         region: region.index,
-        session: region.session,
+        run: region.run,
         inputs: region.inputs.map(({ name, value }) => ({ name, slot: slots.of(value) })),
         constants: region.constants,
         fetches: outputs.map((output) => output.name),

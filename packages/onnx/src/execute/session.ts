@@ -2,6 +2,7 @@
  * The session that ONNX Runtime's `InferenceSession` drives: a cut model, executed region by region.
  */
 import { SessionStateError } from '../errors.ts';
+import { NotFetched } from '../ops/late.ts';
 import type { OrtFeeds, OrtHandler, OrtMetadata, OrtRunOptions, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
@@ -117,12 +118,16 @@ export class CutSession implements MsdHandler {
     const { keeper } = shopOf(model).kv;
     const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
     const profile = this.#profile;
-    const isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
+    let isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
     if (isAtOnce && schedule.isSync) {
       try {
         this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
         return this.#collect(live, passed, fetches);
+      } catch (error) {
+        if (!(error instanceof NotFetched)) throw error;
+        // Rare: sizes that need a kernel which none before did. It is waited for.
+        isAtOnce = false;
       } finally {
         executor.end();
       }

@@ -3,7 +3,7 @@
  * graph around them or be a model of their own.
  */
 import type { Graph } from '../ir/graph.ts';
-import { makersOf } from '../passes/constants.ts';
+import { makersOf } from '../passes/folded.ts';
 import { type GraphRecord, type ModelRecord, readSubgraph } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';

@@ -17,8 +17,8 @@ export interface Variant {
   readonly graph: Graph;
   /** The branches that were taken, as paths. */
   readonly taken: readonly string[];
-  /** Subgraphs of nodes that are left. */
-  readonly bodies: Bodies;
+  /** Subgraphs of nodes that are left. Absent: it has none. */
+  readonly bodies?: Bodies;
 }
 
 /** Which variant a run is, decided condition by condition. */

@@ -8,14 +8,15 @@ import { type BuiltWay, graphsOf, matchesOf, unbuiltWay } from '../execute/contr
 import { kvBytesPerToken } from '../execute/create-cut.ts';
 import { cutReports, innerNodes, mergedNodes, wholeReports } from '../execute/describe.ts';
 import { type Draft, draftVariants, mayMultiply } from '../execute/drafts.ts';
+import { loadOperators } from '../execute/families.ts';
 import { neededLocations } from '../execute/files.ts';
+import { inlining } from '../execute/inlining.ts';
 import { type MsdOptions, resolveOptions } from '../execute/options.ts';
 import { needsOf } from '../execute/residents.ts';
 import { Branches, type Variants } from '../inline/branches.ts';
 import type { Graph } from '../ir/graph.ts';
-import { loadOperators } from '../ops/index.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
-import { isOrtFormat, type ModelRecord, operatorsOf, readModel } from '../read/model.ts';
+import { isOrtFormat, type ModelRecord, readModel } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorByteLength, tensorRange } from '../read/tensor.ts';
 import type { Dim } from '../read/types.ts';
@@ -28,6 +29,10 @@ import { type SizeOf, type Work, workOf } from './work.ts';
 
 export type { OperatorWork, SizeOf, Work } from './work.ts';
 
+/** What may be fetched of a file, and of a large one. */
+const LEAST_BYTES = 8e6;
+const SHARE = 0.02;
+
 /** How a model is looked at. */
 export interface InspectOptions {
   /** What a session would be created with. */
@@ -37,7 +42,7 @@ export interface InspectOptions {
   /** What requests carry: an authorization, say. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
-  /** Bytes that may be fetched by ranges. What is not fetched because of it is taken for zeros. Default 8 MB. */
+  /** Bytes that may be fetched by ranges. What elements are not fetched because of it are taken for zeros. Default: 8 MB, or 2 % of the file. */
   readonly maxBytes?: number | undefined;
   /** Told how many bytes came from the network, whenever some did. */
   readonly onBytes?: ((count: number) => void) | undefined;
@@ -115,20 +120,28 @@ export interface Inspection {
  * ```
  */
 export async function inspectModel(model: string | Uint8Array, options: InspectOptions = {}): Promise<Inspection> {
-  const { headers, signal, maxBytes = 8e6, externalData = [], mayDownload } = options;
+  const { headers, signal, maxBytes, externalData = [], mayDownload } = options;
   let readBytes = 0;
   const onBytes = (count: number): void => {
     readBytes += count;
     options.onBytes?.(count);
   };
-  const reading: Reading = { headers, signal, onBytes, mayDownload, allowance: { left: maxBytes } };
+  const reading: Reading = {
+    headers,
+    signal,
+    onBytes,
+    mayDownload,
+    allowance: { left: maxBytes ?? LEAST_BYTES },
+    share: maxBytes === undefined ? SHARE : 0,
+  };
   const msd = resolveOptions(options.msd ?? {});
   const source = await openRecords(model, reading);
   const sources = new Set([source]);
   try {
     if (await whileFetching(() => isOrtFormat(source))) return ofOrtFormat(source, () => readBytes);
     const record = await whileFetching(() => readModel(source));
-    await loadOperators(operatorsOf(record));
+    // All of them: a tool need not be small.
+    const parts = { ...(await loadOperators()), control: inlining.control };
     const { branches, planned } = await whileFetching(() => {
       const all = new Branches(record);
       return { branches: all, planned: all.planned(mayMultiply) };
@@ -138,7 +151,14 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
     for (const each of record.files.sources.values()) sources.add(each);
     const { claim, exact, quantize, relax: relaxes } = msd;
     // Scales are not read: one that no kernel takes is rare, and found when it is packed.
-    const how = { all: claim === 'all', exact, relaxes, chooseFormat: formatChooser(quantize), checksScales: false };
+    const how = {
+      all: claim === 'all',
+      exact,
+      relaxes,
+      chooseFormat: formatChooser(quantize),
+      checksScales: false,
+      parts,
+    };
     const { drafts, reason } = await whileFetching(() => draftVariants(branches, planned, how));
     return await whileFetching(() => inspectionOf(record, planned, drafts, reason, msd, sources, () => readBytes));
   } catch (error) {

@@ -1,14 +1,16 @@
-/** Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. */
+/**
+ * Elementwise operators: types of their results, and in plain JavaScript what shape arithmetic needs of them. Those that nearly every
+ * graph has; the others are in arithmetic-more.ts.
+ */
 
 import { BOOL, INT32, INT64, isFloat } from '../data-types.ts';
-import { countOf } from '../dims.ts';
 import { HOST_TYPES, type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
-import { combine, repeated, repeater, stored, zip } from './host.ts';
+import { combine, repeated, stored, zip } from './host.ts';
 import { broadcast, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
-interface Binary {
+export interface Binary {
   /** On elements. Absent: floats only, not in plain JavaScript. */
   readonly compute?: (a: number, b: number, elemType: number) => number;
   /** What is known without knowing a size. */
@@ -16,14 +18,10 @@ interface Binary {
   readonly compares?: boolean;
 }
 
-const isWhole = (elemType: number): boolean => elemType === INT32 || elemType === INT64;
+export const isWhole = (elemType: number): boolean => elemType === INT32 || elemType === INT64;
 
 const nothing = (): undefined => undefined;
 const isSize = (size: Size): boolean => typeof size === 'string' || size >= 0;
-/** Sizes are at least 0, whatever they are. */
-const sameOrNegative = (a: Size, b: Size): Size | undefined =>
-  a === b ? 1 : (typeof a === 'number' && a < 0) || (typeof b === 'number' && b < 0) ? 0 : undefined;
-
 const BINARY: Readonly<Record<string, Binary>> = {
   Add: {
     compute: (a, b) => a + b,
@@ -36,28 +34,11 @@ const BINARY: Readonly<Record<string, Binary>> = {
       isSize(a) && isSize(b) ? symbols.product([a, b]) : a === 1 ? b : b === 1 ? a : undefined,
   },
   Div: { compute: divide, symbolic: (a, b) => (b === 1 ? a : undefined) },
-  Mod: { compute: (a, b, elemType) => modulo(a, b, elemType) },
-  Min: { compute: (a, b) => Math.min(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
-  Max: { compute: (a, b) => Math.max(a, b), symbolic: (a, b) => (a === b ? a : undefined) },
-  Equal: { compute: (a, b) => +(a === b), symbolic: sameOrNegative, compares: true },
-  Less: { compute: (a, b) => +(a < b), compares: true },
-  LessOrEqual: { compute: (a, b) => +(a <= b), compares: true },
-  Greater: { compute: (a, b) => +(a > b), compares: true },
-  GreaterOrEqual: { compute: (a, b) => +(a >= b), compares: true },
-  And: { compute: (a, b) => a & b, compares: true },
-  Or: { compute: (a, b) => a | b, compares: true },
-  Xor: { compute: (a, b) => a ^ b, compares: true },
-  Pow: {},
 };
 
 function divide(a: number, b: number, elemType: number): number {
   if (!isWhole(elemType)) return a / b;
   return b === 0 ? Number.NaN : Math.trunc(a / b);
-}
-
-/** The sign is the divisor's; of floats (`fmod`) the dividend's, which nothing here asks for. */
-function modulo(a: number, b: number, elemType: number): number {
-  return isWhole(elemType) && b !== 0 ? a - b * Math.floor(a / b) : Number.NaN;
 }
 
 interface Known {
@@ -66,8 +47,7 @@ interface Known {
 }
 const isAllKnown = (info: Info): info is Info & Known => isKnown(info.dims) && isKnown(info.data);
 
-function binary(name: string): Operator {
-  const { compute, symbolic = nothing, compares = false } = BINARY[name]!;
+export function binary(name: string, { compute, symbolic = nothing, compares = false }: Binary): Operator {
   const infer = (node: NodeView, [a, b]: Inputs, symbols: Symbols): [Info] => {
     const operandType = a?.elemType || b?.elemType || 0;
     const elemType = compares ? BOOL : operandType;
@@ -85,56 +65,8 @@ function binary(name: string): Operator {
   return { name, infer, host: compute !== undefined };
 }
 
-/** Min and Max take any number of operands. */
-function variadic(name: 'Min' | 'Max' | 'Sum'): Operator {
-  const pair = binary(name === 'Sum' ? 'Add' : name);
-  return {
-    name,
-    host: true,
-    infer: (node, inputs, symbols) => [inputs.reduce((a, b) => pair.infer(node, [a, b], symbols)[0])],
-  };
-}
-
-interface Unary {
-  readonly compute?: (a: number) => number;
-}
-
-const UNARY: Readonly<Record<string, Unary>> = {
-  Neg: { compute: (a) => -a },
-  Abs: { compute: Math.abs },
-  Floor: { compute: Math.floor },
-  Ceil: { compute: Math.ceil },
-  Sqrt: { compute: Math.sqrt },
-  Not: { compute: (a) => (a === 0 ? 1 : 0) },
-  // Of distances, which T5 puts into buckets. Engines agree on it once it is rounded to float.
-  Log: { compute: Math.log },
-  Reciprocal: {},
-  Exp: {},
-  Erf: {},
-  Tanh: {},
-  Sigmoid: {},
-  Sin: {},
-  Cos: {},
-  Relu: {},
-  LeakyRelu: {},
-  Elu: {},
-  Softplus: {},
-  Softsign: {},
-  Gelu: {},
-  HardSigmoid: {},
-  HardSwish: {},
-  Round: {},
-  Sign: {},
-  Clip: {},
-  'com.microsoft.QuickGelu': {},
-  'com.microsoft.Gelu': {},
-  // Their second operand is a bias [N].
-  'com.microsoft.FastGelu': {},
-  'com.microsoft.BiasGelu': {},
-};
-
-function unary(name: string): Operator {
-  const { compute } = UNARY[name]!;
+/** @param compute on elements. Absent: floats only, not in plain JavaScript. */
+export function unary(name: string, compute?: (a: number) => number): Operator {
   const infer = (_: NodeView, [x]: Inputs): [Info | undefined] => {
     if (!x) return [undefined];
     const { elemType, dims } = x;
@@ -146,7 +78,7 @@ function unary(name: string): Operator {
 
 const cast = (node: NodeView, [x]: Inputs): [Info] => [castTo(x, node.int('to', 0))];
 
-function castTo(x: Info | undefined, elemType: number): Info {
+export function castTo(x: Info | undefined, elemType: number): Info {
   // Symbols are sizes: every whole type holds them as they are.
   const data = isKnown(x?.data)
     ? x.data.map((value) => stored(value, elemType))
@@ -156,30 +88,8 @@ function castTo(x: Info | undefined, elemType: number): Info {
   return { elemType, dims: x?.dims, data: HOST_TYPES.has(elemType) ? data : undefined };
 }
 
-function where(node: NodeView, [condition, a, b]: Inputs, symbols: Symbols): [Info] {
-  const elemType = a?.elemType || b?.elemType || 0;
-  const dims = broadcast(node, [condition?.dims, a?.dims, b?.dims], symbols);
-  if (!isKnown(condition?.data) || !a?.data || !b?.data || !isKnown(dims)) return [{ elemType, dims }];
-  const [is, yes, no] = [condition!, a, b].map((info) => repeater(info.data!, info.dims as number[], dims)) as [
-    (i: number) => Size,
-    (i: number) => Size,
-    (i: number) => Size,
-  ];
-  const data = new Array<Size>(countOf(dims));
-  for (let i = 0; i < data.length; i++) data[i] = is(i) ? yes(i) : no(i);
-  return [{ elemType, dims, data }];
-}
-
 export const arithmeticOperators: readonly Operator[] = [
-  ...Object.keys(BINARY)
-    .filter((name) => name !== 'Min' && name !== 'Max')
-    .map(binary),
-  variadic('Min'),
-  variadic('Max'),
-  variadic('Sum'),
-  ...Object.keys(UNARY).map(unary),
-  { name: 'IsNaN', infer: (_, [x]) => [{ elemType: BOOL, dims: x?.dims }] },
+  ...Object.entries(BINARY).map(([name, of]) => binary(name, of)),
+  unary('Sigmoid'),
   { name: 'Cast', infer: cast, host: true },
-  { name: 'CastLike', infer: (_, [x, like]) => [castTo(x, like?.elemType ?? 0)] },
-  { name: 'Where', infer: where, host: true },
 ];

@@ -1,4 +1,4 @@
-/** Operators that work element by element, operands repeated to one shape. */
+/** Operators that work element by element, operands repeated to one shape: those of nearly every graph. Others: elementwise-more.ts. */
 import type { FunctionId } from '@msd/core/nn';
 import { isCarried } from '../carried.ts';
 import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
@@ -8,68 +8,18 @@ import { expressionMatch } from './expression.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { aliasMatch } from './shape.ts';
 
-type Kind = 'f32' | 'bool' | 'number';
+export type Kind = 'f32' | 'bool' | 'number';
 
 /** How a node becomes one function: the types of its operands, and the numbers beside them. */
-interface Mapping {
+export interface Mapping {
   readonly fn: FunctionId;
   readonly operands: readonly Kind[];
   readonly values?: (view: NodeView) => readonly number[];
   readonly attributes?: readonly string[];
 }
 
-const unary = (fn: FunctionId): Mapping => ({ fn, operands: ['f32'] });
-const binary = (fn: FunctionId): Mapping => ({ fn, operands: ['f32', 'f32'] });
-const logic = (fn: FunctionId, count = 2): Mapping => ({ fn, operands: new Array<Kind>(count).fill('bool') });
-const valued = (fn: FunctionId, defaults: Readonly<Record<string, number>>): Mapping => ({
-  fn,
-  operands: ['f32'],
-  values: (view) => Object.entries(defaults).map(([name, value]) => view.float(name, value)),
-  attributes: Object.keys(defaults),
-});
-
-const MAPPINGS: Readonly<Record<string, Mapping>> = {
-  Add: binary('Add'),
-  Sub: binary('Sub'),
-  Mul: binary('Mul'),
-  Div: binary('Div'),
-  Equal: { fn: 'Equal', operands: ['number', 'number'] },
-  Less: { fn: 'Less', operands: ['number', 'number'] },
-  LessOrEqual: { fn: 'LessOrEqual', operands: ['number', 'number'] },
-  Greater: { fn: 'Greater', operands: ['number', 'number'] },
-  GreaterOrEqual: { fn: 'GreaterOrEqual', operands: ['number', 'number'] },
-  And: logic('And'),
-  Or: logic('Or'),
-  Xor: logic('Xor'),
-  Not: logic('Not', 1),
-  Where: { fn: 'Where', operands: ['bool', 'f32', 'f32'] },
-  Abs: unary('Abs'),
-  Neg: unary('Neg'),
-  Sign: unary('Sign'),
-  Floor: unary('Floor'),
-  Ceil: unary('Ceil'),
-  Round: unary('Round'),
-  Sqrt: unary('Sqrt'),
-  Reciprocal: unary('Reciprocal'),
-  Exp: unary('Exp'),
-  Log: unary('Log'),
-  Erf: unary('Erf'),
-  Sin: unary('Sin'),
-  Cos: unary('Cos'),
-  Tanh: unary('Tanh'),
-  Sigmoid: unary('Sigmoid'),
-  Relu: unary('Relu'),
-  Softplus: unary('Softplus'),
-  Softsign: unary('Softsign'),
-  HardSwish: unary('HardSwish'),
-  IsNaN: unary('IsNaN'),
-  LeakyRelu: valued('LeakyRelu', { alpha: 0.01 }),
-  Elu: valued('Elu', { alpha: 1 }),
-  HardSigmoid: valued('HardSigmoid', { alpha: 0.2, beta: 0.5 }),
-  'com.microsoft.QuickGelu': valued('QuickGelu', { alpha: 1.702 }),
-  'com.microsoft.Gelu': unary('Gelu'),
-};
-
+export const unary = (fn: FunctionId): Mapping => ({ fn, operands: ['f32'] });
+export const binary = (fn: FunctionId): Mapping => ({ fn, operands: ['f32', 'f32'] });
 function refusedOperand(matcher: Matcher, what: string, name: string, kind: Kind): string | undefined {
   const elemType = matcher.info(name)?.elemType ?? 0;
   if (isFloat(elemType) && kind !== 'bool') return matcher.notFloat(what, name);
@@ -97,55 +47,6 @@ function matchMapping(mapping: Mapping): Operator['match'] {
   };
 }
 
-function notFloats(matcher: Matcher, names: readonly string[]): string | undefined {
-  for (const [i, name] of names.entries()) {
-    const refused = matcher.notFloat(`operand ${i}`, name);
-    if (refused !== undefined) return refused;
-  }
-  return undefined;
-}
-
-/** Min, Max, Sum: any number of operands. */
-function matchVariadic(fn: FunctionId): Operator['match'] {
-  return ({ node }, matcher) => {
-    const refused = notFloats(matcher, node.inputs);
-    if (refused !== undefined) return refused;
-    return expressionMatch(matcher, [node], node.inputs, (to, args) => {
-      let value = args[0]!;
-      if (args.length === 1) to.add('CastToF32', [value]);
-      for (const arg of args.slice(1)) value = to.add(fn, [value, arg]);
-    });
-  };
-}
-
-function matchPow({ node }: NodeView, matcher: Matcher): Match | string {
-  const [x = '', y = ''] = node.inputs;
-  const refused = matcher.notFloat('x', x);
-  if (refused !== undefined) return refused;
-  const exponent = matcher.scalar(y);
-  if (exponent !== undefined && (matcher.info(y)!.dims?.length ?? 0) <= (matcher.info(x)?.dims?.length ?? 0))
-    return expressionMatch(matcher, [node], [x], (to, [value]) => to.add('PowConstant', [value!], [exponent]));
-  return matcher.notFloat('y', y) ?? expressionMatch(matcher, [node], [x, y], (to, args) => to.add('Pow', args));
-}
-
-/** Limits are attributes up to version 10, operands afterwards; either may be left out. */
-function matchClip(view: NodeView, matcher: Matcher): Match | string {
-  const { node } = view;
-  const [x = '', min = '', max = ''] = node.inputs;
-  const names = view.version < 11 ? [x] : [x, min, max].filter((name) => name !== '');
-  const refused = notFloats(matcher, names);
-  if (refused !== undefined) return refused;
-  if (names.length === 3) return expressionMatch(matcher, [node], names, (to, args) => to.add('Clip', args));
-  if (names.length === 2)
-    return expressionMatch(matcher, [node], names, (to, args) => to.add(min === '' ? 'Min' : 'Max', args));
-  const limits = [view.float('min', -3.4028234663852886e38), view.float('max', 3.4028234663852886e38)];
-  return expressionMatch(matcher, [node], names, (to, [value]) =>
-    view.version < 11
-      ? to.add('Clip', [value!, ...limits.map((limit) => to.add('ConstantF32', [], [limit]))])
-      : to.add('CastToF32', [value!]),
-  );
-}
-
 function matchCast(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [x = ''] = node.inputs;
@@ -164,59 +65,33 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
 }
 
 /** The device has one type for all of them: nothing is rounded but what leaves. */
-const sameFloats = /* @__PURE__ */ aliasMatch(
+export const sameFloats = /* @__PURE__ */ aliasMatch(
   'cast',
   (_, [x]) => [x],
   () => [],
 );
 
-/** To the type that another value has: of floats, nothing. */
-function matchCastLike(view: NodeView, matcher: Matcher): Match | string {
-  const [x = '', like = ''] = view.node.inputs;
-  const type = matcher.info(like)?.elemType ?? 0;
-  if (!isFloat(type)) return `target is ${type === 0 ? 'of unknown type' : dataTypeName(type)}`;
-  return matcher.notFloat('x', x) ?? sameFloats(view, matcher);
+/** @param own by name: what is done otherwise */
+export function withMatches(
+  operators: readonly Operator[],
+  mappings: Readonly<Record<string, Mapping>>,
+  own: Readonly<Record<string, Pick<Operator, 'match' | 'attributes'>>>,
+): readonly Operator[] {
+  return operators.map((operator) => {
+    const mapping = mappings[operator.name];
+    const mapped = mapping && { match: matchMapping(mapping), attributes: mapping.attributes ?? [] };
+    return { ...operator, ...(own[operator.name] ?? mapped) };
+  });
 }
 
-/** x, then a bias that is added first, if there is one. */
-function matchBiased(fn: FunctionId): Operator['match'] {
-  return ({ node }, matcher) => {
-    const names = node.inputs.filter((name) => name !== '');
-    return (
-      notFloats(matcher, names) ??
-      expressionMatch(matcher, [node], names, (to, args) =>
-        to.add(fn, [args.length === 2 ? to.add('Add', args) : args[0]!]),
-      )
-    );
-  };
-}
-
-function matchGelu(view: NodeView, matcher: Matcher): Match | string {
-  const { node } = view;
-  const approximate = view.string('approximate', 'none');
-  if (approximate !== 'none' && approximate !== 'tanh') return `approximate is '${approximate}'`;
-  const [x = ''] = node.inputs;
-  return (
-    matcher.notFloat('x', x) ??
-    expressionMatch(matcher, [node], [x], (to, args) => to.add(approximate === 'tanh' ? 'GeluTanh' : 'Gelu', args))
-  );
-}
-
-const OWN: Readonly<Record<string, Pick<Operator, 'match' | 'attributes'>>> = {
-  Min: { match: matchVariadic('Min') },
-  Max: { match: matchVariadic('Max') },
-  Sum: { match: matchVariadic('Add') },
-  Pow: { match: matchPow },
-  Clip: { match: matchClip, attributes: ['min', 'max'] },
-  Cast: { match: matchCast, attributes: ['to', 'saturate'] },
-  CastLike: { match: matchCastLike, attributes: ['saturate'] },
-  Gelu: { match: matchGelu, attributes: ['approximate'] },
-  'com.microsoft.FastGelu': { match: matchBiased('GeluTanh') },
-  'com.microsoft.BiasGelu': { match: matchBiased('Gelu') },
-};
-
-export const elementwiseOperators: readonly Operator[] = arithmeticOperators.map((operator) => {
-  const mapping = MAPPINGS[operator.name];
-  const own = mapping && { match: matchMapping(mapping), attributes: mapping.attributes ?? [] };
-  return { ...operator, ...(OWN[operator.name] ?? own) };
-});
+export const elementwiseOperators: readonly Operator[] = /* @__PURE__ */ withMatches(
+  arithmeticOperators,
+  {
+    Add: binary('Add'),
+    Sub: binary('Sub'),
+    Mul: binary('Mul'),
+    Div: binary('Div'),
+    Sigmoid: unary('Sigmoid'),
+  },
+  { Cast: { match: matchCast, attributes: ['to', 'saturate'] } },
+);

@@ -1,9 +1,10 @@
 /** Expressions of functions that work element by element: one step of the device, however many nodes they stand for. */
-import { type Elementwise, type ElementwiseNode, elementwise, type FunctionId } from '@msd/core/nn';
+import type { Elementwise, ElementwiseNode, FunctionId } from '@msd/core/nn';
 import { isFloat } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
-import { emitOp, type Lowering, type Slot } from './lowering.ts';
+import { emitExpression } from './emit-expression.ts';
+import type { Lowering, Slot } from './lowering.ts';
 
 /** Operands of an expression, as values of JavaScript or slots. */
 interface Operands {
@@ -41,14 +42,26 @@ export class Expression {
     return this.#inputs + this.nodes.length - 1;
   }
 
+  /** A constant. */
+  number(value: number): number {
+    return this.add('ConstantF32', [], [value]);
+  }
+
   /** Numbers of the operands; constants become nodes. */
   args({ args }: Operands): number[] {
-    return args.map((arg) => (typeof arg === 'number' ? arg : this.add('ConstantF32', [], [arg.constant])));
+    return args.map((arg) => (typeof arg === 'number' ? arg : this.number(arg.constant)));
   }
 
   get op(): Elementwise {
     return { nodes: this.nodes, outputs: [this.#inputs + this.nodes.length - 1] };
   }
+}
+
+/** An expression of one operand, number 0. */
+export function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
+  const expression = new Expression(1);
+  build(expression, 0);
+  return expression.op;
 }
 
 /** A match of one elementwise expression. */
@@ -73,7 +86,11 @@ export function expressionMatch(
     resources: matcher.constants(inputs),
     lower(to: Lowering) {
       const slots: Slot[] = inputs.map((name) => to.slot(name));
-      emitOp(to, elementwise, op, slots, outputs);
+      emitExpression(to, op, slots, outputs[0]!);
     },
   };
 }
+
+/** Codes less their zero point, as an expression of them. */
+export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
+  zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.number(zeroPoint)]));

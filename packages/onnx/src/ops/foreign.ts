@@ -1,5 +1,5 @@
 /** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
-import { BOOL, FLOAT32, INT64, UINT8 } from '../data-types.ts';
+import { BOOL, INT64 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { branchesOf, type Operator } from './operator.ts';
 
@@ -60,14 +60,6 @@ const first =
 export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
-  {
-    name: 'DynamicQuantizeLinear',
-    infer: (_, [x]) => [
-      { elemType: UINT8, dims: x?.dims },
-      { elemType: FLOAT32, dims: [] },
-      { elemType: UINT8, dims: [] },
-    ],
-  },
   {
     name: 'If',
     hasBodies: true,

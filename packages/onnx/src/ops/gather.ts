@@ -1,15 +1,13 @@
 /** Operators that look elements up by index. */
 
-import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
-import { dataTypeName, FLOAT16, FLOAT32, INT4, INT8, isFloat, UINT4, UINT8 } from '../data-types.ts';
-import { countOf, sameDims } from '../dims.ts';
-import { describeNode, type GraphNode } from '../ir/graph.ts';
+import { FLOAT16, isFloat } from '../data-types.ts';
+import { countOf } from '../dims.ts';
+import type { GraphNode } from '../ir/graph.ts';
 import { type Info, isKnown, type Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { TensorRef } from '../read/tensor.ts';
-import { nBitsMatrix } from '../weights/nbits.ts';
-import { asNibbles } from '../weights/nibbles.ts';
-import { emitOp, type TableRef } from './lowering.ts';
+import { fetched } from './late.ts';
+import type { TableRef } from './lowering.ts';
 import { axisOf, elements, type NodeView, type Operator } from './operator.ts';
 
 type Inputs = readonly (Info | undefined)[];
@@ -40,19 +38,6 @@ function checkedIndex(node: NodeView, index: number, size: number): number {
   return from;
 }
 
-/** Rows of a table that is stored in few bits: dims of the table as floats, and of the result. */
-function gatherBlockQuantized(node: NodeView, [data, indices, scales]: Inputs): [Info] {
-  const bits = node.int('bits', 4);
-  const table = data?.dims;
-  const elemType = scales?.elemType || FLOAT32;
-  if (!table || !indices?.dims) return [{ elemType, dims: undefined }];
-  const axis = axisOf(node, node.int('gather_axis', 0), table.length);
-  // uint8 data holds several codes per byte along the last dimension; the 4-bit types hold one per element.
-  const packed = data.elemType === UINT8 ? 8 / bits : 1;
-  const row = table.map((dim, i) => (i === table.length - 1 && typeof dim === 'number' ? dim * packed : dim));
-  return [{ elemType, dims: row.toSpliced(axis, 1, ...indices.dims) }];
-}
-
 function matchGather(view: NodeView, matcher: Matcher): Match | string {
   const [data = '', indices = ''] = view.node.inputs;
   const axis = view.int('axis', 0);
@@ -62,41 +47,16 @@ function matchGather(view: NodeView, matcher: Matcher): Match | string {
     const [rows, columns] = tensor.dims as [number, number];
     return rowsMatch([view.node], data, { rows, columns, format: floatTypeOf(tensor), data: tensor }, indices);
   }
-  const dequantized = dequantizedRows(view, matcher);
-  if (dequantized) return dequantized;
-  return matcher.notMovable(data) ?? gatherMatch(view, matcher, axis);
-}
-
-/** Rows of an 8-bit table that become floats at once, all by one scale. */
-function dequantizedRows(view: NodeView, matcher: Matcher): Match | undefined {
-  const { node } = view;
-  const [data = '', indices = ''] = node.inputs;
-  const tensor = matcher.tensor(data);
-  const next = matcher.soleConsumer(node.outputs[0]!);
-  const isCoded = tensor?.elemType === UINT8 || tensor?.elemType === INT8;
-  if (!isCoded || tensor.dims.length !== 2 || view.int('axis', 0) !== 0) return undefined;
-  if (next?.domain !== '' || next.opType !== 'DequantizeLinear' || matcher.isTaken(next)) return undefined;
-  if (!matcher.isHostOperand(indices)) return undefined;
-  const [codes, s = '', z = ''] = next.inputs;
-  const [scale, zeroPoint] = [matcher.scalar(s), z === '' ? 0 : matcher.scalar(z)];
-  if (codes !== node.outputs[0] || scale === undefined || zeroPoint === undefined) return undefined;
-  const [rows, columns] = tensor.dims as [number, number];
-  const format: BlockRows = {
-    kind: 'blocks',
-    bits: 8,
-    signed: tensor.elemType === INT8,
-    blockSize: columns + (columns % 2),
-    scales: 'f32',
-    zeroPoint,
-  };
-  return rowsMatch([node, next], `${data} ${s} ${z}`, { rows, columns, format, data: tensor, scales: scale }, indices);
+  const next = matcher.soleConsumer(view.node.outputs[0]!);
+  const codes = next?.opType === 'DequantizeLinear' ? fetched('dequantizedRows')(view, matcher) : undefined;
+  return codes ?? fetched('gather')(view, matcher, axis);
 }
 
 /** How @msd/core calls the floats of a tensor. */
 export const floatTypeOf = ({ elemType }: TensorRef): 'f32' | 'f16' => (elemType === FLOAT16 ? 'f16' : 'f32');
 
 /** Rows of a table of the file, which is never copied. */
-function rowsMatch(
+export function rowsMatch(
   nodes: readonly GraphNode[],
   key: string,
   table: TableRef,
@@ -118,87 +78,6 @@ function rowsMatch(
   };
 }
 
-function gatherMatch(view: NodeView, matcher: Matcher, axis: number): Match | string {
-  const { node } = view;
-  const [x = '', indices = ''] = node.inputs;
-  const [y = ''] = node.outputs;
-  if (!matcher.isInteger(indices)) return 'indices are no integers';
-  if (!matcher.isHostOperand(indices) && matcher.placeOf(indices) !== 'device') return 'indices are not at hand';
-  return {
-    op: 'gather',
-    place: 'device',
-    nodes: [node],
-    inputs: [x, indices],
-    outputs: [y],
-    resources: matcher.constants([x]),
-    lower(to) {
-      const { dims } = to.info(x);
-      const rows = dims[axisOf(view, axis, dims.length)]!;
-      const at = to.indices(indices, (values) => checkIndices(`run: ${describeNode(node)}`, values, rows));
-      emitOp(to, gatherSpec, { axis }, [to.slot(x), at], [y]);
-    },
-  };
-}
-
-/** Rows are gathered along the first axis, and quantized along the last. What lies in between is part of a row. */
-function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
-  const { node } = view;
-  const [d = '', indices = '', s = '', z = ''] = node.inputs;
-  const data = matcher.tensor(d);
-  const scales = matcher.tensor(s);
-  const zeroPoints = matcher.tensor(z);
-  if (!data || !scales || (z !== '' && !zeroPoints)) return 'the table is not constant';
-  if (!matcher.isHostOperand(indices)) return 'indices are not at hand';
-  const rank = data.dims.length;
-  const bits = view.int('bits', 4);
-  const blockSize = view.int('block_size', 128);
-  const quantized = axisOf(view, view.int('quantize_axis', 1), rank);
-  if (rank < 2 || axisOf(view, view.int('gather_axis', 0), rank) !== 0 || quantized !== rank - 1)
-    return 'it is no table of rows';
-  if (bits !== 2 && bits !== 4 && bits !== 8) return `${bits} bits`;
-  const isPacked = data.elemType === UINT8;
-  if (!isPacked && data.elemType !== UINT4 && data.elemType !== INT4) return `data are ${dataTypeName(data.elemType)}`;
-  if (!isPacked && bits !== 4) return `${bits} bits in ${dataTypeName(data.elemType)}`;
-  if (!isFloat(scales.elemType)) return `scales are ${dataTypeName(scales.elemType)}`;
-  if (zeroPoints && zeroPoints.elemType !== data.elemType)
-    return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
-  const width = data.dims.at(-1)!;
-  const last = isPacked ? (width * 8) / bits : width;
-  const dims = data.dims.with(-1, last);
-  const blocks = dims.with(-1, Math.ceil(last / blockSize));
-  if (!sameDims(scales.dims, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
-  const [rows, ...row] = dims as [number, ...number[]];
-  if (rank > 2 && (last % blockSize !== 0 || (isPacked && zeroPoints && (blocks.at(-1)! * bits) % 8 !== 0)))
-    return 'blocks of a row do not follow each other';
-  const columns = countOf(row);
-  if (blockSize % 2 !== 0 || (columns * bits) % 8 !== 0) return 'a row does not start at a byte';
-  const format: BlockRows = {
-    kind: 'blocks',
-    bits: bits === 8 ? 8 : 4,
-    signed: data.elemType === INT4,
-    blockSize,
-    scales: floatTypeOf(scales),
-    zeroPoints: zeroPoints && (isPacked ? 'rows' : 'flat'),
-    zeroPoint: isPacked ? 2 ** (bits - 1) : 0,
-  };
-  const files = { data, scales, zeroPoints };
-  const wide =
-    bits === 2
-      ? {
-          data: asNibbles(data, rows, columns),
-          scales,
-          zeroPoints: zeroPoints && asNibbles(zeroPoints, rows, countOf(blocks.slice(1))),
-        }
-      : files;
-  // The same codes as those of a product (a head tied to its embedding).
-  const isMatrix = isPacked && rank === 2 && blockSize >= 16 && Number.isInteger(Math.log2(blockSize));
-  const twin = isMatrix
-    ? nBitsMatrix({ ...files, format: `int${bits}`, bits, N: rows, K: columns, blockSize })
-    : undefined;
-  const table = { rows, columns, format, ...wide };
-  return rowsMatch([node], JSON.stringify([d, s, z]), table, indices, { dims: row, twin: twin?.key });
-}
-
 export const gatherOperators: readonly Operator[] = [
   {
     name: 'Gather',
@@ -208,13 +87,5 @@ export const gatherOperators: readonly Operator[] = [
     infer: gather,
     host: true,
     match: matchGather,
-  },
-  {
-    name: 'com.microsoft.GatherBlockQuantized',
-    limits:
-      'a constant table of rows, 2, 4 or 8 bits, f32 or float16 scales; rows are read from the file, or from the packed matrix of a product that has the same codes',
-    attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
-    infer: gatherBlockQuantized,
-    match: matchBlocks,
   },
 ];

@@ -74,7 +74,8 @@ export interface ProductStep {
 
 export interface OpStep {
   readonly kind: 'op';
-  readonly spec: OpSpec<never>;
+  /** By its name: an expression of floats. */
+  readonly spec: OpSpec<never> | 'elementwise';
   readonly op: unknown;
   readonly inputs: readonly (Slot | undefined)[];
   readonly outputs: readonly Slot[];

@@ -1,16 +1,15 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 
-import { dataTypeName, FLOAT32, INT32, isFloat, UINT8 } from '../data-types.ts';
+import { dataTypeName, FLOAT32, isFloat, UINT8 } from '../data-types.ts';
 import { sameDims } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
-import { type Info, tensorElements } from '../ir/info.ts';
+import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef, tensorRange } from '../read/tensor.ts';
-import { zeroPointCodes, zeroPointRest } from '../weights/float-zero-points.ts';
-import { type Groups, grouped, groupsOf } from '../weights/grouped.ts';
 import { INTEGER_FORMATS } from '../weights/matrix.ts';
 import { nBitsMatrix } from '../weights/nbits.ts';
+import { fetched } from './late.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
 
@@ -71,31 +70,10 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (bad !== undefined) return bad;
   tensorRange(data);
   const nBits = { format, bits: bits as 2 | 4 | 8, N, K, blockSize, data, scales, zeroPoints };
-  const matrix = nBitsMatrix(nBits);
-  const isCoded = zeroPoints && hasFloats ? zeroPointCodes({ ...nBits, zeroPoints }) : true;
-  if (typeof isCoded === 'string') return isCoded;
-  const rest = isCoded ? undefined : zeroPointRest({ ...nBits, zeroPoints: zeroPoints! });
-  const groups = g === '' ? undefined : groupsOfTensor(matcher, g, K, blockSize);
-  if (typeof groups === 'string') return groups;
   const product = { nodes: [node], x, bias, y };
-  if (!groups) return quantizedProduct(view, matcher, { ...product, matrix, rest: rest && { matrix: rest, times: 1 } });
-  const key = `order ${g} ${blockSize}`;
-  return quantizedProduct(view, matcher, {
-    ...product,
-    matrix: grouped(matrix, nBits.bits, key, groups),
-    rest: rest && { matrix: grouped(rest, 2, key, groups), times: 1 },
-    order: { key, of: Array.from(groups.order, (k) => Math.max(0, k)), K },
-  });
-}
-
-function groupsOfTensor(matcher: Matcher, name: string, K: number, blockSize: number): Groups | string | undefined {
-  const tensor = matcher.tensor(name);
-  if (!tensor) return 'g_idx is not constant';
-  if (tensor.elemType !== INT32) return `g_idx is ${dataTypeName(tensor.elemType)}`;
-  const count = elementCount(tensor);
-  if (count !== K && count !== Math.ceil(K / blockSize) * blockSize)
-    return `g_idx has shape [${tensor.dims.join(', ')}]`;
-  return groupsOf(tensorElements(tensor), K, blockSize);
+  const weights =
+    hasFloats || g !== '' ? fetched('nBits')(nBits, matcher, hasFloats, g) : { matrix: nBitsMatrix(nBits) };
+  return typeof weights === 'string' ? weights : quantizedProduct(view, matcher, { ...product, ...weights });
 }
 
 function refusedBias(matcher: Matcher, node: GraphNode, name: string, N: number): string | undefined {

@@ -18,7 +18,7 @@ import { type Info, isKnown, type Size, type Symbols } from '../ir/info.ts';
 import { pick, repeatStrides } from './host.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, broadcast, elements, type NodeView, type Operator } from './operator.ts';
-import { checkMade } from './shape.ts';
+import { checkMade } from './reshape.ts';
 
 type Inputs = readonly (Info | undefined)[];
 

@@ -10,7 +10,7 @@ import type { Attribute } from '../read/node.ts';
 import { readRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 
-export { operatorName } from '../read/node.ts';
+export { operatorName } from '../data-types.ts';
 
 /** What an operator's functions are told: the node's attributes, and what is known of its operands. */
 export interface Operator {

@@ -1,13 +1,23 @@
 /** What a product with a quantized matrix becomes, whichever nodes spell it. */
-import { type Elementwise, elementwise, gather } from '@msd/core/nn';
+import type { Elementwise, Gather, OpSpec } from '@msd/core/nn';
 import { INT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import { emitExpression } from './emit-expression.ts';
+import { Expression } from './expression.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
+
+interface Order {
+  readonly key: string;
+  readonly of: readonly number[];
+  readonly K: number;
+  /** What puts them into it. */
+  readonly spec: OpSpec<Gather>;
+}
 
 export interface QuantizedProduct {
   /** In topological order, the one that makes `y` last. */
@@ -18,7 +28,7 @@ export interface QuantizedProduct {
   /** What the matrix leaves of the weights: a second product, so many times of which are added. */
   readonly rest?: { readonly matrix: Matrix; readonly times: number } | undefined;
   /** Of activations that are put into another order before: which k each one is. Equal keys are equal orders. */
-  readonly order?: { readonly key: string; readonly of: readonly number[]; readonly K: number } | undefined;
+  readonly order?: Order | undefined;
   /** f32 [N], by its name or as a constant of the match alone; '' = none. */
   readonly bias?: string | Kind<'values'> | undefined;
   /** What is added besides, `times` as much of it: f32 of any shape that broadcasts. */
@@ -49,7 +59,7 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
       ...own,
       ...matcher.constants(inputs),
     ],
-    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt },
+    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt, ...(rest && { products: 2 }) },
     lower(to) {
       emitProduct(to, view, product);
     },
@@ -83,8 +93,8 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
     const { dims: sizes } = to.info(given);
     if (sizes.length !== 1 || sizes[0] !== N) view.fail('bias', `[${N}]`, `[${sizes.join(', ')}]`);
   }
-  const ordered = order ? inOrder(to, x, order.key) : to.slot(x);
-  const from = before ? emitOp(to, elementwise, before, [ordered], [])[0]! : ordered;
+  const ordered = order ? inOrder(to, x, order) : to.slot(x);
+  const from = before ? emitExpression(to, before, [ordered], '') : ordered;
   const multiply = (by: string, end: Pick<ProductStep, 'bias' | 'residual'>, name: string): Slot => {
     const made = to.result(name, 'f32', dims.toSpliced(-1, 1, N));
     to.step({ kind: 'product', x: from, matrix: by, ...end, y: made });
@@ -96,13 +106,13 @@ export function emitProduct(to: Lowering, view: NodeView, product: QuantizedProd
     times === 1 ? multiply(key, { residual: first }, last) : addTo(to, first, multiply(key, {}, ''), times, last);
   const first = multiply(key, { bias: bias === '' ? undefined : to.slot(bias) }, rest ? '' : last);
   const result = rest ? withRest(rest) : first;
-  if (behind) return emitOp(to, elementwise, behind, [result], [y])[0]!;
+  if (behind) return emitExpression(to, behind, [result], y);
   return addend ? addTo(to, result, to.slot(addend.name), addend.times, y) : result;
 }
 
 const matrixResource = (matrix: Matrix): Resource => ({ kind: 'matrix', key: matrix.key, matrix });
 
-const orderResource = ({ key, of }: { readonly key: string; readonly of: readonly number[] }): Resource => ({
+const orderResource = ({ key, of }: Order): Resource => ({
   kind: 'values',
   key,
   info: { elemType: INT32, dims: [of.length], data: of },
@@ -111,22 +121,18 @@ const orderResource = ({ key, of }: { readonly key: string; readonly of: readonl
 });
 
 /** Activations in another order: products that share it share them. */
-function inOrder(to: Lowering, x: string, order: string): Slot {
-  return to.shared(`${order} ${x}`, () => {
+function inOrder(to: Lowering, x: string, { key, spec }: Order): Slot {
+  return to.shared(`${key} ${x}`, () => {
     const axis = to.info(x).dims.length - 1;
-    const [slot] = emitOp(to, gather, { axis }, [to.slot(x), to.slot(order)], ['']) as [Slot];
+    const [slot] = emitOp(to, spec, { axis }, [to.slot(x), to.slot(key)], ['']) as [Slot];
     return slot;
   });
 }
 
 /** y = x + times · addend */
 function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
-  const scaled = [
-    { fn: 'ConstantF32' as const, args: [], values: [times] },
-    { fn: 'Mul' as const, args: [1, 2] },
-    { fn: 'Add' as const, args: [0, 3] },
-  ];
-  const op =
-    times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
-  return emitOp(to, elementwise, op, [x, addend], [y])[0]!;
+  const expression = new Expression(2);
+  const scaled = times === 1 ? 1 : expression.add('Mul', [1, expression.number(times)]);
+  expression.add('Add', [0, scaled]);
+  return emitExpression(to, expression.op, [x, addend], y);
 }

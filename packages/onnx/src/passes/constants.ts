@@ -18,9 +18,7 @@ import { elementCount, elementsIn, type TensorRef, tensorByteLength, tensorBytes
 import { computedTensor, reshapedTensor, tensorOfBytes, wholeTensor } from '../weights/computed.ts';
 import { dequantized, dequantizeOf, quantized } from '../weights/dequantize.ts';
 import { hasNumbers, numbersReader } from '../weights/numbers.ts';
-
-/** Results up to this size are computed while the graph is read: they are the size of norm weights and biases. */
-export const SMALL_BYTES = 65536;
+import { SMALL_BYTES } from './folded.ts';
 
 interface Operands {
   readonly x: TensorRef;
@@ -99,7 +97,8 @@ const quantize: Fold = (view, { x, tensor, info }) => {
   return typeof of === 'string' || !isPlain ? undefined : quantized(view.node.outputs[0]!, elemType, of, zeroPoints);
 };
 
-const FOLDS: ReadonlyMap<string, Fold> = /* @__PURE__ */ new Map<string, Fold>([
+/** Their operators are those of folded.ts. */
+export const FOLDS: ReadonlyMap<string, Fold> = /* @__PURE__ */ new Map<string, Fold>([
   ['Identity', (_, { x }) => x],
   ['Reshape', reshape],
   ['Squeeze', reshape],
@@ -204,11 +203,4 @@ function moved(from: Uint8Array, dims: readonly number[], strides: readonly numb
     }
   }
   return out;
-}
-
-/** The nodes that make a constant, in order, and the constants that they are made from. */
-export function makersOf(graph: Graph, name: string): readonly GraphNode[] {
-  const made = graph.folded?.get(name);
-  if (!made) return [];
-  return [...new Set([...made.node.inputs.flatMap((input) => makersOf(graph, input)), made.node])];
 }

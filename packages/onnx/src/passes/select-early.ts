@@ -10,6 +10,7 @@ import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Size } from '../ir/info.ts';
 import { elementwiseOperators } from '../ops/elementwise.ts';
+import { moreElementwiseOperators } from '../ops/elementwise-more.ts';
 import { elements, type NodeView, operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
@@ -36,7 +37,7 @@ const NORMS: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
 ]);
 const ELEMENTWISE: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'Identity',
-  ...elementwiseOperators.map(({ name }) => name),
+  ...[...elementwiseOperators, ...moreElementwiseOperators].map(({ name }) => name),
 ]);
 
 /** @returns the graph with choices moved up to where they save products; the same graph if there are none */

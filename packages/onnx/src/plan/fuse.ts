@@ -7,7 +7,7 @@
  */
 
 import type { ActivationId } from '@msd/core';
-import { type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
+import type { Elementwise, FunctionId } from '@msd/core/nn';
 import { sameDims } from '../dims.ts';
 import {
   cellReads,
@@ -96,13 +96,15 @@ export function fuse(steps: readonly Planned[], leaving: Iterable<Slot>, widthOf
 
 const isAlike = (a: Slot, b: Slot): boolean => sameDims(a.dims, b.dims);
 
+const isExpression = ({ spec }: OpStep): boolean => spec === 'elementwise' || spec.name === 'elementwise';
+
 /** A step that is one elementwise expression with one result. */
 export function expressionOf({
   step,
 }: {
   readonly step: Fusable;
 }): (OpStep & { readonly op: Elementwise }) | undefined {
-  const isOne = step.kind === 'op' && step.outputs.length === 1 && (step.spec as unknown) === elementwise;
+  const isOne = step.kind === 'op' && step.outputs.length === 1 && isExpression(step);
   return isOne ? (step as OpStep & { readonly op: Elementwise }) : undefined;
 }
 
@@ -222,7 +224,9 @@ function join(
     ...renumbered(second.op, second.inputs.length, secondInput, offset),
   ];
   const op: Elementwise = { nodes, outputs: [resultOf(second.op, second.inputs.length, offset, secondInput)] };
-  return { ...second, op, inputs };
+  // Of one whose spec is known, the types are not only floats.
+  const spec = second.spec === 'elementwise' ? first.spec : second.spec;
+  return { ...second, spec, op, inputs };
 }
 
 /** A product joins an earlier one of the same x if all that it needs is there by then. */

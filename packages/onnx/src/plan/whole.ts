@@ -71,3 +71,6 @@ function untransportable({ name, type }: ValueInfo): string | undefined {
   if (dataType === undefined) return `'${name}' is ${dataTypeName(type.elemType)}`;
   return dataType === 'string' ? `'${name}' is a string tensor` : undefined;
 }
+
+/** Thrown when a model cannot be cut after all; the model then runs whole, and `message` is the reason. */
+export class CutRefused extends Error {}

@@ -4,7 +4,7 @@
  */
 import { BackendUnavailableError } from '@msd/core';
 import { messageOf, ReadError } from '../errors.ts';
-import { ArrivingSource } from './arriving.ts';
+import { ArrivingSource } from './arriving-source.ts';
 import { allocate, checkPromised, PIECE, Pieces } from './pieces.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 
@@ -44,16 +44,13 @@ interface State {
   isStalled: boolean;
 }
 
-/** A download without limits. */
-export const PLAIN: Download = { stallTimeoutMs: 0 };
-
 /**
  * Fetches a URL into one buffer, sized from Content-Length; where that is missing or counts compressed bytes, it is put together in
  * the end.
  *
  * @throws {@link ReadError} when there is no answer, another status than 2xx, or the connection breaks or stalls
  */
-export async function fetchSource(url: string, download: Download = PLAIN): Promise<ByteSource> {
+export async function fetchSource(url: string, download: Download): Promise<ByteSource> {
   let one: OneBuffer | undefined;
   const pieces = new Pieces(url);
   await fetchInto(url, download, new AbortController(), (total) => {

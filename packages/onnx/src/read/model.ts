@@ -1,9 +1,10 @@
 /**
  * ModelProto and GraphProto: the file's records, in its order. What they mean together is the IR's business (ir/graph.ts).
  */
+import { operatorName } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { Cursor } from './cursor.ts';
-import { type Attribute, type NodeRecord, operatorName, readAttribute, readNode, sparseName } from './node.ts';
+import { type Attribute, type NodeRecord, readAttribute, readNode, sparseName } from './node.ts';
 import type { ByteRange, ByteSource } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
 import { readValueInfo, type ValueInfo } from './types.ts';

@@ -2,6 +2,7 @@
  * NodeProto and AttributeProto. A node keeps the range of its bytes, so that it can be written again verbatim; of a
  * subgraph only the names are read that its body takes from outside.
  */
+import { operatorName } from '../data-types.ts';
 import type { Cursor } from './cursor.ts';
 import type { ByteRange } from './source.ts';
 import { type ExternalFiles, readTensor, type TensorRef } from './tensor.ts';
@@ -52,11 +53,6 @@ export interface NodeRecord {
   readonly referencesInside: boolean;
   /** Names of the operators of its subgraphs. */
   readonly operatorsInside: readonly string[];
-}
-
-/** The key of a node in the table of operators. */
-export function operatorName({ domain, opType }: { readonly domain: string; readonly opType: string }): string {
-  return domain === '' ? opType : `${domain}.${opType}`;
 }
 
 /** Reads a NodeProto. */

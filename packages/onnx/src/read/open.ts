@@ -2,45 +2,24 @@
  * From what a user hands to `create` (path, URL, bytes, `externalData`) to byte sources.
  */
 import { OnnxFormatError } from '../errors.ts';
-import { type Download, fetchArriving, fetchPieces, fetchSource, PLAIN, siblingUrl } from './fetch.ts';
-import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
+import type { Download } from './fetch.ts';
 import { type ByteSource, bytesSource } from './source.ts';
 import type { ExternalFiles } from './tensor.ts';
+
+/** A download without limits. */
+const PLAIN: Download = { stallTimeoutMs: 0 };
 
 /** ONNX Runtime Web's `externalData` entries: a file's name inside the model and its bytes or where to get them. */
 export type ExternalData =
   | string
   | { readonly path: string; readonly data: string | Uint8Array | ArrayBufferLike | Blob };
 
-/** A URL rather than a path; in browsers every string is one. */
-function isUrl(location: string): boolean {
-  return !hasFiles() || /^(https?|blob|data):/i.test(location);
-}
-
-/** The path behind a string that is no URL. */
-function pathOf(location: string): string {
-  return /^file:/i.test(location) ? pathOfUrl(location) : location;
-}
+/** Only models that lie somewhere need it. */
+const locating = (): Promise<typeof import('./locate.ts')> => import('./locate.ts');
 
 /** Opens a model: bytes as they are, a URL through fetch, everything else as a file. */
 export async function openSource(model: string | Uint8Array, download: Download = PLAIN): Promise<ByteSource> {
-  if (typeof model !== 'string') return bytesSource(model);
-  if (!isUrl(model)) return openFile(pathOf(model));
-  return download.isRead ? fetchPieces(model, download) : fetchSource(model, download);
-}
-
-/** Absolute, or with a step upwards. */
-const LEADS_OUT = /^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0/;
-
-/**
- * Where a file beside the model lies, as ONNX Runtime would be told; `undefined` for models without a place.
- *
- * @throws {@link OnnxFormatError} when it lies outside the model's folder.
- */
-export function siblingOf(model: string | Uint8Array, location: string): string | undefined {
-  if (typeof model !== 'string') return undefined;
-  if (location === '' || LEADS_OUT.test(location)) throw outsideOf(location, 'one that leads out of it');
-  return isUrl(model) ? siblingUrl(model, location) : siblingPath(pathOf(model), location);
+  return typeof model === 'string' ? (await locating()).openLocation(model, download) : bytesSource(model);
 }
 
 /**
@@ -60,7 +39,7 @@ export async function openExternal(
   for (const location of locations) {
     if (sources.has(location)) continue;
     const entry = given.get(location);
-    const data = typeof entry === 'object' ? entry.data : (entry ?? siblingOf(model, location));
+    const data = typeof entry === 'object' ? entry.data : (entry ?? (await placeBeside(model, location)));
     if (data === undefined) {
       throw new OnnxFormatError(
         `read: external data '${location}', expected its bytes, got none: a model from bytes has no folder. Pass externalData: [{ path: '${location}', data }].`,
@@ -75,9 +54,13 @@ function trimPath(path: string): string {
   return path.replace(/^(\.\/)+/, '');
 }
 
+/** Where a file beside a model lies; `undefined` for models without a place. */
+export async function placeBeside(model: string | Uint8Array, location: string): Promise<string | undefined> {
+  return typeof model === 'string' ? (await locating()).siblingOf(model, location) : undefined;
+}
+
 async function openData(data: string | Uint8Array | ArrayBufferLike | Blob, download: Download): Promise<ByteSource> {
-  if (typeof data === 'string' && isUrl(data) && download.isRead) return fetchArriving(data, download);
-  if (typeof data === 'string' || data instanceof Uint8Array) return openSource(data, download);
-  if (data instanceof Blob) return bytesSource(new Uint8Array(await data.arrayBuffer()));
-  return bytesSource(new Uint8Array(data));
+  if (typeof data === 'string') return (await locating()).openBeside(data, download);
+  if (data instanceof Uint8Array) return bytesSource(data);
+  return bytesSource(new Uint8Array(data instanceof Blob ? await data.arrayBuffer() : data));
 }

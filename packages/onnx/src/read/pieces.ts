@@ -3,9 +3,7 @@
  * more goes at once. Readers get copies, never views, so that a piece can go.
  */
 import { BackendUnavailableError } from '@msd/core';
-
-/** Somebody asked for bytes that were let go of: the file has to be fetched again. */
-export class Gone extends Error {}
+import { Gone } from './arriving.ts';
 
 /** Between two matrices lie small tensors that stay, and with each of them a piece. */
 export const PIECE = 2 ** 20;

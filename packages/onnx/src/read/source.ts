@@ -3,6 +3,8 @@
  * large initializer is touched only by the one who needs it.
  */
 
+import type { Arriving } from './arriving.ts';
+
 /** Random access to immutable bytes. */
 export interface ByteSource {
   /** Shown in errors: a path, a URL, or `bytes`. */
@@ -12,6 +14,8 @@ export interface ByteSource {
   readonly bytes?: Uint8Array;
   /** True for bytes that were read for this source alone: nobody else holds them. */
   readonly isOwn?: boolean;
+  /** Itself, if it is read while it arrives. */
+  readonly arriving?: Arriving;
   /** What its bytes are computed from, if they are. */
   readonly of?: readonly ByteSource[];
   /**

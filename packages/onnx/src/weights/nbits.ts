@@ -1,8 +1,7 @@
 /** Weights as MatMulNBits has them: rows of packed codes, block after block. */
 import type { FormatId } from '@msd/core';
-import { FLOAT16, isFloat } from '../data-types.ts';
+import { FLOAT16 } from '../data-types.ts';
 import { floatsOf, halvesIn, partReader, type TensorRef, tensorByteLength } from '../read/tensor.ts';
-import { zeroPointRows } from './float-zero-points.ts';
 import { bytesOf, type Matrix, matrixKey } from './matrix.ts';
 
 export interface NBits {
@@ -19,7 +18,11 @@ export interface NBits {
   readonly zeroPoints: TensorRef | undefined;
 }
 
-export function nBitsMatrix(nBits: NBits): Matrix {
+/** Reads rows of packed codes, each from a byte on. */
+type ReadCodes = (n: number, count: number) => Uint8Array;
+
+/** @param floats reads zero points that are floats */
+export function nBitsMatrix(nBits: NBits, floats?: () => ReadCodes): Matrix {
   const { format, N, K, blockSize, data, scales, zeroPoints } = nBits;
   const isHalf = scales.elemType === FLOAT16;
   return {
@@ -34,7 +37,7 @@ export function nBitsMatrix(nBits: NBits): Matrix {
     tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
-      const readZeroPoints = zeroPoints && zeroPointReader(nBits, zeroPoints);
+      const readZeroPoints = zeroPoints && (floats?.() ?? zeroPointReader(nBits, zeroPoints));
       const [dataRow, scaleRow] = [tensorByteLength(data) / N, tensorByteLength(scales) / N];
       let staged = new Uint8Array(0);
       return (n, count, into) => {
@@ -54,9 +57,8 @@ export function nBitsMatrix(nBits: NBits): Matrix {
   };
 }
 
-function zeroPointReader({ bits, N, K, blockSize, scales }: NBits, zeroPoints: TensorRef) {
-  if (isFloat(zeroPoints.elemType)) return zeroPointRows({ N, K, bits, blockSize, scales, zeroPoints });
+function zeroPointReader({ N }: NBits, zeroPoints: TensorRef): ReadCodes {
   const read = partReader(zeroPoints);
   const rowBytes = tensorByteLength(zeroPoints) / N;
-  return (n: number, count: number): Uint8Array => read(n * rowBytes, count * rowBytes);
+  return (n, count) => read(n * rowBytes, count * rowBytes);
 }

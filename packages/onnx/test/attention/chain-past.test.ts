@@ -1,8 +1,8 @@
 /** Spelt-out attention whose present is a Concat of past and new keys: rounds of a decoder beside ONNX Runtime. */
 
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../../src/execute/families.ts';
 import { toldBy } from '../../src/ops/attention/chain-past.ts';
-import { loadOperators } from '../../src/ops/index.ts';
 import { reportOf } from '../../src/register.ts';
 import { writeModel } from '../../src/write/index.ts';
 import { relativeL2 } from '../close.ts';

@@ -1,7 +1,7 @@
 /** GroupQueryAttention that stays ONNX Runtime's, in the form that it computes faster, beside the form of the file. */
 import { describe, expect, it } from 'vitest';
 import { createSession } from '../../src/execute/create.ts';
-import { FAST_FORM } from '../../src/execute/fast-form.ts';
+import { FAST_FORM } from '../../src/execute/describe.ts';
 import type { OrtModule, OrtTensor } from '../../src/ort.ts';
 import { formatReport, reportOf } from '../../src/register.ts';
 import { relativeL2 } from '../close.ts';

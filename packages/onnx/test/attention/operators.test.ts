@@ -1,9 +1,9 @@
 /** MultiHeadAttention, Attention of com.microsoft and ONNX's Attention beside ONNX Runtime, and what of them is refused. */
 
 import { describe, expect, it } from 'vitest';
+import { loadOperators } from '../../src/execute/families.ts';
 import { buildGraph } from '../../src/ir/graph.ts';
 import { inferTypes } from '../../src/ir/infer.ts';
-import { loadOperators } from '../../src/ops/index.ts';
 import { matchNodes } from '../../src/passes/match.ts';
 import { readModel } from '../../src/read/model.ts';
 import { bytesSource } from '../../src/read/source.ts';

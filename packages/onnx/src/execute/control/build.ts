@@ -1,22 +1,17 @@
 /** Sessions of ONNX Runtime for all that is its own in a cut model, bodies of control flow among them; and the plans around them. */
-import { createKvCache } from '@msd/core';
-import { pathOf } from '../../inline/bodies.ts';
 import type { OrtModule } from '../../ort.ts';
 import type { Match } from '../../passes/matcher.ts';
 import type { Region } from '../../plan/partition.ts';
 import type { ValueType } from '../../read/types.ts';
 import type { Draft } from '../drafts.ts';
-import { createForeign, type ForeignPlan } from '../foreign.ts';
-import { KvKeeper } from '../kv/keeper.ts';
-import { Space } from '../memory.ts';
+import type { Parts } from '../families.ts';
+import type { ForeignPlan } from '../foreign.ts';
 import type { SessionRequest } from '../options.ts';
 import { constantTensor, passedValues } from '../passed.ts';
 import type { Workshop } from '../plan.ts';
 import type { RegionPlan } from '../schedule.ts';
 import type { CutVariant } from '../ways.ts';
-import { Body } from './body.ts';
-import type { BodyDraft, ControlDraft } from './draft.ts';
-import type { Control, Inner } from './runner.ts';
+import type { ControlDraft } from './draft.ts';
 
 /** A way through a model or a body, with its sessions. */
 export interface BuiltWay {
@@ -27,8 +22,12 @@ export interface BuiltWay {
   readonly bodies: ReadonlyMap<Region, readonly (readonly BuiltWay[])[]>;
 }
 
-type Types = ReadonlyMap<string, ValueType>;
-type Request = Pick<SessionRequest, 'region' | 'watch'>;
+export type Request = Pick<SessionRequest, 'region' | 'watch'>;
+/** Ways through each body of a region that is control flow. */
+export type Bodies = Map<Region, readonly (readonly BuiltWay[])[]>;
+
+/** ONNX Runtime runs nothing. */
+const NOT_FOREIGN: ForeignPlan = { regions: [], sessions: [], level: undefined, types: new Map() };
 
 /**
  * @param typeOf of inputs, by their place: of bodies
@@ -38,11 +37,12 @@ export async function buildWays(
   ort: OrtModule,
   drafts: readonly Draft[],
   request: Request,
+  parts: Parts,
   typeOf?: (name: string, place: number) => ValueType | undefined,
 ): Promise<BuiltWay[]> {
   const ways: BuiltWay[] = [];
   try {
-    for (const draft of drafts) ways.push(await buildWay(ort, draft, request, typeOf));
+    for (const draft of drafts) ways.push(await buildWay(ort, draft, request, parts, typeOf));
     return ways;
   } catch (error) {
     await Promise.all(sessionsOf(ways).map((session) => session.release()));
@@ -57,6 +57,7 @@ async function buildWay(
   ort: OrtModule,
   draft: Draft,
   request: Request,
+  parts: Parts,
   typeOf: ((name: string, place: number) => ValueType | undefined) | undefined,
 ): Promise<BuiltWay> {
   const { typed, sides } = draft;
@@ -65,23 +66,13 @@ async function buildWay(
     const elemType = type.elemType || (typeOf?.(name, i)?.elemType ?? 0);
     return typeOf ? { name, type: { kind: 'tensor' as const, elemType, dims: undefined } } : { name, type };
   });
-  const bodies = new Map<Region, readonly (readonly BuiltWay[])[]>();
-  const nested = async (region: Region, types: Types) => {
-    const control = controlOf(draft, region);
-    const built: BuiltWay[][] = [];
-    try {
-      for (const body of control.bodies)
-        built.push(await buildWays(ort, body.drafts, request, (name, i) => inputType(control, body, types, name, i)));
-    } catch (error) {
-      await Promise.all(sessionsOf(built.flat()).map((session) => session.release()));
-      throw error;
-    }
-    bodies.set(region, built);
-    const outputs = region.outputs.map((name) => outputType(control, built, control.node.outputs.indexOf(name)));
-    return { sessions: sessionsOf(built.flat()), level: levelOf(built.flat()), outputs };
-  };
+  const bodies: Bodies = new Map();
   const graph = { ...typed.graph, inputs };
-  const foreign = await createForeign(ort, graph, sides!.regions, request.region, typed.infos, request.watch, nested);
+  const { regions } = sides!;
+  if (regions.every(({ claimed }) => claimed)) return { draft, foreign: NOT_FOREIGN, bodies };
+  const { createForeign } = (await import('../ort-side.ts')).ortSide;
+  const nested = parts.control?.nested({ ort, draft, request, parts, bodies });
+  const foreign = await createForeign(ort, graph, regions, request.region, typed.infos, request.watch, nested);
   return { draft, foreign, bodies };
 }
 
@@ -92,47 +83,13 @@ export function unbuiltWay(draft: Draft): BuiltWay {
     if (region.control)
       bodies.set(
         region,
-        controlOf(draft, region).bodies.map(({ drafts }) => drafts.map(unbuiltWay)),
+        (draft.controls.get(region.nodes[0]!) as ControlDraft).bodies.map(({ drafts }) => drafts.map(unbuiltWay)),
       );
-  return { draft, foreign: { regions: [], sessions: [], level: undefined, types: new Map() }, bodies };
+  return { draft, foreign: NOT_FOREIGN, bodies };
 }
 
 export const levelOf = (ways: readonly BuiltWay[]): string | undefined =>
   ways.find(({ foreign: { level } }) => level !== undefined)?.foreign.level;
-
-const controlOf = ({ controls }: Draft, { nodes: [node] }: Region): ControlDraft => controls.get(node!) as ControlDraft;
-
-/** Inputs of the node and of its body stand in the same places, but for those of an If, which has none. */
-function inputType(
-  { node }: ControlDraft,
-  { inputs, captured }: BodyDraft,
-  types: Types,
-  name: string,
-  place: number,
-): ValueType | undefined {
-  const isOwn = place < inputs.length - captured.length;
-  return types.get(isOwn ? (node.inputs[place] ?? '') : name);
-}
-
-/** Outputs of a body before those that the node hands on: of a Loop the condition. */
-const firstOutput = ({ node }: ControlDraft): number => (node.opType === 'Loop' ? 1 : 0);
-
-function outputType(
-  control: ControlDraft,
-  built: readonly (readonly BuiltWay[])[],
-  position: number,
-): ValueType | undefined {
-  for (const [b, { outputs }] of control.bodies.entries()) {
-    const name = outputs[firstOutput(control) + position]!;
-    for (const { draft, foreign } of built[b]!) {
-      const passed = draft.passed.get(name);
-      const from = passed?.kind === 'input' ? passed.name : (draft.same.get(name) ?? name);
-      const elemType = foreign.types.get(from)?.elemType || (draft.typed.infos.get(from)?.elemType ?? 0);
-      if (elemType !== 0) return { kind: 'tensor', elemType, dims: undefined };
-    }
-  }
-  return undefined;
-}
 
 /** Everything that MSD takes on a way, and in bodies on it. */
 export function matchesOf({ draft, bodies }: BuiltWay): Match[] {
@@ -159,40 +116,17 @@ function planOf(ort: OrtModule, way: BuiltWay, shop: Omit<Workshop, 'typed'>): R
   return draft.sides!.regions.map((region) => {
     if (region.claimed) return { matches: region.units.map(({ match }) => match!) };
     if (!region.control) return foreign.regions.find((entry) => entry.index === region.index)!;
-    const control = controlOf(draft, region);
+    const control = draft.controls.get(region.nodes[0]!) as ControlDraft;
     const given = control.inputs.map((name) => {
       const constant = constants.get(name);
       return constant ? constantTensor(constant, ort) : name;
     });
     const { outputs } = control.node;
-    return { control: controlIn(ort, control, bodies.get(region)!, shop), index: region.index, given, outputs };
-  });
-}
-
-function controlIn(
-  ort: OrtModule,
-  draft: ControlDraft,
-  built: readonly (readonly BuiltWay[])[],
-  shop: Omit<Workshop, 'typed'>,
-): Control {
-  const { node, scanned } = draft;
-  const bodies = draft.bodies.map((body, b): Inner => {
-    const { device, kv } = shop;
-    // A pass must not touch what lies around it.
-    const own = {
-      ...shop,
-      space: new Space(device),
-      kv: { ...kv, keeper: new KvKeeper((shape) => createKvCache(shop.residents.backend, shape)) },
-    };
-    const { choice, inputs, outputs, captured, attribute } = body;
-    const variants = built[b]!.map((way) => variantOf(ort, way, own));
-    const [{ typed }] = body.drafts as readonly [Draft, ...Draft[]];
     return {
-      body: new Body({ ort, path: pathOf(node, attribute), variants, choice, inputs, outputs }),
-      captured: captured.map((name) => draft.inputs.indexOf(name)),
-      outputs: outputs.map((name) => typed.infos.get(name) ?? { elemType: 0, dims: undefined }),
-      ranks: typed.graph.inputs.map(({ type }) => type.dims?.length ?? 0),
+      control: shop.parts.control!.build(ort, control, bodies.get(region)!, shop),
+      index: region.index,
+      given,
+      outputs,
     };
   });
-  return { ort, node, bodies, scanned, inputs: node.inputs.map((name) => draft.inputs.indexOf(name)) };
 }

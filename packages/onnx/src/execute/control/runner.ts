@@ -28,6 +28,11 @@ export interface Control {
   readonly inputs: readonly number[];
 }
 
+/** One that can run. */
+export interface RunnableControl extends Control {
+  readonly run: (given: readonly OrtTensor[], running: Running) => Promise<OrtTensor[]>;
+}
+
 /** @param given distinct values @returns results in the order of the node's outputs, each with elements of its own */
 export async function runControl(
   control: Control,

@@ -4,7 +4,8 @@ import { copy, type Elementwise, elementwise, matMul, softmax } from '@msd/core/
 import { stridesOf } from '../../dims.ts';
 import { Expression } from '../expression.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
-import { type AttentionFacts, copyOf, type Heads, headsFirst } from './facts.ts';
+import { type AttentionFacts, copyOf } from './facts.ts';
+import { type Heads, headsFirst } from './heads.ts';
 
 /** What they are: products with the scale; with what is added to them; probabilities. */
 export type AskedMode = 0 | 2 | 3;
@@ -66,7 +67,7 @@ const SEEN: Elementwise = {
 
 function scaled(scale: number, biases: number): Elementwise {
   const expression = new Expression(1 + biases);
-  let value = expression.add('Mul', [0, expression.add('ConstantF32', [], [scale])]);
+  let value = expression.add('Mul', [0, expression.number(scale)]);
   for (let i = 1; i <= biases; i++) value = expression.add('Add', [value, i]);
   return expression.op;
 }

@@ -3,16 +3,12 @@
  * once all sizes are known; here they become a step.
  */
 
-import { type AttentionOp, type HeadStrides, headMajor, rowMajor, type ScoreDims } from '@msd/core';
+import { type AttentionOp, headMajor, rowMajor, type ScoreDims } from '@msd/core';
 import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
 import { stridesOf } from '../../dims.ts';
 import { Expression } from '../expression.ts';
-import { type CacheRef, emitOp, type LateAttention, type Lowering, type Part, type Slot } from '../lowering.ts';
-
-/** Queries, keys or values: a slot, or a part of its rows, and where their heads lie in it. */
-export interface Heads extends Part {
-  readonly strides: HeadStrides;
-}
+import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
+import type { Heads } from './heads.ts';
 
 export interface AttentionFacts {
   readonly batch: number;
@@ -98,20 +94,9 @@ export function emitFunction(to: Lowering, fn: FunctionId, slots: readonly Slot[
 /** A mask as a bias. */
 export function maskBias(to: Lowering, mask: Slot): Slot {
   const expression = new Expression(1);
-  const [seen, unseen] = [0, Number.NEGATIVE_INFINITY].map((value) => expression.add('ConstantF32', [], [value]));
+  const [seen, unseen] = [0, Number.NEGATIVE_INFINITY].map((value) => expression.number(value));
   expression.add('Where', [0, seen!, unseen!]);
   return emitOp(to, elementwise, expression.op, [mask], [])[0]!;
-}
-
-/** Heads side by side in rows: [batch, rows, heads · size]; from element `begin` on of rows that hold more. */
-export function headsOfRows(slot: Slot, rows: number, size: number, begin = 0): Heads {
-  return { slot, begin, strides: rowMajor(rows, size, slot.dims.at(-1)!) };
-}
-
-/** [batch, heads, rows, size] */
-export function headsFirst(slot: Slot): Heads {
-  const [, heads, rows, size] = slot.dims as readonly [number, number, number, number];
-  return { slot, begin: 0, strides: headMajor(heads, rows, size) };
 }
 
 /** Heads as a value of their own, [batch, heads, rows, size]: what `present` is. */

@@ -9,12 +9,13 @@ import { type AttentionOp, MAX_HEAD_SIZE, rowMajor, type ScoreArray, type ScoreD
 import { FLOAT32 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
+import { fetched } from '../late.ts';
 import type { AttentionNow, Elements, KvScales, LateAttention, Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type Angles, anglesOf, type Positions, turner } from './angles.ts';
-import { coded, isCoded, notCodes, scalesOf } from './coded.ts';
+import { isCoded, notCodes, scalesOf } from './codes.ts';
 import { notFloats, presentOf, scoresOfSizes } from './common.ts';
-import { type Heads, headsOfRows } from './facts.ts';
+import { type Heads, headsOfRows } from './heads.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -106,6 +107,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (reason !== undefined) return reason;
   const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale } = roles;
   const scales = scalesOf(matcher, roles);
+  if (scales) fetched('coded');
   const isRotary = view.int('do_rotary', 0) === 1;
   const angles = isRotary ? anglesOf(matcher, cos, sin) : undefined;
   if (typeof angles === 'string') return angles;
@@ -163,8 +165,8 @@ function lower(
   const beside = (slot: Slot, before: number): Heads => headsOfRows(slot, rows, headSize, before * headSize);
   const turnedKeys = isPacked ? beside(qs, heads) : beside(turn ? turn.by(kv[0]!, kvHeads) : kv[0]!, 0);
   const givenValues = isPacked ? beside(query, heads + kvHeads) : beside(kv[1]!, 0);
-  const keys = scales ? coded(to, turnedKeys, own, roles.kScale) : turnedKeys;
-  const values = scales ? coded(to, givenValues, own, roles.vScale) : givenValues;
+  const keys = scales ? fetched('coded')(to, turnedKeys, own, roles.kScale) : turnedKeys;
+  const values = scales ? fetched('coded')(to, givenValues, own, roles.vScale) : givenValues;
   const window = view.int('local_window_size', -1);
   const softcap = view.float('softcap', 0);
   const op: AttentionOp = {

@@ -13,7 +13,8 @@ import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { Lowering, Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, cacheOf, namesOf, notFloats, presentOf, scoresOfSizes } from './common.ts';
-import { copyOf, emitAttention, emitFunction, emitHeadsFirst, type Heads, headsFirst, headsOfRows } from './facts.ts';
+import { copyOf, emitAttention, emitFunction, emitHeadsFirst } from './facts.ts';
+import { type Heads, headsFirst, headsOfRows } from './heads.ts';
 import { paddedLate } from './padding.ts';
 
 const infer: Operator['infer'] = (view, [query, key, value, , , , pastKey, pastValue], symbols) => {

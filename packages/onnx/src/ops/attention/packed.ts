@@ -9,7 +9,8 @@ import { weightsOf } from '../../weights/constant.ts';
 import { emitOp, type Lowering } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { attentionMatch, cacheOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
-import { emitAttention, type Heads, headsOfRows } from './facts.ts';
+import { emitAttention } from './facts.ts';
+import { type Heads, headsOfRows } from './heads.ts';
 import { paddedLate } from './padding.ts';
 import { floatProjection, matrixProjection, type Projection } from './projection.ts';
 

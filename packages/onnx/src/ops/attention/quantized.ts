@@ -2,13 +2,15 @@
  * com.microsoft.QAttention: codes of x [B, M, D] times weights of 8 bits, then attention on floats. Codes of a DynamicQuantizeLinear
  * are left out: the floats that they are made of are multiplied.
  */
+
 import { FLOAT32 } from '../../data-types.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { columnsMatrix } from '../../weights/columns.ts';
 import { quantizedFrom } from '../dynamic.ts';
+import { withoutZero } from '../expression.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import type { QuantizedProduct } from '../product.ts';
-import { codedWeights, withoutZero } from '../q-linear-product.ts';
+import { codedWeights } from '../q-linear-product.ts';
 import { codingOf, notCodes } from '../quantize.ts';
 import { inferPacked, matchPacked, PACKED_ATTRIBUTES } from './packed.ts';
 import { matrixProjection } from './projection.ts';

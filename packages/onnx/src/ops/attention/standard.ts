@@ -8,15 +8,8 @@ import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts'
 import type { NodeView, Operator } from '../operator.ts';
 import { type AskedMode, emitJoined, emitScores } from './asked.ts';
 import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, scoresOfSizes } from './common.ts';
-import {
-  type AttentionFacts,
-  emitAttention,
-  emitHeadsFirst,
-  type Heads,
-  headsFirst,
-  headsOfRows,
-  maskBias,
-} from './facts.ts';
+import { type AttentionFacts, emitAttention, emitHeadsFirst, maskBias } from './facts.ts';
+import { type Heads, headsFirst, headsOfRows } from './heads.ts';
 
 type Inputs = readonly (Info | undefined)[];
 

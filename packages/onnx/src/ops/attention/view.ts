@@ -12,6 +12,7 @@ import type { GraphNode } from '../../ir/graph.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import { movementOperators, permutationOf, sliceOf } from '../movement.ts';
 import { axisOf, concrete, type NodeView, type Operator } from '../operator.ts';
+import { reshapeOperators } from '../reshape.ts';
 import { NO_SYMBOLS, shapeOperators } from '../shape.ts';
 
 export interface Factor {
@@ -27,7 +28,7 @@ export interface View {
 }
 
 const OPERATORS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map(
-  [...shapeOperators, ...movementOperators].map((operator) => [operator.name, operator]),
+  [...shapeOperators, ...reshapeOperators, ...movementOperators].map((operator) => [operator.name, operator]),
 );
 
 const sizeOf = (axis: readonly Factor[]): number => axis.reduce((product, { size }) => product * size, 1);

@@ -1,0 +1,6 @@
+/** Attention as exporters of decoders write it. */
+import { groupQueryAttention } from '../../ops/attention/group-query.ts';
+import { piece } from '../../ops/index.ts';
+import type { FetchedFamily } from '../families.ts';
+
+export const family = /* @__PURE__ */ piece<FetchedFamily>({ operators: [groupQueryAttention] });

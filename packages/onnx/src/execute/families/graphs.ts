@@ -1,0 +1,33 @@
+/** What most graphs have that were not made for one kernel: movements, chains that spell norms and activations, ONNX Runtime's own. */
+
+import { elementwise } from '@msd/core/nn';
+import { coded } from '../../ops/attention/coded.ts';
+import { moreElementwiseOperators } from '../../ops/elementwise-more.ts';
+import { foreignOperators } from '../../ops/foreign.ts';
+import { deviceGather, gatherCodesOperators } from '../../ops/gather-device.ts';
+import { geluPatterns } from '../../ops/gelu.ts';
+import { piece } from '../../ops/index.ts';
+import { movementOperators } from '../../ops/movement.ts';
+import { oddNBits } from '../../ops/nbits-odd.ts';
+import { normPatterns } from '../../ops/norm-chain.ts';
+import { deviceReductions, foldOperators } from '../../ops/reduce-device.ts';
+import { reshapeOperators } from '../../ops/reshape.ts';
+import { moreSchemas } from '../../ops/schema-more.ts';
+import { foldConstants } from '../../passes/constants.ts';
+import { selectEarly } from '../../passes/select-early.ts';
+import type { FetchedFamily } from '../families.ts';
+
+export const family = /* @__PURE__ */ piece<FetchedFamily>({
+  operators: [
+    ...moreElementwiseOperators,
+    ...movementOperators,
+    ...reshapeOperators,
+    ...gatherCodesOperators,
+    ...foldOperators,
+    ...foreignOperators,
+  ],
+  patterns: { ...geluPatterns, ...normPatterns },
+  late: { coded, elementwise, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions },
+  schemas: moreSchemas,
+  parts: { foldConstants, selectEarly },
+});

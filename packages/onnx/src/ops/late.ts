@@ -1,0 +1,38 @@
+/**
+ * What operators that nearly every model has leave to code that few models need: their forms on the device, odd weights. It comes with
+ * the family of graphs; whoever meets it missing asks for that family and decides again.
+ */
+import type { elementwise } from '@msd/core/nn';
+import type { coded } from './attention/coded.ts';
+import type { dequantizedRows } from './gather-codes.ts';
+import type { deviceGather } from './gather-device.ts';
+import type { oddNBits } from './nbits-odd.ts';
+import type { deviceReductions } from './reduce-device.ts';
+
+export interface Late {
+  /** Caches of int8 with scales of the model. */
+  readonly coded: typeof coded;
+  /** With the family of integers, as DequantizeLinear. */
+  readonly dequantizedRows: typeof dequantizedRows;
+  readonly elementwise: typeof elementwise;
+  readonly gather: typeof deviceGather;
+  /** MatMulNBits with zero points that are floats, or groups. */
+  readonly nBits: typeof oddNBits;
+  readonly reductions: typeof deviceReductions;
+}
+
+/** Thrown while nodes are matched or planned. */
+export class NotFetched extends Error {}
+
+const parts: Partial<Late> = {};
+
+export function addLate(added: Partial<Late>): void {
+  Object.assign(parts, added);
+}
+
+/** @throws {@link NotFetched} */
+export function fetched<Key extends keyof Late>(key: Key): Late[Key] {
+  const part = parts[key];
+  if (!part) throw new NotFetched(key);
+  return part;
+}

@@ -1,0 +1,122 @@
+/** What folds rows on the device: reductions, softmax, the position of the largest. */
+import {
+  type ArgMaxOp,
+  argMax,
+  type OpSpec,
+  type ReduceKind,
+  reduce as reduceSpec,
+  type SoftmaxOp,
+  softmax,
+} from '@msd/core/nn';
+import { INT64 } from '../data-types.ts';
+import type { Info } from '../ir/info.ts';
+import type { Match, Matcher } from '../passes/matcher.ts';
+import { emitOp } from './lowering.ts';
+import { axisOf, type NodeView, type Operator } from './operator.ts';
+import { axesOf } from './shape.ts';
+
+type Inputs = readonly (Info | undefined)[];
+
+/** Axes that lie side by side, whatever the rank is. */
+function areNeighbours(axes: readonly number[], rank: number | undefined): boolean {
+  const places = axes.map((axis) => (axis < 0 && rank !== undefined ? axis + rank : axis)).sort((a, b) => a - b);
+  return places.every((axis, i) => i === 0 || axis === places[i - 1]! + 1) && places[0]! < 0 === places.at(-1)! < 0;
+}
+
+/** A match of one device op of x. */
+function rowMatch<O>(
+  op: string,
+  { node }: NodeView,
+  matcher: Matcher,
+  spec: OpSpec<O>,
+  opOf: (dims: readonly number[]) => O,
+): Match | string {
+  const [x = ''] = node.inputs;
+  const outputs = [node.outputs[0] ?? ''];
+  const refused = matcher.notFloat('x', x);
+  if (refused !== undefined) return refused;
+  return {
+    op,
+    place: 'device',
+    nodes: [node],
+    inputs: [x],
+    outputs,
+    resources: matcher.constants([x]),
+    lower: (to) => void emitOp(to, spec, opOf(to.info(x).dims), [to.slot(x)], outputs),
+  };
+}
+
+/** @param axesInput version from which the axes are an input */
+export function deviceReductions(kind: ReduceKind, axesInput: number): NonNullable<Operator['match']> {
+  return (view, matcher) => {
+    const [x = '', a = ''] = view.node.inputs;
+    const given = axesOf(view, a === '' ? undefined : matcher.info(a), axesInput);
+    if (given === undefined) return 'axes are not constant';
+    const axes = given ?? [];
+    const keepDims = view.int('keepdims', 1) === 1;
+    if (axes.length === 0 && view.int('noop_with_empty_axes', 0) !== 0) return 'nothing is reduced';
+    if (axes.length > 0 && !areNeighbours(axes, matcher.info(x)?.dims?.length)) return 'axes are no neighbours';
+    return rowMatch('reduce', view, matcher, reduceSpec, (dims) => ({
+      kind,
+      axes: axes.length > 0 ? axes : dims.map((_, i) => i),
+      keepDims,
+    }));
+  };
+}
+
+function matchArgument(kind: ArgMaxOp['kind']): Operator['match'] {
+  return (view, matcher) => {
+    const op: ArgMaxOp = {
+      kind,
+      axis: view.int('axis', 0),
+      keepDims: view.int('keepdims', 1) === 1,
+      last: view.int('select_last_index', 0) !== 0,
+    };
+    return rowMatch('reduce', view, matcher, argMax, () => op);
+  };
+}
+
+/** Along the last axis; up to version 12, over all dimensions from the axis on. */
+function matchSoftmax(kind: SoftmaxOp['kind']): Operator['match'] {
+  return (view, matcher) => {
+    const rank = matcher.info(view.node.inputs[0] ?? '')?.dims?.length;
+    const axis = view.int('axis', view.version < 13 ? 1 : -1);
+    if (view.version >= 13 && axis !== -1 && axis !== (rank ?? 0) - 1) return 'not along the last axis';
+    return rowMatch('softmax', view, matcher, softmax, ({ length }) => ({
+      kind,
+      axes: view.version < 13 ? length - axisOf(view, axis, length) : 1,
+    }));
+  };
+}
+
+function argument(node: NodeView, [x]: Inputs): [Info] {
+  if (!x?.dims) return [{ elemType: INT64, dims: undefined }];
+  const axis = axisOf(node, node.int('axis', 0), x.dims.length);
+  const keeps = node.int('keepdims', 1) === 1;
+  return [{ elemType: INT64, dims: keeps ? x.dims.toSpliced(axis, 1, 1) : x.dims.toSpliced(axis, 1) }];
+}
+
+const same = (_: NodeView, [x]: Inputs): [Info | undefined] => [x && { elemType: x.elemType, dims: x.dims }];
+
+export const foldOperators: readonly Operator[] = [
+  {
+    name: 'ArgMax',
+    attributes: ['axis', 'keepdims', 'select_last_index'],
+    infer: argument,
+    match: matchArgument('arg_max'),
+  },
+  {
+    name: 'ArgMin',
+    attributes: ['axis', 'keepdims', 'select_last_index'],
+    infer: argument,
+    match: matchArgument('arg_min'),
+  },
+  {
+    name: 'Softmax',
+    limits: 'along the last axis; up to version 12 along any',
+    attributes: ['axis'],
+    infer: same,
+    match: matchSoftmax('softmax'),
+  },
+  { name: 'LogSoftmax', limits: 'as Softmax', attributes: ['axis'], infer: same, match: matchSoftmax('log_softmax') },
+];
