@@ -45,4 +45,6 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   console.log(line('@msd/core', '@msd/onnx'));
   console.log('for TensorFlow.js:');
   console.log(line('@msd/core', '@msd/tfjs'));
+  console.log('for the command line (then npx msd --help):');
+  console.log(line('@msd/core', '@msd/onnx', '@msd/cli'));
 }

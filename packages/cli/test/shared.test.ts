@@ -138,6 +138,7 @@ describe('locate', () => {
 
   it('says what it looked for', async () => {
     await expect(locate(join(folder, 'nothing.onnx'), never)).rejects.toThrow('does not exist. Pass an .onnx file');
+    await expect(locate('https://', never)).rejects.toThrow('https:// is not a whole address. Pass one like');
     await expect(locate(folder, never)).rejects.toThrow('has no .onnx file, nor has its folder onnx');
   });
 });

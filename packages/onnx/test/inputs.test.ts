@@ -136,6 +136,23 @@ describe.each(kinds)('a model that is %s', (kind, bytes) => {
   });
 });
 
+it('takes a list of one where a scalar is declared, as ONNX Runtime does, and no other list', async () => {
+  const bytes = model({
+    nodes: [a.node('x', 'p'), { opType: 'Mul', inputs: ['p', 's'], outputs: ['y'] }],
+    initializers: a.initializers,
+    inputs: [io.inputs[0]!, { name: 's', dtype: 'float32', dims: [] }],
+    outputs: io.outputs,
+  });
+  const s = await session(bytes, { name: 'msd', claim: 'all' });
+  const x = tensor(values(1), [1, H]);
+  const expected = (await s.run({ x, s: tensor(Float32Array.of(3), []) })).y!;
+  const { y } = await s.run({ x, s: tensor(Float32Array.of(3), [1]) });
+  expect([y!.dims, floats(y)]).toEqual([expected.dims, floats(expected)]);
+  const many = s.run({ x, s: tensor(new Float32Array(H), [H]) });
+  await expect(many).rejects.toThrow("run: input 's', expected [], got [64].");
+  await s.release();
+});
+
 it('a past that is disposed of, or read and overwritten, while its run waits is what it was', async () => {
   const s = await session(groupQueryModel({}), { name: 'msd', claim: 'all' });
   const round = (rows: number, total: number): Parameters<typeof feedsOf>[1] => ({

@@ -1,10 +1,11 @@
 /** `@msd/onnx/inspect` beside real sessions: it says what they say, of a URL from a small part of the file. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
-import { PAGE } from '../src/inspect/ranged.ts';
+import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
 import { writeModel } from '../src/write/index.ts';
 import { type FileServer, serveFiles } from './file-server.ts';
@@ -177,6 +178,26 @@ describe('a model behind a URL', () => {
 
   it('says when nobody answers', async () => {
     await expect(inspectModel('http://127.0.0.1:1/model.onnx')).rejects.toThrow('expected an answer, got none');
+  });
+
+  it.each([
+    [401, 'got 401 Unauthorized. Does it want a token, or is it private?'],
+    [503, 'got 503 Service Unavailable. The server failed: try again later.'],
+  ])('says what to do about status %i', async (status, message) => {
+    const first = (_: string, response: ServerResponse): boolean => {
+      response.writeHead(status).end();
+      return true;
+    };
+    const refusing = await serveFiles({}, { first });
+    await expect(inspectModel(`${refusing.base}/deep.onnx`)).rejects.toThrow(message);
+    await refusing.close();
+  });
+
+  it('gives up a server that does not go on', async () => {
+    const hanging = await serveFiles({ '/deep.onnx': deep }, { delayMs: 400 });
+    const coming = RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 50 }, { left: 8e6 });
+    await expect(coming).rejects.toThrow('expected an answer, got none (nothing for 0.05 s)');
+    await hanging.close();
   });
 
   it('stops when it is told to', async () => {

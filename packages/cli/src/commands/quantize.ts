@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkSpace } from '../edit/disk.ts';
+import { checkOutput } from '../edit/disk.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { calibration } from '../quantize/calibrate.ts';
@@ -126,7 +126,7 @@ export function define(command: Command): void {
           return;
         }
         const files = new OutputFiles(undo, options.force === true);
-        checkSpace(output.path, expected + (isExternal ? 0 : plan.byteLength));
+        checkOutput(files, output.path, expected + (isExternal ? 0 : plan.byteLength));
         const calibrate = async () => {
           if (options.calibrate === false || !options.search) return undefined;
           if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {

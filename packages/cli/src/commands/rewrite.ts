@@ -1,7 +1,7 @@
 /** `msd rewrite MODEL -o OUT` */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkSpace } from '../edit/disk.ts';
+import { checkOutput } from '../edit/disk.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { dBText } from '../feeds/compare.ts';
@@ -59,7 +59,7 @@ export function define(command: Command): void {
         if (resolve(path) === resolve(file.location))
           throw new UserError(`-o: ${path} is the model itself. Choose another name.`);
         const files = new OutputFiles(undo, options.force === true);
-        checkSpace(path, 2 * model.fileBytes);
+        checkOutput(files, path, 2 * model.fileBytes);
         const result = await rewriteModel(model, path, files, undo, {
           to,
           components: options.components === '1' ? 1 : 2,

@@ -3,6 +3,7 @@ import { existsSync, statfsSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
+import type { OutputFiles } from '../shared/output-files.ts';
 
 /** What the system says of a file that cannot be written. */
 export function diskError(error: unknown, path: string): Error {
@@ -42,12 +43,21 @@ export function writeFully(fd: number, data: ArrayBufferView, path: string, posi
 }
 
 /**
- * Refuses what cannot fit, before anything is written.
+ * Refuses what cannot be written or does not fit, before any work is done.
  *
  * @param path of a file that will be written; its folder need not exist yet
  * @throws {@link UserError}
  */
-export function checkSpace(path: string, byteLength: number): void {
+export function checkOutput(files: OutputFiles, path: string, byteLength: number): void {
+  checkSpace(path, byteLength);
+  try {
+    files.check(path);
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+function checkSpace(path: string, byteLength: number): void {
   let folder = dirname(resolve(path));
   while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
   let free: number;

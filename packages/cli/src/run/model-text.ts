@@ -72,7 +72,9 @@ export async function readJson(located: Located, name: string, isNeeded: boolean
     throw new UserError(`${located.asked}: ${name} is not JSON: ${messageOf(cause)}`, { cause });
   }
   if (typeof value === 'object' && value !== null) return value as Json;
-  throw new UserError(`${located.asked}: ${name} expected a JSON object, got ${typeof value}.`);
+  throw new UserError(
+    `${located.asked}: ${name} expected a JSON object, got ${value === null ? 'null' : typeof value}.`,
+  );
 }
 
 async function openTokenizer(located: Located, config: Json): Promise<Tokenizer> {

@@ -9,6 +9,9 @@ import { messageOf, UsageError, UserError } from './errors.ts';
 import { fromHubUrl, type HubRepository, hubEndpoint, hubFiles, hubFileUrl, hubHeaders, isHubId } from './hub.ts';
 import { DTYPE_ENDINGS, type ModelFile, PREFERRED_DTYPES, parseFileName } from './layout.ts';
 
+/** After how long a small file that does not come is given up. */
+const TIMEOUT_MS = 60_000;
+
 /** A model that was found. */
 export interface Located {
   /** What the user wrote. */
@@ -83,6 +86,8 @@ async function locateUrl(asked: string, signal: AbortSignal): Promise<Located> {
     if (hub) return locateHub(asked, hub.repository, signal);
   }
   const url = hub?.file === undefined ? asked : hubFileUrl(hub.repository, hub.file);
+  if (!URL.canParse(url))
+    throw new UserError(`${asked} is not a whole address. Pass one like https://host/model.onnx.`);
   const path = new URL(url).pathname;
   const named = parseFileName(path);
   if (!named && path.endsWith('/')) {
@@ -118,7 +123,8 @@ async function locateHub(asked: string, repository: HubRepository, signal: Abort
 async function fetchText(url: string, signal: AbortSignal): Promise<string | undefined> {
   let response: Response;
   try {
-    response = await fetch(url, { signal, headers: hubHeaders(url) });
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    response = await fetch(url, { signal: limited, headers: hubHeaders(url) });
   } catch (cause) {
     signal.throwIfAborted();
     throw new UserError(`${url}: expected an answer, got none (${messageOf((cause as Error).cause ?? cause)}).`, {

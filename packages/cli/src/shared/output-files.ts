@@ -1,5 +1,5 @@
 /** Files that a command writes: under another name until all of them are complete, so that nobody finds half of one. */
-import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError } from './errors.ts';
 import type { Undo } from './interrupt.ts';
@@ -20,15 +20,31 @@ export class OutputFiles {
   }
 
   /**
+   * Before hours of work: may `path` be written? Leaves nothing behind.
+   *
+   * @throws {@link UsageError} when `path` exists, or what the system says
+   */
+  check(path: string): void {
+    this.#checkNew(path);
+    const made = makeFolder(dirname(path));
+    const part = partOf(path);
+    try {
+      writeFileSync(part, '');
+    } finally {
+      rmSync(part, { force: true });
+      for (const folder of made) removeEmpty(folder);
+    }
+  }
+
+  /**
    * Where to write what will be `path`; its folder is made.
    *
    * @throws {@link UsageError} when `path` exists
    */
   begin(path: string): string {
-    if (existsSync(path) && !this.#isForced)
-      throw new UsageError(`${path} exists. Add --force to replace it, or choose another name.`);
+    this.#checkNew(path);
     const made = makeFolder(dirname(path));
-    const part = join(dirname(path), `.${basename(path)}${PART}`);
+    const part = partOf(path);
     const done = this.#undo.add(() => {
       rmSync(part, { force: true });
       for (const folder of made) removeEmpty(folder);
@@ -43,7 +59,14 @@ export class OutputFiles {
     for (const { done } of this.#parts) done();
     this.#parts.length = 0;
   }
+
+  #checkNew(path: string): void {
+    if (existsSync(path) && !this.#isForced)
+      throw new UsageError(`${path} exists. Add --force to replace it, or choose another name.`);
+  }
 }
+
+const partOf = (path: string): string => join(dirname(path), `.${basename(path)}${PART}`);
 
 /** Makes a folder and those it lies in. @returns those that were not there, the innermost first */
 function makeFolder(folder: string): string[] {

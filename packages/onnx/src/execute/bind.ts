@@ -66,7 +66,7 @@ const WHERE: Readonly<Record<string, string>> = {
 /**
  * Checks one feed.
  *
- * @returns the feed; if its elements come from another realm (an iframe), in an array of this one
+ * @returns the feed; if its elements come from another realm (an iframe), in an array of this one; one element as the scalar that is declared
  * @throws `TypeError` for a missing feed or a wrong element type, `RangeError` for a wrong shape.
  */
 export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
@@ -75,6 +75,11 @@ export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
     throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.`);
   }
   const { dims } = spec;
+  // ONNX Runtime takes any shape where a scalar is declared, and many apps feed `new Tensor('int64', [16000n])`: a list of one.
+  if (dims?.length === 0 && tensor.dims.length > 0 && tensor.dims.every((dim) => dim === 1)) {
+    const { type, data } = checkData(spec.name, tensor);
+    return { type, dims: [], data, location: 'cpu' };
+  }
   if (dims) {
     let fits = dims.length === tensor.dims.length;
     for (let i = 0; fits && i < dims.length; i++) fits = dims[i]! < 0 || dims[i] === tensor.dims[i];

@@ -12,6 +12,8 @@ export const PAGE = 4096;
 const MOST_AHEAD = 64;
 /** The beginning of a file, which its nodes often are. */
 const FIRST_PAGES = 16;
+/** A part is 256 kB at most: slower than that is a server that hangs. */
+const TIMEOUT_MS = 60_000;
 
 /** Somebody asked for bytes that were not fetched. */
 export class Missing extends Error {
@@ -43,6 +45,8 @@ export interface Requests {
   /** What each request carries. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
+  /** After how long a part that did not come is given up. Default: a minute. */
+  readonly timeoutMs?: number | undefined;
   /** Told of all bytes that came. */
   readonly onBytes?: ((count: number) => void) | undefined;
 }
@@ -181,13 +185,14 @@ async function fetchRange(
   url: string,
   begin: number,
   length: number,
-  { headers, signal, onBytes }: Requests,
+  { headers, signal, onBytes, timeoutMs = TIMEOUT_MS }: Requests,
 ): Promise<{ url: string; bytes: Uint8Array; byteLength: number }> {
   const range = `bytes=${begin}-${begin + length - 1}`;
   const stop = new AbortController();
   const onAbort = (): void => stop.abort(signal?.reason);
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) onAbort();
+  const timer = setTimeout(() => stop.abort(new Error(`nothing for ${timeoutMs / 1000} s`)), timeoutMs);
   try {
     const ask = (): Promise<Response> =>
       fetch(url, { headers: { 'accept-encoding': 'identity', ...headers, range }, signal: stop.signal });
@@ -205,7 +210,7 @@ async function fetchRange(
       const promised = Number(response.headers.get('content-length') ?? Number.NaN);
       if (response.ok) throw new NoRanges(Number.isSafeInteger(promised) ? promised : undefined);
       const status = `${response.status} ${response.statusText}`.trim();
-      throw new ReadError(`read: ${url}: model, expected HTTP 206, got ${status}. Is the address right?`);
+      throw new ReadError(`read: ${url}: model, expected HTTP 206, got ${status}. ${adviceOn(response.status)}`);
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
     onBytes?.(bytes.length);
@@ -224,8 +229,14 @@ async function fetchRange(
       { cause },
     );
   } finally {
+    clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+function adviceOn(status: number): string {
+  if (status === 401 || status === 403) return 'Does it want a token, or is it private?';
+  return status >= 500 ? 'The server failed: try again later.' : 'Is the address right?';
 }
 
 /** Does work that reads files of which only parts are here: again from its beginning, once what it asked for is fetched. */
