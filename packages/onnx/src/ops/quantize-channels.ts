@@ -1,9 +1,9 @@
 /** Activations whose codes have a scale for each channel of an axis: what ONNX calls quantization per axis. */
-import { elementwise } from '@msd/core/nn';
 import { dataTypeName, FLOAT32, INT8, INT16, UINT8, UINT16 } from '../data-types.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
+import { emitExpression } from './emit-expression.ts';
 import { Expression } from './expression.ts';
-import { emitOp, part } from './lowering.ts';
+import { part } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
 /** Scales and zero points [N] of the file, and the axis that has N channels. */
@@ -61,7 +61,7 @@ export function matchChannels(
     lower(to) {
       const { dims } = to.info(x);
       if (dims[axis] !== N) view.fail('scales', `${dims[axis]} along axis ${axis} of [${dims.join(', ')}]`, `${N}`);
-      emitOp(to, elementwise, op, [to.slot(x), ...constants.map((name) => part(to.slot(name), 0, along))], [y]);
+      emitExpression(to, op, [to.slot(x), ...constants.map((name) => part(to.slot(name), 0, along))], y);
     },
   };
 }
