@@ -9,6 +9,7 @@ import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
 import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
 import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { SCOPES } from './outside/transformers-scopes.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
@@ -81,7 +82,10 @@ async function openPages(folder, pages) {
     await page.build?.(folder, join(app, 'site', page.name));
     const server = await page.serve?.(folder);
     const { url } = server ?? (page.isIsolated ? isolated : site);
-    const { result, fetched, workers } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
+    const { result, fetched, workers } = await resultOf(
+      server?.browser ?? browser,
+      server ? url : `${url}/${page.name}/`,
+    );
     await server?.close();
     if (page.isPlain) plain = result.text;
     say(
@@ -110,7 +114,11 @@ if (!only || only.test('types')) {
   }
 }
 await openPages(app, PAGES);
-await openPages(app, [{ name: 'esbuild', isIsolated: true }]);
+await openPages(app, SCOPES);
+await openPages(app, [
+  { name: 'esbuild', isIsolated: true },
+  { name: 'session-vite', isIsolated: true },
+]);
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
 if (!only || only.test('server')) {
