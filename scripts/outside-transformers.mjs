@@ -5,11 +5,12 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { resultInExtension } from './outside/extension.mjs';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
+import { SESSION_PAGES } from './outside/session-pages.mjs';
 import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
 import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
-import { SCOPES } from './outside/transformers-scopes.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
@@ -82,10 +83,7 @@ async function openPages(folder, pages) {
     await page.build?.(folder, join(app, 'site', page.name));
     const server = await page.serve?.(folder);
     const { url } = server ?? (page.isIsolated ? isolated : site);
-    const { result, fetched, workers } = await resultOf(
-      server?.browser ?? browser,
-      server ? url : `${url}/${page.name}/`,
-    );
+    const { result, fetched, workers } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
     await server?.close();
     if (page.isPlain) plain = result.text;
     say(
@@ -114,11 +112,16 @@ if (!only || only.test('types')) {
   }
 }
 await openPages(app, PAGES);
-await openPages(app, SCOPES);
+await openPages(app, SESSION_PAGES);
 await openPages(app, [
   { name: 'esbuild', isIsolated: true },
   { name: 'session-vite', isIsolated: true },
 ]);
+if (!only || only.test('extension')) {
+  const started = performance.now();
+  const { result, fetched } = await resultInExtension(app, join(root, 'models'));
+  say('extension', problemOf({}, result, fetched), started);
+}
 // The tools' Node, and the one that the user came with.
 if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
 if (!only || only.test('server')) {

@@ -68,6 +68,26 @@ worker.onmessage = ({ data }) => { document.title = JSON.stringify(data); };
 worker.onerror = ({ message }) => { document.title = JSON.stringify({ error: String(message) }); };
 `;
 
+/** The same in a service worker, which answers a message. */
+export const serviceWorkerModule = (imports, body = BODY) => `${imports}
+const work = async () => {${body}
+  return { text, claimed, left, threads };
+};
+addEventListener('message', (event) => {
+  const answer = work().catch((error) => ({ error: String(error) }));
+  event.waitUntil(answer.then((result) => event.source.postMessage(result)));
+});
+`;
+
+/** The page that asks it. */
+export const SERVICE_WORKER_PAGE = `
+navigator.serviceWorker.onmessage = ({ data }) => { document.title = JSON.stringify(data); };
+navigator.serviceWorker.startMessages();
+await navigator.serviceWorker.register('./worker.js');
+const { active } = await navigator.serviceWorker.ready;
+active.postMessage('write');
+`;
+
 /** Imports of a page that is taken over by one line, and of one that is not. */
 export const TAKEN = `import '@msd/onnx/transformers';
 import { env, pipeline } from '@huggingface/transformers';

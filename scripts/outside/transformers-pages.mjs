@@ -3,11 +3,23 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { BY_ALIAS, html, LATER, PLAIN, pageModule, TAKEN, WORKER_PAGE, workerModule } from './transformers-page.mjs';
+import {
+  BY_ALIAS,
+  html,
+  LATER,
+  PLAIN,
+  pageModule,
+  SERVICE_WORKER_PAGE,
+  serviceWorkerModule,
+  TAKEN,
+  WORKER_PAGE,
+  workerModule,
+} from './transformers-page.mjs';
 
 const IS_WINDOWS = process.platform === 'win32';
 
-const run = (app, command, args) => {
+/** Runs a tool of the app. */
+export const run = (app, command, args) => {
   const { status } = spawnSync('npx', ['--no-install', command, ...args], {
     cwd: app,
     stdio: 'inherit',
@@ -44,6 +56,43 @@ const VITE_CONFIG = (plugin) => `${plugin ? "import msd from '@msd/onnx/vite';\n
   build: { rollupOptions: { input: 'index.html' } },
 };
 `;
+
+/** The usual pattern: all of Transformers.js in a worker, which is an entry of its own. */
+function esbuildWorker(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      const sources = join(app, name);
+      for (const each of [sources, folder]) mkdirSync(each, { recursive: true });
+      writeFileSync(join(sources, 'page.js'), WORKER_PAGE);
+      writeFileSync(join(sources, 'worker.js'), workerModule(imports));
+      writeFileSync(join(folder, 'index.html'), html('<script type="module" src="page.js"></script>'));
+      const entries = [`${name}/page.js`, `${name}/worker.js`];
+      const flags = ['--bundle', '--format=esm', '--splitting', `--outdir=${folder}`, '--log-level=error'];
+      run(app, 'esbuild', [...entries, ...flags]);
+    },
+  };
+}
+
+/** A service worker may not import() anything later: all of it has to be one file. */
+function serviceWorker(name, imports) {
+  return {
+    name,
+    build(app, folder) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(app, `${name}.js`), serviceWorkerModule(imports));
+      const script = `<script type="module">${SERVICE_WORKER_PAGE}</script>`;
+      writeFileSync(join(folder, 'index.html'), html(script));
+      run(app, 'esbuild', [
+        `${name}.js`,
+        '--bundle',
+        '--format=iife',
+        `--outfile=${join(folder, 'worker.js')}`,
+        '--log-level=error',
+      ]);
+    },
+  };
+}
 
 /** As in docs/transformers.md. */
 const ROLLUP_CONFIG = `import alias from '@rollup/plugin-alias';
@@ -224,6 +273,8 @@ export const PAGES = [
   esbuild('esbuild-alias', BY_ALIAS, [ALIAS]),
   esbuild('esbuild-alias-wasm', BY_ALIAS, [SMALL_ALIAS]),
   { ...esbuild('esbuild-later', TAKEN, [], LATER), needsOrt: true },
+  esbuildWorker('esbuild-worker', TAKEN),
+  serviceWorker('service-worker', TAKEN),
   rollup('rollup', BY_ALIAS),
   webpack('webpack', TAKEN),
   webpack('webpack-alias', BY_ALIAS, { rule: WEBPACK_RULE }),

@@ -122,6 +122,68 @@ describe('QuantizeLinear and DequantizeLinear of activations', () => {
     }
   });
 
+  it.each([
+    ['uint8', 1, 'uint8', 13],
+    ['int8', -1, 'int8', 19],
+    ['uint8', 0, 'no', 13],
+    ['int16', 2, 'int16', 21],
+  ] as const)(
+    'takes a scale for each channel: %s along axis %d, %s zero points, opset %d',
+    async (dtype, axis, zeros, opset) => {
+      const dims = [2, 3, 5, 4];
+      const N = dims.at(axis)!;
+      const names = zeros === 'no' ? ['s'] : ['s', 'z'];
+      const attributes = { axis: { int: axis } };
+      const steps = Array.from({ length: N }, (_, n) => 0.01 * (n + 1) ** 2);
+      const graph: GraphSpec = {
+        nodes: [
+          node('QuantizeLinear', ['x', ...names], ['q'], attributes),
+          node('DequantizeLinear', ['q', ...names], ['y'], attributes),
+        ],
+        initializers: [
+          scale('s', steps),
+          ...(zeros === 'no'
+            ? []
+            : [
+                codes(
+                  'z',
+                  zeros,
+                  Array.from({ length: N }, (_, n) => 7 * n),
+                  [N],
+                ),
+              ]),
+        ],
+        inputs: [value('x', 'float32', ['a', 'b', 'c', 'd'])],
+        outputs: [
+          { name: 'q', dtype },
+          { name: 'y', dtype: 'float32' },
+        ],
+      };
+      for (const batch of axis === 0 ? [2] : [2, 0]) {
+        const shape = [batch, ...dims.slice(1)];
+        const x = gaussian(random(1), batch * 60).map((v, i) => (i === 7 ? 1e30 : v * 3));
+        const { mine, theirs } = await both(write(graph, opset), { x: new ort.Tensor('float32', x, shape) });
+        expect(mine.q!.type).toBe(theirs.q!.type);
+        expect(mine.q!.data).toEqual(theirs.q!.data);
+        expect(mine.y!.data).toEqual(theirs.y!.data);
+      }
+    },
+  );
+
+  it('says so if channels are as many as scales in no run', async () => {
+    const graph: GraphSpec = {
+      nodes: [node('QuantizeLinear', ['x', 's'], ['y'], { axis: { int: 0 } })],
+      initializers: [scale('s', [1, 2, 3])],
+      inputs: [value('x', 'float32', ['n', 2])],
+      outputs: [value('y', 'uint8', ['n', 2])],
+    };
+    const s = await session(write(graph), { name: 'msd', claim: 'all' });
+    await expect(s.run({ x: new ort.Tensor('float32', new Float32Array(2), [1, 2]) })).rejects.toThrow(
+      'scales, expected 1 along axis 0 of [1, 2], got 3',
+    );
+    await s.release();
+  });
+
   it('takes int32 sums and codes that are given', async () => {
     const graph: GraphSpec = {
       nodes: [node('DequantizeLinear', ['x', 's'], ['y']), node('DequantizeLinear', ['c', 's', 'z'], ['w'])],
@@ -417,7 +479,27 @@ describe('what stays ONNX Runtime’s', () => {
     [
       'QuantizeLinear: the scale of y is not one constant number',
       node('QuantizeLinear', ['x', 'ss'], ['y']),
+      [scale('ss', [1, 2, 3, 4], [2, 2])],
+    ],
+    [
+      'QuantizeLinear: axis 3 of 3 dimensions',
+      node('QuantizeLinear', ['x', 'ss'], ['y'], { axis: { int: 3 } }),
       [scale('ss', [1, 2, 3, 4])],
+    ],
+    [
+      'QuantizeLinear: the zero points of y are not 4 constants',
+      node('QuantizeLinear', ['x', 'ss', 'z'], ['y']),
+      [scale('ss', [1, 2, 3, 4]), zero],
+    ],
+    [
+      'QuantizeLinear: zero points of y are int32',
+      node('QuantizeLinear', ['x', 'ss', 'zz'], ['y']),
+      [scale('ss', [1, 2, 3, 4]), { name: 'zz', dtype: 'int32', dims: [4], data: new Int32Array(4) }],
+    ],
+    [
+      'QuantizeLinear: scales of y are float16',
+      node('QuantizeLinear', ['x', 'ss'], ['y']),
+      [{ name: 'ss', dtype: 'float16', dims: [4], data: Uint16Array.of(1, 2, 3, 4) }],
     ],
     [
       'QuantizeLinear: the zero point of y is not one constant number',
@@ -427,9 +509,19 @@ describe('what stays ONNX Runtime’s', () => {
     ['QuantizeLinear: y is int4', node('QuantizeLinear', ['x', 's'], ['y'], { output_dtype: { int: 22 } }), [step]],
     ['DequantizeLinear: x is float32', node('DequantizeLinear', ['x', 's'], ['y']), [step]],
     [
-      'QLinearMatMul: B, its scale or its zero point is not constant',
+      'QLinearMatMul: B is not constant',
       node('QLinearMatMul', ['a', 's', 'z', 'a', 's', 'z', 's', 'z'], ['y']),
       [step, zero],
+    ],
+    [
+      'QLinearMatMul: the scale of B is not constant',
+      node('QLinearMatMul', ['a', 's', 'z', 'w', 'x', '', 's', 'z'], ['y']),
+      [step, zero, weights],
+    ],
+    [
+      'QLinearMatMul: zero points of B are not constant',
+      node('QLinearMatMul', ['a', 's', 'z', 'w', 's', 'x', 's', 'z'], ['y']),
+      [step, zero, weights],
     ],
     [
       'QLinearMatMul: A is float32',
@@ -450,7 +542,7 @@ describe('what stays ONNX Runtime’s', () => {
       [step, zero, weights],
     ],
     [
-      'QAttention: B, its scale or its zero point is not constant',
+      'QAttention: B is not constant',
       ms('QAttention', ['a', 'a', '', 's', 's', '', 'z'], { num_heads: { int: 1 } }),
       [step, zero, weights],
     ],

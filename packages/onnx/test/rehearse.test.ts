@@ -1,8 +1,9 @@
 /** What a first reply needs is compiled while the session is created, and nothing else is left of those runs. */
 import { describe, expect, it } from 'vitest';
+import { AbortError } from '../src/errors.ts';
 import type { MsdSession } from '../src/index.ts';
 import { exactProduct, firstMiss, gaussian, makeMatrix, model, random } from './models.ts';
-import { floats, session, tensor } from './ort.ts';
+import { floats, type ort, session, tensor } from './ort.ts';
 import { storyModel, storyPrompts } from './story.ts';
 import { write } from './text.ts';
 
@@ -40,6 +41,19 @@ describe('rehearsals', () => {
     }
     expect(decoder.report!.plans).toBe(3);
     await decoder.release();
+  });
+
+  it('end with the creation that is stopped meanwhile', async () => {
+    const signal = {
+      get aborted() {
+        return /\brehearse\.ts/.test(new Error('where').stack!);
+      },
+      addEventListener() {},
+      removeEventListener() {},
+    };
+    const created = session(storyModel('q4'), 'msd', { signal } as ort.InferenceSession.SessionOptions);
+    await expect(created).rejects.toThrow('create: stopped by its AbortSignal');
+    await expect(created).rejects.toBeInstanceOf(AbortError);
   });
 
   it('give up where sizes do not go together, and runs go on as ever', async () => {

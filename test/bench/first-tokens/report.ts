@@ -88,7 +88,8 @@ function reportOf(results: readonly FirstTokensResult[]): string {
         `${place}, ${provider === 'msd' ? 'MSD' : 'onnxruntime-web'}`,
         ...(['create', 'prompt', 'promptAgain', 'first', 'steady'] as const).map((key) => ms(of(key))),
         `${of('ratio').toFixed(2)}x`,
-        `${of('usualRatio').toFixed(2)}x`,
+        // A processor's clock may tick too slowly for single tokens.
+        Number.isFinite(of('usualRatio')) ? `${of('usualRatio').toFixed(2)}x` : '',
         verdict,
       ];
     });

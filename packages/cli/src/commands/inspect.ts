@@ -66,7 +66,7 @@ async function inspect(job: Task, model: string, options: Options): Promise<void
         msd: { components: options.components },
         sizes: {
           tokens: Math.min(options.tokens, context ?? Infinity),
-          encoder: options.tokens,
+          encoder: Math.max(ENCODER_POSITIONS, options.tokens),
           image,
           named: options.size,
         },
@@ -99,6 +99,8 @@ function withoutTwins(files: readonly ModelFile[]): readonly ModelFile[] {
   return isMerged ? files.filter(({ module }) => !/^decoder(_with_past)?_model$/.test(module)) : files;
 }
 
+/** What a decoder looks at, however few tokens it is given to begin with. */
+const ENCODER_POSITIONS = 128;
 const SMALL_DOWNLOAD = 64e6;
 
 async function mayDownload(

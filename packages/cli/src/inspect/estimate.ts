@@ -10,6 +10,8 @@ export const PHONE = { gmacs: 12, gigabytes: 8, slowdown: 3 } as const;
 
 /** The machine that the prices of @msd/onnx were fitted on. */
 const FITTED_DOT_GMACS = 47;
+/** Products in those prices. */
+const FITTED_GMACS = 35;
 /** What products reach of the peak of int16 dots. */
 const SHARE_OF_PEAK = 0.75;
 
@@ -18,9 +20,19 @@ function productMs({ msdMacs }: Work, weightBytes: number, gmacs: number, gigaby
   return Math.max(msdMacs / gmacs, weightBytes / gigabytes) / 1e6;
 }
 
-/** What the cost model says, for a machine with such peaks. */
-export function predictedMs({ predictedMicroseconds }: Work, { dotGmacs }: MachinePeaks): number {
-  return (predictedMicroseconds.msd / 1000) * (FITTED_DOT_GMACS / dotGmacs);
+/** Bytes of a packed weight at most: a run with one row takes each weight from memory once. */
+const WEIGHT_BYTES = 1.125;
+
+/**
+ * What the cost model says, for a machine with such peaks. Its prices know no memory: products of one row wait for weights.
+ *
+ * @param weightBytes of MSD's packed weights
+ */
+export function predictedMs(work: Work, weightBytes: number, { dotGmacs, readGigabytes }: MachinePeaks): number {
+  const priced = (work.predictedMicroseconds.msd / 1000) * (FITTED_DOT_GMACS / dotGmacs);
+  const read = Math.min(weightBytes, WEIGHT_BYTES * work.msdMacs);
+  const multiplied = work.msdMacs / FITTED_GMACS / 1e6;
+  return priced + Math.max(0, read / readGigabytes / 1e6 - multiplied * (FITTED_DOT_GMACS / dotGmacs));
 }
 
 /**

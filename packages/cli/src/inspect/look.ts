@@ -154,7 +154,7 @@ function figuresOf(
   plainMs: number | undefined,
 ): RunFigures {
   const { macs, msdMacs } = work;
-  const hereMs = measuredMs ?? predictedMs(work, peaks);
+  const hereMs = measuredMs ?? predictedMs(work, weightBytes, peaks);
   return {
     ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs },
     phoneMs: phoneMs(work, weightBytes, hereMs, peaks),

@@ -91,7 +91,7 @@ export async function createCut(
       },
     };
     const session = await sessionOf(model);
-    if (!request.isProfiled) await rehearse(session, model);
+    if (!request.isProfiled) await rehearse(session, model, request.watch);
     return session;
   } catch (error) {
     await Promise.all(sessionsOf(ways).map((session) => session.release()));

@@ -196,12 +196,16 @@ export class Experts {
     const { gate, inner, room } = this.#step;
     if (!gate) return [];
     const expression = new Expression(2);
-    const number = (value: number) => expression.add('ConstantF32', [], [value]);
     const isLimited = Number.isFinite(gate.limit);
-    const g = isLimited ? expression.add('Min', [0, number(gate.limit)]) : 0;
-    const v = isLimited ? expression.add('Clip', [1, number(-gate.limit), number(gate.limit)]) : 1;
-    const share = expression.add('Sigmoid', [expression.add('Mul', [g, number(gate.alpha)])]);
-    expression.add('Mul', [expression.add('Mul', [g, share]), expression.add('Add', [v, number(gate.beta)])]);
+    const g = isLimited ? expression.add('Min', [0, expression.number(gate.limit)]) : 0;
+    const v = isLimited
+      ? expression.add('Clip', [1, expression.number(-gate.limit), expression.number(gate.limit)])
+      : 1;
+    const share = expression.add('Sigmoid', [expression.add('Mul', [g, expression.number(gate.alpha)])]);
+    expression.add('Mul', [
+      expression.add('Mul', [g, share]),
+      expression.add('Add', [v, expression.number(gate.beta)]),
+    ]);
     const type = { dtype: 'f32' as const, dims: [rows, inner] };
     const work = { kind: 'op' as const, spec: elementwise as never, op: expression.op, inputs: [type, type] };
     return [

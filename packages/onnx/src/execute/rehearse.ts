@@ -4,8 +4,10 @@
  * tokens after it, anything else some rows; inputs are zeros. Nothing is left of it but what is warm.
  */
 import { BOOL } from '../data-types.ts';
+import { AbortError } from '../errors.ts';
 import { createOrtTensor, type OrtData, type OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
+import type { Watch } from './abort.ts';
 import { ARRAYS } from './arrays.ts';
 import { inputSpec } from './bind.ts';
 import type { CutModel } from './cut-model.ts';
@@ -19,22 +21,34 @@ const BUDGET_MS = 60;
 /** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
 const LARGE_BYTES = 2 ** 27;
 
-/** Runs a session that needs nothing of ONNX Runtime. */
-export async function rehearse(session: CutSession, model: CutModel): Promise<void> {
+/**
+ * Runs a session that needs nothing of ONNX Runtime.
+ *
+ * @throws `AbortError` if its creation was stopped: it is disposed of then
+ */
+export async function rehearse(session: CutSession, model: CutModel, watch: Watch): Promise<void> {
   const play = new Play(session, model);
   const { foreignRunsPerCall, weights } = session.report;
   if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
   const end = performance.now() + BUDGET_MS;
+  const run = async (rows: number): Promise<void> => {
+    watch.check();
+    if (watch.isDue) await watch.turn();
+    await play.run(rows);
+  };
   try {
-    await play.run(1);
+    await run(1);
     const before = performance.now();
-    await play.run(1);
+    await run(1);
     const now = performance.now();
     play.forget();
-    if (now + PROMPT_ROWS * (now - before) < end) await play.run(PROMPT_ROWS);
-    for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await play.run(1);
-  } catch {
+    if (now + PROMPT_ROWS * (now - before) < end) await run(PROMPT_ROWS);
+    for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await run(1);
+  } catch (error) {
     // Sizes that do not go together, most likely: a caller's will.
+    if (!(error instanceof AbortError)) return;
+    await session.dispose();
+    throw error;
   } finally {
     play.forget();
     session.forgetRuns();
@@ -91,7 +105,7 @@ class Play {
     }
     const fetches = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
     const results = await this.#session.run(feeds, fetches, {});
-    this.#position += rows;
+    if (this.#pairs.size > 0) this.#position += rows;
     const before = this.#kept;
     this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));
     for (const tensor of before.values()) tensor.dispose?.();

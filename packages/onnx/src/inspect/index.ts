@@ -29,6 +29,10 @@ import { type SizeOf, type Work, workOf } from './work.ts';
 
 export type { OperatorWork, SizeOf, Work } from './work.ts';
 
+/** What may be fetched of a file, and of a large one. */
+const LEAST_BYTES = 8e6;
+const SHARE = 0.02;
+
 /** How a model is looked at. */
 export interface InspectOptions {
   /** What a session would be created with. */
@@ -38,7 +42,7 @@ export interface InspectOptions {
   /** What requests carry: an authorization, say. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
-  /** Bytes that may be fetched by ranges. What is not fetched because of it is taken for zeros. Default 8 MB. */
+  /** Bytes that may be fetched by ranges. What elements are not fetched because of it are taken for zeros. Default: 8 MB, or 2 % of the file. */
   readonly maxBytes?: number | undefined;
   /** Told how many bytes came from the network, whenever some did. */
   readonly onBytes?: ((count: number) => void) | undefined;
@@ -116,13 +120,20 @@ export interface Inspection {
  * ```
  */
 export async function inspectModel(model: string | Uint8Array, options: InspectOptions = {}): Promise<Inspection> {
-  const { headers, signal, maxBytes = 8e6, externalData = [], mayDownload } = options;
+  const { headers, signal, maxBytes, externalData = [], mayDownload } = options;
   let readBytes = 0;
   const onBytes = (count: number): void => {
     readBytes += count;
     options.onBytes?.(count);
   };
-  const reading: Reading = { headers, signal, onBytes, mayDownload, allowance: { left: maxBytes } };
+  const reading: Reading = {
+    headers,
+    signal,
+    onBytes,
+    mayDownload,
+    allowance: { left: maxBytes ?? LEAST_BYTES },
+    share: maxBytes === undefined ? SHARE : 0,
+  };
   const msd = resolveOptions(options.msd ?? {});
   const source = await openRecords(model, reading);
   const sources = new Set([source]);

@@ -11,6 +11,8 @@ import { walkModel } from './walk.ts';
 /** Where bytes may come from. */
 export interface Reading extends Requests {
   readonly allowance: Allowance;
+  /** Of the model's file, that may be fetched even if it is more. */
+  readonly share: number;
   /** Asked where a server sends only whole files: may this one be fetched? Default: up to 8 MB. */
   readonly mayDownload?: ((url: string, byteLength: number | undefined) => boolean | Promise<boolean>) | undefined;
 }
@@ -23,8 +25,13 @@ const isUrl = (location: string): boolean => /^(https?|blob|data):/i.test(locati
 /** Opens a model's file, its records fetched. */
 export async function openRecords(model: string | Uint8Array, reading: Reading): Promise<ByteSource> {
   const source = await open(model, reading);
-  if (source instanceof RangedSource) await walkModel(source);
-  return source;
+  if (!(source instanceof RangedSource)) return source;
+  reading.allowance.left = Math.max(reading.allowance.left, reading.share * source.byteLength);
+  await walkModel(source);
+  if (!source.isCut) return source;
+  throw new ReadError(
+    `read: ${source.name}: nodes and small tensors, expected them in a part of the file, got more than may be fetched. Raise maxBytes, or look at the file on disk.`,
+  );
 }
 
 async function open(model: string | Uint8Array, reading: Reading): Promise<ByteSource> {

@@ -129,7 +129,8 @@ export class RangedSource implements ByteSource {
     for (let page = Math.max(0, Math.floor(begin / PAGE)); page <= last; page++) {
       let count = 0;
       while (page + count <= last && !this.#pages.has(page + count) && !this.#coming.has(page + count)) count++;
-      if (count > 0) this.#fetch(page, count);
+      // What is only guessed leaves enough for what is needed.
+      if (count > 0 && 2 * count * PAGE < this.#allowance.left) this.#fetch(page, count);
       page += count;
     }
   }
@@ -188,9 +189,12 @@ async function fetchRange(
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) onAbort();
   try {
-    const response = await fetch(url, {
-      headers: { 'accept-encoding': 'identity', ...headers, range },
-      signal: stop.signal,
+    const ask = (): Promise<Response> =>
+      fetch(url, { headers: { 'accept-encoding': 'identity', ...headers, range }, signal: stop.signal });
+    // A connection that was kept may be one that the server has just closed.
+    const response = await ask().catch((error: unknown) => {
+      if (signal?.aborted) throw error;
+      return ask();
     });
     if (response.status === 416) {
       await response.body?.cancel();

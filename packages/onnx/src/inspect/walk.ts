@@ -17,9 +17,11 @@ const ATTRIBUTE = 5;
 const SUBGRAPH = 6;
 const INITIALIZER = 5;
 
-/** Tensors that are fetched ahead of the one that is read, and how many have to repeat before anything is guessed. */
-const AHEAD = 24;
-const ALIKE = 3;
+/** Tensors that are fetched ahead of the one that is read. */
+const MOST_AHEAD = 24;
+/** How many have to repeat before anything is guessed, and how many are looked at: about a layer. */
+const LEAST_ALIKE = 3;
+const MOST_ALIKE = 48;
 /** Names have numbers in them, which get longer. */
 const NAME_BYTES = 4;
 
@@ -32,12 +34,12 @@ export async function walkModel(source: RangedSource): Promise<void> {
 }
 
 async function walkGraph(source: RangedSource, begin: number, end: number): Promise<void> {
-  const seen: Seen[] = [];
+  const places = new Places(source);
   await walk(source, begin, end, async ({ field, offset, length }) => {
     if (length <= LARGE_BYTES) return source.need(offset, length);
     if (field === NODE) return walkNode(source, offset, offset + length);
     await source.need(offset, Math.min(HEADER_BYTES, length));
-    if (field === INITIALIZER) guess(source, seen, { begin: offset, end: offset + length });
+    if (field === INITIALIZER) places.add({ begin: offset, end: offset + length });
   });
 }
 
@@ -58,22 +60,55 @@ interface Seen {
   readonly end: number;
 }
 
-/** Adds a tensor to those that were seen, and begins to fetch those that came after one like it. */
-function guess(source: RangedSource, seen: Seen[], tensor: Seen): void {
-  seen.push(tensor);
-  const now = seen.length - 1;
-  const stride = (i: number): number => seen[i]!.begin - seen[i - 1]!.begin;
-  const isAlike = (a: number, b: number): boolean => Math.abs(stride(a) - stride(b)) <= NAME_BYTES;
-  for (let before = now - 1; before >= ALIKE; before--) {
-    if (!Array.from({ length: ALIKE }, (_, i) => isAlike(before - i, now - i)).every(Boolean)) continue;
+/** Where large tensors are, and where the next ones will be if layers repeat. */
+class Places {
+  readonly #source: RangedSource;
+  readonly #seen: Seen[] = [];
+  /** Where the next one was thought to be, and how many are fetched ahead: more as long as that is right. */
+  #next = -1;
+  #ahead = 0;
+
+  constructor(source: RangedSource) {
+    this.#source = source;
+  }
+
+  add(tensor: Seen): void {
+    const isRight = Math.abs(tensor.begin - this.#next) <= NAME_BYTES;
+    this.#ahead = isRight ? Math.min(MOST_AHEAD, 2 * this.#ahead + 1) : 0;
+    this.#seen.push(tensor);
+    const before = this.#alike();
+    this.#next = -1;
+    if (before === undefined) return;
+    const now = this.#seen.length - 1;
     let at = tensor.begin;
-    for (let i = 0; i < AHEAD; i++) {
+    for (let i = 0; i <= this.#ahead; i++) {
       const like = before + 1 + (i % (now - before));
-      at += stride(like);
+      at += this.#stride(like);
+      if (i === 0) this.#next = at;
       // With the small tensors before it.
-      source.expect(at - (seen[like]!.begin - seen[like - 1]!.end), at + HEADER_BYTES);
+      const gap = this.#seen[like]!.begin - this.#seen[like - 1]!.end;
+      if (this.#ahead > 0) this.#source.expect(at - gap, at + HEADER_BYTES);
     }
-    return;
+  }
+
+  /** The last tensor that came after as many of the same as this one: a layer before. */
+  #alike(): number | undefined {
+    const now = this.#seen.length - 1;
+    let [best, longest] = [-1, 0];
+    for (let before = now - 1; before > longest; before--) {
+      let count = 0;
+      while (count < MOST_ALIKE && before - count > 0 && this.#isAlike(before - count, now - count)) count++;
+      if (count > longest) [best, longest] = [before, count];
+    }
+    return longest >= LEAST_ALIKE ? best : undefined;
+  }
+
+  #stride(i: number): number {
+    return this.#seen[i]!.begin - this.#seen[i - 1]!.begin;
+  }
+
+  #isAlike(a: number, b: number): boolean {
+    return Math.abs(this.#stride(a) - this.#stride(b)) <= NAME_BYTES;
   }
 }
 

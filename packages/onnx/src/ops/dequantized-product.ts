@@ -1,8 +1,7 @@
 /** MatMul and Gemm with integers of the file that a DequantizeLinear makes floats: they are multiplied as they are. */
-import type { Elementwise } from '@msd/core/nn';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { weightsOf } from '../weights/constant.ts';
-import { Expression } from './expression.ts';
+import { expressionOf } from './expression.ts';
 import type { NodeView } from './operator.ts';
 import { quantizedGemm, quantizedProduct } from './product.ts';
 import { productInOrt } from './quantize.ts';
@@ -35,12 +34,6 @@ export function gemmOfIntegers(view: NodeView, matcher: Matcher): Match | string
   const weights = weightsOf(matcher, b, view.int('transB', 0) !== 0);
   if (weights?.kind !== 'matrix') return weights?.reason;
   const alpha = view.float('alpha', 1);
-  const before = alpha === 1 ? undefined : timesOf(alpha);
+  const before = alpha === 1 ? undefined : expressionOf((to, x) => to.add('Mul', [x, to.number(alpha)]));
   return quantizedGemm(view, matcher, weights.matrix, { before, inOrt: productInOrt(matcher, x, y) });
-}
-
-function timesOf(factor: number): Elementwise {
-  const expression = new Expression(1);
-  expression.add('Mul', [0, expression.add('ConstantF32', [], [factor])]);
-  return expression.op;
 }

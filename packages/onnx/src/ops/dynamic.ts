@@ -9,11 +9,12 @@
  */
 
 import type { Elementwise } from '@msd/core/nn';
-import { dataTypeName, FLOAT32, UINT8 } from '../data-types.ts';
+import { FLOAT32, UINT8 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Matcher } from '../passes/matcher.ts';
-import { COLUMN_TYPES, type Columns } from '../weights/columns.ts';
+import type { Columns } from '../weights/columns.ts';
 import { withoutZero } from './expression.ts';
+import type { IsScale } from './integers.ts';
 import { type Operator, otherOperand } from './operator.ts';
 import { notCodes } from './quantize.ts';
 
@@ -34,34 +35,6 @@ export function quantizedFrom(matcher: Matcher, codes: string): Quantized | unde
   const [x = ''] = node.inputs;
   const [, scale = '', zeroPoint = ''] = node.outputs;
   return matcher.notFloat('A', x) === undefined ? { x, scale, zeroPoint } : undefined;
-}
-
-/** Weights of 8 bits and their zero points, which kernels take, or why they do not. */
-export function integersOf(
-  matcher: Matcher,
-  what: string,
-  weights: string,
-  zeros: string,
-): Pick<Columns, 'data' | 'zeroPoints'> | string {
-  const data = matcher.tensor(weights);
-  const zeroPoints = matcher.tensor(zeros);
-  if (!data) return `${what} is not constant`;
-  if (zeros !== '' && !zeroPoints) return `zero points of ${what} are not constant`;
-  if (!COLUMN_TYPES.has(data.elemType)) return `${what} is ${dataTypeName(data.elemType)}`;
-  if (zeroPoints && zeroPoints.elemType !== data.elemType)
-    return `zero points of ${what} are ${dataTypeName(zeroPoints.elemType)}`;
-  return { data, zeroPoints };
-}
-
-/** Why kernels do not take the scales of such weights. */
-export function refusedScales(matcher: Matcher, what: string, scales: Columns['scales']): string | undefined {
-  for (const scale of scales) {
-    if (typeof scale === 'number') continue;
-    if (scale.elemType !== FLOAT32) return `scales of ${what} are ${dataTypeName(scale.elemType)}`;
-    const bad = matcher.refusedScale(scale);
-    if (bad !== undefined) return bad;
-  }
-  return undefined;
 }
 
 /** An integer product, and what follows until its sums are floats: a product of floats. */
@@ -88,7 +61,7 @@ export function floatProduct(
   matcher: Matcher,
   product: GraphNode,
   what: string,
-  isScale: (dims: readonly number[], rank: number | undefined) => boolean,
+  isScale: IsScale,
 ): FloatProduct | string {
   const [codes = '', , z = ''] = product.inputs;
   const quantized = quantizedFrom(matcher, codes);
@@ -125,12 +98,7 @@ type Rescaled = Pick<FloatProduct, 'nodes' | 'scales' | 'y'>;
  * @param scale of x, by name
  * @param isScale can a constant of these dims be a scale of the weights, beside a result of this rank?
  */
-function rescaled(
-  matcher: Matcher,
-  product: GraphNode,
-  scale: string,
-  isScale: (dims: readonly number[], rank: number | undefined) => boolean,
-): Rescaled | string {
+function rescaled(matcher: Matcher, product: GraphNode, scale: string, isScale: IsScale): Rescaled | string {
   const cast = castOf(matcher, product);
   if (!cast) return NO_FLOATS;
   let y = cast.outputs[0]!;

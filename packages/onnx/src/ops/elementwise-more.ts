@@ -96,7 +96,7 @@ function matchClip(view: NodeView, matcher: Matcher): Match | string {
   const limits = [view.float('min', -3.4028234663852886e38), view.float('max', 3.4028234663852886e38)];
   return expressionMatch(matcher, [node], names, (to, [value]) =>
     view.version < 11
-      ? to.add('Clip', [value!, ...limits.map((limit) => to.add('ConstantF32', [], [limit]))])
+      ? to.add('Clip', [value!, ...limits.map((limit) => to.number(limit))])
       : to.add('CastToF32', [value!]),
   );
 }

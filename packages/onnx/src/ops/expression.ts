@@ -42,14 +42,26 @@ export class Expression {
     return this.#inputs + this.nodes.length - 1;
   }
 
+  /** A constant. */
+  number(value: number): number {
+    return this.add('ConstantF32', [], [value]);
+  }
+
   /** Numbers of the operands; constants become nodes. */
   args({ args }: Operands): number[] {
-    return args.map((arg) => (typeof arg === 'number' ? arg : this.add('ConstantF32', [], [arg.constant])));
+    return args.map((arg) => (typeof arg === 'number' ? arg : this.number(arg.constant)));
   }
 
   get op(): Elementwise {
     return { nodes: this.nodes, outputs: [this.#inputs + this.nodes.length - 1] };
   }
+}
+
+/** An expression of one operand, number 0. */
+export function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
+  const expression = new Expression(1);
+  build(expression, 0);
+  return expression.op;
 }
 
 /** A match of one elementwise expression. */
@@ -79,13 +91,6 @@ export function expressionMatch(
   };
 }
 
-/** Of one operand. */
-export function expressionOf(build: (to: Expression, x: number) => void): Elementwise {
-  const expression = new Expression(1);
-  build(expression, 0);
-  return expression.op;
-}
-
 /** Codes less their zero point, as an expression of them. */
 export const withoutZero = (zeroPoint: number): Elementwise | undefined =>
-  zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.add('ConstantF32', [], [zeroPoint])]));
+  zeroPoint === 0 ? undefined : expressionOf((to, x) => to.add('Sub', [x, to.number(zeroPoint)]));

@@ -8,7 +8,8 @@ import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { tensorRange } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
-import { floatProduct, integersOf, quantizedFrom, refusedScales } from './dynamic.ts';
+import { floatProduct, quantizedFrom } from './dynamic.ts';
+import { integersOf, isScaleOf, refusedScales } from './integers.ts';
 import { inferMatMul } from './mat-mul-shape.ts';
 import type { NodeView, Operator, Pattern } from './operator.ts';
 import { quantizedProduct } from './product.ts';
@@ -64,14 +65,15 @@ function columnsOf(matcher: Matcher, weights: string, scales: Columns['scales'],
   return refusedColumns(columns) ?? columns;
 }
 
-/** One element, or one of each of N columns. */
-const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) =>
-  dims.length <= Math.max(1, rank ?? 0) && dims.every((dim, i) => dim === 1 || (i === dims.length - 1 && dim === N));
-
 /** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul), or codes with a constant zero point -> MatMulInteger -> Cast */
 const integerChain: Pattern = (matcher, node) => {
   const [, weights = '', , zeroPoints = ''] = node.inputs;
-  const product = floatProduct(matcher, node, 'A', isScaleOf(matcher.tensor(weights)?.dims.at(-1)));
+  const product = floatProduct(
+    matcher,
+    node,
+    'A',
+    isScaleOf(matcher.tensor(weights)?.dims.at(-1), (rank) => rank - 1),
+  );
   if (typeof product === 'string') return product;
   return productMatch(matcher.view(node), matcher, { ...product, weights, zeroPoints });
 };

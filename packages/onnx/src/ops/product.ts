@@ -5,6 +5,7 @@ import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { emitExpression } from './emit-expression.ts';
+import { Expression } from './expression.ts';
 import { emitOp, type Lowering, type ProductStep, type Resource, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 
@@ -58,7 +59,7 @@ export function quantizedProduct(view: NodeView, matcher: Matcher, product: Quan
       ...own,
       ...matcher.constants(inputs),
     ],
-    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt },
+    product: { N: matrix.N, K: order?.K ?? matrix.K, quantized: true, inOrt, ...(rest && { products: 2 }) },
     lower(to) {
       emitProduct(to, view, product);
     },
@@ -130,12 +131,8 @@ function inOrder(to: Lowering, x: string, { key, spec }: Order): Slot {
 
 /** y = x + times · addend */
 function addTo(to: Lowering, x: Slot, addend: Slot, times: number, y: string): Slot {
-  const scaled = [
-    { fn: 'ConstantF32' as const, args: [], values: [times] },
-    { fn: 'Mul' as const, args: [1, 2] },
-    { fn: 'Add' as const, args: [0, 3] },
-  ];
-  const op =
-    times === 1 ? { nodes: [{ fn: 'Add' as const, args: [0, 1] }], outputs: [2] } : { nodes: scaled, outputs: [4] };
-  return emitExpression(to, op, [x, addend], y);
+  const expression = new Expression(2);
+  const scaled = times === 1 ? 1 : expression.add('Mul', [1, expression.number(times)]);
+  expression.add('Add', [0, scaled]);
+  return emitExpression(to, expression.op, [x, addend], y);
 }

@@ -8,7 +8,7 @@ import { inferGlobal, inferPool } from './conv/index.ts';
 import { toChannels } from './conv/positions.ts';
 import { pooled, refusedPool } from './conv/slide.ts';
 import { windowsOf } from './conv/windows.ts';
-import { Expression, withoutZero } from './expression.ts';
+import { expressionOf, withoutZero } from './expression.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
 import { codingsOf } from './q-linear.ts';
@@ -53,11 +53,7 @@ function matchFold(view: NodeView, matcher: Matcher, foldOf: () => Fold | string
   };
 }
 
-function realOf(coding: Coding): Elementwise {
-  const expression = new Expression(1);
-  addDequantize(expression, 0, coding);
-  return expression.op;
-}
+const realOf = (coding: Coding): Elementwise => expressionOf((to, x) => addDequantize(to, x, coding));
 
 const isLast = (view: NodeView): boolean => view.int('channels_last', 0) !== 0;
 

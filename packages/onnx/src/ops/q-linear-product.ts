@@ -4,22 +4,21 @@
  * between two codes that the product's error bound reaches it: there either may be the one.
  */
 import type { Elementwise } from '@msd/core/nn';
-import { dataTypeName, FLOAT32, INT32 } from '../data-types.ts';
+import { FLOAT32, INT32 } from '../data-types.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
-import { COLUMN_TYPES, type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
+import { type Columns, columnsMatrix, refusedColumns } from '../weights/columns.ts';
 import { computedTensor } from '../weights/computed.ts';
 import { numbersReader } from '../weights/numbers.ts';
 import { type Expression, expressionOf, withoutZero } from './expression.ts';
+import { integersOf, refusedScales } from './integers.ts';
 import type { Resource } from './lowering.ts';
 import { inferMatMul } from './mat-mul-shape.ts';
 import type { NodeView, Operator } from './operator.ts';
 import { quantizedProduct } from './product.ts';
 import { addRounded, type Coding, codingOf, notCodes } from './quantize.ts';
 
-/** An expression of one operand. */
-const times = (to: Expression, x: number, factor: number): number =>
-  to.add('Mul', [x, to.add('ConstantF32', [], [factor])]);
+const times = (to: Expression, x: number, factor: number): number => to.add('Mul', [x, to.number(factor)]);
 
 /** Weights [K, N] of the file, or [N, K], with their scales, as a matrix [N, K]. */
 export function codedWeights(matcher: Matcher, names: readonly string[], transposed: boolean): Columns | string {
@@ -38,15 +37,14 @@ export function codedTensor(
   shapeOf: (tensor: TensorRef) => Pick<Columns, 'N' | 'K' | 'byRows'> | string,
 ): Coded | string {
   if (matcher.exactly !== undefined) return matcher.exactly;
-  const [data, scale, zeros] = [matcher.tensor(b), matcher.tensor(s), matcher.tensor(z)];
-  if (!data || !scale || (z !== '' && !zeros)) return `${what}, its scale or its zero point is not constant`;
-  if (!COLUMN_TYPES.has(data.elemType)) return `${what} is ${dataTypeName(data.elemType)}`;
-  if (zeros && zeros.elemType !== data.elemType) return `zero points of ${what} are ${dataTypeName(zeros.elemType)}`;
-  if (scale.elemType !== FLOAT32) return `scales of ${what} are ${dataTypeName(scale.elemType)}`;
-  const shape = shapeOf(data);
+  const integers = integersOf(matcher, what, b, z);
+  if (typeof integers === 'string') return integers;
+  const scale = matcher.tensor(s);
+  if (!scale) return `the scale of ${what} is not constant`;
+  const shape = shapeOf(integers.data);
   if (typeof shape === 'string') return shape;
-  const columns = { ...shape, data, scales: [scale], zeroPoints: zeros };
-  return refusedColumns(columns) ?? matcher.refusedScale(scale) ?? columns;
+  const columns = { ...shape, ...integers, scales: [scale] };
+  return refusedColumns(columns) ?? refusedScales(matcher, what, columns.scales) ?? columns;
 }
 
 /** With one tensor of scales. */

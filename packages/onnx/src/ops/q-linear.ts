@@ -6,7 +6,7 @@ import { copy, concat as copyConcat, elementwise } from '@msd/core/nn';
 import { BOOL } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
-import { Expression, expressionMatch } from './expression.ts';
+import { type Expression, expressionMatch, expressionOf } from './expression.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import { axisOf, broadcast, type NodeView, type Operator } from './operator.ts';
 import { addDequantize, addQuantize, type Coding, codingOf, notCodes } from './quantize.ts';
@@ -107,9 +107,8 @@ function matchConcat(view: NodeView, matcher: Matcher): Match | string {
 
 function recoded(to: Lowering, codes: Slot, from: Coding, coding: Coding, elemType: number): Slot {
   if (from.scale === coding.scale && from.zeroPoint === coding.zeroPoint) return codes;
-  const expression = new Expression(1);
-  addQuantize(expression, addDequantize(expression, 0, from), coding, elemType);
-  return emitOp(to, elementwise, expression.op, [codes], [])[0]!;
+  const op = expressionOf((into, x) => addQuantize(into, addDequantize(into, x, from), coding, elemType));
+  return emitOp(to, elementwise, op, [codes], [])[0]!;
 }
 
 const inferConcat: Operator['infer'] = (view, inputs, symbols) => {

@@ -9,6 +9,7 @@ import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { type Expression, expressionMatch } from './expression.ts';
 import { type NodeView, type Operator, operatorName } from './operator.ts';
+import { channelsOf, matchChannels } from './quantize-channels.ts';
 
 /** Least and most of each type of codes. */
 export const CODE_RANGES: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
@@ -35,22 +36,31 @@ export function codingOf(matcher: Matcher, what: string, s: string, z: string): 
 
 /** Codes as the numbers that they stand for. */
 export function addDequantize(to: Expression, codes: number, { scale, zeroPoint }: Coding): number {
-  const integers = zeroPoint === 0 ? codes : to.add('Sub', [codes, to.add('ConstantF32', [], [zeroPoint])]);
-  return to.add('Mul', [integers, to.add('ConstantF32', [], [scale])]);
+  return addDequantizeBy(to, codes, to.number(scale), zeroPoint === 0 ? undefined : to.number(zeroPoint));
+}
+
+/** The same where scale and zero point are values of the expression. */
+export function addDequantizeBy(to: Expression, codes: number, scale: number, zeroPoint: number | undefined): number {
+  return to.add('Mul', [zeroPoint === undefined ? codes : to.add('Sub', [codes, zeroPoint]), scale]);
 }
 
 /** The codes of numbers. */
 export function addQuantize(to: Expression, x: number, { scale, zeroPoint }: Coding, elemType: number): number {
-  const steps = to.add('Div', [x, to.add('ConstantF32', [], [scale])]);
+  const steps = to.add('Div', [x, to.number(scale)]);
   return addRounded(to, steps, zeroPoint, elemType);
 }
 
 /** Codes of numbers in units of their scale. */
 export function addRounded(to: Expression, steps: number, zeroPoint: number, elemType: number): number {
+  return addRoundedBy(to, steps, () => to.number(zeroPoint), elemType);
+}
+
+/** The same where the zero point is a value of the expression. */
+export function addRoundedBy(to: Expression, steps: number, zeroPoint: () => number, elemType: number): number {
   const whole = to.add('Round', [steps]);
   // A zero point of 0 is added, too: codes have no −0.
-  const codes = to.add('Add', [whole, to.add('ConstantF32', [], [zeroPoint])]);
-  const ends = CODE_RANGES.get(elemType)!.map((end) => to.add('ConstantF32', [], [end]));
+  const codes = to.add('Add', [whole, zeroPoint()]);
+  const ends = CODE_RANGES.get(elemType)!.map((end) => to.number(end));
   return to.add('Clip', [codes, ...ends]);
 }
 
@@ -107,13 +117,17 @@ function matchQuantize(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [x = '', s = '', z = ''] = node.inputs;
   const elemType = matcher.info(node.outputs[0]!)?.elemType ?? 0;
-  const coding = codingOf(matcher, 'y', s, z);
+  const coding = channelsOf(view, matcher, 'y', x) ?? codingOf(matcher, 'y', s, z);
   if (typeof coding === 'string') return coding;
   if (!CODE_RANGES.has(elemType)) return `y is ${dataTypeName(elemType)}`;
   if (view.int('block_size', 0) !== 0) return 'it has blocks';
   if (![0, FLOAT32].includes(view.int('precision', 0))) return `precision is ${dataTypeName(view.int('precision', 0))}`;
   const refused = matcher.notFloat('x', x);
   if (refused !== undefined) return refused;
+  if ('axis' in coding)
+    return matchChannels(view, matcher, x, coding, (to, value, scale, zeroPoint) => {
+      addRoundedBy(to, to.add('Div', [value, scale]), () => zeroPoint ?? to.number(0), elemType);
+    });
   const match = expressionMatch(matcher, [node], [x], (to, [value]) => addQuantize(to, value!, coding, elemType));
   return { ...match, isFreeInOrt: isBetween(matcher, node.outputs[0]!) };
 }
@@ -121,16 +135,17 @@ function matchQuantize(view: NodeView, matcher: Matcher): Match | string {
 function matchDequantize(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
   const [x = '', s = '', z = ''] = node.inputs;
-  const coding = codingOf(matcher, 'x', s, z);
+  const coding = channelsOf(view, matcher, 'x', x) ?? codingOf(matcher, 'x', s, z);
   if (typeof coding === 'string') return coding;
   const output = matcher.info(node.outputs[0]!)?.elemType ?? 0;
   if (output !== FLOAT32 && output !== FLOAT16) return `y is ${dataTypeName(output)}`;
+  if ('axis' in coding) return notCodes(matcher, 'x', x) ?? matchChannels(view, matcher, x, coding, addDequantizeBy);
   const source = matcher.relaxes ? sourceOf(matcher, x, coding) : undefined;
   if (source !== undefined) {
     const ends = endsOf(coding, matcher.info(x)?.elemType ?? 0);
     return expressionMatch(matcher, [node], [source], (to, [value]) => {
       const floats = to.add('CastToF32', [value!]);
-      return ends ? to.add('Clip', [floats, ...ends.map((end) => to.add('ConstantF32', [], [end]))]) : floats;
+      return ends ? to.add('Clip', [floats, ...ends.map((end) => to.number(end))]) : floats;
     });
   }
   const isSum = matcher.info(x)?.elemType === INT32;
@@ -166,13 +181,14 @@ const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear',
 const DEQUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['DequantizeLinear', 'com.microsoft.DequantizeLinear']);
 
 const quantize: Omit<Operator, 'name'> = {
-  limits: 'one constant scale, codes of 8 or 16 bits',
+  limits: 'constant scales, one or one for each channel of an axis, codes of 8 or 16 bits',
   attributes: ['axis', 'saturate', 'output_dtype', 'block_size', 'precision'],
   infer: inferQuantize,
   match: matchQuantize,
 };
 const dequantize: Omit<Operator, 'name'> = {
-  limits: 'one constant scale, codes of 8 or 16 bits or int32; of constants everything',
+  limits:
+    'constant scales, one or one for each channel of an axis, codes of 8 or 16 bits, of int32 with one scale; of constants everything',
   attributes: ['axis', 'output_dtype', 'block_size'],
   infer: inferDequantize,
   match: matchDequantize,

@@ -41,6 +41,8 @@ export interface Match {
      * it turns into floats first.
      */
     readonly inOrt?: 'integers' | 'codes' | 'floats' | undefined;
+    /** Products that it takes here: what one matrix leaves of the weights, a second one has. Default 1. */
+    readonly products?: number | undefined;
     /** Its rows are windows that are put together first. */
     readonly gathers?: boolean | undefined;
   };

@@ -201,7 +201,7 @@ export class CostModel {
         ? MSD_FLOAT_MAC
         : MSD_CONV_FLOAT_MAC;
     const inOrt = product.quantized ? ortPrice(product, macs, written) : FLOAT_MAC * macs + attention.ort;
-    return { msd: msd + own * macs + gathered, ort: ort + inOrt };
+    return { msd: msd + own * (product.products ?? 1) * macs + gathered, ort: ort + inOrt };
   }
 }
 

@@ -46,7 +46,7 @@ export function columnsMatrix({ N, K, data, byRows = false, scales, zeroPoints }
     scale: 'f32',
     fileBytes: bytesOf(data, zeroPoints, ...tensors),
     open() {
-      const read = byRows ? rowsOf(data, K) : columnsOf(data, N, K);
+      const read = bytesReader(data, { N, K, byRows });
       const scale = productOf(
         tensors.map((tensor) => tensorFloats(tensor)),
         numbers,
@@ -85,7 +85,12 @@ function productOf(factors: readonly Float32Array[], numbers: readonly number[])
   return product;
 }
 
+/** Rows [n, n + count) of K bytes each, in `into` if they fit there. */
 type ReadRows = (n: number, count: number, into: Uint8Array) => Uint8Array;
+
+/** Reads rows [n, k] of bytes that a file has as [N, K] (`byRows`) or [K, N]. */
+export const bytesReader = (data: TensorRef, { N, K, byRows }: Pick<Columns, 'N' | 'K' | 'byRows'>): ReadRows =>
+  byRows ? rowsOf(data, K) : columnsOf(data, N, K);
 
 function rowsOf(data: TensorRef, K: number): ReadRows {
   const read = partReader(data);
@@ -126,7 +131,7 @@ const BLOCK = 64;
  * Columns [n, n + rows.length / K) of `from` [K, N] become `rows`, each K long. Four by four bytes are exchanged in words: 2 to 3
  * times faster than one by one.
  */
-export function transposeColumns(from: Uint8Array, N: number, n: number, rows: Uint8Array, K: number): void {
+function transposeColumns(from: Uint8Array, N: number, n: number, rows: Uint8Array, K: number): void {
   const source = new DataView(from.buffer, from.byteOffset, from.byteLength);
   const target = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
   const count = rows.length / K;

@@ -189,7 +189,9 @@ function blockMatrix(of: Dequantize, layout: Layout, map: ScaleMap, format: Form
           data: isInt8 ? new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes,
           scales: some,
           ...(zeros && {
-            zeroPoints: zeroRows(zeros, bits, isInt8, count, blocks, (row, block) => map.at(n + row, fileBlock(block))),
+            zeroPoints: packedZeros({ bits, isInt8, count, blocks }, (row, block) =>
+              zeros.length === 1 ? zeros[0]! : zeros[map.at(n + row, fileBlock(block))]!,
+            ),
           }),
         };
       };
@@ -215,22 +217,23 @@ function storedZeroPoints(tensor: TensorRef | undefined, isSigned: boolean, bits
   return zeros.every((zero) => zero === symmetric) ? undefined : zeros;
 }
 
+interface ZeroRows {
+  readonly bits: number;
+  readonly isInt8: boolean;
+  /** Rows, and blocks of each. */
+  readonly count: number;
+  readonly blocks: number;
+}
+
 /** Zero points of some rows, packed like the codes. */
-function zeroRows(
-  zeros: Int16Array,
-  bits: number,
-  isInt8: boolean,
-  count: number,
-  blocks: number,
-  at: (row: number, block: number) => number,
+function packedZeros(
+  { bits, isInt8, count, blocks }: ZeroRows,
+  zeroOf: (row: number, block: number) => number,
 ): Uint8Array | Int8Array {
   const rowBytes = Math.ceil((blocks * bits) / 8);
   const out = isInt8 ? new Int8Array(count * rowBytes) : new Uint8Array(count * rowBytes);
   for (let row = 0; row < count; row++)
-    for (let block = 0; block < blocks; block++) {
-      const zero = zeros[zeros.length === 1 ? 0 : at(row, block)]!;
-      putCode(out, row * rowBytes, block, bits, zero);
-    }
+    for (let block = 0; block < blocks; block++) putCode(out, row * rowBytes, block, bits, zeroOf(row, block));
   return out;
 }
 

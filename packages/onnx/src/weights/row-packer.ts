@@ -1,6 +1,6 @@
 /** Reads rows [n, k] of codes that a file has as [N, K] or [K, N], padded to whole blocks; signed codes of few bits become unsigned. */
-import { partReader, type TensorRef, tensorBytes } from '../read/tensor.ts';
-import { transposeColumns } from './columns.ts';
+import { partReader, type TensorRef } from '../read/tensor.ts';
+import { bytesReader } from './columns.ts';
 import type { Layout } from './dequantized-matrix.ts';
 import { codesReader, packCodes } from './numbers.ts';
 
@@ -43,14 +43,13 @@ function rowsPacker(data: TensorRef, fileBytes: number, rowBytes: number): Fill 
 
 /** [K, N] with two n in a byte: transposed as bytes, then two k of one n are put together. */
 function nibblesPacker(data: TensorRef, { N, K }: Layout, rowBytes: number): Fill {
-  let whole: Uint8Array | undefined;
+  const read = bytesReader(data, { N: N / 2, K });
   let turned = new Uint8Array(0);
   return (n, count, out) => {
-    whole ??= tensorBytes(data);
     const first = n >> 1;
     const pairs = ((n + count + 1) >> 1) - first;
     if (turned.length !== pairs * K) turned = new Uint8Array(pairs * K);
-    transposeColumns(whole, N / 2, first, turned, K);
+    read(first, pairs, turned);
     for (let row = 0; row < count; row++) {
       const from = (((n + row) >> 1) - first) * K;
       const isHigh = (n + row) % 2 === 1;
@@ -79,21 +78,16 @@ function codesPacker(data: TensorRef, { N, K, byRows }: Layout, bits: number, ro
   };
 }
 
-function bytesPacker(data: TensorRef, { N, K, byRows }: Layout, padded: number): PackRows {
-  const read = partReader(data);
-  let whole: Uint8Array | undefined;
+function bytesPacker(data: TensorRef, layout: Layout, padded: number): PackRows {
+  const { K } = layout;
+  const read = bytesReader(data, layout);
+  if (K === padded) return read;
+  let rows = new Uint8Array(0);
   return (n, count, into) => {
-    if (byRows && K === padded) return read(n * K, count * K, into);
     const out = into.length >= count * padded ? into.subarray(0, count * padded) : new Uint8Array(count * padded);
-    let rows: Uint8Array;
-    if (byRows) rows = read(n * K, count * K);
-    else {
-      whole ??= tensorBytes(data);
-      rows = K === padded ? out : new Uint8Array(count * K);
-      transposeColumns(whole, N, n, rows, K);
-    }
-    if (K !== padded)
-      for (let row = 0; row < count; row++) out.set(rows.subarray(row * K, (row + 1) * K), row * padded);
+    if (rows.length !== count * K) rows = new Uint8Array(count * K);
+    const codes = read(n, count, rows);
+    for (let row = 0; row < count; row++) out.set(codes.subarray(row * K, (row + 1) * K), row * padded);
     return out;
   };
 }

@@ -154,6 +154,33 @@ describe('elementwise', () => {
     expect(long([0.1, 0.5])).not.toBe(long([0.1, 0.25]));
   });
 
+  it('has one kernel for expressions that differ in constants alone, unless they are more than it has arguments', () => {
+    const sum = (values: readonly number[]): Elementwise => ({
+      nodes: values.flatMap((value, i): ElementwiseNode[] => [
+        { fn: 'ConstantF32', args: [], values: [value] },
+        { fn: i % 2 ? 'Add' : 'Mul', args: [2 * i, 2 * i + 1] },
+      ]),
+      outputs: [2 * values.length],
+    });
+    const x = tensor(
+      'f32',
+      [2, 7],
+      [-0, Number.NaN, Infinity, 2 ** -140, ...Array.from({ length: 10 }, (_, i) => i - 4)],
+    );
+    const kernels = (values: readonly number[]): string[] => {
+      expectBits(elementwise, sum(values), [x]);
+      return elementwise.wasm(sum(values), [x], [x]).calls.map(({ id }) => id);
+    };
+    const few = [
+      [0.1, -0],
+      [3e38, -7],
+      [Number.NaN, Infinity],
+    ].map((values) => kernels(values));
+    expect(new Set(few.flat()).size).toBe(1);
+    const many = [0, 1].map((first) => kernels(Array.from({ length: 40 }, (_, i) => (first + i) / 7)));
+    expect(new Set(many.flat()).size).toBe(2);
+  });
+
   it('has the kernels that were reviewed', () => {
     expect(kernelHashes(elementwiseKernel)).toMatchSnapshot();
   });

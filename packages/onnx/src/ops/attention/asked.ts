@@ -67,7 +67,7 @@ const SEEN: Elementwise = {
 
 function scaled(scale: number, biases: number): Elementwise {
   const expression = new Expression(1 + biases);
-  let value = expression.add('Mul', [0, expression.add('ConstantF32', [], [scale])]);
+  let value = expression.add('Mul', [0, expression.number(scale)]);
   for (let i = 1; i <= biases; i++) value = expression.add('Add', [value, i]);
   return expression.op;
 }

@@ -203,15 +203,12 @@ function addedSlot(to: Lowering, added: Exclude<Added, { readonly kind: 'causal'
   const expression = new Expression(1);
   if (added.kind === 'bias') {
     if (added.factor === 1) return slot;
-    expression.add('Mul', [0, expression.add('ConstantF32', [], [added.factor])]);
+    expression.add('Mul', [0, expression.number(added.factor)]);
   } else if (added.isNever) {
     if (added.isSeen) return slot;
     expression.add('Not', [0]);
   } else {
-    const [seen, filtered] = [0, FILTERED].map((value) => expression.add('ConstantF32', [], [value])) as [
-      number,
-      number,
-    ];
+    const [seen, filtered] = [0, FILTERED].map((value) => expression.number(value)) as [number, number];
     expression.add('Where', added.isSeen ? [0, seen, filtered] : [0, filtered, seen]);
   }
   return emitOp(to, elementwise, expression.op, [slot], [])[0]!;

@@ -20,7 +20,7 @@ export function coded(
   const row = { ...scales, dims: [countOf(scales.dims)] };
   const expression = new Expression(2);
   const code = expression.add('Round', [expression.add('Div', [0, 1])]);
-  const [lowest, highest] = [-128, 127].map((value) => expression.add('ConstantF32', [], [value])) as [number, number];
+  const [lowest, highest] = [-128, 127].map((value) => expression.number(value)) as [number, number];
   expression.add('Mul', [expression.add('Clip', [code, lowest, highest]), 1]);
   const [y] = emitOp(to, elementwise, expression.op, [x, row], []) as [Slot];
   return headsOfRows(y, rows, size);

@@ -94,7 +94,7 @@ export function emitFunction(to: Lowering, fn: FunctionId, slots: readonly Slot[
 /** A mask as a bias. */
 export function maskBias(to: Lowering, mask: Slot): Slot {
   const expression = new Expression(1);
-  const [seen, unseen] = [0, Number.NEGATIVE_INFINITY].map((value) => expression.add('ConstantF32', [], [value]));
+  const [seen, unseen] = [0, Number.NEGATIVE_INFINITY].map((value) => expression.number(value));
   expression.add('Where', [0, seen!, unseen!]);
   return emitOp(to, elementwise, expression.op, [mask], [])[0]!;
 }

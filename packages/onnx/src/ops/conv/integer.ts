@@ -4,16 +4,11 @@ import { countOf } from '../../dims.ts';
 import { type TensorRef, tensorFloats } from '../../read/tensor.ts';
 import { columnsMatrix, refusedColumns } from '../../weights/columns.ts';
 import { reordered } from '../../weights/reordered.ts';
-import { floatProduct, integersOf, refusedScales } from '../dynamic.ts';
+import { floatProduct } from '../dynamic.ts';
+import { integersOf, isScaleOf, refusedScales } from '../integers.ts';
 import type { Pattern } from '../operator.ts';
 import { convolution, shapeOf } from './conv.ts';
 import { type Depthwise, depthwise, isDepthwise } from './slide.ts';
-
-/** One element, or one of each of N channels of a result [batch, N, …]. */
-const isScaleOf = (N: number | undefined) => (dims: readonly number[], rank: number | undefined) => {
-  const channel = dims.length - (rank ?? 0) + 1;
-  return dims.length <= Math.max(1, rank ?? 0) && dims.every((dim, i) => dim === 1 || (i === channel && dim === N));
-};
 
 export const convIntegerChain: Pattern = (matcher, node) => {
   const [, w = '', , z = ''] = node.inputs;
@@ -22,7 +17,12 @@ export const convIntegerChain: Pattern = (matcher, node) => {
   const { data, zeroPoints } = integers;
   const view = matcher.view(node);
   const [N = 0] = data.dims;
-  const product = floatProduct(matcher, node, 'X', isScaleOf(N));
+  const product = floatProduct(
+    matcher,
+    node,
+    'X',
+    isScaleOf(N, () => 1),
+  );
   if (typeof product === 'string') return product;
   const { nodes, x, before, scales, y } = product;
   const columns = { N, K: countOf(data.dims.slice(1)), data, byRows: true, scales, zeroPoints };

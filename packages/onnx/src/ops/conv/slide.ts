@@ -36,20 +36,17 @@ const opOf = (kind: WindowsOp['kind'], { kernel, strides, dilations }: Windows):
   dilations: pairOf(dilations),
 });
 
-/**
- * Slides over x, [batch, …, channels] like the result.
- *
- * @param value of the elements around it
- */
-function slide(
-  to: Lowering,
-  kind: WindowsOp['kind'],
-  windows: Windows,
-  at: Placed,
-  x: Slot,
-  value: number,
-  weights: readonly (Slot | undefined)[] = [],
-): Slot {
+interface Sliding {
+  readonly kind: WindowsOp['kind'];
+  readonly windows: Windows;
+  readonly at: Placed;
+  /** Of the elements around x. */
+  readonly value: number;
+  readonly weights?: readonly (Slot | undefined)[];
+}
+
+/** Slides over x, [batch, …, channels] like the result. */
+function slide(to: Lowering, x: Slot, { kind, windows, at, value, weights = [] }: Sliding): Slot {
   const dims = imageDims(x.dims);
   const [before, after] = [at.before, behind(windows, at, x.dims.slice(1, -1))].map((own) => [0, ...pairWith0(own), 0]);
   const image = part(x, 0, dims);
@@ -133,7 +130,8 @@ export function depthwise(view: NodeView, matcher: Matcher, conv: Depthwise): Ma
         view.fail('X', `[batch, ${channels}, …] of ${kernel.length} spatial dimensions`, `[${given.join(', ')}]`);
       const at = placed(view, windows, given.slice(2));
       const image = toPositions(to, through(to, before, to.slot(x)));
-      const sums = slide(to, 'weighted', windows, at, image, 0, [to.slot(weights.key), biasSlot(to, bias)]);
+      const own = [to.slot(weights.key), biasSlot(to, bias)];
+      const sums = slide(to, image, { kind: 'weighted', windows, at, value: 0, weights: own });
       toChannels(to, through(to, after, sums), y);
     },
   };
@@ -189,7 +187,7 @@ export function pooled(
 ): Slot {
   const spatial = x.dims.slice(2);
   const at = placed(view, windows, spatial);
-  const all = slide(to, kind, windows, at, toPositions(to, x), kind === 'max' ? least : 0);
+  const all = slide(to, toPositions(to, x), { kind, windows, at, value: kind === 'max' ? least : 0 });
   return kind === 'max' || countsPads(view) ? all : withoutPads(to, windows, at, spatial, all);
 }
 
