@@ -188,6 +188,14 @@ describe('pools', () => {
     expectNear(got, expected, 12, 6);
   });
 
+  it('AveragePool of a window that lies in the padding is 0', async () => {
+    const attributes = { kernel_shape: { ints: [2] }, dilations: { ints: [2] }, pads: { ints: [1, 1] } };
+    const x = new Float32Array([3, -5]);
+    const { got, expected } = await both({ opType: 'AveragePool', inputs: ['x'], attributes }, [], x, [1, 2, 1]);
+    expect([...expected]).toEqual([0, 0]);
+    expect([...got]).toEqual([0, 0]);
+  });
+
   it.each(['GlobalAveragePool', 'GlobalMaxPool'])('%s', async (opType) => {
     for (const dims of [
       [2, 5, 7],

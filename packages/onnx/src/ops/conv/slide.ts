@@ -204,7 +204,8 @@ function withoutPads(to: Lowering, windows: Windows, at: Placed, spatial: readon
   const taps = countOf(kernel);
   const factors = inside.reduce<number[]>((all, own) => all.flatMap((outer) => own.map((count) => outer * count)), [1]);
   if (factors.every((count) => count === taps)) return pooled;
-  const data = factors.map((count) => Math.fround(taps / count));
+  // A window that lies outside altogether gives 0, as in ONNX Runtime.
+  const data = factors.map((count) => (count === 0 ? 0 : Math.fround(taps / count)));
   const factor = to.constant({ elemType: FLOAT32, dims: [...at.out, 1], data });
   return emitOp(to, elementwise, { nodes: [{ fn: 'Mul', args: [0, 1] }], outputs: [2] }, [pooled, factor], [])[0]!;
 }
