@@ -2,6 +2,7 @@
 // API, once by ONNX Runtime and once by MSD.
 import { quantizeWeights } from '@msd/core';
 import { formatReport, register, reportOf } from '@msd/onnx/register';
+import { createSession } from '@msd/onnx/worker';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 
@@ -41,3 +42,8 @@ const error = Math.max(...plain.y.map((value, i) => Math.abs(value - msd.y[i])))
 console.log(formatReport(msd.report));
 if (!(error < 1e-3) || plain.y.length !== M * N) throw new Error(`outside app: largest difference ${error}`);
 console.log(`Node ${process.version}: largest difference to onnxruntime-web: ${error.toExponential(1)}`);
+
+const far = await createSession(model);
+const { y } = await far.run(feeds);
+await far.release();
+if (`${y.data}` !== `${msd.y}`) throw new Error('outside app: a session in a Worker computes something else');

@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { resultInExtension } from './outside/extension.mjs';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
+import { SESSION_PAGES } from './outside/session-pages.mjs';
 import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
 import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
@@ -111,7 +112,11 @@ if (!only || only.test('types')) {
   }
 }
 await openPages(app, PAGES);
-await openPages(app, [{ name: 'esbuild', isIsolated: true }]);
+await openPages(app, SESSION_PAGES);
+await openPages(app, [
+  { name: 'esbuild', isIsolated: true },
+  { name: 'session-vite', isIsolated: true },
+]);
 if (!only || only.test('extension')) {
   const started = performance.now();
   const { result, fetched } = await resultInExtension(app, join(root, 'models'));

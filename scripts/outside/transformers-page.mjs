@@ -2,7 +2,7 @@
 // what MSD says it did. Plain Transformers.js is the same page without MSD.
 
 /** Tokens that a page writes: enough for the caches of keys and values to matter. */
-const TOKENS = 48;
+export const TOKENS = 48;
 export const PROMPT = 'Once upon a time';
 
 const SETUP = `

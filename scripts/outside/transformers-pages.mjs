@@ -18,7 +18,8 @@ import {
 
 const IS_WINDOWS = process.platform === 'win32';
 
-const run = (app, command, args) => {
+/** Runs a tool of the app. */
+export const run = (app, command, args) => {
   const { status } = spawnSync('npx', ['--no-install', command, ...args], {
     cwd: app,
     stdio: 'inherit',

@@ -155,14 +155,10 @@ describe('text', () => {
     expect(steps).toHaveLength(8);
   });
 
-  // GroupQueryAttention, which the story model has, counts keys from the left: rows behind padding there are not defined.
-  it.each([
-    ['story', 'There was a cat'],
-    ['decoder', 'The cat'],
-  ])('is written for two prompts at once: %s', async (model, other) => {
+  it.each(['story', 'decoder'])('is written for two prompts of different length at once: %s', async (model) => {
     const { answer, steps } = await both('text-generation', model, async ({ model, tokenizer }, write) => {
       tokenizer.padding_side = 'left';
-      const feeds = tokenizer([PROMPT, other], { padding: true });
+      const feeds = tokenizer([PROMPT, 'The cat'], { padding: true });
       return tokenizer.batch_decode((await model.generate({ ...feeds, ...write(8) })) as hf.Tensor);
     });
     expect(answer).toHaveLength(2);

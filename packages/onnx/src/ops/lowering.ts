@@ -119,6 +119,8 @@ export interface AttentionNow {
   readonly past?: readonly number[] | undefined;
   /** New keys of each sequence that count. Default: all. */
   readonly counts?: readonly number[] | undefined;
+  /** Queries of each sequence that count; 0 comes of the rest. Default: those of keys that count. */
+  readonly queries?: readonly number[] | undefined;
   /** No key after a query's own position is seen. Default: as the op says. */
   readonly isCausal?: boolean | undefined;
   /** First key of each sequence that may be seen. Default: 0. */

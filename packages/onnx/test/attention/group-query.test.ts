@@ -1,6 +1,7 @@
 /** GroupQueryAttention of MSD beside that of ONNX Runtime and beside the mathematics. */
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../../src/register.ts';
+import { relativeL2 } from '../close.ts';
 import { floats, type ort, session } from '../ort.ts';
 import { exactly, type Form, feedsOf, groupQueryModel, type Round } from './group-query.ts';
 
@@ -46,6 +47,13 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['a prompt in chunks', {}, [prompt(7), more(5, 12), more(64, 76), more(1, 77)]],
   ['two sequences', { batch: 2 }, [prompt(6, 6, 6), more(1, 7, 7)]],
   ['two sequences of different length', { batch: 2 }, [prompt(7, 7, 4), more(1, 8, 5), more(1, 9, 6)]],
+  [
+    'two of different length, packed, softcap',
+    { batch: 2, packed: true, softcap: 2 },
+    [prompt(7, 7, 4), more(1, 8, 5)],
+  ],
+  ['two of different length, a window', { batch: 2, window: 4 }, [prompt(7, 4, 7), more(1, 5, 8)]],
+  ['two of different length, a bias', { batch: 2, bias: [1, 1] }, [prompt(7, 3, 7), more(1, 4, 8)]],
   ['a shorter past than was given', {}, [prompt(7), more(1, 4), more(2, 5)]],
   ['a prompt after a past', {}, [prompt(7), prompt(3)]],
 ];
@@ -54,21 +62,6 @@ const pastOf = (results: ort.InferenceSession.OnnxValueMapType): Record<string, 
   past_key: results.present_key!,
   past_value: results.present_value!,
 });
-
-/** Relative L2 over the rows that count. */
-function distance(got: ArrayLike<number>, expected: ArrayLike<number>, { ends, rows, total }: Round): number {
-  const width = expected.length / ends.length / rows;
-  let error = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    const row = Math.floor(i / width);
-    const counts = rows === total ? ends[Math.floor(row / rows)]! : rows;
-    if (row % rows >= counts) continue;
-    error += (got[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
-}
 
 describe('GroupQueryAttention', () => {
   describe.each(['int16', 'model', 'int8'] as const)('with a cache of %s', (kvCache) => {
@@ -87,8 +80,8 @@ describe('GroupQueryAttention', () => {
         const want = await plain.run(feeds);
         expect(got.y!.dims).toEqual(want.y!.dims);
         expect(got.present_key!.dims).toEqual(want.present_key!.dims);
-        expect(distance(floats(got.y), exact.y, round)).toBeLessThan(limit);
-        expect(distance(floats(want.y), exact.y, round)).toBeLessThan(form.codes ? 2e-3 : 1e-5);
+        expect(relativeL2(floats(got.y), exact.y)).toBeLessThan(limit);
+        expect(relativeL2(floats(want.y), exact.y)).toBeLessThan(form.codes ? 2e-3 : 1e-5);
         past = pastOf(got);
         pastOfPlain = pastOf(want);
       }
@@ -134,7 +127,7 @@ describe('GroupQueryAttention', () => {
     });
     const past = pastOf(await plain.run(feedsOf(form, prompt(7))));
     const [got, want] = await Promise.all([msd, plain].map((each) => each.run(feedsOf(form, more(1, 8), past))));
-    expect(distance(floats(got!.y), floats(want!.y), more(1, 8))).toBeLessThan(1e-5);
+    expect(relativeL2(floats(got!.y), floats(want!.y))).toBeLessThan(1e-5);
     await msd.release();
     await plain.release();
   });

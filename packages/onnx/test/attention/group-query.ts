@@ -302,14 +302,15 @@ export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
         values.set(stored('v', v, h), store + (before + row) * size);
       }
     }
-    for (let row = 0; row < counts; row++)
+    for (let row = 0; row < rows; row++)
       for (let h = 0; h < heads; h++) {
         const position = before + row;
         const q = turn(head('q', (b * rows + row) * width + h * size), b, row, position);
         const store = (b * kvHeads + Math.floor(h / (heads / kvHeads))) * length * size;
         const first = f.window > 0 ? Math.max(0, position - f.window + 1) : 0;
         const scores: number[] = [];
-        for (let t = first; t <= position; t++) {
+        // Padding is answered from the keys that count.
+        for (let t = first; t <= Math.min(position, before + counts - 1); t++) {
           let score = 0;
           for (let i = 0; i < size; i++) score += q[i]! * keys[store + t * size + i]!;
           score *= f.scale ?? 1 / Math.sqrt(size);

@@ -60,8 +60,8 @@ export function attend(
       const kept = { keeper, state, half, elemType, dims: half === 'both' ? [2, ...dims] : dims, scales };
       values.set(name, valueOfKept(kept));
     }
-    const { counts, starts, bias, mask, isCausal } = told;
-    return { cache: state.store!.cache, past: before, counts, starts, bias, mask, isCausal };
+    const { counts, queries, starts, bias, mask, isCausal } = told;
+    return { cache: state.store!.cache, past: before, counts, queries, starts, bias, mask, isCausal };
   };
 }
 

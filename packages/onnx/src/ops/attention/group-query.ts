@@ -217,9 +217,8 @@ function positionsOf(view: NodeView, roles: Roles, batch: number, rows: number):
   return {
     ...{ batch, rows, key: `of ${lengths} ${total}`, needs: [lengths, total] },
     of: (told) => {
-      const { past, counts } = lengthsOf(view, told, batch, rows);
-      // Rows behind the last one that counts are padding.
-      return past.flatMap((begin, b) => Array.from({ length: rows }, (_, row) => (row < counts[b]! ? begin + row : 0)));
+      const { past } = lengthsOf(view, told, batch, rows);
+      return past.flatMap((begin) => Array.from({ length: rows }, (_, row) => begin + row));
     },
   };
 }
@@ -255,7 +254,9 @@ function lateOf(view: NodeView, { lengths, total, bias }: Roles, batch: number, 
     at(values, pastRows): AttentionNow {
       const { past, counts, total: longest } = lengthsOf(view, values, batch, rows);
       const added = values[2] && biasOf(view, values[2]);
-      return { past, counts, bias: added, rows: Math.max(longest, pastRows) };
+      // What padding asks for is answered as well, from the keys that count: with padding on the left, texts begin there.
+      const queries = past.map(() => rows);
+      return { past, counts, queries, bias: added, rows: Math.max(longest, pastRows) };
     },
   };
 }
