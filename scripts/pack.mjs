@@ -45,6 +45,8 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   console.log(line('@msd/core', '@msd/onnx'));
   console.log('for TensorFlow.js:');
   console.log(line('@msd/core', '@msd/tfjs'));
-  console.log('for the command line (then npx msd --help):');
+  console.log(
+    'For the command line, in a folder of its own (it brings an onnxruntime-web of its own), then npx msd --help:',
+  );
   console.log(line('@msd/core', '@msd/onnx', '@msd/cli'));
 }
