@@ -136,6 +136,7 @@ describe('Einsum on wasm', () => {
     'a,b->ba',
     'ab,c->b',
     'abc,cd->d',
+    'ecb,ce->be', // batches whose rows lie behind what is summed over
     'abcf,fde->cae',
     'abc->cab',
     'abc->b',

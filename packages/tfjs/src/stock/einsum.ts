@@ -79,6 +79,12 @@ function product(run: RunStock, a: Term, b: Term, out: ReadonlySet<number>): Ter
   ];
   const indices = [...batch, ...aFree, ...bFree];
   const shape = [...dimsOf(a, [...batch, ...aFree]), ...dimsOf(b, bFree)];
+  if (a.x.dtype !== 'float32') {
+    const left = arranged(run, a, [...batch, ...aFree, ...contracted]).x;
+    const right = arranged(run, b, [...batch, ...bFree, ...contracted]).x;
+    const all = run('Multiply', { a: { ...left, shape: [B, M, 1, K] }, b: { ...right, shape: [B, 1, N, K] } });
+    return { x: { ...run('Sum', { x: all }, { axis: [3], keepDims: false }), shape }, indices };
+  }
   // tfjs's wasm backend is fast for one product of matrices that lie as they are; else transposed ones cost it nothing more.
   const mayBeTransposed = B > 1;
   const lies = (term: Term, order: readonly number[]) =>
@@ -86,11 +92,6 @@ function product(run: RunStock, a: Term, b: Term, out: ReadonlySet<number>): Ter
   const transposeA = lies(a, [...batch, ...contracted, ...aFree]) && contracted.length > 0;
   const transposeB = lies(b, [...batch, ...bFree, ...contracted]) && contracted.length > 0;
   const left = arranged(run, a, transposeA ? a.indices : [...batch, ...aFree, ...contracted]).x;
-  if (left.dtype !== 'float32') {
-    const right = arranged(run, b, [...batch, ...bFree, ...contracted]).x;
-    const all = run('Multiply', { a: { ...left, shape: [B, M, 1, K] }, b: { ...right, shape: [B, 1, N, K] } });
-    return { x: { ...run('Sum', { x: all }, { axis: [3], keepDims: false }), shape }, indices };
-  }
   const right = arranged(run, b, transposeB ? b.indices : [...batch, ...contracted, ...bFree]).x;
   const operands = {
     a: { ...left, shape: transposeA ? [B, K, M] : [B, M, K] },
