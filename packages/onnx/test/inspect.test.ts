@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
+import { openRecords } from '../src/inspect/open.ts';
 import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
 import { writeModel } from '../src/write/index.ts';
@@ -198,6 +199,20 @@ describe('a model behind a URL', () => {
     const coming = RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 50 }, { left: 8e6 });
     await expect(coming).rejects.toThrow('expected an answer, got none (nothing for 0.05 s)');
     await hanging.close();
+  });
+
+  it('gives up a whole file of which no more comes', async () => {
+    let answers = 0;
+    const first = (_: string, response: ServerResponse): boolean => {
+      response.writeHead(200, { 'content-length': deep.length });
+      if (answers++ > 0) response.write(deep.subarray(0, 100));
+      else response.end(deep);
+      return true;
+    };
+    const stopping = await serveFiles({}, { first });
+    const reading = { allowance: { left: 8e6 }, share: 0, timeoutMs: 50 };
+    await expect(openRecords(`${stopping.base}/deep.onnx`, reading)).rejects.toThrow('got 0 of 4 MB, then nothing for 0.05 s');
+    await stopping.close();
   });
 
   it('stops when it is told to', async () => {

@@ -5,7 +5,7 @@ import { hasFiles, openFile, pathOfUrl } from '../read/file.ts';
 import { siblingOf } from '../read/locate.ts';
 import { type ByteSource, bytesSource } from '../read/source.ts';
 import type { ExternalFiles } from '../read/tensor.ts';
-import { type Allowance, NoRanges, RangedSource, type Requests } from './ranged.ts';
+import { type Allowance, NoRanges, RangedSource, type Requests, TIMEOUT_MS } from './ranged.ts';
 import { walkModel } from './walk.ts';
 
 /** Where bytes may come from. */
@@ -57,7 +57,8 @@ async function open(model: string | Uint8Array, reading: Reading): Promise<ByteS
         before = loaded;
       };
     };
-    return fetchSource(model, { stallTimeoutMs: 0, signal: reading.signal, listen });
+    const { signal, timeoutMs = TIMEOUT_MS } = reading;
+    return fetchSource(model, { stallTimeoutMs: timeoutMs, signal, listen });
   }
 }
 

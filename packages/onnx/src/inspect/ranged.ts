@@ -13,7 +13,7 @@ const MOST_AHEAD = 64;
 /** The beginning of a file, which its nodes often are. */
 const FIRST_PAGES = 16;
 /** A part is 256 kB at most: slower than that is a server that hangs. */
-const TIMEOUT_MS = 60_000;
+export const TIMEOUT_MS = 60_000;
 
 /** Somebody asked for bytes that were not fetched. */
 export class Missing extends Error {
@@ -45,7 +45,7 @@ export interface Requests {
   /** What each request carries. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
-  /** After how long a part that did not come is given up. Default: a minute. */
+  /** After how long a part that did not come is given up, and a whole file of which nothing more came. Default: a minute. */
   readonly timeoutMs?: number | undefined;
   /** Told of all bytes that came. */
   readonly onBytes?: ((count: number) => void) | undefined;
