@@ -35,7 +35,7 @@ async function runCut(folder: string, seed: number): Promise<{ whole?: string; r
   const graph = buildGraph(record);
   const next = random(seed);
   const sides = new Map(graph.nodes.map((node) => [node, next() < 0.3]));
-  const whole = refusalOf(graph, neededNodes(graph));
+  const whole = refusalOf({ graph, infos: new Map() }, neededNodes(graph));
   if (whole !== undefined) return { whole, regions: 0, sessions: 0 };
   const units = unitsOf(graph, new Map());
   const regions = partition(graph, units, ({ nodes: [node] }) => sides.get(node!)!).map((region) => ({

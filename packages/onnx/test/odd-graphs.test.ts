@@ -46,6 +46,10 @@ const scalar = (value: number) => op('Constant', [], ['b'], { value_float: { flo
 
 const tolerated: Readonly<Record<string, Uint8Array>> = {
   'a graph in two parts': merged(new Message().string(2, 'again')),
+  'an output without a type': merged(new Message().message(12, new Message().string(1, 'y')), { outputs: [] }),
+  'an output without a type, of integers': merged(new Message().message(12, new Message().string(1, 'n')), {
+    nodes: [matrix.node('x', 'y'), op('Cast', ['y'], ['n'], { to: { int: 6 } })],
+  }),
   'an output twice': build({ outputs: [y, y] }),
   'an output twice, another between': build({
     nodes: [matrix.node('x', 'y'), identity('y', 'z')],

@@ -64,7 +64,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const { graph } = typed;
   const decisions = matchNodes(typed, drafting);
   const needed = neededNodes(graph);
-  const refusal = contradiction ?? refusalOf(graph, needed, controls, body !== undefined);
+  const refusal = contradiction ?? refusalOf(typed, needed, controls, body !== undefined);
   if (refusal !== undefined)
     return { typed, decisions, controls, passed, same, taken, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();

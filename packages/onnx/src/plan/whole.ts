@@ -2,7 +2,8 @@
  * When a model is not cut at all but goes to ONNX Runtime as it came.
  */
 import { dataTypeName, jsDataType } from '../data-types.ts';
-import type { Graph, GraphNode } from '../ir/graph.ts';
+import type { GraphNode } from '../ir/graph.ts';
+import type { TypedGraph } from '../ir/infer.ts';
 import type { Decisions } from '../passes/match.ts';
 import type { ValueInfo } from '../read/types.ts';
 import type { Control } from './units.ts';
@@ -17,7 +18,7 @@ export type Controls = ReadonlyMap<GraphNode, Control | string>;
  * @param isBody types may be missing then
  */
 export function refusalOf(
-  graph: Graph,
+  { graph, infos }: Pick<TypedGraph, 'graph' | 'infos'>,
   nodes: readonly GraphNode[],
   controls: Controls = new Map(),
   isBody = false,
@@ -34,7 +35,10 @@ export function refusalOf(
   for (const info of [...graph.inputs, ...graph.outputs]) {
     const { kind, elemType } = info.type;
     const isUnknown = kind === 'unknown' || (kind === 'tensor' && elemType === 0);
-    const reason = isBody && isUnknown ? undefined : untransportable(info);
+    // What a file says nothing of is what follows from its nodes.
+    const inferred = { kind: 'tensor', elemType: infos.get(info.name)?.elemType ?? 0, dims: undefined } as const;
+    const type = isUnknown && inferred.elemType !== 0 ? inferred : info.type;
+    const reason = isBody && isUnknown ? undefined : untransportable({ ...info, type });
     if (reason) return reason;
   }
   return undefined;
