@@ -211,7 +211,9 @@ describe('a model behind a URL', () => {
     };
     const stopping = await serveFiles({}, { first });
     const reading = { allowance: { left: 8e6 }, share: 0, timeoutMs: 50 };
-    await expect(openRecords(`${stopping.base}/deep.onnx`, reading)).rejects.toThrow('got 0 of 4 MB, then nothing for 0.05 s');
+    await expect(openRecords(`${stopping.base}/deep.onnx`, reading)).rejects.toThrow(
+      'got 0 of 4 MB, then nothing for 0.05 s',
+    );
     await stopping.close();
   });
 
