@@ -777,6 +777,8 @@ export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeigh
 
 export declare function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void;
 
+export declare const roundHalfEven: (x: number) => number;
+
 export declare const rowMajor: (rows: number, size: number, width: number) => HeadStrides;
 
 

@@ -963,6 +963,10 @@ export interface ByteSource {
 
 export type Dim = number | string | null;
 
+export declare const FLOAT16 = 10;
+
+export declare const FLOAT32 = 1;
+
 export interface Field {
     readonly field: number;
     readonly whole: ByteRange;
@@ -980,6 +984,10 @@ export interface GraphRecord {
     readonly outputs: readonly ValueInfo[];
     readonly valueInfo: readonly ValueInfo[];
 }
+
+export declare const INT64 = 7;
+
+export declare const INT8 = 3;
 
 export declare class Message {
     #private;
@@ -1062,6 +1070,8 @@ export type TensorStorage = {
     readonly offset: number;
     readonly length: number | undefined;
 };
+
+export declare const UINT8 = 2;
 
 export interface ValueInfo {
     readonly name: string;

@@ -17,7 +17,7 @@ import { gemmKernel } from '../../packages/core/src/gemm/gemm.wasm.ts';
 import { type GemmOptions, gemmId, SCRATCH_BYTES } from '../../packages/core/src/gemm/options.ts';
 import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts';
 import { argumentList } from '../../packages/core/src/kernel-spec.ts';
-import { instantiate } from '../../packages/core/test/instantiate.ts';
+import { instantiate } from '../../packages/core/src/wasm/instantiate.ts';
 import { kernelOn } from '../../packages/core/test/kernels.ts';
 import { type Call, interleave, type Timing } from './measure.ts';
 

@@ -3,18 +3,8 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { UserError } from '../../../packages/cli/src/shared/errors.ts';
+import { DTYPE_ENDINGS } from '../../../packages/cli/src/shared/layout.ts';
 
-/** File name endings by Transformers.js' `dtype`. */
-const SUFFIXES: Readonly<Record<string, string>> = {
-  fp32: '',
-  fp16: '_fp16',
-  int8: '_int8',
-  uint8: '_uint8',
-  q8: '_quantized',
-  q4: '_q4',
-  q4f16: '_q4f16',
-  bnb4: '_bnb4',
-};
 const DEFAULT_DTYPE = 'q4';
 
 /** What running a decoder takes to know; sizes as in config.json. */
@@ -60,9 +50,9 @@ export function openModelFolder(folder: string, dtype?: string): ModelFolder {
 }
 
 function findModel(folder: string, dtype: string | undefined): string {
-  const suffix = SUFFIXES[dtype ?? DEFAULT_DTYPE];
+  const suffix = DTYPE_ENDINGS[dtype ?? DEFAULT_DTYPE];
   if (suffix === undefined) {
-    throw new UserError(`--dtype: expected one of ${Object.keys(SUFFIXES).join(', ')}, got ${dtype}.`);
+    throw new UserError(`--dtype: expected one of ${Object.keys(DTYPE_ENDINGS).join(', ')}, got ${dtype}.`);
   }
   const present = [join(folder, 'onnx'), folder].flatMap((directory) =>
     existsSync(directory)

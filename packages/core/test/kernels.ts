@@ -2,7 +2,7 @@
 import { argumentList, type KernelFamily, type KernelSpec } from '../src/kernel-spec.ts';
 import { Module } from '../src/wasm/emitter.ts';
 import { relaxedDot } from '../src/wasm/features.ts';
-import { instantiate } from './instantiate.ts';
+import { instantiate } from '../src/wasm/instantiate.ts';
 
 /** A kernel on a memory. */
 export function kernelOn<P, A extends string>(

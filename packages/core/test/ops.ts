@@ -13,7 +13,7 @@ import {
   tensorArrays,
 } from '../src/ops/op.ts';
 import { Module } from '../src/wasm/emitter.ts';
-import { instantiate } from './instantiate.ts';
+import { instantiate } from '../src/wasm/instantiate.ts';
 
 const LINE = 64;
 const CANARY = 0xa5;

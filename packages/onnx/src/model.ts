@@ -6,6 +6,11 @@ export {
   dataTypeBits,
   dataTypeCode,
   dataTypeName,
+  FLOAT16,
+  FLOAT32,
+  INT8,
+  INT64,
+  UINT8,
 } from './data-types.ts';
 export { OnnxFormatError, ReadError } from './errors.ts';
 export { bitsOf as halfBitsOf, floatsOfHalves } from './half.ts';

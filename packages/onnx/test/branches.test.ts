@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import type { SessionReport } from '../src/report.ts';
-import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { CLOSE, relativeMost } from './close.ts';
 import { compare } from './compared.ts';
 import { MERGED, mergedModel } from './merged.ts';
-import { gaussian, makeMatrix, random } from './models.ts';
+import { gaussian, makeMatrix, namedOp as op, random } from './models.ts';
 import { externalTensor } from './odd.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
@@ -14,15 +14,6 @@ const K = 64;
 const a = makeMatrix({ name: 'a', N: K, K });
 const b = makeMatrix({ name: 'b', N: K, K, seed: 2, bits: 8, zeroPoints: true });
 
-const op = (
-  opType: string,
-  inputs: readonly string[],
-  outputs: string | readonly string[],
-  attributes: Readonly<Record<string, AttributeSpec>> = {},
-): NodeSpec => {
-  const list = typeof outputs === 'string' ? [outputs] : outputs;
-  return { opType, name: `the ${opType} of ${list[0]}`, inputs, outputs: list, attributes };
-};
 const out = (...names: string[]): GraphSpec['outputs'] => names.map((name) => ({ name, dtype: 'float32' as const }));
 const body = (nodes: readonly NodeSpec[], outputs: string[], initializers: readonly TensorSpec[] = []): GraphSpec => ({
   nodes,

@@ -11,7 +11,7 @@ import {
   writeModel,
 } from '../src/write/index.ts';
 import { compare } from './compared.ts';
-import { gaussian, makeMatrix, random } from './models.ts';
+import { gaussian, makeMatrix, namedOp as op, random } from './models.ts';
 import { externalTensor } from './odd.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
@@ -19,15 +19,6 @@ const K = 160;
 const a = makeMatrix({ name: 'a', N: K, K });
 const b = makeMatrix({ name: 'b', N: K, K, seed: 2, bits: 8, zeroPoints: true });
 
-const op = (
-  opType: string,
-  inputs: readonly string[],
-  outputs: string | readonly string[],
-  attributes: Readonly<Record<string, AttributeSpec>> = {},
-): NodeSpec => {
-  const list = typeof outputs === 'string' ? [outputs] : outputs;
-  return { opType, name: `the ${opType} of ${list.find((name) => name !== '')}`, inputs, outputs: list, attributes };
-};
 const float = (name: string, dims?: ValueSpec['dims']): ValueSpec => ({
   name,
   dtype: 'float32',

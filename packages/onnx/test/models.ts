@@ -2,7 +2,7 @@
  * Seeded models for the tests: quantized matrices with their float64 product, and graphs around them.
  */
 import { random } from '../../core/test/seeded.ts';
-import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 
 export { random };
 
@@ -154,3 +154,14 @@ export function firstMiss(
   }
   return undefined;
 }
+
+/** A node that reports can be searched for: its name says what it makes. */
+export const namedOp = (
+  opType: string,
+  inputs: readonly string[],
+  outputs: string | readonly string[],
+  attributes: Readonly<Record<string, AttributeSpec>> = {},
+): NodeSpec => {
+  const list = typeof outputs === 'string' ? [outputs] : outputs;
+  return { opType, name: `the ${opType} of ${list.find((name) => name !== '')}`, inputs, outputs: list, attributes };
+};

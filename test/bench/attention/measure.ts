@@ -9,7 +9,7 @@ import { PagedKvCache } from '../../../packages/core/src/backends/kv-cache.ts';
 import { attentionSpec } from '../../../packages/core/src/backends/wasm/attention-call.ts';
 import { ATTEND_BYTE, AttentionWords } from '../../../packages/core/src/backends/wasm/attention-words.ts';
 import { WasmBackend } from '../../../packages/core/src/backends/wasm/backend.ts';
-import { instantiate } from '../../../packages/core/test/instantiate.ts';
+import { instantiate } from '../../../packages/core/src/wasm/instantiate.ts';
 import { type Clock, callSource, type Source, takeTurns } from '../measure.ts';
 import { type Measured, measured } from '../results.ts';
 import { type AttentionCase, type AttentionData, caseName, dataOf, exactRows } from './case.ts';

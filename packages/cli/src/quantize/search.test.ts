@@ -1,10 +1,11 @@
 import { quantizeWeights } from '@msd/core';
+import { roundHalfEven } from '@msd/core/program';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { gaussian } from '../../test/models.ts';
 import { Descent } from './descent.ts';
 import { MomentSums } from './moments.ts';
-import { BlockSearch, roundHalfEven } from './search.ts';
+import { BlockSearch } from './search.ts';
 
 const bits = fc.constantFrom(2 as const, 4 as const, 8 as const);
 /** Weights as they come: of any size, with zeros, equal ones and a few large ones. */

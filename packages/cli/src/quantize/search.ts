@@ -13,6 +13,7 @@
  * nearest loses less, it stays.
  */
 import { fromFp16, toFp16 } from '@msd/core';
+import { roundHalfEven } from '@msd/core/program';
 
 export interface BlockShape {
   readonly bits: 2 | 4 | 8;
@@ -39,13 +40,6 @@ const SHRUNK: Readonly<Record<2 | 4 | 8, readonly number[]>> = {
 };
 
 const REFINEMENTS = 3;
-
-/** Half to even, as kernels and references round. */
-export function roundHalfEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
-}
 
 /** Looks for the codes of one block after another; the last result is in its fields. */
 export class BlockSearch {

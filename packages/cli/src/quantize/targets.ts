@@ -1,5 +1,5 @@
 /** Which nodes of a model multiply by float weights of the file, or look rows of them up. */
-import { dataTypeName, type NodeRecord, type TensorRef } from '@msd/onnx/model';
+import { dataTypeName, FLOAT16, FLOAT32, type NodeRecord, type TensorRef } from '@msd/onnx/model';
 import {
   floatOf,
   type Held,
@@ -10,10 +10,6 @@ import {
   type Scope,
   tensorNamed,
 } from '../edit/open-model.ts';
-
-/** ONNX's numbers of float32 and float16. */
-const FLOAT32 = 1;
-const FLOAT16 = 10;
 
 /** A matrix [N, K] that nodes are made with. */
 export interface FloatMatrixOf {

@@ -8,6 +8,7 @@
  *
  * The integers are those of docs/msd.md, so the result is MSD's to the last roundings of the sums.
  */
+import { FLOAT16, FLOAT32, INT8 } from '@msd/onnx/model';
 import type { Integers } from './integers.ts';
 import { bitsFor, nibbles, type Speller } from './spellings.ts';
 
@@ -15,9 +16,6 @@ import { bitsFor, nibbles, type Speller } from './spellings.ts';
 const GROUP = 256;
 /** Below this a row is 0: its reciprocal would overflow. */
 const TINY = 2 ** -100;
-const INT8 = 3;
-const FLOAT = 1;
-const FLOAT16 = 10;
 
 /** @returns why the product stays as it is */
 export function spellDecomposed(speller: Speller, { values, scales }: Integers, components: 1 | 2): string | undefined {
@@ -30,7 +28,7 @@ export function spellDecomposed(speller: Speller, { values, scales }: Integers, 
   const groups = Math.ceil(K / GROUP);
   const blocks = (groups * GROUP) / block;
   const weights = weightsOf(speller, values, block, blocks);
-  const x = isHalf ? speller.node('Cast', 'float', [speller.product.x], { to: { int: FLOAT } }) : speller.product.x;
+  const x = isHalf ? speller.node('Cast', 'float', [speller.product.x], { to: { int: FLOAT32 } }) : speller.product.x;
   const { digits, S } = decompose(speller, x, groups, components);
   const sums = digits.map((digit, p) => {
     const inBlocks = speller.node('Reshape', `blocks_${p}`, [digit, speller.ints(`blocks_${p}`, [-1, blocks, block])]);
@@ -41,7 +39,7 @@ export function spellDecomposed(speller: Speller, { values, scales }: Integers, 
   const exact = sums.reduce((high, low, p) =>
     speller.node('Add', `digits_${p}`, [speller.node('Mul', `high_${p}`, [high, base]), low]),
   );
-  const floats = speller.node('Cast', 'sums_float', [exact], { to: { int: FLOAT } });
+  const floats = speller.node('Cast', 'sums_float', [exact], { to: { int: FLOAT32 } });
   const scaleTensor = speller.tensor(
     'scales',
     'float32',

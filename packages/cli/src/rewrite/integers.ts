@@ -1,5 +1,16 @@
 /** Quantized products of a model, whichever way they are spelt, as integers with scales: what can be spelt anew. */
-import { floatReader, type NodeRecord, numbersReader, type TensorRef, tensorBytes } from '@msd/onnx/model';
+import {
+  FLOAT16,
+  FLOAT32,
+  floatReader,
+  INT8,
+  INT64,
+  type NodeRecord,
+  numbersReader,
+  type TensorRef,
+  tensorBytes,
+  UINT8,
+} from '@msd/onnx/model';
 import {
   floatOf,
   type Held,
@@ -10,13 +21,6 @@ import {
   type Scope,
   tensorNamed,
 } from '../edit/open-model.ts';
-
-/** ONNX's numbers of element types. */
-const FLOAT32 = 1;
-const UINT8 = 2;
-const INT8 = 3;
-const INT64 = 7;
-const FLOAT16 = 10;
 
 /** Integers [N, K] less their zero points, and a scale for each block of a row. */
 export interface Integers {

@@ -1,5 +1,6 @@
 /** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
 import { f32x4, i32, i32x4, type Local, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
+import { instantiate } from '../wasm/instantiate.ts';
 import { advance, range } from '../wasm/loops.ts';
 
 /** A loop that does nothing but one thing. */
@@ -12,18 +13,6 @@ export interface Peak {
 
 const CHAINS = 12; // fewer are latency-bound
 const TURNS = 20_000;
-
-/** One kernel on a memory, without the cache and the warm-up that backends put around it. */
-function instantiate(
-  memory: WebAssembly.Memory,
-  id: string,
-  emit: (module: Module) => void,
-): (...args: number[]) => void {
-  const module = new Module();
-  emit(module);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()), { env: { memory } });
-  return exports[id] as (...args: number[]) => void;
-}
 
 /** acc += f(acc, b) in twelve independent chains. */
 function chains(module: Module, step: (acc: V128, b: V128) => V128): void {

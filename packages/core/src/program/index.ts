@@ -23,6 +23,7 @@ export type {
   ProductWork,
   Work,
 } from '../backends/device.ts';
+export { roundHalfEven } from '../numbers.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
 export { askEngine } from '../wasm/features.ts';
 export { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';

@@ -3,6 +3,7 @@
  * blocks along it.
  */
 
+import { roundHalfEven } from '@msd/core/program';
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import { countOf, sameDims } from '../dims.ts';
 import { bitsOf } from '../half.ts';
@@ -148,10 +149,4 @@ export function quantized(
       out[i] = Math.min(Math.max(code, least), most);
     }
   });
-}
-
-function roundHalfEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }

@@ -1,5 +1,5 @@
-/** One kernel on a memory, without the cache and the warm-up that backends put around it: for tests and benchmarks. */
-import { Module } from '../src/wasm/emitter.ts';
+/** One kernel on a memory, without the cache and the warm-up that backends put around it: for peaks, tests and benchmarks. */
+import { Module } from './emitter.ts';
 
 export function instantiate(
   memory: WebAssembly.Memory,
