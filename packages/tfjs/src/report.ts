@@ -28,6 +28,8 @@ export interface NodeReport {
   /** Ops that it does as well: Reshape, BiasAdd, activations. */
   readonly fused?: readonly string[];
   readonly weights?: MatMulInputsReport;
+  /** Further weights of the same node: a recurrent layer has two matrices for each way. */
+  readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface ModelReport {
@@ -43,6 +45,11 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+function formatWeights({ spec, how, error, bytesAfter }: MatMulInputsReport): string {
+  const accuracy = error === 0 ? how : `${how}, error ${error.toExponential(1)}`;
+  return `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${accuracy}`;
+}
+
 /**
  * A short text of a report: a line per node that was looked at, then totals.
  *
@@ -52,12 +59,10 @@ function formatBytes(bytes: number): string {
  * ```
  */
 export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
-  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights }) => {
+  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
     if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
-    const { spec, how, error, bytesAfter } = weights;
-    const accuracy = error === 0 ? how : `${how}, error ${error.toExponential(1)}`;
-    return [where, what, name, `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${accuracy}`];
+    return [where, what, name, [weights, ...more].map(formatWeights).join('; ')];
   });
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>

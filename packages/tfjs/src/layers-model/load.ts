@@ -20,6 +20,8 @@ import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { rewriteRecurrent } from './recurrent/file.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -34,7 +36,9 @@ export async function layersModelHandler(
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = resolveModelOptions(options, where);
-  registerClasses(await layers(where));
+  const namespace = await layers(where);
+  registerClasses(namespace);
+  registerRecurrent(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
@@ -151,6 +155,8 @@ function rewriteLayers(
     config.packed = packedConfig(taken.packed.spec);
     nodes.push(taken.node);
   }
+
+  nodes.push(...rewriteRecurrent(places, stored, packed, options));
 
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];
