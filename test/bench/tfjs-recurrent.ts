@@ -27,13 +27,19 @@ export async function* recurrentLayers(
       const int4 = await loadLayersModel(tf.io.fromMemory(artifacts), { format: 'int4' });
       for (const positions of POSITIONS) {
         const x = tf.randomNormal([1, positions, units]);
-        const values = [stock, int8, int4].map((model) => tf.tidy(() => (model.apply(x) as tf.Tensor).dataSync().slice()));
+        const values = [stock, int8, int4].map((model) =>
+          tf.tidy(() => (model.apply(x) as tf.Tensor).dataSync().slice()),
+        );
         const errors = values.slice(1).map((got) => relativeL2(got, values[0]!));
         if (!(errors[0]! < 0.02 && errors[1]! < 0.25)) throw new Error(`${cell} ${units}: relative errors ${errors}`);
         const macs = 2 * positions * GATES[cell] * units * units;
         const models = { stock, int8, int4 };
         const timings = await interleave(
-          Object.entries(models).map(([name, model]) => ({ name, macs, run: () => (model.apply(x) as tf.Tensor).dispose() })),
+          Object.entries(models).map(([name, model]) => ({
+            name,
+            macs,
+            run: () => (model.apply(x) as tf.Tensor).dispose(),
+          })),
           { rounds, sampleMs: 30, clock },
         );
         const what = stock.layers[0]!.getClassName();

@@ -33,6 +33,7 @@ import { describeMachine } from './environments.ts';
 import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+import { recurrentLayers } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -44,10 +45,14 @@ import {
   writeTfjs,
   writeTfjsReadme,
 } from './tfjs-report.ts';
-import { recurrentLayers } from './tfjs-recurrent.ts';
 
 const { values, positionals } = parseArgs({
-  options: { out: { type: 'string' }, clock: { type: 'string', default: 'wall' }, rounds: { type: 'string', default: '11' }, side: { type: 'string' } },
+  options: {
+    out: { type: 'string' },
+    clock: { type: 'string', default: 'wall' },
+    rounds: { type: 'string', default: '11' },
+    side: { type: 'string' },
+  },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);

@@ -14,6 +14,8 @@ import { packedConfig, registerClasses, runPacked } from './classes.ts';
 import { fieldOf, isSpatial, kindOf, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
 import { reportWithLeftAlone } from './left-alone.ts';
 import { isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { planRecurrent, type TakenLayer } from './recurrent/loaded.ts';
 
 interface Taken {
   readonly kind: LayerKind;
@@ -28,7 +30,9 @@ export async function accelerateLayersModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const { tf } = requireRegistration(where);
-  const stockClasses = registerClasses(await layers(where));
+  const namespace = await layers(where);
+  const stockClasses = registerClasses(namespace);
+  const recurrentClasses = registerRecurrent(namespace);
   const tensors = model.weights.map((weight) => weight.read());
   if (tensors.some(({ isDisposed }) => isDisposed)) throw new DisposedError(`${where}: model has been disposed of.`);
   const places = layersOf(model as unknown as ModelInternals);
@@ -51,7 +55,15 @@ export async function accelerateLayersModel(
   // All is packed before the first layer changes: an error leaves the model as it was.
   const taken: Taken[] = [];
   const nodes: NodeReport[] = [];
+  const recurrent: TakenLayer[] = [];
+  const owners = (variable: LayerVariable) =>
+    new Set(places.filter(({ outermost }) => outermost.weights.includes(variable)).map(({ outermost }) => outermost))
+      .size;
   for (const place of places) {
+    const planned = await planRecurrent(place, recurrentClasses, owners, options);
+    if (planned) nodes.push(planned.node);
+    if (planned?.taken) recurrent.push(planned.taken);
+    if (planned) continue;
     const { layer, name } = place;
     const kind = kindOf(layer.getClassName());
     if (!kind) continue;
@@ -75,6 +87,7 @@ export async function accelerateLayersModel(
   });
   const stock = tensors.reduce((sum, tensor) => sum + stockBytes(tensor), 0);
   const undo = taken.map((one) => takeOver(one, restorable));
+  undo.push(...recurrent.map((one) => one.takeOver(restorable)));
   const weightBytes = model.weights.reduce((sum, weight) => sum + stockBytes(weight.read()), 0);
   const report: ModelReport = { nodes: reportWithLeftAlone(nodes, all), stockBytes: stock, weightBytes };
   setReport(model, report);
@@ -99,6 +112,8 @@ interface Place {
   /** With the names of the wrappers around it. */
   readonly name: string;
   readonly wrapper?: string;
+  /** The innermost of these. */
+  readonly parent?: AnyLayer;
   /** The first of these, or the layer itself: it knows all weights, also of cells. */
   readonly outermost: AnyLayer;
   readonly isTraining: boolean;
@@ -107,14 +122,35 @@ interface Place {
 /** Layers of a model, of the models in it and of wrappers, each once. */
 function layersOf(model: ModelInternals, isTraining = false, seen = new Set<object>()): Place[] {
   const inTraining = isTraining || model.isTraining === true;
-  const placesOf = (layer: AnyLayer, outer: string, outermost: AnyLayer, wrapper?: string): Place[] => {
+  const placesOf = (
+    layer: AnyLayer,
+    outer: string,
+    outermost: AnyLayer,
+    wrapper?: string,
+    parent?: AnyLayer,
+  ): Place[] => {
     if (seen.has(layer)) return [];
     seen.add(layer);
     if (Array.isArray(layer.layers)) return layersOf(layer as ModelInternals, inTraining, seen);
     const name = outer + layer.name;
     if (layer.layer)
-      return placesOf(layer.layer, `${name}/`, outermost, isTransparent(wrapper) ? layer.getClassName() : wrapper);
-    return [{ layer, name, outermost, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }) }];
+      return placesOf(
+        layer.layer,
+        `${name}/`,
+        outermost,
+        isTransparent(wrapper) ? layer.getClassName() : wrapper,
+        layer,
+      );
+    return [
+      {
+        layer,
+        name,
+        outermost,
+        isTraining: inTraining,
+        ...(wrapper !== undefined && { wrapper }),
+        ...(parent && { parent }),
+      },
+    ];
   };
   return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, '', layer as AnyLayer));
 }

@@ -44,9 +44,9 @@ export function stepCell(
   const own = recurrentKernelOf(cell, specs);
   if (id === 'gru') {
     const [xz, xr, xn] = tf.split(ofX, gates, -1) as [Tensor, Tensor, Tensor];
-    const [hz, hr] = tf.unstack(ownProducts(h, own, 0, 2)) as [Tensor, Tensor];
+    const [hz, hr] = ownProducts(h, own, 0, 2) as [Tensor, Tensor];
     const [z, r] = [gate(tf.add(xz, hz)), gate(tf.add(xr, hr))];
-    const [left] = tf.unstack(ownProducts(tf.mul(r, h), own, 2, 1)) as [Tensor];
+    const [left] = ownProducts(tf.mul(r, h), own, 2, 1) as [Tensor];
     const n = act(tf.add(xn, left));
     const next = tf.add(tf.mul(z, h), tf.mul(tf.sub(1, z), n)) as Tensor;
     return [next, next];
@@ -62,13 +62,15 @@ export function stepCell(
   return [nextH, nextH, nextC];
 }
 
-/** Products of the same rows with some of the matrices: [count, batch, units]. */
-function ownProducts(h: Tensor, own: QuantizedTensor, first: number, count: number): Tensor {
+/** Products of the same rows with some of the matrices. */
+function ownProducts(h: Tensor, own: QuantizedTensor, first: number, count: number): Tensor[] {
   const { tf } = requireRegistration('GRUCell');
   const spec = own.spec as MatrixSpec;
   const size = own.packed.size / spec.batchShape[0]!;
-  const part = tf.slice(own.packed, [first * size], [count * size]);
-  return matMul(tf.expandDims(h, 0), new QuantizedTensor(part, { ...spec, batchShape: [count] }));
+  return Array.from({ length: count }, (_, i) => {
+    const part = tf.slice(own.packed, [(first + i) * size], [size]);
+    return matMul(h, new QuantizedTensor(part, { ...spec, batchShape: [] }));
+  });
 }
 
 /** In training with dropout: one mask for all positions, until the layer is called again. */
