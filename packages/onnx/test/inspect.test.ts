@@ -8,7 +8,7 @@ import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
 import { openRecords } from '../src/inspect/open.ts';
 import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
-import { writeModel } from '../src/write/index.ts';
+import { type GraphSpec, type NodeSpec, type ValueSpec, writeModel } from '../src/write/index.ts';
 import { type FileServer, serveFiles } from './file-server.ts';
 import { gaussian, makeMatrix, matmulModel, random } from './models.ts';
 import { session } from './ort.ts';
@@ -102,6 +102,113 @@ describe('a model that is looked at', () => {
     expect(own('MatMulNBits')).toBe(layers * inLayer + hiddenSize * vocabSize);
     expect(seen.bytes.kvPerToken).toBe(layers * 2 * kvHeads * headDim * 2);
     expect(seen.inputs.find(({ name }) => name === 'input_ids')).toMatchObject({ type: 'int64', rows: vocabSize });
+  });
+
+  describe('with bodies', () => {
+    const [N, layer] = [64, makeMatrix({ name: 'layer', N: 64, K: 64 })];
+    const float = (name: string, dims: readonly (string | number)[] = ['rows', N]): ValueSpec => ({
+      name,
+      dtype: 'float32',
+      dims,
+    });
+    const op = (opType: string, inputs: readonly string[], outputs: readonly string[]): NodeSpec => ({
+      opType,
+      inputs,
+      outputs,
+    });
+    const floats: NodeSpec = op('MatMul', ['h', 'square'], ['next']);
+    const body = (node: NodeSpec): GraphSpec => ({
+      nodes: [node, op('Identity', ['going'], ['on'])],
+      inputs: [{ name: 'i', dtype: 'int64', dims: [] }, { name: 'going', dtype: 'bool', dims: [] }, float('h')],
+      outputs: [{ name: 'on', dtype: 'bool' }, float('next')],
+    });
+    const model = (node: NodeSpec, count?: bigint, more: readonly ValueSpec[] = []): Uint8Array =>
+      writeModel({
+        graph: {
+          nodes: [node],
+          initializers: [
+            ...layer.initializers,
+            { name: 'square', dtype: 'float32', dims: [N, N], data: gaussian(random(3), N * N) },
+            ...(count === undefined
+              ? []
+              : [{ name: 'count', dtype: 'int64' as const, dims: [], data: BigInt64Array.of(count) }]),
+          ],
+          inputs: [float('x'), ...more],
+          outputs: [float('y', undefined)],
+        },
+      });
+    const loop = (node: NodeSpec): NodeSpec => ({
+      ...op('Loop', ['count', '', 'x'], ['y']),
+      attributes: { body: { graph: body(node) } },
+    });
+    const open: ValueSpec = { name: 'count', dtype: 'int64', dims: [] };
+    const one = 3 * N * N;
+
+    it.each<[string, Uint8Array, number, boolean]>([
+      ['a Loop of 5 passes', model(loop(layer.node('h', 'next')), 5n), 5 * one, true],
+      ['a Loop that MSD leaves alone', model(loop(floats), 5n), 5 * one, false],
+      [
+        'a Loop of as many passes as a run says',
+        model(loop(layer.node('h', 'next')), undefined, [open]),
+        16 * one,
+        true,
+      ],
+      ['a Loop without a limit', model(loop(layer.node('h', 'next')), 2n ** 62n), 16 * one, true],
+      ['a Loop of none', model(loop(layer.node('h', 'next')), -1n), 0, true],
+      [
+        'a Scan',
+        model(
+          {
+            ...op('Scan', ['x', 'steps'], ['last', 'y']),
+            attributes: {
+              num_scan_inputs: { int: 1 },
+              scan_input_axes: { ints: [-2] },
+              body: {
+                graph: {
+                  nodes: [op('Add', ['h', 's'], ['sum']), layer.node('sum', 'next'), op('Neg', ['next'], ['out'])],
+                  inputs: [float('h'), float('s', ['rows', N])],
+                  outputs: [float('next'), float('out')],
+                },
+              },
+            },
+          },
+          undefined,
+          [float('steps', ['rows', 'seconds', N])],
+        ),
+        7 * one,
+        true,
+      ],
+      [
+        'an If that a run decides: the branch that multiplies more',
+        model(
+          {
+            ...op('If', ['flag'], ['y']),
+            attributes: {
+              then_branch: {
+                graph: {
+                  nodes: [layer.node('x', 'then 1'), layer.node('then 1', 'then 2')],
+                  inputs: [],
+                  outputs: [float('then 2')],
+                },
+              },
+              else_branch: {
+                graph: { nodes: [layer.node('x', 'else')], inputs: [], outputs: [float('else')] },
+              },
+            },
+          },
+          undefined,
+          [{ name: 'flag', dtype: 'bool', dims: [] }],
+        ),
+        2 * one,
+        true,
+      ],
+    ])('counts what they multiply: %s', async (_, file, macs, isOurs) => {
+      const seen = await inspectModel(file);
+      const works = seen.work((_input, _axis, name) => (name === 'seconds' ? 7 : 3));
+      const most = works.toSorted((a, b) => b.macs - a.macs)[0]!;
+      expect([most.macs, most.msdMacs]).toEqual([macs, isOurs ? macs : 0]);
+      seen.close();
+    });
   });
 
   it('may run in ONNX Runtime as a whole, and says why', async () => {
