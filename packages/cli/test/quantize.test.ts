@@ -395,8 +395,8 @@ function once(when: (stderr: string) => boolean): (stderr: string) => boolean {
 }
 
 describe('what cannot be', () => {
-  const failing = async (args: readonly string[]): Promise<string> => {
-    const { exitCode, stderr, stdout } = await msd(['quantize', ...args]);
+  const failing = async (args: readonly string[], fileKilobytes?: number): Promise<string> => {
+    const { exitCode, stderr, stdout } = await msd(['quantize', ...args], { fileKilobytes });
     expect(exitCode).not.toBe(0);
     expect(stdout).toBe('');
     return stderr.trim().split('\n').at(-1)!;
@@ -461,6 +461,45 @@ describe('what cannot be', () => {
     });
     expect(ended.exitCode).toBe(130);
     expect(readdirSync(at('stop'))).toEqual([]);
+  });
+
+  /** As on a disk that is full: no file may become longer than this. */
+  const limited = (kilobytes: number, args: readonly string[]): Promise<string> => failing(args, kilobytes);
+
+  // Limits by what is being written then: codes; what is copied behind or around them; the small files beside.
+  it.skipIf(process.platform === 'win32').each<[string, string[], number]>([
+    ['codes', [], 4],
+    ['the model around its codes', ['-r', 'head=keep'], 40],
+    ['external codes', ['--external-data'], 4],
+    ['what is copied behind them', ['--external-data', '-r', 'head=keep'], 40],
+  ])('a full disk leaves nothing behind: %s', async (_, args, kilobytes) => {
+    mkdirSync(at('full'), { recursive: true });
+    const path = put('float.onnx', bytesOf(tokenModel('own')));
+    const said = await limited(kilobytes, [path, '-o', at('full/new/model.onnx'), '--no-calibrate', ...args]);
+    expect(said).toMatch(/too large a file for this disk \(EFBIG\)\. Choose a folder on another disk with -o\.$/);
+    expect(readdirSync(at('full'))).toEqual([]);
+  });
+
+  it.skipIf(process.platform === 'win32')('a full disk leaves nothing behind: what lies beside the model', async () => {
+    mkdirSync(at('beside/onnx'), { recursive: true });
+    put('beside/onnx/model.onnx', bytesOf(tokenModel('own')));
+    put('beside/tokenizer.json', new Uint8Array(200_000));
+    const said = await limited(100, [at('beside'), '-o', at('beside-out'), '--no-calibrate']);
+    expect(said).toContain('too large a file for this disk (EFBIG)');
+    expect(existsSync(at('beside-out'))).toBe(false);
+  });
+
+  it('a folder or a data file in its place is seen before any work', async () => {
+    const path = put('in-place.onnx', bytesOf(tokenModel('own')));
+    put('taken.onnx_data', new Uint8Array(1));
+    const taken = await msd(['quantize', path, '-o', at('taken.onnx'), '--external-data']);
+    expect(taken.stderr).toContain('taken.onnx_data exists. Add --force');
+    expect(taken.stderr).not.toContain('Running');
+    mkdirSync(at('folder.onnx'));
+    const inPlace = await msd(['quantize', path, '-o', at('folder.onnx'), '--force']);
+    expect(inPlace.stderr).toContain('folder.onnx is a folder. Choose another name.');
+    expect(inPlace.stderr).not.toContain('Running');
+    expect(readdirSync(at('folder.onnx'))).toEqual([]);
   });
 
   it('a dry run writes nothing', async () => {

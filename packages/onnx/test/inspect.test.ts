@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
-import { openRecords } from '../src/inspect/open.ts';
 import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
 import { type GraphSpec, type NodeSpec, type ValueSpec, writeModel } from '../src/write/index.ts';
@@ -304,7 +303,11 @@ describe('a model behind a URL', () => {
   it('gives up a server that does not go on', async () => {
     const hanging = await serveFiles({ '/deep.onnx': deep }, { delayMs: 400 });
     const coming = RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 50 }, { left: 8e6 });
-    await expect(coming).rejects.toThrow('expected an answer, got none (nothing for 0.05 s)');
+    await expect(coming).rejects.toThrow(
+      "expected an answer, got none (nothing for 0.05 s). Try again, or give the option 'timeoutMs' (msd inspect: --timeout)",
+    );
+    // 0: as long as it takes.
+    (await RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 0 }, { left: 8e6 })).close();
     await hanging.close();
   });
 
@@ -317,9 +320,8 @@ describe('a model behind a URL', () => {
       return true;
     };
     const stopping = await serveFiles({}, { first });
-    const reading = { allowance: { left: 8e6 }, share: 0, timeoutMs: 50 };
-    await expect(openRecords(`${stopping.base}/deep.onnx`, reading)).rejects.toThrow(
-      'got 0 of 4 MB, then nothing for 0.05 s',
+    await expect(inspectModel(`${stopping.base}/deep.onnx`, { timeoutMs: 50 })).rejects.toThrow(
+      "got 0 of 4 MB, then nothing for 0.05 s. Try again, or give the option 'timeoutMs' (msd inspect: --timeout) a larger number",
     );
     await stopping.close();
   });

@@ -1,8 +1,9 @@
 /** `msd quantize MODEL -o OUT` */
-import { copyFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkOutput } from '../edit/disk.ts';
+import { checkOutput, copyFile } from '../edit/disk.ts';
+import { outputPaths } from '../edit/model-writer.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { calibration } from '../quantize/calibrate.ts';
@@ -126,7 +127,7 @@ export function define(command: Command): void {
           return;
         }
         const files = new OutputFiles(undo, options.force === true);
-        checkOutput(files, output.path, expected + (isExternal ? 0 : plan.byteLength));
+        checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : plan.byteLength));
         const calibrate = async () => {
           if (options.calibrate === false || !options.search) return undefined;
           if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
@@ -158,10 +159,9 @@ export function define(command: Command): void {
           onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
           onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
         });
-        for (const name of output.beside(located)) {
+        for (const { name, from } of output.beside(located)) {
           const to = join(output.folder!, name);
-          if (existsSync(to)) continue;
-          copyFileSync(join(root, name), files.begin(to));
+          if (!existsSync(to)) copyFile(from, files.begin(to));
         }
         files.commit();
         const before = model.fileBytes;
