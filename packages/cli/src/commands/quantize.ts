@@ -44,7 +44,11 @@ export function define(command: Command): void {
   command
     .argument('<model>', 'an .onnx file of float32 or float16, or a folder with onnx/model.onnx')
     .requiredOption('-o, --output <path>', 'the new .onnx file, or a folder for it and what lies beside the model')
-    .option('-f, --format <format>', 'int8, int4, int2 or mxfp4; behind it :32, :64, :128 (block), :asymmetric', 'int4')
+    .option(
+      '-f, --format <format>',
+      'int8, int4, int2 or mxfp4; behind it :32, :64, :128 (block), :asymmetric. mxfp4 takes 8 bits in the file: ONNX Runtime runs no form of 4',
+      'int4',
+    )
     .option(
       '-r, --rule <pattern=format>',
       "for nodes or weights by name, * = anything: '*lm_head*=int8', 'encoder.*=keep'",
