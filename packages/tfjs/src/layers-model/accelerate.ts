@@ -77,9 +77,13 @@ export async function accelerateLayersModel(
     }
     const float = layer[kind.weight]!.read();
     const values = await float.data<'float32'>();
-    const { packed, node } = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
-    taken.push({ kind, layer, packed });
-    nodes.push(node);
+    const own = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
+    if ('reason' in own) {
+      nodes.push(leftAlone(candidate, own.reason));
+      continue;
+    }
+    taken.push({ kind, layer, packed: own.packed });
+    nodes.push(own.node);
   }
   const all = places.map(({ layer, name, outermost }) => {
     const weights = outermost.weights.map((weight) => weight.read());
