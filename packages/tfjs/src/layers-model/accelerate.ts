@@ -4,21 +4,29 @@ import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { DisposedError } from '../errors.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
-import { setReport } from '../graph-model/model.ts';
+import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
-import { requireRegistration } from '../state.ts';
 import { packedConfig, registerClasses, runPacked } from './classes.ts';
-import { fieldOf, isSpatial, kindOf, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
-import { isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
+import { isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
+import { nodeOf, packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
 
 interface Taken {
   readonly kind: LayerKind;
   readonly layer: LayerInternals;
+  readonly weight: LayerVariable;
+  /** What the weights were when they were packed. */
+  readonly dataId: object;
   readonly packed: Packed;
+  readonly kept: Float32Array | undefined;
+  readonly node: NodeReport;
 }
+
+/** Why layers were left alone when it was looked at them last. */
+const reasons = /* @__PURE__ */ new WeakMap<LayerInternals, string>();
 
 export async function accelerateLayersModel(
   model: LayersModel,
@@ -26,12 +34,12 @@ export async function accelerateLayersModel(
   restorable: boolean,
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
-  const { tf } = requireRegistration(where);
   const stockClasses = registerClasses(await layers(where));
-  const tensors = model.weights.map((weight) => weight.read());
-  if (tensors.some(({ isDisposed }) => isDisposed)) throw new DisposedError(`${where}: model has been disposed of.`);
+  const weights = variablesOf(model);
+  requireAlive(weights, where);
   const places = layersOf(model as unknown as ModelInternals);
   const isCnn = places.some(({ layer }) => isSpatial(layer.getClassName(), (name) => fieldOf(layer.getConfig())(name)));
+  const trainable = options.keepTrainable ? (model.trainableWeights as unknown as LayerVariable[]) : [];
 
   /** Why the layer is left alone, whatever its weights. */
   const forbidden = ({ layer, wrapper, isTraining }: Place, kind: LayerKind): string | undefined => {
@@ -41,6 +49,7 @@ export async function accelerateLayersModel(
     if (Object.hasOwn(layer, 'call')) return 'its call has been replaced';
     if (!weight) return 'not built yet';
     if (isTraining) return 'the model is being trained';
+    if (trainable.includes(weight)) return 'trainable, and keepTrainable is set';
     const owners = places.filter(({ layer: own }) =>
       [...own._trainableWeights, ...own._nonTrainableWeights].includes(weight),
     );
@@ -49,43 +58,85 @@ export async function accelerateLayersModel(
 
   // All is packed before the first layer changes: an error leaves the model as it was.
   const taken: Taken[] = [];
-  const nodes: NodeReport[] = [];
   for (const place of places) {
     const { layer, name } = place;
-    const kind = kindOf(layer.getClassName());
-    if (!kind) continue;
+    const kind = kindNamed(layer.getClassName());
+    const weight = kind && layer[kind.weight];
+    if (!kind || (weight && packedOf(weight))) continue;
     const reason = forbidden(place, kind);
-    const shape = layer[kind.weight]?.shape ?? [];
-    const candidate = { kind, name, shape, config: fieldOf(layer.getConfig()) };
+    const candidate = { kind, name, shape: weight?.shape ?? [], config: fieldOf(layer.getConfig()) };
     const view = reason === undefined ? planOf(candidate, isCnn, options) : { reason };
     if ('reason' in view) {
-      nodes.push(leftAlone(candidate, view.reason));
+      reasons.set(layer, view.reason);
       continue;
     }
-    const float = layer[kind.weight]!.read();
+    const float = weight!.val;
+    const { dataId } = float;
     const values = await float.data<'float32'>();
     const { packed, node } = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
-    taken.push({ kind, layer, packed });
-    nodes.push(node);
+    taken.push({ kind, layer, weight: weight!, dataId, packed, kept: restorable ? values.slice() : undefined, node });
   }
-  const stock = tensors.reduce((sum, tensor) => sum + stockBytes(tensor), 0);
-  const undo = taken.map((one) => takeOver(one, restorable));
-  const weightBytes = model.weights.reduce((sum, weight) => sum + stockBytes(weight.read()), 0);
-  const report: ModelReport = { nodes, stockBytes: stock, weightBytes };
+  requireAlive(weights, where);
+  const done = taken.flatMap((one) => {
+    if (packedOf(one.weight)) return []; // by a model that shares the layer, meanwhile
+    if (one.weight.val.dataId === one.dataId) return [{ ...one, putBack: takeOver(one) }];
+    reasons.set(one.layer, 'its weights changed meanwhile: the model is being trained');
+    return [];
+  });
+  const report = describe(model, places);
   setReport(model, report);
   return {
     report,
     async restore() {
-      if (!restorable && undo.length)
+      if (done.length === 0) return;
+      requireAlive(variablesOf(model), 'restore');
+      if (!restorable)
         throw new UnsupportedError('restore: the float weights are gone. Use accelerate(model, { restorable: true }).');
-      for (const back of undo.splice(0)) tf.tidy(back);
-      setReport(model, undefined);
+      for (const { layer, weight, putBack } of done.splice(0)) {
+        unpackVariable(weight);
+        putBack();
+        reasons.set(layer, 'restored');
+      }
+      const now = describe(model, places);
+      setReport(model, now.nodes.some(({ msdOp }) => msdOp) ? now : undefined);
     },
   };
 }
 
-/** What of a model and of wrappers MSD looks at. */
-type ModelInternals = { readonly layers: readonly object[]; readonly isTraining?: boolean };
+/** The layers as they are now. */
+function describe(model: LayersModel, places: readonly Place[]): ModelReport {
+  const before = reportOf(model)?.nodes ?? [];
+  const nodes = places.flatMap(({ layer, name }): NodeReport[] => {
+    const kind = kindNamed(layer.getClassName());
+    if (!kind) return [];
+    const weight = layer[kind.weight];
+    const packed = weight && packedOf(weight);
+    if (!packed) return [leftAlone({ kind, name }, reasons.get(layer) ?? 'not looked at')];
+    const known = nodeOf(weight) ?? before.find((node) => node.name === name && node.msdOp === kind.msd);
+    return [known ?? keptLayer({ kind, name }, packed.spec)];
+  });
+  let [stock, weightBytes] = [0, 0];
+  for (const weight of variablesOf(model)) {
+    const bytes = stockBytes({ shape: weight.shape, dtype: 'float32' });
+    stock += bytes;
+    weightBytes += packedOf(weight)?.byteLength ?? bytes;
+  }
+  return { nodes, stockBytes: stock, weightBytes };
+}
+
+const variablesOf = ({ weights }: LayersModel): LayerVariable[] => weights as unknown as LayerVariable[];
+
+function requireAlive(weights: readonly LayerVariable[], where: string): void {
+  const gone = weights.find(({ val }) => val.isDisposed);
+  if (gone) throw new DisposedError(`${where}: model, ${gone.originalName} has been disposed of.`);
+}
+
+/** What of a model and of wrappers MSD looks at. A Sequential trains the model that it has built. */
+type ModelInternals = {
+  readonly layers: readonly object[];
+  readonly isTraining?: boolean;
+  readonly model?: { readonly isTraining?: boolean } | null;
+};
 type AnyLayer = LayerInternals & Partial<ModelInternals> & { readonly layer?: AnyLayer };
 
 interface Place {
@@ -98,7 +149,7 @@ interface Place {
 
 /** Layers of a model, of the models in it and of wrappers, each once. */
 function layersOf(model: ModelInternals, isTraining = false, seen = new Set<object>()): Place[] {
-  const inTraining = isTraining || model.isTraining === true;
+  const inTraining = isTraining || model.isTraining === true || model.model?.isTraining === true;
   const placesOf = (layer: AnyLayer, outer: string, wrapper?: string): Place[] => {
     if (seen.has(layer)) return [];
     seen.add(layer);
@@ -110,42 +161,15 @@ function layersOf(model: ModelInternals, isTraining = false, seen = new Set<obje
   return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, ''));
 }
 
-/** @returns what makes the layer a stock one again */
-function takeOver({ kind, layer, packed: { spec, data } }: Taken, restorable: boolean): () => void {
-  const { tf } = requireRegistration('accelerate');
-  const float = layer[kind.weight]!;
-  const values = restorable ? float.read().dataSync<'float32'>().slice() : undefined;
-  const Variable = float.constructor as new (
-    value: unknown,
-    dtype: string,
-    name: string,
-    trainable: boolean,
-    constraint: unknown,
-  ) => LayerVariable & { readonly trainable: boolean; readonly constraint?: unknown };
-  const { trainable, constraint = null } = float as InstanceType<typeof Variable>;
-  const variableOf = (tensor: ReturnType<typeof tf.tensor>, ...rest: [dtype: string, boolean, unknown]) => {
-    const variable = new Variable(tensor, rest[0], float.originalName, rest[1], rest[2]);
-    tensor.dispose();
-    return variable;
-  };
-  const packed = variableOf(tf.tensor1d(data, 'int32'), 'int32', false, null);
+/** @returns what makes the layer a stock one again, once its weight is */
+function takeOver({ kind, layer, weight, packed, kept, node }: Taken): () => void {
   const own = Object.getOwnPropertyDescriptors(layer);
-  const before = { trainable: layer._trainableWeights, fixed: layer._nonTrainableWeights };
-  layer._trainableWeights = before.trainable.filter((weight) => weight !== float);
-  layer._nonTrainableWeights = [packed, ...before.fixed.filter((weight) => weight !== float)];
-  layer[kind.weight] = packed;
-  const config = layer.getConfig();
-  layer.call = (inputs, kwargs) => runPacked(kind, layer, spec, inputs, kwargs);
+  const { getConfig } = layer;
+  packVariable(weight, packed, { shape: weight.shape, kept, node });
+  layer.call = (inputs, kwargs) => runPacked(kind, layer, inputs, kwargs);
   layer.getClassName = () => kind.msd;
-  layer.getConfig = () => ({ ...config, packed: packedConfig(spec) });
-  const shape = float.shape;
-  float.dispose();
+  layer.getConfig = () => ({ ...getConfig.call(layer), packed: packedConfig(requirePacked(weight).spec) });
   return () => {
-    const restored = variableOf(tf.tensor(values!, shape), 'float32', trainable, constraint);
-    packed.dispose();
-    layer[kind.weight] = restored;
-    layer._trainableWeights = before.trainable.map((weight) => (weight === float ? restored : weight));
-    layer._nonTrainableWeights = before.fixed.map((weight) => (weight === float ? restored : weight));
     for (const name of ['call', 'getClassName', 'getConfig'] as const)
       if (name in own) Object.defineProperty(layer, name, own[name as keyof typeof own]!);
       else delete (layer as unknown as Record<string, unknown>)[name];

@@ -125,6 +125,10 @@ function rewriteLayers(
       refuse(`inside of ${wrapper}`);
       continue;
     }
+    if (options.keepTrainable && config.trainable !== false) {
+      refuse('trainable, and keepTrainable is set');
+      continue;
+    }
     if (!weight) {
       refuse(`its ${kind.weight} is not in the manifest under its name`);
       continue;
@@ -158,6 +162,7 @@ function rewriteLayers(
     const replacement = packed.get(name);
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
+    if (spec.group === 'optimizer') continue; // no weights of the model
     stock += stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
