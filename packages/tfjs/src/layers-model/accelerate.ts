@@ -2,17 +2,17 @@
 
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { DisposedError } from '../errors.ts';
-import { stockBytes } from '../graph-model/artifacts.ts';
-import { reportOf, setReport } from '../graph-model/model.ts';
+import { setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { packedConfig, registerClasses, runPacked } from './classes.ts';
+import { describe, setReason } from './describe.ts';
 import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
-import { isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
-import { nodeOf, packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
+import { layersOf, type Place, requireAlive, variablesOf } from './places.ts';
+import { isTransparent, packLayer, planOf } from './plan.ts';
+import { packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
 
 interface Taken {
   readonly kind: LayerKind;
@@ -25,9 +25,6 @@ interface Taken {
   readonly node: NodeReport;
 }
 
-/** Why layers were left alone when it was looked at them last. */
-const reasons = /* @__PURE__ */ new WeakMap<LayerInternals, string>();
-
 export async function accelerateLayersModel(
   model: LayersModel,
   options: RewriteOptions,
@@ -37,7 +34,7 @@ export async function accelerateLayersModel(
   const stockClasses = registerClasses(await layers(where));
   const weights = variablesOf(model);
   requireAlive(weights, where);
-  const places = layersOf(model as unknown as ModelInternals);
+  const places = layersOf(model);
   const isCnn = places.some(({ layer }) => isSpatial(layer.getClassName(), (name) => fieldOf(layer.getConfig())(name)));
   const trainable = options.keepTrainable ? (model.trainableWeights as unknown as LayerVariable[]) : [];
 
@@ -67,7 +64,7 @@ export async function accelerateLayersModel(
     const candidate = { kind, name, shape: weight?.shape ?? [], config: fieldOf(layer.getConfig()) };
     const view = reason === undefined ? planOf(candidate, isCnn, options) : { reason };
     if ('reason' in view) {
-      reasons.set(layer, view.reason);
+      setReason(layer, view.reason);
       continue;
     }
     const float = weight!.val;
@@ -80,7 +77,7 @@ export async function accelerateLayersModel(
   const done = taken.flatMap((one) => {
     if (packedOf(one.weight)) return []; // by a model that shares the layer, meanwhile
     if (one.weight.val.dataId === one.dataId) return [{ ...one, putBack: takeOver(one) }];
-    reasons.set(one.layer, 'its weights changed meanwhile: the model is being trained');
+    setReason(one.layer, 'its weights changed meanwhile: the model is being trained');
     return [];
   });
   const report = describe(model, places);
@@ -95,70 +92,12 @@ export async function accelerateLayersModel(
       for (const { layer, weight, putBack } of done.splice(0)) {
         unpackVariable(weight);
         putBack();
-        reasons.set(layer, 'restored');
+        setReason(layer, 'restored');
       }
       const now = describe(model, places);
       setReport(model, now.nodes.some(({ msdOp }) => msdOp) ? now : undefined);
     },
   };
-}
-
-/** The layers as they are now. */
-function describe(model: LayersModel, places: readonly Place[]): ModelReport {
-  const before = reportOf(model)?.nodes ?? [];
-  const nodes = places.flatMap(({ layer, name }): NodeReport[] => {
-    const kind = kindNamed(layer.getClassName());
-    if (!kind) return [];
-    const weight = layer[kind.weight];
-    const packed = weight && packedOf(weight);
-    if (!packed) return [leftAlone({ kind, name }, reasons.get(layer) ?? 'not looked at')];
-    const known = nodeOf(weight) ?? before.find((node) => node.name === name && node.msdOp === kind.msd);
-    return [known ?? keptLayer({ kind, name }, packed.spec)];
-  });
-  let [stock, weightBytes] = [0, 0];
-  for (const weight of variablesOf(model)) {
-    const bytes = stockBytes({ shape: weight.shape, dtype: 'float32' });
-    stock += bytes;
-    weightBytes += packedOf(weight)?.byteLength ?? bytes;
-  }
-  return { nodes, stockBytes: stock, weightBytes };
-}
-
-const variablesOf = ({ weights }: LayersModel): LayerVariable[] => weights as unknown as LayerVariable[];
-
-function requireAlive(weights: readonly LayerVariable[], where: string): void {
-  const gone = weights.find(({ val }) => val.isDisposed);
-  if (gone) throw new DisposedError(`${where}: model, ${gone.originalName} has been disposed of.`);
-}
-
-/** What of a model and of wrappers MSD looks at. A Sequential trains the model that it has built. */
-type ModelInternals = {
-  readonly layers: readonly object[];
-  readonly isTraining?: boolean;
-  readonly model?: { readonly isTraining?: boolean } | null;
-};
-type AnyLayer = LayerInternals & Partial<ModelInternals> & { readonly layer?: AnyLayer };
-
-interface Place {
-  readonly layer: LayerInternals;
-  /** With the names of the wrappers around it. */
-  readonly name: string;
-  readonly wrapper?: string;
-  readonly isTraining: boolean;
-}
-
-/** Layers of a model, of the models in it and of wrappers, each once. */
-function layersOf(model: ModelInternals, isTraining = false, seen = new Set<object>()): Place[] {
-  const inTraining = isTraining || model.isTraining === true || model.model?.isTraining === true;
-  const placesOf = (layer: AnyLayer, outer: string, wrapper?: string): Place[] => {
-    if (seen.has(layer)) return [];
-    seen.add(layer);
-    if (Array.isArray(layer.layers)) return layersOf(layer as ModelInternals, inTraining, seen);
-    const name = outer + layer.name;
-    if (layer.layer) return placesOf(layer.layer, `${name}/`, isTransparent(wrapper) ? layer.getClassName() : wrapper);
-    return [{ layer, name, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }) }];
-  };
-  return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, ''));
 }
 
 /** @returns what makes the layer a stock one again, once its weight is */

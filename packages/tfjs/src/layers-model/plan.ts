@@ -6,8 +6,9 @@ import type { Packed } from '../pack.ts';
 import type { NodeReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
-import { encode, type WeightView } from '../weights/encode.ts';
+import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import type { Field, LayerKind } from './kinds.ts';
 
 /** A layer whose class MSD knows. */

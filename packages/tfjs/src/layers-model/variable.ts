@@ -11,7 +11,8 @@ import { isOlder, upgrade } from '../saved.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
-import { encode, type WeightView } from '../weights/encode.ts';
+import { encode } from '../weights/encode.ts';
+import type { WeightView } from '../weights/view.ts';
 import type { LayerVariable } from './kinds.ts';
 
 /** A tf.Variable, with what of it is not in its types. */
