@@ -17,6 +17,7 @@ import { requireRegistration } from '../state.ts';
 import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
@@ -61,7 +62,7 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await (await layers('loadLayersModel')).loadLayersModel(handler);
+  const model = await loadAndFill(await layers('loadLayersModel'), handler);
   setReport(model, handler.report!);
   return model;
 }
@@ -107,8 +108,13 @@ function rewriteLayers(
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
-  const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
   const places = layersOf(root);
+  if (weightData == null) return { artifacts, report: withoutWeights(places) };
+  if (weightSpecs == null)
+    throw new ModelFormatError(
+      'model: LayersModel artifacts contains weight data, but not weight specs. Therefore loading of weights cannot proceed.',
+    );
+  const stored = readManifest(weightSpecs, weightData);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
@@ -176,6 +182,15 @@ function rewriteLayers(
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
+}
+
+/** A topology alone: tfjs initializes the layers. */
+function withoutWeights(places: readonly Place[]): ModelReport {
+  const nodes = places.flatMap(({ layer, path }) => {
+    const kind = kindOf(layer.class_name);
+    return kind ? [leftAlone({ kind, name: path.join('/') }, 'the file has no weights: initialized as in tfjs')] : [];
+  });
+  return { nodes, stockBytes: 0, weightBytes: 0 };
 }
 
 function withLeftAlone(
