@@ -73,6 +73,7 @@ export interface MatrixSpec extends MatrixRows {
 
 export declare class ModelFormatError extends Error {
     readonly name = "ModelFormatError";
+    constructor(message: string, options?: ErrorOptions);
 }
 
 export interface ModelOptions {

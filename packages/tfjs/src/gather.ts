@@ -1,4 +1,5 @@
 /** Look-ups in quantized tables. */
+import { shown } from './errors.ts';
 import { realTensor, runsHere } from './fallback.ts';
 import { GATHER, SPARSE_SEGMENT } from './kernels/index.ts';
 import { noGradient } from './mat-mul.ts';
@@ -76,7 +77,7 @@ function checkTable(w: unknown, where: string): asserts w is QuantizedTensor {
 function checkIndices(tf: TfNamespace, tensor: unknown, name: string, where: string, rank?: number): void {
   if (!(tensor instanceof tf.Tensor) || tensor.dtype !== 'int32')
     throw new TypeError(
-      `${where}: ${name}, expected an int32 tensor, got ${tensor instanceof tf.Tensor ? tensor.dtype : String(tensor)}.`,
+      `${where}: ${name}, expected an int32 tensor, got ${tensor instanceof tf.Tensor ? tensor.dtype : shown(tensor)}.`,
     );
   if (rank !== undefined && tensor.rank !== rank)
     throw new RangeError(`${where}: ${name}, expected rank ${rank}, got [${tensor.shape}].`);

@@ -2,6 +2,7 @@
 
 import type { ActivationId } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
+import { shown } from './errors.ts';
 import { dequantized, realTensor, requireMatrix, runsHere } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
 import { canFuse } from './kernels/mat-mul.ts';
@@ -93,7 +94,7 @@ function activationOf(tf: TfNamespace, activation: Activation): ((y: Tensor) => 
       return tf.tanh;
     default:
       throw new RangeError(
-        `matMul: activation, expected one of linear, relu, relu6, elu, sigmoid, tanh, got ${String(activation)}.`,
+        `matMul: activation, expected one of linear, relu, relu6, elu, sigmoid, tanh, got ${shown(activation)}.`,
       );
   }
 }
@@ -114,7 +115,7 @@ function checkOperands(tf: TfNamespace, x: Tensor, { K, N, batchShape }: MatrixS
   if (bias === undefined) return;
   if (!(bias instanceof tf.Tensor) || bias.dtype !== 'float32' || bias.size !== N || bias.shape[bias.rank - 1] !== N)
     throw new RangeError(
-      `matMul: bias, expected float32 [${N}], got ${bias instanceof tf.Tensor ? `${bias.dtype} [${bias.shape}]` : String(bias)}.`,
+      `matMul: bias, expected float32 [${N}], got ${bias instanceof tf.Tensor ? `${bias.dtype} [${bias.shape}]` : shown(bias)}.`,
     );
 }
 

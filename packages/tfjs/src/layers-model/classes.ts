@@ -2,6 +2,7 @@
  * MSD's layer classes: each is the stock class with one weight as packed integers. tfjs-layers deserializes, runs, saves and
  * loads them like any other.
  */
+import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import { upgradedSpec } from '../saved.ts';
 import { checkSpec, int32Length, type QuantizedSpec } from '../spec.ts';
@@ -26,7 +27,7 @@ export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
  */
 export function specOf(config: unknown, where: string, length?: number): QuantizedSpec {
   if (typeof config !== 'object' || config === null)
-    throw new TypeError(`${where}: packed, expected what the weights hold, got ${String(config)}.`);
+    throw new TypeError(`${where}: packed, expected what the weights hold, got ${shown(config)}.`);
   const {
     inputs: K,
     outputs: N,
@@ -66,7 +67,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
 
     constructor({ packed, ...config }: Record<string, unknown>) {
       super(config);
-      this.#saved = specOf(packed, `${kind.msd} ${this.name}`);
+      this.#saved = specOf(packed, `${kind.msd} ${shown(this.name)}`);
     }
 
     /**

@@ -2,7 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
@@ -14,7 +14,7 @@ import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { requireRegistration } from '../state.ts';
-import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
+import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { loadAndFill } from './fill.ts';
@@ -103,7 +103,7 @@ function rewriteLayers(
 ): { artifacts: io.ModelArtifacts; report: ModelReport } {
   const { modelTopology, weightSpecs, weightData } = artifacts;
   if (typeof modelTopology !== 'object' || modelTopology === null)
-    throw new ModelFormatError(`model: modelTopology, expected an object, got ${String(modelTopology)}.`);
+    throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
   const topology = structuredClone(modelTopology) as { model_config?: LayerConfig } & LayerConfig;
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
@@ -178,7 +178,7 @@ function rewriteLayers(
       ...artifacts,
       modelTopology: topology,
       weightSpecs: specs as io.WeightsManifestEntry[],
-      weightData: data,
+      weightData: readable(data),
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
@@ -221,7 +221,7 @@ function takePacked(
 ): void {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
   if (!kind) return;
-  const where = `model: ${kind.msd} ${path.join('/')}`;
+  const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
   const found = weightOf(path, kind.weight, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
