@@ -7,6 +7,7 @@ import { QuantizedTensor } from '../../quantized-tensor.ts';
 import type { MatrixSpec } from '../../spec.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
+import { requirePacked } from '../variable.ts';
 import type { CellInternals, RecurrentKind } from './kinds.ts';
 
 /** Specs of both weights. */
@@ -15,17 +16,10 @@ export interface CellSpecs {
   readonly recurrent: MatrixSpec;
 }
 
-export const kernelOf = (cell: CellInternals, { kernel }: CellSpecs): QuantizedTensor =>
-  new QuantizedTensor(cell.kernel.read(), kernel);
-
-export const recurrentKernelOf = (cell: CellInternals, { recurrent }: CellSpecs): QuantizedTensor =>
-  new QuantizedTensor(cell.recurrentKernel.read(), recurrent);
-
 /** @param inputs x, then the states, as `call` of a cell gets them. @returns the output, then the states */
 export function stepCell(
   { id, gates, stockCell }: RecurrentKind,
   cell: CellInternals,
-  specs: CellSpecs,
   inputs: Tensor[],
   kwargs: { training?: boolean | null } | undefined,
 ): Tensor[] {
@@ -40,8 +34,8 @@ export function stepCell(
   const h = dropped(before, 'recurrentDropout');
   const act = (y: Tensor) => cell.activation?.apply(y) ?? y;
   const gate = (y: Tensor) => cell.recurrentActivation?.apply(y) ?? y;
-  const ofX = matMul(rows, kernelOf(cell, specs), { bias: cell.bias?.read() });
-  const own = recurrentKernelOf(cell, specs);
+  const ofX = matMul(rows, requirePacked(cell.kernel), { bias: cell.bias?.read() });
+  const own = requirePacked(cell.recurrentKernel);
   if (id === 'gru') {
     const [xz, xr, xn] = tf.split(ofX, gates, -1) as [Tensor, Tensor, Tensor];
     const [hz, hr] = ownProducts(h, own, 0, 2) as [Tensor, Tensor];

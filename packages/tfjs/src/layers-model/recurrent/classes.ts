@@ -2,15 +2,17 @@
  * MSD's recurrent classes: the stock ones with both kernels as packed integers. tfjs-layers deserializes, runs, saves and loads them
  * like any other; Bidirectional, RNN, StackedRNNCells and TimeDistributed stay stock.
  */
+import { shown } from '../../errors.ts';
 import type { LayersNamespace } from '../../peers.ts';
 import { runRecurrent } from '../../recurrent/layer.ts';
-import { upgradedSpec, upgradeFirstWrite } from '../../saved.ts';
-import { int32Length, type MatrixSpec } from '../../spec.ts';
+import { upgradedSpec } from '../../saved.ts';
+import type { MatrixSpec } from '../../spec.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
-import { packedConfig, specOf } from '../classes.ts';
+import { addPacked, packedConfig, specOf } from '../classes.ts';
 import type { LayerVariable } from '../kinds.ts';
-import { type CellSpecs, kernelOf, recurrentKernelOf, stepCell } from './cell.ts';
+import { packedOf as quantizedOf, requirePacked } from '../variable.ts';
+import { type CellSpecs, stepCell } from './cell.ts';
 import { type CellInternals, LEAVES, RECURRENT_KINDS, type RecurrentInternals, type RecurrentKind } from './kinds.ts';
 
 type Config = Record<string, unknown>;
@@ -45,7 +47,7 @@ export const configOfPacked = ({ ahead, back }: PackedCell): Config => ({
 /** The way back, checked. */
 export function packedOf(config: unknown, { parts }: RecurrentKind, where: string): PackedCell {
   const { ahead, back } = (config ?? {}) as Record<keyof PackedCell, Config | undefined>;
-  if (!ahead && !back) throw new TypeError(`${where}: packed, expected what the weights hold, got ${String(config)}.`);
+  if (!ahead && !back) throw new TypeError(`${where}: packed, expected what the weights hold, got ${shown(config)}.`);
   const specs = (given: Config | undefined): CellSpecs | undefined => {
     if (!given) return undefined;
     const [kernel, own] = [given.kernel, given.recurrent].map((one) => specOf(one, where) as MatrixSpec);
@@ -57,9 +59,8 @@ export function packedOf(config: unknown, { parts }: RecurrentKind, where: strin
 }
 
 /** @param backwards does the layer begin with the last position? */
-export function specsFor({ ahead, back }: PackedCell, backwards: boolean): CellSpecs {
-  return ((backwards ? back : ahead) ?? ahead ?? back)!;
-}
+export const wayOf = ({ ahead, back }: PackedCell, backwards: boolean): 'ahead' | 'back' =>
+  (backwards && back) || !ahead ? 'back' : 'ahead';
 
 const known = /* @__PURE__ */ new WeakMap<object, ReadonlyMap<RecurrentKind, StockClasses>>();
 
@@ -90,56 +91,52 @@ function packedCell(kind: RecurrentKind, Stock: CellClass): CellClass {
   return class extends Stock {
     static className = kind.msdCell;
     readonly #packed: PackedCell;
-    readonly #saved: CellSpecs;
-    readonly #specs: CellSpecs;
+    readonly #way: 'ahead' | 'back';
 
     constructor({ packed, ...config }: Config) {
       super(config);
-      this.#packed = packedOf(packed, kind, `${kind.msdCell} ${this.name}`);
-      this.#saved = specsFor(this.#packed, config.goBackwards === true);
-      this.#specs = upgradedSpecs(this.#saved);
+      this.#packed = packedOf(packed, kind, `${kind.msdCell} ${shown(this.name)}`);
+      this.#way = wayOf(this.#packed, config.goBackwards === true);
     }
 
-    /** `build` of the stock class asks for float weights: it gets integers, without regularizer and constraint. */
-    override addWeight(name: string, shape: number[], ...rest: [dtype?: string, ...unknown[]]): LayerVariable {
-      if (!(LEAVES as readonly string[]).includes(name)) return super.addWeight(name, shape, ...rest);
-      const leaf = name === 'kernel' ? 'kernel' : 'recurrent';
-      const zeros = { apply: (length: number[]) => requireRegistration(kind.msd).tf.zeros(length, 'int32') };
-      const variable = super.addWeight(name, [int32Length(this.#specs[leaf])], 'int32', zeros, undefined, false);
-      return upgradeFirstWrite(variable, this.#saved[leaf]);
+    /**
+     * `build` of the stock class asks for float weights: it gets integers. Without a file that follows they are those of the
+     * initializer, as in the stock class.
+     */
+    override addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable {
+      if (!(LEAVES as readonly string[]).includes(name)) return super.addWeight(name, shape, dtype, ...rest);
+      const saved = this.#packed[this.#way]![name === 'kernel' ? 'kernel' : 'recurrent'];
+      const add = super.addWeight.bind(this);
+      return addPacked(this, kind.msdCell, saved, { add, name, shape, dtype, rest });
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor[] {
-      return runCell(kind, this, this.#specs, inputs, kwargs);
+      return runCell(kind, this, inputs, kwargs);
     }
 
     override getConfig(): Config {
-      const { ahead, back } = this.#packed;
-      const packed = { ahead: ahead && upgradedSpecs(ahead), back: back && upgradedSpecs(back) };
-      return { ...super.getConfig(), packed: configOfPacked(packed) };
+      return { ...super.getConfig(), packed: configOfPacked({ ...this.#packed, [this.#way]: this.#specs() }) };
     }
 
-    get specs(): CellSpecs {
-      return this.#specs;
+    /** As they are now. */
+    #specs(): CellSpecs {
+      const [kernel, recurrent] = [this.kernel, this.recurrentKernel].map((weight) => weight && quantizedOf(weight)?.spec);
+      if (kernel && recurrent) return { kernel, recurrent } as CellSpecs;
+      const saved = this.#packed[this.#way]!;
+      return { kernel: upgradedSpec(saved.kernel), recurrent: upgradedSpec(saved.recurrent) } as CellSpecs;
     }
   };
 }
-
-const upgradedSpecs = ({ kernel, recurrent }: CellSpecs): CellSpecs => ({
-  kernel: upgradedSpec(kernel) as MatrixSpec,
-  recurrent: upgradedSpec(recurrent) as MatrixSpec,
-});
 
 /** What both a loaded and an accelerated cell do. */
 export function runCell(
   kind: RecurrentKind,
   cell: CellInternals,
-  specs: CellSpecs,
   inputs: Tensor | Tensor[],
   kwargs: object,
 ): Tensor[] {
   const { tf } = requireRegistration(kind.msdCell);
-  return tf.tidy(() => stepCell(kind, cell, specs, inputs as Tensor[], kwargs));
+  return tf.tidy(() => stepCell(kind, cell, inputs as Tensor[], kwargs));
 }
 
 function packedLayer(kind: RecurrentKind, Stock: RecurrentClass, Cell: CellClass): RecurrentClass {
@@ -152,8 +149,7 @@ function packedLayer(kind: RecurrentKind, Stock: RecurrentClass, Cell: CellClass
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor | Tensor[] {
-      const { specs } = this.cell as CellInternals & { readonly specs: CellSpecs };
-      return runLayer(kind, this, specs, inputs, kwargs, () => super.call(inputs, kwargs));
+      return runLayer(kind, this, inputs, kwargs, () => super.call(inputs, kwargs));
     }
   };
 }
@@ -172,7 +168,6 @@ interface Kwargs {
 export function runLayer(
   kind: RecurrentKind,
   layer: RecurrentInternals,
-  specs: CellSpecs,
   inputs: Tensor | Tensor[],
   kwargs: Kwargs | undefined,
   step: () => Tensor | Tensor[],
@@ -195,8 +190,8 @@ export function runLayer(
                 activation: nameOf(cell.activation),
                 recurrentActivation: nameOf(cell.recurrentActivation),
               },
-              kernel: kernelOf(cell, specs),
-              recurrentKernel: recurrentKernelOf(cell, specs),
+              kernel: requirePacked(cell.kernel),
+              recurrentKernel: requirePacked(cell.recurrentKernel),
               bias: cell.bias?.read(),
             },
             {

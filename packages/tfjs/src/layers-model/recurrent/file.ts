@@ -7,9 +7,9 @@ import { checkSpec } from '../../spec.ts';
 import type { StoredWeight } from '../../weights/manifest.ts';
 import { fileConstant } from '../../weights/source.ts';
 import { fieldOf } from '../kinds.ts';
-import { configOfPacked, packedOf, specsFor } from './classes.ts';
+import { configOfPacked, packedOf, wayOf } from './classes.ts';
 import { LEAVES, type Leaf, RECURRENT_KINDS, type RecurrentKind } from './kinds.ts';
-import { type CellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
+import { type CellWeights, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
 
 interface Config {
   class_name?: string;
@@ -65,16 +65,22 @@ export function rewriteRecurrent(
       const reason = ways.map(({ weights }) => whyNotCell(site.kind, weights, options)).find(Boolean);
       if (reason !== undefined) return refused(reason);
     }
-    const taken = found.map(([site, ways]) => ({
-      site,
-      ways: ways.map((way) => ({ ...way, cell: packCell(site.kind, way.weights, options) })),
-    }));
+    const taken: { site: Site; ways: (Way & { cell: PackedCellWeights })[] }[] = [];
+    for (const [site, all] of found) {
+      const ways: (Way & { cell: PackedCellWeights })[] = [];
+      for (const way of all) {
+        const cell = packCell(site.kind, way.weights, options);
+        if ('reason' in cell) return refused(cell.reason);
+        ways.push({ ...way, cell });
+      }
+      taken.push({ site, ways });
+    }
     for (const { site, ways } of taken) {
-      for (const { names, cell } of ways) for (const leaf of LEAVES) packed.set(names[leaf], cell.data[leaf]);
+      for (const { names, cell } of ways) for (const leaf of LEAVES) packed.set(names[leaf], cell.packed[leaf].data);
       site.rename();
       site.config.packed = configOfPacked(Object.fromEntries(ways.map(({ way, cell }) => [way, cell.specs])));
     }
-    const all = taken.flatMap(({ ways }) => ways.map(({ cell }) => cell));
+    const all = taken.flatMap(({ ways }) => ways.map(({ cell }) => cell.weights));
     return [takenNode(name, op, taken.map(({ site }) => site.msdOp).join(' + '), all)];
   });
 }
@@ -155,7 +161,7 @@ function checkSaved(site: Site, name: string, stored: Stored): void {
     for (const way of ['ahead', 'back'] as const) {
       const scope = site[way];
       if (scope === undefined) continue;
-      const specs = specsFor(packed, way === 'back');
+      const specs = packed[wayOf(packed, way === 'back')]!;
       for (const [leaf, spec] of [
         ['kernel', specs.kernel],
         ['recurrent_kernel', specs.recurrent],

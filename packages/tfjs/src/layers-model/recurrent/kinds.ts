@@ -2,8 +2,7 @@
 import type { LayersNamespace } from '../../peers.ts';
 import type { RecurrentId } from '../../recurrent/gates.ts';
 import type { Tensor } from '../../tf.ts';
-import type { MatrixView } from '../../weights/encode.ts';
-import type { StoredValues } from '../../weights/source.ts';
+import type { MatrixView } from '../../weights/view.ts';
 import type { LayerInternals, LayerVariable } from '../kinds.ts';
 
 export interface RecurrentKind {
@@ -67,23 +66,10 @@ export interface RecurrentInternals extends LayerInternals {
   resetStates(states?: Tensor[], training?: boolean): void;
 }
 
-/** How a weight lies once {@link arranged}. */
+/** How a weight lies once its parts are {@link apart}. */
 export function viewOf({ gates, parts }: RecurrentKind, leaf: Leaf, [K, N]: readonly number[]): MatrixView {
   if (leaf === 'kernel' || parts === 1) return { kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false };
   return { kind: 'matrix', batchShape: [parts], N: N! / gates, K: K!, transposed: false };
-}
-
-/** [K, parts · n] -> [parts, K, n], whatever the values are stored as. */
-export function arranged(stored: StoredValues, { batchShape: [parts = 1], K, N }: MatrixView): StoredValues {
-  if (parts === 1) return stored;
-  const { values } = stored;
-  const out = values.slice();
-  for (let part = 0; part < parts; part++)
-    for (let k = 0; k < K; k++) {
-      const from = (k * parts + part) * N;
-      out.set(values.subarray(from, from + N), (part * K + k) * N);
-    }
-  return { ...stored, values: out } as StoredValues;
 }
 
 /** Why such weights are left alone, whatever they hold. */
@@ -102,3 +88,10 @@ export function whyMisshapen(
     kernel[1] === width;
   return fits ? undefined : `kernels of shapes [${kernel}] and [${recurrentKernel}]`;
 }
+
+/** The kind of a layer, or of a cell, that is stock's or MSD's. */
+export const recurrentNamed = (className: unknown): RecurrentKind | undefined =>
+  RECURRENT_KINDS.find(({ stock, msd }) => stock === className || msd === className);
+
+export const cellNamed = (className: unknown): RecurrentKind | undefined =>
+  RECURRENT_KINDS.find(({ stockCell, msdCell }) => stockCell === className || msdCell === className);

@@ -1,31 +1,23 @@
 /** Recurrent layers of a model that is loaded or built already: their cells run on packed weights, in place. */
-import { stockBytes } from '../../graph-model/artifacts.ts';
 import type { RewriteOptions } from '../../graph-model/rewrite.ts';
 import type { NodeReport } from '../../report.ts';
-import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
-import type { LayerInternals, LayerVariable } from '../kinds.ts';
+import type { LayerVariable } from '../kinds.ts';
+import { ownersOf, type Place, replaceMembers } from '../places.ts';
+import { isTransparent } from '../plan.ts';
+import { nodeOf, packedOf as quantizedOf, packVariable, requirePacked, unpackVariable } from '../variable.ts';
 import type { CellSpecs } from './cell.ts';
 import { configOfPacked, type PackedCell, runCell, runLayer, type StockClasses } from './classes.ts';
 import {
   type CellInternals,
+  cellNamed,
   LEAVES,
   type Leaf,
-  RECURRENT_KINDS,
   type RecurrentInternals,
   type RecurrentKind,
+  recurrentNamed,
 } from './kinds.ts';
-import { type CellWeights, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
-
-/** A layer, as the walk over a model finds it. */
-export interface LoadedPlace {
-  readonly layer: LayerInternals;
-  readonly name: string;
-  /** Class name of the wrapper, and the wrapper. */
-  readonly wrapper?: string;
-  readonly parent?: object;
-  readonly isTraining: boolean;
-}
+import { type CellWeights, keptCell, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
 
 /** One cell, with the layer around it unless that is an RNN. */
 interface Site {
@@ -35,44 +27,83 @@ interface Site {
   readonly way: 'ahead' | 'back';
 }
 
-/** What is to be done to a layer. */
-export interface TakenLayer {
-  /** @returns what makes it a stock one again */
-  takeOver(restorable: boolean): () => void;
+/** A weight, and what it held when it was packed. */
+export interface SeenWeight {
+  readonly variable: LayerVariable;
+  readonly dataId: object;
 }
 
-/**
- * Packs, and changes nothing yet.
- *
- * @param owners how many layers have a variable
- */
+/** What is to be done to a layer. */
+export interface PlannedLayer {
+  readonly weights: readonly SeenWeight[];
+  /** @returns what makes it a stock one again */
+  takeOver(): () => void;
+}
+
+/** Packs, and changes nothing yet. @returns `undefined` for layers that are not recurrent, or packed already */
 export async function planRecurrent(
-  place: LoadedPlace,
+  place: Place,
   classes: ReadonlyMap<RecurrentKind, StockClasses>,
-  owners: (variable: LayerVariable) => number,
+  places: readonly Place[],
   options: RewriteOptions,
-): Promise<{ readonly taken?: TakenLayer; readonly node: NodeReport } | undefined> {
+  { restorable, trainable }: { readonly restorable: boolean; readonly trainable: readonly LayerVariable[] },
+): Promise<PlannedLayer | { readonly reason: string } | undefined> {
   const sites = sitesOf(place);
   if (sites.length === 0) return undefined;
   const { name, layer } = place;
-  const op = layer.getClassName();
-  const forbidden = sites.map((site) => whyForbidden(place, site, classes, owners)).find(Boolean);
-  const refused = (reason: string) => ({ node: { name, op, where: 'tfjs', reason } as const });
-  if (forbidden !== undefined) return refused(forbidden);
-  const weights: CellWeights[] = [];
-  for (const { cell } of sites) weights.push(await weightsOf(cell));
-  for (const [i, { kind }] of sites.entries()) {
-    const reason = whyNotCell(kind, weights[i]!, options);
-    if (reason !== undefined) return refused(reason);
+  const forbidden = sites.map((site) => whyForbidden(place, site, classes, places, trainable)).find(Boolean);
+  if (forbidden !== undefined) return { reason: forbidden };
+  const planned: (Site & Pick<Prepared, 'own' | 'packed' | 'values'>)[] = [];
+  for (const site of sites) {
+    const { weights, own, values } = await weightsOf(site.cell);
+    const reason = whyNotCell(site.kind, weights, options);
+    const packed = reason === undefined ? packCell(site.kind, weights, options) : { reason };
+    if ('reason' in packed) return packed;
+    planned.push({ ...site, own, packed, values });
   }
-  const packed = sites.map(({ kind }, i) => packCell(kind, weights[i]!, options));
-  const msdOp = sites.map(({ kind, layer: own }) => (own ? kind.msd : kind.msdCell));
-  const node = takenNode(name, op, place.wrapper === 'Bidirectional' ? msdOp[0]! : msdOp.join(' + '), packed);
-  return { node, taken: { takeOver: (restorable) => takeOver(place, sites, packed, restorable) } };
+  const node = takenNode(name, layer.getClassName(), msdOpOf(place, sites), planned.map(({ packed }) => packed.weights));
+  const prepared = planned.map((one): Prepared => ({ ...one, restorable, node }));
+  return { weights: planned.flatMap(({ own }) => own), takeOver: () => takeOver(place, prepared) };
 }
 
-function sitesOf({ layer, wrapper, parent }: LoadedPlace): Site[] {
-  const kind = RECURRENT_KINDS.find(({ stock }) => stock === layer.getClassName());
+/** A site with its packed weights. */
+interface Prepared extends Site {
+  readonly own: readonly SeenWeight[];
+  readonly packed: PackedCellWeights;
+  readonly values: Readonly<Record<Leaf, Float32Array>>;
+  readonly restorable: boolean;
+  readonly node: NodeReport;
+}
+
+/** The line of a recurrent layer as it is now. @param reason why it was left alone */
+export function recurrentNode(
+  place: Place,
+  before: readonly NodeReport[],
+  reason: string | undefined,
+): NodeReport | undefined {
+  const sites = sitesOf(place, true);
+  if (sites.length === 0) return undefined;
+  const { name, layer } = place;
+  const op = recurrentNamed(layer.getClassName())?.stock ?? layer.getClassName();
+  const all = sites.map(({ cell }) => PROPERTIES_OF.map((property) => cell[property] && quantizedOf(cell[property])?.spec));
+  if (all.flat().some((spec) => !spec)) return { name, op, where: 'tfjs', reason: reason ?? 'not looked at' };
+  const msdOp = msdOpOf(place, sites);
+  const known = nodeOf(sites[0]!.cell.kernel) ?? before.find((node) => node.name === name && node.msdOp === msdOp);
+  const specs = all.map(([kernel, recurrent]) => ({ kernel, recurrent }) as CellSpecs);
+  return known ?? takenNode(name, op, msdOp, specs.map(keptCell));
+}
+
+/** The two layers of a Bidirectional are one. */
+function msdOpOf({ wrapper }: Place, sites: readonly Site[]): string {
+  const names = sites.map(({ kind, layer }) => (layer ? kind.msd : kind.msdCell));
+  return wrapper === 'Bidirectional' ? names[0]! : names.join(' + ');
+}
+
+/** @param packed also those that are MSD's already */
+function sitesOf({ layer, wrapper, parent }: Place, packed = false): Site[] {
+  const isWanted = (name: string, own: { readonly stock: string } | undefined) => own && (packed || !name.startsWith('Msd'));
+  const kind = recurrentNamed(layer.getClassName());
+  if (kind && !isWanted(layer.getClassName(), kind)) return [];
   if (kind && wrapper === 'Bidirectional') {
     const { forwardLayer, backwardLayer } = parent as Record<'forwardLayer' | 'backwardLayer', RecurrentInternals>;
     return [forwardLayer, backwardLayer].map((own) => siteOf(kind, own));
@@ -81,8 +112,8 @@ function sitesOf({ layer, wrapper, parent }: LoadedPlace): Site[] {
   if (layer.getClassName() !== 'RNN') return [];
   const { cell } = layer as RecurrentInternals & { cell: CellInternals & { cells?: CellInternals[] } };
   return (cell.getClassName() === 'StackedRNNCells' ? cell.cells! : [cell]).flatMap((one) => {
-    const own = RECURRENT_KINDS.find(({ stockCell }) => stockCell === one.getClassName());
-    return own ? [{ kind: own, cell: one, way: 'ahead' as const }] : [];
+    const own = cellNamed(one.getClassName());
+    return own && isWanted(one.getClassName(), own) ? [{ kind: own, cell: one, way: 'ahead' as const }] : [];
   });
 }
 
@@ -94,69 +125,70 @@ const siteOf = (kind: RecurrentKind, layer: RecurrentInternals): Site => ({
 });
 
 function whyForbidden(
-  { wrapper, isTraining }: LoadedPlace,
+  { wrapper, isTraining }: Place,
   { kind, cell, layer }: Site,
   classes: ReadonlyMap<RecurrentKind, StockClasses>,
-  owners: (variable: LayerVariable) => number,
+  places: readonly Place[],
+  trainable: readonly LayerVariable[],
 ): string | undefined {
   const stock = classes.get(kind)!;
-  if (wrapper !== undefined && wrapper !== 'TimeDistributed' && wrapper !== 'Bidirectional')
-    return `inside of ${wrapper}`;
+  const weights = [cell.kernel, cell.recurrentKernel];
+  if (!isTransparent(wrapper) && wrapper !== 'Bidirectional') return `inside of ${wrapper}`;
   if (cell.constructor !== stock.cell || (layer && layer.constructor !== stock.layer))
     return `a class of its own behind the name ${layer ? kind.stock : kind.stockCell}`;
   if (Object.hasOwn(cell, 'call') || (layer && Object.hasOwn(layer, 'call'))) return 'its call has been replaced';
-  if (!cell.kernel || !cell.recurrentKernel) return 'not built yet';
+  if (weights.some((weight) => !weight)) return 'not built yet';
   if (isTraining) return 'the model is being trained';
-  return [cell.kernel, cell.recurrentKernel].some((weight) => owners(weight) > 1)
-    ? 'shares its kernels with another layer'
-    : undefined;
+  if (weights.some((weight) => trainable.includes(weight))) return 'trainable, and keepTrainable is set';
+  return weights.some((weight) => ownersOf(weight, places) > 1) ? 'shares its kernels with another layer' : undefined;
 }
 
 const PROPERTIES = { kernel: 'kernel', recurrent_kernel: 'recurrentKernel' } as const;
+const PROPERTIES_OF = Object.values(PROPERTIES);
 
-async function weightsOf(cell: CellInternals): Promise<CellWeights> {
-  const weights = LEAVES.map(async (leaf) => {
-    const tensor = cell[PROPERTIES[leaf]].read();
-    const values = await tensor.data<'float32'>();
-    const { shape, dtype } = tensor;
-    return [
-      leaf,
-      { shape, dtype, byteLength: stockBytes(tensor), stored: () => ({ kind: 'float32', values }) },
-    ] as const;
-  });
-  return Object.fromEntries(await Promise.all(weights)) as unknown as CellWeights;
+async function weightsOf(cell: CellInternals): Promise<{ weights: CellWeights } & Pick<Prepared, 'own' | 'values'>> {
+  const own: SeenWeight[] = [];
+  const values: Partial<Record<Leaf, Float32Array>> = {};
+  const weights: Partial<Record<Leaf, CellWeights[Leaf]>> = {};
+  for (const leaf of LEAVES) {
+    const variable = cell[PROPERTIES[leaf]];
+    const { val } = variable;
+    own.push({ variable, dataId: val.dataId });
+    const floats = await val.data<'float32'>();
+    values[leaf] = floats;
+    const stored = () => ({ kind: 'float32', values: floats }) as const;
+    weights[leaf] = { shape: val.shape, dtype: val.dtype, byteLength: 4 * val.size, stored };
+  }
+  return { weights: weights as CellWeights, own, values: values as Record<Leaf, Float32Array> };
 }
 
-function takeOver(
-  { layer: template, wrapper }: LoadedPlace,
-  sites: readonly Site[],
-  packed: readonly PackedCellWeights[],
-  restorable: boolean,
-): () => void {
-  const both: PackedCell = Object.fromEntries(sites.map(({ way }, i) => [way, packed[i]!.specs]));
+function takeOver({ layer: template, wrapper }: Place, sites: readonly Prepared[]): () => void {
   const isBoth = wrapper === 'Bidirectional';
-  const undo = sites.map((site, i) => {
-    const { specs, data } = packed[i]!;
-    return takeSite(site, specs, data, isBoth ? both : { [site.way]: specs }, restorable);
-  });
-  // A Bidirectional is saved as the layer that its two were copied from.
-  if (isBoth) undo.push(rename(sites[0]!.kind, template as RecurrentInternals, both));
-  return () => {
-    for (const back of undo.reverse()) back();
-  };
+  const saved = (of: readonly Prepared[]): PackedCell =>
+    Object.fromEntries(of.map(({ way, cell }) => [way, specsNow(cell)]));
+  const undo = sites.map((site) => takeSite(site, () => saved(isBoth ? sites : [site])));
+  // A Bidirectional is saved as the layer that its two were copied from, which is never built.
+  if (isBoth) {
+    const { cell } = template as RecurrentInternals;
+    undo.push(replaceMembers(cell, { getConfig: configWith(cell, () => saved(sites)) }));
+    undo.push(replaceMembers(template, { getClassName: () => sites[0]!.kind.msd }));
+  }
+  return inReverse(undo);
 }
 
 function takeSite(
-  { kind, cell, layer }: Site,
-  specs: CellSpecs,
-  data: Readonly<Record<Leaf, Int32Array<ArrayBuffer>>>,
-  saved: PackedCell,
-  restorable: boolean,
+  { kind, cell, layer, packed, values, restorable, node }: Prepared,
+  saved: () => PackedCell,
 ): () => void {
-  const undo = LEAVES.map((leaf) => swapWeight(cell, leaf, data[leaf], restorable));
+  const undo = LEAVES.map((leaf) => {
+    const weight = cell[PROPERTIES[leaf]];
+    const kept = restorable ? values[leaf].slice() : undefined;
+    packVariable(weight, packed.packed[leaf], { shape: weight.shape, kept, node });
+    return () => unpackVariable(weight);
+  });
   undo.push(
-    replace(cell, {
-      call: (inputs: Tensor | Tensor[], kwargs: object) => runCell(kind, cell, specs, inputs, kwargs),
+    replaceMembers(cell, {
+      call: (inputs: Tensor | Tensor[], kwargs: object) => runCell(kind, cell, inputs, kwargs),
       getClassName: () => kind.msdCell,
       getConfig: configWith(cell, saved),
     }),
@@ -164,72 +196,21 @@ function takeSite(
   if (layer) {
     const step = layer.call.bind(layer);
     const call = (inputs: Tensor | Tensor[], kwargs: object) =>
-      runLayer(kind, layer, specs, inputs, kwargs, () => step(inputs, kwargs));
+      runLayer(kind, layer, inputs, kwargs, () => step(inputs, kwargs));
     // Its config has that of its cell in it.
-    undo.push(replace(layer, { call, getClassName: () => kind.msd }));
+    undo.push(replaceMembers(layer, { call, getClassName: () => kind.msd }));
   }
-  return () => {
-    for (const back of undo.reverse()) back();
-  };
+  return inReverse(undo);
 }
 
-/** For layers that are never built. */
-function rename(kind: RecurrentKind, layer: RecurrentInternals, saved: PackedCell): () => void {
-  const undo = [
-    replace(layer.cell, { getConfig: configWith(layer.cell, saved) }),
-    replace(layer, { getClassName: () => kind.msd }),
-  ];
-  return () => {
-    for (const back of undo.reverse()) back();
-  };
-}
+const inReverse = (undo: readonly (() => void)[]) => () => {
+  for (const back of [...undo].reverse()) back();
+};
 
-function configWith(cell: CellInternals, saved: PackedCell): () => Record<string, unknown> {
+const specsNow = (cell: CellInternals): CellSpecs =>
+  ({ kernel: requirePacked(cell.kernel).spec, recurrent: requirePacked(cell.recurrentKernel).spec }) as CellSpecs;
+
+function configWith(cell: CellInternals, saved: () => PackedCell): () => Record<string, unknown> {
   const stock = cell.getConfig.bind(cell);
-  return () => ({ ...stock(), packed: configOfPacked(saved) });
-}
-
-/** @returns what puts back what was there */
-function replace(of: object, members: Readonly<Record<string, unknown>>): () => void {
-  const own = Object.getOwnPropertyDescriptors(of) as Record<string, PropertyDescriptor>;
-  Object.assign(of, members);
-  return () => {
-    for (const name of Object.keys(members))
-      if (Object.hasOwn(own, name)) Object.defineProperty(of, name, own[name]!);
-      else delete (of as Record<string, unknown>)[name];
-  };
-}
-
-type Variable = LayerVariable & { val: Tensor; readonly name: string; readonly trainable: boolean };
-
-/** The packed weight stands where the float one stood. That one comes back as the very same variable. */
-function swapWeight(cell: CellInternals, leaf: Leaf, data: Int32Array<ArrayBuffer>, restorable: boolean): () => void {
-  const { tf } = requireRegistration('accelerate');
-  const property = PROPERTIES[leaf];
-  const float = cell[property] as Variable;
-  const values = restorable ? float.read().dataSync<'float32'>().slice() : undefined;
-  const { shape } = float;
-  const Class = float.constructor as new (
-    val: Tensor,
-    dtype: string,
-    name: string,
-    trainable: boolean,
-  ) => LayerVariable;
-  const tensor = tf.tensor1d(data, 'int32');
-  float.dispose(); // its name is free for the other one
-  const packed = new Class(tensor, 'int32', float.originalName, false);
-  tensor.dispose();
-  const before = { trainable: cell._trainableWeights, fixed: cell._nonTrainableWeights };
-  cell[property] = packed;
-  cell._trainableWeights = before.trainable.filter((weight) => weight !== float);
-  cell._nonTrainableWeights = [...before.fixed, packed].filter((weight) => weight !== float);
-  return () => {
-    packed.dispose();
-    const restored = tf.tensor(values!, shape, 'float32');
-    float.val = tf.variable(restored, float.trainable, float.name);
-    restored.dispose();
-    cell[property] = float;
-    cell._trainableWeights = before.trainable;
-    cell._nonTrainableWeights = before.fixed;
-  };
+  return () => ({ ...stock(), packed: configOfPacked(saved()) });
 }

@@ -4,11 +4,12 @@ import type { RewriteOptions } from '../../graph-model/rewrite.ts';
 import type { Packed } from '../../pack.ts';
 import type { MatMulInputsReport, NodeReport } from '../../report.ts';
 import { sizeOf } from '../../shapes.ts';
-import type { MatrixSpec } from '../../spec.ts';
+import { int32Length, type MatrixSpec } from '../../spec.ts';
 import { encode } from '../../weights/encode.ts';
 import type { StoredValues } from '../../weights/source.ts';
 import type { CellSpecs } from './cell.ts';
-import { arranged, LEAVES, type Leaf, type RecurrentKind, viewOf, whyMisshapen } from './kinds.ts';
+import { apart } from '../parts.ts';
+import { LEAVES, type Leaf, type RecurrentKind, viewOf, whyMisshapen } from './kinds.ts';
 
 /** A weight of a cell, wherever it comes from. */
 export interface CellWeight {
@@ -23,7 +24,7 @@ export type CellWeights = Readonly<Record<Leaf, CellWeight>>;
 
 export interface PackedCellWeights {
   readonly specs: CellSpecs;
-  readonly data: Readonly<Record<Leaf, Int32Array<ArrayBuffer>>>;
+  readonly packed: Readonly<Record<Leaf, Packed<MatrixSpec>>>;
   readonly weights: readonly MatMulInputsReport[];
 }
 
@@ -37,25 +38,45 @@ export function whyNotCell(kind: RecurrentKind, weights: CellWeights, options: R
   );
 }
 
-/** A cell that {@link whyNotCell} says nothing against. */
-export function packCell(kind: RecurrentKind, weights: CellWeights, options: RewriteOptions): PackedCellWeights {
-  const parts = LEAVES.map((leaf) => {
+/** A cell that {@link whyNotCell} says nothing against; or why it stays what it is after all. */
+export function packCell(
+  kind: RecurrentKind,
+  weights: CellWeights,
+  options: RewriteOptions,
+): PackedCellWeights | { readonly reason: string } {
+  const parts: { packed: Packed<MatrixSpec>; report: MatMulInputsReport }[] = [];
+  for (const leaf of LEAVES) {
     const { shape, byteLength, stored } = weights[leaf];
     const view = viewOf(kind, leaf, shape);
-    const { packed, error, how } = encode(arranged(stored(), view), view, formatFor(false, options));
+    const encoded = encode(apart(stored(), view), view, formatFor(false, options));
+    if ('reason' in encoded) return encoded;
+    const { error, how } = encoded;
+    const packed = encoded.packed as Packed<MatrixSpec>;
     const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
-    return { packed: packed as Packed<MatrixSpec>, report: { spec: packed.spec, how, error, ...bytes, sharedBy: 1 } };
-  });
+    parts.push({ packed, report: { spec: packed.spec, how, error, ...bytes, sharedBy: 1 } });
+  }
   const [kernel, own] = parts as [(typeof parts)[0], (typeof parts)[0]];
   return {
     specs: { kernel: kernel.packed.spec, recurrent: own.packed.spec },
-    data: { kernel: kernel.packed.data, recurrent_kernel: own.packed.data },
+    packed: { kernel: kernel.packed, recurrent_kernel: own.packed },
     weights: parts.map(({ report }) => report),
   };
 }
 
+/** A cell that was packed before. */
+export const keptCell = ({ kernel, recurrent }: CellSpecs): MatMulInputsReport[] =>
+  [kernel, recurrent].map((spec) => {
+    const byteLength = 4 * int32Length(spec);
+    return { spec, how: 'stored integers kept', error: 0, bytesBefore: byteLength, bytesAfter: byteLength, sharedBy: 1 };
+  });
+
 /** @param op class of the layer as it was, @param msdOp as it is now */
-export function takenNode(name: string, op: string, msdOp: string, packed: readonly PackedCellWeights[]): NodeReport {
-  const [weights, ...more] = packed.flatMap((one) => one.weights) as [MatMulInputsReport, ...MatMulInputsReport[]];
+export function takenNode(
+  name: string,
+  op: string,
+  msdOp: string,
+  cells: readonly (readonly MatMulInputsReport[])[],
+): NodeReport {
+  const [weights, ...more] = cells.flat() as [MatMulInputsReport, ...MatMulInputsReport[]];
   return { name, op, where: 'msd', msdOp, weights, more };
 }
