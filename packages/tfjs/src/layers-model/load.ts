@@ -156,6 +156,10 @@ function rewriteLayers(
       continue;
     }
     const taken = packLayer(candidate, view, constant.stored(), constant.byteLength, options);
+    if ('reason' in taken) {
+      refuse(taken.reason);
+      continue;
+    }
     packed.set(weight.spec.name, taken.packed.data);
     layer.class_name = kind.msd;
     config.packed = packedConfig(taken.packed.spec);

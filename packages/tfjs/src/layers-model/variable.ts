@@ -196,7 +196,12 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   // What was read and is written back stays exactly what it is.
   if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  return encode({ kind: 'float32', values }, viewOf(variable, spec), format).packed;
+  const encoded = encode({ kind: 'float32', values }, viewOf(variable, spec), format);
+  if ('reason' in encoded)
+    throw new RangeError(
+      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+    );
+  return encoded.packed;
 }
 
 /** A matrix may be of another size than what a file is said to hold, until that is read. */
