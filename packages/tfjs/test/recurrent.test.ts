@@ -9,7 +9,6 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { realValues } from '../src/rows.ts';
 import { encodeWeight, join, type WeightEntry } from './graph.ts';
 import { saved } from './layers.ts';
 import { type Cell, rowsOf, simulate } from './recurrent-reference.ts';
@@ -39,28 +38,13 @@ const predict = (model: tf.LayersModel, x: tf.Tensor | tf.Tensor[]) =>
 const fast = { recurrentInitializer: 'glorotNormal' } as const;
 const make = (kind: Kind, config: object): tf.layers.Layer => tf.layers[kind]({ ...fast, ...config } as never);
 
-/** Real values of packed weights, as Keras has them. */
-function dequantized(variable: tf.Tensor, spec: NonNullable<NodeReport['weights']>['spec']): Float32Array {
-  const values = variable.dataSync();
-  const real = realValues(spec, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  if (spec.kind !== 'matrix' || spec.batchShape.length === 0) return real;
-  const [{ N, K }, parts] = [spec, spec.batchShape[0]!];
-  const out = new Float32Array(real.length);
-  for (let part = 0; part < parts; part++)
-    for (let k = 0; k < K; k++)
-      out.set(real.subarray((part * K + k) * N, (part * K + k + 1) * N), (k * parts + part) * N);
-  return out;
-}
-
-/** The cell of a model's only recurrent layer. */
+/** The cell of a model's only recurrent layer, with the real weights that its integers stand for. */
 function cellOf(model: tf.LayersModel, kind: Kind, rest: Partial<Cell> = {}): Cell {
-  const { weights, more } = reportOf(model)!.nodes.find(({ where }) => where === 'msd')!;
-  const specs = [weights!.spec, more![0]!.spec];
-  const byName = (leaf: string) => model.weights.find(({ name }) => new RegExp(`/${leaf}(_\\d+)?$`).test(name))?.read();
-  const [kernel, recurrentKernel] = ['kernel', 'recurrent_kernel'].map((leaf, i) =>
-    dequantized(byName(leaf)!, specs[i]!),
-  );
-  const bias = byName('bias')?.dataSync().slice() as Float32Array | undefined;
+  const valuesOf = (leaf: string) => {
+    const weight = model.weights.find(({ originalName }) => originalName.endsWith(`/${leaf}`));
+    return weight?.read().dataSync().slice() as Float32Array | undefined;
+  };
+  const [kernel, recurrentKernel, bias] = ['kernel', 'recurrent_kernel', 'bias'].map(valuesOf);
   const gates = { lstm: 4, gru: 3, simpleRNN: 1 }[kind];
   const units = Math.sqrt(recurrentKernel!.length / gates);
   return { kind, kernel: kernel!, recurrentKernel: recurrentKernel!, bias, units, ...rest };

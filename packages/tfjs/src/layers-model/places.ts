@@ -53,8 +53,23 @@ function placesIn(model: ModelInternals, isTraining: boolean, seen: Set<object>)
     if (Array.isArray(layer.layers)) return placesIn(layer as ModelInternals, inTraining, seen);
     const name = outer + layer.name;
     if (layer.layer)
-      return placesOf(layer.layer, `${name}/`, outermost, isTransparent(wrapper) ? layer.getClassName() : wrapper, layer);
-    return [{ layer, name, outermost, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }), ...(parent && { parent }) }];
+      return placesOf(
+        layer.layer,
+        `${name}/`,
+        outermost,
+        isTransparent(wrapper) ? layer.getClassName() : wrapper,
+        layer,
+      );
+    return [
+      {
+        layer,
+        name,
+        outermost,
+        isTraining: inTraining,
+        ...(wrapper !== undefined && { wrapper }),
+        ...(parent && { parent }),
+      },
+    ];
   };
   return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, '', layer as AnyLayer));
 }

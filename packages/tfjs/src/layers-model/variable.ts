@@ -197,14 +197,22 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   // What was read and is written back stays exactly what it is.
   if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  return encode({ kind: 'float32', values }, viewOf(variable, spec), format).packed;
+  const view = viewOf(variable, spec);
+  const floats = { kind: 'float32', values } as const;
+  const encoded = encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
+  if ('reason' in encoded)
+    throw new RangeError(
+      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+    );
+  return encoded.packed;
 }
 
 /** A matrix may be of another size than what a file is said to hold, until that is read. */
 function viewOf({ shape }: LayerVariable, spec: QuantizedSpec): WeightView {
   const [rows, columns] = [sizeOf(shape.slice(0, -1)), shape.at(-1)!];
   if (spec.kind === 'table') return { kind: 'table', rows, columns };
-  return { kind: 'matrix', batchShape: [], K: rows, N: columns, transposed: false };
+  const { batchShape } = spec;
+  return { kind: 'matrix', batchShape, K: rows, N: columns / (batchShape[0] ?? 1), transposed: false };
 }
 
 const isEqual = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {

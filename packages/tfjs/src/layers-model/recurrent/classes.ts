@@ -120,7 +120,9 @@ function packedCell(kind: RecurrentKind, Stock: CellClass): CellClass {
 
     /** As they are now. */
     #specs(): CellSpecs {
-      const [kernel, recurrent] = [this.kernel, this.recurrentKernel].map((weight) => weight && quantizedOf(weight)?.spec);
+      const [kernel, recurrent] = [this.kernel, this.recurrentKernel].map(
+        (weight) => weight && quantizedOf(weight)?.spec,
+      );
       if (kernel && recurrent) return { kernel, recurrent } as CellSpecs;
       const saved = this.#packed[this.#way]!;
       return { kernel: upgradedSpec(saved.kernel), recurrent: upgradedSpec(saved.recurrent) } as CellSpecs;
@@ -129,12 +131,7 @@ function packedCell(kind: RecurrentKind, Stock: CellClass): CellClass {
 }
 
 /** What both a loaded and an accelerated cell do. */
-export function runCell(
-  kind: RecurrentKind,
-  cell: CellInternals,
-  inputs: Tensor | Tensor[],
-  kwargs: object,
-): Tensor[] {
+export function runCell(kind: RecurrentKind, cell: CellInternals, inputs: Tensor | Tensor[], kwargs: object): Tensor[] {
   const { tf } = requireRegistration(kind.msdCell);
   return tf.tidy(() => stepCell(kind, cell, inputs as Tensor[], kwargs));
 }

@@ -5,7 +5,7 @@ import type { Tensor } from '../../tf.ts';
 import type { LayerVariable } from '../kinds.ts';
 import { ownersOf, type Place, replaceMembers } from '../places.ts';
 import { isTransparent } from '../plan.ts';
-import { nodeOf, packedOf as quantizedOf, packVariable, requirePacked, unpackVariable } from '../variable.ts';
+import { nodeOf, packVariable, packedOf as quantizedOf, requirePacked, unpackVariable } from '../variable.ts';
 import type { CellSpecs } from './cell.ts';
 import { configOfPacked, type PackedCell, runCell, runLayer, type StockClasses } from './classes.ts';
 import {
@@ -61,7 +61,12 @@ export async function planRecurrent(
     if ('reason' in packed) return packed;
     planned.push({ ...site, own, packed, values });
   }
-  const node = takenNode(name, layer.getClassName(), msdOpOf(place, sites), planned.map(({ packed }) => packed.weights));
+  const node = takenNode(
+    name,
+    layer.getClassName(),
+    msdOpOf(place, sites),
+    planned.map(({ packed }) => packed.weights),
+  );
   const prepared = planned.map((one): Prepared => ({ ...one, restorable, node }));
   return { weights: planned.flatMap(({ own }) => own), takeOver: () => takeOver(place, prepared) };
 }
@@ -85,7 +90,9 @@ export function recurrentNode(
   if (sites.length === 0) return undefined;
   const { name, layer } = place;
   const op = recurrentNamed(layer.getClassName())?.stock ?? layer.getClassName();
-  const all = sites.map(({ cell }) => PROPERTIES_OF.map((property) => cell[property] && quantizedOf(cell[property])?.spec));
+  const all = sites.map(({ cell }) =>
+    PROPERTIES_OF.map((property) => cell[property] && quantizedOf(cell[property])?.spec),
+  );
   if (all.flat().some((spec) => !spec)) return { name, op, where: 'tfjs', reason: reason ?? 'not looked at' };
   const msdOp = msdOpOf(place, sites);
   const known = nodeOf(sites[0]!.cell.kernel) ?? before.find((node) => node.name === name && node.msdOp === msdOp);
@@ -101,7 +108,8 @@ function msdOpOf({ wrapper }: Place, sites: readonly Site[]): string {
 
 /** @param packed also those that are MSD's already */
 function sitesOf({ layer, wrapper, parent }: Place, packed = false): Site[] {
-  const isWanted = (name: string, own: { readonly stock: string } | undefined) => own && (packed || !name.startsWith('Msd'));
+  const isWanted = (name: string, own: { readonly stock: string } | undefined) =>
+    own && (packed || !name.startsWith('Msd'));
   const kind = recurrentNamed(layer.getClassName());
   if (kind && !isWanted(layer.getClassName(), kind)) return [];
   if (kind && wrapper === 'Bidirectional') {

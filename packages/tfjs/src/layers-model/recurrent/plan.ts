@@ -7,8 +7,8 @@ import { sizeOf } from '../../shapes.ts';
 import { int32Length, type MatrixSpec } from '../../spec.ts';
 import { encode } from '../../weights/encode.ts';
 import type { StoredValues } from '../../weights/source.ts';
-import type { CellSpecs } from './cell.ts';
 import { apart } from '../parts.ts';
+import type { CellSpecs } from './cell.ts';
 import { LEAVES, type Leaf, type RecurrentKind, viewOf, whyMisshapen } from './kinds.ts';
 
 /** A weight of a cell, wherever it comes from. */
@@ -67,7 +67,14 @@ export function packCell(
 export const keptCell = ({ kernel, recurrent }: CellSpecs): MatMulInputsReport[] =>
   [kernel, recurrent].map((spec) => {
     const byteLength = 4 * int32Length(spec);
-    return { spec, how: 'stored integers kept', error: 0, bytesBefore: byteLength, bytesAfter: byteLength, sharedBy: 1 };
+    return {
+      spec,
+      how: 'stored integers kept',
+      error: 0,
+      bytesBefore: byteLength,
+      bytesAfter: byteLength,
+      sharedBy: 1,
+    };
   });
 
 /** @param op class of the layer as it was, @param msdOp as it is now */
