@@ -268,8 +268,13 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       const base = await loadedFrom(build({}));
       const head = tf.layers.dense({ units: 1, name: 'head' });
       const model = tf.sequential({ layers: [...base.layers, head] });
-      model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
       const [x, y] = [tensor(5, [8, POSITIONS, K]), tf.ones([8, 1])];
+      model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+      await expect(model.fit(x, y, { verbose: 0 })).rejects.toThrow(
+        /own\/kernel, own\/recurrent_kernel, expected float/,
+      );
+      for (const layer of base.layers) layer.trainable = false;
+      model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
       const { history } = await model.fit(x, y, { epochs: 4, verbose: 0, batchSize: 8 });
       const losses = history.loss as number[];
       expect(losses.at(-1)!).toBeLessThan(losses[0]!);

@@ -6,6 +6,7 @@ import { setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
 import { packedConfig, registerClasses, runPacked } from './classes.ts';
@@ -59,7 +60,10 @@ export async function accelerateLayersModel(
     const recurrent = await planRecurrent(place, recurrentClasses, places, options, { restorable, trainable });
     if (recurrent) {
       if ('reason' in recurrent) setReason(layer, recurrent.reason);
-      else taken.push({ layer, ...recurrent });
+      else {
+        await prepareRecurrent();
+        taken.push({ layer, ...recurrent });
+      }
       continue;
     }
     const kind = kindNamed(layer.getClassName());

@@ -10,6 +10,7 @@ import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
@@ -23,6 +24,7 @@ import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
 import { registerRecurrent } from './recurrent/classes.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
+import { hasRecurrent } from './recurrent/plan.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -46,6 +48,7 @@ export async function layersModelHandler(
   return {
     async load() {
       const rewritten = rewriteLayers(await inner.load!(), resolved);
+      if (hasRecurrent(rewritten.report)) await prepareRecurrent();
       report = rewritten.report;
       return rewritten.artifacts;
     },

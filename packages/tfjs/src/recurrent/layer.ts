@@ -7,8 +7,8 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
-import { recurrentCalls } from './calls.ts';
-import { areKnown, type CellActivations, type RecurrentId } from './gates.ts';
+import type { RecurrentCalls } from './calls.ts';
+import type { CellActivations, RecurrentId } from './gates.ts';
 
 export interface RecurrentLayer {
   readonly id: RecurrentId;
@@ -36,6 +36,22 @@ export interface RecurrentResult {
   readonly states: Tensor[];
 }
 
+/** What runs a layer as one step. Only pages with recurrent layers download it. */
+type Kernels = typeof import('./kernels.ts');
+let kernels: Kernels | undefined;
+let loading: Promise<void> | undefined;
+
+/** Until this has resolved, recurrent layers go from position to position in operations of tfjs. */
+export function prepareRecurrent(): Promise<void> {
+  loading ??= import('./kernels.ts').then((loaded) => {
+    kernels = loaded;
+  });
+  return loading;
+}
+
+/** Has a layer asked for it? */
+export const recurrentPending = (): Promise<void> | undefined => loading;
+
 /**
  * The caller's tidy owns what it makes.
  *
@@ -47,7 +63,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const { id, activations, kernel, recurrentKernel, bias } = layer;
   const { x, states, isReversed, sequences, mask } = call;
   const isRecording = tf.engine().state.gradientDepth > 0;
-  const calls = isRecording || !areKnown(activations) || x.rank !== 3 || x.size === 0 ? undefined : recurrentCalls(tf);
+  const calls = isRecording || x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
   if (!calls) return undefined;
   const [batch, positions] = x.shape as [number, number];
   const [h, c] = states.map((state) => tf.cast(state, 'float32'));
@@ -86,4 +102,10 @@ function turned(x: Tensor, second: number): Tensor {
 function maskValues(mask: Tensor, batch: number, positions: number): ArrayLike<number> {
   const { tf } = requireRegistration('MsdRecurrent');
   return tf.transpose(tf.reshape(tf.cast(mask, 'bool'), [batch, positions])).dataSync();
+}
+
+function callsFor(activations: CellActivations): RecurrentCalls | undefined {
+  const { tf } = requireRegistration('MsdRecurrent');
+  if (!kernels) void prepareRecurrent();
+  return kernels?.areKnown(activations) ? kernels.recurrentCalls(tf) : undefined;
 }

@@ -4,7 +4,7 @@
  */
 import { shown } from '../../errors.ts';
 import type { LayersNamespace } from '../../peers.ts';
-import { runRecurrent } from '../../recurrent/layer.ts';
+import { prepareRecurrent, runRecurrent } from '../../recurrent/layer.ts';
 import { upgradedSpec } from '../../saved.ts';
 import type { MatrixSpec } from '../../spec.ts';
 import { requireRegistration } from '../../state.ts';
@@ -143,6 +143,7 @@ function packedLayer(kind: RecurrentKind, Stock: RecurrentClass, Cell: CellClass
     constructor({ packed, ...config }: Config) {
       super(config);
       this.cell = new Cell({ ...config, packed });
+      void prepareRecurrent();
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor | Tensor[] {

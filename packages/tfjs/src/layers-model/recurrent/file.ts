@@ -58,6 +58,8 @@ export function rewriteRecurrent(
     const refused = (reason: string): NodeReport[] => [{ name, op, where: 'tfjs', reason }];
     if (place.wrapper !== undefined && place.wrapper !== 'TimeDistributed' && place.wrapper !== 'Bidirectional')
       return refused(`inside of ${place.wrapper}`);
+    if (options.keepTrainable && place.config.trainable !== false)
+      return refused('trainable, and keepTrainable is set');
     if (seen.get(place.path[0]!)! > 1) return refused('another layer of that name reads the same weights');
     const found = fresh.map((site) => [site, weightsOf(site, stored)] as const);
     for (const [site, ways] of found) {
@@ -84,9 +86,6 @@ export function rewriteRecurrent(
     return [takenNode(name, op, taken.map(({ site }) => site.msdOp).join(' + '), all)];
   });
 }
-
-/** Is it a layer that {@link rewriteRecurrent} looks at? */
-export const isRecurrent = (place: FilePlace): boolean => sitesOf(place).length > 0;
 
 function sitesOf({ layer, config, path, wrapper }: FilePlace): Site[] {
   const [outermost] = path as [string];

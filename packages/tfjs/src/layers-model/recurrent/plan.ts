@@ -2,14 +2,14 @@
 import { formatFor, whyUnwanted } from '../../graph-model/options.ts';
 import type { RewriteOptions } from '../../graph-model/rewrite.ts';
 import type { Packed } from '../../pack.ts';
-import type { MatMulInputsReport, NodeReport } from '../../report.ts';
+import type { MatMulInputsReport, ModelReport, NodeReport } from '../../report.ts';
 import { sizeOf } from '../../shapes.ts';
 import { int32Length, type MatrixSpec } from '../../spec.ts';
 import { encode } from '../../weights/encode.ts';
 import type { StoredValues } from '../../weights/source.ts';
 import { apart } from '../parts.ts';
 import type { CellSpecs } from './cell.ts';
-import { LEAVES, type Leaf, type RecurrentKind, viewOf, whyMisshapen } from './kinds.ts';
+import { LEAVES, type Leaf, RECURRENT_KINDS, type RecurrentKind, viewOf, whyMisshapen } from './kinds.ts';
 
 /** A weight of a cell, wherever it comes from. */
 export interface CellWeight {
@@ -87,3 +87,7 @@ export function takenNode(
   const [weights, ...more] = cells.flat() as [MatMulInputsReport, ...MatMulInputsReport[]];
   return { name, op, where: 'msd', msdOp, weights, more };
 }
+
+/** Is there a recurrent layer of MSD's, as a layer or a cell? */
+export const hasRecurrent = ({ nodes }: ModelReport): boolean =>
+  nodes.some(({ msdOp }) => RECURRENT_KINDS.some(({ msd, msdCell }) => msdOp === msd || msdOp?.includes(msdCell)));
