@@ -88,6 +88,11 @@ export function rewriteGraph(
         options,
       ),
     );
+    if ('reason' in encoded) {
+      const { reason } = encoded;
+      nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));
+      continue;
+    }
     packed.set(constant, encoded.packed);
     for (const use of uses) {
       const epilogue = options.fuse

@@ -35,15 +35,20 @@ export function planOf(
   return reason === undefined ? view : { reason };
 }
 
-/** @param byteLength of the weight as it was */
+/**
+ * @param byteLength of the weight as it was
+ * @returns or why it stays what it is
+ */
 export function packLayer(
   { kind, name }: Candidate,
   view: WeightView,
   stored: StoredValues,
   byteLength: number,
   options: RewriteOptions,
-): { readonly packed: Packed; readonly node: NodeReport } {
-  const { packed, error, how } = encode(stored, view, formatFor(kind.isConvolution, options));
+): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
+  const encoded = encode(stored, view, formatFor(kind.isConvolution, options));
+  if ('reason' in encoded) return encoded;
+  const { packed, error, how } = encoded;
   const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
   const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
   return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
