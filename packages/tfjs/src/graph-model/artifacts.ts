@@ -9,7 +9,8 @@ import { fileConstant } from '../weights/source.ts';
 import { attributesOf, inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
-import { asString, checkTopology, type NodeDef, scopeOf, type Topology } from './topology.ts';
+import { scopesOf } from './scopes.ts';
+import { asString, checkTopology, type NodeDef, type Topology } from './topology.ts';
 
 export interface RewrittenArtifacts {
   readonly artifacts: io.ModelArtifacts;
@@ -83,12 +84,9 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
-  const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
-  for (const nodes of lists) {
-    if (!nodes.some(({ op }) => isMsdOp(op))) continue;
-    const scope = scopeOf(nodes, [], 'model');
-    for (const own of nodes) if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));
-  }
+  for (const scope of scopesOf(topology, []).all)
+    for (const own of scope.nodes.values())
+      if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));
   if (upgraded.size === 0) return topology;
   const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
   const { library } = topology;
