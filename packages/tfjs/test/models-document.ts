@@ -239,7 +239,7 @@ async function table<Sample extends { readonly what?: string }>(
       const node = await report(sample, {});
       const asked = node.where === 'msd' ? node : await report(sample, { convolutions: true });
       const isOnRequest = node.where === 'tfjs' && asked.where === 'msd';
-      const said = isOnRequest ? { ...asked, reason: `on request, \`convolutions: true\`: else ${node.reason}` } : node;
+      const said = isOnRequest ? { ...asked, reason: node.reason! } : node;
       rows.push(row(nameOf(key, node), sample.what, said));
     }
   return rows.join('\n');
