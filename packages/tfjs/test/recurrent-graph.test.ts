@@ -39,6 +39,8 @@ describe.each(BACKENDS)('on %s', (backend) => {
           const model = await loadGraphModel(handlerOf(artifacts));
           const taken = reportOf(model)!.nodes.filter(({ weights }) => weights);
           expect(taken.length).toBe(form === unrolled ? 2 * POSITIONS : 2);
+          const cells = reportOf(model)!.nodes.filter(({ msdOp }) => msdOp === 'MsdGates');
+          expect(cells.length).toBe(form === unrolled ? POSITIONS : 1);
           const got = await run(model, kind);
           for (const [i, values] of got.entries()) expect(relativeL2(values, want[i]!)).toBeLessThan(2e-4);
           expect(await run(model, kind)).toEqual(got);

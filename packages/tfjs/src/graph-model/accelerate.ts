@@ -5,6 +5,7 @@ import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { ModelFormatError } from '../errors.ts';
 import { isInMemory } from '../kernels/hosts.ts';
 import { converter } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
@@ -13,6 +14,7 @@ import type { Constant } from '../weights/source.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
 import { internalsOf, type ModelInternals, setReport } from './model.ts';
 import { registerOps } from './ops.ts';
+import { hasGates } from './recurrent/run.ts';
 import { type RewriteOptions, rewriteGraph } from './rewrite.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
@@ -47,6 +49,7 @@ export async function accelerateGraphModel(
     options,
   );
 
+  if (hasGates(topology)) await prepareRecurrent();
   const weights: Record<string, Tensor> = {};
   const specs: WeightSpec[] = [];
   const gone: [name: string, tensor: Tensor][] = [];

@@ -12,6 +12,7 @@ import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
+import { GATES_OP, gatesOp } from './recurrent/run.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
 /** What tfjs hands to a custom op. */
@@ -131,12 +132,13 @@ export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp
     const { quantized } = attributesFor(graphNode, inputs[at]!);
     return run(quantized, inputs);
   };
-  const ops: Readonly<Record<string, (node: GraphNode) => Tensor>> = {
+  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[]>> = {
     MsdMatMul: matMulOp,
     MsdGather: table((w, [indices]) => gather(w, indices!)),
     MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
     [ATTENTION_OP]: attentionOp,
+    [GATES_OP]: gatesOp,
   };
   for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
 }

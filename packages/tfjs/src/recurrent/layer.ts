@@ -62,8 +62,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const { tf, options: defaults } = requireRegistration('MsdRecurrent');
   const { id, activations, kernel, recurrentKernel, bias } = layer;
   const { x, states, isReversed, sequences, mask } = call;
-  const isRecording = tf.engine().state.gradientDepth > 0;
-  const calls = isRecording || x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
+  const calls = x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
   if (!calls) return undefined;
   const [batch, positions] = x.shape as [number, number];
   const [h, c] = states.map((state) => tf.cast(state, 'float32'));
@@ -105,7 +104,17 @@ function maskValues(mask: Tensor, batch: number, positions: number): ArrayLike<n
 }
 
 function callsFor(activations: CellActivations): RecurrentCalls | undefined {
-  const { tf } = requireRegistration('MsdRecurrent');
+  return recurrentKernels()?.areKnown(activations) ? currentCalls() : undefined;
+}
+
+/** What is there by now. */
+function recurrentKernels(): Kernels | undefined {
   if (!kernels) void prepareRecurrent();
-  return kernels?.areKnown(activations) ? kernels.recurrentCalls(tf) : undefined;
+  return kernels;
+}
+
+/** Of the current backend, if it has been fetched, and no gradients are recorded. */
+export function currentCalls(): RecurrentCalls | undefined {
+  const { tf } = requireRegistration('MsdRecurrent');
+  return tf.engine().state.gradientDepth > 0 ? undefined : recurrentKernels()?.recurrentCalls(tf);
 }
