@@ -1,6 +1,6 @@
 /** Float tensors -> quantized ones. */
 import type { FormatId } from '@msd/core';
-import { DisposedError } from './errors.ts';
+import { DisposedError, shown } from './errors.ts';
 import { checkKeys } from './options.ts';
 import { rememberQuantized } from './override.ts';
 import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
@@ -64,7 +64,7 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
   const { dtype, shape } = tensor;
   if (dtype !== 'float32') throw new TypeError(`quantize: tensor, expected float32, got ${dtype}.`);
   if (use !== 'matMul' && use !== 'gather')
-    throw new RangeError(`quantize: use, expected 'matMul' or 'gather', got ${String(use)}.`);
+    throw new RangeError(`quantize: use, expected 'matMul' or 'gather', got ${shown(use)}.`);
   if (shape.length < 2 || (use === 'gather' && shape.length !== 2) || shape.includes(0))
     throw new RangeError(
       `quantize: tensor, expected a non-empty ${use === 'gather' ? '[rows, columns]' : '[…, K, N]'}, got [${shape}].`,

@@ -2,7 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
@@ -14,7 +14,7 @@ import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { requireRegistration } from '../state.ts';
-import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
+import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
@@ -101,13 +101,15 @@ function rewriteLayers(
   options: RewriteOptions,
 ): { artifacts: io.ModelArtifacts; report: ModelReport } {
   const { modelTopology, weightSpecs, weightData } = artifacts;
+  const hasWeights = weightData !== undefined && weightData !== null;
   if (typeof modelTopology !== 'object' || modelTopology === null)
-    throw new ModelFormatError(`model: modelTopology, expected an object, got ${String(modelTopology)}.`);
+    throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
   const topology = structuredClone(modelTopology) as { model_config?: LayerConfig } & LayerConfig;
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
-  const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
+  // Without data stock looks at no spec, and initialises the layers.
+  const stored = hasWeights ? readManifest(weightSpecs, weightData) : new Map<string, StoredWeight>();
   const places = layersOf(root);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
@@ -116,7 +118,7 @@ function rewriteLayers(
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
-  for (const place of places) takePacked(place, stored, packed);
+  if (hasWeights) for (const place of places) takePacked(place, stored, packed);
 
   const nodes: NodeReport[] = [];
   for (const { layer, config, path, wrapper, kind, weight } of found) {
@@ -124,6 +126,10 @@ function rewriteLayers(
     const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
     if (!isTransparent(wrapper)) {
       refuse(`inside of ${wrapper}`);
+      continue;
+    }
+    if (options.keepTrainable && config.trainable !== false) {
+      refuse('trainable, and keepTrainable is set');
       continue;
     }
     if (!weight) {
@@ -163,6 +169,7 @@ function rewriteLayers(
     const replacement = packed.get(name);
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
+    if (spec.group === 'optimizer') continue; // no weights of the model
     stock += stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
@@ -170,8 +177,7 @@ function rewriteLayers(
     artifacts: {
       ...artifacts,
       modelTopology: topology,
-      weightSpecs: specs as io.WeightsManifestEntry[],
-      weightData: data,
+      ...(hasWeights && { weightSpecs: specs as io.WeightsManifestEntry[], weightData: readable(data) }),
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
@@ -184,7 +190,7 @@ function withLeftAlone(
 ): NodeReport[] {
   const outermost = new Set(places.map(({ path }) => path[0]!));
   const owned = weightsByLayer(
-    [...stored.values()].map(({ spec }) => spec),
+    [...stored.values()].flatMap(({ spec }) => (spec.group === 'optimizer' ? [] : [spec])),
     outermost,
   );
   const all = places.map(({ layer, path }): AnyPlace => {
@@ -205,7 +211,7 @@ function takePacked(
 ): void {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
   if (!kind) return;
-  const where = `model: ${kind.msd} ${path.join('/')}`;
+  const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
   const found = weightOf(path, kind.weight, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
