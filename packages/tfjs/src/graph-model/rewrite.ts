@@ -3,7 +3,7 @@
  * what they hold changes.
  */
 import type { FormatId, KvType } from '@msd/core';
-import type { MatMulInputsReport, NodeReport } from '../report.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
@@ -183,18 +183,11 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
 function reportOf(
   { node, op }: Use,
   { last, inner }: Epilogue,
-  { packed, error, how }: Encoded,
+  encoded: Encoded,
   bytesBefore: number,
   sharedBy: number,
 ): NodeReport {
-  const weights: MatMulInputsReport = {
-    spec: packed.spec,
-    how,
-    error,
-    bytesBefore,
-    bytesAfter: packed.data.byteLength,
-    sharedBy,
-  };
   const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
+  const weights = weightsReport(encoded, bytesBefore, sharedBy);
   return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
 }
