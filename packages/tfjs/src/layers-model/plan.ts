@@ -1,5 +1,6 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
+import { rowsFor } from '../activations.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
@@ -46,7 +47,8 @@ export function packLayer(
   byteLength: number,
   options: RewriteOptions,
 ): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
-  const encoded = encode(stored, view, formatFor(kind.isConvolution, options));
+  const x = view.kind === 'matrix' ? rowsFor(options.activations.get(name), view.K, name) : undefined;
+  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
   if ('reason' in encoded) return encoded;
   const { packed } = encoded;
   const weights = weightsReport(encoded, byteLength, 1);
