@@ -13,6 +13,9 @@ import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
+/** The machine that MSD's prices were fitted on, by its peak of int16 dots (`measurePeaks`): they go down as that goes up. */
+export const FITTED_DOT_GMACS = 47;
+
 /** Microseconds of a run of a session: with its first input and output, for each further input and output. */
 const RUN = 12.4;
 const FURTHER_INPUT = 2.7;
@@ -26,20 +29,20 @@ const REGION = 1.5;
 const COPIED_BYTE = 1e-4;
 /** Of a node, whatever it does. */
 const ORT_NODE = 3;
-const MSD_STEP = 0.6;
+export const MSD_STEP = 0.6;
 /** Of an element that is written. */
-const ELEMENT = 5e-4;
+export const ELEMENT = 5e-4;
 /** Of an element in plain JavaScript. */
 const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
-const MSD_FLOAT_MAC = 1 / 9_500;
+export const MSD_FLOAT_MAC = 1 / 9_500;
 /** Of a convolution in floats, whose rows are many; of a depthwise one, on either side. */
 const MSD_CONV_FLOAT_MAC = 1 / 15_000;
-const WINDOW_MAC = 1 / 4_000;
+export const WINDOW_MAC = 1 / 4_000;
 /** Of an element of a window that becomes part of a row. */
 const GATHERED_ELEMENT = 2e-4;
-const MSD_MAC = 1 / 35_000;
+export const MSD_MAC = 1 / 35_000;
 /** Of a score: softmax, beside the multiplications. */
 const SCORE = 1.5e-3;
 /** Of an element of keys and values that becomes integers. */
@@ -211,7 +214,7 @@ type Product = NonNullable<Match['product']>;
 const [PANEL, STEP] = [16, 32];
 
 /** How much more a product multiplies here than it has to. */
-const padded = ({ N, K }: Product): number =>
+export const padded = ({ N, K }: Product): number =>
   (Math.ceil(N / PANEL) * PANEL * Math.ceil(K / STEP) * STEP) / Math.max(1, N * K);
 
 /** What a product with quantized weights costs in ONNX Runtime. */
@@ -222,7 +225,7 @@ function ortPrice({ N, K, inOrt }: Product, macs: number, written: number): numb
 }
 
 /** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */
-function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
+export function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
   const rowSize = dims[2];
   const [batch, heads, rows, keys] = dims.map((size, i) => {
     const isPast = isGrowing(size) || (i === 3 && isOther(size, rowSize));

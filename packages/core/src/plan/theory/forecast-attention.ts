@@ -35,7 +35,7 @@ const UNPACK_INT8 = 0.95;
 /** The same with relaxed dots of one instruction, two components, in times of such a dot. Not measured. */
 const PRODUCTS_I8 = 2.2;
 /** One row alone has fewer sums that do not wait for each other. */
-const ALONE: Readonly<Record<KvType, number>> = { int16: 1.05, int8: 1.1, float: 1.45 };
+const ALONE: Readonly<Record<KvType, number>> = { int16: 1.05, int8: 1.1, float: 1.1 };
 /** Operations per key and head: maximum, exponential, sum, and its integer with the scale of V. */
 const SOFTMAX: Readonly<Record<KvType, number>> = { int16: 14.8, int8: 12.5, float: 8.4 };
 /** Operations per row, whatever it sees: its query's integers, its maximum and sum. */
@@ -43,7 +43,7 @@ const ROW = 400;
 /** Operations per element of a key or value that is stored. */
 const STORED = 3;
 /** Microseconds of a call. */
-const CALL = 1.2;
+const CALL = 1.6;
 /** Keys that are scored together. */
 const SIXTEEN = 16;
 

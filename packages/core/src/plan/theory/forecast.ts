@@ -11,7 +11,7 @@ import { formats } from '../../formats/index.ts';
 import { chunkLength, packedLayout, roundUp } from '../../formats/layout.ts';
 import type { FormatId } from '../../formats/weights.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { gemmShapeFor } from '../choose.ts';
+import { cutPanels, gemmShapeFor } from '../choose.ts';
 import { SLICE_ROWS } from '../ranges.ts';
 import type { ProductShape } from './gemm.ts';
 
@@ -37,7 +37,7 @@ export interface ProductWithWeights extends ProductShape {
   readonly carrier?: 'i16' | 'i8' | undefined;
   /** Default 2. */
   readonly components?: 1 | 2 | undefined;
-  /** Default 1. */
+  /** Default 1; little work stays on one. */
   readonly threads?: number | undefined;
 }
 
@@ -84,10 +84,11 @@ const ONE_INSTRUCTION = 2.1;
  * matrix, or all weights of a model
  */
 export function forecastProduct(peaks: MachinePeaks, product: ProductWithWeights): Forecast {
-  const { M, N, K, format, blockSize, threads = 1 } = product;
+  const { M, N, K, format, blockSize } = product;
   const layout = packedLayout(formats[format], { blockSize, storedZeroPoints: false, scale: 'f32' }, N, K);
   const products = M * roundUp(N, PANEL) * roundUp(K, K_STEP);
   const each = carrierOf(peaks, product) === 'i16' ? i16(peaks, product) : i8(peaks, product);
+  const { threads = 1 } = cutPanels(M, K, layout.panels, product.threads ?? 1) ? product : {};
   const sharing = threads > 1 ? threads * SHARED : 1;
   const slices = Math.ceil(M / SLICE_ROWS);
   const parts = {
