@@ -29,17 +29,17 @@ const REGION = 1.5;
 const COPIED_BYTE = 1e-4;
 /** Of a node, whatever it does. */
 const ORT_NODE = 3;
-export const MSD_STEP = 0.6;
+const MSD_STEP = 0.6;
 /** Of an element that is written. */
-export const ELEMENT = 5e-4;
+const ELEMENT = 5e-4;
 /** Of an element in plain JavaScript. */
 const HOST_ELEMENT = 1e-2;
 /** Of a multiplication. */
 const FLOAT_MAC = 1 / 12_000;
-export const MSD_FLOAT_MAC = 1 / 9_500;
+const MSD_FLOAT_MAC = 1 / 9_500;
 /** Of a convolution in floats, whose rows are many; of a depthwise one, on either side. */
 const MSD_CONV_FLOAT_MAC = 1 / 15_000;
-export const WINDOW_MAC = 1 / 4_000;
+const WINDOW_MAC = 1 / 4_000;
 /** Of an element of a window that becomes part of a row. */
 const GATHERED_ELEMENT = 2e-4;
 export const MSD_MAC = 1 / 35_000;
@@ -54,6 +54,15 @@ const ORT_PACKED_WEIGHT = 2e-4;
 /** Of a multiplication of 8-bit integers, and of a sum of them that is rounded to a code. */
 const ORT_INTEGER_MAC = 1 / 36_000;
 const ORT_ROUNDED_SUM = 4e-3;
+
+/** Prices of what MSD does between products, for whoever looks at a run: microseconds on the machine that they were fitted on. */
+export const OP_PRICES = {
+  step: MSD_STEP,
+  element: ELEMENT,
+  floatMac: MSD_FLOAT_MAC,
+  windowMac: WINDOW_MAC,
+  dotGmacs: FITTED_DOT_GMACS,
+} as const;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;

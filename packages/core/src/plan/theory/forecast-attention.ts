@@ -2,11 +2,9 @@
  * What a call of attention on a cache is expected to take here. Units and method are those of forecast.ts: vector operations, and the
  * bytes of keys and values.
  */
-import { type KvType, PAGE_KEYS } from '../../attention/contract.ts';
-import { BYTES } from '../../attention/page.ts';
-import { tilingFor } from '../../attention/scratch.ts';
-import { roundUp } from '../../formats/layout.ts';
+import type { KvType } from '../../attention/contract.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
+import { KV_BYTES, PAGE_KEYS, roundUp, TASK_ROWS } from './facts.ts';
 import { type Forecast, forecastOf, hasFastDot, operationsPerNanosecond } from './forecast.ts';
 
 /** One call. */
@@ -59,11 +57,11 @@ const SIXTEEN = 16;
  */
 export function forecastAttention(peaks: MachinePeaks, call: AttentionCall): Forecast {
   const { type, batch = 1, heads, kvHeads, headSize, rows, keys, seesAll = false, threads = 1 } = call;
-  const tiling = tilingFor({ batch, rows, heads, kvHeads }, 1);
   const group = heads / kvHeads;
+  const tileRows = Math.max(1, Math.min(rows, Math.floor(TASK_ROWS / group)));
   const rate = operationsPerNanosecond(peaks.dotGmacs);
-  const { seen, early, tasks } = pairs(rows, keys, tiling.rows, seesAll);
-  const perKvHead = tiling.rows * tiling.heads;
+  const { seen, early, tasks } = pairs(rows, keys, tileRows, seesAll);
+  const perKvHead = tileRows * group;
   const products = (kind: KvType): number => {
     if (kind === 'int8' && hasFastDot(peaks)) return (8 * PRODUCTS_I8 * rate) / peaks.relaxedDotGmacs!;
     const unpack = kind === 'int8' ? (UNPACK_INT8 * Math.ceil(perKvHead / 2)) / perKvHead : 0;
@@ -77,7 +75,7 @@ export function forecastAttention(peaks: MachinePeaks, call: AttentionCall): For
   return forecastOf({
     decompose: (batch * kvHeads * stored) / rate / 1e3,
     multiply: (batch * kvHeads * group * each) / rate / 1e3 / sharing,
-    read: (batch * kvHeads * tasks * keys * 2 * headSize * BYTES[type]) / peaks.readGigabytes / 1e3,
+    read: (batch * kvHeads * tasks * keys * 2 * headSize * KV_BYTES[type]) / peaks.readGigabytes / 1e3,
     call: CALL,
   });
 }

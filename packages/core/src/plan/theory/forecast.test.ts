@@ -1,19 +1,68 @@
 /** Forecasts against limits by hand: they never beat the machine, and more work never takes less time. */
 import { describe, expect, it } from 'vitest';
+import { PAGE_KEYS as KEYS_OF_PAGE } from '../../attention/contract.ts';
+import { BYTES } from '../../attention/page.ts';
+import { tilingFor } from '../../attention/scratch.ts';
+import { K_BLOCK as BLOCK, PANEL as COLUMNS, K_STEP as STEP } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
+import { chunkLength, packedLayout } from '../../formats/layout.ts';
 import type { FormatId } from '../../formats/weights.ts';
+import type { MachinePeaks } from '../../peaks/measure.ts';
+import { cutPanels, gemmShapeFor } from '../choose.ts';
+import { SLICE_ROWS as ROWS } from '../ranges.ts';
+import * as facts from './facts.ts';
 import { forecastProduct, type ProductWithWeights } from './forecast.ts';
 import { type AttentionCall, forecastAttention } from './forecast-attention.ts';
 
 /** Without one-instruction dots of bytes, and with them. */
 const OLD = { dotGmacs: 40, relaxedDotGmacs: 39, readGigabytes: 30 };
 const NEW = { dotGmacs: 48, relaxedDotGmacs: 111, readGigabytes: 30 };
-const PEAKS = [OLD, NEW, { dotGmacs: 25, readGigabytes: 8 }];
+const PEAKS: readonly MachinePeaks[] = [OLD, NEW, { dotGmacs: 25, readGigabytes: 8 }];
 const blockOf = (format: FormatId) => (formats[format].perChannel ? null : 32);
 const FORMATS = Object.keys(formats) as FormatId[];
 
 const product = (format: FormatId, M = 1, size = 2048): ProductWithWeights => ({
   ...{ M, N: size, K: size, format, blockSize: formats[format].blockSizes[0] > 32 ? 64 : blockOf(format) },
+});
+
+describe('facts', () => {
+  it('are those of formats, kernels and planner', () => {
+    expect(Object.keys(facts.FORMAT_FACTS).sort()).toEqual([...FORMATS].sort());
+    for (const format of FORMATS) {
+      const { bits, table, operandBits, blockSizes, perChannel } = formats[format];
+      const { unpacking } = facts.FORMAT_FACTS[format];
+      expect(facts.FORMAT_FACTS[format].bits).toBe(bits);
+      expect(unpacking).toBe(table ? 'table' : operandBits === 8 ? 'byte' : 'codes');
+      const [least, most] = blockSizes;
+      for (const blockSize of [
+        ...(perChannel ? [null] : []),
+        ...[32, 64, 256].filter((size) => size >= least && size <= most),
+      ]) {
+        expect(facts.chunkOf(format, blockSize), `${format} ${blockSize}`).toBe(
+          chunkLength(formats[format], blockSize, 256),
+        );
+        const scale = format === 'mxfp4' ? 'e8m0' : 'f32';
+        const variant = { blockSize, storedZeroPoints: false, scale } as const;
+        for (const [N, K] of [
+          [2048, 4096],
+          [17, 100],
+        ] as const)
+          expect(facts.packedBytes(format, blockSize, N, K)).toBe(
+            packedLayout(formats[format], variant, N, K).byteLength,
+          );
+      }
+    }
+    expect([facts.PANEL, facts.K_STEP, facts.K_BLOCK, facts.SLICE_ROWS]).toEqual([COLUMNS, STEP, BLOCK, ROWS]);
+    expect(gemmShapeFor(facts.WIDENED_ROWS)).toBe('gemm');
+    expect(gemmShapeFor(facts.WIDENED_ROWS - 1)).toBe('smallM');
+    expect(facts.KV_BYTES).toEqual(BYTES);
+    expect(facts.PAGE_KEYS).toBe(KEYS_OF_PAGE);
+    expect(tilingFor({ batch: 1, rows: 1000, heads: 1, kvHeads: 1 }, 1).rows).toBe(facts.TASK_ROWS);
+    const panels = 16;
+    const K = facts.SHARED_PRODUCTS / facts.PANEL / panels;
+    expect(cutPanels(1, K, panels, 2)).toBeDefined();
+    expect(cutPanels(1, K - 32, panels, 2)).toBeUndefined();
+  });
 });
 
 describe('forecastProduct', () => {

@@ -6,13 +6,21 @@
  * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured once, relative to the
  * peak, on Zen 3, 4 and 5: `npm run bench -- forecast` says how far off that is elsewhere.
  */
-import { K_BLOCK, K_STEP, PANEL } from '../../formats/format.ts';
-import { formats } from '../../formats/index.ts';
-import { chunkLength, packedLayout, roundUp } from '../../formats/layout.ts';
 import type { FormatId } from '../../formats/weights.ts';
+import type { GemmShape } from '../../gemm/registry.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { cutPanels, gemmShapeFor } from '../choose.ts';
-import { SLICE_ROWS } from '../ranges.ts';
+import {
+  chunkOf,
+  FORMAT_FACTS,
+  K_STEP,
+  PANEL,
+  packedBytes,
+  roundUp,
+  SHARED_PRODUCTS,
+  SLICE_ROWS,
+  type Unpacking,
+  WIDENED_ROWS,
+} from './facts.ts';
 import type { ProductShape } from './gemm.ts';
 
 /** What a call is made of. `read` goes on while `multiply` does. */
@@ -44,7 +52,7 @@ export interface ProductWithWeights extends ProductShape {
 /** A dot, an addition, and what loads cost beside them in a tile: kernels of many rows reach 0.94 of the peak. */
 const DOT = 2 / 0.94;
 /** Of a vector of weights that a tile unpacks for its two rows: a load that extends, a mask or shift, a lookup. */
-const UNPACK = { byte: 0.95, codes: 1, table: 3.4 } as const;
+const UNPACK: Readonly<Record<Unpacking, number>> = { byte: 0.95, codes: 1, table: 3.4 };
 /** The same into scratch, once for all rows, with the store. */
 const WIDEN = 3.3;
 /** What becomes of an accumulator after a chunk: convert, scale, add. */
@@ -85,16 +93,15 @@ const ONE_INSTRUCTION = 2.1;
  */
 export function forecastProduct(peaks: MachinePeaks, product: ProductWithWeights): Forecast {
   const { M, N, K, format, blockSize } = product;
-  const layout = packedLayout(formats[format], { blockSize, storedZeroPoints: false, scale: 'f32' }, N, K);
   const products = M * roundUp(N, PANEL) * roundUp(K, K_STEP);
   const each = carrierOf(peaks, product) === 'i16' ? i16(peaks, product) : i8(peaks, product);
-  const { threads = 1 } = cutPanels(M, K, layout.panels, product.threads ?? 1) ? product : {};
+  const { threads = 1 } = products >= SHARED_PRODUCTS ? product : {};
   const sharing = threads > 1 ? threads * SHARED : 1;
   const slices = Math.ceil(M / SLICE_ROWS);
   const parts = {
     decompose: (ELEMENT_PRODUCTS * M * K) / peaks.dotGmacs / 1e3 / sharing,
     multiply: (products * each) / 1e3 / sharing,
-    read: (slices * layout.byteLength) / peaks.readGigabytes / 1e3,
+    read: (slices * packedBytes(format, blockSize, N, K)) / peaks.readGigabytes / 1e3,
     call: CALL + (threads > 1 ? SHARE : 0),
   };
   return forecastOf(parts);
@@ -107,19 +114,15 @@ export const hasFastDot = ({ dotGmacs, relaxedDotGmacs = 0 }: MachinePeaks): boo
 const carrierOf = (peaks: MachinePeaks, { carrier }: ProductWithWeights): 'i16' | 'i8' =>
   carrier ?? (hasFastDot(peaks) ? 'i8' : 'i16');
 
-const kindOf = (format: FormatId): keyof typeof UNPACK => {
-  const { table, operandBits } = formats[format];
-  return table ? 'table' : operandBits === 8 ? 'byte' : 'codes';
-};
+const shapeFor = (M: number): GemmShape => (M === 1 ? 'gemv' : M < WIDENED_ROWS ? 'smallM' : 'gemm');
 
 /** Nanoseconds per product. */
 function i16({ dotGmacs }: MachinePeaks, { M, format, blockSize }: ProductWithWeights): number {
-  const kind = kindOf(format);
-  const shape = gemmShapeFor(M);
+  const { unpacking: kind } = FORMAT_FACTS[format];
+  const shape = shapeFor(M);
   const widens = shape === 'gemm' || (shape === 'smallM' && kind === 'table');
   const unpack = widens ? WIDEN / M : (UNPACK[kind] * Math.ceil(M / TILE_ROWS)) / M;
-  const chunk = Math.min(K_BLOCK, chunkLength(formats[format], blockSize, K_BLOCK));
-  const operations = DOT + unpack + (FLUSH * PAIR) / chunk;
+  const operations = DOT + unpack + (FLUSH * PAIR) / chunkOf(format, blockSize);
   return operations / (OUTPUTS * PAIR) / operationsPerNanosecond(dotGmacs);
 }
 
@@ -128,8 +131,12 @@ export const operationsPerNanosecond = (dotGmacs: number): number => dotGmacs / 
 
 /** Nanoseconds per product: a dot per component. */
 function i8(peaks: MachinePeaks, { M, format, components = 2 }: ProductWithWeights): number {
-  const beside = { gemv: BESIDE_I8[kindOf(format)], smallM: BESIDE_I8.fewRows, gemm: BESIDE_I8.widened };
-  return (components + beside[gemmShapeFor(M)]) / (peaks.relaxedDotGmacs ?? peaks.dotGmacs);
+  const beside = {
+    gemv: BESIDE_I8[FORMAT_FACTS[format].unpacking],
+    smallM: BESIDE_I8.fewRows,
+    gemm: BESIDE_I8.widened,
+  };
+  return (components + beside[shapeFor(M)]) / (peaks.relaxedDotGmacs ?? peaks.dotGmacs);
 }
 
 /** What goes on at the same time hides what is shorter, less so where both are alike. */
