@@ -8,7 +8,7 @@
  *   vout               4 values 20 times, 2 channels 10 times as large
  *   llm                all of it, milder
  */
-import { gaussian, type Random, random } from './random.ts';
+import { gaussian, type Random, random } from './seeded.ts';
 
 export interface Distribution {
   /** Standard deviation of scores. */
