@@ -19,7 +19,7 @@ export const MX_BLOCK = 32;
 
 /** f32 values as BF16 has them, half to even. NaN stays one. */
 export function bf16Values(values: ArrayLike<number>): Float32Array {
-  const rounded = Float32Array.from(values);
+  const rounded = new Float32Array(values);
   const words = new Uint32Array(rounded.buffer);
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;

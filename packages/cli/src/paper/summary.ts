@@ -1,0 +1,57 @@
+/** Readings of several seeds as one figure with its spread. */
+import type { Case, Experiment, Reading } from './cases.ts';
+
+/** One variant of one experiment, over all seeds. */
+export interface Summary {
+  readonly experiment: Experiment;
+  readonly distribution: string;
+  /** K, T, or the length of a row. */
+  readonly size: number;
+  readonly variant: string;
+  /** Geometric mean over the seeds. */
+  readonly value: number;
+  /**
+   * Four standard deviations of one seed, as a factor: another seed is expected between value / spread and value · spread.
+   * 1 where nothing is lost at all.
+   */
+  readonly spread: number;
+  readonly seeds: number;
+}
+
+/** What a case made. */
+export interface Outcome {
+  readonly of: Case;
+  readonly readings: readonly Reading[];
+}
+
+const DEVIATIONS = 4;
+
+/** Mean and spread of values of one kind. */
+export function spreadOf(values: readonly number[]): { value: number; spread: number } {
+  if (values.every((value) => value === 0)) return { value: 0, spread: 1 };
+  const logs = values.map(Math.log);
+  const mean = logs.reduce((a, b) => a + b, 0) / logs.length;
+  const squares = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0);
+  const deviation = logs.length > 1 ? Math.sqrt(squares / (logs.length - 1)) : 0;
+  return { value: Math.exp(mean), spread: Math.exp(DEVIATIONS * deviation) };
+}
+
+/** @returns sorted by experiment, distribution and size; variants in their own order */
+export function summarize(outcomes: readonly Outcome[]): Summary[] {
+  const groups = new Map<string, { readonly head: Omit<Summary, 'value' | 'spread' | 'seeds'>; values: number[] }>();
+  const sorted = outcomes.toSorted(
+    ({ of: a }, { of: b }) =>
+      ORDER.indexOf(a.experiment) - ORDER.indexOf(b.experiment) || a.size - b.size || a.seed - b.seed,
+  );
+  for (const { of, readings } of sorted)
+    for (const { variant, value } of readings) {
+      const { experiment, distribution, size } = of;
+      const key = [experiment, distribution, size, variant].join('\n');
+      const group = groups.get(key) ?? { head: { experiment, distribution, size, variant }, values: [] };
+      groups.set(key, group);
+      group.values.push(value);
+    }
+  return [...groups.values()].map(({ head, values }) => ({ ...head, ...spreadOf(values), seeds: values.length }));
+}
+
+const ORDER: readonly Experiment[] = ['bits', 'matmul', 'matmul-bf16', 'attention'];
