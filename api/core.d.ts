@@ -1075,7 +1075,7 @@ export declare function fromFp16(bits: number): number;
 
 export declare function gaussian(next: Random): number;
 
-export declare const gaussians: (next: Random, length: number) => Float32Array;
+export declare function gaussians(next: Random, length: number): Float32Array;
 
 export declare function random(seed: number): Random;
 

@@ -130,8 +130,7 @@ function flashBf16(q: ArrayLike<number>, k: ArrayLike<number>, v: ArrayLike<numb
       for (let c = 0; c < D; c++) row[c]! *= shrink;
       for (let t = begin; t < end; t++) sum += p[t - begin] = Math.exp(scores[m * T + t]! - next);
       const rounded = bf16Values(p);
-      for (let t = begin; t < end; t++)
-        for (let c = 0; c < D; c++) row[c]! += rounded[t - begin]! * values[t * D + c]!;
+      for (let t = begin; t < end; t++) for (let c = 0; c < D; c++) row[c]! += rounded[t - begin]! * values[t * D + c]!;
       max = next;
     }
     for (let c = 0; c < D; c++) row[c]! /= sum;

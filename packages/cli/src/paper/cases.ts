@@ -51,7 +51,7 @@ export const QUICK: Extent = { K: [1024, 4096], T: [1024, 4096], seeds: 2, longS
 
 /** Numbers in a row of `bits`. */
 const ROW = 4096;
-export const BITS_DISTRIBUTIONS = ['top half', 'uniform', 'gaussian', 'laplace'] as const;
+export const BITS_DISTRIBUTIONS = ['top half', 'uniform', 'gaussian', 'laplace', 'of bound'] as const;
 
 /** All cases of an extent, the longest first, so that threads end together. */
 export function casesOf({ K, T, seeds, longSeeds, firstSeed }: Extent): Case[] {

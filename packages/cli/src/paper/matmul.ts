@@ -7,7 +7,7 @@
  */
 import { gaussian, gaussians, type Random, random } from '@msd/core/numerics';
 import type { Reading } from './cases.ts';
-import { bf16Values, E2M1, E4M3, int8Passes, mxfp4Passes, mxValues } from './rounding.ts';
+import { bf16Values, E2M1, E4M3, fp16Values, int8Passes, mxfp4Passes, mxValues } from './rounding.ts';
 
 /** Activations: Gaussian; three channels 30 times as large; one element of 100 sigma in every row. */
 export const MATMUL_DISTRIBUTIONS = ['gaussian', '3 channels 30x', 'one of 100 sigma'] as const;
@@ -33,8 +33,7 @@ function activations(distribution: string, K: number, next: Random): Float32Arra
 /** Rounds each of the rows by itself. */
 function byRow(x: Rows, K: number, round: (row: Rows) => Rows): Float64Array {
   const values = Float64Array.from(x);
-  for (let begin = 0; begin < values.length; begin += K)
-    values.set(round(values.subarray(begin, begin + K)), begin);
+  for (let begin = 0; begin < values.length; begin += K) values.set(round(values.subarray(begin, begin + K)), begin);
   return values;
 }
 
@@ -105,10 +104,12 @@ export function simulateMatmul(distribution: string, K: number, seed: number, is
       variant,
       value: relativeError(product(byRow(x, K, round), w, K), exact),
     });
-  const dequantized = on(bf16Values(weights), want)(['bf16', bf16Values]);
+  const through = (variant: string, round: (values: Rows) => Rows): Reading =>
+    on(round(weights), want)([variant, round]);
   const mxfp4 = byRow(floats, K, (row) => mxValues(row, E2M1));
   return [
-    dequantized,
+    through('bf16', bf16Values),
+    through('fp16', fp16Values),
     ...Object.entries(ON_INT8).map(on(weights, want)),
     ...Object.entries(ON_MXFP4).map(on(mxfp4, product(x, mxfp4, K))),
   ];

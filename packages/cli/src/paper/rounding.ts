@@ -7,11 +7,13 @@ import {
   E2M1_DOUBLED,
   floorLog2,
   fromE4M3,
+  fromFp16,
   MXFP4_STEPS,
   roundHalfEven,
   roundToE2M1,
   toE2M1,
   toE4M3,
+  toFp16,
 } from '@msd/core/numerics';
 
 /** Elements that share a scale in the OCP's formats. */
@@ -25,6 +27,13 @@ export function bf16Values(values: ArrayLike<number>): Float32Array {
     const word = words[i]!;
     words[i] = (word & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000;
   }
+  return rounded;
+}
+
+/** Values as FP16 has them, half to even; infinite from 65520 on. */
+export function fp16Values(values: ArrayLike<number>): Float32Array {
+  const rounded = new Float32Array(values.length);
+  for (let i = 0; i < rounded.length; i++) rounded[i] = fromFp16(toFp16(values[i]!));
   return rounded;
 }
 

@@ -1,5 +1,7 @@
 /** Readings of several seeds as one figure with its spread. */
-import type { Case, Experiment, Reading } from './cases.ts';
+import { distributions } from '@msd/core/numerics';
+import { BITS_DISTRIBUTIONS, type Case, type Experiment, type Reading } from './cases.ts';
+import { MATMUL_DISTRIBUTIONS } from './matmul.ts';
 
 /** One variant of one experiment, over all seeds. */
 export interface Summary {
@@ -36,12 +38,15 @@ export function spreadOf(values: readonly number[]): { value: number; spread: nu
   return { value: Math.exp(mean), spread: Math.exp(DEVIATIONS * deviation) };
 }
 
-/** @returns sorted by experiment, distribution and size; variants in their own order */
+/** @returns sorted by experiment, size and distribution, whichever case was done first; variants in their own order */
 export function summarize(outcomes: readonly Outcome[]): Summary[] {
   const groups = new Map<string, { readonly head: Omit<Summary, 'value' | 'spread' | 'seeds'>; values: number[] }>();
   const sorted = outcomes.toSorted(
     ({ of: a }, { of: b }) =>
-      ORDER.indexOf(a.experiment) - ORDER.indexOf(b.experiment) || a.size - b.size || a.seed - b.seed,
+      EXPERIMENTS.indexOf(a.experiment) - EXPERIMENTS.indexOf(b.experiment) ||
+      a.size - b.size ||
+      DISTRIBUTIONS.indexOf(a.distribution) - DISTRIBUTIONS.indexOf(b.distribution) ||
+      a.seed - b.seed,
   );
   for (const { of, readings } of sorted)
     for (const { variant, value } of readings) {
@@ -54,4 +59,9 @@ export function summarize(outcomes: readonly Outcome[]): Summary[] {
   return [...groups.values()].map(({ head, values }) => ({ ...head, ...spreadOf(values), seeds: values.length }));
 }
 
-const ORDER: readonly Experiment[] = ['bits', 'matmul', 'matmul-bf16', 'attention'];
+const EXPERIMENTS: readonly Experiment[] = ['bits', 'matmul', 'matmul-bf16', 'attention'];
+const DISTRIBUTIONS: readonly string[] = [
+  ...BITS_DISTRIBUTIONS,
+  ...MATMUL_DISTRIBUTIONS,
+  ...Object.keys(distributions),
+];
