@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { casesOf, FULL, QUICK, workOf } from '../paper/cases.ts';
 import { runCases } from '../paper/pool.ts';
-import { type PaperReport, reportOf } from '../paper/report.ts';
+import { type PaperReport, reportFile, reportOf } from '../paper/report.ts';
 import { csvOf, reportText } from '../paper/text.ts';
 import { thisMachine } from '../shared/machine.ts';
 import { atLeastOne } from '../shared/options.ts';
@@ -36,7 +36,7 @@ async function paper(
   const extent = { ...(quick ? QUICK : FULL), firstSeed: seed };
   const cases = casesOf(extent);
   const total = cases.reduce((sum, each) => sum + workOf(each), 0);
-  const start = performance.now();
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
   let done = 0;
   const say = (detail: string): void =>
     progress.update('Simulating', { done: Math.round((1000 * done) / total) / 10, total: 100, unit: '%', detail });
@@ -45,7 +45,9 @@ async function paper(
     done += workOf(of);
     say(`${of.experiment}, ${of.distribution}, ${of.size}`);
   });
+  const { user, system } = process.cpuUsage(cpu);
   const report = reportOf(outcomes, {
+    processorMs: Math.round((user + system) / 1000),
     ...{ date: new Date().toISOString(), machine: thisMachine(), elapsedMs: Math.round(performance.now() - start) },
     extent,
   });
@@ -59,7 +61,7 @@ async function write(report: PaperReport, folder: string, files: OutputFiles): P
   const { picturesOf } = await import('../paper/pictures.ts');
   const { claims, summaries, models } = report;
   const texts = {
-    'paper.json': `${JSON.stringify(report, undefined, 2)}\n`,
+    'paper.json': reportFile(report),
     'claims.csv': csvOf(claims.map(({ id, says, got, verdict, why }) => ({ id, says, got, verdict, why }))),
     'errors.csv': csvOf(summaries),
     'traffic.csv': csvOf(models.traffic),

@@ -1,6 +1,6 @@
 /** Everything that `msd paper` finds, as one document. */
 import type { Machine } from '../shared/machine.ts';
-import { type Extent, FULL } from './cases.ts';
+import type { Extent } from './cases.ts';
 import { type Claim, claimsOf } from './claims.ts';
 import { type Models, models } from './models.ts';
 import { type Outcome, type Summary, summarize } from './summary.ts';
@@ -10,6 +10,8 @@ export interface PaperReport {
   readonly date: string;
   readonly machine: Machine;
   readonly elapsedMs: number;
+  /** Of all threads. */
+  readonly processorMs: number;
   readonly extent: Extent;
   readonly claims: readonly Claim[];
   readonly summaries: readonly Summary[];
@@ -18,7 +20,7 @@ export interface PaperReport {
 
 export function reportOf(
   outcomes: readonly Outcome[],
-  run: Pick<PaperReport, 'date' | 'machine' | 'elapsedMs' | 'extent'>,
+  run: Pick<PaperReport, 'date' | 'machine' | 'elapsedMs' | 'processorMs' | 'extent'>,
 ): PaperReport {
   const [summaries, closedForms] = [summarize(outcomes), models()];
   return {
@@ -30,5 +32,15 @@ export function reportOf(
   };
 }
 
-/** Is it all of it? */
-export const isFull = ({ extent }: PaperReport): boolean => extent.T.length === FULL.T.length;
+/** As a file: six digits, and a line for every entry of a list. */
+export function reportFile(report: PaperReport): string {
+  const rounded = (value: unknown): string =>
+    JSON.stringify(value, (_, each) => (typeof each === 'number' ? Number(each.toPrecision(DIGITS)) : each));
+  const text = (value: unknown): string =>
+    Array.isArray(value) ? `[\n    ${value.map(rounded).join(',\n    ')}\n  ]` : rounded(value);
+  return `{\n${Object.entries(report)
+    .map(([name, value]) => `  ${JSON.stringify(name)}: ${text(value)}`)
+    .join(',\n')}\n}\n`;
+}
+
+const DIGITS = 6;

@@ -17,13 +17,13 @@ const WIDTH = 100;
 
 /** What a terminal shows. */
 export function reportText(report: PaperReport): string {
-  const { claims, summaries, extent, machine, elapsedMs } = report;
+  const { claims, summaries, extent, machine, elapsedMs, processorMs } = report;
   return [
     ...claims.map(claimText),
     table(summaries, 'bits', 'Effective bits: signal to noise ÷ 6.02 dB; top half and of bound: see docs/paper.md'),
     table(summaries, 'matmul', `Products, K = ${CLAIM_SIZE}: relative error (L2)`),
     table(summaries, 'attention', `Attention, T = ${CLAIM_SIZE}, head size 128: relative error (L2)`),
-    `Seeds ${extent.firstSeed} to ${extent.firstSeed + extent.seeds - 1}; ${durationText(elapsedMs)} on ${machineText(machine)}.`,
+    `Seeds ${extent.firstSeed} to ${extent.firstSeed + extent.seeds - 1}; ${durationText(elapsedMs)}, ${durationText(processorMs)} of processor time; ${machineText(machine)}.`,
   ].join('\n\n');
 }
 
