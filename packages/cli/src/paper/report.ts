@@ -3,7 +3,7 @@ import type { Machine } from '../shared/machine.ts';
 import type { Extent } from './cases.ts';
 import { type Claim, claimsOf } from './claims.ts';
 import { type Models, models } from './models.ts';
-import { type Outcome, type Summary, summarize } from './summary.ts';
+import { type Outcome, rounded, type Summary, summarize } from './summary.ts';
 
 export interface PaperReport {
   readonly paper: 'arXiv 2605.13915';
@@ -34,13 +34,11 @@ export function reportOf(
 
 /** As a file: six digits, and a line for every entry of a list. */
 export function reportFile(report: PaperReport): string {
-  const rounded = (value: unknown): string =>
-    JSON.stringify(value, (_, each) => (typeof each === 'number' ? Number(each.toPrecision(DIGITS)) : each));
+  const line = (value: unknown): string =>
+    JSON.stringify(value, (_, each) => (typeof each === 'number' ? rounded(each) : each));
   const text = (value: unknown): string =>
-    Array.isArray(value) ? `[\n    ${value.map(rounded).join(',\n    ')}\n  ]` : rounded(value);
+    Array.isArray(value) ? `[\n    ${value.map(line).join(',\n    ')}\n  ]` : line(value);
   return `{\n${Object.entries(report)
     .map(([name, value]) => `  ${JSON.stringify(name)}: ${text(value)}`)
     .join(',\n')}\n}\n`;
 }
-
-const DIGITS = 6;

@@ -27,6 +27,8 @@ export interface Outcome {
 }
 
 const DEVIATIONS = 4;
+/** As many digits as files have, so that claims are the same from a file. */
+export const rounded = (value: number): number => Number(value.toPrecision(6));
 
 /** Mean and spread of values of one kind. */
 export function spreadOf(values: readonly number[]): { value: number; spread: number } {
@@ -35,7 +37,7 @@ export function spreadOf(values: readonly number[]): { value: number; spread: nu
   const mean = logs.reduce((a, b) => a + b, 0) / logs.length;
   const squares = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0);
   const deviation = logs.length > 1 ? Math.sqrt(squares / (logs.length - 1)) : 0;
-  return { value: Math.exp(mean), spread: Math.exp(DEVIATIONS * deviation) };
+  return { value: rounded(Math.exp(mean)), spread: rounded(Math.exp(DEVIATIONS * deviation)) };
 }
 
 /** @returns sorted by experiment, size and distribution, whichever case was done first; variants in their own order */
