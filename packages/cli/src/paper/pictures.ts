@@ -11,25 +11,22 @@ import type { Summary } from './summary.ts';
 /** Bright enough for a dark page, dark enough for a light one. */
 const COLOURS = ['#d9822b', '#3f7fd9', '#2c9f6b', '#b15fc9', '#c94f5b', '#8a8f98'];
 const WIDTH = 760;
-/** A page's own colours, since a picture in an <img> does not see those around it. */
+/** In place of Plot's own style: a picture in an <img> does not see the colours around it. */
 const STYLE =
-  'svg{color:#24292f;background:transparent}@media(prefers-color-scheme:dark){svg{color:#d7dde4}}text{paint-order:stroke}';
+  'svg{color:#24292f;max-width:100%;height:auto}@media(prefers-color-scheme:dark){svg{color:#d7dde4}}text,tspan{white-space:pre}';
 
 type Options = Plot.PlotOptions;
 
 function svg(title: string, options: Options): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const plot = Plot.plot({ document, width: WIDTH, marginRight: 180, ...options });
-  const style = document.createElement('style');
-  style.textContent = STYLE;
-  plot.insertBefore(style, plot.firstChild);
+  plot.querySelector('style')!.textContent = STYLE;
   const name = document.createElement('title');
   name.textContent = title;
   plot.insertBefore(name, plot.firstChild);
   plot.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
   plot.setAttribute('role', 'img');
-  const text = plot.outerHTML.replaceAll('--plot-background: white', '--plot-background: transparent');
-  return `${text.replace(/\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2))))}\n`;
+  return `${plot.outerHTML.replace(/\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2))))}\n`;
 }
 
 /** Series of a picture in their order, with names for people. */
