@@ -84,8 +84,9 @@ export function rewriteGraph(
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
+    const stored = source.stored();
     const encoded = encode(
-      source.stored(),
+      stored,
       view,
       formatFor(
         uses.some(({ convolution }) => convolution),
@@ -99,13 +100,14 @@ export function rewriteGraph(
       continue;
     }
     packed.set(constant, encoded.packed);
+    const how = source.isLoaded && stored.kind === 'uint8' ? 'integers recovered' : encoded.how;
     for (const use of uses) {
       const epilogue = options.fuse
         ? epilogueOf(use, constants)
         : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
-      nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
+      nodes.push(reportOf(use, epilogue, { ...encoded, how }, source.byteLength, uses.length));
     }
     for (const scope of scopes) {
       const node = scope.nodes.get(constant);

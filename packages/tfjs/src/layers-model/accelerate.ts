@@ -2,7 +2,8 @@
 
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { setReport } from '../graph-model/model.ts';
+import { addChange, type Change, undoFrom } from '../changes.ts';
+import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
@@ -81,24 +82,25 @@ export async function accelerateLayersModel(
     setReason(one.layer, 'its weights changed meanwhile: the model is being trained');
     return [];
   });
+  const reportBefore = reportOf(model);
   const report = describe(model, places);
   setReport(model, report);
-  return {
-    report,
-    async restore() {
-      if (done.length === 0) return;
+  const change: Change = {
+    check() {
       requireAlive(variablesOf(model), 'restore');
       if (!restorable)
         throw new UnsupportedError('restore: the float weights are gone. Use accelerate(model, { restorable: true }).');
-      for (const { layer, weight, putBack } of done.splice(0)) {
+    },
+    undo() {
+      for (const { weight, putBack } of done) {
         unpackVariable(weight);
         putBack();
-        setReason(layer, 'restored');
       }
-      const now = describe(model, places);
-      setReport(model, now.nodes.some(({ msdOp }) => msdOp) ? now : undefined);
+      setReport(model, reportBefore);
     },
   };
+  if (done.length) addChange(model, change);
+  return { report, restore: () => undoFrom(model, change) };
 }
 
 /** @returns what makes the layer a stock one again, once its weight is */

@@ -43,8 +43,13 @@ export const packedOf = (variable: object): QuantizedTensor | undefined => state
 
 export const nodeOf = (variable: object): NodeReport | undefined => states.get(variable)?.node;
 
+/** tf.disposeVariables() takes the values from under a variable that says nothing of it. */
+export const isGone = ({ val }: LayerVariable): boolean =>
+  val.isDisposed || !requireRegistration('layers').tf.engine().state.tensorInfo.has(val.dataId);
+
 /** What MSD's layers run on. */
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
+  checkAlive(variable);
   const packed = packedOf(variable);
   if (!packed) throw new TypeError(`${variable.originalName}: weights, expected packed ones, got floats.`);
   return packed;
@@ -113,7 +118,7 @@ const asBefore = (variable: LayerVariable): LayerVariable => Object.getPrototype
 const integers = (data: Int32Array): Tensor => requireRegistration('packed weights').tf.tensor1d(data, 'int32');
 
 function checkAlive(variable: LayerVariable): void {
-  if (variable.val.isDisposed) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
+  if (isGone(variable)) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
 }
 
 /** @param packed is disposed of */
