@@ -35,6 +35,8 @@ export interface NodeReport {
   /** Ops that it does as well: Reshape, BiasAdd, activations. */
   readonly fused?: readonly string[];
   readonly weights?: MatMulInputsReport;
+  /** Further weights of the same node: a recurrent layer has two matrices for each way. */
+  readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface ModelReport {
@@ -84,6 +86,11 @@ function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): stri
   return words.join(', ');
 }
 
+function formatWeights(weights: MatMulInputsReport): string {
+  const { spec, bytesAfter } = weights;
+  return `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${errors(weights)}`;
+}
+
 /**
  * A short text of a report: a line per node that was looked at, then totals.
  *
@@ -93,11 +100,10 @@ function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): stri
  * ```
  */
 export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
-  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights }) => {
+  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
     if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
-    const { spec, bytesAfter } = weights;
-    return [where, what, name, `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${errors(weights)}`];
+    return [where, what, name, [weights, ...more].map(formatWeights).join('; ')];
   });
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
