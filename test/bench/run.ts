@@ -7,6 +7,7 @@
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
+ * npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  * npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
  *
@@ -26,6 +27,7 @@ import type { EngineId } from './engines/engine.ts';
 import { describeMachine, type Environment, runEnvironment } from './environments.ts';
 import { measureFirstTokens } from './first-tokens/index.ts';
 import { FIRST_TOKENS_FLAGS, firstTokensOptions } from './first-tokens/options.ts';
+import { measureForecasts } from './forecast/index.ts';
 import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
@@ -162,6 +164,17 @@ async function compareNn(): Promise<void> {
   console.log(`\n${report}`);
 }
 
+/** What benchmarks of one process are told. */
+function comparison(rounds: string) {
+  return {
+    cases: values.cases.split(',').filter(Boolean),
+    rounds: count('rounds', values.rounds ?? rounds),
+    clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu'] as const),
+    out: values.out,
+    log: (message: string) => console.log(`  ${message}`),
+  };
+}
+
 switch (positionals[0]) {
   case 'kernels':
     if (values.old !== undefined) {
@@ -177,17 +190,12 @@ switch (positionals[0]) {
   case 'nn':
     await compareNn();
     break;
-  case 'attention': {
-    const report = await measureAttentions({
-      cases: values.cases.split(',').filter(Boolean),
-      rounds: count('rounds', values.rounds ?? '9'),
-      clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu']),
-      out: values.out,
-      log: (message) => console.log(`  ${message}`),
-    });
-    console.log(`\n${report}`);
+  case 'attention':
+    console.log(`\n${await measureAttentions(comparison('9'))}`);
     break;
-  }
+  case 'forecast':
+    console.log(`\n${await measureForecasts(comparison('25'))}`);
+    break;
   case 'decoder':
     await measureDecoders(decoderOptions(values));
     console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
@@ -213,6 +221,6 @@ switch (positionals[0]) {
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
     );
 }
