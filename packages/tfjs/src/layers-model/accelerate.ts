@@ -71,12 +71,8 @@ export async function accelerateLayersModel(
     const { dataId } = float;
     const values = await float.data<'float32'>();
     const own = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
-    if ('reason' in own) {
-      setReason(layer, own.reason);
-      continue;
-    }
-    const { packed, node } = own;
-    taken.push({ kind, layer, weight: weight!, dataId, packed, kept: restorable ? values.slice() : undefined, node });
+    if ('reason' in own) setReason(layer, own.reason);
+    else taken.push({ kind, layer, weight: weight!, dataId, kept: restorable ? values.slice() : undefined, ...own });
   }
   requireAlive(weights, where);
   const done = taken.flatMap((one) => {

@@ -17,6 +17,7 @@ import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
@@ -61,7 +62,7 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await (await layers('loadLayersModel')).loadLayersModel(handler);
+  const model = await loadAndFill(await layers('loadLayersModel'), handler);
   setReport(model, handler.report!);
   return model;
 }
@@ -101,16 +102,19 @@ function rewriteLayers(
   options: RewriteOptions,
 ): { artifacts: io.ModelArtifacts; report: ModelReport } {
   const { modelTopology, weightSpecs, weightData } = artifacts;
-  const hasWeights = weightData !== undefined && weightData !== null;
   if (typeof modelTopology !== 'object' || modelTopology === null)
     throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
   const topology = structuredClone(modelTopology) as { model_config?: LayerConfig } & LayerConfig;
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
-  // Without data stock looks at no spec, and initialises the layers.
-  const stored = hasWeights ? readManifest(weightSpecs, weightData) : new Map<string, StoredWeight>();
   const places = layersOf(root);
+  if (weightData == null) return { artifacts, report: withoutWeights(places) };
+  if (weightSpecs == null)
+    throw new ModelFormatError(
+      'model: LayersModel artifacts contains weight data, but not weight specs. Therefore loading of weights cannot proceed.',
+    );
+  const stored = readManifest(weightSpecs, weightData);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
@@ -118,7 +122,7 @@ function rewriteLayers(
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
-  if (hasWeights) for (const place of places) takePacked(place, stored, packed);
+  for (const place of places) takePacked(place, stored, packed);
 
   const nodes: NodeReport[] = [];
   for (const { layer, config, path, wrapper, kind, weight } of found) {
@@ -177,10 +181,20 @@ function rewriteLayers(
     artifacts: {
       ...artifacts,
       modelTopology: topology,
-      ...(hasWeights && { weightSpecs: specs as io.WeightsManifestEntry[], weightData: readable(data) }),
+      weightSpecs: specs as io.WeightsManifestEntry[],
+      weightData: readable(data),
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
+}
+
+/** A topology alone: tfjs initializes the layers. */
+function withoutWeights(places: readonly Place[]): ModelReport {
+  const nodes = places.flatMap(({ layer, path }) => {
+    const kind = kindOf(layer.class_name);
+    return kind ? [leftAlone({ kind, name: path.join('/') }, 'the file has no weights: initialized as in tfjs')] : [];
+  });
+  return { nodes, stockBytes: 0, weightBytes: 0 };
 }
 
 function withLeftAlone(

@@ -2,13 +2,14 @@
  * A weight of a layer as packed integers. The LayerVariable stays the object that it is, in the layer, in the lists of optimizers and in
  * regularizers; what changes is the tf.Variable in it. To everybody but MSD's layers and saved files it holds floats, as before.
  */
-import { DisposedError } from '../errors.ts';
+import { DisposedError, ModelFormatError } from '../errors.ts';
 import { dequantized } from '../fallback.ts';
 import type { Packed } from '../pack.ts';
 import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
-import { int32Length, type QuantizedSpec } from '../spec.ts';
+import { sizeOf } from '../shapes.ts';
+import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { encode } from '../weights/encode.ts';
@@ -142,11 +143,13 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
   const { tf } = requireRegistration(variable.originalName);
   const expected = state.saved ?? state.quantized.spec;
   if (values.dtype === 'int32' && values.rank === 1 && values.size === int32Length(expected)) {
+    checkShape(variable, expected);
     if (!isOlder(expected)) set(variable, state, expected, tf.clone(values));
     else {
       const { spec, data } = upgrade(expected, values.dataSync<'int32'>() as Int32Array<ArrayBuffer>);
       set(variable, state, spec, integers(data));
     }
+    state.saved = undefined;
     return variable;
   }
   if (values.shape.join() !== variable.shape.join())
@@ -158,11 +161,28 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
   return variable;
 }
 
+/**
+ * What a file holds against what the layer was built for, by its config and its input.
+ *
+ * @throws {@link ModelFormatError} in tfjs's words
+ */
+function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
+  const { originalName, shape } = variable;
+  if (fits(variable, spec)) return;
+  const given = [...shape.slice(2).map(() => 1), ...realShape(spec)];
+  throw new ModelFormatError(
+    `${originalName}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
+  );
+}
+
+/** Filters of one place are matrices. */
+const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
+  [...shape.slice(2).map(() => 1), ...realShape(spec)].join() === shape.join();
+
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {
   state.floats?.dispose();
   state.floats = undefined;
-  state.saved = undefined;
   state.quantized = replaceValue(variable, spec, packed);
 }
 
@@ -171,20 +191,25 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   if (given === state.floats) return undefined;
   const tensor = variable.constraint ? variable.constraint.apply(given) : given;
   const values = tensor.dataSync<'float32'>() as Float32Array;
-  if (state.kept) state.kept = values.slice();
-  // What was read and is written back stays exactly what it is.
-  if (isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const { spec } = state.quantized;
+  // What was read and is written back stays exactly what it is.
+  const isKnown = fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  const encoded = encode({ kind: 'float32', values }, viewOf(spec), format);
-  if ('reason' in encoded)
+  const encoded = isKnown ? undefined : encode({ kind: 'float32', values }, viewOf(variable, spec), format);
+  if (encoded && 'reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
+      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
     );
-  return encoded.packed;
+  if (state.kept) state.kept = values.slice();
+  return encoded?.packed;
 }
 
-const viewOf = (spec: QuantizedSpec): WeightView => (spec.kind === 'matrix' ? { ...spec, transposed: false } : spec);
+/** A matrix may be of another size than what a file is said to hold, until that is read. */
+function viewOf({ shape }: LayerVariable, spec: QuantizedSpec): WeightView {
+  const [rows, columns] = [sizeOf(shape.slice(0, -1)), shape.at(-1)!];
+  if (spec.kind === 'table') return { kind: 'table', rows, columns };
+  return { kind: 'matrix', batchShape: [], K: rows, N: columns, transposed: false };
+}
 
 const isEqual = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
