@@ -10,6 +10,7 @@ import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
@@ -21,6 +22,9 @@ import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { rewriteRecurrent } from './recurrent/file.ts';
+import { hasRecurrent } from './recurrent/plan.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -35,13 +39,16 @@ export async function layersModelHandler(
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
-  registerClasses(await layers(where));
+  const namespace = await layers(where);
+  registerClasses(namespace);
+  registerRecurrent(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {
     async load() {
       const rewritten = rewriteLayers(await inner.load!(), resolved);
+      if (hasRecurrent(rewritten.report)) await prepareRecurrent();
       report = rewritten.report;
       return rewritten.artifacts;
     },
@@ -165,6 +172,8 @@ function rewriteLayers(
     config.packed = packedConfig(taken.packed.spec);
     nodes.push(taken.node);
   }
+
+  nodes.push(...rewriteRecurrent(places, stored, packed, options));
 
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];
