@@ -10,6 +10,7 @@ import type { Constants } from '../weights/source.ts';
 import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
+import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import {
@@ -32,6 +33,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Leave layers alone that may be trained. */
+  readonly keepTrainable: boolean;
 }
 
 export interface Rewritten {
@@ -85,6 +88,11 @@ export function rewriteGraph(
         options,
       ),
     );
+    if ('reason' in encoded) {
+      const { reason } = encoded;
+      nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));
+      continue;
+    }
     packed.set(constant, encoded.packed);
     for (const use of uses) {
       const epilogue = options.fuse
@@ -118,7 +126,13 @@ export function rewriteGraph(
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  return { topology: { ...topology, node, ...(library && { library }) }, packed, dropped, nodes };
+  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
+  return {
+    topology: { ...topology, node, ...(library && { library }) },
+    packed,
+    dropped,
+    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+  };
 }
 
 /** Without readers nothing is fused. */
