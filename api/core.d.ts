@@ -1039,6 +1039,63 @@ export declare function transpose(dims: Dims, perm?: Dims): Copy;
 export declare const windows: OpSpec<WindowsOp>;
 
 
+// @msd/core/numerics
+
+export interface Distribution {
+    readonly deviation?: number;
+    readonly sink?: number;
+    readonly sinkValue?: number;
+    readonly channels?: readonly number[];
+    readonly values?: number;
+    readonly mean?: number;
+    readonly recent?: number;
+}
+
+export declare const E2M1_DOUBLED: readonly number[];
+
+export declare const MXFP4_STEPS = 64;
+
+export type Random = () => number;
+
+export interface Sample {
+    readonly q: Float32Array;
+    readonly k: Float32Array;
+    readonly v: Float32Array;
+}
+
+export declare function alphaOf(max: number): number;
+
+export declare const distributions: Readonly<Record<string, Distribution>>;
+
+export declare function floorLog2(x: number): number;
+
+export declare const fromBf16: (bits: number) => number;
+
+export declare function fromE4M3(bits: number): number;
+
+export declare function fromFp16(bits: number): number;
+
+export declare function gaussian(next: Random): number;
+
+export declare function gaussians(next: Random, length: number): Float32Array;
+
+export declare function random(seed: number): Random;
+
+export declare const roundHalfEven: (x: number) => number;
+
+export declare const roundToE2M1: (y: number) => number;
+
+export declare function sample({ deviation, sink, sinkValue, channels, values, mean, recent }: Distribution, T: number, d: number, rows: number, seed: number): Sample;
+
+export declare function toBf16(value: number): number;
+
+export declare function toE2M1(value: number): number;
+
+export declare function toE4M3(value: number): number;
+
+export declare function toFp16(value: number): number;
+
+
 // @msd/core/peaks
 
 export interface MachinePeaks {

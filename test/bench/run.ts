@@ -2,6 +2,7 @@
  * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
  * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
+ * npm run bench -- paper                the figures and pictures of docs/paper.md, from what msd paper has recorded
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
@@ -33,6 +34,7 @@ import { printKernelTable } from './kernel-table.ts';
 import { measureNnOps } from './nn/index.ts';
 import { measureOldNew } from './old-new.ts';
 import { writeOldNew } from './old-new-report.ts';
+import { readPaper, writePaper } from './paper.ts';
 import { writeReadme } from './readme.ts';
 import { resultFile, writeReport } from './report.ts';
 import { SECTIONS, type Section } from './request.ts';
@@ -211,11 +213,14 @@ switch (positionals[0]) {
     writeFileSync(GAIN_PICTURE, gainPicture(gainResult()));
     break;
   }
+  case 'paper':
+    writePaper(readPaper());
+    break;
   case undefined:
     await compare();
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn', 'attention', 'forecast', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
     );
 }

@@ -141,7 +141,7 @@ const isOther = (weight: { readonly dtype: string } | undefined): boolean =>
   weight?.dtype === 'string' || weight?.dtype === 'complex64';
 
 /** A constant that is a tensor already: float32, whatever the file held. */
-function tensorConstant(name: string, tensor: Tensor, values?: Float32Array): Constant {
+export function tensorConstant(name: string, tensor: Tensor, values?: Float32Array): Constant {
   return {
     name,
     shape: tensor.shape,

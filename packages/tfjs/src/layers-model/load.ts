@@ -34,7 +34,7 @@ export async function layersModelHandler(
 ): Promise<MsdHandler> {
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
+  const resolved = await resolveModelOptions(options, where);
   registerClasses(await layers(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);

@@ -199,7 +199,7 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   const encoded = encode({ kind: 'float32', values }, viewOf(variable, spec), format);
   if ('reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
   return encoded.packed;
 }
