@@ -49,13 +49,11 @@ export function claimedWork(
     const key = JSON.stringify({ ...one, count: 0 });
     to.set(key, { ...one, count: one.count + (to.get(key)?.count ?? 0) });
   };
+  const elements = (name: string): number => countOf((typed.infos.get(name)?.dims ?? []).map(concreteSize));
   for (const { claimed, units } of regions)
     for (const { match, outputs } of claimed ? units : []) {
       const { product, scores, caches = [], resources = [] } = match ?? {};
-      const written = outputs.reduce(
-        (sum, name) => sum + countOf((typed.infos.get(name)?.dims ?? []).map(concreteSize)),
-        0,
-      );
+      const written = outputs.reduce((sum, name) => sum + elements(name), 0);
       const matrices = resources.flatMap((each) => (each.kind === 'matrix' ? each.matrix : []));
       const [matrix] = matrices;
       // Cells of recurrent layers and experts have several, and a plan of their own.
@@ -68,7 +66,9 @@ export function claimedWork(
       if (scores) {
         const dims = scores.dims.map(concreteSize);
         const [batch, heads, rows, keys] = dims as [number, number, number, number];
-        add(attentions, { count: 1, batch, heads, rows, keys, headSize: scores.width / 2 });
+        // Of a fused projection the output is another one.
+        const own = product ? 0 : elements(outputs[0]!) / (batch * heads * rows);
+        add(attentions, { count: 1, batch, heads, rows, keys, headSize: own > 0 ? own : scores.width / 2 });
         microseconds += attentionPrice(scores, caches.length > 0, 1).msd;
       }
     }
