@@ -34,6 +34,7 @@ describe('size, gzipped', () => {
     ['core/dist/index.js', 66_300], // every export of it, attention with its kernels
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
+    ['core/dist/plan/theory.js', 5_000],
     ['onnx/dist/register.js', 40_000],
     ['onnx/dist/execute/create.js', 133_000], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
     ['../test/entries/tfjs-page.js', 49_500],
