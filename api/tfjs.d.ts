@@ -84,6 +84,7 @@ export interface ModelOptions {
     readonly fuse?: boolean | undefined;
     readonly minElements?: number | undefined;
     readonly attention?: KvType | false | undefined;
+    readonly keepTrainable?: boolean | undefined;
 }
 
 export interface ModelReport {

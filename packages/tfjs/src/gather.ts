@@ -2,6 +2,7 @@
 import { shown } from './errors.ts';
 import { realTensor, runsHere } from './fallback.ts';
 import { GATHER, SPARSE_SEGMENT } from './kernels/index.ts';
+import { noGradient } from './mat-mul.ts';
 import { checkQuantized, type QuantizedTensor } from './quantized-tensor.ts';
 import { describeSpec, matrixCount } from './spec.ts';
 import { requireRegistration } from './state.ts';
@@ -63,6 +64,9 @@ function floatRows(tf: TfNamespace, w: QuantizedTensor): Tensor {
   const real = realTensor(tf, w);
   return w.spec.kind === 'table' ? real : tf.transpose(real);
 }
+
+/** A table that is to be trained says so, instead of that there is no such gradient. */
+export const gatherGradient = { kernelName: GATHER, gradFunc: () => ({ w: () => noGradient('gather') }) };
 
 function checkTable(w: unknown, where: string): asserts w is QuantizedTensor {
   checkQuantized(w, where);

@@ -134,13 +134,18 @@ export const matMulGradient = (tf: TfNamespace) => ({
           return tf.reshape(tf.matMul(tf.reshape(upstream, [-1, N]), real as never, false, true), xShape);
         return reduceTo(tf, tf.matMul(upstream as never, real as never, false, true), xShape);
       },
-      w: () => {
-        throw new TypeError('matMul: quantized weights have no gradient; train float weights and quantize them.');
-      },
+      w: () => noGradient('matMul'),
       bias: () => tf.sum(tf.reshape(upstream, [-1, N]), 0),
     };
   },
 });
+
+/** @throws `TypeError`: somebody asked for it, to train them */
+export function noGradient(where: string): never {
+  throw new TypeError(
+    `${where}: quantized weights have no gradient; train float weights and quantize them, or freeze these (layer.trainable = false).`,
+  );
+}
 
 /** Sums over the dimensions that x was broadcast along. */
 function reduceTo(tf: TfNamespace, gradient: Tensor, shape: number[]): Tensor {

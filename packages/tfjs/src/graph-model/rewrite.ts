@@ -33,6 +33,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Leave layers alone that may be trained. */
+  readonly keepTrainable: boolean;
 }
 
 export interface Rewritten {

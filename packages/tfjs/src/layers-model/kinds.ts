@@ -6,6 +6,7 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import type { WeightView } from '../weights/view.ts';
+import type { Variable } from './variable.ts';
 
 /** What of a layer MSD looks at, beyond tfjs-layers' public types. */
 export interface LayerInternals {
@@ -13,6 +14,7 @@ export interface LayerInternals {
   getClassName(): string;
   getConfig(): Record<string, unknown>;
   call(inputs: Tensor | Tensor[], kwargs: object): Tensor | Tensor[];
+  readonly fastWeightInitDuringBuild: boolean;
   invokeCallHook(inputs: Tensor | Tensor[], kwargs: object): void;
   addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable;
   computeOutputShape(inputShape: number[]): number[];
@@ -26,7 +28,11 @@ export interface LayerInternals {
 
 export interface LayerVariable {
   readonly shape: number[];
+  readonly name: string;
   readonly originalName: string;
+  trainable: boolean;
+  readonly constraint?: { apply(values: Tensor): Tensor } | null;
+  val: Variable;
   read(): Tensor;
   write(values: Tensor): LayerVariable;
   dispose(): void;
@@ -125,6 +131,10 @@ const embedding: LayerKind = {
 };
 
 export const KINDS: readonly LayerKind[] = /* @__PURE__ */ (() => [dense, pointwise(1), pointwise(2), embedding])();
+
+/** The kind of a layer that is stock's or MSD's. */
+export const kindNamed = (className: unknown): LayerKind | undefined =>
+  KINDS.find(({ stock, msd }) => stock === className || msd === className);
 
 export const kindOf = (className: unknown): LayerKind | undefined => KINDS.find(({ stock }) => stock === className);
 

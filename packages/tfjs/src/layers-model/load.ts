@@ -128,6 +128,10 @@ function rewriteLayers(
       refuse(`inside of ${wrapper}`);
       continue;
     }
+    if (options.keepTrainable && config.trainable !== false) {
+      refuse('trainable, and keepTrainable is set');
+      continue;
+    }
     if (!weight) {
       refuse(`its ${kind.weight} is not in the manifest under its name`);
       continue;
@@ -161,6 +165,7 @@ function rewriteLayers(
     const replacement = packed.get(name);
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
+    if (spec.group === 'optimizer') continue; // no weights of the model
     stock += stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
@@ -181,7 +186,7 @@ function withLeftAlone(
 ): NodeReport[] {
   const outermost = new Set(places.map(({ path }) => path[0]!));
   const owned = weightsByLayer(
-    [...stored.values()].map(({ spec }) => spec),
+    [...stored.values()].flatMap(({ spec }) => (spec.group === 'optimizer' ? [] : [spec])),
     outermost,
   );
   const all = places.map(({ layer, path }): AnyPlace => {

@@ -5,6 +5,7 @@ import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import type { NodeReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
+import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
@@ -47,6 +48,14 @@ export function packLayer(
   const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
   return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
 }
+
+/** A layer whose weights were packed before. */
+export const keptLayer = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, spec: QuantizedSpec): NodeReport => {
+  const byteLength = 4 * int32Length(spec);
+  const bytes = { bytesBefore: byteLength, bytesAfter: byteLength };
+  const weights = { spec, how: 'stored integers kept', error: 0, ...bytes, sharedBy: 1 };
+  return { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights };
+};
 
 export const leftAlone = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, reason: string): NodeReport => ({
   name,

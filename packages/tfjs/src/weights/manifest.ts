@@ -11,6 +11,8 @@ export interface WeightSpec {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
+  /** 'optimizer': the state of one, beside a layers model. */
+  readonly group?: string;
   readonly quantization?: {
     readonly dtype: string;
     readonly scale?: number;
