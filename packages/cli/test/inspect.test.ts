@@ -62,7 +62,14 @@ describe('msd inspect', () => {
       looked.operators.some(({ operator, where }) => operator === 'com.microsoft.MatMulNBits' && where === 'msd'),
     ).toBe(true);
     for (const run of [looked.prompt, looked.token!])
-      for (const ms of [run.hereMs, run.phoneMs, run.plainMs!]) expect(ms).toBeGreaterThan(0);
+      for (const ms of [run.hereMs, run.phoneMs, run.plainMs!, run.expected.ms]) expect(ms).toBeGreaterThan(0);
+    for (const { expected } of [looked.prompt, looked.token!]) {
+      expect(Object.values(expected.parts).reduce((a, b) => a + b)).toBeCloseTo(expected.ms, 9);
+      expect(expected.parts.attention).toBeGreaterThan(0);
+      expect(expected.parts.multiply + expected.parts.read).toBeGreaterThan(0);
+      expect(expected.why).toMatch(/^\d+ % \w+/);
+    }
+    expect(looked.prompt.expected.ms).toBeGreaterThan(looked.token!.expected.ms);
     expect(looked.prompt).toMatchObject({ tokens: 16, past: 0, msdShare: 1 });
     expect(looked.token).toMatchObject({ tokens: 1, past: 16 });
     expect(looked.token!.macs).toBeLessThan(looked.prompt.macs);
@@ -83,7 +90,10 @@ describe('msd inspect', () => {
     expect(stdout).toContain('MSD leaves all of it to onnxruntime-web');
     expect(stdout).toContain('Quantize its weights (msd quantize MODEL -o OUT');
     expect(stdout).toContain('prompt of 128 tokens');
-    expect(stdout).toContain("Predicted from prices and this machine's peaks, because --no-measure was given.");
+    expect(stdout).toContain("Predicted from models and this machine's peaks, because --no-measure was given.");
+    expect(stdout).toContain(
+      'Expected: 100 % everything else in the prompt; 100 % everything else in a token after it.',
+    );
     expect(stdout).toContain('fits in 2 GB of wasm memory');
   });
 
@@ -125,8 +135,44 @@ describe('msd inspect', () => {
     expect(large.stderr).toContain('got one that sends all 65000000 bytes. Allow the whole download');
   });
 
+  it.each([true, false])('shows the hub its token with every request (ranges: %s)', async (hasRanges) => {
+    const refused: string[] = [];
+    const bytes = readFileSync(join(story, 'onnx/model_q4.onnx'));
+    const hub = await serveFiles(
+      {
+        '/api/models/tales/own/revision/main': JSON.stringify({ siblings: [{ rfilename: 'onnx/model_q4.onnx' }] }),
+        '/tales/own/resolve/main/onnx/model_q4.onnx': bytes,
+      },
+      {
+        hasRanges,
+        first(path, response, request) {
+          if (request.headers.authorization === 'Bearer secret') return false;
+          refused.push(path);
+          response.writeHead(401).end();
+          return true;
+        },
+      },
+    );
+    const own = { ...env, HF_ENDPOINT: hub.base, HF_TOKEN: 'secret' };
+    const { models } = await msdJson<Result>(['inspect', 'tales/own', '--no-measure'], { env: own });
+    expect(models[0]!.bytes.file).toBe(bytes.length);
+    expect(refused).toEqual([]);
+    await hub.close();
+  });
+
+  it('gives up a server that hangs, after as long as it is told', async () => {
+    const hanging = await serveFiles({ '/model.onnx': new Uint8Array(100) }, { delayMs: 3000 });
+    const url = `${hanging.base}/model.onnx`;
+    const { exitCode, stderr } = await msd(['inspect', url, '--timeout', '0.2'], { env });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('nothing for 0.2 s');
+    expect(stderr).toContain('--timeout');
+    await hanging.close();
+  });
+
   it.each<[string, string[], number, string]>([
     ['an unknown option', ['--frob'], 2, "Unknown option '--frob'. See: msd inspect --help"],
+    ['no time at all', ['--timeout', 'soon'], 2, 'Expected seconds, 0 to 2000000.'],
     ['a wrong number', ['--tokens', '0'], 2, 'Expected a whole number of at least 1.'],
     ['a size without a name', ['--size', '5'], 2, 'Expected NAME=NUMBER, as in height=640.'],
     [

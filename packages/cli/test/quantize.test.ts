@@ -12,13 +12,16 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Message } from '@msd/onnx/model';
 import { register, reportOf } from '@msd/onnx/register';
 import type { NodeSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tellStories } from '../../../examples/story-model/src/corpus.ts';
 import { line, recogniser, textOf } from '../../onnx/test/ocr.ts';
 import { storyModel, storyPrompts } from '../../onnx/test/story.ts';
-import { marginOf, type Step, write } from '../../onnx/test/text.ts';
+import { argMax, marginOf, type Step, write } from '../../onnx/test/text.ts';
 import { openModel } from '../src/edit/open-model.ts';
+import { seededRandom } from '../src/models/random.ts';
 import type { MatrixResult } from '../src/quantize/quantize.ts';
 import {
   bytesOf,
@@ -43,6 +46,9 @@ interface Result {
   readonly byteLength: number;
 }
 
+/** Tokens that are nearer to each other than this are as good as equally likely. */
+const MARGIN = 0.02;
+
 const quantize = (args: readonly string[]): Promise<Result> => msdJson<Result>(['quantize', ...args]);
 
 let folder = '';
@@ -62,7 +68,7 @@ const at = (name: string): string => join(folder, name);
 describe('the shipped story model', () => {
   const root = fileURLToPath(new URL('../../../examples/story-model/', import.meta.url));
 
-  it('writes the same text in plain onnxruntime-web, its products better than rounded to nearest', async () => {
+  it('has products better than rounded to nearest, and writes fewer other words than then', async () => {
     mkdirSync(at('story/onnx'), { recursive: true });
     put('story/onnx/model.onnx', storyModel('fp32'));
     for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json'])
@@ -80,19 +86,68 @@ describe('the shipped story model', () => {
     const gains = await outputGains(storyModel('fp32'), rounded, searched);
     expect(Math.min(...gains)).toBeGreaterThan(0.5);
     expect(plain.matrices.length).toBe(best.matrices.length);
-    const sessionOf = (model: Uint8Array | string): Promise<ort.InferenceSession> =>
-      typeof model === 'string' ? ort.InferenceSession.create(model) : ort.InferenceSession.create(model);
-    const [float, quantized] = [await sessionOf(storyModel('fp32')), await sessionOf(path)];
-    for (const prompt of storyPrompts()) {
-      const [a, b] = (await Promise.all([float, quantized].map((session) => write(session, prompt, 48)))) as [
-        Step[],
-        Step[],
-      ];
-      const differs = a.findIndex(({ token }, i) => token !== b[i]!.token);
-      // Where the float model itself hardly prefers one word, either is its text. Its logits span about 20.
-      if (differs >= 0) expect(marginOf(a[differs]!.logits)).toBeLessThan(0.2);
+    const told = await textsOf(storyModel('fp32'));
+    const [round, search] = [await flipped(at('plain/onnx/model_q4.onnx'), told), await flipped(path, told)];
+    console.log(
+      `int4, along ${told.length} texts: other tokens at margins ${search.join(', ')}; rounded: ${round.join(', ')}`,
+    );
+    expect(search.length).toBeLessThan(round.length);
+    // The same weights are the same text, whoever multiplies.
+    const quantized = await textsOf(path);
+    register(ort);
+    expect(await flipped(path, quantized, 'msd')).toEqual([]);
+  }, 300_000);
+
+  it.each([
+    ['int8', () => ['-f', 'int8']],
+    ['int4 that follows other stories, and a head of 8 bits', () => ['-c', stories(), '-r', '*lm_head*=int8']],
+  ])(
+    'writes the text of its floats: %s',
+    async (_, args) => {
+      const path = at('same.onnx');
+      await quantize([put('floats.onnx', storyModel('fp32')), '-o', path, '--force', ...args()]);
+      expect(await flipped(path, await textsOf(storyModel('fp32')))).toEqual([]);
+    },
+    300_000,
+  );
+
+  /** Stories that no prompt begins. */
+  function stories(): string {
+    writeFileSync(at('tokenizer.json'), readFileSync(join(root, 'model/tokenizer.json')));
+    return put('stories.txt', new TextEncoder().encode(tellStories(seededRandom(77), 20).join('\n\n')));
+  }
+
+  interface Text {
+    readonly prompt: readonly number[];
+    readonly steps: readonly Step[];
+  }
+
+  const sessionOf = (model: Uint8Array | string, executionProviders = ['wasm']): Promise<ort.InferenceSession> =>
+    typeof model === 'string'
+      ? ort.InferenceSession.create(model, { executionProviders })
+      : ort.InferenceSession.create(model, { executionProviders });
+
+  /** What a model writes in plain onnxruntime-web. */
+  async function textsOf(model: Uint8Array | string): Promise<Text[]> {
+    const session = await sessionOf(model);
+    const texts: Text[] = [];
+    for (const prompt of storyPrompts()) texts.push({ prompt, steps: await write(session, prompt, 48) });
+    await session.release();
+    return texts;
+  }
+
+  /** Where a file says something else along texts: how far each token was ahead, if that is more than a tie. */
+  async function flipped(path: string, texts: readonly Text[], provider = 'wasm'): Promise<number[]> {
+    const session = await sessionOf(path, [provider]);
+    const margins: number[] = [];
+    for (const { prompt, steps } of texts) {
+      const own = await write(session, prompt, steps.length, (_, i) => steps[i]!.token);
+      for (const [i, { token, logits }] of steps.entries())
+        if (argMax(own[i]!.logits) !== token && marginOf(logits) > MARGIN) margins.push(marginOf(logits));
     }
-  });
+    await session.release();
+    return margins;
+  }
 
   /** What products gain in their outputs, on the activations of real texts, in dB. */
   async function outputGains(
@@ -153,19 +208,51 @@ describe("PP-OCRv4's recogniser", () => {
     expect(result.byteLength).toBeLessThan(0.25 * statSync(recogniser).size);
     for (const { name, sqnr, sqnrByRounding } of result.matrices)
       expect([name, sqnr - sqnrByRounding > 0.5]).toEqual([name, true]);
-    const image = line('Invoice 2024-113: 48.50 EUR', 'DejaVuSans', false);
-    const read = async (model: string, provider: 'wasm' | 'msd' = 'wasm'): Promise<string> => {
+    await quantize([recogniser, '-o', at('rounded.onnx'), '--no-search']);
+    // Images that the search never saw: its inputs were made up.
+    const lines = [
+      ['Invoice 2024-113: 48.50 EUR', 'DejaVuSans'],
+      ['The quick brown fox', 'DejaVuSerif'],
+      ['https://example.org/a?b=1', 'DejaVuSans'],
+      ['Total: 1,234.56 EUR', 'DejaVuSans-Bold'],
+      ['jumps over 13 lazy dogs', 'DejaVuSerif-Bold'],
+    ] as const;
+    const read = async (model: string, provider: 'wasm' | 'msd' = 'wasm') => {
       const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
       // Its convolutions, too, are products of the file's integers: nothing of them became floats.
       const integers = result.matrices.reduce((sum, { byteLength }) => sum + byteLength, 0);
       if (provider === 'msd') expect(reportOf(session)!.weights.packedBytes).toBeGreaterThan(0.8 * integers);
-      const results = await session.run({ [session.inputNames[0]!]: image });
-      return textOf(results[session.outputNames[0]!]!);
+      const [texts, scores]: [string[], Float32Array[]] = [[], []];
+      for (const [i, [text, font]] of lines.entries()) {
+        const results = await session.run({ [session.inputNames[0]!]: line(text, font, i % 2 === 1) });
+        const tensor = results[session.outputNames[0]!]!;
+        texts.push(textOf(tensor));
+        scores.push(tensor.data as Float32Array);
+      }
+      await session.release();
+      return { texts, scores };
     };
-    const text = await read(recogniser);
-    expect(await read(at('rec.onnx'))).toBe(text);
+    const [floats, searched, rounded] = [
+      await read(recogniser),
+      await read(at('rec.onnx')),
+      await read(at('rounded.onnx')),
+    ];
+    const sqnr = ({ scores }: typeof floats): number => {
+      let [signal, noise] = [0, 0];
+      for (const [i, own] of scores.entries())
+        for (const [k, value] of floats.scores[i]!.entries()) {
+          signal += value ** 2;
+          noise += (own[k]! - value) ** 2;
+        }
+      return 10 * Math.log10(signal / noise);
+    };
+    console.log(
+      `PP-OCRv4, int4, scores of ${lines.length} lines: ${sqnr(searched).toFixed(1)} dB, rounded ${sqnr(rounded).toFixed(1)} dB`,
+    );
+    expect(searched.texts).toEqual(floats.texts);
+    expect(sqnr(searched)).toBeGreaterThan(sqnr(rounded) + 0.5);
     register(ort);
-    expect(await read(at('rec.onnx'), 'msd')).toBe(text);
+    expect((await read(at('rec.onnx'), 'msd')).texts).toEqual(floats.texts);
   }, 300_000);
 });
 
@@ -218,6 +305,44 @@ describe('codes in the file', () => {
     const [found] = (await nBitsOf(at('mx-q.onnx'))).values();
     const reference = dequantizeWeights(quantizeWeights(odd, { N, K, format: 'mxfp4' }));
     expect(dequantizeWeights(found!).map((value) => value + 0)).toEqual(reference.map((value) => value + 0));
+  });
+
+  it('of MXFP4 are written in 8 bits, because ONNX Runtime runs none in 4', async () => {
+    // The day that one of these runs, quantize can write it.
+    const forms = [
+      [23, 'float8e8m0', new Uint8Array(2 * 8).fill(127)],
+      [23, 'float32', new Uint8Array(Float32Array.from({ length: 2 * 8 }, () => 1).buffer)],
+      [24, 'float32', new Uint8Array(Float32Array.from({ length: 2 * 8 }, () => 1).buffer)],
+    ] as const;
+    for (const [opset, scale, bytes] of forms) {
+      const encoded = (name: string, code: number, dims: readonly number[], raw: Uint8Array) => ({
+        encoded: new Message().ints(1, dims).int(2, code).string(8, name).bytes(9, raw),
+      });
+      const model = bytesOf({
+        irVersion: 11,
+        opsets: { '': opset },
+        graph: {
+          nodes: [
+            {
+              opType: 'DequantizeLinear',
+              inputs: ['q', 's'],
+              outputs: ['w'],
+              attributes: { axis: { int: 0 }, block_size: { int: 32 }, output_dtype: { int: 1 } },
+            },
+            { opType: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] },
+          ],
+          initializers: [
+            encoded('q', 23, [64, 8], new Uint8Array((64 * 8) / 2)),
+            encoded('s', scale === 'float32' ? 1 : 24, [2, 8], bytes),
+          ],
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', 64] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        },
+      });
+      await expect(ort.InferenceSession.create(model, { logSeverityLevel: 4 })).rejects.toThrow(
+        /Type 'tensor\(float8e8m0\)' of input parameter|Could not find an implementation for DequantizeLinear/,
+      );
+    }
   });
 
   it.each(['int4', 'int4:64:asymmetric', 'int8', 'int2', 'mxfp4'])(
@@ -395,8 +520,8 @@ function once(when: (stderr: string) => boolean): (stderr: string) => boolean {
 }
 
 describe('what cannot be', () => {
-  const failing = async (args: readonly string[]): Promise<string> => {
-    const { exitCode, stderr, stdout } = await msd(['quantize', ...args]);
+  const failing = async (args: readonly string[], fileKilobytes?: number): Promise<string> => {
+    const { exitCode, stderr, stdout } = await msd(['quantize', ...args], { fileKilobytes });
     expect(exitCode).not.toBe(0);
     expect(stdout).toBe('');
     return stderr.trim().split('\n').at(-1)!;
@@ -461,6 +586,45 @@ describe('what cannot be', () => {
     });
     expect(ended.exitCode).toBe(130);
     expect(readdirSync(at('stop'))).toEqual([]);
+  });
+
+  /** As on a disk that is full: no file may become longer than this. */
+  const limited = (kilobytes: number, args: readonly string[]): Promise<string> => failing(args, kilobytes);
+
+  // Limits by what is being written then: codes; what is copied behind or around them; the small files beside.
+  it.skipIf(process.platform === 'win32').each<[string, string[], number]>([
+    ['codes', [], 4],
+    ['the model around its codes', ['-r', 'head=keep'], 40],
+    ['external codes', ['--external-data'], 4],
+    ['what is copied behind them', ['--external-data', '-r', 'head=keep'], 40],
+  ])('a full disk leaves nothing behind: %s', async (_, args, kilobytes) => {
+    mkdirSync(at('full'), { recursive: true });
+    const path = put('float.onnx', bytesOf(tokenModel('own')));
+    const said = await limited(kilobytes, [path, '-o', at('full/new/model.onnx'), '--no-calibrate', ...args]);
+    expect(said).toMatch(/too large a file for this disk \(EFBIG\)\. Choose a folder on another disk with -o\.$/);
+    expect(readdirSync(at('full'))).toEqual([]);
+  });
+
+  it.skipIf(process.platform === 'win32')('a full disk leaves nothing behind: what lies beside the model', async () => {
+    mkdirSync(at('beside/onnx'), { recursive: true });
+    put('beside/onnx/model.onnx', bytesOf(tokenModel('own')));
+    put('beside/tokenizer.json', new Uint8Array(200_000));
+    const said = await limited(100, [at('beside'), '-o', at('beside-out'), '--no-calibrate']);
+    expect(said).toContain('too large a file for this disk (EFBIG)');
+    expect(existsSync(at('beside-out'))).toBe(false);
+  });
+
+  it('a folder or a data file in its place is seen before any work', async () => {
+    const path = put('in-place.onnx', bytesOf(tokenModel('own')));
+    put('taken.onnx_data', new Uint8Array(1));
+    const taken = await msd(['quantize', path, '-o', at('taken.onnx'), '--external-data']);
+    expect(taken.stderr).toContain('taken.onnx_data exists. Add --force');
+    expect(taken.stderr).not.toContain('Running');
+    mkdirSync(at('folder.onnx'));
+    const inPlace = await msd(['quantize', path, '-o', at('folder.onnx'), '--force']);
+    expect(inPlace.stderr).toContain('folder.onnx is a folder. Choose another name.');
+    expect(inPlace.stderr).not.toContain('Running');
+    expect(readdirSync(at('folder.onnx'))).toEqual([]);
   });
 
   it('a dry run writes nothing', async () => {

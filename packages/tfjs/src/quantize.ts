@@ -74,10 +74,25 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
 function quantizeValues(tensor: Tensor, values: Float32Array, options: QuantizeTensorOptions): QuantizedTensor {
   const { tf, options: registered } = requireRegistration('quantize');
   const { shape } = tensor;
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw new RangeError(
+      `quantize: tensor[${coordinates(bad, shape)}], expected finite weights, got ${values[bad]}. Leave this one a float tensor.`,
+    );
   const { spec, data } = options.use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
   const quantized = new QuantizedTensor(tf.tensor1d(data, 'int32'), spec);
   if (registered.override && spec.kind === 'matrix') rememberQuantized(tensor, quantized, options.transpose ?? false);
   return quantized;
+}
+
+/** Where element `at` of a tensor lies. */
+function coordinates(at: number, shape: readonly number[]): number[] {
+  let rest = at;
+  return shape.reduceRight<number[]>((found, size) => {
+    found.unshift(rest % size);
+    rest = Math.floor(rest / size);
+    return found;
+  }, []);
 }
 
 function tableOf(values: Float32Array, [rows, columns]: readonly number[], options: QuantizeTensorOptions) {

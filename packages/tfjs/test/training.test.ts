@@ -222,6 +222,11 @@ describe.each(BACKENDS)('training on %s', (backend) => {
       const kernel = model.weights.find(({ name }) => /first1\/kernel/.test(name))!;
       expect(() => kernel.write(transposed as never)).toThrow(/Shape mismatch: \[32,40\] vs\. \[40,32\]/);
       transposed.dispose();
+      const holes = model.getWeights().map((weight, i) => (i === 0 ? tf.fill(weight.shape, Number.NaN) : weight));
+      expect(() => model.setWeights(holes)).toThrow(
+        /^first1\/kernel: values, expected ones that packed weights can hold/,
+      );
+      holes[0]!.dispose();
       expect(predict(model)).toEqual(now);
       for (const each of [stock, model, other]) each.dispose();
     });

@@ -27,7 +27,8 @@ import { RangedSource, whileFetching } from './ranged.ts';
 import { type Place, standIn } from './stand-in.ts';
 import { type SizeOf, type Work, workOf } from './work.ts';
 
-export type { OperatorWork, SizeOf, Work } from './work.ts';
+export { FITTED_DOT_GMACS } from '../plan/cost.ts';
+export type { OperatorWork, SizeOf, Work, WorkAttention, WorkProduct } from './work.ts';
 
 /** What may be fetched of a file, and of a large one. */
 const LEAST_BYTES = 8e6;
@@ -42,6 +43,8 @@ export interface InspectOptions {
   /** What requests carry: an authorization, say. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
+  /** After how long without an answer, or with no more of a whole file, it is given up, in milliseconds; 0 = never. Default: a minute. */
+  readonly timeoutMs?: number | undefined;
   /** Bytes that may be fetched by ranges. What elements are not fetched because of it are taken for zeros. Default: 8 MB, or 2 % of the file. */
   readonly maxBytes?: number | undefined;
   /** Told how many bytes came from the network, whenever some did. */
@@ -120,7 +123,7 @@ export interface Inspection {
  * ```
  */
 export async function inspectModel(model: string | Uint8Array, options: InspectOptions = {}): Promise<Inspection> {
-  const { headers, signal, maxBytes, externalData = [], mayDownload } = options;
+  const { headers, signal, timeoutMs, maxBytes, externalData = [], mayDownload } = options;
   let readBytes = 0;
   const onBytes = (count: number): void => {
     readBytes += count;
@@ -129,6 +132,7 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
   const reading: Reading = {
     headers,
     signal,
+    timeoutMs,
     onBytes,
     mayDownload,
     allowance: { left: maxBytes ?? LEAST_BYTES },

@@ -1,11 +1,15 @@
 /** What one run of a model is, for sizes that are given: multiplications on both sides, and what the cost model expects. */
+import type { FormatId } from '@msd/core';
+import { countOf } from '../dims.ts';
+import { TYPICAL_PASSES } from '../execute/control/draft.ts';
 import type { Draft } from '../execute/drafts.ts';
 import type { GraphNode } from '../ir/graph.ts';
-import { inferTypes, type TypedGraph } from '../ir/infer.ts';
-import { isGrowing, type Size } from '../ir/info.ts';
+import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
-import { CostModel } from '../plan/cost.ts';
-import { type Control, unitsOf } from '../plan/units.ts';
+import { attentionPrice, CostModel, MSD_MAC, padded } from '../plan/cost.ts';
+import type { Region } from '../plan/partition.ts';
+import { type Control, type Unit, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
 import { macsOf } from './macs.ts';
 
@@ -20,6 +24,27 @@ export interface OperatorWork {
   readonly msdMacs: number;
 }
 
+/** Products of one kind, with packed weights. */
+export interface WorkProduct {
+  /** As many of them. */
+  readonly count: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly format: FormatId;
+  readonly blockSize: number | null;
+}
+
+/** Attentions of one kind. */
+export interface WorkAttention {
+  readonly count: number;
+  readonly batch: number;
+  readonly heads: number;
+  readonly rows: number;
+  readonly keys: number;
+  readonly headSize: number;
+}
+
 /** One run. */
 export interface Work {
   /** The branches that it takes. */
@@ -29,11 +54,19 @@ export interface Work {
   /** The largest first. */
   readonly operators: readonly OperatorWork[];
   /** Microseconds of the cost model, for the machine that it was fitted on: as MSD cuts it, and as one session of ONNX Runtime. */
-  readonly predictedMicroseconds: { readonly msd: number; readonly ort: number };
+  readonly predictedMicroseconds: {
+    readonly msd: number;
+    readonly ort: number;
+    /** Of `msd`, all but the multiplications of `products` and `attentions`, which @msd/core/theory knows better. */
+    readonly rest: number;
+  };
+  /** Products that MSD does. */
+  readonly products: readonly WorkProduct[];
+  readonly attentions: readonly WorkAttention[];
 }
 
 /** Of one way through a model. */
-export function workOf({ typed, decisions, controls, sides, taken }: Draft, sizeOf: SizeOf): Work {
+export function workOf(draft: Draft, sizeOf: SizeOf): Work {
   const known = new Map<string, number>();
   const sized = (input: string, axis: number, dim: Dim): number => {
     if (typeof dim === 'number') return dim;
@@ -41,11 +74,59 @@ export function workOf({ typed, decisions, controls, sides, taken }: Draft, size
     if (dim !== null) known.set(dim, size);
     return size;
   };
+  const { sides, taken, typed } = draft;
+  const dims = new Map<string, readonly number[]>();
+  for (const { name, type } of typed.graph.inputs)
+    if (type.dims)
+      dims.set(
+        name,
+        type.dims.map((dim, axis) => sized(name, axis, dim)),
+      );
+  const { operators, concrete, units, concreteSize } = counted(draft, dims, known);
+  const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
+  const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
+  const ort = model.whole(units);
+  const total = sides ? model.total(sides.regions) : ort;
+  const { products, attentions, microseconds } = sides ? claimedWork(sides.regions, concrete, concreteSize) : NOTHING;
+  return {
+    taken,
+    macs: list.reduce((sum, { macs }) => sum + macs, 0),
+    msdMacs: list.reduce((sum, { msdMacs }) => sum + msdMacs, 0),
+    operators: list,
+    predictedMicroseconds: { msd: total, ort, rest: Math.max(0, total - microseconds) },
+    products,
+    attentions,
+  };
+}
+
+/** By operator. */
+type Operators = Map<string, { macs: number; msdMacs: number }>;
+
+interface Counted {
+  readonly operators: Operators;
+  readonly concrete: TypedGraph;
+  readonly units: readonly Unit[];
+  readonly concreteSize: (size: Size) => number;
+}
+
+/**
+ * @param dims of inputs
+ * @param known sizes by their names; those of bodies are the names outside
+ */
+function counted(
+  draft: Draft,
+  dims: ReadonlyMap<string, readonly number[]>,
+  known: ReadonlyMap<string, number>,
+): Counted {
+  const { typed, decisions, controls, sides } = draft;
   const inputs = typed.graph.inputs.map(({ name, type }) => ({
     name,
-    type: { ...type, dims: type.dims?.map((dim, axis) => sized(name, axis, dim)) },
+    type: { ...type, dims: dims.get(name) ?? type.dims },
   }));
-  const concrete: TypedGraph = inferTypes({ ...typed.graph, inputs });
+  // What bodies leave was found when they were drafted.
+  const left = (node: GraphNode) =>
+    draft.bodies.has(node) ? node.outputs.map((name) => typed.infos.get(name)) : undefined;
+  const concrete: TypedGraph = inferTypes({ ...typed.graph, inputs }, left);
   const largest = Math.max(1, ...known.values());
   // What does not follow from inputs: of declared types by its name, else as many as there are of anything.
   const concreteSize = (size: Size): number =>
@@ -55,31 +136,119 @@ export function workOf({ typed, decisions, controls, sides, taken }: Draft, size
   const planned = new Map<GraphNode, Control>();
   for (const [node, control] of controls) if (typeof control === 'object') planned.set(node, control);
   const units = unitsOf(typed.graph, matches, planned);
-  const claimed = new Set(
-    (sides?.regions ?? []).flatMap((region) => (region.claimed ? region.units.map(({ nodes }) => nodes[0]!) : [])),
+  const ours = new Set(
+    (sides?.regions ?? []).flatMap(({ claimed, control, units: own }) =>
+      claimed || control ? own.map(({ nodes }) => nodes[0]!) : [],
+    ),
   );
-  const operators = new Map<string, { macs: number; msdMacs: number }>();
+  const operators: Operators = new Map();
+  const add = (operator: string, macs: number, msdMacs: number): void => {
+    const sum = operators.get(operator) ?? { macs: 0, msdMacs: 0 };
+    sum.macs += macs;
+    sum.msdMacs += msdMacs;
+    operators.set(operator, sum);
+  };
   for (const unit of units) {
+    const [node] = unit.nodes as [GraphNode];
+    const isOurs = ours.has(node);
     const scores = unit.match?.scores;
     // The match was made with symbols: its scores have the sizes that they have now.
-    const known = scores
+    const sized = scores
       ? { ...unit, match: { ...unit.match!, scores: { ...scores, dims: scores.dims.map(concreteSize) } } }
       : unit;
-    for (const { operator, macs } of macsOf(known, concrete, concreteSize)) {
-      const sum = operators.get(operator) ?? { macs: 0, msdMacs: 0 };
-      sum.macs += macs;
-      if (claimed.has(unit.nodes[0]!)) sum.msdMacs += macs;
-      operators.set(operator, sum);
-    }
+    for (const { operator, macs } of macsOf(sized, concrete, concreteSize)) add(operator, macs, isOurs ? macs : 0);
+    for (const [operator, { macs, msdMacs }] of countedInside(draft, node, concrete.infos, concreteSize, known))
+      add(operator, macs, isOurs ? msdMacs : 0);
   }
-  const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
-  const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
-  const ort = model.whole(units);
-  return {
-    taken,
-    macs: list.reduce((sum, { macs }) => sum + macs, 0),
-    msdMacs: list.reduce((sum, { msdMacs }) => sum + msdMacs, 0),
-    operators: list,
-    predictedMicroseconds: { msd: sides ? model.total(sides.regions) : ort, ort },
+  return { operators, concrete, units, concreteSize };
+}
+
+/** A Loop that is told so many passes is told none: what ends it is its condition. */
+const NO_LIMIT = 2 ** 24;
+
+/** In all passes of a node's body; of an If in the branch that multiplies more. */
+function countedInside(
+  draft: Draft,
+  node: GraphNode,
+  infos: Infos,
+  concreteSize: (size: Size) => number,
+  known: ReadonlyMap<string, number>,
+): Operators {
+  const found = draft.bodies.get(node);
+  if (!found) return new Map();
+  const { bodies, scanned } = found;
+  const dimsOf = (name: string): readonly number[] | undefined => infos.get(name)?.dims?.map(concreteSize);
+  const along = (i: number): number => scanned!.inputAxes[i]!;
+  const all = bodies.flatMap(({ drafts, inputs, captured }) => {
+    const given = new Map<string, readonly number[]>();
+    const put = (name: string, dims: readonly number[] | undefined): void => void (dims && given.set(name, dims));
+    for (const name of captured) put(name, dimsOf(name));
+    const own = inputs.length - captured.length;
+    // Carried values are taken as long as in the first pass.
+    for (let i = node.opType === 'Loop' ? 2 : 0; i < own; i++) {
+      const dims = dimsOf(node.inputs[i]!);
+      const isSlice = scanned && i >= scanned.states;
+      put(inputs[i]!, isSlice ? dims?.filter((_, axis) => axis !== placeOf(along(i - scanned.states), dims)) : dims);
+    }
+    return drafts.map((each) => counted(each, given, known).operators);
+  });
+  const macsIn = (operators: Operators): number => [...operators.values()].reduce((sum, { macs }) => sum + macs, 0);
+  const [most] = all.sort((a, b) => macsIn(b) - macsIn(a));
+  const limit = node.opType === 'Loop' ? scalarOf(infos.get(node.inputs[0] ?? '')) : undefined;
+  let passes = node.opType === 'If' ? 1 : TYPICAL_PASSES;
+  if (scanned) {
+    const dims = dimsOf(node.inputs[scanned.states]!);
+    passes = dims?.[placeOf(along(0), dims)] ?? passes;
+  } else if (limit !== undefined && limit < NO_LIMIT) passes = Math.max(0, limit);
+  for (const sum of most?.values() ?? []) {
+    sum.macs *= passes;
+    sum.msdMacs *= passes;
+  }
+  return most ?? new Map();
+}
+
+const placeOf = (axis: number, dims: readonly number[]): number => (axis < 0 ? axis + dims.length : axis);
+
+interface ClaimedWork {
+  readonly products: readonly WorkProduct[];
+  readonly attentions: readonly WorkAttention[];
+  /** What the cost model has for their multiplications. */
+  readonly microseconds: number;
+}
+
+const NOTHING: ClaimedWork = { products: [], attentions: [], microseconds: 0 };
+
+/** Products and attentions of claimed regions, those that are alike together. */
+function claimedWork(regions: readonly Region[], typed: TypedGraph, concreteSize: (size: Size) => number): ClaimedWork {
+  const products = new Map<string, WorkProduct>();
+  const attentions = new Map<string, WorkAttention>();
+  let microseconds = 0;
+  const add = <W extends { readonly count: number }>(to: Map<string, W>, one: W): void => {
+    const key = JSON.stringify({ ...one, count: 0 });
+    to.set(key, { ...one, count: one.count + (to.get(key)?.count ?? 0) });
   };
+  for (const { claimed, units } of regions)
+    for (const { match, outputs } of claimed ? units : []) {
+      const { product, scores, caches = [], resources = [] } = match ?? {};
+      const written = outputs.reduce(
+        (sum, name) => sum + countOf((typed.infos.get(name)?.dims ?? []).map(concreteSize)),
+        0,
+      );
+      const matrices = resources.flatMap((each) => (each.kind === 'matrix' ? each.matrix : []));
+      const [matrix] = matrices;
+      // Cells of recurrent layers and experts have several, and a plan of their own.
+      if (product?.quantized && matrices.length === (product.products ?? 1)) {
+        const { format, blockSize } = matrix!;
+        const { N, K, products: count = 1 } = product;
+        add(products, { count, M: written / Math.max(1, N), N, K, format, blockSize });
+        microseconds += MSD_MAC * padded(product) * count * written * K;
+      }
+      if (scores) {
+        const dims = scores.dims.map(concreteSize);
+        const [batch, heads, rows, keys] = dims as [number, number, number, number];
+        add(attentions, { count: 1, batch, heads, rows, keys, headSize: scores.width / 2 });
+        microseconds += attentionPrice(scores, caches.length > 0, 1).msd;
+      }
+    }
+  return { products: [...products.values()], attentions: [...attentions.values()], microseconds };
 }

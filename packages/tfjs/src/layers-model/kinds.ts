@@ -62,6 +62,10 @@ export const fieldOf =
   (name) =>
     config[name] ?? config[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
 
+/** tfjs will say what is wrong with weights of other dimensions. */
+const notOfRank = (rank: number, { length }: readonly number[]): { readonly reason: string } | undefined =>
+  length === rank ? undefined : { reason: `weights of ${length} dimensions, expected ${rank}` };
+
 const onlyOne = (inputs: Tensor | Tensor[]): Tensor => (Array.isArray(inputs) ? inputs[0]! : inputs);
 
 /** Activations that `matMul` knows, by the names of tfjs-layers. */
@@ -83,7 +87,10 @@ const dense: LayerKind = {
   weight: 'kernel',
   isConvolution: false,
   sample: ({ dense: make }) => make({ units: 1, name: 'msd' }),
-  view: ([K, N]) => ({ kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false }),
+  view: (shape) => {
+    const [K, N] = shape as [number, number];
+    return notOfRank(2, shape) ?? { kind: 'matrix', batchShape: [], N, K, transposed: false };
+  },
   run(layer, w, inputs, kwargs) {
     layer.invokeCallHook(inputs, kwargs);
     return product(layer, w, inputs);
@@ -101,6 +108,8 @@ const pointwise = (rank: 1 | 2): LayerKind => ({
   isConvolution: true,
   sample: (layers) => layers[`conv${rank}d`]({ filters: 1, kernelSize: 1, name: 'msd' }),
   view(shape, config) {
+    const wrong = notOfRank(rank + 2, shape);
+    if (wrong) return wrong;
     const filter = shape.slice(0, -2);
     const [K, N] = shape.slice(-2);
     if (filter.some((size) => size !== 1)) return { reason: `a ${filter.join('x')} filter is no matrix product` };
@@ -120,7 +129,10 @@ const embedding: LayerKind = {
   weight: 'embeddings',
   isConvolution: false,
   sample: ({ embedding: make }) => make({ inputDim: 1, outputDim: 1, name: 'msd' }),
-  view: ([rows, columns]) => ({ kind: 'table', rows: rows!, columns: columns! }),
+  view: (shape) => {
+    const [rows, columns] = shape as [number, number];
+    return notOfRank(2, shape) ?? { kind: 'table', rows, columns };
+  },
   run(layer, w, inputs, kwargs) {
     const { tf } = requireRegistration('MsdEmbedding');
     layer.invokeCallHook(inputs, kwargs);

@@ -2,18 +2,20 @@
  * A weight of a layer as packed integers. The LayerVariable stays the object that it is, in the layer, in the lists of optimizers and in
  * regularizers; what changes is the tf.Variable in it. To everybody but MSD's layers and saved files it holds floats, as before.
  */
-import { DisposedError } from '../errors.ts';
+import { DisposedError, ModelFormatError } from '../errors.ts';
 import { dequantized } from '../fallback.ts';
 import type { Packed } from '../pack.ts';
 import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
+import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { encode } from '../weights/encode.ts';
 import type { WeightView } from '../weights/view.ts';
 import type { LayerVariable } from './kinds.ts';
+import { apart, together, weightShape } from './parts.ts';
 
 /** A tf.Variable, with what of it is not in its types. */
 export interface Variable extends Tensor {
@@ -42,8 +44,13 @@ export const packedOf = (variable: object): QuantizedTensor | undefined => state
 
 export const nodeOf = (variable: object): NodeReport | undefined => states.get(variable)?.node;
 
+/** tf.disposeVariables() takes the values from under a variable that says nothing of it. */
+export const isGone = ({ val }: LayerVariable): boolean =>
+  val.isDisposed || !requireRegistration('layers').tf.engine().state.tensorInfo.has(val.dataId);
+
 /** What MSD's layers run on. */
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
+  checkAlive(variable);
   const packed = packedOf(variable);
   if (!packed) throw new TypeError(`${variable.originalName}: weights, expected packed ones, got floats.`);
   return packed;
@@ -112,7 +119,7 @@ const asBefore = (variable: LayerVariable): LayerVariable => Object.getPrototype
 const integers = (data: Int32Array): Tensor => requireRegistration('packed weights').tf.tensor1d(data, 'int32');
 
 function checkAlive(variable: LayerVariable): void {
-  if (variable.val.isDisposed) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
+  if (isGone(variable)) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
 }
 
 /** @param packed is disposed of */
@@ -132,7 +139,7 @@ function read(variable: LayerVariable, state: State): Tensor {
   const { tf } = requireRegistration(variable.originalName);
   const { shape } = variable;
   if (!state.floats || state.floats.isDisposed)
-    state.floats = tf.keep(tf.tidy(() => tf.reshape(dequantized(tf, state.quantized), shape)));
+    state.floats = tf.keep(tf.tidy(() => tf.reshape(together(dequantized(tf, state.quantized)), shape)));
   return state.floats;
 }
 
@@ -142,11 +149,13 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
   const { tf } = requireRegistration(variable.originalName);
   const expected = state.saved ?? state.quantized.spec;
   if (values.dtype === 'int32' && values.rank === 1 && values.size === int32Length(expected)) {
+    checkShape(variable, expected);
     if (!isOlder(expected)) set(variable, state, expected, tf.clone(values));
     else {
       const { spec, data } = upgrade(expected, values.dataSync<'int32'>() as Int32Array<ArrayBuffer>);
       set(variable, state, spec, integers(data));
     }
+    state.saved = undefined;
     return variable;
   }
   if (values.shape.join() !== variable.shape.join())
@@ -158,11 +167,28 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
   return variable;
 }
 
+/**
+ * What a file holds against what the layer was built for, by its config and its input.
+ *
+ * @throws {@link ModelFormatError} in tfjs's words
+ */
+function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
+  const { originalName, shape } = variable;
+  if (fits(variable, spec)) return;
+  const given = [...shape.slice(2).map(() => 1), ...weightShape(spec)];
+  throw new ModelFormatError(
+    `${originalName}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
+  );
+}
+
+/** Filters of one place are matrices. */
+const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
+  [...shape.slice(2).map(() => 1), ...weightShape(spec)].join() === shape.join();
+
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {
   state.floats?.dispose();
   state.floats = undefined;
-  state.saved = undefined;
   state.quantized = replaceValue(variable, spec, packed);
 }
 
@@ -172,14 +198,27 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   const tensor = variable.constraint ? variable.constraint.apply(given) : given;
   const values = tensor.dataSync<'float32'>() as Float32Array;
   if (state.kept) state.kept = values.slice();
-  // What was read and is written back stays exactly what it is.
-  if (isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const { spec } = state.quantized;
+  // What was read and is written back stays exactly what it is.
+  if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  return encode({ kind: 'float32', values }, viewOf(spec), format).packed;
+  const view = viewOf(variable, spec);
+  const floats = { kind: 'float32', values } as const;
+  const encoded = encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
+  if ('reason' in encoded)
+    throw new RangeError(
+      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
+    );
+  return encoded.packed;
 }
 
-const viewOf = (spec: QuantizedSpec): WeightView => (spec.kind === 'matrix' ? { ...spec, transposed: false } : spec);
+/** A matrix may be of another size than what a file is said to hold, until that is read. */
+function viewOf({ shape }: LayerVariable, spec: QuantizedSpec): WeightView {
+  const [rows, columns] = [sizeOf(shape.slice(0, -1)), shape.at(-1)!];
+  if (spec.kind === 'table') return { kind: 'table', rows, columns };
+  const { batchShape } = spec;
+  return { kind: 'matrix', batchShape, K: rows, N: columns / (batchShape[0] ?? 1), transposed: false };
+}
 
 const isEqual = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
