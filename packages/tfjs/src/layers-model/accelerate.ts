@@ -3,6 +3,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { addChange, type Change, undoFrom } from '../changes.ts';
+import { checkLayersModel } from '../copies.ts';
 import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
@@ -32,7 +33,9 @@ export async function accelerateLayersModel(
   restorable: boolean,
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
-  const stockClasses = registerClasses(await layers(where));
+  const namespace = await layers(where);
+  checkLayersModel(model, namespace);
+  const stockClasses = registerClasses(namespace);
   const weights = variablesOf(model);
   requireAlive(weights, where);
   const places = layersOf(model);

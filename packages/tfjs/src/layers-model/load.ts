@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
@@ -36,7 +37,9 @@ export async function layersModelHandler(
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = resolveModelOptions(options, where);
-  registerClasses(await layers(where));
+  const namespace = await layers(where);
+  checkLayers(namespace, where);
+  registerClasses(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
