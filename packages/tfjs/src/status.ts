@@ -1,6 +1,7 @@
 /** Where MSD runs now, and making it ready there. */
 import { fallbackBytes, prepare } from './fallback.ts';
 import { hostOf } from './kernels/hosts.ts';
+import { recurrentPending } from './recurrent/layer.ts';
 import { requireRegistration } from './state.ts';
 import { loadersTaught } from './teachers.ts';
 
@@ -30,8 +31,8 @@ export interface Status {
  */
 export async function ready(): Promise<Status> {
   const { tf } = requireRegistration('ready');
-  await prepare(tf);
-  await loadersTaught();
+  await Promise.all([prepare(tf), loadersTaught()]);
+  await recurrentPending(); // of layers that wait for it
   return status();
 }
 

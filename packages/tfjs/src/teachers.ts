@@ -8,7 +8,7 @@ import type { Registration } from './state.ts';
 /** Set by the modules that have the code. */
 export const teachers: {
   converter?: (namespace: ConverterNamespace) => void;
-  layers?: (namespace: LayersNamespace) => void;
+  layers?: (namespace: LayersNamespace) => unknown;
 } = {};
 
 let pending: Promise<unknown> | undefined;

@@ -47,7 +47,12 @@ export async function constantsOf(
   return constants;
 }
 
-function constantOf(name: string, tensor: Tensor, file: StoredWeight | undefined, values?: Float32Array): Constant {
+export function constantOf(
+  name: string,
+  tensor: Tensor,
+  file?: StoredWeight | undefined,
+  values?: Float32Array | undefined,
+): Constant {
   return {
     name,
     shape: tensor.shape,

@@ -3,10 +3,12 @@
  * what they hold changes.
  */
 import type { FormatId, KvType } from '@msd/core';
-import type { MatMulInputsReport, NodeReport } from '../report.ts';
+import { rowsFor } from '../activations.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
@@ -33,6 +35,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Activations of products, by the names of these. */
+  readonly activations: ReadonlyMap<string, Float32Array>;
   /** Leave layers alone that may be trained. */
   readonly keepTrainable: boolean;
 }
@@ -88,6 +92,7 @@ export function rewriteGraph(
         uses.some(({ convolution }) => convolution),
         options,
       ),
+      activationsOf(view, uses, options),
     );
     if ('reason' in encoded) {
       const { reason } = encoded;
@@ -135,6 +140,13 @@ export function rewriteGraph(
     dropped,
     nodes: withLeftAlone(nodes, scopes, after, constants, packed),
   };
+}
+
+/** Of the first product that there are some for. */
+function activationsOf(view: WeightView, uses: readonly Use[], { activations }: RewriteOptions) {
+  const name = uses.map(({ node }) => node.name).find((own) => activations.has(own));
+  if (view.kind !== 'matrix' || name === undefined) return undefined;
+  return rowsFor(activations.get(name), view.K, name);
 }
 
 /** Without readers nothing is fused. */
@@ -185,18 +197,11 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
 function reportOf(
   { node, op }: Use,
   { last, inner }: Epilogue,
-  { packed, error, how }: Encoded,
+  encoded: Encoded,
   bytesBefore: number,
   sharedBy: number,
 ): NodeReport {
-  const weights: MatMulInputsReport = {
-    spec: packed.spec,
-    how,
-    error,
-    bytesBefore,
-    bytesAfter: packed.data.byteLength,
-    sharedBy,
-  };
   const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
+  const weights = weightsReport(encoded, bytesBefore, sharedBy);
   return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
 }

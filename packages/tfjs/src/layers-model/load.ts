@@ -11,6 +11,7 @@ import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
@@ -18,11 +19,14 @@ import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { packedConfig, specOf } from './classes.ts';
 import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
+import { rewriteRecurrent } from './recurrent/file.ts';
+import { hasRecurrent } from './recurrent/plan.ts';
+import { registerLayers } from './register.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -36,16 +40,17 @@ export async function layersModelHandler(
 ): Promise<MsdHandler> {
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
+  const resolved = await resolveModelOptions(options, where);
   const namespace = await layers(where);
   checkLayers(namespace, where);
-  registerClasses(namespace);
+  registerLayers(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {
     async load() {
       const rewritten = rewriteLayers(await inner.load!(), resolved);
+      if (hasRecurrent(rewritten.report)) await prepareRecurrent();
       report = rewritten.report;
       return rewritten.artifacts;
     },
@@ -175,6 +180,8 @@ function rewriteLayers(
     config.packed = packedConfig(taken.packed.spec);
     nodes.push(taken.node);
   }
+
+  nodes.push(...rewriteRecurrent(places, stored, packed, options));
 
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];

@@ -9,12 +9,13 @@ import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
-import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
+import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { encode } from '../weights/encode.ts';
 import type { WeightView } from '../weights/view.ts';
 import type { LayerVariable } from './kinds.ts';
+import { apart, together, weightShape } from './parts.ts';
 
 /** A tf.Variable, with what of it is not in its types. */
 export interface Variable extends Tensor {
@@ -138,7 +139,7 @@ function read(variable: LayerVariable, state: State): Tensor {
   const { tf } = requireRegistration(variable.originalName);
   const { shape } = variable;
   if (!state.floats || state.floats.isDisposed)
-    state.floats = tf.keep(tf.tidy(() => tf.reshape(dequantized(tf, state.quantized), shape)));
+    state.floats = tf.keep(tf.tidy(() => tf.reshape(together(dequantized(tf, state.quantized)), shape)));
   return state.floats;
 }
 
@@ -174,7 +175,7 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
 function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
   const { originalName, shape } = variable;
   if (fits(variable, spec)) return;
-  const given = [...shape.slice(2).map(() => 1), ...realShape(spec)];
+  const given = [...shape.slice(2).map(() => 1), ...weightShape(spec)];
   throw new ModelFormatError(
     `${originalName}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
   );
@@ -182,7 +183,7 @@ function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
 
 /** Filters of one place are matrices. */
 const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
-  [...shape.slice(2).map(() => 1), ...realShape(spec)].join() === shape.join();
+  [...shape.slice(2).map(() => 1), ...weightShape(spec)].join() === shape.join();
 
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {
@@ -201,10 +202,12 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   // What was read and is written back stays exactly what it is.
   if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  const encoded = encode({ kind: 'float32', values }, viewOf(variable, spec), format);
+  const view = viewOf(variable, spec);
+  const floats = { kind: 'float32', values } as const;
+  const encoded = encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
   if ('reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
   return encoded.packed;
 }
@@ -213,7 +216,8 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
 function viewOf({ shape }: LayerVariable, spec: QuantizedSpec): WeightView {
   const [rows, columns] = [sizeOf(shape.slice(0, -1)), shape.at(-1)!];
   if (spec.kind === 'table') return { kind: 'table', rows, columns };
-  return { kind: 'matrix', batchShape: [], K: rows, N: columns, transposed: false };
+  const { batchShape } = spec;
+  return { kind: 'matrix', batchShape, K: rows, N: columns / (batchShape[0] ?? 1), transposed: false };
 }
 
 const isEqual = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {
