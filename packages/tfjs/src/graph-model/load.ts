@@ -8,7 +8,7 @@ import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
-import { registerOps } from './ops.ts';
+import { prepareConverter } from './ops.ts';
 import { type ModelOptions, resolveModelOptions } from './options.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
@@ -36,7 +36,7 @@ export async function graphModelHandler(
   const where = 'graphModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
-  registerOps(await converter(where));
+  prepareConverter(await converter(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;

@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
@@ -19,13 +20,13 @@ import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { packedConfig, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
-import { registerRecurrent } from './recurrent/classes.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
 import { hasRecurrent } from './recurrent/plan.ts';
+import { registerLayers } from './register.ts';
 import { checkWiring } from './wiring.ts';
 
 /**
@@ -42,8 +43,8 @@ export async function layersModelHandler(
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
   const namespace = await layers(where);
-  registerClasses(namespace);
-  registerRecurrent(namespace);
+  checkLayers(namespace, where);
+  registerLayers(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
