@@ -1,9 +1,10 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
+import { rowsFor } from '../activations.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
-import type { NodeReport } from '../report.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { encode } from '../weights/encode.ts';
@@ -46,11 +47,11 @@ export function packLayer(
   byteLength: number,
   options: RewriteOptions,
 ): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
-  const encoded = encode(stored, view, formatFor(kind.isConvolution, options));
+  const x = view.kind === 'matrix' ? rowsFor(options.activations.get(name), view.K, name) : undefined;
+  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
   if ('reason' in encoded) return encoded;
-  const { packed, error, how } = encoded;
-  const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
-  const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
+  const { packed } = encoded;
+  const weights = weightsReport(encoded, byteLength, 1);
   return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
 }
 

@@ -2,7 +2,7 @@
 import { formatFor, whyUnwanted } from '../../graph-model/options.ts';
 import type { RewriteOptions } from '../../graph-model/rewrite.ts';
 import type { Packed } from '../../pack.ts';
-import type { MatMulInputsReport, ModelReport, NodeReport } from '../../report.ts';
+import { type MatMulInputsReport, type ModelReport, type NodeReport, weightsReport } from '../../report.ts';
 import { sizeOf } from '../../shapes.ts';
 import { int32Length, type MatrixSpec } from '../../spec.ts';
 import { encode } from '../../weights/encode.ts';
@@ -50,10 +50,7 @@ export function packCell(
     const view = viewOf(kind, leaf, shape);
     const encoded = encode(apart(stored(), view), view, formatFor(false, options));
     if ('reason' in encoded) return encoded;
-    const { error, how } = encoded;
-    const packed = encoded.packed as Packed<MatrixSpec>;
-    const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
-    parts.push({ packed, report: { spec: packed.spec, how, error, ...bytes, sharedBy: 1 } });
+    parts.push({ packed: encoded.packed as Packed<MatrixSpec>, report: weightsReport(encoded, byteLength, 1) });
   }
   const [kernel, own] = parts as [(typeof parts)[0], (typeof parts)[0]];
   return {
