@@ -65,9 +65,9 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const calls = x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
   if (!calls) return undefined;
   const [batch, positions] = x.shape as [number, number];
-  const [h, c] = states.map((state) => tf.cast(state, 'float32'));
+  const [h, c] = states.map(asFloats);
   const inputs: NamedTensorMap = {
-    x: turned(tf.cast(x, 'float32'), positions),
+    x: turned(asFloats(x), positions),
     w: kernel.packed,
     r: recurrentKernel.packed,
     h: h!,
@@ -90,10 +90,14 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   return { sequence, states: results };
 }
 
+const asFloats = (x: Tensor): Tensor =>
+  x.dtype === 'float32' ? x : requireRegistration('MsdRecurrent').tf.cast(x, 'float32');
+
 /** [a, b, …] -> [b, a, …] */
 function turned(x: Tensor, second: number): Tensor {
   const { tf } = requireRegistration('MsdRecurrent');
   const [first, , width] = x.shape;
+  if (first === 1 && second === 1) return x;
   return first === 1 || second === 1 ? tf.reshape(x, [second, first!, width!]) : tf.transpose(x, [1, 0, 2]);
 }
 
