@@ -2,6 +2,7 @@
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
 import { prepareBackend } from '../fallback.ts';
+import { cleanly } from '../leftovers.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
@@ -68,8 +69,13 @@ export async function loadGraphModel(
 ): Promise<GraphModel> {
   const { loadOptions, ...rest } = options;
   const handler = await graphModelHandler(source, rest);
-  const { loadGraphModel: load } = await converter('loadGraphModel');
-  const model = await load(handler, loadOptions);
+  const { GraphModel } = await converter('loadGraphModel');
+  const { tf } = requireRegistration('loadGraphModel');
+  const model = new GraphModel(handler, loadOptions);
+  const stock = model.loadSync;
+  model.loadSync = (artifacts) => cleanly(tf, () => stock.call(model, artifacts));
+  await model.load();
+  delete (model as Partial<GraphModel>).loadSync; // the class's own again
   dropFileBytes(model);
   setReport(model, handler.report!);
   return model;
