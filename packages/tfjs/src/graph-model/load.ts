@@ -4,12 +4,15 @@ import type { io } from '@tensorflow/tfjs-core';
 import { prepareBackend } from '../fallback.ts';
 import { cleanly } from '../leftovers.ts';
 import { converter } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { type ModelOptions, resolveModelOptions } from './options.ts';
+import { hasGates } from './recurrent/run.ts';
+import type { Topology } from './topology.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
 export interface MsdHandler extends io.IOHandler {
@@ -44,6 +47,7 @@ export async function graphModelHandler(
     async load() {
       const rewritten = rewriteArtifacts(await inner.load!(), resolved);
       report = rewritten.report;
+      if (hasGates(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareRecurrent();
       return rewritten.artifacts;
     },
     get report() {
