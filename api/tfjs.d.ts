@@ -118,6 +118,7 @@ export interface NodeReport {
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;
+    readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface QuantizeTensorOptions {

@@ -12,6 +12,8 @@ describe('docs/paper.md', () => {
     expect(paperPage(page, report)).toBe(page);
     expect(page.match(/<!-- end -->/g)!.length).toBeGreaterThan(20);
     expect(page).not.toMatch(/--><!-- end -->/);
+    // A line that begins with a comment ends its paragraph in Markdown.
+    expect(page).not.toMatch(/^ *<!-- [^>]* -->[^\n]/m);
   });
 
   it('has its pictures', () => {

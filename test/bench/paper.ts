@@ -50,12 +50,12 @@ function errorTable(
 
 /** Numbers as the method's first step turns them into digits. */
 function exampleTable(): string {
-  const row = [0.8, -2.54, 0.0031, 1.27];
+  const row = [0.8123, -2.54, 0.0031, 1.2345];
   const S = 2.54 / limitOf(2);
   const cells = row.map((x) => {
     const q = Math.round(x / S);
     const [high, low] = digits(q);
-    return [x, q, high, low, `${(x - S * q).toExponential(1)}`].map(String);
+    return [x, q, high, low, cellOf(x - S * q)].map(String);
   });
   return [
     markdownTable(['x', 'q', 'first digit', 'second digit', 'x − S·q'], cells),
@@ -132,7 +132,8 @@ function figure(report: PaperReport, key: string): string {
   const claim = /^claim (.*)$/.exec(head!)?.[1];
   if (claim !== undefined) {
     const figures = report.claims.find(({ id }) => id === claim)?.figures;
-    return short((figures?.find(({ name }) => name === rest.join(' / ')) ?? missing()).value);
+    const { value } = figures?.find(({ name }) => name === rest.join(' / ')) ?? missing();
+    return claim.endsWith('-bits') ? value.toFixed(2) : short(value);
   }
   const [distribution, ...variants] = rest;
   const [value, other] = variants.map(

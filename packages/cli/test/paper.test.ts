@@ -2,14 +2,21 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { msdMatmul, quantizeWeights } from '@msd/core';
+import { distributions, gaussians, random, sample } from '@msd/core/numerics';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { simulateAttention } from '../src/paper/attention.ts';
+import { attentionReference } from '../../core/src/attention/attention.reference.ts';
+import { weightReader } from '../../core/src/formats/integers.ts';
+import { scaleReader } from '../../core/src/formats/scales.ts';
+import { opOf } from '../../core/test/attention-cases.ts';
+import { channelFactors, D, decomposed, ROWS, simulateAttention, store } from '../src/paper/attention.ts';
 import { casesOf, FULL, QUICK, type Reading, runCase } from '../src/paper/cases.ts';
 import { CLAIM_SIZE, claimsOf, short } from '../src/paper/claims.ts';
 import { simulateMatmul } from '../src/paper/matmul.ts';
 import { models } from '../src/paper/models.ts';
 import { runCases } from '../src/paper/pool.ts';
 import { type PaperReport, reportFile, reportOf } from '../src/paper/report.ts';
+import { int8Passes } from '../src/paper/rounding.ts';
 import { spreadOf, summarize } from '../src/paper/summary.ts';
 import { cellOf, csvOf, gridOf } from '../src/paper/text.ts';
 import { msd } from './msd.ts';
@@ -60,6 +67,49 @@ describe('simulations', () => {
       // A lone key has all of the weight, and its integer is the largest one.
       if (T === 1) expect(errorOf(readings, 'int8 x2, pages')).toBeLessThan(1e-15);
     }
+  });
+});
+
+describe('simulated MSD', () => {
+  const largest = (got: ArrayLike<number>, want: ArrayLike<number>): number =>
+    Math.max(...Array.from(want, (value, i) => Math.abs(got[i]! - value)));
+
+  it.each(['row', 256, 32] as const)("is core's float64 reference for products, a scale per %s", (activationBlock) => {
+    const [M, N, K] = [3, 5, 700];
+    const next = random(11);
+    const [x, w] = [gaussians(next, M * K), gaussians(next, N * K)];
+    const weights = quantizeWeights(w, { N, K, format: 'int8' });
+    const [integer, scale] = [weightReader(weights), scaleReader(weights)];
+    for (const components of [1, 2] as const) {
+      const want = msdMatmul(x, weights, { M, components, activationBlock });
+      const block = activationBlock === 'row' ? K : activationBlock;
+      for (let m = 0; m < M; m++) {
+        const row = int8Passes(x.subarray(m * K, (m + 1) * K), components, block);
+        for (let n = 0; n < N; n++) {
+          const got = row.reduce((sum, value, k) => sum + value * integer(n, k) * scale(n, k), 0);
+          expect(Math.abs(got - want[m * N + n]!)).toBeLessThan(1e-10);
+        }
+      }
+    }
+  });
+
+  it.each(['std1', 'kout', 'sink 1x'])("is core's float64 reference for attention, of %s", (name) => {
+    const T = 200;
+    const { q, k, v } = sample(distributions[name]!, T, D, ROWS, 5);
+    const keys = store(k, channelFactors(k));
+    const values = store(v, new Float64Array(D).fill(1));
+    const got = decomposed(q, keys, values, 2)('pages');
+    const op = opOf({ batch: 1, rows: ROWS, heads: 1, kvHeads: 1, headSize: D, valueSize: D }, { newKeys: T });
+    const inputs = { isCausal: false, q, queries: [ROWS], positions: [0], starts: [0] };
+    const want = new Float64Array(ROWS * D);
+    const stored = {
+      ...{ length: T, floatKeys: 0, isInt8: true, floatValues: false },
+      ...{ k: keys.integers, ks: Float32Array.from(keys.scales), kc: Float32Array.from(keys.factors) },
+      ...{ v: values.integers, vs: Float32Array.from(values.scales) },
+    };
+    attentionReference(op, inputs, () => stored, want, 'float64');
+    // A number that lies on a half step may round either way; without that the two are the same up to float64.
+    expect(largest(got, want)).toBeLessThan(1e-9);
   });
 });
 

@@ -35,6 +35,8 @@ export interface NodeReport {
   /** Ops that it does as well: Reshape, BiasAdd, activations. */
   readonly fused?: readonly string[];
   readonly weights?: MatMulInputsReport;
+  /** Further weights of the same node: a recurrent layer has two matrices for each way. */
+  readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface ModelReport {
@@ -68,9 +70,9 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** The errors that say more than the one before. */
-function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): string {
-  const words = [how];
+/** Of the errors those that say more than the one of all. */
+function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMulInputsReport): string {
+  const words = [`${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}`, how];
   const show = (value: number) => value.toExponential(1);
   if (error > 0) words.push(`error ${show(error)}`);
   if (accuracy) {
@@ -93,11 +95,10 @@ function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): stri
  * ```
  */
 export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
-  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights }) => {
+  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
     if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
-    const { spec, bytesAfter } = weights;
-    return [where, what, name, `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${errors(weights)}`];
+    return [where, what, name, [weights, ...more].map(formatWeights).join('; ')];
   });
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>

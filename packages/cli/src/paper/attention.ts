@@ -11,15 +11,15 @@ import { relativeError } from './matmul.ts';
 import { bf16Values, int8Passes } from './rounding.ts';
 
 /** Head size, and queries. */
-const D = 128;
-const ROWS = 4;
+export const D = 128;
+export const ROWS = 4;
 /** Keys of a page, which share a scale of P. */
 const PAGE = 64;
 /** Keys that a flash attention kernel takes at a time. */
 const TILE = 128;
 
 /** Integers with a scale per token, times a factor per channel. Values are scales[t] · integers · factors[j]. */
-interface Stored {
+export interface Stored {
   readonly integers: Float32Array;
   readonly scales: Float64Array;
   readonly factors: Float64Array;
@@ -31,7 +31,7 @@ type Values = Float64Array;
 const ones = (length: number): Float64Array => new Float64Array(length).fill(1);
 
 /** One byte per element, a scale per token; zero rows keep scale 0. */
-function store(rows: Float32Array, factors: Float64Array): Stored {
+export function store(rows: Float32Array, factors: Float64Array): Stored {
   const T = rows.length / D;
   const [integers, scales] = [new Float32Array(rows.length), new Float64Array(T)];
   const row = new Float64Array(D);
@@ -47,7 +47,7 @@ function store(rows: Float32Array, factors: Float64Array): Stored {
 }
 
 /** Largest magnitude of every channel of keys 1 to 63; the two that rotary embedding turns together share the larger one. */
-function channelFactors(k: Float32Array): Float64Array {
+export function channelFactors(k: Float32Array): Float64Array {
   const factors = new Float64Array(D);
   const half = D / 2;
   for (let t = 1; t < Math.min(PAGE, k.length / D); t++)
@@ -139,7 +139,7 @@ function flashBf16(q: ArrayLike<number>, k: ArrayLike<number>, v: ArrayLike<numb
 }
 
 /** Where blocks of P that share a scale begin. */
-type Blocks = 'row' | 128 | 64 | 'pages';
+export type Blocks = 'row' | 128 | 64 | 'pages';
 
 /** `pages` are MSD.js' own: 64 keys, key 0 a block of its own. */
 function blockStarts(blocks: Blocks, T: number): number[] {
@@ -149,13 +149,13 @@ function blockStarts(blocks: Blocks, T: number): number[] {
 }
 
 /** MSD: queries are decomposed per row, probabilities (with the scales of V folded in) per block; K and V stay integers. */
-function decomposed(q: ArrayLike<number>, k: Stored, v: Stored, passes: number) {
+export function decomposed(q: ArrayLike<number>, k: Stored, v: Stored, passes: number): (blocks: Blocks) => Values {
   const folded = Float64Array.from(q, (value, i) => value * k.factors[i % D]!);
   const { p, sums } = softmax(scoresOf(int8Passes(folded, passes, D), k.integers, k.scales));
   const T = v.scales.length;
   const weights = new Float64Array(p.length);
   for (let m = 0; m < ROWS; m++) for (let t = 0; t < T; t++) weights[m * T + t] = p[m * T + t]! * v.scales[t]!;
-  return (blocks: Blocks): Values => {
+  return (blocks) => {
     const rounded = new Float64Array(weights.length);
     const starts = blockStarts(blocks, T);
     for (let m = 0; m < ROWS; m++)

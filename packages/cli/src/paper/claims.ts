@@ -250,7 +250,7 @@ function kvTraffic({ traffic }: Models): Claim {
     says: 'Attention moves up to 2.5 times fewer bytes of keys and values.',
     got: `${short(said.value)} times fewer than a kernel that writes dequantized keys and values back, ${short(decode.value)} with scales counted and ${short(prefill.value)} for a prompt of 1024 tokens; ${short(fused.value)} times a fused kernel's, which reads INT8 once where two passes read it twice.`,
     verdict: near(said.value, 2.5, 0.01) ? (fused.value < 1 ? 'in part' : 'reproduced') : 'not reproduced',
-    why: `5 bytes (1 read, 2 written, 2 read) against 2 reads of 1. Against a cache in BF16 a fused kernel saves ${short(float.value)} times. In MSD.js both digits go through a page while it is in registers: 1 byte, as a fused kernel, ${short(here.value)} times fewer than writing back.`,
+    why: `5 bytes (1 read, 2 written, 2 read) against 2 reads of 1. A fused kernel moves ${short(float.value)} times fewer than a cache in BF16 needs. In MSD.js both digits go through a page while it is in registers: 1 byte, as a fused kernel, ${short(here.value)} times fewer than writing back.`,
     figures: [said, decode, prefill, fused, float, here],
   };
 }
@@ -266,7 +266,7 @@ function int8Products(figures: Figures): Claim {
     says: 'Products on INT8 weights lose no more than with weights dequantized to BF16, often less.',
     got: `Dequantizing to BF16 loses ${range(ratios)} times as much as two passes with one scale per row, ${range(blocks)} with one per 256 numbers; ${range(given)} where activations are BF16 to begin with. One pass loses ${range(one)} times as much as BF16.`,
     verdict: [...ratios, ...given].every(({ value }) => value > 1) ? 'reproduced' : 'in part',
-    why: `BF16 keeps 9 bits of a weight times its scale. Integers up to 127 fit BF16, so a kernel that scales after the product, on BF16 activations, loses ${short(after.value)}: the paper's baseline is not the best one.`,
+    why: `A weight times its scale keeps 8 bits in BF16. Integers up to 127 fit BF16 as they are, so a kernel that scales after the product, on BF16 activations, loses ${short(after.value)}: dequantizing first is not the most accurate way to use BF16.`,
     figures: [
       ...named('row', ratios),
       ...named('256', blocks),
@@ -286,7 +286,7 @@ function mxfp4Products(figures: Figures): Claim {
     says: 'The same on MXFP4 weights (the abstract does not say that its simulations leave them out).',
     got: `Two MXFP4 passes lose ${range(ratios)} times as much as BF16, three ${range(three)} times.`,
     verdict: ratios.every(({ value }) => value <= 1) ? 'reproduced' : 'not reproduced',
-    why: `BF16 holds MXFP4 weights exactly, and activations with 9 bits against less than 7. What MSD.js does with such weights, two INT8 digits, loses ${range(here)} times less than BF16.`,
+    why: `BF16 holds MXFP4 weights exactly, and activations with 9 effective bits against less than 7. What MSD.js does with such weights, two INT8 digits, loses ${range(here)} times less than BF16.`,
     figures: [...named('two passes', ratios), ...named('three passes', three), ...named('MSD.js', here)],
   };
 }

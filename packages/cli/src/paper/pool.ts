@@ -4,8 +4,8 @@ import { Worker } from 'node:worker_threads';
 import type { Case } from './cases.ts';
 import type { Outcome } from './summary.ts';
 
-/** More threads hold more keys and values of 32768 tokens at once. */
-const MOST_THREADS = 8;
+/** Each holds keys and values of 32768 tokens in several forms: 400 MB. */
+const MOST_THREADS = 4;
 
 /**
  * @param signal Ctrl-C: threads end in the middle of a case
