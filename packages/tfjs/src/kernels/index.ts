@@ -1,6 +1,7 @@
 /** The kernels by name. */
 import type { TensorInfo } from '../tf.ts';
 import { msdAttention } from './attention.ts';
+import { msdConv2D, msdDepthwiseConv2D } from './convolution.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
@@ -10,6 +11,8 @@ export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 export const ATTENTION = 'MsdAttention';
+export const CONV_2D = 'MsdConv2D';
+export const DEPTHWISE = 'MsdDepthwiseConv2D';
 
 export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo>> = {
   [MAT_MUL]: msdMatMul,
@@ -17,4 +20,6 @@ export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host
   [SPARSE_SEGMENT]: msdSparseSegment,
   [DEQUANTIZE]: msdDequantize,
   [ATTENTION]: msdAttention,
+  [CONV_2D]: msdConv2D,
+  [DEPTHWISE]: msdDepthwiseConv2D,
 };

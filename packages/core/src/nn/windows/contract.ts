@@ -1,7 +1,7 @@
 /**
  * windows: what becomes of the elements of each channel in windows that slide over an image with its channels last.
  *
- *   weighted   y[b,p,c] = Σ_t x[b, p·stride + t·dilation, c] · w[t,c]  (+ bias[c])       a depthwise convolution
+ *   weighted   y[b,p,c] = Σ_t x[b, p·stride + t·dilation, c] · w[t,c]  (+ bias[c]), clamped       a depthwise convolution
  *   mean       y[b,p,c] = fl(Σ_t x / number of taps)
  *   max        y[b,p,c] = the largest x; NaN if there is one; −0 is below 0
  *
@@ -20,6 +20,8 @@ export interface WindowsOp {
   readonly kernel: readonly [number, number];
   readonly strides: readonly [number, number];
   readonly dilations: readonly [number, number];
+  /** Of 'weighted': what is below the first is the first, what is above the second is the second; NaN stays. */
+  readonly clamp?: readonly [number, number] | undefined;
 }
 
 type Operands = readonly (TensorType | undefined)[];

@@ -16,6 +16,7 @@ const ops: fc.Arbitrary<WindowsOp> = fc.record({
   kernel: pair(1, 4),
   strides: pair(1, 3),
   dilations: pair(1, 2),
+  clamp: fc.constantFrom(undefined, [0, 6] as const, [0, Number.POSITIVE_INFINITY] as const),
 });
 
 /** Room for `more` windows beyond the first in each direction. */

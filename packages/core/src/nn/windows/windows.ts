@@ -4,10 +4,14 @@ import { elementCount, type OpSpec } from '../../ops/op.ts';
 import { inferWindows, type WindowsOp } from './contract.ts';
 import { windowKernels } from './windows.wasm.ts';
 
+const UNCLAMPED = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const;
+
+const bitsOf = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
+
 export const windows: OpSpec<WindowsOp> = {
   name: 'windows',
   infer: inferWindows,
-  reference({ kind, kernel, strides, dilations }, [x, w, bias], [y], arithmetic) {
+  reference({ kind, kernel, strides, dilations, clamp = UNCLAMPED }, [x, w, bias], [y], arithmetic) {
     const [batch, height, width, C] = x!.dims;
     const [, lines, columns] = y.dims;
     const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
@@ -29,10 +33,12 @@ export const windows: OpSpec<WindowsOp> = {
               else value = fl(value + (kind === 'mean' ? own : fl(own * w!.data[t * C + c])));
             }
             if (kind === 'mean') value = fl(value / taps);
-            y.data[to] = kind === 'weighted' && bias ? fl(value + bias.data[c]) : value;
+            if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
+            if (kind === 'weighted') value = Math.min(Math.max(value, fl(clamp[0])), fl(clamp[1]));
+            y.data[to] = value;
           }
   },
-  wasm({ kind, kernel, strides, dilations }, inputs, [y]) {
+  wasm({ kind, kernel, strides, dilations, clamp = UNCLAMPED }, inputs, [y]) {
     const [x, w, bias] = inputs;
     const [batch, height, width, C] = x!.dims;
     const [, lines, columns] = y.dims;
@@ -61,6 +67,8 @@ export const windows: OpSpec<WindowsOp> = {
             channels: C,
             down: kernel[0],
             across: kernel[1],
+            least: bitsOf(clamp[0]),
+            most: bitsOf(clamp[1]),
           },
           { rows: lines, macsPerRow: columns * C * elementCount(kernel) },
         ),

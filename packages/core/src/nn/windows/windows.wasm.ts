@@ -1,12 +1,13 @@
 /**
  * windows_<kind>_f32: sums, means or maxima of windows of an image with its channels last. WebAssembly SIMD128.
  *
- *   y[i,j,c] = Σ_t x[i,j,t,c] · w[t,c] + bias[c]          mean: Σ_t x / (down · across);  max: the largest x
+ *   y[i,j,c] = clamp(Σ_t x[i,j,t,c] · w[t,c] + bias[c])   mean: Σ_t x / (down · across);  max: the largest x
  *
  * x      f32, of lines xLine and columns xColumn bytes apart; taps lie tapLine and tapColumn bytes apart
  * w      f32 [down · across, channels]
  * bias   f32 [channels]; 0 = none
  * y      f32 [lines, columns, channels], overwritten
+ * least, most    of y, as bits of an f32; for 'weighted' alone
  *
  * All channels of a position before the next one: x lies that way, and w stays in the cache. Channels left over are computed by ones:
  * nothing is read or written past the last one.
@@ -30,6 +31,8 @@ const ARGS = [
   'channels',
   'down',
   'across',
+  'least',
+  'most',
 ] as const;
 
 /** Vectors that go through the taps together. */
@@ -56,11 +59,14 @@ export const windowKernels: KernelSpec<WindowKind, (typeof ARGS)[number]> = {
     channels: 32,
     down: 3,
     across: 3,
+    least: 0xff800000 | 0,
+    most: 0x7f800000,
   }),
   emit(module, kind) {
     module.func(windowKernels.id(kind), i32Params(ARGS), (f, p) => {
       const wTap = f.let(i32.shl(p.channels, 2));
       const count = f.let(f32x4.convertI32x4S(i32x4.splat(i32.mul(p.down, p.across))));
+      const ends = { least: f.let(i32x4.splat(p.least)), most: f.let(i32x4.splat(p.most)) };
       f.repeat(p.lines, () => {
         const x = f.let(p.x);
         f.repeat(p.columns, () => {
@@ -68,14 +74,14 @@ export const windowKernels: KernelSpec<WindowKind, (typeof ARGS)[number]> = {
           const left = f.let(p.channels);
           for (const vectors of VECTORS) {
             f.repeat(i32.divU(left, 4 * vectors), () => {
-              vectorWindow(f, kind, vectors, p, at, wTap, count);
+              vectorWindow(f, kind, vectors, p, at, wTap, { count, ...ends });
               for (const pointer of [at.x, at.w, p.y]) advance(pointer, 16 * vectors);
               f.when(p.bias, () => advance(at.bias, 16 * vectors));
             });
             left.set(i32.remU(left, 4 * vectors));
           }
           f.repeat(left, () => {
-            oneWindow(f, kind, p, at, wTap, count);
+            oneWindow(f, kind, p, at, wTap, { count, ...ends });
             for (const pointer of [at.x, at.w, p.y]) advance(pointer, 4);
             f.when(p.bias, () => advance(at.bias, 4));
           });
@@ -88,6 +94,8 @@ export const windowKernels: KernelSpec<WindowKind, (typeof ARGS)[number]> = {
 };
 
 type Args = Readonly<Record<(typeof ARGS)[number], Local<'i32'>>>;
+/** In all four lanes: the number of taps, and the ends of what y may be. */
+type Lanes = Readonly<Record<'count' | 'least' | 'most', Local<'v128'>>>;
 type At = Readonly<Record<'x' | 'w' | 'bias', Local<'i32'>>>;
 
 /** Calls `body` for every tap, with pointers to x and to w. */
@@ -111,7 +119,7 @@ function vectorWindow(
   p: Args,
   at: At,
   wTap: I32,
-  count: Local<'v128'>,
+  { count, least, most }: Lanes,
 ): void {
   const sums = range(vectors).map((g) => f.let(kind === 'max' ? v128.load(at.x, 16 * g) : v128.const16(0)));
   eachTap(f, p, at, wTap, (x, w) => {
@@ -123,13 +131,16 @@ function vectorWindow(
   });
   for (const [g, sum] of sums.entries()) {
     if (kind === 'mean') sum.set(f32x4.div(sum, count));
-    if (kind === 'weighted') f.when(p.bias, () => sum.set(f32x4.add(sum, v128.load(at.bias, 16 * g))));
+    if (kind === 'weighted') {
+      f.when(p.bias, () => sum.set(f32x4.add(sum, v128.load(at.bias, 16 * g))));
+      sum.set(f32x4.min(f32x4.max(sum, least), most));
+    }
     f.storeV128(p.y, sum, 16 * g);
   }
 }
 
 /** The same with one lane of four. */
-function oneWindow(f: Func, kind: WindowKind, p: Args, at: At, wTap: I32, count: Local<'v128'>): void {
+function oneWindow(f: Func, kind: WindowKind, p: Args, at: At, wTap: I32, { count, least, most }: Lanes): void {
   const one = (pointer: I32) => f32x4.splat(f32.load(pointer));
   const sum = f.let(kind === 'max' ? one(at.x) : v128.const16(0));
   eachTap(f, p, at, wTap, (x, w) => {
@@ -137,6 +148,9 @@ function oneWindow(f: Func, kind: WindowKind, p: Args, at: At, wTap: I32, count:
     else sum.set(f32x4.add(sum, kind === 'mean' ? one(x) : f32x4.mul(one(x), one(w))));
   });
   if (kind === 'mean') sum.set(f32x4.div(sum, count));
-  if (kind === 'weighted') f.when(p.bias, () => sum.set(f32x4.add(sum, one(at.bias))));
+  if (kind === 'weighted') {
+    f.when(p.bias, () => sum.set(f32x4.add(sum, one(at.bias))));
+    sum.set(f32x4.min(f32x4.max(sum, least), most));
+  }
   f.storeLane32(p.y, sum, 0);
 }
