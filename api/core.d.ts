@@ -1062,6 +1062,99 @@ export declare function readBandwidth(memory: WebAssembly.Memory, from: number, 
 export declare function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined;
 
 
+// @msd/core/theory
+
+export interface Accelerator {
+    readonly name: string;
+    readonly source: string;
+    readonly units: 'same' | 'coupled' | 'decoupled';
+    readonly matrixTmacs: {
+        readonly int8: number;
+        readonly bf16: number;
+        readonly fp8?: number;
+        readonly fp4?: number;
+    };
+    readonly vectorTops: number;
+    readonly memoryTerabytes: number;
+    readonly tileRows: number;
+}
+
+export type AttentionKernel = 'float' | 'write-back' | 'fused' | 'passes' | 'shared';
+
+export interface AttentionShape {
+    readonly rows: number;
+    readonly keys: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly rowsPerTile?: number;
+}
+
+export interface AttentionTraffic {
+    readonly keysAndValues: number;
+    readonly queries: number;
+    readonly total: number;
+}
+
+export interface Latency {
+    readonly busy: Readonly<Record<Part, number>>;
+    readonly seconds: number;
+    readonly limit: Part;
+    readonly bytes: number;
+}
+
+export interface LatencyOptions {
+    readonly tiles?: number;
+}
+
+export type Part = 'memory' | 'vector' | 'matrix';
+
+export interface ProductShape {
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+}
+
+export interface StoredKeys {
+    readonly bytes?: number;
+    readonly scaleBytes?: number;
+    readonly passes?: number;
+}
+
+export interface WeightKind {
+    readonly bytes: number;
+    readonly unit: 'int8' | 'fp4';
+}
+
+export declare const accelerators: readonly Accelerator[];
+
+export declare const attentionKernels: readonly AttentionKernel[];
+
+export declare function attentionTraffic(kernel: AttentionKernel, shape: AttentionShape, stored?: StoredKeys): AttentionTraffic;
+
+export declare const bitsOfBound: (max: number, bound: number) => number;
+
+export declare function bytesPerElement(kernel: AttentionKernel, headSize: number, stored?: StoredKeys): number;
+
+export declare function dequantizeFirst(machine: Accelerator, { M, N, K }: ProductShape, weights: WeightKind, options?: LatencyOptions): Latency;
+
+export declare function floatBits(mantissaBits: number): number;
+
+export declare function gaussianSqnr(block: number, passes: number): number;
+
+export declare const int8Bound: (max: number, passes: number) => number;
+
+export declare function machineOf({ dotGmacs, relaxedDotGmacs, readGigabytes }: MachinePeaks): Accelerator;
+
+export declare function mxfp4Bits(passes: number): number;
+
+export declare function mxfp4Bound(max: number, passes: number): number;
+
+export declare function pipelined(seconds: readonly number[], tiles: number): number;
+
+export declare function severalPasses(machine: Accelerator, { M, N, K }: ProductShape, weights: WeightKind, passes: number, options?: LatencyOptions): Latency;
+
+
 // @msd/core/thread
 
 export declare function runThread(): void;

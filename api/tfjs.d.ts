@@ -101,6 +101,7 @@ export interface NodeReport {
     readonly op: string;
     readonly where: 'msd' | 'tfjs';
     readonly reason?: string;
+    readonly bytes?: number;
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;

@@ -21,6 +21,8 @@ export interface NodeReport {
   readonly where: 'msd' | 'tfjs';
   /** Why it was not taken. */
   readonly reason?: string;
+  /** Of the weights that it keeps as floats, if it was not taken. A weight that several read counts for each. */
+  readonly bytes?: number;
   /** The op that stands in its place. */
   readonly msdOp?: string;
   /** Ops that it does as well: Reshape, BiasAdd, activations. */
@@ -50,9 +52,9 @@ function formatBytes(bytes: number): string {
  * ```
  */
 export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
-  const rows = nodes.map(({ name, op, where, reason, fused = [], weights }) => {
+  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights }) => {
     const what = [op, ...fused].join(' + ');
-    if (!weights) return [where, what, name, reason ?? ''];
+    if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
     const { spec, how, error, bytesAfter } = weights;
     const accuracy = error === 0 ? how : `${how}, error ${error.toExponential(1)}`;
     return [where, what, name, `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${accuracy}`];

@@ -11,9 +11,10 @@ import type { Tensor, TfNamespace } from '../tf.ts';
 import { readManifest, type WeightSpec } from '../weights/manifest.ts';
 import type { Constant } from '../weights/source.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
-import { internalsOf, lazyArtifacts, type ModelInternals, setReport } from './model.ts';
+import { internalsOf, type ModelInternals, setReport } from './model.ts';
 import { registerOps } from './ops.ts';
 import { type RewriteOptions, rewriteGraph } from './rewrite.ts';
+import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
 export async function accelerateGraphModel(
@@ -63,10 +64,8 @@ export async function accelerateGraphModel(
   const keptValues = restorable ? new Map<string, Values>() : undefined;
   for (const [name, tensor] of gone) keptValues?.set(name, await copyOf(tensor));
   const modelTopology = topology as unknown as NonNullable<typeof original.modelTopology>;
-  internals.loadWithWeightMap(
-    lazyArtifacts({ ...original, modelTopology }, specs, stringBytes(original, before), internals),
-    weights,
-  );
+  const kept = stringBytes(original, before);
+  internals.loadWithWeightMap(artifactsInTensors(original, modelTopology, { specs, kept, model: internals }), weights);
   for (const [, tensor] of gone) tensor.dispose();
   setReport(model, report);
 
@@ -118,18 +117,28 @@ async function reload(internals: ModelInternals, now: Readonly<Record<string, Te
   for (const tensor of Object.values(now)) tensor.dispose();
 }
 
-/** Strings are no numbers that a tensor gives back as they were: their bytes stay. */
-function stringBytes({ weightSpecs, weightData }: ModelInternals['artifacts'], weights: ReadonlyMap<string, Tensor>) {
+/** Strings and complex numbers are none that a tensor gives back as they were: their bytes stay. */
+function stringBytes(
+  artifacts: ModelInternals['artifacts'],
+  weights: ReadonlyMap<string, Tensor>,
+): ReadonlyMap<string, ArrayBuffer> {
+  const own = keptBytes(artifacts);
+  if (own) return new Map([...own].filter(([name]) => isOther(weights.get(name))));
   const kept = new Map<string, ArrayBuffer>();
-  if (![...weights.values()].some(({ dtype }) => dtype === 'string') || !weightSpecs || !weightData) return kept;
+  if (![...weights.values()].some(isOther)) return kept;
+  const { weightSpecs, weightData } = artifacts;
+  if (!weightSpecs || !weightData) return kept;
   try {
     for (const [name, { spec, bytes }] of readManifest(weightSpecs, weightData))
-      if (spec.dtype === 'string') kept.set(name, bytes().buffer);
+      if (isOther(spec)) kept.set(name, bytes().buffer);
   } catch (error) {
     if (!(error instanceof ModelFormatError)) throw error;
   }
   return kept;
 }
+
+const isOther = (weight: { readonly dtype: string } | undefined): boolean =>
+  weight?.dtype === 'string' || weight?.dtype === 'complex64';
 
 /** A constant that is a tensor already: float32, whatever the file held. */
 function tensorConstant(name: string, tensor: Tensor, values?: Float32Array): Constant {

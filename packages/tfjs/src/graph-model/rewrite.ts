@@ -10,6 +10,7 @@ import type { Constants } from '../weights/source.ts';
 import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
+import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import {
@@ -118,7 +119,13 @@ export function rewriteGraph(
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  return { topology: { ...topology, node, ...(library && { library }) }, packed, dropped, nodes };
+  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
+  return {
+    topology: { ...topology, node, ...(library && { library }) },
+    packed,
+    dropped,
+    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+  };
 }
 
 /** Without readers nothing is fused. */

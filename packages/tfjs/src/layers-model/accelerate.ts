@@ -12,6 +12,7 @@ import type { ModelReport, NodeReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { packedConfig, registerClasses, runPacked } from './classes.ts';
 import { fieldOf, isSpatial, kindOf, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
+import { reportWithLeftAlone } from './left-alone.ts';
 import { isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
 
 interface Taken {
@@ -68,10 +69,14 @@ export async function accelerateLayersModel(
     taken.push({ kind, layer, packed });
     nodes.push(node);
   }
+  const all = places.map(({ layer, name, outermost }) => {
+    const weights = outermost.weights.map((weight) => weight.read());
+    return { name, className: layer.getClassName(), weights };
+  });
   const stock = tensors.reduce((sum, tensor) => sum + stockBytes(tensor), 0);
   const undo = taken.map((one) => takeOver(one, restorable));
   const weightBytes = model.weights.reduce((sum, weight) => sum + stockBytes(weight.read()), 0);
-  const report: ModelReport = { nodes, stockBytes: stock, weightBytes };
+  const report: ModelReport = { nodes: reportWithLeftAlone(nodes, all), stockBytes: stock, weightBytes };
   setReport(model, report);
   return {
     report,
@@ -86,28 +91,32 @@ export async function accelerateLayersModel(
 
 /** What of a model and of wrappers MSD looks at. */
 type ModelInternals = { readonly layers: readonly object[]; readonly isTraining?: boolean };
-type AnyLayer = LayerInternals & Partial<ModelInternals> & { readonly layer?: AnyLayer };
+type AnyLayer = LayerInternals &
+  Partial<ModelInternals> & { readonly layer?: AnyLayer; readonly weights: readonly LayerVariable[] };
 
 interface Place {
   readonly layer: LayerInternals;
   /** With the names of the wrappers around it. */
   readonly name: string;
   readonly wrapper?: string;
+  /** The first of these, or the layer itself: it knows all weights, also of cells. */
+  readonly outermost: AnyLayer;
   readonly isTraining: boolean;
 }
 
 /** Layers of a model, of the models in it and of wrappers, each once. */
 function layersOf(model: ModelInternals, isTraining = false, seen = new Set<object>()): Place[] {
   const inTraining = isTraining || model.isTraining === true;
-  const placesOf = (layer: AnyLayer, outer: string, wrapper?: string): Place[] => {
+  const placesOf = (layer: AnyLayer, outer: string, outermost: AnyLayer, wrapper?: string): Place[] => {
     if (seen.has(layer)) return [];
     seen.add(layer);
     if (Array.isArray(layer.layers)) return layersOf(layer as ModelInternals, inTraining, seen);
     const name = outer + layer.name;
-    if (layer.layer) return placesOf(layer.layer, `${name}/`, isTransparent(wrapper) ? layer.getClassName() : wrapper);
-    return [{ layer, name, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }) }];
+    if (layer.layer)
+      return placesOf(layer.layer, `${name}/`, outermost, isTransparent(wrapper) ? layer.getClassName() : wrapper);
+    return [{ layer, name, outermost, isTraining: inTraining, ...(wrapper !== undefined && { wrapper }) }];
   };
-  return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, ''));
+  return model.layers.flatMap((layer) => placesOf(layer as AnyLayer, '', layer as AnyLayer));
 }
 
 /** @returns what makes the layer a stock one again */

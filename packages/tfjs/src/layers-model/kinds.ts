@@ -5,7 +5,7 @@ import type { LayersNamespace } from '../peers.ts';
 import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
-import type { WeightView } from '../weights/encode.ts';
+import type { WeightView } from '../weights/view.ts';
 
 /** What of a layer MSD looks at, beyond tfjs-layers' public types. */
 export interface LayerInternals {

@@ -18,6 +18,7 @@ import { readManifest, type StoredWeight, type WeightSpec } from '../weights/man
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
+import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
 
 /**
@@ -168,8 +169,28 @@ function rewriteLayers(
       weightSpecs: specs as io.WeightsManifestEntry[],
       weightData: data,
     },
-    report: { nodes, stockBytes: stock, weightBytes },
+    report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
+}
+
+function withLeftAlone(
+  nodes: readonly NodeReport[],
+  places: readonly Place[],
+  stored: ReadonlyMap<string, StoredWeight>,
+): NodeReport[] {
+  const outermost = new Set(places.map(({ path }) => path[0]!));
+  const owned = weightsByLayer(
+    [...stored.values()].map(({ spec }) => spec),
+    outermost,
+  );
+  const all = places.map(({ layer, path }): AnyPlace => {
+    const weights = owned.get(path[0]!) ?? [];
+    return { name: path.join('/'), className: String(layer.class_name), weights };
+  });
+  const others = (owned.get('') ?? []).map(
+    (spec): AnyPlace => ({ name: spec.name, className: 'a weight of no layer', weights: [spec] }),
+  );
+  return reportWithLeftAlone(nodes, [...all, ...others]);
 }
 
 /** Models that were saved with MSD's layers: each spec has to fit what the manifest holds, older ones are repacked. */

@@ -5,8 +5,9 @@ import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import type { NodeReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
-import { encode, type WeightView } from '../weights/encode.ts';
+import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import type { Field, LayerKind } from './kinds.ts';
 
 /** A layer whose class MSD knows. */
