@@ -11,24 +11,29 @@ import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
+import { conv2dOp, depthwiseOp } from './convolution-ops.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
 /** What tfjs hands to a custom op. */
-interface GraphNode {
+export interface GraphNode {
   readonly inputs: Tensor[];
   readonly node: { readonly name: string; readonly op: string; readonly rawAttrs: Readonly<Record<string, AttrValue>> };
 }
 
-/** A node's attributes, read once. */
-interface Attributes {
-  readonly spec: QuantizedSpec;
+/** What a product ends with. */
+interface End {
   readonly hasBias: boolean;
   readonly hasSlopes: boolean;
-  readonly hasShape: boolean;
-  readonly shapeFirst: boolean;
   readonly activation: Activation | undefined;
   readonly alpha: number | undefined;
+}
+
+/** A node's attributes, read once. */
+interface Attributes extends End {
+  readonly spec: QuantizedSpec;
+  readonly hasShape: boolean;
+  readonly shapeFirst: boolean;
   readonly contracted: number | undefined;
   readonly free: readonly number[];
   readonly arithmetic: ArithmeticOptions;
@@ -51,12 +56,9 @@ export function attributesOf(node: NodeDef, packedLength: number): Attributes {
   const block = stringAttr(node, 'activation_block');
   return {
     spec,
-    hasBias: boolAttr(node, 'has_bias'),
-    hasSlopes: boolAttr(node, 'has_slopes'),
+    ...endAttributes(node),
     hasShape: boolAttr(node, 'has_shape'),
     shapeFirst: boolAttr(node, 'shape_first'),
-    activation: stringAttr(node, 'activation') as Activation | undefined,
-    alpha: numberAttr(node, 'alpha'),
     contracted: numberAttr(node, 'contracted'),
     free: numbersAttr(node, 'free'),
     arithmetic: {
@@ -66,7 +68,23 @@ export function attributesOf(node: NodeDef, packedLength: number): Attributes {
   };
 }
 
-function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
+const endAttributes = (node: NodeDef): End => ({
+  hasBias: boolAttr(node, 'has_bias'),
+  hasSlopes: boolAttr(node, 'has_slopes'),
+  activation: stringAttr(node, 'activation') as Activation | undefined,
+  alpha: numberAttr(node, 'alpha'),
+});
+
+const ends = /* @__PURE__ */ new WeakMap<object, End>();
+
+/** Of a node without packed weights. */
+export function endOf({ node }: GraphNode): End {
+  const end = ends.get(node.rawAttrs) ?? endAttributes({ name: node.name, op: node.op, attr: node.rawAttrs });
+  ends.set(node.rawAttrs, end);
+  return end;
+}
+
+export function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
   let attributes = known.get(node.rawAttrs);
   if (!attributes) {
     attributes = attributesOf({ name: node.name, op: node.op, attr: node.rawAttrs }, packed.size);
@@ -107,7 +125,7 @@ function matMulOp(graphNode: GraphNode): Tensor {
 }
 
 /** @param parameter slopes of a Prelu, the slope of a LeakyRelu */
-function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {
+export function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {
   if (activation === 'leakyrelu') return tf.leakyRelu(y, parameter as number | undefined);
   if (activation === 'prelu') return tf.prelu(y, parameter as Tensor);
   const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = tf as never;
@@ -133,6 +151,8 @@ export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp
   };
   const ops: Readonly<Record<string, (node: GraphNode) => Tensor>> = {
     MsdMatMul: matMulOp,
+    MsdConv2D: conv2dOp,
+    MsdDepthwiseConv2D: depthwiseOp,
     MsdGather: table((w, [indices]) => gather(w, indices!)),
     MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
@@ -145,4 +165,4 @@ export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp
 export const inputCount = (op: string): number => (op.startsWith('MsdSparseSegment') ? 2 : 1);
 
 /** Ops whose packed weights have a spec beside them. */
-export const isMsdOp = (op: string): boolean => /^Msd(MatMul|Gather|SparseSegment(Mean|Sum))$/.test(op);
+export const isMsdOp = (op: string): boolean => /^Msd(MatMul|Conv2D|Gather|SparseSegment(Mean|Sum))$/.test(op);

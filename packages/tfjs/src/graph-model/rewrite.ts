@@ -63,7 +63,7 @@ export function rewriteGraph(
   const others = initializer?.node ? [scopeOf(initializer.node, [], 'initializer')] : [];
   const scopes = [main, ...bodies.map(({ scope }) => scope), ...others];
 
-  const { claims, refusals } = claim(scopes, constants, options);
+  const { claims, floats, refusals } = claim(scopes, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
   const attention = takeAttention(scopes, constants, options.attention);
@@ -76,21 +76,27 @@ export function rewriteGraph(
   nodes.push(...attention.reports);
   for (const [scope, own] of attention.nodes) for (const node of own) replaced.get(scope)!.set(node.name, node);
 
+  const endOf = (use: Use): Epilogue =>
+    epilogueOf(options.fuse ? use : { ...use, scope: noReaders(use.scope) }, constants);
+  for (const use of floats) {
+    const end = endOf(use);
+    const node = msdNode(use, end);
+    replaced.get(use.scope)!.set(node.name, node);
+    nodes.push(nodeReport(use, end));
+  }
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
     const encoded = encode(
       source.stored(),
       view,
       formatFor(
-        uses.some(({ convolution }) => convolution),
+        uses.some(({ convolution }) => convolution !== undefined),
         options,
       ),
     );
     packed.set(constant, encoded.packed);
     for (const use of uses) {
-      const epilogue = options.fuse
-        ? epilogueOf(use, constants)
-        : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
+      const epilogue = endOf(use);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
       nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
@@ -134,9 +140,11 @@ const noReaders = (scope: Scope): Scope => ({ ...scope, consumers: new Map() });
 function msdNode(
   use: Use,
   { last, bias, activation, alpha, slopes, shape, shapeFirst }: Epilogue,
-  spec: QuantizedSpec,
+  spec?: QuantizedSpec,
 ): NodeDef {
-  const attr: Record<string, AttrValue> = { spec: asString(JSON.stringify(spec)) };
+  const attr: Record<string, AttrValue> = {};
+  if (spec) attr.spec = asString(JSON.stringify(spec));
+  if (use.convolution && use.op !== 'MsdMatMul') attr.window = asString(JSON.stringify(use.convolution.window));
   if (bias !== undefined) attr.has_bias = { b: true };
   if (slopes !== undefined) attr.has_slopes = { b: true };
   if (shape !== undefined) attr.has_shape = { b: true };
@@ -173,9 +181,15 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
   return seen;
 }
 
+function nodeReport({ node, op, convolution }: Use, { last, inner }: Epilogue): NodeReport {
+  const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
+  const gain = convolution && { predictedGain: Math.round(100 * convolution.gain) / 100 };
+  return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, ...gain };
+}
+
 function reportOf(
-  { node, op }: Use,
-  { last, inner }: Epilogue,
+  use: Use,
+  end: Epilogue,
   { packed, error, how }: Encoded,
   bytesBefore: number,
   sharedBy: number,
@@ -188,6 +202,5 @@ function reportOf(
     bytesAfter: packed.data.byteLength,
     sharedBy,
   };
-  const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
-  return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
+  return { ...nodeReport(use, end), weights };
 }

@@ -17,6 +17,7 @@ export const windows: OpSpec<WindowsOp> = {
     const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
     const [down, across] = kernel;
     const taps = down * across;
+    const [least, most] = [fl(clamp[0]), fl(clamp[1])];
     const at = (b: number, line: number, column: number, t: number, c: number): number => {
       const h = line * strides[0] + Math.floor(t / across) * dilations[0];
       return x!.data[((b * height + h) * width + column * strides[1] + (t % across) * dilations[1]) * C + c];
@@ -34,7 +35,7 @@ export const windows: OpSpec<WindowsOp> = {
             }
             if (kind === 'mean') value = fl(value / taps);
             if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
-            if (kind === 'weighted') value = Math.min(Math.max(value, fl(clamp[0])), fl(clamp[1]));
+            if (kind === 'weighted') value = value < least ? least : value > most ? most : value;
             y.data[to] = value;
           }
   },

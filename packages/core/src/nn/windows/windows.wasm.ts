@@ -133,7 +133,7 @@ function vectorWindow(
     if (kind === 'mean') sum.set(f32x4.div(sum, count));
     if (kind === 'weighted') {
       f.when(p.bias, () => sum.set(f32x4.add(sum, v128.load(at.bias, 16 * g))));
-      sum.set(f32x4.min(f32x4.max(sum, least), most));
+      sum.set(f32x4.pmin(f32x4.pmax(sum, least), most));
     }
     f.storeV128(p.y, sum, 16 * g);
   }
@@ -150,7 +150,7 @@ function oneWindow(f: Func, kind: WindowKind, p: Args, at: At, wTap: I32, { coun
   if (kind === 'mean') sum.set(f32x4.div(sum, count));
   if (kind === 'weighted') {
     f.when(p.bias, () => sum.set(f32x4.add(sum, one(at.bias))));
-    sum.set(f32x4.min(f32x4.max(sum, least), most));
+    sum.set(f32x4.pmin(f32x4.pmax(sum, least), most));
   }
   f.storeLane32(p.y, sum, 0);
 }
