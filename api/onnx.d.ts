@@ -456,6 +456,7 @@ export interface InspectOptions {
     }[] | undefined;
     readonly headers?: Readonly<Record<string, string>> | undefined;
     readonly signal?: AbortSignalLike | undefined;
+    readonly timeoutMs?: number | undefined;
     readonly maxBytes?: number | undefined;
     readonly onBytes?: ((count: number) => void) | undefined;
     readonly mayDownload?: ((url: string, byteLength: number | undefined) => boolean | Promise<boolean>) | undefined;

@@ -73,6 +73,7 @@ export interface MatrixSpec extends MatrixRows {
 
 export declare class ModelFormatError extends Error {
     readonly name = "ModelFormatError";
+    constructor(message: string, options?: ErrorOptions);
 }
 
 export interface ModelOptions {
@@ -83,6 +84,7 @@ export interface ModelOptions {
     readonly fuse?: boolean | undefined;
     readonly minElements?: number | undefined;
     readonly attention?: KvType | false | undefined;
+    readonly keepTrainable?: boolean | undefined;
 }
 
 export interface ModelReport {

@@ -125,8 +125,44 @@ describe('msd inspect', () => {
     expect(large.stderr).toContain('got one that sends all 65000000 bytes. Allow the whole download');
   });
 
+  it.each([true, false])('shows the hub its token with every request (ranges: %s)', async (hasRanges) => {
+    const refused: string[] = [];
+    const bytes = readFileSync(join(story, 'onnx/model_q4.onnx'));
+    const hub = await serveFiles(
+      {
+        '/api/models/tales/own/revision/main': JSON.stringify({ siblings: [{ rfilename: 'onnx/model_q4.onnx' }] }),
+        '/tales/own/resolve/main/onnx/model_q4.onnx': bytes,
+      },
+      {
+        hasRanges,
+        first(path, response, request) {
+          if (request.headers.authorization === 'Bearer secret') return false;
+          refused.push(path);
+          response.writeHead(401).end();
+          return true;
+        },
+      },
+    );
+    const own = { ...env, HF_ENDPOINT: hub.base, HF_TOKEN: 'secret' };
+    const { models } = await msdJson<Result>(['inspect', 'tales/own', '--no-measure'], { env: own });
+    expect(models[0]!.bytes.file).toBe(bytes.length);
+    expect(refused).toEqual([]);
+    await hub.close();
+  });
+
+  it('gives up a server that hangs, after as long as it is told', async () => {
+    const hanging = await serveFiles({ '/model.onnx': new Uint8Array(100) }, { delayMs: 3000 });
+    const url = `${hanging.base}/model.onnx`;
+    const { exitCode, stderr } = await msd(['inspect', url, '--timeout', '0.2'], { env });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('nothing for 0.2 s');
+    expect(stderr).toContain('--timeout');
+    await hanging.close();
+  });
+
   it.each<[string, string[], number, string]>([
     ['an unknown option', ['--frob'], 2, "Unknown option '--frob'. See: msd inspect --help"],
+    ['no time at all', ['--timeout', 'soon'], 2, 'Expected seconds, 0 to 2000000.'],
     ['a wrong number', ['--tokens', '0'], 2, 'Expected a whole number of at least 1.'],
     ['a size without a name', ['--size', '5'], 2, 'Expected NAME=NUMBER, as in height=640.'],
     [

@@ -15,12 +15,21 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Called with all of stderr so far whenever more of it comes; `true` presses Ctrl-C. */
   readonly interruptWhen?: (stderr: string) => boolean;
+  /** The system lets no file become longer. */
+  readonly fileKilobytes?: number | undefined;
 }
 
 /** Runs `msd` with `args`. */
-export function msd(args: readonly string[], { env, cwd, interruptWhen }: RunOptions = {}): Promise<Ended> {
+export function msd(
+  args: readonly string[],
+  { env, cwd, interruptWhen, fileKilobytes }: RunOptions = {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
+    const own = [process.execPath, MAIN, ...args];
+    // POSIX counts blocks of 512 bytes.
+    const limit = ['sh', '-c', `ulimit -f ${2 * (fileKilobytes ?? 0)}; exec "$@"`, 'sh'];
+    const [command, ...rest] = fileKilobytes === undefined ? own : [...limit, ...own];
+    const child = spawn(command!, rest, {
       cwd,
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Message } from '@msd/onnx/model';
 import { register, reportOf } from '@msd/onnx/register';
 import type { NodeSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -220,6 +221,44 @@ describe('codes in the file', () => {
     expect(dequantizeWeights(found!).map((value) => value + 0)).toEqual(reference.map((value) => value + 0));
   });
 
+  it('of MXFP4 are written in 8 bits, because ONNX Runtime runs none in 4', async () => {
+    // The day that one of these runs, quantize can write it.
+    const forms = [
+      [23, 'float8e8m0', new Uint8Array(2 * 8).fill(127)],
+      [23, 'float32', new Uint8Array(Float32Array.from({ length: 2 * 8 }, () => 1).buffer)],
+      [24, 'float32', new Uint8Array(Float32Array.from({ length: 2 * 8 }, () => 1).buffer)],
+    ] as const;
+    for (const [opset, scale, bytes] of forms) {
+      const encoded = (name: string, code: number, dims: readonly number[], raw: Uint8Array) => ({
+        encoded: new Message().ints(1, dims).int(2, code).string(8, name).bytes(9, raw),
+      });
+      const model = bytesOf({
+        irVersion: 11,
+        opsets: { '': opset },
+        graph: {
+          nodes: [
+            {
+              opType: 'DequantizeLinear',
+              inputs: ['q', 's'],
+              outputs: ['w'],
+              attributes: { axis: { int: 0 }, block_size: { int: 32 }, output_dtype: { int: 1 } },
+            },
+            { opType: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] },
+          ],
+          initializers: [
+            encoded('q', 23, [64, 8], new Uint8Array((64 * 8) / 2)),
+            encoded('s', scale === 'float32' ? 1 : 24, [2, 8], bytes),
+          ],
+          inputs: [{ name: 'x', dtype: 'float32', dims: ['rows', 64] }],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        },
+      });
+      await expect(ort.InferenceSession.create(model, { logSeverityLevel: 4 })).rejects.toThrow(
+        /Type 'tensor\(float8e8m0\)' of input parameter|Could not find an implementation for DequantizeLinear/,
+      );
+    }
+  });
+
   it.each(['int4', 'int4:64:asymmetric', 'int8', 'int2', 'mxfp4'])(
     'of %s run in onnxruntime-web as they are meant',
     async (form) => {
@@ -395,8 +434,8 @@ function once(when: (stderr: string) => boolean): (stderr: string) => boolean {
 }
 
 describe('what cannot be', () => {
-  const failing = async (args: readonly string[]): Promise<string> => {
-    const { exitCode, stderr, stdout } = await msd(['quantize', ...args]);
+  const failing = async (args: readonly string[], fileKilobytes?: number): Promise<string> => {
+    const { exitCode, stderr, stdout } = await msd(['quantize', ...args], { fileKilobytes });
     expect(exitCode).not.toBe(0);
     expect(stdout).toBe('');
     return stderr.trim().split('\n').at(-1)!;
@@ -461,6 +500,45 @@ describe('what cannot be', () => {
     });
     expect(ended.exitCode).toBe(130);
     expect(readdirSync(at('stop'))).toEqual([]);
+  });
+
+  /** As on a disk that is full: no file may become longer than this. */
+  const limited = (kilobytes: number, args: readonly string[]): Promise<string> => failing(args, kilobytes);
+
+  // Limits by what is being written then: codes; what is copied behind or around them; the small files beside.
+  it.skipIf(process.platform === 'win32').each<[string, string[], number]>([
+    ['codes', [], 4],
+    ['the model around its codes', ['-r', 'head=keep'], 40],
+    ['external codes', ['--external-data'], 4],
+    ['what is copied behind them', ['--external-data', '-r', 'head=keep'], 40],
+  ])('a full disk leaves nothing behind: %s', async (_, args, kilobytes) => {
+    mkdirSync(at('full'), { recursive: true });
+    const path = put('float.onnx', bytesOf(tokenModel('own')));
+    const said = await limited(kilobytes, [path, '-o', at('full/new/model.onnx'), '--no-calibrate', ...args]);
+    expect(said).toMatch(/too large a file for this disk \(EFBIG\)\. Choose a folder on another disk with -o\.$/);
+    expect(readdirSync(at('full'))).toEqual([]);
+  });
+
+  it.skipIf(process.platform === 'win32')('a full disk leaves nothing behind: what lies beside the model', async () => {
+    mkdirSync(at('beside/onnx'), { recursive: true });
+    put('beside/onnx/model.onnx', bytesOf(tokenModel('own')));
+    put('beside/tokenizer.json', new Uint8Array(200_000));
+    const said = await limited(100, [at('beside'), '-o', at('beside-out'), '--no-calibrate']);
+    expect(said).toContain('too large a file for this disk (EFBIG)');
+    expect(existsSync(at('beside-out'))).toBe(false);
+  });
+
+  it('a folder or a data file in its place is seen before any work', async () => {
+    const path = put('in-place.onnx', bytesOf(tokenModel('own')));
+    put('taken.onnx_data', new Uint8Array(1));
+    const taken = await msd(['quantize', path, '-o', at('taken.onnx'), '--external-data']);
+    expect(taken.stderr).toContain('taken.onnx_data exists. Add --force');
+    expect(taken.stderr).not.toContain('Running');
+    mkdirSync(at('folder.onnx'));
+    const inPlace = await msd(['quantize', path, '-o', at('folder.onnx'), '--force']);
+    expect(inPlace.stderr).toContain('folder.onnx is a folder. Choose another name.');
+    expect(inPlace.stderr).not.toContain('Running');
+    expect(readdirSync(at('folder.onnx'))).toEqual([]);
   });
 
   it('a dry run writes nothing', async () => {

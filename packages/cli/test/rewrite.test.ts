@@ -1,5 +1,5 @@
 /** `msd rewrite` as a user runs it; what it wrote runs in both engines. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorBound, quantizeWeights } from '@msd/core';
@@ -182,8 +182,8 @@ describe('the shipped story model', () => {
 });
 
 describe('what cannot be', () => {
-  const failing = async (args: readonly string[]): Promise<string> => {
-    const { exitCode, stderr } = await msd(['rewrite', ...args]);
+  const failing = async (args: readonly string[], fileKilobytes?: number): Promise<string> => {
+    const { exitCode, stderr } = await msd(['rewrite', ...args], { fileKilobytes });
     expect(exitCode).not.toBe(0);
     return stderr.trim().split('\n').at(-1)!;
   };
@@ -205,5 +205,26 @@ describe('what cannot be', () => {
     );
     expect(await failing([path, '-o', out])).toContain('operator set 10 has no Round, 11 has');
     expect(existsSync(out)).toBe(false);
+  });
+
+  it.skipIf(process.platform === 'win32').each([
+    [[], 8],
+    [['--external-data'], 8],
+    [[], 200],
+  ])('a full disk leaves nothing behind: %j, %i kB', async (args, kilobytes) => {
+    mkdirSync(at('full'), { recursive: true });
+    const weights = quantizeWeights(gaussian(512 * 512, 1), { N: 512, K: 512, format: 'int4', blockSize: 32 });
+    const path = put('large.onnx', writeModel(nBitsModel(weights, 17)));
+    const said = await failing([path, '-o', at('full/new/out.onnx'), ...args], kilobytes);
+    expect(said).toMatch(/too large a file for this disk \(EFBIG\)\. Choose a folder on another disk with -o\.$/);
+    expect(readdirSync(at('full'))).toEqual([]);
+  });
+
+  it('a data file in its place is seen before any work', async () => {
+    const weights = quantizeWeights(gaussian(8 * 64, 1), { N: 8, K: 64, format: 'int4', blockSize: 32 });
+    const path = put('small.onnx', writeModel(nBitsModel(weights, 17)));
+    put('taken.onnx_data', new Uint8Array(1));
+    expect(await failing([path, '-o', at('taken.onnx'), '--external-data'])).toContain('taken.onnx_data exists.');
+    expect(existsSync(at('taken.onnx'))).toBe(false);
   });
 });

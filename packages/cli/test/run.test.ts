@@ -116,7 +116,20 @@ describe('msd run, a decoder', () => {
     const { exitCode, stderr } = await msd(['run', story, ...args]);
     expect(exitCode).toBe(code);
     expect(stderr).toContain(message);
+    expect(stderr).not.toContain('Loading');
     expect(stderr).not.toContain('    at ');
+  });
+});
+
+describe('msd run, an encoder-decoder', () => {
+  it('refuses more tokens than its context before anything is loaded', async () => {
+    const both = storyFolder(join(folder.path, 'both'));
+    // Not even models: they would not load.
+    for (const name of ['encoder_model_q4.onnx', 'decoder_model_merged_q4.onnx'])
+      writeFileSync(join(both, 'onnx', name), 'nothing');
+    const { exitCode, stderr } = await msd(['run', both, '--prompt', 'Once', '--tokens', '256']);
+    expect(exitCode).toBe(1);
+    expect(stderr.trim()).toBe("--tokens: 256 new tokens exceed the model's context of 256. Ask for at most 255.");
   });
 });
 

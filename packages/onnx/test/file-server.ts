@@ -1,5 +1,5 @@
 /** Files over HTTP, by whole and by range, and what of them was sent. */
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface FileServer {
@@ -16,7 +16,7 @@ export interface ServerOptions {
   /** Milliseconds before each answer. */
   readonly delayMs?: number;
   /** Sees each request before; true: it has answered. */
-  readonly first?: (path: string, response: ServerResponse) => boolean;
+  readonly first?: (path: string, response: ServerResponse, request: IncomingMessage) => boolean;
 }
 
 /** @param files bytes by path, as in `/onnx/model.onnx` */
@@ -28,7 +28,7 @@ export async function serveFiles(
   const server: Server = createServer((request, response) => {
     sent.requests++;
     const path = decodeURIComponent(request.url!.split('?')[0]!);
-    if (first?.(path, response)) return;
+    if (first?.(path, response, request)) return;
     const file = files[path];
     if (file === undefined) {
       response.writeHead(404).end();

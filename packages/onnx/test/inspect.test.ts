@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
-import { openRecords } from '../src/inspect/open.ts';
 import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
-import { writeModel } from '../src/write/index.ts';
+import { type GraphSpec, type NodeSpec, type ValueSpec, writeModel } from '../src/write/index.ts';
 import { type FileServer, serveFiles } from './file-server.ts';
 import { gaussian, makeMatrix, matmulModel, random } from './models.ts';
 import { session } from './ort.ts';
@@ -104,6 +103,113 @@ describe('a model that is looked at', () => {
     expect(seen.inputs.find(({ name }) => name === 'input_ids')).toMatchObject({ type: 'int64', rows: vocabSize });
   });
 
+  describe('with bodies', () => {
+    const [N, layer] = [64, makeMatrix({ name: 'layer', N: 64, K: 64 })];
+    const float = (name: string, dims: readonly (string | number)[] = ['rows', N]): ValueSpec => ({
+      name,
+      dtype: 'float32',
+      dims,
+    });
+    const op = (opType: string, inputs: readonly string[], outputs: readonly string[]): NodeSpec => ({
+      opType,
+      inputs,
+      outputs,
+    });
+    const floats: NodeSpec = op('MatMul', ['h', 'square'], ['next']);
+    const body = (node: NodeSpec): GraphSpec => ({
+      nodes: [node, op('Identity', ['going'], ['on'])],
+      inputs: [{ name: 'i', dtype: 'int64', dims: [] }, { name: 'going', dtype: 'bool', dims: [] }, float('h')],
+      outputs: [{ name: 'on', dtype: 'bool' }, float('next')],
+    });
+    const model = (node: NodeSpec, count?: bigint, more: readonly ValueSpec[] = []): Uint8Array =>
+      writeModel({
+        graph: {
+          nodes: [node],
+          initializers: [
+            ...layer.initializers,
+            { name: 'square', dtype: 'float32', dims: [N, N], data: gaussian(random(3), N * N) },
+            ...(count === undefined
+              ? []
+              : [{ name: 'count', dtype: 'int64' as const, dims: [], data: BigInt64Array.of(count) }]),
+          ],
+          inputs: [float('x'), ...more],
+          outputs: [float('y', undefined)],
+        },
+      });
+    const loop = (node: NodeSpec): NodeSpec => ({
+      ...op('Loop', ['count', '', 'x'], ['y']),
+      attributes: { body: { graph: body(node) } },
+    });
+    const open: ValueSpec = { name: 'count', dtype: 'int64', dims: [] };
+    const one = 3 * N * N;
+
+    it.each<[string, Uint8Array, number, boolean]>([
+      ['a Loop of 5 passes', model(loop(layer.node('h', 'next')), 5n), 5 * one, true],
+      ['a Loop that MSD leaves alone', model(loop(floats), 5n), 5 * one, false],
+      [
+        'a Loop of as many passes as a run says',
+        model(loop(layer.node('h', 'next')), undefined, [open]),
+        16 * one,
+        true,
+      ],
+      ['a Loop without a limit', model(loop(layer.node('h', 'next')), 2n ** 62n), 16 * one, true],
+      ['a Loop of none', model(loop(layer.node('h', 'next')), -1n), 0, true],
+      [
+        'a Scan',
+        model(
+          {
+            ...op('Scan', ['x', 'steps'], ['last', 'y']),
+            attributes: {
+              num_scan_inputs: { int: 1 },
+              scan_input_axes: { ints: [-2] },
+              body: {
+                graph: {
+                  nodes: [op('Add', ['h', 's'], ['sum']), layer.node('sum', 'next'), op('Neg', ['next'], ['out'])],
+                  inputs: [float('h'), float('s', ['rows', N])],
+                  outputs: [float('next'), float('out')],
+                },
+              },
+            },
+          },
+          undefined,
+          [float('steps', ['rows', 'seconds', N])],
+        ),
+        7 * one,
+        true,
+      ],
+      [
+        'an If that a run decides: the branch that multiplies more',
+        model(
+          {
+            ...op('If', ['flag'], ['y']),
+            attributes: {
+              then_branch: {
+                graph: {
+                  nodes: [layer.node('x', 'then 1'), layer.node('then 1', 'then 2')],
+                  inputs: [],
+                  outputs: [float('then 2')],
+                },
+              },
+              else_branch: {
+                graph: { nodes: [layer.node('x', 'else')], inputs: [], outputs: [float('else')] },
+              },
+            },
+          },
+          undefined,
+          [{ name: 'flag', dtype: 'bool', dims: [] }],
+        ),
+        2 * one,
+        true,
+      ],
+    ])('counts what they multiply: %s', async (_, file, macs, isOurs) => {
+      const seen = await inspectModel(file);
+      const works = seen.work((_input, _axis, name) => (name === 'seconds' ? 7 : 3));
+      const most = works.toSorted((a, b) => b.macs - a.macs)[0]!;
+      expect([most.macs, most.msdMacs]).toEqual([macs, isOurs ? macs : 0]);
+      seen.close();
+    });
+  });
+
   it('may run in ONNX Runtime as a whole, and says why', async () => {
     const seen = await inspectModel(storyModel('fp32'));
     const made = await session(storyModel('fp32'));
@@ -197,7 +303,11 @@ describe('a model behind a URL', () => {
   it('gives up a server that does not go on', async () => {
     const hanging = await serveFiles({ '/deep.onnx': deep }, { delayMs: 400 });
     const coming = RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 50 }, { left: 8e6 });
-    await expect(coming).rejects.toThrow('expected an answer, got none (nothing for 0.05 s)');
+    await expect(coming).rejects.toThrow(
+      "expected an answer, got none (nothing for 0.05 s). Try again, or give the option 'timeoutMs' (msd inspect: --timeout)",
+    );
+    // 0: as long as it takes.
+    (await RangedSource.open(`${hanging.base}/deep.onnx`, { timeoutMs: 0 }, { left: 8e6 })).close();
     await hanging.close();
   });
 
@@ -210,9 +320,8 @@ describe('a model behind a URL', () => {
       return true;
     };
     const stopping = await serveFiles({}, { first });
-    const reading = { allowance: { left: 8e6 }, share: 0, timeoutMs: 50 };
-    await expect(openRecords(`${stopping.base}/deep.onnx`, reading)).rejects.toThrow(
-      'got 0 of 4 MB, then nothing for 0.05 s',
+    await expect(inspectModel(`${stopping.base}/deep.onnx`, { timeoutMs: 50 })).rejects.toThrow(
+      "got 0 of 4 MB, then nothing for 0.05 s. Try again, or give the option 'timeoutMs' (msd inspect: --timeout) a larger number",
     );
     await stopping.close();
   });

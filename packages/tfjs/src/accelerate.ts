@@ -44,8 +44,22 @@ export async function accelerate(
   const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
   await prepareBackend(requireRegistration('accelerate').tf);
   const restorable = options.restorable ?? false;
-  if (isLayersModel(model)) return accelerateLayersModel(model, resolved, restorable);
-  return accelerateGraphModel(model, resolved, restorable);
+  const { report, restore } = await inTurn(model, () =>
+    isLayersModel(model)
+      ? accelerateLayersModel(model, resolved, restorable)
+      : accelerateGraphModel(model, resolved, restorable),
+  );
+  return { report, restore: () => inTurn(model, restore) };
+}
+
+const turns = /* @__PURE__ */ new WeakMap<object, Promise<unknown>>();
+
+/** What changes a model begins when what changed it before has ended. */
+function inTurn<T>(model: object, run: () => Promise<T>): Promise<T> {
+  const key = Object(model) as object; // whatever it is: who runs will say what is wrong
+  const result = (turns.get(key) ?? Promise.resolve()).then(run, run);
+  turns.set(key, result);
+  return result;
 }
 
 const isLayersModel = (model: unknown): model is LayersModel =>

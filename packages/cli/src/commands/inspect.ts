@@ -22,6 +22,7 @@ interface Options extends ModelOptions {
   readonly clock: Clock;
   readonly plain?: boolean;
   readonly download?: boolean;
+  readonly timeout: number;
 }
 
 export function define(command: Command): void {
@@ -37,6 +38,7 @@ export function define(command: Command): void {
         .choices(['wall', 'cpu'])
         .default('wall'),
     )
+    .option('--timeout <seconds>', 'gives up a server of which nothing comes for so long; 0: never', seconds, 60)
     .option('--download', 'fetches the whole file where a server does not send parts of files')
     .action(task(inspect));
 }
@@ -50,6 +52,16 @@ function namedSize(text: string, known: Readonly<Record<string, number>>): Recor
 function components(text: string): 1 | 2 {
   if (text !== '1' && text !== '2') throw new InvalidArgumentError('Expected 1 or 2.');
   return text === '1' ? 1 : 2;
+}
+
+/** Timers have 31 bits of milliseconds. */
+const MOST_SECONDS = 2e6;
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= MOST_SECONDS))
+    throw new InvalidArgumentError(`Expected seconds, 0 to ${MOST_SECONDS}.`);
+  return value;
 }
 
 async function inspect(job: Task, model: string, options: Options): Promise<void> {
@@ -75,6 +87,7 @@ async function inspect(job: Task, model: string, options: Options): Promise<void
         comparesPlain: options.plain === true,
         reading: {
           headers: hubHeaders(location),
+          timeoutMs: 1000 * options.timeout,
           onBytes(count) {
             received += count;
             progress.update(`Reading ${name}`, { done: received, unit: 'bytes' });

@@ -1,8 +1,9 @@
 /** `msd quantize MODEL -o OUT` */
-import { copyFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkOutput } from '../edit/disk.ts';
+import { checkOutput, copyFile } from '../edit/disk.ts';
+import { outputPaths } from '../edit/model-writer.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { calibration } from '../quantize/calibrate.ts';
@@ -43,7 +44,11 @@ export function define(command: Command): void {
   command
     .argument('<model>', 'an .onnx file of float32 or float16, or a folder with onnx/model.onnx')
     .requiredOption('-o, --output <path>', 'the new .onnx file, or a folder for it and what lies beside the model')
-    .option('-f, --format <format>', 'int8, int4, int2 or mxfp4; behind it :32, :64, :128 (block), :asymmetric', 'int4')
+    .option(
+      '-f, --format <format>',
+      'int8, int4, int2 or mxfp4; behind it :32, :64, :128 (block), :asymmetric. mxfp4 takes 8 bits in the file: ONNX Runtime runs no form of 4',
+      'int4',
+    )
     .option(
       '-r, --rule <pattern=format>',
       "for nodes or weights by name, * = anything: '*lm_head*=int8', 'encoder.*=keep'",
@@ -126,7 +131,7 @@ export function define(command: Command): void {
           return;
         }
         const files = new OutputFiles(undo, options.force === true);
-        checkOutput(files, output.path, expected + (isExternal ? 0 : plan.byteLength));
+        checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : plan.byteLength));
         const calibrate = async () => {
           if (options.calibrate === false || !options.search) return undefined;
           if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
@@ -158,10 +163,9 @@ export function define(command: Command): void {
           onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
           onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
         });
-        for (const name of output.beside(located)) {
+        for (const { name, from } of output.beside(located)) {
           const to = join(output.folder!, name);
-          if (existsSync(to)) continue;
-          copyFileSync(join(root, name), files.begin(to));
+          if (!existsSync(to)) copyFile(from, files.begin(to));
         }
         files.commit();
         const before = model.fileBytes;

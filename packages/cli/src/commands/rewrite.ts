@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { checkOutput } from '../edit/disk.ts';
+import { outputPaths } from '../edit/model-writer.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { dBText } from '../feeds/compare.ts';
@@ -59,11 +60,12 @@ export function define(command: Command): void {
         if (resolve(path) === resolve(file.location))
           throw new UserError(`-o: ${path} is the model itself. Choose another name.`);
         const files = new OutputFiles(undo, options.force === true);
-        checkOutput(files, path, 2 * model.fileBytes);
+        const isExternal = options.externalData ?? model.record.files.locations.size > 0;
+        checkOutput(files, outputPaths(path, isExternal), 2 * model.fileBytes);
         const result = await rewriteModel(model, path, files, undo, {
           to,
           components: options.components === '1' ? 1 : 2,
-          isExternal: options.externalData ?? model.record.files.locations.size > 0,
+          isExternal,
           onProduct: (done, total, detail) => progress.update('Rewriting', { done, total, unit: 'products', detail }),
           onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
         });

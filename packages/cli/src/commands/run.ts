@@ -2,12 +2,12 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { cosine, type Encoded, encode } from '../run/encoder.ts';
 import { encodePrompt, type Message, type ModelText, readModelText } from '../run/model-text.ts';
-import { openWriter, type TextModel } from '../run/open.ts';
+import { openWriter, type TextModel, type WriterFiles, writerFiles } from '../run/open.ts';
 import { sampler } from '../run/sampler.ts';
 import { ENGINE_NAMES, type Engine, Loader } from '../run/session.ts';
 import { StoryWriter } from '../run/story-writer.ts';
 import { type Written, write } from '../run/writer.ts';
-import { UsageError } from '../shared/errors.ts';
+import { UsageError, UserError } from '../shared/errors.ts';
 import { type Located, locate } from '../shared/locate.ts';
 import { threeDigits } from '../shared/numbers.ts';
 import { atLeastOne, type ModelOptions, modelOptions, threadCount } from '../shared/options.ts';
@@ -18,7 +18,7 @@ interface Options extends ModelOptions {
   readonly prompt?: readonly string[];
   readonly system?: string;
   readonly raw?: boolean;
-  readonly tokens: number;
+  readonly tokens?: number;
   readonly temperature: number;
   readonly topK: number;
   readonly topP: number;
@@ -91,9 +91,12 @@ async function run(job: Task, model: string, options: Options): Promise<void> {
     throw new UsageError('--prompt: expected some words, got none. Write what the model is to answer: --prompt TEXT.');
   const located = await locate(model, job.signal);
   const text = await readModelText(located);
+  const files = writerFiles(located, options);
+  checkTokens(text, options, files);
   const engines: readonly Engine[] = options.plain ? ['msd', 'ort'] : ['msd'];
   const all: Answers[] = [];
-  for (const engine of engines) all.push(await answersOf(job, located, text, { ...options, prompt: prompts }, engine));
+  const asked = { ...options, prompt: prompts };
+  for (const engine of engines) all.push(await answersOf(job, located, text, asked, files, engine));
   const [own, plain] = all as [Answers, Answers | undefined];
   job.out.result(
     {
@@ -106,12 +109,38 @@ async function run(job: Task, model: string, options: Options): Promise<void> {
   );
 }
 
+/** Before a model is loaded, which may take minutes: may it write so much? */
+function checkTokens(text: ModelText, options: Options, { encoder }: WriterFiles): void {
+  const { tokens, prompt = [] } = options;
+  if (tokens === undefined) return;
+  if (!encoder) {
+    for (const each of prompt) promptIds(text, options, each);
+    return;
+  }
+  // An answer begins with one token of its own.
+  if (tokens < text.context) return;
+  throw new UserError(
+    `--tokens: ${tokens} new tokens exceed the model's context of ${text.context}. Ask for at most ${text.context - 1}.`,
+  );
+}
+
+/** Of a decoder that goes on with its prompt, or answers it. */
+function promptIds(text: ModelText, { system, raw, tokens = 1 }: Options, prompt: string): number[] {
+  if (text.chat === undefined || raw) return encodePrompt(text, prompt, tokens);
+  const messages: Message[] = [
+    ...(system === undefined ? [] : [{ role: 'system' as const, content: system }]),
+    { role: 'user', content: prompt },
+  ];
+  return encodePrompt(text, text.chat(messages), tokens, true);
+}
+
 /** Loads the model, asks it everything, and lets go of it. */
 async function answersOf(
   job: Task,
   located: Located,
   text: ModelText,
   options: Options & { readonly prompt: readonly string[] },
+  files: WriterFiles,
   engine: Engine,
 ): Promise<Answers> {
   const { progress } = job;
@@ -119,7 +148,7 @@ async function answersOf(
   progress.update(`Loading ${located.asked} into ${ENGINE_NAMES[engine]}`);
   const start = performance.now();
   const loader = new Loader(located, engine, { threads, components, kvCache }, progress);
-  const opened = await openWriter(located, loader, text, options);
+  const opened = await openWriter(located, loader, text, files);
   const loadMs = performance.now() - start;
   progress.clear();
   const written: Written[] = [];
@@ -144,13 +173,8 @@ async function tell(
   prompt: string,
 ): Promise<Written> {
   const isChat = text.chat !== undefined && !options.raw && opened.kind === 'decoder';
-  const messages: Message[] = [
-    ...(options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]),
-    { role: 'user', content: prompt },
-  ];
   const encoder = opened.kind === 'both' ? await opened.read(prompt) : undefined;
-  const whole = isChat ? text.chat!(messages) : prompt;
-  const ids = encoder ? [text.startId ?? 0] : encodePrompt(text, whole, options.tokens ?? 1, isChat);
+  const ids = encoder ? [text.startId ?? 0] : promptIds(text, options, prompt);
   const tokens = options.tokens ?? Math.min(DEFAULT_TOKENS, text.context - ids.length);
   const screen = out.stdout.isTTY && !out.isJson ? new StoryWriter(out.stdout) : undefined;
   if (options.plain) out.text(`${ENGINE_NAMES[engine]}:\n`);

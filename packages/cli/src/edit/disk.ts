@@ -1,5 +1,5 @@
 /** Writing to disk, with errors that say what to do. */
-import { existsSync, statfsSync, writeSync } from 'node:fs';
+import { copyFileSync, existsSync, statfsSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
@@ -42,19 +42,28 @@ export function writeFully(fd: number, data: ArrayBufferView, path: string, posi
   }
 }
 
+export function copyFile(from: string, to: string): void {
+  try {
+    copyFileSync(from, to);
+  } catch (error) {
+    throw diskError(error, to);
+  }
+}
+
 /**
  * Refuses what cannot be written or does not fit, before any work is done.
  *
- * @param path of a file that will be written; its folder need not exist yet
+ * @param paths of files that will be written, into one folder, which need not exist yet
  * @throws {@link UserError}
  */
-export function checkOutput(files: OutputFiles, path: string, byteLength: number): void {
-  checkSpace(path, byteLength);
-  try {
-    files.check(path);
-  } catch (error) {
-    throw diskError(error, path);
-  }
+export function checkOutput(files: OutputFiles, paths: readonly string[], byteLength: number): void {
+  checkSpace(paths[0]!, byteLength);
+  for (const path of paths)
+    try {
+      files.check(path);
+    } catch (error) {
+      throw diskError(error, path);
+    }
 }
 
 function checkSpace(path: string, byteLength: number): void {

@@ -26,6 +26,13 @@ export interface Written {
   readonly byteLength: number;
 }
 
+/** Where tensors of a model lie that are not in it, as Transformers.js calls it: `model.onnx_data`. */
+const dataPathOf = (path: string): string => `${path}_data`;
+
+/** All files of a model. */
+export const outputPaths = (path: string, isExternal: boolean): readonly string[] =>
+  isExternal ? [path, dataPathOf(path)] : [path];
+
 /** A model that is being written. */
 export class ModelWriter {
   /** For new tensors, before the model is saved. */
@@ -37,12 +44,12 @@ export class ModelWriter {
 
   /**
    * @param path what the model will be called
-   * @param isExternal tensors go to a file beside it, as Transformers.js calls it: `model.onnx_data`
+   * @param isExternal tensors go to a file beside it
    */
   constructor(files: OutputFiles, path: string, isExternal: boolean, undo: Undo) {
     this.#undo = undo;
     this.#path = path;
-    this.#dataPath = isExternal ? `${path}_data` : undefined;
+    this.#dataPath = isExternal ? dataPathOf(path) : undefined;
     try {
       this.#part = files.begin(path);
       const data = this.#dataPath && files.begin(this.#dataPath);

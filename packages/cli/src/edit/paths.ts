@@ -43,7 +43,8 @@ export async function localModel(
   const file = located.kind === 'folder' ? chooseFile(located, wanted) : chooseFiles(located, {})[0]!;
   const folder = dirname(file.location);
   const above = dirname(folder);
-  const root = basename(folder) === 'onnx' && existsSync(join(above, 'config.json')) ? above : folder;
+  const isAbove = file.name.startsWith('onnx/') || existsSync(join(above, 'config.json'));
+  const root = basename(folder) === 'onnx' && isAbove ? above : folder;
   return { located, file, root };
 }
 
@@ -52,8 +53,8 @@ export interface OutputPath {
   readonly path: string;
   /** The folder that was asked for, if it was one. */
   readonly folder: string | undefined;
-  /** Small files that a folder gets, too: without them nobody can use the model in it. */
-  beside(located: Located): readonly string[];
+  /** Small files that a folder gets, too, and where they are now: without them nobody can use the model in it. */
+  beside(located: Located): readonly { readonly name: string; readonly from: string }[];
 }
 
 /** What `-o` means: an .onnx file, or a folder that gets `onnx/NAME + ending + .onnx`. */
@@ -64,7 +65,12 @@ export function outputOf(asked: string, file: ModelFile, ending: string): Output
   return {
     path: join(asked, ...(inOnnx ? ['onnx'] : []), name),
     folder: asked,
-    beside: ({ kind, names }) =>
-      kind === 'folder' ? names.filter((each) => /^[^/]+\.(json|txt|jinja|model)$/.test(each)) : [],
+    beside: ({ kind, names }) => {
+      if (kind !== 'folder') return [];
+      const root = file.location.slice(0, -file.name.length);
+      return names
+        .filter((each) => /^[^/]+\.(json|txt|jinja|model)$/.test(each))
+        .map((each) => ({ name: each, from: join(root, each) }));
+    },
   };
 }

@@ -27,7 +27,7 @@ export interface Question {
   readonly measures: boolean;
   readonly clock: Clock;
   readonly comparesPlain: boolean;
-  readonly reading: Pick<InspectOptions, 'headers' | 'onBytes' | 'mayDownload'>;
+  readonly reading: Pick<InspectOptions, 'headers' | 'timeoutMs' | 'onBytes' | 'mayDownload'>;
   readonly signal: AbortSignal;
   readonly onStage: (stage: string) => void;
 }

@@ -166,7 +166,7 @@ class Coder implements Loss {
     const importance = this.#importance;
     let [lost, lostByRounding] = [0, 0];
     for (let at = 0, b = 0; at < values.length; at += blockSize, b++) {
-      search.run(values, at, Math.min(blockSize, values.length - at), importance, at);
+      search.run({ values, at, count: Math.min(blockSize, values.length - at), importance });
       out.codes.set(search.codes.subarray(0, Math.min(blockSize, out.codes.length - at)), at);
       out.scales[b] = search.scale;
       if (out.zeros) out.zeros[b] = search.zero;
@@ -196,7 +196,7 @@ class Coder implements Loss {
     const rounding = this.#rounding;
     for (let at = 0; at < values.length; at += blockSize) {
       const count = Math.min(blockSize, values.length - at);
-      rounding.run(values, at, count);
+      rounding.run({ values, at, count });
       for (let i = 0; i < count; i++)
         off[at + i] = values[at + i]! - rounding.scale * (rounding.codes[i]! - rounding.zero);
     }

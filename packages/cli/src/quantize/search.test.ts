@@ -24,7 +24,7 @@ describe('BlockSearch', () => {
         // float16 has nothing beyond.
         const values = Float32Array.from(list, (value) => (isHalf ? Math.max(-60000, Math.min(60000, value)) : value));
         const search = new BlockSearch({ bits: each, blockSize: 64, isAsymmetric, isHalf, isSearched: true });
-        search.run(values, 0, values.length);
+        search.run({ values, count: values.length });
         const { scale, zero, codes } = search;
         expect(search.lost).toBeLessThanOrEqual(search.lostByRounding);
         expect(Number.isFinite(scale)).toBe(true);
@@ -48,7 +48,7 @@ describe('BlockSearch', () => {
       const search = new BlockSearch({ bits: each, blockSize: 32, isAsymmetric, isHalf: false, isSearched: true });
       let [lost, rounded] = [0, 0];
       for (let at = 0; at < values.length; at += 32) {
-        search.run(values, at, 32);
+        search.run({ values, at, count: 32 });
         lost += search.lost;
         rounded += search.lostByRounding;
       }
@@ -61,7 +61,7 @@ describe('BlockSearch', () => {
 
   it('keeps a constant block exactly', () => {
     const search = new BlockSearch({ bits: 4, blockSize: 32, isAsymmetric: false, isHalf: false, isSearched: true });
-    search.run(new Float32Array(32).fill(0.3), 0, 32);
+    search.run({ values: new Float32Array(32).fill(0.3), count: 32 });
     expect(search.lost).toBe(0);
     expect(Math.fround(search.scale * (search.codes[0]! - search.zero))).toBe(Math.fround(0.3));
   });

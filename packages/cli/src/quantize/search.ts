@@ -41,6 +41,17 @@ const SHRUNK: Readonly<Record<2 | 4 | 8, readonly number[]>> = {
 
 const REFINEMENTS = 3;
 
+/** A block of weights. */
+export interface Block {
+  readonly values: Float32Array;
+  /** Where it begins in them. Default 0. */
+  readonly at?: number;
+  /** At most a block. */
+  readonly count: number;
+  /** Of each value, from `at` on; absent: all count the same. */
+  readonly importance?: Float32Array | undefined;
+}
+
 /** Looks for the codes of one block after another; the last result is in its fields. */
 export class BlockSearch {
   readonly shape: BlockShape;
@@ -52,6 +63,7 @@ export class BlockSearch {
   lost = 0;
   lostByRounding = 0;
   readonly #last: number;
+  #block: Block & { readonly at: number } = { values: new Float32Array(0), at: 0, count: 0 };
   #bestGain = 0;
   #bestScale = 0;
   #bestZero = 0;
@@ -62,11 +74,8 @@ export class BlockSearch {
     this.#last = 2 ** shape.bits - 1;
   }
 
-  /**
-   * @param count values from `at` on, at most a block
-   * @param importance of each k, from `from` on; absent: all count the same
-   */
-  run(values: Float32Array, at: number, count: number, importance?: Float32Array, from = 0): void {
+  run({ values, at = 0, count, importance }: Block): void {
+    this.#block = { values, at, count, importance };
     const { isAsymmetric, isSearched, bits } = this.shape;
     let [least, most] = [0, 0];
     for (let i = 0; i < count; i++) {
@@ -83,7 +92,7 @@ export class BlockSearch {
       this.scale = this.#kept(Math.fround(peak / -half));
       this.zero = half;
     }
-    this.lostByRounding = this.lost = this.#code(values, at, count, importance, from, this.scale, this.zero);
+    this.lostByRounding = this.lost = this.#code(this.scale, this.zero);
     if (!isSearched || this.scale === 0 || this.lost === 0) return;
     const [scale, zero, lost] = [this.scale, this.zero, this.lost];
     this.#bestGain = -1;
@@ -93,27 +102,27 @@ export class BlockSearch {
           const step = (most * high - least * low) / this.#last;
           const near = -(least * low) / step;
           for (const each of [Math.floor(near), Math.ceil(near)])
-            this.#try(values, at, count, importance, from, step, Math.max(0, Math.min(this.#last, each)));
+            this.#try(step, Math.max(0, Math.min(this.#last, each)));
         }
     } else {
       const peak = Math.max(-least, most);
       for (const trial of TRIALS[bits]) {
-        this.#try(values, at, count, importance, from, peak / (half * trial), half);
-        this.#try(values, at, count, importance, from, -peak / (half * trial), half);
+        this.#try(peak / (half * trial), half);
+        this.#try(-peak / (half * trial), half);
       }
     }
     for (let i = 0; i < REFINEMENTS; i++) {
       const before = this.#bestGain;
-      this.#try(values, at, count, importance, from, this.#bestScale, this.#bestZero);
+      this.#try(this.#bestScale, this.#bestZero);
       if (this.#bestGain <= before) break;
     }
     this.scale = this.#kept(this.#bestScale);
     this.zero = this.#bestZero;
-    this.lost = this.#code(values, at, count, importance, from, this.scale, this.zero);
+    this.lost = this.#code(this.scale, this.zero);
     if (this.lost < lost) return;
     // Rounded as the file keeps it, the best scale is not always better.
     [this.scale, this.zero] = [scale, zero];
-    this.lost = this.#code(values, at, count, importance, from, scale, zero);
+    this.lost = this.#code(scale, zero);
   }
 
   /** The range of the block, stretched to include 0, over all codes. */
@@ -128,15 +137,8 @@ export class BlockSearch {
     return this.shape.isHalf ? fromFp16(toFp16(scale)) : Math.fround(scale);
   }
 
-  #try(
-    values: Float32Array,
-    at: number,
-    count: number,
-    importance: Float32Array | undefined,
-    from: number,
-    scale: number,
-    zero: number,
-  ): void {
+  #try(scale: number, zero: number): void {
+    const { values, at, count, importance } = this.#block;
     const inverse = 1 / scale;
     if (!Number.isFinite(inverse)) return;
     const [lowest, highest] = [-zero, this.#last - zero];
@@ -146,7 +148,7 @@ export class BlockSearch {
       let q = Math.floor(value * inverse + 0.5);
       if (q < lowest) q = lowest;
       else if (q > highest) q = highest;
-      const weighted = importance === undefined ? q : importance[from + i]! * q;
+      const weighted = importance === undefined ? q : importance[at + i]! * q;
       cross += weighted * value;
       square += weighted * q;
     }
@@ -159,16 +161,9 @@ export class BlockSearch {
   }
 
   /** The nearest codes. @returns what they lose */
-  #code(
-    values: Float32Array,
-    at: number,
-    count: number,
-    importance: Float32Array | undefined,
-    from: number,
-    scale: number,
-    zero: number,
-  ): number {
+  #code(scale: number, zero: number): number {
     const { codes } = this;
+    const { values, at, count, importance } = this.#block;
     codes.fill(zero);
     let lost = 0;
     for (let i = 0; i < count; i++) {
@@ -176,7 +171,7 @@ export class BlockSearch {
       const code = scale === 0 ? zero : Math.min(this.#last, Math.max(0, roundHalfEven(value / scale) + zero));
       codes[i] = code;
       const off = value - scale * (code - zero);
-      lost += (importance === undefined ? 1 : importance[from + i]!) * off * off;
+      lost += (importance === undefined ? 1 : importance[at + i]!) * off * off;
     }
     return lost;
   }

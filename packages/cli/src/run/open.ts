@@ -21,17 +21,31 @@ export type TextModel = { release(): Promise<void> } & (
   | { readonly kind: 'encoder'; readonly session: InferenceSession }
 );
 
+/** Files of a model by what they are for. */
+export interface WriterFiles {
+  readonly all: readonly ModelFile[];
+  /** Absent if it is not there, or there is no decoder for it. */
+  readonly encoder: ModelFile | undefined;
+  readonly merged: ModelFile | undefined;
+}
+
+/** Those that are meant. */
+export function writerFiles(located: Located, choice: Choice): WriterFiles {
+  const all = choice.module === undefined ? chooseFiles(located, choice) : [chooseFile(located, choice)];
+  const find = (module: string): ModelFile | undefined => all.find((file) => file.module === module);
+  const merged = find('decoder_model_merged');
+  return { all, merged, encoder: merged && find('encoder_model') };
+}
+
 /** @throws {@link UserError} when the model is not asked with text */
 export async function openWriter(
   located: Located,
   loader: Loader,
   text: ModelText,
-  choice: Choice,
+  { all: files, encoder, merged }: WriterFiles,
 ): Promise<TextModel> {
   const { context } = text;
-  const files = choice.module === undefined ? chooseFiles(located, choice) : [chooseFile(located, choice)];
   const byModule = new Map(files.map((file) => [file.module, file]));
-  const [encoder, merged] = [byModule.get('encoder_model'), byModule.get('decoder_model_merged')];
   if (encoder && merged) return openBoth(loader, encoder, merged, text);
   const main = merged ?? byModule.get('model') ?? onlyOne(located, files);
   const session = await loader.load(main);

@@ -1,5 +1,5 @@
 /** Files that a command writes: under another name until all of them are complete, so that nobody finds half of one. */
-import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError } from './errors.ts';
 import type { Undo } from './interrupt.ts';
@@ -22,7 +22,7 @@ export class OutputFiles {
   /**
    * Before hours of work: may `path` be written? Leaves nothing behind.
    *
-   * @throws {@link UsageError} when `path` exists, or what the system says
+   * @throws {@link UsageError} when `path` exists or is a folder, or what the system says
    */
   check(path: string): void {
     this.#checkNew(path);
@@ -61,8 +61,9 @@ export class OutputFiles {
   }
 
   #checkNew(path: string): void {
-    if (existsSync(path) && !this.#isForced)
-      throw new UsageError(`${path} exists. Add --force to replace it, or choose another name.`);
+    if (!existsSync(path)) return;
+    if (statSync(path).isDirectory()) throw new UsageError(`${path} is a folder. Choose another name.`);
+    if (!this.#isForced) throw new UsageError(`${path} exists. Add --force to replace it, or choose another name.`);
   }
 }
 

@@ -10,7 +10,7 @@ import { neededNodes, unitsOf } from '../plan/units.ts';
 import { varyingUnits } from '../plan/varying.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
-import type { ControlDraft, Drafted } from './control/draft.ts';
+import type { ControlDraft, Drafted, DraftedBodies } from './control/draft.ts';
 import type { Parts } from './families.ts';
 
 export interface Draft {
@@ -18,6 +18,8 @@ export interface Draft {
   readonly decisions: Decisions;
   /** Of nodes with products in their subgraphs: what is planned of them, or why nothing. */
   readonly controls: ReadonlyMap<GraphNode, ControlDraft | string>;
+  /** Bodies of all of these, also where nothing is planned of them. */
+  readonly bodies: ReadonlyMap<GraphNode, DraftedBodies>;
   /** Outputs that no node makes. They are not among the graph's. */
   readonly passed: ReadonlyMap<string, Passed>;
   /** Of a body: outputs that are others under a second name. They are not among the graph's either. */
@@ -45,12 +47,15 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const { all, body } = drafting;
   const { control, foldConstants, selectEarly } = drafting.parts;
   const controls = new Map<GraphNode, ControlDraft | string>();
+  const drafted = new Map<GraphNode, DraftedBodies>();
   const typedOf = (graph: Graph): TypedGraph => {
     controls.clear();
+    drafted.clear();
     return inferTypes(foldConstants?.(graph) ?? graph, (node, around, infos, symbols) => {
       if (!control || !bodies?.holds(node, mayMultiply)) return undefined;
       const found = control.draft({ node, graph: around, infos, symbols, bodies, drafting, draftAll });
       if (found) controls.set(node, found.control);
+      if (found?.drafted) drafted.set(node, found.drafted);
       return found?.results;
     });
   };
@@ -64,9 +69,9 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const { graph } = typed;
   const decisions = matchNodes(typed, drafting);
   const needed = neededNodes(graph);
+  const known = { typed, decisions, controls, bodies: drafted, passed, same, taken };
   const refusal = contradiction ?? refusalOf(typed, needed, controls, body !== undefined);
-  if (refusal !== undefined)
-    return { typed, decisions, controls, passed, same, taken, sides: undefined, reason: refusal, isRefused: true };
+  if (refusal !== undefined) return { ...known, sides: undefined, reason: refusal, isRefused: true };
   const matches = new Map<GraphNode, Match>();
   for (const [node, decision] of decisions) if (typeof decision === 'object') matches.set(node, decision);
   const planned = new Map(
@@ -79,12 +84,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   const sides = reason === undefined ? chooseSides(typed, units, pricing) : undefined;
   const isForeign = reason !== undefined || sides!.whole !== undefined;
   return {
-    typed,
-    decisions,
-    controls,
-    passed,
-    same,
-    taken,
+    ...known,
     sides: isForeign ? allForeign(typed, units, body !== undefined) : sides,
     reason: reason ?? sides!.whole,
     isRefused: false,

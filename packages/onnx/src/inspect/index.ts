@@ -42,6 +42,8 @@ export interface InspectOptions {
   /** What requests carry: an authorization, say. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
+  /** After how long without an answer, or with no more of a whole file, it is given up, in milliseconds; 0 = never. Default: a minute. */
+  readonly timeoutMs?: number | undefined;
   /** Bytes that may be fetched by ranges. What elements are not fetched because of it are taken for zeros. Default: 8 MB, or 2 % of the file. */
   readonly maxBytes?: number | undefined;
   /** Told how many bytes came from the network, whenever some did. */
@@ -120,7 +122,7 @@ export interface Inspection {
  * ```
  */
 export async function inspectModel(model: string | Uint8Array, options: InspectOptions = {}): Promise<Inspection> {
-  const { headers, signal, maxBytes, externalData = [], mayDownload } = options;
+  const { headers, signal, timeoutMs, maxBytes, externalData = [], mayDownload } = options;
   let readBytes = 0;
   const onBytes = (count: number): void => {
     readBytes += count;
@@ -129,6 +131,7 @@ export async function inspectModel(model: string | Uint8Array, options: InspectO
   const reading: Reading = {
     headers,
     signal,
+    timeoutMs,
     onBytes,
     mayDownload,
     allowance: { left: maxBytes ?? LEAST_BYTES },

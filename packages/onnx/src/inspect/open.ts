@@ -5,7 +5,7 @@ import { hasFiles, openFile, pathOfUrl } from '../read/file.ts';
 import { siblingOf } from '../read/locate.ts';
 import { type ByteSource, bytesSource } from '../read/source.ts';
 import type { ExternalFiles } from '../read/tensor.ts';
-import { type Allowance, NoRanges, RangedSource, type Requests, TIMEOUT_MS } from './ranged.ts';
+import { type Allowance, NoRanges, RangedSource, type Requests, TIMEOUT_MS, TIMEOUT_OPTION } from './ranged.ts';
 import { walkModel } from './walk.ts';
 
 /** Where bytes may come from. */
@@ -57,8 +57,8 @@ async function open(model: string | Uint8Array, reading: Reading): Promise<ByteS
         before = loaded;
       };
     };
-    const { signal, timeoutMs = TIMEOUT_MS } = reading;
-    return fetchSource(model, { stallTimeoutMs: timeoutMs, signal, listen });
+    const { signal, headers, timeoutMs = TIMEOUT_MS } = reading;
+    return fetchSource(model, { stallTimeoutMs: timeoutMs, stallOption: TIMEOUT_OPTION, headers, signal, listen });
   }
 }
 

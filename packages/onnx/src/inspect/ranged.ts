@@ -14,6 +14,8 @@ const MOST_AHEAD = 64;
 const FIRST_PAGES = 16;
 /** A part is 256 kB at most: slower than that is a server that hangs. */
 export const TIMEOUT_MS = 60_000;
+/** What a user gives it more time with. */
+export const TIMEOUT_OPTION = "'timeoutMs' (msd inspect: --timeout)";
 
 /** Somebody asked for bytes that were not fetched. */
 export class Missing extends Error {
@@ -45,7 +47,7 @@ export interface Requests {
   /** What each request carries. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignalLike | undefined;
-  /** After how long a part that did not come is given up, and a whole file of which nothing more came. Default: a minute. */
+  /** After how long a part that did not come is given up, and a whole file of which nothing more came; 0 = never. Default: a minute. */
   readonly timeoutMs?: number | undefined;
   /** Told of all bytes that came. */
   readonly onBytes?: ((count: number) => void) | undefined;
@@ -181,6 +183,13 @@ export class RangedSource implements ByteSource {
 
 const NOTHING = /* @__PURE__ */ new Uint8Array(PAGE);
 
+/** A part did not come in time. */
+class Late extends Error {
+  constructor(timeoutMs: number) {
+    super(`nothing for ${timeoutMs / 1000} s`);
+  }
+}
+
 async function fetchRange(
   url: string,
   begin: number,
@@ -192,7 +201,8 @@ async function fetchRange(
   const onAbort = (): void => stop.abort(signal?.reason);
   signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) onAbort();
-  const timer = setTimeout(() => stop.abort(new Error(`nothing for ${timeoutMs / 1000} s`)), timeoutMs);
+  const late = (): void => stop.abort(new Late(timeoutMs));
+  const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
   try {
     const ask = (): Promise<Response> =>
       fetch(url, { headers: { 'accept-encoding': 'identity', ...headers, range }, signal: stop.signal });
@@ -224,10 +234,13 @@ async function fetchRange(
   } catch (cause) {
     if (cause instanceof NoRanges || cause instanceof ReadError || signal?.aborted) throw cause;
     const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    throw new ReadError(
-      `read: ${url}: model, expected an answer, got none (${messageOf(reason)}). Is the address right, and the server up?`,
-      { cause },
-    );
+    const advice =
+      reason instanceof Late
+        ? `Try again, or give the option ${TIMEOUT_OPTION} a larger number (0 = wait for ever).`
+        : 'Is the address right, and the server up?';
+    throw new ReadError(`read: ${url}: model, expected an answer, got none (${messageOf(reason)}). ${advice}`, {
+      cause,
+    });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);

@@ -23,6 +23,10 @@ type Listener = (loaded: number, total: number | undefined) => void;
 export interface Download {
   /** Milliseconds without a byte after which it is given up; 0 = never. */
   readonly stallTimeoutMs: number;
+  /** What the user sets it with. Default: the session option of this name. */
+  readonly stallOption?: string | undefined;
+  /** What the request carries. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Stops it. Whoever gives one looks at it when the download fails. */
   readonly signal?: AbortSignalLike | undefined;
   /** Asked for once for a file; told after every part, and once before the first. */
@@ -115,7 +119,7 @@ async function fetchInto(
   stop: AbortController,
   begin: (total: number | undefined) => Sink,
 ): Promise<void> {
-  const { signal, stallTimeoutMs } = download;
+  const { signal, stallTimeoutMs, headers } = download;
   const state: State = { loaded: 0, total: undefined, isStalled: false };
   const onAbort = (): void => stop.abort();
   signal?.addEventListener('abort', onAbort);
@@ -131,7 +135,7 @@ async function fetchInto(
   };
   try {
     restart();
-    const response = await fetch(url, { signal: stop.signal });
+    const response = await fetch(url, { signal: stop.signal, ...(headers && { headers }) });
     if (!response.ok) {
       await response.body?.cancel();
       const status = `${response.status} ${response.statusText}`.trim();
@@ -142,18 +146,23 @@ async function fetchInto(
     await pump(response, state, download, restart, begin);
   } catch (cause) {
     if (cause instanceof ReadError || cause instanceof BackendUnavailableError) throw cause;
-    throw failed(url, state, stallTimeoutMs, cause);
+    throw failed(url, state, download, cause);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
 }
 
-function failed(url: string, { loaded, total, isStalled }: State, stallTimeoutMs: number, cause: unknown): ReadError {
+function failed(
+  url: string,
+  { loaded, total, isStalled }: State,
+  { stallTimeoutMs, stallOption = "'stallTimeoutMs'" }: Download,
+  cause: unknown,
+): ReadError {
   const reason =
     cause instanceof Error && cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause;
   const end = isStalled
-    ? `then nothing for ${stallTimeoutMs / 1000} s. Try again, or give the option 'stallTimeoutMs' a larger number (0 = wait for ever)`
+    ? `then nothing for ${stallTimeoutMs / 1000} s. Try again, or give the option ${stallOption} a larger number (0 = wait for ever)`
     : `then the connection broke (${messageOf(reason)}). Is the address right, and the server up?`;
   return new ReadError(`read: ${url}: model, got ${amount(loaded, total)}, ${end}`, { cause });
 }

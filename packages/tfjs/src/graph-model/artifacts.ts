@@ -4,7 +4,7 @@ import { ModelFormatError } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
-import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
+import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { attributesOf, inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
@@ -22,11 +22,10 @@ export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
 
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
 export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
-  const { weightSpecs, weightData } = artifacts;
   checkTopology(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
-  const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
+  const stored = weightsOf(artifacts);
   const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
   const { topology, packed, dropped, nodes } = rewriteGraph(
@@ -52,7 +51,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
       ...artifacts,
       modelTopology: topology as unknown as NonNullable<io.ModelArtifacts['modelTopology']>,
       weightSpecs: specs as io.WeightsManifestEntry[],
-      weightData: data,
+      weightData: readable(data),
     },
     report: { nodes, stockBytes: stock, weightBytes },
   };

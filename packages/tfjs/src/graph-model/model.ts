@@ -3,10 +3,10 @@
 import { UnsupportedError } from '@msd/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
-import { DisposedError } from '../errors.ts';
+import { DisposedError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
-import { readManifest, type WeightSpec } from '../weights/manifest.ts';
+import { type WeightSpec, weightsOf } from '../weights/manifest.ts';
 import { artifactsInTensors } from './saving.ts';
 
 export interface ModelInternals {
@@ -22,7 +22,7 @@ export interface ModelInternals {
 export function internalsOf(model: GraphModel, where: string): ModelInternals {
   const internals = model as unknown as Partial<ModelInternals> | null;
   if (typeof (internals as Partial<GraphModel> | null)?.executeAsync !== 'function')
-    throw new TypeError(`${where}: model, expected a GraphModel or LayersModel, got ${String(model)}.`);
+    throw new TypeError(`${where}: model, expected a GraphModel or LayersModel, got ${shown(model)}.`);
   if (!internals?.artifacts || !internals.executor)
     throw new TypeError(`${where}: model, expected a loaded one. Call load() first.`);
   if (typeof internals.loadWithWeightMap !== 'function' || typeof internals.loadSync !== 'function')
@@ -38,7 +38,7 @@ export function dropFileBytes(model: GraphModel): void {
   const { artifacts } = internals;
   const specs = (artifacts.weightSpecs ?? []) as WeightSpec[];
   const kept = new Map<string, ArrayBuffer>();
-  for (const [name, { spec, bytes }] of readManifest(specs, artifacts.weightData ?? new ArrayBuffer(0)))
+  for (const [name, { spec, bytes }] of weightsOf(artifacts))
     if (spec.dtype === 'string' || spec.dtype === 'complex64' || spec.quantization) kept.set(name, bytes().buffer);
   internals.artifacts = artifactsInTensors(artifacts, artifacts.modelTopology, { specs, kept, model: internals });
 }

@@ -33,6 +33,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Leave layers alone that may be trained. */
+  readonly keepTrainable: boolean;
 }
 
 export interface Rewritten {
@@ -94,6 +96,11 @@ export function rewriteGraph(
         options,
       ),
     );
+    if ('reason' in encoded) {
+      const { reason } = encoded;
+      nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));
+      continue;
+    }
     packed.set(constant, encoded.packed);
     for (const use of uses) {
       const epilogue = endOf(use);

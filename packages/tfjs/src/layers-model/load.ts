@@ -2,7 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
@@ -14,9 +14,10 @@ import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { requireRegistration } from '../state.ts';
-import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
+import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
@@ -61,7 +62,7 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await (await layers('loadLayersModel')).loadLayersModel(handler);
+  const model = await loadAndFill(await layers('loadLayersModel'), handler);
   setReport(model, handler.report!);
   return model;
 }
@@ -102,13 +103,18 @@ function rewriteLayers(
 ): { artifacts: io.ModelArtifacts; report: ModelReport } {
   const { modelTopology, weightSpecs, weightData } = artifacts;
   if (typeof modelTopology !== 'object' || modelTopology === null)
-    throw new ModelFormatError(`model: modelTopology, expected an object, got ${String(modelTopology)}.`);
+    throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
   const topology = structuredClone(modelTopology) as { model_config?: LayerConfig } & LayerConfig;
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
-  const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
   const places = layersOf(root);
+  if (weightData == null) return { artifacts, report: withoutWeights(places) };
+  if (weightSpecs == null)
+    throw new ModelFormatError(
+      'model: LayersModel artifacts contains weight data, but not weight specs. Therefore loading of weights cannot proceed.',
+    );
+  const stored = readManifest(weightSpecs, weightData);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
@@ -124,6 +130,10 @@ function rewriteLayers(
     const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
     if (!isTransparent(wrapper)) {
       refuse(`inside of ${wrapper}`);
+      continue;
+    }
+    if (options.keepTrainable && config.trainable !== false) {
+      refuse('trainable, and keepTrainable is set');
       continue;
     }
     if (!weight) {
@@ -146,6 +156,10 @@ function rewriteLayers(
       continue;
     }
     const taken = packLayer(candidate, view, constant.stored(), constant.byteLength, options);
+    if ('reason' in taken) {
+      refuse(taken.reason);
+      continue;
+    }
     packed.set(weight.spec.name, taken.packed.data);
     layer.class_name = kind.msd;
     config.packed = packedConfig(taken.packed.spec);
@@ -159,6 +173,7 @@ function rewriteLayers(
     const replacement = packed.get(name);
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
+    if (spec.group === 'optimizer') continue; // no weights of the model
     stock += stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
@@ -167,10 +182,19 @@ function rewriteLayers(
       ...artifacts,
       modelTopology: topology,
       weightSpecs: specs as io.WeightsManifestEntry[],
-      weightData: data,
+      weightData: readable(data),
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
+}
+
+/** A topology alone: tfjs initializes the layers. */
+function withoutWeights(places: readonly Place[]): ModelReport {
+  const nodes = places.flatMap(({ layer, path }) => {
+    const kind = kindOf(layer.class_name);
+    return kind ? [leftAlone({ kind, name: path.join('/') }, 'the file has no weights: initialized as in tfjs')] : [];
+  });
+  return { nodes, stockBytes: 0, weightBytes: 0 };
 }
 
 function withLeftAlone(
@@ -180,7 +204,7 @@ function withLeftAlone(
 ): NodeReport[] {
   const outermost = new Set(places.map(({ path }) => path[0]!));
   const owned = weightsByLayer(
-    [...stored.values()].map(({ spec }) => spec),
+    [...stored.values()].flatMap(({ spec }) => (spec.group === 'optimizer' ? [] : [spec])),
     outermost,
   );
   const all = places.map(({ layer, path }): AnyPlace => {
@@ -201,7 +225,7 @@ function takePacked(
 ): void {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
   if (!kind) return;
-  const where = `model: ${kind.msd} ${path.join('/')}`;
+  const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
   const found = weightOf(path, kind.weight, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)

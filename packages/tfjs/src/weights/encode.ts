@@ -6,6 +6,7 @@ import { type FormatId, rowExtent, rowReader } from '@msd/core';
 import { type Packed, packMatrices, packPlanes, packStoredTable, packTable } from '../pack.ts';
 import { sourcesOf } from '../rows.ts';
 import type { MatrixSpec, QuantizedSpec, TableSpec } from '../spec.ts';
+import { whyUnfit } from './fit.ts';
 import { gridOf } from './grid.ts';
 import { encodeCodes, int16Planes } from './integers.ts';
 import { floatsOf, type StoredValues } from './source.ts';
@@ -25,7 +26,15 @@ export interface Encoded {
   readonly how: 'stored integers kept' | 'integers recovered' | 'stored floats as 16-bit integers' | 'quantized';
 }
 
-export function encode(stored: StoredValues, view: WeightView, options: WeightFormatOptions): Encoded {
+/** Or why the weight stays what it is. */
+export function encode(
+  stored: StoredValues,
+  view: WeightView,
+  options: WeightFormatOptions,
+): Encoded | { readonly reason: string } {
+  const isKept = view.kind === 'table' && stored.kind !== 'float32';
+  const reason = isKept ? undefined : whyUnfit(stored);
+  if (reason) return { reason };
   const grid = stored.kind === 'float32' ? gridOf(stored.values) : undefined;
   const how = grid
     ? 'integers recovered'

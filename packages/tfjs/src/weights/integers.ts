@@ -2,7 +2,7 @@
 import type { QuantizedWeights } from '@msd/core';
 import { type Packed, packPlanes } from '../pack.ts';
 import type { MatrixSpec } from '../spec.ts';
-import type { StoredCodes } from './source.ts';
+import { codesInUse, type StoredCodes } from './source.ts';
 import { type MatrixView, rowMajor, split } from './view.ts';
 
 /** Signed integers d = code − zero with real = scale · d + offset. */
@@ -44,23 +44,20 @@ export function encodeCodes(stored: StoredCodes, view: MatrixView): Packed<Matri
   const { batchShape } = view;
   const levels = stored.kind === 'uint8' ? 2 ** 8 : 2 ** 16;
   const { values, scale, min } = ascending(stored, levels);
-  let [low, high] = [levels - 1, 0];
-  for (const code of values) {
-    if (code < low) low = code;
-    if (code > high) high = code;
-  }
+  const { low, high } = codesInUse(values);
   const { zero, offset } = zeroOf({ scale, min }, low, high, levels);
+  const step = low === high ? 1 : scale; // nothing is multiplied by the scale of one value, which may be any
   const matrices = split(rowMajor(values, view), view);
   if (values instanceof Uint8Array)
     return packPlanes(
-      matrices.map((codes) => bytePlane(codes as Uint8Array, view, scale, zero, zero !== 128)),
+      matrices.map((codes) => bytePlane(codes as Uint8Array, view, step, zero, zero !== 128)),
       { batchShape, planes: 1, offset },
     );
   // 256·(high − high₀) + (low − low₀) = code − zero. Both planes store zero points, or neither.
   const hasZeros = zero !== 128 * 257;
   const parts = matrices.flatMap((codes) => [
-    bytePlane(bytesOf(codes as Uint16Array, 8), view, 256 * scale, zero >> 8, hasZeros),
-    bytePlane(bytesOf(codes as Uint16Array, 0), view, scale, zero & 0xff, hasZeros),
+    bytePlane(bytesOf(codes as Uint16Array, 8), view, 256 * step, zero >> 8, hasZeros),
+    bytePlane(bytesOf(codes as Uint16Array, 0), view, step, zero & 0xff, hasZeros),
   ]);
   return packPlanes(parts, { batchShape, planes: 2, offset });
 }

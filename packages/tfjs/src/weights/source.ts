@@ -71,3 +71,13 @@ export function floatsOf(stored: StoredValues): Float32Array {
   else for (let i = 0; i < out.length; i++) out[i] = values[i]! * stored.scale + stored.min;
   return out;
 }
+
+/** Smallest and largest code. */
+export function codesInUse(codes: Uint8Array | Uint16Array): { readonly low: number; readonly high: number } {
+  let [low, high] = [codes[0] ?? 0, 0];
+  for (const code of codes) {
+    if (code < low) low = code;
+    if (code > high) high = code;
+  }
+  return { low, high };
+}

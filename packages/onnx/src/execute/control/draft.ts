@@ -26,12 +26,16 @@ export interface BodyDraft {
   readonly outputs: readonly string[];
 }
 
-export interface ControlDraft extends Control {
-  readonly node: GraphNode;
+/** Bodies of a node. */
+export interface DraftedBodies {
   /** Of a Loop or Scan one; of an If what to do if so, and if not. */
   readonly bodies: readonly BodyDraft[];
   /** Of a Scan. */
   readonly scanned: Scanned | undefined;
+}
+
+export interface ControlDraft extends Control, DraftedBodies {
+  readonly node: GraphNode;
 }
 
 /** What becomes of a model and its branches. */
@@ -48,8 +52,8 @@ export type DraftAll = (branches: Branches, drafting: Drafting) => Drafted;
 const MAX_DEPTH = 3;
 /** Tries until types of carried values are the same before and after a pass. Then nothing is taken for known. */
 const MAX_TRIES = 8;
-/** What the number of passes is taken for. */
-const TYPICAL_PASSES = 16;
+/** What a number of passes that only a run can know is taken for. */
+export const TYPICAL_PASSES = 16;
 const MAX_PASSES = 1024;
 
 /** Where a node stands, and what drafting needs. */
@@ -66,6 +70,8 @@ export interface Place {
 /** What is planned, or why not; and what is known of the node's results. */
 export interface Found {
   readonly control: ControlDraft | string;
+  /** Absent: its bodies cannot be read. */
+  readonly drafted?: DraftedBodies;
   readonly results: readonly (Info | undefined)[];
 }
 
@@ -169,7 +175,7 @@ function repeated(at: Place, { own, carried, slices, first, passes, scanned }: P
     return { elemType, dims: dims?.toSpliced(axis < 0 ? axis + dims.length + 1 : axis, 0, passes ?? symbols.fresh()) };
   });
   const count = Math.min(typeof passes === 'number' ? passes : TYPICAL_PASSES, MAX_PASSES);
-  return { control: controlOf(at, [body], count, scanned), results };
+  return { control: controlOf(at, [body], count, scanned), drafted: { bodies: [body], scanned }, results };
 }
 
 /** Is a value the same in every pass? */
@@ -194,7 +200,7 @@ function branches(at: Place): Found | string {
     const left = both.flatMap(({ drafts, outputs }) => drafts.map(({ typed }) => typed.infos.get(outputs[i]!)));
     return outside(merged(left), known, symbols);
   });
-  return { control: controlOf(at, both, 1, undefined), results };
+  return { control: controlOf(at, both, 1, undefined), drafted: { bodies: both, scanned: undefined }, results };
 }
 
 type Body = BodyDraft & { readonly reason: string | undefined };
