@@ -107,6 +107,7 @@ export interface NodeReport {
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;
+    readonly predictedGain?: number;
 }
 
 export interface QuantizeTensorOptions {

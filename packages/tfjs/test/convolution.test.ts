@@ -3,10 +3,19 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { conv2d, depthwiseConv2d } from '../src/convolution/conv2d.ts';
 import { type ConvolutionWindow, stockPadding } from '../src/convolution/window.ts';
-import { accelerate, formatReport, loadGraphModel, register, reportOf, unregister } from '../src/index.ts';
+import {
+  accelerate,
+  formatReport,
+  loadGraphModel,
+  loadLayersModel,
+  register,
+  reportOf,
+  unregister,
+} from '../src/index.ts';
 import { packMatrices, transpose } from '../src/pack.ts';
 import { QuantizedTensor } from '../src/quantized-tensor.ts';
 import { artifactsOf, b64, floats, type GraphEntry, handlerOf, type NodeEntry, placeholder } from './graph.ts';
+import { saved } from './layers.ts';
 import { BACKENDS, gaussian, relativeL2, tensor, tf, tidied, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
@@ -392,5 +401,162 @@ describe('convolutions on wasm', () => {
       }
       model.dispose();
     }
+  });
+});
+
+describe.each(BACKENDS)('layers on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  const images = (): tf.LayersModel =>
+    tf.sequential({
+      layers: [
+        tf.layers.conv2d({
+          ...{ filters: 32, kernelSize: 3, inputShape: [13, 11, 16] },
+          padding: 'same',
+          name: 'same',
+        }),
+        tf.layers.conv2d({
+          ...{ filters: 48, kernelSize: [3, 2], strides: [2, 1] },
+          activation: 'relu6',
+          name: 'strides',
+        }),
+        tf.layers.conv2d({ ...{ filters: 32, kernelSize: 3, dilationRate: 2 }, padding: 'same', name: 'dilated' }),
+        tf.layers.conv2d({ ...{ filters: 64, kernelSize: 1, strides: 2 }, activation: 'selu', name: 'one' }),
+        tf.layers.separableConv2d({
+          ...{ filters: 64, kernelSize: 3 },
+          activation: 'relu',
+          name: 'both',
+        }),
+        tf.layers.depthwiseConv2d({ kernelSize: 1, name: 'depthwise' }),
+      ],
+    });
+  const series = (): tf.LayersModel =>
+    tf.sequential({
+      layers: [
+        tf.layers.conv1d({ ...{ filters: 32, kernelSize: 5, inputShape: [23, 32] }, padding: 'same', name: 'same' }),
+        tf.layers.conv1d({
+          ...{ filters: 64, kernelSize: 3, strides: 2 },
+          activation: 'relu',
+          useBias: false,
+          name: 'strides',
+        }),
+        tf.layers.conv1d({ ...{ filters: 64, kernelSize: 3, dilationRate: 2 }, activation: 'tanh', name: 'dilated' }),
+      ],
+    });
+  const convolutions = true;
+
+  it.each<[string, () => tf.LayersModel, number[], Record<string, string>]>([
+    [
+      'images',
+      images,
+      [2, 13, 11, 16],
+      { same: 'MsdConv2D', strides: 'MsdConv2D', dilated: 'MsdConv2D', one: 'MsdConv2D', both: 'MsdSeparableConv2D' },
+    ],
+    ['series', series, [2, 23, 32], { same: 'MsdConv1D', strides: 'MsdConv1D', dilated: 'MsdConv1D' }],
+  ])('%s: load, accelerate, restore, save', async (_, build, shape, taken) => {
+    const stock = build();
+    const x = tensor(3, shape);
+    const run = (model: tf.LayersModel) => valuesOf(() => model.predict(x) as tf.Tensor);
+    const want = run(stock);
+    const artifacts = await saved(stock);
+    await withoutLeaks(async () => {
+      const model = await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions });
+      const { nodes } = reportOf(model)!;
+      expect(Object.fromEntries(nodes.flatMap(({ name, msdOp }) => (msdOp ? [[name, msdOp]] : [])))).toEqual(taken);
+      const got = run(model);
+      expect(relativeL2(got, want)).toBeLessThan(0.02);
+      const again = await loadLayersModel(tf.io.fromMemory(await saved(model)));
+      expect(run(again)).toEqual(got);
+      again.dispose();
+      model.dispose();
+    });
+    await withoutLeaks(async () => {
+      const { restore } = await accelerate(stock, { convolutions, restorable: true });
+      expect(relativeL2(run(stock), want)).toBeLessThan(0.02);
+      await restore();
+      expect(run(stock)).toEqual(want);
+    });
+    stock.dispose();
+    x.dispose();
+  });
+});
+
+describe('layers in training', () => {
+  beforeAll(() => useBackend('cpu')); // tfjs's wasm backend has no gradients of convolutions
+
+  it('have the gradients of stock with respect to their inputs', async () => {
+    const stock = tf.sequential({
+      layers: [
+        tf.layers.conv2d({ filters: 32, kernelSize: 3, inputShape: [6, 7, 32] }),
+        tf.layers.conv2d({ filters: 64, kernelSize: [2, 3], padding: 'same' }),
+      ],
+    });
+    const x = tensor(3, [1, 6, 7, 32]);
+    const slope = (model: tf.LayersModel) => valuesOf(() => tf.grad((y) => tf.sum(model.apply(y) as tf.Tensor))(x));
+    const want = slope(stock);
+    await withoutLeaks(async () => {
+      const { restore } = await accelerate(stock, { convolutions: true, restorable: true });
+      expect(relativeL2(slope(stock), want)).toBeLessThan(0.02);
+      await restore();
+    });
+    stock.dispose();
+    x.dispose();
+  });
+});
+
+describe('damaged convolutions', () => {
+  beforeAll(() => useBackend('wasm'));
+
+  const window = { kernel: [3, 3], strides: [1, 1], dilations: [1, 1], padding: 'same' };
+  it.each<[unknown, string]>([
+    [undefined, 'window.kernel, expected two positive integers, got undefined.'],
+    [{ ...window, kernel: [3] }, 'window.kernel, expected two positive integers, got [3].'],
+    [{ ...window, strides: [0, 1] }, 'window.strides, expected two positive integers, got [0,1].'],
+    [{ ...window, dilations: [1, 1e9] }, 'window.dilations, expected two positive integers, got [1,1000000000].'],
+    [{ ...window, padding: 'full' }, "window.padding, expected 'same', 'valid' or four counts, got \"full\"."],
+    [{ ...window, padding: [1, 2, 3] }, "window.padding, expected 'same', 'valid' or four counts, got [1,2,3]."],
+    [{ ...window, kernel: [7, 3] }, 'weights, expected a multiple of 21 rows for a window of [7,3], got 288.'],
+  ])('%j: a typed error', async (damaged, message) => {
+    const good = await loadGraphModel(handlerOf(artifactsOf(modelOf({ op: 'Conv2D', filter: [3, 3, 32, 32] }))), {
+      convolutions: true,
+    });
+    let artifacts: tf.io.ModelArtifacts | undefined;
+    await good.save({
+      save: async (given) => {
+        artifacts = given;
+        return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
+      },
+    });
+    good.dispose();
+    const topology = structuredClone(artifacts!.modelTopology) as {
+      node: { op: string; attr: Record<string, unknown> }[];
+    };
+    const node = topology.node.find(({ op }) => op === 'MsdConv2D')!;
+    if (damaged) node.attr.window = b64(JSON.stringify(damaged));
+    else delete node.attr.window;
+    const before = tf.memory().numTensors;
+    await expect(loadGraphModel(handlerOf({ ...artifacts!, modelTopology: topology as never }))).rejects.toThrow(
+      message,
+    );
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('images that do not fit are typed errors', async () => {
+    const model = await loadGraphModel(
+      handlerOf(artifactsOf(modelOf({ op: 'Conv2D', filter: [3, 3, 32, 32], padding: 'VALID' }))),
+      { convolutions: true },
+    );
+    const run = (shape: number[]) => tf.tidy(() => model.execute(tf.zeros(shape), 'y') as tf.Tensor);
+    expect(() => run([1, 5, 5, 31])).toThrow('conv2d: x, expected [batch, height, width, 32], got [1,5,5,31].');
+    expect(() => run([1, 5, 2, 32])).toThrow(
+      'conv2d: x, expected at least 3 elements along dimension 2, padding included, got 2 of [1,5,2,32].',
+    );
+    const { w } = packed(gaussian(1, 288 * 32), 288, 32);
+    const ints = tf.zeros([1, 5, 5, 32], 'int32');
+    const own: ConvolutionWindow = { kernel: [3, 3], strides: [1, 1], dilations: [1, 1], padding: 'same' };
+    expect(() => conv2d(ints, w, own)).toThrow(new TypeError('conv2d: x, expected float32, got int32.'));
+    w.dispose();
+    ints.dispose();
+    model.dispose();
   });
 });

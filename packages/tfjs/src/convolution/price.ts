@@ -58,6 +58,9 @@ export function depthwiseGain(window: ConvolutionWindow, channels: number): numb
   return (STOCK_WINDOW_MAC * taps * channels + ENDS) / (sums + PADDED_SUM * paddedElements(window, channels) + ENDS);
 }
 
+/** As the report has it. */
+export const roundedGain = (gain: number): number => Math.round(100 * gain) / 100;
+
 /** As the report says it. */
 export const refusedGain = (gain: number): string =>
   `predicted to run at ${gain.toFixed(1)} times the speed of tfjs's wasm backend, less than ${LEAST_GAIN}`;

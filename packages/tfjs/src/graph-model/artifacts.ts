@@ -10,6 +10,7 @@ import { attributesOf, inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
 import { asString, checkTopology, type NodeDef, scopeOf, type Topology } from './topology.ts';
+import { windowOf } from './window-attr.ts';
 
 export interface RewrittenArtifacts {
   readonly artifacts: io.ModelArtifacts;
@@ -85,6 +86,7 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
   };
   const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
   for (const nodes of lists) {
+    for (const own of nodes) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
     if (!nodes.some(({ op }) => isMsdOp(op))) continue;
     const scope = scopeOf(nodes, [], 'model');
     for (const own of nodes) if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));

@@ -1,4 +1,5 @@
 /** MSD's ops as graph models run them: `registerOp` of tfjs-converter, each in a tidy of its own. */
+import type { ConvolutionWindow } from '../convolution/window.ts';
 import { ModelFormatError } from '../errors.ts';
 import { gather, sparseSegmentMean, sparseSegmentSum } from '../gather.ts';
 import { type Activation, matMul } from '../mat-mul.ts';
@@ -14,6 +15,7 @@ import { ATTENTION_OP } from './attention/steps.ts';
 import { conv2dOp, depthwiseOp } from './convolution-ops.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
+import { windowOf } from './window-attr.ts';
 
 /** What tfjs hands to a custom op. */
 export interface GraphNode {
@@ -36,6 +38,8 @@ interface Attributes extends End {
   readonly shapeFirst: boolean;
   readonly contracted: number | undefined;
   readonly free: readonly number[];
+  /** Of a convolution. */
+  readonly window: ConvolutionWindow | undefined;
   readonly arithmetic: ArithmeticOptions;
   /** Of the last call: identities hand a new tensor over each time. */
   packed?: Tensor;
@@ -61,6 +65,7 @@ export function attributesOf(node: NodeDef, packedLength: number): Attributes {
     shapeFirst: boolAttr(node, 'shape_first'),
     contracted: numberAttr(node, 'contracted'),
     free: numbersAttr(node, 'free'),
+    window: node.op === 'MsdConv2D' ? windowOf(node, (spec as MatrixSpec).K) : undefined,
     arithmetic: {
       components: numberAttr(node, 'components') as 1 | 2 | undefined,
       activationBlock: block === undefined ? undefined : block === 'row' ? 'row' : (Number(block) as 32 | 256),

@@ -3,6 +3,7 @@
  * what they hold changes.
  */
 import type { FormatId, KvType } from '@msd/core';
+import { roundedGain } from '../convolution/price.ts';
 import type { MatMulInputsReport, NodeReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
@@ -23,6 +24,7 @@ import {
   scopeOf,
   type Topology,
 } from './topology.ts';
+import { windowAttr } from './window-attr.ts';
 
 export interface RewriteOptions extends ClaimOptions {
   readonly format: FormatId;
@@ -151,7 +153,7 @@ function msdNode(
 ): NodeDef {
   const attr: Record<string, AttrValue> = {};
   if (spec) attr.spec = asString(JSON.stringify(spec));
-  if (use.convolution && use.op !== 'MsdMatMul') attr.window = asString(JSON.stringify(use.convolution.window));
+  if (use.convolution && use.op !== 'MsdMatMul') attr.window = windowAttr(use.convolution.window);
   if (bias !== undefined) attr.has_bias = { b: true };
   if (slopes !== undefined) attr.has_slopes = { b: true };
   if (shape !== undefined) attr.has_shape = { b: true };
@@ -190,7 +192,7 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
 
 function nodeReport({ node, op, convolution }: Use, { last, inner }: Epilogue): NodeReport {
   const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
-  const gain = convolution && { predictedGain: Math.round(100 * convolution.gain) / 100 };
+  const gain = convolution && { predictedGain: roundedGain(convolution.gain) };
   return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, ...gain };
 }
 

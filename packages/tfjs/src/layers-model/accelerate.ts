@@ -50,7 +50,7 @@ export async function accelerateLayersModel(
     const owners = places.filter(({ layer: own }) =>
       [...own._trainableWeights, ...own._nonTrainableWeights].includes(weight),
     );
-    return owners.length > 1 ? `shares its ${kind.weight} with another layer` : undefined;
+    return owners.length > 1 ? `shares its ${kind.leaf} with another layer` : undefined;
   };
 
   // All is packed before the first layer changes: an error leaves the model as it was.

@@ -76,7 +76,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
      */
     override addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable {
       const [initializer, ...more] = rest as [{ apply(shape: number[], dtype?: string): Tensor }];
-      if (name !== kind.weight) return super.addWeight(name, shape, dtype, ...rest);
+      if (name !== kind.leaf) return super.addWeight(name, shape, dtype, ...rest);
       const { tf } = requireRegistration(kind.msd);
       const nothing = { apply: (length: number[]) => tf.zeros(length) };
       const variable = super.addWeight(name, [1], 'float32', nothing, ...more);

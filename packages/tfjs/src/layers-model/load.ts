@@ -118,7 +118,7 @@ function rewriteLayers(
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
-    return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.weight, stored) }] : [];
+    return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.leaf, stored) }] : [];
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
@@ -137,7 +137,7 @@ function rewriteLayers(
       continue;
     }
     if (!weight) {
-      refuse(`its ${kind.weight} is not in the manifest under its name`);
+      refuse(`its ${kind.leaf} is not in the manifest under its name`);
       continue;
     }
     if (found.filter((other) => other.weight === weight).length > 1) {
@@ -146,7 +146,7 @@ function rewriteLayers(
     }
     const constant = fileConstant(weight);
     if (constant.dtype !== 'float32' || constant.shape.length < 2 || constant.shape.includes(0)) {
-      refuse(`${kind.weight} of ${constant.dtype} [${constant.shape}]`);
+      refuse(`${kind.leaf} of ${constant.dtype} [${constant.shape}]`);
       continue;
     }
     const candidate: Candidate = { kind, name, shape: constant.shape, config: fieldOf(config) };
@@ -226,11 +226,11 @@ function takePacked(
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
   if (!kind) return;
   const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
-  const found = weightOf(path, kind.weight, stored);
+  const found = weightOf(path, kind.leaf, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
     throw new ModelFormatError(
-      `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
+      `${where}: ${kind.leaf}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
     const saved = specOf(config.packed, where, sizeOf(found.spec.shape));

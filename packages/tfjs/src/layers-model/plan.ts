@@ -1,5 +1,6 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
+import { roundedGain } from '../convolution/price.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
@@ -8,8 +9,7 @@ import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
-import type { WeightView } from '../weights/view.ts';
-import type { Field, LayerKind } from './kinds.ts';
+import type { Field, LayerKind, LayerView } from './kinds.ts';
 
 /** A layer whose class MSD knows. */
 export interface Candidate {
@@ -24,12 +24,12 @@ export function planOf(
   { kind, shape, config }: Candidate,
   isCnn: boolean,
   options: RewriteOptions,
-): WeightView | { readonly reason: string } {
+): LayerView | { readonly reason: string } {
   const view = kind.view(shape, config);
   if ('reason' in view) return view;
   const size = sizeOf(shape);
   const reason = whyUnwanted(
-    { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn },
+    { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn, gain: view.gain },
     options,
   );
   return reason === undefined ? view : { reason };
@@ -41,7 +41,7 @@ export function planOf(
  */
 export function packLayer(
   { kind, name }: Candidate,
-  view: WeightView,
+  view: LayerView,
   stored: StoredValues,
   byteLength: number,
   options: RewriteOptions,
@@ -51,7 +51,8 @@ export function packLayer(
   const { packed, error, how } = encoded;
   const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
   const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
-  return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
+  const gain = view.gain !== undefined && { predictedGain: roundedGain(view.gain) };
+  return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights, ...gain } };
 }
 
 /** A layer whose weights were packed before. */

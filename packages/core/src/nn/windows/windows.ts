@@ -35,7 +35,7 @@ export const windows: OpSpec<WindowsOp> = {
             }
             if (kind === 'mean') value = fl(value / taps);
             if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
-            if (kind === 'weighted') value = value < least ? least : value > most ? most : value;
+            if (kind === 'weighted') value = Math.min(value < least ? least : value, most);
             y.data[to] = value;
           }
   },
