@@ -35,7 +35,8 @@ export const windows: OpSpec<WindowsOp> = {
             }
             if (kind === 'mean') value = fl(value / taps);
             if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
-            if (kind === 'weighted') value = Math.min(value < least ? least : value, most);
+            if (kind === 'weighted' && value < least) value = least;
+            if (kind === 'weighted' && most < value) value = most;
             y.data[to] = value;
           }
   },
