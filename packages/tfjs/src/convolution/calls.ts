@@ -1,7 +1,7 @@
 /**
  * Convolutions on a device of @msd/core's that lives in memory. Slice by slice, so that what lies between two kernels stays in the
- * cache: lines of the image with the zeros around them, then windows of these as rows, and rows times the weights; or, where each
- * channel has a filter of its own, sums over windows.
+ * cache: lines of the image with the zeros around them, then windows of these as rows, and rows times the weights. Where each channel
+ * has a filter of its own: sums over windows, in one kernel.
  */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
 import {
@@ -23,9 +23,6 @@ type Call = ReturnType<WasmBackend['bind']>;
 
 /** Calls that are kept: a few of each layer. */
 const MOST_CALLS = 1024;
-
-/** How many times what windows read and write has to fit where rows would: less lies in the nearer cache. */
-const WINDOW_SHARE = 2;
 
 const f32 = (dims: readonly number[]): TensorType => ({ dtype: 'f32', dims });
 const partOf = ({ arena, ptr }: ArenaHandle, at: number, size: number): ArenaHandle => arena.at(ptr + 4 * at, 4 * size);
@@ -77,16 +74,11 @@ export class ConvolutionCalls {
   ): void {
     const { window, dims, places } = image;
     const { kernel, strides, dilations } = window;
-    const [batch, , , C] = dims as [number, number, number, number];
-    const [{ out: lines }, { out: columns }] = places as [Placed['places'][0], Placed['places'][0]];
-    const op = { kind: 'weighted' as const, kernel, strides, dilations, clamp };
-    const weights = [f32([tapsOf(window), C]), bias && f32([C])];
-    const slices = windowSlices(batch, lines, columns, WINDOW_SHARE * 4 * C * (1 + strides[0] * strides[1]));
-    this.#bands(image, x, slices, (slice, { padded }, at) => {
-      const first = (slice.image * lines + slice.line) * columns * C;
-      const own = partOf(y, first, slice.images * slice.lines * columns * C);
-      this.#run(windowsSpec, op, [f32(padded), ...weights], [at, w, bias, own]);
-    });
+    const [top, bottom, left, right] = places.flatMap(({ before, after }) => [before, after]);
+    const pads = [top!, bottom!, left!, right!] as const;
+    const op = { kind: 'weighted' as const, kernel, strides, dilations, pads, clamp };
+    const channels = dims[3]!;
+    this.#run(windowsSpec, op, [f32(dims), f32([tapsOf(window), channels]), bias && f32([channels])], [x, w, bias, y]);
   }
 
   /** @param use gets each band with its zeros: where it lies in the image if it has none */

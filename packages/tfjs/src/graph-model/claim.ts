@@ -51,13 +51,14 @@ export function claim(
         if (found.reason !== 'no constant table') refusals.push({ node, reason: found.reason });
         continue;
       }
-      const { view, convolution } = found;
-      const size = sizeOf(constants.get(found.constant)!.shape);
+      const { view, convolution, isFloat } = found;
+      // Weights that stay floats cost nothing, however few they are.
+      const size = isFloat ? Number.POSITIVE_INFINITY : sizeOf(constants.get(found.constant)!.shape);
       const isTable = view.kind === 'table';
       const wanted = { size, isTable, isConvolution: convolution !== undefined, isCnn, gain: convolution?.gain };
       const reason = whyUnwanted(wanted, options);
       if (reason) refusals.push({ node, reason });
-      else if (found.isFloat) floats.push(found);
+      else if (isFloat) floats.push(found);
       else uses.set(found.constant, [...(uses.get(found.constant) ?? []), found]);
     }
 
