@@ -41,7 +41,7 @@ export async function accelerate(
   model: GraphModel | LayersModel,
   options: AccelerateOptions = {},
 ): Promise<Accelerated> {
-  const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
+  const resolved = await resolveModelOptions(options, 'accelerate', ['restorable']);
   await prepareBackend(requireRegistration('accelerate').tf);
   const restorable = options.restorable ?? false;
   const { report, restore } = await inTurn(model, () =>
@@ -62,5 +62,5 @@ function inTurn<T>(model: object, run: () => Promise<T>): Promise<T> {
   return result;
 }
 
-const isLayersModel = (model: unknown): model is LayersModel =>
+export const isLayersModel = (model: unknown): model is LayersModel =>
   Array.isArray((model as Partial<LayersModel> | null)?.layers) && typeof (model as LayersModel).predict === 'function';

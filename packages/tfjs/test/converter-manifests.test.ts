@@ -1,6 +1,6 @@
 /**
  * Manifests as converters really write them: constant tensors, ranges far from zero, zeros that are no level. Stock's weights
- * are the reference, in float64; the bound is that of the activations alone (docs/tfjs.md, "Zeros").
+ * are the reference, in float64; the bound is that of the activations alone (docs/tfjs.md, "Zeros and offsets").
  */
 import { elementBound } from '@msd/core';
 import fc from 'fast-check';

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { conv2d, depthwiseConv2d } from '../src/convolution/conv2d.ts';
+import { prepareConvolutions } from '../src/convolution/kernels.ts';
 import { type ConvolutionWindow, stockPadding } from '../src/convolution/window.ts';
 import {
   accelerate,
@@ -18,7 +19,10 @@ import { artifactsOf, b64, floats, type GraphEntry, handlerOf, type NodeEntry, p
 import { saved } from './layers.ts';
 import { BACKENDS, gaussian, relativeL2, tensor, tf, tidied, useBackend, withoutLeaks } from './tf.ts';
 
-beforeAll(() => register(tf));
+beforeAll(async () => {
+  register(tf);
+  await prepareConvolutions(); // models wait for it by themselves
+});
 afterAll(() => unregister(tf));
 
 type Values = Float32Array;

@@ -133,7 +133,7 @@ export class ConvolutionCalls {
 const known = /* @__PURE__ */ new WeakMap<Host, ConvolutionCalls>();
 
 /** `undefined` if MSD has no kernels for convolutions there. */
-export function convolutionCalls(host: Host | undefined): ConvolutionCalls | undefined {
+export function callsOf(host: Host | undefined): ConvolutionCalls | undefined {
   if (!host?.memory) return undefined;
   const calls = known.get(host) ?? new ConvolutionCalls(host.memory.device);
   known.set(host, calls);

@@ -10,7 +10,8 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
-import { type ConvolutionCalls, convolutionCalls } from './calls.ts';
+import type { ConvolutionCalls } from './calls.ts';
+import { convolutionCalls } from './kernels.ts';
 import { type ConvolutionWindow, placesOf, stockPadding, tapsOf } from './window.ts';
 
 export interface ConvolutionOptions extends ArithmeticOptions {

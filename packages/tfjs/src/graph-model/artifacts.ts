@@ -6,10 +6,10 @@ import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { attributesOf, inputCount, isMsdOp } from './ops.ts';
-import { rootOf } from './recognise.ts';
+import { specOfNode } from './ops.ts';
+import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
-import { asString, checkTopology, type NodeDef, scopeOf, type Topology } from './topology.ts';
+import { asString, checkTopology, type NodeDef, type Topology } from './topology.ts';
 import { windowOf } from './window-attr.ts';
 
 export interface RewrittenArtifacts {
@@ -28,6 +28,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
   if (initializer?.node !== undefined) checkTopology(initializer);
   const stored = weightsOf(artifacts);
   const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
+  const already = packedBefore(modelTopology, (name) => sizeOf(stored.get(name)!.spec.shape));
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
   const { topology, packed, dropped, nodes } = rewriteGraph(
     modelTopology,
@@ -40,7 +41,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
   const data: ArrayBuffer[] = [];
   let [weightBytes, stock] = [0, 0];
   for (const [name, { spec, bytes }] of stored) {
-    stock += stockBytes(spec);
+    stock += already.stockBytes.get(name) ?? stockBytes(spec);
     if (dropped.has(name)) continue;
     const replacement = packed.get(name)?.data;
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
@@ -54,7 +55,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
       weightSpecs: specs as io.WeightsManifestEntry[],
       weightData: readable(data),
     },
-    report: { nodes, stockBytes: stock, weightBytes },
+    report: { nodes: [...already.nodes, ...nodes], stockBytes: stock, weightBytes },
   };
 }
 
@@ -78,19 +79,16 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     const { dtype, quantization } = weight.spec;
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
-    const saved = attributesOf(own, sizeOf(weight.spec.shape)).spec;
+    const saved = specOfNode(own, sizeOf(weight.spec.shape));
+    if (own.op === 'MsdConv2D' && saved.kind === 'matrix') windowOf(own, saved.K);
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
+  for (const { node, constant } of packedNodesOf(topology)) take(node, constant);
   const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
-  for (const nodes of lists) {
-    for (const own of nodes) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
-    if (!nodes.some(({ op }) => isMsdOp(op))) continue;
-    const scope = scopeOf(nodes, [], 'model');
-    for (const own of nodes) if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));
-  }
+  for (const own of lists.flat()) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
   if (upgraded.size === 0) return topology;
   const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
   const { library } = topology;

@@ -1,6 +1,8 @@
 /** Graph models whose weights stay integers from download to kernel. */
+
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { prepareBackend } from '../fallback.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
@@ -9,6 +11,8 @@ import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
 import { registerOps } from './ops.ts';
 import { type ModelOptions, resolveModelOptions } from './options.ts';
+import type { Topology } from './topology.ts';
+import { hasConvolutionNodes } from './window-attr.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
 export interface MsdHandler extends io.IOHandler {
@@ -34,7 +38,7 @@ export async function graphModelHandler(
 ): Promise<MsdHandler> {
   const where = 'graphModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
+  const resolved = await resolveModelOptions(options, where);
   registerOps(await converter(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
@@ -42,6 +46,7 @@ export async function graphModelHandler(
   return {
     async load() {
       const rewritten = rewriteArtifacts(await inner.load!(), resolved);
+      if (hasConvolutionNodes(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareConvolutions();
       report = rewritten.report;
       return rewritten.artifacts;
     },

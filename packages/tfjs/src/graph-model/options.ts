@@ -1,6 +1,7 @@
 /** What a user may ask of a model. */
 
 import { type FormatId, formatIds, type KvType } from '@msd/core';
+import { type Activations, readActivations } from '../activations.ts';
 import { LEAST_GAIN, refusedGain } from '../convolution/price.ts';
 import { shown } from '../errors.ts';
 import { checkKeys } from '../options.ts';
@@ -35,6 +36,11 @@ export interface ModelOptions {
    * false.
    */
   readonly keepTrainable?: boolean | undefined;
+  /**
+   * A few activations that products multiply, by the name of the node or layer, from `recordActivations`: errors are measured with
+   * them, and decide whether a form is fine enough. Without them it is judged by the weights alone.
+   */
+  readonly activations?: Activations | undefined;
 }
 
 const KV_TYPES: readonly KvType[] = ['int16', 'int8', 'float'];
@@ -47,17 +53,18 @@ const KEYS: readonly string[] = [
   'minElements',
   'attention',
   'keepTrainable',
+  'activations',
 ];
 
 /**
  * @param more further keys that the caller knows
  * @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values
  */
-export function resolveModelOptions(
+export async function resolveModelOptions(
   options: ModelOptions,
   where: string,
   more: readonly string[] = [],
-): RewriteOptions {
+): Promise<RewriteOptions> {
   checkKeys(options, [...KEYS, ...more], where);
   const { format = 'int8', blockSize, convolutions = 'auto', tables = true, fuse = true, minElements = 1024 } = options;
   const { attention = 'int16', keepTrainable = false } = options;
@@ -74,7 +81,8 @@ export function resolveModelOptions(
   if (!Number.isSafeInteger(minElements) || minElements < 0)
     throw new RangeError(`${where}: minElements, expected a count, got ${shown(minElements)}.`);
   const taken = { convolutions, tables, fuse, minElements, attention, keepTrainable };
-  return { format, blockSize, convolutionBlockSize: 32, ...taken };
+  const activations = await readActivations(options.activations, where);
+  return { format, blockSize, convolutionBlockSize: 32, ...taken, activations };
 }
 
 /** Why weights are left alone that MSD could take; undefined = they are wanted. */

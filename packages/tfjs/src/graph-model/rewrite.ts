@@ -3,17 +3,20 @@
  * what they hold changes.
  */
 import type { FormatId, KvType } from '@msd/core';
+import { rowsFor } from '../activations.ts';
 import { roundedGain } from '../convolution/price.ts';
-import type { MatMulInputsReport, NodeReport } from '../report.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
+import { scopesOf } from './scopes.ts';
 import {
   type AttrValue,
   asString,
@@ -21,7 +24,6 @@ import {
   type NodeDef,
   parseInput,
   type Scope,
-  scopeOf,
   type Topology,
 } from './topology.ts';
 import { windowAttr } from './window-attr.ts';
@@ -35,6 +37,8 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Activations of products, by the names of these. */
+  readonly activations: ReadonlyMap<string, Float32Array>;
   /** Leave layers alone that may be trained. */
   readonly keepTrainable: boolean;
 }
@@ -59,15 +63,10 @@ export function rewriteGraph(
   options: RewriteOptions,
 ): Rewritten {
   const outputs = Object.values(signature?.outputs ?? {}).flatMap(({ name }) => (name === undefined ? [] : [name]));
-  const main = scopeOf(topology.node, outputs.length ? outputs : undefined, 'graph');
-  const bodies = (topology.library?.function ?? []).map((body) => ({
-    body,
-    scope: scopeOf(body.nodeDef ?? [], Object.values(body.ret ?? {}), `function ${body.signature.name}`),
-  }));
-  const others = initializer?.node ? [scopeOf(initializer.node, [], 'initializer')] : [];
-  const scopes = [main, ...bodies.map(({ scope }) => scope), ...others];
+  const all = scopesOf(topology, outputs.length ? outputs : undefined, initializer);
+  const { main, bodies, others, all: scopes } = all;
 
-  const { claims, floats, refusals } = claim(scopes, constants, options);
+  const { claims, floats, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
   const attention = takeAttention(scopes, constants, options.attention);
@@ -90,13 +89,15 @@ export function rewriteGraph(
   }
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
+    const stored = source.stored();
     const encoded = encode(
-      source.stored(),
+      stored,
       view,
       formatFor(
         uses.some(({ convolution }) => convolution !== undefined),
         options,
       ),
+      activationsOf(view, uses, options),
     );
     if ('reason' in encoded) {
       const { reason } = encoded;
@@ -104,11 +105,12 @@ export function rewriteGraph(
       continue;
     }
     packed.set(constant, encoded.packed);
+    const how = source.isLoaded && stored.kind === 'uint8' ? 'integers recovered' : encoded.how;
     for (const use of uses) {
       const epilogue = endOf(use);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
-      nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
+      nodes.push(reportOf(use, epilogue, { ...encoded, how }, source.byteLength, uses.length));
     }
     for (const scope of scopes) {
       const node = scope.nodes.get(constant);
@@ -141,6 +143,14 @@ export function rewriteGraph(
     dropped,
     nodes: withLeftAlone(nodes, scopes, after, constants, packed),
   };
+}
+
+/** Of the first product that there are some for. */
+function activationsOf(view: WeightView, uses: readonly Use[], { activations }: RewriteOptions) {
+  const name = uses.map(({ node }) => node.name).find((own) => activations.has(own));
+  // What a convolution meets are images: its rows are windows of them.
+  if (view.kind !== 'matrix' || name === undefined || uses.some(({ op }) => op === 'MsdConv2D')) return undefined;
+  return rowsFor(activations.get(name), view.K, name);
 }
 
 /** Without readers nothing is fused. */
@@ -196,20 +206,6 @@ function nodeReport({ node, op, convolution }: Use, { last, inner }: Epilogue): 
   return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, ...gain };
 }
 
-function reportOf(
-  use: Use,
-  end: Epilogue,
-  { packed, error, how }: Encoded,
-  bytesBefore: number,
-  sharedBy: number,
-): NodeReport {
-  const weights: MatMulInputsReport = {
-    spec: packed.spec,
-    how,
-    error,
-    bytesBefore,
-    bytesAfter: packed.data.byteLength,
-    sharedBy,
-  };
-  return { ...nodeReport(use, end), weights };
+function reportOf(use: Use, end: Epilogue, encoded: Encoded, bytesBefore: number, sharedBy: number): NodeReport {
+  return { ...nodeReport(use, end), weights: weightsReport(encoded, bytesBefore, sharedBy) };
 }

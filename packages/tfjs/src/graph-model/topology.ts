@@ -8,6 +8,7 @@ export interface AttrValue {
   readonly f?: number;
   readonly s?: string | readonly number[];
   readonly type?: string | number;
+  readonly func?: { readonly name?: string };
   readonly list?: { readonly s?: readonly (string | readonly number[])[]; readonly i?: readonly (number | string)[] };
 }
 
@@ -110,6 +111,8 @@ export interface Scope {
   readonly consumers: ReadonlyMap<string, readonly NodeDef[]>;
   /** Nodes whose values leave the graph. */
   readonly outputs: ReadonlySet<string>;
+  /** Of a function: constants that it always gets for an argument. */
+  readonly given: Map<string, string>;
 }
 
 export function scopeOf(nodes: readonly NodeDef[], outputs: Iterable<string> | undefined, where: string): Scope {
@@ -130,5 +133,5 @@ export function scopeOf(nodes: readonly NodeDef[], outputs: Iterable<string> | u
   const named = new Set(outputs ? [...outputs].map((name) => parseInput(name).node) : []);
   // Without a signature tfjs takes every node that nobody reads.
   if (!outputs) for (const { name } of nodes) if (!consumers.has(name)) named.add(name);
-  return { where, nodes: byName, consumers, outputs: named };
+  return { where, nodes: byName, consumers, outputs: named, given: new Map() };
 }

@@ -1,7 +1,13 @@
 /** Where the windows of a convolution's node lie. */
 import { type ConvolutionWindow, checkWindow, tapsOf } from '../convolution/window.ts';
 import { ModelFormatError } from '../errors.ts';
-import { type AttrValue, asString, type NodeDef, stringAttr } from './topology.ts';
+import { type AttrValue, asString, type NodeDef, stringAttr, type Topology } from './topology.ts';
+
+/** Nodes that the rewriting makes of convolutions with windows. */
+export const hasConvolutionNodes = ({ node, library }: Topology): boolean =>
+  [node, ...(library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)].some((nodes) =>
+    nodes.some(({ op }) => op === 'MsdConv2D' || op === 'MsdDepthwiseConv2D'),
+  );
 
 export const windowAttr = (window: ConvolutionWindow): AttrValue => asString(JSON.stringify(window));
 

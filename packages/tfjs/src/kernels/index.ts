@@ -5,21 +5,25 @@ import { msdConv2D, msdDepthwiseConv2D } from './convolution.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
+import { msdRecurrent } from './recurrent.ts';
 
 export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 export const ATTENTION = 'MsdAttention';
+export const RECURRENT = 'MsdRecurrent';
 export const CONV_2D = 'MsdConv2D';
 export const DEPTHWISE = 'MsdDepthwiseConv2D';
 
-export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo>> = {
-  [MAT_MUL]: msdMatMul,
-  [GATHER]: msdGather,
-  [SPARSE_SEGMENT]: msdSparseSegment,
-  [DEQUANTIZE]: msdDequantize,
-  [ATTENTION]: msdAttention,
-  [CONV_2D]: msdConv2D,
-  [DEPTHWISE]: msdDepthwiseConv2D,
-};
+export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo | TensorInfo[]>> =
+  {
+    [MAT_MUL]: msdMatMul,
+    [GATHER]: msdGather,
+    [SPARSE_SEGMENT]: msdSparseSegment,
+    [DEQUANTIZE]: msdDequantize,
+    [ATTENTION]: msdAttention,
+    [RECURRENT]: msdRecurrent,
+    [CONV_2D]: msdConv2D,
+    [DEPTHWISE]: msdDepthwiseConv2D,
+  };

@@ -2,27 +2,30 @@
 
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { setReport } from '../graph-model/model.ts';
+import { addChange, type Change, undoFrom } from '../changes.ts';
+import { prepareConvolutions } from '../convolution/kernels.ts';
+import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
+import type { Tensor } from '../tf.ts';
 import { packedConfig, registerClasses, runPacked } from './classes.ts';
 import { describe, setReason } from './describe.ts';
 import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
-import { layersOf, type Place, requireAlive, variablesOf } from './places.ts';
+import { layersOf, ownersOf, type Place, replaceMembers, requireAlive, variablesOf } from './places.ts';
 import { isTransparent, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { planRecurrent, type SeenWeight } from './recurrent/loaded.ts';
 import { packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
 
+/** A layer whose weights are packed, and that is as it was yet. */
 interface Taken {
-  readonly kind: LayerKind;
   readonly layer: LayerInternals;
-  readonly weight: LayerVariable;
-  /** What the weights were when they were packed. */
-  readonly dataId: object;
-  readonly packed: Packed;
-  readonly kept: Float32Array | undefined;
-  readonly node: NodeReport;
+  readonly weights: readonly SeenWeight[];
+  /** @returns what makes the layer a stock one again */
+  takeOver(): () => void;
 }
 
 export async function accelerateLayersModel(
@@ -31,7 +34,9 @@ export async function accelerateLayersModel(
   restorable: boolean,
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
-  const stockClasses = registerClasses(await layers(where));
+  const namespace = await layers(where);
+  const stockClasses = registerClasses(namespace);
+  const recurrentClasses = registerRecurrent(namespace);
   const weights = variablesOf(model);
   requireAlive(weights, where);
   const places = layersOf(model);
@@ -47,16 +52,22 @@ export async function accelerateLayersModel(
     if (!weight) return 'not built yet';
     if (isTraining) return 'the model is being trained';
     if (trainable.includes(weight)) return 'trainable, and keepTrainable is set';
-    const owners = places.filter(({ layer: own }) =>
-      [...own._trainableWeights, ...own._nonTrainableWeights].includes(weight),
-    );
-    return owners.length > 1 ? `shares its ${kind.leaf} with another layer` : undefined;
+    return ownersOf(weight, places) > 1 ? `shares its ${kind.leaf} with another layer` : undefined;
   };
 
   // All is packed before the first layer changes: an error leaves the model as it was.
   const taken: Taken[] = [];
   for (const place of places) {
     const { layer, name } = place;
+    const recurrent = await planRecurrent(place, recurrentClasses, places, options, { restorable, trainable });
+    if (recurrent) {
+      if ('reason' in recurrent) setReason(layer, recurrent.reason);
+      else {
+        await prepareRecurrent();
+        taken.push({ layer, ...recurrent });
+      }
+      continue;
+    }
     const kind = kindNamed(layer.getClassName());
     const weight = kind && layer[kind.weight];
     if (!kind || (weight && packedOf(weight))) continue;
@@ -71,47 +82,56 @@ export async function accelerateLayersModel(
     const { dataId } = float;
     const values = await float.data<'float32'>();
     const own = packLayer(candidate, view, { kind: 'float32', values }, 4 * float.size, options);
-    if ('reason' in own) setReason(layer, own.reason);
-    else taken.push({ kind, layer, weight: weight!, dataId, kept: restorable ? values.slice() : undefined, ...own });
+    if ('reason' in own) {
+      setReason(layer, own.reason);
+      continue;
+    }
+    if (kind.isConvolution) await prepareConvolutions();
+    const kept = restorable ? values.slice() : undefined;
+    const weights = [{ variable: weight!, dataId }];
+    taken.push({ layer, weights, takeOver: () => takeOver(kind, layer, weight!, own, kept) });
   }
   requireAlive(weights, where);
-  const done = taken.flatMap((one) => {
-    if (packedOf(one.weight)) return []; // by a model that shares the layer, meanwhile
-    if (one.weight.val.dataId === one.dataId) return [{ ...one, putBack: takeOver(one) }];
-    setReason(one.layer, 'its weights changed meanwhile: the model is being trained');
+  const done = taken.flatMap(({ layer, weights: own, takeOver: take }) => {
+    if (own.some(({ variable }) => packedOf(variable))) return []; // by a model that shares the layer, meanwhile
+    if (own.every(({ variable, dataId }) => variable.val.dataId === dataId)) return [{ layer, putBack: take() }];
+    setReason(layer, 'its weights changed meanwhile: the model is being trained');
     return [];
   });
+  const reportBefore = reportOf(model);
   const report = describe(model, places);
   setReport(model, report);
-  return {
-    report,
-    async restore() {
-      if (done.length === 0) return;
+  const change: Change = {
+    check() {
       requireAlive(variablesOf(model), 'restore');
       if (!restorable)
         throw new UnsupportedError('restore: the float weights are gone. Use accelerate(model, { restorable: true }).');
-      for (const { layer, weight, putBack } of done.splice(0)) {
-        unpackVariable(weight);
-        putBack();
-        setReason(layer, 'restored');
-      }
-      const now = describe(model, places);
-      setReport(model, now.nodes.some(({ msdOp }) => msdOp) ? now : undefined);
+    },
+    undo() {
+      for (const { putBack } of done) putBack();
+      setReport(model, reportBefore);
     },
   };
+  if (done.length) addChange(model, change);
+  return { report, restore: () => undoFrom(model, change) };
 }
 
-/** @returns what makes the layer a stock one again, once its weight is */
-function takeOver({ kind, layer, weight, packed, kept, node }: Taken): () => void {
-  const own = Object.getOwnPropertyDescriptors(layer);
+function takeOver(
+  kind: LayerKind,
+  layer: LayerInternals,
+  weight: LayerVariable,
+  { packed, node }: { readonly packed: Packed; readonly node: NodeReport },
+  kept: Float32Array | undefined,
+): () => void {
   const { getConfig } = layer;
   packVariable(weight, packed, { shape: weight.shape, kept, node });
-  layer.call = (inputs, kwargs) => runPacked(kind, layer, inputs, kwargs);
-  layer.getClassName = () => kind.msd;
-  layer.getConfig = () => ({ ...getConfig.call(layer), packed: packedConfig(requirePacked(weight).spec) });
+  const putBack = replaceMembers(layer, {
+    call: (inputs: Tensor | Tensor[], kwargs: object) => runPacked(kind, layer, inputs, kwargs),
+    getClassName: () => kind.msd,
+    getConfig: () => ({ ...getConfig.call(layer), packed: packedConfig(requirePacked(weight).spec) }),
+  });
   return () => {
-    for (const name of ['call', 'getClassName', 'getConfig'] as const)
-      if (name in own) Object.defineProperty(layer, name, own[name as keyof typeof own]!);
-      else delete (layer as unknown as Record<string, unknown>)[name];
+    unpackVariable(weight);
+    putBack();
   };
 }

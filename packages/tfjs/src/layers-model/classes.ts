@@ -2,6 +2,7 @@
  * MSD's layer classes: each is the stock class with one weight as packed integers. tfjs-layers deserializes, runs, saves and
  * loads them like any other.
  */
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import { upgradedSpec } from '../saved.ts';
@@ -67,6 +68,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
 
     constructor({ packed, ...config }: Record<string, unknown>) {
       super(config);
+      if (kind.isConvolution) void prepareConvolutions();
       this.#saved = specOf(packed, `${kind.msd} ${shown(this.name)}`);
     }
 
@@ -75,15 +77,9 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
      * initializer, as in the stock class.
      */
     override addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable {
-      const [initializer, ...more] = rest as [{ apply(shape: number[], dtype?: string): Tensor }];
       if (name !== kind.leaf) return super.addWeight(name, shape, dtype, ...rest);
-      const { tf } = requireRegistration(kind.msd);
-      const nothing = { apply: (length: number[]) => tf.zeros(length) };
-      const variable = super.addWeight(name, [1], 'float32', nothing, ...more);
-      const spec = upgradedSpec(this.#saved);
-      packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved: this.#saved });
-      if (!this.fastWeightInitDuringBuild) tf.tidy(() => void variable.write(initializer.apply(shape, dtype)));
-      return variable;
+      const add = super.addWeight.bind(this);
+      return addPacked(this, kind.msd, this.#saved, { add, name, shape, dtype, rest });
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {
@@ -96,6 +92,32 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
       return { ...super.getConfig(), packed: packedConfig(spec) };
     }
   };
+}
+
+interface Wanted {
+  /** The stock method. */
+  readonly add: LayerInternals['addWeight'];
+  readonly name: string;
+  readonly shape: number[];
+  readonly dtype: string | undefined;
+  readonly rest: readonly unknown[];
+}
+
+/** A weight of integers in place of the float one that `build` wants. */
+export function addPacked(
+  layer: LayerInternals,
+  where: string,
+  saved: QuantizedSpec,
+  { add, name, shape, dtype, rest }: Wanted,
+): LayerVariable {
+  const { tf } = requireRegistration(where);
+  const [initializer, ...more] = rest as [{ apply(shape: number[], dtype?: string): Tensor }];
+  const nothing = { apply: (length: number[]) => tf.zeros(length) };
+  const variable = add(name, [1], 'float32', nothing, ...more);
+  const spec = upgradedSpec(saved);
+  packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved });
+  if (!layer.fastWeightInitDuringBuild) tf.tidy(() => void variable.write(initializer.apply(shape, dtype)));
+  return variable;
 }
 
 /** What both a loaded and an accelerated layer do. */

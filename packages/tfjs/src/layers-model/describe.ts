@@ -7,6 +7,7 @@ import { kindNamed, type LayerInternals } from './kinds.ts';
 import { reportWithLeftAlone } from './left-alone.ts';
 import { floatsOf, type Place, variablesOf } from './places.ts';
 import { keptLayer, leftAlone } from './plan.ts';
+import { recurrentNode } from './recurrent/loaded.ts';
 import { nodeOf, packedOf } from './variable.ts';
 
 const reasons = /* @__PURE__ */ new WeakMap<LayerInternals, string>();
@@ -16,7 +17,10 @@ export const setReason = (layer: LayerInternals, reason: string): void => void r
 
 export function describe(model: LayersModel, places: readonly Place[]): ModelReport {
   const before = reportOf(model)?.nodes ?? [];
-  const nodes = places.flatMap(({ layer, name }): NodeReport[] => {
+  const nodes = places.flatMap((place): NodeReport[] => {
+    const { layer, name } = place;
+    const recurrent = recurrentNode(place, before, reasons.get(layer));
+    if (recurrent) return [recurrent];
     const kind = kindNamed(layer.getClassName());
     if (!kind) return [];
     const weight = layer[kind.weight];

@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { hasConvolutions, prepareConvolutions } from '../convolution/kernels.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
@@ -10,9 +11,11 @@ import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
+import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
@@ -20,7 +23,10 @@ import { packedConfig, registerClasses, specOf } from './classes.ts';
 import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
-import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { rewriteRecurrent } from './recurrent/file.ts';
+import { hasRecurrent } from './recurrent/plan.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -34,14 +40,18 @@ export async function layersModelHandler(
 ): Promise<MsdHandler> {
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
-  registerClasses(await layers(where));
+  const resolved = await resolveModelOptions(options, where);
+  const namespace = await layers(where);
+  registerClasses(namespace);
+  registerRecurrent(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {
     async load() {
       const rewritten = rewriteLayers(await inner.load!(), resolved);
+      if (hasRecurrent(rewritten.report)) await prepareRecurrent();
+      if (hasConvolutions(rewritten.report)) await prepareConvolutions();
       report = rewritten.report;
       return rewritten.artifacts;
     },
@@ -122,9 +132,15 @@ function rewriteLayers(
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
-  for (const place of places) takePacked(place, stored, packed);
-
   const nodes: NodeReport[] = [];
+  const floatBytes = new Map<string, number>();
+  for (const place of places) {
+    const already = takePacked(place, stored, packed);
+    if (!already) continue;
+    nodes.push(already.node);
+    floatBytes.set(already.weight, already.floatBytes);
+  }
+
   for (const { layer, config, path, wrapper, kind, weight } of found) {
     const name = path.join('/');
     const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
@@ -166,6 +182,8 @@ function rewriteLayers(
     nodes.push(taken.node);
   }
 
+  nodes.push(...rewriteRecurrent(places, stored, packed, options));
+
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];
   let [weightBytes, stock] = [0, 0];
@@ -174,7 +192,7 @@ function rewriteLayers(
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
     if (spec.group === 'optimizer') continue; // no weights of the model
-    stock += stockBytes(spec);
+    stock += floatBytes.get(name) ?? stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
   return {
@@ -217,15 +235,25 @@ function withLeftAlone(
   return reportWithLeftAlone(nodes, [...all, ...others]);
 }
 
+/** A layer that was saved as MSD's. */
+interface Already {
+  readonly node: NodeReport;
+  /** Name of its weight. */
+  readonly weight: string;
+  /** Of what tfjs would keep instead. */
+  readonly floatBytes: number;
+}
+
 /** Models that were saved with MSD's layers: each spec has to fit what the manifest holds, older ones are repacked. */
 function takePacked(
   { layer, config, path }: Place,
   stored: ReadonlyMap<string, StoredWeight>,
   packed: Map<string, Int32Array<ArrayBuffer>>,
-): void {
+): Already | undefined {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
-  if (!kind) return;
-  const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
+  if (!kind) return undefined;
+  const name = path.join('/');
+  const where = `model: ${kind.msd} ${shown(name)}`;
   const found = weightOf(path, kind.leaf, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
@@ -233,11 +261,14 @@ function takePacked(
       `${where}: ${kind.leaf}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
-    const saved = specOf(config.packed, where, sizeOf(found.spec.shape));
-    if (!isOlder(saved)) return;
-    const { spec, data } = upgrade(saved, new Int32Array(found.bytes().buffer));
-    config.packed = packedConfig(spec);
-    packed.set(found.spec.name, data);
+    let spec = specOf(config.packed, where, sizeOf(weight.shape));
+    if (isOlder(spec)) {
+      const upgraded = upgrade(spec, new Int32Array(found.bytes().buffer));
+      spec = upgraded.spec;
+      config.packed = packedConfig(spec);
+      packed.set(weight.name, upgraded.data);
+    }
+    return { node: keptLayer({ kind, name }, spec), weight: weight.name, floatBytes: 4 * sizeOf(realShape(spec)) };
   } catch (cause) {
     throw new ModelFormatError((cause as Error).message, { cause });
   }

@@ -1,10 +1,11 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
+import { rowsFor } from '../activations.ts';
 import { roundedGain } from '../convolution/price.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
-import type { NodeReport } from '../report.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { encode } from '../weights/encode.ts';
@@ -40,17 +41,20 @@ export function planOf(
  * @returns or why it stays what it is
  */
 export function packLayer(
-  { kind, name }: Candidate,
+  { kind, name, shape }: Candidate,
   view: LayerView,
   stored: StoredValues,
   byteLength: number,
   options: RewriteOptions,
 ): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
-  const encoded = encode(stored, view, formatFor(kind.isConvolution, options));
+  // What a convolution with windows meets are images, no rows; a separable one multiplies sums over windows.
+  const hasRows =
+    view.kind === 'matrix' && (!kind.isConvolution || (kind.weight === 'kernel' && shape.at(-2) === view.K));
+  const x = hasRows ? rowsFor(options.activations.get(name), view.K, name) : undefined;
+  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
   if ('reason' in encoded) return encoded;
-  const { packed, error, how } = encoded;
-  const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
-  const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
+  const { packed } = encoded;
+  const weights = weightsReport(encoded, byteLength, 1);
   const gain = view.gain !== undefined && { predictedGain: roundedGain(view.gain) };
   return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights, ...gain } };
 }

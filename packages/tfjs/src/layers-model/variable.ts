@@ -9,12 +9,13 @@ import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
-import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
+import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { encode } from '../weights/encode.ts';
 import type { WeightView } from '../weights/view.ts';
 import type { LayerVariable } from './kinds.ts';
+import { apart, together, weightShape } from './parts.ts';
 
 /** A tf.Variable, with what of it is not in its types. */
 export interface Variable extends Tensor {
@@ -43,8 +44,13 @@ export const packedOf = (variable: object): QuantizedTensor | undefined => state
 
 export const nodeOf = (variable: object): NodeReport | undefined => states.get(variable)?.node;
 
+/** tf.disposeVariables() takes the values from under a variable that says nothing of it. */
+export const isGone = ({ val }: LayerVariable): boolean =>
+  val.isDisposed || !requireRegistration('layers').tf.engine().state.tensorInfo.has(val.dataId);
+
 /** What MSD's layers run on. */
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
+  checkAlive(variable);
   const packed = packedOf(variable);
   if (!packed) throw new TypeError(`${variable.originalName}: weights, expected packed ones, got floats.`);
   return packed;
@@ -113,7 +119,7 @@ const asBefore = (variable: LayerVariable): LayerVariable => Object.getPrototype
 const integers = (data: Int32Array): Tensor => requireRegistration('packed weights').tf.tensor1d(data, 'int32');
 
 function checkAlive(variable: LayerVariable): void {
-  if (variable.val.isDisposed) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
+  if (isGone(variable)) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
 }
 
 /** @param packed is disposed of */
@@ -133,7 +139,7 @@ function read(variable: LayerVariable, state: State): Tensor {
   const { tf } = requireRegistration(variable.originalName);
   const { shape } = variable;
   if (!state.floats || state.floats.isDisposed)
-    state.floats = tf.keep(tf.tidy(() => tf.reshape(dequantized(tf, state.quantized), shape)));
+    state.floats = tf.keep(tf.tidy(() => tf.reshape(together(dequantized(tf, state.quantized)), shape)));
   return state.floats;
 }
 
@@ -169,7 +175,7 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
 function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
   const { originalName, shape } = variable;
   if (fits(variable, spec)) return;
-  const given = [...shape.slice(2).map(() => 1), ...realShape(spec)];
+  const given = [...shape.slice(2).map(() => 1), ...weightShape(spec)];
   throw new ModelFormatError(
     `${originalName}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
   );
@@ -177,7 +183,7 @@ function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
 
 /** Filters are matrices: all but the last dimension are rows. */
 const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
-  [sizeOf(shape.slice(0, -1)), shape.at(-1)!].join() === realShape(spec).join();
+  [sizeOf(shape.slice(0, -1)), shape.at(-1)!].join() === weightShape(spec).join();
 
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {
@@ -191,24 +197,27 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   if (given === state.floats) return undefined;
   const tensor = variable.constraint ? variable.constraint.apply(given) : given;
   const values = tensor.dataSync<'float32'>() as Float32Array;
-  if (state.kept) state.kept = values.slice();
   const { spec } = state.quantized;
   // What was read and is written back stays exactly what it is.
-  if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
+  const isKnown = fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
-  const encoded = encode({ kind: 'float32', values }, viewOf(variable, spec), format);
-  if ('reason' in encoded)
+  const view = viewOf(variable, spec);
+  const floats = { kind: 'float32', values } as const;
+  const encoded = isKnown ? undefined : encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
+  if (encoded && 'reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
-  return encoded.packed;
+  if (state.kept) state.kept = values.slice();
+  return encoded?.packed;
 }
 
 /** A matrix may be of another size than what a file is said to hold, until that is read. */
 function viewOf({ shape }: LayerVariable, spec: QuantizedSpec): WeightView {
   const [rows, columns] = [sizeOf(shape.slice(0, -1)), shape.at(-1)!];
   if (spec.kind === 'table') return { kind: 'table', rows, columns };
-  return { kind: 'matrix', batchShape: [], K: rows, N: columns, transposed: false };
+  const { batchShape } = spec;
+  return { kind: 'matrix', batchShape, K: rows, N: columns / (batchShape[0] ?? 1), transposed: false };
 }
 
 const isEqual = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {

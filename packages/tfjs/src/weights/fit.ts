@@ -1,6 +1,5 @@
 /** Values that no integers stand for: a weight that holds them stays a float of tfjs's. */
-import { fromFp16 } from '@msd/core';
-import { codesInUse, type StoredValues } from './source.ts';
+import { codesInUse, floatsOf, type StoredValues } from './source.ts';
 
 /** Scales from here up could overflow on the way through the kernels (docs/msd.md, §2). */
 const LIMIT = 2 ** 90;
@@ -9,14 +8,14 @@ const LIMIT = 2 ** 90;
 export function whyUnfit(stored: StoredValues): string | undefined {
   switch (stored.kind) {
     case 'float32':
-      return whyAmong(stored.values, (value) => value);
+      return whyAmong(stored.values);
     case 'float16':
-      return whyAmong(stored.values, fromFp16);
+      return whyAmong(floatsOf(stored));
     default: {
       const { values, scale, min } = stored;
       const { low, high } = codesInUse(values);
       const real = Float32Array.of(low * scale + min, high * scale + min); // as stock decodes them; all others lie between
-      const why = whyAmong(real, (value) => value);
+      const why = whyAmong(real);
       if (why) return why;
       const largest = Math.abs(scale) * (stored.kind === 'uint16' ? 256 : 1);
       return low < high && !(largest < LIMIT) ? `a scale of ${scale}, where MSD takes those below 2^90` : undefined;
@@ -24,9 +23,9 @@ export function whyUnfit(stored: StoredValues): string | undefined {
   }
 }
 
-function whyAmong(values: Float32Array | Uint16Array, real: (stored: number) => number): string | undefined {
-  for (const stored of values) {
-    const value = real(stored);
+function whyAmong(values: Float32Array): string | undefined {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
     if (Math.abs(value) < LIMIT) continue;
     return Number.isFinite(value)
       ? `the weights hold ${value.toPrecision(3)}, where MSD takes numbers below 2^90`

@@ -16,7 +16,7 @@ const NUDGED = 2 ** -22;
 
 /**
  * A product is Σ x′·(scale · d), with the decomposed x′, plus offset · Σ x with x itself. Its error is Σ |x − x′|·|real − offset|:
- * so the offset must not put a large d beside it that it cancels.                               (docs/tfjs.md, "Zeros")
+ * so the offset must not put a large d beside it that it cancels.                               (docs/tfjs.md, "Zeros and offsets")
  *
  * - real 0 is a level: it is d = 0, and there is no offset. That is what converters write whenever 0 is in the range.
  * - it lies between two levels: d = 0 is the nearer one, the offset half a level at most.
