@@ -333,6 +333,17 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       expect(predict(again, x)).toEqual([got]);
     });
 
+    it("in a stack with tfjs's own initializer, which wants to be told a type", async () => {
+      await withoutLeaks(async () => {
+        const cells = [tf.layers.lstmCell({ units: 33 }), tf.layers.gruCell({ units: 34 })];
+        const model = tf.sequential({ layers: [tf.layers.rnn({ cell: cells as never, inputShape: [POSITIONS, K] })] });
+        const x = tensor(21, [BATCH, POSITIONS, K]);
+        const loaded = await loadedFrom(model);
+        expect(relativeL2(predict(loaded, x)[0]!, predict(model, x)[0]!)).toBeLessThan(0.02);
+        tf.dispose([x, model, loaded]);
+      });
+    });
+
     it('as cells of an RNN, alone and in a stack, and in a TimeDistributed', async () => {
       const cell = () => tf.layers[`${kind}Cell` as 'lstmCell']({ units: UNITS, ...fast } as never);
       const stock = seeded(

@@ -123,7 +123,8 @@ export function addPacked(
   const variable = add(name, [1], 'float32', nothing, ...more);
   const spec = upgradedSpec(saved);
   packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved });
-  if (!layer.fastWeightInitDuringBuild) tf.tidy(() => void variable.write(initializer.apply(shape, dtype)));
+  if (!layer.fastWeightInitDuringBuild)
+    tf.tidy(() => void variable.write(initializer.apply(shape, dtype ?? 'float32')));
   return variable;
 }
 
