@@ -335,12 +335,15 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
 
     it("in a stack with tfjs's own initializer, which wants to be told a type", async () => {
       await withoutLeaks(async () => {
-        const cells = [tf.layers.lstmCell({ units: 33 }), tf.layers.gruCell({ units: 34 })];
-        const model = tf.sequential({ layers: [tf.layers.rnn({ cell: cells as never, inputShape: [POSITIONS, K] })] });
+        const cells = [tf.layers[`${kind}Cell` as 'lstmCell']({ units: 9 }), tf.layers.lstmCell({ units: 8 })];
+        const rnn = tf.layers.rnn({ cell: cells as never, inputShape: [POSITIONS, K] });
+        const model = tf.sequential({ layers: [rnn] });
         const x = tensor(21, [BATCH, POSITIONS, K]);
-        const loaded = await loadedFrom(model);
-        expect(relativeL2(predict(loaded, x)[0]!, predict(model, x)[0]!)).toBeLessThan(0.02);
-        tf.dispose([x, model, loaded]);
+        const loaded = await loadedFrom(model, { minElements: 1 });
+        expect(relativeL2(predict(loaded, x)[0]!, predict(model, x)[0]!)).toBeLessThan(0.05);
+        tf.dispose(x);
+        model.dispose();
+        loaded.dispose();
       });
     });
 
