@@ -5,7 +5,7 @@ import { msdConv2D, msdDepthwiseConv2D } from './convolution.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
-import { msdRecurrent } from './recurrent.ts';
+import { msdGates, msdRecurrent } from './recurrent.ts';
 
 export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
@@ -15,6 +15,7 @@ export const ATTENTION = 'MsdAttention';
 export const RECURRENT = 'MsdRecurrent';
 export const CONV_2D = 'MsdConv2D';
 export const DEPTHWISE = 'MsdDepthwiseConv2D';
+export const GATES = 'MsdGates';
 
 export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo | TensorInfo[]>> =
   {
@@ -26,4 +27,5 @@ export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host
     [RECURRENT]: msdRecurrent,
     [CONV_2D]: msdConv2D,
     [DEPTHWISE]: msdDepthwiseConv2D,
+    [GATES]: msdGates,
   };
