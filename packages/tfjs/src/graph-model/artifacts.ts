@@ -1,7 +1,7 @@
 /** A model's artifacts, rewritten: what an IOHandler hands to tfjs, and what `model.save` writes. */
 import type { io } from '@tensorflow/tfjs-core';
 import { ModelFormatError, shown } from '../errors.ts';
-import type { ModelReport } from '../report.ts';
+import type { RewrittenArtifacts } from '../loading/load.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
@@ -10,23 +10,23 @@ import { specOfNode } from './ops.ts';
 import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
 import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
-
-export interface RewrittenArtifacts {
-  readonly artifacts: io.ModelArtifacts;
-  readonly report: ModelReport;
-}
+import { windowOf } from './window-attr.ts';
 
 /** Bytes that tfjs keeps per weight. */
 export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
   spec.dtype === 'string' ? 0 : sizeOf(spec.shape) * (spec.dtype === 'bool' ? 1 : 4);
 
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
-export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
+export function rewriteArtifacts(
+  artifacts: io.ModelArtifacts,
+  options: RewriteOptions,
+  given?: ReadonlyMap<string, StoredWeight>,
+): RewrittenArtifacts {
   checkTopology(artifacts.modelTopology);
   checkVersions(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
-  const stored = weightsOf(artifacts);
+  const stored = given ? new Map(given) : weightsOf(artifacts);
   const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
   const already = packedBefore(modelTopology, (name) => sizeOf(stored.get(name)!.spec.shape));
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
@@ -56,6 +56,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
       weightData: readable(data),
     },
     report: { nodes: [...already.nodes, ...nodes], stockBytes: stock, weightBytes },
+    packed,
   };
 }
 
@@ -84,12 +85,15 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
     const saved = specOfNode(own, sizeOf(weight.spec.shape));
+    if (own.op === 'MsdConv2D' && saved.kind === 'matrix') windowOf(own, saved.K);
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
   for (const { node, constant } of packedNodesOf(topology)) take(node, constant);
+  const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
+  for (const own of lists.flat()) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
   if (upgraded.size === 0) return topology;
   const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
   const { library } = topology;
