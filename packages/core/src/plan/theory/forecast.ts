@@ -3,8 +3,8 @@
  * it reads. One unit of work is an operation on a vector of 16 bytes; the peak of int16 dots says what one takes, since it is a dot
  * and an addition per 8 products.
  *
- * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured once, relative to the
- * peak, on Zen 3, 4 and 5: `npm run bench -- forecast` says how far off that is elsewhere.
+ * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured relative to the peak,
+ * on two x86 machines: `npm run bench -- forecast` says how far off that is elsewhere.
  */
 import type { FormatId } from '../../formats/weights.ts';
 import type { GemmShape } from '../../gemm/registry.ts';
