@@ -1,8 +1,10 @@
 /** A GraphModel that is loaded already: its float weights become packed, the graph is rewritten in place. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { addChange } from '../changes.ts';
+import { checkGraphModel } from '../copies.ts';
 import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
@@ -10,11 +12,12 @@ import type { StoredWeight, WeightSpec } from '../weights/manifest.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
 import { constantsOf, storedWeights } from './constants.ts';
 import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
-import { registerOps } from './ops.ts';
+import { prepareConverter } from './ops.ts';
 import { packedBefore } from './packed-nodes.ts';
+import { hasGates } from './recurrent/run.ts';
 import { changeOf, type Done, forgetStale, keepWeights, restore } from './restore.ts';
 import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts';
-import { disposeWhenUnused, watchExecutions } from './running.ts';
+import { disposeWhenUnused } from './running.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
@@ -25,8 +28,8 @@ export async function accelerateGraphModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const namespace = await converter(where);
-  registerOps(namespace);
-  watchExecutions(namespace);
+  checkGraphModel(model, namespace);
+  prepareConverter(namespace);
   const internals = internalsOf(model, where);
   forgetStale(model);
   const original = internals.artifacts;
@@ -48,6 +51,7 @@ export async function accelerateGraphModel(
 
   const gone = new Map([...before].filter(([name]) => packed.has(name) || dropped.has(name)));
   const kept = restorable ? await keepWeights(gone, stored) : undefined;
+  if (hasGates(rewritten.topology)) await prepareRecurrent();
   // Nothing waits from here on: the model is as it was, or all of it has changed.
   if (internals.executor.weightMap !== weightMap || [...before.values()].some(({ isDisposed }) => isDisposed))
     throw new DisposedError(`${where}: model, has been disposed of or loaded again meanwhile.`);
