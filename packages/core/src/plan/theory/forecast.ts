@@ -141,12 +141,15 @@ function i8(peaks: MachinePeaks, { M, format, components = 2 }: ProductWithWeigh
 }
 
 /** What goes on at the same time hides what is shorter, less so where both are alike. */
-export const together = (a: number, b: number): number => Math.cbrt(a ** 3 + b ** 3);
+const together = (a: number, b: number): number => Math.cbrt(a ** 3 + b ** 3);
 
-/** Puts parts together, and says which one decides. */
-export function forecastOf(parts: Readonly<Record<CallPart, number>>): Forecast {
+/** Puts parts together, and says which one decides. @param overlap time of what multiplies and what is read for it */
+export function forecastOf(
+  parts: Readonly<Record<CallPart, number>>,
+  overlap: (multiply: number, read: number) => number = together,
+): Forecast {
   const { decompose, multiply, read, call } = parts;
-  const microseconds = call + decompose + together(multiply, read);
+  const microseconds = call + decompose + overlap(multiply, read);
   const limit = (Object.keys(parts) as CallPart[]).reduce((a, b) => (parts[b] > parts[a] ? b : a));
   const share = Math.round((100 * parts[limit]) / microseconds);
   return { microseconds, parts, limit, why: `${WHY[limit]} (${Math.min(100, share)} %)` };
