@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { findChromium } from './scripts/find-chromium.mjs';
+import LongestFirst from './scripts/longest-first.ts';
 
 // WebGPU in Node: Chromium's own software driver, unless another is named. Here, in the main process, because the Vulkan loader
 // reads the environment that a process starts with. The second silences libwayland.
@@ -32,6 +33,9 @@ export default defineConfig({
   test: {
     reporters: ['default', './scripts/count-reporter.ts'],
     testTimeout: 60_000,
+    // Two even on two cores, where the default is one: the engines wait for each other more than they compute.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,

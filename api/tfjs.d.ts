@@ -12,7 +12,17 @@ export interface Accelerated {
     restore(): Promise<void>;
 }
 
+export interface Accuracy {
+    readonly error: number;
+    readonly input: Worst;
+    readonly output: Worst;
+    readonly lost: Worst;
+    readonly measured?: number;
+}
+
 export type Activation = 'linear' | 'relu' | 'relu6' | 'elu' | 'sigmoid' | 'tanh';
+
+export type Activations = Readonly<Record<string, Tensor>>;
 
 export interface ArithmeticOptions {
     readonly components?: 1 | 2 | undefined;
@@ -73,6 +83,7 @@ export interface MatrixSpec extends MatrixRows {
 
 export declare class ModelFormatError extends Error {
     readonly name = "ModelFormatError";
+    constructor(message: string, options?: ErrorOptions);
 }
 
 export interface ModelOptions {
@@ -83,6 +94,8 @@ export interface ModelOptions {
     readonly fuse?: boolean | undefined;
     readonly minElements?: number | undefined;
     readonly attention?: KvType | false | undefined;
+    readonly keepTrainable?: boolean | undefined;
+    readonly activations?: Activations | undefined;
 }
 
 export interface ModelReport {
@@ -101,9 +114,11 @@ export interface NodeReport {
     readonly op: string;
     readonly where: 'msd' | 'tfjs';
     readonly reason?: string;
+    readonly bytes?: number;
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;
+    readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface QuantizeTensorOptions {
@@ -144,6 +159,11 @@ export type TableSpec = TableRows;
 
 export type TfNamespace = typeof tfc;
 
+export interface Worst {
+    readonly index: number;
+    readonly error: number;
+}
+
 export declare function accelerate(model: GraphModel | LayersModel, options?: AccelerateOptions): Promise<Accelerated>;
 
 export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
@@ -171,6 +191,8 @@ export declare function quantizeAsync(tensor: Tensor, options?: QuantizeTensorOp
 export declare function quantizedTensor(packed: Tensor, spec: QuantizedSpec): QuantizedTensor;
 
 export declare function ready(): Promise<Status>;
+
+export declare function recordActivations(model: GraphModel | LayersModel, inputs: Tensor | Tensor[] | NamedTensorMap): Promise<Activations>;
 
 export declare function register(tf: TfNamespace, options?: RegisterOptions): void;
 

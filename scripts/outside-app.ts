@@ -2,6 +2,7 @@
 import { createBackend, type PreparedWeights, quantizeWeights } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
 import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
+import { type Latency, machineOf, severalPasses } from '@msd/core/theory';
 import type { GpuBinding, GpuDevice, WebGpuBackend } from '@msd/core/webgpu';
 import { InferenceSession } from '@msd/onnx';
 import { type Inspection, inspectModel, type Work } from '@msd/onnx/inspect';
@@ -35,6 +36,10 @@ export async function instead(model: Uint8Array): Promise<ort.InferenceSession> 
   const session: ort.InferenceSession = await Taken.create(model, { executionProviders: ['wasm'] });
   await session.run({ x: new taken.Tensor('float32', [1], [1]) });
   return session;
+}
+
+export function expected(peaks: MachinePeaks): Latency {
+  return severalPasses(machineOf(peaks), { M: 1, N: 64, K: 64 }, { bytes: 1, unit: 'int8' }, 2);
 }
 
 export const plugin = msd({ cpuOnly: true });

@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | attention | encoder | load | memory | classifier]… [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | recurrent | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -30,9 +30,10 @@ import { Tokenizer } from '../../examples/tfjs-semantic-search/src/tokenizer.ts'
 import { diskHandler, languageClassifier, sentenceEncoder } from '../../packages/tfjs/test/real-models.ts';
 import { SENTENCES } from '../../packages/tfjs/test/sentences.ts';
 import { describeMachine } from './environments.ts';
-import { interleave } from './measure.ts';
+import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+import { recurrentLayers } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -46,10 +47,17 @@ import {
 } from './tfjs-report.ts';
 
 const { values, positionals } = parseArgs({
-  options: { out: { type: 'string' }, rounds: { type: 'string', default: '11' }, side: { type: 'string' } },
+  options: {
+    out: { type: 'string' },
+    clock: { type: 'string', default: 'wall' },
+    rounds: { type: 'string', default: '11' },
+    side: { type: 'string' },
+  },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
+/** Of the parts that one thread computes: cpu where other programs take the cores. */
+const clock = values.clock as Clock;
 const wants = (part: string) => positionals.length === 0 || positionals.includes(part);
 console.warn = () => {}; // executeAsync says on every call that execute would do
 await tf.setBackend('wasm');
@@ -337,6 +345,9 @@ else if (positionals.includes('readme')) {
   console.log(`${machine.cpu}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, medians of ${rounds} rounds`);
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
+  if (wants('recurrent'))
+    for await (const { id, timings, macs } of recurrentLayers(relativeL2, { rounds, clock }))
+      record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();

@@ -87,6 +87,14 @@ describe('products', () => {
       17,
     ],
     ['8 bits', 5, 512, { N: 5, K: 512, format: 'int8', blockSize: 128 }, 18],
+    ['8 bits, zero points', 5, 320, { N: 5, K: 320, format: 'int8', blockSize: 128, asymmetric: true }, 21],
+    [
+      '8 bits, zero points, before blocks',
+      6,
+      512,
+      { N: 6, K: 512, format: 'int8', blockSize: 128, asymmetric: true },
+      13,
+    ],
     ['2 bits', 9, 64, { N: 9, K: 64, format: 'int2', blockSize: 32 }, 21],
   ];
 

@@ -1,10 +1,12 @@
 /** `msd verify` as a user runs it. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TensorSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeModel } from '../../onnx/src/write/index.ts';
+import { MERGED, mergedGraph } from '../../onnx/test/merged.ts';
 import { storyModel } from '../../onnx/test/story.ts';
 import type { Engine } from '../src/feeds/engines.ts';
 import type { VerifyResult } from '../src/verify/verify.ts';
@@ -96,6 +98,37 @@ describe('a flip', () => {
     expect(whole['msd-2'].sqnr).toBeGreaterThan(whole['msd-1'].sqnr + 30);
     const { stdout } = await msd(['verify', quantized]);
     expect(stdout).toContain(`${flips.length} of 16`);
+  });
+});
+
+describe('a merged decoder', () => {
+  it('is looked at in the branch of a first run, wherever its tensors lie', async () => {
+    const path = join(folder, 'merged.onnx');
+    const graph = mergedGraph({ encoder: 'same' });
+    // Large enough to be put beside the model.
+    const bulk = { name: 'bulk', dtype: 'float32' as const, dims: [400], data: gaussian(400, 1) };
+    const model = writeModel({
+      graph: {
+        ...graph,
+        nodes: [...graph.nodes, { opType: 'Identity', inputs: ['bulk'], outputs: ['copy'] }],
+        initializers: [...graph.initializers!, bulk],
+        outputs: [...graph.outputs, { name: 'copy', dtype: 'float32', dims: [400] }],
+      },
+    });
+    writeFileSync(path, model);
+    const beside = join(folder, 'merged-beside.onnx');
+    await msdJson(['rewrite', path, '-o', beside, '--to', 'qdq', '--external-data', '--no-check']);
+    expect(existsSync(`${beside}_data`)).toBe(true);
+    for (const each of [path, beside]) {
+      const { layers, whole, falseInputs, kept } = await msdJson<Result>(['verify', each]);
+      expect(falseInputs).toEqual(['flag']);
+      expect(kept).toEqual([]);
+      expect(layers.map(({ N }) => N)).toEqual([...new Array(8).fill(MERGED.width), MERGED.vocabulary]);
+      for (const { losses } of layers) expect(losses['msd-2'].sqnr).toBeGreaterThan(60);
+      expect(whole['msd-2'].sqnr).toBeGreaterThan(60);
+    }
+    const { stdout } = await msd(['verify', path]);
+    expect(stdout).toContain('Where flag chooses, the branch for false was looked at: a first run.');
   });
 });
 

@@ -41,12 +41,26 @@ export async function accelerate(
   model: GraphModel | LayersModel,
   options: AccelerateOptions = {},
 ): Promise<Accelerated> {
-  const resolved = resolveModelOptions(options, 'accelerate', ['restorable']);
+  const resolved = await resolveModelOptions(options, 'accelerate', ['restorable']);
   await prepareBackend(requireRegistration('accelerate').tf);
   const restorable = options.restorable ?? false;
-  if (isLayersModel(model)) return accelerateLayersModel(model, resolved, restorable);
-  return accelerateGraphModel(model, resolved, restorable);
+  const { report, restore } = await inTurn(model, () =>
+    isLayersModel(model)
+      ? accelerateLayersModel(model, resolved, restorable)
+      : accelerateGraphModel(model, resolved, restorable),
+  );
+  return { report, restore: () => inTurn(model, restore) };
 }
 
-const isLayersModel = (model: unknown): model is LayersModel =>
+const turns = /* @__PURE__ */ new WeakMap<object, Promise<unknown>>();
+
+/** What changes a model begins when what changed it before has ended. */
+function inTurn<T>(model: object, run: () => Promise<T>): Promise<T> {
+  const key = Object(model) as object; // whatever it is: who runs will say what is wrong
+  const result = (turns.get(key) ?? Promise.resolve()).then(run, run);
+  turns.set(key, result);
+  return result;
+}
+
+export const isLayersModel = (model: unknown): model is LayersModel =>
   Array.isArray((model as Partial<LayersModel> | null)?.layers) && typeof (model as LayersModel).predict === 'function';

@@ -1,6 +1,8 @@
 /** Look-ups in quantized tables. */
+import { shown } from './errors.ts';
 import { realTensor, runsHere } from './fallback.ts';
 import { GATHER, SPARSE_SEGMENT } from './kernels/index.ts';
+import { noGradient } from './mat-mul.ts';
 import { checkQuantized, type QuantizedTensor } from './quantized-tensor.ts';
 import { describeSpec, matrixCount } from './spec.ts';
 import { requireRegistration } from './state.ts';
@@ -63,6 +65,9 @@ function floatRows(tf: TfNamespace, w: QuantizedTensor): Tensor {
   return w.spec.kind === 'table' ? real : tf.transpose(real);
 }
 
+/** A table that is to be trained says so, instead of that there is no such gradient. */
+export const gatherGradient = { kernelName: GATHER, gradFunc: () => ({ w: () => noGradient('gather') }) };
+
 function checkTable(w: unknown, where: string): asserts w is QuantizedTensor {
   checkQuantized(w, where);
   if (w.spec.kind === 'matrix' && matrixCount(w.spec) > 1)
@@ -72,7 +77,7 @@ function checkTable(w: unknown, where: string): asserts w is QuantizedTensor {
 function checkIndices(tf: TfNamespace, tensor: unknown, name: string, where: string, rank?: number): void {
   if (!(tensor instanceof tf.Tensor) || tensor.dtype !== 'int32')
     throw new TypeError(
-      `${where}: ${name}, expected an int32 tensor, got ${tensor instanceof tf.Tensor ? tensor.dtype : String(tensor)}.`,
+      `${where}: ${name}, expected an int32 tensor, got ${tensor instanceof tf.Tensor ? tensor.dtype : shown(tensor)}.`,
     );
   if (rank !== undefined && tensor.rank !== rank)
     throw new RangeError(`${where}: ${name}, expected rank ${rank}, got [${tensor.shape}].`);

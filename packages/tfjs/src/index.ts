@@ -1,5 +1,6 @@
 /** `@msd/tfjs`: quantized weights in TensorFlow.js, integers from download to kernel. The public API. */
 export { type Accelerated, type AccelerateOptions, accelerate } from './accelerate.ts';
+export type { Activations } from './activations.ts';
 export { type AttentionOptions, attention } from './attention/attention.ts';
 export { KvCache, type KvCacheOptions } from './attention/kv-cache.ts';
 export { DisposedError, ModelFormatError } from './errors.ts';
@@ -12,9 +13,11 @@ export { type Activation, type MatMulOptions, matMul } from './mat-mul.ts';
 export type { ArithmeticOptions, RegisterOptions } from './options.ts';
 export { type QuantizeTensorOptions, quantize, quantizeAsync } from './quantize.ts';
 export { QuantizedTensor } from './quantized-tensor.ts';
+export { recordActivations } from './record-activations.ts';
 export { register, unregister } from './register.ts';
 export { formatReport, type ModelReport, type NodeReport } from './report.ts';
 export { quantizedTensor } from './saved.ts';
 export type { MatrixSpec, QuantizedSpec, TableSpec } from './spec.ts';
 export { ready, type Status, status } from './status.ts';
 export type { TfNamespace } from './tf.ts';
+export type { Accuracy, Worst } from './weights/accuracy.ts';

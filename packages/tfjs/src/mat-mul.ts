@@ -2,6 +2,7 @@
 
 import type { ActivationId } from '@msd/core';
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
+import { shown } from './errors.ts';
 import { dequantized, realTensor, requireMatrix, runsHere } from './fallback.ts';
 import { MAT_MUL } from './kernels/index.ts';
 import { canFuse } from './kernels/mat-mul.ts';
@@ -93,7 +94,7 @@ function activationOf(tf: TfNamespace, activation: Activation): ((y: Tensor) => 
       return tf.tanh;
     default:
       throw new RangeError(
-        `matMul: activation, expected one of linear, relu, relu6, elu, sigmoid, tanh, got ${String(activation)}.`,
+        `matMul: activation, expected one of linear, relu, relu6, elu, sigmoid, tanh, got ${shown(activation)}.`,
       );
   }
 }
@@ -114,7 +115,7 @@ function checkOperands(tf: TfNamespace, x: Tensor, { K, N, batchShape }: MatrixS
   if (bias === undefined) return;
   if (!(bias instanceof tf.Tensor) || bias.dtype !== 'float32' || bias.size !== N || bias.shape[bias.rank - 1] !== N)
     throw new RangeError(
-      `matMul: bias, expected float32 [${N}], got ${bias instanceof tf.Tensor ? `${bias.dtype} [${bias.shape}]` : String(bias)}.`,
+      `matMul: bias, expected float32 [${N}], got ${bias instanceof tf.Tensor ? `${bias.dtype} [${bias.shape}]` : shown(bias)}.`,
     );
 }
 
@@ -133,13 +134,18 @@ export const matMulGradient = (tf: TfNamespace) => ({
           return tf.reshape(tf.matMul(tf.reshape(upstream, [-1, N]), real as never, false, true), xShape);
         return reduceTo(tf, tf.matMul(upstream as never, real as never, false, true), xShape);
       },
-      w: () => {
-        throw new TypeError('matMul: quantized weights have no gradient; train float weights and quantize them.');
-      },
+      w: () => noGradient('matMul'),
       bias: () => tf.sum(tf.reshape(upstream, [-1, N]), 0),
     };
   },
 });
+
+/** @throws `TypeError`: somebody asked for it, to train them */
+export function noGradient(where: string): never {
+  throw new TypeError(
+    `${where}: quantized weights have no gradient; train float weights and quantize them, or freeze these (layer.trainable = false).`,
+  );
+}
 
 /** Sums over the dimensions that x was broadcast along. */
 function reduceTo(tf: TfNamespace, gradient: Tensor, shape: number[]): Tensor {

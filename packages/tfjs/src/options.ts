@@ -1,5 +1,7 @@
 /** What a user may say about the arithmetic, at registration and per call. */
+
 import type { ActivationBlock } from '@msd/core';
+import { shown } from './errors.ts';
 import type { ConverterNamespace, LayersNamespace } from './peers.ts';
 
 /** How activations are split; per call, or as defaults of `register`. */
@@ -42,9 +44,10 @@ export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOpti
 /** @throws `TypeError` for what are no options, and for an option that is none */
 export function checkKeys(options: object, known: readonly string[], where: string): void {
   if (typeof options !== 'object' || options === null)
-    throw new TypeError(`${where}: options, expected an object, got ${String(options)}.`);
+    throw new TypeError(`${where}: options, expected an object, got ${shown(options)}.`);
   for (const key of Object.keys(options))
-    if (!known.includes(key)) throw new TypeError(`${where}: option '${key}', expected one of ${known.join(', ')}.`);
+    if (!known.includes(key))
+      throw new TypeError(`${where}: option '${shown(key)}', expected one of ${known.join(', ')}.`);
 }
 
 /** @throws `RangeError` for wrong values */
@@ -56,8 +59,8 @@ export function resolveArithmetic(
   const components = options.components ?? defaults?.components ?? 2;
   const activationBlock = options.activationBlock ?? defaults?.activationBlock ?? 256;
   if (components !== 1 && components !== 2)
-    throw new RangeError(`${where}: components, expected 1 or 2, got ${String(components)}.`);
+    throw new RangeError(`${where}: components, expected 1 or 2, got ${shown(components)}.`);
   if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32)
-    throw new RangeError(`${where}: activationBlock, expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+    throw new RangeError(`${where}: activationBlock, expected 'row', 256 or 32, got ${shown(activationBlock)}.`);
   return { components, activationBlock };
 }

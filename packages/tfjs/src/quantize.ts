@@ -1,6 +1,6 @@
 /** Float tensors -> quantized ones. */
 import type { FormatId } from '@msd/core';
-import { DisposedError } from './errors.ts';
+import { DisposedError, shown } from './errors.ts';
 import { checkKeys } from './options.ts';
 import { rememberQuantized } from './override.ts';
 import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
@@ -64,7 +64,7 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
   const { dtype, shape } = tensor;
   if (dtype !== 'float32') throw new TypeError(`quantize: tensor, expected float32, got ${dtype}.`);
   if (use !== 'matMul' && use !== 'gather')
-    throw new RangeError(`quantize: use, expected 'matMul' or 'gather', got ${String(use)}.`);
+    throw new RangeError(`quantize: use, expected 'matMul' or 'gather', got ${shown(use)}.`);
   if (shape.length < 2 || (use === 'gather' && shape.length !== 2) || shape.includes(0))
     throw new RangeError(
       `quantize: tensor, expected a non-empty ${use === 'gather' ? '[rows, columns]' : '[…, K, N]'}, got [${shape}].`,
@@ -74,10 +74,25 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
 function quantizeValues(tensor: Tensor, values: Float32Array, options: QuantizeTensorOptions): QuantizedTensor {
   const { tf, options: registered } = requireRegistration('quantize');
   const { shape } = tensor;
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw new RangeError(
+      `quantize: tensor[${coordinates(bad, shape)}], expected finite weights, got ${values[bad]}. Leave this one a float tensor.`,
+    );
   const { spec, data } = options.use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
   const quantized = new QuantizedTensor(tf.tensor1d(data, 'int32'), spec);
   if (registered.override && spec.kind === 'matrix') rememberQuantized(tensor, quantized, options.transpose ?? false);
   return quantized;
+}
+
+/** Where element `at` of a tensor lies. */
+function coordinates(at: number, shape: readonly number[]): number[] {
+  let rest = at;
+  return shape.reduceRight<number[]>((found, size) => {
+    found.unshift(rest % size);
+    rest = Math.floor(rest / size);
+    return found;
+  }, []);
 }
 
 function tableOf(values: Float32Array, [rows, columns]: readonly number[], options: QuantizeTensorOptions) {

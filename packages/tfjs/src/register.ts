@@ -1,6 +1,7 @@
 /** Makes MSD's kernels known to TensorFlow.js, and takes them back. */
 import type { KernelConfig } from '@tensorflow/tfjs-core';
 import { prepareBackend, sweepFloats } from './fallback.ts';
+import { gatherGradient } from './gather.ts';
 import { BACKENDS, disposeHost, isProbed, requireHost } from './kernels/hosts.ts';
 import { kernels } from './kernels/index.ts';
 import { matMulGradient } from './mat-mul.ts';
@@ -50,6 +51,7 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
         disposeFunc: (backend) => disposeHost(backend as object),
       });
   tf.registerGradient(matMulGradient(tf) as never);
+  tf.registerGradient(gatherGradient as never);
   replaceStock(tf, MENDED, mended);
   if (resolved.override) replaceStock(tf, OVERRIDDEN, overridden);
   if (isProbed(tf.getBackend())) void prepareBackend(tf);

@@ -1,5 +1,8 @@
 /** What was taken, what not and why: plain data, and a text form of it. */
+
 import { formatOf, type QuantizedSpec, realShape } from './spec.ts';
+import type { Accuracy } from './weights/accuracy.ts';
+import type { Encoded } from './weights/encode.ts';
 
 export interface MatMulInputsReport {
   readonly spec: QuantizedSpec;
@@ -7,6 +10,10 @@ export interface MatMulInputsReport {
   readonly how: string;
   /** ‖W − W′‖ / ‖W‖ against the float weights; 0 where stored integers are kept. */
   readonly error: number;
+  /** Where it hurts, unless stored integers are kept: a small error of all may be the loss of one input feature. */
+  readonly accuracy?: Accuracy;
+  /** Why the form is a finer one than the one asked for. */
+  readonly finer?: string;
   /** Bytes in the file, or of the float tensor that was replaced. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
@@ -21,11 +28,15 @@ export interface NodeReport {
   readonly where: 'msd' | 'tfjs';
   /** Why it was not taken. */
   readonly reason?: string;
+  /** Of the weights that it keeps as floats, if it was not taken. A weight that several read counts for each. */
+  readonly bytes?: number;
   /** The op that stands in its place. */
   readonly msdOp?: string;
   /** Ops that it does as well: Reshape, BiasAdd, activations. */
   readonly fused?: readonly string[];
   readonly weights?: MatMulInputsReport;
+  /** Further weights of the same node: a recurrent layer has two matrices for each way. */
+  readonly more?: readonly MatMulInputsReport[];
 }
 
 export interface ModelReport {
@@ -36,9 +47,48 @@ export interface ModelReport {
   readonly weightBytes: number;
 }
 
+/** Weights that were taken. */
+export function weightsReport(
+  { packed: { spec, data }, how, accuracy, finer }: Encoded,
+  bytesBefore: number,
+  sharedBy: number,
+): MatMulInputsReport {
+  return {
+    spec,
+    how,
+    error: accuracy?.error ?? 0,
+    ...(accuracy && { accuracy }),
+    ...(finer !== undefined && { finer }),
+    bytesBefore,
+    bytesAfter: data.byteLength,
+    sharedBy,
+  };
+}
+
 function formatBytes(bytes: number): string {
   if (bytes < 10_000) return `${bytes} B`;
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** The errors that say more than the one before. */
+function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): string {
+  const words = [how];
+  const show = (value: number) => value.toExponential(1);
+  if (error > 0) words.push(`error ${show(error)}`);
+  if (accuracy) {
+    const { input, output, measured } = accuracy;
+    const [inputs, outputs] = spec.kind === 'table' ? ['column', 'row'] : ['input', 'output'];
+    if (input.error > 2 * error) words.push(`${inputs} ${input.index} ${show(input.error)}`);
+    if (output.error > 2 * error) words.push(`${outputs} ${output.index} ${show(output.error)}`);
+    if (measured !== undefined) words.push(`measured ${show(measured)}`);
+  }
+  if (finer !== undefined) words.push(`since ${finer}`);
+  return words.join(', ');
+}
+
+function formatWeights(weights: MatMulInputsReport): string {
+  const { spec, bytesAfter } = weights;
+  return `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${errors(weights)}`;
 }
 
 /**
@@ -50,12 +100,10 @@ function formatBytes(bytes: number): string {
  * ```
  */
 export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
-  const rows = nodes.map(({ name, op, where, reason, fused = [], weights }) => {
+  const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
-    if (!weights) return [where, what, name, reason ?? ''];
-    const { spec, how, error, bytesAfter } = weights;
-    const accuracy = error === 0 ? how : `${how}, error ${error.toExponential(1)}`;
-    return [where, what, name, `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${accuracy}`];
+    if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
+    return [where, what, name, [weights, ...more].map(formatWeights).join('; ')];
   });
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>

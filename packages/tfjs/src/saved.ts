@@ -3,7 +3,6 @@
  * knows the layout of @msd/core alone.
  */
 import { PACKED_VERSION, upgradePacked } from '@msd/core';
-import type { LayerVariable } from './layers-model/kinds.ts';
 import type { Packed } from './pack.ts';
 import { QuantizedTensor } from './quantized-tensor.ts';
 import { checkSpec, type MatrixSpec, planeBytes, type QuantizedSpec } from './spec.ts';
@@ -72,17 +71,4 @@ export function constantTensor(packed: Tensor, saved: QuantizedSpec): QuantizedT
     forget.register(packed.dataId, copy);
   }
   return copy;
-}
-
-/** A layer's variable of a model that tfjs loads by itself: the first values that are written to it are those of the file. */
-export function upgradeFirstWrite(variable: LayerVariable, saved: QuantizedSpec): LayerVariable {
-  if (!isOlder(saved)) return variable;
-  variable.write = (values) => {
-    delete (variable as Partial<LayerVariable>).write; // the class's own again
-    const { packed } = repacked(values, saved);
-    variable.write(packed);
-    packed.dispose();
-    return variable;
-  };
-  return variable;
 }

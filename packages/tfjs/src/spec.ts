@@ -2,8 +2,10 @@
  * What the int32 tensor of a quantized matrix or table holds. Plain data: it travels in node attributes, layer configs and
  * saved files beside the tensor.
  */
+
 import {
   type FormatId,
+  formatIds,
   type MatrixRows,
   PACKED_VERSION,
   type PackedShape,
@@ -13,6 +15,7 @@ import {
   tableCodes,
   UnsupportedError,
 } from '@msd/core';
+import { shown } from './errors.ts';
 import { sizeOf } from './shapes.ts';
 
 /**
@@ -53,12 +56,12 @@ export function realShape(spec: QuantizedSpec): number[] {
  */
 export function checkSpec(spec: unknown, length: number, where: string): QuantizedSpec {
   const refuse = (name: string, expected: string, got: unknown): never => {
-    throw new RangeError(`${where}: spec.${name}, expected ${expected}, got ${JSON.stringify(got)}.`);
+    throw new RangeError(`${where}: spec.${name}, expected ${expected}, got ${shown(got)}.`);
   };
   const isCount = (value: unknown): value is number =>
     Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 31;
   if (typeof spec !== 'object' || spec === null)
-    throw new TypeError(`${where}: spec, expected an object, got ${String(spec)}.`);
+    throw new TypeError(`${where}: spec, expected an object, got ${shown(spec)}.`);
   const given = spec as Partial<Record<string, unknown>>;
   let checked: QuantizedSpec;
   if (given.kind === 'matrix') {
@@ -67,6 +70,11 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
     if (!Array.isArray(batchShape) || !batchShape.every(isCount)) refuse('batchShape', 'positive integers', batchShape);
     if (planes !== 1 && planes !== 2) refuse('planes', '1 or 2', planes);
     if (typeof offset !== 'number' || !Number.isFinite(offset)) refuse('offset', 'a finite number', offset);
+    if (!(formatIds as readonly unknown[]).includes(format)) refuse('format', formatIds.join(', '), format);
+    for (const [name, value] of Object.entries({ N, K }))
+      if (!isCount(value)) refuse(name, 'a positive integer', value);
+    if (blockSize !== null && !isCount(blockSize)) refuse('blockSize', 'a positive integer or null', blockSize);
+    if (scale !== 'f32' && scale !== 'f16') refuse('scale', "'f32' or 'f16'", scale);
     if (typeof storedZeroPoints !== 'boolean') refuse('storedZeroPoints', 'a boolean', storedZeroPoints);
     if (!isCount(version)) refuse('version', 'a positive integer', version);
     if ((version as number) > PACKED_VERSION)
@@ -94,7 +102,7 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
 
 /** `int4 [768,3072]`, as reports and messages say it. */
 export function describeSpec(spec: QuantizedSpec): string {
-  return `${formatOf(spec)} [${realShape(spec).join(',')}]`;
+  return `${formatOf(spec)} ${shown(realShape(spec))}`;
 }
 
 /** One word for how the weights are kept. */

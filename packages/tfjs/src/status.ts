@@ -1,6 +1,7 @@
 /** Where MSD runs now, and making it ready there. */
 import { fallbackBytes, prepare } from './fallback.ts';
 import { hostOf } from './kernels/hosts.ts';
+import { recurrentPending } from './recurrent/layer.ts';
 import { requireRegistration } from './state.ts';
 
 export interface Status {
@@ -28,7 +29,7 @@ export interface Status {
  */
 export async function ready(): Promise<Status> {
   const { tf } = requireRegistration('ready');
-  await prepare(tf);
+  await Promise.all([prepare(tf), recurrentPending()]);
   return status();
 }
 

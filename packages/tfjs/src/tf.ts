@@ -3,6 +3,7 @@
  * time. Types only: this package imports no TensorFlow.js by itself.
  */
 import type * as tfc from '@tensorflow/tfjs-core';
+import { shown } from './errors.ts';
 
 /** `import * as tf from '@tensorflow/tfjs'`, or tfjs-core alone, or the global `tf` of a script tag. */
 export type TfNamespace = typeof tfc;
@@ -18,6 +19,6 @@ export function checkNamespace(tf: unknown, where: string): asserts tf is TfName
   const missing = needed.find((name) => typeof given?.[name] !== 'function');
   if (missing)
     throw new TypeError(
-      `${where}: tf, expected a namespace like \`import * as tf from '@tensorflow/tfjs-core'\`, got ${given === null || typeof given !== 'object' ? String(given) : `an object without ${missing}`}.`,
+      `${where}: tf, expected a namespace like \`import * as tf from '@tensorflow/tfjs-core'\`, got ${given === null || typeof given !== 'object' ? shown(given) : `an object without ${missing}`}.`,
     );
 }

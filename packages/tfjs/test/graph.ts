@@ -10,6 +10,14 @@ export interface WeightEntry {
   readonly stored?: 'uint8' | 'uint16' | 'float16';
 }
 
+/** A weight in the stored form itself, whatever a converter would have made of it. */
+export interface CodedEntry {
+  readonly name: string;
+  readonly shape: number[];
+  readonly codes: Uint8Array | Uint16Array;
+  readonly quantization: { readonly dtype: string; readonly scale?: number; readonly min?: number };
+}
+
 export interface NodeEntry {
   readonly name: string;
   readonly op: string;
@@ -45,7 +53,7 @@ export const placeholder = (name: string, type = 'DT_FLOAT'): NodeEntry => ({
 
 export interface GraphEntry {
   readonly nodes: readonly NodeEntry[];
-  readonly weights: readonly WeightEntry[];
+  readonly weights: readonly (WeightEntry | CodedEntry)[];
   readonly functions?: readonly object[];
   /** Names of outputs; without them the model has no signature. */
   readonly outputs?: readonly string[];
@@ -54,9 +62,9 @@ export interface GraphEntry {
 export function artifactsOf({ nodes, weights, functions, outputs }: GraphEntry): io.ModelArtifacts {
   const constants = weights
     .filter(({ name }) => !nodes.some((node) => node.name === name))
-    .map(({ name, values }): NodeEntry => {
-      const type = values instanceof Int32Array ? 'DT_INT32' : 'DT_FLOAT';
-      return { name, op: 'Const', attr: { dtype: { type } } };
+    .map((weight): NodeEntry => {
+      const type = 'values' in weight && weight.values instanceof Int32Array ? 'DT_INT32' : 'DT_FLOAT';
+      return { name: weight.name, op: 'Const', attr: { dtype: { type } } };
     });
   const encoded = weights.map(encodeWeight);
   const inputs = nodes
@@ -93,10 +101,13 @@ export function join(parts: readonly Uint8Array[]): ArrayBuffer {
 }
 
 /** What the converter's quantization writes: a range that is nudged so that zero is one of its levels. */
-export function encodeWeight({ name, shape, values, stored }: WeightEntry): {
-  spec: io.WeightsManifestEntry;
-  bytes: Uint8Array;
-} {
+export function encodeWeight(weight: WeightEntry | CodedEntry): { spec: io.WeightsManifestEntry; bytes: Uint8Array } {
+  const { name, shape } = weight;
+  if ('codes' in weight) {
+    const { codes, quantization } = weight;
+    return { spec: { name, shape, dtype: 'float32', quantization: quantization as never }, bytes: bytesOf(codes) };
+  }
+  const { values, stored } = weight;
   if (values instanceof Int32Array) return { spec: { name, shape, dtype: 'int32' }, bytes: bytesOf(values) };
   if (!stored) return { spec: { name, shape, dtype: 'float32' }, bytes: bytesOf(values) };
   if (stored === 'float16') {

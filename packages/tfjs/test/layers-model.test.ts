@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accelerate, loadLayersModel, register, reportOf, unregister } from '../src/index.ts';
 import { encodeWeight, join, type WeightEntry } from './graph.ts';
+import { saved } from './layers.ts';
 import { BACKENDS, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
@@ -68,17 +69,6 @@ function stored(artifacts: tf.io.ModelArtifacts, form: NonNullable<WeightEntry['
 
 const lines = (report: { nodes: readonly { name: string; op: string; reason?: string; msdOp?: string }[] }) =>
   report.nodes.map(({ name, op, reason, msdOp }) => [name, op, msdOp ?? reason]);
-
-async function saved(model: tf.LayersModel): Promise<tf.io.ModelArtifacts> {
-  let artifacts: tf.io.ModelArtifacts | undefined;
-  await model.save(
-    tf.io.withSaveHandler(async (given) => {
-      artifacts = given;
-      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
-    }),
-  );
-  return artifacts!;
-}
 
 const predict = (model: tf.LayersModel) =>
   tf.tidy(() => (model.predict(tensor(9, [2, 6, 32])) as tf.Tensor).dataSync().slice() as Float32Array);

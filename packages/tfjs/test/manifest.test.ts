@@ -69,10 +69,9 @@ describe('readManifest', () => {
     const bad: [unknown, unknown, RegExp][] = [
       ['x', bytes.buffer, /specs, expected an array/],
       [specs, bytes.slice(0, -1).buffer, /f \[5\], expected bytes .* truncated/],
-      [specs, new Uint8Array([...bytes, 0]).buffer, /expected \d+ bytes for the manifest, got \d+/],
       [specs, 'bytes', /expected an ArrayBuffer/],
+      [specs, undefined, /expected an ArrayBuffer/],
       [[null], bytes.buffer, /name, expected a string/],
-      [[...specs, specs[0]], bytes.buffer, /a is there twice/],
       [changed(0, { shape: [2, -3] }), bytes.buffer, /a, expected a shape of sizes, got \[2,-3\]/],
       [changed(0, { shape: [2 ** 40] }), bytes.buffer, /larger than memory/],
       [changed(0, { shape: 'x' }), bytes.buffer, /shape/],

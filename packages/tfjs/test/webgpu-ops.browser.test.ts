@@ -22,8 +22,9 @@ import {
 import { canFuse } from '../src/kernels/mat-mul.ts';
 import { type Packed, packMatrices, packTable } from '../src/pack.ts';
 import type { MatrixSpec } from '../src/spec.ts';
-import { encode } from '../src/weights/encode.ts';
+import { type Encoded, encode } from '../src/weights/encode.ts';
 import type { StoredValues } from '../src/weights/source.ts';
+import type { WeightView } from '../src/weights/view.ts';
 import { artifactsOf, FLOAT, floats, handlerOf, ints, placeholder } from './graph.ts';
 import { gaussian, relativeL2, tensor, tf } from './tf.ts';
 
@@ -40,8 +41,12 @@ function stored(kind: 'uint8' | 'uint16' | 'float16', length: number, min = -1.2
 
 const [N, K] = [21, 70];
 const options = { format: 'int8', blockSize: undefined } as const;
+const encoded = (values: StoredValues, view: WeightView): Packed => {
+  const { packed } = encode(values, view, options) as Encoded;
+  return packed;
+};
 const matrix = (values: StoredValues, batchShape: number[] = [], transposed = false): Packed =>
-  encode(values, { kind: 'matrix', batchShape, N, K, transposed }, options).packed;
+  encoded(values, { kind: 'matrix', batchShape, N, K, transposed });
 const quantized = (format: 'int8' | 'int4' | 'int2' | 'mxfp4', batchShape: number[], more = {}): Packed =>
   packMatrices(gaussian(2, sizeOf(batchShape) * N * K), { batchShape, N, K }, { format, ...more });
 
@@ -209,7 +214,7 @@ describe('all operations on WebGPU', { timeout: 120_000 }, () => {
 
   const INDICES = [0, 20, 7, 7, 1, 13];
   const [rows, columns] = [21, 30];
-  const table = (values: StoredValues) => encode(values, { kind: 'table', rows, columns }, options).packed;
+  const table = (values: StoredValues) => encoded(values, { kind: 'table', rows, columns });
   const sources: [string, Packed, exact: boolean][] = [
     ['an int8 table', packTable(gaussian(4, rows * columns), rows, columns), false],
     ['a uint8 table', table(stored('uint8', rows * columns)), true],

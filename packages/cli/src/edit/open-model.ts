@@ -43,14 +43,18 @@ export interface OpenModel {
 /**
  * Opens a model; tensors stay in the file.
  *
- * @param model a path, or the bytes of a model without external data
+ * @param model a path, or the bytes of a model
+ * @param externalData where it lies, for bytes
  * @throws what @msd/onnx says of files that are no models
  */
-export async function openModel(model: string | Uint8Array): Promise<OpenModel> {
+export async function openModel(
+  model: string | Uint8Array,
+  externalData: readonly { readonly path: string; readonly data: string }[] = [],
+): Promise<OpenModel> {
   const source = await openSource(model);
   try {
     const record = readModel(source);
-    await openExternal(record.files, record.files.locations, model);
+    await openExternal(record.files, record.files.locations, model, externalData);
     const whole = { source, offset: 0, length: source.byteLength };
     const ranges = [...fieldsOf(whole, 'ModelProto')].flatMap(({ field, payload }) =>
       field === 7 && payload ? payload : [],

@@ -10,7 +10,7 @@
  */
 import { FLOAT16, FLOAT32, INT8 } from '@msd/onnx/model';
 import type { Integers } from './integers.ts';
-import { bitsFor, nibbles, type Speller } from './spellings.ts';
+import { bitsFor, nibbles, pointed, type Speller, zeroPoints } from './spellings.ts';
 
 /** k that share a scale of x. */
 const GROUP = 256;
@@ -21,19 +21,19 @@ const TINY = 2 ** -100;
 export function spellDecomposed(speller: Speller, { values, scales }: Integers, components: 1 | 2): string | undefined {
   const { N, K, blockSize: given, isHalf } = speller.product;
   if (speller.opset < 11) return `operator set ${speller.opset} has no Round, 11 has`;
-  if (bitsFor(values) === undefined) return 'its integers less their zero points do not fit 8 bits';
   const isWhole = given >= K;
   const block = isWhole ? GROUP : Math.min(given, GROUP);
   if (GROUP % block !== 0 || (!isWhole && given % block !== 0)) return `${given} k of a block do not divide ${GROUP}`;
   const groups = Math.ceil(K / GROUP);
   const blocks = (groups * GROUP) / block;
   const weights = weightsOf(speller, values, block, blocks);
+  if (!weights) return 'its integers less their zero points do not fit 8 bits';
   const x = isHalf ? speller.node('Cast', 'float', [speller.product.x], { to: { int: FLOAT32 } }) : speller.product.x;
   const { digits, S } = decompose(speller, x, groups, components);
   const sums = digits.map((digit, p) => {
     const inBlocks = speller.node('Reshape', `blocks_${p}`, [digit, speller.ints(`blocks_${p}`, [-1, blocks, block])]);
     const first = speller.node('Transpose', `rows_${p}`, [inBlocks], { perm: { ints: [1, 0, 2] } });
-    return speller.node('MatMulInteger', `sums_${p}`, [first, weights]);
+    return speller.node('MatMulInteger', `sums_${p}`, [first, ...weights]);
   });
   const base = speller.tensor('base', 'int32', [], Int32Array.of(254));
   const exact = sums.reduce((high, low, p) =>
@@ -67,15 +67,36 @@ export function spellDecomposed(speller: Speller, { values, scales }: Integers, 
   return undefined;
 }
 
-/** int8 [blocks, block, N]; of 4 bits in the file, where the operator set has such a type. */
-function weightsOf(speller: Speller, values: Int16Array, block: number, blocks: number): string {
+/**
+ * Inputs of MatMulInteger from the weights on: int8 [blocks, block, N], of 4 bits in the file where the operator set has such a type.
+ * Where the integers do not fit, uint8 with zero points [blocks, 1, N].
+ */
+function weightsOf(speller: Speller, values: Int16Array, block: number, blocks: number): string[] | undefined {
   const { N, K } = speller.product;
-  const ordered = new Int16Array(blocks * block * N);
-  for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) ordered[k * N + n] = values[n * K + k]!;
   const dims = [blocks, block, N];
-  if (speller.opset < 21 || bitsFor(values) !== 4) return speller.tensor('int8', 'int8', dims, Int8Array.from(ordered));
-  const packed = speller.tensor('int4', 'int4', dims, nibbles(ordered));
-  return speller.node('Cast', 'weights', [packed], { to: { int: INT8 } });
+  const ordered = <A extends Int16Array | Uint8Array>(from: A, out: A): A => {
+    for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) out[k * N + n] = from[n * K + k]!;
+    return out;
+  };
+  const bits = bitsFor(values);
+  if (bits === undefined) {
+    const points = zeroPoints(values, N, K, block, 8);
+    if (!points) return undefined;
+    const codes = ordered(pointed(values, points, K, block), new Uint8Array(blocks * block * N));
+    const own = Math.ceil(K / block);
+    const turned = new Uint8Array(blocks * N); // blocks past K meet zeros
+    for (let n = 0; n < N; n++) for (let b = 0; b < own; b++) turned[b * N + n] = points[n * own + b]!;
+    const zero = speller.tensor('zero_of_x', 'int8', [], Int8Array.of(0));
+    return [
+      speller.tensor('uint8', 'uint8', dims, codes),
+      zero,
+      speller.tensor('zero_points', 'uint8', [blocks, 1, N], turned),
+    ];
+  }
+  const integers = ordered(values, new Int16Array(blocks * block * N));
+  if (speller.opset < 21 || bits !== 4) return [speller.tensor('int8', 'int8', dims, Int8Array.from(integers))];
+  const packed = speller.tensor('int4', 'int4', dims, nibbles(integers));
+  return [speller.node('Cast', 'weights', [packed], { to: { int: INT8 } })];
 }
 
 /** Scales [N, blocks] in the order of block and column; a longer block repeats its own. */

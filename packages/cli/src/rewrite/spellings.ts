@@ -102,9 +102,9 @@ export function spellNBits(speller: Speller, { values, scales }: Integers): stri
   if (given !== K && !isPower) return `blocks of ${given} are no power of two from 16 to 256`;
   const blockSize = isPower ? given : (([128, 64, 32] as const).find((block) => K % block === 0) ?? 32);
   const bits = wanted === 2 ? 4 : wanted;
-  const codes = unsigned(values, bits) ?? undefined;
-  const [shift, points] = codes ? [2 ** (bits - 1), undefined] : zeroPoints(values, N, K, given, bits);
-  if (shift === undefined) return 'its integers less their zero points do not fit its bits';
+  const isCentred = unsigned(values, bits) !== undefined;
+  const points = isCentred ? undefined : zeroPoints(values, N, K, given, bits);
+  if (!isCentred && !points) return 'its integers less their zero points do not fit its bits';
   const blocks = Math.ceil(K / blockSize);
   const packed = new Uint8Array((N * blocks * blockSize * bits) / 8);
   const factors = new Float32Array(N * blocks);
@@ -113,7 +113,7 @@ export function spellNBits(speller: Speller, { values, scales }: Integers): stri
   for (let n = 0; n < N; n++)
     for (let b = 0; b < blocks; b++) {
       const old = n * oldBlocks + Math.floor((b * blockSize) / given);
-      const zero = points ? points[old]! : shift;
+      const zero = points ? points[old]! : 2 ** (bits - 1);
       factors[n * blocks + b] = scales[old]!;
       if (zeros) put(zeros, n * Math.ceil((blocks * bits) / 8), b, bits, zero);
       for (let i = 0; i < blockSize; i++) {
@@ -136,14 +136,14 @@ function put(bytes: Uint8Array, row: number, i: number, bits: number, code: numb
   bytes[row + ((i * bits) >> 3)]! |= code << ((i * bits) & 7);
 }
 
-/** A zero point for each block, from its least integer. */
-function zeroPoints(
+/** A zero point [N, blocks] for each block, from its least integer; `undefined` where one does not fit the bits. */
+export function zeroPoints(
   values: Int16Array,
   N: number,
   K: number,
   block: number,
   bits: number,
-): readonly [number | undefined, Uint8Array | undefined] {
+): Uint8Array | undefined {
   const blocks = Math.ceil(K / block);
   const points = new Uint8Array(N * blocks);
   for (let n = 0; n < N; n++)
@@ -151,10 +151,10 @@ function zeroPoints(
       const some = values.subarray(n * K + b * block, n * K + Math.min(K, (b + 1) * block));
       const least = some.reduce((a, c) => Math.min(a, c), 0);
       const most = some.reduce((a, c) => Math.max(a, c), 0);
-      if (most - least >= 2 ** bits) return [undefined, undefined];
+      if (most - least >= 2 ** bits) return undefined;
       points[n * blocks + b] = -least;
     }
-  return [0, points];
+  return points;
 }
 
 /** DequantizeLinear and MatMul: standard operators alone; engines fuse them as they can. */
@@ -162,26 +162,34 @@ export function spellQdq(speller: Speller, { values, scales }: Integers): string
   const { N, K, blockSize, x, isHalf, bits: wanted } = speller.product;
   const { opset } = speller;
   const bits = wanted < 8 && bitsFor(values) === 4 && opset >= 21 ? 4 : 8;
-  const isSigned = values.every((value) => value >= -(2 ** (bits - 1)) && value < 2 ** (bits - 1));
-  if (!isSigned) return 'its integers less their zero points do not fit 8 bits';
+  const points = unsigned(values, bits) ? undefined : zeroPoints(values, N, K, blockSize, bits);
+  if (!unsigned(values, bits) && !points) return 'its integers less their zero points do not fit 8 bits';
   if (opset < 13) return `operator set ${opset} has no DequantizeLinear with an axis, 13 has`;
   const isWhole = blockSize >= K;
   if (!isWhole && opset < 21 && K % blockSize !== 0)
     return `rows of ${K} are no whole blocks of ${blockSize}, which takes operator set 21`;
   const isHalfScale = isHalf && opset >= 19;
-  const data = bits === 8 ? Int8Array.from(values) : nibbles(values);
   const factors = isHalfScale ? halfBitsOf(scales) : scales;
   const blocks = Math.ceil(K / blockSize);
   // A scale for each row is all that versions before 21 know: blocks are rows there.
   const inRows = !isWhole && opset < 21;
   const dims = inRows ? [N * blocks, blockSize] : [N, K];
   const scaleDims = isWhole || inRows ? [N * blocks] : [N, blocks];
+  const data = points
+    ? speller.tensor('uint8', 'uint8', dims, pointed(values, points, K, blockSize))
+    : speller.tensor(
+        `int${bits}`,
+        bits === 8 ? 'int8' : 'int4',
+        dims,
+        bits === 8 ? Int8Array.from(values) : nibbles(values),
+      );
   let weights = speller.node(
     'DequantizeLinear',
     'dequantize',
     [
-      speller.tensor(`int${bits}`, bits === 8 ? 'int8' : 'int4', dims, data),
+      data,
       speller.tensor('scales', isHalfScale ? 'float16' : 'float32', scaleDims, factors),
+      ...(points ? [speller.tensor('zero_points', 'uint8', scaleDims, points)] : []),
     ],
     isWhole || inRows ? { axis: { int: 0 } } : { axis: { int: 1 }, block_size: { int: blockSize } },
   );
@@ -190,6 +198,13 @@ export function spellQdq(speller: Speller, { values, scales }: Integers): string
   weights = speller.node('Transpose', 'transpose', [weights], { perm: { ints: [1, 0] } });
   speller.finish((output) => void speller.node('MatMul', 'MatMul', [x, weights], {}, output));
   return undefined;
+}
+
+/** Codes of integers [N, K] and a zero point for each block of a row. */
+export function pointed(values: Int16Array, points: Uint8Array, K: number, block: number): Uint8Array {
+  const blocks = Math.ceil(K / block);
+  const pointAt = (i: number): number => points[Math.floor(i / K) * blocks + Math.floor((i % K) / block)]!;
+  return Uint8Array.from(values, (value, i) => value + pointAt(i));
 }
 
 /** Two to a byte, the first one low. */

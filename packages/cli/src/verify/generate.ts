@@ -16,15 +16,23 @@ export interface Written {
 export const isDecoder = (session: InferenceSession): boolean =>
   session.inputNames.includes('input_ids') && session.outputNames.includes('logits');
 
+export interface GenerateOptions {
+  /** Tokens to write. */
+  readonly count: number;
+  /** The whole text is read again for each token. */
+  readonly forgets: boolean;
+  readonly onToken: () => void;
+}
+
 /** @param ids of the prompt */
 export async function generate(
   session: InferenceSession,
   ids: readonly number[],
-  count: number,
-  onToken: () => void,
+  { count, forgets, onToken }: GenerateOptions,
 ): Promise<Written> {
   const { Tensor } = await runtime();
-  const caches = session.inputNames.filter(isPast).flatMap((past) => {
+  const pasts = forgets ? [] : session.inputNames.filter(isPast);
+  const caches = pasts.flatMap((past) => {
     const present = presentOf(past, session.outputNames);
     return present === undefined ? [] : [[past, present] as const];
   });
@@ -51,7 +59,7 @@ export async function generate(
         if (cache) return [name, results[cache[1]]!];
         if (name === 'attention_mask') return [name, int64(new Array<number>(length).fill(1))];
         if (name === 'position_ids' && hasCache) return [name, int64([length - 1])];
-        if (name === 'use_cache_branch') return [name, new Tensor('bool', Uint8Array.of(1), [1])];
+        if (name === 'use_cache_branch' && hasCache) return [name, new Tensor('bool', Uint8Array.of(1), [1])];
         return [name, made[name]!];
       }),
     );

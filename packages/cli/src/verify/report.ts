@@ -11,7 +11,7 @@ const MOST_INPUTS = 3;
 
 /** @param word tokens as text, where there is a tokenizer */
 export function verifyText(result: VerifyResult, word: ((ids: readonly number[]) => string) | undefined): string {
-  const { layers, whole, kept, ids, leastMargin, texts } = result;
+  const { layers, whole, kept, ids, leastMargin, texts, falseInputs } = result;
   const right = (header: string) => ({ header, align: 'right' as const });
   const engines = ENGINES.map((engine) => right(`${ENGINE_NAMES[engine]}, dB`));
   const blocks = [
@@ -41,6 +41,8 @@ export function verifyText(result: VerifyResult, word: ((ids: readonly number[])
         `Worst inputs, ${ENGINE_NAMES[engine]}:\n${worst.map(({ name, at }) => `  ${name}, row ${at.row}${wordAt(ids, at.row, word)}: ${dB(at.sqnr)} dB; channel ${at.channel} is ${threeDigits(at.peak)} times the mean`).join('\n')}`,
       );
   }
+  for (const name of falseInputs)
+    blocks.push(`Where ${name} chooses, the branch for false was looked at: a first run.`);
   for (const { name, reason } of kept) blocks.push(`not looked at: ${name} (${reason})`);
   if (texts && word) {
     blocks.push(`Float activations:\n  ${word(texts.float.tokens)}`);

@@ -6,6 +6,7 @@ import { type Given, givenFeeds } from '../feeds/given.ts';
 import { findProducts, type QuantizedProduct } from '../rewrite/integers.ts';
 import { UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
+import { straightened } from './branches.ts';
 import { generate, isDecoder, type Written } from './generate.ts';
 import { type LayerLoss, layerLosses } from './layers.ts';
 import { type Compared, choicesOf, runPartly, type WholeLoss, wholeLoss } from './tokens.ts';
@@ -37,6 +38,8 @@ export interface VerifyResult {
   readonly layers: readonly LayerResult[];
   readonly whole: Readonly<Record<Engine, WholeLoss>>;
   readonly kept: readonly { readonly name: string; readonly reason: string }[];
+  /** Inputs that choose between branches, and are false here: of a merged decoder, the branch of a first run. */
+  readonly falseInputs: readonly string[];
   /** Tokens that the model was run on. */
   readonly ids: readonly number[] | undefined;
   /** The smallest margin of a token with float activations. */
@@ -54,6 +57,22 @@ export async function verifyModel(
   root: string,
   options: VerifyOptions,
 ): Promise<VerifyResult> {
+  const { model: straight, falseInputs } = await straightened(model, path);
+  try {
+    return { ...(await verifyStraight(straight, path, root, options, falseInputs.length > 0)), falseInputs };
+  } finally {
+    if (straight !== model) straight.close();
+  }
+}
+
+/** @param forgets it has no use for its caches: they belong to the branch that went */
+async function verifyStraight(
+  model: OpenModel,
+  path: string,
+  root: string,
+  options: VerifyOptions,
+  forgets: boolean,
+): Promise<Omit<VerifyResult, 'falseInputs'>> {
   const found = findProducts(model);
   const isInside = ({ scope }: QuantizedProduct): boolean => scope !== model.root;
   const products = found.products.filter((product) => !isInside(product));
@@ -99,7 +118,7 @@ export async function verifyModel(
     kept,
     ids,
     leastMargin: choices && Math.min(...choices.margins),
-    texts: options.prompt === undefined ? undefined : await textsOf(compared, ids!, options),
+    texts: options.prompt === undefined ? undefined : await textsOf(compared, ids!, options, forgets),
   };
 }
 
@@ -122,15 +141,20 @@ async function textsOf(
   { model, products, path }: Compared,
   ids: readonly number[],
   options: VerifyOptions,
+  forgets: boolean,
 ): Promise<Texts | undefined> {
   const total = options.tokens * (1 + ENGINES.length);
   let done = 0;
   const write = async (edit: Edit, engine: Engine): Promise<Written | undefined> => {
     const session = await sessionOf(edit, engine, path);
     const written = isDecoder(session)
-      ? await generate(session, ids, options.tokens, () => {
-          options.check();
-          options.onStep('texts', ++done, total);
+      ? await generate(session, ids, {
+          count: options.tokens,
+          forgets,
+          onToken: () => {
+            options.check();
+            options.onStep('texts', ++done, total);
+          },
         })
       : undefined;
     await session.release();

@@ -1,11 +1,14 @@
 /** What one run of a model is, for sizes that are given: multiplications on both sides, and what the cost model expects. */
+import type { FormatId } from '@msd/core';
+import { countOf } from '../dims.ts';
 import { TYPICAL_PASSES } from '../execute/control/draft.ts';
 import type { Draft } from '../execute/drafts.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
-import { CostModel } from '../plan/cost.ts';
+import { attentionPrice, CostModel, MSD_MAC, padded } from '../plan/cost.ts';
+import type { Region } from '../plan/partition.ts';
 import { type Control, type Unit, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
 import { macsOf } from './macs.ts';
@@ -21,6 +24,27 @@ export interface OperatorWork {
   readonly msdMacs: number;
 }
 
+/** Products of one kind, with packed weights. */
+export interface WorkProduct {
+  /** As many of them. */
+  readonly count: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly format: FormatId;
+  readonly blockSize: number | null;
+}
+
+/** Attentions of one kind. */
+export interface WorkAttention {
+  readonly count: number;
+  readonly batch: number;
+  readonly heads: number;
+  readonly rows: number;
+  readonly keys: number;
+  readonly headSize: number;
+}
+
 /** One run. */
 export interface Work {
   /** The branches that it takes. */
@@ -30,7 +54,15 @@ export interface Work {
   /** The largest first. */
   readonly operators: readonly OperatorWork[];
   /** Microseconds of the cost model, for the machine that it was fitted on: as MSD cuts it, and as one session of ONNX Runtime. */
-  readonly predictedMicroseconds: { readonly msd: number; readonly ort: number };
+  readonly predictedMicroseconds: {
+    readonly msd: number;
+    readonly ort: number;
+    /** Of `msd`, all but the multiplications of `products` and `attentions`, which @msd/core/theory knows better. */
+    readonly rest: number;
+  };
+  /** Products that MSD does. */
+  readonly products: readonly WorkProduct[];
+  readonly attentions: readonly WorkAttention[];
 }
 
 /** Of one way through a model. */
@@ -50,16 +82,20 @@ export function workOf(draft: Draft, sizeOf: SizeOf): Work {
         name,
         type.dims.map((dim, axis) => sized(name, axis, dim)),
       );
-  const { operators, concrete, units } = counted(draft, dims, known);
+  const { operators, concrete, units, concreteSize } = counted(draft, dims, known);
   const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
   const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
   const ort = model.whole(units);
+  const total = sides ? model.total(sides.regions) : ort;
+  const { products, attentions, microseconds } = sides ? claimedWork(sides.regions, concrete, concreteSize) : NOTHING;
   return {
     taken,
     macs: list.reduce((sum, { macs }) => sum + macs, 0),
     msdMacs: list.reduce((sum, { msdMacs }) => sum + msdMacs, 0),
     operators: list,
-    predictedMicroseconds: { msd: sides ? model.total(sides.regions) : ort, ort },
+    predictedMicroseconds: { msd: total, ort, rest: Math.max(0, total - microseconds) },
+    products,
+    attentions,
   };
 }
 
@@ -70,6 +106,7 @@ interface Counted {
   readonly operators: Operators;
   readonly concrete: TypedGraph;
   readonly units: readonly Unit[];
+  readonly concreteSize: (size: Size) => number;
 }
 
 /**
@@ -123,7 +160,7 @@ function counted(
     for (const [operator, { macs, msdMacs }] of countedInside(draft, node, concrete.infos, concreteSize, known))
       add(operator, macs, isOurs ? msdMacs : 0);
   }
-  return { operators, concrete, units };
+  return { operators, concrete, units, concreteSize };
 }
 
 /** A Loop that is told so many passes is told none: what ends it is its condition. */
@@ -171,3 +208,47 @@ function countedInside(
 }
 
 const placeOf = (axis: number, dims: readonly number[]): number => (axis < 0 ? axis + dims.length : axis);
+
+interface ClaimedWork {
+  readonly products: readonly WorkProduct[];
+  readonly attentions: readonly WorkAttention[];
+  /** What the cost model has for their multiplications. */
+  readonly microseconds: number;
+}
+
+const NOTHING: ClaimedWork = { products: [], attentions: [], microseconds: 0 };
+
+/** Products and attentions of claimed regions, those that are alike together. */
+function claimedWork(regions: readonly Region[], typed: TypedGraph, concreteSize: (size: Size) => number): ClaimedWork {
+  const products = new Map<string, WorkProduct>();
+  const attentions = new Map<string, WorkAttention>();
+  let microseconds = 0;
+  const add = <W extends { readonly count: number }>(to: Map<string, W>, one: W): void => {
+    const key = JSON.stringify({ ...one, count: 0 });
+    to.set(key, { ...one, count: one.count + (to.get(key)?.count ?? 0) });
+  };
+  for (const { claimed, units } of regions)
+    for (const { match, outputs } of claimed ? units : []) {
+      const { product, scores, caches = [], resources = [] } = match ?? {};
+      const written = outputs.reduce(
+        (sum, name) => sum + countOf((typed.infos.get(name)?.dims ?? []).map(concreteSize)),
+        0,
+      );
+      const matrices = resources.flatMap((each) => (each.kind === 'matrix' ? each.matrix : []));
+      const [matrix] = matrices;
+      // Cells of recurrent layers and experts have several, and a plan of their own.
+      if (product?.quantized && matrices.length === (product.products ?? 1)) {
+        const { format, blockSize } = matrix!;
+        const { N, K, products: count = 1 } = product;
+        add(products, { count, M: written / Math.max(1, N), N, K, format, blockSize });
+        microseconds += MSD_MAC * padded(product) * count * written * K;
+      }
+      if (scores) {
+        const dims = scores.dims.map(concreteSize);
+        const [batch, heads, rows, keys] = dims as [number, number, number, number];
+        add(attentions, { count: 1, batch, heads, rows, keys, headSize: scores.width / 2 });
+        microseconds += attentionPrice(scores, caches.length > 0, 1).msd;
+      }
+    }
+  return { products: [...products.values()], attentions: [...attentions.values()], microseconds };
+}

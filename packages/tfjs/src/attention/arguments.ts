@@ -1,6 +1,6 @@
 /** What `attention` is asked, checked before anything happens. */
 import type { ResolvedKvShape } from '@msd/core';
-import { DisposedError } from '../errors.ts';
+import { DisposedError, shown } from '../errors.ts';
 import { checkKeys } from '../options.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import type { AttentionOptions } from './attention.ts';
@@ -30,16 +30,16 @@ export function checkOptions(tf: TfNamespace, options: AttentionOptions): void {
   checkKeys(options, KEYS, WHERE);
   const { scale, causal = false, window, softcap, bias, mask, sinks, layout = 'heads', cache, type } = options;
   if (scale !== undefined && !Number.isFinite(scale))
-    throw new RangeError(`${WHERE}: scale, expected a finite number, got ${String(scale)}.`);
+    throw new RangeError(`${WHERE}: scale, expected a finite number, got ${shown(scale)}.`);
   if (typeof causal !== 'boolean') throw new TypeError(`${WHERE}: causal, expected a boolean, got ${typeof causal}.`);
   if (window !== undefined && !(Number.isSafeInteger(window) && window > 0))
-    throw new RangeError(`${WHERE}: window, expected a positive integer, got ${String(window)}.`);
+    throw new RangeError(`${WHERE}: window, expected a positive integer, got ${shown(window)}.`);
   if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0))
-    throw new RangeError(`${WHERE}: softcap, expected a number above 0, got ${String(softcap)}.`);
+    throw new RangeError(`${WHERE}: softcap, expected a number above 0, got ${shown(softcap)}.`);
   if (layout !== 'heads' && layout !== 'rows')
-    throw new RangeError(`${WHERE}: layout, expected 'heads' or 'rows', got ${String(layout)}.`);
+    throw new RangeError(`${WHERE}: layout, expected 'heads' or 'rows', got ${shown(layout)}.`);
   if (type !== undefined && !TYPES.includes(type))
-    throw new RangeError(`${WHERE}: type, expected one of ${TYPES.join(', ')}, got ${String(type)}.`);
+    throw new RangeError(`${WHERE}: type, expected one of ${TYPES.join(', ')}, got ${shown(type)}.`);
   if (type !== undefined && cache !== undefined)
     throw new TypeError(`${WHERE}: type, expected none beside a cache, which has one, got ${type}.`);
   if (bias !== undefined) checkTensor(tf, bias, 'bias', 'float32', WHERE);
@@ -73,7 +73,7 @@ export function sizesOf(
   stored: ResolvedKvShape | undefined,
 ): Sizes {
   const refuse = (name: string, expected: string, got: unknown): never => {
-    throw new RangeError(`${WHERE}: ${name}, expected ${expected}, got ${String(got)}.`);
+    throw new RangeError(`${WHERE}: ${name}, expected ${expected}, got ${shown(got)}.`);
   };
   checkTensor(tf, q, 'q', 'float32', WHERE);
   if (q.rank < 2 || q.rank > 4) refuse('q', 'two to four dimensions', `[${q.shape}]`);

@@ -1,6 +1,6 @@
 /** Keys and values of one layer, kept as integers beside tfjs's tensors, in its memory. */
 import { type KvCache as CoreCache, type KvType, UnsupportedError } from '@msd/core';
-import { DisposedError } from '../errors.ts';
+import { DisposedError, shown } from '../errors.ts';
 import type { Host } from '../kernels/host.ts';
 import { hostOf, knownHost } from '../kernels/hosts.ts';
 import { checkKeys } from '../options.ts';
@@ -179,7 +179,7 @@ function innerOf(cache: KvCache, where: string): Inner {
  * @throws `TypeError` if it is no cache, {@link DisposedError} if it is gone, `RangeError` if tfjs is on another backend now
  */
 export function coreCacheOf(tf: TfNamespace, cache: unknown, where: string): CoreCache {
-  if (!(cache instanceof KvCache)) throw new TypeError(`${where}: cache, expected a KvCache, got ${String(cache)}.`);
+  if (!(cache instanceof KvCache)) throw new TypeError(`${where}: cache, expected a KvCache, got ${shown(cache)}.`);
   const inner = innerOf(cache, where);
   if (inner.backend === tf.backend()) return inner.cache;
   throw new RangeError(

@@ -1,7 +1,7 @@
 /** Which constants become packed tensors: those that every reader in every part of the model can read that way. */
 import { sizeOf } from '../shapes.ts';
-import type { WeightView } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import { whyUnwanted } from './options.ts';
 import { CANDIDATES, recognise, rootOf, type Use } from './recognise.ts';
 import type { NodeDef, Scope } from './topology.ts';

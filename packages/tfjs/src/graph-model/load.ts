@@ -34,7 +34,7 @@ export async function graphModelHandler(
 ): Promise<MsdHandler> {
   const where = 'graphModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
+  const resolved = await resolveModelOptions(options, where);
   registerOps(await converter(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);

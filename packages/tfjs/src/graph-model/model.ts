@@ -3,24 +3,27 @@
 import { UnsupportedError } from '@msd/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
-import { DisposedError } from '../errors.ts';
+import { DisposedError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
-import { readManifest, type WeightSpec } from '../weights/manifest.ts';
+import { type WeightSpec, weightsOf } from '../weights/manifest.ts';
+import { artifactsInTensors } from './saving.ts';
 
 export interface ModelInternals {
   artifacts: io.ModelArtifacts;
   readonly handler: io.IOHandler | undefined;
+  save(target: io.IOHandler | string, config?: io.SaveConfig): Promise<io.SaveResult>;
   readonly executor: { readonly weightMap: Readonly<Record<string, readonly Tensor[]>> };
   loadWithWeightMap(artifacts: io.ModelArtifacts, weights: Readonly<Record<string, Tensor>>): boolean;
   loadSync(artifacts: io.ModelArtifacts): boolean;
+  loadStreaming(artifacts: io.ModelArtifacts): Promise<boolean>;
 }
 
 /** @throws `TypeError`, {@link UnsupportedError}, {@link DisposedError} if MSD cannot work on it */
 export function internalsOf(model: GraphModel, where: string): ModelInternals {
   const internals = model as unknown as Partial<ModelInternals> | null;
   if (typeof (internals as Partial<GraphModel> | null)?.executeAsync !== 'function')
-    throw new TypeError(`${where}: model, expected a GraphModel or LayersModel, got ${String(model)}.`);
+    throw new TypeError(`${where}: model, expected a GraphModel or LayersModel, got ${shown(model)}.`);
   if (!internals?.artifacts || !internals.executor)
     throw new TypeError(`${where}: model, expected a loaded one. Call load() first.`);
   if (typeof internals.loadWithWeightMap !== 'function' || typeof internals.loadSync !== 'function')
@@ -30,38 +33,15 @@ export function internalsOf(model: GraphModel, where: string): ModelInternals {
   return internals as ModelInternals;
 }
 
-/**
- * GraphModel keeps the file's bytes for `save`. Where the tensors hold the same values, they are read back then instead.
- */
+/** GraphModel keeps the file's bytes for `save`. Where the tensors hold the same values, they are read back then instead. */
 export function dropFileBytes(model: GraphModel): void {
   const internals = internalsOf(model, 'loadGraphModel');
   const { artifacts } = internals;
   const specs = (artifacts.weightSpecs ?? []) as WeightSpec[];
   const kept = new Map<string, ArrayBuffer>();
-  for (const [name, { spec, bytes }] of readManifest(specs, artifacts.weightData ?? new ArrayBuffer(0)))
+  for (const [name, { spec, bytes }] of weightsOf(artifacts))
     if (spec.dtype === 'string' || spec.dtype === 'complex64' || spec.quantization) kept.set(name, bytes().buffer);
-  internals.artifacts = lazyArtifacts(artifacts, specs, kept, internals);
-}
-
-/** Artifacts whose `weightData` is gathered from the model's tensors when somebody asks. */
-export function lazyArtifacts(
-  artifacts: io.ModelArtifacts,
-  specs: readonly WeightSpec[],
-  kept: ReadonlyMap<string, ArrayBuffer>,
-  internals: Pick<ModelInternals, 'executor'>,
-): io.ModelArtifacts {
-  const { weightData: _dropped, ...rest } = artifacts;
-  return Object.defineProperty({ ...rest, weightSpecs: specs as io.WeightsManifestEntry[] }, 'weightData', {
-    configurable: true,
-    enumerable: true,
-    get: (): ArrayBuffer[] =>
-      specs.map(({ name }) => {
-        const bytes = kept.get(name);
-        if (bytes) return bytes;
-        const { buffer, byteOffset, byteLength } = internals.executor.weightMap[name]![0]!.dataSync();
-        return (buffer as ArrayBuffer).slice(byteOffset, byteOffset + byteLength);
-      }),
-  });
+  internals.artifacts = artifactsInTensors(artifacts, artifacts.modelTopology, { specs, kept, model: internals });
 }
 
 const reports = /* @__PURE__ */ new WeakMap<object, ModelReport>();

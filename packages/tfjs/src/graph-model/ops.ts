@@ -40,14 +40,17 @@ interface Attributes {
 const known = /* @__PURE__ */ new WeakMap<object, Attributes>();
 
 /** @throws {@link ModelFormatError} if the spec is none, or not what the constant holds */
-export function attributesOf(node: NodeDef, packedLength: number): Attributes {
+export function specOfNode(node: NodeDef, packedLength: number): QuantizedSpec {
   const where = `${node.op} ${node.name}`;
-  let spec: QuantizedSpec;
   try {
-    spec = checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
+    return checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
   } catch (cause) {
     throw new ModelFormatError(`${where}: ${(cause as Error).message}`, { cause });
   }
+}
+
+function attributesOf(node: NodeDef, packedLength: number): Attributes {
+  const spec = specOfNode(node, packedLength);
   const block = stringAttr(node, 'activation_block');
   return {
     spec,

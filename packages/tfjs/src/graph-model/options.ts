@@ -1,5 +1,8 @@
 /** What a user may ask of a model. */
+
 import { type FormatId, formatIds, type KvType } from '@msd/core';
+import { type Activations, readActivations } from '../activations.ts';
+import { shown } from '../errors.ts';
 import { checkKeys } from '../options.ts';
 import type { WeightFormatOptions } from '../weights/encode.ts';
 import type { ClaimOptions } from './claim.ts';
@@ -26,36 +29,58 @@ export interface ModelOptions {
    * meanwhile; false = none. Default 'int16'.
    */
   readonly attention?: KvType | false | undefined;
+  /**
+   * Layers models: leave layers alone that may be trained, those whose `trainable` is not false. Packed weights cannot be. Default
+   * false.
+   */
+  readonly keepTrainable?: boolean | undefined;
+  /**
+   * A few activations that products multiply, by the name of the node or layer, from `recordActivations`: errors are measured with
+   * them, and decide whether a form is fine enough. Without them it is judged by the weights alone.
+   */
+  readonly activations?: Activations | undefined;
 }
 
 const KV_TYPES: readonly KvType[] = ['int16', 'int8', 'float'];
-const KEYS: readonly string[] = ['format', 'blockSize', 'convolutions', 'tables', 'fuse', 'minElements', 'attention'];
+const KEYS: readonly string[] = [
+  'format',
+  'blockSize',
+  'convolutions',
+  'tables',
+  'fuse',
+  'minElements',
+  'attention',
+  'keepTrainable',
+  'activations',
+];
 
 /**
  * @param more further keys that the caller knows
  * @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values
  */
-export function resolveModelOptions(
+export async function resolveModelOptions(
   options: ModelOptions,
   where: string,
   more: readonly string[] = [],
-): RewriteOptions {
+): Promise<RewriteOptions> {
   checkKeys(options, [...KEYS, ...more], where);
   const { format = 'int8', blockSize, convolutions = 'auto', tables = true, fuse = true, minElements = 1024 } = options;
-  const { attention = 'int16' } = options;
+  const { attention = 'int16', keepTrainable = false } = options;
   if (attention !== false && !KV_TYPES.includes(attention))
     throw new RangeError(
-      `${where}: attention, expected one of ${KV_TYPES.join(', ')} or false, got ${String(attention)}.`,
+      `${where}: attention, expected one of ${KV_TYPES.join(', ')} or false, got ${shown(attention)}.`,
     );
   if (!formatIds.includes(format))
-    throw new RangeError(`${where}: format, expected one of ${formatIds.join(', ')}, got ${String(format)}.`);
+    throw new RangeError(`${where}: format, expected one of ${formatIds.join(', ')}, got ${shown(format)}.`);
   if (convolutions !== true && convolutions !== false && convolutions !== 'auto')
-    throw new RangeError(`${where}: convolutions, expected true, false or 'auto', got ${String(convolutions)}.`);
-  for (const [name, value] of Object.entries({ tables, fuse }))
+    throw new RangeError(`${where}: convolutions, expected true, false or 'auto', got ${shown(convolutions)}.`);
+  for (const [name, value] of Object.entries({ tables, fuse, keepTrainable }))
     if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name}, expected a boolean, got ${typeof value}.`);
   if (!Number.isSafeInteger(minElements) || minElements < 0)
-    throw new RangeError(`${where}: minElements, expected a count, got ${String(minElements)}.`);
-  return { format, blockSize, convolutions, tables, fuse, minElements, attention, convolutionBlockSize: 32 };
+    throw new RangeError(`${where}: minElements, expected a count, got ${shown(minElements)}.`);
+  const taken = { convolutions, tables, fuse, minElements, attention, keepTrainable };
+  const activations = await readActivations(options.activations, where);
+  return { format, blockSize, convolutionBlockSize: 32, ...taken, activations };
 }
 
 /** Why weights are left alone that MSD could take; undefined = they are wanted. */

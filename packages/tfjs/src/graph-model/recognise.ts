@@ -3,8 +3,8 @@
  * about one node: whether its constant may change is decided over all readers (claim.ts).
  */
 
-import type { MatrixView, WeightView } from '../weights/encode.ts';
 import type { Constant, Constants } from '../weights/source.ts';
+import type { MatrixView, WeightView } from '../weights/view.ts';
 import {
   boolAttr,
   type NodeDef,

@@ -3,13 +3,16 @@
  * what they hold changes.
  */
 import type { FormatId, KvType } from '@msd/core';
-import type { MatMulInputsReport, NodeReport } from '../report.ts';
+import { rowsFor } from '../activations.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
+import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import {
@@ -32,6 +35,10 @@ export interface RewriteOptions extends ClaimOptions {
   readonly fuse: boolean;
   /** Take attention, with keys and values of this type. */
   readonly attention: KvType | false;
+  /** Activations of products, by the names of these. */
+  readonly activations: ReadonlyMap<string, Float32Array>;
+  /** Leave layers alone that may be trained. */
+  readonly keepTrainable: boolean;
 }
 
 export interface Rewritten {
@@ -77,22 +84,30 @@ export function rewriteGraph(
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
+    const stored = source.stored();
     const encoded = encode(
-      source.stored(),
+      stored,
       view,
       formatFor(
         uses.some(({ convolution }) => convolution),
         options,
       ),
+      activationsOf(view, uses, options),
     );
+    if ('reason' in encoded) {
+      const { reason } = encoded;
+      nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));
+      continue;
+    }
     packed.set(constant, encoded.packed);
+    const how = source.isLoaded && stored.kind === 'uint8' ? 'integers recovered' : encoded.how;
     for (const use of uses) {
       const epilogue = options.fuse
         ? epilogueOf(use, constants)
         : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
-      nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
+      nodes.push(reportOf(use, epilogue, { ...encoded, how }, source.byteLength, uses.length));
     }
     for (const scope of scopes) {
       const node = scope.nodes.get(constant);
@@ -118,7 +133,20 @@ export function rewriteGraph(
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  return { topology: { ...topology, node, ...(library && { library }) }, packed, dropped, nodes };
+  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
+  return {
+    topology: { ...topology, node, ...(library && { library }) },
+    packed,
+    dropped,
+    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+  };
+}
+
+/** Of the first product that there are some for. */
+function activationsOf(view: WeightView, uses: readonly Use[], { activations }: RewriteOptions) {
+  const name = uses.map(({ node }) => node.name).find((own) => activations.has(own));
+  if (view.kind !== 'matrix' || name === undefined) return undefined;
+  return rowsFor(activations.get(name), view.K, name);
 }
 
 /** Without readers nothing is fused. */
@@ -169,18 +197,11 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
 function reportOf(
   { node, op }: Use,
   { last, inner }: Epilogue,
-  { packed, error, how }: Encoded,
+  encoded: Encoded,
   bytesBefore: number,
   sharedBy: number,
 ): NodeReport {
-  const weights: MatMulInputsReport = {
-    spec: packed.spec,
-    how,
-    error,
-    bytesBefore,
-    bytesAfter: packed.data.byteLength,
-    sharedBy,
-  };
   const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
+  const weights = weightsReport(encoded, bytesBefore, sharedBy);
   return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
 }

@@ -102,9 +102,9 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
   };
 }
 
-/** Operands pass through MSD's memory, and what a kernel left in them comes back into the last one. */
+/** Operands pass through MSD's memory, and what a kernel left in them comes back into the last ones. */
 function throughArena({ arena }: WasmBackend, bytes: (tensor: TensorInfo) => Uint8Array): Places {
-  return (tensors, use) => {
+  return (tensors, use, results = 1) => {
     const places = tensors.map((tensor) => {
       if (!tensor) return undefined;
       const given = bytes(tensor);
@@ -114,8 +114,10 @@ function throughArena({ arena }: WasmBackend, bytes: (tensor: TensorInfo) => Uin
     });
     try {
       use(places);
-      const [result, place] = [tensors.at(-1), places.at(-1)];
-      if (result && place) bytes(result).set(arena.bytes(place));
+      for (let i = tensors.length - results; i < tensors.length; i++) {
+        const [result, place] = [tensors[i], places[i]];
+        if (result && place) bytes(result).set(arena.bytes(place));
+      }
     } finally {
       for (const place of places) if (place) arena.free(place);
     }

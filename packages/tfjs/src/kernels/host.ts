@@ -43,12 +43,13 @@ export interface Memory {
 }
 
 /**
- * Brings tensors to where the device sees them, and the result (the last of them) back. `use` gets a place for each tensor; they
- * are good until it returns.
+ * Brings tensors to where the device sees them, and results (the last of them; one unless it is said) back. `use` gets a place for
+ * each tensor; they are good until it returns.
  */
 export type Places = (
   tensors: readonly (TensorInfo | undefined)[],
   use: (places: (ArenaHandle | undefined)[]) => void,
+  results?: number,
 ) => void;
 
 export interface ProductOptions<Place> {

@@ -3,6 +3,7 @@
  * device has to be probed first: until {@link prepareHost} has resolved there is none, and weights are dequantized instead.
  */
 import { BackendUnavailableError } from '@msd/core';
+import type { DataId, Tensor, TfNamespace } from '../tf.ts';
 import { cpuHost, hiddenHeapHost } from './copying-host.ts';
 import { canRecord, gpuHost } from './gpu-host.ts';
 import { heapHost, heapOf, type WasmTfBackend } from './heap-host.ts';
@@ -18,6 +19,25 @@ export const isProbed = (name: string): boolean => name === GPU_BACKEND;
 
 /** Does JavaScript see a backend's tensors without waiting? */
 export const isInMemory = (name: string): boolean => BACKENDS.includes(name) && !isProbed(name);
+
+/** A tensor's values, if they can be seen without waiting for a GPU. */
+export function valuesInMemory(tf: TfNamespace, tensor: Tensor): TypedArray | undefined {
+  const { registry, state } = tf.engine() as unknown as TfEngine;
+  const owner = state.tensorInfo.get(tensor.dataId)?.backend;
+  if (BACKENDS.some((name) => isInMemory(name) && registry[name] === owner)) return tensor.dataSync() as TypedArray;
+  return owner?.tensorMap?.get(tensor.dataId)?.values ?? undefined;
+}
+
+type TypedArray = Float32Array | Int32Array | Uint8Array;
+
+/** What of tfjs's engine is asked: where a tensor is, and what the webgpu backend has of it on the CPU. */
+interface TfEngine {
+  readonly registry: Readonly<Record<string, object>>;
+  readonly state: { readonly tensorInfo: { get(id: DataId): { readonly backend: TfBackend } | undefined } };
+}
+interface TfBackend {
+  readonly tensorMap?: { get(id: DataId): { readonly values?: TypedArray | null } | undefined };
+}
 
 const hosts = /* @__PURE__ */ new WeakMap<object, Host>();
 const pending = /* @__PURE__ */ new WeakMap<object, Promise<boolean>>();

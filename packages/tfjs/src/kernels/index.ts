@@ -4,17 +4,21 @@ import { msdAttention } from './attention.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
+import { msdRecurrent } from './recurrent.ts';
 
 export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
 export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 export const ATTENTION = 'MsdAttention';
+export const RECURRENT = 'MsdRecurrent';
 
-export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo>> = {
-  [MAT_MUL]: msdMatMul,
-  [GATHER]: msdGather,
-  [SPARSE_SEGMENT]: msdSparseSegment,
-  [DEQUANTIZE]: msdDequantize,
-  [ATTENTION]: msdAttention,
-};
+export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo | TensorInfo[]>> =
+  {
+    [MAT_MUL]: msdMatMul,
+    [GATHER]: msdGather,
+    [SPARSE_SEGMENT]: msdSparseSegment,
+    [DEQUANTIZE]: msdDequantize,
+    [ATTENTION]: msdAttention,
+    [RECURRENT]: msdRecurrent,
+  };

@@ -2,13 +2,15 @@
  * MSD's layer classes: each is the stock class with one weight as packed integers. tfjs-layers deserializes, runs, saves and
  * loads them like any other.
  */
+import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
-import { QuantizedTensor } from '../quantized-tensor.ts';
-import { upgradedSpec, upgradeFirstWrite } from '../saved.ts';
+import { upgradedSpec } from '../saved.ts';
 import { checkSpec, int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { KINDS, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
+import { guardTraining } from './training.ts';
+import { packedOf, packVariable, requirePacked } from './variable.ts';
 
 /** tfjs-layers rewrites the case of keys and of strings when it saves and loads: only lower-case words survive. */
 export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
@@ -25,7 +27,7 @@ export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
  */
 export function specOf(config: unknown, where: string, length?: number): QuantizedSpec {
   if (typeof config !== 'object' || config === null)
-    throw new TypeError(`${where}: packed, expected what the weights hold, got ${String(config)}.`);
+    throw new TypeError(`${where}: packed, expected what the weights hold, got ${shown(config)}.`);
   const {
     inputs: K,
     outputs: N,
@@ -46,12 +48,14 @@ const known = /* @__PURE__ */ new WeakMap<object, ReadonlyMap<LayerKind, LayerCl
  *
  * @returns the stock classes
  */
-export function registerClasses({ layers }: LayersNamespace): ReadonlyMap<LayerKind, LayerClass> {
+export function registerClasses(namespace: LayersNamespace): ReadonlyMap<LayerKind, LayerClass> {
+  const { layers } = namespace;
   const before = known.get(layers.Layer);
   if (before) return before;
   const { tf } = requireRegistration('layers');
   const stock = new Map(KINDS.map((kind) => [kind, kind.sample(layers).constructor as LayerClass]));
   for (const [kind, Stock] of stock) tf.serialization.registerClass(packedClass(kind, Stock) as never);
+  guardTraining(namespace);
   known.set(layers.Layer, stock);
   return stock;
 }
@@ -60,40 +64,62 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
   return class extends Stock {
     static className = kind.msd;
     readonly #saved: QuantizedSpec;
-    readonly #spec: QuantizedSpec;
 
     constructor({ packed, ...config }: Record<string, unknown>) {
       super(config);
-      this.#saved = specOf(packed, `${kind.msd} ${this.name}`);
-      this.#spec = upgradedSpec(this.#saved);
+      this.#saved = specOf(packed, `${kind.msd} ${shown(this.name)}`);
     }
 
-    /** `build` of the stock class asks for a float weight: it gets integers, without regularizer and constraint. */
-    override addWeight(name: string, shape: number[], ...rest: [dtype?: string, ...unknown[]]): LayerVariable {
-      if (name !== kind.weight) return super.addWeight(name, shape, ...rest);
-      const zeros = { apply: (length: number[]) => requireRegistration(kind.msd).tf.zeros(length, 'int32') };
-      const variable = super.addWeight(name, [int32Length(this.#spec)], 'int32', zeros, undefined, false);
-      return upgradeFirstWrite(variable, this.#saved);
+    /**
+     * `build` of the stock class asks for a float weight: it gets integers. Without a file that follows they are those of the
+     * initializer, as in the stock class.
+     */
+    override addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable {
+      if (name !== kind.weight) return super.addWeight(name, shape, dtype, ...rest);
+      const add = super.addWeight.bind(this);
+      return addPacked(this, kind.msd, this.#saved, { add, name, shape, dtype, rest });
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {
-      return runPacked(kind, this, this.#spec, inputs, kwargs);
+      return runPacked(kind, this, inputs, kwargs);
     }
 
     override getConfig(): Record<string, unknown> {
-      return { ...super.getConfig(), packed: packedConfig(this.#spec) };
+      const weight = this[kind.weight];
+      const spec = (weight && packedOf(weight)?.spec) ?? upgradedSpec(this.#saved);
+      return { ...super.getConfig(), packed: packedConfig(spec) };
     }
   };
 }
 
-/** What both a loaded and an accelerated layer do. */
-export function runPacked(
-  kind: LayerKind,
+interface Wanted {
+  /** The stock method. */
+  readonly add: LayerInternals['addWeight'];
+  readonly name: string;
+  readonly shape: number[];
+  readonly dtype: string | undefined;
+  readonly rest: readonly unknown[];
+}
+
+/** A weight of integers in place of the float one that `build` wants. */
+export function addPacked(
   layer: LayerInternals,
-  spec: QuantizedSpec,
-  inputs: Tensor | Tensor[],
-  kwargs: object,
-): Tensor {
+  where: string,
+  saved: QuantizedSpec,
+  { add, name, shape, dtype, rest }: Wanted,
+): LayerVariable {
+  const { tf } = requireRegistration(where);
+  const [initializer, ...more] = rest as [{ apply(shape: number[], dtype?: string): Tensor }];
+  const nothing = { apply: (length: number[]) => tf.zeros(length) };
+  const variable = add(name, [1], 'float32', nothing, ...more);
+  const spec = upgradedSpec(saved);
+  packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved });
+  if (!layer.fastWeightInitDuringBuild) tf.tidy(() => void variable.write(initializer.apply(shape, dtype)));
+  return variable;
+}
+
+/** What both a loaded and an accelerated layer do. */
+export function runPacked(kind: LayerKind, layer: LayerInternals, inputs: Tensor | Tensor[], kwargs: object): Tensor {
   const { tf } = requireRegistration(kind.msd);
-  return tf.tidy(() => kind.run(layer, new QuantizedTensor(layer[kind.weight]!.read(), spec), inputs, kwargs));
+  return tf.tidy(() => kind.run(layer, requirePacked(layer[kind.weight]!), inputs, kwargs));
 }

@@ -5,7 +5,8 @@ import type { LayersNamespace } from '../peers.ts';
 import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
-import type { WeightView } from '../weights/encode.ts';
+import type { WeightView } from '../weights/view.ts';
+import type { Variable } from './variable.ts';
 
 /** What of a layer MSD looks at, beyond tfjs-layers' public types. */
 export interface LayerInternals {
@@ -13,6 +14,7 @@ export interface LayerInternals {
   getClassName(): string;
   getConfig(): Record<string, unknown>;
   call(inputs: Tensor | Tensor[], kwargs: object): Tensor | Tensor[];
+  readonly fastWeightInitDuringBuild: boolean;
   invokeCallHook(inputs: Tensor | Tensor[], kwargs: object): void;
   addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable;
   computeOutputShape(inputShape: number[]): number[];
@@ -26,7 +28,11 @@ export interface LayerInternals {
 
 export interface LayerVariable {
   readonly shape: number[];
+  readonly name: string;
   readonly originalName: string;
+  trainable: boolean;
+  readonly constraint?: { apply(values: Tensor): Tensor } | null;
+  val: Variable;
   read(): Tensor;
   write(values: Tensor): LayerVariable;
   dispose(): void;
@@ -56,6 +62,10 @@ export const fieldOf =
   (name) =>
     config[name] ?? config[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
 
+/** tfjs will say what is wrong with weights of other dimensions. */
+const notOfRank = (rank: number, { length }: readonly number[]): { readonly reason: string } | undefined =>
+  length === rank ? undefined : { reason: `weights of ${length} dimensions, expected ${rank}` };
+
 const onlyOne = (inputs: Tensor | Tensor[]): Tensor => (Array.isArray(inputs) ? inputs[0]! : inputs);
 
 /** Activations that `matMul` knows, by the names of tfjs-layers. */
@@ -77,7 +87,10 @@ const dense: LayerKind = {
   weight: 'kernel',
   isConvolution: false,
   sample: ({ dense: make }) => make({ units: 1, name: 'msd' }),
-  view: ([K, N]) => ({ kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false }),
+  view: (shape) => {
+    const [K, N] = shape as [number, number];
+    return notOfRank(2, shape) ?? { kind: 'matrix', batchShape: [], N, K, transposed: false };
+  },
   run(layer, w, inputs, kwargs) {
     layer.invokeCallHook(inputs, kwargs);
     return product(layer, w, inputs);
@@ -95,6 +108,8 @@ const pointwise = (rank: 1 | 2): LayerKind => ({
   isConvolution: true,
   sample: (layers) => layers[`conv${rank}d`]({ filters: 1, kernelSize: 1, name: 'msd' }),
   view(shape, config) {
+    const wrong = notOfRank(rank + 2, shape);
+    if (wrong) return wrong;
     const filter = shape.slice(0, -2);
     const [K, N] = shape.slice(-2);
     if (filter.some((size) => size !== 1)) return { reason: `a ${filter.join('x')} filter is no matrix product` };
@@ -114,7 +129,10 @@ const embedding: LayerKind = {
   weight: 'embeddings',
   isConvolution: false,
   sample: ({ embedding: make }) => make({ inputDim: 1, outputDim: 1, name: 'msd' }),
-  view: ([rows, columns]) => ({ kind: 'table', rows: rows!, columns: columns! }),
+  view: (shape) => {
+    const [rows, columns] = shape as [number, number];
+    return notOfRank(2, shape) ?? { kind: 'table', rows, columns };
+  },
   run(layer, w, inputs, kwargs) {
     const { tf } = requireRegistration('MsdEmbedding');
     layer.invokeCallHook(inputs, kwargs);
@@ -125,6 +143,10 @@ const embedding: LayerKind = {
 };
 
 export const KINDS: readonly LayerKind[] = /* @__PURE__ */ (() => [dense, pointwise(1), pointwise(2), embedding])();
+
+/** The kind of a layer that is stock's or MSD's. */
+export const kindNamed = (className: unknown): LayerKind | undefined =>
+  KINDS.find(({ stock, msd }) => stock === className || msd === className);
 
 export const kindOf = (className: unknown): LayerKind | undefined => KINDS.find(({ stock }) => stock === className);
 

@@ -2,7 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
 import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
@@ -10,15 +10,22 @@ import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { layers } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
+import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
-import { readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
+import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, registerClasses, specOf } from './classes.ts';
+import { loadAndFill } from './fill.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
-import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
+import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
+import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
+import { registerRecurrent } from './recurrent/classes.ts';
+import { rewriteRecurrent } from './recurrent/file.ts';
+import { hasRecurrent } from './recurrent/plan.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -32,14 +39,17 @@ export async function layersModelHandler(
 ): Promise<MsdHandler> {
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = resolveModelOptions(options, where);
-  registerClasses(await layers(where));
+  const resolved = await resolveModelOptions(options, where);
+  const namespace = await layers(where);
+  registerClasses(namespace);
+  registerRecurrent(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
   return {
     async load() {
       const rewritten = rewriteLayers(await inner.load!(), resolved);
+      if (hasRecurrent(rewritten.report)) await prepareRecurrent();
       report = rewritten.report;
       return rewritten.artifacts;
     },
@@ -60,7 +70,7 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await (await layers('loadLayersModel')).loadLayersModel(handler);
+  const model = await loadAndFill(await layers('loadLayersModel'), handler);
   setReport(model, handler.report!);
   return model;
 }
@@ -101,13 +111,18 @@ function rewriteLayers(
 ): { artifacts: io.ModelArtifacts; report: ModelReport } {
   const { modelTopology, weightSpecs, weightData } = artifacts;
   if (typeof modelTopology !== 'object' || modelTopology === null)
-    throw new ModelFormatError(`model: modelTopology, expected an object, got ${String(modelTopology)}.`);
+    throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
   const topology = structuredClone(modelTopology) as { model_config?: LayerConfig } & LayerConfig;
   const root = topology.model_config ?? topology;
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
-  const stored = readManifest(weightSpecs ?? [], weightData ?? new ArrayBuffer(0));
   const places = layersOf(root);
+  if (weightData == null) return { artifacts, report: withoutWeights(places) };
+  if (weightSpecs == null)
+    throw new ModelFormatError(
+      'model: LayersModel artifacts contains weight data, but not weight specs. Therefore loading of weights cannot proceed.',
+    );
+  const stored = readManifest(weightSpecs, weightData);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
@@ -115,14 +130,24 @@ function rewriteLayers(
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
-  for (const place of places) takePacked(place, stored, packed);
-
   const nodes: NodeReport[] = [];
+  const floatBytes = new Map<string, number>();
+  for (const place of places) {
+    const already = takePacked(place, stored, packed);
+    if (!already) continue;
+    nodes.push(already.node);
+    floatBytes.set(already.weight, already.floatBytes);
+  }
+
   for (const { layer, config, path, wrapper, kind, weight } of found) {
     const name = path.join('/');
     const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
     if (!isTransparent(wrapper)) {
       refuse(`inside of ${wrapper}`);
+      continue;
+    }
+    if (options.keepTrainable && config.trainable !== false) {
+      refuse('trainable, and keepTrainable is set');
       continue;
     }
     if (!weight) {
@@ -145,11 +170,17 @@ function rewriteLayers(
       continue;
     }
     const taken = packLayer(candidate, view, constant.stored(), constant.byteLength, options);
+    if ('reason' in taken) {
+      refuse(taken.reason);
+      continue;
+    }
     packed.set(weight.spec.name, taken.packed.data);
     layer.class_name = kind.msd;
     config.packed = packedConfig(taken.packed.spec);
     nodes.push(taken.node);
   }
+
+  nodes.push(...rewriteRecurrent(places, stored, packed, options));
 
   const specs: WeightSpec[] = [];
   const data: ArrayBuffer[] = [];
@@ -158,7 +189,8 @@ function rewriteLayers(
     const replacement = packed.get(name);
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
-    stock += stockBytes(spec);
+    if (spec.group === 'optimizer') continue; // no weights of the model
+    stock += floatBytes.get(name) ?? stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
   return {
@@ -166,10 +198,48 @@ function rewriteLayers(
       ...artifacts,
       modelTopology: topology,
       weightSpecs: specs as io.WeightsManifestEntry[],
-      weightData: data,
+      weightData: readable(data),
     },
-    report: { nodes, stockBytes: stock, weightBytes },
+    report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
   };
+}
+
+/** A topology alone: tfjs initializes the layers. */
+function withoutWeights(places: readonly Place[]): ModelReport {
+  const nodes = places.flatMap(({ layer, path }) => {
+    const kind = kindOf(layer.class_name);
+    return kind ? [leftAlone({ kind, name: path.join('/') }, 'the file has no weights: initialized as in tfjs')] : [];
+  });
+  return { nodes, stockBytes: 0, weightBytes: 0 };
+}
+
+function withLeftAlone(
+  nodes: readonly NodeReport[],
+  places: readonly Place[],
+  stored: ReadonlyMap<string, StoredWeight>,
+): NodeReport[] {
+  const outermost = new Set(places.map(({ path }) => path[0]!));
+  const owned = weightsByLayer(
+    [...stored.values()].flatMap(({ spec }) => (spec.group === 'optimizer' ? [] : [spec])),
+    outermost,
+  );
+  const all = places.map(({ layer, path }): AnyPlace => {
+    const weights = owned.get(path[0]!) ?? [];
+    return { name: path.join('/'), className: String(layer.class_name), weights };
+  });
+  const others = (owned.get('') ?? []).map(
+    (spec): AnyPlace => ({ name: spec.name, className: 'a weight of no layer', weights: [spec] }),
+  );
+  return reportWithLeftAlone(nodes, [...all, ...others]);
+}
+
+/** A layer that was saved as MSD's. */
+interface Already {
+  readonly node: NodeReport;
+  /** Name of its weight. */
+  readonly weight: string;
+  /** Of what tfjs would keep instead. */
+  readonly floatBytes: number;
 }
 
 /** Models that were saved with MSD's layers: each spec has to fit what the manifest holds, older ones are repacked. */
@@ -177,10 +247,11 @@ function takePacked(
   { layer, config, path }: Place,
   stored: ReadonlyMap<string, StoredWeight>,
   packed: Map<string, Int32Array<ArrayBuffer>>,
-): void {
+): Already | undefined {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
-  if (!kind) return;
-  const where = `model: ${kind.msd} ${path.join('/')}`;
+  if (!kind) return undefined;
+  const name = path.join('/');
+  const where = `model: ${kind.msd} ${shown(name)}`;
   const found = weightOf(path, kind.weight, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
@@ -188,11 +259,14 @@ function takePacked(
       `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
-    const saved = specOf(config.packed, where, sizeOf(found.spec.shape));
-    if (!isOlder(saved)) return;
-    const { spec, data } = upgrade(saved, new Int32Array(found.bytes().buffer));
-    config.packed = packedConfig(spec);
-    packed.set(found.spec.name, data);
+    let spec = specOf(config.packed, where, sizeOf(weight.shape));
+    if (isOlder(spec)) {
+      const upgraded = upgrade(spec, new Int32Array(found.bytes().buffer));
+      spec = upgraded.spec;
+      config.packed = packedConfig(spec);
+      packed.set(weight.name, upgraded.data);
+    }
+    return { node: keptLayer({ kind, name }, spec), weight: weight.name, floatBytes: 4 * sizeOf(realShape(spec)) };
   } catch (cause) {
     throw new ModelFormatError((cause as Error).message, { cause });
   }

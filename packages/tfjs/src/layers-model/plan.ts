@@ -1,12 +1,15 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
+import { rowsFor } from '../activations.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
-import type { NodeReport } from '../report.ts';
+import { type NodeReport, weightsReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
-import { encode, type WeightView } from '../weights/encode.ts';
+import { int32Length, type QuantizedSpec } from '../spec.ts';
+import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
+import type { WeightView } from '../weights/view.ts';
 import type { Field, LayerKind } from './kinds.ts';
 
 /** A layer whose class MSD knows. */
@@ -33,19 +36,32 @@ export function planOf(
   return reason === undefined ? view : { reason };
 }
 
-/** @param byteLength of the weight as it was */
+/**
+ * @param byteLength of the weight as it was
+ * @returns or why it stays what it is
+ */
 export function packLayer(
   { kind, name }: Candidate,
   view: WeightView,
   stored: StoredValues,
   byteLength: number,
   options: RewriteOptions,
-): { readonly packed: Packed; readonly node: NodeReport } {
-  const { packed, error, how } = encode(stored, view, formatFor(kind.isConvolution, options));
-  const bytes = { bytesBefore: byteLength, bytesAfter: packed.data.byteLength };
-  const weights = { spec: packed.spec, how, error, ...bytes, sharedBy: 1 };
+): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
+  const x = view.kind === 'matrix' ? rowsFor(options.activations.get(name), view.K, name) : undefined;
+  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
+  if ('reason' in encoded) return encoded;
+  const { packed } = encoded;
+  const weights = weightsReport(encoded, byteLength, 1);
   return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
 }
+
+/** A layer whose weights were packed before. */
+export const keptLayer = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, spec: QuantizedSpec): NodeReport => {
+  const byteLength = 4 * int32Length(spec);
+  const bytes = { bytesBefore: byteLength, bytesAfter: byteLength };
+  const weights = { spec, how: 'stored integers kept', error: 0, ...bytes, sharedBy: 1 };
+  return { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights };
+};
 
 export const leftAlone = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, reason: string): NodeReport => ({
   name,

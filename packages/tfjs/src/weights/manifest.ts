@@ -3,7 +3,7 @@
  * every size is checked before anything is allocated.
  */
 
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import { sizeOf } from '../shapes.ts';
 
 /** An entry of `weightSpecs`. */
@@ -11,6 +11,8 @@ export interface WeightSpec {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
+  /** 'optimizer': the state of one, beside a layers model. */
+  readonly group?: string;
   readonly quantization?: {
     readonly dtype: string;
     readonly scale?: number;
@@ -18,8 +20,6 @@ export interface WeightSpec {
     readonly original_dtype?: string;
   };
 }
-
-export type WeightData = ArrayBuffer | readonly ArrayBuffer[];
 
 /** An entry with its bytes, as stored. */
 export interface StoredWeight {
@@ -33,6 +33,8 @@ const STORED_BYTES: Readonly<Record<string, number>> = { uint8: 1, uint16: 2, fl
 const MAX_ELEMENTS = 2 ** 31;
 
 /**
+ * What stock tfjs accepts is accepted: bytes in every form, padding behind them, a name that is there twice (the later one counts).
+ *
  * @returns the weights by name, in order
  * @throws {@link ModelFormatError} if the entries are malformed, or their sizes and the data disagree
  */
@@ -42,43 +44,50 @@ export function readManifest(specs: unknown, data: unknown): Map<string, StoredW
   const weights = new Map<string, StoredWeight>();
   let at = 0;
   for (const entry of specs) {
-    const spec = checkSpecEntry(entry, weights);
+    const spec = checkSpecEntry(entry);
     const begin = at;
     at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : sizeOf(spec.shape) * elementBytes(spec);
     const end = at;
     if (end > bytes.length)
       throw new ModelFormatError(
-        `weights: ${spec.name} [${spec.shape}], expected bytes ${begin} … ${end}, got ${bytes.length} in all. Are they truncated?`,
+        `weights: ${shown(spec.name)} ${shown(spec.shape)}, expected bytes ${begin} … ${end}, got ${bytes.length} in all. Are they truncated?`,
       );
     weights.set(spec.name, { spec, bytes: () => bytes.slice(begin, end) });
   }
-  if (at !== bytes.length)
-    throw new ModelFormatError(`weights: data, expected ${at} bytes for the manifest, got ${bytes.length}.`);
-  return weights;
+  return weights; // what follows is padding
 }
 
-function checkSpecEntry(entry: unknown, known: ReadonlyMap<string, unknown>): WeightSpec {
+/** The same of artifacts, whose weights may be missing altogether. */
+export function weightsOf(artifacts: {
+  readonly weightSpecs?: unknown;
+  readonly weightData?: unknown;
+}): Map<string, StoredWeight> {
+  const { weightSpecs, weightData = null } = artifacts;
+  return readManifest(weightSpecs ?? (weightData === null ? [] : weightSpecs), weightData ?? new ArrayBuffer(0));
+}
+
+function checkSpecEntry(entry: unknown): WeightSpec {
   const { name, shape, dtype, quantization } = (entry ?? {}) as Partial<WeightSpec>;
-  if (typeof name !== 'string') throw new ModelFormatError(`weights: name, expected a string, got ${String(name)}.`);
-  if (known.has(name)) throw new ModelFormatError(`weights: ${name} is there twice.`);
+  if (typeof name !== 'string') throw new ModelFormatError(`weights: name, expected a string, got ${shown(name)}.`);
+  const what = shown(name);
   if (!Array.isArray(shape) || !shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0))
-    throw new ModelFormatError(`weights: ${name}, expected a shape of sizes, got ${JSON.stringify(shape)}.`);
+    throw new ModelFormatError(`weights: ${what}, expected a shape of sizes, got ${shown(shape)}.`);
   if (typeof dtype !== 'string' || !(Object.hasOwn(BYTES, dtype) || dtype === 'string'))
     throw new ModelFormatError(
-      `weights: ${name}, expected a dtype of ${Object.keys(BYTES)}, string, got ${String(dtype)}.`,
+      `weights: ${what}, expected a dtype of ${Object.keys(BYTES)}, string, got ${shown(dtype)}.`,
     );
   const spec = entry as WeightSpec;
   if (sizeOf(spec.shape) > MAX_ELEMENTS)
-    throw new ModelFormatError(`weights: ${name} [${shape}] is larger than memory.`);
+    throw new ModelFormatError(`weights: ${what} ${shown(shape)} is larger than memory.`);
   if (quantization === undefined) return spec;
   const { dtype: stored, scale, min } = quantization ?? {};
   if (typeof stored !== 'string' || !Object.hasOwn(STORED_BYTES, stored))
     throw new ModelFormatError(
-      `weights: ${name}, expected a quantization of ${Object.keys(STORED_BYTES)}, got ${String(stored)}.`,
+      `weights: ${what}, expected a quantization of ${Object.keys(STORED_BYTES)}, got ${shown(stored)}.`,
     );
   if (stored !== 'float16' && !(Number.isFinite(scale) && Number.isFinite(min)))
     throw new ModelFormatError(
-      `weights: ${name}, expected a finite scale and min, got ${String(scale)}, ${String(min)}.`,
+      `weights: ${what}, expected a finite scale and min, got ${shown(scale)}, ${shown(min)}.`,
     );
   return spec;
 }
@@ -91,14 +100,20 @@ function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number
   let at = begin;
   for (let i = 0; i < sizeOf(spec.shape); i++) {
     if (at + 4 > bytes.length)
-      throw new ModelFormatError(`weights: ${spec.name}, string ${i} lies past the end of the data.`);
+      throw new ModelFormatError(`weights: ${shown(spec.name)}, string ${i} lies past the end of the data.`);
     const length = bytes.slice(at, at + 4);
     at += 4 + new DataView(length.buffer, length.byteOffset).getUint32(0, true);
     if (at > bytes.length)
-      throw new ModelFormatError(`weights: ${spec.name}, string ${i} lies past the end of the data.`);
+      throw new ModelFormatError(`weights: ${shown(spec.name)}, string ${i} lies past the end of the data.`);
   }
   return at - begin;
 }
+
+/**
+ * A list of buffers that stock tfjs reads right. It takes buffers for equally long if all before the last are as long as the first,
+ * and finds nothing behind that length in the last: an empty one comes last.
+ */
+export const readable = (buffers: readonly ArrayBuffer[]): ArrayBuffer[] => [...buffers, new ArrayBuffer(0)];
 
 interface ByteRanges {
   readonly length: number;
@@ -107,10 +122,7 @@ interface ByteRanges {
 
 /** One buffer, or several that follow each other; only what is asked for is copied. */
 function byteRanges(data: unknown): ByteRanges {
-  const parts = (Array.isArray(data) ? data : [data]) as ArrayBuffer[];
-  for (const part of parts)
-    if (!(part instanceof ArrayBuffer))
-      throw new ModelFormatError(`weights: data, expected an ArrayBuffer or several, got ${String(part)}.`);
+  const parts = (Array.isArray(data) ? data : [data]).map(bytesIn);
   let length = 0;
   const starts = parts.map((part) => (length += part.byteLength) - part.byteLength);
   return {
@@ -119,9 +131,27 @@ function byteRanges(data: unknown): ByteRanges {
       const out = new Uint8Array(end - begin);
       parts.forEach((part, i) => {
         const [from, to] = [Math.max(begin, starts[i]!), Math.min(end, starts[i]! + part.byteLength)];
-        if (from < to) out.set(new Uint8Array(part, from - starts[i]!, to - from), from - begin);
+        if (from < to) out.set(part.subarray(from - starts[i]!, to - starts[i]!), from - begin);
       });
       return out;
     },
   };
+}
+
+/**
+ * Bytes in whatever form: a buffer, also of another realm or shared, or a view of one. Of a view its own range counts; stock takes
+ * the whole buffer behind it, which in Node is a pool of other things.
+ */
+function bytesIn(part: unknown): Uint8Array {
+  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+  const tag = Object.prototype.toString.call(part);
+  if (tag !== '[object ArrayBuffer]' && tag !== '[object SharedArrayBuffer]')
+    throw new ModelFormatError(
+      `weights: data, expected an ArrayBuffer, a typed array, or several, got ${shown(part)}.`,
+    );
+  try {
+    return new Uint8Array(part as ArrayBuffer);
+  } catch (cause) {
+    throw new ModelFormatError(`weights: data, expected bytes that are still there, got ${shown(part)}.`, { cause });
+  }
 }

@@ -20,6 +20,8 @@ export interface Constant {
   readonly dtype: string;
   /** Stored bytes, for the report. */
   readonly byteLength: number;
+  /** A tensor of a loaded model: its integers, if there are any, are found again. */
+  readonly isLoaded?: boolean;
   /** Of a float32 constant. */
   stored(): StoredValues;
   /** Of a small int32 constant: axes, shapes. */
@@ -70,4 +72,14 @@ export function floatsOf(stored: StoredValues): Float32Array {
   if (stored.kind === 'float16') for (let i = 0; i < out.length; i++) out[i] = fromFp16(values[i]!);
   else for (let i = 0; i < out.length; i++) out[i] = values[i]! * stored.scale + stored.min;
   return out;
+}
+
+/** Smallest and largest code. */
+export function codesInUse(codes: Uint8Array | Uint16Array): { readonly low: number; readonly high: number } {
+  let [low, high] = [codes[0] ?? 0, 0];
+  for (const code of codes) {
+    if (code < low) low = code;
+    if (code > high) high = code;
+  }
+  return { low, high };
 }

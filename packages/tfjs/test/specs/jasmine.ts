@@ -4,16 +4,21 @@ import * as tf from '@tensorflow/tfjs-core';
 
 export type Side = 'stock' | 'msd';
 
-/** Full names of the specs that passed and that failed. */
+/** Full names of the specs that passed, and of those that failed with what they say. */
 export interface Outcome {
   readonly passed: readonly string[];
-  readonly failed: readonly string[];
+  readonly failed: Readonly<Record<string, string>>;
 }
 
 /** `jasmine-core`, which is CommonJS. */
 export interface Required {
-  core(required: Required): { getEnv(): Environment };
+  core(required: Required): Jasmine;
   interface(jasmine: object, environment: Environment): object;
+}
+
+interface Jasmine {
+  getEnv(): Environment;
+  DEFAULT_TIMEOUT_INTERVAL: number;
 }
 
 interface Environment {
@@ -21,6 +26,12 @@ interface Environment {
   addReporter(reporter: object): void;
   beforeEach(run: () => Promise<unknown>): void;
   execute(): void;
+}
+
+interface SpecResult {
+  readonly status: string;
+  readonly fullName: string;
+  readonly failedExpectations: readonly { readonly message: string }[];
 }
 
 export interface SpecRun {
@@ -41,11 +52,12 @@ export async function runSpecs({ required, backendName, side, flags, load, befor
   if (side === 'msd') register(tf, { override: true });
 
   const jasmine = required.core(required);
+  jasmine.DEFAULT_TIMEOUT_INTERVAL = 60_000; // its 5 seconds are too few for a software adapter on a busy machine
   const environment = jasmine.getEnv();
   Object.assign(globalThis, required.interface(jasmine, environment), { jasmine });
 
   const passed: string[] = [];
-  const failed: string[] = [];
+  const failed: Record<string, string> = {};
   environment.configure({ random: false, oneFailurePerSpec: true });
   // @ts-expect-error as above
   const { setTestEnvs } = await import('@tensorflow/tfjs-core/dist/jasmine_util');
@@ -54,9 +66,9 @@ export async function runSpecs({ required, backendName, side, flags, load, befor
   await load();
   return new Promise((resolve) => {
     environment.addReporter({
-      specDone({ status, fullName }: { status: string; fullName: string }) {
+      specDone({ status, fullName, failedExpectations }: SpecResult) {
         if (status === 'passed') passed.push(fullName);
-        else if (status === 'failed') failed.push(fullName);
+        else if (status === 'failed') failed[fullName] = failedExpectations[0]?.message ?? '';
       },
       jasmineDone: () => resolve({ passed, failed }),
     });

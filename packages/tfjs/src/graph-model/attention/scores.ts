@@ -22,6 +22,9 @@ type Found = Path | { readonly reason: string; readonly product: NodeDef } | und
 /** Scores that are replaced by this or less are masked: nothing is left of them after a softmax. */
 const MASKED = -1e4;
 
+/** With -Infinity a row that sees nothing is NaN in stock. */
+const isMask = (value: number): boolean => value <= MASKED && Number.isFinite(value);
+
 /** The path whose last node gives `input` of `reader`. */
 export function pathTo(graph: Graph, input: string | undefined, reader: NodeDef): Found {
   const node = producerOf(graph, input);
@@ -52,12 +55,12 @@ function stepTo(graph: Graph, node: NodeDef): Found {
     case 'Mul': {
       const at = scalars[1] === undefined ? 0 : 1;
       const by = scalars[at];
-      if (by !== undefined) return from(1 - at, { kind: 'scale', by });
+      if (by !== undefined) return scaled(from(1 - at, { kind: 'scale', by }), by);
       return refused(firstPath(from(0), from(1)), 'the scores are multiplied by a tensor');
     }
     case 'RealDiv': {
       const by = scalars[1];
-      if (by !== undefined) return from(0, { kind: 'scale', by: 1 / by });
+      if (by !== undefined) return scaled(from(0, { kind: 'scale', by: 1 / by }), 1 / by);
       return refused(from(0), 'the scores are divided by a tensor');
     }
     case 'Tanh':
@@ -71,7 +74,7 @@ function stepTo(graph: Graph, node: NodeDef): Found {
       const value = scalars[at];
       if (value === undefined) return undefined;
       const path = from(3 - at, { kind: 'fill', value, where: at === 1 }, [operands[0]]);
-      return value <= MASKED ? path : refused(path, `the scores are replaced by ${value}`);
+      return isMask(value) ? path : refused(path, `the scores are replaced by ${value}`);
     }
     case 'Reshape': {
       const axis = flattenedAxis(graph, node);
@@ -86,6 +89,9 @@ const firstPath = (left: Found, right: Found): Found => {
   if (left && !('reason' in left)) return left;
   return right && !('reason' in right) ? right : (left ?? right);
 };
+
+const scaled = (found: Found, by: number): Found =>
+  Number.isFinite(by) ? found : refused(found, `the scores are multiplied by ${by}`);
 
 const refused = (found: Found, reason: string): Found =>
   found && ('reason' in found ? found : { reason, product: found.nodes[0]! });

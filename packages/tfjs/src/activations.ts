@@ -1,0 +1,54 @@
+/** Activations that the layers of a model meet: with them the error of a layer is measured, not estimated. */
+import { shown } from './errors.ts';
+import { requireRegistration } from './state.ts';
+import type { Tensor } from './tf.ts';
+
+/** By the name of the node or layer in reports: what it multiplies, […,K]. */
+export type Activations = Readonly<Record<string, Tensor>>;
+
+/** Rows that are looked at, spread over all of them. */
+const ROWS = 64;
+
+/**
+ * Values of activations, a few rows of each.
+ *
+ * @throws `TypeError`, `RangeError` for what is no float tensor of finite numbers
+ */
+export async function readActivations(
+  given: Activations | undefined,
+  where: string,
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const { tf } = requireRegistration(where);
+  if (given !== undefined && (typeof given !== 'object' || given === null))
+    throw new TypeError(`${where}: activations, expected tensors by name, got ${shown(given)}.`);
+  const read = new Map<string, Float32Array>();
+  for (const [name, tensor] of Object.entries(given ?? {})) {
+    if (!(tensor instanceof tf.Tensor) || tensor.dtype === 'string' || tensor.dtype === 'complex64')
+      throw new TypeError(`${where}: activations of ${name}, expected a tensor of numbers, got ${shown(tensor)}.`);
+    const values = Float32Array.from(await tensor.data());
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0)
+      throw new RangeError(`${where}: activations of ${name}, expected finite numbers, got ${values[bad]}.`);
+    if (values.length > 0) read.set(name, values);
+  }
+  return read;
+}
+
+/**
+ * Activations of a matrix, as many rows as are worth it.
+ *
+ * @throws `RangeError` if they are no rows of K
+ */
+export function rowsFor(values: Float32Array | undefined, K: number, name: string): Float32Array | undefined {
+  if (!values) return undefined;
+  if (values.length % K !== 0)
+    throw new RangeError(`activations of ${name}, expected rows of ${K}, got ${values.length} numbers.`);
+  const count = values.length / K;
+  if (count <= ROWS) return values;
+  const out = new Float32Array(ROWS * K);
+  for (let i = 0; i < ROWS; i++) {
+    const row = Math.floor((i * count) / ROWS);
+    out.set(values.subarray(row * K, (row + 1) * K), i * K);
+  }
+  return out;
+}

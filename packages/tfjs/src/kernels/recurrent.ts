@@ -1,0 +1,69 @@
+/**
+ * MsdRecurrent: a recurrent layer over all of its positions.
+ *
+ *   inputs   x f32 [positions, batch, K]; w, r int32 (packed); bias f32 [gates · units]; h, c f32 [batch, units]
+ *   attrs    see RecurrentAttrs
+ *   outputs  h, c of an LSTM, and h at every position [positions, batch, units] if `sequences`
+ */
+import type { ActivationBlock } from '@msd/core';
+import type { CellActivations, RecurrentId } from '../recurrent/gates.ts';
+import type { MatrixSpec } from '../spec.ts';
+import type { TensorInfo } from '../tf.ts';
+import type { Host } from './host.ts';
+
+export interface RecurrentInputs {
+  readonly x: TensorInfo;
+  readonly w: TensorInfo;
+  readonly r: TensorInfo;
+  readonly bias?: TensorInfo;
+  readonly h: TensorInfo;
+  readonly c?: TensorInfo;
+}
+
+export interface RecurrentAttrs {
+  readonly id: RecurrentId;
+  readonly activations: CellActivations;
+  /** [K, gates · units] */
+  readonly input: MatrixSpec;
+  /** [units, gates · units]; a GRU's has a matrix per gate */
+  readonly own: MatrixSpec;
+  /** From the last position to the first; results are in the order in which they are made. */
+  readonly isReversed: boolean;
+  readonly sequences: boolean;
+  /** [positions, batch], 0: there is nothing, the state stays. */
+  readonly mask?: ArrayLike<number> | undefined;
+  readonly components: 1 | 2;
+  readonly activationBlock: ActivationBlock;
+  /** Who runs it. It comes along, so that pages without recurrent layers do not download it. */
+  readonly calls: { run(inputs: RecurrentInputs, attrs: RecurrentAttrs, outputs: RecurrentOutputs): void };
+}
+
+export interface RecurrentOutputs {
+  readonly h: TensorInfo;
+  readonly c: TensorInfo | undefined;
+  readonly sequence: TensorInfo | undefined;
+}
+
+export function msdRecurrent(inputs: RecurrentInputs, attrs: RecurrentAttrs, host: Host): TensorInfo[] {
+  const { x, h, c } = inputs;
+  const [positions] = x.shape;
+  const read = Object.values(inputs) as TensorInfo[];
+  const shapes = [h.shape, ...(c ? [c.shape] : []), ...(attrs.sequences ? [[positions!, ...h.shape]] : [])];
+  const made: TensorInfo[] = [];
+  const run = () => {
+    const [own, ...others] = made as [TensorInfo, ...TensorInfo[]];
+    const sequence = attrs.sequences ? others.at(-1) : undefined;
+    attrs.calls.run(inputs, attrs, { h: own, c: c && others[0], sequence });
+  };
+  // One inside of the other: all are given back if the last one fails.
+  const make = () => {
+    const shape = shapes[made.length];
+    if (!shape) return run();
+    host.output([...shape], read, (out) => {
+      made.push(out);
+      make();
+    });
+  };
+  make();
+  return made;
+}

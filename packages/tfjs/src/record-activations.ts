@@ -1,0 +1,87 @@
+/** A model that is loaded but not accelerated yet is run once, and what its products meet is noted. */
+import type { GraphModel } from '@tensorflow/tfjs-converter';
+import type { NamedTensorMap } from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { isLayersModel } from './accelerate.ts';
+import type { Activations } from './activations.ts';
+import { productInputs } from './graph-model/products.ts';
+import { kindNamed } from './layers-model/kinds.ts';
+import { layersOf } from './layers-model/places.ts';
+import { requireRegistration } from './state.ts';
+import type { Tensor, TfNamespace } from './tf.ts';
+
+/**
+ * Runs a model that is loaded but not accelerated yet, and notes what its products meet. Hand the result to `accelerate`, or to
+ * `loadGraphModel` and `loadLayersModel` of the same model, as `activations`.
+ *
+ * @param inputs as for `model.predict`: a few real ones
+ * @returns tensors that are the caller's: `tf.dispose` them. Products inside of control flow are not among them
+ * @example
+ * ```ts
+ * const activations = await recordActivations(model, inputs);
+ * await accelerate(model, { activations });
+ * tf.dispose(activations);
+ * ```
+ */
+export async function recordActivations(
+  model: GraphModel | LayersModel,
+  inputs: Tensor | Tensor[] | NamedTensorMap,
+): Promise<Activations> {
+  const { tf } = requireRegistration('recordActivations');
+  return isLayersModel(model) ? fromLayers(tf, model, inputs) : fromGraph(tf, model, inputs);
+}
+
+async function fromGraph(
+  tf: TfNamespace,
+  model: GraphModel,
+  inputs: Tensor | Tensor[] | NamedTensorMap,
+): Promise<Activations> {
+  const products = productInputs(model, 'recordActivations');
+  const names = [...new Set(products.values())];
+  if (names.length === 0) return {};
+  const outputs = [(await executed(model, inputs, names)) as Tensor | Tensor[]].flat();
+  const found: Record<string, Tensor> = {};
+  for (const [product, name] of products) found[product] = tf.clone(outputs[names.indexOf(name)]!);
+  // What a product reads may be the caller's own input.
+  const given: readonly Tensor[] = inputs instanceof tf.Tensor ? [inputs] : Object.values(inputs);
+  tf.dispose(outputs.filter((output) => !given.includes(output)));
+  return found;
+}
+
+/** tfjs warns of graphs without control flow that are executed as if they had some. */
+async function executed(model: GraphModel, inputs: Tensor | Tensor[] | NamedTensorMap, names: string[]) {
+  try {
+    return model.execute(inputs, names);
+  } catch {
+    return model.executeAsync(inputs, names);
+  }
+}
+
+function fromLayers(tf: TfNamespace, model: LayersModel, inputs: Tensor | Tensor[] | NamedTensorMap): Activations {
+  const found: Record<string, Tensor[]> = {};
+  const watched = layersOf(model).filter(({ layer }) => kindNamed(layer.getClassName()));
+  const undo = watched.map(({ layer, name }) => {
+    const own = Object.getOwnPropertyDescriptor(layer, 'call');
+    const { call } = layer;
+    layer.call = (given, kwargs) => {
+      found[name] = [...(found[name] ?? []), tf.keep(tf.clone([given].flat()[0] as Tensor))];
+      return call.call(layer, given, kwargs);
+    };
+    return () => {
+      if (own) Object.defineProperty(layer, 'call', own);
+      else delete (layer as Partial<typeof layer>).call;
+    };
+  });
+  try {
+    tf.dispose(model.predict(inputs as Tensor));
+  } finally {
+    for (const back of undo) back();
+  }
+  return Object.fromEntries(
+    Object.entries(found).map(([name, parts]) => {
+      const all = tf.tidy(() => tf.concat(parts.map((part) => tf.reshape(part, [-1, part.shape.at(-1)!]))));
+      tf.dispose(parts);
+      return [name, all];
+    }),
+  );
+}

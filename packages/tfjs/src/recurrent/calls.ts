@@ -1,0 +1,251 @@
+/**
+ * Recurrent layers on a device of @msd/core's that lives in memory. What comes of x is one product for many positions; then each
+ * position is a product with the last state, and one pass over each row of it (gates.ts). Calls are bound once per form, then told
+ * where operands lie.
+ */
+import type { ArenaHandle, PreparedWeights, WasmBackend } from '@msd/core';
+import { type Elementwise, elementwise } from '@msd/core/nn';
+import type { Host, Memory } from '../kernels/host.ts';
+import { hostOf } from '../kernels/hosts.ts';
+import { addOffset } from '../kernels/in-memory.ts';
+import type { RecurrentAttrs, RecurrentInputs, RecurrentOutputs } from '../kernels/recurrent.ts';
+import { type MatrixSpec, matrixCount, planeBytes } from '../spec.ts';
+import type { DataId, TensorInfo, TfNamespace } from '../tf.ts';
+import { gatesOf } from './gates.ts';
+
+type Call = ReturnType<WasmBackend['bind']>;
+
+/** Positions that are multiplied with the kernel at a time. */
+const STRIP = 128;
+/** Calls that are kept for each tensor of weights: batches of a few sizes, long strips and the rest. */
+const MOST_CALLS = 16;
+
+type Arithmetic = Pick<RecurrentAttrs, 'components' | 'activationBlock'>;
+
+interface ProductOperands {
+  readonly x: ArenaHandle;
+  readonly M: number;
+  readonly bias?: ArenaHandle | undefined;
+  readonly residual?: ArenaHandle | undefined;
+  /** Of each matrix. */
+  readonly outs: readonly ArenaHandle[];
+}
+
+/** Packed matrices at one place. */
+class Matrices {
+  readonly ptr: number;
+  readonly #device: WasmBackend;
+  readonly #spec: MatrixSpec;
+  readonly #planes: readonly PreparedWeights[];
+  readonly #calls = new Map<string, Call>();
+
+  constructor(device: WasmBackend, spec: MatrixSpec, place: ArenaHandle) {
+    this.ptr = place.ptr;
+    this.#device = device;
+    this.#spec = spec;
+    const size = planeBytes(spec);
+    this.#planes = Array.from({ length: matrixCount(spec) * spec.planes }, (_, i) =>
+      device.adopt(spec, device.part(place, i * size, size)),
+    );
+  }
+
+  /** Of x with the matrices [first, first + outs.length). */
+  multiply(first: number, operands: ProductOperands, arithmetic: Arithmetic): void {
+    const { planes, offset, K, N } = this.#spec;
+    const { x, M, outs } = operands;
+    this.#run(first, 0, operands, arithmetic);
+    if (planes === 2)
+      for (const [i, out] of outs.entries()) this.#run(first + i, 1, { x, M, residual: out, outs: [out] }, arithmetic);
+    if (!offset) return;
+    const { arena } = this.#device;
+    for (const out of outs) addOffset(arena.float32(x), { M, K, N, offset, out: arena.float32(out) });
+  }
+
+  #run(first: number, plane: number, { x, M, bias, residual, outs }: ProductOperands, arithmetic: Arithmetic): void {
+    const operands = [x, ...outs.flatMap((out) => [bias, undefined, residual, out])];
+    const { components, activationBlock } = arithmetic;
+    const key = [first, plane, outs.length, M, !bias, !residual, components, activationBlock].join();
+    const known = this.#calls.get(key);
+    if (known)
+      this.#device.run(known, { operands: operands as ArenaHandle[] }); // absent ones stay absent
+    else {
+      const matrices = outs.map((_, i) => this.#planes[(first + i) * this.#spec.planes + plane]!);
+      const work = { kind: 'product', matrices, M, ...arithmetic, each: outs.map(() => ({})) } as const;
+      const call = this.#device.bind(work, operands);
+      keep(this.#calls, key, call);
+      this.#device.run(call);
+    }
+  }
+}
+
+/** Where a run reads and writes. */
+interface Run {
+  readonly attrs: RecurrentAttrs;
+  readonly own: Matrices;
+  readonly batch: number;
+  readonly units: number;
+  readonly h: ArenaHandle;
+  readonly c: ArenaHandle | undefined;
+  /** [gates][batch, units], or [batch, gates · units] where one product makes them. */
+  readonly gates: ArenaHandle;
+  /** What a GRU's reset gate leaves of the state. */
+  readonly left: ArenaHandle;
+}
+
+/** Recurrent layers of one device. */
+export class RecurrentCalls {
+  readonly #device: WasmBackend;
+  readonly #places: Memory['places'];
+  readonly #matrices = new WeakMap<DataId, Matrices>();
+  readonly #expressions = new Map<string, Call>();
+
+  constructor({ device, places }: Memory) {
+    this.#device = device;
+    this.#places = places;
+  }
+
+  run({ x, w, r, bias, h, c }: RecurrentInputs, attrs: RecurrentAttrs, out: RecurrentOutputs): void {
+    const [positions, batch] = x.shape as [number, number, number];
+    const units = h.shape[1]!;
+    const device = this.#device;
+    const results = [out.h, out.c, out.sequence];
+    this.#places(
+      [x, w, r, bias, h, c, ...results],
+      ([xAt, wAt, rAt, biasAt, h0, c0, hAt, cAt, sequence]) => {
+        const width = attrs.input.N;
+        const strip = Math.min(positions, STRIP);
+        const [row, state] = [4 * batch * width, 4 * batch * units];
+        const scratch = device.alloc(strip * row + row + state, 'recurrent layer');
+        try {
+          const inputs = device.part(scratch, 0, strip * row);
+          const input = this.#matricesAt(w, attrs.input, wAt!);
+          const run: Run = {
+            attrs,
+            own: this.#matricesAt(r, attrs.own, rAt!),
+            batch,
+            units,
+            h: hAt!,
+            c: cAt,
+            gates: device.part(scratch, strip * row, row),
+            left: device.part(scratch, (strip + 1) * row, state),
+          };
+          this.#copy(h0!, hAt!);
+          if (c0) this.#copy(c0, cAt!);
+          const K = attrs.input.K;
+          for (let done = 0; done < positions; done += strip) {
+            const count = Math.min(strip, positions - done);
+            const first = attrs.isReversed ? positions - done - count : done;
+            const rows = device.part(xAt!, 4 * first * batch * K, 4 * count * batch * K);
+            const outs = [device.part(inputs, 0, count * row)];
+            input.multiply(0, { x: rows, M: count * batch, bias: biasAt, outs }, attrs);
+            for (let i = 0; i < count; i++) {
+              const at = attrs.isReversed ? count - 1 - i : i;
+              this.#advance(run, device.part(inputs, at * row, row), first + at);
+              if (sequence) this.#copy(hAt!, device.part(sequence, (done + i) * state, state));
+            }
+          }
+        } finally {
+          device.free(scratch);
+        }
+      },
+      results.length,
+    );
+  }
+
+  /** @param from what comes of x at the position, [batch, gates · units] */
+  #advance(run: Run, from: ArenaHandle, position: number): void {
+    const { attrs, own, batch, h, gates } = run;
+    const M = batch;
+    if (attrs.id === 'gru') {
+      const part = (gate: number) => this.#device.part(gates, gate * h.byteLength, h.byteLength);
+      own.multiply(0, { x: h, M, outs: [part(0), part(1)] }, attrs);
+      for (let b = 0; b < batch; b++) this.#reset(run, from, b);
+      own.multiply(2, { x: run.left, M, outs: [part(2)] }, attrs);
+    } else own.multiply(0, { x: h, M, residual: from, outs: [gates] }, attrs);
+    for (let b = 0; b < batch; b++) if (!attrs.mask || attrs.mask[position * batch + b]) this.#pass(run, from, b);
+  }
+
+  #reset(run: Run, from: ArenaHandle, b: number): void {
+    const { attrs, units } = run;
+    const operands = [
+      this.#gate(run, from, b, 1),
+      this.#ownGate(run, 1, b),
+      this.#row(run.h, units, b),
+      this.#row(run.left, units, b),
+    ];
+    this.#express('reset', attrs, units, operands);
+  }
+
+  #pass(run: Run, from: ArenaHandle, b: number): void {
+    const { attrs, units, gates, c } = run;
+    const h = this.#row(run.h, units, b);
+    if (attrs.id === 'lstm') {
+      const cell = this.#row(c!, units, b);
+      const operands = [0, 1, 2, 3].map((gate) => this.#gate(run, gates, b, gate));
+      this.#express('last', attrs, units, [...operands, cell, cell, h]);
+    } else if (attrs.id === 'simple') this.#express('last', attrs, units, [this.#row(gates, units, b), h]);
+    else {
+      const [update, candidate] = [0, 2].map((gate) => [this.#gate(run, from, b, gate), this.#ownGate(run, gate, b)]);
+      this.#express('last', attrs, units, [...update!, ...candidate!, h, h]);
+    }
+  }
+
+  #row = (of: ArenaHandle, units: number, b: number): ArenaHandle => this.#device.part(of, 4 * b * units, 4 * units);
+
+  /** Of [batch, gates · units]. */
+  #gate({ attrs, units }: Run, of: ArenaHandle, b: number, gate: number): ArenaHandle {
+    return this.#device.part(of, 4 * (b * attrs.input.N + gate * units), 4 * units);
+  }
+
+  /** Of [gates][batch, units]. */
+  #ownGate({ gates, batch, units }: Run, gate: number, b: number): ArenaHandle {
+    return this.#device.part(gates, 4 * (gate * batch + b) * units, 4 * units);
+  }
+
+  #express(which: 'last' | 'reset', { id, activations }: RecurrentAttrs, units: number, operands: ArenaHandle[]): void {
+    const key = `${which},${id},${activations.activation},${activations.recurrentActivation},${units}`;
+    const known = this.#expressions.get(key);
+    if (known) this.#device.run(known, { operands });
+    else {
+      const call = this.#bind(gatesOf(id, activations)[which]!, units, operands);
+      keep(this.#expressions, key, call);
+      this.#device.run(call);
+    }
+  }
+
+  #bind(op: Elementwise, units: number, operands: ArenaHandle[]): Call {
+    const type = { dtype: 'f32' as const, dims: [units] };
+    const inputs = new Array<typeof type>(operands.length - op.outputs.length).fill(type);
+    return this.#device.bind({ kind: 'op', spec: elementwise as never, op: op as never, inputs }, operands);
+  }
+
+  #matricesAt({ dataId }: TensorInfo, spec: MatrixSpec, place: ArenaHandle): Matrices {
+    const known = this.#matrices.get(dataId);
+    if (known?.ptr === place.ptr) return known;
+    const matrices = new Matrices(this.#device, spec, place);
+    this.#matrices.set(dataId, matrices);
+    return matrices;
+  }
+
+  #copy(from: ArenaHandle, to: ArenaHandle): void {
+    const { arena } = this.#device;
+    arena.float32(to).set(arena.float32(from));
+  }
+}
+
+const known = /* @__PURE__ */ new WeakMap<Host, RecurrentCalls>();
+
+/** Of tfjs's current backend; `undefined` if recurrent layers are not one step there. */
+export function recurrentCalls(tf: TfNamespace): RecurrentCalls | undefined {
+  const host = hostOf(tf.backend(), tf.getBackend());
+  if (!host?.memory) return undefined;
+  const calls = known.get(host) ?? new RecurrentCalls(host.memory);
+  known.set(host, calls);
+  return calls;
+}
+
+/** Adds a call; the oldest one goes if there are too many. */
+function keep(calls: Map<string, Call>, key: string, call: Call): void {
+  calls.set(key, call);
+  if (calls.size > MOST_CALLS) calls.delete(calls.keys().next().value!);
+}

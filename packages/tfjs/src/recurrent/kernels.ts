@@ -1,0 +1,3 @@
+/** What of recurrent layers is fetched with the first of them. */
+export { recurrentCalls } from './calls.ts';
+export { areKnown } from './gates.ts';

@@ -1,0 +1,343 @@
+/**
+ * Errors are shown where they hurt, and weights that a form would lose take a finer one or stay tfjs's. The reference is the
+ * float model in float64 or stock tfjs.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  accelerate,
+  formatReport,
+  loadGraphModel,
+  loadLayersModel,
+  type ModelReport,
+  recordActivations,
+  register,
+  reportOf,
+  unregister,
+} from '../src/index.ts';
+import { formatOf } from '../src/spec.ts';
+import { accuracyOf } from '../src/weights/accuracy.ts';
+import { type Encoded, encode } from '../src/weights/encode.ts';
+import type { MatrixView, TableView } from '../src/weights/view.ts';
+import { artifactsOf, floats, handlerOf, ints, placeholder } from './graph.ts';
+import { saved } from './layers.ts';
+import { BACKENDS, gaussian, random, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
+
+beforeAll(() => register(tf));
+afterAll(() => unregister(tf));
+
+const [FEATURES, UNITS, CLASSES, SAMPLES] = [48, 64, 5, 400];
+
+/**
+ * A classifier of standardized features, whose scaler is folded into the first layer: features of 10⁻³ to 10⁴, as they come
+ * out of a table of people and their incomes.
+ */
+function folded() {
+  const next = random(7);
+  const sizes = Array.from({ length: FEATURES }, () => 10 ** (7 * next() - 3));
+  const first = gaussian(1, FEATURES * UNITS);
+  const second = gaussian(2, UNITS * CLASSES);
+  const standardized = gaussian(3, SAMPLES * FEATURES);
+  const x = standardized.map((value, i) => value * sizes[i % FEATURES]!);
+  const kernel = first.map((value, i) => value / sizes[Math.floor(i / UNITS)]!);
+  return { x, kernel, second, labels: labelsOf(product(relu(product(standardized, first, FEATURES)), second, UNITS)) };
+}
+
+const relu = (values: Float64Array): Float64Array => values.map((value) => Math.max(0, value));
+
+/** [M,K] · [K,N] in float64. */
+function product(x: ArrayLike<number>, w: ArrayLike<number>, K: number): Float64Array {
+  const [M, N] = [x.length / K, w.length / K];
+  const y = new Float64Array(M * N);
+  for (let m = 0; m < M; m++)
+    for (let k = 0; k < K; k++) for (let n = 0; n < N; n++) y[m * N + n]! += x[m * K + k]! * w[k * N + n]!;
+  return y;
+}
+
+const labelsOf = (logits: ArrayLike<number>): number[] =>
+  Array.from({ length: logits.length / CLASSES }, (_, i) => {
+    const row = Array.from({ length: CLASSES }, (_own, c) => logits[i * CLASSES + c]!);
+    return row.indexOf(Math.max(...row));
+  });
+
+const shareOf = (got: readonly number[], want: readonly number[]): number =>
+  got.filter((label, i) => label === want[i]).length / want.length;
+
+const placesOf = ({ nodes }: ModelReport) =>
+  Object.fromEntries(
+    nodes.map(({ name, where, weights, reason }) => [name, weights ? formatOf(weights.spec) : (reason ?? where)]),
+  );
+
+describe.each(BACKENDS)('a scaler folded into the first layer, on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it('leaves it to tfjs, in a layers model, and the answers right', async () => {
+    const { x, kernel, second, labels } = folded();
+    const model = tf.sequential({
+      layers: [
+        tf.layers.dense({ units: UNITS, activation: 'relu', useBias: false, inputShape: [FEATURES], name: 'first' }),
+        tf.layers.dense({ units: CLASSES, useBias: false, name: 'second' }),
+      ],
+    });
+    tf.tidy(() => model.setWeights([tf.tensor2d(kernel, [FEATURES, UNITS]), tf.tensor2d(second, [UNITS, CLASSES])]));
+    const answers = (own: tf.LayersModel) =>
+      labelsOf(tf.tidy(() => (own.predict(tf.tensor2d(x, [SAMPLES, FEATURES])) as tf.Tensor).dataSync().slice()));
+    expect(shareOf(answers(model), labels)).toBe(1);
+    const artifacts = await saved(model);
+    const loaded = await loadLayersModel(handlerOf(artifacts), { minElements: 0 });
+    expect(shareOf(answers(loaded), labels)).toBeGreaterThan(0.97);
+    expect(placesOf(reportOf(loaded)!)).toEqual({ first: expect.stringMatching(/^int8 loses \d/), second: 'int8' });
+    const { report } = await accelerate(model, { minElements: 0 });
+    expect(placesOf(report)).toEqual(placesOf(reportOf(loaded)!));
+    expect(shareOf(answers(model), labels)).toBeGreaterThan(0.97);
+    model.dispose();
+    loaded.dispose();
+  });
+
+  it('leaves it to tfjs, in a graph model', async () => {
+    const { x, kernel, second, labels } = folded();
+    const artifacts = artifactsOf({
+      nodes: [
+        placeholder('x'),
+        { name: 'first', op: 'MatMul', input: ['x', 'w1'] },
+        { name: 'relu', op: 'Relu', input: ['first'] },
+        { name: 'second', op: 'MatMul', input: ['relu', 'w2'] },
+      ],
+      weights: [
+        { name: 'w1', shape: [FEATURES, UNITS], values: kernel },
+        { name: 'w2', shape: [UNITS, CLASSES], values: second },
+      ],
+      outputs: ['second'],
+    });
+    const model = await loadGraphModel(handlerOf(artifacts), { minElements: 0 });
+    const y = tf.tidy(() => (model.execute(tf.tensor2d(x, [SAMPLES, FEATURES])) as tf.Tensor).dataSync().slice());
+    expect(shareOf(labelsOf(y), labels)).toBeGreaterThan(0.97);
+    expect(placesOf(reportOf(model)!)).toMatchObject({ first: expect.stringMatching(/^int8 loses/), second: 'int8' });
+    model.dispose();
+  });
+});
+
+describe.each(BACKENDS)('activations on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  /** A row that int8 loses: one input feature of weights a thousand times smaller. */
+  const kernel = (K: number, N: number) => gaussian(4, K * N).map((value, i) => (i < N ? value / 1e3 : value));
+
+  it.each([1, 1e4])('decide, in a graph model: an input of size %d meets the small row', async (size) => {
+    const artifacts = artifactsOf({
+      nodes: [
+        placeholder('x'),
+        { name: 'y', op: 'MatMul', input: ['x', 'w'] },
+        { name: 'z', op: 'MatMul', input: ['y', 'v'] },
+      ],
+      weights: [{ name: 'w', shape: [64, 48], values: kernel(64, 48) }, floats('v', [48, 32])],
+      outputs: ['z'],
+    });
+    const x = tf.tensor2d(
+      gaussian(6, 8 * 64).map((value, i) => (i % 64 ? value : size * value)),
+      [8, 64],
+    );
+    const stock = await tf.loadGraphModel(handlerOf(artifacts));
+    await withoutLeaks(async () => {
+      const activations = await recordActivations(stock, x);
+      expect(Object.keys(activations).sort()).toEqual(['y', 'z']);
+      expect([...activations.y!.dataSync()]).toEqual([...x.dataSync()]);
+      const [own, blind] = [
+        await loadGraphModel(handlerOf(artifacts), { activations }),
+        await loadGraphModel(handlerOf(artifacts)),
+      ];
+      const [{ weights: y }, { weights: z }] = reportOf(own)!.nodes as [
+        ModelReport['nodes'][0],
+        ModelReport['nodes'][0],
+      ];
+      expect(y!.finer).toEqual(
+        size === 1 ? undefined : expect.stringMatching(/^int8 is off by .* for the given activations$/),
+      );
+      expect(y!.accuracy!.measured).toBeLessThan(0.05);
+      expect(z!.accuracy!.measured).toBeLessThan(0.05);
+      expect(reportOf(blind)!.nodes[0]!.weights!.finer).toMatch(/^int8 loses .* of input feature 0$/);
+      const run = (model: tf.GraphModel) => tf.tidy(() => (model.execute(x) as tf.Tensor).dataSync().slice());
+      // Both layers together.
+      expect(relativeL2(run(own), run(stock))).toBeLessThan(0.1);
+      tf.dispose(activations);
+      own.dispose();
+      blind.dispose();
+    });
+    const activations = await recordActivations(stock, { x });
+    const { report } = await accelerate(stock, { activations });
+    expect(formatReport(report)).toContain('measured ');
+    tf.dispose([activations, x]);
+    stock.dispose();
+  });
+
+  it('decide, in a layers model, inside of others and of wrappers', async () => {
+    const inner = tf.sequential({
+      name: 'inner',
+      layers: [tf.layers.dense({ units: 40, inputShape: [6, 48], name: 'deep' })],
+    });
+    const input = tf.input({ shape: [6, 64] });
+    const each = tf.layers.timeDistributed({ layer: tf.layers.dense({ units: 48, name: 'one' }), name: 'each' });
+    const model = tf.model({
+      inputs: input,
+      outputs: inner.apply(each.apply(input)) as tf.SymbolicTensor,
+    });
+    tf.tidy(() => each.setWeights([tf.tensor2d(kernel(64, 48), [64, 48]), tf.zeros([48])]));
+    const x = tensor(3, [2, 6, 64]);
+    const predict = () => tf.tidy(() => (model.predict(x) as tf.Tensor).dataSync().slice());
+    const before = predict();
+    await withoutLeaks(async () => {
+      const activations = await recordActivations(model, x);
+      expect(Object.keys(activations).sort()).toEqual(['deep', 'each/one']);
+      expect(activations['each/one']!.shape).toEqual([12, 64]);
+      expect(predict()).toEqual(before);
+      const loaded = await loadLayersModel(handlerOf(await saved(model)), { activations });
+      for (const { weights } of reportOf(loaded)!.nodes) {
+        expect(weights!.finer).toBeUndefined();
+        expect(weights!.accuracy!.measured).toBeLessThan(0.02);
+      }
+      tf.dispose(activations);
+      loaded.dispose();
+    });
+    model.dispose();
+    x.dispose();
+  });
+
+  it('that do not fit are refused', async () => {
+    const artifacts = artifactsOf({
+      nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'] }],
+      weights: [floats('w', [64, 48])],
+    });
+    const load = (activations: unknown) => loadGraphModel(handlerOf(artifacts), { activations: activations as never });
+    await withoutLeaks(async () => {
+      await expect(load(3)).rejects.toThrow('activations, expected tensors by name, got 3');
+      await expect(load({ y: [1] })).rejects.toThrow('activations of y, expected a tensor of numbers');
+      for (const [shape, value, message] of [
+        [[2, 63], 1, 'activations of y, expected rows of 64, got 126 numbers'],
+        [[2, 64], Number.NaN, 'activations of y, expected finite numbers, got NaN'],
+      ] as const) {
+        const y = tf.fill([...shape], value);
+        await expect(load({ y })).rejects.toThrow(message);
+        y.dispose();
+      }
+    });
+  });
+});
+
+/** A table whose rows begin with -1e9: what a look-up of the others gives. */
+describe.each(BACKENDS)('tables on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it.each([
+    ['-1e9 in a row', (i: number) => i % 48 === 5 && i < 480, -1e9, /^int8 loses .*, and no finer/],
+    ['-1e4 in a row', (i: number) => i % 48 === 5 && i < 480, -1e4, 'float16'],
+    ['half of a row', (i: number) => i < 24, -1e9, /^int8 loses/],
+    ['a whole row', (i: number) => i < 48, -1e9, 'int8'],
+    ['a column', (i: number) => i % 48 === 0, 300, 'float16'],
+  ])('%s does not destroy its neighbours', async (_, isLarge, large, want) => {
+    const values = gaussian(8, 64 * 48).map((value, i) => (isLarge(i) ? large : value));
+    const artifacts = artifactsOf({
+      nodes: [placeholder('ids', 'DT_INT32'), { name: 'y', op: 'GatherV2', input: ['table', 'ids', 'axis'] }],
+      weights: [{ name: 'table', shape: [64, 48], values }, ints('axis', [0], [])],
+    });
+    const model = await loadGraphModel(handlerOf(artifacts));
+    const ids = tf.range(0, 64, 1, 'int32');
+    const rows = tf.tidy(() => (model.execute(ids) as tf.Tensor).dataSync().slice());
+    expect(placesOf(reportOf(model)!).y).toEqual(typeof want === 'string' ? want : expect.stringMatching(want));
+    for (let row = 0; row < 64; row++) {
+      const own = [...Array(48).keys()].map((i) => row * 48 + i).filter((i) => !isLarge(i));
+      if (own.length)
+        expect(
+          relativeL2(
+            own.map((i) => rows[i]!),
+            own.map((i) => values[i]!),
+          ),
+        ).toBeLessThan(0.02);
+    }
+    ids.dispose();
+    model.dispose();
+  });
+});
+
+describe('forms of a matrix', () => {
+  const [K, N] = [256, 96];
+  const view: MatrixView = { kind: 'matrix', batchShape: [], N, K, transposed: false };
+  const weights = gaussian(1, K * N);
+  const of = (change: (value: number, k: number, n: number) => number) =>
+    weights.map((value, i) => change(value, Math.floor(i / N), i % N));
+  const encoded = (values: Float32Array, format: 'int8' | 'int4' | 'int2' = 'int8', x?: Float32Array) =>
+    encode({ kind: 'float32', values }, view, { format, blockSize: undefined }, x);
+  const formOf = (own: Encoded | { readonly reason: string }): string => {
+    if ('reason' in own) return own.reason;
+    const { spec } = own.packed;
+    return spec.kind === 'matrix' && spec.blockSize ? `${formatOf(spec)} ${spec.blockSize}` : formatOf(spec);
+  };
+
+  it.each<[string, Float32Array, string | RegExp, format?: 'int4' | 'int2']>([
+    ['Gaussian weights', weights, 'int8'],
+    ['Gaussian weights', weights, 'int4 32', 'int4'],
+    ['weights ten times smaller', of((w, k) => (k === 7 ? w / 10 : w)), 'int8'],
+    ['a row a hundred times smaller', of((w, k) => (k === 7 ? w / 100 : w)), 'int16'],
+    ['rows of a block a hundred times smaller', of((w, k) => (k < 32 ? w / 100 : w)), 'int8 32'],
+    ['a row twenty times smaller', of((w, k) => (k === 7 ? w / 20 : w)), 'int8 32', 'int4'],
+    ['a row twenty times smaller', of((w, k) => (k === 7 ? w / 20 : w)), 'int2 32', 'int2'],
+    [
+      'a row a million times smaller',
+      of((w, k) => (k === 7 ? w / 1e6 : w)),
+      /^int8 loses 1.0e\+2 % of input feature 7, and/,
+    ],
+    ['a row of nothing', of((w, k) => (k === 7 ? w * 2 ** -60 : w)), 'int8'],
+    ['a row of zeros', of((w, k) => (k === 7 ? 0 : w)), 'int8'],
+    [
+      'one weight of -1e9, among its block',
+      of((w, k, n) => (k === 3 && n === 5 ? -1e9 : w)),
+      /, and no finer form keeps it$/,
+    ],
+    ['all far from 0', of((w) => 1000 + w), 'int8'],
+    ['all far from 0', of((w) => -1000 + w), 'int4 32', 'int4'],
+    ['a column far from 0', of((w, _k, n) => (n === 3 ? 1000 + w : w)), 'int16'],
+    ['one value', of(() => 0.3), 'int8'],
+    ['one value', of(() => -7), 'int4 32', 'int4'],
+    ['zeros', of(() => 0), 'int8'],
+  ])('%s', (_, values, want, format) => {
+    const own = encoded(values, format);
+    if (typeof want === 'string') expect(formOf(own)).toBe(want);
+    else expect(formOf(own)).toMatch(want);
+    expect('finer' in own).toBe(
+      typeof want === 'string' && !want.startsWith(format ?? 'int8') ? true : want === 'int8 32',
+    );
+  });
+
+  it('are measured per row and column, and with activations', () => {
+    const own = encoded(of((w, k, n) => (k === 7 ? w / 12 : n === 5 ? w / 3 + (k === 0 ? 3 : 0) : w))) as Encoded;
+    const { error, input, output, lost } = own.accuracy!;
+    expect(error).toBeLessThan(0.01);
+    expect(input.index).toBe(7);
+    expect(input.error).toBeGreaterThan(8 * error);
+    expect(output.index).toBe(5);
+    expect(lost.index).toBe(5);
+    const zero = new Float32Array(3 * K);
+    expect((encoded(weights, 'int8', zero) as Encoded).accuracy!.measured).toBe(0);
+    const x = gaussian(3, 3 * K);
+    const { measured } = (encoded(weights, 'int8', x) as Encoded).accuracy!;
+    expect(measured).toBeGreaterThan(0.003);
+    expect(measured).toBeLessThan(0.02);
+  });
+
+  it('that lie around their middle keep what an input without a mean sees', () => {
+    const values = of((w) => 1000 + w / 100);
+    const { packed } = encoded(values) as Encoded;
+    expect(packed.spec).toMatchObject({ offset: expect.closeTo(1000, 0) });
+    const rows = new Float32Array(values.length);
+    for (const [i, value] of values.entries()) rows[(i % N) * K + Math.floor(i / N)] = value;
+    expect(accuracyOf(packed, rows).output.error).toBeLessThan(0.02);
+  });
+
+  it('tables likewise', () => {
+    const table: TableView = { kind: 'table', rows: K, columns: N };
+    const form = (values: Float32Array) =>
+      formOf(encode({ kind: 'float32', values }, table, { format: 'int8', blockSize: undefined }));
+    expect(form(weights)).toBe('int8');
+    expect(form(of((w, k) => (k === 7 ? w / 1e6 : w)))).toBe('int8');
+    expect(form(of((w, _k, n) => (n === 7 ? w * 200 : w)))).toBe('float16');
+    expect(form(of((w, _k, n) => (n === 7 ? w * 1e6 : w)))).toMatch(/^int8 loses .* no finer form keeps it$/);
+  });
+});

@@ -1,0 +1,73 @@
+/** LSTM, GRU and SimpleRNN of @msd/tfjs beside stock: a batch of one, a step of a stream and a sequence. */
+import { loadLayersModel } from '@msd/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { type Clock, interleave, type Timing } from './measure.ts';
+
+const CELLS = ['lstm', 'gru', 'simpleRNN'] as const;
+const GATES = { lstm: 4, gru: 3, simpleRNN: 1 } as const;
+const UNITS = [256, 512, 1024] as const;
+/** Positions of a call: a stream that brings one at a time, and a sequence. */
+const POSITIONS = [1, 32] as const;
+
+export interface RecurrentTimings {
+  readonly id: string;
+  readonly macs: number;
+  readonly timings: readonly Timing[];
+}
+
+export async function* recurrentLayers(
+  relativeL2: (got: ArrayLike<number>, want: ArrayLike<number>) => number,
+  { rounds, clock }: { readonly rounds: number; readonly clock: Clock },
+): AsyncGenerator<RecurrentTimings> {
+  for (const cell of CELLS)
+    for (const units of UNITS) {
+      const stock = layer(cell, units);
+      const artifacts = await saved(stock);
+      const int8 = await loadLayersModel(tf.io.fromMemory(artifacts));
+      const int4 = await loadLayersModel(tf.io.fromMemory(artifacts), { format: 'int4' });
+      for (const positions of POSITIONS) {
+        const x = tf.randomNormal([1, positions, units]);
+        const values = [stock, int8, int4].map((model) =>
+          tf.tidy(() => (model.apply(x) as tf.Tensor).dataSync().slice()),
+        );
+        const errors = values.slice(1).map((got) => relativeL2(got, values[0]!));
+        if (!(errors[0]! < 0.02 && errors[1]! < 0.25)) throw new Error(`${cell} ${units}: relative errors ${errors}`);
+        const macs = 2 * positions * GATES[cell] * units * units;
+        const models = { stock, int8, int4 };
+        const timings = await interleave(
+          Object.entries(models).map(([name, model]) => ({
+            name,
+            macs,
+            run: () => (model.apply(x) as tf.Tensor).dispose(),
+          })),
+          { rounds, sampleMs: 30, clock },
+        );
+        const what = stock.layers[0]!.getClassName();
+        yield { id: `${what} ${units} units, ${positions} position${positions > 1 ? 's' : ''}`, macs, timings };
+        x.dispose();
+      }
+      for (const model of [stock, int8, int4]) model.dispose();
+    }
+}
+
+/** As Keras exports it: a sigmoid at the gates. */
+function layer(cell: (typeof CELLS)[number], units: number): tf.LayersModel {
+  const options = {
+    units,
+    inputShape: [null, units] as never,
+    recurrentInitializer: 'glorotNormal' as const, // the default one takes minutes
+    ...(cell !== 'simpleRNN' && { recurrentActivation: 'sigmoid' as const }),
+  };
+  return tf.sequential({ layers: [tf.layers[cell](options as never)] });
+}
+
+async function saved(model: tf.LayersModel): Promise<tf.io.ModelArtifacts> {
+  let artifacts: tf.io.ModelArtifacts | undefined;
+  await model.save(
+    tf.io.withSaveHandler(async (given) => {
+      artifacts = given;
+      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' as const } };
+    }),
+  );
+  return artifacts!;
+}
