@@ -1116,7 +1116,7 @@ export declare function measurePeaks(ms?: number, readBytes?: number): MachinePe
 
 export declare function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Peak;
 
-export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Peak;
+export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number, pieceBytes?: number): Peak;
 
 export declare function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined;
 

@@ -70,9 +70,9 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** The errors that say more than the one before. */
-function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): string {
-  const words = [how];
+/** Of the errors those that say more than the one of all. */
+function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMulInputsReport): string {
+  const words = [`${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}`, how];
   const show = (value: number) => value.toExponential(1);
   if (error > 0) words.push(`error ${show(error)}`);
   if (accuracy) {
@@ -84,11 +84,6 @@ function errors({ spec, how, error, accuracy, finer }: MatMulInputsReport): stri
   }
   if (finer !== undefined) words.push(`since ${finer}`);
   return words.join(', ');
-}
-
-function formatWeights(weights: MatMulInputsReport): string {
-  const { spec, bytesAfter } = weights;
-  return `${formatOf(spec)} [${realShape(spec)}] ${formatBytes(bytesAfter)}, ${errors(weights)}`;
 }
 
 /**

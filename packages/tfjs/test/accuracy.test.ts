@@ -2,13 +2,18 @@
  * Errors are shown where they hurt, and weights that a form would lose take a finer one or stay tfjs's. The reference is the
  * float model in float64 or stock tfjs.
  */
+import { rowReader, toFp16 } from '@msd/core';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   accelerate,
   formatReport,
   loadGraphModel,
   loadLayersModel,
+  type MatrixSpec,
   type ModelReport,
+  matMul,
+  QuantizedTensor,
   recordActivations,
   register,
   reportOf,
@@ -20,6 +25,7 @@ import { type Encoded, encode } from '../src/weights/encode.ts';
 import type { MatrixView, TableView } from '../src/weights/view.ts';
 import { artifactsOf, floats, handlerOf, ints, placeholder } from './graph.ts';
 import { saved } from './layers.ts';
+import { expected, within } from './manifests.ts';
 import { BACKENDS, gaussian, random, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
@@ -282,7 +288,7 @@ describe('forms of a matrix', () => {
     [
       'a row a million times smaller',
       of((w, k) => (k === 7 ? w / 1e6 : w)),
-      /^int8 loses 1.0e\+2 % of input feature 7, and/,
+      /^int8 loses 100 % of input feature 7, and no finer form keeps it$/,
     ],
     ['a row of nothing', of((w, k) => (k === 7 ? w * 2 ** -60 : w)), 'int8'],
     ['a row of zeros', of((w, k) => (k === 7 ? 0 : w)), 'int8'],
@@ -331,6 +337,15 @@ describe('forms of a matrix', () => {
     expect(accuracyOf(packed, rows).output.error).toBeLessThan(0.02);
   });
 
+  it('of 16 bits are measured as well', () => {
+    const half = (values: Float32Array) => ({ kind: 'float16', values: Uint16Array.from(values, toFp16) }) as const;
+    const options = { format: 'int8', blockSize: undefined } as const;
+    expect(formOf(encode(half(of((w, k) => (k === 7 ? w / 100 : w))), view, options))).toBe('int16');
+    expect(formOf(encode(half(of((w, k) => (k === 7 ? w / 500 : 100 * w))), view, options))).toBe(
+      'int16 loses 91 % of input feature 7, and no finer form keeps it',
+    );
+  });
+
   it('tables likewise', () => {
     const table: TableView = { kind: 'table', rows: K, columns: N };
     const form = (values: Float32Array) =>
@@ -339,5 +354,73 @@ describe('forms of a matrix', () => {
     expect(form(of((w, k) => (k === 7 ? w / 1e6 : w)))).toBe('int8');
     expect(form(of((w, _k, n) => (n === 7 ? w * 200 : w)))).toBe('float16');
     expect(form(of((w, _k, n) => (n === 7 ? w * 1e6 : w)))).toMatch(/^int8 loses .* no finer form keeps it$/);
+  });
+});
+
+/** Sizes of rows, columns and single weights, and a common value, over many powers of ten. */
+const anyFloats = fc.record({
+  K: fc.integer({ min: 1, max: 300 }),
+  N: fc.integer({ min: 1, max: 20 }),
+  rows: fc.constantFrom(0, 0, 1, 4),
+  columns: fc.constantFrom(0, 2, 6),
+  outliers: fc.constantFrom(0, 0, 3, 9),
+  sparse: fc.constantFrom(0, 0.7),
+  middle: fc.constantFrom(0, 0, 50, -3000),
+  levels: fc.constantFrom(0, 0, 2, 100),
+  format: fc.constantFrom('int8', 'int8', 'int4', 'mxfp4', 'nf4'),
+  seed: fc.integer({ min: 1, max: 1e6 }),
+});
+
+describe.each(BACKENDS)('any floats on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it('are kept within the limits and multiplied within the bound, or left', () => {
+    const forms = new Set<string>();
+    fc.assert(
+      fc.property(anyFloats, ({ K, N, rows, columns, outliers, sparse, middle, levels, format, seed }) => {
+        const next = random(seed);
+        const size = (powers: number) => 10 ** (powers * (next() - 0.5));
+        const [rowSizes, columnSizes] = [
+          Array.from({ length: K }, () => size(rows)),
+          Array.from({ length: N }, () => size(columns)),
+        ];
+        const values = gaussian(seed, K * N).map((value, i) => {
+          const own = levels ? Math.round(value * levels) / levels : value;
+          if (next() < sparse) return 0;
+          return (
+            middle + own * rowSizes[Math.floor(i / N)]! * columnSizes[i % N]! * (next() < 0.01 ? 10 ** outliers : 1)
+          );
+        });
+        const view = { kind: 'matrix', batchShape: [], N, K, transposed: false } as const;
+        const encoded = encode({ kind: 'float32', values }, view, { format, blockSize: undefined } as never);
+        if ('reason' in encoded) {
+          expect(encoded.reason).toMatch(/^\S+ loses .*, and no finer form keeps it$/);
+          return;
+        }
+        const { packed, accuracy } = encoded;
+        const { spec, data } = packed as { spec: MatrixSpec; data: Int32Array };
+        forms.add(`${formatOf(spec)}${spec.offset ? ' and offset' : ''}`);
+        expect(accuracy!.input.error).toBeLessThanOrEqual(0.75);
+        const real = new Float32Array(K * N);
+        const row = new Float32Array(K);
+        for (let n = 0; n < N; n++) {
+          rowReader(spec, new Uint8Array(data.buffer as ArrayBuffer))(n, row);
+          for (let k = 0; k < K; k++) real[k * N + n] = row[k]!;
+        }
+        const x = gaussian(seed + 1, 2 * K).map((value, i) => (i < K ? value : value + 5));
+        const y = tf.tidy(() =>
+          matMul(tf.tensor2d(x, [2, K]), new QuantizedTensor(tf.tensor1d(data, 'int32'), spec))
+            .dataSync()
+            .slice(),
+        );
+        // Bytes of 16 bits, and what an offset adds to a weight that it leaves almost nothing of.
+        const largest = real.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+        const step = spec.planes === 2 ? largest / 32639 : spec.offset ? largest / 256 : 0;
+        within(y, expected(x, real, K, N, step));
+      }),
+      { seed: 23, numRuns: 300 },
+    );
+    const centred = ['int4', 'int8', 'mxfp4', 'nf4'].flatMap((format) => [format, `${format} and offset`]);
+    expect([...forms].sort()).toEqual(['int16', ...centred]);
   });
 });

@@ -2,7 +2,6 @@
  * Manifests as converters really write them: constant tensors, ranges far from zero, zeros that are no level. Stock's weights
  * are the reference, in float64; the bound is that of the activations alone (docs/tfjs.md, "Zeros and offsets").
  */
-import { elementBound } from '@msd/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -16,125 +15,27 @@ import {
 } from '../src/index.ts';
 import { encodeCodes, zeroOf } from '../src/weights/integers.ts';
 import type { StoredCodes } from '../src/weights/source.ts';
-import { artifactsOf, type CodedEntry, encodeWeight, handlerOf, join, placeholder } from './graph.ts';
+import { artifactsOf, encodeWeight, handlerOf, join, placeholder } from './graph.ts';
+import { saved } from './layers.ts';
+import {
+  any8,
+  any16,
+  CASES,
+  decoded,
+  expected,
+  graphOf,
+  K,
+  N,
+  rowsOf,
+  stepOf,
+  uint8,
+  uint16,
+  within,
+} from './manifests.ts';
 import { BACKENDS, gaussian, random, relativeL2, tf, useBackend } from './tf.ts';
 
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
-
-type Codes = Omit<CodedEntry, 'name'>;
-
-const uint8 = (shape: number[], scale: number, min: number, codeOf: (i: number) => number): Codes => ({
-  shape,
-  codes: Uint8Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => codeOf(i)),
-  quantization: { dtype: 'uint8', scale, min },
-});
-const uint16 = (shape: number[], scale: number, min: number, codeOf: (i: number) => number): Codes => ({
-  shape,
-  codes: Uint16Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => codeOf(i)),
-  quantization: { dtype: 'uint16', scale, min },
-});
-
-const any8 = (i: number) => (i * 97 + ((i * i) % 31)) % 256;
-const any16 = (i: number) => (i * 40503 + 7) % 65536;
-const [K, N] = [96, 32];
-
-/** The converter writes one value as zeros with scale 1; all else is range / levels. */
-const CASES: Readonly<Record<string, Codes>> = {
-  'one value, 0.0731': uint8([K, N], 1, 0.0731, () => 0),
-  'one value, negative': uint8([K, N], 1, -3.7, () => 0),
-  'one value, 1e-9': uint8([K, N], 1, 1e-9, () => 0),
-  'one value, 1e9': uint8([K, N], 1, 1e9, () => 0),
-  'one value, uint16': uint16([K, N], 1, 0.25, () => 0),
-  'all zero': uint8([K, N], 1, 0, () => 0),
-  'all zero, uint16': uint16([K, N], 1, 0, () => 0),
-  'zero is a level': uint8([K, N], 0.01, -1.28, any8),
-  'zero is the first level': uint8([K, N], 0.01, 0, any8),
-  'zero is the last level': uint8([K, N], 0.01, -2.55, any8),
-  'zero lies between two levels': uint8([K, N], 1, -0.3, (i) => (any8(i) % 5 === 0 ? 1 : 0)),
-  'a huge minimum beside a small range': uint8([K, N], 1e-4, 1000, any8),
-  'a huge negative minimum': uint8([K, N], 1e-4, -1000, any8),
-  'a range far from zero': uint8([K, N], 0.5, 60, any8),
-  'a range just above zero': uint8([K, N], 0.01, 0.02, any8),
-  'a range just below zero': uint8([K, N], 0.01, -2.57, any8),
-  'few codes of a wide range': uint8([K, N], 2, -1, (i) => i % 2),
-  'a negative scale': uint8([K, N], -0.01, 1.28, any8),
-  'a negative scale, one side': uint8([K, N], -0.01, -4, any8),
-  'scale 0': uint8([K, N], 0, 0.5, any8),
-  'uint16, zero is a level': uint16([K, N], 1e-4, -1e-4 * 20000, any16),
-  'uint16, little around zero': uint16([K, N], 1e-4, -1e-4 * 20000, (i) => 20000 + (i % 7) - 3),
-  'uint16, zero is the first level': uint16([K, N], 1e-4, 0, (i) => i % 9),
-  'uint16, zero lies between two levels': uint16([K, N], 1, -300.25, (i) => 299 + (i % 3)),
-  'uint16, far from zero': uint16([K, N], 1e-6, 5, any16),
-  'uint16, a negative scale': uint16([K, N], -1e-4, 3, any16),
-};
-
-/** x that hides nothing: ordinary rows, one whose sum is zero, one with a large mean, and zeros. */
-function rowsOf(k: number): Float32Array {
-  const x = gaussian(5, 4 * k);
-  for (let i = 0; i < k; i++) {
-    x[k + i] = i === k - 1 && k % 2 ? 0 : i % 2 ? -0.37 : 0.37;
-    x[2 * k + i] = 50 + x[2 * k + i]!;
-    x[3 * k + i] = 0;
-  }
-  return x;
-}
-
-/**
- * Σ_k x[m,k] · w[k,n] in float64, and what MSD may be off it: the decomposition's part, and the f32 roundings of partial sums.
- *
- * @param step a level of the manifest. A zero between two levels puts half of one beside a weight; bytes of uint16 are up to 256
- * levels large before they are added
- */
-function expected(x: Float32Array, w: ArrayLike<number>, k: number, n: number, step: number, components: 1 | 2 = 2) {
-  const M = x.length / k;
-  const roundings = 12 + Math.ceil(k / 256);
-  const [y, bound] = [new Float64Array(M * n), new Float64Array(M * n)];
-  for (let m = 0; m < M; m++)
-    for (let column = 0; column < n; column++) {
-      let [sum, own] = [0, roundings * 2 ** -149];
-      for (let g = 0; g < k; g += 256) {
-        const block = x.subarray(m * k + g, m * k + Math.min(k, g + 256));
-        const element = elementBound(
-          block.reduce((max, value) => Math.max(max, Math.abs(value)), 0),
-          components,
-        );
-        block.forEach((value, i) => {
-          const weight = w[(g + i) * n + column]!;
-          const size = Math.abs(weight);
-          sum += value * weight;
-          own += element * (size + step / 2) + roundings * 2 ** -24 * Math.abs(value) * (size + 512 * step);
-        });
-      }
-      y[m * n + column] = sum;
-      bound[m * n + column] = own;
-    }
-  return { y, bound };
-}
-
-const graphOf = (weight: Codes) =>
-  artifactsOf({
-    nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'] }],
-    weights: [{ name: 'w', ...weight }],
-  });
-
-const decoded = (artifacts: tf.io.ModelArtifacts): Float32Array => {
-  const w = tf.io.decodeWeights(artifacts.weightData as ArrayBuffer, artifacts.weightSpecs!).w!;
-  const values = w.dataSync<'float32'>().slice();
-  w.dispose();
-  return values;
-};
-
-function within(got: ArrayLike<number>, { y, bound }: ReturnType<typeof expected>): void {
-  let worst = 0;
-  for (let i = 0; i < y.length; i++) {
-    const error = Math.abs(got[i]! - y[i]!);
-    if (!(error <= bound[i]!)) worst = Math.max(worst, error / bound[i]!, Number.isNaN(error) ? Infinity : 0);
-  }
-  expect(worst).toBe(0);
-}
-
-const stepOf = ({ scale = 0 }: Codes['quantization']): number => Math.abs(scale);
 
 const valuesOf = (run: () => tf.Tensor): Float32Array => tf.tidy(() => run().dataSync().slice()) as Float32Array;
 
@@ -157,18 +58,13 @@ describe.each(BACKENDS)('manifests on %s', (backend) => {
     const dense = tf.sequential({
       layers: [tf.layers.dense({ units: N, useBias: false, inputShape: [K], name: 'd' })],
     });
-    const saved = await new Promise<tf.io.ModelArtifacts>((resolve) => {
-      dense.save(
-        tf.io.withSaveHandler(async (given) => {
-          resolve(given);
-          return { modelArtifactsInfo: {} as never };
-        }),
-      );
-    });
     const { spec, bytes } = encodeWeight({ name: 'd/kernel', ...weight });
-    const layers = await loadLayersModel(handlerOf({ ...saved, weightSpecs: [spec], weightData: join([bytes]) }), {
-      minElements: 0,
-    });
+    const layers = await loadLayersModel(
+      handlerOf({ ...(await saved(dense)), weightSpecs: [spec], weightData: join([bytes]) }),
+      {
+        minElements: 0,
+      },
+    );
     expect(reportOf(layers)!.nodes[0]!.where).toBe('msd');
     within(
       valuesOf(() => layers.predict(tf.tensor2d(x, [4, K])) as tf.Tensor),
@@ -304,7 +200,7 @@ describe.each(BACKENDS)('any manifest on %s', (backend) => {
         const w = new Float32Array(k * n);
         for (let i = 0; i < k; i++)
           for (let j = 0; j < n; j++) w[i * n + j] = codes[transposed ? j * k + i : i * n + j]! * scale + min;
-        within(y, expected(x, w, k, n, Math.abs(scale), components));
+        within(y, expected(x, w, k, n, Math.abs(scale), { components }));
       }),
       { seed: 23, numRuns: 300 },
     );

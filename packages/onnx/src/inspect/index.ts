@@ -28,7 +28,8 @@ import { type Place, standIn } from './stand-in.ts';
 import { type SizeOf, type Work, workOf } from './work.ts';
 
 export { FITTED_DOT_GMACS } from '../plan/cost.ts';
-export type { OperatorWork, SizeOf, Work, WorkAttention, WorkProduct } from './work.ts';
+export type { WorkAttention, WorkProduct } from './claimed-work.ts';
+export type { OperatorWork, SizeOf, Work } from './work.ts';
 
 /** What may be fetched of a file, and of a large one. */
 const LEAST_BYTES = 8e6;

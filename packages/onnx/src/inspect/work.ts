@@ -1,16 +1,14 @@
 /** What one run of a model is, for sizes that are given: multiplications on both sides, and what the cost model expects. */
-import type { FormatId } from '@msd/core';
-import { countOf } from '../dims.ts';
 import { TYPICAL_PASSES } from '../execute/control/draft.ts';
 import type { Draft } from '../execute/drafts.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
-import { attentionPrice, CostModel, MSD_MAC, padded } from '../plan/cost.ts';
-import type { Region } from '../plan/partition.ts';
+import { CostModel } from '../plan/cost.ts';
 import { type Control, type Unit, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
+import { claimedWork, NO_CLAIMED_WORK, type WorkAttention, type WorkProduct } from './claimed-work.ts';
 import { macsOf } from './macs.ts';
 
 /** The size of a dimension of an input that the file leaves open. @param name '' = it has none */
@@ -22,27 +20,6 @@ export interface OperatorWork {
   readonly macs: number;
   /** Of them, those that MSD does. */
   readonly msdMacs: number;
-}
-
-/** Products of one kind, with packed weights. */
-export interface WorkProduct {
-  /** As many of them. */
-  readonly count: number;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly format: FormatId;
-  readonly blockSize: number | null;
-}
-
-/** Attentions of one kind. */
-export interface WorkAttention {
-  readonly count: number;
-  readonly batch: number;
-  readonly heads: number;
-  readonly rows: number;
-  readonly keys: number;
-  readonly headSize: number;
 }
 
 /** One run. */
@@ -82,12 +59,14 @@ export function workOf(draft: Draft, sizeOf: SizeOf): Work {
         name,
         type.dims.map((dim, axis) => sized(name, axis, dim)),
       );
-  const { operators, concrete, units, concreteSize } = counted(draft, dims, known);
+  const { operators, concrete, concreteSize, units } = counted(draft, dims, known);
   const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
   const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
   const ort = model.whole(units);
   const total = sides ? model.total(sides.regions) : ort;
-  const { products, attentions, microseconds } = sides ? claimedWork(sides.regions, concrete, concreteSize) : NOTHING;
+  const { products, attentions, microseconds } = sides
+    ? claimedWork(sides.regions, concrete, concreteSize)
+    : NO_CLAIMED_WORK;
   return {
     taken,
     macs: list.reduce((sum, { macs }) => sum + macs, 0),
@@ -105,8 +84,8 @@ type Operators = Map<string, { macs: number; msdMacs: number }>;
 interface Counted {
   readonly operators: Operators;
   readonly concrete: TypedGraph;
-  readonly units: readonly Unit[];
   readonly concreteSize: (size: Size) => number;
+  readonly units: readonly Unit[];
 }
 
 /**
@@ -160,7 +139,7 @@ function counted(
     for (const [operator, { macs, msdMacs }] of countedInside(draft, node, concrete.infos, concreteSize, known))
       add(operator, macs, isOurs ? msdMacs : 0);
   }
-  return { operators, concrete, units, concreteSize };
+  return { operators, concrete, concreteSize, units };
 }
 
 /** A Loop that is told so many passes is told none: what ends it is its condition. */
@@ -208,47 +187,3 @@ function countedInside(
 }
 
 const placeOf = (axis: number, dims: readonly number[]): number => (axis < 0 ? axis + dims.length : axis);
-
-interface ClaimedWork {
-  readonly products: readonly WorkProduct[];
-  readonly attentions: readonly WorkAttention[];
-  /** What the cost model has for their multiplications. */
-  readonly microseconds: number;
-}
-
-const NOTHING: ClaimedWork = { products: [], attentions: [], microseconds: 0 };
-
-/** Products and attentions of claimed regions, those that are alike together. */
-function claimedWork(regions: readonly Region[], typed: TypedGraph, concreteSize: (size: Size) => number): ClaimedWork {
-  const products = new Map<string, WorkProduct>();
-  const attentions = new Map<string, WorkAttention>();
-  let microseconds = 0;
-  const add = <W extends { readonly count: number }>(to: Map<string, W>, one: W): void => {
-    const key = JSON.stringify({ ...one, count: 0 });
-    to.set(key, { ...one, count: one.count + (to.get(key)?.count ?? 0) });
-  };
-  for (const { claimed, units } of regions)
-    for (const { match, outputs } of claimed ? units : []) {
-      const { product, scores, caches = [], resources = [] } = match ?? {};
-      const written = outputs.reduce(
-        (sum, name) => sum + countOf((typed.infos.get(name)?.dims ?? []).map(concreteSize)),
-        0,
-      );
-      const matrices = resources.flatMap((each) => (each.kind === 'matrix' ? each.matrix : []));
-      const [matrix] = matrices;
-      // Cells of recurrent layers and experts have several, and a plan of their own.
-      if (product?.quantized && matrices.length === (product.products ?? 1)) {
-        const { format, blockSize } = matrix!;
-        const { N, K, products: count = 1 } = product;
-        add(products, { count, M: written / Math.max(1, N), N, K, format, blockSize });
-        microseconds += MSD_MAC * padded(product) * count * written * K;
-      }
-      if (scores) {
-        const dims = scores.dims.map(concreteSize);
-        const [batch, heads, rows, keys] = dims as [number, number, number, number];
-        add(attentions, { count: 1, batch, heads, rows, keys, headSize: scores.width / 2 });
-        microseconds += attentionPrice(scores, caches.length > 0, 1).msd;
-      }
-    }
-  return { products: [...products.values()], attentions: [...attentions.values()], microseconds };
-}

@@ -1,6 +1,7 @@
 /** A GraphModel that is loaded already: its float weights become packed, the graph is rewritten in place. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { addChange } from '../changes.ts';
+import { checkGraphModel } from '../copies.ts';
 import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
@@ -10,11 +11,11 @@ import type { StoredWeight, WeightSpec } from '../weights/manifest.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
 import { constantsOf, storedWeights } from './constants.ts';
 import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
-import { registerOps } from './ops.ts';
+import { prepareConverter } from './ops.ts';
 import { packedBefore } from './packed-nodes.ts';
 import { changeOf, type Done, forgetStale, keepWeights, restore } from './restore.ts';
 import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts';
-import { disposeWhenUnused, watchExecutions } from './running.ts';
+import { disposeWhenUnused } from './running.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
@@ -25,8 +26,8 @@ export async function accelerateGraphModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const namespace = await converter(where);
-  registerOps(namespace);
-  watchExecutions(namespace);
+  checkGraphModel(model, namespace);
+  prepareConverter(namespace);
   const internals = internalsOf(model, where);
   forgetStale(model);
   const original = internals.artifacts;

@@ -1,6 +1,6 @@
 /** A model's artifacts, rewritten: what an IOHandler hands to tfjs, and what `model.save` writes. */
 import type { io } from '@tensorflow/tfjs-core';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
@@ -9,7 +9,7 @@ import { fileConstant } from '../weights/source.ts';
 import { specOfNode } from './ops.ts';
 import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
-import { asString, checkTopology, type NodeDef, type Topology } from './topology.ts';
+import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
 
 export interface RewrittenArtifacts {
   readonly artifacts: io.ModelArtifacts;
@@ -23,6 +23,7 @@ export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
 export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
   checkTopology(artifacts.modelTopology);
+  checkVersions(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
   const stored = weightsOf(artifacts);
@@ -59,7 +60,11 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
 }
 
 export function signatureOf({ signature, userDefinedMetadata }: io.ModelArtifacts): Signature {
-  return (signature ?? (userDefinedMetadata as { signature?: object } | undefined)?.signature) as Signature;
+  const found = signature ?? (userDefinedMetadata as { signature?: object } | null | undefined)?.signature;
+  for (const [name, tensor] of Object.entries((found as Signature)?.outputs ?? {}))
+    if (typeof tensor !== 'object' || tensor === null || (tensor.name !== undefined && typeof tensor.name !== 'string'))
+      throw new ModelFormatError(`model: signature, expected a tensor with a name for ${shown(name)}.`);
+  return found as Signature;
 }
 
 /**

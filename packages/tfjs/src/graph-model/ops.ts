@@ -8,10 +8,12 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { constantTensor } from '../saved.ts';
 import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
+import { teachers } from '../teachers.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
+import { watchExecutions } from './running.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
 /** What tfjs hands to a custom op. */
@@ -125,8 +127,15 @@ function resolveShape(tensor: Tensor, size: number): number[] {
   return shape;
 }
 
-/** Registers the ops; again and again does no harm. */
-export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): void {
+/** What MSD needs of a copy of tfjs-converter; again and again does no harm. */
+export function prepareConverter(namespace: ConverterNamespace): void {
+  registerOps(namespace);
+  watchExecutions(namespace);
+}
+
+teachers.converter = prepareConverter;
+
+function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): void {
   const table = (run: (w: QuantizedTensor, inputs: Tensor[]) => Tensor) => (graphNode: GraphNode) => {
     // [indices…, table]
     const inputs = graphNode.inputs.slice();

@@ -5,7 +5,8 @@ import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { inputCount, isMsdOp, specOfNode } from './ops.ts';
 import { rootOf } from './recognise.ts';
-import { type NodeDef, scopeOf, type Topology } from './topology.ts';
+import { scopesOf } from './scopes.ts';
+import type { NodeDef, Topology } from './topology.ts';
 
 export interface PackedNode {
   readonly node: NodeDef;
@@ -14,15 +15,12 @@ export interface PackedNode {
 }
 
 /** In the graph and the bodies of its functions. */
-export function packedNodesOf({ node, library }: Topology): PackedNode[] {
-  const lists = [node, ...(library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
-  return lists.flatMap((nodes) => {
-    if (!nodes.some(({ op }) => isMsdOp(op))) return [];
-    const scope = scopeOf(nodes, [], 'model');
-    return nodes.flatMap((own) =>
-      isMsdOp(own.op) ? [{ node: own, constant: rootOf(scope, own.input?.[inputCount(own.op)] ?? '') }] : [],
-    );
-  });
+export function packedNodesOf(topology: Topology): PackedNode[] {
+  return scopesOf(topology, []).all.flatMap((scope) =>
+    [...scope.nodes.values()].flatMap((node) =>
+      isMsdOp(node.op) ? [{ node, constant: rootOf(scope, node.input?.[inputCount(node.op)] ?? '') }] : [],
+    ),
+  );
 }
 
 export interface PackedBefore {

@@ -3,6 +3,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { addChange, type Change, undoFrom } from '../changes.ts';
+import { checkLayersModel } from '../copies.ts';
 import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
@@ -10,13 +11,13 @@ import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
-import { packedConfig, registerClasses, runPacked } from './classes.ts';
+import { packedConfig, runPacked } from './classes.ts';
 import { describe, setReason } from './describe.ts';
 import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
 import { layersOf, ownersOf, type Place, replaceMembers, requireAlive, variablesOf } from './places.ts';
 import { isTransparent, packLayer, planOf } from './plan.ts';
-import { registerRecurrent } from './recurrent/classes.ts';
 import { planRecurrent, type SeenWeight } from './recurrent/loaded.ts';
+import { registerLayers } from './register.ts';
 import { packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
 
 /** A layer whose weights are packed, and that is as it was yet. */
@@ -34,8 +35,8 @@ export async function accelerateLayersModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const namespace = await layers(where);
-  const stockClasses = registerClasses(namespace);
-  const recurrentClasses = registerRecurrent(namespace);
+  checkLayersModel(model, namespace);
+  const { stock: stockClasses, recurrent: recurrentClasses } = registerLayers(namespace);
   const weights = variablesOf(model);
   requireAlive(weights, where);
   const places = layersOf(model);

@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
@@ -9,6 +10,7 @@ import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
 import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
+import { buildCleanly } from '../leftovers.ts';
 import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
@@ -18,14 +20,14 @@ import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { packedConfig, registerClasses, specOf } from './classes.ts';
-import { loadAndFill } from './fill.ts';
+import { packedConfig, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
-import { registerRecurrent } from './recurrent/classes.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
 import { hasRecurrent } from './recurrent/plan.ts';
+import { registerLayers } from './register.ts';
+import { checkWiring } from './wiring.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -41,8 +43,8 @@ export async function layersModelHandler(
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
   const namespace = await layers(where);
-  registerClasses(namespace);
-  registerRecurrent(namespace);
+  checkLayers(namespace, where);
+  registerLayers(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
@@ -70,7 +72,11 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await loadAndFill(await layers('loadLayersModel'), handler);
+  const where = 'loadLayersModel';
+  const { loadLayersModel: load } = await layers(where);
+  const artifacts = await handler.load();
+  const atOnce = { load: () => artifacts } as unknown as io.IOHandler;
+  const model = await buildCleanly(requireRegistration(where).tf, () => load(atOnce));
   setReport(model, handler.report!);
   return model;
 }
@@ -91,11 +97,14 @@ interface Place {
 /** Every layer of a model, of the models in it and of wrappers. */
 function layersOf(model: LayerConfig): Place[] {
   const { config } = model;
+  if (!Array.isArray(config)) checkWiring(config ?? {});
   const list = Array.isArray(config) ? config : config?.layers;
   return Array.isArray(list) ? list.flatMap((layer) => placesOf(layer, [])) : [];
 }
 
 function placesOf(layer: LayerConfig, outer: readonly string[], wrapper?: string): Place[] {
+  if (typeof layer !== 'object' || layer === null)
+    throw new ModelFormatError(`model: layers, expected objects with a config, got ${shown(layer)}.`);
   const { config } = layer;
   if (Array.isArray(config) || Array.isArray(config?.layers)) return layersOf(layer);
   if (!config) return [];

@@ -197,19 +197,19 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   if (given === state.floats) return undefined;
   const tensor = variable.constraint ? variable.constraint.apply(given) : given;
   const values = tensor.dataSync<'float32'>() as Float32Array;
-  if (state.kept) state.kept = values.slice();
   const { spec } = state.quantized;
   // What was read and is written back stays exactly what it is.
-  if (fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>())) return undefined;
+  const isKnown = fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
   const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
   const view = viewOf(variable, spec);
   const floats = { kind: 'float32', values } as const;
-  const encoded = encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
-  if ('reason' in encoded)
+  const encoded = isKnown ? undefined : encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
+  if (encoded && 'reason' in encoded)
     throw new RangeError(
       `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
-  return encoded.packed;
+  if (state.kept) state.kept = values.slice();
+  return encoded?.packed;
 }
 
 /** A matrix may be of another size than what a file is said to hold, until that is read. */

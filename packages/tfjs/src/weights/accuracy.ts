@@ -153,4 +153,9 @@ export function whyInaccurate({ spec }: Packed, accuracy: Accuracy): string | un
   return undefined;
 }
 
-const percent = (error: number): string => (error < 10 ? `${(100 * error).toPrecision(2)} %` : 'more than all');
+/** Two digits: `0.34 %`, `7.9 %`, `58 %`; errors may be larger than what they are errors of. */
+function percent(share: number): string {
+  const value = 100 * share;
+  if (value >= 1000) return 'more than all';
+  return `${value < 10 ? value.toPrecision(2) : Math.round(value)} %`;
+}

@@ -16,7 +16,7 @@ export function gridOf(values: Float32Array): Extract<StoredCodes, { kind: 'uint
   }
   const levels = [...distinct].sort((a, b) => a - b);
   const [min, max] = [levels[0] ?? 0, levels.at(-1) ?? 0];
-  if (levels.length < 3) return undefined; // constants and flags are no quantized matrix
+  if (levels.length < 2) return undefined; // one value is exact in every form
   let gap = Number.POSITIVE_INFINITY;
   for (let i = 1; i < levels.length; i++) gap = Math.min(gap, levels[i]! - levels[i - 1]!);
   const steps = Math.round((max - min) / gap);

@@ -50,8 +50,7 @@ export function packCell(
     const view = viewOf(kind, leaf, shape);
     const encoded = encode(apart(stored(), view), view, formatFor(false, options));
     if ('reason' in encoded) return encoded;
-    const packed = encoded.packed as Packed<MatrixSpec>;
-    parts.push({ packed, report: weightsReport(encoded, byteLength, 1) });
+    parts.push({ packed: encoded.packed as Packed<MatrixSpec>, report: weightsReport(encoded, byteLength, 1) });
   }
   const [kernel, own] = parts as [(typeof parts)[0], (typeof parts)[0]];
   return {
