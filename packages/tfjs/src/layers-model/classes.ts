@@ -2,6 +2,7 @@
  * MSD's layer classes: each is the stock class with one weight as packed integers. tfjs-layers deserializes, runs, saves and
  * loads them like any other.
  */
+import { checkInput } from '../copies.ts';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import { upgradedSpec } from '../saved.ts';
@@ -90,6 +91,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {
+      checkInput(inputs, kind.msd);
       return runPacked(kind, this, inputs, kwargs);
     }
 
