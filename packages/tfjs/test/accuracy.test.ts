@@ -5,6 +5,7 @@
 import { rowReader, toFp16 } from '@msd/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rowsFor } from '../src/activations.ts';
 import {
   accelerate,
   formatReport,
@@ -128,7 +129,7 @@ describe.each(BACKENDS)('activations on %s', (backend) => {
   /** A row that int8 loses: one input feature of weights a thousand times smaller. */
   const kernel = (K: number, N: number) => gaussian(4, K * N).map((value, i) => (i < N ? value / 1e3 : value));
 
-  it.each([1, 1e4])('decide, in a graph model: an input of size %d meets the small row', async (size) => {
+  it.each([1, 2000])('decide, in a graph model: an input of size %d meets the small row', async (size) => {
     const artifacts = artifactsOf({
       nodes: [
         placeholder('x'),
@@ -207,6 +208,28 @@ describe.each(BACKENDS)('activations on %s', (backend) => {
     x.dispose();
   });
 
+  it('are measured with stored integers as well: the large ones may be all that is left of a row', () => {
+    const values = Uint16Array.from(gaussian(3, 64 * 48), (value, i) =>
+      i < 48 ? 32769 + (i % 2) : 32768 + 8000 * value,
+    );
+    const stored = { kind: 'uint16', values, scale: 1e-4, min: -3.2768 } as const;
+    const view = { kind: 'matrix', batchShape: [], N: 48, K: 64, transposed: false } as const;
+    const options = { format: 'int8', blockSize: undefined } as const;
+    const inputs = (size: number) =>
+      rowsFor(
+        gaussian(6, 8 * 64).map((value, i) => (i % 64 ? value : size * value)),
+        64,
+        'w',
+      );
+    const own = encode(stored, view, options, inputs(1)) as Encoded;
+    expect(own).toMatchObject({ how: 'stored integers kept', accuracy: { error: expect.closeTo(0, 6) } });
+    expect(own.accuracy!.measured).toBeLessThan(1e-4);
+    expect(encode(stored, view, options, inputs(1e5))).toEqual({
+      reason: expect.stringMatching(/^int16 is off by \d+ % for the given activations$/),
+    });
+    expect(encode(stored, view, options)).not.toHaveProperty('accuracy');
+  });
+
   it('that do not fit are refused', async () => {
     const artifacts = artifactsOf({
       nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'] }],
@@ -270,7 +293,7 @@ describe('forms of a matrix', () => {
   const of = (change: (value: number, k: number, n: number) => number) =>
     weights.map((value, i) => change(value, Math.floor(i / N), i % N));
   const encoded = (values: Float32Array, format: 'int8' | 'int4' | 'int2' = 'int8', x?: Float32Array) =>
-    encode({ kind: 'float32', values }, view, { format, blockSize: undefined }, x);
+    encode({ kind: 'float32', values }, view, { format, blockSize: undefined }, rowsFor(x, K, 'w'));
   const formOf = (own: Encoded | { readonly reason: string }): string => {
     if ('reason' in own) return own.reason;
     const { spec } = own.packed;
