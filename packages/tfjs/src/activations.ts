@@ -39,7 +39,8 @@ export async function readActivations(
 export interface SeenActivations {
   /** [M,K] */
   readonly x: Float32Array;
-  readonly seen: Float32Array;
+  /** @param factors for each k, that they are multiplied by before, and the result divided by */
+  seen(factors?: Float32Array): Float32Array;
 }
 
 /**
@@ -58,7 +59,17 @@ export function rowsFor(values: Float32Array | undefined, K: number, name: strin
     const row = Math.floor((i * count) / rows);
     x.set(values.subarray(row * K, (row + 1) * K), i * K);
   }
-  return { x, seen: decomposed(x, K) };
+  return {
+    x,
+    seen(factors) {
+      if (!factors) return decomposed(x, K);
+      const seen = decomposed(
+        x.map((value, i) => value * factors[i % K]!),
+        K,
+      );
+      return seen.map((value, i) => value / factors[i % K]!);
+    },
+  };
 }
 
 /** The sum of an activation's components (docs/msd.md, eq. 2 and 3), as the products of this registration have them. */

@@ -9,6 +9,7 @@ import type { QuantizedTensor } from './quantized-tensor.ts';
 import { realValues } from './rows.ts';
 import { realShape } from './spec.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
+import { factorsOf, withoutPowers } from './weights/powers.ts';
 
 /** Do MSD's kernels run on the current backend? On WebGPU from the moment on that its device has been probed. */
 export function runsHere(tf: TfNamespace): boolean {
@@ -62,8 +63,11 @@ export function realTensor(tf: TfNamespace, w: QuantizedTensor): Tensor {
 
 /** A fresh real tensor, the caller's. */
 export function dequantized(tf: TfNamespace, w: QuantizedTensor): Tensor {
-  if (runsHere(tf)) return tf.engine().runKernel(DEQUANTIZE, { w: w.packed }, { spec: w.spec as never }) as Tensor;
-  return tf.clone(realTensor(tf, w));
+  if (!runsHere(tf)) return tf.clone(realTensor(tf, w));
+  const spec = withoutPowers(w.spec);
+  const packed = () => tf.engine().runKernel(DEQUANTIZE, { w: w.packed }, { spec: spec as never }) as Tensor;
+  const factors = factorsOf(w.spec);
+  return factors ? tf.tidy(() => tf.mul(packed(), tf.tensor2d(factors, [factors.length, 1]))) : packed();
 }
 
 /** @throws {@link UnsupportedError} where a fallback makes no sense */

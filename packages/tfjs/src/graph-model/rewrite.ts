@@ -84,15 +84,10 @@ export function rewriteGraph(
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
-    const encoded = encode(
-      source.stored(),
-      view,
-      formatFor(
-        uses.some(({ convolution }) => convolution),
-        options,
-      ),
-      activationsOf(view, uses, options),
-    );
+    const isConvolution = uses.some(({ convolution }) => convolution);
+    const canLevel = uses.every(({ op }) => op === 'MsdMatMul');
+    const format = { ...formatFor(isConvolution, options), canLevel };
+    const encoded = encode(source.stored(), view, format, activationsOf(view, uses, options));
     if ('reason' in encoded) {
       const { reason } = encoded;
       nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));

@@ -49,6 +49,8 @@ export interface LayerKind {
   /** The weight that becomes integers: a property of the layer, and its name in files. */
   readonly weight: 'kernel' | 'embeddings';
   readonly isConvolution: boolean;
+  /** `run` only multiplies with the weight, through `matMul`. */
+  readonly canLevel?: true;
   /** Any layer of the class. */
   sample(layers: LayersNamespace['layers']): object;
   /** How the weight of this shape lies; or why such a layer is left alone. */
@@ -86,6 +88,7 @@ const dense: LayerKind = {
   msd: 'MsdDense',
   weight: 'kernel',
   isConvolution: false,
+  canLevel: true,
   sample: ({ dense: make }) => make({ units: 1, name: 'msd' }),
   view: (shape) => {
     const [K, N] = shape as [number, number];
@@ -106,6 +109,7 @@ const pointwise = (rank: 1 | 2): LayerKind => ({
   msd: `MsdConv${rank}D`,
   weight: 'kernel',
   isConvolution: true,
+  canLevel: true,
   sample: (layers) => layers[`conv${rank}d`]({ filters: 1, kernelSize: 1, name: 'msd' }),
   view(shape, config) {
     const wrong = notOfRank(rank + 2, shape);

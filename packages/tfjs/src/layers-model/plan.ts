@@ -48,7 +48,8 @@ export function packLayer(
   options: RewriteOptions,
 ): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
   const x = view.kind === 'matrix' ? rowsFor(options.activations.get(name), view.K, name) : undefined;
-  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
+  const format = { ...formatFor(kind.isConvolution, options), canLevel: kind.canLevel };
+  const encoded = encode(stored, view, format, x);
   if ('reason' in encoded) return encoded;
   const { packed } = encoded;
   const weights = weightsReport(encoded, byteLength, 1);

@@ -7,6 +7,7 @@ import type { SeenActivations } from '../activations.ts';
 import type { Packed } from '../pack.ts';
 import { sourcesOf } from '../rows.ts';
 import { formatOf } from '../spec.ts';
+import { factorsOf } from './powers.ts';
 
 /** A row or a column, and its error relative to its own size. */
 export interface Worst {
@@ -42,11 +43,14 @@ export function accuracyOf({ spec, data }: Packed, rows: Float32Array, x?: SeenA
   const features = { error: new Float64Array(sources.length * K), size: new Float64Array(sources.length * K) };
   const products = x && sources.length === 1 ? { error: 0, size: 0 } : undefined;
   let [output, lost, error, size]: [Worst, Worst, number, number] = [NONE, NONE, 0, 0];
+  const factors = factorsOf(spec);
+  const met = products && { x: x!.x, seen: x!.seen(factors) };
   const row = new Float32Array(K);
   sources.forEach((bytes, index) => {
     const read = rowReader(spec, bytes);
     for (let n = 0; n < N; n++) {
       read(n, row);
+      if (factors) for (let k = 0; k < K; k++) row[k]! *= factors[k]!;
       const own = rows.subarray((index * N + n) * K, (index * N + n + 1) * K);
       const sums = compare(row, own, index * K, features);
       const at = index * N + n;
@@ -54,7 +58,7 @@ export function accuracyOf({ spec, data }: Packed, rows: Float32Array, x?: SeenA
       lost = worse(lost, at, sums.count ? sums.lost / sums.count : 0);
       error += sums.error;
       size += sums.size;
-      if (products) addProducts(x!, row, own, products);
+      if (products) addProducts(met!, row, own, products);
     }
   });
   let input = NONE;
@@ -112,7 +116,7 @@ function compare(
 }
 
 function addProducts(
-  { x, seen }: SeenActivations,
+  { x, seen }: { readonly x: Float32Array; readonly seen: Float32Array },
   got: Float32Array,
   want: Float32Array,
   sums: { error: number; size: number },

@@ -17,6 +17,8 @@ import { rowMajor, type WeightView } from './view.ts';
 export interface WeightFormatOptions {
   readonly format: FormatId;
   readonly blockSize: number | null | undefined;
+  /** The weight is only multiplied with, through `matMul`: input features may be levelled. */
+  readonly canLevel?: boolean | undefined;
 }
 
 export interface Encoded {
