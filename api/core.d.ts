@@ -707,6 +707,7 @@ export declare class Program<H> {
     constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]);
     get byteLength(): number;
     get kernels(): readonly (readonly string[])[];
+    get works(): readonly (Work | undefined)[];
     bind(block: H): void;
     handle(slot: number): H;
     run(from?: number, to?: number): void;
@@ -733,6 +734,7 @@ export interface ScriptStep {
     readonly reads: readonly number[];
     readonly writes: readonly number[];
     readonly kernels?: readonly string[] | undefined;
+    readonly work?: Work | undefined;
 }
 
 export interface Slot<H> {
@@ -1037,6 +1039,63 @@ export declare function transpose(dims: Dims, perm?: Dims): Copy;
 export declare const windows: OpSpec<WindowsOp>;
 
 
+// @msd/core/numerics
+
+export interface Distribution {
+    readonly deviation?: number;
+    readonly sink?: number;
+    readonly sinkValue?: number;
+    readonly channels?: readonly number[];
+    readonly values?: number;
+    readonly mean?: number;
+    readonly recent?: number;
+}
+
+export declare const E2M1_DOUBLED: readonly number[];
+
+export declare const MXFP4_STEPS = 64;
+
+export type Random = () => number;
+
+export interface Sample {
+    readonly q: Float32Array;
+    readonly k: Float32Array;
+    readonly v: Float32Array;
+}
+
+export declare function alphaOf(max: number): number;
+
+export declare const distributions: Readonly<Record<string, Distribution>>;
+
+export declare function floorLog2(x: number): number;
+
+export declare const fromBf16: (bits: number) => number;
+
+export declare function fromE4M3(bits: number): number;
+
+export declare function fromFp16(bits: number): number;
+
+export declare function gaussian(next: Random): number;
+
+export declare function gaussians(next: Random, length: number): Float32Array;
+
+export declare function random(seed: number): Random;
+
+export declare const roundHalfEven: (x: number) => number;
+
+export declare const roundToE2M1: (y: number) => number;
+
+export declare function sample({ deviation, sink, sinkValue, channels, values, mean, recent }: Distribution, T: number, d: number, rows: number, seed: number): Sample;
+
+export declare function toBf16(value: number): number;
+
+export declare function toE2M1(value: number): number;
+
+export declare function toE4M3(value: number): number;
+
+export declare function toFp16(value: number): number;
+
+
 // @msd/core/peaks
 
 export interface MachinePeaks {
@@ -1053,11 +1112,11 @@ export interface Peak {
 
 export declare function dotPeak(memory: WebAssembly.Memory, scratch: number): Peak;
 
-export declare function measurePeaks(ms?: number): MachinePeaks;
+export declare function measurePeaks(ms?: number, readBytes?: number): MachinePeaks;
 
 export declare function mulAddPeak(memory: WebAssembly.Memory, scratch: number): Peak;
 
-export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number): Peak;
+export declare function readBandwidth(memory: WebAssembly.Memory, from: number, bytes: number, scratch: number, pieceBytes?: number): Peak;
 
 export declare function relaxedDotPeak(memory: WebAssembly.Memory, scratch: number): Peak | undefined;
 
@@ -1079,6 +1138,18 @@ export interface Accelerator {
     readonly tileRows: number;
 }
 
+export interface AttentionCall {
+    readonly type: KvType;
+    readonly batch?: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly rows: number;
+    readonly keys: number;
+    readonly seesAll?: boolean;
+    readonly threads?: number;
+}
+
 export type AttentionKernel = 'float' | 'write-back' | 'fused' | 'passes' | 'shared';
 
 export interface AttentionShape {
@@ -1094,6 +1165,15 @@ export interface AttentionTraffic {
     readonly keysAndValues: number;
     readonly queries: number;
     readonly total: number;
+}
+
+export type CallPart = 'decompose' | 'multiply' | 'read' | 'call';
+
+export interface Forecast {
+    readonly microseconds: number;
+    readonly parts: Readonly<Record<CallPart, number>>;
+    readonly limit: CallPart;
+    readonly why: string;
 }
 
 export interface Latency {
@@ -1113,6 +1193,14 @@ export interface ProductShape {
     readonly M: number;
     readonly N: number;
     readonly K: number;
+}
+
+export interface ProductWithWeights extends ProductShape {
+    readonly format: FormatId;
+    readonly blockSize: number | null;
+    readonly carrier?: 'i16' | 'i8' | undefined;
+    readonly components?: 1 | 2 | undefined;
+    readonly threads?: number | undefined;
 }
 
 export interface StoredKeys {
@@ -1139,6 +1227,10 @@ export declare function bytesPerElement(kernel: AttentionKernel, headSize: numbe
 export declare function dequantizeFirst(machine: Accelerator, { M, N, K }: ProductShape, weights: WeightKind, options?: LatencyOptions): Latency;
 
 export declare function floatBits(mantissaBits: number): number;
+
+export declare function forecastAttention(peaks: MachinePeaks, call: AttentionCall): Forecast;
+
+export declare function forecastProduct(peaks: MachinePeaks, product: ProductWithWeights): Forecast;
 
 export declare function gaussianSqnr(block: number, passes: number): number;
 

@@ -23,6 +23,23 @@ export interface CopiedBytes {
     readonly outOfMsd: number;
 }
 
+export interface Expectation {
+    readonly milliseconds: number;
+    readonly measuredMilliseconds?: number;
+    readonly unknownSteps: number;
+    readonly steps: readonly ExpectedStep[];
+    readonly why: string;
+    readonly peaks: MachinePeaks;
+}
+
+export interface ExpectedStep {
+    readonly nodes: readonly string[];
+    readonly kernels: readonly string[];
+    readonly microseconds: number;
+    readonly measuredMicroseconds?: number;
+    readonly why: string;
+}
+
 export type FloatFormat = 'int8' | 'int4';
 
 export declare class ForeignRunError extends Error {
@@ -216,6 +233,8 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly lastRunMilliseconds?: number;
+    readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
 }
 
@@ -224,6 +243,8 @@ export declare class SessionStateError extends Error {
 }
 
 export declare function configure(options: MsdOptions): void;
+
+export declare function explain(session: object): Promise<SessionReport | undefined>;
 
 export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
@@ -253,6 +274,23 @@ export interface CopiedBytes {
     readonly outOfOrt: number;
     readonly intoMsd: number;
     readonly outOfMsd: number;
+}
+
+export interface Expectation {
+    readonly milliseconds: number;
+    readonly measuredMilliseconds?: number;
+    readonly unknownSteps: number;
+    readonly steps: readonly ExpectedStep[];
+    readonly why: string;
+    readonly peaks: MachinePeaks;
+}
+
+export interface ExpectedStep {
+    readonly nodes: readonly string[];
+    readonly kernels: readonly string[];
+    readonly microseconds: number;
+    readonly measuredMicroseconds?: number;
+    readonly why: string;
 }
 
 export type FloatFormat = 'int8' | 'int4';
@@ -427,6 +465,8 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly lastRunMilliseconds?: number;
+    readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
 }
 
@@ -435,6 +475,8 @@ export declare class SessionStateError extends Error {
 }
 
 export declare function configure(options: MsdOptions): void;
+
+export declare function explain(session: object): Promise<SessionReport | undefined>;
 
 export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
@@ -447,6 +489,8 @@ export declare function reportOf(session: object): SessionReport | undefined;
 
 
 // @msd/onnx/inspect
+
+export declare const FITTED_DOT_GMACS = 47;
 
 export interface InspectOptions {
     readonly msd?: MsdOptions | undefined;
@@ -514,7 +558,28 @@ export interface Work {
     readonly predictedMicroseconds: {
         readonly msd: number;
         readonly ort: number;
+        readonly rest: number;
     };
+    readonly products: readonly WorkProduct[];
+    readonly attentions: readonly WorkAttention[];
+}
+
+export interface WorkAttention {
+    readonly count: number;
+    readonly batch: number;
+    readonly heads: number;
+    readonly rows: number;
+    readonly keys: number;
+    readonly headSize: number;
+}
+
+export interface WorkProduct {
+    readonly count: number;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+    readonly format: FormatId;
+    readonly blockSize: number | null;
 }
 
 export declare function inspectModel(model: string | Uint8Array, options?: InspectOptions): Promise<Inspection>;
@@ -538,6 +603,23 @@ export interface CopiedBytes {
     readonly outOfOrt: number;
     readonly intoMsd: number;
     readonly outOfMsd: number;
+}
+
+export interface Expectation {
+    readonly milliseconds: number;
+    readonly measuredMilliseconds?: number;
+    readonly unknownSteps: number;
+    readonly steps: readonly ExpectedStep[];
+    readonly why: string;
+    readonly peaks: MachinePeaks;
+}
+
+export interface ExpectedStep {
+    readonly nodes: readonly string[];
+    readonly kernels: readonly string[];
+    readonly microseconds: number;
+    readonly measuredMicroseconds?: number;
+    readonly why: string;
 }
 
 export type FloatFormat = 'int8' | 'int4';
@@ -712,6 +794,8 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly lastRunMilliseconds?: number;
+    readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
 }
 
@@ -720,6 +804,8 @@ export declare class SessionStateError extends Error {
 }
 
 export declare function configure(options: MsdOptions): void;
+
+export declare function explain(session: object): Promise<SessionReport | undefined>;
 
 export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 
@@ -853,6 +939,8 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly lastRunMilliseconds?: number;
+    readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
 }
 
@@ -872,6 +960,7 @@ export declare class WorkerSession {
     get report(): SessionReport | undefined;
     get handler(): {
         readonly report: SessionReport | undefined;
+        explain(): Promise<SessionReport | undefined>;
     };
     refreshReport(): Promise<SessionReport | undefined>;
     run(feeds: Readonly<Record<string, FedTensor | WorkerTensor>>, options?: WorkerRunOptions): Promise<Results>;
@@ -900,6 +989,8 @@ export interface WorkerSessionOptions {
 export { WorkerTensor } from 'undefined';
 
 export declare function createSession(model: string | Uint8Array | ArrayBufferLike, { signal, transfer, keep, wasm, worker, ...options }?: WorkerSessionOptions): Promise<WorkerSession>;
+
+export declare function explain(session: object): Promise<SessionReport | undefined>;
 
 export declare function formatReport(report: SessionReport | Readonly<Record<string, SessionReport>> | undefined): string;
 

@@ -2,15 +2,17 @@
 // app outside the workspace. Each has to write the text of plain Transformers.js, and MSD's report must not be empty: an import that
 // does nothing is a failure. NAMES, a regular expression, chooses some; APP is kept, and installed once.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { NODE_22, nodeCommand } from '../test/engines/nodes.ts';
 import { resultInExtension } from './outside/extension.mjs';
+import { overriddenByNpm } from './outside/npm-app.mjs';
 import { openBrowser, resultOf, serve } from './outside/pages.mjs';
 import { pnpmApp } from './outside/pnpm-app.mjs';
 import { SESSION_PAGES } from './outside/session-pages.mjs';
 import { missingTransformers, nodeRuns, ON_SERVER, WAYS, WITHOUT_A_LINE } from './outside/transformers-node.mjs';
-import { buildForServer, OVERRIDE, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
+import { buildForServer, OVERRIDE, OVERRIDE_BY_NPM, PAGES, TWO_COPIES } from './outside/transformers-pages.mjs';
 import { typeFlags } from './outside/type-flags.mjs';
 
 const [core, onnx, names, kept] = process.argv.slice(2);
@@ -59,6 +61,24 @@ if (!existsSync(join(app, 'node_modules'))) {
 const root = join(app, 'site-root');
 mkdirSync(root, { recursive: true });
 cpSync('examples/story-model/generated', join(root, 'models/story'), { recursive: true });
+const models = ['story'];
+// A trained model that this repository does not hold, where a checkout has it beside.
+const tales = '../shared/conformance/stories260k';
+if (existsSync(tales)) {
+  rmSync(join(root, 'models/stories260k'), { recursive: true, force: true });
+  for (const file of [
+    'config.json',
+    'generation_config.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'onnx/model_q4.onnx',
+  ]) {
+    mkdirSync(dirname(join(root, 'models/stories260k', file)), { recursive: true });
+    writeFileSync(join(root, 'models/stories260k', file), readFileSync(join(tales, file)));
+  }
+  models.push('stories260k');
+} else console.log(`stories260k SKIPPED: ${tales} is absent`);
+writeFileSync(join(root, 'models/names.json'), JSON.stringify(models));
 if (!existsSync(join(root, 'ort')))
   symlinkSync(join(app, 'node_modules/onnxruntime-web/dist'), join(root, 'ort'), 'junction');
 
@@ -85,7 +105,7 @@ async function openPages(folder, pages) {
     const { url } = server ?? (page.isIsolated ? isolated : site);
     const { result, fetched, workers } = await resultOf(browser, server ? url : `${url}/${page.name}/`);
     await server?.close();
-    if (page.isPlain) plain = result.text;
+    if (page.isPlain) plain = result;
     say(
       page.isIsolated ? `${page.name}, isolated` : page.name,
       server?.problem ?? problemOf({ ...page, workers }, result, fetched),
@@ -122,11 +142,21 @@ if (!only || only.test('extension')) {
   const { result, fetched } = await resultInExtension(app, join(root, 'models'));
   say('extension', problemOf({}, result, fetched), started);
 }
-// The tools' Node, and the one that the user came with.
-if (!only || only.test('node')) runNode('npm', app, [...new Set(['node', process.env.MSD_USER_NODE ?? 'node'])]);
+// The tools' Node, the one that the user came with, and the line of releases between them.
+if (!only || only.test('node')) {
+  const between = await nodeCommand(NODE_22);
+  if (between.unavailable) say('node 22', between.unavailable, performance.now());
+  const nodes = ['node', process.env.MSD_USER_NODE ?? 'node', ...(between.file ? [between.file] : [])];
+  runNode('npm', app, [...new Set(nodes)]);
+}
 if (!only || only.test('server')) {
   buildForServer(app, 'before.mjs');
   runNode('vite for a server', app, ['node'], [ON_SERVER]);
+}
+if (!only || only.test('override-npm')) {
+  const overridden = overriddenByNpm(app, core, onnx);
+  runNode('override by npm', overridden, ['node'], [WITHOUT_A_LINE]);
+  await openPages(overridden, OVERRIDE_BY_NPM);
 }
 if (!only || only.test('pnpm')) {
   const folder = pnpmApp(app, core, onnx);
@@ -144,14 +174,17 @@ process.exit(failed ? 1 : 0);
 
 function problemOf(
   { isPlain, isIsolated, workers, needsOrt, expected },
-  { error, text, claimed, left, threads },
+  { error, text, others = {}, claimed, left, threads },
   fetched,
 ) {
   if (expected) return error?.includes(expected) ? undefined : `expected an error about ${expected}, got ${error}`;
   if (error) return error;
-  if (text !== plain) return `another text: ${text}`;
+  if (text !== plain.text) return `another text: ${text}`;
+  for (const [name, other] of Object.entries(others))
+    if (other !== plain.others[name]) return `another text of ${name}: ${other}`;
   if (isPlain) return undefined;
-  if (!(claimed?.model > 0)) return 'MSD took nothing';
+  for (const [name, count] of Object.entries(claimed ?? { model: 0 }))
+    if (!(count > 0)) return `MSD took nothing of ${name}`;
   if (isIsolated && !(threads > 1)) return `${threads} thread`;
   if (isIsolated && workers > 0) return `${workers} workers are left after dispose()`;
   if (left) return 'memory is left after dispose()';

@@ -2,12 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-/** In place of what, what. */
-const SHIMS = [
-  ['onnxruntime-web', '@msd/onnx/ort-web/webgpu'],
-  ['onnxruntime-node', '@msd/onnx/ort-web'],
-];
+import { SHIMS, writeShim } from './shims.mjs';
 
 /**
  * @param {string} app folder in which it is made
@@ -45,15 +40,4 @@ export function pnpmApp(app, core, onnx, isOverridden = false) {
   // Prereleases that Transformers.js pins are as good as any.
   if (/peer/i.test(said)) throw new Error(`pnpm install: expected nothing about peers, got ${said}`);
   return folder;
-}
-
-/** Packages of the recipe in docs/transformers.md: two files beside the app. */
-function writeShim(folder, name, entry) {
-  mkdirSync(join(folder, name), { recursive: true });
-  const exports = { '.': './index.js', './webgpu': './index.js' };
-  writeFileSync(
-    join(folder, name, 'package.json'),
-    JSON.stringify({ name, version: '1.30.0', type: 'module', exports }),
-  );
-  writeFileSync(join(folder, name, 'index.js'), `export * from '${entry}';\nexport { default } from '${entry}';\n`);
 }

@@ -2,20 +2,16 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PROMPT } from './transformers-page.mjs';
+import { WRITE } from './transformers-page.mjs';
 
 const BODY = `
-env.allowRemoteModels = false;
-env.localModelPath = process.env.MSD_MODELS;
-(async () => {
-  const write = await pipeline('text-generation', 'story', { dtype: 'q4' });
-  const [{ generated_text: text }] = await write('${PROMPT}', { max_new_tokens: 48, do_sample: false });
-  const report = reportOf ? reportOf(write).model : write.model.sessions.model.report;
-  const claimed = { model: report?.nodes.filter(({ where }) => where === 'msd').length };
-  await write.dispose();
-  const left = reportOf && reportOf(write).model.memory.wasmBytes > 0;
-  console.log(JSON.stringify({ text, claimed, left }));
-})();
+import('node:fs').then(async ({ readFileSync }) => {
+  env.allowRemoteModels = false;
+  env.localModelPath = process.env.MSD_MODELS;
+  const names = JSON.parse(readFileSync(process.env.MSD_MODELS + '/names.json', 'utf8'));
+${WRITE}
+  console.log(JSON.stringify({ text, others, claimed, left }));
+});
 `;
 const TRANSFORMERS = "import { env, pipeline } from '@huggingface/transformers';\n";
 const MSD = "import { reportOf } from '@msd/onnx/transformers';\n";

@@ -1,5 +1,5 @@
-// What every page of the Transformers.js checks does: the story model writes one text, greedily, and the page hands over the text and
-// what MSD says it did. Plain Transformers.js is the same page without MSD.
+// What every page of the Transformers.js checks does: each model writes one text, greedily, and the page hands over the texts and what
+// MSD says it did. Plain Transformers.js is the same page without MSD.
 
 /** Tokens that a page writes: enough for the caches of keys and values to matter. */
 export const TOKENS = 48;
@@ -17,19 +17,33 @@ const SETUP = `
   }
 `;
 
+/** What pages, workers and Node do with the models by name in `names`. `text` is that of the story model. */
+export const WRITE = `
+  const texts = {};
+  const claimed = {};
+  let left = false;
+  let threads;
+  for (const name of names) {
+    const write = await pipeline('text-generation', name, { dtype: 'q4' });
+    const [{ generated_text }] = await write('${PROMPT}', { max_new_tokens: ${TOKENS}, do_sample: false });
+    texts[name] = generated_text;
+    const report = reportOf ? reportOf(write).model : write.model.sessions.model.report;
+    claimed[name] = report?.nodes.filter(({ where }) => where === 'msd').length ?? 0;
+    threads = report?.threads?.count;
+    await write.dispose();
+    left ||= reportOf !== undefined && (reportOf(write).model?.memory.wasmBytes ?? 0) > 0;
+  }
+  const { story: text, ...others } = texts;
+`;
+
 /** The body of a module. `pipeline`, `env` and `reportOf` are in its scope. */
 export const BODY = `${SETUP}
   env.useBrowserCache = false;
-  const write = await pipeline('text-generation', 'story', { dtype: 'q4' });
-  const [{ generated_text: text }] = await write('${PROMPT}', { max_new_tokens: ${TOKENS}, do_sample: false });
-  const reports = Object.entries(reportOf?.(write) ?? {});
-  const claimed = Object.fromEntries(
-    reports.map(([name, { nodes }]) => [name, nodes.filter(({ where }) => where === 'msd').length]),
-  );
-  const threads = reports[0]?.[1].threads?.count;
-  await write.dispose();
-  const left = reports.length && Object.values(reportOf(write)).some(({ memory }) => memory.wasmBytes > 0);
-`;
+  const names = await (await fetch('/models/names.json')).json();
+${WRITE}`;
+
+/** What it hands over. */
+const RESULT = '{ text, others, claimed, left, threads }';
 
 /**
  * ONNX Runtime's binary is fetched when a session needs it, and kept where Transformers.js keeps it. Nothing of the model in floats is
@@ -49,7 +63,7 @@ export const LATER = `${BODY}
 
 const moduleOf = (imports, body, hand) => `${imports}
 (async () => {${body}
-  return { text, claimed, left, threads };
+  return ${RESULT};
 })()
   .catch((error) => ({ error: String(error) }))
   .then((result) => { ${hand}; });
@@ -71,7 +85,7 @@ worker.onerror = ({ message }) => { document.title = JSON.stringify({ error: Str
 /** The same in a service worker, which answers a message. */
 export const serviceWorkerModule = (imports, body = BODY) => `${imports}
 const work = async () => {${body}
-  return { text, claimed, left, threads };
+  return ${RESULT};
 };
 addEventListener('message', (event) => {
   const answer = work().catch((error) => ({ error: String(error) }));

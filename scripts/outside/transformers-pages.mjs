@@ -312,3 +312,4 @@ export const TWO_COPIES = [
 
 /** In an app whose package manager gives Transformers.js another package. */
 export const OVERRIDE = [esbuild('override', BY_ALIAS)];
+export const OVERRIDE_BY_NPM = [esbuild('override-npm', BY_ALIAS)];

@@ -2,10 +2,12 @@
  * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
  * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
+ * npm run bench -- paper                the figures and pictures of docs/paper.md, from what msd paper has recorded
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
+ * npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  * npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
  *
@@ -25,12 +27,14 @@ import type { EngineId } from './engines/engine.ts';
 import { describeMachine, type Environment, runEnvironment } from './environments.ts';
 import { measureFirstTokens } from './first-tokens/index.ts';
 import { FIRST_TOKENS_FLAGS, firstTokensOptions } from './first-tokens/options.ts';
+import { measureForecasts } from './forecast/index.ts';
 import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
 import { measureNnOps } from './nn/index.ts';
 import { measureOldNew } from './old-new.ts';
 import { writeOldNew } from './old-new-report.ts';
+import { readPaper, writePaper } from './paper.ts';
 import { writeReadme } from './readme.ts';
 import { resultFile, writeReport } from './report.ts';
 import { SECTIONS, type Section } from './request.ts';
@@ -160,6 +164,17 @@ async function compareNn(): Promise<void> {
   console.log(`\n${report}`);
 }
 
+/** What benchmarks of one process are told. */
+function comparison(rounds: string) {
+  return {
+    cases: values.cases.split(',').filter(Boolean),
+    rounds: count('rounds', values.rounds ?? rounds),
+    clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu'] as const),
+    out: values.out,
+    log: (message: string) => console.log(`  ${message}`),
+  };
+}
+
 switch (positionals[0]) {
   case 'kernels':
     if (values.old !== undefined) {
@@ -175,17 +190,12 @@ switch (positionals[0]) {
   case 'nn':
     await compareNn();
     break;
-  case 'attention': {
-    const report = await measureAttentions({
-      cases: values.cases.split(',').filter(Boolean),
-      rounds: count('rounds', values.rounds ?? '9'),
-      clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu']),
-      out: values.out,
-      log: (message) => console.log(`  ${message}`),
-    });
-    console.log(`\n${report}`);
+  case 'attention':
+    console.log(`\n${await measureAttentions(comparison('9'))}`);
     break;
-  }
+  case 'forecast':
+    console.log(`\n${await measureForecasts(comparison('25'))}`);
+    break;
   case 'decoder':
     await measureDecoders(decoderOptions(values));
     console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
@@ -203,11 +213,14 @@ switch (positionals[0]) {
     writeFileSync(GAIN_PICTURE, gainPicture(gainResult()));
     break;
   }
+  case 'paper':
+    writePaper(readPaper());
+    break;
   case undefined:
     await compare();
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'kernels', 'nn', 'attention', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
     );
 }

@@ -5,11 +5,10 @@ import { findChromium } from '../../scripts/find-chromium.mjs';
 import { runInChromium } from './browser.ts';
 import { buildForNode } from './build.ts';
 import type { Job, Result } from './jobs.ts';
-import { aarch64Command, type Command, nodeCommand, type Unavailable } from './nodes.ts';
+import { aarch64Command, type Command, NODE_22, nodeCommand, type Unavailable } from './nodes.ts';
 
 /** The newest of each line that the packages support. */
 const NODE_20 = '20.20.2';
-const NODE_22 = '22.23.3';
 const NODE_24 = '24.21.0';
 
 /** Long enough for the emulator on a slow machine. */

@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+/** The newest of the line between the oldest that the packages support and the one of the tools. */
+export const NODE_22 = '22.23.3';
+
 const run = promisify(execFile);
 const cache = fileURLToPath(new URL('../../.tools/engines/', import.meta.url));
 

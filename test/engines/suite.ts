@@ -46,7 +46,7 @@ const SEED = 20261124;
 const files: Readonly<Record<string, () => Promise<unknown>>> = import.meta.glob([
   '../../packages/core/{src,test}/**/*.test.ts',
   '!../../packages/core/**/*.browser.test.ts',
-  '!../../packages/core/**/{accuracy,attention-bits,formats,high-addresses,layers,lookup,memory,mx,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
+  '!../../packages/core/**/{accuracy,attention-bits,formats,high-addresses,layers,lookup,memory,mx,numerics,threads,webgpu,webgpu-calls,webgpu-device,wgsl,*.wgsl}.test.ts',
 ]);
 
 export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport> {

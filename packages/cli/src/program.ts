@@ -37,6 +37,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Compares a quantized model with the same weights and float activations, layer by layer',
     load: () => import('./commands/verify.ts'),
   },
+  paper: {
+    summary: 'Checks the claims of the paper behind MSD, by simulation',
+    load: () => import('./commands/paper.ts'),
+  },
 };
 
 /** Throws what commander would print and exit with. */

@@ -62,7 +62,14 @@ describe('msd inspect', () => {
       looked.operators.some(({ operator, where }) => operator === 'com.microsoft.MatMulNBits' && where === 'msd'),
     ).toBe(true);
     for (const run of [looked.prompt, looked.token!])
-      for (const ms of [run.hereMs, run.phoneMs, run.plainMs!]) expect(ms).toBeGreaterThan(0);
+      for (const ms of [run.hereMs, run.phoneMs, run.plainMs!, run.expected.ms]) expect(ms).toBeGreaterThan(0);
+    for (const { expected } of [looked.prompt, looked.token!]) {
+      expect(Object.values(expected.parts).reduce((a, b) => a + b)).toBeCloseTo(expected.ms, 9);
+      expect(expected.parts.attention).toBeGreaterThan(0);
+      expect(expected.parts.multiply + expected.parts.read).toBeGreaterThan(0);
+      expect(expected.why).toMatch(/^\d+ % \w+/);
+    }
+    expect(looked.prompt.expected.ms).toBeGreaterThan(looked.token!.expected.ms);
     expect(looked.prompt).toMatchObject({ tokens: 16, past: 0, msdShare: 1 });
     expect(looked.token).toMatchObject({ tokens: 1, past: 16 });
     expect(looked.token!.macs).toBeLessThan(looked.prompt.macs);
@@ -83,7 +90,10 @@ describe('msd inspect', () => {
     expect(stdout).toContain('MSD leaves all of it to onnxruntime-web');
     expect(stdout).toContain('Quantize its weights (msd quantize MODEL -o OUT');
     expect(stdout).toContain('prompt of 128 tokens');
-    expect(stdout).toContain("Predicted from prices and this machine's peaks, because --no-measure was given.");
+    expect(stdout).toContain("Predicted from models and this machine's peaks, because --no-measure was given.");
+    expect(stdout).toContain(
+      'Expected: 100 % everything else in the prompt; 100 % everything else in a token after it.',
+    );
     expect(stdout).toContain('fits in 2 GB of wasm memory');
   });
 

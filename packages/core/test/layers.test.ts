@@ -26,7 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['backends/create.ts', 'attention-work.ts'],
   ['program'],
   ['matmul.ts', 'attention.ts'],
-  ['index.ts'],
+  ['index.ts', 'numerics'],
 ];
 
 /** The part of src that a file belongs to: the longest one that is named above. */

@@ -18,8 +18,16 @@ export type { LoadProgress, MemoryEstimate } from './execute/progress.ts';
 export type { MsdRunOptions } from './execute/run-options.ts';
 export type { OrtBackend, OrtHandler, OrtMetadata, OrtModule, OrtTensor } from './ort.ts';
 export type { AbortSignalLike } from './read/fetch.ts';
-export { type CopiedBytes, formatReport, type NodeReport, type RegionReport, type SessionReport } from './report.ts';
-export { type ModelWithSessions, reportOf } from './report-of.ts';
+export {
+  type CopiedBytes,
+  type Expectation,
+  type ExpectedStep,
+  formatReport,
+  type NodeReport,
+  type RegionReport,
+  type SessionReport,
+} from './report.ts';
+export { explain, type ModelWithSessions, reportOf } from './report-of.ts';
 export type { FloatFormat } from './weights/floats.ts';
 export type { RoundingError } from './weights/matrix.ts';
 export type { QuantizeOption } from './weights/quantize-option.ts';

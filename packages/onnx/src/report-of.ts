@@ -30,6 +30,23 @@ export function reportOf(from: object): SessionReport | Record<string, SessionRe
   return reports;
 }
 
+/**
+ * What a session says about itself, from now on with what its last run was expected to take, and why: `report.expected`, beside
+ * `lastRunMilliseconds`. The models of `@msd/core/theory` are fetched, and this machine's peaks measured for a quarter of a second, once.
+ *
+ * @param session of `InferenceSession.create`, also one in a Worker
+ * @returns `undefined` for sessions that MSD did not create; the plain report where ONNX Runtime runs the model whole
+ * @example
+ * ```ts
+ * await session.run(feeds);
+ * console.log(formatReport(await explain(session)));
+ * ```
+ */
+export async function explain(session: object): Promise<SessionReport | undefined> {
+  const { handler } = session as { readonly handler?: Partial<MsdHandler> };
+  return handler?.explain ? handler.explain() : handler?.report;
+}
+
 interface Sessions {
   readonly prefix: string;
   readonly sessions: object;

@@ -2,6 +2,7 @@
  * What ran where, with which kernel, and why not here: plain data, and a text form of it.
  */
 import type { MemoryReport, ThreadReport } from '@msd/core';
+import type { MachinePeaks } from '@msd/core/peaks';
 import type { ProfileEvent } from './execute/profile.ts';
 import type { FloatFormat } from './weights/floats.ts';
 import type { RoundingError } from './weights/matrix.ts';
@@ -50,6 +51,32 @@ export interface CopiedBytes {
   readonly outOfMsd: number;
 }
 
+/** A step of MSD in the last run, beside what it was expected to take. */
+export interface ExpectedStep {
+  readonly nodes: readonly string[];
+  readonly kernels: readonly string[];
+  readonly microseconds: number;
+  /** In the last profile that ended, if it has the step: of its last run there. */
+  readonly measuredMicroseconds?: number;
+  /** Why so long, in a sentence. */
+  readonly why: string;
+}
+
+/** What the models of `@msd/core/theory` say of the last run, from this machine's peaks. */
+export interface Expectation {
+  /** All steps of MSD. */
+  readonly milliseconds: number;
+  /** What the run took, all of it; absent before the first. */
+  readonly measuredMilliseconds?: number;
+  /** What is not in it: steps that no model knows, and runs of ONNX Runtime. */
+  readonly unknownSteps: number;
+  readonly steps: readonly ExpectedStep[];
+  /** Where the time goes, in a sentence. */
+  readonly why: string;
+  /** Of one thread; bandwidth of as many bytes as the weights have. */
+  readonly peaks: MachinePeaks;
+}
+
 /** Everything that a session can say about itself. */
 export interface SessionReport {
   readonly nodes: readonly NodeReport[];
@@ -75,6 +102,10 @@ export interface SessionReport {
   readonly ortVersion?: string;
   /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
   readonly graphOptimizationLevel?: string;
+  /** Of the last run, wall time; absent before the first, and of a model that runs whole. */
+  readonly lastRunMilliseconds?: number;
+  /** Of the last run. Present once `explain` was asked about this session. */
+  readonly expected?: Expectation;
   /** Of the last profile that ended: MSD's steps, and runs of ONNX Runtime. Absent before. */
   readonly profile?: readonly ProfileEvent[];
 }
@@ -130,7 +161,7 @@ function textOf(report: SessionReport): string {
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
   const rounded = report.nodes.flatMap(({ quantized }) => quantized ?? []);
-  const { bytesCopiedPerCall: copied, kvCache, memory, threads, weights } = report;
+  const { bytesCopiedPerCall: copied, expected, kvCache, memory, threads, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
   if (report.graphOptimizationLevel)
@@ -151,8 +182,15 @@ function textOf(report: SessionReport): string {
     );
   }
   if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
+  if (expected) lines.push(expectedText(expected));
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');
+}
+
+function expectedText({ milliseconds, measuredMilliseconds, unknownSteps, why }: Expectation): string {
+  const measured = measuredMilliseconds === undefined ? '' : `, measured ${measuredMilliseconds.toPrecision(3)} ms`;
+  const without = unknownSteps > 0 ? ` (without ${unknownSteps} steps that no model knows)` : '';
+  return `last run: expected ${milliseconds.toPrecision(3)} ms${without}${measured}; ${why}`;
 }
 
 function reasonOf({ reason, form }: NodeReport): string | undefined {

@@ -2,6 +2,7 @@
  * `@msd/onnx/transformers` in Node, where Transformers.js runs on onnxruntime-node: the very module that it loads is taken over.
  */
 import { ReadError } from './errors.ts';
+import { expectQuestions } from './execute/kv/lazy.ts';
 import type { OrtModule } from './ort.ts';
 import { takeOver } from './takeover.ts';
 import { followLogLevel, givenModule } from './transformers-env.ts';
@@ -52,4 +53,5 @@ function moduleOfTransformers(): OrtModule {
 
 const ort = givenModule() ?? moduleOfTransformers();
 followLogLevel(ort);
+expectQuestions(ort);
 takeOver(ort);

@@ -90,6 +90,12 @@ describe('a model that is looked at', () => {
       { operator: 'MatMulNBits', macs: LAYERS * 7 * WIDTH * WIDTH, msdMacs: LAYERS * 7 * WIDTH * WIDTH },
     ]);
     expect(work!.predictedMicroseconds.msd).toBeGreaterThan(0);
+    const kind = { M: 7, N: WIDTH, K: WIDTH, format: 'int4', blockSize: 32 };
+    expect(work!.products).toEqual([{ count: LAYERS, ...kind }]);
+    expect(work!.attentions).toEqual([]);
+    const { msd, rest } = work!.predictedMicroseconds;
+    expect(rest).toBeGreaterThan(0);
+    expect(rest).toBeLessThan(msd);
   });
 
   it('says what a token of a decoder multiplies, and leaves in caches', async () => {
@@ -99,6 +105,10 @@ describe('a model that is looked at', () => {
     const own = (operator: string) => work!.operators.find((each) => each.operator === operator)!.macs;
     const inLayer = hiddenSize * headDim * (2 * heads + 2 * kvHeads) + 3 * hiddenSize * mlpSize;
     expect(own('MatMulNBits')).toBe(layers * inLayer + hiddenSize * vocabSize);
+    // What forecasts are asked about is all of it.
+    const products = work!.products.reduce((sum, { count, M, N, K }) => sum + count * M * N * K, 0);
+    expect(products).toBe(own('MatMulNBits'));
+    expect(work!.attentions).toEqual([{ count: layers, batch: 1, heads, rows: 1, keys: 32, headSize: headDim }]);
     expect(seen.bytes.kvPerToken).toBe(layers * 2 * kvHeads * headDim * 2);
     expect(seen.inputs.find(({ name }) => name === 'input_ids')).toMatchObject({ type: 'int64', rows: vocabSize });
   });

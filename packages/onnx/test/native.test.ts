@@ -90,6 +90,27 @@ describe('onnxruntime-node', () => {
     await msd.release();
   });
 
+  it('is fed halves as the bits that it reads, whatever array the tensor of its caller holds', async () => {
+    register(ort);
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const negate = model({
+      nodes: [{ opType: 'Neg', inputs: ['x'], outputs: ['y'] }],
+      inputs: [{ name: 'x', dtype: 'float16', dims: ['n'] }],
+      outputs: [{ name: 'y', dtype: 'float16', dims: ['n'] }],
+    });
+    const bits = Uint16Array.of(0x3c00, 0xc000, 0x0001);
+    const x = new ort.Tensor('float16', bits, [3]);
+    const kind = x.data.constructor;
+    const msd = await session(negate, 'msd');
+    const { y } = await msd.run({ x });
+    const { buffer, byteOffset } = y!.data as unknown as Uint16Array;
+    expect([...new Uint16Array(buffer, byteOffset, 3)]).toEqual([0xbc00, 0x4000, 0x8001]);
+    // The caller's tensor is as it was.
+    expect(x.data.constructor).toBe(kind);
+    await msd.release();
+    vi.restoreAllMocks();
+  });
+
   it('is given a model by its path, with files beside it, whole and cut', async () => {
     register(ort);
     const path = join(folder, 'mixed.onnx');

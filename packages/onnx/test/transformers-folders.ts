@@ -16,6 +16,17 @@ import {
   tokenGraph,
   visionGraph,
 } from './transformers-models.ts';
+import {
+  detectorGraph,
+  embedGraph,
+  halved,
+  lookerGraph,
+  readerGraph,
+  talkerGraph,
+  VOICE,
+  vocoderGraph,
+  voiceGraph,
+} from './transformers-more.ts';
 
 const json = (file: URL): object => JSON.parse(readFileSync(file, 'utf8')) as object;
 const named = (...labels: string[]): object => ({
@@ -82,6 +93,9 @@ const vision = {
   image_std: [0.5, 0.5, 0.5],
 };
 
+/** A word that stands for a patch of the image. */
+export const IMAGE_TOKEN = 479;
+
 export const FOLDERS: Readonly<Record<string, ModelFolder>> = {
   story: {
     config: json(FILES.config),
@@ -115,7 +129,7 @@ export const FOLDERS: Readonly<Record<string, ModelFolder>> = {
     config: t5,
     generation: { decoder_start_token_id: 0, eos_token_id: 1, pad_token_id: 0 },
     files: {
-      'encoder_model.onnx': encoderGraph({ isFloat: true, hasTypes: false }),
+      'encoder_model.onnx': encoderGraph({ products: 'fp32', hasTypes: false }),
       'encoder_model_q4.onnx': encoderGraph({ hasTypes: false }),
       'decoder_model_merged_q4.onnx': mergedDecoderGraph('same'),
     },
@@ -141,6 +155,95 @@ export const FOLDERS: Readonly<Record<string, ModelFolder>> = {
     config: { model_type: 'vit', architectures: ['ViTForImageClassification'], ...named('cat', 'hat', 'mat') },
     preprocessor: vision,
     files: { 'model_q4.onnx': visionGraph(3) },
+  },
+  voice: {
+    config: { model_type: 'vits', architectures: ['VitsModel'], sampling_rate: 16000 },
+    files: { 'model_q4.onnx': voiceGraph() },
+  },
+  talker: {
+    config: {
+      model_type: 'speecht5',
+      architectures: ['SpeechT5ForTextToSpeech'],
+      hidden_size: MERGED.width,
+      encoder_layers: 1,
+      decoder_layers: 1,
+      encoder_attention_heads: MERGED.heads,
+      decoder_attention_heads: MERGED.heads,
+      num_mel_bins: VOICE.bands,
+      reduction_factor: VOICE.frames,
+      is_encoder_decoder: true,
+    },
+    preprocessor: {
+      feature_extractor_type: 'SpeechT5FeatureExtractor',
+      processor_class: 'SpeechT5Processor',
+      sampling_rate: 16000,
+    },
+    files: {
+      'encoder_model_q4.onnx': readerGraph(),
+      'decoder_model_merged_q4.onnx': talkerGraph(),
+    },
+  },
+  vocoder: {
+    config: { model_type: 'hifigan', architectures: ['SpeechT5HifiGan'] },
+    files: { 'model_q4.onnx': vocoderGraph() },
+  },
+  detector: {
+    config: { model_type: 'detr', architectures: ['DetrForObjectDetection'], ...named('cat', 'hat', 'mat') },
+    preprocessor: { ...vision, image_processor_type: 'DetrImageProcessor' },
+    files: { 'model_q4.onnx': detectorGraph(3) },
+  },
+  captioner: {
+    config: {
+      model_type: 'vision-encoder-decoder',
+      architectures: ['VisionEncoderDecoderModel'],
+      encoder: { model_type: 'vit' },
+      decoder: { ...t5, model_type: 'trocr', decoder_layers: 1, decoder_attention_heads: MERGED.heads },
+      decoder_start_token_id: 0,
+      eos_token_id: 1,
+      pad_token_id: 0,
+      is_encoder_decoder: true,
+    },
+    generation: { decoder_start_token_id: 0, eos_token_id: 1, pad_token_id: 0 },
+    preprocessor: vision,
+    files: {
+      'encoder_model_q4.onnx': lookerGraph('last_hidden_state'),
+      'decoder_model_merged_q4.onnx': mergedDecoderGraph('same'),
+    },
+  },
+  onlooker: {
+    config: {
+      model_type: 'llava',
+      architectures: ['LlavaForConditionalGeneration'],
+      image_token_index: IMAGE_TOKEN,
+      text_config: {
+        model_type: 'llama',
+        hidden_size: MERGED.width,
+        num_attention_heads: MERGED.heads,
+        num_key_value_heads: MERGED.heads,
+        num_hidden_layers: 1,
+        head_dim: MERGED.size,
+      },
+      eos_token_id: 2,
+      pad_token_id: 3,
+    },
+    generation: { eos_token_id: 2, pad_token_id: 3 },
+    preprocessor: vision,
+    files: {
+      'vision_encoder_q4.onnx': lookerGraph('image_features'),
+      'embed_tokens_q4.onnx': embedGraph(),
+      'decoder_model_merged_q4.onnx': decoderGraph('q4', true),
+    },
+  },
+  formats: {
+    config: gpt2,
+    generation: { eos_token_id: 2, pad_token_id: 3 },
+    files: {
+      // What the codes of the second one stand for.
+      'model.onnx': decoderGraph('q8 as floats'),
+      'model_quantized.onnx': decoderGraph('q8'),
+      'model_fp16.onnx': halved(decoderGraph('fp32')),
+      'model_q4f16.onnx': halved(decoderGraph('q4')),
+    },
   },
 };
 

@@ -11,15 +11,18 @@ const { heads, size, width } = MERGED;
 const VOCABULARY = 480;
 const POSITIONS = 64;
 
+/** What products are made of: MatMulNBits, floats, or dynamic int8 and the floats that its codes stand for. */
+export type Products = 'q4' | 'fp32' | 'q8' | 'q8 as floats';
+
 /** A graph under construction. */
-class Draft {
+export class Draft {
   readonly nodes: NodeSpec[] = [];
   readonly initializers: TensorSpec[] = [];
-  readonly #isFloat: boolean;
+  readonly #products: Products;
   #count = 0;
 
-  constructor({ isFloat = false } = {}) {
-    this.#isFloat = isFloat;
+  constructor(products: Products = 'q4') {
+    this.#products = products;
   }
 
   op(opType: string, inputs: readonly string[], attributes: NodeSpec['attributes'] = {}, to = this.#name()): string {
@@ -47,11 +50,29 @@ class Draft {
   }
 
   linear(x: string, K: number, N: number, to = this.#name()): string {
-    if (this.#isFloat) return this.op('MatMul', [x, this.weight([K, N], 1 / Math.sqrt(K))], {}, to);
+    if (this.#products === 'fp32') return this.op('MatMul', [x, this.weight([K, N], 1 / Math.sqrt(K))], {}, to);
+    if (this.#products !== 'q4') return this.#dynamic(x, K, N, to);
     const matrix = makeMatrix({ name: this.#name(), K, N, seed: this.#count });
     this.initializers.push(...matrix.initializers);
     this.nodes.push(matrix.node(x, to));
     return to;
+  }
+
+  /** DynamicQuantizeLinear, MatMulInteger, and scales: as quantize_dynamic writes it. */
+  #dynamic(x: string, K: number, N: number, to: string): string {
+    const codes = Uint8Array.from(gaussian(random(++this.#count), K * N), (value) => 128 + 30 * value);
+    const [zero, step] = [127, Math.fround(1 / (30 * Math.sqrt(K)))];
+    if (this.#products === 'q8 as floats') {
+      const reals = Float32Array.from(codes, (code) => (code - zero) * step);
+      // As many names as integers take: what comes later has the same seeds.
+      this.#count += 8;
+      return this.op('MatMul', [x, this.#constant('float32', [K, N], reals)], {}, to);
+    }
+    const [w, z] = [this.#constant('uint8', [K, N], codes), this.#constant('uint8', [], Uint8Array.of(zero))];
+    const [q, s, p] = [this.#name(), this.#name(), this.#name()];
+    this.nodes.push({ opType: 'DynamicQuantizeLinear', name: q, inputs: [x], outputs: [q, s, p] });
+    const sums = this.op('Cast', [this.op('MatMulInteger', [q, w, p, z])], { to: { int: 1 } });
+    return this.op('Mul', [sums, this.op('Mul', [s, this.float(step)])], {}, to);
   }
 
   norm(x: string): string {
@@ -99,7 +120,7 @@ class Draft {
     return { nodes: this.nodes, initializers: this.initializers, inputs, outputs };
   }
 
-  #constant(dtype: 'int64' | 'float32', dims: readonly number[], data: ArrayBufferView): string {
+  #constant(dtype: 'int64' | 'float32' | 'uint8', dims: readonly number[], data: ArrayBufferView): string {
     const name = this.#name();
     this.initializers.push({ name, dtype, dims, data });
     return name;
@@ -110,12 +131,12 @@ class Draft {
   }
 }
 
-const ids = (name: string, rows = 'rows'): ValueSpec => ({ name, dtype: 'int64', dims: ['b', rows] });
-const floats = (name: string, ...dims: (string | number)[]): ValueSpec => ({ name, dtype: 'float32', dims });
+export const ids = (name: string, rows = 'rows'): ValueSpec => ({ name, dtype: 'int64', dims: ['b', rows] });
+export const floats = (name: string, ...dims: (string | number)[]): ValueSpec => ({ name, dtype: 'float32', dims });
 
 /** BERT's shape: with `classes`, logits of the first token; else the last states. */
-export function encoderGraph({ classes = 0, isFloat = false, hasTypes = true } = {}): GraphSpec {
-  const draft = new Draft({ isFloat });
+export function encoderGraph({ classes = 0, products = 'q4' as Products, hasTypes = true } = {}): GraphSpec {
+  const draft = new Draft(products);
   const words = draft.embedded('input_ids');
   const types = hasTypes ? draft.op('Gather', [draft.weight([2, width]), 'token_type_ids']) : words;
   const states = draft.layer(draft.op('Add', [words, types]), draft.padding('attention_mask'));
@@ -138,39 +159,54 @@ export function tokenGraph(classes: number): GraphSpec {
 export const IMAGE = 32;
 const PATCH = 8;
 
-/** ViT's shape. */
-export function visionGraph(classes: number): GraphSpec {
-  const draft = new Draft();
+/** Patches of an image. */
+export const PATCHES = (IMAGE / PATCH) ** 2;
+
+/** A state for each of them. */
+export function patchStates(draft: Draft): string {
   const kernel = { kernel_shape: { ints: [PATCH, PATCH] }, strides: { ints: [PATCH, PATCH] } };
   const patches = draft.op('Conv', ['pixel_values', draft.weight([width, 3, PATCH, PATCH], 0.1)], kernel);
   const rows = draft.op('Transpose', [draft.op('Reshape', [patches, draft.ints(0, width, -1)])], {
     perm: { ints: [0, 2, 1] },
   });
-  const states = draft.layer(draft.op('Add', [rows, draft.weight([(IMAGE / PATCH) ** 2, width])]), undefined);
+  return draft.layer(draft.op('Add', [rows, draft.weight([PATCHES, width])]), undefined);
+}
+
+/** ViT's shape. */
+export function visionGraph(classes: number): GraphSpec {
+  const draft = new Draft();
+  const states = patchStates(draft);
   draft.linear(draft.op('Gather', [states, draft.int(0)], { axis: { int: 1 } }), width, classes, 'logits');
   return draft.graph([floats('pixel_values', 'b', 3, IMAGE, IMAGE)], [floats('logits', 'b', classes)]);
 }
 
-/** GPT-2's shape: positions, a padding mask, a cache by Concat. */
-export function decoderGraph(): GraphSpec {
-  const draft = new Draft();
+/** GPT-2's shape: positions, a padding mask, a cache by Concat. @param isEmbedded it is fed states instead of words */
+export function decoderGraph(products: Products = 'q4', isEmbedded = false): GraphSpec {
+  const draft = new Draft(products);
+  const input = isEmbedded ? 'inputs_embeds' : 'input_ids';
   const places = draft.op('Gather', [draft.weight([POSITIONS, width]), 'position_ids']);
   const length = (x: string, axis: number): string => draft.op('Gather', [draft.op('Shape', [x]), draft.int(axis)]);
   const total = length('attention_mask', 1);
-  const past = draft.op('Sub', [total, length('input_ids', 1)]);
+  const past = draft.op('Sub', [total, length(input, 1)]);
   const [zero, one] = [draft.int(0), draft.int(1)];
   const own = draft.op('Unsqueeze', [draft.op('Range', [past, total, one]), draft.ints(1)]);
   const later = draft.op('Greater', [draft.op('Range', [zero, total, one]), own]);
   const causal = draft.op('Where', [later, draft.float(-1e9), draft.float(0)]);
   const mask = draft.op('Add', [draft.padding('attention_mask'), causal]);
-  const states = draft.layer(draft.op('Add', [draft.embedded('input_ids'), places]), mask, (part, value) =>
+  const words = isEmbedded ? input : draft.embedded(input);
+  const states = draft.layer(draft.op('Add', [words, places]), mask, (part, value) =>
     draft.op('Concat', [`past_key_values.0.${part}`, value], { axis: { int: 2 } }, `present.0.${part}`),
   );
   draft.linear(draft.norm(states), width, VOCABULARY, 'logits');
   const cache = (prefix: string, rows: string): ValueSpec[] =>
     ['key', 'value'].map((part) => floats(`${prefix}.0.${part}`, 'b', heads, rows, size));
   return draft.graph(
-    [ids('input_ids'), ids('attention_mask', 'total'), ids('position_ids'), ...cache('past_key_values', 'past')],
+    [
+      isEmbedded ? floats(input, 'b', 'rows', width) : ids(input),
+      ids('attention_mask', 'total'),
+      ids('position_ids'),
+      ...cache('past_key_values', 'past'),
+    ],
     [floats('logits', 'b', 'rows', VOCABULARY), ...cache('present', 'total')],
   );
 }

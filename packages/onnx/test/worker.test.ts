@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { BackendUnavailableError, UnsupportedError } from '@msd/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AbortError, OnnxFormatError, ReadError, SessionStateError } from '../src/errors.ts';
-import { formatReport, reportOf } from '../src/register.ts';
+import { explain, formatReport, reportOf } from '../src/register.ts';
 import {
   createSession,
   type WorkerSession,
@@ -59,6 +59,15 @@ describe('a session in a Worker', () => {
     }
     const both = await Promise.all([far.run({ x }), far.run({ x: plain }, ['y'])]);
     for (const { y } of both) expect(y!.data).toEqual(want);
+  });
+
+  it('says what runs were expected to take, as one on this side', async () => {
+    await far.run({ x });
+    const report = (await explain(far))!;
+    expect(far.report).toBe(report);
+    expect(report.expected!.milliseconds).toBeGreaterThan(0);
+    expect(report.expected!.measuredMilliseconds).toBe(report.lastRunMilliseconds);
+    expect(formatReport(report)).toMatch(/^last run: expected /m);
   });
 
   it('is fed with what it gave', async () => {

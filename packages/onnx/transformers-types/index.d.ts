@@ -8,7 +8,8 @@ export declare const env: TransformersEnv & {
   cacheDir: string;
 };
 
-export interface Tensor {
+export declare class Tensor {
+  constructor(type: string, data: ArrayLike<number> | BigInt64Array, dims: readonly number[]);
   readonly dims: readonly number[];
   readonly data: ArrayLike<number>;
   readonly [row: number]: Tensor;
@@ -25,7 +26,19 @@ export interface Tokenizer {
 export interface Model {
   readonly sessions: object;
   generate(options: object): Promise<unknown>;
+  generate_speech(
+    ids: Tensor,
+    speaker: Tensor,
+    options: { vocoder: Model },
+  ): Promise<{ spectrogram: Tensor; waveform: Tensor }>;
+  dispose(): Promise<void>;
 }
+
+interface ModelClass {
+  from_pretrained(name: string, options: object): Promise<Model>;
+}
+export declare const AutoModel: ModelClass;
+export declare const LlavaForConditionalGeneration: ModelClass;
 
 export interface Pipeline {
   (...args: unknown[]): Promise<unknown>;

@@ -40,3 +40,8 @@ export function shown(value: unknown): string {
 
 const clipped = (text: string): string =>
   text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}… (${text.length} characters)` : text;
+
+/** @throws {@link ModelFormatError} for the one name that is no property of an object: what stock puts under it is lost */
+export function checkName(name: string, where: string): void {
+  if (name === '__proto__') throw new ModelFormatError(`${where}: name, expected another than __proto__.`);
+}

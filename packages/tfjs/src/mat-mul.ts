@@ -10,6 +10,7 @@ import { type ArithmeticOptions, checkKeys, resolveArithmetic } from './options.
 import { checkQuantized, QuantizedTensor } from './quantized-tensor.ts';
 import type { MatrixSpec } from './spec.ts';
 import { requireRegistration } from './state.ts';
+import { reduceTo } from './stock/gradients.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 import { levelled, withoutPowers } from './weights/powers.ts';
 
@@ -146,13 +147,4 @@ export function noGradient(where: string): never {
   throw new TypeError(
     `${where}: quantized weights have no gradient; train float weights and quantize them, or freeze these (layer.trainable = false).`,
   );
-}
-
-/** Sums over the dimensions that x was broadcast along. */
-function reduceTo(tf: TfNamespace, gradient: Tensor, shape: number[]): Tensor {
-  const added = gradient.rank - shape.length;
-  const axes = gradient.shape.flatMap((dim, i) =>
-    i < added || (i < gradient.rank - 2 && shape[i - added] === 1 && dim !== 1) ? [i] : [],
-  );
-  return tf.reshape(axes.length ? tf.sum(gradient, axes) : gradient, shape);
 }

@@ -7,8 +7,10 @@ import { kernels } from './kernels/index.ts';
 import { matMulGradient } from './mat-mul.ts';
 import { type RegisterOptions, resolveOptions } from './options.ts';
 import { OVERRIDDEN, overridden } from './override.ts';
-import { registration, setRegistration } from './state.ts';
+import { registration, requireRegistration, setRegistration } from './state.ts';
+import { mendGradients, restoreGradients } from './stock/gradients.ts';
 import { MENDED, mended } from './stock/index.ts';
+import { teachLoaders } from './teachers.ts';
 import { checkNamespace, type TfNamespace } from './tf.ts';
 
 /** tfjs-core releases that this version was tested with. */
@@ -52,8 +54,10 @@ export function register(tf: TfNamespace, options: RegisterOptions = {}): void {
       });
   tf.registerGradient(matMulGradient(tf) as never);
   tf.registerGradient(gatherGradient as never);
+  mendGradients(tf);
   replaceStock(tf, MENDED, mended);
   if (resolved.override) replaceStock(tf, OVERRIDDEN, overridden);
+  teachLoaders(requireRegistration('register'));
   if (isProbed(tf.getBackend())) void prepareBackend(tf);
 }
 
@@ -82,6 +86,7 @@ function disposeHosts(tf: TfNamespace): void {
 }
 
 function removeKernels(tf: TfNamespace): void {
+  restoreGradients(tf);
   for (const backendName of BACKENDS)
     for (const kernelName of Object.keys(kernels))
       if (tf.getKernel(kernelName, backendName)) tf.unregisterKernel(kernelName, backendName);

@@ -3,6 +3,7 @@ import { fallbackBytes, prepare } from './fallback.ts';
 import { hostOf } from './kernels/hosts.ts';
 import { recurrentPending } from './recurrent/layer.ts';
 import { requireRegistration } from './state.ts';
+import { loadersTaught } from './teachers.ts';
 
 export interface Status {
   readonly backend: string;
@@ -17,7 +18,8 @@ export interface Status {
 
 /**
  * Resolves when MSD is ready on tfjs's current backend. On cpu and wasm it is at once; on webgpu the device is probed first, and
- * what is multiplied or looked up before that is dequantized. Loading and accelerating models wait for it by themselves.
+ * what is multiplied or looked up before that is dequantized. Loading and accelerating models wait for it by themselves. tfjs's own
+ * loaders know MSD's ops and layers then.
  *
  * @throws `BackendUnavailableError` if the device cannot run MSD's kernels
  * @example
@@ -29,7 +31,8 @@ export interface Status {
  */
 export async function ready(): Promise<Status> {
   const { tf } = requireRegistration('ready');
-  await Promise.all([prepare(tf), recurrentPending()]);
+  await Promise.all([prepare(tf), loadersTaught()]);
+  await recurrentPending(); // of layers that wait for it
   return status();
 }
 

@@ -369,3 +369,100 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
     });
   });
 });
+
+describe('recurrent layers that stay as they are', () => {
+  beforeAll(() => useBackend('cpu'));
+
+  const lstm = (name: string, config: object = {}) =>
+    tf.layers.lstm({ units: UNITS, returnSequences: true, name, ...fast, ...config } as never);
+  const reasons = (nodes: readonly NodeReport[]) => nodes.map(({ name, where, reason }) => [name, where, reason]);
+
+  it('say why: a class of its own, another call, small ones, shared ones, NaN, a wrapper of its own', async () => {
+    class Own extends (lstm('any').constructor as new (config: object) => tf.layers.Layer) {}
+    const [patched, one, other, bad] = ['patched', 'one', 'other', 'bad'].map((name) => lstm(name));
+    const model = tf.sequential({
+      layers: [
+        lstm('taken', { inputShape: [POSITIONS, UNITS] }),
+        new Own({ units: UNITS, returnSequences: true, name: 'own', ...fast }),
+        patched!,
+        one!,
+        other!,
+        bad!,
+        tf.layers.simpleRNN({ units: 2, name: 'small', ...fast }),
+      ],
+    });
+    type Cell = { cell: { kernel: tf.LayerVariable; _trainableWeights: tf.LayerVariable[] } };
+    const { call } = patched!;
+    patched!.call = (inputs, kwargs) => call.call(patched, inputs, kwargs);
+    const [mine, shared] = [one, other] as unknown as Cell[];
+    shared!.cell._trainableWeights[0] = shared!.cell.kernel = mine!.cell.kernel;
+    tf.tidy(() => {
+      const [kernel, ...rest] = bad!.getWeights();
+      bad!.setWeights([tf.fill(kernel!.shape, Number.NaN), ...rest]);
+    });
+    const { nodes } = (await accelerate(model)).report;
+    expect(reasons(nodes)).toEqual([
+      ['taken', 'msd', undefined],
+      ['own', 'tfjs', 'a class of its own behind the name LSTM'],
+      ['patched', 'tfjs', 'its call has been replaced'],
+      ['one', 'tfjs', 'shares its kernels with another layer'],
+      ['other', 'tfjs', 'shares its kernels with another layer'],
+      ['bad', 'tfjs', expect.stringContaining('NaN')],
+      ['small', 'tfjs', 'fewer than 1024 weights'],
+    ]);
+    for (const { where, bytes } of nodes) expect(bytes === undefined).toBe(where === 'msd');
+  });
+
+  it('trainable ones with keepTrainable, in files and in memory', async () => {
+    const build = () => tf.sequential({ layers: [lstm('own', { inputShape: [POSITIONS, UNITS] })] });
+    const model = build();
+    const loaded = await loadedFrom(model, { keepTrainable: true });
+    for (const { nodes } of [reportOf(loaded)!, (await accelerate(model, { keepTrainable: true })).report])
+      expect(reasons(nodes)).toEqual([['own', 'tfjs', 'trainable, and keepTrainable is set']]);
+  });
+
+  it('files whose specs are not what they hold are refused, and leave nothing behind', async () => {
+    const model = await loadedFrom(tf.sequential({ layers: [lstm('own', { inputShape: [POSITIONS, UNITS] })] }));
+    const artifacts = await saved(model);
+    model.dispose();
+    type Topology = { config: { layers: { config: { packed?: unknown } }[] } };
+    type Packed = { ahead: { kernel: object } };
+    const { kernel: spec } = ((artifacts.modelTopology as Topology).config.layers.at(-1)!.config.packed as Packed)
+      .ahead;
+    for (const [packed, message] of [
+      [undefined, /MsdLSTM own: packed, expected what the weights hold, got/],
+      [{ ahead: { kernel: spec } }, /MsdLSTM own: packed, expected what the weights hold, got/],
+      [{ ahead: { kernel: spec, recurrent: { ...spec, inputs: 7 } } }, /expected \d+ int32 elements, got \d+/],
+      [{ ahead: { kernel: spec, recurrent: { kind: 'table', codes: 'int8', rows: 3, columns: 4 } } }, /two matrices/],
+    ] as const) {
+      const changed = structuredClone(artifacts.modelTopology) as Topology;
+      changed.config.layers.at(-1)!.config.packed = packed;
+      await withoutLeaks(() =>
+        expect(loadLayersModel(tf.io.fromMemory({ ...artifacts, modelTopology: changed as never }))).rejects.toThrow(
+          message,
+        ),
+      );
+    }
+    const [, ...others] = artifacts.weightSpecs!;
+    const bytes = 4 * artifacts.weightSpecs![0]!.shape[0]!;
+    const without = {
+      ...artifacts,
+      weightSpecs: others,
+      weightData: (artifacts.weightData as ArrayBuffer).slice(bytes),
+    };
+    await withoutLeaks(() =>
+      expect(loadLayersModel(tf.io.fromMemory(without))).rejects.toThrow(
+        /kernel, expected plain int32 weights, got none/,
+      ),
+    );
+  });
+
+  it('a cell says what it expects', async () => {
+    const cell = tf.layers.gruCell({ units: UNITS, ...fast });
+    const model = tf.sequential({ layers: [tf.layers.rnn({ cell, inputShape: [POSITIONS, UNITS] } as never)] });
+    await accelerate(model);
+    expect(() => cell.call([tf.zeros([1, UNITS])], {})).toThrow(
+      /GRUCell: inputs, expected x and 1 states, got 1 tensors/,
+    );
+  });
+});

@@ -224,7 +224,7 @@ describe.each(BACKENDS)('training on %s', (backend) => {
       transposed.dispose();
       const holes = model.getWeights().map((weight, i) => (i === 0 ? tf.fill(weight.shape, Number.NaN) : weight));
       expect(() => model.setWeights(holes)).toThrow(
-        /^first1\/kernel: values, expected some that packed weights can hold/,
+        /^first1\/kernel: values, expected ones that packed weights can hold/,
       );
       holes[0]!.dispose();
       expect(predict(model)).toEqual(now);

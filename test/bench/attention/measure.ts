@@ -33,7 +33,7 @@ export interface MeasureAttentionOptions {
 }
 
 /** Relative to the values, whose errors those of the format are. */
-const TOLERANCE = { int16: 3e-4, int8: 4e-2, float: 2e-5 } as const;
+export const TOLERANCE = { int16: 3e-4, int8: 4e-2, float: 2e-5 } as const;
 
 /** @throws {@link Error} for a result that is not attention's */
 export async function measureAttention(
@@ -80,7 +80,7 @@ export async function measureAttention(
 }
 
 /** The call in an arena of its own; its stages look at the words that it left in scratch. */
-function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { op, q, k, v }: AttentionData) {
+export function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { op, q, k, v }: AttentionData) {
   const { arena } = backend;
   const cache = new PagedKvCache(
     backend,
@@ -145,7 +145,7 @@ function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCase, { o
 }
 
 /** @throws {@link Error} if values are off by more than a share of the largest ones */
-function check(what: string, want: ReturnType<typeof exactRows>, got: Float32Array, tolerance: number): void {
+export function check(what: string, want: ReturnType<typeof exactRows>, got: Float32Array, tolerance: number): void {
   for (const { at, values } of want) {
     const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
     for (const [c, value] of values.entries())

@@ -41,7 +41,7 @@ const rows = (text: string, before: readonly number[] = []): number[] => [...bef
 async function bench({ out, progress, undo }: Task, options: Options): Promise<void> {
   const machine = thisMachine();
   progress.update("Measuring the machine's peaks");
-  const peaks = machinePeaks(true);
+  const peaks = machinePeaks(Number.POSITIVE_INFINITY, true);
   const shapes = options.peaks ? [] : (options.shape ?? LLM_LAYERS);
   const total = shapes.length;
   let done = 0;

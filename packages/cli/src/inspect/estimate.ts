@@ -1,53 +1,81 @@
-/** What a run takes where it was not measured: on a phone, or here when the model is too large to try. */
+/** What a run is expected to take, by the models of @msd/core/theory: here, and on a phone. */
 import type { MachinePeaks } from '@msd/core/peaks';
-import type { Work } from '@msd/onnx/inspect';
+import { type Forecast, forecastAttention, forecastProduct } from '@msd/core/theory';
+import { FITTED_DOT_GMACS, type Work } from '@msd/onnx/inspect';
 
 /**
- * One thread of a phone of the middle class in a page without cross-origin isolation. Assumed, not measured: products with two
- * components, bytes from memory, and how much longer everything else takes than on a desktop.
+ * One thread of a phone of the middle class in a page without cross-origin isolation. Assumed, not measured: the peak of dot products,
+ * bytes from memory, and how much longer everything else takes than on a desktop.
  */
-export const PHONE = { gmacs: 12, gigabytes: 8, slowdown: 3 } as const;
+export const PHONE = { peaks: { dotGmacs: 16, readGigabytes: 8 }, slowdown: 3 } as const;
 
-/** The machine that the prices of @msd/onnx were fitted on. */
-const FITTED_DOT_GMACS = 47;
-/** Products in those prices. */
-const FITTED_GMACS = 35;
-/** What products reach of the peak of int16 dots. */
-const SHARE_OF_PEAK = 0.75;
-
-/** Milliseconds of MSD's products at given rates: they multiply, or wait for weights. */
-function productMs({ msdMacs }: Work, weightBytes: number, gmacs: number, gigabytes: number): number {
-  return Math.max(msdMacs / gmacs, weightBytes / gigabytes) / 1e6;
+/** What a run is made of. Milliseconds, which add up to the total. */
+export interface Expected {
+  readonly ms: number;
+  readonly parts: {
+    /** Products: their multiplications, or the weights that they wait for. */
+    readonly multiply: number;
+    readonly read: number;
+    /** Activations that become integers. */
+    readonly decompose: number;
+    readonly attention: number;
+    /** All else, ONNX Runtime's part as well. */
+    readonly rest: number;
+  };
+  /** Why, in a sentence. */
+  readonly why: string;
 }
 
-/** Bytes of a packed weight at most: a run with one row takes each weight from memory once. */
-const WEIGHT_BYTES = 1.125;
+const WORDS: Readonly<Record<keyof Expected['parts'], string>> = {
+  multiply: 'multiplying',
+  read: 'waiting for weights from memory',
+  decompose: 'turning activations into integers',
+  attention: 'attention',
+  rest: 'everything else',
+};
 
 /**
- * What the cost model says, for a machine with such peaks. Its prices know no memory: products of one row wait for weights.
+ * What the models say of a run. Prices of the rest are of one thread, and go with the peak of dot products.
  *
- * @param weightBytes of MSD's packed weights
+ * @param work of one run
+ * @param peaks whose bandwidth is that of all weights
  */
-export function predictedMs(work: Work, weightBytes: number, { dotGmacs, readGigabytes }: MachinePeaks): number {
-  const priced = (work.predictedMicroseconds.msd / 1000) * (FITTED_DOT_GMACS / dotGmacs);
-  const read = Math.min(weightBytes, WEIGHT_BYTES * work.msdMacs);
-  const multiplied = work.msdMacs / FITTED_GMACS / 1e6;
-  return priced + Math.max(0, read / readGigabytes / 1e6 - multiplied * (FITTED_DOT_GMACS / dotGmacs));
+export function expectedOf(work: Work, peaks: MachinePeaks, threads = 1, components: 1 | 2 = 2): Expected {
+  const { products, attentions, predictedMicroseconds } = work;
+  const parts = { multiply: 0, read: 0, decompose: 0, attention: 0, rest: 0 };
+  for (const { count, ...product } of products) {
+    const { microseconds, parts: own } = forecastProduct(peaks, { ...product, threads, components });
+    parts.decompose += count * own.decompose;
+    parts[waits(own) ? 'read' : 'multiply'] += count * (microseconds - own.decompose);
+  }
+  for (const { count, ...attention } of attentions) {
+    const call = { ...attention, type: 'int16', kvHeads: attention.heads, threads } as const;
+    parts.attention += count * forecastAttention(peaks, call).microseconds;
+  }
+  parts.rest = predictedMicroseconds.rest * (FITTED_DOT_GMACS / peaks.dotGmacs);
+  const names = Object.keys(parts) as (keyof Expected['parts'])[];
+  for (const name of names) parts[name] /= 1000;
+  const ms = names.reduce((sum, name) => sum + parts[name], 0);
+  const why = names
+    .toSorted((a, b) => parts[b] - parts[a])
+    .filter((name) => parts[name] >= LEAST_SHARE * ms)
+    .map((name) => `${Math.round((100 * parts[name]) / ms)} % ${WORDS[name]}`);
+  return { ms, parts, why: why.join(', ') };
 }
 
+/** Of a run, to be named. */
+const LEAST_SHARE = 0.03;
+
+const waits = ({ multiply, read }: Forecast['parts']): boolean => read > multiply;
+
 /**
- * On a phone: products at its rates, and the rest so many times longer than here.
+ * On a phone: products and attention at its rates, and the rest so many times longer than here.
  *
  * @param hereMs what the run takes here
- * @param weightBytes of MSD's packed weights
+ * @param here what it was expected to take
  */
-export function phoneMs(
-  work: Work,
-  weightBytes: number,
-  hereMs: number,
-  { dotGmacs, readGigabytes }: MachinePeaks,
-): number {
-  const here = productMs(work, weightBytes, SHARE_OF_PEAK * dotGmacs, readGigabytes);
-  const rest = Math.max(0, hereMs - here);
-  return productMs(work, weightBytes, PHONE.gmacs, PHONE.gigabytes) + PHONE.slowdown * rest;
+export function phoneMs(work: Work, hereMs: number, here: Expected, components: 1 | 2): number {
+  const there = expectedOf(work, PHONE.peaks, 1, components);
+  const rest = Math.max(0, hereMs - (here.ms - here.parts.rest));
+  return there.ms - there.parts.rest + PHONE.slowdown * rest;
 }

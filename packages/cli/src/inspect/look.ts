@@ -7,9 +7,9 @@ import type { Clock } from '../models/player.ts';
 import { isPast, type RunSizes, sizesOf } from '../models/sizes.ts';
 import { messageOf } from '../shared/errors.ts';
 import { isUrl } from '../shared/locate.ts';
-import { machinePeaks } from '../shared/machine.ts';
+import { machinePeaks, thisMachine } from '../shared/machine.ts';
 import { bytesText } from '../shared/numbers.ts';
-import { phoneMs, predictedMs } from './estimate.ts';
+import { type Expected, expectedOf, phoneMs } from './estimate.ts';
 import { measure } from './measure.ts';
 import type { Measured } from './measure-worker.ts';
 import { type OperatorSummary, summarizeOperators } from './operators.ts';
@@ -40,7 +40,10 @@ export interface RunFigures {
   readonly macs: number;
   /** The share of them that MSD does. */
   readonly msdShare: number;
+  /** Measured, or what is expected. */
   readonly hereMs: number;
+  /** What the models of @msd/core/theory say of it, and why. */
+  readonly expected: Expected;
   readonly phoneMs: number;
   /** Of plain onnxruntime-web, if that was measured. */
   readonly plainMs?: number;
@@ -64,7 +67,7 @@ export interface Looked {
   readonly prompt: RunFigures;
   /** Of models that write token by token. */
   readonly token?: RunFigures;
-  /** `measured`: the graph ran here, with made-up weights if it lies behind a URL. `predicted`: from prices and this machine's peaks. */
+  /** `measured`: the graph ran here, with made-up weights if it lies behind a URL. `predicted`: from models and this machine's peaks. */
   readonly times: 'measured' | 'predicted';
   /** Why it was not measured. */
   readonly notMeasured?: string;
@@ -111,9 +114,9 @@ export async function look(question: Question): Promise<Looked> {
     const tokenWork = hasCache
       ? least(seen.work(sizesOf(inputs, { ...sizes, tokens: 1, past: sizes.tokens })))
       : undefined;
-    const peaks = machinePeaks();
+    const peaks = machinePeaks(bytes.packed);
     const figures = (work: Work, tokens: number, past: number, time: 'promptMs' | 'tokenMs'): RunFigures =>
-      figuresOf(work, { tokens, past }, bytes.packed, peaks, measured?.[time], trial?.plain?.[time]);
+      figuresOf(work, { tokens, past }, question, peaks, measured?.[time], trial?.plain?.[time]);
     const tokens = Math.min(context, USUAL_CONTEXT);
     const wasm = measured?.wasmBytes ?? estimatedBytes(seen);
     const full = wasm + bytes.kvPerToken * tokens;
@@ -143,21 +146,25 @@ export async function look(question: Question): Promise<Looked> {
 const most = (works: readonly Work[]): Work => works.toSorted((a, b) => b.macs - a.macs)[0] ?? NO_WORK;
 /** That of later runs. */
 const least = (works: readonly Work[]): Work => works.toSorted((a, b) => a.macs - b.macs)[0] ?? NO_WORK;
-const NO_WORK: Work = { taken: [], macs: 0, msdMacs: 0, operators: [], predictedMicroseconds: { msd: 0, ort: 0 } };
+const NO_WORK: Work = {
+  ...{ taken: [], macs: 0, msdMacs: 0, operators: [], products: [], attentions: [] },
+  predictedMicroseconds: { msd: 0, ort: 0, rest: 0 },
+};
 
 function figuresOf(
   work: Work,
   { tokens, past }: Pick<RunFigures, 'tokens' | 'past'>,
-  weightBytes: number,
+  { threads, msd: { components = 2 } }: Pick<Question, 'threads' | 'msd'>,
   peaks: MachinePeaks,
   measuredMs: number | undefined,
   plainMs: number | undefined,
 ): RunFigures {
   const { macs, msdMacs } = work;
-  const hereMs = measuredMs ?? predictedMs(work, weightBytes, peaks);
+  const expected = expectedOf(work, peaks, threads === 'auto' ? thisMachine().cores : threads, components);
+  const hereMs = measuredMs ?? expected.ms;
   return {
-    ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs },
-    phoneMs: phoneMs(work, weightBytes, hereMs, peaks),
+    ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs, expected },
+    phoneMs: phoneMs(work, hereMs, expected, components),
     ...(plainMs !== undefined && { plainMs }),
   };
 }

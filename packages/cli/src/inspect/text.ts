@@ -60,6 +60,7 @@ function timesTable({ prompt, token, times }: Looked): string {
     name,
     countText(run.macs),
     rateText(run.hereMs, run.tokens),
+    ...(times === 'measured' ? [`${threeDigits(run.expected.ms)} ms`] : []),
     ...(hasPlain ? [run.plainMs === undefined ? '' : rateText(run.plainMs, run.tokens)] : []),
     rateText(run.phoneMs, run.tokens),
   ];
@@ -68,6 +69,7 @@ function timesTable({ prompt, token, times }: Looked): string {
       left(''),
       right('multiplications'),
       right(`here, ${times}`),
+      ...(times === 'measured' ? [right('expected')] : []),
       ...(hasPlain ? [right('plain onnxruntime-web')] : []),
       right('phone-class, estimated'),
     ],
@@ -83,10 +85,13 @@ function rateText(ms: number, tokens: number): string {
   return `${threeDigits(ms)} ms${tokens > 0 ? `, ${threeDigits((1000 * tokens) / ms)} tokens/s` : ''}`;
 }
 
-function timesNote({ times, notMeasured, loadMs = 0, firstRunMs = 0, read }: Looked): string {
-  if (times === 'predicted') return `Predicted from prices and this machine's peaks, because ${notMeasured}.`;
+function timesNote({ times, notMeasured, loadMs = 0, firstRunMs = 0, read, prompt, token }: Looked): string {
+  const later = token ? ` in the prompt; ${token.expected.why} in a token after it.` : '.';
+  const reasons = `Expected: ${prompt.expected.why}${later}`;
+  if (times === 'predicted')
+    return `Predicted from models and this machine's peaks, because ${notMeasured}.\n${reasons}`;
   const with_ = read.bytes > 0 ? 'with made-up weights of the same sizes' : 'with its own weights';
-  return `Measured on this machine ${with_}: loaded in ${threeDigits(loadMs / 1000)} s (without the download), first run ${threeDigits(firstRunMs)} ms.`;
+  return `Measured on this machine ${with_}: loaded in ${threeDigits(loadMs / 1000)} s (without the download), first run ${threeDigits(firstRunMs)} ms.\n${reasons}`;
 }
 
 function memoryText({ bytes, fits }: Looked): string {

@@ -1,8 +1,8 @@
 /** What attention on a quantized cache loses, on the distributions of language models: docs/attention.md, "Accuracy". */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cacheOn, inputsOf, opOf, run, specified, textbook } from '../../test/attention-cases.ts';
-import { distributions, sample } from '../../test/attention-distributions.ts';
 import { createBackend, type WasmBackend } from '../index.ts';
+import { distributions, sample } from '../numerics/attention-distributions.ts';
 import type { KvType } from './contract.ts';
 
 /** Relative error of the kernels on what an int8 cache stores, T = 4096, d = 128. */

@@ -9,3 +9,7 @@ it('measures rates that a machine can have', () => {
     expect(rate).toBeLessThan(2000);
   }
 });
+
+it('reads as many bytes as are asked for: few come from a cache', () => {
+  for (const bytes of [0, 2 ** 20, 2 ** 40]) expect(measurePeaks(5, bytes).readGigabytes).toBeGreaterThan(0.1);
+});

@@ -7,12 +7,15 @@ export interface MachinePeaks {
   readonly dotGmacs: number;
   /** Of int8 with relaxed SIMD; absent where the engine has none. */
   readonly relaxedDotGmacs?: number;
-  /** 10⁹ bytes per second, from beyond the caches. */
+  /** 10⁹ bytes per second, of so many as were asked for: by default from beyond the caches. */
   readonly readGigabytes: number;
 }
 
 /** Beyond the last cache of most machines. */
 const READ_BYTES = 96 * 2 ** 20;
+const LEAST_READ = 65536;
+/** Read at once: in a fraction of a millisecond. */
+const PIECE = 4 * 2 ** 20;
 const SCRATCH_BYTES = 256;
 const WARM_MS = 20;
 
@@ -20,20 +23,22 @@ const WARM_MS = 20;
  * Measures what limits products on this machine.
  *
  * @param ms for each of them
+ * @param readBytes read again and again: as many as the weights of a model, say, which may fit into a cache. Default: 96 MiB
  * @example
  * ```ts
  * const { dotGmacs, readGigabytes } = measurePeaks();
  * ```
  */
-export function measurePeaks(ms = 80): MachinePeaks {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil((READ_BYTES + SCRATCH_BYTES) / 65536) });
+export function measurePeaks(ms = 80, readBytes: number = READ_BYTES): MachinePeaks {
+  const bytes = Math.min(READ_BYTES, Math.max(LEAST_READ, readBytes));
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((bytes + SCRATCH_BYTES) / 65536) });
   // Pages that were never written are one and the same page of zeros.
   new Uint8Array(memory.buffer).fill(1);
   const relaxed = relaxedDotPeak(memory, 0);
   return {
     dotGmacs: rateOf(dotPeak(memory, 0), ms),
     ...(relaxed && { relaxedDotGmacs: rateOf(relaxed, ms) }),
-    readGigabytes: rateOf(readBandwidth(memory, SCRATCH_BYTES, READ_BYTES, 0), ms),
+    readGigabytes: rateOf(readBandwidth(memory, SCRATCH_BYTES, bytes, 0, Math.min(bytes, PIECE)), ms),
   };
 }
 

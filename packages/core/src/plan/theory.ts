@@ -6,6 +6,8 @@
  */
 
 export { bitsOfBound, floatBits, gaussianSqnr, int8Bound, mxfp4Bits, mxfp4Bound } from '../accuracy/passes.ts';
+export { type CallPart, type Forecast, forecastProduct, type ProductWithWeights } from './theory/forecast.ts';
+export { type AttentionCall, forecastAttention } from './theory/forecast-attention.ts';
 export {
   dequantizeFirst,
   type Latency,

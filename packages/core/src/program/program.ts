@@ -44,6 +44,8 @@ export interface ScriptStep {
   readonly writes: readonly number[];
   /** Ids of kernels that it runs, if any. */
   readonly kernels?: readonly string[] | undefined;
+  /** What it computes, if it is such work: for whoever wants to know what it may take. */
+  readonly work?: Work | undefined;
 }
 
 export type Step = WorkStep | ScriptStep;
@@ -77,6 +79,11 @@ export class Program<H> {
       const call = this.#calls[i];
       return step.kind === 'script' ? (step.kernels ?? []) : typeof call === 'object' ? call.kernels : [];
     });
+  }
+
+  /** What each step computes; `undefined` for functions that do not tell. */
+  get works(): readonly (Work | undefined)[] {
+    return this.#steps.map(({ work }) => work);
   }
 
   /**

@@ -70,5 +70,6 @@ export function deliver(
   };
   const reads = numbers.filter((number) => number !== undefined);
   const kernels = [backend.kernelFor(weights, M, split)];
-  return { step: { kind: 'script', run, reads, writes: [], kernels }, delivery: { dims, take } };
+  const work = { kind: 'product' as const, matrices: [weights], M, ...split };
+  return { step: { kind: 'script', run, reads, writes: [], kernels, work }, delivery: { dims, take } };
 }

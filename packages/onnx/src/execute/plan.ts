@@ -80,6 +80,8 @@ export interface Plan extends Parent {
   readonly program: Program<ArenaHandle>;
   /** Names of the nodes that each step stands for; of products, those of each one. */
   readonly nodes: readonly (readonly (readonly string[])[])[];
+  /** Keys that attentions saw in the last run, by step. */
+  readonly keys: readonly (number | undefined)[];
   /** What lies on the device after the region, by name. */
   readonly live: ReadonlyMap<string, Live>;
   /** Outputs that are the same in every run of this plan. */
@@ -144,12 +146,19 @@ export function makePlan(
   };
   const steps: Step[] = [];
   const nodes: (readonly (readonly string[])[])[] = [];
+  const keys: (number | undefined)[] = [];
   const delivered = new Map<string, Delivery>();
   const nameOf = new Map([...large].map(([name, step]) => [step as Fused['step'], name] as const));
   for (const { step, nodes: names } of fused) {
     const isEmpty = writesOf(step).every((slot) => countOf(slot.dims) === 0);
     if (step.kind === 'attention') {
-      const run = scripts.attention(step, `node '${names[0]}'`);
+      const ask = scripts.attention(step, `node '${names[0]}'`);
+      const at = steps.length;
+      const run = (): AttentionRun<KvCache> => {
+        const now = ask();
+        keys[at] = (now.past?.[0] ?? 0) + step.op.newKeys;
+        return now;
+      };
       steps.push(attentionStep(step, numberOf, partOf, run, shop.kv.type));
     } else if (step.kind === 'products' && nameOf.has(step)) {
       const name = nameOf.get(step)!;
@@ -179,7 +188,7 @@ export function makePlan(
   for (const [name, value] of before) if (!ends.has(name)) live.set(name, value);
   for (const [name, slot] of draft.slots)
     if (!delivered.has(name)) live.set(name, { ...elsewhere.get(slot.root)!, slot });
-  return { key, parent, program, nodes, live, known: draft.known, delivered };
+  return { key, parent, program, nodes, keys, live, known: draft.known, delivered };
 }
 
 function opStep(

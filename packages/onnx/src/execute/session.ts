@@ -5,6 +5,7 @@ import { SessionStateError } from '../errors.ts';
 import { NotFetched } from '../ops/late.ts';
 import type { OrtFeeds, OrtHandler, OrtMetadata, OrtRunOptions, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
+import { OP_PRICES } from '../plan/cost.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
 import {
   checkExtraFeeds,
@@ -18,6 +19,7 @@ import {
 } from './bind.ts';
 import { chooseVariant } from './choose.ts';
 import { type CutModel, type Live, shopOf } from './cut-model.ts';
+import type { expectationOf } from './expected.ts';
 import { liveReport, weightsOf } from './live-report.ts';
 import { passedTensors } from './passed.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
@@ -31,6 +33,8 @@ import { bodiesOn, forgetButLast, makeWays, prepare, tidy, type Way } from './wa
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
   readonly report: SessionReport;
+  /** The report, from now on with what its runs are expected to take. Absent: nothing is to be expected. */
+  explain?(): Promise<SessionReport | undefined>;
 }
 
 const NOTHING: CopiedBytes = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
@@ -59,6 +63,9 @@ export class CutSession implements MsdHandler {
   #profile: Profile | undefined;
   /** Of the last one that ended. */
   #profiled: readonly ProfileEvent[] | undefined;
+  /** Of the last run. */
+  #milliseconds: number | undefined;
+  #expectationOf: typeof expectationOf | undefined;
 
   constructor(model: CutModel) {
     this.#nodes = model.nodes;
@@ -96,7 +103,18 @@ export class CutSession implements MsdHandler {
   get report(): SessionReport {
     const now = this.#live ? liveReport(this.#live, this.#nodes) : { nodes: this.#nodes, memory: NO_MEMORY };
     const profile = this.#profiled && { profile: this.#profiled };
-    return { ...this.#report, ...now, bytesCopiedPerCall: { ...this.#copied }, ...profile };
+    const lastRunMilliseconds = this.#milliseconds;
+    const last = lastRunMilliseconds !== undefined && { lastRunMilliseconds };
+    const expected = this.#live && this.#expectationOf?.(this.#live, OP_PRICES, lastRunMilliseconds, this.#profiled);
+    return {
+      ...{ ...this.#report, ...now, bytesCopiedPerCall: { ...this.#copied } },
+      ...{ ...last, ...profile, ...(expected && { expected }) },
+    };
+  }
+
+  async explain(): Promise<SessionReport> {
+    ({ expectationOf: this.#expectationOf } = await import('./expected.ts'));
+    return this.report;
   }
 
   async run(
@@ -118,12 +136,13 @@ export class CutSession implements MsdHandler {
     const { keeper } = shopOf(model).kv;
     const passed = passedTensors(way.variant.passed, fed, fetches, model.ort);
     const profile = this.#profile;
+    const begun = performance.now();
     let isAtOnce = this.#busy === undefined && !keeper.isDue && !watch && !profile;
     if (isAtOnce && schedule.isSync) {
       try {
         this.#begin(live, inputs.map(valueOfTensor));
         executor.runSync(schedule);
-        return this.#collect(live, passed, fetches);
+        return this.#collect(live, passed, fetches, begun);
       } catch (error) {
         if (!(error instanceof NotFetched)) throw error;
         // Rare: sizes that need a kernel which none before did. It is waited for.
@@ -140,7 +159,7 @@ export class CutSession implements MsdHandler {
         if (keeper.isDue) await keeper.turn();
         this.#begin(live, given.values);
         await executor.run(schedule, ort, watch, profile);
-        return this.#collect(live, passed, fetches);
+        return this.#collect(live, passed, fetches, start);
       } finally {
         executor.end();
         given.release();
@@ -167,6 +186,7 @@ export class CutSession implements MsdHandler {
 
   /** As if it had not run: plans of the last run's sizes stay. */
   forgetRuns(): void {
+    this.#milliseconds = undefined;
     forgetButLast(this.#live?.ways ?? []);
     this.#copied = NOTHING;
   }
@@ -208,6 +228,7 @@ export class CutSession implements MsdHandler {
     { executor }: Live,
     passed: ReadonlyMap<string, OrtTensor>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
+    begun: number,
   ): Record<string, OrtTensor> {
     const results: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const [name, target] of Object.entries(fetches)) {
@@ -216,6 +237,7 @@ export class CutSession implements MsdHandler {
       else results[name] = executor.take(name, this.#slots.of(name), target);
     }
     this.#copied = executor.copied;
+    this.#milliseconds = performance.now() - begun;
     return results;
   }
 

@@ -8,6 +8,7 @@ import type { Match } from '../passes/matcher.ts';
 import { CostModel } from '../plan/cost.ts';
 import { type Control, type Unit, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
+import { claimedWork, NO_CLAIMED_WORK, type WorkAttention, type WorkProduct } from './claimed-work.ts';
 import { macsOf } from './macs.ts';
 
 /** The size of a dimension of an input that the file leaves open. @param name '' = it has none */
@@ -30,7 +31,15 @@ export interface Work {
   /** The largest first. */
   readonly operators: readonly OperatorWork[];
   /** Microseconds of the cost model, for the machine that it was fitted on: as MSD cuts it, and as one session of ONNX Runtime. */
-  readonly predictedMicroseconds: { readonly msd: number; readonly ort: number };
+  readonly predictedMicroseconds: {
+    readonly msd: number;
+    readonly ort: number;
+    /** Of `msd`, all but the multiplications of `products` and `attentions`, which @msd/core/theory knows better. */
+    readonly rest: number;
+  };
+  /** Products that MSD does. */
+  readonly products: readonly WorkProduct[];
+  readonly attentions: readonly WorkAttention[];
 }
 
 /** Of one way through a model. */
@@ -50,16 +59,22 @@ export function workOf(draft: Draft, sizeOf: SizeOf): Work {
         name,
         type.dims.map((dim, axis) => sized(name, axis, dim)),
       );
-  const { operators, concrete, units } = counted(draft, dims, known);
+  const { operators, concrete, concreteSize, units } = counted(draft, dims, known);
   const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
   const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
   const ort = model.whole(units);
+  const total = sides ? model.total(sides.regions) : ort;
+  const { products, attentions, microseconds } = sides
+    ? claimedWork(sides.regions, concrete, concreteSize)
+    : NO_CLAIMED_WORK;
   return {
     taken,
     macs: list.reduce((sum, { macs }) => sum + macs, 0),
     msdMacs: list.reduce((sum, { msdMacs }) => sum + msdMacs, 0),
     operators: list,
-    predictedMicroseconds: { msd: sides ? model.total(sides.regions) : ort, ort },
+    predictedMicroseconds: { msd: total, ort, rest: Math.max(0, total - microseconds) },
+    products,
+    attentions,
   };
 }
 
@@ -69,6 +84,7 @@ type Operators = Map<string, { macs: number; msdMacs: number }>;
 interface Counted {
   readonly operators: Operators;
   readonly concrete: TypedGraph;
+  readonly concreteSize: (size: Size) => number;
   readonly units: readonly Unit[];
 }
 
@@ -123,7 +139,7 @@ function counted(
     for (const [operator, { macs, msdMacs }] of countedInside(draft, node, concrete.infos, concreteSize, known))
       add(operator, macs, isOurs ? msdMacs : 0);
   }
-  return { operators, concrete, units };
+  return { operators, concrete, concreteSize, units };
 }
 
 /** A Loop that is told so many passes is told none: what ends it is its condition. */

@@ -13,6 +13,9 @@ import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
 import type { Unit } from './units.ts';
 
+/** The machine that MSD's prices were fitted on, by its peak of int16 dots (`measurePeaks`): they go down as that goes up. */
+export const FITTED_DOT_GMACS = 47;
+
 /** Microseconds of a run of a session: with its first input and output, for each further input and output. */
 const RUN = 12.4;
 const FURTHER_INPUT = 2.7;
@@ -39,7 +42,7 @@ const MSD_CONV_FLOAT_MAC = 1 / 15_000;
 const WINDOW_MAC = 1 / 4_000;
 /** Of an element of a window that becomes part of a row. */
 const GATHERED_ELEMENT = 2e-4;
-const MSD_MAC = 1 / 35_000;
+export const MSD_MAC = 1 / 35_000;
 /** Of a score: softmax, beside the multiplications. */
 const SCORE = 1.5e-3;
 /** Of an element of keys and values that becomes integers. */
@@ -51,6 +54,15 @@ const ORT_PACKED_WEIGHT = 2e-4;
 /** Of a multiplication of 8-bit integers, and of a sum of them that is rounded to a code. */
 const ORT_INTEGER_MAC = 1 / 36_000;
 const ORT_ROUNDED_SUM = 4e-3;
+
+/** Prices of what MSD does between products, for whoever looks at a run: microseconds on the machine that they were fitted on. */
+export const OP_PRICES = {
+  step: MSD_STEP,
+  element: ELEMENT,
+  floatMac: MSD_FLOAT_MAC,
+  windowMac: WINDOW_MAC,
+  dotGmacs: FITTED_DOT_GMACS,
+} as const;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
@@ -211,7 +223,7 @@ type Product = NonNullable<Match['product']>;
 const [PANEL, STEP] = [16, 32];
 
 /** How much more a product multiplies here than it has to. */
-const padded = ({ N, K }: Product): number =>
+export const padded = ({ N, K }: Product): number =>
   (Math.ceil(N / PANEL) * PANEL * Math.ceil(K / STEP) * STEP) / Math.max(1, N * K);
 
 /** What a product with quantized weights costs in ONNX Runtime. */
@@ -222,7 +234,7 @@ function ortPrice({ N, K, inOrt }: Product, macs: number, written: number): numb
 }
 
 /** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */
-function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
+export function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
   const rowSize = dims[2];
   const [batch, heads, rows, keys] = dims.map((size, i) => {
     const isPast = isGrowing(size) || (i === 3 && isOther(size, rowSize));

@@ -15,7 +15,7 @@ import { type Keeper, WorkerTensor } from './tensor.ts';
 
 export type { MsdProvider } from '../execute/options.ts';
 export { formatReport, type SessionReport } from '../report.ts';
-export { reportOf } from '../report-of.ts';
+export { explain, reportOf } from '../report-of.ts';
 export { type AnyWorker, WorkerTensor };
 
 /** Session options of ONNX Runtime, without functions, and these. */
@@ -142,14 +142,18 @@ export class WorkerSession {
     return this.#report;
   }
 
-  /** For `reportOf`. @internal */
-  get handler(): { readonly report: SessionReport | undefined } {
-    return { report: this.#report };
+  /** For `reportOf` and `explain`. @internal */
+  get handler(): { readonly report: SessionReport | undefined; explain(): Promise<SessionReport | undefined> } {
+    return { report: this.#report, explain: () => this.#ask(true) };
   }
 
   /** What ran where, as of now. */
-  async refreshReport(): Promise<SessionReport | undefined> {
-    this.#report = await this.#line.ask('report', undefined);
+  refreshReport(): Promise<SessionReport | undefined> {
+    return this.#ask(false);
+  }
+
+  async #ask(isExplained: boolean): Promise<SessionReport | undefined> {
+    this.#report = await this.#line.ask('report', isExplained);
     return this.#report;
   }
 

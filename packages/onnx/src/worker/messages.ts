@@ -32,7 +32,8 @@ export interface Questions {
   };
   /** Elements of a tensor that is kept. */
   readonly read: number;
-  readonly report: undefined;
+  /** With what runs are expected to take? */
+  readonly report: boolean;
   /** Starts or ends a profile. */
   readonly profile: boolean;
   readonly release: undefined;

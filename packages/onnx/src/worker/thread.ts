@@ -5,6 +5,7 @@ import type { LoadProgress } from '../execute/progress.ts';
 import type { OrtTensor } from '../ort.ts';
 import { register } from '../register.ts';
 import type { SessionReport } from '../report.ts';
+import { explain } from '../report-of.ts';
 import {
   type Answered,
   type Asked,
@@ -76,8 +77,8 @@ const serve: { readonly [K in Kind]: (question: Questions[K], moved: Moved, sign
       return keptTensor(id).data;
     },
 
-    async report() {
-      return session.report;
+    async report(isExplained) {
+      return isExplained ? explain(session) : session.report;
     },
 
     async profile(isOn) {

@@ -5,7 +5,7 @@ import type { KvCache, KvShape } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { FLOAT32 } from '../../src/data-types.ts';
 import { KvKeeper, type KvState } from '../../src/execute/kv/keeper.ts';
-import { canBeLazy, keptOf, lazyTensor, readKept } from '../../src/execute/kv/lazy.ts';
+import { canBeLazy, expectQuestions, keptOf, lazyTensor, readKept } from '../../src/execute/kv/lazy.ts';
 import { ort } from '../ort.ts';
 
 /** One head of one channel: keys are numbers, values the same numbers negated. */
@@ -142,12 +142,12 @@ describe('states of caches', () => {
 });
 
 describe('lazy tensors', () => {
-  function present(lengths = [2], dims: readonly number[] = [1, 1, 2, 1]) {
+  function present(lengths = [2], dims: readonly number[] = [1, 1, 2, 1], module: typeof ort = ort) {
     const { living, keeper } = setup();
     const state = keeper.create(shape, lengths);
     state.store!.cache.append(Float32Array.of(7, 8), Float32Array.of(-7, -8), 2);
     const of = (half: 'keys' | 'values') =>
-      lazyTensor(ort, { keeper, state, half, elemType: FLOAT32, dims }, {}) as ort.Tensor;
+      lazyTensor(module, { keeper, state, half, elemType: FLOAT32, dims }, {}) as ort.Tensor;
     const tensors = { keys: of('keys'), values: of('values') };
     keeper.endRun({});
     return { living, keeper, state, ...tensors };
@@ -175,6 +175,65 @@ describe('lazy tensors', () => {
     expect(living.size).toBe(1);
     void values.data;
     expect(living.size).toBe(0);
+  });
+
+  describe('that are asked of what kind their array is', () => {
+    // As onnxruntime-node is under Transformers.js: a module of its own.
+    const asked = { ...ort, Tensor: class extends (ort.Tensor as never as new () => object) {} as never };
+    expectQuestions(asked);
+    const open = () => {
+      const { keys, ...rest } = present([2], [1, 1, 2, 1], asked);
+      return { keys, held: keys as unknown as { cpuData: Float32Array }, ...rest };
+    };
+
+    it('answer, and stay in the cache', () => {
+      const { keys, held } = open();
+      expect(held.cpuData instanceof Float16Array).toBe(false);
+      expect(held.cpuData instanceof Float32Array).toBe(true);
+      expect(keptOf(keys as never)).toBeDefined();
+    });
+
+    it.each<
+      [string, (keys: ort.Tensor, held: { cpuData: Float32Array }) => ArrayLike<number> | Promise<ArrayLike<number>>]
+    >([
+      ['data', ({ data }) => data as Float32Array],
+      ['getData', async (keys) => (await keys.getData()) as Float32Array],
+      ['reshape', (keys) => keys.reshape([2]).data as Float32Array],
+      ['structuredClone', (keys) => (structuredClone(keys) as unknown as { cpuData: Float32Array }).cpuData],
+      ['spread', (keys) => ({ ...keys }) as unknown as Float32Array & { cpuData: Float32Array }],
+      ['an element', (_, { cpuData }) => [cpuData[0]!, cpuData[1]!]],
+      ['a copy', (_, { cpuData }) => cpuData.slice()],
+      ['another array', (_, { cpuData }) => new Float32Array(cpuData)],
+      ['its buffer', (_, { cpuData }) => new Float32Array(cpuData.buffer)],
+      ['keys', (_, { cpuData }) => Object.keys(cpuData).map((key) => cpuData[Number(key)]!)],
+      ['a length', (_, { cpuData }) => Array.from({ length: cpuData.length }, (_, i) => cpuData[i]!)],
+    ])('give their elements to who wants them: %s', async (_, read) => {
+      const { keys, held } = open();
+      const got = await read(keys, held);
+      const list = 'cpuData' in got ? (got.cpuData as Float32Array) : got;
+      expect(Array.from(list)).toEqual([7, 8]);
+      expect(keptOf(keys as never)).toBeUndefined();
+      expect(held.cpuData).toBe(keys.data);
+    });
+
+    it('are the array that somebody wrote to', () => {
+      const { keys, held } = open();
+      held.cpuData[1] = 5;
+      expect([...(keys.data as Float32Array)]).toEqual([7, 5]);
+      const other = open();
+      other.held.cpuData = Float32Array.of(1, 2);
+      expect([...(other.keys.data as Float32Array)]).toEqual([1, 2]);
+    });
+
+    it('are let go of like others', () => {
+      const { keys, values, held, living } = open();
+      const before = held.cpuData;
+      keys.dispose();
+      values.dispose();
+      expect(living.size).toBe(0);
+      expect(() => keys.data).toThrow('disposed');
+      expect(before.length).toBe(0);
+    });
   });
 
   it('can be reshaped, cloned and disposed', () => {

@@ -1,19 +1,21 @@
 /** A GraphModel that is loaded already: its float weights become packed, the graph is rewritten in place. */
-
-import { UnsupportedError } from '@msd/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
-import { ModelFormatError } from '../errors.ts';
-import { isInMemory } from '../kernels/hosts.ts';
+import { addChange } from '../changes.ts';
+import { checkGraphModel } from '../copies.ts';
+import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
-import type { Tensor, TfNamespace } from '../tf.ts';
-import { readManifest, type WeightSpec } from '../weights/manifest.ts';
-import type { Constant } from '../weights/source.ts';
+import type { Tensor } from '../tf.ts';
+import type { StoredWeight, WeightSpec } from '../weights/manifest.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
-import { internalsOf, type ModelInternals, setReport } from './model.ts';
-import { registerOps } from './ops.ts';
-import { type RewriteOptions, rewriteGraph } from './rewrite.ts';
+import { constantsOf, storedWeights } from './constants.ts';
+import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
+import { prepareConverter } from './ops.ts';
+import { packedBefore } from './packed-nodes.ts';
+import { changeOf, type Done, forgetStale, keepWeights, restore } from './restore.ts';
+import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts';
+import { disposeWhenUnused } from './running.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
@@ -23,131 +25,100 @@ export async function accelerateGraphModel(
   restorable: boolean,
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
-  const { tf } = requireRegistration(where);
-  registerOps(await converter(where));
+  const namespace = await converter(where);
+  checkGraphModel(model, namespace);
+  prepareConverter(namespace);
   const internals = internalsOf(model, where);
+  forgetStale(model);
   const original = internals.artifacts;
   checkTopology(original.modelTopology);
-  const initializer = original.modelInitializer as Topology | undefined;
-  const before = new Map(Object.entries(internals.executor.weightMap).map(([name, tensors]) => [name, tensors[0]!]));
-  // Read without blocking where the values may lie on a GPU; elsewhere each when it is needed, without a second copy of all.
-  const onGpu = !isInMemory(tf.getBackend());
-  const values = new Map<Tensor, Float32Array>();
-  for (const tensor of before.values())
-    if (onGpu && tensor.dtype === 'float32' && tensor.size >= options.minElements)
-      values.set(tensor, await tensor.data<'float32'>());
-  const constants = new Map(
-    [...before].map(([name, tensor]) => [name, tensorConstant(name, tensor, values.get(tensor))]),
-  );
-  const { topology, packed, dropped, nodes } = rewriteGraph(
+  const { weightMap } = internals.executor;
+  const before = new Map(Object.entries(weightMap).map(([name, tensors]) => [name, tensors[0]!]));
+  const stored = storedWeights(original);
+  const rewritten = rewriteGraph(
     original.modelTopology,
     signatureOf(original),
-    initializer,
-    constants,
+    original.modelInitializer as Topology | undefined,
+    await constantsOf(before, stored, options.minElements),
     options,
   );
+  const report = reportOn(model, original.modelTopology, before, rewritten);
+  const { packed, dropped, nodes } = rewritten;
+  const isNew = nodes.some((node) => node.where === 'msd') || !keptBytes(original);
+  if (!isNew) return { report, restore: async () => {} };
 
+  const gone = new Map([...before].filter(([name]) => packed.has(name) || dropped.has(name)));
+  const kept = restorable ? await keepWeights(gone, stored) : undefined;
+  // Nothing waits from here on: the model is as it was, or all of it has changed.
+  if (internals.executor.weightMap !== weightMap || [...before.values()].some(({ isDisposed }) => isDisposed))
+    throw new DisposedError(`${where}: model, has been disposed of or loaded again meanwhile.`);
+  const replaced = replaceWeights(internals, before, stored, rewritten);
+  const change = changeOf(model, {
+    ...replaced,
+    gone: [...gone.keys()],
+    kept,
+    original: kept || keptBytes(original) ? original : undefined,
+    reportBefore: reportOf(model),
+  });
+  addChange(model, change);
+  setReport(model, report);
+  disposeWhenUnused(model, [...gone.values()]);
+  return { report, restore: () => restore(model, change) };
+}
+
+/** Gives the model its new graph and weights; an error leaves it as it was. */
+function replaceWeights(
+  internals: ModelInternals,
+  before: ReadonlyMap<string, Tensor>,
+  stored: ReadonlyMap<string, StoredWeight>,
+  { topology, packed, dropped }: Rewritten,
+): Pick<Done, 'artifacts' | 'packed'> {
+  const { tf } = requireRegistration('accelerate');
+  const { artifacts: original } = internals;
   const weights: Record<string, Tensor> = {};
   const specs: WeightSpec[] = [];
-  const gone: [name: string, tensor: Tensor][] = [];
-  let [weightBytes, stock] = [0, 0];
-  for (const [name, tensor] of before) {
-    const replacement = packed.get(name);
-    stock += stockBytes(tensor);
-    if (replacement || dropped.has(name)) gone.push([name, tensor]);
-    if (dropped.has(name)) continue;
-    weights[name] = replacement ? tf.keep(tf.tensor1d(replacement.data, 'int32')) : tensor;
-    specs.push({ name, shape: weights[name].shape, dtype: weights[name].dtype });
-    weightBytes += stockBytes(weights[name]);
-  }
-  const report: ModelReport = { nodes, stockBytes: stock, weightBytes };
-  const keptValues = restorable ? new Map<string, Values>() : undefined;
-  for (const [name, tensor] of gone) keptValues?.set(name, await copyOf(tensor));
-  const modelTopology = topology as unknown as NonNullable<typeof original.modelTopology>;
-  const kept = stringBytes(original, before);
-  internals.loadWithWeightMap(artifactsInTensors(original, modelTopology, { specs, kept, model: internals }), weights);
-  for (const [, tensor] of gone) tensor.dispose();
-  setReport(model, report);
-
-  let isRestored = false;
-  async function restore(): Promise<void> {
-    if (isRestored) return;
-    const current = internalsOf(model, 'restore');
-    if (keptValues) restoreKept(tf, current, original, weights, keptValues);
-    else await reload(current, weights);
-    isRestored = true;
-    setReport(model, undefined);
-  }
-  return { report, restore };
-}
-
-interface Values {
-  readonly values: Float32Array | Int32Array | Uint8Array;
-  readonly shape: number[];
-  readonly dtype: 'float32' | 'int32' | 'bool';
-}
-
-const copyOf = async (tensor: Tensor): Promise<Values> => ({
-  values: ((await tensor.data()) as Float32Array).slice(),
-  shape: tensor.shape,
-  dtype: tensor.dtype as 'float32',
-});
-
-function restoreKept(
-  tf: TfNamespace,
-  internals: ModelInternals,
-  original: ModelInternals['artifacts'],
-  now: Readonly<Record<string, Tensor>>,
-  kept: ReadonlyMap<string, Values>,
-): void {
-  const weights: Record<string, Tensor> = { ...now };
-  for (const [name, { values, shape, dtype }] of kept) {
-    now[name]?.dispose();
-    weights[name] = tf.keep(tf.tensor(values, shape, dtype));
-  }
-  internals.loadWithWeightMap(original, weights);
-}
-
-async function reload(internals: ModelInternals, now: Readonly<Record<string, Tensor>>): Promise<void> {
-  if (typeof internals.handler?.load !== 'function')
-    throw new UnsupportedError(
-      'restore: the model has no handler to load its weights again from. Use accelerate(model, { restorable: true }).',
-    );
-  internals.loadSync(await internals.handler.load());
-  for (const tensor of Object.values(now)) tensor.dispose();
-}
-
-/** Strings and complex numbers are none that a tensor gives back as they were: their bytes stay. */
-function stringBytes(
-  artifacts: ModelInternals['artifacts'],
-  weights: ReadonlyMap<string, Tensor>,
-): ReadonlyMap<string, ArrayBuffer> {
-  const own = keptBytes(artifacts);
-  if (own) return new Map([...own].filter(([name]) => isOther(weights.get(name))));
+  const made: Tensor[] = [];
   const kept = new Map<string, ArrayBuffer>();
-  if (![...weights.values()].some(isOther)) return kept;
-  const { weightSpecs, weightData } = artifacts;
-  if (!weightSpecs || !weightData) return kept;
-  try {
-    for (const [name, { spec, bytes }] of readManifest(weightSpecs, weightData))
-      if (isOther(spec)) kept.set(name, bytes().buffer);
-  } catch (error) {
-    if (!(error instanceof ModelFormatError)) throw error;
+  for (const [name, tensor] of before) {
+    if (dropped.has(name)) continue;
+    const replacement = packed.get(name);
+    const file = replacement ? undefined : stored.get(name);
+    if (replacement) made.push(tf.keep(tf.tensor1d(replacement.data, 'int32')));
+    weights[name] = replacement ? made.at(-1)! : tensor;
+    specs.push(file?.spec ?? { name, shape: weights[name].shape, dtype: weights[name].dtype });
+    if (file && isOther(file.spec)) kept.set(name, file.bytes().buffer);
   }
-  return kept;
+  const modelTopology = topology as unknown as NonNullable<typeof original.modelTopology>;
+  const artifacts = artifactsInTensors(original, modelTopology, { specs, kept, model: internals });
+  try {
+    internals.loadWithWeightMap(artifacts, weights);
+  } catch (error) {
+    internals.artifacts = original;
+    tf.dispose(made);
+    throw error;
+  }
+  return { artifacts, packed: made };
 }
 
-const isOther = (weight: { readonly dtype: string } | undefined): boolean =>
-  weight?.dtype === 'string' || weight?.dtype === 'complex64';
+/** Weights that their tensor does not give back as they were: strings, complex numbers, codes that tfjs decoded. */
+const isOther = ({ dtype, quantization }: WeightSpec): boolean =>
+  dtype === 'string' || dtype === 'complex64' || quantization !== undefined;
 
-/** A constant that is a tensor already: float32, whatever the file held. */
-export function tensorConstant(name: string, tensor: Tensor, values?: Float32Array): Constant {
-  return {
-    name,
-    shape: tensor.shape,
-    dtype: tensor.dtype,
-    byteLength: stockBytes(tensor),
-    stored: () => ({ kind: 'float32', values: values ?? tensor.dataSync<'float32'>() }),
-    integers: () => tensor.dataSync<'int32'>(),
-  };
+/** With what was packed before, by this or an earlier program. */
+function reportOn(
+  model: GraphModel,
+  topology: Topology,
+  before: ReadonlyMap<string, Tensor>,
+  { packed, dropped, nodes }: Rewritten,
+): ModelReport {
+  const already = packedBefore(topology, (name) => before.get(name)?.size);
+  const known = reportOf(model);
+  let [stock, weightBytes] = [0, 0];
+  for (const [name, tensor] of before) {
+    stock += already.stockBytes.get(name) ?? stockBytes(tensor);
+    if (!dropped.has(name)) weightBytes += packed.get(name)?.data.byteLength ?? stockBytes(tensor);
+  }
+  const taken = known?.nodes.filter(({ where }) => where === 'msd') ?? already.nodes;
+  // What is no longer there counted before.
+  return { nodes: [...taken, ...nodes], stockBytes: known?.stockBytes ?? stock, weightBytes };
 }

@@ -1,15 +1,15 @@
 /** A model's artifacts, rewritten: what an IOHandler hands to tfjs, and what `model.save` writes. */
 import type { io } from '@tensorflow/tfjs-core';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { attributesOf, inputCount, isMsdOp } from './ops.ts';
-import { rootOf } from './recognise.ts';
+import { specOfNode } from './ops.ts';
+import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
-import { asString, checkTopology, type NodeDef, scopeOf, type Topology } from './topology.ts';
+import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
 
 export interface RewrittenArtifacts {
   readonly artifacts: io.ModelArtifacts;
@@ -23,10 +23,12 @@ export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
 export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
   checkTopology(artifacts.modelTopology);
+  checkVersions(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
   const stored = weightsOf(artifacts);
   const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
+  const already = packedBefore(modelTopology, (name) => sizeOf(stored.get(name)!.spec.shape));
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
   const { topology, packed, dropped, nodes } = rewriteGraph(
     modelTopology,
@@ -39,7 +41,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
   const data: ArrayBuffer[] = [];
   let [weightBytes, stock] = [0, 0];
   for (const [name, { spec, bytes }] of stored) {
-    stock += stockBytes(spec);
+    stock += already.stockBytes.get(name) ?? stockBytes(spec);
     if (dropped.has(name)) continue;
     const replacement = packed.get(name)?.data;
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
@@ -53,12 +55,16 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
       weightSpecs: specs as io.WeightsManifestEntry[],
       weightData: readable(data),
     },
-    report: { nodes, stockBytes: stock, weightBytes },
+    report: { nodes: [...already.nodes, ...nodes], stockBytes: stock, weightBytes },
   };
 }
 
 export function signatureOf({ signature, userDefinedMetadata }: io.ModelArtifacts): Signature {
-  return (signature ?? (userDefinedMetadata as { signature?: object } | undefined)?.signature) as Signature;
+  const found = signature ?? (userDefinedMetadata as { signature?: object } | null | undefined)?.signature;
+  for (const [name, tensor] of Object.entries((found as Signature)?.outputs ?? {}))
+    if (typeof tensor !== 'object' || tensor === null || (tensor.name !== undefined && typeof tensor.name !== 'string'))
+      throw new ModelFormatError(`model: signature, expected a tensor with a name for ${shown(name)}.`);
+  return found as Signature;
 }
 
 /**
@@ -77,18 +83,13 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     const { dtype, quantization } = weight.spec;
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
-    const saved = attributesOf(own, sizeOf(weight.spec.shape)).spec;
+    const saved = specOfNode(own, sizeOf(weight.spec.shape));
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
-  const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
-  for (const nodes of lists) {
-    if (!nodes.some(({ op }) => isMsdOp(op))) continue;
-    const scope = scopeOf(nodes, [], 'model');
-    for (const own of nodes) if (isMsdOp(own.op)) take(own, rootOf(scope, own.input?.[inputCount(own.op)] ?? ''));
-  }
+  for (const { node, constant } of packedNodesOf(topology)) take(node, constant);
   if (upgraded.size === 0) return topology;
   const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
   const { library } = topology;

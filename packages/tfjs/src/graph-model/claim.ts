@@ -3,8 +3,9 @@ import { sizeOf } from '../shapes.ts';
 import type { Constants } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
 import { whyUnwanted } from './options.ts';
-import { CANDIDATES, recognise, rootOf, type Use } from './recognise.ts';
-import type { NodeDef, Scope } from './topology.ts';
+import { CANDIDATES, PASSES, recognise, rootOf, type Use } from './recognise.ts';
+import { handedBy, type Scopes } from './scopes.ts';
+import { type NodeDef, parseInput, type Scope } from './topology.ts';
 
 /** Constants with fewer elements are left alone. */
 export interface ClaimOptions {
@@ -33,10 +34,11 @@ const isSpatial = (node: NodeDef, constants: Constants): boolean => {
 };
 
 export function claim(
-  scopes: readonly Scope[],
+  all: Scopes,
   constants: Constants,
   options: ClaimOptions,
 ): { claims: Claim[]; refusals: Refusal[] } {
+  const scopes = all.all;
   const refusals: Refusal[] = [];
   const uses = new Map<string, Use[]>();
   const nodes = scopes.flatMap(({ nodes: own }) => [...own.values()]);
@@ -60,7 +62,7 @@ export function claim(
   const claims: Claim[] = [];
   for (const [constant, found] of uses) {
     const view = commonView(found.map(({ view: own }) => own));
-    const stranger = otherReader(scopes, constant, found);
+    const stranger = otherReader(all, constant, found);
     if (view && !stranger) claims.push({ constant, view, uses: found });
     else {
       const reason = stranger
@@ -94,20 +96,37 @@ function commonView([first, ...rest]: readonly WeightView[]): WeightView | undef
   return common;
 }
 
-/** A reader of the constant that is none of these uses, identities aside; or that the value leaves the graph. */
-function otherReader(scopes: readonly Scope[], constant: string, uses: readonly Use[]): string | undefined {
+/** A reader of the constant that is none of these uses, whatever it goes through; or that the value leaves the graph. */
+function otherReader(scopes: Scopes, constant: string, uses: readonly Use[]): string | undefined {
   const readers = new Set(uses.map(({ node }) => node));
-  for (const scope of scopes) {
-    const pending = scope.nodes.get(constant)?.op === 'Const' ? [constant] : [];
-    for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-      if (scope.outputs.has(name)) return 'the caller, as an output';
-      for (const reader of scope.consumers.get(name) ?? []) {
-        if (reader.op === 'Identity') pending.push(reader.name);
-        else if (!readers.has(reader)) return `${reader.name} (${reader.op})`;
-        else if ((reader.input ?? []).filter((input) => rootOf(scope, input) === constant).length > 1)
-          return `${reader.name} as another operand`;
-      }
+  const pending = scopes.all.flatMap((scope) =>
+    scope.nodes.get(constant)?.op === 'Const' ? [{ scope, name: constant, isArgument: false }] : [],
+  );
+  for (let at = pending.pop(); at; at = pending.pop()) {
+    const { scope, name, isArgument } = at;
+    // A loop hands its argument back as it got it, and nobody reads that.
+    if (scope.outputs.has(name) && !isArgument) return 'the caller, as an output';
+    for (const reader of scope.consumers.get(name) ?? []) {
+      const inputs = reader.input ?? [];
+      const here = inputs.flatMap((input, i) => (parseInput(input).node === name && !input.startsWith('^') ? [i] : []));
+      const handed = handedBy(reader, scopes).filter(({ index }) => here.includes(index));
+      if (PASSES.has(reader.op)) pending.push({ scope, name: reader.name, isArgument });
+      else if (handed.length && handed.length === here.length && !isReadBehind(scope, reader, here))
+        for (const { inside } of handed)
+          pending.push(...inside.map((own) => ({ ...own, isArgument: /While$/.test(reader.op) })));
+      else if (!readers.has(reader)) return `${reader.name} (${reader.op})`;
+      else if (inputs.filter((input) => rootOf(scope, input) === constant).length > 1)
+        return `${reader.name} as another operand`;
     }
   }
   return undefined;
+}
+
+/** Does anybody read what a loop hands back at these places? */
+function isReadBehind(scope: Scope, loop: NodeDef, places: readonly number[]): boolean {
+  if (!/While$/.test(loop.op)) return false;
+  const readers = scope.consumers.get(loop.name) ?? [];
+  return readers.some(({ input = [] }) =>
+    input.map(parseInput).some(({ node, index, control }) => node === loop.name && !control && places.includes(index)),
+  );
 }

@@ -2,11 +2,8 @@
 import type { NodeReport } from '../report.ts';
 import type { Constant, Constants } from '../weights/source.ts';
 import { stockBytes } from './artifacts.ts';
-import { rootOf } from './recognise.ts';
+import { PASSES, rootOf } from './recognise.ts';
 import type { NodeDef, Scope } from './topology.ts';
-
-/** They hand a constant on as it is. */
-const PASSES = new Set(['Const', 'Identity']);
 
 /**
  * @param reports of the nodes that MSD looked at
@@ -26,7 +23,7 @@ export function withLeftAlone(
   for (const [i, scope] of scopes.entries()) {
     const left = after[i] ?? [...scope.nodes.values()];
     for (const node of left) {
-      if (PASSES.has(node.op) || node.op.startsWith('Msd')) continue;
+      if (node.op === 'Const' || PASSES.has(node.op) || node.op.startsWith('Msd')) continue;
       const read = floatsOf(node, scope, constants, packed);
       const at = known.get(node.name);
       if (read.length === 0 || (at !== undefined && all[at]!.where === 'msd')) continue;

@@ -2,12 +2,13 @@
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
 import { prepareBackend } from '../fallback.ts';
+import { cleanly } from '../leftovers.ts';
 import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
-import { registerOps } from './ops.ts';
+import { prepareConverter } from './ops.ts';
 import { type ModelOptions, resolveModelOptions } from './options.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
@@ -35,7 +36,7 @@ export async function graphModelHandler(
   const where = 'graphModelHandler';
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
-  registerOps(await converter(where));
+  prepareConverter(await converter(where));
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
@@ -68,8 +69,13 @@ export async function loadGraphModel(
 ): Promise<GraphModel> {
   const { loadOptions, ...rest } = options;
   const handler = await graphModelHandler(source, rest);
-  const { loadGraphModel: load } = await converter('loadGraphModel');
-  const model = await load(handler, loadOptions);
+  const { GraphModel } = await converter('loadGraphModel');
+  const { tf } = requireRegistration('loadGraphModel');
+  const model = new GraphModel(handler, loadOptions);
+  const stock = model.loadSync;
+  model.loadSync = (artifacts) => cleanly(tf, () => stock.call(model, artifacts));
+  await model.load();
+  delete (model as Partial<GraphModel>).loadSync; // the class's own again
   dropFileBytes(model);
   setReport(model, handler.report!);
   return model;

@@ -16,6 +16,7 @@ export interface ModelInternals {
   readonly executor: { readonly weightMap: Readonly<Record<string, readonly Tensor[]>> };
   loadWithWeightMap(artifacts: io.ModelArtifacts, weights: Readonly<Record<string, Tensor>>): boolean;
   loadSync(artifacts: io.ModelArtifacts): boolean;
+  loadStreaming(artifacts: io.ModelArtifacts): Promise<boolean>;
 }
 
 /** @throws `TypeError`, {@link UnsupportedError}, {@link DisposedError} if MSD cannot work on it */

@@ -8,10 +8,12 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { constantTensor } from '../saved.ts';
 import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
+import { teachers } from '../teachers.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
+import { watchExecutions } from './running.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
 /** What tfjs hands to a custom op. */
@@ -40,14 +42,17 @@ interface Attributes {
 const known = /* @__PURE__ */ new WeakMap<object, Attributes>();
 
 /** @throws {@link ModelFormatError} if the spec is none, or not what the constant holds */
-export function attributesOf(node: NodeDef, packedLength: number): Attributes {
+export function specOfNode(node: NodeDef, packedLength: number): QuantizedSpec {
   const where = `${node.op} ${node.name}`;
-  let spec: QuantizedSpec;
   try {
-    spec = checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
+    return checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
   } catch (cause) {
     throw new ModelFormatError(`${where}: ${(cause as Error).message}`, { cause });
   }
+}
+
+function attributesOf(node: NodeDef, packedLength: number): Attributes {
+  const spec = specOfNode(node, packedLength);
   const block = stringAttr(node, 'activation_block');
   return {
     spec,
@@ -122,8 +127,15 @@ function resolveShape(tensor: Tensor, size: number): number[] {
   return shape;
 }
 
-/** Registers the ops; again and again does no harm. */
-export function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): void {
+/** What MSD needs of a copy of tfjs-converter; again and again does no harm. */
+export function prepareConverter(namespace: ConverterNamespace): void {
+  registerOps(namespace);
+  watchExecutions(namespace);
+}
+
+teachers.converter = prepareConverter;
+
+function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): void {
   const table = (run: (w: QuantizedTensor, inputs: Tensor[]) => Tensor) => (graphNode: GraphNode) => {
     // [indices…, table]
     const inputs = graphNode.inputs.slice();

@@ -1,7 +1,7 @@
 /** The products of a loaded model that MSD knows, and what they multiply. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
-import { tensorConstant } from './accelerate.ts';
 import { signatureOf } from './artifacts.ts';
+import { constantOf } from './constants.ts';
 import { internalsOf } from './model.ts';
 import { CANDIDATES, recognise } from './recognise.ts';
 import { checkTopology, scopeOf } from './topology.ts';
@@ -12,7 +12,7 @@ export function productInputs(model: GraphModel, where: string): Map<string, str
   const { modelTopology } = artifacts;
   checkTopology(modelTopology);
   const constants = new Map(
-    Object.entries(executor.weightMap).map(([name, [tensor]]) => [name, tensorConstant(name, tensor!)]),
+    Object.entries(executor.weightMap).map(([name, [tensor]]) => [name, constantOf(name, tensor!)]),
   );
   const outputs = Object.values(signatureOf(artifacts)?.outputs ?? {}).flatMap(({ name }) => name ?? []);
   const scope = scopeOf(modelTopology.node, outputs.length ? outputs : undefined, 'graph');

@@ -144,12 +144,16 @@ export function recognise(node: NodeDef, scope: Scope, constants: Constants): Re
 
 const tableView = ({ shape }: Constant): WeightView => ({ kind: 'table', rows: shape[0]!, columns: shape[1]! });
 
-/** Name of the Const behind an input, through identities. */
+/** They hand a value on as it is; Enter takes one into a loop. */
+export const PASSES: ReadonlySet<string> = /* @__PURE__ */ new Set(['Identity', 'Enter']);
+
+/** Name of the Const behind an input, through identities, into loops, and of a function through its arguments. */
 export function rootOf(scope: Scope, input: string): string | undefined {
   for (let name = parseInput(input).node, depth = 0; depth < 32; depth++) {
     const node = scope.nodes.get(name);
     if (node?.op === 'Const') return name;
-    if (node?.op !== 'Identity' || !node.input?.[0]) return undefined;
+    if (!node) return scope.given.get(name);
+    if (!PASSES.has(node.op) || !node.input?.[0]) return undefined;
     name = parseInput(node.input[0]).node;
   }
   return undefined;

@@ -15,6 +15,7 @@ import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
+import { scopesOf } from './scopes.ts';
 import {
   type AttrValue,
   asString,
@@ -22,7 +23,6 @@ import {
   type NodeDef,
   parseInput,
   type Scope,
-  scopeOf,
   type Topology,
 } from './topology.ts';
 
@@ -61,15 +61,10 @@ export function rewriteGraph(
   options: RewriteOptions,
 ): Rewritten {
   const outputs = Object.values(signature?.outputs ?? {}).flatMap(({ name }) => (name === undefined ? [] : [name]));
-  const main = scopeOf(topology.node, outputs.length ? outputs : undefined, 'graph');
-  const bodies = (topology.library?.function ?? []).map((body) => ({
-    body,
-    scope: scopeOf(body.nodeDef ?? [], Object.values(body.ret ?? {}), `function ${body.signature.name}`),
-  }));
-  const others = initializer?.node ? [scopeOf(initializer.node, [], 'initializer')] : [];
-  const scopes = [main, ...bodies.map(({ scope }) => scope), ...others];
+  const all = scopesOf(topology, outputs.length ? outputs : undefined, initializer);
+  const { main, bodies, others, all: scopes } = all;
 
-  const { claims, refusals } = claim(scopes, constants, options);
+  const { claims, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
   const attention = takeAttention(scopes, constants, options.attention);
@@ -84,23 +79,25 @@ export function rewriteGraph(
 
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
+    const stored = source.stored();
     const isConvolution = uses.some(({ convolution }) => convolution);
     const canLevel = uses.every(({ op }) => op === 'MsdMatMul');
     const format = { ...formatFor(isConvolution, options), canLevel };
-    const encoded = encode(source.stored(), view, format, activationsOf(view, uses, options));
+    const encoded = encode(stored, view, format, activationsOf(view, uses, options));
     if ('reason' in encoded) {
       const { reason } = encoded;
       nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));
       continue;
     }
     packed.set(constant, encoded.packed);
+    const how = source.isLoaded && stored.kind === 'uint8' ? 'integers recovered' : encoded.how;
     for (const use of uses) {
       const epilogue = options.fuse
         ? epilogueOf(use, constants)
         : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
-      nodes.push(reportOf(use, epilogue, encoded, source.byteLength, uses.length));
+      nodes.push(reportOf(use, epilogue, { ...encoded, how }, source.byteLength, uses.length));
     }
     for (const scope of scopes) {
       const node = scope.nodes.get(constant);

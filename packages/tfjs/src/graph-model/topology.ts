@@ -1,5 +1,5 @@
 /** A graph as model.json has it, read with both spellings that converters wrote: names and base64, or numbers and char codes. */
-import { ModelFormatError } from '../errors.ts';
+import { checkName, ModelFormatError, shown } from '../errors.ts';
 
 /** One attribute of a node. */
 export interface AttrValue {
@@ -8,6 +8,7 @@ export interface AttrValue {
   readonly f?: number;
   readonly s?: string | readonly number[];
   readonly type?: string | number;
+  readonly func?: { readonly name?: string };
   readonly list?: { readonly s?: readonly (string | readonly number[])[]; readonly i?: readonly (number | string)[] };
 }
 
@@ -46,6 +47,7 @@ export function checkTopology(topology: unknown): asserts topology is Topology {
       const { name, op, input = [], attr = {} } = (entry ?? {}) as Partial<NodeDef>;
       if (typeof name !== 'string' || typeof op !== 'string')
         refuse(`${where}, expected nodes with name and op`, entry);
+      checkName(name!, where);
       if (!Array.isArray(input) || !input.every((source) => typeof source === 'string'))
         refuse(`${where}, expected the inputs of ${name} to be names`, input);
       if (typeof attr !== 'object' || attr === null) refuse(`${where}, expected attributes of ${name}`, attr);
@@ -57,8 +59,16 @@ export function checkTopology(topology: unknown): asserts topology is Topology {
   for (const body of functions as Partial<FunctionDef>[]) {
     if (typeof body?.signature?.name !== 'string') refuse('modelTopology.library.function, expected signatures', body);
     checkNodes(body.nodeDef ?? [], `function ${body.signature?.name}`);
-    if (typeof (body.ret ?? {}) !== 'object') refuse('modelTopology.library.function, expected ret', body.ret);
+    const { ret = {} } = body;
+    if (typeof ret !== 'object' || ret === null || !Object.values(ret).every((name) => typeof name === 'string'))
+      refuse('modelTopology.library.function, expected ret to be names', ret);
   }
+}
+
+/** @throws {@link ModelFormatError} if there are none: stock reads them after it has made its tensors */
+export function checkVersions({ versions = null }: Topology): void {
+  if (typeof versions !== 'object' || versions === null)
+    throw new ModelFormatError(`model: modelTopology.versions, expected an object, got ${shown(versions)}.`);
 }
 
 const text = (value: string | readonly number[]): string =>
@@ -110,6 +120,8 @@ export interface Scope {
   readonly consumers: ReadonlyMap<string, readonly NodeDef[]>;
   /** Nodes whose values leave the graph. */
   readonly outputs: ReadonlySet<string>;
+  /** Of a function: constants that it always gets for an argument. */
+  readonly given: Map<string, string>;
 }
 
 export function scopeOf(nodes: readonly NodeDef[], outputs: Iterable<string> | undefined, where: string): Scope {
@@ -130,5 +142,5 @@ export function scopeOf(nodes: readonly NodeDef[], outputs: Iterable<string> | u
   const named = new Set(outputs ? [...outputs].map((name) => parseInput(name).node) : []);
   // Without a signature tfjs takes every node that nobody reads.
   if (!outputs) for (const { name } of nodes) if (!consumers.has(name)) named.add(name);
-  return { where, nodes: byName, consumers, outputs: named };
+  return { where, nodes: byName, consumers, outputs: named, given: new Map() };
 }

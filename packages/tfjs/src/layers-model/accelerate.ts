@@ -2,20 +2,22 @@
 
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { setReport } from '../graph-model/model.ts';
+import { addChange, type Change, undoFrom } from '../changes.ts';
+import { checkLayersModel } from '../copies.ts';
+import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
 import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
-import { packedConfig, registerClasses, runPacked } from './classes.ts';
+import { packedConfig, runPacked } from './classes.ts';
 import { describe, setReason } from './describe.ts';
 import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
 import { layersOf, ownersOf, type Place, replaceMembers, requireAlive, variablesOf } from './places.ts';
 import { isTransparent, packLayer, planOf } from './plan.ts';
-import { registerRecurrent } from './recurrent/classes.ts';
 import { planRecurrent, type SeenWeight } from './recurrent/loaded.ts';
+import { registerLayers } from './register.ts';
 import { packedOf, packVariable, requirePacked, unpackVariable } from './variable.ts';
 
 /** A layer whose weights are packed, and that is as it was yet. */
@@ -33,8 +35,8 @@ export async function accelerateLayersModel(
 ): Promise<{ report: ModelReport; restore: () => Promise<void> }> {
   const where = 'accelerate';
   const namespace = await layers(where);
-  const stockClasses = registerClasses(namespace);
-  const recurrentClasses = registerRecurrent(namespace);
+  checkLayersModel(model, namespace);
+  const { stock: stockClasses, recurrent: recurrentClasses } = registerLayers(namespace);
   const weights = variablesOf(model);
   requireAlive(weights, where);
   const places = layersOf(model);
@@ -95,23 +97,22 @@ export async function accelerateLayersModel(
     setReason(layer, 'its weights changed meanwhile: the model is being trained');
     return [];
   });
+  const reportBefore = reportOf(model);
   const report = describe(model, places);
   setReport(model, report);
-  return {
-    report,
-    async restore() {
-      if (done.length === 0) return;
+  const change: Change = {
+    check() {
       requireAlive(variablesOf(model), 'restore');
       if (!restorable)
         throw new UnsupportedError('restore: the float weights are gone. Use accelerate(model, { restorable: true }).');
-      for (const { layer, putBack } of done.splice(0)) {
-        putBack();
-        setReason(layer, 'restored');
-      }
-      const now = describe(model, places);
-      setReport(model, now.nodes.some(({ msdOp }) => msdOp) ? now : undefined);
+    },
+    undo() {
+      for (const { putBack } of done) putBack();
+      setReport(model, reportBefore);
     },
   };
+  if (done.length) addChange(model, change);
+  return { report, restore: () => undoFrom(model, change) };
 }
 
 function takeOver(

@@ -41,23 +41,32 @@ export function specOf(config: unknown, where: string, length?: number): Quantiz
 
 type LayerClass = new (config: Record<string, unknown>) => LayerInternals;
 
-const known = /* @__PURE__ */ new WeakMap<object, ReadonlyMap<LayerKind, LayerClass>>();
+interface Classes {
+  readonly stock: ReadonlyMap<LayerKind, LayerClass>;
+  readonly packed: readonly LayerClass[];
+}
+
+const known = /* @__PURE__ */ new WeakMap<object, Classes>();
 
 /**
- * Registers the classes with tfjs, once per copy of tfjs-layers.
+ * Registers the classes with tfjs: again each time, since a name is that of the copy of tfjs-layers which registered last.
  *
  * @returns the stock classes
  */
 export function registerClasses(namespace: LayersNamespace): ReadonlyMap<LayerKind, LayerClass> {
-  const { layers } = namespace;
-  const before = known.get(layers.Layer);
-  if (before) return before;
   const { tf } = requireRegistration('layers');
-  const stock = new Map(KINDS.map((kind) => [kind, kind.sample(layers).constructor as LayerClass]));
-  for (const [kind, Stock] of stock) tf.serialization.registerClass(packedClass(kind, Stock) as never);
-  guardTraining(namespace);
-  known.set(layers.Layer, stock);
+  const { stock, packed } = known.get(namespace.layers.Layer) ?? classesOf(namespace);
+  for (const one of packed) tf.serialization.registerClass(one as never);
   return stock;
+}
+
+function classesOf(namespace: LayersNamespace): Classes {
+  const { layers } = namespace;
+  const stock = new Map(KINDS.map((kind) => [kind, kind.sample(layers).constructor as LayerClass]));
+  const classes = { stock, packed: [...stock].map(([kind, Stock]) => packedClass(kind, Stock)) };
+  guardTraining(namespace);
+  known.set(layers.Layer, classes);
+  return classes;
 }
 
 function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {

@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
@@ -9,22 +10,24 @@ import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
 import { setReport } from '../graph-model/model.ts';
 import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
+import { buildCleanly } from '../leftovers.ts';
 import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
+import { realShape } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { packedConfig, registerClasses, specOf } from './classes.ts';
-import { loadAndFill } from './fill.ts';
+import { packedConfig, specOf } from './classes.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
-import { type Candidate, isTransparent, leftAlone, packLayer, planOf } from './plan.ts';
-import { registerRecurrent } from './recurrent/classes.ts';
+import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
 import { hasRecurrent } from './recurrent/plan.ts';
+import { registerLayers } from './register.ts';
+import { checkWiring } from './wiring.ts';
 
 /**
  * Like {@link graphModelHandler}, for layers models: `Dense` layers become `MsdDense`, and so on for the classes that
@@ -40,8 +43,8 @@ export async function layersModelHandler(
   const { tf } = requireRegistration(where);
   const resolved = await resolveModelOptions(options, where);
   const namespace = await layers(where);
-  registerClasses(namespace);
-  registerRecurrent(namespace);
+  checkLayers(namespace, where);
+  registerLayers(namespace);
   await prepareBackend(tf);
   const inner = handlerFor(tf.io, source);
   let report: ModelReport | undefined;
@@ -69,7 +72,11 @@ export async function layersModelHandler(
  */
 export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
-  const model = await loadAndFill(await layers('loadLayersModel'), handler);
+  const where = 'loadLayersModel';
+  const { loadLayersModel: load } = await layers(where);
+  const artifacts = await handler.load();
+  const atOnce = { load: () => artifacts } as unknown as io.IOHandler;
+  const model = await buildCleanly(requireRegistration(where).tf, () => load(atOnce));
   setReport(model, handler.report!);
   return model;
 }
@@ -90,11 +97,14 @@ interface Place {
 /** Every layer of a model, of the models in it and of wrappers. */
 function layersOf(model: LayerConfig): Place[] {
   const { config } = model;
+  if (!Array.isArray(config)) checkWiring(config ?? {});
   const list = Array.isArray(config) ? config : config?.layers;
   return Array.isArray(list) ? list.flatMap((layer) => placesOf(layer, [])) : [];
 }
 
 function placesOf(layer: LayerConfig, outer: readonly string[], wrapper?: string): Place[] {
+  if (typeof layer !== 'object' || layer === null)
+    throw new ModelFormatError(`model: layers, expected objects with a config, got ${shown(layer)}.`);
   const { config } = layer;
   if (Array.isArray(config) || Array.isArray(config?.layers)) return layersOf(layer);
   if (!config) return [];
@@ -129,9 +139,15 @@ function rewriteLayers(
   });
 
   const packed = new Map<string, Int32Array<ArrayBuffer>>();
-  for (const place of places) takePacked(place, stored, packed);
-
   const nodes: NodeReport[] = [];
+  const floatBytes = new Map<string, number>();
+  for (const place of places) {
+    const already = takePacked(place, stored, packed);
+    if (!already) continue;
+    nodes.push(already.node);
+    floatBytes.set(already.weight, already.floatBytes);
+  }
+
   for (const { layer, config, path, wrapper, kind, weight } of found) {
     const name = path.join('/');
     const refuse = (reason: string) => void nodes.push(leftAlone({ kind, name }, reason));
@@ -183,7 +199,7 @@ function rewriteLayers(
     specs.push(replacement ? { name, shape: [replacement.length], dtype: 'int32' } : spec);
     data.push(replacement?.buffer ?? bytes().buffer);
     if (spec.group === 'optimizer') continue; // no weights of the model
-    stock += stockBytes(spec);
+    stock += floatBytes.get(name) ?? stockBytes(spec);
     weightBytes += replacement?.byteLength ?? stockBytes(spec);
   }
   return {
@@ -226,15 +242,25 @@ function withLeftAlone(
   return reportWithLeftAlone(nodes, [...all, ...others]);
 }
 
+/** A layer that was saved as MSD's. */
+interface Already {
+  readonly node: NodeReport;
+  /** Name of its weight. */
+  readonly weight: string;
+  /** Of what tfjs would keep instead. */
+  readonly floatBytes: number;
+}
+
 /** Models that were saved with MSD's layers: each spec has to fit what the manifest holds, older ones are repacked. */
 function takePacked(
   { layer, config, path }: Place,
   stored: ReadonlyMap<string, StoredWeight>,
   packed: Map<string, Int32Array<ArrayBuffer>>,
-): void {
+): Already | undefined {
   const kind = KINDS.find(({ msd }) => msd === layer.class_name);
-  if (!kind) return;
-  const where = `model: ${kind.msd} ${shown(path.join('/'))}`;
+  if (!kind) return undefined;
+  const name = path.join('/');
+  const where = `model: ${kind.msd} ${shown(name)}`;
   const found = weightOf(path, kind.weight, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
@@ -242,11 +268,14 @@ function takePacked(
       `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
-    const saved = specOf(config.packed, where, sizeOf(found.spec.shape));
-    if (!isOlder(saved)) return;
-    const { spec, data } = upgrade(saved, new Int32Array(found.bytes().buffer));
-    config.packed = packedConfig(spec);
-    packed.set(found.spec.name, data);
+    let spec = specOf(config.packed, where, sizeOf(weight.shape));
+    if (isOlder(spec)) {
+      const upgraded = upgrade(spec, new Int32Array(found.bytes().buffer));
+      spec = upgraded.spec;
+      config.packed = packedConfig(spec);
+      packed.set(weight.name, upgraded.data);
+    }
+    return { node: keptLayer({ kind, name }, spec), weight: weight.name, floatBytes: 4 * sizeOf(realShape(spec)) };
   } catch (cause) {
     throw new ModelFormatError((cause as Error).message, { cause });
   }

@@ -3,6 +3,7 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { DisposedError } from '../errors.ts';
 import type { LayerInternals, LayerVariable } from './kinds.ts';
 import { isTransparent } from './plan.ts';
+import { isGone } from './variable.ts';
 
 export const variablesOf = ({ weights }: LayersModel): LayerVariable[] => weights as unknown as LayerVariable[];
 
@@ -11,7 +12,7 @@ export const floatsOf = ({ shape }: LayerVariable) => ({ shape, dtype: 'float32'
 
 /** @throws {@link DisposedError} if a weight is gone */
 export function requireAlive(weights: readonly LayerVariable[], where: string): void {
-  const gone = weights.find(({ val }) => val.isDisposed);
+  const gone = weights.find(isGone);
   if (gone) throw new DisposedError(`${where}: model, ${gone.originalName} has been disposed of.`);
 }
 

@@ -44,8 +44,13 @@ export const packedOf = (variable: object): QuantizedTensor | undefined => state
 
 export const nodeOf = (variable: object): NodeReport | undefined => states.get(variable)?.node;
 
+/** tf.disposeVariables() takes the values from under a variable that says nothing of it. */
+export const isGone = ({ val }: LayerVariable): boolean =>
+  val.isDisposed || !requireRegistration('layers').tf.engine().state.tensorInfo.has(val.dataId);
+
 /** What MSD's layers run on. */
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
+  checkAlive(variable);
   const packed = packedOf(variable);
   if (!packed) throw new TypeError(`${variable.originalName}: weights, expected packed ones, got floats.`);
   return packed;
@@ -114,7 +119,7 @@ const asBefore = (variable: LayerVariable): LayerVariable => Object.getPrototype
 const integers = (data: Int32Array): Tensor => requireRegistration('packed weights').tf.tensor1d(data, 'int32');
 
 function checkAlive(variable: LayerVariable): void {
-  if (variable.val.isDisposed) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
+  if (isGone(variable)) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
 }
 
 /** @param packed is disposed of */
@@ -204,7 +209,7 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   const encoded = isKnown ? undefined : encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
   if (encoded && 'reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected some that packed weights can hold, got others: ${encoded.reason}.`,
+      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
   if (state.kept) state.kept = values.slice();
   return encoded?.packed;

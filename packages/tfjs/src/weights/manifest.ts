@@ -3,7 +3,7 @@
  * every size is checked before anything is allocated.
  */
 
-import { ModelFormatError, shown } from '../errors.ts';
+import { checkName, ModelFormatError, shown } from '../errors.ts';
 import { sizeOf } from '../shapes.ts';
 
 /** An entry of `weightSpecs`. */
@@ -69,6 +69,7 @@ export function weightsOf(artifacts: {
 function checkSpecEntry(entry: unknown): WeightSpec {
   const { name, shape, dtype, quantization } = (entry ?? {}) as Partial<WeightSpec>;
   if (typeof name !== 'string') throw new ModelFormatError(`weights: name, expected a string, got ${shown(name)}.`);
+  checkName(name, 'weights');
   const what = shown(name);
   if (!Array.isArray(shape) || !shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0))
     throw new ModelFormatError(`weights: ${what}, expected a shape of sizes, got ${shown(shape)}.`);

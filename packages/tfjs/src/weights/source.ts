@@ -20,6 +20,8 @@ export interface Constant {
   readonly dtype: string;
   /** Stored bytes, for the report. */
   readonly byteLength: number;
+  /** A tensor of a loaded model: its integers, if there are any, are found again. */
+  readonly isLoaded?: boolean;
   /** Of a float32 constant. */
   stored(): StoredValues;
   /** Of a small int32 constant: axes, shapes. */

@@ -38,6 +38,8 @@ interface Source {
   /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
   holder: object | undefined;
   data: KeptData | undefined;
+  /** Of tensors that are asked for their kind: somebody wants the elements next. */
+  isRead: boolean;
 }
 
 interface LazyTensor extends OrtTensor {
@@ -92,17 +94,21 @@ function release(source: Source): void {
   kept?.keeper.release(kept.state);
 }
 
+/** The tensor is an array from now on. */
+function elementsOf(source: Source): KeptData | undefined {
+  if (source.kept) {
+    source.data = readKept(source.kept);
+    release(source);
+  }
+  return source.data;
+}
+
 /** The class keeps its array there: `data` gives it, structuredClone reads it, `dispose` empties it. */
 const ELEMENTS = {
   enumerable: true,
   configurable: true,
   get(this: Required<LazyTensor>): KeptData | undefined {
-    const source = this[SOURCE]!;
-    if (source.kept) {
-      source.data = readKept(source.kept);
-      release(source);
-    }
-    return source.data;
+    return elementsOf(this[SOURCE]!);
   },
   set(this: Required<LazyTensor>, data: KeptData | undefined): void {
     const source = this[SOURCE]!;
@@ -112,20 +118,90 @@ const ELEMENTS = {
 };
 
 function lazyClass(ort: OrtModule): LazyClass {
-  class Lazy extends tensorClass(ort) {
+  const Tensor = tensorClass(ort);
+  const asked = askedFor.has(Tensor) ? dataOf(Tensor.prototype as object) : undefined;
+  class Lazy extends Tensor {
     constructor(kept: Kept, holder: object) {
       super(jsDataType(kept.elemType)!, typed(kept, new Float32Array(0)), [0]);
       const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
       own.dims = kept.dims;
       own.size = 1;
       for (const dim of kept.dims) own.size *= dim;
-      own[SOURCE] = { kept, holder, data: undefined };
-      Object.defineProperty(this, 'cpuData', ELEMENTS);
+      own[SOURCE] = { kept, holder, data: undefined, isRead: false };
+      if (asked) Object.defineProperty(this, 'isRead', BEFORE_ELEMENTS);
+      Object.defineProperty(this, 'cpuData', asked ? KIND_OR_ELEMENTS : ELEMENTS);
     }
   }
   // While the class sets up a tensor: a property that it made could not become another one cheaply.
   Object.defineProperty(Lazy.prototype, 'cpuData', { configurable: true, get: () => undefined, set: () => {} });
+  if (asked) Object.defineProperty(Lazy.prototype, 'data', asked);
   return Lazy;
+}
+
+/**
+ * Transformers.js in Node asks every tensor before every run whether its array is a Float16Array:
+ *
+ *   tensor.cpuData instanceof Float16Array
+ *
+ * Read for that, keys and values would leave their cache with every token. What `cpuData` gives then knows of what kind the array is,
+ * and becomes that array as soon as anything else is wanted of it. Whoever reads `data`, or all properties of the tensor one after
+ * the other (structuredClone, spread), gets the array itself.
+ */
+const askedFor = new WeakSet<object>();
+
+/** Tensors of the module's class are asked so. Said before the first of them is made. */
+export function expectQuestions(ort: OrtModule): void {
+  if ('Float16Array' in globalThis) askedFor.add(tensorClass(ort));
+}
+
+/** `data` of a class of tensors, which says that the elements are wanted; `undefined` if the class has no such accessor. */
+function dataOf(prototype: object): PropertyDescriptor | undefined {
+  let [at, get]: [object | null, (() => unknown) | undefined] = [prototype, undefined];
+  for (; at && !get; at = Object.getPrototypeOf(at) as object | null)
+    get = Object.getOwnPropertyDescriptor(at, 'data')?.get;
+  return (
+    get && {
+      configurable: true,
+      get(this: Required<LazyTensor>): unknown {
+        this[SOURCE]!.isRead = true;
+        return get.call(this);
+      },
+    }
+  );
+}
+
+/** Stands before `cpuData` among the properties of a tensor: who reads all of them wants the elements. */
+const BEFORE_ELEMENTS = {
+  enumerable: true,
+  get(this: Required<LazyTensor>): undefined {
+    this[SOURCE]!.isRead = true;
+  },
+};
+
+const KIND_OR_ELEMENTS = {
+  ...ELEMENTS,
+  get(this: Required<LazyTensor>): KeptData | undefined {
+    const source = this[SOURCE]!;
+    if (!source.kept || source.isRead) return elementsOf(source);
+    return kindOf(source, source.kept);
+  },
+};
+
+/** An array as far as its kind is concerned; the real one for everything else. */
+function kindOf(source: Source, kept: Kept): KeptData {
+  const empty = typed(kept, new Float32Array(0));
+  const all = (): KeptData => elementsOf(source) ?? empty;
+  return new Proxy(empty, {
+    get(_, key) {
+      const data = all();
+      const value: unknown = Reflect.get(data, key, data);
+      return typeof value === 'function' && key !== 'constructor' ? value.bind(data) : value;
+    },
+    set: (_, key, value) => Reflect.set(all(), key, value),
+    has: (_, key) => Reflect.has(all(), key),
+    ownKeys: () => Reflect.ownKeys(all()),
+    getOwnPropertyDescriptor: (_, key) => Reflect.getOwnPropertyDescriptor(all(), key),
+  });
 }
 
 /** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */

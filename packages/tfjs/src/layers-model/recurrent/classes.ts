@@ -62,13 +62,22 @@ export function packedOf(config: unknown, { parts }: RecurrentKind, where: strin
 export const wayOf = ({ ahead, back }: PackedCell, backwards: boolean): 'ahead' | 'back' =>
   (backwards && back) || !ahead ? 'back' : 'ahead';
 
-const known = /* @__PURE__ */ new WeakMap<object, ReadonlyMap<RecurrentKind, StockClasses>>();
+interface Classes {
+  readonly stock: ReadonlyMap<RecurrentKind, StockClasses>;
+  readonly packed: readonly (CellClass | RecurrentClass)[];
+}
 
-/** Registers the classes with tfjs, once per copy of tfjs-layers. @returns the stock classes */
-export function registerRecurrent({ layers }: LayersNamespace): ReadonlyMap<RecurrentKind, StockClasses> {
-  const before = known.get(layers.Layer);
-  if (before) return before;
+const known = /* @__PURE__ */ new WeakMap<object, Classes>();
+
+/** Registers the classes with tfjs, again each time. @returns the stock classes */
+export function registerRecurrent(namespace: LayersNamespace): ReadonlyMap<RecurrentKind, StockClasses> {
   const { tf } = requireRegistration('layers');
+  const { stock, packed } = known.get(namespace.layers.Layer) ?? classesOf(namespace);
+  for (const one of packed) tf.serialization.registerClass(one as never);
+  return stock;
+}
+
+function classesOf({ layers }: LayersNamespace): Classes {
   const stock = new Map(
     RECURRENT_KINDS.map((kind): [RecurrentKind, StockClasses] => [
       kind,
@@ -78,13 +87,13 @@ export function registerRecurrent({ layers }: LayersNamespace): ReadonlyMap<Recu
       },
     ]),
   );
-  for (const [kind, { layer, cell }] of stock) {
+  const packed = [...stock].flatMap(([kind, { layer, cell }]) => {
     const Cell = packedCell(kind, cell);
-    tf.serialization.registerClass(Cell as never);
-    tf.serialization.registerClass(packedLayer(kind, layer, Cell) as never);
-  }
-  known.set(layers.Layer, stock);
-  return stock;
+    return [Cell, packedLayer(kind, layer, Cell)];
+  });
+  const classes = { stock, packed };
+  known.set(layers.Layer, classes);
+  return classes;
 }
 
 function packedCell(kind: RecurrentKind, Stock: CellClass): CellClass {

@@ -8,7 +8,7 @@
  *   vout               4 values 20 times, 2 channels 10 times as large
  *   llm                all of it, milder
  */
-import { gaussian, type Random, random } from './random.ts';
+import { gaussian, gaussians, type Random, random } from './seeded.ts';
 
 export interface Distribution {
   /** Standard deviation of scores. */
@@ -102,7 +102,7 @@ export function sample(
 }
 
 const gaussianRows = (next: Random, count: number, d: number): Float32Array[] =>
-  Array.from({ length: count }, () => Float32Array.from({ length: d }, () => gaussian(next)));
+  Array.from({ length: count }, () => gaussians(next, d));
 
 function joined(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.length * rows[0].length);

@@ -1,0 +1,58 @@
+/** Nodes of a graph that are MSD's already: what they hold, for the reports of models that were saved or accelerated before. */
+import type { NodeReport } from '../report.ts';
+import { sizeOf } from '../shapes.ts';
+import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
+import { ATTENTION_OP } from './attention/steps.ts';
+import { inputCount, isMsdOp, specOfNode } from './ops.ts';
+import { rootOf } from './recognise.ts';
+import { scopesOf } from './scopes.ts';
+import type { NodeDef, Topology } from './topology.ts';
+
+export interface PackedNode {
+  readonly node: NodeDef;
+  /** Name of the constant that it reads. */
+  readonly constant: string | undefined;
+}
+
+/** In the graph and the bodies of its functions. */
+export function packedNodesOf(topology: Topology): PackedNode[] {
+  return scopesOf(topology, []).all.flatMap((scope) =>
+    [...scope.nodes.values()].flatMap((node) =>
+      isMsdOp(node.op) ? [{ node, constant: rootOf(scope, node.input?.[inputCount(node.op)] ?? '') }] : [],
+    ),
+  );
+}
+
+export interface PackedBefore {
+  readonly nodes: readonly NodeReport[];
+  /** Bytes that tfjs would keep instead, by constant. */
+  readonly stockBytes: ReadonlyMap<string, number>;
+}
+
+/** @param lengthOf elements of a constant's tensor */
+export function packedBefore(topology: Topology, lengthOf: (constant: string) => number | undefined): PackedBefore {
+  const specs = new Map<string, QuantizedSpec>();
+  const found = packedNodesOf(topology).flatMap(({ node, constant = '' }) => {
+    const length = lengthOf(constant);
+    if (length === undefined) return [];
+    const spec = specOfNode(node, length);
+    specs.set(constant, spec);
+    return [{ node, constant, spec }];
+  });
+  const nodes = found.map(({ node: { name, op }, constant, spec }): NodeReport => {
+    const byteLength = 4 * int32Length(spec);
+    const bytes = { bytesBefore: byteLength, bytesAfter: byteLength };
+    const sharedBy = found.filter((other) => other.constant === constant).length;
+    return {
+      name,
+      op,
+      where: 'msd',
+      msdOp: op,
+      weights: { spec, how: 'stored integers kept', error: 0, ...bytes, sharedBy },
+    };
+  });
+  const bodies = (topology.library?.function ?? []).flatMap(({ nodeDef = [] }) => nodeDef);
+  for (const { name, op } of [...topology.node, ...bodies])
+    if (op === ATTENTION_OP) nodes.push({ name, op, where: 'msd', msdOp: op });
+  return { nodes, stockBytes: new Map([...specs].map(([name, spec]) => [name, 4 * sizeOf(realShape(spec))])) };
+}

@@ -1,0 +1,35 @@
+/**
+ * Executions of graph models that have begun and not ended. Each goes on with the weights that the model had when it began, so what
+ * replaces them waits until it is over.
+ */
+import type { ConverterNamespace } from '../peers.ts';
+import type { Tensor } from '../tf.ts';
+
+const running = /* @__PURE__ */ new WeakMap<object, Set<Promise<unknown>>>();
+const watched = /* @__PURE__ */ new WeakSet<object>();
+
+/** Once per copy of tfjs-converter. `execute` waits for nothing and is never half-way. */
+export function watchExecutions({ GraphModel }: Pick<ConverterNamespace, 'GraphModel'>): void {
+  const methods = GraphModel.prototype;
+  if (watched.has(methods)) return;
+  watched.add(methods);
+  const { executeAsync } = methods;
+  methods.executeAsync = function (inputs, outputs) {
+    const result = executeAsync.call(this, inputs, outputs);
+    const all = running.get(this) ?? new Set();
+    running.set(this, all.add(result));
+    const end = () => void all.delete(result);
+    result.then(end, end);
+    return result;
+  };
+}
+
+/** Disposes at once of what no execution uses that runs now, else when those that do are over. */
+export function disposeWhenUnused(model: object, tensors: readonly Tensor[]): void {
+  const dispose = () => {
+    for (const tensor of tensors) tensor.dispose();
+  };
+  const now = running.get(model);
+  if (now?.size) void Promise.allSettled(now).then(dispose);
+  else dispose();
+}
