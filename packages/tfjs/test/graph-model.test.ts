@@ -434,6 +434,7 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
   it.each<[string, ModelOptions]>([
     ['int8', {}],
     ['int4', { format: 'int4', blockSize: 32 }],
+    ['mxfp4', { format: 'mxfp4' }],
   ])('save and load again as %s, through MSD and through tfjs itself, with the same bits', async (_, options) => {
     const {
       x,
