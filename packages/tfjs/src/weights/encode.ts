@@ -51,7 +51,7 @@ function encodeNow(
   stored: StoredValues,
   view: WeightView,
   options: WeightFormatOptions,
-  x: Float32Array | undefined,
+  x: SeenActivations | undefined,
 ): Encoded | { readonly reason: string } {
   if (view.kind === 'table' && stored.kind !== 'float32')
     return { packed: packStored(stored, view), how: 'stored integers kept' };
