@@ -83,6 +83,7 @@ export interface MatMulOptions extends ArithmeticOptions {
 
 export interface MatrixSpec extends MatrixRows {
     readonly batchShape: readonly number[];
+    readonly powers?: readonly number[] | undefined;
 }
 
 export declare class ModelFormatError extends Error {

@@ -86,6 +86,7 @@ function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMul
     if (output.error > 2 * error) words.push(`${outputs} ${output.index} ${show(output.error)}`);
     if (measured !== undefined) words.push(`measured ${show(measured)}`);
   }
+  if (spec.kind === 'matrix' && spec.powers) words.push('input features levelled');
   if (finer !== undefined) words.push(`since ${finer}`);
   return words.join(', ');
 }
