@@ -1,6 +1,6 @@
 /** From where a model comes, and how: at once, or weight by weight as its files arrive. */
 import type { io } from '@tensorflow/tfjs-core';
-import { shown } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
 import { dataLength, type StoredWeight } from '../weights/manifest.ts';
 import { receive } from './arriving.ts';
@@ -76,7 +76,12 @@ interface Opened {
 
 async function open(tfio: typeof io, handler: io.IOHandler): Promise<Opened> {
   if (!isHttp(handler, tfio)) {
-    const { getWeightStream, ...artifacts } = await handler.load!();
+    const loaded: unknown = await handler.load!();
+    if (typeof loaded !== 'object' || loaded === null)
+      throw new ModelFormatError(
+        `load: the handler's load(), expected the artifacts of a model, got ${shown(loaded)}.`,
+      );
+    const { getWeightStream, ...artifacts } = loaded as io.ModelArtifacts;
     return { artifacts, chunks: getWeightStream && chunksOf(getWeightStream()) };
   }
   const json = await handler.loadModelJSON();
