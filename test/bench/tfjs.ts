@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | recurrent | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | recurrent | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -33,7 +33,8 @@ import { describeMachine } from './environments.ts';
 import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
-import { recurrentLayers } from './tfjs-recurrent.ts';
+import { convolutions } from './tfjs-convolutions.ts';
+import { recurrentGraphs, recurrentLayers } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -345,9 +346,13 @@ else if (positionals.includes('readme')) {
   console.log(`${machine.cpu}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, medians of ${rounds} rounds`);
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
+  if (wants('convolution'))
+    for await (const { id, timings, macs } of convolutions(relativeL2, { rounds, clock }))
+      record('convolution', id, timings, macs);
   if (wants('recurrent'))
-    for await (const { id, timings, macs } of recurrentLayers(relativeL2, { rounds, clock }))
-      record('recurrent', id, timings, macs);
+    for (const measure of [recurrentLayers, recurrentGraphs])
+      for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))
+        record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();

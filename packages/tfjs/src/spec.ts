@@ -74,7 +74,7 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
     for (const [name, value] of Object.entries({ N, K }))
       if (!isCount(value)) refuse(name, 'a positive integer', value);
     if (blockSize !== null && !isCount(blockSize)) refuse('blockSize', 'a positive integer or null', blockSize);
-    if (scale !== 'f32' && scale !== 'f16') refuse('scale', "'f32' or 'f16'", scale);
+    if (scale !== 'f32' && scale !== 'f16' && scale !== 'e8m0') refuse('scale', "'f32', 'f16' or 'e8m0'", scale);
     if (typeof storedZeroPoints !== 'boolean') refuse('storedZeroPoints', 'a boolean', storedZeroPoints);
     if (!isCount(version)) refuse('version', 'a positive integer', version);
     if ((version as number) > PACKED_VERSION)

@@ -5,7 +5,7 @@
 import type { ConverterNamespace } from '../peers.ts';
 import type { Tensor } from '../tf.ts';
 
-const running = /* @__PURE__ */ new WeakMap<object, Set<Promise<unknown>>>();
+const running = /* @__PURE__ */ new WeakMap<object, Set<Promise<void>>>();
 const watched = /* @__PURE__ */ new WeakSet<object>();
 
 /** Once per copy of tfjs-converter. `execute` waits for nothing and is never half-way. */
@@ -14,13 +14,20 @@ export function watchExecutions({ GraphModel }: Pick<ConverterNamespace, 'GraphM
   if (watched.has(methods)) return;
   watched.add(methods);
   const { executeAsync } = methods;
-  methods.executeAsync = function (inputs, outputs) {
-    const result = executeAsync.call(this, inputs, outputs);
+  methods.executeAsync = async function (inputs, outputs) {
     const all = running.get(this) ?? new Set();
-    running.set(this, all.add(result));
-    const end = () => void all.delete(result);
-    result.then(end, end);
-    return result;
+    running.set(this, all);
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    all.add(ended);
+    try {
+      return await executeAsync.call(this, inputs, outputs);
+    } finally {
+      all.delete(ended);
+      end();
+    }
   };
 }
 
@@ -30,6 +37,6 @@ export function disposeWhenUnused(model: object, tensors: readonly Tensor[]): vo
     for (const tensor of tensors) tensor.dispose();
   };
   const now = running.get(model);
-  if (now?.size) void Promise.allSettled(now).then(dispose);
+  if (now?.size) void Promise.all(now).then(dispose);
   else dispose();
 }

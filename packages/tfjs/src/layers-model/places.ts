@@ -1,6 +1,6 @@
 /** The layers of a model in memory, and their variables. */
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { DisposedError } from '../errors.ts';
+import { DisposedError, shown } from '../errors.ts';
 import type { LayerInternals, LayerVariable } from './kinds.ts';
 import { isTransparent } from './plan.ts';
 import { isGone } from './variable.ts';
@@ -13,7 +13,7 @@ export const floatsOf = ({ shape }: LayerVariable) => ({ shape, dtype: 'float32'
 /** @throws {@link DisposedError} if a weight is gone */
 export function requireAlive(weights: readonly LayerVariable[], where: string): void {
   const gone = weights.find(isGone);
-  if (gone) throw new DisposedError(`${where}: model, ${gone.originalName} has been disposed of.`);
+  if (gone) throw new DisposedError(`${where}: model, ${shown(gone.originalName)} has been disposed of.`);
 }
 
 /** What of a model and of wrappers MSD looks at. A Sequential trains the model that it has built. */

@@ -3,6 +3,7 @@
  * train weights that have no gradient. Both are asked for every model, whoever made it: a new head on a packed base is one.
  */
 import { UnsupportedError } from '@msd/core';
+import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import type { LayerVariable } from './kinds.ts';
 import { packedOf, whileSaving } from './variable.ts';
@@ -48,7 +49,7 @@ export function guardTraining({ LayersModel }: LayersNamespace): void {
 function requireTrainable({ collectedTrainableWeights = [] }: ModelMethods): void {
   const stuck = collectedTrainableWeights.filter((weight) => weight.trainable && packedOf(weight));
   if (stuck.length === 0) return;
-  const names = stuck.slice(0, 3).map(({ originalName }) => originalName.slice(0, 100));
+  const names = stuck.slice(0, 3).map(({ originalName }) => shown(originalName));
   const more = stuck.length > names.length ? ` and ${stuck.length - names.length} more` : '';
   throw new UnsupportedError(
     `fit: ${names.join(', ')}${more}, expected float weights to train, got packed integers. Freeze their layers ` +

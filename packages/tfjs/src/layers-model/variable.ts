@@ -2,7 +2,7 @@
  * A weight of a layer as packed integers. The LayerVariable stays the object that it is, in the layer, in the lists of optimizers and in
  * regularizers; what changes is the tf.Variable in it. To everybody but MSD's layers and saved files it holds floats, as before.
  */
-import { DisposedError, ModelFormatError } from '../errors.ts';
+import { DisposedError, ModelFormatError, shown } from '../errors.ts';
 import { dequantized } from '../fallback.ts';
 import type { Packed } from '../pack.ts';
 import { QuantizedTensor } from '../quantized-tensor.ts';
@@ -52,7 +52,7 @@ export const isGone = ({ val }: LayerVariable): boolean =>
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
   checkAlive(variable);
   const packed = packedOf(variable);
-  if (!packed) throw new TypeError(`${variable.originalName}: weights, expected packed ones, got floats.`);
+  if (!packed) throw new TypeError(`${shown(variable.originalName)}: weights, expected packed ones, got floats.`);
   return packed;
 }
 
@@ -119,7 +119,7 @@ const asBefore = (variable: LayerVariable): LayerVariable => Object.getPrototype
 const integers = (data: Int32Array): Tensor => requireRegistration('packed weights').tf.tensor1d(data, 'int32');
 
 function checkAlive(variable: LayerVariable): void {
-  if (isGone(variable)) throw new DisposedError(`LayersVariable ${variable.name} is already disposed.`);
+  if (isGone(variable)) throw new DisposedError(`LayersVariable ${shown(variable.name)} is already disposed.`);
 }
 
 /** @param packed is disposed of */
@@ -160,7 +160,7 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
   }
   if (values.shape.join() !== variable.shape.join())
     throw new RangeError(
-      `${variable.originalName}: Shape mismatch: ${JSON.stringify(variable.shape)} vs. ${JSON.stringify(values.shape)}`,
+      `${shown(variable.originalName)}: Shape mismatch: ${JSON.stringify(variable.shape)} vs. ${JSON.stringify(values.shape)}`,
     );
   const next = tf.tidy(() => quantizedFrom(variable, state, values) as never) as Packed | undefined;
   if (next) set(variable, state, next.spec, integers(next.data));
@@ -177,13 +177,13 @@ function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
   if (fits(variable, spec)) return;
   const given = [...shape.slice(2).map(() => 1), ...weightShape(spec)];
   throw new ModelFormatError(
-    `${originalName}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
+    `${shown(originalName)}: Shape mismatch: ${JSON.stringify(shape)} vs. ${JSON.stringify(given)}, what the layer is built for and what the file holds.`,
   );
 }
 
-/** Filters of one place are matrices. */
+/** Filters are matrices: all but the last dimension are rows. */
 const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
-  [...shape.slice(2).map(() => 1), ...weightShape(spec)].join() === shape.join();
+  [sizeOf(shape.slice(0, -1)), shape.at(-1)!].join() === weightShape(spec).join();
 
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {
@@ -206,7 +206,7 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   const encoded = isKnown ? undefined : encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);
   if (encoded && 'reason' in encoded)
     throw new RangeError(
-      `${variable.originalName}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
+      `${shown(variable.originalName)}: values, expected ones that packed weights can hold, but ${encoded.reason}. Call restore() of accelerate first.`,
     );
   if (state.kept) state.kept = values.slice();
   return encoded?.packed;
