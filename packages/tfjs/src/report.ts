@@ -48,7 +48,7 @@ export interface ModelReport {
   readonly stockBytes: number;
   /** Of all weights as they are kept now. */
   readonly weightBytes: number;
-  /** Of a model that MSD loaded: bytes of weights, stored and packed, of which most were there at once. */
+  /** Of a model that arrived file by file: the most bytes of weights, stored and packed, that were there at once. */
   readonly peakBytes?: number;
 }
 

@@ -2,7 +2,7 @@
 import type { io } from '@tensorflow/tfjs-core';
 import { ModelFormatError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
-import { dataLength, type StoredWeight } from '../weights/manifest.ts';
+import type { StoredWeight } from '../weights/manifest.ts';
 import { receive } from './arriving.ts';
 import { isHttp, shards } from './shards.ts';
 
@@ -48,10 +48,7 @@ export async function loadRewritten(
   options: io.LoadOptions,
 ): Promise<RewrittenArtifacts> {
   const { artifacts, chunks, loadOptions = options } = await open(tfio, handler);
-  if (!chunks) {
-    const rewritten = rewrite(artifacts);
-    return withPeak(rewritten, dataLength(artifacts.weightData) + rewritten.report.weightBytes);
-  }
+  if (!chunks) return rewrite(artifacts);
   const { onProgress, requestInit } = loadOptions;
   const { stored, peakBytes } = await receive(
     artifacts.weightSpecs,
@@ -59,13 +56,9 @@ export async function loadRewritten(
     (now) => rewrite(artifacts, now).packed.keys(),
     { ...(onProgress && { onProgress }), signal: requestInit?.signal },
   );
-  return withPeak(rewrite(artifacts, stored), peakBytes);
+  const rewritten = rewrite(artifacts, stored);
+  return { ...rewritten, report: { ...rewritten.report, peakBytes } };
 }
-
-const withPeak = (rewritten: RewrittenArtifacts, peakBytes: number): RewrittenArtifacts => ({
-  ...rewritten,
-  report: { ...rewritten.report, ...(peakBytes > 0 && { peakBytes }) },
-});
 
 interface Opened {
   readonly artifacts: io.ModelArtifacts;
