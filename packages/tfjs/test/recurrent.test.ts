@@ -59,12 +59,6 @@ function beyond(got: Float32Array, want: readonly { value: Float64Array; error: 
   );
 }
 
-/** The report of a loaded model without what only loading has. */
-function asAccelerated(model: tf.LayersModel) {
-  const { peakBytes: _, ...rest } = reportOf(model)!;
-  return rest;
-}
-
 const loadedFrom = async (model: tf.LayersModel, options?: ModelOptions) =>
   loadLayersModel(tf.io.fromMemory(await saved(model)), options);
 
@@ -212,7 +206,7 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       expect(predict(again, x)).toEqual(got);
       await withoutLeaks(async () => {
         const { report, restore } = await accelerate(model, { restorable: true });
-        expect(report).toEqual(asAccelerated(loaded));
+        expect({ ...reportOf(loaded), peakBytes: undefined }).toEqual(report); // a file arrives in pieces
         expect(predict(model, x)).toEqual(got);
         const other = await loadLayersModel(tf.io.fromMemory(await saved(model)));
         expect(predict(other, x)).toEqual(got);
@@ -382,7 +376,7 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       const again = await tf.loadLayersModel(tf.io.fromMemory(await saved(model)));
       expect(predict(again, x)).toEqual([got]);
       const { report, restore } = await accelerate(stock, { restorable: true });
-      expect(report).toEqual(asAccelerated(model));
+      expect({ ...reportOf(model), peakBytes: undefined }).toEqual(report);
       expect(predict(stock, x)).toEqual([got]);
       await restore();
       expect(predict(stock, x)).toEqual([want]);

@@ -3,6 +3,7 @@
  * loads them like any other.
  */
 import { prepareConvolutions } from '../convolution/kernels.ts';
+import { checkInput } from '../copies.ts';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import { upgradedSpec } from '../saved.ts';
@@ -16,9 +17,9 @@ import { packedOf, packVariable, requirePacked } from './variable.ts';
 /** tfjs-layers rewrites the case of keys and of strings when it saves and loads: only lower-case words survive. */
 export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
   if (spec.kind === 'table') return { ...spec };
-  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset, version } = spec;
+  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset, version, powers } = spec;
   const shape = { inputs: K, outputs: N, format, block: blockSize, zeros: storedZeroPoints, scale, planes, offset };
-  return { kind, ...shape, version };
+  return { kind, ...shape, version, ...(powers && { powers }) };
 }
 
 /**
@@ -92,6 +93,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {
+      checkInput(inputs, kind.msd);
       return runPacked(kind, this, inputs, kwargs);
     }
 
