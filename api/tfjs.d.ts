@@ -124,6 +124,7 @@ export interface NodeReport {
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;
+    readonly predictedGain?: number;
     readonly more?: readonly MatMulInputsReport[];
 }
 
