@@ -175,7 +175,7 @@ export declare function accelerate(model: GraphModel | LayersModel, options?: Ac
 
 export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
 
-export declare function formatReport({ nodes, stockBytes, weightBytes, peakBytes }: ModelReport): string;
+export declare function formatReport(report: ModelReport): string;
 
 export declare function gather(w: QuantizedTensor, indices: Tensor): Tensor;
 

@@ -60,9 +60,10 @@ export function realTensor(tf: TfNamespace, w: QuantizedTensor): Tensor {
 }
 
 function onDevice(tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor {
-  const rows = () => tf.engine().runKernel(DEQUANTIZE, { w: packed }, { spec: withoutPowers(spec) as never }) as Tensor;
+  const attrs = { spec: withoutPowers(spec) as never };
+  const real = () => tf.engine().runKernel(DEQUANTIZE, { w: packed }, attrs) as Tensor;
   const factors = factorsOf(spec);
-  return factors ? tf.tidy(() => tf.mul(rows(), tf.tensor2d(factors, [factors.length, 1]))) : rows();
+  return factors ? tf.tidy(() => tf.mul(real(), tf.tensor2d(factors, [factors.length, 1]))) : real();
 }
 
 function fromInts(tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor {
