@@ -239,6 +239,29 @@ describe.each(BACKENDS)('accelerate() on a graph model on %s', (backend) => {
     model.dispose();
   });
 
+  it('is restored after unregister as well', async () => {
+    await withoutLeaks(async () => {
+      for (const restorable of [true, false]) {
+        const model = await stockModel();
+        const want = await run(model);
+        const { restore } = await accelerate(model, { restorable });
+        unregister(tf);
+        await restore();
+        expect(await run(model)).toEqual(want);
+        register(tf);
+        model.dispose();
+      }
+      const layers = tf.sequential({ layers: [tf.layers.dense({ units: 40, inputShape: [32] })] });
+      const before = layers.getWeights().map((weight) => weight.dataSync().slice());
+      const { restore } = await accelerate(layers, { restorable: true });
+      unregister(tf);
+      await restore();
+      expect(layers.getWeights().map((weight) => weight.dataSync().slice())).toEqual(before);
+      register(tf);
+      layers.dispose();
+    });
+  });
+
   it('that is loaded again by itself is stock, and restore() leaves it alone', async () => {
     const model = await stockModel();
     const want = await run(model);
