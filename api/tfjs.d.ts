@@ -72,6 +72,10 @@ export interface KvCacheOptions {
     readonly type?: KvType | undefined;
 }
 
+export interface LoadModelOptions extends ModelOptions, io.LoadOptions {
+    readonly loadOptions?: io.LoadOptions | undefined;
+}
+
 export interface MatMulOptions extends ArithmeticOptions {
     readonly bias?: Tensor | undefined;
     readonly activation?: Activation | undefined;
@@ -102,6 +106,7 @@ export interface ModelReport {
     readonly nodes: readonly NodeReport[];
     readonly stockBytes: number;
     readonly weightBytes: number;
+    readonly peakBytes?: number;
 }
 
 export interface MsdHandler extends io.IOHandler {
@@ -168,19 +173,17 @@ export declare function accelerate(model: GraphModel | LayersModel, options?: Ac
 
 export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
 
-export declare function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string;
+export declare function formatReport({ nodes, stockBytes, weightBytes, peakBytes }: ModelReport): string;
 
 export declare function gather(w: QuantizedTensor, indices: Tensor): Tensor;
 
-export declare function graphModelHandler(source: string | io.IOHandler, options?: ModelOptions): Promise<MsdHandler>;
+export declare function graphModelHandler(source: string | io.IOHandler, options?: LoadModelOptions): Promise<MsdHandler>;
 
-export declare function layersModelHandler(source: string | io.IOHandler, options?: ModelOptions): Promise<MsdHandler>;
+export declare function layersModelHandler(source: string | io.IOHandler, options?: LoadModelOptions): Promise<MsdHandler>;
 
-export declare function loadGraphModel(source: string | io.IOHandler, options?: ModelOptions & {
-    readonly loadOptions?: io.LoadOptions;
-}): Promise<GraphModel>;
+export declare function loadGraphModel(source: string | io.IOHandler, options?: LoadModelOptions): Promise<GraphModel>;
 
-export declare function loadLayersModel(source: string | io.IOHandler, options?: ModelOptions): Promise<LayersModel>;
+export declare function loadLayersModel(source: string | io.IOHandler, options?: LoadModelOptions): Promise<LayersModel>;
 
 export declare function matMul(x: Tensor, w: QuantizedTensor, options?: MatMulOptions): Tensor;
 

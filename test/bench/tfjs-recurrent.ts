@@ -1,6 +1,8 @@
-/** LSTM, GRU and SimpleRNN of @msd/tfjs beside stock: a batch of one, a step of a stream and a sequence. */
-import { loadLayersModel } from '@msd/tfjs';
+/** LSTM, GRU and SimpleRNN of @msd/tfjs beside stock, a batch of one: layers on a step of a stream and on a sequence, and graphs. */
+import { loadGraphModel, loadLayersModel } from '@msd/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { artifactsOf } from '../../packages/tfjs/test/graph.ts';
+import { framed, functional, unrolled } from '../../packages/tfjs/test/recurrent-graphs.ts';
 import { type Clock, interleave, type Timing } from './measure.ts';
 
 const CELLS = ['lstm', 'gru', 'simpleRNN'] as const;
@@ -40,7 +42,7 @@ export async function* recurrentLayers(
             macs,
             run: () => (model.apply(x) as tf.Tensor).dispose(),
           })),
-          { rounds, sampleMs: 30, clock },
+          { rounds, sampleMs: 60, clock },
         );
         const what = stock.layers[0]!.getClassName();
         yield { id: `${what} ${units} units, ${positions} position${positions > 1 ? 's' : ''}`, macs, timings };
@@ -48,6 +50,49 @@ export async function* recurrentLayers(
       }
       for (const model of [stock, int8, int4]) model.dispose();
     }
+}
+
+const FORMS = { 'frames of a loop': framed, 'a While': functional, unrolled: unrolled };
+/** Positions of a call. */
+const STEPS = 16;
+
+/** The same cells as nodes of graph models, run by executeAsync as loops need it. */
+export async function* recurrentGraphs(
+  relativeL2: (got: ArrayLike<number>, want: ArrayLike<number>) => number,
+  { rounds, clock }: { readonly rounds: number; readonly clock: Clock },
+): AsyncGenerator<RecurrentTimings> {
+  for (const kind of ['lstm', 'gru'] as const)
+    for (const units of [256, 512])
+      for (const [form, graphOf] of Object.entries(FORMS)) {
+        const handler = { load: async () => artifactsOf(graphOf({ kind, positions: STEPS, K: units, units })) };
+        const models = { stock: await tf.loadGraphModel(handler), int8: await loadGraphModel(handler) };
+        const feeds = {
+          x: tf.randomNormal([STEPS, 1, units]),
+          h0: tf.zeros([1, units]),
+          ...(kind === 'lstm' && { c0: tf.zeros([1, units]) }),
+        };
+        const run = async (model: tf.GraphModel) => (await model.executeAsync(feeds, 'h')) as tf.Tensor;
+        const values: Float32Array[] = [];
+        for (const model of Object.values(models)) {
+          const h = await run(model);
+          values.push(h.dataSync().slice() as Float32Array);
+          h.dispose();
+        }
+        const error = relativeL2(values[1]!, values[0]!);
+        if (!(error < 0.05)) throw new Error(`${kind} ${units}, ${form}: relative error ${error}`);
+        const macs = 2 * STEPS * GATES[kind] * units * units;
+        const timings = await interleave(
+          Object.entries(models).map(([name, model]) => ({
+            name,
+            macs,
+            run: async () => (await run(model)).dispose(),
+          })),
+          { rounds, sampleMs: 60, clock },
+        );
+        yield { id: `graph, ${kind.toUpperCase()} ${units} units, ${STEPS} positions, ${form}`, macs, timings };
+        tf.dispose(feeds as never);
+        for (const model of Object.values(models)) model.dispose();
+      }
 }
 
 /** As Keras exports it: a sigmoid at the gates. */

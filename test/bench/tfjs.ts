@@ -33,7 +33,7 @@ import { describeMachine } from './environments.ts';
 import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
-import { recurrentLayers } from './tfjs-recurrent.ts';
+import { recurrentGraphs, recurrentLayers } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -346,8 +346,9 @@ else if (positionals.includes('readme')) {
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
   if (wants('recurrent'))
-    for await (const { id, timings, macs } of recurrentLayers(relativeL2, { rounds, clock }))
-      record('recurrent', id, timings, macs);
+    for (const measure of [recurrentLayers, recurrentGraphs])
+      for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))
+        record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();

@@ -9,6 +9,7 @@ export { graphModelHandler, loadGraphModel, type MsdHandler } from './graph-mode
 export { reportOf } from './graph-model/model.ts';
 export type { ModelOptions } from './graph-model/options.ts';
 export { layersModelHandler, loadLayersModel } from './layers-model/load.ts';
+export type { LoadModelOptions } from './loading/options.ts';
 export { type Activation, type MatMulOptions, matMul } from './mat-mul.ts';
 export type { ArithmeticOptions, RegisterOptions } from './options.ts';
 export { type QuantizeTensorOptions, quantize, quantizeAsync } from './quantize.ts';

@@ -45,6 +45,8 @@ export interface ModelReport {
   readonly stockBytes: number;
   /** Of all weights as they are kept now. */
   readonly weightBytes: number;
+  /** Of a model that MSD loaded: bytes of weights, stored and packed, of which most were there at once. */
+  readonly peakBytes?: number;
 }
 
 /** Weights that were taken. */
@@ -94,7 +96,7 @@ function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMul
  * console.log(formatReport(reportOf(model)!));
  * ```
  */
-export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): string {
+export function formatReport({ nodes, stockBytes, weightBytes, peakBytes }: ModelReport): string {
   const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
     if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];
@@ -107,5 +109,6 @@ export function formatReport({ nodes, stockBytes, weightBytes }: ModelReport): s
       .join('  ')
       .trimEnd(),
   );
-  return [...lines, `weights ${formatBytes(weightBytes)}, in tfjs ${formatBytes(stockBytes)}`].join('\n');
+  const peak = peakBytes === undefined ? '' : `, at most ${formatBytes(peakBytes)} while loading`;
+  return [...lines, `weights ${formatBytes(weightBytes)}, in tfjs ${formatBytes(stockBytes)}${peak}`].join('\n');
 }

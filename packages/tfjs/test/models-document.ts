@@ -14,7 +14,7 @@ import {
   placeholder,
 } from './graph.ts';
 import { saved } from './layers.ts';
-import { framed, functional } from './recurrent-graphs.ts';
+import { framed, functional, unrolled } from './recurrent-graphs.ts';
 import { tf } from './tf.ts';
 
 interface LayerSample {
@@ -211,6 +211,10 @@ export const NODES: Readonly<Record<string, readonly NodeSample[]>> = {
   ],
   SparseSegmentMean: [segments('SparseSegmentMean')],
   SparseSegmentSum: [segments('SparseSegmentSum')],
+  Split: [
+    { what: 'of an LSTM cell, and what follows up to c and h', ...unrolled(LOOP), at: 'cell0/split' },
+    { what: 'of a GRU cell, and what follows up to h', ...unrolled({ ...LOOP, kind: 'gru' }), at: 'cell0/split1' },
+  ],
   BiasAdd: [{ nodes: [placeholder('x'), y('BiasAdd', ['x', 'b'])], weights: [floats('b', [64])] }],
 };
 
@@ -288,6 +292,7 @@ whole row (softmax), and as cells of an RNN they go from position to position, e
 |---|---|---|
 ${nodes}
 
+An LSTM or GRU in a graph is products, in a loop or unrolled, whose kernels are integers, and gates, which become one node of each cell.
 What follows a product and has one reader goes with it: a Reshape, a bias, an activation. Attention, product – scale – mask – softmax –
 product, becomes \`MsdAttention\`. A constant that anybody else reads as floats stays float, with all of its readers.
 `;

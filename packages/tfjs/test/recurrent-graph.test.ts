@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accelerate, loadGraphModel, register, reportOf, unregister } from '../src/index.ts';
 import { artifactsOf, handlerOf } from './graph.ts';
-import { framed, functional, type RecurrentGraph, unrolled } from './recurrent-graphs.ts';
+import { basic, framed, functional, type RecurrentGraph, unrolled } from './recurrent-graphs.ts';
 import { BACKENDS, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
@@ -39,6 +39,8 @@ describe.each(BACKENDS)('on %s', (backend) => {
           const model = await loadGraphModel(handlerOf(artifacts));
           const taken = reportOf(model)!.nodes.filter(({ weights }) => weights);
           expect(taken.length).toBe(form === unrolled ? 2 * POSITIONS : 2);
+          const cells = reportOf(model)!.nodes.filter(({ msdOp }) => msdOp === 'MsdGates');
+          expect(cells.length).toBe(form === unrolled ? POSITIONS : 1);
           const got = await run(model, kind);
           for (const [i, values] of got.entries()) expect(relativeL2(values, want[i]!)).toBeLessThan(2e-4);
           expect(await run(model, kind)).toEqual(got);
@@ -66,3 +68,89 @@ describe.each(BACKENDS)('on %s', (backend) => {
     );
   });
 });
+
+describe('gates of graph models', () => {
+  beforeAll(() => useBackend('wasm'));
+  const graph = { positions: POSITIONS, K, units: UNITS };
+  const gatesOf = (model: tf.GraphModel) => reportOf(model)!.nodes.filter(({ msdOp }) => msdOp === 'MsdGates');
+
+  it('of BasicLSTMCell, with a forget bias and other gates, are those of stock', async () => {
+    const artifacts = artifactsOf(basic(graph));
+    const [stock, model] = [await tf.loadGraphModel(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];
+    expect(gatesOf(model).map(({ op, fused }) => [op, fused!.length])).toEqual(Array(POSITIONS).fill(['Split', 8]));
+    const [want, got] = [await run(stock, 'lstm'), await run(model, 'lstm')];
+    for (const [i, values] of got.entries()) expect(relativeL2(values, want[i]!)).toBeLessThan(0.02);
+  });
+
+  it.each(['lstm', 'gru'] as const)('of %s: the same bits without them, whatever the products are', async (kind) => {
+    const artifacts = artifactsOf(unrolled({ kind, ...graph }));
+    const [fused, plain] = [
+      await loadGraphModel(handlerOf(artifacts)),
+      await loadGraphModel(handlerOf(artifacts), { fuse: false }),
+    ];
+    expect([gatesOf(fused).length, gatesOf(plain).length]).toEqual([POSITIONS, 0]);
+    const [got, want] = [await run(fused, kind), await run(plain, kind)];
+    // Roundings of sigmoid and tanh differ by a few units in the last place.
+    for (const [i, values] of got.entries()) expect(relativeL2(values, want[i]!)).toBeLessThan(1e-5);
+    const floats = await loadGraphModel(handlerOf(artifacts), { minElements: 1e9 });
+    expect(gatesOf(floats).length).toBe(POSITIONS);
+    const stock = await tf.loadGraphModel(handlerOf(artifacts));
+    const [left, right] = [await run(floats, kind), await run(stock, kind)];
+    for (const [i, values] of left.entries()) expect(relativeL2(values, right[i]!)).toBeLessThan(1e-5);
+  });
+
+  it.each(['lstm', 'gru'] as const)('of %s have gradients', async (kind) => {
+    const artifacts = artifactsOf(unrolled({ kind, ...graph }));
+    const [stock, model] = [await tf.loadGraphModel(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];
+    const states = { h0: tensor(4, [BATCH, UNITS]), ...(kind === 'lstm' && { c0: tensor(5, [BATCH, UNITS]) }) };
+    const x = tensor(3, [POSITIONS, BATCH, K]);
+    const [want, got] = [stock, model].map((of) =>
+      tf.tidy(() =>
+        tf
+          .grad((at: tf.Tensor) => tf.sum(of.execute({ x: at, ...states }, 'h') as tf.Tensor))(x)
+          .dataSync()
+          .slice(),
+      ),
+    );
+    expect(relativeL2(got!, want!)).toBeLessThan(0.03);
+  });
+
+  it.each([
+    ['a gate that somebody else reads', (nodes: Entry[]) => nodes.push(reader('cell0/i'))],
+    ['a candidate of another function', (nodes: Entry[]) => change(nodes, 'cell0/g', { op: 'Relu' })],
+    ['a part that two gates read', (nodes: Entry[]) => change(nodes, 'cell0/o', { input: ['cell0/split:1'] })],
+    ['parts along another axis', (nodes: Entry[]) => change(nodes, 'cell0/split', { input: ['zero', 'cell0/bias'] })],
+    [
+      'a node that a control input waits for',
+      (nodes: Entry[]) => change(nodes, 'cell1/mm', { input: ['steps:1', 'kernel', '^cell0/f'] }),
+    ],
+  ])('stay with %s', async (_, edit) => {
+    const entry = unrolled({ kind: 'lstm', ...graph });
+    const nodes = structuredClone(entry.nodes) as Entry[];
+    edit(nodes);
+    const axis = { name: 'zero', shape: [], values: Int32Array.of(0) };
+    const model = await loadGraphModel(
+      handlerOf(
+        artifactsOf({
+          ...entry,
+          nodes,
+          weights: [...entry.weights, axis],
+          outputs: [...entry.outputs!, 'extra'].filter((name) => nodes.some((node) => node.name === name)),
+        }),
+      ),
+    );
+    expect(gatesOf(model).map(({ name }) => name)).toEqual(['cell1/split', 'cell2/split', 'cell3/split']);
+  });
+
+  it('that say nothing of themselves are refused', async () => {
+    const entry = unrolled({ kind: 'lstm', ...graph });
+    const nodes = entry.nodes.map((node) => (node.name === 'cell0/h' ? { ...node, op: 'MsdGates', attr: {} } : node));
+    const model = await loadGraphModel(handlerOf(artifactsOf({ ...entry, nodes })));
+    await expect(run(model, 'lstm')).rejects.toThrow(/MsdGates cell0\/h: gates, expected those of an LSTM or a GRU/);
+  });
+});
+
+type Entry = { name: string; op: string; input?: string[]; attr?: Record<string, unknown> };
+const reader = (of: string): Entry => ({ name: 'extra', op: 'Neg', input: [of], attr: {} });
+const change = (nodes: Entry[], name: string, to: Partial<Entry>): void =>
+  void Object.assign(nodes.find((node) => node.name === name)!, to);

@@ -257,3 +257,39 @@ export function functional(graph: RecurrentGraph): GraphEntry {
     outputs: states(kind),
   };
 }
+
+/** BasicLSTMCell of TensorFlow 1: one product of x and h side by side; its gates are i, g, f, o, with 1 added to f. */
+export function basic({ positions, K, units }: Omit<RecurrentGraph, 'kind'>): GraphEntry {
+  const nodes: NodeEntry[] = [
+    placeholder('x'),
+    placeholder('h0'),
+    placeholder('c0'),
+    node('steps', 'Unpack', ['x'], { axis: { i: '0' }, num: { i: `${positions}` }, T: FLOAT }),
+  ];
+  for (let t = 0; t < positions; t++) {
+    const at = (name: string, index = 0) => output(`cell${t}/${name}`, index);
+    const before = (name: string) => (t === 0 ? `${name}0` : `cell${t - 1}/${name}`);
+    const one = (name: string, op: string, ...input: string[]) => node(at(name), op, input, { T: FLOAT });
+    nodes.push(
+      node(at('both'), 'ConcatV2', [output('steps', t), before('h'), 'axis'], { N: { i: '2' }, T: FLOAT }),
+      one('mm', 'MatMul', at('both'), 'kernel'),
+      one('bias', 'BiasAdd', at('mm'), 'bias'),
+      node(at('split'), 'Split', ['axis', at('bias')], { num_split: { i: '4' }, T: FLOAT }),
+      one('i', 'Sigmoid', at('split')),
+      one('g', 'Tanh', at('split', 1)),
+      one('more', 'Add', at('split', 2), 'one'),
+      one('f', 'Sigmoid', at('more')),
+      one('o', 'Sigmoid', at('split', 3)),
+      one('kept', 'Mul', before('c'), at('f')),
+      one('gained', 'Mul', at('i'), at('g')),
+      one('c', 'Add', at('kept'), at('gained')),
+      one('told', 'Tanh', at('c')),
+      one('h', 'Mul', at('told'), at('o')),
+    );
+  }
+  const last = ['h', 'c'].map((name) => node(name, 'Identity', [`cell${positions - 1}/${name}`], { T: FLOAT }));
+  const kernel = floats('kernel', [K + units, 4 * units]);
+  const weights = [kernel, floats('bias', [4 * units]), ints('axis', [1], [])];
+  const one: WeightEntry = { name: 'one', shape: [], values: Float32Array.of(1) };
+  return { nodes: [...nodes, ...last], weights: [...weights, one], outputs: ['h', 'c'] };
+}

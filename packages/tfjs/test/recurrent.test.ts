@@ -333,6 +333,20 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       expect(predict(again, x)).toEqual([got]);
     });
 
+    it("in a stack with tfjs's own initializer, which wants to be told a type", async () => {
+      await withoutLeaks(async () => {
+        const cells = [tf.layers[`${kind}Cell` as 'lstmCell']({ units: 9 }), tf.layers.lstmCell({ units: 8 })];
+        const rnn = tf.layers.rnn({ cell: cells as never, inputShape: [POSITIONS, K] });
+        const model = tf.sequential({ layers: [rnn] });
+        const x = tensor(21, [BATCH, POSITIONS, K]);
+        const loaded = await loadedFrom(model, { minElements: 1 });
+        expect(relativeL2(predict(loaded, x)[0]!, predict(model, x)[0]!)).toBeLessThan(0.05);
+        tf.dispose(x);
+        model.dispose();
+        loaded.dispose();
+      });
+    });
+
     it('as cells of an RNN, alone and in a stack, and in a TimeDistributed', async () => {
       const cell = () => tf.layers[`${kind}Cell` as 'lstmCell']({ units: UNITS, ...fast } as never);
       const stock = seeded(

@@ -33,7 +33,8 @@ describe('npm run bench -- forecast', () => {
     expect(lines).toHaveLength(run.results.length);
     expect(new Set(run.results.map(({ kind }: { kind: string }) => kind))).toEqual(new Set(['product', 'attention']));
     for (const { time, ratio, measured, expected } of run.results) {
-      expect(time.samples).toHaveLength(2);
+      expect(time.samples.length).toBeGreaterThanOrEqual(4);
+      expect(time.samples.length % 2).toBe(0);
       expect(ratio).toBeCloseTo(expected.microseconds / measured, 12);
     }
     expect(report).toContain('within 25 %');

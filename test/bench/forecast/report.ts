@@ -45,7 +45,7 @@ export function forecastReport({ date, machine, load, versions, rounds, results,
     '# How far off forecasts are',
     '',
     `\`npm run bench -- forecast\`, ${machine.cpu}, ${machine.cores} cores, Node ${versions.node} (V8 ${versions.v8}), ${date.slice(0, 10)}, ` +
-      `load ${load}, one thread, ${rounds} rounds in turns with the machine's peaks. How: docs/theory.md.`,
+      `load ${load}, one thread, at least twice ${rounds} rounds in turns with the machine's peaks. How: docs/theory.md.`,
     '',
     'Expected: from the best samples of the peaks. Measured: a bound call, its best sample; of calls that take milliseconds (cpu) the median by',
     'the clock of the processor. Ratio: expected ÷ measured. Recorded runs: chains of layers, by medians.',

@@ -4,6 +4,7 @@ import { addChange } from '../changes.ts';
 import { checkGraphModel } from '../copies.ts';
 import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
@@ -13,6 +14,7 @@ import { constantsOf, storedWeights } from './constants.ts';
 import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { packedBefore } from './packed-nodes.ts';
+import { hasGates } from './recurrent/run.ts';
 import { changeOf, type Done, forgetStale, keepWeights, restore } from './restore.ts';
 import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts';
 import { disposeWhenUnused } from './running.ts';
@@ -49,6 +51,7 @@ export async function accelerateGraphModel(
 
   const gone = new Map([...before].filter(([name]) => packed.has(name) || dropped.has(name)));
   const kept = restorable ? await keepWeights(gone, stored) : undefined;
+  if (hasGates(rewritten.topology)) await prepareRecurrent();
   // Nothing waits from here on: the model is as it was, or all of it has changed.
   if (internals.executor.weightMap !== weightMap || [...before.values()].some(({ isDisposed }) => isDisposed))
     throw new DisposedError(`${where}: model, has been disposed of or loaded again meanwhile.`);

@@ -1,7 +1,7 @@
 /** A model's artifacts, rewritten: what an IOHandler hands to tfjs, and what `model.save` writes. */
 import type { io } from '@tensorflow/tfjs-core';
 import { ModelFormatError, shown } from '../errors.ts';
-import type { ModelReport } from '../report.ts';
+import type { RewrittenArtifacts } from '../loading/load.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
@@ -11,22 +11,21 @@ import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
 import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
 
-export interface RewrittenArtifacts {
-  readonly artifacts: io.ModelArtifacts;
-  readonly report: ModelReport;
-}
-
 /** Bytes that tfjs keeps per weight. */
 export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
   spec.dtype === 'string' ? 0 : sizeOf(spec.shape) * (spec.dtype === 'bool' ? 1 : 4);
 
 /** @throws {@link ModelFormatError} if topology and weights contradict themselves or each other */
-export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteOptions): RewrittenArtifacts {
+export function rewriteArtifacts(
+  artifacts: io.ModelArtifacts,
+  options: RewriteOptions,
+  given?: ReadonlyMap<string, StoredWeight>,
+): RewrittenArtifacts {
   checkTopology(artifacts.modelTopology);
   checkVersions(artifacts.modelTopology);
   const initializer = artifacts.modelInitializer as Topology | undefined;
   if (initializer?.node !== undefined) checkTopology(initializer);
-  const stored = weightsOf(artifacts);
+  const stored = given ? new Map(given) : weightsOf(artifacts);
   const modelTopology = takeMsdNodes(artifacts.modelTopology, stored);
   const already = packedBefore(modelTopology, (name) => sizeOf(stored.get(name)!.spec.shape));
   const constants = new Map([...stored].map(([name, weight]) => [name, fileConstant(weight)]));
@@ -56,6 +55,7 @@ export function rewriteArtifacts(artifacts: io.ModelArtifacts, options: RewriteO
       weightData: readable(data),
     },
     report: { nodes: [...already.nodes, ...nodes], stockBytes: stock, weightBytes },
+    packed,
   };
 }
 

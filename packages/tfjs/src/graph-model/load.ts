@@ -3,13 +3,18 @@ import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
 import { prepareBackend } from '../fallback.ts';
 import { cleanly } from '../leftovers.ts';
+import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
+import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { converter } from '../peers.ts';
+import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
-import { type ModelOptions, resolveModelOptions } from './options.ts';
+import { resolveModelOptions } from './options.ts';
+import { hasGates } from './recurrent/run.ts';
+import type { Topology } from './topology.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
 export interface MsdHandler extends io.IOHandler {
@@ -31,19 +36,22 @@ export interface MsdHandler extends io.IOHandler {
  */
 export async function graphModelHandler(
   source: string | io.IOHandler,
-  options: ModelOptions = {},
+  options: LoadModelOptions = {},
 ): Promise<MsdHandler> {
   const where = 'graphModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = await resolveModelOptions(options, where);
+  const { own, stock } = splitOptions(options, where);
+  const resolved = await resolveModelOptions(own, where);
   prepareConverter(await converter(where));
   await prepareBackend(tf);
-  const inner = handlerFor(tf.io, source);
+  const inner = handlerFor(tf.io, source, stock, true);
   let report: ModelReport | undefined;
   return {
     async load() {
-      const rewritten = rewriteArtifacts(await inner.load!(), resolved);
+      const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
+      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
       report = rewritten.report;
+      if (hasGates(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareRecurrent();
       return rewritten.artifacts;
     },
     get report() {
@@ -65,13 +73,12 @@ export async function graphModelHandler(
  */
 export async function loadGraphModel(
   source: string | io.IOHandler,
-  options: ModelOptions & { readonly loadOptions?: io.LoadOptions } = {},
+  options: LoadModelOptions = {},
 ): Promise<GraphModel> {
-  const { loadOptions, ...rest } = options;
-  const handler = await graphModelHandler(source, rest);
+  const handler = await graphModelHandler(source, options);
   const { GraphModel } = await converter('loadGraphModel');
   const { tf } = requireRegistration('loadGraphModel');
-  const model = new GraphModel(handler, loadOptions);
+  const model = new GraphModel(handler);
   const stock = model.loadSync;
   model.loadSync = (artifacts) => cleanly(tf, () => stock.call(model, artifacts));
   await model.load();
@@ -79,16 +86,4 @@ export async function loadGraphModel(
   dropFileBytes(model);
   setReport(model, handler.report!);
   return model;
-}
-
-/** As tfjs finds the handler of a URL. */
-export function handlerFor(tfio: typeof io, source: string | io.IOHandler): io.IOHandler {
-  if (typeof source === 'object' && source !== null && typeof source.load === 'function') return source;
-  if (typeof source !== 'string')
-    throw new TypeError(
-      `load: source, expected a URL or an IOHandler, got ${source === null ? 'null' : typeof source}.`,
-    );
-  const [first, second] = tfio.getLoadHandlers(source);
-  if (second) throw new RangeError(`load: source, ${source} has more than one load handler.`);
-  return first ?? tfio.browserHTTPRequest(source);
 }

@@ -13,6 +13,7 @@ import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
+import { GATES_OP, gatesOp } from './recurrent/run.ts';
 import { watchExecutions } from './running.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 
@@ -143,12 +144,13 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
     const { quantized } = attributesFor(graphNode, inputs[at]!);
     return run(quantized, inputs);
   };
-  const ops: Readonly<Record<string, (node: GraphNode) => Tensor>> = {
+  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[]>> = {
     MsdMatMul: matMulOp,
     MsdGather: table((w, [indices]) => gather(w, indices!)),
     MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
     [ATTENTION_OP]: attentionOp,
+    [GATES_OP]: gatesOp,
   };
   for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
 }

@@ -5,6 +5,7 @@ import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { inputCount, isMsdOp, specOfNode } from './ops.ts';
 import { rootOf } from './recognise.ts';
+import { GATES_OP } from './recurrent/run.ts';
 import { scopesOf } from './scopes.ts';
 import type { NodeDef, Topology } from './topology.ts';
 
@@ -53,6 +54,6 @@ export function packedBefore(topology: Topology, lengthOf: (constant: string) =>
   });
   const bodies = (topology.library?.function ?? []).flatMap(({ nodeDef = [] }) => nodeDef);
   for (const { name, op } of [...topology.node, ...bodies])
-    if (op === ATTENTION_OP) nodes.push({ name, op, where: 'msd', msdOp: op });
+    if (op === ATTENTION_OP || op === GATES_OP) nodes.push({ name, op, where: 'msd', msdOp: op });
   return { nodes, stockBytes: new Map([...specs].map(([name, spec]) => [name, 4 * sizeOf(realShape(spec))])) };
 }

@@ -15,6 +15,7 @@ import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
+import { takeCells } from './recurrent/take.ts';
 import { scopesOf } from './scopes.ts';
 import {
   type AttrValue,
@@ -75,6 +76,9 @@ export function rewriteGraph(
       : [{ name, op, where: 'tfjs', reason: attention.reasons.get(node) ?? reason }];
   });
   nodes.push(...attention.reports);
+  const cells = options.fuse ? takeCells(scopes, constants) : undefined;
+  nodes.push(...(cells?.reports ?? []));
+  for (const [scope, own] of cells?.nodes ?? []) for (const node of own) replaced.get(scope)!.set(node.name, node);
   for (const [scope, own] of attention.nodes) for (const node of own) replaced.get(scope)!.set(node.name, node);
 
   for (const { constant, view, uses } of claims) {

@@ -4,7 +4,7 @@ import { msdAttention } from './attention.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
 import { msdMatMul } from './mat-mul.ts';
-import { msdRecurrent } from './recurrent.ts';
+import { msdGates, msdRecurrent } from './recurrent.ts';
 
 export const MAT_MUL = 'MsdMatMul';
 export const GATHER = 'MsdGather';
@@ -12,6 +12,7 @@ export const SPARSE_SEGMENT = 'MsdSparseSegment';
 export const DEQUANTIZE = 'MsdDequantize';
 export const ATTENTION = 'MsdAttention';
 export const RECURRENT = 'MsdRecurrent';
+export const GATES = 'MsdGates';
 
 export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo | TensorInfo[]>> =
   {
@@ -21,4 +22,5 @@ export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host
     [DEQUANTIZE]: msdDequantize,
     [ATTENTION]: msdAttention,
     [RECURRENT]: msdRecurrent,
+    [GATES]: msdGates,
   };

@@ -6,7 +6,7 @@
  *   outputs  h, c of an LSTM, and h at every position [positions, batch, units] if `sequences`
  */
 import type { ActivationBlock } from '@msd/core';
-import type { CellActivations, RecurrentId } from '../recurrent/gates.ts';
+import type { CellActivations, GatesOp, RecurrentId } from '../recurrent/gates.ts';
 import type { MatrixSpec } from '../spec.ts';
 import type { TensorInfo } from '../tf.ts';
 import type { Host } from './host.ts';
@@ -49,16 +49,54 @@ export function msdRecurrent(inputs: RecurrentInputs, attrs: RecurrentAttrs, hos
   const [positions] = x.shape;
   const read = Object.values(inputs) as TensorInfo[];
   const shapes = [h.shape, ...(c ? [c.shape] : []), ...(attrs.sequences ? [[positions!, ...h.shape]] : [])];
-  const made: TensorInfo[] = [];
-  const run = () => {
-    const [own, ...others] = made as [TensorInfo, ...TensorInfo[]];
+  return outputsOf(host, shapes, read, ([own, ...others]) => {
     const sequence = attrs.sequences ? others.at(-1) : undefined;
-    attrs.calls.run(inputs, attrs, { h: own, c: c && others[0], sequence });
-  };
-  // One inside of the other: all are given back if the last one fails.
+    attrs.calls.run(inputs, attrs, { h: own!, c: c && others[0], sequence });
+  });
+}
+
+export interface GatesInputs {
+  /** [batch, gates · units] */
+  readonly terms: readonly TensorInfo[];
+  /** [gates · units] */
+  readonly bias: TensorInfo | undefined;
+  /** c of an LSTM, h of a GRU: [batch, units] */
+  readonly state: TensorInfo;
+}
+
+export interface GatesOutputs {
+  readonly h: TensorInfo;
+  readonly c: TensorInfo | undefined;
+}
+
+/**
+ * MsdGates: what a cell makes of its products, element by element.
+ *
+ *   inputs   term0, term1 f32 [batch, gates · units], bias f32 [gates · units], state f32 [batch, units]
+ *   outputs  h, and c of an LSTM
+ */
+export function msdGates(
+  { term0, term1, bias, state }: Record<'term0' | 'state', TensorInfo> & Partial<Record<'term1' | 'bias', TensorInfo>>,
+  { op, calls }: { op: GatesOp; calls: { runGates(op: GatesOp, inputs: GatesInputs, outputs: GatesOutputs): void } },
+  host: Host,
+): TensorInfo[] {
+  const terms = term1 ? [term0, term1] : [term0];
+  const shapes = op.id === 'lstm' ? [state.shape, state.shape] : [state.shape];
+  const read = [...terms, ...(bias ? [bias] : []), state];
+  return outputsOf(host, shapes, read, ([h, c]) => calls.runGates(op, { terms, bias, state }, { h: h!, c }));
+}
+
+/** One output inside of the other: all are given back if the last one fails. */
+function outputsOf(
+  host: Host,
+  shapes: readonly (readonly number[])[],
+  read: readonly TensorInfo[],
+  run: (made: readonly TensorInfo[]) => void,
+): TensorInfo[] {
+  const made: TensorInfo[] = [];
   const make = () => {
     const shape = shapes[made.length];
-    if (!shape) return run();
+    if (!shape) return run(made);
     host.output([...shape], read, (out) => {
       made.push(out);
       make();

@@ -108,7 +108,8 @@ interface Wanted {
   readonly add: LayerInternals['addWeight'];
   readonly name: string;
   readonly shape: number[];
-  readonly dtype: string | undefined;
+  /** Recurrent layers of stock give null. */
+  readonly dtype: string | null | undefined;
   readonly rest: readonly unknown[];
 }
 
@@ -125,7 +126,8 @@ export function addPacked(
   const variable = add(name, [1], 'float32', nothing, ...more);
   const spec = upgradedSpec(saved);
   packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved });
-  if (!layer.fastWeightInitDuringBuild) tf.tidy(() => void variable.write(initializer.apply(shape, dtype)));
+  if (!layer.fastWeightInitDuringBuild)
+    tf.tidy(() => void variable.write(initializer.apply(shape, dtype ?? 'float32')));
   return variable;
 }
 

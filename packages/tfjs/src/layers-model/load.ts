@@ -6,11 +6,13 @@ import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
 import { stockBytes } from '../graph-model/artifacts.ts';
-import { handlerFor, type MsdHandler } from '../graph-model/load.ts';
+import type { MsdHandler } from '../graph-model/load.ts';
 import { setReport } from '../graph-model/model.ts';
-import { type ModelOptions, resolveModelOptions } from '../graph-model/options.ts';
+import { resolveModelOptions } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import { buildCleanly } from '../leftovers.ts';
+import { handlerFor, loadRewritten, type Rewrite, type RewrittenArtifacts } from '../loading/load.ts';
+import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
@@ -37,20 +39,22 @@ import { checkWiring } from './wiring.ts';
  */
 export async function layersModelHandler(
   source: string | io.IOHandler,
-  options: ModelOptions = {},
+  options: LoadModelOptions = {},
 ): Promise<MsdHandler> {
   const where = 'layersModelHandler';
   const { tf } = requireRegistration(where);
-  const resolved = await resolveModelOptions(options, where);
+  const { own, stock } = splitOptions(options, where);
+  const resolved = await resolveModelOptions(own, where);
   const namespace = await layers(where);
   checkLayers(namespace, where);
   registerLayers(namespace);
   await prepareBackend(tf);
-  const inner = handlerFor(tf.io, source);
+  const inner = handlerFor(tf.io, source, stock);
   let report: ModelReport | undefined;
   return {
     async load() {
-      const rewritten = rewriteLayers(await inner.load!(), resolved);
+      const rewrite: Rewrite = (artifacts, stored) => rewriteLayers(artifacts, resolved, stored);
+      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
       if (hasRecurrent(rewritten.report)) await prepareRecurrent();
       report = rewritten.report;
       return rewritten.artifacts;
@@ -70,13 +74,18 @@ export async function layersModelHandler(
  * const model = await loadLayersModel('https://…/model.json', { format: 'int4' });
  * ```
  */
-export async function loadLayersModel(source: string | io.IOHandler, options: ModelOptions = {}): Promise<LayersModel> {
+export async function loadLayersModel(
+  source: string | io.IOHandler,
+  options: LoadModelOptions = {},
+): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
   const where = 'loadLayersModel';
   const { loadLayersModel: load } = await layers(where);
   const artifacts = await handler.load();
+  const { strict } = splitOptions(options, where).stock;
+  const strictness = strict === undefined ? {} : { strict };
   const atOnce = { load: () => artifacts } as unknown as io.IOHandler;
-  const model = await buildCleanly(requireRegistration(where).tf, () => load(atOnce));
+  const model = await buildCleanly(requireRegistration(where).tf, () => load(atOnce, strictness));
   setReport(model, handler.report!);
   return model;
 }
@@ -117,7 +126,8 @@ function placesOf(layer: LayerConfig, outer: readonly string[], wrapper?: string
 function rewriteLayers(
   artifacts: io.ModelArtifacts,
   options: RewriteOptions,
-): { artifacts: io.ModelArtifacts; report: ModelReport } {
+  given?: ReadonlyMap<string, StoredWeight>,
+): RewrittenArtifacts {
   const { modelTopology, weightSpecs, weightData } = artifacts;
   if (typeof modelTopology !== 'object' || modelTopology === null)
     throw new ModelFormatError(`model: modelTopology, expected an object, got ${shown(modelTopology)}.`);
@@ -126,19 +136,19 @@ function rewriteLayers(
   if (typeof root.config !== 'object' || root.config === null)
     throw new ModelFormatError('model: modelTopology, expected a model with a config. Is it a layers model?');
   const places = layersOf(root);
-  if (weightData == null) return { artifacts, report: withoutWeights(places) };
+  const packed = new Map<string, Int32Array<ArrayBuffer>>();
+  if (weightData == null) return { artifacts, report: withoutWeights(places), packed };
   if (weightSpecs == null)
     throw new ModelFormatError(
       'model: LayersModel artifacts contains weight data, but not weight specs. Therefore loading of weights cannot proceed.',
     );
-  const stored = readManifest(weightSpecs, weightData);
+  const stored = given ?? readManifest(weightSpecs, weightData);
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
     return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.weight, stored) }] : [];
   });
 
-  const packed = new Map<string, Int32Array<ArrayBuffer>>();
   const nodes: NodeReport[] = [];
   const floatBytes = new Map<string, number>();
   for (const place of places) {
@@ -210,6 +220,7 @@ function rewriteLayers(
       weightData: readable(data),
     },
     report: { nodes: withLeftAlone(nodes, places, stored), stockBytes: stock, weightBytes },
+    packed,
   };
 }
 

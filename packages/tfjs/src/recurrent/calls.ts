@@ -4,21 +4,24 @@
  * where operands lie.
  */
 import type { ArenaHandle, PreparedWeights, WasmBackend } from '@msd/core';
-import { type Elementwise, elementwise } from '@msd/core/nn';
 import type { Host, Memory } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
 import { addOffset } from '../kernels/in-memory.ts';
-import type { RecurrentAttrs, RecurrentInputs, RecurrentOutputs } from '../kernels/recurrent.ts';
+import type {
+  GatesInputs,
+  GatesOutputs,
+  RecurrentAttrs,
+  RecurrentInputs,
+  RecurrentOutputs,
+} from '../kernels/recurrent.ts';
 import { type MatrixSpec, matrixCount, planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo, TfNamespace } from '../tf.ts';
-import { gatesOf } from './gates.ts';
-
-type Call = ReturnType<WasmBackend['bind']>;
+import { Expressions } from './expressions.ts';
+import { type GatesOp, gatesOf, stepOf } from './gates.ts';
+import { type Call, keep } from './keep.ts';
 
 /** Positions that are multiplied with the kernel at a time. */
 const STRIP = 128;
-/** Calls that are kept for each tensor of weights: batches of a few sizes, long strips and the rest. */
-const MOST_CALLS = 16;
 
 type Arithmetic = Pick<RecurrentAttrs, 'components' | 'activationBlock'>;
 
@@ -97,11 +100,35 @@ export class RecurrentCalls {
   readonly #device: WasmBackend;
   readonly #places: Memory['places'];
   readonly #matrices = new WeakMap<DataId, Matrices>();
-  readonly #expressions = new Map<string, Call>();
+  readonly #expressions: Expressions;
 
   constructor({ device, places }: Memory) {
     this.#device = device;
     this.#places = places;
+    this.#expressions = new Expressions(device);
+  }
+
+  /** Gates of products that are there already. */
+  runGates(op: GatesOp, { terms, bias, state }: GatesInputs, { h, c }: GatesOutputs): void {
+    const [batch, units] = h.shape as [number, number];
+    const results = [h, c];
+    this.#places(
+      [...terms, bias, state, ...results],
+      (places) => {
+        const [hAt, cAt] = places.slice(-2);
+        const [stateAt, biasAt] = [places.at(-3)!, places.at(-4)];
+        const row = (of: ArenaHandle, b: number) => this.#row(of, units, b);
+        for (let b = 0; b < batch; b++) {
+          const parts = op.order.flatMap((gate) => [
+            ...terms.map((_, i) => row(places[i]!, b * op.order.length + gate)),
+            ...(biasAt ? [row(biasAt, gate)] : []),
+          ]);
+          const outs = cAt ? [row(cAt, b), row(hAt!, b)] : [row(hAt!, b)];
+          this.#expressions.run(JSON.stringify(op), () => stepOf(op), units, [...parts, row(stateAt, b), ...outs]);
+        }
+      },
+      results.length,
+    );
   }
 
   run({ x, w, r, bias, h, c }: RecurrentInputs, attrs: RecurrentAttrs, out: RecurrentOutputs): void {
@@ -203,20 +230,8 @@ export class RecurrentCalls {
   }
 
   #express(which: 'last' | 'reset', { id, activations }: RecurrentAttrs, units: number, operands: ArenaHandle[]): void {
-    const key = `${which},${id},${activations.activation},${activations.recurrentActivation},${units}`;
-    const known = this.#expressions.get(key);
-    if (known) this.#device.run(known, { operands });
-    else {
-      const call = this.#bind(gatesOf(id, activations)[which]!, units, operands);
-      keep(this.#expressions, key, call);
-      this.#device.run(call);
-    }
-  }
-
-  #bind(op: Elementwise, units: number, operands: ArenaHandle[]): Call {
-    const type = { dtype: 'f32' as const, dims: [units] };
-    const inputs = new Array<typeof type>(operands.length - op.outputs.length).fill(type);
-    return this.#device.bind({ kind: 'op', spec: elementwise as never, op: op as never, inputs }, operands);
+    const key = `${which},${id},${activations.activation},${activations.recurrentActivation}`;
+    this.#expressions.run(key, () => gatesOf(id, activations)[which]!, units, operands);
   }
 
   #matricesAt({ dataId }: TensorInfo, spec: MatrixSpec, place: ArenaHandle): Matrices {
@@ -242,10 +257,4 @@ export function recurrentCalls(tf: TfNamespace): RecurrentCalls | undefined {
   const calls = known.get(host) ?? new RecurrentCalls(host.memory);
   known.set(host, calls);
   return calls;
-}
-
-/** Adds a call; the oldest one goes if there are too many. */
-function keep(calls: Map<string, Call>, key: string, call: Call): void {
-  calls.set(key, call);
-  if (calls.size > MOST_CALLS) calls.delete(calls.keys().next().value!);
 }

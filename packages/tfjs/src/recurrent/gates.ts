@@ -91,3 +91,41 @@ export function gatesOf(id: RecurrentId, { activation, recurrentActivation }: Ce
   const next = to.add('Add', [kept, to.add('Mul', [open, candidate])]);
   return { reset: { nodes: reset.nodes, outputs: [left] }, last: { nodes: to.nodes, outputs: [next] } };
 }
+
+/** Gates of products that are there already, as a graph model has them. */
+export interface GatesOp {
+  readonly id: 'lstm' | 'gru';
+  /** Where i, f, g, o of an LSTM lie in the products; update, reset and candidate of a GRU. */
+  readonly order: readonly number[];
+  /** Products that are added up; a GRU's second one is of the state, and is reset. */
+  readonly terms: number;
+  readonly hasBias: boolean;
+  /** Added to the forget gate. */
+  readonly forget: number;
+}
+
+/** Of terms and bias of each gate, then the state: c and h of an LSTM, h of a GRU. */
+export function stepOf({ id, order, terms, hasBias, forget }: GatesOp): Elementwise {
+  const each = terms + (hasBias ? 1 : 0);
+  const state = each * order.length;
+  const to = new Expression(state + 1);
+  const sum = (gate: number) => {
+    let value = gate * each;
+    for (let i = 1; i < each; i++) value = to.add('Add', [value, gate * each + i]);
+    return value;
+  };
+  if (id === 'gru') {
+    const update = to.add('Sigmoid', [sum(0)]);
+    const left = to.add('Mul', [to.add('Sigmoid', [sum(1)]), 2 * each + 1]);
+    const candidate = to.add('Tanh', [to.add('Add', [2 * each, left])]);
+    const open = to.add('Sub', [to.add('ConstantF32', [], [1]), update]);
+    const kept = to.add('Mul', [update, state]);
+    return { nodes: to.nodes, outputs: [to.add('Add', [kept, to.add('Mul', [open, candidate])])] };
+  }
+  const [i, f, g, o] = [0, 1, 2, 3].map(sum) as [number, number, number, number];
+  const forgotten = forget ? to.add('Add', [f, to.add('ConstantF32', [], [forget])]) : f;
+  const gained = to.add('Mul', [to.add('Sigmoid', [i]), to.add('Tanh', [g])]);
+  const cell = to.add('Add', [to.add('Mul', [to.add('Sigmoid', [forgotten]), state]), gained]);
+  const told = to.add('Mul', [to.add('Sigmoid', [o]), to.add('Tanh', [cell])]);
+  return { nodes: to.nodes, outputs: [cell, told] };
+}

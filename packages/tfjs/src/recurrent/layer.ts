@@ -62,13 +62,12 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const { tf, options: defaults } = requireRegistration('MsdRecurrent');
   const { id, activations, kernel, recurrentKernel, bias } = layer;
   const { x, states, isReversed, sequences, mask } = call;
-  const isRecording = tf.engine().state.gradientDepth > 0;
-  const calls = isRecording || x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
+  const calls = x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
   if (!calls) return undefined;
   const [batch, positions] = x.shape as [number, number];
-  const [h, c] = states.map((state) => tf.cast(state, 'float32'));
+  const [h, c] = states.map(asFloats);
   const inputs: NamedTensorMap = {
-    x: turned(tf.cast(x, 'float32'), positions),
+    x: turned(asFloats(x), positions),
     w: kernel.packed,
     r: recurrentKernel.packed,
     h: h!,
@@ -91,10 +90,14 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   return { sequence, states: results };
 }
 
+const asFloats = (x: Tensor): Tensor =>
+  x.dtype === 'float32' ? x : requireRegistration('MsdRecurrent').tf.cast(x, 'float32');
+
 /** [a, b, …] -> [b, a, …] */
 function turned(x: Tensor, second: number): Tensor {
   const { tf } = requireRegistration('MsdRecurrent');
   const [first, , width] = x.shape;
+  if (first === 1 && second === 1) return x;
   return first === 1 || second === 1 ? tf.reshape(x, [second, first!, width!]) : tf.transpose(x, [1, 0, 2]);
 }
 
@@ -105,7 +108,17 @@ function maskValues(mask: Tensor, batch: number, positions: number): ArrayLike<n
 }
 
 function callsFor(activations: CellActivations): RecurrentCalls | undefined {
-  const { tf } = requireRegistration('MsdRecurrent');
+  return recurrentKernels()?.areKnown(activations) ? currentCalls() : undefined;
+}
+
+/** What is there by now. */
+function recurrentKernels(): Kernels | undefined {
   if (!kernels) void prepareRecurrent();
-  return kernels?.areKnown(activations) ? kernels.recurrentCalls(tf) : undefined;
+  return kernels;
+}
+
+/** Of the current backend, if it has been fetched, and no gradients are recorded. */
+export function currentCalls(): RecurrentCalls | undefined {
+  const { tf } = requireRegistration('MsdRecurrent');
+  return tf.engine().state.gradientDepth > 0 ? undefined : recurrentKernels()?.recurrentCalls(tf);
 }

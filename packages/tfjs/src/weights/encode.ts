@@ -38,6 +38,18 @@ export function encode(
   options: WeightFormatOptions,
   x?: Float32Array,
 ): Encoded | { readonly reason: string } {
+  const { weight } = stored;
+  if (!weight) return encodeNow(stored, view, options, x);
+  weight.encoded ??= encodeNow(stored, view, options, x);
+  return weight.encoded;
+}
+
+function encodeNow(
+  stored: StoredValues,
+  view: WeightView,
+  options: WeightFormatOptions,
+  x: Float32Array | undefined,
+): Encoded | { readonly reason: string } {
   if (view.kind === 'table' && stored.kind !== 'float32')
     return { packed: packStored(stored, view), how: 'stored integers kept' };
   const unfit = whyUnfit(stored);

@@ -5,6 +5,7 @@
 
 import { checkName, ModelFormatError, shown } from '../errors.ts';
 import { sizeOf } from '../shapes.ts';
+import type { Encoded } from './encode.ts';
 
 /** An entry of `weightSpecs`. */
 export interface WeightSpec {
@@ -26,6 +27,8 @@ export interface StoredWeight {
   readonly spec: WeightSpec;
   /** A copy of its own, or a view that must not be written to. */
   bytes(): Uint8Array<ArrayBuffer>;
+  /** While a file arrives: what became of it already. */
+  encoded?: Encoded | { readonly reason: string } | undefined;
 }
 
 const BYTES: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, complex64: 8 };
@@ -39,14 +42,13 @@ const MAX_ELEMENTS = 2 ** 31;
  * @throws {@link ModelFormatError} if the entries are malformed, or their sizes and the data disagree
  */
 export function readManifest(specs: unknown, data: unknown): Map<string, StoredWeight> {
-  if (!Array.isArray(specs)) throw new ModelFormatError(`weights: specs, expected an array, got ${typeof specs}.`);
+  const checked = checkSpecs(specs);
   const bytes = byteRanges(data);
   const weights = new Map<string, StoredWeight>();
   let at = 0;
-  for (const entry of specs) {
-    const spec = checkSpecEntry(entry);
+  for (const spec of checked) {
     const begin = at;
-    at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : sizeOf(spec.shape) * elementBytes(spec);
+    at += spec.dtype === 'string' ? stringBytes(spec, bytes, begin) : byteLengthOf(spec);
     const end = at;
     if (end > bytes.length)
       throw new ModelFormatError(
@@ -64,6 +66,12 @@ export function weightsOf(artifacts: {
 }): Map<string, StoredWeight> {
   const { weightSpecs, weightData = null } = artifacts;
   return readManifest(weightSpecs ?? (weightData === null ? [] : weightSpecs), weightData ?? new ArrayBuffer(0));
+}
+
+/** @throws {@link ModelFormatError} if they are no entries of a manifest */
+export function checkSpecs(specs: unknown): WeightSpec[] {
+  if (!Array.isArray(specs)) throw new ModelFormatError(`weights: specs, expected an array, got ${typeof specs}.`);
+  return specs.map(checkSpecEntry);
 }
 
 function checkSpecEntry(entry: unknown): WeightSpec {
@@ -93,8 +101,9 @@ function checkSpecEntry(entry: unknown): WeightSpec {
   return spec;
 }
 
-const elementBytes = ({ dtype, quantization }: WeightSpec): number =>
-  quantization ? STORED_BYTES[quantization.dtype]! : BYTES[dtype]!;
+/** Stored bytes; strings say by themselves how many they are. */
+export const byteLengthOf = ({ shape, dtype, quantization }: WeightSpec): number =>
+  sizeOf(shape) * (quantization ? STORED_BYTES[quantization.dtype]! : (BYTES[dtype] ?? 0));
 
 /** Strings carry a length of 4 bytes each. */
 function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number {
@@ -115,6 +124,9 @@ function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number
  * and finds nothing behind that length in the last: an empty one comes last.
  */
 export const readable = (buffers: readonly ArrayBuffer[]): ArrayBuffer[] => [...buffers, new ArrayBuffer(0)];
+
+/** Bytes of weights in whatever form. */
+export const dataLength = (data: unknown): number => (data == null ? 0 : byteRanges(data).length);
 
 interface ByteRanges {
   readonly length: number;

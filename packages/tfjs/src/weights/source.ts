@@ -1,7 +1,7 @@
 /** Values of a model's constants, wherever they come from: a file in its stored form, or tensors of a loaded model. */
 import { fromFp16 } from '@msd/core';
-import { sizeOf } from '../shapes.ts';
-import type { StoredWeight, WeightSpec } from './manifest.ts';
+import type { Encoded } from './encode.ts';
+import { byteLengthOf, type StoredWeight } from './manifest.ts';
 
 /** Integers of a manifest: real = scale · code + min. */
 export type StoredCodes =
@@ -9,10 +9,14 @@ export type StoredCodes =
   | { readonly kind: 'uint16'; readonly values: Uint16Array; readonly scale: number; readonly min: number };
 
 /** Values in the form that they are stored in. */
-export type StoredValues =
+export type StoredValues = (
   | StoredCodes
   | { readonly kind: 'float32'; readonly values: Float32Array }
-  | { readonly kind: 'float16'; readonly values: Uint16Array };
+  | { readonly kind: 'float16'; readonly values: Uint16Array }
+) & {
+  /** While a file arrives: where what they become is kept, and looked for. The values may be gone then. */
+  readonly weight?: { encoded?: Encoded | { readonly reason: string } | undefined };
+};
 
 export interface Constant {
   readonly name: string;
@@ -31,7 +35,9 @@ export interface Constant {
 export type Constants = ReadonlyMap<string, Constant>;
 
 /** A constant of a file. */
-export function fileConstant({ spec, bytes }: StoredWeight): Constant {
+export function fileConstant(weight: StoredWeight): Constant {
+  const { spec } = weight;
+  const bytes = () => weight.bytes();
   const { name, shape, dtype, quantization } = spec;
   return {
     name,
@@ -41,15 +47,16 @@ export function fileConstant({ spec, bytes }: StoredWeight): Constant {
     stored() {
       const { buffer } = bytes();
       const { scale = 1, min = 0 } = quantization ?? {};
+      const kept = 'encoded' in weight ? { weight } : {};
       switch (quantization?.dtype) {
         case 'uint8':
-          return { kind: 'uint8', values: new Uint8Array(buffer), scale, min };
+          return { kind: 'uint8', values: new Uint8Array(buffer), scale, min, ...kept };
         case 'uint16':
-          return { kind: 'uint16', values: new Uint16Array(buffer), scale, min };
+          return { kind: 'uint16', values: new Uint16Array(buffer), scale, min, ...kept };
         case 'float16':
-          return { kind: 'float16', values: new Uint16Array(buffer) };
+          return { kind: 'float16', values: new Uint16Array(buffer), ...kept };
         default:
-          return { kind: 'float32', values: new Float32Array(buffer) };
+          return { kind: 'float32', values: new Float32Array(buffer), ...kept };
       }
     },
     integers: () => {
@@ -60,9 +67,6 @@ export function fileConstant({ spec, bytes }: StoredWeight): Constant {
     },
   };
 }
-
-const byteLengthOf = ({ shape, quantization }: WeightSpec): number =>
-  sizeOf(shape) * (quantization ? (quantization.dtype === 'uint8' ? 1 : 2) : 4);
 
 /** The real values that tfjs would decode. */
 export function floatsOf(stored: StoredValues): Float32Array {

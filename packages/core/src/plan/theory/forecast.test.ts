@@ -115,6 +115,12 @@ describe('forecastProduct', () => {
     expect(time({ M: 128, threads: 2 })).toBeLessThan(time({ M: 128 }) / 1.5);
   });
 
+  it('no rows, no work but that of the call', () => {
+    const { parts, microseconds } = forecastProduct(OLD, product('int4', 0));
+    expect({ ...parts, call: 0 }).toEqual({ decompose: 0, multiply: 0, read: 0, call: 0 });
+    expect(microseconds).toBe(parts.call);
+  });
+
   it('waits for memory where weights are far beyond its bandwidth', () => {
     const slow = { ...OLD, readGigabytes: 2 };
     const { limit, microseconds, why } = forecastProduct(slow, product('int8'));

@@ -121,7 +121,8 @@ function i16({ dotGmacs }: MachinePeaks, { M, format, blockSize }: ProductWithWe
   const { unpacking: kind } = FORMAT_FACTS[format];
   const shape = shapeFor(M);
   const widens = shape === 'gemm' || (shape === 'smallM' && kind === 'table');
-  const unpack = widens ? WIDEN / M : (UNPACK[kind] * Math.ceil(M / TILE_ROWS)) / M;
+  const rows = Math.max(1, M);
+  const unpack = widens ? WIDEN / rows : (UNPACK[kind] * Math.ceil(rows / TILE_ROWS)) / rows;
   const operations = DOT + unpack + (FLUSH * PAIR) / chunkOf(format, blockSize);
   return operations / (OUTPUTS * PAIR) / operationsPerNanosecond(dotGmacs);
 }

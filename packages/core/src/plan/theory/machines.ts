@@ -11,7 +11,7 @@ const CUBE_ROWS = 16;
 /** NVIDIA A100 80GB SXM. Dense: 624 TOPS INT8, 312 TFLOPS BF16, 19.5 TFLOPS FP32, 2039 GB/s. */
 const A100: Accelerator = {
   name: 'NVIDIA A100 80GB SXM',
-  source: 'NVIDIA A100 datasheet (2758950, 80GB SXM): dense tensor rates, FP32, memory bandwidth',
+  source: 'NVIDIA A100 datasheet (1758950 r4, 80GB SXM): dense tensor rates, FP32, memory bandwidth',
   units: 'coupled',
   matrixTmacs: { int8: 312, bf16: 156 },
   vectorTops: 9.75,
@@ -43,25 +43,24 @@ const B200: Accelerator = {
 };
 
 /**
- * Huawei Ascend 910C, one of its two dies. 376 TFLOPS BF16, 752 TOPS INT8, 24 cube cores, 48 vector cores, 1.6 TB/s. Cube and vector cores
- * exchange data through global memory: the "separated architecture" of the documentation of CANN (Ascend C, Basic Architecture).
+ * Huawei Ascend 910B2. 24 cube cores and 48 vector cores at 1.8 GHz; per cycle and core 16 × 16 × 16 products of FP16 or BF16, 16 × 32 × 16 of
+ * INT8, and 128 operations on FP16: 353.9 TFLOPS, 707.8 TOPS, and 22.1 TFLOPS of vectors. 1.6 TB/s.
  *
- * The vector rate is derived: 48 cores × 256 bytes (128 FP16) per cycle × 1.91 GHz, the clock at which 24 cubes of 4096
- * multiply-accumulates reach 376 TFLOPS.
+ * Cube and vector cores exchange data through global memory: the "separated architecture" of Ascend C's documentation (Basic Architecture).
  */
-const ASCEND_910C: Accelerator = {
-  name: 'Huawei Ascend 910C, one die',
+const ASCEND_910B2: Accelerator = {
+  name: 'Huawei Ascend 910B2',
   source:
-    'Zuo et al. 2025, Serving Large Language Models on Huawei CloudMatrix384 (arXiv 2506.12708): rates and bandwidth of a die; vector rate derived from its cores and clock',
+    'CANN, platform_config/Ascend910B2C.ini: cores, clock, sizes of cube and vector; cross-platform migration guide of ops-transformer: memory bandwidth',
   units: 'decoupled',
-  matrixTmacs: { int8: 376, bf16: 188 },
-  vectorTops: 11.75,
+  matrixTmacs: { int8: 353.9, bf16: 176.95 },
+  vectorTops: 11.06,
   memoryTerabytes: 1.6,
   tileRows: CUBE_ROWS,
 };
 
 /** Accelerators that {@link dequantizeFirst} and {@link severalPasses} are drawn for. */
-export const accelerators: readonly Accelerator[] = [A100, H100, B200, ASCEND_910C];
+export const accelerators: readonly Accelerator[] = [A100, H100, B200, ASCEND_910B2];
 
 /**
  * The machine whose peaks were measured, one thread: its SIMD unit is vector and matrix unit in one. Of int16 products, which hold two

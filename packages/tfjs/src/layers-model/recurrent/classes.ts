@@ -186,10 +186,13 @@ export function runLayer(
   const drops = training === true && (cell.dropout > 0 || cell.recurrentDropout > 0);
   if (drops || x.rank !== 3 || (Array.isArray(inputs) && inputs.length > 1)) return step();
   return tf.tidy(() => {
-    const states = initialState ?? (layer.stateful ? layer.states_ : null) ?? layer.getInitialState(x);
+    const count = kind.id === 'lstm' ? 2 : 1;
+    // Zeros, as getInitialState makes them of x in four operations.
+    const zeros = () => Array.from({ length: count }, () => tf.zeros([x.shape[0]!, cell.units]));
+    const states = initialState ?? (layer.stateful ? layer.states_ : null) ?? zeros();
     const nameOf = (activation: CellInternals['activation']) => activation?.getClassName() ?? 'linear';
     const result =
-      states.length === (kind.id === 'lstm' ? 2 : 1)
+      states.length === count
         ? runRecurrent(
             {
               id: kind.id,

@@ -62,7 +62,6 @@ export interface RecurrentInternals extends LayerInternals {
   goBackwards: boolean;
   stateful: boolean;
   states_: Tensor[] | null;
-  getInitialState(inputs: Tensor): Tensor[];
   resetStates(states?: Tensor[], training?: boolean): void;
 }
 
