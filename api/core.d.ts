@@ -5,7 +5,7 @@
 
 export type ActivationBlock = 'row' | 256 | 32;
 
-export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
+export type ActivationId = 'relu' | 'relu6' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
 
 export interface ActivationOptions extends DecompositionOptions {
     readonly M?: number | undefined;
@@ -975,11 +975,32 @@ export interface WgslCall {
     readonly workgroups: number;
 }
 
+export interface WindowPlace {
+    readonly out: number;
+    readonly before: number;
+    readonly after: number;
+}
+
+export interface WindowShape {
+    readonly kernel: Dims;
+    readonly strides: Dims;
+    readonly dilations: Dims;
+}
+
+export interface WindowSlice {
+    readonly image: number;
+    readonly images: number;
+    readonly line: number;
+    readonly lines: number;
+}
+
 export interface WindowsOp {
     readonly kind: 'weighted' | 'mean' | 'max';
     readonly kernel: readonly [number, number];
     readonly strides: readonly [number, number];
     readonly dilations: readonly [number, number];
+    readonly pads?: readonly [number, number, number, number] | undefined;
+    readonly clamp?: readonly [number, number] | undefined;
 }
 
 export declare const argMax: OpSpec<ArgMaxOp>;
@@ -1024,6 +1045,8 @@ export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Type
 
 export declare function rowReader(table: Table, sources: TableSources): (indices: ArrayLike<number | bigint>, out: Float32Array) => void;
 
+export declare function samePlace(size: number, stride: number, span: number, more?: 'after' | 'before'): WindowPlace;
+
 export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
 
 export declare const softmax: OpSpec<SoftmaxOp>;
@@ -1035,6 +1058,15 @@ export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
 export declare function tile(dims: Dims, repeats: Dims): Copy;
 
 export declare function transpose(dims: Dims, perm?: Dims): Copy;
+
+export declare function windowRows(dims: Dims, { kernel, strides, dilations }: WindowShape, places: Dims, first?: {
+    readonly image: number;
+    readonly line: number;
+}): Copy;
+
+export declare function windowSlices(batch: number, lines: number, perLine: number, rowBytes: number): WindowSlice[];
+
+export declare const windowSpan: ({ kernel, dilations }: WindowShape, d: number) => number;
 
 export declare const windows: OpSpec<WindowsOp>;
 

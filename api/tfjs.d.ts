@@ -123,6 +123,7 @@ export interface NodeReport {
     readonly msdOp?: string;
     readonly fused?: readonly string[];
     readonly weights?: MatMulInputsReport;
+    readonly predictedGain?: number;
     readonly more?: readonly MatMulInputsReport[];
 }
 

@@ -13,7 +13,7 @@ export type Side = 'stock' | 'int16' | 'int8' | 'int4';
 /** Stock tfjs and MSD on the same work, interleaved. */
 export interface TfjsCase {
   readonly id: string;
-  readonly part: 'matmul' | 'dense' | 'recurrent' | 'attention' | 'encoder' | 'load';
+  readonly part: 'matmul' | 'dense' | 'recurrent' | 'convolution' | 'attention' | 'encoder' | 'load';
   /** Multiplications of one call, where that is what is done. */
   readonly macs?: number;
   /** ms per call; spread: half the distance of the quartiles, relative. */

@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | recurrent | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | recurrent | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -33,6 +33,7 @@ import { describeMachine } from './environments.ts';
 import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
+import { convolutions } from './tfjs-convolutions.ts';
 import { recurrentGraphs, recurrentLayers } from './tfjs-recurrent.ts';
 import {
   FORMS,
@@ -345,6 +346,9 @@ else if (positionals.includes('readme')) {
   console.log(`${machine.cpu}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)}, medians of ${rounds} rounds`);
   if (wants('matmul')) await matMuls();
   if (wants('dense')) await dense();
+  if (wants('convolution'))
+    for await (const { id, timings, macs } of convolutions(relativeL2, { rounds, clock }))
+      record('convolution', id, timings, macs);
   if (wants('recurrent'))
     for (const measure of [recurrentLayers, recurrentGraphs])
       for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))

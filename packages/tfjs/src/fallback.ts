@@ -53,16 +53,23 @@ export function realTensor(tf: TfNamespace, w: QuantizedTensor): Tensor {
   sweepFloats();
   const known = floats.get(w.packed);
   if (known) return known;
-  const values = w.packed.dataSync<'int32'>();
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const real = tf.keep(tf.tensor(realValues(w.spec, bytes), realShape(w.spec), 'float32'));
+  const real = tf.keep(runsHere(tf) ? onDevice(tf, w) : fromInts(tf, w));
   floats.set(w.packed, real);
   return real;
 }
 
+const onDevice = (tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor =>
+  tf.engine().runKernel(DEQUANTIZE, { w: packed }, { spec: spec as never }) as Tensor;
+
+function fromInts(tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor {
+  const values = packed.dataSync<'int32'>();
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return tf.tensor(realValues(spec, bytes), realShape(spec), 'float32');
+}
+
 /** A fresh real tensor, the caller's. */
 export function dequantized(tf: TfNamespace, w: QuantizedTensor): Tensor {
-  if (runsHere(tf)) return tf.engine().runKernel(DEQUANTIZE, { w: w.packed }, { spec: w.spec as never }) as Tensor;
+  if (runsHere(tf)) return onDevice(tf, w);
   return tf.clone(realTensor(tf, w));
 }
 

@@ -15,8 +15,8 @@ import type { Tensor, TfNamespace } from './tf.ts';
 
 export type Activation = 'linear' | 'relu' | 'relu6' | 'elu' | 'sigmoid' | 'tanh';
 
-/** Those that the kernel ends with; the others are tfjs's own operations. */
-const FUSED: readonly Activation[] = ['relu', 'sigmoid', 'tanh'];
+/** Those that kernels end with; the others are tfjs's own operations. */
+export const FUSED: readonly Activation[] = ['relu', 'relu6', 'sigmoid', 'tanh'];
 
 export interface MatMulOptions extends ArithmeticOptions {
   /** [N] */
@@ -79,7 +79,7 @@ function floatMatMul(tf: TfNamespace, x: Tensor, w: QuantizedTensor, bias: Tenso
   return bias ? tf.add(y, bias) : y;
 }
 
-function activationOf(tf: TfNamespace, activation: Activation): ((y: Tensor) => Tensor) | undefined {
+export function activationOf(tf: TfNamespace, activation: Activation): ((y: Tensor) => Tensor) | undefined {
   switch (activation) {
     case 'linear':
       return undefined;

@@ -1,4 +1,6 @@
 /** Where MSD runs now, and making it ready there. */
+
+import { convolutionsPending } from './convolution/kernels.ts';
 import { fallbackBytes, prepare } from './fallback.ts';
 import { hostOf } from './kernels/hosts.ts';
 import { recurrentPending } from './recurrent/layer.ts';
@@ -32,7 +34,7 @@ export interface Status {
 export async function ready(): Promise<Status> {
   const { tf } = requireRegistration('ready');
   await Promise.all([prepare(tf), loadersTaught()]);
-  await recurrentPending(); // of layers that wait for it
+  await Promise.all([recurrentPending(), convolutionsPending()]); // of layers that wait for them
   return status();
 }
 

@@ -30,4 +30,17 @@ describe('the wasm heap', () => {
       );
     }
   });
+
+  it('a sentence encoder: int4 takes no more than int8, and both a quarter of stock at most', async () => {
+    const [stock, int8, int4] = [
+      await measure('sentences', 'stock'),
+      await measure('sentences', 'int8'),
+      await measure('sentences', 'int4'),
+    ];
+    expect(int4.tensors).toBeLessThan(0.75 * int8.tensors); // its table stays int8
+    expect(int4.loaded).toBeLessThanOrEqual(int8.loaded);
+    expect(int4.run).toBeLessThanOrEqual(int8.run);
+    expect(int8.run / stock.run).toBeLessThan(0.3);
+    console.log(`sentences: heap ${[stock, int8, int4].map(({ run }) => (run / 1e6).toFixed(1)).join(', ')} MB`);
+  });
 });

@@ -213,16 +213,16 @@ describe.each(BACKENDS)('layers models on %s', (backend) => {
     const artifacts = await saved(stock);
     stock.dispose();
     const reasons: Record<string, string> = {
-      auto: "a CNN's 1x1 convolution: only on request, convolutions: true",
+      auto: "a CNN's convolution: only on request, convolutions: true",
       false: 'convolutions are switched off',
     };
     await withoutLeaks(async () => {
       for (const convolutions of ['auto', false, true] as const) {
         const model = await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions });
         expect(lines(reportOf(model)!)).toEqual([
-          ['spatial', 'Conv2D', 'a 3x3 filter is no matrix product'],
+          ['spatial', 'Conv2D', 'fewer than 1024 weights'],
           ['pointwise', 'Conv2D', reasons[String(convolutions)] ?? 'MsdConv2D'],
-          ['strided', 'Conv2D', 'strides'],
+          ['strided', 'Conv2D', reasons[String(convolutions)] ?? 'MsdConv2D'],
         ]);
         const got = values(() => model.predict(x) as tf.Tensor);
         if (convolutions === true) {

@@ -206,8 +206,7 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       expect(predict(again, x)).toEqual(got);
       await withoutLeaks(async () => {
         const { report, restore } = await accelerate(model, { restorable: true });
-        const { peakBytes: _, ...same } = reportOf(loaded)!; // of loading
-        expect(report).toEqual(same);
+        expect({ ...reportOf(loaded), peakBytes: undefined }).toEqual(report); // a file arrives in pieces
         expect(predict(model, x)).toEqual(got);
         const other = await loadLayersModel(tf.io.fromMemory(await saved(model)));
         expect(predict(other, x)).toEqual(got);
@@ -377,8 +376,7 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       const again = await tf.loadLayersModel(tf.io.fromMemory(await saved(model)));
       expect(predict(again, x)).toEqual([got]);
       const { report, restore } = await accelerate(stock, { restorable: true });
-      const { peakBytes: _, ...same } = reportOf(model)!; // of loading
-      expect(report).toEqual(same);
+      expect({ ...reportOf(model), peakBytes: undefined }).toEqual(report);
       expect(predict(stock, x)).toEqual([got]);
       await restore();
       expect(predict(stock, x)).toEqual([want]);

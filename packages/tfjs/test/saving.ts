@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { accelerate, loadGraphModel, loadLayersModel } from '../src/index.ts';
 import golden from './golden/saved-by-layout-1.json' with { type: 'json' };
 import { artifactsOf, floats, type GraphEntry, handlerOf, ints, type NodeEntry, placeholder } from './graph.ts';
+import { WHOLE_MODELS } from './models.ts';
 import { relativeL2, tensor, tf } from './tf.ts';
 
 /** Where a model goes, and the way back. */
@@ -180,6 +181,29 @@ export function savingSuite(places: Readonly<Record<string, () => Place>>): void
         }
         model.dispose();
         expect(tf.memory().numTensors).toBe(before);
+      });
+
+  for (const [what, { artifacts, input, options }] of Object.entries(WHOLE_MODELS))
+    for (const [where, place] of Object.entries(places))
+      it(`${what} goes to ${where} and comes back`, { timeout: 60_000 }, async () => {
+        const x = input instanceof Int32Array ? tf.tensor1d(input, 'int32') : tensor(3, [...input]);
+        const predict = async (model: GraphModel): Promise<number[]> => {
+          const y = model.predict(x) as Tensor;
+          const values = Array.from(await y.data());
+          y.dispose();
+          return values;
+        };
+        const model = await loadGraphModel(handlerOf(artifacts()), options);
+        const want = await predict(model);
+        const { save, load } = place();
+        await withoutSyncReads(() => within(model.save(save())));
+        for (const read of [loadGraphModel, tf.loadGraphModel]) {
+          const next = await withoutSyncReads(() => within(read(load())));
+          expect(await predict(next)).toEqual(want);
+          next.dispose();
+        }
+        model.dispose();
+        x.dispose();
       });
 
   for (const [where, place] of Object.entries(places))

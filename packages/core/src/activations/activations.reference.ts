@@ -49,6 +49,8 @@ export function activation64(id: ActivationId, x: number): number {
   switch (id) {
     case 'relu':
       return Math.max(x, 0);
+    case 'relu6':
+      return Math.min(Math.max(x, 0), 6);
     case 'sigmoid':
       return logistic(x);
     case 'tanh':

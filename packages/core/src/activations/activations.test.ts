@@ -43,6 +43,7 @@ describe('activations', () => {
   it('have their limits at infinity, and keep NaN', () => {
     const limits: Record<ActivationId, [atMinus: number, atPlus: number]> = {
       relu: [0, Infinity],
+      relu6: [0, 6],
       sigmoid: [0, 1],
       tanh: [-1, 1],
       silu: [-0, Infinity],

@@ -4,6 +4,7 @@
  * same bits.                                                                                (docs/msd.md, "Activations")
  *
  *   relu       y = x < 0 ? 0 : x
+ *   relu6      the same, and 6 where it is more
  *   sigmoid    1 / (1 + e^−x)
  *   silu       x · sigmoid(x)
  *   tanh
@@ -14,9 +15,9 @@
  */
 import { ERFCX, ERFCX_STEP, EXP, TANH } from './coefficients.ts';
 
-export type ActivationId = 'relu' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
+export type ActivationId = 'relu' | 'relu6' | 'silu' | 'gelu' | 'gelu_tanh' | 'sigmoid' | 'tanh';
 
-export const activationIds: readonly ActivationId[] = ['relu', 'silu', 'gelu', 'gelu_tanh', 'sigmoid', 'tanh'];
+export const activationIds: readonly ActivationId[] = ['relu', 'relu6', 'silu', 'gelu', 'gelu_tanh', 'sigmoid', 'tanh'];
 
 /**
  * Largest error of an f32 activation, in units in the last place of the float64 value; proved by looking (a dense sample of all
@@ -24,7 +25,7 @@ export const activationIds: readonly ActivationId[] = ['relu', 'silu', 'gelu', '
  */
 export function activationUlps(id: ActivationId, x: number): number {
   if (id === 'gelu_tanh') return x >= -1 ? 4 : 200;
-  return { relu: 0, sigmoid: 3, tanh: 2, silu: 4, gelu: 7 }[id];
+  return { relu: 0, relu6: 0, sigmoid: 3, tanh: 2, silu: 4, gelu: 7 }[id];
 }
 
 /** What a machine has to offer: IEEE 754 single precision, half to even, with subnormals. */
@@ -58,6 +59,8 @@ export function activate<V>(f: Lanes<V>, id: ActivationId, x: V): V {
   switch (id) {
     case 'relu':
       return f.pmax(x, f.constant(0));
+    case 'relu6':
+      return f.pmin(f.pmax(x, f.constant(0)), f.constant(6));
     case 'sigmoid':
       return timesLogistic(f, f.constant(1), x);
     case 'silu':

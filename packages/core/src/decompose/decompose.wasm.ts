@@ -107,10 +107,14 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         }
         advance(at, 128);
       });
+      f.repeat(i32.shrU(i32.and(count, 31), 2), () => {
+        max[0].set(i32x4.maxU(max[0], v128.and(v128.load(at), absMask)));
+        advance(at, 16);
+      });
       const result = f.let(
         overLanes(f, i32x4.maxU, i32x4.maxU(i32x4.maxU(max[0], max[1]), i32x4.maxU(max[2], max[3]))),
       );
-      f.repeat(i32.and(count, 31), () => {
+      f.repeat(i32.and(count, 3), () => {
         const bits = f.let(i32.and(i32.load(at), 0x7fffffff));
         result.set(i32.maxU(result, bits));
         advance(at, 4);
@@ -164,7 +168,19 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         const sum = f.let(i32.const(0));
         if (digits) for (const i of range(2 * digits)) f.storeV128(q, v128.const16(0), 16 * i);
         const k = digits ? f.let(i32.const(0)) : undefined;
-        f.repeat(rest, () => {
+        if (!digits) {
+          // Eight at a time, as far as there are eight: rows of 24 or 48 channels are as quick as those of 32.
+          const dots = f.let(v128.const16(0));
+          f.repeat(i32.shrU(rest, 3), () => {
+            const eight = f.let(narrow(four(0), four(16)));
+            f.storeV128(q, eight);
+            dots.set(i32x4.add(dots, i32x4.dotI16x8S(eight, ones)));
+            advance(p.x, 32);
+            advance(q, 16);
+          });
+          sum.set(overLanes(f, i32x4.add, dots));
+        }
+        f.repeat(digits ? rest : i32.and(rest, 7), () => {
           const one = f.let(integers(f32x4.splat(f32.load(p.x))));
           const vector = narrow(one, one);
           if (k) {
@@ -181,11 +197,16 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
           if (!k) advance(q, 2);
         });
         if (k) advance(q, 32 * digits);
-        else
-          f.repeat(i32.sub(32, rest), () => {
+        else {
+          f.repeat(i32.and(i32.sub(32, rest), 7), () => {
             f.storeI16(q, i32.const(0));
             advance(q, 2);
           });
+          f.repeat(i32.shrU(i32.sub(32, rest), 3), () => {
+            f.storeV128(q, v128.const16(0));
+            advance(q, 16);
+          });
+        }
         f.storeI32(p.sums, sum);
         advance(p.sums, 4);
       });

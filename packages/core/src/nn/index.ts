@@ -37,4 +37,13 @@ export { softmaxBound } from './softmax/bound.ts';
 export type { SoftmaxOp } from './softmax/contract.ts';
 export { softmax } from './softmax/softmax.ts';
 export type { WindowsOp } from './windows/contract.ts';
+export {
+  samePlace,
+  type WindowPlace,
+  type WindowShape,
+  type WindowSlice,
+  windowRows,
+  windowSlices,
+  windowSpan,
+} from './windows/rows.ts';
 export { windows } from './windows/windows.ts';

@@ -1,6 +1,7 @@
 /** A GraphModel that is loaded already: its float weights become packed, the graph is rewritten in place. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { addChange } from '../changes.ts';
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { checkGraphModel } from '../copies.ts';
 import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
@@ -20,6 +21,7 @@ import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts'
 import { disposeWhenUnused } from './running.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
+import { hasConvolutionNodes } from './window-attr.ts';
 
 export async function accelerateGraphModel(
   model: GraphModel,
@@ -46,6 +48,7 @@ export async function accelerateGraphModel(
   );
   const report = reportOn(model, original.modelTopology, before, rewritten);
   const { packed, dropped, nodes } = rewritten;
+  if (hasConvolutionNodes(rewritten.topology)) await prepareConvolutions();
   const isNew = nodes.some((node) => node.where === 'msd') || !keptBytes(original);
   if (!isNew) return { report, restore: async () => {} };
 

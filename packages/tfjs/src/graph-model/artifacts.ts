@@ -10,6 +10,7 @@ import { specOfNode } from './ops.ts';
 import { packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
 import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
+import { windowOf } from './window-attr.ts';
 
 /** Bytes that tfjs keeps per weight. */
 export const stockBytes = (spec: Pick<WeightSpec, 'shape' | 'dtype'>): number =>
@@ -84,12 +85,15 @@ function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): To
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
     const saved = specOfNode(own, sizeOf(weight.spec.shape));
+    if (own.op === 'MsdConv2D' && saved.kind === 'matrix') windowOf(own, saved.K);
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
     upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
   for (const { node, constant } of packedNodesOf(topology)) take(node, constant);
+  const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
+  for (const own of lists.flat()) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
   if (upgraded.size === 0) return topology;
   const now = (nodes: readonly NodeDef[]) => nodes.map((node) => upgraded.get(node) ?? node);
   const { library } = topology;

@@ -37,9 +37,10 @@ export function claim(
   all: Scopes,
   constants: Constants,
   options: ClaimOptions,
-): { claims: Claim[]; refusals: Refusal[] } {
+): { claims: Claim[]; floats: Use[]; refusals: Refusal[] } {
   const scopes = all.all;
   const refusals: Refusal[] = [];
+  const floats: Use[] = [];
   const uses = new Map<string, Use[]>();
   const nodes = scopes.flatMap(({ nodes: own }) => [...own.values()]);
   const isCnn = nodes.some((node) => isSpatial(node, constants));
@@ -52,10 +53,14 @@ export function claim(
         if (found.reason !== 'no constant table') refusals.push({ node, reason: found.reason });
         continue;
       }
-      const { view, convolution: isConvolution = false } = found;
-      const size = sizeOf(constants.get(found.constant)!.shape);
-      const reason = whyUnwanted({ size, isTable: view.kind === 'table', isConvolution, isCnn }, options);
+      const { view, convolution, isFloat } = found;
+      // Weights that stay floats cost nothing, however few they are.
+      const size = isFloat ? Number.POSITIVE_INFINITY : sizeOf(constants.get(found.constant)!.shape);
+      const isTable = view.kind === 'table';
+      const wanted = { size, isTable, isConvolution: convolution !== undefined, isCnn, gain: convolution?.gain };
+      const reason = whyUnwanted(wanted, options);
       if (reason) refusals.push({ node, reason });
+      else if (isFloat) floats.push(found);
       else uses.set(found.constant, [...(uses.get(found.constant) ?? []), found]);
     }
 
@@ -71,7 +76,7 @@ export function claim(
       for (const { node } of found) refusals.push({ node, reason });
     }
   }
-  return { claims, refusals };
+  return { claims, floats, refusals };
 }
 
 /** The one form that all uses can read, if there is one. */

@@ -1,6 +1,6 @@
 /** What follows a product and can be done with it: one Reshape, the bias, an activation; each with one reader only. */
 import type { Constants } from '../weights/source.ts';
-import { ACTIVATIONS, HAS_PARAMETER, rootOf, type Use } from './recognise.ts';
+import { ACTIVATIONS, HAS_PARAMETER, type MsdOp, rootOf, type Use } from './recognise.ts';
 import { type NodeDef, parseInput } from './topology.ts';
 
 export interface Epilogue {
@@ -18,6 +18,9 @@ export interface Epilogue {
   readonly shapeFirst?: true;
 }
 
+/** Those that can end with a bias and an activation. */
+const ENDS: readonly MsdOp[] = ['MsdMatMul', 'MsdConv2D', 'MsdDepthwiseConv2D'];
+
 export function epilogueOf(use: Use, constants: Constants): Epilogue {
   const { scope, view } = use;
   let epilogue: Epilogue = {
@@ -28,7 +31,7 @@ export function epilogueOf(use: Use, constants: Constants): Epilogue {
     ...(use.alpha !== undefined && { alpha: use.alpha }),
     ...(use.slopes !== undefined && { slopes: use.slopes }),
   };
-  if (use.op !== 'MsdMatMul' || view.kind !== 'matrix') return epilogue;
+  if (!ENDS.includes(use.op) || view.kind !== 'matrix') return epilogue;
   if (use.slopes !== undefined) return epilogue; // they broadcast against the product as it is
   for (;;) {
     const { last } = epilogue;
@@ -45,7 +48,7 @@ function stepOf(
   next: NodeDef,
   last: NodeDef,
   { bias, activation, shape }: Epilogue,
-  { scope, contracted }: Use,
+  { op, scope, contracted }: Use,
   constants: Constants,
   N: number,
 ): Partial<Epilogue> | undefined {
@@ -53,7 +56,13 @@ function stepOf(
   if (inputs.length !== (next.input ?? []).length) return undefined; // control inputs keep their order
   const own = inputs.filter((input) => parseInput(input).node === last.name);
   if (own.length !== 1) return undefined;
-  if (next.op === 'Reshape' && shape === undefined && contracted === undefined && own[0] === inputs[0])
+  if (
+    next.op === 'Reshape' &&
+    op === 'MsdMatMul' &&
+    shape === undefined &&
+    contracted === undefined &&
+    own[0] === inputs[0]
+  )
     return { shape: inputs[1]! };
   const other = inputs.find((input) => input !== own[0]);
   const isSum = next.op === 'BiasAdd' || next.op === 'Add' || next.op === 'AddV2';

@@ -1,6 +1,8 @@
 /** Graph models whose weights stay integers from download to kernel. */
+
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { prepareBackend } from '../fallback.ts';
 import { cleanly } from '../leftovers.ts';
 import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
@@ -15,6 +17,7 @@ import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
 import { hasGates } from './recurrent/run.ts';
 import type { Topology } from './topology.ts';
+import { hasConvolutionNodes } from './window-attr.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
 export interface MsdHandler extends io.IOHandler {
@@ -50,6 +53,7 @@ export async function graphModelHandler(
     async load() {
       const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
       const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
+      if (hasConvolutionNodes(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareConvolutions();
       report = rewritten.report;
       if (hasGates(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareRecurrent();
       return rewritten.artifacts;

@@ -1,4 +1,5 @@
 /** MSD's ops as graph models run them: `registerOp` of tfjs-converter, each in a tidy of its own. */
+import type { ConvolutionWindow } from '../convolution/window.ts';
 import { ModelFormatError } from '../errors.ts';
 import { gather, sparseSegmentMean, sparseSegmentSum } from '../gather.ts';
 import { type Activation, matMul } from '../mat-mul.ts';
@@ -12,28 +13,36 @@ import { teachers } from '../teachers.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
+import { conv2dOp, depthwiseOp } from './convolution-ops.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { GATES_OP, gatesOp } from './recurrent/run.ts';
 import { watchExecutions } from './running.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
+import { windowOf } from './window-attr.ts';
 
 /** What tfjs hands to a custom op. */
-interface GraphNode {
+export interface GraphNode {
   readonly inputs: Tensor[];
   readonly node: { readonly name: string; readonly op: string; readonly rawAttrs: Readonly<Record<string, AttrValue>> };
 }
 
-/** A node's attributes, read once. */
-interface Attributes {
-  readonly spec: QuantizedSpec;
+/** What a product ends with. */
+interface End {
   readonly hasBias: boolean;
   readonly hasSlopes: boolean;
-  readonly hasShape: boolean;
-  readonly shapeFirst: boolean;
   readonly activation: Activation | undefined;
   readonly alpha: number | undefined;
+}
+
+/** A node's attributes, read once. */
+interface Attributes extends End {
+  readonly spec: QuantizedSpec;
+  readonly hasShape: boolean;
+  readonly shapeFirst: boolean;
   readonly contracted: number | undefined;
   readonly free: readonly number[];
+  /** Of a convolution. */
+  readonly window: ConvolutionWindow | undefined;
   readonly arithmetic: ArithmeticOptions;
   /** Of the last call: identities hand a new tensor over each time. */
   packed?: Tensor;
@@ -57,14 +66,12 @@ function attributesOf(node: NodeDef, packedLength: number): Attributes {
   const block = stringAttr(node, 'activation_block');
   return {
     spec,
-    hasBias: boolAttr(node, 'has_bias'),
-    hasSlopes: boolAttr(node, 'has_slopes'),
+    ...endAttributes(node),
     hasShape: boolAttr(node, 'has_shape'),
     shapeFirst: boolAttr(node, 'shape_first'),
-    activation: stringAttr(node, 'activation') as Activation | undefined,
-    alpha: numberAttr(node, 'alpha'),
     contracted: numberAttr(node, 'contracted'),
     free: numbersAttr(node, 'free'),
+    window: node.op === 'MsdConv2D' ? windowOf(node, (spec as MatrixSpec).K) : undefined,
     arithmetic: {
       components: numberAttr(node, 'components') as 1 | 2 | undefined,
       activationBlock: block === undefined ? undefined : block === 'row' ? 'row' : (Number(block) as 32 | 256),
@@ -72,7 +79,23 @@ function attributesOf(node: NodeDef, packedLength: number): Attributes {
   };
 }
 
-function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
+const endAttributes = (node: NodeDef): End => ({
+  hasBias: boolAttr(node, 'has_bias'),
+  hasSlopes: boolAttr(node, 'has_slopes'),
+  activation: stringAttr(node, 'activation') as Activation | undefined,
+  alpha: numberAttr(node, 'alpha'),
+});
+
+const ends = /* @__PURE__ */ new WeakMap<object, End>();
+
+/** Of a node without packed weights. */
+export function endOf({ node }: GraphNode): End {
+  const end = ends.get(node.rawAttrs) ?? endAttributes({ name: node.name, op: node.op, attr: node.rawAttrs });
+  ends.set(node.rawAttrs, end);
+  return end;
+}
+
+export function attributesFor({ node }: GraphNode, packed: Tensor): Attributes & { quantized: QuantizedTensor } {
   let attributes = known.get(node.rawAttrs);
   if (!attributes) {
     attributes = attributesOf({ name: node.name, op: node.op, attr: node.rawAttrs }, packed.size);
@@ -113,7 +136,7 @@ function matMulOp(graphNode: GraphNode): Tensor {
 }
 
 /** @param parameter slopes of a Prelu, the slope of a LeakyRelu */
-function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {
+export function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {
   if (activation === 'leakyrelu') return tf.leakyRelu(y, parameter as number | undefined);
   if (activation === 'prelu') return tf.prelu(y, parameter as Tensor);
   const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = tf as never;
@@ -146,6 +169,8 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
   };
   const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[]>> = {
     MsdMatMul: matMulOp,
+    MsdConv2D: conv2dOp,
+    MsdDepthwiseConv2D: depthwiseOp,
     MsdGather: table((w, [indices]) => gather(w, indices!)),
     MsdSparseSegmentMean: table((w, [indices, ids]) => sparseSegmentMean(w, indices!, ids!)),
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
@@ -159,4 +184,4 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
 export const inputCount = (op: string): number => (op.startsWith('MsdSparseSegment') ? 2 : 1);
 
 /** Ops whose packed weights have a spec beside them. */
-export const isMsdOp = (op: string): boolean => /^Msd(MatMul|Gather|SparseSegment(Mean|Sum))$/.test(op);
+export const isMsdOp = (op: string): boolean => /^Msd(MatMul|Conv2D|Gather|SparseSegment(Mean|Sum))$/.test(op);

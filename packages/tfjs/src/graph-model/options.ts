@@ -2,6 +2,7 @@
 
 import { type FormatId, formatIds, type KvType } from '@msd/core';
 import { type Activations, readActivations } from '../activations.ts';
+import { LEAST_GAIN, refusedGain } from '../convolution/price.ts';
 import { shown } from '../errors.ts';
 import { checkKeys } from '../options.ts';
 import type { WeightFormatOptions } from '../weights/encode.ts';
@@ -14,8 +15,9 @@ export interface ModelOptions {
   /** Consecutive k per scale; default: one scale per column for int8, 32 for the others. */
   readonly blockSize?: number | null | undefined;
   /**
-   * 1x1 convolutions: true = all, with scales per block; false = none; 'auto' (default) = those of models without any
-   * spatial convolution. int8 per channel harms some CNNs: look at the reported errors.
+   * Convolutions: true = all that are predicted to run at 1.2 times tfjs's speed at least, with scales per block, depthwise ones as
+   * floats; false = none; 'auto' (default) = those of models that look at no neighbours, all 1x1. int8 per channel harms some
+   * CNNs: look at the reported errors.
    */
   readonly convolutions?: boolean | 'auto' | undefined;
   /** Constant tables behind GatherV2 and SparseSegmentMean/Sum, Embedding layers. Default true. */
@@ -91,15 +93,18 @@ export function whyUnwanted(
     readonly isConvolution: boolean;
     /** The model has convolutions that look at neighbours. */
     readonly isCnn: boolean;
+    /** Of a convolution: how much faster than tfjs it is predicted to be. */
+    readonly gain?: number | undefined;
   },
   { minElements, convolutions, tables }: ClaimOptions,
 ): string | undefined {
-  const { size, isTable, isConvolution, isCnn } = weights;
+  const { size, isTable, isConvolution, isCnn, gain = LEAST_GAIN } = weights;
   if (size < minElements) return `fewer than ${minElements} weights`;
   if (isTable && !tables) return 'tables are switched off';
   if (isConvolution && convolutions === false) return 'convolutions are switched off';
   if (isConvolution && convolutions === 'auto' && isCnn)
-    return "a CNN's 1x1 convolution: only on request, convolutions: true";
+    return "a CNN's convolution: only on request, convolutions: true";
+  if (isConvolution && isCnn && gain < LEAST_GAIN) return refusedGain(gain);
   return undefined;
 }
 

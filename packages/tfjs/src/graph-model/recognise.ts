@@ -3,6 +3,8 @@
  * about one node: whether its constant may change is decided over all readers (claim.ts).
  */
 
+import { convolutionGain, depthwiseGain } from '../convolution/price.ts';
+import { type ConvolutionWindow, isPointwise } from '../convolution/window.ts';
 import type { Constant, Constants } from '../weights/source.ts';
 import type { MatrixView, WeightView } from '../weights/view.ts';
 import {
@@ -16,7 +18,13 @@ import {
   stringsAttr,
 } from './topology.ts';
 
-export type MsdOp = 'MsdMatMul' | 'MsdGather' | 'MsdSparseSegmentMean' | 'MsdSparseSegmentSum';
+export type MsdOp =
+  | 'MsdMatMul'
+  | 'MsdConv2D'
+  | 'MsdDepthwiseConv2D'
+  | 'MsdGather'
+  | 'MsdSparseSegmentMean'
+  | 'MsdSparseSegmentSum';
 
 export interface Use {
   readonly node: NodeDef;
@@ -38,8 +46,10 @@ export interface Use {
   /** Einsum: how many dimensions of x are contracted, and the dimensions that w puts in their place. */
   readonly contracted?: number;
   readonly free?: readonly number[];
-  /** A 1x1 convolution. */
-  readonly convolution?: true;
+  /** A convolution, and how much faster than tfjs it is predicted to be. */
+  readonly convolution?: { readonly window: ConvolutionWindow; readonly gain: number };
+  /** The weights stay the floats that they are. */
+  readonly isFloat?: true;
 }
 
 export type Recognised = Use | { readonly reason: string };
@@ -54,6 +64,8 @@ export const CANDIDATES: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'Einsum',
   'Conv2D',
   '_FusedConv2D',
+  'DepthwiseConv2dNative',
+  'FusedDepthwiseConv2dNative',
   'GatherV2',
   'SparseSegmentMean',
   'SparseSegmentSum',
@@ -99,22 +111,12 @@ export function recognise(node: NodeDef, scope: Scope, constants: Constants): Re
       return use({ op: 'MsdMatMul', constant: w.name, weightInput: inputs[1]!, view, inputs: [inputs[0]!], ...fused });
     }
     case 'Conv2D':
-    case '_FusedConv2D': {
+    case '_FusedConv2D':
+    case 'DepthwiseConv2dNative':
+    case 'FusedDepthwiseConv2dNative': {
       const w = constantOf(1);
       if (!w) return refuse('no constant filter');
-      const [height, width, K, N] = w.shape;
-      const isPointwise = w.shape.length === 4 && height === 1 && width === 1;
-      if (!isPointwise) return refuse(`a ${height}x${width} filter is no matrix product`);
-      const format = stringAttr(node, 'data_format') ?? 'NHWC';
-      if (format !== 'NHWC') return refuse(`data format ${format}`);
-      if (numbersAttr(node, 'strides').some((stride) => stride !== 1)) return refuse('strides');
-      const padding = stringAttr(node, 'padding') ?? 'VALID';
-      if (padding !== 'VALID' && padding !== 'SAME') return refuse(`padding ${padding}`);
-      const fused = fusedOps(node, inputs);
-      if ('reason' in fused) return fused;
-      const view: MatrixView = { kind: 'matrix', batchShape: [], N: N!, K: K!, transposed: false };
-      const rest = { constant: w.name, weightInput: inputs[1]!, view, inputs: [inputs[0]!], ...fused };
-      return use({ op: 'MsdMatMul', convolution: true, ...rest });
+      return recogniseConvolution(node, inputs, w, use);
     }
     case 'Einsum':
       return recogniseEinsum(node, inputs, constantOf, use);
@@ -165,12 +167,12 @@ function floatConstant(scope: Scope, input: string | undefined, constants: Const
   return constant?.dtype === 'float32' ? constant : undefined;
 }
 
-/** What `_FusedMatMul` and `_FusedConv2D` add: BiasAdd or NoOp, then an activation; nothing for the plain ops. */
+/** What `_FusedMatMul` and fused convolutions add: BiasAdd or NoOp, then an activation; nothing for the plain ops. */
 function fusedOps(
   node: NodeDef,
   inputs: readonly string[],
 ): Pick<Use, 'bias' | 'activation' | 'alpha' | 'slopes'> | { readonly reason: string } {
-  if (!node.op.startsWith('_Fused')) return {};
+  if (!/^_?Fused/.test(node.op)) return {};
   const [first = 'NoOp', second, ...more] = stringsAttr(node, 'fused_ops');
   const hasBias = first === 'BiasAdd';
   if (more.length || !(hasBias || first === 'NoOp'))
@@ -185,6 +187,54 @@ function fusedOps(
     ...(second === 'LeakyRelu' && { alpha: numberAttr(node, 'leakyrelu_alpha') ?? 0.2 }),
     ...(second === 'Prelu' && { slopes: slopes! }),
   };
+}
+
+function recogniseConvolution(
+  node: NodeDef,
+  inputs: readonly string[],
+  w: Constant,
+  use: (rest: Omit<Use, 'node' | 'scope'>) => Use,
+): Recognised {
+  if (w.shape.length !== 4 || w.shape.includes(0)) return refuse(`a filter of shape [${w.shape}]`);
+  const [down, across, channels, last] = w.shape as [number, number, number, number];
+  const window = windowOf(node, [down, across]);
+  if ('reason' in window) return window;
+  const fused = fusedOps(node, inputs);
+  if ('reason' in fused) return fused;
+  const rest = { constant: w.name, weightInput: inputs[1]!, inputs: [inputs[0]!], ...fused };
+  if (node.op.includes('Depthwise')) {
+    if (last !== 1) return refuse(`${last} results of each channel`);
+    const view: MatrixView = { kind: 'matrix', batchShape: [], N: channels, K: down * across, transposed: false };
+    const convolution = { window, gain: depthwiseGain(window, channels) };
+    return use({ op: 'MsdDepthwiseConv2D', view, convolution, isFloat: true, ...rest });
+  }
+  const K = down * across * channels;
+  const view: MatrixView = { kind: 'matrix', batchShape: [], N: last, K, transposed: false };
+  const convolution = { window, gain: convolutionGain(window, channels, last) };
+  return use({ op: isPointwise(window) ? 'MsdMatMul' : 'MsdConv2D', view, convolution, ...rest });
+}
+
+/** What the attributes say of where windows lie. */
+function windowOf(node: NodeDef, kernel: readonly [number, number]): ConvolutionWindow | { readonly reason: string } {
+  const format = stringAttr(node, 'data_format') ?? 'NHWC';
+  if (format !== 'NHWC') return { reason: `data format ${format}` };
+  const sizes = (name: string): [number, number] | undefined => {
+    const given = numbersAttr(node, name);
+    if (given.length === 0) return [1, 1];
+    const [batch, height, width, channel] = given;
+    const isPlain = given.length === 4 && batch === 1 && channel === 1 && height! > 0 && width! > 0;
+    return isPlain ? [height!, width!] : undefined;
+  };
+  const [strides, dilations] = [sizes('strides'), sizes('dilations')];
+  if (!strides) return { reason: `strides [${numbersAttr(node, 'strides')}]` };
+  if (!dilations) return { reason: `dilations [${numbersAttr(node, 'dilations')}]` };
+  const padding = stringAttr(node, 'padding') ?? 'VALID';
+  if (padding === 'SAME' || padding === 'VALID')
+    return { kernel, strides, dilations, padding: padding === 'SAME' ? 'same' : 'valid' };
+  const pads = numbersAttr(node, 'explicit_paddings');
+  if (padding !== 'EXPLICIT' || pads.length !== 8 || pads.some((count) => !(count >= 0)))
+    return { reason: `padding ${padding}${pads.length ? ` [${pads}]` : ''}` };
+  return { kernel, strides, dilations, padding: pads.slice(2, 6) };
 }
 
 /** `abc,cde->abde`: x ends with what is contracted, w's free dimensions take its place. */

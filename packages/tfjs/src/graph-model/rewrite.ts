@@ -4,6 +4,7 @@
  */
 import type { FormatId, KvType } from '@msd/core';
 import { rowsFor } from '../activations.ts';
+import { roundedGain } from '../convolution/price.ts';
 import { type NodeReport, weightsReport } from '../report.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
@@ -26,6 +27,7 @@ import {
   type Scope,
   type Topology,
 } from './topology.ts';
+import { windowAttr } from './window-attr.ts';
 
 export interface RewriteOptions extends ClaimOptions {
   readonly format: FormatId;
@@ -65,7 +67,7 @@ export function rewriteGraph(
   const all = scopesOf(topology, outputs.length ? outputs : undefined, initializer);
   const { main, bodies, others, all: scopes } = all;
 
-  const { claims, refusals } = claim(all, constants, options);
+  const { claims, floats, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
   const attention = takeAttention(scopes, constants, options.attention);
@@ -81,6 +83,14 @@ export function rewriteGraph(
   for (const [scope, own] of cells?.nodes ?? []) for (const node of own) replaced.get(scope)!.set(node.name, node);
   for (const [scope, own] of attention.nodes) for (const node of own) replaced.get(scope)!.set(node.name, node);
 
+  const endOf = (use: Use): Epilogue =>
+    epilogueOf(options.fuse ? use : { ...use, scope: noReaders(use.scope) }, constants);
+  for (const use of floats) {
+    const end = endOf(use);
+    const node = msdNode(use, end);
+    replaced.get(use.scope)!.set(node.name, node);
+    nodes.push(nodeReport(use, end));
+  }
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
     const stored = source.stored();
@@ -88,7 +98,7 @@ export function rewriteGraph(
       stored,
       view,
       formatFor(
-        uses.some(({ convolution }) => convolution),
+        uses.some(({ convolution }) => convolution !== undefined),
         options,
       ),
       activationsOf(view, uses, options),
@@ -101,9 +111,7 @@ export function rewriteGraph(
     packed.set(constant, encoded.packed);
     const how = source.isLoaded && stored.kind === 'uint8' ? 'integers recovered' : encoded.how;
     for (const use of uses) {
-      const epilogue = options.fuse
-        ? epilogueOf(use, constants)
-        : epilogueOf({ ...use, scope: noReaders(use.scope) }, constants);
+      const epilogue = endOf(use);
       const node = msdNode(use, epilogue, encoded.packed.spec);
       replaced.get(use.scope)!.set(node.name, node);
       nodes.push(reportOf(use, epilogue, { ...encoded, how }, source.byteLength, uses.length));
@@ -144,7 +152,8 @@ export function rewriteGraph(
 /** Of the first product that there are some for. */
 function activationsOf(view: WeightView, uses: readonly Use[], { activations }: RewriteOptions) {
   const name = uses.map(({ node }) => node.name).find((own) => activations.has(own));
-  if (view.kind !== 'matrix' || name === undefined) return undefined;
+  // What a convolution meets are images: its rows are windows of them.
+  if (view.kind !== 'matrix' || name === undefined || uses.some(({ op }) => op === 'MsdConv2D')) return undefined;
   return rowsFor(activations.get(name), view.K, name);
 }
 
@@ -154,9 +163,11 @@ const noReaders = (scope: Scope): Scope => ({ ...scope, consumers: new Map() });
 function msdNode(
   use: Use,
   { last, bias, activation, alpha, slopes, shape, shapeFirst }: Epilogue,
-  spec: QuantizedSpec,
+  spec?: QuantizedSpec,
 ): NodeDef {
-  const attr: Record<string, AttrValue> = { spec: asString(JSON.stringify(spec)) };
+  const attr: Record<string, AttrValue> = {};
+  if (spec) attr.spec = asString(JSON.stringify(spec));
+  if (use.convolution && use.op !== 'MsdMatMul') attr.window = windowAttr(use.convolution.window);
   if (bias !== undefined) attr.has_bias = { b: true };
   if (slopes !== undefined) attr.has_slopes = { b: true };
   if (shape !== undefined) attr.has_shape = { b: true };
@@ -193,14 +204,12 @@ function reachable(nodes: ReadonlyMap<string, NodeDef>, outputs: Iterable<string
   return seen;
 }
 
-function reportOf(
-  { node, op }: Use,
-  { last, inner }: Epilogue,
-  encoded: Encoded,
-  bytesBefore: number,
-  sharedBy: number,
-): NodeReport {
+function nodeReport({ node, op, convolution }: Use, { last, inner }: Epilogue): NodeReport {
   const fused = [...inner, last].slice(1).map(({ op: fusedOp }) => fusedOp);
-  const weights = weightsReport(encoded, bytesBefore, sharedBy);
-  return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, weights };
+  const gain = convolution && { predictedGain: roundedGain(convolution.gain) };
+  return { name: node.name, op: node.op, where: 'msd', msdOp: op, fused, ...gain };
+}
+
+function reportOf(use: Use, end: Epilogue, encoded: Encoded, bytesBefore: number, sharedBy: number): NodeReport {
+  return { ...nodeReport(use, end), weights: weightsReport(encoded, bytesBefore, sharedBy) };
 }

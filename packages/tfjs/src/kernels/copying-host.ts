@@ -4,11 +4,12 @@
  */
 import { type ArenaHandle, createWasmBackend, type PreparedWeights, type WasmBackend } from '@msd/core';
 import { sizeOf } from '../shapes.ts';
-import { planeBytes } from '../spec.ts';
+import { type MatrixSpec, planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
 import type { WasmTfBackend } from './heap-host.ts';
 import { Adopted, type Host, type Places } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
+import { Products } from './products.ts';
 
 /** Elements of a tensor. */
 type Values = Float32Array | Int32Array | Uint8Array;
@@ -65,6 +66,12 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
   const msd = createWasmBackend();
   const stage = staging(msd, areStable);
   const matrices = new Adopted<PreparedWeights, ArenaHandle>((a, b) => a.ptr === b.ptr);
+  const products = new Adopted<Products, ArenaHandle>((a, b) => a.ptr === b.ptr);
+  const matrixOf = (w: TensorInfo, spec: MatrixSpec, plane: number): readonly [PreparedWeights, ArenaHandle] => {
+    const byteLength = planeBytes(spec);
+    const place = stage(bytesOf(values(w)).subarray(plane * byteLength, (plane + 1) * byteLength));
+    return [matrices.get(w, spec, plane, place, () => msd.adopt(spec, place)), place];
+  };
   const floats = (place: Values) => place as Float32Array;
   const integers = (place: Values) => place as Int32Array;
   return {
@@ -82,10 +89,7 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
     },
     at: (tensor, at = 0, length = sizeOf(tensor.shape)) => values(tensor).subarray(at, at + length),
     product(x, w, spec, plane, { bias, residual, out, ...options }) {
-      const byteLength = planeBytes(spec);
-      const bytes = bytesOf(values(w)).subarray(plane * byteLength, (plane + 1) * byteLength);
-      const place = stage(bytes);
-      const matrix = matrices.get(w, spec, plane, place, () => msd.adopt(spec, place));
+      const [matrix] = matrixOf(w, spec, plane);
       const operands = { bias: bias && floats(bias), residual: residual && floats(residual), out: floats(out) };
       msd.matmul(floats(x), matrix, { ...options, ...operands });
     },
@@ -97,7 +101,15 @@ function copyingHost({ values, areStable, make, release }: Tensors): Host<Values
         segments: segments && { ...segments, ids: integers(segments.ids) },
       }),
     integers: values,
-    memory: { device: msd, places: throughArena(msd, (tensor) => bytesOf(values(tensor))) },
+    memory: {
+      device: msd,
+      places: throughArena(msd, (tensor) => bytesOf(values(tensor))),
+      product(x, w, spec, plane, options) {
+        const [matrix, place] = matrixOf(w, spec, plane);
+        products.get(w, spec, plane, place, () => new Products(msd, matrix)).run(x, options);
+      },
+      addOffset: (x, options) => addOffset(msd.arena.float32(x), { ...options, out: msd.arena.float32(options.out) }),
+    },
     dispose: () => msd.dispose(),
   };
 }

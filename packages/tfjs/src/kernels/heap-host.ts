@@ -1,17 +1,11 @@
 /** tfjs's wasm backend, on its own heap: operands lie where tfjs put them, and so do results. */
-import {
-  type ArenaHandle,
-  BackendUnavailableError,
-  createWasmBackend,
-  type Heap,
-  type PreparedWeights,
-  type WasmBackend,
-} from '@msd/core';
+import { type ArenaHandle, BackendUnavailableError, createWasmBackend, type Heap } from '@msd/core';
 import { sizeOf } from '../shapes.ts';
 import { planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
-import { Adopted, type Host, type ProductOptions } from './host.ts';
+import { Adopted, type Host } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
+import { Products } from './products.ts';
 
 /** What the wasm backend of tfjs has besides its public type. */
 export interface WasmTfBackend {
@@ -39,50 +33,6 @@ export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
     free: (ptr) => wasm._free!(ptr),
   };
 }
-
-type Call = ReturnType<WasmBackend['bind']>;
-
-/** Calls that are kept for each matrix: a model multiplies with few numbers of rows. */
-const MOST_CALLS = 8;
-
-/** Products with one matrix: bound once per shape, then only told where operands lie. */
-class Products {
-  readonly #msd: WasmBackend;
-  readonly #matrix: PreparedWeights;
-  readonly #calls: { readonly call: Call; readonly form: ProductOptions<ArenaHandle> }[] = [];
-
-  constructor(msd: WasmBackend, matrix: PreparedWeights) {
-    this.#msd = msd;
-    this.#matrix = matrix;
-  }
-
-  run(x: ArenaHandle, options: ProductOptions<ArenaHandle>): void {
-    const { bias, residual, out } = options;
-    const operands = [x, bias, undefined, residual, out];
-    const known = this.#calls.find(({ form }) => isSameForm(form, options))?.call;
-    const call = known ?? this.#bind(operands, options);
-    if (known)
-      this.#msd.run(call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
-    else this.#msd.run(call);
-  }
-
-  #bind(operands: readonly (ArenaHandle | undefined)[], form: ProductOptions<ArenaHandle>): Call {
-    const { M, components, activationBlock, activation } = form;
-    const work = { kind: 'product', matrices: [this.#matrix], M, components, activationBlock } as const;
-    const call = this.#msd.bind({ ...work, each: [{ activation }] }, operands);
-    this.#calls.unshift({ call, form });
-    this.#calls.length = Math.min(this.#calls.length, MOST_CALLS);
-    return call;
-  }
-}
-
-const isSameForm = (a: ProductOptions<ArenaHandle>, b: ProductOptions<ArenaHandle>): boolean =>
-  a.M === b.M &&
-  a.components === b.components &&
-  a.activationBlock === b.activationBlock &&
-  a.activation === b.activation &&
-  (a.bias === undefined) === (b.bias === undefined) &&
-  (a.residual === undefined) === (b.residual === undefined);
 
 export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> {
   const msd = createWasmBackend({ heap });
@@ -122,7 +72,12 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
         segments: segments && { ...segments, ids: integersAt(segments.ids) },
       }),
     integers: (tensor) => integersAt(host.at(tensor)),
-    memory: { device: msd, places: (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor))) },
+    memory: {
+      device: msd,
+      places: (tensors, use) => use(tensors.map((tensor) => tensor && placeOf(tensor))),
+      product: (...args) => host.product(...args),
+      addOffset: (...args) => host.addOffset(...args),
+    },
     // A disposed backend has dropped its module, and the heap with it.
     dispose: () => backend.wasm && msd.dispose(),
   };

@@ -32,7 +32,7 @@ export interface Host<Place = unknown> {
   rows(source: RowSource, w: Place, options: RowsOptions<Place>): void;
   /** Values of an int32 tensor; `undefined` where only a GPU has them, unless they are needed. They die with the next output. */
   integers(tensor: TensorInfo, needed?: boolean): ArrayLike<number> | undefined;
-  /** For work that needs a device of @msd/core's by itself (attention), where JavaScript sees it. */
+  /** For work that needs a device of @msd/core's by itself (attention, convolutions), where JavaScript sees it. */
   readonly memory?: Memory;
   dispose(): void;
 }
@@ -40,6 +40,9 @@ export interface Host<Place = unknown> {
 export interface Memory {
   readonly device: WasmBackend;
   readonly places: Places;
+  /** The host's, on what lies where the device sees it. */
+  readonly product: Host<ArenaHandle>['product'];
+  readonly addOffset: Host<ArenaHandle>['addOffset'];
 }
 
 /**

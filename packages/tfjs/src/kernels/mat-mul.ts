@@ -10,7 +10,7 @@ import type { ActivationBlock, ActivationId } from '@msd/core';
 import { sizeOf } from '../shapes.ts';
 import { type MatrixSpec, matrixCount } from '../spec.ts';
 import type { TensorInfo } from '../tf.ts';
-import type { Host } from './host.ts';
+import type { Host, ProductOptions } from './host.ts';
 
 export interface MatMulInputs {
   readonly x: TensorInfo;
@@ -29,20 +29,35 @@ export interface MatMulAttrs {
 /** Can the kernel end with an activation? Otherwise something is added after the product. */
 export const canFuse = ({ planes, offset }: MatrixSpec): boolean => planes === 1 && offset === 0;
 
-/** A product per matrix; a second plane and an offset are added to what the first has left in y. */
+/** A product per matrix. */
 export function msdMatMul({ x, w, bias }: MatMulInputs, attrs: MatMulAttrs, host: Host): TensorInfo {
   const { spec, components, activationBlock, activation } = attrs;
-  const { K, N, planes, offset } = spec;
+  const { K, N } = spec;
   const { shape, products } = plan(x.shape, spec);
   return host.output(shape, bias ? [x, w, bias] : [x, w], (y) => {
     for (const { xAt, yAt, matrix, M } of products) {
       const [rows, out] = [host.at(x, xAt, M * K), host.at(y, yAt, M * N)];
-      const options = { M, components, activationBlock, out };
-      host.product(rows, w, spec, matrix * planes, { ...options, activation, bias: bias && host.at(bias, 0, N) });
-      if (planes === 2) host.product(rows, w, spec, matrix * 2 + 1, { ...options, residual: out });
-      if (offset) host.addOffset(rows, { M, K, N, offset, out });
+      const options = { M, components, activationBlock, activation, bias: bias && host.at(bias, 0, N), out };
+      multiply(host, rows, w, spec, matrix, options);
     }
   });
+}
+
+/** Rows times one matrix; a second plane and an offset are added to what the first has left in `out`. */
+export function multiply<Place>(
+  to: Pick<Host<Place>, 'product' | 'addOffset'>,
+  rows: Place,
+  w: TensorInfo,
+  spec: MatrixSpec,
+  matrix: number,
+  options: ProductOptions<Place>,
+): void {
+  const { K, N, planes, offset } = spec;
+  const { bias, activation, ...rest } = options;
+  const { M, out } = options;
+  to.product(rows, w, spec, matrix * planes, options);
+  if (planes === 2) to.product(rows, w, spec, matrix * 2 + 1, { ...rest, residual: out });
+  if (offset) to.addOffset(rows, { M, K, N, offset, out });
 }
 
 interface Product {

@@ -3,6 +3,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { addChange, type Change, undoFrom } from '../changes.ts';
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { checkLayersModel } from '../copies.ts';
 import { reportOf, setReport } from '../graph-model/model.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
@@ -52,7 +53,7 @@ export async function accelerateLayersModel(
     if (!weight) return 'not built yet';
     if (isTraining) return 'the model is being trained';
     if (trainable.includes(weight)) return 'trainable, and keepTrainable is set';
-    return ownersOf(weight, places) > 1 ? `shares its ${kind.weight} with another layer` : undefined;
+    return ownersOf(weight, places) > 1 ? `shares its ${kind.leaf} with another layer` : undefined;
   };
 
   // All is packed before the first layer changes: an error leaves the model as it was.
@@ -86,6 +87,7 @@ export async function accelerateLayersModel(
       setReason(layer, own.reason);
       continue;
     }
+    if (kind.isConvolution) await prepareConvolutions();
     const kept = restorable ? values.slice() : undefined;
     const weights = [{ variable: weight!, dataId }];
     taken.push({ layer, weights, takeOver: () => takeOver(kind, layer, weight!, own, kept) });

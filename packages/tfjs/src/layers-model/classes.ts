@@ -2,6 +2,7 @@
  * MSD's layer classes: each is the stock class with one weight as packed integers. tfjs-layers deserializes, runs, saves and
  * loads them like any other.
  */
+import { prepareConvolutions } from '../convolution/kernels.ts';
 import { checkInput } from '../copies.ts';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
@@ -77,6 +78,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
 
     constructor({ packed, ...config }: Record<string, unknown>) {
       super(config);
+      if (kind.isConvolution) void prepareConvolutions();
       this.#saved = specOf(packed, `${kind.msd} ${shown(this.name)}`);
     }
 
@@ -85,7 +87,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
      * initializer, as in the stock class.
      */
     override addWeight(name: string, shape: number[], dtype?: string, ...rest: unknown[]): LayerVariable {
-      if (name !== kind.weight) return super.addWeight(name, shape, dtype, ...rest);
+      if (name !== kind.leaf) return super.addWeight(name, shape, dtype, ...rest);
       const add = super.addWeight.bind(this);
       return addPacked(this, kind.msd, this.#saved, { add, name, shape, dtype, rest });
     }

@@ -2,6 +2,7 @@
 
 import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { hasConvolutions, prepareConvolutions } from '../convolution/kernels.ts';
 import { checkLayers } from '../copies.ts';
 import { ModelFormatError, shown } from '../errors.ts';
 import { prepareBackend } from '../fallback.ts';
@@ -56,6 +57,7 @@ export async function layersModelHandler(
       const rewrite: Rewrite = (artifacts, stored) => rewriteLayers(artifacts, resolved, stored);
       const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
       if (hasRecurrent(rewritten.report)) await prepareRecurrent();
+      if (hasConvolutions(rewritten.report)) await prepareConvolutions();
       report = rewritten.report;
       return rewritten.artifacts;
     },
@@ -146,7 +148,7 @@ function rewriteLayers(
   const isCnn = places.some(({ layer, config }) => isSpatial(layer.class_name, fieldOf(config)));
   const found = places.flatMap((place) => {
     const kind = kindOf(place.layer.class_name);
-    return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.weight, stored) }] : [];
+    return kind ? [{ ...place, kind, weight: weightOf(place.path, kind.leaf, stored) }] : [];
   });
 
   const nodes: NodeReport[] = [];
@@ -170,7 +172,7 @@ function rewriteLayers(
       continue;
     }
     if (!weight) {
-      refuse(`its ${kind.weight} is not in the manifest under its name`);
+      refuse(`its ${kind.leaf} is not in the manifest under its name`);
       continue;
     }
     if (found.filter((other) => other.weight === weight).length > 1) {
@@ -179,7 +181,7 @@ function rewriteLayers(
     }
     const constant = fileConstant(weight);
     if (constant.dtype !== 'float32' || constant.shape.length < 2 || constant.shape.includes(0)) {
-      refuse(`${kind.weight} of ${constant.dtype} [${constant.shape}]`);
+      refuse(`${kind.leaf} of ${constant.dtype} [${constant.shape}]`);
       continue;
     }
     const candidate: Candidate = { kind, name, shape: constant.shape, config: fieldOf(config) };
@@ -272,11 +274,11 @@ function takePacked(
   if (!kind) return undefined;
   const name = path.join('/');
   const where = `model: ${kind.msd} ${shown(name)}`;
-  const found = weightOf(path, kind.weight, stored);
+  const found = weightOf(path, kind.leaf, stored);
   const weight = found?.spec;
   if (!found || weight?.dtype !== 'int32' || weight.quantization)
     throw new ModelFormatError(
-      `${where}: ${kind.weight}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
+      `${where}: ${kind.leaf}, expected plain int32 weights, got ${weight?.dtype ?? 'none of that name'}.`,
     );
   try {
     let spec = specOf(config.packed, where, sizeOf(weight.shape));

@@ -1,6 +1,7 @@
 /** What loaded files and loaded models have in common: which layers are taken, and their lines of the report. */
 
 import { rowsFor } from '../activations.ts';
+import { roundedGain } from '../convolution/price.ts';
 import { formatFor, whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { Packed } from '../pack.ts';
@@ -9,8 +10,7 @@ import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
 import { encode } from '../weights/encode.ts';
 import type { StoredValues } from '../weights/source.ts';
-import type { WeightView } from '../weights/view.ts';
-import type { Field, LayerKind } from './kinds.ts';
+import type { Field, LayerKind, LayerView } from './kinds.ts';
 
 /** A layer whose class MSD knows. */
 export interface Candidate {
@@ -25,12 +25,12 @@ export function planOf(
   { kind, shape, config }: Candidate,
   isCnn: boolean,
   options: RewriteOptions,
-): WeightView | { readonly reason: string } {
+): LayerView | { readonly reason: string } {
   const view = kind.view(shape, config);
   if ('reason' in view) return view;
   const size = sizeOf(shape);
   const reason = whyUnwanted(
-    { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn },
+    { size, isTable: view.kind === 'table', isConvolution: kind.isConvolution, isCnn, gain: view.gain },
     options,
   );
   return reason === undefined ? view : { reason };
@@ -41,18 +41,22 @@ export function planOf(
  * @returns or why it stays what it is
  */
 export function packLayer(
-  { kind, name }: Candidate,
-  view: WeightView,
+  { kind, name, shape }: Candidate,
+  view: LayerView,
   stored: StoredValues,
   byteLength: number,
   options: RewriteOptions,
 ): { readonly packed: Packed; readonly node: NodeReport } | { readonly reason: string } {
-  const x = view.kind === 'matrix' ? rowsFor(options.activations.get(name), view.K, name) : undefined;
+  // What a convolution with windows meets are images, no rows; a separable one multiplies sums over windows.
+  const hasRows =
+    view.kind === 'matrix' && (!kind.isConvolution || (kind.weight === 'kernel' && shape.at(-2) === view.K));
+  const x = hasRows ? rowsFor(options.activations.get(name), view.K, name) : undefined;
   const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
   if ('reason' in encoded) return encoded;
   const { packed } = encoded;
   const weights = weightsReport(encoded, byteLength, 1);
-  return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights } };
+  const gain = view.gain !== undefined && { predictedGain: roundedGain(view.gain) };
+  return { packed, node: { name, op: kind.stock, where: 'msd', msdOp: kind.msd, weights, ...gain } };
 }
 
 /** A layer whose weights were packed before. */

@@ -181,9 +181,9 @@ function checkShape(variable: LayerVariable, spec: QuantizedSpec): void {
   );
 }
 
-/** Filters of one place are matrices. */
+/** Filters are matrices: all but the last dimension are rows. */
 const fits = ({ shape }: LayerVariable, spec: QuantizedSpec): boolean =>
-  [...shape.slice(2).map(() => 1), ...weightShape(spec)].join() === shape.join();
+  [sizeOf(shape.slice(0, -1)), shape.at(-1)!].join() === weightShape(spec).join();
 
 /** @param packed is disposed of */
 function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed: Tensor): void {

@@ -11,12 +11,19 @@ const floats = (seed: number, dims: readonly number[]) =>
 
 const pair = (min: number, max: number) => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
 
-const ops: fc.Arbitrary<WindowsOp> = fc.record({
-  kind: fc.constantFrom('weighted' as const, 'mean' as const, 'max' as const),
-  kernel: pair(1, 4),
-  strides: pair(1, 3),
-  dilations: pair(1, 2),
-});
+const ops: fc.Arbitrary<WindowsOp> = fc
+  .record({
+    kind: fc.constantFrom('weighted' as const, 'mean' as const, 'max' as const),
+    kernel: pair(1, 4),
+    strides: pair(1, 3),
+    dilations: pair(1, 2),
+    pads: fc.tuple(...[0, 1, 2, 3].map(() => fc.integer({ min: 0, max: 4 }))) as fc.Arbitrary<
+      [number, number, number, number]
+    >,
+    clamp: fc.constantFrom(undefined, [0, 6] as const, [0, Number.POSITIVE_INFINITY] as const),
+  })
+  // Only weighted windows reach over the edge.
+  .map((op) => (op.kind === 'weighted' ? op : { ...op, pads: undefined }));
 
 /** Room for `more` windows beyond the first in each direction. */
 const imageOf = ({ kernel, dilations }: WindowsOp, more: readonly number[]): number[] =>
@@ -61,6 +68,13 @@ describe('windows', () => {
     });
   });
 
+  it('sum nothing where they lie outside altogether', () => {
+    const op: WindowsOp = { kind: 'weighted', kernel: [1, 2], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 3, 2] };
+    const x = tensor('f32', [1, 1, 2, 1], [2, 3]);
+    const inputs = [x, tensor('f32', [2, 1], [1, 10]), tensor('f32', [1], [0.5])];
+    expect([...expectBits(windows, op, inputs)[0].data]).toEqual([0.5, 0.5, 20.5, 32.5, 3.5, 0.5]);
+  });
+
   it('carry NaN, infinities and the sign of 0', () => {
     const x = tensor('f32', [1, 1, 4, 1], [Number.NaN, -0, 0, Number.POSITIVE_INFINITY]);
     const op = { kernel: [1, 2], strides: [1, 1], dilations: [1, 1] } as const;
@@ -79,6 +93,12 @@ describe('windows', () => {
       'windows_mean: x expected at least 3 elements along dimension 1, got 2.',
     ],
     [[1, 2, 9, 4], { strides: [0, 1] as const }, 'windows_mean: strides expected positive whole numbers, got [0,1].'],
+    [[1, 2, 9, 4], { pads: [0, 0, 1, 1] as const }, 'windows_mean: pads expected none, got [0,0,1,1].'],
+    [
+      [1, 2, 9, 4],
+      { kind: 'weighted' as const, pads: [0, 0, -1, 1] as const },
+      'windows_weighted: pads expected four whole numbers, got [0,0,-1,1].',
+    ],
     [[1, 2, 9, 4], { kind: 'weighted' as const }, 'windows_weighted: w expected f32 [1,4], got nothing.'],
   ])('refuse %j, %j', (dims, options, message) => {
     const op: WindowsOp = { kind: 'mean', kernel: [1, 1], strides: [1, 1], dilations: [1, 1], ...options };

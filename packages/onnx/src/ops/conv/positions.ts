@@ -3,8 +3,8 @@
  * product of rows is a convolution, and what follows element by element may stay in that order (plan/layout.ts).
  */
 
-import { type Copy, copy, pad as copyPad, transpose } from '@msd/core/nn';
-import { countOf, stridesOf } from '../../dims.ts';
+import { copy, pad as copyPad, transpose, windowRows, windowSlices } from '@msd/core/nn';
+import { countOf } from '../../dims.ts';
 import { emitOp, type Lowering, type OpStep, part, type Slot } from '../lowering.ts';
 import type { Placed, Windows } from './windows.ts';
 import { isPointwise } from './windows.ts';
@@ -46,11 +46,6 @@ export function toChannelsStep(x: Slot, y: Slot): OpStep {
   return { kind: 'op', spec: copy, op, inputs: [x], outputs: [y], isToChannels: true };
 }
 
-/** Bytes of rows that lie in memory at a time, and how few of them a product still likes. */
-const SLICE_BYTES = 2 ** 21;
-const LEAST_ROWS = 256;
-const MOST_SLICES = 1024;
-
 /**
  * The windows of x as rows [batch, …, taps · channels] times a matrix.
  *
@@ -76,57 +71,16 @@ export function multiplyWindows(
   const K = C * countOf(windows.kernel);
   const [lines = 0, ...rest] = out;
   const perLine = countOf(rest);
-  const perImage = lines * perLine;
-  const most = Math.max(LEAST_ROWS, Math.floor(SLICE_BYTES / (4 * K)), Math.ceil((batch * perImage) / MOST_SLICES));
-  const emit = (image: number, images: number, line: number, count: number): void => {
-    const rows = emitRows(to, windows, padded, out, image, images, line, count);
-    multiply(rows, part(y, (image * perImage + line * perLine) * N, [images, count, ...rest, N]));
-  };
-  // As many whole images as make a slice, or as many lines of one.
-  const images = Math.max(1, Math.floor(most / Math.max(1, perImage)));
-  const count = perImage <= most ? lines : Math.max(1, Math.floor(most / Math.max(1, perLine)));
-  for (let image = 0; image < batch; image += images)
-    for (let line = 0; line < lines; line += count)
-      emit(image, Math.min(images, batch - image), line, Math.min(count, lines - line));
+  for (const slice of windowSlices(batch, lines, perLine, 4 * K)) {
+    const places = [slice.images, slice.lines, ...rest];
+    const rows = emitOp(to, copy, windowRows(padded.dims, windows, places, slice), [padded], [])[0]!;
+    multiply(rows, part(y, (slice.image * lines + slice.line) * perLine * N, [...places, N]));
+  }
   return y;
 }
 
 function paddedOf(to: Lowering, x: Slot, before: Dims, after: Dims): Slot {
   const op = copyPad(x.dims, { before: [0, ...before, 0], after: [0, ...after, 0] });
-  return emitOp(to, copy, op, [x], [])[0]!;
-}
-
-/** Windows of some lines of some images, one row each: tap after tap, each with all channels. */
-function emitRows(
-  to: Lowering,
-  { kernel, strides, dilations }: Windows,
-  x: Slot,
-  out: Dims,
-  image: number,
-  images: number,
-  line: number,
-  lines: number,
-): Slot {
-  const [imageStride, ...rest] = stridesOf(x.dims) as [number, ...number[]];
-  const spatial = rest.slice(0, -1);
-  const C = x.dims.at(-1)!;
-  const places = [images, lines, ...out.slice(1)];
-  const result = [...places, countOf(kernel) * C];
-  const dims = [...places, ...kernel, C];
-  const from = {
-    operand: 0,
-    offset: image * imageStride + line * strides[0]! * spatial[0]!,
-    strides: [
-      imageStride,
-      ...spatial.map((stride, d) => stride * strides[d]!),
-      ...spatial.map((stride, d) => stride * dilations[d]!),
-      1,
-    ],
-  };
-  const op: Copy = {
-    outputs: [result],
-    parts: [{ dims, from, to: { operand: 0, offset: 0, strides: stridesOf(dims) } }],
-  };
   return emitOp(to, copy, op, [x], [])[0]!;
 }
 

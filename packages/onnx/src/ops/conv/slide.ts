@@ -29,8 +29,13 @@ const LOWEST = -3.4028234663852886e38;
 const pairOf = (sizes: readonly number[]): [number, number] =>
   sizes.length === 1 ? [1, sizes[0]!] : [sizes[0]!, sizes[1]!];
 
-const opOf = (kind: WindowsOp['kind'], { kernel, strides, dilations }: Windows): WindowsOp => ({
+const opOf = (
+  kind: WindowsOp['kind'],
+  { kernel, strides, dilations }: Windows,
+  pads: WindowsOp['pads'],
+): WindowsOp => ({
   kind,
+  pads,
   kernel: pairOf(kernel),
   strides: pairOf(strides),
   dilations: pairOf(dilations),
@@ -50,13 +55,23 @@ function slide(to: Lowering, x: Slot, { kind, windows, at, value, weights = [] }
   const dims = imageDims(x.dims);
   const [before, after] = [at.before, behind(windows, at, x.dims.slice(1, -1))].map((own) => [0, ...pairWith0(own), 0]);
   const image = part(x, 0, dims);
-  const isPadded = [...before!, ...after!].some((own) => own !== 0);
+  // Sums of products know edges themselves.
+  const pads = kind === 'weighted' ? padsOf(before!, after!) : undefined;
+  const isPadded = !pads && [...before!, ...after!].some((own) => own !== 0);
   const padded = isPadded
     ? emitOp(to, copy, copyPad(dims, { before: before!, after: after!, value }), [image], [])[0]!
     : image;
-  const [y] = emitOp(to, windowsSpec, opOf(kind, windows), [padded, ...weights], []);
+  const [y] = emitOp(to, windowsSpec, opOf(kind, windows, pads), [padded, ...weights], []);
   return part(y!, 0, [x.dims[0]!, ...at.out, x.dims.at(-1)!]);
 }
+
+/** What windows do not reach behind the image is no pad. */
+const padsOf = (before: readonly number[], after: readonly number[]): [number, number, number, number] => [
+  before[1]!,
+  Math.max(0, after[1]!),
+  before[2]!,
+  Math.max(0, after[2]!),
+];
 
 /** [batch, height, width, channels] */
 const imageDims = (dims: readonly number[]): number[] => [dims[0]!, ...pairOf(dims.slice(1, -1)), dims.at(-1)!];

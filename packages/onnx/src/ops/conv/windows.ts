@@ -1,4 +1,5 @@
 /** Where the windows of convolutions and pools lie: kernel, strides, dilations and pads of one or two spatial dimensions. */
+import { samePlace, windowSpan } from '@msd/core/nn';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { NodeView } from '../operator.ts';
 
@@ -45,9 +46,6 @@ export function windowsOf(view: NodeView, kernel = view.ints('kernel_shape')): W
   return { ...base, pads: { before: pads.slice(0, rank), after: pads.slice(rank) } };
 }
 
-/** Elements that a window spans. */
-const spanOf = ({ kernel, dilations }: Windows, d: number): number => (kernel[d]! - 1) * dilations[d]! + 1;
-
 /** More floats than WebAssembly has room for: a damaged file may declare any size. */
 const MAX_PLANE = 2 ** 30;
 
@@ -55,13 +53,8 @@ const MAX_PLANE = 2 ** 30;
 export function placed(view: NodeView, windows: Windows, spatial: readonly number[]): Placed {
   const { strides, pads, ceil } = windows;
   const each = spatial.map((size, d) => {
-    const [stride, span] = [strides[d]!, spanOf(windows, d)];
-    if (typeof pads === 'string') {
-      const out = Math.ceil(size / stride);
-      const total = Math.max(0, (out - 1) * stride + span - size);
-      const before = pads === 'SAME_UPPER' ? Math.floor(total / 2) : Math.ceil(total / 2);
-      return { out, before, after: total - before };
-    }
+    const [stride, span] = [strides[d]!, windowSpan(windows, d)];
+    if (typeof pads === 'string') return samePlace(size, stride, span, pads === 'SAME_UPPER' ? 'after' : 'before');
     const [before, after] = [pads.before[d]!, pads.after[d]!];
     const room = size + before + after - span;
     if (room < 0) view.fail('X', `at least ${span} elements, pads included`, `${size + before + after}`);
@@ -113,7 +106,7 @@ function alone({ kernel, strides, dilations, pads, ceil }: Windows, d: number): 
 function keepsSize(windows: Windows, d: number): boolean {
   const { strides, pads } = windows;
   if (strides[d] !== 1) return false;
-  return typeof pads === 'string' || pads.before[d]! + pads.after[d]! === spanOf(windows, d) - 1;
+  return typeof pads === 'string' || pads.before[d]! + pads.after[d]! === windowSpan(windows, d) - 1;
 }
 
 /** Is every window one element, in its place? */
