@@ -13,11 +13,13 @@ import { SHIMS, writeShim } from './shims.mjs';
 export function overriddenByNpm(app, core, onnx) {
   const folder = join(app, 'npm-override');
   mkdirSync(folder, { recursive: true });
-  // npm takes a path in `overrides` from the folder of the package whose dependency it is.
   const own = {};
   for (const [name, entry] of SHIMS) {
     writeShim(folder, name, entry);
-    own[name] = `file:../../../${name}`;
+    npm(folder, 'pack', `./${name}`);
+    // npm takes a path in `overrides` from the folder of the package whose dependency it is. A link to the folder itself would be gone
+    // with the next install.
+    own[name] = `file:../../../${name}-1.30.0.tgz`;
   }
   const dependencies = {
     '@huggingface/transformers': '4.3.2',
@@ -31,8 +33,12 @@ export function overriddenByNpm(app, core, onnx) {
     join(folder, 'package.json'),
     JSON.stringify({ private: true, type: 'module', dependencies, overrides }),
   );
-  const flags = ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=warn'];
-  const { status, stderr } = spawnSync('npm', flags, { cwd: folder, encoding: 'utf8' });
-  if (status !== 0 || /peer/i.test(stderr)) throw new Error(`npm install: ${stderr}`);
+  // The second one finds what the first one left.
+  for (let i = 0; i < 2; i++) npm(folder, 'install', '--no-audit', '--no-fund', '--ignore-scripts');
   return folder;
+}
+
+function npm(cwd, ...args) {
+  const { status, stderr } = spawnSync('npm', [...args, '--loglevel=warn'], { cwd, encoding: 'utf8' });
+  if (status !== 0 || /peer/i.test(stderr)) throw new Error(`npm ${args.join(' ')}: ${stderr}`);
 }

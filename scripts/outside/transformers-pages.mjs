@@ -152,25 +152,33 @@ export default function Page() {
   return null;
 }
 `;
-const NEXT_LAYOUT = `import '@msd/onnx/transformers'; // rendered on the server, too
+const nextLayout = (line) => `${line}
 export default function Layout({ children }) {
   return <html lang="en"><body>{children}</body></html>;
 }
 `;
 
-/** Next.js as it comes, with Turbopack: a worker in the page, and the line in code of the server. */
-function next(name, imports) {
+/**
+ * Next.js as it comes, with Turbopack: a worker in the page, and the line in code of the server. With a rule: Next.js on webpack, for
+ * Turbopack knows aliases of all modules only, and its build does not end with one.
+ */
+function next(name, imports, rule) {
   return {
     name,
     build(app, folder) {
       const root = join(app, `${name}-sources`);
       mkdirSync(join(root, 'app'), { recursive: true });
-      const config = { output: 'export', basePath: `/${name}`, turbopack: { root: app } };
-      writeFileSync(join(root, 'next.config.mjs'), `export default ${JSON.stringify(config)};\n`);
-      writeFileSync(join(root, 'app/layout.jsx'), NEXT_LAYOUT);
+      const config = JSON.stringify({ output: 'export', basePath: `/${name}`, turbopack: { root: app } });
+      const onWebpack = `webpack(config) { config.module.rules.push(${rule}); return config; }`;
+      writeFileSync(
+        join(root, 'next.config.mjs'),
+        `export default { ...${config}, ${rule === undefined ? '' : onWebpack} };\n`,
+      );
+      const line = "import '@msd/onnx/transformers'; // rendered on the server, too";
+      writeFileSync(join(root, 'app/layout.jsx'), nextLayout(rule === undefined ? line : ''));
       writeFileSync(join(root, 'app/page.jsx'), NEXT_PAGE);
       writeFileSync(join(root, 'app/worker.js'), workerModule(imports));
-      run(app, 'next', ['build', root]);
+      run(app, 'next', ['build', ...(rule === undefined ? [] : ['--webpack']), root]);
       cpSync(join(root, 'out'), folder, { recursive: true });
     },
   };
@@ -283,6 +291,7 @@ export const PAGES = [
     expected: 'the rule for webpack',
   },
   next('next', TAKEN),
+  next('next-alias', BY_ALIAS, WEBPACK_RULE),
   importMap('import-map', TAKEN, IMPORT_MAP),
   {
     ...importMap('import-map-inlined', TAKEN, {

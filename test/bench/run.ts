@@ -8,6 +8,7 @@
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
  * npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
+ * npm run bench -- messages [--rounds N]
  * npm run bench -- decoder [--models NAMES] [--msd DIR] …
  * npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
  *
@@ -31,6 +32,7 @@ import { measureForecasts } from './forecast/index.ts';
 import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
+import { measureMessages, messagesTable } from './messages.ts';
 import { measureNnOps } from './nn/index.ts';
 import { measureOldNew } from './old-new.ts';
 import { writeOldNew } from './old-new-report.ts';
@@ -196,6 +198,9 @@ switch (positionals[0]) {
   case 'forecast':
     console.log(`\n${await measureForecasts(comparison('25'))}`);
     break;
+  case 'messages':
+    console.log(`\n${messagesTable(await measureMessages(count('rounds', values.rounds ?? '15')))}`);
+    break;
   case 'decoder':
     await measureDecoders(decoderOptions(values));
     console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
@@ -221,6 +226,6 @@ switch (positionals[0]) {
     break;
   default:
     throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
+      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'messages', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
     );
 }

@@ -330,8 +330,9 @@ describe('a model behind a URL', () => {
       return true;
     };
     const stopping = await serveFiles({}, { first });
-    await expect(inspectModel(`${stopping.base}/deep.onnx`, { timeoutMs: 50 })).rejects.toThrow(
-      "got 0 of 4 MB, then nothing for 0.05 s. Try again, or give the option 'timeoutMs' (msd inspect: --timeout) a larger number",
+    // Long enough for the first answer on a busy machine.
+    await expect(inspectModel(`${stopping.base}/deep.onnx`, { timeoutMs: 1500 })).rejects.toThrow(
+      "got 0 of 4 MB, then nothing for 1.5 s. Try again, or give the option 'timeoutMs' (msd inspect: --timeout) a larger number",
     );
     await stopping.close();
   });

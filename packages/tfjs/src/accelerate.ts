@@ -18,19 +18,23 @@ export interface AccelerateOptions extends ModelOptions {
 
 export interface Accelerated {
   readonly report: ModelReport;
-  /** Makes the model what it was before, packed weights are disposed of. Twice is fine. */
+  /**
+   * Makes the model what it was before this call; what later calls did is undone with it. Packed weights are disposed of. Twice is
+   * fine.
+   */
   restore(): Promise<void>;
 }
 
 /**
- * Quantizes the weights of a loaded model in place: floats that lie on a 256-level grid get their integers back, others are
- * quantized; products and look-ups run on them; the file's bytes that GraphModel keeps are dropped.
+ * Quantizes the weights of a loaded model in place: the file's integers are taken where a GraphModel still has them, floats that lie on
+ * a 256-level grid get theirs back, others are quantized; products and look-ups run on them; the file's bytes that GraphModel keeps
+ * are dropped. Executions that are running end with the weights that they began with.
  *
  * For the smallest peak load with `loadGraphModel` instead: a heap that has grown does not shrink.
  *
  * @param model stays the caller's, and the same object
  * @throws `TypeError` for what is no loaded model, `DisposedError` for one that is gone, `ModelFormatError` if its graph
- * contradicts itself; the model is unchanged then
+ * contradicts itself, `UnsupportedError` if it is of another copy of tfjs than MSD knows; the model is unchanged then
  * @example
  * ```ts
  * const { report, restore } = await accelerate(model);

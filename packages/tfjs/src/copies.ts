@@ -5,7 +5,7 @@
 import { UnsupportedError } from '@msd/core';
 import type { ConverterNamespace, LayersNamespace } from './peers.ts';
 import { requireRegistration } from './state.ts';
-import type { TfNamespace } from './tf.ts';
+import type { Tensor, TfNamespace } from './tf.ts';
 
 const PACKAGES = { converter: '@tensorflow/tfjs-converter', layers: '@tensorflow/tfjs-layers' } as const;
 
@@ -43,12 +43,21 @@ export function checkLayers({ layers, LayersModel }: LayersNamespace, where: str
   const { Serializable, SerializationMap } = tf.serialization as TfNamespace['serialization'];
   if (Object.getPrototypeOf(layers.Layer) !== Serializable)
     throw new UnsupportedError(
-      `${where}: @tensorflow/tfjs-core is there twice: tfjs-layers uses another copy than the one that was registered. ${dedupe('@tensorflow/tfjs-core')}. Or register the copy that tfjs-layers uses: register(tf, { layers }) with both of one kind.`,
+      `${where}: @tensorflow/tfjs-core is there twice: tfjs-layers uses another copy than the one that was registered. ${dedupe('@tensorflow/tfjs-core')}. Or register a tf and layers that belong together: register(tf, { layers }).`,
     );
   const { classNameMap } = SerializationMap.getMap() as unknown as ClassMap;
   const [known] = classNameMap.Model ?? [];
   if (known !== undefined && known !== LayersModel)
     throw new UnsupportedError(
       `${where}: @tensorflow/tfjs-layers is there twice, and tfjs makes layers of the copy that was imported last, not of the one that MSD knows. ${dedupe(PACKAGES.layers)}. Or pass that copy: register(tf, { layers }).`,
+    );
+}
+
+/** @throws {@link UnsupportedError} where another copy of tfjs-layers builds a model of MSD's layers: its symbols are no tensors here */
+export function checkInput(inputs: Tensor | Tensor[], where: string): void {
+  const [first] = [inputs].flat();
+  if (!(first instanceof requireRegistration(where).tf.Tensor))
+    throw new UnsupportedError(
+      `${where}: input, expected a tensor, got what another copy of ${PACKAGES.layers} has for one: the package is there twice. ${dedupe(PACKAGES.layers)}. Or pass the copy that loads the model: register(tf, { layers }).`,
     );
 }

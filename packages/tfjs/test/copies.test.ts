@@ -240,9 +240,21 @@ describe.each(BACKENDS)('two copies on %s', (backend) => {
         await expect(accelerate(own)).rejects.toThrow(message);
       });
       own.dispose();
+      // A file with MSD's layers, whose classes are of the copy that MSD knows, in the other's loader.
+      register(tf, { layers });
+      const made = build(layers);
+      const plain = await saved(made);
+      made.dispose(); // names of variables are taken otherwise
+      const packed = await loadLayersModel(handlerOf(plain));
+      const files = await saved(packed);
+      packed.dispose();
+      register(tf);
+      await expect(layers.loadLayersModel(handlerOf(files))).rejects.toThrow(
+        /^MsdDense: input, expected a tensor, got what another copy of @tensorflow\/tfjs-layers has for one/,
+      );
       register(tf, { layers });
       const want = predict(other);
-      other.dispose(); // names of variables are taken otherwise
+      other.dispose();
       const model = await loadLayersModel(handlerOf(artifacts));
       expect(model).toBeInstanceOf(layers.LayersModel);
       expect(reportOf(model)!.nodes.map(({ where }) => where)).toEqual(['msd']);

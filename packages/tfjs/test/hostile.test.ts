@@ -14,6 +14,7 @@ import {
 } from '../src/index.ts';
 import { artifactsOf, floats, handlerOf, ints, placeholder } from './graph.ts';
 import { saved } from './layers.ts';
+import { functional } from './recurrent-graphs.ts';
 import { savedBy } from './saving.ts';
 import { BACKENDS, random, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
@@ -226,6 +227,36 @@ async function corpus(): Promise<{ artifacts: Artifacts; load: typeof loadLayers
     { artifacts: plain, load: loadLayersModel },
     { artifacts: ownLayers, load: loadLayersModel },
     { artifacts: withOptimizer, load: loadLayersModel },
+    ...(await recurrentCorpus()),
+  ];
+}
+
+/** Cells in layers, in both ways, in stacks; and in a loop of a graph, before and after MSD. */
+async function recurrentCorpus(): ReturnType<typeof corpus> {
+  const fast = { recurrentInitializer: 'glorotNormal' } as const;
+  const build = () => {
+    const cells = [1, 2].map(() => tf.layers.gruCell({ units: 16, ...fast })) as never;
+    const both = tf.layers.lstm({ units: 16, returnSequences: true, ...fast }) as never;
+    return tf.sequential({
+      layers: [
+        tf.layers.bidirectional({ layer: both, mergeMode: 'concat', inputShape: [3, 16] } as never),
+        tf.layers.rnn({ cell: tf.layers.stackedRNNCells({ cells }) } as never),
+      ],
+    });
+  };
+  const plain = await artifactsFrom(build);
+  const layersModel = await loadLayersModel(handlerOf(plain));
+  const ownLayers = await savedBy(layersModel);
+  layersModel.dispose();
+  const loop = artifactsOf(functional({ kind: 'lstm', positions: 2, K: 16, units: 16 }));
+  const graphModel = await loadGraphModel(handlerOf(loop));
+  const ownLoop = await savedBy(graphModel);
+  graphModel.dispose();
+  return [
+    { artifacts: plain, load: loadLayersModel },
+    { artifacts: ownLayers, load: loadLayersModel },
+    { artifacts: loop, load: loadGraphModel },
+    { artifacts: ownLoop, load: loadGraphModel },
   ];
 }
 

@@ -3,6 +3,7 @@
  * loads them like any other.
  */
 import { prepareConvolutions } from '../convolution/kernels.ts';
+import { checkInput } from '../copies.ts';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
 import { upgradedSpec } from '../saved.ts';
@@ -92,6 +93,7 @@ function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
     }
 
     override call(inputs: Tensor | Tensor[], kwargs: object): Tensor {
+      checkInput(inputs, kind.msd);
       return runPacked(kind, this, inputs, kwargs);
     }
 

@@ -49,7 +49,7 @@ const SIXTEEN = 16;
  *   scores   rows · keys · d products; those with the first 64 keys are of floats, whatever the type
  *   values   as many
  *   softmax  operations per row and key
- *   read     keys and values once per task (64 rows of queries and heads), hidden behind the rest where it is less
+ *   read     keys and values once per task (64 rows of queries and heads), partly hidden: √(all the rest² + read²)
  *
  * Rows of a task go through the same keys: up to those that the last one sees, in whole sixteens.
  *
@@ -72,12 +72,14 @@ export function forecastAttention(peaks: MachinePeaks, call: AttentionCall): For
   const each = scores + values + seen * SOFTMAX[type] + rows * ROW;
   const stored = 2 * Math.min(rows, keys) * headSize * STORED;
   const sharing = Math.min(threads, kvHeads * batch * Math.max(tasks, group));
-  return forecastOf({
+  const parts = {
     decompose: (batch * kvHeads * stored) / rate / 1e3,
     multiply: (batch * kvHeads * group * each) / rate / 1e3 / sharing,
     read: (batch * kvHeads * tasks * keys * 2 * headSize * KV_BYTES[type]) / peaks.readGigabytes / 1e3,
     call: CALL,
-  });
+  };
+  // Softmax reads nothing, so that less can hide behind it.
+  return forecastOf(parts, Math.hypot);
 }
 
 /** Pairs of a query and a key that are computed, those with keys of the first page, and tasks that the queries are cut into. */

@@ -3,8 +3,8 @@
  * it reads. One unit of work is an operation on a vector of 16 bytes; the peak of int16 dots says what one takes, since it is a dot
  * and an addition per 8 products.
  *
- * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured once, relative to the
- * peak, on Zen 3, 4 and 5: `npm run bench -- forecast` says how far off that is elsewhere.
+ * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured relative to the peak,
+ * on two x86 machines: `npm run bench -- forecast` says how far off that is elsewhere.
  */
 import type { FormatId } from '../../formats/weights.ts';
 import type { GemmShape } from '../../gemm/registry.ts';
@@ -141,12 +141,15 @@ function i8(peaks: MachinePeaks, { M, format, components = 2 }: ProductWithWeigh
 }
 
 /** What goes on at the same time hides what is shorter, less so where both are alike. */
-export const together = (a: number, b: number): number => Math.cbrt(a ** 3 + b ** 3);
+const together = (a: number, b: number): number => Math.cbrt(a ** 3 + b ** 3);
 
-/** Puts parts together, and says which one decides. */
-export function forecastOf(parts: Readonly<Record<CallPart, number>>): Forecast {
+/** Puts parts together, and says which one decides. @param overlap time of what multiplies and what is read for it */
+export function forecastOf(
+  parts: Readonly<Record<CallPart, number>>,
+  overlap: (multiply: number, read: number) => number = together,
+): Forecast {
   const { decompose, multiply, read, call } = parts;
-  const microseconds = call + decompose + together(multiply, read);
+  const microseconds = call + decompose + overlap(multiply, read);
   const limit = (Object.keys(parts) as CallPart[]).reduce((a, b) => (parts[b] > parts[a] ? b : a));
   const share = Math.round((100 * parts[limit]) / microseconds);
   return { microseconds, parts, limit, why: `${WHY[limit]} (${Math.min(100, share)} %)` };
