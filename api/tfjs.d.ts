@@ -83,6 +83,7 @@ export interface MatMulOptions extends ArithmeticOptions {
 
 export interface MatrixSpec extends MatrixRows {
     readonly batchShape: readonly number[];
+    readonly powers?: readonly number[] | undefined;
 }
 
 export declare class ModelFormatError extends Error {
@@ -174,7 +175,7 @@ export declare function accelerate(model: GraphModel | LayersModel, options?: Ac
 
 export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
 
-export declare function formatReport({ nodes, stockBytes, weightBytes, peakBytes }: ModelReport): string;
+export declare function formatReport(report: ModelReport): string;
 
 export declare function gather(w: QuantizedTensor, indices: Tensor): Tensor;
 

@@ -9,6 +9,7 @@ import type { QuantizedTensor } from './quantized-tensor.ts';
 import { realValues } from './rows.ts';
 import { realShape } from './spec.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
+import { factorsOf, withoutPowers } from './weights/powers.ts';
 
 /** Do MSD's kernels run on the current backend? On WebGPU from the moment on that its device has been probed. */
 export function runsHere(tf: TfNamespace): boolean {
@@ -58,8 +59,12 @@ export function realTensor(tf: TfNamespace, w: QuantizedTensor): Tensor {
   return real;
 }
 
-const onDevice = (tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor =>
-  tf.engine().runKernel(DEQUANTIZE, { w: packed }, { spec: spec as never }) as Tensor;
+function onDevice(tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor {
+  const attrs = { spec: withoutPowers(spec) as never };
+  const real = () => tf.engine().runKernel(DEQUANTIZE, { w: packed }, attrs) as Tensor;
+  const factors = factorsOf(spec);
+  return factors ? tf.tidy(() => tf.mul(real(), tf.tensor2d(factors, [factors.length, 1]))) : real();
+}
 
 function fromInts(tf: TfNamespace, { packed, spec }: QuantizedTensor): Tensor {
   const values = packed.dataSync<'int32'>();

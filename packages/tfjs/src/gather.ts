@@ -70,7 +70,7 @@ export const gatherGradient = { kernelName: GATHER, gradFunc: () => ({ w: () => 
 
 function checkTable(w: unknown, where: string): asserts w is QuantizedTensor {
   checkQuantized(w, where);
-  if (w.spec.kind === 'matrix' && matrixCount(w.spec) > 1)
+  if (w.spec.kind === 'matrix' && (matrixCount(w.spec) > 1 || w.spec.powers))
     throw new RangeError(`${where}: w, expected a table [rows, columns], got ${describeSpec(w.spec)}.`);
 }
 

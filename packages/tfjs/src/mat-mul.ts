@@ -12,6 +12,7 @@ import type { MatrixSpec } from './spec.ts';
 import { requireRegistration } from './state.ts';
 import { reduceTo } from './stock/gradients.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
+import { levelled, withoutPowers } from './weights/powers.ts';
 
 export type Activation = 'linear' | 'relu' | 'relu6' | 'elu' | 'sigmoid' | 'tanh';
 
@@ -48,15 +49,15 @@ export function matMul(x: Tensor, w: QuantizedTensor, options: MatMulOptions = {
   const activate = activationOf(tf, activation);
   checkOperands(tf, x, w.spec as MatrixSpec, bias);
   return tf.tidy(() => {
+    const isInteger = runsHere(tf);
     const input = x.dtype === 'float32' ? x : tf.cast(x, 'float32');
-    const inputs: NamedTensorMap = { x: input, w: w.packed };
+    const inputs: NamedTensorMap = { x: isInteger ? levelled(input, w.spec as MatrixSpec) : input, w: w.packed };
     if (bias) inputs.bias = bias.rank === 1 ? bias : tf.reshape(bias, [-1]);
     // The gradient of an activation is tfjs's business: nothing is fused while it records.
     const isRecording = tf.engine().state.gradientDepth > 0;
-    const isInteger = runsHere(tf);
     const fuses = isInteger && !isRecording && FUSED.includes(activation) && canFuse(w.spec as MatrixSpec);
     const attrs = {
-      spec: w.spec,
+      spec: withoutPowers(w.spec),
       xShape: x.shape,
       ...arithmetic,
       ...(fuses && { activation: activation as ActivationId }),

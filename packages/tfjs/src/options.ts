@@ -43,11 +43,16 @@ export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOpti
 
 /** @throws `TypeError` for what are no options, and for an option that is none */
 export function checkKeys(options: object, known: readonly string[], where: string): void {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError(`${where}: options, expected an object, got ${shown(options)}.`);
+  checkOptions(options, where);
   for (const key of Object.keys(options))
     if (!known.includes(key))
       throw new TypeError(`${where}: option '${shown(key)}', expected one of ${known.join(', ')}.`);
+}
+
+/** @throws `TypeError` for what are no options */
+export function checkOptions(options: object, where: string): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`${where}: options, expected an object, got ${shown(options)}.`);
 }
 
 /** @throws `RangeError` for wrong values */

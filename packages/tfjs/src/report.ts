@@ -1,5 +1,6 @@
 /** What was taken, what not and why: plain data, and a text form of it. */
 
+import { shown } from './errors.ts';
 import { formatOf, type QuantizedSpec, realShape } from './spec.ts';
 import type { Accuracy } from './weights/accuracy.ts';
 import type { Encoded } from './weights/encode.ts';
@@ -47,7 +48,7 @@ export interface ModelReport {
   readonly stockBytes: number;
   /** Of all weights as they are kept now. */
   readonly weightBytes: number;
-  /** Of a model that MSD loaded: bytes of weights, stored and packed, of which most were there at once. */
+  /** Of a model that arrived file by file: the most bytes of weights, stored and packed, that were there at once. */
   readonly peakBytes?: number;
 }
 
@@ -86,6 +87,7 @@ function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMul
     if (output.error > 2 * error) words.push(`${outputs} ${output.index} ${show(output.error)}`);
     if (measured !== undefined) words.push(`measured ${show(measured)}`);
   }
+  if (spec.kind === 'matrix' && spec.powers) words.push('input features levelled');
   if (finer !== undefined) words.push(`since ${finer}`);
   return words.join(', ');
 }
@@ -98,7 +100,12 @@ function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMul
  * console.log(formatReport(reportOf(model)!));
  * ```
  */
-export function formatReport({ nodes, stockBytes, weightBytes, peakBytes }: ModelReport): string {
+export function formatReport(report: ModelReport): string {
+  if (!Array.isArray((report as ModelReport | undefined)?.nodes))
+    throw new TypeError(
+      `formatReport: report, expected one of reportOf() or accelerate(), got ${shown(report)}. Models that MSD neither loaded nor accelerated have none.`,
+    );
+  const { nodes, stockBytes, weightBytes, peakBytes } = report;
   const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');
     if (!weights) return [where, what, name, [bytes ? formatBytes(bytes) : '', reason].filter(Boolean).join(', ')];

@@ -2,6 +2,7 @@
 import { readRows } from './kernels/in-memory.ts';
 import { sizeOf } from './shapes.ts';
 import { type QuantizedSpec, realShape, sourceCount } from './spec.ts';
+import { factorsOf } from './weights/powers.ts';
 
 /** Bytes of each matrix or table of a packed tensor. */
 export function sourcesOf(spec: QuantizedSpec, bytes: Uint8Array): Uint8Array[] {
@@ -18,5 +19,7 @@ export function realValues(spec: QuantizedSpec, bytes: Uint8Array): Float32Array
   sources.forEach((source, i) => {
     readRows(spec, source, { out: out.subarray(i * size, (i + 1) * size) });
   });
+  const factors = factorsOf(spec);
+  if (factors) for (let i = 0; i < out.length; i++) out[i]! *= factors[Math.floor(i / (out.length / factors.length))]!;
   return out;
 }

@@ -3,6 +3,7 @@
  * knows the layout of @msd/core alone.
  */
 import { PACKED_VERSION, upgradePacked } from '@msd/core';
+import { shown } from './errors.ts';
 import type { Packed } from './pack.ts';
 import { QuantizedTensor } from './quantized-tensor.ts';
 import { checkSpec, type MatrixSpec, planeBytes, type QuantizedSpec } from './spec.ts';
@@ -20,8 +21,9 @@ import type { DataId, Tensor } from './tf.ts';
  * ```
  */
 export function quantizedTensor(packed: Tensor, spec: QuantizedSpec): QuantizedTensor {
-  if (packed.dtype !== 'int32')
-    throw new TypeError(`quantizedTensor: packed, expected an int32 tensor, got ${packed.dtype}.`);
+  const dtype = (packed as Tensor | undefined)?.dtype;
+  if (dtype !== 'int32')
+    throw new TypeError(`quantizedTensor: packed, expected an int32 tensor, got ${dtype ?? shown(packed)}.`);
   const saved = checkSpec(spec, packed.size, 'quantizedTensor');
   if (!isOlder(saved)) return new QuantizedTensor(packed, saved);
   const upgraded = repacked(packed, saved);

@@ -25,6 +25,8 @@ import { sizeOf } from './shapes.ts';
 export interface MatrixSpec extends MatrixRows {
   /** Leading dimensions: that many matrices lie one after the other. */
   readonly batchShape: readonly number[];
+  /** Of a matrix without batches: x[k] is multiplied by 2 to this before it meets row k, which was divided by it. */
+  readonly powers?: readonly number[] | undefined;
 }
 
 /** A table [rows, columns] for `gather`, row by row in the form that it was stored in. */
@@ -66,7 +68,7 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
   let checked: QuantizedSpec;
   if (given.kind === 'matrix') {
     const { batchShape = [], planes = 1, offset = 0, format, N, K, blockSize = null } = given;
-    const { storedZeroPoints = false, scale = 'f32', version = 1 } = given;
+    const { storedZeroPoints = false, scale = 'f32', version = 1, powers } = given;
     if (!Array.isArray(batchShape) || !batchShape.every(isCount)) refuse('batchShape', 'positive integers', batchShape);
     if (planes !== 1 && planes !== 2) refuse('planes', '1 or 2', planes);
     if (typeof offset !== 'number' || !Number.isFinite(offset)) refuse('offset', 'a finite number', offset);
@@ -76,13 +78,22 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
     if (blockSize !== null && !isCount(blockSize)) refuse('blockSize', 'a positive integer or null', blockSize);
     if (scale !== 'f32' && scale !== 'f16' && scale !== 'e8m0') refuse('scale', "'f32', 'f16' or 'e8m0'", scale);
     if (typeof storedZeroPoints !== 'boolean') refuse('storedZeroPoints', 'a boolean', storedZeroPoints);
+    if (powers !== undefined && !arePowers(powers, batchShape, K))
+      refuse('powers', 'an integer per input feature', powers);
     if (!isCount(version)) refuse('version', 'a positive integer', version);
     if ((version as number) > PACKED_VERSION)
       throw new UnsupportedError(
         `${where}: packed weights, expected layout version ${PACKED_VERSION} at most, got ${version}: a newer version saved them. Update @msd/tfjs, or save them again with this one.`,
       );
     const shape = { format, N, K, blockSize, storedZeroPoints, scale, version } as PackedShape;
-    checked = { kind: 'matrix', ...shape, batchShape, planes, offset } as MatrixSpec;
+    checked = {
+      kind: 'matrix',
+      ...shape,
+      batchShape,
+      planes,
+      offset,
+      ...(powers !== undefined && { powers }),
+    } as MatrixSpec;
   } else if (given.kind === 'table') {
     const { codes, rows, columns, scale = 1, min = 0 } = given;
     if (!(tableCodes as readonly unknown[]).includes(codes)) refuse('codes', tableCodes.join(', '), codes);
@@ -99,6 +110,14 @@ export function checkSpec(spec: unknown, length: number, where: string): Quantiz
     );
   return checked;
 }
+
+/** Within what f32 multiplies without loss. */
+const arePowers = (powers: unknown, batchShape: unknown, K: unknown): boolean =>
+  Array.isArray(powers) &&
+  powers.length === K &&
+  Array.isArray(batchShape) &&
+  batchShape.length === 0 &&
+  powers.every((power) => Number.isInteger(power) && Math.abs(power) <= 64);
 
 /** `int4 [768,3072]`, as reports and messages say it. */
 export function describeSpec(spec: QuantizedSpec): string {

@@ -5,9 +5,11 @@
 import { rowReader, toFp16 } from '@msd/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rowsFor } from '../src/activations.ts';
 import {
   accelerate,
   formatReport,
+  gather,
   loadGraphModel,
   loadLayersModel,
   type MatrixSpec,
@@ -19,9 +21,11 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { formatOf } from '../src/spec.ts';
+import { realValues } from '../src/rows.ts';
+import { checkSpec, formatOf } from '../src/spec.ts';
 import { accuracyOf } from '../src/weights/accuracy.ts';
 import { type Encoded, encode } from '../src/weights/encode.ts';
+import { factorsOf } from '../src/weights/powers.ts';
 import type { MatrixView, TableView } from '../src/weights/view.ts';
 import { artifactsOf, floats, handlerOf, ints, placeholder } from './graph.ts';
 import { saved } from './layers.ts';
@@ -73,10 +77,20 @@ const placesOf = ({ nodes }: ModelReport) =>
     nodes.map(({ name, where, weights, reason }) => [name, weights ? formatOf(weights.spec) : (reason ?? where)]),
   );
 
+/** Both int8, the first with its input features on one level. */
+function expectLevelled(report: ModelReport): void {
+  expect(placesOf(report)).toEqual({ first: 'int8', second: 'int8' });
+  const [first, second] = report.nodes.map(({ weights }) => weights!);
+  expect(first!.finer).toMatch(/^int8 loses (100 %|more than all) of input feature \d+$/);
+  expect(first!.accuracy!.input.error).toBeLessThan(0.02);
+  expect(second).not.toHaveProperty('finer');
+  expect(formatReport(report)).toContain('input features levelled');
+}
+
 describe.each(BACKENDS)('a scaler folded into the first layer, on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it('leaves it to tfjs, in a layers model, and the answers right', async () => {
+  it('is levelled in a layers model, and the answers are right', async () => {
     const { x, kernel, second, labels } = folded();
     const model = tf.sequential({
       layers: [
@@ -91,15 +105,23 @@ describe.each(BACKENDS)('a scaler folded into the first layer, on %s', (backend)
     const artifacts = await saved(model);
     const loaded = await loadLayersModel(handlerOf(artifacts), { minElements: 0 });
     expect(shareOf(answers(loaded), labels)).toBeGreaterThan(0.97);
-    expect(placesOf(reportOf(loaded)!)).toEqual({ first: expect.stringMatching(/^int8 loses \d/), second: 'int8' });
+    expectLevelled(reportOf(loaded)!);
     const { report } = await accelerate(model, { minElements: 0 });
-    expect(placesOf(report)).toEqual(placesOf(reportOf(loaded)!));
+    expectLevelled(report);
     expect(shareOf(answers(model), labels)).toBeGreaterThan(0.97);
+    // Saved and loaded, by MSD and by tfjs itself: the same bits. What is read are the real weights.
+    const again = await saved(loaded);
+    for (const reloaded of [await loadLayersModel(handlerOf(again)), await tf.loadLayersModel(handlerOf(again))]) {
+      expect(answers(reloaded)).toEqual(answers(loaded));
+      const [first] = reloaded.getWeights();
+      expect(relativeL2(first!.dataSync(), kernel)).toBeLessThan(0.02);
+      reloaded.dispose();
+    }
     model.dispose();
     loaded.dispose();
   });
 
-  it('leaves it to tfjs, in a graph model', async () => {
+  it('is levelled in a graph model', async () => {
     const { x, kernel, second, labels } = folded();
     const artifacts = artifactsOf({
       nodes: [
@@ -117,7 +139,15 @@ describe.each(BACKENDS)('a scaler folded into the first layer, on %s', (backend)
     const model = await loadGraphModel(handlerOf(artifacts), { minElements: 0 });
     const y = tf.tidy(() => (model.execute(tf.tensor2d(x, [SAMPLES, FEATURES])) as tf.Tensor).dataSync().slice());
     expect(shareOf(labelsOf(y), labels)).toBeGreaterThan(0.97);
-    expect(placesOf(reportOf(model)!)).toMatchObject({ first: expect.stringMatching(/^int8 loses/), second: 'int8' });
+    expectLevelled(reportOf(model)!);
+    const again = await saved(model);
+    for (const reloaded of [await loadGraphModel(handlerOf(again)), await tf.loadGraphModel(handlerOf(again))]) {
+      const other = tf.tidy(() =>
+        (reloaded.execute(tf.tensor2d(x, [SAMPLES, FEATURES])) as tf.Tensor).dataSync().slice(),
+      );
+      expect([...other]).toEqual([...y]);
+      reloaded.dispose();
+    }
     model.dispose();
   });
 });
@@ -128,7 +158,7 @@ describe.each(BACKENDS)('activations on %s', (backend) => {
   /** A row that int8 loses: one input feature of weights a thousand times smaller. */
   const kernel = (K: number, N: number) => gaussian(4, K * N).map((value, i) => (i < N ? value / 1e3 : value));
 
-  it.each([1, 1e4])('decide, in a graph model: an input of size %d meets the small row', async (size) => {
+  it.each([1, 2000])('decide, in a graph model: an input of size %d meets the small row', async (size) => {
     const artifacts = artifactsOf({
       nodes: [
         placeholder('x'),
@@ -161,6 +191,7 @@ describe.each(BACKENDS)('activations on %s', (backend) => {
       expect(y!.accuracy!.measured).toBeLessThan(0.05);
       expect(z!.accuracy!.measured).toBeLessThan(0.05);
       expect(reportOf(blind)!.nodes[0]!.weights!.finer).toMatch(/^int8 loses .* of input feature 0$/);
+      expect(reportOf(blind)!.nodes[0]!.weights!.spec).toHaveProperty('powers');
       const run = (model: tf.GraphModel) => tf.tidy(() => (model.execute(x) as tf.Tensor).dataSync().slice());
       // Both layers together.
       expect(relativeL2(run(own), run(stock))).toBeLessThan(0.1);
@@ -205,6 +236,28 @@ describe.each(BACKENDS)('activations on %s', (backend) => {
     });
     model.dispose();
     x.dispose();
+  });
+
+  it('are measured with stored integers as well: the large ones may be all that is left of a row', () => {
+    const values = Uint16Array.from(gaussian(3, 64 * 48), (value, i) =>
+      i < 48 ? 32769 + (i % 2) : 32768 + 8000 * value,
+    );
+    const stored = { kind: 'uint16', values, scale: 1e-4, min: -3.2768 } as const;
+    const view = { kind: 'matrix', batchShape: [], N: 48, K: 64, transposed: false } as const;
+    const options = { format: 'int8', blockSize: undefined } as const;
+    const inputs = (size: number) =>
+      rowsFor(
+        gaussian(6, 8 * 64).map((value, i) => (i % 64 ? value : size * value)),
+        64,
+        'w',
+      );
+    const own = encode(stored, view, options, inputs(1)) as Encoded;
+    expect(own).toMatchObject({ how: 'stored integers kept', accuracy: { error: expect.closeTo(0, 6) } });
+    expect(own.accuracy!.measured).toBeLessThan(1e-4);
+    expect(encode(stored, view, options, inputs(1e5))).toEqual({
+      reason: expect.stringMatching(/^int16 is off by \d+ % for the given activations$/),
+    });
+    expect(encode(stored, view, options)).not.toHaveProperty('accuracy');
   });
 
   it('that do not fit are refused', async () => {
@@ -270,7 +323,7 @@ describe('forms of a matrix', () => {
   const of = (change: (value: number, k: number, n: number) => number) =>
     weights.map((value, i) => change(value, Math.floor(i / N), i % N));
   const encoded = (values: Float32Array, format: 'int8' | 'int4' | 'int2' = 'int8', x?: Float32Array) =>
-    encode({ kind: 'float32', values }, view, { format, blockSize: undefined }, x);
+    encode({ kind: 'float32', values }, view, { format, blockSize: undefined }, rowsFor(x, K, 'w'));
   const formOf = (own: Encoded | { readonly reason: string }): string => {
     if ('reason' in own) return own.reason;
     const { spec } = own.packed;
@@ -346,6 +399,37 @@ describe('forms of a matrix', () => {
     );
   });
 
+  it('with levelled input features are the real ones for whoever reads them, and for gradients', () => {
+    const values = of((w, k) => w * 10 ** ((k % 7) - 3));
+    const options = { format: 'int8', blockSize: undefined, canLevel: true } as const;
+    const { packed } = encode({ kind: 'float32', values }, view, options) as Encoded;
+    expect(packed.spec).toMatchObject({ format: 'int8', blockSize: null, powers: expect.any(Array) });
+    const x = gaussian(3, 2 * K).map((value, i) => value * 10 ** (3 - ((i % K) % 7)));
+    expect(relativeL2(realValues(packed.spec, new Uint8Array(packed.data.buffer)), values)).toBeLessThan(0.02);
+    for (const backend of BACKENDS) {
+      tf.setBackend(backend);
+      tf.tidy(() => {
+        const w = new QuantizedTensor(tf.tensor1d(packed.data, 'int32'), packed.spec);
+        const [input, real] = [tf.tensor2d(x, [2, K]), tf.tensor2d(values, [K, N])];
+        expect(
+          relativeL2(matMul(input, w).dataSync(), tf.matMul(input as tf.Tensor2D, real as tf.Tensor2D).dataSync()),
+        ).toBeLessThan(0.02);
+        const [got, want] = [
+          tf.grad((own) => matMul(own, w))(input),
+          tf.grad((own) => tf.matMul(own as tf.Tensor2D, real as tf.Tensor2D))(input),
+        ];
+        expect(relativeL2(got.dataSync(), want.dataSync())).toBeLessThan(0.02);
+        expect(() => gather(w, tf.tensor1d([0], 'int32'))).toThrow(RangeError);
+      });
+    }
+    const size = packed.data.length;
+    for (const powers of [[1], Array(K).fill(0.5), Array(K).fill(65), 'no', null])
+      expect(() => checkSpec({ ...packed.spec, powers }, size, 'w')).toThrow(
+        'w: spec.powers, expected an integer per input feature',
+      );
+    expect(checkSpec(JSON.parse(JSON.stringify(packed.spec)), size, 'w')).toEqual(packed.spec);
+  });
+
   it('tables likewise', () => {
     const table: TableView = { kind: 'table', rows: K, columns: N };
     const form = (values: Float32Array) =>
@@ -368,6 +452,7 @@ const anyFloats = fc.record({
   middle: fc.constantFrom(0, 0, 50, -3000),
   levels: fc.constantFrom(0, 0, 2, 100),
   format: fc.constantFrom('int8', 'int8', 'int4', 'mxfp4', 'nf4'),
+  canLevel: fc.boolean(),
   seed: fc.integer({ min: 1, max: 1e6 }),
 });
 
@@ -377,7 +462,7 @@ describe.each(BACKENDS)('any floats on %s', (backend) => {
   it('are kept within the limits and multiplied within the bound, or left', () => {
     const forms = new Set<string>();
     fc.assert(
-      fc.property(anyFloats, ({ K, N, rows, columns, outliers, sparse, middle, levels, format, seed }) => {
+      fc.property(anyFloats, ({ K, N, rows, columns, outliers, sparse, middle, levels, format, canLevel, seed }) => {
         const next = random(seed);
         const size = (powers: number) => 10 ** (powers * (next() - 0.5));
         const [rowSizes, columnSizes] = [
@@ -392,20 +477,20 @@ describe.each(BACKENDS)('any floats on %s', (backend) => {
           );
         });
         const view = { kind: 'matrix', batchShape: [], N, K, transposed: false } as const;
-        const encoded = encode({ kind: 'float32', values }, view, { format, blockSize: undefined } as never);
+        const encoded = encode({ kind: 'float32', values }, view, { format, blockSize: undefined, canLevel } as never);
         if ('reason' in encoded) {
           expect(encoded.reason).toMatch(/^\S+ loses .*, and no finer form keeps it$/);
           return;
         }
         const { packed, accuracy } = encoded;
         const { spec, data } = packed as { spec: MatrixSpec; data: Int32Array };
-        forms.add(`${formatOf(spec)}${spec.offset ? ' and offset' : ''}`);
+        forms.add(`${formatOf(spec)}${spec.offset ? ' and offset' : ''}${spec.powers ? ' and powers' : ''}`);
         expect(accuracy!.input.error).toBeLessThanOrEqual(0.75);
         const real = new Float32Array(K * N);
         const row = new Float32Array(K);
         for (let n = 0; n < N; n++) {
           rowReader(spec, new Uint8Array(data.buffer as ArrayBuffer))(n, row);
-          for (let k = 0; k < K; k++) real[k * N + n] = row[k]!;
+          for (let k = 0; k < K; k++) real[k * N + n] = row[k]! * (factorsOf(spec)?.[k] ?? 1);
         }
         const x = gaussian(seed + 1, 2 * K).map((value, i) => (i < K ? value : value + 5));
         const y = tf.tidy(() =>
@@ -416,11 +501,17 @@ describe.each(BACKENDS)('any floats on %s', (backend) => {
         // Bytes of 16 bits, and what an offset adds to a weight that it leaves almost nothing of.
         const largest = real.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
         const step = spec.planes === 2 ? largest / 32639 : spec.offset ? largest / 256 : 0;
-        within(y, expected(x, real, K, N, step));
+        const factors = factorsOf(spec) ?? new Float32Array(K).fill(1);
+        const [met, meets] = [
+          x.map((value, i) => value * factors[i % K]!),
+          real.map((value, i) => value / factors[Math.floor(i / N)]!),
+        ];
+        within(y, expected(met, meets, K, N, step));
       }),
       { seed: 23, numRuns: 300 },
     );
-    const centred = ['int4', 'int8', 'mxfp4', 'nf4'].flatMap((format) => [format, `${format} and offset`]);
-    expect([...forms].sort()).toEqual(['int16', ...centred]);
+    const coarse = ['int4', 'int8', 'mxfp4', 'nf4'];
+    const all = coarse.flatMap((format) => [format, `${format} and offset`, `${format} and powers`]);
+    expect([...forms].sort()).toEqual(['int16', ...all]);
   });
 });

@@ -285,6 +285,7 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
     expect(cache.lengths).toEqual([0]);
     expect(() => new KvCache(undefined as never)).toThrow('options');
     expect(() => new KvCache({ kvHeads: 0, headSize: 16 })).toThrow(RangeError);
+    expect(() => new KvCache({ kvHeads: 1, headSize: 16n as never })).toThrow('KvCache: headSize, expected a number');
     expect(() => new KvCache({ kvHeads: 1, headSize: 16, size: 3 } as never)).toThrow(TypeError);
     expect(() => cache.append(tf.ones([1, 2, 3]), tf.ones([1, 2, 3]))).toThrow(RangeError);
     cache.dispose();

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testGpu } from '../../core/test/gpu.ts';
 import { loadGraphModel, ready, register, reportOf, unregister } from '../src/index.ts';
-import { handlerOf } from './graph.ts';
+import { artifactsOf, handlerOf, placeholder } from './graph.ts';
 import { CASES, decoded, expected, graphOf, K, N, rowsOf, stepOf, within } from './manifests.ts';
-import { tf, useBackend } from './tf.ts';
+import { gaussian, relativeL2, tf, useBackend } from './tf.ts';
 
 const gpu = await testGpu();
 
@@ -32,5 +32,23 @@ describe.runIf(gpu)('manifests on webgpu', () => {
     within(await y.data(), want);
     tf.dispose([input, y]);
     model.dispose();
+  });
+
+  it('floats with levelled input features', async () => {
+    const values = gaussian(3, K * N).map((value, i) => value * 10 ** ((Math.floor(i / N) % 7) - 3));
+    const artifacts = artifactsOf({
+      nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'] }],
+      weights: [{ name: 'w', shape: [K, N], values }],
+    });
+    const input = tf.tensor2d(
+      gaussian(4, 4 * K).map((value, i) => value * 10 ** (3 - ((i % K) % 7))),
+      [4, K],
+    );
+    const [stock, model] = [await tf.loadGraphModel(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];
+    expect(reportOf(model)!.nodes[0]!.weights!.spec).toHaveProperty('powers');
+    const [want, got] = [stock, model].map((own) => own.execute(input) as tf.Tensor) as [tf.Tensor, tf.Tensor];
+    expect(relativeL2(await got.data(), await want.data())).toBeLessThan(0.02);
+    tf.dispose([input, want, got]);
+    for (const own of [stock, model]) own.dispose();
   });
 });

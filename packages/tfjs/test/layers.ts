@@ -2,7 +2,10 @@
 import { tf } from './tf.ts';
 
 /** What a model is saved as. */
-export async function saved(model: tf.LayersModel, config?: tf.io.SaveConfig): Promise<tf.io.ModelArtifacts> {
+export async function saved(
+  model: tf.LayersModel | tf.GraphModel,
+  config?: tf.io.SaveConfig,
+): Promise<tf.io.ModelArtifacts> {
   let artifacts: tf.io.ModelArtifacts | undefined;
   await model.save(
     tf.io.withSaveHandler(async (given) => {

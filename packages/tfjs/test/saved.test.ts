@@ -127,6 +127,9 @@ describe('weights of a newer layout', () => {
   it('are refused, with what to do', async () => {
     const { packed, spec } = golden.tensor;
     const tensor = tf.tensor(new Int32Array(bytesOf(packed)), undefined, 'int32');
+    expect(() => quantizedTensor(undefined as never, spec as QuantizedSpec)).toThrow(
+      'expected an int32 tensor, got undefined',
+    );
     expect(() => quantizedTensor(tensor, { ...spec, version: 3 } as QuantizedSpec)).toThrow(message);
     expect(() => quantizedTensor(tensor, { ...spec, version: -1 } as QuantizedSpec)).toThrow(
       /spec.version, expected a positive integer, got -1/,

@@ -56,6 +56,9 @@ export class KvCache {
     const { tf } = requireRegistration(where);
     checkKeys(options, KEYS, where);
     const { batch = 1, kvHeads, headSize, valueSize, type } = options;
+    for (const [name, value] of Object.entries({ batch, kvHeads, headSize, valueSize }))
+      if (value !== undefined && typeof value !== 'number')
+        throw new TypeError(`${where}: ${name}, expected a number, got ${shown(value)}.`);
     const [backend, backendName] = [tf.backend(), tf.getBackend()];
     const host = hostOf(backend, backendName);
     const calls = callsOf(host);

@@ -80,6 +80,8 @@ export async function resolveModelOptions(
     if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name}, expected a boolean, got ${typeof value}.`);
   if (!Number.isSafeInteger(minElements) || minElements < 0)
     throw new RangeError(`${where}: minElements, expected a count, got ${shown(minElements)}.`);
+  if (blockSize != null && typeof blockSize !== 'number')
+    throw new TypeError(`${where}: blockSize, expected a number or null, got ${shown(blockSize)}.`);
   const taken = { convolutions, tables, fuse, minElements, attention, keepTrainable };
   const activations = await readActivations(options.activations, where);
   return { format, blockSize, convolutionBlockSize: 32, ...taken, activations };

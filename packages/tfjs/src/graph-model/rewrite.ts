@@ -94,15 +94,10 @@ export function rewriteGraph(
   for (const { constant, view, uses } of claims) {
     const source = constants.get(constant)!;
     const stored = source.stored();
-    const encoded = encode(
-      stored,
-      view,
-      formatFor(
-        uses.some(({ convolution }) => convolution !== undefined),
-        options,
-      ),
-      activationsOf(view, uses, options),
-    );
+    const isConvolution = uses.some(({ convolution }) => convolution !== undefined);
+    const canLevel = uses.every(({ op }) => op === 'MsdMatMul');
+    const format = { ...formatFor(isConvolution, options), canLevel };
+    const encoded = encode(stored, view, format, activationsOf(view, uses, options));
     if ('reason' in encoded) {
       const { reason } = encoded;
       nodes.push(...uses.map(({ node: { name, op } }) => ({ name, op, where: 'tfjs', reason }) as const));

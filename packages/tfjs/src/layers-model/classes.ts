@@ -17,9 +17,9 @@ import { packedOf, packVariable, requirePacked } from './variable.ts';
 /** tfjs-layers rewrites the case of keys and of strings when it saves and loads: only lower-case words survive. */
 export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
   if (spec.kind === 'table') return { ...spec };
-  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset, version } = spec;
+  const { kind, K, N, format, blockSize, storedZeroPoints, scale, planes, offset, version, powers } = spec;
   const shape = { inputs: K, outputs: N, format, block: blockSize, zeros: storedZeroPoints, scale, planes, offset };
-  return { kind, ...shape, version };
+  return { kind, ...shape, version, ...(powers && { powers }) };
 }
 
 /**

@@ -56,6 +56,8 @@ export interface LayerKind {
   /** Its name in files. */
   readonly leaf: string;
   readonly isConvolution: boolean;
+  /** `run` only multiplies with the weight, through `matMul`. */
+  readonly canLevel?: true;
   /** Any layer of the class. */
   sample(layers: LayersNamespace['layers']): object;
   /** How the weight of this shape lies; or why such a layer is left alone. */
@@ -79,6 +81,7 @@ const dense: LayerKind = {
   weight: 'kernel',
   leaf: 'kernel',
   isConvolution: false,
+  canLevel: true,
   sample: ({ dense: make }) => make({ units: 1, name: 'msd' }),
   view: (shape) => {
     const [K, N] = shape as [number, number];

@@ -51,7 +51,8 @@ export function packLayer(
   const hasRows =
     view.kind === 'matrix' && (!kind.isConvolution || (kind.weight === 'kernel' && shape.at(-2) === view.K));
   const x = hasRows ? rowsFor(options.activations.get(name), view.K, name) : undefined;
-  const encoded = encode(stored, view, formatFor(kind.isConvolution, options), x);
+  const format = { ...formatFor(kind.isConvolution, options), canLevel: kind.canLevel };
+  const encoded = encode(stored, view, format, x);
   if ('reason' in encoded) return encoded;
   const { packed } = encoded;
   const weights = weightsReport(encoded, byteLength, 1);

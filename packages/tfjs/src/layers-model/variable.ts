@@ -200,7 +200,10 @@ function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Pa
   const { spec } = state.quantized;
   // What was read and is written back stays exactly what it is.
   const isKnown = fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
-  const format = spec.kind === 'matrix' ? spec : { format: 'int8' as const, blockSize: undefined };
+  const format =
+    spec.kind === 'matrix'
+      ? { ...spec, canLevel: spec.powers !== undefined }
+      : { format: 'int8' as const, blockSize: undefined };
   const view = viewOf(variable, spec);
   const floats = { kind: 'float32', values } as const;
   const encoded = isKnown ? undefined : encode(view.kind === 'matrix' ? apart(floats, view) : floats, view, format);

@@ -1,8 +1,8 @@
 /** From where a model comes, and how: at once, or weight by weight as its files arrive. */
 import type { io } from '@tensorflow/tfjs-core';
-import { shown } from '../errors.ts';
+import { ModelFormatError, shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
-import { dataLength, type StoredWeight } from '../weights/manifest.ts';
+import type { StoredWeight } from '../weights/manifest.ts';
 import { receive } from './arriving.ts';
 import { isHttp, shards } from './shards.ts';
 
@@ -48,10 +48,7 @@ export async function loadRewritten(
   options: io.LoadOptions,
 ): Promise<RewrittenArtifacts> {
   const { artifacts, chunks, loadOptions = options } = await open(tfio, handler);
-  if (!chunks) {
-    const rewritten = rewrite(artifacts);
-    return withPeak(rewritten, dataLength(artifacts.weightData) + rewritten.report.weightBytes);
-  }
+  if (!chunks) return rewrite(artifacts);
   const { onProgress, requestInit } = loadOptions;
   const { stored, peakBytes } = await receive(
     artifacts.weightSpecs,
@@ -59,13 +56,9 @@ export async function loadRewritten(
     (now) => rewrite(artifacts, now).packed.keys(),
     { ...(onProgress && { onProgress }), signal: requestInit?.signal },
   );
-  return withPeak(rewrite(artifacts, stored), peakBytes);
+  const rewritten = rewrite(artifacts, stored);
+  return { ...rewritten, report: { ...rewritten.report, peakBytes } };
 }
-
-const withPeak = (rewritten: RewrittenArtifacts, peakBytes: number): RewrittenArtifacts => ({
-  ...rewritten,
-  report: { ...rewritten.report, ...(peakBytes > 0 && { peakBytes }) },
-});
 
 interface Opened {
   readonly artifacts: io.ModelArtifacts;
@@ -76,7 +69,12 @@ interface Opened {
 
 async function open(tfio: typeof io, handler: io.IOHandler): Promise<Opened> {
   if (!isHttp(handler, tfio)) {
-    const { getWeightStream, ...artifacts } = await handler.load!();
+    const loaded: unknown = await handler.load!();
+    if (typeof loaded !== 'object' || loaded === null)
+      throw new ModelFormatError(
+        `load: the handler's load(), expected the artifacts of a model, got ${shown(loaded)}.`,
+      );
+    const { getWeightStream, ...artifacts } = loaded as io.ModelArtifacts;
     return { artifacts, chunks: getWeightStream && chunksOf(getWeightStream()) };
   }
   const json = await handler.loadModelJSON();

@@ -2,6 +2,7 @@
 import type { io } from '@tensorflow/tfjs-core';
 import { shown } from '../errors.ts';
 import type { ModelOptions } from '../graph-model/options.ts';
+import { checkOptions } from '../options.ts';
 
 /** MSD's options and those of tfjs's loaders: by their names here, or all of them as `loadOptions`. */
 export interface LoadModelOptions extends ModelOptions, io.LoadOptions {
@@ -25,6 +26,7 @@ export function splitOptions(
   options: LoadModelOptions,
   where: string,
 ): { readonly own: ModelOptions; readonly stock: io.LoadOptions } {
+  checkOptions(options, where);
   const { loadOptions = {}, ...rest } = options;
   if (typeof loadOptions !== 'object' || loadOptions === null)
     throw new TypeError(`${where}: loadOptions, expected an object, got ${shown(loadOptions)}.`);

@@ -3,9 +3,11 @@
  * be the loss of all that one input feature says.                                           (docs/tfjs.md, "Accuracy")
  */
 import { type FormatId, rowExtent, rowReader } from '@msd/core';
+import type { SeenActivations } from '../activations.ts';
 import type { Packed } from '../pack.ts';
 import { sourcesOf } from '../rows.ts';
 import { formatOf } from '../spec.ts';
+import { factorsOf } from './powers.ts';
 
 /** A row or a column, and its error relative to its own size. */
 export interface Worst {
@@ -22,7 +24,7 @@ export interface Accuracy {
   readonly output: Worst;
   /** Output channel of which the largest share of weights is lost, off by half of themselves or more, and that share. */
   readonly lost: Worst;
-  /** ‖x·W − x·W′‖ / ‖x·W‖ for the caller's activations. */
+  /** ‖x·W − x′·W′‖ / ‖x·W‖ for the caller's activations x, which the product sees as x′. */
   readonly measured?: number;
 }
 
@@ -33,27 +35,30 @@ const ROUNDING = 2 ** -20;
 
 /**
  * @param rows the floats: [batch…][N,K] of a matrix, [rows, columns] of a table
- * @param x activations [M,K] for a matrix without batches
+ * @param x activations, for a matrix without batches
  */
-export function accuracyOf({ spec, data }: Packed, rows: Float32Array, x?: Float32Array): Accuracy {
+export function accuracyOf({ spec, data }: Packed, rows: Float32Array, x?: SeenActivations): Accuracy {
   const { rows: N, columns: K } = rowExtent(spec);
   const sources = sourcesOf(spec, new Uint8Array(data.buffer));
   const features = { error: new Float64Array(sources.length * K), size: new Float64Array(sources.length * K) };
   const products = x && sources.length === 1 ? { error: 0, size: 0 } : undefined;
   let [output, lost, error, size]: [Worst, Worst, number, number] = [NONE, NONE, 0, 0];
-  const [row, off] = [new Float32Array(K), new Float32Array(K)];
+  const factors = factorsOf(spec);
+  const met = products && { x: x!.x, seen: x!.seen(factors) };
+  const row = new Float32Array(K);
   sources.forEach((bytes, index) => {
     const read = rowReader(spec, bytes);
     for (let n = 0; n < N; n++) {
       read(n, row);
+      if (factors) for (let k = 0; k < K; k++) row[k]! *= factors[k]!;
       const own = rows.subarray((index * N + n) * K, (index * N + n + 1) * K);
-      const sums = compare(row, own, index * K, features, off);
+      const sums = compare(row, own, index * K, features);
       const at = index * N + n;
       output = worse(output, at, relative(sums.error, sums.size, sums.size - sums.sum ** 2 / K));
       lost = worse(lost, at, sums.count ? sums.lost / sums.count : 0);
       error += sums.error;
       size += sums.size;
-      if (products) addProducts(x!, own, off, products);
+      if (products) addProducts(met!, row, own, products);
     }
   });
   let input = NONE;
@@ -81,13 +86,11 @@ interface Sums {
   readonly lost: number;
 }
 
-/** @param off gets the differences */
 function compare(
   got: Float32Array,
   want: Float32Array,
   at: number,
   { error: errors, size: sizes }: { readonly error: Float64Array; readonly size: Float64Array },
-  off: Float32Array,
 ): Sums {
   let error = 0;
   let size = 0;
@@ -99,7 +102,6 @@ function compare(
     const difference = got[k]! - value;
     const square = value * value;
     const wrong = difference * difference;
-    off[k] = difference;
     error += wrong;
     size += square;
     sum += value;
@@ -113,13 +115,20 @@ function compare(
   return { error, size, sum, count, lost };
 }
 
-function addProducts(x: Float32Array, w: Float32Array, off: Float32Array, sums: { error: number; size: number }): void {
-  for (let at = 0; at < x.length; at += w.length) {
-    let [error, size] = [0, 0];
-    for (let k = 0; k < w.length; k++) {
-      const value = x[at + k]!;
-      error += value * off[k]!;
-      size += value * w[k]!;
+function addProducts(
+  { x, seen }: { readonly x: Float32Array; readonly seen: Float32Array },
+  got: Float32Array,
+  want: Float32Array,
+  sums: { error: number; size: number },
+): void {
+  const K = want.length;
+  for (let at = 0; at < x.length; at += K) {
+    let error = 0;
+    let size = 0;
+    for (let k = 0; k < K; k++) {
+      const term = x[at + k]! * want[k]!;
+      error += seen[at + k]! * got[k]! - term;
+      size += term;
     }
     sums.error += error ** 2;
     sums.size += size ** 2;

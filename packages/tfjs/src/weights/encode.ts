@@ -3,6 +3,7 @@
  * levels get their integers back; only real floats are quantized, as finely as they need.
  */
 import type { FormatId } from '@msd/core';
+import type { SeenActivations } from '../activations.ts';
 import { type Packed, packStoredTable } from '../pack.ts';
 import { type Accuracy, accuracyOf, whyInaccurate } from './accuracy.ts';
 import { whyUnfit } from './fit.ts';
@@ -16,6 +17,8 @@ import { rowMajor, type WeightView } from './view.ts';
 export interface WeightFormatOptions {
   readonly format: FormatId;
   readonly blockSize: number | null | undefined;
+  /** The weight is only multiplied with, through `matMul`: input features may be levelled. */
+  readonly canLevel?: boolean | undefined;
 }
 
 export interface Encoded {
@@ -29,14 +32,14 @@ export interface Encoded {
 }
 
 /**
- * @param x activations [M,K] that the matrix meets, where the caller knows some
+ * @param x activations that the matrix meets, where the caller knows some
  * @returns or why the weight stays what it is
  */
 export function encode(
   stored: StoredValues,
   view: WeightView,
   options: WeightFormatOptions,
-  x?: Float32Array,
+  x?: SeenActivations,
 ): Encoded | { readonly reason: string } {
   const { weight } = stored;
   if (!weight) return encodeNow(stored, view, options, x);
@@ -48,14 +51,13 @@ function encodeNow(
   stored: StoredValues,
   view: WeightView,
   options: WeightFormatOptions,
-  x: Float32Array | undefined,
+  x: SeenActivations | undefined,
 ): Encoded | { readonly reason: string } {
   if (view.kind === 'table' && stored.kind !== 'float32')
     return { packed: packStored(stored, view), how: 'stored integers kept' };
   const unfit = whyUnfit(stored);
   if (unfit) return { reason: unfit };
-  if (stored.kind === 'uint8' || stored.kind === 'uint16')
-    return { packed: packStored(stored, view), how: 'stored integers kept' };
+  if (stored.kind === 'uint8' || stored.kind === 'uint16') return encodeStored(stored, view, x);
   // Row by row as they are packed: for the integers, and for the error after that.
   const rows = view.kind === 'table' ? floatsOf(stored) : rowMajor(floatsOf(stored), view);
   const grid = stored.kind === 'float32' ? gridOf(rows) : undefined;
@@ -75,6 +77,20 @@ function encodeNow(
     finer ??= reason;
   }
   return { reason: `${finer}, and no finer form keeps it` };
+}
+
+/** Integers stay what they are; what activations lose beside them only the caller's own can tell. */
+function encodeStored(
+  stored: StoredCodes,
+  view: WeightView,
+  x: SeenActivations | undefined,
+): Encoded | { readonly reason: string } {
+  const packed = packStored(stored, view);
+  const how = 'stored integers kept';
+  if (!x || view.kind === 'table') return { packed, how };
+  const accuracy = accuracyOf(packed, rowMajor(floatsOf(stored), view), x);
+  const reason = whyInaccurate(packed, accuracy);
+  return reason ? { reason } : { packed, how, accuracy };
 }
 
 function packStored(stored: Exclude<StoredValues, { kind: 'float32' }>, view: WeightView): Packed {

@@ -4,6 +4,7 @@ import { type Packed, packMatrices, packPlanes, packStoredTable, packTable } fro
 import type { MatrixSpec, TableSpec } from '../spec.ts';
 import type { WeightFormatOptions } from './encode.ts';
 import { int16Planes } from './integers.ts';
+import { powersOf } from './powers.ts';
 import { type MatrixView, split, type TableView, type WeightView } from './view.ts';
 
 /** Consecutive k that share a scale where one per output channel is too coarse. */
@@ -11,7 +12,7 @@ const FINER_BLOCK = 32;
 const LARGEST_HALF = 65504;
 
 /**
- * Forms of floats, the wanted one first. A matrix: as asked for, int8 in blocks, 16 bits. A table: int8 with a scale per row, half floats.
+ * Forms of floats, the wanted one first. A matrix: as asked for, so with input features levelled, int8 in blocks, 16 bits. A table: int8 with a scale per row, half floats.
  *
  * @param rows [batch…][N,K] of a matrix, [rows, columns] of a table
  * @param isHalf they were half floats: nothing below 16 bits is tried
@@ -20,7 +21,7 @@ export function formsOf(
   rows: Float32Array,
   isHalf: boolean,
   view: WeightView,
-  { format, blockSize }: WeightFormatOptions,
+  { format, blockSize, canLevel }: WeightFormatOptions,
 ): readonly (() => Packed)[] {
   if (view.kind === 'table') {
     const isInRange = rows.every((value) => Math.abs(value) <= LARGEST_HALF);
@@ -31,7 +32,9 @@ export function formsOf(
   const asked = () => packCentred(rows, view, { format, blockSize });
   const isFine = format === 'int8' && typeof blockSize === 'number' && blockSize <= FINER_BLOCK;
   const blocks = () => packCentred(rows, view, { format: 'int8', blockSize: FINER_BLOCK });
-  return [asked, ...(isFine ? [] : [blocks]), int16];
+  const powers =
+    canLevel && view.batchShape.length === 0 ? () => packLevelled(rows, view, { format, blockSize }) : undefined;
+  return [asked, ...(powers ? [powers] : []), ...(isFine ? [] : [blocks]), int16];
 }
 
 /** Weights that all lie far from 0 are integers around their middle, and an offset. */
@@ -52,6 +55,19 @@ function packCentred(rows: Float32Array, view: MatrixView, options: WeightFormat
     options,
   );
   return { spec: { ...spec, offset: middle }, data };
+}
+
+/** The same form, for weights whose input features are of one size. */
+function packLevelled(rows: Float32Array, view: MatrixView, options: WeightFormatOptions): Packed<MatrixSpec> {
+  const { N, K } = view;
+  const powers = powersOf(rows, N, K);
+  const factors = Float32Array.from(powers, (power) => 2 ** -power);
+  const { spec, data } = packMatrices(
+    rows.map((value, i) => value * factors[i % K]!),
+    view,
+    options,
+  );
+  return { spec: { ...spec, powers }, data };
 }
 
 function packInt16(rows: Float32Array, view: MatrixView): Packed<MatrixSpec> {

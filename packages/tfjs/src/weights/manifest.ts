@@ -125,9 +125,6 @@ function stringBytes(spec: WeightSpec, bytes: ByteRanges, begin: number): number
  */
 export const readable = (buffers: readonly ArrayBuffer[]): ArrayBuffer[] => [...buffers, new ArrayBuffer(0)];
 
-/** Bytes of weights in whatever form. */
-export const dataLength = (data: unknown): number => (data == null ? 0 : byteRanges(data).length);
-
 interface ByteRanges {
   readonly length: number;
   slice(begin: number, end: number): Uint8Array<ArrayBuffer>;
