@@ -105,7 +105,8 @@ describe('the shipped story model', () => {
     'writes the text of its floats: %s',
     async (_, args) => {
       const path = at('same.onnx');
-      await quantize([put('floats.onnx', storyModel('fp32')), '-o', path, '--force', ...args()]);
+      mkdirSync(at('floats'), { recursive: true });
+      await quantize([put('floats/model.onnx', storyModel('fp32')), '-o', path, '--force', ...args()]);
       expect(await flipped(path, await textsOf(storyModel('fp32')))).toEqual([]);
     },
     300_000,
@@ -113,7 +114,7 @@ describe('the shipped story model', () => {
 
   /** Stories that no prompt begins. */
   function stories(): string {
-    writeFileSync(at('tokenizer.json'), readFileSync(join(root, 'model/tokenizer.json')));
+    writeFileSync(at('floats/tokenizer.json'), readFileSync(join(root, 'model/tokenizer.json')));
     return put('stories.txt', new TextEncoder().encode(tellStories(seededRandom(77), 20).join('\n\n')));
   }
 

@@ -11,9 +11,11 @@ export interface Registration {
 }
 
 let current: Registration | undefined;
+let last: Registration | undefined;
 
 export const setRegistration = (registration: Registration | undefined): void => {
   current = registration;
+  last = registration ?? last;
 };
 
 export const registration = (): Registration | undefined => current;
@@ -22,4 +24,9 @@ export const registration = (): Registration | undefined => current;
 export function requireRegistration(where: string): Registration {
   if (!current) throw new TypeError(`${where}: MSD is not registered. Call register(tf) first.`);
   return current;
+}
+
+/** The namespace that models were changed with: they can be restored after `unregister`. */
+export function lastNamespace(where: string): TfNamespace {
+  return (current ?? last ?? requireRegistration(where)).tf;
 }

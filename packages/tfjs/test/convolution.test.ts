@@ -454,7 +454,14 @@ describe.each(BACKENDS)('layers on %s', (backend) => {
       'images',
       images,
       [2, 13, 11, 16],
-      { same: 'MsdConv2D', strides: 'MsdConv2D', dilated: 'MsdConv2D', one: 'MsdConv2D', both: 'MsdSeparableConv2D' },
+      {
+        same: 'MsdConv2D',
+        strides: 'MsdConv2D',
+        dilated: 'MsdConv2D',
+        one: 'MsdConv2D',
+        both: 'MsdSeparableConv2D',
+        depthwise: 'MsdDepthwiseConv2D',
+      },
     ],
     ['series', series, [2, 23, 32], { same: 'MsdConv1D', strides: 'MsdConv1D', dilated: 'MsdConv1D' }],
   ])('%s: load, accelerate, restore, save', async (_, build, shape, taken) => {
@@ -469,7 +476,7 @@ describe.each(BACKENDS)('layers on %s', (backend) => {
       expect(Object.fromEntries(nodes.flatMap(({ name, msdOp }) => (msdOp ? [[name, msdOp]] : [])))).toEqual(taken);
       const got = run(model);
       expect(relativeL2(got, want)).toBeLessThan(0.02);
-      const again = await loadLayersModel(tf.io.fromMemory(await saved(model)));
+      const again = await loadLayersModel(tf.io.fromMemory(await saved(model)), { convolutions });
       expect(run(again)).toEqual(got);
       again.dispose();
       model.dispose();
@@ -478,6 +485,51 @@ describe.each(BACKENDS)('layers on %s', (backend) => {
       const { restore } = await accelerate(stock, { convolutions, restorable: true });
       expect(relativeL2(run(stock), want)).toBeLessThan(0.02);
       await restore();
+      expect(run(stock)).toEqual(want);
+    });
+    stock.dispose();
+    x.dispose();
+  });
+});
+
+describe.each(BACKENDS)('depthwise layers on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it('stay what they are, and run on the kernel of MSD where it is quicker', async () => {
+    const depthwise = (name: string, config: object) => tf.layers.depthwiseConv2d({ kernelSize: 3, name, ...config });
+    const stock = tf.sequential({
+      layers: [
+        depthwise('same', { padding: 'same', activation: 'relu6', inputShape: [9, 8, 32] }),
+        depthwise('strides', { strides: 2, activation: 'selu', useBias: false }),
+        depthwise('more', { kernelSize: 1, depthMultiplier: 2 }),
+      ],
+    });
+    const x = tensor(3, [2, 9, 8, 32]);
+    const run = (model: tf.LayersModel) => valuesOf(() => model.predict(x) as tf.Tensor);
+    const want = run(stock);
+    const artifacts = await saved(stock);
+    const said = (model: tf.LayersModel) =>
+      reportOf(model)!.nodes.map(({ name, reason, msdOp }) => [name, reason ?? msdOp]);
+    const lines = [
+      ['same', 'MsdDepthwiseConv2D'],
+      ['strides', 'MsdDepthwiseConv2D'],
+      ['more', '2 results of each channel'],
+    ];
+    await withoutLeaks(async () => {
+      const model = await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions: true });
+      expect(said(model)).toEqual(lines);
+      expect(relativeL2(run(model), want)).toBeLessThan(1e-6);
+      expect((await saved(model)).modelTopology).toEqual(artifacts.modelTopology);
+      model.dispose();
+      const plain = await loadLayersModel(tf.io.fromMemory(artifacts));
+      expect(said(plain)[0]).toEqual(['same', "a CNN's convolution: only on request, convolutions: true"]);
+      plain.dispose();
+      const first = await accelerate(stock, { convolutions: true });
+      expect(said(stock)).toEqual(lines);
+      expect(relativeL2(run(stock), want)).toBeLessThan(1e-6);
+      await accelerate(stock, { convolutions: true });
+      expect(said(stock)).toEqual(lines);
+      await first.restore();
       expect(run(stock)).toEqual(want);
     });
     stock.dispose();

@@ -148,6 +148,8 @@ const convolution = (op: string, size: number, attr: Record<string, unknown> = {
   weights: [w(size, size, 32, 64)],
 });
 
+const depthwise = (op: string): NodeSample => ({ ...convolution(op, 3), weights: [w(3, 3, 128, 1)] });
+
 const inCnn: NodeSample = {
   nodes: [
     placeholder('x'),
@@ -204,7 +206,8 @@ export const NODES: Readonly<Record<string, readonly NodeSample[]>> = {
     { what: '3x3', ...convolution('Conv2D', 3) },
   ],
   _FusedConv2D: [{ what: '1x1', ...convolution('_FusedConv2D', 1) }],
-  DepthwiseConv2dNative: [convolution('DepthwiseConv2dNative', 3)],
+  DepthwiseConv2dNative: [depthwise('DepthwiseConv2dNative')],
+  FusedDepthwiseConv2dNative: [depthwise('FusedDepthwiseConv2dNative')],
   GatherV2: [
     { what: 'rows of a constant table', ...GATHER },
     { what: 'along another axis', ...GATHER, weights: [w(64, 32), ints('axis', [1], [])] },

@@ -20,7 +20,7 @@ export function productInputs(model: GraphModel, where: string): Map<string, str
   for (const node of scope.nodes.values()) {
     if (!CANDIDATES.has(node.op)) continue;
     const found = recognise(node, scope, constants);
-    if (!('reason' in found) && found.view.kind === 'matrix') inputs.set(node.name, found.inputs[0]!);
+    if (!('reason' in found) && found.op === 'MsdMatMul') inputs.set(node.name, found.inputs[0]!);
   }
   return inputs;
 }

@@ -5,7 +5,7 @@ import type { io } from '@tensorflow/tfjs-core';
 import { type Change, changesOf, forgetChanges, undoFrom } from '../changes.ts';
 import { shown } from '../errors.ts';
 import type { ModelReport } from '../report.ts';
-import { requireRegistration } from '../state.ts';
+import { lastNamespace, requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { readManifest, type StoredWeight } from '../weights/manifest.ts';
 import { fileConstant, floatsOf } from '../weights/source.ts';
@@ -39,7 +39,7 @@ export async function keepWeights(
 
 /** As stock decodes it. */
 function decoded({ spec, bytes }: StoredWeight): Tensor {
-  const { tf } = requireRegistration('restore');
+  const tf = lastNamespace('restore');
   return tf.io.decodeWeights(bytes().buffer, [spec as io.WeightsManifestEntry])[spec.name]!;
 }
 
@@ -114,7 +114,7 @@ async function putBack(
   gone: readonly string[],
   kept: KeptWeights | undefined,
 ): Promise<void> {
-  const { tf } = requireRegistration('restore');
+  const tf = lastNamespace('restore');
   const before = kept ?? (await fromFile(internalsOf(model, 'restore'), gone));
   const internals = internalsOf(model, 'restore');
   const weights: Record<string, Tensor> = {};

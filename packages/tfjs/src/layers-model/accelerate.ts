@@ -13,6 +13,7 @@ import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
 import type { Tensor } from '../tf.ts';
 import { packedConfig, runPacked } from './classes.ts';
+import { takeDepthwise, withNodes } from './depthwise.ts';
 import { describe, setReason } from './describe.ts';
 import { fieldOf, isSpatial, kindNamed, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
 import { layersOf, ownersOf, type Place, replaceMembers, requireAlive, variablesOf } from './places.ts';
@@ -99,21 +100,23 @@ export async function accelerateLayersModel(
     setReason(layer, 'its weights changed meanwhile: the model is being trained');
     return [];
   });
+  const depthwise = await takeDepthwise(model, namespace, options);
   const reportBefore = reportOf(model);
-  const report = describe(model, places);
+  const report = withNodes(describe(model, places), depthwise.nodes);
   setReport(model, report);
   const change: Change = {
     check() {
       requireAlive(variablesOf(model), 'restore');
-      if (!restorable)
+      if (!restorable && done.length)
         throw new UnsupportedError('restore: the float weights are gone. Use accelerate(model, { restorable: true }).');
     },
     undo() {
       for (const { putBack } of done) putBack();
+      for (const putBack of depthwise.undo) putBack();
       setReport(model, reportBefore);
     },
   };
-  if (done.length) addChange(model, change);
+  if (done.length || depthwise.undo.length) addChange(model, change);
   return { report, restore: () => undoFrom(model, change) };
 }
 

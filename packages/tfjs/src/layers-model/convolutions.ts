@@ -22,7 +22,7 @@ const pairOf = (sizes: readonly number[], rank: number): [number, number] => {
 };
 
 /** @param filter its sizes. @returns or why such a layer is left alone */
-function windowOf(
+export function windowOf(
   filter: readonly number[],
   rank: number,
   config: Field,

@@ -24,6 +24,7 @@ import { requireRegistration } from '../state.ts';
 import { readable, readManifest, type StoredWeight, type WeightSpec } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
 import { packedConfig, specOf } from './classes.ts';
+import { takeDepthwise, withNodes } from './depthwise.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
 import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf, whyClipped } from './plan.ts';
@@ -82,13 +83,15 @@ export async function loadLayersModel(
 ): Promise<LayersModel> {
   const handler = await layersModelHandler(source, options);
   const where = 'loadLayersModel';
-  const { loadLayersModel: load } = await layers(where);
+  const namespace = await layers(where);
   const artifacts = await handler.load();
   const { strict } = splitOptions(options, where).stock;
   const strictness = strict === undefined ? {} : { strict };
   const atOnce = { load: () => artifacts } as unknown as io.IOHandler;
-  const model = await buildCleanly(requireRegistration(where).tf, () => load(atOnce, strictness));
-  setReport(model, handler.report!);
+  const model = await buildCleanly(requireRegistration(where).tf, () => namespace.loadLayersModel(atOnce, strictness));
+  const { own } = splitOptions(options, where);
+  const { nodes } = await takeDepthwise(model, namespace, await resolveModelOptions(own, where));
+  setReport(model, withNodes(handler.report!, nodes));
   return model;
 }
 

@@ -10,7 +10,7 @@ import type { NodeReport } from '../report.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec } from '../spec.ts';
-import { requireRegistration } from '../state.ts';
+import { lastNamespace, requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { encode } from '../weights/encode.ts';
 import type { WeightView } from '../weights/view.ts';
@@ -46,7 +46,7 @@ export const nodeOf = (variable: object): NodeReport | undefined => states.get(v
 
 /** tf.disposeVariables() takes the values from under a variable that says nothing of it. */
 export const isGone = ({ val }: LayerVariable): boolean =>
-  val.isDisposed || !requireRegistration('layers').tf.engine().state.tensorInfo.has(val.dataId);
+  val.isDisposed || !lastNamespace('layers').engine().state.tensorInfo.has(val.dataId);
 
 /** What MSD's layers run on. */
 export function requirePacked(variable: LayerVariable): QuantizedTensor {
@@ -97,7 +97,7 @@ export function packVariable(variable: LayerVariable, { spec, data }: Packed, op
 
 /** The floats that were kept, in the very tf.Variable that held them. */
 export function unpackVariable(variable: LayerVariable): void {
-  const { tf } = requireRegistration('restore');
+  const tf = lastNamespace('restore');
   const { stock, kept, floats } = states.get(variable)!;
   const { trainable } = variable;
   variable.val.dispose();
