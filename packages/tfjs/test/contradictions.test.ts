@@ -207,6 +207,30 @@ describe.each(BACKENDS)('contradictions on %s', (backend) => {
   });
 });
 
+it('leaves layers to tfjs whose weights it clips as it reads them', async () => {
+  await useBackend('cpu');
+  const constrained = { kernelConstraint: 'nonNeg', biasConstraint: 'nonNeg' } as const;
+  const model = tf.sequential({
+    layers: [
+      tf.layers.simpleRNN({ units: 40, inputShape: [3, 33], recurrentInitializer: 'glorotNormal', ...constrained }),
+      tf.layers.dense({ units: 40, ...constrained }),
+      tf.layers.dense({ units: 41, kernelConstraint: 'maxNorm', biasConstraint: 'nonNeg' }),
+    ],
+  });
+  const file = await saved(model);
+  const [stock, loaded] = [
+    await tf.loadLayersModel(tf.io.fromMemory(file)),
+    await loadLayersModel(tf.io.fromMemory(file)),
+  ];
+  expect(reportOf(loaded)!.nodes.map(({ where, reason }) => [where, reason])).toEqual([
+    ['tfjs', 'tfjs makes its weights 0 where they are negative, as it reads them (NonNeg)'],
+    ['tfjs', 'tfjs makes its weights 0 where they are negative, as it reads them (NonNeg)'],
+    ['msd', undefined],
+  ]);
+  for (const at of [0, 3]) expect(loaded.getWeights()[at]!.dataSync()).toEqual(stock.getWeights()[at]!.dataSync());
+  for (const one of [model, stock, loaded]) one.dispose();
+});
+
 describe.each(BACKENDS)('topologies without weights on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 

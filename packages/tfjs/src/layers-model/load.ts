@@ -27,7 +27,7 @@ import { packedConfig, specOf } from './classes.ts';
 import { takeDepthwise, withNodes } from './depthwise.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
-import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf } from './plan.ts';
+import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf, whyClipped } from './plan.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
 import { hasRecurrent } from './recurrent/plan.ts';
 import { registerLayers } from './register.ts';
@@ -172,6 +172,11 @@ function rewriteLayers(
     }
     if (options.keepTrainable && config.trainable !== false) {
       refuse('trainable, and keepTrainable is set');
+      continue;
+    }
+    const clipped = whyClipped(config);
+    if (clipped !== undefined) {
+      refuse(clipped);
       continue;
     }
     if (!weight) {

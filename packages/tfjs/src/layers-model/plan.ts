@@ -75,5 +75,17 @@ export const leftAlone = ({ kind, name }: Pick<Candidate, 'kind' | 'name'>, reas
   reason,
 });
 
+/**
+ * tfjs's loader clips such weights as it reads them; its training does not. Those of other constraints are in a file what a constraint
+ * made of them.
+ */
+export const whyClipped = (config: Readonly<Record<string, unknown>>): string | undefined =>
+  Object.entries(config).some(
+    ([name, value]) =>
+      /^(?!bias).*_?constraint$/i.test(name) && (value as { class_name?: unknown } | null)?.class_name === 'NonNeg',
+  )
+    ? 'tfjs makes its weights 0 where they are negative, as it reads them (NonNeg)'
+    : undefined;
+
 /** Wrappers that only call what they wrap. Others may read its weights, or copy it from its config. */
 export const isTransparent = (wrapper: unknown): boolean => wrapper === undefined || wrapper === 'TimeDistributed';

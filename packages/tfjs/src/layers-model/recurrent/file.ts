@@ -7,6 +7,7 @@ import { checkSpec } from '../../spec.ts';
 import type { StoredWeight } from '../../weights/manifest.ts';
 import { fileConstant } from '../../weights/source.ts';
 import { fieldOf } from '../kinds.ts';
+import { whyClipped } from '../plan.ts';
 import { configOfPacked, packedOf, wayOf } from './classes.ts';
 import { LEAVES, type Leaf, RECURRENT_KINDS, type RecurrentKind } from './kinds.ts';
 import { type CellWeights, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
@@ -60,6 +61,8 @@ export function rewriteRecurrent(
       return refused(`inside of ${place.wrapper}`);
     if (options.keepTrainable && place.config.trainable !== false)
       return refused('trainable, and keepTrainable is set');
+    const clipped = whyClipped(place.config);
+    if (clipped !== undefined) return refused(clipped);
     if (seen.get(place.path[0]!)! > 1) return refused('another layer of that name reads the same weights');
     const found = fresh.map((site) => [site, weightsOf(site, stored)] as const);
     for (const [site, ways] of found) {
