@@ -1,2 +1,2 @@
 /** Seeded randomness: everything in this example (stories, weights, batches, samples) repeats exactly. */
-export { normal, type Random, seededRandom } from '../../../packages/cli/src/models/random.ts';
+export { gaussian as normal, type Random, random as seededRandom } from '@msd/core/numerics';

@@ -1,10 +1,10 @@
+import { random as seededRandom } from '@msd/core/numerics';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { greedyRun } from '../../../examples/story-model/src/greedy-run.ts';
 import { initialWeights, type ModelConfig } from '../../../examples/story-model/src/model.ts';
 import { decoderGraph } from '../../../examples/story-model/src/onnx-graph.ts';
-import { seededRandom } from '../src/models/random.ts';
 import { DecoderSession } from '../src/run/decoder.ts';
 import { UserError } from '../src/shared/errors.ts';
 

@@ -3,11 +3,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { gaussian as normal, random as seededRandom } from '@msd/core/numerics';
 import { type NodeSpec, type TensorSpec, writeModel } from '@msd/onnx/write';
 import { FILES } from '../../../examples/story-model/src/files.ts';
 import { CONFIG } from '../../../examples/story-model/src/model.ts';
 import { writeModelFolder } from '../../../examples/story-model/src/model-files.ts';
-import { normal, seededRandom } from '../src/models/random.ts';
 
 /** A folder of its own that goes with `remove`. */
 export function temporaryFolder(): { readonly path: string; remove(): void } {

@@ -1,10 +1,10 @@
 /** Small seeded models, and what a file holds. */
 import { dequantizeWeights, type FormatId, quantizeWeights } from '@msd/core';
+import { random as seededRandom } from '@msd/core/numerics';
 import { halfBitsOf, tensorBytes } from '@msd/onnx/model';
 import { type ModelSpec, type NodeSpec, type TensorSpec, writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
 import { type OpenModel, openModel } from '../src/edit/open-model.ts';
-import { seededRandom } from '../src/models/random.ts';
 
 ort.env.wasm.numThreads = 1;
 

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { random as seededRandom } from '@msd/core/numerics';
 import { Message } from '@msd/onnx/model';
 import { register, reportOf } from '@msd/onnx/register';
 import type { NodeSpec } from '@msd/onnx/write';
@@ -21,7 +22,6 @@ import { line, recogniser, textOf } from '../../onnx/test/ocr.ts';
 import { storyModel, storyPrompts } from '../../onnx/test/story.ts';
 import { argMax, marginOf, type Step, write } from '../../onnx/test/text.ts';
 import { openModel } from '../src/edit/open-model.ts';
-import { seededRandom } from '../src/models/random.ts';
 import type { MatrixResult } from '../src/quantize/quantize.ts';
 import {
   bytesOf,

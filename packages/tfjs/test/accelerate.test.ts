@@ -10,7 +10,7 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { artifactsOf, floats, type GraphEntry, handlerOf, placeholder, type WeightEntry } from './graph.ts';
+import { artifactsOf, floats, type GraphEntry, handlerOf, placeholder, savedGraph, type WeightEntry } from './graph.ts';
 import { saved as savedLayers } from './layers.ts';
 import { BACKENDS, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
@@ -81,17 +81,6 @@ const inOrder = (report: ModelReport) => ({
   nodes: [...report.nodes].sort((a, b) => a.name.localeCompare(b.name)),
 });
 const floatBytes = 4 * (64 * 48 + 48 * 40 + 64 * 3 + 100 * 32 + 1);
-
-async function savedGraph(model: tf.GraphModel): Promise<tf.io.ModelArtifacts> {
-  let artifacts: tf.io.ModelArtifacts | undefined;
-  await model.save(
-    tf.io.withSaveHandler(async (given) => {
-      artifacts = given;
-      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
-    }),
-  );
-  return artifacts!;
-}
 
 describe.each(BACKENDS)('accelerate() on a graph model on %s', (backend) => {
   beforeAll(() => useBackend(backend));

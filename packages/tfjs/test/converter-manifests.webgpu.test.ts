@@ -1,25 +1,13 @@
 /** The manifests of converter-manifests.test.ts on tfjs's WebGPU backend, in Node. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { testGpu } from '../../core/test/gpu.ts';
-import { loadGraphModel, ready, register, reportOf, unregister } from '../src/index.ts';
+import { describe, expect, it } from 'vitest';
+import { loadGraphModel, reportOf } from '../src/index.ts';
 import { artifactsOf, handlerOf, placeholder } from './graph.ts';
 import { CASES, decoded, expected, graphOf, K, N, rowsOf, stepOf, within } from './manifests.ts';
-import { gaussian, relativeL2, tf, useBackend } from './tf.ts';
-
-const gpu = await testGpu();
+import { gaussian, relativeL2, tf } from './tf.ts';
+import { gpu, onWebGpu } from './webgpu-in-node.ts';
 
 describe.runIf(gpu)('manifests on webgpu', () => {
-  beforeAll(async () => {
-    // tfjs decides while it is imported whether there is WebGPU.
-    const { globals } = await import('webgpu');
-    Object.assign(globalThis, globals);
-    Object.defineProperty(navigator, 'gpu', { value: gpu, configurable: true });
-    await import('@tensorflow/tfjs-backend-webgpu');
-    await useBackend('webgpu');
-    register(tf);
-    await ready();
-  });
-  afterAll(() => unregister(tf));
+  onWebGpu();
 
   it.each(Object.entries(CASES))('%s', async (_, weight) => {
     const artifacts = graphOf(weight);

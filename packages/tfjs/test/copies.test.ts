@@ -21,7 +21,7 @@ import {
   unregister,
 } from '../src/index.ts';
 import { type Copies, copiesOf } from './copies.ts';
-import { artifactsOf, floats, type GraphEntry, handlerOf, placeholder } from './graph.ts';
+import { artifactsOf, floats, type GraphEntry, handlerOf, placeholder, savedGraph } from './graph.ts';
 import { saved } from './layers.ts';
 import { BACKENDS, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
@@ -51,17 +51,6 @@ const build = (layers: Pick<typeof tf, 'sequential' | 'layers'> | Copies['layers
   });
 const predict = (model: tf.LayersModel) =>
   tf.tidy(() => Array.from((model.predict(tensor(1, [2, 32])) as tf.Tensor).dataSync()));
-
-async function savedGraph(model: tf.GraphModel): Promise<tf.io.ModelArtifacts> {
-  let artifacts: tf.io.ModelArtifacts | undefined;
-  await model.save(
-    tf.io.withSaveHandler(async (given) => {
-      artifacts = given;
-      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
-    }),
-  );
-  return artifacts!;
-}
 
 describe('a page that only registers MSD', () => {
   const root = fileURLToPath(new URL('..', import.meta.url));

@@ -1,6 +1,7 @@
 /** Graph models written down in tests: nodes and weights -> artifacts, as converters make them. */
+import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
-import { gaussian } from './tf.ts';
+import { gaussian, tf } from './tf.ts';
 
 export interface WeightEntry {
   readonly name: string;
@@ -140,4 +141,16 @@ function toFloat16(value: number): number {
   const exponent = Math.max(-14, Math.floor(Math.log2(Math.abs(value))));
   const steps = Math.round(Math.abs(value) / 2 ** (exponent - 10));
   return (value < 0 ? 0x8000 : 0) | (steps + ((exponent + 14) << 10));
+}
+
+/** What a graph model saves. */
+export async function savedGraph(model: GraphModel): Promise<io.ModelArtifacts> {
+  let artifacts: io.ModelArtifacts | undefined;
+  await model.save(
+    tf.io.withSaveHandler(async (given) => {
+      artifacts = given;
+      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
+    }),
+  );
+  return artifacts!;
 }

@@ -3,10 +3,10 @@
  * `session.run` calls, one process. Results are checked against each other first; then the two take turns.
  */
 import type { QuantizedWeights } from '@msd/core';
+import { gaussian as normal, random as seededRandom } from '@msd/core/numerics';
 import { dotPeak, readBandwidth } from '@msd/core/peaks';
 import { writeModel } from '@msd/onnx/write';
 import type * as Ort from 'onnxruntime-web';
-import { normal, seededRandom } from '../models/random.ts';
 import { type Summary, summarize } from './samples.ts';
 import type { LayerShape } from './shapes.ts';
 

@@ -1,6 +1,7 @@
 /** What a model is fed: ids, masks and positions by their names, empty caches, everything else from a file or a seed. */
+
+import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
-import { seededRandom } from '../models/random.ts';
 import { isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { type Feeds, runtime } from './engines.ts';

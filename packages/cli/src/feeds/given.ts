@@ -1,7 +1,7 @@
 /** What the user wants a model to be run on: a text, arrays, or nothing in particular. */
 import { readFileSync } from 'node:fs';
+import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession } from 'onnxruntime-web';
-import { seededRandom } from '../models/random.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import type { Feeds } from './engines.ts';
 import { feedsOf, readsText } from './feeds.ts';

@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib';
+import { random as seededRandom } from '@msd/core/numerics';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../models/random.ts';
 import { UserError } from '../shared/errors.ts';
 import { readNpy, readNpz } from './npz.ts';
 

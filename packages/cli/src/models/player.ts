@@ -2,9 +2,10 @@
  * Runs a model whatever its inputs are: ids, masks and positions by their names, caches as the run before left them, everything else
  * made up from a seed. For measuring; what it computes means nothing.
  */
+
+import { random as seededRandom } from '@msd/core/numerics';
 import type { InspectedValue } from '@msd/onnx/inspect';
 import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-web';
-import { seededRandom } from './random.ts';
 import { isPast, type RunSizes, sizesOf } from './sizes.ts';
 
 type Data = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array | Int8Array | Float64Array;

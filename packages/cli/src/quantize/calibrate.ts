@@ -3,6 +3,7 @@
  * those inputs as further outputs, and second moments are summed up. Inputs whose sums would not fit in memory together take turns.
  */
 import { readFileSync } from 'node:fs';
+import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { Edit } from '../edit/edit.ts';
 import type { OpenModel } from '../edit/open-model.ts';
@@ -10,7 +11,6 @@ import { type Feeds, numbersOf, sessionOf } from '../feeds/engines.ts';
 import { feedsOf, readsText } from '../feeds/feeds.ts';
 import { readNpz } from '../feeds/npz.ts';
 import { tokenizerOf, tokensOf } from '../feeds/texts.ts';
-import { seededRandom } from '../models/random.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import { MomentSums, type Moments } from './moments.ts';
 import { patchesOf } from './patches.ts';

@@ -1,9 +1,10 @@
 /** A convolution's input as rows: what lies under the kernel at some of its positions, tap after tap, all channels of a tap together. */
+
+import { random as seededRandom } from '@msd/core/numerics';
 import type { NodeRecord } from '@msd/onnx/model';
 import type { Tensor } from 'onnxruntime-web';
 import { intsOf } from '../edit/open-model.ts';
 import { numbersOf } from '../feeds/engines.ts';
-import { seededRandom } from '../models/random.ts';
 
 export interface Patches {
   /** Convolutions with equal keys see the same rows. */

@@ -1,5 +1,5 @@
 /** The next token from logits: the largest, or drawn from a seed, so that the same command writes the same text. */
-import { seededRandom } from '../models/random.ts';
+import { random as seededRandom } from '@msd/core/numerics';
 
 export interface Sampling {
   /** 0 = always the most probable token. */
