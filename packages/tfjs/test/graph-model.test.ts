@@ -557,6 +557,25 @@ describe.each(BACKENDS)('graph models on %s', (backend) => {
     stock.dispose();
   });
 
+  it('give no packed weight out as a result', async () => {
+    await withoutLeaks(async () => {
+      const entry: GraphEntry = {
+        nodes: [placeholder('x'), { name: 'y', op: 'MatMul', input: ['x', 'w'] }],
+        weights: [floats('w', [64, 48])],
+      };
+      const model = await loadGraphModel(handlerOf(artifactsOf(entry)));
+      const x = tf.ones([2, 64]);
+      const inputs = { x };
+      for (const output of ['w', 'w:0', ['y', 'w']])
+        expect(() => model.execute(inputs, output)).toThrow(/^execute: output .* got a weight that is packed/);
+      await expect(model.executeAsync(inputs, ['w'])).rejects.toThrow(/^executeAsync: output w, expected/);
+      const y = model.execute(inputs, 'y') as tf.Tensor;
+      expect(y.shape).toEqual([2, 48]);
+      tf.dispose([x, y]);
+      model.dispose();
+    });
+  });
+
   it('refuse bad options and models with typed errors, and change nothing', async () => {
     const entry = { nodes: patterns.MatMul!.nodes, weights: patterns.MatMul!.weights };
     const handler = handlerOf(artifactsOf(entry));

@@ -1,4 +1,6 @@
 /** Nodes of a graph that are MSD's already: what they hold, for the reports of models that were saved or accelerated before. */
+import { UnsupportedError } from '@msd/core';
+import { shown } from '../errors.ts';
 import type { NodeReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
@@ -7,7 +9,7 @@ import { inputCount, isMsdOp, specOfNode } from './ops.ts';
 import { rootOf } from './recognise.ts';
 import { GATES_OP } from './recurrent/run.ts';
 import { scopesOf } from './scopes.ts';
-import type { NodeDef, Topology } from './topology.ts';
+import { type NodeDef, parseInput, type Topology } from './topology.ts';
 
 export interface PackedNode {
   readonly node: NodeDef;
@@ -22,6 +24,28 @@ export function packedNodesOf(topology: Topology): PackedNode[] {
       isMsdOp(node.op) ? [{ node, constant: rootOf(scope, node.input?.[inputCount(node.op)] ?? '') }] : [],
     ),
   );
+}
+
+/** Names of packed constants, by graph: it is looked through once. */
+const constants = /* @__PURE__ */ new WeakMap<object, ReadonlySet<string | undefined>>();
+
+/**
+ * Weights can be asked for like any node. Packed ones are integers whose shape and order are MSD's.
+ *
+ * @throws {@link UnsupportedError} for such a weight
+ */
+export function checkOutputs(model: object, outputs: unknown, where: string): void {
+  if (outputs === undefined) return;
+  const { artifacts } = model as { readonly artifacts?: { readonly modelTopology?: unknown } };
+  const topology = artifacts?.modelTopology as Topology | undefined;
+  if (!Array.isArray(topology?.node)) return;
+  let packed = constants.get(topology);
+  if (!packed) constants.set(topology, (packed = new Set(packedNodesOf(topology).map(({ constant }) => constant))));
+  for (const output of [outputs].flat())
+    if (typeof output === 'string' && packed.has(parseInput(output).node))
+      throw new UnsupportedError(
+        `${where}: output ${shown(output)}, expected a result of the model, got a weight that is packed. Its floats are in a model that tf.loadGraphModel loads, or come back with restore() of accelerate.`,
+      );
 }
 
 export interface PackedBefore {

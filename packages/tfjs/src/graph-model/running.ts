@@ -4,17 +4,23 @@
  */
 import type { ConverterNamespace } from '../peers.ts';
 import type { Tensor } from '../tf.ts';
+import { checkOutputs } from './packed-nodes.ts';
 
 const running = /* @__PURE__ */ new WeakMap<object, Set<Promise<void>>>();
 const watched = /* @__PURE__ */ new WeakSet<object>();
 
-/** Once per copy of tfjs-converter. `execute` waits for nothing and is never half-way. */
+/** Once per copy of tfjs-converter. `execute` waits for nothing and is never half-way. Neither gives packed weights out as results. */
 export function watchExecutions({ GraphModel }: Pick<ConverterNamespace, 'GraphModel'>): void {
   const methods = GraphModel.prototype;
   if (watched.has(methods)) return;
   watched.add(methods);
-  const { executeAsync } = methods;
+  const { execute, executeAsync } = methods;
+  methods.execute = function (inputs, outputs) {
+    checkOutputs(this, outputs, 'execute');
+    return execute.call(this, inputs, outputs);
+  };
   methods.executeAsync = async function (inputs, outputs) {
+    checkOutputs(this, outputs, 'executeAsync');
     const all = running.get(this) ?? new Set();
     running.set(this, all);
     let end = () => {};
