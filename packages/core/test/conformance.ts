@@ -380,7 +380,7 @@ export function conformance<P extends PreparedMatrix>(
         [() => backend.matmul(x, prepared, { out: new Float32Array(9) }), /out expected 8 values .*got 9/],
         [
           () => backend.matmul(x, prepared, { activation: 'swish' as never }),
-          /activation expected one of relu, silu, .*got swish/,
+          /activation expected one of relu, relu6, silu, .*got swish/,
         ],
         [
           () => backend.matmul(x, prepared, { multiply: new Float32Array(9) }),
