@@ -121,7 +121,7 @@ const TABLES: Readonly<Record<string, (report: PaperReport) => string>> = {
       'total: K x channel factors': 'the same with channel factors of K',
     }),
   run: ({ date, machine, elapsedMs, processorMs, extent }) =>
-    `Recorded on ${date.slice(0, 10)}: ${extent.seeds} seeds (${extent.longSeeds} beyond 4096 keys), ${durationText(processorMs)} of processor time, ${durationText(elapsedMs)} with other programs on the same ${machineText(machine)}.`,
+    `Recorded on ${date.slice(0, 10)}: ${extent.seeds} seeds (${extent.longSeeds} beyond 4096 keys), ${durationText(processorMs)} of processor time, ${durationText(elapsedMs)} by the clock; ${machineText(machine)}.`,
 };
 
 function figure(report: PaperReport, key: string): string {
