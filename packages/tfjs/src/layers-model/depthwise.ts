@@ -6,6 +6,7 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { depthwiseConv2d } from '../convolution/conv2d.ts';
 import { prepareConvolutions } from '../convolution/kernels.ts';
 import { depthwiseGain, roundedGain } from '../convolution/price.ts';
+import type { ConvolutionWindow } from '../convolution/window.ts';
 import { whyUnwanted } from '../graph-model/options.ts';
 import type { RewriteOptions } from '../graph-model/rewrite.ts';
 import type { LayersNamespace } from '../peers.ts';
@@ -47,13 +48,19 @@ export async function takeDepthwise(
   const undo: (() => void)[] = [];
   for (const place of own) {
     const { layer, name } = place;
-    const known = taken.get(layer);
-    const plan = known ? { reason: '' } : planOf(place, Stock, isCnn, options);
-    if (!('reason' in plan)) {
+    let node = taken.get(layer);
+    if (!node) {
+      const plan = planOf(place, Stock, isCnn, options);
+      if ('reason' in plan) {
+        nodes.push({ name, op: STOCK, where: 'tfjs', reason: plan.reason });
+        continue;
+      }
       await prepareConvolutions();
-      undo.push(takeOver(layer, { name, op: STOCK, where: 'msd', msdOp: 'MsdDepthwiseConv2D', ...plan }));
+      const { window, predictedGain } = plan;
+      node = { name, op: STOCK, where: 'msd', msdOp: 'MsdDepthwiseConv2D', predictedGain };
+      undo.push(takeOver(layer, window, node));
     }
-    nodes.push(taken.get(layer) ?? { name, op: STOCK, where: 'tfjs', reason: (plan as { reason: string }).reason });
+    nodes.push(node);
   }
   return { nodes, undo };
 }
@@ -63,7 +70,7 @@ function planOf(
   Stock: unknown,
   isCnn: boolean,
   options: RewriteOptions,
-): { readonly predictedGain: number } | { readonly reason: string } {
+): { readonly window: ConvolutionWindow; readonly predictedGain: number } | { readonly reason: string } {
   const [down, across, channels, multiplier] = (layer as DepthwiseLayer).depthwiseKernel?.shape ?? [];
   if (!isTransparent(wrapper)) return { reason: `inside of ${wrapper}` };
   if (layer.constructor !== Stock) return { reason: `a class of its own behind the name ${STOCK}` };
@@ -75,14 +82,11 @@ function planOf(
   const gain = depthwiseGain(window, channels);
   const size = Number.POSITIVE_INFINITY; // float weights cost nothing, however few they are
   const reason = whyUnwanted({ size, isTable: false, isConvolution: true, isCnn, gain }, options);
-  return reason === undefined ? { predictedGain: roundedGain(gain) } : { reason };
+  return reason === undefined ? { window, predictedGain: roundedGain(gain) } : { reason };
 }
 
-function takeOver(layer: LayerInternals, node: NodeReport): () => void {
+function takeOver(layer: LayerInternals, window: ConvolutionWindow, node: NodeReport): () => void {
   const { depthwiseKernel } = layer as DepthwiseLayer;
-  const [down, across] = depthwiseKernel!.shape as [number, number];
-  const window = windowOf([down, across], 2, fieldOf(layer.getConfig()));
-  if ('reason' in window) throw new TypeError(`${STOCK}: window, expected one that was planned, got none.`);
   const plain = { ...window, dilations: [1, 1] as const }; // tfjs-layers leaves them out of this layer
   const { tf } = requireRegistration(STOCK);
   const putBack = replaceMembers(layer, {

@@ -2,6 +2,7 @@
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
 import { RECURRENT } from '../kernels/index.ts';
 import type { RecurrentAttrs } from '../kernels/recurrent.ts';
+import { onDemand } from '../on-demand.ts';
 import { type ArithmeticOptions, resolveArithmetic } from '../options.ts';
 import type { QuantizedTensor } from '../quantized-tensor.ts';
 import type { MatrixSpec } from '../spec.ts';
@@ -37,20 +38,13 @@ export interface RecurrentResult {
 }
 
 /** What runs a layer as one step. Only pages with recurrent layers download it. */
-type Kernels = typeof import('./kernels.ts');
-let kernels: Kernels | undefined;
-let loading: Promise<void> | undefined;
+const kernels = /* @__PURE__ */ onDemand(() => import('./kernels.ts'));
 
 /** Until this has resolved, recurrent layers go from position to position in operations of tfjs. */
-export function prepareRecurrent(): Promise<void> {
-  loading ??= import('./kernels.ts').then((loaded) => {
-    kernels = loaded;
-  });
-  return loading;
-}
+export const prepareRecurrent = (): Promise<void> => kernels.prepare();
 
 /** Has a layer asked for it? */
-export const recurrentPending = (): Promise<void> | undefined => loading;
+export const recurrentPending = (): Promise<void> | undefined => kernels.pending();
 
 /**
  * The caller's tidy owns what it makes.
@@ -108,17 +102,11 @@ function maskValues(mask: Tensor, batch: number, positions: number): ArrayLike<n
 }
 
 function callsFor(activations: CellActivations): RecurrentCalls | undefined {
-  return recurrentKernels()?.areKnown(activations) ? currentCalls() : undefined;
-}
-
-/** What is there by now. */
-function recurrentKernels(): Kernels | undefined {
-  if (!kernels) void prepareRecurrent();
-  return kernels;
+  return kernels.get()?.areKnown(activations) ? currentCalls() : undefined;
 }
 
 /** Of the current backend, if it has been fetched, and no gradients are recorded. */
 export function currentCalls(): RecurrentCalls | undefined {
   const { tf } = requireRegistration('MsdRecurrent');
-  return tf.engine().state.gradientDepth > 0 ? undefined : recurrentKernels()?.recurrentCalls(tf);
+  return tf.engine().state.gradientDepth > 0 ? undefined : kernels.get()?.recurrentCalls(tf);
 }
