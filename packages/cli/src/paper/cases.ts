@@ -44,7 +44,9 @@ const LONG = 4096;
 export const FULL: Extent = {
   K: [1024, 2048, 4096, 8192],
   T: [1024, 2048, 4096, 8192, 16384, 32768],
-  ...{ seeds: 8, longSeeds: 3, firstSeed: 1 },
+  seeds: 8,
+  longSeeds: 3,
+  firstSeed: 1,
 };
 /** Shortened, for a first look: less than 20 seconds. */
 export const QUICK: Extent = { K: [1024, 4096], T: [1024, 4096], seeds: 2, longSeeds: 2, firstSeed: 1 };

@@ -1,11 +1,9 @@
 /** A GraphModel that is loaded already: its float weights become packed, the graph is rewritten in place. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import { addChange } from '../changes.ts';
-import { prepareConvolutions } from '../convolution/kernels.ts';
 import { checkGraphModel } from '../copies.ts';
 import { DisposedError } from '../errors.ts';
 import { converter } from '../peers.ts';
-import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
@@ -15,13 +13,12 @@ import { constantsOf, storedWeights } from './constants.ts';
 import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { packedBefore } from './packed-nodes.ts';
-import { hasGates } from './recurrent/run.ts';
+import { prepareKernels } from './prepare.ts';
 import { changeOf, type Done, forgetStale, keepWeights, restore } from './restore.ts';
 import { type RewriteOptions, type Rewritten, rewriteGraph } from './rewrite.ts';
 import { disposeWhenUnused } from './running.ts';
 import { artifactsInTensors, keptBytes } from './saving.ts';
 import { checkTopology, type Topology } from './topology.ts';
-import { hasConvolutionNodes } from './window-attr.ts';
 
 export async function accelerateGraphModel(
   model: GraphModel,
@@ -48,13 +45,12 @@ export async function accelerateGraphModel(
   );
   const report = reportOn(model, original.modelTopology, before, rewritten);
   const { packed, dropped, nodes } = rewritten;
-  if (hasConvolutionNodes(rewritten.topology)) await prepareConvolutions();
+  await prepareKernels(rewritten.topology);
   const isNew = nodes.some((node) => node.where === 'msd') || !keptBytes(original);
   if (!isNew) return { report, restore: async () => {} };
 
   const gone = new Map([...before].filter(([name]) => packed.has(name) || dropped.has(name)));
   const kept = restorable ? await keepWeights(gone, stored) : undefined;
-  if (hasGates(rewritten.topology)) await prepareRecurrent();
   // Nothing waits from here on: the model is as it was, or all of it has changed.
   if (internals.executor.weightMap !== weightMap || [...before.values()].some(({ isDisposed }) => isDisposed))
     throw new DisposedError(`${where}: model, has been disposed of or loaded again meanwhile.`);

@@ -2,22 +2,19 @@
 
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { io } from '@tensorflow/tfjs-core';
-import { prepareConvolutions } from '../convolution/kernels.ts';
 import { prepareBackend } from '../fallback.ts';
 import { cleanly } from '../leftovers.ts';
 import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
 import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { converter } from '../peers.ts';
-import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { dropFileBytes, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
-import { hasGates } from './recurrent/run.ts';
+import { prepareKernels } from './prepare.ts';
 import type { Topology } from './topology.ts';
-import { hasConvolutionNodes } from './window-attr.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
 export interface MsdHandler extends io.IOHandler {
@@ -53,9 +50,8 @@ export async function graphModelHandler(
     async load() {
       const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
       const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
-      if (hasConvolutionNodes(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareConvolutions();
       report = rewritten.report;
-      if (hasGates(rewritten.artifacts.modelTopology as unknown as Topology)) await prepareRecurrent();
+      await prepareKernels(rewritten.artifacts.modelTopology as unknown as Topology);
       return rewritten.artifacts;
     },
     get report() {
