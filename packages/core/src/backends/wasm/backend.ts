@@ -197,6 +197,14 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     };
   }
 
+  /**
+   * Has the engine compile what the choice of kernels measures, in the background: who knows that matrices will come can pack them in
+   * the meantime. A few milliseconds, once per page.
+   */
+  askEngine(): void {
+    this.#runtime.routes.ask();
+  }
+
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     const matrix = ownMatrix(this, prepared);
