@@ -66,7 +66,7 @@ export async function loadResidents(
   const { debug, carrier, threads } = options;
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
-    if (matrices.length > 0) backend.askEngine();
+    if (matrices.length > 0) backend.askTiles();
     let packed = 0;
     const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
     const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {

@@ -198,10 +198,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   }
 
   /**
-   * Has the engine compile what the choice of kernels measures, in the background: who knows that matrices will come can pack them in
-   * the meantime. A few milliseconds, once per page.
+   * Has the engine compile the tiles that the choice of kernels times, in the background: who knows that matrices will come can pack
+   * them in the meantime. A few milliseconds, once per page.
    */
-  askEngine(): void {
+  askTiles(): void {
     this.#runtime.routes.ask();
   }
 

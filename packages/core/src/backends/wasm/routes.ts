@@ -6,10 +6,10 @@ import { type Decomposition, digitsOf, resolveDecomposition } from '../../decomp
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
-import { type GemmOptions, gemmId } from '../../gemm/options.ts';
+import type { GemmOptions } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
 import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
-import { askEngine, type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
+import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
 
@@ -50,9 +50,8 @@ export class Routes {
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
 
-  /** Has the engine compile what will be timed, in the background: a few milliseconds, once per page. */
+  /** Has the engine compile the tiles that will be timed, in the background: a few milliseconds, once per page. */
   ask(): void {
-    if (this.#choice !== 'i16') askEngine();
     if (!unroll) for (const source of unrolled()) this.#kernels.ask(source);
   }
 
@@ -71,14 +70,12 @@ export class Routes {
     if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
     const i16 = optionsOf(I16);
     if (gain < WORTH_TIMING * digitsOf(decomposition)) return i16;
-    const ids = [i16, i8].map(gemmId);
+    const sources = [i16, i8].map((options) => kernelOf(gemmSpec, options));
+    const ids = sources.map(({ id }) => id);
     const key = [shape, ...ids].join();
     const known = timings.get(key);
     if (known) return known.chosen === ids[1] ? i8 : i16;
-    const times = this.#time(
-      [i16, i8].map((options) => kernelOf(gemmSpec, options)),
-      shape,
-    );
+    const times = this.#time(sources, shape);
     const chosen = times[1] < CLEARLY * times[0] ? 1 : 0;
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(key, { chosen: ids[chosen], microseconds });
