@@ -50,11 +50,7 @@ const CASES: Readonly<Record<string, Partial<KerasLoop>>> = {
   'of frames, weights passed on': {},
   'of frames, weights read inside': { weights: 'read' },
   'of frames, with arrays': { lists: 'array' },
-  'of frames, with arrays, weights read inside, the last position alone': {
-    lists: 'array',
-    weights: 'read',
-    keepsLast: true,
-  },
+  'of frames, with arrays, weights read inside': { lists: 'array', weights: 'read' },
   'of a While': { form: 'while' },
   'of a While, one counter': { form: 'while', plain: true },
   backwards: { backwards: true },

@@ -164,18 +164,34 @@ export function rewriteGraph(
     return all.filter(({ name }) => !gone.has(name));
   };
   const node = rebuilt(main);
-  const functions: FunctionDef[] = bodies.map(({ body, scope }) => ({ ...body, nodeDef: rebuilt(scope) }));
+  const rest = bodies.map(({ scope }) => rebuilt(scope));
+  const functions: FunctionDef[] = bodies.flatMap(({ body, scope }, i) => {
+    if (!isUncalled(body, topology, [node, ...rest])) return [{ ...body, nodeDef: rest[i]! }];
+    for (const { name, op } of scope.nodes.values()) if (op === 'Const') dropped.add(name);
+    rest[i] = [];
+    return [];
+  });
   // A name may be a constant of another part of the model as well.
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
   return {
     topology: { ...topology, node, ...(library && { library }) },
     packed,
     dropped,
-    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+    nodes: withLeftAlone(nodes, scopes, [node, ...rest], constants, packed),
   };
+}
+
+/** A function that was called, and is no more: a loop of it has become a node. */
+function isUncalled(
+  { signature: { name } }: FunctionDef,
+  before: Topology,
+  after: readonly (readonly NodeDef[])[],
+): boolean {
+  const calls = ({ attr = {} }: NodeDef) => Object.values(attr).some((value) => value?.func?.name === name);
+  const bodies = (before.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef);
+  return [before.node, ...bodies].some((nodes) => nodes.some(calls)) && !after.some((nodes) => nodes.some(calls));
 }
 
 /** What was a cell or a product of its own is part of the loop now. */
