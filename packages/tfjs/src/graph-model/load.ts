@@ -10,6 +10,7 @@ import { converter } from '../peers.ts';
 import type { ModelReport } from '../report.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
+import { prepareLoops } from './loops/steps.ts';
 import { dropFileBytes, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
@@ -49,7 +50,7 @@ export async function graphModelHandler(
   return {
     async load() {
       const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
-      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
+      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock, prepareLoops);
       report = rewritten.report;
       await prepareKernels(rewritten.artifacts.modelTopology as unknown as Topology);
       return rewritten.artifacts;

@@ -13,8 +13,7 @@ import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { conv2dOp, depthwiseOp } from './convolution-ops.ts';
-import { loopOp } from './loops/run.ts';
-import { LOOP_OP } from './loops/steps.ts';
+import { LOOP_OP, runLoop } from './loops/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { GATES_OP, gatesOp } from './recurrent/run.ts';
 import { watchExecutions } from './running.ts';
@@ -159,7 +158,7 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
     const { quantized } = attributesFor(graphNode, inputs[at]!);
     return run(quantized, inputs);
   };
-  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[]>> = {
+  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[] | Promise<Tensor[]>>> = {
     MsdMatMul: matMulOp,
     MsdConv2D: conv2dOp,
     MsdDepthwiseConv2D: depthwiseOp,
@@ -168,7 +167,7 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
     [ATTENTION_OP]: attentionOp,
     [GATES_OP]: gatesOp,
-    [LOOP_OP]: loopOp,
+    [LOOP_OP]: runLoop,
   };
   for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
 }

@@ -15,8 +15,7 @@ import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
 import type { LoopPlan } from './loops/plan.ts';
-import { LOOP_OP } from './loops/steps.ts';
-import { findLoops, loopNodes, takeLoop } from './loops/take.ts';
+import { hasLoops, LOOP_OP, loopCode } from './loops/steps.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import { GATES_OP } from './recurrent/run.ts';
@@ -74,8 +73,9 @@ export function rewriteGraph(
   const { claims, floats, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
-  const isLooped = loopNodes(all);
-  const loops = options.fuse ? findLoops(all, constants) : { plans: [], reports: [] };
+  const code = hasLoops(topology) ? loopCode() : undefined;
+  const isLooped = code?.loopNodes(all) ?? (() => false);
+  const loops = options.fuse && code ? code.findLoops(all, constants) : { plans: [], reports: [] };
   const attention = takeAttention(scopes, constants, options.attention);
   const nodes: NodeReport[] = refusals.flatMap(({ node, reason }) => {
     const { name, op } = node;
@@ -128,7 +128,7 @@ export function rewriteGraph(
   nodes.push(...loops.reports);
   for (const plan of loops.plans) {
     const { outer } = plan.loop;
-    const taken = takeLoop(
+    const taken = code!.takeLoop(
       plan,
       (constant) => packed.get(constant)?.spec,
       (scope, name) => replaced.get(scope)?.get(name) ?? scope.nodes.get(name),

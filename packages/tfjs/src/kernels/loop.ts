@@ -6,7 +6,7 @@
  *   outputs  states that are written [batch, width], in the order of their places, then sequences [positions, batch, width]
  */
 import type { ActivationBlock } from '@msd/core';
-import { type LoopProgram, writtenBy } from '../recurrent/program.ts';
+import type { LoopProgram } from '../recurrent/program.ts';
 import type { MatrixSpec } from '../spec.ts';
 import type { TensorInfo } from '../tf.ts';
 import type { Host } from './host.ts';
@@ -31,6 +31,10 @@ export interface LoopAttrs {
   readonly specs: readonly MatrixSpec[];
   readonly iterations: number;
   readonly batch: number;
+  /** Places of states that change. */
+  readonly states: readonly number[];
+  /** Of these, and of what is told. */
+  readonly shapes: readonly (readonly number[])[];
   /** Places that are told at each position, or at the last one. */
   readonly sequences: readonly { readonly place: number; readonly isLast: boolean }[];
   readonly components: 1 | 2;
@@ -39,22 +43,10 @@ export interface LoopAttrs {
   readonly calls: { run(inputs: LoopInputs, attrs: LoopAttrs, outputs: LoopOutputs): void };
 }
 
-/** Places of states that change. */
-export function changingStates(program: LoopProgram): number[] {
-  const written = writtenBy(program);
-  return program.places.flatMap(({ kind }, i) => (kind === 'state' && written.has(i) ? [i] : []));
-}
-
 export function msdLoop(inputs: Readonly<Record<string, TensorInfo>>, attrs: LoopAttrs, host: Host): TensorInfo[] {
-  const { program, specs, sequences, iterations, batch, calls } = attrs;
+  const { program, specs, states, shapes, calls } = attrs;
   const matrices = specs.map((_, i) => inputs[`m${i}`]!);
   const values = program.places.map((_, i) => inputs[`p${i}`]);
-  const states = changingStates(program);
-  const shape = (place: number) => [batch, program.places[place]!.width];
-  const shapes = [
-    ...states.map(shape),
-    ...sequences.map(({ place, isLast }) => [isLast ? 1 : iterations, ...shape(place)]),
-  ];
   return outputsOf(host, shapes, Object.values(inputs), (made) =>
     calls.run({ matrices, values }, attrs, {
       states: new Map(states.map((place, i) => [place, made[i]!])),

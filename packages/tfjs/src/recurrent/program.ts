@@ -57,8 +57,14 @@ export interface LoopProgram {
 }
 
 /** Places that steps write. */
-export function writtenBy({ steps }: LoopProgram): Set<number> {
+function writtenBy({ steps }: LoopProgram): Set<number> {
   return new Set(steps.flatMap((step) => (step.kind === 'product' ? [step.to] : step.to.map(([place]) => place))));
+}
+
+/** Places of states that change. */
+export function changingStates(program: LoopProgram): number[] {
+  const written = writtenBy(program);
+  return program.places.flatMap(({ kind }, i) => (kind === 'state' && written.has(i) ? [i] : []));
 }
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;

@@ -2,11 +2,11 @@
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
 import { ModelFormatError } from '../../errors.ts';
 import { LOOP } from '../../kernels/index.ts';
-import { changingStates, type LoopAttrs } from '../../kernels/loop.ts';
+import type { LoopAttrs } from '../../kernels/loop.ts';
 import { resolveArithmetic } from '../../options.ts';
 import type { QuantizedTensor } from '../../quantized-tensor.ts';
 import { currentLoopCalls } from '../../recurrent/layer.ts';
-import { isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
+import { changingStates, isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
 import { spellProgram } from '../../recurrent/spelt.ts';
 import { constantTensor } from '../../saved.ts';
 import type { MatrixSpec } from '../../spec.ts';
@@ -82,6 +82,11 @@ export function loopOp(graphNode: GraphNode): Tensor[] {
         : [],
     );
     const states = changingStates(program);
+    const shape = (place: number) => [batch, program.places[place]!.width];
+    const shapes = [
+      ...states.map(shape),
+      ...told.map(({ place, isLast }) => [isLast ? 1 : iterations, ...shape(place)]),
+    ];
     let made: Tensor[];
     const calls = iterations > 0 && batch > 0 ? currentLoopCalls() : undefined;
     if (calls) {
@@ -94,6 +99,8 @@ export function loopOp(graphNode: GraphNode): Tensor[] {
         specs: matrices.map(({ spec }) => spec as MatrixSpec),
         iterations,
         batch,
+        states,
+        shapes,
         sequences: told,
         ...resolveArithmetic({}, options, where),
         calls,
