@@ -7,12 +7,15 @@ import { cleanly } from '../leftovers.ts';
 import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
 import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { converter } from '../peers.ts';
+import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { ModelReport } from '../report.ts';
+import { reserveFor } from '../reserve.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
-import { dropFileBytes, setReport } from './model.ts';
-import { prepareConverter } from './ops.ts';
+import { dropFileBytes, internalsOf, setReport } from './model.ts';
+import { prepareConverter, specOfNode } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
+import { packedNodesOf } from './packed-nodes.ts';
 import { prepareKernels } from './prepare.ts';
 import type { Topology } from './topology.ts';
 
@@ -85,5 +88,14 @@ export async function loadGraphModel(
   delete (model as Partial<GraphModel>).loadSync; // the class's own again
   dropFileBytes(model);
   setReport(model, handler.report!);
+  reserveFor(packedTensorsOf(model));
   return model;
+}
+
+function packedTensorsOf(model: GraphModel): QuantizedTensor[] {
+  const { artifacts, executor } = internalsOf(model, 'loadGraphModel');
+  return packedNodesOf(artifacts.modelTopology as unknown as Topology).flatMap(({ node, constant = '' }) => {
+    const tensor = executor.weightMap[constant]?.[0];
+    return tensor ? [new QuantizedTensor(tensor, specOfNode(node, tensor.size))] : [];
+  });
 }
