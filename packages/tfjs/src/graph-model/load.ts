@@ -7,14 +7,18 @@ import { cleanly } from '../leftovers.ts';
 import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
 import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { converter } from '../peers.ts';
+import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { ModelReport } from '../report.ts';
+import { reserveFor } from '../reserve.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
 import { prepareLoops } from './loops/steps.ts';
-import { dropFileBytes, setReport } from './model.ts';
+import { dropFileBytes, internalsOf, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
+import { packedNodesOf } from './packed-nodes.ts';
 import { prepareKernels } from './prepare.ts';
+import { specOfNode } from './spec-attr.ts';
 import type { Topology } from './topology.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
@@ -86,5 +90,14 @@ export async function loadGraphModel(
   delete (model as Partial<GraphModel>).loadSync; // the class's own again
   dropFileBytes(model);
   setReport(model, handler.report!);
+  reserveFor(packedTensorsOf(model));
   return model;
+}
+
+function packedTensorsOf(model: GraphModel): QuantizedTensor[] {
+  const { artifacts, executor } = internalsOf(model, 'loadGraphModel');
+  return packedNodesOf(artifacts.modelTopology as unknown as Topology).flatMap(({ node, constant = '', attr }) => {
+    const tensor = executor.weightMap[constant]?.[0];
+    return tensor ? [new QuantizedTensor(tensor, specOfNode(node, tensor.size, attr))] : [];
+  });
 }

@@ -17,6 +17,7 @@ import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { layers } from '../peers.ts';
 import { prepareRecurrent } from '../recurrent/layer.ts';
 import type { ModelReport, NodeReport } from '../report.ts';
+import { reserveFor } from '../reserve.ts';
 import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { realShape } from '../spec.ts';
@@ -27,10 +28,12 @@ import { packedConfig, specOf } from './classes.ts';
 import { takeDepthwise, withNodes } from './depthwise.ts';
 import { fieldOf, isSpatial, KINDS, kindOf } from './kinds.ts';
 import { type AnyPlace, reportWithLeftAlone, weightsByLayer } from './left-alone.ts';
+import { variablesOf } from './places.ts';
 import { type Candidate, isTransparent, keptLayer, leftAlone, packLayer, planOf, whyClipped } from './plan.ts';
 import { rewriteRecurrent } from './recurrent/file.ts';
 import { hasRecurrent } from './recurrent/plan.ts';
 import { registerLayers } from './register.ts';
+import { packedOf } from './variable.ts';
 import { checkWiring } from './wiring.ts';
 
 /**
@@ -92,6 +95,7 @@ export async function loadLayersModel(
   const { own } = splitOptions(options, where);
   const { nodes } = await takeDepthwise(model, namespace, await resolveModelOptions(own, where));
   setReport(model, withNodes(handler.report!, nodes));
+  reserveFor(variablesOf(model).flatMap((variable) => packedOf(variable) ?? []));
   return model;
 }
 

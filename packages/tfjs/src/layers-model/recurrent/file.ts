@@ -108,6 +108,7 @@ function sitesOf({ layer, config, path, wrapper }: FilePlace): Site[] {
   const cell = config.cell as Config | undefined;
   if (layer.class_name !== 'RNN' || !cell?.config || Array.isArray(cell.config)) return [];
   const cells = (cell.class_name === 'StackedRNNCells' ? cell.config.cells : undefined) as Config[] | undefined;
+  if (cells !== undefined && !Array.isArray(cells)) return []; // tfjs says what is wrong
   return (cells ?? [cell]).flatMap((one, i) => {
     const site = Array.isArray(one.config) || !one.config ? undefined : siteOf(one, one.config, 'cell');
     return site ? [{ ...site, ahead: cells ? `${outermost}/RNNCell_${i}` : outermost }] : [];
