@@ -170,9 +170,9 @@ class Planner {
     return [this.#number(place), offset];
   }
 
-  #maskOf = ({ input }: Mask, width: number): Row => {
-    const key = `${input},${width}`;
-    const place = this.#masks.get(key) ?? { kind: 'mask', width, input };
+  #maskOf = ({ input, compare }: Mask, width: number): Row => {
+    const key = `${input},${width},${compare}`;
+    const place: Draft = this.#masks.get(key) ?? { kind: 'mask', width, input, ...(compare && { compare }) };
     this.#masks.set(key, place);
     return whole(place);
   };

@@ -82,8 +82,9 @@ export function takeLoop(
     const at = values.indexOf(named);
     return at >= 0 ? at : values.push(named) - 1;
   };
-  const places = plan.places.map(({ kind, width = 0, input = '', weight }): Place => {
+  const places = plan.places.map(({ kind, width = 0, input = '', weight, compare }): Place => {
     if (kind === 'local') return { kind, width };
+    if (kind === 'mask') return { kind, width, input: valueAt(input), ...(compare && { compare }) };
     if (kind !== 'sequence' || !weight) return { kind, width, input: valueAt(input) };
     const spec = specOf(weight.constant);
     if (spec?.kind !== 'matrix')
