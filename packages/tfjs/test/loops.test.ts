@@ -348,3 +348,33 @@ describe('files with loops of MSD', () => {
     );
   });
 });
+
+describe('loops that arrive', () => {
+  beforeAll(() => useBackend('wasm'));
+
+  it.each([{}, { slices: true }, { form: 'while' }] as const)(
+    'piece by piece, %o, as those that come at once',
+    async (rest) => {
+      const entry = kerasLoop({ kind: 'lstm', K, units: 400, ...rest });
+      const artifacts = artifactsOf(entry);
+      const { weightData, ...others } = artifacts;
+      const bytes = new Uint8Array(weightData as ArrayBuffer);
+      const streamed = {
+        load: async () => ({
+          ...others,
+          getWeightStream: () =>
+            new ReadableStream({
+              start(controller) {
+                for (let at = 0; at < bytes.length; at += 100_000)
+                  controller.enqueue(bytes.slice(at, at + 100_000).buffer);
+                controller.close();
+              },
+            }),
+        }),
+      };
+      const [model, whole] = [await loadGraphModel(streamed as never), await loadGraphModel(handlerOf(artifacts))];
+      expect({ ...reportOf(model), peakBytes: undefined }).toEqual({ ...reportOf(whole), peakBytes: undefined });
+      expect(await run(model, entry)).toEqual(await run(whole, entry));
+    },
+  );
+});
