@@ -34,7 +34,7 @@ import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
 import { convolutions } from './tfjs-convolutions.ts';
-import { recurrentGraphs, recurrentLayers } from './tfjs-recurrent.ts';
+import { recurrentGraphs, recurrentLayers, recurrentLoops } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -350,7 +350,7 @@ else if (positionals.includes('readme')) {
     for await (const { id, timings, macs } of convolutions(relativeL2, { rounds, clock }))
       record('convolution', id, timings, macs);
   if (wants('recurrent'))
-    for (const measure of [recurrentLayers, recurrentGraphs])
+    for (const measure of [recurrentLayers, recurrentGraphs, recurrentLoops])
       for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))
         record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
