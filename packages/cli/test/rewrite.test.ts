@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorBound, quantizeWeights } from '@msd/core';
-import { type ModelSpec, writeModel } from '@msd/onnx/write';
+import { writeModel } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dynamic } from '../../onnx/test/ocr.ts';
 import { storyModel } from '../../onnx/test/story.ts';
 import { openModel } from '../src/edit/open-model.ts';
 import type { Check } from '../src/rewrite/check.ts';
-import { countsOf, dequantizeWeights, floatTensor, gaussian, ort, runPlain } from './models.ts';
+import { countsOf, dequantizeWeights, gaussian, nBitsModel, ort, runPlain } from './models.ts';
 import { msd, msdJson } from './msd.ts';
 
 interface Result {
@@ -30,49 +30,6 @@ const at = (name: string): string => join(folder, name);
 function put(name: string, bytes: Uint8Array): string {
   writeFileSync(at(name), bytes);
   return at(name);
-}
-
-type Weights = ReturnType<typeof quantizeWeights>;
-
-/** x -> MatMulNBits (+ bias) -> y */
-function nBitsModel({ N, K, blockSize, data, scales, zeroPoints, format }: Weights, opset: number): ModelSpec {
-  const bits = Number(format.slice(3));
-  const blocks = Math.ceil(K / blockSize!);
-  const unsigned = (codes: ArrayBufferView): Uint8Array =>
-    bits === 8 ? Uint8Array.from(codes as Int8Array, (code) => code + 128) : (codes as Uint8Array);
-  return {
-    irVersion: 10,
-    opsets: { '': opset, 'com.microsoft': 1 },
-    graph: {
-      nodes: [
-        {
-          opType: 'MatMulNBits',
-          domain: 'com.microsoft',
-          name: '/layer/MatMul_Q',
-          inputs: ['x', 'codes', 'scales', zeroPoints ? 'zeros' : '', '', 'bias'],
-          outputs: ['y'],
-          attributes: { K: { int: K }, N: { int: N }, bits: { int: bits }, block_size: { int: blockSize! } },
-        },
-      ],
-      initializers: [
-        { name: 'codes', dtype: 'uint8', dims: [N, blocks, (blockSize! * bits) / 8], data: unsigned(data) },
-        floatTensor('scales', [N, blocks], scales as Float32Array),
-        ...(zeroPoints
-          ? [
-              {
-                name: 'zeros',
-                dtype: 'uint8' as const,
-                dims: [N, Math.ceil((blocks * bits) / 8)],
-                data: unsigned(zeroPoints),
-              },
-            ]
-          : []),
-        floatTensor('bias', [N], gaussian(N, 2)),
-      ],
-      inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', 'rows', K] }],
-      outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', N] }],
-    },
-  };
 }
 
 describe('products', () => {
