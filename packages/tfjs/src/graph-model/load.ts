@@ -12,11 +12,13 @@ import type { ModelReport } from '../report.ts';
 import { reserveFor } from '../reserve.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
+import { prepareLoops } from './loops/steps.ts';
 import { dropFileBytes, internalsOf, setReport } from './model.ts';
-import { prepareConverter, specOfNode } from './ops.ts';
+import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
 import { packedNodesOf } from './packed-nodes.ts';
 import { prepareKernels } from './prepare.ts';
+import { specOfNode } from './spec-attr.ts';
 import type { Topology } from './topology.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
@@ -52,7 +54,7 @@ export async function graphModelHandler(
   return {
     async load() {
       const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
-      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
+      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock, prepareLoops);
       report = rewritten.report;
       await prepareKernels(rewritten.artifacts.modelTopology as unknown as Topology);
       return rewritten.artifacts;
@@ -94,8 +96,8 @@ export async function loadGraphModel(
 
 function packedTensorsOf(model: GraphModel): QuantizedTensor[] {
   const { artifacts, executor } = internalsOf(model, 'loadGraphModel');
-  return packedNodesOf(artifacts.modelTopology as unknown as Topology).flatMap(({ node, constant = '' }) => {
+  return packedNodesOf(artifacts.modelTopology as unknown as Topology).flatMap(({ node, constant = '', attr }) => {
     const tensor = executor.weightMap[constant]?.[0];
-    return tensor ? [new QuantizedTensor(tensor, specOfNode(node, tensor.size))] : [];
+    return tensor ? [new QuantizedTensor(tensor, specOfNode(node, tensor.size, attr))] : [];
   });
 }

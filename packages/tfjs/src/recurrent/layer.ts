@@ -10,6 +10,7 @@ import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import type { RecurrentCalls } from './calls.ts';
 import type { CellActivations, RecurrentId } from './gates.ts';
+import type { LoopCalls } from './loop-calls.ts';
 
 export interface RecurrentLayer {
   readonly id: RecurrentId;
@@ -109,4 +110,10 @@ function callsFor(activations: CellActivations): RecurrentCalls | undefined {
 export function currentCalls(): RecurrentCalls | undefined {
   const { tf } = requireRegistration('MsdRecurrent');
   return tf.engine().state.gradientDepth > 0 ? undefined : kernels.get()?.recurrentCalls(tf);
+}
+
+/** The same for loops of graphs. */
+export function currentLoopCalls(): LoopCalls | undefined {
+  const { tf } = requireRegistration('MsdRecurrent');
+  return tf.engine().state.gradientDepth > 0 ? undefined : kernels.get()?.loopCalls(tf);
 }
