@@ -22,6 +22,8 @@ export interface KerasLoop {
   readonly weights?: 'passed' | 'read';
   readonly backwards?: boolean;
   readonly masked?: boolean;
+  /** As dynamic_rnn of TensorFlow 1 masks: by lengths [batch], an input. */
+  readonly lengths?: boolean;
   /** The output list has one place, for the last position. */
   readonly keepsLast?: boolean;
   readonly activation?: 'Tanh' | 'Relu' | 'Softplus';
@@ -76,6 +78,7 @@ const OUTPUTS: Readonly<Record<string, string>> = {
   ZerosLike: 'y',
   Tile: 'output',
   SelectV2: 'output',
+  Select: 'output',
   ConcatV2: 'output',
 };
 
@@ -232,7 +235,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     keepsLast,
     plain,
   } = loop;
-  const { input = 'x', at = '', units } = loop;
+  const { input = 'x', at = '', units, lengths } = loop;
   const weights = weightsOf(loop);
   const isLstm = kind === 'lstm' || kind === 'basic';
   const to = (name: string) => `${at}${name}`;
@@ -296,6 +299,12 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     h = body.add('select_1', 'SelectV2', [m, h, 'h']);
     if (c) c = body.add('select_2', 'SelectV2', [m, c, 'c']);
   }
+  if (lengths) {
+    const over = body.add('over', 'GreaterEqual', ['time', 'lengths'], { T: INT });
+    told = body.add('select', 'Select', [over, body.add('nothing', 'ZerosLike', [h]), h]);
+    h = body.add('select_1', 'Select', [over, 'h', h]);
+    if (c) c = body.add('select_2', 'Select', [over, 'c', c]);
+  }
   const where = keepsLast ? '=number0' : 'time';
   const written = isArray
     ? body.add('write', 'TensorArrayWriteV3', [`=${list}`, where, told, 'list'], { T: FLOAT })
@@ -314,6 +323,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     { name: 'h', type: FLOAT, initial: zeros, next: h },
     ...(isLstm ? [{ name: 'c', type: FLOAT, initial: zeros, next: c! }] : []),
     { name: 'steps', type: INT, initial: steps },
+    ...(lengths ? [{ name: 'lengths', type: INT, initial: 'lengths' }] : []),
     ...(isArray ? [] : [{ name: 'inputs', type: VARIANT, initial: inputs }]),
     ...(mask && !isArray ? [{ name: 'masks', type: VARIANT, initial: mask }] : []),
     ...(passing === 'passed' || form === 'while'
@@ -343,6 +353,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     nodes: [
       ...(input === 'x' ? [placeholder('x')] : []),
       ...(masked ? [placeholder('mask', 'DT_BOOL')] : []),
+      ...(lengths ? [placeholder('lengths', 'DT_INT32')] : []),
       ...outer,
     ],
     weights: [

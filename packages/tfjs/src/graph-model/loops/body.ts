@@ -1,9 +1,11 @@
 /** The body of a loop, node by node: values of {@link Value}, products with constants, rows of sequences. */
+
+import { COMPARISONS, type Comparison } from '../../recurrent/program.ts';
 import { sizeOf } from '../../shapes.ts';
 import { type Constants, floatsOf } from '../../weights/source.ts';
 import { recognise } from '../recognise.ts';
 import { type NodeDef, numberAttr } from '../topology.ts';
-import { sequenceOf } from './lists.ts';
+import { isPosition, sequenceOf } from './lists.ts';
 import { constantAt, constantName, type Inner, isInvariant, type Loop, outerInput, refuse } from './loop.ts';
 import { ENDINGS, OPERATIONS } from './operations.ts';
 import { type Draft, expression, number, slice, type Value, whole, widthOf } from './values.ts';
@@ -101,7 +103,9 @@ export class Body {
     if (node.op === 'Split' || node.op === 'SplitV' || node.op === 'StridedSlice')
       return this.#slice(node, inputs, output);
     if (node.op === 'Concat' || node.op === 'ConcatV2') return this.#joined(node, inputs);
-    if (node.op === 'Select' || node.op === 'SelectV2') return this.#chosen(inputs);
+    if (node.op === 'Select' || node.op === 'SelectV2') return this.#chosen(node, inputs);
+    const compared = this.#compared(node, inputs);
+    if (compared) return compared;
     if (MASK_SHAPES.includes(node.op)) {
       const mask = this.value(inputs[0] ?? '');
       if (mask.kind === 'mask') return mask;
@@ -208,8 +212,22 @@ export class Body {
     return parts.length === 1 ? parts[0]! : { kind: 'joined', parts };
   }
 
-  #chosen([mask = '', a = '', b = '']: readonly string[]): Value {
+  /** The position against a length for each row. */
+  #compared({ op }: NodeDef, inputs: readonly string[]): Value | undefined {
+    const at = COMPARISONS.indexOf(op as Comparison);
+    if (at < 0) return undefined;
+    const isLeft = isPosition(this.loop, inputs[0], this.#starts);
+    if (!isLeft && !isPosition(this.loop, inputs[1], this.#starts)) return undefined;
+    const found = this.loop.find(inputs[isLeft ? 1 : 0] ?? '');
+    const input = outerInput(this.loop, found) ?? constantName(this.loop, found) ?? refuse('lengths that change');
+    // a < b is b > a
+    return { kind: 'mask', input, compare: COMPARISONS[isLeft ? at : [2, 3, 0, 1][at]!]! };
+  }
+
+  #chosen({ op }: NodeDef, [mask = '', a = '', b = '']: readonly string[]): Value {
     const chosen = this.value(mask);
+    // Only Select takes one bool for each row.
+    if (chosen.kind === 'mask' && chosen.compare && op !== 'Select') refuse('SelectV2 by lengths');
     const isBool = (value: Value): boolean =>
       value.kind === 'mask' ||
       (value.kind === 'expression' && ['Not', 'And', 'Or'].includes(value.fn) && value.args.every(isBool));

@@ -21,6 +21,8 @@ export interface LoopPlan {
   /** Nodes around the loop that become an output of it, or something else that is there. */
   readonly results: readonly { readonly node: NodeDef; readonly input: string | number }[];
   readonly products: readonly NodeDef[];
+  /** Those of states and the like: node, and the place that it reads. */
+  readonly recurrent: readonly { readonly node: string; readonly from: number }[];
   readonly ops: readonly string[];
 }
 
@@ -42,6 +44,7 @@ class Planner {
   readonly #places: Draft[] = [];
   readonly #steps: Step[] = [];
   readonly #matrices: string[] = [];
+  readonly #recurrent: { node: string; from: number }[] = [];
   readonly #masks = new Map<string, Draft>();
   /** What has been written to a place already. */
   readonly #made = new Map<Value, Row>();
@@ -77,7 +80,9 @@ class Planner {
       const matrix = this.#matrices.includes(product.constant)
         ? this.#matrices.indexOf(product.constant)
         : this.#matrices.push(product.constant) - 1;
-      this.#steps.push({ kind: 'product', from: this.#number(from), matrix, to: this.#number(product.to) });
+      const place = this.#number(from);
+      this.#recurrent.push({ node: product.node.name, from: place });
+      this.#steps.push({ kind: 'product', from: place, matrix, to: this.#number(product.to) });
     }
     const told = this.#finish(
       next,
@@ -95,6 +100,7 @@ class Planner {
       outputs,
       results,
       products: [...body.hoisted, ...body.products.map(({ node }) => node)],
+      recurrent: this.#recurrent,
       ops: body.ops,
     };
   }
@@ -170,9 +176,9 @@ class Planner {
     return [this.#number(place), offset];
   }
 
-  #maskOf = ({ input }: Mask, width: number): Row => {
-    const key = `${input},${width}`;
-    const place = this.#masks.get(key) ?? { kind: 'mask', width, input };
+  #maskOf = ({ input, compare }: Mask, width: number): Row => {
+    const key = `${input},${width},${compare}`;
+    const place: Draft = this.#masks.get(key) ?? { kind: 'mask', width, input, ...(compare && { compare }) };
     this.#masks.set(key, place);
     return whole(place);
   };

@@ -38,6 +38,20 @@ function multiplies(loop: Loop, constants: Constants): boolean {
   });
 }
 
+/** What products of loops meet, where a graph can be asked for it: sequences, and states that are told at each position. */
+export function loopInputs(scopes: Scopes, constants: Constants): Map<string, string> {
+  const inputs = new Map<string, string>();
+  for (const { places, recurrent, outputs, results } of findLoops(scopes, constants).plans) {
+    for (const { input, weight } of places) if (weight && input !== undefined) inputs.set(weight.node, input);
+    for (const { node, from } of recurrent) {
+      const told = outputs.findIndex((output) => output.kind === 'sequence' && output.place === from);
+      const result = results.find((own) => own.input === told);
+      if (told >= 0 && result) inputs.set(node, result.node.name);
+    }
+  }
+  return inputs;
+}
+
 /** Is the node in a loop, whether MSD takes that or not? */
 export function loopNodes({ main, bodies, all }: Scopes): (node: NodeDef, scope: Scope) => boolean {
   const merges = [...main.nodes.values()].filter(({ op }) => op === 'Merge');
@@ -82,8 +96,9 @@ export function takeLoop(
     const at = values.indexOf(named);
     return at >= 0 ? at : values.push(named) - 1;
   };
-  const places = plan.places.map(({ kind, width = 0, input = '', weight }): Place => {
+  const places = plan.places.map(({ kind, width = 0, input = '', weight, compare }): Place => {
     if (kind === 'local') return { kind, width };
+    if (kind === 'mask') return { kind, width, input: valueAt(input), ...(compare && { compare }) };
     if (kind !== 'sequence' || !weight) return { kind, width, input: valueAt(input) };
     const spec = specOf(weight.constant);
     if (spec?.kind !== 'matrix')
