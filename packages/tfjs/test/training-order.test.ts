@@ -62,6 +62,8 @@ const PACKED = ['first/kernel', 'second/kernel'];
 /** @returns tensors that stock's `fit` leaves behind where it refuses */
 async function scenario(seed: number, outcomes: Record<string, number>): Promise<number> {
   let left = 0;
+  // Until something was trained beside packed weights, whose products are not quite stock's: optimizers remember that.
+  let isExact = true;
   const next = random(seed);
   const pick = (count: number) => Math.floor(next() * count);
   const [stock, model] = [build(seed), build(seed)];
@@ -115,11 +117,12 @@ async function scenario(seed: number, outcomes: Record<string, number>): Promise
         return;
       }
       expect(got.error, what()).toBeUndefined();
-      expect(Math.abs(got.loss! / want.loss! - 1), what()).toBeLessThan(isPacked ? 2e-3 : 1e-12);
+      isExact &&= !isPacked;
+      expect(Math.abs(got.loss! / want.loss! - 1), what()).toBeLessThan(isExact ? 1e-12 : 2e-3);
       const [now, other] = [valuesOf(model), valuesOf(stock)];
       for (const [name, values] of Object.entries(other)) {
         if (isPacked && PACKED.includes(name)) expect(now[name], what()).toEqual(before[name]);
-        expect(relativeL2(now[name]!, values), `${what()} ${name}`).toBeLessThan(isPacked ? 2e-2 : 1e-12);
+        expect(relativeL2(now[name]!, values), `${what()} ${name}`).toBeLessThan(isExact ? 1e-12 : 2e-2);
       }
       mirror();
       count(isPacked ? 'trained beside packed weights' : 'trained');
