@@ -33,6 +33,8 @@ export interface KerasLoop {
   readonly stored?: WeightEntry['stored'];
   readonly forget?: number;
   /** Keras 3 adds the bias by AddV2. */
+  /** Kernels are taken apart at each position, as `implementation: 1` has it, and a GRU's without `reset_after`. */
+  readonly slices?: boolean;
   readonly bias?: 'BiasAdd' | 'AddV2' | 'none';
   /** Before a name of everything, so that several fit in one graph. */
   readonly at?: string;
@@ -80,6 +82,8 @@ const OUTPUTS: Readonly<Record<string, string>> = {
   SelectV2: 'output',
   Select: 'output',
   ConcatV2: 'output',
+  StridedSlice: 'output',
+  Unpack: 'output',
 };
 
 /** The body: inputs are variables, outer names (behind `=`), or nodes of the body. */
@@ -119,6 +123,25 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
       h: body.add('act', activation, [body.add('add', 'AddV2', [ofX, matMul('MatMul_1', 'h', 'recurrent_kernel')])]),
     };
   }
+  const columns = (name: string, of: string, from: string, end: string, begins: boolean, ends: boolean) =>
+    body.add(name, 'StridedSlice', [of, `=${from}`, `=${end}`, '=ones'], {
+      begin_mask: { i: begins ? '3' : '1' },
+      end_mask: { i: ends ? '3' : '1' },
+    });
+  if (kind === 'lstm' && loop.slices) {
+    const kernels = split('split_kernel', 'kernel', 4);
+    const biases = body.add('split_bias', 'Split', ['=number0', 'bias'], { num_split: { i: '4' } });
+    const sums = [0, 1, 2, 3].map((at) => {
+      const ofX = biased(`BiasAdd_x${at}`, matMul(`MatMul_x${at}`, x, part(kernels, at)), part(biases, at));
+      const own = columns(`part${at}`, 'recurrent_kernel', `columns${at}`, `columns${at + 1}`, at === 0, at === 3);
+      return body.add(`sum${at}`, 'AddV2', [ofX, matMul(`MatMul_h${at}`, 'h', own)]);
+    });
+    const [i, f, g, o] = sums as [string, string, string, string];
+    const keeps = body.add('mul', 'Mul', [gateOf(body, 'f', f, gate), 'c']);
+    const gained = body.add('mul_1', 'Mul', [gateOf(body, 'i', i, gate), body.add('g', activation, [g])]);
+    const c = body.add('add_1', 'AddV2', [keeps, gained]);
+    return { h: body.add('mul_2', 'Mul', [gateOf(body, 'o', o, gate), body.add('c_act', activation, [c])]), c };
+  }
   if (kind === 'lstm' || kind === 'basic') {
     const sum =
       kind === 'lstm'
@@ -134,24 +157,41 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
     const told = gateOf(body, 'o', o, gate);
     return { h: body.add('mul_2', 'Mul', [told, body.add('c_act', activation, [c])]), c };
   }
-  const ofX = split('split', biased('BiasAdd', matMul('MatMul', x, 'kernel'), 'bias'), 3);
+  const biases =
+    kind === 'gru' && loop.slices
+      ? body.add('unstack', 'Unpack', ['biases'], { axis: { i: '0' }, num: { i: '2' } })
+      : undefined;
+  const ofX = split('split', biased('BiasAdd', matMul('MatMul', x, 'kernel'), biases ?? 'bias'), 3);
   const [xz, xr, xn] = [0, 1, 2].map((at) => part(ofX, at)) as [string, string, string];
   const candidate = (sum: string) => body.add('n', activation, [sum]);
   let [z, n] = ['', ''];
   if (kind === 'gru') {
-    const own = split('split_1', biased('BiasAdd_1', matMul('MatMul_1', 'h', 'recurrent_kernel'), 'recurrent_bias'), 3);
+    const own = split(
+      'split_1',
+      biased(
+        'BiasAdd_1',
+        matMul('MatMul_1', 'h', 'recurrent_kernel'),
+        biases === undefined ? 'recurrent_bias' : part(biases, 1),
+      ),
+      3,
+    );
     z = gateOf(body, 'z', body.add('add', 'AddV2', [xz, part(own, 0)]), gate);
     const r = gateOf(body, 'r', body.add('add_1', 'AddV2', [xr, part(own, 1)]), gate);
     n = candidate(body.add('add_2', 'AddV2', [xn, body.add('mul', 'Mul', [r, part(own, 2)])]));
   } else {
-    const own = body.add('split_1', 'SplitV', [matMul('MatMul_1', 'h', 'recurrent_kernel'), '=sizes', '=axis1'], {
+    const { slices } = loop;
+    const first = slices
+      ? columns('part_first', 'recurrent_kernel', 'columns0', 'columns2', true, false)
+      : 'recurrent_kernel';
+    const last = slices
+      ? columns('part_last', 'recurrent_kernel', 'columns2', 'columns0', false, true)
+      : 'recurrent_kernel_n';
+    const own = body.add('split_1', 'SplitV', [matMul('MatMul_1', 'h', first), '=sizes', '=axis1'], {
       num_split: { i: '2' },
     });
     z = gateOf(body, 'z', body.add('add', 'AddV2', [xz, part(own, 0)]), gate);
     const r = gateOf(body, 'r', body.add('add_1', 'AddV2', [xr, part(own, 1)]), gate);
-    n = candidate(
-      body.add('add_2', 'AddV2', [xn, matMul('MatMul_2', body.add('mul', 'Mul', [r, 'h']), 'recurrent_kernel_n')]),
-    );
+    n = candidate(body.add('add_2', 'AddV2', [xn, matMul('MatMul_2', body.add('mul', 'Mul', [r, 'h']), last)]));
   }
   void units;
   const kept = body.add('mul_1', 'Mul', [z, 'h']);
@@ -159,7 +199,7 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
   return { h: body.add('add_3', 'AddV2', [kept, open]) };
 }
 
-function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): WeightEntry[] {
+function weightsOf({ kind, K, units, stored, bias, slices }: KerasLoop): WeightEntry[] {
   const gates = GATES[kind];
   const small = (entry: WeightEntry): WeightEntry => ({
     ...entry,
@@ -168,7 +208,7 @@ function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): Weigh
   const matrices =
     kind === 'basic'
       ? [floats('kernel', [K + units, 4 * units], stored)]
-      : kind === 'gruBefore'
+      : kind === 'gruBefore' && !slices
         ? [
             floats('kernel', [K, 3 * units], stored),
             floats('recurrent_kernel', [units, 2 * units], stored),
@@ -178,7 +218,9 @@ function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): Weigh
   const vectors =
     bias === 'none'
       ? []
-      : [floats('bias', [gates * units]), ...(kind === 'gru' ? [floats('recurrent_bias', [gates * units])] : [])];
+      : kind === 'gru' && slices
+        ? [floats('biases', [2, gates * units])]
+        : [floats('bias', [gates * units]), ...(kind === 'gru' ? [floats('recurrent_bias', [gates * units])] : [])];
   return [...matrices, ...vectors].map(small);
 }
 
@@ -207,6 +249,8 @@ function numbers(units: number, forget: number): WeightEntry[] {
     ints('element', [-1, units]),
     ints('element_of_x', [-1, -1]),
     ints('tile', [1, units]),
+    ints('ones', [1, 1]),
+    ...[0, 1, 2, 3, 4].map((at) => ints(`columns${at}`, [0, at * units])),
   ];
 }
 
@@ -452,7 +496,7 @@ function whileFrom({ variables, body, to, plain }: Made): Printed {
   const read = (input: string): string => {
     if (input.startsWith('=')) {
       const name = input.slice(1);
-      const isInt = /^(split|axis|sizes|number|element|tile)/.test(name);
+      const isInt = /^(split|axis|sizes|number|element|tile|ones|columns)/.test(name);
       constants.set(name, { name, op: 'Const', attr: { dtype: isInt ? INT : FLOAT } });
       return `${name}:output:0`;
     }

@@ -63,6 +63,8 @@ const CASES: Readonly<Record<string, Partial<KerasLoop>>> = {
   'with a mask': { masked: true },
   'with a mask, in a While': { masked: true, form: 'while' },
   'with lengths of rows': { lengths: true, lists: 'array' },
+  'that takes kernels apart': { slices: true },
+  'that takes kernels apart, in a While': { slices: true, form: 'while' },
   'that keeps the last position': { keepsLast: true },
   'of one counter': { plain: true },
   'with a bias of Keras 3': { bias: 'AddV2', weights: 'read' },
@@ -153,6 +155,17 @@ describe('loops of other forms', () => {
       }
     },
   );
+
+  it.each(['lstm', 'gru', 'gruBefore'] as const)('%s, whose kernels are read and taken apart inside', async (kind) => {
+    // tfjs itself runs nothing in a frame that reads constants alone.
+    const graph = { kind, K, units: UNITS, slices: true, stored: 'uint8' } as const;
+    const [read, passed] = [kerasLoop({ ...graph, weights: 'read' }), kerasLoop(graph)];
+    const [model, other] = [read, passed].map((entry) => loadGraphModel(handlerOf(artifactsOf(entry))));
+    expect(await run(await model!, read)).toEqual(await run(await other!, passed));
+    const taken = reportOf(await model!)!.nodes.filter(({ weights }) => weights);
+    expect(taken.map(({ msdOp }) => msdOp)).toEqual(taken.map(() => 'MsdRecurrent'));
+    expect(taken.length).toBe({ lstm: 8, gru: 2, gruBefore: 3 }[kind]);
+  });
 
   it.each(['frames', 'while'] as const)('one behind the other and beside each other, of %s', async (form) => {
     const first = kerasLoop({ kind: 'lstm', K, units: UNITS, form, at: 'one/' });
@@ -334,4 +347,34 @@ describe('files with loops of MSD', () => {
       `MsdRecurrent while/loop_cond: sequence, expected [at least ${UNITS},1,${3 * UNITS}], got [3,1,${3 * UNITS}]`,
     );
   });
+});
+
+describe('loops that arrive', () => {
+  beforeAll(() => useBackend('wasm'));
+
+  it.each([{}, { slices: true }, { form: 'while' }] as const)(
+    'piece by piece, %o, as those that come at once',
+    async (rest) => {
+      const entry = kerasLoop({ kind: 'lstm', K, units: 400, ...rest });
+      const artifacts = artifactsOf(entry);
+      const { weightData, ...others } = artifacts;
+      const bytes = new Uint8Array(weightData as ArrayBuffer);
+      const streamed = {
+        load: async () => ({
+          ...others,
+          getWeightStream: () =>
+            new ReadableStream({
+              start(controller) {
+                for (let at = 0; at < bytes.length; at += 100_000)
+                  controller.enqueue(bytes.slice(at, at + 100_000).buffer);
+                controller.close();
+              },
+            }),
+        }),
+      };
+      const [model, whole] = [await loadGraphModel(streamed as never), await loadGraphModel(handlerOf(artifacts))];
+      expect({ ...reportOf(model), peakBytes: undefined }).toEqual({ ...reportOf(whole), peakBytes: undefined });
+      expect(await run(model, entry)).toEqual(await run(whole, entry));
+    },
+  );
 });

@@ -6,21 +6,22 @@ import type { FormatId, KvType } from '@msd/core';
 import { rowsFor } from '../activations.ts';
 import { roundedGain } from '../convolution/price.ts';
 import { type NodeReport, weightsReport } from '../report.ts';
+import { sizeOf } from '../shapes.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
-import { type ClaimOptions, claim } from './claim.ts';
+import { type ClaimOptions, claim, otherReader } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
 import type { LoopPlan } from './loops/plan.ts';
 import { hasLoops, LOOP_OP, loopCode } from './loops/steps.ts';
-import { formatFor } from './options.ts';
+import { formatFor, whyUnwanted } from './options.ts';
 import type { Use } from './recognise.ts';
 import { GATES_OP } from './recurrent/run.ts';
 import { takeCells } from './recurrent/take.ts';
-import { scopesOf } from './scopes.ts';
+import { type Scopes, scopesOf } from './scopes.ts';
 import {
   type AttrValue,
   asString,
@@ -128,14 +129,34 @@ export function rewriteGraph(
   nodes.push(...loops.reports);
   for (const plan of loops.plans) {
     const { outer } = plan.loop;
-    const taken = code!.takeLoop(
-      plan,
-      (constant) => packed.get(constant)?.spec,
-      (scope, name) => replaced.get(scope)?.get(name) ?? scope.nodes.get(name),
-    );
-    if (!('nodes' in taken)) {
-      nodes.push(taken);
+    const own = encodeSliced(plan, all, constants, options);
+    const taken =
+      own instanceof Map
+        ? code!.takeLoop(
+            plan,
+            (constant) => (packed.get(constant) ?? own.get(constant)?.encoded.packed)?.spec,
+            (scope, name) => {
+              const node = replaced.get(scope)?.get(name) ?? scope.nodes.get(name);
+              const data = own.get(name)?.encoded.packed.data;
+              return node && data ? packedConstant(node, data.length) : node;
+            },
+          )
+        : own;
+    if (!('nodes' in taken) || !(own instanceof Map)) {
+      nodes.push(taken as NodeReport);
       continue;
+    }
+    for (const [constant, { encoded, bytes, products }] of own) {
+      packed.set(constant, encoded.packed);
+      for (const scope of scopes) {
+        const node = scope.nodes.get(constant);
+        if (node) replaced.get(scope)!.set(constant, packedConstant(node, encoded.packed.data.length));
+      }
+      const weights = weightsReport(encoded, bytes, products.length);
+      for (const { name, op } of products) {
+        const at = nodes.findIndex((node) => node.name === name);
+        nodes.splice(at < 0 ? nodes.length : at, at < 0 ? 0 : 1, { name, op, where: 'msd', msdOp: LOOP_OP, weights });
+      }
     }
     for (const node of taken.nodes) {
       if (outer.nodes.has(node.name)) replaced.get(outer)!.set(node.name, node);
@@ -192,6 +213,39 @@ function isUncalled(
   const calls = ({ attr = {} }: NodeDef) => Object.values(attr).some((value) => value?.func?.name === name);
   const bodies = (before.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef);
   return [before.node, ...bodies].some((nodes) => nodes.some(calls)) && !after.some((nodes) => nodes.some(calls));
+}
+
+interface EncodedSlices {
+  readonly encoded: Encoded;
+  readonly bytes: number;
+  readonly products: readonly NodeDef[];
+}
+
+/** Constants that only a loop multiplies with, column by column; or why that stays. */
+function encodeSliced(
+  { loop, sliced }: LoopPlan,
+  scopes: Scopes,
+  constants: Constants,
+  options: RewriteOptions,
+): Map<string, EncodedSlices> | NodeReport {
+  const all = new Map<string, EncodedSlices>();
+  for (const [name, { view, products, readers }] of sliced) {
+    const source = constants.get(name)!;
+    const stranger = otherReader(
+      scopes,
+      name,
+      readers.map((node) => ({ node })),
+    );
+    const size = sizeOf(source.shape);
+    const unwanted = whyUnwanted({ size, isTable: false, isConvolution: false, isCnn: false }, options);
+    const format = { ...formatFor(false, options), canLevel: false };
+    const encoded = stranger || unwanted ? undefined : encode(source.stored(), view, format);
+    const reason = stranger ? `the weights are also read by ${stranger}` : unwanted;
+    if (!encoded || 'reason' in encoded)
+      return { name: loop.name, op: loop.op, where: 'tfjs', reason: reason ?? (encoded as { reason: string }).reason };
+    all.set(name, { encoded, bytes: source.byteLength, products });
+  }
+  return all;
 }
 
 /** What was a cell or a product of its own is part of the loop now. */

@@ -1,6 +1,7 @@
 /** A loop as a program: its variables sorted into states, lists and counters, its body put into steps. */
 import type { LoopOutput, Part, Step } from '../../recurrent/program.ts';
 import type { Constants } from '../../weights/source.ts';
+import type { MatrixView } from '../../weights/view.ts';
 import { rootOf } from '../recognise.ts';
 import { type NodeDef, parseInput } from '../topology.ts';
 import { Body } from './body.ts';
@@ -21,9 +22,19 @@ export interface LoopPlan {
   /** Nodes around the loop that become an output of it, or something else that is there. */
   readonly results: readonly { readonly node: NodeDef; readonly input: string | number }[];
   readonly products: readonly NodeDef[];
+  /** Constants of which the loop's products, and nobody else, multiply with some columns. */
+  readonly sliced: ReadonlyMap<string, SlicedConstant>;
   /** Those of states and the like: node, and the place that it reads. */
   readonly recurrent: readonly { readonly node: string; readonly from: number }[];
   readonly ops: readonly string[];
+}
+
+export interface SlicedConstant {
+  readonly view: MatrixView;
+  /** Nodes of its products. */
+  readonly products: readonly NodeDef[];
+  /** What reads it: these products, and nodes that hand columns to them. */
+  readonly readers: readonly NodeDef[];
 }
 
 /** @returns the program, or why there is none */
@@ -99,7 +110,8 @@ class Planner {
       ...conditions,
       outputs,
       results,
-      products: [...body.hoisted, ...body.products.map(({ node }) => node)],
+      products: body.nodes.map(({ node }) => node),
+      sliced: this.#sliced(),
       recurrent: this.#recurrent,
       ops: body.ops,
     };
@@ -146,6 +158,21 @@ class Planner {
     };
     read(input);
     return { limits, limit };
+  }
+
+  #sliced(): Map<string, SlicedConstant> {
+    const { sliced, slices, nodes } = this.#body;
+    const { inner } = this.#loop;
+    const known = new Set(nodes.map(({ node }) => node));
+    for (const node of slices)
+      if (inner.outputs.has(node.name) || !(inner.consumers.get(node.name) ?? []).every((reader) => known.has(reader)))
+        refuse('columns of a constant that somebody else reads');
+    return new Map(
+      [...sliced].map(([constant, view]) => {
+        const products = nodes.filter((own) => own.constant === constant).map(({ node }) => node);
+        return [constant, { view, products, readers: [...products, ...slices] }];
+      }),
+    );
   }
 
   #number(place: Draft): number {

@@ -6,6 +6,7 @@ import type { Constants } from '../../weights/source.ts';
 import { CANDIDATES, recognise } from '../recognise.ts';
 import type { Scopes } from '../scopes.ts';
 import { type AttrValue, asString, type NodeDef, parseInput, type Scope } from '../topology.ts';
+import { isSlice } from './columns.ts';
 import { framesOf, membersOf } from './frames.ts';
 import { type Loop, Refusal } from './loop.ts';
 import { type LoopPlan, planOf } from './plan.ts';
@@ -33,6 +34,8 @@ export function findLoops(scopes: Scopes, constants: Constants): FoundLoops {
 function multiplies(loop: Loop, constants: Constants): boolean {
   return [...loop.inner.nodes.values()].some((node) => {
     if (!CANDIDATES.has(node.op) || (loop.inner === loop.outer && !loop.has(node))) return false;
+    const weight = node.op === 'MatMul' ? loop.find(node.input?.[1] ?? '') : undefined;
+    if (weight?.kind === 'node' && isSlice(weight.node)) return true;
     const found = recognise(node, loop.inner, constants);
     return !('reason' in found) && found.op === 'MsdMatMul' && !found.convolution;
   });
