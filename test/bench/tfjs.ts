@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | recurrent | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | recurrent | loops | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -350,9 +350,12 @@ else if (positionals.includes('readme')) {
     for await (const { id, timings, macs } of convolutions(relativeL2, { rounds, clock }))
       record('convolution', id, timings, macs);
   if (wants('recurrent'))
-    for (const measure of [recurrentLayers, recurrentGraphs, recurrentLoops])
+    for (const measure of [recurrentLayers, recurrentGraphs])
       for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))
         record('recurrent', id, timings, macs);
+  if (wants('loops'))
+    for await (const { id, timings, macs } of recurrentLoops(relativeL2, { rounds, clock }))
+      record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();
