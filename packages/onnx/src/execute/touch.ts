@@ -69,6 +69,7 @@ class Touching implements Touched {
   #ready = 0;
   /** Bytes that were asked for. */
   #wanted = 0;
+  #isOver = false;
   #wake: (() => void) | undefined;
 
   constructor(backend: WasmBackend, byteLength: number, lanes: number, zeros: Zeros) {
@@ -84,7 +85,7 @@ class Touching implements Touched {
 
   async room(byteLength: number): Promise<void> {
     this.#wanted += byteLength;
-    while (this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted) {
+    while (!this.#isOver && this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted) {
       if (this.#begun === this.#pieces.length)
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -98,6 +99,7 @@ class Touching implements Touched {
   }
 
   async end(): Promise<void> {
+    this.#isOver = true;
     while (this.#begun < this.#pieces.length) this.#backend.free(this.#pieces[this.#begun++]!);
     await this.#all;
   }
