@@ -5,12 +5,10 @@
  */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
 import { builtin } from '../read/builtin.ts';
-import { nextTask } from './abort.ts';
 
 interface FileSystem {
   openSync(path: string, flags: 'r'): number;
   closeSync(fd: number): void;
-  readSync(fd: number, buffer: Uint8Array, offset: number, length: number, position: null): number;
   read(fd: number, buffer: Uint8Array, offset: number, length: number, position: null, done: () => void): void;
 }
 
@@ -28,8 +26,8 @@ interface System {
 
 /** What is asked for at a time: some milliseconds. */
 const PIECE_BYTES = 2 ** 23;
-/** Node has four threads for files. One core is for who waits. */
-const MAX_LANES = 4;
+/** Node has four threads for files: others may want one. On two cores one of these would be as slow as the first writes were. */
+const LANES = 3;
 
 /**
  * Makes the memory that a backend starts with ready, from its beginning on. What is not ready yet is allocated, so nobody else gets
@@ -39,9 +37,9 @@ const MAX_LANES = 4;
  */
 export function touch(backend: WasmBackend, byteLength: number): Touched | undefined {
   const fs = builtin<FileSystem>('node:fs');
-  const lanes = Math.min(MAX_LANES, (builtin<System>('node:os')?.availableParallelism() ?? 1) - 1);
-  const zeros = fs && lanes > 0 ? open(fs) : undefined;
-  return zeros === undefined ? undefined : new Touching(backend, byteLength, lanes, { fs: fs!, fd: zeros });
+  const cores = builtin<System>('node:os')?.availableParallelism() ?? 1;
+  const zeros = fs && cores > 1 ? open(fs) : undefined;
+  return zeros === undefined ? undefined : new Touching(backend, byteLength, { fs: fs!, fd: zeros });
 }
 
 /** Where zeros come from. */
@@ -72,7 +70,7 @@ class Touching implements Touched {
   #isOver = false;
   #wake: (() => void) | undefined;
 
-  constructor(backend: WasmBackend, byteLength: number, lanes: number, zeros: Zeros) {
+  constructor(backend: WasmBackend, byteLength: number, zeros: Zeros) {
     this.#backend = backend;
     this.#zeros = zeros;
     for (let left = byteLength; left >= PIECE_BYTES; left -= PIECE_BYTES)
@@ -80,22 +78,15 @@ class Touching implements Touched {
     const lane = async (): Promise<void> => {
       while (this.#begun < this.#pieces.length) await this.#touch(this.#begun++);
     };
-    this.#all = Promise.all(Array.from({ length: lanes }, lane)).finally(() => zeros.fs.closeSync(zeros.fd));
+    this.#all = Promise.all(Array.from({ length: LANES }, lane)).finally(() => zeros.fs.closeSync(zeros.fd));
   }
 
   async room(byteLength: number): Promise<void> {
     this.#wanted += byteLength;
-    while (!this.#isOver && this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted) {
-      if (this.#begun === this.#pieces.length)
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      else {
-        // Who would have to wait helps.
-        this.#touchNow(this.#begun++);
-        await nextTask();
-      }
-    }
+    while (!this.#isOver && this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
   }
 
   async end(): Promise<void> {
@@ -106,20 +97,11 @@ class Touching implements Touched {
 
   async #touch(index: number): Promise<void> {
     const { fs, fd } = this.#zeros;
-    const bytes = this.#backend.arena.bytes(this.#pieces[index]!);
+    const piece = this.#pieces[index]!;
+    const bytes = this.#backend.arena.bytes(piece);
     // Whether it read any zeros does not matter: a page that was not brought along comes when it is needed.
     await new Promise<void>((resolve) => fs.read(fd, bytes, 0, PIECE_BYTES, null, () => resolve()));
-    this.#done(index);
-  }
-
-  #touchNow(index: number): void {
-    const { fs, fd } = this.#zeros;
-    fs.readSync(fd, this.#backend.arena.bytes(this.#pieces[index]!), 0, PIECE_BYTES, null);
-    this.#done(index);
-  }
-
-  #done(index: number): void {
-    this.#backend.free(this.#pieces[index]!);
+    this.#backend.free(piece);
     this.#isReady[index] = true;
     while (this.#isReady[this.#ready]) this.#ready++;
     this.#wake?.();
