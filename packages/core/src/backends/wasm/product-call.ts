@@ -116,7 +116,8 @@ export class ProductCall {
     const { threads } = runtime;
     this.#slices = bindSlices(runtime, activations, products);
     const ranges = this.#slices.flatMap((slice) => slice.products.flatMap((product) => product.ranges));
-    this.#isFixed = this.#slices.length === 1 && new Set(ranges.map(({ gemm }) => gemm)).size === ranges.length;
+    const isShared = !this.#slices[0]?.joint && new Set(ranges.map(({ gemm }) => gemm)).size < ranges.length;
+    this.#isFixed = this.#slices.length === 1 && !isShared;
     runtime.scratch.reserve(scratchSizes(activations, x.mode === 2, products, this.#slices, threads));
     this.#scratchGeneration = -1;
     this.#bound.splice(0, Number.POSITIVE_INFINITY, threads, x.mode, ...products.map(({ state }) => state));
@@ -131,7 +132,7 @@ export class ProductCall {
     }
   }
 
-  #runSlice({ rows, widen, products }: BoundSlice, m: number, isPlaced: boolean): void {
+  #runSlice({ rows, widen, products, joint }: BoundSlice, m: number, isPlaced: boolean): void {
     this.#takeX(rows, m);
     if (!isPlaced) widen?.place(this.products[0].places);
     widen?.run(true);
@@ -143,8 +144,15 @@ export class ProductCall {
       const bias = this.#takeBias(product);
       for (const range of ranges) {
         if (!isPlaced) this.#placeRange(product, range, m, bias);
-        this.#runRange(product, range, m, rows);
+        if (!joint) this.#runRange(product, range, m, rows);
       }
+    }
+    if (!joint) return;
+    joint.run(true);
+    for (const { ranges } of products) {
+      const [{ end, narrow }] = ranges;
+      while (end && !end.run(false)) joint.run(true); // it works in place: its input is computed again, and nobody else has an end
+      narrow?.run(true);
     }
   }
 
@@ -189,7 +197,7 @@ export class ProductCall {
     places[PLACES.multiply] = addressOf(multiply, 'multiply');
     places[PLACES.residual] = addressOf(residual, 'residual');
     places[PLACES.out] = out.mode === 2 ? y : out.address + floatBytes(outType) * offset;
-    range.gemm.place(places);
+    range.gemm.place(places, 0, range.part);
     range.end?.place(places);
     range.narrow?.place(places);
   }
