@@ -68,10 +68,29 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
             expect(firstDifference(results[output_], output.tensor, bound), `${set} ${output_}`).toBeUndefined();
           });
         }
+        if (claim === 'all')
+          for (const { op, where } of reportOf(s)!.nodes) if (/Attention$/.test(op)) expect(where).toBe('msd');
         await s.release();
       });
     },
   );
+
+  it.each([...FUSED])('%s: as ONNX Runtime without its fusions, if that takes it', async (name) => {
+    const folder = join(root, modelFolders('models').includes(name) ? 'models' : 'onnx-node', name);
+    const model = join(folder, 'model.onnx');
+    const s = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm', { graphOptimizationLevel: 'disabled' });
+    for (const set of readdirSync(folder).filter((entry) => entry.startsWith('test_data_set_'))) {
+      const inputs = readTensorFiles(join(folder, set), 'input');
+      const feeds = Object.fromEntries(inputs.map(({ tensor }, index) => [s.inputNames[index]!, tensor]));
+      const expected = await plain.run(feeds).catch(() => undefined);
+      expect(expected === undefined).toBe(name.includes('_past_'));
+      if (!expected) continue;
+      const results = await s.run(feeds);
+      for (const output of s.outputNames) expect(firstDifference(results[output], expected[output]!)).toBeUndefined();
+    }
+    for (const each of [s, plain]) await each.release();
+  });
 
   it('takes every attention operator', () => {
     const left: string[] = [];
