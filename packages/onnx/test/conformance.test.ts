@@ -157,6 +157,7 @@ describe.skipIf(!conformanceFolder)('conformance (skipped where ../shared/confor
       expect(sqnr(floats(recorded), floats(prefill))).toBeGreaterThan(60);
       if (prompt.minMargin > 0.02) expect(tokens).toEqual(prompt.tokens);
       else expect(tokens.length).toBe(prompt.tokens.length);
+      expect(reportOf(s)!.foreignRunsPerCall).toBe(0);
     });
   });
 });
