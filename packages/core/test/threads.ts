@@ -293,6 +293,21 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       await helped(await create(2));
     });
 
+    it('workers that sleep are woken for work that comes soon', async () => {
+      const backend = await create(2);
+      single.wake();
+      const [run, one] = [backend, single].map((each) => bindMany(each, [4096, 4096], -1, false));
+      const want = one();
+      const jobs = watchJobs();
+      for (let i = 0; i < 500 && !jobs.some(({ own, chunks }) => own < chunks); i++) {
+        await sleep(3); // it sleeps
+        backend.wake();
+        for (const end = performance.now() + 0.3; performance.now() < end; );
+        expect(firstDifference(run(), want)).toBe(-1);
+      }
+      expect(jobs.some(({ own, chunks }) => own < chunks)).toBe(true);
+    });
+
     it('results are plain arrays, not views of shared memory', async () => {
       const backend = await create(2);
       const y = backend.matmul(gaussians(random(1), shape.K), backend.prepare(randomWeights(random(2), shape)));

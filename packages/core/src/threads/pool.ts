@@ -146,6 +146,12 @@ export class ThreadPool {
     this.#fill();
   }
 
+  /** Wakes workers that sleep. Those that are awake, or not there yet, are left alone. */
+  wake(): void {
+    const control = this.#control;
+    if (Atomics.load(control, LAYOUT.sleepers) > 0) wakeAll(control, LAYOUT.wake);
+  }
+
   /**
    * Works a job off.
    *
@@ -153,7 +159,7 @@ export class ThreadPool {
    */
   run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): JobEnd {
     const control = this.#control;
-    const { ticket, done, sleepers, wake, flags } = LAYOUT;
+    const { ticket, done, flags } = LAYOUT;
     const { chunks } = job;
     control.set(job.words, LAYOUT.job);
     control[LAYOUT.argCount] = job.argCount;
@@ -163,7 +169,7 @@ export class ThreadPool {
     control.fill(0, flags, flags + chunks);
     Atomics.store(control, done, 0);
     Atomics.store(control, ticket, chunks);
-    if (Atomics.load(control, sleepers) > 0) wakeAll(control, wake);
+    this.wake();
 
     const start = this.clock.now();
     let own = 0;
