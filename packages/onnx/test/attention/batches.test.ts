@@ -74,7 +74,7 @@ describe.each(['q4', 'fp32'] as const)('batches of texts, %s', (form) => {
       lengths: Array.from({ length: batch }, (_, i) => (i === 0 ? start : 1 + below(start))),
       total: start,
     };
-    let rows = start;
+    let rows: number = start;
     for (let step = 0; step < 10; step++) {
       const ids = tokens(rows);
       const results = await msd.run(feedsOf(now, ids, own!));
