@@ -452,6 +452,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     readonly device = "wasm";
     readonly arena: Arena;
     constructor(options?: WasmOptions, team?: Team);
+    wake(): void;
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
