@@ -1,7 +1,7 @@
 /** What a run is expected to take, by the models of @msd/core/theory: here, and on a phone. */
 import type { MachinePeaks } from '@msd/core/peaks';
-import { type Forecast, forecastAttention, forecastProduct } from '@msd/core/theory';
-import { FITTED_DOT_GMACS, type Work } from '@msd/onnx/inspect';
+import { type CallTime, forecastAttention, forecastProduct, stepTime } from '@msd/core/theory';
+import { PRICED_MACHINE, type Work } from '@msd/onnx/inspect';
 
 /**
  * One thread of a phone of the middle class in a page without cross-origin isolation. Assumed, not measured: the peak of dot products,
@@ -19,7 +19,9 @@ export interface Expected {
     /** Activations that become integers. */
     readonly decompose: number;
     readonly attention: number;
-    /** All else, ONNX Runtime's part as well. */
+    /** What MSD computes between them. */
+    readonly steps: number;
+    /** What has measured prices and no model: ONNX Runtime's part, what is handed to it, JavaScript, control flow. */
     readonly rest: number;
   };
   /** Why, in a sentence. */
@@ -31,7 +33,8 @@ const WORDS: Readonly<Record<keyof Expected['parts'], string>> = {
   read: 'waiting for weights from memory',
   decompose: 'turning activations into integers',
   attention: 'attention',
-  rest: 'everything else',
+  steps: 'other ops',
+  rest: 'ONNX Runtime and JavaScript (measured prices)',
 };
 
 /**
@@ -41,18 +44,18 @@ const WORDS: Readonly<Record<keyof Expected['parts'], string>> = {
  * @param peaks whose bandwidth is that of all weights
  */
 export function expectedOf(work: Work, peaks: MachinePeaks, threads = 1, components: 1 | 2 = 2): Expected {
-  const { products, attentions, predictedMicroseconds } = work;
-  const parts = { multiply: 0, read: 0, decompose: 0, attention: 0, rest: 0 };
+  const { products, attentions, steps, predictedMicroseconds } = work;
+  const parts = { multiply: 0, read: 0, decompose: 0, attention: 0, steps: 0, rest: 0 };
   for (const { count, ...product } of products) {
     const { microseconds, parts: own } = forecastProduct(peaks, { ...product, threads, components });
     parts.decompose += count * own.decompose;
     parts[waits(own) ? 'read' : 'multiply'] += count * (microseconds - own.decompose);
   }
   for (const { count, ...attention } of attentions) {
-    const call = { ...attention, type: 'int16', kvHeads: attention.heads, threads } as const;
-    parts.attention += count * forecastAttention(peaks, call).microseconds;
+    parts.attention += count * forecastAttention(peaks, { ...attention, type: 'int16', threads }).microseconds;
   }
-  parts.rest = predictedMicroseconds.rest * (FITTED_DOT_GMACS / peaks.dotGmacs);
+  for (const { count, ...step } of steps) parts.steps += count * stepTime(peaks, step);
+  parts.rest = predictedMicroseconds.rest * (PRICED_MACHINE.dotGmacs / peaks.dotGmacs);
   const names = Object.keys(parts) as (keyof Expected['parts'])[];
   for (const name of names) parts[name] /= 1000;
   const ms = names.reduce((sum, name) => sum + parts[name], 0);
@@ -66,7 +69,7 @@ export function expectedOf(work: Work, peaks: MachinePeaks, threads = 1, compone
 /** Of a run, to be named. */
 const LEAST_SHARE = 0.03;
 
-const waits = ({ multiply, read }: Forecast['parts']): boolean => read > multiply;
+const waits = ({ multiply, read }: CallTime['parts']): boolean => read > multiply;
 
 /**
  * On a phone: products and attention at its rates, and the rest so many times longer than here.

@@ -147,7 +147,7 @@ const most = (works: readonly Work[]): Work => works.toSorted((a, b) => b.macs -
 /** That of later runs. */
 const least = (works: readonly Work[]): Work => works.toSorted((a, b) => a.macs - b.macs)[0] ?? NO_WORK;
 const NO_WORK: Work = {
-  ...{ taken: [], macs: 0, msdMacs: 0, operators: [], products: [], attentions: [] },
+  ...{ taken: [], macs: 0, msdMacs: 0, operators: [], products: [], attentions: [], steps: [] },
   predictedMicroseconds: { msd: 0, ort: 0, rest: 0 },
 };
 
