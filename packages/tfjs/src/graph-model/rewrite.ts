@@ -6,18 +6,22 @@ import type { FormatId, KvType } from '@msd/core';
 import { rowsFor } from '../activations.ts';
 import { roundedGain } from '../convolution/price.ts';
 import { type NodeReport, weightsReport } from '../report.ts';
+import { sizeOf } from '../shapes.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
-import { type ClaimOptions, claim } from './claim.ts';
+import { type ClaimOptions, claim, otherReader } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
-import { formatFor } from './options.ts';
+import type { LoopPlan } from './loops/plan.ts';
+import { hasLoops, LOOP_OP, loopCode } from './loops/steps.ts';
+import { formatFor, whyUnwanted } from './options.ts';
 import type { Use } from './recognise.ts';
+import { GATES_OP } from './recurrent/run.ts';
 import { takeCells } from './recurrent/take.ts';
-import { scopesOf } from './scopes.ts';
+import { type Scopes, scopesOf } from './scopes.ts';
 import {
   type AttrValue,
   asString,
@@ -70,6 +74,9 @@ export function rewriteGraph(
   const { claims, floats, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
+  const code = hasLoops(topology) ? loopCode() : undefined;
+  const isLooped = code?.loopNodes(all) ?? (() => false);
+  const loops = options.fuse && code ? code.findLoops(all, constants) : { plans: [], reports: [] };
   const attention = takeAttention(scopes, constants, options.attention);
   const nodes: NodeReport[] = refusals.flatMap(({ node, reason }) => {
     const { name, op } = node;
@@ -95,7 +102,8 @@ export function rewriteGraph(
     const source = constants.get(constant)!;
     const stored = source.stored();
     const isConvolution = uses.some(({ convolution }) => convolution !== undefined);
-    const canLevel = uses.every(({ op }) => op === 'MsdMatMul');
+    // Products of a loop may become parts of a program, which levels nothing.
+    const canLevel = uses.every(({ op, node, scope }) => op === 'MsdMatMul' && !isLooped(node, scope));
     const format = { ...formatFor(isConvolution, options), canLevel };
     const encoded = encode(stored, view, format, activationsOf(view, uses, options));
     if ('reason' in encoded) {
@@ -117,31 +125,143 @@ export function rewriteGraph(
     }
   }
 
+  const added = new Map<Scope, NodeDef[]>();
+  nodes.push(...loops.reports);
+  for (const plan of loops.plans) {
+    const { outer } = plan.loop;
+    const own = encodeSliced(plan, all, constants, options);
+    const taken =
+      own instanceof Map
+        ? code!.takeLoop(
+            plan,
+            (constant) => (packed.get(constant) ?? own.get(constant)?.encoded.packed)?.spec,
+            (scope, name) => {
+              const node = replaced.get(scope)?.get(name) ?? scope.nodes.get(name);
+              const data = own.get(name)?.encoded.packed.data;
+              return node && data ? packedConstant(node, data.length) : node;
+            },
+          )
+        : own;
+    if (!('nodes' in taken) || !(own instanceof Map)) {
+      nodes.push(taken as NodeReport);
+      continue;
+    }
+    for (const [constant, { encoded, bytes, products }] of own) {
+      packed.set(constant, encoded.packed);
+      for (const scope of scopes) {
+        const node = scope.nodes.get(constant);
+        if (node) replaced.get(scope)!.set(constant, packedConstant(node, encoded.packed.data.length));
+      }
+      const weights = weightsReport(encoded, bytes, products.length);
+      for (const { name, op } of products) {
+        const at = nodes.findIndex((node) => node.name === name);
+        nodes.splice(at < 0 ? nodes.length : at, at < 0 ? 0 : 1, { name, op, where: 'msd', msdOp: LOOP_OP, weights });
+      }
+    }
+    for (const node of taken.nodes) {
+      if (outer.nodes.has(node.name)) replaced.get(outer)!.set(node.name, node);
+      else added.set(outer, [...(added.get(outer) ?? []), node]);
+    }
+    reportLoop(nodes, plan, taken.report);
+  }
+
   const dropped = new Set<string>();
   const rebuilt = (scope: Scope): NodeDef[] => {
     const changed = replaced.get(scope)!;
     const all = [...scope.nodes.values()].map((node) => changed.get(node.name) ?? node);
+    all.push(...(added.get(scope) ?? []));
     const before = reachable(scope.nodes, scope.outputs);
     const after = reachable(new Map(all.map((node) => [node.name, node])), scope.outputs);
-    return all.filter(({ name, op }) => {
-      const isGone = before.has(name) && !after.has(name) && !op.startsWith('Placeholder');
-      if (isGone && op === 'Const') dropped.add(name);
-      return !isGone;
-    });
+    const gone = new Set(
+      all.flatMap(({ name, op }) =>
+        before.has(name) && !after.has(name) && !op.startsWith('Placeholder') ? [name] : [],
+      ),
+    );
+    // Nobody asks for these, and what they read is no longer there.
+    const isCut = ({ name, input = [] }: NodeDef) =>
+      !after.has(name) && !gone.has(name) && input.some((own) => gone.has(parseInput(own).node));
+    for (let cut = all.filter(isCut); cut.length; cut = all.filter(isCut)) for (const { name } of cut) gone.add(name);
+    for (const { name, op } of all) if (op === 'Const' && gone.has(name)) dropped.add(name);
+    return all.filter(({ name }) => !gone.has(name));
   };
   const node = rebuilt(main);
-  const functions: FunctionDef[] = bodies.map(({ body, scope }) => ({ ...body, nodeDef: rebuilt(scope) }));
+  const rest = bodies.map(({ scope }) => rebuilt(scope));
+  const functions: FunctionDef[] = bodies.flatMap(({ body, scope }, i) => {
+    if (!isUncalled(body, topology, [node, ...rest])) return [{ ...body, nodeDef: rest[i]! }];
+    for (const { name, op } of scope.nodes.values()) if (op === 'Const') dropped.add(name);
+    rest[i] = [];
+    return [];
+  });
   // A name may be a constant of another part of the model as well.
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
   return {
     topology: { ...topology, node, ...(library && { library }) },
     packed,
     dropped,
-    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+    nodes: withLeftAlone(nodes, scopes, [node, ...rest], constants, packed),
   };
+}
+
+/** A function that was called, and is no more: a loop of it has become a node. */
+function isUncalled(
+  { signature: { name } }: FunctionDef,
+  before: Topology,
+  after: readonly (readonly NodeDef[])[],
+): boolean {
+  const calls = ({ attr = {} }: NodeDef) => Object.values(attr).some((value) => value?.func?.name === name);
+  const bodies = (before.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef);
+  return [before.node, ...bodies].some((nodes) => nodes.some(calls)) && !after.some((nodes) => nodes.some(calls));
+}
+
+interface EncodedSlices {
+  readonly encoded: Encoded;
+  readonly bytes: number;
+  readonly products: readonly NodeDef[];
+}
+
+/** Constants that only a loop multiplies with, column by column; or why that stays. */
+function encodeSliced(
+  { loop, sliced }: LoopPlan,
+  scopes: Scopes,
+  constants: Constants,
+  options: RewriteOptions,
+): Map<string, EncodedSlices> | NodeReport {
+  const all = new Map<string, EncodedSlices>();
+  for (const [name, { view, products, readers }] of sliced) {
+    const source = constants.get(name)!;
+    const stranger = otherReader(
+      scopes,
+      name,
+      readers.map((node) => ({ node })),
+    );
+    const size = sizeOf(source.shape);
+    const unwanted = whyUnwanted({ size, isTable: false, isConvolution: false, isCnn: false }, options);
+    const format = { ...formatFor(false, options), canLevel: false };
+    const encoded = stranger || unwanted ? undefined : encode(source.stored(), view, format);
+    const reason = stranger ? `the weights are also read by ${stranger}` : unwanted;
+    if (!encoded || 'reason' in encoded)
+      return { name: loop.name, op: loop.op, where: 'tfjs', reason: reason ?? (encoded as { reason: string }).reason };
+    all.set(name, { encoded, bytes: source.byteLength, products });
+  }
+  return all;
+}
+
+/** What was a cell or a product of its own is part of the loop now. */
+function reportLoop(nodes: NodeReport[], { loop, products }: LoopPlan, report: NodeReport): void {
+  const names = new Set(products.map(({ name }) => name));
+  const isInside = ({ name }: NodeReport) => {
+    const node = loop.inner.nodes.get(name);
+    return node !== undefined && (loop.inner !== loop.outer || loop.has(node));
+  };
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const own = nodes[i]!;
+    if (own.where !== 'msd' || !isInside(own)) continue;
+    if (own.msdOp === GATES_OP) nodes.splice(i, 1);
+    else if (names.has(own.name)) nodes[i] = { ...own, msdOp: LOOP_OP, fused: [] };
+  }
+  nodes.push(report);
 }
 
 /** Of the first product that there are some for. */

@@ -6,13 +6,15 @@ import type { GatesOp } from '../../recurrent/gates.ts';
 import { currentCalls } from '../../recurrent/layer.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
+import { LOOP_OP } from '../loops/steps.ts';
 import { type AttrValue, stringAttr, type Topology } from '../topology.ts';
 
 export const GATES_OP = 'MsdGates';
 
+/** Cells or loops. */
 export const hasGates = ({ node, library }: Topology): boolean =>
   [node, ...(library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)].some((nodes) =>
-    nodes.some(({ op }) => op === GATES_OP),
+    nodes.some(({ op }) => op === GATES_OP || op === LOOP_OP),
   );
 
 interface GraphNode {
