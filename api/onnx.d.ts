@@ -901,6 +901,11 @@ export interface MsdVitePluginOptions {
 export default function msd({ cpuOnly }?: MsdVitePluginOptions): MsdVitePlugin;
 
 
+// @msd/onnx/turbopack
+
+export default function msd(source: string): string;
+
+
 // @msd/onnx/worker
 
 export { type AnyWorker } from 'undefined';

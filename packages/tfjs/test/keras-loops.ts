@@ -22,15 +22,19 @@ export interface KerasLoop {
   readonly weights?: 'passed' | 'read';
   readonly backwards?: boolean;
   readonly masked?: boolean;
+  /** As dynamic_rnn of TensorFlow 1 masks: by lengths [batch], an input. */
+  readonly lengths?: boolean;
   /** The output list has one place, for the last position. */
   readonly keepsLast?: boolean;
   readonly activation?: 'Tanh' | 'Relu' | 'Softplus';
-  readonly gate?: 'Sigmoid' | 'hard' | 'hardOfKeras3';
+  readonly gate?: 'Sigmoid' | 'hard' | 'hardOfKeras3' | 'clipped';
   /** Where i, f, g, o lie. */
   readonly order?: readonly number[];
   readonly stored?: WeightEntry['stored'];
   readonly forget?: number;
   /** Keras 3 adds the bias by AddV2. */
+  /** Kernels are taken apart at each position, as `implementation: 1` has it, and a GRU's without `reset_after`. */
+  readonly slices?: boolean;
   readonly bias?: 'BiasAdd' | 'AddV2' | 'none';
   /** Before a name of everything, so that several fit in one graph. */
   readonly at?: string;
@@ -76,7 +80,10 @@ const OUTPUTS: Readonly<Record<string, string>> = {
   ZerosLike: 'y',
   Tile: 'output',
   SelectV2: 'output',
+  Select: 'output',
   ConcatV2: 'output',
+  StridedSlice: 'output',
+  Unpack: 'output',
 };
 
 /** The body: inputs are variables, outer names (behind `=`), or nodes of the body. */
@@ -93,9 +100,10 @@ const GATES = { lstm: 4, basic: 4, gru: 3, gruBefore: 3, simple: 1 } as const;
 function gateOf(body: BodyNodes, name: string, input: string, gate: NonNullable<KerasLoop['gate']>): string {
   if (gate === 'Sigmoid') return body.add(name, 'Sigmoid', [input]);
   const sum =
-    gate === 'hard'
+    gate !== 'hardOfKeras3'
       ? body.add(`${name}/add`, 'AddV2', [body.add(`${name}/mul`, 'Mul', ['=point2', input]), '=half'])
       : body.add(`${name}/add`, 'AddV2', [body.add(`${name}/mul`, 'Mul', [input, '=sixth']), '=half']);
+  if (gate === 'clipped') return body.add(name, 'ClipByValue', [sum, '=zero', '=one']);
   const least = body.add(`${name}/clip/Minimum`, 'Minimum', [sum, '=one']);
   return body.add(name, 'Maximum', [least, '=zero']);
 }
@@ -116,6 +124,25 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
       h: body.add('act', activation, [body.add('add', 'AddV2', [ofX, matMul('MatMul_1', 'h', 'recurrent_kernel')])]),
     };
   }
+  const columns = (name: string, of: string, from: string, end: string, begins: boolean, ends: boolean) =>
+    body.add(name, 'StridedSlice', [of, `=${from}`, `=${end}`, '=ones'], {
+      begin_mask: { i: begins ? '3' : '1' },
+      end_mask: { i: ends ? '3' : '1' },
+    });
+  if (kind === 'lstm' && loop.slices) {
+    const kernels = split('split_kernel', 'kernel', 4);
+    const biases = body.add('split_bias', 'Split', ['=number0', 'bias'], { num_split: { i: '4' } });
+    const sums = [0, 1, 2, 3].map((at) => {
+      const ofX = biased(`BiasAdd_x${at}`, matMul(`MatMul_x${at}`, x, part(kernels, at)), part(biases, at));
+      const own = columns(`part${at}`, 'recurrent_kernel', `columns${at}`, `columns${at + 1}`, at === 0, at === 3);
+      return body.add(`sum${at}`, 'AddV2', [ofX, matMul(`MatMul_h${at}`, 'h', own)]);
+    });
+    const [i, f, g, o] = sums as [string, string, string, string];
+    const keeps = body.add('mul', 'Mul', [gateOf(body, 'f', f, gate), 'c']);
+    const gained = body.add('mul_1', 'Mul', [gateOf(body, 'i', i, gate), body.add('g', activation, [g])]);
+    const c = body.add('add_1', 'AddV2', [keeps, gained]);
+    return { h: body.add('mul_2', 'Mul', [gateOf(body, 'o', o, gate), body.add('c_act', activation, [c])]), c };
+  }
   if (kind === 'lstm' || kind === 'basic') {
     const sum =
       kind === 'lstm'
@@ -131,24 +158,41 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
     const told = gateOf(body, 'o', o, gate);
     return { h: body.add('mul_2', 'Mul', [told, body.add('c_act', activation, [c])]), c };
   }
-  const ofX = split('split', biased('BiasAdd', matMul('MatMul', x, 'kernel'), 'bias'), 3);
+  const biases =
+    kind === 'gru' && loop.slices
+      ? body.add('unstack', 'Unpack', ['biases'], { axis: { i: '0' }, num: { i: '2' } })
+      : undefined;
+  const ofX = split('split', biased('BiasAdd', matMul('MatMul', x, 'kernel'), biases ?? 'bias'), 3);
   const [xz, xr, xn] = [0, 1, 2].map((at) => part(ofX, at)) as [string, string, string];
   const candidate = (sum: string) => body.add('n', activation, [sum]);
   let [z, n] = ['', ''];
   if (kind === 'gru') {
-    const own = split('split_1', biased('BiasAdd_1', matMul('MatMul_1', 'h', 'recurrent_kernel'), 'recurrent_bias'), 3);
+    const own = split(
+      'split_1',
+      biased(
+        'BiasAdd_1',
+        matMul('MatMul_1', 'h', 'recurrent_kernel'),
+        biases === undefined ? 'recurrent_bias' : part(biases, 1),
+      ),
+      3,
+    );
     z = gateOf(body, 'z', body.add('add', 'AddV2', [xz, part(own, 0)]), gate);
     const r = gateOf(body, 'r', body.add('add_1', 'AddV2', [xr, part(own, 1)]), gate);
     n = candidate(body.add('add_2', 'AddV2', [xn, body.add('mul', 'Mul', [r, part(own, 2)])]));
   } else {
-    const own = body.add('split_1', 'SplitV', [matMul('MatMul_1', 'h', 'recurrent_kernel'), '=sizes', '=axis1'], {
+    const { slices } = loop;
+    const first = slices
+      ? columns('part_first', 'recurrent_kernel', 'columns0', 'columns2', true, false)
+      : 'recurrent_kernel';
+    const last = slices
+      ? columns('part_last', 'recurrent_kernel', 'columns2', 'columns0', false, true)
+      : 'recurrent_kernel_n';
+    const own = body.add('split_1', 'SplitV', [matMul('MatMul_1', 'h', first), '=sizes', '=axis1'], {
       num_split: { i: '2' },
     });
     z = gateOf(body, 'z', body.add('add', 'AddV2', [xz, part(own, 0)]), gate);
     const r = gateOf(body, 'r', body.add('add_1', 'AddV2', [xr, part(own, 1)]), gate);
-    n = candidate(
-      body.add('add_2', 'AddV2', [xn, matMul('MatMul_2', body.add('mul', 'Mul', [r, 'h']), 'recurrent_kernel_n')]),
-    );
+    n = candidate(body.add('add_2', 'AddV2', [xn, matMul('MatMul_2', body.add('mul', 'Mul', [r, 'h']), last)]));
   }
   void units;
   const kept = body.add('mul_1', 'Mul', [z, 'h']);
@@ -156,7 +200,7 @@ function cell(body: BodyNodes, loop: KerasLoop, x: string): { h: string; c?: str
   return { h: body.add('add_3', 'AddV2', [kept, open]) };
 }
 
-function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): WeightEntry[] {
+function weightsOf({ kind, K, units, stored, bias, slices }: KerasLoop): WeightEntry[] {
   const gates = GATES[kind];
   const small = (entry: WeightEntry): WeightEntry => ({
     ...entry,
@@ -165,7 +209,7 @@ function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): Weigh
   const matrices =
     kind === 'basic'
       ? [floats('kernel', [K + units, 4 * units], stored)]
-      : kind === 'gruBefore'
+      : kind === 'gruBefore' && !slices
         ? [
             floats('kernel', [K, 3 * units], stored),
             floats('recurrent_kernel', [units, 2 * units], stored),
@@ -175,7 +219,9 @@ function weightsOf({ kind, K, units, stored, bias, order: _ }: KerasLoop): Weigh
   const vectors =
     bias === 'none'
       ? []
-      : [floats('bias', [gates * units]), ...(kind === 'gru' ? [floats('recurrent_bias', [gates * units])] : [])];
+      : kind === 'gru' && slices
+        ? [floats('biases', [2, gates * units])]
+        : [floats('bias', [gates * units]), ...(kind === 'gru' ? [floats('recurrent_bias', [gates * units])] : [])];
   return [...matrices, ...vectors].map(small);
 }
 
@@ -204,6 +250,8 @@ function numbers(units: number, forget: number): WeightEntry[] {
     ints('element', [-1, units]),
     ints('element_of_x', [-1, -1]),
     ints('tile', [1, units]),
+    ints('ones', [1, 1]),
+    ...[0, 1, 2, 3, 4].map((at) => ints(`columns${at}`, [0, at * units])),
   ];
 }
 
@@ -232,7 +280,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     keepsLast,
     plain,
   } = loop;
-  const { input = 'x', at = '', units } = loop;
+  const { input = 'x', at = '', units, lengths } = loop;
   const weights = weightsOf(loop);
   const isLstm = kind === 'lstm' || kind === 'basic';
   const to = (name: string) => `${at}${name}`;
@@ -296,6 +344,12 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     h = body.add('select_1', 'SelectV2', [m, h, 'h']);
     if (c) c = body.add('select_2', 'SelectV2', [m, c, 'c']);
   }
+  if (lengths) {
+    const over = body.add('over', 'GreaterEqual', ['time', 'lengths'], { T: INT });
+    told = body.add('select', 'Select', [over, body.add('nothing', 'ZerosLike', [h]), h]);
+    h = body.add('select_1', 'Select', [over, 'h', h]);
+    if (c) c = body.add('select_2', 'Select', [over, 'c', c]);
+  }
   const where = keepsLast ? '=number0' : 'time';
   const written = isArray
     ? body.add('write', 'TensorArrayWriteV3', [`=${list}`, where, told, 'list'], { T: FLOAT })
@@ -314,6 +368,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     { name: 'h', type: FLOAT, initial: zeros, next: h },
     ...(isLstm ? [{ name: 'c', type: FLOAT, initial: zeros, next: c! }] : []),
     { name: 'steps', type: INT, initial: steps },
+    ...(lengths ? [{ name: 'lengths', type: INT, initial: 'lengths' }] : []),
     ...(isArray ? [] : [{ name: 'inputs', type: VARIANT, initial: inputs }]),
     ...(mask && !isArray ? [{ name: 'masks', type: VARIANT, initial: mask }] : []),
     ...(passing === 'passed' || form === 'while'
@@ -343,6 +398,7 @@ export function kerasLoop(loop: KerasLoop): GraphEntry {
     nodes: [
       ...(input === 'x' ? [placeholder('x')] : []),
       ...(masked ? [placeholder('mask', 'DT_BOOL')] : []),
+      ...(lengths ? [placeholder('lengths', 'DT_INT32')] : []),
       ...outer,
     ],
     weights: [
@@ -441,7 +497,7 @@ function whileFrom({ variables, body, to, plain }: Made): Printed {
   const read = (input: string): string => {
     if (input.startsWith('=')) {
       const name = input.slice(1);
-      const isInt = /^(split|axis|sizes|number|element|tile)/.test(name);
+      const isInt = /^(split|axis|sizes|number|element|tile|ones|columns)/.test(name);
       constants.set(name, { name, op: 'Const', attr: { dtype: isInt ? INT : FLOAT } });
       return `${name}:output:0`;
     }
@@ -485,4 +541,36 @@ function whileFrom({ variables, body, to, plain }: Made): Printed {
     return at ? `${to('while')}:${at}` : to('while');
   };
   return { nodes: [loop], functions, exit };
+}
+
+/** The same layer with `unroll`: x [batch, positions, K] in, h (and c) out. */
+export function kerasUnrolled(loop: KerasLoop, positions: number): GraphEntry {
+  const { kind, units } = loop;
+  const isLstm = kind === 'lstm' || kind === 'basic';
+  const weights = weightsOf(loop);
+  const nodes: NodeEntry[] = [
+    placeholder('x'),
+    node('steps', 'Unpack', ['x'], { axis: { i: '1' }, num: { i: `${positions}` }, T: FLOAT }),
+    node('shape', 'Shape', ['x'], { T: FLOAT, out_type: INT }),
+    node('batch', 'StridedSlice', ['shape', 'slice0', 'slice1', 'slice1'], shrunk),
+    node('zeros/packed', 'Pack', ['batch', 'units'], { N: { i: '2' }, axis: { i: '0' }, T: INT }),
+    node('zeros', 'Fill', ['zeros/packed', 'zero'], { T: FLOAT, index_type: INT }),
+  ];
+  let states: { h: string; c?: string } = { h: 'zeros', c: 'zeros' };
+  for (let t = 0; t < positions; t++) {
+    const body = new BodyNodes();
+    const next = cell(body, loop, t ? `steps:${t}` : 'steps');
+    const own = new Set(body.nodes.map(({ name }) => name));
+    const at = (input: string): string => {
+      const [name = ''] = input.split(':');
+      if (own.has(name)) return `cell${t}/${input}`;
+      if (input.startsWith('=')) return input.slice(1);
+      return input === 'h' ? states.h : input === 'c' ? states.c! : input;
+    };
+    nodes.push(...body.nodes.map((one) => ({ ...one, name: `cell${t}/${one.name}`, input: one.input!.map(at) })));
+    states = { h: at(next.h), ...(next.c !== undefined && { c: at(next.c) }) };
+  }
+  nodes.push(node('h', 'Identity', [states.h], { T: FLOAT }));
+  if (isLstm) nodes.push(node('c', 'Identity', [states.c!], { T: FLOAT }));
+  return { nodes, weights: [...numbers(units, loop.forget ?? 1), ...weights], outputs: isLstm ? ['h', 'c'] : ['h'] };
 }

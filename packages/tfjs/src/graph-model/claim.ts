@@ -102,7 +102,7 @@ function commonView([first, ...rest]: readonly WeightView[]): WeightView | undef
 }
 
 /** A reader of the constant that is none of these uses, whatever it goes through; or that the value leaves the graph. */
-function otherReader(scopes: Scopes, constant: string, uses: readonly Use[]): string | undefined {
+export function otherReader(scopes: Scopes, constant: string, uses: readonly Pick<Use, 'node'>[]): string | undefined {
   const readers = new Set(uses.map(({ node }) => node));
   const pending = scopes.all.flatMap((scope) =>
     scope.nodes.get(constant)?.op === 'Const' ? [{ scope, name: constant, isArgument: false }] : [],

@@ -8,6 +8,7 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
+import { levelled, withoutPowers } from '../weights/powers.ts';
 import type { RecurrentCalls } from './calls.ts';
 import type { CellActivations, RecurrentId } from './gates.ts';
 import type { LoopCalls } from './loop-calls.ts';
@@ -62,7 +63,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const [batch, positions] = x.shape as [number, number];
   const [h, c] = states.map(asFloats);
   const inputs: NamedTensorMap = {
-    x: turned(asFloats(x), positions),
+    x: levelled(turned(asFloats(x), positions), kernel.spec as MatrixSpec),
     w: kernel.packed,
     r: recurrentKernel.packed,
     h: h!,
@@ -72,7 +73,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const attrs: RecurrentAttrs = {
     id,
     activations,
-    input: kernel.spec as MatrixSpec,
+    input: withoutPowers(kernel.spec) as MatrixSpec,
     own: recurrentKernel.spec as MatrixSpec,
     isReversed,
     sequences,

@@ -6,7 +6,7 @@ import type { Elementwise } from '@msd/core/nn';
 
 /**
  *   sequence   a row of the input at each position, [positions, batch, width]
- *   mask       likewise, one bool for each row, or for each number
+ *   mask       likewise, one bool for each row, or for each number; with `compare` the number of the position against one for each row
  *   state      from one position to the next; one that is never written stays what it is
  *   vector     the same for all rows, [width]
  *   local      made at each position
@@ -15,8 +15,13 @@ import type { Elementwise } from '@msd/core/nn';
  */
 export type Place =
   | { readonly kind: 'sequence'; readonly width: number; readonly input: number; readonly weight?: PlainWeight }
-  | { readonly kind: 'mask' | 'state' | 'vector'; readonly width: number; readonly input: number }
+  | { readonly kind: 'mask'; readonly width: number; readonly input: number; readonly compare?: Comparison }
+  | { readonly kind: 'state' | 'vector'; readonly width: number; readonly input: number }
   | { readonly kind: 'local'; readonly width: number };
+
+export const COMPARISONS = ['Less', 'LessEqual', 'Greater', 'GreaterEqual'] as const;
+/** Of the position, from 0, with a length. */
+export type Comparison = (typeof COMPARISONS)[number];
 
 /** Floats that a sequence is multiplied with beforehand. */
 export interface PlainWeight {
@@ -86,7 +91,8 @@ export function isProgram(value: unknown, inputs: number, matrices: number): val
         place.width > 0 &&
         (place.kind === 'local' ||
           (['sequence', 'mask', 'state', 'vector'].includes(place.kind) && isInput(place.input))) &&
-        (place.kind !== 'sequence' || !place.weight || isInput(place.weight.input)),
+        (place.kind !== 'sequence' || !place.weight || isInput(place.weight.input)) &&
+        (place.kind !== 'mask' || !place.compare || COMPARISONS.includes(place.compare)),
     ) &&
     steps!.every((step) =>
       step?.kind === 'product'

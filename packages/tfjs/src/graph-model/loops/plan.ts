@@ -1,6 +1,7 @@
 /** A loop as a program: its variables sorted into states, lists and counters, its body put into steps. */
 import type { LoopOutput, Part, Step } from '../../recurrent/program.ts';
 import type { Constants } from '../../weights/source.ts';
+import type { MatrixView } from '../../weights/view.ts';
 import { rootOf } from '../recognise.ts';
 import { type NodeDef, parseInput } from '../topology.ts';
 import { Body } from './body.ts';
@@ -21,7 +22,19 @@ export interface LoopPlan {
   /** Nodes around the loop that become an output of it, or something else that is there. */
   readonly results: readonly { readonly node: NodeDef; readonly input: string | number }[];
   readonly products: readonly NodeDef[];
+  /** Constants of which the loop's products, and nobody else, multiply with some columns. */
+  readonly sliced: ReadonlyMap<string, SlicedConstant>;
+  /** Those of states and the like: node, and the place that it reads. */
+  readonly recurrent: readonly { readonly node: string; readonly from: number }[];
   readonly ops: readonly string[];
+}
+
+export interface SlicedConstant {
+  readonly view: MatrixView;
+  /** Nodes of its products. */
+  readonly products: readonly NodeDef[];
+  /** What reads it: these products, and nodes that hand columns to them. */
+  readonly readers: readonly NodeDef[];
 }
 
 /** @returns the program, or why there is none */
@@ -42,6 +55,7 @@ class Planner {
   readonly #places: Draft[] = [];
   readonly #steps: Step[] = [];
   readonly #matrices: string[] = [];
+  readonly #recurrent: { node: string; from: number }[] = [];
   readonly #masks = new Map<string, Draft>();
   /** What has been written to a place already. */
   readonly #made = new Map<Value, Row>();
@@ -77,7 +91,9 @@ class Planner {
       const matrix = this.#matrices.includes(product.constant)
         ? this.#matrices.indexOf(product.constant)
         : this.#matrices.push(product.constant) - 1;
-      this.#steps.push({ kind: 'product', from: this.#number(from), matrix, to: this.#number(product.to) });
+      const place = this.#number(from);
+      this.#recurrent.push({ node: product.node.name, from: place });
+      this.#steps.push({ kind: 'product', from: place, matrix, to: this.#number(product.to) });
     }
     const told = this.#finish(
       next,
@@ -94,7 +110,9 @@ class Planner {
       ...conditions,
       outputs,
       results,
-      products: [...body.hoisted, ...body.products.map(({ node }) => node)],
+      products: body.nodes.map(({ node }) => node),
+      sliced: this.#sliced(),
+      recurrent: this.#recurrent,
       ops: body.ops,
     };
   }
@@ -142,6 +160,21 @@ class Planner {
     return { limits, limit };
   }
 
+  #sliced(): Map<string, SlicedConstant> {
+    const { sliced, slices, nodes } = this.#body;
+    const { inner } = this.#loop;
+    const known = new Set(nodes.map(({ node }) => node));
+    for (const node of slices)
+      if (inner.outputs.has(node.name) || !(inner.consumers.get(node.name) ?? []).every((reader) => known.has(reader)))
+        refuse('columns of a constant that somebody else reads');
+    return new Map(
+      [...sliced].map(([constant, view]) => {
+        const products = nodes.filter((own) => own.constant === constant).map(({ node }) => node);
+        return [constant, { view, products, readers: [...products, ...slices] }];
+      }),
+    );
+  }
+
   #number(place: Draft): number {
     const at = this.#places.indexOf(place);
     return at >= 0 ? at : this.#places.push(place) - 1;
@@ -170,9 +203,9 @@ class Planner {
     return [this.#number(place), offset];
   }
 
-  #maskOf = ({ input }: Mask, width: number): Row => {
-    const key = `${input},${width}`;
-    const place = this.#masks.get(key) ?? { kind: 'mask', width, input };
+  #maskOf = ({ input, compare }: Mask, width: number): Row => {
+    const key = `${input},${width},${compare}`;
+    const place: Draft = this.#masks.get(key) ?? { kind: 'mask', width, input, ...(compare && { compare }) };
     this.#masks.set(key, place);
     return whole(place);
   };

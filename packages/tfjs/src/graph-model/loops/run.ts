@@ -6,7 +6,7 @@ import type { LoopAttrs } from '../../kernels/loop.ts';
 import { resolveArithmetic } from '../../options.ts';
 import type { QuantizedTensor } from '../../quantized-tensor.ts';
 import { currentLoopCalls } from '../../recurrent/layer.ts';
-import { changingStates, isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
+import { type Comparison, changingStates, isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
 import { spellProgram } from '../../recurrent/spelt.ts';
 import { constantTensor } from '../../saved.ts';
 import type { MatrixSpec } from '../../spec.ts';
@@ -73,7 +73,7 @@ export function loopOp(graphNode: GraphNode): Tensor[] {
   const inputs = graphNode.inputs.slice(matrices.length);
   return tf.tidy(() => {
     const iterations = iterationsOf(program, inputs, where);
-    const sequences = program.places.map((place) => sequenceOf(place, inputs));
+    const sequences = program.places.map((place) => sequenceOf(place, inputs, iterations));
     const batch = batchOf(program, inputs, sequences);
     const values = program.places.map((place, i) => placed(place, sequences[i], inputs, { batch, iterations, where }));
     const told = program.outputs.flatMap((output) =>
@@ -128,15 +128,25 @@ function iterationsOf(
 }
 
 /** [positions, batch, width] */
-function sequenceOf(place: Place, inputs: readonly Tensor[]): Tensor | undefined {
+function sequenceOf(place: Place, inputs: readonly Tensor[], iterations: number): Tensor | undefined {
   const { tf } = requireRegistration(LOOP_OP);
   if (place.kind !== 'sequence' && place.kind !== 'mask') return undefined;
   const x = inputs[place.input]!;
   const weight = place.kind === 'sequence' ? place.weight : undefined;
+  if (place.kind === 'mask' && place.compare) return comparedWith(x, place.compare, iterations);
   if (!weight) return x;
   const rows = tf.reshape(x, [-1, x.shape.at(-1)!]);
   const y = tf.matMul(rows, inputs[weight.input]!, false, weight.transposed);
   return tf.reshape(y, [...x.shape.slice(0, -1), place.width]);
+}
+
+/** [positions, batch, 1] of lengths [batch]; a single one is that of all rows. */
+function comparedWith(lengths: Tensor, compare: Comparison, iterations: number): Tensor {
+  const { tf } = requireRegistration(LOOP_OP);
+  const positions = tf.reshape(tf.range(0, iterations, 1, 'int32'), [-1, 1, 1]);
+  const rows = tf.reshape(tf.cast(lengths, 'int32'), [1, -1, 1]);
+  const comparisons = { Less: tf.less, LessEqual: tf.lessEqual, Greater: tf.greater, GreaterEqual: tf.greaterEqual };
+  return comparisons[compare](positions, rows);
 }
 
 /** The rows of a sequence, or of the states if there is none. */

@@ -6,6 +6,7 @@ import type { Constants } from '../../weights/source.ts';
 import { CANDIDATES, recognise } from '../recognise.ts';
 import type { Scopes } from '../scopes.ts';
 import { type AttrValue, asString, type NodeDef, parseInput, type Scope } from '../topology.ts';
+import { isSlice } from './columns.ts';
 import { framesOf, membersOf } from './frames.ts';
 import { type Loop, Refusal } from './loop.ts';
 import { type LoopPlan, planOf } from './plan.ts';
@@ -33,9 +34,25 @@ export function findLoops(scopes: Scopes, constants: Constants): FoundLoops {
 function multiplies(loop: Loop, constants: Constants): boolean {
   return [...loop.inner.nodes.values()].some((node) => {
     if (!CANDIDATES.has(node.op) || (loop.inner === loop.outer && !loop.has(node))) return false;
+    const weight = node.op === 'MatMul' ? loop.find(node.input?.[1] ?? '') : undefined;
+    if (weight?.kind === 'node' && isSlice(weight.node)) return true;
     const found = recognise(node, loop.inner, constants);
     return !('reason' in found) && found.op === 'MsdMatMul' && !found.convolution;
   });
+}
+
+/** What products of loops meet, where a graph can be asked for it: sequences, and states that are told at each position. */
+export function loopInputs(scopes: Scopes, constants: Constants): Map<string, string> {
+  const inputs = new Map<string, string>();
+  for (const { places, recurrent, outputs, results } of findLoops(scopes, constants).plans) {
+    for (const { input, weight } of places) if (weight && input !== undefined) inputs.set(weight.node, input);
+    for (const { node, from } of recurrent) {
+      const told = outputs.findIndex((output) => output.kind === 'sequence' && output.place === from);
+      const result = results.find((own) => own.input === told);
+      if (told >= 0 && result) inputs.set(node, result.node.name);
+    }
+  }
+  return inputs;
 }
 
 /** Is the node in a loop, whether MSD takes that or not? */
@@ -82,8 +99,9 @@ export function takeLoop(
     const at = values.indexOf(named);
     return at >= 0 ? at : values.push(named) - 1;
   };
-  const places = plan.places.map(({ kind, width = 0, input = '', weight }): Place => {
+  const places = plan.places.map(({ kind, width = 0, input = '', weight, compare }): Place => {
     if (kind === 'local') return { kind, width };
+    if (kind === 'mask') return { kind, width, input: valueAt(input), ...(compare && { compare }) };
     if (kind !== 'sequence' || !weight) return { kind, width, input: valueAt(input) };
     const spec = specOf(weight.constant);
     if (spec?.kind !== 'matrix')

@@ -1,5 +1,6 @@
 /** What a loop computes at a position: expressions over rows of places. Widths are found out on the way. */
 import type { ElementwiseNode, FunctionId } from '@msd/core/nn';
+import type { Comparison } from '../../recurrent/program.ts';
 import { refuse } from './loop.ts';
 
 /** A place before it has a number. */
@@ -8,6 +9,8 @@ export interface Draft {
   width: number | undefined;
   /** As the graph around the loop names it; of a local one nothing. */
   readonly input?: string;
+  /** Of a mask that is made of lengths. */
+  readonly compare?: Comparison;
   /** Name of a constant that the sequence is multiplied with beforehand. */
   readonly weight?: { readonly constant: string; readonly node: string; readonly transposed: boolean };
 }
@@ -33,8 +36,9 @@ export interface Expression {
 /** Bools of each row, as wide as what they choose between. */
 export interface Mask {
   readonly kind: 'mask';
-  /** [positions, batch, 1] */
+  /** [positions, batch, 1], or [batch] where the position is compared with it. */
   readonly input: string;
+  readonly compare?: Comparison;
 }
 
 /** Side by side; only products read it. */

@@ -10,7 +10,7 @@ import { fieldOf } from '../kinds.ts';
 import { whyClipped } from '../plan.ts';
 import { configOfPacked, packedOf, wayOf } from './classes.ts';
 import { LEAVES, type Leaf, RECURRENT_KINDS, type RecurrentKind } from './kinds.ts';
-import { type CellWeights, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
+import { type CellWeights, cellName, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
 
 interface Config {
   class_name?: string;
@@ -77,10 +77,10 @@ export function rewriteRecurrent(
       if (reason !== undefined) return refused(reason);
     }
     const taken: { site: Site; ways: (Way & { cell: PackedCellWeights })[] }[] = [];
-    for (const [site, all] of found) {
+    for (const [i, [site, all]] of found.entries()) {
       const ways: (Way & { cell: PackedCellWeights })[] = [];
       for (const way of all) {
-        const cell = packCell(site.kind, way.weights, options);
+        const cell = packCell(site.kind, way.weights, options, cellName(name, i, found.length));
         if ('reason' in cell) return refused(cell.reason);
         ways.push({ ...way, cell });
       }
