@@ -11,7 +11,7 @@ import type { Placed } from './band.ts';
 import { tapsOf } from './window.ts';
 
 /** Bytes of rows that there are at once, or those of one line. */
-const ROW_BYTES = 2 ** 24;
+const ROW_BYTES = 2 ** 23;
 
 /** @param w packed, [taps · channels, N] */
 export function rowsConv2d(

@@ -70,8 +70,10 @@ export function constantName(loop: Loop, found: Inner): string | undefined {
   return input === undefined ? undefined : rootOf(loop.outer, input);
 }
 
-export const constantAt = (loop: Loop, found: Inner, constants: Constants): Constant | undefined =>
-  constants.get(constantName(loop, found) ?? '');
+export function constantAt(loop: Loop, found: Inner, constants: Constants): Constant | undefined {
+  const name = constantName(loop, found);
+  return name === undefined ? undefined : constants.get(name); // a damaged file may have a weight without a name
+}
 
 /** A single int32. */
 export function integerOf(constant: Constant | undefined): number | undefined {
