@@ -61,6 +61,11 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     this.#calls = new BoundCalls(this.#runtime);
   }
 
+  /** Wakes threads that sleep, for whoever knows that work comes soon: they need some 50 µs, and sleep again if none comes. */
+  wake(): void {
+    if (this.arena.shared) this.#runtime.team.wake();
+  }
+
   /** Threads that large matmuls run on, and what keeps them from being more. */
   get threads(): ThreadReport {
     const { report } = this.#runtime.team;
