@@ -68,6 +68,7 @@ export async function loadResidents(
   const { debug, carrier, threads } = options;
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
+    if (matrices.length > 0) backend.askTiles();
     let packed = 0;
     const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
     const touched = await touchedMemory(backend, initialBytes);

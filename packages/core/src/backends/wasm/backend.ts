@@ -202,6 +202,14 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     };
   }
 
+  /**
+   * Has the engine compile the tiles that the choice of kernels times, in the background: who knows that matrices will come can pack
+   * them in the meantime. A few milliseconds, once per page.
+   */
+  askTiles(): void {
+    this.#runtime.routes.ask();
+  }
+
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     const matrix = ownMatrix(this, prepared);
