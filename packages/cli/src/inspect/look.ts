@@ -91,6 +91,9 @@ const ORT_ROOM = 20 * 2 ** 20;
 const ORT_FACTOR = 2;
 /** What trying a file takes of it: made-up bytes, packed weights, ONNX Runtime's own. */
 const TRIAL_FACTOR = 3.5;
+/** Between two tokens other work takes the caches: as much as weights of 4 bits would be as floats, or what no cache holds. */
+const OTHER = 8;
+const MOST_OTHER = 2 ** 26;
 /** Of models that do not say how many tokens they can read. */
 const USUAL_CONTEXT = 4096;
 
@@ -191,7 +194,8 @@ async function tryOut(question: Question, seen: Inspection): Promise<Trial | str
   const { name, location, msd, threads, sizes, comparesPlain, clock, signal, onStage } = question;
   const run = (engine: 'msd' | 'wasm'): Promise<Measured> => {
     const source = isUrl(location) ? seen.standIn() : { model: location, externalData: [] };
-    return measure({ ...source, inputs: seen.inputs, sizes, msd, threads, engine, clock }, signal);
+    const otherBytes = 8 * Math.ceil(Math.min(MOST_OTHER, OTHER * seen.bytes.packed) / 8);
+    return measure({ ...source, inputs: seen.inputs, sizes, msd, threads, engine, clock, otherBytes }, signal);
   };
   try {
     onStage(`Trying ${name} on this machine`);

@@ -18,6 +18,8 @@ export interface MeasureRequest {
   readonly threads: number | 'auto';
   readonly engine: 'msd' | 'wasm';
   readonly clock: Clock;
+  /** Of what other work reads and writes between two tokens. */
+  readonly otherBytes: number;
 }
 
 /** What was. */
@@ -49,6 +51,7 @@ async function measure({
   threads,
   engine,
   clock,
+  otherBytes,
 }: MeasureRequest): Promise<Measured> {
   const ort = await import('onnxruntime-web');
   // ONNX Runtime takes half of the cores, four at most, unless it is told.
@@ -68,13 +71,14 @@ async function measure({
     await player.run(player.hasCache && step % 16 !== 15 ? 1 : tokens);
   }
   const prompts: number[] = [];
+  const elsewhere = new Float64Array(otherBytes / 8);
   const steps: number[] = [];
   const last = performance.now() + 2 * WARM_MS;
   for (let round = 0; round < PROMPTS && (round < 2 || performance.now() < last); round++) {
     player.reset();
     prompts.push(await player.run(tokens));
     for (let step = 0; player.hasCache && step < STEPS; step++) {
-      disturb();
+      disturb(elsewhere);
       steps.push(await player.run(1));
     }
   }
@@ -90,11 +94,8 @@ async function measure({
   return measured;
 }
 
-/** More than the caches of most machines hold. */
-const elsewhere = new Float64Array(2 ** 23);
-
-/** Uses the caches, as whatever a page does between two tokens. Without it a token takes a tenth less, with another model in turn as long. */
-function disturb(): void {
+/** Uses the caches, as whatever a page does between two tokens. */
+function disturb(elsewhere: Float64Array): void {
   for (let i = 0; i < elsewhere.length; i++) elsewhere[i]! += 1;
 }
 

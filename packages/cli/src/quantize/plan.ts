@@ -76,10 +76,16 @@ export function planModel(model: OpenModel, { choose, isNamed }: PlanOptions): P
     groups,
     kept,
     names: all.flatMap(({ names }) => names),
-    floatBytes: sum(({ matrix }) => floatBytes(matrix.held.tensor)),
+    floatBytes: sum(heldBytes),
     byteLength: sum(({ byteLength }) => byteLength),
     weights: sum(({ matrix }) => matrix.N * matrix.K),
   };
+}
+
+/** Of all tensors that a group takes the place of: a tied head may lie in the file a second time. */
+function heldBytes({ targets }: PlannedGroup): number {
+  const tensors = new Set(targets.map(({ matrix }) => matrix.held.tensor));
+  return [...tensors].reduce((total, tensor) => total + floatBytes(tensor), 0);
 }
 
 function grouped(targets: readonly Target[]): Group[] {

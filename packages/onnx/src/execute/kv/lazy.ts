@@ -190,8 +190,11 @@ const KIND_OR_ELEMENTS = {
 
 /** An array as far as its kind is concerned; the real one for everything else. */
 function kindOf(source: Source, kept: Kept): KeptData {
-  const empty = asBits(typed(kept, new Float32Array(0)));
-  const all = (): KeptData => asBits(elementsOf(source) ?? empty);
+  // Of float16 the bits, in the same buffer.
+  const asked = (data: KeptData): KeptData =>
+    kept.elemType === FLOAT16 ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data;
+  const empty = asked(typed(kept, new Float32Array(0)));
+  const all = (): KeptData => asked(elementsOf(source) ?? empty);
   return new Proxy(empty, {
     get(_, key) {
       const data = all();
@@ -203,13 +206,6 @@ function kindOf(source: Source, kept: Kept): KeptData {
     ownKeys: () => Reflect.ownKeys(all()),
     getOwnPropertyDescriptor: (_, key) => Reflect.getOwnPropertyDescriptor(all(), key),
   });
-}
-
-/** Of an engine's own Float16Array its bits, in the same buffer. */
-function asBits(data: KeptData): KeptData {
-  if (data instanceof Float32Array || data instanceof Int8Array || data instanceof Uint16Array) return data;
-  const { buffer, byteOffset, length } = data;
-  return new Uint16Array(buffer, byteOffset, length);
 }
 
 /** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */
