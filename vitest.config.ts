@@ -52,6 +52,7 @@ export default defineConfig({
         test: {
           name: 'chromium',
           include: ['{packages,examples,test}/**/*.browser.test.ts'],
+          globalSetup: ['packages/tfjs/test/model-server.ts'],
           env: { MSD_TEST_ALL: process.env.MSD_TEST_ALL }, // a page has no environment of its own
           exclude: ['**/node_modules/**', '**/dist/**'],
           browser: {

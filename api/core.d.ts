@@ -452,6 +452,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     readonly device = "wasm";
     readonly arena: Arena;
     constructor(options?: WasmOptions, team?: Team);
+    wake(): void;
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
@@ -472,6 +473,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
         readonly each?: readonly (ProductOptions & F32Result)[] | undefined;
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
+    askTiles(): void;
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
     kernelFor(prepared: PreparedWeights, M: number, options?: DecompositionOptions): string;
     get carriers(): CarrierReport;
@@ -1170,16 +1172,8 @@ export interface Accelerator {
     readonly tileRows: number;
 }
 
-export interface AttentionCall {
+export interface AttentionCall extends CachedAttention {
     readonly type: KvType;
-    readonly batch?: number;
-    readonly heads: number;
-    readonly kvHeads: number;
-    readonly headSize: number;
-    readonly rows: number;
-    readonly keys: number;
-    readonly seesAll?: boolean;
-    readonly threads?: number;
 }
 
 export type AttentionKernel = 'float' | 'write-back' | 'fused' | 'passes' | 'shared';
@@ -1199,11 +1193,26 @@ export interface AttentionTraffic {
     readonly total: number;
 }
 
+export interface CachedAttention {
+    readonly batch?: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headSize: number;
+    readonly rows: number;
+    readonly keys: number;
+    readonly newKeys?: number;
+    readonly seesAll?: boolean;
+    readonly threads?: number;
+}
+
 export type CallPart = 'decompose' | 'multiply' | 'read' | 'call';
 
-export interface Forecast {
+export interface CallTime {
     readonly microseconds: number;
     readonly parts: Readonly<Record<CallPart, number>>;
+}
+
+export interface Forecast extends CallTime {
     readonly limit: CallPart;
     readonly why: string;
 }
@@ -1219,6 +1228,11 @@ export interface LatencyOptions {
     readonly tiles?: number;
 }
 
+export interface PackedProduct extends ProductShape {
+    readonly format: FormatId;
+    readonly blockSize: number | null;
+}
+
 export type Part = 'memory' | 'vector' | 'matrix';
 
 export interface ProductShape {
@@ -1227,12 +1241,17 @@ export interface ProductShape {
     readonly K: number;
 }
 
-export interface ProductWithWeights extends ProductShape {
-    readonly format: FormatId;
-    readonly blockSize: number | null;
+export interface ProductWithWeights extends PackedProduct {
     readonly carrier?: 'i16' | 'i8' | undefined;
     readonly components?: 1 | 2 | undefined;
     readonly threads?: number | undefined;
+}
+
+export interface StepWork {
+    readonly written: number;
+    readonly macs?: number | undefined;
+    readonly kind?: 'matrix' | 'convolution' | 'window' | undefined;
+    readonly gathered?: number | undefined;
 }
 
 export interface StoredKeys {
@@ -1260,11 +1279,15 @@ export declare function dequantizeFirst(machine: Accelerator, { M, N, K }: Produ
 
 export declare function floatBits(mantissaBits: number): number;
 
-export declare function forecastAttention(peaks: MachinePeaks, call: AttentionCall): Forecast;
+export declare const forecastAttention: (peaks: MachinePeaks, call: AttentionCall) => Forecast;
 
 export declare function forecastProduct(peaks: MachinePeaks, product: ProductWithWeights): Forecast;
 
 export declare function gaussianSqnr(block: number, passes: number): number;
+
+export declare function int16Attention(peaks: MachinePeaks, call: CachedAttention, cost?: KvCost): CallTime;
+
+export declare function int16Product(peaks: MachinePeaks, product: PackedProduct, each?: number): CallTime;
 
 export declare const int8Bound: (max: number, passes: number) => number;
 
@@ -1277,6 +1300,8 @@ export declare function mxfp4Bound(max: number, passes: number): number;
 export declare function pipelined(seconds: readonly number[], tiles: number): number;
 
 export declare function severalPasses(machine: Accelerator, { M, N, K }: ProductShape, weights: WeightKind, passes: number, options?: LatencyOptions): Latency;
+
+export declare function stepTime({ dotGmacs }: MachinePeaks, work: StepWork): number;
 
 
 // @msd/core/thread

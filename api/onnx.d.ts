@@ -490,8 +490,6 @@ export declare function reportOf(session: object): SessionReport | undefined;
 
 // @msd/onnx/inspect
 
-export declare const FITTED_DOT_GMACS = 47;
-
 export interface InspectOptions {
     readonly msd?: MsdOptions | undefined;
     readonly externalData?: readonly {
@@ -548,9 +546,15 @@ export interface OperatorWork {
     readonly msdMacs: number;
 }
 
+export declare const PRICED_MACHINE: MachinePeaks;
+
+export interface Products extends PackedProduct {
+    readonly count: number;
+}
+
 export type SizeOf = (input: string, axis: number, name: string) => number;
 
-export interface Work {
+export interface Work extends ClaimedWork {
     readonly taken: readonly string[];
     readonly macs: number;
     readonly msdMacs: number;
@@ -560,26 +564,14 @@ export interface Work {
         readonly ort: number;
         readonly rest: number;
     };
-    readonly products: readonly WorkProduct[];
-    readonly attentions: readonly WorkAttention[];
 }
 
-export interface WorkAttention {
+export interface WorkAttention extends CachedAttention {
     readonly count: number;
-    readonly batch: number;
-    readonly heads: number;
-    readonly rows: number;
-    readonly keys: number;
-    readonly headSize: number;
 }
 
-export interface WorkProduct {
+export interface WorkStep extends StepWork {
     readonly count: number;
-    readonly M: number;
-    readonly N: number;
-    readonly K: number;
-    readonly format: FormatId;
-    readonly blockSize: number | null;
 }
 
 export declare function inspectModel(model: string | Uint8Array, options?: InspectOptions): Promise<Inspection>;
@@ -899,6 +891,11 @@ export interface MsdVitePluginOptions {
 }
 
 export default function msd({ cpuOnly }?: MsdVitePluginOptions): MsdVitePlugin;
+
+
+// @msd/onnx/turbopack
+
+export default function msd(source: string): string;
 
 
 // @msd/onnx/worker

@@ -128,6 +128,15 @@ export interface NodeReport {
     readonly more?: readonly MatMulInputsReport[];
 }
 
+export interface QuantizationError extends Accuracy {
+    readonly reason?: string;
+}
+
+export interface QuantizationErrorOptions {
+    readonly transpose?: boolean | undefined;
+    readonly activations?: Tensor | undefined;
+}
+
 export interface QuantizeTensorOptions {
     readonly format?: FormatId | undefined;
     readonly blockSize?: number | null | undefined;
@@ -188,6 +197,8 @@ export declare function loadGraphModel(source: string | io.IOHandler, options?: 
 export declare function loadLayersModel(source: string | io.IOHandler, options?: LoadModelOptions): Promise<LayersModel>;
 
 export declare function matMul(x: Tensor, w: QuantizedTensor, options?: MatMulOptions): Tensor;
+
+export declare function quantizationError(w: QuantizedTensor, tensor: Tensor, options?: QuantizationErrorOptions): Promise<QuantizationError>;
 
 export declare function quantize(tensor: Tensor, options?: QuantizeTensorOptions): QuantizedTensor;
 

@@ -9,6 +9,7 @@ import { type Inspection, inspectModel, type Work } from '@msd/onnx/inspect';
 import taken, { InferenceSession as Taken } from '@msd/onnx/ort-web';
 import { env } from '@msd/onnx/ort-web/wasm';
 import { configure, formatReport, type MsdProvider, register, reportOf } from '@msd/onnx/register';
+import loader from '@msd/onnx/turbopack';
 import msd from '@msd/onnx/vite';
 import { writeModel } from '@msd/onnx/write';
 import * as ort from 'onnxruntime-web';
@@ -43,6 +44,7 @@ export function expected(peaks: MachinePeaks): Latency {
 }
 
 export const plugin = msd({ cpuOnly: true });
+export const loaded: string = loader('');
 
 export async function onGpu(device: GpuDevice, x: GpuBinding): Promise<number> {
   const backend: WebGpuBackend = await createBackend('webgpu', { device, features: { subgroups: false } });

@@ -158,24 +158,27 @@ export default function Layout({ children }) {
 }
 `;
 
+/** As in docs/transformers.md. */
+const TURBOPACK_RULES = `{
+  '*.js': { condition: { path: /@huggingface[\\\\/]transformers/ }, loaders: ['@msd/onnx/turbopack'] },
+}`;
+
 /**
- * Next.js as it comes, with Turbopack: a worker in the page, and the line in code of the server. With a rule: Next.js on webpack, for
- * Turbopack knows aliases of all modules only, and its build does not end with one.
+ * Next.js: a worker in the page; with the line, also in code of the server. As it comes it builds with Turbopack, with a rule for webpack
+ * on webpack.
  */
-function next(name, imports, rule) {
+function next(name, imports, { rule, rules } = {}) {
   return {
     name,
     build(app, folder) {
       const root = join(app, `${name}-sources`);
       mkdirSync(join(root, 'app'), { recursive: true });
-      const config = JSON.stringify({ output: 'export', basePath: `/${name}`, turbopack: { root: app } });
-      const onWebpack = `webpack(config) { config.module.rules.push(${rule}); return config; }`;
-      writeFileSync(
-        join(root, 'next.config.mjs'),
-        `export default { ...${config}, ${rule === undefined ? '' : onWebpack} };\n`,
-      );
-      const line = "import '@msd/onnx/transformers'; // rendered on the server, too";
-      writeFileSync(join(root, 'app/layout.jsx'), nextLayout(rule === undefined ? line : ''));
+      const turbopack = `{ root: ${JSON.stringify(app)}, rules: ${rules ?? '{}'} }`;
+      const onWebpack = rule && `webpack(config) { config.module.rules.push(${rule}); return config; },`;
+      const config = `{ output: 'export', basePath: '/${name}', turbopack: ${turbopack}, ${onWebpack ?? ''} }`;
+      writeFileSync(join(root, 'next.config.mjs'), `export default ${config};\n`);
+      const line = imports === TAKEN ? "import '@msd/onnx/transformers'; // rendered on the server, too" : '';
+      writeFileSync(join(root, 'app/layout.jsx'), nextLayout(line));
       writeFileSync(join(root, 'app/page.jsx'), NEXT_PAGE);
       writeFileSync(join(root, 'app/worker.js'), workerModule(imports));
       run(app, 'next', ['build', ...(rule === undefined ? [] : ['--webpack']), root]);
@@ -291,7 +294,8 @@ export const PAGES = [
     expected: 'the rule for webpack',
   },
   next('next', TAKEN),
-  next('next-alias', BY_ALIAS, WEBPACK_RULE),
+  next('next-loader', BY_ALIAS, { rules: TURBOPACK_RULES }),
+  next('next-alias', BY_ALIAS, { rule: WEBPACK_RULE }),
   importMap('import-map', TAKEN, IMPORT_MAP),
   {
     ...importMap('import-map-inlined', TAKEN, {

@@ -8,12 +8,14 @@
  *   <!-- claim kv-traffic / fused over two passes -->0.5<!-- end -->    a figure of a claim
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 import { digits, limitOf } from '@msd/core';
-import { CLAIM_SIZE, type Claim, short } from '../../packages/cli/src/paper/claims.ts';
+import { CLAIM_SIZE, type Claim, claimsOf, short } from '../../packages/cli/src/paper/claims.ts';
+import { models } from '../../packages/cli/src/paper/models.ts';
 import { picturesOf } from '../../packages/cli/src/paper/pictures.ts';
-import type { PaperReport } from '../../packages/cli/src/paper/report.ts';
+import { type PaperReport, reportFile } from '../../packages/cli/src/paper/report.ts';
 import type { Summary } from '../../packages/cli/src/paper/summary.ts';
-import { cellOf, gridOf } from '../../packages/cli/src/paper/text.ts';
+import { cellOf, claimText, gridOf } from '../../packages/cli/src/paper/text.ts';
 import { machineText } from '../../packages/cli/src/shared/machine.ts';
 import { durationText } from '../../packages/cli/src/shared/numbers.ts';
 
@@ -164,8 +166,48 @@ export function paperPage(text: string, report: PaperReport): string {
   });
 }
 
-/** Writes the page and its pictures. */
-export function writePaper(report: PaperReport): void {
+/**
+ * Numbers that stand in the text itself: what the abstract says, what formats and methods are defined by, sizes of what is simulated.
+ * Whatever is measured, simulated or asked of a model stands between markers.
+ */
+const GIVEN = new Set(
+  [
+    '2026 16 6.6 5.24 2.5', // the paper and its abstract
+    '0 1 1½ 2 3 4 5 6 8 32 64 127 254 32258 64516 6.02', // values and bits of formats, digits, bytes per element, dB of a bit
+    '16 30 32 64 100 128 150 256 4096 4096²', // blocks, tiles, sizes and outliers of the experiments
+  ].flatMap((each) => each.split(' ')),
+);
+
+/** Numbers of a page that neither stand between markers nor are given. */
+export const typedFigures = (text: string): string[] =>
+  text
+    .replace(MARKED, '')
+    .replace(/\]\([^)]*\)|`[^`]*`/g, '')
+    .match(/(?<![\w.])\d+(?:[.,]\d+)*[½²]?/g)!
+    .filter((number) => !GIVEN.has(number));
+
+/** The example of `msd paper` in @msd/cli's README. */
+export const CLI_README = new URL('../../packages/cli/README.md', import.meta.url);
+const EXAMPLE = /(\$ npx @msd\/cli paper\n)[\s\S]*?(\n…\n```)/;
+
+/** @returns the README with the first claims of the record, as a terminal shows them */
+export const paperExample = (readme: string, { claims }: PaperReport): string =>
+  readme.replace(EXAMPLE, (_, command: string, end: string) => {
+    const [first, , third] = claims.map((claim) => stripVTControlCharacters(claimText(claim))) as [
+      string,
+      string,
+      string,
+    ];
+    return `${command}${first}\n\n${third}${end}`;
+  });
+
+/** Writes the page, its pictures and the README's example, and the record's claims: rules may have changed since. */
+export function writePaper(recorded: PaperReport): void {
+  const closedForms = models();
+  const claims = claimsOf(recorded.summaries, closedForms);
+  writeFileSync(PAPER_RESULTS, reportFile({ ...recorded, claims, models: closedForms }));
+  const report = readPaper();
+  writeFileSync(CLI_README, paperExample(readFileSync(CLI_README, 'utf8'), report));
   writeFileSync(PAPER_PAGE, paperPage(readFileSync(PAPER_PAGE, 'utf8'), report));
   mkdirSync(PAPER_PICTURES, { recursive: true });
   for (const [name, svg] of Object.entries(picturesOf(report))) writeFileSync(new URL(name, PAPER_PICTURES), svg);

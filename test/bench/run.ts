@@ -2,7 +2,7 @@
  * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
  * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
  * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
- * npm run bench -- paper                the figures and pictures of docs/paper.md, from what msd paper has recorded
+ * npm run bench -- paper                the figures and pictures of docs/paper.md and docs/theory.md, from what msd paper and the forecasts have recorded
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
  * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
@@ -29,6 +29,7 @@ import { describeMachine, type Environment, runEnvironment } from './environment
 import { measureFirstTokens } from './first-tokens/index.ts';
 import { FIRST_TOKENS_FLAGS, firstTokensOptions } from './first-tokens/options.ts';
 import { measureForecasts } from './forecast/index.ts';
+import { writeTheory } from './forecast/page.ts';
 import { GAIN_PICTURE, gainPicture, gainResult } from './gain.ts';
 import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
@@ -220,6 +221,7 @@ switch (positionals[0]) {
   }
   case 'paper':
     writePaper(readPaper());
+    writeTheory();
     break;
   case undefined:
     await compare();

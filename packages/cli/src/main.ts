@@ -41,7 +41,19 @@ function end(exitCode: () => number): void {
 function finish(exitCode: number): void {
   process.exitCode = exitCode;
   // Threads and sockets of libraries may keep a process alive; nothing of a command is left to do.
-  process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));
+  process.stdout.write('', (lost) => {
+    // What did not get out is known here first: a full disk behind `msd … > FILE`.
+    const code = lost ? sayLost(lost) : exitCode;
+    process.stderr.write('', () => process.exit(code));
+  });
+}
+
+/** A result that nobody can read is none. A reader that has seen enough, like `msd inspect … | head`, is no error. */
+function sayLost({ code, message }: NodeJS.ErrnoException): number {
+  if (code === 'EPIPE') return EXIT.done;
+  const why = code === 'ENOSPC' ? 'no space left on the disk (ENOSPC). Free some, or let it go elsewhere' : message;
+  process.stderr.write(`The output cannot be written: ${why}.\n`);
+  return EXIT.failed;
 }
 
 const args = process.argv.slice(2);
@@ -51,11 +63,10 @@ const stop = (): void => {
   end(() => report(new Interrupted(), isJson));
 };
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
-// A reader that has seen enough, like `msd inspect … | head`, is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+// In the middle of a text; at its end `finish` hears of it first.
+process.stdout.on('error', (error) => {
   runningTask()?.undo.run();
-  process.exit(EXIT.done);
+  process.exit(sayLost(error));
 });
 
 try {

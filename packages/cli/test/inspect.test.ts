@@ -92,7 +92,7 @@ describe('msd inspect', () => {
     expect(stdout).toContain('prompt of 128 tokens');
     expect(stdout).toContain("Predicted from models and this machine's peaks, because --no-measure was given.");
     expect(stdout).toContain(
-      'Expected: 100 % everything else in the prompt; 100 % everything else in a token after it.',
+      'Expected: 100 % ONNX Runtime and JavaScript (measured prices) in the prompt; 100 % ONNX Runtime and JavaScript (measured prices) in a token after it.',
     );
     expect(stdout).toContain('fits in 2 GB of wasm memory');
   });

@@ -99,6 +99,49 @@ export function tokenModel(head: 'copy' | 'Transpose' | 'Gemm' | 'own', words = 
   };
 }
 
+export type Weights = ReturnType<typeof quantizeWeights>;
+
+/** x -> MatMulNBits (+ bias) -> y */
+export function nBitsModel({ N, K, blockSize, data, scales, zeroPoints, format }: Weights, opset: number): ModelSpec {
+  const bits = Number(format.slice(3));
+  const blocks = Math.ceil(K / blockSize!);
+  const unsigned = (codes: ArrayBufferView): Uint8Array =>
+    bits === 8 ? Uint8Array.from(codes as Int8Array, (code) => code + 128) : (codes as Uint8Array);
+  return {
+    irVersion: 10,
+    opsets: { '': opset, 'com.microsoft': 1 },
+    graph: {
+      nodes: [
+        {
+          opType: 'MatMulNBits',
+          domain: 'com.microsoft',
+          name: '/layer/MatMul_Q',
+          inputs: ['x', 'codes', 'scales', zeroPoints ? 'zeros' : '', '', 'bias'],
+          outputs: ['y'],
+          attributes: { K: { int: K }, N: { int: N }, bits: { int: bits }, block_size: { int: blockSize! } },
+        },
+      ],
+      initializers: [
+        { name: 'codes', dtype: 'uint8', dims: [N, blocks, (blockSize! * bits) / 8], data: unsigned(data) },
+        floatTensor('scales', [N, blocks], scales as Float32Array),
+        ...(zeroPoints
+          ? [
+              {
+                name: 'zeros',
+                dtype: 'uint8' as const,
+                dims: [N, Math.ceil((blocks * bits) / 8)],
+                data: unsigned(zeroPoints),
+              },
+            ]
+          : []),
+        floatTensor('bias', [N], gaussian(N, 2)),
+      ],
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', 'rows', K] }],
+      outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', N] }],
+    },
+  };
+}
+
 export const bytesOf = (model: ModelSpec): Uint8Array => writeModel(model);
 
 /** What plain onnxruntime-web computes. */

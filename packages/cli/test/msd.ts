@@ -17,18 +17,20 @@ export interface RunOptions {
   readonly interruptWhen?: (stderr: string) => boolean;
   /** The system lets no file become longer. */
   readonly fileKilobytes?: number | undefined;
+  /** A command that runs the one behind it. */
+  readonly inside?: readonly string[];
 }
 
 /** Runs `msd` with `args`. */
 export function msd(
   args: readonly string[],
-  { env, cwd, interruptWhen, fileKilobytes }: RunOptions = {},
+  { env, cwd, interruptWhen, fileKilobytes, inside = [] }: RunOptions = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const own = [process.execPath, MAIN, ...args];
     // POSIX counts blocks of 512 bytes.
     const limit = ['sh', '-c', `ulimit -f ${2 * (fileKilobytes ?? 0)}; exec "$@"`, 'sh'];
-    const [command, ...rest] = fileKilobytes === undefined ? own : [...limit, ...own];
+    const [command, ...rest] = [...inside, ...(fileKilobytes === undefined ? [] : limit), ...own];
     const child = spawn(command!, rest, {
       cwd,
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', ...env },

@@ -3,13 +3,15 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorBound, quantizeWeights } from '@msd/core';
-import { type ModelSpec, writeModel } from '@msd/onnx/write';
+import { writeModel } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Bnb4Options, bnb4 } from '../../onnx/test/bnb4-model.ts';
+import { exactProduct } from '../../onnx/test/models.ts';
 import { dynamic } from '../../onnx/test/ocr.ts';
 import { storyModel } from '../../onnx/test/story.ts';
 import { openModel } from '../src/edit/open-model.ts';
 import type { Check } from '../src/rewrite/check.ts';
-import { countsOf, dequantizeWeights, floatTensor, gaussian, ort, runPlain } from './models.ts';
+import { countsOf, dequantizeWeights, gaussian, nBitsModel, ort, runPlain } from './models.ts';
 import { msd, msdJson } from './msd.ts';
 
 interface Result {
@@ -30,49 +32,6 @@ const at = (name: string): string => join(folder, name);
 function put(name: string, bytes: Uint8Array): string {
   writeFileSync(at(name), bytes);
   return at(name);
-}
-
-type Weights = ReturnType<typeof quantizeWeights>;
-
-/** x -> MatMulNBits (+ bias) -> y */
-function nBitsModel({ N, K, blockSize, data, scales, zeroPoints, format }: Weights, opset: number): ModelSpec {
-  const bits = Number(format.slice(3));
-  const blocks = Math.ceil(K / blockSize!);
-  const unsigned = (codes: ArrayBufferView): Uint8Array =>
-    bits === 8 ? Uint8Array.from(codes as Int8Array, (code) => code + 128) : (codes as Uint8Array);
-  return {
-    irVersion: 10,
-    opsets: { '': opset, 'com.microsoft': 1 },
-    graph: {
-      nodes: [
-        {
-          opType: 'MatMulNBits',
-          domain: 'com.microsoft',
-          name: '/layer/MatMul_Q',
-          inputs: ['x', 'codes', 'scales', zeroPoints ? 'zeros' : '', '', 'bias'],
-          outputs: ['y'],
-          attributes: { K: { int: K }, N: { int: N }, bits: { int: bits }, block_size: { int: blockSize! } },
-        },
-      ],
-      initializers: [
-        { name: 'codes', dtype: 'uint8', dims: [N, blocks, (blockSize! * bits) / 8], data: unsigned(data) },
-        floatTensor('scales', [N, blocks], scales as Float32Array),
-        ...(zeroPoints
-          ? [
-              {
-                name: 'zeros',
-                dtype: 'uint8' as const,
-                dims: [N, Math.ceil((blocks * bits) / 8)],
-                data: unsigned(zeroPoints),
-              },
-            ]
-          : []),
-        floatTensor('bias', [N], gaussian(N, 2)),
-      ],
-      inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', 'rows', K] }],
-      outputs: [{ name: 'y', dtype: 'float32', dims: ['batch', 'rows', N] }],
-    },
-  };
 }
 
 describe('products', () => {
@@ -156,6 +115,57 @@ describe('products', () => {
           expect(Math.abs(value - (before.y!.data as Float32Array)[i]!)).toBeLessThan(K * 2 ** -22 * peak);
     },
   );
+
+  it.each<[string, Bnb4Options, number]>([
+    ['NF4', { N: 24, K: 128 }, 6],
+    ['NF4, before 4-bit types', { N: 24, K: 128, opset: 17 }, 6],
+    ['FP4, K of no whole 256', { N: 7, K: 320, format: 'fp4' }, 6],
+    ['NF4, blocks that are part of two rows', { N: 6, K: 96, opset: 13 }, 4],
+  ])('of codebooks (%s) are looked up, or become two of 8 bits', async (_, options, rows) => {
+    const { bytes, matrix, off } = bnb4(options);
+    const { N, K } = matrix;
+    const path = put('bnb4.onnx', bytes);
+    const x = gaussian(rows * K, 4).map((value, i) => (i % 37 === 0 ? 40 * value : value));
+    const feeds = () => ({ x: new ort.Tensor('float32', x, [1, rows, K]) });
+    const exact = exactProduct(matrix, x);
+    const sizeOf = (i: number, weigh: (at: number) => number): number =>
+      x
+        .subarray(Math.floor(i / N) * K, (Math.floor(i / N) + 1) * K)
+        .reduce((sum, value, k) => sum + Math.abs(value) * weigh((i % N) * K + k), 0);
+    // Sums of floats; the codebook in integers; activations in digits, for both products.
+    const float = (i: number): number => K * 2 ** -22 * sizeOf(i, (at) => Math.abs(matrix.real[at]!)) + 1e-7;
+    const split = (i: number): number => float(i) + sizeOf(i, (at) => off[at]!);
+    const spellings: readonly [string, (i: number) => number, Record<string, number>][] = [
+      ['qdq', float, { Gather: 1, MatMul: 1 }],
+      ['nbits', split, { MatMulNBits: 1 }],
+      ['decomposed', (i) => split(i) + 2 * exact.bound[i]!, { MatMulInteger: 2 }],
+    ];
+    for (const [to, bound, counts] of spellings) {
+      const { rewritten, checks } = await rewrite([path, '-o', at('r.onnx'), '--to', to, '--force']);
+      expect(rewritten).toEqual([{ name: 'B', from: 'MatMulBnb4', N, K }]);
+      expect(checks.map(({ engine, error }) => [engine, error])).toEqual(
+        expect.arrayContaining([
+          ['onnxruntime-web', undefined],
+          ['MSD', undefined],
+        ]),
+      );
+      const model = await openModel(at('r.onnx'));
+      expect(countsOf(model)).toMatchObject(counts);
+      model.close();
+      const { y } = await runPlain(at('r.onnx'), feeds());
+      expect(y!.dims).toEqual([1, rows, N]);
+      for (const [i, value] of (y!.data as Float32Array).entries())
+        expect(Math.abs(value - exact.y[i]!), `${to} ${i}`).toBeLessThanOrEqual(bound(i));
+    }
+  });
+
+  it.each<[string, Bnb4Options]>([
+    ['blocks of 64 cut rows of 40 into pieces below 16', { N: 8, K: 40 }],
+    ['B is not transposed', { N: 64, K: 64, attributes: { transB: 0 } }],
+  ])('of codebooks are left as they are: %s', async (reason, options) => {
+    const { stderr } = await msd(['rewrite', put('bnb4.onnx', bnb4(options).bytes), '-o', at('never.onnx')]);
+    expect(stderr).toContain(reason);
+  });
 
   it('of dynamic int8 files become MatMulNBits, whose activations nobody rounds', async () => {
     const path = put('dynamic.onnx', dynamic());

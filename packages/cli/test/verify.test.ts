@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { TensorSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeModel } from '../../onnx/src/write/index.ts';
+import { bnb4 } from '../../onnx/test/bnb4-model.ts';
 import { MERGED, mergedGraph } from '../../onnx/test/merged.ts';
 import { storyModel } from '../../onnx/test/story.ts';
 import type { Engine } from '../src/feeds/engines.ts';
@@ -25,6 +26,18 @@ beforeAll(() => {
     writeFileSync(join(folder, 'story', name), readFileSync(join(root, name)));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it.each(['nf4', 'fp4'] as const)('codebooks: %s are compared with their own numbers', async (format) => {
+  const path = join(folder, 'bnb4.onnx');
+  writeFileSync(path, bnb4({ N: 48, K: 256, format }).bytes);
+  const { layers, whole, kept } = await msdJson<Result>(['verify', path]);
+  expect(kept).toEqual([]);
+  expect(layers.map(({ name }) => name)).toEqual(['B']);
+  // ONNX Runtime sums the same floats; NF4 in two integers is 96 dB and more.
+  expect(whole.ort.sqnr ?? Infinity).toBeGreaterThan(120);
+  expect(whole['msd-2'].sqnr).toBeGreaterThan(80);
+  expect(whole['msd-2'].sqnr - whole['msd-1'].sqnr).toBeGreaterThan(40);
+});
 
 describe('the shipped story model', () => {
   it('is compared layer by layer, and as a text', async () => {

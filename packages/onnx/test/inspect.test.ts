@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { forecastAttention, forecastProduct, stepTime } from '@msd/core/theory';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { inspectModel, type SizeOf } from '../src/inspect/index.ts';
+import { inspectModel, PRICED_MACHINE, type SizeOf, type Work } from '../src/inspect/index.ts';
 import { PAGE, RangedSource } from '../src/inspect/ranged.ts';
 import { reportOf } from '../src/register.ts';
 import { type GraphSpec, type NodeSpec, type ValueSpec, writeModel } from '../src/write/index.ts';
@@ -98,6 +99,25 @@ describe('a model that is looked at', () => {
     expect(rest).toBeLessThan(msd);
   });
 
+  it('has the planner say what the models of the theory say of the machine that it plans for', async () => {
+    for (const model of [story, deep]) {
+      const seen = await inspectModel(model);
+      for (const [tokens, past] of [
+        [1, 31],
+        [128, 0],
+      ] as const) {
+        const [{ products, attentions, steps, predictedMicroseconds }] = seen.work(sizes(tokens, past)) as [Work];
+        let sum = predictedMicroseconds.rest;
+        for (const { count, ...each } of products) sum += count * forecastProduct(PRICED_MACHINE, each).microseconds;
+        for (const { count, ...each } of attentions)
+          sum += count * forecastAttention(PRICED_MACHINE, { ...each, type: 'int16' }).microseconds;
+        for (const { count, ...each } of steps) sum += count * stepTime(PRICED_MACHINE, each);
+        expect(sum / predictedMicroseconds.msd).toBeCloseTo(1, 12);
+      }
+      seen.close();
+    }
+  });
+
   it('says what a token of a decoder multiplies, and leaves in caches', async () => {
     const { layers, hiddenSize, heads, kvHeads, headDim, mlpSize, vocabSize } = CONFIG;
     const seen = await inspectModel(story);
@@ -108,7 +128,9 @@ describe('a model that is looked at', () => {
     // What forecasts are asked about is all of it.
     const products = work!.products.reduce((sum, { count, M, N, K }) => sum + count * M * N * K, 0);
     expect(products).toBe(own('MatMulNBits'));
-    expect(work!.attentions).toEqual([{ count: layers, batch: 1, heads, rows: 1, keys: 32, headSize: headDim }]);
+    expect(work!.attentions).toEqual([
+      { count: layers, batch: 1, heads, kvHeads, rows: 1, keys: 32, headSize: headDim },
+    ]);
     expect(seen.bytes.kvPerToken).toBe(layers * 2 * kvHeads * headDim * 2);
     expect(seen.inputs.find(({ name }) => name === 'input_ids')).toMatchObject({ type: 'int64', rows: vocabSize });
   });

@@ -12,6 +12,7 @@ export { layersModelHandler, loadLayersModel } from './layers-model/load.ts';
 export type { LoadModelOptions } from './loading/options.ts';
 export { type Activation, type MatMulOptions, matMul } from './mat-mul.ts';
 export type { ArithmeticOptions, RegisterOptions } from './options.ts';
+export { type QuantizationError, type QuantizationErrorOptions, quantizationError } from './quantization-error.ts';
 export { type QuantizeTensorOptions, quantize, quantizeAsync } from './quantize.ts';
 export { QuantizedTensor } from './quantized-tensor.ts';
 export { recordActivations } from './record-activations.ts';

@@ -88,3 +88,11 @@ export function packStoredTable(stored: Uint8Array | Uint16Array, spec: Omit<Tab
   new Uint8Array(out.buffer).set(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
   return { spec: { kind: 'table', ...spec }, data: out };
 }
+
+/** [batch…][K,N] -> [batch…][N,K] */
+export function eachTransposed(values: Float32Array, K: number, N: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let at = 0; at < values.length; at += K * N)
+    transpose(values.subarray(at, at + K * N), K, N, out.subarray(at, at + K * N));
+  return out;
+}

@@ -3,7 +3,7 @@ import type { FormatId } from '@msd/core';
 import { DisposedError, shown } from './errors.ts';
 import { checkKeys } from './options.ts';
 import { rememberQuantized } from './override.ts';
-import { type MatrixOptions, packMatrices, packTable, transpose } from './pack.ts';
+import { eachTransposed, type MatrixOptions, packMatrices, packTable } from './pack.ts';
 import { QuantizedTensor } from './quantized-tensor.ts';
 import { requireRegistration } from './state.ts';
 import type { Tensor } from './tf.ts';
@@ -110,12 +110,4 @@ function matrixOf(values: Float32Array, shape: readonly number[], options: Quant
   const [N, K] = options.transpose ? [first, second] : [second, first];
   const matrixOptions: MatrixOptions = { ...options, format: options.format ?? 'int8' };
   return packMatrices(options.transpose ? values : eachTransposed(values, K, N), { batchShape, N, K }, matrixOptions);
-}
-
-/** [batch…][K,N] -> [batch…][N,K] */
-function eachTransposed(values: Float32Array, K: number, N: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let at = 0; at < values.length; at += K * N)
-    transpose(values.subarray(at, at + K * N), K, N, out.subarray(at, at + K * N));
-  return out;
 }

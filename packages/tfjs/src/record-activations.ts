@@ -6,7 +6,9 @@ import { isLayersModel } from './accelerate.ts';
 import type { Activations } from './activations.ts';
 import { productInputs } from './graph-model/products.ts';
 import { kindNamed } from './layers-model/kinds.ts';
-import { layersOf } from './layers-model/places.ts';
+import { layersOf, replaceMembers } from './layers-model/places.ts';
+import { cellsOf } from './layers-model/recurrent/loaded.ts';
+import { statesOf } from './layers-model/recurrent/plan.ts';
 import { requireRegistration } from './state.ts';
 import type { Tensor, TfNamespace } from './tf.ts';
 
@@ -15,7 +17,7 @@ import type { Tensor, TfNamespace } from './tf.ts';
  * `loadGraphModel` and `loadLayersModel` of the same model, as `activations`.
  *
  * @param inputs as for `model.predict`: a few real ones
- * @returns tensors that are the caller's: `tf.dispose` them. Products inside of control flow are not among them
+ * @returns tensors that are the caller's: `tf.dispose` them. Of control flow those of recurrent layers are among them
  * @example
  * ```ts
  * const activations = await recordActivations(model, inputs);
@@ -36,7 +38,7 @@ async function fromGraph(
   model: GraphModel,
   inputs: Tensor | Tensor[] | NamedTensorMap,
 ): Promise<Activations> {
-  const products = productInputs(model, 'recordActivations');
+  const products = await productInputs(model, 'recordActivations');
   const names = [...new Set(products.values())];
   if (names.length === 0) return {};
   const outputs = [(await executed(model, inputs, names)) as Tensor | Tensor[]].flat();
@@ -59,19 +61,30 @@ async function executed(model: GraphModel, inputs: Tensor | Tensor[] | NamedTens
 
 function fromLayers(tf: TfNamespace, model: LayersModel, inputs: Tensor | Tensor[] | NamedTensorMap): Activations {
   const found: Record<string, Tensor[]> = {};
-  const watched = layersOf(model).filter(({ layer }) => kindNamed(layer.getClassName()));
-  const undo = watched.map(({ layer, name }) => {
-    const own = Object.getOwnPropertyDescriptor(layer, 'call');
-    const { call } = layer;
-    layer.call = (given, kwargs) => {
-      found[name] = [...(found[name] ?? []), tf.keep(tf.clone([given].flat()[0] as Tensor))];
-      return call.call(layer, given, kwargs);
-    };
-    return () => {
-      if (own) Object.defineProperty(layer, 'call', own);
-      else delete (layer as Partial<typeof layer>).call;
-    };
-  });
+  const places = layersOf(model);
+  const note = (name: string, x: Tensor) => {
+    found[name] = [...(found[name] ?? []), tf.keep(tf.clone(x))];
+  };
+  const watch = (own: Watched, seen: (given: readonly Tensor[]) => void) => {
+    const { call } = own;
+    return replaceMembers(own, {
+      call: (given: Tensor | Tensor[], kwargs: object) => {
+        seen([given].flat());
+        return call.call(own, given, kwargs);
+      },
+    });
+  };
+  const undo = [
+    ...places
+      .filter(({ layer }) => kindNamed(layer.getClassName()))
+      .map(({ layer, name }) => watch(layer as unknown as Watched, ([x]) => note(name, x!))),
+    ...places.flatMap(cellsOf).map(({ name, cell }) =>
+      watch(cell as unknown as Watched, ([x, h]) => {
+        note(name, x!);
+        note(statesOf(name), h!);
+      }),
+    ),
+  ];
   try {
     tf.dispose(model.predict(inputs as Tensor));
   } finally {
@@ -84,4 +97,8 @@ function fromLayers(tf: TfNamespace, model: LayersModel, inputs: Tensor | Tensor
       return [name, all];
     }),
   );
+}
+
+interface Watched {
+  call(given: Tensor | Tensor[], kwargs: object): Tensor | Tensor[];
 }

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rowsFor } from '../src/activations.ts';
 import {
   accelerate,
+  DisposedError,
   formatReport,
   gather,
   loadGraphModel,
@@ -16,6 +17,8 @@ import {
   type ModelReport,
   matMul,
   QuantizedTensor,
+  quantizationError,
+  quantize,
   recordActivations,
   register,
   reportOf,
@@ -513,5 +516,58 @@ describe.each(BACKENDS)('any floats on %s', (backend) => {
     const coarse = ['int4', 'int8', 'mxfp4', 'nf4'];
     const all = coarse.flatMap((format) => [format, `${format} and offset`, `${format} and powers`]);
     expect([...forms].sort()).toEqual(['int16', ...all]);
+  });
+});
+
+describe.each(BACKENDS)('quantizationError on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it('says what quantize has lost as a report does: all, input features, output channels, products', async () => {
+    await withoutLeaks(async () => {
+      const [K, N] = [64, 24];
+      const values = gaussian(1, K * N).map((value, i) => (Math.floor(i / N) === 5 ? value / 1000 : value));
+      const tensor = tf.tensor2d(values, [K, N]);
+      const w = quantize(tensor);
+      const lost = await quantizationError(w, tensor);
+      expect(lost.error).toBeLessThan(0.01);
+      expect(lost.input).toMatchObject({ index: 5 });
+      expect(lost.input.error).toBeGreaterThan(0.5);
+      expect(lost.reason).toMatch(/^int8 loses .* of input feature 5$/);
+      // Inputs that are small there do not mind, large ones do.
+      for (const [size, isLost] of [
+        [1, false],
+        [1e4, true],
+      ] as const) {
+        const activations = tf.tensor2d(
+          gaussian(2, 8 * K).map((value, i) => (i % K === 5 ? size * value : value)),
+          [8, K],
+        );
+        const { measured, reason } = await quantizationError(w, tensor, { activations });
+        expect(measured! > 0.05).toBe(isLost);
+        expect(reason !== undefined).toBe(isLost);
+        activations.dispose();
+      }
+      const turned = tf.transpose(tensor);
+      const other = quantize(turned, { transpose: true });
+      expect(await quantizationError(other, turned, { transpose: true })).toEqual(lost);
+      const table = quantize(turned, { use: 'gather' });
+      expect((await quantizationError(table, turned)).input.index).toBe(5);
+      const batched = tf.tidy(() => tf.stack([tensor, tf.mul(tensor, 2)]));
+      const both = quantize(batched);
+      expect((await quantizationError(both, batched)).error).toBeCloseTo(lost.error, 12);
+      await expect(quantizationError(w, turned)).rejects.toThrow(
+        'quantizationError: tensor, expected [64,24], as was quantized, got [24,64].',
+      );
+      await expect(quantizationError(w, 5 as never)).rejects.toThrow(/tensor, expected a float32 tf.Tensor, got 5/);
+      await expect(quantizationError(w, tensor, { rows: 1 } as never)).rejects.toThrow(
+        /option 'rows', expected one of/,
+      );
+      const gone = tensor.clone();
+      gone.dispose();
+      await expect(quantizationError(w, gone)).rejects.toThrow(DisposedError);
+      tf.dispose([tensor, turned, batched]);
+      for (const one of [w, other, table, both]) one.dispose();
+      await expect(quantizationError(w, gone)).rejects.toThrow(DisposedError);
+    });
   });
 });

@@ -8,6 +8,7 @@ import { BACKENDS, gaussian, relativeL2, tensor, tf, tidied, useBackend, without
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
 
+type Three = [tf.Tensor, tf.Tensor, tf.Tensor];
 type Four = readonly [number, number, number, number];
 
 /** By definition, in float64. Operands [batch, heads, rows, size]. */
@@ -69,6 +70,39 @@ function laidOut(x: tf.Tensor, rank: number, layout: 'heads' | 'rows'): tf.Tenso
   return tf.transpose(own, rank === 4 ? [0, 2, 1, 3] : [1, 0, 2]);
 }
 
+describe('on tfjs’s heap, attention', () => {
+  it('takes a megabyte for keys and values, however many sentences there are', async () => {
+    await useBackend('wasm');
+    const { wasm } = tf.backend() as unknown as { wasm: { _malloc(n: number): number; _free(at: number): void } };
+    const run = (B: number) =>
+      tf.tidy(() => void attention(...([1, 2, 3].map((i) => tensor(i, [B, 4, 14, 128])) as Three)));
+    run(1);
+    const { _malloc, _free } = wasm;
+    const sizes = new Map<number, number>();
+    let [now, most] = [0, 0];
+    wasm._malloc = (size) => {
+      const at = _malloc(size);
+      sizes.set(at, size);
+      now += size;
+      most = Math.max(most, now);
+      return at;
+    };
+    wasm._free = (at) => {
+      now -= sizes.get(at) ?? 0;
+      sizes.delete(at);
+      _free(at);
+    };
+    try {
+      run(64);
+    } finally {
+      Object.assign(wasm, { _malloc, _free });
+    }
+    expect(now).toBeLessThan(2 ** 17); // tables, and working memory of a task
+    const tensors = 4 * 4 * 64 * 4 * 14 * 128; // q, k, v and the result
+    expect(most).toBeLessThan(tensors + 2 ** 20 + 2 ** 17);
+  });
+});
+
 describe.each(BACKENDS)('attention on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
@@ -123,6 +157,61 @@ describe.each(BACKENDS)('attention on %s', (backend) => {
         expect(attention(q, k, v).dataSync()).toEqual(attention(q, k, v, { type: 'int16' }).dataSync());
       }),
     );
+  });
+
+  it('gives a batch that it takes in parts the bits of its sequences and heads alone', async () => {
+    // Sequences that are cut into parts of some, with a rest; and heads of one that are.
+    const forms: readonly (readonly [B: number, G: number, group: number, M: number, T: number])[] = [
+      [23, 3, 2, 5, 14],
+      [64, 4, 1, 3, 9],
+      [2, 41, 2, 1, 70],
+      [1, 100, 1, 2, 65],
+    ];
+    const wholes = [
+      [1, 1, 1, 1],
+      [0, 1, 0, 1],
+      [1, 0, 1, 1],
+      [0, 0, 0, 1],
+    ];
+    await withoutLeaks(() => {
+      forms.forEach(([B, G, group, M, T], seed) => {
+        for (const layout of ['heads', 'rows'] as const)
+          tf.tidy(() => {
+            const H = G * group;
+            const [q, k] = [tensor(seed, [B, H, M, 64]), tensor(seed + 1, [B, G, T, 64])];
+            const v = tensor(seed + 2, [B, G, T, 48]);
+            const whole = wholes[seed]!;
+            const shape = [B, H, M, T].map((dim, i) => (whole[i] ? dim : 1));
+            const bias = tensor(seed + 3, shape);
+            const mask = tf.greater(tensor(seed + 4, shape), tf.scalar(-0.5));
+            const sinks = tensor(seed + 5, [H]);
+            const lie = (x: tf.Tensor) => laidOut(x, 4, layout);
+            const y = lie(attention(lie(q), lie(k), lie(v), { layout, bias, mask, sinks }));
+            const part = (x: tf.Tensor, b: number, h: number, count = 1) =>
+              tf.slice(
+                x,
+                [x.shape[0] === 1 ? 0 : b, x.shape[1] === 1 ? 0 : h],
+                [1, x.shape[1] === 1 ? 1 : count, ...x.shape.slice(2)],
+              );
+            const row = M * 48;
+            for (const [b, g] of [
+              [0, 0],
+              [B - 1, G - 1],
+              [Math.floor(B / 2), Math.floor(G / 2)],
+              [Math.floor((2 * B) / 3), 0],
+            ] as const) {
+              const h = g * group;
+              const own = attention(part(q, b, h, group), part(k, b, g), part(v, b, g), {
+                bias: part(bias, b, h, group),
+                mask: part(mask, b, h, group),
+                sinks: tf.slice(sinks, h, group),
+              });
+              const at = (b * H + h) * row;
+              expect(y.dataSync().slice(at, at + group * row)).toEqual(own.dataSync());
+            }
+          });
+      });
+    });
   });
 
   it('gives the same bits on tfjs’s heap and through copies', async () => {

@@ -11,7 +11,17 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { artifactsOf, floats, type GraphEntry, handlerOf, ints, placeholder, type WeightEntry } from './graph.ts';
+import {
+  artifactsOf,
+  encodeWeight,
+  floats,
+  type GraphEntry,
+  handlerOf,
+  ints,
+  join,
+  placeholder,
+  type WeightEntry,
+} from './graph.ts';
 import { saved } from './layers.ts';
 import { BACKENDS, gaussian, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
@@ -237,6 +247,134 @@ describe.each(BACKENDS)('a layers model on %s', (backend) => {
     expect(run(model)).toEqual(expected);
     loaded.dispose();
     model.dispose();
+  });
+});
+
+/** What a manifest may say, and what is left of it in JSON. */
+const LEVELS: readonly (readonly [dtype: 'uint8' | 'uint16', scale: number | null, min: number | null])[] = [
+  ['uint8', Number.NaN, 0],
+  ['uint8', 0.01, Number.NaN],
+  ['uint16', Number.POSITIVE_INFINITY, 0],
+  ['uint16', 0.001, Number.NEGATIVE_INFINITY],
+  ['uint8', Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+  ['uint8', null, 0.25],
+  ['uint16', 0.001, null],
+];
+
+describe.each(BACKENDS)('manifests whose scale or minimum is no number on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  const coded = (name: string, shape: number[], [dtype, scale, min]: (typeof LEVELS)[number]) => {
+    const Codes = dtype === 'uint8' ? Uint8Array : Uint16Array;
+    const codes = new Codes(shape.reduce((a, b) => a * b, 1)).map((_, i) => (37 * i) % 251);
+    return { name, shape, codes, quantization: { dtype, scale, min } as never };
+  };
+  const reasonOf = ([, scale, min]: (typeof LEVELS)[number]) =>
+    scale === null || min === null ? 'msd' : `the manifest has a scale of ${scale} and a minimum of ${min}`;
+
+  it.each(LEVELS)('a graph model with %s, %d, %d, of a matrix, a table, a bias', async (...level) => {
+    const entry: GraphEntry = {
+      nodes: [
+        placeholder('ids', 'DT_INT32'),
+        { name: 'x', op: 'GatherV2', input: ['table', 'ids', 'axis'] },
+        { name: 'b', op: 'GatherV2', input: ['bad', 'ids', 'axis'] },
+        { name: 'y1', op: 'MatMul', input: ['x', 'w1'] },
+        { name: 'y2', op: 'MatMul', input: ['y1', 'w2'] },
+        { name: 'y3', op: 'MatMul', input: ['x', 'w3'] },
+        { name: 'y4', op: 'BiasAdd', input: ['y3', 'bias'] },
+      ],
+      weights: [
+        floats('table', [64, 48], 'uint8'),
+        coded('bad', [64, 48], level),
+        ints('axis', [0], []),
+        floats('w1', [48, 32], 'uint16'),
+        coded('w2', [32, 40], level),
+        floats('w3', [48, 32]),
+        coded('bias', [32], level),
+      ],
+      outputs: ['y1', 'y2', 'b', 'y4'],
+    };
+    const run = (model: tf.GraphModel) =>
+      tf.tidy(() =>
+        (model.execute({ ids: idsOf() }, ['y1', 'y2', 'b', 'y4']) as tf.Tensor[]).map((y) => y.dataSync().slice()),
+      ) as never as Float32Array[];
+    const reason = reasonOf(level);
+    const want = { x: 'msd', b: reason, y1: 'msd', y2: reason, y3: 'msd' };
+    const stock = await tf.loadGraphModel(handlerOf(artifactsOf(entry)));
+    const expected = run(stock);
+    await withoutLeaks(async () => {
+      const model = await loadGraphModel(handlerOf(artifactsOf(entry)));
+      expect(places(reportOf(model)!)).toMatchObject(want);
+      expectLike(run(model), expected, 0.02);
+      model.dispose();
+    });
+    const { report, restore } = await accelerate(stock, { restorable: true });
+    // Tensors know nothing of a manifest that nobody can follow: they hold what it came to.
+    const hold = expect.stringMatching(/^the manifest has a scale|^the weights hold (NaN|-?Infinity)$/);
+    expect(places(report)).toMatchObject(reason === 'msd' ? want : { ...want, b: hold, y2: hold });
+    expectLike(run(stock), expected, 0.02);
+    await restore();
+    expect(run(stock)).toEqual(expected);
+    stock.dispose();
+  });
+
+  it.each(LEVELS)('a layers model with %s, %d, %d, of a kernel, a table, a cell, a bias', async (...level) => {
+    const input = tf.input({ shape: [4], dtype: 'int32' });
+    const fast = { recurrentInitializer: 'glorotNormal' } as const;
+    const kernelInitializer = tf.initializers.glorotNormal({ seed: 2 });
+    const make = [
+      // Above 0: sums of them are no small differences.
+      tf.layers.embedding({
+        inputDim: 64,
+        outputDim: 32,
+        name: 'words',
+        embeddingsInitializer: tf.initializers.randomUniform({ minval: 0.1, maxval: 1, seed: 1 }),
+      }),
+      tf.layers.dense({ units: 40, name: 'good', biasInitializer: 'ones', kernelInitializer }),
+      tf.layers.embedding({ inputDim: 64, outputDim: 32, name: 'bad_words' }),
+      tf.layers.dense({ units: 40, name: 'bad' }),
+      tf.layers.gru({ units: 32, name: 'cell', ...fast }),
+      tf.layers.dense({ units: 40, name: 'biased', kernelInitializer }),
+    ] as tf.layers.Layer[];
+    const apply = (layer: tf.layers.Layer, x: tf.SymbolicTensor) => layer.apply(x) as tf.SymbolicTensor;
+    const words = apply(make[0]!, input);
+    const outputs = [make[1]!, make[3]!, make[4]!, make[5]!].map((layer) => apply(layer, words));
+    const model = tf.model({ inputs: input, outputs: [...outputs, apply(make[2]!, input)] });
+    const plain = await saved(model);
+    model.dispose();
+    const bad = new Set(['bad_words/embeddings', 'bad/kernel', 'cell/recurrent_kernel', 'biased/bias']);
+    const names = plain.weightSpecs!.map(({ name }) => name);
+    expect([...bad].every((name) => names.includes(name))).toBe(true);
+    const data = new Uint8Array(plain.weightData as ArrayBuffer);
+    let at = 0;
+    const entries = plain.weightSpecs!.map((spec) => {
+      const byteLength = 4 * spec.shape.reduce((a, b) => a * b, 1);
+      const own = { spec, bytes: data.slice(at, at + byteLength) };
+      at += byteLength;
+      return bad.has(spec.name) ? encodeWeight(coded(spec.name, spec.shape, level)) : own;
+    });
+    const artifacts = {
+      ...plain,
+      weightSpecs: entries.map(({ spec }) => spec),
+      weightData: join(entries.map(({ bytes }) => bytes)),
+    };
+    const run = (own: tf.LayersModel) =>
+      tf.tidy(() =>
+        (own.predict(tf.tensor2d([1, 5, 63, 0], [1, 4], 'int32')) as tf.Tensor[]).map((one) => one.dataSync().slice()),
+      ) as never as Float32Array[];
+    const reason = reasonOf(level);
+    const want = { words: 'msd', good: 'msd', bad_words: reason, bad: reason, cell: reason, biased: 'msd' };
+    const stock = await tf.loadLayersModel(handlerOf(artifacts));
+    const expected = run(stock);
+    const loaded = await loadLayersModel(handlerOf(artifacts));
+    expect(places(reportOf(loaded)!)).toMatchObject(want);
+    expectLike(run(loaded), expected, 0.02);
+    const { report } = await accelerate(stock);
+    const hold = expect.stringMatching(/^the weights hold (NaN|-?Infinity)$/);
+    expect(places(report)).toMatchObject(reason === 'msd' ? want : { ...want, bad_words: hold, bad: hold, cell: hold });
+    expectLike(run(stock), expected, 0.02);
+    loaded.dispose();
+    stock.dispose();
   });
 });
 

@@ -7,6 +7,7 @@ import { type ConvolutionWindow, stockPadding } from '../src/convolution/window.
 import {
   accelerate,
   formatReport,
+  layersModelHandler,
   loadGraphModel,
   loadLayersModel,
   register,
@@ -524,7 +525,21 @@ describe.each(BACKENDS)('depthwise layers on %s', (backend) => {
       const plain = await loadLayersModel(tf.io.fromMemory(artifacts));
       expect(said(plain)[0]).toEqual(['same', "a CNN's convolution: only on request, convolutions: true"]);
       plain.dispose();
+      // The handler alone says and does the same, in the hands of stock's loader.
+      const handler = await layersModelHandler(tf.io.fromMemory(artifacts), { convolutions: true });
+      const handled = await tf.loadLayersModel(handler);
+      expect(handler.report!.nodes.map(({ name, reason, msdOp }) => [name, reason ?? msdOp])).toEqual(lines);
+      const values = run(handled);
+      expect((await saved(handled)).modelTopology).toEqual(artifacts.modelTopology);
+      const again = await accelerate(handled, { convolutions: true });
+      expect(again.report.nodes).toEqual(handler.report!.nodes);
+      expect(run(handled)).toEqual(values);
+      await again.restore();
+      expect(run(handled)).toEqual(values);
+      handled.dispose();
       const first = await accelerate(stock, { convolutions: true });
+      expect(first.report.nodes).toEqual(handler.report!.nodes);
+      expect(run(stock)).toEqual(values);
       expect(said(stock)).toEqual(lines);
       expect(relativeL2(run(stock), want)).toBeLessThan(1e-6);
       await accelerate(stock, { convolutions: true });
@@ -539,6 +554,37 @@ describe.each(BACKENDS)('depthwise layers on %s', (backend) => {
 
 describe('layers in training', () => {
   beforeAll(() => useBackend('cpu')); // tfjs's wasm backend has no gradients of convolutions
+
+  it('depthwise ones from a file are trained as in stock', async () => {
+    const build = () =>
+      tf.sequential({
+        layers: [
+          tf.layers.depthwiseConv2d({ kernelSize: 3, padding: 'same', activation: 'relu', inputShape: [5, 6, 32] }),
+          tf.layers.flatten(),
+          tf.layers.dense({ units: 1, kernelInitializer: 'ones', trainable: false }),
+        ],
+      });
+    const made = build();
+    const artifacts = await saved(made);
+    made.dispose();
+    const [model, stock] = [
+      await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions: true, minElements: 1e6 }),
+      await tf.loadLayersModel(tf.io.fromMemory(artifacts)),
+    ];
+    expect(reportOf(model)!.nodes[0]!.where).toBe('msd');
+    const losses: unknown[] = [];
+    for (const each of [model, stock]) {
+      each.compile({ optimizer: tf.train.sgd(1e-3), loss: 'meanSquaredError' });
+      const [x, y] = [tensor(1, [8, 5, 6, 32]), tensor(2, [8, 1])];
+      const { history } = await each.fit(x, y, { epochs: 3, shuffle: false, verbose: 0 });
+      losses.push(history.loss);
+      tf.dispose([x, y]);
+    }
+    expect(losses[0]).toEqual(losses[1]);
+    expect((losses[0] as number[]).at(-1)).toBeLessThan((losses[0] as number[])[0]!);
+    model.dispose();
+    stock.dispose();
+  });
 
   it('have the gradients of stock with respect to their inputs', async () => {
     const stock = tf.sequential({
@@ -611,6 +657,15 @@ describe('damaged convolutions', () => {
     const ints = tf.zeros([1, 5, 5, 32], 'int32');
     const own: ConvolutionWindow = { kernel: [3, 3], strides: [1, 1], dilations: [1, 1], padding: 'same' };
     expect(() => conv2d(ints, w, own)).toThrow(new TypeError('conv2d: x, expected float32, got int32.'));
+    tf.tidy(() => {
+      const [x, filter] = [tf.zeros([1, 5, 5, 32]), tf.zeros([3, 3, 32, 1])];
+      for (const size of [31, 33]) {
+        const bias = tf.zeros([size]);
+        const message = `bias, expected float32 [32], got float32 [${size}].`;
+        expect(() => conv2d(x, w, own, { bias })).toThrow(new RangeError(`conv2d: ${message}`));
+        expect(() => depthwiseConv2d(x, filter, own, { bias })).toThrow(new RangeError(`depthwiseConv2d: ${message}`));
+      }
+    });
     w.dispose();
     ints.dispose();
     model.dispose();

@@ -114,6 +114,16 @@ describe.each(BACKENDS)('hostile files on %s', (backend) => {
       },
       /expected nodes with name and op/,
     ],
+    [
+      'a function whose nodes are null',
+      () => {
+        const artifacts = artifactsOf(functional({ kind: 'lstm', positions: 2, K: 16, units: 16 }));
+        const { library } = artifacts.modelTopology as unknown as { library: { function: { nodeDef: unknown }[] } };
+        library.function[0]!.nodeDef = null;
+        return artifacts;
+      },
+      /^model: function .*, expected an array of nodes, got null\. Is it a graph model\?$/,
+    ],
   ])('are refused in words, and nothing stays: a graph with %s', async (_, make, message) => {
     await withoutLeaks(async () => {
       const loading = loadGraphModel(handlerOf(make()));
@@ -137,6 +147,25 @@ describe.each(BACKENDS)('hostile files on %s', (backend) => {
     damage(artifacts);
     await withoutLeaks(async () => {
       await expect(loadLayersModel(handlerOf(artifacts))).rejects.toThrow();
+    });
+  });
+
+  it('leave it to tfjs to say that a stack of cells is none', async () => {
+    const artifacts = await artifactsFrom(() =>
+      tf.sequential({
+        layers: [
+          tf.layers.rnn({
+            cell: tf.layers.stackedRNNCells({ cells: [tf.layers.gruCell({ units: 16 })] as never }),
+            inputShape: [3, 16],
+          } as never),
+        ],
+      }),
+    );
+    const { config } = artifacts.modelTopology as unknown as { config: { layers: { config: { cell: Layer } }[] } };
+    config.layers[0]!.config.cell.config.cells = 7;
+    await withoutLeaks(async () => {
+      await expect(loadLayersModel(handlerOf(artifacts))).rejects.toThrow();
+      await expect(loadLayersModel(handlerOf(artifacts))).rejects.not.toThrow(/flatMap/);
     });
   });
 

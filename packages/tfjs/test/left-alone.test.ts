@@ -130,3 +130,57 @@ describe('nodes of a graph', () => {
     model.dispose();
   });
 });
+
+describe('a class of somebody’s own behind a stock name', () => {
+  type Make = () => tf.layers.Layer;
+  type Class = new (config: object) => tf.layers.Layer;
+  const fast = { recurrentInitializer: 'glorotNormal' } as const;
+  const cell = () => tf.layers.gruCell({ units: 32, ...fast });
+
+  it.each<[string, number[], Make, Make]>([
+    ['Dense', [32], () => tf.layers.dense({ units: 40 }), () => tf.layers.dense({ units: 1 })],
+    ['LSTM', [3, 32], () => tf.layers.lstm({ units: 32, ...fast }), () => tf.layers.lstm({ units: 1 })],
+    ['GRUCell', [3, 32], () => tf.layers.rnn({ cell: cell() } as never), () => cell() as never],
+    [
+      'DepthwiseConv2D',
+      [5, 5, 32],
+      () => tf.layers.depthwiseConv2d({ kernelSize: 3 }),
+      () => tf.layers.depthwiseConv2d({ kernelSize: 1 }),
+    ],
+  ])('is what a file is made of: %s stays tfjs’s', async (name, shape, make, sample) => {
+    await useBackend('cpu');
+    const input = tf.input({ shape });
+    const plain = tf.model({ inputs: input, outputs: make().apply(input) as tf.SymbolicTensor });
+    const artifacts = await saved(plain);
+    plain.dispose();
+    const Stock = sample().constructor as Class;
+    class Own extends (Stock as Class & { prototype: { call(x: unknown, kwargs: object): tf.Tensor | tf.Tensor[] } }) {
+      static className = name;
+      override call(x: tf.Tensor | tf.Tensor[], kwargs: object): tf.Tensor | tf.Tensor[] {
+        const y = super.call(x, kwargs);
+        return Array.isArray(y) ? y.map((one) => tf.mul(one, 2)) : tf.mul(y, 2);
+      }
+    }
+    tf.serialization.registerClass(Own as never);
+    try {
+      const run = (model: tf.LayersModel) =>
+        tf.tidy(() => (model.predict(tf.ones([2, ...shape])) as tf.Tensor).dataSync().slice());
+      const [stock, model] = [
+        await tf.loadLayersModel(tf.io.fromMemory(artifacts)),
+        await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions: true }),
+      ];
+      const reason = `a class of its own behind the name ${name}`;
+      expect(reportOf(model)!.nodes).toMatchObject([{ where: 'tfjs', reason }]);
+      expect(run(model)).toEqual(run(stock));
+      const { report } = await accelerate(stock, { convolutions: true });
+      expect(report.nodes).toMatchObject([{ where: 'tfjs', reason }]);
+      stock.dispose();
+      model.dispose();
+    } finally {
+      tf.serialization.registerClass(Stock as never);
+    }
+    const again = await loadLayersModel(tf.io.fromMemory(artifacts), { convolutions: true });
+    expect(reportOf(again)!.nodes).toMatchObject([{ where: 'msd' }]);
+    again.dispose();
+  });
+});

@@ -12,45 +12,12 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { artifactsOf, floats, handlerOf, ints, placeholder } from './graph.ts';
-import { saved } from './layers.ts';
+import { chainGraph as graph, chainLayers as layers } from './chains.ts';
+import { handlerOf } from './graph.ts';
 import { BACKENDS, relativeL2, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
-
-/** A chain of products; the axis of the look-up in front comes last in the file. */
-const graph = (width = 256, count = 8): io.ModelArtifacts =>
-  artifactsOf({
-    nodes: [
-      placeholder('x', 'DT_INT32'),
-      { name: 'e', op: 'GatherV2', input: ['table', 'x', 'axis'] },
-      ...Array.from({ length: count }, (_, i) => ({
-        name: i === count - 1 ? 'y' : `m${i}`,
-        op: 'MatMul',
-        input: [i ? `m${i - 1}` : 'e', `w${i}`],
-      })),
-    ],
-    weights: [
-      floats('table', [60, width]),
-      ...Array.from({ length: count }, (_, i) => floats(`w${i}`, [width, width], undefined, i)),
-      ints('axis', [0], []),
-    ],
-    outputs: ['y'],
-  });
-
-async function layers(width = 256, count = 8): Promise<io.ModelArtifacts> {
-  const model = tf.sequential({
-    layers: [
-      tf.layers.embedding({ inputDim: 60, outputDim: width, inputLength: 3 }),
-      ...Array.from({ length: count }, () => tf.layers.dense({ units: width })),
-      tf.layers.lstm({ units: 32, recurrentInitializer: 'glorotUniform' }),
-    ],
-  });
-  const artifacts = await saved(model);
-  model.dispose();
-  return artifacts;
-}
 
 const kinds = [
   ['graph', async (...size: number[]) => graph(...size), loadGraphModel, tf.loadGraphModel],

@@ -73,7 +73,12 @@ describe('readManifest', () => {
         bytes.buffer,
         /quantization of uint8,uint16,float16, got uint4/,
       ],
-      [changed(1, { quantization: { dtype: 'uint8', scale: Number.NaN, min: 0 } }), bytes.buffer, /finite scale/],
+      [
+        changed(1, { quantization: { dtype: 'uint8', scale: 'x', min: 0 } }),
+        bytes.buffer,
+        /expected numbers as scale and min, got x, 0\.$/,
+      ],
+      [changed(1, { quantization: { dtype: 'uint16', scale: 1 } }), bytes.buffer, /got 1, undefined\.$/],
       [changed(1, { quantization: null }), bytes.buffer, /quantization/],
       [changed(4, { shape: [3] }), bytes.buffer, /past the end|truncated|expected/],
     ];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FORECAST_CASES, measureForecasts } from './index.ts';
+import { recordedRun, THEORY_PAGE, theoryPage } from './page.ts';
 import { recordedForecasts } from './recorded.ts';
 import { forecastReport } from './report.ts';
 
@@ -38,6 +39,15 @@ describe('npm run bench -- forecast', () => {
       expect(ratio).toBeCloseTo(expected.microseconds / measured, 12);
     }
     expect(report).toContain('within 25 %');
+  });
+
+  it('has its figures on docs/theory.md', () => {
+    const page = readFileSync(THEORY_PAGE, 'utf8');
+    expect(theoryPage(page, recordedRun())).toBe(page);
+    expect(page.match(/<!-- forecast: /g)!.length).toBeGreaterThanOrEqual(5);
+    expect(() => theoryPage('<!-- forecast: nonsense -->1<!-- end -->', recordedRun())).toThrow(
+      'nothing is recorded for "nonsense"',
+    );
   });
 
   it('is within 25 % of every recorded run of an idle machine', () => {

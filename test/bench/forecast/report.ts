@@ -8,7 +8,7 @@ import type { ForecastCase } from './measure.ts';
 const WITHIN = 0.25;
 
 /** expected ÷ measured, either way. */
-const isNear = (ratio: number): boolean => Math.abs(ratio - 1) <= WITHIN;
+export const isNear = (ratio: number): boolean => Math.abs(ratio - 1) <= WITHIN;
 
 interface Compared {
   readonly id: string;

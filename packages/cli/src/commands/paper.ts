@@ -1,7 +1,7 @@
 /** `msd paper`: the claims of the paper behind MSD, checked on this machine by simulation. */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { writeFile } from '../edit/disk.ts';
 import { casesOf, FULL, QUICK, workOf } from '../paper/cases.ts';
 import { runCases } from '../paper/pool.ts';
 import { type PaperReport, reportFile, reportOf } from '../paper/report.ts';
@@ -68,6 +68,6 @@ async function write(report: PaperReport, folder: string, files: OutputFiles): P
     'latency.csv': csvOf(models.latency),
     ...picturesOf(report),
   };
-  for (const [name, text] of Object.entries(texts)) writeFileSync(files.begin(join(folder, name)), text);
+  for (const [name, text] of Object.entries(texts)) writeFile(files.begin(join(folder, name)), text);
   files.commit();
 }

@@ -1,5 +1,5 @@
 /** Writing to disk, with errors that say what to do. */
-import { copyFileSync, existsSync, statfsSync, writeSync } from 'node:fs';
+import { copyFileSync, existsSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
@@ -37,6 +37,14 @@ export function writeFully(fd: number, data: ArrayBufferView, path: string, posi
   try {
     for (let done = 0; done < bytes.length; )
       done += writeSync(fd, bytes, done, bytes.length - done, position === undefined ? null : position + done);
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+export function writeFile(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
   } catch (error) {
     throw diskError(error, path);
   }

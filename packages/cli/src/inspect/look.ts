@@ -114,9 +114,10 @@ export async function look(question: Question): Promise<Looked> {
     const tokenWork = hasCache
       ? least(seen.work(sizesOf(inputs, { ...sizes, tokens: 1, past: sizes.tokens })))
       : undefined;
-    const peaks = machinePeaks(bytes.packed);
+    // Tokens are measured after other work: nothing of the weights is in a cache then.
+    const peaks = { promptMs: machinePeaks(bytes.packed), tokenMs: machinePeaks(Infinity) };
     const figures = (work: Work, tokens: number, past: number, time: 'promptMs' | 'tokenMs'): RunFigures =>
-      figuresOf(work, { tokens, past }, question, peaks, measured?.[time], trial?.plain?.[time]);
+      figuresOf(work, { tokens, past }, question, peaks[time], measured?.[time], trial?.plain?.[time]);
     const tokens = Math.min(context, USUAL_CONTEXT);
     const wasm = measured?.wasmBytes ?? estimatedBytes(seen);
     const full = wasm + bytes.kvPerToken * tokens;
@@ -147,7 +148,7 @@ const most = (works: readonly Work[]): Work => works.toSorted((a, b) => b.macs -
 /** That of later runs. */
 const least = (works: readonly Work[]): Work => works.toSorted((a, b) => a.macs - b.macs)[0] ?? NO_WORK;
 const NO_WORK: Work = {
-  ...{ taken: [], macs: 0, msdMacs: 0, operators: [], products: [], attentions: [] },
+  ...{ taken: [], macs: 0, msdMacs: 0, operators: [], products: [], attentions: [], steps: [] },
   predictedMicroseconds: { msd: 0, ort: 0, rest: 0 },
 };
 
@@ -160,7 +161,8 @@ function figuresOf(
   plainMs: number | undefined,
 ): RunFigures {
   const { macs, msdMacs } = work;
-  const expected = expectedOf(work, peaks, threads === 'auto' ? thisMachine().cores : threads, components);
+  const making = { threads: threads === 'auto' ? thisMachine().cores : threads, components, isCold: past > 0 };
+  const expected = expectedOf(work, peaks, making);
   const hereMs = measuredMs ?? expected.ms;
   return {
     ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs, expected },

@@ -27,7 +27,8 @@ export function reportText(report: PaperReport): string {
   ].join('\n\n');
 }
 
-function claimText({ says, got, verdict, why }: Claim): string {
+/** A claim, its verdict in colour. */
+export function claimText({ says, got, verdict, why }: Claim): string {
   return [
     `${styleText(COLOURS[verdict], verdict.toUpperCase())}  ${wrapped(says, verdict.length + 2)}`,
     `  here: ${wrapped(got, 8)}`,

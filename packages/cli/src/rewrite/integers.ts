@@ -21,17 +21,20 @@ import {
   type Scope,
   tensorNamed,
 } from '../edit/open-model.ts';
+import { bnb4 } from './codebooks.ts';
 
-/** Integers [N, K] less their zero points, and a scale for each block of a row. */
+/** Integers [N, K] less their zero points, or codes, and a scale for each block of a row. */
 export interface Integers {
   readonly values: Int16Array;
   /** [N, ceil(K / blockSize)] */
   readonly scales: Float32Array;
+  /** Of codes: the number that each stands for. */
+  readonly table?: readonly number[];
 }
 
 /** y = x · Wᵀ (+ bias) with quantized weights of the file. */
 export interface QuantizedProduct {
-  readonly kind: 'MatMulNBits' | 'DequantizeLinear' | 'MatMulInteger';
+  readonly kind: 'MatMulNBits' | 'DequantizeLinear' | 'MatMulInteger' | 'MatMulBnb4';
   /** The node that makes y; those before it that nobody else needs go with it. */
   readonly node: NodeRecord;
   readonly scope: Scope;
@@ -48,6 +51,10 @@ export interface QuantizedProduct {
   readonly blockSize: number;
   /** Have x and y float16? */
   readonly isHalf: boolean;
+  /** Its integers are codes of it. */
+  readonly codebook?: 'nf4' | 'fp4';
+  /** N outputs are half of the sums, the others have to be added to them, 1/256 of each. */
+  readonly isInTwoParts?: boolean;
   read(): Integers;
 }
 
@@ -81,7 +88,7 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   Gemm: dequantized,
   MatMulInteger: dynamic,
   QLinearMatMul: () => 'its activations are rounded by scales of the file',
-  MatMulBnb4: () => 'its codes stand for the numbers of a codebook',
+  MatMulBnb4: bnb4,
 };
 
 const tensorOf = (scope: Scope, name: string | undefined): TensorRef | undefined =>

@@ -5,8 +5,9 @@ import { ModelWriter, type Written } from '../edit/model-writer.ts';
 import { nodeName, type OpenModel, opsetOf } from '../edit/open-model.ts';
 import type { Undo } from '../shared/interrupt.ts';
 import type { OutputFiles } from '../shared/output-files.ts';
+import { inTwoParts, spellLookedUp } from './codebooks.ts';
 import { spellDecomposed } from './decomposed.ts';
-import { findProducts, type Integers, type QuantizedProduct } from './integers.ts';
+import { findProducts, type QuantizedProduct } from './integers.ts';
 import { Speller, spellNBits, spellQdq } from './spellings.ts';
 
 /** What products become. */
@@ -61,10 +62,11 @@ export async function rewriteModel(
     await turn();
     undo.check();
     if (kind === IS_ALREADY[to]) continue;
-    const speller = new Speller(edit, product, opset, (bytes) =>
-      bytes.length < LEAST_STORED_BYTES ? bytes : writer.weights.tensor(bytes),
-    );
-    const reason = spell(speller, product.read(), to, components);
+    const spellerOf = (each: QuantizedProduct): Speller =>
+      new Speller(edit, each, opset, (bytes) =>
+        bytes.length < LEAST_STORED_BYTES ? bytes : writer.weights.tensor(bytes),
+      );
+    const reason = spell(spellerOf, product, to, components);
     if (reason === undefined) rewritten.push({ name, from: kind, N, K });
     else kept.push({ name: nodeName(node), reason });
   }
@@ -73,7 +75,16 @@ export async function rewriteModel(
   return { rewritten, kept, written };
 }
 
-function spell(speller: Speller, integers: Integers, to: Spelling, components: 1 | 2): string | undefined {
+function spell(
+  spellerOf: (product: QuantizedProduct) => Speller,
+  given: QuantizedProduct,
+  to: Spelling,
+  components: 1 | 2,
+): string | undefined {
+  if (given.codebook && to === 'qdq') return spellLookedUp(spellerOf(given), given.read());
+  const read = given.read();
+  const { product, integers } = given.codebook ? inTwoParts(given, read) : { product: given, integers: read };
+  const speller = spellerOf(product);
   if (to === 'nbits') return spellNBits(speller, integers);
   return to === 'qdq' ? spellQdq(speller, integers) : spellDecomposed(speller, integers, components);
 }

@@ -72,14 +72,28 @@ export class Speller {
 
   /** y from what a product made without its bias. @param make adds the node that makes the named result */
   finish(make: (output: string) => void): void {
-    const { bias, y } = this.product;
-    if (bias === '') make(y);
+    const { bias, y, isInTwoParts } = this.product;
+    if (bias === '' && !isInTwoParts) make(y);
     else {
       const product = this.edit.name(`${y}_product`);
       make(product);
-      this.node('Add', 'bias', [product, bias], {}, y);
+      if (isInTwoParts) this.#add(product, y);
+      else this.node('Add', 'bias', [product, bias], {}, y);
     }
     this.edit.replace(this.product.node, this.nodes);
+  }
+
+  /** The two halves of a product's outputs, the second one 1/256 times. */
+  #add(product: string, y: string): void {
+    const { N, isHalf } = this.product;
+    const part = (what: string, from: number): string => {
+      const range = [this.ints(`${what}_first`, [from]), this.ints(`${what}_last`, [from + N / 2])];
+      return this.node('Slice', what, [product, ...range, this.ints(`${what}_axis`, [-1])]);
+    };
+    const small = Float32Array.of(1 / 256);
+    const factor = this.tensor('share', isHalf ? 'float16' : 'float32', [], isHalf ? halfBitsOf(small) : small);
+    const low = this.node('Mul', 'low_share', [part('low', N / 2), factor]);
+    this.node('Add', 'parts_sum', [part('high', 0), low], {}, y);
   }
 }
 

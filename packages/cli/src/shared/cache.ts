@@ -1,5 +1,5 @@
 /** What is worth keeping between commands, in the user's cache folder. It may be lost at any time. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -22,12 +22,16 @@ export function readCache<T>(name: string, key: string): T | undefined {
   }
 }
 
-/** Keeps a value. A folder that cannot be written to keeps nothing. */
+/** Keeps a value. A folder that cannot be written to, or a full disk, keeps what there was. */
 export function writeCache(name: string, key: string, value: unknown): void {
+  const path = join(cacheFolder(), `${name}.json`);
+  const part = `${path}.${process.pid}.part`;
   try {
     mkdirSync(cacheFolder(), { recursive: true });
-    writeFileSync(join(cacheFolder(), `${name}.json`), JSON.stringify({ key, value }));
+    writeFileSync(part, JSON.stringify({ key, value }));
+    renameSync(part, path);
   } catch {
     // The next command measures again.
+    rmSync(part, { force: true });
   }
 }

@@ -9,12 +9,15 @@ import type { Integers, QuantizedProduct } from '../rewrite/integers.ts';
 function floatWeights(
   edit: Edit,
   { name, scope, N, K, blockSize, isHalf }: QuantizedProduct,
-  { values, scales }: Integers,
+  { values, scales, table }: Integers,
 ): string {
   const blocks = Math.ceil(K / blockSize);
   const reals = new Float32Array(K * N);
   for (let n = 0; n < N; n++)
-    for (let k = 0; k < K; k++) reals[k * N + n] = values[n * K + k]! * scales[n * blocks + Math.floor(k / blockSize)]!;
+    for (let k = 0; k < K; k++) {
+      const value = values[n * K + k]!;
+      reals[k * N + n] = (table?.[value] ?? value) * scales[n * blocks + Math.floor(k / blockSize)]!;
+    }
   const data = new Uint8Array((isHalf ? halfBitsOf(reals) : reals).buffer);
   return edit.add(scope, {
     name: edit.name(`${name}_floats`),

@@ -1,13 +1,20 @@
 /**
  * `@msd/core/theory`: the paper's closed-form models as functions, and what products and attention are expected to take on the
- * machine at hand. Tools ask them; nothing that runs a model needs this file.                            (docs/theory.md)
+ * machine at hand. Tools ask them, and planners; nothing that runs a model does.                            (docs/theory.md)
  *
  * Derivations are our own, from the claims of the paper's abstract (arXiv 2605.13915), and stand beside each function.
  */
 
 export { bitsOfBound, floatBits, gaussianSqnr, int8Bound, mxfp4Bits, mxfp4Bound } from '../accuracy/passes.ts';
-export { type CallPart, type Forecast, forecastProduct, type ProductWithWeights } from './theory/forecast.ts';
-export { type AttentionCall, forecastAttention } from './theory/forecast-attention.ts';
+export {
+  type AttentionCall,
+  type Forecast,
+  forecastAttention,
+  forecastProduct,
+  type ProductWithWeights,
+} from './theory/explained.ts';
+export { type CallPart, type CallTime, int16Product, type PackedProduct } from './theory/forecast.ts';
+export { type CachedAttention, int16Attention } from './theory/forecast-attention.ts';
 export {
   dequantizeFirst,
   type Latency,
@@ -20,6 +27,7 @@ export {
 } from './theory/gemm.ts';
 export type { Accelerator } from './theory/machine.ts';
 export { accelerators, machineOf } from './theory/machines.ts';
+export { type StepWork, stepTime } from './theory/step.ts';
 export {
   type AttentionKernel,
   type AttentionShape,

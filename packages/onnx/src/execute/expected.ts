@@ -6,8 +6,7 @@
 import type { AttentionWork, FormatId, OpWork, PreparedWeights, ProductWork } from '@msd/core';
 import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
 import type { Work } from '@msd/core/program';
-import { type CallPart, type Forecast, forecastAttention, forecastProduct } from '@msd/core/theory';
-import type { OP_PRICES } from '../plan/cost.ts';
+import { type CallPart, type Forecast, forecastAttention, forecastProduct, stepTime } from '@msd/core/theory';
 import type { Expectation, ExpectedStep } from '../report.ts';
 import type { Live } from './cut-model.ts';
 import type { ProfileEvent } from './profile.ts';
@@ -44,7 +43,6 @@ const LEAST_SHARE = 0.05;
 /** @param measuredMilliseconds of the last run @param profile of the last one that ended */
 export function expectationOf(
   live: Live,
-  prices: typeof OP_PRICES,
   measuredMilliseconds: number | undefined,
   profile: readonly ProfileEvent[] = [],
 ): Expectation {
@@ -66,7 +64,7 @@ export function expectationOf(
         if (kernels[i]!.length > 0) unknownSteps++;
         continue;
       }
-      const forecast = forecastOf(work, { peaks, prices, threads, keys: keys[i], kernels: kernels[i]! });
+      const forecast = forecastOf(work, { peaks, threads, keys: keys[i], kernels: kernels[i]! });
       for (const [share, part] of forecast.shares) shares.set(share, (shares.get(share) ?? 0) + part);
       const names = nodes[i]!.flat();
       const measuredMicroseconds = durations.get(String(names));
@@ -94,7 +92,6 @@ interface StepForecast extends Pick<Forecast, 'microseconds' | 'why'> {
 
 interface Asked {
   readonly peaks: MachinePeaks;
-  readonly prices: typeof OP_PRICES;
   readonly threads: number;
   readonly keys: number | undefined;
   readonly kernels: readonly string[];
@@ -135,18 +132,18 @@ function attention({ op, type = 'int16' }: AttentionWork, { peaks, threads, keys
   return { microseconds, why, shares: [['attention', microseconds]] };
 }
 
-/** Prices of the cost model, which go with the peak of dot products. */
-function op({ spec, op, inputs }: OpWork, { peaks, prices }: Asked): StepForecast {
+function op({ spec, op, inputs }: OpWork, { peaks }: Asked): StepForecast {
   const outputs = spec.infer(op, inputs);
   const written = outputs.reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0);
   const [a, b] = inputs;
-  const macs =
+  const work =
     spec.name === 'matMul'
-      ? prices.floatMac * written * (a?.dims.at(-1) ?? 1)
+      ? { written, macs: written * (a?.dims.at(-1) ?? 1) }
       : spec.name === 'windows'
-        ? prices.windowMac * written * (b?.dims[0] ?? 1)
-        : 0;
-  const microseconds = prices.step + (prices.element * written + macs) * (prices.dotGmacs / peaks.dotGmacs);
-  const why = macs > prices.element * written ? 'it multiplies floats' : `it writes ${written} elements`;
+        ? ({ written, macs: written * (b?.dims[0] ?? 1), kind: 'window' } as const)
+        : { written };
+  const microseconds = stepTime(peaks, work);
+  const multiplies = microseconds > 2 * stepTime(peaks, { written });
+  const why = multiplies ? 'it multiplies floats' : `it writes ${written} elements`;
   return { microseconds, why, shares: [['other ops', microseconds]] };
 }

@@ -5,7 +5,6 @@ import { SessionStateError } from '../errors.ts';
 import { NotFetched } from '../ops/late.ts';
 import type { OrtFeeds, OrtHandler, OrtMetadata, OrtRunOptions, OrtTensor } from '../ort.ts';
 import { ortVersion } from '../ort.ts';
-import { OP_PRICES } from '../plan/cost.ts';
 import { type CopiedBytes, NO_MEMORY, type NodeReport, type SessionReport } from '../report.ts';
 import {
   checkExtraFeeds,
@@ -105,7 +104,7 @@ export class CutSession implements MsdHandler {
     const profile = this.#profiled && { profile: this.#profiled };
     const lastRunMilliseconds = this.#milliseconds;
     const last = lastRunMilliseconds !== undefined && { lastRunMilliseconds };
-    const expected = this.#live && this.#expectationOf?.(this.#live, OP_PRICES, lastRunMilliseconds, this.#profiled);
+    const expected = this.#live && this.#expectationOf?.(this.#live, lastRunMilliseconds, this.#profiled);
     return {
       ...{ ...this.#report, ...now, bytesCopiedPerCall: { ...this.#copied } },
       ...{ ...last, ...profile, ...(expected && { expected }) },

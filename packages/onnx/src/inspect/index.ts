@@ -27,8 +27,9 @@ import { RangedSource, whileFetching } from './ranged.ts';
 import { type Place, standIn } from './stand-in.ts';
 import { type SizeOf, type Work, workOf } from './work.ts';
 
-export { FITTED_DOT_GMACS } from '../plan/cost.ts';
-export type { WorkAttention, WorkProduct } from './claimed-work.ts';
+export { PRICED_MACHINE } from '../plan/cost.ts';
+export type { Products } from '../plan/unit-work.ts';
+export type { WorkAttention, WorkStep } from './claimed-work.ts';
 export type { OperatorWork, SizeOf, Work } from './work.ts';
 
 /** What may be fetched of a file, and of a large one. */

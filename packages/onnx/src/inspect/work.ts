@@ -5,10 +5,10 @@ import type { GraphNode } from '../ir/graph.ts';
 import { type Infos, inferTypes, type TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size, scalarOf } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
-import { CostModel } from '../plan/cost.ts';
+import { CostModel, unitsOfModels } from '../plan/cost.ts';
 import { type Control, type Unit, unitsOf } from '../plan/units.ts';
 import type { Dim } from '../read/types.ts';
-import { claimedWork, NO_CLAIMED_WORK, type WorkAttention, type WorkProduct } from './claimed-work.ts';
+import { type ClaimedWork, claimedWork } from './claimed-work.ts';
 import { macsOf } from './macs.ts';
 
 /** The size of a dimension of an input that the file leaves open. @param name '' = it has none */
@@ -23,23 +23,20 @@ export interface OperatorWork {
 }
 
 /** One run. */
-export interface Work {
+export interface Work extends ClaimedWork {
   /** The branches that it takes. */
   readonly taken: readonly string[];
   readonly macs: number;
   readonly msdMacs: number;
   /** The largest first. */
   readonly operators: readonly OperatorWork[];
-  /** Microseconds of the cost model, for the machine that it was fitted on: as MSD cuts it, and as one session of ONNX Runtime. */
+  /** Microseconds of the planner, for the machine that it plans for: as MSD cuts it, and as one session of ONNX Runtime. */
   readonly predictedMicroseconds: {
     readonly msd: number;
     readonly ort: number;
-    /** Of `msd`, all but the multiplications of `products` and `attentions`, which @msd/core/theory knows better. */
+    /** Of `msd`, what has measured prices and no model: ONNX Runtime's part, what lies between it and MSD, JavaScript, control flow. */
     readonly rest: number;
   };
-  /** Products that MSD does. */
-  readonly products: readonly WorkProduct[];
-  readonly attentions: readonly WorkAttention[];
 }
 
 /** Of one way through a model. */
@@ -61,20 +58,18 @@ export function workOf(draft: Draft, sizeOf: SizeOf): Work {
       );
   const { operators, concrete, concreteSize, units } = counted(draft, dims, known);
   const list = [...operators].map(([operator, sum]) => ({ operator, ...sum })).sort((a, b) => b.macs - a.macs);
-  const model = new CostModel(concrete, false, [{ tokens: 1, weight: 1 }]);
+  const sizes = { of: concreteSize, keys: concreteSize };
+  const model = new CostModel(concrete, false, [{ sizes, weight: 1 }]);
   const ort = model.whole(units);
   const total = sides ? model.total(sides.regions) : ort;
-  const { products, attentions, microseconds } = sides
-    ? claimedWork(sides.regions, concrete, concreteSize)
-    : NO_CLAIMED_WORK;
+  const regions = sides?.regions ?? [];
   return {
     taken,
     macs: list.reduce((sum, { macs }) => sum + macs, 0),
     msdMacs: list.reduce((sum, { msdMacs }) => sum + msdMacs, 0),
     operators: list,
-    predictedMicroseconds: { msd: total, ort, rest: Math.max(0, total - microseconds) },
-    products,
-    attentions,
+    predictedMicroseconds: { msd: total, ort, rest: total - model.modelled(regions) },
+    ...claimedWork(unitsOfModels(regions), sizes, (unit) => model.written(unit, sizes)),
   };
 }
 

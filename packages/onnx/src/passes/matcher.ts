@@ -51,7 +51,12 @@ export interface Match {
   /** Why it is no part of a chain that one step could replace. */
   readonly note?: string;
   /** What attention costs goes with them: its scores [batch, heads, rows, keys], each of `width` multiplications. */
-  readonly scores?: { readonly dims: readonly Size[]; readonly width: number };
+  readonly scores?: {
+    readonly dims: readonly Size[];
+    readonly width: number;
+    /** Heads of keys and values, if they are fewer. */
+    readonly kvHeads?: number | undefined;
+  };
   /** Absent in plain JavaScript: the node's own operator computes the elements. */
   readonly lower?: (to: Lowering) => void;
 }

@@ -1,20 +1,25 @@
 /**
  * What a cut costs: which glue is worth taking, and whether a model is worth cutting at all.
  *
- * Runs, inputs, outputs and bytes have prices that were measured, of onnxruntime-web 1.30 on one thread; those of a node, a step, a
- * region and a cut are estimates. They are compared with each other, so a machine that is twice as fast decides alike. Sizes
- * that only a run knows are taken for one token, and for a prompt of {@link PROMPT}, which counts less: a run of one token
+ * What MSD does is priced by the models of @msd/core/theory. For ONNX Runtime there are none: runs, inputs, outputs and bytes have
+ * prices that were measured, of onnxruntime-web 1.30 on one thread; those of its nodes, and of a region and a cut, are estimates.
+ * Sizes that only a run knows are taken for one token, and for a prompt of {@link PROMPT}, which counts less: a run of one token
  * happens that much more often.
  */
+import type { MachinePeaks } from '@msd/core/peaks';
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing, type Size } from '../ir/info.ts';
 import type { Match } from '../passes/matcher.ts';
 import { fixedForOthers } from './fixed.ts';
 import { partition, type Region } from './partition.ts';
+import { macsOf, type Sizes, unitWork, workTime } from './unit-work.ts';
 import type { Unit } from './units.ts';
 
-/** The machine that MSD's prices were fitted on, by its peak of int16 dots (`measurePeaks`): they go down as that goes up. */
-export const FITTED_DOT_GMACS = 47;
+/**
+ * The machine that ONNX Runtime was measured on. Plans are made for it wherever they are made: what runs where decides bits, and those
+ * are the same on every machine.
+ */
+export const PRICED_MACHINE: MachinePeaks = { dotGmacs: 47, readGigabytes: 30 };
 
 /** Microseconds of a run of a session: with its first input and output, for each further input and output. */
 const RUN = 12.4;
@@ -27,42 +32,23 @@ const PASS = 3;
 const REGION = 1.5;
 /** Of a byte that is copied into ONNX Runtime's memory or out of it. */
 const COPIED_BYTE = 1e-4;
-/** Of a node, whatever it does. */
+/** Of a node of ONNX Runtime, whatever it does, and of an element that it writes. */
 const ORT_NODE = 3;
-const MSD_STEP = 0.6;
-/** Of an element that is written. */
-const ELEMENT = 5e-4;
-/** Of an element in plain JavaScript. */
+const ORT_ELEMENT = 5e-4;
+/** Of a step in plain JavaScript, and of an element there. */
+const HOST_STEP = 0.6;
 const HOST_ELEMENT = 1e-2;
-/** Of a multiplication. */
-const FLOAT_MAC = 1 / 12_000;
-const MSD_FLOAT_MAC = 1 / 9_500;
-/** Of a convolution in floats, whose rows are many; of a depthwise one, on either side. */
-const MSD_CONV_FLOAT_MAC = 1 / 15_000;
-const WINDOW_MAC = 1 / 4_000;
-/** Of an element of a window that becomes part of a row. */
-const GATHERED_ELEMENT = 2e-4;
-export const MSD_MAC = 1 / 35_000;
+/** Of a multiplication in ONNX Runtime: of floats, of windows that slide, of 8-bit integers. */
+const ORT_FLOAT_MAC = 1 / 12_000;
+const ORT_WINDOW_MAC = 1 / 4_000;
+const ORT_INTEGER_MAC = 1 / 36_000;
 /** Of a score: softmax, beside the multiplications. */
-const SCORE = 1.5e-3;
-/** Of an element of keys and values that becomes integers. */
-const KEPT_ELEMENT = 2e-3;
-const ATTENTION_MAC = 1 / 20_000;
+const ORT_SCORE = 1.5e-3;
 /** ONNX Runtime turns a quantized weight into a float on every call, or brings one of 8 bits into another order. */
 const ORT_WEIGHT = 2.5e-3;
 const ORT_PACKED_WEIGHT = 2e-4;
-/** Of a multiplication of 8-bit integers, and of a sum of them that is rounded to a code. */
-const ORT_INTEGER_MAC = 1 / 36_000;
+/** Of a sum of integers that it rounds to a code. */
 const ORT_ROUNDED_SUM = 4e-3;
-
-/** Prices of what MSD does between products, for whoever looks at a run: microseconds on the machine that they were fitted on. */
-export const OP_PRICES = {
-  step: MSD_STEP,
-  element: ELEMENT,
-  floatMac: MSD_FLOAT_MAC,
-  windowMac: WINDOW_MAC,
-  dotGmacs: FITTED_DOT_GMACS,
-} as const;
 
 /** Tokens of the second operating point, and what it counts for. */
 const PROMPT = 128;
@@ -70,16 +56,25 @@ const PROMPT_WEIGHT = 1 / 16;
 /** A run of ONNX Runtime, whatever it is handed. */
 const LEAST_CROSSING = (1 + PROMPT_WEIGHT) * RUN;
 
-/** Sizes that prices are for: tokens of a run, and what that run counts. */
+/** Sizes that prices are for, and what a run of them counts. */
 export interface OperatingPoint {
-  readonly tokens: number;
+  readonly sizes: Sizes;
   readonly weight: number;
 }
 
 const POINTS: readonly OperatingPoint[] = [
-  { tokens: 1, weight: 1 },
-  { tokens: PROMPT, weight: PROMPT_WEIGHT },
+  { sizes: sizesFor(1), weight: 1 },
+  { sizes: sizesFor(PROMPT), weight: PROMPT_WEIGHT },
 ];
+
+/** What only a run knows. A past is taken for one of a prompt, and so are keys that are no others than queries. */
+function sizesFor(tokens: number): Sizes {
+  const of = (size: Size): number => (typeof size === 'number' ? size : /batch/i.test(size) ? 1 : tokens);
+  return { of, keys: (size, rows) => (isGrowing(size) || isOther(size, rows) ? PROMPT : of(size)) };
+}
+
+/** Sizes that a file calls differently: keys of an encoder, beside one token. */
+const isOther = (a: Size, b: Size | undefined): boolean => typeof a === 'string' && !a.startsWith('?') && a !== b;
 
 /** A model without quantized weights has to gain this much: nothing in it is slow in ONNX Runtime but the number of its nodes. */
 const FLOAT_GAIN = 1.3;
@@ -118,24 +113,17 @@ export class CostModel {
   priceOf(unit: Unit): Price {
     let price = this.#prices.get(unit) ?? unit.control?.price;
     if (!price) {
-      price = this.#sum((tokens) => this.#price(unit, tokens));
+      price = this.#sum((sizes) => this.#price(unit, sizes));
       this.#prices.set(unit, price);
     }
     return price;
   }
 
-  /** Attention that costs more here than a run of ONNX Runtime for it alone: keys that are the same in every run are kept nowhere. */
-  isDear(unit: Unit): boolean {
-    if (!unit.match?.scores || unit.match.product?.quantized) return false;
-    const { msd, ort } = this.priceOf(unit);
-    return msd > ort + this.crossing({ inputs: [...unit.uses], outputs: [...unit.outputs] });
-  }
-
   /** What a foreign region costs beside its nodes. */
   crossing({ inputs, outputs }: Pick<Region, 'inputs' | 'outputs'>): number {
     const further = FURTHER_INPUT * Math.max(0, inputs.length - 1) + FURTHER_OUTPUT * Math.max(0, outputs.length - 1);
-    const { ort } = this.#sum((tokens) => {
-      const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, tokens), 0);
+    const { ort } = this.#sum((sizes) => {
+      const copied = [...inputs, ...outputs].reduce((sum, name) => sum + 4 * this.#elements(name, sizes), 0);
       return { msd: 0, ort: RUN + further + COPIED_BYTE * copied };
     });
     return ort;
@@ -171,6 +159,11 @@ export class CostModel {
     return sum;
   }
 
+  /** Of it, what models of @msd/core/theory say: all else has measured prices. */
+  modelled(regions: readonly Region[]): number {
+    return unitsOfModels(regions).reduce((sum, unit) => sum + this.priceOf(unit).msd, 0);
+  }
+
   /** Of a graph that is not cut. */
   whole(units: readonly Unit[]): number {
     const { inputs, outputs } = this.#typed.graph;
@@ -178,81 +171,64 @@ export class CostModel {
     return units.reduce((sum, unit) => sum + this.priceOf(unit).ort, this.#isBody ? 0 : this.crossing(one));
   }
 
-  #sum(at: (tokens: number) => Price): Price {
+  #sum(at: (sizes: Sizes) => Price): Price {
     let [msd, ort] = [0, 0];
-    for (const { tokens, weight } of this.#points) {
-      const price = at(tokens);
+    for (const { sizes, weight } of this.#points) {
+      const price = at(sizes);
       msd += weight * price.msd;
       ort += weight * price.ort;
     }
     return { msd, ort };
   }
 
-  #elements(name: string, tokens: number): number {
-    const dims = this.#typed.infos.get(name)?.dims;
-    return dims ? dims.reduce((product: number, dim) => product * sizeAt(dim, tokens), 1) : tokens;
+  #elements(name: string, sizes: Sizes): number {
+    // Of an unknown rank: one for each token.
+    const dims = this.#typed.infos.get(name)?.dims ?? [''];
+    return dims.reduce((product: number, dim) => product * sizes.of(dim), 1);
   }
 
-  #price({ match, nodes, outputs }: Unit, tokens: number): Price {
-    const written = outputs.reduce((sum, name) => sum + this.#elements(name, tokens), 0);
-    const ort = match?.isFreeInOrt ? 0 : ORT_NODE * nodes.length + ELEMENT * written * nodes.length;
+  /** Elements of a unit's outputs. */
+  written({ outputs }: Unit, sizes: Sizes): number {
+    return outputs.reduce((sum, name) => sum + this.#elements(name, sizes), 0);
+  }
+
+  #price(unit: Unit, sizes: Sizes): Price {
+    const { match, nodes } = unit;
+    const written = this.written(unit, sizes);
+    const ort = match?.isFreeInOrt ? 0 : (ORT_NODE + ORT_ELEMENT * written) * nodes.length;
     if (!match) return { msd: 0, ort };
-    if (match.place === 'host') return { msd: MSD_STEP + HOST_ELEMENT * written, ort };
-    if (match.op === 'reshape' || match.op === 'cast') return { msd: 0, ort };
-    const { product, scores } = match;
-    const attention = scores ? attentionPrice(scores, (match.caches ?? []).length > 0, tokens) : { msd: 0, ort: 0 };
-    const msd = MSD_STEP + ELEMENT * written + attention.msd;
-    if (!product) return { msd, ort: ort + attention.ort };
-    // Rows times K times N: of a product inside attention, K is about what attention writes of each row.
-    const macs = written * (scores ? product.N : product.K);
-    if (match.op === 'windows') return { msd: msd + WINDOW_MAC * macs, ort: ort + WINDOW_MAC * macs };
-    const gathered = product.gathers ? (GATHERED_ELEMENT * macs) / product.N : 0;
-    const own = product.quantized
-      ? MSD_MAC * padded(product)
-      : product.gathers === undefined
-        ? MSD_FLOAT_MAC
-        : MSD_CONV_FLOAT_MAC;
-    const inOrt = product.quantized ? ortPrice(product, macs, written) : FLOAT_MAC * macs + attention.ort;
-    return { msd: msd + own * (product.products ?? 1) * macs + gathered, ort: ort + inOrt };
+    if (match.place === 'host') return { msd: HOST_STEP + HOST_ELEMENT * written, ort };
+    if (!isModelled(unit)) return { msd: 0, ort };
+    const msd = workTime(PRICED_MACHINE, unitWork(match, sizes, written));
+    const macs = macsOf(match, sizes, written);
+    return { msd, ort: ort + ortAttention(match, sizes) + ortProduct(match, macs, written) };
   }
 }
 
-type Product = NonNullable<Match['product']>;
+/** Units that @msd/core/theory is asked about. */
+export const unitsOfModels = (regions: readonly Region[]): Unit[] =>
+  regions.flatMap(({ claimed, units }) => (claimed ? units.filter(isModelled) : []));
 
-/** Outputs lie in panels of so many, k in steps. */
-const [PANEL, STEP] = [16, 32];
+/** Other dims of a value, and other names, are nothing on the device. */
+const isModelled = ({ match }: Unit): boolean =>
+  match?.place === 'device' && match.op !== 'reshape' && match.op !== 'cast';
 
-/** How much more a product multiplies here than it has to. */
-export const padded = ({ N, K }: Product): number =>
-  (Math.ceil(N / PANEL) * PANEL * Math.ceil(K / STEP) * STEP) / Math.max(1, N * K);
-
-/** What a product with quantized weights costs in ONNX Runtime. */
-function ortPrice({ N, K, inOrt }: Product, macs: number, written: number): number {
+/** What a product with weights of the file costs in ONNX Runtime. */
+function ortProduct({ op, product }: Match, macs: number, written: number): number {
+  if (!product) return 0;
+  if (op === 'windows') return ORT_WINDOW_MAC * macs;
+  const { N, K, inOrt, quantized } = product;
   const rounded = inOrt === 'codes' ? ORT_ROUNDED_SUM * written : 0;
   if (inOrt === 'integers' || inOrt === 'codes') return ORT_INTEGER_MAC * macs + ORT_PACKED_WEIGHT * N * K + rounded;
-  return FLOAT_MAC * macs + (inOrt === 'floats' ? 0 : ORT_WEIGHT * N * K);
+  return ORT_FLOAT_MAC * macs + (quantized && inOrt !== 'floats' ? ORT_WEIGHT * N * K : 0);
 }
 
-/** Of its sums. A past is taken for one of a prompt, and so are keys that are no others than queries. */
-export function attentionPrice({ dims, width }: NonNullable<Match['scores']>, isKept: boolean, tokens: number): Price {
-  const rowSize = dims[2];
-  const [batch, heads, rows, keys] = dims.map((size, i) => {
-    const isPast = isGrowing(size) || (i === 3 && isOther(size, rowSize));
-    return isPast ? PROMPT : sizeAt(size, tokens);
-  }) as [number, number, number, number];
-  const scores = batch * heads * rows * keys;
-  const perKey = batch * heads * width;
-  return {
-    msd: ATTENTION_MAC * scores * width + SCORE * scores + KEPT_ELEMENT * perKey * (isKept ? rows : keys),
-    ort: FLOAT_MAC * scores * width + SCORE * scores + COPIED_BYTE * 4 * perKey * keys,
-  };
-}
-
-/** Sizes that a file calls differently: keys of an encoder, beside one token. */
-const isOther = (a: Size, b: Size | undefined): boolean => typeof a === 'string' && !a.startsWith('?') && a !== b;
-
-function sizeAt(size: Size, tokens: number): number {
-  return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : tokens;
+function ortAttention({ scores }: Match, sizes: Sizes): number {
+  if (!scores) return 0;
+  const { dims, width } = scores;
+  const [batch, heads, rows] = dims.map(sizes.of) as [number, number, number];
+  const keys = sizes.keys(dims[3]!, dims[2]);
+  return batch * heads * keys * ((ORT_FLOAT_MAC * width + ORT_SCORE) * rows + 4 * COPIED_BYTE * width);
 }
 
 /** Graphs as they are priced. */
@@ -269,7 +245,7 @@ export interface Pricing {
 export function chooseSides(typed: TypedGraph, units: readonly Unit[], { all, isBody, varies }: Pricing): Sides {
   const model = new CostModel(typed, isBody);
   const { graph } = typed;
-  const isLeft = (unit: Unit): boolean => growsWithTokens(typed, unit) || varies?.(unit) === true || model.isDear(unit);
+  const isLeft = (unit: Unit): boolean => growsWithTokens(typed, unit) || varies?.(unit) === true;
   const left = new Set<Unit>(all ? [] : units.filter(isLeft));
   const isTaken = (unit: Unit): boolean => unit.match !== undefined && !left.has(unit);
   const isForOthers = fixedForOthers(graph, units, isTaken);
@@ -295,7 +271,7 @@ export function chooseSides(typed: TypedGraph, units: readonly Unit[], { all, is
   }
   const prices = regions.map((region) => model.regionPrice(region));
   const total = { msd: cut, ort: model.whole(units) };
-  return { regions, prices, total, whole: all ? undefined : wholeByCost(units, total) };
+  return { regions, prices, total, whole: all ? undefined : wholeByCost(units, total, model.modelled(regions)) };
 }
 
 /** All of it in ONNX Runtime: one way through a model of which others have something to take. */
@@ -317,14 +293,15 @@ function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boole
   return [...match.inputs, ...match.outputs].some((name) => !free.has(name) && infos.get(name)?.dims?.some(isGrowing));
 }
 
-function wholeByCost(units: readonly Unit[], { msd: cut, ort: whole }: Price): string | undefined {
+function wholeByCost(units: readonly Unit[], { msd: cut, ort: whole }: Price, modelled: number): string | undefined {
   const isQuantized = units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized);
   if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
     return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
   const gain = isQuantized ? 1 : FLOAT_GAIN;
   if (cut * gain < whole) return undefined;
-  const [with_, without] = [Math.round(cut), Math.round(whole)];
-  return `a cut does not pay: predicted ${with_} µs with MSD, ${without} µs without${with_ < without ? `, less than ${gain} times as fast` : ''}`;
+  const [with_, ours, without] = [cut, modelled, whole].map(Math.round) as [number, number, number];
+  const least = with_ < without ? `, less than ${gain} times as fast` : '';
+  return `a cut does not pay: predicted ${with_} µs with MSD (${ours} by its models, the rest by prices of ONNX Runtime), ${without} µs without${least}`;
 }
 
 /** A product of two computed operands: scores of queries and keys, or what they weigh. */

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { KvCache, KvShape } from '@msd/core';
 import { describe, expect, it } from 'vitest';
-import { FLOAT32 } from '../../src/data-types.ts';
+import { FLOAT16, FLOAT32 } from '../../src/data-types.ts';
 import { KvKeeper, type KvState } from '../../src/execute/kv/keeper.ts';
 import { canBeLazy, expectQuestions, keptOf, lazyTensor, readKept } from '../../src/execute/kv/lazy.ts';
 import { ort } from '../ort.ts';
@@ -142,12 +142,17 @@ describe('states of caches', () => {
 });
 
 describe('lazy tensors', () => {
-  function present(lengths = [2], dims: readonly number[] = [1, 1, 2, 1], module: typeof ort = ort) {
+  function present(
+    lengths = [2],
+    dims: readonly number[] = [1, 1, 2, 1],
+    module: typeof ort = ort,
+    elemType = FLOAT32,
+  ) {
     const { living, keeper } = setup();
     const state = keeper.create(shape, lengths);
     state.store!.cache.append(Float32Array.of(7, 8), Float32Array.of(-7, -8), 2);
     const of = (half: 'keys' | 'values') =>
-      lazyTensor(module, { keeper, state, half, elemType: FLOAT32, dims }, {}) as ort.Tensor;
+      lazyTensor(module, { keeper, state, half, elemType, dims }, {}) as ort.Tensor;
     const tensors = { keys: of('keys'), values: of('values') };
     keeper.endRun({});
     return { living, keeper, state, ...tensors };
@@ -223,6 +228,36 @@ describe('lazy tensors', () => {
       const other = open();
       other.held.cpuData = Float32Array.of(1, 2);
       expect([...(other.keys.data as Float32Array)]).toEqual([1, 2]);
+    });
+
+    describe('of float16', () => {
+      const halves = () => {
+        const { keys, ...rest } = present([2], [1, 1, 2, 1], asked, FLOAT16);
+        return { keys, held: keys as unknown as { cpuData: Uint16Array }, ...rest };
+      };
+      const [SEVEN, EIGHT] = [0x4700, 0x4800];
+
+      it('answer that their bits are there already, and stay in the cache', () => {
+        const { keys, held } = halves();
+        expect(held.cpuData instanceof Float16Array).toBe(false);
+        expect(held.cpuData instanceof Uint16Array).toBe(true);
+        expect(keptOf(keys as never)).toBeDefined();
+      });
+
+      it('give numbers as data, and bits where native code reads them', () => {
+        const { keys, held } = halves();
+        expect([...held.cpuData]).toEqual([SEVEN, EIGHT]);
+        expect(keptOf(keys as never)).toBeUndefined();
+        expect(keys.data).toBeInstanceOf(Float16Array);
+        expect(Array.from(keys.data as Uint16Array, Number)).toEqual([7, 8]);
+        expect([...new Uint16Array(halves().held.cpuData.buffer)]).toEqual([SEVEN, EIGHT]);
+      });
+
+      it('are the array that somebody wrote to', () => {
+        const { keys, held } = halves();
+        held.cpuData[1] = SEVEN;
+        expect(Array.from(keys.data as Uint16Array, Number)).toEqual([7, 7]);
+      });
     });
 
     it('are let go of like others', () => {

@@ -14,6 +14,7 @@ import type { AttentionTensors } from '../kernels/attention.ts';
 import type { Host, Memory, Places } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
 import type { TfNamespace } from '../tf.ts';
+import { type AttentionOperands, slicesOf } from './slices.ts';
 
 type Call = ReturnType<WasmBackend['bind']>;
 
@@ -45,16 +46,22 @@ export class AttentionCalls {
 
   /** @param cache keys and values are added to it; a type: they are kept in that form until it returns */
   run(op: AttentionOp, tensors: AttentionTensors, cache: KvCache | KvType): void {
-    if (typeof cache === 'string') this.#runOnce(op, tensors, this.#cacheFor(op, cache));
+    if (typeof cache === 'string') this.#runOnce(op, tensors, cache);
     else this.#runCached(op, tensors, cache);
   }
 
-  #runOnce(op: AttentionOp, tensors: AttentionTensors, cache: KvCache): void {
-    try {
-      this.#run(op, tensors, { cache });
-    } finally {
-      cache.reset();
-    }
+  #runOnce(op: AttentionOp, tensors: AttentionTensors, type: KvType): void {
+    const headBytes = this.#cacheFor({ ...op, batch: 1, kvHeads: 1 }, type).bytesFor(op.newKeys);
+    this.#places(operandsOf(tensors), (operands) => {
+      for (const slice of slicesOf(op, operands, headBytes, this.#device.arena)) {
+        const cache = this.#cacheFor(slice.op, type);
+        try {
+          this.#call(slice.op, slice.operands, { cache });
+        } finally {
+          cache.reset();
+        }
+      }
+    });
   }
 
   /** Bias and mask grow with the cache: they are handed over anew, so that every step of a decoder is the same call. */
@@ -64,7 +71,7 @@ export class AttentionCalls {
     const { bias: biasDims, mask: maskDims, ...form } = op;
     // Copies: where pages are allocated, a heap may grow, and its views die.
     this.#places([bias, mask], ([biasAt, maskAt]) =>
-      this.#run(
+      this.#runWhole(
         form,
         { ...others, bias: undefined, mask: undefined },
         {
@@ -76,19 +83,21 @@ export class AttentionCalls {
     );
   }
 
-  #run(op: AttentionOp, { q, k, v, sinks, bias, mask, out }: AttentionTensors, run: AttentionRun<KvCache>): void {
-    this.#places([q, k, v, sinks, bias, mask, out], (operands) => {
-      const bound = this.#boundFor(op, operands);
-      bound.run = run;
-      try {
-        this.#device.run(bound.call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
-      } finally {
-        bound.run = undefined;
-      }
-    });
+  #runWhole(op: AttentionOp, tensors: AttentionTensors, run: AttentionRun<KvCache>): void {
+    this.#places(operandsOf(tensors), (operands) => this.#call(op, operands, run));
   }
 
-  #boundFor(op: AttentionOp, operands: readonly (ArenaHandle | undefined)[]): Bound {
+  #call(op: AttentionOp, operands: AttentionOperands, run: AttentionRun<KvCache>): void {
+    const bound = this.#boundFor(op, operands);
+    bound.run = run;
+    try {
+      this.#device.run(bound.call, { operands: operands as ArenaHandle[] }); // absent ones stay absent
+    } finally {
+      bound.run = undefined;
+    }
+  }
+
+  #boundFor(op: AttentionOp, operands: AttentionOperands): Bound {
     const key = JSON.stringify([op, operands.map((operand) => operand !== undefined)]);
     const known = this.#calls.get(key);
     if (known) return known;
@@ -109,6 +118,8 @@ export class AttentionCalls {
     return cache;
   }
 }
+
+const operandsOf = ({ q, k, v, sinks, bias, mask, out }: AttentionTensors) => [q, k, v, sinks, bias, mask, out];
 
 const known = /* @__PURE__ */ new WeakMap<Host, AttentionCalls>();
 

@@ -1,6 +1,6 @@
 /** Convolutions as graph models and layers call them: on MSD's kernels where they are, else on tfjs's own. */
 import type { ActivationId } from '@msd/core';
-import { dequantized, realTensor } from '../fallback.ts';
+import { dequantized, realTensor, runsHere } from '../fallback.ts';
 import { hostOf } from '../kernels/hosts.ts';
 import { CONV_2D, DEPTHWISE } from '../kernels/index.ts';
 import { canFuse } from '../kernels/mat-mul.ts';
@@ -12,6 +12,7 @@ import { requireRegistration } from '../state.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import type { ConvolutionCalls } from './calls.ts';
 import { convolutionCalls } from './kernels.ts';
+import { rowsConv2d } from './rows.ts';
 import { type ConvolutionWindow, placesOf, stockPadding, tapsOf } from './window.ts';
 
 export interface ConvolutionOptions extends ArithmeticOptions {
@@ -19,9 +20,12 @@ export interface ConvolutionOptions extends ArithmeticOptions {
   readonly activation?: Activation | undefined;
 }
 
-/** Where MSD's kernels run now. Gradients are tfjs's: while it records them its own operations run. */
+/** Gradients are tfjs's: while it records them its own operations run. */
+const isRecording = (tf: TfNamespace): boolean => tf.engine().state.gradientDepth > 0;
+
+/** Where MSD's kernels run now. */
 const callsFor = (tf: TfNamespace): ConvolutionCalls | undefined =>
-  tf.engine().state.gradientDepth > 0 ? undefined : convolutionCalls(hostOf(tf.backend(), tf.getBackend()));
+  isRecording(tf) ? undefined : convolutionCalls(hostOf(tf.backend(), tf.getBackend()));
 
 /**
  * Like `tf.conv2d` with packed weights.
@@ -41,14 +45,18 @@ export function conv2d(
   const channels = spec.K / tapsOf(window);
   checkImage(x, channels, where);
   const { bias, activation = 'linear' } = options;
+  checkBias(bias, spec.N, where);
   const activate = activationOf(tf, activation);
   return tf.tidy(() => {
     const calls = callsFor(tf);
-    if (!calls) return finished(tf, floatConv2d(tf, x, w, window, channels), bias, activate);
+    if (!calls && (isRecording(tf) || !runsHere(tf)))
+      return finished(tf, floatConv2d(tf, x, w, window, channels), bias, activate);
     const image = { window, dims: x.shape, places: placesOf(window, x.shape, where) };
+    const arithmetic = resolveArithmetic(options, defaults, where);
+    if (!calls) return rowsConv2d(tf, x, w, image, { ...arithmetic, bias, activation });
     const fuses = FUSED.includes(activation) && canFuse(spec);
     const attrs = {
-      ...{ image, calls, spec, ...resolveArithmetic(options, defaults, where) },
+      ...{ image, calls, spec, ...arithmetic },
       ...(fuses && { activation: activation as ActivationId }),
     };
     const inputs = { x, w: w.packed, ...(bias && { bias }) };
@@ -78,6 +86,7 @@ export function depthwiseConv2d(
   const where = 'depthwiseConv2d';
   const { tf } = requireRegistration(where);
   checkImage(x, filter.shape[2]!, where);
+  checkBias(bias, filter.shape[2]!, where);
   const activate = activationOf(tf, activation);
   return tf.tidy(() => {
     const calls = callsFor(tf);
@@ -101,6 +110,11 @@ function checkImage({ shape, dtype }: Tensor, channels: number, where: string): 
     throw new RangeError(`${where}: x, expected [batch, height, width, ${channels}], got [${shape}].`);
 }
 
+function checkBias(bias: Tensor | undefined, N: number, where: string): void {
+  if (bias && (bias.dtype !== 'float32' || bias.size !== N))
+    throw new RangeError(`${where}: bias, expected float32 [${N}], got ${bias.dtype} [${bias.shape}].`);
+}
+
 function floatConv2d(
   tf: TfNamespace,
   x: Tensor,
@@ -109,7 +123,7 @@ function floatConv2d(
   channels: number,
 ): Tensor {
   // Real weights of a backend without kernels are kept; those for a gradient are not.
-  const real = hostOf(tf.backend(), tf.getBackend())?.memory ? dequantized(tf, w) : realTensor(tf, w);
+  const real = runsHere(tf) ? dequantized(tf, w) : realTensor(tf, w);
   const filter = tf.reshape(real, [...window.kernel, channels, (w.spec as MatrixSpec).N]);
   const { strides, dilations } = window;
   return tf.conv2d(x as never, filter as never, [...strides], stockPadding(window) as never, 'NHWC', [...dilations]);

@@ -10,6 +10,7 @@ import type { Tensor } from '../tf.ts';
 import type { StoredWeight, WeightSpec } from '../weights/manifest.ts';
 import { signatureOf, stockBytes } from './artifacts.ts';
 import { constantsOf, storedWeights } from './constants.ts';
+import { prepareLoops } from './loops/steps.ts';
 import { internalsOf, type ModelInternals, reportOf, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { packedBefore } from './packed-nodes.ts';
@@ -30,6 +31,8 @@ export async function accelerateGraphModel(
   checkGraphModel(model, namespace);
   prepareConverter(namespace);
   const internals = internalsOf(model, where);
+  await prepareLoops(internals.artifacts.modelTopology);
+  internalsOf(model, where); // still there?
   forgetStale(model);
   const original = internals.artifacts;
   checkTopology(original.modelTopology);

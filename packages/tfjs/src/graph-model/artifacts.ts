@@ -6,9 +6,9 @@ import { isOlder, upgrade } from '../saved.ts';
 import { sizeOf } from '../shapes.ts';
 import { readable, type StoredWeight, type WeightSpec, weightsOf } from '../weights/manifest.ts';
 import { fileConstant } from '../weights/source.ts';
-import { specOfNode } from './ops.ts';
-import { packedBefore, packedNodesOf } from './packed-nodes.ts';
+import { type PackedNode, packedBefore, packedNodesOf } from './packed-nodes.ts';
 import { type RewriteOptions, rewriteGraph, type Signature } from './rewrite.ts';
+import { specOfNode } from './spec-attr.ts';
 import { asString, checkTopology, checkVersions, type NodeDef, type Topology } from './topology.ts';
 import { windowOf } from './window-attr.ts';
 
@@ -75,23 +75,24 @@ export function signatureOf({ signature, userDefinedMetadata }: io.ModelArtifact
  * @returns the graph with the specs as they are now
  */
 function takeMsdNodes(topology: Topology, stored: Map<string, StoredWeight>): Topology {
-  const before = new Map(stored); // nodes may share a constant
+  const given = new Map(stored); // nodes may share a constant
   const upgraded = new Map<NodeDef, NodeDef>();
-  const take = (own: NodeDef, name: string | undefined) => {
-    const weight = name === undefined ? undefined : before.get(name);
+  const take = ({ node: own, constant: name, attr }: PackedNode) => {
+    const weight = name === undefined ? undefined : given.get(name);
     if (name === undefined || !weight)
       throw new ModelFormatError(`model: ${own.op} ${own.name}, expected packed weights as a constant.`);
     const { dtype, quantization } = weight.spec;
     if (dtype !== 'int32' || quantization)
       throw new ModelFormatError(`model: ${own.name}, expected plain int32 weights, got ${dtype} of ${name}.`);
-    const saved = specOfNode(own, sizeOf(weight.spec.shape));
+    const saved = specOfNode(own, sizeOf(weight.spec.shape), attr);
     if (own.op === 'MsdConv2D' && saved.kind === 'matrix') windowOf(own, saved.K);
     if (!isOlder(saved)) return;
     const { spec, data } = upgrade(saved, new Int32Array(weight.bytes().buffer));
-    upgraded.set(own, { ...own, attr: { ...own.attr, spec: asString(JSON.stringify(spec)) } });
+    const before = upgraded.get(own) ?? own;
+    upgraded.set(own, { ...before, attr: { ...before.attr, [attr]: asString(JSON.stringify(spec)) } });
     stored.set(name, { spec: weight.spec, bytes: () => new Uint8Array(data.buffer) });
   };
-  for (const { node, constant } of packedNodesOf(topology)) take(node, constant);
+  for (const packed of packedNodesOf(topology)) take(packed);
   const lists = [topology.node, ...(topology.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef)];
   for (const own of lists.flat()) if (own.op === 'MsdDepthwiseConv2D') windowOf(own); // it has no packed weights
   if (upgraded.size === 0) return topology;

@@ -3,7 +3,7 @@ import { sizeOf } from '../shapes.ts';
 import type { Constants } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
 import { whyUnwanted } from './options.ts';
-import { CANDIDATES, PASSES, recognise, rootOf, type Use } from './recognise.ts';
+import { CANDIDATES, passedOn, recognise, rootOf, type Use } from './recognise.ts';
 import { handedBy, type Scopes } from './scopes.ts';
 import { type NodeDef, parseInput, type Scope } from './topology.ts';
 
@@ -102,20 +102,25 @@ function commonView([first, ...rest]: readonly WeightView[]): WeightView | undef
 }
 
 /** A reader of the constant that is none of these uses, whatever it goes through; or that the value leaves the graph. */
-function otherReader(scopes: Scopes, constant: string, uses: readonly Use[]): string | undefined {
+export function otherReader(scopes: Scopes, constant: string, uses: readonly Pick<Use, 'node'>[]): string | undefined {
   const readers = new Set(uses.map(({ node }) => node));
   const pending = scopes.all.flatMap((scope) =>
     scope.nodes.get(constant)?.op === 'Const' ? [{ scope, name: constant, isArgument: false }] : [],
   );
+  const seen = new Set<string>();
   for (let at = pending.pop(); at; at = pending.pop()) {
     const { scope, name, isArgument } = at;
+    const key = `${scope.where}/${name}`;
+    if (seen.has(key)) continue; // loops come back
+    seen.add(key);
     // A loop hands its argument back as it got it, and nobody reads that.
     if (scope.outputs.has(name) && !isArgument) return 'the caller, as an output';
     for (const reader of scope.consumers.get(name) ?? []) {
       const inputs = reader.input ?? [];
       const here = inputs.flatMap((input, i) => (parseInput(input).node === name && !input.startsWith('^') ? [i] : []));
       const handed = handedBy(reader, scopes).filter(({ index }) => here.includes(index));
-      if (PASSES.has(reader.op)) pending.push({ scope, name: reader.name, isArgument });
+      if ((reader.op === 'Merge' || here.includes(0)) && passedOn(scope, reader) !== undefined)
+        pending.push({ scope, name: reader.name, isArgument });
       else if (handed.length && handed.length === here.length && !isReadBehind(scope, reader, here))
         for (const { inside } of handed)
           pending.push(...inside.map((own) => ({ ...own, isArgument: /While$/.test(reader.op) })));

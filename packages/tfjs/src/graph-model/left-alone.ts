@@ -2,7 +2,7 @@
 import type { NodeReport } from '../report.ts';
 import type { Constant, Constants } from '../weights/source.ts';
 import { stockBytes } from './artifacts.ts';
-import { PASSES, rootOf } from './recognise.ts';
+import { passedOn, rootOf } from './recognise.ts';
 import type { NodeDef, Scope } from './topology.ts';
 
 /**
@@ -23,7 +23,7 @@ export function withLeftAlone(
   for (const [i, scope] of scopes.entries()) {
     const left = after[i] ?? [...scope.nodes.values()];
     for (const node of left) {
-      if (node.op === 'Const' || PASSES.has(node.op) || node.op.startsWith('Msd')) continue;
+      if (node.op === 'Const' || passedOn(scope, node) !== undefined || node.op.startsWith('Msd')) continue;
       const read = floatsOf(node, scope, constants, packed);
       const at = known.get(node.name);
       if (read.length === 0 || (at !== undefined && all[at]!.where === 'msd')) continue;

@@ -7,13 +7,18 @@ import { cleanly } from '../leftovers.ts';
 import { handlerFor, loadRewritten, type Rewrite } from '../loading/load.ts';
 import { type LoadModelOptions, splitOptions } from '../loading/options.ts';
 import { converter } from '../peers.ts';
+import { QuantizedTensor } from '../quantized-tensor.ts';
 import type { ModelReport } from '../report.ts';
+import { reserveFor } from '../reserve.ts';
 import { requireRegistration } from '../state.ts';
 import { rewriteArtifacts } from './artifacts.ts';
-import { dropFileBytes, setReport } from './model.ts';
+import { prepareLoops } from './loops/steps.ts';
+import { dropFileBytes, internalsOf, setReport } from './model.ts';
 import { prepareConverter } from './ops.ts';
 import { resolveModelOptions } from './options.ts';
+import { packedNodesOf } from './packed-nodes.ts';
 import { prepareKernels } from './prepare.ts';
+import { specOfNode } from './spec-attr.ts';
 import type { Topology } from './topology.ts';
 
 /** An IOHandler that hands rewritten artifacts to tfjs. */
@@ -49,7 +54,7 @@ export async function graphModelHandler(
   return {
     async load() {
       const rewrite: Rewrite = (artifacts, stored) => rewriteArtifacts(artifacts, resolved, stored);
-      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock);
+      const rewritten = await loadRewritten(tf.io, inner, rewrite, stock, prepareLoops);
       report = rewritten.report;
       await prepareKernels(rewritten.artifacts.modelTopology as unknown as Topology);
       return rewritten.artifacts;
@@ -85,5 +90,14 @@ export async function loadGraphModel(
   delete (model as Partial<GraphModel>).loadSync; // the class's own again
   dropFileBytes(model);
   setReport(model, handler.report!);
+  reserveFor(packedTensorsOf(model));
   return model;
+}
+
+function packedTensorsOf(model: GraphModel): QuantizedTensor[] {
+  const { artifacts, executor } = internalsOf(model, 'loadGraphModel');
+  return packedNodesOf(artifacts.modelTopology as unknown as Topology).flatMap(({ node, constant = '', attr }) => {
+    const tensor = executor.weightMap[constant]?.[0];
+    return tensor ? [new QuantizedTensor(tensor, specOfNode(node, tensor.size, attr))] : [];
+  });
 }

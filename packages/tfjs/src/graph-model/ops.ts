@@ -1,22 +1,23 @@
 /** MSD's ops as graph models run them: `registerOp` of tfjs-converter, each in a tidy of its own. */
 import type { ConvolutionWindow } from '../convolution/window.ts';
-import { ModelFormatError } from '../errors.ts';
 import { gather, sparseSegmentMean, sparseSegmentSum } from '../gather.ts';
 import { type Activation, matMul } from '../mat-mul.ts';
 import type { ArithmeticOptions } from '../options.ts';
 import type { ConverterNamespace } from '../peers.ts';
 import type { QuantizedTensor } from '../quantized-tensor.ts';
 import { constantTensor } from '../saved.ts';
-import { checkSpec, type MatrixSpec, type QuantizedSpec } from '../spec.ts';
+import type { MatrixSpec, QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import { teachers } from '../teachers.ts';
 import type { Tensor, TfNamespace } from '../tf.ts';
 import { attentionOp } from './attention/run.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
 import { conv2dOp, depthwiseOp } from './convolution-ops.ts';
+import { LOOP_OP, runLoop } from './loops/steps.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { GATES_OP, gatesOp } from './recurrent/run.ts';
 import { watchExecutions } from './running.ts';
+import { specOfNode } from './spec-attr.ts';
 import { type AttrValue, boolAttr, type NodeDef, numberAttr, numbersAttr, stringAttr } from './topology.ts';
 import { windowOf } from './window-attr.ts';
 
@@ -50,16 +51,6 @@ interface Attributes extends End {
 }
 
 const known = /* @__PURE__ */ new WeakMap<object, Attributes>();
-
-/** @throws {@link ModelFormatError} if the spec is none, or not what the constant holds */
-export function specOfNode(node: NodeDef, packedLength: number): QuantizedSpec {
-  const where = `${node.op} ${node.name}`;
-  try {
-    return checkSpec(JSON.parse(stringAttr(node, 'spec') ?? 'null'), packedLength, where);
-  } catch (cause) {
-    throw new ModelFormatError(`${where}: ${(cause as Error).message}`, { cause });
-  }
-}
 
 function attributesOf(node: NodeDef, packedLength: number): Attributes {
   const spec = specOfNode(node, packedLength);
@@ -167,7 +158,7 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
     const { quantized } = attributesFor(graphNode, inputs[at]!);
     return run(quantized, inputs);
   };
-  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[]>> = {
+  const ops: Readonly<Record<string, (node: GraphNode) => Tensor | Tensor[] | Promise<Tensor[]>>> = {
     MsdMatMul: matMulOp,
     MsdConv2D: conv2dOp,
     MsdDepthwiseConv2D: depthwiseOp,
@@ -176,6 +167,7 @@ function registerOps({ registerOp }: Pick<ConverterNamespace, 'registerOp'>): vo
     MsdSparseSegmentSum: table((w, [indices, ids]) => sparseSegmentSum(w, indices!, ids!)),
     [ATTENTION_OP]: attentionOp,
     [GATES_OP]: gatesOp,
+    [LOOP_OP]: runLoop,
   };
   for (const [name, op] of Object.entries(ops)) registerOp(name, op as never);
 }

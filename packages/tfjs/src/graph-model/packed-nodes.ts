@@ -5,24 +5,30 @@ import type { NodeReport } from '../report.ts';
 import { sizeOf } from '../shapes.ts';
 import { int32Length, type QuantizedSpec, realShape } from '../spec.ts';
 import { ATTENTION_OP } from './attention/steps.ts';
-import { inputCount, isMsdOp, specOfNode } from './ops.ts';
+import { LOOP_OP, matrixCount } from './loops/steps.ts';
+import { inputCount, isMsdOp } from './ops.ts';
 import { rootOf } from './recognise.ts';
 import { GATES_OP } from './recurrent/run.ts';
 import { scopesOf } from './scopes.ts';
+import { specOfNode } from './spec-attr.ts';
 import { type NodeDef, parseInput, type Topology } from './topology.ts';
 
 export interface PackedNode {
   readonly node: NodeDef;
   /** Name of the constant that it reads. */
   readonly constant: string | undefined;
+  /** The attribute that says what it holds. */
+  readonly attr: string;
 }
 
 /** In the graph and the bodies of its functions. */
 export function packedNodesOf(topology: Topology): PackedNode[] {
   return scopesOf(topology, []).all.flatMap((scope) =>
-    [...scope.nodes.values()].flatMap((node) =>
-      isMsdOp(node.op) ? [{ node, constant: rootOf(scope, node.input?.[inputCount(node.op)] ?? '') }] : [],
-    ),
+    [...scope.nodes.values()].flatMap((node) => {
+      const at = (input: number, attr: string) => ({ node, constant: rootOf(scope, node.input?.[input] ?? ''), attr });
+      if (isMsdOp(node.op)) return [at(inputCount(node.op), 'spec')];
+      return Array.from({ length: Math.min(matrixCount(node), node.input?.length ?? 0) }, (_, i) => at(i, `spec${i}`));
+    }),
   );
 }
 
@@ -57,10 +63,10 @@ export interface PackedBefore {
 /** @param lengthOf elements of a constant's tensor */
 export function packedBefore(topology: Topology, lengthOf: (constant: string) => number | undefined): PackedBefore {
   const specs = new Map<string, QuantizedSpec>();
-  const found = packedNodesOf(topology).flatMap(({ node, constant = '' }) => {
+  const found = packedNodesOf(topology).flatMap(({ node, constant = '', attr }) => {
     const length = lengthOf(constant);
     if (length === undefined) return [];
-    const spec = specOfNode(node, length);
+    const spec = specOfNode(node, length, attr);
     specs.set(constant, spec);
     return [{ node, constant, spec }];
   });
@@ -78,6 +84,7 @@ export function packedBefore(topology: Topology, lengthOf: (constant: string) =>
   });
   const bodies = (topology.library?.function ?? []).flatMap(({ nodeDef = [] }) => nodeDef);
   for (const { name, op } of [...topology.node, ...bodies])
-    if (op === ATTENTION_OP || op === GATES_OP) nodes.push({ name, op, where: 'msd', msdOp: op });
+    if (op === ATTENTION_OP || op === GATES_OP || (op === LOOP_OP && !found.some(({ node }) => node.name === name)))
+      nodes.push({ name, op, where: 'msd', msdOp: op });
   return { nodes, stockBytes: new Map([...specs].map(([name, spec]) => [name, 4 * sizeOf(realShape(spec))])) };
 }

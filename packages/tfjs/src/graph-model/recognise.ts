@@ -149,14 +149,45 @@ const tableView = ({ shape }: Constant): WeightView => ({ kind: 'table', rows: s
 /** They hand a value on as it is; Enter takes one into a loop. */
 export const PASSES: ReadonlySet<string> = /* @__PURE__ */ new Set(['Identity', 'Enter']);
 
+/** What a node hands on as it is: one of {@link PASSES}, or a part of a loop's variable that nobody changes. */
+export function passedOn(scope: Scope, node: NodeDef): string | undefined {
+  if (PASSES.has(node.op)) return node.input?.[0];
+  if (node.op === 'Switch' || node.op === 'NextIteration' || node.op === 'Exit') {
+    const input = node.input?.[0];
+    return input !== undefined && variableOf(scope, node) ? input : undefined;
+  }
+  if (node.op !== 'Merge') return undefined;
+  const enter = variableOf(scope, node);
+  return enter?.name;
+}
+
+/** Enter of the variable that goes through a Merge, if that gets back what it gave. */
+function variableOf(scope: Scope, from: NodeDef): NodeDef | undefined {
+  let merge: NodeDef | undefined = from;
+  for (let depth = 0; depth < 8 && merge && merge.op !== 'Merge'; depth++)
+    merge = scope.nodes.get(parseInput(merge.input?.[0] ?? '').node);
+  if (merge?.op !== 'Merge') return undefined;
+  const both = (merge.input ?? []).map((input) => scope.nodes.get(parseInput(input).node));
+  const enter = both.find((node) => node?.op === 'Enter');
+  let back = both.find((node) => node?.op === 'NextIteration');
+  if (both.length !== 2 || !enter || !back) return undefined;
+  for (let depth = 0; depth < 32 && back && back.op !== 'Switch'; depth++) {
+    if (back.op !== 'NextIteration' && back.op !== 'Identity') return undefined;
+    back = scope.nodes.get(parseInput(back.input?.[0] ?? '').node);
+  }
+  const isSame = back?.op === 'Switch' && parseInput(back.input?.[0] ?? '').node === merge.name;
+  return isSame ? enter : undefined;
+}
+
 /** Name of the Const behind an input, through identities, into loops, and of a function through its arguments. */
 export function rootOf(scope: Scope, input: string): string | undefined {
   for (let name = parseInput(input).node, depth = 0; depth < 32; depth++) {
     const node = scope.nodes.get(name);
     if (node?.op === 'Const') return name;
     if (!node) return scope.given.get(name);
-    if (!PASSES.has(node.op) || !node.input?.[0]) return undefined;
-    name = parseInput(node.input[0]).node;
+    const passed = passedOn(scope, node);
+    if (!passed) return undefined;
+    name = parseInput(passed).node;
   }
   return undefined;
 }

@@ -14,10 +14,11 @@ import { takeAttention } from './attention/take.ts';
 import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
+import { hasLoops, loopCode } from './loops/steps.ts';
 import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
 import { takeCells } from './recurrent/take.ts';
-import { scopesOf } from './scopes.ts';
+import { type Scopes, scopesOf } from './scopes.ts';
 import {
   type AttrValue,
   asString,
@@ -53,6 +54,19 @@ export interface Rewritten {
   readonly nodes: readonly NodeReport[];
 }
 
+/** A model while it is rewritten. */
+export interface Rewriting {
+  readonly all: Scopes;
+  readonly constants: Constants;
+  readonly options: RewriteOptions;
+  readonly packed: Map<string, { readonly spec: QuantizedSpec; readonly data: Int32Array<ArrayBuffer> }>;
+  /** What is there now, by what was there. */
+  readonly replaced: ReadonlyMap<Scope, Map<string, NodeDef>>;
+  /** New nodes of a scope. */
+  readonly added: Map<Scope, NodeDef[]>;
+  readonly nodes: NodeReport[];
+}
+
 /** Names of the signature's tensors, or undefined if it names none. */
 export type Signature = { readonly outputs?: Readonly<Record<string, { readonly name?: string }>> } | undefined;
 
@@ -70,6 +84,9 @@ export function rewriteGraph(
   const { claims, floats, refusals } = claim(all, constants, options);
   const packed = new Map<string, { spec: QuantizedSpec; data: Int32Array<ArrayBuffer> }>();
   const replaced = new Map<Scope, Map<string, NodeDef>>(scopes.map((scope) => [scope, new Map()]));
+  const code = hasLoops(topology) ? loopCode() : undefined;
+  const isLooped = code?.loopNodes(all) ?? (() => false);
+  const loops = options.fuse && code ? code.findLoops(all, constants) : { plans: [], reports: [] };
   const attention = takeAttention(scopes, constants, options.attention);
   const nodes: NodeReport[] = refusals.flatMap(({ node, reason }) => {
     const { name, op } = node;
@@ -95,7 +112,8 @@ export function rewriteGraph(
     const source = constants.get(constant)!;
     const stored = source.stored();
     const isConvolution = uses.some(({ convolution }) => convolution !== undefined);
-    const canLevel = uses.every(({ op }) => op === 'MsdMatMul');
+    // Products of a loop may become parts of a program, which levels nothing.
+    const canLevel = uses.every(({ op, node, scope }) => op === 'MsdMatMul' && !isLooped(node, scope));
     const format = { ...formatFor(isConvolution, options), canLevel };
     const encoded = encode(stored, view, format, activationsOf(view, uses, options));
     if ('reason' in encoded) {
@@ -117,31 +135,58 @@ export function rewriteGraph(
     }
   }
 
+  nodes.push(...loops.reports);
+  const state: Rewriting = { all, constants, options, packed, replaced, added: new Map(), nodes };
+  for (const plan of loops.plans) code!.applyLoop(plan, state);
+
   const dropped = new Set<string>();
   const rebuilt = (scope: Scope): NodeDef[] => {
     const changed = replaced.get(scope)!;
     const all = [...scope.nodes.values()].map((node) => changed.get(node.name) ?? node);
+    all.push(...(state.added.get(scope) ?? []));
     const before = reachable(scope.nodes, scope.outputs);
     const after = reachable(new Map(all.map((node) => [node.name, node])), scope.outputs);
-    return all.filter(({ name, op }) => {
-      const isGone = before.has(name) && !after.has(name) && !op.startsWith('Placeholder');
-      if (isGone && op === 'Const') dropped.add(name);
-      return !isGone;
-    });
+    const gone = new Set(
+      all.flatMap(({ name, op }) =>
+        before.has(name) && !after.has(name) && !op.startsWith('Placeholder') ? [name] : [],
+      ),
+    );
+    // Nobody asks for these, and what they read is no longer there.
+    const isCut = ({ name, input = [] }: NodeDef) =>
+      !after.has(name) && !gone.has(name) && input.some((own) => gone.has(parseInput(own).node));
+    for (let cut = all.filter(isCut); cut.length; cut = all.filter(isCut)) for (const { name } of cut) gone.add(name);
+    for (const { name, op } of all) if (op === 'Const' && gone.has(name)) dropped.add(name);
+    return all.filter(({ name }) => !gone.has(name));
   };
   const node = rebuilt(main);
-  const functions: FunctionDef[] = bodies.map(({ body, scope }) => ({ ...body, nodeDef: rebuilt(scope) }));
+  const rest = bodies.map(({ scope }) => rebuilt(scope));
+  const functions: FunctionDef[] = bodies.flatMap(({ body, scope }, i) => {
+    if (!isUncalled(body, topology, [node, ...rest])) return [{ ...body, nodeDef: rest[i]! }];
+    for (const { name, op } of scope.nodes.values()) if (op === 'Const') dropped.add(name);
+    rest[i] = [];
+    return [];
+  });
   // A name may be a constant of another part of the model as well.
   for (const scope of others) for (const name of scope.nodes.keys()) dropped.delete(name);
   for (const { name } of [...node, ...functions.flatMap(({ nodeDef = [] }) => nodeDef)]) dropped.delete(name);
   const library = topology.library && { ...topology.library, function: functions };
-  const after = [node, ...functions.map(({ nodeDef = [] }) => nodeDef)];
   return {
     topology: { ...topology, node, ...(library && { library }) },
     packed,
     dropped,
-    nodes: withLeftAlone(nodes, scopes, after, constants, packed),
+    nodes: withLeftAlone(nodes, scopes, [node, ...rest], constants, packed),
   };
+}
+
+/** A function that was called, and is no more: a loop of it has become a node. */
+function isUncalled(
+  { signature: { name } }: FunctionDef,
+  before: Topology,
+  after: readonly (readonly NodeDef[])[],
+): boolean {
+  const calls = ({ attr = {} }: NodeDef) => Object.values(attr).some((value) => value?.func?.name === name);
+  const bodies = (before.library?.function ?? []).map(({ nodeDef = [] }) => nodeDef);
+  return [before.node, ...bodies].some((nodes) => nodes.some(calls)) && !after.some((nodes) => nodes.some(calls));
 }
 
 /** Of the first product that there are some for. */
@@ -178,7 +223,7 @@ function msdNode(
   return { name: last.name, op: use.op, input: [...use.inputs, use.weightInput, ...extra, ...control], attr };
 }
 
-function packedConstant(node: NodeDef, length: number): NodeDef {
+export function packedConstant(node: NodeDef, length: number): NodeDef {
   const tensor = { dtype: 'DT_INT32', tensorShape: { dim: [{ size: `${length}` }] } };
   return {
     name: node.name,

@@ -58,7 +58,7 @@ export function checkTopology(topology: unknown): asserts topology is Topology {
   if (!Array.isArray(functions)) return refuse('modelTopology.library.function, expected an array', functions);
   for (const body of functions as Partial<FunctionDef>[]) {
     if (typeof body?.signature?.name !== 'string') refuse('modelTopology.library.function, expected signatures', body);
-    checkNodes(body.nodeDef ?? [], `function ${body.signature?.name}`);
+    if (body.nodeDef !== undefined) checkNodes(body.nodeDef, `function ${body.signature?.name}`);
     const { ret = {} } = body;
     if (typeof ret !== 'object' || ret === null || !Object.values(ret).every((name) => typeof name === 'string'))
       refuse('modelTopology.library.function, expected ret to be names', ret);

@@ -1,7 +1,7 @@
 /** tfjs's wasm backend, on its own heap: operands lie where tfjs put them, and so do results. */
 import { type ArenaHandle, BackendUnavailableError, createWasmBackend, type Heap } from '@msd/core';
 import { sizeOf } from '../shapes.ts';
-import { planeBytes } from '../spec.ts';
+import { type MatrixSpec, planeBytes } from '../spec.ts';
 import type { DataId, TensorInfo } from '../tf.ts';
 import { Adopted, type Host } from './host.ts';
 import { addOffset, readRows } from './in-memory.ts';
@@ -34,6 +34,10 @@ export function heapOf({ wasm }: WasmTfBackend): Heap | undefined {
   };
 }
 
+/** What working memory is made for: more rows are multiplied in parts. */
+const MANY_ROWS = 256;
+const LINE = 64;
+
 export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> {
   const msd = createWasmBackend({ heap });
   const { arena } = msd;
@@ -42,6 +46,11 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
   const integersAt = ({ ptr, byteLength }: ArenaHandle) => new Int32Array(heap.memory.buffer, ptr, byteLength / 4);
   const placeOf = (tensor: TensorInfo) =>
     arena.at(addressOf(tensor), (tensor.dtype === 'bool' ? 1 : 4) * sizeOf(tensor.shape));
+  const productsOf = (w: TensorInfo, spec: MatrixSpec, plane: number): Products => {
+    const byteLength = planeBytes(spec);
+    const place = arena.at(addressOf(w) + plane * byteLength, byteLength);
+    return matrices.get(w, spec, plane, place, () => new Products(msd, msd.adopt(spec, place)));
+  };
   const host: Host<ArenaHandle> = {
     weights: 'tfjs heap',
     output(shape, _inputs, fill) {
@@ -59,10 +68,13 @@ export function heapHost(backend: WasmTfBackend, heap: Heap): Host<ArenaHandle> 
       return y;
     },
     at: (tensor, at = 0, length = sizeOf(tensor.shape)) => arena.at(addressOf(tensor) + 4 * at, 4 * length),
-    product(x, w, spec, plane, options) {
-      const byteLength = planeBytes(spec);
-      const place = arena.at(addressOf(w) + plane * byteLength, byteLength);
-      matrices.get(w, spec, plane, place, () => new Products(msd, msd.adopt(spec, place))).run(x, options);
+    product: (x, w, spec, plane, options) => productsOf(w, spec, plane).run(x, options),
+    reserve(w, spec, arithmetic) {
+      const [xBytes, yBytes] = [4 * MANY_ROWS * spec.K, 4 * MANY_ROWS * spec.N];
+      if (xBytes + yBytes > arena.byteLength / 2) return;
+      // Operands come with a run; until then any place is as good as another.
+      const [x, out] = [arena.at(LINE, xBytes), arena.at(LINE + xBytes, yBytes)];
+      productsOf(w, spec, 0).prepare({ M: MANY_ROWS, ...arithmetic, out }, x);
     },
     addOffset: (x, options) => addOffset(arena.float32(x), { ...options, out: arena.float32(options.out) }),
     rows: (source, w, { out, indices, segments }) =>

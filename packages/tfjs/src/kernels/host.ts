@@ -34,6 +34,15 @@ export interface Host<Place = unknown> {
   integers(tensor: TensorInfo, needed?: boolean): ArrayLike<number> | undefined;
   /** For work that needs a device of @msd/core's by itself (attention, convolutions), where JavaScript sees it. */
   readonly memory?: Memory;
+  /**
+   * Takes the working memory of products with this matrix, where it lies between tensors: those of a model come and go around it, and
+   * what is taken between them leaves holes.
+   */
+  reserve?(
+    w: TensorInfo,
+    spec: MatrixSpec,
+    arithmetic: Pick<ProductOptions<Place>, 'components' | 'activationBlock'>,
+  ): void;
   dispose(): void;
 }
 

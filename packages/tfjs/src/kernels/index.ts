@@ -4,6 +4,7 @@ import { msdAttention } from './attention.ts';
 import { msdConv2D, msdDepthwiseConv2D } from './convolution.ts';
 import { msdDequantize, msdGather, msdSparseSegment } from './gather.ts';
 import type { Host } from './host.ts';
+import { msdLoop } from './loop.ts';
 import { msdMatMul } from './mat-mul.ts';
 import { msdGates, msdRecurrent } from './recurrent.ts';
 
@@ -16,6 +17,7 @@ export const RECURRENT = 'MsdRecurrent';
 export const CONV_2D = 'MsdConv2D';
 export const DEPTHWISE = 'MsdDepthwiseConv2D';
 export const GATES = 'MsdGates';
+export const LOOP = 'MsdLoop';
 
 export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host: Host) => TensorInfo | TensorInfo[]>> =
   {
@@ -28,4 +30,5 @@ export const kernels: Readonly<Record<string, (inputs: never, attrs: never, host
     [CONV_2D]: msdConv2D,
     [DEPTHWISE]: msdDepthwiseConv2D,
     [GATES]: msdGates,
+    [LOOP]: msdLoop,
   };

@@ -28,6 +28,11 @@ export class Products {
     else this.#msd.run(call);
   }
 
+  /** Binds a product of many rows: kernels are compiled, and the device has its working buffers. Operands come with a run. */
+  prepare(form: ProductOptions<ArenaHandle>, x: ArenaHandle): void {
+    this.#bind([x, undefined, undefined, undefined, form.out], form);
+  }
+
   #bind(operands: readonly (ArenaHandle | undefined)[], form: ProductOptions<ArenaHandle>): Call {
     const { M, components, activationBlock, activation } = form;
     const work = { kind: 'product', matrices: [this.#matrix], M, components, activationBlock } as const;

@@ -87,7 +87,7 @@ export function msdGates(
 }
 
 /** One output inside of the other: all are given back if the last one fails. */
-function outputsOf(
+export function outputsOf(
   host: Host,
   shapes: readonly (readonly number[])[],
   read: readonly TensorInfo[],

@@ -38,14 +38,9 @@ function unknownLayer({ name, className, weights }: AnyPlace): NodeReport | unde
   if (isMsd(className)) return { name, op: className, where: 'msd', msdOp: className };
   const reason = weights.every(({ shape }) => shape.length < 2)
     ? 'vectors, no matrix'
-    : (ELSEWHERE[className] ?? `MSD has no kernel for ${className}`);
+    : `MSD has no kernel for ${className}`;
   return { name, op: className, where: 'tfjs', reason, bytes: bytesOf(weights) };
 }
-
-/** Classes that are taken once the model is there: a file cannot say it. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  DepthwiseConv2D: 'a depthwise convolution: loadLayersModel and accelerate take it on request, convolutions: true',
-};
 
 /** It was taken before. */
 const isMsd = (className: string): boolean => className.startsWith('Msd');

@@ -5,6 +5,7 @@
 import { UnsupportedError } from '@msd/core';
 import { shown } from '../errors.ts';
 import type { LayersNamespace } from '../peers.ts';
+import { lastNamespace } from '../state.ts';
 import type { LayerVariable } from './kinds.ts';
 import { packedOf, whileSaving } from './variable.ts';
 
@@ -33,16 +34,36 @@ export function guardTraining({ LayersModel }: LayersNamespace): void {
     const train = makeTrainFunction.call(this);
     return (data) => {
       requireTrainable(this); // a callback may have packed something meanwhile
-      // Frozen weights stay in an optimizer's list until the model is compiled again, as in stock; those that are integers are no
-      // variables that tfjs could take a gradient of.
-      const all = this.collectedTrainableWeights;
-      if (all) this.collectedTrainableWeights = all.filter((weight) => !packedOf(weight));
+      // Frozen weights stay in an optimizer's list until the model is compiled again, as in stock: optimizers know weights by their place.
+      const all = this.collectedTrainableWeights ?? [];
+      const stoodIn = all.map((weight) => (packedOf(weight) ? standIn(weight) : undefined));
+      if (!stoodIn.some(Boolean)) return train(data);
+      this.collectedTrainableWeights = all.map((weight, i) => stoodIn[i]?.weight ?? weight);
       try {
         return train(data);
       } finally {
-        if (all) this.collectedTrainableWeights = all;
+        for (const one of stoodIn) one?.dispose();
+        this.collectedTrainableWeights = all;
       }
     };
+  };
+}
+
+/** A float variable of the weight's name and shape, for optimizers: integers are none that tfjs could take a gradient of. */
+function standIn(weight: LayerVariable): { readonly weight: LayerVariable; dispose(): void } {
+  const tf = lastNamespace('fit');
+  const { registeredVariables } = tf.engine().state as { registeredVariables: Record<string, object> };
+  const packed = weight.val;
+  const variable = tf.tidy(() => tf.variable(tf.zeros(weight.shape), false));
+  delete registeredVariables[variable.name];
+  Object.assign(variable, { name: packed.name });
+  registeredVariables[packed.name] = variable;
+  return {
+    weight: Object.create(weight, { read: { value: () => variable } }),
+    dispose() {
+      variable.dispose();
+      registeredVariables[packed.name] = packed;
+    },
   };
 }
 

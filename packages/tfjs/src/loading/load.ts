@@ -46,8 +46,10 @@ export async function loadRewritten(
   handler: io.IOHandler,
   rewrite: Rewrite,
   options: io.LoadOptions,
+  prepare?: (topology: unknown) => Promise<void>,
 ): Promise<RewrittenArtifacts> {
   const { artifacts, chunks, loadOptions = options } = await open(tfio, handler);
+  await prepare?.(artifacts.modelTopology);
   if (!chunks) return rewrite(artifacts);
   const { onProgress, requestInit } = loadOptions;
   const { stored, peakBytes } = await receive(

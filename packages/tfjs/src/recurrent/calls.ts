@@ -3,10 +3,9 @@
  * position is a product with the last state, and one pass over each row of it (gates.ts). Calls are bound once per form, then told
  * where operands lie.
  */
-import type { ArenaHandle, PreparedWeights, WasmBackend } from '@msd/core';
+import type { ArenaHandle, WasmBackend } from '@msd/core';
 import type { Host, Memory } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
-import { addOffset } from '../kernels/in-memory.ts';
 import type {
   GatesInputs,
   GatesOutputs,
@@ -14,72 +13,13 @@ import type {
   RecurrentInputs,
   RecurrentOutputs,
 } from '../kernels/recurrent.ts';
-import { type MatrixSpec, matrixCount, planeBytes } from '../spec.ts';
-import type { DataId, TensorInfo, TfNamespace } from '../tf.ts';
+import type { TfNamespace } from '../tf.ts';
 import { Expressions } from './expressions.ts';
 import { type GatesOp, gatesOf, stepOf } from './gates.ts';
-import { type Call, keep } from './keep.ts';
+import { type Matrices, MatricesOf } from './matrices.ts';
 
 /** Positions that are multiplied with the kernel at a time. */
 const STRIP = 128;
-
-type Arithmetic = Pick<RecurrentAttrs, 'components' | 'activationBlock'>;
-
-interface ProductOperands {
-  readonly x: ArenaHandle;
-  readonly M: number;
-  readonly bias?: ArenaHandle | undefined;
-  readonly residual?: ArenaHandle | undefined;
-  /** Of each matrix. */
-  readonly outs: readonly ArenaHandle[];
-}
-
-/** Packed matrices at one place. */
-class Matrices {
-  readonly ptr: number;
-  readonly #device: WasmBackend;
-  readonly #spec: MatrixSpec;
-  readonly #planes: readonly PreparedWeights[];
-  readonly #calls = new Map<string, Call>();
-
-  constructor(device: WasmBackend, spec: MatrixSpec, place: ArenaHandle) {
-    this.ptr = place.ptr;
-    this.#device = device;
-    this.#spec = spec;
-    const size = planeBytes(spec);
-    this.#planes = Array.from({ length: matrixCount(spec) * spec.planes }, (_, i) =>
-      device.adopt(spec, device.part(place, i * size, size)),
-    );
-  }
-
-  /** Of x with the matrices [first, first + outs.length). */
-  multiply(first: number, operands: ProductOperands, arithmetic: Arithmetic): void {
-    const { planes, offset, K, N } = this.#spec;
-    const { x, M, outs } = operands;
-    this.#run(first, 0, operands, arithmetic);
-    if (planes === 2)
-      for (const [i, out] of outs.entries()) this.#run(first + i, 1, { x, M, residual: out, outs: [out] }, arithmetic);
-    if (!offset) return;
-    const { arena } = this.#device;
-    for (const out of outs) addOffset(arena.float32(x), { M, K, N, offset, out: arena.float32(out) });
-  }
-
-  #run(first: number, plane: number, { x, M, bias, residual, outs }: ProductOperands, arithmetic: Arithmetic): void {
-    const operands = [x, ...outs.flatMap((out) => [bias, undefined, residual, out])];
-    const { components, activationBlock } = arithmetic;
-    const key = [first, plane, outs.length, M, !bias, !residual, components, activationBlock].join();
-    const known = this.#calls.get(key);
-    if (known)
-      this.#device.run(known, { operands: operands as ArenaHandle[] }); // absent ones stay absent
-    else {
-      const matrices = outs.map((_, i) => this.#planes[(first + i) * this.#spec.planes + plane]!);
-      const work = { kind: 'product', matrices, M, ...arithmetic, each: outs.map(() => ({})) } as const;
-      const call = this.#device.bind(work, operands);
-      keep(this.#calls, key, call);
-      this.#device.run(call);
-    }
-  }
-}
 
 /** Where a run reads and writes. */
 interface Run {
@@ -99,12 +39,13 @@ interface Run {
 export class RecurrentCalls {
   readonly #device: WasmBackend;
   readonly #places: Memory['places'];
-  readonly #matrices = new WeakMap<DataId, Matrices>();
+  readonly #matrices: MatricesOf;
   readonly #expressions: Expressions;
 
   constructor({ device, places }: Memory) {
     this.#device = device;
     this.#places = places;
+    this.#matrices = new MatricesOf(device);
     this.#expressions = new Expressions(device);
   }
 
@@ -145,10 +86,10 @@ export class RecurrentCalls {
         const scratch = device.alloc(strip * row + row + state, 'recurrent layer');
         try {
           const inputs = device.part(scratch, 0, strip * row);
-          const input = this.#matricesAt(w, attrs.input, wAt!);
+          const input = this.#matrices.at(w, attrs.input, wAt!);
           const run: Run = {
             attrs,
-            own: this.#matricesAt(r, attrs.own, rAt!),
+            own: this.#matrices.at(r, attrs.own, rAt!),
             batch,
             units,
             h: hAt!,
@@ -232,14 +173,6 @@ export class RecurrentCalls {
   #express(which: 'last' | 'reset', { id, activations }: RecurrentAttrs, units: number, operands: ArenaHandle[]): void {
     const key = `${which},${id},${activations.activation},${activations.recurrentActivation}`;
     this.#expressions.run(key, () => gatesOf(id, activations)[which]!, units, operands);
-  }
-
-  #matricesAt({ dataId }: TensorInfo, spec: MatrixSpec, place: ArenaHandle): Matrices {
-    const known = this.#matrices.get(dataId);
-    if (known?.ptr === place.ptr) return known;
-    const matrices = new Matrices(this.#device, spec, place);
-    this.#matrices.set(dataId, matrices);
-    return matrices;
   }
 
   #copy(from: ArenaHandle, to: ArenaHandle): void {

@@ -3,6 +3,9 @@ import type { ArenaHandle, WasmBackend } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
 import { type Call, keep } from './keep.ts';
 
+/** A model has a few for each cell. */
+const MOST_EXPRESSIONS = 128;
+
 export class Expressions {
   readonly #device: WasmBackend;
   readonly #calls = new Map<string, Call>();
@@ -23,7 +26,7 @@ export class Expressions {
     const type = { dtype: 'f32' as const, dims: [length] };
     const inputs = new Array<typeof type>(operands.length - op.outputs.length).fill(type);
     const call = this.#device.bind({ kind: 'op', spec: elementwise as never, op: op as never, inputs }, operands);
-    keep(this.#calls, key, call);
+    keep(this.#calls, key, call, MOST_EXPRESSIONS);
     return call;
   }
 }

@@ -6,7 +6,7 @@ export type Call = ReturnType<WasmBackend['bind']>;
 const MOST_CALLS = 16;
 
 /** Adds a call; the oldest one goes if there are too many. */
-export function keep(calls: Map<string, Call>, key: string, call: Call): void {
+export function keep(calls: Map<string, Call>, key: string, call: Call, most = MOST_CALLS): void {
   calls.set(key, call);
-  if (calls.size > MOST_CALLS) calls.delete(calls.keys().next().value!);
+  if (calls.size > most) calls.delete(calls.keys().next().value!);
 }

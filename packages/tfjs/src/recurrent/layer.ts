@@ -8,8 +8,10 @@ import type { QuantizedTensor } from '../quantized-tensor.ts';
 import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
+import { levelled, withoutPowers } from '../weights/powers.ts';
 import type { RecurrentCalls } from './calls.ts';
 import type { CellActivations, RecurrentId } from './gates.ts';
+import type { LoopCalls } from './loop-calls.ts';
 
 export interface RecurrentLayer {
   readonly id: RecurrentId;
@@ -61,7 +63,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const [batch, positions] = x.shape as [number, number];
   const [h, c] = states.map(asFloats);
   const inputs: NamedTensorMap = {
-    x: turned(asFloats(x), positions),
+    x: levelled(turned(asFloats(x), positions), kernel.spec as MatrixSpec),
     w: kernel.packed,
     r: recurrentKernel.packed,
     h: h!,
@@ -71,7 +73,7 @@ export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): Recurr
   const attrs: RecurrentAttrs = {
     id,
     activations,
-    input: kernel.spec as MatrixSpec,
+    input: withoutPowers(kernel.spec) as MatrixSpec,
     own: recurrentKernel.spec as MatrixSpec,
     isReversed,
     sequences,
@@ -109,4 +111,10 @@ function callsFor(activations: CellActivations): RecurrentCalls | undefined {
 export function currentCalls(): RecurrentCalls | undefined {
   const { tf } = requireRegistration('MsdRecurrent');
   return tf.engine().state.gradientDepth > 0 ? undefined : kernels.get()?.recurrentCalls(tf);
+}
+
+/** The same for loops of graphs. */
+export function currentLoopCalls(): LoopCalls | undefined {
+  const { tf } = requireRegistration('MsdRecurrent');
+  return tf.engine().state.gradientDepth > 0 ? undefined : kernels.get()?.loopCalls(tf);
 }

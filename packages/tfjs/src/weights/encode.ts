@@ -6,7 +6,7 @@ import type { FormatId } from '@msd/core';
 import type { SeenActivations } from '../activations.ts';
 import { type Packed, packStoredTable } from '../pack.ts';
 import { type Accuracy, accuracyOf, whyInaccurate } from './accuracy.ts';
-import { whyUnfit } from './fit.ts';
+import { whyUnfit, whyWithoutLevels } from './fit.ts';
 import { formsOf } from './forms.ts';
 import { gridOf } from './grid.ts';
 import { encodeCodes } from './integers.ts';
@@ -53,8 +53,10 @@ function encodeNow(
   options: WeightFormatOptions,
   x: SeenActivations | undefined,
 ): Encoded | { readonly reason: string } {
-  if (view.kind === 'table' && stored.kind !== 'float32')
-    return { packed: packStored(stored, view), how: 'stored integers kept' };
+  if (view.kind === 'table' && stored.kind !== 'float32') {
+    const without = stored.kind === 'float16' ? undefined : whyWithoutLevels(stored);
+    return without ? { reason: without } : { packed: packStored(stored, view), how: 'stored integers kept' };
+  }
   const unfit = whyUnfit(stored);
   if (unfit) return { reason: unfit };
   if (stored.kind === 'uint8' || stored.kind === 'uint16') return encodeStored(stored, view, x);

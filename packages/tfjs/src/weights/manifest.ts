@@ -16,8 +16,9 @@ export interface WeightSpec {
   readonly group?: string;
   readonly quantization?: {
     readonly dtype: string;
-    readonly scale?: number;
-    readonly min?: number;
+    /** NaN, Infinity and null, which is what JSON makes of them, are that weight's affair alone. */
+    readonly scale?: number | null;
+    readonly min?: number | null;
     readonly original_dtype?: string;
   };
 }
@@ -94,12 +95,14 @@ function checkSpecEntry(entry: unknown): WeightSpec {
     throw new ModelFormatError(
       `weights: ${what}, expected a quantization of ${Object.keys(STORED_BYTES)}, got ${shown(stored)}.`,
     );
-  if (stored !== 'float16' && !(Number.isFinite(scale) && Number.isFinite(min)))
+  if (stored !== 'float16' && !(isLevel(scale) && isLevel(min)))
     throw new ModelFormatError(
-      `weights: ${what}, expected a finite scale and min, got ${shown(scale)}, ${shown(min)}.`,
+      `weights: ${what}, expected numbers as scale and min, got ${shown(scale)}, ${shown(min)}.`,
     );
   return spec;
 }
+
+const isLevel = (value: unknown): boolean => typeof value === 'number' || value === null;
 
 /** Stored bytes; strings say by themselves how many they are. */
 export const byteLengthOf = ({ shape, dtype, quantization }: WeightSpec): number =>

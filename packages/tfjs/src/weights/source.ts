@@ -1,7 +1,7 @@
 /** Values of a model's constants, wherever they come from: a file in its stored form, or tensors of a loaded model. */
 import { fromFp16 } from '@msd/core';
 import type { Encoded } from './encode.ts';
-import { byteLengthOf, type StoredWeight } from './manifest.ts';
+import { byteLengthOf, type StoredWeight, type WeightSpec } from './manifest.ts';
 
 /** Integers of a manifest: real = scale · code + min. */
 export type StoredCodes =
@@ -46,7 +46,7 @@ export function fileConstant(weight: StoredWeight): Constant {
     byteLength: byteLengthOf(spec),
     stored() {
       const { buffer } = bytes();
-      const { scale = 1, min = 0 } = quantization ?? {};
+      const { scale, min } = levelsOf(spec);
       const kept = 'encoded' in weight ? { weight } : {};
       switch (quantization?.dtype) {
         case 'uint8':
@@ -63,9 +63,16 @@ export function fileConstant(weight: StoredWeight): Constant {
       const { buffer } = bytes();
       if (!quantization) return new Int32Array(buffer);
       const codes = quantization.dtype === 'uint8' ? new Uint8Array(buffer) : new Uint16Array(buffer);
-      return Int32Array.from(codes, (code) => Math.round(code * (quantization.scale ?? 1) + (quantization.min ?? 0)));
+      const { scale, min } = levelsOf(spec);
+      return Int32Array.from(codes, (code) => Math.round(code * scale + min));
     },
   };
+}
+
+/** As tfjs reads them: null counts as 0. */
+function levelsOf({ quantization }: WeightSpec): { readonly scale: number; readonly min: number } {
+  const { scale = 1, min = 0 } = quantization ?? {};
+  return { scale: scale ?? 0, min: min ?? 0 };
 }
 
 /** The real values that tfjs would decode. */

@@ -2,29 +2,21 @@
  * What forecasts have to know of formats and kernels. These are copies, which a test holds equal to what they are copies of: pages fetch
  * forecasts when somebody asks for them, and modules that they shared with the kernels would be chunks of their own for everybody.
  */
-import type { KvType } from '../../attention/contract.ts';
 import type { FormatId } from '../../formats/weights.ts';
 
 /** How kernels unpack weights: a load that extends, a mask or shift, a lookup. */
 export type Unpacking = 'byte' | 'codes' | 'table';
 
-export interface FormatFacts {
-  /** Of a weight. */
-  readonly bits: number;
-  readonly unpacking: Unpacking;
-  /** k of a scaled integer sum, for a block size; null = one scale per channel. */
-  readonly chunk: 32 | 'block';
-  /** Of the scale of a block. */
-  readonly scaleBytes: number;
-}
+/** Bits of a weight, how it is unpacked, k of a scaled integer sum (0 = as many as share a scale), bytes of the scale of a block. */
+type FormatFacts = readonly [bits: number, unpacking: Unpacking, chunk: number, scaleBytes: number];
 
-const CODEBOOK: FormatFacts = { bits: 4, unpacking: 'table', chunk: 'block', scaleBytes: 4 };
+const CODEBOOK: FormatFacts = [4, 'table', 0, 4];
 
 export const FORMAT_FACTS: Readonly<Record<FormatId, FormatFacts>> = {
-  int8: { bits: 8, unpacking: 'byte', chunk: 'block', scaleBytes: 4 },
-  int4: { bits: 4, unpacking: 'codes', chunk: 32, scaleBytes: 4 },
-  int2: { bits: 2, unpacking: 'codes', chunk: 32, scaleBytes: 4 },
-  mxfp4: { bits: 4, unpacking: 'table', chunk: 32, scaleBytes: 1 },
+  int8: [8, 'byte', 0, 4],
+  int4: [4, 'codes', 32, 4],
+  int2: [2, 'codes', 32, 4],
+  mxfp4: [4, 'table', 32, 1],
   nf4: CODEBOOK,
   fp4: CODEBOOK,
   nf4low: CODEBOOK,
@@ -34,8 +26,7 @@ export const FORMAT_FACTS: Readonly<Record<FormatId, FormatFacts>> = {
 /** Columns that lie side by side; k that weights are padded to; k of the largest exact sum; rows of a slice; rows that a panel is widened for. */
 export const [PANEL, K_STEP, K_BLOCK, SLICE_ROWS, WIDENED_ROWS] = [16, 32, 256, 256, 8] as const;
 
-/** Bytes of an element of a cache of keys and values; keys of a page; rows of a task. */
-export const KV_BYTES: Readonly<Record<KvType, number>> = { int16: 2, int8: 1, float: 4 };
+/** Keys of a page; rows of a task. */
 export const [PAGE_KEYS, TASK_ROWS] = [64, 64] as const;
 
 /** Products of a call that are worth handing to several threads. */
@@ -45,11 +36,11 @@ export const roundUp = (value: number, multiple: number): number => Math.ceil(va
 
 /** k per scaled sum. */
 export const chunkOf = (format: FormatId, blockSize: number | null): number =>
-  FORMAT_FACTS[format].chunk === 'block' ? Math.min(K_BLOCK, blockSize ?? K_BLOCK) : K_STEP;
+  FORMAT_FACTS[format][2] || Math.min(K_BLOCK, blockSize ?? K_BLOCK);
 
 /** Bytes of packed weights with their scales. */
 export function packedBytes(format: FormatId, blockSize: number | null, N: number, K: number): number {
-  const { bits, scaleBytes } = FORMAT_FACTS[format];
+  const [bits, , , scaleBytes] = FORMAT_FACTS[format];
   const columns = roundUp(N, PANEL);
   const paddedK = roundUp(K, K_STEP);
   const scales = blockSize === null ? 4 : scaleBytes * Math.ceil(paddedK / Math.min(blockSize, K_BLOCK));

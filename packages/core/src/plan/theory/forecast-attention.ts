@@ -1,15 +1,13 @@
 /**
- * What a call of attention on a cache is expected to take here. Units and method are those of forecast.ts: vector operations, and the
+ * What a call of attention is expected to take here. Units and method are those of forecast.ts: vector operations, and the
  * bytes of keys and values.
  */
-import type { KvType } from '../../attention/contract.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { KV_BYTES, PAGE_KEYS, roundUp, TASK_ROWS } from './facts.ts';
-import { type Forecast, forecastOf, hasFastDot, operationsPerNanosecond } from './forecast.ts';
+import { PAGE_KEYS, roundUp, TASK_ROWS } from './facts.ts';
+import { type CallTime, operationsPerNanosecond, timeOf } from './forecast.ts';
 
 /** One call. */
-export interface AttentionCall {
-  readonly type: KvType;
+export interface CachedAttention {
   /** Sequences; default 1. */
   readonly batch?: number;
   readonly heads: number;
@@ -18,28 +16,37 @@ export interface AttentionCall {
   readonly headSize: number;
   /** Queries of each sequence. */
   readonly rows: number;
-  /** Keys in all, with those that the call adds. */
+  /** Keys in all. */
   readonly keys: number;
+  /** Of them, those that the call adds. Default: one for each query. */
+  readonly newKeys?: number;
   /** Does a query see keys after its own? Default: not. */
   readonly seesAll?: boolean;
   /** Default 1. */
   readonly threads?: number;
 }
 
-/** Operations per vector of 8 products of keys, or of values: a dot and an addition, twice for int16; 4 products at a time for floats. */
-const PRODUCTS: Readonly<Record<KvType, number>> = { int16: 4.5, int8: 2.3, float: 4.6 };
-/** A vector of int8 keys is unpacked for the two rows of a tile. */
-const UNPACK_INT8 = 0.95;
-/** The same with relaxed dots of one instruction, two components, in times of such a dot. Not measured. */
-const PRODUCTS_I8 = 2.2;
-/** One row alone has fewer sums that do not wait for each other. */
-const ALONE: Readonly<Record<KvType, number>> = { int16: 1.05, int8: 1.1, float: 1.1 };
-/** Operations per key and head: maximum, exponential, sum, and its integer with the scale of V. */
-const SOFTMAX: Readonly<Record<KvType, number>> = { int16: 14.8, int8: 12.5, float: 8.4 };
+/** What a type of keys and values takes. */
+export interface KvCost {
+  /** Operations per vector of 8 products of keys, or of values; of it what the two rows of a tile share. */
+  readonly products: number;
+  readonly shared?: number;
+  /** One row alone has fewer sums that do not wait for each other: so many times as much. */
+  readonly alone: number;
+  /** Operations per key and head: maximum, exponential, sum, and its integer with the scale of V. */
+  readonly softmax: number;
+  /** Operations per element that is stored. */
+  readonly stored: number;
+  /** Of an element. */
+  readonly bytes: number;
+}
+
+/** A dot and an addition for each digit of a query. */
+const INT16: KvCost = { products: 4.5, alone: 1.05, softmax: 14.8, stored: 6.5, bytes: 2 };
+/** Keys of the first page are floats, whatever the type: 4 products at a time. */
+export const FLOATS: KvCost = { products: 4.6, alone: 1.1, softmax: 8.4, stored: 4.5, bytes: 4 };
 /** Operations per row, whatever it sees: its query's integers, its maximum and sum. */
 const ROW = 400;
-/** Operations per element of a key or value that is stored. */
-const STORED = 3;
 /** Microseconds of a call. */
 const CALL = 1.6;
 /** Keys that are scored together. */
@@ -54,32 +61,29 @@ const SIXTEEN = 16;
  * Rows of a task go through the same keys: up to those that the last one sees, in whole sixteens.
  *
  * @param peaks of one thread; `readGigabytes` of as many bytes as the cache has
+ * @param cost of keys and values; default: int16
  */
-export function forecastAttention(peaks: MachinePeaks, call: AttentionCall): Forecast {
-  const { type, batch = 1, heads, kvHeads, headSize, rows, keys, seesAll = false, threads = 1 } = call;
+export function int16Attention(peaks: MachinePeaks, call: CachedAttention, cost: KvCost = INT16): CallTime {
+  const { batch = 1, heads, kvHeads, headSize, rows, keys, seesAll = false, threads = 1 } = call;
+  const { newKeys = Math.min(rows, keys) } = call;
   const group = heads / kvHeads;
   const tileRows = Math.max(1, Math.min(rows, Math.floor(TASK_ROWS / group)));
-  const rate = operationsPerNanosecond(peaks.dotGmacs);
+  const microseconds = (operations: number): number => operations / operationsPerNanosecond(peaks.dotGmacs) / 1e3;
   const { seen, early, tasks } = pairs(rows, keys, tileRows, seesAll);
   const perKvHead = tileRows * group;
-  const products = (kind: KvType): number => {
-    if (kind === 'int8' && hasFastDot(peaks)) return (8 * PRODUCTS_I8 * rate) / peaks.relaxedDotGmacs!;
-    const unpack = kind === 'int8' ? (UNPACK_INT8 * Math.ceil(perKvHead / 2)) / perKvHead : 0;
-    return (PRODUCTS[kind] + unpack) * (perKvHead === 1 ? ALONE[kind] : 1);
-  };
-  const scores = ((seen - early) * products(type) + early * products('float')) * (headSize / 8);
-  const values = seen * products(type) * (headSize / 8);
-  const each = scores + values + seen * SOFTMAX[type] + rows * ROW;
-  const stored = 2 * Math.min(rows, keys) * headSize * STORED;
-  const sharing = Math.min(threads, kvHeads * batch * Math.max(tasks, group));
+  const products = ({ products: own, shared = 0, alone }: KvCost): number =>
+    (own + (shared * Math.ceil(perKvHead / 2)) / perKvHead) * (perKvHead === 1 ? alone : 1);
+  const scores = (2 * seen - early) * products(cost) + early * products(FLOATS);
+  const each = scores * (headSize / 8) + seen * cost.softmax + rows * ROW;
+  const caches = batch * kvHeads;
   const parts = {
-    decompose: (batch * kvHeads * stored) / rate / 1e3,
-    multiply: (batch * kvHeads * group * each) / rate / 1e3 / sharing,
-    read: (batch * kvHeads * tasks * keys * 2 * headSize * KV_BYTES[type]) / peaks.readGigabytes / 1e3,
+    decompose: microseconds(caches * 2 * newKeys * headSize * cost.stored),
+    multiply: microseconds(caches * group * each) / Math.min(threads, caches * Math.max(tasks, group)),
+    read: (caches * tasks * keys * 2 * headSize * cost.bytes) / peaks.readGigabytes / 1e3,
     call: CALL,
   };
   // Softmax reads nothing, so that less can hide behind it.
-  return forecastOf(parts, Math.hypot);
+  return timeOf(parts, Math.hypot);
 }
 
 /** Pairs of a query and a key that are computed, those with keys of the first page, and tasks that the queries are cut into. */

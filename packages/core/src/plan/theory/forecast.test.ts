@@ -10,9 +10,8 @@ import type { FormatId } from '../../formats/weights.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
 import { cutPanels, gemmShapeFor } from '../choose.ts';
 import { SLICE_ROWS as ROWS } from '../ranges.ts';
+import { type AttentionCall, forecastAttention, forecastProduct, type ProductWithWeights } from './explained.ts';
 import * as facts from './facts.ts';
-import { forecastProduct, type ProductWithWeights } from './forecast.ts';
-import { type AttentionCall, forecastAttention } from './forecast-attention.ts';
 
 /** Without one-instruction dots of bytes, and with them. */
 const OLD = { dotGmacs: 40, relaxedDotGmacs: 39, readGigabytes: 30 };
@@ -30,9 +29,8 @@ describe('facts', () => {
     expect(Object.keys(facts.FORMAT_FACTS).sort()).toEqual([...FORMATS].sort());
     for (const format of FORMATS) {
       const { bits, table, operandBits, blockSizes, perChannel } = formats[format];
-      const { unpacking } = facts.FORMAT_FACTS[format];
-      expect(facts.FORMAT_FACTS[format].bits).toBe(bits);
-      expect(unpacking).toBe(table ? 'table' : operandBits === 8 ? 'byte' : 'codes');
+      expect(facts.FORMAT_FACTS[format][0]).toBe(bits);
+      expect(facts.FORMAT_FACTS[format][1]).toBe(table ? 'table' : operandBits === 8 ? 'byte' : 'codes');
       const [least, most] = blockSizes;
       for (const blockSize of [
         ...(perChannel ? [null] : []),
@@ -55,7 +53,12 @@ describe('facts', () => {
     expect([facts.PANEL, facts.K_STEP, facts.K_BLOCK, facts.SLICE_ROWS]).toEqual([COLUMNS, STEP, BLOCK, ROWS]);
     expect(gemmShapeFor(facts.WIDENED_ROWS)).toBe('gemm');
     expect(gemmShapeFor(facts.WIDENED_ROWS - 1)).toBe('smallM');
-    expect(facts.KV_BYTES).toEqual(BYTES);
+    const cache = { heads: 1, kvHeads: 1, headSize: 8, rows: 1, keys: 1000 };
+    for (const type of ['int16', 'int8', 'float'] as const)
+      expect(forecastAttention(OLD, { type, ...cache }).parts.read * OLD.readGigabytes).toBeCloseTo(
+        2 * 8 * BYTES[type],
+        9,
+      );
     expect(facts.PAGE_KEYS).toBe(KEYS_OF_PAGE);
     expect(tilingFor({ batch: 1, rows: 1000, heads: 1, kvHeads: 1 }, 1).rows).toBe(facts.TASK_ROWS);
     const panels = 16;

@@ -139,13 +139,14 @@ function lazyClass(ort: OrtModule): LazyClass {
 }
 
 /**
- * Transformers.js in Node asks every tensor before every run whether its array is a Float16Array:
+ * Transformers.js in Node asks every tensor before every run whether its array is a Float16Array, and then puts the bits in its place,
+ * for native code reads nothing else:
  *
- *   tensor.cpuData instanceof Float16Array
+ *   if (tensor.cpuData instanceof Float16Array) tensor.cpuData = new Uint16Array(tensor.cpuData.buffer)
  *
  * Read for that, keys and values would leave their cache with every token. What `cpuData` gives then knows of what kind the array is,
- * and becomes that array as soon as anything else is wanted of it. Whoever reads `data`, or all properties of the tensor one after
- * the other (structuredClone, spread), gets the array itself.
+ * of float16 the bits already, and becomes that array as soon as anything else is wanted of it. Whoever reads `data`, or all properties
+ * of the tensor one after the other (structuredClone, spread), gets the array itself.
  */
 const askedFor = new WeakSet<object>();
 
@@ -189,8 +190,8 @@ const KIND_OR_ELEMENTS = {
 
 /** An array as far as its kind is concerned; the real one for everything else. */
 function kindOf(source: Source, kept: Kept): KeptData {
-  const empty = typed(kept, new Float32Array(0));
-  const all = (): KeptData => elementsOf(source) ?? empty;
+  const empty = asBits(typed(kept, new Float32Array(0)));
+  const all = (): KeptData => asBits(elementsOf(source) ?? empty);
   return new Proxy(empty, {
     get(_, key) {
       const data = all();
@@ -202,6 +203,13 @@ function kindOf(source: Source, kept: Kept): KeptData {
     ownKeys: () => Reflect.ownKeys(all()),
     getOwnPropertyDescriptor: (_, key) => Reflect.getOwnPropertyDescriptor(all(), key),
   });
+}
+
+/** Of an engine's own Float16Array its bits, in the same buffer. */
+function asBits(data: KeptData): KeptData {
+  if (data instanceof Float32Array || data instanceof Int8Array || data instanceof Uint16Array) return data;
+  const { buffer, byteOffset, length } = data;
+  return new Uint16Array(buffer, byteOffset, length);
 }
 
 /** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */

@@ -37,15 +37,22 @@ export function presentOf(past: Info, symbols: Symbols): Info {
   return { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
 }
 
-/** For the price: heads that are not known are taken for 12, their sizes for 64. */
+/**
+ * For the price: heads that are not known are taken for 12, their sizes for 64.
+ *
+ * @param q [batch, rows, …]
+ * @param width of a head's query and value together. Default: twice what a head has of `q`
+ */
 export function scoresOfSizes(
   q: readonly Size[] | undefined,
   keys: Size | undefined,
   heads: number,
-  width: Size | undefined,
+  width?: Size,
+  kvHeads?: number,
 ): NonNullable<Match['scores']> {
-  const [batch = 1, rows = 1] = q ?? [];
-  return { dims: [batch, heads || 12, rows, keys ?? rows], width: typeof width === 'number' ? width : 128 };
+  const [batch = 1, rows = 1, hidden] = q ?? [];
+  const own = width ?? (typeof hidden === 'number' && heads > 0 ? (2 * hidden) / heads : undefined);
+  return { dims: [batch, heads || 12, rows, keys ?? rows], width: typeof own === 'number' ? own : 128, kvHeads };
 }
 
 /** Names in a cache. */

@@ -93,10 +93,16 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   const heads = view.int('num_heads', 0);
   const kvHeads = view.int('kv_num_heads', 0);
   if (!(kvHeads > 0 && heads > 0 && heads % kvHeads === 0)) return `${heads} heads over ${kvHeads}`;
-  const width = matcher.info(roles.q)?.dims?.[2];
-  const size = typeof width === 'number' ? width / (k === '' ? heads + 2 * kvHeads : heads) : undefined;
+  const size = headSizeOf(view, matcher, roles);
   if (size !== undefined && size > MAX_HEAD_SIZE) return `heads of ${size}`;
   return undefined;
+}
+
+/** `undefined`: only a run knows. Keys and values may lie beside the queries. */
+function headSizeOf(view: NodeView, matcher: Matcher, { q, k }: Roles): number | undefined {
+  const width = matcher.info(q)?.dims?.[2];
+  const heads = view.int('num_heads', 0) + (k === '' ? 2 * view.int('kv_num_heads', 0) : 0);
+  return typeof width === 'number' ? width / heads : undefined;
 }
 
 function match(view: NodeView, matcher: Matcher): Match | string {
@@ -128,7 +134,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       matcher.info(q)?.dims,
       matcher.info(presentKey)?.dims?.[2],
       view.int('num_heads', 0),
-      undefined,
+      2 * (headSizeOf(view, matcher, roles) ?? 64),
+      view.int('kv_num_heads', 0),
     ),
     resources: [...matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]), ...resources],
     lower: (to) => lower(to, view, roles, scales, angles),

@@ -81,7 +81,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
         ? matcher.info(key)?.dims?.at(isFirst(matcher, key) ? 2 : 1)
         : matcher.info(presentKey)?.dims?.[2],
       heads,
-      undefined,
     ),
     lower(to) {
       const { batch, rows, keys, q, k, v, headSize, valueSize } = operandsOf(to, heads, { query, key, value, bias });

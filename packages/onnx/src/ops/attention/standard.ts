@@ -83,6 +83,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       cache ? matcher.info(presentKey)?.dims?.[2] : rowsOf(matcher.info(key)?.dims)?.[1],
       view.int('q_num_heads', 0) || headCount(matcher.info(query)?.dims),
       undefined,
+      view.int('kv_num_heads', 0) || headCount(matcher.info(key)?.dims) || undefined,
     ),
     lower(to) {
       const [q, k, v] = [to.slot(query), to.slot(key), to.slot(value)];
@@ -124,9 +125,13 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   });
 }
 
-/** Batch and rows. */
-const rowsOf = (dims: readonly Size[] | undefined): readonly Size[] | undefined =>
-  dims && [dims[0] ?? 1, dims[dims.length - 2] ?? 1];
+/** Batch, rows, and what all heads have together. */
+function rowsOf(dims: readonly Size[] | undefined): readonly Size[] | undefined {
+  if (!dims) return undefined;
+  const width = dims.at(-1);
+  const hidden = typeof width === 'number' ? [width * (dims.length === 4 ? headCount(dims) : 1)] : [];
+  return [dims[0] ?? 1, dims.at(-2) ?? 1, ...hidden];
+}
 
 function headCount(dims: readonly Size[] | undefined): number {
   const heads = dims?.length === 4 ? dims[1] : undefined;

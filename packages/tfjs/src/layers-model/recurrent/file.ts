@@ -10,7 +10,7 @@ import { fieldOf } from '../kinds.ts';
 import { whyClipped } from '../plan.ts';
 import { configOfPacked, packedOf, wayOf } from './classes.ts';
 import { LEAVES, type Leaf, RECURRENT_KINDS, type RecurrentKind } from './kinds.ts';
-import { type CellWeights, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
+import { type CellWeights, cellName, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
 
 interface Config {
   class_name?: string;
@@ -40,11 +40,15 @@ interface Site {
 
 type Stored = ReadonlyMap<string, StoredWeight>;
 
-/** @param packed gets the integers, by the names of the weights */
+/**
+ * @param packed gets the integers, by the names of the weights
+ * @param replaced names behind which there are classes of somebody's own
+ */
 export function rewriteRecurrent(
   places: readonly FilePlace[],
   stored: Stored,
   packed: Map<string, Int32Array<ArrayBuffer>>,
+  replaced: ReadonlySet<string>,
   options: RewriteOptions,
 ): NodeReport[] {
   const seen = new Map<string, number>();
@@ -57,6 +61,8 @@ export function rewriteRecurrent(
     if (fresh.length === 0) return [];
     const op = String(place.layer.class_name);
     const refused = (reason: string): NodeReport[] => [{ name, op, where: 'tfjs', reason }];
+    const own = fresh.find((site) => replaced.has(site.op));
+    if (own) return refused(`a class of its own behind the name ${own.op}`);
     if (place.wrapper !== undefined && place.wrapper !== 'TimeDistributed' && place.wrapper !== 'Bidirectional')
       return refused(`inside of ${place.wrapper}`);
     if (options.keepTrainable && place.config.trainable !== false)
@@ -71,10 +77,10 @@ export function rewriteRecurrent(
       if (reason !== undefined) return refused(reason);
     }
     const taken: { site: Site; ways: (Way & { cell: PackedCellWeights })[] }[] = [];
-    for (const [site, all] of found) {
+    for (const [i, [site, all]] of found.entries()) {
       const ways: (Way & { cell: PackedCellWeights })[] = [];
       for (const way of all) {
-        const cell = packCell(site.kind, way.weights, options);
+        const cell = packCell(site.kind, way.weights, options, cellName(name, i, found.length));
         if ('reason' in cell) return refused(cell.reason);
         ways.push({ ...way, cell });
       }
@@ -106,13 +112,17 @@ function sitesOf({ layer, config, path, wrapper }: FilePlace): Site[] {
     return [{ ...own, ...scopes }];
   }
   const cell = config.cell as Config | undefined;
-  if (layer.class_name !== 'RNN' || !cell?.config || Array.isArray(cell.config)) return [];
+  if (layer.class_name !== 'RNN' || !isConfig(cell?.config)) return [];
   const cells = (cell.class_name === 'StackedRNNCells' ? cell.config.cells : undefined) as Config[] | undefined;
+  if (cells !== undefined && !Array.isArray(cells)) return []; // tfjs says what is wrong
   return (cells ?? [cell]).flatMap((one, i) => {
-    const site = Array.isArray(one.config) || !one.config ? undefined : siteOf(one, one.config, 'cell');
+    const site = isConfig(one?.config) ? siteOf(one, one.config, 'cell') : undefined;
     return site ? [{ ...site, ahead: cells ? `${outermost}/RNNCell_${i}` : outermost }] : [];
   });
 }
+
+const isConfig = (config: unknown): config is Record<string, unknown> =>
+  typeof config === 'object' && config !== null && !Array.isArray(config);
 
 function siteOf(of: Config, config: Record<string, unknown>, what: 'layer' | 'cell'): Site | undefined {
   const names = what === 'layer' ? (['stock', 'msd'] as const) : (['stockCell', 'msdCell'] as const);

@@ -17,7 +17,15 @@ import {
   type RecurrentKind,
   recurrentNamed,
 } from './kinds.ts';
-import { type CellWeights, keptCell, type PackedCellWeights, packCell, takenNode, whyNotCell } from './plan.ts';
+import {
+  type CellWeights,
+  cellName,
+  keptCell,
+  type PackedCellWeights,
+  packCell,
+  takenNode,
+  whyNotCell,
+} from './plan.ts';
 
 /** One cell, with the layer around it unless that is an RNN. */
 interface Site {
@@ -54,10 +62,14 @@ export async function planRecurrent(
   const forbidden = sites.map((site) => whyForbidden(place, site, classes, places, trainable)).find(Boolean);
   if (forbidden !== undefined) return { reason: forbidden };
   const planned: (Site & Pick<Prepared, 'own' | 'packed' | 'values'>)[] = [];
-  for (const site of sites) {
+  const isStack = place.wrapper !== 'Bidirectional';
+  for (const [i, site] of sites.entries()) {
     const { weights, own, values } = await weightsOf(site.cell);
     const reason = whyNotCell(site.kind, weights, options);
-    const packed = reason === undefined ? packCell(site.kind, weights, options) : { reason };
+    const packed =
+      reason === undefined
+        ? packCell(site.kind, weights, options, cellName(name, i, isStack ? sites.length : 1))
+        : { reason };
     if ('reason' in packed) return packed;
     planned.push({ ...site, own, packed, values });
   }
@@ -69,6 +81,13 @@ export async function planRecurrent(
   );
   const prepared = planned.map((one): Prepared => ({ ...one, restorable, node }));
   return { weights: planned.flatMap(({ own }) => own), takeOver: () => takeOver(place, prepared) };
+}
+
+/** Cells whose products can be watched, and the names that what they meet goes by. */
+export function cellsOf(place: Place): { readonly name: string; readonly cell: CellInternals }[] {
+  const sites = sitesOf(place);
+  const count = place.wrapper === 'Bidirectional' ? 1 : sites.length;
+  return sites.map(({ cell }, i) => ({ name: cellName(place.name, i, count), cell }));
 }
 
 /** A site with its packed weights. */

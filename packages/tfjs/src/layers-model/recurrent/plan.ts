@@ -1,4 +1,5 @@
 /** What loaded files and loaded models have in common: both kernels of a cell, packed, and its line of the report. */
+import { rowsFor } from '../../activations.ts';
 import { formatFor, whyUnwanted } from '../../graph-model/options.ts';
 import type { RewriteOptions } from '../../graph-model/rewrite.ts';
 import type { Packed } from '../../pack.ts';
@@ -38,17 +39,35 @@ export function whyNotCell(kind: RecurrentKind, weights: CellWeights, options: R
   );
 }
 
-/** A cell that {@link whyNotCell} says nothing against; or why it stays what it is after all. */
+/** What a cell's products meet, by these names: x by that of its layer, the states beside it. */
+export const statesOf = (name: string): string => `${name}/states`;
+
+/** Of the cells of one layer: those of a stack are told apart. */
+export const cellName = (layer: string, index: number, count: number): string =>
+  count > 1 ? `${layer}/${index}` : layer;
+
+/**
+ * A cell that {@link whyNotCell} says nothing against; or why it stays what it is after all.
+ *
+ * @param name that activations are given by
+ */
 export function packCell(
   kind: RecurrentKind,
   weights: CellWeights,
   options: RewriteOptions,
+  name: string,
 ): PackedCellWeights | { readonly reason: string } {
   const parts: { packed: Packed<MatrixSpec>; report: MatMulInputsReport }[] = [];
   for (const leaf of LEAVES) {
     const { shape, byteLength, stored } = weights[leaf];
     const view = viewOf(kind, leaf, shape);
-    const encoded = encode(apart(stored(), view), view, formatFor(false, options));
+    const isOfX = leaf === 'kernel';
+    const known = options.activations.get(isOfX ? name : statesOf(name));
+    // A GRU has a matrix for the state, and others for what its gate leaves of it.
+    const met = view.batchShape.length === 0 ? rowsFor(known, view.K, isOfX ? name : statesOf(name)) : undefined;
+    // States are of one size; what a layer is given may be of any.
+    const format = { ...formatFor(false, options), canLevel: isOfX };
+    const encoded = encode(apart(stored(), view), view, format, met);
     if ('reason' in encoded) return encoded;
     parts.push({ packed: encoded.packed as Packed<MatrixSpec>, report: weightsReport(encoded, byteLength, 1) });
   }
