@@ -452,6 +452,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     readonly device = "wasm";
     readonly arena: Arena;
     constructor(options?: WasmOptions, team?: Team);
+    wake(): void;
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
@@ -472,6 +473,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
         readonly each?: readonly (ProductOptions & F32Result)[] | undefined;
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
+    askTiles(): void;
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
     kernelFor(prepared: PreparedWeights, M: number, options?: DecompositionOptions): string;
     get carriers(): CarrierReport;

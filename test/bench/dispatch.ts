@@ -37,7 +37,7 @@ async function printDispatch(): Promise<void> {
   const kernel = pool.install('count', module, memory);
   const shared = (turns: number) => {
     const chunks = chunkTable({ total: 1, size: 1 }, { ...uncut(CHUNKS), last: CHUNKS });
-    const job = new Job([{ value: turns }, { perPanel: 1 }], chunks);
+    const job = new Job([[{ value: turns }, { perPanel: 1 }]], chunks);
     job.place([]);
     return () => void pool.run(kernel, job, 2, (chunk) => count(turns, chunk));
   };

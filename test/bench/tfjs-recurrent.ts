@@ -2,6 +2,7 @@
 import { loadGraphModel, loadLayersModel } from '@msd/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { artifactsOf } from '../../packages/tfjs/test/graph.ts';
+import { kerasLoop } from '../../packages/tfjs/test/keras-loops.ts';
 import { framed, functional, unrolled } from '../../packages/tfjs/test/recurrent-graphs.ts';
 import { type Clock, interleave, type Timing } from './measure.ts';
 
@@ -93,6 +94,46 @@ export async function* recurrentGraphs(
         tf.dispose(feeds as never);
         for (const model of Object.values(models)) model.dispose();
       }
+}
+
+/** Loops as tfjs-converter writes them of Keras's layers, with their lists: what a converted model has. */
+export async function* recurrentLoops(
+  relativeL2: (got: ArrayLike<number>, want: ArrayLike<number>) => number,
+  { rounds, clock }: { readonly rounds: number; readonly clock: Clock },
+): AsyncGenerator<RecurrentTimings> {
+  const kinds = { lstm: ['LSTM', 4], gru: ['GRU', 3], simple: ['SimpleRNN', 1] } as const;
+  for (const [kind, [name, gates]] of Object.entries(kinds))
+    for (const units of [256, 512])
+      for (const form of ['frames', 'while'] as const)
+        for (const positions of POSITIONS) {
+          const entry = kerasLoop({ kind: kind as keyof typeof kinds, K: units, units, form });
+          const handler = { load: async () => artifactsOf(entry) };
+          const models = { stock: await tf.loadGraphModel(handler), int8: await loadGraphModel(handler) };
+          const x = tf.randomNormal([1, positions, units]);
+          const run = async (model: tf.GraphModel) => (await model.executeAsync({ x }, 'output')) as tf.Tensor;
+          const values: Float32Array[] = [];
+          for (const model of Object.values(models)) {
+            const y = await run(model);
+            values.push(y.dataSync().slice() as Float32Array);
+            y.dispose();
+          }
+          const error = relativeL2(values[1]!, values[0]!);
+          const what = form === 'frames' ? 'converted, in frames' : 'converted, in a While';
+          const id = `graph, ${name} ${units} units, ${positions} position${positions > 1 ? 's' : ''}, ${what}`;
+          if (!(error < 0.05)) throw new Error(`${id}: relative error ${error}`);
+          const macs = 2 * positions * gates * units * units;
+          const timings = await interleave(
+            Object.entries(models).map(([own, model]) => ({
+              name: own,
+              macs,
+              run: async () => (await run(model)).dispose(),
+            })),
+            { rounds, sampleMs: 60, clock },
+          );
+          yield { id, macs, timings };
+          x.dispose();
+          for (const model of Object.values(models)) model.dispose();
+        }
 }
 
 /** As Keras exports it: a sigmoid at the gates. */

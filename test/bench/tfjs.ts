@@ -1,5 +1,5 @@
 /**
- * node test/bench/tfjs.ts [matmul | dense | recurrent | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
+ * node test/bench/tfjs.ts [matmul | dense | recurrent | loops | convolution | attention | encoder | load | memory | classifier]… [--clock cpu] [--out DIR]
  * node test/bench/tfjs.ts readme [--out DIR]
  *
  * @msd/tfjs beside stock TensorFlow.js: wasm backend, one thread, one process, the two interleaved in one run and their
@@ -34,7 +34,7 @@ import { type Clock, interleave } from './measure.ts';
 import { type Summary, summarize } from './samples.ts';
 import { DECODE_ROWS, LLM_LAYERS, PREFILL_ROWS } from './shapes.ts';
 import { convolutions } from './tfjs-convolutions.ts';
-import { recurrentGraphs, recurrentLayers } from './tfjs-recurrent.ts';
+import { recurrentGraphs, recurrentLayers, recurrentLoops } from './tfjs-recurrent.ts';
 import {
   FORMS,
   readTfjs,
@@ -353,6 +353,9 @@ else if (positionals.includes('readme')) {
     for (const measure of [recurrentLayers, recurrentGraphs])
       for await (const { id, timings, macs } of measure(relativeL2, { rounds, clock }))
         record('recurrent', id, timings, macs);
+  if (wants('loops'))
+    for await (const { id, timings, macs } of recurrentLoops(relativeL2, { rounds, clock }))
+      record('recurrent', id, timings, macs);
   if (wants('attention')) await attentions();
   if (wants('encoder')) await encoder();
   if (wants('load')) await load();

@@ -18,6 +18,7 @@ import { register, reportOf } from '@msd/onnx/register';
 import type { NodeSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tellStories } from '../../../examples/story-model/src/corpus.ts';
+import { conformanceFolder } from '../../onnx/test/conformance.ts';
 import { line, recogniser, textOf } from '../../onnx/test/ocr.ts';
 import { storyModel, storyPrompts } from '../../onnx/test/story.ts';
 import { argMax, marginOf, type Step, write } from '../../onnx/test/text.ts';
@@ -108,6 +109,17 @@ describe('the shipped story model', () => {
       mkdirSync(at('floats'), { recursive: true });
       await quantize([put('floats/model.onnx', storyModel('fp32')), '-o', path, '--force', ...args()]);
       expect(await flipped(path, await textsOf(storyModel('fp32')))).toEqual([]);
+    },
+    300_000,
+  );
+
+  it.skipIf(!conformanceFolder)(
+    'so is stories260k, another trained model (skipped where ../shared/conformance is absent)',
+    async () => {
+      const path = at('stories260k.onnx');
+      await quantize([join(conformanceFolder!, 'stories260k/onnx/model.onnx'), '-o', path]);
+      register(ort);
+      expect(await flipped(path, await textsOf(path), 'msd')).toEqual([]);
     },
     300_000,
   );

@@ -191,6 +191,73 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       },
     );
 
+    /** One row times matrices of so many columns, with all operands in the arena; `run` gives all results, one after the other. */
+    function bindMany(backend: WasmBackend, columns: readonly number[], endOf: number, hasBias: boolean) {
+      const next = random(columns.length + endOf);
+      const K = 512;
+      const matrices = columns.map((N) => backend.prepare(randomWeights(next, { ...shape, N, K })));
+      const put = (values: Float32Array) => {
+        const handle = backend.alloc(values.byteLength);
+        backend.write(handle, values);
+        return handle;
+      };
+      const x = put(gaussians(next, K));
+      const outs = columns.map((N) => backend.alloc(4 * N));
+      const operands = columns.flatMap((N, i) => {
+        const bias = put(gaussians(next, N));
+        const residual = put(gaussians(next, N));
+        const multiply = i > 0 && columns[i - 1] === N ? outs[i - 1] : residual;
+        return [hasBias ? bias : undefined, ...(i === endOf ? [multiply, residual] : [undefined, undefined]), outs[i]];
+      });
+      const each = columns.map((_, i) => (i === endOf ? { activation: 'silu' as const } : {}));
+      const call = backend.bind({ kind: 'product', matrices, M: 1, each }, [x, ...operands]);
+      return () => {
+        backend.run(call);
+        return outs.flatMap((out) => [...backend.arena.float32(out)]);
+      };
+    }
+
+    it.each([
+      ['q, k and v', [208, 48, 64], -1, true, 1],
+      ['gate and up', [208, 208], 1, false, 1],
+      ['columns that end within a panel', [200, 200], 1, true, 2],
+      ['an end before the last one', [208, 208], 0, false, 2],
+      ['two results that lie in scratch', [200, 130], 1, true, 2],
+      ['more than a job takes', [130, 130, 130, 130, 130], 4, false, 5],
+    ])('several matrices of one row: %s', async (_, columns, endOf, hasBias, jobsOfGemm) => {
+      for (const threads of [2, 3]) {
+        const backend = await create(threads);
+        const [run, one] = [backend, single].map((each) => bindMany(each, columns, endOf, hasBias));
+        const want = one();
+        expect(firstDifference(run(), want)).toBe(-1);
+        const jobs = watchJobs();
+        for (let i = 0; i < 20; i++) expect(firstDifference(run(), want)).toBe(-1);
+        expect(jobs.length / 20).toBe(jobsOfGemm + (endOf < 0 ? 0 : 1));
+        Reflect.deleteProperty(threadPool(), 'run');
+        backend.arena.move();
+        expect(firstDifference(run(), want)).toBe(-1);
+      }
+    });
+
+    it.each([
+      ['hangs in gemm', before("if (id.startsWith('gemm')) Atomics.wait(word, 0, 0)")],
+      ['hangs in the end, after all of gemm', before("if (id.startsWith('end')) Atomics.wait(word, 0, 0)")],
+      ['dies', dyingKernels],
+    ])('several matrices of one row are right where a worker %s', async (_, spoil) => {
+      const columns = [4096, 4096];
+      const want = bindMany(single, columns, 1, true)();
+      const backend = await create(2, () => spoiled(spoil));
+      threadPool().patienceMs = 20;
+      const run = bindMany(backend, columns, 1, true);
+      const jobs = watchJobs();
+      for (let i = 0; i < 5000 && !jobs.some(({ lost }) => lost); i++) {
+        expect(firstDifference(run(), want)).toBe(-1);
+        if (i % 20 === 0) await sleep(1); // a worker that is awake takes part
+      }
+      expect(jobs.some(({ lost }) => lost)).toBe(true);
+      expect(firstDifference(run(), want)).toBe(-1);
+    });
+
     /** A matrix of so much work that a worker which is awake takes part. */
     const large: WeightShape = { ...shape, N: 2000 };
 
@@ -224,6 +291,21 @@ export function threadSuite(spoiled: SpoiledWorker): void {
 
     it('really share the work', async () => {
       await helped(await create(2));
+    });
+
+    it('workers that sleep are woken for work that comes soon', async () => {
+      const backend = await create(2);
+      single.wake();
+      const [run, one] = [backend, single].map((each) => bindMany(each, [4096, 4096], -1, false));
+      const want = one();
+      const jobs = watchJobs();
+      for (let i = 0; i < 500 && !jobs.some(({ own, chunks }) => own < chunks); i++) {
+        await sleep(3); // it sleeps
+        backend.wake();
+        for (const end = performance.now() + 0.3; performance.now() < end; );
+        expect(firstDifference(run(), want)).toBe(-1);
+      }
+      expect(jobs.some(({ own, chunks }) => own < chunks)).toBe(true);
     });
 
     it('results are plain arrays, not views of shared memory', async () => {

@@ -1,6 +1,7 @@
 /** Layers models whose weights are not those that their layers are built for, and models without weights. Stock says what is right. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layersModelHandler, loadLayersModel, ModelFormatError, register, reportOf, unregister } from '../src/index.ts';
+import { sizeOf } from '../src/shapes.ts';
 import { encodeWeight, join, type WeightEntry } from './graph.ts';
 import { saved } from './layers.ts';
 import { BACKENDS, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
@@ -275,3 +276,81 @@ describe.each(BACKENDS)('topologies without weights on %s', (backend) => {
     packed.dispose();
   });
 });
+
+/** A layer of each class that MSD takes. */
+function everyClass(): tf.LayersModel {
+  const fast = { recurrentInitializer: 'glorotNormal' } as const;
+  const cells = [1, 2].map(() => tf.layers.gruCell({ units: 16, ...fast })) as never;
+  const both = tf.layers.lstm({ units: 16, returnSequences: true, ...fast }) as never;
+  return tf.sequential({
+    layers: [
+      tf.layers.embedding({ inputDim: 60, outputDim: 64, inputLength: 5 }),
+      tf.layers.conv1d({ filters: 64, kernelSize: 3, padding: 'same' }),
+      tf.layers.reshape({ targetShape: [5, 1, 64] }),
+      tf.layers.depthwiseConv2d({ kernelSize: 3, padding: 'same' }),
+      tf.layers.conv2d({ filters: 48, kernelSize: [3, 1], padding: 'same' }),
+      tf.layers.separableConv2d({ filters: 48, kernelSize: 3, padding: 'same' }),
+      tf.layers.reshape({ targetShape: [5, 48] }),
+      tf.layers.timeDistributed({ layer: tf.layers.dense({ units: 40 }) }),
+      tf.layers.bidirectional({ layer: both, mergeMode: 'concat' } as never),
+      tf.layers.simpleRNN({ units: 32, returnSequences: true, ...fast }),
+      tf.layers.rnn({ cell: tf.layers.stackedRNNCells({ cells }) } as never),
+      tf.layers.dense({ units: 64 }),
+    ],
+  });
+}
+
+/** Shapes that are none of this one, though near it. */
+const nearby = (shape: readonly number[]): number[][] =>
+  [
+    ...shape.flatMap((dim, at) =>
+      [dim + 1, dim - 1, 2 * dim].map((other) => shape.map((own, i) => (i === at ? other : own))),
+    ),
+    [...shape].reverse(),
+    [sizeOf(shape)],
+    [1, ...shape],
+  ].filter((other) => other.join() !== shape.join() && !other.includes(0));
+
+it.each([
+  ['as tfjs saves it', false],
+  ['as MSD saves it', true],
+])(
+  'a weight of another shape is refused wherever stock refuses it: a model %s',
+  { timeout: 120_000 },
+  async (_, isMsd) => {
+    await useBackend('cpu');
+    const convolutions = true;
+    const stock = everyClass();
+    const plain = await saved(stock);
+    stock.dispose();
+    let artifacts = plain;
+    if (isMsd) {
+      const model = await loadLayersModel(tf.io.fromMemory(plain), { convolutions });
+      artifacts = await saved(model);
+      model.dispose();
+    }
+    let at = 0;
+    const specs = artifacts.weightSpecs!;
+    const parts = specs.map(({ shape }) => {
+      const begin = at;
+      at += 4 * sizeOf(shape);
+      return new Uint8Array(artifacts.weightData as ArrayBuffer, begin, at - begin);
+    });
+    for (const [i, spec] of specs.entries())
+      for (const shape of nearby(spec.shape)) {
+        const bytes = new Uint8Array(4 * sizeOf(shape));
+        bytes.set(parts[i]!.subarray(0, bytes.length));
+        const bad = {
+          ...artifacts,
+          weightSpecs: specs.map((own, k) => (k === i ? { ...own, shape } : own)),
+          weightData: join(parts.map((own, k) => (k === i ? bytes : own))),
+        };
+        await withoutLeaks(async () => {
+          const loading = loadLayersModel(tf.io.fromMemory(bad), { convolutions });
+          await expect(loading, `${spec.name} [${spec.shape}] as [${shape}]`).rejects.toThrow(
+            /Shape mismatch|expected/,
+          );
+        });
+      }
+  },
+);

@@ -657,6 +657,15 @@ describe('damaged convolutions', () => {
     const ints = tf.zeros([1, 5, 5, 32], 'int32');
     const own: ConvolutionWindow = { kernel: [3, 3], strides: [1, 1], dilations: [1, 1], padding: 'same' };
     expect(() => conv2d(ints, w, own)).toThrow(new TypeError('conv2d: x, expected float32, got int32.'));
+    tf.tidy(() => {
+      const [x, filter] = [tf.zeros([1, 5, 5, 32]), tf.zeros([3, 3, 32, 1])];
+      for (const size of [31, 33]) {
+        const bias = tf.zeros([size]);
+        const message = `bias, expected float32 [32], got float32 [${size}].`;
+        expect(() => conv2d(x, w, own, { bias })).toThrow(new RangeError(`conv2d: ${message}`));
+        expect(() => depthwiseConv2d(x, filter, own, { bias })).toThrow(new RangeError(`depthwiseConv2d: ${message}`));
+      }
+    });
     w.dispose();
     ints.dispose();
     model.dispose();

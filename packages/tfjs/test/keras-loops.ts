@@ -27,7 +27,7 @@ export interface KerasLoop {
   /** The output list has one place, for the last position. */
   readonly keepsLast?: boolean;
   readonly activation?: 'Tanh' | 'Relu' | 'Softplus';
-  readonly gate?: 'Sigmoid' | 'hard' | 'hardOfKeras3';
+  readonly gate?: 'Sigmoid' | 'hard' | 'hardOfKeras3' | 'clipped';
   /** Where i, f, g, o lie. */
   readonly order?: readonly number[];
   readonly stored?: WeightEntry['stored'];
@@ -100,9 +100,10 @@ const GATES = { lstm: 4, basic: 4, gru: 3, gruBefore: 3, simple: 1 } as const;
 function gateOf(body: BodyNodes, name: string, input: string, gate: NonNullable<KerasLoop['gate']>): string {
   if (gate === 'Sigmoid') return body.add(name, 'Sigmoid', [input]);
   const sum =
-    gate === 'hard'
+    gate !== 'hardOfKeras3'
       ? body.add(`${name}/add`, 'AddV2', [body.add(`${name}/mul`, 'Mul', ['=point2', input]), '=half'])
       : body.add(`${name}/add`, 'AddV2', [body.add(`${name}/mul`, 'Mul', [input, '=sixth']), '=half']);
+  if (gate === 'clipped') return body.add(name, 'ClipByValue', [sum, '=zero', '=one']);
   const least = body.add(`${name}/clip/Minimum`, 'Minimum', [sum, '=one']);
   return body.add(name, 'Maximum', [least, '=zero']);
 }
@@ -540,4 +541,36 @@ function whileFrom({ variables, body, to, plain }: Made): Printed {
     return at ? `${to('while')}:${at}` : to('while');
   };
   return { nodes: [loop], functions, exit };
+}
+
+/** The same layer with `unroll`: x [batch, positions, K] in, h (and c) out. */
+export function kerasUnrolled(loop: KerasLoop, positions: number): GraphEntry {
+  const { kind, units } = loop;
+  const isLstm = kind === 'lstm' || kind === 'basic';
+  const weights = weightsOf(loop);
+  const nodes: NodeEntry[] = [
+    placeholder('x'),
+    node('steps', 'Unpack', ['x'], { axis: { i: '1' }, num: { i: `${positions}` }, T: FLOAT }),
+    node('shape', 'Shape', ['x'], { T: FLOAT, out_type: INT }),
+    node('batch', 'StridedSlice', ['shape', 'slice0', 'slice1', 'slice1'], shrunk),
+    node('zeros/packed', 'Pack', ['batch', 'units'], { N: { i: '2' }, axis: { i: '0' }, T: INT }),
+    node('zeros', 'Fill', ['zeros/packed', 'zero'], { T: FLOAT, index_type: INT }),
+  ];
+  let states: { h: string; c?: string } = { h: 'zeros', c: 'zeros' };
+  for (let t = 0; t < positions; t++) {
+    const body = new BodyNodes();
+    const next = cell(body, loop, t ? `steps:${t}` : 'steps');
+    const own = new Set(body.nodes.map(({ name }) => name));
+    const at = (input: string): string => {
+      const [name = ''] = input.split(':');
+      if (own.has(name)) return `cell${t}/${input}`;
+      if (input.startsWith('=')) return input.slice(1);
+      return input === 'h' ? states.h : input === 'c' ? states.c! : input;
+    };
+    nodes.push(...body.nodes.map((one) => ({ ...one, name: `cell${t}/${one.name}`, input: one.input!.map(at) })));
+    states = { h: at(next.h), ...(next.c !== undefined && { c: at(next.c) }) };
+  }
+  nodes.push(node('h', 'Identity', [states.h], { T: FLOAT }));
+  if (isLstm) nodes.push(node('c', 'Identity', [states.c!], { T: FLOAT }));
+  return { nodes, weights: [...numbers(units, loop.forget ?? 1), ...weights], outputs: isLstm ? ['h', 'c'] : ['h'] };
 }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accelerate, loadGraphModel, register, reportOf, unregister } from '../src/index.ts';
 import { artifactsOf, type GraphEntry, handlerOf, savedGraph } from './graph.ts';
 import { type CellKind, type KerasLoop, kerasLoop } from './keras-loops.ts';
-import { BACKENDS, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
+import { BACKENDS, random, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
@@ -334,6 +334,47 @@ describe('files with loops of MSD', () => {
       expect(() => model.execute({ x: tf.zeros([1, 3, K]) }, 'h')).toThrow(
         /MsdRecurrent while\/loop_cond: program, expected the steps of a loop over places that it has/,
       );
+    }
+    const topology = structuredClone(saved.modelTopology) as unknown as { node: Node[] };
+    const wider = program.places.map((place: { kind: string; width: number }) =>
+      place.kind === 'local' ? { ...place, width: place.width + 4 } : place,
+    );
+    const attr = topology.node.find(({ op }) => op === 'MsdRecurrent')!.attr;
+    attr.program = { s: btoa(JSON.stringify({ ...program, places: wider })) };
+    const model = await loadGraphModel(handlerOf({ ...saved, modelTopology: topology as never }));
+    expect(() => model.execute({ x: tf.zeros([1, 3, K]) }, 'h')).toThrow(
+      `MsdRecurrent while/loop_cond: spec0, expected a matrix [${UNITS},${3 * UNITS + 4}], got `,
+    );
+  });
+
+  it('whose programs are damaged anywhere give typed errors, or run', async () => {
+    const entry = kerasLoop({ kind: 'gru', K, units: UNITS, masked: true });
+    const saved = await savedGraph(await loadGraphModel(handlerOf(artifactsOf(entry))));
+    type Node = { op: string; attr: Record<string, { s?: string }> };
+    const nodes = (saved.modelTopology as unknown as { node: Node[] }).node;
+    const text = atob(nodes.find(({ op }) => op === 'MsdRecurrent')!.attr.program!.s!);
+    const next = random(5);
+    const feeds = { x: tf.zeros([1, 3, K]), mask: tf.ones([1, 3], 'bool') };
+    for (let i = 0; i < 150; i++) {
+      // A number becomes another one: places, offsets, widths, arguments.
+      const numbers = [...text.matchAll(/-?\d+(\.\d+)?/g)];
+      const { 0: old, index } = numbers[Math.floor(next() * numbers.length)]!;
+      const other = ['-1', '0', '1', '2', '7', '36', '38', '74', '1e9', 'null', '0.5'][Math.floor(next() * 11)]!;
+      const program = `${text.slice(0, index)}${other}${text.slice(index + old.length)}`;
+      const topology = structuredClone(saved.modelTopology) as unknown as { node: Node[] };
+      topology.node.find(({ op }) => op === 'MsdRecurrent')!.attr.program = { s: btoa(program) };
+      const model = await loadGraphModel(handlerOf({ ...saved, modelTopology: topology as never }));
+      let error: unknown;
+      try {
+        tf.dispose(model.execute(feeds as never, [...entry.outputs!]));
+      } catch (thrown) {
+        error = thrown;
+      }
+      if (error)
+        expect((error as Error).message, program).toMatch(
+          /MsdRecurrent|elementwise|tensor|shape|broadcast|slice index/i,
+        );
+      model.dispose();
     }
   });
 

@@ -13,6 +13,7 @@ import {
   type NodeEntry,
   placeholder,
 } from './graph.ts';
+import { kerasLoop } from './keras-loops.ts';
 import { saved } from './layers.ts';
 import { framed, functional, unrolled } from './recurrent-graphs.ts';
 import { tf } from './tf.ts';
@@ -173,6 +174,13 @@ const einsum = (equation: string, ...shape: number[]): NodeSample => ({
 });
 const LOOP = { kind: 'lstm', positions: 3, K: 32, units: 32 } as const;
 
+const KERAS = { kind: 'lstm', K: 32, units: 32 } as const;
+
+function otherLoop(): NodeSample {
+  const entry = kerasLoop(KERAS);
+  return { ...entry, nodes: entry.nodes.map((node) => (node.name.endsWith('/g') ? { ...node, op: 'Sin' } : node)) };
+}
+
 /** By op. */
 export const NODES: Readonly<Record<string, readonly NodeSample[]>> = {
   MatMul: [
@@ -214,6 +222,11 @@ export const NODES: Readonly<Record<string, readonly NodeSample[]>> = {
   ],
   SparseSegmentMean: [segments('SparseSegmentMean')],
   SparseSegmentSum: [segments('SparseSegmentSum')],
+  LoopCond: [
+    { what: 'of a recurrent layer, as Keras and the converter write it', ...kerasLoop(KERAS), at: 'while/loop_cond' },
+    { what: 'of another body', ...otherLoop(), at: 'while/loop_cond' },
+  ],
+  StatelessWhile: [{ what: 'of a recurrent layer', ...kerasLoop({ ...KERAS, form: 'while' }), at: 'while' }],
   Split: [
     { what: 'of an LSTM cell, and what follows up to c and h', ...unrolled(LOOP), at: 'cell0/split' },
     { what: 'of a GRU cell, and what follows up to h', ...unrolled({ ...LOOP, kind: 'gru' }), at: 'cell0/split1' },
@@ -295,7 +308,9 @@ whole row (softmax), and as cells of an RNN they go from position to position, e
 |---|---|---|
 ${nodes}
 
-An LSTM or GRU in a graph is products, in a loop or unrolled, whose kernels are integers, and gates, which become one node of each cell.
+**A loop of an LSTM, GRU or SimpleRNN**, as frames or as a While, becomes one node, \`MsdRecurrent\`, over all positions: with lists or arrays,
+backwards, masked, stacked; the report's line of its LoopCond or While says why one stays. Unrolled cells are products and gates, which become a node of
+each cell. What runs loops is integer arithmetic on cpu and wasm; on WebGPU they go from position to position.
 What follows a product and has one reader goes with it: a Reshape, a bias, an activation. Attention, product – scale – mask – softmax –
 product, becomes \`MsdAttention\`. A constant that anybody else reads as floats stays float, with all of its readers.
 `;

@@ -1,7 +1,8 @@
 /** LSTM and GRU in graph models. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accelerate, loadGraphModel, register, reportOf, unregister } from '../src/index.ts';
-import { artifactsOf, handlerOf } from './graph.ts';
+import { artifactsOf, type GraphEntry, handlerOf } from './graph.ts';
+import { kerasUnrolled } from './keras-loops.ts';
 import { basic, framed, functional, type RecurrentGraph, unrolled } from './recurrent-graphs.ts';
 import { BACKENDS, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
@@ -75,6 +76,48 @@ describe('gates of graph models', () => {
   beforeAll(() => useBackend('wasm'));
   const graph = { positions: POSITIONS, K, units: UNITS };
   const gatesOf = (model: tf.GraphModel) => reportOf(model)!.nodes.filter(({ msdOp }) => msdOp === 'MsdGates');
+
+  describe.each(['lstm', 'gru'] as const)('of %s', (kind) => {
+    it.each([
+      ['a hard sigmoid', { gate: 'hard' }],
+      ['a hard sigmoid of Keras 3, and relu', { gate: 'hardOfKeras3', activation: 'Relu' }],
+      ['softplus', { activation: 'Softplus' }],
+      ['a hard sigmoid by ClipByValue', { gate: 'clipped' }],
+    ] as const)('with %s are those of stock', async (_, rest) => {
+      const entry = kerasUnrolled({ kind, K, units: UNITS, stored: 'uint8', ...rest }, POSITIONS);
+      const artifacts = artifactsOf({ ...entry, weights: entry.weights.map(asConverted) });
+      const [stock, model] = [
+        await tf.loadGraphModel(handlerOf(artifacts)),
+        await loadGraphModel(handlerOf(artifacts)),
+      ];
+      expect(gatesOf(model).length).toBe(POSITIONS);
+      const x = tensor(3, [BATCH, POSITIONS, K]);
+      const values = (of: tf.GraphModel) =>
+        [of.execute({ x }, [...entry.outputs!])].flat().map((y) => y.dataSync().slice() as Float32Array);
+      const want = values(stock);
+      for (const [i, got] of values(model).entries()) expect(relativeL2(got, want[i]!)).toBeLessThan(2e-4);
+      const slope = (of: tf.GraphModel) =>
+        tf.tidy(() =>
+          tf
+            .grad((at: tf.Tensor) => tf.sum(of.execute({ x: at }, 'h') as tf.Tensor))(x)
+            .dataSync()
+            .slice(),
+        );
+      expect(relativeL2(slope(model) as Float32Array, slope(stock) as Float32Array)).toBeLessThan(0.01);
+    });
+  });
+
+  it.each([
+    ['gates of two functions', { cell: 'i' }],
+    ['limits other than 0 and 1', { cell: 'f' }],
+  ])('stay with %s', async (_, { cell }) => {
+    const entry = kerasUnrolled({ kind: 'lstm', K, units: UNITS, gate: 'hard' }, 2);
+    const nodes = structuredClone(entry.nodes) as Entry[];
+    if (cell === 'i') change(nodes, 'cell0/i', { op: 'Sigmoid', input: ['cell0/split'] });
+    else change(nodes, 'cell0/f/clip/Minimum', { input: ['cell0/f/add', 'half'] });
+    const model = await loadGraphModel(handlerOf(artifactsOf({ ...entry, nodes })));
+    expect(gatesOf(model).map(({ name }) => name)).toEqual(['cell1/split']);
+  });
 
   it('of BasicLSTMCell, with a forget bias and other gates, are those of stock', async () => {
     const artifacts = artifactsOf(basic(graph));
@@ -151,6 +194,13 @@ describe('gates of graph models', () => {
     await expect(run(model, 'lstm')).rejects.toThrow(/MsdGates cell0\/h: gates, expected those of an LSTM or a GRU/);
   });
 });
+
+/** Numbers as the converter quantizes them: of one value. */
+function asConverted(weight: GraphEntry['weights'][number]): GraphEntry['weights'][number] {
+  if (!('values' in weight) || weight.shape.length || weight.values instanceof Int32Array) return weight;
+  const quantization = { dtype: 'uint8', scale: 1, min: weight.values[0]! };
+  return { name: weight.name, shape: [], codes: Uint8Array.of(0), quantization };
+}
 
 type Entry = { name: string; op: string; input?: string[]; attr?: Record<string, unknown> };
 const reader = (of: string): Entry => ({ name: 'extra', op: 'Neg', input: [of], attr: {} });

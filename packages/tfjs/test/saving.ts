@@ -1,7 +1,7 @@
 /** Models through tfjs's handlers, in both directions: what Node and the browser test alike. */
 import type { GraphModel, io, LayersModel, Tensor } from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
-import { accelerate, loadGraphModel, loadLayersModel } from '../src/index.ts';
+import { accelerate, loadGraphModel, loadLayersModel, reportOf } from '../src/index.ts';
 import golden from './golden/saved-by-layout-1.json' with { type: 'json' };
 import { artifactsOf, floats, type GraphEntry, handlerOf, ints, type NodeEntry, placeholder } from './graph.ts';
 import { WHOLE_MODELS } from './models.ts';
@@ -81,6 +81,30 @@ function layersModel(): LayersModel {
   return model;
 }
 
+/** Cells in a layer, in both ways and in a stack, and windows in one and two dimensions. */
+function cellsAndWindows(): LayersModel {
+  const fast = { recurrentInitializer: 'glorotNormal' } as const;
+  const cells = [1, 2].map(() => tf.layers.gruCell({ units: 16, ...fast })) as never;
+  const both = tf.layers.lstm({ units: 16, returnSequences: true, ...fast }) as never;
+  const model = tf.sequential({
+    layers: [
+      tf.layers.embedding({ inputDim: 60, outputDim: 64, inputLength: 5 }),
+      tf.layers.conv1d({ filters: 64, kernelSize: 3, padding: 'same', activation: 'relu' }),
+      tf.layers.reshape({ targetShape: [5, 1, 64] }),
+      tf.layers.conv2d({ filters: 48, kernelSize: [3, 1], padding: 'same', activation: 'relu6' }),
+      tf.layers.separableConv2d({ filters: 48, kernelSize: 3, padding: 'same' }),
+      tf.layers.reshape({ targetShape: [5, 48] }),
+      tf.layers.bidirectional({ layer: both, mergeMode: 'concat' } as never),
+      tf.layers.rnn({ cell: tf.layers.stackedRNNCells({ cells }) } as never),
+      tf.layers.dense({ units: 64 }),
+    ],
+  });
+  tf.tidy(() => model.setWeights(model.getWeights().map(({ shape }, seed) => tf.div(tensor(seed + 1, shape), 4))));
+  model.setUserDefinedMetadata({ made: { by: 'hand' } });
+  return model;
+}
+const convolutions = true;
+
 const run = async (model: Model, ids = [1, 7, 59, 0, 7]): Promise<number[]> => {
   const x = tf.tensor(ids, 'layers' in model ? [1, ids.length] : [ids.length], 'int32');
   const y = model.predict(x) as Tensor;
@@ -116,6 +140,25 @@ const kinds = {
     make: async () => {
       const model = layersModel();
       await accelerate(model, { format: 'int4' });
+      return model;
+    },
+    again: [loadLayersModel, tf.loadLayersModel],
+  },
+  'a loaded layers model of cells and windows': {
+    make: async () => {
+      const stock = cellsAndWindows();
+      const saved = await savedBy(stock);
+      stock.dispose();
+      const model = await loadLayersModel(handlerOf(saved), { convolutions });
+      expect(reportOf(model)!.nodes.filter(({ where }) => where === 'msd')).toHaveLength(7);
+      return model;
+    },
+    again: [loadLayersModel, tf.loadLayersModel],
+  },
+  'an accelerated layers model of cells and windows': {
+    make: async () => {
+      const model = cellsAndWindows();
+      await accelerate(model, { convolutions });
       return model;
     },
     again: [loadLayersModel, tf.loadLayersModel],

@@ -45,10 +45,13 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
           const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
           const scales = reader && part(at, first, 'vs');
           const columns = { row: task.rows, p: task.p, weight: task.weights, score: { ...task.scores, at: scores } };
-          eachRow(f, task.count, columns, ({ row, score, weight, p: to }) => {
-            weights(row, { scores: score, weights: weight, sixteens, scales });
-            if (reader) decomposeWeights(f, reader, row, { from: weight, to, sixteens });
-          });
+          eachRow(f, task.count, columns, ({ row, score, weight }) =>
+            weights(row, { scores: score, weights: weight, sixteens, scales }),
+          );
+          if (reader)
+            eachRow(f, task.count, columns, ({ row, weight, p: to }) =>
+              decomposeWeights(f, reader, row, { from: weight, to, sixteens }),
+            );
         });
       }
       if (stage === 'values')

@@ -62,7 +62,7 @@ export function define(command: Command): void {
     .option('--no-search', 'round to nearest')
     .option(
       '-c, --calibrate <file>',
-      'text for a model with tokenizer.json, or inputs as .npz: what scales and codes follow; default: made-up inputs',
+      'text for a model with tokenizer.json, or inputs as .npz: what scales and codes follow; default: what a decoder writes itself, made-up inputs for others',
     )
     .option('--no-calibrate', 'look at the weights alone: the model is not run')
     .option('--calibrate-rows <n>', 'rows of activations that are looked at, at most', '2048')

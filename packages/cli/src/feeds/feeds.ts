@@ -12,6 +12,8 @@ type Metadata = InferenceSession['inputMetadata'][number];
 export interface FeedOptions {
   /** Tokens of the text; for models without any, how long what has no length is. */
   readonly ids: readonly number[];
+  /** Texts of one length in `ids`, one behind the other. Default 1. */
+  readonly texts?: number;
   /** Inputs by name. */
   readonly arrays?: ReadonlyMap<string, NpyArray> | undefined;
   /** Of what is made up. */
@@ -32,7 +34,8 @@ export const readsText = (session: InferenceSession): boolean =>
 /** Feeds of a first run. */
 export async function feedsOf(session: InferenceSession, options: FeedOptions): Promise<Feeds> {
   const { Tensor } = await runtime();
-  const { ids, arrays, seed = 1 } = options;
+  const { ids, arrays, seed = 1, texts = 1 } = options;
+  const length = ids.length / texts;
   const random = seededRandom(seed);
   const feeds: Record<string, Tensor> = {};
   for (const input of session.inputMetadata) {
@@ -44,31 +47,37 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
       continue;
     }
     const dims = input.shape.map((dim, axis) =>
-      typeof dim === 'number' && dim >= 0 ? dim : sizeOf(input, axis, ids.length),
+      typeof dim === 'number' && dim >= 0 ? dim : sizeOf(input, axis, length, texts),
     );
     const count = dims.reduce((product, dim) => product * dim, 1);
-    const values = valuesOf(name, input.type, ids, random);
+    const values = valuesOf(name, input.type, ids, length, random);
     feeds[name] = new Tensor(input.type, elements(input.type, count, values) as never, dims) as Tensor;
   }
   return feeds;
 }
 
-function sizeOf(input: Metadata & { readonly isTensor: true }, axis: number, tokens: number): number {
+function sizeOf(input: Metadata & { readonly isTensor: true }, axis: number, tokens: number, texts: number): number {
   const { name, shape } = input;
   const said = String(shape[axis]);
-  if (isPast(name)) return axis === 0 ? 1 : /encoder/.test(name) ? ENCODER : 0;
+  if (isPast(name)) return axis === 0 ? texts : /encoder/.test(name) ? ENCODER : 0;
   if (shape.length === 1 && NEEDS_IDS.test(name)) return tokens;
-  if (axis === 0 || /batch/i.test(said)) return 1;
+  if (axis === 0 || /batch/i.test(said)) return texts;
   if (/encoder/.test(name)) return ENCODER;
   if (shape.length === 4) return axis === 1 ? 3 : IMAGE;
   return tokens;
 }
 
-function valuesOf(name: string, type: string, ids: readonly number[], random: () => number): (i: number) => number {
+function valuesOf(
+  name: string,
+  type: string,
+  ids: readonly number[],
+  length: number,
+  random: () => number,
+): (i: number) => number {
   if (isPast(name)) return () => 0;
   if (NEEDS_IDS.test(name)) return (i) => ids[i % ids.length]!;
   if (/mask/.test(name)) return () => 1;
-  if (/position/.test(name)) return (i) => i % ids.length;
+  if (/position/.test(name)) return (i) => i % length;
   if (type.startsWith('float')) return () => 2 * random() - 1;
   return () => 0;
 }

@@ -1,8 +1,10 @@
 /**
- * What the inputs of a model's products are like: the float model runs on the user's texts or arrays, or on made-up inputs, with
- * those inputs as further outputs, and second moments are summed up. Inputs whose sums would not fit in memory together take turns.
+ * What the inputs of a model's products are like: the float model runs on the user's texts or arrays, on texts that it writes itself, or
+ * on made-up inputs, with the products' inputs as further outputs, and second moments are summed up. Inputs whose sums would not fit in
+ * memory together take turns.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { Edit } from '../edit/edit.ts';
@@ -15,9 +17,10 @@ import { messageOf, UserError } from '../shared/errors.ts';
 import { MomentSums, type Moments } from './moments.ts';
 import { patchesOf } from './patches.ts';
 import type { Plan, PlannedGroup } from './plan.ts';
+import { selfWritten } from './self-written.ts';
 
 export interface CalibrationOptions {
-  /** Text, or arrays as `.npz`; `undefined`: inputs are made up. */
+  /** Text, or arrays as `.npz`; `undefined`: a decoder writes texts itself, other inputs are made up. */
   readonly path: string | undefined;
   /** The model's file. */
   readonly model: string;
@@ -38,10 +41,10 @@ const MOST_WORK = 1.5e11;
 const MADE_UP = 16;
 const MADE_UP_TOKENS = 128;
 /**
- * What is added to every channel's square, relative to their mean. Made-up inputs tell the directions that weights and norms give
- * activations, less so those of real texts: they are trusted less.
+ * What is added to every channel's square, relative to their mean. What a model writes is like what it reads. Made-up inputs tell the
+ * directions that weights and norms give activations, less so those of real texts: they are trusted less.
  */
-const DAMPING = { given: 0.25, madeUp: 1 };
+const DAMPING = { given: 0.25, written: 0.25, madeUp: 1 };
 
 /** A value of the model, and how rows of it are made. */
 interface Probe {
@@ -61,7 +64,6 @@ export async function calibration(
   const probes = probesOf(model, plan, options);
   const parts = partsOf([...new Map([...probes.values()].map((probe) => [probe.key, probe])).values()]);
   const texts = textsOf(options, plan);
-  const damping = options.path === undefined ? DAMPING.madeUp : DAMPING.given;
   let sums = new Map<string, MomentSums>();
   let moments = new Map<string, Moments | undefined>();
   const load = async (part: readonly Probe[]): Promise<void> => {
@@ -76,7 +78,7 @@ export async function calibration(
     if (!probe) return undefined;
     const { key } = probe;
     if (!sums.has(key)) await load(parts.find((part) => part.some((each) => each.key === key))!);
-    if (!moments.has(key)) moments.set(key, sums.get(key)!.moments(damping));
+    if (!moments.has(key)) moments.set(key, sums.get(key)!.moments(DAMPING[texts.kind]));
     return moments.get(key);
   };
 }
@@ -134,10 +136,57 @@ function partsOf(probes: readonly Probe[]): Probe[][] {
   return parts;
 }
 
-type Texts = (session: InferenceSession) => Promise<readonly Feeds[]>;
+interface Texts {
+  /** Known when they were fed once. */
+  readonly kind: keyof typeof DAMPING;
+  feeds(session: InferenceSession): Promise<readonly Feeds[]>;
+}
 
-function textsOf({ path, root }: CalibrationOptions, plan: Plan): Texts {
-  if (path === undefined) return (session) => madeUp(session, wordsOf(plan));
+function textsOf(options: CalibrationOptions, plan: Plan): Texts {
+  const { path } = options;
+  return path === undefined
+    ? new OwnTexts(options, wordsOf(plan))
+    : { kind: 'given', feeds: givenTexts(path, options) };
+}
+
+/** Nobody gave any: a decoder writes some, for everybody else they are made up. */
+class OwnTexts implements Texts {
+  kind: 'written' | 'madeUp' = 'madeUp';
+  readonly #options: CalibrationOptions;
+  readonly #words: number;
+  #written: readonly (readonly number[])[] | undefined;
+
+  constructor(options: CalibrationOptions, words: number) {
+    this.#options = options;
+    this.#words = words;
+  }
+
+  async feeds(session: InferenceSession): Promise<readonly Feeds[]> {
+    const { root, onStep } = this.#options;
+    const words = this.#words;
+    if (this.kind === 'madeUp')
+      this.#written = await selfWritten(session, {
+        ...{ texts: MADE_UP, tokens: MADE_UP_TOKENS, begin: beginningOf(root), words, onStep },
+      }).catch(() => undefined);
+    if (!this.#written) return madeUp(session, words);
+    this.kind = 'written';
+    return Promise.all(this.#written.map((ids) => feedsOf(session, { ids })));
+  }
+}
+
+/** The token that every text begins with, if the model's folder names one. */
+function beginningOf(root: string): number | undefined {
+  try {
+    const { bos_token_id: id } = JSON.parse(readFileSync(join(root, 'config.json'), 'utf8')) as {
+      readonly bos_token_id?: unknown;
+    };
+    return typeof id === 'number' && id >= 0 ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function givenTexts(path: string, { root }: CalibrationOptions): Texts['feeds'] {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
@@ -193,7 +242,7 @@ async function run(
   const names = new Set(probes.map(({ name }) => name).filter((name) => !inputs.some((input) => input.name === name)));
   for (const name of names) if (!outputs.some((output) => output.name === name)) edit.outputs.push({ name });
   const session = await sessionOf(edit, 'ort', path);
-  const all = await texts(session);
+  const all = await texts.feeds(session);
   for (const [i, feeds] of all.entries()) {
     onStep(i, all.length);
     const results = await session.run(feeds, [...(names.size > 0 ? names : session.outputNames)]);

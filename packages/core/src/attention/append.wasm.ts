@@ -10,11 +10,11 @@
 import { limitOf } from '../decompose/contract.ts';
 import { overLanes, ROUNDING } from '../decompose/integers.wasm.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
+import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
 import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
 import { findFactors } from './factors.wasm.ts';
-import { decomposeRow } from './integers.wasm.ts';
+import { integersOf, rowScale } from './integers.wasm.ts';
 import { PANEL, perLane } from './page.ts';
 import { eachElement } from './rows.wasm.ts';
 import { SIXTEEN } from './task.wasm.ts';
@@ -186,15 +186,13 @@ function rowsOf(f: Func, floats: I32, integers: I32, type: KvType) {
       });
       const largest = f.let(overLanes(f, i32x4.maxU, most));
       const limit = limitOf(type === 'int8' ? 1 : 2);
-      const { S } = decomposeRow(
-        f,
-        { toInteger, limit, bytes: 32 },
-        { from: x, to: q, sixteens, largest },
-        (eights, to) => {
-          for (const [i, eight] of eights.entries()) f.storeV128(to, eight, 16 * i);
-          return undefined;
-        },
-      );
+      const { S, inverse } = rowScale(f, largest, limit);
+      const store = (eights: readonly V128[], to: I32) => {
+        for (const [i, eight] of eights.entries()) f.storeV128(to, eight, 16 * i);
+        return undefined;
+      };
+      const making = { toInteger, more: toInteger, bytes: 32, store };
+      integersOf(f, making, { from: x, to: q, sixteens, inverse: f.let(f32x4.splat(inverse)) });
       return S;
     },
   };

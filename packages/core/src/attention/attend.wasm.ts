@@ -26,6 +26,7 @@ import {
   decomposeFirst,
   decomposeWeights,
   hiddenSigns,
+  scaleOthers,
   seenScales,
   settleLargest,
   weigh,
@@ -143,9 +144,10 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
     f.when(i32.eqz(first), () => {
       for (let i = 0; i < SIXTEEN / 4; i++) f.storeV128(spare, zero, 16 * i);
       eachRow(f, task.count, columns, ({ row, p, weight }) =>
-        decomposeFirst(f, reader, row, { weights: weight, sixteens, to: p, alone: spare }),
+        decomposeFirst(f, reader, row, { weights: weight, to: p, alone: spare }),
       );
       addIntegerValues(f, task, reader, v, i32.const(1));
+      eachRow(f, task.count, columns, ({ row, weight }) => scaleOthers(f, row, { weights: weight, sixteens }));
     });
     eachRow(f, task.count, columns, ({ row, p, weight }) =>
       decomposeWeights(f, reader, row, { from: weight, to: p, sixteens }),

@@ -52,8 +52,10 @@ export interface IntegerReader {
    * @param sums where Σ of each row's integers is
    */
   products(size: TileSize, products: Products): V128[][];
-  /** Writes the integers of floats: {@link Row}. */
-  decompose(row: Row): { readonly S: Local<'f32'>; readonly sum: I32 | undefined };
+  /** Writes the integers of floats. @returns Σ of them, where somebody needs it */
+  decompose(row: Row): I32 | undefined;
+  /** The same of floats that are not below 0: weights. */
+  decomposeWeights(row: Row): I32 | undefined;
 }
 
 interface Products {
@@ -71,8 +73,19 @@ export interface Row {
   readonly from: I32;
   readonly to: I32;
   readonly sixteens: I32 | number;
-  /** Bits of the largest magnitude. */
-  readonly largest: Local<'i32'>;
+  /** 1 / S in every lane. */
+  readonly inverse: Local<'v128'>;
+}
+
+/** How integers are made. */
+interface Making {
+  /** What is added to a float, and what its bits then have more than the integer that `store` gets. */
+  readonly toInteger: V128;
+  readonly more: V128;
+  /** That 16 integers take. */
+  readonly bytes: number;
+  /** Writes 16 integers, given as two vectors of i16; may give a vector of i32 that adds up to their sum. */
+  readonly store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined;
 }
 
 /** Call it outside of loops. */
@@ -100,6 +113,19 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     apart: false,
   });
   const reader = { groups: (vector: Local<'v128'>) => () => [vector] };
+  const store =
+    (split: (eight: Local<'v128'>) => readonly V128[]): Making['store'] =>
+    (eights, to) => {
+      eights.forEach((eight, i) => {
+        const [high, low] = split(eight);
+        f.storeV128(to, v128.shuffle(high, low, HALVES[0]), 32 * i);
+        f.storeV128(to, v128.shuffle(high, low, HALVES[1]), 32 * i + 16);
+      });
+      return undefined;
+    };
+  const any: Making = { toInteger, more: toInteger, bytes: 64, store: store(split) };
+  const more = f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(HALF))));
+  const positive: Making = { ...any, more, store: store(positiveSplitter(f)) };
   return {
     bytes: 4,
     stepK: 2,
@@ -109,19 +135,28 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     ],
     products: ({ vectors }, { x, panel, first, steps }) =>
       sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start: () => undefined }),
-    decompose: (row) =>
-      decomposeRow(f, { toInteger, limit, bytes: 64 }, row, (eights, to) => {
-        eights.forEach((eight, i) => {
-          const [high, low] = split(eight);
-          f.storeV128(to, v128.shuffle(high, low, HALVES[0]), 32 * i);
-          f.storeV128(to, v128.shuffle(high, low, HALVES[1]), 32 * i + 16);
-        });
-        return undefined;
-      }),
+    decompose: (row) => integersOf(f, any, row),
+    decomposeWeights: (row) => integersOf(f, positive, row),
   };
 }
 
-const limit = limitOf(2);
+/** Of 254, the base of digits: what rounds a division by it. */
+const HALF = 127;
+
+/**
+ * Digits of q = 0 ... 32258, given u = q + 127: d1 = floor(u / 254), d2 = q - 254 d1; floor(u / 256) is d1 or one less. What V8 makes of
+ * the q15mulr that digits of either sign take is five instructions, and weights are made over and over.
+ */
+function positiveSplitter(f: Func): (u: Local<'v128'>) => Local<'v128'>[] {
+  const [base, largest, half] = [254, 253, HALF].map((lane) => f.let(v128.const16(lane)));
+  return (u) => {
+    const high = f.let(i16x8.shrS(u, 8));
+    const left = f.let(i16x8.sub(u, i16x8.mul(high, base)));
+    const more = f.let(i16x8.gtS(left, largest)); // a mask is -1
+    return [f.let(i16x8.sub(high, more)), f.let(i16x8.sub(i16x8.sub(left, half), v128.and(more, base)))];
+  };
+}
+
 /** Pairs of both operands in turn. */
 const HALVES = [0, 8].map((begin) => [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)));
 
@@ -132,6 +167,13 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions): IntegerReade
   const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart: isWhole });
   const { block, integers } = carrier.open(f, 4);
   const reader = block(i32.const(0));
+  const decompose = (row: Row) => integersOf(f, { toInteger, more: toInteger, bytes: 32, store }, row);
+  const store: Making['store'] = (eights, to) => {
+    const [a, b] = eights.map((eight) => split?.(eight));
+    const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
+    for (const i of [0, 1]) f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
+    return eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
+  };
   const tile = (vectors: number): Tile => ({
     ...carrier,
     integers,
@@ -153,14 +195,8 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions): IntegerReade
         row.map(f32x4.convertI32x4S),
       );
     },
-    decompose: (row) =>
-      decomposeRow(f, { toInteger, limit, bytes: 32 }, row, (eights, to) => {
-        const [a, b] = eights.map((eight) => split?.(eight));
-        const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
-        for (const i of [0, 1])
-          f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
-        return eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
-      }),
+    decompose,
+    decomposeWeights: decompose,
   };
 }
 
@@ -178,23 +214,33 @@ function sumsOf(
   return sums();
 }
 
+/** Scale of a row that is one block of integers, and what makes them of its floats. */
+export interface RowScale {
+  readonly S: Local<'f32'>;
+  readonly inverse: Local<'f32'>;
+}
+
 /**
- * A row as one block of integers. What a row with NaN or Inf gets does not matter: its scale makes NaN of it.
- *
+ * @param largest bits of the largest magnitude
  * @param limit largest integer: how many components
- * @param bytes that 16 integers take
- * @param store writes 16 integers, given as two vectors of i16; may give a vector of i32 that adds up to their sum
  */
-export function decomposeRow(
-  f: Func,
-  { toInteger, limit, bytes }: { readonly toInteger: V128; readonly limit: number; readonly bytes: number },
-  { from, to, sixteens, largest }: Row,
-  store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined,
-): { S: Local<'f32'>; sum: I32 | undefined } {
+export function rowScale(f: Func, largest: Local<'i32'>, limit: number = limitOf(2)): RowScale {
   const S = f.let(scaleOrSpecial(largest, f32.div(f32.reinterpretI32(largest), f32.const(limit))));
-  const inverse = f.let(f32x4.splat(inverseOf(f, S, S).invS));
+  return { S, inverse: inverseOf(f, S, S).invS };
+}
+
+/**
+ * Integers of a row. What one with NaN or Inf gets does not matter: its scale makes NaN of it.
+ *
+ * @returns their sum, if `store` gives any
+ */
+export function integersOf(
+  f: Func,
+  { toInteger, more, bytes, store }: Making,
+  { from, to, sixteens, inverse }: Row,
+): I32 | undefined {
   const [read, write] = [f.let(from), f.let(to)];
-  const four = (i: number) => i32x4.sub(f32x4.add(f32x4.mul(v128.load(read, 16 * i), inverse), toInteger), toInteger);
+  const four = (i: number) => i32x4.sub(f32x4.add(f32x4.mul(v128.load(read, 16 * i), inverse), toInteger), more);
   const total = f.let(v128.const16(0));
   let hasSum = false;
   f.repeat(sixteens, () => {
@@ -207,5 +253,5 @@ export function decomposeRow(
     advance(read, 64);
     advance(write, bytes);
   });
-  return { S, sum: hasSum ? overLanes(f, i32x4.add, total) : undefined };
+  return hasSum ? overLanes(f, i32x4.add, total) : undefined;
 }

@@ -3,7 +3,7 @@ import { overLanes } from '../decompose/integers.wasm.ts';
 import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { LOWEST, PAGE_KEYS } from './contract.ts';
-import type { IntegerReader } from './integers.wasm.ts';
+import { type IntegerReader, rowScale } from './integers.wasm.ts';
 import { eachElement, ROW } from './rows.wasm.ts';
 import { SIXTEEN, type Task } from './task.wasm.ts';
 
@@ -104,7 +104,7 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
   }
 
   /** Times the factors of K, as integers. They stand in the next row's place in between. */
-  function decompose({ decompose: integersOf }: IntegerReader) {
+  function decompose(reader: IntegerReader) {
     const scaled = f.let(i32.add(at.x, task.x.stride));
     const [read, write, factor] = [f.let(at.x), f.let(scaled), f.let(factors)];
     const absolute = f.let(i32x4.splat(i32.const(0x7fffffff)));
@@ -121,7 +121,8 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
     });
     const largest = f.let(overLanes(f, i32x4.maxU, most));
     const sixteens = i32.shrU(i32.add(headSize, SIXTEEN - 1), Math.log2(SIXTEEN));
-    const { S, sum } = integersOf({ from: scaled, to: at.q, sixteens, largest });
+    const { S, inverse } = rowScale(f, largest);
+    const sum = reader.decompose({ from: scaled, to: at.q, sixteens, inverse: f.let(f32x4.splat(inverse)) });
     f.storeF32(at.row, f32.mul(S, f32.reinterpretI32(word('scale'))), ROW.scale);
     if (sum) f.storeI32(at.row, sum, ROW.querySum);
   }

@@ -4,7 +4,7 @@
  *   most       f32x4   largest score, in four lanes while scores are made, then in all
  *   scale      f32     of its integers times that of scores
  *   sum        f32     Σ e
- *   weights    f32     scale of the block of weights that is at hand, and bits of its largest one
+ *   weights    f32     scale of the block of weights that is at hand, and what they are multiplied by to be integers
  *   begin, end         keys that it may see
  *   querySum   i32     Σ of its integers, and of those of the weights
  *   sink       f32     score of the sink of its head
@@ -18,7 +18,7 @@ export const ROW = {
   scale: 16,
   sum: 20,
   weights: 24,
-  largest: 28,
+  inverse: 28,
   begin: 32,
   end: 36,
   querySum: 40,

@@ -6,12 +6,12 @@ import { Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } f
 import { advance, allLanes, range } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { type Exp2Lanes, exp2 } from './exp2.ts';
-import type { IntegerReader } from './integers.wasm.ts';
+import { type IntegerReader, type Row, rowScale } from './integers.wasm.ts';
 import { eachRow, ROW } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
-/** Vectors of a turn, 16 keys: chains that don't wait for each other. */
-const CHAINS = 4;
+/** Vectors of a turn, 32 keys: chains that don't wait for each other. A last turn may be half of one. */
+const CHAINS = 8;
 
 /** Keys of a page that become weights. */
 export interface Weighed {
@@ -41,8 +41,8 @@ export function weigh(f: Func): (row: I32, keys: Weighed) => void {
     const [at, to] = [f.let(scores), f.let(weights)];
     const more = scales ?? signs;
     const other = more && f.let(more);
-    f.repeat(sixteens, () => {
-      const e = power(range(CHAINS).map((i) => f.let(f32x4.sub(v128.load(at, 16 * i), most))));
+    const turn = (chains: number) => () => {
+      const e = power(range(chains).map((i) => f.let(f32x4.sub(v128.load(at, 16 * i), most))));
       for (const [i, one] of e.entries()) {
         sum.set(f32x4.add(sum, one));
         const own = other && v128.load(other, 16 * i);
@@ -50,23 +50,25 @@ export function weigh(f: Func): (row: I32, keys: Weighed) => void {
         if (scales) largest.set(i32x4.maxU(largest, w));
         f.storeV128(to, w, 16 * i);
       }
-      for (const pointer of [at, to]) advance(pointer, 16 * CHAINS);
-      if (other) advance(other, 16 * CHAINS);
-    });
+      for (const pointer of [at, to]) advance(pointer, 16 * chains);
+      if (other) advance(other, 16 * chains);
+    };
+    f.repeat(i32.shrU(sixteens, 1), turn(CHAINS));
+    f.when(i32.and(sixteens, 1), turn(CHAINS / 2));
     f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), allLanes(f, f32x4.add, sum)), 0, ROW.sum);
-    if (scales) f.storeI32(row, overLanes(f, i32x4.maxU, largest), ROW.largest);
+    if (scales) setScale(f, row, largest);
   };
 }
 
 /** 2ˣ of vectors abreast, an operation of all of them after the other: V8 keeps that order, and none waits. Call it outside of loops. */
 function powers(f: Func): (x: readonly V128[]) => V128[] {
   const constant = constantsOf(f);
-  const lanesOf = (f: Func): Exp2Lanes<readonly V128[]> => {
+  const lanesOf = (f: Func, chains: number): Exp2Lanes<readonly V128[]> => {
     const one = moreWasmLanes(f, constant);
     const each = (op: (a: V128, b: V128) => V128) => (a: readonly V128[], b: readonly V128[]) =>
       a.map((x, i) => op(x, b[i]));
     return {
-      constant: (value) => range(CHAINS).map(() => one.constant(value)),
+      constant: (value) => range(chains).map(() => one.constant(value)),
       add: each(one.add),
       sub: each(one.sub),
       mul: each(one.mul),
@@ -78,12 +80,8 @@ function powers(f: Func): (x: readonly V128[]) => V128[] {
     };
   };
   const dropped = new Func(0); // meets every constant
-  exp2(
-    lanesOf(dropped),
-    range(CHAINS).map(() => dropped.let(v128.const16(0))),
-  );
-  const lanes = lanesOf(f);
-  return (x) => [...exp2(lanes, x)];
+  exp2(lanesOf(dropped, 1), [dropped.let(v128.const16(0))]);
+  return (x) => [...exp2(lanesOf(f, x.length), x)];
 }
 
 /** The sinks of rows join their sums. */
@@ -115,16 +113,16 @@ function perKey(f: Func, places: readonly I32[], value: (isHidden: V128, pointer
   });
 }
 
-/** Weights of a row as integers. */
-export function decomposeWeights(
-  f: Func,
-  reader: IntegerReader,
-  row: I32,
-  { from, to, sixteens }: { readonly from: I32; readonly to: I32; readonly sixteens: I32 | number },
-): void {
-  const largest: Local<'i32'> = f.let(i32.load(row, ROW.largest));
-  const { S, sum } = reader.decompose({ from, to, sixteens, largest });
+/** Scale of a row's integers, found while other rows are still at work: two divisions wait for each other here. */
+function setScale(f: Func, row: I32, largest: V128): void {
+  const { S, inverse } = rowScale(f, f.let(overLanes(f, i32x4.maxU, largest)));
   f.storeF32(row, S, ROW.weights);
+  f.storeF32(row, inverse, ROW.inverse);
+}
+
+/** Weights of a row as integers. */
+export function decomposeWeights(f: Func, reader: IntegerReader, row: I32, at: Omit<Row, 'inverse'>): void {
+  const sum = reader.decomposeWeights({ ...at, inverse: f.let(v128.load32Splat(row, ROW.inverse)) });
   if (sum) f.storeI32(row, sum, ROW.weightSum);
 }
 
@@ -136,17 +134,21 @@ export function decomposeFirst(
   f: Func,
   reader: IntegerReader,
   row: I32,
-  { weights, sixteens, to, alone }: Pick<Weighed, 'weights' | 'sixteens'> & { readonly to: I32; readonly alone: I32 },
+  { weights, to, alone }: Pick<Weighed, 'weights'> & { readonly to: I32; readonly alone: I32 },
 ): void {
   f.storeF32(alone, f32.load(weights));
-  f.storeF32(row, f32.load(weights), ROW.largest);
+  setScale(f, row, v128.load32Zero(weights));
   f.storeI32(weights, i32.const(0));
   decomposeWeights(f, reader, row, { from: alone, to, sixteens: 1 });
+}
+
+/** Then the others have a scale of their own. */
+export function scaleOthers(f: Func, row: I32, { weights, sixteens }: Pick<Weighed, 'weights' | 'sixteens'>): void {
   const at = f.let(weights);
   const largest = f.let(v128.const16(0));
   f.repeat(i32.shl(sixteens, 2), () => {
     largest.set(i32x4.maxU(largest, v128.load(at)));
     advance(at, 16);
   });
-  f.storeI32(row, overLanes(f, i32x4.maxU, largest), ROW.largest);
+  setScale(f, row, largest);
 }

@@ -12,28 +12,33 @@ const MAX_DIMENSION = 2 ** 31 - 1;
 const describe = (value: unknown): string =>
   value === null ? 'null' : typeof value === 'object' ? value.constructor.name : String(value);
 
+function checkDimension(name: string, size: number, where: string): void {
+  if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
+    throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
+}
+
 /** @throws {@link RangeError} for formats, sizes and block sizes outside the contract */
 export function validateShape({ format, N, K, blockSize }: WeightShape, where: string): void {
   if (!Object.hasOwn(formats, format))
     throw new RangeError(`${where}: format expected one of ${formatIds.join(', ')}, got ${describe(format)}.`);
-  for (const [name, size] of [
-    ['N', N],
-    ['K', K],
-  ] as const)
-    if (!Number.isSafeInteger(size) || size < 1 || size > MAX_DIMENSION)
-      throw new RangeError(`${where}: ${name} expected a positive integer, got ${describe(size)}.`);
+  checkDimension('N', N, where);
+  checkDimension('K', K, where);
   const { blockSizes, perChannel } = formats[format];
   const [min, max] = blockSizes;
-  const sizes = min === max ? `${min}` : `a power of two from ${min} up`;
   const fits =
     blockSize === null
       ? perChannel
       : Number.isInteger(blockSize) && blockSize >= min && blockSize <= max && (blockSize & (blockSize - 1)) === 0;
-  if (!fits)
-    throw new RangeError(
-      `${where}: blockSize of ${format} expected ${sizes}${perChannel ? ', or null for one scale per channel' : ''}, got ${describe(blockSize)}.`,
-    );
+  if (fits) return;
+  const sizes = min === max ? `${min}` : `a power of two from ${min} up`;
+  throw new RangeError(
+    `${where}: blockSize of ${format} expected ${sizes}${perChannel ? ', or null for one scale per channel' : ''}, got ${describe(blockSize)}.`,
+  );
 }
+
+/** For messages. */
+const shapeOf = ({ format, N, K, blockSize }: WeightShape): string =>
+  `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
 
 /**
  * @throws {@link TypeError} for arrays of the wrong kind
@@ -41,25 +46,23 @@ export function validateShape({ format, N, K, blockSize }: WeightShape, where: s
  */
 export function validateWeights(weights: QuantizedWeights, where = 'prepare'): void {
   validateShape(weights, where);
-  const { format, N, K, blockSize, data, scales, zeroPoints } = weights;
+  const { format, blockSize, data, scales, zeroPoints } = weights;
   const { scaleIds, asymmetric } = formats[format];
-  const shape = `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
   const file = fileLayout(weights);
   const isBytes = data instanceof Uint8Array || (format === 'int8' && data instanceof Int8Array);
   if (!isBytes)
     throw new TypeError(
-      `${where}: weights.data expected a ${format === 'int8' ? 'Int8Array or Uint8Array' : 'Uint8Array'} for ${shape}, got ${describe(data)}.`,
+      `${where}: weights.data expected a ${format === 'int8' ? 'Int8Array or Uint8Array' : 'Uint8Array'} for ${shapeOf(weights)}, got ${describe(data)}.`,
     );
   if (data.byteLength !== file.dataBytes)
-    throw sizeError(where, 'weights.data', file.dataBytes, 'bytes', shape, data.byteLength);
-  const arrays = scaleIds.map((id) => scaleKinds[id].array);
-  if (!arrays.some((array) => scales instanceof array))
+    throw sizeError(where, 'weights.data', file.dataBytes, 'bytes', weights, data.byteLength);
+  if (!scaleIds.some((id) => scales instanceof scaleKinds[id].array))
     throw new TypeError(
-      `${where}: weights.scales of ${format} expected a ${arrays.map(({ name }) => name).join(' or ')}, got ${describe(scales)}.`,
+      `${where}: weights.scales of ${format} expected a ${scaleIds.map((id) => scaleKinds[id].array.name).join(' or ')}, got ${describe(scales)}.`,
     );
   const perTensor = (length: number) => blockSize === null && length === 1;
   if (scales.length !== file.scaleCount && !perTensor(scales.length))
-    throw sizeError(where, 'weights.scales', file.scaleCount, 'values', shape, scales.length);
+    throw sizeError(where, 'weights.scales', file.scaleCount, 'values', weights, scales.length);
   const bad = badScale(scales);
   if (bad >= 0)
     throw new RangeError(
@@ -73,7 +76,7 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
       `${where}: weights.zeroPoints expected a ${kind.name} like weights.data, got ${describe(zeroPoints)}.`,
     );
   if (zeroPoints.byteLength !== file.zeroPointBytes && !perTensor(zeroPoints.length))
-    throw sizeError(where, 'weights.zeroPoints', file.zeroPointBytes, 'bytes', shape, zeroPoints.byteLength);
+    throw sizeError(where, 'weights.zeroPoints', file.zeroPointBytes, 'bytes', weights, zeroPoints.byteLength);
 }
 
 /** Index of the first scale that is not finite or not below 2⁹⁰, or -1. */
@@ -94,10 +97,10 @@ function sizeError(
   what: string,
   expected: number,
   unit: string,
-  shape: string,
+  weights: WeightShape,
   got: number,
 ): RangeError {
   return new RangeError(
-    `${where}: ${what} expected ${expected} ${unit} for ${shape}, got ${got}. Check format, N, K and blockSize.`,
+    `${where}: ${what} expected ${expected} ${unit} for ${shapeOf(weights)}, got ${got}. Check format, N, K and blockSize.`,
   );
 }

@@ -10,8 +10,12 @@ export function gemmShapeFor(M: number): GemmShape {
 
 /** Work of a chunk, in multiplications: claiming one costs less than a hundredth of it. */
 const CHUNK_MACS = 2 ** 17;
-/** Work of the last chunks, in times of that: of little work, one row say, more chunks cost more than their evenness gains. */
+/**
+ * Work of the last chunks, in times of that: of less, more chunks cost more than their evenness gains. Of one row it is more, since
+ * `gemv` has to find its streams of weights anew in every K-block of every chunk.
+ */
 const LATE_CHUNK = 4;
+const LATE_CHUNK_OF_ROW = 32;
 
 /** Halvings of what is left, as many as are any use and as leave no more than MAX_CHUNKS chunks in all. */
 const roundsFor = (threads: number, rowChunks: number): number =>
@@ -32,11 +36,11 @@ export function cutPanels(
   unit = 1,
 ): PanelCut | undefined {
   const atMost = (macs: number) => Math.min(Math.ceil(panels / unit), Math.floor((M * K * PANEL * panels) / macs));
-  // Of one row, fewer chunks: `gemv` has to find its streams of weights anew in every K-block of every chunk.
-  const [leaves, ends] = M === 1 ? ([4, threads] as const) : ([2, 2 * threads] as const);
+  const [leaves, ends, late] =
+    M === 1 ? ([4, threads, LATE_CHUNK_OF_ROW] as const) : ([2, 2 * threads, LATE_CHUNK] as const);
   const last = Math.min(atMost(chunkMacs), ends);
   if (threads === 1 || last < 2) return undefined;
-  const most = last === ends ? atMost(LATE_CHUNK * chunkMacs) : 0;
+  const most = last === ends ? atMost(late * chunkMacs) : 0;
   let rounds = 0;
   while (rounds < roundsFor(threads, rowChunks) && last * leaves ** (rounds + 1) <= most) rounds++;
   return { total: panels, unit, early: threads, leaves, rounds, last };

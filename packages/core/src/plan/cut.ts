@@ -6,6 +6,8 @@
 export const MAX_THREADS = 64;
 /** Of a call, rows times panels. */
 export const MAX_CHUNKS = 256;
+/** Matrices that one call multiplies with, each with arguments of its own. */
+export const MAX_PARTS = 4;
 
 /** Rows in all, and how many of them a chunk takes. */
 export interface RowCut {
@@ -41,9 +43,9 @@ export const uncut = (total: number): PanelCut => ({ total, unit: 1, rounds: 0, 
 export const rowChunksOf = ({ total, size }: RowCut): number => (total === 0 ? 0 : Math.ceil(total / size));
 
 /** Words per chunk of a {@link chunkTable}. */
-export const CHUNK_WORDS = 4;
+export const CHUNK_WORDS = 5;
 
-/** Of each chunk, in the order in which they are claimed: first row, rows, first panel, panels. Rows go first. */
+/** Of each chunk, in the order in which they are claimed: first row, rows, first panel, panels, part. Rows go first. */
 export function chunkTable(rows: RowCut, panels: PanelCut): Int32Array {
   const rowChunks = rowChunksOf(rows);
   const panelChunks = panels.rounds * panels.early + panels.last;
@@ -53,10 +55,36 @@ export function chunkTable(rows: RowCut, panels: PanelCut): Int32Array {
     const panel = panelsBefore(panels, chunk);
     const count = panelsBefore(panels, chunk + 1) - panel;
     for (let row = 0; row < rows.total; row += rows.size, at += CHUNK_WORDS)
-      table.set([row, Math.min(rows.size, rows.total - row), panel, count], at);
+      table.set([row, Math.min(rows.size, rows.total - row), panel, count, 0], at);
   }
   return table;
 }
+
+/**
+ * The same for one row of several matrices that lie side by side, each from a whole unit on: their panels are cut as if they were one
+ * matrix's. A chunk that reaches from one matrix into the next is as many chunks.
+ *
+ * @param panelsOf panels of each matrix
+ * @param cut of {@link unitsOf} all of them
+ */
+export function jointTable(panelsOf: readonly number[], cut: PanelCut): Int32Array {
+  const chunks: number[] = [];
+  for (let chunk = 0; chunk < cut.rounds * cut.early + cut.last; chunk++) {
+    const [from, to] = [panelsBefore(cut, chunk), panelsBefore(cut, chunk + 1)];
+    let begin = 0;
+    panelsOf.forEach((panels, part) => {
+      const first = Math.max(from, begin);
+      const count = Math.min(to, begin + panels) - first;
+      if (count > 0) chunks.push(0, 1, first - begin, count, part);
+      begin += unitsOf([panels], cut.unit);
+    });
+  }
+  return Int32Array.from(chunks);
+}
+
+/** Panels that matrices take which begin at whole units. */
+export const unitsOf = (panelsOf: readonly number[], unit: number): number =>
+  panelsOf.reduce((sum, panels) => sum + unit * Math.ceil(panels / unit), 0);
 
 function panelsBefore({ total, unit, rounds, early, leaves, last }: PanelCut, chunk: number): number {
   const units = Math.ceil(total / unit);

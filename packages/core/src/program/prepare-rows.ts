@@ -13,7 +13,7 @@ import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
 import { layoutOf, type PackedShape, packedRows } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
-import { argumentList } from '../kernel-spec.ts';
+import { argsOf, argumentList } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
 /** A matrix that is read some rows at a time, from a file for instance. */
@@ -116,8 +116,9 @@ export function preparedRows(prepared: PreparedWeights): (n: number, out: Float3
 }
 
 function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: number): void {
-  const got: WeightRowsShape = { ...rows, ...variantOf(rows) };
-  for (const name of ['format', 'N', 'K', 'blockSize', 'storedZeroPoints', 'scale'] as const)
+  const { format, N, K } = rows;
+  const got: WeightRowsShape = { format, N, K, ...variantOf(rows) };
+  for (const name of CHECKED)
     if (got[name] !== wanted[name])
       throw new RangeError(
         `prepareRows: rows from ${first} on expected ${name} ${String(wanted[name])}, got ${String(got[name])}.`,
@@ -126,6 +127,7 @@ function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: numbe
 }
 
 type WeightRowsShape = Omit<WeightRows, 'rows'>;
+const CHECKED = ['format', 'N', 'K', 'blockSize', 'storedZeroPoints', 'scale'] as const;
 
 /** Whole sets of k, none of them past the end of a row. */
 function hasKernel(shape: WeightRowsShape, { paddedK, span }: PackedLayout): boolean {
@@ -182,25 +184,31 @@ function kernelCodes(
   const bits = formats[slab.format].bits as PackedBits;
   const spanBytes = (span / 4) * stepBytes({ bits });
   const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
+  const from = staging.byteOffset;
+  const toBlock = headBytes + spanBytes;
+  const given = { from, rowBytes, to, toPanel: 0, panels, blocks: 0, toBlock, sets: 0, flip };
+  const args = argumentList<PackedBits, string, number>(packSpec, bits, given);
+  // The same numbers for every call but for these, and the same list: a large model takes tens of thousands of calls.
+  const place = (name: keyof typeof given): number => argsOf(packSpec, bits).indexOf(name);
+  const [FROM, TO, TO_PANEL, BLOCKS, SETS] = [
+    place('from'),
+    place('to'),
+    place('toPanel'),
+    place('blocks'),
+    place('sets'),
+  ];
+  const pack = (k: number, blocks: number, sets: number, at: number, panelBytes: number): void => {
+    args[FROM] = from + (k * bits) / 8;
+    args[TO] = to + at + headBytes;
+    args[TO_PANEL] = panelBytes;
+    args[BLOCKS] = blocks;
+    args[SETS] = sets;
+    kernel(...args);
+  };
   return (k0, kEnd, at, panelBytes) => {
-    const pack = (k: number, blocks: number, sets: number) => {
-      const passed = ((k - k0) / span) * (headBytes + spanBytes);
-      const args = argumentList<PackedBits, string, number>(packSpec, bits, {
-        from: staging.byteOffset + (k * bits) / 8,
-        rowBytes,
-        to: to + at + passed + headBytes,
-        toPanel: panelBytes,
-        panels,
-        blocks,
-        toBlock: headBytes + spanBytes,
-        sets,
-        flip,
-      });
-      kernel(...args);
-    };
     const blocks = Math.floor((kEnd - k0) / span);
     const rest = k0 + blocks * span;
-    if (blocks > 0) pack(k0, blocks, span / SET);
-    if (rest < kEnd) pack(rest, 1, (kEnd - rest) / SET);
+    if (blocks > 0) pack(k0, blocks, span / SET, at, panelBytes);
+    if (rest < kEnd) pack(rest, 1, (kEnd - rest) / SET, at + blocks * toBlock, panelBytes);
   };
 }

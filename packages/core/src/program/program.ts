@@ -161,22 +161,21 @@ function place<H>(device: Device<H>, slots: readonly Slot<H>[], steps: readonly 
   });
   const apart = (work: Work) => work.kind === 'op' && device.isShared?.(work) === true;
   const shared = sharedPlaces(slots, steps, first, last, rootOf, apart);
-  const owners = [...slots.keys()].filter(
-    (slot) => last[slot] >= first[slot] && slots[slot].at === undefined && shared[slot] === slot,
-  );
-  const lives = owners.map((owner) => {
-    const members = [...slots.keys()].filter((slot) => last[slot] >= 0 && shared[slot] === owner);
-    return {
-      byteLength: slots[owner].byteLength,
-      from: Math.min(...members.map((slot) => first[slot])),
-      to: Math.max(...members.map((slot) => last[slot])),
-    };
+  // A place lives as long as all that share it. Its owner comes before them.
+  const lives: { readonly byteLength: number; from: number; to: number }[] = [];
+  const placeOf = slots.map(({ at, byteLength }, slot): number => {
+    const owner = shared[slot];
+    if (owner !== slot || at !== undefined || last[slot] < first[slot]) return -1;
+    return lives.push({ byteLength, from: first[slot], to: last[slot] }) - 1;
+  });
+  shared.forEach((owner, slot) => {
+    const life = lives[placeOf[owner]];
+    if (!life || last[slot] < 0) return;
+    life.from = Math.min(life.from, first[slot]);
+    life.to = Math.max(life.to, last[slot]);
   });
   const plan: MemoryPlan = planMemory(lives);
-  const offsets = slots.map((_, slot) => {
-    const owner = owners.indexOf(shared[slot]);
-    return owner < 0 ? 0 : plan.offsets[owner];
-  });
+  const offsets = shared.map((owner) => plan.offsets[placeOf[owner]] ?? 0);
   return { offsets, byteLength: plan.byteLength };
 }
 

@@ -1,14 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cutElements, cutPanels, cutRows } from '../plan/choose.ts';
-import { chunkTable, MAX_CHUNKS, MAX_THREADS, rowChunksOf, uncut } from '../plan/cut.ts';
+import {
+  chunkTable,
+  jointTable,
+  MAX_CHUNKS,
+  MAX_PARTS,
+  MAX_THREADS,
+  rowChunksOf,
+  uncut,
+  unitsOf,
+} from '../plan/cut.ts';
 import { chunkArguments, Job } from './job.ts';
 
 const whole = { total: 1, size: 1 };
 /** First panel, panels, first row, rows of a chunk. */
 const RANGE = [{ value: 7, perPanel: 1 }, { panels: 1 }, { perRow: 1 }, { rows: 1 }];
 const range = (table: Int32Array): Job => {
-  const job = new Job(RANGE, table);
+  const job = new Job([RANGE], table);
   job.place([]);
   return job;
 };
@@ -43,13 +52,44 @@ describe('jobs', () => {
     );
   });
 
+  it('of several matrices cover each of them once, in whole units, all but the last chunk of each', () => {
+    const shapes = fc.record({
+      panelsOf: fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: MAX_PARTS }),
+      threads: fc.integer({ min: 2, max: MAX_THREADS }),
+      chunkMacs: fc.constantFrom(1, 2 ** 17),
+      unit: fc.constantFrom(1, 2, 4),
+    });
+    fc.assert(
+      fc.property(shapes, ({ panelsOf, threads, chunkMacs, unit }) => {
+        const cut = cutPanels(1, 4864, unitsOf(panelsOf, unit), threads, chunkMacs, 1, unit);
+        if (!cut) return;
+        const parts = panelsOf.map((_, part) => [...RANGE, { value: part }]);
+        const job = new Job(parts, jointTable(panelsOf, cut));
+        for (const part of parts.keys()) job.place([], 0, part);
+        expect(job.chunks).toBeLessThanOrEqual(MAX_CHUNKS);
+        const seen = panelsOf.map((panels) => new Uint8Array(panels));
+        for (let chunk = 0; chunk < job.chunks; chunk++) {
+          const [first, count, row, height, part] = job.argumentsOf(chunk);
+          expect([row, height]).toEqual([0, 1]);
+          expect(count).toBeGreaterThan(0);
+          if (first - 7 + count < panelsOf[part]) expect(count % unit).toBe(0);
+          for (let n = first - 7; n < first - 7 + count; n++) seen[part][n]++;
+        }
+        for (const panels of seen) expect(panels.every((times) => times === 1)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it('have chunks that get smaller', () => {
     const sizes = (M: number, unit: number) => {
       const job = range(chunkTable(whole, cutPanels(M, 4096, 256, 2, undefined, 1, unit)!));
       return Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
     };
     expect(sizes(128, 1)).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
-    expect(sizes(1, 4)).toEqual([96, 96, 24, 24, 8, 8]);
+    expect(sizes(1, 4)).toEqual([128, 128]);
+    const head = new Job([RANGE], chunkTable(whole, cutPanels(1, 896, 9496, 2, undefined, 1, 4)!));
+    expect(head.chunks).toBe(6);
   });
 
   it('are not made of little work, of none, or for one thread', () => {
@@ -70,7 +110,7 @@ describe('jobs', () => {
       { operand: 1, value: 3, perRow: 10, rows: 100, perThread: 1000, perPanel: 10_000, panels: 100_000 },
       { scratch: true as const, value: 5, perThread: 64 },
     ];
-    const job = new Job(args, chunkTable({ total: 5, size: 3 }, { ...uncut(4), last: 2 }));
+    const job = new Job([args], chunkTable({ total: 5, size: 3 }, { ...uncut(4), last: 2 }));
     job.place([0, 0xc0000000], 0x80000000);
     const [, second] = [0, 1].map((chunk) => chunkArguments(job.words, 0, job.argCount, chunk, 2, []));
     expect(second.map((value) => value >>> 0)).toEqual([

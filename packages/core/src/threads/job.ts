@@ -9,33 +9,47 @@ import { CHUNK_WORDS } from '../plan/cut.ts';
 export const ARG_WORDS = 6;
 
 export class Job {
-  /** The arguments, then where each chunk lies ({@link chunkTable}): what a thread has to know of it. */
+  /**
+   * Where each chunk lies ({@link chunkTable}), but instead of its part where the arguments of that begin; then the arguments: what a
+   * thread has to know of it.
+   */
   readonly words: Int32Array;
   readonly argCount: number;
   readonly chunks: number;
-  readonly #args: readonly Arg[];
+  readonly #parts: readonly (readonly Arg[])[];
   /** Of the chunk that was asked for last; of the only one, since it was placed. */
   readonly #values: number[] = [];
 
-  /** @param table of {@link chunkTable} */
-  constructor(args: readonly Arg[], table: Int32Array) {
-    this.#args = args;
-    this.argCount = args.length;
+  /**
+   * @param parts arguments of the kernel, once for each part that chunks are of
+   * @param table of {@link chunkTable}, {@link jointTable}
+   */
+  constructor(parts: readonly (readonly Arg[])[], table: Int32Array) {
+    this.#parts = parts;
+    this.argCount = parts[0].length;
     this.chunks = table.length / CHUNK_WORDS;
-    this.words = new Int32Array(ARG_WORDS * args.length + table.length);
-    args.forEach(({ perThread = 0, perRow = 0, rows = 0, perPanel = 0, panels = 0 }, i) => {
-      this.words.set([0, perThread, perRow, rows, perPanel, panels], ARG_WORDS * i);
+    this.words = new Int32Array(table.length + ARG_WORDS * this.argCount * parts.length);
+    this.words.set(table);
+    for (let at = CHUNK_WORDS - 1; at < table.length; at += CHUNK_WORDS) this.words[at] = this.#argsAt(table[at]);
+    parts.forEach((args, part) => {
+      args.forEach(({ perThread = 0, perRow = 0, rows = 0, perPanel = 0, panels = 0 }, i) => {
+        this.words.set([0, perThread, perRow, rows, perPanel, panels], this.#argsAt(part) + ARG_WORDS * i);
+      });
     });
-    this.words.set(table, ARG_WORDS * args.length);
   }
 
-  /** Says where everything lies. Makes no objects. @param addresses by operand */
-  place(addresses: readonly number[], scratch = 0): void {
+  #argsAt(part: number): number {
+    return CHUNK_WORDS * this.chunks + ARG_WORDS * this.argCount * part;
+  }
+
+  /** Says where everything of a part lies. Makes no objects. @param addresses by operand */
+  place(addresses: readonly number[], scratch = 0, part = 0): void {
     const { words } = this;
-    const args = this.#args;
-    for (let i = 0; i < args.length; i++) {
+    const args = this.#parts[part];
+    let at = this.#argsAt(part);
+    for (let i = 0; i < args.length; i++, at += ARG_WORDS) {
       const { operand, value = 0, scratch: own } = args[i];
-      words[ARG_WORDS * i] = value + (operand === undefined ? 0 : addresses[operand]) + (own ? scratch : 0);
+      words[at] = value + (operand === undefined ? 0 : addresses[operand]) + (own ? scratch : 0);
     }
     if (this.chunks === 1) this.argumentsOf(0);
   }
@@ -65,13 +79,13 @@ export function chunkArguments(
   thread: number,
   values: number[],
 ): number[] {
-  const place = at + 6 * argCount + 4 * chunk;
+  const place = at + 5 * chunk;
   const row = words[place];
   const rows = words[place + 1];
   const panel = words[place + 2];
   const panels = words[place + 3];
   values.length = argCount;
-  for (let i = 0, word = at; i < argCount; i++, word += 6)
+  for (let i = 0, word = at + words[place + 4]; i < argCount; i++, word += 6)
     values[i] =
       words[word] +
       words[word + 1] * thread +

@@ -7,7 +7,7 @@
  */
 
 import { MAX_ARGS } from '../kernel-spec.ts';
-import { CHUNK_WORDS, MAX_CHUNKS, MAX_THREADS } from '../plan/cut.ts';
+import { CHUNK_WORDS, MAX_CHUNKS, MAX_PARTS, MAX_THREADS } from '../plan/cut.ts';
 import type { RelaxedProbe } from '../wasm/features.ts';
 import { ARG_WORDS } from './job.ts';
 
@@ -36,7 +36,7 @@ export interface Layout {
 }
 
 const JOB = 64;
-const MAIL = JOB + ARG_WORDS * MAX_ARGS + CHUNK_WORDS * MAX_CHUNKS;
+const MAIL = JOB + ARG_WORDS * MAX_ARGS * MAX_PARTS + CHUNK_WORDS * MAX_CHUNKS;
 
 /** Words that different threads write at the same time lie on different cache lines. */
 export const LAYOUT: Layout = {

@@ -28,6 +28,8 @@ export const LOOK_MS = 2;
 /** Workers never collect the memories they are told to drop, they allocate nothing: after so many they are replaced. */
 const MAX_DROPS = 16;
 
+const NONE: readonly number[] = [];
+
 const pause = (Atomics as { pause?(): void }).pause ?? (() => {});
 
 /** One per page, worker or process, as a module's state is; made when first needed, it takes a SharedArrayBuffer. */
@@ -51,7 +53,7 @@ interface Thread {
 /** How a job ended. */
 export interface JobEnd {
   /** Chunks that are still to be computed, by index. */
-  readonly missing: number[];
+  readonly missing: readonly number[];
   /** How many the calling thread computed. */
   readonly own: number;
   /**
@@ -144,6 +146,12 @@ export class ThreadPool {
     this.#fill();
   }
 
+  /** Wakes workers that sleep. Those that are awake, or not there yet, are left alone. */
+  wake(): void {
+    const control = this.#control;
+    if (Atomics.load(control, LAYOUT.sleepers) > 0) wakeAll(control, LAYOUT.wake);
+  }
+
   /**
    * Works a job off.
    *
@@ -151,7 +159,7 @@ export class ThreadPool {
    */
   run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): JobEnd {
     const control = this.#control;
-    const { ticket, done, sleepers, wake, flags } = LAYOUT;
+    const { ticket, done, flags } = LAYOUT;
     const { chunks } = job;
     control.set(job.words, LAYOUT.job);
     control[LAYOUT.argCount] = job.argCount;
@@ -161,7 +169,7 @@ export class ThreadPool {
     control.fill(0, flags, flags + chunks);
     Atomics.store(control, done, 0);
     Atomics.store(control, ticket, chunks);
-    if (Atomics.load(control, sleepers) > 0) wakeAll(control, wake);
+    this.wake();
 
     const start = this.clock.now();
     let own = 0;
@@ -175,7 +183,16 @@ export class ThreadPool {
     const enough = own > 0 ? (50 * (this.clock.now() - start)) / own : 10 * patience;
     const patienceMs = Math.max(patience, enough);
     const waitedMs = this.#join(chunks, patienceMs);
-    const lost = waitedMs > 0;
+    let isDone = true;
+    for (let i = 0; i < chunks; i++) if (control[flags + i] !== DONE) isDone = false;
+    const missing = isDone ? NONE : this.#missing(chunks, waitedMs > 0);
+    return { missing, own, lost: waitedMs > 0, waitedMs, patienceMs };
+  }
+
+  /** Chunks that are not done, by index. @param lost was a worker? All start anew then */
+  #missing(chunks: number, lost: boolean): number[] {
+    const control = this.#control;
+    const { flags } = LAYOUT;
     const missing: number[] = [];
     const owners = new Set<number>();
     for (let i = 0; i < chunks; i++) {
@@ -185,12 +202,12 @@ export class ThreadPool {
     }
     if (lost) {
       this.warnings.push('threads: a worker did not finish its part of a matmul, which was repeated.');
-      // All start anew: they would keep the memory that is left, and the lost ones may still write to the control block.
+      // They would keep the memory that is left, and the lost ones may still write to the control block.
       this.#clear();
       this.#fill(owners.size);
       this.#failed(owners.size);
     }
-    return { missing, own, lost, waitedMs, patienceMs };
+    return missing;
   }
 
   /** @returns for how long the other threads had not got on, if that was too long: 0 if all is done */

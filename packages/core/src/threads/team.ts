@@ -73,6 +73,11 @@ export class Team {
     return { count, requested, warnings: this.#reason ? [this.#reason] : [...(this.#pool?.warnings ?? [])] };
   }
 
+  /** Wakes workers that sleep: a job is about to come. */
+  wake(): void {
+    this.#pool?.wake();
+  }
+
   /** Makes an instance's kernel available to jobs. */
   install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void {
     if (this.#pool) this.#kernels.set(kernel, [id, module, memory]);

@@ -52,11 +52,19 @@ function sleb(n: number): number[] {
     out.push(low | 0x80);
   }
 }
-const flatten = (code: unknown[]): number[] => code.flat(Infinity) as number[];
-const withSize = (bytes: number[]) => [...uleb(bytes.length), ...bytes];
-const vec = (items: number[][]) => [...uleb(items.length), ...items.flat()];
+/** Appends nested code. A session waits for tens of kilobytes of it: a plain loop and `concat` make no object per byte. */
+function flatten(code: Code, out: number[] = []): number[] {
+  for (let i = 0; i < code.length; i++) {
+    const part = code[i];
+    if (typeof part === 'number') out.push(part);
+    else flatten(part, out);
+  }
+  return out;
+}
+const withSize = (bytes: number[]) => uleb(bytes.length).concat(bytes);
+const vec = (items: number[][]) => uleb(items.length).concat(...items);
 const utf8 = (text: string) => withSize([...new TextEncoder().encode(text)]);
-const section = (id: number, body: number[]) => [id, ...withSize(body)];
+const section = (id: number, body: number[]) => [id].concat(withSize(body));
 
 // ---------------------------------------------------------------- operators
 
@@ -341,29 +349,23 @@ export class Module {
     this.funcs.push({
       name,
       type: [0x60, ...vec(types.map((t) => [VALUE_TYPE[t]])), 0],
-      code: withSize([...locals, ...flatten(f.body), 0x0b]),
+      code: withSize(flatten([locals, f.body, 0x0b])),
     });
   }
 
   /** The module imports `env.memory`; `shared` is the only difference between the two variants. */
   toBytes({ shared = false } = {}): Uint8Array<ArrayBuffer> {
-    const limits = shared ? [0x03, ...uleb(1), ...uleb(65536)] : [0x00, ...uleb(1)];
+    const limits = shared ? [0x03, uleb(1), uleb(65536)] : [0x00, uleb(1)];
     const funcs = this.funcs;
-    return Uint8Array.from([
-      0x00,
-      0x61,
-      0x73,
-      0x6d,
-      1,
-      0,
-      0,
-      0,
-      ...section(1, vec(funcs.map((f) => f.type))),
-      ...section(2, vec([[...utf8('env'), ...utf8('memory'), 0x02, ...limits]])),
-      ...section(3, vec(funcs.map((_, i) => uleb(i)))),
-      ...section(7, vec(funcs.map((f, i) => [...utf8(f.name), 0x00, ...uleb(i)]))),
-      ...section(10, vec(funcs.map((f) => f.code))),
-      ...section(0, [...utf8('name'), ...section(1, vec(funcs.map((f, i) => [...uleb(i), ...utf8(f.name)])))]),
-    ]);
+    const names = vec(funcs.map((f, i) => uleb(i).concat(utf8(f.name))));
+    const bytes = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0].concat(
+      section(1, vec(funcs.map((f) => f.type))),
+      section(2, vec([flatten([utf8('env'), utf8('memory'), 0x02, limits])])),
+      section(3, vec(funcs.map((_, i) => uleb(i)))),
+      section(7, vec(funcs.map((f, i) => utf8(f.name).concat(0x00, uleb(i))))),
+      section(10, vec(funcs.map((f) => f.code))),
+      section(0, utf8('name').concat(section(1, names))),
+    );
+    return new Uint8Array(bytes);
   }
 }

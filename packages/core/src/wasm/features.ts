@@ -116,16 +116,19 @@ function dotsModule(): Module {
   return module;
 }
 
-/** Every byte beside itself, where 16-bit sums would saturate, and beside its neighbours; signs equal and mixed. */
+/** Rows of signs, a bit each: equal ones, and each nibble of mixed ones in each of the four lanes. */
+const SIGNS = [0x0000, 0xffff, 0x5a3c, 0xc5a3, 0x3c5a, 0xa3c5] as const;
+
+/** Every byte beside itself, where 16-bit sums would saturate, and beside its neighbours: another quarter of them in each lane. */
 function probePairs(): Uint8Array {
-  const pairs = new Uint8Array(256 * 3 * 3 * 32);
+  const pairs = new Uint8Array(64 * 3 * SIGNS.length * 32);
   let at = 0;
-  for (let code = 0; code < 256; code++)
+  for (let code = 0; code < 64; code++)
     for (const spread of [0, 1, 128])
-      for (const signs of [0x0000, 0xffff, 0x5a3c]) {
+      for (const signs of SIGNS) {
         for (let i = 0; i < 16; i++) {
           pairs[at + i] = (signs >> i) & 1 ? -127 : 127;
-          pairs[at + 16 + i] = code + spread * i;
+          pairs[at + 16 + i] = code + 64 * (i >> 2) + spread * (i & 3);
         }
         at += 32;
       }
@@ -135,19 +138,14 @@ function probePairs(): Uint8Array {
 function byteOperandOf({ pairs, dots }: RelaxedProbe): ByteOperand | null {
   const sums = new Int32Array(dots.buffer);
   const signedBytes = new Int8Array(pairs.buffer);
-  let unsigned = true;
-  let signed = true;
-  for (let lane = 0; lane < sums.length; lane++) {
-    const at = 32 * (lane >> 2) + 4 * (lane & 3);
-    let [byUnsigned, bySigned] = [0, 0];
-    for (let i = at; i < at + 4; i++) {
-      byUnsigned += signedBytes[i] * pairs[i + 16];
-      bySigned += signedBytes[i] * signedBytes[i + 16];
-    }
-    unsigned &&= sums[lane] === byUnsigned;
-    signed &&= sums[lane] === bySigned;
-  }
-  return unsigned ? 'unsigned' : signed ? 'signed' : null;
+  const takes = (operand: Uint8Array | Int8Array): boolean =>
+    sums.every((sum, lane) => {
+      const at = 32 * (lane >> 2) + 4 * (lane & 3);
+      let expected = 0;
+      for (let i = at; i < at + 4; i++) expected += signedBytes[i] * operand[i + 16];
+      return sum === expected;
+    });
+  return takes(pairs) ? 'unsigned' : takes(signedBytes) ? 'signed' : null;
 }
 
 /** Begins to find out the gain, from eight chains in registers: the engine optimises them in the background. */

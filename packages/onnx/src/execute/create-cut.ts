@@ -8,7 +8,17 @@ import type { Match } from '../passes/matcher.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
-import { type BuiltWay, buildWays, graphsOf, levelOf, matchesOf, sessionsOf, variantOf } from './control/build.ts';
+import { placeOf } from './arriving-place.ts';
+import {
+  type BuiltWay,
+  buildWays,
+  graphsOf,
+  levelOf,
+  matchesOf,
+  sessionsOf,
+  unbuiltWay,
+  variantOf,
+} from './control/build.ts';
 import type { CutModel } from './cut-model.ts';
 import { cutReports, innerNodes } from './describe.ts';
 import type { Draft } from './drafts.ts';
@@ -19,7 +29,7 @@ import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
 import { fetchMissing } from './parts.ts';
 import { rehearse } from './rehearse.ts';
-import { loadResidents } from './residents.ts';
+import { loadResidents, type Residents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 
 /** What a cut session is made with, beside drafts. */
@@ -44,21 +54,17 @@ function tensorsOf({ constants }: Graph): TensorRef[] {
   return [...constants.values()].flatMap((constant) => (constant.kind === 'tensor' ? [constant.tensor] : []));
 }
 
-/** Regions of ONNX Runtime first: what it refuses is known before any weights are packed. */
-export async function createCut(
-  { ort, record, parts, request, kept, started }: Cutting,
-  { drafts, choice }: Ways,
-): Promise<MsdHandler> {
-  if (drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed)))
-    request.progress.report('start', 0, undefined);
-  const ways = await buildWays(ort, drafts, request, parts);
+/**
+ * ONNX Runtime starts, and makes sessions of its regions, beside the packing of weights. Where a file is still arriving its regions come
+ * first, for packing lets go of bytes; so do bodies of control flow, which may turn out to be ONNX Runtime's.
+ */
+export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Promise<MsdHandler> {
+  const { ort, record, parts, request, kept, started } = cutting;
+  const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
+  if (isForeign) request.progress.report('start', 0, undefined);
+  const isBeside = isForeign && canBeBeside(drafts);
+  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts));
   try {
-    const matches = ways.map(matchesOf);
-    const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
-    const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
-    // Before the bytes of a fetched file go.
-    const inner = innerNodes(graphs);
-    const residents = await loadResidents(matches.flat(), request, Math.max(...perToken), graphs.flatMap(tensorsOf));
     const { backend: device } = residents;
     for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -94,9 +100,56 @@ export async function createCut(
     if (!request.isProfiled) await rehearse(session, model, request.watch);
     return session;
   } catch (error) {
-    await Promise.all(sessionsOf(ways).map((session) => session.release()));
+    await releaseAll(ways);
     throw error;
   }
+}
+
+/** Everything that a session is made of. */
+interface Loaded {
+  readonly ways: readonly BuiltWay[];
+  readonly inner: ReturnType<typeof innerNodes>;
+  readonly residents: Residents;
+}
+
+function canBeBeside(drafts: readonly Draft[]): boolean {
+  const isControl = drafts.some(({ sides }) => sides!.regions.some(({ control }) => control));
+  const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
+  return !isControl && !tensors.some((tensor) => placeOf(tensor));
+}
+
+async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
+  const ways = await buildWays(ort, drafts, request, parts);
+  try {
+    return { ways, ...(await load(ways, request)) };
+  } catch (error) {
+    await releaseAll(ways);
+    throw error;
+  }
+}
+
+async function beside({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
+  const building = buildWays(ort, drafts, request, parts);
+  const loading = load(drafts.map(unbuiltWay), request);
+  const [built, loaded] = await Promise.allSettled([building, loading]);
+  if (built.status === 'fulfilled' && loaded.status === 'fulfilled') return { ways: built.value, ...loaded.value };
+  if (loaded.status === 'fulfilled') loaded.value.residents.backend.dispose();
+  if (built.status === 'fulfilled') await releaseAll(built.value);
+  throw built.status === 'rejected' ? built.reason : (loaded as PromiseRejectedResult).reason;
+}
+
+async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise<Omit<Loaded, 'ways'>> {
+  const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
+  const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
+  // Before the bytes of a fetched file go.
+  const inner = innerNodes(graphs);
+  const matches = ways.flatMap(matchesOf);
+  const residents = await loadResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf));
+  return { inner, residents };
+}
+
+async function releaseAll(ways: readonly BuiltWay[]): Promise<void> {
+  await Promise.all(sessionsOf(ways).map((session) => session.release()));
 }
 
 /** Plans of the session may need what was not fetched yet. */

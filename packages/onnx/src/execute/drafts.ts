@@ -6,8 +6,7 @@ import { type Decisions, matchNodes } from '../passes/match.ts';
 import type { Match, MatchOptions } from '../passes/matcher.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
 import { type Passed, passedOutputs, sameOutputs, withoutOutputs } from '../plan/passed.ts';
-import { neededNodes, unitsOf } from '../plan/units.ts';
-import { varyingUnits } from '../plan/varying.ts';
+import { neededNodes, type Unit, unitsOf } from '../plan/units.ts';
 import { refusalOf, wholeReason } from '../plan/whole.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ControlDraft, Drafted, DraftedBodies } from './control/draft.ts';
@@ -39,8 +38,8 @@ export interface Drafting extends MatchOptions {
   readonly all: boolean;
   /** What only some models need. */
   readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'selectEarly'>;
-  /** Of a body of control flow: how many are around it, and its inputs that every pass may have others of. */
-  readonly body?: { readonly depth: number; readonly varying: readonly string[] };
+  /** Of a body of control flow: how many are around it, and which of its units would be planned for every pass anew. */
+  readonly body?: { readonly depth: number; varies(typed: TypedGraph): (unit: Unit) => boolean };
 }
 
 export function draftOf({ record, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
@@ -79,7 +78,7 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
   );
   const units = unitsOf(graph, matches, planned);
   const reason = wholeReason(needed, decisions, controls, all);
-  const varies = body && varyingUnits(typed, body.varying);
+  const varies = body?.varies(typed);
   const pricing = { all, isBody: body !== undefined, varies };
   const sides = reason === undefined ? chooseSides(typed, units, pricing) : undefined;
   const isForeign = reason !== undefined || sides!.whole !== undefined;

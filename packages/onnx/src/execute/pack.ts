@@ -2,13 +2,14 @@
  * Matrices become what MSD multiplies with, one after the other. Of a file that is still arriving each is packed as soon as it is
  * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
  */
-import type { PreparedWeights, WasmBackend } from '@msd/core';
+import { type PreparedWeights, packedByteLength, type WasmBackend } from '@msd/core';
 import { preparedAs, prepareRows } from '@msd/core/program';
 import { type Arriving, NotYet } from '../read/arriving.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
 import { placeOf } from './arriving-place.ts';
 import type { ArrivingFile, ArrivingTensors } from './arriving-tensors.ts';
+import type { Touched } from './touch.ts';
 
 /**
  * @param onPacked told after each
@@ -18,7 +19,7 @@ export async function packMatrices(
   backend: WasmBackend,
   matrices: readonly { readonly key: string; readonly matrix: Matrix }[],
   arriving: ArrivingTensors,
-  watch: Watch,
+  { watch, touched }: { readonly watch: Watch; readonly touched: Touched | undefined },
   onPacked: (matrix: Matrix) => void,
 ): Promise<Map<string, PreparedWeights>> {
   const isArriving = [...arriving.tensors].some((tensor) => placeOf(tensor) !== undefined);
@@ -45,6 +46,8 @@ export async function packMatrices(
           still.push(each);
           continue;
         }
+        if (touched && each.for === undefined)
+          await touched.room(packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale));
         for (const file of files.values()) file.begin();
         try {
           // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.

@@ -17,6 +17,7 @@ import type { Info } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
+import { builtin } from '../read/builtin.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
@@ -24,6 +25,7 @@ import { arrivedTensor } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices } from './pack.ts';
 import { openTable, rowsOfTwin } from './table.ts';
+import type { Touched } from './touch.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -66,12 +68,14 @@ export async function loadResidents(
   const { debug, carrier, threads } = options;
   const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
   try {
+    if (matrices.length > 0) backend.askTiles();
     let packed = 0;
     const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
-    const prepared = await packMatrices(backend, matrices, arriving, watch, (matrix) => {
+    const touched = await touchedMemory(backend, initialBytes);
+    const prepared = await packMatrices(backend, matrices, arriving, { watch, touched }, (matrix) => {
       packed += matrix.fileBytes;
       progress.report('pack', packed, fileBytes);
-    });
+    }).finally(() => touched?.end());
     for (const tensor of arriving.kept) await arrivedTensor(tensor);
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
@@ -97,6 +101,15 @@ export async function loadResidents(
     backend.dispose();
     throw error;
   }
+}
+
+/** Memory from which on it is worth a piece of code of its own, and threads. */
+const TOUCHED_BYTES = 2 ** 25;
+
+/** Node only: other engines have nobody to do it. */
+async function touchedMemory(backend: WasmBackend, byteLength: number): Promise<Touched | undefined> {
+  if (byteLength < TOUCHED_BYTES || !builtin('node:fs')) return undefined;
+  return (await import('./touch.ts')).touch(backend, byteLength);
 }
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
@@ -169,17 +182,22 @@ function residentOf(device: WasmBackend, { key, info, tensor, transposed, arrang
   const shape = arranged ? arranged.dims : transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
   const slot = newSlot(dtype, shape);
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
-  const values = elementsOf(info, tensor);
+  const isAsStored = !transposed && !arranged;
+  // Read to where it lies, it is no array of JavaScript in between.
+  const there = isAsStored && handle.byteLength > 0 ? device.arena.bytes(handle) : undefined;
+  const values = elementsOf(info, tensor, there);
   const placed = transposed
     ? transpose(values as Float32Array, dims)
     : (arranged?.of(values as Float32Array) ?? values);
-  if (values.byteLength > 0) device.write(handle, placed);
+  const isThere = placed.buffer === there?.buffer && placed.byteOffset === there.byteOffset;
+  if (values.byteLength > 0 && !isThere) device.write(handle, placed);
   return { slot, handle, place: undefined };
 }
 
-function elementsOf(info: Info, tensor: TensorRef | undefined): ArrayBufferView {
+/** @param into where they may be put: see {@link tensorFloats} */
+function elementsOf(info: Info, tensor: TensorRef | undefined, into?: Uint8Array): ArrayBufferView {
   const dtype = dtypeOf(info.elemType);
-  if (dtype === 'f32' && tensor) return tensorFloats(tensor);
+  if (dtype === 'f32' && tensor) return tensorFloats(tensor, into);
   const numbers = info.data as readonly number[];
   return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
 }

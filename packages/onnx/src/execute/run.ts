@@ -43,6 +43,7 @@ export class Executor {
   begin(): void {
     this.copied = { intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 };
     this.plans = [];
+    this.#shop?.residents.backend.wake(); // while JavaScript looks at the inputs
     this.#holder = this.#shop?.kv.isLazy ? {} : undefined;
   }
 

@@ -169,17 +169,24 @@ function infoOfConstantNode({ attributes }: NodeRecord): Info {
 
 /** Elements of a tensor whose type is one that constants are known of, as numbers. */
 export function tensorElements(tensor: TensorRef): number[] {
-  if (isFloat(tensor.elemType) || isCarried(tensor.elemType)) return Array.from(tensorFloats(tensor));
+  if (isFloat(tensor.elemType) || isCarried(tensor.elemType)) return numbersOf(tensorFloats(tensor));
   const bytes = new Uint8Array(tensorBytes(tensor)).buffer; // a copy: aligned
   const count = elementCount(tensor);
   switch (tensor.elemType) {
     case INT32:
-      return Array.from(new Int32Array(bytes, 0, count));
+      return numbersOf(new Int32Array(bytes, 0, count));
     case INT64:
       return int64Numbers(new BigInt64Array(bytes, 0, count));
     default:
       return Array.from(new Uint8Array(bytes, 0, count), (value) => (value ? 1 : 0));
   }
+}
+
+/** `Array.from` makes an object per element, and a decoder has tens of thousands in its norms and biases. */
+function numbersOf(elements: Float32Array | Int32Array): number[] {
+  const numbers = new Array<number>(elements.length);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = elements[i]!;
+  return numbers;
 }
 
 /**

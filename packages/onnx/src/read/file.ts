@@ -1,8 +1,6 @@
-/**
- * Files of Node (and of Deno and Bun, which have the same builtins): read by range, never held as a whole. The builtins
- * are asked for at run time and by name, so that bundlers for browsers see no import.
- */
+/** Files of Node (and of Deno and Bun, which have the same builtins): read by range, never held as a whole. */
 import { OnnxFormatError, ReadError } from '../errors.ts';
+import { builtin } from './builtin.ts';
 import { type ByteSource, checkRange } from './source.ts';
 
 interface FileSystem {
@@ -29,17 +27,6 @@ interface Paths {
 
 interface Urls {
   fileURLToPath(url: string): string;
-}
-
-interface ProcessLike {
-  getBuiltinModule?(name: string): unknown;
-  readonly versions?: { readonly node?: string };
-}
-
-function builtin<T>(name: string): T | undefined {
-  const { process } = globalThis as { process?: ProcessLike };
-  if (!process?.versions?.node) return undefined;
-  return process.getBuiltinModule?.(name) as T | undefined;
 }
 
 /** True where paths can be opened. */

@@ -45,6 +45,7 @@ export function conv2d(
   const channels = spec.K / tapsOf(window);
   checkImage(x, channels, where);
   const { bias, activation = 'linear' } = options;
+  checkBias(bias, spec.N, where);
   const activate = activationOf(tf, activation);
   return tf.tidy(() => {
     const calls = callsFor(tf);
@@ -85,6 +86,7 @@ export function depthwiseConv2d(
   const where = 'depthwiseConv2d';
   const { tf } = requireRegistration(where);
   checkImage(x, filter.shape[2]!, where);
+  checkBias(bias, filter.shape[2]!, where);
   const activate = activationOf(tf, activation);
   return tf.tidy(() => {
     const calls = callsFor(tf);
@@ -106,6 +108,11 @@ function checkImage({ shape, dtype }: Tensor, channels: number, where: string): 
   if (dtype !== 'float32') throw new TypeError(`${where}: x, expected float32, got ${dtype}.`);
   if (shape.length !== 4 || shape[3] !== channels)
     throw new RangeError(`${where}: x, expected [batch, height, width, ${channels}], got [${shape}].`);
+}
+
+function checkBias(bias: Tensor | undefined, N: number, where: string): void {
+  if (bias && (bias.dtype !== 'float32' || bias.size !== N))
+    throw new RangeError(`${where}: bias, expected float32 [${N}], got ${bias.dtype} [${bias.shape}].`);
 }
 
 function floatConv2d(

@@ -6,20 +6,17 @@ import type { FormatId, KvType } from '@msd/core';
 import { rowsFor } from '../activations.ts';
 import { roundedGain } from '../convolution/price.ts';
 import { type NodeReport, weightsReport } from '../report.ts';
-import { sizeOf } from '../shapes.ts';
 import type { QuantizedSpec } from '../spec.ts';
 import { type Encoded, encode } from '../weights/encode.ts';
 import type { Constants } from '../weights/source.ts';
 import type { WeightView } from '../weights/view.ts';
 import { takeAttention } from './attention/take.ts';
-import { type ClaimOptions, claim, otherReader } from './claim.ts';
+import { type ClaimOptions, claim } from './claim.ts';
 import { type Epilogue, epilogueOf } from './fuse.ts';
 import { withLeftAlone } from './left-alone.ts';
-import type { LoopPlan } from './loops/plan.ts';
-import { hasLoops, LOOP_OP, loopCode } from './loops/steps.ts';
-import { formatFor, whyUnwanted } from './options.ts';
+import { hasLoops, loopCode } from './loops/steps.ts';
+import { formatFor } from './options.ts';
 import type { Use } from './recognise.ts';
-import { GATES_OP } from './recurrent/run.ts';
 import { takeCells } from './recurrent/take.ts';
 import { type Scopes, scopesOf } from './scopes.ts';
 import {
@@ -55,6 +52,19 @@ export interface Rewritten {
   /** Constants that nobody reads any more. */
   readonly dropped: ReadonlySet<string>;
   readonly nodes: readonly NodeReport[];
+}
+
+/** A model while it is rewritten. */
+export interface Rewriting {
+  readonly all: Scopes;
+  readonly constants: Constants;
+  readonly options: RewriteOptions;
+  readonly packed: Map<string, { readonly spec: QuantizedSpec; readonly data: Int32Array<ArrayBuffer> }>;
+  /** What is there now, by what was there. */
+  readonly replaced: ReadonlyMap<Scope, Map<string, NodeDef>>;
+  /** New nodes of a scope. */
+  readonly added: Map<Scope, NodeDef[]>;
+  readonly nodes: NodeReport[];
 }
 
 /** Names of the signature's tensors, or undefined if it names none. */
@@ -125,51 +135,15 @@ export function rewriteGraph(
     }
   }
 
-  const added = new Map<Scope, NodeDef[]>();
   nodes.push(...loops.reports);
-  for (const plan of loops.plans) {
-    const { outer } = plan.loop;
-    const own = encodeSliced(plan, all, constants, options);
-    const taken =
-      own instanceof Map
-        ? code!.takeLoop(
-            plan,
-            (constant) => (packed.get(constant) ?? own.get(constant)?.encoded.packed)?.spec,
-            (scope, name) => {
-              const node = replaced.get(scope)?.get(name) ?? scope.nodes.get(name);
-              const data = own.get(name)?.encoded.packed.data;
-              return node && data ? packedConstant(node, data.length) : node;
-            },
-          )
-        : own;
-    if (!('nodes' in taken) || !(own instanceof Map)) {
-      nodes.push(taken as NodeReport);
-      continue;
-    }
-    for (const [constant, { encoded, bytes, products }] of own) {
-      packed.set(constant, encoded.packed);
-      for (const scope of scopes) {
-        const node = scope.nodes.get(constant);
-        if (node) replaced.get(scope)!.set(constant, packedConstant(node, encoded.packed.data.length));
-      }
-      const weights = weightsReport(encoded, bytes, products.length);
-      for (const { name, op } of products) {
-        const at = nodes.findIndex((node) => node.name === name);
-        nodes.splice(at < 0 ? nodes.length : at, at < 0 ? 0 : 1, { name, op, where: 'msd', msdOp: LOOP_OP, weights });
-      }
-    }
-    for (const node of taken.nodes) {
-      if (outer.nodes.has(node.name)) replaced.get(outer)!.set(node.name, node);
-      else added.set(outer, [...(added.get(outer) ?? []), node]);
-    }
-    reportLoop(nodes, plan, taken.report);
-  }
+  const state: Rewriting = { all, constants, options, packed, replaced, added: new Map(), nodes };
+  for (const plan of loops.plans) code!.applyLoop(plan, state);
 
   const dropped = new Set<string>();
   const rebuilt = (scope: Scope): NodeDef[] => {
     const changed = replaced.get(scope)!;
     const all = [...scope.nodes.values()].map((node) => changed.get(node.name) ?? node);
-    all.push(...(added.get(scope) ?? []));
+    all.push(...(state.added.get(scope) ?? []));
     const before = reachable(scope.nodes, scope.outputs);
     const after = reachable(new Map(all.map((node) => [node.name, node])), scope.outputs);
     const gone = new Set(
@@ -215,55 +189,6 @@ function isUncalled(
   return [before.node, ...bodies].some((nodes) => nodes.some(calls)) && !after.some((nodes) => nodes.some(calls));
 }
 
-interface EncodedSlices {
-  readonly encoded: Encoded;
-  readonly bytes: number;
-  readonly products: readonly NodeDef[];
-}
-
-/** Constants that only a loop multiplies with, column by column; or why that stays. */
-function encodeSliced(
-  { loop, sliced }: LoopPlan,
-  scopes: Scopes,
-  constants: Constants,
-  options: RewriteOptions,
-): Map<string, EncodedSlices> | NodeReport {
-  const all = new Map<string, EncodedSlices>();
-  for (const [name, { view, products, readers }] of sliced) {
-    const source = constants.get(name)!;
-    const stranger = otherReader(
-      scopes,
-      name,
-      readers.map((node) => ({ node })),
-    );
-    const size = sizeOf(source.shape);
-    const unwanted = whyUnwanted({ size, isTable: false, isConvolution: false, isCnn: false }, options);
-    const format = { ...formatFor(false, options), canLevel: false };
-    const encoded = stranger || unwanted ? undefined : encode(source.stored(), view, format);
-    const reason = stranger ? `the weights are also read by ${stranger}` : unwanted;
-    if (!encoded || 'reason' in encoded)
-      return { name: loop.name, op: loop.op, where: 'tfjs', reason: reason ?? (encoded as { reason: string }).reason };
-    all.set(name, { encoded, bytes: source.byteLength, products });
-  }
-  return all;
-}
-
-/** What was a cell or a product of its own is part of the loop now. */
-function reportLoop(nodes: NodeReport[], { loop, products }: LoopPlan, report: NodeReport): void {
-  const names = new Set(products.map(({ name }) => name));
-  const isInside = ({ name }: NodeReport) => {
-    const node = loop.inner.nodes.get(name);
-    return node !== undefined && (loop.inner !== loop.outer || loop.has(node));
-  };
-  for (let i = nodes.length - 1; i >= 0; i--) {
-    const own = nodes[i]!;
-    if (own.where !== 'msd' || !isInside(own)) continue;
-    if (own.msdOp === GATES_OP) nodes.splice(i, 1);
-    else if (names.has(own.name)) nodes[i] = { ...own, msdOp: LOOP_OP, fused: [] };
-  }
-  nodes.push(report);
-}
-
 /** Of the first product that there are some for. */
 function activationsOf(view: WeightView, uses: readonly Use[], { activations }: RewriteOptions) {
   const name = uses.map(({ node }) => node.name).find((own) => activations.has(own));
@@ -298,7 +223,7 @@ function msdNode(
   return { name: last.name, op: use.op, input: [...use.inputs, use.weightInput, ...extra, ...control], attr };
 }
 
-function packedConstant(node: NodeDef, length: number): NodeDef {
+export function packedConstant(node: NodeDef, length: number): NodeDef {
   const tensor = { dtype: 'DT_INT32', tensorShape: { dim: [{ size: `${length}` }] } };
   return {
     name: node.name,

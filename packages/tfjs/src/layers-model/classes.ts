@@ -12,7 +12,7 @@ import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { KINDS, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
 import { guardTraining } from './training.ts';
-import { packedOf, packVariable, requirePacked } from './variable.ts';
+import { initializeLater, packedOf, packVariable, requirePacked } from './variable.ts';
 
 /** tfjs-layers rewrites the case of keys and of strings when it saves and loads: only lower-case words survive. */
 export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
@@ -128,8 +128,8 @@ export function addPacked(
   const variable = add(name, [1], 'float32', nothing, ...more);
   const spec = upgradedSpec(saved);
   packVariable(variable, { spec, data: new Int32Array(int32Length(spec)) }, { shape, saved });
-  if (!layer.fastWeightInitDuringBuild)
-    tf.tidy(() => void variable.write(initializer.apply(shape, dtype ?? 'float32')));
+  // Cells are not told that a file follows. Initial values are made when somebody asks for them: on a GPU they could only be read by blocking.
+  if (!layer.fastWeightInitDuringBuild) initializeLater(variable, () => initializer.apply(shape, dtype ?? 'float32'));
   return variable;
 }
 

@@ -92,6 +92,7 @@ export const separable: LayerKind = {
   sample: (layers) => layers.separableConv2d({ filters: 1, kernelSize: 1, name: 'msd' }),
   view(shape, config) {
     if (shape.length !== 4) return { reason: `weights of ${shape.length} dimensions, expected 4` };
+    if (shape[0] !== 1 || shape[1] !== 1) return { reason: `weights [${shape}], expected [1,1,channels,filters]` };
     const window = windowOf([1, 1], 2, config);
     if ('reason' in window) return window;
     const [K, N] = shape.slice(-2) as [number, number];

@@ -28,6 +28,8 @@ interface State {
   quantized: QuantizedTensor;
   /** What a file that is still to be read holds. */
   saved?: QuantizedSpec | undefined;
+  /** What it holds if nothing is written before somebody asks. */
+  initial?: (() => Tensor) | undefined;
   /** Made when somebody reads the floats. */
   floats?: Tensor | undefined;
   /** For `unpack`. */
@@ -40,7 +42,22 @@ interface State {
 const states = /* @__PURE__ */ new WeakMap<object, State>();
 
 /** What a variable holds, if it is packed. */
-export const packedOf = (variable: object): QuantizedTensor | undefined => states.get(variable)?.quantized;
+export function packedOf(variable: object): QuantizedTensor | undefined {
+  const state = states.get(variable);
+  if (state?.initial) initialize(variable as LayerVariable, state);
+  return state?.quantized;
+}
+
+/** @param initial float values, for as long as nothing else is written */
+export function initializeLater(variable: LayerVariable, initial: () => Tensor): void {
+  states.get(variable)!.initial = initial;
+}
+
+function initialize(variable: LayerVariable, state: State): void {
+  const { tf } = requireRegistration(variable.originalName);
+  const { initial } = state;
+  if (initial && !isGone(variable)) tf.tidy(() => void write(variable, state, initial()));
+}
 
 export const nodeOf = (variable: object): NodeReport | undefined => states.get(variable)?.node;
 
@@ -135,6 +152,7 @@ function replaceValue(variable: LayerVariable, spec: QuantizedSpec, packed: Tens
 /** As stock: the same tensor each time, the variable's to dispose of. */
 function read(variable: LayerVariable, state: State): Tensor {
   checkAlive(variable);
+  initialize(variable, state);
   if (saving) return variable.val;
   const { tf } = requireRegistration(variable.originalName);
   const { shape } = variable;
@@ -147,6 +165,8 @@ function read(variable: LayerVariable, state: State): Tensor {
 function write(variable: LayerVariable, state: State, values: Tensor): LayerVariable {
   checkAlive(variable);
   const { tf } = requireRegistration(variable.originalName);
+  const isFirst = state.initial !== undefined;
+  state.initial = undefined;
   const expected = state.saved ?? state.quantized.spec;
   if (values.dtype === 'int32' && values.rank === 1 && values.size === int32Length(expected)) {
     checkShape(variable, expected);
@@ -162,7 +182,7 @@ function write(variable: LayerVariable, state: State, values: Tensor): LayerVari
     throw new RangeError(
       `${shown(variable.originalName)}: Shape mismatch: ${JSON.stringify(variable.shape)} vs. ${JSON.stringify(values.shape)}`,
     );
-  const next = tf.tidy(() => quantizedFrom(variable, state, values) as never) as Packed | undefined;
+  const next = tf.tidy(() => quantizedFrom(variable, state, values, isFirst) as never) as Packed | undefined;
   if (next) set(variable, state, next.spec, integers(next.data));
   return variable;
 }
@@ -192,14 +212,14 @@ function set(variable: LayerVariable, state: State, spec: QuantizedSpec, packed:
   state.quantized = replaceValue(variable, spec, packed);
 }
 
-/** @returns `undefined` for the values that it has */
-function quantizedFrom(variable: LayerVariable, state: State, given: Tensor): Packed | undefined {
+/** @returns `undefined` for the values that it has, which it has none of yet if `isFirst` */
+function quantizedFrom(variable: LayerVariable, state: State, given: Tensor, isFirst: boolean): Packed | undefined {
   if (given === state.floats) return undefined;
   const tensor = variable.constraint ? variable.constraint.apply(given) : given;
   const values = tensor.dataSync<'float32'>() as Float32Array;
   const { spec } = state.quantized;
   // What was read and is written back stays exactly what it is.
-  const isKnown = fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
+  const isKnown = !isFirst && fits(variable, spec) && isEqual(values, read(variable, state).dataSync<'float32'>());
   const format =
     spec.kind === 'matrix'
       ? { ...spec, canLevel: spec.powers !== undefined }

@@ -92,6 +92,10 @@ export function gatesOf(id: RecurrentId, { activation, recurrentActivation }: Ce
   return { reset: { nodes: reset.nodes, outputs: [left] }, last: { nodes: to.nodes, outputs: [next] } };
 }
 
+/** Functions that a graph's cells end with. */
+export const CELL_ACTIVATIONS = ['Tanh', 'Relu', 'Elu', 'Softplus'] as const;
+export type CellActivation = (typeof CELL_ACTIVATIONS)[number];
+
 /** Gates of products that are there already, as a graph model has them. */
 export interface GatesOp {
   readonly id: 'lstm' | 'gru';
@@ -102,10 +106,14 @@ export interface GatesOp {
   readonly hasBias: boolean;
   /** Added to the forget gate. */
   readonly forget: number;
+  /** Default: tanh. */
+  readonly activation?: CellActivation;
+  /** The gates are max(0, min(1, a · x + b)), not sigmoids. */
+  readonly hard?: readonly [a: number, b: number];
 }
 
 /** Of terms and bias of each gate, then the state: c and h of an LSTM, h of a GRU. */
-export function stepOf({ id, order, terms, hasBias, forget }: GatesOp): Elementwise {
+export function stepOf({ id, order, terms, hasBias, forget, activation = 'Tanh', hard }: GatesOp): Elementwise {
   const each = terms + (hasBias ? 1 : 0);
   const state = each * order.length;
   const to = new Expression(state + 1);
@@ -114,18 +122,20 @@ export function stepOf({ id, order, terms, hasBias, forget }: GatesOp): Elementw
     for (let i = 1; i < each; i++) value = to.add('Add', [value, gate * each + i]);
     return value;
   };
+  const gate = (x: number) => (hard ? to.add('HardSigmoid', [x], hard) : to.add('Sigmoid', [x]));
+  const act = (x: number) => to.add(activation, [x], activation === 'Elu' ? [1] : undefined);
   if (id === 'gru') {
-    const update = to.add('Sigmoid', [sum(0)]);
-    const left = to.add('Mul', [to.add('Sigmoid', [sum(1)]), 2 * each + 1]);
-    const candidate = to.add('Tanh', [to.add('Add', [2 * each, left])]);
+    const update = gate(sum(0));
+    const left = to.add('Mul', [gate(sum(1)), 2 * each + 1]);
+    const candidate = act(to.add('Add', [2 * each, left]));
     const open = to.add('Sub', [to.add('ConstantF32', [], [1]), update]);
     const kept = to.add('Mul', [update, state]);
     return { nodes: to.nodes, outputs: [to.add('Add', [kept, to.add('Mul', [open, candidate])])] };
   }
   const [i, f, g, o] = [0, 1, 2, 3].map(sum) as [number, number, number, number];
   const forgotten = forget ? to.add('Add', [f, to.add('ConstantF32', [], [forget])]) : f;
-  const gained = to.add('Mul', [to.add('Sigmoid', [i]), to.add('Tanh', [g])]);
-  const cell = to.add('Add', [to.add('Mul', [to.add('Sigmoid', [forgotten]), state]), gained]);
-  const told = to.add('Mul', [to.add('Sigmoid', [o]), to.add('Tanh', [cell])]);
+  const gained = to.add('Mul', [gate(i), act(g)]);
+  const cell = to.add('Add', [to.add('Mul', [gate(forgotten), state]), gained]);
+  const told = to.add('Mul', [gate(o), act(cell)]);
   return { nodes: to.nodes, outputs: [cell, told] };
 }

@@ -61,6 +61,11 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     this.#calls = new BoundCalls(this.#runtime);
   }
 
+  /** Wakes threads that sleep, for whoever knows that work comes soon: they need some 50 µs, and sleep again if none comes. */
+  wake(): void {
+    if (this.arena.shared) this.#runtime.team.wake();
+  }
+
   /** Threads that large matmuls run on, and what keeps them from being more. */
   get threads(): ThreadReport {
     const { report } = this.#runtime.team;
@@ -195,6 +200,14 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
       out: placeOf(arena, 'out', result),
       result,
     };
+  }
+
+  /**
+   * Has the engine compile the tiles that the choice of kernels times, in the background: who knows that matrices will come can pack
+   * them in the meantime. A few milliseconds, once per page.
+   */
+  askTiles(): void {
+    this.#runtime.routes.ask();
   }
 
   /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */

@@ -18,17 +18,25 @@ export class BoundKernel {
   #generation = -1;
   readonly #find = (): Kernel => this.#current();
 
-  /** @param chunks of {@link chunkTable} */
-  constructor(runtime: Runtime, call: KernelCall, chunks: Int32Array) {
+  /**
+   * @param chunks of {@link chunkTable}
+   * @param parts arguments of each part that chunks are of, where they are more than one
+   */
+  constructor(
+    runtime: Runtime,
+    call: KernelCall,
+    chunks: Int32Array,
+    parts: readonly KernelCall['args'][] = [call.args],
+  ) {
     this.id = call.id;
     this.#runtime = runtime;
     this.#call = call;
-    this.#job = new Job(call.args, chunks);
+    this.#job = new Job(parts, chunks);
   }
 
-  /** Says where everything lies. @param addresses by operand */
-  place(addresses: readonly number[], scratch?: number): void {
-    this.#job.place(addresses, scratch);
+  /** Says where everything of a part lies. @param addresses by operand */
+  place(addresses: readonly number[], scratch?: number, part?: number): void {
+    this.#job.place(addresses, scratch, part);
   }
 
   /**

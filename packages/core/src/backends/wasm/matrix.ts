@@ -12,6 +12,9 @@ import type { PreparedMatrix, PreparedWeights } from '../backend.ts';
 import type { WasmBackend } from './backend.ts';
 import type { Routes } from './routes.ts';
 
+/** How often any matrix was given another kernel or was disposed of: calls that are bound look at theirs again then. */
+export const matrixChanges = { count: 0 };
+
 /** A matrix in the arena. */
 export class WasmMatrix implements PreparedWeights {
   readonly version = PACKED_VERSION;
@@ -64,11 +67,13 @@ export class WasmMatrix implements PreparedWeights {
   setKernel(shape: GemmShape, decomposition: Decomposition, options: GemmOptions): void {
     this.#kernelsOf(decomposition)[shape] = options;
     this.tuned++;
+    matrixChanges.count++;
   }
 
   dispose(): void {
     if (this.#handle) this.#release();
     this.#handle = undefined;
+    matrixChanges.count++;
   }
 
   #kernelsOf(decomposition: Decomposition): Partial<Record<GemmShape, GemmOptions>> {

@@ -11,8 +11,14 @@ export type Mode = 0 | 1 | 2;
 
 export const modeOf = (place: Place): Mode => (typeof place === 'number' ? (place ? 1 : 0) : 2);
 
+/** What all operands of a call share: has any of them changed since the call looked at them last? */
+export interface Changes {
+  any: boolean;
+}
+
 /** An operand of a bound product. */
 export class Operand {
+  readonly #changes: Changes;
   /** In the arena; 0 if it is absent or staged. */
   address = 0;
   staged: Given | undefined;
@@ -20,12 +26,18 @@ export class Operand {
   /** Set once the address has changed; whoever places kernels by it takes it back. */
   moved = true;
 
+  constructor(changes: Changes) {
+    this.#changes = changes;
+  }
+
   set(place: Place): void {
     const address = typeof place === 'number' ? place : 0;
+    const mode = modeOf(place);
     if (address !== this.address) this.moved = true;
+    if (address !== this.address || mode !== this.mode) this.#changes.any = true;
     this.address = address;
     this.staged = typeof place === 'number' ? undefined : place;
-    this.mode = modeOf(place);
+    this.mode = mode;
   }
 
   /** Lets go of an array that belongs to the caller; where the operand lies stays known. */

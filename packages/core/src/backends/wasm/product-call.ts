@@ -7,7 +7,8 @@ import { floatBytes } from '../../formats/half.ts';
 import type { GemmOptions } from '../../gemm/options.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
-import { Operand } from './operands.ts';
+import { matrixChanges } from './matrix.ts';
+import { type Changes, Operand } from './operands.ts';
 import { Product, type ProductForm } from './product.ts';
 import { gemmCall, PLACES } from './product-kernels.ts';
 import { type Activations, type BoundRange, type BoundSlice, bindSlices, scratchSizes } from './product-slices.ts';
@@ -16,7 +17,8 @@ import { deliver, stage, stageBlock } from './staging.ts';
 
 export class ProductCall {
   readonly activations: Activations;
-  readonly x: Operand = new Operand();
+  readonly #changes: Changes = { any: true };
+  readonly x: Operand = new Operand(this.#changes);
   readonly products: readonly Product[];
   /** Bytes of x, then of bias, multiply, residual and out of each matrix. */
   readonly byteLengths: readonly number[];
@@ -24,8 +26,13 @@ export class ProductCall {
   #slices: readonly BoundSlice[] = [];
   /** What was true when it was bound: threads, where x is, what each product depends on. */
   readonly #bound: number[] = [];
+  /** When operands and matrices were looked at last. */
+  #matrixChanges = -1;
   /** Of the scratch that kernels were placed in. */
   #scratchGeneration = -1;
+  /** All kernels in order, where nothing else is to be done between them; and by kernel where to go on if a part of it was lost. */
+  #kernels: readonly BoundKernel[] | undefined;
+  #restarts: readonly number[] = [];
   /** One slice, and no kernel serves two ranges: kernels stay placed until an operand moves. */
   #isFixed = false;
   /** Did the last run end with all of them placed, and has nothing moved since? */
@@ -36,7 +43,7 @@ export class ProductCall {
     this.#runtime = runtime;
     this.activations = activations;
     const { M, K, xType } = activations;
-    this.products = forms.map((form) => new Product(form, M));
+    this.products = forms.map((form) => new Product(form, M, this.#changes));
     this.byteLengths = [floatBytes(xType) * M * K, ...this.products.flatMap(({ byteLengths }) => byteLengths)];
   }
 
@@ -58,6 +65,11 @@ export class ProductCall {
     this.#settle();
     const isPlaced = this.#isPlaced;
     this.#isPlaced = false;
+    if (isPlaced && this.#kernels) {
+      runInTurn(this.#kernels, this.#restarts);
+      this.#isPlaced = true;
+      return;
+    }
     let m = 0;
     for (const slice of this.#slices) {
       this.#runSlice(slice, m, isPlaced);
@@ -83,6 +95,9 @@ export class ProductCall {
     const { scratch, threads } = this.#runtime;
     const { products, x } = this;
     const bound = this.#bound;
+    // Operands and matrices lie far apart in memory, and the weights of the product before have thrown them out of the caches.
+    const isKnown = !this.#changes.any && this.#matrixChanges === matrixChanges.count;
+    if (isKnown && bound[0] === threads && this.#scratchGeneration === scratch.generation) return;
     let isBound = bound[0] === threads && bound[1] === x.mode;
     let isMoved = x.moved;
     x.moved = false;
@@ -96,6 +111,8 @@ export class ProductCall {
     const isElsewhere = this.#scratchGeneration !== scratch.generation;
     if (isElsewhere) this.#placeInScratch();
     if (isMoved || !isBound || isElsewhere) this.#isPlaced = false;
+    this.#changes.any = false;
+    this.#matrixChanges = matrixChanges.count;
   }
 
   #boundKernels(): BoundKernel[] {
@@ -116,7 +133,11 @@ export class ProductCall {
     const { threads } = runtime;
     this.#slices = bindSlices(runtime, activations, products);
     const ranges = this.#slices.flatMap((slice) => slice.products.flatMap((product) => product.ranges));
-    this.#isFixed = this.#slices.length === 1 && new Set(ranges.map(({ gemm }) => gemm)).size === ranges.length;
+    const isShared = !this.#slices[0]?.joint && new Set(ranges.map(({ gemm }) => gemm)).size < ranges.length;
+    this.#isFixed = this.#slices.length === 1 && !isShared;
+    const isStaged = [x, ...products.flatMap(({ operands }) => operands)].some(({ mode }) => mode === 2);
+    this.#kernels = undefined;
+    if (this.#isFixed && !isStaged) [this.#kernels, this.#restarts] = inTurn(this.#slices[0]);
     runtime.scratch.reserve(scratchSizes(activations, x.mode === 2, products, this.#slices, threads));
     this.#scratchGeneration = -1;
     this.#bound.splice(0, Number.POSITIVE_INFINITY, threads, x.mode, ...products.map(({ state }) => state));
@@ -131,7 +152,7 @@ export class ProductCall {
     }
   }
 
-  #runSlice({ rows, widen, products }: BoundSlice, m: number, isPlaced: boolean): void {
+  #runSlice({ rows, widen, products, joint }: BoundSlice, m: number, isPlaced: boolean): void {
     this.#takeX(rows, m);
     if (!isPlaced) widen?.place(this.products[0].places);
     widen?.run(true);
@@ -143,8 +164,15 @@ export class ProductCall {
       const bias = this.#takeBias(product);
       for (const range of ranges) {
         if (!isPlaced) this.#placeRange(product, range, m, bias);
-        this.#runRange(product, range, m, rows);
+        if (!joint) this.#runRange(product, range, m, rows);
       }
+    }
+    if (!joint) return;
+    joint.run(true);
+    for (const { ranges } of products) {
+      const [{ end, narrow }] = ranges;
+      while (end && !end.run(false)) joint.run(true); // it works in place: its input is computed again, and nobody else has an end
+      narrow?.run(true);
     }
   }
 
@@ -189,7 +217,7 @@ export class ProductCall {
     places[PLACES.multiply] = addressOf(multiply, 'multiply');
     places[PLACES.residual] = addressOf(residual, 'residual');
     places[PLACES.out] = out.mode === 2 ? y : out.address + floatBytes(outType) * offset;
-    range.gemm.place(places);
+    range.gemm.place(places, 0, range.part);
     range.end?.place(places);
     range.narrow?.place(places);
   }
@@ -230,4 +258,34 @@ export class ProductCall {
       for (const kernel of kernels) kernel.run(true);
     };
   }
+}
+
+/** Kernels of a slice, and by kernel the one to go on with if a part of it was lost: of an end, which works in place, its gemm; else −1. */
+function inTurn({ widen, products, joint }: BoundSlice): [BoundKernel[], number[]] {
+  const kernels: BoundKernel[] = [];
+  const restarts: number[] = [];
+  const add = (kernel: BoundKernel | undefined, restart = -1) => {
+    if (!kernel) return;
+    kernels.push(kernel);
+    restarts.push(restart);
+  };
+  add(widen);
+  if (joint) {
+    for (const { decompose } of products) add(decompose);
+    add(joint);
+  }
+  const first = kernels.length - 1;
+  for (const { decompose, ranges } of products) {
+    if (!joint) add(decompose);
+    for (const { gemm, end, narrow } of ranges) {
+      if (!joint) add(gemm);
+      add(end, joint ? first : kernels.length - 1);
+      add(narrow);
+    }
+  }
+  return [kernels, restarts];
+}
+
+function runInTurn(kernels: readonly BoundKernel[], restarts: readonly number[]): void {
+  for (let i = 0; i < kernels.length; i++) if (!kernels[i].run(restarts[i] < 0)) i = restarts[i] - 1;
 }

@@ -5,8 +5,9 @@ import { K_BLOCK, PANEL } from '../../formats/format.ts';
 import { type FloatType, floatBytes } from '../../formats/half.ts';
 import { I16, operandsOf } from '../../gemm/carriers.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
+import type { KernelCall } from '../../kernel-spec.ts';
 import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../../plan/choose.ts';
-import { chunkTable, type RowCut, rowChunksOf, uncut } from '../../plan/cut.ts';
+import { chunkTable, jointTable, MAX_PARTS, type RowCut, rowChunksOf, uncut, unitsOf } from '../../plan/cut.ts';
 import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';
 import { BoundKernel, whole } from './bound-kernel.ts';
 import type { Product } from './product.ts';
@@ -22,7 +23,10 @@ export interface Activations {
 }
 
 export interface BoundRange extends ColumnRange {
+  readonly call: KernelCall;
+  /** What runs the call: its own kernel, or a slice's joint one, of which it is a part. */
   readonly gemm: BoundKernel;
+  readonly part: number;
   readonly end: BoundKernel | undefined;
   /** What brings y from scratch to `out`, or makes it what is copied from there. */
   readonly narrow: BoundKernel | undefined;
@@ -41,6 +45,8 @@ export interface BoundSlice {
   readonly widen: BoundKernel | undefined;
   /** In the order of the products. */
   readonly products: readonly SliceProduct[];
+  /** Gemm of all products in one, which threads share as a whole. */
+  readonly joint: BoundKernel | undefined;
 }
 
 /** Slices from the first row to the last. */
@@ -68,20 +74,52 @@ function bindSlice(
   const elements = isCut ? cut : cutElements(rows, K, threads, chunkMacs);
   const shape = gemmShapeFor(rows);
   let decomposed: string | undefined; // carriers take different integers
-  return {
-    rows,
-    widen: xType === 'f32' ? undefined : new BoundKernel(runtime, widenCall(xType, rows * K), whole()),
-    products: products.map((product) => {
-      const options = product.matrix.kernel(runtime.routes, shape, decomposition);
-      const operands = operandsOf(options.carrier ?? I16);
-      const row = decomposedRow({ decomposition, operands }, K);
-      const isNew = operands !== decomposed;
-      decomposed = operands;
-      const call = isNew ? decomposeCall({ decomposition, operands }, K, rows, row, isCut) : undefined;
-      const decompose = call && new BoundKernel(runtime, call, chunkTable(elements, uncut(1)));
-      return { decompose, ranges: bindRanges(runtime, product, options, row, cut), options, row };
-    }),
-  };
+  const widen = xType === 'f32' ? undefined : new BoundKernel(runtime, widenCall(xType, rows * K), whole());
+  const bound = products.map((product): SliceProduct => {
+    const options = product.matrix.kernel(runtime.routes, shape, decomposition);
+    const operands = operandsOf(options.carrier ?? I16);
+    const row = decomposedRow({ decomposition, operands }, K);
+    const isNew = operands !== decomposed;
+    decomposed = operands;
+    const call = isNew ? decomposeCall({ decomposition, operands }, K, rows, row, isCut) : undefined;
+    const decompose = call && new BoundKernel(runtime, call, chunkTable(elements, uncut(1)));
+    return { decompose, ranges: bindRanges(runtime, product, options, row, cut), options, row };
+  });
+  const joint = rows === 1 ? bindJoint(runtime, products, bound) : undefined;
+  if (!joint) return { rows, widen, products: bound, joint };
+  const parts = bound.map((product, part) => ({
+    ...product,
+    ranges: product.ranges.map((range) => ({ ...range, gemm: joint, part })),
+  }));
+  return { rows, widen, products: parts, joint };
+}
+
+/**
+ * One row times several matrices as one job: threads meet once instead of after each of them, and share small ones, too. Nothing may
+ * come between them then: only the last one may have an end, which reads what the others made, and only one may leave y in scratch.
+ */
+function bindJoint(
+  runtime: Runtime,
+  products: readonly Product[],
+  bound: readonly SliceProduct[],
+): BoundKernel | undefined {
+  const [{ call }] = bound[0].ranges;
+  const last = products.length - 1;
+  const isFree = products.every(
+    ({ hasEnd, operands }, i) => (!hasEnd || i === last) && operands.every(({ mode }) => mode < 2),
+  );
+  const isAlike = bound.every(
+    ({ ranges, decompose }, i) => ranges.length === 1 && ranges[0].call.id === call.id && (i === 0 || !decompose),
+  );
+  const inScratch = bound.filter(({ ranges }) => !ranges[0].direct);
+  if (last === 0 || last >= MAX_PARTS || !isFree || !isAlike || inScratch.length > 1) return undefined;
+  const { threads, team } = runtime;
+  const { streams = 1 } = bound[0].options;
+  const panelsOf = products.map(({ matrix }) => matrix.layout.panels);
+  const { paddedK } = products[0].matrix.layout;
+  const cut = cutPanels(1, paddedK, unitsOf(panelsOf, streams), threads, team.chunkMacs, 1, streams);
+  const parts = bound.map(({ ranges }) => ranges[0].call.args);
+  return cut && new BoundKernel(runtime, call, jointTable(panelsOf, cut), parts);
 }
 
 /** A result of the fused end takes the time of so many multiplications. */
@@ -109,13 +147,12 @@ function bindRanges(
     const endCut = cutPanels(rows, END_MACS, panels, threads, chunkMacs);
     const outStride = floatBytes(outType) * (out.mode === 2 ? PANEL * panels : N);
     const isCopied = range.direct || (out.mode === 2 && outType === 'f32');
+    const call = gemmCall(options, layout, row, y, bias.mode > 0);
     return {
       ...range,
-      gemm: new BoundKernel(
-        runtime,
-        gemmCall(options, layout, row, y, bias.mode > 0),
-        chunkTable(cut, panelCut ?? uncut(panels)),
-      ),
+      call,
+      gemm: new BoundKernel(runtime, call, chunkTable(cut, panelCut ?? uncut(panels))),
+      part: 0,
       end: hasEnd
         ? new BoundKernel(runtime, endCall(activation, rows, strides), chunkTable(ONE, endCut ?? uncut(panels)))
         : undefined,

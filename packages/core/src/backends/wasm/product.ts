@@ -5,7 +5,7 @@ import { type FloatType, floatBytes } from '../../formats/half.ts';
 import type { Arena, ArenaHandle } from '../arena.ts';
 import { checkApart } from '../arguments.ts';
 import type { WasmMatrix } from './matrix.ts';
-import { Operand, wholePlaceOf } from './operands.ts';
+import { type Changes, Operand, wholePlaceOf } from './operands.ts';
 import { PLACES, type Places } from './product-kernels.ts';
 
 /** What happens to a product, whatever its operands are. */
@@ -25,19 +25,24 @@ export class Product implements ProductForm {
   readonly matrix: WasmMatrix;
   readonly activation: ActivationId | undefined;
   readonly outType: FloatType;
-  readonly bias: Operand = new Operand();
-  readonly multiply: Operand = new Operand();
-  readonly residual: Operand = new Operand();
-  readonly out: Operand = new Operand();
+  readonly bias: Operand;
+  readonly multiply: Operand;
+  readonly residual: Operand;
+  readonly out: Operand;
   /** All of them. */
-  readonly operands: readonly Operand[] = [this.bias, this.multiply, this.residual, this.out];
+  readonly operands: readonly Operand[];
   /** Bytes of each. */
   readonly byteLengths: readonly number[];
   /** What its kernels are placed by, rewritten for every slice and range. */
   readonly places: Places = new Array(Object.keys(PLACES).length).fill(0);
   readonly #read: readonly number[];
 
-  constructor({ matrix, activation, outType }: ProductForm, M: number) {
+  constructor({ matrix, activation, outType }: ProductForm, M: number, changes: Changes) {
+    this.bias = new Operand(changes);
+    this.multiply = new Operand(changes);
+    this.residual = new Operand(changes);
+    this.out = new Operand(changes);
+    this.operands = [this.bias, this.multiply, this.residual, this.out];
     this.matrix = matrix;
     this.activation = activation;
     this.outType = outType;

@@ -6,9 +6,9 @@ import { type Decomposition, digitsOf, resolveDecomposition } from '../../decomp
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
-import { type GemmOptions, gemmId } from '../../gemm/options.ts';
+import type { GemmOptions } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
-import { kernelOf } from '../../kernel-spec.ts';
+import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
@@ -50,6 +50,11 @@ export class Routes {
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
 
+  /** Has the engine compile the tiles that will be timed, in the background: a few milliseconds, once per page. */
+  ask(): void {
+    if (!unroll) for (const source of unrolled()) this.#kernels.ask(source);
+  }
+
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
   find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, decomposition: Decomposition): GemmOptions {
     const optionsOf = (carrier: CarrierOptions) => {
@@ -65,11 +70,12 @@ export class Routes {
     if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
     const i16 = optionsOf(I16);
     if (gain < WORTH_TIMING * digitsOf(decomposition)) return i16;
-    const ids = [i16, i8].map(gemmId);
+    const sources = [i16, i8].map((options) => kernelOf(gemmSpec, options));
+    const ids = sources.map(({ id }) => id);
     const key = [shape, ...ids].join();
     const known = timings.get(key);
     if (known) return known.chosen === ids[1] ? i8 : i16;
-    const times = this.#time([i16, i8], shape);
+    const times = this.#time(sources, shape);
     const chosen = times[1] < CLEARLY * times[0] ? 1 : 0;
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(key, { chosen: ids[chosen], microseconds });
@@ -112,17 +118,21 @@ export class Routes {
    */
   #unroll(): Unroll {
     if (unroll) return unroll;
-    const tile = gemmOptions('gemm', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' });
-    const [one, two] = this.#time([tile, { ...tile, kUnroll: 2 }], 'gemm', 3);
+    const [one, two] = this.#time(unrolled(), 'gemm', 3);
     unroll = two < 1.1 * one ? 2 : 1;
     return unroll;
   }
 
   /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
-  #time(options: readonly GemmOptions[], shape: GemmShape, rounds?: number): number[] {
-    const sources = options.map((candidate) => kernelOf(gemmSpec, candidate));
+  #time(sources: readonly KernelSource[], shape: GemmShape, rounds?: number): number[] {
     return settledTime(this.#kernels.trials(sources, TRIAL_ROWS[shape]), rounds);
   }
+}
+
+/** A tile of one step per turn, and of two. */
+function unrolled(): KernelSource[] {
+  const tile = gemmOptions('gemm', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' });
+  return [tile, { ...tile, kUnroll: 2 as const }].map((options) => kernelOf(gemmSpec, options));
 }
 
 const scaleBlock = ({ activationBlock }: Decomposition): 256 | 32 => (activationBlock === 32 ? 32 : 256);

@@ -16,13 +16,19 @@ export class Scratch {
 
   /** Makes room for buffers of at least these sizes; what they held before is lost if one has to grow. */
   reserve(sizes: Readonly<Record<string, number>>): void {
+    if (this.#holds(sizes)) return;
     const have = this.sizes;
-    if (Object.entries(sizes).every(([name, bytes]) => bytes <= (have[name] ?? 0))) return;
     this.dispose();
     for (const name of new Set([...Object.keys(have), ...Object.keys(sizes)])) {
       const bytes = Math.max(have[name] ?? 0, sizes[name] ?? 0);
       if (bytes > 0) this.#buffers[name] = this.#arena.alloc(bytes, `scratch ${name}`);
     }
+  }
+
+  /** Asked for every call that is bound: makes no objects. */
+  #holds(sizes: Readonly<Record<string, number>>): boolean {
+    for (const name in sizes) if (sizes[name] > (this.#buffers[name]?.byteLength ?? 0)) return false;
+    return true;
   }
 
   /** Address of a buffer; 0 if nobody needed it yet. */

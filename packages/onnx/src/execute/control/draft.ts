@@ -9,6 +9,7 @@ import type { Graph, GraphNode } from '../../ir/graph.ts';
 import type { Infos } from '../../ir/infer.ts';
 import { type Info, type Size, type Symbols, scalarOf } from '../../ir/info.ts';
 import type { Control } from '../../plan/units.ts';
+import { varyingUnits } from '../../plan/varying.ts';
 import type { ModelRecord } from '../../read/model.ts';
 import type { ValueInfo, ValueType } from '../../read/types.ts';
 import type { Draft, Drafting } from '../drafts.ts';
@@ -217,7 +218,7 @@ function bodyOf(
   const branches = new Branches({ ...record, graph: { ...graph, inputs } }, bodies);
   const { drafts, choice, reason } = draftAll(branches, {
     ...drafting,
-    body: { depth: (drafting.body?.depth ?? 0) + 1, varying },
+    body: { depth: (drafting.body?.depth ?? 0) + 1, varies: (typed) => varyingUnits(typed, varying) },
   });
   const names = inputs.map(({ name }) => name);
   return {

@@ -9,7 +9,7 @@ import { currentLoopCalls } from '../../recurrent/layer.ts';
 import { type Comparison, changingStates, isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
 import { spellProgram } from '../../recurrent/spelt.ts';
 import { constantTensor } from '../../saved.ts';
-import type { MatrixSpec } from '../../spec.ts';
+import { describeSpec, type MatrixSpec } from '../../spec.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
 import { specOfNode } from '../spec-attr.ts';
@@ -56,13 +56,34 @@ function knownOf({ node: { name, op, rawAttrs }, inputs }: GraphNode): Known {
     };
     known.set(rawAttrs, own);
   }
+  let isNew = false;
   for (let i = 0; i < matrixCount(node); i++) {
     const packed = inputs[i]!;
     if (own.packed[i] === packed) continue;
+    isNew = true;
     own.packed[i] = packed;
     own.matrices[i] = constantTensor(packed, specOfNode(node, packed.size, `spec${i}`));
   }
+  if (isNew) checkMatrices(own, node);
   return own;
+}
+
+/** Products read and write as much as their matrices say. */
+function checkMatrices({ program: { places, steps }, matrices }: Known, { name, op }: NodeDef): void {
+  for (const step of steps) {
+    if (step.kind !== 'product') continue;
+    const { spec } = matrices[step.matrix]!;
+    const fits =
+      spec.kind === 'matrix' &&
+      spec.batchShape.length === 0 &&
+      !spec.powers &&
+      places[step.from]!.width === spec.K &&
+      places[step.to]!.width === spec.N;
+    if (!fits)
+      throw new ModelFormatError(
+        `${op} ${name}: spec${step.matrix}, expected a matrix [${places[step.from]!.width},${places[step.to]!.width}], got ${describeSpec(spec)}.`,
+      );
+  }
 }
 
 /** @returns one tensor for each output of the program */
@@ -183,8 +204,10 @@ function placed(
   const floats = (x: Tensor): Tensor => (x.dtype === 'float32' ? x : tf.cast(x, 'float32'));
   const x = sequence ?? inputs[place.input]!;
   const wanted = sequence ? [x.shape[0]!, batch, width] : place.kind === 'vector' ? [width] : [batch, width];
-  if (place.kind === 'vector') return x.rank === 1 ? floats(x) : tf.reshape(floats(x), [-1]);
-  const fits = x.rank <= wanted.length && x.shape.every((size, i) => size === 1 || size === wanted.at(i - x.rank));
+  const isVector = place.kind === 'vector';
+  if (isVector && x.size === width) return x.rank === 1 ? floats(x) : tf.reshape(floats(x), [-1]);
+  const fits =
+    !isVector && x.rank <= wanted.length && x.shape.every((size, i) => size === 1 || size === wanted.at(i - x.rank));
   if (!fits || (sequence && (x.rank !== 3 || x.shape[0]! < iterations)))
     throw new RangeError(
       `${where}: ${place.kind}, expected [${sequence ? [`at least ${iterations}`, batch, width] : wanted}], got [${x.shape}].`,

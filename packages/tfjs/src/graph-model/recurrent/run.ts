@@ -2,7 +2,7 @@
 import type { NamedTensorMap } from '@tensorflow/tfjs-core';
 import { ModelFormatError } from '../../errors.ts';
 import { GATES } from '../../kernels/index.ts';
-import type { GatesOp } from '../../recurrent/gates.ts';
+import { CELL_ACTIVATIONS, type GatesOp } from '../../recurrent/gates.ts';
 import { currentCalls } from '../../recurrent/layer.ts';
 import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
@@ -33,9 +33,11 @@ function gatesFor({ node: { name, op, rawAttrs } }: GraphNode): GatesOp {
     gates = JSON.parse(stringAttr({ name, op, attr: rawAttrs }, 'gates') ?? 'null') as Partial<GatesOp> | null;
   } catch {} // said below
   const count = gates?.id === 'lstm' ? 4 : gates?.id === 'gru' ? 3 : 0;
-  const { order = [], terms = 0, forget } = gates ?? {};
+  const { order = [], terms = 0, forget, activation = 'Tanh', hard = [0, 0] } = gates ?? {};
+  const hasEnds =
+    CELL_ACTIVATIONS.includes(activation) && Array.isArray(hard) && hard.length === 2 && hard.every(Number.isFinite);
   const isOrder = Array.isArray(order) && new Set(order).size === count && order.every((at) => at >= 0 && at < count);
-  if (!count || !isOrder || !(terms === 2 || (terms === 1 && count === 4)) || typeof forget !== 'number')
+  if (!count || !isOrder || !hasEnds || !(terms === 2 || (terms === 1 && count === 4)) || typeof forget !== 'number')
     throw new ModelFormatError(`${op} ${name}: gates, expected those of an LSTM or a GRU.`);
   known.set(rawAttrs, gates as GatesOp);
   return gates as GatesOp;
@@ -68,7 +70,7 @@ export function gatesOp(graphNode: GraphNode): Tensor[] {
 
 /** The same in operations of tfjs, as the graph had them. */
 function spelt(
-  { id, order, forget }: GatesOp,
+  { id, order, forget, activation = 'Tanh', hard }: GatesOp,
   terms: readonly Tensor[],
   bias: Tensor | undefined,
   state: Tensor,
@@ -78,17 +80,20 @@ function spelt(
     const parts = tf.split(x, order.length, -1) as Tensor[];
     return order.map((at) => parts[at]!);
   };
+  const act = { Tanh: tf.tanh, Relu: tf.relu, Elu: tf.elu, Softplus: tf.softplus }[activation] as (x: Tensor) => Tensor;
+  const gate = (x: Tensor): Tensor =>
+    hard ? tf.maximum(tf.minimum(tf.add(tf.mul(x, hard[0]), hard[1]), 1), 0) : tf.sigmoid(x);
   if (id === 'gru') {
     const [[xz, xr, xn], [hz, hr, hn]] = terms.map(split) as [Tensor[], Tensor[]] as [Triple, Triple];
-    const update = tf.sigmoid(tf.add(xz, hz));
-    const candidate = tf.tanh(tf.add(xn, tf.mul(tf.sigmoid(tf.add(xr, hr)), hn)));
+    const update = gate(tf.add(xz, hz));
+    const candidate = act(tf.add(xn, tf.mul(gate(tf.add(xr, hr)), hn)));
     return [tf.add(tf.mul(update, state), tf.mul(tf.sub(1, update), candidate))];
   }
   const sum = terms.slice(1).reduce((total, term) => tf.add(total, term) as Tensor, terms[0]!);
   const [i, f, g, o] = split(bias ? tf.add(sum, bias) : sum) as [Tensor, Tensor, Tensor, Tensor];
-  const kept = tf.mul(tf.sigmoid(forget ? tf.add(f, forget) : f), state);
-  const c = tf.add(kept, tf.mul(tf.sigmoid(i), tf.tanh(g))) as Tensor;
-  return [tf.mul(tf.sigmoid(o), tf.tanh(c)), c];
+  const kept = tf.mul(gate(forget ? tf.add(f, forget) : f), state);
+  const c = tf.add(kept, tf.mul(gate(i), act(g))) as Tensor;
+  return [tf.mul(gate(o), act(c)), c];
 }
 
 type Triple = [Tensor, Tensor, Tensor];
