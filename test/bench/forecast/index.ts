@@ -1,13 +1,17 @@
 /** `npm run bench -- forecast`: how far off @msd/core/theory is, for products of the layer shapes and for attention. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { MachinePeaks } from '@msd/core/peaks';
+import type { Forecast } from '@msd/core/theory';
 import { type AttentionCase, caseName } from '../attention/case.ts';
 import { describeMachine } from '../environments.ts';
 import { round } from '../results.ts';
 import { DECODE_ROWS, type LayerShape, LLM_LAYERS, PREFILL_ROWS } from '../shapes.ts';
 import {
+  expectedAttention,
+  expectedProduct,
   type ForecastCase,
   type ForecastResult,
   measureAttentionCall,
@@ -37,6 +41,7 @@ export interface ForecastRun {
 }
 
 interface Planned extends ForecastCase {
+  readonly expect: (peaks: MachinePeaks) => Forecast;
   readonly measure: (rounds: number) => Promise<ForecastResult>;
 }
 
@@ -45,12 +50,18 @@ const FORMATS: readonly ProductFormat[] = ['int8', 'int4', 'mxfp4'];
 const product = (shape: LayerShape, format: ProductFormat, M: number): Planned => {
   const { K, N } = shape;
   const id = `${format} M=${M} ${K === N ? `${K}²` : `${K}×${N}`}`;
-  return { id, kind: 'product', measure: (rounds) => measureProduct(id, shape, format, M, rounds) };
+  return {
+    id,
+    kind: 'product',
+    expect: (peaks) => expectedProduct(peaks, shape, format, M),
+    measure: (rounds) => measureProduct(id, shape, format, M, rounds),
+  };
 };
 
 const attention = (test: AttentionCase): Planned => ({
   id: caseName(test),
   kind: 'attention',
+  expect: (peaks) => expectedAttention(peaks, test),
   measure: (rounds) => measureAttentionCall(test, rounds),
 });
 
@@ -86,9 +97,41 @@ export async function measureForecasts({ cases, rounds, out, log }: ForecastOpti
     ...{ date: new Date().toISOString(), machine: describeMachine(), load, versions: { node, v8 }, rounds },
     ...{ results, recorded: recordedForecasts(RESULTS) },
   };
+  return writeForecasts(run, out);
+}
+
+/** @returns the report */
+function writeForecasts(run: ForecastRun, out: string): string {
   const report = forecastReport(run);
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, 'forecast.json'), `${JSON.stringify(run)}\n`);
   writeFileSync(join(out, 'forecast.md'), `${report}\n`);
   return report;
+}
+
+/** A run as the models of today have it, from the peaks and times that were measured then. */
+export function askedAgain(run: ForecastRun): ForecastRun {
+  const results = run.results.map((result) => {
+    const expected = FORECAST_CASES.find(({ id }) => id === result.id)!.expect(result.peaks);
+    return { ...result, expected, ratio: expected.microseconds / result.measured };
+  });
+  return { ...run, results, recorded: recordedForecasts(RESULTS) };
+}
+
+/** The newest that is recorded. */
+export function recordedRun(): { readonly run: ForecastRun; readonly folder: string } {
+  const folder = readdirSync(RESULTS)
+    .sort()
+    .map((date) => join(RESULTS, date))
+    .filter((each) => existsSync(join(each, 'forecast.json')))
+    .at(-1)!;
+  return { run: JSON.parse(readFileSync(join(folder, 'forecast.json'), 'utf8')) as ForecastRun, folder };
+}
+
+/** Asks the models again about what is recorded: after they changed. */
+export function renewForecasts(): ForecastRun {
+  const { run, folder } = recordedRun();
+  const renewed = askedAgain(run);
+  writeForecasts(renewed, folder);
+  return renewed;
 }

@@ -34,6 +34,19 @@ export interface ForecastResult extends ForecastCase {
 
 export type ProductFormat = 'int8' | 'int4' | 'mxfp4';
 
+const blockOf = (format: ProductFormat): number | null => (format === 'int8' ? null : 32);
+
+export const expectedProduct = (
+  peaks: MachinePeaks,
+  { N, K }: LayerShape,
+  format: ProductFormat,
+  M: number,
+  carrier?: 'i16' | 'i8',
+): Forecast => forecastProduct(peaks, { M, N, K, format, blockSize: blockOf(format), carrier });
+
+export const expectedAttention = (peaks: MachinePeaks, test: AttentionCase): Forecast =>
+  forecastAttention(peaks, { ...test, kvHeads: 1 });
+
 /** One bound product, weights and activations in the arena. */
 export async function measureProduct(
   id: string,
@@ -43,7 +56,7 @@ export async function measureProduct(
   rounds: number,
 ): Promise<ForecastResult> {
   const { N, K } = shape;
-  const blockSize = format === 'int8' ? null : 32;
+  const blockSize = blockOf(format);
   const backend = new WasmBackend({ initialBytes: 2 * N * K + 16 * M * K + 8 * M * N + 2 ** 21 });
   const { arena } = backend;
   const weights = quantizeWeights(layerFloats(shape, 1), { N, K, format, ...(blockSize && { blockSize }) });
@@ -59,14 +72,14 @@ export async function measureProduct(
   if (!(sqnr > 80)) throw new Error(`${id}: expected the product, got ${sqnr.toFixed(1)} dB of it.`);
   const { peaks, ...times } = await inTurns(id, () => backend.run(call), matrix.layout.byteLength, rounds);
   const carrier = backend.kernelFor(matrix, M).startsWith('gemm_i8') ? 'i8' : 'i16';
-  const expected = forecastProduct(peaks, { M, N, K, format, blockSize, carrier });
+  const expected = expectedProduct(peaks, shape, format, M, carrier);
   backend.dispose();
   return resultOf({ id, kind: 'product' }, expected, times, peaks);
 }
 
 /** One bound call of attention, which adds its keys. */
 export async function measureAttentionCall(test: AttentionCase, rounds: number): Promise<ForecastResult> {
-  const { type, headSize, heads, rows, keys } = test;
+  const { type, headSize, keys } = test;
   const id = caseName(test);
   const data = dataOf(test);
   const bound = bindCase(new WasmBackend({}), test, data);
@@ -74,7 +87,7 @@ export async function measureAttentionCall(test: AttentionCase, rounds: number):
   check(id, exactRows(test, data), bound.out(), TOLERANCE[type]);
   const bytes = 2 * headSize * keys * { int16: 2, int8: 1, float: 4 }[type];
   const { peaks, ...times } = await inTurns(id, bound.run, bytes, rounds);
-  const expected = forecastAttention(peaks, { type, heads, kvHeads: 1, headSize, rows, keys });
+  const expected = expectedAttention(peaks, test);
   return resultOf({ id, kind: 'attention' }, expected, times, peaks);
 }
 

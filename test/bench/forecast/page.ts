@@ -1,23 +1,9 @@
 /** What docs/theory.md says of how far off forecasts are, from the recorded run: between markers, as in docs/paper.md. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { ForecastRun } from './index.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { type ForecastRun, renewForecasts } from './index.ts';
 import { isNear } from './report.ts';
 
 export const THEORY_PAGE = new URL('../../../docs/theory.md', import.meta.url);
-const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
-
-/** The newest that is recorded. */
-export function recordedRun(): ForecastRun {
-  const file = readdirSync(RESULTS)
-    .sort()
-    .map((date) => join(RESULTS, date, 'forecast.json'))
-    .filter((path) => existsSync(path))
-    .at(-1)!;
-  return JSON.parse(readFileSync(file, 'utf8')) as ForecastRun;
-}
-
 /** "30 of 30, 0.96 … 1.13" */
 function summary(ratios: readonly number[]): string {
   const sorted = ratios.toSorted((a, b) => a - b);
@@ -49,6 +35,7 @@ export function theoryPage(text: string, run: ForecastRun): string {
   });
 }
 
+/** Writes the page, and what the models say today of the recorded run. */
 export function writeTheory(): void {
-  writeFileSync(THEORY_PAGE, theoryPage(readFileSync(THEORY_PAGE, 'utf8'), recordedRun()));
+  writeFileSync(THEORY_PAGE, theoryPage(readFileSync(THEORY_PAGE, 'utf8'), renewForecasts()));
 }

@@ -54,7 +54,7 @@ const SHARE = 1.5;
 const SHARED = 0.93;
 
 /** A dot and an addition; a vector of keys is unpacked for the two rows of a tile. */
-const INT8: KvCost = { products: 2.3, shared: 0.95, alone: 1.1, softmax: 12.5, stored: 7.5, bytes: 1 };
+const INT8: KvCost = { products: 2.3, shared: 0.95, alone: 1.1, softmax: 12.5, stored: 7.5, bytes: 1, call: 1.6 };
 /** The same with relaxed dots of one instruction, two components, in times of such a dot. Not measured. */
 const PRODUCTS_I8 = 2.2;
 

@@ -39,16 +39,16 @@ export interface KvCost {
   readonly stored: number;
   /** Of an element. */
   readonly bytes: number;
+  /** Microseconds of a call; queries of floats are taken as they are. */
+  readonly call: number;
 }
 
 /** A dot and an addition for each digit of a query. */
-const INT16: KvCost = { products: 4.5, alone: 1.05, softmax: 14.8, stored: 6.5, bytes: 2 };
+const INT16: KvCost = { products: 4.5, alone: 1.05, softmax: 14.8, stored: 6.5, bytes: 2, call: 1.6 };
 /** Keys of the first page are floats, whatever the type: 4 products at a time. */
-export const FLOATS: KvCost = { products: 4.6, alone: 1.1, softmax: 8.4, stored: 4.5, bytes: 4 };
+export const FLOATS: KvCost = { products: 4.6, alone: 1.1, softmax: 8.4, stored: 4.5, bytes: 4, call: 1.2 };
 /** Operations per row, whatever it sees: its query's integers, its maximum and sum. */
 const ROW = 400;
-/** Microseconds of a call. */
-const CALL = 1.6;
 /** Keys that are scored together. */
 const SIXTEEN = 16;
 
@@ -80,7 +80,7 @@ export function int16Attention(peaks: MachinePeaks, call: CachedAttention, cost:
     decompose: microseconds(caches * 2 * newKeys * headSize * cost.stored),
     multiply: microseconds(caches * group * each) / Math.min(threads, caches * Math.max(tasks, group)),
     read: (caches * tasks * keys * 2 * headSize * cost.bytes) / peaks.readGigabytes / 1e3,
-    call: CALL,
+    call: cost.call,
   };
   // Softmax reads nothing, so that less can hide behind it.
   return timeOf(parts, Math.hypot);
