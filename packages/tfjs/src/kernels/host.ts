@@ -125,3 +125,14 @@ const isOf = (a: MatrixSpec, b: MatrixSpec): boolean =>
     a.blockSize === b.blockSize &&
     a.scale === b.scale &&
     a.storedZeroPoints === b.storedZeroPoints);
+
+/** What is made once per host, of its memory. @returns gives it; `undefined` where MSD's kernels have no memory to work in */
+export function perHost<T>(make: (memory: Memory) => T): (host: Host | undefined) => T | undefined {
+  const known = new WeakMap<Host, T>();
+  return (host) => {
+    if (!host?.memory) return undefined;
+    const made = known.get(host) ?? make(host.memory);
+    known.set(host, made);
+    return made;
+  };
+}
