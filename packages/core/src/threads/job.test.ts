@@ -1,16 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cutElements, cutPanels, cutRows } from '../plan/choose.ts';
-import {
-  chunkTable,
-  jointTable,
-  MAX_CHUNKS,
-  MAX_PARTS,
-  MAX_THREADS,
-  rowChunksOf,
-  uncut,
-  unitsOf,
-} from '../plan/cut.ts';
+import { MAX_CHUNKS, MAX_PARTS, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
+import { chunkTable, cutElements, cutPanels, cutRows, jointTable, rowChunksOf, uncut, unitsOf } from '../plan/share.ts';
 import { chunkArguments, Job } from './job.ts';
 
 const whole = { total: 1, size: 1 };
@@ -121,5 +112,20 @@ describe('jobs', () => {
       0xc0000000 + 3 + 10 * 3 + 100 * 2 + 10_000 * 2 + 100_000 * 2,
       0x80000000 + 5,
     ]);
+  });
+
+  it('of one thread are whole, as the rules for threads say, too', () => {
+    const rules = cutsFor({ count: 1, chunkMacs: 1 });
+    const sizes = fc.tuple(fc.nat(300), fc.constantFrom(32, 896), fc.integer({ min: 1, max: 300 }));
+    fc.assert(
+      fc.property(sizes, ([rows, K, panels]) => {
+        const [one, ruled] = [ONE_THREAD, rules].map((cuts) => {
+          const cut = cuts.productRows(rows, K, panels);
+          const tables = [cuts.rows(rows, K), cuts.decomposed(cut, K), cuts.product(cut, K, panels, 4)];
+          return [cut, ...tables, cuts.panels(rows, K, panels), cuts.isShared(rows, K), cuts.joint([panels, 1], K, 4)];
+        });
+        expect(one).toEqual(ruled);
+      }),
+    );
   });
 });

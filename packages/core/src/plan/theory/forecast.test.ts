@@ -8,8 +8,9 @@ import { formats } from '../../formats/index.ts';
 import { chunkLength, packedLayout } from '../../formats/layout.ts';
 import type { FormatId } from '../../formats/weights.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { cutPanels, gemmShapeFor } from '../choose.ts';
+import { gemmShapeFor } from '../choose.ts';
 import { SLICE_ROWS as ROWS } from '../ranges.ts';
+import { cutPanels } from '../share.ts';
 import { type AttentionCall, forecastAttention, forecastProduct, type ProductWithWeights } from './explained.ts';
 import * as facts from './facts.ts';
 
