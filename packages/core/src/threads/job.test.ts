@@ -1,7 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MAX_CHUNKS, MAX_PARTS, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
-import { chunkTable, cutElements, cutPanels, cutRows, jointTable, rowChunksOf, uncut, unitsOf } from '../plan/share.ts';
+import {
+  chunkTable,
+  cutElements,
+  cutPanels,
+  cutRows,
+  cutsFor,
+  jointTable,
+  rowChunksOf,
+  uncut,
+  unitsOf,
+} from '../plan/share.ts';
 import { chunkArguments, Job } from './job.ts';
 
 const whole = { total: 1, size: 1 };
