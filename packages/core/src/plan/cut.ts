@@ -18,22 +18,25 @@ export const CHUNK_WORDS = 5;
 /** Everything in one chunk: `rows` rows, `panels` panels. */
 export const whole = (rows = 1, panels = 1): Int32Array => Int32Array.from(rows ? [0, rows, 0, panels, 0] : []);
 
-/** Cuts of calls for the threads there are; tables of their chunks, in the order in which they are claimed. */
+/**
+ * Cuts of calls for the threads there are; tables of their chunks, in the order in which they are claimed. `panelMacs`: multiplications
+ * of a row and a panel.
+ */
 export interface Cuts {
   /** Do threads share rows that have nothing to do with each other? */
   isShared(rows: number, macsPerRow: number): boolean;
   /** Such rows. */
   rows(rows: number, macsPerRow: number): Int32Array;
   /** Rows of a product, all panels of each. @param panels of its smallest matrix */
-  productRows(M: number, K: number, panels: number): RowCut;
+  productRows(M: number, panelMacs: number, panels: number): RowCut;
   /** Rows that are decomposed, cut like those of their product if that is cut. */
   decomposed(rows: RowCut, K: number): Int32Array;
   /** A product. @param unit panels that stay together */
-  product(rows: RowCut, K: number, panels: number, unit?: number): Int32Array;
+  product(rows: RowCut, panelMacs: number, panels: number, unit?: number): Int32Array;
   /** Panels of a call that takes all rows at once. */
-  panels(rows: number, macsPerElement: number, panels: number): Int32Array;
+  panels(rows: number, panelMacs: number, panels: number): Int32Array;
   /** One row of several matrices as one call; `undefined`: nothing is shared. @param panelsOf panels of each */
-  joint(panelsOf: readonly number[], K: number, unit?: number): Int32Array | undefined;
+  joint(panelsOf: readonly number[], panelMacs: number, unit?: number): Int32Array | undefined;
 }
 
 /** One thread cuts nothing. */

@@ -2,7 +2,6 @@
  * How threads share a kernel call: in chunks along rows and panels. Pure arithmetic, done once where a call is bound; whoever runs a
  * chunk reads where it lies. A page with one thread does not load it.
  */
-import { PANEL } from '../formats/format.ts';
 import { CHUNK_WORDS, type Cuts, MAX_CHUNKS, type RowCut } from './cut.ts';
 
 /**
@@ -99,19 +98,20 @@ const roundsFor = (threads: number, rowChunks: number): number =>
 
 /**
  * How threads share the panels of a matmul; `undefined`, hence one thread, where the work is too little.
+ * @param panelMacs multiplications of a row and a panel
  * @param rowChunks chunks that its rows are cut into, too
  * @param unit panels that stay together
  */
 export function cutPanels(
   M: number,
-  K: number,
+  panelMacs: number,
   panels: number,
   threads: number,
   chunkMacs: number = CHUNK_MACS,
   rowChunks = 1,
   unit = 1,
 ): PanelCut | undefined {
-  const atMost = (macs: number) => Math.min(Math.ceil(panels / unit), Math.floor((M * K * PANEL * panels) / macs));
+  const atMost = (macs: number) => Math.min(Math.ceil(panels / unit), Math.floor((M * panelMacs * panels) / macs));
   const [leaves, ends, late] =
     M === 1 ? ([4, threads, LATE_CHUNK_OF_ROW] as const) : ([2, 2 * threads, LATE_CHUNK] as const);
   const last = Math.min(atMost(chunkMacs), ends);
@@ -126,9 +126,15 @@ export function cutPanels(
 const ROW_STEP = 12;
 
 /** How threads share the rows of a matmul as well, where it has too few panels for them. */
-export function cutRows(M: number, K: number, panels: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
+export function cutRows(
+  M: number,
+  panelMacs: number,
+  panels: number,
+  threads: number,
+  chunkMacs: number = CHUNK_MACS,
+): RowCut {
   const wanted = Math.ceil((4 * threads) / panels);
-  const byWork = Math.floor((M * K * PANEL * panels) / chunkMacs);
+  const byWork = Math.floor((M * panelMacs * panels) / chunkMacs);
   const chunks = Math.min(wanted, byWork, Math.floor(MAX_CHUNKS / (4 * threads)));
   if (threads === 1 || chunks < 2) return { total: M, size: M };
   return { total: M, size: Math.min(M, ROW_STEP * Math.ceil(M / chunks / ROW_STEP)) };
@@ -150,19 +156,19 @@ export function cutShared(rows: number, macsPerRow: number, threads: number, chu
 /** @param read threads, and the least work of a chunk where it is not the rules'; asked for each cut */
 export function cutsFor(read: { readonly count: number; readonly chunkMacs: number | undefined }): Cuts {
   const shared = (rows: number, macsPerRow: number) => cutShared(rows, macsPerRow, read.count, read.chunkMacs);
-  const panelsOf = (M: number, K: number, panels: number, rowChunks?: number, unit?: number) =>
-    cutPanels(M, K, panels, read.count, read.chunkMacs, rowChunks, unit);
+  const panelsOf = (M: number, panelMacs: number, panels: number, rowChunks?: number, unit?: number) =>
+    cutPanels(M, panelMacs, panels, read.count, read.chunkMacs, rowChunks, unit);
   return {
     isShared: (rows, macsPerRow) => shared(rows, macsPerRow).size < rows,
     rows: (rows, macsPerRow) => chunkTable(shared(rows, macsPerRow), uncut(1)),
-    productRows: (M, K, panels) => cutRows(M, K, panels, read.count, read.chunkMacs),
+    productRows: (M, panelMacs, panels) => cutRows(M, panelMacs, panels, read.count, read.chunkMacs),
     decomposed: (rows, K) =>
       chunkTable(rows.size < rows.total ? rows : cutElements(rows.total, K, read.count, read.chunkMacs), uncut(1)),
-    product: (rows, K, panels, unit) =>
-      chunkTable(rows, panelsOf(rows.total, K, panels, rowChunksOf(rows), unit) ?? uncut(panels)),
+    product: (rows, panelMacs, panels, unit) =>
+      chunkTable(rows, panelsOf(rows.total, panelMacs, panels, rowChunksOf(rows), unit) ?? uncut(panels)),
     panels: (rows, macs, panels) => chunkTable({ total: 1, size: 1 }, panelsOf(rows, macs, panels) ?? uncut(panels)),
-    joint(parts, K, unit = 1) {
-      const cut = panelsOf(1, K, unitsOf(parts, unit), 1, unit);
+    joint(parts, panelMacs, unit = 1) {
+      const cut = panelsOf(1, panelMacs, unitsOf(parts, unit), 1, unit);
       return cut && jointTable(parts, cut);
     },
   };

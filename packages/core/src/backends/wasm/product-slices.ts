@@ -68,7 +68,7 @@ function bindSlice(
   const { cuts } = runtime;
   const { paddedK } = products[0].matrix.layout;
   const fewest = Math.min(...products.map(({ matrix }) => matrix.layout.panels));
-  const cut = cuts.productRows(rows, paddedK, fewest);
+  const cut = cuts.productRows(rows, PANEL * paddedK, fewest);
   const isCut = cut.size < rows;
   const shape = gemmShapeFor(rows);
   let decomposed: string | undefined; // carriers take different integers
@@ -112,7 +112,7 @@ function bindJoint(
   const inScratch = bound.filter(({ ranges }) => !ranges[0].direct);
   if (last === 0 || last >= MAX_PARTS || !isFree || !isAlike || inScratch.length > 1) return undefined;
   const panelsOf = products.map(({ matrix }) => matrix.layout.panels);
-  const chunks = runtime.cuts.joint(panelsOf, products[0].matrix.layout.paddedK, bound[0].options.streams);
+  const chunks = runtime.cuts.joint(panelsOf, PANEL * products[0].matrix.layout.paddedK, bound[0].options.streams);
   const parts = bound.map(({ ranges }) => ranges[0].call.args);
   return chunks && new BoundKernel(runtime, call, chunks, parts);
 }
@@ -143,10 +143,10 @@ function bindRanges(
     return {
       ...range,
       call,
-      gemm: new BoundKernel(runtime, call, cuts.product(cut, layout.paddedK, panels, options.streams)),
+      gemm: new BoundKernel(runtime, call, cuts.product(cut, PANEL * layout.paddedK, panels, options.streams)),
       part: 0,
       end: hasEnd
-        ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, END_MACS, panels))
+        ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, PANEL * END_MACS, panels))
         : undefined,
       narrow: isCopied ? undefined : new BoundKernel(runtime, narrowCall(outType, rows, width, y, outStride), whole()),
     };

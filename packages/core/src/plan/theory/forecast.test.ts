@@ -64,8 +64,8 @@ describe('facts', () => {
     expect(tilingFor({ batch: 1, rows: 1000, heads: 1, kvHeads: 1 }, 1).rows).toBe(facts.TASK_ROWS);
     const panels = 16;
     const K = facts.SHARED_PRODUCTS / facts.PANEL / panels;
-    expect(cutPanels(1, K, panels, 2)).toBeDefined();
-    expect(cutPanels(1, K - 32, panels, 2)).toBeUndefined();
+    expect(cutPanels(1, COLUMNS * K, panels, 2)).toBeDefined();
+    expect(cutPanels(1, COLUMNS * (K - 32), panels, 2)).toBeUndefined();
   });
 });
 
