@@ -30,7 +30,7 @@ async function gzippedBytes(entry: string): Promise<number> {
 
 describe('size, gzipped', () => {
   it.each([
-    ['../test/entries/core-page.js', 41_000],
+    ['../test/entries/core-page.js', 40_000],
     ['core/dist/index.js', 67_500], // every export of it, attention with its kernels
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
@@ -94,7 +94,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/inlining': 11_500,
     'execute/ort-side': 7_000,
     'read/locate': 4_500,
-    'threads/pool': 3_500,
+    'threads/pool': 4_500, // with how calls are cut for threads
     others: 57_000, // shared by several: operators of nearly all models, kernels of elementwise functions, what writes models
   };
 

@@ -3,7 +3,7 @@
  * smallest products, on one and on two threads.
  */
 import { createBackend, quantizeWeights } from '@msd/core';
-import { chunkTable, uncut } from '../../packages/core/src/plan/cut.ts';
+import { chunkTable, uncut } from '../../packages/core/src/plan/share.ts';
 import { Job } from '../../packages/core/src/threads/job.ts';
 import { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { i32, Module } from '../../packages/core/src/wasm/emitter.ts';

@@ -1,16 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cutElements, cutPanels, cutRows } from '../plan/choose.ts';
+import { PANEL } from '../formats/format.ts';
+import { MAX_CHUNKS, MAX_PARTS, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import {
   chunkTable,
+  cutElements,
+  cutPanels,
+  cutRows,
+  cutsFor,
   jointTable,
-  MAX_CHUNKS,
-  MAX_PARTS,
-  MAX_THREADS,
   rowChunksOf,
   uncut,
   unitsOf,
-} from '../plan/cut.ts';
+} from '../plan/share.ts';
 import { chunkArguments, Job } from './job.ts';
 
 const whole = { total: 1, size: 1 };
@@ -34,8 +36,8 @@ describe('jobs', () => {
     });
     fc.assert(
       fc.property(shapes, fc.integer({ min: 1, max: 700 }), ({ M, K, panels, threads, chunkMacs, unit }, fewest) => {
-        const rows = cutRows(M, K, Math.min(fewest, panels), threads, chunkMacs);
-        const cut = cutPanels(M, K, panels, threads, chunkMacs, rowChunksOf(rows), unit);
+        const rows = cutRows(M, PANEL * K, Math.min(fewest, panels), threads, chunkMacs);
+        const cut = cutPanels(M, PANEL * K, panels, threads, chunkMacs, rowChunksOf(rows), unit);
         const job = range(chunkTable(rows, cut ?? uncut(panels)));
         expect(job.chunks).toBeLessThanOrEqual(MAX_CHUNKS);
         const seen = new Uint8Array(M * panels);
@@ -61,7 +63,7 @@ describe('jobs', () => {
     });
     fc.assert(
       fc.property(shapes, ({ panelsOf, threads, chunkMacs, unit }) => {
-        const cut = cutPanels(1, 4864, unitsOf(panelsOf, unit), threads, chunkMacs, 1, unit);
+        const cut = cutPanels(1, PANEL * 4864, unitsOf(panelsOf, unit), threads, chunkMacs, 1, unit);
         if (!cut) return;
         const parts = panelsOf.map((_, part) => [...RANGE, { value: part }]);
         const job = new Job(parts, jointTable(panelsOf, cut));
@@ -83,26 +85,26 @@ describe('jobs', () => {
 
   it('have chunks that get smaller', () => {
     const sizes = (M: number, unit: number) => {
-      const job = range(chunkTable(whole, cutPanels(M, 4096, 256, 2, undefined, 1, unit)!));
+      const job = range(chunkTable(whole, cutPanels(M, PANEL * 4096, 256, 2, undefined, 1, unit)!));
       return Array.from({ length: job.chunks }, (_, chunk) => job.argumentsOf(chunk)[1]);
     };
     expect(sizes(128, 1)).toEqual([64, 64, 32, 32, 16, 16, 8, 8, 4, 4, 4, 4]);
     expect(sizes(1, 4)).toEqual([128, 128]);
-    const head = new Job([RANGE], chunkTable(whole, cutPanels(1, 896, 9496, 2, undefined, 1, 4)!));
+    const head = new Job([RANGE], chunkTable(whole, cutPanels(1, PANEL * 896, 9496, 2, undefined, 1, 4)!));
     expect(head.chunks).toBe(6);
   });
 
   it('are not made of little work, of none, or for one thread', () => {
-    expect(cutPanels(1, 256, 16, 4)).toBeUndefined();
-    expect(cutPanels(128, 4096, 256, 1)).toBeUndefined();
-    expect(cutRows(128, 4096, 1, 1)).toEqual({ total: 128, size: 128 });
+    expect(cutPanels(1, PANEL * 256, 16, 4)).toBeUndefined();
+    expect(cutPanels(128, PANEL * 4096, 256, 1)).toBeUndefined();
+    expect(cutRows(128, PANEL * 4096, 1, 1)).toEqual({ total: 128, size: 128 });
     expect(cutElements(1, 4096, 4)).toEqual({ total: 1, size: 1 });
     expect(range(chunkTable(cutElements(0, 4096, 4), uncut(1))).chunks).toBe(0);
   });
 
   it('cut rows only where panels are few', () => {
-    expect(cutRows(128, 4096, 8, 2)).toEqual({ total: 128, size: 128 });
-    expect(cutRows(128, 4096, 2, 2)).toEqual({ total: 128, size: 36 });
+    expect(cutRows(128, PANEL * 4096, 8, 2)).toEqual({ total: 128, size: 128 });
+    expect(cutRows(128, PANEL * 4096, 2, 2)).toEqual({ total: 128, size: 36 });
   });
 
   it('add up all that an argument depends on, for any thread, at addresses beyond 2 GiB', () => {
@@ -121,5 +123,20 @@ describe('jobs', () => {
       0xc0000000 + 3 + 10 * 3 + 100 * 2 + 10_000 * 2 + 100_000 * 2,
       0x80000000 + 5,
     ]);
+  });
+
+  it('of one thread are whole, as the rules for threads say, too', () => {
+    const rules = cutsFor({ count: 1, chunkMacs: 1 });
+    const sizes = fc.tuple(fc.nat(300), fc.constantFrom(32, 896), fc.integer({ min: 1, max: 300 }));
+    fc.assert(
+      fc.property(sizes, ([rows, K, panels]) => {
+        const [one, ruled] = [ONE_THREAD, rules].map((cuts) => {
+          const cut = cuts.productRows(rows, K, panels);
+          const tables = [cuts.rows(rows, K), cuts.decomposed(cut, K), cuts.product(cut, K, panels, 4)];
+          return [cut, ...tables, cuts.panels(rows, K, panels), cuts.isShared(rows, K), cuts.joint([panels, 1], K, 4)];
+        });
+        expect(one).toEqual(ruled);
+      }),
+    );
   });
 });

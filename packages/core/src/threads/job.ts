@@ -10,7 +10,7 @@ export const ARG_WORDS = 6;
 
 export class Job {
   /**
-   * Where each chunk lies ({@link chunkTable}), but instead of its part where the arguments of that begin; then the arguments: what a
+   * Where each chunk lies, but instead of its part where the arguments of that begin; then the arguments: what a
    * thread has to know of it.
    */
   readonly words: Int32Array;
@@ -22,7 +22,7 @@ export class Job {
 
   /**
    * @param parts arguments of the kernel, once for each part that chunks are of
-   * @param table of {@link chunkTable}, {@link jointTable}
+   * @param table of where chunks lie, see plan/cut.ts
    */
   constructor(parts: readonly (readonly Arg[])[], table: Int32Array) {
     this.#parts = parts;

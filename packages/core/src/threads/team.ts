@@ -1,11 +1,10 @@
-/** What a backend has of the pool: its number of threads, its kernels there, and a report. */
-import { MAX_THREADS } from '../plan/cut.ts';
+/** The threads of a backend: the calling one alone, or a part in the pool, which is loaded for it. */
+import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { automaticThreads, whatIsMissing } from './environment.ts';
 import type { Job } from './job.ts';
-import type { ThreadPool } from './pool.ts';
 import type { WorkerFactory } from './worker.ts';
 
-type Kernel = (...args: number[]) => void;
+export type Kernel = (...args: number[]) => void;
 
 export interface ThreadOptions {
   /**
@@ -38,58 +37,24 @@ export async function createTeam({ threads = 'auto', worker }: ThreadOptions): P
     throw new TypeError(`createBackend: worker expected a function that makes a Worker, got ${typeof worker}.`);
   const requested = threads === 'auto' ? automaticThreads() : threads;
   const missing = requested > 1 ? whatIsMissing() : undefined;
-  if (requested === 1 || missing) return new Team(undefined, requested, missing);
-  const shared = (await import('./pool.ts')).threadPool(); // most pages have no use for it
-  await shared.acquire(requested, worker);
-  return new Team(shared, requested);
+  if (requested === 1 || missing) return oneThread(requested, missing);
+  return (await import('./pooled-team.ts')).joinPool(requested, worker); // most pages have no use for it
 }
 
-export class Team {
+/** What a backend has of threads. */
+export interface Team {
   readonly requested: number;
-  #pool: ThreadPool | undefined;
-  readonly #reason: string | undefined;
-  #kernels = new Map<Kernel, Parameters<ThreadPool['install']>>();
-  /** Of kernels that the workers have: those that a job needed. Small backends never send their memory. */
-  #numbers = new Map<Kernel, number>();
-
-  constructor(pool: ThreadPool | undefined, requested: number, reason?: string) {
-    this.#pool = pool;
-    this.requested = requested;
-    this.#reason = reason;
-  }
-
   /** Threads that a job can have now, the calling one included. */
-  get count(): number {
-    return this.#pool ? Math.min(this.requested, this.#pool.threads) : 1;
-  }
-
-  /** Work of a chunk, where it is not the planner's. */
-  get chunkMacs(): number | undefined {
-    return this.#pool?.chunkMacs;
-  }
-
-  get report(): ThreadReport {
-    const { count, requested } = this;
-    return { count, requested, warnings: this.#reason ? [this.#reason] : [...(this.#pool?.warnings ?? [])] };
-  }
-
+  readonly count: number;
+  /** How they share a call. */
+  readonly cuts: Cuts;
+  readonly report: ThreadReport;
   /** Wakes workers that sleep: a job is about to come. */
-  wake(): void {
-    this.#pool?.wake();
-  }
-
+  wake(): void;
   /** Makes an instance's kernel available to jobs. */
-  install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void {
-    if (this.#pool) this.#kernels.set(kernel, [id, module, memory]);
-  }
-
+  install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void;
   /** Takes all kernels back, and with them the memory that they worked on. */
-  forget(): void {
-    this.#pool?.drop([...this.#numbers.values()]);
-    this.#numbers.clear();
-    this.#kernels.clear();
-  }
-
+  forget(): void;
   /**
    * Runs every chunk, even if workers die.
    *
@@ -98,27 +63,29 @@ export class Team {
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
    * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
    */
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean {
-    const kernel = find();
-    const source = this.#kernels.get(kernel);
-    if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
-    let number = this.#numbers.get(kernel);
-    if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
-    const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
-    if (missing.length === 0) return true;
-    if (lost) {
-      leave();
-      if (!repeatable) return false;
-    }
-    const rest = find();
-    for (const chunk of missing) rest(...job.argumentsOf(chunk));
-    return true;
-  }
-
+  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean;
   /** Ends this backend's part in the pool; twice is once. */
-  release(): void {
-    this.forget();
-    this.#pool?.release();
-    this.#pool = undefined;
-  }
+  release(): void;
+}
+
+const nothing = (): void => {};
+
+/** The calling thread alone. @param reason why, if more were asked for */
+export function oneThread(requested: number, reason?: string): Team {
+  const report = { count: 1, requested, warnings: reason ? [reason] : [] };
+  const run = (find: () => Kernel, job: Job): boolean => {
+    for (let chunk = 0; chunk < job.chunks; chunk++) find()(...job.argumentsOf(chunk));
+    return true;
+  };
+  return {
+    requested,
+    count: 1,
+    cuts: ONE_THREAD,
+    report,
+    wake: nothing,
+    install: nothing,
+    forget: nothing,
+    run,
+    release: nothing,
+  };
 }

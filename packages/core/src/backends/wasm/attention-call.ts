@@ -11,14 +11,13 @@ import { LINE, paddedHead, paddedValue } from '../../attention/page.ts';
 import { type Tiling, taskScratch, tilingFor } from '../../attention/scratch.ts';
 import { roundUp } from '../../formats/layout.ts';
 import { kernelCall } from '../../kernel-spec.ts';
-import { cutShared } from '../../plan/choose.ts';
-import { chunkTable, uncut } from '../../plan/cut.ts';
+import { whole } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
 import { checkAttentionOperands, checkOutApart, type ResolvedRun, resolveRun } from '../attention-arguments.ts';
 import type { AttentionSpec, AttentionWork, BoundWork } from '../device.ts';
 import { APPEND_BYTE, ATTEND_BYTE, AttentionWords, type RunPlaces } from './attention-words.ts';
-import { BoundKernel, whole } from './bound-kernel.ts';
+import { BoundKernel } from './bound-kernel.ts';
 import { Runtime } from './runtime.ts';
 
 type Run = ResolvedRun<ArenaHandle>;
@@ -124,11 +123,9 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   }
 
   #isWorthSharing(keys: number): boolean {
-    const { threads, team } = this.#runtime;
-    if (threads === 1) return false;
     const { rows, heads, batch, headSize, valueSize } = this.#work.op;
     const macs = batch * heads * rows * keys * (headSize + valueSize + KEY_MACS);
-    return cutShared(this.#tasks, macs / this.#tasks, threads, team.chunkMacs).size < this.#tasks;
+    return this.#runtime.cuts.isShared(this.#tasks, macs / this.#tasks);
   }
 
   #kernelsFor(type: KvType): Kernels {
@@ -145,11 +142,11 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
     const carrier = type === 'int8' ? runtime.routes.cacheCarrier(PER_CHANNEL) : undefined;
     const attend = kernelCall(attendSpec, { type, carrier }, args);
-    const chunks = cutShared(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks), runtime.threads);
+    const chunks = runtime.cuts.rows(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks));
     const kernels = {
       append: new BoundKernel(runtime, kernelCall(appendSpec, { type }, args), whole(batch * kvHeads)),
       alone: new BoundKernel(runtime, attend, whole(tasks)),
-      shared: new BoundKernel(runtime, attend, chunkTable(chunks, uncut(1))),
+      shared: new BoundKernel(runtime, attend, chunks),
     };
     kernels.append.warmUp();
     kernels.alone.warmUp();

@@ -11,7 +11,7 @@ import type { QuantizedWeights } from '../../formats/weights.ts';
 import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
-import { Team, type ThreadReport } from '../../threads/team.ts';
+import { oneThread, type Team, type ThreadReport } from '../../threads/team.ts';
 import type { CarrierChoice } from '../../wasm/features.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
 import { checkActivations, checkMany, checkProduct, typeOf } from '../arguments.ts';
@@ -54,7 +54,7 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   readonly #matrices = new Set<WasmMatrix>();
 
   /** Use {@link createBackend}. */
-  constructor(options: WasmOptions = {}, team: Team = new Team(undefined, 1)) {
+  constructor(options: WasmOptions = {}, team: Team = oneThread(1)) {
     const { carrier = 'auto' } = options;
     this.#runtime = new Runtime(options, carrier, team);
     this.arena = this.#runtime.arena;

@@ -1,12 +1,8 @@
 /** A kernel call with its arguments, run any number of times: on one thread, or in chunks on all of them. */
 import type { KernelCall } from '../../kernel-spec.ts';
-import { chunkTable, uncut } from '../../plan/cut.ts';
 import { Job } from '../../threads/job.ts';
 import type { Kernel } from './kernels.ts';
 import type { Runtime } from './runtime.ts';
-
-/** Everything in one chunk: `rows` rows, `panels` panels. */
-export const whole = (rows = 1, panels = 1): Int32Array => chunkTable({ total: rows, size: rows }, uncut(panels));
 
 export class BoundKernel {
   readonly id: string;
@@ -19,7 +15,7 @@ export class BoundKernel {
   readonly #find = (): Kernel => this.#current();
 
   /**
-   * @param chunks of {@link chunkTable}
+   * @param chunks table of where they lie, see plan/cut.ts
    * @param parts arguments of each part that chunks are of, where they are more than one
    */
   constructor(

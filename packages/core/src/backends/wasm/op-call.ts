@@ -1,12 +1,11 @@
 /** An op, bound: its kernels are cut, its scratch is there, and a run only looks at what has changed since. */
 import { type KernelCall, MAX_ARGS } from '../../kernel-spec.ts';
 import { byteLength, type TensorType } from '../../ops/op.ts';
-import { cutShared } from '../../plan/choose.ts';
-import { chunkTable, uncut } from '../../plan/cut.ts';
+import { whole } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
 import type { OpWork } from '../device.ts';
 import { checkPlaces } from '../op-arguments.ts';
-import { BoundKernel, whole } from './bound-kernel.ts';
+import { BoundKernel } from './bound-kernel.ts';
 import type { Runtime } from './runtime.ts';
 
 export class OpCall {
@@ -86,11 +85,11 @@ export class OpCall {
 }
 
 /** Rows of a call that threads share are cut, unless one of them has to do it all. */
-function chunksOf({ threads, team }: Runtime, { share, args }: KernelCall, isAlone: boolean): Int32Array {
+function chunksOf({ cuts }: Runtime, { share, args }: KernelCall, isAlone: boolean): Int32Array {
   if (!share) return whole();
   const { rows, macsPerRow } = share;
   if (isAlone || args.length > MAX_ARGS) return whole(rows);
-  return chunkTable(cutShared(rows, macsPerRow, threads, team.chunkMacs), uncut(1));
+  return cuts.rows(rows, macsPerRow);
 }
 
 /** Do threads share any of its calls, if no output lies where an input does? */

@@ -5,8 +5,9 @@
 import { PANEL } from '../../formats/format.ts';
 import { floatBytes } from '../../formats/half.ts';
 import type { GemmOptions } from '../../gemm/options.ts';
+import { whole } from '../../plan/cut.ts';
 import type { ArenaHandle } from '../arena.ts';
-import { BoundKernel, whole } from './bound-kernel.ts';
+import { BoundKernel } from './bound-kernel.ts';
 import { matrixChanges } from './matrix.ts';
 import { type Changes, Operand } from './operands.ts';
 import { Product, type ProductForm } from './product.ts';

@@ -6,10 +6,10 @@ import { type FloatType, floatBytes } from '../../formats/half.ts';
 import { I16, operandsOf } from '../../gemm/carriers.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
 import type { KernelCall } from '../../kernel-spec.ts';
-import { cutElements, cutPanels, cutRows, gemmShapeFor } from '../../plan/choose.ts';
-import { chunkTable, jointTable, MAX_PARTS, type RowCut, rowChunksOf, uncut, unitsOf } from '../../plan/cut.ts';
+import { gemmShapeFor } from '../../plan/choose.ts';
+import { MAX_PARTS, type RowCut, whole } from '../../plan/cut.ts';
 import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';
-import { BoundKernel, whole } from './bound-kernel.ts';
+import { BoundKernel } from './bound-kernel.ts';
 import type { Product } from './product.ts';
 import { decomposeCall, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
 import type { Runtime } from './runtime.ts';
@@ -65,13 +65,11 @@ function bindSlice(
   products: readonly Product[],
   rows: number,
 ): BoundSlice {
-  const { threads, team } = runtime;
-  const { chunkMacs } = team;
+  const { cuts } = runtime;
   const { paddedK } = products[0].matrix.layout;
   const fewest = Math.min(...products.map(({ matrix }) => matrix.layout.panels));
-  const cut = cutRows(rows, paddedK, fewest, threads, chunkMacs);
+  const cut = cuts.productRows(rows, PANEL * paddedK, fewest);
   const isCut = cut.size < rows;
-  const elements = isCut ? cut : cutElements(rows, K, threads, chunkMacs);
   const shape = gemmShapeFor(rows);
   let decomposed: string | undefined; // carriers take different integers
   const widen = xType === 'f32' ? undefined : new BoundKernel(runtime, widenCall(xType, rows * K), whole());
@@ -82,7 +80,7 @@ function bindSlice(
     const isNew = operands !== decomposed;
     decomposed = operands;
     const call = isNew ? decomposeCall({ decomposition, operands }, K, rows, row, isCut) : undefined;
-    const decompose = call && new BoundKernel(runtime, call, chunkTable(elements, uncut(1)));
+    const decompose = call && new BoundKernel(runtime, call, cuts.decomposed(cut, K));
     return { decompose, ranges: bindRanges(runtime, product, options, row, cut), options, row };
   });
   const joint = rows === 1 ? bindJoint(runtime, products, bound) : undefined;
@@ -113,13 +111,10 @@ function bindJoint(
   );
   const inScratch = bound.filter(({ ranges }) => !ranges[0].direct);
   if (last === 0 || last >= MAX_PARTS || !isFree || !isAlike || inScratch.length > 1) return undefined;
-  const { threads, team } = runtime;
-  const { streams = 1 } = bound[0].options;
   const panelsOf = products.map(({ matrix }) => matrix.layout.panels);
-  const { paddedK } = products[0].matrix.layout;
-  const cut = cutPanels(1, paddedK, unitsOf(panelsOf, streams), threads, team.chunkMacs, 1, streams);
+  const chunks = runtime.cuts.joint(panelsOf, PANEL * products[0].matrix.layout.paddedK, bound[0].options.streams);
   const parts = bound.map(({ ranges }) => ranges[0].call.args);
-  return cut && new BoundKernel(runtime, call, jointTable(panelsOf, cut), parts);
+  return chunks && new BoundKernel(runtime, call, chunks, parts);
 }
 
 /** A result of the fused end takes the time of so many multiplications. */
@@ -132,8 +127,7 @@ function bindRanges(
   row: DecomposedRow,
   cut: RowCut,
 ): BoundRange[] {
-  const { threads, team } = runtime;
-  const { chunkMacs } = team;
+  const { threads, cuts } = runtime;
   const { matrix, activation, outType, bias, multiply, residual, out, hasEnd, direct } = product;
   const { N, layout } = matrix;
   const rows = cut.total;
@@ -143,18 +137,16 @@ function bindRanges(
     const y = range.direct ? 4 * N : staged;
     const stride = (mode: 0 | 1 | 2) => [undefined, 4 * N, staged][mode];
     const strides = { y, multiply: stride(multiply.mode), residual: stride(residual.mode) };
-    const panelCut = cutPanels(rows, layout.paddedK, panels, threads, chunkMacs, rowChunksOf(cut), options.streams);
-    const endCut = cutPanels(rows, END_MACS, panels, threads, chunkMacs);
     const outStride = floatBytes(outType) * (out.mode === 2 ? PANEL * panels : N);
     const isCopied = range.direct || (out.mode === 2 && outType === 'f32');
     const call = gemmCall(options, layout, row, y, bias.mode > 0);
     return {
       ...range,
       call,
-      gemm: new BoundKernel(runtime, call, chunkTable(cut, panelCut ?? uncut(panels))),
+      gemm: new BoundKernel(runtime, call, cuts.product(cut, PANEL * layout.paddedK, panels, options.streams)),
       part: 0,
       end: hasEnd
-        ? new BoundKernel(runtime, endCall(activation, rows, strides), chunkTable(ONE, endCut ?? uncut(panels)))
+        ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, PANEL * END_MACS, panels))
         : undefined,
       narrow: isCopied ? undefined : new BoundKernel(runtime, narrowCall(outType, rows, width, y, outStride), whole()),
     };
@@ -168,8 +160,6 @@ function bindRanges(
     return { ...same, ...range };
   });
 }
-
-const ONE: RowCut = { total: 1, size: 1 };
 
 /** Bytes of working buffers, by name. */
 export function scratchSizes(

@@ -1,5 +1,6 @@
 /** What all calls of a WASM device share: its memory, kernels, threads and working buffers. */
 
+import { type Cuts, ONE_THREAD } from '../../plan/cut.ts';
 import type { Team } from '../../threads/team.ts';
 import type { CarrierChoice } from '../../wasm/features.ts';
 import { Arena, type ArenaHandle, type ArenaOptions } from '../arena.ts';
@@ -44,5 +45,10 @@ export class Runtime {
   /** Threads that a call can have now. */
   get threads(): number {
     return this.arena.shared ? this.team.count : 1;
+  }
+
+  /** How they share a call. */
+  get cuts(): Cuts {
+    return this.arena.shared ? this.team.cuts : ONE_THREAD;
   }
 }

@@ -8,8 +8,9 @@ import { formats } from '../../formats/index.ts';
 import { chunkLength, packedLayout } from '../../formats/layout.ts';
 import type { FormatId } from '../../formats/weights.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { cutPanels, gemmShapeFor } from '../choose.ts';
+import { gemmShapeFor } from '../choose.ts';
 import { SLICE_ROWS as ROWS } from '../ranges.ts';
+import { cutPanels } from '../share.ts';
 import { type AttentionCall, forecastAttention, forecastProduct, type ProductWithWeights } from './explained.ts';
 import * as facts from './facts.ts';
 
@@ -63,8 +64,8 @@ describe('facts', () => {
     expect(tilingFor({ batch: 1, rows: 1000, heads: 1, kvHeads: 1 }, 1).rows).toBe(facts.TASK_ROWS);
     const panels = 16;
     const K = facts.SHARED_PRODUCTS / facts.PANEL / panels;
-    expect(cutPanels(1, K, panels, 2)).toBeDefined();
-    expect(cutPanels(1, K - 32, panels, 2)).toBeUndefined();
+    expect(cutPanels(1, COLUMNS * K, panels, 2)).toBeDefined();
+    expect(cutPanels(1, COLUMNS * (K - 32), panels, 2)).toBeUndefined();
   });
 });
 

@@ -42,7 +42,7 @@ const [OUTPUTS, PAIR] = [4, 2];
 /** Rows that share what a tile unpacks. */
 const TILE_ROWS = 2;
 
-/** To decompose an element takes as long as so many products of int16 (plan/choose.ts). */
+/** To decompose an element takes as long as so many products of int16 (plan/share.ts). */
 const ELEMENT_PRODUCTS = 16;
 /** Microseconds of a bound call, whatever it does. */
 const CALL = 0.4;

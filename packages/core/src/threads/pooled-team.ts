@@ -1,0 +1,79 @@
+/** What a backend has of the pool: its number of threads, and its kernels there. */
+import type { Cuts } from '../plan/cut.ts';
+import { cutsFor } from '../plan/share.ts';
+import type { Job } from './job.ts';
+import { type ThreadPool, threadPool } from './pool.ts';
+import type { Kernel, Team, ThreadReport } from './team.ts';
+import type { WorkerFactory } from './worker.ts';
+
+/** Starts what is missing of the workers and waits for them. */
+export async function joinPool(requested: number, worker: WorkerFactory | undefined): Promise<Team> {
+  const pool = threadPool();
+  await pool.acquire(requested, worker);
+  return new PooledTeam(pool, requested);
+}
+
+class PooledTeam implements Team {
+  readonly requested: number;
+  readonly cuts: Cuts = cutsFor(this);
+  #pool: ThreadPool | undefined;
+  #kernels = new Map<Kernel, Parameters<ThreadPool['install']>>();
+  /** Of kernels that the workers have: those that a job needed. Small backends never send their memory. */
+  #numbers = new Map<Kernel, number>();
+
+  constructor(pool: ThreadPool, requested: number) {
+    this.#pool = pool;
+    this.requested = requested;
+  }
+
+  get count(): number {
+    return this.#pool ? Math.min(this.requested, this.#pool.threads) : 1;
+  }
+
+  /** Work of a chunk, where it is not the planner's. */
+  get chunkMacs(): number | undefined {
+    return this.#pool?.chunkMacs;
+  }
+
+  get report(): ThreadReport {
+    const { count, requested } = this;
+    return { count, requested, warnings: [...(this.#pool?.warnings ?? [])] };
+  }
+
+  wake(): void {
+    this.#pool?.wake();
+  }
+
+  install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void {
+    if (this.#pool) this.#kernels.set(kernel, [id, module, memory]);
+  }
+
+  forget(): void {
+    this.#pool?.drop([...this.#numbers.values()]);
+    this.#numbers.clear();
+    this.#kernels.clear();
+  }
+
+  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean {
+    const kernel = find();
+    const source = this.#kernels.get(kernel);
+    if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
+    let number = this.#numbers.get(kernel);
+    if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
+    const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
+    if (missing.length === 0) return true;
+    if (lost) {
+      leave();
+      if (!repeatable) return false;
+    }
+    const rest = find();
+    for (const chunk of missing) rest(...job.argumentsOf(chunk));
+    return true;
+  }
+
+  release(): void {
+    this.forget();
+    this.#pool?.release();
+    this.#pool = undefined;
+  }
+}
