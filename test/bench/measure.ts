@@ -71,11 +71,12 @@ export async function callSource(
   { warmMs = 60, sampleMs = 4, clock = 'wall' }: MeasureOptions = {},
 ): Promise<Source> {
   const end = performance.now() + warmMs;
-  let ms = 0;
-  do ms = await millisecondsPerCall(run, 1, 'wall');
+  let ms = Number.POSITIVE_INFINITY; // the least: one that stood still in between would make samples of few calls
+  do ms = Math.min(ms, await millisecondsPerCall(run, 1, 'wall'));
   while (performance.now() < end);
   if (ms < sampleMs)
-    ms = await millisecondsPerCall(run, Math.ceil(Math.min(64, sampleMs / Math.max(ms, 1e-3))), 'wall');
+    for (const calls of Array(3).fill(Math.ceil(Math.min(64, sampleMs / Math.max(ms, 1e-3)))))
+      ms = Math.min(ms, await millisecondsPerCall(run, calls, 'wall'));
   const count = Math.max(1, Math.round(sampleMs / Math.max(ms, 1e-3)));
   return { name, sample: () => millisecondsPerCall(run, count, clock) };
 }

@@ -25,8 +25,8 @@ describe('npm run bench -- attention', () => {
     expect(readFileSync(join(folder, 'attention.md'), 'utf8')).toBe(`${report}\n`);
     const { results } = JSON.parse(readFileSync(join(folder, 'attention.json'), 'utf8'));
     expect(results.map(({ type }: { type: string }) => type)).toEqual(['int16', 'int8', 'float']);
-    for (const { us, gmacs, softmax } of results)
-      for (const { samples } of [us.call, us.attend, gmacs.scores, gmacs.values, gmacs.gemm, softmax])
+    for (const { us, gmacs, softmax, queries } of results)
+      for (const { samples } of [us.call, us.attend, gmacs.scores, gmacs.values, gmacs.gemm, softmax, queries])
         expect(samples).toHaveLength(2);
     expect(results[2].us.run.samples).toHaveLength(2);
   });

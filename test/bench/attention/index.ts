@@ -40,7 +40,7 @@ export async function measureAttentions({ cases, rounds, clock, out, log }: Atte
       `${versions.ort}, ${date.slice(0, 10)}, load ${load}, one thread, ${clock} time, ${rounds} rounds in turns in one process. How: docs/benchmarks.md.`,
     '',
     'Q·K, P·V: 10⁹ multiplications per second; ÷ gemm: of the rate of the int8 kernel with 16-bit integers (int16 takes two products each:',
-    'of half of it). Softmax: ns per key and head. Call: µs of a bound call that adds its own keys.',
+    'of half of it). Softmax: ns per key and head. Queries: ns per query and head, to make their integers. Call: µs of a bound call that adds its own keys.',
     '',
     ...[HEAD, HEAD.map((_, i) => (i ? '---:' : '---')), ...results.map((result) => row(result, results))].map(
       (cells) => `| ${cells.join(' | ')} |`,
@@ -66,13 +66,14 @@ const HEAD = [
   'P·V',
   '÷ gemm',
   'softmax',
+  'queries',
   'call µs',
   'ORT µs',
   'ORT ÷ call',
 ];
 
 function row(result: AttentionResult, all: readonly AttentionResult[]): string[] {
-  const { type, headSize, heads, rows, keys, gmacs, softmax, us } = result;
+  const { type, headSize, heads, rows, keys, gmacs, softmax, queries, us } = result;
   const share = ({ median }: Measured) => (median * (type === 'int16' ? 2 : 1)) / gmacs.gemm.median;
   // The peer is measured beside the float cache of the same shape.
   const peer = all.find(
@@ -91,6 +92,7 @@ function row(result: AttentionResult, all: readonly AttentionResult[]): string[]
     gmacs.values.median.toFixed(1),
     type === 'float' ? '' : share(gmacs.values).toFixed(2),
     softmax.median.toFixed(2),
+    queries.median.toFixed(0),
     us.call.median.toPrecision(3),
     peer ? peer.median.toPrecision(3) : '',
     peer ? (peer.median / us.call.median).toFixed(1) : '',

@@ -15,7 +15,7 @@ import { type Measured, measured } from '../results.ts';
 import { type AttentionCase, type AttentionData, caseName, dataOf, exactRows } from './case.ts';
 import { gemmTile } from './gemm-tile.ts';
 import { groupQueryAttention } from './onnx-side.ts';
-import { emitStage, STAGES, type Stage, stageId } from './stages.ts';
+import { emitStage, STAGES, type Stage, stageId, TURNS } from './stages.ts';
 
 export interface AttentionResult extends AttentionCase {
   /** Microseconds: of a bound call with its new keys, of attend alone, and of a session.run. */
@@ -24,6 +24,8 @@ export interface AttentionResult extends AttentionCase {
   readonly gmacs: { readonly scores: Measured; readonly values: Measured; readonly gemm: Measured };
   /** Nanoseconds per key and head. */
   readonly softmax: Measured;
+  /** Nanoseconds per query and head: taking it, and making its integers. */
+  readonly queries: Measured;
 }
 
 export interface MeasureAttentionOptions {
@@ -61,7 +63,10 @@ export async function measureAttention(
   const sources: Source[] = []; // the system's CPU time may come in steps of 4 ms
   for (const run of calls)
     sources.push(await callSource({ name: caseName(test), run }, { clock, sampleMs: clock === 'cpu' ? 60 : 8 }));
-  const [call, attend, scores, softmax, values, tile, session] = (await takeTurns(sources, rounds)) as number[][];
+  const [call, attend, queries, scores, softmax, values, tile, session] = (await takeTurns(
+    sources,
+    rounds,
+  )) as number[][];
   await peer?.release();
   const seen = rows * keys - (rows * (rows - 1)) / 2;
   const each = (ms: readonly number[] | undefined, of: (ms: number) => number) => measured(ms!.map(of));
@@ -71,11 +76,12 @@ export async function measureAttention(
     ...test,
     us: { call: each(call, us), attend: each(attend, us), ...(session && { run: each(session, us) }) },
     gmacs: {
-      scores: each(scores, rate(heads * seen * headSize)),
-      values: each(values, rate(heads * seen * headSize)),
+      scores: each(scores, rate(TURNS * heads * seen * headSize)),
+      values: each(values, rate(TURNS * heads * seen * headSize)),
       gemm: each(tile, rate(gemm.macs)),
     },
-    softmax: each(softmax, (ms) => (1e6 * ms) / heads / seen),
+    softmax: each(softmax, (ms) => (1e6 * ms) / TURNS / heads / seen),
+    queries: each(queries, (ms) => (1e6 * ms) / TURNS / heads / rows),
   };
 }
 

@@ -6,20 +6,30 @@ import { integerReader } from '../../../packages/core/src/attention/integers.was
 import { takeQueries } from '../../../packages/core/src/attention/queries.wasm.ts';
 import { eachRow } from '../../../packages/core/src/attention/rows.wasm.ts';
 import { floatScores, integerScores, scoreForms } from '../../../packages/core/src/attention/scores.wasm.ts';
-import { openTask, SIXTEEN } from '../../../packages/core/src/attention/task.wasm.ts';
+import { openTask, SIXTEEN, type Task } from '../../../packages/core/src/attention/task.wasm.ts';
 import { addFloatValues, addIntegerValues } from '../../../packages/core/src/attention/values.wasm.ts';
-import { decomposeWeights, weigh } from '../../../packages/core/src/attention/weights.wasm.ts';
+import {
+  decomposeWeights,
+  firstIntegers,
+  scaleOthers,
+  settleLargest,
+  takeFirst,
+  weigh,
+} from '../../../packages/core/src/attention/weights.wasm.ts';
 import { i32Params } from '../../../packages/core/src/kernel-spec.ts';
 import { type I32, i32, type Module } from '../../../packages/core/src/wasm/emitter.ts';
 import { advance } from '../../../packages/core/src/wasm/loops.ts';
 
-/** scores: Q·K. softmax: maxima, exponentials, integers of weights. values: P·V. */
-export const STAGES = ['scores', 'softmax', 'values'] as const;
+/** queries: their integers. scores: Q·K. softmax: maxima, exponentials, integers of weights. values: P·V. */
+export const STAGES = ['queries', 'scores', 'softmax', 'values'] as const;
 export type Stage = (typeof STAGES)[number];
 
 export const stageId = (type: KvType, stage: Stage): string => `${stage}_${type}`;
 
-/** Arguments: address of attend's words, and tasks. Every stage takes the queries first. */
+/** Every stage takes the queries, since they say which pages are seen. Then it is done so often that this does not count. */
+export const TURNS = 16;
+
+/** Arguments: address of attend's words, and tasks. */
 export function emitStage(module: Module, type: KvType, stage: Stage): void {
   module.func(stageId(type, stage), i32Params(['work', 'tasks']), (f, p) => {
     const reader = type === 'float' ? undefined : integerReader(f, type);
@@ -27,7 +37,15 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
     const weights = weigh(f);
     f.repeat(p.tasks, () => {
       const task = openTask(f, p.work, first, i32.const(0), reader?.bytes ?? 0);
-      takeQueries(f, task, reader);
+      if (stage === 'queries') f.repeat(TURNS, () => takeQueries(f, task, reader));
+      else {
+        takeQueries(f, task, reader);
+        f.repeat(TURNS, () => turn(task));
+      }
+      advance(first, 1);
+    });
+    /** Once. */
+    function turn(task: Task): void {
       const part = (page: I32, isLater: I32, name: 'v' | 'vs') =>
         f.let(i32.add(page, i32.select(isLater, task.word(name), task.word(name === 'v' ? 'firstV' : 'firstVs'))));
       if (stage === 'scores')
@@ -41,6 +59,7 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
         });
       if (stage === 'softmax') {
         eachPage(f, task, scoreForms(f, task));
+        eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
         eachPage(f, task, ({ at, first, keys, scores }) => {
           const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
           const scales = reader && part(at, first, 'vs');
@@ -48,10 +67,15 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
           eachRow(f, task.count, columns, ({ row, score, weight }) =>
             weights(row, { scores: score, weights: weight, sixteens, scales }),
           );
-          if (reader)
-            eachRow(f, task.count, columns, ({ row, weight, p: to }) =>
-              decomposeWeights(f, reader, row, { from: weight, to, sixteens }),
-            );
+          if (!reader) return;
+          f.when(i32.eqz(first), () => {
+            const sum = firstIntegers(f, reader, { alone: task.spare, to: task.p.at });
+            eachRow(f, task.count, columns, ({ row, weight }) => takeFirst(f, row, weight, sum));
+            eachRow(f, task.count, columns, ({ row, weight }) => scaleOthers(f, row, { weights: weight, sixteens }));
+          });
+          eachRow(f, task.count, columns, ({ row, weight, p: to }) =>
+            decomposeWeights(f, reader, row, { from: weight, to, sixteens }),
+          );
         });
       }
       if (stage === 'values')
@@ -60,7 +84,6 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
           if (reader) addIntegerValues(f, task, reader, values, keys);
           else addFloatValues(f, task, values, { keys, hides: false });
         });
-      advance(first, 1);
-    });
+    }
   });
 }

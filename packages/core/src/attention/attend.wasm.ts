@@ -11,7 +11,7 @@
 import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, type I32, i32, v128 } from '../wasm/emitter.ts';
+import { type Func, type I32, i32 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
 import { type IntegerReader, integerReader, PER_CHANNEL } from './integers.wasm.ts';
@@ -24,12 +24,13 @@ import { fillAttendTrial } from './trial.ts';
 import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.wasm.ts';
 import {
   addSinks,
-  decomposeFirst,
   decomposeWeights,
+  firstIntegers,
   hiddenSigns,
   scaleOthers,
   seenScales,
   settleLargest,
+  takeFirst,
   weigh,
 } from './weights.wasm.ts';
 
@@ -118,7 +119,6 @@ function scores(f: Func, task: Task, reader: IntegerReader | undefined): void {
 function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
   const { word, spare } = task;
   const weights = weigh(f);
-  const zero = f.let(v128.const16(0));
   /** Of the first page, or of all others. */
   const inPage = (page: I32, first: I32, name: 'v' | 'vs') =>
     f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
@@ -156,11 +156,10 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
       weights(row, { scores: score, weights: weight, sixteens, scales });
     });
     f.when(i32.eqz(first), () => {
-      for (let i = 0; i < SIXTEEN / 4; i++) f.storeV128(spare, zero, 16 * i);
-      eachRow(f, task.count, columns, ({ row, p, weight }) =>
-        decomposeFirst(f, reader, row, { weights: weight, to: p, alone: spare }),
-      );
-      addIntegerValues(f, task, reader, v, i32.const(1));
+      const { at: to } = task.p;
+      const sum = firstIntegers(f, reader, { alone: spare, to });
+      eachRow(f, task.count, columns, ({ row, weight }) => takeFirst(f, row, weight, sum));
+      addIntegerValues(f, { ...task, p: { at: to, stride: 0 } }, reader, v, i32.const(1));
       eachRow(f, task.count, columns, ({ row, weight }) => scaleOthers(f, row, { weights: weight, sixteens }));
     });
     eachRow(f, task.count, columns, ({ row, p, weight }) =>

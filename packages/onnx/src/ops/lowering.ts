@@ -149,6 +149,16 @@ export interface CacheRef {
   readonly present: KvNames;
   /** The step is given multiples of them, none beyond int8. Absent: `past` and `present` are floats. */
   readonly scales?: KvScales | undefined;
+  /** That a mask of the file has columns for. */
+  readonly mostKeys?: number | undefined;
+}
+
+/** @throws {@link RangeError} for more keys than a mask has columns for, as ONNX Runtime refuses them */
+export function checkKeys(keys: number, most: number | undefined): void {
+  if (most !== undefined && keys > most)
+    throw new RangeError(
+      `run: attention: keys, expected at most ${most}, as the model's mask has columns, got ${keys}.`,
+    );
 }
 
 /** Attention. Types of its operands: f32, `mask` bool. */

@@ -83,6 +83,28 @@ describe('spelt-out attention with a past by Concat', () => {
     for (const each of found) expect(each).toBeLessThan(1e-4);
   });
 
+  it('refuses more keys than its triangle has columns for, as ONNX Runtime does, and goes on', async () => {
+    const bytes = pastModel({ causal: 'triangle', padding: false });
+    const plain = await session(bytes.slice(), 'wasm', { graphOptimizationLevel: 'disabled' });
+    const msd = await session(bytes.slice(), { name: 'msd', claim: 'all' });
+    const [next, none] = [random(6), tensor(new Float32Array(0), [1, 2, 0, 16])];
+    const fed = (rows: number, past: (name: string) => ort.Tensor) => ({
+      x: tensor(gaussian(next, rows * 64), [1, rows, 64]),
+      ...Object.fromEntries(['0.key', '0.value', '1.key', '1.value'].map((name) => [`past.${name}`, past(name)])),
+    });
+    const first = fed(64, () => none);
+    const [expected, got] = [await plain.run(first), await msd.run(first)];
+    expect(relativeL2(floats(got.y), floats(expected.y))).toBeLessThan(1e-4);
+    const more = (results: ort.InferenceSession.OnnxValueMapType) =>
+      fed(2, (name) => results[`present.${name}`] as ort.Tensor);
+    await expect(plain.run(more(expected))).rejects.toThrow('64 by 66');
+    await expect(msd.run(more(got))).rejects.toThrow(
+      new RangeError("run: attention: keys, expected at most 64, as the model's mask has columns, got 66."),
+    );
+    expect(floats((await msd.run(first)).y)).toEqual(floats(got.y));
+    for (const each of [plain, msd]) await each.release();
+  });
+
   it('goes through a batch of no sequence, whose present is empty', async () => {
     const { found, report } = await rounds({}, 0, [0], true);
     // Nothing is as far from nothing as 0 / 0.
@@ -122,6 +144,59 @@ describe('a graph input that is keys and values', () => {
     expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(5e-4);
     await msd.release();
     await plain.release();
+  });
+});
+
+describe('a triangle, without a past', () => {
+  it('refuses more keys than it has columns for', async () => {
+    const ints = (name: string, value: number) => {
+      return { name, dtype: 'int64' as const, dims: [1], data: BigInt64Array.of(BigInt(value)) };
+    };
+    const lower = Uint8Array.from({ length: 16 }, (_, i) => +(i % 4 <= Math.floor(i / 4)));
+    const slice = (x: string, start: string, axis: string, y: string) => {
+      return { opType: 'Slice', inputs: [x, start, 'end', axis, 'one'], outputs: [y] };
+    };
+    const model = writeModel({
+      graph: {
+        nodes: [
+          { opType: 'Transpose', inputs: ['x'], outputs: ['t'], attributes: { perm: { ints: [0, 1, 3, 2] } } },
+          { opType: 'MatMul', inputs: ['q', 't'], outputs: ['s'] },
+          { opType: 'Shape', inputs: ['s'], outputs: ['sizes'] },
+          { opType: 'Gather', inputs: ['sizes', 'three'], outputs: ['end'] },
+          { opType: 'Gather', inputs: ['sizes', 'two'], outputs: ['rows'] },
+          { opType: 'Sub', inputs: ['end', 'rows'], outputs: ['start'] },
+          slice('triangle', 'start', 'two', 'some'),
+          slice('some', 'zero', 'three', 'own'),
+          { opType: 'Where', inputs: ['own', 's', 'low'], outputs: ['z'] },
+          { opType: 'Softmax', inputs: ['z'], outputs: ['w'], attributes: { axis: { int: -1 } } },
+          { opType: 'MatMul', inputs: ['w', 'v'], outputs: ['y'] },
+        ],
+        initializers: [
+          ints('zero', 0),
+          ints('one', 1),
+          ints('two', 2),
+          ints('three', 3),
+          { name: 'low', dtype: 'float32', dims: [], data: Float32Array.of(-10000) },
+          { name: 'triangle', dtype: 'bool', dims: [1, 1, 4, 4], data: lower },
+        ],
+        inputs: ['q', 'x', 'v'].map((name) => ({ name, dtype: 'float32' as const, dims: [1, 2, 'rows', 8] })),
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      },
+    });
+    const next = random(9);
+    const fed = (rows: number) =>
+      Object.fromEntries(['q', 'x', 'v'].map((name) => [name, tensor(gaussian(next, 16 * rows), [1, 2, rows, 8])]));
+    const [msd, plain] = [await session(model, { name: 'msd', claim: 'all' }), await session(model, 'wasm')];
+    expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    const fits = fed(4);
+    const [got, want] = [await msd.run(fits), await plain.run(fits)];
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(5e-4);
+    const longer = fed(5);
+    await expect(plain.run(longer)).rejects.toThrow('4 by 5');
+    await expect(msd.run(longer)).rejects.toThrow(
+      new RangeError("run: attention: keys, expected at most 4, as the model's mask has columns, got 5."),
+    );
+    for (const each of [plain, msd]) await each.release();
   });
 });
 

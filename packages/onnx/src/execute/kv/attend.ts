@@ -1,7 +1,14 @@
 /** What attention is told in a run: the cache that goes on from what was fed as `past`, and lengths. */
 import type { AttentionRun, KvCache, KvShape, KvType, ResolvedKvShape } from '@msd/core';
 import { INT8 } from '../../data-types.ts';
-import type { AttentionNow, AttentionStep, KvNames, KvScales, LateAttention } from '../../ops/lowering.ts';
+import {
+  type AttentionNow,
+  type AttentionStep,
+  checkKeys,
+  type KvNames,
+  type KvScales,
+  type LateAttention,
+} from '../../ops/lowering.ts';
 import type { Value } from '../value.ts';
 import type { KvKeeper, KvState } from './keeper.ts';
 import { type Half, type Kept, scaleReader } from './lazy.ts';
@@ -43,6 +50,7 @@ export function attend(
   return () => {
     const past = pastOf(names.past, values);
     const rows = past.key?.dims.at(-2) ?? 0;
+    checkKeys(rows + newKeys, names.mostKeys);
     const told = now(rows);
     const before = told.past ?? new Array<number>(batch).fill(rows);
     if (before.some((length) => length < 0 || length > rows))

@@ -1,11 +1,11 @@
 /** Attention that is spelt out becomes facts, once all sizes are known. */
 import { elementwise } from '@msd/core/nn';
 import { Expression } from '../expression.ts';
-import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
+import { type CacheRef, checkKeys, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
 import { emitAttention, emitFunction } from './facts.ts';
 import type { Found, Operand } from './found.ts';
 import type { Heads } from './heads.ts';
-import type { Added } from './scores.ts';
+import { type Added, mostKeysOf } from './scores.ts';
 import {
   dense,
   type Factor,
@@ -64,6 +64,7 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
   const [rows, headSize] = sizesOf(qs).slice(2) as [number, number];
   const [ks, vs] = [keys && four(keys), values && four(values)];
   const [count, valueSize] = (vs ? sizesOf(vs).slice(2) : [0, past!.valueSize]) as [number, number];
+  if (!past) checkKeys(count, mostKeysOf(scores.added));
   const shape = [batch, heads, rows, count] as const;
   const kv = ks && vs ? keyHeads(to, [ks, vs], batch, heads) : { heads: past!.heads, k: undefined, v: undefined };
   const masks = added.filter(({ dtype }) => dtype === 'bool').map((slot) => overHeads(slot, shape));

@@ -21,7 +21,7 @@ import {
   shapesOf,
   withPaths,
 } from './found.ts';
-import { type Added, namesOfAdded } from './scores.ts';
+import { type Added, mostKeysOf, namesOfAdded } from './scores.ts';
 import { isViewNode } from './view.ts';
 
 /** Where keys or values of a cache come from, [batch, heads, positions, size] each. */
@@ -81,6 +81,7 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   const cache: CacheRef = {
     past: { key: keys.past, value: values.past },
     present: { key: keys.present, value: values.present },
+    mostKeys: mostKeysOf(scores.added),
   };
   // Of a run that begins, masks have sizes that its plan knows.
   const isLate = keys.past !== '';

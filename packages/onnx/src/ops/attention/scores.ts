@@ -15,8 +15,8 @@ export type Added =
   | { readonly kind: 'bias'; readonly name: string; readonly factor: number }
   /** A number in place of every score that a bool takes away: all of them alike, so that a row of them is averaged. */
   | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly isNever: boolean }
-  /** A filter of a triangle: no key after the query is seen. */
-  | { readonly kind: 'causal' };
+  /** A filter of a triangle of so many keys: no key after the query is seen. */
+  | { readonly kind: 'causal'; readonly most: number };
 
 /** Scores as a chain of nodes makes them. */
 export interface Scores {
@@ -43,6 +43,12 @@ export function numberOf(matcher: Matcher, name: string): number | undefined {
 function uniformOf(matcher: Matcher, name: string): number | undefined {
   const all = elements(matcher.info(name));
   return all?.every((each) => each === all[0]) ? all[0] : undefined;
+}
+
+/** Keys that triangles have columns for; `undefined`: there is none. A Slice ends where they do, and no longer scores fit what is left. */
+export function mostKeysOf(added: readonly Added[]): number | undefined {
+  const sizes = added.flatMap((each) => (each.kind === 'causal' ? [each.most] : []));
+  return sizes.length > 0 ? Math.min(...sizes) : undefined;
 }
 
 export const namesOfAdded = (added: readonly Added[]): string[] =>
@@ -90,8 +96,8 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
         const number = uniformOf(matcher, other);
         const scores = number !== undefined && number <= NEVER ? back(x) : undefined;
         const isNever = number === Number.NEGATIVE_INFINITY;
-        if (scores && isSeen && isTriangle(matcher, a, x))
-          return more(scores, { added: [...scores.added, { kind: 'causal' }] });
+        const most = scores && isSeen ? triangleOf(matcher, a, x) : undefined;
+        if (most !== undefined) return more(scores, { added: [...scores!.added, { kind: 'causal', most }] });
         if (scores) return more(scores, { added: [...scores.added, { kind: 'filter', name: a, isSeen, isNever }] });
       }
       return undefined;
@@ -102,12 +108,12 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
 }
 
 /**
- * Is a mask the last rows and first columns of a constant triangle, for scores of the same sizes? Its rows end where its columns do,
- * so the last query is at the last key.
+ * Of a mask that is the last rows and first columns of a constant triangle, for scores of the same sizes: how many columns that has. Its
+ * rows end where its columns do, so the last query is at the last key.
  */
-function isTriangle(matcher: Matcher, mask: string, scores: string): boolean {
+function triangleOf(matcher: Matcher, mask: string, scores: string): number | undefined {
   const [own, wanted] = [matcher.info(mask)?.dims?.slice(-2), matcher.info(scores)?.dims?.slice(-2)];
-  if (own?.length !== 2 || own[0] !== wanted?.[0] || own[1] !== wanted?.[1]) return false;
+  if (own?.length !== 2 || own[0] !== wanted?.[0] || own[1] !== wanted?.[1]) return undefined;
   const ends: (Size | undefined)[] = [undefined, undefined];
   let node = matcher.producer(mask);
   if (node?.opType === 'Cast') node = matcher.producer(node.inputs[0]!);
@@ -117,22 +123,24 @@ function isTriangle(matcher: Matcher, mask: string, scores: string): boolean {
     const [axis, from, to] = [axes, starts, stops].map((each) => matcher.info(each)?.data);
     const rank = matcher.info(x)?.dims?.length ?? 0;
     if (axis?.length !== 1 || typeof axis[0] !== 'number' || (steps !== '' && numberOf(matcher, steps) !== 1))
-      return false;
+      return undefined;
     const at = (axis[0] < 0 ? axis[0] + rank : axis[0]) - (rank - 2);
-    if ((at !== 0 && at !== 1) || (at === 1 && from?.[0] !== 0)) return false;
+    if ((at !== 0 && at !== 1) || (at === 1 && from?.[0] !== 0)) return undefined;
     ends[at] = to?.[0];
     name = x;
     node = matcher.producer(x);
   }
   const tensor = matcher.tensor(name);
-  return ends[0] !== undefined && ends[0] === ends[1] && tensor !== undefined && isLowerTriangle(tensor);
+  if (ends[0] === undefined || ends[0] !== ends[1] || !tensor || !isLowerTriangle(tensor)) return undefined;
+  return tensor.dims.at(-1);
 }
 
 /** 1 up to the diagonal, 0 behind it. */
 function isLowerTriangle(tensor: TensorRef): boolean {
   const { dims, elemType } = tensor;
   const size = dims.at(-1) ?? 0;
-  if (dims.at(-2) !== size || elementCount(tensor) !== size * size) return false;
+  // One that has a single column would repeat to any scores.
+  if (size < 2 || dims.at(-2) !== size || elementCount(tensor) !== size * size) return false;
   if (elemType !== BOOL && elemType !== UINT8 && !isFloat(elemType)) return false;
   const values = isFloat(elemType) ? tensorFloats(tensor) : tensorBytes(tensor);
   for (let i = 0; i < size; i++)
