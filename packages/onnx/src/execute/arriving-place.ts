@@ -15,6 +15,12 @@ export function placeOf(tensor: TensorRef): readonly [Arriving, Stretch] | undef
   return place?.source.arriving && [place.source.arriving, place];
 }
 
+/** Whether a tensor of these lies in a file that is arriving: what is packed of it lets go of its bytes. */
+export function isArriving(tensors: Iterable<TensorRef>): boolean {
+  for (const tensor of tensors) if (placeOf(tensor)) return true;
+  return false;
+}
+
 /** Where its elements lie, whatever they are. */
 function stretchOf(tensor: TensorRef): ByteRange | undefined {
   const { storage, proto } = tensor;

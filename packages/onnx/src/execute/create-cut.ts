@@ -8,7 +8,7 @@ import type { Match } from '../passes/matcher.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteSource } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
-import { placeOf } from './arriving-place.ts';
+import { isArriving } from './arriving-place.ts';
 import {
   type BuiltWay,
   buildWays,
@@ -114,8 +114,7 @@ interface Loaded {
 
 function canBeBeside(drafts: readonly Draft[]): boolean {
   const isControl = drafts.some(({ sides }) => sides!.regions.some(({ control }) => control));
-  const tensors = drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph));
-  return !isControl && !tensors.some((tensor) => placeOf(tensor));
+  return !isControl && !isArriving(drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph)));
 }
 
 async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {

@@ -7,7 +7,7 @@ import { preparedAs, prepareRows } from '@msd/core/program';
 import { type Arriving, NotYet } from '../read/arriving.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
-import { placeOf } from './arriving-place.ts';
+import { isArriving } from './arriving-place.ts';
 import type { ArrivingFile, ArrivingTensors } from './arriving-tensors.ts';
 import type { Touched } from './touch.ts';
 
@@ -22,8 +22,7 @@ export async function packMatrices(
   { watch, touched }: { readonly watch: Watch; readonly touched: Touched | undefined },
   onPacked: (matrix: Matrix) => void,
 ): Promise<Map<string, PreparedWeights>> {
-  const isArriving = [...arriving.tensors].some((tensor) => placeOf(tensor) !== undefined);
-  const tracking = isArriving ? (await import('./arriving-tensors.ts')).tracking : undefined;
+  const tracking = isArriving(arriving.tensors) ? (await import('./arriving-tensors.ts')).tracking : undefined;
   const files = tracking?.filesOf(arriving) ?? new Map<Arriving, ArrivingFile>();
   const packed = new Map<string, PreparedWeights>();
   /** Those that wait, with what they wait for. */

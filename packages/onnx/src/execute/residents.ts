@@ -21,7 +21,7 @@ import { builtin } from '../read/builtin.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { arrivedTensor } from './arriving-place.ts';
+import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices } from './pack.ts';
 import { openTable, rowsOfTwin } from './table.ts';
@@ -71,7 +71,8 @@ export async function loadResidents(
     if (matrices.length > 0) backend.askTiles();
     let packed = 0;
     const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
-    const touched = await touchedMemory(backend, initialBytes);
+    // Beside a file that goes while it is packed, memory that is ready early would be memory twice.
+    const touched = isArriving(tensors) ? undefined : await touchedMemory(backend, initialBytes);
     const prepared = await packMatrices(backend, matrices, arriving, { watch, touched }, (matrix) => {
       packed += matrix.fileBytes;
       progress.report('pack', packed, fileBytes);
