@@ -213,7 +213,8 @@ class Planner {
   /** One expression for values of one width. */
   #express(width: number, targets: readonly { readonly value: Value; readonly to: Part }[]): void {
     for (const { value } of targets) unify(value, width);
-    const known = targets.map(({ value, to }) => ({ value: this.#resolved(value), to }));
+    const resolved = new Map<Value, Value>();
+    const known = targets.map(({ value, to }) => ({ value: this.#resolved(value, resolved), to }));
     // Inputs come first: count them, then build.
     const count = new Rows(width, 0, this.#maskOf);
     for (const { value } of known) count.output(value);
@@ -224,12 +225,14 @@ class Planner {
   }
 
   /** What has been written is read from where it is. */
-  #resolved(value: Value): Value {
-    const made = this.#made.get(value);
+  #resolved(value: Value, seen = new Map<Value, Value>()): Value {
+    const made = this.#made.get(value) ?? seen.get(value);
     if (made) return made;
     if (value.kind !== 'expression') return value;
-    const args = value.args.map((arg) => this.#resolved(arg));
-    return args.every((arg, i) => arg === value.args[i]) ? value : { ...value, args, slices: new Map() };
+    const args = value.args.map((arg) => this.#resolved(arg, seen));
+    const own = args.every((arg, i) => arg === value.args[i]) ? value : { ...value, args, slices: new Map() };
+    seen.set(value, own);
+    return own;
   }
 
   /** Where a product reads it. */
@@ -263,7 +266,8 @@ class Planner {
       add(local.width!, value, local);
       return local;
     });
-    for (const [width, own] of targets) this.#express(width, own);
+    // Narrow rows may be parts of a wide state, which is written behind them.
+    for (const [width, own] of [...targets].sort(([a], [b]) => a - b)) this.#express(width, own);
     return places.map((place) => this.#number(place));
   }
 
