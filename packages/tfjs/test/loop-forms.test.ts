@@ -78,6 +78,10 @@ const feedsOf = (entry: GraphEntry, batch: number, positions: number) =>
   tf.tidy(() => ({
     x: tensor(3, [batch, positions, entry.nodes.some(({ name }) => name === `${BODY}/transposed`) ? UNITS : K]),
     ...(entry.nodes.some(({ name }) => name === 'wide0') && { wide0: tensor(8, [batch, 2 * UNITS]) }),
+    ...(entry.nodes.some(({ name }) => name === 'gaps') && {
+      gaps: tensor(5, [positions, batch, 1]),
+      gap0: tensor(6, [batch, 1]),
+    }),
     ...(entry.nodes.some(({ name }) => name === 'mask') && { mask: tf.greater(tensor(9, [batch, positions]), -0.3) }),
   }));
 
@@ -155,6 +159,24 @@ const CASES: Readonly<Record<string, readonly [Change, string?]>> = {
       weights: [...WIDE, floats('r3', [UNITS, 2 * UNITS], 'uint8')],
       outputs: ['sequence', 'wide'],
     },
+  ],
+  'a state that is one number of each row': [
+    {
+      nodes: [
+        placeholder('gaps'),
+        placeholder('gap0'),
+        ...state('gap', 'gap0', `${BODY}/gap`),
+        op('gap_list', 'TensorListFromTensor', ['gaps', 'element_of_x'], { element_dtype: FLOAT }),
+        op('while/fixed/gap_list', 'Enter', ['gap_list'], { ...frame(true), T: { type: 'DT_VARIANT' } }),
+        op(`${BODY}/gap`, 'TensorListGetItem', ['while/fixed/gap_list', 'while/switch/time:1', 'element_of_x'], {
+          element_dtype: FLOAT,
+        }),
+        op(`${BODY}/scaled`, 'Mul', ['while/switch/h:1', `${BODY}/gap`]),
+        op(`${BODY}/MatMul_1`, 'MatMul', [`${BODY}/scaled`, 'while/switch/recurrent_kernel:1']),
+      ],
+      outputs: ['sequence', 'gap'],
+    },
+    'a result of unknown width',
   ],
   'a mask of rows, spread in the loop': [
     {

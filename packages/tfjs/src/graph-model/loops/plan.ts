@@ -86,6 +86,8 @@ class Planner {
     for (const [state, value] of next) state.width ??= widthOf(value);
     for (const { input, K } of body.products) this.#read(input, K);
     for (const [state, value] of next) this.#fit(state, value);
+    for (const value of [...next.values(), ...[...lists.values()].map((list) => list.value)])
+      if (!this.#isWide(value, next)) refuse('a result of unknown width');
     for (const product of body.products) {
       const from = this.#placed(product.input, product.K);
       const matrix = this.#matrices.includes(product.constant)
@@ -197,6 +199,19 @@ class Planner {
     const width = widthOf(value) ?? state.width ?? refuse('a state of unknown width');
     unify(value, width);
     unify(whole(state), width);
+  }
+
+  /** Is something in it as wide as the whole? A sequence, or what stays the same, may be one number for all columns. */
+  #isWide(value: Value, next: ReadonlyMap<Draft, Value>, seen = new Set<Value | Draft>()): boolean {
+    if (seen.has(value)) return false;
+    seen.add(value);
+    if (value.kind === 'expression') return value.args.some((arg) => this.#isWide(arg, next, seen));
+    if (value.kind !== 'row') return false;
+    const { place, width } = value;
+    const isRead = this.#body.products.some(({ input }) => input.kind === 'row' && input.place === place);
+    if (width !== undefined || isRead || place.kind === 'local' || place.kind === 'vector' || place.weight) return true;
+    const own = next.get(place);
+    return own !== undefined && this.#isWide(own, next, seen);
   }
 
   #row(place: Draft, offset = 0): Part {
