@@ -3,6 +3,7 @@ import { readActivations, rowsFor } from './activations.ts';
 import { DisposedError, shown } from './errors.ts';
 import { checkKeys } from './options.ts';
 import { eachTransposed } from './pack.ts';
+import { checkFinite } from './quantize.ts';
 import { checkQuantized, type QuantizedTensor } from './quantized-tensor.ts';
 import { realShape } from './spec.ts';
 import { requireRegistration } from './state.ts';
@@ -54,6 +55,7 @@ export async function quantizationError(
   const given = await readActivations(activations && { w: activations }, WHERE);
   const x = spec.kind === 'matrix' ? rowsFor(given.get('w'), spec.K, 'w') : undefined;
   const [data, values] = [await w.packed.data<'int32'>(), await tensor.data<'float32'>()];
+  checkFinite(values as Float32Array, tensor.shape, WHERE);
   const rows = spec.kind === 'table' || transpose ? values : eachTransposed(values, spec.K, spec.N);
   const packed = { spec, data: Int32Array.from(data) };
   const accuracy = accuracyOf(packed, rows as Float32Array, x);

@@ -74,15 +74,20 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
 function quantizeValues(tensor: Tensor, values: Float32Array, options: QuantizeTensorOptions): QuantizedTensor {
   const { tf, options: registered } = requireRegistration('quantize');
   const { shape } = tensor;
-  const bad = values.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0)
-    throw new RangeError(
-      `quantize: tensor[${coordinates(bad, shape)}], expected finite weights, got ${values[bad]}. Leave this one a float tensor.`,
-    );
+  checkFinite(values, shape, 'quantize');
   const { spec, data } = options.use === 'gather' ? tableOf(values, shape, options) : matrixOf(values, shape, options);
   const quantized = new QuantizedTensor(tf.tensor1d(data, 'int32'), spec);
   if (registered.override && spec.kind === 'matrix') rememberQuantized(tensor, quantized, options.transpose ?? false);
   return quantized;
+}
+
+/** @throws `RangeError` that names the first weight which is no number */
+export function checkFinite(values: Float32Array, shape: readonly number[], where: string): void {
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw new RangeError(
+      `${where}: tensor[${coordinates(bad, shape)}], expected finite weights, got ${values[bad]}. Leave this one a float tensor.`,
+    );
 }
 
 /** Where element `at` of a tensor lies. */

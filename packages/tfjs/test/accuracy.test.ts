@@ -558,6 +558,10 @@ describe.each(BACKENDS)('quantizationError on %s', (backend) => {
       await expect(quantizationError(w, turned)).rejects.toThrow(
         'quantizationError: tensor, expected [64,24], as was quantized, got [24,64].',
       );
+      const bad = tf.fill([K, N], Number.NaN);
+      await expect(quantizationError(w, bad)).rejects.toThrow(
+        'quantizationError: tensor[0,0], expected finite weights, got NaN. Leave this one a float tensor.',
+      );
       await expect(quantizationError(w, 5 as never)).rejects.toThrow(/tensor, expected a float32 tf.Tensor, got 5/);
       await expect(quantizationError(w, tensor, { rows: 1 } as never)).rejects.toThrow(
         /option 'rows', expected one of/,
@@ -565,7 +569,7 @@ describe.each(BACKENDS)('quantizationError on %s', (backend) => {
       const gone = tensor.clone();
       gone.dispose();
       await expect(quantizationError(w, gone)).rejects.toThrow(DisposedError);
-      tf.dispose([tensor, turned, batched]);
+      tf.dispose([tensor, turned, batched, bad]);
       for (const one of [w, other, table, both]) one.dispose();
       await expect(quantizationError(w, gone)).rejects.toThrow(DisposedError);
     });

@@ -119,6 +119,16 @@ describe('gates of graph models', () => {
     expect(gatesOf(model).map(({ name }) => name)).toEqual(['cell1/split']);
   });
 
+  it('stay where a forget gate gets Infinity, which files cannot say: as stock', async () => {
+    const entry = kerasUnrolled({ kind: 'lstm', K, units: UNITS, stored: 'uint8', forget: Infinity }, 2);
+    const artifacts = artifactsOf(entry);
+    const [stock, model] = [await tf.loadGraphModel(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];
+    expect(gatesOf(model)).toEqual([]);
+    const x = tensor(3, [BATCH, 2, K]);
+    const [want, got] = [stock, model].map((of) => (of.execute({ x }, 'c') as tf.Tensor).dataSync() as Float32Array);
+    expect(relativeL2(got!, want!)).toBeLessThan(2e-4);
+  });
+
   it('of BasicLSTMCell, with a forget bias and other gates, are those of stock', async () => {
     const artifacts = artifactsOf(basic(graph));
     const [stock, model] = [await tf.loadGraphModel(handlerOf(artifacts)), await loadGraphModel(handlerOf(artifacts))];

@@ -5,7 +5,7 @@ import { sizeOf } from '../../shapes.ts';
 import { type Constants, floatsOf } from '../../weights/source.ts';
 import type { MatrixView } from '../../weights/view.ts';
 import { recognise } from '../recognise.ts';
-import { boolAttr, type NodeDef, numberAttr } from '../topology.ts';
+import { boolAttr, type NodeDef, numberAttr, stringAttr } from '../topology.ts';
 import { columnsOf, isSlice, slicedInput } from './columns.ts';
 import { isPosition, sequenceOf } from './lists.ts';
 import { constantAt, constantName, type Inner, isInvariant, type Loop, outerInput, refuse } from './loop.ts';
@@ -38,6 +38,8 @@ export class Body {
   readonly #values = new Map<string, Value>();
   readonly #places = new Map<string, Draft>();
   readonly #made = new Map<Value, Map<string, Draft>>();
+  /** How constants are multiplied with. */
+  readonly #transposed = new Map<string, boolean>();
 
   /** @param starts where the variables that count begin */
   constructor(loop: Loop, constants: Constants, starts: ReadonlyMap<number, number>) {
@@ -87,7 +89,11 @@ export class Body {
     const constant = this.#constants.get(name)!;
     if (constant.dtype !== 'float32') refuse(`a constant of ${constant.dtype}`);
     const size = sizeOf(constant.shape);
-    if (size === 1) return number(floatsOf(constant.stored())[0] ?? refuse('a number that is not there'));
+    if (size === 1) {
+      const value = floatsOf(constant.stored())[0] ?? refuse('a number that is not there');
+      // A program is JSON, which has no word for these.
+      return Number.isFinite(value) ? number(value) : refuse(`the number ${value}`);
+    }
     if (size !== constant.shape.at(-1)) refuse(`a constant of shape [${constant.shape}] between products`);
     const input = outerInput(this.loop, found) ?? name;
     return whole(this.#place(`vector ${name}`, { kind: 'vector', width: size, input }));
@@ -137,7 +143,12 @@ export class Body {
     const found = recognise(node, this.loop.inner, this.#constants);
     if ('reason' in found) return refuse(`${node.name}: ${found.reason}`);
     const { view, constant, inputs, bias, activation, contracted, free } = found;
-    if (view.kind !== 'matrix' || view.batchShape.length || (contracted ?? 1) !== 1 || (free?.length ?? 1) !== 1)
+    // Of these MatMul alone says that its states are rows, [batch, width].
+    const isOfRows =
+      node.op === 'Einsum'
+        ? contracted === 1 && free?.length === 1 && /->\s*\w\s*\w\s*$/.test(stringAttr(node, 'equation') ?? '')
+        : !node.op.startsWith('BatchMatMul');
+    if (view.kind !== 'matrix' || view.batchShape.length || !isOfRows)
       return refuse(`${node.op} of more than rows and a matrix`);
     const to = this.#multiplied(node, constant, view, inputs[0]!);
     const sum = bias === undefined ? whole(to) : expression('Add', [whole(to), this.value(bias)]);
@@ -149,6 +160,9 @@ export class Body {
   /** Where the product of an input with a constant is; of one of the two it is made once. */
   #multiplied(node: NodeDef, constant: string, { N, K, transposed }: MatrixView, of: string): Draft {
     const input = this.value(of);
+    if ((this.#transposed.get(constant) ?? transposed) !== transposed)
+      refuse(`${constant} as it is and transposed, both in the loop`);
+    this.#transposed.set(constant, transposed);
     const known = this.#made.get(input)?.get(constant);
     this.nodes.push({ node, constant });
     if (known) return known;

@@ -86,6 +86,8 @@ class Planner {
     for (const [state, value] of next) state.width ??= widthOf(value);
     for (const { input, K } of body.products) this.#read(input, K);
     for (const [state, value] of next) this.#fit(state, value);
+    for (const value of [...next.values(), ...[...lists.values()].map((list) => list.value)])
+      if (!this.#isWide(value, next)) refuse('a result of unknown width');
     for (const product of body.products) {
       const from = this.#placed(product.input, product.K);
       const matrix = this.#matrices.includes(product.constant)
@@ -199,6 +201,19 @@ class Planner {
     unify(whole(state), width);
   }
 
+  /** Is something in it as wide as the whole? A sequence, or what stays the same, may be one number for all columns. */
+  #isWide(value: Value, next: ReadonlyMap<Draft, Value>, seen = new Set<Value | Draft>()): boolean {
+    if (seen.has(value)) return false;
+    seen.add(value);
+    if (value.kind === 'expression') return value.args.some((arg) => this.#isWide(arg, next, seen));
+    if (value.kind !== 'row') return false;
+    const { place, width } = value;
+    const isRead = this.#body.products.some(({ input }) => input.kind === 'row' && input.place === place);
+    if (width !== undefined || isRead || place.kind === 'local' || place.kind === 'vector' || place.weight) return true;
+    const own = next.get(place);
+    return own !== undefined && this.#isWide(own, next, seen);
+  }
+
   #row(place: Draft, offset = 0): Part {
     return [this.#number(place), offset];
   }
@@ -213,7 +228,8 @@ class Planner {
   /** One expression for values of one width. */
   #express(width: number, targets: readonly { readonly value: Value; readonly to: Part }[]): void {
     for (const { value } of targets) unify(value, width);
-    const known = targets.map(({ value, to }) => ({ value: this.#resolved(value), to }));
+    const resolved = new Map<Value, Value>();
+    const known = targets.map(({ value, to }) => ({ value: this.#resolved(value, resolved), to }));
     // Inputs come first: count them, then build.
     const count = new Rows(width, 0, this.#maskOf);
     for (const { value } of known) count.output(value);
@@ -224,12 +240,14 @@ class Planner {
   }
 
   /** What has been written is read from where it is. */
-  #resolved(value: Value): Value {
-    const made = this.#made.get(value);
+  #resolved(value: Value, seen = new Map<Value, Value>()): Value {
+    const made = this.#made.get(value) ?? seen.get(value);
     if (made) return made;
     if (value.kind !== 'expression') return value;
-    const args = value.args.map((arg) => this.#resolved(arg));
-    return args.every((arg, i) => arg === value.args[i]) ? value : { ...value, args, slices: new Map() };
+    const args = value.args.map((arg) => this.#resolved(arg, seen));
+    const own = args.every((arg, i) => arg === value.args[i]) ? value : { ...value, args, slices: new Map() };
+    seen.set(value, own);
+    return own;
   }
 
   /** Where a product reads it. */
@@ -263,7 +281,8 @@ class Planner {
       add(local.width!, value, local);
       return local;
     });
-    for (const [width, own] of targets) this.#express(width, own);
+    // Narrow rows may be parts of a wide state, which is written behind them.
+    for (const [width, own] of [...targets].sort(([a], [b]) => a - b)) this.#express(width, own);
     return places.map((place) => this.#number(place));
   }
 

@@ -148,14 +148,14 @@ function iterationsOf(
   return Math.max(0, least);
 }
 
-/** [positions, batch, width] */
+/** [positions, batch, width]. Rows of a table are the same for the whole batch, bools of a list [positions, batch] those of rows. */
 function sequenceOf(place: Place, inputs: readonly Tensor[], iterations: number): Tensor | undefined {
   const { tf } = requireRegistration(LOOP_OP);
   if (place.kind !== 'sequence' && place.kind !== 'mask') return undefined;
   const x = inputs[place.input]!;
   const weight = place.kind === 'sequence' ? place.weight : undefined;
   if (place.kind === 'mask' && place.compare) return comparedWith(x, place.compare, iterations);
-  if (!weight) return x;
+  if (!weight) return x.rank === 2 ? tf.expandDims(x, place.kind === 'mask' ? 2 : 1) : x;
   const rows = tf.reshape(x, [-1, x.shape.at(-1)!]);
   const y = tf.matMul(rows, inputs[weight.input]!, false, weight.transposed);
   return tf.reshape(y, [...x.shape.slice(0, -1), place.width]);

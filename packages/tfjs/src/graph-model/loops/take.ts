@@ -3,7 +3,7 @@ import type { LoopProgram, Place } from '../../recurrent/program.ts';
 import type { NodeReport } from '../../report.ts';
 import type { MatrixSpec, QuantizedSpec } from '../../spec.ts';
 import type { Constants } from '../../weights/source.ts';
-import { CANDIDATES, recognise } from '../recognise.ts';
+import { CANDIDATES, recognise, rootOf } from '../recognise.ts';
 import type { Scopes } from '../scopes.ts';
 import { type AttrValue, asString, type NodeDef, parseInput, type Scope } from '../topology.ts';
 import { isSlice } from './columns.ts';
@@ -92,6 +92,8 @@ export function takeLoop(
   const specs = matrices.map(specOf);
   if (specs.some((spec) => spec?.kind !== 'matrix' || spec.powers || spec.batchShape?.length))
     return stays('its recurrent weights stay floats');
+  const table = plan.places.find(({ input }) => input !== undefined && specOf(rootOf(loop.outer, input) ?? input));
+  if (table) return stays(`${table.input} is packed, and read in the loop`);
   const graph = new Outer(loop, current);
   const values: string[] = [];
   const valueAt = (input: string): number => {

@@ -54,20 +54,23 @@ export const expression = (fn: FunctionId, args: readonly Value[], values?: read
   return { kind: 'expression', fn, args, values, slices: new Map() };
 };
 
-export function widthOf(value: Value): number | undefined {
+/** @param seen what has been looked at: expressions share their parts */
+export function widthOf(value: Value, seen = new Set<Value>()): number | undefined {
   if (value.kind === 'row') return value.width ?? value.place.width;
-  if (value.kind === 'expression') {
-    for (const arg of value.args) {
-      const width = widthOf(arg);
-      if (width !== undefined) return width;
-    }
+  if (value.kind !== 'expression' || seen.has(value)) return undefined;
+  seen.add(value);
+  for (const arg of value.args) {
+    const width = widthOf(arg, seen);
+    if (width !== undefined) return width;
   }
   return undefined;
 }
 
 /** Every row in it is that wide. */
-export function unify(value: Value, width: number): void {
-  if (value.kind === 'expression') for (const arg of value.args) unify(arg, width);
+export function unify(value: Value, width: number, seen = new Set<Value>()): void {
+  if (seen.has(value)) return;
+  seen.add(value);
+  if (value.kind === 'expression') for (const arg of value.args) unify(arg, width, seen);
   if (value.kind !== 'row') return;
   if (value.width === undefined) value.place.width ??= width;
   const own = value.width ?? value.place.width;

@@ -71,11 +71,12 @@ class Walk {
     return this.#gone(node);
   }
 
-  /** A single number. */
+  /** A single number; Infinity is none, since gates are written down as JSON. */
   scalar(input: string | undefined): number | undefined {
     const constant = this.#constants.get((input !== undefined && rootOf(this.#scope, input)) || '');
     if (constant?.dtype !== 'float32' || constant.shape.some((size) => size !== 1)) return undefined;
-    return floatsOf(constant.stored())[0];
+    const value = floatsOf(constant.stored())[0];
+    return Number.isFinite(value) ? value : undefined;
   }
 
   /** Along the last of two dimensions, in equal parts. */
