@@ -225,6 +225,20 @@ describe.each(BACKENDS)('on %s, loops with', (backend) => {
     });
   });
 
+  it.each([
+    ['a chain of thousands of operations', 3000],
+    ['a circle', 0],
+  ])('%s: they stay', async (_, length) => {
+    const chain = Array.from({ length }, (_, i) => op(`${BODY}/c${i}`, 'Neg', [`${BODY}/${i ? `c${i - 1}` : 'act'}`]));
+    const circle = [op(`${BODY}/c0`, 'Add', [`${BODY}/act`, `${BODY}/c1`]), op(`${BODY}/c1`, 'Neg', [`${BODY}/c0`])];
+    const entry = changed({ nodes: [...(length ? chain : circle), writes(`${BODY}/c${length ? length - 1 : 1}`)] });
+    const model = await loadGraphModel(handlerOf(artifactsOf(entry)));
+    expect(reportOf(model)!.nodes.find(({ op: of }) => of === 'LoopCond')!.reason).toBe(
+      'a chain of more than 1000 operations, or a circle',
+    );
+    model.dispose();
+  });
+
   it('a number that is doubled many times', async () => {
     const doubled = Array.from({ length: 60 }, (_, i) =>
       op(`${BODY}/d${i}`, 'Maximum', [`${BODY}/${i ? `d${i - 1}` : 'act'}`, `${BODY}/${i ? `d${i - 1}` : 'act'}`]),
