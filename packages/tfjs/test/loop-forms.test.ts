@@ -13,7 +13,7 @@ import {
   placeholder,
 } from './graph.ts';
 import { type KerasLoop, kerasLoop } from './keras-loops.ts';
-import { BACKENDS, gaussian, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
+import { BACKENDS, gaussian, random, relativeL2, tensor, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
@@ -225,6 +225,20 @@ describe.each(BACKENDS)('on %s, loops with', (backend) => {
     });
   });
 
+  it.each([
+    ['a chain of thousands of operations', 3000],
+    ['a circle', 0],
+  ])('%s: they stay', async (_, length) => {
+    const chain = Array.from({ length }, (_, i) => op(`${BODY}/c${i}`, 'Neg', [`${BODY}/${i ? `c${i - 1}` : 'act'}`]));
+    const circle = [op(`${BODY}/c0`, 'Add', [`${BODY}/act`, `${BODY}/c1`]), op(`${BODY}/c1`, 'Neg', [`${BODY}/c0`])];
+    const entry = changed({ nodes: [...(length ? chain : circle), writes(`${BODY}/c${length ? length - 1 : 1}`)] });
+    const model = await loadGraphModel(handlerOf(artifactsOf(entry)));
+    expect(reportOf(model)!.nodes.find(({ op: of }) => of === 'LoopCond')!.reason).toBe(
+      'a chain of more than 1000 operations, or a circle',
+    );
+    model.dispose();
+  });
+
   it('a number that is doubled many times', async () => {
     const doubled = Array.from({ length: 60 }, (_, i) =>
       op(`${BODY}/d${i}`, 'Maximum', [`${BODY}/${i ? `d${i - 1}` : 'act'}`, `${BODY}/${i ? `d${i - 1}` : 'act'}`]),
@@ -235,5 +249,36 @@ describe.each(BACKENDS)('on %s, loops with', (backend) => {
     expect(Array.from((model.execute({ x }, 'sequence') as tf.Tensor).dataSync())).toEqual(
       Array.from((plain.execute({ x }, 'sequence') as tf.Tensor).dataSync()),
     );
+  });
+});
+
+describe('loops that are damaged', () => {
+  beforeAll(() => useBackend('cpu'));
+
+  it.each(['frames', 'while'] as const)('anywhere, of %s: what stock loads is loaded', async (form) => {
+    const { nodes, functions, ...entry } = kerasLoop({ kind: 'lstm', K, units: UNITS, form, stored: 'uint8' });
+    const next = random(7);
+    const pick = (count: number) => Math.floor(next() * count);
+    type Node = { name: string; op: string; input?: string[]; attr?: object };
+    for (let i = 0; i < 150; i++) {
+      const graph = structuredClone({ nodes, functions }) as { nodes: Node[]; functions?: { nodeDef: Node[] }[] };
+      const lists = [graph.nodes, ...(graph.functions ?? []).map(({ nodeDef }) => nodeDef)];
+      for (let edits = 1 + pick(3); edits > 0; edits--) {
+        const list = lists[pick(lists.length)]!;
+        const node = list[pick(list.length)]!;
+        const { input = [] } = node;
+        const edit = pick(5);
+        if (edit === 0 && input.length) input[pick(input.length)] = list[pick(list.length)]!.name;
+        else if (edit === 1) input.splice(pick(input.length), 1);
+        else if (edit === 2) node.attr = {};
+        else if (edit === 3) node.op = list[pick(list.length)]!.op;
+        else input.reverse();
+      }
+      const artifacts = artifactsOf({ ...entry, ...graph } as GraphEntry);
+      const stock = await tf.loadGraphModel(handlerOf(artifacts)).catch(() => undefined);
+      if (!stock) continue;
+      stock.dispose();
+      (await loadGraphModel(handlerOf(artifacts))).dispose();
+    }
   });
 });

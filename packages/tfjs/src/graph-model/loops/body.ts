@@ -21,6 +21,8 @@ export interface Product {
 }
 
 const PRODUCTS = ['MatMul', '_FusedMatMul', 'BatchMatMul', 'BatchMatMulV2', 'BatchMatMulV3', 'Einsum'];
+/** Values are followed by functions that call themselves. */
+const DEEPEST = 1000;
 const MASK_SHAPES = ['Tile', 'BroadcastTo', 'ExpandDims', 'Reshape'];
 
 export class Body {
@@ -38,6 +40,7 @@ export class Body {
   readonly #values = new Map<string, Value>();
   readonly #places = new Map<string, Draft>();
   readonly #made = new Map<Value, Map<string, Draft>>();
+  #depth = 0;
   /** How constants are multiplied with. */
   readonly #transposed = new Map<string, boolean>();
 
@@ -53,7 +56,10 @@ export class Body {
     const key = found.kind === 'node' ? `${found.node.name}:${found.output}` : JSON.stringify(found);
     const known = this.#values.get(key);
     if (known) return known;
+    if (this.#depth >= DEEPEST) refuse(`a chain of more than ${DEEPEST} operations, or a circle`);
+    this.#depth++;
     const made = this.#make(found);
+    this.#depth--;
     this.#values.set(key, made);
     return made;
   }

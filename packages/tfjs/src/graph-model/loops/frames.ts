@@ -19,7 +19,7 @@ export function frameVariable(scope: Scope, turn: NodeDef): FrameVariable | unde
   const both = merge.input.map((input) => behind(scope, input));
   const enter = both.find((node) => node?.op === 'Enter');
   const next = both.find((node) => node?.op === 'NextIteration');
-  return enter && next ? { enter, merge, turn, next } : undefined;
+  return enter?.input?.length && next?.input?.length ? { enter, merge, turn, next } : undefined;
 }
 
 export function framesOf(scope: Scope): Loop[] {

@@ -52,14 +52,14 @@ export function sequenceOf(
       const list = sourceOf(outer, around(inputs[0]));
       if (list?.op !== 'TensorListFromTensor') return refuse('a list that is not made of one tensor');
       if (!isPosition(loop, inputs[1], starts)) return refuse('positions of a list in another order');
-      return { input: list.input![0]!, isMask: isMask('element_dtype') };
+      return { input: list.input?.[0] ?? refuse('a list of nothing'), isMask: isMask('element_dtype') };
     }
     case 'TensorArrayReadV3': {
       const scattered = sourceOf(outer, around(inputs[2]));
       if (scattered?.op !== 'TensorArrayScatterV3' || !isRange(outer, scattered.input?.[1], constants))
         return refuse('an array that is not made of one tensor');
       if (!isPosition(loop, inputs[1], starts)) return refuse('positions of an array in another order');
-      return { input: scattered.input![2]!, isMask: isMask('dtype') };
+      return { input: scattered.input?.[2] ?? refuse('an array of nothing'), isMask: isMask('dtype') };
     }
     case 'GatherV2':
     case 'Gather': {
@@ -99,12 +99,12 @@ export function writeOf(loop: Loop, index: number, constants: Constants, starts:
   if (op === 'TensorListSetItem') {
     if (!isItself(input[0]) || source?.op !== 'TensorListReserve')
       return refuse('a list that was begun before the loop');
-    return { value: input[2]!, isLast: place(input[1]) };
+    return { value: input[2] ?? refuse('a list that gets nothing'), isLast: place(input[1]) };
   }
   if (op === 'TensorArrayWriteV3') {
     const isNew = source?.op === 'TensorArrayV3' && parseInput(initial).index === 1;
     if (!isItself(input[3]) || !isNew) return refuse('an array that was begun before the loop');
-    return { value: input[2]!, isLast: place(input[1]) };
+    return { value: input[2] ?? refuse('a list that gets nothing'), isLast: place(input[1]) };
   }
   return undefined;
 }

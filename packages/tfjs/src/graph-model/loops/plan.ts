@@ -126,6 +126,7 @@ class Planner {
     const sum = loop.find(next);
     if (sum.kind !== 'node' || !/^Add(V2)?$/.test(sum.node.op)) return undefined;
     const operands = (sum.node.input ?? []).slice(0, 2).map((input) => loop.find(input));
+    if (operands.length < 2) return undefined;
     const own = operands.findIndex((found) => found.kind === 'variable' && found.index === index);
     const step = own < 0 ? undefined : integerOf(constantAt(loop, operands[1 - own]!, this.#constants));
     return step === 1 ? integerOf(this.#constants.get(rootOf(loop.outer, initial) ?? '')) : undefined;
@@ -136,11 +137,14 @@ class Planner {
     const { scope, input, find } = this.#loop.condition;
     const limits: string[] = [];
     let limit: number | undefined;
+    const seen = new Set<NodeDef>();
     const read = (from: string): void => {
       const found = find(from);
       const node = found.kind === 'node' ? found.node : refuse('a condition that does not change');
       const [left = '', right = ''] = node.input ?? [];
       if (node.op === 'LogicalAnd') {
+        if (seen.has(node)) return; // or a circle never ends
+        seen.add(node);
         read(left);
         read(right);
         return;
@@ -159,6 +163,7 @@ class Planner {
       limits.push(outerInput(this.#loop, end!) ?? refuse('a limit that changes'));
     };
     read(input);
+    if (!limits.length && limit === undefined) refuse('a condition without a counter');
     return { limits, limit };
   }
 

@@ -1,5 +1,5 @@
 /** Loops that become one node each. */
-import type { LoopProgram, Place } from '../../recurrent/program.ts';
+import { isProgram, type LoopProgram, type Place } from '../../recurrent/program.ts';
 import type { NodeReport } from '../../report.ts';
 import type { MatrixSpec, QuantizedSpec } from '../../spec.ts';
 import type { Constants } from '../../weights/source.ts';
@@ -121,6 +121,8 @@ export function takeLoop(
   const limits = plan.limits.map(valueAt);
   const { steps, outputs, limit } = plan;
   const program: LoopProgram = { limits, ...(limit !== undefined && { limit }), places, steps, outputs };
+  // What damaged graphs come to.
+  if (!isProgram(program, values.length, matrices.length)) return stays('no program that could run');
   const attr: Record<string, AttrValue> = {
     program: asString(JSON.stringify(program)),
     matrices: { i: matrices.length },
