@@ -3,7 +3,8 @@ import { constantsOf, laneCode } from '../activations/activations.wasm.ts';
 import { limitOf } from '../decompose/contract.ts';
 import { overLanes } from '../decompose/integers.wasm.ts';
 import { moreWasmLanes } from '../nn/elementwise/lanes.wasm.ts';
-import { Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { LANE_NUMBERS } from '../nn/rows.wasm.ts';
+import { Func, f32, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, allLanes, range } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { type Exp2Lanes, exp2 } from './exp2.ts';
@@ -127,18 +128,14 @@ export function decomposeWeights(f: Func, reader: IntegerReader, row: I32, at: O
   if (sum) f.storeI32(row, sum, ROW.weightSum);
 }
 
-/** In the first lane, nothing in the others. */
-const firstLane = (value: number): V128 => v128.const(...new Uint8Array(Int32Array.of(value, 0, 0, 0).buffer));
-const ALL_BITS = -1;
-const BITS_OF_ONE = 0x3f800000;
-
 /**
  * The first key is a block of its own, beside zeros. What is alone is the largest integer of its scale: every row has the same ones.
  * @param alone place of 16 floats
  * @returns their sum, where somebody needs it
  */
 export function firstIntegers(f: Func, reader: IntegerReader, { alone, to }: { alone: I32; to: I32 }): I32 | undefined {
-  for (let i = 0; i < 4; i++) f.storeV128(alone, firstLane(i === 0 ? BITS_OF_ONE : 0), 16 * i);
+  for (const i of range(4)) f.storeV128(alone, v128.const16(0), 16 * i);
+  f.storeF32(alone, f32.const(1));
   const inverse = f.let(f32x4.const(limitOf(2)));
   const sum = reader.decomposeWeights({ from: alone, to, sixteens: 1, inverse });
   return sum && f.let(sum);
@@ -147,18 +144,17 @@ export function firstIntegers(f: Func, reader: IntegerReader, { alone, to }: { a
 /** Its weight is taken out of the row's, as a whole vector: what reads it soon after would wait for a single word. */
 export function takeFirst(f: Func, row: I32, weights: I32, sum: I32 | undefined): void {
   setScale(f, row, v128.load32Zero(weights));
-  f.storeV128(weights, v128.andNot(v128.load(weights), firstLane(ALL_BITS)));
+  f.storeV128(weights, v128.and(v128.load(weights), i32x4.gtS(LANE_NUMBERS, v128.const16(0))));
   if (sum) f.storeI32(row, sum, ROW.weightSum);
 }
 
 /** Then the others have a scale of their own. */
 export function scaleOthers(f: Func, row: I32, { weights, sixteens }: Pick<Weighed, 'weights' | 'sixteens'>): void {
   const at = f.let(weights);
-  const largest = range(4).map(() => f.let(v128.const16(0)));
-  f.repeat(sixteens, () => {
-    for (const [i, one] of largest.entries()) one.set(i32x4.maxU(one, v128.load(at, 16 * i)));
-    advance(at, 64);
+  const [a, b] = [f.let(v128.const16(0)), f.let(v128.const16(0))];
+  f.repeat(i32.shl(sixteens, 1), () => {
+    for (const [i, largest] of [a, b].entries()) largest.set(i32x4.maxU(largest, v128.load(at, 16 * i)));
+    advance(at, 32);
   });
-  const [a, b, c, d] = largest;
-  setScale(f, row, i32x4.maxU(i32x4.maxU(a, b), i32x4.maxU(c, d)));
+  setScale(f, row, i32x4.maxU(a, b));
 }
