@@ -13,6 +13,7 @@ import {
 import type { AttentionTensors } from '../kernels/attention.ts';
 import type { Host, Memory, Places } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
+import { perHost } from '../kernels/per-host.ts';
 import type { TfNamespace } from '../tf.ts';
 import { type AttentionOperands, slicesOf } from './slices.ts';
 
@@ -121,18 +122,13 @@ export class AttentionCalls {
 
 const operandsOf = ({ q, k, v, sinks, bias, mask, out }: AttentionTensors) => [q, k, v, sinks, bias, mask, out];
 
-const known = /* @__PURE__ */ new WeakMap<Host, AttentionCalls>();
-
 /** Of tfjs's current backend; `undefined` if MSD has no kernels for attention there. */
 export const attentionCalls = (tf: TfNamespace): AttentionCalls | undefined =>
   callsOf(hostOf(tf.backend(), tf.getBackend()));
 
-export function callsOf(host: Host | undefined): AttentionCalls | undefined {
-  if (!host?.memory) return undefined;
-  const calls = known.get(host) ?? new AttentionCalls(host.memory);
-  known.set(host, calls);
-  return calls;
-}
+export const callsOf: (host: Host | undefined) => AttentionCalls | undefined = /* @__PURE__ */ perHost(
+  (memory) => new AttentionCalls(memory),
+);
 
 /** Adds an entry. @returns the oldest one, if there were too many */
 function keep<T>(map: Map<string, T>, key: string, value: T): T | undefined {

@@ -15,6 +15,7 @@ import {
   windows as windowsSpec,
 } from '@msd/core/nn';
 import type { Host } from '../kernels/host.ts';
+import { perHost } from '../kernels/per-host.ts';
 import { sizeOf } from '../shapes.ts';
 import { type Band, bandOf, type Placed } from './band.ts';
 import { tapsOf } from './window.ts';
@@ -130,12 +131,7 @@ export class ConvolutionCalls {
   }
 }
 
-const known = /* @__PURE__ */ new WeakMap<Host, ConvolutionCalls>();
-
 /** `undefined` if MSD has no kernels for convolutions there. */
-export function callsOf(host: Host | undefined): ConvolutionCalls | undefined {
-  if (!host?.memory) return undefined;
-  const calls = known.get(host) ?? new ConvolutionCalls(host.memory.device);
-  known.set(host, calls);
-  return calls;
-}
+export const callsOf: (host: Host | undefined) => ConvolutionCalls | undefined = /* @__PURE__ */ perHost(
+  ({ device }) => new ConvolutionCalls(device),
+);

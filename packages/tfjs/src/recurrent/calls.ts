@@ -4,8 +4,9 @@
  * where operands lie.
  */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
-import type { Host, Memory } from '../kernels/host.ts';
+import type { Memory } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
+import { perHost } from '../kernels/per-host.ts';
 import type {
   GatesInputs,
   GatesOutputs,
@@ -181,13 +182,8 @@ export class RecurrentCalls {
   }
 }
 
-const known = /* @__PURE__ */ new WeakMap<Host, RecurrentCalls>();
+const callsOf = /* @__PURE__ */ perHost((memory) => new RecurrentCalls(memory));
 
 /** Of tfjs's current backend; `undefined` if recurrent layers are not one step there. */
-export function recurrentCalls(tf: TfNamespace): RecurrentCalls | undefined {
-  const host = hostOf(tf.backend(), tf.getBackend());
-  if (!host?.memory) return undefined;
-  const calls = known.get(host) ?? new RecurrentCalls(host.memory);
-  known.set(host, calls);
-  return calls;
-}
+export const recurrentCalls = (tf: TfNamespace): RecurrentCalls | undefined =>
+  callsOf(hostOf(tf.backend(), tf.getBackend()));

@@ -1,8 +1,9 @@
 /** Programs of loops on a device of @msd/core's that lives in memory. */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
-import type { Host, Memory } from '../kernels/host.ts';
+import type { Memory } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
 import type { LoopAttrs, LoopInputs, LoopOutputs } from '../kernels/loop.ts';
+import { perHost } from '../kernels/per-host.ts';
 import type { TfNamespace } from '../tf.ts';
 import { Expressions } from './expressions.ts';
 import { type Matrices, MatricesOf } from './matrices.ts';
@@ -105,13 +106,7 @@ export class LoopCalls {
   }
 }
 
-const known = /* @__PURE__ */ new WeakMap<Host, LoopCalls>();
+const callsOf = /* @__PURE__ */ perHost((memory) => new LoopCalls(memory));
 
 /** Of tfjs's current backend; `undefined` if loops are not one step there. */
-export function loopCalls(tf: TfNamespace): LoopCalls | undefined {
-  const host = hostOf(tf.backend(), tf.getBackend());
-  if (!host?.memory) return undefined;
-  const calls = known.get(host) ?? new LoopCalls(host.memory);
-  known.set(host, calls);
-  return calls;
-}
+export const loopCalls = (tf: TfNamespace): LoopCalls | undefined => callsOf(hostOf(tf.backend(), tf.getBackend()));
