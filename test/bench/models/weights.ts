@@ -5,7 +5,7 @@
 import type { QuantizedWeights } from '@msd/core';
 import { fromFp16, toFp16 } from '../../../packages/core/src/formats/fp16.ts';
 import type { LayerShape } from '../shapes.ts';
-import { gaussian } from './random.ts';
+import { gaussian, generator } from './random.ts';
 
 /** As the engines' own formats: per channel without a suffix, else k per scale. */
 export type WeightsId = 'fp32' | 'int8' | 'int8/32' | 'int4' | 'int4/32';
@@ -32,11 +32,8 @@ export function layerFloats({ K, N }: LayerShape, seed: number): Float32Array {
   pool ??= gaussian(POOL, 1);
   const scale = 1 / Math.sqrt(K);
   const out = new Float32Array(N * K);
-  let state = Math.imul(seed + 1, 0x9e3779b1);
-  for (let i = 0; i < out.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0; // its upper half is what is random
-    out[i] = pool[state >>> 16]! * scale;
-  }
+  const next = generator(seed);
+  for (let i = 0; i < out.length; i++) out[i] = pool[Math.floor(POOL * next())]! * scale;
   return out;
 }
 

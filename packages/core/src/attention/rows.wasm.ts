@@ -1,5 +1,5 @@
 /**
- * Rows of a task: its queries times the heads of its group, each with a few words of its own, worked off in register tiles.
+ * Rows of a task: its queries times the heads of its group, each with a few words of its own, computed in register tiles.
  *
  *   most       f32x4   largest score, in four lanes while scores are made, then in all
  *   scale      f32     of its integers times that of scores

@@ -299,7 +299,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   });
 }
 
-/** Rows of the tiles that M rows are worked off in, largest first. */
+/** Rows of the tiles that M rows are cut into, largest first. */
 const rowTiles = (tileM: number): number[] => (tileM === 1 ? [1] : [tileM, ...rowTiles(Math.ceil(tileM / 2))]);
 
 /** A block of a panel that is being read. */

@@ -153,7 +153,7 @@ export class ThreadPool {
   }
 
   /**
-   * Works a job off.
+   * Runs a job on all threads.
    *
    * @param call runs a chunk on the calling thread
    */

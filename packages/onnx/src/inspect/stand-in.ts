@@ -2,6 +2,7 @@
  * A model's file with made-up elements where nobody has fetched them: the same graph, sizes and types, so it takes as long to load and
  * to run as the real one. What it says means nothing.
  */
+import { random as seededRandom } from '@msd/core/numerics';
 import { dataTypeBits, FLOAT16, FLOAT32 } from '../data-types.ts';
 import type { ByteSource } from '../read/source.ts';
 import { RangedSource } from './ranged.ts';
@@ -51,11 +52,8 @@ export function standIn(source: ByteSource, places: readonly Place[]): Uint8Arra
 
 function tileOf(elemType: number): Uint8Array {
   const bytes = new Uint8Array(TILE_BYTES);
-  let state = 1;
-  for (let i = 0; i < bytes.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[i] = state >>> 24;
-  }
+  const next = seededRandom(1);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 256 * next();
   const view = new DataView(bytes.buffer);
   if (elemType === FLOAT32)
     for (let i = 0; i < bytes.length; i += 4) {

@@ -1,6 +1,6 @@
 /**
  * Products of one x with several matrices, bound: kernels, cuts, sizes and working buffers are decided once, and a run only
- * looks at what has changed since. Rows are worked off in slices, columns in ranges (plan/ranges.ts).
+ * looks at what has changed since. Rows are computed in slices, columns in ranges (plan/ranges.ts).
  */
 import { PANEL } from '../../formats/format.ts';
 import { floatBytes } from '../../formats/half.ts';

@@ -51,7 +51,7 @@ export function keptOf(tensor: OrtTensor | undefined): Kept | undefined {
   return (tensor as LazyTensor | undefined)?.[SOURCE]?.kept;
 }
 
-/** Keeps a state from going, whatever becomes of the tensor that stands for it. */
+/** Keeps a state alive, even if the tensor that stands for it goes. */
 export interface Hold {
   readonly holder: object | undefined;
   release(): void;
