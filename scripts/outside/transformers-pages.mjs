@@ -197,6 +197,7 @@ const IMPORT_MAP = {
   '@msd/core': '/node_modules/@msd/core/dist/index.js',
   '@msd/core/nn': '/node_modules/@msd/core/dist/nn/index.js',
   '@msd/core/program': '/node_modules/@msd/core/dist/program/index.js',
+  '@msd/core/theory': '/node_modules/@msd/core/dist/plan/theory.js',
   '@bufbuild/protobuf/wire': '/node_modules/@bufbuild/protobuf/dist/esm/wire/index.js',
 };
 
