@@ -1,6 +1,6 @@
 /** Loops as frames: Enter, Merge, Switch, NextIteration and Exit for each variable, Enter alone for what stays the same. */
 import { boolAttr, type NodeDef, parseInput, type Scope, stringAttr } from '../topology.ts';
-import type { Inner, Loop, LoopEnd } from './loop.ts';
+import { finderIn, type Inner, type Loop, type LoopEnd } from './loop.ts';
 
 interface FrameVariable {
   readonly enter: NodeDef;
@@ -41,21 +41,14 @@ function loopOf(cond: NodeDef, scope: Scope): Loop | undefined {
       [turn, i],
     ]),
   );
-  const find = (input: string): Inner => {
-    let { node: name, index: output } = parseInput(input);
-    for (let depth = 0; depth < 64; depth++) {
-      const node = scope.nodes.get(name);
-      if (!node) break;
-      const variable = at.get(node);
-      if (variable !== undefined) return { kind: 'variable', index: variable };
-      if (node.op === 'Const') return { kind: 'outer', input: name };
-      const [own] = node.input ?? [];
-      if (isOurs(node) && own !== undefined && boolAttr(node, 'is_constant')) return { kind: 'outer', input: own };
-      if (node.op !== 'Identity' || own === undefined) return { kind: 'node', node, output };
-      ({ node: name, index: output } = parseInput(own));
-    }
-    return { kind: 'node', node: { name, op: 'nothing' }, output };
-  };
+  const find = finderIn(scope, (name, node): Inner | undefined => {
+    if (!node) return undefined;
+    const variable = at.get(node);
+    if (variable !== undefined) return { kind: 'variable', index: variable };
+    if (node.op === 'Const') return { kind: 'outer', input: name };
+    const own = isOurs(node) && boolAttr(node, 'is_constant') ? node.input?.[0] : undefined;
+    return own === undefined ? undefined : { kind: 'outer', input: own };
+  });
   const ends = variables.flatMap(({ turn }, variable): LoopEnd[] =>
     (scope.consumers.get(turn.name) ?? []).filter(({ op }) => op === 'Exit').map((exit) => ({ variable, exit })),
   );

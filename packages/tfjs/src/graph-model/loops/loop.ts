@@ -1,7 +1,7 @@
 /** A loop of a graph, whatever it is written as: frames, or a While with functions. */
 import type { Constant, Constants } from '../../weights/source.ts';
 import { rootOf } from '../recognise.ts';
-import type { NodeDef, Scope } from '../topology.ts';
+import { type NodeDef, parseInput, type Scope } from '../topology.ts';
 
 /** What an input inside of the loop is. */
 export type Inner =
@@ -50,6 +50,30 @@ export class Refusal {
 export const refuse = (reason: string): never => {
   throw new Refusal(reason);
 };
+
+/**
+ * Says what inputs inside of a loop are, behind identities.
+ *
+ * @param known what a name stands for, if not for a node of the body's own
+ */
+export function finderIn(
+  scope: Scope,
+  known: (name: string, node: NodeDef | undefined) => Inner | undefined,
+): (input: string) => Inner {
+  return (input) => {
+    let { node: name, index: output } = parseInput(input);
+    for (let depth = 0; depth < 64; depth++) {
+      const node = scope.nodes.get(name);
+      const found = known(name, node);
+      if (found) return found;
+      if (!node) break;
+      const [own] = node.input ?? [];
+      if (node.op !== 'Identity' || own === undefined) return { kind: 'node', node, output };
+      ({ node: name, index: output } = parseInput(own));
+    }
+    return { kind: 'node', node: { name, op: 'nothing' }, output };
+  };
+}
 
 /** Does a variable keep its value? */
 export const isInvariant = (loop: Loop, index: number): boolean => {

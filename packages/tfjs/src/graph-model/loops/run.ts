@@ -203,8 +203,8 @@ function placed(
   const { width } = place;
   const floats = (x: Tensor): Tensor => (x.dtype === 'float32' ? x : tf.cast(x, 'float32'));
   const x = sequence ?? inputs[place.input]!;
-  const wanted = sequence ? [x.shape[0]!, batch, width] : place.kind === 'vector' ? [width] : [batch, width];
   const isVector = place.kind === 'vector';
+  const wanted = sequence ? [x.shape[0]!, batch, width] : isVector ? [width] : [batch, width];
   if (isVector && x.size === width) return x.rank === 1 ? floats(x) : tf.reshape(floats(x), [-1]);
   const fits =
     !isVector && x.rank <= wanted.length && x.shape.every((size, i) => size === 1 || size === wanted.at(i - x.rank));

@@ -1,7 +1,7 @@
 /** Loops as a While or StatelessWhile: body and condition are functions of all variables. */
 import type { Scopes } from '../scopes.ts';
-import { type FunctionDef, type NodeDef, parseInput, type Scope } from '../topology.ts';
-import type { Inner, Loop } from './loop.ts';
+import type { FunctionDef, NodeDef, Scope } from '../topology.ts';
+import { finderIn, type Inner, type Loop } from './loop.ts';
 
 export function whilesOf(scopes: Scopes): Loop[] {
   return scopes.all.flatMap((outer) =>
@@ -38,17 +38,8 @@ function loopOf(node: NodeDef, outer: Scope, { bodies }: Scopes): Loop | undefin
 /** Arguments are variables. */
 function finder({ signature: { inputArg = [] } }: FunctionDef, scope: Scope): (input: string) => Inner {
   const variables = new Map(inputArg.map(({ name }, i) => [name, i]));
-  return (input) => {
-    let { node: name, index: output } = parseInput(input);
-    for (let depth = 0; depth < 64; depth++) {
-      const variable = variables.get(name);
-      if (variable !== undefined) return { kind: 'variable', index: variable };
-      const node = scope.nodes.get(name);
-      if (!node) break;
-      const [own] = node.input ?? [];
-      if (node.op !== 'Identity' || own === undefined) return { kind: 'node', node, output };
-      ({ node: name, index: output } = parseInput(own));
-    }
-    return { kind: 'node', node: { name, op: 'nothing' }, output };
-  };
+  return finderIn(scope, (name) => {
+    const index = variables.get(name);
+    return index === undefined ? undefined : { kind: 'variable', index };
+  });
 }
