@@ -11,6 +11,7 @@ import { checkSpec, int32Length, type QuantizedSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { KINDS, type LayerInternals, type LayerKind, type LayerVariable } from './kinds.ts';
+import { perCopy } from './per-copy.ts';
 import { guardTraining } from './training.ts';
 import { initializeLater, packedOf, packVariable, requirePacked } from './variable.ts';
 
@@ -48,8 +49,6 @@ interface Classes {
   readonly packed: readonly LayerClass[];
 }
 
-const known = /* @__PURE__ */ new WeakMap<object, Classes>();
-
 /**
  * Registers the classes with tfjs: again each time, since a name is that of the copy of tfjs-layers which registered last.
  *
@@ -57,19 +56,17 @@ const known = /* @__PURE__ */ new WeakMap<object, Classes>();
  */
 export function registerClasses(namespace: LayersNamespace): ReadonlyMap<LayerKind, LayerClass> {
   const { tf } = requireRegistration('layers');
-  const { stock, packed } = known.get(namespace.layers.Layer) ?? classesOf(namespace);
+  const { stock, packed } = classesOf(namespace);
   for (const one of packed) tf.serialization.registerClass(one as never);
   return stock;
 }
 
-function classesOf(namespace: LayersNamespace): Classes {
-  const { layers } = namespace;
-  const stock = new Map(KINDS.map((kind) => [kind, kind.sample(layers).constructor as LayerClass]));
-  const classes = { stock, packed: [...stock].map(([kind, Stock]) => packedClass(kind, Stock)) };
+const classesOf = /* @__PURE__ */ perCopy((namespace): Classes => {
+  const stock = new Map(KINDS.map((kind) => [kind, kind.sample(namespace.layers).constructor as LayerClass]));
+  const packed = [...stock].map(([kind, Stock]) => packedClass(kind, Stock));
   guardTraining(namespace);
-  known.set(layers.Layer, classes);
-  return classes;
-}
+  return { stock, packed };
+});
 
 function packedClass(kind: LayerKind, Stock: LayerClass): LayerClass {
   return class extends Stock {

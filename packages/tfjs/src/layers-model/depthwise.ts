@@ -15,6 +15,7 @@ import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
 import { windowOf } from './convolutions.ts';
 import { type Field, fieldOf, isSpatial, type LayerInternals } from './kinds.ts';
+import { perCopy } from './per-copy.ts';
 import { layersOf, type Place, replaceMembers } from './places.ts';
 import { isTransparent } from './plan.ts';
 import { onlyOne, withActivation } from './products.ts';
@@ -32,20 +33,18 @@ type DepthwiseClass = new (config: Record<string, unknown>) => DepthwiseLayer;
 
 /** Layers that run on MSD's kernel. */
 const taken = /* @__PURE__ */ new WeakSet<LayerInternals>();
-const classes = /* @__PURE__ */ new WeakMap<object, readonly [stock: DepthwiseClass, own: DepthwiseClass]>();
-
 /** Registers the class that stands in the layer's place while a file is read. @returns the stock class */
-export function registerDepthwise({ layers }: LayersNamespace): DepthwiseClass {
+export function registerDepthwise(namespace: LayersNamespace): DepthwiseClass {
   const { tf } = requireRegistration('layers');
-  let known = classes.get(layers.Layer);
-  if (!known) {
-    const Stock = layers.depthwiseConv2d({ kernelSize: 1, name: 'msd' }).constructor as DepthwiseClass;
-    classes.set(layers.Layer, (known = [Stock, ownClass(Stock)]));
-  }
-  const [stock, own] = known;
+  const { stock, own } = classesOf(namespace);
   tf.serialization.registerClass(own as never);
   return stock;
 }
+
+const classesOf = /* @__PURE__ */ perCopy(({ layers }) => {
+  const stock = layers.depthwiseConv2d({ kernelSize: 1, name: 'msd' }).constructor as DepthwiseClass;
+  return { stock, own: ownClass(stock) };
+});
 
 const ownClass = (Stock: DepthwiseClass): DepthwiseClass =>
   class extends Stock {

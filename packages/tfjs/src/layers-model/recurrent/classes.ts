@@ -2,6 +2,7 @@
  * MSD's recurrent classes: the stock ones with both kernels as packed integers. tfjs-layers deserializes, runs, saves and loads them
  * like any other; Bidirectional, RNN, StackedRNNCells and TimeDistributed stay stock.
  */
+
 import { shown } from '../../errors.ts';
 import type { LayersNamespace } from '../../peers.ts';
 import { prepareRecurrent, runRecurrent } from '../../recurrent/layer.ts';
@@ -11,6 +12,7 @@ import { requireRegistration } from '../../state.ts';
 import type { Tensor } from '../../tf.ts';
 import { addPacked, packedConfig, specOf } from '../classes.ts';
 import type { LayerVariable } from '../kinds.ts';
+import { perCopy } from '../per-copy.ts';
 import { packedOf as quantizedOf, requirePacked } from '../variable.ts';
 import { type CellSpecs, stepCell } from './cell.ts';
 import { type CellInternals, LEAVES, RECURRENT_KINDS, type RecurrentInternals, type RecurrentKind } from './kinds.ts';
@@ -67,17 +69,15 @@ interface Classes {
   readonly packed: readonly (CellClass | RecurrentClass)[];
 }
 
-const known = /* @__PURE__ */ new WeakMap<object, Classes>();
-
 /** Registers the classes with tfjs, again each time. @returns the stock classes */
 export function registerRecurrent(namespace: LayersNamespace): ReadonlyMap<RecurrentKind, StockClasses> {
   const { tf } = requireRegistration('layers');
-  const { stock, packed } = known.get(namespace.layers.Layer) ?? classesOf(namespace);
+  const { stock, packed } = classesOf(namespace);
   for (const one of packed) tf.serialization.registerClass(one as never);
   return stock;
 }
 
-function classesOf({ layers }: LayersNamespace): Classes {
+const classesOf = /* @__PURE__ */ perCopy(({ layers }): Classes => {
   const stock = new Map(
     RECURRENT_KINDS.map((kind): [RecurrentKind, StockClasses] => [
       kind,
@@ -91,10 +91,8 @@ function classesOf({ layers }: LayersNamespace): Classes {
     const Cell = packedCell(kind, cell);
     return [Cell, packedLayer(kind, layer, Cell)];
   });
-  const classes = { stock, packed };
-  known.set(layers.Layer, classes);
-  return classes;
-}
+  return { stock, packed };
+});
 
 function packedCell(kind: RecurrentKind, Stock: CellClass): CellClass {
   return class extends Stock {
