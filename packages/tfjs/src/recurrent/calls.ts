@@ -14,7 +14,7 @@ import type {
   RecurrentOutputs,
 } from '../kernels/recurrent.ts';
 import type { TfNamespace } from '../tf.ts';
-import { Expressions } from './expressions.ts';
+import { copyRows, Expressions } from './expressions.ts';
 import { type GatesOp, gatesOf, stepOf } from './gates.ts';
 import { type Matrices, MatricesOf } from './matrices.ts';
 
@@ -97,8 +97,8 @@ export class RecurrentCalls {
             gates: device.part(scratch, strip * row, row),
             left: device.part(scratch, (strip + 1) * row, state),
           };
-          this.#copy(h0!, hAt!);
-          if (c0) this.#copy(c0, cAt!);
+          copyRows(device, h0!, hAt!);
+          if (c0) copyRows(device, c0, cAt!);
           const K = attrs.input.K;
           for (let done = 0; done < positions; done += strip) {
             const count = Math.min(strip, positions - done);
@@ -109,7 +109,7 @@ export class RecurrentCalls {
             for (let i = 0; i < count; i++) {
               const at = attrs.isReversed ? count - 1 - i : i;
               this.#advance(run, device.part(inputs, at * row, row), first + at);
-              if (sequence) this.#copy(hAt!, device.part(sequence, (done + i) * state, state));
+              if (sequence) copyRows(device, hAt!, device.part(sequence, (done + i) * state, state));
             }
           }
         } finally {
@@ -173,11 +173,6 @@ export class RecurrentCalls {
   #express(which: 'last' | 'reset', { id, activations }: RecurrentAttrs, units: number, operands: ArenaHandle[]): void {
     const key = `${which},${id},${activations.activation},${activations.recurrentActivation}`;
     this.#expressions.run(key, () => gatesOf(id, activations)[which]!, units, operands);
-  }
-
-  #copy(from: ArenaHandle, to: ArenaHandle): void {
-    const { arena } = this.#device;
-    arena.float32(to).set(arena.float32(from));
   }
 }
 

@@ -3,6 +3,11 @@ import type { ArenaHandle, WasmBackend } from '@msd/core';
 import { type Elementwise, elementwise } from '@msd/core/nn';
 import { type Call, keep } from './keep.ts';
 
+/** Rows of floats, of one length. */
+export function copyRows({ arena }: WasmBackend, from: ArenaHandle, to: ArenaHandle): void {
+  arena.float32(to).set(arena.float32(from));
+}
+
 /** A model has a few for each cell. */
 const MOST_EXPRESSIONS = 128;
 

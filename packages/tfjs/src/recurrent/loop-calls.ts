@@ -4,7 +4,7 @@ import { type Memory, perHost } from '../kernels/host.ts';
 import { hostOf } from '../kernels/hosts.ts';
 import type { LoopAttrs, LoopInputs, LoopOutputs } from '../kernels/loop.ts';
 import type { TfNamespace } from '../tf.ts';
-import { Expressions } from './expressions.ts';
+import { copyRows, Expressions } from './expressions.ts';
 import { type Matrices, MatricesOf } from './matrices.ts';
 import type { Place, Step } from './program.ts';
 
@@ -45,7 +45,7 @@ export class LoopCalls {
         const statesAt = take(initial.length) as ArenaHandle[];
         const sequencesAt = take(made.sequences.length) as ArenaHandle[];
         const states = new Map([...made.states.keys()].map((place, i) => [place, statesAt[i]!]));
-        for (const [i, from] of initialAt.entries()) this.#copy(from, statesAt[i]!);
+        for (const [i, from] of initialAt.entries()) copyRows(device, from, statesAt[i]!);
         const size = ({ kind, width }: Place) => (kind === 'local' ? 4 * batch * width : 0);
         const scratch = device.alloc(
           program.places.reduce((sum, place) => sum + size(place), 4),
@@ -64,8 +64,8 @@ export class LoopCalls {
             for (const [i, step] of program.steps.entries()) this.#do(run, step, i, t);
             for (const [i, { place, isLast }] of attrs.sequences.entries()) {
               const { at } = places[place]!;
-              if (!isLast) this.#copy(at, device.part(sequencesAt[i]!, t * at.byteLength, at.byteLength));
-              else if (t === iterations - 1) this.#copy(at, sequencesAt[i]!);
+              if (!isLast) copyRows(device, at, device.part(sequencesAt[i]!, t * at.byteLength, at.byteLength));
+              else if (t === iterations - 1) copyRows(device, at, sequencesAt[i]!);
             }
           }
         } finally {
@@ -97,11 +97,6 @@ export class LoopCalls {
     const { kind, width } = place;
     const row = kind === 'vector' ? 0 : kind === 'sequence' || kind === 'mask' ? t * batch + b : b;
     return this.#device.part(at, 4 * (row * width + offset), 4 * length);
-  }
-
-  #copy(from: ArenaHandle, to: ArenaHandle): void {
-    const { arena } = this.#device;
-    arena.float32(to).set(arena.float32(from));
   }
 }
 
