@@ -4,39 +4,11 @@ import plain from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url
 import simd from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url';
 import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type LoadModelOptions,
-  loadGraphModel,
-  loadLayersModel,
-  register,
-  reportOf,
-  unregister,
-} from '../src/index.ts';
-import { chainGraph, chainLayers } from './chains.ts';
+import { type LoadModelOptions, register, reportOf, unregister } from '../src/index.ts';
+import { answer, KINDS } from './chains.ts';
 import { handlerOf } from './graph.ts';
 import { ModelSite } from './model-site.ts';
 import { tf, useBackend, withoutLeaks } from './tf.ts';
-
-type Model = { predict(x: tf.Tensor): unknown; dispose(): unknown };
-type Load = (source: string | tf.io.IOHandler, options?: LoadModelOptions) => Promise<Model>;
-const kinds = [
-  [
-    'graph',
-    async (width: number, count: number) => chainGraph(width, count),
-    loadGraphModel as Load,
-    tf.loadGraphModel as Load,
-  ],
-  ['layers', chainLayers, loadLayersModel as Load, tf.loadLayersModel as Load],
-] as const;
-
-async function answer(model: Model): Promise<number[]> {
-  const x = tf.tensor([1, 7, 59], 'layers' in model ? [1, 3] : [3], 'int32');
-  const y = model.predict(x) as tf.Tensor;
-  const values = Array.from(await y.data());
-  tf.dispose([x, y]);
-  model.dispose();
-  return values;
-}
 
 const wordsOf = (work: Promise<unknown>): Promise<string> =>
   work.then(
@@ -56,7 +28,7 @@ describe.each(['cpu', 'wasm'])('on %s', (backend) => {
   });
   afterAll(() => unregister(tf));
 
-  describe.each(kinds)('a %s model from a server', (kind, make, load, stock) => {
+  describe.each(KINDS)('a %s model from a server', (kind, make, load, stock) => {
     it('arrives in pieces: values as at once, progress from 0 to 1, never all bytes at once', async () => {
       const artifacts = await make(256, 16);
       const want = await answer(await load(handlerOf(artifacts)));

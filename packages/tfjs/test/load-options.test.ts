@@ -12,20 +12,12 @@ import {
   reportOf,
   unregister,
 } from '../src/index.ts';
-import { chainGraph as graph, chainLayers as layers } from './chains.ts';
+import { answer, chainGraph as graph, KINDS, chainLayers as layers } from './chains.ts';
 import { handlerOf } from './graph.ts';
 import { BACKENDS, relativeL2, tf, useBackend, withoutLeaks } from './tf.ts';
 
 beforeAll(() => register(tf));
 afterAll(() => unregister(tf));
-
-const kinds = [
-  ['graph', async (...size: number[]) => graph(...size), loadGraphModel, tf.loadGraphModel],
-  ['layers', layers, loadLayersModel, tf.loadLayersModel],
-] as const;
-
-type Model = { predict(x: tf.Tensor): unknown; dispose(): unknown };
-type Load = (source: string | io.IOHandler, options?: LoadModelOptions) => Promise<Model>;
 
 /** A model in files of these sizes, and what was asked of it. */
 class Site {
@@ -63,18 +55,8 @@ class Site {
 
 const URL = 'http://models.example/a/model.json';
 
-async function answer(model: Model): Promise<number[]> {
-  const x = tf.tensor([1, 7, 59], 'layers' in model ? [1, 3] : [3], 'int32');
-  const y = model.predict(x) as tf.Tensor;
-  const values = Array.from(await y.data());
-  tf.dispose([x, y]);
-  model.dispose();
-  return values;
-}
-
-describe.each(kinds)('options for a %s model', (kind, make, ours, stock) => {
+describe.each(KINDS)('options for a %s model', (kind, make, load, loadStock) => {
   beforeAll(() => useBackend('cpu'));
-  const [load, loadStock] = [ours as Load, stock as Load];
 
   it('are passed on: requests, their functions, prefixes and converters of URLs', async () => {
     const artifacts = await make(64, 2);
@@ -252,18 +234,18 @@ it('strict: false lets weights be missing, and others be there', async () => {
 describe.each(BACKENDS)('files that become integers as they arrive on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it.each(kinds)(
+  it.each(KINDS)(
     'a %s model: never are all files there, and the values are those of a load at once',
     async (_, make, ours, stock) => {
       const [width, count] = [384, 20]; // 12 MB of floats
       const artifacts = await make(width, count);
       const fileBytes = (artifacts.weightData as ArrayBuffer).byteLength;
       const site = new Site(artifacts, [2 ** 20]);
-      const reference = await (ours as Load)(handlerOf(artifacts));
+      const reference = await ours(handlerOf(artifacts));
       const { weightBytes } = reportOf(reference)!;
       const want = await answer(reference);
       await withoutLeaks(async () => {
-        const model = await (ours as Load)(URL, { fetchFunc: site.fetchFunc });
+        const model = await ours(URL, { fetchFunc: site.fetchFunc });
         const report = reportOf(model)!;
         expect(report.weightBytes).toBe(weightBytes);
         // What is packed, two tries' worth of what is not, and what stays floats.
@@ -272,7 +254,7 @@ describe.each(BACKENDS)('files that become integers as they arrive on %s', (back
         expect(formatReport(report)).toMatch(/ [kM]B while loading$/);
         expect(await answer(model)).toEqual(want);
       });
-      const plain = await answer(await (stock as Load)(handlerOf(artifacts)));
+      const plain = await answer(await stock(handlerOf(artifacts)));
       expect(relativeL2(want, plain)).toBeLessThan(0.05);
     },
   );
