@@ -51,7 +51,7 @@ function showModel(): void {
 function start(): void {
   const name = model.value === 'other' ? hub.value.trim() : model.value;
   if (name !== 'toy' && !HUB_NAME.test(name)) {
-    page.say(`“${name}” names no model of the hub. Write it like Xenova/all-MiniLM-L6-v2.`, true);
+    page.say(`“${name}” is not the name of a model on the hub. Names look like Xenova/all-MiniLM-L6-v2.`, true);
     return;
   }
   void page.start({ model: name, threads, base: new URL('.', document.baseURI).href }, sentences);
@@ -82,6 +82,6 @@ shortcuts(element('query'), element<HTMLButtonElement>('cancel'));
 element('threads-hint').textContent =
   threads > 1
     ? `Both use ${threads} threads.`
-    : 'Both use one thread: browsers allow more only where the host sends the headers COOP and COEP.';
+    : 'Both use one thread: browsers allow more only if the host sends the headers COOP and COEP.';
 showModel();
 start();
