@@ -1,4 +1,4 @@
-/** What Transformers.js says of the ONNX Runtime that it uses. */
+/** What Transformers.js's `env` says about the ONNX Runtime that it uses. */
 import { UnsupportedError } from '@msd/core';
 import { listenTo } from './log.ts';
 import { type OrtModule, ortVersion } from './ort.ts';
@@ -15,7 +15,7 @@ export interface TransformersEnv {
   readonly backends: { readonly onnx: { readonly wasm?: object; readonly versions?: object } };
 }
 
-/** What Transformers.js takes in place of its own ONNX Runtime, where somebody put it before. */
+/** Transformers.js takes a module that was put there before it was imported in place of its own ONNX Runtime. */
 export function givenModule(): OrtModule | undefined {
   return (globalThis as { readonly [key: symbol]: OrtModule | undefined })[Symbol.for('onnxruntime')];
 }
@@ -44,7 +44,7 @@ const LEVELS = [
   [40, 'error'],
 ] as const;
 
-/** What ONNX Runtime's level, which Transformers.js sets one step quieter than its own, was meant to be. */
+/** Transformers.js sets ONNX Runtime's log level one step quieter than its own: from ONNX Runtime's to its own. */
 const MEANT: Readonly<Record<string, (typeof LEVELS)[number][1]>> = {
   verbose: 'verbose',
   info: 'info',

@@ -280,7 +280,7 @@ export async function modelsDocument(): Promise<string> {
 weights and MSD's kernels. Everything else stays TensorFlow.js's, runs as before, and gives what it gave before.
 
     const model = await loadLayersModel('https://…/model.json');
-    console.log(formatReport(reportOf(model)!));        // a line for each layer or node with weights
+    console.log(formatReport(reportOf(model)));         // a line for each layer or node with weights
 
 **The report names every layer and node that has weights.** For what was taken: the format, the bytes now, where the integers come from,
 and the error of the weights. For what was not: its bytes and the reason. \`stockBytes\` and \`weightBytes\` are the totals before and after.
