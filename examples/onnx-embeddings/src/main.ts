@@ -1,7 +1,8 @@
 /** The page: a model, a text, one search box, and what each side takes. */
 import '../../shared/page.css';
 import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
-import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { linesOf } from '../../shared/search/lines.ts';
+import { SearchPage } from '../../shared/search/page.ts';
 import { SENTENCES } from '../../tfjs-semantic-search/src/sentences.ts';
 import type { Costs, LoadOptions } from './protocol.ts';
 
@@ -59,8 +60,9 @@ function start(): void {
 
 async function takeFile(own: File): Promise<void> {
   try {
-    sentences = await linesOf(own);
-    page.say(`${sentences.length} lines of ${own.name}. Press Start to read them.`);
+    const { lines, what } = await linesOf(own);
+    sentences = lines;
+    page.say(`${what}. Press Start to read them.`);
   } catch (error) {
     page.say((error as Error).message, true);
   }
