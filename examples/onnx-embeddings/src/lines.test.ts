@@ -24,7 +24,9 @@ it.each<[string, File, RegExp]>([
   ['a picture', file(new Uint8Array([137, 80, 78, 71, 0, 0, 13])), /^notes\.txt is not text in UTF-8\. Choose/],
   [
     'a folder',
-    Object.assign(file('x'), { slice: () => ({ text: () => Promise.reject(new DOMException('gone', 'NotFoundError')) }) }),
+    Object.assign(file('x'), {
+      slice: () => ({ text: () => Promise.reject(new DOMException('gone', 'NotFoundError')) }),
+    }),
     /^notes\.txt cannot be read\. Choose/,
   ],
 ])('refuses %s', async (_, own, message) => {

@@ -34,7 +34,7 @@ describe('a folder', () => {
   });
 
   it.each([
-    ['no config.json', {}, /no config\.json\. Choose a folder as Transformers\.js loads it/],
+    ['no config.json', {}, /no config\.json\. Choose a folder in the layout of Transformers\.js/],
     ['no JSON', { 'm/config.json': '<html>' }, /m\/config\.json is not JSON/],
     ['another task', { 'm/config.json': '{"architectures":["BertModel"]}' }, /BertModel, which does not write text/],
     ['no tokenizer', { 'm/config.json': LLAMA }, /m has no tokenizer\.json/],

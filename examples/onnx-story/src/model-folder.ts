@@ -37,7 +37,8 @@ export async function openFolder(
   if (!own.has('tokenizer.json'))
     throw new Error(`${name} has no tokenizer.json. Export the tokenizer, too. The page needs ${LAYOUT}.`);
   const dtypes = DTYPES.filter((dtype) => findFile(own, dtype));
-  if (dtypes.length === 0) throw new Error(`${name} has no ONNX file where Transformers.js looks for one. It needs ${LAYOUT}.`);
+  if (dtypes.length === 0)
+    throw new Error(`${name} has no ONNX file where Transformers.js looks for one. It needs ${LAYOUT}.`);
   return { name, files: own, dtypes };
 }
 

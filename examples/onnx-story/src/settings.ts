@@ -75,7 +75,9 @@ export class Settings {
     if (this.#kind === 'hub') {
       const name = this.#hub.value.trim();
       if (!HUB_NAME.test(name))
-        throw new Error(`“${name}” is not the name of a model on the hub. Names look like HuggingFaceTB/SmolLM2-135M-Instruct.`);
+        throw new Error(
+          `“${name}” is not the name of a model on the hub. Names look like HuggingFaceTB/SmolLM2-135M-Instruct.`,
+        );
       return { kind: 'hub', name };
     }
     if (!this.#folder) throw new Error('No folder is chosen. Choose one below, or drop it on this page.');

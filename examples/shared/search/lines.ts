@@ -36,5 +36,8 @@ export async function linesOf(file: File): Promise<Lines> {
   if (all.length === 0) throw new Error(`${name} has no lines of text. ${ASK}`);
   const lines = all.slice(0, MAX_LINES);
   const isCut = all.length > lines.length || file.size > MAX_BYTES;
-  return { lines, what: `${isCut ? 'The first ' : ''}${lines.length} ${lines.length === 1 ? 'line' : 'lines'} of ${name}` };
+  return {
+    lines,
+    what: `${isCut ? 'The first ' : ''}${lines.length} ${lines.length === 1 ? 'line' : 'lines'} of ${name}`,
+  };
 }
