@@ -18,7 +18,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./commands/inspect.ts'),
   },
   run: {
-    summary: 'Runs a local model: writes text with a decoder, embeds or classifies with an encoder',
+    summary: 'Runs a model here: writes text with a decoder, embeds or classifies with an encoder',
     load: () => import('./commands/run.ts'),
   },
   bench: {

@@ -32,7 +32,7 @@ export function checkSameCopy({ backends: { onnx } }: TransformersEnv, ort: OrtM
   const fix =
     used === found
       ? "In Vite's dev server, use the plugin of @msd/onnx/vite, or put both '@huggingface/transformers' and '@msd/onnx' into optimizeDeps.exclude, or neither; a build of Transformers.js that has onnxruntime-web inside (transformers.js, transformers.min.js) cannot be taken over: load transformers.web.js."
-      : 'Remove onnxruntime-web from your own dependencies (npm ls onnxruntime-web shows who has which), or let your bundler take @msd/onnx/ort-web/webgpu for onnxruntime-web/webgpu.';
+      : 'Remove onnxruntime-web from your own dependencies (npm ls onnxruntime-web shows who has which), or let your bundler take @msd/onnx/ort-web/webgpu for onnxruntime-web/webgpu (in Vite: the plugin of @msd/onnx/vite).';
   throw new UnsupportedError(`@msd/onnx/transformers: ${copies} ${fix}`);
 }
 

@@ -6,7 +6,7 @@ import { TAKEN_OVER } from '../left.ts';
 import type { Download } from '../read/fetch.ts';
 import type { ExternalData } from '../read/open.ts';
 import type { ValueInfo } from '../read/types.ts';
-import { checkQuantize, type QuantizeOption } from '../weights/quantize-option.ts';
+import { checkQuantize, type QuantizeOption, say } from '../weights/quantize-option.ts';
 import { checkSignal, Watch } from './abort.ts';
 import { type LoadProgress, Progress } from './progress.ts';
 import { checkSessionOptions, type Overrides, overridesOf } from './session-options.ts';
@@ -65,7 +65,8 @@ export interface MsdOptions {
 }
 
 /**
- * An entry of `executionProviders` with options. onnxruntime-web's types know it as soon as this package is imported.
+ * An entry of `executionProviders` with options. onnxruntime-web's types know it as soon as this package is imported (of two copies of
+ * onnxruntime-common only one: then declare a constant of this type).
  *
  * @example
  * ```ts
@@ -148,28 +149,28 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
   const { relax = false, exact = false } = given;
   if (device !== 'wasm') {
-    throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
+    throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${say(device)}.`);
   }
   if (components !== 1 && components !== 2) {
-    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${String(components)}.`);
+    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${say(components)}.`);
   }
   if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
-    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${say(activationBlock)}.`);
   }
   if (kvCache !== 'int16' && kvCache !== 'int8' && kvCache !== 'model') {
-    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${String(kvCache)}.`);
+    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${say(kvCache)}.`);
   }
   if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
-    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${String(carrier)}.`);
+    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${say(carrier)}.`);
   }
   if (
     threads !== 'auto' &&
     !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= 64)
   ) {
-    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${String(threads)}.`);
+    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${say(threads)}.`);
   }
   if (claim !== 'auto' && claim !== 'all') {
-    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
+    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${say(claim)}.`);
   }
   if (typeof relax !== 'boolean') {
     throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
@@ -193,7 +194,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (!(typeof stallTimeoutMs === 'number' && stallTimeoutMs >= 0 && stallTimeoutMs < 2 ** 31)) {
     throw new RangeError(
-      `msd: option 'stallTimeoutMs', expected milliseconds below 2³¹, or 0 for none, got ${String(stallTimeoutMs)}.`,
+      `msd: option 'stallTimeoutMs', expected milliseconds below 2³¹, or 0 for none, got ${say(stallTimeoutMs)}.`,
     );
   }
   return {
@@ -214,9 +215,22 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   };
 }
 
+/** Names that no option of ONNX Runtime has: beside `executionProviders` they would do nothing. */
+const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug'].includes(key));
+
+/** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
+function checkPlaces(given: Readonly<Record<string, unknown>>): void {
+  const lost = OWN_KEYS.find((key) => given[key] !== undefined);
+  if (lost !== undefined)
+    throw new TypeError(
+      `create: option '${lost}', expected inside of the provider, got it beside executionProviders. Write executionProviders: [{ name: 'msd', ${lost}: … }].`,
+    );
+}
+
 /** Takes the options of `InferenceSession.create` apart. */
 export function parseSessionOptions(options: object, defaults: MsdOptions): SessionRequest {
   const given = options as Readonly<Record<string, unknown>>;
+  checkPlaces(given);
   const providers = (given.executionProviders ?? []) as readonly (string | object)[];
   if (providers.length > 1) throw new TypeError("msd: executionProviders, expected 'msd' once, got it twice.");
   const entry = providers[0];
