@@ -215,8 +215,8 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   };
 }
 
-/** Names that no option of ONNX Runtime has: beside `executionProviders` they would do nothing. */
-const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug'].includes(key));
+/** Names that only MSD has: beside `executionProviders` they would do nothing. Common ones are left alone: wrappers pass their own on. */
+const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug', 'signal', 'onProgress'].includes(key));
 
 /** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
 function checkPlaces(given: Readonly<Record<string, unknown>>): void {
