@@ -91,6 +91,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -334,6 +335,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -655,6 +657,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
