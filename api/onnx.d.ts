@@ -234,6 +234,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -467,6 +468,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -789,6 +791,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -939,6 +942,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];

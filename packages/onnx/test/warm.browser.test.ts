@@ -1,6 +1,6 @@
 /** While the file of a page's first model arrives, MSD's code is made ready. */
 import { afterAll, expect, it } from 'vitest';
-import type { MsdSession } from '../src/index.ts';
+import { formatReport, type MsdSession } from '../src/index.ts';
 import { exactProduct, firstMiss, gaussian, makeMatrix, matmulModel, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
 
@@ -63,5 +63,7 @@ it('compiles what a decoder needs before the file is there, and gives way to it'
   const { y } = await s.run({ x: tensor(x, [1, 3, 200]) });
   expect(firstMiss(floats(y), exactProduct(matrix, x))).toBeUndefined();
   expect(s.report!.foreignSessions).toBe(0);
+  expect(s.report!.warmedMilliseconds).toBeGreaterThan(0);
+  expect(formatReport(s.report!)).toMatch(/^warmed for \d+ ms beside the page's first download$/m);
   await s.release();
 });

@@ -7,6 +7,12 @@ import { floats, ort, session, tensor } from './ort.ts';
 const ints = (...values: bigint[]): ort.Tensor =>
   new ort.Tensor('int64', BigInt64Array.from(values), [1, values.length]);
 
+it('is an option: a boolean', async () => {
+  await expect(session(warmModel(), { name: 'msd', warm: 1 })).rejects.toThrow(
+    "msd: option 'warm', expected a boolean, got number.",
+  );
+});
+
 describe('the decoder of zeros', () => {
   it('is one that MSD takes as a whole, and says what ONNX Runtime says', async () => {
     const msd = (await session(warmModel())) as MsdSession;

@@ -8,8 +8,7 @@
 /** A message of protobuf, encoded. */
 type Bytes = readonly number[];
 
-/** Numbers of fields: of Model, Graph, Node, Attribute, Tensor, Value. */
-const IR_VERSION = 1;
+/** Element types. */
 const [FLOAT, UINT8, INT32, INT64] = [1, 2, 6, 7] as const;
 /** Rows, columns, and the size of a head. */
 const SIZE = 64;
@@ -40,10 +39,11 @@ function node(op: string, names: string, attributes: Readonly<Record<string, num
   ]);
 }
 
-const zeros = (byteLength: number): Bytes => Array.from({ length: byteLength }, () => 0);
-
-function tensor(name: string, type: number, dims: readonly number[], data: Bytes): Bytes {
-  return part(5, [...dims.flatMap((dim) => int(1, dim)), ...int(2, type), ...part(8, name), ...part(9, data)]);
+/** @param data default: zeros */
+function tensor(name: string, type: number, dims: readonly number[], data?: Bytes): Bytes {
+  const byteLength = (type === FLOAT ? 4 : 1) * dims.reduce((count, dim) => count * dim, 1);
+  const bytes = data ?? new Array<number>(byteLength).fill(0);
+  return part(5, [...dims.flatMap((dim) => int(1, dim)), ...int(2, type), ...part(8, name), ...part(9, bytes)]);
 }
 
 function value(field: number, name: string, type: number, dims: readonly (string | number)[]): Bytes {
@@ -53,13 +53,13 @@ function value(field: number, name: string, type: number, dims: readonly (string
 
 /** y = x · Wᵀ, with the same W everywhere. */
 const linear = (x: string, y: string): Bytes =>
-  node('.MatMulNBits', `${x} w s>${y}`, { K: SIZE, N: SIZE, bits: 4, block_size: BLOCK, accuracy_level: 4 });
+  node('.MatMulNBits', `${x} w s>${y}`, { K: SIZE, N: SIZE, bits: 4, block_size: BLOCK });
 
 function layer(i: number): Bytes {
   const own = (names: string): string => names.replace(/\b[a-z]\w*/g, (name) => `${name}${i}`);
   return [
     ...['q', 'k', 'v'].flatMap((name) => linear(`x${i}`, own(name))),
-    ...node('.GroupQueryAttention', `${own('q k v pk pv')} last total cos sin>${own('a nk nv')}`, {
+    ...node('.GroupQueryAttention', `${own('q k v pk pv')} last total angles angles>${own('a nk nv')}`, {
       num_heads: 1,
       kv_num_heads: 1,
       do_rotary: 1,
@@ -82,7 +82,6 @@ export function warmModel(): Uint8Array {
     Array.from({ length: 2 * LAYERS }, (_, i) =>
       value(field, `${prefix}${i % 2 ? 'v' : 'k'}${i >> 1}`, FLOAT, ['batch', 1, length, SIZE]),
     ).flat();
-  const angles = (name: string): Bytes => tensor(name, FLOAT, [POSITIONS, SIZE / 2], zeros(2 * SIZE * POSITIONS));
   const graph = [
     ...node('ReduceSum', 'mask ones>sum', { keepdims: 0 }),
     ...node('Sub', 'sum ones>end'),
@@ -97,12 +96,11 @@ export function warmModel(): Uint8Array {
     ...part(2, 'warm'),
     ...tensor('ones', INT64, [1], one),
     ...tensor('one', INT64, [], one),
-    ...tensor('table', FLOAT, [1, SIZE], zeros(4 * SIZE)),
-    ...tensor('g', FLOAT, [SIZE], zeros(4 * SIZE)),
-    ...tensor('w', UINT8, [SIZE, SIZE / BLOCK, BLOCK / 2], zeros((SIZE * SIZE) / 2)),
-    ...tensor('s', FLOAT, [(SIZE * SIZE) / BLOCK], zeros((4 * SIZE * SIZE) / BLOCK)),
-    ...angles('cos'),
-    ...angles('sin'),
+    ...tensor('table', FLOAT, [1, SIZE]),
+    ...tensor('g', FLOAT, [SIZE]),
+    ...tensor('w', UINT8, [SIZE, SIZE / BLOCK, BLOCK / 2]),
+    ...tensor('s', FLOAT, [(SIZE * SIZE) / BLOCK]),
+    ...tensor('angles', FLOAT, [POSITIONS, SIZE / 2]),
     ...value(11, 'ids', INT64, ['batch', 'rows']),
     ...value(11, 'mask', INT64, ['batch', 'length']),
     ...caches(11, 'p', 'past'),
@@ -110,5 +108,5 @@ export function warmModel(): Uint8Array {
     ...caches(12, 'n', 'length'),
   ];
   const opset = (domain: string, version: number): Bytes => part(8, [...part(1, domain), ...int(2, version)]);
-  return Uint8Array.from([...int(IR_VERSION, 10), ...part(7, graph), ...opset('', 21), ...opset('com.microsoft', 1)]);
+  return Uint8Array.from([...int(1, 10), ...part(7, graph), ...opset('', 21), ...opset('com.microsoft', 1)]);
 }

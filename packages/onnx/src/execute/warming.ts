@@ -16,6 +16,11 @@ export const WARMS: unique symbol = /* @__PURE__ */ Symbol.for('msd.warms');
 /** Of the page: `undefined` before; and whether there was a session, after which there is nothing to warm. */
 let warming: AbortController | undefined;
 let isOver = false;
+/** What it took. */
+let milliseconds: number | undefined;
+
+/** How long MSD's code was warmed on this page; `undefined` if it was not. */
+export const warmedMilliseconds = (): number | undefined => milliseconds;
 
 /**
  * Begins, where nobody has, on a page that somebody looks at and in workers. Node's processes have other things to do, and files
@@ -35,8 +40,13 @@ async function warm(create: Create, signal: AbortSignalLike): Promise<void> {
   await idle();
   if (signal.aborted) return;
   const executionProviders = [{ name: 'msd', threads: 1, [WARMS]: true }];
-  const session = await create(warmModel(), { executionProviders, signal });
-  await session.dispose();
+  const begun = performance.now();
+  try {
+    const session = await create(warmModel(), { executionProviders, signal });
+    await session.dispose();
+  } finally {
+    milliseconds = performance.now() - begun;
+  }
 }
 
 /** Resolves when the page has nothing to do: Safari, and workers, say it with the end of a task. */
