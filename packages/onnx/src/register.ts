@@ -42,7 +42,10 @@ let compiler: Promise<typeof import('./execute/create.ts')> | undefined;
 
 /** The compiler of models and the kernels: fetched with the first model. */
 function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
-  compiler ??= import('./execute/create.ts');
+  compiler ??= import('./execute/create.ts').catch((error: unknown) => {
+    compiler = undefined; // who asks next tries again
+    throw error;
+  });
   return compiler;
 }
 
