@@ -52,7 +52,7 @@ const plainData = ({ answer, steps }: Ran): Ran => ({
 });
 
 /** What Transformers.js does first. */
-const fetchModel = async (): Promise<number> => (await hf.env.fetch('/models/story/onnx/model_q4.onnx')).status;
+const fetchModel = async (): Promise<number> => (await hf.env.fetch!('/models/story/onnx/model_q4.onnx')).status;
 
 Object.assign(globalThis, { runCase: run, fetchModel });
 document.title = 'ready';
