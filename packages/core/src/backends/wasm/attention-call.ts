@@ -141,7 +141,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const tasks = this.#tasks;
     const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
     const carrier = type === 'int8' ? runtime.routes.cacheCarrier(PER_CHANNEL) : undefined;
-    const attend = kernelCall(attendSpec, { type, carrier }, args);
+    const attend = kernelCall(attendSpec, { type, carrier, unroll: runtime.routes.unroll() }, args);
     const chunks = runtime.cuts.rows(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks));
     const kernels = {
       append: new BoundKernel(runtime, kernelCall(appendSpec, { type }, args), whole(batch * kvHeads)),
