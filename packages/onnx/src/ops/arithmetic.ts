@@ -56,8 +56,7 @@ const inWide =
   (exact: Wide, compute: NonNullable<Binary['compute']>) =>
   (a: number, b: number, elemType: number): number => {
     const result = compute(a, b, elemType);
-    const isSafe = [a, b, result].every((each) => Number.isSafeInteger(each) || Number.isNaN(each));
-    if (isSafe || b === 0) return result;
+    if ((Number.isSafeInteger(result) && Number.isSafeInteger(a) && Number.isSafeInteger(b)) || b === 0) return result;
     const [wideA = 0n, wideB = 0n] = int64Elements([a, b]);
     return wideNumber(BigInt.asIntN(64, exact(wideA, wideB)));
   };
