@@ -58,7 +58,7 @@ export class Routes {
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
   find(format: WeightFormat, variant: WeightVariant, shape: GemmShape, decomposition: Decomposition): GemmOptions {
     const optionsOf = (carrier: CarrierOptions) => {
-      const unroll = carrier.id === 'i8' && shape === 'gemv' ? 1 : this.#unroll();
+      const unroll = carrier.id === 'i8' && shape === 'gemv' ? 1 : this.unroll();
       return gemmOptions(shape, format, variant, scaleBlock(decomposition), carrier, unroll);
     };
     const [, carrier] = this.#carriers(format, variant, decomposition);
@@ -116,7 +116,7 @@ export class Routes {
    * 13 on keeps their order, and fewer turns gain 5 %; older ones load the operands of all steps first and run out of registers:
    * two take 1.27 times as long. They are not timed: one that is not optimised yet is as fast with two, and would stay with them.
    */
-  #unroll(): Unroll {
+  unroll(): Unroll {
     if (unroll) return unroll;
     if (loadsFirst()) return (unroll = 1);
     const [one, two] = this.#time(unrolled(), 'gemm', 3);
