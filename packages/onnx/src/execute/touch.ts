@@ -3,7 +3,7 @@
  * takes longer than reading and packing its weights. In Node it can be done beside that: zeros from the system, read into
  * memory by Node's threads for files, bring its pages along. It takes the time of processors that the first writes would have taken.
  */
-import type { ArenaHandle, WasmBackend } from '@msd/core';
+import type { ArenaHandle } from '@msd/core';
 import { builtin } from '../read/builtin.ts';
 
 interface FileSystem {
@@ -14,8 +14,8 @@ interface FileSystem {
 
 /** Memory that is ready before it is needed. */
 export interface Touched {
-  /** Waits until the next so many bytes are ready, or nothing more will be. */
-  room(byteLength: number): Promise<void>;
+  /** Waits until it is ready up to an address, or nothing more will be: nothing there may be written to before. */
+  room(end: number): Promise<void>;
   /** Nothing more is needed. Waits for what is under way. */
   end(): Promise<void>;
 }
@@ -30,16 +30,16 @@ const PIECE_BYTES = 2 ** 23;
 const LANES = 3;
 
 /**
- * Makes the memory that a backend starts with ready, from its beginning on. What is not ready yet is allocated, so nobody else gets
- * it: who does not wait for it gets other memory.
+ * Makes the memory of some handles ready, from the first one on. They follow each other in one arena, nothing else lies between them,
+ * and nothing has been written to them: zeros will.
  *
  * @returns `undefined` where the system has no zeros to read, or one core; else {@link Touched.end} has to follow
  */
-export function touch(backend: WasmBackend, byteLength: number): Touched | undefined {
+export function touch(handles: readonly ArenaHandle[]): Touched | undefined {
   const fs = builtin<FileSystem>('node:fs');
   const cores = builtin<System>('node:os')?.availableParallelism() ?? 1;
   const zeros = fs && cores > 1 ? open(fs) : undefined;
-  return zeros === undefined ? undefined : new Touching(backend, byteLength, { fs: fs!, fd: zeros });
+  return zeros === undefined ? undefined : new Touching(handles, { fs: fs!, fd: zeros });
 }
 
 /** Where zeros come from. */
@@ -57,33 +57,33 @@ function open(fs: FileSystem): number | undefined {
 }
 
 class Touching implements Touched {
-  readonly #backend: WasmBackend;
   readonly #zeros: Zeros;
-  readonly #pieces: ArenaHandle[] = [];
+  readonly #first: ArenaHandle;
+  readonly #end: number;
+  readonly #pieces: number;
   readonly #isReady: boolean[] = [];
   readonly #all: Promise<unknown>;
   #begun = 0;
   /** Pieces that are ready, with all before them. */
   #ready = 0;
-  /** Bytes that were asked for. */
-  #wanted = 0;
   #isOver = false;
   #wake: (() => void) | undefined;
 
-  constructor(backend: WasmBackend, byteLength: number, zeros: Zeros) {
-    this.#backend = backend;
+  constructor(handles: readonly ArenaHandle[], zeros: Zeros) {
+    const [first, last] = [handles[0]!, handles.at(-1)!];
     this.#zeros = zeros;
-    for (let left = byteLength; left >= PIECE_BYTES; left -= PIECE_BYTES)
-      this.#pieces.push(backend.alloc(PIECE_BYTES, 'memory that is made ready'));
+    this.#first = first;
+    this.#end = last.ptr + last.byteLength;
+    this.#pieces = Math.ceil((this.#end - first.ptr) / PIECE_BYTES);
     const lane = async (): Promise<void> => {
-      while (this.#begun < this.#pieces.length) await this.#touch(this.#begun++);
+      while (!this.#isOver && this.#begun < this.#pieces) await this.#touch(this.#begun++);
     };
     this.#all = Promise.all(Array.from({ length: LANES }, lane)).finally(() => zeros.fs.closeSync(zeros.fd));
   }
 
-  async room(byteLength: number): Promise<void> {
-    this.#wanted += byteLength;
-    while (!this.#isOver && this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted)
+  async room(end: number): Promise<void> {
+    const wanted = Math.ceil((Math.min(end, this.#end) - this.#first.ptr) / PIECE_BYTES);
+    while (!this.#isOver && this.#ready < wanted)
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -91,17 +91,16 @@ class Touching implements Touched {
 
   async end(): Promise<void> {
     this.#isOver = true;
-    while (this.#begun < this.#pieces.length) this.#backend.free(this.#pieces[this.#begun++]!);
     await this.#all;
   }
 
   async #touch(index: number): Promise<void> {
     const { fs, fd } = this.#zeros;
-    const piece = this.#pieces[index]!;
-    const bytes = this.#backend.arena.bytes(piece);
+    const { arena, ptr } = this.#first;
+    const begin = ptr + index * PIECE_BYTES;
+    const bytes = arena.bytes(arena.at(begin, Math.min(PIECE_BYTES, this.#end - begin)));
     // Whether it read any zeros does not matter: a page that was not brought along comes when it is needed.
-    await new Promise<void>((resolve) => fs.read(fd, bytes, 0, PIECE_BYTES, null, () => resolve()));
-    this.#backend.free(piece);
+    await new Promise<void>((resolve) => fs.read(fd, bytes, 0, bytes.length, null, () => resolve()));
     this.#isReady[index] = true;
     while (this.#isReady[this.#ready]) this.#ready++;
     this.#wake?.();

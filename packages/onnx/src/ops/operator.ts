@@ -70,6 +70,7 @@ export class NodeView {
     return this.#attribute(name, 'ints')?.value;
   }
 
+  /** To be asked while a model is created: later the file may be closed. */
   string(name: string, otherwise: string): string {
     const range = this.#attribute(name, 'string')?.value;
     return range ? utf8.decode(readRange(range)) : otherwise;
