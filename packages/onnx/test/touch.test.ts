@@ -23,16 +23,20 @@ async function begin(threads = 1): Promise<readonly [WasmBackend, readonly Arena
 
 it('is left out where the system has no zeros, or no core that is free', async () => {
   const [, handles] = await begin();
-  const touched = touch(handles);
+  const touched = touch(handles, false);
   expect(touched !== undefined).toBe(isPossible);
   await touched?.end();
 });
 
-describe.runIf(isPossible).each([1, 2])('with %i threads', (threads) => {
+describe.runIf(isPossible).each([
+  [1, false],
+  [1, true],
+  [2, true],
+])('with %i threads, beside other work: %s', (threads, isBusy) => {
   it('is ready in its order, and nobody writes to it from then on', async () => {
     const [{ arena }, handles, behind] = await begin(threads);
     const before = arena.byteLength;
-    const touched = touch(handles)!;
+    const touched = touch(handles, isBusy)!;
     for (const [i, handle] of handles.entries()) {
       await touched.room(handle.ptr + handle.byteLength);
       arena.bytes(handle).fill(i + 1);
@@ -49,7 +53,7 @@ describe.runIf(isPossible).each([1, 2])('with %i threads', (threads) => {
 
   it('goes on where memory grows meanwhile', async () => {
     const [{ arena }, handles] = await begin(threads);
-    const touched = touch(handles)!;
+    const touched = touch(handles, isBusy)!;
     const more = arena.alloc(8 * MEGABYTE);
     arena.bytes(more).fill(7);
     for (const [i, handle] of handles.entries()) {
@@ -63,7 +67,7 @@ describe.runIf(isPossible).each([1, 2])('with %i threads', (threads) => {
 
   it('ends at once if nothing more is needed, and waits for nothing that is more than there is', async () => {
     const [, handles] = await begin(threads);
-    const touched = touch(handles)!;
+    const touched = touch(handles, isBusy)!;
     await touched.room(handles[0]!.ptr + 1);
     await touched.end();
     await touched.room(10 * BYTES);

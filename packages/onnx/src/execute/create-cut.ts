@@ -65,7 +65,7 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
   const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
   if (isForeign) request.progress.report('start', 0, undefined);
   const isBeside = isForeign && canBeBeside(drafts);
-  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts));
+  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts, !isForeign));
   try {
     const { backend: device } = residents;
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -130,10 +130,14 @@ function canBeBeside(drafts: readonly Draft[]): boolean {
   return !isControl && !isArriving(drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph)));
 }
 
-async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
+/** @param isBusy there is something to be done before the packing */
+async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[], isBusy: boolean): Promise<Loaded> {
   const ways = await buildWays(ort, drafts, request, parts);
   try {
-    return { ways, ...(await reserve(ways, request)) };
+    return {
+      ways,
+      ...(await reserve(ways, request, isBusy)),
+    };
   } catch (error) {
     await releaseAll(ways);
     throw error;
@@ -151,7 +155,7 @@ async function beside({ ort, parts, request }: Cutting, drafts: readonly Draft[]
 }
 
 async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise<Omit<Loaded, 'ways'>> {
-  const loaded = await reserve(ways, request);
+  const loaded = await reserve(ways, request, false);
   try {
     await loaded.residents.fill();
     return loaded;
@@ -161,13 +165,17 @@ async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise
   }
 }
 
-async function reserve(ways: readonly BuiltWay[], request: SessionRequest): Promise<Omit<Loaded, 'ways'>> {
+async function reserve(
+  ways: readonly BuiltWay[],
+  request: SessionRequest,
+  isBusy: boolean,
+): Promise<Omit<Loaded, 'ways'>> {
   const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
   const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
   // Before the bytes of a fetched file go.
   const inner = innerNodes(graphs);
   const matches = ways.flatMap(matchesOf);
-  const residents = await reserveResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf));
+  const residents = await reserveResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf), isBusy);
   return { inner, residents };
 }
 

@@ -58,20 +58,25 @@ export interface Residents {
 /**
  * Makes room for what matches need.
  *
+ * @param isBusy the caller has something to do before it fills it
  * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
  */
 export async function reserveResidents(
   matches: readonly Match[],
   { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
   kvBytesPerToken: number,
-  tensors: Iterable<TensorRef> = [],
+  tensors: Iterable<TensorRef>,
+  isBusy: boolean,
 ): Promise<Residents> {
   const { resources, matrices, constants, initialBytes, fileBytes } = needsOf(matches);
   const all = [...resources.values()];
   progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
   progress.report('pack', 0, fileBytes);
   const { debug, carrier, threads } = options;
-  const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
+  // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
+  const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
+  const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads });
+  const backend = await roomFor(initialBytes, create);
   let touched: Touched | undefined;
   const dispose = async (): Promise<void> => {
     await touched?.end();
@@ -81,7 +86,11 @@ export async function reserveResidents(
     if (matrices.length > 0) backend.askTiles();
     const { prepared, places } = reserveMatrices(backend, matrices);
     // Beside a file that goes while it is packed, memory that is ready early would be memory twice.
-    if (!isArriving(tensors)) touched = await touchedMemory(places.map(({ handle }) => handle));
+    if (!isArriving(tensors))
+      touched = await touchedMemory(
+        places.map(({ handle }) => handle),
+        isBusy,
+      );
     const placed = constants.map((each) => placeOf(backend, each));
     const tables = new Map<string, ReadRows>();
     const sources = new Set<ByteSource>();
@@ -121,15 +130,17 @@ export async function reserveResidents(
   }
 }
 
+/** Of packed weights: what the working buffers of a short prompt take in a large model. */
+const RUN_SHARE = 1 / 64;
 /** Memory from which on it is worth a piece of code of its own, and threads. */
 const TOUCHED_BYTES = 2 ** 25;
 
 /** Node only: other engines have nobody to do it. */
-async function touchedMemory(handles: readonly ArenaHandle[]): Promise<Touched | undefined> {
+async function touchedMemory(handles: readonly ArenaHandle[], isBusy: boolean): Promise<Touched | undefined> {
   const bytes = handles.reduce((sum, { byteLength }) => sum + byteLength, 0);
   // With debug, something lies between them.
   if (bytes < TOUCHED_BYTES || handles[0]!.arena.debug || !builtin('node:fs')) return undefined;
-  return (await import('./touch.ts')).touch(handles);
+  return (await import('./touch.ts')).touch(handles, isBusy);
 }
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */

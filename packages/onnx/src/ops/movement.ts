@@ -223,7 +223,7 @@ type Layout = (
 /**
  * @param data how many operands are moved; all others say how. Absent: every one is moved.
  */
-function matchMovement(layout: Layout, data?: number): Operator['match'] {
+function matchMovement(layout: Layout, data?: number): NonNullable<Operator['match']> {
   return (view, matcher) => {
     const { node } = view;
     const moved = node.inputs.slice(0, data);
