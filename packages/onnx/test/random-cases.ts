@@ -44,6 +44,7 @@ function repeated(next: Next, dims: readonly number[]): number[] {
 }
 
 const SPECIAL = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -0] as const;
+const NUMBERS = SPECIAL.slice(1);
 /** Of x · something that becomes 0 at −Infinity, MSD gives the limit, and some kernels of ONNX Runtime NaN. */
 const BOUNDED = [Number.NaN, Number.POSITIVE_INFINITY, 0, -0] as const;
 
@@ -245,12 +246,16 @@ function folds(): [string, Maker][] {
       const axes = Array.from({ length: whole(next, 0, dims.length - first) }, (_, i) => first + i);
       const attributes = { keepdims: { int: whole(next, 0, 1) } };
       const named = axes.length > 0 ? [longs('axes', ...axes)] : [];
-      const drawing = kind === 'Prod' ? { value: () => 0.5 + next() } : {};
+      // Which of several the largest is beside NaN, ONNX Runtime leaves to the order in which it looks; here it is NaN.
+      const drawings: Readonly<Record<string, Drawing>> = {
+        Prod: { value: () => 0.5 + next() },
+        ...{ Max: { special: NUMBERS }, Min: { special: NUMBERS } },
+      };
       // 17⁴ terms at most; a product of n factors has n roundings.
       const tolerance: Form['tolerance'] = ['Max', 'Min'].includes(kind)
         ? [0, 0]
         : [2 * countOf(dims) + 8, countOf(dims)];
-      return made(`Reduce${kind}`, [fed(next, 'x', dims, drawing), ...named], { attributes, tolerance });
+      return made(`Reduce${kind}`, [fed(next, 'x', dims, drawings[kind]), ...named], { attributes, tolerance });
     },
   ]);
   const chosen = ['ArgMax', 'ArgMin'].map((name): [string, Maker] => [
@@ -319,7 +324,7 @@ function movements(): [string, Maker][] {
     [
       'Split',
       (next) => {
-        const parts = Array.from({ length: whole(next, 1, 4) }, () => one(next, SIZES));
+        const parts = Array.from({ length: whole(next, 1, 4) }, (): number => one(next, SIZES));
         const dims = shape(next, 1);
         const axis = whole(next, 0, dims.length - 1);
         const x = fed(
