@@ -61,7 +61,7 @@ function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
  *
  * register(ort);
  * const session = await ort.InferenceSession.create('model_q4.onnx', { executionProviders: ['msd'] });
- * console.log(formatReport(reportOf(session)!));
+ * console.log(formatReport(reportOf(session)));
  * ```
  */
 export function register(ort: OrtModule, options?: MsdOptions): void {

@@ -18,9 +18,9 @@ export interface NodeReport {
   readonly kernel?: string;
   /** Why the node is not claimed; of a claimed one, why it runs for itself and not as a part of attention. */
   readonly reason?: string;
-  /** What its float weights became while the model was loaded, and what that lost: relative L2 of the matrix and of its worst row. */
+  /** What its float weights became while the model was loaded, and the error of that: relative L2 of the matrix and of its worst row. */
   readonly quantized?: RoundingError & { readonly format: FloatFormat };
-  /** How ONNX Runtime gets the node, if not as the file has it. */
+  /** In which form ONNX Runtime gets the node, if not as in the file. */
   readonly form?: string;
   /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
@@ -77,7 +77,7 @@ export interface Expectation {
   readonly peaks: MachinePeaks;
 }
 
-/** Everything that a session can say about itself. */
+/** What a session reports about itself. */
 export interface SessionReport {
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
@@ -119,14 +119,14 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** What stands in the place of a report that there is none of. */
+/** The text for a session without a report. */
 const NO_REPORT =
-  "no report: ONNX Runtime created this session, and MSD has no part in it. It may have in sessions that name 'msd' after register(ort), or after import '@msd/onnx/transformers'.";
+  "no report: ONNX Runtime runs this session, without MSD. For MSD, call register(ort) and create the session with executionProviders: ['msd'], or import '@msd/onnx/transformers'.";
 
 /**
- * A short text table of a report: one line per kind of node and place, then totals. Of several reports, one table under each name.
+ * A report as a short text table: a line for each kind of node and place, then totals. Several reports give a table under each name.
  *
- * @param report of `reportOf`, whatever that was asked about
+ * @param report whatever `reportOf` gave
  * @example
  * ```ts
  * console.log(formatReport(reportOf(session)));

@@ -1,5 +1,5 @@
 /**
- * `@msd/onnx/transformers` on pages and in workers: Transformers.js computes in MSD what it would on the CPU. Imported before or after
+ * `@msd/onnx/transformers` for pages and workers: what Transformers.js would compute on the CPU runs in MSD. Import it before or after
  * Transformers.js, once in each page or worker.
  */
 import { env } from '@huggingface/transformers';
