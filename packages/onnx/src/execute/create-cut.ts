@@ -109,7 +109,7 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
       },
     };
     const session = new CutSession(model);
-    if (!request.isProfiled) await rehearse(session, model, request.watch);
+    if (!request.isProfiled) await rehearse(session, model, request);
     return session;
   } catch (error) {
     await residents.dispose();

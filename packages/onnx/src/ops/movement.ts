@@ -223,7 +223,7 @@ type Layout = (
 /**
  * @param data how many operands are moved; all others say how. Absent: every one is moved.
  */
-function matchMovement(layout: Layout, data?: number): NonNullable<Operator['match']> {
+function matchMovement(layout: Layout, data?: number): Operator['match'] {
   return (view, matcher) => {
     const { node } = view;
     const moved = node.inputs.slice(0, data);
@@ -283,21 +283,20 @@ const splitLayout: Layout = (view, [dims], at) => {
   return copySplit(dims!, axis, each as readonly number[]);
 };
 
-const padLayout =
-  (mode: NonNullable<PadOptions['mode']>): Layout =>
-  (view, [dims], at) => {
-    const pads = view.version < 11 ? view.ints('pads') : at(1);
-    const value = view.version < 11 ? view.float('value', 0) : (at(2)?.[0] ?? 0);
-    const axes = (view.version < 11 ? undefined : at(3)) ?? dims!.map((_, i) => i);
-    const before = dims!.map(() => 0);
-    const after = dims!.map(() => 0);
-    for (const [i, axis] of axes.entries()) {
-      const d = axisOf(view, axis, dims!.length);
-      before[d] = pads![i]!;
-      after[d] = pads![i + axes.length]!;
-    }
-    return copyPad(dims!, { before, after, mode, value });
-  };
+const padLayout: Layout = (view, [dims], at) => {
+  const pads = view.version < 11 ? view.ints('pads') : at(1);
+  const mode = view.string('mode', 'constant') as NonNullable<PadOptions['mode']>;
+  const value = view.version < 11 ? view.float('value', 0) : (at(2)?.[0] ?? 0);
+  const axes = (view.version < 11 ? undefined : at(3)) ?? dims!.map((_, i) => i);
+  const before = dims!.map(() => 0);
+  const after = dims!.map(() => 0);
+  for (const [i, axis] of axes.entries()) {
+    const d = axisOf(view, axis, dims!.length);
+    before[d] = pads![i]!;
+    after[d] = pads![i + axes.length]!;
+  }
+  return copyPad(dims!, { before, after, mode, value });
+};
 
 export const movementOperators: readonly Operator[] = [
   { name: 'Transpose', attributes: ['perm'], infer: transpose, host: true, match: matchMovement(transposeLayout, 1) },
@@ -331,10 +330,6 @@ export const movementOperators: readonly Operator[] = [
     attributes: ['pads', 'mode', 'value'],
     infer: pad,
     sizedBy: [1, 3],
-    match: (view, matcher) => {
-      // Now: when a run asks for its layout, the file may be closed.
-      const mode = view.string('mode', 'constant') as NonNullable<PadOptions['mode']>;
-      return matchMovement(padLayout(mode), 1)(view, matcher);
-    },
+    match: matchMovement(padLayout, 1),
   },
 ];
