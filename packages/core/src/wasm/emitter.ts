@@ -71,8 +71,7 @@ const section = (id: number, body: number[]) => [id].concat(withSize(body));
 // ---------------------------------------------------------------- operators
 
 const expr = <T extends Type>(type: T, ...code: Code): Expr<T> => ({ type, code });
-const int = (x: Int): I32 =>
-  typeof x === 'number' ? expr('i32', 0x41, x >= 0 && x < 0x40 ? x : sleb(x)) : x;
+const int = (x: Int): I32 => (typeof x === 'number' ? expr('i32', 0x41, x >= 0 && x < 0x40 ? x : sleb(x)) : x);
 const simd = (opcode: number) => [0xfd, ...uleb(opcode)];
 
 const unary =
