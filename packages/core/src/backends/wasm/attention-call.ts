@@ -67,6 +67,8 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #settled: Settled | undefined;
   /** Since operands were looked at last. */
   #hasMoved = true;
+  /** Do words stand there of a bias or a mask? */
+  #hasScores = false;
   #memory = new Int32Array(0);
 
   constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
@@ -220,7 +222,10 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #tell(run: Run, places: RunPlaces): void {
     const { buffer } = this.#runtime.arena.memory;
     const { op } = this.#work;
-    if (run.bias || run.mask || op.bias || op.mask) this.#words.scores(run, this.#addresses, places);
+    // A run that brings none does away with what the run before it brought.
+    const hasScores = [run.bias, run.mask, op.bias, op.mask].some((each) => each !== undefined);
+    if (hasScores || this.#hasScores) this.#words.scores(run, this.#addresses, places);
+    this.#hasScores = hasScores;
     this.#words.run(run);
     if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
     this.#memory.set(this.#words.image, places.image / 4);
