@@ -1,7 +1,8 @@
 /** The page: a model, a text, one search box, and what each side takes. */
 import '../../shared/page.css';
 import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
-import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { linesOf } from '../../shared/search/lines.ts';
+import { SearchPage } from '../../shared/search/page.ts';
 import { SENTENCES } from '../../tfjs-semantic-search/src/sentences.ts';
 import type { Costs, LoadOptions } from './protocol.ts';
 
@@ -51,7 +52,7 @@ function showModel(): void {
 function start(): void {
   const name = model.value === 'other' ? hub.value.trim() : model.value;
   if (name !== 'toy' && !HUB_NAME.test(name)) {
-    page.say(`“${name}” names no model of the hub. Write it like Xenova/all-MiniLM-L6-v2.`, true);
+    page.say(`“${name}” is not the name of a model on the hub. Names look like Xenova/all-MiniLM-L6-v2.`, true);
     return;
   }
   void page.start({ model: name, threads, base: new URL('.', document.baseURI).href }, sentences);
@@ -59,8 +60,9 @@ function start(): void {
 
 async function takeFile(own: File): Promise<void> {
   try {
-    sentences = await linesOf(own);
-    page.say(`${sentences.length} lines of ${own.name}. Press Start to read them.`);
+    const { lines, what } = await linesOf(own);
+    sentences = lines;
+    page.say(`${what}. Press Start to read them.`);
   } catch (error) {
     page.say((error as Error).message, true);
   }
@@ -82,6 +84,6 @@ shortcuts(element('query'), element<HTMLButtonElement>('cancel'));
 element('threads-hint').textContent =
   threads > 1
     ? `Both use ${threads} threads.`
-    : 'Both use one thread: browsers allow more only where the host sends the headers COOP and COEP.';
+    : 'Both use one thread: browsers allow more only if the host sends the headers COOP and COEP.';
 showModel();
 start();

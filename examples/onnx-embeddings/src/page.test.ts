@@ -81,7 +81,7 @@ describe('the page', { timeout: 120_000 }, () => {
     await other.locator('#model').selectOption('other');
     await other.locator('#hub').fill('MiniLM');
     await other.locator('#start').click();
-    await status('“MiniLM” names no model of the hub.', other);
+    await status('“MiniLM” is not the name of a model on the hub.', other);
     await other.route('https://huggingface.co/**', (route) => route.abort());
     await other.locator('#model').selectOption('Xenova/all-MiniLM-L6-v2');
     expect(await text('model-hint', other)).toMatch(/Downloaded from huggingface\.co/);

@@ -34,9 +34,9 @@ describe('a folder', () => {
   });
 
   it.each([
-    ['no config.json', {}, /no config\.json\. Choose a folder as Transformers\.js loads it/],
-    ['no JSON', { 'm/config.json': '<html>' }, /m\/config\.json is no JSON/],
-    ['another task', { 'm/config.json': '{"architectures":["BertModel"]}' }, /BertModel, which writes no text/],
+    ['no config.json', {}, /no config\.json\. Choose a folder in the layout of Transformers\.js/],
+    ['no JSON', { 'm/config.json': '<html>' }, /m\/config\.json is not JSON/],
+    ['another task', { 'm/config.json': '{"architectures":["BertModel"]}' }, /BertModel, which does not write text/],
     ['no tokenizer', { 'm/config.json': LLAMA }, /m has no tokenizer\.json/],
     ['no ONNX file', { 'm/config.json': LLAMA, 'm/tokenizer.json': '' }, /m has no ONNX file/],
   ])('is refused for %s, with what to do', async (_, files, message) => {

@@ -148,7 +148,7 @@ describe('the page', { timeout: 120_000 }, () => {
     const other = await host.open({ query: shareHash({ ...RESULT, prompt, dtype: 'q8', tokens: 80 }) });
     await other.locator('#write').click();
     await done(other);
-    const [, same] = /^The first (\d+) of 80 tokens are the same; at the marked one they part\. With q8 weights/.exec(
+    const [, same] = /^The first (\d+) of 80 tokens are the same; the marked one differs\. With q8 weights/.exec(
       await text('agreement', other),
     )!;
     expect(Number(same)).toBeGreaterThan(20);
@@ -171,7 +171,7 @@ describe('the page', { timeout: 120_000 }, () => {
     };
     await other.locator('#model').selectOption('hub');
     await other.locator('#hub').fill('no model');
-    await say(/“no model” names no model of the hub/);
+    await say(/“no model” is not the name of a model on the hub/);
     await other.locator('#hub').fill('someone/a-model');
     await other.route('https://huggingface.co/**', (route) => route.abort());
     await say(/online\?/);

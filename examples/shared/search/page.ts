@@ -255,18 +255,3 @@ function describeAgreement<Costs>(text: string, stock: Answer<Costs>, msd: Answe
   const shared = msd.hits.filter(({ index }) => order.includes(index)).length;
   return `Both answers to “${text}”: cosine of the embeddings ${cosine.toFixed(5)}, ${shared} of ${order.length} results are the same.`;
 }
-
-const MAX_SENTENCES = 5000;
-
-/**
- * The lines of a text file that have something in them.
- *
- * @throws Error when there are none
- */
-export async function linesOf(file: File): Promise<string[]> {
-  const lines = (await file.text()).split(/\r?\n/).map((line) => line.trim());
-  const own = lines.filter(Boolean).slice(0, MAX_SENTENCES);
-  if (own.length === 0)
-    throw new Error(`${file.name} has no lines of text. Choose a text file with one sentence per line.`);
-  return own;
-}

@@ -1,7 +1,8 @@
 /** The page: TensorFlow.js and MSD, one search box, and what each of them costs. */
 import '../../shared/page.css';
 import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
-import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { linesOf } from '../../shared/search/lines.ts';
+import { SearchPage } from '../../shared/search/page.ts';
 import type { Side } from '../../shared/search/protocol.ts';
 import type { BackendName, Format, LoadOptions, Memory } from './protocol.ts';
 import { SENTENCES } from './sentences.ts';
@@ -56,7 +57,7 @@ function start(): void {
 
 async function takeFile(own: File): Promise<void> {
   try {
-    sentences = await linesOf(own);
+    sentences = (await linesOf(own)).lines;
     start();
   } catch (error) {
     page.say((error as Error).message, true);
