@@ -102,6 +102,8 @@ export interface SessionReport {
   readonly ortVersion?: string;
   /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
   readonly graphOptimizationLevel?: string;
+  /** How long MSD's code was warmed while the file of the page's first model arrived; absent where it was not. */
+  readonly warmedMilliseconds?: number;
   /** Of the last run, wall time; absent before the first, and of a model that runs whole. */
   readonly lastRunMilliseconds?: number;
   /** Of the last run. Present once `explain` was asked about this session. */
@@ -161,7 +163,7 @@ function textOf(report: SessionReport): string {
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
   const rounded = report.nodes.flatMap(({ quantized }) => quantized ?? []);
-  const { bytesCopiedPerCall: copied, expected, kvCache, memory, threads, weights } = report;
+  const { bytesCopiedPerCall: copied, expected, kvCache, memory, threads, warmedMilliseconds, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
   if (report.graphOptimizationLevel)
@@ -182,6 +184,8 @@ function textOf(report: SessionReport): string {
     );
   }
   if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
+  if (warmedMilliseconds !== undefined)
+    lines.push(`warmed for ${warmedMilliseconds.toFixed(0)} ms beside the page's first download`);
   if (expected) lines.push(expectedText(expected));
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');

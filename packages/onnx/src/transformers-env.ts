@@ -11,7 +11,7 @@ export interface TransformersEnv {
   readonly useCustomCache?: boolean;
   readonly customCache?: unknown;
   readonly cacheKey?: string;
-  readonly fetch?: (url: string) => Promise<Response>;
+  fetch?: (url: string, init?: object) => Promise<Response>;
   readonly backends: { readonly onnx: { readonly wasm?: object; readonly versions?: object } };
 }
 
@@ -64,4 +64,21 @@ export function followLogLevel(ort: OrtModule, env?: TransformersEnv): void {
     const { logLevel } = env;
     return LEVELS.find(([most]) => logLevel <= most)?.[1] ?? 'fatal';
   });
+}
+
+/** Files of models that MSD is for, by the names that Transformers.js makes of a `dtype`; those with `f16` are mostly for GPUs. */
+const QUANTIZED = /_(quantized|u?int8|bnb4|q\d)\.onnx\b/;
+
+/**
+ * Says when Transformers.js asks for the file of a model: a download is time to get ready in.
+ *
+ * @param begin called for each such file
+ */
+export function whenFetched(env: TransformersEnv, begin: () => void): void {
+  const { fetch } = env;
+  if (!fetch) return;
+  env.fetch = function (this: unknown, ...args) {
+    if (QUANTIZED.test(`${args[0]}`)) begin();
+    return Reflect.apply(fetch, this, args);
+  };
 }

@@ -21,6 +21,7 @@ import { withOverrides } from './overrides.ts';
 import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
+import { beginWarming, endWarming } from './warming.ts';
 
 /**
  * Creates a session for a module of the ONNX Runtime family.
@@ -38,6 +39,7 @@ export async function createSession(
   const started = performance.now();
   const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
+  if (typeof model === 'string' && request.msd.warm) warmUp(ort, defaults);
   if (request.msd.carrier !== 'i16') askEngine();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
@@ -51,6 +53,15 @@ export async function createSession(
   }
 }
 
+/**
+ * Warms what a session needs while its file arrives, if it is the first of the page.
+ *
+ * @param defaults of `register`
+ */
+export function warmUp(ort: OrtModule, { onProgress: _, ...defaults }: MsdOptions): void {
+  beginWarming((model, options) => createSession(ort, model, options, defaults));
+}
+
 async function openAndCreate(
   ort: OrtModule,
   model: string | Uint8Array,
@@ -59,6 +70,7 @@ async function openAndCreate(
 ): Promise<MsdHandler> {
   const { watch, download } = request;
   const source = await stoppable(watch, openSource(model, download));
+  if (!request.isWarming) endWarming();
   let external: ReadonlyMap<string, ByteSource> | undefined;
   const kept = new Set<ByteSource>();
   try {

@@ -10,6 +10,7 @@ import { checkQuantize, type QuantizeOption, say } from '../weights/quantize-opt
 import { checkSignal, Watch } from './abort.ts';
 import { type LoadProgress, Progress } from './progress.ts';
 import { checkSessionOptions, type Overrides, overridesOf } from './session-options.ts';
+import { WARMS } from './warming.ts';
 
 /** Options of MSD as an execution provider. Those given to `register` are the defaults. */
 export interface MsdOptions {
@@ -62,6 +63,11 @@ export interface MsdOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Milliseconds without a byte after which a download is given up. Default 30000; 0 = never. */
   readonly stallTimeoutMs?: number;
+  /**
+   * Fetches and warms MSD's code while the file of a page's first model arrives, so that the first reply does not wait for it. Default true.
+   * Not in Node, and not on pages that nobody looks at.
+   */
+  readonly warm?: boolean;
 }
 
 /**
@@ -88,6 +94,8 @@ export interface SessionRequest {
   readonly isProfiled: boolean;
   /** Does it come from a taken-over `create`? Then a model that MSD would only hand on to ONNX Runtime is not created here. */
   readonly isTakenOver: boolean;
+  /** Is it only there to warm what others will need? */
+  readonly isWarming: boolean;
   readonly watch: Watch;
   readonly progress: Progress;
   readonly download: Download;
@@ -113,6 +121,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'debug',
   'onProgress',
   'stallTimeoutMs',
+  'warm',
 ]);
 
 /** Session options that mean the same for a part of the model as for the whole of it. */
@@ -147,7 +156,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
-  const { relax = false, exact = false } = given;
+  const { relax = false, exact = false, warm = true } = given;
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${say(device)}.`);
   }
@@ -181,6 +190,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
   }
+  if (typeof warm !== 'boolean') {
+    throw new TypeError(`msd: option 'warm', expected a boolean, got ${typeof warm}.`);
+  }
   if (!Array.isArray(fallback)) {
     throw new TypeError(`msd: option 'fallback', expected an array of provider names, got ${typeof fallback}.`);
   }
@@ -212,11 +224,12 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,
+    warm,
   };
 }
 
-/** Names that no option of ONNX Runtime has: beside `executionProviders` they would do nothing. */
-const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug'].includes(key));
+/** Names that only MSD has: beside `executionProviders` they would do nothing. Common ones are left alone: wrappers pass their own on. */
+const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug', 'signal', 'onProgress'].includes(key));
 
 /** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
 function checkPlaces(given: Readonly<Record<string, unknown>>): void {
@@ -258,7 +271,9 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
     isRead: true,
   };
   const isTakenOver = typeof entry === 'object' && TAKEN_OVER in entry;
-  return { msd, externalData, overrides, isProfiled, isTakenOver, watch, progress, download, whole, region };
+  const isWarming = typeof entry === 'object' && WARMS in entry;
+  const marks = { isProfiled, isTakenOver, isWarming };
+  return { msd, externalData, overrides, ...marks, watch, progress, download, whole, region };
 }
 
 /** Places whose tensors look like those of the CPU. */
