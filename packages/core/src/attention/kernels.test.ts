@@ -242,7 +242,7 @@ describe('attention in WASM', () => {
     expect(kernelHashes(attendSpec, 30 * 1024)).toMatchSnapshot();
   });
 
-  it('gives the bits of the reference, whatever is asked', async () => {
+  it('gives the bits of the reference, whatever is asked', { timeout: 600_000 }, async () => {
     const reference = await createBackend('reference', { arithmetic: 'float32' });
     const wasm = await createBackend('wasm', { debug: true, threads: 1 });
     await expectSame(
@@ -312,7 +312,7 @@ describe('attention in WASM', () => {
     }
   });
 
-  it('gives the bits of one thread, whatever threads share', async () => {
+  it('gives the bits of one thread, whatever threads share', { timeout: 600_000 }, async () => {
     const alone = new WasmBackend();
     const team = await createTeam({ threads: 3 });
     threadPool().chunkMacs = 1;
