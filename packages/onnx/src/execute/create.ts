@@ -70,7 +70,6 @@ async function openAndCreate(
 ): Promise<MsdHandler> {
   const { watch, download } = request;
   const source = await stoppable(watch, openSource(model, download));
-  if (!request.isWarming) endWarming();
   let external: ReadonlyMap<string, ByteSource> | undefined;
   const kept = new Set<ByteSource>();
   try {
@@ -146,6 +145,8 @@ async function cutOrReason(opened: Opened, ways: Ways): Promise<MsdHandler | str
   const reason = wholeOf(ways.drafts);
   if (reason !== undefined) return reason;
   checkCuttable(opened.request, opened.record.graph.outputs);
+  // One that is left to ONNX Runtime would not: a decoder may still be on its way.
+  if (!opened.request.isWarming) endWarming();
   try {
     return await createCut(opened, ways);
   } catch (error) {

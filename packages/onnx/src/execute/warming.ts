@@ -56,7 +56,7 @@ async function idle(): Promise<void> {
   await new Promise<void>((resolve) => requestIdleCallback(() => resolve()));
 }
 
-/** Ends it: there is a model. */
+/** Ends it: there is a model that MSD takes. */
 export function endWarming(): void {
   isOver = true;
   warming?.abort();
