@@ -44,8 +44,6 @@ function uleb(n: number): number[] {
   } while (n);
   return out;
 }
-/** The same inside of code, where one byte needs no list: nearly all numbers are that small, and kernels have thousands. */
-const num = (n: number): number | number[] => (n < 0x80 ? n : uleb(n));
 function sleb(n: number): number[] {
   for (const out: number[] = []; ; ) {
     const low = n & 0x7f;
@@ -71,7 +69,7 @@ const section = (id: number, body: number[]) => [id].concat(withSize(body));
 // ---------------------------------------------------------------- operators
 
 const expr = <T extends Type>(type: T, ...code: Code): Expr<T> => ({ type, code });
-const int = (x: Int): I32 => (typeof x === 'number' ? expr('i32', 0x41, x >= 0 && x < 0x40 ? x : sleb(x)) : x);
+const int = (x: Int): I32 => (typeof x === 'number' ? expr('i32', 0x41, sleb(x)) : x);
 const simd = (opcode: number) => [0xfd, ...uleb(opcode)];
 
 const unary =
@@ -91,7 +89,7 @@ const v = (opcode: number) => unary<'v128', 'v128'>('v128', simd(opcode));
 const loader =
   <T extends Type>(type: T, op: number[], align: number) =>
   (ptr: I32, offset = 0) =>
-    expr(type, ptr.code, op, align, num(offset));
+    expr(type, ptr.code, op, align, uleb(offset));
 
 export const i32 = {
   const: (n: number) => int(n),
@@ -144,7 +142,7 @@ export const v128 = {
   load64Zero: loader('v128', simd(0x5d), 3),
   /** `lanes` with one of them read from memory. */
   load32Lane: (ptr: I32, lanes: V128, lane: number, offset = 0): V128 =>
-    expr('v128', ptr.code, lanes.code, simd(0x56), 2, num(offset), lane),
+    expr('v128', ptr.code, lanes.code, simd(0x56), 2, uleb(offset), lane),
   not: v(0x4d),
   and: vv(0x4e),
   /** a & ~b */
@@ -260,9 +258,6 @@ export const relaxed = {
 
 // ---------------------------------------------------------------- functions and modules
 
-const STORE = simd(0x0b);
-const STORE_LANE = simd(0x5a);
-
 type Params = Record<string, Type>;
 type ParamLocals<P extends Params> = { [K in keyof P]: Local<P[K]> };
 
@@ -279,7 +274,7 @@ export class Func {
   }
 
   localAt<T extends Type>(type: T, index: number): Local<T> {
-    return { type, code: [0x20, num(index)], set: (value) => this.emit(value.code, 0x21, num(index)) };
+    return { type, code: [0x20, uleb(index)], set: (value) => this.emit(value.code, 0x21, uleb(index)) };
   }
   /** A new local, 0 at first. */
   local<T extends Type>(type: T): Local<T> {
@@ -292,22 +287,22 @@ export class Func {
     return local;
   }
   storeV128(ptr: I32, value: V128, offset = 0) {
-    this.emit(ptr.code, value.code, STORE, 4, num(offset));
+    this.emit(ptr.code, value.code, simd(0x0b), 4, uleb(offset));
   }
   storeLane32(ptr: I32, value: V128, lane: number, offset = 0) {
-    this.emit(ptr.code, value.code, STORE_LANE, 2, num(offset), lane);
+    this.emit(ptr.code, value.code, simd(0x5a), 2, uleb(offset), lane);
   }
   storeF32(ptr: I32, value: F32, offset = 0) {
-    this.emit(ptr.code, value.code, 0x38, 2, num(offset));
+    this.emit(ptr.code, value.code, 0x38, 2, uleb(offset));
   }
   storeI32(ptr: I32, value: I32, offset = 0) {
-    this.emit(ptr.code, value.code, 0x36, 2, num(offset));
+    this.emit(ptr.code, value.code, 0x36, 2, uleb(offset));
   }
   storeI16(ptr: I32, value: I32, offset = 0) {
-    this.emit(ptr.code, value.code, 0x3b, 1, num(offset));
+    this.emit(ptr.code, value.code, 0x3b, 1, uleb(offset));
   }
   storeI8(ptr: I32, value: I32, offset = 0) {
-    this.emit(ptr.code, value.code, 0x3a, 0, num(offset));
+    this.emit(ptr.code, value.code, 0x3a, 0, uleb(offset));
   }
 
   /** Runs `body` count times; count may be 0. */
