@@ -45,7 +45,9 @@ describe('the page', { timeout: 120_000 }, () => {
   });
 
   it('says what it costs, and that MSD ran the products', async () => {
-    expect(await text('headline')).toMatch(/on MSD: 236 lines are read in .* → .*; memory .* → /);
+    expect(await text('headline')).toMatch(
+      /on MSD: reading 236 lines took .* instead of .*, and .* of memory instead of /,
+    );
     for (const row of ['load the model', 'index all', 'one query', 'memory', 'code'])
       for (const value of await figures(row)) expect(value, row).toBeGreaterThan(0);
     const [stockCode, msdCode] = await figures('code');

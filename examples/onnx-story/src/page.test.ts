@@ -112,7 +112,9 @@ describe('the page', { timeout: 120_000 }, () => {
     await page.locator('#write').click();
     await status('No folder is chosen.');
     await page.locator('#folder').setInputFiles(join(root, 'src'));
-    await status('This folder has no config.json.');
+    await status('There is no config.json.');
+    await page.locator('#write').click();
+    await status('No folder is chosen.');
     await page.locator('#folder').setInputFiles(story);
     await status('The folder is ready.');
     expect(await page.locator('#dtype option').allTextContents()).toEqual(['q4', 'fp32']);
@@ -130,7 +132,7 @@ describe('the page', { timeout: 120_000 }, () => {
     await page.locator('#model').selectOption('shipped');
     const drop = await page.evaluateHandle(async () => {
       const data = new DataTransfer();
-      for (const path of ['config.json', 'tokenizer.json', 'onnx/model_q4.onnx']) {
+      for (const path of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'onnx/model_q4.onnx']) {
         const blob = await (await fetch(`./models/story/${path}`)).blob();
         data.items.add(new File([blob], path.split('/').at(-1)!));
       }

@@ -6,9 +6,9 @@ import type { SharedResult } from './share.ts';
 const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'q8', 'fp32'];
 const MAX_THREADS = 16;
 const DEFAULT_THREADS = 4;
-const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const HUB_NAME = /^\w[\w.-]*\/\w[\w.-]*$/;
 const HINTS = {
-  shipped: 'The story model knows 480 words and reads at most 256 tokens: begin as its own stories do.',
+  shipped: 'The story model knows 480 words and reads at most 256 tokens: begin like one of its stories.',
   hub: 'Downloaded from huggingface.co by this browser, and kept in its cache. Chat models answer the opening like a question.',
   folder:
     'A folder in the layout of Transformers.js: config.json, tokenizer.json, onnx/model_q4.onnx. You can drop it anywhere on this page; it stays on this computer.',
@@ -84,9 +84,11 @@ export class Settings {
     return { kind: 'folder', name: this.#folder.name, files: this.#folder.files };
   }
 
-  set folder(folder: Folder) {
+  /** `undefined` forgets the one that was chosen before. */
+  set folder(folder: Folder | undefined) {
     this.#folder = folder;
-    this.#kind = 'folder';
+    if (folder) this.#kind = 'folder';
+    else this.#showModel();
   }
 
   /** @throws Error that says what is asked for */

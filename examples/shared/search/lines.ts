@@ -1,10 +1,13 @@
 /** The lines of a text file that the reader chose. */
+import { counted } from '../elements.ts';
 
 /** More lines would take minutes to read. */
 export const MAX_LINES = 5000;
 /** Nobody's 5000 lines are longer: of larger files only the beginning is read. */
 const MAX_BYTES = 8_000_000;
 const ASK = 'Choose a text file with one sentence per line.';
+/** Something else was dropped on the page. */
+export const NOT_A_FILE = `That is no file. ${ASK}`;
 
 export interface Lines {
   readonly lines: readonly string[];
@@ -38,6 +41,6 @@ export async function linesOf(file: File): Promise<Lines> {
   const isCut = all.length > lines.length || file.size > MAX_BYTES;
   return {
     lines,
-    what: `${isCut ? 'The first ' : ''}${lines.length} ${lines.length === 1 ? 'line' : 'lines'} of ${name}`,
+    what: `${isCut ? 'The first ' : ''}${counted(lines.length, 'line')} of ${name}`,
   };
 }

@@ -106,6 +106,14 @@ const cases: readonly Case[] = [
   ['Shape', [counted('float32', 2, 3, 4)], { start: { int: -2 }, end: { int: 5 } }],
   ['Shape', [counted('float32', 2, 3, 4)], { start: { int: 2 }, end: { int: 1 } }],
   ['Size', [counted('float32', 2, 3)]],
+  ['Cast', [floats([8], 1e10, -1e10, Infinity, -Infinity, Number.NaN, 300.7, -2.5, -0)], { to: { int: 6 } }],
+  ['Cast', [floats([8], 1e10, -1e10, Infinity, -Infinity, Number.NaN, 300.7, -2.5, -0)], { to: { int: 7 } }],
+  ['Cast', [list(2 ** 31, -(2 ** 31) - 1, 2 ** 40 + 3)], { to: { int: 6 } }],
+  ['Add', [list(MAX, -MAX, 2 ** 53, 2 ** 62), list(1, 1, 2, 2 ** 62)]],
+  ['Sub', [list(-MAX, 2 ** 62), list(0, -(2 ** 62))]],
+  ['Mul', [list(2 ** 40, 2 ** 62, -(2 ** 60), 3 ** 20), list(2 ** 30, 4, 2 ** 10, 2 ** 25)]],
+  ['Div', [list(2 ** 60, -(2 ** 60), 2 ** 60), list(2 ** 20, 1024, -1)]],
+  ['Mod', [list(2 ** 60, -(2 ** 60), 2 ** 60 - 2 ** 20), list(7, 7, -1000)]],
   ['Reshape', [counted('int64', 2, 6), list(3, -1)]],
   ['Reshape', [counted('int64', 2, 6), list(0, -1, 2)]],
   ['Reshape', [longs([0, 3]), list(3, 0)], { allowzero: { int: 1 } }],
@@ -245,6 +253,21 @@ describe('what is known of results of operators that stay ONNX Runtime’s', () 
 describe('shape arithmetic gives what ONNX Runtime gives', () => {
   it.each(cases.map((each, index) => [index, ...each] as const))('%i %s', async (_, ...each) => {
     await compare(each);
+  });
+
+  it('beyond 2^53 says so where no double is the result', () => {
+    const add = (a: number, b: number) => {
+      const graph = nodeGraph({ opType: 'Add', inputs: ['in0', 'in1'], outputs: ['y'] }, 2);
+      const infos = [list(a), list(b)].map((each) => ({ ...each, elemType: dataTypeCode('int64')! }));
+      return OPERATORS.get('Add')!.infer(new NodeView(graph.nodes[0]!, graph.opsets), infos, NO_SYMBOLS)[0]!.data;
+    };
+    expect(add(2 ** 53, 2)).toEqual([2 ** 53 + 2]);
+    expect(add(MAX, -2)).toEqual([MAX]);
+    expect(() => add(2 ** 53, 1)).toThrow(
+      new RangeError(
+        "run: int64 element, expected one that a double can be, as MSD computes with doubles, got 9007199254740993. Give such a model to onnxruntime-web's own provider.",
+      ),
+    );
   });
 
   it('covers every operator that plain JavaScript computes', () => {

@@ -279,3 +279,30 @@ it('copies nothing where a run begins at once', async () => {
   expect(reads).toBe(0);
   await s.release();
 });
+
+it('takes int64 beyond 2^53 where a double is the same, and refuses others instead of rounding them', async () => {
+  const bytes = model({
+    nodes: [
+      a.node('x', 'y'),
+      { opType: 'Unsqueeze', inputs: ['ids', 'axes'], outputs: ['z'] },
+      { opType: 'Identity', inputs: ['ids'], outputs: ['same'] },
+    ],
+    initializers: [...a.initializers, { name: 'axes', dtype: 'int64', dims: [1], data: BigInt64Array.of(0n) }],
+    inputs: [
+      { name: 'x', dtype: 'float32', dims: [1, H] },
+      { name: 'ids', dtype: 'int64', dims: ['n'] },
+    ],
+    outputs: [{ name: 'y' }, { name: 'z' }, { name: 'same' }],
+  });
+  const s = await session(bytes, { name: 'msd', claim: 'all' });
+  const feeds = (...ids: bigint[]) => ({
+    x: tensor(new Float32Array(H), [1, H]),
+    ids: new ort.Tensor('int64', BigInt64Array.from(ids), [ids.length]),
+  });
+  const ids = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 60n, 10n ** 18n, -5n];
+  expect((await s.run(feeds(...ids))).z!.data).toEqual(BigInt64Array.from(ids));
+  const odd = feeds(2n ** 53n + 1n);
+  await expect(s.run(odd)).rejects.toThrow(/^run: int64 element, expected .*, got 9007199254740993\. /);
+  expect((await s.run(odd, ['y', 'same'])).same!.data).toEqual(odd.ids.data);
+  await s.release();
+});

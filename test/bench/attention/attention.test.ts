@@ -15,7 +15,7 @@ describe('npm run bench -- attention', () => {
 
   it('checks and measures every stage, and leaves JSON and Markdown', { timeout: 120_000 }, async () => {
     const report = await measureAttentions({
-      cases: ['d=64', 'rows=1 ', 'T=128 '],
+      cases: ['d=64', 'M=7', 'rows=1 ', 'T=128 '],
       rounds: 2,
       clock: 'wall',
       out: folder,

@@ -27,11 +27,11 @@ export const caseName = ({ type, headSize, heads, rows, keys }: AttentionCase): 
 /** Cases of decode and prefill; `float` is there to compare with. */
 export const ATTENTION_CASES: readonly AttentionCase[] = (['int16', 'int8', 'float'] as const).flatMap((type) => [
   ...[64, 128].flatMap((headSize) =>
-    [128, 1024, 4096, 32768].flatMap((keys) =>
-      (keys === 4096 ? [1, 4, 7, 8] : [7]).map((heads) => ({ type, headSize, heads, rows: 1, keys })),
+    [128, 1024, 4096, 8192, 16384, 32768].flatMap((keys) =>
+      (keys === 4096 ? [1, 4, 7, 8] : [1, 7]).map((heads) => ({ type, headSize, heads, rows: 1, keys })),
     ),
   ),
-  ...[128, 2048].map((keys) => ({ type, headSize: 64, heads: 7, rows: keys, keys })),
+  ...[64, 128].flatMap((headSize) => [128, 2048].map((keys) => ({ type, headSize, heads: 7, rows: keys, keys }))),
 ]);
 
 export function dataOf({ headSize: d, heads, rows, keys }: AttentionCase): AttentionData {

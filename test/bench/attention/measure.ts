@@ -15,7 +15,7 @@ import { type Measured, measured } from '../results.ts';
 import { type AttentionCase, type AttentionData, caseName, dataOf, exactRows } from './case.ts';
 import { gemmTile } from './gemm-tile.ts';
 import { groupQueryAttention } from './onnx-side.ts';
-import { emitStage, STAGES, type Stage, stageId, TURNS } from './stages.ts';
+import { emitStage, STAGES, type Stage, stageId, turnsFor } from './stages.ts';
 
 export interface AttentionResult extends AttentionCase {
   /** Microseconds: of a bound call with its new keys, of attend alone, and of a session.run. */
@@ -68,6 +68,7 @@ export async function measureAttention(
     rounds,
   )) as number[][];
   await peer?.release();
+  const turns = turnsFor(keys);
   const seen = rows * keys - (rows * (rows - 1)) / 2;
   const each = (ms: readonly number[] | undefined, of: (ms: number) => number) => measured(ms!.map(of));
   const rate = (macs: number) => (ms: number) => macs / ms / 1e6;
@@ -76,12 +77,12 @@ export async function measureAttention(
     ...test,
     us: { call: each(call, us), attend: each(attend, us), ...(session && { run: each(session, us) }) },
     gmacs: {
-      scores: each(scores, rate(TURNS * heads * seen * headSize)),
-      values: each(values, rate(TURNS * heads * seen * headSize)),
+      scores: each(scores, rate(turns * heads * seen * headSize)),
+      values: each(values, rate(turns * heads * seen * headSize)),
       gemm: each(tile, rate(gemm.macs)),
     },
-    softmax: each(softmax, (ms) => (1e6 * ms) / TURNS / heads / seen),
-    queries: each(queries, (ms) => (1e6 * ms) / TURNS / heads / rows),
+    softmax: each(softmax, (ms) => (1e6 * ms) / turns / heads / seen),
+    queries: each(queries, (ms) => (1e6 * ms) / turns / heads / rows),
   };
 }
 
@@ -138,12 +139,15 @@ export function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCa
       words.run({ cache, isCausal: true, ...queries, bias: undefined, mask: undefined });
       arena.write(image, words.image);
       const attend = image.ptr + ATTEND_BYTE;
-      const kernel = instantiate(arena.memory, attendSpec.id({ type }), (module) => attendSpec.emit(module, { type }));
+      const options = [...attendSpec.variants()].find((each) => call.kernels.includes(attendSpec.id(each)))!;
+      const kernel = instantiate(arena.memory, attendSpec.id(options), (module) => attendSpec.emit(module, options));
       return {
         attend: () => kernel(attend, 0, tasks, 0),
         stage: (stage: Stage) => {
-          const kernel = instantiate(arena.memory, stageId(type, stage), (module) => emitStage(module, type, stage));
-          return () => kernel(attend, tasks);
+          const kernel = instantiate(arena.memory, stageId(options, stage), (module) =>
+            emitStage(module, options, stage),
+          );
+          return () => kernel(attend, tasks, turnsFor(keys));
         },
       };
     },

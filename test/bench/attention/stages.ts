@@ -1,7 +1,6 @@
 /** The stages of attend as kernels of their own, on the pages and words of a bound call: what each of them takes. */
 
-import { eachPage } from '../../../packages/core/src/attention/attend.wasm.ts';
-import type { KvType } from '../../../packages/core/src/attention/contract.ts';
+import { type AttendOptions, eachPage } from '../../../packages/core/src/attention/attend.wasm.ts';
 import { integerReader } from '../../../packages/core/src/attention/integers.wasm.ts';
 import { takeQueries } from '../../../packages/core/src/attention/queries.wasm.ts';
 import { eachRow } from '../../../packages/core/src/attention/rows.wasm.ts';
@@ -24,23 +23,24 @@ import { advance } from '../../../packages/core/src/wasm/loops.ts';
 export const STAGES = ['queries', 'scores', 'softmax', 'values'] as const;
 export type Stage = (typeof STAGES)[number];
 
-export const stageId = (type: KvType, stage: Stage): string => `${stage}_${type}`;
+export const stageId = ({ type }: AttendOptions, stage: Stage): string => `${stage}_${type}`;
 
 /** Every stage takes the queries, since they say which pages are seen. Then it is done so often that this does not count. */
-export const TURNS = 16;
+export const turnsFor = (keys: number): number => Math.max(16, Math.ceil(32768 / keys));
 
-/** Arguments: address of attend's words, and tasks. */
-export function emitStage(module: Module, type: KvType, stage: Stage): void {
-  module.func(stageId(type, stage), i32Params(['work', 'tasks']), (f, p) => {
-    const reader = type === 'float' ? undefined : integerReader(f, type);
+/** Arguments: address of attend's words, tasks, and how often each is done. */
+export function emitStage(module: Module, options: AttendOptions, stage: Stage): void {
+  const { type, unroll = 1 } = options;
+  module.func(stageId(options, stage), i32Params(['work', 'tasks', 'turns']), (f, p) => {
+    const reader = type === 'float' ? undefined : integerReader(f, { type, unroll });
     const first = f.let(i32.const(0));
     const weights = weigh(f);
     f.repeat(p.tasks, () => {
       const task = openTask(f, p.work, first, i32.const(0), reader?.bytes ?? 0);
-      if (stage === 'queries') f.repeat(TURNS, () => takeQueries(f, task, reader));
+      if (stage === 'queries') f.repeat(p.turns, () => takeQueries(f, task, reader));
       else {
         takeQueries(f, task, reader);
-        f.repeat(TURNS, () => turn(task));
+        f.repeat(p.turns, () => turn(task));
       }
       advance(first, 1);
     });
@@ -50,11 +50,11 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
         f.let(i32.add(page, i32.select(isLater, task.word(name), task.word(name === 'v' ? 'firstV' : 'firstVs'))));
       if (stage === 'scores')
         eachPage(f, task, (place) => {
-          if (!reader) return floatScores(f, task, place);
+          if (!reader) return floatScores(f, task, place, unroll);
           f.when(
             place.first,
             () => integerScores(f, task, reader, place),
-            () => floatScores(f, task, place),
+            () => floatScores(f, task, place, unroll),
           );
         });
       if (stage === 'softmax') {
@@ -82,7 +82,7 @@ export function emitStage(module: Module, type: KvType, stage: Stage): void {
         eachPage(f, task, ({ at, first, keys }) => {
           const values = part(at, first, 'v');
           if (reader) addIntegerValues(f, task, reader, values, keys);
-          else addFloatValues(f, task, values, { keys, hides: false });
+          else addFloatValues(f, task, values, { keys, unroll, hides: false });
         });
     }
   });

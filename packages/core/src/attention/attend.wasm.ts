@@ -10,6 +10,7 @@
  */
 import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
+import { type Unroll, unrolls } from '../gemm/registry.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
 import { type Func, type I32, i32 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
@@ -38,6 +39,8 @@ export interface AttendOptions {
   readonly type: KvType;
   /** Of int8; default i16. */
   readonly carrier?: CarrierOptions | undefined;
+  /** Steps per turn of tiles: 2 where the engine runs that well (Routes.unroll). Default 1. */
+  readonly unroll?: Unroll | undefined;
 }
 
 const READING = { widen: false, apart: false };
@@ -46,19 +49,21 @@ const ARGS = ['work', 'first', 'count', 'thread'] as const;
 export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   family: 'attend',
   args: ARGS,
-  id: ({ type, carrier = I16 }) =>
-    `attend_${type}${carrier.id === 'i16' ? '' : `_${carrierOf(carrier, int8, PER_CHANNEL, READING).name}`}`,
+  id({ type, carrier = I16, unroll = 1 }) {
+    const by = carrier.id === 'i16' ? '' : `_${carrierOf(carrier, int8, PER_CHANNEL, READING).name}`;
+    return `attend_${type}${by}${unroll > 1 ? `_u${unroll}` : ''}`;
+  },
   emit(module, options) {
-    const { type, carrier } = options;
+    const { type, carrier, unroll = 1 } = options;
     module.func(attendSpec.id(options), i32Params(ARGS), (f, p) => {
-      const reader = type === 'float' ? undefined : integerReader(f, type, carrier);
+      const reader = type === 'float' ? undefined : integerReader(f, { type, carrier, unroll });
       f.repeat(p.count, () => {
         const task = openTask(f, p.work, p.first, p.thread, reader?.bytes ?? 0);
         takeQueries(f, task, reader);
         clearSums(f, task);
-        scores(f, task, reader);
+        scores(f, task, { reader, unroll });
         eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
-        values(f, task, reader);
+        values(f, task, { reader, unroll });
         addSinks(f, task);
         writeOut(f, task);
         advance(p.first, 1);
@@ -68,9 +73,11 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   trial: (_, at) => ({ work: at, first: 0, count: 1, thread: 0 }),
   fill: fillAttendTrial,
   *variants() {
-    for (const type of kvTypes) yield { type };
-    for (const operand of ['unsigned', 'signed'] as const)
-      yield { type: 'int8', carrier: { id: 'i8', digits: 2, operand } };
+    for (const unroll of unrolls) {
+      for (const type of kvTypes) yield { type, unroll };
+      for (const operand of ['unsigned', 'signed'] as const)
+        yield { type: 'int8', carrier: { id: 'i8', digits: 2, operand }, unroll };
+    }
   },
 };
 
@@ -79,13 +86,14 @@ export function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): v
   const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
   const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
   const scores = f.let(task.scores.at);
+  const scoreBytes = f.let(i32.mul(task.count, task.scores.stride));
   f.repeat(task.pages, () => {
     const keys = f.let(i32.sub(task.end, first));
     keys.set(i32.minU(keys, PAGE_KEYS));
     body({ at: f.let(i32.load(at)), first, keys, scores });
     advance(at, 4);
     advance(first, PAGE_KEYS);
-    advance(scores, 4 * PAGE_KEYS);
+    advance(scores, scoreBytes);
   });
 }
 
@@ -107,22 +115,28 @@ function fetchValues(f: Func, { word, pages }: Task, page: I32): void {
   });
 }
 
-function scores(f: Func, task: Task, reader: IntegerReader | undefined): void {
+/** How products are made; without a reader keys and values are floats. */
+interface Products {
+  readonly reader: IntegerReader | undefined;
+  readonly unroll: Unroll;
+}
+
+function scores(f: Func, task: Task, { reader, unroll }: Products): void {
   const forms = scoreForms(f, task);
   eachPage(f, task, (place) => {
     if (reader)
       f.when(
         place.first,
         () => integerScores(f, task, reader, place),
-        () => floatScores(f, task, place),
+        () => floatScores(f, task, place, unroll),
       );
-    else floatScores(f, task, place);
+    else floatScores(f, task, place, unroll);
     if (reader) fetchValues(f, task, place.at);
     forms(place);
   });
 }
 
-function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
+function values(f: Func, task: Task, { reader, unroll }: Products): void {
   const { word, spare } = task;
   const weights = weigh(f);
   /** Of the first page, or of all others. */
@@ -147,8 +161,8 @@ function values(f: Func, task: Task, reader: IntegerReader | undefined): void {
       });
       f.when(
         hides,
-        () => addFloatValues(f, task, v, { keys, hides: true }),
-        () => addFloatValues(f, task, v, { keys, hides: false }),
+        () => addFloatValues(f, task, v, { keys, unroll, hides: true }),
+        () => addFloatValues(f, task, v, { keys, unroll, hides: false }),
       );
       return;
     }

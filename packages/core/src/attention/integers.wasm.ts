@@ -16,6 +16,7 @@ import {
 import type { WeightVariant } from '../formats/format.ts';
 import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
+import type { Unroll } from '../gemm/registry.ts';
 import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';
 import {
   type Func,
@@ -61,10 +62,11 @@ export interface IntegerReader {
 interface Products {
   /** Moved past the row. */
   readonly x: readonly Local<'i32'>[];
-  /** Moved past the panel. */
+  /** Moved past the steps. */
   readonly panel: Local<'i32'>;
   readonly first: number;
-  readonly steps: I32 | number;
+  /** A last turn may take steps that follow: integers are zeros there, up to a multiple of 16. */
+  readonly steps: I32;
   readonly sums: readonly I32[];
 }
 
@@ -88,10 +90,18 @@ interface Making {
   readonly store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined;
 }
 
+export interface ReaderOptions {
+  readonly type: IntegerType;
+  /** Of int8; default i16. */
+  readonly carrier?: CarrierOptions | undefined;
+  /** Steps per turn of int8 by the carrier i16; default 1. */
+  readonly unroll?: Unroll | undefined;
+}
+
 /** Call it outside of loops. */
-export function integerReader(f: Func, type: IntegerType, carrier: CarrierOptions = I16): IntegerReader {
+export function integerReader(f: Func, { type, carrier = I16, unroll = 1 }: ReaderOptions): IntegerReader {
   const toInteger = f.let(f32x4.const(ROUNDING));
-  return type === 'int16' ? digitsByInt16(f, toInteger) : byInt8(f, toInteger, carrier);
+  return type === 'int16' ? digitsByInt16(f, toInteger) : byInt8(f, toInteger, carrier, unroll);
 }
 
 function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
@@ -108,7 +118,7 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     vectors,
     loads: vectors,
     stepBytes: 64,
-    kUnroll: 1,
+    kUnroll: 1, // two steps: 2 to 6 % slower
     abreast: 1,
     apart: false,
   });
@@ -160,11 +170,13 @@ function positiveSplitter(f: Func): (u: Local<'v128'>) => Local<'v128'>[] {
 /** Pairs of both operands in turn. */
 const HALVES = [0, 8].map((begin) => [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)));
 
-function byInt8(f: Func, toInteger: V128, options: CarrierOptions): IntegerReader {
+function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unroll): IntegerReader {
   const isWhole = options.id === 'i16';
+  const kUnroll = isWhole ? unroll : 1;
+  const apart = isWhole && kUnroll === 1;
   const ones = f.let(v128.const16(1));
   const split = isWhole ? undefined : digitSplitter(f);
-  const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart: isWhole });
+  const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart });
   const { block, integers } = carrier.open(f, 4);
   const reader = block(i32.const(0));
   const decompose = (row: Row) => integersOf(f, { toInteger, more: toInteger, bytes: 32, store }, row);
@@ -180,9 +192,9 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions): IntegerReade
     vectors,
     loads: vectors,
     stepBytes: 64,
-    kUnroll: 1,
+    kUnroll,
     abreast: 1,
-    apart: isWhole,
+    apart,
   });
   return {
     bytes: 2,
@@ -208,9 +220,12 @@ function sumsOf(
   f: Func,
   tile: Tile,
   panel: TilePanel,
-  { x, steps, first, start }: Omit<Parameters<typeof tileProducts>[3], 'inTurns'>,
+  { x, steps, first, start }: Omit<Parameters<typeof tileProducts>[3], 'inTurns' | 'steps'> & Pick<Products, 'steps'>,
 ): V128[][] {
-  const [sums] = tileProducts(f, tile, [panel], { x, steps, first, inTurns: false, start });
+  const { kUnroll } = tile;
+  const whole = i32.and(i32.add(steps, kUnroll - 1), -kUnroll);
+  const turns = { x, steps: kUnroll === 1 ? steps : f.let(whole), first, inTurns: false, start };
+  const [sums] = tileProducts(f, tile, [panel], turns);
   return sums();
 }
 

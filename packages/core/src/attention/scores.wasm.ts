@@ -1,6 +1,7 @@
 /** Scores of a page in log2 units: queries times keys, what is added to them, and what is hidden. */
 import { laneCode, wasmLanes } from '../activations/activations.wasm.ts';
 import { activate } from '../activations/contract.ts';
+import type { Unroll } from '../gemm/registry.ts';
 import { LANE_NUMBERS } from '../nn/rows.wasm.ts';
 import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
@@ -56,22 +57,26 @@ export function integerScores(f: Func, task: Task, reader: IntegerReader, place:
   });
 }
 
-/** s = Σ q k in one chain, z = fl(s C). NaN becomes the one NaN that exponentials know. */
-export function floatScores(f: Func, task: Task, place: KeyPage): void {
+/** s = Σ q k in one chain, z = fl(s C), padding included: zeros. NaN becomes the one NaN that exponentials know. */
+export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll): void {
   const { at: page, scores } = place;
   const panels = panelsOf(f, place);
   const columns = { x: task.x, score: { ...task.scores, at: scores } };
   const scale = f.let(v128.load32Splat(f.let(i32.const(0))));
   scale.set(i32x4.splat(task.word('scale')));
   const nan = f.let(f32x4.const(Number.NaN));
-  const paddingBytes = f.let(i32.shl(i32.sub(task.headSize, task.word('headSize')), 6));
+  const panelBytes = f.let(i32.shl(task.headSize, 6));
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, score }) => {
-    const [panel, to] = [f.let(page), f.let(score)];
-    f.repeat(panels, () => {
+    const [first, to] = [f.let(page), f.let(score)];
+    // A second panel of a last pair may be one that no row sees: its scores are not looked at.
+    const abreast = rows === 1 ? 2 : 1;
+    f.repeat(abreast === 1 ? panels : i32.shrU(i32.add(panels, 1), 1), () => {
+      const side = range(abreast).map((i) => (i ? f.let(i32.add(first, panelBytes)) : first));
       const sums = floatProducts(f, {
         x: eachOf(f, rows, x, task.x),
-        panel,
-        steps: task.word('headSize'),
+        panels: side,
+        steps: task.headSize,
+        unroll,
         start: 'product',
       });
       const targets = eachOf(f, rows, to, task.scores);
@@ -81,8 +86,8 @@ export function floatScores(f: Func, task: Task, place: KeyPage): void {
           f.storeV128(targets[i], v128.bitselect(z, nan, f32x4.eq(z, z)), 16 * g);
         });
       });
-      advance(panel, paddingBytes);
-      advance(to, 4 * PANEL);
+      first.set(side.at(-1)!);
+      advance(to, 4 * PANEL * abreast);
     });
   });
 }

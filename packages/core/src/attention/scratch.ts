@@ -3,7 +3,7 @@ import { roundUp } from '../formats/layout.ts';
 import { type AttentionOp, type KvType, PAGE_KEYS } from './contract.ts';
 import { LINE, paddedHead, paddedValue } from './page.ts';
 import { ROW_BYTES } from './rows.wasm.ts';
-import { SIXTEEN } from './task.wasm.ts';
+import { SCORE_ROW, SIXTEEN } from './task.wasm.ts';
 
 /** Rows that share a page while it lies in the nearest cache, together with their own integers. */
 const ROWS = 64;
@@ -39,7 +39,6 @@ export interface TaskScratch {
   readonly atP: number;
   readonly atY: number;
   readonly atScores: number;
-  readonly scoreRow: number;
   readonly byteLength: number;
 }
 
@@ -57,8 +56,6 @@ export function taskScratch(
     return at;
   };
   const integers = roundUp(paddedHead(headSize), SIXTEEN);
-  // A line more than the pages take: rows a power of two apart would share few lines of a cache.
-  const scoreRow = 4 * PAGE_KEYS * pages + LINE;
   place(rows * ROW_BYTES);
   return {
     atSpare: place(4 * PAGE_KEYS),
@@ -67,8 +64,7 @@ export function taskScratch(
     atWeights: place(rows * PAGE_KEYS * 4),
     atP: place(rows * PAGE_KEYS * INTEGER[type]),
     atY: place(rows * paddedValue(valueSize) * 4),
-    atScores: place(rows * scoreRow),
-    scoreRow,
+    atScores: place(rows * pages * SCORE_ROW),
     byteLength: end,
   };
 }

@@ -36,6 +36,12 @@ export interface Task {
   readonly scores: Column;
 }
 
+/**
+ * Bytes of a row's scores of a page. Those of all rows lie side by side, page after page: rows that each had the scores of all pages
+ * would be read in short pieces far apart, which no prefetcher follows.
+ */
+export const SCORE_ROW: number = 4 * PAGE_KEYS;
+
 /** Integers of a row are made 16 at a time. */
 export const SIXTEEN = 16;
 
@@ -78,6 +84,6 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     weights: { at: at('atWeights'), stride: 4 * PAGE_KEYS },
     p: { at: at('atP'), stride: PAGE_KEYS * bytes },
     y: { at: at('atY'), stride: f.let(i32.shl(valueSize, 2)) },
-    scores: { at: at('atScores'), stride: f.let(word('scoreRow')) },
+    scores: { at: at('atScores'), stride: SCORE_ROW },
   };
 }

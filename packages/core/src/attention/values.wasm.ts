@@ -1,4 +1,5 @@
 /** Weights times the values of a page, added to the sums of a task's rows; and what becomes of them. */
+import type { Unroll } from '../gemm/registry.ts';
 import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
@@ -38,13 +39,14 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
 export interface FloatWeights {
   /** Of the page, from the first one on, that may weigh something. */
   readonly keys: I32;
+  readonly unroll: Unroll;
   /** −0 marks keys that add nothing, whatever their value is. */
   readonly hides: boolean;
 }
 
 /** u = Σ w v of the page in one chain, y = fl(y + u). */
 export function addFloatValues(f: Func, task: Task, values: I32, page: FloatWeights): void {
-  const { keys, hides } = page;
+  const { keys, unroll, hides } = page;
   const unread = f.let(i32.shl(i32.sub(PAGE_KEYS, keys), 6));
   const mark = hides && f.let(f32x4.const(-0));
   const columns = { w: task.weights, y: task.y };
@@ -54,8 +56,9 @@ export function addFloatValues(f: Func, task: Task, values: I32, page: FloatWeig
       const x = eachOf(f, rows, w, task.weights);
       const sums = floatProducts(f, {
         x,
-        panel,
+        panels: [panel],
         steps: keys,
+        unroll,
         start: 'zero',
         hidden: mark ? (w) => i32x4.eq(w, mark) : undefined,
       });

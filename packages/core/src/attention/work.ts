@@ -61,7 +61,7 @@ export const WORK = [
   'v',
   'ks',
   'vs',
-  /** Scratch of the first thread, and bytes to the next one's; where each part lies, and bytes of a row of scores. */
+  /** Scratch of the first thread, and bytes to the next one's; where each part lies. */
   'scratch',
   'scratchStride',
   'atSpare',
@@ -71,7 +71,6 @@ export const WORK = [
   'atP',
   'atY',
   'atScores',
-  'scoreRow',
 ] as const;
 
 /** Of a sequence. */

@@ -44,7 +44,7 @@ export function gemmId(options: GemmOptions): string {
   return `gemm_${name}_${format.id}_f32_${tileM}x${tileN}${block}${flags}`;
 }
 
-/** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `#unroll`). */
+/** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `unroll`). */
 export const readsApart = ({ widen, tileM, kUnroll = 1 }: GemmOptions): boolean => !widen && tileM > 1 && kUnroll === 1;
 
 /** In this order. */

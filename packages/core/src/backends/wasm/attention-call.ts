@@ -149,7 +149,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const isAppendShared = cuts.isShared(pairs, newKeys * (headSize + valueSize) * ELEMENT_MACS);
     const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
     const carrier = type === 'int8' ? runtime.routes.cacheCarrier(PER_CHANNEL) : undefined;
-    const attend = kernelCall(attendSpec, { type, carrier }, args);
+    const attend = kernelCall(attendSpec, { type, carrier, unroll: runtime.routes.unroll() }, args);
     const append = kernelCall(appendSpec, { type }, args);
     const kernels = {
       append: new BoundKernel(runtime, append, isAppendShared ? shared(pairs) : whole(pairs)),

@@ -110,7 +110,6 @@ export class AttentionWords {
       atP: task.atP,
       atY: task.atY,
       atScores: task.atScores,
-      scoreRow: task.scoreRow,
     });
   }
 
