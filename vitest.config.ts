@@ -33,6 +33,8 @@ export default defineConfig({
   test: {
     reporters: ['default', './scripts/count-reporter.ts'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
+    retry: 1, // among ten thousand, one may meet a busy moment; count-reporter.ts lists what needed it
     // Two even on two cores, where the default is one: the engines wait for each other more than they compute.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     sequence: { sequencer: LongestFirst },

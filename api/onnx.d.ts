@@ -91,6 +91,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -233,6 +234,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -334,6 +336,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -465,6 +468,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -655,6 +659,7 @@ export interface MsdOptions {
     readonly debug?: boolean;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly stallTimeoutMs?: number;
+    readonly warm?: boolean;
 }
 
 export interface MsdProvider extends MsdOptions {
@@ -786,6 +791,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];
@@ -936,6 +942,7 @@ export interface SessionReport {
     readonly whole?: string;
     readonly ortVersion?: string;
     readonly graphOptimizationLevel?: string;
+    readonly warmedMilliseconds?: number;
     readonly lastRunMilliseconds?: number;
     readonly expected?: Expectation;
     readonly profile?: readonly ProfileEvent[];

@@ -184,7 +184,7 @@ export declare function accelerate(model: GraphModel | LayersModel, options?: Ac
 
 export declare function attention(q: Tensor, k: Tensor | null, v: Tensor | null, options?: AttentionOptions): Tensor;
 
-export declare function formatReport(report: ModelReport): string;
+export declare function formatReport(report: ModelReport | undefined): string;
 
 export declare function gather(w: QuantizedTensor, indices: Tensor): Tensor;
 

@@ -19,10 +19,12 @@ export function create<K extends keyof HTMLElementTagNameMap>(
 
 // A number and its unit stay on one line.
 export const milliseconds = (value: number): string =>
-  value < 9950
-    ? `${value < 100 ? value.toFixed(1) : Math.round(value)}\u00a0ms`
+  value < 999.5
+    ? `${value < 99.95 ? value.toFixed(1) : Math.round(value)}\u00a0ms`
     : `${(value / 1000).toFixed(1)}\u00a0s`;
 export const megabytes = (value: number): string => `${(value / 1e6).toFixed(1)}\u00a0MB`;
+/** "1 line", "3 lines" */
+export const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;
 /** "2.7", "15": two digits say enough of a ratio. */
 export const ratio = (value: number): string => (value < 9.95 ? value.toFixed(1) : String(Math.round(value)));
 
@@ -80,9 +82,7 @@ export function onDrop(take: (data: DataTransfer) => void): void {
 export function shortcuts(field: HTMLElement, cancel: HTMLButtonElement): void {
   addEventListener('keydown', (event) => {
     const isTyping =
-      event.target instanceof HTMLInputElement ||
-      event.target instanceof HTMLSelectElement ||
-      event.target instanceof HTMLTextAreaElement;
+      event.target instanceof Element && event.target.matches('input:not([type=file]), select, textarea');
     if (event.key === '/' && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       field.focus();

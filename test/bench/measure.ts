@@ -6,11 +6,14 @@ import { type Summary, summarize } from './samples.ts';
 
 /** wall: what a user waits. cpu: what the calling thread computed, where other programs take the cores; some systems count it in steps of 4 ms. */
 export type Clock = 'wall' | 'cpu';
+/** process: what all threads of the process computed, in finer steps. */
+export type SampleClock = Clock | 'process';
 
 /** Milliseconds since some moment. */
-export function now(clock: Clock): number {
+export function now(clock: SampleClock): number {
   if (clock === 'wall') return performance.now();
-  const { user, system } = process.threadCpuUsage?.() ?? process.cpuUsage(); // the first is Node's since 23.9
+  const thread = clock === 'cpu' ? process.threadCpuUsage?.() : undefined; // Node's since 23.9
+  const { user, system } = thread ?? process.cpuUsage();
   return (user + system) / 1000;
 }
 
@@ -35,7 +38,7 @@ export interface MeasureOptions {
   /** Calls per sample are fixed so that a sample takes about this long. */
   readonly sampleMs?: number;
   /** Default: wall. */
-  readonly clock?: Clock;
+  readonly clock?: SampleClock;
 }
 
 /** Something that gives one sample when asked: milliseconds per call, a rate. */
@@ -56,7 +59,7 @@ export async function takeTurns<Sample>(sources: readonly Source<Sample>[], roun
 }
 
 /** Milliseconds per call of `count` calls. What is no promise is not awaited: a microtask would be part of the time. */
-async function millisecondsPerCall(run: () => unknown, count: number, clock: Clock): Promise<number> {
+async function millisecondsPerCall(run: () => unknown, count: number, clock: SampleClock): Promise<number> {
   const start = now(clock);
   for (let call = 0; call < count; call++) {
     const pending = run();

@@ -1,20 +1,27 @@
 /** What `npm run bench -- kernels --old DIR` found, as JSON and as Markdown. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CallCost, OldNewCase, OldNewResult } from './old-new.ts';
+import type { CallCost, CallTimes } from './call-cost.ts';
+import type { SampleClock } from './measure.ts';
+import type { OldNewCase } from './old-new.ts';
+import type { JoinedCase, NodeResult } from './old-new-nodes.ts';
 import type { Machine } from './results.ts';
 import { geometricMean } from './samples.ts';
 
-export interface OldNewRun extends OldNewResult {
+export interface OldNewRun {
   readonly date: string;
   readonly machine: Machine;
   readonly load: number;
-  readonly versions: Readonly<Record<string, string>>;
   readonly rounds: number;
+  readonly processes: number;
+  readonly clock: SampleClock;
+  readonly nodes: readonly NodeResult[];
 }
 
-/** No product may be slower than this share of what it was; the rest is what medians of one run leave open. */
+/** No kernel may be slower than this share of what it was; the rest is what medians leave open. */
 const LEAST = 0.98;
+/** Few µs are decided by where code and data happen to lie. */
+const LARGE = 64;
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string[] =>
   [head, head.map((_, i) => (i ? '---:' : '---')), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
@@ -27,40 +34,58 @@ export function writeOldNew(folder: string, run: OldNewRun): string {
   return report;
 }
 
-export function oldNewReport({ cases, calls, date, machine, load, versions, rounds }: OldNewRun): string {
+export function oldNewReport({ nodes, date, machine, load, rounds, processes, clock }: OldNewRun): string {
+  return [
+    '# Kernels of this build and of an older one',
+    '',
+    `\`npm run bench -- kernels --old DIR\`, ${machine.cpu}, ${machine.cores} cores, ${date.slice(0, 10)}, load ${load}. ` +
+      `${processes === 1 ? 'One process' : `Medians of ${processes} processes`}, kernels bare and in turns, one thread, ${rounds} rounds, ${clock} clock. ` +
+      'GMAC/s by medians; new ÷ old is the median of the rounds’ own ratios, best that of the fastest samples; more than 1 = faster.',
+    ...nodes.flatMap(section),
+  ].join('\n');
+}
+
+function section({ node, v8, cases, calls }: NodeResult): string[] {
   const below = cases.filter(({ ratio }) => ratio < LEAST);
   const other = cases.filter(({ sameBits }) => !sameBits);
   const list = (some: readonly OldNewCase[]) =>
     some.map(({ id, ratio, bestRatio }) => `${id} (${ratio.toFixed(3)}, best ${bestRatio.toFixed(3)})`).join(', ');
   return [
-    '# Products of this build and of an older one',
     '',
-    `\`npm run bench -- kernels --old DIR\`, ${machine.cpu}, ${machine.cores} cores, Node ${versions.node} (V8 ${versions.v8}), ` +
-      `${date.slice(0, 10)}, load ${load}. One process, in turns, one thread, ${rounds} rounds. GMAC/s by medians; ` +
-      'new ÷ old is the median of the rounds’ own ratios, best that of the fastest samples; more than 1 = faster.',
+    `## Node ${node} (V8 ${v8})`,
     '',
     ...means(cases),
     '',
     below.length > 0 ? `Below ${LEAST}: ${list(below)}.` : `None below ${LEAST}.`,
     other.length > 0 ? `Other bits: ${list(other)}.` : 'The same bits in all.',
     '',
-    ...table(['', 'old', 'new', 'new ÷ old', 'best', 'old kernel', 'new kernel'], cases.map(caseRow)),
+    ...table(['', 'old', 'new', 'new ÷ old', 'of processes', 'best', 'old kernel', 'new kernel'], cases.map(caseRow)),
     '',
     ...callTable(calls),
-  ].join('\n');
+  ];
 }
 
-function caseRow({ id, M, K, N, kernels, ratio, bestRatio, ...times }: OldNewCase): string[] {
+function caseRow({ id, M, K, N, kernels, ratio, ratios, bestRatio, ...times }: JoinedCase): string[] {
   const speed = ({ median, spread }: OldNewCase['old']) =>
     `${((M * N * K) / median / 1e6).toFixed(1)} ±${Math.round(100 * spread)} %`;
-  return [id, speed(times.old), speed(times.new), ratio.toFixed(3), bestRatio.toFixed(3), kernels.old, kernels.new];
+  const span = `${Math.min(...ratios).toFixed(3)}–${Math.max(...ratios).toFixed(3)}`;
+  return [
+    id,
+    speed(times.old),
+    speed(times.new),
+    ratio.toFixed(3),
+    span,
+    bestRatio.toFixed(3),
+    kernels.old,
+    kernels.new,
+  ];
 }
 
 /** Geometric means over the shapes of a language model. */
 function means(cases: readonly OldNewCase[]): string[] {
   const rows = [...new Set(cases.map(({ M }) => M))];
-  const groupOf = ({ format, carrier, components }: OldNewCase) => `${format} ${carrier} P=${components}`;
-  const large = cases.filter(({ K }) => K > 64);
+  const groupOf = ({ weights, carrier, components }: OldNewCase) => `${weights} ${carrier} P=${components}`;
+  const large = cases.filter(({ K }) => K > LARGE);
   const cells = [...new Set(large.map(groupOf))].map((group) => [
     group,
     ...rows.map((M) => {
@@ -73,15 +98,21 @@ function means(cases: readonly OldNewCase[]): string[] {
 }
 
 function callTable(calls: readonly CallCost[]): string[] {
-  const above = (value: number | undefined, bare: number) =>
-    value === undefined ? '' : `${(value - bare).toFixed(2)} (${Math.round((100 * (value - bare)) / bare)} %)`;
-  const rows = calls.map(({ format, size, bare, bound, matmul }) => [
-    `${format}, ${size}²`,
-    bare.toFixed(2),
-    bound?.toFixed(2) ?? '',
-    above(bound, bare),
-    matmul.toFixed(2),
-    above(matmul, bare),
-  ]);
-  return table(['M = 1, this build, µs', 'bare gemm', 'bound call', 'above', '`matmul`', 'above'], rows);
+  const above = ({ gemm, ...times }: CallTimes, name: 'kernels' | 'bound' | 'matmul' | 'arrays') =>
+    `${(times[name] - gemm).toFixed(2)} (${(100 * (times[name] / gemm - 1)).toFixed(1)} %)`;
+  const rows = calls.flatMap(({ format, size, best, median }) =>
+    Object.entries({ best, median }).map(([which, times]) => [
+      `${format}, ${size}², ${which}`,
+      times.gemm.toFixed(2),
+      above(times, 'kernels'),
+      above(times, 'bound'),
+      above(times, 'matmul'),
+      above(times, 'arrays'),
+    ]),
+  );
+  return [
+    'One row through this build: µs of the gemm kernel, and what the rest adds. Both kernels are decompose and gemm.',
+    '',
+    ...table(['', 'gemm', 'both kernels', 'a bound call', '`matmul`, operands in the arena', '`matmul`, arrays'], rows),
+  ];
 }

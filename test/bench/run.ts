@@ -4,7 +4,7 @@
  * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
  * npm run bench -- paper                the figures and pictures of docs/paper.md and docs/theory.md, from what msd paper and the forecasts have recorded
  * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
- * npm run bench -- kernels --old DIR [--cases WORDS] [--rounds N] [--out DIR]
+ * npm run bench -- kernels --old DIR [--in node20,node22,node24] [--processes N] [--cases WORDS] [--rounds N] [--clock wall|process] [--out DIR]
  * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
  * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
  * npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
@@ -35,7 +35,7 @@ import { goalsOf } from './goals.ts';
 import { printKernelTable } from './kernel-table.ts';
 import { measureMessages, messagesTable } from './messages.ts';
 import { measureNnOps } from './nn/index.ts';
-import { measureOldNew } from './old-new.ts';
+import { measureInNodes, NODES, type NodeName } from './old-new-nodes.ts';
 import { writeOldNew } from './old-new-report.ts';
 import { readPaper, writePaper } from './paper.ts';
 import { writeReadme } from './readme.ts';
@@ -66,6 +66,7 @@ const { values, positionals } = parseArgs({
     sample: { type: 'string' },
     json: { type: 'string' },
     old: { type: 'string' },
+    processes: { type: 'string' },
     ...DECODER_FLAGS,
     ...FIRST_TOKENS_FLAGS,
   },
@@ -142,18 +143,16 @@ async function compareBuilds(old: string): Promise<void> {
   const [load] = loadavg();
   const rounds = count('rounds', values.rounds ?? '41');
   const cases = values.cases.split(',').filter(Boolean);
-  const found = await measureOldNew({ old, rounds, cases, log: (message) => console.log(`  ${message}`) });
-  const { node, v8 } = process.versions;
+  const log = (message: string) => console.log(`  ${message}`);
+  const { out } = values;
+  const clock = choice('clock', values.clock ?? 'process', ['wall', 'process'] as const);
+  const names = list('in', values.in ?? 'node24', Object.keys(NODES) as NodeName[]);
+  const processes = count('processes', values.processes ?? '1');
+  const nodes = await measureInNodes(names, processes, { old, rounds, cases, clock }, log);
+  mkdirSync(out, { recursive: true });
   const date = new Date().toISOString();
-  mkdirSync(values.out, { recursive: true });
-  const run = {
-    date,
-    machine: describeMachine(),
-    load: Number(load!.toFixed(2)),
-    versions: { node, v8 },
-    rounds,
-  };
-  console.log(`\n${writeOldNew(values.out, { ...run, ...found })}`);
+  const run = { date, machine: describeMachine(), load: Number(load!.toFixed(2)), rounds, processes, clock, nodes };
+  console.log(`\n${writeOldNew(out, run)}`);
 }
 
 /** Ops between two products. */

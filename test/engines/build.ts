@@ -1,4 +1,5 @@
 /** Bundles the engines' entries to plain JavaScript: no engine but the newest strips types, and none has vitest. */
+import { basename } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'vite';
 
@@ -35,16 +36,19 @@ const shared = {
 /** core's package.json promises no side effects: its tests have nothing else */
 const rollupOptions = { treeshake: false } as const;
 
-/** @returns the file to run in Node; @msd/core, @msd/onnx and onnxruntime-web stay outside of it */
-export async function buildForNode(): Promise<string> {
-  const outDir = `${built}node`;
+/**
+ * @param entry the module to run: its path, and the folder of the bundle
+ * @returns the file to run in Node; @msd/core, @msd/onnx and onnxruntime-web stay outside of it
+ */
+export async function buildForNode(entry: string = `${here}node.ts`, folder = 'node'): Promise<string> {
+  const outDir = `${built}${folder}`;
   await build({
     ...shared,
     plugins: [distOfCore({ external: true })],
     resolve: { alias },
-    build: { ssr: `${here}node.ts`, target: 'node20', outDir, emptyOutDir: true, rollupOptions },
+    build: { ssr: entry, target: 'node20', outDir, emptyOutDir: true, rollupOptions },
   });
-  return `${outDir}/node.js`;
+  return `${outDir}/${basename(entry, '.ts')}.js`;
 }
 
 /** @returns the folder to serve, with page.html and the story model in it */

@@ -5,11 +5,7 @@ import { findChromium } from '../../scripts/find-chromium.mjs';
 import { runInChromium } from './browser.ts';
 import { buildForNode } from './build.ts';
 import type { Job, Result } from './jobs.ts';
-import { aarch64Command, type Command, NODE_22, nodeCommand, type Unavailable } from './nodes.ts';
-
-/** The newest of each line that the packages support. */
-const NODE_20 = '20.20.2';
-const NODE_24 = '24.21.0';
+import { aarch64Command, type Command, NODE_20, NODE_22, NODE_24, nodeCommand, type Unavailable } from './nodes.ts';
 
 /** Long enough for the emulator on a slow machine. */
 const LIMIT_MS = 15 * 60_000;

@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-/** The newest of the line between the oldest that the packages support and the one of the tools. */
+/** The newest of each line that the packages support; the last is the one of the tools. */
+export const NODE_20 = '20.20.2';
 export const NODE_22 = '22.23.3';
+export const NODE_24 = '24.21.0';
 
 const run = promisify(execFile);
 const cache = fileURLToPath(new URL('../../.tools/engines/', import.meta.url));

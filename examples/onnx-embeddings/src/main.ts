@@ -1,14 +1,15 @@
 /** The page: a model, a text, one search box, and what each side takes. */
 import '../../shared/page.css';
-import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
-import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { counted, create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
+import { linesOf, NOT_A_FILE } from '../../shared/search/lines.ts';
+import { SearchPage } from '../../shared/search/page.ts';
 import { SENTENCES } from '../../tfjs-semantic-search/src/sentences.ts';
 import type { Costs, LoadOptions } from './protocol.ts';
 
-const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const HUB_NAME = /^\w[\w.-]*\/\w[\w.-]*$/;
 const MAX_THREADS = 4;
 const TOY_HINT =
-  'The toy model was made by code and knows fewer than 400 words: it is here to try the page. For a text of your own choose a model of the hub.';
+  'The toy model was made by code and knows fewer than 400 words: it is here to try the page. For text of your own, choose a model from the hub.';
 const HUB_HINT =
   'Downloaded from huggingface.co by this browser when you press Start (q8 weights), and kept in its cache.';
 
@@ -32,8 +33,8 @@ const page = new SearchPage<LoadOptions, Costs>({
   intermediate: ({ memory }) => `MSD takes ${megabytes(memory)} of memory`,
   headline: ({ stock, msd }, count) => {
     const times = stock.index / msd.index;
-    const read = `${count} lines are read in ${milliseconds(stock.index)} → ${milliseconds(msd.index)}`;
-    const memory = `; memory ${megabytes(stock.costs.memory)} → ${megabytes(msd.costs.memory)}.`;
+    const read = `reading ${counted(count, 'line')} took ${milliseconds(msd.index)} instead of ${milliseconds(stock.index)}`;
+    const memory = `, and ${megabytes(msd.costs.memory)} of memory instead of ${megabytes(stock.costs.memory)}.`;
     const payoff = msd.costs.isLeft
       ? 'The same on both sides, MSD leaves this model to onnxruntime-web'
       : times > 1.05
@@ -51,7 +52,7 @@ function showModel(): void {
 function start(): void {
   const name = model.value === 'other' ? hub.value.trim() : model.value;
   if (name !== 'toy' && !HUB_NAME.test(name)) {
-    page.say(`“${name}” names no model of the hub. Write it like Xenova/all-MiniLM-L6-v2.`, true);
+    page.say(`“${name}” is not the name of a model on the hub. Names look like Xenova/all-MiniLM-L6-v2.`, true);
     return;
   }
   void page.start({ model: name, threads, base: new URL('.', document.baseURI).href }, sentences);
@@ -59,8 +60,9 @@ function start(): void {
 
 async function takeFile(own: File): Promise<void> {
   try {
-    sentences = await linesOf(own);
-    page.say(`${sentences.length} lines of ${own.name}. Press Start to read them.`);
+    const { lines, what } = await linesOf(own);
+    sentences = lines;
+    page.say(`${what}. Press Start to read them.`);
   } catch (error) {
     page.say((error as Error).message, true);
   }
@@ -77,11 +79,12 @@ file.addEventListener('change', () => {
 });
 onDrop(({ files: [dropped] }) => {
   if (dropped) void takeFile(dropped);
+  else page.say(NOT_A_FILE, true);
 });
 shortcuts(element('query'), element<HTMLButtonElement>('cancel'));
 element('threads-hint').textContent =
   threads > 1
     ? `Both use ${threads} threads.`
-    : 'Both use one thread: browsers allow more only where the host sends the headers COOP and COEP.';
+    : 'Both use one thread: browsers allow more only if the host sends the headers COOP and COEP.';
 showModel();
 start();

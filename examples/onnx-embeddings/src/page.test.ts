@@ -45,7 +45,9 @@ describe('the page', { timeout: 120_000 }, () => {
   });
 
   it('says what it costs, and that MSD ran the products', async () => {
-    expect(await text('headline')).toMatch(/on MSD: 236 lines are read in .* → .*; memory .* → /);
+    expect(await text('headline')).toMatch(
+      /on MSD: reading 236 lines took .* instead of .*, and .* of memory instead of /,
+    );
     for (const row of ['load the model', 'index all', 'one query', 'memory', 'code'])
       for (const value of await figures(row)) expect(value, row).toBeGreaterThan(0);
     const [stockCode, msdCode] = await figures('code');
@@ -81,7 +83,7 @@ describe('the page', { timeout: 120_000 }, () => {
     await other.locator('#model').selectOption('other');
     await other.locator('#hub').fill('MiniLM');
     await other.locator('#start').click();
-    await status('“MiniLM” names no model of the hub.', other);
+    await status('“MiniLM” is not the name of a model on the hub.', other);
     await other.route('https://huggingface.co/**', (route) => route.abort());
     await other.locator('#model').selectOption('Xenova/all-MiniLM-L6-v2');
     expect(await text('model-hint', other)).toMatch(/Downloaded from huggingface\.co/);

@@ -19,7 +19,7 @@ export class EngineWorker {
     this.#worker.addEventListener('error', ({ message }) =>
       this.#receive({
         type: 'failed',
-        message: message || 'The worker’s script could not be loaded. Reload the page.',
+        message: message || 'The worker’s script could not be loaded: is this computer online?',
       }),
     );
   }

@@ -70,6 +70,9 @@ it.each([
   ['Failed to fetch', /online/],
   ['bad_alloc', /smaller one/],
   ['Unsupported model type: foo', /for this task/],
+  ['Failed to load model because protobuf parsing failed.', /failed\. The model’s file is damaged/],
+  ['Tokenizer must contain a "model" property', /property\. The file tokenizer\.json is damaged/],
+  ['The opening has 401 tokens: shorten it.', /shorten it\.$/],
   ['something else', /^something else$/],
 ])('explains “%s”', (message, hint) => {
   expect(explain(new Error(message))).toMatch(hint);

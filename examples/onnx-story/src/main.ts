@@ -12,6 +12,8 @@ import { describeBrowser, readShareHash, type SharedResult, shareHash } from './
 import { describeAgreement, describeOrigin, say, showFigureTable, showResult, Texts } from './view.ts';
 
 const PROGRESS_MS = 500;
+/** Of less, like config.json alone, megabytes say nothing. */
+const SHOWN_BYTES = 100_000;
 const INVITATION = element('headline').textContent;
 const NAMES = { stock: 'Transformers.js', msd: 'MSD' } as const;
 
@@ -86,7 +88,7 @@ async function start(): Promise<void> {
     const { rounds } = own.comparison;
     say(
       rounds === 1
-        ? 'Done. A first round has the browser’s compiling in it: press Write for another.'
+        ? 'Done. In the first round the browser still compiles: press Write for another one.'
         : `Done. Press Write for another round: ${rounds} so far.`,
     );
   } catch (error) {
@@ -101,9 +103,9 @@ async function start(): Promise<void> {
 
 async function load(side: Side, { choice, workers, isLoaded, comparison }: Run): Promise<void> {
   say(`${NAMES[side]} loads the model …`);
-  workers[side].onProgress = atMostEvery(PROGRESS_MS, (loaded, total) =>
-    say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`),
-  );
+  workers[side].onProgress = atMostEvery(PROGRESS_MS, (loaded, total) => {
+    if (total >= SHOWN_BYTES) say(`${NAMES[side]} loads the model: ${megabytes(loaded)} of ${megabytes(total)}`);
+  });
   const { source, dtype, threads } = choice;
   const { startMs, isChat } = await workers[side].load({ source, dtype, threads });
   texts.isAnswer = isChat;
@@ -202,6 +204,9 @@ async function takeFolder(files: ReadonlyMap<string, File>): Promise<void> {
     settings.folder = await openFolder(files);
     say('The folder is ready. Press Write.');
   } catch (error) {
+    // Nobody should take an older folder for this one.
+    settings.folder = undefined;
+    folder.value = '';
     say((error as Error).message, true);
   }
 }

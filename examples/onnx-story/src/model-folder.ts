@@ -18,7 +18,7 @@ const SUFFIXES: Readonly<Record<Dtype, string>> = {
 };
 /** A text model is one file under one of these names. */
 const NAMES = ['model', 'decoder_model_merged'];
-const LAYOUT = 'config.json, tokenizer.json and onnx/model_q4.onnx or the like';
+const LAYOUT = 'config.json, tokenizer.json, tokenizer_config.json and onnx/model_q4.onnx or the like';
 
 /** @param files by their path in what was dropped or chosen, the folder's own name first */
 export async function openFolder(
@@ -27,17 +27,18 @@ export async function openFolder(
   const configs = [...files.keys()].filter((path) => /(^|\/)config\.json$/.test(path));
   const config = configs.sort((a, b) => a.length - b.length)[0];
   if (config === undefined)
-    throw new Error(`This folder has no config.json. Choose a folder as Transformers.js loads it: ${LAYOUT}.`);
+    throw new Error(`There is no config.json. Choose a whole folder in the layout of Transformers.js: ${LAYOUT}.`);
   const root = config.slice(0, -'config.json'.length);
   const own = new Map(
     [...files].filter(([path]) => path.startsWith(root)).map(([path, file]) => [path.slice(root.length), file]),
   );
   const name = root.split('/').at(-2) ?? 'folder';
   await checkConfig(name, own.get('config.json')!);
-  if (!own.has('tokenizer.json'))
-    throw new Error(`${name} has no tokenizer.json. Export the tokenizer, too: ${LAYOUT}.`);
+  for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+    if (!own.has(file)) throw new Error(`${name} has no ${file}. Export the tokenizer, too. The page needs ${LAYOUT}.`);
   const dtypes = DTYPES.filter((dtype) => findFile(own, dtype));
-  if (dtypes.length === 0) throw new Error(`${name} has no ONNX file that Transformers.js would find: ${LAYOUT}.`);
+  if (dtypes.length === 0)
+    throw new Error(`${name} has no ONNX file where Transformers.js looks for one. It needs ${LAYOUT}.`);
   return { name, files: own, dtypes };
 }
 
@@ -46,12 +47,12 @@ async function checkConfig(name: string, file: File): Promise<void> {
   try {
     config = JSON.parse(await file.text()) as typeof config;
   } catch {
-    throw new Error(`${name}/config.json is no JSON. Export the model again.`);
+    throw new Error(`${name}/config.json is not JSON. Export the model again.`);
   }
   const [architecture] = Array.isArray(config.architectures) ? config.architectures : [];
   if (typeof architecture === 'string' && !/CausalLM|LMHeadModel|ConditionalGeneration/.test(architecture))
     throw new Error(
-      `${name} is a ${architecture}, which writes no text. Choose a …ForCausalLM, like Llama, Qwen or SmolLM.`,
+      `${name} is a ${architecture}, which does not write text. Choose a …ForCausalLM, like Llama, Qwen or SmolLM.`,
     );
 }
 

@@ -6,12 +6,12 @@ import type { SharedResult } from './share.ts';
 const SHIPPED_DTYPES: readonly Dtype[] = ['q4', 'q8', 'fp32'];
 const MAX_THREADS = 16;
 const DEFAULT_THREADS = 4;
-const HUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const HUB_NAME = /^\w[\w.-]*\/\w[\w.-]*$/;
 const HINTS = {
-  shipped: 'The story model knows 480 words and reads at most 256 tokens: begin as its own stories do.',
-  hub: 'Downloaded from huggingface.co by this browser, and kept in its cache. Models that are trained to chat get the opening as a question.',
+  shipped: 'The story model knows 480 words and reads at most 256 tokens: begin like one of its stories.',
+  hub: 'Downloaded from huggingface.co by this browser, and kept in its cache. Chat models answer the opening like a question.',
   folder:
-    'A folder as Transformers.js loads it: config.json, tokenizer.json, onnx/model_q4.onnx. It can be dropped anywhere, and stays on this computer.',
+    'A folder in the layout of Transformers.js: config.json, tokenizer.json, onnx/model_q4.onnx. You can drop it anywhere on this page; it stays on this computer.',
 } as const;
 
 interface Folder {
@@ -42,7 +42,7 @@ export class Settings {
     this.#threads.value = String(Math.min(DEFAULT_THREADS, Math.ceil(cores / 2))); // what onnxruntime-web takes by itself
     element('threads-hint').textContent = globalThis.crossOriginIsolated
       ? ''
-      : 'One thread: browsers allow more only where the host sends the headers COOP and COEP.';
+      : 'One thread: browsers allow more only if the host sends the headers COOP and COEP.';
     this.#model.addEventListener('change', () => this.#showModel());
     this.#showModel();
   }
@@ -75,16 +75,20 @@ export class Settings {
     if (this.#kind === 'hub') {
       const name = this.#hub.value.trim();
       if (!HUB_NAME.test(name))
-        throw new Error(`“${name}” names no model of the hub. Write it like HuggingFaceTB/SmolLM2-135M-Instruct.`);
+        throw new Error(
+          `“${name}” is not the name of a model on the hub. Names look like HuggingFaceTB/SmolLM2-135M-Instruct.`,
+        );
       return { kind: 'hub', name };
     }
     if (!this.#folder) throw new Error('No folder is chosen. Choose one below, or drop it on this page.');
     return { kind: 'folder', name: this.#folder.name, files: this.#folder.files };
   }
 
-  set folder(folder: Folder) {
+  /** `undefined` forgets the one that was chosen before. */
+  set folder(folder: Folder | undefined) {
     this.#folder = folder;
-    this.#kind = 'folder';
+    if (folder) this.#kind = 'folder';
+    else this.#showModel();
   }
 
   /** @throws Error that says what is asked for */

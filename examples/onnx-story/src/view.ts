@@ -73,9 +73,9 @@ export class Texts {
 export function describeAgreement({ written, same, dtype }: SharedResult): string {
   if (same === written) return `Both wrote the same ${written} tokens.`;
   const why = DYNAMIC.includes(dtype)
-    ? `With ${dtype} weights onnxruntime-web rounds what flows through the model to 8 bits, MSD keeps 16.`
+    ? `With ${dtype} weights onnxruntime-web rounds the values inside the model to 8 bits, MSD keeps 16.`
     : 'Where two words are nearly as likely, the last bits of a sum decide.';
-  return `The first ${same} of ${written} tokens are the same; at the marked one they part. ${why}`;
+  return `The first ${same} of ${written} tokens are the same; the marked one differs. ${why}`;
 }
 
 export function describeOrigin({ kind, name, dtype, threads, browser, date }: SharedResult): string {

@@ -5,6 +5,7 @@
  */
 import {
   atMostEvery,
+  counted,
   create,
   element,
   type FigureRow,
@@ -13,6 +14,7 @@ import {
   milliseconds,
   showFigures,
 } from '../elements.ts';
+import { explain } from '../explain.ts';
 import { type Hit, type Reply, SIDES, type Side } from './protocol.ts';
 import { SideWorker } from './side.ts';
 
@@ -22,6 +24,8 @@ const WAITS = 'Waits for MSD: at the same time they would slow each other down.'
 const QUERIES_KEPT = 9;
 const FIRST_QUERIES = 3;
 const PROGRESS_MS = 500;
+/** A pasted page is no title. */
+const SHOWN_CHARACTERS = 80;
 
 /** What one side took so far. */
 export interface Figures<Costs> {
@@ -120,9 +124,12 @@ export class SearchPage<Load, Costs> {
       }
       // One time is no figure: the first query is asked again.
       for (let again = 1; again < FIRST_QUERIES; again++) await this.#search();
-      if (own === this.#generation) this.#tell(`${sentences.length} sentences are ready. Type to search.`);
+      if (own === this.#generation)
+        this.#tell(
+          `${counted(sentences.length, 'sentence')} ${sentences.length === 1 ? 'is' : 'are'} ready. Type to search.`,
+        );
     } catch (error) {
-      if (own === this.#generation) this.#tell(`It failed: ${(error as Error).message}`, true);
+      if (own === this.#generation) this.#tell(`It failed: ${explain(error)}`, true);
     } finally {
       if (own === this.#generation) this.#cancel.hidden = true;
     }
@@ -253,20 +260,6 @@ function describeAgreement<Costs>(text: string, stock: Answer<Costs>, msd: Answe
   const cosine = stock.embedding.reduce((sum, value, i) => sum + value * msd.embedding[i]!, 0);
   const order = stock.hits.map(({ index }) => index);
   const shared = msd.hits.filter(({ index }) => order.includes(index)).length;
-  return `Both answers to “${text}”: cosine of the embeddings ${cosine.toFixed(5)}, ${shared} of ${order.length} results are the same.`;
-}
-
-const MAX_SENTENCES = 5000;
-
-/**
- * The lines of a text file that have something in them.
- *
- * @throws Error when there are none
- */
-export async function linesOf(file: File): Promise<string[]> {
-  const lines = (await file.text()).split(/\r?\n/).map((line) => line.trim());
-  const own = lines.filter(Boolean).slice(0, MAX_SENTENCES);
-  if (own.length === 0)
-    throw new Error(`${file.name} has no lines of text. Choose a text file with one sentence per line.`);
-  return own;
+  const asked = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+  return `Both answers to “${asked}”: cosine of the embeddings ${cosine.toFixed(5)}, ${shared} of ${order.length} results are the same.`;
 }

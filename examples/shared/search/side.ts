@@ -21,7 +21,7 @@ export class SideWorker<Load, Costs> {
     worker.addEventListener('error', ({ message }) =>
       this.#receive({
         type: 'failed',
-        message: message || 'The worker’s script could not be loaded. Reload the page.',
+        message: message || 'The worker’s script could not be loaded: is this computer online?',
       }),
     );
   }

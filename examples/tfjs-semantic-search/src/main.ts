@@ -1,7 +1,8 @@
 /** The page: TensorFlow.js and MSD, one search box, and what each of them costs. */
 import '../../shared/page.css';
-import { create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
-import { linesOf, SearchPage } from '../../shared/search/page.ts';
+import { counted, create, element, megabytes, milliseconds, onDrop, ratio, shortcuts } from '../../shared/elements.ts';
+import { linesOf, NOT_A_FILE } from '../../shared/search/lines.ts';
+import { SearchPage } from '../../shared/search/page.ts';
 import type { Side } from '../../shared/search/protocol.ts';
 import type { BackendName, Format, LoadOptions, Memory } from './protocol.ts';
 import { SENTENCES } from './sentences.ts';
@@ -33,8 +34,11 @@ const page = new SearchPage<LoadOptions, Memory>({
   headline: ({ stock, msd }, count) => {
     const [before, after] = [total(stock.costs), total(msd.costs)];
     return [
-      create('strong', `Memory ${megabytes(before)} → ${megabytes(after)}, ${ratio(before / after)} times less`),
-      `; ${count} sentences are read in ${milliseconds(stock.index)} → ${milliseconds(msd.index)}.`,
+      create(
+        'strong',
+        `${megabytes(after)} of memory instead of ${megabytes(before)}, ${ratio(before / after)} times less`,
+      ),
+      `; reading ${counted(count, 'sentence')} took ${milliseconds(msd.index)} instead of ${milliseconds(stock.index)}.`,
     ];
   },
 });
@@ -56,7 +60,7 @@ function start(): void {
 
 async function takeFile(own: File): Promise<void> {
   try {
-    sentences = await linesOf(own);
+    sentences = (await linesOf(own)).lines;
     start();
   } catch (error) {
     page.say((error as Error).message, true);
@@ -71,6 +75,7 @@ file.addEventListener('change', () => {
 });
 onDrop(({ files: [dropped] }) => {
   if (dropped) void takeFile(dropped);
+  else page.say(NOT_A_FILE, true);
 });
 shortcuts(element('query'), element<HTMLButtonElement>('cancel'));
 

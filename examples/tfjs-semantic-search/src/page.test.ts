@@ -36,7 +36,7 @@ describe('the page', { timeout: 180_000 }, () => {
     await page.locator('#stock-state', { hasText: 'Waits for MSD' }).waitFor();
     await page.locator('#msd-hits li').first().waitFor({ timeout: 60_000 });
     expect(await page.locator('#query').isEnabled()).toBe(true);
-    expect(await page.locator('#headline').textContent()).toMatch(/Measuring|Memory/);
+    expect(await page.locator('#headline').textContent()).toMatch(/Measuring|of memory/);
     await untilReady();
   });
 
@@ -86,7 +86,7 @@ describe('the page', { timeout: 180_000 }, () => {
 
   it('shows what it costs: a fraction of the memory, as the headline', async () => {
     expect(await page.locator('#headline').textContent()).toMatch(
-      /Memory \d+\.\d\sMB → \d\.\d\sMB, 1\d times less; \d+ sentences are read in/,
+      /^\d\.\d\sMB of memory instead of \d+\.\d\sMB, 1\d times less; reading \d+ sentences took/,
     );
     const box = await page.locator('#headline').boundingBox();
     expect(box!.y + box!.height).toBeLessThan(400);

@@ -18,19 +18,19 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./commands/inspect.ts'),
   },
   run: {
-    summary: 'Runs a local model: writes text with a decoder, embeds or classifies with an encoder',
+    summary: 'Runs a model here: writes text with a decoder, embeds or classifies with an encoder',
     load: () => import('./commands/run.ts'),
   },
   bench: {
-    summary: "Measures this machine's peaks, and layers of language models beside them",
+    summary: "Measures this machine's peaks, and how close to them layers of language models come",
     load: () => import('./commands/bench.ts'),
   },
   quantize: {
-    summary: 'Makes the float weights of a model integers of 8, 4 or 2 bits',
+    summary: 'Turns the float weights of a model into integers of 8, 4 or 2 bits',
     load: () => import('./commands/quantize.ts'),
   },
   rewrite: {
-    summary: 'Spells quantized products in other operators, for engines beside the browser',
+    summary: 'Writes quantized matrix multiplications in other operators, for engines outside of the browser',
     load: () => import('./commands/rewrite.ts'),
   },
   verify: {

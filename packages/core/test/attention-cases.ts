@@ -51,9 +51,20 @@ const BEFORE = 12345;
 export async function run<H>(
   device: Device<H>,
   op: AttentionOp,
-  { q, k, v, sinks, bias, mask }: Operands,
+  operands: Operands,
   now: AttentionRun<KvCache>,
 ): Promise<Float32Array> {
+  const [out] = await runs(device, op, operands, [now]);
+  return out!;
+}
+
+/** Binds once, and runs each. @returns of every run what `out` spans */
+export async function runs<H>(
+  device: Device<H>,
+  op: AttentionOp,
+  { q, k, v, sinks, bias, mask }: Operands,
+  all: readonly AttentionRun<KvCache>[],
+): Promise<Float32Array[]> {
   const put = (data: ArrayBufferView) => {
     const handle = device.alloc(Math.max(4, data.byteLength), 'test');
     if (data.byteLength > 0) device.write(handle, data);
@@ -61,16 +72,22 @@ export async function run<H>(
   };
   const { batch, row, head } = op.out;
   const length = (op.batch - 1) * batch + (op.rows - 1) * row + (op.heads - 1) * head + op.valueSize;
-  const out = new Float32Array(op.rows === 0 ? 0 : length).fill(BEFORE);
-  const operands = [q, k, v, sinks, bias, mask, out].map((data) => data && put(data));
+  const before = new Float32Array(op.rows === 0 ? 0 : length).fill(BEFORE);
+  const operands = [q, k, v, sinks, bias, mask, before].map((data) => data && put(data));
+  let now = all[0]!;
   const call = device.bind(
     attentionWork(op, () => now),
     operands,
   );
-  device.run(call);
-  await device.read(operands[6]!, out);
+  const results: Float32Array[] = [];
+  for (now of all) {
+    device.run(call);
+    const out = before.slice();
+    await device.read(operands[6]!, out);
+    results.push(out);
+  }
   for (const handle of operands) if (handle !== undefined) device.free(handle);
-  return out;
+  return results;
 }
 
 export const cacheOn = <H>(device: Device<H>, shape: KvShape): PagedKvCache<H> =>

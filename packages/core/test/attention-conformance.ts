@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AttentionRun, KvCache, KvType } from '../src/attention/contract.ts';
 import type { Device } from '../src/backends/device.ts';
 import type { PagedKvCache } from '../src/backends/kv-cache.ts';
-import { cacheOn, inputsOf, type Operands, opOf, run, specified } from './attention-cases.ts';
+import { cacheOn, inputsOf, type Operands, opOf, run, runs, specified } from './attention-cases.ts';
 import { keysOf, scenario, TYPES } from './attention-scenarios.ts';
 import { longTier } from './conformance.ts';
 import { firstDifference, random } from './random.ts';
@@ -142,6 +142,25 @@ export function attentionConformance<H>(
       }
     });
     if (wanted === 'bound') return; // the other tests compare bits of one device with its own
+
+    it.each(TYPES)('a run without a bias or mask has none of the runs before: %s', async (type) => {
+      const [what, next] = [text(9, 70), random(9)];
+      const cache = fresh(type);
+      await feed(cache, what, 0, 69);
+      const op = opOf({ ...SIZES, rows: 1 }, { newKeys: 0 });
+      const operands = { q: rowsOf(what.q, what.T, 69, 70) };
+      const dims = [1, 1, 1, 69] as const;
+      const bias = { dims, data: Float32Array.from({ length: 69 }, () => 8 * next() - 4) };
+      const mask = { dims, data: Uint8Array.from({ length: 69 }, (_, i) => i % 2) };
+      const all = [{}, { bias }, {}, { mask }, {}, { bias, mask }, { mask }, { bias }, {}].map((each) => ({
+        cache,
+        ...each,
+      }));
+      const got = await runs(device, op, operands, all);
+      for (const [i, now] of all.entries())
+        expect(firstDifference(got[i]!, await run(device, op, operands, now)), `run ${i}`).toBe(-1);
+      expect(firstDifference(got[1]!, got[0]!)).not.toBe(-1);
+    });
 
     it.each(TYPES)('gives the same bits, whatever a prompt is cut into: %s', async (type) => {
       const what = text(1, 150);

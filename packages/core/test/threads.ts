@@ -258,6 +258,39 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       expect(firstDifference(run(), want)).toBe(-1);
     });
 
+    /** Columns that are computed in several ranges: one is copied to the caller's array beside the next one's product. */
+    const wide: WeightShape = { ...shape, N: 1300, K: 64 };
+
+    it.each([2, 3])('results in arrays, range by range and slice by slice, on %i threads', async (threads) => {
+      const backend = await create(threads);
+      for (const [M, seed] of [
+        [256, 1],
+        [300, 2],
+        [521, 3],
+      ] as const)
+        check(backend, wide, M, seed);
+      const weights = randomWeights(random(4), wide);
+      const x = gaussians(random(5), 300 * wide.K);
+      const [one, prepared] = [single.prepare(weights), backend.prepare(weights)];
+      for (const outType of ['f16', 'bf16'] as const) {
+        const options = { outType, activation: 'silu' as const };
+        expect(backend.matmul(x, prepared, options)).toEqual(single.matmul(x, one, options));
+      }
+      for (const each of [one, prepared]) each.dispose();
+    });
+
+    it('results in arrays are right where a worker hangs', async () => {
+      const backend = await create(2, () => spoiled(hangingKernels));
+      threadPool().patienceMs = 20;
+      const jobs = watchJobs();
+      for (let i = 0; i < 200 && !jobs.some(({ lost }) => lost); i++) {
+        check(backend, wide, 256, i);
+        await sleep(1);
+      }
+      expect(jobs.some(({ lost }) => lost)).toBe(true);
+      check(backend, wide, 256, 1);
+    });
+
     /** A matrix of so much work that a worker which is awake takes part. */
     const large: WeightShape = { ...shape, N: 2000 };
 

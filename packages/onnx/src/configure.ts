@@ -1,11 +1,11 @@
-/** Defaults of all sessions, wherever they are created. */
+/** Default options for all sessions, wherever they are created. */
 import { type MsdOptions, resolveOptions } from './execute/options.ts';
 import { sharedState } from './shared-state.ts';
 
 /**
  * Sets MSD's options for every session that is created from now on, in every module of ONNX Runtime on this page or in this
- * worker. Options of `register` and of a session win. Calls add up: an option that is not named stays, one that is `undefined` gets
- * its default back.
+ * worker. Options of `register` and of a session come first. A later call changes only the options that it names; `undefined` sets
+ * one back to its default.
  *
  * @throws `TypeError` for an option that is unknown or of the wrong kind, `RangeError` for a wrong value.
  * @example
@@ -21,7 +21,7 @@ export function configure(options: MsdOptions): void {
   state.configured = { ...state.configured, ...options };
 }
 
-/** @param where that takes the options */
+/** @param where the function that takes the options, for messages */
 export function checkDefaults(where: string, options: unknown): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     const got = options === null ? 'null' : Array.isArray(options) ? 'an array' : typeof options;

@@ -1,5 +1,5 @@
 /**
- * `@msd/onnx`: onnxruntime-web's surface with an `InferenceSession` that runs quantized MatMuls in MSD.
+ * `@msd/onnx`: everything that onnxruntime-web exports, with an `InferenceSession` that uses MSD unless other providers are named.
  */
 import * as ort from 'onnxruntime-web';
 import { type AbortSignalLike, type MsdProvider, type MsdRunOptions, register } from './register.ts';

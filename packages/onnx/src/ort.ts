@@ -42,7 +42,7 @@ interface OrtSignature {
 
 /** An inference session of the module. */
 interface StockSession extends OrtSignature {
-  run(feeds: OrtFeeds, fetches: readonly string[], options?: OrtRunOptions): Promise<OrtFeeds>;
+  run(feeds: OrtFeeds, fetches?: readonly string[], options?: OrtRunOptions): Promise<OrtFeeds>;
   release(): Promise<void>;
 }
 
@@ -137,6 +137,21 @@ export function tensorClass(ort: OrtModule): new (type: string, data: OrtData, d
 /** A tensor of it. */
 export function createOrtTensor(ort: OrtModule, type: string, data: OrtData, dims: readonly number[]): OrtTensor {
   return new (tensorClass(ort))(type, data, dims);
+}
+
+/** The module with its own class of sessions, which wraps what a backend makes. */
+export interface StockModule extends OrtModule {
+  readonly Session: unknown;
+}
+
+/** A handler as its caller runs it: through a session of the module, where there is its class. */
+export function asSession(ort: OrtModule, handler: OrtHandler): { run(feeds: OrtFeeds): Promise<OrtFeeds> } {
+  const { Session } = ort as Partial<StockModule>;
+  const session =
+    typeof Session === 'function' && new (Session as new (handler: OrtHandler) => Partial<StockSession>)(handler);
+  if (session && typeof session.run === 'function') return session as StockSession;
+  const fetches = Object.fromEntries(handler.outputNames.map((name) => [name, null]));
+  return { run: (feeds) => handler.run(feeds, fetches, {}) };
 }
 
 /** Registers a backend with the module. */

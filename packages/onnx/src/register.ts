@@ -5,7 +5,7 @@ import './ort-types.ts';
 import { checkDefaults } from './configure.ts';
 import type { MsdOptions } from './execute/options.ts';
 import { isLogged } from './log.ts';
-import { type OrtModule, ortVersion, registerOrtBackend } from './ort.ts';
+import { type OrtModule, ortVersion, registerOrtBackend, type StockModule } from './ort.ts';
 import type { SessionReport } from './report.ts';
 import { reportOf } from './report-of.ts';
 import { once, type Registration, sharedState } from './shared-state.ts';
@@ -42,7 +42,10 @@ let compiler: Promise<typeof import('./execute/create.ts')> | undefined;
 
 /** The compiler of models and the kernels: fetched with the first model. */
 function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
-  compiler ??= import('./execute/create.ts');
+  compiler ??= import('./execute/create.ts').catch((error: unknown) => {
+    compiler = undefined; // who asks next tries again
+    throw error;
+  });
   return compiler;
 }
 
@@ -61,7 +64,7 @@ function loadCompiler(): Promise<typeof import('./execute/create.ts')> {
  *
  * register(ort);
  * const session = await ort.InferenceSession.create('model_q4.onnx', { executionProviders: ['msd'] });
- * console.log(formatReport(reportOf(session)!));
+ * console.log(formatReport(reportOf(session)));
  * ```
  */
 export function register(ort: OrtModule, options?: MsdOptions): void {
@@ -87,8 +90,9 @@ export function registrationOf(ort: OrtModule): Registration {
     await registration.beforeStock?.();
     return create(...args);
   };
-  const stock: OrtModule = {
+  const stock: StockModule = {
     InferenceSession: { create: prepared },
+    Session: InferenceSession,
     Tensor,
     env,
     registerBackend: ort.registerBackend,
@@ -103,10 +107,19 @@ export function registrationOf(ort: OrtModule): Registration {
       async init(): Promise<void> {},
       async createInferenceSessionHandler(model, sessionOptions = {}) {
         const { createSession } = await loadCompiler();
-        return createSession(stock, model, sessionOptions, { ...sharedState().configured, ...registration.defaults });
+        return createSession(stock, model, sessionOptions, defaults());
       },
     },
+    warm() {
+      if (defaults().warm === false) return;
+      // Who needs it hears of what fails.
+      void loadCompiler().then(
+        ({ warmUp }) => warmUp(stock, defaults()),
+        () => {},
+      );
+    },
   };
+  const defaults = (): MsdOptions => ({ ...sharedState().configured, ...registration.defaults });
   registerOrtBackend(ort, 'msd', registration.backend, PRIORITY);
   registrations.set(ort.registerBackend, registration);
   defineReport(ort);

@@ -1,4 +1,4 @@
-/** Reports, from whatever holds a session. */
+/** Finds the report of a session, or the reports of a model or pipeline that has several. */
 import type { MsdHandler } from './execute/session.ts';
 import type { SessionReport } from './report.ts';
 
@@ -6,14 +6,14 @@ import type { SessionReport } from './report.ts';
 export type ModelWithSessions = { readonly sessions: object } | { readonly model: { readonly sessions: object } };
 
 /**
- * What the sessions of a model or pipeline of Transformers.js say about themselves.
+ * The reports of all sessions of a Transformers.js model or pipeline.
  *
- * @returns reports by the sessions' names in Transformers.js ('model', 'decoder_model_merged', …). Sessions that MSD did not create are
- * missing.
+ * @returns reports by the names of the sessions in Transformers.js ('model', 'decoder_model_merged', …). Sessions that MSD did not
+ * create are not among them.
  */
 export function reportOf(model: ModelWithSessions): Record<string, SessionReport>;
 /**
- * What a session says about itself.
+ * The report of a session: what ran where, and why.
  *
  * @returns `undefined` for sessions that MSD did not create.
  */
@@ -31,8 +31,8 @@ export function reportOf(from: object): SessionReport | Record<string, SessionRe
 }
 
 /**
- * What a session says about itself, from now on with what its last run was expected to take, and why: `report.expected`, beside
- * `lastRunMilliseconds`. The models of `@msd/core/theory` are fetched, and this machine's peaks measured for a quarter of a second, once.
+ * The report of a session, from now on with how long its last run should have taken, and why: `report.expected`, to be compared with
+ * `lastRunMilliseconds`. The first call loads `@msd/core/theory` and measures this machine for a quarter of a second.
  *
  * @param session of `InferenceSession.create`, also one in a Worker
  * @returns `undefined` for sessions that MSD did not create; the plain report where ONNX Runtime runs the model whole

@@ -18,9 +18,9 @@ export interface NodeReport {
   readonly kernel?: string;
   /** Why the node is not claimed; of a claimed one, why it runs for itself and not as a part of attention. */
   readonly reason?: string;
-  /** What its float weights became while the model was loaded, and what that lost: relative L2 of the matrix and of its worst row. */
+  /** What its float weights became while the model was loaded, and the error of that: relative L2 of the matrix and of its worst row. */
   readonly quantized?: RoundingError & { readonly format: FloatFormat };
-  /** How ONNX Runtime gets the node, if not as the file has it. */
+  /** In which form ONNX Runtime gets the node, if not as in the file. */
   readonly form?: string;
   /** Index in `regions`; −1 = no run needs it: no output does, or it was done when the model was loaded. */
   readonly region: number;
@@ -77,7 +77,7 @@ export interface Expectation {
   readonly peaks: MachinePeaks;
 }
 
-/** Everything that a session can say about itself. */
+/** What a session reports about itself. */
 export interface SessionReport {
   readonly nodes: readonly NodeReport[];
   readonly regions: readonly RegionReport[];
@@ -102,6 +102,8 @@ export interface SessionReport {
   readonly ortVersion?: string;
   /** The level that ONNX Runtime took, where it refused the one that it was asked for. */
   readonly graphOptimizationLevel?: string;
+  /** How long MSD's code was warmed while the file of the page's first model arrived; absent where it was not. */
+  readonly warmedMilliseconds?: number;
   /** Of the last run, wall time; absent before the first, and of a model that runs whole. */
   readonly lastRunMilliseconds?: number;
   /** Of the last run. Present once `explain` was asked about this session. */
@@ -119,14 +121,14 @@ function formatBytes(bytes: number): string {
   return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** What stands in the place of a report that there is none of. */
+/** The text for a session without a report. */
 const NO_REPORT =
-  "no report: ONNX Runtime created this session, and MSD has no part in it. It may have in sessions that name 'msd' after register(ort), or after import '@msd/onnx/transformers'.";
+  "no report: ONNX Runtime runs this session, without MSD. For MSD, call register(ort) and create the session with executionProviders: ['msd'], or import '@msd/onnx/transformers'.";
 
 /**
- * A short text table of a report: one line per kind of node and place, then totals. Of several reports, one table under each name.
+ * A report as a short text table: a line for each kind of node and place, then totals. Several reports give a table under each name.
  *
- * @param report of `reportOf`, whatever that was asked about
+ * @param report whatever `reportOf` gave
  * @example
  * ```ts
  * console.log(formatReport(reportOf(session)));
@@ -161,7 +163,7 @@ function textOf(report: SessionReport): string {
     .map(({ count, cells }) => [`${count}`, ...cells]);
   const lines = table([['nodes', 'where', 'op', 'kernel or reason'], ...rows]);
   const rounded = report.nodes.flatMap(({ quantized }) => quantized ?? []);
-  const { bytesCopiedPerCall: copied, expected, kvCache, memory, threads, weights } = report;
+  const { bytesCopiedPerCall: copied, expected, kvCache, memory, threads, warmedMilliseconds, weights } = report;
   lines.push('');
   if (report.whole) lines.push(`whole model in ONNX Runtime: ${report.whole}`);
   if (report.graphOptimizationLevel)
@@ -182,6 +184,8 @@ function textOf(report: SessionReport): string {
     );
   }
   if (kvCache) lines.push(`keys and values kept as ${kvCache.type}: ${formatBytes(kvCache.byteLength)}`);
+  if (warmedMilliseconds !== undefined)
+    lines.push(`warmed for ${warmedMilliseconds.toFixed(0)} ms beside the page's first download`);
   if (expected) lines.push(expectedText(expected));
   if (threads) lines.push(`threads ${threads.count} of ${threads.requested}`, ...threads.warnings);
   return lines.join('\n');

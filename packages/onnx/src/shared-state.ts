@@ -15,6 +15,8 @@ export interface Registration {
   beforeStock: (() => Promise<void>) | undefined;
   /** Is `create` of its `InferenceSession` MSD's? */
   isTakenOver: boolean;
+  /** Makes MSD's code ready beside a download, unless there is or was a session, or the user does not want it. */
+  warm(): void;
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Takes over `InferenceSession.create` of a module of the ONNX Runtime family: sessions for the CPU become MSD's where that gains
- * something, all others stay what they were.
+ * Takes over `InferenceSession.create` of a module of the ONNX Runtime family: sessions for the CPU run in MSD where that is
+ * faster, all others are left alone.
  */
 import { messageOf } from './errors.ts';
 import { isLeft, TAKEN_OVER } from './left.ts';
@@ -9,7 +9,7 @@ import type { OrtModule } from './ort.ts';
 import { registrationOf } from './register.ts';
 import { once, type Registration } from './shared-state.ts';
 
-/** A model up to this size computes nothing worth a thought: Transformers.js makes such graphs of single operators. */
+/** Models up to this size are left alone: Transformers.js builds such graphs for single operators. */
 const TINY_BYTES = 2048;
 
 /** Providers that compute on the CPU. */
@@ -20,7 +20,7 @@ type Options = Readonly<Record<string, unknown>>;
 type Create = Registration['create'];
 
 /**
- * Replaces `create` of the module's `InferenceSession`, for everybody who has the module. Idempotent.
+ * Replaces `create` of the module's `InferenceSession`, for everybody who uses the module. Idempotent.
  */
 export function takeOver(ort: OrtModule): void {
   const registration = registrationOf(ort);
@@ -58,7 +58,7 @@ interface Asked {
   readonly options: Options;
 }
 
-/** Arguments of `create`, apart; `undefined` for those that ONNX Runtime refuses, in its own words. */
+/** The arguments of `create`, taken apart; `undefined` for those that ONNX Runtime has to refuse with its own message. */
 function askedOf([model, ...rest]: readonly unknown[]): Asked | undefined {
   const numbers = rest.filter((value) => typeof value === 'number');
   const options = rest.find((value) => typeof value === 'object' && value !== null) ?? {};
@@ -83,10 +83,10 @@ function isForMsd({ model, options }: Asked): boolean {
   return namesOf(options).every((name) => ON_CPU.has(name));
 }
 
-/** Does the caller name MSD himself? That starts no ONNX Runtime yet. */
+/** Does the caller name MSD? Then ONNX Runtime is not started before the session needs it. */
 const isMsd = ({ options }: Asked): boolean => namesOf(options).includes('msd');
 
-/** Names of execution providers. What is no list is nothing of ours. */
+/** Names of execution providers. A value that is no list is ONNX Runtime's to refuse. */
 function namesOf({ executionProviders: providers }: Options): unknown[] {
   if (providers === undefined || providers === null) return [];
   return Array.isArray(providers) ? providers.map((entry) => (entry as Options | null)?.name ?? entry) : [undefined];

@@ -1,4 +1,4 @@
-/** What Transformers.js says of the ONNX Runtime that it uses. */
+/** What Transformers.js's `env` says about the ONNX Runtime that it uses. */
 import { UnsupportedError } from '@msd/core';
 import { listenTo } from './log.ts';
 import { type OrtModule, ortVersion } from './ort.ts';
@@ -11,11 +11,11 @@ export interface TransformersEnv {
   readonly useCustomCache?: boolean;
   readonly customCache?: unknown;
   readonly cacheKey?: string;
-  readonly fetch?: (url: string) => Promise<Response>;
+  fetch?: (url: string, init?: object) => Promise<Response>;
   readonly backends: { readonly onnx: { readonly wasm?: object; readonly versions?: object } };
 }
 
-/** What Transformers.js takes in place of its own ONNX Runtime, where somebody put it before. */
+/** Transformers.js takes a module that was put there before it was imported in place of its own ONNX Runtime. */
 export function givenModule(): OrtModule | undefined {
   return (globalThis as { readonly [key: symbol]: OrtModule | undefined })[Symbol.for('onnxruntime')];
 }
@@ -32,7 +32,7 @@ export function checkSameCopy({ backends: { onnx } }: TransformersEnv, ort: OrtM
   const fix =
     used === found
       ? "In Vite's dev server, use the plugin of @msd/onnx/vite, or put both '@huggingface/transformers' and '@msd/onnx' into optimizeDeps.exclude, or neither; a build of Transformers.js that has onnxruntime-web inside (transformers.js, transformers.min.js) cannot be taken over: load transformers.web.js."
-      : 'Remove onnxruntime-web from your own dependencies (npm ls onnxruntime-web shows who has which), or let your bundler take @msd/onnx/ort-web/webgpu for onnxruntime-web/webgpu.';
+      : 'Remove onnxruntime-web from your own dependencies (npm ls onnxruntime-web shows who has which), or let your bundler take @msd/onnx/ort-web/webgpu for onnxruntime-web/webgpu (in Vite: the plugin of @msd/onnx/vite).';
   throw new UnsupportedError(`@msd/onnx/transformers: ${copies} ${fix}`);
 }
 
@@ -44,7 +44,7 @@ const LEVELS = [
   [40, 'error'],
 ] as const;
 
-/** What ONNX Runtime's level, which Transformers.js sets one step quieter than its own, was meant to be. */
+/** Transformers.js sets ONNX Runtime's log level one step quieter than its own: from ONNX Runtime's to its own. */
 const MEANT: Readonly<Record<string, (typeof LEVELS)[number][1]>> = {
   verbose: 'verbose',
   info: 'info',
@@ -64,4 +64,21 @@ export function followLogLevel(ort: OrtModule, env?: TransformersEnv): void {
     const { logLevel } = env;
     return LEVELS.find(([most]) => logLevel <= most)?.[1] ?? 'fatal';
   });
+}
+
+/** Files of models that MSD is for, by the names that Transformers.js makes of a `dtype`; those with `f16` are mostly for GPUs. */
+const QUANTIZED = /_(quantized|u?int8|bnb4|q\d)\.onnx\b/;
+
+/**
+ * Says when Transformers.js asks for the file of a model: a download is time to get ready in.
+ *
+ * @param begin called for each such file
+ */
+export function whenFetched(env: TransformersEnv, begin: () => void): void {
+  const { fetch } = env;
+  if (!fetch) return;
+  env.fetch = function (this: unknown, ...args) {
+    if (QUANTIZED.test(`${args[0]}`)) begin();
+    return Reflect.apply(fetch, this, args);
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * `@msd/onnx/transformers` in Node, where Transformers.js runs on onnxruntime-node: the very module that it loads is taken over.
+ * `@msd/onnx/transformers` for Node, where Transformers.js runs on onnxruntime-node: takes over the module that it loads.
  */
 import { ReadError } from './errors.ts';
 import { expectQuestions } from './execute/kv/lazy.ts';

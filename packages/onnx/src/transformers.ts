@@ -1,13 +1,14 @@
 /**
- * `@msd/onnx/transformers` on pages and in workers: Transformers.js computes in MSD what it would on the CPU. Imported before or after
+ * `@msd/onnx/transformers` for pages and workers: what Transformers.js would compute on the CPU runs in MSD. Import it before or after
  * Transformers.js, once in each page or worker.
  */
 import { env } from '@huggingface/transformers';
 import * as ort from 'onnxruntime-web/webgpu';
 import type { OrtModule } from './ort.ts';
 import { fetchLater } from './ort-binary.ts';
+import { registrationOf } from './register.ts';
 import { takeOver } from './takeover.ts';
-import { checkSameCopy, followLogLevel, givenModule } from './transformers-env.ts';
+import { checkSameCopy, followLogLevel, givenModule, whenFetched } from './transformers-env.ts';
 
 export * from './register.ts';
 
@@ -16,3 +17,4 @@ checkSameCopy(env, used);
 followLogLevel(used, env);
 fetchLater(used, env);
 takeOver(used);
+whenFetched(env, () => registrationOf(used).warm());

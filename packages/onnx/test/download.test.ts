@@ -45,7 +45,8 @@ const answers: Record<string, (response: ServerResponse) => void> = {
 };
 
 beforeAll(async () => {
-  server = createServer((request, response) => answers[request.url!]!(response));
+  // Without a limit for idle connections: one that ends while a client sends on it fails its request.
+  server = createServer({ keepAliveTimeout: 0 }, (request, response) => answers[request.url!]!(response));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });

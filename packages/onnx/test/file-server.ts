@@ -25,7 +25,8 @@ export async function serveFiles(
   { hasRanges = true, delayMs = 0, first }: ServerOptions = {},
 ): Promise<FileServer> {
   const sent = { bytes: 0, requests: 0 };
-  const server: Server = createServer((request, response) => {
+  // Without a limit for idle connections: one that ends while a client sends on it fails its request.
+  const server: Server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     sent.requests++;
     const path = decodeURIComponent(request.url!.split('?')[0]!);
     if (first?.(path, response, request)) return;

@@ -97,7 +97,7 @@ describe.each(kinds)('a model that is %s', (kind, bytes) => {
     ['a disposed tensor', gone, /got one that was disposed of/, TypeError],
     ['a tensor whose array was transferred', moved, /expected 64 elements .* got 0. Was its array tr/, RangeError],
     ['whole numbers', new ort.Tensor('int32', new Int32Array(H), [1, H]), /expected float32, got int32/, TypeError],
-    ['another rank', tensor(values(1), [H]), /expected \[\?, 64\], got \[64\]/, RangeError],
+    ['another rank', tensor(values(1), [H]), /expected \[rows, 64\], got \[64\]/, RangeError],
   ])('refuses %s, and goes on', async (_, x, message, type) => {
     const s = await create(bytes);
     const run = s.run({ x, z: good } as never);
@@ -134,6 +134,38 @@ describe.each(kinds)('a model that is %s', (kind, bytes) => {
     expect(Object.keys(await s.run(feeds, { y: null }))).toEqual(['y']);
     await s.release();
   });
+});
+
+it('says how a feed of another type or shape is made', async () => {
+  const bytes = model({
+    nodes: [
+      { opType: 'Gather', inputs: ['table', 'ids'], outputs: ['g'] },
+      { opType: 'Where', inputs: ['mask', 'g', 'g'], outputs: ['w'] },
+      a.node('w', 'y'),
+    ],
+    initializers: [
+      ...a.initializers,
+      { name: 'table', dtype: 'float32', dims: [4, H], data: gaussian(random(3), 4 * H) },
+    ],
+    inputs: [
+      { name: 'ids', dtype: 'int64', dims: ['batch', 'tokens'] },
+      { name: 'mask', dtype: 'bool', dims: [1] },
+    ],
+    outputs: [{ name: 'y', dtype: 'float32' }],
+  });
+  const s = await session(bytes, { name: 'msd', claim: 'all' });
+  const ids = new ort.Tensor('int64', BigInt64Array.of(1n), [1, 1]);
+  const mask = new ort.Tensor('bool', Uint8Array.of(1), [1]);
+  await expect(s.run({ ids: new ort.Tensor('int32', Int32Array.of(1), [1, 1]), mask })).rejects.toThrow(
+    "run: input 'ids', expected int64, got int32. Make it with new Tensor('int64', BigInt64Array.from(numbers, BigInt), dims).",
+  );
+  await expect(s.run({ ids, mask: tensor(Float32Array.of(1), [1]) })).rejects.toThrow(
+    "run: input 'mask', expected bool, got float32. Make it with new Tensor('bool', Uint8Array.of(1, 0), dims).",
+  );
+  await expect(s.run({ ids: new ort.Tensor('int64', BigInt64Array.of(1n), [1]), mask })).rejects.toThrow(
+    "run: input 'ids', expected [batch, tokens], got [1].",
+  );
+  await s.release();
 });
 
 it('takes a list of one where a scalar is declared, as ONNX Runtime does, and no other list', async () => {
@@ -245,5 +277,32 @@ it('copies nothing where a run begins at once', async () => {
   Object.defineProperty(data, 'slice', { value: slice });
   for (let i = 0; i < 5; i++) await s.run({ x });
   expect(reads).toBe(0);
+  await s.release();
+});
+
+it('takes int64 beyond 2^53 where a double is the same, and refuses others instead of rounding them', async () => {
+  const bytes = model({
+    nodes: [
+      a.node('x', 'y'),
+      { opType: 'Unsqueeze', inputs: ['ids', 'axes'], outputs: ['z'] },
+      { opType: 'Identity', inputs: ['ids'], outputs: ['same'] },
+    ],
+    initializers: [...a.initializers, { name: 'axes', dtype: 'int64', dims: [1], data: BigInt64Array.of(0n) }],
+    inputs: [
+      { name: 'x', dtype: 'float32', dims: [1, H] },
+      { name: 'ids', dtype: 'int64', dims: ['n'] },
+    ],
+    outputs: [{ name: 'y' }, { name: 'z' }, { name: 'same' }],
+  });
+  const s = await session(bytes, { name: 'msd', claim: 'all' });
+  const feeds = (...ids: bigint[]) => ({
+    x: tensor(new Float32Array(H), [1, H]),
+    ids: new ort.Tensor('int64', BigInt64Array.from(ids), [ids.length]),
+  });
+  const ids = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 60n, 10n ** 18n, -5n];
+  expect((await s.run(feeds(...ids))).z!.data).toEqual(BigInt64Array.from(ids));
+  const odd = feeds(2n ** 53n + 1n);
+  await expect(s.run(odd)).rejects.toThrow(/^run: int64 element, expected .*, got 9007199254740993\. /);
+  expect((await s.run(odd, ['y', 'same'])).same!.data).toEqual(odd.ids.data);
   await s.release();
 });

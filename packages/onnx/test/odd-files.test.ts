@@ -19,7 +19,7 @@ const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize
 const strangers: readonly (readonly [string, Uint8Array, string])[] = [
   ['nothing', new Uint8Array(0), 'an empty file'],
   ['zeros', new Uint8Array(4096), 'nothing but zeros'],
-  ['a page', utf8(page), 'an HTML page: "<!DOCTYPE html> <html>'],
+  ['a page', utf8(page), 'an HTML page, as servers send for a wrong path: "<!DOCTYPE html> <html>'],
   ['a page behind blank lines', utf8(`\n\n  ${page.toLowerCase()}`), 'an HTML page'],
   ['an XML error', utf8('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'), 'XML or HTML: "<?xml'],
   ['an LFS pointer', utf8(pointer), 'a Git-LFS pointer'],
@@ -104,6 +104,11 @@ describe.skipIf(process.platform === 'win32')('paths (skipped on Windows: its pi
     await refusedPath('/dev/zero', 'TypeError', 'expected a file, got a device or a socket');
     await refusedPath(folder, 'TypeError', 'expected a file, got a folder');
     await refusedPath(join(folder, 'absent.onnx'), 'ReadError', 'there is no such file (ENOENT)');
+    await refusedPath(
+      'absent.onnx',
+      'ReadError',
+      `(ENOENT). It was looked for at ${join(process.cwd(), 'absent.onnx')}.`,
+    );
     await refusedPath(join(folder, 'circle.onnx'), 'ReadError', 'links that lead in a circle (ELOOP)');
     await refusedPath(`${join(folder, 'absent.onnx')}/more`, 'ReadError', 'ENO');
   });

@@ -40,6 +40,10 @@ function sparse(name: string): Message {
   return new Message().message(1, values).message(2, indices).ints(3, [4]);
 }
 
+const microsoft = (...[opType, inputs, outputs, attributes]: Parameters<typeof op>) => ({
+  ...op(opType, inputs, outputs, attributes),
+  domain: 'com.microsoft',
+});
 const constant = (value: number, size = SIZE) =>
   op('Constant', [], ['b'], { value: { tensor: filled('', [size], value) } });
 const scalar = (value: number) => op('Constant', [], ['b'], { value_float: { float: value } });
@@ -160,6 +164,25 @@ const tolerated: Readonly<Record<string, Uint8Array>> = {
       op('ArgMax', ['h'], ['z'], { keepdims: { int: -1 }, axis: { int: -1 } }),
     ],
     outputs: [y, { name: 'z', dtype: 'int64' }],
+  }),
+  'what an attention leaves, declared of other sizes: there is no rule for it without a past': build({
+    inputs: [{ name: 'x', dtype: 'float32', dims: [1, 3, SIZE] }],
+    nodes: [
+      matrix.node('x', 'h'),
+      microsoft('Attention', ['h', 'w', 'b'], ['a', 'present'], { num_heads: { int: 2 }, unidirectional: { int: 1 } }),
+      op('Gather', ['present', 'first'], ['stacked'], { axis: { int: 0 } }),
+      microsoft('MultiHeadAttention', ['a', 'h', 'h'], ['y', 'key', 'value'], { num_heads: { int: 2 } }),
+    ],
+    initializers: [
+      ...initializers,
+      filled('w', [SIZE, 3 * SIZE], 2 ** -6),
+      filled('b', [3 * SIZE]),
+      { name: 'first', dtype: 'int64', dims: [], data: BigInt64Array.of(0n) },
+    ],
+    outputs: [
+      y,
+      ...['stacked', 'key', 'value'].map((name) => ({ name, dtype: 'float32' as const, dims: [1, 2, SIZE / 2, 3] })),
+    ],
   }),
   'rows without a batch': build({ inputs: [{ name: 'x', dtype: 'float32', dims: [SIZE] }] }),
 };

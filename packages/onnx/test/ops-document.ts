@@ -79,14 +79,14 @@ const cell = (operator: Operator): string => {
 
 const row = (operator: Operator): string => `| \`${operator.name}\` | ${cell(operator)} | ${operator.limits ?? ''} |`;
 
-/** Chains of nodes that one step replaces, by the operator that they are found from. */
+/** Chains of nodes that one step replaces, by the operator from which they are found. */
 export const CHAINS: Readonly<Record<string, string>> = {
   Sigmoid: 'x · sigmoid(x); x · sigmoid(1.702 · x)',
   Erf: 'x · ½ · (1 + erf(x / √2))',
   Tanh: 'x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))',
   Sqrt: '(x − mean) / √(variance + ε) · scale + bias; x / √(mean of x² + ε) · scale',
-  Softmax: '',
-  ConvInteger: '',
+  Softmax: 'attention: q · kᵀ → scale, mask → Softmax → · v',
+  ConvInteger: 'DynamicQuantizeLinear(x) → ConvInteger → Cast → · scale of x · scale of the weights, in any order',
   MatMulInteger: 'DynamicQuantizeLinear(x) → MatMulInteger → Cast → · scale of x · scale of the weights, in any order',
 };
 
@@ -106,15 +106,15 @@ export function opsDocument(): string {
 
 # Operators that @msd/onnx knows
 
-**device**: f32 (bool where that makes sense) on MSD's device, as steps of a program. **JavaScript**: shape arithmetic, int64, int32,
-bool and the floats that follow from them, up to 4,096 elements. **bodies**: its subgraphs are planned like graphs. **in a chain**: see the last table. **–**: ONNX Runtime's; types of its results are known, so that
-what follows can be taken. Whatever is not listed is ONNX Runtime's. A node with an attribute that is not known here stays ONNX
-Runtime's, too, and the report of a session says so.
+**device**: runs in MSD's kernels, in f32 (bool where that makes sense). **JavaScript**: computed in plain JavaScript: shapes, int64, int32
+and bool, and floats that follow from them, up to 4,096 elements. **bodies**: its subgraphs are planned like graphs of their own. **in a chain**: only as a part of
+a chain, see the last table. **–**: runs in ONNX Runtime, but MSD knows the types of its results, so that it can take the nodes behind it. Operators that are
+not listed run in ONNX Runtime. So does a node with an attribute that MSD does not know; the report of a session says so.
 
 ${sections.join('\n')}
 ## Chains that one step replaces
 
-| found from | spelt |
+| found from | the chain |
 |---|---|
 ${chains.join('\n')}
 `;

@@ -51,6 +51,15 @@ describe.each(kinds)('a model that is %s', (_, bytes) => {
     await expect(session(bytes, 'wasm', options)).rejects.toThrow();
   });
 
+  it('refuses options of MSD beside the provider, where they would do nothing', async () => {
+    await expect(create(bytes, { components: 1 })).rejects.toThrow(
+      "create: option 'components', expected inside of the provider, got it beside executionProviders. Write executionProviders: [{ name: 'msd', components: … }].",
+    );
+    await expect(session(bytes, { name: 'msd', components: '1' } as never)).rejects.toThrow(
+      "msd: option 'components', expected 1 or 2, got '1'.",
+    );
+  });
+
   it('takes what ONNX Runtime takes', async () => {
     const expected = floats((await run(await create(bytes), {})).y);
     for (const options of [

@@ -62,6 +62,14 @@ afterAll(async () => {
 });
 
 describe('pipelines in Chromium', () => {
+  it('have MSD’s code made ready when a model is fetched', async () => {
+    const isWarmed = () => performance.getEntriesByType('resource').some(({ name }) => /warm-model/.test(name));
+    expect(await page.evaluate(isWarmed)).toBe(false);
+    const fetched = () => (globalThis as unknown as { fetchModel(): Promise<number> }).fetchModel();
+    expect(await page.evaluate(fetched)).toBe(200);
+    await page.waitForFunction(isWarmed);
+  });
+
   it.each(CASES.map(({ name, sessions }) => [name, sessions] as const))('%s', async (name, sessions) => {
     const result = await page.evaluate(
       (each) => (globalThis as unknown as { runCase(name: string): Promise<PageResult> }).runCase(each),

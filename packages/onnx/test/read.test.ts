@@ -92,7 +92,8 @@ describe('reader', () => {
 
   it('streams a URL into one buffer, with and without Content-Length', async () => {
     const bytes = matmulModel(makeMatrix({ N: 1500, K: 2048 }));
-    const server = createServer((request, response) => {
+    // Without a limit for idle connections: one that ends while a client sends on it fails its request.
+    const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
       if (request.url === '/missing.onnx') response.statusCode = 404;
       if (request.url === '/sized.onnx') response.setHeader('Content-Length', bytes.byteLength);
       response.write(bytes.subarray(0, 1000));

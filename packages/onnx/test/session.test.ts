@@ -9,7 +9,9 @@ import { InferenceSession, type MsdSession, register as registerAgain, Tensor } 
 import { log } from '../src/log.ts';
 import type { OrtBackend, OrtModule } from '../src/ort.ts';
 import { formatReport, register, reportOf } from '../src/register.ts';
+import type { TensorSpec } from '../src/write/index.ts';
 import { Message } from '../src/write/message.ts';
+import { relativeL2 } from './close.ts';
 import { gaussian, makeMatrix, matmulModel, model, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
@@ -101,6 +103,58 @@ describe('session', () => {
     bytes.fill(0);
     expect(floats((await s.run({ x })).y)).toEqual(before);
     await s.release();
+  });
+
+  it('knows words of attributes when the file is gone and a run has other sizes', async () => {
+    const W = 8;
+    const floatsOf = (name: string, dims: number[]): TensorSpec => ({
+      name,
+      dtype: 'float32',
+      dims,
+      data: gaussian(
+        random(dims.length),
+        dims.reduce((product, dim) => product * dim, 1),
+      ),
+    });
+    const bytes = model({
+      nodes: [
+        { opType: 'Pad', inputs: ['x', 'pads'], outputs: ['p'], attributes: { mode: { string: 'reflect' } } },
+        { opType: 'Conv', inputs: ['p', 'w'], outputs: ['c'], attributes: { auto_pad: { string: 'SAME_LOWER' } } },
+        { opType: 'DequantizeLinear', inputs: ['codes', 'scale'], outputs: ['W'] },
+        {
+          opType: 'GRU',
+          inputs: ['c', 'W', 'W'],
+          outputs: ['y'],
+          attributes: {
+            hidden_size: { int: W },
+            direction: { string: 'reverse' },
+            activations: { strings: ['Sigmoid', 'Tanh'] },
+          },
+        },
+      ],
+      initializers: [
+        floatsOf('w', [3, 3, 2]),
+        floatsOf('scale', []),
+        {
+          name: 'codes',
+          dtype: 'int8',
+          dims: [1, 3 * W, W],
+          data: new Int8Array(3 * W * W).map((_, i) => (i % 7) - 3),
+        },
+        { name: 'pads', dtype: 'int64', dims: [6], data: BigInt64Array.of(0n, 0n, 2n, 0n, 0n, 0n) },
+      ],
+      inputs: [{ name: 'x', dtype: 'float32', dims: ['n', 3, W - 2] }],
+      outputs: [{ name: 'y', dtype: 'float32', dims: [null, null, null, W] }],
+    });
+    const [plain, s] = [await session(bytes.slice(), 'wasm'), await session(bytes, { name: 'msd', claim: 'all' })];
+    bytes.fill(0);
+    for (const n of [1, 4, 2]) {
+      const given = { x: tensor(gaussian(random(n), n * 3 * (W - 2)), [n, 3, W - 2]) };
+      const [got, expected] = [floats((await s.run(given)).y), floats((await plain.run(given)).y)];
+      expect(relativeL2(got, expected)).toBeLessThan(1e-3);
+    }
+    expect(reportOf(s)!.nodes.filter(({ where }) => where !== 'msd')).toEqual([]);
+    for (const each of [s, plain]) await each.release();
   });
 
   it('reads external data beside a path, through the option, and for models that go whole', async () => {

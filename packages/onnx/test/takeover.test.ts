@@ -229,7 +229,7 @@ describe('sessions that name MSD', () => {
     }
     expect(warn).toHaveBeenCalledTimes(1);
     expect(warn.mock.calls[0]![0]).toMatch(
-      /^msd: MSD has no part .* no product with weights of the file\. .*q4, q8 or int8/,
+      /^msd: nothing of this model runs in MSD, .* no product with weights of the file\. .*q4, q8 or int8/,
     );
   });
 });

@@ -3,7 +3,7 @@ import { UnsupportedError } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { isLogged } from '../src/log.ts';
 import type { OrtModule } from '../src/ort.ts';
-import { checkSameCopy, followLogLevel } from '../src/transformers-env.ts';
+import { checkSameCopy, followLogLevel, type TransformersEnv, whenFetched } from '../src/transformers-env.ts';
 
 const moduleOf = (env: object): OrtModule => ({ env }) as unknown as OrtModule;
 
@@ -59,5 +59,34 @@ describe('what is said', () => {
     const ort = moduleOf({ logLevel });
     followLogLevel(ort);
     expect(loudest(ort)).toBe(want);
+  });
+});
+
+describe('files that Transformers.js fetches', () => {
+  const asked: unknown[] = [];
+  const fetched: unknown[] = [];
+  const env: TransformersEnv = {
+    backends: { onnx: {} },
+    async fetch(this: unknown, ...args) {
+      asked.push([this, ...args]);
+      return new Response('');
+    },
+  };
+  whenFetched(env, () => fetched.push(asked.length));
+
+  it('are noticed where they are quantized models, and fetched as they were', async () => {
+    const names = ['model_q4', 'decoder_model_merged_quantized', 'model_int8', 'model_uint8', 'model_bnb4'];
+    const others = ['model', 'model_fp16', 'model_q4f16', 'model_q4.onnx_data'];
+    const init = {};
+    for (const name of [...names, ...others]) await env.fetch!(`https://host/onnx/${name}.onnx?download=true`, init);
+    expect(fetched).toHaveLength(names.length);
+    expect(asked).toHaveLength(names.length + others.length);
+    expect(asked[0]).toEqual([env, 'https://host/onnx/model_q4.onnx?download=true', init]);
+  });
+
+  it('are not, where an environment cannot fetch', () => {
+    const without: TransformersEnv = { backends: { onnx: {} } };
+    whenFetched(without, () => {});
+    expect(without.fetch).toBeUndefined();
   });
 });

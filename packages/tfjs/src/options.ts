@@ -1,4 +1,4 @@
-/** What a user may say about the arithmetic, at registration and per call. */
+/** Options of the arithmetic, for `register` and for single calls. */
 
 import type { ActivationBlock } from '@msd/core';
 import { shown } from './errors.ts';
@@ -41,7 +41,7 @@ export function resolveOptions(options: RegisterOptions, defaults?: ResolvedOpti
   return { ...resolveArithmetic(options, defaults, 'register'), override };
 }
 
-/** @throws `TypeError` for what are no options, and for an option that is none */
+/** @throws `TypeError` for anything but an object, and for unknown options */
 export function checkKeys(options: object, known: readonly string[], where: string): void {
   checkOptions(options, where);
   for (const key of Object.keys(options))
@@ -49,7 +49,7 @@ export function checkKeys(options: object, known: readonly string[], where: stri
       throw new TypeError(`${where}: option '${shown(key)}', expected one of ${known.join(', ')}.`);
 }
 
-/** @throws `TypeError` for what are no options */
+/** @throws `TypeError` for anything but an object */
 export function checkOptions(options: object, where: string): void {
   if (typeof options !== 'object' || options === null)
     throw new TypeError(`${where}: options, expected an object, got ${shown(options)}.`);

@@ -46,7 +46,7 @@ export function quantize(tensor: Tensor, options: QuantizeTensorOptions = {}): Q
 }
 
 /**
- * {@link quantize} for tensors whose values lie on a GPU: reads them without blocking. tfjs's blocking read on WebGPU goes
+ * {@link quantize} for tensors whose values are on a GPU: reads them without blocking. tfjs's blocking read on WebGPU goes
  * through a canvas, where there is one.
  */
 export async function quantizeAsync(tensor: Tensor, options: QuantizeTensorOptions = {}): Promise<QuantizedTensor> {
@@ -81,7 +81,7 @@ function quantizeValues(tensor: Tensor, values: Float32Array, options: QuantizeT
   return quantized;
 }
 
-/** @throws `RangeError` that names the first weight which is no number */
+/** @throws `RangeError` that names the first weight that is NaN or infinite */
 export function checkFinite(values: Float32Array, shape: readonly number[], where: string): void {
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
@@ -90,7 +90,7 @@ export function checkFinite(values: Float32Array, shape: readonly number[], wher
     );
 }
 
-/** Where element `at` of a tensor lies. */
+/** The indices of element `at` of a tensor. */
 function coordinates(at: number, shape: readonly number[]): number[] {
   let rest = at;
   return shape.reduceRight<number[]>((found, size) => {

@@ -1,4 +1,4 @@
-/** What was taken, what not and why: plain data, and a text form of it. */
+/** The report on a model: what MSD took over, what not and why, as plain data and as text. */
 
 import { shown } from './errors.ts';
 import { formatOf, type QuantizedSpec, realShape } from './spec.ts';
@@ -11,9 +11,9 @@ export interface MatMulInputsReport {
   readonly how: string;
   /** ‖W − W′‖ / ‖W‖ against the float weights; 0 where stored integers are kept. */
   readonly error: number;
-  /** Where it hurts, unless stored integers are kept: a small error of all may be the loss of one input feature. */
+  /** Where the error is largest, unless stored integers are kept: a small error overall can hide the loss of one input feature. */
   readonly accuracy?: Accuracy;
-  /** Why the form is a finer one than the one asked for. */
+  /** Why a finer format was taken than the one asked for. */
   readonly finer?: string;
   /** Bytes in the file, or of the float tensor that was replaced. */
   readonly bytesBefore: number;
@@ -29,14 +29,14 @@ export interface NodeReport {
   readonly where: 'msd' | 'tfjs';
   /** Why it was not taken. */
   readonly reason?: string;
-  /** Of the weights that it keeps as floats, if it was not taken. A weight that several read counts for each. */
+  /** Bytes of the weights that it keeps as floats, if it was not taken. A weight that several nodes read counts for each. */
   readonly bytes?: number;
-  /** The op that stands in its place. */
+  /** The op that replaces it. */
   readonly msdOp?: string;
-  /** Ops that it does as well: Reshape, BiasAdd, activations. */
+  /** Ops that are fused into it: Reshape, BiasAdd, activations. */
   readonly fused?: readonly string[];
   readonly weights?: MatMulInputsReport;
-  /** Of a convolution: how many times the speed of tfjs's wasm backend, on one thread. */
+  /** Of a convolution: how many times as fast as tfjs's wasm backend, on one thread. */
   readonly predictedGain?: number;
   /** Further weights of the same node: a recurrent layer has two matrices for each way. */
   readonly more?: readonly MatMulInputsReport[];
@@ -44,11 +44,11 @@ export interface NodeReport {
 
 export interface ModelReport {
   readonly nodes: readonly NodeReport[];
-  /** Of all weights, in the form that tfjs would keep: float32, int32. */
+  /** Bytes of all weights as tfjs would keep them: float32, int32. */
   readonly stockBytes: number;
-  /** Of all weights as they are kept now. */
+  /** Bytes of all weights as they are kept now. */
   readonly weightBytes: number;
-  /** Of a model that arrived file by file: the most bytes of weights, stored and packed, that were there at once. */
+  /** If the model was loaded file by file: the most bytes of weights, stored and packed, that were in memory at once. */
   readonly peakBytes?: number;
 }
 
@@ -92,19 +92,23 @@ function formatWeights({ spec, bytesAfter, how, error, accuracy, finer }: MatMul
   return words.join(', ');
 }
 
+/** The text for a model without a report. */
+const NO_REPORT =
+  'no report: MSD has not changed this model. Load it with loadGraphModel or loadLayersModel of @msd/tfjs, or call accelerate(model).';
+
 /**
- * A short text of a report: a line per node that was looked at, then totals.
+ * A report as a short text: a line for each node with weights, then totals.
  *
+ * @param report what `reportOf` or `accelerate` gave; `undefined` is a model without a report
  * @example
  * ```ts
- * console.log(formatReport(reportOf(model)!));
+ * console.log(formatReport(reportOf(model)));
  * ```
  */
-export function formatReport(report: ModelReport): string {
-  if (!Array.isArray((report as ModelReport | undefined)?.nodes))
-    throw new TypeError(
-      `formatReport: report, expected one of reportOf() or accelerate(), got ${shown(report)}. Models that MSD neither loaded nor accelerated have none.`,
-    );
+export function formatReport(report: ModelReport | undefined): string {
+  if (report === undefined) return NO_REPORT;
+  if (!Array.isArray((report as Partial<ModelReport> | null)?.nodes))
+    throw new TypeError(`formatReport: report, expected one of reportOf() or accelerate(), got ${shown(report)}.`);
   const { nodes, stockBytes, weightBytes, peakBytes } = report;
   const rows = nodes.map(({ name, op, where, reason, bytes, fused = [], weights, more = [] }) => {
     const what = [op, ...fused].join(' + ');

@@ -1,4 +1,4 @@
-/** Where MSD runs now, and making it ready there. */
+/** Where MSD runs now, and waiting until it is ready there. */
 
 import { convolutionsPending } from './convolution/kernels.ts';
 import { fallbackBytes, prepare } from './fallback.ts';
@@ -19,9 +19,9 @@ export interface Status {
 }
 
 /**
- * Resolves when MSD is ready on tfjs's current backend. On cpu and wasm it is at once; on webgpu the device is probed first, and
- * what is multiplied or looked up before that is dequantized. Loading and accelerating models wait for it by themselves. tfjs's own
- * loaders know MSD's ops and layers then.
+ * Resolves when MSD is ready on tfjs's current backend: at once on cpu and wasm; on webgpu the device is probed first, and
+ * until then weights are dequantized. The functions that load or accelerate models wait for it by themselves. tfjs's own
+ * loaders know MSD's ops and layers from then on.
  *
  * @throws `BackendUnavailableError` if the device cannot run MSD's kernels
  * @example

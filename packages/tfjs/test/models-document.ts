@@ -277,41 +277,41 @@ export async function modelsDocument(): Promise<string> {
 # What happens to my model
 
 \`loadGraphModel\`, \`loadLayersModel\` and \`accelerate\` of @msd/tfjs look at every layer and node. Those in the tables get packed integer
-weights and MSD's kernels. Everything else stays TensorFlow.js's, runs as before, and gives what it gave before.
+weights and MSD's kernels. Everything else stays with TensorFlow.js and gives the same results as before.
 
     const model = await loadLayersModel('https://…/model.json');
-    console.log(formatReport(reportOf(model)!));        // a line for each layer or node with weights
+    console.log(formatReport(reportOf(model)));         // a line for each layer or node with weights
 
-**The report names every layer and node that has weights.** For what was taken: the format, the bytes now, where the integers come from,
-and the error of the weights. For what was not: its bytes and the reason. \`stockBytes\` and \`weightBytes\` are the totals before and after.
+**The report names every layer and node that has weights.** If MSD took it over: the format, its bytes now, where the integers come from,
+and the error of the weights. If not: its bytes and the reason. \`stockBytes\` and \`weightBytes\` are the totals before and after.
 
-A sample of each went through \`loadLayersModel\` and \`loadGraphModel\` with their defaults to write this page; "–" is: stays
-TensorFlow.js's, and why. All of the samples have ordinary shapes: weights of fewer than \`minElements\` (1024), NaN or Infinity in them,
-another layer that shares them, or a class of your own behind a known name leave any of them alone, and the report says so.
+This page was written by loading a sample of each with \`loadLayersModel\` and \`loadGraphModel\`, with default options; "–" means that it stays
+with TensorFlow.js. The samples have ordinary shapes. Any of them is left alone, and the report says so, if it has fewer weights than \`minElements\`
+(1024), or NaN or Infinity among them, if another layer shares them, or if its class is one of your own under a known name.
 
 ## Layers
 
-| layer | becomes | why not |
+| layer | becomes | note |
 |---|---|---|
 ${layers}
 
 Layers without weights are not listed. Models are saved with MSD's classes (${classes.map((msd) => `\`${msd}\``).join(', ')}):
-such files load with \`loadLayersModel\` of @msd/tfjs, and with \`tf.loadLayersModel\` where MSD is registered.
+such files load with \`loadLayersModel\` of @msd/tfjs, and with \`tf.loadLayersModel\` if MSD is registered.
 
-**LSTM, GRU and SimpleRNN** run as one step over all positions on cpu and wasm: \`goBackwards\`, \`returnSequences\`, \`returnState\`, \`stateful\`,
-masks and initial states included. On WebGPU, while gradients are recorded, with dropout in training, with activations that look at a
-whole row (softmax), and as cells of an RNN they go from position to position, each a product with packed weights.
+**LSTM, GRU and SimpleRNN** run all positions in one call on cpu and wasm, with \`goBackwards\`, \`returnSequences\`, \`returnState\`, \`stateful\`,
+masks and initial states. They run position by position, still with packed weights, on WebGPU, while gradients are recorded, with dropout in
+training, with activations that look at a whole row (softmax), and as cells of an RNN.
 
 ## Nodes of graph models
 
-| node | becomes | why not |
+| node | becomes | note |
 |---|---|---|
 ${nodes}
 
-**A loop of an LSTM, GRU or SimpleRNN**, as frames or as a While, becomes one node, \`MsdRecurrent\`, over all positions: with lists or arrays,
-backwards, masked, stacked; the report's line of its LoopCond or While says why one stays. Unrolled cells are products and gates, which become a node of
-each cell. What runs loops is integer arithmetic on cpu and wasm; on WebGPU they go from position to position.
-What follows a product and has one reader goes with it: a Reshape, a bias, an activation. Attention, product – scale – mask – softmax –
-product, becomes \`MsdAttention\`. A constant that anybody else reads as floats stays float, with all of its readers.
+**A loop of an LSTM, GRU or SimpleRNN**, written as frames or as a While, becomes one node, \`MsdRecurrent\`, for all positions: with lists or arrays,
+backwards, masked, stacked. If a loop stays with TensorFlow.js, the report's line for its LoopCond or While says why. In unrolled cells the matrix
+multiplications and, for each cell, the gates become nodes of MSD's. On WebGPU loops run position by position.
+A Reshape, bias or activation behind a matrix multiplication is fused into it if nothing else reads its input. Attention (multiply, scale, mask, softmax,
+multiply) becomes \`MsdAttention\`. A constant that something else reads as floats stays float, for all of its readers.
 `;
 }

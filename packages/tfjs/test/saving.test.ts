@@ -9,7 +9,8 @@ import { BACKENDS, tf, useBackend } from './tf.ts';
 /** Takes what tfjs posts, and serves it by name. */
 function modelServer(): Server {
   const files = new Map<string, Uint8Array>();
-  return createServer(async (request, response) => {
+  // Without a limit for idle connections: one that ends while a client sends on it fails its request.
+  return createServer({ keepAliveTimeout: 0 }, async (request, response) => {
     if (request.method === 'POST') {
       const parts: Uint8Array[] = [];
       for await (const part of request) parts.push(part as Uint8Array);

@@ -159,28 +159,45 @@ export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevic
   const { batch, rows, newKeys } = op;
   const cache = ownCache(run, op, device);
   const { lengths } = cache;
-  const each = (name: keyof AttentionRun<KvCache>, fallback: readonly number[], most: (b: number) => number) => {
-    const values = run[name] as readonly number[] | undefined;
-    if (values === undefined) return fallback;
-    const fits =
-      values.length === batch &&
-      values.every((value, b) => Number.isSafeInteger(value) && value >= 0 && value <= most(b));
-    if (!fits) refuse(name, `${batch} integers from 0 to ${lengths.map((_, b) => most(b)).join(', ')}`, `[${values}]`);
-    return values;
-  };
-  const all = (value: number) => lengths.map(() => value);
-  const far = () => 2 ** 24;
-  const past = each('past', lengths, newKeys > 0 ? (b) => lengths[b] : far);
-  const counts = each('counts', all(newKeys), () => newKeys);
-  const queries = each('queries', rows === newKeys ? counts : all(rows), () => rows);
-  const positions = each('positions', past, far);
-  const starts = each('starts', all(0), far);
-  const longest = Math.max(0, ...(newKeys > 0 ? past.map((begin, b) => begin + counts[b]) : lengths));
+  const past = numbersOf(run, 'past', lengths, newKeys > 0 ? lengths : FAR, batch);
+  const counts = numbersOf(run, 'counts', constant(batch, newKeys), newKeys, batch);
+  const queries = numbersOf(run, 'queries', rows === newKeys ? counts : constant(batch, rows), rows, batch);
+  const positions = numbersOf(run, 'positions', past, FAR, batch);
+  const starts = numbersOf(run, 'starts', constant(batch, 0), FAR, batch);
+  let longest = 0;
+  for (let b = 0; b < batch; b++) longest = Math.max(longest, newKeys > 0 ? past[b] + counts[b] : lengths[b]);
   checkScores('bias', run.bias, op, longest);
   checkScores('mask', run.mask, op, longest);
   for (const name of ['bias', 'mask'] as const) if (op[name]) checkDims(name, op[name], op, longest);
   const { isCausal = op.isCausal, bias, mask } = run;
   return { cache, isCausal, past, counts, queries, positions, starts, bias, mask };
+}
+
+/** Positions may be so large. */
+const FAR = 2 ** 24;
+
+const constant = (batch: number, value: number): number[] => new Array<number>(batch).fill(value);
+
+/** What a run says of each sequence, or what is so without it. Every token asks: no closures. */
+function numbersOf(
+  run: AttentionRun<KvCache>,
+  name: 'past' | 'counts' | 'queries' | 'positions' | 'starts',
+  otherwise: readonly number[],
+  most: number | readonly number[],
+  batch: number,
+): readonly number[] {
+  const values = run[name];
+  if (values === undefined) return otherwise;
+  let fits = values.length === batch;
+  for (let b = 0; fits && b < batch; b++) {
+    const value = values[b];
+    fits = Number.isSafeInteger(value) && value >= 0 && value <= (typeof most === 'number' ? most : most[b]);
+  }
+  if (!fits) {
+    const limits = typeof most === 'number' ? constant(batch, most) : most;
+    refuse(name, `${batch} integers from 0 to ${limits.join(', ')}`, `[${values}]`);
+  }
+  return values;
 }
 
 function ownCache<H>(run: AttentionRun<KvCache>, op: AttentionOp, device: PageDevice<H>): PagedKvCache<H> {

@@ -156,8 +156,9 @@ export class ThreadPool {
    * Runs a job on all threads.
    *
    * @param call runs a chunk on the calling thread
+   * @param meanwhile what only the calling thread can do, beside the job: others begin without it
    */
-  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void): JobEnd {
+  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void, meanwhile?: () => void): JobEnd {
     const control = this.#control;
     const { ticket, done, flags } = LAYOUT;
     const { chunks } = job;
@@ -171,6 +172,7 @@ export class ThreadPool {
     Atomics.store(control, ticket, chunks);
     this.wake();
 
+    meanwhile?.();
     const start = this.clock.now();
     let own = 0;
     for (let left = chunks; (left = Atomics.sub(control, ticket, 1)) > 0; own++) {

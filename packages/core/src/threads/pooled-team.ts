@@ -54,13 +54,14 @@ class PooledTeam implements Team {
     this.#kernels.clear();
   }
 
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean {
+  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean {
     const kernel = find();
     const source = this.#kernels.get(kernel);
     if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
     let number = this.#numbers.get(kernel);
     if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
-    const { missing, lost } = this.#pool.run(number, job, this.count, (chunk) => kernel(...job.argumentsOf(chunk)));
+    const call = (chunk: number) => kernel(...job.argumentsOf(chunk));
+    const { missing, lost } = this.#pool.run(number, job, this.count, call, meanwhile);
     if (missing.length === 0) return true;
     if (lost) {
       leave();

@@ -61,9 +61,10 @@ export interface Team {
    * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
+   * @param meanwhile what only the calling thread can do, and the kernel has nothing to do with: done while others begin
    * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
    */
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean): boolean;
+  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
   /** Ends this backend's part in the pool; twice is once. */
   release(): void;
 }
@@ -73,7 +74,8 @@ const nothing = (): void => {};
 /** The calling thread alone. @param reason why, if more were asked for */
 export function oneThread(requested: number, reason?: string): Team {
   const report = { count: 1, requested, warnings: reason ? [reason] : [] };
-  const run = (find: () => Kernel, job: Job): boolean => {
+  const run: Team['run'] = (find, job, _leave, _repeatable, meanwhile) => {
+    meanwhile?.();
     for (let chunk = 0; chunk < job.chunks; chunk++) find()(...job.argumentsOf(chunk));
     return true;
   };

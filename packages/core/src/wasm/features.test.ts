@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from 'vitest';
 import { BackendUnavailableError } from '../errors.ts';
-import { requireSimd } from './features.ts';
+import { loadsFirst, requireSimd } from './features.ts';
 
 const engine = globalThis.WebAssembly;
 const replace = (other: object): void => void Object.assign(globalThis, { WebAssembly: other });
@@ -20,4 +20,23 @@ it('tells a page that may not compile WebAssembly which policy it needs', () => 
 it('tells an engine without SIMD apart from that', () => {
   replace({ validate: () => false });
   expect(requireSimd).toThrow(/no WebAssembly SIMD128/);
+});
+
+it('tells V8 before 13 by its version, in Node and in Chromium', () => {
+  const node = (v8: string) => loadsFirst({ process: { versions: { v8 } } });
+  const chromium = (version: string) =>
+    loadsFirst({
+      navigator: {
+        userAgentData: {
+          brands: [
+            { brand: 'Not?A_Brand', version: '8' },
+            { brand: 'Chromium', version },
+          ],
+        },
+      },
+    });
+  expect(['11.3.244.8-node.38', '12.4.254.21-node.56', '13.6.233.17-node.53'].map(node)).toEqual([true, true, false]);
+  expect(['91', '126', '129', '130', '156'].map(chromium)).toEqual([true, true, true, false, false]);
+  const others = [{}, { process: {} }, { navigator: {} }, { navigator: { userAgentData: {} } }];
+  expect(others.map((scope) => loadsFirst(scope))).toEqual([false, false, false, false]);
 });

@@ -53,6 +53,22 @@ export interface RelaxedDot {
   readonly gain: number;
 }
 
+interface Scope {
+  readonly process?: { readonly versions?: { readonly v8?: string } };
+  readonly navigator?: { readonly userAgentData?: { readonly brands?: readonly { brand: string; version: string }[] } };
+}
+
+/**
+ * Is this V8 before 13, of Node before 24 and Chromium before 130? Its optimiser loads the operands of all steps of a turn before it
+ * multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and what a measurement sees depends on how busy the machine is:
+ * so this one thing is asked of the version.
+ */
+export function loadsFirst({ process, navigator }: Scope = globalThis as Scope): boolean {
+  const chromium = navigator?.userAgentData?.brands?.find(({ brand }) => brand === 'Chromium');
+  const version = process?.versions?.v8 ?? (chromium ? `${Number(chromium.version) / 10}` : '');
+  return Number.parseFloat(version) < 13;
+}
+
 let known: RelaxedDot | null | undefined;
 let knownProbe: RelaxedProbe | null | undefined;
 

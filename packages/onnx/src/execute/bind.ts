@@ -14,12 +14,14 @@ export interface InputSpec {
   readonly type: string;
   /** Sizes; −1 = any. Absent = any rank. */
   readonly dims: readonly number[] | undefined;
+  /** The same for messages: sizes that are open by their names, if they have any. */
+  readonly shape: readonly unknown[] | undefined;
 }
 
 /** What the model says about an input. */
 export function inputSpec({ name, type }: ValueInfo): InputSpec {
   const dims = type.dims?.map((dim) => (typeof dim === 'number' ? dim : -1));
-  return { name, type: jsDataType(type.elemType) ?? '', dims };
+  return { name, type: jsDataType(type.elemType) ?? '', dims, shape: type.dims };
 }
 
 /** An output with what its file leaves out, as far as it follows from the nodes. A symbol of our own has no name outside. */
@@ -49,7 +51,7 @@ export function specOfMetadata({ name, isTensor, type, shape }: OrtMetadata): In
   if (!isTensor || type === undefined) return undefined;
   // Neither a scalar nor an unknown rank has sizes; an unnamed dynamic one is 2³² − 1.
   const dims = shape?.map((dim) => (typeof dim === 'number' && dim < 2 ** 31 ? dim : -1));
-  return { name, type, dims: dims?.length ? dims : undefined };
+  return { name, type, dims: dims?.length ? dims : undefined, shape };
 }
 
 /** A feed by its name. What every object inherits is none: `constructor` may be the name of an input. */
@@ -72,7 +74,10 @@ const WHERE: Readonly<Record<string, string>> = {
 export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
   const tensor = checkKind(spec.name, given);
   if (tensor.type !== spec.type) {
-    throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.`);
+    const hint = INTEGERS[spec.type];
+    throw new TypeError(
+      `run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.${hint ? ` Make it with ${hint}.` : ''}`,
+    );
   }
   const { dims } = spec;
   // ONNX Runtime takes any shape where a scalar is declared, and many apps feed `new Tensor('int64', [16000n])`: a list of one.
@@ -84,13 +89,21 @@ export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
     let fits = dims.length === tensor.dims.length;
     for (let i = 0; fits && i < dims.length; i++) fits = dims[i]! < 0 || dims[i] === tensor.dims[i];
     if (!fits) {
-      const shape = dims.map((dim) => (dim < 0 ? '?' : dim)).join(', ');
+      const shape = dims.map((dim, i) => (dim < 0 ? nameOf(spec.shape?.[i]) : dim)).join(', ');
       throw new RangeError(`run: input '${spec.name}', expected [${shape}], got [${tensor.dims.join(', ')}].`);
     }
   }
   // To read elements that lie in a cache would copy them.
   return keptOf(tensor) ? tensor : checkData(spec.name, tensor);
 }
+
+/** How integers that JavaScript has no plain numbers for become a tensor: what is most often wrong. */
+const INTEGERS: Readonly<Record<string, string>> = {
+  int64: "new Tensor('int64', BigInt64Array.from(numbers, BigInt), dims)",
+  bool: "new Tensor('bool', Uint8Array.of(1, 0), dims)",
+};
+
+const nameOf = (size: unknown): string => (typeof size === 'string' && size !== '' ? size : '?');
 
 function checkKind(name: string, given: unknown): OrtTensor {
   const where = `run: input '${name}', expected a tensor`;

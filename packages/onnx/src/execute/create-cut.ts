@@ -97,7 +97,7 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
       },
     };
     const session = await sessionOf(model);
-    if (!request.isProfiled) await rehearse(session, model, request.watch);
+    if (!request.isProfiled) await rehearse(session, model, request);
     return session;
   } catch (error) {
     await releaseAll(ways);

@@ -21,6 +21,7 @@ import { withOverrides } from './overrides.ts';
 import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
+import { beginWarming, endWarming } from './warming.ts';
 
 /**
  * Creates a session for a module of the ONNX Runtime family.
@@ -38,6 +39,7 @@ export async function createSession(
   const started = performance.now();
   const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
+  if (typeof model === 'string' && request.msd.warm) warmUp(ort, defaults);
   if (request.msd.carrier !== 'i16') askEngine();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
@@ -49,6 +51,15 @@ export async function createSession(
   } catch (error) {
     throw typedError('create', error);
   }
+}
+
+/**
+ * Warms what a session needs while its file arrives, if it is the first of the page.
+ *
+ * @param defaults of `register`
+ */
+export function warmUp(ort: OrtModule, { onProgress: _, ...defaults }: MsdOptions): void {
+  beginWarming((model, options) => createSession(ort, model, options, defaults));
 }
 
 async function openAndCreate(
@@ -134,6 +145,8 @@ async function cutOrReason(opened: Opened, ways: Ways): Promise<MsdHandler | str
   const reason = wholeOf(ways.drafts);
   if (reason !== undefined) return reason;
   checkCuttable(opened.request, opened.record.graph.outputs);
+  // One that is left to ONNX Runtime would not: a decoder may still be on its way.
+  if (!opened.request.isWarming) endWarming();
   try {
     return await createCut(opened, ways);
   } catch (error) {

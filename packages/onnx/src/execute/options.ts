@@ -1,19 +1,20 @@
 /**
- * What a user may say in `executionProviders: [{ name: 'msd', … }]`, and which session options reach foreign regions.
+ * The options in `executionProviders: [{ name: 'msd', … }]`, and which session options are passed on to ONNX Runtime's regions.
  */
 import { type ActivationBlock, type CarrierChoice, UnsupportedError } from '@msd/core';
 import { TAKEN_OVER } from '../left.ts';
 import type { Download } from '../read/fetch.ts';
 import type { ExternalData } from '../read/open.ts';
 import type { ValueInfo } from '../read/types.ts';
-import { checkQuantize, type QuantizeOption } from '../weights/quantize-option.ts';
+import { checkQuantize, type QuantizeOption, say } from '../weights/quantize-option.ts';
 import { checkSignal, Watch } from './abort.ts';
 import { type LoadProgress, Progress } from './progress.ts';
 import { checkSessionOptions, type Overrides, overridesOf } from './session-options.ts';
+import { WARMS } from './warming.ts';
 
-/** Options of MSD as an execution provider; `register` takes the same as defaults. */
+/** Options of MSD as an execution provider. Those given to `register` are the defaults. */
 export interface MsdOptions {
-  /** Where claimed nodes run. Default 'wasm'. */
+  /** Where MSD's part of the model runs. Default 'wasm'. */
   readonly device?: 'wasm';
   /** int8 components per activation: 2 (default) = about 16 bits, 1 = dynamic int8. */
   readonly components?: 1 | 2;
@@ -34,44 +35,48 @@ export interface MsdOptions {
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`; of native modules (onnxruntime-node) `['cpu']`. */
   readonly fallback?: readonly ('wasm' | 'cpu')[];
   /**
-   * Which of the operators that MSD has it takes: those that make a run faster, as predicted from measured prices ('auto', the
-   * default), or all of them. The latter is for tests and experiments.
+   * Which operators MSD takes: those with which a run is predicted to be faster ('auto', the default), or all that it has ('all',
+   * for tests and experiments).
    */
   readonly claim?: 'auto' | 'all';
   /**
    * What float weights of MatMul, Gemm, Conv, LSTM and GRU become while a model is loaded: 'int8', one scale per output channel (of Conv, for
    * each 32 weights); 'int4', one for each 32 weights. For all of them, or by the name of a node or of its weights, in which `*`
-   * stands for any characters. Default false: a file whose weights are all floats is ONNX Runtime's, unless more than 1.3 times the
-   * speed is predicted. The report says what each matrix lost.
+   * stands for any characters. Default false: a file whose weights are all floats runs in ONNX Runtime, unless MSD is predicted to be
+   * more than 1.3 times as fast. The report says how large the error of each matrix is.
    */
   readonly quantize?: QuantizeOption;
   /**
-   * Leaves out QuantizeLinear and the DequantizeLinear that undoes it right behind: activations of a statically quantized model keep
-   * their floats, which is faster and nearer to the model that was quantized. Default false: what the file rounds is rounded.
+   * Leaves out a QuantizeLinear with the DequantizeLinear right behind it: activations of a statically quantized model stay
+   * floats, which is faster and closer to the model before it was quantized. Default false: what the file rounds is rounded.
    */
   readonly relax?: boolean;
   /**
    * Products of activations that a model quantizes while it runs (dynamic int8: DynamicQuantizeLinear, MatMulInteger, ConvInteger,
-   * DynamicQuantizeMatMul), and of codes (QLinearMatMul, QGemm, QAttention), stay ONNX Runtime's, bit for bit. Default false: of
-   * dynamic int8 MSD takes the floats and keeps about 16 bits of them, which is nearer to the float model; codes may differ by one.
+   * DynamicQuantizeMatMul), and of codes (QLinearMatMul, QGemm, QAttention), stay in ONNX Runtime, bit for bit. Default false: of
+   * dynamic int8 MSD takes the floats and keeps about 16 bits of them, which is closer to the float model; codes may differ by one.
    */
   readonly exact?: boolean;
   /** Guards every buffer of MSD's memory with canaries and checks them after every matmul; slow. */
   readonly debug?: boolean;
-  /** Called while a session is created. What it throws ends the creation. */
+  /** Called while a session is created. If it throws, `create` fails with that error. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Milliseconds without a byte after which a download is given up. Default 30000; 0 = never. */
   readonly stallTimeoutMs?: number;
+  /**
+   * Fetches and warms MSD's code while the file of a page's first model arrives, so that the first reply does not wait for it. Default true.
+   * Not in Node, and not on pages that nobody looks at.
+   */
+  readonly warm?: boolean;
 }
 
 /**
- * An entry of `executionProviders` with options. onnxruntime-web's types do not know it: declare a constant of this type
- * and put that into the list.
+ * An entry of `executionProviders` with options. onnxruntime-web's types know it as soon as this package is imported (of two copies of
+ * onnxruntime-common only one: then declare a constant of this type).
  *
  * @example
  * ```ts
- * const msd: MsdProvider = { name: 'msd', components: 1 };
- * await ort.InferenceSession.create(model, { executionProviders: [msd] });
+ * await ort.InferenceSession.create(model, { executionProviders: [{ name: 'msd', components: 1 }] });
  * ```
  */
 export interface MsdProvider extends MsdOptions {
@@ -81,20 +86,22 @@ export interface MsdProvider extends MsdOptions {
 /** The options with their defaults. */
 export type ResolvedOptions = Required<Omit<MsdOptions, 'onProgress'>> & Pick<MsdOptions, 'onProgress'>;
 
-/** A session's options, apart. */
+/** The options of a session, taken apart. */
 export interface SessionRequest {
   readonly msd: ResolvedOptions;
   readonly externalData: readonly ExternalData[];
   readonly overrides: Overrides;
   readonly isProfiled: boolean;
-  /** Is it one of a taken-over `create`? What MSD would only hand on is not created. */
+  /** Does it come from a taken-over `create`? Then a model that MSD would only hand on to ONNX Runtime is not created here. */
   readonly isTakenOver: boolean;
+  /** Is it only there to warm what others will need? */
+  readonly isWarming: boolean;
   readonly watch: Watch;
   readonly progress: Progress;
   readonly download: Download;
-  /** For a session that runs the whole model: all that the user gave, with the fallback providers. */
+  /** For a session of ONNX Runtime that runs the whole model: all that the user gave, with the fallback providers. */
   readonly whole: Readonly<Record<string, unknown>>;
-  /** For a session that runs a region. */
+  /** For a session of ONNX Runtime that runs a region. */
   readonly region: Readonly<Record<string, unknown>>;
 }
 
@@ -114,6 +121,7 @@ const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'debug',
   'onProgress',
   'stallTimeoutMs',
+  'warm',
 ]);
 
 /** Session options that mean the same for a part of the model as for the whole of it. */
@@ -136,7 +144,7 @@ const REGION_OPTIONS = [
  * Checks MSD's own options.
  *
  * @throws `TypeError` for unknown names and wrong kinds, `RangeError` for wrong values, {@link UnsupportedError} for
- * devices and providers that this version does not serve.
+ * devices and providers that this version does not have.
  */
 export function resolveOptions(options: object, defaults: MsdOptions = {}): ResolvedOptions {
   for (const key of Object.keys(options)) {
@@ -148,30 +156,30 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   const { device = 'wasm', components = 2, activationBlock = 256, kvCache = 'int16', carrier = 'auto' } = given;
   const { onProgress, stallTimeoutMs = 30_000 } = given;
   const { threads = 'auto', fallback = ['wasm'], claim = 'auto', quantize = false, debug = false } = given;
-  const { relax = false, exact = false } = given;
+  const { relax = false, exact = false, warm = true } = given;
   if (device !== 'wasm') {
-    throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${String(device)}.`);
+    throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${say(device)}.`);
   }
   if (components !== 1 && components !== 2) {
-    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${String(components)}.`);
+    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${say(components)}.`);
   }
   if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
-    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${String(activationBlock)}.`);
+    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${say(activationBlock)}.`);
   }
   if (kvCache !== 'int16' && kvCache !== 'int8' && kvCache !== 'model') {
-    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${String(kvCache)}.`);
+    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${say(kvCache)}.`);
   }
   if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
-    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${String(carrier)}.`);
+    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${say(carrier)}.`);
   }
   if (
     threads !== 'auto' &&
     !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= 64)
   ) {
-    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${String(threads)}.`);
+    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${say(threads)}.`);
   }
   if (claim !== 'auto' && claim !== 'all') {
-    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${String(claim)}.`);
+    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${say(claim)}.`);
   }
   if (typeof relax !== 'boolean') {
     throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
@@ -181,6 +189,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (typeof debug !== 'boolean') {
     throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
+  }
+  if (typeof warm !== 'boolean') {
+    throw new TypeError(`msd: option 'warm', expected a boolean, got ${typeof warm}.`);
   }
   if (!Array.isArray(fallback)) {
     throw new TypeError(`msd: option 'fallback', expected an array of provider names, got ${typeof fallback}.`);
@@ -195,7 +206,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (!(typeof stallTimeoutMs === 'number' && stallTimeoutMs >= 0 && stallTimeoutMs < 2 ** 31)) {
     throw new RangeError(
-      `msd: option 'stallTimeoutMs', expected milliseconds below 2³¹, or 0 for none, got ${String(stallTimeoutMs)}.`,
+      `msd: option 'stallTimeoutMs', expected milliseconds below 2³¹, or 0 for none, got ${say(stallTimeoutMs)}.`,
     );
   }
   return {
@@ -213,12 +224,26 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
     debug,
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,
+    warm,
   };
+}
+
+/** Names that only MSD has: beside `executionProviders` they would do nothing. Common ones are left alone: wrappers pass their own on. */
+const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug', 'signal', 'onProgress'].includes(key));
+
+/** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
+function checkPlaces(given: Readonly<Record<string, unknown>>): void {
+  const lost = OWN_KEYS.find((key) => given[key] !== undefined);
+  if (lost !== undefined)
+    throw new TypeError(
+      `create: option '${lost}', expected inside of the provider, got it beside executionProviders. Write executionProviders: [{ name: 'msd', ${lost}: … }].`,
+    );
 }
 
 /** Takes the options of `InferenceSession.create` apart. */
 export function parseSessionOptions(options: object, defaults: MsdOptions): SessionRequest {
   const given = options as Readonly<Record<string, unknown>>;
+  checkPlaces(given);
   const providers = (given.executionProviders ?? []) as readonly (string | object)[];
   if (providers.length > 1) throw new TypeError("msd: executionProviders, expected 'msd' once, got it twice.");
   const entry = providers[0];
@@ -246,14 +271,16 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
     isRead: true,
   };
   const isTakenOver = typeof entry === 'object' && TAKEN_OVER in entry;
-  return { msd, externalData, overrides, isProfiled, isTakenOver, watch, progress, download, whole, region };
+  const isWarming = typeof entry === 'object' && WARMS in entry;
+  const marks = { isProfiled, isTakenOver, isWarming };
+  return { msd, externalData, overrides, ...marks, watch, progress, download, whole, region };
 }
 
 /** Places whose tensors look like those of the CPU. */
 const ON_CPU: ReadonlySet<unknown> = /* @__PURE__ */ new Set(['cpu', 'cpu-pinned']);
 
 /**
- * Refuses what cannot be honoured when a model is cut.
+ * Refuses options that do not work for a model that runs partly in MSD and partly in ONNX Runtime.
  *
  * @throws {@link UnsupportedError}
  */

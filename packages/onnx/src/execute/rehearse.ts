@@ -5,12 +5,12 @@
  */
 import { BOOL } from '../data-types.ts';
 import { AbortError } from '../errors.ts';
-import { createOrtTensor, type OrtData, type OrtTensor } from '../ort.ts';
+import { asSession, createOrtTensor, type OrtData, type OrtTensor } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
-import type { Watch } from './abort.ts';
 import { ARRAYS } from './arrays.ts';
 import { inputSpec } from './bind.ts';
 import type { CutModel } from './cut-model.ts';
+import type { SessionRequest } from './options.ts';
 import type { CutSession } from './session.ts';
 
 /**
@@ -22,6 +22,8 @@ const PROMPT_ROWS: readonly number[] = [32, 8];
 const TOKENS = 96;
 /** No run begins after so long. */
 const BUDGET_MS = 60;
+/** How often a session does it that is only there to warm, beside a file that arrives, and for how long at most. */
+const WARMING = { rounds: 10, budgetMs: 300 } as const;
 /** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
 const LARGE_BYTES = 2 ** 27;
 
@@ -30,11 +32,16 @@ const LARGE_BYTES = 2 ** 27;
  *
  * @throws `AbortError` if its creation was stopped: it is disposed of then
  */
-export async function rehearse(session: CutSession, model: CutModel, watch: Watch): Promise<void> {
+export async function rehearse(
+  session: CutSession,
+  model: CutModel,
+  { watch, isWarming }: Pick<SessionRequest, 'watch' | 'isWarming'>,
+): Promise<void> {
+  const { rounds, budgetMs } = isWarming ? WARMING : { rounds: 1, budgetMs: BUDGET_MS };
   const play = new Play(session, model);
   const { foreignRunsPerCall, weights } = session.report;
   if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
-  const end = performance.now() + BUDGET_MS;
+  const end = performance.now() + budgetMs;
   const run = async (rows: number): Promise<void> => {
     watch.check();
     if (watch.isDue) await watch.turn();
@@ -45,10 +52,12 @@ export async function rehearse(session: CutSession, model: CutModel, watch: Watc
     const before = performance.now();
     await run(1);
     const now = performance.now();
-    play.forget();
     const prompt = PROMPT_ROWS.find((rows) => now + rows * (now - before) < end);
-    if (prompt !== undefined) await run(prompt);
-    for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await run(1);
+    for (let round = 0; round === 0 || (round < rounds && performance.now() < end); round++) {
+      play.forget();
+      if (prompt !== undefined) await run(prompt);
+      for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await run(1);
+    }
   } catch (error) {
     // Sizes that do not go together, most likely: a caller's will.
     if (!(error instanceof AbortError)) return;
@@ -66,7 +75,8 @@ const hasLoops = ({ variants }: CutModel): boolean =>
 
 /** Feeds a session what a run may bring. */
 class Play {
-  readonly #session: CutSession;
+  /** What a caller has. */
+  readonly #session: ReturnType<typeof asSession>;
   readonly #model: CutModel;
   /** Outputs that come back as inputs, by the input's name. */
   readonly #pairs: ReadonlyMap<string, string>;
@@ -78,7 +88,7 @@ class Play {
   #position = 0;
 
   constructor(session: CutSession, model: CutModel) {
-    this.#session = session;
+    this.#session = asSession(model.ort, session);
     this.#model = model;
     this.#pairs = cachePairs(model);
     const { inputs, outputs } = model;
@@ -97,19 +107,10 @@ class Play {
 
   /** Runs it on so many rows after those before. */
   async run(rows: number): Promise<void> {
-    const { inputs, ort } = this.#model;
-    const feeds: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
-    for (const input of inputs) {
-      const { name } = input;
-      const kept = this.#kept.get(name);
-      if (kept) feeds[name] = kept;
-      else {
-        const { dims, data } = this.#zeros(input, rows);
-        feeds[name] = createOrtTensor(ort, inputSpec(input).type, data, dims);
-      }
-    }
-    const fetches = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
-    const results = await this.#session.run(feeds, fetches, {});
+    const { inputs } = this.#model;
+    // Made as callers make it: an object of another kind would be another case for the engine.
+    const feeds = Object.fromEntries(inputs.map((input) => [input.name, this.#feedOf(input, rows)] as const));
+    const results = await this.#session.run(feeds);
     if (this.#pairs.size > 0) this.#position += rows;
     const before = this.#kept;
     this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));
@@ -121,6 +122,13 @@ class Play {
     for (const tensor of this.#kept.values()) tensor.dispose?.();
     this.#kept.clear();
     this.#position = 0;
+  }
+
+  #feedOf(input: ValueInfo, rows: number): OrtTensor {
+    const kept = this.#kept.get(input.name);
+    if (kept) return kept;
+    const { dims, data } = this.#zeros(input, rows);
+    return createOrtTensor(this.#model.ort, inputSpec(input).type, data, dims);
   }
 
   #zeros(input: ValueInfo, rows: number): { readonly dims: readonly number[]; readonly data: OrtData } {

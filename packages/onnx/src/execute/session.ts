@@ -27,6 +27,7 @@ import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import { makeSchedule, type Schedule, Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
+import { warmedMilliseconds } from './warming.ts';
 import { bodiesOn, forgetButLast, makeWays, prepare, tidy, type Way } from './ways.ts';
 
 /** A handler that can report. */
@@ -86,6 +87,7 @@ export class CutSession implements MsdHandler {
       this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});
     }
     const version = ortVersion(model.ort);
+    const warmed = warmedMilliseconds();
     this.#report = {
       regions: model.regions,
       foreignRunsPerCall: Math.max(...ways.map(({ all }) => all.foreignRuns)),
@@ -96,6 +98,7 @@ export class CutSession implements MsdHandler {
       weights: weightsOf(model),
       ...(model.graphOptimizationLevel !== undefined && { graphOptimizationLevel: model.graphOptimizationLevel }),
       ...(version !== undefined && { ortVersion: version }),
+      ...(warmed !== undefined && { warmedMilliseconds: warmed }),
     };
   }
 

@@ -6,7 +6,7 @@ import type { Device } from '@msd/core/program';
 import { carriedOf, isCarried, leavingAs } from '../carried.ts';
 import { BOOL, dataTypeCode, FLOAT32, INT32, INT64, jsDataType } from '../data-types.ts';
 import { countOf } from '../dims.ts';
-import { type Concrete, int64Elements, int64Numbers } from '../ir/info.ts';
+import { type Concrete, int64Elements, int64Given } from '../ir/info.ts';
 import type { Elements } from '../ops/lowering.ts';
 import { createOrtTensor, type OrtData, type OrtModule, type OrtTensor } from '../ort.ts';
 import { checkTarget, fillTarget } from './bind.ts';
@@ -69,7 +69,7 @@ export function floatsOf(value: Value, device: Device<ArenaHandle>): Float32Arra
 }
 
 function numbersOf(elemType: number, data: OrtData): number[] {
-  if (data instanceof BigInt64Array) return int64Numbers(data);
+  if (data instanceof BigInt64Array) return int64Given(data);
   if (isCarried(elemType)) return Array.from(carriedOf(elemType, data));
   if (elemType === BOOL) return Array.from(data as Uint8Array, (element) => (element ? 1 : 0));
   return Array.from(data as Float32Array);

@@ -26,9 +26,9 @@ import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import type { MsdHandler } from './session.ts';
 import { copyOfTensor } from './snapshot.ts';
 
-/** What somebody can do who asked for MSD and does not get it. */
+/** What to do about it. */
 const ADVICE =
-  "It gains with quantized weights: take an export in q4, q8 or int8, or pass quantize: 'int8'. Without 'msd' among the executionProviders, nothing is said.";
+  "MSD makes quantized weights faster: use an export in q4, q8 or int8, or pass quantize: 'int8'. To get rid of this warning, leave 'msd' out of executionProviders.";
 
 /** Creates a session over the original bytes or path. */
 export async function createWhole(
@@ -52,7 +52,7 @@ export async function createWhole(
     await session.release();
     throw error;
   }
-  log(ort, 'warning', `MSD has no part in this model, ONNX Runtime runs all of it: ${reason}. ${ADVICE}`);
+  log(ort, 'warning', `nothing of this model runs in MSD, ONNX Runtime runs all of it: ${reason}. ${ADVICE}`);
   return new WholeSession(ort, session, reason, nodes, level);
 }
 

@@ -40,9 +40,11 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
     const made = nested?.(node, graph, infos, symbols);
-    const isFirm = !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
+    const isRuled =
+      !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
+    const ruled = isRuled ? ruledResults(node) : 0;
     const inferred = made ?? inferNode(view, infos, symbols);
-    if (isFirm && inferred instanceof RangeError) contradiction ??= inferred.message;
+    if (isRuled && inferred instanceof RangeError) contradiction ??= inferred.message;
     const results = inferred instanceof RangeError ? [] : inferred;
     for (const [i, name] of node.outputs.entries()) {
       if (name === '') continue;
@@ -50,8 +52,8 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
       const info = results[i] ?? { elemType: 0, dims: undefined };
       // What a file declares is a promise that nobody checked: it only fills in what is not known.
       const said = declared && infoOfType(declared, symbols);
-      if (isFirm && info.dims) firm.add(name);
-      if (isFirm && said && !agree(info.dims, said.dims))
+      if (i < ruled && info.dims) firm.add(name);
+      if (i < ruled && said && !agree(info.dims, said.dims))
         contradiction ??= `'${name}' is declared [${said.dims!.join(', ')}], and computed as [${info.dims!.join(', ')}]`;
       infos.set(name, { ...info, elemType: info.elemType || (said?.elemType ?? 0), dims: info.dims ?? said?.dims });
     }
@@ -66,6 +68,12 @@ const isPast = (name: Size): boolean => typeof name === 'string' && /past/i.test
 function followsFromSizes({ constants }: Graph, node: GraphNode): boolean {
   const operator = OPERATORS.get(operatorName(node));
   return operator?.sizedBy?.every((i) => !node.inputs[i] || constants.has(node.inputs[i])) ?? true;
+}
+
+/** How many results, counted from the first, have sizes by rules that ONNX Runtime has, too. */
+function ruledResults(node: GraphNode): number {
+  const by = OPERATORS.get(operatorName(node))?.othersSizedBy;
+  return by === undefined || node.inputs[by] ? node.outputs.length : 1;
 }
 
 /** Can both be sizes of one value? Symbols may be any size. */

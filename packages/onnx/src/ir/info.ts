@@ -200,6 +200,34 @@ export function int64Numbers(values: BigInt64Array): number[] {
   return numbers;
 }
 
+/** So near the ends of int64 a number stands for them. */
+const NEAR_END = 1024n;
+
+/**
+ * int64 as a number that is the same; at either end, which stands for "all there is", one that is near.
+ *
+ * @throws `RangeError` if there is none: beyond 2^53 doubles have gaps
+ */
+export function wideNumber(value: bigint): number {
+  const number = Number(value);
+  if (BigInt(number) !== value && (value < 0n ? -value : value) < 2n ** 63n - NEAR_END)
+    throw new RangeError(
+      `run: int64 element, expected one that a double can be, as MSD computes with doubles, got ${value}. Give such a model to onnxruntime-web's own provider.`,
+    );
+  return number;
+}
+
+/**
+ * The same of elements that a run is given or made.
+ *
+ * @throws as {@link wideNumber}
+ */
+export function int64Given(values: BigInt64Array): number[] {
+  const numbers = int64Numbers(values);
+  for (let i = 0; i < numbers.length; i++) if (!Number.isSafeInteger(numbers[i])) wideNumber(values[i]!);
+  return numbers;
+}
+
 /**
  * Numbers as int64, clamped at both ends.
  *

@@ -7,7 +7,6 @@ import { branchesOf, type Operator } from './operator.ts';
 const SAME: readonly string[] = [
   'CumSum',
   'Dropout',
-  'GatherElements',
   'InstanceNormalization',
   'LpNormalization',
   'Mish',
@@ -60,6 +59,8 @@ const first =
 export const foreignOperators: readonly Operator[] = [
   ...SAME.map((name): Operator => ({ name, infer: first(({ elemType, dims }) => ({ elemType, dims })) })),
   ...SAME_TYPE.map((name): Operator => ({ name, infer: first(({ elemType }) => ({ elemType, dims: undefined })) })),
+  // An element for every index.
+  { name: 'GatherElements', infer: (_, [x, indices]) => [x && { elemType: x.elemType, dims: indices?.dims }] },
   {
     name: 'If',
     hasBodies: true,

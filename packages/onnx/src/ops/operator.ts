@@ -30,6 +30,8 @@ export interface Operator {
   readonly limits?: string;
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
+  /** Position of the operand without which ONNX Runtime has no rule for the sizes of results, but of the first one. */
+  readonly othersSizedBy?: number;
   /** It has subgraphs, which are planned like graphs. */
   readonly hasBodies?: boolean;
   /** Decided before all others: what it needs in every run is kept in JavaScript then. */

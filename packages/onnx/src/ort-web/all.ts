@@ -1,4 +1,4 @@
-/** `@msd/onnx/ort-web/all`: all of `onnxruntime-web/all`, in which sessions for the CPU are MSD's where that gains something. */
+/** `@msd/onnx/ort-web/all`: all of `onnxruntime-web/all`, in which sessions for the CPU run in MSD where that is faster. */
 import * as ort from '#ort/all';
 import { takeOverEntry } from './entry.ts';
 

@@ -3,7 +3,7 @@
  * length field costs nothing until its bytes are asked for, and never more than the bytes that exist.
  */
 import { OnnxFormatError } from '../errors.ts';
-import type { ByteRange, ByteSource } from './source.ts';
+import { type ByteRange, type ByteSource, bytesSource } from './source.ts';
 import { Window } from './window.ts';
 
 /** How a field lies in the file. Groups, which ONNX has none of, are refused. */
@@ -25,6 +25,8 @@ const RECORD_BYTES: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
   ['StringStringEntryProto', 100],
   ['OperatorSetIdProto', 100],
 ]);
+/** Longer texts are read where they are: no operator that is looked at has such an attribute. */
+const MAX_TEXT = 64;
 /** Of a string, or a range that is kept, beside its characters. */
 const ITEM_BYTES = 40;
 
@@ -101,6 +103,15 @@ export class Cursor {
   /** The range of this whole message. */
   whole(): ByteRange {
     return { source: this.#window.source, offset: this.#start, length: this.#end - this.#start };
+  }
+
+  /** The same of a text: with bytes of its own, for it is asked for when the file is closed, too. */
+  text(): ByteRange {
+    const range = this.range();
+    const { offset, length } = range;
+    this.#charge(ITEM_BYTES);
+    if (length > MAX_TEXT) return range;
+    return { source: bytesSource(new Uint8Array(this.#window.view(offset, length))), offset: 0, length };
   }
 
   /** A cursor over an embedded message. */
@@ -209,13 +220,12 @@ export class Cursor {
     }
   }
 
-  /** Appends the range of a repeated bytes field. @returns as {@link Cursor.ints} */
-  ranges(to: ByteRange[]): boolean {
-    const range = this.range();
-    if (to.length >= MAX_LIST) return false;
-    this.#charge(ITEM_BYTES);
-    to.push(range);
-    return true;
+  /** Appends a text of a repeated bytes field. @returns as {@link Cursor.ints} */
+  texts(to: ByteRange[]): boolean {
+    const isFull = to.length >= MAX_LIST;
+    const range = isFull ? this.range() : this.text();
+    if (!isFull) to.push(range);
+    return !isFull;
   }
 
   /** Steps over the field, whatever it is. */

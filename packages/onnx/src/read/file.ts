@@ -23,6 +23,7 @@ interface Paths {
   readonly sep: string;
   dirname(path: string): string;
   join(...parts: string[]): string;
+  resolve(path: string): string;
 }
 
 interface Urls {
@@ -73,7 +74,9 @@ function asked<T>(path: string, ask: () => T): T {
     return ask();
   } catch (error) {
     const code = (error as { readonly code?: string }).code ?? '';
-    throw new ReadError(`read: ${path}: expected a file that can be read, got ${REASONS[code] ?? code}.`, {
+    const place = builtin<Paths>('node:path')!.resolve(path);
+    const hint = code === 'ENOENT' && place !== path ? ` It was looked for at ${place}.` : '';
+    throw new ReadError(`read: ${path}: expected a file that can be read, got ${REASONS[code] ?? code}.${hint}`, {
       cause: error,
     });
   }

@@ -154,7 +154,7 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
         attribute = { kind: 'int', value: cursor.int() };
         break;
       case 4:
-        attribute = { kind: 'string', value: cursor.range() };
+        attribute = { kind: 'string', value: cursor.text() };
         break;
       case 5:
         attribute = { kind: 'tensor', value: readTensor(cursor.message('TensorProto'), files) };
@@ -175,7 +175,7 @@ export function readAttribute(cursor: Cursor, to: Map<string, Attribute>, files:
         isRead = cursor.ints(ints) && isRead;
         break;
       case 9:
-        isRead = cursor.ranges(strings) && isRead;
+        isRead = cursor.texts(strings) && isRead;
         break;
       case 20:
         type = cursor.int();

@@ -42,7 +42,8 @@ export function whatIsIt(head: Uint8Array): string | undefined {
   if (head.every((byte) => byte === 0)) return 'nothing but zeros';
   const start = asText(head)?.trimStart();
   if (start === undefined) return undefined;
-  if (/^<(!doctype html|html|head|body)/i.test(start)) return `an HTML page: ${shown(start)}`;
+  if (/^<(!doctype html|html|head|body)/i.test(start))
+    return `an HTML page, as servers send for a wrong path: ${shown(start)}`;
   if (start.startsWith('<')) return `XML or HTML: ${shown(start)}`;
   if (/^[{[]/.test(start)) return `JSON: ${shown(start)}`;
   return `text: ${shown(start)}`;

@@ -26,7 +26,8 @@ export function checkQuantize(value: unknown): QuantizeOption {
   return value as QuantizeOption;
 }
 
-const say = (value: unknown): string => (typeof value === 'string' ? `'${value}'` : String(value));
+/** An option's value in a message: text is told from a number. */
+export const say = (value: unknown): string => (typeof value === 'string' ? `'${value}'` : String(value));
 
 export function formatChooser(option: QuantizeOption): ChooseFormat {
   if (typeof option !== 'object') return () => option || undefined;

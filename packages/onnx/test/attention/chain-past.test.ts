@@ -78,6 +78,32 @@ describe('spelt-out attention with a past by Concat', () => {
     expect(report.plans).toBe(batch === 1 ? 3 : 4);
   });
 
+  it('through a window: a text that is longer, then one that is shorter', async () => {
+    const bytes = pastModel({ window: 4 });
+    const plain = await session(bytes.slice(), 'wasm', { graphOptimizationLevel: 'disabled' });
+    const msd = await session(bytes.slice(), { name: 'msd', claim: 'all' });
+    const next = random(7);
+    const names = ['0.key', '0.value', '1.key', '1.value'];
+    for (const prompt of [6, 1, 9, 2]) {
+      let pasts = [plain, msd].map(() => names.map(() => tensor(new Float32Array(0), [1, 2, 0, 16])));
+      for (let length = prompt; length < prompt + 4; length++) {
+        const rows = length === prompt ? prompt : 1;
+        const x = tensor(gaussian(next, rows * 64), [1, rows, 64]);
+        const mask = new ort.Tensor('int64', new BigInt64Array(length).fill(1n), [1, length]);
+        const [expected, got] = (await Promise.all(
+          [plain, msd].map((each, i) =>
+            each.run({ x, mask, ...Object.fromEntries(names.map((name, j) => [`past.${name}`, pasts[i]![j]!])) }),
+          ),
+        )) as [ort.InferenceSession.OnnxValueMapType, ort.InferenceSession.OnnxValueMapType];
+        expect(relativeL2(floats(got.y), floats(expected.y)), `${length} keys`).toBeLessThan(1e-4);
+        pasts = [expected, got].map((results) =>
+          names.map((name) => results[`present.${name}`] as ort.TypedTensor<'float32'>),
+        );
+      }
+    }
+    for (const each of [plain, msd]) await each.release();
+  });
+
   it('gives present as floats to whoever reads them', async () => {
     const { found } = await rounds({}, 1, [0], true);
     for (const each of found) expect(each).toBeLessThan(1e-4);

@@ -8,6 +8,8 @@ export interface PastChain {
   readonly size?: number;
   /** Causal by ranges that are compared, or by a constant triangle. */
   readonly causal?: 'ranges' | 'triangle';
+  /** Of ranges: how many of the last keys a query sees. */
+  readonly window?: number;
   /** A mask of [batch, past + rows] beside it. */
   readonly padding?: boolean;
   readonly layers?: number;
@@ -26,7 +28,7 @@ const LOWEST = -3.4028234663852886e38;
 /** Inputs x [batch, rows, heads · size], mask, past.<i>.key and value; outputs y, present.<i>.key and value. */
 export function pastModel(chain: PastChain = {}): Uint8Array {
   const { heads = 4, kvHeads = 2, size = 16, causal = 'ranges', padding = true, layers = 2, isUsed = false } = chain;
-  const { quantized = false, rowsFirst = false, isForeign = false } = chain;
+  const { quantized = false, rowsFirst = false, isForeign = false, window } = chain;
   const nodes: NodeSpec[] = [];
   const initializers: TensorSpec[] = [];
   const next = random(3);
@@ -68,8 +70,12 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
   if (causal === 'ranges') {
     const keys = node('Unsqueeze', [node('Range', [ints([0], true), total, ints([1], true)]), ints([0])]);
     const queries = node('Unsqueeze', [node('Range', [past, total, ints([1], true)]), ints([1])]);
-    const later = node('Where', [node('Greater', [keys, queries]), number(LOWEST), number(0)]);
-    added = node('Unsqueeze', [later, ints([0, 1])]);
+    const isLater = node('Greater', [keys, queries]);
+    const isHidden =
+      window === undefined
+        ? isLater
+        : node('Or', [isLater, node('LessOrEqual', [keys, node('Sub', [queries, ints([window], true)])])]);
+    added = node('Unsqueeze', [node('Where', [isHidden, number(LOWEST), number(0)]), ints([0, 1])]);
   }
   if (padding) {
     const four = node('Unsqueeze', ['mask', ints([1, 2])]);

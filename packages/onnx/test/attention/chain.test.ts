@@ -56,6 +56,7 @@ const forms: readonly (readonly [string, Chain])[] = [
   ['a filter of −10000', { masks: ['filter'], filtered: -10000 }],
   ['a filter of what is not seen', { masks: ['unseen'] }],
   ['a filter and a bias', { masks: ['filter', 'bias'] }],
+  ['a filter, all scaled', { masks: ['filter'], last: 0.5 }],
   ['a mask of −Infinity', { masks: ['never'] }],
   ['two masks of −Infinity', { masks: ['never', 'never'] }],
   ['softcap', { softcap: 2 }],
@@ -94,6 +95,9 @@ describe('spelt-out attention', () => {
     ['weights are needed outside', { shown: ['weights'] }],
     ['the Softmax goes over queries', { axis: 2 }],
     ['a filter of a number that weighs', { masks: ['filter'], filtered: -3 }],
+    ['a filter of a number that weighs once it is scaled', { masks: ['filter'], filtered: -2000, last: 0.001 }],
+    ['masks of windows, which are part of the batch', { windows: 'apart', batch: 4 }],
+    ['masks of windows beside heads', { windows: 'with heads', batch: 4 }],
   ])('%s: no attention', async (_, chain) => {
     const built = buildChain(chain);
     expect(opsOf(built.model)).not.toContain('attention');

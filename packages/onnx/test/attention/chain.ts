@@ -20,6 +20,10 @@ export interface Chain {
   readonly packed?: 'split' | 'slice' | 'gather';
   /** Batch and heads in one dimension. */
   readonly flat?: boolean;
+  /** Half of the batch, whose sizes are not one with the heads, has a mask of its own: five dimensions, or with the heads in one. */
+  readonly windows?: 'apart' | 'with heads';
+  /** What scores are multiplied with once more, behind masks. */
+  readonly last?: number;
   /** Nodes between Softmax and v. */
   readonly after?: readonly ('dropout' | 'isnan' | 'identity')[];
   /** Values that are outputs of the graph, too. */
@@ -175,6 +179,22 @@ export function buildChain(chain: Chain, seed = 1): Built {
       ]);
   }
   if (flat && masks.length > 0) scores = to.node('Reshape', [scores, to.ints([batch * heads, -1, keys])]);
+  if (chain.windows) {
+    const [before, dims] =
+      chain.windows === 'apart'
+        ? [
+            [-1, 2, heads, rows, keys],
+            [1, 2, 1, rows, keys],
+          ]
+        : [
+            [-1, 2 * heads, rows, keys],
+            [1, 2 * heads, rows, keys],
+          ];
+    const mask = feed('windows', dims);
+    const apart = to.node('Add', [to.node('Reshape', [scores, to.ints(before)]), mask]);
+    scores = to.node('Reshape', [apart, to.ints([-1, heads, rows, keys])]);
+  }
+  if (chain.last !== undefined) scores = to.node('Mul', [scores, to.floats([chain.last])]);
   let weights = to.node('Softmax', [scores], { axis: { int: axis } });
   const shownWeights = weights;
   for (const each of after) {

@@ -73,7 +73,7 @@ export async function graphModelHandler(
  * @example
  * ```ts
  * const model = await loadGraphModel('https://…/model.json');
- * console.log(formatReport(reportOf(model)!));
+ * console.log(formatReport(reportOf(model)));
  * ```
  */
 export async function loadGraphModel(

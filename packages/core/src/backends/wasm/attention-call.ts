@@ -1,7 +1,7 @@
 /**
  * Attention, bound. Kernels read in words of scratch what a run has to do: which pages the cache has changes with every key.
  *
- *   scratch   words | bias, mask that JavaScript has | a row of append | tasks of each thread
+ *   scratch   words | bias, mask that JavaScript has | a row of append of each thread | tasks of each thread
  */
 import { appendSpec } from '../../attention/append.wasm.ts';
 import { attendSpec } from '../../attention/attend.wasm.ts';
@@ -25,6 +25,8 @@ type Run = ResolvedRun<ArenaHandle>;
 const PAGE_STEP = 16;
 /** A key's softmax takes as long as so many multiplications. */
 const KEY_MACS = 48;
+/** So does an element that becomes an integer in the cache. */
+const ELEMENT_MACS = 16;
 
 /** Kernels of one type of cache. */
 interface Kernels {
@@ -65,6 +67,8 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #settled: Settled | undefined;
   /** Since operands were looked at last. */
   #hasMoved = true;
+  /** Do words stand there of a bias or a mask? */
+  #hasScores = false;
   #memory = new Int32Array(0);
 
   constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
@@ -103,7 +107,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const { append, alone, shared } = this.#kernelsFor(cache.shape.type);
     const threads = this.#isWorthSharing(keys) ? runtime.threads : 1;
     if (this.#hasMoved) this.#takeOperands();
-    const { places } = this.#settle(run, keys, threads);
+    const { places } = this.#settle(run, keys, append.isShared ? runtime.threads : threads);
     if (op.newKeys > 0) cache.open(past, counts); // from here on nothing fails
     this.#tell(run, places);
     if (op.newKeys > 0) {
@@ -137,16 +141,20 @@ class AttentionCall implements BoundWork<ArenaHandle> {
 
   #bind(type: KvType): Kernels {
     const runtime = this.#runtime;
-    const { batch, kvHeads } = this.#work.op;
+    const { cuts } = runtime;
+    const { batch, kvHeads, newKeys, headSize, valueSize } = this.#work.op;
     const tasks = this.#tasks;
+    const pairs = batch * kvHeads;
+    const shared = (rows: number) => cuts.rows(rows, Number.MAX_SAFE_INTEGER / Math.max(1, rows));
+    const isAppendShared = cuts.isShared(pairs, newKeys * (headSize + valueSize) * ELEMENT_MACS);
     const args = { work: { operand: 0 }, first: { perRow: 1 }, count: { rows: 1 }, thread: { perThread: 1 } };
     const carrier = type === 'int8' ? runtime.routes.cacheCarrier(PER_CHANNEL) : undefined;
     const attend = kernelCall(attendSpec, { type, carrier, unroll: runtime.routes.unroll() }, args);
-    const chunks = runtime.cuts.rows(tasks, Number.MAX_SAFE_INTEGER / Math.max(1, tasks));
+    const append = kernelCall(appendSpec, { type }, args);
     const kernels = {
-      append: new BoundKernel(runtime, kernelCall(appendSpec, { type }, args), whole(batch * kvHeads)),
+      append: new BoundKernel(runtime, append, isAppendShared ? shared(pairs) : whole(pairs)),
       alone: new BoundKernel(runtime, attend, whole(tasks)),
-      shared: new BoundKernel(runtime, attend, chunks),
+      shared: new BoundKernel(runtime, attend, shared(tasks)),
     };
     kernels.append.warmUp();
     kernels.alone.warmUp();
@@ -193,7 +201,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
       image: place(this.#words.image.byteLength),
       bias: place(given.biasBytes),
       mask: place(given.maskBytes),
-      row: place(2 * row),
+      row: place(2 * row * given.threads),
       tasks: place(given.threads * task.byteLength),
     };
     scratch.reserve({ attention: end });
@@ -214,7 +222,10 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #tell(run: Run, places: RunPlaces): void {
     const { buffer } = this.#runtime.arena.memory;
     const { op } = this.#work;
-    if (run.bias || run.mask || op.bias || op.mask) this.#words.scores(run, this.#addresses, places);
+    // A run that brings none does away with what the run before it brought.
+    const hasScores = [run.bias, run.mask, op.bias, op.mask].some((each) => each !== undefined);
+    if (hasScores || this.#hasScores) this.#words.scores(run, this.#addresses, places);
+    this.#hasScores = hasScores;
     this.#words.run(run);
     if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
     this.#memory.set(this.#words.image, places.image / 4);

@@ -93,6 +93,7 @@ export class AttentionWords {
       isInterleaved: shape.isInterleaved ? 1 : 0,
       sequences: places.image + 4 * this.#added,
       scratch: places.row,
+      scratchStride: 2 * places.integersInRow,
       atIntegers: places.integersInRow,
     });
     this.#toAttend({

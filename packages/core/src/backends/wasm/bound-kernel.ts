@@ -30,6 +30,11 @@ export class BoundKernel {
     this.#job = new Job(parts, chunks);
   }
 
+  /** Do threads share it? */
+  get isShared(): boolean {
+    return this.#job.chunks > 1;
+  }
+
   /** Says where everything of a part lies. @param addresses by operand */
   place(addresses: readonly number[], scratch?: number, part?: number): void {
     this.#job.place(addresses, scratch, part);
@@ -37,11 +42,13 @@ export class BoundKernel {
 
   /**
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
+   * @param meanwhile what the kernel has nothing to do with and only the calling thread can do: done first, while others begin
    * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
    */
-  run(repeatable: boolean): boolean {
+  run(repeatable: boolean, meanwhile?: () => void): boolean {
     const job = this.#job;
-    if (job.chunks > 1) return this.#runtime.team.run(this.#find, job, this.#runtime.leave, repeatable);
+    if (job.chunks > 1) return this.#runtime.team.run(this.#find, job, this.#runtime.leave, repeatable, meanwhile);
+    meanwhile?.();
     if (job.chunks === 1) this.#current()(...job.whole);
     return true;
   }

@@ -12,7 +12,14 @@ import { matrixChanges } from './matrix.ts';
 import { type Changes, Operand } from './operands.ts';
 import { Product, type ProductForm } from './product.ts';
 import { gemmCall, PLACES } from './product-kernels.ts';
-import { type Activations, type BoundRange, type BoundSlice, bindSlices, scratchSizes } from './product-slices.ts';
+import {
+  type Activations,
+  type BoundRange,
+  type BoundSlice,
+  bindSlices,
+  scratchSizes,
+  yBuffers,
+} from './product-slices.ts';
 import type { Runtime } from './runtime.ts';
 import { deliver, stage, stageBlock } from './staging.ts';
 
@@ -38,6 +45,8 @@ export class ProductCall {
   #isFixed = false;
   /** Did the last run end with all of them placed, and has nothing moved since? */
   #isPlaced = false;
+  /** Bytes from y of a range in scratch to y of the next one; 0: there is one place for all of them. */
+  #yStep = 0;
 
   /** Operands are absent until they are set. */
   constructor(runtime: Runtime, activations: Activations, forms: readonly ProductForm[]) {
@@ -139,7 +148,9 @@ export class ProductCall {
     const isStaged = [x, ...products.flatMap(({ operands }) => operands)].some(({ mode }) => mode === 2);
     this.#kernels = undefined;
     if (this.#isFixed && !isStaged) [this.#kernels, this.#restarts] = inTurn(this.#slices[0]);
-    runtime.scratch.reserve(scratchSizes(activations, x.mode === 2, products, this.#slices, threads));
+    const sizes = scratchSizes(activations, x.mode === 2, products, this.#slices, threads);
+    this.#yStep = yBuffers(products, threads) > 1 ? sizes.y / 2 : 0;
+    runtime.scratch.reserve(sizes);
     this.#scratchGeneration = -1;
     this.#bound.splice(0, Number.POSITIVE_INFINITY, threads, x.mode, ...products.map(({ state }) => state));
   }
@@ -163,10 +174,13 @@ export class ProductCall {
       if (!isPlaced) decompose?.place(product.places);
       decompose?.run(true);
       const bias = this.#takeBias(product);
-      for (const range of ranges) {
-        if (!isPlaced) this.#placeRange(product, range, m, bias);
-        if (!joint) this.#runRange(product, range, m, rows);
+      let late: (() => void) | undefined;
+      for (let r = 0; r < ranges.length; r++) {
+        const staged = this.#runtime.scratch.at('y') + (r & 1) * this.#yStep;
+        if (!isPlaced) this.#placeRange(product, ranges[r], m, bias, staged);
+        if (!joint) late = this.#runRange(product, ranges[r], m, rows, staged, late);
       }
+      late?.();
     }
     if (!joint) return;
     joint.run(true);
@@ -203,12 +217,13 @@ export class ProductCall {
     return at;
   }
 
-  #placeRange(product: Product, range: BoundRange, m: number, bias: number): void {
+  /** @param staged where y lies that is delivered or narrowed */
+  #placeRange(product: Product, range: BoundRange, m: number, bias: number, staged: number): void {
     const { scratch } = this.#runtime;
     const { matrix, outType, multiply, residual, out, places } = product;
     const column = PANEL * range.first;
     const offset = m * matrix.N + column;
-    const y = range.direct ? out.address + 4 * offset : scratch.at('y');
+    const y = range.direct ? out.address + 4 * offset : staged;
     const addressOf = ({ mode, address }: Operand, name: string) =>
       mode === 2 ? scratch.at(name) : address && address + 4 * offset;
     places[PLACES.first] = range.first;
@@ -223,7 +238,19 @@ export class ProductCall {
     range.narrow?.place(places);
   }
 
-  #runRange(product: Product, range: BoundRange, m: number, rows: number): void {
+  /**
+   * @param y where it lies that is delivered
+   * @param late what to do beside its product
+   * @returns copies it to the caller's array, which only this thread can: for the next range
+   */
+  #runRange(
+    product: Product,
+    range: BoundRange,
+    m: number,
+    rows: number,
+    y: number,
+    late: (() => void) | undefined,
+  ): (() => void) | undefined {
     const { arena, scratch } = this.#runtime;
     const { gemm, end, narrow, first, panels, width } = range;
     const { multiply, residual, out, matrix } = product;
@@ -234,10 +261,11 @@ export class ProductCall {
       stageBlock(arena.memory, scratch.at('multiply'), stride, multiply.values(arena), block);
     if (block && residual.staged)
       stageBlock(arena.memory, scratch.at('residual'), stride, residual.values(arena), block);
-    do gemm.run(true);
-    while (end && !end.run(false)); // it works in place: its input is computed again
+    gemm.run(true, late);
+    while (end && !end.run(false)) gemm.run(true); // it works in place: its input is computed again
     narrow?.run(true);
-    if (block && out.staged) deliver(arena.memory, scratch.at('y'), stride, out.values(arena), block);
+    if (!block || !out.staged) return undefined;
+    return () => deliver(arena.memory, y, stride, out.values(arena), block);
   }
 
   /** Multiplies what the last run left in scratch with another kernel, to scratch: for measurements. */
@@ -249,7 +277,7 @@ export class ProductCall {
     const kernels = ranges.map((range) => {
       const { panels } = range;
       const call = gemmCall(options, product.matrix.layout, row, 4 * PANEL * panels, false);
-      this.#placeRange(product, range, 0, 0);
+      this.#placeRange(product, range, 0, 0, runtime.scratch.at('y'));
       const kernel = new BoundKernel(runtime, call, whole(slice.rows, panels));
       kernel.place(product.places);
       kernel.warmUp();

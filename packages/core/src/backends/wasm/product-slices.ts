@@ -161,6 +161,10 @@ function bindRanges(
   });
 }
 
+/** Ranges that y in scratch holds at a time: one is copied to the caller's array while other threads multiply the next. */
+export const yBuffers = (products: readonly Product[], threads: number): 1 | 2 =>
+  threads > 1 && products.some(({ out }) => out.mode === 2) ? 2 : 1;
+
 /** Bytes of working buffers, by name. */
 export function scratchSizes(
   { decomposition, K, xType }: Activations,
@@ -185,7 +189,7 @@ export function scratchSizes(
     sums: rows * row.sums,
     scales: rows * row.scales,
     widened: SCRATCH_BYTES * threads,
-    y: largest((_, range, rows) => (range.direct ? 0 : block(range, rows))),
+    y: yBuffers(products, threads) * largest((_, range, rows) => (range.direct ? 0 : block(range, rows))),
     bias: Math.max(0, ...products.map(({ bias, matrix }) => (bias.mode === 2 ? 4 * PANEL * matrix.layout.panels : 0))),
     multiply: largest(({ multiply }, range, rows) => (multiply.mode === 2 ? block(range, rows) : 0)),
     residual: largest(({ residual }, range, rows) => (residual.mode === 2 ? block(range, rows) : 0)),

@@ -9,7 +9,7 @@ import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
 import type { GemmOptions } from '../../gemm/options.ts';
 import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
 import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
-import { type CarrierChoice, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
+import { type CarrierChoice, loadsFirst, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
 
@@ -52,7 +52,7 @@ export class Routes {
 
   /** Has the engine compile the tiles that will be timed, in the background: a few milliseconds, once per page. */
   ask(): void {
-    if (!unroll) for (const source of unrolled()) this.#kernels.ask(source);
+    if (!unroll && !loadsFirst()) for (const source of unrolled()) this.#kernels.ask(source);
   }
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
@@ -114,10 +114,11 @@ export class Routes {
   /**
    * Steps per turn that the engine runs tiles of several rows fastest with, asked once per page, always of the same kernel. V8 from
    * 13 on keeps their order, and fewer turns gain 5 %; older ones load the operands of all steps first and run out of registers:
-   * two take 1.27 times as long.
+   * two take 1.27 times as long. They are not timed: one that is not optimised yet is as fast with two, and would stay with them.
    */
   unroll(): Unroll {
     if (unroll) return unroll;
+    if (loadsFirst()) return (unroll = 1);
     const [one, two] = this.#time(unrolled(), 'gemm', 3);
     unroll = two < 1.1 * one ? 2 : 1;
     return unroll;

@@ -10,7 +10,8 @@
  *
  * Vectors hold four columns, so there are no sums over lanes and w is read as it lies. Columns left over are computed by ones:
  * nothing is read or written past N. A row that is alone adds to y in memory while rows of w stream by side by side: 1.2 to 1.7
- * times as fast as a tile that steps down w, whose short pieces the hardware cannot foresee.
+ * times as fast as a tile that steps down w, whose short pieces the hardware cannot foresee. Where w lies in the nearest caches anyway, the
+ * tile is 1.04 to 1.24 times as fast.
  */
 import type { KernelSpec } from '../../kernel-spec.ts';
 import { f32, f32x4, type I32, i32, type Local, v128 } from '../../wasm/emitter.ts';
@@ -25,6 +26,8 @@ export const COLUMNS = 32;
 const STREAMS = [4, 2, 1] as const;
 const STREAM_VECTORS = 4;
 const PAGE = 4096;
+/** Weights of at most so many bytes stay in the nearest caches. */
+const NEAR_BYTES = 2 ** 16;
 /** Register tiles: eight accumulators each. */
 const TILES = [
   { rows: 4, vectors: 2 },
@@ -83,8 +86,8 @@ export const matMulKernel: KernelSpec<undefined, (typeof ARGS)[number]> = {
         for (const { rows, vectors } of TILES) {
           f.repeat(i32.divU(rowsLeft, rows), () => {
             const [w, y, left] = [f.let(p.w), f.let(at.y), f.let(columns)];
-            if (rows === 1) stream(at.a, w, y, left);
-            for (const width of rows === 1 ? [1] : [vectors, 1]) {
+            if (rows === 1) f.when(i32.gtU(i32.mul(p.K, p.wRow), NEAR_BYTES), () => stream(at.a, w, y, left));
+            for (const width of rows === 1 ? [vectors, 4, 2, 1] : [vectors, 1]) {
               f.repeat(i32.divU(left, 4 * width), () => {
                 vectorTile(rows, width, at.a, w, y);
                 for (const pointer of [w, y]) advance(pointer, 16 * width);

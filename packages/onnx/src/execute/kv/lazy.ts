@@ -122,7 +122,7 @@ function lazyClass(ort: OrtModule): LazyClass {
   const asked = askedFor.has(Tensor) ? dataOf(Tensor.prototype as object) : undefined;
   class Lazy extends Tensor {
     constructor(kept: Kept, holder: object) {
-      super(jsDataType(kept.elemType)!, typed(kept, new Float32Array(0)), [0]);
+      super(jsDataType(kept.elemType)!, emptyOf(kept), [0]);
       const own = this as unknown as { dims: readonly number[]; size: number; [SOURCE]?: Source };
       own.dims = kept.dims;
       own.size = 1;
@@ -228,6 +228,15 @@ export function readKept(kept: Kept): KeptData {
 function typed({ elemType, scales, dims }: Kept, floats: Float32Array): KeptData {
   if (elemType === INT8) return codesOf(floats, scales!, dims);
   return elemType === FLOAT16 ? halvesOf(floats) : floats;
+}
+
+/** For constructors that want an array of the right kind and never show it: of each kind one. */
+const EMPTY = new Map<number, KeptData>();
+
+function emptyOf(kept: Kept): KeptData {
+  let empty = EMPTY.get(kept.elemType);
+  if (!empty) EMPTY.set(kept.elemType, (empty = typed(kept, new Float32Array(0))));
+  return empty;
 }
 
 /** What was a multiple of its scale is one again: caches are finer than half of it. */

@@ -205,7 +205,7 @@ function addedSlot(to: Lowering, added: Exclude<Added, { readonly kind: 'causal'
   if (added.kind === 'bias') {
     if (added.factor === 1) return slot;
     expression.add('Mul', [0, expression.number(added.factor)]);
-  } else if (added.isNever) {
+  } else if (added.number === Number.NEGATIVE_INFINITY) {
     if (added.isSeen) return slot;
     expression.add('Not', [0]);
   } else {

@@ -216,7 +216,7 @@ function addedArray(added: Exclude<Added, { readonly kind: 'causal' }>, values: 
   const { dims, data } = biasArray(values);
   if (added.kind === 'bias')
     return added.factor === 1 ? { dims, data } : { dims, data: data.map((x) => x * added.factor) };
-  const number = added.isNever ? Number.NEGATIVE_INFINITY : FILTERED;
+  const number = added.number === Number.NEGATIVE_INFINITY ? added.number : FILTERED;
   return { dims, data: data.map((x) => ((x !== 0) === added.isSeen ? 0 : number)) };
 }
 

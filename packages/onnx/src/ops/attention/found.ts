@@ -1,7 +1,7 @@
 /** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
 import { type GraphNode, usesOf } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
-import { keepsRows, namesOfAdded, numberOf, type Scores, scoresOf } from './scores.ts';
+import { joined, keepsRows, type Leading, leadingOf, namesOfAdded, numberOf, type Scores, scoresOf } from './scores.ts';
 import { isViewNode, type ViewNode } from './view.ts';
 
 /** What an operand of attention is made of, from `base` on. */
@@ -32,8 +32,8 @@ export function findChain(matcher: Matcher, softmax: GraphNode): Found | string 
   const axis = view.int('axis', view.version < 13 ? 1 : -1);
   if (rank === undefined || (axis !== -1 && axis !== rank - 1)) return undefined;
   const scores = scoresOf(matcher, x);
-  const after = weightsOf(matcher, softmax);
-  if (!scores || !after) return undefined;
+  const after = scores && weightsOf(matcher, softmax, scores.leading);
+  if (!after) return undefined;
   const { nodes: weights, emptyBy } = after;
   const [only] = scores.added;
   const isEmpty = scores.added.length === 1 && only?.kind === 'bias' && only.name === emptyBy && only.factor === 1;
@@ -101,7 +101,7 @@ interface Weights {
   readonly emptyBy: string | undefined;
 }
 
-function weightsOf(matcher: Matcher, softmax: GraphNode): Weights | undefined {
+function weightsOf(matcher: Matcher, softmax: GraphNode, leading: Leading): Weights | undefined {
   const nodes = [softmax];
   let emptyBy: string | undefined;
   for (let name = softmax.outputs[0]!; nodes.length < 12; name = nodes.at(-1)!.outputs[0]!) {
@@ -125,14 +125,14 @@ function weightsOf(matcher: Matcher, softmax: GraphNode): Weights | undefined {
       nodes.push(...asides, next);
       continue;
     }
-    if (asides.length > 0 || !isSame(matcher, next, name)) return undefined;
+    if (asides.length > 0 || !isSame(matcher, next, name, leading)) return undefined;
     nodes.push(next);
   }
   return undefined;
 }
 
 /** Does a node hand weights on as they are? */
-function isSame(matcher: Matcher, node: GraphNode, name: string): boolean {
+function isSame(matcher: Matcher, node: GraphNode, name: string, leading: Leading): boolean {
   const [y = '', ...others] = node.outputs;
   switch (node.opType) {
     case 'Identity':
@@ -142,7 +142,9 @@ function isSame(matcher: Matcher, node: GraphNode, name: string): boolean {
     case 'Cast':
       return matcher.notFloat('x', y) === undefined;
     case 'Reshape':
-      return node.inputs[0] === name && keepsRows(matcher, name, y);
+      return (
+        node.inputs[0] === name && keepsRows(matcher, name, y) && joined(leading, leadingOf(matcher, y)) !== 'others'
+      );
     default:
       return false;
   }

@@ -182,6 +182,7 @@ export const multiHeadOperators: readonly Operator[] = [
     name: 'com.microsoft.MultiHeadAttention',
     limits: 'f32, float16; no scores as a result, no buffer that past and present share',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'unidirectional'],
+    othersSizedBy: 6,
     infer,
     isFirst: true,
     match,

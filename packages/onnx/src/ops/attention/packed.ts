@@ -165,6 +165,7 @@ export const packedOperators: readonly Operator[] = [
     name: 'com.microsoft.Attention',
     limits: 'f32, float16; no do_rotary, no buffer that past and present share',
     attributes: PACKED_ATTRIBUTES,
+    othersSizedBy: 4,
     infer: inferPacked,
     isFirst: true,
     match,

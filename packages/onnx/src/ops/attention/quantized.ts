@@ -64,6 +64,7 @@ export const quantizedAttentionOperators: readonly Operator[] = [
     limits:
       'constant weights of 8 bits, per tensor or per column; codes by one constant scale, or of DynamicQuantizeLinear',
     attributes: PACKED_ATTRIBUTES,
+    othersSizedBy: 8,
     infer(view, [a, weights, , , , , , , past], symbols) {
       const x = a && { elemType: FLOAT32, dims: a.dims };
       return inferPacked(view, [x, weights, undefined, undefined, past], symbols);

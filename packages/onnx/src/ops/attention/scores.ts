@@ -14,9 +14,9 @@ export type Added =
   /** The value, times a factor. */
   | { readonly kind: 'bias'; readonly name: string; readonly factor: number }
   /** A number in place of every score that a bool takes away: all of them alike, so that a row of them is averaged. */
-  | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly isNever: boolean }
+  | { readonly kind: 'filter'; readonly name: string; readonly isSeen: boolean; readonly number: number }
   /** A filter of a triangle of so many keys: no key after the query is seen. */
-  | { readonly kind: 'causal'; readonly most: number };
+  | { readonly kind: 'causal'; readonly most: number; readonly number: number };
 
 /** Scores as a chain of nodes makes them. */
 export interface Scores {
@@ -26,7 +26,12 @@ export interface Scores {
   readonly softcap: number | undefined;
   readonly added: readonly Added[];
   readonly nodes: readonly GraphNode[];
+  /** Batch and heads, if they are apart anywhere. */
+  readonly leading: Leading;
 }
+
+/** The first two dimensions of four; `undefined` as long as there are three. */
+export type Leading = readonly [Size, Size] | undefined;
 
 const MOST_NODES = 16;
 /** Scores below this weigh nothing beside any other. */
@@ -64,16 +69,21 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
     scores && { ...scores, ...change, nodes: [...scores.nodes, node] };
   if (node.domain !== '') return undefined;
   switch (node.opType) {
-    case 'MatMul':
-      return isProduct(matcher, node)
-        ? { product: node, scale: 1, softcap: undefined, added: [], nodes: [node] }
-        : undefined;
+    case 'MatMul': {
+      const leading = isProduct(matcher, node) ? leadingOf(matcher, name) : 'others';
+      return leading === 'others'
+        ? undefined
+        : { product: node, scale: 1, softcap: undefined, added: [], nodes: [node], leading };
+    }
     case 'Identity':
       return more(back(a));
     case 'Cast':
       return [a, name].every((each) => isFloat(matcher.info(each)?.elemType ?? 0)) ? more(back(a)) : undefined;
-    case 'Reshape':
-      return keepsRows(matcher, a, name) ? more(back(a)) : undefined;
+    case 'Reshape': {
+      const scores = keepsRows(matcher, a, name) ? back(a) : undefined;
+      const leading = scores ? joined(scores.leading, leadingOf(matcher, name)) : 'others';
+      return leading === 'others' ? undefined : more(scores, { leading });
+    }
     case 'Max':
     case 'Clip':
       return isFloor(matcher, node) ? more(back(a)) : undefined;
@@ -95,10 +105,11 @@ export function scoresOf(matcher: Matcher, name: string, depth = 0): Scores | un
       ] as const) {
         const number = uniformOf(matcher, other);
         const scores = number !== undefined && number <= NEVER ? back(x) : undefined;
-        const isNever = number === Number.NEGATIVE_INFINITY;
         const most = scores && isSeen ? triangleOf(matcher, a, x) : undefined;
-        if (most !== undefined) return more(scores, { added: [...scores!.added, { kind: 'causal', most }] });
-        if (scores) return more(scores, { added: [...scores.added, { kind: 'filter', name: a, isSeen, isNever }] });
+        if (most !== undefined)
+          return more(scores, { added: [...scores!.added, { kind: 'causal', most, number: number! }] });
+        if (scores)
+          return more(scores, { added: [...scores.added, { kind: 'filter', name: a, isSeen, number: number! }] });
       }
       return undefined;
     }
@@ -176,9 +187,29 @@ function scaled(
   }
   const scores = back(x);
   if (!scores || (scores.softcap !== undefined && factor !== 1)) return undefined;
-  const added = scores.added.map((each) => (each.kind === 'bias' ? { ...each, factor: each.factor * factor } : each));
-  if (factor < 0 && added.some(({ kind }) => kind !== 'bias')) return undefined;
+  const added = scores.added.map((each): Added => {
+    if (each.kind === 'bias') return { ...each, factor: each.factor * factor };
+    return { ...each, number: each.number * factor };
+  });
+  // What took a key away no longer does.
+  if (added.some((each) => each.kind !== 'bias' && each.number > NEVER)) return undefined;
   return more(scores, { scale: scores.scale * factor, added });
+}
+
+/** @returns 'others' if it is neither batch and heads nor both in one that scores begin with */
+export function leadingOf(matcher: Matcher, scores: string): Leading | 'others' {
+  const dims = matcher.info(scores)?.dims;
+  if (dims?.length === 3) return undefined;
+  return dims?.length === 4 ? [dims[0]!, dims[1]!] : 'others';
+}
+
+/**
+ * Batch and heads where both are known. Windows of an image are batch in one place and beside it in another: what is added there belongs to
+ * other scores. Of equal products one size tells.
+ */
+export function joined(a: Leading, b: Leading | 'others'): Leading | 'others' {
+  if (b === undefined || b === 'others') return b ?? a;
+  return a === undefined || a[0] === b[0] || a[1] === b[1] ? (a ?? b) : 'others';
 }
 
 /** The last two dimensions stay: heads and batch are put together, or apart. */
