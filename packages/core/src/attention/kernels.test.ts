@@ -8,13 +8,13 @@ import { type ValueKind, values } from '../../test/values.ts';
 import { attentionWork, createKvCache } from '../attention-work.ts';
 import type { Device } from '../backends/device.ts';
 import { WasmBackend } from '../backends/wasm/backend.ts';
-import { type CarrierOptions, I16 } from '../gemm/carriers.ts';
+import { unrolls } from '../gemm/registry.ts';
 import { createBackend } from '../index.ts';
 import { threadPool } from '../threads/pool.ts';
 import { createTeam } from '../threads/team.ts';
 import { relaxedDot } from '../wasm/features.ts';
 import { appendSpec } from './append.wasm.ts';
-import { attendSpec } from './attend.wasm.ts';
+import { type AttendOptions, attendSpec } from './attend.wasm.ts';
 import {
   type AttentionOp,
   type AttentionRun,
@@ -25,7 +25,7 @@ import {
   rowMajor,
   type ScoreDims,
 } from './contract.ts';
-import { pageLayout } from './page.ts';
+import { paddedValue, pageLayout } from './page.ts';
 import { attentionKernels } from './registry.ts';
 import { taskScratch } from './scratch.ts';
 import { fillAttendTrial } from './trial.ts';
@@ -326,45 +326,53 @@ describe('attention in WASM', () => {
     }
   });
 
-  it('gives the same bits on int8 keys and values, whatever multiplies them', () => {
-    if (!relaxedDot()) return; // the other carrier never runs here
-    const memory = new WebAssembly.Memory({ initial: 2 });
+  it('gives the same bits whatever multiplies keys and values, in turns of one step or of two', () => {
+    const memory = new WebAssembly.Memory({ initial: 3 });
     const at = 65536;
-    const bytes = new Uint8Array(memory.buffer, at, 65536);
-    const floats = new Float32Array(memory.buffer, at, 16384);
-    const words = new Int32Array(memory.buffer, at, 16384);
-    const [q, out, scratch, d] = [0x6800, 0x7000, 0x8000, 32];
-    const [first, later] = [0, 1].map((page) => pageLayout({ type: 'int8', headSize: d }, page));
-    const pages = [0x1000, 0x4000, 0x5400];
-    for (let groups = 1; groups <= 7; groups++) {
-      const next = random(groups);
-      fillAttendTrial(words, at);
-      const task = taskScratch({ headSize: d, valueSize: d }, 'int8', groups, pages.length);
-      const set = (names: Partial<Record<(typeof WORK)[number], number>>) => {
-        for (const [name, value] of Object.entries(names)) words[WORK.indexOf(name as 'q')] = value;
-      };
-      set({ ...task, q: at + q, out: at + out, scratch: at + scratch, groups, tileHeads: groups });
-      set({ firstV: first.v, firstVs: first.vs, firstKc: first.kc, v: later.v, ks: later.ks, vs: later.vs });
-      set({ scale: new Int32Array(Float32Array.of(0.25).buffer)[0] });
-      pages.forEach((page, i) => {
-        const layout = i ? later : first;
-        words[(words[WORK.indexOf('table')] - at) / 4 + i] = at + page;
-        for (let j = 0; j < layout.byteLength; j++) bytes[page + j] = 256 * next();
-        if (i === 0) floats.set(gaussians(next, 64 * d), page / 4);
-        floats.set(Float32Array.from({ length: 128 }, next), (page + layout.ks) / 4);
-        if (i === 0) floats.set(Float32Array.from({ length: d }, next), (page + layout.kc) / 4);
-      });
-      floats.set(gaussians(next, groups * d), q / 4);
-      const run = (carrier: CarrierOptions) => {
-        const kernel = kernelOn(memory, attendSpec, { type: 'int8', carrier });
-        bytes.fill(0, out, out + 4 * groups * d);
-        kernel({ work: at, first: 0, count: 1, thread: 0 });
-        return bytes.slice(out, out + 4 * groups * d);
-      };
-      const want = run(I16);
-      expect(new Float32Array(want.buffer).every((value) => Math.abs(value) > 0)).toBe(true);
-      for (const operand of ['unsigned', 'signed'] as const)
-        expect(run({ id: 'i8', digits: 2, operand, dot: exactDot(operand) })).toEqual(want);
-    }
+    const bytes = new Uint8Array(memory.buffer, at, 131072);
+    const floats = new Float32Array(memory.buffer, at, 32768);
+    const words = new Int32Array(memory.buffer, at, 32768);
+    const [q, out, scratch] = [0xd800, 0xdc00, 0x10000];
+    const pages = [0x1000, 0x5400, 0x9600];
+    for (const type of TYPES)
+      for (let groups = 1; groups <= 7; groups++) {
+        const next = random(groups);
+        const d = groups % 2 ? 32 : 20; // steps of int8: an even number, and an odd one
+        const shape = { headSize: d, valueSize: d };
+        const [first, later] = [0, 1].map((page) => pageLayout({ type, ...shape }, page));
+        fillAttendTrial(words, at);
+        const task = taskScratch(shape, type, groups, pages.length);
+        const set = (names: Partial<Record<(typeof WORK)[number], number>>) => {
+          for (const [name, value] of Object.entries(names)) words[WORK.indexOf(name as 'q')] = value;
+        };
+        set({ ...task, ...shape, q: at + q, out: at + out, scratch: at + scratch, groups, tileHeads: groups });
+        set({ qHead: 4 * d, outHead: 4 * d });
+        set({ firstV: first.v, firstVs: first.vs, firstKc: first.kc, v: later.v, ks: later.ks, vs: later.vs });
+        set({ scale: new Int32Array(Float32Array.of(0.25).buffer)[0] });
+        pages.forEach((page, i) => {
+          const layout = i ? later : first;
+          words[(words[WORK.indexOf('table')] - at) / 4 + i] = at + page;
+          for (let j = 0; j < layout.byteLength; j++) bytes[page + j] = 256 * next();
+          if (layout.keyType === 'float') floats.set(gaussians(next, 64 * d), page / 4);
+          if (type === 'float') floats.set(gaussians(next, 64 * paddedValue(d)), (page + layout.v) / 4);
+          floats.set(Float32Array.from({ length: 128 }, next), (page + layout.ks) / 4);
+          if (i === 0) floats.set(Float32Array.from({ length: d }, next), (page + layout.kc) / 4);
+        });
+        floats.set(gaussians(next, groups * d), q / 4);
+        const run = (options: Omit<AttendOptions, 'type'>) => {
+          const kernel = kernelOn(memory, attendSpec, { type, ...options });
+          bytes.fill(0, out, out + 4 * groups * d);
+          kernel({ work: at, first: 0, count: 1, thread: 0 });
+          return bytes.slice(out, out + 4 * groups * d);
+        };
+        const want = run({});
+        expect(new Float32Array(want.buffer).every((value) => Math.abs(value) > 0)).toBe(true);
+        for (const unroll of unrolls) {
+          expect(run({ unroll })).toEqual(want);
+          if (type !== 'int8' || !relaxedDot()) continue; // the other carrier never runs here
+          for (const operand of ['unsigned', 'signed'] as const)
+            expect(run({ carrier: { id: 'i8', digits: 2, operand, dot: exactDot(operand) }, unroll })).toEqual(want);
+        }
+      }
   });
 });
