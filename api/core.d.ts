@@ -533,7 +533,11 @@ export declare function errorBound(x: Float32Array, weights: QuantizedWeights, o
     readonly device?: DeviceName | undefined;
 }): Float64Array;
 
+export declare function floatsOfFp16(data: HalfArray): Float32Array<ArrayBuffer>;
+
 export declare const formatIds: readonly FormatId[];
+
+export declare function fp16Bits(data: ArrayLike<number>): Uint16Array<ArrayBuffer>;
 
 export declare function fromFp16(bits: number): number;
 
@@ -715,6 +719,12 @@ export declare class Program<H> {
     run(from?: number, to?: number): void;
 }
 
+export interface ReservedRows {
+    readonly prepared: PreparedWeights;
+    readonly handle: ArenaHandle;
+    fill(rows: WeightRows['rows']): void;
+}
+
 export interface ResolvedKvShape extends KvShape {
     readonly valueSize: number;
     readonly type: KvType;
@@ -756,6 +766,8 @@ export interface WeightRows extends Omit<PackedShape, 'version'> {
     rows(n: number, count: number, into: Uint8Array): QuantizedWeights;
 }
 
+export type WeightRowsShape = Omit<WeightRows, 'rows'>;
+
 export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
 export interface WorkStep {
@@ -780,6 +792,8 @@ export declare function prepareRows(backend: WasmBackend, source: WeightRows): P
 export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights;
 
 export declare function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void;
+
+export declare function reserveRows(backend: WasmBackend, source: WeightRowsShape): ReservedRows;
 
 export declare const roundHalfEven: (x: number) => number;
 

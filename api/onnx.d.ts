@@ -1196,9 +1196,9 @@ export declare function floatReader(tensor: TensorRef): (first: number, count: n
 
 export declare const floatRows: (matrix: FloatMatrix) => ReadFloats;
 
-export declare function floatsOfHalves(data: HalfArray): Float32Array;
+export { floatsOfFp16 as floatsOfHalves } from '@msd/core';
 
-export declare function bitsOf(data: ArrayLike<number>): Uint16Array;
+export { fp16Bits as halfBitsOf } from '@msd/core';
 
 export declare function matches(pattern: string): (name: string) => boolean;
 

@@ -31,7 +31,7 @@ async function gzippedBytes(entry: string): Promise<number> {
 describe('size, gzipped', () => {
   it.each([
     ['../test/entries/core-page.js', 40_000],
-    ['core/dist/index.js', 67_500], // every export of it, attention with its kernels
+    ['core/dist/index.js', 68_000], // every export of it, attention with its kernels, float16 of arrays
     ['core/dist/backends/webgpu/index.js', 40_000],
     ['core/dist/nn/index.js', 40_000],
     ['core/dist/plan/theory.js', 5_000],
@@ -80,7 +80,7 @@ async function chunksWith(modules: readonly string[]): Promise<ReadonlyMap<strin
 describe('chunks of @msd/onnx, gzipped', () => {
   /** By module; docs/onnx.md says which models fetch which. */
   const CEILINGS: Readonly<Record<string, number>> = {
-    'execute/create': 82_000,
+    'execute/create': 84_500, // with the formats of weights, which were a chunk of their own
     'execute/expected': 4_500, // fetched by `explain`
     'execute/families/attention': 14_000,
     'execute/families/decoder': 4_500,
@@ -96,7 +96,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/warm-model': 1_500, // fetched beside the file of a page's first model
     'read/locate': 4_500,
     'threads/pool': 4_500, // with how calls are cut for threads
-    others: 57_000, // shared by several: operators of nearly all models, kernels of elementwise functions, what writes models
+    others: 53_000, // shared by several: operators of nearly all models, kernels of elementwise functions, what writes models
   };
 
   it('are each below their ceilings', async () => {

@@ -6,25 +6,22 @@ import { gaussian } from './models/random.ts';
 import { layerFloats } from './models/weights.ts';
 import { summarize } from './samples.ts';
 
-/** Microseconds per call. */
-export interface CallTimes {
-  /** The gemm kernel alone. */
-  readonly gemm: number;
-  /** Both kernels: x becomes integers, and is multiplied. */
-  readonly kernels: number;
-  /** A bound call. */
-  readonly bound: number;
-  /** `matmul` with operands in the arena, and with arrays. */
-  readonly matmul: number;
-  readonly arrays: number;
-}
-
+/** Microseconds. */
 export interface CallCost {
   readonly format: string;
   readonly size: number;
-  /** Of the fastest samples, which a busy machine disturbs least; and of the medians. */
-  readonly best: CallTimes;
-  readonly median: CallTimes;
+  /** The gemm kernel alone. */
+  readonly gemm: number;
+  /** What the rest adds to it: medians of the rounds' own differences. */
+  readonly above: {
+    /** The other kernel, which makes integers of x. */
+    readonly kernels: number;
+    /** That, and a bound call. */
+    readonly bound: number;
+    /** That, and `matmul` with operands in the arena, or with arrays. */
+    readonly matmul: number;
+    readonly arrays: number;
+  };
 }
 
 export interface CallCostOptions {
@@ -37,9 +34,9 @@ const FORMATS = ['int4', 'int8'] as const;
 /** int8: one scale per row of the matrix. */
 const BLOCKS = { int4: { blockSize: 32 }, int8: {} } as const;
 const SIZES = [64, 256, 896];
-/** Short, so that many come through undisturbed on a busy machine. */
+/** Short: what a busy machine adds to samples of one round is alike. */
 const SAMPLE_MS = 0.5;
-const NAMES = ['gemm', 'kernels', 'bound', 'matmul', 'arrays'] as const;
+const ABOVE = ['kernels', 'bound', 'matmul', 'arrays'] as const;
 
 export async function measureCallCosts(options: CallCostOptions): Promise<CallCost[]> {
   const costs: CallCost[] = [];
@@ -83,24 +80,26 @@ async function callCost(
     quantize();
     multiply();
   };
-  const runs = { gemm: multiply, kernels, bound, matmul, arrays };
+  const runs = [multiply, kernels, bound, matmul, arrays];
   const sources = [];
-  for (const name of NAMES)
-    sources.push(await callSource({ name, run: runs[name] }, { sampleMs: SAMPLE_MS, ...(clock && { clock }) }));
-  const samples = await takeTurns(sources, 5 * rounds);
-  const of = (reduce: (ms: readonly number[]) => number) =>
-    timesBy((name) => 1000 * reduce(samples[NAMES.indexOf(name)]!));
-  const cost = { format, size, best: of((ms) => Math.min(...ms)), median: of((ms) => summarize(ms).median) };
-  log(`${format}, ${size}²: ${NAMES.map((name) => `${name} ${cost.best[name]} µs`).join(', ')}`);
+  for (const run of runs)
+    sources.push(await callSource({ name: '', run }, { sampleMs: SAMPLE_MS, ...(clock && { clock }) }));
+  const [alone, ...others] = (await takeTurns(sources, 5 * rounds)) as [number[], ...number[][]];
+  const microseconds = (ms: readonly number[]) => Number((1000 * summarize(ms).median).toPrecision(4));
+  const above = aboveBy((_, i) => microseconds(others[i]!.map((sample, round) => sample - alone[round]!)));
+  const cost = { format, size, gemm: microseconds(alone), above };
+  log(
+    `${format}, ${size}²: gemm ${cost.gemm} µs, above it ${ABOVE.map((name) => `${name} ${above[name]}`).join(', ')}`,
+  );
   return cost;
 }
 
-const timesBy = (of: (name: keyof CallTimes) => number): CallTimes =>
-  Object.fromEntries(NAMES.map((name) => [name, Number(of(name).toPrecision(4))])) as unknown as CallTimes;
+const aboveBy = (of: (name: (typeof ABOVE)[number], i: number) => number): CallCost['above'] =>
+  Object.fromEntries(ABOVE.map((name, i) => [name, of(name, i)])) as CallCost['above'];
 
 /** Of the same calls in several processes. */
 export function medianCost(costs: readonly CallCost[]): CallCost {
   const [first] = costs as [CallCost];
-  const of = (which: 'best' | 'median') => timesBy((name) => summarize(costs.map((cost) => cost[which][name])).median);
-  return { ...first, best: of('best'), median: of('median') };
+  const median = (of: (cost: CallCost) => number) => summarize(costs.map(of)).median;
+  return { ...first, gemm: median(({ gemm }) => gemm), above: aboveBy((name) => median(({ above }) => above[name])) };
 }

@@ -52,6 +52,7 @@ export type { DeviceName } from './device-name.ts';
 export { BackendUnavailableError, GpuError, UnsupportedError } from './errors.ts';
 export { type Codebook, type CodebookId, codebooks } from './formats/codebook.ts';
 export { fromFp16, toFp16 } from './formats/fp16.ts';
+export { floatsOfFp16, fp16Bits } from './formats/fp16-arrays.ts';
 export type { FloatType, HalfArray, HalfType, NativeFloat16Array } from './formats/half.ts';
 export { formatIds } from './formats/index.ts';
 export { interleaveNibbles } from './formats/nibbles.ts';

@@ -3,9 +3,9 @@
  * float16 as what its patterns stand for, integers as their whole numbers. Nothing is rounded between two steps of MSD; they
  * become what the model calls them where they leave: as outputs, for ONNX Runtime, and for the caller.
  */
-import type { HalfArray } from '@msd/core';
+import { floatsOfFp16, type HalfArray } from '@msd/core';
 import { FLOAT16, INT8, INT16, UINT8, UINT16 } from './data-types.ts';
-import { floatsOfHalves, halvesOf } from './half.ts';
+import { halvesOf } from './half.ts';
 import type { OrtData } from './ort.ts';
 
 type Integers = Int8Array | Uint8Array | Int16Array | Uint16Array;
@@ -26,7 +26,7 @@ export const isCarried = (elemType: number): boolean => elemType === FLOAT16 || 
 
 /** What is f32 on the device: data of a tensor that is carried, as a copy. Exact. */
 export function carriedOf(elemType: number, data: OrtData): Float32Array {
-  return elemType === FLOAT16 ? floatsOfHalves(data as HalfArray) : Float32Array.from(data as Uint8Array);
+  return elemType === FLOAT16 ? floatsOfFp16(data as HalfArray) : Float32Array.from(data as Uint8Array);
 }
 
 /** Data of a tensor, from what is carried. Integers are whole numbers in range: whoever makes them rounds and clips. */

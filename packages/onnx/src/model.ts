@@ -2,6 +2,7 @@
  * `@msd/onnx/model`: files of models as records, and back. Tensors stay where they are until somebody reads them, so that a file
  * may be larger than memory. For tools: a page needs none of it.
  */
+export { floatsOfFp16 as floatsOfHalves, fp16Bits as halfBitsOf } from '@msd/core';
 export {
   dataTypeBits,
   dataTypeCode,
@@ -13,7 +14,6 @@ export {
   UINT8,
 } from './data-types.ts';
 export { OnnxFormatError, ReadError } from './errors.ts';
-export { bitsOf as halfBitsOf, floatsOfHalves } from './half.ts';
 export { siblingOf } from './read/locate.ts';
 export { type GraphRecord, type ModelRecord, readModel, readSubgraph } from './read/model.ts';
 export type { Attribute, NodeRecord } from './read/node.ts';

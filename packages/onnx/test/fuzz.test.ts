@@ -8,10 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { OnnxFormatError } from '../src/errors.ts';
-import { draftOf, mayMultiply } from '../src/execute/drafts.ts';
+import { type Draft, draftOf, mayMultiply } from '../src/execute/drafts.ts';
 import { loadOperators } from '../src/execute/families.ts';
 import { inlining } from '../src/execute/inlining.ts';
 import { Branches } from '../src/inline/branches.ts';
+import { OPERATORS } from '../src/ops/index.ts';
+import { operatorName } from '../src/ops/operator.ts';
 import { readModel } from '../src/read/model.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { corpus, mutant } from './mutate.ts';
@@ -20,11 +22,15 @@ const parts = { ...(await loadOperators()), control: inlining.control };
 
 const all = process.env.MSD_TEST_ALL === '1';
 
+function draftsOf(bytes: Uint8Array, takesAll: boolean): readonly Draft[] {
+  const branches = new Branches(readModel(bytesSource(bytes)));
+  const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: takesAll, parts };
+  return branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
+}
+
 function readAndClaim(bytes: Uint8Array): string {
   try {
-    const branches = new Branches(readModel(bytesSource(bytes)));
-    const options = { checksScales: true, chooseFormat: () => undefined, relaxes: false, all: false, parts };
-    const drafts = branches.planned(mayMultiply).all.map((variant) => draftOf(variant, options));
+    const drafts = draftsOf(bytes, false);
     const decisions = drafts.flatMap((draft) => [...draft.decisions.values(), ...draft.controls.values()]);
     const isClaimed = decisions.some((each) => typeof each === 'object' && ('bodies' in each || each.product));
     return isClaimed ? 'claimed' : 'read';
@@ -44,6 +50,17 @@ describe('damaged models', () => {
       .filter(([name]) => !name.startsWith('regression-'))
       .map(([, bytes]) => readAndClaim(bytes));
     expect(outcomes).toEqual(outcomes.map(() => 'claimed'));
+  });
+
+  it('the corpus has every operator that MSD takes', () => {
+    const taken = new Set<string>();
+    for (const [name, bytes] of corpus())
+      if (!name.startsWith('regression-'))
+        for (const { decisions } of draftsOf(bytes, true))
+          for (const decision of decisions.values())
+            if (typeof decision === 'object') for (const node of decision.nodes) taken.add(operatorName(node));
+    const device = [...OPERATORS.values()].filter(({ match }) => match).map(({ name }) => name);
+    expect(device.filter((name) => !taken.has(name))).toEqual([]);
   });
 
   it.each([...corpus()].filter(([name]) => name.startsWith('regression-')))('%s stays refused', (_, bytes) => {

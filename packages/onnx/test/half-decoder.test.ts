@@ -2,9 +2,8 @@
  * A decoder's layer as q4f16 exports have it: float16 table, scales, norms, angles, keys and values, logits as float32. Compared with
  * the same weights in float32: what ONNX Runtime rounds between its nodes, MSD does not.
  */
-import type { HalfArray } from '@msd/core';
+import { floatsOfFp16, fp16Bits, type HalfArray } from '@msd/core';
 import { describe, expect, it } from 'vitest';
-import { bitsOf, floatsOfHalves } from '../src/half.ts';
 import { reportOf } from '../src/register.ts';
 import { type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { CLOSE, relativeL2 } from './close.ts';
@@ -19,7 +18,7 @@ const matrices = [
   makeMatrix({ name: 'head', N: VOCABULARY, K: H, seed: 4, bits: 8, blockSize: 64 }),
 ] as const;
 
-const rounded = (floats: Float32Array): Float32Array => floatsOfHalves(bitsOf(floats) as HalfArray);
+const rounded = (floats: Float32Array): Float32Array => floatsOfFp16(fp16Bits(floats) as HalfArray);
 
 /** Everything float is float16, or its values as float32. */
 function decoder(isHalf: boolean): Uint8Array {
@@ -27,7 +26,7 @@ function decoder(isHalf: boolean): Uint8Array {
   const next = random(9);
   const float = (name: string, dims: number[], data: Float32Array): TensorSpec => ({
     ...{ name, dtype, dims },
-    data: isHalf ? bitsOf(data) : rounded(data),
+    data: isHalf ? fp16Bits(data) : rounded(data),
   });
   const angles = (fn: (x: number) => number) =>
     Float32Array.from({ length: POSITIONS * (SIZE / 2) }, (_, i) => fn(Math.floor(i / 8) / 50 ** ((i % 8) / 8)));
@@ -95,7 +94,7 @@ function decoder(isHalf: boolean): Uint8Array {
 type Outputs = Record<string, ort.Tensor>;
 
 const valuesOf = (tensor: ort.Tensor): Float32Array =>
-  tensor.type === 'float16' ? floatsOfHalves(tensor.data as unknown as HalfArray) : (tensor.data as Float32Array);
+  tensor.type === 'float16' ? floatsOfFp16(tensor.data as unknown as HalfArray) : (tensor.data as Float32Array);
 
 const distance = (a: ort.Tensor, b: ort.Tensor): number => relativeL2(valuesOf(a), valuesOf(b));
 

@@ -3,10 +3,10 @@
  * step of float16 apart (a product of integers: its bound more).
  */
 
-import type { HalfArray } from '@msd/core';
+import { floatsOfFp16, fp16Bits, type HalfArray } from '@msd/core';
 import { describe, expect, it } from 'vitest';
 import { loadOperators } from '../src/execute/families.ts';
-import { bitsOf, floatsOfHalves, halvesOf } from '../src/half.ts';
+import { halvesOf } from '../src/half.ts';
 import { buildGraph } from '../src/ir/graph.ts';
 import { inferTypes } from '../src/ir/infer.ts';
 import { matchNodes } from '../src/passes/match.ts';
@@ -21,7 +21,7 @@ await loadOperators();
 
 const next = random(16);
 /** Values of float16. */
-const rounded = (floats: Float32Array): Float32Array => floatsOfHalves(bitsOf(floats) as HalfArray);
+const rounded = (floats: Float32Array): Float32Array => floatsOfFp16(fp16Bits(floats) as HalfArray);
 const sample = (...dims: number[]): Float32Array =>
   rounded(
     gaussian(
@@ -34,7 +34,7 @@ const half = (name: string, dims: readonly number[], data: Float32Array): Tensor
   name,
   dtype: 'float16',
   dims,
-  data: bitsOf(data),
+  data: fp16Bits(data),
 });
 const longs = (name: string, ...data: number[]): TensorSpec => ({
   name,
@@ -74,7 +74,7 @@ interface Case {
 
 const dataOf = (tensor: ort.Tensor): ArrayLike<number> =>
   tensor.type === 'float16'
-    ? floatsOfHalves(tensor.data as unknown as HalfArray)
+    ? floatsOfFp16(tensor.data as unknown as HalfArray)
     : Array.from(tensor.data as unknown as ArrayLike<number>, Number);
 
 async function check({ op, domain = '', constants = [], outputs = 1, type = 'float16', opset = 21, ...given }: Case) {
@@ -261,7 +261,7 @@ describe('float16 inside a region', () => {
         60000,
         Number.POSITIVE_INFINITY,
         0,
-        floatsOfHalves(bitsOf([1000 * 2 ** -24]) as HalfArray)[0]!,
+        floatsOfFp16(fp16Bits([1000 * 2 ** -24]) as HalfArray)[0]!,
       ),
     );
   });

@@ -53,7 +53,7 @@ describe.each(kinds)('a model that is %s', (_, bytes) => {
 
   it('refuses options of MSD beside the provider, where they would do nothing', async () => {
     await expect(create(bytes, { components: 1 })).rejects.toThrow(
-      "create: option 'components', expected inside of the provider, got it beside executionProviders. Write executionProviders: [{ name: 'msd', components: … }].",
+      "create: option 'components', expected in executionProviders: [{ name: 'msd', components: … }], got it beside them.",
     );
     await expect(session(bytes, { name: 'msd', components: '1' } as never)).rejects.toThrow(
       "msd: option 'components', expected 1 or 2, got '1'.",

@@ -1,9 +1,16 @@
 /** The option `quantize`: float weights of MatMul and Gemm become integers while a model is loaded. */
-import { dequantizeWeights, errorBound, type HalfArray, type QuantizedWeights, quantizeWeights } from '@msd/core';
+import {
+  dequantizeWeights,
+  errorBound,
+  floatsOfFp16,
+  fp16Bits,
+  type HalfArray,
+  type QuantizedWeights,
+  quantizeWeights,
+} from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { MsdOptions } from '../src/execute/options.ts';
-import { bitsOf, floatsOfHalves } from '../src/half.ts';
 import { bytesSource } from '../src/read/source.ts';
 import { formatReport, reportOf } from '../src/register.ts';
 import { type Floats, floatMatrix } from '../src/weights/floats.ts';
@@ -196,7 +203,7 @@ describe('float16', () => {
   ])('weights to %s, %s, B transposed: %s', async (format, opType, isTransposed) => {
     const [M, N, K] = [3, 19, 70];
     const next = random(6);
-    const [bits, xBits] = [bitsOf(gaussian(next, N * K)), bitsOf(gaussian(next, M * K))];
+    const [bits, xBits] = [fp16Bits(gaussian(next, N * K)), fp16Bits(gaussian(next, M * K))];
     const half = 'float16' as const;
     const bytes = model({
       nodes: [
@@ -212,15 +219,15 @@ describe('float16', () => {
       inputs: [{ name: 'x', dtype: half, dims: ['m', K] }],
       outputs: [{ name: 'y', dtype: half, dims: ['m', N] }],
     });
-    const w = floatsOfHalves(bits);
+    const w = floatsOfFp16(bits);
     const real = isTransposed ? w : transposed(w, K, N);
     const weights = quantizeWeights(real, { N, K, format, blockSize: blockSizeOf(format) });
-    const { y, bound } = exact(floatsOfHalves(xBits), weights);
+    const { y, bound } = exact(floatsOfFp16(xBits), weights);
     // The result is rounded to float16.
     for (let i = 0; i < y.length; i++) bound[i]! += 2 ** -11 * (Math.abs(y[i]!) + bound[i]!) + 2 ** -25;
     const s = await session(bytes, { name: 'msd', claim: 'all', quantize: format });
     const got = await s.run({ x: new ort.Tensor(half, xBits, [M, K]) });
-    expect(firstMiss(floatsOfHalves(got.y!.data as unknown as HalfArray), { y, bound })).toBeUndefined();
+    expect(firstMiss(floatsOfFp16(got.y!.data as unknown as HalfArray), { y, bound })).toBeUndefined();
     const { quantized } = reportOf(s)!.nodes[0]!;
     expect(quantized!.format).toBe(format);
     const codes = dequantizeWeights(weights);

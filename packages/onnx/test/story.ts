@@ -19,9 +19,12 @@ export function storySpec(dtype: 'q4' | 'fp32'): ModelSpec {
   return decoderGraph(CONFIG, weights, dtype === 'q4' ? quantizedLinears(weights) : undefined);
 }
 
-export function storyPrompts(): number[][] {
+export const storyPrompts = (): number[][] => storyTokens(PROMPTS);
+
+/** Texts as the model reads them. */
+export function storyTokens(texts: readonly string[]): number[][] {
   const { model } = JSON.parse(readFileSync(FILES.tokenizer, 'utf8')) as { model: { vocab: Record<string, number> } };
   const words = Object.entries(model.vocab).sort(([, a], [, b]) => a - b);
   const vocabulary = new Vocabulary(words.map(([word]) => word));
-  return PROMPTS.map((prompt) => [START_ID, ...vocabulary.encode(prompt)]);
+  return texts.map((text) => [START_ID, ...vocabulary.encode(text)]);
 }

@@ -1,4 +1,4 @@
-/** Accelerates models that are loaded already. */
+/** Makes models faster that are already loaded. */
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { prepareBackend } from './fallback.ts';
@@ -10,8 +10,8 @@ import { requireRegistration } from './state.ts';
 
 export interface AccelerateOptions extends ModelOptions {
   /**
-   * Keep the float weights in JavaScript for `restore()`. Default false: `restore()` of a GraphModel then loads them again
-   * from where the model came from, and that of a LayersModel, which does not know where, throws.
+   * Keep the float weights in JavaScript for `restore()`. Default false: then `restore()` of a GraphModel loads them again
+   * from where the model came from, and `restore()` of a LayersModel, which does not know where, throws.
    */
   readonly restorable?: boolean | undefined;
 }
@@ -19,22 +19,22 @@ export interface AccelerateOptions extends ModelOptions {
 export interface Accelerated {
   readonly report: ModelReport;
   /**
-   * Makes the model what it was before this call; what later calls did is undone with it. Packed weights are disposed of. Twice is
-   * fine.
+   * Undoes this call, and all later ones on the same model: it is again what it was before. Packed weights are disposed of.
+   * Calling it twice is fine.
    */
   restore(): Promise<void>;
 }
 
 /**
- * Quantizes the weights of a loaded model in place: the file's integers are taken where a GraphModel still has them, floats that lie on
- * a 256-level grid get theirs back, others are quantized; products and look-ups run on them; the file's bytes that GraphModel keeps
- * are dropped. Executions that are running end with the weights that they began with.
+ * Quantizes the weights of a loaded model in place. If a GraphModel still has the integers of its file, these are used; floats on
+ * a 256-level grid get their integers back; others are quantized. Matrix multiplications and look-ups then run on the integers, and
+ * the file's bytes that GraphModel keeps are freed. Executions that are running keep the weights that they began with.
  *
- * For the smallest peak load with `loadGraphModel` instead: a heap that has grown does not shrink.
+ * `loadGraphModel` needs less memory at its peak: a heap that has grown does not shrink.
  *
- * @param model stays the caller's, and the same object
- * @throws `TypeError` for what is no loaded model, `DisposedError` for one that is gone, `ModelFormatError` if its graph
- * contradicts itself, `UnsupportedError` if it is of another copy of tfjs than MSD knows; the model is unchanged then
+ * @param model is changed, and stays yours
+ * @throws `TypeError` if it is not a loaded model, `DisposedError` if it was disposed of, `ModelFormatError` if its graph
+ * contradicts itself, `UnsupportedError` if it belongs to another copy of tfjs than MSD knows; the model is unchanged then
  * @example
  * ```ts
  * const { report, restore } = await accelerate(model);
@@ -58,7 +58,7 @@ export async function accelerate(
 
 const turns = /* @__PURE__ */ new WeakMap<object, Promise<unknown>>();
 
-/** What changes a model begins when what changed it before has ended. */
+/** Changes of one model wait for each other. */
 function inTurn<T>(model: object, run: () => Promise<T>): Promise<T> {
   const key = Object(model) as object; // whatever it is: who runs will say what is wrong
   const result = (turns.get(key) ?? Promise.resolve()).then(run, run);

@@ -58,7 +58,7 @@ function checkTensor(tensor: Tensor, options: QuantizeTensorOptions): void {
   const { tf } = requireRegistration('quantize');
   checkKeys(options, KEYS, 'quantize');
   if (!(tensor instanceof tf.Tensor))
-    throw new TypeError(`quantize: tensor, expected a tf.Tensor, got ${tensor === null ? 'null' : typeof tensor}.`);
+    throw new TypeError(`quantize: tensor, expected a tf.Tensor, got ${shown(tensor)}.`);
   if (tensor.isDisposed) throw new DisposedError('quantize: tensor has been disposed of.');
   const { use = 'matMul' } = options;
   const { dtype, shape } = tensor;

@@ -12,9 +12,13 @@ import { type DecoderFiles, type Packaging, writeDecoder } from '../models/decod
 import { measured } from '../results.ts';
 import { summarize } from '../samples.ts';
 import { sampleLoad } from './load.ts';
-import { type DecoderResult, type LoadResult, writeDecoderResult } from './report.ts';
+import type { PageSample } from './page.ts';
+import { openLoadPages, PAGE_FROMS } from './pages.ts';
+import { type DecoderResult, type LoadResult, type PageLoadResult, writeDecoderResult } from './report.ts';
 import { type From, type SideId, touchFiles } from './sides.ts';
 import { measureSpeed } from './speed.ts';
+
+export const LOAD_PLACES = ['node', 'chromium'] as const;
 
 export interface DecoderOptions {
   readonly shapes: readonly DecoderShape[];
@@ -32,8 +36,9 @@ export interface DecoderOptions {
   readonly prompts: readonly number[];
   /** Fresh processes per side that load; 0 leaves loading out. */
   readonly loads: number;
-  /** Where these take the model from. */
+  /** Where these take the model from, in Node. In a page: from bytes and from a URL. */
   readonly froms: readonly From[];
+  readonly loadsIn: readonly (typeof LOAD_PLACES)[number][];
   /** Where models are kept; default: a temporary folder that is removed. */
   readonly folder: string | undefined;
   readonly out: string;
@@ -62,7 +67,8 @@ async function measureDecoder(files: DecoderFiles, options: DecoderOptions): Pro
   const { rounds, threads, clock, out } = options;
   const [load] = loadavg();
   const date = new Date().toISOString();
-  const loads = measureLoads(files, options);
+  const loads = options.loadsIn.includes('node') ? measureLoads(files, options) : [];
+  const pageLoads = options.loadsIn.includes('chromium') ? await measurePageLoads(files, options) : [];
   const { versions, ...speed } = await measureSpeed(files, options);
   const result: DecoderResult = {
     shape,
@@ -79,6 +85,7 @@ async function measureDecoder(files: DecoderFiles, options: DecoderOptions): Pro
     clock,
     ...speed,
     loads,
+    ...(pageLoads.length > 0 && { pageLoads }),
   };
   mkdirSync(out, { recursive: true });
   writeDecoderResult(out, result);
@@ -119,4 +126,34 @@ function measureLoads(
       ...(claimedBytes !== undefined && { claimedBytes }),
     };
   });
+}
+
+/** The same in Chromium, each in a page of its own. */
+async function measurePageLoads(
+  files: DecoderFiles,
+  { loads: count, threads, sides, msd, log }: DecoderOptions,
+): Promise<PageLoadResult[]> {
+  if (count === 0) return [];
+  touchFiles(files);
+  const pages = await openLoadPages(files, msd);
+  const found = PAGE_FROMS.flatMap((from) =>
+    (['msd', 'before', 'pack'] as const)
+      .filter((by) => by === 'pack' || sides.includes(by))
+      .map((by) => ({ by, from, samples: [] as PageSample[] })),
+  );
+  try {
+    for (let round = 0; round < count; round++)
+      for (const { by, from, samples } of found) {
+        log(`loading in Chromium ${round + 1} of ${count}: ${by}, from ${from}`);
+        samples.push(await pages.sample(by, from, threads));
+      }
+  } finally {
+    await pages.close();
+  }
+  return found.map(({ by, from, samples }) => ({
+    by,
+    from,
+    ms: measured(samples.map(({ ms }) => ms)),
+    startMs: Math.round(summarize(samples.map(({ startMs }) => startMs)).median),
+  }));
 }

@@ -5,10 +5,9 @@
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { writeModel } from '@msd/onnx/write';
 import { wasmBytes } from '../memory-probe.ts';
-import { BLOCK_SIZE } from '../models/decoder.ts';
 import type { DecoderFiles } from '../models/decoder-files.ts';
+import { fileReader } from './file-stretches.ts';
 import { Reader, randomCache, tokens } from './reader.ts';
 import {
   createSession,
@@ -19,6 +18,8 @@ import {
   type Side,
   type SideOptions,
 } from './sides.ts';
+import { bytesReader } from './stretches.ts';
+import { tinyModel } from './tiny-model.ts';
 
 /** pack: every matrix read and prepared by @msd/core, and nothing else. */
 export type LoadedBy = SessionSide | 'pack';
@@ -92,30 +93,9 @@ interface Prepared {
   open(): Promise<Loaded>;
 }
 
-/** Something that the side computes itself: y = x for onnxruntime-web, a product for MSD. */
-function tinyModel(by: SessionSide): Uint8Array {
-  const [N, K] = [16, BLOCK_SIZE];
-  const value = (name: string) => ({ name, dtype: 'float32' as const, dims: [1, K] });
-  const product = {
-    opType: 'MatMulNBits',
-    domain: 'com.microsoft',
-    inputs: ['x', 'w', 'scales'],
-    outputs: ['y'],
-    attributes: { N: { int: N }, K: { int: K }, bits: { int: 4 }, block_size: { int: BLOCK_SIZE } },
-  };
-  const initializers = [
-    { name: 'w', dtype: 'uint8' as const, dims: [N, 1, K / 2], data: new Uint8Array((N * K) / 2) },
-    { name: 'scales', dtype: 'float32' as const, dims: [N, 1], data: new Float32Array(N) },
-  ];
-  const graph = { inputs: [value('x')], outputs: [{ name: 'y', dtype: 'float32' as const }] };
-  return by === 'ort'
-    ? writeModel({ graph: { ...graph, nodes: [{ opType: 'Identity', inputs: ['x'], outputs: ['y'] }] } })
-    : writeModel({ graph: { ...graph, nodes: [product], initializers } });
-}
-
 async function start({ id, ort }: Side): Promise<number> {
   const begin = performance.now();
-  const session = await ort.InferenceSession.create(tinyModel(id), {
+  const session = await ort.InferenceSession.create(tinyModel(id === 'ort' ? 'wasm' : 'msd'), {
     executionProviders: [id === 'ort' ? 'wasm' : 'msd'],
   });
   await session.release();
@@ -144,7 +124,7 @@ async function opening(
 async function packing(files: DecoderFiles, bytes: ReadonlyMap<string, Uint8Array> | undefined): Promise<Prepared> {
   const { prepareMatrices } = await import('./matrices.ts');
   const open = async () => {
-    const { prepared, fileBytes } = await prepareMatrices(files, 1, bytes);
+    const { prepared, fileBytes } = await prepareMatrices(files, 1, bytes ? bytesReader(bytes) : fileReader(files));
     return { firstToken: async () => prepared.length, claimedBytes: fileBytes };
   };
   return { startMs: 0, open };

@@ -1,10 +1,9 @@
 /** A decoder's matrices, read without a session: prepared by @msd/core, and multiplied one after the other. */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { type ArenaHandle, createThreadedBackend, type PreparedWeights } from '@msd/core';
 import { Program, prepareRows, type Slot, type Step } from '@msd/core/program';
 import { BLOCK_SIZE, type DecoderShape } from '../models/decoder.ts';
 import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
+import type { StretchReader } from './stretches.ts';
 
 type Backend = Awaited<ReturnType<typeof createThreadedBackend>>;
 
@@ -16,16 +15,14 @@ export interface Matrices {
   readonly fileBytes: number;
 }
 
-/** @param bytes of `readFiles`; without them they come from the files */
+/** @param reader is closed */
 export async function prepareMatrices(
-  files: DecoderFiles,
+  { matrices }: Pick<DecoderFiles, 'matrices'>,
   threads: number,
-  bytes?: ReadonlyMap<string, Uint8Array>,
+  reader: StretchReader,
 ): Promise<Matrices> {
-  const { matrices } = files;
   const fileBytes = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
   const backend = await createThreadedBackend({ threads, initialBytes: Math.ceil(1.02 * fileBytes) + 2 ** 20 });
-  const reader = bytes ? copier(bytes) : fileReader(files);
   let staged = new Uint8Array(0);
   const prepared = matrices.map(({ N, K, data, scales }) => {
     const shape = { format: 'int4', N, K, blockSize: BLOCK_SIZE } as const;
@@ -96,32 +93,4 @@ export function productChain({ backend, prepared }: Matrices, { layers }: Decode
     backend.write(program.handle(input), values); // its place is used again further down
     program.run();
   };
-}
-
-interface StretchReader {
-  /** Without a copy, where the bytes are in memory. */
-  view(stretch: Stretch): Uint8Array | undefined;
-  read(stretch: Stretch, into: Uint8Array): Uint8Array;
-  close(): void;
-}
-
-function copier(bytes: ReadonlyMap<string, Uint8Array>): StretchReader {
-  const view = ({ file, offset, length }: Stretch) => bytes.get(file)!.subarray(offset, offset + length);
-  const read = (stretch: Stretch, into: Uint8Array): Uint8Array => {
-    into.set(view(stretch));
-    return into.subarray(0, stretch.length);
-  };
-  return { view, read, close: () => {} };
-}
-
-function fileReader({ request, files }: DecoderFiles): StretchReader {
-  const open = new Map(files.map((name) => [name, openSync(join(request.folder, name), 'r')]));
-  const read = ({ file, offset, length }: Stretch, into: Uint8Array): Uint8Array => {
-    for (let done = 0; done < length; ) done += readSync(open.get(file)!, into, done, length - done, offset + done);
-    return into.subarray(0, length);
-  };
-  const close = () => {
-    for (const file of open.values()) closeSync(file);
-  };
-  return { view: () => undefined, read, close };
 }

@@ -1,7 +1,7 @@
 /** Options of `npm run bench -- decoder` on the command line. */
 import { choice, count, counts, list, positive } from '../arguments.ts';
 import { DECODERS, scaled } from '../models/decoder.ts';
-import type { DecoderOptions } from './index.ts';
+import { type DecoderOptions, LOAD_PLACES } from './index.ts';
 import { FROMS, SIDES } from './sides.ts';
 
 const string = { type: 'string' } as const;
@@ -35,7 +35,7 @@ const DEFAULTS: Partial<Record<keyof typeof DECODER_FLAGS, string>> = {
   clock: 'wall',
 };
 
-type Flag = keyof typeof DECODER_FLAGS | 'threads' | 'rounds' | 'out';
+type Flag = keyof typeof DECODER_FLAGS | 'in' | 'threads' | 'rounds' | 'out';
 
 export function decoderOptions(values: Partial<Record<Flag, string>> & { readonly out: string }): DecoderOptions {
   const given = (flag: keyof typeof DECODER_FLAGS): string => values[flag] ?? DEFAULTS[flag] ?? '';
@@ -62,6 +62,7 @@ export function decoderOptions(values: Partial<Record<Flag, string>> & { readonl
     prompts: counts('prompt', given('prompt')).filter((prompt) => prompt > 0),
     loads: count('loads', given('loads'), 0),
     froms: list('from', given('from'), FROMS),
+    loadsIn: list('in', values.in ?? 'node', LOAD_PLACES),
     folder: values.folder,
     out: values.out,
     log: (message) => console.log(`  ${message}`),

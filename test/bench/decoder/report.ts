@@ -7,6 +7,8 @@ import type { Packaging } from '../models/decoder-files.ts';
 import type { Machine, Measured } from '../results.ts';
 import { summarize } from '../samples.ts';
 import type { LoadedBy } from './load.ts';
+import type { PageJob } from './page.ts';
+import type { PageSide } from './pages.ts';
 import type { From, SessionSide, SideId } from './sides.ts';
 
 /** One token after a cache of `past`, or a prompt of `rows` tokens. */
@@ -45,6 +47,15 @@ export interface LoadResult {
   readonly claimedBytes?: number;
 }
 
+/** Loading in a page of Chromium. */
+export interface PageLoadResult {
+  readonly by: PageSide;
+  readonly from: PageJob['from'];
+  readonly ms: Measured;
+  /** Median of the side's own start, which `ms` does not contain. */
+  readonly startMs: number;
+}
+
 export interface DecoderResult {
   readonly shape: DecoderShape;
   readonly embedding: Embedding;
@@ -62,6 +73,7 @@ export interface DecoderResult {
   readonly phases: readonly PhaseResult[];
   readonly reports: Partial<Record<SessionSide, SideReport>>;
   readonly loads: readonly LoadResult[];
+  readonly pageLoads?: readonly PageLoadResult[];
 }
 
 const LABELS: Record<LoadedBy | SideId, string> = {
@@ -157,6 +169,7 @@ function section(result: DecoderResult): string[] {
         `${megabytes(report.fileBytes)} MB in the file, ${megabytes(report.packedBytes)} MB packed.`,
     );
   if (result.loads.length > 0) lines.push('', ...loadTable(result.loads));
+  if (result.pageLoads) lines.push('', ...pageLoadTable(result.pageLoads));
   return lines;
 }
 
@@ -240,4 +253,18 @@ function loadTable(loads: readonly LoadResult[]): string[] {
   });
   const note = `"Of allowed": memory after loading ÷ (${MEMORY.factor} × the claimed weights' bytes + ${MEMORY.bytes / 1e6} MB).`;
   return [...table(head, rows), '', note];
+}
+
+function pageLoadTable(loads: readonly PageLoadResult[]): string[] {
+  const rows = loads.map(({ by, from, ms, startMs }) => {
+    const pack = loads.find((other) => other.by === 'pack' && other.from === from);
+    return [
+      LABELS[by],
+      from,
+      `${Math.round(ms.median)} ±${Math.round(100 * ms.spread)} %`,
+      by === 'pack' ? '' : ratio(ms.median, pack?.ms.median),
+      `${startMs} ms`,
+    ];
+  });
+  return table(['loading in Chromium', 'from', 'ms', '÷ packing', 'own start'], rows);
 }

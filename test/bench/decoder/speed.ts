@@ -5,6 +5,7 @@ import type { DecoderShape } from '../models/decoder.ts';
 import type { DecoderFiles } from '../models/decoder-files.ts';
 import { measured } from '../results.ts';
 import { decibels } from '../samples.ts';
+import { fileReader } from './file-stretches.ts';
 import { type Matrices, prepareMatrices, productChain } from './matrices.ts';
 import { Reader, randomCache, tokens } from './reader.ts';
 import type { DecoderResult, PhaseResult, SideReport } from './report.ts';
@@ -44,7 +45,7 @@ export async function measureSpeed(
   let matrices: Matrices | undefined;
   for (const id of pasts.length + prompts.length > 0 ? sides : []) {
     log(`loading ${id}`);
-    if (id === 'products') matrices = await prepareMatrices(files, options.threads);
+    if (id === 'products') matrices = await prepareMatrices(files, options.threads, fileReader(files));
     else {
       const side = await openSide(id, options);
       opened.push({ side, session: await createSession(side, files) });

@@ -17,7 +17,9 @@ describe('npm run bench -- first-tokens', () => {
       providers: ['msd'],
       prompt: 16,
       tokens: 150,
+      rate: undefined,
     });
+    expect(firstTokensOptions({ out, rate: '2.5' }).rate).toBe(2.5);
     expect(() => firstTokensOptions({ out, models: 'gpt' })).toThrow('--models expected some of story, qwen2.5-0.5b');
     expect(() => firstTokensOptions({ out, in: 'safari' })).toThrow('--in expected some of node, chromium');
   });

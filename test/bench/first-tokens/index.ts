@@ -31,6 +31,8 @@ export interface FirstTokensOptions {
   readonly providers: readonly (typeof PROVIDERS)[number][];
   readonly prompt: number;
   readonly tokens: number;
+  /** MB/s at which pages download the model; absent: they have it. */
+  readonly rate: number | undefined;
   readonly rounds: number;
   readonly clock: Clock;
   readonly out: string;
@@ -51,11 +53,11 @@ export async function measureFirstTokens(options: FirstTokensOptions): Promise<s
 }
 
 async function measureModel(model: string, folder: string, options: FirstTokensOptions): Promise<string> {
-  const { places, providers, rounds, prompt, tokens, clock, out, log } = options;
+  const { places, providers, rounds, prompt, tokens, rate, clock, out, log } = options;
   const { file, shape } = model === 'story' ? storyFile(folder) : seededFile(model, folder, options);
-  const request = { shape, prompt, tokens };
+  const request = { shape, prompt, tokens, rate };
   const [load] = loadavg();
-  const opened = await Promise.all(places.map((place) => openPlace(place, file, clock)));
+  const opened = await Promise.all(places.map((place) => openPlace(place, file, clock, rate)));
   const sides = places.flatMap((place, i) =>
     providers.map((provider) => ({ place, provider, open: opened[i]!, traces: [] as Trace[] })),
   );

@@ -7,6 +7,7 @@ import { PLACES } from './places.ts';
 export const FIRST_TOKENS_FLAGS = {
   tokens: { type: 'string', default: '150' },
   providers: { type: 'string', default: 'msd' },
+  rate: { type: 'string' },
 } as const;
 
 type Flag = 'models' | 'layers' | 'scale' | 'in' | 'prompt' | 'rounds' | 'clock' | keyof typeof FIRST_TOKENS_FLAGS;
@@ -22,6 +23,7 @@ export function firstTokensOptions(
     providers: list('providers', values.providers ?? FIRST_TOKENS_FLAGS.providers.default, PROVIDERS),
     prompt: count('prompt', values.prompt ?? '16'),
     tokens: count('tokens', values.tokens ?? FIRST_TOKENS_FLAGS.tokens.default),
+    rate: values.rate === undefined ? undefined : positive('rate', values.rate),
     rounds: count('rounds', values.rounds ?? '5'),
     clock: choice('clock', values.clock ?? 'wall', ['wall', 'cpu']),
     out: values.out,

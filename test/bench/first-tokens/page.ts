@@ -7,8 +7,8 @@ async function traceModel(url: string, request: TraceRequest): Promise<Trace> {
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = 'error';
   register(ort, { threads: 1 });
-  const response = await fetch(url);
-  return trace(ort, new Uint8Array(await response.arrayBuffer()), request, () => performance.now());
+  const model = request.rate ? url : new Uint8Array(await (await fetch(url)).arrayBuffer());
+  return trace(ort, model, request, () => performance.now());
 }
 
 Object.assign(globalThis, { page$: { traceModel } });

@@ -1,6 +1,7 @@
 /** Where a trace runs, each time from the beginning: a Node process, or a page that is isolated or not. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
 import { createServer } from 'vite';
@@ -20,8 +21,9 @@ export interface OpenPlace {
   close(): Promise<void>;
 }
 
-export async function openPlace(place: Place, model: string, clock: Clock): Promise<OpenPlace> {
-  return place === 'node' ? inNode(model, clock) : inPage(model, place === 'chromium');
+/** @param rate MB/s of the server that pages download from; absent: as fast as it can */
+export async function openPlace(place: Place, model: string, clock: Clock, rate?: number): Promise<OpenPlace> {
+  return place === 'node' ? inNode(model, clock) : inPage(model, place === 'chromium', rate);
 }
 
 function inNode(model: string, clock: Clock): OpenPlace {
@@ -37,7 +39,24 @@ function inNode(model: string, clock: Clock): OpenPlace {
   };
 }
 
-async function inPage(model: string, isIsolated: boolean): Promise<OpenPlace> {
+/** Milliseconds between two parts of a file that is sent slowly. */
+const PART_MS = 20;
+
+function send(response: ServerResponse, bytes: Uint8Array, rate: number | undefined): void {
+  if (!rate) return void response.end(bytes);
+  response.setHeader('Content-Length', bytes.length);
+  const length = Math.ceil(rate * 1000 * PART_MS);
+  let at = 0;
+  const timer = setInterval(() => {
+    response.write(bytes.subarray(at, at + length));
+    at += length;
+    if (at < bytes.length) return;
+    clearInterval(timer);
+    response.end();
+  }, PART_MS);
+}
+
+async function inPage(model: string, isIsolated: boolean, rate: number | undefined): Promise<OpenPlace> {
   const executablePath = findChromium();
   if (!executablePath) throw new Error('bench: no Chromium found. Set MSD_CHROMIUM, or say --in node.');
   const headers = isIsolated
@@ -52,7 +71,7 @@ async function inPage(model: string, isIsolated: boolean): Promise<OpenPlace> {
       {
         name: 'model',
         configureServer: ({ middlewares }) => {
-          middlewares.use('/model.onnx', (_, response) => void response.end(readFileSync(model)));
+          middlewares.use('/model.onnx', (_, response) => send(response, readFileSync(model), rate));
         },
       },
     ],

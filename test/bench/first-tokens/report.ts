@@ -50,7 +50,10 @@ export function figuresOf({ create, prompt, promptAgain, tokens }: Trace): First
 }
 
 export function writeFirstTokens(folder: string, result: FirstTokensResult): string {
-  writeFileSync(join(folder, `first-tokens-${result.name}.json`), `${JSON.stringify(result)}\n`);
+  writeFileSync(
+    join(folder, `first-tokens-${result.name}${result.request.rate ? '-downloaded' : ''}.json`),
+    `${JSON.stringify(result)}\n`,
+  );
   const all = readdirSync(folder)
     .filter((name) => /^first-tokens-.*\.json$/.test(name))
     .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as FirstTokensResult);
@@ -95,7 +98,7 @@ function reportOf(results: readonly FirstTokensResult[]): string {
     });
     lines.push(
       '',
-      `## ${name}, a prompt of ${request.prompt}, ${request.tokens} tokens`,
+      `## ${name}, a prompt of ${request.prompt}, ${request.tokens} tokens${request.rate ? `, pages download the model at ${request.rate} MB/s` : ''}`,
       '',
       `${machine.cpu}, ${machine.cores} cores, Node ${versions.node}, ${date.slice(0, 10)}, load ${load}, ${traces[0]?.traces.length} rounds` +
         `${clock === 'cpu' ? '; in Node time of the calling thread on the processor' : ''}.`,

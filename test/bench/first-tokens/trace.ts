@@ -12,6 +12,8 @@ export interface TraceRequest {
   /** Tokens of the prompt, and how many follow it one by one. */
   readonly prompt: number;
   readonly tokens: number;
+  /** MB/s at which pages download the model, as a part of making the session; absent: its bytes are in memory. */
+  readonly rate?: number | undefined;
 }
 
 /** Milliseconds. */
@@ -25,10 +27,10 @@ export interface Trace {
   readonly logits: readonly number[];
 }
 
-/** @param now milliseconds since some moment */
+/** @param model its bytes, or where they are downloaded from @param now milliseconds since some moment */
 export async function trace(
   ort: typeof Ort,
-  model: Uint8Array,
+  model: Uint8Array | string,
   { shape, provider, prompt, tokens: count }: TraceRequest,
   now: () => number,
 ): Promise<Trace> {
@@ -38,7 +40,12 @@ export async function trace(
     return [result, now() - start];
   };
   const options = { executionProviders: [provider], logSeverityLevel: 3 } as const;
-  const [session, create] = await timed(() => ort.InferenceSession.create(model, options));
+  const [session, create] = await timed(() =>
+    // Two overloads.
+    typeof model === 'string'
+      ? ort.InferenceSession.create(model, options)
+      : ort.InferenceSession.create(model, options),
+  );
   const read = async (): Promise<[Reader, number]> => {
     const reader = Reader.from({ ort }, session, shape, randomCache(shape, 0));
     const [, ms] = await timed(() => reader.read(tokens(prompt, shape.vocabSize)));

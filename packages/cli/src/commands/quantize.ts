@@ -7,11 +7,13 @@ import { outputPaths } from '../edit/model-writer.ts';
 import { openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
 import { calibration } from '../quantize/calibrate.ts';
+import { measureDamage } from '../quantize/damage.ts';
 import { type Choice, chooser, fitsPattern, parseChoice, parseRule, type Rule } from '../quantize/form.ts';
+import { candidatesOf, headInMoreBits, moreBits } from '../quantize/more-bits.ts';
 import { planModel } from '../quantize/plan.ts';
 import { expectedBytes, isExternalBetter, quantizeModel } from '../quantize/quantize.ts';
 import { quantizeText, summaries } from '../quantize/report.ts';
-import { messageOf, UserError } from '../shared/errors.ts';
+import { messageOf, UsageError, UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
 import { OutputFiles } from '../shared/output-files.ts';
 import { task } from '../shared/task.ts';
@@ -28,6 +30,7 @@ interface Options {
   readonly dtype?: string;
   readonly module?: string;
   readonly thorough?: boolean;
+  readonly more: string;
   readonly details?: boolean;
   readonly dryRun?: boolean;
   readonly force?: boolean;
@@ -67,6 +70,11 @@ export function define(command: Command): void {
     .option('--no-calibrate', 'look at the weights alone: the model is not run')
     .option('--calibrate-rows <n>', 'rows of activations that are looked at, at most', '2048')
     .option('--thorough', 'the slow search for all matrices; default: for as many as take some minutes')
+    .option(
+      '--more <percent>',
+      'int4: bytes that may be added to keep what changes the text most in 8 bits, the head first; 0: nothing',
+      '20',
+    )
     .option('--external-data', 'tensors go to a file beside the model; so they do above 2 GB, or where they lie so now')
     .option('--dtype <dtype>', 'of a folder: which file, as Transformers.js calls them (fp32, fp16)')
     .option('--module <name>', 'of a folder with several models: which')
@@ -81,15 +89,20 @@ export function define(command: Command): void {
           options.embeddings === undefined ? undefined : parseChoice(options.embeddings, '--embeddings');
         const rows = Number(options.calibrateRows);
         if (!(Number.isSafeInteger(rows) && rows > 0))
-          throw new UserError(`--calibrate-rows: expected a positive integer, got '${options.calibrateRows}'.`);
+          throw new UsageError(`--calibrate-rows: expected a positive integer, got '${options.calibrateRows}'.`);
+        const share = Number(options.more) / 100;
+        if (options.more.trim() === '' || !(share >= 0 && share <= 1))
+          throw new UsageError(`--more: expected percent, 0 to 100, got '${options.more}'.`);
         const { located, file, root } = await localModel(asked, options, signal);
         const model = await openModel(file.location);
         undo.add(() => model.close());
         const patterns = rules.map(({ pattern }) => fitsPattern(pattern));
-        const plan = planModel(model, {
-          choose: choiceOf(rules, format, embeddings),
-          isNamed: (names) => names.some((name) => patterns.some((fits) => fits(name))),
-        });
+        const isNamed = (names: readonly string[]): boolean =>
+          names.some((name) => patterns.some((fits) => fits(name)));
+        const plan = planModel(model, { choose: choiceOf(rules, format, embeddings), isNamed });
+        // Who asks for round to nearest gets nothing else.
+        const candidates = share > 0 && options.search ? candidatesOf(plan, isNamed) : [];
+        const most = (1 + (candidates.length > 0 ? share : 0)) * plan.byteLength;
         checkRules(rules, plan.names);
         if (plan.groups.length === 0)
           throw new UserError(
@@ -100,13 +113,14 @@ export function define(command: Command): void {
         const output = outputOf(options.output, file, ending);
         if (resolve(output.path) === resolve(file.location))
           throw new UserError(`-o: ${output.path} is the model itself. Choose another name.`);
-        const isExternal = options.externalData ?? isExternalBetter(model, plan);
-        const expected = expectedBytes(model, plan);
+        const isExternal = options.externalData ?? isExternalBetter(model, { ...plan, byteLength: most });
+        const head = headInMoreBits(model, plan, candidates, share);
+        const expected = expectedBytes(model, head.plan);
         out.note(
           `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}.`,
         );
         if (options.dryRun) {
-          const groups = plan.groups.map(({ matrix, shape, byteLength }) => ({
+          const groups = head.plan.groups.map(({ matrix, shape, byteLength }) => ({
             name: matrix.held.name,
             N: matrix.N,
             K: matrix.K,
@@ -131,7 +145,7 @@ export function define(command: Command): void {
           return;
         }
         const files = new OutputFiles(undo, options.force === true);
-        checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : plan.byteLength));
+        checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : most));
         const calibrate = async () => {
           if (options.calibrate === false || !options.search) return undefined;
           if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
@@ -155,11 +169,20 @@ export function define(command: Command): void {
             return undefined;
           }
         };
-        const momentsOf = await calibrate();
-        const result = await quantizeModel(model, plan, output.path, files, undo, {
+        const calibrated = await calibrate();
+        const { texts } = calibrated ?? {};
+        const tried =
+          texts &&
+          (await measureDamage(model, plan, candidates, {
+            ...{ model: file.location, texts, undo },
+            onStep: (done, total, detail) =>
+              progress.update('Trying what 4 bits change', { done, total, unit: 'kinds', detail }),
+          }));
+        const { plan: better, chosen } = tried ? moreBits(plan, tried, share) : head;
+        const result = await quantizeModel(model, better, output.path, files, undo, {
           isSearched: options.search,
           isExternal,
-          momentsOf,
+          momentsOf: calibrated?.momentsOf,
           onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
           onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
         });
@@ -180,9 +203,10 @@ export function define(command: Command): void {
             byteLength: result.written.byteLength,
             summary: summaries(result.matrices),
             matrices: result.matrices,
+            moreBits: chosen,
             kept: result.kept,
           },
-          () => quantizeText(result, before, options.details === true),
+          () => quantizeText(result, before, chosen, options.details === true),
         );
       }),
     );

@@ -44,7 +44,7 @@ const MADE_UP_TOKENS = 128;
  * What is added to every channel's square, relative to their mean. What a model writes is like what it reads. Made-up inputs tell the
  * directions that weights and norms give activations, less so those of real texts: they are trusted less.
  */
-const DAMPING = { given: 0.25, written: 0.25, madeUp: 1 };
+const DAMPING = { given: 0.25, written: 0.5, madeUp: 1 };
 
 /** A value of the model, and how rows of it are made. */
 interface Probe {
@@ -55,12 +55,15 @@ interface Probe {
   rows(tensor: Tensor, most: number): Promise<Float32Array>;
 }
 
-/** @returns what the input of a product is like; groups are asked for in the order of the plan */
-export async function calibration(
-  model: OpenModel,
-  plan: Plan,
-  options: CalibrationOptions,
-): Promise<(group: PlannedGroup) => Promise<Moments | undefined>> {
+export interface Calibration {
+  /** What the input of a product is like; groups are asked for in the order of the plan. */
+  momentsOf(group: PlannedGroup): Promise<Moments | undefined>;
+  /** Texts that a model of these inputs reads, one of them each; `undefined`: inputs were made up. */
+  readonly texts: ((session: InferenceSession) => Promise<readonly Feeds[]>) | undefined;
+}
+
+/** Runs the float model. */
+export async function calibration(model: OpenModel, plan: Plan, options: CalibrationOptions): Promise<Calibration> {
   const probes = probesOf(model, plan, options);
   const parts = partsOf([...new Map([...probes.values()].map((probe) => [probe.key, probe])).values()]);
   const texts = textsOf(options, plan);
@@ -73,19 +76,26 @@ export async function calibration(
   };
   // At once, so that a model which cannot run says so before anything is written.
   if (parts.length > 0) await load(parts[0]!);
-  return async (group) => {
-    const probe = probes.get(group);
-    if (!probe) return undefined;
-    const { key } = probe;
-    if (!sums.has(key)) await load(parts.find((part) => part.some((each) => each.key === key))!);
-    if (!moments.has(key)) moments.set(key, sums.get(key)!.moments(DAMPING[texts.kind]));
-    return moments.get(key);
+  return {
+    async momentsOf({ targets }) {
+      const probe = probes.get(targets);
+      if (!probe) return undefined;
+      const { key } = probe;
+      if (!sums.has(key)) await load(parts.find((part) => part.some((each) => each.key === key))!);
+      if (!moments.has(key)) moments.set(key, sums.get(key)!.moments(DAMPING[texts.kind]));
+      return moments.get(key);
+    },
+    texts: texts.kind === 'madeUp' ? undefined : (session) => texts.feeds(session),
   };
 }
 
-/** What lies inside of a body is no value that a run can give. */
-function probesOf(model: OpenModel, { groups }: Plan, { isThorough }: CalibrationOptions): Map<PlannedGroup, Probe> {
-  const probes = new Map<PlannedGroup, Probe>();
+/** By nodes. What lies inside of a body is no value that a run can give. */
+function probesOf(
+  model: OpenModel,
+  { groups }: Plan,
+  { isThorough }: CalibrationOptions,
+): Map<PlannedGroup['targets'], Probe> {
+  const probes = new Map<PlannedGroup['targets'], Probe>();
   let work = 0;
   for (const group of [...groups].sort((a, b) => workOf(a) - workOf(b))) {
     work += workOf(group);
@@ -96,7 +106,7 @@ function probesOf(model: OpenModel, { groups }: Plan, { isThorough }: Calibratio
     const name = target.node.inputs[0] ?? '';
     const patches = target.kind === 'Conv' ? patchesOf(target.node, group.matrix.held.tensor.dims) : undefined;
     if (target.kind === 'Conv' && !patches) continue;
-    probes.set(group, {
+    probes.set(group.targets, {
       name,
       key: JSON.stringify([name, patches?.key, withProducts]),
       K,

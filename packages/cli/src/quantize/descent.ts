@@ -13,9 +13,14 @@ export interface DescentShape {
   readonly last: number;
   /** H, symmetric [K, K]. */
   readonly products: Float32Array;
+  /** As the file keeps a scale; `undefined`: scales stay. */
+  readonly kept: ((scale: number) => number) | undefined;
 }
 
+/** Over all codes, until none changes. */
 const PASSES = 6;
+/** Codes, and the scales that are best for them. */
+const ROUNDS = 4;
 
 export class Descent {
   readonly #shape: DescentShape;
@@ -27,21 +32,32 @@ export class Descent {
     this.#residual = new Float64Array(shape.K);
   }
 
-  /** Improves the codes of a row; scales stay. */
+  /** Improves codes and scales of a row. */
   run(values: Float32Array, codes: Uint8Array, scales: Float32Array, zeros: Uint8Array | undefined): void {
-    const { K, blockSize, last, products } = this.#shape;
-    const middle = (last + 1) / 2;
-    const residual = this.#residual.fill(0);
+    const { K, blockSize, last } = this.#shape;
+    const zeroOf = zeros ? (b: number): number => zeros[b]! : (): number => (last + 1) / 2;
+    this.#residual.fill(0);
     for (let k = 0; k < K; k++) {
       const b = Math.floor(k / blockSize);
-      const off = values[k]! - scales[b]! * (codes[k]! - (zeros ? zeros[b]! : middle));
-      this.#move(k, off);
+      this.#move(k, values[k]! - scales[b]! * (codes[k]! - zeroOf(b)));
     }
-    for (let pass = 0; pass < PASSES; pass++) {
+    this.#improveCodes(codes, scales);
+    for (let round = 1; this.#shape.kept && round < ROUNDS; round++) {
       let isChanged = false;
+      for (let b = 0; b < scales.length; b++) isChanged = this.#improveScale(b, codes, scales, zeroOf(b)) || isChanged;
+      if (!isChanged || !this.#improveCodes(codes, scales)) break;
+    }
+  }
+
+  /** @returns whether one changed */
+  #improveCodes(codes: Uint8Array, scales: Float32Array): boolean {
+    const { K, blockSize, last, products } = this.#shape;
+    const residual = this.#residual;
+    let pass = 0;
+    for (let isChanged = true; isChanged && pass < PASSES; pass++) {
+      isChanged = false;
       for (let k = 0; k < K; k++) {
-        const b = Math.floor(k / blockSize);
-        const scale = scales[b]!;
+        const scale = scales[Math.floor(k / blockSize)]!;
         if (scale === 0) continue;
         const wanted = codes[k]! + residual[k]! / (products[k * K + k]! * scale);
         const code = Math.max(0, Math.min(last, Math.round(wanted)));
@@ -50,8 +66,31 @@ export class Descent {
         codes[k] = code;
         isChanged = true;
       }
-      if (!isChanged) break;
     }
+    return pass > 1;
+  }
+
+  /** The error is a parabola over the scale of one block. @returns whether it changed */
+  #improveScale(b: number, codes: Uint8Array, scales: Float32Array, zero: number): boolean {
+    const { K, blockSize, products, kept } = this.#shape;
+    const [from, to] = [b * blockSize, Math.min(K, (b + 1) * blockSize)];
+    let [slope, curvature] = [0, 0];
+    for (let i = from; i < to; i++) {
+      const q = codes[i]! - zero;
+      if (q === 0) continue;
+      slope += q * this.#residual[i]!;
+      let along = 0;
+      for (let j = from; j < to; j++) along += products[i * K + j]! * (codes[j]! - zero);
+      curvature += q * along;
+    }
+    if (!(curvature > 0)) return false;
+    const scale = kept!(scales[b]! + slope / curvature);
+    const by = scale - scales[b]!;
+    // Rounded as the file keeps it, it may be no better.
+    if (scale === 0 || !(by * (by * curvature - 2 * slope) < 0)) return false;
+    for (let i = from; i < to; i++) this.#move(i, -by * (codes[i]! - zero));
+    scales[b] = scale;
+    return true;
   }
 
   /** The error of k grew by `by`. */

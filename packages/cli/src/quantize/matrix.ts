@@ -157,7 +157,10 @@ class Coder implements Loss {
     this.#importance = moments?.squares;
     this.#measuredEvery = Math.ceil(N / MEASURED_ROWS);
     const products = isSearched ? moments?.products : undefined;
-    this.#descent = products && new Descent({ K, blockSize: shape.blockSize, last: 2 ** shape.bits - 1, products });
+    const { blockSize, bits } = shape;
+    // The scales of 8 bits are good as they are.
+    const kept = bits === 8 ? undefined : this.#search.kept;
+    this.#descent = products && new Descent({ K, blockSize, last: 2 ** bits - 1, products, kept });
   }
 
   row(values: Float32Array, out: RowOut): void {

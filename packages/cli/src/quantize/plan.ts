@@ -71,11 +71,14 @@ export function planModel(model: OpenModel, { choose, isNamed }: PlanOptions): P
     if (typeof planned === 'string') keep(planned);
     else groups.push(planned);
   }
+  return withGroups({ kept, names: all.flatMap(({ names }) => names) }, groups);
+}
+
+/** A plan with these groups. */
+export function withGroups({ kept, names }: Pick<Plan, 'kept' | 'names'>, groups: readonly PlannedGroup[]): Plan {
   const sum = (of: (group: PlannedGroup) => number): number => groups.reduce((total, group) => total + of(group), 0);
   return {
-    groups,
-    kept,
-    names: all.flatMap(({ names }) => names),
+    ...{ groups, kept, names },
     floatBytes: sum(heldBytes),
     byteLength: sum(({ byteLength }) => byteLength),
     weights: sum(({ matrix }) => matrix.N * matrix.K),
@@ -145,7 +148,7 @@ function readsTokens({ node, scope }: Target): boolean {
 }
 
 /** How a group is kept, or why it stays floats. */
-function planGroup(group: Group, form: Form): PlannedGroup | string {
+export function planGroup(group: Group, form: Form): PlannedGroup | string {
   const { matrix, targets } = group;
   const { N, K, isHalf, held } = matrix;
   const isConv = targets[0]!.kind === 'Conv';

@@ -110,7 +110,7 @@ export async function quantizeModel(
   return { matrices, kept, written };
 }
 
-function weightsOf({ matrix, targets }: PlannedGroup): FloatWeights {
+export function weightsOf({ matrix, targets }: PlannedGroup): FloatWeights {
   const [{ kind, node }] = targets as [PlannedGroup['targets'][number]];
   const { held, N, K, isTransposed } = matrix;
   const alpha = kind === 'Gemm' ? node.attributes.get('alpha') : undefined;

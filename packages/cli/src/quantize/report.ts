@@ -1,6 +1,7 @@
 /** What `msd quantize` prints. */
 import { bytesText } from '../shared/numbers.ts';
 import { formatTable } from '../shared/table.ts';
+import type { ChosenForMore } from './more-bits.ts';
 import type { MatrixResult, QuantizeResult } from './quantize.ts';
 
 /** Matrices of one form, side by side with what rounding to nearest would have given. */
@@ -36,7 +37,12 @@ export function summaries(matrices: readonly MatrixResult[]): Summary[] {
 
 const dB = (value: number): string => (Number.isFinite(value) ? value.toFixed(1) : 'exact');
 
-export function quantizeText({ matrices, kept, written }: QuantizeResult, before: number, isDetailed: boolean): string {
+export function quantizeText(
+  { matrices, kept, written }: QuantizeResult,
+  before: number,
+  chosen: readonly ChosenForMore[],
+  isDetailed: boolean,
+): string {
   const right = (header: string) => ({ header, align: 'right' as const });
   const lines = isDetailed
     ? formatTable(
@@ -82,13 +88,29 @@ export function quantizeText({ matrices, kept, written }: QuantizeResult, before
       ? `dB: signal to noise of the products' outputs, on up to ${rows} rows of activations; "rounded" is round to nearest in the same form.`
       : 'dB: signal to noise of the weights; "rounded" is round to nearest in the same form. With --calibrate they follow the activations.',
   ];
+  if (chosen.length > 0) said.push(moreText(chosen));
   const reasons = new Map<string, string[]>();
   for (const { name, reason } of kept) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
-  for (const [reason, names] of reasons)
-    said.push(
-      `kept as floats: ${names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ')} (${reason})`,
-    );
+  for (const [reason, names] of reasons) said.push(`kept as floats: ${listed(names)} (${reason})`);
   const paths = written.files.map(({ path, byteLength }) => `${path} (${bytesText(byteLength)})`).join(', ');
   said.push(`${bytesText(before)} -> ${bytesText(written.byteLength)}: ${paths}`);
   return said.join('\n');
 }
+
+/** Why some have 8 bits. */
+function moreText(chosen: readonly ChosenForMore[]): string {
+  const bytes = bytesText(chosen.reduce((sum, { moreBytes }) => sum + moreBytes, 0));
+  const names = listed(chosen.map(({ name }) => name));
+  const share = chosen.reduce<number | undefined>(
+    (sum, each) => (sum === undefined || each.share === undefined ? undefined : sum + each.share),
+    0,
+  );
+  const why =
+    share === undefined
+      ? 'the head, which every token goes through'
+      : `${Math.round(100 * share)} % of what 4 bits change in the next token's probabilities`;
+  return `8 bits: ${names} (${why}), ${bytes} more; --more says how many bytes that may be.`;
+}
+
+const listed = (names: readonly string[]): string =>
+  names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');

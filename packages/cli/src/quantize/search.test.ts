@@ -93,7 +93,7 @@ describe('Descent', () => {
               ? (quantized.data[k] ?? 0) + 128
               : ((quantized.data[(k * each) >> 3] ?? 0) >> ((k * each) & 7)) & last;
         const scales = quantized.scales as Float32Array;
-        const descent = new Descent({ K, blockSize: 32, last, products: products! });
+        const descent = new Descent({ K, blockSize: 32, last, products: products!, kept: Math.fround });
         const error = (): number =>
           descent.form(Float64Array.from(values, (value, k) => value - scales[k >> 5]! * (codes[k]! - (last + 1) / 2)));
         const before = error();

@@ -62,6 +62,8 @@ export class BlockSearch {
   /** Σ importance · error², of the result and of rounding to nearest. */
   lost = 0;
   lostByRounding = 0;
+  /** As the file keeps a scale. */
+  readonly kept: (scale: number) => number;
   readonly #last: number;
   #block: Block & { readonly at: number } = { values: new Float32Array(0), at: 0, count: 0 };
   #bestGain = 0;
@@ -70,6 +72,7 @@ export class BlockSearch {
 
   constructor(shape: BlockShape) {
     this.shape = shape;
+    this.kept = shape.isHalf ? (scale) => fromFp16(toFp16(scale)) : Math.fround;
     this.codes = new Uint8Array(shape.blockSize);
     this.#last = 2 ** shape.bits - 1;
   }
@@ -89,7 +92,7 @@ export class BlockSearch {
       // Of equal magnitudes the one that comes first, as round to nearest of @msd/core has it.
       let peak = 0;
       for (let i = 0; i < count; i++) if (Math.abs(values[at + i]!) > Math.abs(peak)) peak = values[at + i]!;
-      this.scale = this.#kept(Math.fround(peak / -half));
+      this.scale = this.kept(Math.fround(peak / -half));
       this.zero = half;
     }
     this.lostByRounding = this.lost = this.#code(this.scale, this.zero);
@@ -116,7 +119,7 @@ export class BlockSearch {
       this.#try(this.#bestScale, this.#bestZero);
       if (this.#bestGain <= before) break;
     }
-    this.scale = this.#kept(this.#bestScale);
+    this.scale = this.kept(this.#bestScale);
     this.zero = this.#bestZero;
     this.lost = this.#code(this.scale, this.zero);
     if (this.lost < lost) return;
@@ -127,14 +130,9 @@ export class BlockSearch {
 
   /** The range of the block, stretched to include 0, over all codes. */
   #cover(least: number, most: number): void {
-    const scale = this.#kept(Math.fround((most - least) / this.#last));
+    const scale = this.kept(Math.fround((most - least) / this.#last));
     this.scale = scale;
     this.zero = scale === 0 ? (this.#last + 1) / 2 : Math.min(this.#last, Math.max(0, roundHalfEven(-least / scale)));
-  }
-
-  /** As the file keeps a scale. */
-  #kept(scale: number): number {
-    return this.shape.isHalf ? fromFp16(toFp16(scale)) : Math.fround(scale);
   }
 
   #try(scale: number, zero: number): void {

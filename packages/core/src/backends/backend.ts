@@ -12,16 +12,16 @@ import type { ArenaHandle } from './arena.ts';
  */
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
-/** A matrix that is resident in a backend, packed once. The bytes it was made from may be dropped. */
+/** A matrix that was packed once and stays in a backend's memory. The bytes it was made from are no longer needed. */
 export interface PreparedMatrix {
   readonly version: number;
   readonly format: FormatId;
   readonly N: number;
   readonly K: number;
   readonly blockSize: number | null;
-  /** Bytes it occupies in the backend. */
+  /** Bytes that it takes in the backend. */
   readonly byteLength: number;
-  /** Gives the bytes back; using the matrix afterwards is an error. Disposing twice is not. */
+  /** Frees its memory; using the matrix afterwards is an error, disposing twice is fine. */
   dispose(): void;
 }
 
@@ -64,7 +64,7 @@ export interface BitsResult {
   readonly outType: HalfType;
 }
 
-/** What concerns x alone. */
+/** Options about x. */
 export interface ActivationOptions extends DecompositionOptions {
   /** Rows of x; default: what its length says. */
   readonly M?: number | undefined;
@@ -74,9 +74,9 @@ export interface ActivationOptions extends DecompositionOptions {
 
 export interface MatmulOptions<Handle = ArenaHandle> extends ActivationOptions, ProductOptions<Handle> {}
 
-/** What concerns x, and what happens to each product. */
+/** Options about x, and about each product. */
 export interface MatmulManyOptions extends ActivationOptions {
-  /** As many as there are matrices, in their order. */
+  /** One for each matrix, in their order. */
   readonly each?: readonly ProductOptions[] | undefined;
 }
 
@@ -93,9 +93,9 @@ export interface MemoryReport {
 /** What every backend has, whether it answers at once or later. */
 export interface BackendBase {
   readonly device: DeviceName;
-  /** What it occupies now. */
+  /** What takes how much memory now. */
   memory(): MemoryReport;
-  /** Drops everything, prepared matrices included. */
+  /** Frees everything, prepared matrices included. */
   dispose(): void;
 }
 
@@ -105,8 +105,8 @@ export interface BackendBase {
  */
 export interface Backend extends BackendBase {
   /**
-   * Validates, packs and keeps a matrix.
-   * @returns the caller's: dispose it
+   * Validates and packs a matrix, and keeps it in the backend's memory.
+   * @returns a matrix that you own: call `dispose()` when you are done
    * @throws {@link TypeError}, {@link RangeError} if the arrays do not fit the shape; nothing was allocated then
    */
   prepare(weights: QuantizedWeights): PreparedWeights;
@@ -122,13 +122,13 @@ export interface Backend extends BackendBase {
    */
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions): Operand;
   /**
-   * The same x times several matrices (q, k and v; gate and up), decomposed once: the bits of separate calls of `matmul`.
+   * The same x times several matrices (q, k and v; gate and up). x is decomposed only once; the bits are those of separate calls.
    *
-   * They are done in order, so a later one may take an earlier one's `out` as its `multiply` or `residual`. No `out` may
+   * They are computed in order, so the `out` of an earlier one may be `multiply` or `residual` of a later one. No `out` may
    * overlap x or another `out`.
    *
    * @param x [M,K] row-major, of `xType`
-   * @param prepared matrices of one K
+   * @param prepared matrices with the same K
    * @returns one result for each, as from `matmul`
    * @throws {@link TypeError}, {@link RangeError} for shapes that do not fit; nothing was written then
    * @example

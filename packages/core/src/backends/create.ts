@@ -11,11 +11,11 @@ import type { WebGpuOptions } from './webgpu/options.ts';
 export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {}
 
 /**
- * Creates a backend. Asynchronous, since devices are: one has to be asked for, workers have to start.
+ * Creates a backend. Asynchronous, because a GPU has to be asked for, and workers have to start.
  *
- * @param device 'wasm' (SIMD128, threads where the page allows them), 'webgpu' (loaded when it is asked for) or 'reference' (the
+ * @param device 'wasm' (SIMD128, with threads if the page allows them), 'webgpu' (its code is loaded on demand) or 'reference' (the
  *   specification, slow)
- * @returns the caller's: dispose it
+ * @returns a backend that you own: call `dispose()` when you are done
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, WebGPU, memory, or the carrier asked for
  * @example
  * const backend = await createBackend('wasm');
@@ -42,7 +42,7 @@ export async function createBackend(
 }
 
 /**
- * The WASM backend at once, on one thread, for callers that cannot wait: kernels inside another library.
+ * The WASM backend without waiting, on one thread: for callers that cannot await, like kernels of another library.
  *
  * @returns the caller's: dispose it
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128 or memory

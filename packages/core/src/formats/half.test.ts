@@ -4,6 +4,7 @@ import { kernelHashes } from '../../test/ops.ts';
 import { firstDifference } from '../../test/random.ts';
 import { widenSpec } from '../decompose/widen.wasm.ts';
 import { narrowSpec } from '../recombine/narrow.wasm.ts';
+import { floatsOfFp16, fp16Bits } from './fp16-arrays.ts';
 import { bitsOf, type HalfType, halves, isFloat16Array, type NativeFloat16Array } from './half.ts';
 
 /** Bits of exponent and significand, from the formats' definitions. */
@@ -55,6 +56,7 @@ describe.each(types)('%s', (type) => {
     const want = Array.from(patterns, (bits) => definition(type, bits));
     expect(firstDifference(values, want)).toBe(-1);
     expect(firstDifference(widened(patterns), want)).toBe(-1);
+    if (type === 'f16') expect(firstDifference(floatsOfFp16(patterns), want)).toBe(-1);
     expect(firstDifference(widened(patterns.subarray(1), 0x20001), want.slice(1)), 'at an odd address').toBe(-1);
   });
 
@@ -82,6 +84,7 @@ describe.each(types)('%s', (type) => {
         }
       }
     expect(firstDifference(narrow(Uint32Array.from(words)), want)).toBe(-1);
+    if (type === 'f16') expect(firstDifference(fp16Bits(Float32Array.from(words, floatOf)), want)).toBe(-1);
     expect(
       firstDifference(
         Array.from(words, (word) => half.bits(floatOf(word))),
@@ -99,11 +102,13 @@ describe.each(types)('%s', (type) => {
       const want = Uint16Array.from(new Float32Array(words.buffer), half.bits);
       const at = firstDifference(narrow(words), want);
       if (at >= 0) throw new Error(`0x${words[at].toString(16)} expected ${want[at]}, got ${narrow(words)[at]}`);
+      if (type === 'f16') expect(firstDifference(fp16Bits(new Float32Array(words.buffer)), want)).toBe(-1);
     }
     const nan = infinity + (type === 'f16' ? 0x200 : 0x40);
     const edges = [0x7f800000, 0xff800000, 0x7f800001, 0xff800001, 0x7fffffff, 0xffffffff, 0x7fc00000, 0x7f7fffff];
     const ends = [infinity, infinity + 0x8000, nan, nan, nan, nan, nan, infinity];
     expect(Array.from(narrow(Uint32Array.from(edges)))).toEqual(ends);
+    if (type === 'f16') expect(Array.from(fp16Bits(new Float32Array(Uint32Array.from(edges).buffer)))).toEqual(ends);
   });
 
   it('gives a pattern back after widening', () => {

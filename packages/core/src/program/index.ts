@@ -26,5 +26,13 @@ export type {
 export { roundHalfEven } from '../numbers.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
 export { askEngine } from '../wasm/features.ts';
-export { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
+export {
+  preparedAs,
+  preparedRows,
+  prepareRows,
+  type ReservedRows,
+  reserveRows,
+  type WeightRows,
+  type WeightRowsShape,
+} from './prepare-rows.ts';
 export { Program, type ScriptStep, type Slot, type Step, type WorkStep } from './program.ts';

@@ -9,7 +9,7 @@ import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
 import { familyOf } from '../kernel-spec.ts';
-import { preparedAs, preparedRows, prepareRows, type WeightRows } from './prepare-rows.ts';
+import { preparedAs, preparedRows, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 
 /** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
 const SHAPES = [
@@ -148,6 +148,39 @@ describe('prepareRows', () => {
       expect(() => prepareRows(backend, source(rows))).toThrow(new RangeError(message));
     expect(backend.arena.usedBytes).toBe(0);
     expect(backend.memory().packedBytes).toBe(0);
+    backend.dispose();
+  });
+});
+
+describe('reserveRows', () => {
+  const weights = rawWeights(random(3), { format: 'int4', N: 70, K: 96, blockSize: 32, asymmetric: true }, () => 0.25);
+  const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
+
+  it('gives a matrix that calls can be bound to before its rows are there', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const x = Float32Array.from({ length: 96 }, (_, k) => Math.sin(k));
+    const { prepared, handle, fill } = reserveRows(backend, packedShape(weights));
+    expect(handle.byteLength).toBe(prepared.byteLength);
+    const [from, to] = [backend.alloc(4 * 96), backend.alloc(4 * 70)];
+    backend.write(from, x);
+    const work = { kind: 'product' as const, matrices: [prepared], M: 1 };
+    const call = backend.bind(work, [from, undefined, undefined, undefined, to]);
+    fill(rows);
+    backend.run(call);
+    const got = new Float32Array(70);
+    backend.read(to, got);
+    expect(got).toEqual(backend.matmul(x, prepareRows(backend, { ...packedShape(weights), rows })));
+    backend.dispose();
+  });
+
+  it('keeps its place if the rows are wrong, and gives it back', async () => {
+    const backend = await createBackend('wasm', { debug: true });
+    const { prepared, fill } = reserveRows(backend, packedShape(weights));
+    expect(() => fill((n, count) => rowsOf(weights, n, n + count - 1))).toThrow('expected N 70, got 69.');
+    fill(rows);
+    expect(backend.memory().packedBytes).toBe(prepared.byteLength);
+    prepared.dispose();
+    expect(backend.arena.usedBytes).toBe(0);
     backend.dispose();
   });
 });

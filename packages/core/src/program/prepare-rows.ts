@@ -26,46 +26,82 @@ export interface WeightRows extends Omit<PackedShape, 'version'> {
   rows(n: number, count: number, into: Uint8Array): QuantizedWeights;
 }
 
+/** A matrix without its rows. */
+export type WeightRowsShape = Omit<WeightRows, 'rows'>;
+
 /** Bytes of rows that are read at a time: what stays in the cache of one core beside its panels. */
 const SLAB_BYTES = 2 ** 18;
 /** Weights from which on a kernel, which has to be made and tiered up, gains anything. */
 const KERNEL_WEIGHTS = 2 ** 18;
+
+/** A matrix with its place in memory, which nothing has been packed into. */
+export interface ReservedRows {
+  /** Calls can be bound to it; they may run once it is filled. Disposing of it gives the place back. */
+  readonly prepared: PreparedWeights;
+  readonly handle: ArenaHandle;
+  /**
+   * Packs the rows, from the first one on.
+   *
+   * @throws as `backend.prepare`, at the first rows that are wrong; the place stays the matrix's
+   */
+  fill(rows: WeightRows['rows']): void;
+}
 
 /**
  * @returns as `backend.prepare`, with the same bytes
  * @throws as `backend.prepare`, at the first rows that are wrong; nothing of the matrix is left then
  */
 export function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights {
+  const { prepared, fill } = reserveRows(backend, source);
+  try {
+    fill(source.rows);
+  } catch (error) {
+    prepared.dispose();
+    throw error;
+  }
+  return prepared;
+}
+
+/**
+ * Gives a matrix its place before its rows are there: whoever loads a model can bind its calls in the meantime.
+ *
+ * @throws {@link RangeError} for a shape that no matrix has
+ */
+export function reserveRows(backend: WasmBackend, source: WeightRowsShape): ReservedRows {
   const { format, N, K, blockSize, storedZeroPoints, scale } = source;
   validateShape(source, 'prepareRows');
   const shape = { format, N, K, blockSize, storedZeroPoints, scale };
   const layout = layoutOf(shape);
+  const handle = backend.alloc(layout.byteLength, `weights ${format} [${N},${K}]`);
+  const prepared = backend.adopt(shape, handle, () => backend.free(handle));
+  places.set(prepared, { shape, handle });
+  return { prepared, handle, fill: (rows) => fillRows(backend, { shape, layout, handle }, rows) };
+}
+
+interface Filling extends Place {
+  readonly layout: PackedLayout;
+}
+
+function fillRows(backend: WasmBackend, { shape, layout, handle }: Filling, rows: WeightRows['rows']): void {
+  const { N } = shape;
   const { rowBytes } = fileLayout(shape);
   const panels = Math.max(1, Math.floor(SLAB_BYTES / (PANEL * rowBytes)));
   const most = PANEL * Math.min(panels, Math.ceil(N / PANEL));
-  const handle = backend.alloc(layout.byteLength, `weights ${format} [${N},${K}]`);
-  let staging: ArenaHandle | undefined;
+  const staging = backend.alloc(most * rowBytes, 'rows to pack');
   try {
-    staging = backend.alloc(most * rowBytes, 'rows to pack');
     const { memory } = backend.arena;
-    const pack = hasKernel(shape, layout) ? packKernel(memory, formats[format].bits as PackedBits) : undefined;
+    const pack = hasKernel(shape, layout) ? packKernel(memory, formats[shape.format].bits as PackedBits) : undefined;
     for (let first = 0; first < N; first += most) {
       const count = Math.min(most, N - first);
       const into = backend.arena.bytes(backend.part(staging, 0, count * rowBytes));
-      const slab = source.rows(first, count, into);
+      const slab = rows(first, count, into);
       checkRows(slab, { ...shape, N: count }, first);
       const codes = pack && kernelCodes(pack, backend.arena.bytes(staging), slab, layout, handle.ptr);
       packInto(slab, layout, memory.buffer, handle.ptr, { first, ...(codes && { codes }) });
     }
-  } catch (error) {
-    backend.free(handle);
-    throw error;
   } finally {
-    if (staging) backend.free(staging);
+    backend.free(staging);
   }
-  const prepared = backend.adopt(shape, handle, () => backend.free(handle));
-  places.set(prepared, { shape, handle });
-  return prepared;
 }
 
 interface Place {
@@ -126,7 +162,6 @@ function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: numbe
   validateWeights(rows, 'prepareRows');
 }
 
-type WeightRowsShape = Omit<WeightRows, 'rows'>;
 const CHECKED = ['format', 'N', 'K', 'blockSize', 'storedZeroPoints', 'scale'] as const;
 
 /** Whole sets of k, none of them past the end of a row. */

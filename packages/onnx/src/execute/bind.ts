@@ -74,10 +74,10 @@ const WHERE: Readonly<Record<string, string>> = {
 export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
   const tensor = checkKind(spec.name, given);
   if (tensor.type !== spec.type) {
-    const hint = INTEGERS[spec.type];
-    throw new TypeError(
-      `run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.${hint ? ` Make it with ${hint}.` : ''}`,
-    );
+    // What is wrong most often: token ids are no plain numbers.
+    const hint =
+      spec.type === 'int64' ? " Make it with new Tensor('int64', BigInt64Array.from(numbers, BigInt), dims)." : '';
+    throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.${hint}`);
   }
   const { dims } = spec;
   // ONNX Runtime takes any shape where a scalar is declared, and many apps feed `new Tensor('int64', [16000n])`: a list of one.
@@ -97,13 +97,7 @@ export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
   return keptOf(tensor) ? tensor : checkData(spec.name, tensor);
 }
 
-/** How integers that JavaScript has no plain numbers for become a tensor: what is most often wrong. */
-const INTEGERS: Readonly<Record<string, string>> = {
-  int64: "new Tensor('int64', BigInt64Array.from(numbers, BigInt), dims)",
-  bool: "new Tensor('bool', Uint8Array.of(1, 0), dims)",
-};
-
-const nameOf = (size: unknown): string => (typeof size === 'string' && size !== '' ? size : '?');
+const nameOf = (size: unknown): unknown => (typeof size === 'string' && size) || '?';
 
 function checkKind(name: string, given: unknown): OrtTensor {
   const where = `run: input '${name}', expected a tensor`;

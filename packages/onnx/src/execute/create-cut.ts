@@ -29,8 +29,9 @@ import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
 import { fetchMissing } from './parts.ts';
 import { rehearse } from './rehearse.ts';
-import { loadResidents, type Residents } from './residents.ts';
+import { type Residents, reserveResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
+import { type PlannedWays, planWays } from './ways.ts';
 
 /** What a cut session is made with, beside drafts. */
 export interface Cutting {
@@ -56,17 +57,17 @@ function tensorsOf({ constants }: Graph): TensorRef[] {
 
 /**
  * ONNX Runtime starts, and makes sessions of its regions, beside the packing of weights. Where a file is still arriving its regions come
- * first, for packing lets go of bytes; so do bodies of control flow, which may turn out to be ONNX Runtime's.
+ * first, for packing lets go of bytes; so do bodies of control flow, which may turn out to be ONNX Runtime's. Without any of that, runs
+ * are planned first: memory gets its pages, and a file arrives, in the meantime.
  */
 export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Promise<MsdHandler> {
   const { ort, record, parts, request, kept, started } = cutting;
   const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
   if (isForeign) request.progress.report('start', 0, undefined);
   const isBeside = isForeign && canBeBeside(drafts);
-  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts));
+  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts, !isForeign));
   try {
     const { backend: device } = residents;
-    for (const source of residents.sources) kept.add(source);
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
     const { kvCache } = request.msd;
     const shop = {
@@ -82,13 +83,24 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
         isLazy: canBeLazy(ort),
       },
     };
+    const { inputs } = drafts[0]!.typed.graph;
+    const { outputs } = record.graph;
+    const [given, results] = [inputs, outputs].map((values) => values.map(({ name }) => name));
+    const plan = async () => {
+      const variants = ways.map((way) => variantOf(ort, way, shop));
+      return { variants, planned: await plannedWays(variants, given!, results!) };
+    };
+    if (isForeign) await residents.fill();
+    const planned = await plan();
+    await residents.fill();
+    for (const source of residents.sources) kept.add(source);
     const model: CutModel = {
       ort,
-      variants: ways.map((way) => variantOf(ort, way, shop)),
+      ...planned,
       choice,
       sessions: sessionsOf(ways),
-      inputs: drafts[0]!.typed.graph.inputs,
-      outputs: record.graph.outputs,
+      inputs,
+      outputs,
       ...cutReports(ways, inner, residents),
       profiledFrom: request.isProfiled ? started : undefined,
       graphOptimizationLevel: levelOf(ways),
@@ -96,10 +108,11 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
         for (const source of kept) source.close();
       },
     };
-    const session = await sessionOf(model);
+    const session = new CutSession(model);
     if (!request.isProfiled) await rehearse(session, model, request);
     return session;
   } catch (error) {
+    await residents.dispose();
     await releaseAll(ways);
     throw error;
   }
@@ -117,10 +130,14 @@ function canBeBeside(drafts: readonly Draft[]): boolean {
   return !isControl && !isArriving(drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph)));
 }
 
-async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
+/** @param isBusy there is something to be done before the packing */
+async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[], isBusy: boolean): Promise<Loaded> {
   const ways = await buildWays(ort, drafts, request, parts);
   try {
-    return { ways, ...(await load(ways, request)) };
+    return {
+      ways,
+      ...(await reserve(ways, request, isBusy)),
+    };
   } catch (error) {
     await releaseAll(ways);
     throw error;
@@ -132,18 +149,33 @@ async function beside({ ort, parts, request }: Cutting, drafts: readonly Draft[]
   const loading = load(drafts.map(unbuiltWay), request);
   const [built, loaded] = await Promise.allSettled([building, loading]);
   if (built.status === 'fulfilled' && loaded.status === 'fulfilled') return { ways: built.value, ...loaded.value };
-  if (loaded.status === 'fulfilled') loaded.value.residents.backend.dispose();
+  if (loaded.status === 'fulfilled') await loaded.value.residents.dispose();
   if (built.status === 'fulfilled') await releaseAll(built.value);
   throw built.status === 'rejected' ? built.reason : (loaded as PromiseRejectedResult).reason;
 }
 
 async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise<Omit<Loaded, 'ways'>> {
+  const loaded = await reserve(ways, request, false);
+  try {
+    await loaded.residents.fill();
+    return loaded;
+  } catch (error) {
+    await loaded.residents.dispose();
+    throw error;
+  }
+}
+
+async function reserve(
+  ways: readonly BuiltWay[],
+  request: SessionRequest,
+  isBusy: boolean,
+): Promise<Omit<Loaded, 'ways'>> {
   const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
   const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
   // Before the bytes of a fetched file go.
   const inner = innerNodes(graphs);
   const matches = ways.flatMap(matchesOf);
-  const residents = await loadResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf));
+  const residents = await reserveResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf), isBusy);
   return { inner, residents };
 }
 
@@ -151,13 +183,13 @@ async function releaseAll(ways: readonly BuiltWay[]): Promise<void> {
   await Promise.all(sessionsOf(ways).map((session) => session.release()));
 }
 
-/** Plans of the session may need what was not fetched yet. */
-async function sessionOf(model: CutModel): Promise<CutSession> {
+/** Plans may need what was not fetched yet. */
+async function plannedWays(...given: Parameters<typeof planWays>): Promise<PlannedWays> {
   try {
-    return new CutSession(model);
+    return planWays(...given);
   } catch (error) {
     await fetchMissing(error);
-    return new CutSession(model);
+    return planWays(...given);
   }
 }
 

@@ -5,13 +5,15 @@ import type { ValueInfo } from '../read/types.ts';
 import type { NodeReport, RegionReport } from '../report.ts';
 import type { Workshop } from './plan.ts';
 import type { Executor } from './run.ts';
-import type { CutVariant, Way } from './ways.ts';
+import type { CutVariant, PlannedWays, Way } from './ways.ts';
 
 /** What a cut session is made of. */
 export interface CutModel {
   readonly ort: OrtModule;
   /** Ways through its branches: one, if nothing chooses. They share everything but types. */
   readonly variants: readonly CutVariant[];
+  /** The same, planned. */
+  readonly planned: PlannedWays;
   /** Which one a run takes. */
   readonly choice: Choice;
   readonly sessions: readonly OrtSession[];

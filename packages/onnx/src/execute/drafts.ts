@@ -2,6 +2,7 @@
 import type { Branches, Variant, Variants } from '../inline/branches.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
+import { directOutputs } from '../passes/direct-outputs.ts';
 import { type Decisions, matchNodes } from '../passes/match.ts';
 import type { Match, MatchOptions } from '../passes/matcher.ts';
 import { allForeign, chooseSides, type Sides } from '../plan/cost.ts';
@@ -42,7 +43,7 @@ export interface Drafting extends MatchOptions {
   readonly body?: { readonly depth: number; varies(typed: TypedGraph): (unit: Unit) => boolean };
 }
 
-export function draftOf({ record, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
+export function draftOf({ record: read, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
   const { all, body } = drafting;
   const { control, foldConstants, selectEarly } = drafting.parts;
   const controls = new Map<GraphNode, ControlDraft | string>();
@@ -58,7 +59,8 @@ export function draftOf({ record, graph: built, taken, bodies }: Variant, drafti
       return found?.results;
     });
   };
-  let typed = typedOf(built);
+  const { record, graph: direct } = directOutputs(read, built);
+  let typed = typedOf(direct);
   const { contradiction } = typed;
   const early = selectEarly?.(record, typed) ?? typed.graph;
   if (early !== typed.graph) typed = typedOf(early);

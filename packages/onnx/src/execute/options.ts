@@ -228,15 +228,13 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   };
 }
 
-/** Names that only MSD has: beside `executionProviders` they would do nothing. Common ones are left alone: wrappers pass their own on. */
-const OWN_KEYS = [...KEYS].filter((key) => !['name', 'device', 'debug', 'signal', 'onProgress'].includes(key));
-
 /** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
 function checkPlaces(given: Readonly<Record<string, unknown>>): void {
-  const lost = OWN_KEYS.find((key) => given[key] !== undefined);
+  // Names that nobody else has: wrappers pass options of their own on.
+  const lost = ['components', 'kvCache', 'quantize', 'threads'].find((key) => given[key] !== undefined);
   if (lost !== undefined)
     throw new TypeError(
-      `create: option '${lost}', expected inside of the provider, got it beside executionProviders. Write executionProviders: [{ name: 'msd', ${lost}: … }].`,
+      `create: option '${lost}', expected in executionProviders: [{ name: 'msd', ${lost}: … }], got it beside them.`,
     );
 }
 

@@ -2,8 +2,8 @@
  * Matrices become what MSD multiplies with, one after the other. Of a file that is still arriving each is packed as soon as it is
  * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
  */
-import { type PreparedWeights, packedByteLength, type WasmBackend } from '@msd/core';
-import { preparedAs, prepareRows } from '@msd/core/program';
+import type { PreparedWeights, WasmBackend } from '@msd/core';
+import { preparedAs, type ReservedRows, reserveRows } from '@msd/core/program';
 import { type Arriving, NotYet } from '../read/arriving.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
@@ -11,25 +11,56 @@ import { isArriving } from './arriving-place.ts';
 import type { ArrivingFile, ArrivingTensors } from './arriving-tensors.ts';
 import type { Touched } from './touch.ts';
 
+/** A matrix by the name that claimed nodes know it by. */
+export interface KeyedMatrix {
+  readonly key: string;
+  readonly matrix: Matrix;
+}
+
+/** A matrix with its place. */
+interface Reserved extends Pick<ReservedRows, 'handle' | 'fill'> {
+  readonly matrix: Matrix;
+}
+
+/** Places of matrices, one behind the other. */
+export interface ReservedMatrices {
+  /** By key, in the order of the graph: calls can be bound to them, and run once all are packed. */
+  readonly prepared: ReadonlyMap<string, PreparedWeights>;
+  /** Those that bytes are packed into. */
+  readonly places: readonly Reserved[];
+}
+
+/** Gives every matrix its place. */
+export function reserveMatrices(backend: WasmBackend, matrices: readonly KeyedMatrix[]): ReservedMatrices {
+  const prepared = new Map<string, PreparedWeights>();
+  const places: Reserved[] = [];
+  for (const { key, matrix } of matrices) {
+    if (matrix.bytesOf !== undefined) continue;
+    const { prepared: own, handle, fill } = reserveRows(backend, matrix);
+    prepared.set(key, own);
+    places.push({ matrix, handle, fill });
+  }
+  for (const { key, matrix } of matrices)
+    if (matrix.bytesOf !== undefined)
+      prepared.set(key, preparedAs(backend, prepared.get(matrix.bytesOf)!, matrix.format));
+  return { prepared: new Map(matrices.map(({ key }) => [key, prepared.get(key)!])), places };
+}
+
 /**
  * @param onPacked told after each
  * @throws `Gone` of read/arriving.ts when a matrix needs bytes that an earlier attempt let go of
  */
 export async function packMatrices(
-  backend: WasmBackend,
-  matrices: readonly { readonly key: string; readonly matrix: Matrix }[],
+  places: readonly Reserved[],
   arriving: ArrivingTensors,
   { watch, touched }: { readonly watch: Watch; readonly touched: Touched | undefined },
   onPacked: (matrix: Matrix) => void,
-): Promise<Map<string, PreparedWeights>> {
+): Promise<void> {
   const tracking = isArriving(arriving.tensors) ? (await import('./arriving-tensors.ts')).tracking : undefined;
   const files = tracking?.filesOf(arriving) ?? new Map<Arriving, ArrivingFile>();
-  const packed = new Map<string, PreparedWeights>();
   /** Those that wait, with what they wait for. */
-  let waiting: { readonly key: string; readonly matrix: Matrix; readonly for: NotYet | undefined }[];
-  waiting = matrices.flatMap(({ key, matrix }) =>
-    matrix.bytesOf === undefined ? [{ key, matrix, for: undefined }] : [],
-  );
+  let waiting: (Reserved & { readonly for: NotYet | undefined })[];
+  waiting = places.map((each) => ({ ...each, for: undefined }));
   const shared =
     tracking &&
     new tracking.Uses(
@@ -40,21 +71,20 @@ export async function packMatrices(
     while (waiting.length > 0) {
       const still: typeof waiting = [];
       for (const each of waiting) {
-        const { key, matrix } = each;
+        const { matrix, handle, fill } = each;
         if (each.for && each.for.end > each.for.source.loaded) {
           still.push(each);
           continue;
         }
-        if (touched && each.for === undefined)
-          await touched.room(packedByteLength(matrix, matrix.storedZeroPoints, matrix.scale));
+        await touched?.room(handle.ptr + handle.byteLength);
         for (const file of files.values()) file.begin();
         try {
           // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
-          packed.set(key, prepareRows(backend, { ...matrix, rows: matrix.open() }));
+          fill(matrix.open());
         } catch (error) {
           if (!(error instanceof NotYet)) throw error;
           const { source, end } = error;
-          still.push({ key, matrix, for: new NotYet(source, files.get(source)?.endOf(end) ?? end) });
+          still.push({ ...each, for: new NotYet(source, files.get(source)?.endOf(end) ?? end) });
           continue;
         }
         for (const file of files.values()) file.end();
@@ -69,10 +99,6 @@ export async function packMatrices(
   } finally {
     for (const file of files.values()) file.close();
   }
-  for (const { key, matrix } of matrices)
-    if (matrix.bytesOf !== undefined) packed.set(key, preparedAs(backend, packed.get(matrix.bytesOf)!, matrix.format));
-  // Every row order gives the same weights; whoever asks for them goes by the order of the graph.
-  return new Map(matrices.map(({ key }) => [key, packed.get(key)!]));
 }
 
 /** Waits for what arrives next. */

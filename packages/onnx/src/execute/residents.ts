@@ -1,6 +1,7 @@
 /**
  * What claimed regions need of the file: matrices are packed one after the other and dropped, so a file passes through three
- * buffers of the size of its largest one; small tensors are copied; of tables only the place is kept.
+ * buffers of the size of its largest one; small tensors are copied; of tables only the place is kept. Everything has its place
+ * before anything is read, so that runs can be planned in the meantime.
  */
 
 import {
@@ -23,7 +24,7 @@ import { type TensorRef, tensorFloats } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
-import { packMatrices } from './pack.ts';
+import { packMatrices, reserveMatrices } from './pack.ts';
 import { openTable, rowsOfTwin } from './table.ts';
 import type { Touched } from './touch.ts';
 
@@ -46,71 +47,100 @@ export interface Residents {
   table(key: string): ReadRows;
   /** Bytes that the matrices and constants take in the file. */
   readonly fileBytes: number;
-  /** What has to stay open, for rows are read from it. */
+  /** Reads and packs it all: nothing may run before. Later calls wait for the first one. */
+  fill(): Promise<void>;
+  /** What has to stay open then, for rows are read from it. */
   readonly sources: ReadonlySet<ByteSource>;
+  /** Gives everything back, if there will be no session. */
+  dispose(): Promise<void>;
 }
 
 /**
- * Loads what matches need.
+ * Makes room for what matches need.
  *
+ * @param isBusy the caller has something to do before it fills it
  * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
  */
-export async function loadResidents(
+export async function reserveResidents(
   matches: readonly Match[],
   { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
   kvBytesPerToken: number,
-  tensors: Iterable<TensorRef> = [],
+  tensors: Iterable<TensorRef>,
+  isBusy: boolean,
 ): Promise<Residents> {
   const { resources, matrices, constants, initialBytes, fileBytes } = needsOf(matches);
   const all = [...resources.values()];
   progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
   progress.report('pack', 0, fileBytes);
   const { debug, carrier, threads } = options;
-  const backend = await roomFor(initialBytes, () => createThreadedBackend({ initialBytes, debug, carrier, threads }));
+  // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
+  const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
+  const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads });
+  const backend = await roomFor(initialBytes, create);
+  let touched: Touched | undefined;
+  const dispose = async (): Promise<void> => {
+    await touched?.end();
+    backend.dispose();
+  };
   try {
     if (matrices.length > 0) backend.askTiles();
-    let packed = 0;
-    const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
+    const { prepared, places } = reserveMatrices(backend, matrices);
     // Beside a file that goes while it is packed, memory that is ready early would be memory twice.
-    const touched = isArriving(tensors) ? undefined : await touchedMemory(backend, initialBytes);
-    const prepared = await packMatrices(backend, matrices, arriving, { watch, touched }, (matrix) => {
-      packed += matrix.fileBytes;
-      progress.report('pack', packed, fileBytes);
-    }).finally(() => touched?.end());
-    for (const tensor of arriving.kept) await arrivedTensor(tensor);
+    if (!isArriving(tensors))
+      touched = await touchedMemory(
+        places.map(({ handle }) => handle),
+        isBusy,
+      );
+    const placed = constants.map((each) => placeOf(backend, each));
+    const tables = new Map<string, ReadRows>();
+    const sources = new Set<ByteSource>();
+    const fill = async (): Promise<void> => {
+      let packed = 0;
+      const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
+      await packMatrices(places, arriving, { watch, touched }, (matrix) => {
+        packed += matrix.fileBytes;
+        progress.report('pack', packed, fileBytes);
+      }).finally(() => touched?.end());
+      for (const tensor of arriving.kept) await arrivedTensor(tensor);
+      for (const [i, each] of constants.entries()) writeConstant(backend, each, placed[i]!.handle);
+      const keep = (source: ByteSource): void => void sources.add(source);
+      for (const each of all) {
+        if (each.kind !== 'table') continue;
+        const twin = prepared.get(each.twin ?? '');
+        tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
+      }
+    };
     for (const matrix of extremes(matrices))
       for (const M of WARM_ROWS) backend.warmUp(prepared.get(matrix)!, M, options);
-    const values = new Map(constants.map((each) => [each.key, residentOf(backend, each)] as const));
-    const sources = new Set<ByteSource>();
-    const keep = (source: ByteSource): void => void sources.add(source);
-    const tables = new Map<string, ReadRows>();
-    for (const each of all) {
-      if (each.kind !== 'table') continue;
-      const twin = prepared.get(each.twin ?? '');
-      tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
-    }
+    let filled: Promise<void> | undefined;
     return {
       backend,
-      values,
+      values: new Map(constants.map(({ key }, i) => [key, placed[i]!])),
       matrix: (key) => prepared.get(key)!,
       matrices: new Map(matrices.map(({ key, matrix }) => [key, matrix])),
-      table: (key) => tables.get(key)!,
+      table: (key) => (indices, out) => tables.get(key)!(indices, out),
       fileBytes,
+      fill: () => (filled ??= fill()),
       sources,
+      dispose,
     };
   } catch (error) {
-    backend.dispose();
+    await dispose();
     throw error;
   }
 }
 
+/** Of packed weights: what the working buffers of a short prompt take in a large model. */
+const RUN_SHARE = 1 / 64;
 /** Memory from which on it is worth a piece of code of its own, and threads. */
 const TOUCHED_BYTES = 2 ** 25;
 
 /** Node only: other engines have nobody to do it. */
-async function touchedMemory(backend: WasmBackend, byteLength: number): Promise<Touched | undefined> {
-  if (byteLength < TOUCHED_BYTES || !builtin('node:fs')) return undefined;
-  return (await import('./touch.ts')).touch(backend, byteLength);
+async function touchedMemory(handles: readonly ArenaHandle[], isBusy: boolean): Promise<Touched | undefined> {
+  const bytes = handles.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  // With debug, something lies between them.
+  if (bytes < TOUCHED_BYTES || handles[0]!.arena.debug || !builtin('node:fs')) return undefined;
+  return (await import('./touch.ts')).touch(handles, isBusy);
 }
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
@@ -177,22 +207,29 @@ function extremes(matrices: readonly Kind<'matrix'>[]): Set<string> {
   return new Set([...largest.values()].map(({ key }) => key));
 }
 
-function residentOf(device: WasmBackend, { key, info, tensor, transposed, arranged }: Kind<'values'>) {
+/** Where a constant will lie, as values of the device have it. */
+function placeOf(device: WasmBackend, { key, info, transposed, arranged }: Kind<'values'>) {
   const dims = info.dims as readonly number[];
   const dtype = dtypeOf(info.elemType);
   const shape = arranged ? arranged.dims : transposed ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
-  const slot = newSlot(dtype, shape);
   const handle = device.alloc(byteSize(dtype) * countOf(dims), `constant ${key}`);
+  return { slot: newSlot(dtype, shape), handle, place: undefined };
+}
+
+function writeConstant(
+  device: WasmBackend,
+  { info, tensor, transposed, arranged }: Kind<'values'>,
+  handle: ArenaHandle,
+): void {
   const isAsStored = !transposed && !arranged;
   // Read to where it lies, it is no array of JavaScript in between.
   const there = isAsStored && handle.byteLength > 0 ? device.arena.bytes(handle) : undefined;
   const values = elementsOf(info, tensor, there);
   const placed = transposed
-    ? transpose(values as Float32Array, dims)
+    ? transpose(values as Float32Array, info.dims as readonly number[])
     : (arranged?.of(values as Float32Array) ?? values);
   const isThere = placed.buffer === there?.buffer && placed.byteOffset === there.byteOffset;
   if (values.byteLength > 0 && !isThere) device.write(handle, placed);
-  return { slot, handle, place: undefined };
 }
 
 /** @param into where they may be put: see {@link tensorFloats} */

@@ -24,11 +24,11 @@ import { passedTensors } from './passed.ts';
 import { Profile, type ProfileEvent } from './profile.ts';
 import { Executor } from './run.ts';
 import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
-import { makeSchedule, type Schedule, Slots } from './schedule.ts';
+import { makeSchedule, type Schedule, type Slots } from './schedule.ts';
 import { snapshot } from './snapshot.ts';
 import { type Value, valueOfTensor } from './value.ts';
 import { warmedMilliseconds } from './warming.ts';
-import { bodiesOn, forgetButLast, makeWays, prepare, tidy, type Way } from './ways.ts';
+import { bodiesOn, forgetButLast, tidy, type Way } from './ways.ts';
 
 /** A handler that can report. */
 export interface MsdHandler extends OrtHandler {
@@ -49,7 +49,7 @@ export class CutSession implements MsdHandler {
   readonly #known: ReadonlySet<string>;
   /** Names of outputs: a file may list one twice. */
   readonly #outputCount: number;
-  readonly #slots = new Slots();
+  readonly #slots: Slots;
   readonly #inputSlots: readonly number[];
   readonly #report: Omit<SessionReport, 'nodes' | 'bytesCopiedPerCall' | 'memory'>;
   readonly #nodes: readonly NodeReport[];
@@ -77,11 +77,11 @@ export class CutSession implements MsdHandler {
     this.#specs = model.inputs.map(inputSpec);
     this.#known = new Set(this.inputNames);
     this.#outputCount = new Set(this.outputNames).size;
-    this.#inputSlots = this.inputNames.map((name) => this.#slots.of(name));
-    const ways = makeWays(model.variants, this.#slots, new Set(this.outputNames));
-    const executor = new Executor(model.ort, model.variants[0]!.shop, this.#slots.size);
+    const { slots, ways } = model.planned;
+    this.#slots = slots;
+    this.#inputSlots = this.inputNames.map((name) => slots.of(name));
+    const executor = new Executor(model.ort, model.variants[0]!.shop, slots.size);
     this.#live = { model, executor, ways };
-    for (const { all } of ways) prepare(all);
     if (model.profiledFrom !== undefined) {
       this.#profile = new Profile(model.profiledFrom);
       this.#profile.add('Session', 'session_initialization', model.profiledFrom, {});

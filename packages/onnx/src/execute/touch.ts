@@ -3,7 +3,10 @@
  * takes longer than reading and packing its weights. In Node it can be done beside that: zeros from the system, read into
  * memory by Node's threads for files, bring its pages along. It takes the time of processors that the first writes would have taken.
  */
-import type { ArenaHandle, WasmBackend } from '@msd/core';
+import type { ArenaHandle } from '@msd/core';
+
+type Arena = ArenaHandle['arena'];
+
 import { builtin } from '../read/builtin.ts';
 
 interface FileSystem {
@@ -14,8 +17,8 @@ interface FileSystem {
 
 /** Memory that is ready before it is needed. */
 export interface Touched {
-  /** Waits until the next so many bytes are ready, or nothing more will be. */
-  room(byteLength: number): Promise<void>;
+  /** Waits until it is ready up to an address, or nothing more will be: nothing there may be written to before. */
+  room(end: number): Promise<void>;
   /** Nothing more is needed. Waits for what is under way. */
   end(): Promise<void>;
 }
@@ -28,18 +31,23 @@ interface System {
 const PIECE_BYTES = 2 ** 23;
 /** Node has four threads for files: others may want one. On two cores one of these would be as slow as the first writes were. */
 const LANES = 3;
+/** What is asked for at first while JavaScript has other work, and asks for nothing more in the meantime. */
+const AHEAD_BYTES = 3 * 2 ** 25;
 
 /**
- * Makes the memory that a backend starts with ready, from its beginning on. What is not ready yet is allocated, so nobody else gets
- * it: who does not wait for it gets other memory.
+ * Makes the memory of some handles ready, from the first one on. They follow each other in one arena, nothing else lies between them,
+ * and nothing has been written to them: zeros will.
  *
+ * @param isBusy the caller has other work for some 50 ms: until then there is a thread for each core that is free, no more
  * @returns `undefined` where the system has no zeros to read, or one core; else {@link Touched.end} has to follow
  */
-export function touch(backend: WasmBackend, byteLength: number): Touched | undefined {
+export function touch(handles: readonly ArenaHandle[], isBusy: boolean): Touched | undefined {
   const fs = builtin<FileSystem>('node:fs');
-  const cores = builtin<System>('node:os')?.availableParallelism() ?? 1;
-  const zeros = fs && cores > 1 ? open(fs) : undefined;
-  return zeros === undefined ? undefined : new Touching(backend, byteLength, { fs: fs!, fd: zeros });
+  const free = (builtin<System>('node:os')?.availableParallelism() ?? 1) - 1;
+  const zeros = fs && free > 0 ? open(fs) : undefined;
+  if (zeros === undefined) return undefined;
+  const first = isBusy ? { count: Math.min(LANES, free), bytes: AHEAD_BYTES } : { count: 0, bytes: 0 };
+  return new Touching(handles, { fs: fs!, fd: zeros }, first);
 }
 
 /** Where zeros come from. */
@@ -56,34 +64,40 @@ function open(fs: FileSystem): number | undefined {
   }
 }
 
+interface Piece {
+  readonly begin: number;
+  readonly end: number;
+  isReady: boolean;
+}
+
 class Touching implements Touched {
-  readonly #backend: WasmBackend;
   readonly #zeros: Zeros;
-  readonly #pieces: ArenaHandle[] = [];
-  readonly #isReady: boolean[] = [];
+  readonly #arena: Arena;
+  readonly #pieces: Piece[] = [];
   readonly #all: Promise<unknown>;
   #begun = 0;
   /** Pieces that are ready, with all before them. */
   #ready = 0;
-  /** Bytes that were asked for. */
-  #wanted = 0;
   #isOver = false;
   #wake: (() => void) | undefined;
 
-  constructor(backend: WasmBackend, byteLength: number, zeros: Zeros) {
-    this.#backend = backend;
+  constructor(
+    handles: readonly ArenaHandle[],
+    zeros: Zeros,
+    first: { readonly count: number; readonly bytes: number },
+  ) {
+    const [{ arena, ptr }, last] = [handles[0]!, handles.at(-1)!];
     this.#zeros = zeros;
-    for (let left = byteLength; left >= PIECE_BYTES; left -= PIECE_BYTES)
-      this.#pieces.push(backend.alloc(PIECE_BYTES, 'memory that is made ready'));
-    const lane = async (): Promise<void> => {
-      while (this.#begun < this.#pieces.length) await this.#touch(this.#begun++);
-    };
-    this.#all = Promise.all(Array.from({ length: LANES }, lane)).finally(() => zeros.fs.closeSync(zeros.fd));
+    this.#arena = arena;
+    for (let [begin, end] = [ptr, last.ptr + last.byteLength]; begin < end; begin = this.#pieces.at(-1)!.end) {
+      const bytes = this.#pieces.length < first.count ? first.bytes : PIECE_BYTES;
+      this.#pieces.push({ begin, end: Math.min(begin + bytes, end), isReady: false });
+    }
+    this.#all = this.#run(first.count).finally(() => zeros.fs.closeSync(zeros.fd));
   }
 
-  async room(byteLength: number): Promise<void> {
-    this.#wanted += byteLength;
-    while (!this.#isOver && this.#ready < this.#pieces.length && PIECE_BYTES * this.#ready < this.#wanted)
+  async room(end: number): Promise<void> {
+    while (!this.#isOver && this.#ready < this.#pieces.length && this.#pieces[this.#ready]!.begin < end)
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -91,19 +105,30 @@ class Touching implements Touched {
 
   async end(): Promise<void> {
     this.#isOver = true;
-    while (this.#begun < this.#pieces.length) this.#backend.free(this.#pieces[this.#begun++]!);
     await this.#all;
   }
 
-  async #touch(index: number): Promise<void> {
+  /** @param first pieces to begin with */
+  async #run(first: number): Promise<void> {
+    await Promise.all(Array.from({ length: first }, () => this.#next()));
+    const lane = async (): Promise<void> => {
+      while (this.#begun < this.#pieces.length) await this.#next();
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
+  }
+
+  async #next(): Promise<void> {
+    if (this.#isOver || this.#begun === this.#pieces.length) {
+      this.#begun = this.#pieces.length;
+      return;
+    }
     const { fs, fd } = this.#zeros;
-    const piece = this.#pieces[index]!;
-    const bytes = this.#backend.arena.bytes(piece);
+    const piece = this.#pieces[this.#begun++]!;
+    const bytes = this.#arena.bytes(this.#arena.at(piece.begin, piece.end - piece.begin));
     // Whether it read any zeros does not matter: a page that was not brought along comes when it is needed.
-    await new Promise<void>((resolve) => fs.read(fd, bytes, 0, PIECE_BYTES, null, () => resolve()));
-    this.#backend.free(piece);
-    this.#isReady[index] = true;
-    while (this.#isReady[this.#ready]) this.#ready++;
+    await new Promise<void>((resolve) => fs.read(fd, bytes, 0, bytes.length, null, () => resolve()));
+    piece.isReady = true;
+    while (this.#pieces[this.#ready]?.isReady) this.#ready++;
     this.#wake?.();
   }
 }

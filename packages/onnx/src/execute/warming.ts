@@ -10,6 +10,9 @@ import { nextTask } from './abort.ts';
 /** Creates a session with options of `InferenceSession.create`. */
 type Create = (model: Uint8Array, options: object) => Promise<OrtHandler>;
 
+/** Milliseconds before anything is run: a file that is there sooner would wait for it, and not the other way round. */
+const DELAY_MS = 200;
+
 /** Marks the entry of `executionProviders` of the session that is only there to warm. */
 export const WARMS: unique symbol = /* @__PURE__ */ Symbol.for('msd.warms');
 
@@ -37,7 +40,8 @@ export function beginWarming(create: Create): void {
 
 async function warm(create: Create, signal: AbortSignalLike): Promise<void> {
   const { warmModel } = await import('./warm-model.ts');
-  await idle();
+  await new Promise((resolve) => setTimeout(resolve, DELAY_MS));
+  if (!signal.aborted) await idle();
   if (signal.aborted) return;
   const executionProviders = [{ name: 'msd', threads: 1, [WARMS]: true }];
   const begun = performance.now();

@@ -4,7 +4,7 @@ import type { KvKeeper } from './kv/keeper.ts';
 import type { Space } from './memory.ts';
 import type { PassedValue } from './passed.ts';
 import type { Plan, Workshop } from './plan.ts';
-import { makeSchedule, type RegionPlan, type Schedule, type Slots } from './schedule.ts';
+import { makeSchedule, type RegionPlan, type Schedule, Slots } from './schedule.ts';
 
 /** One way through a model. */
 export interface CutVariant {
@@ -43,6 +43,25 @@ export function bodiesOn(ways: readonly Way[]): ReadonlySet<Body> {
 
 /** Shapes that plans are kept for. Beyond, all are made anew: a server that meets every length must not grow. */
 const MAX_PLANS = 16;
+
+/** Ways of a session, planned for one token as far as that can be known. */
+export interface PlannedWays {
+  readonly slots: Slots;
+  readonly ways: readonly Way[];
+}
+
+/** @param inputs names, which get the first slots */
+export function planWays(
+  variants: readonly CutVariant[],
+  inputs: readonly string[],
+  outputs: Iterable<string>,
+): PlannedWays {
+  const slots = new Slots();
+  for (const name of inputs) slots.of(name);
+  const ways = makeWays(variants, slots, new Set(outputs));
+  for (const { all } of ways) prepare(all);
+  return { slots, ways };
+}
 
 export function makeWays(variants: readonly CutVariant[], slots: Slots, outputs: ReadonlySet<string>): Way[] {
   return variants.map((variant) => ({

@@ -27,8 +27,7 @@ import type { MsdHandler } from './session.ts';
 import { copyOfTensor } from './snapshot.ts';
 
 /** What to do about it. */
-const ADVICE =
-  "MSD makes quantized weights faster: use an export in q4, q8 or int8, or pass quantize: 'int8'. To get rid of this warning, leave 'msd' out of executionProviders.";
+const ADVICE = "Use an export in q4, q8 or int8, or pass quantize: 'int8'; or leave 'msd' out of executionProviders.";
 
 /** Creates a session over the original bytes or path. */
 export async function createWhole(

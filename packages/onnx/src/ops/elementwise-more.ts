@@ -83,22 +83,22 @@ function matchPow({ node }: NodeView, matcher: Matcher): Match | string {
   return matcher.notFloat('y', y) ?? expressionMatch(matcher, [node], [x, y], (to, args) => to.add('Pow', args));
 }
 
+/** What limits are that are left out: infinities become numbers. */
+const LARGEST = 3.4028234663852886e38;
+
 /** Limits are attributes up to version 10, operands afterwards; either may be left out. */
 function matchClip(view: NodeView, matcher: Matcher): Match | string {
   const { node } = view;
-  const [x = '', min = '', max = ''] = node.inputs;
-  const names = view.version < 11 ? [x] : [x, min, max].filter((name) => name !== '');
+  const [x = '', min = '', max = ''] = view.version < 11 ? node.inputs.slice(0, 1) : node.inputs;
+  const names = [x, min, max].filter((name) => name !== '');
   const refused = notFloats(matcher, names);
   if (refused !== undefined) return refused;
-  if (names.length === 3) return expressionMatch(matcher, [node], names, (to, args) => to.add('Clip', args));
-  if (names.length === 2)
-    return expressionMatch(matcher, [node], names, (to, args) => to.add(min === '' ? 'Min' : 'Max', args));
-  const limits = [view.float('min', -3.4028234663852886e38), view.float('max', 3.4028234663852886e38)];
-  return expressionMatch(matcher, [node], names, (to, [value]) =>
-    view.version < 11
-      ? to.add('Clip', [value!, ...limits.map((limit) => to.number(limit))])
-      : to.add('CastToF32', [value!]),
-  );
+  const isOld = view.version < 11;
+  const [least, most] = isOld ? [view.float('min', -LARGEST), view.float('max', LARGEST)] : [-LARGEST, LARGEST];
+  return expressionMatch(matcher, [node], names, (to, [value, ...limits]) => {
+    const low = min === '' ? to.number(least) : limits.shift()!;
+    to.add('Clip', [value!, low, limits[0] ?? to.number(most)]);
+  });
 }
 
 /** To the type that another value has: of floats, nothing. */

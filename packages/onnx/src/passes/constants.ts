@@ -5,9 +5,9 @@
  * themselves.
  */
 
+import { fp16Bits } from '@msd/core';
 import { dataTypeBits, FLOAT16, FLOAT32, INT8, INT32, UINT8 } from '../data-types.ts';
 import { countOf, stridesOf } from '../dims.ts';
-import { bitsOf } from '../half.ts';
 import type { Constant, FoldedConstant, Graph, GraphNode } from '../ir/graph.ts';
 import { type Info, infoOfConstant, isKnown, newSymbols } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
@@ -40,7 +40,7 @@ const reshape: Fold = (view, { x, info }) => {
 /** Element types that Cast makes of numbers, and how a stretch of them is written. */
 const WRITERS: ReadonlyMap<number, (numbers: ArrayLike<number>, out: Uint8Array) => void> = /* @__PURE__ */ new Map([
   [FLOAT32, (from, { buffer, byteOffset }) => new Float32Array(buffer, byteOffset, from.length).set(from)],
-  [FLOAT16, (from, { buffer, byteOffset }) => new Uint16Array(buffer, byteOffset, from.length).set(bitsOf(from))],
+  [FLOAT16, (from, { buffer, byteOffset }) => new Uint16Array(buffer, byteOffset, from.length).set(fp16Bits(from))],
 ]);
 const WHOLE: ReadonlyMap<number, (numbers: ArrayLike<number>, out: Uint8Array) => void> = /* @__PURE__ */ new Map([
   [INT8, (from, out) => out.set(from)],

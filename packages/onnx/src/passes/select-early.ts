@@ -15,6 +15,7 @@ import { elements, type NodeView, operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
+import { rewired } from './rewired.ts';
 
 /** A Gather or Slice along one dimension that is not the last. */
 interface Selection {
@@ -169,9 +170,4 @@ class Move {
     }
     return rows.size > 0 ? rows : undefined;
   }
-}
-
-/** A node between other values. */
-function rewired(node: GraphNode, inputs: readonly string[], outputs: readonly string[]): NodeRecord {
-  return { ...node, inputs, outputs, range: { ...node.range }, isEdited: true };
 }

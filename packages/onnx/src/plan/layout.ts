@@ -77,7 +77,8 @@ class Layout {
     const inputs: Slot[] = [];
     for (const slot of step.inputs) {
       if (!slot) return false;
-      const image = sameDims(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
+      const whole = sameDims(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
+      const image = whole && keepsChannels(slot, whole) ? whole : undefined;
       if (image) images++;
       const own = image ? part(image, 0, positionDims(out.dims)) : repeatedAlike(slot, out.dims.length);
       if (!own) return false;
@@ -108,6 +109,10 @@ class Layout {
     return true;
   }
 }
+
+/** Is a slot the image, its positions in one dimension or several? Under other dims (a Reshape) its elements lie otherwise. */
+const keepsChannels = ({ dims }: Slot, image: Slot): boolean =>
+  dims[0] === image.dims[0] && dims[1] === image.dims.at(-1);
 
 /** An operand that is repeated over all positions, or over all channels, seen with channels last; nothing has to be moved. */
 function repeatedAlike(slot: Slot, rank: number): Slot | undefined {

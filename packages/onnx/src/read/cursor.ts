@@ -27,6 +27,8 @@ const RECORD_BYTES: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
 ]);
 /** Longer texts are read where they are: no operator that is looked at has such an attribute. */
 const MAX_TEXT = 64;
+/** Nor one with more texts. */
+const MAX_TEXTS = 64;
 /** Of a string, or a range that is kept, beside its characters. */
 const ITEM_BYTES = 40;
 
@@ -222,10 +224,12 @@ export class Cursor {
 
   /** Appends a text of a repeated bytes field. @returns as {@link Cursor.ints} */
   texts(to: ByteRange[]): boolean {
-    const isFull = to.length >= MAX_LIST;
-    const range = isFull ? this.range() : this.text();
-    if (!isFull) to.push(range);
-    return !isFull;
+    if (to.length < MAX_TEXTS) return to.push(this.text()) > 0;
+    const range = this.range();
+    if (to.length >= MAX_LIST) return false;
+    this.#charge(ITEM_BYTES);
+    to.push(range);
+    return true;
   }
 
   /** Steps over the field, whatever it is. */

@@ -2,10 +2,10 @@
  * TensorProto: where a tensor's elements lie, and, on demand, its bytes in `raw_data` form (little endian, row-major).
  * Reading one costs its header only.
  */
+import { floatsOfFp16 } from '@msd/core';
 import { carriedOf, isCarried } from '../carried.ts';
 import { dataTypeBits, dataTypeName, FLOAT16, INT8, INT16, UINT16 } from '../data-types.ts';
 import { OnnxFormatError } from '../errors.ts';
-import { floatsOfHalves } from '../half.ts';
 import { Cursor, WIRE } from './cursor.ts';
 import { type ByteRange, type ByteSource, readRange } from './source.ts';
 import { headOf, whatIsIt } from './what-is-it.ts';
@@ -190,7 +190,7 @@ export function floatReader(tensor: TensorRef): (first: number, count: number) =
   return (first, count) => {
     if (staged.length < width * count) staged = new Uint8Array(width * count);
     const bytes = read(width * first, width * count, staged);
-    return width === 2 ? floatsOfHalves(halvesIn(bytes)) : floatsOf(bytes);
+    return width === 2 ? floatsOfFp16(halvesIn(bytes)) : floatsOf(bytes);
   };
 }
 

@@ -3,10 +3,10 @@
  * blocks along it.
  */
 
+import { fp16Bits } from '@msd/core';
 import { roundHalfEven } from '@msd/core/program';
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
 import { countOf, sameDims } from '../dims.ts';
-import { bitsOf } from '../half.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -122,7 +122,7 @@ export function dequantized(name: string, elemType: number, of: Dequantize): Ten
       const at = index(begin + i);
       floats[i] = Math.fround(codes[i]! - (zeros ? zeros[at]! : 0)) * scale[at]!;
     }
-    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(bitsOf(floats));
+    if (elemType === FLOAT16) new Uint16Array(out.buffer, out.byteOffset, count).set(fp16Bits(floats));
   });
 }
 

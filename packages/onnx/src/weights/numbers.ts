@@ -1,4 +1,5 @@
 /** Elements of constants as numbers, whatever few bits a file keeps them in. */
+import { floatsOfFp16 } from '@msd/core';
 import {
   dataTypeBits,
   FLOAT4E2M1,
@@ -15,7 +16,6 @@ import {
   UINT8,
   UINT16,
 } from '../data-types.ts';
-import { floatsOfHalves } from '../half.ts';
 import { elementsIn, floatsOf, halvesIn, partReader, type TensorRef } from '../read/tensor.ts';
 
 /** Elements [begin, begin + count) in row-major order. */
@@ -25,7 +25,7 @@ type Decode = (bytes: Uint8Array) => ArrayLike<number>;
 
 const DECODERS: ReadonlyMap<number, Decode> = /* @__PURE__ */ new Map<number, Decode>([
   [FLOAT32, floatsOf],
-  [FLOAT16, (bytes) => floatsOfHalves(halvesIn(bytes))],
+  [FLOAT16, (bytes) => floatsOfFp16(halvesIn(bytes))],
   [INT8, (bytes) => elementsIn(bytes, Int8Array)],
   [UINT8, (bytes) => bytes],
   [INT16, (bytes) => elementsIn(bytes, Int16Array)],

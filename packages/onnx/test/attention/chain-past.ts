@@ -19,6 +19,8 @@ export interface PastChain {
   readonly isForeign?: boolean;
   /** Past and present are [batch, positions, heads, size]. */
   readonly rowsFirst?: boolean;
+  /** Present is handed out by an Identity. */
+  readonly handsOn?: boolean;
   /** A node outside that computes with present. */
   readonly isUsed?: boolean;
 }
@@ -111,11 +113,13 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
   for (let layer = 0; layer < layers; layer++) {
     const q = split(x, heads);
     const [k, v] = ['key', 'value'].map((what) => {
-      const name = `present.${layer}.${what}`;
+      const present = `present.${layer}.${what}`;
+      const name = chain.handsOn ? `joined.${layer}.${what}` : present;
       const axis = rowsFirst ? 1 : what === 'key' ? 2 : -2;
       node('Concat', [`past.${layer}.${what}`, split(x, kvHeads, !rowsFirst)], { axis: { int: axis } }, name);
+      if (chain.handsOn) node('Identity', [name], {}, present);
       outputs.push({
-        name,
+        name: present,
         dtype: 'float32',
         dims: rowsFirst ? ['batch', 'total', kvHeads, size] : ['batch', kvHeads, 'total', size],
       });

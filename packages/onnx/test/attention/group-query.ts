@@ -1,6 +1,6 @@
 /** GroupQueryAttention as a model of one node, and in float64 as ONNX Runtime has it. */
 
-import { bitsOf } from '../../src/half.ts';
+import { fp16Bits } from '@msd/core';
 import { type AttributeSpec, type NodeSpec, writeModel } from '../../src/write/index.ts';
 import { gaussian, random } from '../models.ts';
 import { ort, tensor } from '../ort.ts';
@@ -160,8 +160,8 @@ export function groupQueryModel(form: Form): Uint8Array {
         ...(isChosen ? [{ name: 'limit', dtype: 'int32' as const, dims: [], data: Int32Array.of(4) }] : []),
         ...(f.rotary && !isChosen
           ? [
-              { name: 'cos', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(cos) : cos },
-              { name: 'sin', dtype: floatType(f), dims: [rows, half], data: f.half ? bitsOf(sin) : sin },
+              { name: 'cos', dtype: floatType(f), dims: [rows, half], data: f.half ? fp16Bits(cos) : cos },
+              { name: 'sin', dtype: floatType(f), dims: [rows, half], data: f.half ? fp16Bits(sin) : sin },
             ]
           : []),
         ...(f.codes
@@ -220,7 +220,7 @@ export function feedsOf(
       next,
       dims.reduce((a, b) => a * b, 1),
     );
-    return f.half ? new ort.Tensor('float16', bitsOf(floats), dims) : tensor(floats, dims);
+    return f.half ? new ort.Tensor('float16', fp16Bits(floats), dims) : tensor(floats, dims);
   };
   const none = { float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array }[cacheType(f)];
   const empty = () => new ort.Tensor(cacheType(f), new none(0), [batch, kvHeads, 0, f.bits ? size / 2 : size]);

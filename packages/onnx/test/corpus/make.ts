@@ -266,7 +266,146 @@ const images: GraphSpec = {
   outputs: [{ name: 'y', dtype: 'float32' }],
 };
 
+/** Every function of one or two operands, one after the other. */
+const UNARY =
+  'Neg Abs Floor Ceil Exp Tanh Sin Cos Elu Softplus Softsign Gelu HardSigmoid Round Sign Reciprocal Log com.microsoft.QuickGelu com.microsoft.Gelu';
+const COMPARED = 'Equal Less LessOrEqual GreaterOrEqual';
+
+/** Of a domain that stands before the name. */
+const named = (name: string, inputs: string[], outputs: string[], attributes?: NodeSpec['attributes']): NodeSpec => {
+  const opType = name.split('.').at(-1)!;
+  return opType === name ? op(opType, inputs, outputs, attributes) : ms(op(opType, inputs, outputs, attributes));
+};
+
+const functions: GraphSpec = {
+  nodes: [
+    a.node('x', 'f0'),
+    ...UNARY.split(' ').map((name, i) => named(name, [`f${i}`], [`f${i + 1}`])),
+    op('Identity', [`f${UNARY.split(' ').length}`], ['f']),
+    ms(op('BiasGelu', ['f', 'row'], ['g'])),
+    op('CastLike', ['g', 'row'], ['h']),
+    op('Min', ['f', 'h', 'row'], ['least']),
+    op('Max', ['f', 'least'], ['most']),
+    op('Sum', ['least', 'most'], ['sum']),
+    ...COMPARED.split(' ').map((name, i) => op(name, ['sum', i === 0 ? 'row' : 'f'], [`c${i}`])),
+    op('And', ['c0', 'c1'], ['d']),
+    op('Or', ['d', 'c2'], ['e']),
+    op('Xor', ['e', 'c3'], ['o']),
+    op('Not', ['o'], ['n']),
+    op('IsNaN', ['sum'], ['nan']),
+    op('Where', ['n', 'sum', 'f'], ['y']),
+  ],
+  initializers: [...a.initializers, floats('row', 8)],
+  inputs: [value('x')],
+  outputs: [value('y', 'float32', ['m', 8]), value('nan', 'bool', ['m', 8])],
+};
+
+const FOLDED = ['Sum', 'Prod', 'Max', 'Min', 'L1', 'L2', 'SumSquare'];
+
+/** Norms, reductions, rotary embedding and rows of a table in few bits. */
+const rows: GraphSpec = {
+  nodes: [
+    ms(
+      op('GatherBlockQuantized', ['codes', 'ids', 'steps'], ['x'], {
+        block_size: { int: 16 },
+        quantize_axis: { int: 1 },
+      }),
+    ),
+    op('LayerNormalization', ['x', 'scale', 'scale'], ['l'], { axis: { int: -1 } }),
+    ms(op('SkipLayerNormalization', ['x', 'l', 'scale', 'scale', 'scale'], ['s'])),
+    op('RMSNormalization', ['s', 'scale'], ['r']),
+    op('RotaryEmbedding', ['r', 'cos', 'sin', 'ids'], ['t'], { num_heads: { int: 4 } }),
+    a.node('t', 'p'),
+    op('LogSoftmax', ['p'], ['w'], { axis: { int: -1 } }),
+    ...FOLDED.map((name) => op(`Reduce${name}`, ['w', 'last'], [`${name} of w`])),
+    op(
+      'Sum',
+      FOLDED.map((name) => `${name} of w`),
+      ['sums'],
+    ),
+    op('Squeeze', ['sums', 'last'], ['z']),
+    op('ArgMin', ['w'], ['worst'], { axis: { int: -1 }, select_last_index: { int: 1 } }),
+    op('Flatten', ['w'], ['y'], { axis: { int: 2 } }),
+  ],
+  initializers: [
+    ...a.initializers,
+    { name: 'codes', dtype: 'uint4', dims: [6, K], data: new Uint8Array(3 * K).fill(0x7c) },
+    ...[floats('steps', 6, K / 16), floats('scale', K), floats('cos', 8, 4), floats('sin', 8, 4), longs('last', -1)],
+  ],
+  inputs: [value('ids', 'int64', [1, 'm'])],
+  outputs: [value('y', 'float32', ['m', 8]), value('z', 'float32', [1, 'm']), value('worst', 'int64', [1, 'm', 1])],
+};
+
+/** Attention with caches that grow, and in a buffer of its full size; of codes. */
+const caches: GraphSpec = {
+  nodes: [
+    a.node('x', 'p'),
+    ms(
+      op('GroupQueryAttention', ['p', 'p', 'p', 'past', 'past', 'ends', 'total', 'cos', 'sin'], ['g', 'k', 'v'], {
+        ...{ num_heads: { int: 2 }, kv_num_heads: { int: 2 }, do_rotary: { int: 1 } },
+        local_window_size: { int: 3 },
+      }),
+    ),
+    ms(
+      op(
+        'DecoderMaskedMultiHeadAttention',
+        ['g', 'p', 'p', '', '', 'buffer', 'buffer', 'length'],
+        ['h', 'buffer k', 'buffer v'],
+        { num_heads: { int: 2 }, past_present_share_buffer: { int: 1 } },
+      ),
+    ),
+    op('QuantizeLinear', ['h', 'sx', 'zx'], ['q']),
+    ms(
+      op('QAttention', ['q', 'packed', 'bias', 'sx', 'sw', '', 'zx', 'zw'], ['y'], {
+        num_heads: { int: 2 },
+        unidirectional: { int: 1 },
+      }),
+    ),
+  ],
+  initializers: [
+    ...[...a.initializers, floats('cos', 4, 2), floats('sin', 4, 2), floats('bias', 24)],
+    ...[scalars('sx', 0.25), codesOf('zx', 'uint8', [], 1), scalars('sw', 0.5), codesOf('zw', 'int8', [], 1)],
+    codesOf('packed', 'int8', [8, 24], 192),
+  ],
+  inputs: [
+    value('x', 'float32', [1, 1, K]),
+    ...[value('past', 'float32', [1, 2, 'past', 4]), value('buffer', 'float32', [1, 2, 4, 4])],
+    ...[value('ends', 'int32', [1]), value('total', 'int32', [1]), value('length', 'int32', [1])],
+  ],
+  outputs: [
+    value('y', 'float32', [1, 1, 8]),
+    ...['k', 'v'].map((name) => value(name, 'float32', [1, 2, 'total', 4])),
+    ...['buffer k', 'buffer v'].map((name) => value(name, 'float32', [1, 2, 4, 4])),
+  ],
+};
+
+/** Functions of codes. */
+const codeFunctions: GraphSpec = {
+  nodes: [
+    ms(op('QuantizeLinear', ['x', 'sx', 'zx'], ['q'])),
+    op('QLinearMatMul', ['q', 'sx', 'zx', 'w', 'sx', 'zw', 'sx', 'zx'], ['p']),
+    ms(op('QLinearAdd', ['p', 'sx', 'zx', 'q', 'sx', 'zx', 'sx', 'zx'], ['a'])),
+    ms(op('QLinearMul', ['a', 'sx', 'zx', 'q', 'sx', 'zx', 'sx', 'zx'], ['m'])),
+    ms(op('QLinearSigmoid', ['m', 'sx', 'zx', 'sx', 'zx'], ['s'])),
+    ms(op('QLinearLeakyRelu', ['s', 'sx', 'zx', 'sx', 'zx'], ['l'], { alpha: { float: 0.25 } })),
+    ms(op('QLinearConcat', ['sx', 'zx', 'l', 'sx', 'zx', 'a', 'sx', 'zx'], ['c'], { axis: { int: 1 } })),
+    ms(op('DequantizeLinear', ['c', 'sx', 'zx'], ['f'])),
+    op('Unsqueeze', ['f', 'places'], ['image']),
+    op('GlobalMaxPool', ['image'], ['y']),
+  ],
+  initializers: [
+    ...[scalars('sx', 0.25), codesOf('zx', 'uint8', [], 1), codesOf('zw', 'int8', [], 1), longs('places', 2, 3)],
+    codesOf('w', 'int8', [K, K], K * K),
+  ],
+  inputs: [value('x')],
+  outputs: [value('y', 'float32', ['m', 2 * K, 1, 1])],
+};
+
 const models: Record<string, GraphSpec> = {
+  functions,
+  rows,
+  caches,
+  'code-functions': codeFunctions,
   coded,
   'coded-images': codedImages,
   half,
@@ -587,6 +726,10 @@ const loops: GraphSpec = {
 };
 writeFileSync(new URL('loops.onnx', import.meta.url), writeModel({ graph: loops }));
 
+/** Operators of operator set 23. */
+const NEWER = { rows: 23 } as Record<string, number>;
+
 for (const [name, graph] of Object.entries(models)) {
-  writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ graph }));
+  const opsets = { '': NEWER[name] ?? 21, 'com.microsoft': 1 };
+  writeFileSync(new URL(`${name}.onnx`, import.meta.url), writeModel({ opsets, graph }));
 }

@@ -37,7 +37,7 @@ interface Inner {
 const inners = /* @__PURE__ */ new WeakMap<KvCache, Inner>();
 
 /**
- * A cache for `attention`, on tfjs's current backend (cpu or wasm). No tensor: `tf.tidy` leaves it alone; dispose of it.
+ * A cache for `attention`, on tfjs's current backend (cpu or wasm). It is not a tensor: `tf.tidy` does not free it, call `dispose()`.
  *
  * @example
  * ```ts
@@ -140,7 +140,7 @@ export class KvCache {
     innerOf(this, 'KvCache.reset').cache.reset();
   }
 
-  /** Another cache with the same keys; neither shows what happens to the other from now on. No key is copied until then. */
+  /** A second cache with the same keys. From now on changes of one do not show in the other; keys are copied only when one is changed. */
   branch(): KvCache {
     const inner = innerOf(this, 'KvCache.branch');
     const other = Object.create(KvCache.prototype) as KvCache;
@@ -153,7 +153,7 @@ export class KvCache {
     innerOf(this, 'KvCache.reorder').cache.reorder(order);
   }
 
-  /** It is, too, when its backend is gone or `unregister` was called. */
+  /** True after `dispose()`, and when its backend is gone or `unregister` was called. */
   get isDisposed(): boolean {
     return !isAlive(inners.get(this));
   }

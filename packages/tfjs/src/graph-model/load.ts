@@ -29,8 +29,8 @@ export interface MsdHandler extends io.IOHandler {
 }
 
 /**
- * Wraps an IOHandler: quantized manifests (uint8, uint16, float16) and MSD's own formats keep their stored form, float
- * weights are quantized; the graph that tfjs gets has MSD's ops in place of the products and look-ups.
+ * Wraps an IOHandler. Weights that are stored as uint8, uint16, float16 or in MSD's own formats keep that form, float
+ * weights are quantized. In the graph that tfjs gets, matrix multiplications and look-ups are MSD's ops.
  *
  * @param source a URL, or any IOHandler of a graph model
  * @throws `ModelFormatError` (from `load`) if the model contradicts itself
@@ -69,7 +69,7 @@ export async function graphModelHandler(
  * Like `tf.loadGraphModel`, with weights that stay integers.
  *
  * @param source a URL, or any IOHandler of a graph model
- * @returns a GraphModel as every other: execute, executeAsync, save and dispose work. `reportOf(model)` says what was taken
+ * @returns an ordinary GraphModel: execute, executeAsync, save and dispose work. `reportOf(model)` says what MSD took over
  * @example
  * ```ts
  * const model = await loadGraphModel('https://…/model.json');

@@ -1,4 +1,4 @@
-/** What a user may ask of a model. */
+/** Options of loading and accelerating models. */
 
 import { type FormatId, formatIds, type KvType } from '@msd/core';
 import { type Activations, readActivations } from '../activations.ts';
@@ -10,35 +10,35 @@ import type { ClaimOptions } from './claim.ts';
 import type { RewriteOptions } from './rewrite.ts';
 
 export interface ModelOptions {
-  /** For weights that are floats in the file; stored integers stay what they are. Default 'int8'. */
+  /** What weights become that are floats in the file; stored integers stay as they are. Default 'int8'. */
   readonly format?: FormatId | undefined;
   /** Consecutive k per scale; default: one scale per column for int8, 32 for the others. */
   readonly blockSize?: number | null | undefined;
   /**
-   * Convolutions: true = all that are predicted to run at 1.2 times tfjs's speed at least, with scales per block, depthwise ones as
-   * floats; false = none; 'auto' (default) = those of models that look at no neighbours, all 1x1. int8 per channel harms some
-   * CNNs: look at the reported errors.
+   * Convolutions: true = all that are predicted to run at least 1.2 times as fast as in tfjs, with scales per block, depthwise ones as
+   * floats; false = none; 'auto' (default) = only in models whose convolutions are all 1x1. Some CNNs lose much with int8 per
+   * channel: look at the reported errors.
    */
   readonly convolutions?: boolean | 'auto' | undefined;
   /** Constant tables behind GatherV2 and SparseSegmentMean/Sum, Embedding layers. Default true. */
   readonly tables?: boolean | undefined;
-  /** Graph models: take a following Reshape, bias and activation into the product. Default true; inner nodes are then gone. */
+  /** Graph models: fuse a Reshape, bias and activation behind a product into it. Default true; the inner nodes are then gone. */
   readonly fuse?: boolean | undefined;
   /** Constants with fewer elements are left alone. Default 1024. */
   readonly minElements?: number | undefined;
   /**
-   * Graph models: take attention, product – scale – mask – softmax – product, as one op whose keys and values are kept as this
-   * meanwhile; false = none. Default 'int16'.
+   * Graph models: attention (multiply, scale, mask, softmax, multiply) becomes one op, which keeps keys and values in this form while
+   * it runs; false = leave it alone. Default 'int16'.
    */
   readonly attention?: KvType | false | undefined;
   /**
-   * Layers models: leave layers alone that may be trained, those whose `trainable` is not false. Packed weights cannot be. Default
+   * Layers models: leave layers alone whose `trainable` is not false, because packed weights cannot be trained. Default
    * false.
    */
   readonly keepTrainable?: boolean | undefined;
   /**
-   * A few activations that products multiply, by the name of the node or layer, from `recordActivations`: errors are measured with
-   * them, and decide whether a form is fine enough. Without them it is judged by the weights alone.
+   * Activations from your own data, by the name of the node or layer, from `recordActivations`: errors are measured with
+   * them, and decide whether a format is fine enough. Without them the weights alone decide.
    */
   readonly activations?: Activations | undefined;
 }

@@ -6,7 +6,7 @@ import { checkOptions } from '../options.ts';
 
 /** MSD's options and those of tfjs's loaders: by their names here, or all of them as `loadOptions`. */
 export interface LoadModelOptions extends ModelOptions, io.LoadOptions {
-  /** Options of tfjs's loader; what is given beside it counts more. */
+  /** Options of tfjs's loader; those given beside it come first. */
   readonly loadOptions?: io.LoadOptions | undefined;
 }
 
@@ -21,7 +21,7 @@ const NAMES = [
   'streamWeights',
 ] as const;
 
-/** @throws `TypeError` for what are no options of tfjs's */
+/** @throws `TypeError` for options that tfjs does not have */
 export function splitOptions(
   options: LoadModelOptions,
   where: string,

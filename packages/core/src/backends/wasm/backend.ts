@@ -61,12 +61,12 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     this.#calls = new BoundCalls(this.#runtime);
   }
 
-  /** Wakes threads that sleep, for whoever knows that work comes soon: they need some 50 µs, and sleep again if none comes. */
+  /** Wakes sleeping threads when you know that work comes soon: waking takes about 50 µs, and they sleep again if none comes. */
   wake(): void {
     if (this.arena.shared) this.#runtime.team.wake();
   }
 
-  /** Threads that large matmuls run on, and what keeps them from being more. */
+  /** How many threads large matmuls run on, and why not more. */
   get threads(): ThreadReport {
     const { report } = this.#runtime.team;
     if (this.arena.shared || report.count === 1) return report;
@@ -87,10 +87,10 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   }
 
   /**
-   * A matrix whose packed bytes lie in the arena already, and stay their owner's: disposing of it frees nothing.
+   * A matrix whose packed bytes are in the arena already. They keep their owner: disposing of the matrix frees nothing.
    *
    * @param handle exactly the packed bytes, 4-byte aligned; from `arena.alloc`, or `arena.at` on another owner's heap
-   * @param release gives the bytes back: with it they are the backend's, which counts them and disposes of them when it goes
+   * @param release frees the bytes; if it is given, the backend owns them, counts them, and frees them when it is disposed of
    * @throws {@link RangeError} if the bytes cannot be this matrix, or lie elsewhere
    */
   adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights {
@@ -232,14 +232,14 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     return gemmId(ownMatrix(this, prepared).kernel(this.#runtime.routes, shape, decomposition));
   }
 
-  /** What the engine offers, and what was measured where there was a choice. */
+  /** What the JavaScript engine offers, and what was measured if there was a choice. */
   get carriers(): CarrierReport {
     return this.#runtime.routes.report;
   }
 
   /**
-   * Times every tile of every carrier on this very matrix at M rows, and lets `matmul` take the fastest one from now on, for this
-   * matrix and all M of the same shape class (1, up to 7, more). Takes about a second; bits don't change.
+   * Times every tile of every carrier on this matrix with M rows. From then on `matmul` takes the fastest one for this
+   * matrix and all M of the same shape class (1, up to 7, more). Takes about a second; the bits don't change.
    *
    * @returns what was measured, fastest first
    */

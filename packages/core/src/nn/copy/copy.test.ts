@@ -175,6 +175,8 @@ describe('copy', () => {
       ),
       options,
     );
+    // Of nothing, in another dimension.
+    expect(pad([0, 3], { before: [0, 1], after: [0, 2], mode: 'reflect' }).outputs).toEqual([[0, 6]]);
     expect(() => pad([2], { before: [2], after: [0], mode: 'reflect' })).toThrow(
       new RangeError('pad: reflect expected at most 1 elements on each side, got 2 and 0.'),
     );

@@ -204,11 +204,9 @@ function segmentsOf(dim: number, before: number, after: number, mode: NonNullabl
   const last = first + kept - 1;
   const middle = { count: kept, to: Math.max(before, 0), from: first, step: 1 };
   if (mode === 'constant') return [middle];
-  const most = mode === 'reflect' ? kept - 1 : mode === 'wrap' ? kept : kept > 0 ? Infinity : 0;
+  const most = mode === 'reflect' ? Math.max(kept - 1, 0) : mode === 'wrap' ? kept : kept > 0 ? Infinity : 0;
   if (before > most || after > most)
-    throw new RangeError(
-      `pad: ${mode} expected at most ${Math.max(most, 0)} elements on each side, got ${before} and ${after}.`,
-    );
+    throw new RangeError(`pad: ${mode} expected at most ${most} elements on each side, got ${before} and ${after}.`);
   const [left, right] = {
     edge: [
       { from: first, step: 0 },
