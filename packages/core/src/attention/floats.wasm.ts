@@ -28,8 +28,8 @@ export function floatProducts(f: Func, { x, panels, steps, unroll, start, hidden
   const turn = (count: number, begins = false) => {
     for (const u of range(count)) {
       const vectors = panels.flatMap((panel) => range(VECTORS).map((g) => v128.load(panel, 16 * (VECTORS * u + g))));
-      // A single row's are loaded right before their products: there is no room for eight of them beside eight sums.
-      const w = x.length > 1 ? vectors.map((vector) => f.let(vector)) : vectors;
+      // Those of two panels are loaded right before their products: there is no room for eight of them beside eight sums.
+      const w = panels.length === 1 ? vectors.map((vector) => f.let(vector)) : vectors;
       for (const [i, pointer] of x.entries()) {
         const one = f.let(v128.load32Splat(pointer, 4 * u));
         const isHidden = hidden && f.let(hidden(one));

@@ -69,7 +69,7 @@ export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll)
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, score }) => {
     const [first, to] = [f.let(page), f.let(score)];
     // A second panel of a last pair may be one that no row sees: its scores are not looked at.
-    const abreast = rows === 1 ? 2 : 1;
+    const abreast = rows === 1 && unroll > 1 ? 2 : 1;
     f.repeat(abreast === 1 ? panels : i32.shrU(i32.add(panels, 1), 1), () => {
       const side = range(abreast).map((i) => (i ? f.let(i32.add(first, panelBytes)) : first));
       const sums = floatProducts(f, {
