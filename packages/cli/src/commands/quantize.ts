@@ -116,8 +116,10 @@ export function define(command: Command): void {
         const isExternal = options.externalData ?? isExternalBetter(model, { ...plan, byteLength: most });
         const head = headInMoreBits(model, plan, candidates, share);
         const expected = expectedBytes(model, head.plan);
+        const more =
+          candidates.length > 0 ? `, ${bytesText(expectedBytes(model, { ...plan, byteLength: most }))} at most` : '';
         out.note(
-          `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}.`,
+          `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}${more}.`,
         );
         if (options.dryRun) {
           const groups = head.plan.groups.map(({ matrix, shape, byteLength }) => ({

@@ -82,7 +82,10 @@ export async function calibration(model: OpenModel, plan: Plan, options: Calibra
       if (!probe) return undefined;
       const { key } = probe;
       if (!sums.has(key)) await load(parts.find((part) => part.some((each) => each.key === key))!);
-      if (!moments.has(key)) moments.set(key, sums.get(key)!.moments(DAMPING[texts.kind]));
+      if (!moments.has(key)) {
+        const found = sums.get(key)!.moments(DAMPING[texts.kind]);
+        moments.set(key, found && { ...found, isMadeUp: texts.kind === 'madeUp' });
+      }
       return moments.get(key);
     },
     texts: texts.kind === 'madeUp' ? undefined : (session) => texts.feeds(session),

@@ -8,6 +8,8 @@ export interface Moments {
   readonly squares: Float32Array;
   /** Mean products of channels [K, K]; absent where they would take too long or too much memory. */
   readonly products: Float32Array | undefined;
+  /** Inputs were made up: what they say of sizes is not to be trusted. */
+  readonly isMadeUp?: boolean;
 }
 
 /** Channels up to which products of channels are summed up: 256 MB of them. */
