@@ -149,6 +149,22 @@ export function infoOfConstant(constant: Constant): Info {
   return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
 }
 
+/** Why what is known of a constant is not all true: it has int64 elements that no double is. */
+export function roundingOf(constant: Constant, { elemType, data }: Info): string | undefined {
+  if (elemType !== INT64 || constant.kind !== 'tensor' || !data || data.every(Number.isSafeInteger)) return undefined;
+  try {
+    int64Given(int64In(constant.tensor));
+    return undefined;
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    throw error;
+  }
+}
+
+/** A copy: aligned. */
+const int64In = (tensor: TensorRef): BigInt64Array =>
+  new BigInt64Array(new Uint8Array(tensorBytes(tensor)).buffer, 0, elementCount(tensor));
+
 /** External files are opened only for models that need them. */
 function isReadable({ storage }: TensorRef): boolean {
   return storage.kind !== 'external' || storage.files.sources.has(storage.location);
@@ -170,13 +186,12 @@ function infoOfConstantNode({ attributes }: NodeRecord): Info {
 /** Elements of a tensor whose type is one that constants are known of, as numbers. */
 export function tensorElements(tensor: TensorRef): number[] {
   if (isFloat(tensor.elemType) || isCarried(tensor.elemType)) return numbersOf(tensorFloats(tensor));
+  if (tensor.elemType === INT64) return int64Numbers(int64In(tensor));
   const bytes = new Uint8Array(tensorBytes(tensor)).buffer; // a copy: aligned
   const count = elementCount(tensor);
   switch (tensor.elemType) {
     case INT32:
       return numbersOf(new Int32Array(bytes, 0, count));
-    case INT64:
-      return int64Numbers(new BigInt64Array(bytes, 0, count));
     default:
       return Array.from(new Uint8Array(bytes, 0, count), (value) => (value ? 1 : 0));
   }
