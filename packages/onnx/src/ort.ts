@@ -147,9 +147,13 @@ export interface StockModule extends OrtModule {
 /** A handler as its caller runs it: through a session of the module, where there is its class. */
 export function asSession(ort: OrtModule, handler: OrtHandler): { run(feeds: OrtFeeds): Promise<OrtFeeds> } {
   const { Session } = ort as Partial<StockModule>;
-  const session =
-    typeof Session === 'function' && new (Session as new (handler: OrtHandler) => Partial<StockSession>)(handler);
-  if (session && typeof session.run === 'function') return session as StockSession;
+  let session: Partial<StockSession> | undefined;
+  try {
+    session = new (Session as new (handler: OrtHandler) => Partial<StockSession>)(handler);
+  } catch {
+    // No class, or a wrapper's own, which is made of something else.
+  }
+  if (typeof session?.run === 'function') return session as StockSession;
   const fetches = Object.fromEntries(handler.outputNames.map((name) => [name, null]));
   return { run: (feeds) => handler.run(feeds, fetches, {}) };
 }

@@ -280,6 +280,44 @@ it('copies nothing where a run begins at once', async () => {
   await s.release();
 });
 
+it('leaves a model to ONNX Runtime that has an int64 constant which no double is: a hash', async () => {
+  const long = (name: string, ...data: bigint[]) =>
+    ({ name, dtype: 'int64', dims: [data.length], data: BigInt64Array.from(data) }) as const;
+  const hash = (factor: bigint) =>
+    model({
+      nodes: [
+        a.node('x', 'y'),
+        { opType: 'Mul', inputs: ['ids', 'factor'], outputs: ['product'] },
+        { opType: 'Mod', inputs: ['product', 'size'], outputs: ['row'] },
+      ],
+      initializers: [...a.initializers, long('factor', factor), long('size', 1000n)],
+      inputs: [
+        { name: 'x', dtype: 'float32', dims: [1, H] },
+        { name: 'ids', dtype: 'int64', dims: ['n'] },
+      ],
+      outputs: [{ name: 'y' }, { name: 'row' }],
+    });
+  const feeds = {
+    x: tensor(new Float32Array(H), [1, H]),
+    ids: new ort.Tensor('int64', BigInt64Array.of(5n, 7n), [2]),
+  };
+  const factor = 0x1e3779b97f4a7c15n;
+  const s = await session(hash(factor), { name: 'msd', claim: 'all' });
+  expect(reportOf(s)!.whole).toBe(
+    'a constant of int64 has 2177342782468422677, which no double is: MSD computes with doubles',
+  );
+  const exact = BigInt64Array.from([5n, 7n], (id) => ((BigInt.asIntN(64, id * factor) % 1000n) + 1000n) % 1000n);
+  expect((await s.run(feeds)).row!.data).toEqual(exact);
+  await s.release();
+  // One that a double is may be as large.
+  const even = await session(hash(2n ** 60n), { name: 'msd', claim: 'all' });
+  expect(reportOf(even)!.whole).toBeUndefined();
+  expect((await even.run(feeds)).row!.data).toEqual(
+    BigInt64Array.of((5n * 2n ** 60n) % 1000n, (7n * 2n ** 60n) % 1000n),
+  );
+  await even.release();
+});
+
 it('takes int64 beyond 2^53 where a double is the same, and refuses others instead of rounding them', async () => {
   const bytes = model({
     nodes: [

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { AbortError } from '../src/errors.ts';
 import type { MsdSession } from '../src/index.ts';
+import { asSession, type OrtHandler, type OrtModule } from '../src/ort.ts';
 import { exactProduct, firstMiss, gaussian, makeMatrix, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
 import { storyModel, storyPrompts } from './story.ts';
@@ -25,6 +26,27 @@ async function modulesOf<T>(work: () => Promise<T>): Promise<[T, number]> {
 }
 
 describe('rehearsals', () => {
+  it.each([
+    ['no class', undefined],
+    [
+      'a class that is made of something else',
+      class {
+        constructor(url: string) {
+          new URL(url);
+        }
+      },
+    ],
+    ['a class without run', class {}],
+  ])('run the handler itself where a module has %s', async (_, Session) => {
+    const handler = {
+      outputNames: ['y'],
+      run: async (feeds: object, fetches: object) => ({ feeds, fetches }),
+    };
+    const module = { Session } as unknown as OrtModule;
+    const { run } = asSession(module, handler as unknown as OrtHandler);
+    expect(await run({})).toEqual({ feeds: {}, fetches: { y: null } });
+  });
+
   it('compile what a prompt and the tokens after it need, and leave nothing else', async () => {
     const [prompt] = storyPrompts() as [number[]];
     const [decoder, before] = await modulesOf(() => session(storyModel('q4')) as Promise<MsdSession>);

@@ -127,7 +127,10 @@ async function roundedSession(
 export function divergence(expected: Float32Array, got: Float32Array): number {
   const [p, q] = [logShares(expected), logShares(got)];
   let sum = 0;
-  for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]!) * (p[i]! - q[i]!);
+  for (let i = 0; i < p.length; i++) {
+    const share = Math.exp(p[i]!);
+    if (share > 0) sum += share * (p[i]! - q[i]!); // a word that models rule out has a logit of -Infinity
+  }
   return sum;
 }
 

@@ -1,3 +1,4 @@
+import type { NodeSpec } from '@msd/onnx/write';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bytesOf, gaussian, productModel, tokenModel } from '../../test/models.ts';
@@ -65,6 +66,18 @@ describe('moreBits', () => {
     }),
   );
 
+  it('looks for no head in a circle', () => {
+    const model = productModel(32, 64, gaussian(2048, 1));
+    const circle = [
+      { opType: 'Identity', inputs: ['b'], outputs: ['logits'] },
+      { opType: 'Identity', inputs: ['logits'], outputs: ['b'] },
+    ];
+    const graph = { ...model.graph, nodes: [...(model.graph.nodes as readonly NodeSpec[]), ...circle] };
+    return planned({ ...model, graph }, (plan, open) => {
+      expect(headInMoreBits(open, plan, candidatesOf(plan, nobody), 1).chosen).toEqual([]);
+    });
+  });
+
   it('knows no head of a model without logits', () =>
     planned(productModel(32, 64, gaussian(2048, 1)), (plan, model) => {
       expect(headInMoreBits(model, plan, candidatesOf(plan, nobody), 1).chosen).toEqual([]);
@@ -72,6 +85,12 @@ describe('moreBits', () => {
 });
 
 describe('divergence', () => {
+  it('is a number where words are ruled out', () => {
+    const logits = (...rest: number[]) => Float32Array.of(-Infinity, ...rest);
+    expect(divergence(logits(1, 2), logits(1, 2))).toBe(0);
+    expect(divergence(logits(1, 2), logits(2, 1))).toBe(divergence(Float32Array.of(1, 2), Float32Array.of(2, 1)));
+  });
+
   it('is that of the probabilities: never below 0, and 0 where a constant is added to all logits', () => {
     const logits = fc.array(fc.float({ min: -20, max: 20, noNaN: true }), { minLength: 6, maxLength: 6 });
     fc.assert(

@@ -101,9 +101,12 @@ const BEHIND = ['Cast', 'Mul', 'Div', 'Add', 'Tanh', 'Reshape', 'Identity'];
 
 function headOf({ root }: OpenModel, candidates: readonly PlannedGroup[]): PlannedGroup | undefined {
   let name = 'logits';
+  const seen = new Set<unknown>();
   for (;;) {
     const node = root.makers.get(name);
-    if (!node) return undefined;
+    // Files with circles can be written, too.
+    if (!node || seen.has(node)) return undefined;
+    seen.add(node);
     const found = candidates.find(({ targets }) => targets.some((target) => target.node === node));
     if (found || !BEHIND.includes(node.opType)) return found;
     name = node.inputs.find((input) => root.makers.has(input)) ?? '';

@@ -5,7 +5,7 @@
 import { OPERATORS } from '../ops/index.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
 import type { Graph, GraphNode } from './graph.ts';
-import { type Info, infoOfConstant, infoOfType, newSymbols, type Size, type Symbols } from './info.ts';
+import { type Info, infoOfConstant, infoOfType, newSymbols, roundingOf, type Size, type Symbols } from './info.ts';
 
 /** By value name. */
 export type Infos = ReadonlyMap<string, Info>;
@@ -14,7 +14,10 @@ export type Infos = ReadonlyMap<string, Info>;
 export interface TypedGraph {
   readonly graph: Graph;
   readonly infos: Infos;
-  /** What ONNX Runtime will not take: sizes that contradict each other, or what the file declares. `undefined` = nothing. */
+  /**
+   * Why MSD takes nothing of it: sizes contradict each other, or what the file declares, which ONNX Runtime refuses; or a constant
+   * is not what is known of it. `undefined` = it may.
+   */
   readonly contradiction: string | undefined;
   /** Is it fed what earlier tokens left? Without, nothing grows, whatever sizes are called. */
   readonly hasPast: boolean;
@@ -33,9 +36,13 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const symbols = newSymbols();
   const infos = new Map<string, Info>();
   const views = new Map(graph.nodes.map((node) => [node, new NodeView(node, graph.opsets)] as const));
-  for (const [name, constant] of graph.constants) infos.set(name, infoOfConstant(constant));
-  for (const { name, type } of graph.inputs) infos.set(name, infoOfType(type, symbols));
   let contradiction: string | undefined;
+  for (const [name, constant] of graph.constants) {
+    const info = infoOfConstant(constant);
+    infos.set(name, info);
+    contradiction ??= roundingOf(constant, info);
+  }
+  for (const { name, type } of graph.inputs) infos.set(name, infoOfType(type, symbols));
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {

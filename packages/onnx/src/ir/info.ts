@@ -149,6 +149,19 @@ export function infoOfConstant(constant: Constant): Info {
   return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
 }
 
+/** Why what is known of a constant is not all true: it has int64 elements that no double is. */
+export function roundingOf(constant: Constant, { elemType, data }: Info): string | undefined {
+  if (elemType !== INT64 || constant.kind !== 'tensor' || !data || data.every(Number.isSafeInteger)) return undefined;
+  const odd = int64In(constant.tensor).find((value) => !isNumber(value));
+  return odd === undefined
+    ? undefined
+    : `a constant of int64 has ${odd}, which no double is: MSD computes with doubles`;
+}
+
+/** A copy: aligned. */
+const int64In = (tensor: TensorRef): BigInt64Array =>
+  new BigInt64Array(new Uint8Array(tensorBytes(tensor)).buffer, 0, elementCount(tensor));
+
 /** External files are opened only for models that need them. */
 function isReadable({ storage }: TensorRef): boolean {
   return storage.kind !== 'external' || storage.files.sources.has(storage.location);
@@ -170,13 +183,12 @@ function infoOfConstantNode({ attributes }: NodeRecord): Info {
 /** Elements of a tensor whose type is one that constants are known of, as numbers. */
 export function tensorElements(tensor: TensorRef): number[] {
   if (isFloat(tensor.elemType) || isCarried(tensor.elemType)) return numbersOf(tensorFloats(tensor));
+  if (tensor.elemType === INT64) return int64Numbers(int64In(tensor));
   const bytes = new Uint8Array(tensorBytes(tensor)).buffer; // a copy: aligned
   const count = elementCount(tensor);
   switch (tensor.elemType) {
     case INT32:
       return numbersOf(new Int32Array(bytes, 0, count));
-    case INT64:
-      return int64Numbers(new BigInt64Array(bytes, 0, count));
     default:
       return Array.from(new Uint8Array(bytes, 0, count), (value) => (value ? 1 : 0));
   }
@@ -209,13 +221,15 @@ const NEAR_END = 1024n;
  * @throws `RangeError` if there is none: beyond 2^53 doubles have gaps
  */
 export function wideNumber(value: bigint): number {
-  const number = Number(value);
-  if (BigInt(number) !== value && (value < 0n ? -value : value) < 2n ** 63n - NEAR_END)
+  if (!isNumber(value))
     throw new RangeError(
       `run: int64 element, expected one that a double can be, as MSD computes with doubles, got ${value}. Give such a model to onnxruntime-web's own provider.`,
     );
-  return number;
+  return Number(value);
 }
+
+const isNumber = (value: bigint): boolean =>
+  BigInt(Number(value)) === value || (value < 0n ? -value : value) >= 2n ** 63n - NEAR_END;
 
 /**
  * The same of elements that a run is given or made.

@@ -20,6 +20,22 @@ describe('matMul', () => {
     );
   });
 
+  it('gives them for a row that is alone, on weights around 64 KiB, where its way changes', () => {
+    const sizes = fc.record({
+      M: fc.constantFrom(1, 2, 3, 5, 7),
+      N: fc.constantFrom(1, 7, 16, 37, 130, 257, 1023, 1024, 2048), // the last ones: rows of whole pages
+      bytes: fc.integer({ min: 2 ** 16 - 2 ** 13, max: 2 ** 16 + 2 ** 13 }),
+      seed: fc.integer(),
+    });
+    fc.assert(
+      fc.property(sizes, ({ M, N, bytes, seed }) => {
+        const K = Math.ceil(bytes / (4 * N));
+        expectBits(matMul, {}, [floats(seed, [M, K]), floats(seed + 1, [K, N])]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it('broadcasts leading dimensions', () => {
     for (const [a, w, y] of [
       [
