@@ -1,7 +1,7 @@
 /** Constants of more dimensions than x give them to the result of a chain of nodes, as single nodes do: onnxruntime-web is the oracle. */
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
-import { type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
+import { type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { gaussian, random } from './models.ts';
 import { floats, session, tensor } from './ort.ts';
 
@@ -80,7 +80,7 @@ describe.each(Object.entries(chains))('%s', (_, { nodes, numbers, rows = [] }) =
         }),
       ),
     ];
-    const graph = {
+    const graph: GraphSpec = {
       nodes: [...nodes],
       initializers,
       inputs: [{ name: 'x', dtype: 'float32', dims: ['n', SIZE] }],
