@@ -186,7 +186,7 @@ export function refusedPool(view: NodeView, windows: Windows): string | undefine
   if (windows.ceil && countsPads(view)) return 'ceil_mode and pads that count';
   // ONNX Runtime's pools have negative pads there, or none at all, from one version of the operator to the next.
   const isWide = windows.strides.some((stride, d) => stride > windowSpan(windows, d));
-  return isWide && typeof windows.pads === 'string' ? 'auto_pad and strides beyond the window' : undefined;
+  return isWide && typeof windows.pads === 'string' ? 'auto_pad and wide strides' : undefined;
 }
 
 const countsPads = (view: NodeView): boolean => view.int('count_include_pad', 0) !== 0;
