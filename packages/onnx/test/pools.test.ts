@@ -196,6 +196,62 @@ describe('pools', () => {
     expect([...got]).toEqual([0, 0]);
   });
 
+  it.each(['MaxPool', 'AveragePool'])('%s of an image that lacks less than a stride to one window', async (opType) => {
+    for (const [size, pads] of [
+      [5, [0, 0]],
+      [4, [0, 1]],
+      [3, [1, 1]],
+    ] as const) {
+      const attributes = { kernel_shape: { ints: [7] }, strides: { ints: [3] }, pads: { ints: [...pads] } };
+      const x = gaussian(random(size), 2 * size);
+      const { got, expected } = await both({ opType, inputs: ['x'], attributes }, [], x, [1, 2, size]);
+      expect(expected).toHaveLength(2);
+      expectNear(got, expected, 9, 6 * 7);
+    }
+  });
+
+  it.each([
+    ['an image that lacks a stride', [4], 'MaxPool', 0],
+    ['one that lacks less, where pads count', [5], 'AveragePool', 1],
+  ] as const)('%s is refused', async (_, [size], opType, counts) => {
+    const attributes = {
+      kernel_shape: { ints: [7] },
+      strides: { ints: [3] },
+      ...(counts && { count_include_pad: { int: counts } }),
+    };
+    const bytes = model({
+      nodes: [{ opType, name: 'node', inputs: ['x'], outputs: ['y'], attributes }],
+      initializers: [],
+      inputs: [{ name: 'x', dtype: 'float32', dims: [1, 2, 'n'] }],
+      outputs: [{ name: 'y', dtype: 'float32' }],
+    });
+    const own = await session(bytes, all);
+    await expect(own.run({ x: tensor(new Float32Array(2 * size), [1, 2, size]) })).rejects.toThrow(
+      `X, expected at least 7 elements, pads included, got ${size}`,
+    );
+    await own.release();
+  });
+
+  it.each(['MaxPool', 'AveragePool'])(
+    '%s of strides beyond its window and pads that follow is left alone',
+    async (opType) => {
+      const attributes = { kernel_shape: { ints: [2] }, strides: { ints: [4] }, auto_pad: { string: 'SAME_UPPER' } };
+      const bytes = model({
+        nodes: [
+          { opType, name: 'node', inputs: ['x'], outputs: ['p'], attributes },
+          { opType: 'Relu', name: 'after', inputs: ['p'], outputs: ['y'] },
+        ],
+        initializers: [],
+        inputs: [{ name: 'x', dtype: 'float32', dims: [1, 2, 'n'] }],
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      });
+      const own = await session(bytes, all);
+      const node = reportOf(own)!.nodes.find(({ name }) => name === 'node')!;
+      expect([node.where, node.reason]).toEqual(['ort', `${opType}: auto_pad and wide strides`]);
+      await own.release();
+    },
+  );
+
   it.each(['GlobalAveragePool', 'GlobalMaxPool'])('%s', async (opType) => {
     for (const dims of [
       [2, 5, 7],

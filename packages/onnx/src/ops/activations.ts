@@ -40,7 +40,7 @@ export function chain(
 ): Match | undefined {
   if (matcher.notFloat('x', x) !== undefined) return undefined;
   const sorted = [...nodes].sort((a, b) => a.index - b.index);
-  if (!matcher.isClosed(sorted)) return undefined;
+  if (!matcher.isClosed(sorted) || !matcher.keepsRank(x, sorted.at(-1)!.outputs[0]!)) return undefined;
   return expressionMatch(matcher, sorted, [x], (to, args) => to.add(fn, args, values));
 }
 

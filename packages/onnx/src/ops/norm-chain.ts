@@ -65,10 +65,10 @@ function rowConstant(
   const row = is(node, opType) ? beside(node, name) : undefined;
   if (row === undefined || !matcher.isConstant(row) || matcher.notFloat('row', row) !== undefined) return undefined;
   const dims = matcher.info(row)!.dims!;
-  const n = matcher.info(name)?.dims?.at(-1);
-  return dims.length > 0 && dims.at(-1) === n && dims.slice(0, -1).every((dim) => dim === 1)
-    ? { node: node!, row }
-    : undefined;
+  const rows = matcher.info(name)?.dims;
+  // One of more dimensions than the rows would give them to the result.
+  const isRow = dims.length > 0 && dims.length <= (rows?.length ?? 0) && dims.at(-1) === rows?.at(-1);
+  return isRow && dims.slice(0, -1).every((dim) => dim === 1) ? { node: node!, row } : undefined;
 }
 
 const normChain: Pattern = (matcher, sqrt) => {
@@ -115,8 +115,8 @@ function normMatch(
   inputs: readonly string[],
 ): Match | undefined {
   const nodes = [...chain].sort((a, b) => a.index - b.index);
-  if (!matcher.isClosed(nodes)) return undefined;
   const outputs = [nodes.at(-1)!.outputs[0]!];
+  if (!matcher.isClosed(nodes) || !matcher.keepsRank(inputs[0]!, outputs[0]!)) return undefined;
   return {
     op: 'norm',
     place: 'device',

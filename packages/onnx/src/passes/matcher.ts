@@ -131,6 +131,12 @@ export class Matcher {
     return this.isConstant(name) ? scalarOf(this.info(name)) : undefined;
   }
 
+  /** False where constants of more dimensions than x have given them to what was made of it. */
+  keepsRank(x: string, y: string): boolean {
+    const [before, after] = [this.info(x)?.dims, this.info(y)?.dims];
+    return !before || !after || before.length === after.length;
+  }
+
   producer(name: string): GraphNode | undefined {
     return this.graph.producers.get(name);
   }

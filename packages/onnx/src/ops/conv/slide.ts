@@ -8,6 +8,7 @@ import {
   type ReduceKind,
   reduce,
   type WindowsOp,
+  windowSpan,
   windows as windowsSpec,
 } from '@msd/core/nn';
 import { FLOAT32 } from '../../data-types.ts';
@@ -181,8 +182,12 @@ export const matchPool =
   };
 
 /** @returns why a pool's pads are not known */
-export const refusedPool = (view: NodeView, { ceil }: Windows): string | undefined =>
-  ceil && countsPads(view) ? 'ceil_mode and pads that count' : undefined;
+export function refusedPool(view: NodeView, windows: Windows): string | undefined {
+  if (windows.ceil && countsPads(view)) return 'ceil_mode and pads that count';
+  // ONNX Runtime's pools have negative pads there, or none at all, from one version of the operator to the next.
+  const isWide = windows.strides.some((stride, d) => stride > windowSpan(windows, d));
+  return isWide && typeof windows.pads === 'string' ? 'auto_pad and wide strides' : undefined;
+}
 
 const countsPads = (view: NodeView): boolean => view.int('count_include_pad', 0) !== 0;
 
@@ -201,7 +206,8 @@ export function pooled(
   least = LOWEST,
 ): Slot {
   const spatial = x.dims.slice(2);
-  const at = placed(view, windows, spatial);
+  // What counts of such a window depends on the version where pads count.
+  const at = placed(view, windows, spatial, kind === 'max' || !countsPads(view));
   const all = slide(to, toPositions(to, x), { kind, windows, at, value: kind === 'max' ? least : 0 });
   return kind === 'max' || countsPads(view) ? all : withoutPads(to, windows, at, spatial, all);
 }
