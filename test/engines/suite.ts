@@ -60,8 +60,9 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   usePoolForTests();
   for (const options of carrierRuns(dot !== null)) {
     const backend = await createBackend('wasm', options);
-    const { count } = backend.threads;
-    if (count !== (options.threads ?? count)) failed.push(`bits: ${runName(options)}: ${count} threads`);
+    const { count, warnings } = backend.threads;
+    if (count !== (options.threads ?? count))
+      failed.push(`bits: ${runName(options)}: ${count} threads. ${warnings.join(' ')}`);
     bits[runName(options)] = bitsOf(backend);
     for (const cut of cutsOf(options)) attention[`${runName(options)}, ${cut}`] = attentionBits(backend, cut);
     backend.dispose();

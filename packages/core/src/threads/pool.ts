@@ -15,7 +15,10 @@ import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts'
 import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
 /** How long workers may take to start before the pool is used without them; `startMs` changes it. */
-export const START_MS = 5000;
+const START_MS = 5000;
+/** In so many parts: time in which the calling thread was busy, and could not hear of a start, counts as one of them at most. */
+const START_LOOKS = 10;
+export const START_LOOK_MS = START_MS / START_LOOKS;
 /** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
 const LINGER_MS = 1000;
 /** Workers that fail are replaced so many times, the first after so long, then after four times as long. */
@@ -283,7 +286,14 @@ export class ThreadPool {
     };
     const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
     const { startMs } = this;
-    const cancel = this.clock.after(startMs, () => this.#remove(thread, `it did not start within ${startMs} ms`));
+    let cancel = (): void => {};
+    const wait = (looks: number): void => {
+      cancel = this.clock.after(startMs / START_LOOKS, () => {
+        if (looks > 1) wait(looks - 1);
+        else this.#remove(thread, `it did not start within ${startMs} ms`);
+      });
+    };
+    wait(START_LOOKS);
     this.#threads.push(thread);
     try {
       thread.worker = this.#factory();
