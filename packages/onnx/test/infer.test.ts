@@ -189,6 +189,9 @@ const cases: readonly Case[] = [
   ['ReduceProd', [counted('int64', 5)], { axes: { ints: [0] }, keepdims: { int: 0 } }, 13],
   ['ReduceMax', [counted('int64', 2, 4), list(1)]],
   ['ReduceMin', [counted('int64', 2, 4), list(0)]],
+  ['ReduceMax', [counted('int32', 0)]],
+  ['ReduceMin', [counted('int32', 0)]],
+  ['ReduceMin', [counted('int32', 3)]],
 ];
 
 describe('Reshape of nothing', () => {

@@ -107,7 +107,14 @@ export function zip(
   return out;
 }
 
-/** Folds `data` along axes. */
+/** What whole types end at, where numbers do not. */
+const ENDS: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
+  [INT8, [-128, 127]],
+  [UINT8, [0, 255]],
+  [INT32, [-(2 ** 31), 2 ** 31 - 1]],
+]);
+
+/** Folds `data` along axes; of no elements, what it starts at, as its type holds that. */
 export function reduceElements(
   data: readonly Size[],
   dims: readonly number[],
@@ -117,6 +124,8 @@ export function reduceElements(
   step: (sum: number, value: number) => number,
 ): number[] | undefined {
   if (!isKnown(data)) return undefined;
+  const [least, most] = ENDS.get(elemType) ?? [start, start];
+  const first = Math.min(most, Math.max(least, start));
   // Axis by axis, the last one first: each is a fold of [outer, n, inner].
   let folded: readonly number[] = data;
   const left = [...dims];
@@ -126,7 +135,7 @@ export function reduceElements(
     const out = new Array<number>(countOf(left.slice(0, axis)) * inner);
     for (let i = 0; i < out.length; i++) {
       const from = Math.floor(i / inner) * n * inner + (i % inner);
-      let sum = start;
+      let sum = first;
       for (let k = 0; k < n; k++) sum = step(sum, folded[from + k * inner]!);
       out[i] = stored(sum, elemType);
     }
