@@ -126,6 +126,15 @@ describe('the shipped story model', () => {
     300_000,
   );
 
+  it('gives its head alone 8 bits where nothing can be tried, and says so', async () => {
+    const path = put('untried.onnx', storyModel('fp32'));
+    const env = { TMPDIR: at('no-folder') };
+    const { exitCode, stderr, stdout } = await msd(['quantize', path, '-o', at('untried-q4.onnx')], { env });
+    expect(stderr).toContain('What 4 bits change could not be tried, so only the head gets more: ');
+    expect(exitCode, stdout).toBe(0);
+    expect((await nBitsOf(at('untried-q4.onnx'))).size).toBeGreaterThan(0);
+  }, 120_000);
+
   it.skipIf(!conformanceFolder)(
     'so is stories260k, another trained model (skipped where ../shared/conformance is absent)',
     async () => {

@@ -173,13 +173,21 @@ export function define(command: Command): void {
         };
         const calibrated = await calibrate();
         const { texts } = calibrated ?? {};
-        const tried =
-          texts &&
-          (await measureDamage(model, plan, candidates, {
-            ...{ model: file.location, texts, undo },
-            onStep: (done, total, detail) =>
-              progress.update('Trying what 4 bits change', { done, total, unit: 'kinds', detail }),
-          }));
+        const measure = async () => {
+          if (!texts) return undefined;
+          try {
+            return await measureDamage(model, plan, candidates, {
+              ...{ model: file.location, texts, undo },
+              onStep: (done, total, detail) =>
+                progress.update('Trying what 4 bits change', { done, total, unit: 'kinds', detail }),
+            });
+          } catch (error) {
+            if (undo.signal.aborted) throw error;
+            out.warn(`What 4 bits change could not be tried, so only the head gets more: ${messageOf(error)}`);
+            return undefined;
+          }
+        };
+        const tried = await measure();
         const { plan: better, chosen } = tried ? moreBits(plan, tried, share) : head;
         const result = await quantizeModel(model, better, output.path, files, undo, {
           isSearched: options.search,
