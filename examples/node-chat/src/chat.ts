@@ -18,13 +18,16 @@ console.log(`${model}: MSD runs ${nodes.filter(({ where }) => where === 'msd').l
 const streamer = new TextStreamer(generator.tokenizer, { skip_prompt: true });
 const options = { max_new_tokens: 100, do_sample: false, add_special_tokens: true, streamer };
 let messages: Message[] = [];
-const terminal = createInterface({ input: stdin, output: stdout, prompt: '\n> ' });
-terminal.prompt();
+let isOpen = true;
+const prompt = '\n> ';
+const terminal = createInterface({ input: stdin, output: stdout, prompt }).once('close', () => (isOpen = false));
+const ask = () => (isOpen ? terminal.prompt() : stdout.write(prompt)); // lines from a pipe may outlast it
+ask();
 for await (const line of terminal) {
   if (generator.tokenizer.chat_template) {
     const [answer] = await generator([...messages, { role: 'user', content: line }], options);
     messages = answer!.generated_text;
   } else await generator(line, options); // a model that was not trained to chat goes on with the text
-  terminal.prompt();
+  ask();
 }
 await generator.dispose();
