@@ -134,10 +134,7 @@ function canBeBeside(drafts: readonly Draft[]): boolean {
 async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[], isBusy: boolean): Promise<Loaded> {
   const ways = await buildWays(ort, drafts, request, parts);
   try {
-    return {
-      ways,
-      ...(await reserve(ways, request, isBusy)),
-    };
+    return { ways, ...(await reserve(ways, request, isBusy)) };
   } catch (error) {
     await releaseAll(ways);
     throw error;

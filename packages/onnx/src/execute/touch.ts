@@ -4,10 +4,9 @@
  * memory by Node's threads for files, bring its pages along. It takes the time of processors that the first writes would have taken.
  */
 import type { ArenaHandle } from '@msd/core';
+import { builtin } from '../read/builtin.ts';
 
 type Arena = ArenaHandle['arena'];
-
-import { builtin } from '../read/builtin.ts';
 
 interface FileSystem {
   openSync(path: string, flags: 'r'): number;
