@@ -51,9 +51,9 @@ export function gemmOptions(
 
 /**
  * Several streams of weights hide what a CPU loses at page borders. i16 runs where i8 is no gain, on older CPUs: four (docs/msd.md,
- * section 6), two of them side by side where the engine keeps the order of operations. i8: two, more accumulators than registers
- * cost what they gain; with whole chunks of 32 k one stream is enough. A single digit then needs two panels side by side: four
- * accumulators wait for each other.
+ * section 6), two of them side by side where the engine keeps the order of operations. i8, whole chunks of 32 k: four, one panel after
+ * the other. In turns within longer chunks: two, more accumulators than registers cost what they gain. A single digit needs two panels
+ * side by side where chunks are short: four accumulators wait for each other.
  */
 function streamsFor(
   { format, variant, activationBlock, carrier }: TileOptions,
@@ -61,7 +61,7 @@ function streamsFor(
 ): Pick<GemmOptions, 'streams' | 'abreast'> {
   if (carrier.id === 'i16') return { streams: 4, abreast: kUnroll };
   if (chunkLength(format, variant.blockSize, activationBlock) > K_STEP) return { streams: 2 };
-  return carrier.digits === 1 ? { streams: 2, abreast: 2 } : {};
+  return carrier.digits === 1 ? { streams: 2, abreast: 2 } : { streams: 4 };
 }
 
 type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activationBlock' | 'carrier'>>;

@@ -17,7 +17,7 @@ describe('carriers', () => {
     const ofInt8 = backend.prepare(randomWeights(random(1), int8));
     const ofBlocks16 = backend.prepare(randomWeights(random(1), { ...int4, blockSize: 16 }));
     const nested = relaxedDot?.byteOperand === 'unsigned' ? 'i8u' : 'i8'; // whole bytes of nibbles
-    expect(backend.kernelFor(ofInt4, 1)).toBe(`gemm_${nested}x2_int4_f32_1x16_b32_zp`);
+    expect(backend.kernelFor(ofInt4, 1)).toBe(`gemm_${nested}x2_int4_f32_1x16_b32_zp_s4`);
     expect(backend.kernelFor(ofInt4, 1, { components: 1 })).toBe(`gemm_${nested}_int4_f32_1x16_b32_zp_s2_a2`);
     expect(backend.kernelFor(ofInt4, 1, { decomposition: 'mxfp4' })).toBe(
       `gemm_${nested}_int4_f32_1x16_b32_a32_zp_s2_a2`,
