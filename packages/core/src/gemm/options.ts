@@ -19,7 +19,7 @@ export interface GemmOptions {
   readonly tileN?: 4 | 8 | 16;
   readonly kUnroll?: 1 | 2 | 4 | 8;
   /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
-  readonly streams?: 1 | 2 | 4;
+  readonly streams?: 1 | 2 | 4 | 8;
   /** How many of them a tile has side by side, sharing its activations. Default 1. */
   readonly abreast?: 1 | 2;
 }

@@ -64,6 +64,20 @@ function streamsFor(
   return carrier.digits === 1 ? { streams: 2, abreast: 2 } : { streams: 4 };
 }
 
+/**
+ * What may be faster where the weights lie beyond the caches, which is only known by timing it there: eight streams, or one. Intel
+ * (Sapphire Rapids) gains with each, Zen 4 loses a quarter with four where K-blocks are short (docs/msd.md, section 6).
+ */
+export function otherStreams(options: GemmOptions): GemmOptions[] {
+  const { carrier = I16, streams = 1, widen, tileM } = options;
+  if (widen || tileM > 1) return [];
+  const one = { ...options, streams: 1, abreast: 1 } as const;
+  if (carrier.id === 'i16') return [one];
+  if (chunkLength(options.format, options.variant.blockSize, options.activationBlock ?? 256) > K_STEP) return [];
+  const eight = { ...options, streams: 8 } as const;
+  return streams === 4 ? [eight, one] : [eight];
+}
+
 type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activationBlock' | 'carrier'>>;
 
 /** Are packed panels read in halves? The columns have vectors of their own, and both halves fit into a kernel. */
@@ -92,13 +106,13 @@ export function tileCandidates(
   carrier: CarrierOptions,
 ): GemmOptions[] {
   const common = { format, variant, activationBlock, carrier };
-  const direct = (tileM: number, kUnroll: Unroll, streams: 1 | 2 | 4 = 1, abreast: 1 | 2 = 1) =>
+  const direct = (tileM: number, kUnroll: Unroll, streams: 1 | 2 | 4 | 8 = 1, abreast: 1 | 2 = 1) =>
     ({ ...common, widen: false, tileM, kUnroll, streams, abreast }) as const;
   return unrolls.flatMap((kUnroll) => {
     if (shape === 'gemv')
       return [
-        ...([1, 2, 4] as const).map((streams) => direct(1, kUnroll, streams)),
-        ...([2, 4] as const).map((streams) => direct(1, kUnroll, streams, 2)),
+        ...([1, 2, 4, 8] as const).map((streams) => direct(1, kUnroll, streams)),
+        ...([2, 4, 8] as const).map((streams) => direct(1, kUnroll, streams, 2)),
       ];
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
     if (shape === 'gemm') return widened;
@@ -167,7 +181,10 @@ export const gemmSpec: KernelSpec<GemmOptions, GemmArg> = {
       everyCarrier(format, variant).flatMap((carrier) =>
         gemmShapes.flatMap((shape) =>
           ([256, 32] as const).flatMap((block) =>
-            unrolls.map((unroll) => gemmOptions(shape, format, variant, block, carrier, unroll)),
+            unrolls.flatMap((unroll) => {
+              const options = gemmOptions(shape, format, variant, block, carrier, unroll);
+              return [options, ...otherStreams(options)];
+            }),
           ),
         ),
       ),

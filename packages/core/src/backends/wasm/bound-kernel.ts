@@ -3,31 +3,46 @@ import type { KernelCall } from '../../kernel-spec.ts';
 import { Job } from '../../threads/job.ts';
 import type { Kernel } from './kernels.ts';
 import type { Runtime } from './runtime.ts';
+import type { TrialShape } from './stream-trial.ts';
+
+/** Kernels that do the same, of which the fastest one is to be found. */
+export interface Rivals {
+  readonly shape: TrialShape;
+  /** In the trial's order. */
+  readonly calls: readonly KernelCall[];
+}
 
 export class BoundKernel {
-  readonly id: string;
   readonly #job: Job;
   readonly #runtime: Runtime;
-  readonly #call: KernelCall;
+  #call: KernelCall;
   #kernel: Kernel | undefined;
   /** Of the memory that `#kernel` works on. */
   #generation = -1;
   readonly #find = (): Kernel => this.#current();
+  /** Until the fastest one is known. */
+  #rivals: Rivals | undefined;
 
   /**
    * @param chunks table of where they lie, see plan/cut.ts
    * @param parts arguments of each part that chunks are of, where they are more than one
+   * @param rivals of the kernel that it begins with
    */
   constructor(
     runtime: Runtime,
     call: KernelCall,
     chunks: Int32Array,
     parts: readonly KernelCall['args'][] = [call.args],
+    rivals?: Rivals,
   ) {
-    this.id = call.id;
     this.#runtime = runtime;
     this.#call = call;
     this.#job = new Job(parts, chunks);
+    this.#rivals = rivals;
+  }
+
+  get id(): string {
+    return this.#call.id;
   }
 
   /** Do threads share it? */
@@ -46,6 +61,27 @@ export class BoundKernel {
    * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
    */
   run(repeatable: boolean, meanwhile?: () => void): boolean {
+    if (this.#rivals && !meanwhile) return this.#compare(this.#rivals, repeatable);
+    return this.#run(repeatable, meanwhile);
+  }
+
+  /** Runs the kernel whose turn it is, and times it. */
+  #compare({ shape, calls }: Rivals, repeatable: boolean): boolean {
+    const call = calls[shape.turn];
+    if (call !== this.#call) this.#kernel = undefined;
+    this.#call = call;
+    if (shape.trial.chosen !== undefined) {
+      this.#rivals = undefined;
+      return this.#run(repeatable);
+    }
+    this.#current();
+    const start = performance.now();
+    const isDone = this.#run(repeatable);
+    shape.add(performance.now() - start);
+    return isDone;
+  }
+
+  #run(repeatable: boolean, meanwhile?: () => void): boolean {
     const job = this.#job;
     if (job.chunks > 1) return this.#runtime.team.run(this.#find, job, this.#runtime.leave, repeatable, meanwhile);
     meanwhile?.();

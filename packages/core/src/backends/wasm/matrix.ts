@@ -61,7 +61,8 @@ export class WasmMatrix implements PreparedWeights {
   /** The gemm kernel that products of a shape class take. */
   kernel(routes: Routes, shape: GemmShape, decomposition: Decomposition): GemmOptions {
     const kernels = this.#kernelsOf(decomposition);
-    return (kernels[shape] ??= routes.find(this.kernelFormat, this.variant, shape, decomposition));
+    const options = (kernels[shape] ??= routes.find(this.kernelFormat, this.variant, shape, decomposition));
+    return this.tuned ? options : routes.settled(options);
   }
 
   setKernel(shape: GemmShape, decomposition: Decomposition, options: GemmOptions): void {

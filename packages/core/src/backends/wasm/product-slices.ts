@@ -5,11 +5,12 @@ import { K_BLOCK, PANEL } from '../../formats/format.ts';
 import { type FloatType, floatBytes } from '../../formats/half.ts';
 import { I16, operandsOf } from '../../gemm/carriers.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
-import type { KernelCall } from '../../kernel-spec.ts';
+import { gemmSpec } from '../../gemm/registry.ts';
+import { type KernelCall, kernelOf } from '../../kernel-spec.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { MAX_PARTS, type RowCut, whole } from '../../plan/cut.ts';
 import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';
-import { BoundKernel } from './bound-kernel.ts';
+import { BoundKernel, type Rivals } from './bound-kernel.ts';
 import type { Product } from './product.ts';
 import { decomposeCall, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
 import type { Runtime } from './runtime.ts';
@@ -114,7 +115,24 @@ function bindJoint(
   const panelsOf = products.map(({ matrix }) => matrix.layout.panels);
   const chunks = runtime.cuts.joint(panelsOf, PANEL * products[0].matrix.layout.paddedK, bound[0].options.streams);
   const parts = bound.map(({ ranges }) => ranges[0].call.args);
-  return chunks && new BoundKernel(runtime, call, chunks, parts);
+  const rivals = rivalsOf(runtime, products, bound[0].options, call);
+  return chunks && new BoundKernel(runtime, call, chunks, parts, rivals);
+}
+
+/** What one row's kernel is compared with while it is used, if it is. A kernel that was set for a matrix is not. */
+function rivalsOf(
+  { routes, arena, threads }: Runtime,
+  products: readonly Product[],
+  options: GemmOptions,
+  call: KernelCall,
+): Rivals | undefined {
+  const trial = products.some(({ matrix }) => matrix.tuned) ? undefined : routes.streams(options, arena.usedBytes);
+  if (!trial || trial.chosen !== undefined) return undefined;
+  const { K } = products[0].matrix;
+  const columns = products.map(({ matrix }) => matrix.N);
+  const macs = columns.reduce((sum, N) => sum + K * N, 0);
+  const calls = trial.kernels.map((other) => (other === options ? call : { ...call, ...kernelOf(gemmSpec, other) }));
+  return { shape: trial.shape([threads, K, ...columns].join(), macs), calls };
 }
 
 /** A result of the fused end takes the time of so many multiplications. */
@@ -143,7 +161,13 @@ function bindRanges(
     return {
       ...range,
       call,
-      gemm: new BoundKernel(runtime, call, cuts.product(cut, PANEL * layout.paddedK, panels, options.streams)),
+      gemm: new BoundKernel(
+        runtime,
+        call,
+        cuts.product(cut, PANEL * layout.paddedK, panels, options.streams),
+        undefined,
+        rows === 1 ? rivalsOf(runtime, [product], options, call) : undefined,
+      ),
       part: 0,
       end: hasEnd
         ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, PANEL * END_MACS, panels))

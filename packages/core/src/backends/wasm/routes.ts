@@ -6,12 +6,21 @@ import { type Decomposition, digitsOf, resolveDecomposition } from '../../decomp
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
 import { formats } from '../../formats/index.ts';
 import { type CarrierOptions, fitsI8, I16 } from '../../gemm/carriers.ts';
-import type { GemmOptions } from '../../gemm/options.ts';
-import { type GemmShape, gemmOptions, gemmSpec, TRIAL_ROWS, tileCandidates, type Unroll } from '../../gemm/registry.ts';
+import { type GemmOptions, gemmId } from '../../gemm/options.ts';
+import {
+  type GemmShape,
+  gemmOptions,
+  gemmSpec,
+  otherStreams,
+  TRIAL_ROWS,
+  tileCandidates,
+  type Unroll,
+} from '../../gemm/registry.ts';
 import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, loadsFirst, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
+import { LARGE_BYTES, StreamTrial } from './stream-trial.ts';
 
 /** What was measured when a carrier was chosen. */
 export interface CarrierTiming {
@@ -44,6 +53,8 @@ let unroll: Unroll | undefined;
 export class Routes {
   readonly #kernels: Kernels;
   readonly #choice: CarrierChoice;
+  /** By the id of the kernel to begin with. */
+  readonly #trials = new Map<string, StreamTrial>();
 
   constructor(kernels: Kernels, choice: CarrierChoice) {
     this.#kernels = kernels;
@@ -80,6 +91,20 @@ export class Routes {
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(key, { chosen: ids[chosen], microseconds });
     return [i16, i8][chosen];
+  }
+
+  /** What is compared with a kernel of one row while it is used. @param usedBytes of the memory that its weights lie in */
+  streams(options: GemmOptions, usedBytes: number): StreamTrial | undefined {
+    const id = gemmId(options);
+    const others = usedBytes < LARGE_BYTES || this.#trials.has(id) ? [] : otherStreams(options);
+    if (others.length > 0) this.#trials.set(id, new StreamTrial([options, ...others]));
+    return this.#trials.get(id);
+  }
+
+  /** The kernel that won against this one, or itself. */
+  settled(options: GemmOptions): GemmOptions {
+    const trial = this.#trials.size > 0 ? this.#trials.get(gemmId(options)) : undefined;
+    return trial?.chosen === undefined ? options : trial.kernels[trial.chosen];
   }
 
   /** What multiplies int8 keys and values. */
