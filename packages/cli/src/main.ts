@@ -23,9 +23,13 @@ function report(error: unknown, isJson: boolean): number {
   return exitCode;
 }
 
-/** Errors of @msd/core and @msd/onnx: their messages say what was expected, what there was, and what to do. */
+/**
+ * Errors of @msd/core and @msd/onnx: their messages say what was expected, what there was, and what to do. And the system's
+ * ("EACCES: permission denied, open 'model.onnx'"): where in our code they came up helps nobody.
+ */
 function isTyped(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (typeof (error as NodeJS.ErrnoException).syscall === 'string') return true;
   return !/^(Type|Reference|Syntax|Range|)Error$/.test(error.name) || / expected .* got /s.test(error.message);
 }
 

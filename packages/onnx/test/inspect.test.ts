@@ -308,6 +308,37 @@ describe('a model behind a URL', () => {
     );
   });
 
+  it.each<[string, Record<string, string>, number, RegExp]>([
+    [
+      'that sends other bytes than were asked for',
+      { 'content-range': 'bytes 7-106/5000' },
+      206,
+      /got "bytes 7-106\/5000"\. Is it a proxy/,
+    ],
+    ['that does not say which bytes it sends', {}, 206, /got a part without Content-Range\. Is it a proxy/],
+    [
+      'that does not say how many there are',
+      { 'content-range': 'bytes 0-99/*' },
+      206,
+      /parts of files \(HTTP ranges\), got one that sends a file of a length/,
+    ],
+    [
+      'that sends a page',
+      { 'content-type': 'text/html; charset=utf-8' },
+      200,
+      /expected an ONNX file, got an HTML page\. Is the/,
+    ],
+    ['that is busy', {}, 429, /got 429 Too Many Requests\. The server wants fewer requests/],
+  ])('says what is wrong with a server %s', async (_, headers, status, message) => {
+    const odd = await serveFiles(
+      {},
+      { first: (_path, response) => response.writeHead(status, headers).end(new Uint8Array(100)) !== undefined },
+    );
+    const seen = inspectModel(`${odd.base}/model.onnx`, { mayDownload: () => false });
+    await expect(seen).rejects.toThrow(message);
+    await odd.close();
+  });
+
   it.each([
     ['nothing.onnx', /expected HTTP 206, got 404 Not Found\. Is the address right/],
     ['page.onnx', /an HTML page/],

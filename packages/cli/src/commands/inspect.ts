@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Looked, look } from '../inspect/look.ts';
 import { lookedText } from '../inspect/text.ts';
 import type { Clock } from '../models/player.ts';
-import { Interrupted } from '../shared/errors.ts';
+import { Interrupted, UsageError } from '../shared/errors.ts';
 import { hubHeaders } from '../shared/hub.ts';
 import type { ModelFile } from '../shared/layout.ts';
 import { chooseFiles, type Located, locate } from '../shared/locate.ts';
@@ -15,7 +15,7 @@ import { type Task, task } from '../shared/task.ts';
 
 interface Options extends ModelOptions {
   readonly tokens: number;
-  readonly size: Readonly<Record<string, number>>;
+  readonly size?: Readonly<Record<string, number>>;
   readonly threads: number | 'auto';
   readonly components: 1 | 2;
   readonly measure: boolean;
@@ -28,7 +28,7 @@ interface Options extends ModelOptions {
 export function define(command: Command): void {
   modelOptions(command)
     .option('--tokens <n>', 'tokens of the prompt', atLeastOne, 128)
-    .option('--size <name=n>', 'size of a dimension that the file leaves open; may be repeated', namedSize, {})
+    .option('--size <name=n>', 'size of a dimension that the file leaves open; may be repeated', namedSize)
     .option('--threads <n>', 'threads of MSD and of onnxruntime-web', threadCount, 'auto')
     .option('--components <n>', '2: activations keep about 16 bits; 1: 8 bits', components, 2)
     .option('--plain', 'measures plain onnxruntime-web, too')
@@ -43,7 +43,7 @@ export function define(command: Command): void {
     .action(task(inspect));
 }
 
-function namedSize(text: string, known: Readonly<Record<string, number>>): Record<string, number> {
+function namedSize(text: string, known: Readonly<Record<string, number>> = {}): Record<string, number> {
   const [, name, size] = /^(.+)=(\d+)$/.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError('Expected NAME=NUMBER, as in height=640.');
   return { ...known, [name]: Number(size) };
@@ -66,7 +66,8 @@ function seconds(text: string): number {
 
 async function inspect(job: Task, model: string, options: Options): Promise<void> {
   const { out, progress, signal } = job;
-  const located = await locate(model, signal);
+  const timeoutMs = 1000 * options.timeout;
+  const located = await locate(model, signal, timeoutMs);
   const files = withoutTwins(chooseFiles(located, options));
   const { context, image } = await readSizes(located);
   const models: Looked[] = [];
@@ -77,17 +78,18 @@ async function inspect(job: Task, model: string, options: Options): Promise<void
         ...{ name, location, context, signal, threads: options.threads },
         msd: { components: options.components },
         sizes: {
-          tokens: Math.min(options.tokens, context ?? Infinity),
+          // Tokens behind the prompt, which are measured, have positions, too.
+          tokens: Math.min(options.tokens, Math.max(1, (context ?? Infinity) - TOKENS_BEHIND)),
           encoder: Math.max(ENCODER_POSITIONS, options.tokens),
           image,
-          named: options.size,
+          named: options.size ?? {},
         },
         measures: options.measure,
         clock: options.clock,
         comparesPlain: options.plain === true,
         reading: {
           headers: hubHeaders(location),
-          timeoutMs: 1000 * options.timeout,
+          timeoutMs,
           onBytes(count) {
             received += count;
             progress.update(`Reading ${name}`, { done: received, unit: 'bytes' });
@@ -99,11 +101,22 @@ async function inspect(job: Task, model: string, options: Options): Promise<void
     );
   }
   progress.clear();
+  checkNames(options.size ?? {}, models);
   const machine = thisMachine();
   const readBytes = models.reduce((sum, { read }) => sum + read.bytes, 0);
   out.result({ asked: model, kind: located.kind, machine, threads: options.threads, readBytes, models }, () =>
     [...models.map(lookedText), `${machineText(machine)}; threads: ${options.threads}.`].join('\n\n'),
   );
+}
+
+/** A size of nothing is a typing error. */
+function checkNames(sizes: Readonly<Record<string, number>>, models: readonly Looked[]): void {
+  const open = new Set(models.flatMap(({ inputs }) => inputs.flatMap(({ dims = [] }) => dims)));
+  const names = [...open].filter((dim) => typeof dim === 'string');
+  const unknown = Object.keys(sizes).find((name) => !open.has(name));
+  if (unknown === undefined) return;
+  const there = names.length > 0 ? `one of ${names.join(', ')}` : 'none: the file leaves no size open';
+  throw new UsageError(`--size: expected ${there}, got ${unknown}.`);
 }
 
 /** Of a decoder that is there whole and in two halves, the whole one. */
@@ -112,6 +125,8 @@ function withoutTwins(files: readonly ModelFile[]): readonly ModelFile[] {
   return isMerged ? files.filter(({ module }) => !/^decoder(_with_past)?_model$/.test(module)) : files;
 }
 
+/** Tokens that a trial writes behind a prompt. */
+const TOKENS_BEHIND = 16;
 /** What a decoder looks at, however few tokens it is given to begin with. */
 const ENCODER_POSITIONS = 128;
 const SMALL_DOWNLOAD = 64e6;

@@ -21,7 +21,7 @@ import { task } from '../shared/task.ts';
 interface Options {
   readonly output: string;
   readonly format: string;
-  readonly rule: readonly string[];
+  readonly rule?: readonly string[];
   readonly embeddings?: string;
   readonly search: boolean;
   readonly calibrate?: string | false;
@@ -41,7 +41,7 @@ const MOST_RUN_BYTES = 1.5e9;
 
 const ENDINGS: Readonly<Record<string, string>> = { int8: '_int8', int4: '_q4', int2: '_q2', mxfp4: '_mxfp4' };
 
-const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];
+const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
 
 export function define(command: Command): void {
   command
@@ -56,7 +56,6 @@ export function define(command: Command): void {
       '-r, --rule <pattern=format>',
       "for nodes or weights by name, * = anything: '*lm_head*=int8', 'encoder.*=keep'",
       collect,
-      [],
     )
     .option(
       '-e, --embeddings <format>',
@@ -84,7 +83,7 @@ export function define(command: Command): void {
     .action(
       task(async ({ out, progress, undo, signal }, asked: string, options: Options) => {
         const format = parseChoice(options.format, '--format');
-        const rules = options.rule.map(parseRule);
+        const rules = (options.rule ?? []).map(parseRule);
         const embeddings =
           options.embeddings === undefined ? undefined : parseChoice(options.embeddings, '--embeddings');
         const rows = Number(options.calibrateRows);

@@ -10,13 +10,21 @@ export interface OperatorSummary {
   readonly reason?: string;
 }
 
+/** Of nodes that MSD has, in a model that it leaves alone: why it does is said once, above. */
+const WHOLE = 'the model stays whole, see above';
+
 /** Nodes that a run goes through, by operator and side, ONNX Runtime's first, the most frequent first. */
 export function summarizeOperators({ nodes, whole }: Pick<Inspection, 'nodes' | 'whole'>): OperatorSummary[] {
   const groups = new Map<string, { operator: string; where: 'msd' | 'ort'; count: number; reason?: string }>();
   for (const { opType, domain, where, region, reason } of nodes) {
     if (region < 0) continue; // no run needs it
     const operator = domain === '' ? opType : `${domain}.${opType}`;
-    const why = where === 'msd' ? undefined : (reason ?? whole);
+    const why =
+      where === 'msd'
+        ? undefined
+        : whole !== undefined && (reason ?? whole).endsWith(whole)
+          ? WHOLE
+          : (reason ?? whole);
     const key = JSON.stringify([operator, where, why]);
     const group = groups.get(key);
     if (group) group.count++;

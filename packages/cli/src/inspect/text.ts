@@ -13,6 +13,8 @@ export function lookedText(looked: Looked): string {
   const title = `${styleText('bold', name)}  ${bytesText(bytes.file)}`;
   const reading = read.bytes > 0 ? `, ${bytesText(read.bytes)} of it read (${threeDigits(100 * read.share)} %)` : '';
   const cut = read.isCut ? '\nMore small constants would have had to be read: they were taken for zeros.' : '';
+  // A file in ORT format: nothing in it can be looked at.
+  if (nodes.total === 0 && looked.whole !== undefined) return `${title}${reading}\n\n${silentText(looked.whole)}`;
   const table = formatTable(
     [right('nodes'), left('where'), left('operator'), left('why not in MSD')],
     operators.map(({ count, where, operator, reason = '' }) => [`${count}`, where, operator, reason]),
@@ -36,6 +38,13 @@ export function lookedText(looked: Looked): string {
     '',
     memoryText(looked),
   ].join('\n');
+}
+
+function silentText(whole: string): string {
+  return (
+    `MSD leaves all of it to onnxruntime-web: ${whole}, of which MSD can read neither operators nor sizes. ` +
+    'Inspect or quantize the .onnx file that it was made of.'
+  );
 }
 
 function verdict({ whole, foreignRunsPerCall, operators }: Looked): string {

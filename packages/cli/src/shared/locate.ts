@@ -9,7 +9,7 @@ import { messageOf, UsageError, UserError } from './errors.ts';
 import { fromHubUrl, type HubRepository, hubEndpoint, hubFiles, hubFileUrl, hubHeaders, isHubId } from './hub.ts';
 import { DTYPE_ENDINGS, type ModelFile, PREFERRED_DTYPES, parseFileName } from './layout.ts';
 
-/** After how long a small file that does not come is given up. */
+/** After how long a small file that does not come is given up, unless the user says. */
 const TIMEOUT_MS = 60_000;
 
 /** A model that was found. */
@@ -33,13 +33,18 @@ export function isUrl(location: string): boolean {
 /**
  * Finds a model.
  *
+ * @param timeoutMs after which a small file that does not come is given up; 0: never
  * @throws {@link UserError} when nothing is there, or no ONNX file
  */
-export async function locate(asked: string, signal: AbortSignal): Promise<Located> {
-  if (isUrl(asked)) return locateUrl(asked, signal);
+export async function locate(asked: string, signal: AbortSignal, timeoutMs = TIMEOUT_MS): Promise<Located> {
+  const patience = { signal, timeoutMs };
+  if (isUrl(asked)) return locateUrl(asked, patience);
   const path = /^file:/i.test(asked) ? fileURLToPath(asked) : asked;
   if (existsSync(path)) return statSync(path).isDirectory() ? locateFolder(asked, path) : locateFile(asked, path);
-  if (isHubId(asked)) return locateHub(asked, { id: asked, revision: 'main', endpoint: hubEndpoint() }, signal);
+  if (isHubId(asked)) return locateHub(asked, { id: asked, revision: 'main', endpoint: hubEndpoint() }, patience);
+  // Node reads names as UTF-8, and cannot say which other bytes there were.
+  if (asked.includes('\ufffd'))
+    throw new UserError(`${asked}: a name that is not UTF-8, which Node cannot open. Rename it.`);
   throw new UserError(
     `${asked} does not exist. Pass an .onnx file, a folder with onnx/*.onnx, a URL, or the id of a model on the hub (organisation/name).`,
   );
@@ -80,10 +85,10 @@ async function readText(folder: string, name: string): Promise<string | undefine
   return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }
 
-async function locateUrl(asked: string, signal: AbortSignal): Promise<Located> {
+async function locateUrl(asked: string, patience: Patience): Promise<Located> {
   const hub = fromHubUrl(asked);
   if (hub?.file === undefined || !/\.onnx$/i.test(hub.file)) {
-    if (hub) return locateHub(asked, hub.repository, signal);
+    if (hub) return locateHub(asked, hub.repository, patience);
   }
   const url = hub?.file === undefined ? asked : hubFileUrl(hub.repository, hub.file);
   if (!URL.canParse(url))
@@ -103,12 +108,12 @@ async function locateUrl(asked: string, signal: AbortSignal): Promise<Located> {
     kind: 'url',
     files: [{ ...(named ?? { module: name, dtype: 'fp32' }), name, location: url }],
     names: [],
-    readText: (file) => fetchText(new URL(file, root).href, signal),
+    readText: (file) => fetchText(new URL(file, root).href, patience),
   };
 }
 
-async function locateHub(asked: string, repository: HubRepository, signal: AbortSignal): Promise<Located> {
-  const names = await hubFiles(repository, signal);
+async function locateHub(asked: string, repository: HubRepository, patience: Patience): Promise<Located> {
+  const names = await hubFiles(repository, patience.signal);
   const files = modelFiles(names, (name) => hubFileUrl(repository, name));
   if (files.length === 0) {
     throw new UserError(
@@ -116,25 +121,39 @@ async function locateHub(asked: string, repository: HubRepository, signal: Abort
     );
   }
   const readText = async (name: string): Promise<string | undefined> =>
-    names.includes(name) ? fetchText(hubFileUrl(repository, name), signal) : undefined;
+    names.includes(name) ? fetchText(hubFileUrl(repository, name), patience) : undefined;
   return { asked, kind: 'hub', files, names, readText };
 }
 
-async function fetchText(url: string, signal: AbortSignal): Promise<string | undefined> {
-  let response: Response;
+/** How long to wait for a server. */
+interface Patience {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+async function fetchText(url: string, { signal, timeoutMs }: Patience): Promise<string | undefined> {
+  const limited = timeoutMs > 0 ? AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) : signal;
   try {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-    response = await fetch(url, { signal: limited, headers: hubHeaders(url) });
+    const response = await fetch(url, { signal: limited, headers: hubHeaders(url) });
+    if (response.ok) return await response.text();
+    await response.body?.cancel();
+    if (response.status === 404) return undefined;
+    throw new UserError(`${url}: expected HTTP 200, got ${response.status}. ${adviceOn(response.status)}`);
   } catch (cause) {
+    if (cause instanceof UserError) throw cause;
     signal.throwIfAborted();
-    throw new UserError(`${url}: expected an answer, got none (${messageOf((cause as Error).cause ?? cause)}).`, {
-      cause,
-    });
+    const why = limited.aborted ? `nothing for ${timeoutMs / 1000} s` : messageOf((cause as Error).cause ?? cause);
+    throw new UserError(
+      `${url}: expected a whole answer, got none (${why}). Is the address right, and the server up?`,
+      {
+        cause,
+      },
+    );
   }
-  if (response.ok) return response.text();
-  await response.body?.cancel();
-  if (response.status === 404) return undefined;
-  throw new UserError(`${url}: expected HTTP 200, got ${response.status}.`);
+}
+
+function adviceOn(status: number): string {
+  return status === 429 || status >= 500 ? 'Try again later.' : 'Is the address right, and is it public?';
 }
 
 function modelFiles(names: readonly string[], locationOf: (name: string) => string): ModelFile[] {

@@ -25,7 +25,13 @@ export function atLeastOne(text: string): number {
   return value;
 }
 
+/** Of the option `threads` of @msd/onnx. */
+const MOST_THREADS = 64;
+
 /** `auto`, or a number of threads. */
 export function threadCount(text: string): number | 'auto' {
-  return text === 'auto' ? text : atLeastOne(text);
+  if (text === 'auto') return text;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1 && value <= MOST_THREADS) return value;
+  throw new InvalidArgumentError(`Expected auto, or 1 to ${MOST_THREADS}.`);
 }

@@ -47,7 +47,7 @@ async function open(model: string | Uint8Array, reading: Reading): Promise<ByteS
     if (!(await mayDownload(model, byteLength))) {
       const size = byteLength === undefined ? 'a file of a length that it does not say' : `all ${byteLength} bytes`;
       throw new ReadError(
-        `read: ${model}: expected a server that sends parts of files (HTTP ranges), got one that sends ${size}. Allow the whole download, or look at the file on disk.`,
+        `read: ${model}: expected a server that sends parts of files (HTTP ranges), got one that sends ${size}. Allow the whole download (msd inspect: --download), or look at the file on disk.`,
       );
     }
     const listen = () => {

@@ -218,14 +218,24 @@ async function fetchRange(
     if (response.status !== 206) {
       await response.body?.cancel();
       const promised = Number(response.headers.get('content-length') ?? Number.NaN);
+      if (response.ok && /\bhtml\b/i.test(response.headers.get('content-type') ?? ''))
+        throw new ReadError(`read: ${url}: model, expected an ONNX file, got an HTML page. Is the address right?`);
       if (response.ok) throw new NoRanges(Number.isSafeInteger(promised) ? promised : undefined);
       const status = `${response.status} ${response.statusText}`.trim();
       throw new ReadError(`read: ${url}: model, expected HTTP 206, got ${status}. ${adviceOn(response.status)}`);
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
     onBytes?.(bytes.length);
-    const total = Number(/\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1] ?? Number.NaN);
+    const sent = response.headers.get('content-range') ?? '';
+    const [, first, end] = /^bytes (\d+)-\d+\/(\d+|\*)$/i.exec(sent) ?? [];
+    // A part of nobody knows how much: as good as none.
+    if (end === '*') throw new NoRanges(undefined);
+    const total = Number(end);
     const expected = Math.min(length, total - begin);
+    if (Number(first) !== begin)
+      throw new ReadError(
+        `read: ${url}: bytes [${begin}, ${begin + length}), expected them, got ${sent === '' ? 'a part without Content-Range' : `"${sent}"`}. Is it a proxy that changes answers? Download the file.`,
+      );
     if (bytes.length !== expected)
       throw new ReadError(
         `read: ${url}: bytes [${begin}, ${begin + length}), expected ${expected} of them, got ${bytes.length}. Is it a proxy that changes files?`,
@@ -249,6 +259,7 @@ async function fetchRange(
 
 function adviceOn(status: number): string {
   if (status === 401 || status === 403) return 'Does it want a token, or is it private?';
+  if (status === 429) return 'The server wants fewer requests: try again later.';
   return status >= 500 ? 'The server failed: try again later.' : 'Is the address right?';
 }
 

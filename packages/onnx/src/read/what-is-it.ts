@@ -16,7 +16,7 @@ export function headOf(source: ByteSource): Uint8Array {
 const MAGIC: readonly { readonly at?: number; readonly text: string; readonly what: string }[] = [
   { text: 'version https://git-lfs', what: 'a Git-LFS pointer: fetch the file itself (git lfs pull)' },
   { text: 'GGUF', what: 'a GGUF model (llama.cpp)' },
-  { text: 'PK\x03\x04', what: 'a zip archive (also what PyTorch saves)' },
+  { text: 'PK\x03\x04', what: 'a zip archive (also what PyTorch and Keras save)' },
   { text: '\x80\x02', what: 'a Python pickle (PyTorch)' },
   { text: '\x80\x04', what: 'a Python pickle' },
   { text: '\x80\x05', what: 'a Python pickle' },
