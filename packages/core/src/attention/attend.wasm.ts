@@ -12,27 +12,26 @@ import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { type Unroll, unrolls } from '../gemm/registry.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, type I32, i32 } from '../wasm/emitter.ts';
+import { type Func, f32x4, type I32, i32, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
 import { type IntegerReader, integerReader, PER_CHANNEL } from './integers.wasm.ts';
 import { LINE } from './page.ts';
 import { takeQueries } from './queries.wasm.ts';
-import { eachRow, hidesKeys } from './rows.wasm.ts';
-import { floatScores, integerScores, type KeyPage, scoreForms } from './scores.wasm.ts';
-import { openTask, SIXTEEN, type Task } from './task.wasm.ts';
+import { BLOCK, type Column, eachRow, hidesKeys, hidesSome, ROW_BYTES, seenPanels } from './rows.wasm.ts';
+import { changesScores, floatScores, integerScores, type PagePlace, scoreForms } from './scores.wasm.ts';
+import { BLOCKS, openTask, SIXTEEN, type Task } from './task.wasm.ts';
 import { fillAttendTrial } from './trial.ts';
 import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.wasm.ts';
 import {
   addSinks,
   decomposeWeights,
-  firstIntegers,
+  fillBehind,
   hiddenSigns,
-  scaleOthers,
+  otherScales,
   seenScales,
   settleLargest,
-  takeFirst,
-  weigh,
+  weigher,
 } from './weights.wasm.ts';
 
 export interface AttendOptions {
@@ -63,7 +62,8 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
         clearSums(f, task);
         scores(f, task, { reader, unroll });
         eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
-        values(f, task, { reader, unroll });
+        if (reader) integerValues(f, task, reader);
+        else floatValues(f, task, unroll);
         addSinks(f, task);
         writeOut(f, task);
         advance(p.first, 1);
@@ -81,13 +81,30 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
   },
 };
 
-/** Pages that a task sees, in order. */
-export function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): void {
-  const at = f.let(i32.add(task.table, i32.shl(task.firstPage, 2)));
-  const first = f.let(i32.mul(task.firstPage, PAGE_KEYS));
-  const scores = f.let(task.scores.at);
+/** Where a walk through the pages of a task is. */
+export type Walk = Pick<PagePlace, 'at' | 'first' | 'scores'>;
+
+const walkOf = (f: Func, task: Task): Walk => ({
+  at: f.let(i32.add(task.table, i32.shl(task.firstPage, 2))),
+  first: f.let(i32.mul(task.firstPage, PAGE_KEYS)),
+  scores: f.let(task.scores.at),
+});
+
+/**
+ * Pages that a task sees, in order.
+ *
+ * @param walk where to begin, moved past them; default: the first one
+ * @param pages how many; default: all
+ */
+export function eachPage(
+  f: Func,
+  task: Task,
+  body: (place: PagePlace) => void,
+  { at, first, scores }: Walk = walkOf(f, task),
+  pages: I32 = task.pages,
+): void {
   const scoreBytes = f.let(i32.mul(task.count, task.scores.stride));
-  f.repeat(task.pages, () => {
+  f.repeat(pages, () => {
     const keys = f.let(i32.sub(task.end, first));
     keys.set(i32.minU(keys, PAGE_KEYS));
     body({ at: f.let(i32.load(at)), first, keys, scores });
@@ -97,16 +114,24 @@ export function eachPage(f: Func, task: Task, body: (place: KeyPage) => void): v
   });
 }
 
-/** So many pages gain nothing from it, and lose a tenth where they lie in a cache. */
+/**
+ * So many pages gain nothing from it, and lose a tenth where they lie in a cache; so many bytes are no longer in a core's own cache
+ * when the second way comes to them, and are read three times instead of two.
+ */
 const FEW_PAGES = 4;
+const MANY_BYTES = 2 ** 21;
+
+/** 1 if {@link fetchValues} is worth it. */
+const fetchesValues = ({ word, pages }: Task): I32 =>
+  i32.and(i32.gtU(pages, FEW_PAGES), i32.ltU(i32.mul(pages, i32.add(word('vs'), 4 * PAGE_KEYS)), MANY_BYTES));
 
 /**
  * Reads a word of each line of the page's values. They lie right behind its keys: memory gives a page in one go in less time than two
  * halves on two ways through all pages, and the second way finds them in a cache. One load in a loop: prefetchers follow its stride.
  * Unrolled, or of every other line, it gains nothing.
  */
-function fetchValues(f: Func, { word, pages }: Task, page: I32): void {
-  f.when(i32.gtU(pages, FEW_PAGES), () => {
+function fetchValues(f: Func, { word }: Task, page: I32, isWorth: I32): void {
+  f.when(isWorth, () => {
     const line = f.let(i32.add(page, word('v')));
     f.repeat(i32.shrU(i32.sub(word('ks'), word('v')), Math.log2(LINE)), () => {
       f.let(i32.load(line));
@@ -123,68 +148,154 @@ interface Products {
 
 function scores(f: Func, task: Task, { reader, unroll }: Products): void {
   const forms = scoreForms(f, task);
+  const changes = f.let(changesScores(task));
+  const fetches = reader && f.let(fetchesValues(task));
   eachPage(f, task, (place) => {
-    if (reader)
-      f.when(
-        place.first,
-        () => integerScores(f, task, reader, place),
-        () => floatScores(f, task, place, unroll),
-      );
-    else floatScores(f, task, place, unroll);
-    if (reader) fetchValues(f, task, place.at);
-    forms(place);
+    const isPlain = f.let(i32.eqz(i32.or(changes, hidesSome(task, place.first))));
+    pageScores(f, task, place, { reader, unroll, isPlain });
+    if (fetches) fetchValues(f, task, place.at, fetches);
+    f.when(i32.eqz(isPlain), () => forms(place));
   });
 }
 
-function values(f: Func, task: Task, { reader, unroll }: Products): void {
+/** Scores of a page. @param isPlain not 0: they are what counts, and their maxima are those of the rows */
+export function pageScores(
+  f: Func,
+  task: Task,
+  page: PagePlace,
+  { reader, unroll, isPlain }: Products & { readonly isPlain: I32 },
+): void {
+  // Maxima that don't count all go to one place.
+  const at = f.let(i32.select(isPlain, task.rows.at, task.spare));
+  const place = { ...page, most: { at, stride: f.let(i32.select(isPlain, ROW_BYTES, 0)) } };
+  if (reader)
+    f.when(
+      place.first,
+      () => integerScores(f, task, reader, place),
+      () => floatScores(f, task, place, unroll),
+    );
+  else floatScores(f, task, place, unroll);
+}
+
+/** Of the first page, or of all others. */
+const inPage = (f: Func, { word }: Task, page: I32, first: I32, name: 'v' | 'vs'): Local<'i32'> =>
+  f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
+
+const sixteensOf = (f: Func, keys: I32): Local<'i32'> =>
+  f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
+
+function floatValues(f: Func, task: Task, unroll: Unroll): void {
   const { word, spare } = task;
-  const weights = weigh(f);
-  /** Of the first page, or of all others. */
-  const inPage = (page: I32, first: I32, name: 'v' | 'vs') =>
-    f.let(i32.add(page, i32.select(first, word(name), word(name === 'v' ? 'firstV' : 'firstVs'))));
+  const weights = weigher(f);
   eachPage(f, task, ({ at: page, first, keys, scores }) => {
-    const columns = { row: task.rows, p: task.p, weight: task.weights, score: { ...task.scores, at: scores } };
-    const v = inPage(page, first, 'v');
-    const sixteens = f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
-    if (!reader) {
-      const hides = f.let(word('mayHide'));
-      eachRow(f, task.count, columns, ({ row, score, weight }) => {
-        hides.set(i32.or(hides, hidesKeys(row, first)));
-        f.when(
-          hides,
-          () => {
-            hiddenSigns(f, score, spare);
-            weights(row, { scores: score, weights: weight, sixteens, signs: spare });
-          },
-          () => weights(row, { scores: score, weights: weight, sixteens }),
-        );
-      });
+    const columns = { row: task.rows, weight: task.weights, score: { ...task.scores, at: scores } };
+    const v = inPage(f, task, page, first, 'v');
+    const sixteens = sixteensOf(f, keys);
+    const hides = f.let(word('mayHide'));
+    eachRow(f, task.count, columns, ({ row, score, weight }) => {
+      hides.set(i32.or(hides, hidesKeys(row, first)));
       f.when(
         hides,
-        () => addFloatValues(f, task, v, { keys, unroll, hides: true }),
-        () => addFloatValues(f, task, v, { keys, unroll, hides: false }),
+        () => {
+          const own = seenPanels(f, row, { first, keys });
+          hiddenSigns(f, { scores: score, sixteens: own, to: spare });
+          weights.page(row, { scores: score, weights: weight, sixteens: own, signs: spare });
+          fillBehind(f, weight, { own, sixteens, bytes: SIXTEEN * 4, value: f32x4.const(-0) });
+        },
+        () => weights.page(row, { scores: score, weights: weight, sixteens }),
       );
-      return;
-    }
-    const all = inPage(page, first, 'vs');
-    eachRow(f, task.count, columns, ({ row, score, weight }) => {
-      const scales = f.let(all);
-      f.when(i32.or(word('mayHide'), hidesKeys(row, first)), () => {
-        seenScales(f, score, all, spare);
-        scales.set(spare);
-      });
-      weights(row, { scores: score, weights: weight, sixteens, scales });
     });
-    f.when(i32.eqz(first), () => {
-      const { at: to } = task.p;
-      const sum = firstIntegers(f, reader, { alone: spare, to });
-      eachRow(f, task.count, columns, ({ row, weight }) => takeFirst(f, row, weight, sum));
-      addIntegerValues(f, { ...task, p: { at: to, stride: 0 } }, reader, v, i32.const(1));
-      eachRow(f, task.count, columns, ({ row, weight }) => scaleOthers(f, row, { weights: weight, sixteens }));
-    });
-    eachRow(f, task.count, columns, ({ row, p, weight }) =>
-      decomposeWeights(f, reader, row, { from: weight, to: p, sixteens }),
+    f.when(
+      hides,
+      () => addFloatValues(f, task, v, { keys, unroll, hides: true }),
+      () => addFloatValues(f, task, v, { keys, unroll, hides: false }),
     );
-    addIntegerValues(f, task, reader, v, keys);
   });
 }
+
+/**
+ * A few rows take several pages in one go: what follows on the scale of one is done while the next ones are weighed. A CPU would
+ * not get there by itself, since all that waits for the scale fills its queue.
+ */
+export function integerValues(f: Func, task: Task, reader: IntegerReader, add = addIntegerValues): void {
+  const { word, spare, count } = task;
+  const weights = weigher(f);
+  const walk = walkOf(f, task);
+  const others = f.let(i32.add(spare, 4 * PAGE_KEYS));
+  const p = f.let(i32.add(others, 4 * PAGE_KEYS));
+  const alone = { p, stride: i32.const(0), block: task.firstBlocks.at, keys: i32.const(1) };
+  const together = f.let(i32.divU(i32.const(BLOCKS), count));
+  together.set(i32.maxU(together, 1));
+  const left = f.let(task.pages);
+  f.loopWhile(
+    () => left,
+    () => {
+      const pages = f.let(i32.minU(left, together));
+      /** Those of this turn, with the columns of their blocks. */
+      const each = (walk: Walk, body: (place: PagePlace, columns: Columns) => void) => {
+        const own = { weight: copyOf(f, task.weights), p: copyOf(f, task.p), block: copyOf(f, task.blocks) };
+        eachPage(
+          f,
+          task,
+          (place) => {
+            body(place, { row: task.rows, score: { ...task.scores, at: place.scores }, ...own });
+            for (const { at, stride } of Object.values(own)) advance(at, i32.mul(count, stride));
+          },
+          walk,
+          pages,
+        );
+      };
+      const again = () => ({ at: f.let(walk.at), first: f.let(walk.first), scores: f.let(walk.scores) });
+      each(again(), ({ at: page, first, keys }, columns) => {
+        const all = inPage(f, task, page, first, 'vs');
+        const sixteens = sixteensOf(f, keys);
+        const mayHide = (row: I32) => i32.or(word('mayHide'), hidesKeys(row, first));
+        f.when(i32.eqz(first), () => {
+          const sum = reader.writeAlone(alone.p);
+          eachRow(f, count, { ...columns, block: task.firstBlocks }, ({ row, block, score }) => {
+            weights.first(row, { scores: score, scale: all, block, mayHide: mayHide(row) });
+            if (sum) f.storeI32(block, sum, BLOCK.sum);
+          });
+          otherScales(f, all, others);
+          all.set(others);
+        });
+        eachRow(f, count, columns, ({ row, block, score, weight }) => {
+          const [scales, own] = [f.let(all), f.let(sixteens)];
+          f.when(mayHide(row), () => {
+            own.set(seenPanels(f, row, { first, keys }));
+            seenScales(f, { scores: score, sixteens: own, to: spare }, all);
+            scales.set(spare);
+          });
+          f.storeI32(block, own, BLOCK.panels);
+          weights.page(row, { scores: score, weights: weight, sixteens: own, integers: { scales, block } });
+        });
+      });
+      each(again(), ({ keys }, columns) => {
+        const sixteens = sixteensOf(f, keys);
+        eachRow(f, count, columns, ({ block, p, weight }) => {
+          const own = f.let(i32.load(block, BLOCK.panels));
+          decomposeWeights(f, reader, block, { from: weight, to: p, sixteens: own });
+          fillBehind(f, p, { own, sixteens, bytes: SIXTEEN * reader.bytes, value: v128.const16(0) });
+        });
+      });
+      each(walk, ({ at: page, first, keys }, columns) => {
+        // The first key before all others, by the same code.
+        const blocks = f.let(i32.select(first, 1, 2));
+        const own = { p: columns.p.at, stride: i32.const(PAGE_KEYS * reader.bytes), block: columns.block.at, keys };
+        const now = onEach(own, (word, name) => f.let(i32.select(first, word, alone[name])));
+        f.repeat(blocks, () => {
+          const p = { at: now.p, stride: now.stride };
+          const block = { at: now.block, stride: task.blocks.stride };
+          add(f, { ...task, p, blocks: block }, reader, inPage(f, task, page, first, 'v'), now.keys);
+          onEach(own, (word, name) => now[name].set(word));
+        });
+      });
+      left.set(i32.sub(left, pages));
+    },
+  );
+}
+
+type Columns = Readonly<Record<'row' | 'score' | 'weight' | 'p' | 'block', Column>>;
+const onEach = <K extends string, T>(words: Readonly<Record<K, I32>>, to: (word: I32, name: K) => T): Record<K, T> =>
+  Object.fromEntries(Object.entries<I32>(words).map(([name, word]) => [name, to(word, name as K)])) as Record<K, T>;
+const copyOf = (f: Func, { at, stride }: Column) => ({ at: f.let(at), stride });

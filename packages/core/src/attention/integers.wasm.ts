@@ -2,7 +2,8 @@
  * How the integers of queries and weights meet keys and values as they are stored, on gemm's tile.
  *
  *   int16   both digits of an integer as i16, each times the stored i16: two exact sums
- *   int8    what gemm's carriers do with its int8 panels: the integer as one i16, or its digits as bytes where that is faster
+ *   int8    what gemm's carriers do with its int8 panels: the integer as one i16, or its digits as bytes where that is faster.
+ *           For i16 many rows unpack a panel once, as those of gemm do
  */
 import { limitOf } from '../decompose/contract.ts';
 import {
@@ -42,21 +43,39 @@ export interface TileSize {
 }
 
 /** What reads stored integers, its constants in locals. */
-export interface IntegerReader {
+export interface IntegerReader extends PanelReader {
   /** Bytes of an integer of a row. */
   readonly bytes: number;
-  /** Stored neighbours of a lane: what a step of a tile takes. */
+  /** For so many rows and more. */
+  readonly wide?: (PanelReader & { readonly rows: number }) | undefined;
+  /** Writes the integers of floats. @returns Σ of them, where somebody needs it */
+  decompose(row: Row): I32 | undefined;
+  /** The same of floats that are not below 0: weights. */
+  decomposeWeights(row: Row): I32 | undefined;
+  /**
+   * The same of one float beside zeros. What is alone is the largest integer of its scale, whatever it is.
+   * @param to 16 integers
+   */
+  writeAlone(to: I32): I32 | undefined;
+}
+
+/** How a panel meets rows. */
+export interface PanelReader {
+  /** Neighbours of a lane: what a step of a tile takes. */
   readonly stepK: number;
   readonly tiles: readonly TileSize[];
+  /**
+   * Gets a panel ready.
+   * @param along how many neighbours of each lane, a multiple of those that are stored together
+   * @param scratch 32 bytes for each of them
+   * @returns where tiles read it
+   */
+  open(panel: I32, along: I32, scratch: I32): I32;
   /**
    * Σ integers · stored as floats, of each row and group.
    * @param sums where Σ of each row's integers is
    */
   products(size: TileSize, products: Products): V128[][];
-  /** Writes the integers of floats. @returns Σ of them, where somebody needs it */
-  decompose(row: Row): I32 | undefined;
-  /** The same of floats that are not below 0: weights. */
-  decomposeWeights(row: Row): I32 | undefined;
 }
 
 interface Products {
@@ -134,7 +153,7 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
       return undefined;
     };
   const any: Making = { toInteger, more: toInteger, bytes: 64, store: store(split) };
-  const more = f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(HALF))));
+  const more = f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(MORE))));
   const positive: Making = { ...any, more, store: store(positiveSplitter(f)) };
   return {
     bytes: 4,
@@ -143,27 +162,40 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
       { rows: 2, vectors: 2 },
       { rows: 1, vectors: 4 },
     ],
+    open: (panel) => panel,
     products: ({ vectors }, { x, panel, first, steps }) =>
       sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start: () => undefined }),
     decompose: (row) => integersOf(f, any, row),
     decomposeWeights: (row) => integersOf(f, positive, row),
+    writeAlone(to) {
+      writeAlone(f, to, any.bytes, DIGIT);
+      return undefined;
+    },
   };
 }
 
-/** Of 254, the base of digits: what rounds a division by it. */
-const HALF = 127;
+/** The largest integer is this times 254. */
+const DIGIT = limitOf(1);
+
+/** A first half-word beside zeros. */
+function writeAlone(f: Func, to: I32, bytes: number, value: number): void {
+  const first = v128.const(value & 255, value >> 8, ...range(14).map(() => 0));
+  for (const at of range(bytes / 16)) f.storeV128(to, at ? v128.const16(0) : first, 16 * at);
+}
+
+/** What integers of weights are split from is more than they are by so much. */
+const MORE = 129;
 
 /**
- * Digits of q = 0 ... 32258, given u = q + 127: d1 = floor(u / 254), d2 = q - 254 d1; floor(u / 256) is d1 or one less. What V8 makes of
- * the q15mulr that digits of either sign take is five instructions, and weights are made over and over.
+ * Digits of q = 0 ... 32258, given u = q + 129: d1 = floor((q + 127) / 254) = floor((u + 2 floor(u / 256)) / 256), d2 = q - 254 d1. What V8
+ * makes of the q15mulr that digits of either sign take is five instructions, and weights are made over and over.
  */
 function positiveSplitter(f: Func): (u: Local<'v128'>) => Local<'v128'>[] {
-  const [base, largest, half] = [254, 253, HALF].map((lane) => f.let(v128.const16(lane)));
+  const [base, more] = [254, MORE].map((lane) => f.let(v128.const16(lane)));
   return (u) => {
-    const high = f.let(i16x8.shrS(u, 8));
-    const left = f.let(i16x8.sub(u, i16x8.mul(high, base)));
-    const more = f.let(i16x8.gtS(left, largest)); // a mask is -1
-    return [f.let(i16x8.sub(high, more)), f.let(i16x8.sub(i16x8.sub(left, half), v128.and(more, base)))];
+    const once = f.let(i16x8.shrS(u, 8));
+    const high = f.let(i16x8.shrS(i16x8.add(i16x8.add(u, once), once), 8));
+    return [high, f.let(i16x8.sub(i16x8.sub(u, more), i16x8.mul(high, base)))];
   };
 }
 
@@ -175,17 +207,28 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
   const kUnroll = isWhole ? unroll : 1;
   const apart = isWhole && kUnroll === 1;
   const ones = f.let(v128.const16(1));
-  const split = isWhole ? undefined : digitSplitter(f);
   const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart });
   const { block, integers } = carrier.open(f, 4);
   const reader = block(i32.const(0));
-  const decompose = (row: Row) => integersOf(f, { toInteger, more: toInteger, bytes: 32, store }, row);
-  const store: Making['store'] = (eights, to) => {
-    const [a, b] = eights.map((eight) => split?.(eight));
-    const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
-    for (const i of [0, 1]) f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
-    return eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
+  /** @param split digits of eight integers, which were given so much more */
+  const making = (split?: (eight: Local<'v128'>) => readonly V128[], more = 0): Making => {
+    const tooMuch = more ? f.let(i32x4.splat(i32.const(4 * more))) : undefined;
+    return {
+      toInteger,
+      more: more ? f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(more)))) : toInteger,
+      bytes: 32,
+      store: (eights, to) => {
+        const [a, b] = eights.map((eight) => split?.(eight));
+        const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
+        for (const i of [0, 1])
+          f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
+        const sum = eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
+        return tooMuch ? i32x4.sub(sum, tooMuch) : sum;
+      },
+    };
   };
+  const any = making(isWhole ? undefined : digitSplitter(f));
+  const positive = isWhole ? any : making(positiveSplitter(f), MORE);
   const tile = (vectors: number): Tile => ({
     ...carrier,
     integers,
@@ -200,6 +243,8 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
     bytes: 2,
     stepK: 4,
     tiles: [isWhole ? { rows: 2, vectors: 4 } : { rows: 3, vectors: 2 }, { rows: 1, vectors: 4 }],
+    open: (panel) => panel,
+    wide: isWhole ? wideInt8(f, kUnroll) : undefined,
     products: ({ vectors }, { x, panel, first, steps, sums }) => {
       const starts = sums.map((sum) => reader.start?.(f.let(i32x4.splat(sum))).map((vector) => f.let(vector)));
       const start = (_: number, i: number, g: number) => starts[i]?.[g];
@@ -207,9 +252,61 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
         row.map(f32x4.convertI32x4S),
       );
     },
-    decompose,
-    decomposeWeights: decompose,
+    decompose: (row) => integersOf(f, any, row),
+    decomposeWeights: (row) => integersOf(f, positive, row),
+    writeAlone(to) {
+      writeAlone(f, to, any.bytes, isWhole ? limitOf(2) : DIGIT);
+      return i32.const(limitOf(2));
+    },
   };
+}
+
+/** Unpacking is 16 operations per vector of each lane, once; without it every second row has 8 of them. */
+const WIDE_ROWS = 5;
+
+/** int8 for the carrier i16, unpacked. */
+function wideInt8(f: Func, kUnroll: Unroll): NonNullable<IntegerReader['wide']> {
+  const carrier = carrierOf(I16, int8, PER_CHANNEL, { widen: true, apart: false });
+  const { block, integers, widening } = carrier.open(f, 4);
+  const [reader, packed] = [block(i32.const(0)), widening(i32.const(0))];
+  return {
+    rows: WIDE_ROWS,
+    stepK: carrier.stepK,
+    tiles: [
+      { rows: 2, vectors: 4 },
+      { rows: 1, vectors: 4 },
+    ],
+    open(panel, along, scratch) {
+      const [from, to] = [f.let(panel), f.let(scratch)];
+      f.repeat(i32.shrU(along, 2), () => {
+        const vectors = range(4).map((v) => packed.groups(f.let(v128.load(from, 16 * v)), v));
+        for (const step of [0, 1])
+          vectors.forEach((groups, v) => {
+            f.storeV128(to, groups[step][0], 64 * step + 16 * v);
+          });
+        advance(from, 64);
+        advance(to, 128);
+      });
+      return scratch;
+    },
+    products: ({ vectors }, { x, panel, first, steps }) => {
+      const tile = { ...carrier, integers, vectors, loads: vectors, stepBytes: 64, kUnroll, abreast: 1, apart: false };
+      const products = { x, steps, first, start: () => undefined };
+      return sumsOf(f, tile, { reader, weights: panel }, products).map((row) => row.map(f32x4.convertI32x4S));
+    },
+  };
+}
+
+/** With the panels of a reader that so many rows take. */
+export function withPanels(f: Func, reader: IntegerReader, rows: I32, body: (panels: PanelReader) => void): void {
+  const { wide } = reader;
+  if (wide)
+    f.when(
+      i32.geU(rows, wide.rows),
+      () => body(wide),
+      () => body(reader),
+    );
+  else body(reader);
 }
 
 const DIGITS = /* @__PURE__ */ digitOrders(2);

@@ -17,6 +17,8 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
   const from = f.let(i32.const(-1));
   const to = task.end;
   to.set(i32.const(0));
+  task.seenFrom.set(i32.const(0));
+  task.seenTo.set(i32.const(-1));
   const position = f.let(i32.add(sequence('position'), first));
   const index = f.let(first);
   const q = f.let(
@@ -35,6 +37,8 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
       from.set(i32.minU(from, begin));
       to.set(i32.maxU(to, end));
     });
+    task.seenFrom.set(i32.maxU(task.seenFrom, begin));
+    task.seenTo.set(i32.minU(task.seenTo, end));
     const one = f.let(q);
     const sink = f.let(i32.select(sinks, i32.add(sinks, i32.shl(firstHead, 2)), 0));
     f.repeat(heads, () => {

@@ -4,29 +4,36 @@
  *   most       f32x4   largest score, in four lanes while scores are made, then in all
  *   scale      f32     of its integers times that of scores
  *   sum        f32     Σ e
- *   weights    f32     scale of the block of weights that is at hand, and what they are multiplied by to be integers
  *   begin, end         keys that it may see
- *   querySum   i32     Σ of its integers, and of those of the weights
+ *   querySum   i32     Σ of its integers
  *   sink       f32     score of the sink of its head
+ *
+ * A block of a row's weights, those of a page, has others:
+ *
+ *   scale      f32     of its integers
+ *   inverse    f32     what weights are multiplied by to be integers
+ *   sum        i32     Σ of the integers
+ *   panels     i32     how many times 16 keys may weigh something; all others are 0
  */
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
+import { PANEL } from './page.ts';
 
 export const ROW = {
   most: 0,
   scale: 16,
   sum: 20,
-  weights: 24,
-  inverse: 28,
-  begin: 32,
-  end: 36,
-  querySum: 40,
-  weightSum: 44,
-  position: 48,
-  sink: 52,
+  begin: 24,
+  end: 28,
+  querySum: 32,
+  position: 36,
+  sink: 40,
 } as const;
 export const ROW_BYTES = 64;
+
+export const BLOCK = { scale: 0, inverse: 4, sum: 8, panels: 12 } as const;
+export const BLOCK_BYTES = 16;
 
 /** Where rows have something, and how far apart: a number or an i32 that holds still. */
 export interface Column {
@@ -93,4 +100,21 @@ export function eachElement(
 
 /** 1 if a row does not see the whole page whose first key this is. */
 export const hidesKeys = (row: I32, firstKey: I32): I32 =>
-  i32.or(i32.gtU(i32.load(row, ROW.begin), firstKey), i32.ltU(i32.load(row, ROW.end), i32.add(firstKey, PAGE_KEYS)));
+  isOutside({ begin: i32.load(row, ROW.begin), end: i32.load(row, ROW.end) }, firstKey);
+
+/**
+ * Panels of a page up to the last key that a row sees; those behind them are left out. One at least.
+ * @param keys of the page, for all rows
+ */
+export function seenPanels(f: Func, row: I32, { first, keys }: Record<'first' | 'keys', Local<'i32'>>): Local<'i32'> {
+  const end = f.let(i32.load(row, ROW.end));
+  const seen = f.let(i32.select(i32.gtU(end, first), i32.sub(end, first), 1));
+  return f.let(i32.shrU(i32.add(i32.minU(seen, keys), PANEL - 1), Math.log2(PANEL)));
+}
+
+/** 1 if some row does not. */
+export const hidesSome = ({ seenFrom: begin, seenTo: end }: Record<'seenFrom' | 'seenTo', I32>, firstKey: I32): I32 =>
+  isOutside({ begin, end }, firstKey);
+
+const isOutside = ({ begin, end }: Record<'begin' | 'end', I32>, firstKey: I32): I32 =>
+  i32.or(i32.gtU(begin, firstKey), i32.ltU(end, i32.add(firstKey, PAGE_KEYS)));

@@ -7,13 +7,19 @@ import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } f
 import { advance, range } from '../wasm/loops.ts';
 import { LOWEST, PAGE_KEYS } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
-import type { IntegerReader } from './integers.wasm.ts';
+import { type IntegerReader, type PanelReader, withPanels } from './integers.wasm.ts';
 import { PANEL } from './page.ts';
-import { eachOf, eachTile, hidesKeys, ROW, ROW_BYTES } from './rows.wasm.ts';
+import { type Column, eachOf, eachTile, hidesKeys, ROW, ROW_BYTES, seenPanels } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
 /** One page of keys. */
-export interface KeyPage {
+export interface KeyPage extends PagePlace {
+  /** Where the largest scores of rows go: four lanes of each. */
+  readonly most: Column;
+}
+
+/** Where a page is. */
+export interface PagePlace {
   readonly at: Local<'i32'>;
   /** Its first key. */
   readonly first: Local<'i32'>;
@@ -24,35 +30,41 @@ export interface KeyPage {
 }
 
 /** Panels of those keys. */
-const panelsOf = (f: Func, { keys }: KeyPage): Local<'i32'> =>
+const panelsOf = (f: Func, { keys }: PagePlace): Local<'i32'> =>
   f.let(i32.shrU(i32.add(keys, PANEL - 1), Math.log2(PANEL)));
 
 /**
  * z = fl(fl(Σ qi k · fl(S C)) · ks). All rows meet a panel of keys before the next one: while they do, the CPU fetches what follows.
  */
-export function integerScores(f: Func, task: Task, reader: IntegerReader, place: KeyPage): void {
+export const integerScores = (f: Func, task: Task, reader: IntegerReader, place: KeyPage): void =>
+  withPanels(f, reader, task.count, (panels) => panelScores(f, task, panels, place));
+
+function panelScores(f: Func, task: Task, reader: PanelReader, place: KeyPage): void {
   const steps = f.let(i32.divU(task.headSize, reader.stepK));
   const panel = f.let(place.at);
+  const panelBytes = f.let(i32.shrU(task.word('v'), Math.log2(PAGE_KEYS / PANEL)));
   const ks = f.let(i32.add(place.at, task.word('ks')));
   const to = f.let(place.scores);
   f.repeat(panelsOf(f, place), () => {
-    const columns = { q: task.q, row: task.rows, score: { ...task.scores, at: to } };
-    eachTile(f, task.count, reader.tiles, columns, (size, { q, row, score }) => {
+    const keys = f.let(reader.open(panel, task.headSize, task.panel));
+    const columns = { q: task.q, row: task.rows, most: place.most, score: { ...task.scores, at: to } };
+    eachTile(f, task.count, reader.tiles, columns, (size, { q, row, most, score }) => {
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, q, task.q);
         const sums = x.map((_, i) => i32.load(row, ROW.querySum + ROW_BYTES * i));
-        const values = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
+        const values = reader.products(size, { x, panel: f.let(keys), first, steps, sums });
         const own = range(size.vectors).map((g) => f.let(v128.load(ks, 16 * (first + g))));
         const rows = eachOf(f, size.rows, score, task.scores);
+        const largest = eachOf(f, size.rows, most, place.most);
         values.forEach((groups, i) => {
           const scale = f.let(v128.load32Splat(row, ROW.scale + ROW_BYTES * i));
-          groups.forEach((value, g) => {
-            f.storeV128(rows[i], f32x4.mul(f32x4.mul(value, scale), own[g]), 16 * (first + g));
-          });
+          const scores = groups.map((value, g) => f.let(f32x4.mul(f32x4.mul(value, scale), own[g])));
+          for (const [g, score] of scores.entries()) f.storeV128(rows[i], score, 16 * (first + g));
+          f.storeV128(largest[i], largestOf(v128.load(largest[i], ROW.most), scores), ROW.most);
         });
       }
     });
-    advance(panel, i32.shl(steps, 6));
+    advance(panel, panelBytes);
     for (const pointer of [ks, to]) advance(pointer, 4 * PANEL);
   });
 }
@@ -61,12 +73,13 @@ export function integerScores(f: Func, task: Task, reader: IntegerReader, place:
 export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll): void {
   const { at: page, scores } = place;
   const panels = panelsOf(f, place);
-  const columns = { x: task.x, score: { ...task.scores, at: scores } };
+  const columns = { x: task.x, most: place.most, score: { ...task.scores, at: scores } };
   const scale = f.let(v128.load32Splat(f.let(i32.const(0))));
   scale.set(i32x4.splat(task.word('scale')));
   const nan = f.let(f32x4.const(Number.NaN));
   const panelBytes = f.let(i32.shl(task.headSize, 6));
-  eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, score }) => {
+  eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, most, score }) => {
+    const largest = eachOf(f, rows, most, place.most);
     const [first, to] = [f.let(page), f.let(score)];
     // A second panel of a last pair may be one that no row sees: its scores are not looked at.
     const abreast = rows === 1 && unroll > 1 ? 2 : 1;
@@ -81,10 +94,12 @@ export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll)
       });
       const targets = eachOf(f, rows, to, task.scores);
       sums.forEach((groups, i) => {
-        groups.forEach((sum, g) => {
+        const scores = groups.map((sum) => {
           const z = f.let(f32x4.mul(sum, scale));
-          f.storeV128(targets[i], v128.bitselect(z, nan, f32x4.eq(z, z)), 16 * g);
+          return f.let(v128.bitselect(z, nan, f32x4.eq(z, z)));
         });
+        for (const [g, score] of scores.entries()) f.storeV128(targets[i], score, 16 * g);
+        f.storeV128(largest[i], largestOf(v128.load(largest[i], ROW.most), scores), ROW.most);
       });
       first.set(side.at(-1)!);
       advance(to, 4 * PANEL * abreast);
@@ -92,8 +107,15 @@ export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll)
   });
 }
 
+/** The largest of each lane; what is no number is left out. */
+const largestOf = (most: V128, scores: readonly V128[]): V128 => scores.reduce(f32x4.pmax, most);
+
+/** Not 0: scores of a task are changed before they count, or may be hidden wherever they are. */
+export const changesScores = ({ word }: Task): I32 =>
+  (['softcap', 'alibi', 'bias', 'mask'] as const).map(word).reduce(i32.or);
+
 /** What is done to the scores of a page before they count, and the largest ones of each row. Call it outside of loops. */
-export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
+export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
   const { word, batch, firstHead, heads, first, spare } = task;
   const tanh = laneCode(f, wasmLanes, (lanes, x) => activate(lanes, 'tanh', x));
   const log2e = f.let(f32x4.const(Math.LOG2E));
@@ -118,15 +140,18 @@ export function scoreForms(f: Func, task: Task): (page: KeyPage) => void {
   const slopes = f.let(word('alibi'));
   f.when(slopes, () => advance(slopes, i32.shl(firstHead, 2)));
 
-  return (place: KeyPage): void => {
+  return (place: PagePlace): void => {
     const { first: firstKey, keys, scores } = place;
-    const panels = panelsOf(f, place);
+    const all = panelsOf(f, place);
+    const panels = f.let(all);
     const row = f.let(task.rows.at);
     const score = f.let(scores);
     const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
     f.repeat(task.queries, () => {
       const head = { bias: f.let(queries.bias), mask: f.let(queries.mask), slope: f.let(slopes) };
       f.repeat(heads, () => {
+        panels.set(all);
+        f.when(hidesKeys(row, firstKey), () => panels.set(seenPanels(f, row, place)));
         f.when(word('softcap'), () => eachFour((z) => f32x4.mul(tanh(z), softcap)));
         f.when(head.slope, () => {
           const slope = f.let(v128.load32Splat(head.slope));

@@ -1,9 +1,9 @@
 /** What a thread works on while it attends: the rows of a task, their integers, sums and scores. All in bytes. */
 import { roundUp } from '../formats/layout.ts';
 import { type AttentionOp, type KvType, PAGE_KEYS } from './contract.ts';
-import { LINE, paddedHead, paddedValue } from './page.ts';
-import { ROW_BYTES } from './rows.wasm.ts';
-import { SCORE_ROW, SIXTEEN } from './task.wasm.ts';
+import { LINE, PANEL, paddedHead, paddedValue } from './page.ts';
+import { BLOCK_BYTES, ROW_BYTES } from './rows.wasm.ts';
+import { BLOCKS, SCORE_ROW, SIXTEEN } from './task.wasm.ts';
 
 /** Rows that share a page while it lies in the nearest cache, together with their own integers. */
 const ROWS = 64;
@@ -33,10 +33,13 @@ const INTEGER = { int16: 4, int8: 2, float: 0 } as const;
 
 export interface TaskScratch {
   readonly atSpare: number;
+  readonly atPanel: number;
   readonly atX: number;
   readonly atQ: number;
   readonly atWeights: number;
   readonly atP: number;
+  readonly atBlocks: number;
+  readonly atFirst: number;
   readonly atY: number;
   readonly atScores: number;
   readonly byteLength: number;
@@ -56,13 +59,17 @@ export function taskScratch(
     return at;
   };
   const integers = roundUp(paddedHead(headSize), SIXTEEN);
+  const blocks = Math.max(rows, BLOCKS);
   place(rows * ROW_BYTES);
   return {
-    atSpare: place(4 * PAGE_KEYS),
+    atSpare: place(3 * 4 * PAGE_KEYS),
+    atPanel: place(type === 'int8' ? Math.max(integers, PAGE_KEYS) * 2 * PANEL : 0),
     atX: place((rows + 1) * integers * 4),
     atQ: place(rows * integers * INTEGER[type]),
-    atWeights: place(rows * PAGE_KEYS * 4),
-    atP: place(rows * PAGE_KEYS * INTEGER[type]),
+    atWeights: place(blocks * PAGE_KEYS * 4),
+    atP: place(blocks * PAGE_KEYS * INTEGER[type]),
+    atBlocks: place(blocks * BLOCK_BYTES),
+    atFirst: place(rows * BLOCK_BYTES),
     atY: place(rows * paddedValue(valueSize) * 4),
     atScores: place(rows * pages * SCORE_ROW),
     byteLength: end,

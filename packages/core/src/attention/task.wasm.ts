@@ -1,7 +1,7 @@
 /** One task of attend: the queries of a tile, of one sequence and some heads of one KV head. Where everything of it is, for the stages. */
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { PAGE_KEYS } from './contract.ts';
-import { type Column, ROW_BYTES } from './rows.wasm.ts';
+import { BLOCK_BYTES, type Column, ROW_BYTES } from './rows.wasm.ts';
 import { SEQUENCE, WORK, wordsAt } from './work.ts';
 
 export interface Task {
@@ -24,14 +24,22 @@ export interface Task {
   readonly firstPage: Local<'i32'>;
   readonly pages: Local<'i32'>;
   readonly end: Local<'i32'>;
-  /** Scratch, a row after the other: words, queries, their integers, weights of a page and their integers, sums, scores. */
+  /** Every row sees the keys from here to there. */
+  readonly seenFrom: Local<'i32'>;
+  readonly seenTo: Local<'i32'>;
+  /** Scratch, a row after the other: words, queries, their integers, weights of a page, their integers and what is known of them, sums, scores. */
   readonly rows: Column;
-  /** Scales or weights of a page, for a moment. */
+  /** Scales or weights of a page, for a moment; what of the first page's scales is used; and the first key's integer. */
   readonly spare: Local<'i32'>;
+  /** Of int8: an unpacked panel. */
+  readonly panel: Local<'i32'>;
   readonly x: Column;
   readonly q: Column;
   readonly weights: Column;
   readonly p: Column;
+  readonly blocks: Column;
+  /** Those of the first key. */
+  readonly firstBlocks: Column;
   readonly y: Column;
   readonly scores: Column;
 }
@@ -41,6 +49,9 @@ export interface Task {
  * would be read in short pieces far apart, which no prefetcher follows.
  */
 export const SCORE_ROW: number = 4 * PAGE_KEYS;
+
+/** Blocks of weights that a task has room for at least: a single row has those of so many pages at once. */
+export const BLOCKS = 4;
 
 /** Integers of a row are made 16 at a time. */
 export const SIXTEEN = 16;
@@ -60,8 +71,10 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
   const headSize = f.let(i32.and(i32.add(word('headSize'), 3), -4));
   const valueSize = f.let(i32.and(i32.add(word('valueSize'), 15), -16));
   const integers = f.let(i32.and(i32.add(headSize, SIXTEEN - 1), -SIXTEEN));
-  const at = (name: 'atSpare' | 'atX' | 'atQ' | 'atWeights' | 'atP' | 'atY' | 'atScores') =>
-    f.let(i32.add(scratch, word(name)));
+  const at = (
+    name: 'atSpare' | 'atPanel' | 'atX' | 'atQ' | 'atWeights' | 'atP' | 'atBlocks' | 'atFirst' | 'atY' | 'atScores',
+  ) => f.let(i32.add(scratch, word(name)));
+  const spare = at('atSpare');
   return {
     word,
     sequence: wordsAt(SEQUENCE, f.let(i32.add(word('sequences'), i32.mul(batch, 4 * SEQUENCE.length)))),
@@ -77,12 +90,17 @@ export function openTask(f: Func, work: I32, task: I32, thread: I32, bytes: numb
     firstPage: f.let(i32.const(0)),
     pages: f.let(i32.const(0)),
     end: f.let(i32.const(0)),
+    seenFrom: f.let(i32.const(0)),
+    seenTo: f.let(i32.const(-1)),
     rows: { at: scratch, stride: ROW_BYTES },
-    spare: at('atSpare'),
+    spare,
+    panel: at('atPanel'),
     x: { at: at('atX'), stride: f.let(i32.shl(integers, 2)) },
     q: { at: at('atQ'), stride: f.let(i32.mul(integers, bytes)) },
     weights: { at: at('atWeights'), stride: 4 * PAGE_KEYS },
     p: { at: at('atP'), stride: PAGE_KEYS * bytes },
+    blocks: { at: at('atBlocks'), stride: BLOCK_BYTES },
+    firstBlocks: { at: at('atFirst'), stride: BLOCK_BYTES },
     y: { at: at('atY'), stride: f.let(i32.shl(valueSize, 2)) },
     scores: { at: at('atScores'), stride: SCORE_ROW },
   };

@@ -4,26 +4,38 @@ import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '.
 import { advance } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { FLOAT_TILES, floatProducts } from './floats.wasm.ts';
-import type { IntegerReader } from './integers.wasm.ts';
+import { type IntegerReader, type PanelReader, withPanels } from './integers.wasm.ts';
 import { PANEL } from './page.ts';
-import { eachElement, eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
+import { BLOCK, BLOCK_BYTES, eachElement, eachOf, eachTile, ROW, ROW_BYTES } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
 
 /** y = fl(y + fl(f(Σ pi v) S)). @param keys of the page, from the first one on, that may weigh something */
-export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, values: I32, keys: I32): void {
-  const steps = f.let(i32.shrU(i32.add(keys, reader.stepK - 1), Math.log2(reader.stepK)));
+export const addIntegerValues = (f: Func, task: Task, reader: IntegerReader, values: I32, keys: I32): void =>
+  withPanels(f, reader, task.count, (panels) =>
+    addPanels(f, task, panels, { values, keys, panelBytes: (PAGE_KEYS / reader.stepK) * 4 * PANEL }),
+  );
+
+function addPanels(
+  f: Func,
+  task: Task,
+  reader: PanelReader,
+  { values, keys, panelBytes }: { values: I32; keys: I32; panelBytes: number },
+): void {
+  const along = f.let(i32.and(i32.add(keys, 3), -4));
+  const steps = f.let(i32.shrU(along, Math.log2(reader.stepK)));
   const panel = f.let(values);
   const to = f.let(task.y.at);
   f.repeat(i32.shrU(task.valueSize, Math.log2(PANEL)), () => {
-    const columns = { p: task.p, y: { ...task.y, at: to }, row: task.rows };
-    eachTile(f, task.count, reader.tiles, columns, (size, { p, y, row }) => {
+    const own = f.let(reader.open(panel, along, task.panel));
+    const columns = { p: task.p, y: { ...task.y, at: to }, block: task.blocks };
+    eachTile(f, task.count, reader.tiles, columns, (size, { p, y, block }) => {
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, p, task.p);
-        const sums = x.map((_, i) => i32.load(row, ROW.weightSum + ROW_BYTES * i));
-        const products = reader.products(size, { x, panel: f.let(panel), first, steps, sums });
+        const sums = x.map((_, i) => i32.load(block, BLOCK.sum + BLOCK_BYTES * i));
+        const products = reader.products(size, { x, panel: f.let(own), first, steps, sums });
         const rows = eachOf(f, size.rows, y, task.y);
         products.forEach((groups, i) => {
-          const scale = f.let(v128.load32Splat(row, ROW.weights + ROW_BYTES * i));
+          const scale = f.let(v128.load32Splat(block, BLOCK.scale + BLOCK_BYTES * i));
           groups.forEach((value, g) => {
             const at = 16 * (first + g);
             f.storeV128(rows[i], f32x4.add(v128.load(rows[i], at), f32x4.mul(value, scale)), at);
@@ -31,7 +43,7 @@ export function addIntegerValues(f: Func, task: Task, reader: IntegerReader, val
         });
       }
     });
-    advance(panel, (PAGE_KEYS / reader.stepK) * 4 * PANEL);
+    advance(panel, panelBytes);
     advance(to, 4 * PANEL);
   });
 }

@@ -65,10 +65,13 @@ export const WORK = [
   'scratch',
   'scratchStride',
   'atSpare',
+  'atPanel',
   'atX',
   'atQ',
   'atWeights',
   'atP',
+  'atBlocks',
+  'atFirst',
   'atY',
   'atScores',
 ] as const;

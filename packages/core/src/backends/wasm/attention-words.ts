@@ -104,10 +104,13 @@ export class AttentionWords {
       scratch: places.tasks,
       scratchStride: task.byteLength,
       atSpare: task.atSpare,
+      atPanel: task.atPanel,
       atX: task.atX,
       atQ: task.atQ,
       atWeights: task.atWeights,
       atP: task.atP,
+      atBlocks: task.atBlocks,
+      atFirst: task.atFirst,
       atY: task.atY,
       atScores: task.atScores,
     });
