@@ -579,7 +579,7 @@ export declare function toFp16(value: number): number;
 
 export declare function upgradePacked(packed: PackedWeights): PackedWeights;
 
-export declare function validateWeights(weights: QuantizedWeights, where?: string): void;
+export declare function validateWeights(weights: QuantizedWeights, where?: string, whole?: boolean): void;
 
 
 // @msd/core/program
@@ -695,6 +695,8 @@ export interface OpWork<O = unknown> {
 
 export declare const PAGE_KEYS = 64;
 
+export type PackKernels = typeof packerOf;
+
 export interface ProductEnd {
     readonly activation?: ActivationId | undefined;
     readonly outType?: FloatType | undefined;
@@ -722,7 +724,7 @@ export declare class Program<H> {
 export interface ReservedRows {
     readonly prepared: PreparedWeights;
     readonly handle: ArenaHandle;
-    fill(rows: WeightRows['rows']): void;
+    fill(rows: WeightRows['rows'], kernels?: PackKernels): void;
 }
 
 export interface ResolvedKvShape extends KvShape {
@@ -787,7 +789,9 @@ export declare const elementCount: (dims: readonly number[]) => number;
 
 export declare const headMajor: (heads: number, rows: number, size: number) => HeadStrides;
 
-export declare function prepareRows(backend: WasmBackend, source: WeightRows): PreparedWeights;
+export declare const packKernels: () => Promise<PackKernels>;
+
+export declare function prepareRows(backend: WasmBackend, source: WeightRows, kernels?: PackKernels): PreparedWeights;
 
 export declare function preparedAs(backend: WasmBackend, prepared: PreparedWeights, format: FormatId): PreparedWeights;
 

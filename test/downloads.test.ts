@@ -129,7 +129,7 @@ describe('bytes of code that a session downloads', () => {
   });
 
   it.skipIf(!existsSync(forms)).each([
-    ['llama-gqa-q8', 133_400],
+    ['llama-gqa-q8', 135_800], // with the kernels that pack more than 4 MB of weights
     ['bert-q8', 205_000],
     ['whisper-decoder-q4', 205_000],
   ])('%s (skipped without ../shared)', { timeout: 120_000 }, async (name, ceiling) => {

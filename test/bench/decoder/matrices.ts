@@ -1,6 +1,6 @@
 /** A decoder's matrices, read without a session: prepared by @msd/core, and multiplied one after the other. */
 import { type ArenaHandle, createThreadedBackend, type PreparedWeights } from '@msd/core';
-import { Program, prepareRows, type Slot, type Step } from '@msd/core/program';
+import { Program, packKernels, prepareRows, type Slot, type Step, type WeightRows } from '@msd/core/program';
 import { BLOCK_SIZE, type DecoderShape } from '../models/decoder.ts';
 import type { DecoderFiles, Stretch } from '../models/decoder-files.ts';
 import type { StretchReader } from './stretches.ts';
@@ -23,10 +23,11 @@ export async function prepareMatrices(
 ): Promise<Matrices> {
   const fileBytes = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
   const backend = await createThreadedBackend({ threads, initialBytes: Math.ceil(1.02 * fileBytes) + 2 ** 20 });
+  const kernels = await packKernels();
   let staged = new Uint8Array(0);
   const prepared = matrices.map(({ N, K, data, scales }) => {
     const shape = { format: 'int4', N, K, blockSize: BLOCK_SIZE } as const;
-    return prepareRows(backend, {
+    const source: WeightRows = {
       ...{ ...shape, storedZeroPoints: false, scale: 'f32' },
       rows(n, count, into) {
         const rowsOf = ({ file, offset, length }: Stretch): Stretch => {
@@ -42,7 +43,8 @@ export async function prepareMatrices(
           scales: new Float32Array(steps.buffer, steps.byteOffset, steps.byteLength / 4),
         };
       },
-    });
+    };
+    return prepareRows(backend, source, kernels);
   });
   reader.close();
   return { backend, prepared, fileBytes };

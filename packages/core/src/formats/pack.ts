@@ -17,12 +17,16 @@ import type { QuantizedWeights } from './weights.ts';
  */
 export type PackCodes = (k0: number, kEnd: number, at: number, panelBytes: number) => void;
 
-/** Which rows are packed, and who moves their codes. */
+/** Writes the scales of so many heads from k0 on, of all rows; the rest as {@link PackCodes}. */
+export type PackScales = (k0: number, heads: number, at: number, panelBytes: number) => void;
+
+/** Which rows are packed, and who moves their codes and scales. */
 export interface PackOptions {
   /** Row of the matrix that the first row of `weights` is, a multiple of 16. Default 0. */
   readonly first?: number;
   /** Default: JavaScript. */
-  readonly codes?: PackCodes;
+  readonly codes?: PackCodes | undefined;
+  readonly scales?: PackScales | undefined;
 }
 
 /**
@@ -36,11 +40,11 @@ export function packInto(
   layout: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
-  { first = 0, codes = codesInJavaScript(weights, layout, buffer, byteOffset) }: PackOptions = {},
+  { first = 0, codes = codesInJavaScript(weights, layout, buffer, byteOffset), scales }: PackOptions = {},
 ): void {
   const { N, blockSize } = weights;
   const step = stepBytes(formats[weights.format]);
-  const writeHeads = headWriter(weights, layout, buffer, byteOffset);
+  const writeHeads = headWriter(weights, layout, buffer, byteOffset, !scales);
   const { paddedK, panels, span, headBytes, panelBytes } = layout;
 
   let block = 0; // in bytes
@@ -49,8 +53,10 @@ export function packInto(
     const heads = Math.ceil((kEnd - k0) / span);
     const bytes = heads * headBytes + ((kEnd - k0) / 4) * step;
     const start = block + (first / PANEL) * bytes;
-    if (headBytes) for (let n = 0; n < N; n += PANEL) writeHeads(n, k0, heads, start + (n / PANEL) * bytes);
+    // Codes first: they are most of the bytes, one behind the other, and bring the lines of the heads between them along.
     codes(k0, kEnd, start, bytes);
+    scales?.(k0, heads, start, bytes);
+    if (headBytes) for (let n = 0; n < N; n += PANEL) writeHeads(n, k0, heads, start + (n / PANEL) * bytes);
     block += panels * bytes;
   }
   if (blockSize) return;
@@ -93,12 +99,15 @@ function codesInJavaScript(
 /**
  * Writes scales and zero points of the panel at n, in the K-block at k0: so many heads from byte `at` on. Rows past N have scale 0:
  * whatever their codes are, they add nothing. So does a block of 16 that only fills K up to a multiple of 32.
+ *
+ * @param isAll scales, too: zero points only, if something else writes them
  */
 function headWriter(
   weights: QuantizedWeights,
   { span, headBytes }: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
+  isAll: boolean,
 ): (n: number, k0: number, heads: number, at: number) => void {
   const { N, blockSize, scales, zeroPoints } = weights;
   const format = formats[weights.format];
@@ -112,7 +121,7 @@ function headWriter(
   const step = distance / kind.bytes;
   return (n, k0, heads, at) => {
     const rows = Math.min(PANEL, N - n);
-    if (blockSize) {
+    if (blockSize && isAll) {
       // A block longer than a K-block has a head in each.
       const block = Math.floor(k0 / blockSize);
       const count = Math.min(heads, blocks - block);

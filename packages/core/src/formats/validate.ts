@@ -41,10 +41,11 @@ const shapeOf = ({ format, N, K, blockSize }: WeightShape): string =>
   `${format} [N=${N},K=${K}]${blockSize ? ` blockSize ${blockSize}` : ' per channel'}`;
 
 /**
+ * @param whole false: not the values of scales, which something else looks at
  * @throws {@link TypeError} for arrays of the wrong kind
  * @throws {@link RangeError} for shapes, sizes and scales outside the contract
  */
-export function validateWeights(weights: QuantizedWeights, where = 'prepare'): void {
+export function validateWeights(weights: QuantizedWeights, where = 'prepare', whole = true): void {
   validateShape(weights, where);
   const { format, blockSize, data, scales, zeroPoints } = weights;
   const { scaleIds, asymmetric } = formats[format];
@@ -63,7 +64,7 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare'): v
   const perTensor = (length: number) => blockSize === null && length === 1;
   if (scales.length !== file.scaleCount && !perTensor(scales.length))
     throw sizeError(where, 'weights.scales', file.scaleCount, 'values', weights, scales.length);
-  const bad = badScale(scales);
+  const bad = whole ? badScale(scales) : -1;
   if (bad >= 0)
     throw new RangeError(
       `${where}: weights.scales[${bad}] expected a finite value below 2^90 in magnitude, got ${scaleKindOf(scales).value(scales[bad])}.`,

@@ -27,6 +27,8 @@ export { roundHalfEven } from '../numbers.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
 export { askEngine } from '../wasm/features.ts';
 export {
+  type PackKernels,
+  packKernels,
   preparedAs,
   preparedRows,
   prepareRows,

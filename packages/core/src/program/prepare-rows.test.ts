@@ -3,13 +3,14 @@ import { checkFamily } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
 import { random, rawWeights } from '../../test/random.ts';
 import { createBackend } from '../backends/create.ts';
+import { headsSpec } from '../formats/heads.wasm.ts';
 import { formats } from '../formats/index.ts';
 import { rowsOf } from '../formats/layout.ts';
 import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
 import { familyOf } from '../kernel-spec.ts';
-import { preparedAs, preparedRows, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
+import { packKernels, preparedAs, preparedRows, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 
 /** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
 const SHAPES = [
@@ -33,27 +34,28 @@ const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
 
 describe('packing by a kernel', () => {
   it('is what its spec says', () => {
-    checkFamily(familyOf(packSpec));
-    expect(kernelHashes(packSpec)).toMatchSnapshot();
+    for (const family of [familyOf(packSpec), familyOf(headsSpec)]) checkFamily(family);
+    expect([kernelHashes(packSpec), kernelHashes(headsSpec)].flat()).toMatchSnapshot();
   });
 
   it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {
-    const backend = await createBackend('wasm', { debug: true });
+    const [backend, kernels] = [await createBackend('wasm', { debug: true }), await packKernels()];
     const next = random(1);
     for (const blockSize of blockSizes)
       for (const asymmetric of formats[format].asymmetric === false ? [false] : [false, true])
         for (const [N, K] of SHAPES) {
-          const weights = rawWeights(next, { format, N, K, blockSize, asymmetric }, () => next() - 0.5);
+          const scale = next() < 0.5 ? 'f16' : 'f32';
+          const weights = rawWeights(next, { format, N, K, blockSize, asymmetric, scale }, () => next() - 0.5);
           const want = packWeights(weights).bytes;
-          const prepared = prepareRows(backend, {
-            ...packedShape(weights),
-            rows: (n, count) => rowsOf(weights, n, n + count),
-          });
-          const { address } = prepared as unknown as { readonly address: number };
-          const got = new Uint8Array(backend.arena.memory.buffer, address, want.length);
-          expect(sameBytes(got, want)).toBe(true);
-          prepared.dispose();
-          backend.arena.check();
+          const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
+          for (const by of [kernels, undefined]) {
+            const prepared = prepareRows(backend, { ...packedShape(weights), rows }, by);
+            const { address } = prepared as unknown as { readonly address: number };
+            const got = new Uint8Array(backend.arena.memory.buffer, address, want.length);
+            expect(sameBytes(got, want)).toBe(true);
+            prepared.dispose();
+            backend.arena.check();
+          }
         }
     expect(backend.arena.usedBytes).toBe(0);
     backend.dispose();
@@ -112,9 +114,12 @@ describe('prepareRows', () => {
   const source = (rows: WeightRows['rows']): WeightRows => ({ ...packedShape(weights), rows });
 
   it('takes a matrix some rows at a time, where they are put or where they lie', async () => {
-    const backend = await createBackend('wasm');
+    const [backend, kernels] = [await createBackend('wasm'), await packKernels()];
     const want = packWeights(weights).bytes;
-    for (const inPlace of [false, true]) {
+    for (const [inPlace, by] of [false, true].flatMap((each) => [
+      [each, kernels] as const,
+      [each, undefined] as const,
+    ])) {
       let seen = 0;
       const prepared = prepareRows(
         backend,
@@ -126,6 +131,7 @@ describe('prepareRows', () => {
           into.set(rows.data);
           return { ...rows, data: into };
         }),
+        by,
       );
       expect(seen).toBe(1000);
       const { address } = prepared as unknown as { readonly address: number };
@@ -136,7 +142,7 @@ describe('prepareRows', () => {
   });
 
   it('refuses rows that are not of the matrix, and leaves nothing', async () => {
-    const backend = await createBackend('wasm');
+    const [backend, kernels] = [await createBackend('wasm'), await packKernels()];
     const bad: [WeightRows['rows'], string][] = [
       [(n, count) => rowsOf(weights, n, n + count - 1), 'prepareRows: rows from 0 on expected N 1000, got 999.'],
       [
@@ -145,9 +151,39 @@ describe('prepareRows', () => {
       ],
     ];
     for (const [rows, message] of bad)
-      expect(() => prepareRows(backend, source(rows))).toThrow(new RangeError(message));
+      for (const by of [kernels, undefined])
+        expect(() => prepareRows(backend, source(rows), by)).toThrow(new RangeError(message));
     expect(backend.arena.usedBytes).toBe(0);
     expect(backend.memory().packedBytes).toBe(0);
+    backend.dispose();
+  });
+});
+
+describe('a scale outside of the contract', () => {
+  const limit = 2 ** 90;
+  const bad = {
+    f32: Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, limit, -limit),
+    f16: Uint16Array.of(0x7c00, 0xfc00, 0x7c01, 0xffff),
+  };
+  const good = { f32: Math.fround(limit * (1 - 2 ** -24)), f16: 0xfbff };
+
+  it.each(['f32', 'f16'] as const)('is named wherever it stands: %s', async (scale) => {
+    const [backend, kernels] = [await createBackend('wasm', { debug: true }), await packKernels()];
+    const shape = { format: 'int4', N: 1013, K: 288, blockSize: 32, asymmetric: false, scale } as const;
+    const weights = rawWeights(random(7), shape, () => 0.25);
+    const { scales } = weights;
+    const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
+    const prepared = () => prepareRows(backend, { ...packedShape(weights), rows }, kernels);
+    for (const value of bad[scale])
+      for (const at of [0, 1, 7, 8, 143, 144, scales.length - 1]) {
+        const before = scales[at];
+        scales[at] = value;
+        expect(prepared).toThrow(/prepareRows: weights.scales\[\d+\] expected a finite value below 2\^90/);
+        scales[at] = before;
+      }
+    scales[5] = good[scale];
+    prepared().dispose();
+    expect(backend.arena.usedBytes).toBe(0);
     backend.dispose();
   });
 });

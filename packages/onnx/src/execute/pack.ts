@@ -3,7 +3,7 @@
  * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
-import { preparedAs, type ReservedRows, reserveRows } from '@msd/core/program';
+import { type PackKernels, preparedAs, type ReservedRows, reserveRows } from '@msd/core/program';
 import { type Arriving, NotYet } from '../read/arriving.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
@@ -46,6 +46,13 @@ export function reserveMatrices(backend: WasmBackend, matrices: readonly KeyedMa
   return { prepared: new Map(matrices.map(({ key }) => [key, prepared.get(key)!])), places };
 }
 
+/** What it is done with. */
+interface Packing {
+  readonly watch: Watch;
+  readonly touched: Touched | undefined;
+  readonly kernels: PackKernels | undefined;
+}
+
 /**
  * @param onPacked told after each
  * @throws `Gone` of read/arriving.ts when a matrix needs bytes that an earlier attempt let go of
@@ -53,7 +60,7 @@ export function reserveMatrices(backend: WasmBackend, matrices: readonly KeyedMa
 export async function packMatrices(
   places: readonly Reserved[],
   arriving: ArrivingTensors,
-  { watch, touched }: { readonly watch: Watch; readonly touched: Touched | undefined },
+  { watch, touched, kernels }: Packing,
   onPacked: (matrix: Matrix) => void,
 ): Promise<void> {
   const tracking = isArriving(arriving.tensors) ? (await import('./arriving-tensors.ts')).tracking : undefined;
@@ -80,7 +87,7 @@ export async function packMatrices(
         for (const file of files.values()) file.begin();
         try {
           // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.
-          fill(matrix.open());
+          fill(matrix.open(), kernels);
         } catch (error) {
           if (!(error instanceof NotYet)) throw error;
           const { source, end } = error;

@@ -12,7 +12,7 @@ import {
   packedByteLength,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize } from '@msd/core/program';
+import { byteSize, packKernels } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
@@ -94,10 +94,13 @@ export async function reserveResidents(
     const placed = constants.map((each) => placeOf(backend, each));
     const tables = new Map<string, ReadRows>();
     const sources = new Set<ByteSource>();
+    const fetching = initialBytes < KERNEL_BYTES ? undefined : packKernels();
+    fetching?.catch(() => {}); // whoever fills it is told
     const fill = async (): Promise<void> => {
       let packed = 0;
+      const kernels = await fetching;
       const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
-      await packMatrices(places, arriving, { watch, touched }, (matrix) => {
+      await packMatrices(places, arriving, { watch, touched, kernels }, (matrix) => {
         packed += matrix.fileBytes;
         progress.report('pack', packed, fileBytes);
       }).finally(() => touched?.end());
@@ -132,6 +135,8 @@ export async function reserveResidents(
 
 /** Of packed weights: what the working buffers of a short prompt take in a large model. */
 const RUN_SHARE = 1 / 64;
+/** Packed weights from which on kernels are worth their code: JavaScript takes some milliseconds for as many. */
+const KERNEL_BYTES = 2 ** 22;
 /** Memory from which on it is worth a piece of code of its own, and threads. */
 const TOUCHED_BYTES = 2 ** 25;
 

@@ -1,0 +1,219 @@
+/**
+ * Kernels that pack rows of a matrix: codes and scales. What they do not take, JavaScript packs. They are fetched for large models:
+ * see packKernels of prepare-rows.ts.
+ */
+import type { ArenaHandle } from '../backends/arena.ts';
+import type { WasmBackend } from '../backends/wasm/backend.ts';
+import { PANEL, stepBytes } from '../formats/format.ts';
+import { type HeadBytes, headsSpec } from '../formats/heads.wasm.ts';
+import { formats } from '../formats/index.ts';
+import { fileLayout, type PackedLayout } from '../formats/layout.ts';
+import type { PackCodes, PackScales } from '../formats/pack.ts';
+import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
+import type { PackedShape } from '../formats/packed.ts';
+import { scaleKinds } from '../formats/scales.ts';
+import { SCALE_LIMIT } from '../formats/validate.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
+import { argsOf, argumentList, type KernelSpec } from '../kernel-spec.ts';
+import { Module } from '../wasm/emitter.ts';
+
+/** Weights from which on a kernel, which has to be made and tiered up, gains anything. */
+const KERNEL_WEIGHTS = 2 ** 18;
+
+/** Packs rows of a matrix, some at a time. */
+export interface Packer {
+  /** Where the codes of the next rows may be put, which saves a copy. */
+  into(byteLength: number): Uint8Array;
+  /** Brings the codes of some rows to the kernel. Absent: JavaScript moves them. */
+  readonly codes: ((slab: QuantizedWeights) => PackCodes) | undefined;
+  /** The same of scales, whose values it looks at, too. */
+  readonly scales: ((slab: QuantizedWeights) => PackScales) | undefined;
+  /** Was one of the scales that the kernel has moved since `scales` outside of the contract? */
+  sawBadScale(): boolean;
+  /** Gives back its memory. */
+  dispose(): void;
+}
+
+/** The most rows that there are at a time, whole panels, and where they are packed to. */
+interface Packing {
+  readonly rows: number;
+  readonly to: ArenaHandle;
+}
+
+export function packerOf(
+  backend: WasmBackend,
+  shape: PackedShape,
+  layout: PackedLayout,
+  { rows, to }: Packing,
+): Packer {
+  const isLarge = shape.N * shape.K >= KERNEL_WEIGHTS;
+  const bytes = isLarge ? headBytes(shape, layout) : undefined;
+  const { rowBytes, blocks } = fileLayout(shape);
+  const codeBytes = rows * rowBytes;
+  const scaleBytes = LARGEST_BYTES + rows * blocks * (bytes ?? 0);
+  const staging = backend.alloc(codeBytes + scaleBytes, 'rows to pack');
+  const scales = backend.part(staging, codeBytes, scaleBytes);
+  const { memory } = backend.arena;
+  const [pack, heads] = [
+    isLarge && hasCodeKernel(shape, layout)
+      ? kernelOn(memory, packSpec, formats[shape.format].bits as PackedBits)
+      : undefined,
+    bytes && kernelOn(memory, headsSpec, bytes),
+  ];
+  const largest = () => new Uint32Array(backend.arena.memory.buffer, scales.ptr, LARGEST_BYTES / 4);
+  return {
+    into: (byteLength) => backend.arena.bytes(backend.part(staging, 0, byteLength)),
+    codes: pack && ((slab) => kernelCodes(pack, backend.arena.bytes(staging), slab, layout, to.ptr)),
+    scales:
+      heads &&
+      ((slab) => {
+        largest().fill(0);
+        return kernelScales(heads, scales, slab, layout, to.ptr);
+      }),
+    sawBadScale: () => bytes !== undefined && largest().some((bits) => isBad(bits, bytes)),
+    dispose: () => backend.free(staging),
+  };
+}
+
+/** Whole sets of k, none of them past the end of a row. */
+function hasCodeKernel(shape: PackedShape, { paddedK, span }: PackedLayout): boolean {
+  const { bits } = formats[shape.format];
+  const isWhole = span % SET === 0 && fileLayout(shape).rowBytes * 8 >= paddedK * bits;
+  return bits !== 2 && isWhole;
+}
+
+/** Bytes of a scale, if the kernel takes them: each head has one of each row. */
+function headBytes(shape: PackedShape, { paddedK }: PackedLayout): HeadBytes | undefined {
+  const { blockSize, scale } = shape;
+  const { bytes } = scaleKinds[scale];
+  return blockSize && bytes !== 1 && paddedK <= blockSize * fileLayout(shape).blocks ? bytes : undefined;
+}
+
+/** A vector in front of the scales: see heads.wasm.ts. */
+const LARGEST_BYTES = 16;
+
+const LIMIT_BITS = /* @__PURE__ */ new Uint32Array(/* @__PURE__ */ Float32Array.of(SCALE_LIMIT).buffer)[0];
+const FP16_INFINITY = 0x7c00;
+
+/** @param bits of one f32, or two fp16 */
+const isBad = (bits: number, bytes: HeadBytes): boolean =>
+  bytes === 4 ? bits >= LIMIT_BITS : bits >>> 16 >= FP16_INFINITY || (bits & 0xffff) >= FP16_INFINITY;
+
+type Kernel = (...args: number[]) => void;
+
+const made = /* @__PURE__ */ new WeakMap<WebAssembly.Memory, Map<string, Kernel>>();
+const compiled = /* @__PURE__ */ new Map<string, WebAssembly.Module>();
+
+/** It tiers up with the first matrix: a call takes microseconds. */
+function kernelOn<P>(memory: WebAssembly.Memory, spec: KernelSpec<P>, params: P): Kernel {
+  const kernels = made.get(memory) ?? new Map<string, Kernel>();
+  made.set(memory, kernels);
+  const id = spec.id(params);
+  const known = kernels.get(id);
+  if (known) return known;
+  const shared = !(memory.buffer instanceof ArrayBuffer);
+  const key = `${id} ${shared}`;
+  let module = compiled.get(key);
+  if (!module) {
+    const source = new Module();
+    spec.emit(source, params);
+    compiled.set(key, (module = new WebAssembly.Module(source.toBytes({ shared }))));
+  }
+  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Kernel;
+  kernels.set(id, kernel);
+  return kernel;
+}
+
+/**
+ * Brings the rows to the kernel, and it to them.
+ *
+ * @param staging arena memory for as many rows as there ever are
+ * @param to address of the matrix
+ */
+function kernelCodes(
+  kernel: Kernel,
+  staging: Uint8Array,
+  slab: QuantizedWeights,
+  { span, headBytes }: PackedLayout,
+  to: number,
+): PackCodes {
+  const { N, data } = slab;
+  const { rowBytes } = fileLayout(slab);
+  const panels = Math.ceil(N / PANEL);
+  const isThere = data.buffer === staging.buffer && data.byteOffset === staging.byteOffset;
+  if (!isThere) staging.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  // Rows past the last one repeat it: their scale is 0.
+  for (let row = N; row < panels * PANEL; row++) staging.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
+  const bits = formats[slab.format].bits as PackedBits;
+  const spanBytes = (span / 4) * stepBytes({ bits });
+  const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
+  const from = staging.byteOffset;
+  const toBlock = headBytes + spanBytes;
+  const given = { from, rowBytes, to, toPanel: 0, panels, blocks: 0, toBlock, sets: 0, flip };
+  const { args, place } = listOf(packSpec, bits, given);
+  const [FROM, TO, TO_PANEL, BLOCKS, SETS] = [
+    place('from'),
+    place('to'),
+    place('toPanel'),
+    place('blocks'),
+    place('sets'),
+  ];
+  const pack = (k: number, blocks: number, sets: number, at: number, panelBytes: number): void => {
+    args[FROM] = from + (k * bits) / 8;
+    args[TO] = to + at + headBytes;
+    args[TO_PANEL] = panelBytes;
+    args[BLOCKS] = blocks;
+    args[SETS] = sets;
+    kernel(...args);
+  };
+  return (k0, kEnd, at, panelBytes) => {
+    const blocks = Math.floor((kEnd - k0) / span);
+    const rest = k0 + blocks * span;
+    if (blocks > 0) pack(k0, blocks, span / SET, at, panelBytes);
+    if (rest < kEnd) pack(rest, 1, (kEnd - rest) / SET, at + blocks * toBlock, panelBytes);
+  };
+}
+
+/**
+ * The same of scales.
+ *
+ * @param staging arena memory: the largest values, then room for as many rows as there ever are
+ */
+function kernelScales(
+  kernel: Kernel,
+  { arena, ptr }: ArenaHandle,
+  slab: QuantizedWeights,
+  layout: PackedLayout,
+  to: number,
+): PackScales {
+  const { N, scales } = slab;
+  const { blocks } = fileLayout(slab);
+  const blockSize = slab.blockSize!;
+  const bytes = scales.BYTES_PER_ELEMENT as HeadBytes;
+  const rowBytes = blocks * bytes;
+  const panels = Math.ceil(N / PANEL);
+  const staged = new Uint8Array(arena.memory.buffer, ptr + LARGEST_BYTES, panels * PANEL * rowBytes);
+  staged.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength));
+  staged.fill(0, N * rowBytes); // rows past the last one
+  const from = staged.byteOffset;
+  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[slab.format]);
+  const given = { from, rowBytes, to, toPanel: 0, panels, heads: 0, toHead, largest: ptr };
+  const { args, place } = listOf(headsSpec, bytes, given);
+  const [FROM, TO, TO_PANEL, HEADS] = [place('from'), place('to'), place('toPanel'), place('heads')];
+  return (k0, heads, at, panelBytes) => {
+    // A block longer than a K-block has a head in each.
+    args[FROM] = from + Math.floor(k0 / blockSize) * bytes;
+    args[TO] = to + at;
+    args[TO_PANEL] = panelBytes;
+    args[HEADS] = heads;
+    kernel(...args);
+  };
+}
+
+/** A kernel's arguments, and where each is: most are the same for every call, and a large model takes tens of thousands of calls. */
+function listOf<P, A extends string>(spec: KernelSpec<P, A>, params: P, given: Readonly<Record<A, number>>) {
+  return {
+    args: argumentList<P, A, number>(spec, params, given),
+    place: (name: A): number => argsOf(spec, params).indexOf(name),
+  };
+}
