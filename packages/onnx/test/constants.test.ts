@@ -228,6 +228,44 @@ describe('constants of constants', () => {
   });
 });
 
+describe('tensors of Constant nodes, which need no names', () => {
+  it('are told apart: biases of products of codes', async () => {
+    const size = 32;
+    const [int8, scales] = coded('w', size, size) as [TensorSpec, TensorSpec];
+    const whole = (name: string, factor: number): TensorSpec => ({
+      name,
+      dtype: 'int32',
+      dims: [size],
+      data: Int32Array.from({ length: size }, (_, i) => factor * (i - 9)),
+    });
+    const scalar = (name: string, number: number): TensorSpec => ({ ...constant(name), data: Float32Array.of(number) });
+    const zero: TensorSpec = { name: 'zero', dtype: 'int8', dims: [], data: new Int8Array(1) };
+    const zeros: TensorSpec = { ...zero, name: 'zeros', dims: [size], data: new Int8Array(size) };
+    const constants = [int8, scales, whole('b', 400), whole('c', -900), scalar('s', 0.02), zero, zeros];
+    const product = (bias: string, y: string) => ({
+      ...node('QGemm', ['x', 's', 'zero', 'w', 'w_s', 'zeros', bias], [y]),
+      domain: 'com.microsoft',
+    });
+    const graph: GraphSpec = {
+      nodes: [
+        ...constants.map((each) => node('Constant', [], [each.name], { value: { tensor: { ...each, name: '' } } })),
+        product('b', 'y'),
+        product('c', 'z'),
+      ],
+      inputs: [{ name: 'x', dtype: 'int8', dims: ['m', size] }],
+      outputs: [value('y', ['m', size]), value('z', ['m', size])],
+    };
+    const x = new ort.Tensor(
+      'int8',
+      Int8Array.from({ length: 2 * size }, () => next() * 256 - 128),
+      [2, size],
+    );
+    const { mine, theirs, report } = await both(graph, { x });
+    expect(report.nodes.filter(({ opType }) => opType === 'QGemm').map(({ where }) => where)).toEqual(['msd', 'msd']);
+    for (const name of ['y', 'z']) expectNear(floats(mine[name]), floats(theirs[name]), 2e-4);
+  });
+});
+
 describe('weights that training rounded', () => {
   it('are multiplied as the integers that QuantizeLinear makes of them', async () => {
     const [K, N] = [300, 40];

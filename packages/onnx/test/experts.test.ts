@@ -36,6 +36,8 @@ interface MoeOptions {
   readonly weighted?: boolean;
   /** float16 between casts. */
   readonly half?: boolean;
+  /** All constants are `Constant` nodes, whose tensors have no names. */
+  readonly unnamed?: boolean;
 }
 
 const cast = (from: string, to: string, elemType: number): NodeSpec => ({
@@ -77,7 +79,7 @@ const GATE: Readonly<Record<string, AttributeSpec>> = {
 function moe(options: MoeOptions) {
   const { experts = 4, k = 2, hidden = 64, inner = 32, bits = 4, blockSize = 32 } = options;
   const { zeroPoints = false, bias = true, activation = 'swiglu', more = [] } = options;
-  const { weighted = false, half = false } = options;
+  const { weighted = false, half = false, unnamed = false } = options;
   const dtype = half ? 'float16' : 'float32';
   const stored = (values: Float32Array) => (half ? Uint16Array.from(values, toFp16) : values);
   const attributes = options.attributes ?? (activation === 'swiglu' ? GATE : {});
@@ -124,8 +126,18 @@ function moe(options: MoeOptions) {
   if (zeroPoints) inputs.push('', '', '', up.zero, down.zero);
   inputs.push(...more);
   if (weighted) inputs.push(...new Array<string>(14 - inputs.length).fill(''), 'weights');
+  const tensors = [...up.tensors, ...down.tensors];
+  const nodes = tensors.map(
+    (each): NodeSpec => ({
+      opType: 'Constant',
+      inputs: [],
+      outputs: [each.name],
+      attributes: { value: { tensor: { ...each, name: '' } } },
+    }),
+  );
   const bytes = model({
     nodes: [
+      ...(unnamed ? nodes : []),
       ...halves,
       {
         opType: 'QMoE',
@@ -144,7 +156,7 @@ function moe(options: MoeOptions) {
       },
       ...(half ? [cast('y half', 'y', 1)] : []),
     ],
-    initializers: [...up.tensors, ...down.tensors],
+    initializers: unnamed ? [] : tensors,
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['rows', hidden] },
       { name: 'scores', dtype: 'float32', dims: ['rows', experts] },
@@ -194,6 +206,7 @@ describe('QMoE', () => {
     ['silu', { activation: 'silu' }, 5],
     ['gelu', { activation: 'gelu' }, 5],
     ['identity', { activation: 'identity' }, 5],
+    ['tensors without names', { activation: 'relu', unnamed: true }, 5],
     ['weights that are not normalized', { attributes: { ...GATE, normalize_routing_weights: { int: 0 } } }, 5],
     ['no rows', {}, 0],
   ])('%s', async (_, options, rows) => {

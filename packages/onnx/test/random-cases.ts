@@ -205,8 +205,9 @@ function norms(): [string, Maker][] {
     (next) => {
       const dims = filled(next, 1);
       const axis = hasBias && next() < 0.3 ? -Math.min(2, dims.length) : -1;
-      const scale = operand(next, 'scale', dims.slice(axis));
-      const bias = hasBias && next() < 0.5 ? operand(next, 'bias', dims.slice(axis)) : undefined;
+      const shapeOf = () => (next() < 0.25 ? repeated(next, dims) : dims.slice(axis));
+      const scale = operand(next, 'scale', shapeOf());
+      const bias = hasBias && next() < 0.5 ? operand(next, 'bias', shapeOf()) : undefined;
       const epsilon = { float: one(next, [1e-5, 1e-3]) };
       return made(name, [fed(next, 'x', dims), scale, ...(bias ? [bias] : [])], {
         ...{ ...form, opset, attributes: { axis: { int: axis }, epsilon } },

@@ -136,7 +136,8 @@ function collectConstants(record: GraphRecord): Map<string, Constant> {
     if (!isConstant(node)) continue;
     const value = node.attributes.get('value');
     const name = node.outputs[0]!;
-    add(name, value?.kind === 'tensor' ? { kind: 'tensor', tensor: value.value } : { kind: 'node', node });
+    // By the name of its value everybody tells it from others: a tensor of its own need not have one.
+    add(name, value?.kind === 'tensor' ? { kind: 'tensor', tensor: { ...value.value, name } } : { kind: 'node', node });
   }
   return new Map([...definitions].map(([name, all]) => [name, theOneThatCounts(all)] as const));
 }

@@ -7,6 +7,7 @@ import type { coded } from './attention/coded.ts';
 import type { dequantizedRows } from './gather-codes.ts';
 import type { deviceGather } from './gather-device.ts';
 import type { oddNBits } from './nbits-odd.ts';
+import type { repeatedNorm } from './norm-repeated.ts';
 import type { deviceReductions } from './reduce-device.ts';
 
 export interface Late {
@@ -19,6 +20,7 @@ export interface Late {
   /** MatMulNBits with zero points that are floats, or groups. */
   readonly nBits: typeof oddNBits;
   readonly reductions: typeof deviceReductions;
+  readonly repeatedNorm: typeof repeatedNorm;
 }
 
 /** Thrown while nodes are matched or planned. */

@@ -1,8 +1,10 @@
 /** Normalizations of rows. */
 import { norm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
+import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
+import { fetched } from './late.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
 
@@ -78,7 +80,11 @@ function matchNorm(
         sum: sum !== '',
       };
       const slots = inputs.map((name) => (name === '' ? undefined : to.slot(name)));
-      emitOp(to, normSpec, op, slots, [outputs[0]!, ...outputs.slice(1).filter((name) => name !== '')]);
+      const names = [outputs[0]!, ...outputs.slice(1).filter((name) => name !== '')];
+      const size = countOf(slots[0]!.dims.slice(-op.axes));
+      const isRepeated = slots.slice(1, 3).some((slot) => slot && countOf(slot.dims) !== size);
+      if (isRepeated) fetched('repeatedNorm')(to, op, slots, names);
+      else emitOp(to, normSpec, op, slots, names);
     },
   };
 }

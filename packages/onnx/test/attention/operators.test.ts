@@ -110,6 +110,7 @@ const cases: readonly (readonly [string, Case])[] = [
   ['MHA, cross-attention with heads first', mha([x, f(B, 2, 9, 16), f(B, 2, 9, 16)])],
   ['MHA, scale and causal', mha([x, x, x], { scale: { float: 0.4 }, unidirectional: { int: 1 } })],
   ['MHA, key lengths', mha([x, x, x, undefined, i32([3, 5], B)])],
+  ['MHA, key lengths, and where each begins', mha([x, x, x, undefined, i32([3, 5, 0, 5, 10, 0, 5, 10], 3 * B + 2)])],
   ['MHA, a padding mask', mha([x, x, x, undefined, i32(seen, B, M)])],
   [
     'MHA, a padding mask and another filter',
@@ -158,6 +159,10 @@ const cases: readonly (readonly [string, Case])[] = [
     packed([x, f(D, 80), f(80)], { qkv_hidden_sizes: { ints: [24, 24, 32] } }),
   ],
   ['Attention of com.microsoft, lengths', packed([x, f(D, 96), f(96), i32([4, 5], B)])],
+  [
+    'Attention of com.microsoft, lengths, and where each begins',
+    packed([x, f(D, 96), f(96), i32([4, 5, 0, 5, 10, 0, 5, 10], 3 * B + 2)]),
+  ],
   ['Attention of com.microsoft, lengths and starts', packed([x, f(D, 96), f(96), i32([4, 5, 1, 2], 2 * B)])],
   ['Attention of com.microsoft, a mask', packed([x, f(D, 96), f(96), i32(seen, B, M)])],
   ['Attention of com.microsoft, bias', packed([x, f(D, 96), f(96), undefined, undefined, f(B, 2, M, M)])],

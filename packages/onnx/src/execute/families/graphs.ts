@@ -10,6 +10,7 @@ import { piece } from '../../ops/index.ts';
 import { movementOperators } from '../../ops/movement.ts';
 import { oddNBits } from '../../ops/nbits-odd.ts';
 import { normPatterns } from '../../ops/norm-chain.ts';
+import { repeatedNorm } from '../../ops/norm-repeated.ts';
 import { deviceReductions, foldOperators } from '../../ops/reduce-device.ts';
 import { reshapeOperators } from '../../ops/reshape.ts';
 import { moreSchemas } from '../../ops/schema-more.ts';
@@ -27,7 +28,7 @@ export const family = /* @__PURE__ */ piece<FetchedFamily>({
     ...foreignOperators,
   ],
   patterns: { ...geluPatterns, ...normPatterns },
-  late: { coded, elementwise, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions },
+  late: { coded, elementwise, gather: deviceGather, nBits: oddNBits, reductions: deviceReductions, repeatedNorm },
   schemas: moreSchemas,
   parts: { foldConstants, selectEarly },
 });

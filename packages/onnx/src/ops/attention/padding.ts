@@ -4,6 +4,7 @@
  *
  *   [B]        keys from this position on
  *   [2·B]      the same, then the first key that counts
+ *   [3·B + 2]  the same as [B], then where each sequence begins among all queries and keys, which nothing here asks for
  *   [B, T]     0 is padding; [B, 1] says nothing
  *   [B, M, T]  0 is padding, for every query
  */
@@ -49,10 +50,12 @@ export function paddingBias(
 }
 
 function limitBias(limits: readonly number[], batch: number, keys: number, filter: number): ScoreArray<Float32Array> {
-  if (limits.length !== batch && limits.length !== 2 * batch) refuse(`[${batch}] or [${2 * batch}]`, [limits.length]);
+  const lengths = [batch, 2 * batch, 3 * batch + 2];
+  if (!lengths.includes(limits.length)) refuse(lengths.map((length) => `[${length}]`).join(' or '), [limits.length]);
+  const hasStarts = limits.length === 2 * batch;
   const data = new Float32Array(batch * keys);
   for (let b = 0; b < batch; b++) {
-    const [end, start] = [limits[b]!, limits[batch + b] ?? 0];
+    const [end, start] = [limits[b]!, hasStarts ? limits[batch + b]! : 0];
     for (let key = 0; key < keys; key++) if (key >= end || key < start) data[b * keys + key] = filter;
   }
   return { dims: [batch, 1, 1, keys], data };
