@@ -35,6 +35,13 @@ describe('a link to a result', () => {
     expect(read!.text.endsWith('…')).toBe(true);
   });
 
+  it.each([{ tokens: 1 }, { tokens: 1e12 }, { tokens: 2.5 }, { threads: 0 }, { threads: 1e9 }])(
+    'is damaged where the page could not take it: %o',
+    (wrong) => {
+      expect(() => readShareHash(shareHash({ ...RESULT, ...wrong }))).toThrow('is damaged');
+    },
+  );
+
   it('is told from other hashes', () => {
     expect(readShareHash('')).toBeUndefined();
     expect(readShareHash('#top')).toBeUndefined();

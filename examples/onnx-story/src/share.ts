@@ -34,6 +34,8 @@ export interface SharedResult {
 const PREFIX = '#result=';
 /** Longer links are cut by mail programs. */
 const MAX_TEXT = 1200;
+/** The fewest and the most that the page's field takes. */
+const TOKENS = [2, 4000] as const;
 const DAMAGED =
   'The link to a result is damaged: it was probably cut. Ask for it again, or press Write for a result of your own.';
 
@@ -71,8 +73,8 @@ export function readShareHash(hash: string): SharedResult | undefined {
     kind: of.oneOf('kind', ['shipped', 'hub', 'folder']),
     name: of.text('name'),
     dtype: of.oneOf('dtype', DTYPES),
-    threads: of.number('threads'),
-    tokens: of.number('tokens'),
+    threads: of.count('threads', 1, 64),
+    tokens: of.count('tokens', ...TOKENS),
     prompt: of.text('prompt'),
     text: of.text('text'),
     written: of.number('written'),
@@ -101,6 +103,11 @@ function fields(given: unknown) {
       const own = value(key);
       if (typeof own !== 'number' || !Number.isFinite(own) || own < 0) throw new Error(DAMAGED);
       return own;
+    },
+    count(key: string, least: number, most: number): number {
+      const own = value(key);
+      if (!Number.isInteger(own) || (own as number) < least || (own as number) > most) throw new Error(DAMAGED);
+      return own as number;
     },
     flag(key: string): boolean {
       const own = value(key);

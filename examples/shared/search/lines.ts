@@ -15,6 +15,19 @@ export interface Lines {
   readonly what: string;
 }
 
+/** UTF-8, or what older editors on Windows save: UTF-16 with a mark at its beginning, or one byte for a letter. */
+function decoded(bytes: ArrayBuffer): string {
+  const [first, second] = new Uint8Array(bytes, 0, Math.min(2, bytes.byteLength));
+  if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
+  if (first === 0xfe && second === 0xff) return new TextDecoder('utf-16be').decode(bytes);
+  try {
+    // Where a large file was cut, a part of a letter may be left.
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true });
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes);
+  }
+}
+
 /**
  * The lines of a file that have text in them: the first 5000, if there are more.
  *
@@ -24,12 +37,12 @@ export async function linesOf(file: File): Promise<Lines> {
   const { name } = file;
   let text: string;
   try {
-    text = await file.slice(0, MAX_BYTES).text();
+    text = decoded(await file.slice(0, MAX_BYTES).arrayBuffer());
   } catch {
     // A folder that was dropped, or a file that is gone.
     throw new Error(`${name} cannot be read. ${ASK}`);
   }
-  if (text.includes('\0')) throw new Error(`${name} is not text in UTF-8. ${ASK}`);
+  if (text.includes('\0')) throw new Error(`${name} is not text. ${ASK}`);
   const all = text
     .split(/\r\n?|\n/)
     .map((line) => line.trim())

@@ -16,9 +16,14 @@ export function reportOf(model: ModelWithSessions): Record<string, SessionReport
  * The report of a session: what ran where, and why.
  *
  * @returns `undefined` for sessions that MSD did not create.
+ * @throws {@link TypeError} for `undefined`, and for a promise that nobody awaited: both would read as if MSD had done nothing
  */
 export function reportOf(session: object): SessionReport | undefined;
 export function reportOf(from: object): SessionReport | Record<string, SessionReport> | undefined {
+  if (!from || 'then' in Object(from))
+    throw new TypeError(
+      `reportOf: expected a pipeline, model or session, got ${from ? 'a promise: await it first' : String(from)}.`,
+    );
   const models = modelsOf(from);
   if (models.length === 0) return (from as { readonly handler?: Partial<MsdHandler> }).handler?.report;
   const reports: Record<string, SessionReport> = {};

@@ -42,6 +42,18 @@ describe('reportOf', () => {
   });
 });
 
+describe('reportOf, asked of nothing', () => {
+  it.each<[string, unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['a promise: await it first', Promise.resolve(undefined)],
+  ])('says so: %s', (got, from) => {
+    expect(() => reportOf(from as object)).toThrow(
+      new TypeError(`reportOf: expected a pipeline, model or session, got ${got}.`),
+    );
+  });
+});
+
 describe('formatReport', () => {
   it('is one table for a report, one under each name for several', () => {
     const text = formatReport(reportOf(msd));
