@@ -1,7 +1,7 @@
 /** Normalizations of rows. */
 import { norm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
-import type { Info } from '../ir/info.ts';
+import type { Info, Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
@@ -58,6 +58,11 @@ function matchNorm(
   if (kind === 'rms' && mean !== '') return 'the mean is asked for';
   if (view.int('stash_type', 1) !== 1) return `stash_type ${view.int('stash_type', 1)}`;
   const axis = axisAttribute ? view.int('axis', -1) : -1;
+  const { dims } = matcher.info(x) ?? {};
+  const normalized = dims?.slice(axisOf(view, axis, dims.length));
+  for (const [what, name] of Object.entries({ scale, bias }))
+    if (normalized && !isAlong(matcher.info(name)?.dims, normalized))
+      return `${what} repeats within a row, or ends early`;
   const inputs = [x, scale, bias, skip, skipBias];
   const outputs = [node.outputs[0] ?? '', mean, invStdDev, sum];
   return {
@@ -81,6 +86,21 @@ function matchNorm(
       emitOp(to, normSpec, op, slots, [outputs[0]!, ...outputs.slice(1).filter((name) => name !== '')]);
     },
   };
+}
+
+/** Ones in front do not count; a size that only a run knows is taken for the right one. */
+function isAlong(dims: readonly Size[] | undefined, normalized: readonly Size[]): boolean {
+  if (!dims) return true;
+  const [own, wanted] = [dims, normalized].map((all) =>
+    all.slice(
+      Math.max(
+        0,
+        all.findIndex((dim) => dim !== 1),
+      ),
+    ),
+  );
+  const fits = (dim: Size, i: number): boolean => typeof dim !== typeof wanted![i] || dim === wanted![i];
+  return own!.length === wanted!.length && own!.every(fits);
 }
 
 const NONE = { scale: '', bias: '', skip: '', skipBias: '', mean: '', invStdDev: '', sum: '' };
