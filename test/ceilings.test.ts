@@ -86,7 +86,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/families/decoder': 4_500,
     'execute/families/experts': 5_000,
     'execute/families/graphs': 24_500,
-    'execute/families/images': 10_500,
+    'execute/families/images': 10_600,
     'execute/families/integers': 5_500,
     'execute/families/products': 12_500,
     'execute/families/recurrent': 6_500,

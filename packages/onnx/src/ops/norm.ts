@@ -1,7 +1,6 @@
 /** Normalizations of rows. */
 import { norm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
-import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { fetched } from './late.ts';
@@ -81,12 +80,18 @@ function matchNorm(
       };
       const slots = inputs.map((name) => (name === '' ? undefined : to.slot(name)));
       const names = [outputs[0]!, ...outputs.slice(1).filter((name) => name !== '')];
-      const size = countOf(slots[0]!.dims.slice(-op.axes));
-      const isRepeated = slots.slice(1, 3).some((slot) => slot && countOf(slot.dims) !== size);
-      if (isRepeated) fetched('repeatedNorm')(to, op, slots, names);
+      const normalized = slots[0]!.dims.slice(-op.axes);
+      const isRepeated = slots.slice(1, 3).some((slot) => slot && !isAlong(slot.dims, normalized));
+      if (isRepeated && skip === '') fetched('repeatedNorm')(to, op, slots, names);
       else emitOp(to, normSpec, op, slots, names);
     },
   };
+}
+
+/** Whether there is one number for each element of a row. Ones in front do not count. */
+function isAlong(dims: readonly number[], normalized: readonly number[]): boolean {
+  const [own, wanted] = [dims, normalized].map((all) => all.join().replace(/^(1,)+/, ''));
+  return own === wanted;
 }
 
 const NONE = { scale: '', bias: '', skip: '', skipBias: '', mean: '', invStdDev: '', sum: '' };

@@ -24,7 +24,7 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
   if (view.float('scale', 1) !== 1) return `scale is ${view.float('scale', 1)}`;
   if (view.int('is_packed_batching', 0) !== 0) return 'batches are packed';
   const op: RotaryOp = {
-    interleaved: view.int('interleaved', 0) !== 0,
+    interleaved: view.int('interleaved', 0) === 1,
     heads: view.int('num_heads', 0) || undefined,
     rotaryDim: view.int('rotary_embedding_dim', 0) || undefined,
   };

@@ -69,9 +69,9 @@ export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decis
     for (const each of typeof final === 'object' ? final.nodes : [node]) decisions.set(each, final);
   }
   for (const decision of new Set(decisions.values())) {
-    const name = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
-    if (name !== undefined)
-      for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: '${name}' is computed`);
+    const reason = typeof decision === 'object' ? outOfReach(matcher, decision) : undefined;
+    if (reason !== undefined)
+      for (const node of (decision as Match).nodes) decisions.set(node, `${node.opType}: ${reason}`);
   }
   return decisions;
 }
@@ -82,10 +82,13 @@ function withNote(node: GraphNode, match: Match | string, note: string): Match |
   return OPERATORS.get(operatorName(node))?.match ? match : `${node.opType}: ${note}`;
 }
 
-/** An operand that JavaScript would look at, or that would come out of a cache, and that the device makes. */
+/** Why an operand that JavaScript would look at, or that would come out of a cache, is not there: the device makes it, or the file has it. */
 function outOfReach(matcher: Matcher, { inputs, late = [], caches = [] }: Match): string | undefined {
-  const needed = [...late, ...caches.filter((name) => inputs.includes(name))];
-  return needed.find((name) => matcher.placeOf(name) === 'device' && !matcher.isKept(name));
+  const pasts = caches.filter((name) => inputs.includes(name));
+  const made = [...late, ...pasts].find((name) => matcher.placeOf(name) === 'device' && !matcher.isKept(name));
+  if (made !== undefined) return `'${made}' is computed`;
+  const fixed = pasts.find((name) => matcher.isConstant(name) && !matcher.info(name)?.dims?.includes(0));
+  return fixed === undefined ? undefined : `past '${fixed}' is a constant`;
 }
 
 /** Nodes that values are made by, directly or not. */

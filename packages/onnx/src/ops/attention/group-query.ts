@@ -90,6 +90,7 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
     !matcher.isHostOperand(bias)
   )
     return 'the bias is not at hand';
+  if (view.int('local_window_size', -1) === 0) return 'local_window_size 0';
   const heads = view.int('num_heads', 0);
   const kvHeads = view.int('kv_num_heads', 0);
   if (!(kvHeads > 0 && heads > 0 && heads % kvHeads === 0)) return `${heads} heads over ${kvHeads}`;

@@ -62,7 +62,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   const isAsked = scores !== '';
   const mode = view.int('qk_matmul_output_mode', 0);
-  if (isAsked && (mode === 1 || valid !== '' || view.float('softcap', 0) !== 0 || view.int('is_causal', 0) !== 0))
+  if (isAsked && (mode === 1 || valid !== '' || view.float('softcap', 0) !== 0 || view.int('is_causal', 0) === 1))
     return 'scores are asked for beside a softcap or more than one mask';
   if (valid !== '' && matcher.info(valid)?.elemType !== INT64) return 'nonpad_kv_seqlen is not int64';
   if (valid !== '' && pastKey !== '') return 'nonpad_kv_seqlen beside a past';
@@ -72,7 +72,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     : cacheOf({ key: pastKey, value: pastValue }, { key: presentKey, value: presentValue });
   const isJoined = isAsked && pastKey !== '';
   const late = [valid, cache ? mask : ''].filter((name) => name !== '');
-  const isCausal = view.int('is_causal', 0) !== 0;
+  const isCausal = view.int('is_causal', 0) === 1;
   return attentionMatch(view, matcher, {
     inputs: [query, key, value, mask, pastKey, pastValue, valid],
     outputs: [y, presentKey, presentValue, scores],

@@ -4,7 +4,7 @@ import type { Operator, Pattern } from '../operator.ts';
 import { matchConv } from './conv.ts';
 import { convIntegerChain } from './integer.ts';
 import { matchQLinearConv } from './q-linear.ts';
-import { matchBatchNorm, matchGlobal, matchPool } from './slide.ts';
+import { matchBatchNorm, matchGlobal, matchPool, oddPads } from './slide.ts';
 import { inferWindows, windowsOf } from './windows.ts';
 
 const ATTRIBUTES = ['auto_pad', 'dilations', 'group', 'kernel_shape', 'pads', 'strides'] as const;
@@ -24,7 +24,9 @@ const inferCodes: Operator['infer'] = (view, [x, , , w, , , , yZero], symbols) =
 
 /** [batch, channels, …] */
 export const inferPool: Operator['infer'] = (view, [x], symbols) => {
-  const info = x && { elemType: x.elemType, dims: inferWindows(view, x, x.dims?.[1], windowsOf(view), symbols) };
+  const windows = windowsOf(view);
+  const known = typeof windows === 'string' ? windows : (oddPads(windows) ?? windows);
+  const info = x && { elemType: x.elemType, dims: inferWindows(view, x, x.dims?.[1], known, symbols) };
   return view.node.outputs.map((_, i) => (i === 0 ? info : info && { ...info, elemType: INT64 }));
 };
 

@@ -183,10 +183,17 @@ export const matchPool =
 
 /** @returns why a pool's pads are not known */
 export function refusedPool(view: NodeView, windows: Windows): string | undefined {
-  if (windows.ceil && countsPads(view)) return 'ceil_mode and pads that count';
-  // ONNX Runtime's pools have negative pads there, or none at all, from one version of the operator to the next.
-  const isWide = windows.strides.some((stride, d) => stride > windowSpan(windows, d));
-  return isWide && typeof windows.pads === 'string' ? 'auto_pad and wide strides' : undefined;
+  return windows.ceil && countsPads(view) ? 'ceil_mode and pads that count' : oddPads(windows);
+}
+
+/**
+ * Of strides beyond a window, ONNX Runtime's pools have negative pads or none, from one version of the operator to the next; of dilated
+ * windows, pads as if they were not.
+ */
+export function oddPads(windows: Windows): string | undefined {
+  const { strides, dilations, pads } = windows;
+  const isOdd = strides.some((stride, d) => stride > windowSpan(windows, d) || dilations[d]! > 1);
+  return isOdd && typeof pads === 'string' ? 'auto_pad and wide strides or dilations' : undefined;
 }
 
 const countsPads = (view: NodeView): boolean => view.int('count_include_pad', 0) !== 0;

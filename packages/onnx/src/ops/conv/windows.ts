@@ -38,7 +38,7 @@ export function windowsOf(view: NodeView, kernel = view.ints('kernel_shape')): W
   if (own?.some((size, d) => size !== kernel[d]))
     return `kernel_shape [${own.join(', ')}] beside weights of [${kernel.join(', ')}]`;
   const auto = view.string('auto_pad', 'NOTSET');
-  const base = { kernel, strides, dilations, ceil: view.int('ceil_mode', 0) !== 0 };
+  const base = { kernel, strides, dilations, ceil: view.int('ceil_mode', 0) === 1 };
   if (auto === 'SAME_UPPER' || auto === 'SAME_LOWER') return { ...base, pads: auto };
   if (auto !== 'NOTSET' && auto !== 'VALID') return `auto_pad '${auto}'`;
   const pads = (auto === 'NOTSET' ? view.ints('pads') : undefined) ?? [...ones, ...ones].map(() => 0);
