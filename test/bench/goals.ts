@@ -93,7 +93,7 @@ const ORT_GOALS: readonly RatioGoal[] = [
 ];
 
 const FAST_DOT_GOALS: readonly RatioGoal[] = [
-  { goal: 'int8, two components, M=1', phase: 'decode', of: 'msd int8 P=2', to: 'litert int8', least: 1.05 },
+  { goal: 'int8, two components, M=1', phase: 'decode', of: 'msd int8 P=2', to: 'litert int8', least: 1.1 },
   {
     goal: 'int8, two components, M=1, against i16',
     phase: 'decode',
@@ -101,15 +101,15 @@ const FAST_DOT_GOALS: readonly RatioGoal[] = [
     to: 'msd int8 P=2',
     least: 1,
   },
-  { goal: 'int8, two components, M=128', phase: 'prefill', of: 'msd int8 P=2', to: 'litert int8', least: 0.78 },
-  { goal: 'int8, one component, M=1', phase: 'decode', of: 'msd int8 P=1', to: 'litert int8', least: 1.4 },
-  { goal: 'int8, one component, M=128', phase: 'prefill', of: 'msd int8 P=1', to: 'litert int8', least: 1.25 },
+  { goal: 'int8, two components, M=128', phase: 'prefill', of: 'msd int8 P=2', to: 'litert int8', least: 0.8 },
+  { goal: 'int8, one component, M=1', phase: 'decode', of: 'msd int8 P=1', to: 'litert int8', least: 1.5 },
+  { goal: 'int8, one component, M=128', phase: 'prefill', of: 'msd int8 P=1', to: 'litert int8', least: 1.35 },
   {
     goal: 'int4 block 32, two components, M=1, against its int4',
     phase: 'decode',
     of: 'msd int4/32 P=2',
     to: 'litert int4',
-    least: 1.8,
+    least: 2,
   },
 ];
 
@@ -203,7 +203,7 @@ function mxfp4Goals(run: EnvironmentResult): Result[] {
       phase: 'decode',
       of: 'msd mxfp4 P=2',
       to: 'msd int4/32 P=2',
-      least: relaxed ? 0.9 : 0.5,
+      least: relaxed ? 0.78 : 0.5,
     },
     // "Equal": within what repeated runs differ by.
     { goal: 'mxfp4 against int4, M=128', phase: 'prefill', of: 'msd mxfp4 P=2', to: 'msd int4/32 P=2', least: 0.97 },

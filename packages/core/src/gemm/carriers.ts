@@ -75,6 +75,8 @@ export interface OpenCarrier {
   integers(acc: readonly (readonly V128[])[]): V128[];
   /** Powers of two that remain in the sums of the groups. */
   readonly shift: readonly number[];
+  /** What Σx of a chunk is multiplied by, beforehand, for tiles to start from it; 0: nothing is done beforehand. */
+  readonly timesSums: number;
   /** What widening reads: vectors of a packed step, one list per step of a tile; and what it keeps of a block. */
   widening(zeroCodes: I32): { groups(vector: Local<'v128'>, v: number): V128[][]; readonly zeroCodes: readonly V128[] };
 }
@@ -83,7 +85,9 @@ export interface OpenCarrier {
 export interface Reading {
   /** From widened panels. */
   readonly widen: boolean;
-  /** Several rows share them, in turns of one step: in a loop for each operand where there are two. */
+  /** Several rows share them, and what can be added up of x beforehand is (`timesSums`). */
+  readonly shared?: boolean;
+  /** They do so in turns of one step: in a loop for each operand where there are two. */
   readonly apart: boolean;
 }
 
@@ -126,6 +130,7 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, apart }: Rea
       const sums = nestedSums(f, format, codes, variant);
       return {
         shift: exact ? NO_SHIFT : sums.shift,
+        timesSums: 0,
         block(at) {
           if (widen) return { groups: asTheyAre };
           if (exact) return { groups: weights(at) };
@@ -145,11 +150,13 @@ function i8(
   { digits, operand, dot = relaxed.dotI8x16I7x16AddS }: I8Options,
   format: WeightFormat,
   variant: WeightVariant,
-  { widen }: Reading,
+  { widen, shared }: Reading,
 ): Carrier {
   const { storedZeroPoints } = variant;
   const isByte = format.operandBits === 8;
   const nested = !widen && operand === 'unsigned' && 'low';
+  // Sums over whole chunks, times what is the same for all columns: packed, groups that share a byte have their own.
+  const addsUp = widen || (shared && format.bits === 8 && !storedZeroPoints);
   const form = isByte ? (operand === 'signed' ? 's' : 'u') : nested && format.nests ? 'u' : '';
   return {
     name: `i8${form}${digits === 2 ? 'x2' : ''}`,
@@ -172,21 +179,25 @@ function i8(
                 .map((code) => v128.xor(code, top)),
           }
         : packed;
-      const base = digits === 2 ? f.let(i32x4.splat(i32.const(254))) : undefined;
-      const sums = nestedSums(f, format, codes, variant, top ? 128 : 0);
+      // Of several rows 256·d1 − 2·d1: their tiles wait for the units that multiply, which additions need not. 4 % for blocks of 32.
+      const base = digits === 2 && !shared ? f.let(i32x4.splat(i32.const(254))) : undefined;
+      const whole = (high: V128, low: V128) =>
+        base
+          ? i32x4.add(i32x4.mul(high, base), low)
+          : i32x4.sub(i32x4.add(i32x4.shl(high, 8), low), i32x4.add(high, high));
+      const sums = nestedSums(f, format, codes, variant, { less: top ? 128 : 0, starts: !addsUp });
+      const timesSums = !addsUp ? 0 : storedZeroPoints ? 1 : -codes.zeroCode;
       return {
         shift: sums.shift,
+        timesSums,
         block(head) {
-          if (!widen) return { groups: codes.groups, start: sums.start(head) };
+          const groups = widen ? asTheyAre : codes.groups;
+          if (!addsUp) return { groups, start: sums.start(head) };
           const kept = () => range(vectors).map((g) => f.let(v128.load(head, 16 * g)));
-          return { groups: asTheyAre, start: storedZeroPoints ? startFrom(kept()) : sums.start(head) };
+          if (storedZeroPoints) return { groups, start: startFrom(kept()) };
+          return { groups, start: timesSums ? (sum) => eachGroup(() => sum) : undefined };
         },
-        integers(acc) {
-          const whole = acc.map(([high, low]) =>
-            base ? i32x4.add(i32x4.mul(high as V128, base), low as V128) : (high as V128),
-          );
-          return sums.apart(whole);
-        },
+        integers: (acc) => sums.apart(acc.map(([high, low]) => (low ? whole(high as V128, low) : (high as V128)))),
         widening: (at) => ({
           groups: (vector) => [codes.groups(vector)(0)],
           zeroCodes: storedZeroPoints ? sums.negated(at) : [],
@@ -201,14 +212,14 @@ const startFrom = (negated: readonly V128[]) => (sum: V128) => negated.map((zero
 
 /**
  * Sums over codes as they are, nested or not: what they start from, and how they come apart.
- * @param less what the operand has less than the stored code
+ * @param forms `less`: what the operand has less than the stored code; `starts`: is `start` asked for?
  */
 function nestedSums(
   f: Func,
   { bits }: WeightFormat,
   { zeroCode, nested }: CodeReader,
   { storedZeroPoints }: WeightVariant,
-  less = 0,
+  { less = 0, starts = true } = {},
 ) {
   const perByte = nested ? 8 / bits : 1;
   const place = (g: number) => g % perByte;
@@ -216,7 +227,7 @@ function nestedSums(
   const shift = eachGroup((g) => (high ? 0 : bits * place(g)));
   // One for each place in a byte.
   const constants =
-    zeroCode && !storedZeroPoints
+    starts && zeroCode && !storedZeroPoints
       ? range(perByte).map((own) => {
           const inByte = range(high ? perByte - own : own + 1).reduce((sum, i) => sum + zeroCode * 2 ** (bits * i), 0);
           return f.let(i32x4.splat(i32.const(-inByte)));

@@ -73,9 +73,9 @@ describe('gemm kernels', () => {
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = operandsOf(carrier);
       const decomposition = { id: 'int8', components, activationBlock } as const;
-      // Three panels; with streams six or ten, so that a range has a part for each and some left over.
-      const { streams = 1 } = options;
-      const [M, N, K] = [5, streams > 4 ? 160 : streams > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
+      // A whole tile and smaller ones. Three panels; with streams six or ten, so that a range has a part for each and some left over.
+      const { streams = 1, tileM } = options;
+      const [M, N, K] = [tileM + 5, streams > 4 ? 160 : streams > 1 ? 96 : 48, 352]; // 352 = 256 + 96: a K-block that ends in the middle of a block
       const weights = randomWeights(next, {
         format: format.id,
         N,

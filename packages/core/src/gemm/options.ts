@@ -1,9 +1,13 @@
 /** What a gemm kernel is specialised for, its name, and what it is called with (gemm/gemm.wasm.ts). */
-import { K_BLOCK, MIN_BLOCK, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
-import { type CarrierOptions, carrierOf, I16 } from './carriers.ts';
+import { K_BLOCK, K_STEP, MIN_BLOCK, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
+import { type CarrierOptions, carrierOf, I16, type Reading } from './carriers.ts';
 
 /** A widened panel: 16 rows x 256 k as i16, and at most one head of 16 scales per 16 k. One of bytes takes less. */
-export const SCRATCH_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
+export const WIDENED_BYTES: number = K_BLOCK * PANEL * 2 + (K_BLOCK / MIN_BLOCK) * PANEL * 4;
+/** Rows that a call may have, if it has several of i8 or widens. */
+export const MOST_ROWS = 256;
+/** A widened panel, and for each row what its chunks start from. */
+export const SCRATCH_BYTES: number = WIDENED_BYTES + 4 * MOST_ROWS * (K_BLOCK / K_STEP);
 
 export interface GemmOptions {
   readonly format: WeightFormat;
@@ -37,7 +41,7 @@ export function gemmId(options: GemmOptions): string {
     streams = 1,
     abreast = 1,
   } = options;
-  const { name } = carrierOf(carrier, format, variant, { widen, apart: readsApart(options) });
+  const { name } = carrierOf(carrier, format, variant, readingOf(options));
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';
   const flags = `${activationBlock === 32 ? '_a32' : ''}${variant.storedZeroPoints ? '_zp' : ''}${kUnroll > 1 ? `_u${kUnroll}` : ''}${streams > 1 ? `_s${streams}` : ''}${abreast > 1 ? `_a${abreast}` : ''}${widen ? '_widen' : ''}`;
@@ -45,7 +49,11 @@ export function gemmId(options: GemmOptions): string {
 }
 
 /** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `unroll`). */
-export const readsApart = ({ widen, tileM, kUnroll = 1 }: GemmOptions): boolean => !widen && tileM > 1 && kUnroll === 1;
+export const readingOf = ({ widen, tileM, kUnroll = 1 }: GemmOptions): Reading => ({
+  widen,
+  shared: tileM > 1,
+  apart: !widen && tileM > 1 && kUnroll === 1,
+});
 
 /** In this order. */
 export const GEMM_ARGS = [

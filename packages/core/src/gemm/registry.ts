@@ -30,14 +30,13 @@ export function gemmOptions(
   const common = { format, variant, activationBlock, carrier };
   const rows = { ...common, kUnroll };
   if (carrier.id === 'i8' && shape !== 'gemv') {
-    // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns; of packed panels
-    // the tile is emitted for either half: neither two steps per turn nor zero points of its own have room in 10 KB.
-    if (carrier.digits === 2) {
-      const tile = { tileM: 3, tileN: 8 } as const;
-      const direct = shape === 'smallM' && splitsPanels(format, variant);
-      return direct ? { ...common, widen: false, ...tile } : { ...rows, widen: true, ...tile };
-    }
-    return shape === 'gemm' ? { ...rows, widen: true, tileM: 6, tileN: 8 } : { ...rows, widen: false, tileM: 2 };
+    // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns.
+    const isSmall = shape === 'smallM';
+    const tile = { tileM: carrier.digits === 2 ? 3 : 6, tileN: 8 } as const;
+    if (carrier.digits === 1 && isSmall) return { ...rows, widen: false, tileM: 2 };
+    const isDirect = isSmall ? splitsPanels(format, variant) : takesBytes(common);
+    if (isDirect) return { ...common, widen: false, ...tile };
+    return { ...rows, widen: true, ...tile };
   }
   switch (shape) {
     case 'gemv': // one step per turn is best everywhere; longer turns serialise on V8 11 and 12 (Node 20, 22)
@@ -84,6 +83,17 @@ type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activation
 const splitsPanels = ({ bits }: WeightFormat, { storedZeroPoints }: WeightVariant): boolean =>
   bits > 2 && !storedZeroPoints;
 
+/**
+ * Are packed codes a carrier's operand as they are? To widen them would be to copy them, and a pass that copies waits for memory where
+ * products hide that: M = 8 gains a quarter, M = 128 up to 8 %. Short scales would be widened by each tile.
+ */
+const takesBytes = ({ format, variant, carrier }: TileOptions): boolean =>
+  carrier.id === 'i8' &&
+  carrier.operand === 'unsigned' &&
+  format.bits === 8 &&
+  variant.scale === 'f32' &&
+  !variant.storedZeroPoints;
+
 /** The carriers that can run a variant, every form of them. */
 export function everyCarrier(format: WeightFormat, variant: WeightVariant): CarrierOptions[] {
   if (!fitsI8(variant)) return [I16];
@@ -115,9 +125,10 @@ export function tileCandidates(
         ...([2, 4, 8] as const).map((streams) => direct(1, kUnroll, streams, 2)),
       ];
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
-    if (shape === 'gemm') return widened;
-    const narrow = splitsPanels(format, variant) ? [{ ...direct(3, kUnroll), tileN: 8 } as const] : [];
-    return [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...narrow, ...widened];
+    const narrow = (tileM: number) => ({ ...direct(tileM, kUnroll), tileN: 8 }) as const;
+    if (shape === 'gemm') return takesBytes(common) ? [...[3, 6].map(narrow), ...widened] : widened;
+    const split = splitsPanels(format, variant) ? [narrow(3)] : [];
+    return [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...split, ...widened];
   });
 }
 

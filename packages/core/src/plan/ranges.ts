@@ -1,8 +1,9 @@
 /** The pieces that a product is computed in: slices of rows, ranges of columns. The bits do not depend on either. */
 import { PANEL } from '../formats/format.ts';
+import { MOST_ROWS } from '../gemm/options.ts';
 
 /** Rows per slice: activations of a slice stay in L2, and working buffers are bounded whatever M is. */
-export const SLICE_ROWS = 256;
+export const SLICE_ROWS: number = MOST_ROWS;
 /** Result bytes that are computed before they are copied, or before their end is applied. */
 const RANGE_BYTES = 2 ** 19;
 
