@@ -1,4 +1,4 @@
-/** A call that is bound: its dispatches, which are described again once something that they bind is gone. */
+/** A bound call: its dispatches, which are described again when something that they bind is gone. */
 import type { Call, Work } from '../device.ts';
 import type { GpuBinding } from './api.ts';
 import type { Dispatch } from './dispatch.ts';
@@ -48,7 +48,7 @@ export class GpuCall implements Call<GpuBinding> {
 
   /**
    * Puts operands elsewhere.
-   * @throws {@link RangeError} for places that do not fit; the call is what it was then
+   * @throws {@link RangeError} for places that do not fit; the call has not changed then
    */
   change(changed: Readonly<Record<number, GpuBinding>>): void {
     const before = this.#operands;
