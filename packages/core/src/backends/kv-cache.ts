@@ -22,7 +22,8 @@ export class PagedKvCache<H = unknown> implements KvCache {
   readonly #views: PageView[] = [];
 
   /**
-   * @param backend a device that has pages @param spec the kernel that writes keys from JavaScript arrays
+   * @param backend a device that has pages
+   * @param spec the kernel that writes keys from JavaScript arrays
    */
   constructor(backend: Device<H>, shape: ResolvedKvShape, spec: AttentionSpec) {
     if (typeof backend?.device !== 'string')

@@ -60,7 +60,8 @@ function checkOperand<H extends { readonly byteLength: number }>(
  * Checks that an output lies apart from every other operand, or exactly where an input lies that it may replace.
  *
  * @param begins first byte of each operand, and how many it has; 0 bytes: it is absent, or empty
- * @param buffers the buffer of each one; by default all lie in one @returns does an output lie where an input does?
+ * @param buffers the buffer of each one; by default all lie in one
+ * @returns does an output lie where an input does?
  * @throws {@link RangeError} if it may not
  */
 export function checkPlaces(

@@ -1,6 +1,6 @@
 /**
- * gemm_<carrier>_<format>_f32: integer activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128; the
- * carrier says what an activation's integer is made of and which instruction multiplies it (gemm/carriers.ts).
+ * gemm_<carrier>_<format>_f32: integer activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128;
+ * the carrier defines the form of an activation's integer and the instruction that multiplies it (gemm/carriers.ts).
  *
  *   y[m,n] = Σ_g xScale[g,m] · Σ_c wScale[n,c] · Σ_k x[m,k]·(w[n,k] − z[n,c]) (+ bias[n])        innermost sum exact in int32
  *
@@ -22,8 +22,8 @@
  * scratch                SCRATCH_BYTES; used only if `widen`
  * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
  *
- * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read once, in
- *                order, and a CPU prefetches along a stream but starts anew on each page: several streams hide that.
+ * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read
+ * once, in order. A CPU prefetches along a stream but starts again on each page; several streams hide that.
  *
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x
@@ -177,7 +177,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>,
           first: number,
         ) {
-          // A power of two that codes sharing a byte left goes onto the scale, where it cannot round.
+          // Codes that share a byte leave a power of two, which goes into the scale, where it cannot round.
           const unshift = (g: number) => f32x4.const(2 ** -shift[g]);
           const factor = range(vectors).map((g) =>
             f.let(blockwise ? unshift(first + g) : v128.load(columns.wScale, 16 * g)),

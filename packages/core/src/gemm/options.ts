@@ -1,4 +1,4 @@
-/** What a gemm kernel is specialised for, its name, and what it is called with (gemm/gemm.wasm.ts). */
+/** The parameters of a gemm kernel, its name, and its arguments (gemm/gemm.wasm.ts). */
 import { K_BLOCK, MIN_BLOCK, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { type CarrierOptions, carrierOf, I16 } from './carriers.ts';
 
