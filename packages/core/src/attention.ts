@@ -103,7 +103,7 @@ export function attention(
       throw new RangeError("attention: backend expected the cache's own, or none, got another one.");
     return runOn(cache, cache.backend, q, k, v, options);
   }
-  if (!backend) throw new TypeError('attention: expected a cache or a backend, got neither. Say where it is to run.');
+  if (!backend) throw new TypeError('attention: expected a cache or a backend, got neither. Pass one of them.');
   const { batch = 1, heads, kvHeads = heads, headSize, valueSize, type } = options;
   if (headSize === undefined) throw new TypeError('attention: headSize expected a number, got undefined.');
   const temporary = createKvCache(backend, { batch, kvHeads, headSize, valueSize, type });

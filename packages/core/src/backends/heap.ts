@@ -98,7 +98,7 @@ export class OwnHeap implements Heap {
       this.#maximum = MAX_BYTES;
       return memory;
     } catch (cause) {
-      throw new BackendUnavailableError(`arena: no memory of ${initial * PAGE} bytes to be had.`, { cause });
+      throw new BackendUnavailableError(`arena: no memory of ${initial * PAGE} bytes available.`, { cause });
     }
   }
 

@@ -20,7 +20,7 @@ export function requireSimd(): void {
   } catch (cause) {
     // A valid module can only be refused by a policy.
     throw new BackendUnavailableError(
-      `createBackend: this page may not compile WebAssembly (${cause instanceof Error ? cause.message : String(cause)}). Its Content-Security-Policy has to say script-src 'wasm-unsafe-eval'; or use device 'reference'.`,
+      `createBackend: this page may not compile WebAssembly (${cause instanceof Error ? cause.message : String(cause)}). Its Content-Security-Policy needs script-src 'wasm-unsafe-eval'; or use device 'reference'.`,
       { cause },
     );
   }

@@ -51,7 +51,7 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   change(places: Readonly<Record<number, ReferenceHandle>>): void {
     const moved = this.#operands.map((operand, i) => {
       if (!operand && places[i])
-        throw new RangeError(`run: operand ${i} was absent when the call was bound, and has to stay so.`);
+        throw new RangeError(`run: operand ${i} was absent when the call was bound, and must stay absent.`);
       return places[i] ?? operand;
     });
     this.#place(moved);

@@ -59,7 +59,7 @@ export class WasmCall implements Call<ArenaHandle> {
   #check(operand: number, { arena, ptr, byteLength }: ArenaHandle): void {
     const needed = this.#bound.byteLengths[operand];
     if (!this.operands[operand])
-      throw new RangeError(`run: operand ${operand} was absent when the call was bound, and has to stay so.`);
+      throw new RangeError(`run: operand ${operand} was absent when the call was bound, and must stay absent.`);
     if (arena !== this.backend.arena || byteLength < needed || ptr + needed > arena.byteLength)
       throw new RangeError(
         `run: operand ${operand} expected ${needed} bytes of this backend's arena, got ${byteLength} at ${ptr}.`,

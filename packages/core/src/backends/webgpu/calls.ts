@@ -54,7 +54,7 @@ export class GpuCall implements Call<GpuBinding> {
     const before = this.#operands;
     this.#operands = before.map((operand, i) => {
       if (operand === undefined && changed[i])
-        throw new RangeError(`run: operand ${i} was absent when the call was bound, and has to stay so.`);
+        throw new RangeError(`run: operand ${i} was absent when the call was bound, and must stay absent.`);
       return changed[i] ?? operand;
     });
     try {

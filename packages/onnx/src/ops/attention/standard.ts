@@ -63,7 +63,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const isAsked = scores !== '';
   const mode = view.int('qk_matmul_output_mode', 0);
   if (isAsked && (mode === 1 || valid !== '' || view.float('softcap', 0) !== 0 || view.int('is_causal', 0) !== 0))
-    return 'scores are asked for beside a softcap or more than one mask';
+    return 'scores are an output, with a softcap or more than one mask';
   if (valid !== '' && matcher.info(valid)?.elemType !== INT64) return 'nonpad_kv_seqlen is not int64';
   if (valid !== '' && pastKey !== '') return 'nonpad_kv_seqlen beside a past';
   // Who sees the scores is given floats: they are multiplied as they are, keys of the past too.
