@@ -164,6 +164,6 @@ describe('msd run, an encoder', () => {
     const without = await msd(['run', path, '--prompt', 'a red river', ...one]);
     expect(without.stderr).toContain('The model fills in fox: write a prompt with it');
     const none = await msd(['run', wordFolder(join(folder.path, 'no-words')), '--prompt', 'a', ...one]);
-    expect(none.stderr).toContain('has no token to fill in');
+    expect(none.stderr).toContain('no mask token to fill in');
   });
 });

@@ -1,4 +1,6 @@
-/** Attention for devices: its work, and the caches that it reads. Who imports neither of them downloads neither. */
+/**
+ * Attention for devices: its work, and the caches that it reads. A page that imports neither does not download them.
+ */
 import type { AttentionOp, AttentionRun, KvCache, KvShape, KvType } from './attention/contract.ts';
 import { resolveKvShape } from './attention/kv-format.ts';
 import type { AttentionWork, Device } from './backends/device.ts';
@@ -6,8 +8,8 @@ import { PagedKvCache } from './backends/kv-cache.ts';
 import { attentionSpec } from './backends/wasm/attention-call.ts';
 
 /**
- * @param run asked at every run of the call: the cache, and what is other than the run before
- * @param type of the caches, if it is known: kernels are made when the work is bound, else when it runs first
+ * @param run called at every run: gives the cache, and whatever differs from the run before
+ * @param type of the caches, if it is known: then kernels are made when the work is bound, otherwise when it first runs
  */
 export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>, type?: KvType): AttentionWork => ({
   kind: 'attention',
@@ -18,10 +20,10 @@ export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>,
 });
 
 /**
- * An empty cache of keys and values in a device's memory; it takes pages when keys come.
+ * An empty cache of keys and values in a device's memory; pages are allocated when keys are added.
  *
- * @returns the caller's: dispose it; the device does at the latest
- * @throws {@link RangeError} for a shape that cannot be; {@link UnsupportedError} on WebGPU
+ * @returns a cache that you own: dispose of it. Disposing of the device does it, too
+ * @throws {@link RangeError} for an impossible shape; {@link UnsupportedError} on WebGPU
  */
 export const createKvCache = <H>(device: Device<H>, shape: KvShape): KvCache =>
   new PagedKvCache(device, resolveKvShape(shape), attentionSpec);

@@ -21,7 +21,7 @@ export interface AttentionOptions
   readonly cache?: KvCache | undefined;
   /** Without a cache: what computes, a WASM or reference backend. */
   readonly backend?: Device<unknown> | undefined;
-  /** Without a cache: how k and v are stored meanwhile. Default: 'int16'. */
+  /** Without a cache: how k and v are stored during the call. Default: 'int16'. */
   readonly type?: KvType | undefined;
   /** Default: the cache's; 1, `heads`, nothing, `headSize`. */
   readonly batch?: number | undefined;
@@ -32,7 +32,7 @@ export interface AttentionOptions
   readonly layout?: 'rows' | 'heads' | undefined;
   /** A query sees no key after its own position. Default: false. */
   readonly causal?: boolean | undefined;
-  /** f32 [heads]: a score that every row of a head has beside its keys, and no value. */
+  /** f32 [heads]: one more score for every row of a head, without a value. */
   readonly sinks?: Float32Array | undefined;
   /** Where the result goes. Default: a fresh array. */
   readonly out?: Float32Array | undefined;
@@ -65,16 +65,16 @@ const OPTIONS: Readonly<Record<keyof AttentionOptions, true>> = {
 };
 
 /**
- * softmax(q · kᵀ · scale) · v, on keys and values that stay integers: what is added to a cache now is read again by every later call,
- * and never turned back into floats.
+ * softmax(q · kᵀ · scale) · v, on keys and values that stay integers: later calls read what this one adds to the cache,
+ * and never turn it back into floats.
  *
- * Whoever runs the same op over and over, on operands in a device's memory, binds {@link attentionWork} instead.
+ * To run the same op over and over on operands in a device's memory, bind {@link attentionWork} instead.
  *
  * @param q [B, M, heads · headSize]
  * @param k [B, N, kvHeads · headSize], new keys; `undefined`: those of the cache are all there is
  * @param v [B, N, kvHeads · valueSize]
  * @returns `options.out`, or a fresh Float32Array [B, M, heads · valueSize] that is the caller's
- * @throws {@link TypeError}, {@link RangeError} for what does not fit; nothing has changed then
+ * @throws {@link TypeError}, {@link RangeError} for arguments that do not fit; nothing has changed then
  * @throws {@link BackendUnavailableError} with the bytes if keys do not fit in memory; nothing has changed then
  * @see docs/attention.md
  * @example
@@ -103,7 +103,7 @@ export function attention(
       throw new RangeError("attention: backend expected the cache's own, or none, got another one.");
     return runOn(cache, cache.backend, q, k, v, options);
   }
-  if (!backend) throw new TypeError('attention: expected a cache or a backend, got neither. Say where it is to run.');
+  if (!backend) throw new TypeError('attention: expected a cache or a backend, got neither. Pass one of them.');
   const { batch = 1, heads, kvHeads = heads, headSize, valueSize, type } = options;
   if (headSize === undefined) throw new TypeError('attention: headSize expected a number, got undefined.');
   const temporary = createKvCache(backend, { batch, kvHeads, headSize, valueSize, type });

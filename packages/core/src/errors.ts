@@ -1,6 +1,6 @@
 /**
- * Every error class that MSD throws. Wrong kinds are `TypeError`, wrong shapes and values `RangeError`; the classes
- * here say that a request was well-formed and still cannot be served.
+ * Error classes of MSD. A value of the wrong kind is a `TypeError`, a wrong shape or value a `RangeError`. The classes
+ * here are for requests that are well-formed, but cannot be fulfilled.
  *
  * Messages read `where: what, expected, got, what to do`.
  */

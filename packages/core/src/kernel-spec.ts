@@ -1,5 +1,5 @@
 /**
- * A family of kernels as a value: everything that dispatch, warm-up, tests and benchmarks have to know about it, in one place.
+ * A family of kernels as a value: everything that dispatch, warm-up, tests and benchmarks need to know about it.
  *
  *   const spec: KernelSpec<{ tile: number }, 'x' | 'y' | 'M'> = { family: 'copy', args: ['x', 'y', 'M'], ... };
  *   kernelCall(spec, { tile: 4 }, { x: operand(0), y: operand(1), M: rows() });
@@ -9,19 +9,22 @@
 import type { Module } from './wasm/emitter.ts';
 
 export interface KernelSpec<P, A extends string = string> {
-  /** Of all kernels that this spec emits: 'gemm', 'decompose', 'elementwise'. */
+  /** The name of the family: 'gemm', 'decompose', 'elementwise'. */
   readonly family: string;
-  /** Names of the arguments, in the kernel's order, if need be by parameters. Nobody else knows that order. */
+  /**
+   * Names of the arguments in the kernel's order, which may depend on the parameters. Nothing else knows that order.
+   */
   readonly args: readonly A[] | ((params: P) => readonly A[]);
   /** Name of the one function that `emit` writes; different parameters have different ids. */
   id(params: P): string;
   emit(module: Module, params: P): void;
   /**
    * Arguments of a small call on 64 KiB of zeros at `at`: warms the kernel and times it.
-   * @param rows how many rows it has, for families that are compared at several numbers of them. Default: the family's choice
+   * @param rows how many rows it has, for families that are timed at several numbers of rows. Default: the family's
+   * choice
    */
   trial(params: P, at: number, rows?: number): Readonly<Record<A, number>>;
-  /** Words that the trial's memory has to hold beside zeros, by their place: of kernels that are told in memory what to do. */
+  /** Writes the words that are not zero in the trial's memory, for kernels that read from memory what to do. */
   fill?(words: Int32Array, at: number): void;
   /** The parameters that ship: tests and benchmarks loop over them. */
   variants(): Iterable<P>;
@@ -38,8 +41,8 @@ export interface KernelSource {
 }
 
 /**
- * An argument whose value is known once operands have addresses and a thread has its chunk. Linear in all of them, so a chunk's
- * arguments are computed wherever it runs.
+ * An argument whose value is known when operands have addresses and a thread has its chunk. It is linear in all of
+ * them, so every thread can compute the arguments of its chunk.
  */
 export interface Arg {
   /** Operand whose address is added: inputs first, then outputs. An absent optional operand has address 0. */
@@ -54,7 +57,10 @@ export interface Arg {
   readonly rows?: number | undefined;
   /** Added for every thread before this one: bytes of scratch that each thread has for itself. */
   readonly perThread?: number | undefined;
-  /** The same along columns, which products are cut along in panels of 16: for every panel before the chunk, and of it. */
+  /**
+   * The same along columns, along which products are cut in panels of 16: for every panel before the chunk, and for
+   * every panel of the chunk.
+   */
   readonly perPanel?: number | undefined;
   readonly panels?: number | undefined;
 }
@@ -63,7 +69,9 @@ export interface Arg {
 export interface KernelCall extends KernelSource {
   /** In the kernel's order. */
   readonly args: readonly Arg[];
-  /** Rows that threads may share, and how many multiplications one of them is worth. Absent: one thread does it all. */
+  /**
+   * Rows that threads may share, and how many multiplications one row is worth. Absent: one thread does all the work.
+   */
   readonly share: { readonly rows: number; readonly macsPerRow: number } | undefined;
 }
 
@@ -85,7 +93,7 @@ export const kernelOf = <P, A extends string>(spec: KernelSpec<P, A>, params: P)
   ...(spec.fill && { fill: spec.fill }),
 });
 
-/** A family whose parameters nobody asks for: for lists of families. */
+/** A family without the type of its parameters: for lists of families. */
 export interface KernelFamily {
   readonly family: string;
   /** All that ship. */
@@ -114,7 +122,7 @@ export function kernelCall<P, A extends string>(
   };
 }
 
-/** More arguments than these are not handed to other threads. */
+/** Kernels with more arguments run on the calling thread only. */
 export const MAX_ARGS = 32;
 
 /** A kernel's parameters for the emitter. */

@@ -1,7 +1,7 @@
 /**
  * The whole algorithm on one screen: y = x · Wᵀ is decompose -> gemm -> recombine.
  *
- * With `float64` this is the mathematics that bounds are proved against; with `float32` it rounds where the contract
+ * With `float64` this is the mathematics, against which bounds are proved. With `float32` it rounds where the contract
  * says, and every kernel has to give the same bits.                                              (docs/msd.md, eq. 5-7)
  */
 import { activation32, activation64 } from './activations/activations.reference.ts';

@@ -24,8 +24,9 @@ export class AbortError extends Error {
 }
 
 /**
- * A model, or a file of its, could not be read: there is none, nobody may, the server refused, the connection broke or stalled. The
- * message says how far it came; `cause` is the system's own error, `code` its code (ENOENT).
+ * A model, or a file of it, could not be read: it does not exist, permission is missing, the server refused, or the
+ * connection broke or stalled. The message says how far it came; `cause` is the system's own error, `code` its code
+ * (ENOENT).
  */
 export class ReadError extends Error {
   override readonly name = 'ReadError';

@@ -3,7 +3,9 @@
 /** Marks the entry of `executionProviders` that stands for 'wasm' or 'cpu' of the caller. */
 export const TAKEN_OVER: unique symbol = /* @__PURE__ */ Symbol.for('msd.takenOver');
 
-/** Thrown in place of a session that would only hand everything on: whoever asked creates it himself. */
+/**
+ * Thrown instead of creating a session that would only pass everything on: the caller then creates it in ONNX Runtime.
+ */
 export class LeftToOrt extends Error {
   override readonly name = 'LeftToOrt';
   /** The file, if it was fetched: nobody has to fetch it again. */

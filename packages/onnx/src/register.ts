@@ -112,7 +112,7 @@ export function registrationOf(ort: OrtModule): Registration {
     },
     warm() {
       if (defaults().warm === false) return;
-      // Who needs it hears of what fails.
+      // Errors are reported to the session that needs it.
       void loadCompiler().then(
         ({ warmUp }) => warmUp(stock, defaults()),
         () => {},

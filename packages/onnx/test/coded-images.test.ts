@@ -411,7 +411,7 @@ describe('what stays ONNX Runtime’s', () => {
   const stays: readonly [string, NodeSpec][] = [
     ['QLinearConv: W is not constant', conv('a')],
     ['QLinearConv: 2 groups', conv('w2', [], { group: { int: 2 } })],
-    ['QLinearConv: B is no constant of int32', conv('w', ['s'])],
+    ['QLinearConv: B is not a constant of int32', conv('w', ['s'])],
     ['QLinearConv: B has shape [1]', conv('w', ['b'])],
     ['QLinearConv: X is float32', ms('QLinearConv', ['x', 's', 'z', 'w', 's', '', 's', 'z'], {}, '')],
     [

@@ -529,7 +529,7 @@ describe('what stays ONNX Runtime’s', () => {
       [step, zero, weights],
     ],
     ['QGemm: A is transposed', gemm('', { transA: { int: 1 } }), [step, zero, weights]],
-    ['QGemm: C is no constant of int32', gemm('s'), [step, zero, weights]],
+    ['QGemm: C is not a constant of int32', gemm('s'), [step, zero, weights]],
     [
       'QGemm: C has shape [1]',
       gemm('c'),

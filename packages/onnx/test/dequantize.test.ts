@@ -433,7 +433,7 @@ describe('what stays floats', () => {
     ['a scale is NaN, not below 2^90', [behind(), product], [codes(3, K, N), scales(Number.NaN)]],
     ['a scale is 1.2379400392853803e+27, not below 2^90', [behind(), product], [codes(3, K, N), scales(2 ** 90)]],
     [
-      'weights are no matrix of the file',
+      'weights are not a matrix of the file',
       [
         behind(),
         node('Transpose', ['w'], ['t'], { perm: { ints: [1, 0, 2] } }),

@@ -268,7 +268,7 @@ describe('shape arithmetic gives what ONNX Runtime gives', () => {
     expect(add(MAX, -2)).toEqual([MAX]);
     expect(() => add(2 ** 53, 1)).toThrow(
       new RangeError(
-        "run: int64 element, expected one that a double can be, as MSD computes with doubles, got 9007199254740993. Give such a model to onnxruntime-web's own provider.",
+        "run: int64 element, expected one that a double can hold, as MSD computes with doubles, got 9007199254740993. Give such a model to onnxruntime-web's own provider.",
       ),
     );
   });

@@ -444,8 +444,8 @@ describe('recurrent layers that stay as they are', () => {
     const { kernel: spec } = ((artifacts.modelTopology as Topology).config.layers.at(-1)!.config.packed as Packed)
       .ahead;
     for (const [packed, message] of [
-      [undefined, /MsdLSTM own: packed, expected what the weights hold, got/],
-      [{ ahead: { kernel: spec } }, /MsdLSTM own: packed, expected what the weights hold, got/],
+      [undefined, /MsdLSTM own: packed, expected the spec of the weights, got/],
+      [{ ahead: { kernel: spec } }, /MsdLSTM own: packed, expected the spec of the weights, got/],
       [{ ahead: { kernel: spec, recurrent: { ...spec, inputs: 7 } } }, /expected \d+ int32 elements, got \d+/],
       [{ ahead: { kernel: spec, recurrent: { kind: 'table', codes: 'int8', rows: 3, columns: 4 } } }, /two matrices/],
     ] as const) {

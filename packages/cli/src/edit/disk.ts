@@ -18,7 +18,7 @@ export function diskError(error: unknown, path: string): Error {
       cause: error,
     });
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
-    return new UserError(`${dirname(path)}: nobody may write here (${code}). Choose another folder with -o.`, {
+    return new UserError(`${dirname(path)}: no permission to write here (${code}). Choose another folder with -o.`, {
       cause: error,
     });
   if (code === 'ENOTDIR' || code === 'EEXIST')

@@ -40,7 +40,7 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
   const feeds: Record<string, Tensor> = {};
   for (const input of session.inputMetadata) {
     const { name } = input;
-    if (!input.isTensor) throw new UserError(`Input ${name} is not a tensor, and nothing here can feed it.`);
+    if (!input.isTensor) throw new UserError(`Input ${name} is not a tensor, so msd cannot feed it.`);
     const array = arrays?.get(name);
     if (array) {
       feeds[name] = new Tensor(array.dtype, elementsOf(array) as never, array.dims) as Tensor;
@@ -90,7 +90,7 @@ function elements(type: string, count: number, value: (i: number) => number): Ar
   if (type === 'bool' || type === 'uint8') return Uint8Array.from({ length: count }, (_, i) => value(i));
   if (type === 'int8') return Int8Array.from({ length: count }, (_, i) => value(i));
   if (type === 'float16') return halves(Uint16Array.from({ length: count }, (_, i) => halfOf(value(i))));
-  throw new UserError(`Nothing here can make up an input of type ${type}. Pass one with --inputs FILE.npz.`);
+  throw new UserError(`msd cannot make up an input of type ${type}. Pass one with --inputs FILE.npz.`);
 }
 
 function elementsOf({ dtype, bytes }: NpyArray): ArrayBufferView {

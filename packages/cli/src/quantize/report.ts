@@ -109,7 +109,7 @@ function moreText(chosen: readonly ChosenForMore[]): string {
     share === undefined
       ? 'the head, which every token goes through'
       : `${Math.round(100 * share)} % of what 4 bits change in the next token's probabilities`;
-  return `8 bits: ${names} (${why}), ${bytes} more; --more says how many bytes that may be.`;
+  return `8 bits: ${names} (${why}), ${bytes} more; --more limits these bytes.`;
 }
 
 const listed = (names: readonly string[]): string =>

@@ -258,7 +258,7 @@ function dynamic(scope: Scope, node: NodeRecord): QuantizedProduct | string {
   const rounding = homeOf(scope, a)?.makers.get(a);
   if (rounding?.opType !== 'DynamicQuantizeLinear') return 'no DynamicQuantizeLinear is in front of it';
   const held = tensorNamed(scope, b);
-  if (held?.tensor.dims.length !== 2) return 'its weights are no matrix of the file';
+  if (held?.tensor.dims.length !== 2) return 'its weights are not a matrix of the file';
   const zeros = tensorOf(scope, z);
   if (z !== '' && !zeros) return 'its zero points are not constants of the file';
   const cast = soleReader(scope, node.outputs[0] ?? '');

@@ -78,7 +78,7 @@ function wordsOf(logits: Tensor, { tokenizer, maskToken }: ModelText, ids: reado
   if (at < 0) {
     throw new UserError(
       maskToken === undefined
-        ? 'The model says something of every token, and has no token to fill in. Use msd inspect to see what MSD does with it.'
+        ? 'The model has an output for every token, but no mask token to fill in. Use msd inspect to see what MSD does with it.'
         : `The model fills in ${maskToken}: write a prompt with it, as in --prompt "The capital of France is ${maskToken}."`,
     );
   }

@@ -97,7 +97,7 @@ async function locateUrl(asked: string, patience: Patience): Promise<Located> {
   const named = parseFileName(path);
   if (!named && path.endsWith('/')) {
     throw new UserError(
-      `${asked} is a folder on a server, whose files nobody can list. Pass the URL of its .onnx file.`,
+      `${asked} is a folder on a server, whose files cannot be listed. Pass the URL of its .onnx file.`,
     );
   }
   const base = new URL('.', url);

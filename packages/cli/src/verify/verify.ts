@@ -78,7 +78,7 @@ async function verifyStraight(
   const products = found.products.filter((product) => !isInside(product));
   const kept = [
     ...found.refused.map(({ node, reason }) => ({ name: nodeName(node), reason })),
-    ...found.products.filter(isInside).map(({ name }) => ({ name, reason: 'it is inside of a body' })),
+    ...found.products.filter(isInside).map(({ name }) => ({ name, reason: 'it is inside a Loop, Scan or If' })),
   ];
   if (products.length === 0)
     throw new UserError(

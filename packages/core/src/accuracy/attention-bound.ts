@@ -20,9 +20,9 @@ import { elementBound } from './bounds.ts';
 
 /** Largest |pi|. */
 const LIMIT = limitOf(2);
-/** A digit's sum is at most that much larger than the integer's. */
+/** The sum of the digits' magnitudes is larger than the integer's magnitude by at most this. */
 const DIGIT = 254;
-/** What exp2 gives at most for what it should not give anything. */
+/** The most that exp2 gives where the exact result is next to nothing. */
 const LOST = 2 ** -126;
 
 /**
@@ -135,7 +135,7 @@ function scorer(op: AttentionOp, inputs: AttentionInputs, kv: StoredKv, row: Row
   };
 }
 
-/** A key's weight, of all keys together 1, and how far the contract's may be from it. */
+/** A key's weight, with a sum of 1 over all keys, and how far the contract's may be from it. */
 interface Weight {
   readonly t: number;
   readonly p: number;

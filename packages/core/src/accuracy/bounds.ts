@@ -44,8 +44,8 @@ const OVERFLOW = 2 ** 128 * (1 - 2 ** -10);
  * Infinity where a partial result may overflow: sums of |partial| from about 3.4e38 on and, with one scale per channel, sums of
  * |x · integer weight| of 256 k before they meet that scale.
  *
- * It ends with the bias: what a fused end makes of an error is the end's own (its slope times the error, and the ulps that
- * `activationUlps` states).
+ * It covers y up to the bias. A fused end multiplies the error by its slope, and adds the ulps that `activationUlps`
+ * states.
  * On `device: 'webgpu'` an operation may round either way, and anything below 2⁻¹²⁶ may become 0.       (docs/webgpu.md, "Bound")
  *
  * @param x f32 [M,K], finite
@@ -104,8 +104,9 @@ export function errorBound(
         largestBlock = Math.max(largestBlock, ofBlock);
         magnitude += (Math.abs(row[k]) + bound) * real;
       }
-      // The last term covers results below the normal range, where f32 rounds to a fixed step; a GPU may lose there what has a
-      // weight scale that small, every partial sum, and a sum over chunks before it meets its S (2·bound).
+      // The last term covers results below the normal range, where f32 rounds to a fixed step. A GPU may flush to 0
+      // there: terms with such a small weight scale, every partial sum, and a sum over chunks before it is multiplied
+      // by its S (2·bound).
       const belowNormal = onGpu
         ? 2 ** -126 * (integers + chunks * bounds.reduce((sum, bound) => sum + 2 * bound, 0) + roundings + K / 4)
         : (roundings + scaled) * 2 ** -149;

@@ -94,7 +94,7 @@ function bitsInOctave(low: number, values: readonly number[]): number {
  *
  *   SQNR = 12 · steps² · σ² / E[max²],   steps = 127 · 254^(P−1),   E[max²] = ∫ 2t · (1 − F(t)^B) dt,   F(t) = erf(t / √2)
  *
- * The error is taken for uniform in ± S/2 and independent of x. 256 and P = 2: 91 dB, 15.2 bits.
+ * The error is assumed to be uniform in ± S/2 and independent of x. 256 and P = 2: 91 dB, 15.2 bits.
  *
  * @param block B, elements that share a scale, ≥ 1
  */

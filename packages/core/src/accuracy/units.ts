@@ -1,4 +1,4 @@
-/** The units that accuracy is spoken of in. */
+/** Units of accuracy: SQNR in dB, and bits. */
 
 /** Signal-to-quantization-noise ratio in dB, aggregated over all values. Infinity if they are equal. */
 export function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): number {
@@ -11,5 +11,5 @@ export function sqnr(expected: ArrayLike<number>, got: ArrayLike<number>): numbe
   return 10 * Math.log10(signal / noise);
 }
 
-/** Bits that an SQNR is worth: 6.02 dB each. */
+/** An SQNR in bits: 6.02 dB each. */
 export const effectiveBits = (sqnrDb: number): number => sqnrDb / (20 * Math.log10(2));

@@ -1,7 +1,7 @@
 /**
  * Activations of the fused end, operation by operation: each is one f32 rounding, none is fused. The functions below are
  * written once over {@link Lanes}; the reference runs them on numbers, kernels emit them for four lanes, and both give the
- * same bits.                                                                                (docs/msd.md, "Activations")
+ * same bits.                                                                                (docs/msd.md, "Fused ends")
  *
  *   relu       y = x < 0 ? 0 : x
  *   relu6      the same, and 6 where it is more
@@ -20,15 +20,16 @@ export type ActivationId = 'relu' | 'relu6' | 'silu' | 'gelu' | 'gelu_tanh' | 's
 export const activationIds: readonly ActivationId[] = ['relu', 'relu6', 'silu', 'gelu', 'gelu_tanh', 'sigmoid', 'tanh'];
 
 /**
- * Largest error of an f32 activation, in units in the last place of the float64 value; proved by looking (a dense sample of all
- * bit patterns, subnormal results included). gelu_tanh loses its argument's rounding, times |argument|, where it decays.
+ * Largest error of an f32 activation, in units in the last place of the float64 value; tested on a dense sample of all
+ * bit patterns, subnormal results included. Where gelu_tanh decays, its error is the rounding of its argument times
+ * |argument|.
  */
 export function activationUlps(id: ActivationId, x: number): number {
   if (id === 'gelu_tanh') return x >= -1 ? 4 : 200;
   return { relu: 0, relu6: 0, sigmoid: 3, tanh: 2, silu: 4, gelu: 7 }[id];
 }
 
-/** What a machine has to offer: IEEE 754 single precision, half to even, with subnormals. */
+/** The operations that a machine provides: IEEE 754 single precision, half to even, with subnormals. */
 export interface Lanes<V> {
   constant(value: number): V;
   add(a: V, b: V): V;
@@ -110,7 +111,8 @@ export const expMinus1 = <V>(f: Lanes<V>, r: V): V => f.add(f.mul(f.mul(r, r), h
 
 /**
  * factor · sigmoid(x), where factor is 1 or has the sign of x.
- * @param least a factor below counts as this one: −Inf · 0 would be NaN. By default it is one that vanishes if it is x
+ * @param least a smaller factor counts as this one, because −Inf · 0 would be NaN. By default it is so small that the
+ * result vanishes for factor = x
  */
 export function timesLogistic<V>(f: Lanes<V>, factor: V, x: V, least = -VANISHES): V {
   const zero = f.constant(0);

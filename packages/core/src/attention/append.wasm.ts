@@ -5,7 +5,8 @@
  * first    pairs [first, first + count) of a sequence and a KV head
  * thread   which one: each has scratch of its own
  *
- * With key 63 of page 0 the factors of its channels are found.                                           (docs/attention.md)
+ * When key 63 of page 0 is written, the factors of the channels are computed.
+ * (docs/attention.md)
  */
 import { limitOf } from '../decompose/contract.ts';
 import { overLanes, ROUNDING } from '../decompose/integers.wasm.ts';

@@ -5,8 +5,9 @@
  * first    tasks [first, first + count): a tile of queries of one sequence and KV head, tiles fastest
  * thread   which one: each has scratch of its own
  *
- * A task goes through its pages twice: all scores first, since their exact maximum has to be known, then weights and values of a
- * page in one go. Pages that no row of the tile may see are left out: their keys would add zeros.          (docs/attention.md)
+ * A task goes through its pages twice: first for all scores, since their exact maximum has to be known, then for
+ * weights and values, page by page. Pages that no row of the tile may see are skipped: their keys would add zeros.
+ * (docs/attention.md)
  */
 import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
@@ -126,9 +127,9 @@ const fetchesValues = ({ word, pages }: Task): I32 =>
   i32.and(i32.gtU(pages, FEW_PAGES), i32.ltU(i32.mul(pages, i32.add(word('vs'), 4 * PAGE_KEYS)), MANY_BYTES));
 
 /**
- * Reads a word of each line of the page's values. They lie right behind its keys: memory gives a page in one go in less time than two
- * halves on two ways through all pages, and the second way finds them in a cache. One load in a loop: prefetchers follow its stride.
- * Unrolled, or of every other line, it gains nothing.
+ * Reads a word of each line of the page's values. They lie right behind its keys, and memory gives a whole page in less
+ * time than its two halves in two passes over all pages; the second pass finds them in a cache. It is one load in a
+ * loop, because prefetchers follow its stride: unrolled, or for every other line, it gains nothing.
  */
 function fetchValues(f: Func, { word }: Task, page: I32, isWorth: I32): void {
   f.when(isWorth, () => {

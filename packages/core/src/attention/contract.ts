@@ -5,7 +5,7 @@
  *   softmax              over all keys that a query may see, with their exact maximum
  *   output        P·V    probabilities, times the scales of V, are decomposed per block of keys; integer GEMM with V
  *
- * Here: what is asked for. The bits are docs/attention.md's.
+ * This file: the request. docs/attention.md defines the bits.
  */
 
 /**
@@ -21,7 +21,7 @@ export const kvTypes: readonly KvType[] = ['int16', 'int8', 'float'];
 /** The lowest float: scores of keys that are seen stay above −Infinity. */
 export const LOWEST = -3.4028234663852886e38;
 
-/** Of K: a sum of 127 · 32258 times so many stays below 2³¹. */
+/** Largest head size of K: a sum of so many products, of at most 127 · 32258 each, stays below 2³¹. */
 export const MAX_HEAD_SIZE = 512;
 
 /** Keys of a page. Blocks of probabilities are pages, too: both sit at absolute positions. */
@@ -113,7 +113,10 @@ export interface AttentionOp {
 /** A bias or mask: dense, every dimension the whole or 1. `keys` may be more than there are: those are not looked at. */
 export type ScoreDims = readonly [batch: number, heads: number, rows: number, keys: number];
 
-/** One that JavaScript has, since its size changes with every run. A bias is f32 and added; of a mask, 1 is a key that is seen. */
+/**
+ * A bias or mask as a JavaScript array, since its size changes with every run. A bias is f32 and added; in a mask, 1
+ * marks a key that is seen.
+ */
 export interface ScoreArray<Data extends Float32Array | Uint8Array> {
   readonly dims: ScoreDims;
   readonly data: Data;
@@ -125,13 +128,17 @@ export interface AttentionRun<Cache> {
   /** Default: the op's. */
   readonly isCausal?: boolean | undefined;
   /**
-   * Keys of each sequence that are valid before the run: new ones are written there, those after are forgotten. Default: all that
-   * the cache has. Without new keys nothing is forgotten: it then says where queries are.
+   * Keys of each sequence that are valid before the run: new ones are written behind them, and later ones are
+   * forgotten. Default: all that the cache has. Without new keys nothing is forgotten, and it only says where queries
+   * are.
    */
   readonly past?: readonly number[] | undefined;
-  /** New keys of each sequence that count; those after are padding. Default: all. */
+  /** How many new keys of each sequence count; those after them are padding. Default: all. */
   readonly counts?: readonly number[] | undefined;
-  /** Queries of each sequence that count; outputs of those after are 0. Default: `counts`, if there are as many rows as new keys; all. */
+  /**
+   * How many queries of each sequence count; outputs of those after them are 0. Default: `counts` if there are as many
+   * rows as new keys, else all.
+   */
   readonly queries?: readonly number[] | undefined;
   /** Position of the first query of each sequence. Default: `past`. */
   readonly positions?: readonly number[] | undefined;
@@ -151,20 +158,23 @@ export interface KvCache {
   readonly lengths: readonly number[];
   /** Bytes of its pages; those that it shares count in every branch. */
   readonly byteLength: number;
-  /** Bytes that it would take in all to hold `keys` keys of each sequence. */
+  /** Bytes that it would take in total to hold `keys` keys of each sequence. */
   bytesFor(keys: number): number;
-  /** Takes the pages for `keys` keys of each sequence. @throws {@link BackendUnavailableError} with the bytes; nothing has changed then */
+  /**
+   * Allocates the pages for `keys` keys of each sequence.
+   * @throws {@link BackendUnavailableError} with the bytes; nothing has changed then
+   */
   reserve(keys: number): void;
-  /** Adds keys and values of JavaScript: f32 [B, kvHeads, keys, d]. */
+  /** Adds keys and values from JavaScript arrays: f32 [B, kvHeads, keys, d]. */
   append(k: Float32Array, v: Float32Array, keys: number): void;
   /** Keys [0, keys) as floats, [B, kvHeads, keys, d]: what `present` is. */
   keys(keys: number): Float32Array;
   values(keys: number): Float32Array;
   /** Forgets the keys from `length` on; one length, or one of each sequence. */
   truncate(length: number | readonly number[]): void;
-  /** Forgets everything, its channel factors too. Pages go back. */
+  /** Forgets everything, including its channel factors, and frees its pages. */
   reset(): void;
-  /** Another cache with the same keys; none of the two shows what the other does from now on. O(pages), no key is copied. */
+  /** Another cache with the same keys; later changes of one do not show in the other. O(pages), no key is copied. */
   branch(): KvCache;
   /** New order of sequences (beam search): sequence b becomes what `order[b]` was. Shares pages. */
   reorder(order: readonly number[]): void;

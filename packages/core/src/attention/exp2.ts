@@ -34,5 +34,7 @@ export function exp2<V>(f: Exp2Lanes<V>, x: V): V {
 /** From −126 up; proved by looking at all floats. */
 export const EXP2_ERROR = 1.04e-7;
 
-/** On a number. Above, a NaN that carries bits of its own may come out as a number; its row has to be NaN all the same. */
+/**
+ * On a number. In the lanes above, a NaN with a payload may come out as a number; its row has to be NaN all the same.
+ */
 export const exp2Of = (x: number): number => (Number.isNaN(x) ? x : exp2(scalarLanes, x));

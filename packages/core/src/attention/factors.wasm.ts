@@ -26,7 +26,7 @@ export function findFactors(
   const notFirst = f.let(v128.const(...range(16).map((byte) => (byte < 4 ? 0 : 255))));
   const panel = f.let(i32.mul(keySize, 4 * PANEL));
   const [at, to] = [f.let(page), f.let(inverses)];
-  // The largest of each channel, for now where its inverse will be.
+  // The largest of each channel, stored for now where its inverse will be.
   f.repeat(channels, () => {
     const most = f.let(v128.const16(0));
     for (const p of range(PAGE_KEYS / PANEL))

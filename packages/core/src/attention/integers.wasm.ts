@@ -1,5 +1,5 @@
 /**
- * How the integers of queries and weights meet keys and values as they are stored, on gemm's tile.
+ * How the integers of queries and weights are multiplied with stored keys and values, on gemm's tile.
  *
  *   int16   both digits of an integer as i16, each times the stored i16: two exact sums
  *   int8    what gemm's carriers do with its int8 panels: the integer as one i16, or its digits as bytes where that is faster.
@@ -342,7 +342,7 @@ export function rowScale(f: Func, largest: Local<'i32'>, limit: number = limitOf
 }
 
 /**
- * Integers of a row. What one with NaN or Inf gets does not matter: its scale makes NaN of it.
+ * Integers of a row. For a row with NaN or Inf they do not matter: its scale makes it NaN.
  *
  * @returns their sum, if `store` gives any
  */

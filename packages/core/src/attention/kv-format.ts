@@ -13,10 +13,13 @@ import { limitOf, TINY } from '../decompose/contract.ts';
 import { roundHalfEven } from '../numbers.ts';
 import { type KvShape, kvTypes, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
 
-/** Sequences, heads, channels of V: more than anybody has, so that a slip is an error before it takes all memory. */
+/**
+ * Most sequences, heads, or channels of V: more than any model has, so that a mistake is an error before it takes all
+ * memory.
+ */
 const MOST = 2 ** 16;
 
-/** @throws {@link TypeError}, {@link RangeError} for a shape that cannot be */
+/** @throws {@link TypeError}, {@link RangeError} for an impossible shape */
 export function resolveKvShape(shape: KvShape, where = 'createKvCache'): ResolvedKvShape {
   if (typeof shape !== 'object' || shape === null)
     throw new TypeError(`${where}: expected { batch, kvHeads, headSize }, got ${String(shape)}.`);
@@ -61,7 +64,7 @@ function checkFactors(factors: Float32Array, length: number, where: string): voi
     );
 }
 
-/** The channel that rotary embedding turned a channel with: itself where there is none. */
+/** The channel that rotary embedding pairs with this one; the channel itself if it is not rotated. */
 export function partnerOf(channel: number, { rotarySize, isInterleaved }: ResolvedKvShape): number {
   if (channel >= rotarySize) return channel;
   return isInterleaved ? channel ^ 1 : (channel + rotarySize / 2) % rotarySize;

@@ -108,7 +108,7 @@ export class PageView {
     this.#floats[(at + this.#layout.vs) / 4 + key] = this.#values.set(at, key, row);
   }
 
-  /** Keys of JavaScript's floats: what `present` is. @param factors of page 0, where K is integers */
+  /** Keys as JavaScript floats: the elements of `present`. @param factors of page 0, where K is integers */
   floatKeys(head: number, count: number, into: Float32Array, to: number, factors: Float32Array): void {
     const { headSize } = this.#shape;
     const at = head * this.#layout.byteLength;
@@ -178,7 +178,7 @@ export class PageView {
   }
 }
 
-/** What `length` keys of a head take, before any page was read. */
+/** Arrays for `length` keys of a head, before any page was read. */
 export function emptyKv({ headSize, valueSize, type }: ResolvedKvShape, length: number): StoredKv {
   const isFloat = type === 'float';
   return {

@@ -6,9 +6,9 @@
  *   ks, vs  f32 [64]                                                     scale of each key and value; floats have none
  *   kc, ic  f32 [headSize]                                               page 0: factors of the channels of K, and 1 / kc
  *
- * K of page 0 is float, whatever the type: factors are found from it. A lane of a vector is a key (of K) or a channel (of V): query
- * heads and probabilities meet them without a transposition, and no sum runs over lanes. Pages begin as zeros, which nothing but
- * padding ever reads.
+ * K of page 0 is float, whatever the type, because factors are computed from it. A lane of a vector is a key (of K) or
+ * a channel (of V): queries and probabilities are multiplied with them without a transposition, and no sum runs over
+ * lanes. Pages begin as zeros, which only padding ever reads.
  */
 import { roundUp } from '../formats/layout.ts';
 import { type KvShape, type KvType, PAGE_KEYS } from './contract.ts';

@@ -107,7 +107,7 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
     });
   }
 
-  /** Times the factors of K, as integers. They stand in the next row's place in between. */
+  /** Multiplies by the factors of K and makes integers. In between, the products lie in the next row's place. */
   function decompose(reader: IntegerReader) {
     const scaled = f.let(i32.add(at.x, task.x.stride));
     const [read, write, factor] = [f.let(at.x), f.let(scaled), f.let(factors)];

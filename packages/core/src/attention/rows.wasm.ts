@@ -73,7 +73,7 @@ export const eachRow = <K extends string>(
   body: (at: Readonly<Record<K, Local<'i32'>>>) => void,
 ): void => eachTile(f, count, [{ rows: 1 }], columns, (_, at) => body(at));
 
-/** Of a tile, what each row has where the first one's is. */
+/** For each row of a tile, the address of what the first row has at `at`. */
 export const eachOf = (f: Func, rows: number, at: I32, { stride }: Column): Local<'i32'>[] =>
   Array.from({ length: rows }, (_, i) => f.let(i ? i32.add(at, i32.mul(stride, i)) : at));
 

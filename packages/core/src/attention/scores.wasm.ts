@@ -34,7 +34,8 @@ const panelsOf = (f: Func, { keys }: PagePlace): Local<'i32'> =>
   f.let(i32.shrU(i32.add(keys, PANEL - 1), Math.log2(PANEL)));
 
 /**
- * z = fl(fl(Σ qi k · fl(S C)) · ks). All rows meet a panel of keys before the next one: while they do, the CPU fetches what follows.
+ * z = fl(fl(Σ qi k · fl(S C)) · ks). All rows are multiplied with a panel of keys before the next panel: meanwhile, the
+ * CPU fetches what follows.
  */
 export const integerScores = (f: Func, task: Task, reader: IntegerReader, place: KeyPage): void =>
   withPanels(f, reader, task.count, (panels) => panelScores(f, task, panels, place));
@@ -81,7 +82,7 @@ export function floatScores(f: Func, task: Task, place: KeyPage, unroll: Unroll)
   eachTile(f, task.count, FLOAT_TILES, columns, ({ rows }, { x, most, score }) => {
     const largest = eachOf(f, rows, most, place.most);
     const [first, to] = [f.let(page), f.let(score)];
-    // A second panel of a last pair may be one that no row sees: its scores are not looked at.
+    // The second panel of the last pair may be one that no row sees; then its scores are not used.
     const abreast = rows === 1 && unroll > 1 ? 2 : 1;
     f.repeat(abreast === 1 ? panels : i32.shrU(i32.add(panels, 1), 1), () => {
       const side = range(abreast).map((i) => (i ? f.let(i32.add(first, panelBytes)) : first));
@@ -206,7 +207,7 @@ export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
       });
     }
 
-    /** Elements for the page's keys, as words that lie side by side. Nothing is read past keys that there are. */
+    /** Elements for the page's keys, as adjacent words. Nothing is read past the existing keys. */
     function gather(row: I32, step: I32, load: (at: I32) => I32): Local<'i32'> {
       const from = f.let(i32.add(row, i32.mul(firstKey, step)));
       const to = f.let(spare);

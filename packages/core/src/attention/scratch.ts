@@ -1,4 +1,4 @@
-/** What a thread works on while it attends: the rows of a task, their integers, sums and scores. All in bytes. */
+/** The working memory of a thread in `attend`: the rows of a task, their integers, sums and scores. All in bytes. */
 import { roundUp } from '../formats/layout.ts';
 import { type AttentionOp, type KvType, PAGE_KEYS } from './contract.ts';
 import { LINE, PANEL, paddedHead, paddedValue } from './page.ts';
@@ -15,7 +15,7 @@ export interface Tiling {
   readonly tasks: number;
 }
 
-/** @param threads that tasks are for: a single query's heads are shared where there are too few KV heads */
+/** @param threads that share the tasks: a single query's heads are shared, too, if there are too few KV heads */
 export function tilingFor(
   { batch, rows, heads, kvHeads }: Pick<AttentionOp, 'batch' | 'rows' | 'heads' | 'kvHeads'>,
   threads: number,

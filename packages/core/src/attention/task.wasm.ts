@@ -1,4 +1,7 @@
-/** One task of attend: the queries of a tile, of one sequence and some heads of one KV head. Where everything of it is, for the stages. */
+/**
+ * One task of attend: the queries of a tile, of one sequence and some heads of one KV head. For the stages: where
+ * everything of it lies.
+ */
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { PAGE_KEYS } from './contract.ts';
 import { BLOCK_BYTES, type Column, ROW_BYTES } from './rows.wasm.ts';
@@ -45,8 +48,8 @@ export interface Task {
 }
 
 /**
- * Bytes of a row's scores of a page. Those of all rows lie side by side, page after page: rows that each had the scores of all pages
- * would be read in short pieces far apart, which no prefetcher follows.
+ * Bytes of a row's scores of a page. The scores of all rows lie side by side, page after page. If each row had the
+ * scores of all pages together, they would be read in short pieces far apart, which no prefetcher follows.
  */
 export const SCORE_ROW: number = 4 * PAGE_KEYS;
 

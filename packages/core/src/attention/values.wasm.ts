@@ -1,4 +1,4 @@
-/** Weights times the values of a page, added to the sums of a task's rows; and what becomes of them. */
+/** Weights times the values of a page, added to the sums of a task's rows; and how the sums become the output. */
 import type { Unroll } from '../gemm/registry.ts';
 import { type Func, f32, f32x4, type I32, i32, i32x4, type Local, v128 } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';

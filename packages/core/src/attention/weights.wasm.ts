@@ -86,7 +86,10 @@ export function weigher(f: Func): Weigher {
   };
 }
 
-/** 2ˣ of vectors abreast, an operation of all of them after the other: V8 keeps that order, and none waits. Call it outside of loops. */
+/**
+ * 2ˣ of several vectors side by side: each operation for all of them before the next one. V8 keeps that order, so none
+ * waits for another. Call it outside of loops.
+ */
 function powers(f: Func): (x: readonly V128[]) => V128[] {
   const constant = constantsOf(f);
   const lanesOf = (f: Func, chains: number): Exp2Lanes<readonly V128[]> => {

@@ -1,6 +1,6 @@
 /**
- * What the attention kernels are told, as words in memory: more than arguments can hold, and most of it stays from run to run.
- * Addresses and strides in bytes, f32 values as bits.
+ * The words in memory that tell the attention kernels what to do: more than arguments can hold, and most stay from run
+ * to run. Addresses and strides in bytes, f32 values as bits.
  */
 import { type I32, i32 } from '../wasm/emitter.ts';
 

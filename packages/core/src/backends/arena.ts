@@ -19,12 +19,12 @@ export interface ArenaOptions {
   readonly shared?: boolean;
   /** Guards every buffer with canaries; {@link Arena.check} names the one that was overrun. */
   readonly debug?: boolean;
-  /** Works on this heap instead of an own memory; `initialBytes` and `shared` then mean nothing. */
+  /** Uses this heap instead of a memory of its own; `initialBytes` and `shared` then have no effect. */
   readonly heap?: Heap;
 }
 
 interface Buffer {
-  /** What the heap gave. */
+  /** The block that the heap gave. */
   readonly block: number;
   readonly bytes: number;
   readonly label: string;
@@ -50,12 +50,15 @@ export class Arena {
     this.debug = debug;
   }
 
-  /** An own memory that outgrows what it could reserve is replaced by another, with the same bytes at the same addresses. */
+  /**
+   * The arena's own memory. When it outgrows what it could reserve, another memory replaces it, with the same bytes at
+   * the same addresses.
+   */
   get memory(): WebAssembly.Memory {
     return this.#heap.memory;
   }
 
-  /** Can workers work on it? A heap of somebody else may move without notice: no. */
+  /** Can workers use it? Not if the heap belongs to somebody else, who may move it without notice. */
   get shared(): boolean {
     return this.#heap instanceof OwnHeap && this.#heap.shared;
   }
@@ -88,7 +91,8 @@ export class Arena {
   /**
    * @param label what it is for: canary reports name it
    * @returns 64-byte aligned; contents undefined. `free` gives it back
-   * @throws {@link RangeError} for a size that is no byte count; {@link BackendUnavailableError} if memory runs out
+   * @throws {@link RangeError} for a size that is not a number of bytes; {@link BackendUnavailableError} if memory runs
+   * out
    */
   alloc(byteLength: number, label = 'buffer'): ArenaHandle {
     if (!Number.isSafeInteger(byteLength) || byteLength < 0)
@@ -104,8 +108,8 @@ export class Arena {
   }
 
   /**
-   * Bytes that somebody else allocated in this memory, the owner of a foreign heap for instance: theirs to keep alive as
-   * long as the handle is used.
+   * Bytes that somebody else allocated in this memory, the owner of a foreign heap for instance: the owner has to keep
+   * them alive as long as the handle is used.
    */
   at(ptr: number, byteLength: number): ArenaHandle {
     return { arena: this, ptr, byteLength };
@@ -167,7 +171,7 @@ export class Arena {
     return new Uint8Array(this.memory.buffer, ptr, byteLength);
   }
 
-  /** Is this handle inside one of the arena's live buffers, or anywhere in a heap whose owner keeps the books? */
+  /** Is this handle inside one of the arena's live buffers, or anywhere in a heap that somebody else manages? */
   owns({ arena, ptr, byteLength }: ArenaHandle): boolean {
     if (arena !== this) return false;
     if (this.#slack) return ptr > 0 && ptr + byteLength <= this.byteLength;

@@ -1,4 +1,4 @@
-/** The public edge of matmul: shapes are checked here once, for every backend. */
+/** Checks of what callers of `matmul` pass: once, for every backend. */
 import { activationIds } from '../activations/contract.ts';
 import { type Decomposition, resolveDecomposition } from '../decompose/contract.ts';
 import { UnsupportedError } from '../errors.ts';
@@ -12,7 +12,7 @@ export interface OperandKind<Handle> {
   /** May x and `out` be half precision? */
   readonly half: boolean;
   is(operand: object): operand is object & Handle;
-  /** What it lies in, and where its first byte is. */
+  /** The memory that it lies in, and the place of its first byte there. */
   place(operand: Handle): Place;
 }
 
@@ -28,7 +28,7 @@ export const arenaHandle: OperandKind<ArenaHandle> = {
   place: ({ arena, ptr }) => ({ buffer: arena.memory.buffer, begin: ptr }),
 };
 
-/** What holds a type, in messages. */
+/** For messages: the classes that hold a type. */
 const holders: Readonly<Record<FloatType, string>> = {
   f32: 'a Float32Array',
   f16: 'a Uint16Array of bits, a Float16Array',
@@ -42,7 +42,7 @@ interface Bytes {
 
 const lengthOf = ({ byteLength }: Bytes, type: FloatType): number => Math.floor(byteLength / floatBytes(type));
 
-/** What a value is, in messages. */
+/** For messages: what a value is. */
 export const describe = (value: unknown): string =>
   value === null ? 'null' : ((value as object | undefined)?.constructor?.name ?? typeof value);
 

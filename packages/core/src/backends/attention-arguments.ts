@@ -1,4 +1,6 @@
-/** What attention is asked, checked for every device: the op and its operands when it is bound, the rest at every run. */
+/**
+ * Checks of attention's arguments, for every device: the op and its operands when it is bound, the rest at every run.
+ */
 import {
   type AttentionOp,
   type AttentionRun,
@@ -21,7 +23,7 @@ const refuse = (name: string, expected: string, got: unknown): never => {
   throw new RangeError(`attention: ${name} expected ${expected}, got ${String(got)}.`);
 };
 
-/** Bytes of each operand, at least; 0 for those that an op of this kind has not. */
+/** Least bytes of each operand; 0 for those that this op does not have. */
 export function attentionBytes(op: AttentionOp): number[] {
   const { batch, rows, newKeys, heads, kvHeads, headSize, valueSize, bias, mask } = op;
   const spread = (strides: HeadStrides | undefined, count: number, rowCount: number, size: number) => {
@@ -43,8 +45,8 @@ export function attentionBytes(op: AttentionOp): number[] {
 
 /**
  * @returns bytes of each operand; 0: it is absent
- * @throws {@link TypeError} for what is no operand of this device; {@link RangeError} for an op that cannot be, and operands that are
- * missing, too small or in the way of `out`
+ * @throws {@link TypeError} for something that is not an operand of this device; {@link RangeError} for an impossible
+ * op, and for operands that are missing, too small or overlap `out`
  */
 export function checkAttentionOperands<H extends { readonly byteLength: number }>(
   { op, run }: AttentionWork,
@@ -137,7 +139,7 @@ function checkDims(name: string, dims: ScoreDims, { batch, heads, rows }: Attent
   if (!fits) refuse(name, `dimensions [${whole}, ${keys} or more], or 1 for any of them`, `[${dims}]`);
 }
 
-/** What a run brings, with its defaults: one number for each sequence. */
+/** The arguments of a run, with defaults: one number for each sequence. */
 export interface ResolvedRun<H> {
   readonly cache: PagedKvCache<H>;
   readonly isCausal: boolean;
@@ -151,7 +153,7 @@ export interface ResolvedRun<H> {
 }
 
 /**
- * Asks for a run, and checks it. Nothing has changed yet.
+ * Gets the arguments of a run, and checks them. Nothing has changed yet.
  * @throws {@link TypeError}, {@link RangeError} for a cache of another device or shape, and for numbers that do not fit
  */
 export function resolveRun<H>({ op, run: ask }: AttentionWork, device: PageDevice<H>): ResolvedRun<H> {
@@ -178,7 +180,7 @@ const FAR = 2 ** 24;
 
 const constant = (batch: number, value: number): number[] => new Array<number>(batch).fill(value);
 
-/** What a run says of each sequence, or what is so without it. Every token asks: no closures. */
+/** The number that a run gives for each sequence, or the default. It is called for every token: no closures. */
 function numbersOf(
   run: AttentionRun<KvCache>,
   name: 'past' | 'counts' | 'queries' | 'positions' | 'starts',

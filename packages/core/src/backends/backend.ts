@@ -7,8 +7,8 @@ import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { ArenaHandle } from './arena.ts';
 
 /**
- * x, or a result: f32 values, bit patterns of f16 or bf16 in a Uint16Array, f16 values in the engine's own Float16Array, or bytes
- * of the arena that hold any of these.
+ * x, or a result: f32 values, bit patterns of f16 or bf16 in a Uint16Array, f16 values in the engine's own
+ * Float16Array, or bytes of the arena with any of these.
  */
 export type Operand = Float32Array | HalfArray | ArenaHandle;
 
@@ -93,7 +93,7 @@ export interface MemoryReport {
 /** What every backend has, whether it answers at once or later. */
 export interface BackendBase {
   readonly device: DeviceName;
-  /** What takes how much memory now. */
+  /** How much memory is in use, and for what. */
   memory(): MemoryReport;
   /** Frees everything, prepared matrices included. */
   dispose(): void;

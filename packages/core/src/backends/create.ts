@@ -42,7 +42,7 @@ export async function createBackend(
 }
 
 /**
- * The WASM backend without waiting, on one thread: for callers that cannot await, like kernels of another library.
+ * The WASM backend at once, on one thread: for callers that cannot await, like kernels of another library.
  *
  * @returns the caller's: dispose it
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128 or memory
@@ -54,7 +54,7 @@ export function createWasmBackend(options: WasmOptions = {}): WasmBackend {
 }
 
 /**
- * The WASM backend with its threads, and nothing else in the bundle: what `createBackend('wasm')` gives.
+ * The WASM backend with its threads, as from `createBackend('wasm')`, with nothing else in the bundle.
  *
  * @returns the caller's: dispose it
  * @throws {@link BackendUnavailableError} if the engine lacks SIMD128, memory, or the carrier asked for

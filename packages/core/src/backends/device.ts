@@ -43,20 +43,20 @@ export interface ProductWork<Matrix extends PreparedMatrix = PreparedMatrix> ext
 }
 
 /**
- * Attention. Operands: q, k, v, sinks, bias, mask, out; `undefined` where there is none. All f32 but the mask (bool); sinks: [heads],
- * a score that every row of a head has beside its keys, and no value. `attentionWork` makes it.
+ * Attention. Operands: q, k, v, sinks, bias, mask, out; `undefined` where there is none. All f32 but the mask (bool);
+ * sinks: [heads], one more score for every row of a head, without a value. `attentionWork` makes such work.
  */
 export interface AttentionWork {
   readonly kind: 'attention';
   readonly spec: AttentionSpec;
   readonly op: AttentionOp;
-  /** Asked at every run of the call. */
+  /** Called at every run. */
   readonly run: () => AttentionRun<KvCache>;
-  /** Of the caches, if it is known before a run brings one. */
+  /** Type of the caches, if it is known before a run passes one. */
   readonly type?: KvType | undefined;
 }
 
-/** How WASM computes attention. It comes with the work: pages that only multiply do not download it. */
+/** How WASM computes attention. It is part of the work, so that pages that only multiply do not download it. */
 export interface AttentionSpec {
   /** @param runtime of the device */
   wasm(runtime: object, work: AttentionWork, operands: readonly (ArenaHandle | undefined)[]): BoundWork<ArenaHandle>;
@@ -68,32 +68,32 @@ export interface BoundWork<H> {
   /** Least bytes of each operand. */
   readonly byteLengths: readonly number[];
   set(operand: number, handle: H): void;
-  /** Allocates, emits and warms what a run needs. */
+  /** Allocates memory and emits and warms kernels for a run. */
   prepare(): void;
   run(): void;
 }
 
-/** What caches of keys and values need of their device. */
+/** What caches of keys and values need from their device. */
 export interface PageDevice<H> {
   alloc(byteLength: number, label?: string): H;
   free(handle: H): void;
   write(handle: H, data: ArrayBufferView): void;
   read(handle: H, into: ArrayBufferView): void;
-  /** All of its bytes are 0 then. */
+  /** Sets all of its bytes to 0. */
   clear(handle: H): void;
-  /** Of handles of one size. */
+  /** Copies between handles of the same size. */
   copy(from: H, to: H): void;
-  /** What kernels know a place by. */
+  /** The address by which kernels find it. */
   addressOf(handle: H): number;
-  /** Caches that live: the device disposes of them. */
+  /** Live caches: the device disposes of them. */
   readonly caches: Set<KvCache>;
 }
 
 export type Work<Matrix extends PreparedMatrix = PreparedMatrix> = OpWork | ProductWork<Matrix> | AttentionWork;
 
-/** What a run of a call has other than the run before; it stays so. */
+/** What a run changes compared with the run before; the changes last. */
 export interface Changes<H> {
-  /** Other places, by operand number. An operand that was absent stays absent. */
+  /** New places of operands, by their numbers. An operand that was absent stays absent. */
   readonly operands?: Readonly<Record<number, H>> | undefined;
 }
 
@@ -124,13 +124,13 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
    */
   bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
   /**
-   * Would threads share this op? Then it had better not work in place: a chunk that a lost worker left half done could not be
-   * repeated, so an op in place stays on one thread. Absent: never.
+   * Would threads share this op? Then it should not work in place: a chunk that a lost worker left half done could not
+   * be repeated, so an op in place runs on one thread. Absent: never.
    */
   isShared?(work: OpWork): boolean;
   /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */
   run(call: Call<H>, changes?: Changes<H>): void;
-  /** Until everything that was run is done. */
+  /** Waits until everything that was run is done. */
   flush(): void | Promise<void>;
   dispose(): void;
 }

@@ -2,9 +2,10 @@
  * Heaps that an arena takes its blocks from: its own WebAssembly.Memory, first-fit and grown page by page to what is
  * needed, or one that somebody else manages. Memory never shrinks: dropping it is the only way to give it back.
  *
- * A memory that threads share has a maximum, which the system reserves: the need that is known plus room for working buffers,
- * not the 4 GiB that phones refuse. A heap that outgrows it moves to a larger memory; addresses stay what they are. For a moment
- * there are two then, which gigabytes of weights cannot afford: their room is as large as they are, where the system gives it.
+ * A memory that threads share has a maximum, which the system reserves: the known need plus room for working buffers,
+ * not the 4 GiB that phones refuse. A heap that outgrows it moves to a larger memory; addresses stay the same. For a
+ * moment there are then two memories, for which gigabytes of weights leave no room: such a heap gets as much room again
+ * as it has bytes, if the system allows it.
  */
 import { BackendUnavailableError } from '../errors.ts';
 
@@ -13,7 +14,7 @@ import { BackendUnavailableError } from '../errors.ts';
  */
 export interface Heap {
   readonly memory: WebAssembly.Memory;
-  /** @returns address of at least `byteLength` bytes, any alignment; 0 if there are none to be had */
+  /** @returns address of at least `byteLength` bytes, any alignment; 0 if there are none left */
   alloc(byteLength: number, label: string): number;
   free(ptr: number): void;
 }
@@ -21,11 +22,14 @@ export interface Heap {
 export const LINE = 64;
 const PAGE = 65536;
 const MAX_BYTES = 2 ** 32 - PAGE;
-/** What a shared memory can grow by before the heap has to move; a large one by as much as it has, if that can be had. */
+/**
+ * How much a shared memory can grow before the heap has to move; a large one by as much as it has, if the system allows
+ * it.
+ */
 const HEADROOM = 2 ** 28;
 /**
- * A memory grows by this part of what it has, at least: after each growth engines make a new ArrayBuffer, and whoever holds views of
- * the old one makes them anew. A cache of keys and values asks for one page of every layer after the other.
+ * A memory grows by at least this part of its size: after each growth engines make a new ArrayBuffer, and all views of
+ * the old one have to be made again. A cache of keys and values asks for one page for every layer, one after the other.
  */
 const GROWTH = 1 / 64;
 
@@ -74,7 +78,7 @@ export class OwnHeap implements Heap {
     this.onMove();
   }
 
-  /** Shared with room to grow, shared without, not shared: whichever the engine gives first. */
+  /** Tries a shared memory with room to grow, then one without, then one that is not shared. */
   #newMemory(byteLength: number): WebAssembly.Memory {
     const initial = Math.max(1, Math.ceil(byteLength / PAGE));
     if (this.#shared)
@@ -94,7 +98,7 @@ export class OwnHeap implements Heap {
       this.#maximum = MAX_BYTES;
       return memory;
     } catch (cause) {
-      throw new BackendUnavailableError(`arena: no memory of ${initial * PAGE} bytes to be had.`, { cause });
+      throw new BackendUnavailableError(`arena: no memory of ${initial * PAGE} bytes available.`, { cause });
     }
   }
 
@@ -161,7 +165,7 @@ export class OwnHeap implements Heap {
     }
   }
 
-  /** By the second number of pages if that is larger and can be had, else by the first. */
+  /** Grows by the second number of pages if that is larger and possible, else by the first. */
   #growBy(missing: number, wanted: number): void {
     if (wanted > missing)
       try {

@@ -1,4 +1,7 @@
-/** Keys and values of JavaScript go into a cache as those of a run do: through the device's kernels, some at a time. */
+/**
+ * Appends keys and values from JavaScript arrays to a cache like those of a run: through the device's kernels, some at
+ * a time.
+ */
 import { headMajor } from '../attention/contract.ts';
 import type { AttentionSpec, Device } from './device.ts';
 import type { PagedKvCache } from './kv-cache.ts';

@@ -1,4 +1,6 @@
-/** Keys and values in pages of a device, for JavaScript: what goes in and out, and what a run needs. */
+/**
+ * A cache of keys and values in pages of a device: JavaScript's way to read and write it, and what a run needs of it.
+ */
 import { type KvCache, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
@@ -16,12 +18,12 @@ export class PagedKvCache<H = unknown> implements KvCache {
   /** Pages that every sequence keeps. */
   #reserved = 0;
   #isDisposed = false;
-  /** Copies of a page 0 and of another one. */
+  /** Views for copies: one of a page 0, one of any other page. */
   readonly #views: PageView[] = [];
 
   /**
-   * @param backend one that has pages
-   * @param spec what writes keys of JavaScript
+   * @param backend a device that has pages
+   * @param spec the kernel that writes keys from JavaScript arrays
    */
   constructor(backend: Device<H>, shape: ResolvedKvShape, spec: AttentionSpec) {
     if (typeof backend?.device !== 'string')
@@ -131,7 +133,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     });
   }
 
-  /** What is stored of one sequence and head. */
+  /** The stored keys and values of one sequence and head. */
   stored(sequence: number, head: number): StoredKv {
     const kv = emptyKv(this.shape, this.#pages.sequences[sequence].length);
     this.#eachPage(sequence, kv.length, (view, at) => view.read(head, at, kv));
@@ -229,7 +231,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.#checkAlive(what);
     checkCount(what, 'keys', keys);
     const longest = Math.max(...this.lengths);
-    // Of no sequence there is nothing to read, however long.
+    // Without sequences there is nothing to read, whatever the length.
     if (longest >= 0 && keys > longest)
       throw new RangeError(`${what}: expected at most ${longest} keys, as there are, got ${keys}.`);
     const { kvHeads, batch } = this.shape;

@@ -1,8 +1,8 @@
 /**
  * Pages of a cache: which ones its sequences have, who shares them, and the table in which kernels find them.
  *
- * A page is one allocation for all KV heads of 64 keys. Whoever writes to one that others have, too, gets a copy first. Everything
- * that a change needs is allocated before anything changes.
+ * A page is one allocation for all KV heads of 64 keys. A sequence that writes to a shared page gets a copy first.
+ * Everything that a change needs is allocated before anything changes.
  */
 import { PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
 import { pageLayout } from '../attention/page.ts';
@@ -20,14 +20,14 @@ export interface Sequence<H> {
   length: number;
 }
 
-/** A page that a sequence needs: a fresh one, with the bytes of what is there now if some of its keys stay. */
+/** A page that a sequence needs: a new one, with the bytes of the present one if some of its keys stay. */
 interface Wanted {
   readonly sequence: number;
   readonly at: number;
   readonly isCopy: boolean;
 }
 
-/** Pages that are taken without asking whether there is room for all. */
+/** So many pages are allocated without checking first that there is room for all. */
 const FEW = 16;
 /** Entries of the smallest table. */
 const LEAST = 16;
@@ -61,13 +61,14 @@ export class KvPages<H> {
     return this.#capacity;
   }
 
-  /** Of the first so many pages of a sequence. */
+  /** Bytes of the first `pages` pages of a sequence. */
   bytesOf(pages: number): number {
     return pages === 0 ? 0 : this.#pageBytes(0) + (pages - 1) * this.#pageBytes(1);
   }
 
   /**
-   * Every sequence can hold `ends[b]` keys then, and owns the pages from key `writes[b]` on alone. Lengths are as they were.
+   * Afterwards every sequence can hold `ends[b]` keys, and shares none of its pages from key `writes[b]` on. Lengths do
+   * not change.
    * @throws {@link BackendUnavailableError} with the bytes; nothing has changed then
    */
   take(ends: readonly number[], writes?: readonly number[]): void {
@@ -116,7 +117,7 @@ export class KvPages<H> {
     this.#writeTable();
   }
 
-  /** Everything goes back. */
+  /** Frees everything. */
   dispose(): void {
     this.cut(
       this.#sequences.map(() => 0),
@@ -131,7 +132,10 @@ export class KvPages<H> {
     return this.#shape.kvHeads * this.#headBytes[at === 0 ? 0 : 1];
   }
 
-  /** Many pages are asked for as one: a memory shall not grow to its limit page by page before it turns out to be too small. */
+  /**
+   * Checks many pages as one request, so that a memory does not grow to its limit page by page before it turns out to
+   * be too small.
+   */
   #checkRoom(ends: readonly number[]): void {
     let count = 0;
     let bytes = 0;
@@ -150,7 +154,7 @@ export class KvPages<H> {
     }
   }
 
-  /** Most runs need none: makes no objects then. */
+  /** Most runs need none: then it makes no objects. */
   #missing(ends: readonly number[], writes?: readonly number[]): Wanted[] {
     const wanted: Wanted[] = [];
     for (let sequence = 0; sequence < ends.length; sequence++) {

@@ -5,8 +5,8 @@ import type { OpWork } from './device.ts';
 
 /**
  * @returns types of the outputs
- * @throws {@link TypeError} for what is no operand of this device; {@link RangeError} for one that is missing, too small or in the
- * way of another
+ * @throws {@link TypeError} for something that is not an operand of this device; {@link RangeError} for one that is
+ * missing, too small or overlaps another
  */
 export function checkOpOperands<H extends { readonly byteLength: number }>(
   work: OpWork,
@@ -57,10 +57,10 @@ function checkOperand<H extends { readonly byteLength: number }>(
 }
 
 /**
- * An output lies apart from every other operand, or just where an input lies that it may replace.
+ * Checks that an output lies apart from every other operand, or exactly where an input lies that it may replace.
  *
  * @param begins first byte of each operand, and how many it has; 0 bytes: it is absent, or empty
- * @param buffers what each one lies in; by default all in one
+ * @param buffers the buffer of each one; by default all lie in one
  * @returns does an output lie where an input does?
  * @throws {@link RangeError} if it may not
  */

@@ -20,14 +20,14 @@ export type ActivationBlock = 'row' | 256 | 32;
 /** What the components are: balanced base-254 digits, or the paper's E2M1 values of one and two MXFP4 passes. */
 export type DecompositionId = 'int8' | 'mxfp4';
 
-/** How activations become integers: the user's choice, it changes bits. */
+/** How activations become integers. The user chooses it; it changes bits. */
 export interface Decomposition {
   readonly id: DecompositionId;
   readonly components: Components;
   readonly activationBlock: ActivationBlock;
 }
 
-/** As users give it; what is left out has its default. */
+/** Options for the decomposition of activations; each one has a default. */
 export interface DecompositionOptions {
   /** What activations are split into: 'int8' digits (default), or 'mxfp4' passes (activationBlock 32). */
   readonly decomposition?: DecompositionId | undefined;
@@ -58,7 +58,7 @@ export function resolveDecomposition(options: DecompositionOptions, where: strin
   return DECOMPOSITIONS[(decomposition === 'mxfp4' ? 6 : 0) + 3 * (components - 1) + block];
 }
 
-/** The options that ask for it. */
+/** The options that choose it. */
 export const optionsOf = ({ id, components, activationBlock }: Decomposition): DecompositionOptions => ({
   decomposition: id,
   components,
@@ -66,12 +66,12 @@ export const optionsOf = ({ id, components, activationBlock }: Decomposition): D
 });
 
 const BLOCKS: readonly ActivationBlock[] = ['row', 256, 32];
-/** Every one once: devices keep kernels by it, and `matmul` asks for one on every call. */
+/** Every decomposition once: devices use the object as a key for kernels, and `matmul` looks one up on every call. */
 const DECOMPOSITIONS: readonly Decomposition[] = /* @__PURE__ */ (['int8', 'mxfp4'] as const).flatMap((id) =>
   ([1, 2] as const).flatMap((components) => BLOCKS.map((activationBlock) => ({ id, components, activationBlock }))),
 );
 
-/** Those that options can ask for: MXFP4 passes are per 32 k. */
+/** All that options can choose: MXFP4 passes are per 32 k. */
 export const everyDecomposition: readonly Decomposition[] = /* @__PURE__ */ DECOMPOSITIONS.filter(
   ({ id, activationBlock }) => id === 'int8' || activationBlock === 32,
 ).sort((a, b) => a.components - b.components);

@@ -59,7 +59,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
   module.func(decomposeId(decomposition, operands), i32Params(ARGS), (f, p) => {
     const absMask = f.let(i32x4.splat(i32.const(0x7fffffff)));
     const toInteger = f.let(f32x4.const(ROUNDING));
-    const ones = f.let(v128.const16(1)); // V8 rebuilds it where it stands in a loop
+    const ones = f.let(v128.const16(1)); // inside a loop, V8 would rebuild it each time
     const splitDigits = digits === 2 ? digitSplitter(f) : (q: Local<'v128'>) => [q];
     const orders = digits ? digitOrders(digits) : [];
     const bytesPerK = digits || 2;
@@ -137,7 +137,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
      */
     function quantize(count: I32, invS: Local<'f32'>, keep: Local<'i32'>) {
       const inv = f.let(f32x4.splat(invS));
-      const mask = f.let(i32x4.splat(keep)); // what became of NaN and Inf is no integer
+      const mask = f.let(i32x4.splat(keep)); // the results of NaN and Inf are not integers
       const integers = (x: V128) => {
         const scaled = f32x4.mul(x, inv);
         return i32x4.sub(f32x4.add(mxfp4 ? twoPasses(scaled) : scaled, toInteger), toInteger);
@@ -169,7 +169,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         if (digits) for (const i of range(2 * digits)) f.storeV128(q, v128.const16(0), 16 * i);
         const k = digits ? f.let(i32.const(0)) : undefined;
         if (!digits) {
-          // Eight at a time, as far as there are eight: rows of 24 or 48 channels are as quick as those of 32.
+          // Eight at a time while there are eight, so that rows of 24 or 48 channels are as quick as those of 32.
           const dots = f.let(v128.const16(0));
           f.repeat(i32.shrU(rest, 3), () => {
             const eight = f.let(narrow(four(0), four(16)));
@@ -271,7 +271,7 @@ export const decomposeSpec: KernelSpec<DecomposeOptions, (typeof ARGS)[number]> 
     ]),
 };
 
-/** Bytes of what one row becomes: its integers, those of one K-block among them, its sums and its scales. */
+/** Bytes of a decomposed row: its integers (in all, and of one K-block), its sums and its scales. */
 export interface DecomposedRow {
   readonly q: number;
   readonly qBlock: number;

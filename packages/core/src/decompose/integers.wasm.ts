@@ -1,4 +1,4 @@
-/** What makes integers of floats, for kernels that decompose: scales, and the digits of integers. WebAssembly SIMD128. */
+/** Parts of kernels that turn floats into integers: scales, and the digits of integers. WebAssembly SIMD128. */
 import { QUAD } from '../formats/format.ts';
 import { type F32, type Func, f32, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
@@ -9,21 +9,21 @@ export const ROUNDING = 0xc00000;
 export const INFINITY_BITS = 0x7f800000;
 export const TINY_BITS: number = new Int32Array(Float32Array.of(TINY).buffer)[0];
 
-/** S of a block whose largest |x| has these bits: `scale`, or 0 where there is next to nothing, or NaN. */
+/** S of a block whose largest |x| has these bits: `scale`, or 0 if |x| is below 2⁻¹⁰⁰, or NaN. */
 export function scaleOrSpecial(maxBits: Local<'i32'>, scale: F32): F32 {
   const orZero = f32.select(i32.ltU(maxBits, TINY_BITS), f32.const(0), scale);
   return f32.select(i32.geU(maxBits, INFINITY_BITS), f32.const(Number.NaN), orZero);
 }
 
-/** S as a number that integers are made with. */
+/** 1 / S, by which integers are made. */
 export interface Inverse {
-  /** fl(1/step); 0 if S is no number or none is needed. */
+  /** fl(1/step); 0 if S is NaN or 0. */
   readonly invS: Local<'f32'>;
-  /** All bits, or none: what became of NaN and Inf is no integer. */
+  /** All bits, or none: the results of NaN and Inf are not integers. */
   readonly keep: Local<'i32'>;
 }
 
-/** @param step S, or what integers count in */
+/** @param step S, or the step of the integers */
 export function inverseOf(f: Func, S: Local<'f32'>, step: F32): Inverse {
   const isNormal = f.let(i32.ltU(i32.sub(i32.reinterpretF32(S), 1), INFINITY_BITS - 1)); // neither 0 nor NaN
   const invS = f.let(f32.select(isNormal, f32.div(f32.const(1), step), f32.const(0)));
@@ -32,7 +32,7 @@ export function inverseOf(f: Func, S: Local<'f32'>, step: F32): Inverse {
 
 /** Digits of eight q, higher ones first, as i16 lanes: d1 = floor((q + 127) / 254), d2 = q - 254 d1. Call it outside of loops. */
 export function digitSplitter(f: Func): (q: Local<'v128'>) => Local<'v128'>[] {
-  const constant = (lane: number) => f.let(v128.const16(lane)); // V8 rebuilds it where it stands in a loop
+  const constant = (lane: number) => f.let(v128.const16(lane)); // inside a loop, V8 would rebuild it each time
   const [two, inverse, base, largest] = [2, 129, 254, 126].map(constant);
   return (q) => {
     // (q - 2) / 254.016, rounded: d1 or one less, and then d2 tells.
@@ -44,7 +44,7 @@ export function digitSplitter(f: Func): (q: Local<'v128'>) => Local<'v128'>[] {
   };
 }
 
-/** Of all four lanes. */
+/** Combines all four lanes. */
 export function overLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: V128): I32 {
   const rotated = (lanes: Local<'v128'>, by: number) =>
     v128.shuffle(

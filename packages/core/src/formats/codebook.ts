@@ -2,17 +2,18 @@
  * nf4, fp4 (bitsandbytes): four bits that choose one of 16 real numbers between -1 and 1, times the largest magnitude of the block.
  *
  * Products want integers of 8 bits, so each number is split like an activation: `number = (high + low / 256) · STEP`. `nf4` and `fp4`
- * have the high parts, `nf4low` and `fp4low` the low ones: of the same codes, with 1/256 of the scales. One product alone is off by 0.5 %
- * of the weights (relative L2), a twentieth of what the codebook itself loses; both together by less than 2⁻¹⁵ of the block's largest
- * magnitude for NF4, and by nothing for FP4. Three of NF4's low parts are rounded the other way, so that what is left is 0 on average:
- * activations of one sign would add it up.                                                          (docs/msd.md, section 5)
+ * have the high parts, `nf4low` and `fp4low` the low ones: of the same codes, with 1/256 of the scales. One product
+ * alone is off by 0.5 % of the weights (relative L2), a twentieth of the codebook's own error. Both together are off by
+ * less than 2⁻¹⁵ of the block's largest magnitude for NF4, and exact for FP4. Three of NF4's low parts are rounded the
+ * other way, so that the remaining error is 0 on average: activations of one sign would add it up.
+ * (docs/msd.md, section 5)
  */
 import { K_BLOCK, MIN_BLOCK, type WeightFormat } from './format.ts';
 import { int4 } from './int4.ts';
 import { packedChunk } from './packed-codes.ts';
 import { tableCodes } from './table.ts';
 
-/** Codebooks, and what their high parts leave. */
+/** Codebooks: the high parts of their numbers, and the low parts that remain. */
 export type CodebookId = 'nf4' | 'fp4' | 'nf4low' | 'fp4low';
 
 export interface Codebook {
@@ -37,7 +38,7 @@ export const codebooks: Readonly<Record<CodebookId, Codebook>> = {
 
 export const codebookIds: readonly CodebookId[] = ['nf4', 'fp4', 'nf4low', 'fp4low'];
 
-/** The code that means 0 where bytes are unsigned. */
+/** The unsigned byte that means 0. */
 const MIDDLE = 128;
 
 export const codebookFormat = (id: CodebookId): WeightFormat => ({

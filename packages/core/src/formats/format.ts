@@ -1,5 +1,5 @@
 /**
- * What a weight format has to say for itself: how the kernels read it, and how a file's bytes become panels.
+ * What a weight format defines: how kernels read it, and how a file's bytes become panels.
  *
  * Packed layout, the same for every format (docs/msd.md, "Packed weights"):
  *
@@ -27,7 +27,7 @@ export const K_STEP = 32;
 /** Fewest k that may share a scale (int4). */
 export const MIN_BLOCK = 16;
 
-/** What a kernel is specialised for, besides the format. */
+/** What a kernel is specialised for, in addition to the format. */
 export interface WeightVariant {
   /** `null` = one scale per output channel. */
   readonly blockSize: number | null;
@@ -40,7 +40,7 @@ export interface WeightVariant {
 /** Which of the four k of a lane each of its bytes holds. */
 export const QUAD = [0, 2, 1, 3] as const;
 
-/** What codes are wanted as. */
+/** The form in which codes are needed. */
 export interface CodeOptions {
   /** 8: one operand, lanes of 4 k as bytes. 16: two operands, lanes of 2 k as 16-bit integers: (k, k+1), then (k+2, k+3). */
   readonly laneBits: 8 | 16;
@@ -60,7 +60,7 @@ export type Nesting = false | 'low' | 'high';
 export interface CodeReader {
   /** The code that means 0, unless zero codes are stored. */
   readonly zeroCode: number;
-  /** As was asked for, or `false` where the format does not do it. */
+  /** As requested, or `false` if the format does not support it. */
   readonly nested: Nesting;
   /** The groups that lie in a vector of a step, as operand 0 or 1. */
   groups(vector: Local<'v128'>): (operand: number) => V128[];
@@ -80,7 +80,7 @@ export interface SourceRows {
 export interface WeightFormat {
   readonly id: FormatId;
   readonly bits: 2 | 4 | 8;
-  /** Bits of the unsigned bytes that a dot product meets: of 8, how the engine takes them has to be known. */
+  /** Bits of the unsigned bytes that a dot product takes. With 8, it matters how the engine treats the top bit. */
   readonly operandBits: 7 | 8;
   /** Smallest and largest block size; powers of two. */
   readonly blockSizes: readonly [min: number, max: number];
@@ -96,9 +96,11 @@ export interface WeightFormat {
   chunkSize(blockSize: number | null): number;
   /** Can vectors of bytes be nested? */
   readonly nests: boolean;
-  /** Do codes go through a table? That takes longer than to multiply them: panels are widened from two rows on. */
+  /**
+   * Are codes looked up in a table? That takes longer than multiplying them, so panels are widened from two rows on.
+   */
   readonly table: boolean;
-  /** Call once, outside of the loops: constants go into locals. */
+  /** Call it once, outside of the loops: constants go into locals. */
   codes(f: Func, options: CodeOptions): CodeReader;
   /** Packs `kCount` k of 16 rows from (n, k) into steps at `out[at…]`. Rows past N repeat the last one: their scale is 0. */
   packSteps(source: SourceRows, n: number, k: number, kCount: number, out: Uint32Array, at: number): void;

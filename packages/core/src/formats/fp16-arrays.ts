@@ -1,6 +1,6 @@
 /**
- * fp16 and f32 in arrays, either way. fp16.ts says what the values are; what nearly all elements are is computed on bit patterns here,
- * in a nanosecond, with no table to warm up: every logit of a float16 model passes by.
+ * fp16 and f32 in arrays, either way. fp16.ts defines the values. Here, nearly all elements are converted on their bit
+ * patterns, in a nanosecond each and with no table to warm up: every logit of a float16 model passes through.
  */
 import { fromFp16, toFp16 } from './fp16.ts';
 import { bitsOf, type HalfArray } from './half.ts';
@@ -9,10 +9,10 @@ import { bitsOf, type HalfArray } from './half.ts';
 const TINY = 0x33000000;
 const NORMAL = 0x38800000;
 const INFINITE = 0x477ff000;
-/** What the exponents differ by, in f32's place. */
+/** The difference of the exponents, shifted to f32's place. */
 const REBIAS = 0x38000000;
 
-/** Exact. @param data bit patterns, or the engine's own array, in whatever realm it was made */
+/** Exact. @param data bit patterns, or the engine's own array, of any realm */
 export function floatsOfFp16(data: HalfArray): Float32Array<ArrayBuffer> {
   const bits = bitsOf(data);
   const floats = new Float32Array(bits.length);

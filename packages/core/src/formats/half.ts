@@ -1,11 +1,11 @@
-/** Half-precision activations: the two formats, the arrays that hold them, and their conversion to f32 and back. */
+/** Half-precision activations: both formats, the arrays that hold them, and their conversion to f32 and back. */
 import type { Func, V128 } from '../wasm/emitter.ts';
 import { bf16 } from './bf16.ts';
 import { fp16 } from './fp16.ts';
 
 export type HalfType = 'f16' | 'bf16';
 export const halfTypes: readonly HalfType[] = ['f16', 'bf16'];
-/** What activations and results are made of. */
+/** Element types of activations and results. */
 export type FloatType = 'f32' | HalfType;
 export const floatBytes = (type: FloatType): 2 | 4 => (type === 'f32' ? 4 : 2);
 
@@ -34,7 +34,7 @@ export interface Half {
 
 export const halves: Readonly<Record<HalfType, Half>> = { f16: fp16, bf16 };
 
-/** Asks for the tag of the engine's typed arrays, which no other object has. */
+/** Checks the tag of the engine's typed arrays, which no other object has. */
 export const isFloat16Array = (value: unknown): value is NativeFloat16Array =>
   ArrayBuffer.isView(value) && (value as unknown as NativeFloat16Array)[Symbol.toStringTag] === 'Float16Array';
 

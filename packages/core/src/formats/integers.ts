@@ -1,4 +1,4 @@
-/** The integers that the codes of a file stand for: for references, packing and tests. */
+/** The integers behind the codes of a file: for references, packing and tests. */
 import { formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import type { QuantizedWeights } from './weights.ts';

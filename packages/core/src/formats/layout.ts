@@ -6,7 +6,9 @@ import type { QuantizedWeights, WeightShape } from './weights.ts';
 
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
-/** k per scaled integer sum of the f32 contract: the format's, and never more than share an activation scale. */
+/**
+ * k per scaled integer sum of the f32 contract: the format's chunk, but never more k than share an activation scale.
+ */
 export const chunkLength = (format: WeightFormat, blockSize: number | null, activationBlock: number | 'row'): number =>
   Math.min(format.chunkSize(blockSize), activationBlock === 32 ? K_STEP : K_BLOCK);
 

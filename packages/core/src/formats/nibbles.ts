@@ -1,4 +1,4 @@
-/** Two orders of nibbles are found in the wild; MSD takes the first. */
+/** Files use two orders of nibbles; MSD takes the first. */
 
 /**
  * Turns blocks whose low nibbles are elements 0 … n/2 − 1 and whose high ones are n/2 … n − 1 (ggml: Q4_0, MXFP4) into

@@ -1,4 +1,7 @@
-/** Packed matrices apart from where they lie: for owners that keep the bytes themselves, and the way back for references. */
+/**
+ * Packed matrices as plain bytes: for callers that keep the bytes themselves; and the way back to real weights, for
+ * references.
+ */
 import { UnsupportedError } from '../errors.ts';
 import { K_BLOCK, PANEL, QUAD, stepBytes } from './format.ts';
 import { formats } from './index.ts';
@@ -12,12 +15,12 @@ import type { QuantizedWeights, WeightShape } from './weights.ts';
 /** Version of the packed layout that kernels read. Keep it beside packed bytes: {@link upgradePacked} takes older ones. */
 export const PACKED_VERSION = 2;
 
-/** All that the kernels have to know of a packed matrix. */
+/** Everything that kernels need to know about a packed matrix. */
 export interface PackedShape extends WeightShape {
   readonly storedZeroPoints: boolean;
   /** Form of the block scales; per channel 'f32'. */
   readonly scale: ScaleId;
-  /** Version of the layout that the bytes are in, checked by whoever reads them. Left out: this one, {@link PACKED_VERSION}. */
+  /** Version of the bytes' layout, checked by all readers. Default: {@link PACKED_VERSION}. */
   readonly version?: number | undefined;
 }
 
@@ -27,7 +30,7 @@ export interface PackedWeights extends PackedShape {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What a matrix becomes when packed. */
+/** The shape of a matrix when it is packed. */
 export function packedShape(weights: QuantizedWeights): PackedShape {
   const { format, N, K, blockSize } = weights;
   const { storedZeroPoints, scale } = variantOf(weights);
@@ -59,7 +62,7 @@ export function packWeights(weights: QuantizedWeights): PackedWeights {
 }
 
 /**
- * Brings packed bytes that an older version of this package made to the layout of this one. They keep their size.
+ * Converts packed bytes of an older version of this package to the present layout. Their size does not change.
  *
  * @returns bytes that the caller owns; `packed` itself if there is nothing to do
  * @throws {@link UnsupportedError} for a newer version, {@link RangeError} if the bytes cannot be the matrix
@@ -90,7 +93,7 @@ export function requireVersion(shape: PackedShape, where: string): void {
   if (shape.version !== undefined && shape.version !== PACKED_VERSION) throw wrongVersion(shape, where);
 }
 
-/** Shapes of packed matrices come from files: checked like weights are. */
+/** Checks the shape of a packed matrix, which may come from a file, like that of weights. */
 export function validatePacked(shape: PackedShape, byteLength: number, where: string): PackedLayout {
   requireVersion(shape, where);
   return checkPacked(shape, byteLength, where);

@@ -1,13 +1,13 @@
 /**
- * Weight scales as files store them and as heads keep them: f32, fp16, or E8M0 (a power of two in one byte). They stay in
- * their stored form in memory; kernels widen four at a time, exactly.
+ * Weight scales in files and in heads: f32, fp16, or E8M0 (a power of two in one byte). They stay in that form in
+ * memory; kernels widen four at a time, exactly.
  */
 import { type Func, f32, f32x4, type I32, i32x4, type V128, v128 } from '../wasm/emitter.ts';
 import { fromFp16, widenFinite } from './fp16.ts';
 import type { QuantizedWeights } from './weights.ts';
 
 export type ScaleId = 'f32' | 'f16' | 'e8m0';
-/** Arrays that scales come in: f32, fp16 bits, E8M0 codes. */
+/** Arrays of scales: f32, fp16 bits, E8M0 codes. */
 export type ScaleArray = Float32Array | Uint16Array | Uint8Array;
 
 export interface ScaleKind {
@@ -18,7 +18,7 @@ export interface ScaleKind {
     buffer: ArrayBufferLike,
     byteOffset?: number,
   ) => ScaleArray;
-  /** Real value of a stored element; what is not finite makes `prepare` refuse the matrix. */
+  /** Real value of a stored element. `prepare` refuses a matrix with a value that is not finite. */
   value(stored: number): number;
   /** Reads the f32 scales of rows 4g … 4g+3 from a head. Constants go into locals once, outside of the loops. */
   reader(f: Func): (head: I32, g: number) => V128;

@@ -1,4 +1,4 @@
-/** The public edge for weights: everything is checked here once; packing and kernels trust their caller. */
+/** Checks of weights that callers pass: everything is checked here once; packing and kernels trust their caller. */
 import { formatIds, formats } from './index.ts';
 import { fileLayout } from './layout.ts';
 import { type ScaleArray, scaleKindOf, scaleKinds } from './scales.ts';
@@ -84,7 +84,7 @@ export function validateWeights(weights: QuantizedWeights, where = 'prepare', wh
 export function badScale(scales: ScaleArray): number {
   const { length } = scales;
   if (scales instanceof Float32Array) {
-    // By far the most, and every model waits for it.
+    // f32 scales are by far the most common, and every model waits for this check.
     for (let i = 0; i < length; i++) if (!(Math.abs(scales[i]) < SCALE_LIMIT)) return i;
     return -1;
   }

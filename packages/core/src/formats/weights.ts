@@ -1,9 +1,9 @@
 import type { CodebookId } from './codebook.ts';
 
-/** Weight formats by their one spelling, in types, files, CLI flags and kernel ids. */
+/** Names of weight formats, the same in types, files, CLI flags and kernel ids. */
 export type FormatId = 'int8' | 'int4' | 'mxfp4' | 'int2' | CodebookId;
 
-/** What a matrix is, without what it holds. */
+/** Shape and format of a matrix, without its elements. */
 export interface WeightShape {
   readonly format: FormatId;
   /** Output channels. */

@@ -139,7 +139,7 @@ export interface WgslPacked {
   /** Consecutive k of a K-block that share a head. */
   readonly span: number;
   readonly blockwise: boolean;
-  /** Does anything have to come off the codes, or off their sums? */
+  /** Does anything have to be subtracted from the codes, or from their sums? */
   readonly zeroCodes: boolean;
   /** vec4u of a head, of a span with its head, and of all spans of a panel in a whole K-block. */
   readonly headVecs: number;

@@ -1,11 +1,11 @@
 /**
- * Carriers: how the integers of activations meet the codes of weights. All of them form the same exact sum
- * a[c] = Σ q·(w − z), so which one runs never shows in a result.
+ * Carriers: how the integers of activations are multiplied with the codes of weights. All of them form the same exact
+ * sum a[c] = Σ q·(w − z), so which one runs never shows in a result.
  *
  *   i16   q as one int16: one pass of i32x4.dot_i16x8_s, 2 k per 32-bit lane. SIMD128, everywhere.
  *   i8    q as one or two int8 digits, q = 254·d1 + d2, each times the raw codes; 4 k per 32-bit lane, in one instruction
- *         of relaxed SIMD. Codes are its second operand: every engine takes 0..127 there alike; for weights of 8 bits it
- *         has to be known how it takes the others (wasm/features.ts).
+ *         of relaxed SIMD. Codes are its second operand. All engines treat 0..127 there in the same way; for weights of
+ * 8 bits, the treatment of the other values has to be known (wasm/features.ts).
  */
 import type { Operands } from '../decompose/decompose.wasm.ts';
 import {
@@ -27,9 +27,9 @@ export interface I8Options {
   readonly id: 'i8';
   /** int8 operands that an activation is split into. */
   readonly digits: 1 | 2;
-  /** How the engine takes weights of 8 bits; `null`: not exactly, codes have to be smaller. */
+  /** How the engine treats weights of 8 bits; `null`: not exactly, so codes have to be smaller. */
   readonly operand: ByteOperand | null;
-  /** Stands in for the relaxed dot in tests: of operands that this CPU does not take. */
+  /** Replaces the relaxed dot in tests, for operand forms that this CPU does not have. */
   readonly dot?: typeof relaxed.dotI8x16I7x16AddS;
 }
 
@@ -207,7 +207,7 @@ function i8(
   };
 }
 
-/** Accumulators start from −z·Σq, which the codes as they are have too much. */
+/** Accumulators start from −z·Σq, the surplus of unsigned codes. */
 const startFrom = (negated: readonly V128[]) => (sum: V128) => negated.map((zero) => i32x4.mul(sum, zero));
 
 /**

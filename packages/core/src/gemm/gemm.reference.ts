@@ -1,4 +1,4 @@
-/** Exact integer sums over one chunk: what every carrier has to reproduce. */
+/** Exact integer sums over one chunk, which every carrier has to reproduce. */
 /** acc = Σ_k q[m,k] · (w[n,k] − z) over k in [begin, end). */
 export function integerDot(
   q: Int16Array,

@@ -1,6 +1,6 @@
 /**
- * gemm_<carrier>_<format>_f32: integer activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128; the
- * carrier says what an activation's integer is made of and which instruction multiplies it (gemm/carriers.ts).
+ * gemm_<carrier>_<format>_f32: integer activations x raw low-bit weights, recombined in registers. WebAssembly SIMD128;
+ * the carrier defines the form of an activation's integer and the instruction that multiplies it (gemm/carriers.ts).
  *
  *   y[m,n] = Σ_g xScale[g,m] · Σ_c wScale[n,c] · Σ_k x[m,k]·(w[n,k] − z[n,c]) (+ bias[n])        innermost sum exact in int32
  *
@@ -22,8 +22,8 @@
  * scratch                SCRATCH_BYTES, for at most MOST_ROWS rows; used if `widen`, or by several rows of i8
  * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
  *
- * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read once, in
- *                order, and a CPU prefetches along a stream but starts anew on each page: several streams hide that.
+ * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read
+ * once, in order. A CPU prefetches along a stream but starts again on each page; several streams hide that.
  *
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M, and bytes that a carrier takes as they are
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x. So do sums of x

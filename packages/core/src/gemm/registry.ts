@@ -1,6 +1,6 @@
 /**
- * Every gemm kernel by what it is for. Dispatch, tests and benchmarks loop over this; plan/choose.ts says which one runs.
- * Tiles come from `kernel search` (test/bench): 15 registers in V8 hold 8 accumulators and their operands.
+ * Every gemm kernel by its purpose. Dispatch, tests and benchmarks loop over this; plan/choose.ts decides which one
+ * runs. Tiles come from `kernel search` (test/bench): 15 registers in V8 hold 8 accumulators and their operands.
  */
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { formats } from '../formats/index.ts';
@@ -49,10 +49,11 @@ export function gemmOptions(
 }
 
 /**
- * Several streams of weights hide what a CPU loses at page borders. i16 runs where i8 is no gain, on older CPUs: four (docs/msd.md,
- * section 6), two of them side by side where the engine keeps the order of operations. i8, whole chunks of 32 k: four, one panel after
- * the other. In turns within longer chunks: two, more accumulators than registers cost what they gain. A single digit needs two panels
- * side by side where chunks are short: four accumulators wait for each other.
+ * Several streams of weights hide the time that a CPU loses at page borders. i16 runs on older CPUs, where i8 is no
+ * gain: four streams (docs/msd.md, section 6), two of them side by side if the engine keeps the order of operations.
+ * i8 with whole chunks of 32 k: four, one panel after the other. With turns inside longer chunks: two, since more
+ * accumulators than registers cost what they gain. A single digit needs two panels side by side if chunks are short,
+ * because its four accumulators would wait for each other.
  */
 function streamsFor(
   { format, variant, activationBlock, carrier }: TileOptions,
@@ -107,7 +108,7 @@ export function everyCarrier(format: WeightFormat, variant: WeightVariant): Carr
   ];
 }
 
-/** Tiles that a search on the user's device goes through: each can win somewhere (docs/msd.md, section 6). */
+/** Tiles that a search on the user's device tries: each is the fastest on some machine (docs/msd.md, section 6). */
 export function tileCandidates(
   shape: GemmShape,
   format: WeightFormat,

@@ -1,6 +1,6 @@
 /**
- * The inner loop of every integer product: a register tile of rows x columns, over the steps of a chunk. It knows nothing of
- * scales, heads of blocks, or where results go.
+ * The inner loop of every integer product: a register tile of rows x columns, over the steps of a chunk. It knows
+ * nothing about scales, heads of blocks, or where results go.
  *
  *   sum[i][g] = start + Σ over the steps: x[i] · w[g]                    i: rows of x, g: groups of four columns
  *
@@ -48,13 +48,16 @@ export interface TileChunk {
   readonly first: number;
   /** Of more than 32 k: panels take turns every 32 k, so that several streams of weights are read at a time. */
   readonly inTurns: boolean;
-  /** What the (last) accumulator of panel t, row i and group g starts from; absent: zero. */
+  /** The start value of the (last) accumulator of panel t, row i and group g; absent: zero. */
   start(t: number, i: number, g: number): V128 | undefined;
 }
 
 type Use = (x: V128, w: V128, i: number, g: number, sum: number) => void;
 
-/** @returns for each panel what gives its sums; emitted where it is called first, in the order of the panels */
+/**
+ * @returns for each panel a function that gives its sums; call them in the order of the panels, code is emitted at the
+ * call
+ */
 export function tileProducts(
   f: Func,
   tile: Tile,
@@ -112,7 +115,7 @@ export function tileProducts(
   const accumulators = () => tileOf(x.length, vectors, (): Local<'v128'>[] => []);
   const from = (t: number, i: number, g: number, sum: number) =>
     sum === sums - 1 ? start(t, i, first + g) : undefined;
-  /** Adds up, starting where nothing is yet. */
+  /** Adds to a sum, or starts it if there is none yet. */
   const accumulate =
     (acc: Local<'v128'>[][][], t: number): Use =>
     (a, w, i, g, sum) => {

@@ -1,4 +1,4 @@
-/** What both WGSL gemm kernels are asked for, and the parts of them that read packed weights and finish a result. */
+/** Options of both WGSL gemm kernels, and the parts of them that read packed weights and finish a result. */
 import { type Decomposition, digitsOf } from '../decompose/contract.ts';
 import { K_BLOCK, K_STEP, PANEL, type WeightFormat, type WeightVariant } from '../formats/format.ts';
 import { chunkLength } from '../formats/layout.ts';
@@ -49,7 +49,7 @@ export function describeGemm({ format, variant, decomposition }: WgslGemmOptions
 export const carrierName = ({ decomposition }: WgslGemmOptions): string =>
   digitsOf(decomposition) === 2 ? 'i8x2' : 'i8';
 
-/** The part of an id that says for which weights and activations. */
+/** The part of an id that names weights and activations. */
 export function gemmSuffix({ variant, decomposition, end, features }: WgslGemmOptions): string {
   const scale = variant.scale === 'f16' ? '_f16' : '';
   const block = variant.blockSize ? `_b${Math.min(variant.blockSize, K_BLOCK)}${scale}` : '';

@@ -1,4 +1,4 @@
-/** Look-ups: rows of a packed matrix, or of a table as it was stored, that become floats only when they are asked for. */
+/** Look-ups: rows of a packed matrix, or of a table as it was stored, that become floats only when they are needed. */
 import { type PackedShape, packedByteLength } from '../formats/packed.ts';
 
 /** Rows of a packed matrix [N,K], the weights of `planes` matrices added up. */
@@ -32,7 +32,7 @@ export const tableCodes: readonly TableRows['codes'][] = ['int8', 'uint8', 'uint
 export const tableCodeBytes = ({ codes, rows, columns }: TableRows): number =>
   4 * Math.ceil((rows * columns * CODE_BYTES[codes]) / 4);
 
-/** Rows, values per row, and bytes of what is looked up in; for any version of the packed layout. */
+/** Rows, values per row, and bytes of a source; for any version of the packed layout. */
 export function rowExtent(source: RowSource): { rows: number; columns: number; byteLength: number } {
   if (source.kind === 'matrix') {
     const { N, K, planes, storedZeroPoints, scale } = source;

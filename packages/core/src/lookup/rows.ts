@@ -1,6 +1,6 @@
 /**
- * Rows as floats, one at a time: what a look-up gives, rounded once to f32. For frameworks whose memory JavaScript sees; on a
- * GPU the kernels of lookup.wgsl.ts do it.
+ * Looks up rows one at a time, as floats that are rounded once to f32. For frameworks whose memory JavaScript sees; on
+ * a GPU the kernels of lookup.wgsl.ts do it.
  */
 import { fromFp16 } from '../formats/fp16.ts';
 import { packedRows } from '../formats/packed.ts';
@@ -10,7 +10,7 @@ import { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodeBy
 export type RowReader = (n: number, out: Float32Array, at?: number) => void;
 
 /**
- * @param bytes of the packed matrix or the table; read whenever a row is, not copied
+ * @param bytes of the packed matrix or the table; read at every look-up, never copied
  * @throws {@link RangeError} if there are fewer than the source needs
  */
 export function rowReader(source: RowSource, bytes: Uint8Array): RowReader {
@@ -68,6 +68,6 @@ function tableReader(table: TableRows, { buffer, byteOffset }: Uint8Array): RowR
   }
 }
 
-/** What the 256 codes of a uint8 table stand for, rounded once. */
+/** The values of the 256 codes of a uint8 table, rounded once. */
 export const codeValues = ({ scale, min }: Pick<TableRows, 'scale' | 'min'>): Float32Array<ArrayBuffer> =>
   Float32Array.from({ length: 256 }, (_, code) => code * scale + min);

@@ -1,4 +1,7 @@
-/** Names of kernels that are made from a model's own expressions: of any length there, short here, and never two for one. */
+/**
+ * Short names for kernels of a model's own expressions, which may be of any length; different texts get different
+ * names.
+ */
 
 const LONGEST = 80;
 

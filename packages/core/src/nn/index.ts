@@ -1,4 +1,4 @@
-/** nn: everything between two products. A line per family of ops. */
+/** nn: the ops between two products. A line per family of ops. */
 
 export type { Arithmetic } from '../decompose/decompose.reference.ts';
 export type { KernelCall, KernelFamily, KernelSource } from '../kernel-spec.ts';

@@ -1,5 +1,5 @@
 /**
- * Queries, keys and values as language models have them, seeded: what the error of attention is measured on.
+ * Seeded queries, keys and values like those of language models, on which the error of attention is measured.
  *
  *   std1, std2, std4   Gaussian; scores have that standard deviation
  *   sink…              nine tenths of the weight on key 0, whose value is 0.05 or 1 times as large as the others

@@ -1,6 +1,6 @@
 /**
- * An op: one step of a program, on every device. Its description is plain data (what to do, no addresses); its spec says which
- * types come out, what the mathematics is, and which kernels compute it.
+ * An op: one step of a program, on every device. Its description is plain data (what to do, no addresses). Its spec
+ * defines the types of the results, the mathematics, and the kernels.
  *
  *   infer -> (the program plans where values lie) -> wasm | wgsl -> a device binds the calls to addresses and runs them
  */
@@ -29,14 +29,14 @@ export interface KernelPlan {
 }
 
 /**
- * One dispatch of an op on a GPU. Its code knows operands by name; where they lie and which of them share a buffer is the
- * device's business. The device declares the parameters (`p.name`) and, for an operand called `x`,
+ * One dispatch of an op on a GPU. Its code knows operands by name; the device decides where they lie and which of them
+ * share a buffer. The device declares the parameters (`p.name`) and, for an operand called `x`,
  *
  *   f32, i32   fn x(i: u32) -> f32 | i32, and of an output fn set_x(i: u32, value: f32 | i32)
  *   bool       fn x(i: u32) -> bool, and of an output fn set_x(i: u32, four: u32): the bools from 4·i on, a byte each
  */
 export interface WgslCall {
-  /** Of the code and of the names in it: whoever has the same id has the same code. */
+  /** The id of the code and of the names in it: equal ids mean equal code. */
   readonly id: string;
   /** Operand numbers by name: inputs (absent ones too), then outputs. An absent operand has no name. */
   readonly operands: Readonly<Record<string, number>>;

@@ -14,7 +14,7 @@ export const broadcastStrides = (dims: readonly number[], rank: number): number[
 ];
 
 /**
- * Dimensions of what several shapes make together, as NumPy has it.
+ * The dimensions to which several shapes are broadcast, as in NumPy.
  * @throws {@link RangeError} if they don't fit
  */
 export function broadcastDims(where: string, shapes: readonly (readonly number[])[]): number[] {
@@ -40,7 +40,10 @@ export interface Loops {
   readonly strides: readonly (readonly number[])[];
 }
 
-/** The fewest loops in the same order: dimensions of 1 go, neighbours that all arrays step through evenly become one. */
+/**
+ * The fewest loops in the same order: dimensions of 1 are removed, and neighbouring dimensions that all arrays step
+ * through evenly become one.
+ */
 export function collapse(dims: readonly number[], strides: readonly (readonly number[])[]): Loops {
   const kept: { dim: number; steps: number[] }[] = [];
   for (const [d, dim] of dims.entries()) {

@@ -1,4 +1,4 @@
-/** `@msd/core/peaks`: what this machine can do at all, to compare with. */
+/** `@msd/core/peaks`: the limits of this machine, to compare kernels with. */
 
 export { type MachinePeaks, measurePeaks } from './measure.ts';
 export { dotPeak, mulAddPeak, type Peak, readBandwidth, relaxedDotPeak } from './peaks.ts';

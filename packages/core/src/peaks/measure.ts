@@ -7,11 +7,11 @@ export interface MachinePeaks {
   readonly dotGmacs: number;
   /** Of int8 with relaxed SIMD; absent where the engine has none. */
   readonly relaxedDotGmacs?: number;
-  /** 10⁹ bytes per second, of so many as were asked for: by default from beyond the caches. */
+  /** 10⁹ bytes per second, for the requested number of bytes: by default more than the caches hold. */
   readonly readGigabytes: number;
 }
 
-/** Beyond the last cache of most machines. */
+/** More than the last cache of most machines. */
 const READ_BYTES = 96 * 2 ** 20;
 const LEAST_READ = 65536;
 /** Read at once: in a fraction of a millisecond. */
@@ -23,7 +23,8 @@ const WARM_MS = 20;
  * Measures what limits products on this machine.
  *
  * @param ms for each of them
- * @param readBytes read again and again: as many as the weights of a model, say, which may fit into a cache. Default: 96 MiB
+ * @param readBytes how many bytes are read repeatedly, for example as many as the weights of a model, which may fit
+ * into a cache. Default: 96 MiB
  * @example
  * ```ts
  * const { dotGmacs, readGigabytes } = measurePeaks();
@@ -32,7 +33,7 @@ const WARM_MS = 20;
 export function measurePeaks(ms = 80, readBytes: number = READ_BYTES): MachinePeaks {
   const bytes = Math.min(READ_BYTES, Math.max(LEAST_READ, readBytes));
   const memory = new WebAssembly.Memory({ initial: Math.ceil((bytes + SCRATCH_BYTES) / 65536) });
-  // Pages that were never written are one and the same page of zeros.
+  // The system maps all pages that were never written to one page of zeros.
   new Uint8Array(memory.buffer).fill(1);
   const relaxed = relaxedDotPeak(memory, 0);
   return {
@@ -42,7 +43,7 @@ export function measurePeaks(ms = 80, readBytes: number = READ_BYTES): MachinePe
   };
 }
 
-/** The best of some samples: whatever else the machine does only takes away. */
+/** The best of some samples: other work on the machine can only make them slower. */
 function rateOf({ macs, run }: Peak, ms: number): number {
   for (const end = performance.now() + WARM_MS; performance.now() < end; ) run();
   let best = 0;

@@ -1,4 +1,4 @@
-/** What the machine can do at all, measured in the same run as the kernels: dot products in registers, bytes read. */
+/** The limits of the machine, measured in the same run as the kernels: dot products in registers, bytes read. */
 import { f32x4, i32, i32x4, type Local, Module, relaxed, type V128, v128 } from '../wasm/emitter.ts';
 import { instantiate } from '../wasm/instantiate.ts';
 import { advance, range } from '../wasm/loops.ts';

@@ -1,4 +1,4 @@
-/** Planner rules: what runs for a shape. Nothing chosen here changes bits. */
+/** Planner rules: which kernel runs for a shape. Nothing chosen here changes bits. */
 import type { GemmShape } from '../gemm/registry.ts';
 
 /** Widening a panel once pays from 8 rows on; below, tiles unpack in registers.      (docs/msd.md, section 6) */

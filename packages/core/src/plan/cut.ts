@@ -23,7 +23,7 @@ export const whole = (rows = 1, panels = 1): Int32Array => Int32Array.from(rows 
  * of a row and a panel.
  */
 export interface Cuts {
-  /** Do threads share rows that have nothing to do with each other? */
+  /** Do threads share rows that are independent of each other? */
   isShared(rows: number, macsPerRow: number): boolean;
   /** Such rows. */
   rows(rows: number, macsPerRow: number): Int32Array;

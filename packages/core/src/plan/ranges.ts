@@ -21,13 +21,14 @@ export interface ColumnRange {
   readonly width: number;
 }
 
-/** Panels whose results for so many rows are computed before somebody else touches them. */
+/** Panels whose results, for `rows` rows, are computed before anything else reads them. */
 export const panelsPerRange = (rows: number, panels: number): number =>
   Math.min(panels, Math.max(1, Math.floor(RANGE_BYTES / (4 * PANEL * Math.max(1, rows)))));
 
 /**
- * Whole panels go straight into an `out` that takes them; all else is computed in ranges and copied. With an end they go in
- * ranges, too: it finds them in the cache. So do several rows on one thread: every K-block adds to y, which then stays in L2.
+ * Whole panels are written straight to `out` if it has room for them; everything else is computed in ranges and copied.
+ * With a fused end there are ranges, too, so that it finds the results in the cache. The same goes for several rows on
+ * one thread: every K-block adds to y, which then stays in L2.
  */
 export function columnRanges(
   rows: number,

@@ -1,13 +1,13 @@
 /**
- * How threads share a kernel call: in chunks along rows and panels. Pure arithmetic, done once where a call is bound; whoever runs a
- * chunk reads where it lies. A page with one thread does not load it.
+ * How threads share a kernel call: in chunks along rows and panels. Pure arithmetic, done once when a call is bound; a
+ * thread that runs a chunk reads where it lies. A page with one thread does not load this file.
  */
 import { CHUNK_WORDS, type Cuts, MAX_CHUNKS, type RowCut } from './cut.ts';
 
 /**
  * A cut of panels into chunks that get smaller: one half of them, or three quarters, in equal chunks, one per thread; then as much of
- * the rest likewise, and so on. What is left after some rounds is cut evenly. Few chunks, since each costs its start, and a
- * small one in the end, which is how long threads wait for each other.
+ * the rest likewise, and so on. What is left after some rounds is cut evenly. There are few chunks, since starting one
+ * costs time, and the last ones are small, since threads wait for the last chunk to end.
  *
  * Before chunk c lie U − floor(U · rest) of U units; with r = min(floor(c / early), rounds), j = c − r · early,
  * rest = (leaves · early − (leaves − 1) · j) / (early · leaves^(r+1)) if r < rounds, else (last − j) / (last · leaves^r).
@@ -86,13 +86,13 @@ function panelsBefore({ total, unit, rounds, early, leaves, last }: PanelCut, ch
 /** Work of a chunk, in multiplications: claiming one costs less than a hundredth of it. */
 const CHUNK_MACS = 2 ** 17;
 /**
- * Work of the last chunks, in times of that: of less, more chunks cost more than their evenness gains. Of one row it is more, since
- * `gemv` has to find its streams of weights anew in every K-block of every chunk.
+ * Work of the last chunks, as a multiple of that: with less, more chunks would cost more than they gain by being even.
+ * For one row it is more, since `gemv` has to find its streams of weights again in every K-block of every chunk.
  */
 const LATE_CHUNK = 4;
 const LATE_CHUNK_OF_ROW = 32;
 
-/** Halvings of what is left, as many as are any use and as leave no more than MAX_CHUNKS chunks in all. */
+/** How often the rest is halved: as often as it helps, with at most MAX_CHUNKS chunks in all. */
 const roundsFor = (threads: number, rowChunks: number): number =>
   Math.min(4, Math.floor(MAX_CHUNKS / (threads * rowChunks)) - 2);
 
@@ -147,7 +147,7 @@ const ELEMENT_MACS = 16;
 export const cutElements = (M: number, K: number, threads: number, chunkMacs?: number): RowCut =>
   cutShared(M, K * ELEMENT_MACS, threads, chunkMacs);
 
-/** How threads share rows that have nothing to do with each other. */
+/** How threads share rows that are independent of each other. */
 export function cutShared(rows: number, macsPerRow: number, threads: number, chunkMacs: number = CHUNK_MACS): RowCut {
   const chunks = Math.min(rows, 4 * threads, Math.floor((rows * macsPerRow) / chunkMacs));
   return { total: rows, size: threads === 1 || chunks < 2 ? rows : Math.ceil(rows / chunks) };

@@ -1,6 +1,6 @@
 /**
  * `@msd/core/theory`: the paper's closed-form models as functions, and what products and attention are expected to take on the
- * machine at hand. Tools ask them, and planners; nothing that runs a model does.                            (docs/theory.md)
+ * machine at hand. Tools and planners use them; running a model does not.                            (docs/theory.md)
  *
  * Derivations are our own, from the claims of the paper's abstract (arXiv 2605.13915), and stand beside each function.
  */

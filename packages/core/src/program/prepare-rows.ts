@@ -35,9 +35,9 @@ export type PackKernels = typeof packerOf;
 /** Fetches them: code of its own, which small models do without. */
 export const packKernels = async (): Promise<PackKernels> => (await import('./pack-kernels.ts')).packerOf;
 
-/** A matrix with its place in memory, which nothing has been packed into. */
+/** A matrix with its place in memory, into which nothing has been packed yet. */
 export interface ReservedRows {
-  /** Calls can be bound to it; they may run once it is filled. Disposing of it gives the place back. */
+  /** Calls can be bound to it; they may run once it is filled. Disposing of it frees the place. */
   readonly prepared: PreparedWeights;
   readonly handle: ArenaHandle;
   /**
@@ -66,9 +66,9 @@ export function prepareRows(backend: WasmBackend, source: WeightRows, kernels?: 
 }
 
 /**
- * Gives a matrix its place before its rows are there: whoever loads a model can bind its calls in the meantime.
+ * Reserves the place of a matrix before its rows are there, so that calls can be bound while a model is loaded.
  *
- * @throws {@link RangeError} for a shape that no matrix has
+ * @throws {@link RangeError} for an impossible shape
  */
 export function reserveRows(backend: WasmBackend, source: WeightRowsShape): ReservedRows {
   const { format, N, K, blockSize, storedZeroPoints, scale } = source;

@@ -1,6 +1,6 @@
 /**
- * A program: steps over values, planned once for the shapes at hand and run many times. It knows no framework and no device:
- * steps are calls of a device, or JavaScript in between.
+ * A program: steps over values, planned once for the shapes at hand and run many times. It depends on no framework and
+ * no device: steps are calls of a device, or JavaScript functions.
  *
  *   slots    typed values. Where they lie is planned: in one block, shared by what never lives at the same time
  *   steps    work with the slots that it reads and writes, or a function
@@ -17,7 +17,7 @@ import { type MemoryPlan, planMemory } from './memory-plan.ts';
 /** A value of a program. */
 export interface Slot<H> {
   readonly byteLength: number;
-  /** It lies there, whatever is planned: weights, or what outlives a run. */
+  /** The place of a slot that is not planned: weights, or values that outlive a run. */
   readonly at?: H | undefined;
   /** It is part of another slot, from a byte on: what Reshape makes of it. */
   readonly within?: { readonly slot: number; readonly begin: number } | undefined;
@@ -44,7 +44,7 @@ export interface ScriptStep {
   readonly writes: readonly number[];
   /** Ids of kernels that it runs, if any. */
   readonly kernels?: readonly string[] | undefined;
-  /** What it computes, if it is such work: for whoever wants to know what it may take. */
+  /** What it computes, if it is such work: for forecasts of its time. */
   readonly work?: Work | undefined;
 }
 
@@ -57,10 +57,10 @@ export class Program<H> {
   readonly #plan: Placement;
   #handles: readonly H[] = [];
   #calls: readonly (Call<H> | (() => void))[] = [];
-  /** By step: where operands of its call lie since the block is another one, until it has run. */
+  /** By step: new places of its operands after the block was replaced, until the step has run. */
   #moved: (Readonly<Record<number, H>> | undefined)[] = [];
 
-  /** Plans the memory; `bind` has to follow. Slots and steps belong to the program from then on. */
+  /** Plans the memory; call `bind` next. Slots and steps belong to the program from then on. */
   constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]) {
     this.#device = device;
     this.#slots = slots;
@@ -73,7 +73,7 @@ export class Program<H> {
     return this.#plan.byteLength;
   }
 
-  /** Ids of the kernels of each step, once it is bound; of functions those that they tell. */
+  /** Ids of the kernels of each step, once it is bound; for functions, the ids that they state. */
   get kernels(): readonly (readonly string[])[] {
     return this.#steps.map((step, i) => {
       const call = this.#calls[i];
@@ -87,8 +87,8 @@ export class Program<H> {
   }
 
   /**
-   * Binds every call to its addresses. Once that was done, another block costs little: operands are said to lie elsewhere when they
-   * are used.
+   * Binds every call to its addresses. After the first time, another block costs little: steps get the new places of
+   * their operands when they run.
    * @param block at least {@link byteLength} bytes; stays the caller's, and has to live as long as the program runs
    */
   bind(block: H): void {
@@ -161,7 +161,7 @@ function place<H>(device: Device<H>, slots: readonly Slot<H>[], steps: readonly 
   });
   const apart = (work: Work) => work.kind === 'op' && device.isShared?.(work) === true;
   const shared = sharedPlaces(slots, steps, first, last, rootOf, apart);
-  // A place lives as long as all that share it. Its owner comes before them.
+  // A place is in use as long as any slot that shares it. Its owner comes before the others.
   const lives: { readonly byteLength: number; from: number; to: number }[] = [];
   const placeOf = slots.map(({ at, byteLength }, slot): number => {
     const owner = shared[slot];

@@ -1,5 +1,5 @@
 /**
- * offset_f32: what a constant in every weight adds to a product. WGSL.
+ * offset_f32: adds to a product the effect of a constant in every weight. WGSL.
  *
  *   y[m,n] += offset · Σ_k x[m,k]                     NaN stays what it was
  *

@@ -1,8 +1,8 @@
-/** The time, and what is to happen later. Tests put a clock of their own into a pool. */
+/** The time, and timers. Tests give a pool a clock of their own. */
 export interface Clock {
   /** Milliseconds since some moment. */
   now(): number;
-  /** Calls `run` in `ms`, unless the process ends before. @returns what takes it back */
+  /** Calls `run` in `ms`, unless the process ends before. @returns a function that cancels it */
   after(ms: number, run: () => void): () => void;
 }
 

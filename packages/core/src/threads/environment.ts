@@ -1,4 +1,4 @@
-/** What there is to make threads of: Node's worker_threads, or a page's Worker. */
+/** What threads can be made of here: Node's worker_threads, or a page's Worker. */
 
 /** What the pool needs of a Worker of either kind. */
 export interface ThreadWorker {

@@ -1,9 +1,10 @@
 /**
  * The words that all threads of a pool share: an Int32Array over a SharedArrayBuffer.
  *
- * A job is published by storing its number of chunks into `ticket`. Every thread takes one off and owns chunk `ticket - 1`
- * if what it found was positive: one atomic operation, whatever job that is. Only then does it read the job's words, and they
- * hold still: a job ends when all its chunks are done, this one too. So no thread can mix up two jobs, however late it wakes.
+ * A job is published by storing its number of chunks into `ticket`. Every thread subtracts one, and owns chunk `ticket
+ * - 1` if the old value was positive: one atomic operation, for any job. Only then does it read the job's words, which
+ * cannot change in the meantime: a job ends when all its chunks are done, including this one. So no thread can confuse
+ * two jobs, however late it wakes.
  */
 
 import { MAX_ARGS } from '../kernel-spec.ts';
@@ -12,7 +13,7 @@ import type { RelaxedProbe } from '../wasm/features.ts';
 import { ARG_WORDS } from './job.ts';
 
 export interface Layout {
-  /** Chunks nobody has claimed; negative once threads have looked in vain. */
+  /** Chunks that no thread has claimed; negative once threads have found none. */
   readonly ticket: number;
   /** Chunks that ended, done or refused. */
   readonly done: number;

@@ -1,5 +1,5 @@
 /**
- * One pool of workers per page or process: all backends share it, the last one to leave stops it.
+ * One pool of workers per page or process: all backends share it, and the last one to leave stops it.
  *
  * The calling thread publishes a job, takes chunks like any other thread, and spins until the last chunk is done. It needs no
  * worker for that: one that is asleep, or not there yet, has claimed nothing. Only a worker that ends in the middle of a
@@ -16,19 +16,27 @@ import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
 /** How long workers may take to start before the pool is used without them; `startMs` changes it. */
 const START_MS = 5000;
-/** In so many parts: time in which the calling thread was busy, and could not hear of a start, counts as one of them at most. */
+/**
+ * That time is measured in so many parts: if the calling thread was busy, and could not receive a message, that counts
+ * as one part at most.
+ */
 const START_LOOKS = 10;
 export const START_LOOK_MS = START_MS / START_LOOKS;
-/** Unused workers stay for so long: programs that make one backend after the other do not start them again. */
+/**
+ * Unused workers stay for this long, so that programs that create one backend after the other do not start them again.
+ */
 const LINGER_MS = 1000;
-/** Workers that fail are replaced so many times, the first after so long, then after four times as long. */
+/** Workers that fail are replaced this many times, each time after four times as long a wait. */
 const REPLACEMENTS = 2;
 const BACK_OFF_MS = 100;
 /** A failure this long after the last one counts as the first. */
 const CALM_MS = 60_000;
-/** Two looks at the clock further apart than this: the calling thread itself was off its core. */
+/** If two looks at the clock are further apart than this, the calling thread itself had no core. */
 export const LOOK_MS = 2;
-/** Workers never collect the memories they are told to drop, they allocate nothing: after so many they are replaced. */
+/**
+ * Workers never collect the memories that they are told to drop, because they allocate nothing: after so many drops
+ * they are replaced.
+ */
 const MAX_DROPS = 16;
 
 const NONE: readonly number[] = [];
@@ -60,8 +68,7 @@ export interface JobEnd {
   /** How many the calling thread computed. */
   readonly own: number;
   /**
-   * Was a worker lost? It may still write into the memory of this job: whoever reads or writes that memory afterwards has to
-   * leave it.
+   * Was a worker lost? It may still write into the memory of this job, so everybody else has to move to another memory.
    */
   readonly lost: boolean;
   /** For how long, at last, no other thread had got on, if that was too long; and how long was allowed. */
@@ -74,8 +81,9 @@ export class ThreadPool {
   readonly warnings: string[] = [];
   clock: Clock = systemClock;
   /**
-   * No chunk done for so long, or for fifty times what one takes here if that is longer, means a lost worker. Twice as long after
-   * each failure: a machine on which workers are only slow is soon believed.
+   * A worker counts as lost if no chunk is finished for this long, or for fifty times the duration of a chunk if that
+   * is longer. The time doubles after each failure, so that on a slow machine workers are soon no longer taken for
+   * lost.
    */
   patienceMs = 100;
   /** How long a worker may take to start. An emulated engine needs more. */
@@ -88,7 +96,7 @@ export class ThreadPool {
   /** Workers asked for, and places among them that stay empty since workers failed there. */
   #asked = 0;
   #empty = 0;
-  /** Failures in a row, the last one, and what takes the replacement back that is to come. */
+  /** Failures in a row, the time of the last one, and what cancels the replacement that is due. */
   #failures = 0;
   #failedAt = 0;
   #cancelRetry: (() => void) | undefined;
@@ -130,7 +138,7 @@ export class ThreadPool {
     this.#asked = this.#empty = this.#failures = 0;
   }
 
-  /** Makes a kernel known to all workers. @returns its number */
+  /** Sends a kernel to all workers. @returns its number */
   install(id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): number {
     const kernel = this.#nextKernel++;
     const message = { kernel, id, module, memory };
@@ -139,7 +147,7 @@ export class ThreadPool {
     return kernel;
   }
 
-  /** Kernels that nobody will call any more; the memory they worked on goes with them. */
+  /** Drops kernels that will not be called any more, and with them the memory that they worked on. */
   drop(kernels: readonly number[]): void {
     if (kernels.length === 0) return;
     for (const kernel of kernels) this.#kernels.delete(kernel);
@@ -207,7 +215,7 @@ export class ThreadPool {
     }
     if (lost) {
       this.warnings.push('threads: a worker did not finish its part of a matmul, which was repeated.');
-      // They would keep the memory that is left, and the lost ones may still write to the control block.
+      // They would keep the old memory alive, and the lost ones may still write to the control block.
       this.#clear();
       this.#fill(owners.size);
       this.#failed(owners.size);
@@ -215,7 +223,7 @@ export class ThreadPool {
     return missing;
   }
 
-  /** @returns for how long the other threads had not got on, if that was too long: 0 if all is done */
+  /** @returns 0 if all is done; otherwise the milliseconds without progress of the other threads, which was too long */
   #join(chunks: number, patienceMs: number): number {
     const control = this.#control;
     let seen = -1;
@@ -227,7 +235,8 @@ export class ThreadPool {
       pause();
       if (turn % 256 !== 255) continue;
       const now = this.clock.now();
-      // On a machine with too much to do the others wait for a core about as often as this thread: that time is not theirs.
+      // On an overloaded machine, the others wait for a core about as often as this thread, so that time does not
+      // count.
       waited = done === seen ? waited + Math.min(now - last, LOOK_MS) : 0;
       last = now;
       seen = done;
@@ -250,7 +259,7 @@ export class ThreadPool {
     for (let missing = this.#asked - this.#empty - but - this.#threads.length; missing > 0; missing--) this.#start();
   }
 
-  /** Makes up for ready workers that failed: later each time, in the end not at all. */
+  /** Replaces ready workers that failed: later each time, and in the end not at all. */
   #failed(workers: number): void {
     const now = this.clock.now();
     if (now - this.#failedAt > CALM_MS) this.#failures = 0;
@@ -312,7 +321,7 @@ export class ThreadPool {
     }
   }
 
-  /** Goes on without a worker that ended between two jobs, or never started. */
+  /** Continues without a worker that ended between two jobs, or never started. */
   #remove(thread: Thread, reason: string): void {
     const { slot, state } = thread;
     if (state === 'gone') return;

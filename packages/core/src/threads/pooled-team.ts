@@ -1,4 +1,4 @@
-/** What a backend has of the pool: its number of threads, and its kernels there. */
+/** A backend's share of the pool: its number of threads, and its kernels there. */
 import type { Cuts } from '../plan/cut.ts';
 import { cutsFor } from '../plan/share.ts';
 import type { Job } from './job.ts';

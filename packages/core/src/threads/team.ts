@@ -1,4 +1,4 @@
-/** The threads of a backend: the calling one alone, or a part in the pool, which is loaded for it. */
+/** The threads of a backend: the calling one alone, or a share of the pool, whose code is then loaded. */
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { automaticThreads, whatIsMissing } from './environment.ts';
 import type { Job } from './job.ts';
@@ -12,7 +12,10 @@ export interface ThreadOptions {
    * page is not cross-origin isolated; `backend.threads` says why.
    */
   readonly threads?: number | 'auto' | undefined;
-  /** Makes the workers, where the page's CSP forbids those from a Blob: of a script that calls `runThread()` of `@msd/core/thread`. */
+  /**
+   * Makes the workers, if the page's CSP forbids workers from a Blob: from a script that calls `runThread()` of
+   * `@msd/core/thread`.
+   */
   readonly worker?: WorkerFactory | undefined;
 }
 
@@ -28,7 +31,7 @@ export interface ThreadReport {
 /**
  * Starts what is missing of the workers and waits for them.
  *
- * @throws {@link RangeError}, {@link TypeError} for options that mean nothing
+ * @throws {@link RangeError}, {@link TypeError} for impossible options
  */
 export async function createTeam({ threads = 'auto', worker }: ThreadOptions): Promise<Team> {
   if (threads !== 'auto' && !(Number.isSafeInteger(threads) && threads >= 1 && threads <= MAX_THREADS))
@@ -41,7 +44,7 @@ export async function createTeam({ threads = 'auto', worker }: ThreadOptions): P
   return (await import('./pooled-team.ts')).joinPool(requested, worker); // most pages have no use for it
 }
 
-/** What a backend has of threads. */
+/** The threads of a backend. */
 export interface Team {
   readonly requested: number;
   /** Threads that a job can have now, the calling one included. */
@@ -53,7 +56,7 @@ export interface Team {
   wake(): void;
   /** Makes an instance's kernel available to jobs. */
   install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void;
-  /** Takes all kernels back, and with them the memory that they worked on. */
+  /** Drops all kernels, and with them the memory that they worked on. */
   forget(): void;
   /**
    * Runs every chunk, even if workers die.
@@ -61,11 +64,13 @@ export interface Team {
    * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
-   * @param meanwhile what only the calling thread can do, and the kernel has nothing to do with: done while others begin
-   * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
+   * @param meanwhile work that only the calling thread can do, and that is independent of the kernel: done while others
+   * begin
+   * @returns false if a worker was lost in a chunk that may not be repeated: compute everything again that this kernel
+   * reads
    */
   run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
-  /** Ends this backend's part in the pool; twice is once. */
+  /** Ends this backend's share of the pool; calling it again does nothing. */
   release(): void;
 }
 

@@ -1,4 +1,4 @@
-/** Starts workers where they come from: node:worker_threads, a page's Worker from a Blob, or the user's own. */
+/** Starts workers: of node:worker_threads, a page's Worker from a Blob, or the user's own. */
 import { type NodeWorker, nodeThreads, type ThreadWorker } from './environment.ts';
 import { threadCode } from './thread.ts';
 

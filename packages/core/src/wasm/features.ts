@@ -1,4 +1,4 @@
-/** What the engine and the CPU can do, asked once with modules of our own emitter. */
+/** What the engine and the CPU support, tested once with modules of our own emitter. */
 import { BackendUnavailableError } from '../errors.ts';
 import { type Func, i32, i32x4, Module, relaxed, type V128, v128 } from './emitter.ts';
 import { advance, range } from './loops.ts';
@@ -18,9 +18,9 @@ export function requireSimd(): void {
   try {
     new WebAssembly.Module(bytes);
   } catch (cause) {
-    // What is valid is refused by a policy only.
+    // A valid module can only be refused by a policy.
     throw new BackendUnavailableError(
-      `createBackend: this page may not compile WebAssembly (${cause instanceof Error ? cause.message : String(cause)}). Its Content-Security-Policy has to say script-src 'wasm-unsafe-eval'; or use device 'reference'.`,
+      `createBackend: this page may not compile WebAssembly (${cause instanceof Error ? cause.message : String(cause)}). Its Content-Security-Policy needs script-src 'wasm-unsafe-eval'; or use device 'reference'.`,
       { cause },
     );
   }
@@ -47,7 +47,10 @@ export type ByteOperand = 'unsigned' | 'signed';
 
 /** The relaxed dot of int8 operands, as this engine runs it on this CPU. */
 export interface RelaxedDot {
-  /** How it takes a second operand of 8 bits, proved exact over all 256 values; `null` where it saturates or mixes. */
+  /**
+   * How it treats a second operand of 8 bits, tested as exact over all 256 values; `null` if it saturates or mixes
+   * both.
+   */
   readonly byteOperand: ByteOperand | null;
   /** Its rate over that of `i32x4.dot_i16x8_s` and an addition, in products per second, both in registers. */
   readonly gain: number;
@@ -60,8 +63,8 @@ interface Scope {
 
 /**
  * Is this V8 before 13, of Node before 24 and Chromium before 130? Its optimiser loads the operands of all steps of a turn before it
- * multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and what a measurement sees depends on how busy the machine is:
- * so this one thing is asked of the version.
+ * multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and a measurement depends on how busy the machine
+ * is, so this is decided by the version.
  */
 export function loadsFirst({ process, navigator }: Scope = globalThis as Scope): boolean {
   const chromium = navigator?.userAgentData?.brands?.find(({ brand }) => brand === 'Chromium');
@@ -82,8 +85,8 @@ export function relaxedDot(): RelaxedDot | null {
 let asked: (() => number) | undefined;
 
 /**
- * Has the engine compile what {@link relaxedDot} measures, in the background: who knows that a matrix will come can do something else
- * in the meantime. A few milliseconds, once.
+ * Has the engine compile, in the background, what {@link relaxedDot} measures. Call it when you know that a matrix will
+ * come, and do something else in the meantime. A few milliseconds, once.
  *
  * @returns the measurement; nothing where there is no relaxed SIMD
  */
@@ -93,8 +96,8 @@ export function askEngine(): (() => number) | undefined {
 }
 
 /**
- * What the relaxed dot makes of bytes, to be asked wherever it runs: a worker on another core may have another answer, at least
- * nothing forbids it.
+ * The results of the relaxed dot for test bytes. Every worker is tested, since nothing guarantees that another core
+ * gives the same results.
  */
 export interface RelaxedProbe {
   /** Exports `dots(pairs, out, count)`: out[i] = relaxed dot of the two vectors of pair i. */

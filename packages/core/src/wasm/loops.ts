@@ -1,4 +1,4 @@
-/** Small words that kernels are written with: pointers that move, tiles of locals. */
+/** Small helpers for writing kernels: moving pointers, tiles of locals. */
 import { type Func, type I32, i32, type Local, type V128, v128 } from './emitter.ts';
 
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);

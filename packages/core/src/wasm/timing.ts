@@ -1,4 +1,4 @@
-/** Short measurements, for choices that never show in a result. */
+/** Short measurements, for choices that never change a result. */
 
 /** Calls of this length in all make V8 ask for its optimising tier, which is compiled in the background; most kernels need less. */
 const ASK_MS = 1;
@@ -9,15 +9,15 @@ const CLOCK_STEPS = 10;
 const SAMPLE_MS = { least: 0.2, most: 1 } as const;
 const ROUNDS = 7;
 
-/** A function that gets faster by more than this has only now come to the optimising tier. */
+/** A function that gets faster by more than this has only now reached the optimising tier. */
 const UNSETTLED = 0.8;
 const RETRIES = 4;
 /** The optimising tier is two to eight times as fast as the one before. */
 const LEAP = 0.65;
 
 /**
- * Brings a function to the engine's optimising tier: runs it until the engine has been asked for that. In the meantime something else
- * can be done, such as warming other functions.
+ * Brings a function to the engine's optimising tier: runs it until the engine starts to optimise it. In the meantime
+ * something else can be done, such as warming other functions.
  *
  * @param begin makes everything ready for calls, and gives one
  * @returns waits until the optimised function is seen to be there, at most for the time that it takes
@@ -67,8 +67,8 @@ export function settledTime(runs: readonly (() => void)[], rounds: number = ROUN
 }
 
 /**
- * Shortest milliseconds per call of each function, taken in turns. Whatever else the machine does only ever adds time, and it
- * adds it to single samples: a median of few would let a busy moment choose.
+ * Shortest milliseconds per call of each function, taken in turns. Other work on the machine only ever adds time, and
+ * only to some samples, so the shortest is taken: in a median of few, a busy moment would decide.
  */
 export function bestTime(runs: readonly (() => void)[], rounds: number = ROUNDS): number[] {
   const timed = runs.map((run) => ({ run, calls: 1, best: Number.POSITIVE_INFINITY }));

@@ -1,6 +1,6 @@
-/** What all WGSL kernels share. */
+/** Parts that all WGSL kernels share. */
 
-/** Threads that look at one 256-k block of activations, or at one panel of weights. */
+/** Threads that work on one 256-k block of activations, or on one panel of weights. */
 export const THREADS = 64;
 
 /** What the kernels are allowed to use of the device. */

@@ -1,11 +1,11 @@
 /**
- * How a caller stops what it has started: an AbortSignal, or the `terminate` of a run, both looked at between steps. A run that
- * somebody may stop lets others have a turn now and then, or nobody could.
+ * How a caller stops a creation or a run: by an AbortSignal, or by `terminate` of a run; both are checked between
+ * steps. A run that may be stopped lets other tasks run now and then, because otherwise nothing could stop it.
  */
 import { AbortError } from '../errors.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
 
-/** Milliseconds that pass, at most a step more, before others have a turn. */
+/** Milliseconds before other tasks have a turn; at most one step longer. */
 const TURN_MS = 12;
 
 export class Watch {
@@ -24,7 +24,7 @@ export class Watch {
   check(): void {
     if (this.#signal?.aborted) throw this.#error();
     if (this.#isTerminated()) {
-      throw new AbortError(`${this.#where}: stopped, for \`terminate\` of its options is true.`);
+      throw new AbortError(`${this.#where}: stopped, because its option \`terminate\` is true.`);
     }
   }
 
@@ -33,14 +33,14 @@ export class Watch {
     return performance.now() - this.#last > TURN_MS;
   }
 
-  /** Lets others have a turn. @throws {@link AbortError} if it was stopped in it */
+  /** Lets other tasks run. @throws {@link AbortError} if one of them stopped it */
   async turn(): Promise<void> {
     await nextTask();
     this.#last = performance.now();
     this.check();
   }
 
-  /** What comes first: the outcome, or the signal. The work itself ends at its next check. */
+  /** Settles with the outcome or the signal, whichever comes first. The work itself ends at its next check. */
   async orAborted<T>(work: Promise<T>): Promise<T> {
     const signal = this.#signal;
     if (!signal) return work;
@@ -71,13 +71,13 @@ export function checkSignal(where: string, signal: unknown): AbortSignalLike | u
   return signal as AbortSignalLike;
 }
 
-/** Node's own way to wait for others. */
+/** Node's own way to let other tasks run. */
 const { setImmediate: immediately } = globalThis as { readonly setImmediate?: (run: () => void) => void };
 
 /** Resolves in a task of its own: events, timers and garbage collectors come before it. */
 export async function nextTask(): Promise<void> {
   await new Promise<void>((resolve) => {
-    // The first message of a channel costs Node 40 ms: it loads all that the web knows of messages.
+    // In Node, the first message of a channel costs 40 ms, because it loads the code for the web's messages.
     if (immediately) return immediately(resolve);
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

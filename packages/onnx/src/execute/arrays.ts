@@ -1,4 +1,4 @@
-/** What tensors of JavaScript hold, by the name of their type. */
+/** Array classes of JavaScript tensors, by the name of their type. */
 
 type ArrayType = new (buffer: ArrayBufferLike, offset?: number, length?: number) => ArrayBufferView;
 

@@ -15,7 +15,7 @@ export function placeOf(tensor: TensorRef): readonly [Arriving, Stretch] | undef
   return place?.source.arriving && [place.source.arriving, place];
 }
 
-/** Whether a tensor of these lies in a file that is arriving: what is packed of it lets go of its bytes. */
+/** Does one of these tensors lie in a file that is still arriving? Such bytes are freed when they are packed. */
 export function isArriving(tensors: Iterable<TensorRef>): boolean {
   for (const tensor of tensors) if (placeOf(tensor)) return true;
   return false;

@@ -1,4 +1,4 @@
-/** Tensors of files that are still arriving: which bytes nobody needs any more once a matrix is packed. */
+/** Tensors of files that are still arriving: which bytes can be freed when a matrix is packed. */
 import { piece } from '../ops/index.ts';
 import type { Arriving, Stretch } from '../read/arriving.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -8,13 +8,13 @@ import { placeOf } from './arriving-place.ts';
 /** Tensors of one file that is arriving. */
 class ArrivingFile {
   readonly #source: Arriving;
-  /** By offset, those that only matrices are made of. */
+  /** By offset: tensors that only matrices use. */
   readonly #loose = new Map<number, Stretch>();
   readonly #held = new Set<number>();
   readonly #all: readonly Stretch[];
   #read = new Set<Stretch>();
 
-  /** @param kept those that others read, too */
+  /** @param kept tensors that are also read otherwise */
   constructor(source: Arriving, tensors: readonly Stretch[], kept: ReadonlySet<number>) {
     this.#source = source;
     this.#all = tensors.toSorted((a, b) => a.offset - b.offset);
@@ -32,7 +32,7 @@ class ArrivingFile {
     return tensor ? tensor.offset + tensor.length : end;
   }
 
-  /** A matrix is begun: what is read from now on is its. */
+  /** Packing of a matrix begins: what is read from now on belongs to it. */
   begin(): void {
     this.#read = new Set();
   }
@@ -42,12 +42,12 @@ class ArrivingFile {
     for (const tensor of this.#read) if (!this.#held.has(tensor.offset)) this.#letGo(tensor);
   }
 
-  /** Others need the tensor, too. */
+  /** The tensor has to be kept. */
   hold({ offset }: Stretch): void {
     this.#held.add(offset);
   }
 
-  /** Nobody needs it any more. */
+  /** The tensor is not needed any more. */
   drop(tensor: Stretch): void {
     this.#held.delete(tensor.offset);
     this.#letGo(tensor);
@@ -73,7 +73,7 @@ class ArrivingFile {
   }
 }
 
-/** Tensors of arriving files that several matrices are made of: they stay until the last one is packed. */
+/** Tensors of arriving files that several matrices use: they are kept until the last one is packed. */
 class Uses {
   readonly #files: ReadonlyMap<Arriving, ArrivingFile>;
   /** By the place of a tensor. */
@@ -106,7 +106,7 @@ class Uses {
   }
 }
 
-/** What is known of files that are still arriving: all their tensors, and those that are not only packed. */
+/** Files that are still arriving: all their tensors, and those that are not only packed. */
 export interface ArrivingTensors {
   readonly tensors: Iterable<TensorRef>;
   readonly kept: Iterable<TensorRef>;
@@ -139,5 +139,5 @@ function filesOf({ tensors, kept }: ArrivingTensors): Map<Arriving, ArrivingFile
 
 export type { ArrivingFile };
 
-/** Few files are read while they arrive: it is fetched by itself. */
+/** Few files are read while they arrive, so this code is a piece of its own. */
 export const tracking = /* @__PURE__ */ piece({ filesOf, Uses });

@@ -1,5 +1,5 @@
 /**
- * Checks what a caller hands to `run`: once, at the edge, against what the model declares.
+ * Checks the arguments of `run` against the model's declarations, once.
  */
 import { jsDataType } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
@@ -18,13 +18,16 @@ export interface InputSpec {
   readonly shape: readonly unknown[] | undefined;
 }
 
-/** What the model says about an input. */
+/** The declaration of an input. */
 export function inputSpec({ name, type }: ValueInfo): InputSpec {
   const dims = type.dims?.map((dim) => (typeof dim === 'number' ? dim : -1));
   return { name, type: jsDataType(type.elemType) ?? '', dims, shape: type.dims };
 }
 
-/** An output with what its file leaves out, as far as it follows from the nodes. A symbol of our own has no name outside. */
+/**
+ * An output, completed by type and sizes that follow from the nodes if the file leaves them out. Our own symbols are
+ * not shown.
+ */
 export function completed({ name, type }: ValueInfo, info: Info | undefined): ValueInfo {
   const found = info?.dims?.map((dim) =>
     typeof dim === 'number' ? dim : dim.replace(/^\?(\?.*)|^\?.*/, '$1') || null,
@@ -46,7 +49,7 @@ export function metadataOf({ name, type }: ValueInfo): OrtMetadata {
   return { name, isTensor: true, type: jsDataType(type.elemType) ?? 'float32', shape };
 }
 
-/** What a session of ONNX Runtime says about an input; `undefined` for what is no tensor. */
+/** The input as a session of ONNX Runtime describes it; `undefined` if it is not a tensor. */
 export function specOfMetadata({ name, isTensor, type, shape }: OrtMetadata): InputSpec | undefined {
   if (!isTensor || type === undefined) return undefined;
   // Neither a scalar nor an unknown rank has sizes; an unnamed dynamic one is 2³² − 1.
@@ -54,7 +57,9 @@ export function specOfMetadata({ name, isTensor, type, shape }: OrtMetadata): In
   return { name, type, dims: dims?.length ? dims : undefined, shape };
 }
 
-/** A feed by its name. What every object inherits is none: `constructor` may be the name of an input. */
+/**
+ * A feed by its name. Properties that every object inherits do not count: `constructor` may be the name of an input.
+ */
 export function feedOf(feeds: Readonly<Record<string, unknown>>, name: string): unknown {
   return Object.hasOwn(feeds, name) || !(name in Object.prototype) ? feeds[name] : undefined;
 }
@@ -74,7 +79,7 @@ const WHERE: Readonly<Record<string, string>> = {
 export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
   const tensor = checkKind(spec.name, given);
   if (tensor.type !== spec.type) {
-    // What is wrong most often: token ids are no plain numbers.
+    // The most frequent mistake: token ids as plain numbers.
     const hint =
       spec.type === 'int64' ? " Make it with new Tensor('int64', BigInt64Array.from(numbers, BigInt), dims)." : '';
     throw new TypeError(`run: input '${spec.name}', expected ${spec.type}, got ${String(tensor.type)}.${hint}`);
@@ -93,7 +98,7 @@ export function checkFeed(spec: InputSpec, given: unknown): OrtTensor {
       throw new RangeError(`run: input '${spec.name}', expected [${shape}], got [${tensor.dims.join(', ')}].`);
     }
   }
-  // To read elements that lie in a cache would copy them.
+  // Reading elements that lie in a cache would copy them.
   return keptOf(tensor) ? tensor : checkData(spec.name, tensor);
 }
 

@@ -7,7 +7,7 @@ import type { GruCellStep, LstmCellStep, RecurrentStep, Slot } from '../ops/lowe
 import type { Places } from './places.ts';
 import type { Workshop } from './plan.ts';
 
-/** What calls are bound with. */
+/** What a cell needs to bind its calls. */
 export interface Making extends Pick<Workshop, 'device' | 'residents' | 'split'> {
   readonly handleOf: (slot: Slot) => ArenaHandle;
   readonly at: Places;
@@ -18,22 +18,22 @@ export interface Making extends Pick<Workshop, 'device' | 'residents' | 'split'>
 export interface Cell {
   /** Binds its calls to where its slots lie. @returns ids of kernels that a direction takes */
   bind(): readonly string[];
-  /** Looks where it reads and writes in this run. */
+  /** Makes the views that it reads and writes in this run. */
   look(): void;
-  /** A direction begins. */
+  /** Begins a direction. */
   begin(d: number): void;
-  /** A position. @param from what comes of x there, [batch, gates · hidden] */
+  /** Computes a position. @param from the product of x there, [batch, gates · hidden] */
   advance(d: number, from: Float32Array): void;
-  /** A sequence has no such position: its state stays. The layer sees to `h`. */
+  /** Keeps the state of a sequence that has no such position. The layer keeps `h`. */
   keep(row: number): void;
-  /** A sequence of nothing leaves no state. */
+  /** Sets the state of an empty sequence to 0. */
   clear(row: number): void;
-  /** The position is over. */
+  /** Ends the position. */
   commit(): void;
   end(d: number): void;
 }
 
-/** The state that a direction begins with. */
+/** The initial state of a direction. */
 export function stateOf(initial: Float32Array | undefined, d: number, to: Float32Array): void {
   if (initial) to.set(initial.subarray(d * to.length, (d + 1) * to.length));
   else to.fill(0);
@@ -162,7 +162,7 @@ export class LstmCell implements Cell {
   }
 }
 
-/** Of input, output and forget gate, what the cell may get, and the cell: the next cell, and what is told of it. */
+/** From input, output and forget gate, the candidate and the cell: the next cell, and `h`. */
 const LSTM: Elementwise = /* @__PURE__ */ lstmExpression();
 
 function lstmExpression(): Elementwise {
@@ -227,7 +227,7 @@ export class GruCell implements Cell {
       next: at.floats(next),
       h: at.floats(this.#step.room.h),
     };
-    // Of a candidate that is reset after its product, the part of x comes later.
+    // If the reset comes after the candidate's product, the part of x is added later.
     this.#views.added.fill(0);
   }
 
@@ -251,7 +251,7 @@ export class GruCell implements Cell {
     h.set(next);
   }
 
-  // All of its state is `h`.
+  // Its only state is `h`.
   begin(): void {}
   keep(): void {}
   clear(): void {}
@@ -259,11 +259,11 @@ export class GruCell implements Cell {
   end(): void {}
 }
 
-/** Of the reset gate and the state: what is left of it. */
+/** The state times the reset gate. */
 const RESET: Elementwise = /* @__PURE__ */ resetExpression();
-/** Of update gate, candidate and state: the next state. */
+/** The next state, from update gate, candidate and state. */
 const GRU: Elementwise = /* @__PURE__ */ gruExpression(3, (to) => [0, to.add('Tanh', [1]), 2]);
-/** Of update and reset gate, what comes of the state, what comes of x, and the state. */
+/** The next state, from update and reset gate, the candidate's products of state and x, and the state. */
 const GRU_AFTER: Elementwise = /* @__PURE__ */ gruExpression(5, (to) => {
   const left = to.add('Mul', [to.add('Sigmoid', [1]), 2]);
   return [0, to.add('Tanh', [to.add('Add', [3, left])]), 4];

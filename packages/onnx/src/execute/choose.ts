@@ -1,4 +1,4 @@
-/** Which way through its branches a run takes: conditions, one after the other. */
+/** Chooses the graph of a run, by its conditions one after the other. */
 import type { ArenaHandle } from '@msd/core';
 import type { Device } from '@msd/core/program';
 import type { Choice } from '../inline/branches.ts';

@@ -1,4 +1,4 @@
-/** A claimed region in a session: finds or makes the plan for what a run brings, and runs it. */
+/** A claimed region in a session: finds or makes the plan for a run's inputs, and runs it. */
 
 import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
 import { FLOAT32 } from '../data-types.ts';
@@ -26,17 +26,17 @@ export class ClaimedRegion {
   readonly #sized: readonly number[];
   readonly #valued: readonly number[];
   readonly #outputs: readonly number[];
-  /** The last one first. */
+  /** The most recently used one first. */
   #plans: Plan[] = [];
   readonly #key: number[] = [];
-  /** Of the run that is under way. */
+  /** Values of the current run. */
   #values: Values = [];
-  /** What attentions were told in it. */
+  /** What attentions were told in the current run. */
   readonly #tellings = new Map<LateAttention, { readonly pastRows: number; readonly now: AttentionNow }>();
   /** Bytes that this run copied to the device. */
   #copied = 0;
 
-  /** @param ends values that nobody needs after this region */
+  /** @param ends values that are not needed after this region */
   constructor(shop: Workshop, code: RegionCode, slotOf: (name: string) => number, ends: ReadonlySet<string>) {
     this.#shop = shop;
     this.#code = code;
@@ -64,7 +64,8 @@ export class ClaimedRegion {
 
   /**
    * Begins a run: {@link finish} has to follow, after the plan's program has run, or has failed.
-   * @param parent the plan of the claimed region before this one in the same run; for the first one of a body what is held
+   * @param parent the plan of the claimed region before this one in the same run; for the first region of a body, the
+   * values held for all passes
    */
   begin(values: Values, parent: Parent | undefined): Plan {
     this.#values = values;
@@ -74,7 +75,7 @@ export class ClaimedRegion {
     return plan;
   }
 
-  /** Lets go of what a run was told: it is of that run, and may be large. */
+  /** Drops what attentions were told in a run: it belongs to that run, and may be large. */
   forgetRun(): void {
     if (this.#tellings.size > 0) this.#tellings.clear();
   }
@@ -101,8 +102,8 @@ export class ClaimedRegion {
   }
 
   /**
-   * Makes the plan of a run in which every open size is 1, one token: its kernels are compiled and warm then.
-   * @returns `undefined` if something of it only a run can know
+   * Makes the plan of a run with every open size 1 (one token), so that its kernels are compiled and warm. @returns
+   * `undefined` if it depends on something that only a run can know
    */
   prepare(parent: Parent | undefined): Plan | undefined {
     const values: Values = [];
@@ -147,7 +148,7 @@ export class ClaimedRegion {
     return makePlan(this.#shop, this.#code, infos, key, parent, this.#ends, this);
   }
 
-  /** For plans: what a step of JavaScript does. */
+  /** For plans: the function of a JavaScript step. */
   script(step: JsStep, at: () => ArenaHandle): () => void {
     if (step.kind === 'host') return this.#arithmetic(step);
     if (step.kind === 'rows') return this.#rows(step, at);

@@ -33,7 +33,7 @@ import { type Residents, reserveResidents } from './residents.ts';
 import { CutSession, type MsdHandler } from './session.ts';
 import { type PlannedWays, planWays } from './ways.ts';
 
-/** What a cut session is made with, beside drafts. */
+/** What creating a cut session needs, besides drafts. */
 export interface Cutting {
   readonly ort: OrtModule;
   readonly record: ModelRecord;
@@ -56,9 +56,9 @@ function tensorsOf({ constants }: Graph): TensorRef[] {
 }
 
 /**
- * ONNX Runtime starts, and makes sessions of its regions, beside the packing of weights. Where a file is still arriving its regions come
- * first, for packing lets go of bytes; so do bodies of control flow, which may turn out to be ONNX Runtime's. Without any of that, runs
- * are planned first: memory gets its pages, and a file arrives, in the meantime.
+ * ONNX Runtime starts, and creates sessions for its regions, while weights are packed. If a file is still arriving,
+ * these come first, because packing frees bytes. So do bodies of control flow, which may turn out to be ONNX Runtime's.
+ * Without any of that, runs are planned first: meanwhile memory gets its pages, and a file arrives.
  */
 export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Promise<MsdHandler> {
   const { ort, record, parts, request, kept, started } = cutting;
@@ -169,7 +169,7 @@ async function reserve(
 ): Promise<Omit<Loaded, 'ways'>> {
   const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
   const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
-  // Before the bytes of a fetched file go.
+  // Before the bytes of a fetched file are freed.
   const inner = innerNodes(graphs);
   const matches = ways.flatMap(matchesOf);
   const residents = await reserveResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf), isBusy);
@@ -193,7 +193,7 @@ async function plannedWays(...given: Parameters<typeof planWays>): Promise<Plann
 /** Bytes of an element. */
 const KV_BYTES = { int16: 2, int8: 1, model: 4 } as const;
 
-/** What a token adds to the caches that a session keeps, as far as their sizes are known. */
+/** Bytes that a token adds to the caches of a session, as far as their sizes are known. */
 export function kvBytesPerToken(way: BuiltWay, type: keyof typeof KV_BYTES): number {
   const matches = matchesOf(way);
   return graphsOf(way).reduce((sum, { infos }) => sum + keptElements(matches, infos) * KV_BYTES[type], 0);

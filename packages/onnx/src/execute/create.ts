@@ -45,7 +45,7 @@ export async function createSession(
   try {
     return await openAndCreate(ort, model, request, started).catch((error: unknown) => {
       if (!(error instanceof Gone)) throw error;
-      // Rare: something is read twice, and was let go of. Everything is fetched once more, and kept.
+      // Rare: something is read a second time after it was freed. Then everything is fetched again, and kept.
       return openAndCreate(ort, model, again, started);
     });
   } catch (error) {
@@ -54,7 +54,7 @@ export async function createSession(
 }
 
 /**
- * Warms what a session needs while its file arrives, if it is the first of the page.
+ * Warms MSD's code while the file of the page's first session arrives.
  *
  * @param defaults of `register`
  */
@@ -97,24 +97,24 @@ async function openAndCreate(
   }
 }
 
-/** A model that was read, and what its session is made with. */
+/** A model that was read, and what creating its session needs. */
 interface Opened extends Cutting {
   /** As the caller gave it. */
   readonly model: string | Uint8Array;
-  /** As ONNX Runtime gets it: a fetched one as bytes, or it would be fetched twice. */
+  /** As ONNX Runtime gets it: a fetched model as bytes, so that it is not fetched twice. */
   readonly original: () => string | Uint8Array;
   readonly branches: Pick<Branches, 'planned' | 'whole'>;
   readonly planned: Variants;
 }
 
-/** Cut where that is worth it, else whole. */
+/** Creates a cut session if that pays, else one for the whole model. */
 async function createRead(opened: Opened): Promise<MsdHandler> {
   let ways = await draftedWays(opened, false);
   let made: MsdHandler | string;
   try {
     made = await cutOrReason(opened, ways);
   } catch (error) {
-    // Scales are read once, when they are packed. One that MSD does not take is rare: then all is decided again.
+    // Scales are read only when they are packed. If MSD does not take one, which is rare, everything is decided again.
     if (!(error instanceof RangeError) || isNoMemory(error)) throw error;
     ways = await draftedWays(opened, true);
     made = await cutOrReason(opened, ways);
@@ -124,7 +124,10 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
   return session;
 }
 
-/** Rare: something is met that the names of the operators did not tell. It is fetched, and all is decided again. */
+/**
+ * Rare: the model needs code that the names of its operators did not tell. It is fetched, and everything is decided
+ * again.
+ */
 async function draftedWays(opened: Opened, checksScales: boolean): Promise<Ways> {
   try {
     return waysOf(opened, checksScales);
@@ -171,7 +174,7 @@ async function createUncut(
   return createWhole(ort, whole, options, reason, nodes, request.watch);
 }
 
-/** What was fetched travels along. */
+/** Passes on what was fetched. */
 function leftToOrt(
   reason: string,
   model: string | Uint8Array,
@@ -182,10 +185,10 @@ function leftToOrt(
   return new LeftToOrt(reason, fetched, externalData);
 }
 
-/** What ONNX Runtime runs itself. */
+/** The code for ONNX Runtime's part. */
 const loadOrtSide = async () => (await import('./ort-side.ts')).ortSide;
 
-/** Waits for what a signal stops: what fails because of it is an AbortError. */
+/** Waits for work that a signal may stop: if it fails because of that, the error is an AbortError. */
 async function stoppable<T>(watch: Watch, work: Promise<T>): Promise<T> {
   try {
     return await work;

@@ -1,4 +1,4 @@
-/** What a session of a cut model holds. */
+/** The parts of a session of a cut model. */
 import type { Choice } from '../inline/branches.ts';
 import type { OrtModule, OrtSession } from '../ort.ts';
 import type { ValueInfo } from '../read/types.ts';
@@ -7,14 +7,14 @@ import type { Workshop } from './plan.ts';
 import type { Executor } from './run.ts';
 import type { CutVariant, PlannedWays, Way } from './ways.ts';
 
-/** What a cut session is made of. */
+/** The parts of a cut session. */
 export interface CutModel {
   readonly ort: OrtModule;
   /** Ways through its branches: one, if nothing chooses. They share everything but types. */
   readonly variants: readonly CutVariant[];
   /** The same, planned. */
   readonly planned: PlannedWays;
-  /** Which one a run takes. */
+  /** How a run chooses one of them. */
   readonly choice: Choice;
   readonly sessions: readonly OrtSession[];
   readonly inputs: readonly ValueInfo[];
@@ -23,16 +23,16 @@ export interface CutModel {
   readonly regions: readonly RegionReport[];
   /** When its creation began, if it is profiled from then on. */
   readonly profiledFrom: number | undefined;
-  /** What ONNX Runtime would not do as it was asked. */
+  /** The lower level that was used, if ONNX Runtime refused the requested one. */
   readonly graphOptimizationLevel: string | undefined;
-  /** Gives back files that rows are read from. */
+  /** Closes files from which rows are read. */
   close(): void;
 }
 
-/** What variants share is in each of their workshops. */
+/** The workshop of the model; all variants share its contents. */
 export const shopOf = ({ variants: [first] }: CutModel): Workshop => first!.shop;
 
-/** All that `dispose` lets go of: whoever refers to a step, a plan or the executor keeps MSD's memory. */
+/** Everything that `dispose` drops: a reference to a step, a plan or the executor would keep MSD's memory alive. */
 export interface Live {
   readonly model: CutModel;
   readonly executor: Executor;

@@ -1,6 +1,6 @@
 /**
- * Large results that only the caller needs, the logits of a whole prompt above all: a product writes them to an array that is the
- * caller's, some rows and columns at a time. On the device they would take a place that is never given back.
+ * Large results that only the caller needs, such as the logits of a whole prompt: a product writes them to an array of
+ * the caller, some rows and columns at a time. On the device they would take memory that is never freed.
  */
 
 import type { ArenaHandle, DecompositionOptions } from '@msd/core';
@@ -11,13 +11,13 @@ import type { Slot } from '../ops/lowering.ts';
 import type { Fused, ProductsStep } from '../plan/fuse.ts';
 import type { Residents } from './residents.ts';
 
-/** Elements from which on a result is large. */
+/** From this many elements on, a result is large. */
 const LARGE = 2 ** 20;
 
 /** A result in an array. */
 export interface Delivery {
   readonly dims: readonly number[];
-  /** Of the last run, once. */
+  /** The array of the last run; can be taken once. */
   take(): Float32Array;
 }
 

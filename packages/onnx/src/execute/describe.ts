@@ -1,4 +1,4 @@
-/** What a session says of its nodes and regions, as far as it is known once it is created. */
+/** The report of a session's nodes and regions, as far as it is known after creation. */
 import { describeNode, type Graph, type GraphNode } from '../ir/graph.ts';
 import type { Match } from '../passes/matcher.ts';
 import type { Price } from '../plan/cost.ts';
@@ -13,7 +13,7 @@ import type { RegionSession } from './fast-form.ts';
 import type { ForeignPlan } from './foreign.ts';
 import type { Residents } from './residents.ts';
 
-/** What is said of a node that ONNX Runtime has in a faster form. */
+/** The remark for a node that is handed to ONNX Runtime in a faster form. */
 export const FAST_FORM = 'handed over with qk_output 1, which ONNX Runtime computes faster';
 
 function nodeReport(node: NodeRecord, region: number, where: 'msd' | 'ort', reason?: string): NodeReport {
@@ -26,7 +26,7 @@ function nodeReport(node: NodeRecord, region: number, where: 'msd' | 'ort', reas
 
 type Reports = readonly NodeReport[];
 
-/** Of all ways through a model: a node that stands on several of them is listed once, for the first one. */
+/** Merges the reports of all ways through a model: a node on several ways is listed once, as in the first one. */
 export function mergedNodes(ways: readonly Reports[]): Reports {
   const [only] = ways;
   if (ways.length === 1) return only!;
@@ -44,12 +44,12 @@ export function mergedNodes(ways: readonly Reports[]): Reports {
   return [...listed.values()];
 }
 
-/** Nodes of subgraphs, by the node that has them: read before the bytes of a fetched file go. */
+/** Nodes of subgraphs, by the node that has them: read before the bytes of a fetched file are freed. */
 export function innerNodes(graphs: readonly Graph[]): ReadonlyMap<GraphNode, Reports> {
   return new Map(graphs.flatMap(({ nodes }) => nodes.map((node) => [node, insideReports(node, -1)])));
 }
 
-/** What a cut model says of its nodes and regions. */
+/** Reports of a cut model's nodes and regions. */
 export function cutReports(
   ways: readonly BuiltWay[],
   innerNodes: ReadonlyMap<GraphNode, Reports>,
@@ -117,13 +117,13 @@ function insideReports(node: NodeRecord, region: number): NodeReport[] {
   });
 }
 
-/** Nodes that are gone: their results are constants. */
+/** Nodes that were removed, because their results are constants. */
 function foldedNodes({ nodes, folded }: Graph): GraphNode[] {
   const left = new Set(nodes);
   return [...(folded?.values() ?? [])].flatMap(({ node }) => (left.has(node) ? [] : node));
 }
 
-/** What the weights of a match lost when they were quantized, if they were. */
+/** The error of a match's weights, if they were quantized while loading. */
 function quantizedOf({ resources = [] }: Match, matrices: Residents['matrices']): NodeReport['quantized'] {
   for (const { kind, key } of resources) {
     const matrix = kind === 'matrix' ? matrices.get(key) : undefined;

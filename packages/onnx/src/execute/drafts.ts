@@ -1,4 +1,4 @@
-/** What becomes of a model, or of one way through its branches: types, matches, sides. Nothing is loaded yet. */
+/** The draft of a model, or of one way through its branches: types, matches, sides. Nothing is loaded yet. */
 import type { Branches, Variant, Variants } from '../inline/branches.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import { inferTypes, type TypedGraph } from '../ir/infer.ts';
@@ -18,17 +18,17 @@ export interface Draft {
   readonly decisions: Decisions;
   /** Of nodes with products in their subgraphs: what is planned of them, or why nothing. */
   readonly controls: ReadonlyMap<GraphNode, ControlDraft | string>;
-  /** Bodies of all of these, also where nothing is planned of them. */
+  /** Bodies of all of these, even if they are not planned. */
   readonly bodies: ReadonlyMap<GraphNode, DraftedBodies>;
   /** Outputs that no node makes. They are not among the graph's. */
   readonly passed: ReadonlyMap<string, Passed>;
-  /** Of a body: outputs that are others under a second name. They are not among the graph's either. */
+  /** For a body: outputs that are the same value as another output. They are not among the graph's either. */
   readonly same: ReadonlyMap<string, string>;
   /** Absent if the model cannot be cut. */
   readonly sides: Sides | undefined;
   /** Why ONNX Runtime runs all of it; `undefined` if MSD takes a part. */
   readonly reason: string | undefined;
-  /** It cannot be cut at all. */
+  /** True if it cannot be cut at all. */
   readonly isRefused: boolean;
   /** The branches that were taken. */
   readonly taken: readonly string[];
@@ -39,7 +39,10 @@ export interface Drafting extends MatchOptions {
   readonly all: boolean;
   /** What only some models need. */
   readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'selectEarly'>;
-  /** Of a body of control flow: how many are around it, and which of its units would be planned for every pass anew. */
+  /**
+   * For a body of control flow: how many bodies are around it, and which of its units would be planned again for every
+   * pass.
+   */
   readonly body?: { readonly depth: number; varies(typed: TypedGraph): (unit: Unit) => boolean };
 }
 
@@ -92,10 +95,10 @@ export function draftOf({ record: read, graph: built, taken, bodies }: Variant, 
   };
 }
 
-/** May an operator multiply with weights of the file? A branch with one of them is worth a look. */
+/** May an operator multiply with weights of the file? Then a branch that contains it is worth planning. */
 export const mayMultiply = ({ opType }: NodeRecord): boolean => /MatMul|Gemm|Conv|Attention|MoE|LSTM|GRU/.test(opType);
 
-/** What becomes of a model: of each way through its branches, or of all in one if there is nothing to take in them. */
+/** The drafts of a model: one for each way through its branches, or a single one if MSD takes nothing in them. */
 export function draftVariants(branches: Pick<Branches, 'planned' | 'whole'>, planned: Variants, drafting: Drafting) {
   let variants = planned;
   let drafts = variants.all.map((variant) => draftOf(variant, drafting));
@@ -118,7 +121,7 @@ function hasProductInside({ decisions, controls }: Draft): boolean {
   return false;
 }
 
-/** Why the model is better left whole: one way through it cannot be cut, or there is nothing to take on any. */
+/** Why the model is better left whole: one way through it cannot be cut, or MSD takes nothing on any. */
 export function wholeOf(drafts: readonly Draft[]): string | undefined {
   const refused = drafts.find(({ isRefused }) => isRefused);
   if (refused) return refused.reason;

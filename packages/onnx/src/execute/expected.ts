@@ -1,7 +1,7 @@
 /**
- * What the last run was expected to take, step by step, by the models of @msd/core/theory. Fetched when somebody asks; the peaks of
- * this machine are measured then, once for models of one size. It imports nothing that sessions need: that would be a chunk of its own
- * for every page.
+ * What the last run was expected to take, step by step, by the models of @msd/core/theory. Fetched on request; then the
+ * peaks of this machine are measured, once for models of one size. It imports nothing that sessions need, because that
+ * would become a chunk of its own for every page.
  */
 import type { AttentionWork, FormatId, OpWork, PreparedWeights, ProductWork } from '@msd/core';
 import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
@@ -37,7 +37,7 @@ const WORDS: Readonly<Record<Share, string>> = {
   attention: 'attention',
   'other ops': 'other ops',
 };
-/** Of a run, to be named. */
+/** Smaller shares of a run are not named. */
 const LEAST_SHARE = 0.05;
 
 /** @param measuredMilliseconds of the last run @param profile of the last one that ended */
@@ -60,7 +60,7 @@ export function expectationOf(
     const { works, kernels } = program;
     for (const [i, work] of works.entries()) {
       if (!work) {
-        // JavaScript brings inputs and follows shapes; what has kernels is a loop of its own.
+        // JavaScript steps prepare inputs and compute shapes; those with kernels are loops.
         if (kernels[i]!.length > 0) unknownSteps++;
         continue;
       }

@@ -1,6 +1,6 @@
 /**
- * Experts of a plan: in every run JavaScript looks at the scores, brings the rows of each chosen expert together, and adds up
- * what comes out. Everything that multiplies is a call of the device; calls are bound once for each expert and number of rows.
+ * Experts of a plan: in every run JavaScript reads the scores, gathers the rows of each chosen expert, and adds up the
+ * results. Every multiplication is a call of the device; calls are bound once for each expert and number of rows.
  */
 
 import type { ArenaHandle } from '@msd/core';
@@ -12,7 +12,7 @@ import { type ExpertsStep, roomOf, type Slot } from '../ops/lowering.ts';
 import { Places } from './places.ts';
 import type { Workshop } from './plan.ts';
 
-/** Experts that count less are left out. */
+/** Experts with a smaller weight are left out. */
 const LEAST = 1e-8;
 /** Calls that are kept beside those of one row, for each expert. */
 const MOST_CALLS = 8;
@@ -72,7 +72,7 @@ export class Experts {
         }
       }
       for (const call of this.#callsOf(e, end - begin)) device.run(call);
-      // Only now: a call that is made can make memory grow, and views from before it see nothing any more.
+      // Only now: binding a call can make memory grow, which invalidates earlier views.
       const [from, to, weights] = [this.#at.floats(room.down), this.#at.floats(y), this.#at.floats(room.weights)];
       for (let i = begin; i < end; i++) {
         const place = this.#places[i]!;
@@ -81,7 +81,7 @@ export class Experts {
     }
   }
 
-  /** Calls of before are of no use any more. */
+  /** Earlier calls cannot be used any more. */
   #rebind(): void {
     const { k, room } = this.#step;
     this.#calls.clear();
@@ -116,7 +116,7 @@ export class Experts {
     for (let place = 0; place < this.#chosen.length; place++) this.#places[next[this.#chosen[place]!]!++] = place;
   }
 
-  /** What each chosen expert counts, instead of its score. */
+  /** The weight of each chosen expert, instead of its score. */
   #weigh(): void {
     const { k, experts, room, weights: given } = this.#step;
     if (!given) {
@@ -131,7 +131,7 @@ export class Experts {
         sum += kept[i]!;
       }
       const share = given.normalized ? (sum === 0 ? 0 : 1 / sum) : 1;
-      // As in ONNX Runtime, what is negative counts nothing.
+      // As in ONNX Runtime, negative weights count as 0.
       for (let i = begin; i < begin + k; i++) kept[i] = kept[i]! * share < LEAST ? 0 : kept[i]! * share;
     }
   }
@@ -191,7 +191,7 @@ export class Experts {
     return calls;
   }
 
-  /** What comes of gates g and values v. */
+  /** The gated values, from gates g and values v. */
   #gated(rows: number, part: (slot: Slot, width: number) => ArenaHandle): Call<ArenaHandle>[] {
     const { gate, inner, room } = this.#step;
     if (!gate) return [];

@@ -10,10 +10,10 @@ import { Message } from '../write/message.ts';
 
 /** Constants from this size on. Smaller ones may be shapes that ONNX Runtime looks at while it reads the model. */
 const LARGE_BYTES = 65536;
-/** ONNX Runtime counts places with 32 bits. */
+/** ONNX Runtime's offsets have 32 bits. */
 const MOST_BYTES = 2 ** 32;
 
-/** Throws before anything of this size is read: ONNX Runtime's memory ends at 4 GB. */
+/** Throws before anything so large is read: ONNX Runtime's memory is limited to 4 GB. */
 export function checkFits(what: string, byteLength: number): void {
   if (byteLength < MOST_BYTES) return;
   throw new BackendUnavailableError(
@@ -35,7 +35,7 @@ export class ExternalConstants {
   readonly #areCopied: boolean;
   #byteLength = 0;
 
-  /** @param areCopied nothing refers to the bytes of a whole file (in proxy mode all of that would be copied) */
+  /** @param areCopied nothing may refer to the bytes of a whole file (in proxy mode all of them would be copied) */
   constructor(areCopied: boolean) {
     this.#areCopied = areCopied;
   }
@@ -59,10 +59,10 @@ export class ExternalConstants {
     return { bytes, externalData: [...shared, ...read], byteLength: bytes.byteLength + this.#byteLength };
   }
 
-  /** Bytes that lie in memory are shown where they are, others are read. */
+  /** Bytes in memory are referenced, others are read. */
   #placeOf(range: ByteRange): { path: string; offset: number } {
     const { source, offset, length } = range;
-    // Of a file that is little else, a copy of this constant would be a second copy of the file.
+    // If the file consists mostly of this constant, a copy of it would be a second copy of the file.
     const isMost = source.arriving?.loaded === source.byteLength && 2 * length > source.byteLength;
     if (isMost && !this.#areCopied) source.arriving!.join();
     if (this.#areCopied || source.byteLength >= MOST_BYTES || !source.bytes) {

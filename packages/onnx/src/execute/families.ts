@@ -1,6 +1,6 @@
 /**
- * Which operators bring which family of them. A family is fetched when a model has one of its operators, together with what only such
- * models need besides (parts). Families that are built on others bring them along.
+ * Which operators need which family. A family is fetched when a model has one of its operators, together with further
+ * code that only such models need (parts) and the families on which it is built.
  */
 import { addFamily, type Family } from '../ops/index.ts';
 import type { foldConstants } from '../passes/constants.ts';
@@ -10,15 +10,15 @@ import type { Experts } from './experts.ts';
 import type { inlining } from './inlining.ts';
 import type { Recurrent } from './recurrent.ts';
 
-/** What only some models need. */
+/** Code that only some models need. */
 export interface Parts {
-  /** Constants that are made of constants. */
+  /** Folds constants that are made of constants. */
   readonly foldConstants?: typeof foldConstants;
-  /** Positions that are chosen before they are computed. */
+  /** Selects positions before they are computed. */
   readonly selectEarly?: typeof selectEarly;
-  /** Images with their channels last. */
+  /** Keeps images with their channels last. */
   readonly keepPositions?: typeof keepPositions;
-  /** Loops, and branches that are no graphs of their own. */
+  /** Loops, and branches that are not graphs of their own. */
   readonly control?: (typeof inlining)['control'];
   readonly Experts?: typeof Experts;
   readonly Recurrent?: typeof Recurrent;
@@ -32,13 +32,15 @@ export interface FetchedFamily extends Family {
 }
 
 interface Fetched {
-  /** Operators that bring the family: its own, and those that its chains are found from. ONNX's, then ONNX Runtime's. */
+  /**
+   * Operators that need the family: its own, and those from which its chains are found. ONNX's, then ONNX Runtime's.
+   */
   readonly standard?: string;
   readonly microsoft?: string;
   load(): Promise<{ readonly family: FetchedFamily }>;
 }
 
-/** Which module has which operators. Families that are built on others bring them along. */
+/** Which module has which operators. */
 export const FETCHED = {
   decoder: {
     microsoft: 'GroupQueryAttention',
@@ -75,7 +77,7 @@ export const FETCHED = {
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 } as const satisfies Readonly<Record<string, Fetched>>;
 
-/** Names of the operators that bring a family, as {@link OPERATORS} has them. */
+/** Names of the operators that need a family, as in {@link OPERATORS}. */
 export function namesOf({ standard, microsoft }: Fetched): string[] {
   const names = (list: string | undefined, domain: string): string[] =>
     list?.split(' ').map((name) => `${domain}${name}`) ?? [];
@@ -83,7 +85,7 @@ export function namesOf({ standard, microsoft }: Fetched): string[] {
 }
 
 /**
- * Fetches the families of a model, all at once. Before, their operators are unknown.
+ * Fetches all families of a model at once. Before that, their operators are unknown.
  *
  * @param names of operators, with their domain where that is not ONNX's own. Default: of all
  * @returns the parts that they brought

@@ -1,6 +1,7 @@
 /**
- * GroupQueryAttention that stays ONNX Runtime's: as it stands, more than one row goes through a kernel that takes 2.5 to 16 times
- * as long in WebAssembly as the one beside it. Scores that are asked for take the other one, whoever reads them; the sums are the same.
+ * GroupQueryAttention that stays in ONNX Runtime: for more than one row it uses a kernel that takes 2.5 to 16 times as
+ * long in WebAssembly as its other one. If scores are an output, it uses the other one, even if nothing reads them; the
+ * sums are the same.
  */
 import { FLOAT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
@@ -10,10 +11,13 @@ import { Message } from '../write/message.ts';
 import { writtenName } from '../write/node.ts';
 import { type RegionModel, withExternal } from './external.ts';
 
-/** The form of the file is kept beside a session; regions with larger constants are handed over as they stand. */
+/** The original form is kept beside a session; regions with larger constants are handed over unchanged. */
 export const MAX_SPARE_BYTES = 2 ** 26;
 
-/** Has the node a faster form that means the same? What has softcap, sinks or a smooth softmax is fast as it stands. */
+/**
+ * Does the node have a faster form with the same meaning? Nodes with softcap, sinks or a smooth softmax are fast
+ * already.
+ */
 export function hasFastForm({ opType, domain, inputs, outputs, attributes }: GraphNode, infos: Infos): boolean {
   if (opType !== 'GroupQueryAttention' || domain !== 'com.microsoft') return false;
   const given = (name: string): number => {
@@ -25,7 +29,7 @@ export function hasFastForm({ opType, domain, inputs, outputs, attributes }: Gra
   return infos.get(inputs[0] ?? '')?.elemType === FLOAT32;
 }
 
-/** The node with its scores as a fourth result, which nobody reads. */
+/** The node with its scores as a fourth result, which nothing reads. */
 export function fastForm(node: GraphNode): Message {
   const { opType, domain, inputs, outputs, attributes, attributeRanges } = node;
   const message = new Message();
@@ -41,14 +45,17 @@ export function fastForm(node: GraphNode): Message {
 
 /** A session of a region. */
 export interface RegionSession extends OrtSession {
-  /** The region as the file has it, for a run that finds no memory; absent if that is what `run` runs. */
+  /** The region in its original form, for a run that finds no memory; absent if `run` runs that form. */
   readonly spare?: () => Promise<OrtSession>;
 }
 
-/** Did a run of ONNX Runtime find no memory? */
+/** Did a run of ONNX Runtime run out of memory? */
 export const isOutOfMemory = (error: unknown): boolean => error instanceof Error && /alloc/i.test(error.message);
 
-/** Runs the fast form. Scores take memory, rows x keys of every head: the form of the file is made when they find none. */
+/**
+ * Runs the fast form. Scores take memory, rows x keys for every head; if there is not enough, the original form is
+ * created.
+ */
 export async function createFast(
   ort: OrtModule,
   fast: RegionModel,

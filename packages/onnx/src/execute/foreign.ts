@@ -45,14 +45,14 @@ export interface ForeignRegion {
   readonly fast: readonly GraphNode[];
 }
 
-/** All of them, and what was learned on the way. */
+/** All foreign regions and their sessions. */
 export interface ForeignPlan {
   readonly regions: readonly ForeignRegion[];
   /** One per structure; the owner releases them. */
   readonly sessions: readonly RegionSession[];
-  /** The optimization level of one that was refused at the one that was asked for. */
+  /** The optimization level that was used, if ONNX Runtime refused the requested one. */
   readonly level: string | undefined;
-  /** Of all values that regions make or are given. */
+  /** Types of all values that regions make or get. */
   readonly types: ReadonlyMap<string, ValueType>;
 }
 
@@ -111,7 +111,7 @@ export async function createForeign(
       if (!entry) {
         const slow = region.nodes.map((node) => hasFastForm(node, infos));
         const write = (isFast: boolean) => {
-          // A model that is kept beside its session keeps its own copies.
+          // A model that is kept beside its session has its own copies.
           const large = new ExternalConstants(usesProxy(ort) || slow.includes(true));
           return large.model(writeRegion(graph, structure, fed, types, isFast ? slow : [], large));
         };
@@ -133,7 +133,7 @@ export async function createForeign(
 
 interface Made {
   readonly session: RegionSession;
-  /** Of the region's nodes, those in a faster form. */
+  /** For each of the region's nodes: is it in a faster form? */
   readonly fast: readonly boolean[];
   readonly level: string | undefined;
 }
@@ -208,7 +208,7 @@ function bind(
     values.map((value, position) => ({ name: names[position]!, value }));
   const constants = fed.map((position) => {
     const { tensor } = graph.constants.get(own.lifted[position]!) as Extract<Constant, { kind: 'tensor' }>;
-    const data = tensorFloats(tensor).slice(); // a copy: the file's bytes are not kept
+    const data = tensorFloats(tensor).slice(); // a copy, since the file's bytes are not kept
     return { name: from.lifted[position]!, tensor: createOrtTensor(ort, 'float32', data, tensor.dims) };
   });
   const { region } = own;
@@ -285,7 +285,9 @@ const operatorOf = ({ domain, name }: { readonly domain: string; readonly name: 
 
 const hasGraph = ({ attributes }: GraphNode): boolean => [...attributes.values()].some(({ kind }) => kind === 'graph');
 
-/** Constants to write, and nodes that make the large ones of others: in few bits they take less than their floats. */
+/**
+ * Constants to write, and nodes that compute large ones from others: as few bits they take less memory than as floats.
+ */
 function constantsOf(graph: Graph, names: readonly string[]) {
   const made = new Set<GraphNode>();
   const constants = new Set<string>();

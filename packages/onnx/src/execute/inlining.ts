@@ -1,4 +1,4 @@
-/** Models with functions, branches or loops, which few are: fetched by itself. */
+/** For models with functions, branches or loops, which are few: a piece of its own. */
 import { Branches } from '../inline/branches.ts';
 import { piece } from '../ops/index.ts';
 import type { ModelRecord } from '../read/model.ts';

@@ -1,12 +1,12 @@
 /**
- * ONNX Runtime refuses some models only for what its optimizer makes of them: a fused node for which it has no kernel, say. Such a
- * model is created at a lower level, and the report says which.
+ * ONNX Runtime refuses some models only because of what its optimizer does with them, for example a fused node for
+ * which it has no kernel. Such a model is created at a lower level, and the report says which.
  */
 import { log } from '../log.ts';
 import type { OrtModule, OrtSession } from '../ort.ts';
 import { isOutOfMemory } from './fast-form.ts';
 
-/** Levels to try instead, from the one that was asked for. */
+/** Levels to try instead, by the requested one. */
 const LOWER: Readonly<Record<string, readonly string[]>> = {
   all: ['basic', 'disabled'],
   layout: ['basic', 'disabled'],
@@ -15,7 +15,7 @@ const LOWER: Readonly<Record<string, readonly string[]>> = {
   disabled: [],
 };
 
-/** What no level changes: bytes that are no model (7 INVALID_PROTOBUF, 3 NO_SUCHFILE), an operator that is unknown. */
+/** Errors at every level: bytes that are not a model (7 INVALID_PROTOBUF, 3 NO_SUCHFILE), an unknown operator. */
 const HOPELESS = /ERROR_CODE: [37],|not a registered function\/op|no opset import/i;
 
 /** @returns the session, and its level if it is not the one of `options` */

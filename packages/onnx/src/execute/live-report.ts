@@ -1,10 +1,10 @@
-/** What a session says of itself while it lives: memory, plans, and which kernels its last run took. */
+/** The part of a report that changes while a session lives: memory, plans, and the kernels of its last run. */
 import type { MemoryReport } from '@msd/core';
 import type { NodeReport, SessionReport } from '../report.ts';
 import { type CutModel, type Live, shopOf } from './cut-model.ts';
 import { bodiesOn, schedulesOf, type Way } from './ways.ts';
 
-/** What changes from run to run. */
+/** The values that change from run to run. */
 export function liveReport(
   live: Live,
   given: readonly NodeReport[],
@@ -23,7 +23,7 @@ export function weightsOf(model: CutModel): SessionReport['weights'] {
   return { fileBytes, packedBytes: backend.memory().packedBytes };
 }
 
-/** The backend's memory; what runs put between the nodes is scratch, too. */
+/** The backend's memory; values between nodes count as scratch, too. */
 function memoryOf({ model, ways }: Live): MemoryReport {
   const { residents, space, block } = shopOf(model);
   const { scratch, scratchBytes, ...rest } = residents.backend.memory();
@@ -60,7 +60,7 @@ function kernelsOf({ executor }: Live): Map<string, string> {
   for (const { program, nodes } of executor.plans)
     for (const [step, ids] of program.kernels.entries()) {
       const parts = nodes[step]!;
-      // Products of one x are one call; each node is told its own gemm, or that of all of them.
+      // Products of one x are one call; each node gets its own gemm, or the joint one.
       const gemms = ids.filter((id) => id.startsWith('gemm'));
       const all = (gemms.length > 0 ? gemms : ids).join(' ');
       // Of the steps of a convolution, its product counts, not the copies around it.

@@ -1,6 +1,6 @@
 /**
- * Memory of intermediate values. Plans of one session share it, for runs come one after the other: a plan gives each value a
- * place once; a run then allocates nothing. What lives inside a region lies in one block, what regions hand to each other in
+ * Memory of intermediate values. Plans of one session share it, since runs come one after the other. A plan gives each
+ * value a place once; a run then allocates nothing. Values inside a region lie in one block, values between regions in
  * chunks that never move.
  */
 import type { ArenaHandle } from '@msd/core';
@@ -17,7 +17,7 @@ const LINE = 64;
 const SMALLEST_CHUNK = 2 ** 16;
 const SCATTERED_BYTES = 2 ** 24;
 
-/** Chunks of a device's memory. They never move, so addresses in plans stay good; they go all at once. */
+/** Chunks of a device's memory. They never move, so addresses in plans stay valid; they are freed all at once. */
 export class Space {
   readonly #device: Device<ArenaHandle>;
   #chunks: ArenaHandle[] = [];
@@ -34,7 +34,7 @@ export class Space {
     return this.#chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
   }
 
-  /** True if larger and larger values have left much behind that fits none of them. */
+  /** True if growing values have left many gaps that are too small for them. */
   get isScattered(): boolean {
     const largest = this.#chunks.reduce((most, chunk) => Math.max(most, chunk.byteLength), 0);
     return this.byteLength > 2 * largest + SCATTERED_BYTES;
@@ -49,14 +49,14 @@ export class Space {
     return this.#device.part(this.#chunks[chunk]!, begin, byteLength);
   }
 
-  /** Gives everything back; no plan may be run again. */
+  /** Frees everything; no plan may be run again. */
   clear(): void {
     for (const chunk of this.#chunks) this.#device.free(chunk);
     this.#chunks = [];
   }
 }
 
-/** Who lies where at one point of a plan. */
+/** Which places are taken at one point of a plan. */
 export class Layout {
   readonly #space: Space;
   /** By chunk, sorted by address. */
@@ -91,7 +91,7 @@ export class Layout {
   }
 }
 
-/** One stretch of memory, as large as the most demanding program. */
+/** One piece of memory, as large as the largest program needs. */
 export class Block {
   readonly #device: Device<ArenaHandle>;
   #handle: ArenaHandle | undefined;
@@ -105,7 +105,10 @@ export class Block {
     return this.#handle?.byteLength ?? 0;
   }
 
-  /** Binds a program to the block, unless it is. A block that is too small is replaced: programs are bound anew when they run. */
+  /**
+   * Binds a program to the block, unless it is bound already. A block that is too small is replaced, and programs are
+   * bound again when they run.
+   */
   bind(program: Program<ArenaHandle>): void {
     if (!this.#handle || program.byteLength > this.#handle.byteLength) {
       if (this.#handle) this.#device.free(this.#handle);

@@ -25,7 +25,10 @@ export interface MsdOptions {
    * that, and attention is off by 0.4 to 7 %; 'model', the floats of the model: `present` is exact.
    */
   readonly kvCache?: 'int16' | 'int8' | 'model';
-  /** What multiplies: 'i16', 'i8' (relaxed SIMD), or 'auto' (default): the faster one on this CPU. Same bits. */
+  /**
+   * Which instruction multiplies: 'i16', 'i8' (relaxed SIMD), or 'auto' (default), the faster one on this CPU. The bits
+   * are the same.
+   */
   readonly carrier?: CarrierChoice;
   /**
    * Threads that work on a matmul, the calling one included. Default 'auto': one per core, four at most; one where the page is
@@ -48,7 +51,8 @@ export interface MsdOptions {
   readonly quantize?: QuantizeOption;
   /**
    * Leaves out a QuantizeLinear with the DequantizeLinear right behind it: activations of a statically quantized model stay
-   * floats, which is faster and closer to the model before it was quantized. Default false: what the file rounds is rounded.
+   * floats, which is faster and closer to the model before it was quantized. Default false: activations are rounded as
+   * in the file.
    */
   readonly relax?: boolean;
   /**
@@ -64,8 +68,8 @@ export interface MsdOptions {
   /** Milliseconds without a byte after which a download is given up. Default 30000; 0 = never. */
   readonly stallTimeoutMs?: number;
   /**
-   * Fetches and warms MSD's code while the file of a page's first model arrives, so that the first reply does not wait for it. Default true.
-   * Not in Node, and not on pages that nobody looks at.
+   * Fetches and warms MSD's code while the file of a page's first model arrives, so that the first reply does not wait
+   * for it. Default true. Not in Node, and not on hidden pages.
    */
   readonly warm?: boolean;
 }
@@ -92,9 +96,12 @@ export interface SessionRequest {
   readonly externalData: readonly ExternalData[];
   readonly overrides: Overrides;
   readonly isProfiled: boolean;
-  /** Does it come from a taken-over `create`? Then a model that MSD would only hand on to ONNX Runtime is not created here. */
+  /**
+   * Does it come from a taken-over `create`? Then a model that MSD would only pass on to ONNX Runtime is not created
+   * here.
+   */
   readonly isTakenOver: boolean;
-  /** Is it only there to warm what others will need? */
+  /** Is it created only to warm code for later sessions? */
   readonly isWarming: boolean;
   readonly watch: Watch;
   readonly progress: Progress;
@@ -230,7 +237,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
 
 /** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
 function checkPlaces(given: Readonly<Record<string, unknown>>): void {
-  // Names that nobody else has: wrappers pass options of their own on.
+  // Only names that no other options have: wrappers pass on options of their own.
   const lost = ['components', 'kvCache', 'quantize', 'threads'].find((key) => given[key] !== undefined);
   if (lost !== undefined)
     throw new TypeError(

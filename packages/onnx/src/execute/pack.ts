@@ -1,6 +1,6 @@
 /**
- * Matrices become what MSD multiplies with, one after the other. Of a file that is still arriving each is packed as soon as it is
- * there. The bytes of what was fetched go as soon as they are packed: file and packed weights never lie in memory both as a whole.
+ * Packs matrices one after the other. If a file is still arriving, each is packed as soon as it is there. Fetched bytes
+ * are freed as soon as they are packed, so file and packed weights are never both in memory as a whole.
  */
 import type { PreparedWeights, WasmBackend } from '@msd/core';
 import { type PackKernels, preparedAs, type ReservedRows, reserveRows } from '@msd/core/program';

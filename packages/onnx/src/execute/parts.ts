@@ -1,6 +1,6 @@
 /**
- * What a model needs beside what all do. It is fetched at once, as soon as the records of the file are read; what ONNX Runtime's side
- * needs, when it is known that it has something to run.
+ * Code that a model needs beyond the common part. It is fetched as soon as the records of the file are read; code for
+ * ONNX Runtime's side when it is known that there is something to run.
  */
 import type { Branches } from '../inline/branches.ts';
 import { plainModel } from '../inline/plain.ts';

@@ -1,4 +1,4 @@
-/** Results that no region makes: what the run was fed, or constants of the file. */
+/** Results that no region makes: inputs of the run, or constants of the file. */
 import { INT64, jsDataType } from '../data-types.ts';
 import type { Constant } from '../ir/graph.ts';
 import { infoOfConstant, int64Elements } from '../ir/info.ts';

@@ -13,7 +13,10 @@ export class Places {
     this.#handleOf = handleOf;
   }
 
-  /** Do they lie elsewhere than at the last call of this? A program that got another block does: calls are bound anew then. */
+  /**
+   * Do they lie elsewhere than at the last call of this method? They do after a program got another block; then calls
+   * are bound again.
+   */
   hasMoved(): boolean {
     let moved = false;
     for (let i = 0; i < this.#slots.length; i++) {
@@ -24,7 +27,7 @@ export class Places {
     return moved;
   }
 
-  /** Good until memory grows. */
+  /** Valid until memory grows. */
   floats(slot: Slot): Float32Array {
     const handle = this.#handleOf(slot);
     return handle.arena.float32(handle);

@@ -1,6 +1,7 @@
 /**
- * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region have places
- * of their own; what is planned after it is planned around them. Everything else lies in one block that all programs share.
+ * A claimed region planned for the sizes that it depends on: a program, run many times. Values that outlive the region
+ * have places of their own, and later plans are made around them. Everything else lies in one block that all programs
+ * share.
  */
 
 import {
@@ -36,7 +37,7 @@ export interface Live {
   readonly place: Place | undefined;
 }
 
-/** What plans are made with. */
+/** What making plans needs. */
 export interface Workshop {
   readonly parts: Pick<Parts, 'control' | 'keepPositions' | 'Experts' | 'Recurrent'>;
   readonly typed: TypedGraph;
@@ -59,7 +60,7 @@ export interface Workshop {
 /** A step of a plan that is no call of the device. */
 export type JsStep = Extract<Fused['step'], { kind: 'upload' | 'host' | 'rows' | 'computed' }>;
 
-/** What JavaScript does in a plan. */
+/** Makes the JavaScript functions of a plan. */
 export interface Scripts {
   /** @param at where its result lies */
   script(step: JsStep, at: () => ArenaHandle): () => void;
@@ -67,7 +68,7 @@ export interface Scripts {
   attention(step: AttentionStep, where: string): () => AttentionRun<KvCache>;
 }
 
-/** What plans go on from: values that lie on the device before them. */
+/** What plans start from: values that lie on the device before them. */
 export interface Parent {
   readonly live: ReadonlyMap<string, Live>;
 }
@@ -80,9 +81,9 @@ export interface Plan extends Parent {
   readonly program: Program<ArenaHandle>;
   /** Names of the nodes that each step stands for; of products, those of each one. */
   readonly nodes: readonly (readonly (readonly string[])[])[];
-  /** Keys that attentions saw in the last run, by step. */
+  /** The number of keys of attentions in the last run, by step. */
   readonly keys: readonly (number | undefined)[];
-  /** What lies on the device after the region, by name. */
+  /** Values on the device after the region, by name. */
   readonly live: ReadonlyMap<string, Live>;
   /** Outputs that are the same in every run of this plan. */
   readonly known: ReadonlyMap<string, Concrete>;

@@ -1,6 +1,6 @@
 /**
- * What a session did when, as ONNX Runtime Web tells it: events of Chrome's trace format. It prints its own to the console when a
- * profile ends; MSD's look the same, so both can be put into one trace. Each starts its clock with its session.
+ * A session's profile in ONNX Runtime Web's form: events of Chrome's trace format. It prints its own to the console
+ * when a profile ends; MSD's look the same, so both can be put into one trace. Each starts its clock with its session.
  */
 
 /** A stretch of time, in microseconds since the profile began. */

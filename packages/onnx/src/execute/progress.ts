@@ -1,6 +1,6 @@
-/** What a caller hears while a session is created. */
+/** Progress messages while a session is created. */
 
-/** What is known before memory is asked for. */
+/** Known before memory is allocated. */
 export interface MemoryEstimate {
   /** Weights of MSD's nodes, as they lie in its memory. */
   readonly packedBytes: number;
@@ -16,7 +16,7 @@ export interface LoadProgress {
    */
   readonly phase: 'download' | 'start' | 'pack' | 'ready';
   readonly loadedBytes: number;
-  /** `undefined` where nobody knows: a server may not say how much it sends. */
+  /** `undefined` if it is not known: a server may not say how much it sends. */
   readonly totalBytes: number | undefined;
   /** From 'pack' on. */
   readonly memory?: MemoryEstimate | undefined;

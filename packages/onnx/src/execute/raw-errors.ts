@@ -1,4 +1,4 @@
-/** Errors of the engine that say neither where nor what to do, as ours. */
+/** Replaces errors of the engine that say neither where nor what to do. */
 import { BackendUnavailableError } from '@msd/core';
 
 const NO_MEMORY = /array buffer allocation|invalid (typed )?array (buffer )?length|invalid array length|out of memory/i;

@@ -1,7 +1,7 @@
 /**
- * Recurrent layers of a plan. What comes of x is one product for many positions; then JavaScript goes from position to position, each
- * a product with the last state and an expression (cells.ts). Calls are bound once: what changes with the position is copied, which
- * takes a fraction of the product.
+ * Recurrent layers of a plan. The part of x is one product for many positions. Then JavaScript goes from position to
+ * position: each is a product with the last state and an expression (cells.ts). Calls are bound once: what changes with
+ * the position is copied, which takes a fraction of the product.
  */
 
 import type { ArenaHandle } from '@msd/core';
@@ -79,7 +79,7 @@ export class Recurrent {
     const [size, hidden] = [h.length, this.#hidden];
     stateOf(initialH, d, h);
     this.#cell.begin(d);
-    // As ONNX Runtime has it, a sequence of nothing leaves no state.
+    // As in ONNX Runtime, an empty sequence has the state 0.
     for (let row = 0; row < this.#lengths.length; row++) {
       if (this.#lengths[row] !== 0) continue;
       h.fill(0, row * hidden, (row + 1) * hidden);
@@ -106,7 +106,7 @@ export class Recurrent {
     this.#cell.end(d);
   }
 
-  /** What comes of x at positions [begin, end). */
+  /** The products of x at positions [begin, end). */
   #multiplyInputs(d: number, begin: number, end: number): void {
     const { device, handleOf } = this.#making;
     const { input, rest } = this.#directions[d]!;

@@ -1,7 +1,7 @@
 /**
  * A session's first runs, before its caller has it: kernels are compiled, and the engine optimises the JavaScript of a run, which it
  * does after some ten of them. A first reply would wait for all that. A decoder reads a token, a short prompt and
- * tokens after it, anything else some rows; inputs are zeros. Nothing is left of it but what is warm.
+ * tokens after it, anything else some rows; inputs are zeros. It leaves nothing behind but warm code.
  */
 import { BOOL } from '../data-types.ts';
 import { AbortError } from '../errors.ts';
@@ -22,9 +22,12 @@ const PROMPT_ROWS: readonly number[] = [32, 8];
 const TOKENS = 96;
 /** No run begins after so long. */
 const BUDGET_MS = 60;
-/** How often a session does it that is only there to warm, beside a file that arrives, and for how long at most. */
+/** How often, and for how long at most, a session rehearses that exists only to warm code while a file arrives. */
 const WARMING = { rounds: 10, budgetMs: 300 } as const;
-/** Weights of a large model: its kernels are compiled, and what its runs still lack is little beside its products. */
+/**
+ * From this size on a model is not rehearsed: its kernels are compiled, and other cold code takes little time compared
+ * with its products.
+ */
 const LARGE_BYTES = 2 ** 27;
 
 /**

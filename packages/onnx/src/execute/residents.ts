@@ -1,7 +1,7 @@
 /**
- * What claimed regions need of the file: matrices are packed one after the other and dropped, so a file passes through three
- * buffers of the size of its largest one; small tensors are copied; of tables only the place is kept. Everything has its place
- * before anything is read, so that runs can be planned in the meantime.
+ * What claimed regions need from the file. Matrices are packed one after the other and dropped, so a file passes
+ * through three buffers of the size of its largest one. Small tensors are copied; of tables only the place is kept.
+ * Everything has its place before anything is read, so that runs can be planned in the meantime.
  */
 
 import {
@@ -85,7 +85,7 @@ export async function reserveResidents(
   try {
     if (matrices.length > 0) backend.askTiles();
     const { prepared, places } = reserveMatrices(backend, matrices);
-    // Beside a file that goes while it is packed, memory that is ready early would be memory twice.
+    // If a file is freed while it is packed, memory that is ready early would be needed twice.
     if (!isArriving(tensors))
       touched = await touchedMemory(
         places.map(({ handle }) => handle),
@@ -140,7 +140,7 @@ const KERNEL_BYTES = 2 ** 22;
 /** Memory from which on it is worth a piece of code of its own, and threads. */
 const TOUCHED_BYTES = 2 ** 25;
 
-/** Node only: other engines have nobody to do it. */
+/** Node only: other engines have no threads for it. */
 async function touchedMemory(handles: readonly ArenaHandle[], isBusy: boolean): Promise<Touched | undefined> {
   const bytes = handles.reduce((sum, { byteLength }) => sum + byteLength, 0);
   // With debug, something lies between them.
@@ -179,7 +179,7 @@ function tensorsBeside(resource: Resource, resources: ReadonlyMap<string, Resour
   return [data, scales, zeroPoints].filter((tensor) => typeof tensor === 'object');
 }
 
-/** Memory to start with. What cannot be had is said before anything is read. */
+/** Allocates the memory to start with. If there is not enough, the error comes before anything is read. */
 async function roomFor(bytes: number, create: () => Promise<WasmBackend>): Promise<WasmBackend> {
   const where = `create: memory, expected ${Math.ceil(bytes / 1e6)} MB for the model's packed weights`;
   const advice = 'Use a smaller model, or one with fewer bits.';
@@ -192,7 +192,7 @@ async function roomFor(bytes: number, create: () => Promise<WasmBackend>): Promi
   }
 }
 
-/** What a 32-bit memory can have. */
+/** The most that a 32-bit memory can have. */
 const MAX_BYTES = 2 ** 32 - 2 ** 16;
 
 /**

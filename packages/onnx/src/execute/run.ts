@@ -1,6 +1,6 @@
 /**
- * Runs a schedule. Results of claimed regions stay on MSD's device until their last use; what ONNX Runtime needs is handed over
- * as a view, which it copies before it does anything else; what the caller asked for is copied to arrays of its own.
+ * Runs a schedule. Results of claimed regions stay on MSD's device until their last use. ONNX Runtime gets them as
+ * views, which it copies before it does anything else; the caller gets copies in its own arrays.
  */
 import { isNative, type OrtModule, type OrtRunOptions, type OrtTensor, usesProxy } from '../ort.ts';
 import type { CopiedBytes } from '../report.ts';
@@ -52,7 +52,7 @@ export class Executor {
     this.#values[slot] = value;
   }
 
-  /** Ends a run: lets go of what it computed. */
+  /** Ends a run: drops what it computed. */
   end(): void {
     this.#values.fill(undefined);
     this.#shop?.kv.keeper.endRun(this.#holder);

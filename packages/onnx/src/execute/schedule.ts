@@ -1,6 +1,6 @@
 /**
  * From regions to steps over numbered slots, with everything that a run would otherwise look up decided beforehand. A
- * schedule belongs to one set of wanted outputs: what they do not need is left out.
+ * schedule belongs to one set of wanted outputs, and leaves out everything that they do not need.
  */
 import type { OrtTensor } from '../ort.ts';
 import type { Match } from '../passes/matcher.ts';
@@ -48,7 +48,7 @@ export interface Schedule {
   readonly steps: readonly (ClaimedStep | ForeignStep | ControlStep)[];
   /** Runs of ONNX Runtime among them; of bodies those of one pass. */
   readonly foreignRuns: number;
-  /** There is nothing that has to be waited for. */
+  /** Nothing in it has to be awaited. */
   readonly isSync: boolean;
   /** Slots that are read after something was waited for: by the first run of ONNX Runtime and all that follows. */
   readonly late: ReadonlySet<number>;

@@ -1,6 +1,6 @@
 /**
- * Options of `InferenceSession.create` that are ONNX Runtime's: checked for every model, also for one that ONNX Runtime never sees.
- * Messages end with its own words.
+ * ONNX Runtime's options of `InferenceSession.create`: checked for every model, also for one that ONNX Runtime never
+ * sees. Messages end with its own words.
  */
 
 const LEVELS: readonly unknown[] = ['disabled', 'basic', 'extended', 'layout', 'all'];

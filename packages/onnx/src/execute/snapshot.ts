@@ -1,6 +1,6 @@
 /**
- * Inputs as a run was given them. A run that reads them later than at once keeps copies: its caller may overwrite, transfer or
- * dispose of what it fed as soon as `run` has returned.
+ * Inputs as a run was given them. A run that does not read them at once keeps copies, because its caller may overwrite,
+ * transfer or dispose of them as soon as `run` has returned.
  */
 import { createOrtTensor, type OrtModule, type OrtTensor } from '../ort.ts';
 import { type Hold, holdKept, keptOf, readKept } from './kv/lazy.ts';

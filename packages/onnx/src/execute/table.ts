@@ -1,6 +1,6 @@
 /**
- * A table whose rows stay in the file: they are read when they are asked for. A small table is copied; for a large one the file
- * stays open, or the bytes that were given stay in use, until the session ends.
+ * A table whose rows stay in the file: they are read when they are needed. A small table is copied; for a large one the
+ * file stays open, or the bytes that were given stay in use, until the session ends.
  */
 import type { PreparedWeights } from '@msd/core';
 import { checkIndices, type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
@@ -43,7 +43,7 @@ function sameFor(scale: number): ReadBytes {
 
 function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadBytes {
   const range = tensorRange(tensor);
-  // Of bytes that were fetched for this session, the larger part is let go of if little of them is the table.
+  // If the table is only a small part of bytes that were fetched for this session, the rest is freed.
   const isCopied =
     !range || range.length <= SMALL_BYTES || (range.source.isOwn && 2 * range.length < range.source.byteLength);
   if (isCopied) return readFrom(new Uint8Array(tensorBytes(tensor)));

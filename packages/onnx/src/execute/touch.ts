@@ -1,7 +1,8 @@
 /**
  * New memory has no pages yet: the system gives each one when it is written to for the first time, and zeros it. For a large model that
- * takes longer than reading and packing its weights. In Node it can be done beside that: zeros from the system, read into
- * memory by Node's threads for files, bring its pages along. It takes the time of processors that the first writes would have taken.
+ * takes longer than reading and packing its weights. In Node it can be done at the same time: Node's file threads read
+ * zeros from the system into the memory, which creates its pages. That takes as much processor time as the first writes
+ * would have taken.
  */
 import type { ArenaHandle } from '@msd/core';
 import { builtin } from '../read/builtin.ts';
@@ -16,9 +17,12 @@ interface FileSystem {
 
 /** Memory that is ready before it is needed. */
 export interface Touched {
-  /** Waits until it is ready up to an address, or nothing more will be: nothing there may be written to before. */
+  /**
+   * Waits until it is ready up to an address, or until nothing more will be. Before that, nothing there may be written
+   * to.
+   */
   room(end: number): Promise<void>;
-  /** Nothing more is needed. Waits for what is under way. */
+  /** Stops, and waits for pieces in progress. */
   end(): Promise<void>;
 }
 
@@ -124,7 +128,7 @@ class Touching implements Touched {
     const { fs, fd } = this.#zeros;
     const piece = this.#pieces[this.#begun++]!;
     const bytes = this.#arena.bytes(this.#arena.at(piece.begin, piece.end - piece.begin));
-    // Whether it read any zeros does not matter: a page that was not brought along comes when it is needed.
+    // It does not matter whether the read succeeded: a missing page is created when it is needed.
     await new Promise<void>((resolve) => fs.read(fd, bytes, 0, bytes.length, null, () => resolve()));
     piece.isReady = true;
     while (this.#pieces[this.#ready]?.isReady) this.#ready++;

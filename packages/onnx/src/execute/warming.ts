@@ -1,6 +1,6 @@
 /**
- * Before a page has its first model: while the file is on its way, a decoder of zeros is created and run (warm-model.ts), so that its own
- * code is there, compiled and optimised when the file is.
+ * Before a page has its first model: while the file arrives, a decoder of zeros is created and run (warm-model.ts), so
+ * that the code is fetched, compiled and optimised when the file is there.
  */
 import type { OrtHandler } from '../ort.ts';
 import { builtin } from '../read/builtin.ts';
@@ -10,7 +10,7 @@ import { nextTask } from './abort.ts';
 /** Creates a session with options of `InferenceSession.create`. */
 type Create = (model: Uint8Array, options: object) => Promise<OrtHandler>;
 
-/** Milliseconds before anything is run: a file that is there sooner would wait for it, and not the other way round. */
+/** Milliseconds before anything is run: a file that arrives sooner would have to wait for it. */
 const DELAY_MS = 200;
 
 /** Marks the entry of `executionProviders` of the session that is only there to warm. */
@@ -26,15 +26,15 @@ let milliseconds: number | undefined;
 export const warmedMilliseconds = (): number | undefined => milliseconds;
 
 /**
- * Begins, where nobody has, on a page that somebody looks at and in workers. Node's processes have other things to do, and files
- * that need not arrive.
+ * Begins once, on visible pages and in workers. In Node, processes have other work to do, and most files need not be
+ * downloaded.
  */
 export function beginWarming(create: Create): void {
   const { document } = globalThis as { readonly document?: { readonly visibilityState: string } };
   if (isOver || warming || document?.visibilityState === 'hidden' || builtin('node:fs')) return;
   warming = new AbortController();
   const { signal } = warming;
-  // What fails here fails again where somebody waits for it, and is said there.
+  // An error here comes again, and is reported, when a session is created.
   void warm(create, signal).catch(() => {});
 }
 

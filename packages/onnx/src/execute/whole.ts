@@ -1,5 +1,5 @@
 /**
- * A model that is not cut: ONNX Runtime runs it as it came, the report says why.
+ * A model that is not cut: ONNX Runtime runs it unchanged, and the report says why.
  */
 import { countOf } from '../dims.ts';
 import { AbortError, SessionStateError } from '../errors.ts';

@@ -1,6 +1,6 @@
 /**
- * Subgraphs of a model: read once, their functions put in, and under names that nobody else has, so that they can stand in the
- * graph around them or be a model of their own.
+ * Subgraphs of a model, read once, with calls of functions replaced and with unique names, so that they can be put into
+ * the graph around them or be models of their own.
  */
 import type { Graph } from '../ir/graph.ts';
 import { makersOf } from '../passes/folded.ts';
@@ -153,7 +153,7 @@ export class Bodies {
   }
 }
 
-/** What reports call a body: the node, in what it stands itself, and the attribute. */
+/** The path of a body in reports: the path of the node, the node, and the attribute. */
 export function pathOf(node: NodeRecord, attribute: string): string {
   const own = `${node.name || node.outputs.find((name) => name !== '') || node.opType}/${attribute}`;
   return node.inside === undefined ? own : `${node.inside}/${own}`;

@@ -1,7 +1,7 @@
 /**
- * Models whose products lie in branches of If: one graph for every way that conditions can turn out, with the nodes of the branches
- * that are taken in place of the If. Such a graph is planned like any other; all of them share weights, caches and the device. A
- * merged decoder (everything in one If over `use_cache_branch`) becomes two graphs.
+ * Models whose products lie in branches of If: one graph for every combination of conditions, with the nodes of the
+ * taken branches in place of the If. Such a graph is planned like any other; all of them share weights, caches and the
+ * device. A merged decoder (everything in one If over `use_cache_branch`) becomes two graphs.
  */
 import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
 import type { GraphRecord, ModelRecord } from '../read/model.ts';
@@ -33,7 +33,7 @@ export interface Variants {
 
 /** Conditions of one model that turn out independently: each doubles the graphs. */
 const MAX_CONDITIONS = 3;
-/** Branches in branches; a file of a few bytes must not become a graph without end. */
+/** The most branches that are put in: a file of a few bytes must not become an endless graph. */
 const MAX_TAKEN = 256;
 
 /** A model with its functions put in, and its Ifs still nodes. */

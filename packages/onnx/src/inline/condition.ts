@@ -1,6 +1,6 @@
 /**
- * Conditions that are known before anything else is: an input, or shape arithmetic of inputs. They are computed in plain JavaScript,
- * by the functions that infer types.
+ * Conditions that are known before anything is computed: an input, or shape arithmetic of inputs. They are computed in
+ * plain JavaScript, by the functions that infer types.
  */
 import { countOf } from '../dims.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';

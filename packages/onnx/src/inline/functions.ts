@@ -1,6 +1,7 @@
 /**
- * Functions of the file, put in where they are called. Names of the body become names of their own for every call, attributes that
- * it refers to become the call's. A call that cannot be put in stays a node, and goes to ONNX Runtime with the functions.
+ * Replaces calls of the file's functions by their bodies. For every call, names in the body become unique, and
+ * attributes that it refers to become those of the call. A call that cannot be replaced stays a node, and goes to ONNX
+ * Runtime with the functions.
  */
 import { OnnxFormatError } from '../errors.ts';
 import type { FunctionRecord, ModelRecord } from '../read/model.ts';
@@ -9,7 +10,7 @@ import type { ByteRange } from '../read/source.ts';
 import { namedAttribute } from '../write/node.ts';
 import { identity, type Names, renamed } from './names.ts';
 
-/** Functions call functions; a file of a few bytes must not become a graph without end. */
+/** Levels of functions that call functions: a file of a few bytes must not become an endless graph. */
 const MAX_DEPTH = 64;
 const MAX_NODES = 100_000;
 

@@ -46,7 +46,7 @@ export function renamed(node: NodeRecord, names: (name: string) => string, insid
   return { ...node, inputs, outputs, captures, captured, range, isEdited: true, inside };
 }
 
-/** An Identity that no file has: a body hands a value on as it got it. */
+/** An Identity that is not in the file: a body returns a value unchanged. */
 export function identity(from: string, to: string, inside: string): NodeRecord {
   return {
     name: '',

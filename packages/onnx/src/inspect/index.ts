@@ -32,7 +32,7 @@ export type { Products } from '../plan/unit-work.ts';
 export type { WorkAttention, WorkStep } from './claimed-work.ts';
 export type { OperatorWork, SizeOf, Work } from './work.ts';
 
-/** What may be fetched of a file, and of a large one. */
+/** How much may be fetched: of any file, and as a share of a large one. */
 const LEAST_BYTES = 8e6;
 const SHARE = 0.02;
 
@@ -47,11 +47,14 @@ export interface InspectOptions {
   readonly signal?: AbortSignalLike | undefined;
   /** After how long without an answer, or with no more of a whole file, it is given up, in milliseconds; 0 = never. Default: a minute. */
   readonly timeoutMs?: number | undefined;
-  /** Bytes that may be fetched by ranges. What elements are not fetched because of it are taken for zeros. Default: 8 MB, or 2 % of the file. */
+  /**
+   * Bytes that may be fetched by ranges. Elements that are not fetched because of it count as zeros. Default: 8 MB, or
+   * 2 % of the file.
+   */
   readonly maxBytes?: number | undefined;
-  /** Told how many bytes came from the network, whenever some did. */
+  /** Called with the number of bytes whenever some came from the network. */
   readonly onBytes?: ((count: number) => void) | undefined;
-  /** Asked where a server has no ranges. Default: a file of 8 MB at most is fetched. */
+  /** Called if a server has no ranges: may the whole file be fetched? Default: up to 8 MB. */
   readonly mayDownload?: ((url: string, byteLength: number | undefined) => boolean | Promise<boolean>) | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A model behind a URL of which only what is asked for is fetched, by HTTP ranges, in pages. Bytes that are not here are an error that
- * says which: whoever has it fetches them, and reads again.
+ * A model behind a URL of which only the needed pages are fetched, by HTTP ranges. Reading bytes that are not here
+ * throws an error that names them; the caller fetches them and reads again.
  */
 import { messageOf, ReadError } from '../errors.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
@@ -17,7 +17,7 @@ export const TIMEOUT_MS = 60_000;
 /** What a user gives it more time with. */
 export const TIMEOUT_OPTION = "'timeoutMs' (msd inspect: --timeout)";
 
-/** Somebody asked for bytes that were not fetched. */
+/** Bytes were read that have not been fetched. */
 export class Missing extends Error {
   readonly source: RangedSource;
   readonly offset: number;

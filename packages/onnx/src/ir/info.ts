@@ -1,6 +1,7 @@
 /**
- * What is known of a value before it exists: element type, sizes, and the elements of small tensors. A size that only a run can
- * know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with symbols, in a run with numbers.
+ * What is known about a value before it is computed: element type, sizes, and the elements of small tensors. A size
+ * that only a run can know is a symbol; equal symbols are equal sizes. Shape arithmetic works on this, at load with
+ * symbols, in a run with numbers.
  */
 
 import { isCarried } from '../carried.ts';
@@ -223,7 +224,7 @@ const NEAR_END = 1024n;
 export function wideNumber(value: bigint): number {
   if (!isNumber(value))
     throw new RangeError(
-      `run: int64 element, expected one that a double can be, as MSD computes with doubles, got ${value}. Give such a model to onnxruntime-web's own provider.`,
+      `run: int64 element, expected one that a double can hold, as MSD computes with doubles, got ${value}. Give such a model to onnxruntime-web's own provider.`,
     );
   return Number(value);
 }

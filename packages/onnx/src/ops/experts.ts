@@ -110,7 +110,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   for (const [name, count] of biases) {
     const tensor = matcher.tensor(name);
     if (name === '') continue;
-    if (!tensor || !isFloat(tensor.elemType)) return 'a bias is no constant of floats';
+    if (!tensor || !isFloat(tensor.elemType)) return 'a bias is not a constant of floats';
     checkCount(node, 'bias', tensor, count);
   }
 

@@ -1,4 +1,4 @@
-/** Operators that stay ONNX Runtime's: what is known of their results, so that what follows them can be taken. */
+/** Operators that ONNX Runtime runs: the types of their results, so that MSD can take the nodes behind them. */
 import { BOOL, INT64 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { branchesOf, type Operator } from './operator.ts';

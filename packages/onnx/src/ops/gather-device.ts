@@ -22,7 +22,7 @@ function gatherMatch(view: NodeView, matcher: Matcher, axis: number): Match | st
   const { node } = view;
   const [x = '', indices = ''] = node.inputs;
   const [y = ''] = node.outputs;
-  if (!matcher.isInteger(indices)) return 'indices are no integers';
+  if (!matcher.isInteger(indices)) return 'indices are not integers';
   if (!matcher.isHostOperand(indices) && matcher.placeOf(indices) !== 'device') return 'indices are not at hand';
   return {
     op: 'gather',
@@ -67,7 +67,7 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const blockSize = view.int('block_size', 128);
   const quantized = axisOf(view, view.int('quantize_axis', 1), rank);
   if (rank < 2 || axisOf(view, view.int('gather_axis', 0), rank) !== 0 || quantized !== rank - 1)
-    return 'it is no table of rows';
+    return 'it is not a table of rows';
   if (bits !== 2 && bits !== 4 && bits !== 8) return `${bits} bits`;
   const isPacked = data.elemType === UINT8;
   if (!isPacked && data.elemType !== UINT4 && data.elemType !== INT4) return `data are ${dataTypeName(data.elemType)}`;

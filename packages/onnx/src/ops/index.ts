@@ -1,6 +1,7 @@
 /**
- * The table of operators. Whatever is not in it is ONNX Runtime's, and nothing is known of its results. What nearly every model has
- * is there from the start; other operators come in families (execute/families), which are fetched when a model has one of them.
+ * The table of operators. ONNX Runtime runs all other operators, and nothing is known about their results. What nearly
+ * every model has is there from the start; other operators come in families (execute/families), which are fetched when
+ * a model has one of them.
  */
 
 import { activationPatterns } from './activations.ts';

@@ -1,6 +1,6 @@
 /**
- * What operators that nearly every model has leave to code that few models need: their forms on the device, odd weights. It comes with
- * the family of graphs; whoever meets it missing asks for that family and decides again.
+ * Rare forms of operators that nearly every model has: their forms on the device, unusual weights. They come with the
+ * family of graphs. If one is missing, that family is fetched and the model is matched again.
  */
 import type { elementwise } from '@msd/core/nn';
 import type { coded } from './attention/coded.ts';

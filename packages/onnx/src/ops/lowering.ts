@@ -1,6 +1,6 @@
 /**
- * What a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain data, so that later
- * passes can put them together (plan/fuse.ts) before anything is bound to addresses.
+ * The steps that a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain
+ * data, so that later passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
 import type { ActivationId, AttentionOp, KvShape, ScoreArray } from '@msd/core';
 import type { DType, OpSpec, Table } from '@msd/core/nn';
@@ -313,7 +313,7 @@ export const cellReads = ({ cell }: RecurrentStep): Slot | undefined =>
 
 export type Step = ProductStep | OpStep | RowsStep | AttentionStep | ComputedStep | ExpertsStep | RecurrentStep;
 
-/** What a match sees of the plan that it becomes part of. */
+/** The plan, as a match sees it while it adds its steps. */
 export interface Lowering {
   /** Type of an operand; its elements if the match is `shapedBy` it. */
   info(name: string): Concrete;
@@ -327,7 +327,7 @@ export interface Lowering {
   shared<T extends object>(key: string, make: () => T): T;
   /** Elements that are known while the region is planned, on the device. */
   constant(info: Concrete): Slot;
-  /** A place for a result. '' = nobody asks for it. */
+  /** A place for a result. '' = it is not needed. */
   result(name: string, dtype: DType, dims: readonly number[]): Slot;
   /** A result that is another value under other dims. */
   alias(name: string, of: Slot, dims: readonly number[]): void;

@@ -56,7 +56,7 @@ function matchNorm(
     const refused = name === '' ? undefined : matcher.notFloat(what, name);
     if (refused !== undefined) return refused;
   }
-  if (kind === 'rms' && mean !== '') return 'the mean is asked for';
+  if (kind === 'rms' && mean !== '') return 'the mean is an output';
   if (view.int('stash_type', 1) !== 1) return `stash_type ${view.int('stash_type', 1)}`;
   const axis = axisAttribute ? view.int('axis', -1) : -1;
   const inputs = [x, scale, bias, skip, skipBias];

@@ -12,7 +12,7 @@ import type { TensorRef } from '../read/tensor.ts';
 
 export { operatorName } from '../data-types.ts';
 
-/** What an operator's functions are told: the node's attributes, and what is known of its operands. */
+/** An operator. Its functions get the node's attributes, and what is known about its operands. */
 export interface Operator {
   /** With its domain where that is not ONNX's own: 'Add', 'com.microsoft.FastGelu'. */
   readonly name: string;

@@ -118,7 +118,7 @@ export function codedBias(
   { N, scales }: Columns,
 ): Extract<Resource, { kind: 'values' }> | string {
   const [scale] = scales as [TensorRef];
-  if (c?.elemType !== INT32) return `${what} is no constant of int32`;
+  if (c?.elemType !== INT32) return `${what} is not a constant of int32`;
   if (elementCount(c) !== N || c.dims.at(-1) !== N) return `${what} has shape [${c.dims.join(', ')}]`;
   const key = `${c.name} times ${scale.name}`;
   const info = { elemType: FLOAT32, dims: [N] };

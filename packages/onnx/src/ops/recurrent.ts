@@ -98,7 +98,7 @@ function layerMatch(
     if (reason !== undefined) return reason;
   }
   const biases = b === '' ? undefined : (matcher.graph.folded?.get(b)?.tensor ?? matcher.tensor(b));
-  if (b !== '' && (!biases || !isFloat(biases.elemType))) return 'the bias is no constant of floats';
+  if (b !== '' && (!biases || !isFloat(biases.elemType))) return 'the bias is not a constant of floats';
   if (biases && elementCount(biases) !== 2 * D * gates * hidden)
     return `the bias has shape [${biases.dims.join(', ')}]`;
   const isGru = kind === GRU;
@@ -243,8 +243,9 @@ function codesOf(matcher: Matcher, w: string, s: string, z: string): readonly Ma
   const [data, scales, zeroPoints] = [matcher.tensor(w), matcher.tensor(s), matcher.tensor(z)];
   if (data?.dims.length !== 3) return 'weights are not constant';
   if (!COLUMN_TYPES.has(data.elemType)) return `weights are ${dataTypeName(data.elemType)}`;
-  if (!scales || !isFloat(scales.elemType)) return 'scales are no constant of floats';
-  if (!zeroPoints || zeroPoints.elemType !== data.elemType) return 'zero points are no constant of the type of weights';
+  if (!scales || !isFloat(scales.elemType)) return 'scales are not a constant of floats';
+  if (!zeroPoints || zeroPoints.elemType !== data.elemType)
+    return 'zero points are not a constant of the type of the weights';
   const [D, , N] = data.dims as readonly [number, number, number];
   for (const tensor of [scales, zeroPoints])
     if (![D, D * N].includes(elementCount(tensor)))

@@ -55,7 +55,7 @@ export function deviceReductions(kind: ReduceKind, axesInput: number): NonNullab
     const axes = given ?? [];
     const keepDims = view.int('keepdims', 1) === 1;
     if (axes.length === 0 && view.int('noop_with_empty_axes', 0) !== 0) return 'nothing is reduced';
-    if (axes.length > 0 && !areNeighbours(axes, matcher.info(x)?.dims?.length)) return 'axes are no neighbours';
+    if (axes.length > 0 && !areNeighbours(axes, matcher.info(x)?.dims?.length)) return 'axes are not neighbours';
     return rowMatch('reduce', view, matcher, reduceSpec, (dims) => ({
       kind,
       axes: axes.length > 0 ? axes : dims.map((_, i) => i),

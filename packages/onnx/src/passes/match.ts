@@ -76,7 +76,9 @@ export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decis
   return decisions;
 }
 
-/** What a pattern said of a node that it did not take: all that there is to say of one that only runs in a chain. */
+/**
+ * The reason that a pattern gave for a node that it did not take: the only reason for a node that runs only in a chain.
+ */
 function withNote(node: GraphNode, match: Match | string, note: string): Match | string {
   if (typeof match === 'object') return { ...match, note };
   return OPERATORS.get(operatorName(node))?.match ? match : `${node.opType}: ${note}`;

@@ -1,4 +1,6 @@
-/** What an operator is asked with whether MSD takes a node, and what it answers. */
+/**
+ * The interface between matching and operators: what an operator can ask about a node, and the match that it returns.
+ */
 import { badScale } from '@msd/core';
 import { isCarried } from '../carried.ts';
 import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
@@ -18,11 +20,11 @@ export interface Match {
   readonly op: string;
   /** On the device, or in plain JavaScript. */
   readonly place: 'device' | 'host';
-  /** In topological order; whatever others need leaves the last one. */
+  /** In topological order; only results of the last one are needed outside. */
   readonly nodes: readonly GraphNode[];
   /** '' = an operand that is not there. */
   readonly inputs: readonly string[];
-  /** '' = a result that nobody asks for. */
+  /** '' = a result that is not needed. */
   readonly outputs: readonly string[];
   /** Operands whose elements, not only their sizes, have to be known when the step is planned. */
   readonly shapedBy?: readonly string[];
@@ -65,7 +67,7 @@ export interface Match {
 export const MAX_HOST_ELEMENTS = 4096;
 /** Scales of the file are looked at in parts. */
 const SCALES_AT_ONCE = 2 ** 16;
-/** What a size that only a run knows is taken for. */
+/** The assumed value of a size that only a run knows. */
 const TYPICAL_SIZE = 128;
 
 /** What a user's options mean for decisions. */
@@ -80,7 +82,7 @@ export interface MatchOptions {
   readonly relaxes?: boolean;
 }
 
-/** What is known while matching: the graph around a node. */
+/** The graph around a node, for matching. */
 export class Matcher {
   readonly graph: Graph;
   readonly #typed: TypedGraph;

@@ -1,6 +1,6 @@
 /**
- * What a claimed region does, before any size is known, and which sizes and elements from outside its plan depends on: a plan is
- * made once for each combination of these, everything else may change from run to run.
+ * A claimed region before any size is known, and the sizes and elements from outside on which its plan depends. A plan
+ * is made once for each combination of these; everything else may change from run to run.
  */
 import type { TypedGraph } from '../ir/infer.ts';
 import { isGrowing } from '../ir/info.ts';

@@ -1,5 +1,6 @@
 /**
- * What a cut costs: which glue is worth taking, and whether a model is worth cutting at all.
+ * The price of a cut: decides which nodes between products are worth taking, and whether a model is worth cutting at
+ * all.
  *
  * What MSD does is priced by the models of @msd/core/theory. For ONNX Runtime there are none: runs, inputs, outputs and bytes have
  * prices that were measured, of onnxruntime-web 1.30 on one thread; those of its nodes, and of a region and a cut, are estimates.
@@ -16,8 +17,8 @@ import { macsOf, type Sizes, unitWork, workTime } from './unit-work.ts';
 import type { Unit } from './units.ts';
 
 /**
- * The machine that ONNX Runtime was measured on. Plans are made for it wherever they are made: what runs where decides bits, and those
- * are the same on every machine.
+ * The machine that ONNX Runtime was measured on. Plans are always made for this machine, because what runs where
+ * decides bits, and these must be the same on every machine.
  */
 export const PRICED_MACHINE: MachinePeaks = { dotGmacs: 47, readGigabytes: 30 };
 
@@ -137,7 +138,7 @@ export class CostModel {
     return { msd: isOurs ? sum('msd') : Number.NaN, ort: sum('ort') + this.crossing(region) };
   }
 
-  /** What units cost less in ONNX Runtime, those that do. */
+  /** How much less the units cost in ONNX Runtime that are cheaper there. */
   gainOf(units: Iterable<Unit>): number {
     let gain = 0;
     for (const unit of units) {
@@ -213,7 +214,7 @@ export const unitsOfModels = (regions: readonly Region[]): Unit[] =>
 const isModelled = ({ match }: Unit): boolean =>
   match?.place === 'device' && match.op !== 'reshape' && match.op !== 'cast';
 
-/** What a product with weights of the file costs in ONNX Runtime. */
+/** The price of a product with weights of the file in ONNX Runtime. */
 function ortProduct({ op, product }: Match, macs: number, written: number): number {
   if (!product) return 0;
   if (op === 'windows') return ORT_WINDOW_MAC * macs;
@@ -231,7 +232,7 @@ function ortAttention({ scores }: Match, sizes: Sizes): number {
   return batch * heads * keys * ((ORT_FLOAT_MAC * width + ORT_SCORE) * rows + 4 * COPIED_BYTE * width);
 }
 
-/** Graphs as they are priced. */
+/** How graphs are priced. */
 export interface Pricing {
   /** Take everything, whatever it costs. */
   readonly all: boolean;
@@ -296,7 +297,7 @@ function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boole
 function wholeByCost(units: readonly Unit[], { msd: cut, ort: whole }: Price, modelled: number): string | undefined {
   const isQuantized = units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized);
   if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
-    return 'without quantized weights, attention that is spelt out is left to the fusions of ONNX Runtime';
+    return 'without quantized weights, attention without an attention operator is left to the fusions of ONNX Runtime';
   const gain = isQuantized ? 1 : FLOAT_GAIN;
   if (cut * gain < whole) return undefined;
   const [with_, ours, without] = [cut, modelled, whole].map(Math.round) as [number, number, number];

@@ -1,5 +1,5 @@
 /**
- * Puts steps together, none of which changes a bit:
+ * Joins steps, without changing a bit:
  *
  *   ends       a bias, an activation, a gate, a residual that follows a product becomes its end
  *   chains     elementwise steps whose result goes to another one alone become one expression

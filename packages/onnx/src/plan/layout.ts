@@ -1,6 +1,6 @@
 /**
- * Keeps images with their channels last, [batch, …, channels], for as long as nobody needs them in the order of ONNX: what convolutions
- * make lies like that, what they read has to, and what is done element by element in between does not care.
+ * Keeps images with their channels last, [batch, …, channels], as long as nothing needs them in the order of ONNX.
+ * Convolutions read and write images in that layout, and elementwise steps in between work in either.
  *
  *   image to channels, element by element      ->  element by element, image to channels
  *   image to channels, mean over positions     ->  mean over positions

@@ -1,6 +1,7 @@
 /**
- * A file that is read while it arrives. Bytes that are not there yet are an error that says what to wait for; a matrix is packed as
- * soon as it has arrived, and its bytes go: the file never lies in memory as a whole.
+ * A file that is read while it arrives. Reading bytes that are not there yet throws an error that says what to wait
+ * for. A matrix is packed as soon as it has arrived, and its bytes are freed, so the file is never in memory as a
+ * whole.
  */
 import { type Arriving, NotYet, type Stretch } from './arriving.ts';
 import { PIECE, Pieces } from './pieces.ts';
@@ -93,7 +94,7 @@ export class ArrivingSource implements Arriving {
       for (const index of piecesOf(stretch)) this.#needed[index] = (this.#needed[index] ?? 0) + 1;
   }
 
-  /** Nobody will read this stretch again. */
+  /** This stretch will not be read again. */
   release(stretch: Stretch): void {
     for (const index of piecesOf(stretch)) if (--this.#needed[index]! === 0) this.#pieces.drop(index);
   }

@@ -1,4 +1,4 @@
-/** What everybody has to know of files that are read while they arrive (arriving-source.ts). */
+/** The interface of files that are read while they arrive (arriving-source.ts). */
 import type { ByteSource } from './source.ts';
 
 /** Bytes [offset, offset + length) of a file. */
@@ -23,10 +23,10 @@ export interface Arriving extends ByteSource {
   release(stretch: Stretch): void;
 }
 
-/** Somebody asked for bytes that were let go of: the file has to be fetched again. */
+/** Bytes were read that have been freed: the file has to be fetched again. */
 export class Gone extends Error {}
 
-/** Somebody asked for bytes that have not arrived. */
+/** Bytes were read that have not arrived yet. */
 export class NotYet extends Error {
   readonly source: Arriving;
   /** They have when so many bytes have. */

@@ -1,6 +1,6 @@
 /**
- * Bytes of a file that arrives, in pieces: however long it gets, nothing is copied to make room, and a piece that nobody needs any
- * more goes at once. Readers get copies, never views, so that a piece can go.
+ * Bytes of an arriving file, in pieces. However long it gets, nothing is copied to make room, and a piece that is not
+ * needed any more is freed at once. Readers get copies, never views, so that a piece can be freed.
  */
 import { BackendUnavailableError } from '@msd/core';
 import { Gone } from './arriving.ts';
@@ -63,14 +63,14 @@ export class Pieces {
     return whole;
   }
 
-  /** Lets go of a piece. */
+  /** Frees a piece. */
   drop(index: number): void {
     const piece = this.#list[index];
     this.#list[index] = undefined;
     if (piece && !this.#isJoined) (piece.buffer as Resizable).resize?.(0);
   }
 
-  /** Lets go of all of them. */
+  /** Frees all of them. */
   clear(): void {
     for (const index of this.#list.keys()) this.drop(index);
   }

@@ -1,6 +1,6 @@
 /**
- * What lies in a file that is no ONNX model: a page or a pointer that came instead of it, or a model of another kind. Asked
- * only when reading fails.
+ * Names the content of a file that is not an ONNX model: a page or a pointer instead of it, or a model of another kind.
+ * Called only when reading fails.
  */
 import type { ByteSource } from './source.ts';
 

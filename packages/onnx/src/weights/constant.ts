@@ -63,14 +63,14 @@ function matrixOf(
   const made = viewOf(matcher, of, behind);
   const view = made && axes ? transposedView(made, axes) : made;
   const lies = view && asked ? reshapedView(view, asked) : view;
-  if (lies?.dims.length !== 2) return 'weights are no matrix of the file';
+  if (lies?.dims.length !== 2) return 'weights are not a matrix of the file';
   const { dims, strides } = lies;
   const [n, k] = transposed ? [0, 1] : [1, 0];
   const [N, K] = [dims[n]!, dims[k]!];
   if (N * K === 0) return 'weights are empty';
   const [stepN, stepK] = [N === 1 ? K : strides[n]!, K === 1 ? 1 : strides[k]!];
   const byRows = stepK === 1 && stepN === K;
-  if (!byRows && !(stepN === 1 && stepK === N)) return 'weights are no matrix of the file';
+  if (!byRows && !(stepN === 1 && stepK === N)) return 'weights are not a matrix of the file';
   return dequantizedMatrix(of, { N, K, byRows }, (scale) => matcher.refusedScale(scale));
 }
 

@@ -325,7 +325,7 @@ describe('operators of attention', () => {
       'a bias beside packed operands',
     ],
     ['no heads', { ...mha([x, x, x]), attributes: { num_heads: { int: 0 } } }, 'num_heads is not given'],
-    ['scores as a result', mha([x, x, x], {}, true, true, true), 'the scores are asked for'],
+    ['scores as a result', mha([x, x, x], {}, true, true, true), 'the scores are an output'],
     [
       'a buffer that past and present share',
       mha([x, x, x, undefined, undefined, undefined, past, past, i32([3], 1)], {}, true, true),
@@ -346,7 +346,7 @@ describe('operators of attention', () => {
     [
       'scores as a result of ONNX beside a softcap',
       standard([f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16)], { softcap: { float: 2 } }, false, false, true),
-      'scores are asked for beside a softcap or more than one mask',
+      'scores are an output, with a softcap or more than one mask',
     ],
     [
       'valid keys beside a past',

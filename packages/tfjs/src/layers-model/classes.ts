@@ -30,7 +30,7 @@ export function packedConfig(spec: QuantizedSpec): Record<string, unknown> {
  */
 export function specOf(config: unknown, where: string, length?: number): QuantizedSpec {
   if (typeof config !== 'object' || config === null)
-    throw new TypeError(`${where}: packed, expected what the weights hold, got ${shown(config)}.`);
+    throw new TypeError(`${where}: packed, expected the spec of the weights, got ${shown(config)}.`);
   const {
     inputs: K,
     outputs: N,

@@ -24,7 +24,10 @@ import { bytesOf, type ReferenceHandle, ReferenceMemory } from './memory.ts';
 import { ReferenceWeights, rounded } from './weights.ts';
 
 export interface ReferenceBackendOptions {
-  /** 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the bits that every kernel has to give. */
+  /**
+   * 'float64' (default): the mathematics, rounded to f32 once at the end. 'float32': the f32 contract, whose bits every
+   * kernel has to give.
+   */
   readonly arithmetic?: Arithmetic;
 }
 

@@ -44,11 +44,14 @@ export class ReferenceCall implements Call<ReferenceHandle> {
     return [`reference_${this.work.kind === 'op' ? this.work.spec.name : this.work.kind}`];
   }
 
-  /** Other places, by operand number. @throws {@link RangeError} for those that cannot be; nothing has changed then */
+  /**
+   * New places of operands, by their numbers.
+   * @throws {@link RangeError} for impossible ones; nothing has changed then
+   */
   change(places: Readonly<Record<number, ReferenceHandle>>): void {
     const moved = this.#operands.map((operand, i) => {
       if (!operand && places[i])
-        throw new RangeError(`run: operand ${i} was absent when the call was bound, and has to stay so.`);
+        throw new RangeError(`run: operand ${i} was absent when the call was bound, and must stay absent.`);
       return places[i] ?? operand;
     });
     this.#place(moved);

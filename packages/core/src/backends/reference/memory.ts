@@ -57,7 +57,7 @@ export class ReferenceMemory {
     to.set(bytesOf(handle).subarray(0, into.byteLength));
   }
 
-  /** @throws {@link RangeError} for a buffer that was freed, or is another's */
+  /** @throws {@link RangeError} for a buffer that was freed, or belongs to another reference */
   check(name: string, { buffer }: ReferenceHandle): void {
     if (!this.#live.has(buffer)) throw new RangeError(`bind: ${name} is not a live buffer of this backend.`);
   }

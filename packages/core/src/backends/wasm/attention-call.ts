@@ -1,5 +1,6 @@
 /**
- * Attention, bound. Kernels read in words of scratch what a run has to do: which pages the cache has changes with every key.
+ * Bound attention. Kernels read from words in scratch what a run has to do, since the pages of the cache change with
+ * every key.
  *
  *   scratch   words | bias, mask that JavaScript has | a row of append of each thread | tasks of each thread
  */
@@ -21,7 +22,7 @@ import { BoundKernel } from './bound-kernel.ts';
 import { Runtime } from './runtime.ts';
 
 type Run = ResolvedRun<ArenaHandle>;
-/** Scratch grows by so many pages at a time: seldom. */
+/** Scratch grows by so many pages at a time, so that it seldom grows. */
 const PAGE_STEP = 16;
 /** A key's softmax takes as long as so many multiplications. */
 const KEY_MACS = 48;
@@ -35,7 +36,7 @@ interface Kernels {
   readonly shared: BoundKernel;
 }
 
-/** What places in scratch were made for. */
+/** What the places in scratch were computed for. */
 interface Settled {
   readonly shape: ResolvedKvShape;
   readonly pages: number;
@@ -61,13 +62,13 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   readonly #words: AttentionWords;
   readonly #tiling: Tiling;
   readonly #tasks: number;
-  /** By type of the cache: a run brings it. Made for so many threads. */
+  /** By type of the cache, which a run passes. Made for a number of threads. */
   #kernels: Partial<Record<KvType, Kernels>> = {};
   #threads = 0;
   #settled: Settled | undefined;
   /** Since operands were looked at last. */
   #hasMoved = true;
-  /** Do words stand there of a bias or a mask? */
+  /** Do the words describe a bias or a mask? */
   #hasScores = false;
   #memory = new Int32Array(0);
 
@@ -92,7 +93,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     this.#hasMoved = true;
   }
 
-  /** What it needs for a type of caches that is known. */
+  /** Prepares what it needs, if the type of the caches is known. */
   prepare(): void {
     const { type } = this.#work;
     if (type) this.#kernelsFor(type);
@@ -222,7 +223,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #tell(run: Run, places: RunPlaces): void {
     const { buffer } = this.#runtime.arena.memory;
     const { op } = this.#work;
-    // A run that brings none does away with what the run before it brought.
+    // A run without a bias or mask clears that of the run before.
     const hasScores = [run.bias, run.mask, op.bias, op.mask].some((each) => each !== undefined);
     if (hasScores || this.#hasScores) this.#words.scores(run, this.#addresses, places);
     this.#hasScores = hasScores;

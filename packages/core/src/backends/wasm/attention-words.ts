@@ -1,5 +1,6 @@
 /**
- * What attention's kernels are told: an image in JavaScript that every run copies to scratch, since most of its words stay.
+ * The words that attention's kernels read: an image in JavaScript that every run copies to scratch. Most of its words
+ * stay.
  *
  *   append | attend | keys of each sequence | what each sequence has | slopes
  */
@@ -33,7 +34,7 @@ export const ATTEND_BYTE: number = 4 * ATTEND_WORD;
 export interface RunPlaces {
   /** Of the image. */
   readonly image: number;
-  /** Copies of what JavaScript has. */
+  /** Copies of JavaScript arrays. */
   readonly bias: number;
   readonly mask: number;
   /** Scratch of append, and where integers lie in it. */
@@ -80,7 +81,7 @@ export class AttentionWords {
     });
   }
 
-  /** Where everything is, for caches of a shape: changes when scratch moves or has to hold more. */
+  /** Writes where everything is, for caches of a shape: needed again when scratch moves or has to hold more. */
   settle(shape: ResolvedKvShape, places: RunPlaces, task: TaskScratch): void {
     const [first, later] = [pageLayout(shape, 0), pageLayout(shape, 1)];
     const pages = { firstV: first.v, firstVs: first.vs, firstKc: first.kc, ks: later.ks, vs: later.vs };
@@ -137,7 +138,7 @@ export class AttentionWords {
     });
   }
 
-  /** What every run has of its own: the cache's pages, and how far each sequence is. */
+  /** Writes what is new in every run: the cache's pages, and the length of each sequence. */
   run({ cache, isCausal, past, counts, queries, positions, starts }: Run): void {
     const { image } = this;
     const { table, capacity } = cache;

@@ -18,7 +18,7 @@ export interface TunedKernel {
 export function autotune(runtime: Runtime, matrix: WasmMatrix, M: number, decomposition: Decomposition): TunedKernel[] {
   const { K, N, kernelFormat, variant } = matrix;
   const shape = gemmShapeFor(M);
-  // One multiplication leaves operands of the right size in scratch; what they hold does not matter.
+  // One multiplication leaves operands of the right size in scratch; their values do not matter.
   const call = new ProductCall(runtime, { decomposition, M, K, xType: 'f32' }, [
     { matrix, activation: undefined, outType: 'f32' },
   ]);

@@ -144,7 +144,7 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     return isShared(this.#runtime, work);
   }
 
-  /** Nothing to wait for: calls are done when they return. */
+  /** Does nothing: calls are done when they return. */
   flush(): void {}
 
   matmul(x: Operand, prepared: PreparedWeights, options?: MatmulOptions & F32Result): Float32Array;
@@ -203,14 +203,16 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   }
 
   /**
-   * Has the engine compile the tiles that the choice of kernels times, in the background: who knows that matrices will come can pack
-   * them in the meantime. A few milliseconds, once per page.
+   * Has the engine compile, in the background, the tiles that will be timed to choose kernels. Call it when you know
+   * that matrices will come, and pack them in the meantime. A few milliseconds, once per page.
    */
   askTiles(): void {
     this.#runtime.routes.ask();
   }
 
-  /** Emits, compiles and warms the kernels that `matmul` takes for this matrix at M rows, so that the first call is fast. */
+  /**
+   * Emits, compiles and warms the kernels that `matmul` uses for this matrix at M rows, so that the first call is fast.
+   */
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {
     const matrix = ownMatrix(this, prepared);
     const decomposition = resolveDecomposition(options, 'warmUp');
@@ -225,21 +227,21 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     call.prepare();
   }
 
-  /** Id of the gemm kernel that `matmul` takes for this matrix at M rows. */
+  /** Id of the gemm kernel that `matmul` uses for this matrix at M rows. */
   kernelFor(prepared: PreparedWeights, M: number, options: DecompositionOptions = {}): string {
     const decomposition = resolveDecomposition(options, 'kernelFor');
     const shape = gemmShapeFor(Math.min(M, SLICE_ROWS));
     return gemmId(ownMatrix(this, prepared).kernel(this.#runtime.routes, shape, decomposition));
   }
 
-  /** What the JavaScript engine offers, and what was measured if there was a choice. */
+  /** What the JavaScript engine supports, and what was measured if there was a choice. */
   get carriers(): CarrierReport {
     return this.#runtime.routes.report;
   }
 
   /**
-   * Times every tile of every carrier on this matrix with M rows. From then on `matmul` takes the fastest one for this
-   * matrix and all M of the same shape class (1, up to 7, more). Takes about a second; the bits don't change.
+   * Times every tile of every carrier on this matrix with M rows. From then on `matmul` uses the fastest one for this
+   * matrix and all M of the same shape class (1, 2 to 7, 8 and more). Takes about a second; the bits don't change.
    *
    * @returns what was measured, fastest first
    */

@@ -1,4 +1,4 @@
-/** What `bind` gives: work whose operands were checked, and what a run may change of it. */
+/** The result of `bind`: work whose operands were checked, and what a run may change in it. */
 import type { ArenaHandle } from '../arena.ts';
 import { arenaHandle } from '../arguments.ts';
 import type { PreparedWeights } from '../backend.ts';
@@ -39,7 +39,7 @@ export class WasmCall implements Call<ArenaHandle> {
 
   /**
    * Puts operands elsewhere. Makes no objects.
-   * @throws {@link RangeError} for a place that cannot be; nothing has changed then
+   * @throws {@link RangeError} for an impossible place; nothing has changed then
    */
   change(places: Readonly<Record<number, ArenaHandle>>): void {
     const { operands } = this;
@@ -55,11 +55,11 @@ export class WasmCall implements Call<ArenaHandle> {
     this.#bound.run();
   }
 
-  /** Whether the handle is a live buffer is not asked: that was looked up when the call was bound. */
+  /** Does not look up whether the handle is a live buffer: that was done when the call was bound. */
   #check(operand: number, { arena, ptr, byteLength }: ArenaHandle): void {
     const needed = this.#bound.byteLengths[operand];
     if (!this.operands[operand])
-      throw new RangeError(`run: operand ${operand} was absent when the call was bound, and has to stay so.`);
+      throw new RangeError(`run: operand ${operand} was absent when the call was bound, and must stay absent.`);
     if (arena !== this.backend.arena || byteLength < needed || ptr + needed > arena.byteLength)
       throw new RangeError(
         `run: operand ${operand} expected ${needed} bytes of this backend's arena, got ${byteLength} at ${ptr}.`,

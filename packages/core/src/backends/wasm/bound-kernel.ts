@@ -57,8 +57,10 @@ export class BoundKernel {
 
   /**
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
-   * @param meanwhile what the kernel has nothing to do with and only the calling thread can do: done first, while others begin
-   * @returns false if a worker was lost in a chunk that may not: do everything again that this kernel reads
+   * @param meanwhile work that only the calling thread can do, and that is independent of the kernel: done first, while
+   * others begin
+   * @returns false if a worker was lost in a chunk that may not be repeated: compute everything again that this kernel
+   * reads
    */
   run(repeatable: boolean, meanwhile?: () => void): boolean {
     if (this.#rivals && !meanwhile) return this.#compare(this.#rivals, repeatable);

@@ -1,6 +1,7 @@
 /**
- * Calls that `matmul` and `matmulMany` have bound, a few for each matrix: whoever multiplies with the same matrices over and over
- * and does not bind calls itself pays for it once. They are found by what the caller passes and go with the matrix.
+ * Calls that `matmul` and `matmulMany` have bound, a few for each matrix. So callers that multiply with the same
+ * matrices over and over without binding pay for binding only once. Calls are found by the caller's arguments, and are
+ * dropped with the matrix.
  */
 
 import type { WasmMatrix } from './matrix.ts';

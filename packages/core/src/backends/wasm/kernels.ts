@@ -13,7 +13,7 @@ export type Kernel = (...args: number[]) => void;
 const isShared = ({ buffer }: WebAssembly.Memory): boolean =>
   typeof SharedArrayBuffer === 'function' && (buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
 
-/** What all arenas of a page have of a kernel. */
+/** What all arenas of a page share of a kernel. */
 interface Compiled {
   readonly module: WebAssembly.Module;
   /** Waits until the engine has optimised it. */
@@ -34,12 +34,12 @@ function compile(source: KernelSource, shared: boolean): Compiled {
   return entry;
 }
 
-/** Trial calls work on 64 KiB, not at 0, which stands for operands that are absent: on the second page of a memory. */
+/** Trial calls use 64 KiB on the second page of a memory, because address 0 stands for an absent operand. */
 const PAGE = 65536;
 const trialMemories: WebAssembly.Memory[] = [];
 
 /**
- * A kernel's trial call. Its memory is that of all trials of the page: it is made ready anew for every row of calls.
+ * A kernel's trial call. All trials of the page share its memory, which is prepared again for every series of calls.
  *
  * @param rows of gemm; default: the family's choice
  */

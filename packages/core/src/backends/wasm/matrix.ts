@@ -12,7 +12,7 @@ import type { PreparedMatrix, PreparedWeights } from '../backend.ts';
 import type { WasmBackend } from './backend.ts';
 import type { Routes } from './routes.ts';
 
-/** How often any matrix was given another kernel or was disposed of: calls that are bound look at theirs again then. */
+/** How often any matrix was given another kernel or was disposed of: bound calls then check their matrices again. */
 export const matrixChanges = { count: 0 };
 
 /** A matrix in the arena. */
@@ -27,7 +27,7 @@ export class WasmMatrix implements PreparedWeights {
   readonly layout: PackedLayout;
   readonly kernelFormat: WeightFormat;
   readonly variant: WeightVariant;
-  /** Counts the kernels that were set: calls that were bound before look again. */
+  /** Counts the kernels that were set: calls that were bound before check again. */
   tuned = 0;
   /** Where the panels lie; `undefined` once disposed. */
   #handle: ArenaHandle | undefined;

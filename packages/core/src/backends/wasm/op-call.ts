@@ -1,4 +1,4 @@
-/** An op, bound: its kernels are cut, its scratch is there, and a run only looks at what has changed since. */
+/** A bound op: its kernels are cut, its scratch is allocated, and a run only checks what has changed since. */
 import { type KernelCall, MAX_ARGS } from '../../kernel-spec.ts';
 import { byteLength, type TensorType } from '../../ops/op.ts';
 import { whole } from '../../plan/cut.ts';
@@ -22,7 +22,7 @@ export class OpCall {
   #threads = 0;
   #scratchGeneration = -1;
   #isPlaced = false;
-  /** An output lies where an input does: then no chunk can be repeated, and one thread does it all. */
+  /** Does an output lie where an input does? Then no chunk can be repeated, and one thread does all the work. */
   #isInPlace = false;
 
   /** Operands are absent until they are set. */
@@ -84,7 +84,7 @@ export class OpCall {
   }
 }
 
-/** Rows of a call that threads share are cut, unless one of them has to do it all. */
+/** Cuts the rows of a call that threads share, unless one thread has to do all the work. */
 function chunksOf({ cuts }: Runtime, { share, args }: KernelCall, isAlone: boolean): Int32Array {
   if (!share) return whole();
   const { rows, macsPerRow } = share;

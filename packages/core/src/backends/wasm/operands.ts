@@ -3,15 +3,15 @@ import type { HalfArray } from '../../formats/half.ts';
 import type { Arena } from '../arena.ts';
 import type { Operand as Given } from '../backend.ts';
 
-/** An address in the arena (0: absent), or what has to be copied to scratch and back. */
+/** An address in the arena (0: absent), or an array that has to be copied to scratch and back. */
 export type Place = number | Given;
 
-/** 0 absent, 1 in the arena, 2 staged: what kernels and working buffers depend on. */
+/** 0 absent, 1 in the arena, 2 staged: kernels and working buffers depend on it. */
 export type Mode = 0 | 1 | 2;
 
 export const modeOf = (place: Place): Mode => (typeof place === 'number' ? (place ? 1 : 0) : 2);
 
-/** What all operands of a call share: has any of them changed since the call looked at them last? */
+/** Shared by all operands of a call: has any of them changed since the call last looked? */
 export interface Changes {
   any: boolean;
 }
@@ -23,7 +23,7 @@ export class Operand {
   address = 0;
   staged: Given | undefined;
   mode: Mode = 0;
-  /** Set once the address has changed; whoever places kernels by it takes it back. */
+  /** Set when the address has changed; cleared when kernels have been placed by it. */
   moved = true;
 
   constructor(changes: Changes) {
@@ -40,12 +40,12 @@ export class Operand {
     this.mode = mode;
   }
 
-  /** Lets go of an array that belongs to the caller; where the operand lies stays known. */
+  /** Drops the reference to an array of the caller; where the operand lies stays known. */
   release(): void {
     this.staged = undefined;
   }
 
-  /** Elements of what is staged. A view of the arena dies when its memory grows: take it late. */
+  /** Elements of a staged operand. A view of the arena becomes invalid when its memory grows: take it late. */
   values(arena: Arena): Float32Array | HalfArray {
     const staged = this.staged!;
     return 'arena' in staged ? arena.float32(staged) : staged;
@@ -63,7 +63,8 @@ export function placeOf(arena: Arena, name: string, operand: Given): Place {
 }
 
 /**
- * The same for an operand that kernels read to the end of the last panel: another owner's heap may end before, then it is staged.
+ * The same for an operand that kernels read to the end of the last panel. A heap of another owner may end before that;
+ * then the operand is staged.
  * @param bytes that kernels read
  */
 export const wholePlaceOf = (arena: Arena, place: Place, operand: Given, bytes: number): Place =>

@@ -1,6 +1,6 @@
 /**
- * Products of one x with several matrices, bound: kernels, cuts, sizes and working buffers are decided once, and a run only
- * looks at what has changed since. Rows are computed in slices, columns in ranges (plan/ranges.ts).
+ * Products of one x with several matrices, bound: kernels, cuts, sizes and working buffers are decided once, and a run
+ * only checks what has changed since. Rows are computed in slices, columns in ranges (plan/ranges.ts).
  */
 import { PANEL } from '../../formats/format.ts';
 import { floatBytes } from '../../formats/half.ts';
@@ -34,7 +34,7 @@ export class ProductCall {
   #slices: readonly BoundSlice[] = [];
   /** What was true when it was bound: threads, where x is, what each product depends on. */
   readonly #bound: number[] = [];
-  /** When operands and matrices were looked at last. */
+  /** Counts at the time when operands and matrices were last checked. */
   #matrixChanges = -1;
   /** Of the scratch that kernels were placed in. */
   #scratchGeneration = -1;
@@ -94,18 +94,19 @@ export class ProductCall {
     for (const kernel of this.#boundKernels()) kernel.warmUp();
   }
 
-  /** Lets go of the caller's arrays. */
+  /** Drops the references to the caller's arrays. */
   release(): void {
     this.x.release();
     for (const { operands } of this.products) for (const operand of operands) operand.release();
   }
 
-  /** Binds anew if something has changed that kernels depend on, and finds out whether they are still placed. */
+  /** Binds again if something has changed that kernels depend on, and finds out whether they are still placed. */
   #settle(): void {
     const { scratch, threads } = this.#runtime;
     const { products, x } = this;
     const bound = this.#bound;
-    // Operands and matrices lie far apart in memory, and the weights of the product before have thrown them out of the caches.
+    // Operands and matrices lie far apart in memory, and the weights of the previous product have evicted them from the
+    // caches.
     const isKnown = !this.#changes.any && this.#matrixChanges === matrixChanges.count;
     if (isKnown && bound[0] === threads && this.#scratchGeneration === scratch.generation) return;
     let isBound = bound[0] === threads && bound[1] === x.mode;

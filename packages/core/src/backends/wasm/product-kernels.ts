@@ -1,6 +1,6 @@
 /**
- * The kernel calls of a product, with their arguments by name. What is not known before it runs is a place: an address, or
- * where in the matrix a range begins.
+ * The kernel calls of a product, with their arguments by name. Arguments that are only known when it runs are places:
+ * an address, or where in the matrix a range begins.
  */
 import type { ActivationId } from '../../activations/contract.ts';
 import { type DecomposedRow, type DecomposeOptions, decomposeSpec } from '../../decompose/decompose.wasm.ts';

@@ -15,7 +15,7 @@ import type { Product } from './product.ts';
 import { decomposeCall, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
 import type { Runtime } from './runtime.ts';
 
-/** What concerns x. */
+/** How x is read and decomposed. */
 export interface Activations {
   readonly decomposition: Decomposition;
   readonly M: number;
@@ -25,16 +25,16 @@ export interface Activations {
 
 export interface BoundRange extends ColumnRange {
   readonly call: KernelCall;
-  /** What runs the call: its own kernel, or a slice's joint one, of which it is a part. */
+  /** The kernel that computes it: its own, or the joint one of the slice, of which it is a part. */
   readonly gemm: BoundKernel;
   readonly part: number;
   readonly end: BoundKernel | undefined;
-  /** What brings y from scratch to `out`, or makes it what is copied from there. */
+  /** Writes y from scratch to `out`, or converts it before it is copied from there. */
   readonly narrow: BoundKernel | undefined;
 }
 
 export interface SliceProduct {
-  /** `undefined`: what was decomposed for the matrix before serves this one, too. */
+  /** `undefined`: uses the integers that were decomposed for the previous matrix. */
   readonly decompose: BoundKernel | undefined;
   readonly ranges: readonly BoundRange[];
   readonly options: GemmOptions;

@@ -71,14 +71,19 @@ export class Product implements ProductForm {
     return out.mode === 1 && this.outType === 'f32' && address !== multiply.address && address !== residual.address;
   }
 
-  /** One number for all that its kernels and buffers depend on; another kernel for the matrix counts, too. */
+  /**
+   * One number for everything that its kernels and buffers depend on, including the kernel that was set for the matrix.
+   */
   get state(): number {
     const { bias, multiply, residual, out, matrix } = this;
     const modes = bias.mode + 3 * (multiply.mode + 3 * (residual.mode + 3 * out.mode));
     return 2 * (modes + 81 * matrix.tuned) + (this.direct ? 1 : 0);
   }
 
-  /** Does any operand lie elsewhere than when this was asked last? @throws {@link RangeError} if it may not lie there */
+  /**
+   * Does any operand lie elsewhere than at the last call of this method?
+   * @throws {@link RangeError} if it may not lie there
+   */
   takeMoved(): boolean {
     let moved = false;
     for (const operand of this.operands) {

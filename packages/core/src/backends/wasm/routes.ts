@@ -1,6 +1,6 @@
 /**
- * Which kernels a product takes: the carrier by probing and timing, once per kind of matrix and shape class and page. Every
- * route gives the same bits.
+ * Which kernels a product uses: the carrier is chosen by probing and timing, once per page, kind of matrix and shape
+ * class. Every route gives the same bits.
  */
 import { type Decomposition, digitsOf, resolveDecomposition } from '../../decompose/contract.ts';
 import type { WeightFormat, WeightVariant } from '../../formats/format.ts';
@@ -40,13 +40,13 @@ export interface CarrierReport {
  * instructions (x86 without AVX-VNNI: gain 0.9 to 1.4) only one digit has a chance.
  */
 const WORTH_TIMING = 0.75;
-/** Gain of a dot that is one instruction (2.3 to 2.8): i8 wins with it, and timing could only be mistaken. */
+/** From this gain on the dot is one instruction (2.3 to 2.8): i8 is faster with it, and timing could only be wrong. */
 const ONE_INSTRUCTION = 2.1;
-/** Share of i16's time that i8 has to stay below: a draw stays with i16. */
+/** i8 has to take less than this share of i16's time: if they are equal, i16 is kept. */
 const CLEARLY = 0.95;
 /** What `carrier: 'auto'` stands for. CI runs the tests with either carrier in its place (test/carrier.ts); nothing else sets it. */
 export const automatic: { carrier: CarrierChoice } = { carrier: 'auto' };
-/** By shape class and the ids of the kernels that were compared: what is true of one page, whatever model came first. */
+/** By shape class and the ids of the compared kernels: true for the whole page, whichever model came first. */
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
 let unroll: Unroll | undefined;
 
@@ -77,7 +77,7 @@ export class Routes {
     const i8 = optionsOf(carrier);
     if (this.#choice === 'i8') return i8;
     const gain = relaxedDot()?.gain ?? 0;
-    // To widen panels for few rows may still take longer than to multiply them.
+    // Widening panels may still take longer than multiplying them, if there are few rows.
     if (gain >= ONE_INSTRUCTION && !(shape === 'smallM' && i8.widen)) return i8;
     const i16 = optionsOf(I16);
     if (gain < WORTH_TIMING * digitsOf(decomposition)) return i16;
@@ -137,9 +137,10 @@ export class Routes {
   }
 
   /**
-   * Steps per turn that the engine runs tiles of several rows fastest with, asked once per page, always of the same kernel. V8 from
-   * 13 on keeps their order, and fewer turns gain 5 %; older ones load the operands of all steps first and run out of registers:
-   * two take 1.27 times as long. They are not timed: one that is not optimised yet is as fast with two, and would stay with them.
+   * The number of steps per turn with which the engine runs tiles of several rows fastest, measured once per page,
+   * always with the same kernel. V8 from 13 on keeps their order, and fewer turns gain 5 %. Older versions load the
+   * operands of all steps first and run out of registers: two steps take 1.27 times as long. They are not timed,
+   * because before it is optimised a kernel is as fast with two steps, which would then be kept.
    */
   unroll(): Unroll {
     if (unroll) return unroll;

@@ -1,6 +1,6 @@
 /**
- * A device's working buffers, by name. They grow with the largest call and stay; nothing in them outlives a call, so when one
- * has to grow all of them move together: no holes are left between them.
+ * A device's working buffers, by name. They grow with the largest call and stay. Nothing in them outlives a call, so
+ * when one has to grow, all of them move together and leave no holes.
  */
 import type { Arena, ArenaHandle } from '../arena.ts';
 
@@ -25,13 +25,13 @@ export class Scratch {
     }
   }
 
-  /** Asked for every call that is bound: makes no objects. */
+  /** Called for every bound call: makes no objects. */
   #holds(sizes: Readonly<Record<string, number>>): boolean {
     for (const name in sizes) if (sizes[name] > (this.#buffers[name]?.byteLength ?? 0)) return false;
     return true;
   }
 
-  /** Address of a buffer; 0 if nobody needed it yet. */
+  /** Address of a buffer; 0 if no call has needed it yet. */
   at(name: string): number {
     return this.#buffers[name]?.ptr ?? 0;
   }

@@ -92,7 +92,7 @@ export interface GpuLostInfo {
 
 export type GpuErrorFilter = 'validation' | 'out-of-memory' | 'internal';
 
-/** What is asked of a `GPUDevice`. */
+/** The part of `GPUDevice` that is used. */
 export interface GpuDevice {
   readonly features: { has(name: string): boolean };
   readonly limits: GpuLimits;

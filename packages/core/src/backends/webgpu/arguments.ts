@@ -1,4 +1,4 @@
-/** Checks of what the WebGPU backend is given, beyond those that all backends share. */
+/** Checks of arguments of the WebGPU backend, beyond those that all backends share. */
 
 import { BackendUnavailableError } from '../../errors.ts';
 import type { OperandKind } from '../arguments.ts';
@@ -15,7 +15,7 @@ export const gpuBinding: OperandKind<GpuBinding> = {
   place: ({ buffer, offset = 0 }) => ({ buffer, begin: offset }),
 };
 
-/** That a product can run on a device: its matrix is there, and so is what it reads and writes. */
+/** Checks that a product can run on a device: its matrix is there, and so are its operands. */
 export function checkResident(
   device: GpuDevice,
   x: Float32Array | GpuBinding,
@@ -26,14 +26,14 @@ export function checkResident(
   checkBuffers(device, x, matrix, operands);
 }
 
-/** That a matrix is still there. */
+/** Checks that a matrix is still there. */
 export function checkThere({ pieces, gpuDevice }: GpuWeights, device: GpuDevice): void {
   if (!pieces) throw new RangeError('matmul: the weights have been disposed of.');
   if (gpuDevice !== device)
     throw new BackendUnavailableError('matmul: the device of these weights was lost. Prepare them again.');
 }
 
-/** That an operand lies inside its buffer, where shaders can find it. */
+/** Checks that an operand lies inside its buffer, at an offset that shaders can use. */
 export function checkInside(name: string, { buffer, offset = 0, byteLength }: GpuBinding, align = 4): void {
   if (offset % align !== 0 || offset < 0 || offset + byteLength > buffer.size)
     throw new RangeError(
@@ -41,7 +41,7 @@ export function checkInside(name: string, { buffer, offset = 0, byteLength }: Gp
     );
 }
 
-/** That it fits one binding. */
+/** Checks that it fits into one binding. */
 export function checkBindable(name: string, { byteLength }: GpuBinding, device: GpuDevice): void {
   const limit = bindingLimit(device);
   if (byteLength > limit)

@@ -50,7 +50,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     });
   }
 
-  /** @throws {@link BackendUnavailableError} where there is no WebGPU, no adapter or no device */
+  /** @throws {@link BackendUnavailableError} if there is no WebGPU, no adapter or no device */
   static async create(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
     return new WebGpuBackend(await Session.open(options));
   }
@@ -60,7 +60,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     return this.#session.live.device;
   }
 
-  /** What is used of the device. */
+  /** The features of the device that are used. */
   get features(): GpuFeatures {
     return this.#session.live.features;
   }
@@ -277,7 +277,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
     return { packedBytes, scratch, scratchBytes: Object.values(scratch).reduce((a, b) => a + b, 0), wasmBytes: 0 };
   }
 
-  /** Frees every buffer; destroys the device too if it is the backend's own. */
+  /** Frees every buffer; also destroys the device if the backend made it. */
   dispose(): void {
     if (this.#session.disposed) return;
     this.#matrices.dispose();
@@ -296,7 +296,7 @@ export class WebGpuBackend implements BackendBase, Device<GpuBinding, GpuWeights
   }
 }
 
-/** What work is called when the device refuses it. */
+/** The name of work in errors of the device. */
 function nameOf(live: Live, work: Work<GpuWeights>): string {
   if (work.kind === 'op') return work.spec.name;
   if (work.kind === 'attention') return work.kind;

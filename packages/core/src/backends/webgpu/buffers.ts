@@ -71,7 +71,9 @@ export class Params {
 const CODE_TABLE_BYTES = 4 * 256;
 const MAX_CODE_TABLES = 256;
 
-/** The 256 real values that the codes of a uint8 table stand for, rounded once; by content, since a model has few. */
+/**
+ * The 256 real values that the codes of a uint8 table stand for, rounded once; found by content, since a model has few.
+ */
 export class CodeTables {
   readonly #device: GpuDevice;
   #tables = new Map<string, GpuBuffer>();
@@ -149,7 +151,7 @@ export class GpuScratch {
     return buffer;
   }
 
-  /** Makes all of them anew when they are asked for again. */
+  /** Forgets all of them: they are made again when they are needed. */
   clear(): void {
     for (const buffer of this.#buffers.values()) this.#retire(buffer);
     this.#buffers.clear();

@@ -1,4 +1,4 @@
-/** A call that is bound: its dispatches, which are described again once something that they bind is gone. */
+/** A bound call: its dispatches, which are described again when something that they bind is gone. */
 import type { Call, Work } from '../device.ts';
 import type { GpuBinding } from './api.ts';
 import type { Dispatch } from './dispatch.ts';
@@ -48,13 +48,13 @@ export class GpuCall implements Call<GpuBinding> {
 
   /**
    * Puts operands elsewhere.
-   * @throws {@link RangeError} for places that do not fit; the call is what it was then
+   * @throws {@link RangeError} for places that do not fit; the call has not changed then
    */
   change(changed: Readonly<Record<number, GpuBinding>>): void {
     const before = this.#operands;
     this.#operands = before.map((operand, i) => {
       if (operand === undefined && changed[i])
-        throw new RangeError(`run: operand ${i} was absent when the call was bound, and has to stay so.`);
+        throw new RangeError(`run: operand ${i} was absent when the call was bound, and must stay absent.`);
       return changed[i] ?? operand;
     });
     try {

@@ -1,4 +1,4 @@
-/** All that lives and dies with one device. */
+/** Everything that exists only as long as one device. */
 
 import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { GpuDevice, GpuLostInfo } from './api.ts';
@@ -16,7 +16,7 @@ export interface Live {
   readonly scratch: GpuScratch;
   readonly readbacks: Readbacks;
   readonly recorder: Recorder;
-  /** Another number once something that a call has bound may be gone: it is described again then. */
+  /** Changes when something that a call has bound may be gone: the call is then described again. */
   readonly epoch: number;
   lost: GpuLostInfo | undefined;
 }
@@ -77,7 +77,10 @@ export function watch(device: GpuDevice) {
   };
 }
 
-/** What a device refused is an invalid object from then on, and may be in a cache: the next call makes everything anew. */
+/**
+ * An object that a device refused is invalid from then on, and may be in a cache: so the next call makes everything
+ * again.
+ */
 export function forgetRefused({ pipelines, params, codeTables, scratch }: Live, { outOfMemory }: Refusal): void {
   pipelines.clear();
   if (!outOfMemory) return;

@@ -1,4 +1,4 @@
-/** What callers of the WebGPU backend choose. */
+/** Options of the WebGPU backend. */
 
 import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { MatmulOptions } from '../backend.ts';

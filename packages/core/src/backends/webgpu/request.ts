@@ -1,10 +1,10 @@
-/** Getting a device, and asking it what it can do. */
+/** Requests a device, and finds out what it can do. */
 import { BackendUnavailableError } from '../../errors.ts';
 import type { GpuFeatures } from '../../wgsl/wgsl.ts';
 import type { Gpu, GpuDevice } from './api.ts';
 
 export interface DeviceOptions {
-  /** What to ask for a device: default `navigator.gpu`. In Node, `create([])` of the npm package `webgpu`. */
+  /** Where to request a device: default `navigator.gpu`. In Node, `create([])` of the npm package `webgpu`. */
   readonly gpu?: Gpu | undefined;
   readonly powerPreference?: 'low-power' | 'high-performance' | undefined;
 }
@@ -36,7 +36,9 @@ async function compiles(device: GpuDevice, code: string): Promise<boolean> {
   return (await device.popErrorScope()) === null;
 }
 
-/** What the device can do, asked with shaders: a device that was passed in does not say which language it compiles. */
+/**
+ * Finds out with test shaders what the device can do: a given device does not say which language features it compiles.
+ */
 export async function probeFeatures(device: GpuDevice): Promise<GpuFeatures> {
   const main = (builtin: string, body: string) => `@compute @workgroup_size(1) fn main(${builtin}) { ${body} }`;
   const [packedDot, subgroups] = await Promise.all([

@@ -1,4 +1,4 @@
-/** The device that is worked on now: what went wrong on it, and how to start again once it is lost. */
+/** The present device: what went wrong on it, and how to start again after a loss. */
 import { BackendUnavailableError, GpuError } from '../../errors.ts';
 import { forgetRefused, type Live, start, watch } from './live.ts';
 import type { WebGpuOptions } from './options.ts';
@@ -8,9 +8,9 @@ export class Session {
   readonly options: WebGpuOptions;
   #live: Live;
   #restoring: Promise<void> | undefined;
-  /** What went wrong in work that nobody waited for. */
+  /** An error in work that nobody waited for. */
   #failure: Error | undefined;
-  /** Settled once the device has answered for all that was recorded. */
+  /** Settled when the device has reported on everything that was recorded. */
   #answered: Promise<void> = Promise.resolve();
   #disposed = false;
   #dropped: () => void = () => {};
@@ -20,7 +20,7 @@ export class Session {
     this.#live = live;
   }
 
-  /** @param dropped called once what lay on a device is gone */
+  /** @param dropped called when everything on the device is gone */
   onLoss(dropped: () => void): void {
     this.#dropped = dropped;
   }
@@ -43,7 +43,7 @@ export class Session {
     if (this.#disposed) throw new RangeError('matmul: the backend has been disposed of.');
   }
 
-  /** Also throws what went wrong in work that nobody waited for, once. */
+  /** Also throws, once, an error of work that nobody waited for. */
   checkUsable(): void {
     this.checkDisposed();
     const failure = this.#failure;
@@ -59,7 +59,7 @@ export class Session {
     throw new BackendUnavailableError(`matmul: the GPU device was lost (${lost.reason}): ${lost.message} ${next}.`);
   }
 
-  /** Does something whose refusal is only known later: the next call throws it. */
+  /** Does something that the device may refuse later: then the next call throws the error. */
   watched<T>(work: () => T, refused: (message: string) => Error): T {
     const live = this.#live;
     const scopes = watch(live.device);
@@ -75,7 +75,7 @@ export class Session {
     }
   }
 
-  /** What was recorded goes to the device. */
+  /** Submits what was recorded. */
   submit(): void {
     const { recorder } = this.#live;
     if (!recorder.isOpen) return;
@@ -92,14 +92,14 @@ export class Session {
     await this.answered();
   }
 
-  /** Resolves once the device has answered for all that was recorded. */
+  /** Resolves when the device has reported on everything that was recorded. */
   async answered(): Promise<void> {
     await this.#answered;
     this.checkUsable();
     this.checkLive();
   }
 
-  /** A device that works: after a loss another one, unless it was given. */
+  /** A working device: after a loss a new one, unless the caller passed the device. */
   async restored(): Promise<Live> {
     if (!this.#live.lost) return this.#live;
     if (this.options.device) this.checkLive();

@@ -1,4 +1,4 @@
-/** Buffers that callers ask for, and the way of bytes to them and back. */
+/** Buffers that callers allocate, and copies to and from them. */
 import { BackendUnavailableError } from '../../errors.ts';
 import { BufferUsage, type GpuBinding, type GpuBuffer, type GpuQueue, MAP_MODE_READ } from './api.ts';
 import { checkInside } from './arguments.ts';
@@ -82,7 +82,7 @@ export class Storage {
     await session.answered(); // what was refused has written nothing
   }
 
-  /** Gives all of them up. */
+  /** Frees all of them. */
   dispose(): void {
     for (const buffer of this.#buffers) buffer.destroy();
     this.#buffers.clear();
@@ -95,7 +95,7 @@ function checkRange(where: string, handle: GpuBinding, byteLength: number): void
   checkInside(`${where}: the handle`, { ...handle, byteLength: words(byteLength) });
 }
 
-/** Queues take no views of shared memory everywhere, and whole words only: such data is copied first. */
+/** Not every queue takes views of shared memory, and all take whole words only: such data is copied first. */
 export function writeBytes(queue: GpuQueue, { buffer, offset = 0 }: GpuBinding, data: ArrayBufferView): void {
   const { byteLength } = data;
   if (data.buffer instanceof ArrayBuffer && byteLength % 4 === 0) {

@@ -105,7 +105,7 @@ export function uploadWeights(device: GpuDevice, weights: QuantizedWeights, piec
     }
   } catch (cause) {
     for (const { buffer } of pieces) buffer.destroy();
-    throw new BackendUnavailableError(`prepare: no memory for ${label} to be had.`, { cause });
+    throw new BackendUnavailableError(`prepare: no memory left for ${label}.`, { cause });
   }
   return pieces;
 }

@@ -5,7 +5,7 @@ import { argMaxReference } from './arg-max.reference.ts';
 import { argMaxKernels } from './arg-max.wasm.ts';
 import { type ArgMaxOp, argMaxExtents } from './contract.ts';
 
-/** Of an element, beside an element's multiplication in gemm. */
+/** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 8;
 
 export const argMax: OpSpec<ArgMaxOp> = {

@@ -36,7 +36,7 @@ function callOf({ dims, from, to }: CopyPart, dtype: DType, inputs: number): Ker
   const fill = isFill(from);
   const loops = loopsOf(dims, fill ? to.strides.map(() => 0) : from.strides, to.strides, size);
   const { kind, outer, inner } = plan(loops, size, fill);
-  // Threads share the outermost loop, or what the kernel itself goes through first.
+  // Threads share the outermost loop, or the first loop of the kernel itself.
   const [shared] = [...outer, ...inner];
   const place = (operand: number, offset: number, step: number): Arg => ({
     operand,
@@ -61,7 +61,7 @@ function callOf({ dims, from, to }: CopyPart, dtype: DType, inputs: number): Ker
   return kernelCall(copyKernels, kernel, args, share);
 }
 
-/** In the order of what is written, as few as there can be. */
+/** As few loops as possible, in the order of the output. */
 function loopsOf(dims: readonly number[], from: readonly number[], to: readonly number[], size: number): Loop[] {
   const order = [...dims.keys()].sort((a, b) => Math.abs(to[b]) - Math.abs(to[a]));
   const sorted = (values: readonly number[]) => order.map((d) => values[d]);

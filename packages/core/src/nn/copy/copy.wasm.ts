@@ -9,7 +9,7 @@
  *
  * count<d>, from<d>, to<d>  for each loop around it, the outermost is 0: turns, and how far both sides go on per turn
  *
- * Nothing outside of what is named is read or written.
+ * Nothing else is read or written.
  */
 import { i32Params, type KernelSpec } from '../../kernel-spec.ts';
 import { type Func, type I32, i32, i32x4, type Local, v128 } from '../../wasm/emitter.ts';

@@ -197,7 +197,7 @@ const placed = (offsets: Dims, strides: Dims, steps: Dims): Place => ({
   strides: strides.map((stride, d) => stride * steps[d]),
 });
 
-/** What is kept of a dimension, and what is put before and after it. */
+/** The part of a dimension that is kept, and what is put before and after it. */
 function segmentsOf(dim: number, before: number, after: number, mode: NonNullable<PadOptions['mode']>): Segment[] {
   const first = Math.max(-before, 0);
   const kept = dim - first - Math.max(-after, 0);

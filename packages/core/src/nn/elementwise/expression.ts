@@ -8,7 +8,7 @@ export interface ElementwiseNode {
   readonly fn: FunctionId;
   /** Numbers of values: the inputs first, then the nodes in order. */
   readonly args: readonly number[];
-  /** What the function takes besides: alpha, beta, a constant's value. Rounded to its type. */
+  /** Further numbers of the function: alpha, beta, a constant's value. Rounded to its type. */
   readonly values?: readonly number[];
 }
 
@@ -69,9 +69,9 @@ function checkValue(where: string, value: number, known: number): void {
 }
 
 /**
- * The f32 contract, on whatever computes.
+ * The f32 contract, on any kind of lanes.
  *
- * @param given what nodes are that are not computed
+ * @param given values of nodes that are not computed
  */
 export function evaluate<V>(
   f: MoreLanes<V>,

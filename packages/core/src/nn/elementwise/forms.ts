@@ -1,4 +1,4 @@
-/** What an entry of the table of elementwise functions is made of. */
+/** The parts of an entry in the table of elementwise functions. */
 import type { DType } from '../../ops/op.ts';
 import { scalarLanes } from './lanes.reference.ts';
 import type { MoreLanes } from './lanes.ts';
@@ -22,8 +22,8 @@ export interface ElementwiseFunction {
   /** Names of the numbers that it takes besides its arguments. */
   readonly values?: readonly string[] | undefined;
   /**
-   * Largest error of the f32 contract in units in the last place of the float64 value, for finite arguments; proved by looking,
-   * over a dense sample of all bit patterns. Absent: a few rounded operations, as the contract says.
+   * Largest error of the f32 contract in units in the last place of the float64 value, for finite arguments; tested on
+   * a dense sample of all bit patterns. Absent: a few rounded operations, as the contract says.
    */
   readonly ulps?: Ulps | undefined;
 }
@@ -35,7 +35,7 @@ export const form = (args: readonly DType[], result: DType, contract: Contract, 
   reference,
 });
 
-/** Of ints and bools there is one mathematics: the contract on numbers. */
+/** For ints and bools, mathematics and contract are the same. */
 const exact = (args: readonly DType[], result: DType, contract: Contract): Form =>
   form(args, result, contract, (given, values) => contract(scalarLanes, given, values));
 

@@ -1,7 +1,7 @@
 /**
- * What elementwise functions are written over: the activations' {@link Lanes} with more operations. A value is an f32, an i32 or
- * a mask (true or false); a function knows which. References run on numbers, kernels emit them for four lanes of WebAssembly or
- * for one thread of WGSL.
+ * The operations of elementwise functions: the activations' {@link Lanes} and more. A value is an f32, an i32 or a mask
+ * (true or false); a function knows which. References run on numbers, kernels emit them for four lanes of WebAssembly
+ * or for one thread of WGSL.
  */
 import type { Lanes } from '../../activations/contract.ts';
 
@@ -9,9 +9,9 @@ export interface MoreLanes<V> extends Lanes<V> {
   sqrt(a: V): V;
   floor(a: V): V;
   ceil(a: V): V;
-  /** The sign bit the other way round, of NaN too. */
+  /** Flips the sign bit, also of NaN. */
   negate(a: V): V;
-  /** The same number. Whoever reorders operations must not look into it: what a sum loses is found by taking the sum apart. */
+  /** The same number, which compilers must not look through: the rounding error of a sum is computed from it. */
   rounded(a: V): V;
   /** NaN of either operand; −0 is below 0. */
   min(a: V, b: V): V;
@@ -62,9 +62,9 @@ export interface MoreLanes<V> extends Lanes<V> {
   /** Four bytes of a table of 32, from byte `at` (0..28) on, the first one lowest. */
   lookUp(table: readonly number[], at: V): V;
 
-  /** `values`, and where the mask holds what `then` gives: for what is rarely needed and takes long. */
+  /** `values`, replaced by those of `then` where the mask holds. For slow code that is rarely needed. */
   whenAny(mask: V, values: readonly V[], then: () => readonly V[]): readonly V[];
-  /** Steps `values` on as long as `goesOn` of them holds; each lane stops by itself. */
+  /** Repeats `step` on `values` as long as `goesOn` holds for them; each lane stops by itself. */
   loop(
     values: readonly V[],
     goesOn: (values: readonly V[]) => V,

@@ -1,6 +1,7 @@
 /**
  * One lane as WGSL text: f32, i32 and bool. Operations give statements, functions that several kernels share are declared once.
- * NaN and infinities are told by their bits: WGSL may assume that floats have none, and constants may not be any.
+ * NaN and infinities are recognised by their bits: WGSL may assume that no float is one, and does not allow them as
+ * constants.
  */
 import { wgslLanes } from '../../activations/activations.wgsl.ts';
 import { f32Bits } from '../../numbers.ts';
@@ -41,11 +42,11 @@ const FUNCTIONS = {
 }`,
 } as const;
 
-/** Bits that are no constant to a compiler. */
+/** Bits that a compiler cannot treat as a constant. */
 const unknownBits = (name: string, value: number): string =>
   `var<private> ${name}: u32 = 0x${f32Bits(value).toString(16)}u;`;
 
-/** @param zero an u32 that is 0, and that no compiler knows to be */
+/** @param zero a u32 that is 0, without the compiler knowing it */
 export function wgslBody(zero: string): WgslBody {
   const declarations = new Map<string, string>();
   const blocks: string[][] = [[]];
@@ -76,7 +77,7 @@ export function wgslBody(zero: string): WgslBody {
     (symbol: string) =>
     (a: string, b: string): string =>
       value(`${a} ${symbol} ${b}`);
-  /** A compiler that knows of no NaN makes what it likes of one. */
+  /** A compiler that assumes there is no NaN may return anything for one. */
   const comparison =
     (symbol: string) =>
     (a: string, b: string): string => {

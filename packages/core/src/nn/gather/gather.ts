@@ -4,8 +4,8 @@
  *   gather       y[o…, i…, j…] = x[o…, indices[i…], j…]              f32, i32 or bool; o: dimensions before the axis, j: after it
  *   gather_rows  y[i…, c] = real(table, indices[i…], c)              f32; table.ts says what a row is
  *
- * Indices are i32, negative ones count from the end; one that is no row gives zeros. `checkIndices` looks at them before, where
- * that is an error.
+ * Indices are i32; negative ones count from the end, and one out of range gives zeros. If that should be an error, call
+ * `checkIndices` before.
  *
  * Operands of gather_rows: the table's bytes as i32 words, the last one filled up; indices; scales (f32, or words of halves); words
  * of zero points. For tables that stay in JavaScript memory or in a file, see reader.ts.
@@ -74,7 +74,7 @@ function checkType(op: string, name: string, given: TensorType | undefined, dtyp
   if (given?.dtype !== dtype) refuse(op, name, dtype, given?.dtype ?? 'nothing');
 }
 
-/** −1 for an index that is no row. */
+/** −1 for an index out of range. */
 function rowOf(index: number, rows: number): number {
   const row = index < 0 ? index + rows : index;
   return row >= 0 && row < rows ? row : -1;

@@ -1,5 +1,6 @@
 /**
- * Rows of a table that stays where it is, in a file's bytes or behind a read: only what is asked for becomes floats.
+ * Rows of a table that stays where it is, in the bytes of a file or behind a read function: only the requested rows
+ * become floats.
  *
  *   const gather = rowReader({ rows: 151936, columns: 896, format: 'f32' }, { rows: readFrom(bytes) });
  *   gather(ids, out);                                                 // out f32 [ids.length, 896]
@@ -26,10 +27,10 @@ export const readFrom =
   };
 
 /**
- * Looks rows up: negative indices count from the end. Keeps room for one row.
- * @returns a function that writes f32 [indices, columns] into `out`; a {@link RangeError} before anything is written if an index
- * is no row
- * @throws {@link RangeError} if the table is none, {@link TypeError} if a source is missing
+ * Looks up rows. Negative indices count from the end. It has a buffer for one row.
+ * @returns a function that writes f32 [indices, columns] into `out`; it throws a {@link RangeError} before anything is
+ * written if an index is out of range
+ * @throws {@link RangeError} for an impossible table, {@link TypeError} if a source is missing
  */
 export function rowReader(
   table: Table,

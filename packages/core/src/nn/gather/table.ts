@@ -30,7 +30,7 @@ export interface Table {
   readonly format: FloatType | BlockRows;
 }
 
-/** Bytes of what a table consists of; zero points are counted in codes, too, since a row may start inside a byte. */
+/** Bytes of the parts of a table. Zero points are also counted in codes, since a row may start inside a byte. */
 export interface TableLayout {
   readonly rowBytes: number;
   readonly blocks: number;
@@ -73,7 +73,10 @@ export function tableLayout({ rows, columns, format }: Table): TableLayout {
   };
 }
 
-/** All indices count a row, from the end if they are negative. @throws {@link RangeError} naming the first that doesn't */
+/**
+ * Checks that all indices are rows; negative ones count from the end.
+ * @throws {@link RangeError} naming the first that is not
+ */
 export function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void {
   for (let i = 0; i < indices.length; i++) {
     const index = Number(indices[i]);

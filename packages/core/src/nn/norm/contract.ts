@@ -68,8 +68,8 @@ export function inferNorm(op: NormOp, inputs: Types): readonly TensorType[] {
   if (skip && !(endsWith(x.dims, skip.dims) && endsWith(skip.dims, normalized)))
     refuse('norm', 'skip', `[${x.dims}], or fewer or 1 of its leading axes`, `[${skip.dims}]`);
   if (skipBias && !skip) refuse('norm', 'skipBias', 'none without skip', `[${skipBias.dims}]`);
-  if (op.sum && !skip) refuse('norm', 'sum', 'not to be asked for without skip', 'true');
-  if (op.mean && kind === 'rms') refuse('norm', 'mean', "not to be asked for of 'rms'", 'true');
+  if (op.sum && !skip) refuse('norm', 'sum', 'false without skip', 'true');
+  if (op.mean && kind === 'rms') refuse('norm', 'mean', "false for 'rms'", 'true');
 
   const perRow = [...x.dims.slice(0, -axes), ...normalized.map(() => 1)];
   const dims = { mean: perRow, invStdDev: perRow, sum: x.dims };

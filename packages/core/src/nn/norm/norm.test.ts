@@ -167,8 +167,8 @@ describe('norm', () => {
       [op, [x, f32(8), undefined, undefined, f32(8)], 'norm: skipBias expected none without skip, got [8].'],
       [{ ...op, axes: 4 }, [x], 'norm: axes expected 1..3 for x [2,3,8], got 4.'],
       [{ ...op, epsilon: -1 }, [x], 'norm: epsilon expected a finite number ≥ 0, got -1.'],
-      [{ ...op, mean: true }, [x], "norm: mean expected not to be asked for of 'rms', got true."],
-      [{ ...op, sum: true }, [x], 'norm: sum expected not to be asked for without skip, got true.'],
+      [{ ...op, mean: true }, [x], "norm: mean expected false for 'rms', got true."],
+      [{ ...op, sum: true }, [x], 'norm: sum expected false without skip, got true.'],
     ];
     for (const [wrong, inputs, message] of refusals)
       expect(() => norm.infer(wrong, inputs)).toThrow(new RangeError(message));

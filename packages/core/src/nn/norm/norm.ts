@@ -7,7 +7,7 @@ import { normReference } from './norm.reference.ts';
 import { normKernels } from './norm.wasm.ts';
 import { normWgsl } from './norm.wgsl.ts';
 
-/** Of an element: its share of three passes, beside an element's multiplication in gemm. */
+/** Time of an element in all three passes, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 8;
 
 export const norm: OpSpec<NormOp> = {
@@ -51,6 +51,6 @@ export const norm: OpSpec<NormOp> = {
     return [normWgsl(op, normShape(op, inputs), Object.fromEntries([...there, ...outputs]))];
   },
 
-  // Rows are read before they are written; a skip that starts anew is read again.
+  // Rows are read before they are written, but a skip that repeats is read again.
   inPlace: (op, output, input) => input === 0 && (output === 0 || normExtras(op)[output - 1] === 'sum'),
 };

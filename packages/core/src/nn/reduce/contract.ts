@@ -1,5 +1,5 @@
 /**
- * reduce: ReduceSum and its kin over neighbouring axes: x [outer, n, inner] -> [outer, inner].
+ * reduce: ReduceSum and similar ops over neighbouring axes: x [outer, n, inner] -> [outer, inner].
  *
  *   sum, mean     Σ x, in the order of rows.ts; mean = fl(Σ x / n)
  *   l1            Σ |x|
@@ -7,7 +7,8 @@
  *   prod          the same order with products, from 1
  *   max, min      exact, in any order; NaN if there is one; −0 is below 0
  *
- * i32: sum, prod (modulo 2³²), max, min. Of no elements (n = 0): 0, NaN (mean), 1, and for max and min what every number beats.
+ * i32: sum, prod (modulo 2³²), max, min. Without elements (n = 0): 0, NaN (mean), 1 (prod), −Infinity (max), Infinity
+ * (min).
  * Within γ(D + 1)·Σ|t| of the mathematics, t the terms, D as in rows.ts.                    (docs/nn.md, "Row reductions")
  */
 import { elementCount, type TensorType } from '../../ops/op.ts';

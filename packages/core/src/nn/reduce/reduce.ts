@@ -5,7 +5,7 @@ import { extentsOf, inferReduce, type ReduceOp } from './contract.ts';
 import { reduceReference } from './reduce.reference.ts';
 import { reduceKernels } from './reduce.wasm.ts';
 
-/** Of an element, beside an element's multiplication in gemm. */
+/** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 4;
 
 export const reduce: OpSpec<ReduceOp> = {

@@ -5,7 +5,7 @@ import { type RotaryOp, rotaryShape } from './contract.ts';
 import { rotaryReference } from './rotary.reference.ts';
 import { rotaryKernels } from './rotary.wasm.ts';
 
-/** Of an element, beside an element's multiplication in gemm. */
+/** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 6;
 
 export const rotary: OpSpec<RotaryOp> = {

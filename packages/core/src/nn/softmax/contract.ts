@@ -5,8 +5,9 @@
  *   softmax       y[k] = fl(e[k] · fl(1/l))
  *   log_softmax   y[k] = fl(d[k] − log l)
  *
- * As the formula has it, and ONNX Runtime: a row with NaN or +∞ is NaN, and so is a row of nothing but −∞; −∞ beside others gives 0
- * (log_softmax: −∞). What a mask of −1e9 and the like adds to gives 0, not something small.            (docs/nn.md, "Softmax")
+ * By the formula, as in ONNX Runtime, a row with NaN or +∞ is NaN, and so is a row of only −∞; −∞ beside others gives 0
+ * (log_softmax: −∞). Elements under an additive mask of −1e9 or the like give exactly 0.            (docs/nn.md,
+ * "Softmax")
  */
 import type { TensorType } from '../../ops/op.ts';
 import { refuse } from '../refuse.ts';

@@ -6,7 +6,7 @@ import { inferSoftmax, type SoftmaxOp } from './contract.ts';
 import { softmaxReference } from './softmax.reference.ts';
 import { softmaxKernels } from './softmax.wasm.ts';
 
-/** Of an element: three passes and an exponential, beside an element's multiplication in gemm. */
+/** Time of an element (three passes and an exponential), in multiplications of gemm. */
 const MACS_PER_ELEMENT = 32;
 
 export const softmax: OpSpec<SoftmaxOp> = {

@@ -1,5 +1,5 @@
 /**
- * windows: what becomes of the elements of each channel in windows that slide over an image with its channels last.
+ * windows: sums, means or maxima of each channel in windows that slide over an image with its channels last.
  *
  *   weighted   y[b,p,c] = Σ_t x[b, p·stride + t·dilation, c] · w[t,c]  (+ bias[c]), clamped       a depthwise convolution
  *   mean       y[b,p,c] = fl(Σ_t x / number of taps)
@@ -20,9 +20,11 @@ export interface WindowsOp {
   readonly kernel: readonly [number, number];
   readonly strides: readonly [number, number];
   readonly dilations: readonly [number, number];
-  /** Of 'weighted': how far windows reach over the top, the bottom, the left and the right of x. Default: not at all. */
+  /**
+   * For 'weighted': how far windows extend over the top, the bottom, the left and the right of x. Default: not at all.
+   */
   readonly pads?: readonly [number, number, number, number] | undefined;
-  /** Of 'weighted': what is below the first is the first, what is above the second is the second; NaN stays. */
+  /** For 'weighted': results are limited to this range; NaN stays. */
   readonly clamp?: readonly [number, number] | undefined;
 }
 

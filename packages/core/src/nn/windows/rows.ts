@@ -58,7 +58,7 @@ export function windowRows(
   };
 }
 
-/** Bytes of rows that lie in memory at a time, and how few of them a product still likes. */
+/** Bytes of rows that are in memory at a time, and the fewest rows with which a product is still fast. */
 const SLICE_BYTES = 2 ** 21;
 const LEAST_ROWS = 256;
 const MOST_SLICES = 1024;

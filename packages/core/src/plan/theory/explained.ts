@@ -1,6 +1,6 @@
 /**
- * Forecasts for every carrier, any threads and all types of keys and values, in words: what decides, and how much of the time it takes.
- * For whoever asks "what do you expect, and why".
+ * Forecasts for every carrier, any threads and all types of keys and values, in words: what limits the speed, and how
+ * much of the time it takes. They answer "what do you expect, and why".
  */
 import type { KvType } from '../../attention/contract.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
@@ -50,7 +50,7 @@ const ONE_INSTRUCTION = 2.1;
 
 /** Microseconds of a hand-over to other threads. */
 const SHARE = 1.5;
-/** How near to perfect threads share. */
+/** How close to a perfect gain several threads come. */
 const SHARED = 0.93;
 
 /** A dot and an addition; a vector of keys is unpacked for the two rows of a tile. */

@@ -1,6 +1,7 @@
 /**
- * What forecasts have to know of formats and kernels. These are copies, which a test holds equal to what they are copies of: pages fetch
- * forecasts when somebody asks for them, and modules that they shared with the kernels would be chunks of their own for everybody.
+ * Facts about formats and kernels that forecasts need. They are copies, and a test compares them with the originals:
+ * pages fetch forecasts only on request, and modules shared with the kernels would become chunks of their own for every
+ * page.
  */
 import type { FormatId } from '../../formats/weights.ts';
 
@@ -29,7 +30,7 @@ export const [PANEL, K_STEP, K_BLOCK, SLICE_ROWS, WIDENED_ROWS] = [16, 32, 256, 
 /** Keys of a page; rows of a task. */
 export const [PAGE_KEYS, TASK_ROWS] = [64, 64] as const;
 
-/** Products of a call that are worth handing to several threads. */
+/** From this many products on, a call is worth sharing among threads. */
 export const SHARED_PRODUCTS = 2 ** 18;
 
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;

@@ -6,7 +6,8 @@
  * Counts are of the kernels' inner loops (gemm/, docs/msd.md, section 6); what loads and loops add was measured relative to the peak,
  * on two x86 machines: `npm run bench -- forecast` says how far off that is elsewhere.
  *
- * Planners ask this file, and pages with models have it: other carriers, threads and words are explained.ts's.
+ * Planners use this file, so pages with models download it. Other carriers, threads and explanations are in
+ * explained.ts.
  */
 import type { FormatId } from '../../formats/weights.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
@@ -35,7 +36,7 @@ const DOT = 2 / 0.94;
 const UNPACK = { byte: 0.95, codes: 1, table: 3.4 } as const;
 /** The same into scratch, once for all rows, with the store. */
 const WIDEN = 3.3;
-/** What becomes of an accumulator after a chunk: convert, scale, add. */
+/** Work on an accumulator after a chunk: convert, scale, add. */
 const FLUSH = 3;
 /** int16 products of a vector: 4 outputs, 2 k. */
 const [OUTPUTS, PAIR] = [4, 2];
@@ -86,7 +87,7 @@ function int16Dots({ dotGmacs }: MachinePeaks, { M, format, blockSize }: PackedP
 /** A dot and an addition per 8 products. */
 export const operationsPerNanosecond = (dotGmacs: number): number => dotGmacs / OUTPUTS;
 
-/** What goes on at the same time hides what is shorter, less so where both are alike. */
+/** Time of two things at once: the longer hides the shorter, but less so if both are alike. */
 const together = (a: number, b: number): number => Math.cbrt(a ** 3 + b ** 3);
 
 export const productTime = (parts: CallTime['parts']): CallTime => timeOf(parts, together);

@@ -1,6 +1,6 @@
 /**
- * What a step between products is expected to take here. No closed form: prices per element, fitted to whole models on a machine whose
- * dot peak was 47, which go with that peak.
+ * What a step between products is expected to take here. There is no closed form, but prices per element, fitted to
+ * whole models on a machine with a dot peak of 47; they scale with that peak.
  */
 import type { MachinePeaks } from '../../peaks/measure.ts';
 
@@ -10,7 +10,10 @@ export interface StepWork {
   readonly written: number;
   /** Products of floats. */
   readonly macs?: number | undefined;
-  /** Where they are: in matrices, in those of a convolution, whose rows are many, or in windows that slide over one channel. */
+  /**
+   * What computes them: a matrix product, that of a convolution, which has many rows, or windows that slide over one
+   * channel.
+   */
   readonly kind?: 'matrix' | 'convolution' | 'window' | undefined;
   /** Elements of windows that become parts of rows. */
   readonly gathered?: number | undefined;

@@ -14,7 +14,7 @@ import { valueOfTensor } from '../value.ts';
 import { type CutVariant, makeWays, prepare, tidy, type Way } from '../ways.ts';
 import { Held } from './held.ts';
 
-/** What goes along with a run. */
+/** The context of a run. */
 export interface Running {
   readonly options: OrtRunOptions;
   /** Of a run that somebody may stop. */
@@ -43,7 +43,7 @@ export class Body {
   readonly #inputSlots: readonly number[];
   readonly #slots = new Slots();
   readonly #held: Held;
-  /** Of its inputs, those that steps may read on the device. */
+  /** Inputs that steps may read on the device. */
   readonly #onDevice: ReadonlySet<string>;
   #parent: Parent | undefined;
 
@@ -62,16 +62,16 @@ export class Body {
     for (const { all } of this.ways) prepare(all);
   }
 
-  /** Bytes of what passes share. */
+  /** Bytes of the values that all passes share. */
   get heldBytes(): number {
     return this.#held.byteLength;
   }
 
-  /** Before passes: what all of them are given. @param given the last of the inputs */
+  /** Before the passes: takes the values that all passes get. @param given the last of the inputs */
   hold(given: readonly OrtTensor[]): void {
     const names = this.#model.inputs.slice(-given.length);
     const values = given.map((tensor, i) => [names[i]!, tensor] as const);
-    // What lies in a cache stays there.
+    // Values in a cache stay there.
     const read = values.filter(([name, tensor]) => this.#onDevice.has(name) && !keptOf(tensor));
     this.#parent = this.#held.put(new Map(read));
   }
@@ -85,7 +85,7 @@ export class Body {
     return this.#executor.plans;
   }
 
-  /** Others have to have their turn: see the keeper. */
+  /** Other tasks need a turn: see the keeper. */
   get isDue(): boolean {
     return this.shop.kv.keeper.isDue;
   }
@@ -94,7 +94,7 @@ export class Body {
    * One pass. A promise only if something has to be waited for.
    *
    * @param given in the order of the inputs
-   * @returns in the order of the outputs; what is handed on is the same tensor
+   * @returns in the order of the outputs; a value that is passed on is the same tensor
    */
   run(given: readonly OrtTensor[], running: Running): OrtTensor[] | Promise<OrtTensor[]> {
     const { choice } = this.#model;

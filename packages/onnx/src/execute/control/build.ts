@@ -1,4 +1,6 @@
-/** Sessions of ONNX Runtime for all that is its own in a cut model, bodies of control flow among them; and the plans around them. */
+/**
+ * Sessions of ONNX Runtime for its parts of a cut model, including bodies of control flow; and the plans around them.
+ */
 import type { OrtModule } from '../../ort.ts';
 import type { Match } from '../../passes/matcher.ts';
 import type { Region } from '../../plan/partition.ts';
@@ -26,7 +28,7 @@ export type Request = Pick<SessionRequest, 'region' | 'watch'>;
 /** Ways through each body of a region that is control flow. */
 export type Bodies = Map<Region, readonly (readonly BuiltWay[])[]>;
 
-/** ONNX Runtime runs nothing. */
+/** For graphs of which ONNX Runtime runs nothing. */
 const NOT_FOREIGN: ForeignPlan = { regions: [], sessions: [], level: undefined, types: new Map() };
 
 /**
@@ -76,7 +78,7 @@ async function buildWay(
   return { draft, foreign, bodies };
 }
 
-/** A way that no session is made for: to look at. */
+/** A way without sessions, for inspection. */
 export function unbuiltWay(draft: Draft): BuiltWay {
   const bodies = new Map<Region, readonly (readonly BuiltWay[])[]>();
   for (const region of draft.sides!.regions)

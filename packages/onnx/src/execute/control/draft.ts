@@ -1,6 +1,6 @@
 /**
- * Control flow whose bodies are planned like graphs: Loop, Scan, and an If that only a run of other nodes can decide. A body is
- * a model of its own, with what it takes from outside as further inputs; here it gets its types, and what becomes of it.
+ * Control flow whose bodies are planned like graphs: Loop, Scan, and an If whose condition other nodes compute. A body
+ * is a model of its own, whose values from outside are further inputs. Here it gets its types and its plan.
  */
 import { BOOL, INT64 } from '../../data-types.ts';
 import type { Bodies } from '../../inline/bodies.ts';
@@ -21,7 +21,7 @@ export interface BodyDraft {
   readonly attribute: string;
   readonly drafts: readonly Draft[];
   readonly choice: Choice;
-  /** In order; behind its own the values that it takes from outside. */
+  /** In order: first its own, then the values that it takes from outside. */
   readonly inputs: readonly string[];
   readonly captured: readonly string[];
   readonly outputs: readonly string[];
@@ -29,7 +29,7 @@ export interface BodyDraft {
 
 /** Bodies of a node. */
 export interface DraftedBodies {
-  /** Of a Loop or Scan one; of an If what to do if so, and if not. */
+  /** One for a Loop or Scan; then-branch and else-branch for an If. */
   readonly bodies: readonly BodyDraft[];
   /** Of a Scan. */
   readonly scanned: Scanned | undefined;
@@ -39,21 +39,26 @@ export interface ControlDraft extends Control, DraftedBodies {
   readonly node: GraphNode;
 }
 
-/** What becomes of a model and its branches. */
+/** The drafts of a model and its branches. */
 export interface Drafted {
   readonly drafts: readonly Draft[];
   readonly choice: Choice;
-  /** Why ONNX Runtime runs all of it. */
+  /** Why ONNX Runtime runs all of it, if it does. */
   readonly reason: string | undefined;
 }
 
 export type DraftAll = (branches: Branches, drafting: Drafting) => Drafted;
 
-/** Bodies in bodies. Deeper ones are nodes: each level is drafted for every try of the one around it. */
+/**
+ * Levels of bodies in bodies. Deeper ones are nodes, because each level is drafted again for every try of the one
+ * around it.
+ */
 const MAX_DEPTH = 3;
-/** Tries until types of carried values are the same before and after a pass. Then nothing is taken for known. */
+/**
+ * Tries until types of carried values are the same before and after a pass. After that, nothing about them is assumed.
+ */
 const MAX_TRIES = 8;
-/** What a number of passes that only a run can know is taken for. */
+/** The number of passes that is assumed if only a run can know it. */
 export const TYPICAL_PASSES = 16;
 const MAX_PASSES = 1024;
 
@@ -68,7 +73,7 @@ export interface Place {
   readonly draftAll: DraftAll;
 }
 
-/** What is planned, or why not; and what is known of the node's results. */
+/** What is planned, or why not; and the types of the node's results as far as they are known. */
 export interface Found {
   readonly control: ControlDraft | string;
   /** Absent: its bodies cannot be read. */
@@ -76,7 +81,7 @@ export interface Found {
   readonly results: readonly (Info | undefined)[];
 }
 
-/** @returns `undefined` if the node is none that could be planned */
+/** @returns `undefined` if such a node cannot be planned */
 export function draftControl(at: Place): Found | undefined {
   const { node, drafting } = at;
   const draft = node.domain === '' ? KINDS.get(node.opType) : undefined;
@@ -127,7 +132,7 @@ function scan(at: Place): Found | string {
   return repeated(at, { own: [], carried, slices, first: 0, passes: length, scanned });
 }
 
-/** What goes into the body of a loop and comes out of it. */
+/** The values that go into the body of a loop and come out of it. */
 interface Passing {
   /** Types of its inputs before those that are carried. */
   readonly own: readonly ValueType[];
@@ -169,7 +174,7 @@ function repeated(at: Place, { own, carried, slices, first, passes, scanned }: P
   );
   const results = node.outputs.map((_, i): Info => {
     const left = drafts.map(({ typed }) => typed.infos.get(outputs[i]!));
-    // Nothing need have passed: then it is what it was.
+    // There may be no pass: then the value is unchanged.
     if (i < carried.length) return outside(merged([...left, given[i]]), known, symbols);
     const { elemType, dims } = outside(merged(left), new Set(), symbols);
     const axis = scanned?.outputAxes[i - carried.length] ?? 0;

@@ -1,6 +1,6 @@
 /**
- * What a loop takes from outside and steps of its body read on the device: it is put there once for all passes. To the plans of a body
- * it is what regions before them left.
+ * Values from outside of a loop that steps of its body read on the device: they are copied there once for all passes.
+ * To the plans of a body they look like the results of earlier regions.
  */
 import type { ArenaHandle } from '@msd/core';
 import { countOf } from '../../dims.ts';
@@ -8,9 +8,9 @@ import type { OrtTensor } from '../../ort.ts';
 import { newSlot } from '../../plan/draft.ts';
 import type { Live, Parent, Workshop } from '../plan.ts';
 
-/** Shapes that are kept: plans are made for each. */
+/** The number of shapes that are kept: plans are made for each. */
 const MAX_SHAPES = 4;
-/** Fewer bytes are copied in every pass: that takes less than a microsecond. */
+/** Smaller values are copied in every pass, which takes less than a microsecond. */
 const LEAST_BYTES = 4096;
 
 export class Held {

@@ -1,4 +1,4 @@
-/** Control flow in a run: passes through bodies, with what they leave. */
+/** Control flow in a run: passes through bodies, and their results. */
 import { describeNode, type GraphNode } from '../../ir/graph.ts';
 import { type Info, int64Numbers } from '../../ir/info.ts';
 import { createOrtTensor, type OrtModule, type OrtTensor } from '../../ort.ts';
@@ -155,7 +155,7 @@ class Passes {
     if (body.isDue) await body.shop.kv.keeper.turn();
     const before = this.#carried;
     const outcome = body.run([...own, ...before, ...slices, ...this.#captured], running);
-    // Most passes have nothing to wait for, and a promise for each takes time.
+    // Most passes need not wait for anything, and a promise for each would take time.
     const results = Array.isArray(outcome) ? outcome : await outcome;
     const end = first + before.length;
     this.#carried = results.slice(first, end);

@@ -1,4 +1,7 @@
-/** What a Scan says: how many of its values are carried, and along which axes it takes and puts together the others. */
+/**
+ * The attributes of a Scan: how many of its values are carried, and along which axes it slices inputs and stacks
+ * outputs.
+ */
 import type { GraphNode } from '../../ir/graph.ts';
 import { NodeView } from '../../ops/operator.ts';
 import type { GraphRecord } from '../../read/model.ts';
@@ -13,7 +16,7 @@ export interface Scanned {
   readonly isOutputReversed: readonly boolean[];
 }
 
-/** @returns a reason if it is none that can be planned */
+/** @returns a reason if it cannot be planned */
 export function scannedOf(node: GraphNode, body: GraphRecord, opset: number): Scanned | string {
   if (opset < 9) return `Scan of opset ${opset}, which has batches`;
   const view = new NodeView(node, new Map([['', opset]]));

@@ -1,4 +1,4 @@
-/** What passes leave, put together along an axis. */
+/** Results of passes, stacked along an axis. */
 import { jsDataType } from '../../data-types.ts';
 import { countOf, sameDims } from '../../dims.ts';
 import { type Info, isKnown } from '../../ir/info.ts';
@@ -10,7 +10,7 @@ type Elements = Float32Array;
 
 export class Stack {
   readonly #where: string;
-  /** Of each result, if nothing passes. */
+  /** Type of each result, if there is no pass. */
   readonly #info: Info;
   readonly #axis: number;
   readonly #isReversed: boolean;
@@ -56,7 +56,7 @@ export class Stack {
     return createOrtTensor(ort, type, out, dims.toSpliced(axis, 0, tensors.length));
   }
 
-  /** As ONNX Runtime has it: what is not known is 0. */
+  /** As in ONNX Runtime, unknown sizes are 0. */
   #emptyDims(): readonly number[] {
     const { dims } = this.#info;
     if (!dims) return [0];

@@ -1,4 +1,4 @@
-/** Types of what goes into a body and comes out of it. */
+/** Types of the values that go into a body and come out of it. */
 import type { Infos } from '../../ir/infer.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Dim, ValueType } from '../../read/types.ts';
@@ -13,13 +13,13 @@ export function typeOfInfo(info: Info | undefined): ValueType {
   return { kind: 'tensor', elemType: info?.elemType ?? 0, dims: info?.dims };
 }
 
-/** What a body declares, and where it does not, what it is given. */
+/** The declared type of a body's value; where nothing is declared, the type that it is given. */
 export function declaredOf(declared: ValueType, given: Info | undefined): ValueType {
   if (declared.kind !== 'tensor' && declared.kind !== 'unknown') return declared;
   const elemType = declared.elemType || (given?.elemType ?? 0);
   const dims = declared.dims;
   if (!dims || !given?.dims) return { kind: 'tensor', elemType, dims: dims ?? given?.dims };
-  // Nobody checks what is declared.
+  // Declarations are not checked.
   if (dims.length !== given.dims.length) return { kind: 'tensor', elemType, dims: undefined };
   return { kind: 'tensor', elemType, dims: dims.map((dim, i) => sizeOf(dim, given.dims![i]!)) };
 }
@@ -57,7 +57,7 @@ export function widened(type: ValueType, name: string, output: string, ways: rea
   return widest;
 }
 
-/** A size of its own that every pass may have another of. */
+/** A symbol for a size that may differ in every pass. */
 const growing = (name: string, axis: number): string => `past of ${name}, ${axis}`;
 
 function changes(assumed: Dim, before: Size, after: Size): boolean {
@@ -65,7 +65,7 @@ function changes(assumed: Dim, before: Size, after: Size): boolean {
   return before !== after && (typeof before === 'number' || typeof after === 'string');
 }
 
-/** What is known of a value whichever way was taken: sizes that differ are open. */
+/** What is known about a value, whichever branch was taken: sizes that differ are open. */
 export function merged(infos: readonly (Info | undefined)[]): Info {
   const [first, ...others] = infos;
   let { elemType, dims } = first ?? UNKNOWN;

@@ -1,4 +1,4 @@
-/** Attention in its other operators, and spelt out. */
+/** Attention in other operators, and without an attention operator. */
 import { attentionPatterns } from '../../ops/attention/chain.ts';
 import { decoderMaskedOperators } from '../../ops/attention/decoder-masked.ts';
 import { multiHeadOperators } from '../../ops/attention/multi-head.ts';

@@ -1,4 +1,7 @@
-/** What most graphs have that were not made for one kernel: movements, chains that spell norms and activations, ONNX Runtime's own. */
+/**
+ * Operators of most graphs that were not exported for one kernel: movements, norms and activations as chains of nodes,
+ * ONNX Runtime's own operators.
+ */
 
 import { elementwise } from '@msd/core/nn';
 import { coded } from '../../ops/attention/coded.ts';

@@ -1,4 +1,4 @@
-/** Convolutions, pools and what else only images meet. */
+/** Convolutions, pools and other operators for images. */
 import { convOperators, convPatterns } from '../../ops/conv/index.ts';
 import { piece } from '../../ops/index.ts';
 import { qLinearFoldOperators } from '../../ops/q-linear-fold.ts';

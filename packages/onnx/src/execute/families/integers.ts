@@ -1,4 +1,4 @@
-/** Integers of dynamic quantization, and what becomes integers or floats: `q8` exports have them. */
+/** Integers of dynamic quantization, and conversions between integers and floats, as in `q8` exports. */
 import { dynamicOperators } from '../../ops/dynamic.ts';
 import { dequantizedRows } from '../../ops/gather-codes.ts';
 import { piece } from '../../ops/index.ts';

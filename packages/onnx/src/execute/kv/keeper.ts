@@ -1,6 +1,6 @@
 /**
- * Keys and values that outlive runs. A store is one cache of the device; a state is what a run left in it: the first keys of a
- * store, which nobody changes as long as somebody holds the state.
+ * Keys and values that outlive runs. A store is one cache of the device; a state is what a run left in it: the first
+ * keys of a store, which do not change as long as somebody holds the state.
  *
  *   a run goes on from a state   if no state that somebody holds is longer, in the same store, whatever is behind is cut off;
  *                                else in a branch of it
@@ -20,23 +20,23 @@ export interface KvState {
   readonly lengths: readonly number[];
   /** Tensors that stand for it. */
   holders: number;
-  /** `undefined`: nobody held it any more, or the session ended. */
+  /** `undefined` when nobody holds it any more, or the session has ended. */
   store: KvStore | undefined;
 }
 
-/** One in so many runs lets others have a turn. */
+/** One in so many runs lets other tasks run. */
 const RUNS_PER_TURN = 128;
 
 export class KvKeeper {
   readonly #create: (shape: KvShape) => KvCache;
   readonly #stores = new Set<KvStore>();
-  /** Of attentions that keep nothing, by shape. */
+  /** Caches of attentions that keep nothing, by shape. */
   readonly #scratch = new Map<string, KvCache>();
-  /** Left by the run that is under way. */
+  /** States left by the current run. */
   #fresh: KvState[] = [];
   /** Runs that left something since {@link turn}. */
   #runs = 0;
-  /** Tensors that nobody disposed: all of a run are collected together, or none. */
+  /** States of tensors that nobody disposed: all tensors of a run are collected together, or none. */
   readonly #collected = new FinalizationRegistry<readonly KvState[]>((states) => {
     for (const state of states) this.#drop(state);
   });
@@ -70,7 +70,7 @@ export class KvKeeper {
     return cache;
   }
 
-  /** Gives the memory of {@link scratch} back. */
+  /** Frees the memory of {@link scratch}. */
   clearScratch(): void {
     for (const cache of this.#scratch.values()) cache.dispose();
     this.#scratch.clear();
@@ -109,7 +109,10 @@ export class KvKeeper {
     return state;
   }
 
-  /** The run is over: what it left and nobody holds goes. @param holder what all tensors of the run refer to */
+  /**
+   * Ends the run: states that it left and that nobody holds are dropped.
+   * @param holder what all tensors of the run refer to
+   */
   endRun(holder: object | undefined): void {
     const held: KvState[] = [];
     for (const state of this.#fresh) {
@@ -128,21 +131,21 @@ export class KvKeeper {
   }
 
   /**
-   * Lets the engine say which tensors it has collected: it does so between tasks only, and a loop that awaits nothing but runs is
-   * one task.
+   * Lets the engine report which tensors it has collected: it does so only between tasks, and a loop that only awaits
+   * runs is a single task.
    */
   async turn(): Promise<void> {
     this.#runs = 0;
     await nextTask();
   }
 
-  /** One tensor less. */
+  /** One tensor less refers to it. */
   release(state: KvState): void {
     state.holders--;
     if (state.holders === 0 && !this.#fresh.includes(state)) this.#drop(state);
   }
 
-  /** The device's memory is about to go. */
+  /** Call it before the device's memory is freed. */
   close(): void {
     for (const { states } of this.#stores) for (const state of states) state.store = undefined;
     this.#stores.clear();

@@ -1,7 +1,7 @@
 /**
- * Tensors of `past` and `present` whose elements lie in a cache. They are tensors of the caller's own class. Fed back as they are, they
- * cost nothing; whoever reads `.data` gets an array of floats, and is then taken at its word: the array may be written to, so the
- * tensor is that array from then on.
+ * Tensors of `past` and `present` whose elements lie in a cache. They are tensors of the caller's own class. Fed back
+ * as they are, they cost nothing. Whoever reads `.data` gets an array of floats, and may write to it, so the tensor is
+ * that array from then on.
  */
 
 import type { HalfArray } from '@msd/core';
@@ -29,16 +29,19 @@ export interface Kept {
 
 export type KeptData = Float32Array | HalfArray | Int8Array;
 
-/** Of a lazy tensor: its elements, in whatever state they are. */
+/** The key of a lazy tensor's elements, in whatever state they are. */
 const SOURCE = Symbol('msd.source');
 
 interface Source {
   /** `undefined`: the tensor is an array, or disposed of. */
   kept: Kept | undefined;
-  /** What all tensors of a run refer to that lie in a cache: as long as one lives, the states of the run do. */
+  /**
+   * An object to which all tensors of a run in a cache refer: as long as one of them lives, so do the states of the
+   * run.
+   */
   holder: object | undefined;
   data: KeptData | undefined;
-  /** Of tensors that are asked for their kind: somebody wants the elements next. */
+  /** For tensors that were asked for their kind: somebody wants the elements next. */
   isRead: boolean;
 }
 
@@ -94,7 +97,7 @@ function release(source: Source): void {
   kept?.keeper.release(kept.state);
 }
 
-/** The tensor is an array from now on. */
+/** Turns the tensor into an array, for good. */
 function elementsOf(source: Source): KeptData | undefined {
   if (source.kept) {
     source.data = readKept(source.kept);
@@ -103,7 +106,9 @@ function elementsOf(source: Source): KeptData | undefined {
   return source.data;
 }
 
-/** The class keeps its array there: `data` gives it, structuredClone reads it, `dispose` empties it. */
+/**
+ * The property in which the class keeps its array: `data` returns it, structuredClone reads it, `dispose` empties it.
+ */
 const ELEMENTS = {
   enumerable: true,
   configurable: true,
@@ -208,7 +213,7 @@ function kindOf(source: Source, kept: Kept): KeptData {
   });
 }
 
-/** Whether the module's tensors can be made so. If not, results are arrays from the start, and every run copies them in. */
+/** Can the module's tensors be lazy? If not, results are arrays from the start, and every run copies them in. */
 export function canBeLazy(ort: OrtModule): boolean {
   const tensor = createOrtTensor(ort, 'float32', new Float32Array(1), [1]);
   if (!Object.hasOwn(tensor, 'cpuData')) return false;
@@ -220,7 +225,7 @@ export function canBeLazy(ort: OrtModule): boolean {
   return isRead && emptied;
 }
 
-/** The elements: what is beyond the keys of a sequence is 0. */
+/** The elements. Positions beyond the keys of a sequence are 0. */
 export function readKept(kept: Kept): KeptData {
   return typed(kept, readFloats(kept));
 }

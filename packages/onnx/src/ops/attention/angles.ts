@@ -63,7 +63,7 @@ function choiceOf(matcher: Matcher, cos: string, sin: string): Angles | string |
   const [c, s] = [node.outputs.indexOf(cos), node.outputs.indexOf(sin)];
   const pairs = branches.map((tensors, i) => [keyed(`${cos} ${i}`, tensors[c]), keyed(`${sin} ${i}`, tensors[s])]);
   const columns = new Set(pairs.flat().map((each) => each?.table.columns));
-  if (columns.size !== 1 || columns.has(undefined)) return 'cos and sin are no tables of equal width';
+  if (columns.size !== 1 || columns.has(undefined)) return 'cos and sin are not tables of equal width';
   return tabled(cos, sin, pairs as unknown as Angles['tables'], condition);
 }
 

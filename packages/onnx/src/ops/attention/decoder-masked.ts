@@ -26,7 +26,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   const heads = view.int('num_heads', 0);
   if (heads <= 0) return 'num_heads is not given';
-  if (scores !== '' || view.int('output_qk', 0) !== 0) return 'the scores are asked for';
+  if (scores !== '' || view.int('output_qk', 0) !== 0) return 'the scores are an output';
   if (view.int('past_present_share_buffer', 0) !== 1) return 'past and present share no buffer';
   if (beams !== '' || indirection !== '') return 'beams share their past';
   if (key === '' || value === '' || pastKey === '' || pastValue === '') return 'it is packed, or cross-attention';

@@ -72,7 +72,7 @@ function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undef
   const { inputs, outputs } = view.node;
   const { k, v, pastKey, pastValue, lengths, total, positions, bias, sinks } = roles;
   if (inputs.slice(14).some((name) => name !== '')) return 'queries and keys are normalised inside';
-  if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are asked for';
+  if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are an output';
   const codes = notCodes(view, matcher, roles);
   if (codes !== undefined) return codes;
   const pasts: Readonly<Record<string, string>> = isCoded(roles) ? {} : { pastKey, pastValue };

@@ -55,7 +55,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (refused !== undefined) return refused;
   const heads = view.int('num_heads', 0);
   if (heads <= 0) return 'num_heads is not given';
-  if (scores !== '') return 'the scores are asked for';
+  if (scores !== '') return 'the scores are an output';
   if (pastLength !== '' || indirection !== '') return 'past and present share a buffer';
   if (padding !== '' && matcher.info(padding)?.elemType !== INT32) return 'the mask is not int32';
   const isPacked = [query, key].some((name) => name !== '' && matcher.info(name)?.dims?.length === 5);

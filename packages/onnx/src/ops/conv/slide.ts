@@ -162,7 +162,7 @@ export const matchPool =
     const [y = '', ...others] = node.outputs;
     const windows = windowsOf(view);
     if (typeof windows === 'string') return windows;
-    if (others.some((name) => name !== '')) return 'indices are asked for';
+    if (others.some((name) => name !== '')) return 'indices are an output';
     if (view.int('storage_order', 0) !== 0) return 'storage_order is not 0';
     // The largest of codes is the code of the largest.
     const ends = kind === 'max' ? CODE_RANGES.get(matcher.info(x)?.elemType ?? 0) : undefined;

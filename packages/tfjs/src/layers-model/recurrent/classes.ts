@@ -49,7 +49,7 @@ export const configOfPacked = ({ ahead, back }: PackedCell): Config => ({
 /** The way back, checked. */
 export function packedOf(config: unknown, { parts }: RecurrentKind, where: string): PackedCell {
   const { ahead, back } = (config ?? {}) as Record<keyof PackedCell, Config | undefined>;
-  if (!ahead && !back) throw new TypeError(`${where}: packed, expected what the weights hold, got ${shown(config)}.`);
+  if (!ahead && !back) throw new TypeError(`${where}: packed, expected the spec of the weights, got ${shown(config)}.`);
   const specs = (given: Config | undefined): CellSpecs | undefined => {
     if (!given) return undefined;
     const [kernel, own] = [given.kernel, given.recurrent].map((one) => specOf(one, where) as MatrixSpec);
