@@ -152,6 +152,36 @@ describe('scales and biases of norms', () => {
 });
 
 describe('others', () => {
+  it('a norm with a negative epsilon is ONNX Runtime’s', async () => {
+    const form: Form = {
+      op: 'LayerNormalization',
+      operands: [f(3, 5), f(5)],
+      attributes: { epsilon: { float: -0.0625 } },
+    };
+    const reason = 'LayerNormalization: epsilon -0.0625';
+    expect(await compared(form)).toEqual([reason, reason]);
+  });
+
+  it.each<readonly [number, Form]>([
+    [9, { op: 'RotaryEmbedding', operands: [f(1, 2, 3, 9), f(1, 3, 4), f(1, 3, 4)] }],
+    [
+      5,
+      {
+        op: 'RotaryEmbedding',
+        operands: [f(1, 2, 3, 8), f(1, 3, 2), f(1, 3, 2)],
+        attributes: ints({ rotary_embedding_dim: 5 }),
+      },
+    ],
+  ])('heads that turn %i elements are left alone: %o', async (count, form) => {
+    // What ONNX Runtime makes of them is not compared: its last element has no partner.
+    const msd = await session(modelOf(form, tensorsOf(form), false), { name: 'msd', claim: 'all' });
+    expect(reportOf(msd)!.nodes[0]).toMatchObject({
+      where: 'ort',
+      reason: `RotaryEmbedding: ${count} elements of a head are turned`,
+    });
+    await msd.release();
+  });
+
   it.each(['AveragePool', 'MaxPool'])('%s of dilated windows and pads that follow is left alone', async (op) => {
     for (const pads of ['SAME_UPPER', 'SAME_LOWER']) {
       const windows = { kernel_shape: { ints: [2, 2] }, dilations: { ints: [1, 2] }, auto_pad: { string: pads } };

@@ -78,6 +78,8 @@ function nodeReports(
   const fast = new Set(foreign.regions.flatMap((region) => region.fast));
   const regionOf = new Map<GraphNode, Region>();
   for (const region of sides!.regions) for (const node of region.nodes) regionOf.set(node, region);
+  const isRead = ({ outputs }: GraphNode): boolean =>
+    graph.nodes.some((each) => regionOf.get(each)?.claimed && each.inputs.some((name) => outputs.includes(name)));
   const own = graph.nodes.flatMap((node) => {
     const region = regionOf.get(node);
     const index = region ? first + region.index : -1;
@@ -93,6 +95,9 @@ function nodeReports(
       const quantized = typeof decision === 'object' ? quantizedOf(decision, matrices) : undefined;
       return [quantized ? { ...report, quantized } : report];
     }
+    // An If of tables that MSD reads where it turns heads: nothing else needs it.
+    const isTables = !region && node.opType === 'If' && isRead(node);
+    if (isTables) return [nodeReport(node, index, 'msd', 'its tables are read where heads are turned')];
     const report = nodeReport(node, index, 'ort', reasonOf(decision));
     const insides = inner.get(node)!.map((each) => ({ ...each, region: index }));
     return [fast.has(node) ? { ...report, form: FAST_FORM } : report, ...insides];

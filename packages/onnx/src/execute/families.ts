@@ -65,7 +65,7 @@ export const FETCHED = {
     standard:
       'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
     microsoft:
-      'BiasGelu FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention',
+      'BiasGelu EmbedLayerNormalization FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention TransposeMatMul',
     load: () => import('./families/graphs.ts'),
   },
   images: {

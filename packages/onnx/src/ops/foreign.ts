@@ -1,5 +1,5 @@
 /** Operators that ONNX Runtime runs: the types of their results, so that MSD can take the nodes behind them. */
-import { BOOL, INT64 } from '../data-types.ts';
+import { BOOL, INT32, INT64 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import { branchesOf, type Operator } from './operator.ts';
 
@@ -34,6 +34,7 @@ const SAME_TYPE: readonly string[] = [
   'com.microsoft.GroupNorm',
   'com.microsoft.MoE',
   'com.microsoft.SparseAttention',
+  'com.microsoft.TransposeMatMul',
 ];
 
 /** The first result has this element type. */
@@ -50,6 +51,18 @@ const choice: Operator['infer'] = ({ node }, _, symbols) => {
     if (!a || !b || a.elemType !== b.elemType || a.dims.length !== b.dims.length) return undefined;
     return { elemType: a.elemType, dims: a.dims.map((dim, d) => (dim === b.dims[d] ? dim : symbols.fresh())) };
   });
+};
+
+/** Words with their places and segments, normalized; lengths of the sequences; perhaps what was normalized. */
+const embedded: Operator['infer'] = (_, [ids, , words]) => {
+  const [size, width] = [ids?.dims, words?.dims?.[1]];
+  const elemType = words?.elemType ?? 0;
+  const dims = size && width !== undefined ? [...size, width] : undefined;
+  return [
+    { elemType, dims },
+    { elemType: INT32, dims: size && [size[0]!] },
+    { elemType, dims },
+  ];
 };
 
 const first =
@@ -70,6 +83,7 @@ export const foreignOperators: readonly Operator[] = [
   },
   { name: 'Loop', hasBodies: true, limits: 'bodies with products', infer: () => [] },
   { name: 'Scan', hasBodies: true, limits: 'bodies with products; from operator set 9 on', infer: () => [] },
+  { name: 'com.microsoft.EmbedLayerNormalization', infer: embedded },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),
   ),

@@ -109,6 +109,7 @@ export function zip(
 
 /** What whole types end at, where numbers do not. */
 const ENDS: ReadonlyMap<number, readonly [least: number, most: number]> = /* @__PURE__ */ new Map([
+  [BOOL, [0, 1]],
   [INT8, [-128, 127]],
   [UINT8, [0, 255]],
   [INT32, [-(2 ** 31), 2 ** 31 - 1]],

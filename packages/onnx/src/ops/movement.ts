@@ -118,33 +118,50 @@ function openSlice(node: NodeView, [x, s, e, a, p]: Inputs, axis: number, symbol
   return typeof end === 'string' ? symbols.rest(end, start) : undefined;
 }
 
+/**
+ * Sizes of a Concat's parts. One that takes no place, or that holds nothing among others that hold nothing, may have any other sizes,
+ * as in ONNX Runtime: it takes those of the first that holds something.
+ */
+function alike<T extends Size>(parts: readonly (readonly T[])[], axis: number): readonly (readonly T[])[] {
+  const isEmpty = (dims: readonly Size[]): boolean => dims.includes(0);
+  const first = parts.find((dims) => !isEmpty(dims));
+  return parts.map((dims) => {
+    const mayDiffer = dims.length === parts[0]!.length && (first ? dims[axis] === 0 : isEmpty(dims));
+    return mayDiffer ? (first ?? parts[0]!).with(axis, dims[axis]!) : dims;
+  });
+}
+
 function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
   const [first] = inputs;
   if (inputs.some((input) => !input?.dims)) return [open(first)];
-  const parts = inputs as readonly (Info & { dims: readonly Size[] })[];
   const rank = first!.dims!.length;
   const axis = axisOf(node, node.int('axis', 0), rank);
+  const parts = alike(
+    inputs.map((input) => input!.dims!),
+    axis,
+  );
   let size: Size = 0;
-  for (const { dims } of parts) {
+  for (const dims of parts) {
     if (dims.length !== rank) node.fail('operands', `${rank} dimensions each`, `[${dims.join(', ')}]`);
     const part = dims[axis]!;
     size = typeof size === 'number' && typeof part === 'number' ? size + part : symbols.sum(size, part);
   }
-  const dims = first!.dims!.map((dim, i) => {
+  const dims = parts[0]!.map((dim, i) => {
     if (i === axis) return size;
-    const sizes = parts.map((part) => part.dims[i]!);
+    const sizes = parts.map((part) => part[i]!);
     const known = sizes.filter((each) => typeof each === 'number');
     if (known.some((each) => each !== known[0])) node.fail(`dimension ${i}`, 'equal sizes', sizes.join(' and '));
     return known[0] ?? dim;
   });
   const { elemType } = first!;
-  if (!isKnown(dims) || parts.some((part) => !part.data || !isKnown(part.dims))) return [{ elemType, dims }];
+  const held = inputs.map((input) => input!.data);
+  if (!isKnown(dims) || !parts.every(isKnown) || !held.every((each) => each !== undefined)) return [{ elemType, dims }];
   const outer = countOf(dims.slice(0, axis) as number[]);
   const data: Size[] = [];
   for (let i = 0; i < outer; i++)
-    for (const part of parts) {
-      const chunk = part.data!.length / outer;
-      data.push(...part.data!.slice(i * chunk, (i + 1) * chunk));
+    for (const part of held) {
+      const chunk = part.length / outer;
+      data.push(...part.slice(i * chunk, (i + 1) * chunk));
     }
   return [{ elemType, dims, data }];
 }
@@ -152,13 +169,14 @@ function concat(node: NodeView, inputs: Inputs, symbols: Symbols): [Info] {
 /** Sizes of the parts of a Split. */
 function splitSizes(node: NodeView, size: Size, sizes: Info | undefined, parts: number): readonly Size[] | undefined {
   const given = node.version < 13 ? node.ints('split') : sizes && elements(sizes);
-  if (given) {
+  // No sizes at all are equal ones, as in ONNX Runtime.
+  if (given && given.length > 0) {
     const sum = given.reduce((total, part) => total + part, 0);
     if (given.length !== parts || given.some((part) => part < 0) || (typeof size === 'number' && sum !== size))
       node.fail('split', `${parts} sizes that make up ${size}`, `[${given.join(', ')}]`);
     return given;
   }
-  if ((node.version >= 13 && sizes) || typeof size !== 'number') return undefined;
+  if ((node.version >= 13 && sizes && !given) || typeof size !== 'number') return undefined;
   const part = Math.ceil(size / parts);
   return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(part, size - i * part)));
 }
@@ -266,7 +284,10 @@ function matchMovement(layout: Layout, data?: number): Operator['match'] {
 
 const transposeLayout: Layout = (view, [dims]) => copyTranspose(dims!, permutationOf(view, dims!.length));
 
-const concatLayout: Layout = (view, shapes) => copyConcat(shapes, view.int('axis', 0));
+const concatLayout: Layout = (view, shapes) => {
+  const axis = axisOf(view, view.int('axis', 0), shapes[0]!.length);
+  return copyConcat(alike(shapes, axis), axis);
+};
 
 const sliceLayout: Layout = (view, [dims], at) => {
   const old = view.version < 10;

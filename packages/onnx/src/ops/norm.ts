@@ -57,6 +57,7 @@ function matchNorm(
     if (refused !== undefined) return refused;
   }
   if (kind === 'rms' && mean !== '') return 'the mean is an output';
+  if (!(epsilon >= 0)) return `epsilon ${epsilon}`;
   if (view.int('stash_type', 1) !== 1) return `stash_type ${view.int('stash_type', 1)}`;
   const axis = axisAttribute ? view.int('axis', -1) : -1;
   const inputs = [x, scale, bias, skip, skipBias];

@@ -56,11 +56,12 @@ export function deviceReductions(kind: ReduceKind, axesInput: number): NonNullab
     const keepDims = view.int('keepdims', 1) === 1;
     if (axes.length === 0 && view.int('noop_with_empty_axes', 0) !== 0) return 'nothing is reduced';
     if (axes.length > 0 && !areNeighbours(axes, matcher.info(x)?.dims?.length)) return 'axes are not neighbours';
-    return rowMatch('reduce', view, matcher, reduceSpec, (dims) => ({
-      kind,
-      axes: axes.length > 0 ? axes : dims.map((_, i) => i),
-      keepDims,
-    }));
+    return rowMatch('reduce', view, matcher, reduceSpec, (dims) => {
+      const folded = axes.length > 0 ? axes : dims.map((_, i) => i);
+      // ONNX leaves the mean of nothing open; ONNX Runtime gives 0, the sum of nothing.
+      const isNothing = folded.some((axis) => dims.at(axis) === 0);
+      return { kind: kind === 'mean' && isNothing ? 'sum' : kind, axes: folded, keepDims };
+    });
   };
 }
 

@@ -1,5 +1,6 @@
 /** Rotary position embeddings, in the form of com.microsoft and in that of ONNX 23. */
 import { checkPositions, type RotaryOp, rotary, rotaryShape } from '@msd/core/nn';
+import type { Info, Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import type { NodeView, Operator } from './operator.ts';
@@ -14,6 +15,14 @@ interface Roles {
   readonly positions: string;
 }
 
+/** Elements of a head, as far as they are known. */
+function headSize(view: NodeView, x: Info | undefined): Size | undefined {
+  const hidden = x?.dims?.at(-1);
+  if (x?.dims?.length === 4) return hidden;
+  const heads = view.int('num_heads', 0);
+  return typeof hidden === 'number' && heads > 0 ? hidden / heads : undefined;
+}
+
 function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions }: Roles): Match | string {
   const { node } = view;
   for (const [what, name] of Object.entries({ x, cos, sin })) {
@@ -23,6 +32,9 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
   if (positions !== '' && !matcher.isHostOperand(positions)) return 'positions are not at hand';
   if (view.float('scale', 1) !== 1) return `scale is ${view.float('scale', 1)}`;
   if (view.int('is_packed_batching', 0) !== 0) return 'batches are packed';
+  // ONNX says nothing of an odd width; what ONNX Runtime makes of one is its own.
+  const width = view.int('rotary_embedding_dim', 0) || headSize(view, matcher.info(x));
+  if (typeof width === 'number' && width % 2 !== 0) return `${width} elements of a head are turned`;
   const op: RotaryOp = {
     interleaved: view.int('interleaved', 0) === 1,
     heads: view.int('num_heads', 0) || undefined,

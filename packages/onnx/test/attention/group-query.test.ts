@@ -97,6 +97,15 @@ describe('GroupQueryAttention', () => {
     });
   });
 
+  it('reads the tables of an If, which is nobody else’s then', async () => {
+    const msd = await session(groupQueryModel({ tables: 'chosen' }), { name: 'msd', claim: 'all' });
+    const { nodes } = reportOf(msd)!;
+    const reason = 'its tables are read where heads are turned';
+    expect(nodes.find(({ opType }) => opType === 'If')).toMatchObject({ where: 'msd', reason });
+    expect(nodes.filter(({ where }) => where === 'ort')).toEqual([]);
+    await msd.release();
+  });
+
   it('keeps keys and values as they come, with a cache of the model', async () => {
     const form = { rotary: false, packed: false };
     const s = await session(groupQueryModel(form), { name: 'msd', claim: 'all', kvCache: 'model' });

@@ -346,7 +346,7 @@ describe('operators of attention', () => {
     [
       'scores as a result of ONNX beside a softcap',
       standard([f(B, 2, M, 16), f(B, 2, M, 16), f(B, 2, M, 16)], { softcap: { float: 2 } }, false, false, true),
-      'scores are an output, with a softcap or more than one mask',
+      'scores are asked for beside a softcap or more than one mask',
     ],
     [
       'valid keys beside a past',

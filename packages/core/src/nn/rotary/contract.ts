@@ -55,7 +55,7 @@ export function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): Rota
   const heads = headsFirst ? x.dims[1] : (op.heads ?? hidden / (op.rotaryDim ?? 2 * width));
   if (op.heads !== undefined && op.heads !== heads) refuse('rotary', 'heads', `${heads} for x [${x.dims}]`, op.heads);
   const size = headsFirst ? hidden : hidden / heads;
-  if (!(Number.isInteger(heads) && heads > 0 && Number.isInteger(size)))
+  if (!(Number.isInteger(heads) && heads >= (headsFirst ? 0 : 1) && Number.isInteger(size)))
     refuse('rotary', 'heads', `a divisor of ${hidden} for x [${x.dims}]`, heads);
   const rotaryDim = op.rotaryDim ?? size;
   if (!(Number.isInteger(rotaryDim / 2) && rotaryDim >= 0 && rotaryDim <= size))

@@ -39,7 +39,8 @@ export const rotary: OpSpec<RotaryOp> = {
     };
     const kernel = { interleaved: op.interleaved === true, positions };
     const share = { rows: batch * sequence, macsPerRow: MACS_PER_ELEMENT * heads * size };
-    return { calls: [kernelCall(rotaryKernels, kernel, args, share)], scratchBytes: 0 };
+    const calls = heads === 0 ? [] : [kernelCall(rotaryKernels, kernel, args, share)];
+    return { calls, scratchBytes: 0 };
   },
 
   // A pair is read before it is written.

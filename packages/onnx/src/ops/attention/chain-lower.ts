@@ -60,7 +60,10 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
       ? [sizesOf(queries)[0]! / past.heads, past.heads]
       : batchAndHeads([queries, ...(keys ? [keys] : []), ...(values ? [values] : [])], added);
   const four = (view: View): View => fourAxes(to, view, batch);
-  const qs = repeated(four(queries), [batch, heads, ...sizesOf(queries).slice(-2)]);
+  // One query repeats to as many rows as are added to its scores.
+  const [own, width] = sizesOf(queries).slice(-2) as [number, number];
+  const most = repeatedSize([own, ...added.map(({ dims }) => dims.at(-2) ?? 1)]);
+  const qs = repeated(four(queries), [batch, heads, most, width]);
   const [rows, headSize] = sizesOf(qs).slice(2) as [number, number];
   const [ks, vs] = [keys && four(keys), values && four(values)];
   const [count, valueSize] = (vs ? sizesOf(vs).slice(2) : [0, past!.valueSize]) as [number, number];
@@ -92,8 +95,8 @@ export function lowerChain(to: Lowering, { scores, q, k, v, tail }: Found, name:
     '',
     joinsRows(to, tail, isFlat, [batch, heads, rows, valueSize]) ? 'rows' : 'heads',
   );
-  const own = y.dims.length === 3 ? rowsView(y, [batch, heads, rows, valueSize]) : viewOf(y);
-  let view = isFlat ? flattened(own) : own;
+  const made = y.dims.length === 3 ? rowsView(y, [batch, heads, rows, valueSize]) : viewOf(y);
+  let view = isFlat ? flattened(made) : made;
   for (const each of tail) view = through(to, view, each);
   if (!isDense(view)) view = dense(to, view);
   to.alias(name, view.slot, sizesOf(view));

@@ -215,6 +215,8 @@ export function pooled(
   const spatial = x.dims.slice(2);
   // What counts of such a window depends on the version where pads count.
   const at = placed(view, windows, spatial, kind === 'max' || !countsPads(view));
+  if (at.out.includes(0))
+    return to.constant({ elemType: FLOAT32, dims: [x.dims[0]!, ...at.out, x.dims[1]!], data: [] });
   const all = slide(to, toPositions(to, x), { kind, windows, at, value: kind === 'max' ? least : 0 });
   return kind === 'max' || countsPads(view) ? all : withoutPads(to, windows, at, spatial, all);
 }

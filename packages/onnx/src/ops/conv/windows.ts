@@ -51,18 +51,20 @@ const MAX_PLANE = 2 ** 30;
 
 /**
  * @param spatial sizes of the image
- * @param reachesOut whether one window may be larger than the image with its pads. ONNX Runtime's pools round towards zero, so one that
- * lacks less than a stride is there
+ * @param reachesOut of a pool: whether one window may be larger than the image with its pads. ONNX Runtime's pools round towards zero, so
+ * one that lacks less than a stride is there, and where all lack less than two, none is
  * @throws {@link RangeError} if no window fits
  */
-export function placed(view: NodeView, windows: Windows, spatial: readonly number[], reachesOut = false): Placed {
+export function placed(view: NodeView, windows: Windows, spatial: readonly number[], reachesOut?: boolean): Placed {
   const { strides, pads, ceil } = windows;
   const each = spatial.map((size, d) => {
     const [stride, span] = [strides[d]!, windowSpan(windows, d)];
     if (typeof pads === 'string') return samePlace(size, stride, span, pads === 'SAME_UPPER' ? 'after' : 'before');
     const [before, after] = [pads.before[d]!, pads.after[d]!];
     const room = size + before + after - span;
-    if (reachesOut && room < 0 && -room < stride) return { out: 1, before, after };
+    const lacked = Math.trunc(room / stride) + 1;
+    if (room < 0 && (reachesOut ? lacked >= 0 : reachesOut === false && lacked === 0))
+      return { out: lacked, before, after };
     if (room < 0) view.fail('X', `at least ${span} elements, pads included`, `${size + before + after}`);
     let out = Math.floor(room / stride) + 1;
     // A window that begins in the pads behind the image is none.
