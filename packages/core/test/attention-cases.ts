@@ -122,17 +122,32 @@ export function specified(
   cache: PagedKvCache,
   length: number,
 ): { bits: Float32Array; exact: Float64Array; bounds: Float64Array } {
-  const known = new Map<number, StoredKv>();
-  const stored = (b: number, head: number) => {
-    const at = b * op.kvHeads + head;
-    if (!known.has(at)) known.set(at, cache.stored(b, head));
-    return known.get(at)!;
-  };
-  const bits = new Float32Array(length).fill(BEFORE);
-  attentionReference(op, inputs, stored, bits, 'float32');
+  const stored = storedIn(op, cache);
+  const bits = contractOf(op, inputs, cache, length);
   const exact = new Float64Array(length).fill(BEFORE);
   textbook(op, inputs, stored, exact);
   return { bits, exact, bounds: attentionBound(op, inputs, stored, length) };
+}
+
+/** What the f32 contract gives on what a cache holds now, `out` being of that length. */
+export function contractOf(
+  op: AttentionOp,
+  inputs: AttentionInputs,
+  cache: PagedKvCache,
+  length: number,
+): Float32Array {
+  const bits = new Float32Array(length).fill(BEFORE);
+  attentionReference(op, inputs, storedIn(op, cache), bits, 'float32');
+  return bits;
+}
+
+function storedIn({ kvHeads }: AttentionOp, cache: PagedKvCache): (sequence: number, kvHead: number) => StoredKv {
+  const known = new Map<number, StoredKv>();
+  return (b, head) => {
+    const at = b * kvHeads + head;
+    if (!known.has(at)) known.set(at, cache.stored(b, head));
+    return known.get(at)!;
+  };
 }
 
 /** softmax(Q·Kᵀ)·V of what is stored, straight from the definition. */

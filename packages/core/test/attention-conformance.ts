@@ -4,11 +4,12 @@
  *   attentionConformance('wasm', () => createBackend('wasm', { debug: true }), { bits: 'exact' });
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AttentionRun, KvCache, KvType } from '../src/attention/contract.ts';
+import type { AttentionOp, AttentionRun, KvCache, KvType } from '../src/attention/contract.ts';
+import type { AttentionInputs } from '../src/attention/rows.ts';
 import type { Device } from '../src/backends/device.ts';
 import type { PagedKvCache } from '../src/backends/kv-cache.ts';
-import { cacheOn, inputsOf, type Operands, opOf, run, runs, specified } from './attention-cases.ts';
-import { keysOf, scenario, TYPES } from './attention-scenarios.ts';
+import { cacheOn, contractOf, inputsOf, type Operands, opOf, run, runs, specified } from './attention-cases.ts';
+import { keysOf, oddScenario, type Scenario, scenario, TYPES } from './attention-scenarios.ts';
 import { longTier } from './conformance.ts';
 import { firstDifference, random } from './random.ts';
 
@@ -96,24 +97,35 @@ export function attentionConformance<H>(
       expect(firstDifference(a, b)).toBe(-1);
     }
 
+    /** Runs a scenario. @param check throws if a run's results are wrong; `label` says which run */
+    async function play(
+      { name: what, shape, runs }: Scenario,
+      check: (got: Float32Array, asked: [AttentionOp, AttentionInputs, PagedKvCache], label: string) => void,
+    ): Promise<void> {
+      const cache = cacheOn(device, shape);
+      for (const [i, { op, operands, now }] of runs.entries()) {
+        const inputs = inputsOf(op, operands, { ...now, cache }, cache.lengths);
+        const got = await run(device, op, operands, { ...now, cache });
+        check(got, [op, inputs, cache], `${what}, run ${i}`);
+      }
+      cache.dispose();
+    }
+
+    function expectBits(got: Float32Array, bits: Float32Array, label: string): void {
+      const at = firstDifference(got, bits);
+      if (at >= 0) expect.fail(`${label}, at ${at}: expected ${bits[at]}, got ${got[at]}`);
+    }
+
     it('stays within the proved bound in every form, and gives the bits of the f32 contract', {
       timeout: 600_000,
     }, async () => {
-      for (let seed = 1; seed <= SCENARIOS; seed++) {
-        const { name: what, shape, runs } = scenario(seed, random(seed));
-        const cache = cacheOn(device, shape);
-        for (const [i, { op, operands, now }] of runs.entries()) {
-          const inputs = inputsOf(op, operands, { ...now, cache }, cache.lengths);
-          const got = await run(device, op, operands, { ...now, cache });
-          const { bits, exact, bounds } = specified(op, inputs, cache, got.length);
-          const at = wanted === 'exact' ? firstDifference(got, bits) : -1;
-          if (at >= 0) expect.fail(`${what}, run ${i}, at ${at}: expected ${bits[at]}, got ${got[at]}`);
+      for (let seed = 1; seed <= SCENARIOS; seed++)
+        await play(scenario(seed, random(seed)), (got, asked, label) => {
+          const { bits, exact, bounds } = specified(...asked, got.length);
+          if (wanted === 'exact') expectBits(got, bits, label);
           const far = got.findIndex((value, j) => !(Math.abs(value - exact[j]) <= bounds[j]));
-          if (far >= 0)
-            expect.fail(`${what}, run ${i}, at ${far}: ${got[far]} is not within ${bounds[far]} of ${exact[far]}`);
-        }
-        cache.dispose();
-      }
+          if (far >= 0) expect.fail(`${label}, at ${far}: ${got[far]} is not within ${bounds[far]} of ${exact[far]}`);
+        });
     });
 
     it('gives zeros where nothing is seen, and the mean where everything is masked alike', async () => {
@@ -142,6 +154,15 @@ export function attentionConformance<H>(
       }
     });
     if (wanted === 'bound') return; // the other tests compare bits of one device with its own
+
+    it('gives the bits of the f32 contract for NaN, infinities and what else no model has', {
+      timeout: 600_000,
+    }, async () => {
+      for (let seed = 1; seed <= SCENARIOS; seed++)
+        await play(oddScenario(seed, random(1000 + seed)), (got, asked, label) =>
+          expectBits(got, contractOf(...asked, got.length), label),
+        );
+    });
 
     it.each(TYPES)('a run without a bias or mask has none of the runs before: %s', async (type) => {
       const [what, next] = [text(9, 70), random(9)];

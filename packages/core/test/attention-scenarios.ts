@@ -1,5 +1,13 @@
 /** Seeded scenarios: shapes around the edges of pages and panels, in every form. */
-import type { AttentionOp, AttentionRun, KvCache, KvShape, KvType, ScoreDims } from '../src/attention/contract.ts';
+import {
+  type AttentionOp,
+  type AttentionRun,
+  type KvCache,
+  type KvShape,
+  type KvType,
+  PAGE_KEYS,
+  type ScoreDims,
+} from '../src/attention/contract.ts';
 import { type Operands, opOf } from './attention-cases.ts';
 import { gaussian, type Random } from './random.ts';
 
@@ -109,6 +117,27 @@ export function scenario(seed: number, next: Random): Scenario {
     shape,
     runs,
   };
+}
+
+const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38, -1e30, 1e-40, -0] as const;
+
+/** A scenario with values that no model has, each now and then, and with first pages that masks hide. */
+export function oddScenario(seed: number, next: Random): Scenario {
+  const { name, runs, ...rest } = scenario(seed, next);
+  const rate = pick(next, [0.002, 0.02]);
+  const spoil = (data: Float32Array | undefined): void => {
+    if (!data || next() < 0.5) return;
+    for (let i = 0; i < data.length; i++) if (next() < rate) data[i] = pick(next, ODD);
+  };
+  for (const { op, operands, now } of runs) {
+    // Not sinks: one that is no number makes rows NaN that are padding, too.
+    for (const data of [operands.q, operands.k, operands.v, operands.bias, now.bias?.data]) spoil(data);
+    const mask = now.mask?.data ?? operands.mask;
+    const [keys] = (now.mask?.dims ?? op.mask ?? []).slice(-1);
+    const hidden = pick(next, [0, 1, PAGE_KEYS]);
+    if (mask) for (let i = 0; i < mask.length; i++) if (i % keys! < hidden) mask[i] = 0;
+  }
+  return { name: `odd ${name}`, runs, ...rest };
 }
 
 const scores = (dims: ScoreDims, value: () => number) => ({

@@ -151,6 +151,70 @@ describe('scales and biases of norms', () => {
   });
 });
 
+describe('norms of one session, whose sizes change', () => {
+  const steps: readonly (readonly [x: number[], scale: number[]])[] = [
+    [[3, 5], [5]],
+    [[3, 5], [1]],
+    [[1, 1], [1]],
+    [
+      [3, 5],
+      [3, 1],
+    ],
+    [
+      [3, 1],
+      [3, 5],
+    ], // the result would be larger than x
+    [[3, 5], [3]],
+    [
+      [3, 5],
+      [1, 3, 5],
+    ],
+    [[0, 5], []],
+    [
+      [4, 2],
+      [4, 2],
+    ],
+    [[3, 5], [5]],
+  ];
+  it.each(['LayerNormalization', 'RMSNormalization'])('%s', async (op) => {
+    const bytes = writeModel({
+      opsets: { '': 23 },
+      graph: {
+        nodes: [{ opType: op, domain: '', name: 'n', inputs: ['x', 'scale'], outputs: ['y'], attributes: {} }],
+        initializers: [],
+        inputs: ['x', 'scale'].map((name) => ({ name, dtype: 'float32' as const })),
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      },
+    });
+    const [plain, msd] = [await session(bytes, 'wasm'), await session(bytes, { name: 'msd', claim: 'all' })];
+    const next = random(3);
+    const tensorOf = (dims: readonly number[]) =>
+      new ort.Tensor(
+        'float32',
+        gaussian(
+          next,
+          dims.reduce((a, b) => a * b, 1),
+        ),
+        dims,
+      );
+    for (const [x, scale] of steps) {
+      const feeds = { x: tensorOf(x), scale: tensorOf(scale) };
+      const label = `[${x}] · [${scale}]`;
+      const want = await plain.run(feeds).catch(() => undefined);
+      if (want) {
+        const { y } = await msd.run(feeds);
+        expect(y!.dims, label).toEqual(want.y!.dims);
+        expect(relativeMost(floats(y), floats(want.y)), label).toBeLessThan(CLOSE);
+      } else
+        await expect(msd.run(feeds), label).rejects.toThrow(
+          `run: node 'n' (${op}): scale, expected dimensions that repeat to [${x.join(', ')}], those of x, got [${scale.join(', ')}].`,
+        );
+    }
+    expect(reportOf(msd)!.nodes[0]!.where).toBe('msd');
+    for (const each of [plain, msd]) await each.release();
+  });
+});
+
 describe('others', () => {
   it('a norm with a negative epsilon is ONNX Runtime’s', async () => {
     const form: Form = {

@@ -52,7 +52,7 @@ export interface RelaxedDot {
    * both.
    */
   readonly byteOperand: ByteOperand | null;
-  /** Its rate over that of `i32x4.dot_i16x8_s` and an addition, in products per second, both in registers. */
+  /** Its rate over that of `i32x4.dot_i16x8_s` and an addition, in products per second, both in registers; 0 without a clock that runs. */
   readonly gain: number;
 }
 
@@ -191,7 +191,7 @@ function beginGain(): () => number {
   return () => {
     for (const wait of waits) wait();
     const [slow, fast] = settledTime(runs);
-    return (2 * slow) / fast; // 16 products instead of 8
+    return fast > 0 ? (2 * slow) / fast : 0; // 16 products instead of 8
   };
 }
 

@@ -83,7 +83,7 @@ function matchNorm(
       const names = [outputs[0]!, ...outputs.slice(1).filter((name) => name !== '')];
       const normalized = slots[0]!.dims.slice(-op.axes);
       const isRepeated = slots.slice(1, 3).some((slot) => slot && !isAlong(slot.dims, normalized));
-      if (isRepeated && skip === '') fetched('repeatedNorm')(to, op, slots, names);
+      if (isRepeated && skip === '') fetched('repeatedNorm')(to, view, op, slots, names);
       else emitOp(to, normSpec, op, slots, names);
     },
   };

@@ -30,6 +30,7 @@ export function autotune(runtime: Runtime, matrix: WasmMatrix, M: number, decomp
   const ranked = candidates
     .map((options, i) => ({ options, milliseconds: times[i] }))
     .sort((a, b) => a.milliseconds - b.milliseconds);
-  matrix.setKernel(shape, decomposition, ranked[0].options);
+  // A clock that stands still tells nothing.
+  if (ranked[0].milliseconds > 0) matrix.setKernel(shape, decomposition, ranked[0].options);
   return ranked.map(({ options, milliseconds }) => ({ kernel: gemmId(options), milliseconds }));
 }

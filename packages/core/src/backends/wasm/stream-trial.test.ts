@@ -36,6 +36,8 @@ describe('trial of streams', () => {
     for (const times of [
       [1, 0.98, 1.5],
       [0, 0, 0],
+      [-1, -1, -1],
+      [Number.NaN, Number.NaN, Number.NaN],
     ]) {
       const trial = new StreamTrial(kernels);
       settle(trial, (kernel) => times[kernel]);
