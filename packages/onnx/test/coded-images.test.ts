@@ -399,13 +399,13 @@ describe('networks that were quantized statically', { timeout: 180_000 }, () => 
 
 describe('what stays ONNX Runtime’s', () => {
   const tensors = [
-    ...[scale('s', 0.5), zero('z', 'uint8', 3), scale('ss', 1, 2)],
+    ...[scale('s', 0.5), zero('z', 'uint8', 3), zero('wz', 'int8', 0), scale('ss', 1, 2)],
     { name: 'w', dtype: 'int8' as const, dims: [4, 4, 1, 1], data: new Int8Array(16) },
     { name: 'w2', dtype: 'int8' as const, dims: [4, 2, 1, 1], data: new Int8Array(8) },
     { name: 'b', dtype: 'int32' as const, dims: [1], data: Int32Array.of(1) },
   ];
   const conv = (w: string, b: string[] = [], attributes: Record<string, AttributeSpec> = {}): NodeSpec =>
-    ms('QLinearConv', ['a', 's', 'z', w, 's', '', 's', 'z', ...b], attributes, '');
+    ms('QLinearConv', ['a', 's', 'z', w, 's', 'wz', 's', 'z', ...b], attributes, '');
   const fold = (opType: string, attributes: Record<string, AttributeSpec> = {}, x = 'a', s = 's'): NodeSpec =>
     ms(opType, [x, s, 'z', 's', 'z'], attributes);
   const stays: readonly [string, NodeSpec][] = [
@@ -413,10 +413,10 @@ describe('what stays ONNX Runtime’s', () => {
     ['QLinearConv: 2 groups', conv('w2', [], { group: { int: 2 } })],
     ['QLinearConv: B is not a constant of int32', conv('w', ['s'])],
     ['QLinearConv: B has shape [1]', conv('w', ['b'])],
-    ['QLinearConv: X is float32', ms('QLinearConv', ['x', 's', 'z', 'w', 's', '', 's', 'z'], {}, '')],
+    ['QLinearConv: X is float32', ms('QLinearConv', ['x', 's', 'z', 'w', 's', 'wz', 's', 'z'], {}, '')],
     [
       'QLinearConv: the scale of X is not one constant number',
-      ms('QLinearConv', ['a', 'ss', 'z', 'w', 's', '', 's', 'z'], {}, ''),
+      ms('QLinearConv', ['a', 'ss', 'z', 'w', 's', 'wz', 's', 'z'], {}, ''),
     ],
     ['QLinearGlobalAveragePool: channels come last', fold('QLinearGlobalAveragePool', { channels_last: { int: 1 } })],
     [

@@ -467,6 +467,7 @@ describe('QAttention', () => {
 describe('what stays ONNX Runtime’s', () => {
   const step = scale('s', 0.5);
   const zero = codes('z', 'uint8', [3]);
+  const weightsZero = codes('wz', 'int8', [0]);
   const weights: TensorSpec = { name: 'w', dtype: 'int8', dims: [4, 4], data: new Int8Array(16) };
   const ms = (opType: string, inputs: string[], attributes: Record<string, AttributeSpec> = {}) => ({
     ...node(opType, inputs, ['y'], attributes),
@@ -515,8 +516,8 @@ describe('what stays ONNX Runtime’s', () => {
     ],
     [
       'QLinearMatMul: the scale of B is not constant',
-      node('QLinearMatMul', ['a', 's', 'z', 'w', 'x', '', 's', 'z'], ['y']),
-      [step, zero, weights],
+      node('QLinearMatMul', ['a', 's', 'z', 'w', 'x', 'wz', 's', 'z'], ['y']),
+      [step, zero, weightsZero, weights],
     ],
     [
       'QLinearMatMul: zero points of B are not constant',
@@ -525,8 +526,8 @@ describe('what stays ONNX Runtime’s', () => {
     ],
     [
       'QLinearMatMul: A is float32',
-      node('QLinearMatMul', ['x', 's', 'z', 'w', 's', '', 's', 'z'], ['y']),
-      [step, zero, weights],
+      node('QLinearMatMul', ['x', 's', 'z', 'w', 's', 'wz', 's', 'z'], ['y']),
+      [step, zero, weightsZero, weights],
     ],
     ['QGemm: A is transposed', gemm('', { transA: { int: 1 } }), [step, zero, weights]],
     ['QGemm: C is not a constant of int32', gemm('s'), [step, zero, weights]],
@@ -561,8 +562,8 @@ describe('what stays ONNX Runtime’s', () => {
 
   it('are products of codes with `exact`', () => {
     const graph: GraphSpec = {
-      nodes: [node('QLinearMatMul', ['a', 's', 'z', 'w', 's', '', 's', 'z'], ['y'])],
-      initializers: [step, zero, weights],
+      nodes: [node('QLinearMatMul', ['a', 's', 'z', 'w', 's', 'wz', 's', 'z'], ['y'])],
+      initializers: [step, zero, weightsZero, weights],
       inputs: [value('a', 'uint8', ['b', 4])],
       outputs: [{ name: 'y' }],
     };

@@ -1,4 +1,4 @@
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { firstDifference, gaussians, random, randomWeights } from '../../test/random.ts';
 import { createBackend, msdMatmul } from '../index.ts';
 import { relaxedDot } from './features.ts';
@@ -25,11 +25,12 @@ const CLOCKS: readonly (readonly [string, () => () => number])[] = [
 
 it.each(CLOCKS)('a clock that %s is not waited for', async (_, clock) => {
   replace(clock());
-  const run = vi.fn();
+  let calls = 0;
+  const run = (): void => void calls++;
   expect(bestTime([run, run])).toEqual([0, 0]);
   expect(settledTime([run])).toEqual([0]);
   warmUp(() => run)();
-  expect(run).not.toHaveBeenCalled();
+  expect(calls).toBe(0);
   expect(relaxedDot()?.gain ?? 0).toBeGreaterThanOrEqual(0);
 
   // Kernels that were not compiled before, and choices that were not made.
@@ -50,7 +51,8 @@ it.each(CLOCKS)('a clock that %s is not waited for', async (_, clock) => {
 
 it('a clock of coarse steps is waited for', () => {
   replace(() => Math.floor(real() / 16) * 16);
-  const run = vi.fn();
+  let calls = 0;
+  const run = (): void => void calls++;
   bestTime([run], 1);
-  expect(run).toHaveBeenCalled();
+  expect(calls).toBeGreaterThan(0);
 });
