@@ -9,7 +9,7 @@ import { bytesSource } from '../src/read/source.ts';
 import { tensorBytes } from '../src/read/tensor.ts';
 import { formatReport, reportOf } from '../src/register.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
-import { firstMiss, gaussian, random } from './models.ts';
+import { firstMiss, gaussian, gaussianSpec, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
 await loadOperators();
@@ -24,15 +24,7 @@ const ints = (name: string, ...data: number[]): TensorSpec => ({
   data: BigInt64Array.from(data, BigInt),
 });
 const next = random(11);
-const constant = (name: string, ...dims: number[]): TensorSpec => ({
-  name,
-  dtype: 'float32',
-  dims,
-  data: gaussian(
-    next,
-    dims.reduce((a, b) => a * b, 1),
-  ),
-});
+const constant = (name: string, ...dims: number[]): TensorSpec => gaussianSpec(next, name, ...dims);
 /** int8 [rows, columns] with a scale for each column. */
 function coded(name: string, rows: number, columns: number): TensorSpec[] {
   return [

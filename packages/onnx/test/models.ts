@@ -2,6 +2,7 @@
  * Seeded models for the tests: quantized matrices with their float64 product, and graphs around them.
  */
 import { random } from '../../core/test/seeded.ts';
+import { countOf } from '../src/dims.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 
 export { random };
@@ -14,6 +15,14 @@ export function gaussian(next: () => number, length: number): Float32Array {
     return sum - 6;
   });
 }
+
+/** A weight of a file: f32, random. */
+export const gaussianSpec = (next: () => number, name: string, ...dims: readonly number[]): TensorSpec => ({
+  name,
+  dtype: 'float32',
+  dims,
+  data: gaussian(next, countOf(dims)),
+});
 
 export interface MatrixOptions {
   readonly name?: string;

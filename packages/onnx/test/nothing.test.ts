@@ -1,9 +1,10 @@
 /** Operands and results that hold nothing, sizes that are known in a run alone: MSD gives what onnxruntime-web gives. */
 import { describe, expect, it } from 'vitest';
+import { countOf } from '../src/dims.ts';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { CLOSE, relativeMost } from './close.ts';
-import { gaussian, random } from './models.ts';
+import { gaussian, gaussianSpec, random } from './models.ts';
 import { floats, ort, session, tensor } from './ort.ts';
 
 type Sizes = readonly number[];
@@ -49,17 +50,7 @@ function modelOf({ op, operands, whole, attributes = {}, outputs = 1, version = 
 async function both(form: Form): Promise<readonly (readonly [dims: Sizes, data: Sizes])[][]> {
   const next = random(5);
   const feeds: Record<string, ort.Tensor> = Object.fromEntries(
-    form.operands.map((dims, i) => [
-      `x${i}`,
-      new ort.Tensor(
-        'float32',
-        gaussian(
-          next,
-          dims.reduce((a, b) => a * b, 1),
-        ),
-        dims,
-      ),
-    ]),
+    form.operands.map((dims, i) => [`x${i}`, new ort.Tensor('float32', gaussian(next, countOf(dims)), dims)]),
   );
   const { whole } = form;
   if (whole?.isFed)
@@ -246,23 +237,8 @@ async function graphCompared(
 }
 
 const next = random(23);
-const drawn = (...dims: number[]): ort.Tensor =>
-  tensor(
-    gaussian(
-      next,
-      dims.reduce((a, b) => a * b, 1),
-    ),
-    dims,
-  );
-const fixed = (name: string, ...dims: number[]): TensorSpec => ({
-  name,
-  dtype: 'float32',
-  dims,
-  data: gaussian(
-    next,
-    dims.reduce((a, b) => a * b, 1),
-  ),
-});
+const drawn = (...dims: number[]): ort.Tensor => tensor(gaussian(next, countOf(dims)), dims);
+const fixed = (name: string, ...dims: number[]): TensorSpec => gaussianSpec(next, name, ...dims);
 
 describe('attention that is spelt out', () => {
   const nodes: readonly NodeSpec[] = [

@@ -1,5 +1,6 @@
 /** Nodes in forms that no exporter writes, but that ONNX Runtime takes: flags beyond 0 and 1, operands that repeat or are left out. */
 import { describe, expect, it } from 'vitest';
+import { countOf } from '../src/dims.ts';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { CLOSE, relativeMost } from './close.ts';
@@ -28,10 +29,7 @@ interface Form {
 function tensorsOf({ operands }: Form): ort.Tensor[] {
   const next = random(11);
   return operands.map(({ dtype, dims, data = [] }) => {
-    if (dtype === 'float32') {
-      const count = dims.reduce((a, b) => a * b, 1);
-      return new ort.Tensor('float32', gaussian(next, count), dims);
-    }
+    if (dtype === 'float32') return new ort.Tensor('float32', gaussian(next, countOf(dims)), dims);
     return new ort.Tensor('int32', Int32Array.from(data), dims);
   });
 }
@@ -188,15 +186,7 @@ describe('norms of one session, whose sizes change', () => {
     });
     const [plain, msd] = [await session(bytes, 'wasm'), await session(bytes, { name: 'msd', claim: 'all' })];
     const next = random(3);
-    const tensorOf = (dims: readonly number[]) =>
-      new ort.Tensor(
-        'float32',
-        gaussian(
-          next,
-          dims.reduce((a, b) => a * b, 1),
-        ),
-        dims,
-      );
+    const tensorOf = (dims: readonly number[]) => new ort.Tensor('float32', gaussian(next, countOf(dims)), dims);
     for (const [x, scale] of steps) {
       const feeds = { x: tensorOf(x), scale: tensorOf(scale) };
       const label = `[${x}] · [${scale}]`;

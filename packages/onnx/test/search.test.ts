@@ -2,20 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
 import { type AttributeSpec, type GraphSpec, type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
-import { gaussian, random } from './models.ts';
+import { gaussian, gaussianSpec, random } from './models.ts';
 import { ort, session, tensor } from './ort.ts';
 
 const [VOCABULARY, WIDTH, HEADS] = [20, 8, 2];
 const next = random(31);
-const fixed = (name: string, ...dims: readonly number[]): TensorSpec => ({
-  name,
-  dtype: 'float32',
-  dims,
-  data: gaussian(
-    next,
-    dims.reduce((a, b) => a * b, 1),
-  ),
-});
+const fixed = (name: string, ...dims: number[]): TensorSpec => gaussianSpec(next, name, ...dims);
 
 /** One layer of a GPT-2, in the form that the searches take. */
 const decoder: GraphSpec = {

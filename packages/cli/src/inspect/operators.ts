@@ -13,18 +13,18 @@ export interface OperatorSummary {
 /** Of nodes that MSD has, in a model that it leaves alone: why it does is said once, above. */
 const WHOLE = 'the model stays whole, see above';
 
+function whyNot(reason: string | undefined, whole: string | undefined): string | undefined {
+  if (whole === undefined) return reason;
+  return reason === undefined || reason.endsWith(whole) ? WHOLE : reason;
+}
+
 /** Nodes that a run goes through, by operator and side, ONNX Runtime's first, the most frequent first. */
 export function summarizeOperators({ nodes, whole }: Pick<Inspection, 'nodes' | 'whole'>): OperatorSummary[] {
   const groups = new Map<string, { operator: string; where: 'msd' | 'ort'; count: number; reason?: string }>();
   for (const { opType, domain, where, region, reason } of nodes) {
     if (region < 0) continue; // no run needs it
     const operator = domain === '' ? opType : `${domain}.${opType}`;
-    const why =
-      where === 'msd'
-        ? undefined
-        : whole !== undefined && (reason ?? whole).endsWith(whole)
-          ? WHOLE
-          : (reason ?? whole);
+    const why = where === 'msd' ? undefined : whyNot(reason, whole);
     const key = JSON.stringify([operator, where, why]);
     const group = groups.get(key);
     if (group) group.count++;

@@ -51,11 +51,11 @@ const MAX_PLANE = 2 ** 30;
 
 /**
  * @param spatial sizes of the image
- * @param reachesOut of a pool: whether one window may be larger than the image with its pads. ONNX Runtime's pools round towards zero, so
- * one that lacks less than a stride is there, and where all lack less than two, none is
+ * @param most of a pool: how many windows there may be where none fits, 1 or 0. ONNX Runtime's pools round towards zero, so one that lacks
+ * less than a stride is there, and where it lacks less than two, there is none. Default: that is an error
  * @throws {@link RangeError} if no window fits
  */
-export function placed(view: NodeView, windows: Windows, spatial: readonly number[], reachesOut?: boolean): Placed {
+export function placed(view: NodeView, windows: Windows, spatial: readonly number[], most = -1): Placed {
   const { strides, pads, ceil } = windows;
   const each = spatial.map((size, d) => {
     const [stride, span] = [strides[d]!, windowSpan(windows, d)];
@@ -63,8 +63,7 @@ export function placed(view: NodeView, windows: Windows, spatial: readonly numbe
     const [before, after] = [pads.before[d]!, pads.after[d]!];
     const room = size + before + after - span;
     const lacked = Math.trunc(room / stride) + 1;
-    if (room < 0 && (reachesOut ? lacked >= 0 : reachesOut === false && lacked === 0))
-      return { out: lacked, before, after };
+    if (room < 0 && lacked >= 0 && lacked <= most) return { out: lacked, before, after };
     if (room < 0) view.fail('X', `at least ${span} elements, pads included`, `${size + before + after}`);
     let out = Math.floor(room / stride) + 1;
     // A window that begins in the pads behind the image is none.
