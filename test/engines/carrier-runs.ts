@@ -20,7 +20,13 @@ export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier 
 export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
 
-/** Matrices and models are small here: by the planner's rules no thread would get a part. Emulated workers are slow. */
+/** Emulated workers are slow, and so are those of a busy machine: none is given up. */
+export function waitForThreads(): void {
+  Object.assign(threadPool(), { startMs: 300_000, patienceMs: 5000 });
+}
+
+/** Matrices and models are small here: by the planner's rules no thread would get a part. */
 export function usePoolForTests(): void {
-  Object.assign(threadPool(), { chunkMacs: 1, startMs: 300_000, patienceMs: 5000 });
+  waitForThreads();
+  threadPool().chunkMacs = 1;
 }

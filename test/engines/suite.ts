@@ -11,7 +11,7 @@ import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
 import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { carrierRuns, cutsOf, runName, usePoolForTests } from './carrier-runs.ts';
+import { carrierRuns, cutsOf, runName, usePoolForTests, waitForThreads } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {
@@ -53,6 +53,7 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const start = performance.now();
   const kernels = recordKernels();
   fc.configureGlobal({ seed: SEED });
+  waitForThreads();
   const { passed, failed, skipped } = summarize(await startTests(Object.keys(files), runner(only)));
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
