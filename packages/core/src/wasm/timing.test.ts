@@ -64,6 +64,7 @@ it('a busy moment does not pass for a long sample, however coarse the clock is',
   replace(() => Math.floor((time += 0.0001) * 10) / 10);
   const run = (): void => void (time += calls++ === 0 ? 10 : 0.01);
   const [best] = bestTime([run]);
-  expect(best).toBeGreaterThan(0.008);
-  expect(best).toBeLessThan(0.012);
+  // A sample of two steps is up to one step off.
+  expect(best).toBeGreaterThan(0.004);
+  expect(best).toBeLessThan(0.016);
 });
