@@ -1,6 +1,6 @@
 /** Every way to get the same bits: the defaults, then each carrier with each number of threads. */
 import type { CarrierChoice } from '@msd/core';
-import { threadPool } from '../../packages/core/src/threads/pool.ts';
+import type { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { CUTS } from '../../packages/core/test/attention-bits.ts';
 
 export interface CarrierRun {
@@ -21,6 +21,6 @@ export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
 
 /** Matrices and models are small here: by the planner's rules no thread would get a part. Emulated workers are slow. */
-export function usePoolForTests(): void {
-  Object.assign(threadPool(), { chunkMacs: 1, startMs: 300_000, patienceMs: 5000 });
+export function usePoolForTests(pool: Pick<ThreadPool, 'chunkMacs' | 'startMs' | 'patienceMs'>): void {
+  Object.assign(pool, { chunkMacs: 1, startMs: 300_000, patienceMs: 5000 });
 }
