@@ -77,19 +77,17 @@ export function floatProduct(
   const refused = notCodes(matcher, what, codes);
   const cast = castOf(matcher, product);
   if (refused !== undefined || !cast) return refused ?? NO_FLOATS;
-  if (!isScaled(matcher, cast.outputs[0]!)) return NOT_SCALED;
+  if (!isScaled(matcher, cast.outputs[0]!)) return 'its sums are used as integers';
   return { x: codes, before: withoutZero(zeroPoint!), nodes: [product, cast], scales: [1], y: cast.outputs[0]! };
 }
 
 const NO_FLOATS = 'its sums do not become floats, or somebody else needs them';
 
-const NOT_SCALED = 'its sums are used as the integers that they are: no Mul or Div by a scale is right behind the Cast';
-
 /** Whoever scales sums takes them for floats. Others may count on exact integers, which products of floats are not. */
 function isScaled(matcher: Matcher, y: string): boolean {
   const node = matcher.soleConsumer(y);
-  const isQuotient = node?.domain === '' && node.opType === 'Div' && node.inputs[0] === y && node.inputs[1] !== y;
-  return isQuotient || otherOperand(node, 'Mul', y) !== undefined;
+  const isDividend = node?.inputs[0] === y && otherOperand(node, 'Div', y) !== undefined;
+  return isDividend || otherOperand(node, 'Mul', y) !== undefined;
 }
 
 /** The Cast that alone needs the sums. */
