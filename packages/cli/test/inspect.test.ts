@@ -1,5 +1,6 @@
 /** `msd inspect` as a user runs it. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type FileServer, serveFiles } from '../../onnx/test/file-server.ts';
@@ -185,6 +186,33 @@ describe('msd inspect', () => {
     expect(models[0]!.nodes.total).toBe(35);
     expect(answered).toContain('/config.json');
     await silent.close();
+  });
+
+  it.each<[string, (response: ServerResponse) => unknown, string]>([
+    ['says nothing', () => undefined, '(nothing for 0.5 s)'],
+    ['stops in between', (response) => response.writeHead(200).write('{"siblings": ['), '(nothing for 0.5 s)'],
+    ['sends no list', (response) => response.end('<!doctype html>'), 'does not answer (Unexpected token'],
+    [
+      'fails',
+      (response) => response.writeHead(503).end(),
+      'expected HTTP 200, got 503. The server failed: try again later.',
+    ],
+  ])('and with a hub that %s instead of its list of files', async (_, answer, message) => {
+    const hub = await serveFiles(
+      {},
+      {
+        first(_, response) {
+          answer(response);
+          return true;
+        },
+      },
+    );
+    const { exitCode, stderr } = await msd(['inspect', 'tales/story', '--timeout', '0.5'], {
+      env: { ...env, HF_ENDPOINT: hub.base },
+    });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(message);
+    await hub.close();
   });
 
   it('has figures for inputs of no size, and for no more tokens than the model reads', async () => {

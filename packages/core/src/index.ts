@@ -74,6 +74,7 @@ export { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodes 
 export { type RowReader, rowReader } from './lookup/rows.ts';
 export { matmul } from './matmul.ts';
 export { msdMatmul, type ReferenceOptions } from './msd-matmul.ts';
+export { MAX_THREADS } from './plan/cut.ts';
 export type { ThreadWorker } from './threads/environment.ts';
 export type { ThreadOptions, ThreadReport } from './threads/team.ts';
 export type { WorkerFactory } from './threads/worker.ts';

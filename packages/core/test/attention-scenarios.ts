@@ -125,13 +125,13 @@ const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4
 export function oddScenario(seed: number, next: Random): Scenario {
   const { name, runs, ...rest } = scenario(seed, next);
   const rate = pick(next, [0.002, 0.02]);
-  const spoil = (data: Float32Array | undefined): void => {
+  const spoil = (data: Float32Array | undefined, share = rate): void => {
     if (!data || next() < 0.5) return;
-    for (let i = 0; i < data.length; i++) if (next() < rate) data[i] = pick(next, ODD);
+    for (let i = 0; i < data.length; i++) if (next() < share) data[i] = pick(next, ODD);
   };
   for (const { op, operands, now } of runs) {
-    // Not sinks: one that is no number makes rows NaN that are padding, too.
     for (const data of [operands.q, operands.k, operands.v, operands.bias, now.bias?.data]) spoil(data);
+    spoil(operands.sinks, 0.3);
     const mask = now.mask?.data ?? operands.mask;
     const [keys] = (now.mask?.dims ?? op.mask ?? []).slice(-1);
     const hidden = pick(next, [0, 1, PAGE_KEYS]);

@@ -19,6 +19,7 @@ export { type GraphRecord, type ModelRecord, readModel, readSubgraph } from './r
 export type { Attribute, NodeRecord } from './read/node.ts';
 export { openExternal, openSource } from './read/open.ts';
 export { type ByteRange, type ByteSource, bytesSource, readRange } from './read/source.ts';
+export { adviceOnStatus } from './read/status.ts';
 export {
   elementCount,
   floatReader,

@@ -91,6 +91,28 @@ describe('branches with products', () => {
     });
   });
 
+  it('an If whose attention hands out its scores has room for them', async () => {
+    const attention = (scores: string): NodeSpec =>
+      op('Attention', ['p', 'p', 'p'], ['r', '', '', scores], { q_num_heads: { int: 2 }, kv_num_heads: { int: 2 } });
+    const yes = body([attention('s')], ['r', 's']);
+    const no = body([attention('h'), op('Neg', ['h'], 's')], ['r', 's']);
+    const nodes = [a.node('x', 'p'), choose('flag', ['y', 'scores'], yes, no)];
+    const inputs = [{ ...x, dims: ['batch', 'rows', K] }, flag];
+    const graph = { nodes, initializers: a.initializers, inputs, outputs: out('y', 'scores') };
+    const feeds = [true, false].map((value) => ({
+      x: tensor(gaussian(random(5), 6 * K), [2, 3, K]),
+      flag: bools(value),
+    }));
+    const report = await compare(writeModel({ opsets: { '': 24, 'com.microsoft': 1 }, graph }), feeds);
+    expect(report.nodes.map(({ opType, where }) => [opType, where])).toEqual([
+      ['MatMulNBits', 'msd'],
+      ['If', 'ort'],
+      ['Attention', 'ort'],
+      ['Attention', 'ort'],
+      ['Neg', 'ort'],
+    ]);
+  });
+
   it('keep their names apart, also where a constant of one is a result of the other', async () => {
     const bias = (value: number): TensorSpec => ({
       name: 'bias',

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { errorBound } from '@msd/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { reportOf } from '../src/register.ts';
@@ -221,6 +222,103 @@ describe('what ONNX Runtime makes of such chains', () => {
       'MatMulIntegerToFloat: A is not made by DynamicQuantizeLinear',
       'MatMulIntegerToFloat: scale or zero point of A is another one',
     ]);
+    await s.release();
+  });
+});
+
+describe('codes with a constant zero point', () => {
+  const [N, K, zero] = [3, 300, 7];
+  const next = random(4);
+  const w = Int8Array.from({ length: K * N }, () => next() * 256 - 128);
+  const codes = Uint8Array.from({ length: 2 * K }, () => next() * 256);
+  const sums = Array.from({ length: 2 * N }, (_, i) => {
+    const [m, n] = [Math.floor(i / N), i % N];
+    let sum = 0;
+    for (let k = 0; k < K; k++) sum += (codes[m * K + k]! - zero) * w[k * N + n]!;
+    return sum;
+  });
+  const cast = (from: string, to: string): NodeSpec => ({
+    opType: 'Cast',
+    inputs: [from],
+    outputs: [to],
+    attributes: { to: { int: 1 } },
+  });
+  const model = (behind: readonly NodeSpec[]): Uint8Array => {
+    const kept = dynamicProduct({ name: 'kept', N: 8, K: 64, seed: 3 });
+    return writeModel({
+      graph: {
+        nodes: [
+          { opType: 'MatMulInteger', inputs: ['codes', 'w', 'zero'], outputs: ['sums'] },
+          ...behind,
+          quantizeLinear('x'),
+          ...kept.nodes('x', 'z'),
+        ],
+        initializers: [
+          ...kept.initializers,
+          { name: 'w', dtype: 'int8', dims: [K, N], data: w },
+          { name: 'zero', dtype: 'uint8', dims: [], data: Uint8Array.of(zero) },
+          { name: 'step', dtype: 'float32', dims: [], data: Float32Array.of(0.25) },
+          { name: 'wanted', dtype: 'float32', dims: [2, N], data: Float32Array.from(sums) },
+        ],
+        inputs: [
+          { name: 'codes', dtype: 'uint8', dims: ['rows', K] },
+          { name: 'x', dtype: 'float32', dims: ['rows', 64] },
+        ],
+        outputs: ['y', 'z'].map((name) => ({ name, dtype: 'float32' as const })),
+      },
+    });
+  };
+  const feeds = { codes: new ort.Tensor('uint8', codes, [2, K]), x: tensor(new Float32Array(2 * 64), [2, 64]) };
+
+  it.each<[string, NodeSpec[], number[]]>([
+    ['a result', [cast('sums', 'y')], sums],
+    [
+      'compared with others',
+      [cast('sums', 'a'), { opType: 'Sub', inputs: ['a', 'wanted'], outputs: ['y'] }],
+      sums.map(() => 0),
+    ],
+    [
+      'scaled and looked at',
+      [
+        cast('sums', 'a'),
+        { opType: 'Mul', inputs: ['a', 'step'], outputs: ['b'] },
+        { opType: 'Sub', inputs: ['a', 'b'], outputs: ['y'] },
+      ],
+      sums.map((sum) => 0.75 * sum),
+    ],
+  ])('sums that are %s are exact integers', async (_, behind, wanted) => {
+    const s = await session(model(behind), ALL);
+    expect([...floats((await s.run(feeds)).y)]).toEqual(wanted);
+    expect(byOp(s, 'MatMulInteger')).toMatchObject([
+      {
+        where: 'ort',
+        reason: expect.stringContaining('MatMulInteger: its sums are used as integers'),
+      },
+      { where: 'msd' },
+    ]);
+    await s.release();
+  });
+
+  it.each([
+    ['Mul', ['a', 'step'], 0.25],
+    ['Mul', ['step', 'a'], 0.25],
+    ['Div', ['a', 'step'], 4],
+  ])('sums that a %s of %s scales are a product of floats', async (opType, inputs, factor) => {
+    const s = await session(model([cast('sums', 'a'), { opType, inputs, outputs: ['y'] }]), ALL);
+    const y = floats((await s.run(feeds)).y);
+    expect(byOp(s, 'MatMulInteger').map(({ where }) => where)).toEqual(['msd', 'msd']);
+    const scales = new Float32Array(N).fill(factor);
+    const data = Int8Array.from({ length: N * K }, (_, i) => w[(i % K) * N + Math.floor(i / K)]!);
+    const x = Float32Array.from(codes, (code) => code - zero);
+    const bound = errorBound(x, { format: 'int8', N, K, blockSize: null, data, scales });
+    expect(firstMiss(y, { y: Float64Array.from(sums, (sum) => factor * sum), bound })).toBeUndefined();
+    await s.release();
+  });
+
+  it('a quotient by sums does not scale them', async () => {
+    const behind: NodeSpec[] = [cast('sums', 'a'), { opType: 'Div', inputs: ['step', 'a'], outputs: ['y'] }];
+    const s = await session(model(behind), ALL);
+    expect([...floats((await s.run(feeds)).y)]).toEqual(sums.map((sum) => Math.fround(0.25 / sum)));
     await s.release();
   });
 });

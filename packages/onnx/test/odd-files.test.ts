@@ -132,7 +132,16 @@ describe.skipIf(process.platform === 'win32')('paths (skipped on Windows: its pi
     writeFileSync(path, external('linked.bin'));
     symlinkSync(join(outside, 'secret.bin'), join(folder, 'linked.bin'));
     await refusedPath(path, 'OnnxFormatError', 'got a symbolic link to');
+    await refusedPath(path, 'OnnxFormatError', 'Put a copy in its place, or pass its bytes');
     const given = await outcomeOf(path, all, { externalData: [{ path: 'linked.bin', data: bytesOf(addend) }] });
+    expect(given).toMatchObject({ stage: 'ran', message: '' });
+  });
+
+  it.each(['../secret.bin', 'a/../../secret.bin', '/secret.bin'])('nor are paths: %s', async (location) => {
+    const path = join(folder, 'upwards.onnx');
+    writeFileSync(path, external(location));
+    await refusedPath(path, 'OnnxFormatError', 'Export the model with its data beside it, or pass its bytes');
+    const given = await outcomeOf(path, all, { externalData: [{ path: location, data: bytesOf(addend) }] });
     expect(given).toMatchObject({ stage: 'ran', message: '' });
   });
 

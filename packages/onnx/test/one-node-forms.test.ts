@@ -236,6 +236,34 @@ describe('others', () => {
     await msd.release();
   });
 
+  it('heads that turn out to have an odd size are an error that names the node', async () => {
+    const feedsOf = (size: number): Record<string, ort.Tensor> => {
+      const half = size >> 1;
+      const tensors = tensorsOf({ op: '', operands: [f(1, 2, 3, size), f(1, 3, half), f(1, 3, half)] });
+      return Object.fromEntries(['x', 'cos', 'sin'].map((name, i) => [name, tensors[i]!]));
+    };
+    const bytes = writeModel({
+      opsets: { '': 23 },
+      graph: {
+        nodes: [{ opType: 'RotaryEmbedding', inputs: ['x', 'cos', 'sin'], outputs: ['y'] }],
+        initializers: [],
+        inputs: [
+          { name: 'x', dtype: 'float32', dims: [1, 2, 'rows', 'size'] },
+          ...['cos', 'sin'].map((name) => ({ name, dtype: 'float32' as const, dims: [1, 'rows', 'half'] })),
+        ],
+        outputs: [{ name: 'y', dtype: 'float32' }],
+      },
+    });
+    const [plain, msd] = [await session(bytes, 'wasm'), await session(bytes, { name: 'msd', claim: 'all' })];
+    expect(reportOf(msd)!.nodes[0]!.where).toBe('msd');
+    await expect(msd.run(feedsOf(9))).rejects.toThrow(
+      "run: node 'y' (RotaryEmbedding): x, expected heads of an even size, got 9 elements each.",
+    );
+    const [expected, got] = [await plain.run(feedsOf(8)), await msd.run(feedsOf(8))];
+    expect(relativeMost(floats(got.y), floats(expected.y))).toBeLessThan(CLOSE);
+    for (const each of [plain, msd]) await each.release();
+  });
+
   it.each(['AveragePool', 'MaxPool'])('%s of dilated windows and pads that follow is left alone', async (op) => {
     for (const pads of ['SAME_UPPER', 'SAME_LOWER']) {
       const windows = { kernel_shape: { ints: [2, 2] }, dilations: { ints: [1, 2] }, auto_pad: { string: pads } };

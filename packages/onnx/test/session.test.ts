@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import vm from 'node:vm';
-import { createWasmBackend, UnsupportedError } from '@msd/core';
+import { createWasmBackend, MAX_THREADS, UnsupportedError } from '@msd/core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ForeignRunError, OnnxFormatError, SessionStateError } from '../src/errors.ts';
+import { resolveOptions } from '../src/execute/options.ts';
 import { InferenceSession, type MsdSession, register as registerAgain, Tensor } from '../src/index.ts';
 import { log } from '../src/log.ts';
 import type { OrtBackend, OrtModule } from '../src/ort.ts';
@@ -409,7 +410,7 @@ describe('register', () => {
     ['an activation block of 64', { activationBlock: 64 }, RangeError],
     ['a carrier of its own', { carrier: 'i4' }, RangeError],
     ['no threads', { threads: 0 }, RangeError],
-    ['more threads than the pool can have', { threads: 65 }, RangeError],
+    ['more threads than the pool can have', { threads: MAX_THREADS + 1 }, RangeError],
     ['threads in words', { threads: 'all' }, RangeError],
     ['a device of another version', { device: 'webgpu' }, UnsupportedError],
     ['a claim of its own', { claim: 'some' }, RangeError],
@@ -475,6 +476,10 @@ describe('register', () => {
 });
 
 describe('threads', () => {
+  it('may be as many as the pool can have', () => {
+    expect(resolveOptions({ threads: MAX_THREADS }).threads).toBe(MAX_THREADS);
+  });
+
   const wide = matmulModel(makeMatrix({ name: 'wide', N: 512, K: 512, seed: 6 }), ['rows']);
   const rows = tensor(gaussian(random(3), 32 * 512), [32, 512]); // enough work to be shared
 

@@ -1,4 +1,5 @@
 /** Repositories of the Hugging Face hub: their files, and where each is. */
+import { adviceOnStatus } from '@msd/onnx/model';
 import { messageOf, UserError } from './errors.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
@@ -48,28 +49,58 @@ export function hubFileUrl({ id, revision, endpoint }: HubRepository, file: stri
  *
  * @throws {@link UserError} when there is none, it is not public, or the hub cannot be reached
  */
-export async function hubFiles({ id, revision, endpoint }: HubRepository, signal: AbortSignal): Promise<string[]> {
+export function hubFiles({ id, revision, endpoint }: HubRepository, patience: Patience): Promise<string[]> {
   const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
-  let response: Response;
+  return ask(
+    url,
+    patience,
+    async (response) => {
+      if (response.ok) return namesIn(await response.json());
+      await response.body?.cancel();
+      const isClosed = response.status === 401 || response.status === 403 || response.status === 404;
+      throw new UserError(
+        isClosed
+          ? `There is no folder ${id} here, and no public model ${id} on ${endpoint}. Is the name right? For one that is not public set HF_TOKEN.`
+          : `${url}: expected HTTP 200, got ${response.status}. ${adviceOnStatus(response.status)}`,
+      );
+    },
+    (why) =>
+      `There is no folder ${id} here, and the hub ${endpoint} does not answer (${why}). Pass a folder or an .onnx file, or try again with a connection.`,
+  );
+}
+
+function namesIn(answer: unknown): string[] {
+  const { siblings = [] } = answer as { siblings?: readonly { readonly rfilename: string }[] };
+  return siblings.map(({ rfilename }) => rfilename);
+}
+
+/** How long to wait for a server. */
+export interface Patience {
+  readonly signal: AbortSignal;
+  /** After which an answer that is not complete is given up; 0: never. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Asks for a small file, with the token where it is the hub's.
+ *
+ * @param take makes something of the answer, whatever its status
+ * @param refusal the sentence for a server that does not answer, and why
+ * @throws {@link UserError}
+ */
+export async function ask<T>(
+  url: string,
+  { signal, timeoutMs }: Patience,
+  take: (response: Response) => Promise<T>,
+  refusal: (why: string) => string,
+): Promise<T> {
+  const limited = timeoutMs > 0 ? AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) : signal;
   try {
-    response = await fetch(url, { signal, headers: hubHeaders(url) });
+    return await take(await fetch(url, { signal: limited, headers: hubHeaders(url) }));
   } catch (cause) {
+    if (cause instanceof UserError) throw cause;
     signal.throwIfAborted();
-    throw new UserError(
-      `There is no folder ${id} here, and the hub ${endpoint} does not answer (${messageOf((cause as Error).cause ?? cause)}). ` +
-        'Pass a folder or an .onnx file, or try again with a connection.',
-      { cause },
-    );
+    const why = limited.aborted ? `nothing for ${timeoutMs / 1000} s` : messageOf((cause as Error).cause ?? cause);
+    throw new UserError(refusal(why), { cause });
   }
-  if (!response.ok) {
-    await response.body?.cancel();
-    const isClosed = response.status === 401 || response.status === 403 || response.status === 404;
-    throw new UserError(
-      isClosed
-        ? `There is no folder ${id} here, and no public model ${id} on ${endpoint}. Is the name right? For one that is not public set HF_TOKEN.`
-        : `${url}: expected HTTP 200, got ${response.status}. Try again later.`,
-    );
-  }
-  const { siblings } = (await response.json()) as { siblings?: readonly { readonly rfilename: string }[] };
-  return (siblings ?? []).map(({ rfilename }) => rfilename);
 }

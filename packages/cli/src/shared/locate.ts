@@ -5,11 +5,21 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { messageOf, UsageError, UserError } from './errors.ts';
-import { fromHubUrl, type HubRepository, hubEndpoint, hubFiles, hubFileUrl, hubHeaders, isHubId } from './hub.ts';
+import { adviceOnStatus } from '@msd/onnx/model';
+import { UsageError, UserError } from './errors.ts';
+import {
+  ask,
+  fromHubUrl,
+  type HubRepository,
+  hubEndpoint,
+  hubFiles,
+  hubFileUrl,
+  isHubId,
+  type Patience,
+} from './hub.ts';
 import { DTYPE_ENDINGS, type ModelFile, PREFERRED_DTYPES, parseFileName } from './layout.ts';
 
-/** After how long a small file that does not come is given up, unless the user says. */
+/** After how long what does not come is given up, unless the user says. */
 const TIMEOUT_MS = 60_000;
 
 /** A model that was found. */
@@ -33,7 +43,7 @@ export function isUrl(location: string): boolean {
 /**
  * Finds a model.
  *
- * @param timeoutMs after which a small file that does not come is given up; 0: never
+ * @param timeoutMs after which a small file or a list of files that does not come is given up; 0: never
  * @throws {@link UserError} when nothing is there, or no ONNX file
  */
 export async function locate(asked: string, signal: AbortSignal, timeoutMs = TIMEOUT_MS): Promise<Located> {
@@ -113,7 +123,7 @@ async function locateUrl(asked: string, patience: Patience): Promise<Located> {
 }
 
 async function locateHub(asked: string, repository: HubRepository, patience: Patience): Promise<Located> {
-  const names = await hubFiles(repository, patience.signal);
+  const names = await hubFiles(repository, patience);
   const files = modelFiles(names, (name) => hubFileUrl(repository, name));
   if (files.length === 0) {
     throw new UserError(
@@ -125,36 +135,18 @@ async function locateHub(asked: string, repository: HubRepository, patience: Pat
   return { asked, kind: 'hub', files, names, readText };
 }
 
-/** How long to wait for a server. */
-interface Patience {
-  readonly signal: AbortSignal;
-  readonly timeoutMs: number;
-}
-
-async function fetchText(url: string, { signal, timeoutMs }: Patience): Promise<string | undefined> {
-  const limited = timeoutMs > 0 ? AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) : signal;
-  try {
-    const response = await fetch(url, { signal: limited, headers: hubHeaders(url) });
-    if (response.ok) return await response.text();
-    await response.body?.cancel();
-    if (response.status === 404) return undefined;
-    throw new UserError(`${url}: expected HTTP 200, got ${response.status}. ${adviceOn(response.status)}`);
-  } catch (cause) {
-    if (cause instanceof UserError) throw cause;
-    signal.throwIfAborted();
-    const why = limited.aborted ? `nothing for ${timeoutMs / 1000} s` : messageOf((cause as Error).cause ?? cause);
-    throw new UserError(
-      `${url}: expected a whole answer, got none (${why}). Is the address right, and the server up?`,
-      {
-        cause,
-      },
-    );
-  }
-}
-
-function adviceOn(status: number): string {
-  return status === 429 || status >= 500 ? 'Try again later.' : 'Is the address right, and is it public?';
-}
+const fetchText = (url: string, patience: Patience): Promise<string | undefined> =>
+  ask(
+    url,
+    patience,
+    async (response) => {
+      if (response.ok) return response.text();
+      await response.body?.cancel();
+      if (response.status === 404) return undefined;
+      throw new UserError(`${url}: expected HTTP 200, got ${response.status}. ${adviceOnStatus(response.status)}`);
+    },
+    (why) => `${url}: expected a whole answer, got none (${why}). Is the address right, and the server up?`,
+  );
 
 function modelFiles(names: readonly string[], locationOf: (name: string) => string): ModelFile[] {
   return names.flatMap((name) => {

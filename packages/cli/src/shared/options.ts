@@ -1,4 +1,5 @@
 /** Options that several commands have. */
+import { MAX_THREADS } from '@msd/core';
 import { type Command, InvalidArgumentError } from 'commander';
 
 /** Which of a model's files is meant. */
@@ -25,13 +26,10 @@ export function atLeastOne(text: string): number {
   return value;
 }
 
-/** Of the option `threads` of @msd/onnx. */
-const MOST_THREADS = 64;
-
 /** `auto`, or a number of threads. */
 export function threadCount(text: string): number | 'auto' {
   if (text === 'auto') return text;
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1 && value <= MOST_THREADS) return value;
-  throw new InvalidArgumentError(`Expected auto, or 1 to ${MOST_THREADS}.`);
+  if (Number.isSafeInteger(value) && value >= 1 && value <= MAX_THREADS) return value;
+  throw new InvalidArgumentError(`Expected auto, or 1 to ${MAX_THREADS}.`);
 }

@@ -48,7 +48,9 @@ export function takeQueries(f: Func, task: Task, reader: IntegerReader | undefin
       f.storeI32(at.row, i32.const(0), ROW.sum);
       f.storeV128(at.row, lowest, ROW.most);
       f.when(sink, () => {
-        const score = f.let(f32x4.mul(v128.load32Splat(sink), f32x4.const(Math.LOG2E)));
+        // Padding stays zeros, whatever the sink is.
+        const own = i32.select(i32.ltU(index, sequence('count')), i32.load(sink), 0);
+        const score = f.let(f32x4.mul(i32x4.splat(own), f32x4.const(Math.LOG2E)));
         f.storeLane32(at.row, score, 0, ROW.sink);
         f.storeV128(at.row, f32x4.pmax(lowest, score), ROW.most);
         advance(sink, 4);

@@ -1,5 +1,6 @@
 /** Where the chunks of a kernel call lie, along rows and panels; and how a device cuts its calls. */
 
+/** Threads that a backend may have at most, the calling one among them. */
 export const MAX_THREADS = 64;
 /** Of a call, rows times panels. */
 export const MAX_CHUNKS = 256;

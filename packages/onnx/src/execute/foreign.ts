@@ -6,6 +6,7 @@ import { dataTypeCode, dataTypeName, jsDataType, STRING } from '../data-types.ts
 import { ForeignRunError, messageOf } from '../errors.ts';
 import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
+import type { Info } from '../ir/info.ts';
 import {
   createOrtSession,
   createOrtTensor,
@@ -106,14 +107,15 @@ export async function createForeign(
         continue;
       }
       const { fed } = sharing.get(structure.key)!;
-      const key = `${structure.key}${JSON.stringify(region.inputs.map((name) => types.get(name) ?? null))}`;
+      const inputs = region.inputs.map((name) => inputType(region, types.get(name), infos.get(name)));
+      const key = `${structure.key}${JSON.stringify(inputs.map((type) => type ?? null))}`;
       let entry = built.get(key);
       if (!entry) {
         const slow = region.nodes.map((node) => hasFastForm(node, infos));
         const write = (isFast: boolean) => {
           // A model that is kept beside its session has its own copies.
           const large = new ExternalConstants(usesProxy(ort) || slow.includes(true));
-          return large.model(writeRegion(graph, structure, fed, types, isFast ? slow : [], large));
+          return large.model(writeRegion(graph, structure, fed, inputs, isFast ? slow : [], large));
         };
         entry = { from: structure, ...(await create(ort, region, write, slow, options)) };
         built.set(key, entry);
@@ -240,7 +242,7 @@ function writeRegion(
   graph: Graph,
   structure: Structure,
   fed: readonly number[],
-  types: ReadonlyMap<string, ValueType>,
+  types: readonly (ValueType | undefined)[],
   fast: readonly boolean[],
   large: ExternalConstants,
 ): Uint8Array {
@@ -248,7 +250,7 @@ function writeRegion(
   const fedNames = new Set(fed.map((position) => lifted[position]!));
   const nodes: EncodedSpec[] = [];
   const initializers: EncodedSpec[] = [];
-  const inputs = region.inputs.map((name) => valueSpec(name, types.get(name)));
+  const inputs = region.inputs.map((name, position) => valueSpec(name, types[position]));
   const { made, constants } = constantsOf(graph, region.constants);
   for (const name of constants) {
     const constant = graph.constants.get(name)!;
@@ -270,6 +272,17 @@ function writeRegion(
     functions,
   });
 }
+
+/**
+ * What a region's model says about an input. Rules of ONNX take the scores of an attention whose operands have no rank for one number,
+ * and an If makes room for as much: where there may be such scores, ranks are written. Sizes stay open.
+ */
+function inputType({ nodes }: Region, type: ValueType | undefined, info: Info | undefined): ValueType | undefined {
+  if (!type || type.dims || !info?.dims || !nodes.some((node) => hasGraph(node) || hasScores(node))) return type;
+  return { ...type, dims: info.dims.map(() => null) };
+}
+
+const hasScores = ({ opType, outputs }: GraphNode): boolean => opType === 'Attention' && Boolean(outputs[3]);
 
 /** The file's functions, if a region may call one. */
 function calledFunctions({ functions }: Graph, { nodes }: Region): EncodedSpec[] {

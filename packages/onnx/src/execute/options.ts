@@ -112,6 +112,9 @@ export interface SessionRequest {
   readonly region: Readonly<Record<string, unknown>>;
 }
 
+/** Core's, which would be a download of its own here: a test holds them together. */
+const MAX_THREADS = 64;
+
 const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'name',
   'device',
@@ -181,9 +184,9 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   if (
     threads !== 'auto' &&
-    !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= 64)
+    !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)
   ) {
-    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to 64, got ${say(threads)}.`);
+    throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to ${MAX_THREADS}, got ${say(threads)}.`);
   }
   if (claim !== 'auto' && claim !== 'all') {
     throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${say(claim)}.`);

@@ -5,6 +5,7 @@
 import { messageOf, ReadError } from '../errors.ts';
 import type { AbortSignalLike } from '../read/fetch.ts';
 import { type ByteSource, checkRange } from '../read/source.ts';
+import { adviceOnStatus } from '../read/status.ts';
 
 /** Bytes come in pages of this size: about what lies between two large tensors of a file. */
 export const PAGE = 4096;
@@ -222,7 +223,7 @@ async function fetchRange(
         throw new ReadError(`read: ${url}: model, expected an ONNX file, got an HTML page. Is the address right?`);
       if (response.ok) throw new NoRanges(Number.isSafeInteger(promised) ? promised : undefined);
       const status = `${response.status} ${response.statusText}`.trim();
-      throw new ReadError(`read: ${url}: model, expected HTTP 206, got ${status}. ${adviceOn(response.status)}`);
+      throw new ReadError(`read: ${url}: model, expected HTTP 206, got ${status}. ${adviceOnStatus(response.status)}`);
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
     onBytes?.(bytes.length);
@@ -255,12 +256,6 @@ async function fetchRange(
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
-}
-
-function adviceOn(status: number): string {
-  if (status === 401 || status === 403) return 'Does it want a token, or is it private?';
-  if (status === 429) return 'The server wants fewer requests: try again later.';
-  return status >= 500 ? 'The server failed: try again later.' : 'Is the address right?';
 }
 
 /** Does work that reads files of which only parts are here: again from its beginning, once what it asked for is fetched. */

@@ -77,10 +77,18 @@ export function floatProduct(
   const refused = notCodes(matcher, what, codes);
   const cast = castOf(matcher, product);
   if (refused !== undefined || !cast) return refused ?? NO_FLOATS;
+  if (!isScaled(matcher, cast.outputs[0]!)) return 'its sums are used as integers';
   return { x: codes, before: withoutZero(zeroPoint!), nodes: [product, cast], scales: [1], y: cast.outputs[0]! };
 }
 
 const NO_FLOATS = 'its sums do not become floats, or somebody else needs them';
+
+/** Whoever scales sums takes them for floats. Others may count on exact integers, which products of floats are not. */
+function isScaled(matcher: Matcher, y: string): boolean {
+  const node = matcher.soleConsumer(y);
+  const isDividend = node?.inputs[0] === y && otherOperand(node, 'Div', y) !== undefined;
+  return isDividend || otherOperand(node, 'Mul', y) !== undefined;
+}
 
 /** The Cast that alone needs the sums. */
 function castOf(matcher: Matcher, product: GraphNode): GraphNode | undefined {

@@ -65,7 +65,7 @@ function columnsOf(matcher: Matcher, weights: string, scales: Columns['scales'],
   return refusedColumns(columns) ?? columns;
 }
 
-/** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul), or codes with a constant zero point -> MatMulInteger -> Cast */
+/** DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul (-> Mul), or codes with a constant zero point -> MatMulInteger -> Cast, and a scale behind it */
 const integerChain: Pattern = (matcher, node) => {
   const [, weights = '', , zeroPoints = ''] = node.inputs;
   const product = floatProduct(
@@ -111,7 +111,7 @@ const LIMITS = 'constant weights of 8 bits, per tensor or per column';
 export const matMulIntegerOperators: readonly Operator[] = [
   {
     name: 'MatMulInteger',
-    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or A with a constant zero point, Cast behind it`,
+    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or A with a constant zero point, Cast and Mul or Div behind it`,
     infer: inferMatMul(() => INT32),
   },
   { name: 'com.microsoft.DynamicQuantizeMatMul', limits: LIMITS, infer: inferFloats, match: matchDynamic },

@@ -15,6 +15,12 @@ interface Roles {
   readonly positions: string;
 }
 
+/** Elements of a head that are turned, where one has no partner: what ONNX Runtime makes of that one is its own. */
+function oddWidth(view: NodeView, x: Info | undefined): number | undefined {
+  const width = view.int('rotary_embedding_dim', 0) || headSize(view, x);
+  return typeof width === 'number' && width % 2 !== 0 ? width : undefined;
+}
+
 /** Elements of a head, as far as they are known. */
 function headSize(view: NodeView, x: Info | undefined): Size | undefined {
   const hidden = x?.dims?.at(-1);
@@ -32,9 +38,8 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
   if (positions !== '' && !matcher.isHostOperand(positions)) return 'positions are not at hand';
   if (view.float('scale', 1) !== 1) return `scale is ${view.float('scale', 1)}`;
   if (view.int('is_packed_batching', 0) !== 0) return 'batches are packed';
-  // ONNX says nothing of an odd width; what ONNX Runtime makes of one is its own.
-  const width = view.int('rotary_embedding_dim', 0) || headSize(view, matcher.info(x));
-  if (typeof width === 'number' && width % 2 !== 0) return `${width} elements of a head are turned`;
+  const odd = oddWidth(view, matcher.info(x));
+  if (odd !== undefined) return `${odd} elements of a head are turned`;
   const op: RotaryOp = {
     interleaved: view.int('interleaved', 0) === 1,
     heads: view.int('num_heads', 0) || undefined,
@@ -50,6 +55,8 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
     resources: matcher.constants([x, cos, sin]),
     lower(to) {
       const operands = [to.slot(x), to.slot(cos), to.slot(sin)];
+      const odd = oddWidth(view, to.info(x));
+      if (odd !== undefined) view.fail('x', 'heads of an even size', `${odd} elements each`);
       const types =
         positions === '' ? operands : [...operands, { dtype: 'i32' as const, dims: to.info(positions).dims }];
       const shape = rotaryShape(op, types);

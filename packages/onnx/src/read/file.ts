@@ -57,14 +57,14 @@ export function siblingPath(path: string, location: string): string {
   const real = realPath(sibling);
   const isInside = (each: string): boolean => real.startsWith(each.endsWith(paths.sep) ? each : `${each}${paths.sep}`);
   if (![realPath(folder), paths.dirname(realPath(path))].some(isInside))
-    throw outsideOf(location, `a symbolic link to ${real}`);
+    throw outsideOf(location, `a symbolic link to ${real}. Put a copy in its place`);
   return sibling;
 }
 
-/** The error of a file that is not read because of where it lies. */
+/** The error of a file that is not read because of where it lies. @param got with advice for those who write no code */
 export function outsideOf(location: string, got: string): OnnxFormatError {
   return new OnnxFormatError(
-    `read: external data '${location}', expected a path inside the model's folder, got ${got}. Pass its bytes: externalData: [{ path: '${location}', data }].`,
+    `read: external data '${location}', expected a path inside the model's folder, got ${got}, or pass its bytes: externalData: [{ path: '${location}', data }].`,
   );
 }
 

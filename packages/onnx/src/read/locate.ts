@@ -34,6 +34,7 @@ const LEADS_OUT = /^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0/;
  */
 export function siblingOf(model: string | Uint8Array, location: string): string | undefined {
   if (typeof model !== 'string') return undefined;
-  if (location === '' || LEADS_OUT.test(location)) throw outsideOf(location, 'one that leads out of it');
+  if (location === '' || LEADS_OUT.test(location))
+    throw outsideOf(location, 'one that leads out of it. Export the model with its data beside it');
   return isUrl(model) ? siblingUrl(model, location) : siblingPath(pathOf(model), location);
 }

@@ -55,7 +55,7 @@ export const convOperators: readonly Operator[] = [
   },
   {
     name: 'ConvInteger',
-    limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or X with a constant zero point, Cast behind it`,
+    limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or X with a constant zero point, Cast and Mul or Div behind it`,
     attributes: ATTRIBUTES,
     infer: infer(INT32),
   },
