@@ -66,20 +66,16 @@ export function expectedOf(work: Work, peaks: MachinePeaks, making: Making = {})
   const { products, attentions, steps, predictedMicroseconds } = work;
   const parts = { multiply: 0, read: 0, decompose: 0, attention: 0, steps: 0, rest: 0, cold: 0 };
   for (const { count, ...product } of products) {
-    if (product.M === 0) continue;
     const { microseconds, parts: own } = forecastProduct(peaks, { ...product, threads, components });
     parts.decompose += count * own.decompose;
     parts[waits(own) ? 'read' : 'multiply'] += count * (microseconds - own.decompose);
   }
   for (const { count, ...attention } of attentions) {
-    const { microseconds } = forecastAttention(peaks, { ...attention, type: 'int16', threads });
-    // Of a batch of none: nothing is divided by nothing.
-    if (microseconds > 0) parts.attention += count * microseconds;
+    parts.attention += count * forecastAttention(peaks, { ...attention, type: 'int16', threads }).microseconds;
   }
   for (const { count, ...step } of steps) parts.steps += count * stepTime(peaks, step);
   const priced = PRICED_MACHINE.dotGmacs / peaks.dotGmacs;
-  // Of a run of no size the planner knows nothing.
-  parts.rest = (predictedMicroseconds.rest || 0) * priced;
+  parts.rest = predictedMicroseconds.rest * priced;
   const counts = [products, attentions, steps].flatMap((all) => all.map(({ count }) => count));
   if (isCold && counts.length > 0)
     parts.cold = priced * counts.reduce((sum, count) => sum + COLD.step * count, COLD.run);

@@ -119,6 +119,8 @@ const cases: readonly (readonly [string, Case])[] = [
   ['MHA, cross-attention', mha([x, f(B, 9, D), f(B, 9, D)])],
   ['MHA, cross-attention with heads first', mha([x, f(B, 2, 9, 16), f(B, 2, 9, 16)])],
   ['MHA, scale and causal', mha([x, x, x], { scale: { float: 0.4 }, unidirectional: { int: 1 } })],
+  ['MHA, causal with fewer keys than queries', mha([x, f(B, 3, D), f(B, 3, D)], { unidirectional: { int: 1 } })],
+  ['MHA, a past that nobody takes notice of', mha([x, x, x, undefined, undefined, undefined, past, past])],
   ['MHA, key lengths', mha([x, x, x, undefined, i32([3, 5], B)])],
   ['MHA, key lengths, and where each begins', mha([x, x, x, undefined, i32([3, 5, 0, 5, 10, 0, 5, 10], 3 * B + 2)])],
   ['MHA, a padding mask', mha([x, x, x, undefined, i32(seen, B, M)])],
@@ -331,6 +333,21 @@ describe('operators of attention', () => {
       mha([x, x, x, undefined, undefined, undefined, past, past, i32([3], 1)], {}, true, true),
       'past and present share a buffer',
     ],
+    [
+      'a mask of a past that nobody takes notice of',
+      mha([x, x, x, undefined, i32(seenLong, B, 8), undefined, past, past]),
+      'a mask or bias beside a past, and no present',
+    ],
+    [
+      'a bias of a past that nobody takes notice of',
+      mha([x, x, x, undefined, undefined, f(1, 2, M, 8), past, past]),
+      'a mask or bias beside a past, and no present',
+    ],
+    [
+      'unidirectional with more keys than queries',
+      mha([x, f(B, 2, 9, 16), f(B, 2, 9, 16)], { unidirectional: { int: 1 } }),
+      'unidirectional with more keys than queries: ONNX Runtime shows all of them to the last query',
+    ],
     ['rotary inside', packed([x, f(D, 96), f(96)], { do_rotary: { int: 1 } }), 'do_rotary is not 0'],
     [
       'an unknown attribute',
@@ -355,5 +372,47 @@ describe('operators of attention', () => {
     ],
   ])('refuses %s', (_, each, reason) => {
     expect(decisionOf(modelOf(each))).toBe(`${each.op}: ${reason}`);
+  });
+
+  it('MHA, unidirectional: sizes that follow from each other are MSD’s, others ONNX Runtime’s', async () => {
+    const own = (keys: string): Uint8Array =>
+      writeModel({
+        opsets: { '': 21, 'com.microsoft': 1 },
+        graph: {
+          nodes: [
+            {
+              opType: 'MultiHeadAttention',
+              domain: 'com.microsoft',
+              inputs: ['q', 'k', 'v'],
+              outputs: ['y'],
+              attributes: { num_heads: { int: 2 }, unidirectional: { int: 1 } },
+            },
+          ],
+          inputs: ['q', 'k', 'v'].map((name) => ({
+            name,
+            dtype: 'float32' as const,
+            dims: ['batch', name === 'q' ? 'rows' : keys, D],
+          })),
+          initializers: [],
+          outputs: [{ name: 'y', dtype: 'float32' }],
+        },
+      });
+    const feeds = (keys: number) => {
+      const { in0: q, in1: k, in2: v } = feedsOf(mha([x, f(B, keys, D), f(B, keys, D)]));
+      return { q: q!, k: k!, v: v! };
+    };
+    for (const [keys, where, sizes] of [
+      ['rows', 'msd', [M]],
+      ['keys', 'ort', [M, 1, 9]],
+    ] as const) {
+      const [plain, msd] = [await session(own(keys), 'wasm'), await session(own(keys), { name: 'msd', claim: 'all' })];
+      expect(reportOf(msd)?.nodes[0]).toMatchObject({ where });
+      for (const size of sizes)
+        expect(distance((await msd.run(feeds(size))).y!, (await plain.run(feeds(size))).y!)).toBeLessThan(1e-4);
+      if (where === 'msd')
+        await expect(msd.run(feeds(9))).rejects.toThrow('(MultiHeadAttention): key, expected at most 5 rows');
+      await plain.release();
+      await msd.release();
+    }
   });
 });

@@ -29,6 +29,8 @@ export class WasmMatrix implements PreparedWeights {
   readonly variant: WeightVariant;
   /** Counts the kernels that were set: calls that were bound before check again. */
   tuned = 0;
+  /** One for one row was set: it is not compared with others. */
+  fixed = false;
   /** Where the panels lie; `undefined` once disposed. */
   #handle: ArenaHandle | undefined;
   readonly #release: () => void;
@@ -62,12 +64,13 @@ export class WasmMatrix implements PreparedWeights {
   kernel(routes: Routes, shape: GemmShape, decomposition: Decomposition): GemmOptions {
     const kernels = this.#kernelsOf(decomposition);
     const options = (kernels[shape] ??= routes.find(this.kernelFormat, this.variant, shape, decomposition));
-    return this.tuned ? options : routes.settled(options);
+    return this.fixed ? options : routes.settled(options);
   }
 
   setKernel(shape: GemmShape, decomposition: Decomposition, options: GemmOptions): void {
     this.#kernelsOf(decomposition)[shape] = options;
     this.tuned++;
+    this.fixed ||= shape === 'gemv';
     matrixChanges.count++;
   }
 

@@ -126,7 +126,7 @@ function rivalsOf(
   options: GemmOptions,
   call: KernelCall,
 ): Rivals | undefined {
-  const trial = products.some(({ matrix }) => matrix.tuned) ? undefined : routes.streams(options, arena.usedBytes);
+  const trial = products.some(({ matrix }) => matrix.fixed) ? undefined : routes.streams(options, arena.usedBytes);
   if (!trial || trial.chosen !== undefined) return undefined;
   const { K } = products[0].matrix;
   const columns = products.map(({ matrix }) => matrix.N);

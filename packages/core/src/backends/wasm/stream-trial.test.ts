@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { firstDifference, gaussians, random, randomWeights } from '../../../test/random.ts';
 import { formats } from '../../formats/index.ts';
 import { gemmId } from '../../gemm/options.ts';
 import { gemmOptions } from '../../gemm/registry.ts';
 import { createBackend } from '../create.ts';
-import { LARGE_BYTES, StreamTrial } from './stream-trial.ts';
+import { LARGE_BYTES, StreamTrial, TrialShape } from './stream-trial.ts';
 
 const kernels = ([4, 8, 1] as const).map((streams) => ({
   ...gemmOptions('gemv', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' }),
@@ -71,6 +71,25 @@ describe('trial of streams', () => {
     const [{ kernel }] = backend.autotune(again, 1);
     expect(backend.kernelFor(again, 1)).toBe(kernel);
     expect(gemmId(kernels[0])).toContain('_s4');
+    backend.dispose();
+  });
+
+  it('goes on where a kernel for many rows was tuned', async () => {
+    const backend = await createBackend('wasm', { threads: 1 });
+    backend.alloc(LARGE_BYTES, 'what a large model has');
+    const int4 = { format: 'int4', N: 1024, K: 1024, blockSize: 32, asymmetric: false } as const;
+    const prepared = backend.prepare(randomWeights(random(1), int4));
+    const [{ kernel }] = backend.autotune(prepared, 12);
+    const begun = backend.kernelFor(prepared, 1);
+    const x = gaussians(random(2), int4.K);
+    const { add } = TrialShape.prototype;
+    const timed = vi.spyOn(TrialShape.prototype, 'add').mockImplementation(function (this: TrialShape) {
+      add.call(this, this.turn === 1 ? 1 : 2);
+    });
+    for (let i = 0; i < 1200; i++) backend.matmul(x, prepared);
+    timed.mockRestore();
+    expect(backend.kernelFor(prepared, 1)).not.toBe(begun);
+    expect(backend.kernelFor(prepared, 12)).toBe(kernel);
     backend.dispose();
   });
 });

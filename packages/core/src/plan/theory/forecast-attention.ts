@@ -78,7 +78,8 @@ export function int16Attention(peaks: MachinePeaks, call: CachedAttention, cost:
   const caches = batch * kvHeads;
   const parts = {
     decompose: microseconds(caches * 2 * newKeys * headSize * cost.stored),
-    multiply: microseconds(caches * group * each) / Math.min(threads, caches * Math.max(tasks, group)),
+    // A batch of none has nothing to share, and one thread for it.
+    multiply: microseconds(caches * group * each) / Math.max(1, Math.min(threads, caches * Math.max(tasks, group))),
     read: (caches * tasks * keys * 2 * headSize * cost.bytes) / peaks.readGigabytes / 1e3,
     call: cost.call,
   };

@@ -172,9 +172,12 @@ describe('forecastAttention', () => {
     expect(scores('int8') / scores('float')).toBeGreaterThan(0.7);
   });
 
-  it('no query, no work but that of the call', () => {
-    const { parts } = forecastAttention(OLD, { ...base, rows: 0 });
-    expect(parts.multiply).toBe(0);
-    expect(parts.read).toBe(0);
+  it.each([{ rows: 0 }, { batch: 0 }, { rows: 0, keys: 0 }])('%o: no work but that of the call', (none) => {
+    for (const threads of [1, 2]) {
+      const { microseconds, parts } = forecastAttention(OLD, { ...base, newKeys: 0, ...none, threads });
+      expect(parts.multiply).toBe(0);
+      expect(parts.read).toBe(0);
+      expect(microseconds).toBe(parts.call);
+    }
   });
 });

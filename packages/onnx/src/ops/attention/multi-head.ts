@@ -7,7 +7,6 @@
  */
 
 import { INT32 } from '../../data-types.ts';
-import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { Lowering, Slot } from '../lowering.ts';
@@ -62,11 +61,16 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (bias !== '' && isPacked) return 'a bias beside packed operands';
   // ONNX Runtime takes no notice of a past if nobody asks for the present.
   const isKept = presentKey !== '' || presentValue !== '';
+  // Its mask and bias are of both, and are read as if they were not.
+  if (!isKept && pastKey !== '' && (padding !== '' || added !== ''))
+    return 'a mask or bias beside a past, and no present';
   const past = isKept ? { key: pastKey, value: pastValue } : { key: '', value: '' };
   const cache = cacheOf(past, { key: presentKey, value: presentValue });
   const filter = view.float('mask_filter_value', -10_000);
   const scale = view.float('scale', 0) || undefined;
   const isCausal = view.int('unidirectional', 0) === 1;
+  const keyRows = matcher.info(key)?.dims?.at(isFirst(matcher, key) ? 2 : 1);
+  if (isCausal && key !== '' && mayBeMore(keyRows, matcher.info(query)?.dims?.[1])) return MORE_KEYS;
   // A bias is an operand, or comes with every run.
   const isLate = cache !== undefined || padding !== '';
   const late = [padding, isLate ? added : ''].filter((name) => name !== '');
@@ -77,13 +81,13 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     caches: cache ? namesOf(cache) : [],
     scores: scoresOfSizes(
       matcher.info(query)?.dims,
-      past.key === ''
-        ? matcher.info(key)?.dims?.at(isFirst(matcher, key) ? 2 : 1)
-        : matcher.info(presentKey)?.dims?.[2],
+      past.key === '' ? keyRows : matcher.info(presentKey)?.dims?.[2],
       heads,
     ),
     lower(to) {
       const { batch, rows, keys, q, k, v, headSize, valueSize } = operandsOf(to, heads, { query, key, value, bias });
+      if (isCausal && keys > rows)
+        view.fail('key', `at most ${rows} rows: unidirectional, and as many queries`, `${keys}`);
       emitAttention(
         to,
         {
@@ -99,7 +103,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !isLate ? [firstKeys(to, to.slot(added), keys)] : [],
+          biases: added !== '' && !isLate ? [to.slot(added)] : [],
           cache,
           late: paddedLate(padding, isLate ? added : '', filter, (pastRows) => ({
             batch,
@@ -117,11 +121,10 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   });
 }
 
-/** The bias of a past that nobody takes notice of is too wide. */
-function firstKeys(to: Lowering, bias: Slot, keys: number): Slot {
-  const { dims } = bias;
-  return dims.at(-1)! > Math.max(1, keys) ? copyOf(to, bias, 0, dims.with(-1, keys), stridesOf(dims)) : bias;
-}
+const MORE_KEYS = 'unidirectional with more keys than queries: ONNX Runtime shows all of them to the last query';
+
+const mayBeMore = (keys: Size | undefined, rows: Size | undefined): boolean =>
+  keys !== rows && !(typeof keys === 'number' && typeof rows === 'number' && keys < rows);
 
 /** Are heads the second dimension? */
 const isFirst = (matcher: Matcher, name: string): boolean => matcher.info(name)?.dims?.length === 4;
