@@ -37,7 +37,7 @@ describe('size, gzipped', () => {
     ['core/dist/plan/theory.js', 5_000],
     ['onnx/dist/register.js', 40_000],
     ['onnx/dist/execute/create.js', 140_600], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
-    ['../test/entries/tfjs-page.js', 58_000], // with what it shares with the code that stock's loaders need, which is loaded on demand
+    ['../test/entries/tfjs-page.js', 58_100], // with what it shares with the code that stock's loaders need, which is loaded on demand
     ['tfjs/dist/index.js', 141_300], // every export of it, convolutions of graph models and layers; with what it shares with the WebGPU backend, which is loaded on demand
   ])('%s stays below %i bytes', async (entry, ceiling) => {
     const bytes = await gzippedBytes(entry);
