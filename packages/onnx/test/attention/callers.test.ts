@@ -137,6 +137,32 @@ describe('pasts', () => {
     expect(closeness(expected, (await read(s, { ...b, past: crossed }, [5])).logits)).toBeGreaterThan(70);
   });
 
+  it.each([70, 63, 200])(
+    'are one layer’s for all layers: %i keys, told together or one attention at a time',
+    async (keys) => {
+      const prompt = Array.from({ length: keys }, (_, i) => (i * 31 + 3) % vocabSize);
+      const { ids, past } = await read(s, nothing(), prompt);
+      const shared = (layer: number): Read => ({
+        ids,
+        past: Object.fromEntries(NAMES.map((name) => [name, past[name.replace(/^\d+/, `${layer}`)]!])),
+        logits: new Float32Array(0),
+      });
+      const { signal } = new AbortController(); // a run that may be stopped goes step by step
+      const options = { signal } as ort.InferenceSession.RunOptions;
+      for (const layer of [0, layers - 1]) {
+        const together = await read(s, shared(layer), [7]);
+        const stepwise = readOf(shared(layer), [7], await s.run(feedsOf(shared(layer), [7]), options));
+        expect(together.logits).toEqual(stepwise.logits);
+        const [next, other] = [await read(s, together, [9]), await read(s, stepwise, [9])];
+        expect(next.logits).toEqual(other.logits);
+        for (const name of NAMES) expect(next.past[name]!.data).toEqual(other.past[name]!.data);
+      }
+      // Nothing of that is in what they went on from.
+      const after = await read(s, { ids, past, logits: new Float32Array(0) }, [5]);
+      expect(after.logits).toEqual(await atOnce(after.ids));
+    },
+  );
+
   it('come from another session', async () => {
     const other = await session(model, { name: 'msd', claim: 'all' });
     const plain = await session(model, 'wasm');
