@@ -7,7 +7,7 @@
  */
 import { limitOf } from '../decompose/contract.ts';
 import {
-  digitBytes,
+  bytesInQuads,
   digitSplitter,
   inverseOf,
   overLanes,
@@ -20,7 +20,19 @@ import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import type { Unroll } from '../gemm/registry.ts';
 import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';
-import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import {
+  type Func,
+  f32,
+  f32x4,
+  type I32,
+  i8x16,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  type V128,
+  v128,
+} from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
 import { PAGE_KEYS } from './contract.ts';
 
@@ -154,7 +166,7 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
   const any: Making = { ...making(split), more: toInteger, step: 64 };
   const positive: Making & Vectors = {
     ...making(positiveSplitter(f), INT16_DIGITS),
-    ...moreBy(f, toInteger),
+    ...moreBy(f, toInteger, MORE),
     step: 32,
     offsets: [0, 16, INT16_DIGITS, INT16_DIGITS + 16],
   };
@@ -173,7 +185,7 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     decomposeWeights: (row) => integersOf(f, positive, row),
     ofWeights: positive,
     writeAlone(to) {
-      writeAlone(f, to, positive, DIGIT);
+      writeAlone(f, to, positive, [limitOf(1)]);
       return undefined;
     },
   };
@@ -196,22 +208,21 @@ function storeDigits(
   for (const [i, vector] of vectors.entries()) f.storeV128(to, vector, far ? at + far * i : 2 * at + 16 * i);
 }
 
-/** The largest integer is this times 254. */
-const DIGIT = limitOf(1);
-
-/** A first half-word beside zeros. */
-function writeAlone(f: Func, to: I32, { offsets }: Vectors, value: number): void {
-  const first = v128.const(value & 255, value >> 8, ...range(14).map(() => 0));
-  for (const offset of offsets) f.storeV128(to, offset ? v128.const16(0) : first, offset);
+/** First half-words of the vectors; default: 0. */
+function writeAlone(f: Func, to: I32, { offsets }: Vectors, values: readonly number[]): void {
+  for (const [i, offset] of offsets.entries()) {
+    const value = values[i] ?? 0;
+    f.storeV128(to, v128.const(value & 255, value >> 8, ...range(14).map(() => 0)), offset);
+  }
 }
 
 /** What integers of weights are split from is more than they are by so much. */
 const MORE = 129;
 
 /** Makes integers that are so much more. */
-const moreBy = (f: Func, toInteger: V128) => ({
-  more: f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(MORE)))),
-  surplus: 16 * MORE,
+const moreBy = (f: Func, toInteger: V128, more: number) => ({
+  more: f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(more)))),
+  surplus: 16 * more,
 });
 
 /**
@@ -246,25 +257,48 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
       return sumOf(eights);
     },
   };
-  const making = (split: Splitter, far = 0): Making & Vectors => {
-    const bytesOf = digitBytes(f);
+  const any = isWhole ? whole : signedBytes();
+  const positive = isWhole ? whole : positiveBytes();
+
+  function signedBytes(): Making {
+    const [split, inQuads] = [digitSplitter(f), bytesInQuads(f)];
     return {
       toInteger,
-      ...(far ? moreBy(f, toInteger) : { more: toInteger }),
-      step: far ? 16 : 32,
-      offsets: [0, far],
+      more: toInteger,
+      step: 32,
       store(eights, to) {
         const [a, b] = eights.map(split);
-        storeDigits(f, to, bytesOf(a, b), { at: 0, far });
+        const bytes = a.map((digit, i) => inQuads(i8x16.narrowI16x8S(digit, b[i])));
+        storeDigits(f, to, bytes, { at: 0, far: 0 });
         return sumOf(eights);
       },
     };
-  };
-  const any = isWhole ? whole : making(digitSplitter(f));
-  const positive = isWhole ? whole : making(positiveSplitter(f), INT8_DIGITS);
-  const tile = (vectors: number): Tile => ({
+  }
+
+  /**
+   * Sums are whole here, so that digits of any base will do, and those to base 256 are bytes: given u = q + 128, the higher one is that of u, and the
+   * lower one that of u with the other sign.
+   */
+  function positiveBytes(): Making & Vectors {
+    const [lower, sign] = [0xff, 0x8080].map((lane) => f.let(v128.const16(lane)));
+    const inQuads = bytesInQuads(f);
+    const narrow = (eights: readonly V128[]) => inQuads(i8x16.narrowI16x8U(eights[0], eights[1]));
+    return {
+      toInteger,
+      ...moreBy(f, toInteger, 128),
+      step: 16,
+      offsets: [0, INT8_DIGITS],
+      store(eights, to) {
+        f.storeV128(to, narrow(eights.map((eight) => i16x8.shrU(eight, 8))));
+        f.storeV128(to, v128.xor(narrow(eights.map((eight) => v128.and(eight, lower))), sign), INT8_DIGITS);
+        return sumOf(eights);
+      },
+    };
+  }
+
+  const tile = (vectors: number, ofBytes: boolean): Tile => ({
     ...carrier,
-    integers,
+    integers: ofBytes ? (acc) => acc.map(([high, low]) => i32x4.add(i32x4.shl(high, 8), low)) : integers,
     vectors,
     loads: vectors,
     stepBytes: 64,
@@ -282,7 +316,7 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
     products: ({ vectors }, { panel, sums, ...chunk }) => {
       const starts = sums.map((sum) => reader.start?.(f.let(i32x4.splat(sum))).map((vector) => f.let(vector)));
       const start = (_: number, i: number, g: number) => starts[i]?.[g];
-      return sumsOf(f, tile(vectors), { reader, weights: panel }, { ...chunk, start }).map((row) =>
+      return sumsOf(f, tile(vectors, !!chunk.apart), { reader, weights: panel }, { ...chunk, start }).map((row) =>
         row.map(f32x4.convertI32x4S),
       );
     },
@@ -290,8 +324,9 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
     decomposeWeights: (row) => integersOf(f, positive, row),
     ofWeights: positive,
     writeAlone(to) {
-      writeAlone(f, to, positive, isWhole ? limitOf(2) : DIGIT);
-      return i32.const(limitOf(2));
+      const most = limitOf(2);
+      writeAlone(f, to, positive, isWhole ? [most] : [most >> 8, most & 255]);
+      return i32.const(most);
     },
   };
 }

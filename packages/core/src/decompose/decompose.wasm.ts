@@ -21,6 +21,7 @@ import {
   f32,
   f32x4,
   type I32,
+  i8x16,
   i16x8,
   i32,
   i32x4,
@@ -32,7 +33,7 @@ import {
 import { advance, range } from '../wasm/loops.ts';
 import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS } from './contract.ts';
 import {
-  digitBytes,
+  bytesInQuads,
   digitSplitter,
   INFINITY_BITS,
   inverseOf,
@@ -61,7 +62,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
     const toInteger = f.let(f32x4.const(ROUNDING));
     const ones = f.let(v128.const16(1)); // inside a loop, V8 would rebuild it each time
     const splitDigits = digits === 2 ? digitSplitter(f) : (q: Local<'v128'>) => [q];
-    const bytesOf = digits ? digitBytes(f) : undefined;
+    const inQuads = digits ? bytesInQuads(f) : undefined;
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
     const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
@@ -150,10 +151,10 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
           if (!digits) f.storeV128(q, eight, 16 * i);
           return { eight, dot: i32x4.dotI16x8S(eight, ones) };
         });
-        if (bytesOf)
+        if (inQuads)
           for (const half of [0, 2]) {
             const [a, b] = [half, half + 1].map((i) => splitDigits(sum[i].eight));
-            const bytes = bytesOf(a, b);
+            const bytes = a.map((digit, i) => inQuads(i8x16.narrowI16x8S(digit, b[i])));
             const vectors = digits === 2 ? wordsInTurn(bytes[0], bytes[1]) : bytes;
             for (const [i, vector] of vectors.entries()) f.storeV128(q, vector, 8 * digits * half + 16 * i);
           }

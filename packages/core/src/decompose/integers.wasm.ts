@@ -1,18 +1,6 @@
 /** Parts of kernels that turn floats into integers: scales, and the digits of integers. WebAssembly SIMD128. */
 import { QUAD } from '../formats/format.ts';
-import {
-  type F32,
-  type Func,
-  f32,
-  type I32,
-  i8x16,
-  i16x8,
-  i32,
-  i32x4,
-  type Local,
-  type V128,
-  v128,
-} from '../wasm/emitter.ts';
+import { type F32, type Func, f32, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
 import { TINY } from './contract.ts';
 
@@ -70,12 +58,12 @@ export function overLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: 
 }
 
 /**
- * Digits of 16 integers as bytes, those of two times eight, each four in the order of QUAD. Call it outside of loops: V8 makes one
- * instruction of a swizzle whose indices are a constant in a local, but builds those of a shuffle each time.
+ * Each four of 16 bytes in the order of QUAD. Call it outside of loops: V8 makes one instruction of a swizzle whose indices are a
+ * constant in a local, but builds those of a shuffle each time.
  */
-export function digitBytes(f: Func): (a: readonly V128[], b: readonly V128[]) => Local<'v128'>[] {
+export function bytesInQuads(f: Func): (bytes: V128) => Local<'v128'> {
   const order = f.let(v128.const(...range(16).map((byte) => (byte & -4) + QUAD[byte & 3])));
-  return (a, b) => a.map((digits, i) => f.let(v128.swizzle(i8x16.narrowI16x8S(digits, b[i]), order)));
+  return (bytes) => f.let(v128.swizzle(bytes, order));
 }
 
 /** Words of both in turn: a0 b0 a1 b1, a2 b2 a3 b3. An instruction each. */

@@ -158,6 +158,8 @@ export const i8x16 = {
   sub: vv(0x71),
   shrU: shift(simd(0x6d)),
   narrowI16x8S: vv(0x65),
+  /** Of signed lanes, saturated to 0..255. */
+  narrowI16x8U: vv(0x66),
 };
 /** 1 if any bit is set. */
 export const anyTrue = unary<'v128', 'i32'>('i32', simd(0x53));

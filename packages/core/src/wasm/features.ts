@@ -102,7 +102,7 @@ export function askEngine(): (() => number) | undefined {
 export interface RelaxedProbe {
   /** Exports `dots(pairs, out, count)`: out[i] = relaxed dot of the two vectors of pair i. */
   readonly module: WebAssembly.Module;
-  /** Pairs of 16 bytes: a in {-127, 127}, b any bytes. */
+  /** Pairs of 16 bytes: a in {-128, 127}, the ends of what digits may be, b any bytes. */
   readonly pairs: Uint8Array;
   /** What came out here, 16 bytes per pair. */
   readonly dots: Uint8Array;
@@ -146,7 +146,7 @@ function probePairs(): Uint8Array {
     for (const spread of [0, 1, 128])
       for (const signs of SIGNS) {
         for (let i = 0; i < 16; i++) {
-          pairs[at + i] = (signs >> i) & 1 ? -127 : 127;
+          pairs[at + i] = (signs >> i) & 1 ? -128 : 127;
           pairs[at + 16 + i] = code + 64 * (i >> 2) + spread * (i & 3);
         }
         at += 32;
