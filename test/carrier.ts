@@ -3,7 +3,7 @@
  * build that the other packages import. What it cannot run, an engine without relaxed SIMD or weights that its dot does not take
  * exactly, stays with i16.
  */
-import { automatic as ofBuild } from '../packages/core/dist/backends/wasm/routes.js';
+import { automatic as ofBuild } from '../packages/core/dist/node/backends/wasm/routes.js';
 import { automatic as ofSource } from '../packages/core/src/backends/wasm/routes.ts';
 
 const carrier = process.env.MSD_CARRIER;

@@ -8,7 +8,10 @@ const core = fileURLToPath(new URL('../../packages/core/', import.meta.url));
 const storyModel = fileURLToPath(new URL('../../examples/story-model/generated/', import.meta.url));
 const built = fileURLToPath(new URL('../generated/engines/', import.meta.url));
 
-/** Core's modules, wherever its tests import their source, become the files of its dist: what users get is what runs. */
+/**
+ * Core's modules, wherever its tests import their source, become the files of its dist: what users get is what runs. Those that are
+ * asked for in dist are the ones of @msd/core itself, which Node has in bundles.
+ */
 function distOfCore({ external }: { external: boolean }): Plugin {
   return {
     name: 'dist-of-core',
@@ -16,9 +19,11 @@ function distOfCore({ external }: { external: boolean }): Plugin {
     async resolveId(source, importer) {
       if (!source.startsWith('.') || importer === undefined) return null;
       const path = (await this.resolve(source, importer, { skipSelf: true }))?.id;
+      if (external && path?.startsWith(`${core}dist/`))
+        return { id: pathToFileURL(path.replace(`${core}dist/`, `${core}dist/node/`)).href, external };
       if (!path?.startsWith(`${core}src/`) || path.endsWith('.test.ts')) return null;
       const dist = path.replace(`${core}src/`, `${core}dist/`).replace(/\.ts$/, '.js');
-      return external ? { id: pathToFileURL(dist).href, external: true } : dist;
+      return external ? { id: pathToFileURL(dist).href, external } : dist;
     },
   };
 }
@@ -46,7 +51,13 @@ export async function buildForNode(entry: string = `${here}node.ts`, folder = 'n
     ...shared,
     plugins: [distOfCore({ external: true })],
     resolve: { alias },
-    build: { ssr: entry, target: 'node20', outDir, emptyOutDir: true, rollupOptions },
+    build: {
+      ssr: entry,
+      target: 'node20',
+      outDir,
+      emptyOutDir: true,
+      rollupOptions: { ...rollupOptions, external: [/^@msd\//] },
+    },
   });
   return `${outDir}/${basename(entry, '.ts')}.js`;
 }

@@ -1,6 +1,6 @@
 /** Every way to get the same bits: the defaults, then each carrier with each number of threads. */
 import type { CarrierChoice } from '@msd/core';
-import { threadPool } from '../../packages/core/src/threads/pool.ts';
+import type { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { CUTS } from '../../packages/core/test/attention-bits.ts';
 
 export interface CarrierRun {
@@ -20,7 +20,15 @@ export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier 
 export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
 
-/** Matrices and models are small here: by the planner's rules no thread would get a part. Emulated workers are slow. */
-export function usePoolForTests(): void {
-  Object.assign(threadPool(), { chunkMacs: 1, startMs: 300_000, patienceMs: 5000 });
+type Pool = Pick<ThreadPool, 'chunkMacs' | 'startMs' | 'patienceMs'>;
+
+/** Emulated workers are slow, and so are those of a busy machine: none is given up. */
+export function waitForThreads(pool: Omit<Pool, 'chunkMacs'>): void {
+  Object.assign(pool, { startMs: 300_000, patienceMs: 5000 });
+}
+
+/** Matrices and models are small here: by the planner's rules no thread would get a part. */
+export function usePoolForTests(pool: Pool): void {
+  waitForThreads(pool);
+  pool.chunkMacs = 1;
 }

@@ -42,7 +42,7 @@ describe.each(engines)('$name ($about)', ({ name, only, relaxedSimd, run }) => {
       `${name} (${engine}): ${passed} tests passed, ${failed.length} failed, ${skipped.length} left out, ` +
         `${kernels.length} kernels, relaxed dot ${relaxedDot}, bits ${JSON.stringify(bits)}, ${(elapsedMs / 1000).toFixed(1)} s`,
     );
-    expect(failed).toEqual([]);
+    expect(failed, failed.join('\n')).toEqual([]);
     expect(passed).toBeGreaterThan(0);
     expect(relaxedDot !== 'none').toBe(relaxedSimd);
     const recorded = carrierRuns(relaxedSimd).map((options) => [runName(options), RECORDED_BITS] as const);

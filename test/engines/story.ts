@@ -4,6 +4,7 @@ import * as ort from 'onnxruntime-web';
 import { argMax } from '../../examples/story-model/src/forward.ts';
 import type { DecoderConfig } from '../../examples/story-model/src/model-folder.ts';
 import { DecoderSession } from '../../packages/cli/src/run/decoder.ts';
+import { threadPool } from '../../packages/core/dist/threads/pool.js';
 import { usePoolForTests } from './carrier-runs.ts';
 
 export interface StoryOptions {
@@ -35,7 +36,7 @@ const NAN_BITS = 0x7fc00000;
 export async function runStory({ model, config, prompts, tokens, runs }: StoryOptions): Promise<StoryRun[]> {
   ort.env.wasm.numThreads = 1;
   register(ort);
-  usePoolForTests();
+  usePoolForTests(threadPool());
   const path = typeof process === 'undefined' ? `/onnx/${model.split(/[\\/]/).at(-1)}` : model;
   const results: StoryRun[] = [];
   for (const options of runs) {

@@ -7,11 +7,12 @@
 import { type File, startTests, type Task, type VitestRunner } from '@vitest/runner';
 import fc from 'fast-check';
 import { createBackend } from '../../packages/core/src/index.ts';
+import { threadPool } from '../../packages/core/src/threads/pool.ts';
 import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
 import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { carrierRuns, cutsOf, runName, usePoolForTests } from './carrier-runs.ts';
+import { carrierRuns, cutsOf, runName, usePoolForTests, waitForThreads } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {
@@ -53,11 +54,12 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const start = performance.now();
   const kernels = recordKernels();
   fc.configureGlobal({ seed: SEED });
+  waitForThreads(threadPool());
   const { passed, failed, skipped } = summarize(await startTests(Object.keys(files), runner(only)));
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
   const attention: Record<string, string> = {};
-  usePoolForTests();
+  usePoolForTests(threadPool());
   for (const options of carrierRuns(dot !== null)) {
     const backend = await createBackend('wasm', options);
     const { count, warnings } = backend.threads;

@@ -10,14 +10,14 @@ import { attentionSpec } from './backends/wasm/attention-call.ts';
 /**
  * @param run called at every run: gives the cache, and whatever differs from the run before
  * @param type of the caches, if it is known: then kernels are made when the work is bound, otherwise when it first runs
+ * @param isAlone no other attention of a program uses its caches: `run` may be called before the steps in front of it
  */
-export const attentionWork = (op: AttentionOp, run: () => AttentionRun<KvCache>, type?: KvType): AttentionWork => ({
-  kind: 'attention',
-  spec: attentionSpec,
-  op,
-  run,
-  type,
-});
+export const attentionWork = (
+  op: AttentionOp,
+  run: () => AttentionRun<KvCache>,
+  type?: KvType,
+  isAlone?: boolean,
+): AttentionWork => ({ kind: 'attention', spec: attentionSpec, op, run, type, isAlone });
 
 /**
  * An empty cache of keys and values in a device's memory; pages are allocated when keys are added.

@@ -9,7 +9,7 @@ import type { OrtModule } from './ort.ts';
 import { registrationOf } from './register.ts';
 import { once, type Registration } from './shared-state.ts';
 
-/** Models up to this size are left alone: Transformers.js builds such graphs for single operators. */
+/** Models up to this size are no work for MSD's kernels: Transformers.js builds such graphs for single operators. */
 const TINY_BYTES = 2048;
 
 /** Providers that compute on the CPU. */
@@ -33,8 +33,18 @@ function createOf({ stock, create }: Registration): Create {
   const stockCreate = stock.InferenceSession.create as Create;
   return async (...args) => {
     const asked = askedOf(args);
-    if (!asked || !isForMsd(asked)) return asked && isMsd(asked) ? create(...args) : stockCreate(...args);
+    if (!asked) return stockCreate(...args);
+    if (isMsd(asked)) return create(...args);
     const { model, options } = asked;
+    if (!isOnCpu(options)) return stockCreate(...args);
+    if (isTiny(asked)) {
+      const make = () => stockCreate(...args);
+      const own = import('./one-operator.ts').then(
+        ({ oneOperatorSession }) => oneOperatorSession(stock, model as Uint8Array, make),
+        () => undefined, // code that is not there is no reason to fail
+      );
+      return (await own) ?? make();
+    }
     try {
       return await create(model, { ...options, executionProviders: [{ name: 'msd', [TAKEN_OVER]: true }] });
     } catch (error) {
@@ -78,10 +88,10 @@ function isBuffer(value: unknown): value is ArrayBuffer {
   );
 }
 
-function isForMsd({ model, options }: Asked): boolean {
-  if (typeof model !== 'string' && model.byteLength <= TINY_BYTES && !options.externalData) return false;
-  return namesOf(options).every((name) => ON_CPU.has(name));
-}
+const isTiny = ({ model, options }: Asked): boolean =>
+  typeof model !== 'string' && model.byteLength <= TINY_BYTES && !options.externalData;
+
+const isOnCpu = (options: Options): boolean => namesOf(options).every((name) => ON_CPU.has(name));
 
 /** Does the caller name MSD? Then ONNX Runtime is not started before the session needs it. */
 const isMsd = ({ options }: Asked): boolean => namesOf(options).includes('msd');

@@ -54,6 +54,7 @@ async function answer(url: string, request: IncomingMessage, response: ServerRes
     piece = bytes.length || 1,
     pauseMs = 0,
     breaksAt,
+    stallsAt,
   } = file ? { status: 200, ...file } : {};
   response.writeHead(status, { 'Content-Type': 'application/octet-stream', 'Content-Length': bytes.length });
   for (let at = 0; at < bytes.length && !response.closed; at += piece) {
@@ -61,6 +62,7 @@ async function answer(url: string, request: IncomingMessage, response: ServerRes
       response.destroy();
       return;
     }
+    if (stallsAt !== undefined && at >= stallsAt) return; // until the client ends it
     response.write(bytes.subarray(at, at + piece));
     if (pauseMs) await wait(pauseMs);
   }

@@ -16,6 +16,8 @@ export interface Answer {
   readonly pauseMs?: number;
   /** The connection ends there. */
   readonly breaksAt?: number;
+  /** No more is sent from there on, and the connection stays open. */
+  readonly stallsAt?: number;
 }
 
 /** A request for a file. */

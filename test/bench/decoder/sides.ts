@@ -46,10 +46,10 @@ async function olderBuild(root: string | undefined): Promise<[typeof Ort, typeof
   if (root === undefined) throw new RangeError("decoder: side 'before' expected the option --msd, got none.");
   const folder = resolve(root, 'packages/onnx');
   const load = (file: string): Promise<unknown> => import(pathToFileURL(file).href);
-  const main = createRequire(join(folder, 'package.json')).resolve('onnxruntime-web');
+  const require = createRequire(join(folder, 'package.json'));
   return (await Promise.all([
-    load(join(dirname(main), 'ort.node.min.mjs')),
-    load(join(folder, 'dist/register.js')),
+    load(join(dirname(require.resolve('onnxruntime-web')), 'ort.node.min.mjs')),
+    load(require.resolve('@msd/onnx/register')),
   ])) as [typeof Ort, typeof OnnxMsd];
 }
 

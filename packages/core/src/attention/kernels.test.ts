@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { exactDot } from '../../test/exact-dot.ts';
 import { checkFamily, kernelOn } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
@@ -231,6 +231,11 @@ const expectSame = <A, B>(one: Device<A>, other: Device<B>, numRuns: number): Pr
     }),
     { numRuns },
   );
+
+// On a busy machine workers start late and stand still: here none is given up.
+beforeAll(() => {
+  Object.assign(threadPool(), { startMs: 300_000, patienceMs: 5000 });
+});
 
 describe('attention in WASM', () => {
   it('has kernels of its own names, and trials that stay where they belong', () => {

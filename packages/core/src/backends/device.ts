@@ -54,6 +54,11 @@ export interface AttentionWork {
   readonly run: () => AttentionRun<KvCache>;
   /** Type of the caches, if it is known before a run passes one. */
   readonly type?: KvType | undefined;
+  /**
+   * No other attention of a program uses its caches: `run` may be called, and room for new keys be made, before the steps
+   * in front of it have run.
+   */
+  readonly isAlone?: boolean | undefined;
 }
 
 /** How WASM computes attention. It is part of the work, so that pages that only multiply do not download it. */
@@ -70,6 +75,8 @@ export interface BoundWork<H> {
   set(operand: number, handle: H): void;
   /** Allocates memory and emits and warms kernels for a run. */
   prepare(): void;
+  /** Does what needs no results of steps before: the next run has less to do. */
+  ahead?(): void;
   run(): void;
 }
 
@@ -128,6 +135,11 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
    * be repeated, so an op in place runs on one thread. Absent: never.
    */
   isShared?(work: OpWork): boolean;
+  /**
+   * Does what JavaScript has to do for the next run of a call, as far as it needs no results of calls before; with that run's
+   * changes. Absent: `run` does everything.
+   */
+  ahead?(call: Call<H>, changes?: Changes<H>): void;
   /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */
   run(call: Call<H>, changes?: Changes<H>): void;
   /** Waits until everything that was run is done. */

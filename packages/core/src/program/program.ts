@@ -10,7 +10,7 @@
  * Programs that run one after the other (the regions of a session, one program per shape signature) may share a block of the
  * size of the largest one.
  */
-import type { Call, Device, Work } from '../backends/device.ts';
+import type { Call, Changes, Device, Work } from '../backends/device.ts';
 import { mayReplace } from '../ops/op.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 
@@ -121,15 +121,45 @@ export class Program<H> {
 
   /** Runs steps [from, to); by default all. On a GPU, records them. */
   run(from = 0, to: number = this.#calls.length): void {
+    const device = this.#device;
+    let asked = from;
     for (let i = from; i < to; i++) {
       const call = this.#calls[i];
       if (typeof call === 'function') call();
       else {
-        const operands = this.#moved[i];
-        this.#device.run(call, operands && { operands });
-        if (operands) this.#moved[i] = undefined;
+        if (i >= asked && this.#isAhead(i)) asked = this.#ahead(i, to);
+        device.run(call, this.#changesOf(i));
       }
     }
+  }
+
+  /**
+   * Has the device do JavaScript's part of several attentions at once. One by one, between products whose weights flush the
+   * caches, each would find none of its code and objects there.
+   * @returns how far that went: functions may decide what attentions behind them are told
+   */
+  #ahead(from: number, to: number): number {
+    const device = this.#device;
+    let i = from;
+    for (; i < to; i++) {
+      const call = this.#calls[i];
+      if (typeof call === 'function') break;
+      if (this.#isAhead(i)) device.ahead?.(call, this.#changesOf(i));
+    }
+    return i;
+  }
+
+  #isAhead(index: number): boolean {
+    const { work } = this.#steps[index];
+    return work?.kind === 'attention' && work.isAlone === true;
+  }
+
+  /** New places of a step's operands, once. */
+  #changesOf(step: number): Changes<H> | undefined {
+    const operands = this.#moved[step];
+    if (!operands) return undefined;
+    this.#moved[step] = undefined;
+    return { operands };
   }
 }
 

@@ -56,3 +56,15 @@ it('a clock of coarse steps is waited for', () => {
   bestTime([run], 1);
   expect(calls).toBeGreaterThan(0);
 });
+
+it('a busy moment does not pass for a long sample, however coarse the clock is', () => {
+  // Steps of 0.1 ms; a call takes 0.01 ms, the first one is interrupted for 10 ms.
+  let time = 1000;
+  let calls = 0;
+  replace(() => Math.floor((time += 0.0001) * 10) / 10);
+  const run = (): void => void (time += calls++ === 0 ? 10 : 0.01);
+  const [best] = bestTime([run]);
+  // A sample of two steps is up to one step off.
+  expect(best).toBeGreaterThan(0.004);
+  expect(best).toBeLessThan(0.016);
+});

@@ -18,6 +18,12 @@ import { arrayOf, elementsOf, floatsOf, uploadOf, type Value, valueOfFloats, val
 /** Values of a run by slot number. */
 export type Values = (Value | undefined)[];
 
+/** What a run leaves in a slot. */
+interface Result {
+  readonly slot: number;
+  readonly value: () => Value;
+}
+
 export class ClaimedRegion {
   readonly #shop: Workshop;
   readonly #code: RegionCode;
@@ -28,6 +34,7 @@ export class ClaimedRegion {
   readonly #outputs: readonly number[];
   /** The most recently used one first. */
   #plans: Plan[] = [];
+  readonly #results = new WeakMap<Plan, readonly Result[]>();
   readonly #key: number[] = [];
   /** Values of the current run. */
   #values: Values = [];
@@ -82,23 +89,31 @@ export class ClaimedRegion {
 
   /** Puts the results of a plan that has run into the values that it began with. */
   finish(plan: Plan, copied: { intoMsd: number }): void {
-    const values = this.#values;
     copied.intoMsd += this.#copied;
-    const { outputs } = this.#code;
-    for (let i = 0; i < outputs.length; i++) {
-      const name = outputs[i]!;
-      const slotNumber = this.#outputs[i]!;
-      const live = plan.live.get(name);
-      const known = plan.known.get(name);
-      const delivery = plan.delivered.get(name);
-      const { elemType } = this.#shop.typed.infos.get(name)!;
-      if (delivery) values[slotNumber] = valueOfFloats(elemType, delivery.take(), delivery.dims);
-      else if (live) {
-        const { slot, handle } = live;
-        const { dims, dtype } = slot;
-        values[slotNumber] = { elemType, dims, handle, dtype, data: undefined, tensor: undefined };
-      } else if (known) values[slotNumber] = valueOfInfo(known);
+    for (const { slot, value } of this.#resultsOf(plan)) this.#values[slot] = value();
+  }
+
+  /** Results of a plan, without those that its attentions have put there: most, of a decoder. */
+  #resultsOf(plan: Plan): readonly Result[] {
+    let results = this.#results.get(plan);
+    if (!results) {
+      results = this.#code.outputs.flatMap((name, i) => {
+        const value = this.#resultOf(plan, name);
+        return value ? { slot: this.#outputs[i]!, value } : [];
+      });
+      this.#results.set(plan, results);
     }
+    return results;
+  }
+
+  #resultOf(plan: Plan, name: string): (() => Value) | undefined {
+    const [live, known, delivery] = [plan.live.get(name), plan.known.get(name), plan.delivered.get(name)];
+    const { elemType } = this.#shop.typed.infos.get(name)!;
+    if (delivery) return () => valueOfFloats(elemType, delivery.take(), delivery.dims);
+    if (!live) return known && (() => valueOfInfo(known));
+    const { handle } = live;
+    const { dims, dtype } = live.slot;
+    return () => ({ elemType, dims, handle, dtype, data: undefined, tensor: undefined });
   }
 
   /**
@@ -163,10 +178,11 @@ export class ClaimedRegion {
   }
 
   readonly #runValues: RunValues = {
-    get: (name) => this.#values[this.#slotOf(name)],
+    slotOf: (name) => this.#slotOf(name),
     typeOf: (name) => this.#shop.typed.infos.get(name)?.elemType ?? FLOAT32,
-    set: (name, value) => {
-      this.#values[this.#slotOf(name)] = value;
+    get: (slot) => this.#values[slot],
+    set: (slot, value) => {
+      this.#values[slot] = value;
     },
     told: (late, pastRows) => this.#told(late, pastRows),
     floats: (value) => {

@@ -150,6 +150,7 @@ export function makePlan(
   const keys: (number | undefined)[] = [];
   const delivered = new Map<string, Delivery>();
   const nameOf = new Map([...large].map(([name, step]) => [step as Fused['step'], name] as const));
+  const isAlone = aloneOf(fused);
   for (const { step, nodes: names } of fused) {
     const isEmpty = writesOf(step).every((slot) => countOf(slot.dims) === 0);
     if (step.kind === 'attention') {
@@ -160,7 +161,8 @@ export function makePlan(
         keys[at] = (now.past?.[0] ?? 0) + step.op.newKeys;
         return now;
       };
-      steps.push(attentionStep(step, numberOf, partOf, run, shop.kv.type));
+      const work = attentionWork(step.op, run, shop.kv.type, isAlone(step));
+      steps.push({ kind: 'work', work, operands: attentionOperands(step, numberOf, partOf), writes: [6] });
     } else if (step.kind === 'products' && nameOf.has(step)) {
       const name = nameOf.get(step)!;
       const { dims } = draft.slots.get(name)!;
@@ -202,18 +204,29 @@ function opStep(
   return { kind: 'work', work, operands, writes: outputs.map((_, i) => inputs.length + i) };
 }
 
-function attentionStep(
-  { op, q, k, v, sinks, bias, mask, y }: AttentionStep,
+/** Finds out whether an attention's keys and values go on from a past that no other one of the region has to do with. */
+function aloneOf(fused: readonly Fused[]): (step: AttentionStep) => boolean {
+  const users = new Map<string, Set<AttentionStep>>();
+  for (const { step } of fused) {
+    if (step.kind !== 'attention' || !step.cache) continue;
+    const { past, present } = step.cache;
+    for (const name of [past.key, past.value, present.key, present.value])
+      users.set(name, (users.get(name) ?? new Set()).add(step));
+  }
+  return ({ cache }) =>
+    cache !== undefined &&
+    [cache.past.key, cache.past.value].every((name) => name !== '' && users.get(name)?.size === 1);
+}
+
+function attentionOperands(
+  { q, k, v, sinks, bias, mask, y }: AttentionStep,
   numberOf: (slot: Slot) => number,
   partOf: (part: Part) => number,
-  run: () => AttentionRun<KvCache>,
-  type: KvType,
-): Step {
-  const operands = [
+): (number | undefined)[] {
+  return [
     ...[q, k, v].map((part) => part && partOf(part)),
     ...[sinks, bias, mask, y].map((slot) => slot && numberOf(slot)),
   ];
-  return { kind: 'work', work: attentionWork(op, run, type), operands, writes: [6] };
 }
 
 function productsStep(

@@ -66,11 +66,18 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   #kernels: Partial<Record<KvType, Kernels>> = {};
   #threads = 0;
   #settled: Settled | undefined;
+  /** The next run, if it was told ahead; and of that or the last one: keys of its longest sequence, kernels, are they shared? */
+  #told: Run | undefined;
+  #keys = 0;
+  #now: Kernels | undefined;
+  #isShared = false;
   /** Since operands were looked at last. */
   #hasMoved = true;
   /** Do the words describe a bias or a mask? */
   #hasScores = false;
   #memory = new Int32Array(0);
+  /** Of the memory that it shows. */
+  #generation = -1;
 
   constructor(runtime: Runtime, work: AttentionWork, byteLengths: readonly number[]) {
     const { op } = work;
@@ -99,26 +106,35 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     if (type) this.#kernelsFor(type);
   }
 
-  run(): void {
+  ahead(): void {
     const { op } = this.#work;
-    const runtime = this.#runtime;
-    const run = resolveRun(this.#work, runtime.pages);
+    const run = resolveRun(this.#work, this.#runtime.pages);
     const { cache, past, counts } = run;
-    const keys = longest(run, op.newKeys);
-    const { append, alone, shared } = this.#kernelsFor(cache.shape.type);
-    const threads = this.#isWorthSharing(keys) ? runtime.threads : 1;
+    this.#keys = longest(run, op.newKeys);
+    const now = this.#kernelsFor(cache.shape.type);
+    if (this.#now !== now) this.#settled = undefined;
+    this.#now = now;
+    this.#isShared = this.#threads > 1 && this.#isWorthSharing();
     if (this.#hasMoved) this.#takeOperands();
-    const { places } = this.#settle(run, keys, append.isShared ? runtime.threads : threads);
+    this.#settle(run);
     if (op.newKeys > 0) cache.open(past, counts); // from here on nothing fails
-    this.#tell(run, places);
-    if (op.newKeys > 0) {
-      append.place([places.image + APPEND_BYTE]);
-      append.run(true);
+    this.#describe(run);
+    this.#told = run;
+  }
+
+  run(): void {
+    if (!this.#told) this.ahead();
+    const run = this.#told!;
+    this.#told = undefined;
+    // Other calls may have made scratch larger.
+    if (this.#settled!.generation !== this.#runtime.scratch.generation) {
+      this.#settle(run);
+      this.#describe(run);
     }
-    if (this.#tasks === 0) return;
-    const attend = threads > 1 ? shared : alone;
-    attend.place([places.image + ATTEND_BYTE]);
-    attend.run(true);
+    this.#write(run);
+    const { append, alone, shared } = this.#now!;
+    if (this.#work.op.newKeys > 0) append.run(true);
+    if (this.#tasks > 0) (this.#isShared ? shared : alone).run(true);
   }
 
   #takeOperands(): void {
@@ -127,9 +143,9 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     this.#hasMoved = false;
   }
 
-  #isWorthSharing(keys: number): boolean {
+  #isWorthSharing(): boolean {
     const { rows, heads, batch, headSize, valueSize } = this.#work.op;
-    const macs = batch * heads * rows * keys * (headSize + valueSize + KEY_MACS);
+    const macs = batch * heads * rows * this.#keys * (headSize + valueSize + KEY_MACS);
     return this.#runtime.cuts.isShared(this.#tasks, macs / this.#tasks);
   }
 
@@ -163,13 +179,15 @@ class AttentionCall implements BoundWork<ArenaHandle> {
   }
 
   /** Makes room in scratch, and says where everything is. */
-  #settle(run: Run, keys: number, threads: number): Settled {
+  #settle(run: Run): void {
     const { scratch } = this.#runtime;
     const { shape } = run.cache;
+    const keys = this.#keys;
     const { window = keys } = this.#work.op;
     // A task's queries and their windows, wherever in a page they begin.
     const seen = run.isCausal ? Math.min(keys, window + this.#tiling.rows + PAGE_KEYS) : keys;
     const pages = roundUp(Math.ceil(seen / PAGE_KEYS), PAGE_STEP);
+    const threads = this.#isShared || this.#now!.append.isShared ? this.#threads : 1;
     const biasBytes = run.bias ? run.bias.data.byteLength : 0;
     const maskBytes = run.mask ? run.mask.data.byteLength : 0;
     const have = this.#settled;
@@ -182,8 +200,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
       have.maskBytes !== maskBytes ||
       have.generation !== scratch.generation
     )
-      return (this.#settled = this.#plan(run, { shape, pages, threads, biasBytes, maskBytes }));
-    return have;
+      this.#settled = this.#plan(run, { shape, pages, threads, biasBytes, maskBytes });
   }
 
   #plan({ cache }: Run, given: Omit<Settled, 'generation' | 'places'>): Settled {
@@ -216,22 +233,36 @@ class AttentionCall implements BoundWork<ArenaHandle> {
       tasks: base + offsets.tasks,
     };
     this.#words.settle(cache.shape, places, task);
+    const { append, alone, shared } = this.#now!;
+    append.place([places.image + APPEND_BYTE]);
+    for (const attend of [alone, shared]) attend.place([places.image + ATTEND_BYTE]);
+    this.#memory = new Int32Array(0); // it may be shorter than what there is now
     return { ...given, generation: scratch.generation, places };
   }
 
-  /** Writes what kernels read. */
-  #tell(run: Run, places: RunPlaces): void {
-    const { buffer } = this.#runtime.arena.memory;
+  /** Puts into the image what is new in every run. */
+  #describe(run: Run): void {
     const { op } = this.#work;
     // A run without a bias or mask clears that of the run before.
     const hasScores = [run.bias, run.mask, op.bias, op.mask].some((each) => each !== undefined);
-    if (hasScores || this.#hasScores) this.#words.scores(run, this.#addresses, places);
+    if (hasScores || this.#hasScores) this.#words.scores(run, this.#addresses, this.#settled!.places);
     this.#hasScores = hasScores;
     this.#words.run(run);
-    if (this.#memory.buffer !== buffer) this.#memory = new Int32Array(buffer);
+  }
+
+  /** Writes what kernels read. */
+  #write({ bias, mask }: Run): void {
+    const { arena, kernels } = this.#runtime;
+    const { places } = this.#settled!;
+    // Asking a memory for its buffer takes as long as the rest. A memory that grew has left the view empty, or keeps it good.
+    if (this.#memory.length === 0 || this.#generation !== kernels.generation) {
+      this.#memory = new Int32Array(arena.memory.buffer);
+      this.#generation = kernels.generation;
+    }
+    const { buffer } = this.#memory;
     this.#memory.set(this.#words.image, places.image / 4);
-    if (run.bias) new Float32Array(buffer, places.bias, run.bias.data.length).set(run.bias.data);
-    if (run.mask) new Uint8Array(buffer, places.mask, run.mask.data.length).set(run.mask.data);
+    if (bias) new Float32Array(buffer, places.bias, bias.data.length).set(bias.data);
+    if (mask) new Uint8Array(buffer, places.mask, mask.data.length).set(mask.data);
   }
 }
 

@@ -132,12 +132,20 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
     return bindWork(this, this.#runtime, work, operands);
   }
 
+  ahead(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void {
+    this.#own(call, changes).ahead();
+  }
+
   run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void {
+    this.#own(call, changes).run();
+    this.arena.check();
+  }
+
+  #own(call: Call<ArenaHandle>, changes: Changes<ArenaHandle> | undefined): WasmCall {
     if (!(call instanceof WasmCall) || call.backend !== this)
       throw new RangeError('run: the call was bound by another backend. Bind it with this one.');
     if (changes?.operands) call.change(changes.operands);
-    call.run();
-    this.arena.check();
+    return call;
   }
 
   isShared(work: OpWork): boolean {

@@ -51,6 +51,10 @@ export class WasmCall implements Call<ArenaHandle> {
     }
   }
 
+  ahead(): void {
+    this.#bound.ahead?.();
+  }
+
   run(): void {
     this.#bound.run();
   }

@@ -15,14 +15,16 @@ import { type Half, type Kept, scaleReader } from './lazy.ts';
 
 /** The values of the run that is under way. */
 export interface RunValues {
-  get(name: string): Value | undefined;
+  /** Where a value is found: a run looks up no names. */
+  slotOf(name: string): number;
   /** The element type that the model gives it. */
   typeOf(name: string): number;
+  get(slot: number): Value | undefined;
   /** What the run tells attentions: once for those that share it. */
   told(late: LateAttention, pastRows: number): AttentionNow;
   /** Its elements as floats. */
   floats(value: Value): Float32Array;
-  set(name: string, value: Value): void;
+  set(slot: number, value: Value): void;
 }
 
 /** @param where for messages */
@@ -46,9 +48,14 @@ export function attend(
     return () => ({ ...now(0), past: undefined, cache: keeper.scratch(key, kvShape) });
   }
 
-  const presents = halves(names.present);
+  const slotOf = (name: string): number => (name === '' ? -1 : values.slotOf(name));
+  const [keySlot, valueSlot] = [slotOf(names.past.key), slotOf(names.past.value)];
+  const presents = halves(names.present).map(([name, half]) => {
+    const scales = half === 'both' ? undefined : names.scales?.[half];
+    return { slot: slotOf(name), half, elemType: scales ? INT8 : values.typeOf(name), scales };
+  });
   return () => {
-    const past = pastOf(names.past, values);
+    const past = { key: values.get(keySlot), value: values.get(valueSlot) };
     const rows = past.key?.dims.at(-2) ?? 0;
     checkKeys(rows + newKeys, names.mostKeys);
     const told = now(rows);
@@ -61,12 +68,10 @@ export function attend(
       copied(past, kvShape, keeper, before, added, values, names.scales, where);
     const longest = batch === 0 ? rows + newKeys : Math.max(...state.lengths);
     const positions = told.rows ?? longest;
-    for (const [name, half] of presents) {
+    for (const { slot, half, elemType, scales } of presents) {
       const dims = [batch, kvHeads, positions, half === 'values' ? valueSize : headSize];
-      const scales = half === 'both' ? undefined : names.scales?.[half];
-      const elemType = scales ? INT8 : values.typeOf(name);
       const kept = { keeper, state, half, elemType, dims: half === 'both' ? [2, ...dims] : dims, scales };
-      values.set(name, valueOfKept(kept));
+      values.set(slot, valueOfKept(kept));
     }
     const { counts, queries, starts, bias, mask, isCausal } = told;
     return { cache: state.store!.cache, past: before, counts, queries, starts, bias, mask, isCausal };
@@ -91,10 +96,6 @@ function halves({ key, value }: KvNames): readonly (readonly [string, Half])[] {
 interface Past {
   readonly key: Value | undefined;
   readonly value: Value | undefined;
-}
-
-function pastOf({ key, value }: KvNames, values: RunValues): Past {
-  return { key: key === '' ? undefined : values.get(key), value: value === '' ? undefined : values.get(value) };
 }
 
 /** Both in one cache of this session that fits: it goes on, whatever its length. */
