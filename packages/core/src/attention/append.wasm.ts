@@ -192,7 +192,7 @@ function rowsOf(f: Func, floats: I32, integers: I32, type: KvType) {
         for (const [i, eight] of eights.entries()) f.storeV128(to, eight, 16 * i);
         return undefined;
       };
-      const making = { toInteger, more: toInteger, bytes: 32, store };
+      const making = { toInteger, more: toInteger, step: 32, store };
       integersOf(f, making, { from: x, to: q, sixteens, inverse: f.let(f32x4.splat(inverse)) });
       return S;
     },

@@ -13,10 +13,10 @@ import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import { type Unroll, unrolls } from '../gemm/registry.ts';
 import { i32Params, type KernelSpec } from '../kernel-spec.ts';
-import { type Func, f32x4, type I32, i32, type Local, v128 } from '../wasm/emitter.ts';
+import { type Func, f32x4, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
 import { type KvType, kvTypes, PAGE_KEYS } from './contract.ts';
-import { type IntegerReader, integerReader, PER_CHANNEL } from './integers.wasm.ts';
+import { type IntegerReader, integerReader, PER_CHANNEL, type Vectors } from './integers.wasm.ts';
 import { LINE } from './page.ts';
 import { takeQueries } from './queries.wasm.ts';
 import { BLOCK, type Column, eachRow, hidesKeys, hidesSome, ROW_BYTES, seenPanels } from './rows.wasm.ts';
@@ -27,11 +27,11 @@ import { addFloatValues, addIntegerValues, clearSums, writeOut } from './values.
 import {
   addSinks,
   decomposeWeights,
-  fillBehind,
+  fill,
   hiddenSigns,
-  otherScales,
   seenScales,
   settleLargest,
+  spoils,
   weigher,
 } from './weights.wasm.ts';
 
@@ -185,6 +185,9 @@ const inPage = (f: Func, { word }: Task, page: I32, first: I32, name: 'v' | 'vs'
 const sixteensOf = (f: Func, keys: I32): Local<'i32'> =>
   f.let(i32.shrU(i32.add(keys, SIXTEEN - 1), Math.log2(SIXTEEN)));
 
+/** Sixteen of them. */
+const FLOATS: Vectors = { offsets: [0, 16, 32, 48], step: 4 * SIXTEEN };
+
 function floatValues(f: Func, task: Task, unroll: Unroll): void {
   const { word, spare } = task;
   const weights = weigher(f);
@@ -201,7 +204,7 @@ function floatValues(f: Func, task: Task, unroll: Unroll): void {
           const own = seenPanels(f, row, { first, keys });
           hiddenSigns(f, { scores: score, sixteens: own, to: spare });
           weights.page(row, { scores: score, weights: weight, sixteens: own, signs: spare });
-          fillBehind(f, weight, { own, sixteens, bytes: SIXTEEN * 4, value: f32x4.const(-0) });
+          fill(f, weight, { own, behind: i32.sub(sixteens, own), vectors: FLOATS, value: f32x4.const(-0) });
         },
         () => weights.page(row, { scores: score, weights: weight, sixteens }),
       );
@@ -219,84 +222,93 @@ function floatValues(f: Func, task: Task, unroll: Unroll): void {
  * not get there by itself, since all that waits for the scale fills its queue.
  */
 export function integerValues(f: Func, task: Task, reader: IntegerReader, add = addIntegerValues): void {
-  const { word, spare, count } = task;
+  const { word, spare, count, p, blocks } = task;
   const weights = weigher(f);
   const walk = walkOf(f, task);
-  const others = f.let(i32.add(spare, 4 * PAGE_KEYS));
-  const p = f.let(i32.add(others, 4 * PAGE_KEYS));
-  const alone = { p, stride: i32.const(0), block: task.firstBlocks.at, keys: i32.const(1) };
-  const together = f.let(i32.divU(i32.const(BLOCKS), count));
+  const alone = {
+    p: f.let(i32.add(spare, 4 * PAGE_KEYS)),
+    stride: i32.const(0),
+    block: task.firstBlocks.at,
+    keys: i32.const(1),
+  };
+  const sumAlone = reader.writeAlone(alone.p);
+  const together = f.let(i32.minU(count, BLOCKS));
+  together.set(i32.shrU(BLOCKS, i32.sub(together, 1)));
   together.set(i32.maxU(together, 1));
+  /** Columns of the next page's blocks. */
+  const next = (columns: Readonly<Record<string, ReturnType<typeof copyOf>>>) => {
+    for (const { at, stride } of Object.values(columns)) advance(at, i32.mul(count, stride));
+  };
   const left = f.let(task.pages);
   f.loopWhile(
     () => left,
     () => {
       const pages = f.let(i32.minU(left, together));
-      /** Those of this turn, with the columns of their blocks. */
-      const each = (walk: Walk, body: (place: PagePlace, columns: Columns) => void) => {
-        const own = { weight: copyOf(f, task.weights), p: copyOf(f, task.p), block: copyOf(f, task.blocks) };
-        eachPage(
-          f,
-          task,
-          (place) => {
-            body(place, { row: task.rows, score: { ...task.scores, at: place.scores }, ...own });
-            for (const { at, stride } of Object.values(own)) advance(at, i32.mul(count, stride));
-          },
-          walk,
-          pages,
-        );
-      };
-      const again = () => ({ at: f.let(walk.at), first: f.let(walk.first), scores: f.let(walk.scores) });
-      each(again(), ({ at: page, first, keys }, columns) => {
-        const all = inPage(f, task, page, first, 'vs');
-        const sixteens = sixteensOf(f, keys);
-        const mayHide = (row: I32) => i32.or(word('mayHide'), hidesKeys(row, first));
-        f.when(i32.eqz(first), () => {
-          const sum = reader.writeAlone(alone.p);
-          eachRow(f, count, { ...columns, block: task.firstBlocks }, ({ row, block, score }) => {
-            weights.first(row, { scores: score, scale: all, block, mayHide: mayHide(row) });
-            if (sum) f.storeI32(block, sum, BLOCK.sum);
+      const own = { weight: copyOf(f, task.weights), block: copyOf(f, blocks) };
+      const again = { at: f.let(walk.at), first: f.let(walk.first), scores: f.let(walk.scores) };
+      eachPage(
+        f,
+        task,
+        ({ at: page, first, keys, scores }) => {
+          const all = inPage(f, task, page, first, 'vs');
+          const sixteens = sixteensOf(f, keys);
+          const hides = f.let(i32.or(word('mayHide'), hidesSome(task, first)));
+          const lanes = f.let(weights.lanes);
+          f.when(i32.eqz(first), () => lanes.set(weights.others));
+          const isSpoilt = f.let(i32.const(0));
+          f.when(hides, () => isSpoilt.set(spoils(f, all, sixteens)));
+          const columns = { row: task.rows, score: { ...task.scores, at: scores }, ...own };
+          eachRow(f, count, columns, ({ row, block, score, weight }) => {
+            const [scales, seen] = [f.let(all), f.let(sixteens)];
+            f.when(hides, () => {
+              seen.set(seenPanels(f, row, { first, keys }));
+              f.when(isSpoilt, () => {
+                seenScales(f, { scores: score, sixteens: seen, to: spare }, all);
+                scales.set(spare);
+              });
+            });
+            f.storeI16(block, seen, BLOCK.own);
+            f.storeI16(block, i32.sub(sixteens, seen), BLOCK.behind);
+            const integers = { scales, block, lanes };
+            weights.page(row, { scores: score, weights: weight, sixteens: seen, integers });
+            f.when(i32.eqz(first), () => {
+              const lone = f.let(i32.add(block, i32.sub(task.firstBlocks.at, blocks.at)));
+              weights.takeFirst(weight, lone);
+              if (sumAlone) f.storeI32(lone, sumAlone, BLOCK.sum);
+            });
           });
-          otherScales(f, all, others);
-          all.set(others);
-        });
-        eachRow(f, count, columns, ({ row, block, score, weight }) => {
-          const [scales, own] = [f.let(all), f.let(sixteens)];
-          f.when(mayHide(row), () => {
-            own.set(seenPanels(f, row, { first, keys }));
-            seenScales(f, { scores: score, sixteens: own, to: spare }, all);
-            scales.set(spare);
+          next(own);
+        },
+        again,
+        pages,
+      );
+      eachRow(f, i32.mul(count, pages), { weight: task.weights, p, block: blocks }, ({ block, p, weight }) =>
+        decomposeWeights(f, reader, block, { from: weight, to: p }),
+      );
+      const from = { p: copyOf(f, p), block: copyOf(f, blocks) };
+      eachPage(
+        f,
+        task,
+        ({ at: page, first, keys }) => {
+          // The first key before all others, by the same code.
+          const own = { p: from.p.at, stride: i32.const(PAGE_KEYS * reader.bytes), block: from.block.at, keys };
+          const now = onEach(own, (word, name) => f.let(i32.select(first, word, alone[name])));
+          f.repeat(f.let(i32.select(first, 1, 2)), () => {
+            const p = { at: now.p, stride: now.stride };
+            const block = { at: now.block, stride: blocks.stride };
+            add(f, { ...task, p, blocks: block }, reader, inPage(f, task, page, first, 'v'), now.keys);
+            onEach(own, (word, name) => now[name].set(word));
           });
-          f.storeI32(block, own, BLOCK.panels);
-          weights.page(row, { scores: score, weights: weight, sixteens: own, integers: { scales, block } });
-        });
-      });
-      each(again(), ({ keys }, columns) => {
-        const sixteens = sixteensOf(f, keys);
-        eachRow(f, count, columns, ({ block, p, weight }) => {
-          const own = f.let(i32.load(block, BLOCK.panels));
-          decomposeWeights(f, reader, block, { from: weight, to: p, sixteens: own });
-          fillBehind(f, p, { own, sixteens, bytes: SIXTEEN * reader.bytes, value: v128.const16(0) });
-        });
-      });
-      each(walk, ({ at: page, first, keys }, columns) => {
-        // The first key before all others, by the same code.
-        const blocks = f.let(i32.select(first, 1, 2));
-        const own = { p: columns.p.at, stride: i32.const(PAGE_KEYS * reader.bytes), block: columns.block.at, keys };
-        const now = onEach(own, (word, name) => f.let(i32.select(first, word, alone[name])));
-        f.repeat(blocks, () => {
-          const p = { at: now.p, stride: now.stride };
-          const block = { at: now.block, stride: task.blocks.stride };
-          add(f, { ...task, p, blocks: block }, reader, inPage(f, task, page, first, 'v'), now.keys);
-          onEach(own, (word, name) => now[name].set(word));
-        });
-      });
+          next(from);
+        },
+        walk,
+        pages,
+      );
       left.set(i32.sub(left, pages));
     },
   );
 }
 
-type Columns = Readonly<Record<'row' | 'score' | 'weight' | 'p' | 'block', Column>>;
 const onEach = <K extends string, T>(words: Readonly<Record<K, I32>>, to: (word: I32, name: K) => T): Record<K, T> =>
   Object.fromEntries(Object.entries<I32>(words).map(([name, word]) => [name, to(word, name as K)])) as Record<K, T>;
 const copyOf = (f: Func, { at, stride }: Column) => ({ at: f.let(at), stride });

@@ -7,32 +7,22 @@
  */
 import { limitOf } from '../decompose/contract.ts';
 import {
-  digitOrders,
+  digitBytes,
   digitSplitter,
   inverseOf,
   overLanes,
   ROUNDING,
   scaleOrSpecial,
+  wordsInTurn,
 } from '../decompose/integers.wasm.ts';
 import type { WeightVariant } from '../formats/format.ts';
 import { int8 } from '../formats/int8.ts';
 import { type CarrierOptions, carrierOf, I16 } from '../gemm/carriers.ts';
 import type { Unroll } from '../gemm/registry.ts';
 import { type Tile, type TilePanel, tileProducts } from '../gemm/tile.wasm.ts';
-import {
-  type Func,
-  f32,
-  f32x4,
-  type I32,
-  i8x16,
-  i16x8,
-  i32,
-  i32x4,
-  type Local,
-  type V128,
-  v128,
-} from '../wasm/emitter.ts';
+import { type Func, f32, f32x4, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, range } from '../wasm/loops.ts';
+import { PAGE_KEYS } from './contract.ts';
 
 export type IntegerType = 'int16' | 'int8';
 
@@ -50,8 +40,10 @@ export interface IntegerReader extends PanelReader {
   readonly wide?: (PanelReader & { readonly rows: number }) | undefined;
   /** Writes the integers of floats. @returns Σ of them, where somebody needs it */
   decompose(row: Row): I32 | undefined;
-  /** The same of floats that are not below 0: weights. */
+  /** The same of floats that are not below 0: weights of a page, all of their higher digits before the lower ones. */
   decomposeWeights(row: Row): I32 | undefined;
+  /** Where 16 integers of weights lie. */
+  readonly ofWeights: Vectors;
   /**
    * The same of one float beside zeros. What is alone is the largest integer of its scale, whatever it is.
    * @param to 16 integers
@@ -59,10 +51,18 @@ export interface IntegerReader extends PanelReader {
   writeAlone(to: I32): I32 | undefined;
 }
 
+/** Offsets of vectors, and the bytes from one group of them to the next. */
+export interface Vectors {
+  readonly offsets: readonly number[];
+  readonly step: number;
+}
+
 /** How a panel meets rows. */
 export interface PanelReader {
   /** Neighbours of a lane: what a step of a tile takes. */
   readonly stepK: number;
+  /** Bytes between the digits of a step of weights; absent: there are none. */
+  readonly digitBytes?: number | undefined;
   readonly tiles: readonly TileSize[];
   /**
    * Gets a panel ready.
@@ -81,6 +81,8 @@ export interface PanelReader {
 interface Products {
   /** Moved past the row. */
   readonly x: readonly Local<'i32'>[];
+  /** Bytes between the words of a step; default: they are neighbours. */
+  readonly apart?: number | undefined;
   /** Moved past the steps. */
   readonly panel: Local<'i32'>;
   readonly first: number;
@@ -98,13 +100,13 @@ export interface Row {
   readonly inverse: Local<'v128'>;
 }
 
-/** How integers are made. */
-interface Making {
+/** How integers are made, 16 at a time. */
+interface Making extends Pick<Vectors, 'step'> {
   /** What is added to a float, and what its bits then have more than the integer that `store` gets. */
   readonly toInteger: V128;
   readonly more: V128;
-  /** That 16 integers take. */
-  readonly bytes: number;
+  /** That the sum of 16 has too much; default: 0. */
+  readonly surplus?: number;
   /** Writes 16 integers, given as two vectors of i16; may give a vector of i32 that adds up to their sum. */
   readonly store: (eights: readonly Local<'v128'>[], to: I32) => V128 | undefined;
 }
@@ -142,49 +144,75 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     apart: false,
   });
   const reader = { groups: (vector: Local<'v128'>) => () => [vector] };
-  const store =
-    (split: (eight: Local<'v128'>) => readonly V128[]): Making['store'] =>
-    (eights, to) => {
-      eights.forEach((eight, i) => {
-        const [high, low] = split(eight);
-        f.storeV128(to, v128.shuffle(high, low, HALVES[0]), 32 * i);
-        f.storeV128(to, v128.shuffle(high, low, HALVES[1]), 32 * i + 16);
-      });
+  const making = (split: Splitter, far = 0) => ({
+    toInteger,
+    store(eights: readonly Local<'v128'>[], to: I32) {
+      for (const [i, eight] of eights.entries()) storeDigits(f, to, split(eight), { at: 16 * i, far });
       return undefined;
-    };
-  const any: Making = { toInteger, more: toInteger, bytes: 64, store: store(split) };
-  const more = f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(MORE))));
-  const positive: Making = { ...any, more, store: store(positiveSplitter(f)) };
+    },
+  });
+  const any: Making = { ...making(split), more: toInteger, step: 64 };
+  const positive: Making & Vectors = {
+    ...making(positiveSplitter(f), INT16_DIGITS),
+    ...moreBy(f, toInteger),
+    step: 32,
+    offsets: [0, 16, INT16_DIGITS, INT16_DIGITS + 16],
+  };
   return {
     bytes: 4,
     stepK: 2,
+    digitBytes: INT16_DIGITS,
     tiles: [
       { rows: 2, vectors: 2 },
       { rows: 1, vectors: 4 },
     ],
     open: (panel) => panel,
-    products: ({ vectors }, { x, panel, first, steps }) =>
-      sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start: () => undefined }),
+    products: ({ vectors }, { panel, ...chunk }) =>
+      sumsOf(f, tile(vectors), { reader, weights: panel }, { ...chunk, start: () => undefined }),
     decompose: (row) => integersOf(f, any, row),
     decomposeWeights: (row) => integersOf(f, positive, row),
+    ofWeights: positive,
     writeAlone(to) {
-      writeAlone(f, to, any.bytes, DIGIT);
+      writeAlone(f, to, positive, DIGIT);
       return undefined;
     },
   };
+}
+
+/** That the higher digits of a page's weights take. */
+const INT16_DIGITS = 2 * PAGE_KEYS;
+const INT8_DIGITS = PAGE_KEYS;
+
+type Splitter = (eight: Local<'v128'>) => readonly V128[];
+
+/** Higher and lower digits, so far apart; 0: words of both in turn. */
+function storeDigits(
+  f: Func,
+  to: I32,
+  digits: readonly V128[],
+  { at, far }: Readonly<Record<'at' | 'far', number>>,
+): void {
+  const vectors = far ? digits : wordsInTurn(digits[0], digits[1]);
+  for (const [i, vector] of vectors.entries()) f.storeV128(to, vector, far ? at + far * i : 2 * at + 16 * i);
 }
 
 /** The largest integer is this times 254. */
 const DIGIT = limitOf(1);
 
 /** A first half-word beside zeros. */
-function writeAlone(f: Func, to: I32, bytes: number, value: number): void {
+function writeAlone(f: Func, to: I32, { offsets }: Vectors, value: number): void {
   const first = v128.const(value & 255, value >> 8, ...range(14).map(() => 0));
-  for (const at of range(bytes / 16)) f.storeV128(to, at ? v128.const16(0) : first, 16 * at);
+  for (const offset of offsets) f.storeV128(to, offset ? v128.const16(0) : first, offset);
 }
 
 /** What integers of weights are split from is more than they are by so much. */
 const MORE = 129;
+
+/** Makes integers that are so much more. */
+const moreBy = (f: Func, toInteger: V128) => ({
+  more: f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(MORE)))),
+  surplus: 16 * MORE,
+});
 
 /**
  * Digits of q = 0 ... 32258, given u = q + 129: d1 = floor((q + 127) / 254) = floor((u + 2 floor(u / 256)) / 256), d2 = q - 254 d1. What V8
@@ -199,9 +227,6 @@ function positiveSplitter(f: Func): (u: Local<'v128'>) => Local<'v128'>[] {
   };
 }
 
-/** Pairs of both operands in turn. */
-const HALVES = [0, 8].map((begin) => [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)));
-
 function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unroll): IntegerReader {
   const isWhole = options.id === 'i16';
   const kUnroll = isWhole ? unroll : 1;
@@ -210,25 +235,33 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
   const carrier = carrierOf(options, int8, PER_CHANNEL, { widen: false, apart });
   const { block, integers } = carrier.open(f, 4);
   const reader = block(i32.const(0));
-  /** @param split digits of eight integers, which were given so much more */
-  const making = (split?: (eight: Local<'v128'>) => readonly V128[], more = 0): Making => {
-    const tooMuch = more ? f.let(i32x4.splat(i32.const(4 * more))) : undefined;
+  const sumOf = (eights: readonly V128[]) => eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
+  const whole: Making & Vectors = {
+    toInteger,
+    more: toInteger,
+    step: 32,
+    offsets: [0, 16],
+    store(eights, to) {
+      for (const [i, eight] of eights.entries()) f.storeV128(to, eight, 16 * i);
+      return sumOf(eights);
+    },
+  };
+  const making = (split: Splitter, far = 0): Making & Vectors => {
+    const bytesOf = digitBytes(f);
     return {
       toInteger,
-      more: more ? f.let(i32x4.sub(toInteger, i32x4.splat(i32.const(more)))) : toInteger,
-      bytes: 32,
-      store: (eights, to) => {
-        const [a, b] = eights.map((eight) => split?.(eight));
-        const bytes = a?.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b![i])));
-        for (const i of [0, 1])
-          f.storeV128(to, bytes ? v128.shuffle(bytes[0], bytes[1], DIGITS[i]) : eights[i], 16 * i);
-        const sum = eights.map((eight) => i32x4.dotI16x8S(eight, ones)).reduce(i32x4.add);
-        return tooMuch ? i32x4.sub(sum, tooMuch) : sum;
+      ...(far ? moreBy(f, toInteger) : { more: toInteger }),
+      step: far ? 16 : 32,
+      offsets: [0, far],
+      store(eights, to) {
+        const [a, b] = eights.map(split);
+        storeDigits(f, to, bytesOf(a, b), { at: 0, far });
+        return sumOf(eights);
       },
     };
   };
-  const any = making(isWhole ? undefined : digitSplitter(f));
-  const positive = isWhole ? any : making(positiveSplitter(f), MORE);
+  const any = isWhole ? whole : making(digitSplitter(f));
+  const positive = isWhole ? whole : making(positiveSplitter(f), INT8_DIGITS);
   const tile = (vectors: number): Tile => ({
     ...carrier,
     integers,
@@ -245,17 +278,19 @@ function byInt8(f: Func, toInteger: V128, options: CarrierOptions, unroll: Unrol
     tiles: [isWhole ? { rows: 2, vectors: 4 } : { rows: 3, vectors: 2 }, { rows: 1, vectors: 4 }],
     open: (panel) => panel,
     wide: isWhole ? wideInt8(f, kUnroll) : undefined,
-    products: ({ vectors }, { x, panel, first, steps, sums }) => {
+    digitBytes: isWhole ? undefined : INT8_DIGITS,
+    products: ({ vectors }, { panel, sums, ...chunk }) => {
       const starts = sums.map((sum) => reader.start?.(f.let(i32x4.splat(sum))).map((vector) => f.let(vector)));
       const start = (_: number, i: number, g: number) => starts[i]?.[g];
-      return sumsOf(f, tile(vectors), { reader, weights: panel }, { x, steps, first, start }).map((row) =>
+      return sumsOf(f, tile(vectors), { reader, weights: panel }, { ...chunk, start }).map((row) =>
         row.map(f32x4.convertI32x4S),
       );
     },
     decompose: (row) => integersOf(f, any, row),
     decomposeWeights: (row) => integersOf(f, positive, row),
+    ofWeights: positive,
     writeAlone(to) {
-      writeAlone(f, to, any.bytes, isWhole ? limitOf(2) : DIGIT);
+      writeAlone(f, to, positive, isWhole ? limitOf(2) : DIGIT);
       return i32.const(limitOf(2));
     },
   };
@@ -289,9 +324,9 @@ function wideInt8(f: Func, kUnroll: Unroll): NonNullable<IntegerReader['wide']> 
       });
       return scratch;
     },
-    products: ({ vectors }, { x, panel, first, steps }) => {
+    products: ({ vectors }, { panel, ...chunk }) => {
       const tile = { ...carrier, integers, vectors, loads: vectors, stepBytes: 64, kUnroll, abreast: 1, apart: false };
-      const products = { x, steps, first, start: () => undefined };
+      const products = { ...chunk, start: () => undefined };
       return sumsOf(f, tile, { reader, weights: panel }, products).map((row) => row.map(f32x4.convertI32x4S));
     },
   };
@@ -309,7 +344,6 @@ export function withPanels(f: Func, reader: IntegerReader, rows: I32, body: (pan
   else body(reader);
 }
 
-const DIGITS = /* @__PURE__ */ digitOrders(2);
 /** The variant of gemm's int8 that pages have. */
 export const PER_CHANNEL: WeightVariant = { blockSize: null, storedZeroPoints: false, scale: 'f32' };
 
@@ -317,11 +351,12 @@ function sumsOf(
   f: Func,
   tile: Tile,
   panel: TilePanel,
-  { x, steps, first, start }: Omit<Parameters<typeof tileProducts>[3], 'inTurns' | 'steps'> & Pick<Products, 'steps'>,
+  chunk: Omit<Parameters<typeof tileProducts>[3], 'inTurns' | 'steps'> & Pick<Products, 'steps'>,
 ): V128[][] {
   const { kUnroll } = tile;
+  const { steps } = chunk;
   const whole = i32.and(i32.add(steps, kUnroll - 1), -kUnroll);
-  const turns = { x, steps: kUnroll === 1 ? steps : f.let(whole), first, inTurns: false, start };
+  const turns = { ...chunk, steps: kUnroll === 1 ? steps : f.let(whole), inTurns: false };
   const [sums] = tileProducts(f, tile, [panel], turns);
   return sums();
 }
@@ -348,7 +383,7 @@ export function rowScale(f: Func, largest: Local<'i32'>, limit: number = limitOf
  */
 export function integersOf(
   f: Func,
-  { toInteger, more, bytes, store }: Making,
+  { toInteger, more, surplus = 0, step, store }: Making,
   { from, to, sixteens, inverse }: Row,
 ): I32 | undefined {
   const [read, write] = [f.let(from), f.let(to)];
@@ -363,7 +398,9 @@ export function integersOf(
       total.set(i32x4.add(total, sum));
     }
     advance(read, 64);
-    advance(write, bytes);
+    advance(write, step);
   });
-  return hasSum ? overLanes(f, i32x4.add, total) : undefined;
+  if (!hasSum) return undefined;
+  const sum = overLanes(f, i32x4.add, total);
+  return surplus ? i32.sub(sum, i32.mul(sixteens, surplus)) : sum;
 }

@@ -13,7 +13,8 @@
  *   scale      f32     of its integers
  *   inverse    f32     what weights are multiplied by to be integers
  *   sum        i32     Σ of the integers
- *   panels     i32     how many times 16 keys may weigh something; all others are 0
+ *   own        u16     how many times 16 keys may weigh something
+ *   behind     u16     how many more are 0
  */
 import { type Func, type I32, i32, type Local } from '../wasm/emitter.ts';
 import { advance } from '../wasm/loops.ts';
@@ -32,7 +33,7 @@ export const ROW = {
 } as const;
 export const ROW_BYTES = 64;
 
-export const BLOCK = { scale: 0, inverse: 4, sum: 8, panels: 12 } as const;
+export const BLOCK = { scale: 0, inverse: 4, sum: 8, own: 12, behind: 14 } as const;
 export const BLOCK_BYTES = 16;
 
 /** Where rows have something, and how far apart: a number or an i32 that holds still. */

@@ -138,6 +138,9 @@ export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
     return at;
   };
   const places = { bias: placeOf('bias'), mask: placeOf('mask') };
+  const changes = f.let(changesScores(task));
+  /** Marks of a page. */
+  const seen = f.let(i32.add(spare, 4 * PAGE_KEYS));
   const slopes = f.let(word('alibi'));
   f.when(slopes, () => advance(slopes, i32.shl(firstHead, 2)));
 
@@ -150,47 +153,19 @@ export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
     const queries = { bias: f.let(places.bias), mask: f.let(places.mask) };
     f.repeat(task.queries, () => {
       const head = { bias: f.let(queries.bias), mask: f.let(queries.mask), slope: f.let(slopes) };
+      // All heads of a query see the same keys.
+      panels.set(all);
+      const hides = f.let(hidesKeys(row, firstKey));
+      const skipped = f.let(i32.const(0));
+      f.when(hides, () => {
+        panels.set(seenPanels(f, row, place));
+        // Unless a window begins in the page, only its last panel has keys to hide.
+        f.when(i32.geU(firstKey, i32.load(row, ROW.begin)), () => skipped.set(i32.sub(panels, 1)));
+        markSeen(skipped);
+      });
       f.repeat(heads, () => {
-        panels.set(all);
-        f.when(hidesKeys(row, firstKey), () => panels.set(seenPanels(f, row, place)));
-        f.when(word('softcap'), () => eachFour((z) => f32x4.mul(tanh(z), softcap)));
-        f.when(head.slope, () => {
-          const slope = f.let(v128.load32Splat(head.slope));
-          const distance = f.let(
-            i32x4.sub(i32x4.add(i32x4.splat(firstKey), lanes), v128.load32Splat(row, ROW.position)),
-          );
-          eachFour((z) => {
-            const moved = f.let(f32x4.add(z, f32x4.mul(slope, f32x4.convertI32x4S(distance))));
-            distance.set(i32x4.add(distance, four));
-            return moved;
-          });
-          advance(head.slope, 4);
-        });
-        f.when(head.bias, () => {
-          const at = f.let(i32.add(head.bias, i32.shl(firstKey, 2)));
-          // A whole page of neighbours is read where it lies: gathering costs as much as half of the exponentials.
-          f.when(i32.or(i32.sub(word('biasKey'), 4), i32.sub(keys, PAGE_KEYS)), () =>
-            at.set(gather(head.bias, word('biasKey'), i32.load)),
-          );
-          eachFour((z) => {
-            const bias = f.let(v128.load(at));
-            advance(at, 16);
-            const sum = f.let(f32x4.add(z, f32x4.mul(bias, log2e)));
-            const added = f.let(v128.bitselect(f32x4.pmax(sum, lowest), nan, f32x4.eq(sum, sum)));
-            return v128.bitselect(hidden, added, f32x4.eq(bias, hidden));
-          });
-          advance(head.bias, word('biasHead'));
-        });
-        f.when(head.mask, () => {
-          const at = gather(head.mask, word('maskKey'), i32.load8U);
-          eachFour((z) => {
-            const isHidden = f.let(i32x4.eq(v128.load(at), zero));
-            advance(at, 16);
-            return v128.bitselect(hidden, z, isHidden);
-          });
-          advance(head.mask, word('maskHead'));
-        });
-        f.when(hidesKeys(row, firstKey), hideOthers);
+        f.when(changes, () => change(head));
+        f.when(hides, () => hideOthers(skipped));
         largest();
         advance(row, ROW_BYTES);
         advance(score, task.scores.stride);
@@ -198,6 +173,45 @@ export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
       for (const name of ['bias', 'mask'] as const)
         f.when(queries[name], () => advance(queries[name], word(`${name}Row`)));
     });
+
+    /** What is added to scores of the row, and what masks hide. */
+    function change(head: Record<'bias' | 'mask' | 'slope', Local<'i32'>>) {
+      f.when(word('softcap'), () => eachFour((z) => f32x4.mul(tanh(z), softcap)));
+      f.when(head.slope, () => {
+        const slope = f.let(v128.load32Splat(head.slope));
+        const distance = f.let(i32x4.sub(i32x4.add(i32x4.splat(firstKey), lanes), v128.load32Splat(row, ROW.position)));
+        eachFour((z) => {
+          const moved = f.let(f32x4.add(z, f32x4.mul(slope, f32x4.convertI32x4S(distance))));
+          distance.set(i32x4.add(distance, four));
+          return moved;
+        });
+        advance(head.slope, 4);
+      });
+      f.when(head.bias, () => {
+        const at = f.let(i32.add(head.bias, i32.shl(firstKey, 2)));
+        // A whole page of neighbours is read where it lies: gathering costs as much as half of the exponentials.
+        f.when(i32.or(i32.sub(word('biasKey'), 4), i32.sub(keys, PAGE_KEYS)), () =>
+          at.set(gather(head.bias, word('biasKey'), i32.load)),
+        );
+        eachFour((z) => {
+          const bias = f.let(v128.load(at));
+          advance(at, 16);
+          const sum = f.let(f32x4.add(z, f32x4.mul(bias, log2e)));
+          const added = f.let(v128.bitselect(f32x4.pmax(sum, lowest), nan, f32x4.eq(sum, sum)));
+          return v128.bitselect(hidden, added, f32x4.eq(bias, hidden));
+        });
+        advance(head.bias, word('biasHead'));
+      });
+      f.when(head.mask, () => {
+        const at = gather(head.mask, word('maskKey'), i32.load8U);
+        eachFour((z) => {
+          const isHidden = f.let(i32x4.eq(v128.load(at), zero));
+          advance(at, 16);
+          return v128.bitselect(hidden, z, isHidden);
+        });
+        advance(head.mask, word('maskHead'));
+      });
+    }
 
     function eachFour(change: (z: Local<'v128'>) => V128) {
       const at = f.let(score);
@@ -219,15 +233,25 @@ export function scoreForms(f: Func, task: Task): (page: PagePlace) => void {
       return f.let(spare);
     }
 
-    /** Keys of the page that the row does not see. */
-    function hideOthers() {
-      const before = f.let(i32x4.splat(i32.sub(i32.sub(i32.load(row, ROW.begin), firstKey), 1)));
-      const after = f.let(i32x4.splat(i32.sub(i32.load(row, ROW.end), firstKey)));
-      const key = f.let(lanes);
-      eachFour((z) => {
-        const isSeen = f.let(v128.and(i32x4.gtS(key, before), i32x4.gtS(after, key)));
+    /** Which keys of its panels behind the skipped ones the row sees. */
+    function markSeen(skipped: I32) {
+      const begin = f.let(i32.add(firstKey, i32.mul(skipped, PANEL)));
+      const before = f.let(i32x4.splat(i32.sub(i32.sub(i32.load(row, ROW.begin), begin), 1)));
+      const after = f.let(i32x4.splat(i32.sub(i32.load(row, ROW.end), begin)));
+      const [key, at] = [f.let(lanes), f.let(seen)];
+      f.repeat(i32.shl(i32.sub(panels, skipped), 2), () => {
+        f.storeV128(at, v128.and(i32x4.gtS(key, before), i32x4.gtS(after, key)));
         key.set(i32x4.add(key, four));
-        return v128.bitselect(z, hidden, isSeen);
+        advance(at, 16);
+      });
+    }
+
+    function hideOthers(skipped: I32) {
+      const [at, mark] = [f.let(i32.add(score, i32.mul(skipped, 4 * PANEL))), f.let(seen)];
+      f.repeat(i32.sub(panels, skipped), () => {
+        for (const offset of range(PANEL / 4).map((i) => 16 * i))
+          f.storeV128(at, v128.bitselect(v128.load(at, offset), hidden, v128.load(mark, offset)), offset);
+        for (const pointer of [at, mark]) advance(pointer, 4 * PANEL);
       });
     }
 

@@ -32,7 +32,8 @@ function addPanels(
       for (let first = 0; first < PANEL / 4; first += size.vectors) {
         const x = eachOf(f, size.rows, p, task.p);
         const sums = x.map((_, i) => i32.load(block, BLOCK.sum + BLOCK_BYTES * i));
-        const products = reader.products(size, { x, panel: f.let(own), first, steps, sums });
+        const panel = f.let(own);
+        const products = reader.products(size, { x, apart: reader.digitBytes, panel, first, steps, sums });
         const rows = eachOf(f, size.rows, y, task.y);
         products.forEach((groups, i) => {
           const scale = f.let(v128.load32Splat(block, BLOCK.scale + BLOCK_BYTES * i));

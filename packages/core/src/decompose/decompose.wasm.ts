@@ -21,7 +21,6 @@ import {
   f32,
   f32x4,
   type I32,
-  i8x16,
   i16x8,
   i32,
   i32x4,
@@ -33,13 +32,14 @@ import {
 import { advance, range } from '../wasm/loops.ts';
 import { type Decomposition, digitsOf, everyDecomposition, limitOf, MXFP4_STEPS } from './contract.ts';
 import {
-  digitOrders,
+  digitBytes,
   digitSplitter,
   INFINITY_BITS,
   inverseOf,
   overLanes,
   ROUNDING,
   scaleOrSpecial,
+  wordsInTurn,
 } from './integers.wasm.ts';
 
 /** What a carrier multiplies: q as one int16, or its int8 digits. */
@@ -61,7 +61,7 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
     const toInteger = f.let(f32x4.const(ROUNDING));
     const ones = f.let(v128.const16(1)); // inside a loop, V8 would rebuild it each time
     const splitDigits = digits === 2 ? digitSplitter(f) : (q: Local<'v128'>) => [q];
-    const orders = digits ? digitOrders(digits) : [];
+    const bytesOf = digits ? digitBytes(f) : undefined;
     const bytesPerK = digits || 2;
     const rowBytes = K_BLOCK * bytesPerK; // of a K-block
     const qStride = f.let(i32.mul(p.scaleStride, rowBytes / 4));
@@ -150,7 +150,13 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
           if (!digits) f.storeV128(q, eight, 16 * i);
           return { eight, dot: i32x4.dotI16x8S(eight, ones) };
         });
-        if (digits) for (const half of [0, 2]) storeDigits(sum[half].eight, sum[half + 1].eight, 8 * digits * half);
+        if (bytesOf)
+          for (const half of [0, 2]) {
+            const [a, b] = [half, half + 1].map((i) => splitDigits(sum[i].eight));
+            const bytes = bytesOf(a, b);
+            const vectors = digits === 2 ? wordsInTurn(bytes[0], bytes[1]) : bytes;
+            for (const [i, vector] of vectors.entries()) f.storeV128(q, vector, 8 * digits * half + 16 * i);
+          }
         f.storeI32(
           p.sums,
           overLanes(
@@ -210,14 +216,6 @@ export function decomposeKernel(module: Module, decomposition: Decomposition, op
         f.storeI32(p.sums, sum);
         advance(p.sums, 4);
       });
-    }
-
-    /** Digits of 16 integers at q + offset. */
-    function storeDigits(first: Local<'v128'>, second: Local<'v128'>, offset: number) {
-      const [a, b] = [splitDigits(first), splitDigits(second)];
-      const bytes = a.map((digit, i) => f.let(i8x16.narrowI16x8S(digit, b[i])));
-      for (const [i, order] of orders.entries())
-        f.storeV128(q, v128.shuffle(bytes[0], bytes[digits - 1], order), offset + 16 * i);
     }
 
     /** Digits of the first of eight integers, the k-th of the 32 at q. */

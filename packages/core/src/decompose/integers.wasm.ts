@@ -1,6 +1,18 @@
 /** Parts of kernels that turn floats into integers: scales, and the digits of integers. WebAssembly SIMD128. */
 import { QUAD } from '../formats/format.ts';
-import { type F32, type Func, f32, type I32, i16x8, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import {
+  type F32,
+  type Func,
+  f32,
+  type I32,
+  i8x16,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  type V128,
+  v128,
+} from '../wasm/emitter.ts';
 import { range } from '../wasm/loops.ts';
 import { TINY } from './contract.ts';
 
@@ -57,10 +69,21 @@ export function overLanes(f: Func, combine: (a: V128, b: V128) => V128, vector: 
   return i32x4.extractLane(combine(pairs, rotated(pairs, 4)), 0);
 }
 
-/** Bytes of 16 k as vectors of them: for every 4 k the higher digits, then the lower ones, in the order of QUAD. */
-export function digitOrders(digits: 1 | 2): number[][] {
-  const quads = range(4 * digits).map((quad) =>
-    QUAD.map((k) => 16 * (quad % digits) + 4 * Math.floor(quad / digits) + k),
-  );
-  return range(digits).map((i) => quads.slice(4 * i, 4 * i + 4).flat());
+/**
+ * Digits of 16 integers as bytes, those of two times eight, each four in the order of QUAD. Call it outside of loops: V8 makes one
+ * instruction of a swizzle whose indices are a constant in a local, but builds those of a shuffle each time.
+ */
+export function digitBytes(f: Func): (a: readonly V128[], b: readonly V128[]) => Local<'v128'>[] {
+  const order = f.let(v128.const(...range(16).map((byte) => (byte & -4) + QUAD[byte & 3])));
+  return (a, b) => a.map((digits, i) => f.let(v128.swizzle(i8x16.narrowI16x8S(digits, b[i]), order)));
 }
+
+/** Words of both in turn: a0 b0 a1 b1, a2 b2 a3 b3. An instruction each. */
+export const wordsInTurn = (a: V128, b: V128): V128[] =>
+  [0, 8].map((begin) =>
+    v128.shuffle(
+      a,
+      b,
+      [0, 16, 4, 20].flatMap((word) => range(4).map((byte) => begin + word + byte)),
+    ),
+  );

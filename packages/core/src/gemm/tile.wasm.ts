@@ -42,6 +42,8 @@ export interface TilePanel {
 export interface TileChunk {
   /** Moved past the chunk, as the weights are. */
   readonly x: readonly Local<'i32'>[];
+  /** Bytes between the words of a step; default: they are neighbours. */
+  readonly apart?: number | undefined;
   /** A whole number of turns. */
   readonly steps: I32 | number;
   /** Group of a panel that the tile begins with; 0 if widened. */
@@ -62,7 +64,7 @@ export function tileProducts(
   f: Func,
   tile: Tile,
   panels: readonly TilePanel[],
-  { x, steps, first, inTurns, start }: TileChunk,
+  { x, apart: far, steps, first, inTurns, start }: TileChunk,
 ): (() => V128[][])[] {
   const { stepK, words, operands, sums, dot, integers, vectors, loads, stepBytes, kUnroll, abreast, apart } = tile;
   const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
@@ -70,7 +72,9 @@ export function tileProducts(
   const firstLoad = (first / vectors) * loads;
   const groupsOf = ({ reader, weights }: TilePanel, u: number, v: number) =>
     reader.groups(f.let(v128.load(weights, stepBytes * u + 16 * (firstLoad + v))), firstLoad + v);
-  const activations = (row: I32, u: number, word: number) => f.let(v128.load32Splat(row, 4 * (u * words + word)));
+  const [stepBytesOfX, wordBytes] = far ? [4, far] : [4 * words, 4];
+  const activations = (row: I32, u: number, word: number) =>
+    f.let(v128.load32Splat(row, stepBytesOfX * u + wordBytes * word));
   /** One row: its activations stay in registers, each vector of weights is loaded right before its products. */
   const ofRow = (side: readonly TilePanel[], row: I32, u: number, use: readonly Use[]) => {
     const a = range(words).map((word) => activations(row, u, word));
@@ -109,7 +113,7 @@ export function tileProducts(
     for (const u of range(kUnroll))
       if (x.length === 1) ofRow(side, x[0], u, use);
       else for (const [t, panel] of side.entries()) ofRows(panel, x, u, use[t], which);
-    for (const row of x) advance(row, 4 * words * kUnroll);
+    for (const row of x) advance(row, stepBytesOfX * kUnroll);
     for (const { weights } of side) advance(weights, stepBytes * kUnroll);
   };
   const accumulators = () => tileOf(x.length, vectors, (): Local<'v128'>[] => []);

@@ -1,5 +1,5 @@
 /**
- * Large results that only the caller needs, such as the logits of a whole prompt: a product writes them to an array of
+ * Large results that only the caller needs, such as logits: a product writes them to an array of
  * the caller, some rows and columns at a time. On the device they would take memory that is never freed.
  */
 
@@ -11,8 +11,11 @@ import type { Slot } from '../ops/lowering.ts';
 import type { Fused, ProductsStep } from '../plan/fuse.ts';
 import type { Residents } from './residents.ts';
 
-/** From this many elements on, a result is large. */
-const LARGE = 2 ** 20;
+/**
+ * From this many elements on, a result is large. One token's logits often are: a range of them is copied while it is in a core's cache,
+ * and while other threads multiply the next one.
+ */
+const LARGE = 2 ** 17;
 
 /** A result in an array. */
 export interface Delivery {

@@ -115,21 +115,22 @@ function bindJoint(
   const panelsOf = products.map(({ matrix }) => matrix.layout.panels);
   const chunks = runtime.cuts.joint(panelsOf, PANEL * products[0].matrix.layout.paddedK, bound[0].options.streams);
   const parts = bound.map(({ ranges }) => ranges[0].call.args);
-  const rivals = rivalsOf(runtime, products, bound[0].options, call);
+  const columns = products.map(({ matrix }) => matrix.N);
+  const rivals = rivalsOf(runtime, products, columns, bound[0].options, call);
   return chunks && new BoundKernel(runtime, call, chunks, parts, rivals);
 }
 
-/** What one row's kernel is compared with while it is used, if it is. A kernel that was set for a matrix is not. */
+/** What one row's kernel is compared with while it is used, if it is, on so many columns of each. A kernel that was set for a matrix is not. */
 function rivalsOf(
   { routes, arena, threads }: Runtime,
   products: readonly Product[],
+  columns: readonly number[],
   options: GemmOptions,
   call: KernelCall,
 ): Rivals | undefined {
   const trial = products.some(({ matrix }) => matrix.fixed) ? undefined : routes.streams(options, arena.usedBytes);
   if (!trial || trial.chosen !== undefined) return undefined;
   const { K } = products[0].matrix;
-  const columns = products.map(({ matrix }) => matrix.N);
   const macs = columns.reduce((sum, N) => sum + K * N, 0);
   const calls = trial.kernels.map((other) => (other === options ? call : { ...call, ...kernelOf(gemmSpec, other) }));
   return { shape: trial.shape([threads, K, ...columns].join(), macs), calls };
@@ -166,7 +167,7 @@ function bindRanges(
         call,
         cuts.product(cut, PANEL * layout.paddedK, panels, options.streams),
         undefined,
-        rows === 1 ? rivalsOf(runtime, [product], options, call) : undefined,
+        rows === 1 ? rivalsOf(runtime, [product], [width], options, call) : undefined,
       ),
       part: 0,
       end: hasEnd
