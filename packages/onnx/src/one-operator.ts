@@ -110,8 +110,8 @@ function isOperand(tensor: OrtTensor | undefined, elemType: number): tensor is O
   return tensor !== undefined && tensor.type === TYPES.get(elemType) && tensor.location === 'cpu';
 }
 
-/** From here on, all of a row is sorted. */
-const MANY = 64;
+/** From here on, all of a row is sorted: putting a value among so many others takes longer. */
+const MANY = 1024;
 /** Positions that fit beside 32 bits in a number. */
 const MAX_WIDTH = 2 ** 21;
 
@@ -120,16 +120,17 @@ function topK(x: OrtTensor, count: OrtTensor): readonly Computed[] | undefined {
   const n = x.dims.at(-1) ?? 0;
   const k = Number((count.data as BigInt64Array)[0]);
   const data = x.data as Float32Array;
-  if (count.dims.length !== 1 || !(k > 0 && k <= n) || n >= MAX_WIDTH || data.some(Number.isNaN)) return undefined;
+  if (count.dims.length !== 1 || !(k > 0 && k <= n) || n >= MAX_WIDTH || hasNaN(data)) return undefined;
   const rows = data.length / n;
   const values = new Float32Array(rows * k);
   const indices = new BigInt64Array(rows * k);
   const pick = k < MANY ? best : sorted;
   for (let row = 0; row < rows; row++) {
     const one = data.subarray(row * n, row * n + n);
-    for (const [i, at] of pick(one, k).entries()) {
-      values[row * k + i] = one[at]!;
-      indices[row * k + i] = BigInt(at);
+    const places = pick(one, k);
+    for (let i = 0, at = row * k; i < k; i++, at++) {
+      values[at] = one[places[i]!]!;
+      indices[at] = BigInt(places[i]!);
     }
   }
   const dims = [...x.dims.slice(0, -1), k];
@@ -139,32 +140,44 @@ function topK(x: OrtTensor, count: OrtTensor): readonly Computed[] | undefined {
   ];
 }
 
-/** Places of the k largest: each value is put among those that are there. */
-function best(values: Float32Array, k: number): number[] {
-  const places: number[] = [];
-  let least = -Infinity;
+function hasNaN(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (Number.isNaN(values[i])) return true;
+  return false;
+}
+
+/** Places of the k largest: each value is put among those that are there. Vocabularies have 150,000, so a step is a comparison. */
+function best(values: Float32Array, k: number): Int32Array {
+  const places = new Int32Array(k);
+  let length = 0;
+  let least = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
-    if (places.length === k && value <= least) continue;
-    let at = places.length;
-    while (at > 0 && values[places[at - 1]!]! < value) at--;
-    places.splice(at, 0, i);
-    if (places.length > k) places.pop();
-    least = values[places.at(-1)!]!;
+    if (length === k && value <= least) continue;
+    if (length < k) length++;
+    let at = length - 1;
+    for (; at > 0 && values[places[at - 1]!]! < value; at--) places[at] = places[at - 1]!;
+    places[at] = i;
+    least = values[places[length - 1]!]!;
   }
   return places;
 }
 
 /** The same by sorting numbers that hold a value's bits, in order, above its place from the end. */
-function sorted(values: Float32Array, k: number): number[] {
+function sorted(values: Float32Array, k: number): Int32Array {
   const n = values.length;
-  const bits = new Int32Array(Float32Array.from(values, (value) => value + 0).buffer); // -0 is 0
+  const plain = new Float32Array(n);
+  for (let i = 0; i < n; i++) plain[i] = values[i]! + 0; // -0 is 0
+  const bits = new Int32Array(plain.buffer);
+  const keys = new Float64Array(n);
   // Bits of negative numbers grow the other way.
-  const keys = Float64Array.from(bits, (b, i) => (b < 0 ? -2147483648 - b : b) * MAX_WIDTH + (n - 1 - i)).sort();
-  return Array.from({ length: k }, (_, i) => {
+  for (let i = 0; i < n; i++) keys[i] = (bits[i]! < 0 ? -2147483648 - bits[i]! : bits[i]!) * MAX_WIDTH + (n - 1 - i);
+  keys.sort();
+  const places = new Int32Array(k);
+  for (let i = 0; i < k; i++) {
     const key = keys[n - 1 - i]!;
-    return n - 1 - (key - Math.floor(key / MAX_WIDTH) * MAX_WIDTH);
-  });
+    places[i] = n - 1 - (key - Math.floor(key / MAX_WIDTH) * MAX_WIDTH);
+  }
+  return places;
 }
 
 /** Products beyond take longer here than ONNX Runtime takes. */
@@ -175,9 +188,10 @@ function matMul(x: OrtTensor, y: OrtTensor): readonly Computed[] | undefined {
   const [a, b] = [x.data as Float32Array, y.data as Float32Array];
   if (x.dims.length !== 2 || y.dims.length !== 2 || x.dims[1] !== y.dims[0]) return undefined;
   const [M, K, N] = [x.dims[0]!, x.dims[1]!, y.dims[1]!];
-  const weights = a.reduce((sum, value) => sum + (value === 0 ? 0 : 1), 0);
+  let weights = 0;
+  for (let i = 0; i < a.length; i++) if (a[i] !== 0) weights++;
   // Nothing times infinity is not nothing.
-  if (weights * N > MOST_PRODUCTS || !b.every(Number.isFinite)) return undefined;
+  if (weights * N > MOST_PRODUCTS || !isAllFinite(b)) return undefined;
   const c = new Float32Array(M * N);
   const sums = new Float64Array(N);
   for (let m = 0; m < M; m++) {
@@ -190,4 +204,9 @@ function matMul(x: OrtTensor, y: OrtTensor): readonly Computed[] | undefined {
     c.set(sums, m * N);
   }
   return [['float32', c, [M, N]]];
+}
+
+function isAllFinite(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
 }

@@ -64,7 +64,7 @@ describe('TopK', () => {
   ])('is ONNX Runtime’s: %s', async (_, data, dims) => {
     const session = own(TOP_K)!;
     const n = dims[1]!;
-    for (const k of [1, 2, 5, 16, 63, 64, 65, 200, n].filter((k) => k <= n)) {
+    for (const k of [1, 2, 5, 16, 200, 1023, 1024, 1025, n].filter((k) => k <= n)) {
       const feeds = { x: tensor(data, ...dims), k: count(k) };
       expect(said(await session.run(feeds))).toEqual(said(await stock.run(feeds)));
     }

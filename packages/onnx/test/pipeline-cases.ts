@@ -97,6 +97,37 @@ export const CASES: readonly PipelineCase[] = [
     use: (pipe) => pipe(TEXTS[0]),
   },
   {
+    name: 'answers from a text',
+    task: 'question-answering',
+    model: 'answerer',
+    sessions: ['model'],
+    async use(pipe) {
+      const ask = pipe as unknown as (question: string, context: string, options?: object) => Promise<unknown>;
+      return [await ask('A dog', TEXTS[0]!), await ask('The cat', PROMPT, { top_k: 3 })];
+    },
+  },
+  {
+    name: 'words that are left out',
+    task: 'fill-mask',
+    model: 'guesser',
+    sessions: ['model'],
+    use: (pipe) => pipe(['The cat <unk> on the mat .', 'A <unk>'], { top_k: 4 }),
+  },
+  {
+    name: 'images by labels that are given then',
+    task: 'zero-shot-image-classification',
+    model: 'pairs',
+    sessions: ['model'],
+    use: (pipe, _, hf) => pipe([image(hf, 5, 32), image(hf, 6, 32)], ['cat', 'A dog', 'the mat']),
+  },
+  {
+    name: 'boxes by labels that are given then',
+    task: 'zero-shot-object-detection',
+    model: 'finder',
+    sessions: ['model'],
+    use: (pipe, _, hf) => pipe(image(hf, 7, 40), ['cat', 'A dog'], { threshold: 0.4, percentage: true }),
+  },
+  {
     name: 'classes of images',
     task: 'image-classification',
     model: 'pictures',

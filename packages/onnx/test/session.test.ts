@@ -9,7 +9,7 @@ import { resolveOptions } from '../src/execute/options.ts';
 import { InferenceSession, type MsdSession, register as registerAgain, Tensor } from '../src/index.ts';
 import { log } from '../src/log.ts';
 import type { OrtBackend, OrtModule } from '../src/ort.ts';
-import { formatReport, register, reportOf } from '../src/register.ts';
+import { configure, formatReport, register, reportOf } from '../src/register.ts';
 import type { TensorSpec } from '../src/write/index.ts';
 import { Message } from '../src/write/message.ts';
 import { relativeL2 } from './close.ts';
@@ -503,6 +503,23 @@ describe('threads', () => {
     expect(reports[0]!.count).toBe(Math.min(4, availableParallelism()));
     expect(reports[1]).toEqual(reports[0]);
     for (const s of sessions) await s.release();
+  });
+
+  it('are what ONNX Runtime’s own option asks for, where MSD’s is left out', async () => {
+    const countOf = async (entry: 'msd' | object, intraOpNumThreads: number): Promise<number> => {
+      const options = { executionProviders: [entry], intraOpNumThreads } as ort.InferenceSession.SessionOptions;
+      const s = await ort.InferenceSession.create(wide, options);
+      const { count } = reportOf(s)!.threads!;
+      await s.release();
+      return count;
+    };
+    expect(await countOf('msd', 1)).toBe(1);
+    expect(await countOf('msd', 3)).toBe(3);
+    expect(await countOf('msd', 0)).toBe(Math.min(4, availableParallelism()));
+    expect(await countOf({ name: 'msd', threads: 2 }, 1)).toBe(2);
+    configure({ threads: 3 });
+    expect(await countOf('msd', 1)).toBe(3);
+    configure({ threads: undefined });
   });
 });
 

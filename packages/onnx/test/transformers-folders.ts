@@ -17,10 +17,13 @@ import {
   visionGraph,
 } from './transformers-models.ts';
 import {
+  answerGraph,
   detectorGraph,
   embedGraph,
+  finderGraph,
   halved,
   lookerGraph,
+  pairGraph,
   readerGraph,
   talkerGraph,
   VOICE,
@@ -124,6 +127,23 @@ export const FOLDERS: Readonly<Record<string, ModelFolder>> = {
   tagger: {
     config: bert('BertForTokenClassification', named('O', 'B-PER', 'B-LOC')),
     files: { 'model_q4.onnx': tokenGraph(3) },
+  },
+  answerer: { config: bert('BertForQuestionAnswering'), files: { 'model_q4.onnx': answerGraph() } },
+  guesser: {
+    config: bert('BertForMaskedLM'),
+    // A word of the story model's.
+    tokenizer: { mask_token: '<unk>' },
+    files: { 'model_q4.onnx': tokenGraph(480) },
+  },
+  pairs: {
+    config: { model_type: 'clip', architectures: ['CLIPModel'] },
+    preprocessor: { ...vision, image_processor_type: 'CLIPImageProcessor', processor_class: 'CLIPProcessor' },
+    files: { 'model_q4.onnx': pairGraph() },
+  },
+  finder: {
+    config: { model_type: 'owlvit', architectures: ['OwlViTForObjectDetection'] },
+    preprocessor: { ...vision, image_processor_type: 'OwlViTImageProcessor', processor_class: 'OwlViTProcessor' },
+    files: { 'model_q4.onnx': finderGraph() },
   },
   translator: {
     config: t5,

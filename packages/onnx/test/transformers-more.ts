@@ -43,6 +43,56 @@ export function lookerGraph(name: 'last_hidden_state' | 'image_features'): Graph
   return draft.graph([floats('pixel_values', 'b', 3, IMAGE, IMAGE)], [floats(name, 'b', PATCHES, width)]);
 }
 
+/** Where an answer begins, and where it ends. */
+export function answerGraph(): GraphSpec {
+  const draft = new Draft();
+  const states = draft.layer(draft.embedded('input_ids'), draft.padding('attention_mask'));
+  const both = draft.linear(states, width, 2);
+  for (const [i, name] of ['start_logits', 'end_logits'].entries())
+    draft.op('Gather', [both, draft.int(i)], { axis: { int: 2 } }, name);
+  return draft.graph(
+    [ids('input_ids'), ids('attention_mask')],
+    [floats('start_logits', 'b', 'rows'), floats('end_logits', 'b', 'rows')],
+  );
+}
+
+/** States of length one, against those of texts: CLIP's end, and OWL-ViT's. */
+function likeness(draft: Draft, states: string): string {
+  const words = draft.layer(draft.embedded('input_ids'), draft.padding('attention_mask'));
+  const text = draft.linear(draft.op('Gather', [words, draft.int(0)], { axis: { int: 1 } }), width, width);
+  const [a, b] = [states, text].map((x) =>
+    draft.op('Div', [x, draft.op('ReduceL2', [x, draft.ints(-1)], { keepdims: { int: 1 } })]),
+  ) as [string, string];
+  const turned = draft.op('Transpose', [b], { perm: { ints: [1, 0] } });
+  return draft.op('Mul', [draft.op('MatMul', [a, turned]), draft.float(5)]);
+}
+
+const textsAndImages = [
+  ids('input_ids', 'words'),
+  ids('attention_mask', 'words'),
+  floats('pixel_values', 'images', 3, IMAGE, IMAGE),
+].map((value, i) => (i < 2 ? { ...value, dims: ['texts', 'words'] } : value));
+
+/** CLIP's shape: how well each image and each text go together. */
+export function pairGraph(): GraphSpec {
+  const draft = new Draft();
+  const first = draft.op('Gather', [patchStates(draft), draft.int(0)], { axis: { int: 1 } });
+  draft.op('Identity', [likeness(draft, draft.linear(first, width, width))], {}, 'logits_per_image');
+  return draft.graph(textsAndImages, [floats('logits_per_image', 'images', 'texts')]);
+}
+
+/** OWL-ViT's shape: the same of every patch, with a box. */
+export function finderGraph(): GraphSpec {
+  const draft = new Draft();
+  const states = patchStates(draft);
+  draft.op('Identity', [likeness(draft, draft.linear(states, width, width))], {}, 'logits');
+  draft.op('Sigmoid', [draft.linear(states, width, 4)], {}, 'pred_boxes');
+  return draft.graph(textsAndImages, [
+    floats('logits', 'images', PATCHES, 'texts'),
+    floats('pred_boxes', 'images', PATCHES, 4),
+  ]);
+}
+
 /** A table of its own, for decoders that are fed what is in it. */
 export function embedGraph(): GraphSpec {
   const draft = new Draft();

@@ -32,7 +32,7 @@ export interface MsdOptions {
   readonly carrier?: CarrierChoice;
   /**
    * Threads that work on a matmul, the calling one included. Default 'auto': one per core, four at most; one where the page is
-   * not cross-origin isolated. ONNX Runtime's own threads are `env.wasm.numThreads`.
+   * not cross-origin isolated. Without it, a session option `intraOpNumThreads` counts. `env.wasm.numThreads` is for ONNX Runtime alone.
    */
   readonly threads?: number | 'auto';
   /** Execution providers of ONNX Runtime for everything else. Default `['wasm']`; of native modules (onnxruntime-node) `['cpu']`. */
@@ -255,7 +255,10 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const providers = (given.executionProviders ?? []) as readonly (string | object)[];
   if (providers.length > 1) throw new TypeError("msd: executionProviders, expected 'msd' once, got it twice.");
   const entry = providers[0];
-  const msd = resolveOptions(typeof entry === 'object' ? entry : {}, defaults);
+  const msd = resolveOptions(typeof entry === 'object' ? entry : {}, {
+    ...askedThreads(given),
+    ...dropUndefined(defaults),
+  });
   checkSessionOptions(given);
   const signal = checkSignal('create', given.signal);
   const region: Record<string, unknown> = { executionProviders: msd.fallback };
@@ -282,6 +285,11 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const isWarming = typeof entry === 'object' && WARMS in entry;
   const marks = { isProfiled, isTakenOver, isWarming };
   return { msd, externalData, overrides, ...marks, watch, progress, download, whole, region };
+}
+
+/** ONNX Runtime's own option for the threads of one session, where MSD's says nothing; 0 and what MSD cannot have are its default. */
+function askedThreads({ intraOpNumThreads: asked }: Readonly<Record<string, unknown>>): MsdOptions {
+  return typeof asked === 'number' && Number.isInteger(asked) && asked >= 1 && asked <= 64 ? { threads: asked } : {};
 }
 
 /** Places whose tensors look like those of the CPU. */
