@@ -7,6 +7,7 @@
  */
 
 import { INT32 } from '../../data-types.ts';
+import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { Lowering, Slot } from '../lowering.ts';
@@ -61,9 +62,10 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   if (bias !== '' && isPacked) return 'a bias beside packed operands';
   // ONNX Runtime takes no notice of a past if nobody asks for the present.
   const isKept = presentKey !== '' || presentValue !== '';
-  // Its mask and bias are of both, and are read as if they were not.
-  if (!isKept && pastKey !== '' && (padding !== '' || added !== ''))
-    return 'a mask or bias beside a past, and no present';
+  // Its mask and bias are of both, and are read as if they were not: alike only where there is one row.
+  const biasRows = matcher.info(added)?.dims?.slice(0, -1);
+  const isAlike = padding === '' && (added === '' || biasRows?.every((dim) => dim === 1));
+  if (!isKept && pastKey !== '' && !isAlike) return 'a mask or bias beside a past, and no present';
   const past = isKept ? { key: pastKey, value: pastValue } : { key: '', value: '' };
   const cache = cacheOf(past, { key: presentKey, value: presentValue });
   const filter = view.float('mask_filter_value', -10_000);
@@ -103,7 +105,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
           q,
           k,
           v,
-          biases: added !== '' && !isLate ? [to.slot(added)] : [],
+          biases: added !== '' && !isLate ? [firstKeys(to, to.slot(added), keys)] : [],
           cache,
           late: paddedLate(padding, isLate ? added : '', filter, (pastRows) => ({
             batch,
@@ -119,6 +121,12 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       if (presentValue !== '') emitHeadsFirst(to, v, [batch, heads, keys, valueSize], presentValue);
     },
   });
+}
+
+/** The bias of a past that nobody takes notice of is too wide. */
+function firstKeys(to: Lowering, bias: Slot, keys: number): Slot {
+  const { dims } = bias;
+  return dims.at(-1)! > Math.max(1, keys) ? copyOf(to, bias, 0, dims.with(-1, keys), stridesOf(dims)) : bias;
 }
 
 const MORE_KEYS = 'unidirectional with more keys than queries: ONNX Runtime shows all of them to the last query';
