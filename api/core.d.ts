@@ -102,6 +102,7 @@ export interface AttentionWork {
     readonly op: AttentionOp;
     readonly run: () => AttentionRun<KvCache>;
     readonly type?: KvType | undefined;
+    readonly isAlone?: boolean | undefined;
 }
 
 export interface Backend extends BackendBase {
@@ -175,6 +176,7 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     readonly pages?: PageDevice<H>;
     bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
     isShared?(work: OpWork): boolean;
+    ahead?(call: Call<H>, changes?: Changes<H>): void;
     run(call: Call<H>, changes?: Changes<H>): void;
     flush(): void | Promise<void>;
     dispose(): void;
@@ -241,6 +243,8 @@ export interface KvShape {
 export type KvType = 'int16' | 'int8' | 'float';
 
 export declare const MAX_HEAD_SIZE = 512;
+
+export declare const MAX_THREADS = 64;
 
 export interface MatmulManyOptions extends ActivationOptions {
     readonly each?: readonly ProductOptions[] | undefined;
@@ -463,6 +467,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     read(handle: ArenaHandle, into: ArrayBufferView): void;
     get pages(): PageDevice<ArenaHandle>;
     bind(work: Work<PreparedWeights>, operands: readonly (ArenaHandle | undefined)[]): Call<ArenaHandle>;
+    ahead(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
     run(call: Call<ArenaHandle>, changes?: Changes<ArenaHandle>): void;
     isShared(work: OpWork): boolean;
     flush(): void;
@@ -504,7 +509,7 @@ export declare function activationUlps(id: ActivationId, x: number): number;
 
 export declare function attention(q: Float32Array, k: Float32Array | undefined, v: Float32Array | undefined, options: AttentionOptions): Float32Array;
 
-export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<KvCache>, type?: KvType) => AttentionWork;
+export declare const attentionWork: (op: AttentionOp, run: () => AttentionRun<KvCache>, type?: KvType, isAlone?: boolean) => AttentionWork;
 
 export declare function badScale(scales: ScaleArray): number;
 
@@ -623,6 +628,7 @@ export interface AttentionWork {
     readonly op: AttentionOp;
     readonly run: () => AttentionRun<KvCache>;
     readonly type?: KvType | undefined;
+    readonly isAlone?: boolean | undefined;
 }
 
 export interface Call<H> {
@@ -646,6 +652,7 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
     readonly pages?: PageDevice<H>;
     bind(work: Work<Matrix>, operands: readonly (H | undefined)[]): Call<H>;
     isShared?(work: OpWork): boolean;
+    ahead?(call: Call<H>, changes?: Changes<H>): void;
     run(call: Call<H>, changes?: Changes<H>): void;
     flush(): void | Promise<void>;
     dispose(): void;

@@ -1180,6 +1180,8 @@ export interface ValueType {
     readonly dims: readonly Dim[] | undefined;
 }
 
+export declare function adviceOnStatus(status: number): string;
+
 export declare function bytesSource(given: Uint8Array, name?: string, isOwn?: boolean): ByteSource;
 
 export declare function dataTypeBits(code: number): number | undefined;

@@ -105,7 +105,9 @@ describe.each(['cpu', 'wasm'])('on %s', (backend) => {
         const stopped = AbortSignal.abort(new Error('no more'));
         await expect(load(site.url, { requestInit: { signal: stopped } })).rejects.toThrow();
       });
-      await expect.poll(async () => (await site.asked()).filter(({ end }) => end === 'under way').length).toBe(0);
+      await expect
+        .poll(async () => (await site.asked()).filter(({ end }) => end === 'under way').length, { timeout: 20_000 })
+        .toBe(0);
       const asked = await site.asked();
       expect(asked.filter(({ end }) => end === 'cut off').length).toBeGreaterThan(0);
       expect(asked.length).toBeLessThan(2 * (1 + shards.length));
