@@ -2,6 +2,7 @@
 import type { CarrierChoice } from '@msd/core';
 import type { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { CUTS } from '../../packages/core/test/attention-bits.ts';
+import { type Patience, waitForThreads } from '../../packages/core/test/patience.ts';
 
 export interface CarrierRun {
   readonly carrier?: CarrierChoice;
@@ -20,15 +21,8 @@ export const runName = ({ carrier, threads }: CarrierRun): string => `${carrier 
 export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
 
-type Pool = Pick<ThreadPool, 'chunkMacs' | 'startMs' | 'patienceMs'>;
-
-/** Emulated workers are slow, and so are those of a busy machine: none is given up. */
-export function waitForThreads(pool: Omit<Pool, 'chunkMacs'>): void {
-  Object.assign(pool, { startMs: 300_000, patienceMs: 5000 });
-}
-
 /** Matrices and models are small here: by the planner's rules no thread would get a part. */
-export function usePoolForTests(pool: Pool): void {
+export function usePoolForTests(pool: Patience & Pick<ThreadPool, 'chunkMacs'>): void {
   waitForThreads(pool);
   pool.chunkMacs = 1;
 }

@@ -12,7 +12,8 @@ import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
 import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { carrierRuns, cutsOf, runName, usePoolForTests, waitForThreads } from './carrier-runs.ts';
+import { waitForThreads } from '../../packages/core/test/patience.ts';
+import { carrierRuns, cutsOf, runName, usePoolForTests } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
 export interface SuiteOptions {

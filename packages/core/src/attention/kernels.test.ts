@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { exactDot } from '../../test/exact-dot.ts';
 import { checkFamily, kernelOn } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
+import { waitForThreads } from '../../test/patience.ts';
 import { firstDifference, gaussians, random } from '../../test/random.ts';
 import { type ValueKind, values } from '../../test/values.ts';
 import { attentionWork, createKvCache } from '../attention-work.ts';
@@ -232,10 +233,7 @@ const expectSame = <A, B>(one: Device<A>, other: Device<B>, numRuns: number): Pr
     { numRuns },
   );
 
-// On a busy machine workers start late and stand still: here none is given up.
-beforeAll(() => {
-  Object.assign(threadPool(), { startMs: 300_000, patienceMs: 5000 });
-});
+beforeAll(() => waitForThreads(threadPool()));
 
 describe('attention in WASM', () => {
   it('has kernels of its own names, and trials that stay where they belong', () => {

@@ -115,6 +115,9 @@ export interface SessionRequest {
 /** Core's, which would be a download of its own here: a test holds them together. */
 const MAX_THREADS = 64;
 
+const isThreadCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_THREADS;
+
 const KEYS: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'name',
   'device',
@@ -182,10 +185,7 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
     throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${say(carrier)}.`);
   }
-  if (
-    threads !== 'auto' &&
-    !(typeof threads === 'number' && Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)
-  ) {
+  if (threads !== 'auto' && !isThreadCount(threads)) {
     throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to ${MAX_THREADS}, got ${say(threads)}.`);
   }
   if (claim !== 'auto' && claim !== 'all') {
@@ -289,7 +289,7 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
 
 /** ONNX Runtime's own option for the threads of one session, where MSD's says nothing; 0 and what MSD cannot have are its default. */
 function askedThreads({ intraOpNumThreads: asked }: Readonly<Record<string, unknown>>): MsdOptions {
-  return typeof asked === 'number' && Number.isInteger(asked) && asked >= 1 && asked <= 64 ? { threads: asked } : {};
+  return isThreadCount(asked) ? { threads: asked } : {};
 }
 
 /** Places whose tensors look like those of the CPU. */
