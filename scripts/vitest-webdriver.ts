@@ -25,7 +25,7 @@ export function webdriver(name: OtherBrowser): ReturnType<typeof playwright> {
     prewarm: undefined,
     providerFactory(project) {
       // No test here looks at the size of its window.
-      project.browser?.registerCommand('__vitest_viewport' as never, () => {});
+      project.browser?.registerCommand('__vitest_viewport' as never, async () => undefined as never);
       let browser: ReturnType<typeof openFirefox> | undefined;
       return {
         name: 'webdriver',
