@@ -27,6 +27,10 @@ const reply = (message: Reply) => postMessage(message);
 
 /** Answers the page's requests, one after the other. */
 export function serve(engine: Engine): void {
+  // WebKit evaluates a worker's first module once more when another file of the bundle imports from it. Only one may answer.
+  const scope = globalThis as { isServed?: boolean };
+  if (scope.isServed) return;
+  scope.isServed = true;
   let generator: TextGenerationPipeline | undefined;
   let turn: Promise<void> = Promise.resolve();
 
