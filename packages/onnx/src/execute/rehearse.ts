@@ -41,9 +41,10 @@ export async function rehearse(
   { watch, isWarming }: Pick<SessionRequest, 'watch' | 'isWarming'>,
 ): Promise<void> {
   const { rounds, budgetMs } = isWarming ? WARMING : { rounds: 1, budgetMs: BUDGET_MS };
-  const play = new Play(session, model);
   const { foreignRunsPerCall, weights } = session.report;
-  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
+  if (foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
+  const play = new Play(session, model);
+  if (!play.isOpen) return;
   const end = performance.now() + budgetMs;
   const run = async (rows: number): Promise<void> => {
     watch.check();
