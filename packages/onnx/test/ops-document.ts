@@ -85,6 +85,7 @@ export const CHAINS: Readonly<Record<string, string>> = {
   Erf: 'x · ½ · (1 + erf(x / √2))',
   Tanh: 'x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))',
   Sqrt: '(x − mean) / √(variance + ε) · scale + bias; x / √(mean of x² + ε) · scale',
+  Log: 'arithmetic of int64 and int32 on large tensors around a logarithm: distances between positions → buckets',
   Softmax: 'attention: q · kᵀ → scale, mask → Softmax → · v',
   ConvInteger: 'DynamicQuantizeLinear(x) → ConvInteger → Cast → · scale of x · scale of the weights, in any order',
   MatMulInteger: 'DynamicQuantizeLinear(x) → MatMulInteger → Cast → · scale of x · scale of the weights, in any order',

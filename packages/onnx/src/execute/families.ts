@@ -4,6 +4,7 @@
  */
 import { addFamily, type Family } from '../ops/index.ts';
 import type { foldConstants } from '../passes/constants.ts';
+import type { prepared } from '../passes/prepared.ts';
 import type { selectEarly } from '../passes/select-early.ts';
 import type { keepPositions } from '../plan/layout.ts';
 import type { Experts } from './experts.ts';
@@ -14,6 +15,8 @@ import type { Recurrent } from './recurrent.ts';
 export interface Parts {
   /** Folds constants that are made of constants. */
   readonly foldConstants?: typeof foldConstants;
+  /** Brings small tables and Casts to where they are in nobody's way. */
+  readonly prepared?: typeof prepared;
   /** Selects positions before they are computed. */
   readonly selectEarly?: typeof selectEarly;
   /** Keeps images with their channels last. */
@@ -73,6 +76,7 @@ export const FETCHED = {
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
+  rare: { standard: 'Log', load: () => import('./families/rare.ts') },
   recurrent: { standard: 'GRU LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 } as const satisfies Readonly<Record<string, Fetched>>;
