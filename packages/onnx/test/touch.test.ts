@@ -163,10 +163,11 @@ describe.runIf(isPossible).each([
     expect(tensorBytes(places[0]!.matrix.tensors![0]!).buffer).not.toBe(arena.memory.buffer);
   });
 
-  it('are read when they are packed if memory is replaced, or the file ends', async () => {
+  it.each(['replaced', 'grown'])('are read when they are packed if memory is %s, or the file ends', async (change) => {
     const { path, places, arena } = await beginFile((all) => all);
     const touched = touch(places, tensorRange, isBusy)!;
-    arena.move();
+    if (change === 'replaced') arena.move();
+    else arena.alloc(8 * MEGABYTE);
     await touched.room(places[0]!);
     const inMemory = fill(places[0]!, 0);
     if (isBusy) expect(inMemory).toBe(0); // else nothing was asked for yet

@@ -10,6 +10,7 @@ import type { ValueInfo } from '../read/types.ts';
 import { ARRAYS } from './arrays.ts';
 import { inputSpec } from './bind.ts';
 import type { CutModel } from './cut-model.ts';
+import { keptOf } from './kv/lazy.ts';
 import type { SessionRequest } from './options.ts';
 import type { CutSession } from './session.ts';
 
@@ -90,7 +91,6 @@ class Play {
   readonly #model: CutModel;
   /** Outputs that come back as inputs, by the input's name. */
   readonly #pairs: ReadonlyMap<string, string>;
-  readonly #presents: ReadonlySet<string>;
   /** Names of sizes: positions of the past, the same with those that a run adds, and sequences. */
   readonly #past = new Set<unknown>();
   readonly #total = new Set<unknown>();
@@ -107,8 +107,8 @@ class Play {
       this.#batch.add(type.dims?.[0]);
       if (this.#pairs.has(name)) this.#past.add(type.dims?.at(-2));
     }
-    this.#presents = new Set(this.#pairs.values());
-    for (const { name, type } of outputs) if (this.#presents.has(name)) this.#total.add(type.dims?.at(-2));
+    const presents = new Set(this.#pairs.values());
+    for (const { name, type } of outputs) if (presents.has(name)) this.#total.add(type.dims?.at(-2));
   }
 
   /** Is there a size, other than the number of sequences, that is a run's to say? */
@@ -122,7 +122,8 @@ class Play {
     // Made as callers make it: an object of another kind would be another case for the engine.
     const feeds = Object.fromEntries(inputs.map((input) => [input.name, this.#feedOf(input, rows)] as const));
     const results = await this.#session.run(feeds);
-    for (const { name } of this.#model.outputs) if (!this.#presents.has(name)) void results[name]!.data; // as callers do
+    // As callers do, who leave caches where they are.
+    for (const result of Object.values(results)) if (!keptOf(result)) void result.data;
     if (this.#pairs.size > 0) this.#position += rows;
     const before = this.#kept;
     this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));

@@ -187,10 +187,10 @@ class Touching implements Touched {
       return;
     }
     const piece = this.#pieces[this.#begun++]!;
-    const { memory } = this.#arena;
+    const { buffer } = this.#arena.memory;
     const count = await this.#read(piece);
-    // Memory that was replaced meanwhile has not got the bytes. It does not matter: then they are read when they are packed.
-    piece.isRead = count === byteLengthOf(piece) && this.#arena.memory === memory;
+    // Memory that grew or was replaced meanwhile may lie elsewhere, without these bytes. Then they are read when they are packed.
+    piece.isRead = count === byteLengthOf(piece) && this.#arena.memory.buffer === buffer;
     piece.isReady = true;
     while (this.#pieces[this.#ready]?.isReady) this.#ready++;
     this.#wake?.();
