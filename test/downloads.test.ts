@@ -9,7 +9,7 @@ import { build, type Rollup } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recogniser } from '../packages/onnx/test/ocr.ts';
 import { storyModel, storyPrompts } from '../packages/onnx/test/story.ts';
-import { findChromium } from '../scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../scripts/find-chromium.mjs';
 
 const page = fileURLToPath(new URL('entries/onnx-page', import.meta.url));
 const forms = fileURLToPath(new URL('../../shared/forms/lib/onnx-forms.mjs', import.meta.url));
@@ -57,7 +57,11 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
+  browser = await chromium.launch({
+    executablePath: findChromium(),
+    args: ['--no-sandbox'],
+    timeout: BROWSER_PATIENCE_MS,
+  });
 }, 120_000);
 
 afterAll(async () => {
@@ -85,6 +89,7 @@ async function download(name: string, model: Uint8Array, { prompt, steps, option
   models.set(path, model);
   const asked: Output[] = [];
   const context = await browser.newContext();
+  context.setDefaultTimeout(BROWSER_PATIENCE_MS);
   const tab = await context.newPage();
   tab.on('request', (request) => {
     const file = files.get(new URL(request.url()).pathname);

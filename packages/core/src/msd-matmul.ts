@@ -10,11 +10,10 @@ import { type DecompositionOptions, resolveDecomposition } from './decompose/con
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
-import { integersOf } from './formats/integers.ts';
 import { chunkLength } from './formats/layout.ts';
 import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
-import { integerDot } from './gemm/gemm.reference.ts';
+import { integerDot, integersOf } from './gemm/gemm.reference.ts';
 
 export interface ReferenceOptions extends DecompositionOptions {
   readonly M: number;

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BROWSER_PATIENCE_MS } from '../../../scripts/find-chromium.mjs';
 import { openBrowser, serve } from '../../../scripts/outside/pages.mjs';
 import { CASES } from './pipeline-cases.ts';
 import { expectAlike } from './pipeline-compare.ts';
@@ -52,6 +53,7 @@ beforeAll(async () => {
   );
   browser = await openBrowser();
   page = await browser.newPage();
+  page.setDefaultTimeout(BROWSER_PATIENCE_MS);
   await page.goto(site.url);
   await page.waitForFunction(() => document.title === 'ready');
 }, 120_000);

@@ -21,12 +21,3 @@ export function weightReader(weights: QuantizedWeights): (n: number, k: number) 
   const zero = zeroPointReader(weights);
   return (n, k) => format.code(data, rowBytes, n, k) - zero(n, blockSize ? Math.floor(k / blockSize) : 0);
 }
-
-/** q − z of all weights, i16 [N,K] row-major: what is read again for every row of activations is decoded once. */
-export function integersOf(weights: QuantizedWeights): Int16Array {
-  const { N, K } = weights;
-  const weight = weightReader(weights);
-  const out = new Int16Array(N * K);
-  for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) out[n * K + k] = weight(n, k);
-  return out;
-}
