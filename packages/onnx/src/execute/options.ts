@@ -260,6 +260,9 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   if (!Array.isArray(externalData)) {
     throw new TypeError(`msd: option 'externalData', expected an array, got ${typeof externalData}.`);
   }
+  const odd = externalData.findIndex((entry) => typeof entry !== 'string' && !isExternal(entry));
+  if (odd >= 0)
+    throw new TypeError(`msd: option 'externalData', expected { path, data } as entry ${odd}, got another value.`);
   const overrides = overridesOf(given);
   const isProfiled = Boolean(given.enableProfiling);
   const watch = new Watch('create', signal);
@@ -275,6 +278,9 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const marks = { isProfiled, isTakenOver, isWarming };
   return { msd, externalData, overrides, ...marks, watch, progress, download, whole, region };
 }
+
+const isExternal = (entry: { path?: unknown; data?: unknown } | null): boolean =>
+  typeof entry?.path === 'string' && /^(string|object)$/.test(typeof entry.data);
 
 /** ONNX Runtime's own option for the threads of one session, where MSD's says nothing; 0 and what MSD cannot have are its default. */
 function askedThreads({ intraOpNumThreads: asked }: Readonly<Record<string, unknown>>): MsdOptions {
