@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
-import { findChromium } from './scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from './scripts/find-chromium.mjs';
 import LongestFirst from './scripts/longest-first.ts';
 import { otherBrowser, webdriver } from './scripts/vitest-webdriver.ts';
 
@@ -18,7 +18,7 @@ const other = otherBrowser(process.env.MSD_BROWSER);
 
 const launchOptions = {
   executablePath: findChromium(),
-  timeout: 60_000,
+  timeout: BROWSER_PATIENCE_MS,
   // The first is needed as root, the second for a software WebGPU adapter; the rest keep an offline machine quiet.
   args: [
     '--no-sandbox',
@@ -74,6 +74,7 @@ export default defineConfig({
           browser: {
             enabled: true,
             headless: true,
+            connectTimeout: BROWSER_PATIENCE_MS,
             screenshotFailures: false,
             provider: other ? webdriver(other) : playwright({ launchOptions }),
             instances: [{ browser: other ?? 'chromium' }],
