@@ -43,12 +43,16 @@ export async function serve(roots, headers = {}) {
   return { url: `http://localhost:${server.address().port}`, close: () => server.close() };
 }
 
+/** @returns {Promise<import('playwright').Browser>} */
+export const openChromium = () =>
+  chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'], timeout: BROWSER_PATIENCE_MS });
+
 /** Chromium; with MSD_BROWSER=firefox or webkit that one, whose tabs tell less. */
 export function openBrowser() {
   const other = process.env.MSD_BROWSER;
   if (other === 'firefox') return openFirefox();
   if (other === 'webkit') return openWebKit(undefined, WITH_THREADS);
-  return chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'], timeout: BROWSER_PATIENCE_MS });
+  return openChromium();
 }
 
 /**
