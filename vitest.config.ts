@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
-import { findChromium } from './scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from './scripts/find-chromium.mjs';
 import LongestFirst from './scripts/longest-first.ts';
+import { otherBrowser, webdriver } from './scripts/vitest-webdriver.ts';
 
 // WebGPU in Node: Chromium's own software driver, unless another is named. Here, in the main process, because the Vulkan loader
 // reads the environment that a process starts with. The second silences libwayland.
@@ -12,9 +13,12 @@ if (!process.env.VK_ICD_FILENAMES && !process.env.VK_DRIVER_FILES && existsSync(
   process.env.VK_ICD_FILENAMES = softwareVulkan;
 process.env.XDG_RUNTIME_DIR ??= tmpdir();
 
+/** Tests in pages run in Chromium, and by hand in another browser. */
+const other = otherBrowser(process.env.MSD_BROWSER);
+
 const launchOptions = {
   executablePath: findChromium(),
-  timeout: 60_000,
+  timeout: BROWSER_PATIENCE_MS,
   // The first is needed as root, the second for a software WebGPU adapter; the rest keep an offline machine quiet.
   args: [
     '--no-sandbox',
@@ -62,7 +66,7 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'chromium',
+          name: other ?? 'chromium',
           include: ['{packages,examples,test}/**/*.browser.test.ts'],
           globalSetup: ['packages/tfjs/test/model-server.ts'],
           env: { MSD_TEST_ALL: process.env.MSD_TEST_ALL }, // a page has no environment of its own
@@ -70,9 +74,10 @@ export default defineConfig({
           browser: {
             enabled: true,
             headless: true,
+            connectTimeout: BROWSER_PATIENCE_MS,
             screenshotFailures: false,
-            provider: playwright({ launchOptions }),
-            instances: [{ browser: 'chromium' }],
+            provider: other ? webdriver(other) : playwright({ launchOptions }),
+            instances: [{ browser: other ?? 'chromium' }],
           },
         },
       },

@@ -2,16 +2,18 @@
 import type { CarrierChoice } from '@msd/core';
 import type { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { CUTS } from '../../packages/core/test/attention-bits.ts';
-import { type Patience, waitForThreads } from '../../packages/core/test/patience.ts';
+import { canShare, type Patience, waitForThreads } from '../../packages/core/test/patience.ts';
 
 export interface CarrierRun {
   readonly carrier?: CarrierChoice;
   readonly threads?: number;
 }
 
-export function carrierRuns(relaxedSimd: boolean): CarrierRun[] {
+/** @param hasThreads without them every run has one thread */
+export function carrierRuns(relaxedSimd: boolean, hasThreads = true): CarrierRun[] {
   const carriers = relaxedSimd ? (['i16', 'i8'] as const) : (['i16'] as const);
-  return [{}, ...carriers.flatMap((carrier) => [1, 2, 3].map((threads) => ({ carrier, threads })))];
+  const counts = hasThreads ? [1, 2, 3] : [1];
+  return [{}, ...carriers.flatMap((carrier) => counts.map((threads) => ({ carrier, threads })))];
 }
 
 /** As a key: `i16 x 2`. */
@@ -22,7 +24,8 @@ export const cutsOf = ({ threads }: CarrierRun): readonly number[] =>
   threads === undefined ? CUTS : [CUTS[0], CUTS[CUTS.length - 1]!];
 
 /** Matrices and models are small here: by the planner's rules no thread would get a part. */
-export function usePoolForTests(pool: Patience & Pick<ThreadPool, 'chunkMacs'>): void {
-  waitForThreads(pool);
-  pool.chunkMacs = 1;
+export function usePoolForTests(pool: () => Patience & Pick<ThreadPool, 'chunkMacs'>): void {
+  if (!canShare()) return;
+  waitForThreads(pool());
+  pool().chunkMacs = 1;
 }

@@ -2,7 +2,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { findChromium } from '../../scripts/find-chromium.mjs';
-import { runInChromium } from './browser.ts';
+import { findFirefox, findWebKit, openFirefox, openWebKit, WITH_THREADS } from '../../scripts/webdriver.mjs';
+import { openChromium, runInBrowser } from './browser.ts';
 import { buildForNode } from './build.ts';
 import type { Job, Result } from './jobs.ts';
 import { aarch64Command, type Command, NODE_20, NODE_22, NODE_24, nodeCommand, type Unavailable } from './nodes.ts';
@@ -18,6 +19,10 @@ export interface Engine {
   readonly only?: string;
   /** Without relaxed SIMD there is one carrier. */
   readonly relaxedSimd: boolean;
+  /** Without cross-origin isolation there is one thread. */
+  readonly hasThreads?: boolean;
+  /** Runs where it is asked for by name, and in the long tier. */
+  readonly onRequest?: boolean;
   /**
    * Does one job in a fresh process.
    *
@@ -60,6 +65,38 @@ export const ENGINES: readonly Engine[] = [
     run: inChromium('--js-flags=--no-enable-avx-vnni --no-enable-avx-vnni-int8'),
   },
   {
+    name: 'firefox',
+    about: 'SpiderMonkey, a cross-origin isolated page; relaxed SIMD since 145',
+    relaxedSimd: true,
+    onRequest: true,
+    run: inFirefox(),
+  },
+  {
+    name: 'firefox-alone',
+    onRequest: true,
+    about: 'the same without isolation and relaxed SIMD',
+    ...VARIANT,
+    relaxedSimd: false,
+    hasThreads: false,
+    run: inFirefox({ isolated: false, prefs: { 'javascript.options.wasm_relaxed_simd': false } }),
+  },
+  {
+    name: 'webkit',
+    onRequest: true,
+    about: 'JavaScriptCore, a cross-origin isolated page; it has no relaxed dot',
+    relaxedSimd: false,
+    run: inWebKit({ settings: WITH_THREADS }),
+  },
+  {
+    name: 'webkit-alone',
+    onRequest: true,
+    about: 'the same without isolation',
+    ...VARIANT,
+    relaxedSimd: false,
+    hasThreads: false,
+    run: inWebKit({ isolated: false }),
+  },
+  {
     name: 'aarch64',
     about: 'ARM, emulated on other machines; the relaxed dot is signed',
     relaxedSimd: true,
@@ -89,6 +126,24 @@ function inChromium(...flags: string[]): Engine['run'] {
   return async (job) => {
     if (flags.length > 0 && process.arch !== 'x64') return { unavailable: `${flags[0]} is for x86-64` };
     const executable = findChromium();
-    return executable ? runInChromium(executable, flags, job) : { unavailable: 'no Chrome or Chromium was found' };
+    if (!executable) return { unavailable: 'no Chrome or Chromium was found' };
+    return runInBrowser(() => openChromium(executable, flags), true, job);
+  };
+}
+
+function inFirefox({ isolated = true, prefs = {} } = {}): Engine['run'] {
+  return async (job) => {
+    const executable = findFirefox();
+    if (!executable) return { unavailable: 'no Firefox was found (Debian: apt-get install firefox-esr)' };
+    return runInBrowser(() => openFirefox(executable, prefs), isolated, job);
+  };
+}
+
+function inWebKit({ isolated = true, settings = {} } = {}): Engine['run'] {
+  return async (job) => {
+    const executable = findWebKit();
+    if (!executable)
+      return { unavailable: 'no WebKitWebDriver was found (Debian: apt-get install webkit2gtk-driver xvfb)' };
+    return runInBrowser(() => openWebKit(executable, settings), isolated, job);
   };
 }

@@ -12,9 +12,6 @@ export interface Result {
 }
 
 export async function runJob(job: Job): Promise<Result> {
-  const engine =
-    typeof process === 'undefined'
-      ? navigator.userAgent.replace(/^.*(Chrome\/\d+).*$/, '$1')
-      : `Node ${process.versions.node}, ${process.arch}`;
+  const engine = typeof process === 'undefined' ? 'a browser' : `Node ${process.versions.node}, ${process.arch}`;
   return job.name === 'suite' ? { engine, suite: await runSuite(job) } : { engine, story: await runStory(job) };
 }

@@ -15,7 +15,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-for (const { name, about, only, relaxedSimd, run } of ENGINES) {
+for (const { name, about, only, relaxedSimd, hasThreads, run } of ENGINES) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   const result = await run({ name: 'suite', only });
   if ('unavailable' in result) {
@@ -32,7 +32,7 @@ for (const { name, about, only, relaxedSimd, run } of ENGINES) {
   if (values.kernels) console.log(kernels.join('\n'));
   for (const failure of failed) console.error(`  ${failure}`);
   if (failed.length > 0) process.exitCode = 1;
-  const outcome = await run(storyJob(carrierRuns(relaxedSimd)));
+  const outcome = await run(storyJob(carrierRuns(relaxedSimd, hasThreads)));
   if ('story' in outcome)
     for (const { options, threads, logits, hash, kernels } of outcome.story ?? [])
       console.log(

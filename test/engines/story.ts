@@ -36,7 +36,7 @@ const NAN_BITS = 0x7fc00000;
 export async function runStory({ model, config, prompts, tokens, runs }: StoryOptions): Promise<StoryRun[]> {
   ort.env.wasm.numThreads = 1;
   register(ort);
-  usePoolForTests(threadPool());
+  usePoolForTests(threadPool);
   const path = typeof process === 'undefined' ? `/onnx/${model.split(/[\\/]/).at(-1)}` : model;
   const results: StoryRun[] = [];
   for (const options of runs) {

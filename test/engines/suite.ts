@@ -12,7 +12,7 @@ import type { ByteOperand } from '../../packages/core/src/wasm/features.ts';
 import { relaxedDot } from '../../packages/core/src/wasm/features.ts';
 import { attentionBits } from '../../packages/core/test/attention-bits.ts';
 import { bitsOf } from '../../packages/core/test/bits.ts';
-import { waitForThreads } from '../../packages/core/test/patience.ts';
+import { canShare, waitForItsThreads } from '../../packages/core/test/patience.ts';
 import { carrierRuns, cutsOf, runName, usePoolForTests } from './carrier-runs.ts';
 import { recordKernels } from './kernels.ts';
 
@@ -55,13 +55,13 @@ export async function runSuite({ only }: SuiteOptions = {}): Promise<SuiteReport
   const start = performance.now();
   const kernels = recordKernels();
   fc.configureGlobal({ seed: SEED });
-  waitForThreads(threadPool());
+  waitForItsThreads();
   const { passed, failed, skipped } = summarize(await startTests(Object.keys(files), runner(only)));
   const dot = relaxedDot();
   const bits: Record<string, string> = {};
   const attention: Record<string, string> = {};
-  usePoolForTests(threadPool());
-  for (const options of carrierRuns(dot !== null)) {
+  usePoolForTests(threadPool);
+  for (const options of carrierRuns(dot !== null, canShare())) {
     const backend = await createBackend('wasm', options);
     const { count, warnings } = backend.threads;
     if (count !== (options.threads ?? count))

@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import * as layers from '@tensorflow/tfjs-layers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadLayersModel, ready, register, reportOf, unregister } from '../src/index.ts';
+import { hasGpu } from './gpu.ts';
 
 const [BATCH, POSITIONS, K, UNITS] = [2, 4, 16, 32];
 
@@ -43,7 +44,7 @@ async function predict(artifacts: tf.io.ModelArtifacts): Promise<Float32Array> {
   return values;
 }
 
-describe('recurrent layers on WebGPU', { timeout: 120_000 }, () => {
+describe.skipIf(!hasGpu)('recurrent layers on WebGPU', { timeout: 120_000 }, () => {
   beforeAll(async () => {
     expect(await tf.setBackend('webgpu')).toBe(true);
     register(tf);

@@ -6,10 +6,11 @@ import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threa
 import '@tensorflow/tfjs-backend-webgpu';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { ready, register, unregister } from '../src/index.ts';
+import { hasGpu } from './gpu.ts';
 import { inMemory, type Place, savingSuite } from './saving.ts';
 import { tf, useBackend } from './tf.ts';
 
-describe.each(['cpu', 'wasm', 'webgpu'])('models on %s', (backend) => {
+describe.each(['cpu', 'wasm', ...(hasGpu ? ['webgpu'] : [])])('models on %s', (backend) => {
   beforeAll(async () => {
     setWasmPaths(
       {

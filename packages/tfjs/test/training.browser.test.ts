@@ -3,12 +3,13 @@ import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accelerate, loadLayersModel, ready, register, reportOf, unregister } from '../src/index.ts';
+import { hasGpu } from './gpu.ts';
 import { artifactsOf, floats, handlerOf, placeholder } from './graph.ts';
 import { saved } from './layers.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
-describe('training on WebGPU', { timeout: 120_000 }, () => {
+describe.skipIf(!hasGpu)('training on WebGPU', { timeout: 120_000 }, () => {
   beforeAll(async () => {
     expect(await tf.setBackend('webgpu')).toBe(true);
     register(tf);

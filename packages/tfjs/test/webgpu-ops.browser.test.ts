@@ -25,6 +25,7 @@ import type { MatrixSpec } from '../src/spec.ts';
 import { type Encoded, encode } from '../src/weights/encode.ts';
 import type { StoredValues } from '../src/weights/source.ts';
 import type { WeightView } from '../src/weights/view.ts';
+import { hasGpu } from './gpu.ts';
 import { artifactsOf, FLOAT, floats, handlerOf, ints, placeholder } from './graph.ts';
 import { gaussian, relativeL2, tensor, tf } from './tf.ts';
 
@@ -157,7 +158,7 @@ async function onCpu(packed: Packed, makeInputs: () => tf.Tensor[], run: Run): P
   return values;
 }
 
-describe('all operations on WebGPU', { timeout: 120_000 }, () => {
+describe.skipIf(!hasGpu)('all operations on WebGPU', { timeout: 120_000 }, () => {
   const problems: string[] = [];
   beforeAll(async () => {
     rememberBindGroups();

@@ -18,6 +18,7 @@ import {
   status,
   unregister,
 } from '../src/index.ts';
+import { hasGpu } from './gpu.ts';
 import { artifactsOf, handlerOf, placeholder } from './graph.ts';
 
 const random = (seed: number, shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed);
@@ -32,7 +33,7 @@ function relativeL2(got: Float32Array, want: Float32Array): number {
   return Math.sqrt(error / size);
 }
 
-describe('tfjs on WebGPU', { timeout: 120_000 }, () => {
+describe.skipIf(!hasGpu)('tfjs on WebGPU', { timeout: 120_000 }, () => {
   const problems: string[] = [];
   beforeAll(async () => {
     expect(await tf.setBackend('webgpu')).toBe(true);

@@ -1,7 +1,7 @@
 /** Options of `npm run bench -- first-tokens` on the command line. */
 import { choice, count, list, positive } from '../arguments.ts';
 import { type FirstTokensOptions, MODELS, PROVIDERS } from './index.ts';
-import { PLACES } from './places.ts';
+import { PLACES, USUAL_PLACES } from './places.ts';
 
 /** For `parseArgs`; all others it shares with other benchmarks, whose defaults are not its own. */
 export const FIRST_TOKENS_FLAGS = {
@@ -19,7 +19,7 @@ export function firstTokensOptions(
     models: list('models', values.models ?? 'story,smollm2-135m', MODELS),
     layers: values.layers === undefined ? undefined : count('layers', values.layers),
     scale: positive('scale', values.scale ?? '1'),
-    places: list('in', values.in ?? PLACES.join(), PLACES),
+    places: list('in', values.in ?? USUAL_PLACES.join(), PLACES),
     providers: list('providers', values.providers ?? FIRST_TOKENS_FLAGS.providers.default, PROVIDERS),
     prompt: count('prompt', values.prompt ?? '16'),
     tokens: count('tokens', values.tokens ?? FIRST_TOKENS_FLAGS.tokens.default),

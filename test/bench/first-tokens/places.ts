@@ -6,13 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
 import { createServer } from 'vite';
 import { findChromium } from '../../../scripts/find-chromium.mjs';
+import { findFirefox, findWebKit, openFirefox, openWebKit } from '../../../scripts/webdriver.mjs';
 import type { Clock } from '../measure.ts';
 import type { Trace, TraceRequest } from './trace.ts';
 
-/** What page.ts leaves in the page's global scope; the function given to `evaluate` runs there. */
-declare const page$: { traceModel(url: string, request: TraceRequest): Promise<Trace> };
-
-export const PLACES = ['node', 'chromium', 'chromium-not-isolated'] as const;
+export const USUAL_PLACES = ['node', 'chromium', 'chromium-not-isolated'] as const;
+const OTHERS = ['firefox', 'firefox-not-isolated', 'webkit', 'webkit-not-isolated'] as const;
+export const PLACES = [...USUAL_PLACES, ...OTHERS] as const;
 export type Place = (typeof PLACES)[number];
 
 /** A place that is open: its browser and its server stay, every trace has a process or a page of its own. */
@@ -23,7 +23,10 @@ export interface OpenPlace {
 
 /** @param rate MB/s of the server that pages download from; absent: as fast as it can */
 export async function openPlace(place: Place, model: string, clock: Clock, rate?: number): Promise<OpenPlace> {
-  return place === 'node' ? inNode(model, clock) : inPage(model, place === 'chromium', rate);
+  if (place === 'node') return inNode(model, clock);
+  const isIsolated = !place.endsWith('-not-isolated');
+  const traceIn = place.startsWith('chromium') ? await inChromium() : inOther(place);
+  return inPage(model, isIsolated, rate, traceIn);
 }
 
 function inNode(model: string, clock: Clock): OpenPlace {
@@ -56,9 +59,18 @@ function send(response: ServerResponse, bytes: Uint8Array, rate: number | undefi
   }, PART_MS);
 }
 
-async function inPage(model: string, isIsolated: boolean, rate: number | undefined): Promise<OpenPlace> {
-  const executablePath = findChromium();
-  if (!executablePath) throw new Error('bench: no Chromium found. Set MSD_CHROMIUM, or say --in node.');
+/** Opens a page in a process of its own, has it evaluate an expression that gives a promise, and closes it. */
+interface PageRunner {
+  run(url: string, expression: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+async function inPage(
+  model: string,
+  isIsolated: boolean,
+  rate: number | undefined,
+  runner: PageRunner,
+): Promise<OpenPlace> {
   const headers = isIsolated
     ? { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
     : {};
@@ -78,22 +90,58 @@ async function inPage(model: string, isIsolated: boolean, rate: number | undefin
     server: { hmr: false, watch: null, headers },
   });
   await server.listen();
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-background-networking'] });
   const url = `${server.resolvedUrls!.local[0]}test/bench/first-tokens/page.html`;
   return {
-    trace: async (request) => {
+    trace: async (request) => (await runner.run(url, tracing(isIsolated, request))) as Trace,
+    close: async () => {
+      await runner.close();
+      await server.close();
+    },
+  };
+}
+
+/** Runs in the page, once page.ts has left there what it calls. */
+const tracing = (isIsolated: boolean, request: TraceRequest) => `(async () => {
+  for (const end = Date.now() + 60_000; !globalThis.page$ && Date.now() < end; )
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  if (crossOriginIsolated !== ${isIsolated}) throw new Error('the page is isolated, or is not, against the plan');
+  return page$.traceModel('/model.onnx', ${JSON.stringify(request)});
+})()`;
+
+async function inChromium(): Promise<PageRunner> {
+  const executablePath = findChromium();
+  if (!executablePath) throw new Error('bench: no Chromium found. Set MSD_CHROMIUM, or say --in node.');
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-background-networking'] });
+  return {
+    run: async (url, expression) => {
       // A context of its own has a process of its own: what the engine has compiled before is not there.
       const context = await browser.newContext();
       const page = await context.newPage();
       await page.goto(url, { waitUntil: 'load' });
-      await page.waitForFunction(`globalThis.page$ !== undefined && globalThis.crossOriginIsolated === ${isIsolated}`);
-      const result = await page.evaluate((value) => page$.traceModel('/model.onnx', value), request);
+      const result = await page.evaluate(expression);
       await context.close();
       return result;
     },
-    close: async () => {
-      await browser.close();
-      await server.close();
+    close: () => browser.close(),
+  };
+}
+
+/** A browser of its own for every trace. */
+function inOther(place: Place): PageRunner {
+  const isFirefox = place.startsWith('firefox');
+  const executable = isFirefox ? findFirefox() : findWebKit();
+  if (!executable) throw new Error(`bench: ${place} was not found. Leave it out of --in.`);
+  return {
+    run: async (url, expression) => {
+      const browser = await (isFirefox ? openFirefox : openWebKit)(executable);
+      try {
+        const tab = await browser.newTab();
+        await tab.goto(url);
+        return await tab.evaluate(expression);
+      } finally {
+        await browser.close();
+      }
     },
+    close: async () => {},
   };
 }

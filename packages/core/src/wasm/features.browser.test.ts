@@ -21,7 +21,11 @@ async function errorUnder(policy: string): Promise<string> {
   return text;
 }
 
-it('is told which policy it needs', async () => {
+/** WebKit lets pages compile whose policy is in a `meta` element. */
+const enforcesMeta = !navigator.userAgent.includes('AppleWebKit') || navigator.userAgent.includes('Chrome');
+
+it('is told which policy it needs', async ({ skip }) => {
+  skip(!enforcesMeta, 'this engine does not apply such a policy to WebAssembly');
   const scripts = `'unsafe-inline' ${location.origin}`;
   expect(await errorUnder(`script-src ${scripts}`)).toMatch(
     /^BackendUnavailableError createBackend: this page may not compile WebAssembly .*'wasm-unsafe-eval'/,

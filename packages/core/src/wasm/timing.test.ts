@@ -49,12 +49,39 @@ it.each(CLOCKS)('a clock that %s is not waited for', async (_, clock) => {
   backend.dispose();
 });
 
-it('a clock of coarse steps is waited for', () => {
-  replace(() => Math.floor(real() / 16) * 16);
-  let calls = 0;
-  const run = (): void => void calls++;
-  bestTime([run], 1);
-  expect(calls).toBeGreaterThan(0);
+/** A clock that moves on when it is looked at, and when something runs. */
+function madeClock(step: number): { run(ms: number): () => void; readonly runs: number } {
+  let [time, runs] = [1000, 0];
+  replace(() => Math.floor((time += 0.0001) / step) * step);
+  const run = (ms: number) => () => {
+    time += ms;
+    runs++;
+  };
+  return {
+    run,
+    get runs() {
+      return runs;
+    },
+  };
+}
+
+it('a clock of coarse steps tells functions apart', () => {
+  const { run } = madeClock(1);
+  const [slow, fast] = settledTime([run(0.013), run(0.01)]);
+  expect(slow / fast).toBeGreaterThan(1.27);
+  expect(slow / fast).toBeLessThan(1.33);
+  expect(fast).toBeGreaterThan(0.0097);
+  expect(fast).toBeLessThan(0.0105);
+  const [once] = bestTime([run(3)]); // longer than a step
+  expect(once).toBeGreaterThan(2.5);
+  expect(once).toBeLessThan(3.5);
+});
+
+it('a clock of steps that last longer than what is measured is not waited for', () => {
+  const clock = madeClock(16);
+  expect(settledTime([clock.run(0.01), clock.run(0.01)])).toEqual([0, 0]);
+  warmUp(() => clock.run(0.01))();
+  expect(clock.runs).toBe(0);
 });
 
 it('a busy moment does not pass for a long sample, however coarse the clock is', () => {

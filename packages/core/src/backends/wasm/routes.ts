@@ -18,7 +18,7 @@ import {
 } from '../../gemm/registry.ts';
 import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, loadsFirst, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
-import { settledTime } from '../../wasm/timing.ts';
+import { isClockFine, settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
 import { LARGE_BYTES, StreamTrial } from './stream-trial.ts';
 
@@ -96,7 +96,7 @@ export class Routes {
   /** What is compared with a kernel of one row while it is used. @param usedBytes of the memory that its weights lie in */
   streams(options: GemmOptions, usedBytes: number): StreamTrial | undefined {
     const id = gemmId(options);
-    const others = usedBytes < LARGE_BYTES || this.#trials.has(id) ? [] : otherStreams(options);
+    const others = usedBytes < LARGE_BYTES || this.#trials.has(id) || !isClockFine() ? [] : otherStreams(options);
     if (others.length > 0) this.#trials.set(id, new StreamTrial([options, ...others]));
     return this.#trials.get(id);
   }
