@@ -226,7 +226,6 @@ const foreign: readonly Case[] = [
   ['Einsum', [x, counted('float32', 5, 4)], { equation: { string: 'bij,jk->bik' } }],
   ['GatherElements', [x, longs([1, 2, 2], 0, 1, 2, 0)], { axis: { int: 1 } }],
   ['GatherElements', [list(5, 6, 7), list(0, 0, 2, 1, 2)]],
-  ['GatherND', [x, longs([1, 2], 1, 2)]],
   ['InstanceNormalization', [x, floats([3], 1, 2, 3), floats([3], 0, 1, 0)]],
   ['IsInf', [x]],
   ['LpNormalization', [x]],

@@ -13,6 +13,7 @@ import { expertOperators } from '../src/ops/experts.ts';
 import { foreignOperators } from '../src/ops/foreign.ts';
 import { gatherOperators } from '../src/ops/gather.ts';
 import { gatherCodesOperators } from '../src/ops/gather-device.ts';
+import { gatherNDOperators } from '../src/ops/gather-nd.ts';
 import { PATTERNS } from '../src/ops/index.ts';
 import { matMulOperators } from '../src/ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../src/ops/mat-mul-bnb4.ts';
@@ -57,7 +58,7 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
   codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
   reductions: [...reduceOperators, ...foldOperators],
   rotary: rotaryOperators,
-  gather: [...gatherOperators, ...gatherCodesOperators],
+  gather: [...gatherOperators, ...gatherCodesOperators, ...gatherNDOperators],
   movement: movementOperators,
   shapes: [...shapeOperators, ...reshapeOperators],
   others: [...foreignOperators, ...dynamicOperators],

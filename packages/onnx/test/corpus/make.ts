@@ -265,6 +265,7 @@ const distances: GraphSpec = {
     op('Conv', ['channels', 'w'], ['c'], { group: { int: 2 }, kernel_shape: { ints: [3] }, pads: { ints: [1, 1] } }),
     op('ArgMax', ['ids'], ['best'], { axis: { int: 0 }, keepdims: { int: 0 } }),
     op('Gather', ['p', 'best'], ['z']),
+    op('GatherND', ['p', 'places'], ['v']),
   ],
   initializers: [
     ...a.initializers,
@@ -272,10 +273,11 @@ const distances: GraphSpec = {
     ...Object.entries({ nought: 0, one: 1, seven: 7 }).map(([name, number]): TensorSpec => {
       return { name, dtype: 'int64', dims: [], data: BigInt64Array.of(BigInt(number)) };
     }),
+    { name: 'places', dtype: 'int64', dims: [2, 1], data: BigInt64Array.of(0n, -1n) },
     { name: 'codes', dtype: 'int8', dims: [8, 4], data: Int8Array.from({ length: 32 }, (_, i) => 9 * i) },
   ],
   inputs: [value('x'), value('ids', 'int32', ['m'])],
-  outputs: ['y', 'c', 'z'].map((name) => ({ name, dtype: 'float32' as const })),
+  outputs: ['y', 'c', 'z', 'v'].map((name) => ({ name, dtype: 'float32' as const })),
 };
 
 /** A layer of halves whose keys and values are floats outside. */
