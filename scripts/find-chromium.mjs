@@ -26,6 +26,9 @@ const CANDIDATES = {
   }),
 };
 
+/** How long a browser and its pages may take: on a machine that is slow and busy, playwright's own 30 s are too few. */
+export const BROWSER_PATIENCE_MS = 180_000;
+
 /** @returns {string | undefined} path of a Chromium-family browser; `MSD_CHROMIUM` overrides the search */
 export function findChromium() {
   const wanted = process.env.MSD_CHROMIUM;

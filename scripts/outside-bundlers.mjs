@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, resolve } from 'node:path';
 import { chromium } from 'playwright';
-import { findChromium } from './find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from './find-chromium.mjs';
 
 const BUNDLERS = ['vite@8', 'webpack@5', 'webpack-cli@6', 'esbuild@0.28'];
 const TFJS = [
@@ -127,14 +127,19 @@ const server = createServer((request, response) => {
 });
 await new Promise((done) => server.listen(0, done));
 const { port } = server.address();
-const browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
+const browser = await chromium.launch({
+  executablePath: findChromium(),
+  args: ['--no-sandbox'],
+  timeout: BROWSER_PATIENCE_MS,
+});
 let failed = 0;
 for (const name of ['vite', 'webpack', 'esbuild', 'script']) {
   const tab = await browser.newPage();
+  tab.setDefaultTimeout(BROWSER_PATIENCE_MS);
   const problems = [];
   tab.on('pageerror', (error) => problems.push(String(error)));
   await tab.goto(`http://localhost:${port}/${name}/`);
-  await tab.waitForFunction(() => document.title !== 'running', null, { timeout: 60_000 }).catch(() => {});
+  await tab.waitForFunction(() => document.title !== 'running').catch(() => {});
   const title = await tab.title();
   if (title !== 'ok tfjs heap') failed++;
   console.log(`${name}: ${title}${problems.length ? `; ${problems.join('; ')}` : ''}`);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join, normalize } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright';
 import { build } from 'vite';
-import { findChromium } from '../../scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../../scripts/find-chromium.mjs';
 import { typeOf } from './vite.ts';
 
 export interface PageOptions {
@@ -74,7 +74,11 @@ export async function hostPage(root: string): Promise<PageHost> {
   await build({ root, logLevel: 'error', configFile: join(root, 'vite.config.ts') });
   const folder = join(root, 'generated/page');
   const hosts = { plain: await staticHost(folder, false), isolated: await staticHost(folder, true) };
-  const browser: Browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
+  const browser: Browser = await chromium.launch({
+    executablePath: findChromium(),
+    args: ['--no-sandbox'],
+    timeout: BROWSER_PATIENCE_MS,
+  });
   const problems: string[] = [];
   const url = (isIsolated: boolean) => hosts[isIsolated ? 'isolated' : 'plain'].url;
   return {
@@ -82,6 +86,7 @@ export async function hostPage(root: string): Promise<PageHost> {
     url,
     async open({ isIsolated = false, width = 1100, height = 900, query = '', isQuiet = false } = {}) {
       const context = await browser.newContext({ viewport: { width, height } });
+      context.setDefaultTimeout(BROWSER_PATIENCE_MS);
       const page = await context.newPage();
       const complain = (text: string) => !isQuiet && problems.push(text);
       page.on('pageerror', (error) => complain(String(error)));

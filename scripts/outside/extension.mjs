@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright';
-import { findChromium } from '../find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../find-chromium.mjs';
 import { resultOf } from './pages.mjs';
 import { pageModule, TAKEN } from './transformers-page.mjs';
 
@@ -47,6 +47,7 @@ export async function resultInExtension(app, models) {
   const profile = mkdtempSync(join(tmpdir(), 'msd-extension-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: findChromium(),
+    timeout: BROWSER_PATIENCE_MS,
     ignoreDefaultArgs: ['--disable-extensions'],
     args: [
       '--no-sandbox',
@@ -55,6 +56,7 @@ export async function resultInExtension(app, models) {
       `--load-extension=${folder}`,
     ],
   });
+  context.setDefaultTimeout(BROWSER_PATIENCE_MS);
   try {
     return await resultOf(context, `chrome-extension://${idOf(realpathSync(folder))}/page.html`);
   } finally {

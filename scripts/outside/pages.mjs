@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { chromium } from 'playwright';
-import { findChromium } from '../find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../find-chromium.mjs';
 import { openFirefox, openWebKit, WITH_THREADS } from '../webdriver.mjs';
 
 const TYPES = {
@@ -43,12 +43,16 @@ export async function serve(roots, headers = {}) {
   return { url: `http://localhost:${server.address().port}`, close: () => server.close() };
 }
 
+/** @returns {Promise<import('playwright').Browser>} */
+export const openChromium = () =>
+  chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'], timeout: BROWSER_PATIENCE_MS });
+
 /** Chromium; with MSD_BROWSER=firefox or webkit that one, whose tabs tell less. */
 export function openBrowser() {
   const other = process.env.MSD_BROWSER;
   if (other === 'firefox') return openFirefox();
   if (other === 'webkit') return openWebKit(undefined, WITH_THREADS);
-  return chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
+  return openChromium();
 }
 
 /**
@@ -65,10 +69,9 @@ export async function resultOf(browser, url) {
   return { result: title ? JSON.parse(title) : { error: tab.problems.join('; ') || 'no result' }, fetched, workers };
 }
 
-const PATIENCE_MS = 60_000;
-
 async function chromiumTab(browser, url) {
   const tab = await browser.newPage();
+  tab.setDefaultTimeout(BROWSER_PATIENCE_MS);
   const fetched = [];
   const problems = [];
   tab.on('request', (request) => fetched.push(new URL(request.url()).pathname));
@@ -77,7 +80,7 @@ async function chromiumTab(browser, url) {
   return {
     problems,
     async title() {
-      await tab.waitForFunction(() => document.title.startsWith('{'), null, { timeout: PATIENCE_MS });
+      await tab.waitForFunction(() => document.title.startsWith('{'));
       return tab.title();
     },
     fetched: () => fetched,
@@ -97,7 +100,7 @@ async function otherTab(browser, url) {
   return {
     problems: [],
     async title() {
-      for (let tries = 0; tries < PATIENCE_MS / 100; tries++) {
+      for (let tries = 0; tries < BROWSER_PATIENCE_MS / 100; tries++) {
         if ((await title()).startsWith('{')) break;
         await wait(100);
       }

@@ -1,6 +1,7 @@
 /** Browsers as engines: a job in a page of a browser of its own. */
 import { chromium } from 'playwright';
 import { preview } from 'vite';
+import { BROWSER_PATIENCE_MS } from '../../scripts/find-chromium.mjs';
 import { buildForBrowser } from './build.ts';
 import type { Job, Result } from './jobs.ts';
 
@@ -47,10 +48,14 @@ export async function runInBrowser(open: () => Promise<EngineBrowser>, isolated:
 }
 
 export async function openChromium(executablePath: string, flags: readonly string[]): Promise<EngineBrowser> {
-  const browser = await chromium.launch({ executablePath, args: [...ARGS, ...flags] });
+  const browser = await chromium.launch({ executablePath, args: [...ARGS, ...flags], timeout: BROWSER_PATIENCE_MS });
   return {
     version: `chromium ${browser.version()}`,
-    newTab: async () => await browser.newPage(),
+    newTab: async () => {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(BROWSER_PATIENCE_MS);
+      return page;
+    },
     close: () => browser.close(),
   };
 }

@@ -8,7 +8,7 @@ import { hostPage, type PageHost, phoneProblems } from '../../shared/page-test.t
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const generated = join(root, 'generated');
-const READY_MS = 60_000;
+const READY_MS = 100_000;
 
 describe('the page', { timeout: 120_000 }, () => {
   let host: PageHost;

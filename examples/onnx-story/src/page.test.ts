@@ -8,7 +8,7 @@ import { type SharedResult, shareHash } from './share.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const story = fileURLToPath(new URL('../../story-model/generated', import.meta.url));
-const DONE_MS = 60_000;
+const DONE_MS = 100_000;
 
 /** A link that fills in the settings; a page that is opened with it computes nothing by itself. */
 const FIGURES = { rate: 100, firstMs: 20, startMs: 500, memory: 16e6, code: 14e6 };

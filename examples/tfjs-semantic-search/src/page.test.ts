@@ -53,7 +53,7 @@ describe('the page', { timeout: 180_000 }, () => {
       .locator('#msd-hits li', { hasText: /rain|storm|wind|hail|snow/i })
       .first()
       .waitFor();
-    await expect.poll(async () => (await hits('stock'))[0] === (await hits('msd'))[0], { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => (await hits('stock'))[0] === (await hits('msd'))[0], { timeout: 60_000 }).toBe(true);
   });
 
   it('shows answers of both sides only together, with the text that they belong to', async () => {
@@ -122,7 +122,7 @@ describe('the page', { timeout: 180_000 }, () => {
     await page.locator('#file').setInputFiles(path);
     await page.locator('#status', { hasText: '3 sentences are ready' }).waitFor({ timeout: 60_000 });
     await page.locator('#query').fill('something to eat');
-    await expect.poll(async () => (await hits('msd'))[0], { timeout: 10_000 }).toBe('Pizza is on the menu.');
+    await expect.poll(async () => (await hits('msd'))[0], { timeout: 60_000 }).toBe('Pizza is on the menu.');
     const drop = await page.evaluateHandle(() => {
       const data = new DataTransfer();
       data.items.add(new File(['A dog barks.\nRain falls.'], 'more.txt', { type: 'text/plain' }));

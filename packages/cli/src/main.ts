@@ -30,6 +30,7 @@ function report(error: unknown, isJson: boolean): number {
 function isTyped(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (typeof (error as NodeJS.ErrnoException).syscall === 'string') return true;
+  if (error.message.includes('ERROR_MESSAGE: ')) return true; // ONNX Runtime's, about the model
   return !/^(Type|Reference|Syntax|Range|)Error$/.test(error.name) || / expected .* got /s.test(error.message);
 }
 

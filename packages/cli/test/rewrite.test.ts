@@ -178,6 +178,43 @@ describe('products', () => {
   }, 240_000);
 });
 
+it('weights whose DequantizeLinear gives float16 from float32 scales are multiplied by float16', async () => {
+  const [N, K] = [8, 64];
+  const path = put(
+    'to-half.onnx',
+    writeModel({
+      irVersion: 11,
+      opsets: { '': 23 },
+      graph: {
+        nodes: [
+          {
+            opType: 'DequantizeLinear',
+            inputs: ['codes', 'scale'],
+            outputs: ['w'],
+            attributes: { output_dtype: { int: 10 } },
+          },
+          { opType: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] },
+        ],
+        initializers: [
+          { name: 'codes', dtype: 'int8', dims: [K, N], data: Int8Array.from(gaussian(K * N, 1), (v) => 30 * v) },
+          { name: 'scale', dtype: 'float32', dims: [], data: Float32Array.of(1 / 64) },
+        ],
+        inputs: [{ name: 'x', dtype: 'float16', dims: ['rows', K] }],
+        outputs: [{ name: 'y', dtype: 'float16', dims: ['rows', N] }],
+      },
+    }),
+  );
+  for (const to of ['decomposed', 'nbits']) {
+    const { rewritten, checks } = await rewrite([path, '-o', at('half.onnx'), '--to', to, '--force']);
+    expect(rewritten).toHaveLength(1);
+    for (const { engine, sqnr, error } of checks) {
+      if (engine === 'onnxruntime-node') continue; // reads no Float16Array
+      expect(error, to).toBeUndefined();
+      expect(sqnr ?? 999, to).toBeGreaterThan(60); // half precision keeps 11 bits
+    }
+  }
+});
+
 describe('the shipped story model', () => {
   it.each(['decomposed', 'qdq'] as const)('becomes %s', async (to) => {
     const path = put('story.onnx', storyModel('q4'));
@@ -228,6 +265,17 @@ describe('what cannot be', () => {
     const said = await failing([path, '-o', at('full/new/out.onnx'), ...args], kilobytes);
     expect(said).toMatch(/too large a file for this disk \(EFBIG\)\. Choose a folder on another disk with -o\.$/);
     expect(readdirSync(at('full'))).toEqual([]);
+  });
+
+  it('a model that does not run on made-up inputs is written, and not checked', async () => {
+    const weights = quantizeWeights(gaussian(8 * 64, 1), { N: 8, K: 64, format: 'int4', blockSize: 32 });
+    const { graph, ...model } = nBitsModel(weights, 17);
+    const inputs = [{ name: 'x', dtype: 'float32' as const, dims: ['batch', 'rows', 'columns'] }];
+    const path = put('open.onnx', writeModel({ ...model, graph: { ...graph, inputs } }));
+    expect(await failing([path, '-o', at('unchecked.onnx')])).toMatch(
+      /unchecked\.onnx is written, but not checked: .*open\.onnx does not run on such inputs \(.* Give others: --inputs, --prompt\.$/,
+    );
+    expect((await openModel(at('unchecked.onnx'))).scopes).toHaveLength(1);
   });
 
   it('a data file in its place is seen before any work', async () => {

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { quantizeWeights } from '@msd/core';
 import type { TensorSpec } from '@msd/onnx/write';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeModel } from '../../onnx/src/write/index.ts';
@@ -11,7 +12,7 @@ import { MERGED, mergedGraph } from '../../onnx/test/merged.ts';
 import { storyModel } from '../../onnx/test/story.ts';
 import type { Engine } from '../src/feeds/engines.ts';
 import type { VerifyResult } from '../src/verify/verify.ts';
-import { bytesOf, gaussian, productModel, tokenModel } from './models.ts';
+import { bytesOf, gaussian, nBitsModel, productModel, tokenModel } from './models.ts';
 import { msd, msdJson } from './msd.ts';
 
 type Result = VerifyResult & { readonly asText?: Readonly<Record<Engine | 'float', string>> };
@@ -163,5 +164,17 @@ describe('what cannot be', () => {
     await msdJson(['quantize', path, '-o', quantized]);
     expect(await failing([quantized, '--prompt', 'x'])).toContain('the model reads no text');
     expect(await failing([quantized, '--inputs', 'nothing.npz'])).toContain('cannot be read');
+    const { graph, ...model } = nBitsModel(
+      quantizeWeights(gaussian(8 * 64, 1), { N: 8, K: 64, format: 'int4', blockSize: 32 }),
+      17,
+    );
+    const odd = { name: 'odd', dtype: 'int64' as const, dims: [1], data: BigInt64Array.of(9n) };
+    const nodes = [...graph.nodes, { opType: 'Reshape', inputs: ['y', 'odd'], outputs: ['z'] }];
+    const initializers = [...(graph.initializers ?? []), odd];
+    const outputs = [{ name: 'z', dtype: 'float32' as const }];
+    writeFileSync(path, bytesOf({ ...model, graph: { ...graph, nodes, initializers, outputs } }));
+    const { stderr } = await msd(['verify', path]);
+    expect(stderr).toContain('Reshape');
+    expect(stderr).not.toMatch(/^ +at /m); // no stack
   });
 });

@@ -10,11 +10,10 @@ import { type DecompositionOptions, resolveDecomposition } from './decompose/con
 import { type Arithmetic, decompose } from './decompose/decompose.reference.ts';
 import { K_BLOCK } from './formats/format.ts';
 import { formats } from './formats/index.ts';
-import { weightReader } from './formats/integers.ts';
 import { chunkLength } from './formats/layout.ts';
 import { scaleReader } from './formats/scales.ts';
 import type { QuantizedWeights } from './formats/weights.ts';
-import { integerDot } from './gemm/gemm.reference.ts';
+import { integerDot, integersOf } from './gemm/gemm.reference.ts';
 
 export interface ReferenceOptions extends DecompositionOptions {
   readonly M: number;
@@ -40,7 +39,7 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
   const decomposition = resolveDecomposition(options, 'msdMatmul');
   const { activationBlock } = decomposition;
   const chunk = chunkLength(formats[weights.format], blockSize, activationBlock);
-  const weight = weightReader(weights);
+  const integers = integersOf(weights);
 
   const { q, scales: S, block } = decompose(x, M, K, decomposition, arithmetic);
   const xScale = (m: number, k: number) => S[m * Math.ceil(K / block) + Math.floor(k / block)];
@@ -53,7 +52,7 @@ export function msdMatmul(x: Float32Array, weights: QuantizedWeights, options: R
         const end = Math.min(K, (g + 1) * K_BLOCK);
         let t = 0;
         for (let k = g * K_BLOCK; k < end; k += chunk) {
-          const acc = integerDot(q, m * K, weight, n, k, Math.min(k + chunk, end));
+          const acc = integerDot(q, m * K, integers, n * K, k, Math.min(k + chunk, end));
           const w = ws(n, k);
           if (activationBlock === 32) t = fl(t + fl(fl(fl(acc) * w) * xScale(m, k)));
           else t = blockSize ? fl(t + fl(fl(acc) * w)) : fl(acc);

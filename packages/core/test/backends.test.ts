@@ -10,11 +10,7 @@ conformance('wasm', () => createBackend('wasm', { debug: true }), { bits: 'exact
 if (relaxedDot())
   conformance('wasm, relaxed dot', () => createBackend('wasm', { debug: true, carrier: 'i8' }), { bits: 'exact' });
 else it.skip('conformance: wasm, relaxed dot: this engine has no relaxed SIMD');
-conformance('reference f32', () => createBackend('reference', { arithmetic: 'float32' }), { bits: 'exact' });
-conformance('reference f64', () => createBackend('reference'), { bits: 'bound' });
 halfPrecision('wasm', () => createBackend('wasm', { debug: true }), 'float32');
-halfPrecision('reference f32', () => createBackend('reference', { arithmetic: 'float32' }), 'float32');
-halfPrecision('reference f64', () => createBackend('reference'), 'float64');
 
 it('gives the recorded bits', async () => {
   for (const carrier of ['auto', 'i16', ...(relaxedDot() ? (['i8'] as const) : [])] as const)

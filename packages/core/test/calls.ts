@@ -86,7 +86,7 @@ export function callSuite(spoiled: SpoiledWorker): void {
       }
     });
 
-    it('an op of which a worker is lost is done again from the start', { timeout: 60_000 }, async () => {
+    it('an op of which a worker is lost is done again from the start', async () => {
       const backend = await create(2, hangingKernels);
       threadPool().patienceMs = 100;
       const dims = [64, 4096];
@@ -104,7 +104,7 @@ export function callSuite(spoiled: SpoiledWorker): void {
       expect(backend.arena.float32(y).every((value) => value === 3)).toBe(true);
     });
 
-    it('a product with an end of which a worker is lost gives its bits', { timeout: 60_000 }, async () => {
+    it('a product with an end of which a worker is lost gives its bits', async () => {
       const shape = { format: 'int4', blockSize: 32, N: 2000, K: 512, asymmetric: false } as const;
       const backend = await create(2, hangingKernels);
       threadPool().patienceMs = 100;
@@ -128,22 +128,16 @@ export function callSuite(spoiled: SpoiledWorker): void {
       expect(backend.arena.memory).not.toBe(memory);
     });
 
-    it.each(CUTS)(
-      'attention to %i tokens at once, of which a worker is lost, gives the recorded bits',
-      {
-        timeout: 60_000,
-      },
-      async (cut) => {
-        const backend = await create(2, hangingKernels);
-        threadPool().patienceMs = 100;
-        const { memory } = backend.arena;
-        for (let i = 0; i < 200 && backend.arena.memory === memory; i++) {
-          expect(attentionBits(backend, cut)).toBe(RECORDED_ATTENTION);
-          await new Promise((resolve) => setTimeout(resolve, 1));
-        }
-        expect(backend.arena.memory).not.toBe(memory);
+    it.each(CUTS)('attention to %i tokens at once, of which a worker is lost, gives the recorded bits', async (cut) => {
+      const backend = await create(2, hangingKernels);
+      threadPool().patienceMs = 100;
+      const { memory } = backend.arena;
+      for (let i = 0; i < 200 && backend.arena.memory === memory; i++) {
         expect(attentionBits(backend, cut)).toBe(RECORDED_ATTENTION);
-      },
-    );
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      expect(backend.arena.memory).not.toBe(memory);
+      expect(attentionBits(backend, cut)).toBe(RECORDED_ATTENTION);
+    });
   });
 }

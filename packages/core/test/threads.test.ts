@@ -35,7 +35,7 @@ it.each([
   ['forgets to', ''],
 ])('a process that %s its backend ends by itself', async (_, last) => {
   const { stdout } = await run(process.execPath, ['--input-type=module', '--no-warnings', '-e', script(last)], {
-    timeout: 20_000,
+    timeout: 60_000,
   });
   expect(stdout.trim()).toBe('3 512');
 });
@@ -65,7 +65,7 @@ it('the last backend that goes takes the workers along', async () => {
     expect(clock.pending).toEqual([1000]);
     expect(workers).toEqual([{ exited: false }, { exited: false }]);
     clock.fire(1000);
-    await expect.poll(() => workers, { timeout: 30_000 }).toEqual([{ exited: true }, { exited: true }]);
+    await expect.poll(() => workers, { timeout: 60_000 }).toEqual([{ exited: true }, { exited: true }]);
   } finally {
     pool.clock = systemClock;
   }

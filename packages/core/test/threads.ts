@@ -393,7 +393,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       real();
       threadPool().patienceMs = 60_000;
       clock.fire(100);
-      await expect.poll(() => backend.threads.count, { timeout: 30_000 }).toBe(2);
+      await expect.poll(() => backend.threads.count, { timeout: 60_000 }).toBe(2);
       expect([made, clock.pending]).toEqual([2, []]);
       await helped(backend);
       expect(backend.threads.warnings).toHaveLength(1);
@@ -442,16 +442,16 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       await helped(backend);
       kill(workers[0]);
       await expect
-        .poll(() => backend.threads.warnings, { timeout: 30_000 })
+        .poll(() => backend.threads.warnings, { timeout: 60_000 })
         .toEqual([expect.stringMatching(/worker 1 is gone/)]);
       expect(backend.threads).toMatchObject({ count: 2, requested: 3 });
       await helped(backend);
       expect([workers.length, clock.pending]).toEqual([2, [100]]);
       clock.fire(100);
-      await expect.poll(() => backend.threads.count, { timeout: 30_000 }).toBe(3);
+      await expect.poll(() => backend.threads.count, { timeout: 60_000 }).toBe(3);
       expect(workers).toHaveLength(3);
       kill(workers[1]);
-      await expect.poll(() => backend.threads.warnings, { timeout: 30_000 }).toHaveLength(2);
+      await expect.poll(() => backend.threads.warnings, { timeout: 60_000 }).toHaveLength(2);
       await helped(backend);
     });
 
@@ -464,9 +464,9 @@ export function threadSuite(spoiled: SpoiledWorker): void {
         return workers.at(-1)!;
       });
       for (const delay of [100, 400, undefined]) {
-        await expect.poll(() => backend.threads.count, { timeout: 30_000 }).toBe(2);
+        await expect.poll(() => backend.threads.count, { timeout: 60_000 }).toBe(2);
         kill(workers.at(-1)!);
-        await expect.poll(() => backend.threads.count, { timeout: 30_000 }).toBe(1);
+        await expect.poll(() => backend.threads.count, { timeout: 60_000 }).toBe(1);
         expect(clock.pending).toEqual(delay ? [delay] : []);
         if (delay) clock.fire(delay);
       }
@@ -475,7 +475,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       check(backend, shape, 9, 1);
     });
 
-    it('workers terminated in the middle of calls cost no bit', { timeout: 60_000 }, async () => {
+    it('workers terminated in the middle of calls cost no bit', async () => {
       threadPool().patienceMs = 100;
       for (let round = 0; round < 5; round++) {
         const workers: ThreadWorker[] = [];
@@ -531,7 +531,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       threadPool().clock = clock;
       let made = 0;
       const creating = create(3, () => (made++ === 0 ? spoiled('while (true);') : startWorker()));
-      await expect.poll(() => threadPool().threads, { timeout: 30_000 }).toBe(2);
+      await expect.poll(() => threadPool().threads, { timeout: 60_000 }).toBe(2);
       expect(clock.pending).toEqual([START_LOOK_MS]);
       for (let look = 0; look < 10; look++) clock.fire(START_LOOK_MS);
       const backend = await creating;

@@ -316,6 +316,30 @@ describe('merged decoders', () => {
     },
   );
 
+  it('weights of cross-attention, as they are asked for the times of words', async () => {
+    const bytes = mergedModel({ encoder: 'same', showsWeights: true });
+    const [msd, plain] = [await session(bytes), await session(bytes, 'wasm')];
+    const states = hidden(frames, 11);
+    const pasts = [msd, plain].map(() => new Map(names.map((name) => [name, none()])));
+    for (let step = 0; step < 4; step++) {
+      const x = hidden(step === 0 ? 4 : 1, 20 + step);
+      const results: ort.InferenceSession.ReturnType[] = [];
+      for (const [i, engine] of [msd, plain].entries()) {
+        const past = Object.fromEntries([...pasts[i]!].map(([name, each]) => [`past.${name}`, each]));
+        results.push(await engine.run({ x, states, ...past, flag: bools(step > 0, [1]) }));
+        for (const name of names) pasts[i]!.set(name, results[i]![`present.${name}`] as ort.Tensor);
+      }
+      for (const name of ['logits', 'cross_weights']) {
+        const [got, want] = results.map((each) => each[name] as ort.Tensor);
+        expect(got!.dims, name).toEqual(want!.dims);
+        expect(relativeMost(floats(got), floats(want)), name).toBeLessThan(CLOSE);
+      }
+      expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
+    }
+    await msd.release();
+    await plain.release();
+  });
+
   it('a past that somebody wrote to is read anew', async () => {
     const bytes = mergedModel({ encoder: 'same' });
     const [msd, plain] = [await session(bytes), await session(bytes, 'wasm')];

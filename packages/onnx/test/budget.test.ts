@@ -20,7 +20,7 @@ interface Result {
   readonly outcome: string;
 }
 
-it.each(Object.entries(BUDGET_KINDS))('%s', { timeout: 60_000 }, (kind, { isList }) => {
+it.each(Object.entries(BUDGET_KINDS))('%s', (kind, { isList }) => {
   const script = fileURLToPath(new URL('./budget-child.ts', import.meta.url));
   const output = execFileSync(process.execPath, ['--expose-gc', script, kind, `${MEGABYTES}`], { encoding: 'utf8' });
   const { grown } = JSON.parse(output) as Result;

@@ -279,6 +279,98 @@ describe('integers of the file', () => {
   }, 120_000);
 });
 
+/** Channels [first, first + count) of an image [batch, channels, …]. */
+function someChannels(x: ArrayLike<number>, batch: number, channels: number, first: number, own: number): Float32Array {
+  const plane = x.length / (batch * channels);
+  return Float32Array.from({ length: batch * own * plane }, (_, i) => {
+    const [b, rest] = [Math.floor(i / (own * plane)), i % (own * plane)];
+    return x[(b * channels + first) * plane + rest]!;
+  });
+}
+
+describe('groups', () => {
+  const form = fc.constantFrom('floats', 'quantized at load', 'integers' as const);
+  it('are convolutions of their own, side by side', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        shapes,
+        fc.integer({ min: 2, max: 4 }),
+        integerKinds,
+        form,
+        fc.nat(),
+        async (own, groups, kind, form, seed) => {
+          const hasBias = form !== 'integers' && seed % 2 === 0;
+          const parts = Array.from({ length: groups }, (_, g) => makeCase(own, seed + g, hasBias));
+          // Every group has the scale and zero point of all.
+          const coded = integers(parts[0]!, { ...kind, isPerChannel: false }, seed, true);
+          const { batch, channels, outs, kernel, spatial } = own;
+          const shape = { ...own, channels: channels * groups, outs: outs * groups };
+          const image = [batch, shape.channels, ...spatial];
+          const x = new Float32Array(count(image));
+          const [plane, planes] = [count(spatial), channels * count(spatial)];
+          for (const [g, part] of parts.entries())
+            for (let b = 0; b < batch; b++)
+              x.set(part.x.subarray(b * planes, (b + 1) * planes), (b * shape.channels + g * channels) * plane);
+          const all = (of: (part: Case) => Float32Array): Float32Array =>
+            Float32Array.from(parts.flatMap((part) => [...of(part)]));
+          const dims = [shape.outs, channels, ...kernel];
+          const attributes = { ...attributesOf(shape), group: { int: groups } };
+          const node = (opType: string, inputs: string[], outputs: string[], more = {}): NodeSpec => {
+            return { opType, name: outputs[0]!, inputs, outputs, attributes: more };
+          };
+          const isCoded = form === 'integers';
+          const [codes, ...others] = coded.tensors as [TensorSpec, ...TensorSpec[]];
+          const repeatedCodes = parts.flatMap(() => [...(codes.data as Uint8Array)]);
+          const bytes = model({
+            nodes: isCoded
+              ? [
+                  node('DynamicQuantizeLinear', ['x'], ['xq', 'xs', 'xz']),
+                  node(
+                    'ConvInteger',
+                    ['xq', 'codes', 'xz', ...(kind.hasZeroPoints ? ['zeros'] : [])],
+                    ['i'],
+                    attributes,
+                  ),
+                  node('Cast', ['i'], ['sums'], { to: { int: 1 } }),
+                  node('Mul', ['xs', 'scales'], ['both']),
+                  node('Mul', ['sums', 'both'], ['y']),
+                ]
+              : [node('Conv', ['x', 'w', ...(hasBias ? ['b'] : [])], ['y'], attributes)],
+            initializers: isCoded
+              ? [{ ...codes, dims, data: bytesOf(kind.dtype).of(...repeatedCodes) }, ...others]
+              : [
+                  { name: 'w', dtype: 'float32', dims, data: all(({ w }) => w) },
+                  ...(hasBias
+                    ? [{ name: 'b', dtype: 'float32' as const, dims: [shape.outs], data: all(({ bias }) => bias!) }]
+                    : []),
+                ],
+            inputs: [{ name: 'x', dtype: 'float32', dims: ['batch', shape.channels, ...open(spatial.length)] }],
+            outputs: [{ name: 'y', dtype: 'float32' }],
+          });
+          const whole: Case = { shape, x, w: new Float32Array(0), bias: undefined };
+          const { y, report } = await run(bytes, whole, msd(form === 'quantized at load' ? { quantize: 'int8' } : {}));
+          expect(report!.foreignSessions).toBe(0);
+          for (const [g, part] of parts.entries()) {
+            const got = someChannels(floats(y), batch, shape.outs, g * outs, outs);
+            const real = weightRows(own, part.w);
+            const weights = isCoded
+              ? coded.weights
+              : quantizeWeights(real, { N: outs, K: real.length / outs, format: 'int8', blockSize: 32 });
+            // A group for each channel is no product.
+            const isFloat = form === 'floats' || (!isCoded && channels === 1 && outs === 1);
+            const wanted = isFloat ? exactFloats(part) : exact(part, weights);
+            expect(firstMiss(got, wanted), `group ${g}`).toBeUndefined();
+          }
+          if (isCoded) return;
+          const plain = await run(bytes, whole, 'wasm');
+          expect(y.dims).toEqual(plain.y.dims);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  }, 120_000);
+});
+
 /** Images that pass several nodes: [batch, 6, height, width] -> convolutions of 6, 8 and 6 channels and what lies between them. */
 describe('what lies between convolutions', () => {
   const next = random(8);
@@ -506,7 +598,7 @@ describe('what is refused', () => {
   };
   it.each([
     ['three spatial dimensions', three, 'Conv: 3 spatial dimensions'],
-    ['groups', { group: 2 }, 'Conv: 2 groups'],
+    ['groups', { group: 65, channels: 65, outs: 130 }, 'Conv: 65 groups'],
     ['negative pads', { pads: [0, -1, 0, 0] }, 'Conv: pads [0, -1, 0, 0]'],
     ['a stride of 0', { strides: [0, 1] }, 'Conv: strides [0, 1]'],
     ['strides of another rank', { strides: [1] }, 'Conv: strides [1]'],

@@ -192,6 +192,11 @@ const cases: readonly Case[] = [
   ['ReduceMax', [counted('int32', 0)]],
   ['ReduceMin', [counted('int32', 0)]],
   ['ReduceMin', [counted('int32', 3)]],
+  ['ArgMax', [counted('int32', 3, 7)], { axis: { int: -1 }, keepdims: { int: 0 } }],
+  ['ArgMax', [counted('int32', 3, 2, 4)], { axis: { int: 1 } }],
+  ['ArgMin', [ints([2, 4], 1, 3, 3, 1, 0, 0, 0, 0)], { axis: { int: 1 } }],
+  ['ArgMax', [ints([2, 4], 1, 3, 3, 1, 0, 0, 0, 0)], { axis: { int: 1 }, select_last_index: { int: 1 } }],
+  ['ArgMax', [floats([5], -1, Infinity, 2, Infinity, -Infinity)]],
 ];
 
 describe('Reshape of nothing', () => {
@@ -221,7 +226,6 @@ const foreign: readonly Case[] = [
   ['Einsum', [x, counted('float32', 5, 4)], { equation: { string: 'bij,jk->bik' } }],
   ['GatherElements', [x, longs([1, 2, 2], 0, 1, 2, 0)], { axis: { int: 1 } }],
   ['GatherElements', [list(5, 6, 7), list(0, 0, 2, 1, 2)]],
-  ['GatherND', [x, longs([1, 2], 1, 2)]],
   ['InstanceNormalization', [x, floats([3], 1, 2, 3), floats([3], 0, 1, 0)]],
   ['IsInf', [x]],
   ['LpNormalization', [x]],

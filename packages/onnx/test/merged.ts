@@ -11,6 +11,8 @@ export interface Merged {
   readonly decidedBy?: 'flag' | 'past';
   /** Batch and heads in one, for products of three dimensions, as older exports have it; a causal mask beside it. */
   readonly isFlat?: boolean;
+  /** Hands out what cross-attention weighs with, as Whisper does for the times of words. */
+  readonly showsWeights?: boolean;
 }
 
 const { heads, size, width, vocabulary } = MERGED;
@@ -19,7 +21,7 @@ const { heads, size, width, vocabulary } = MERGED;
 export const mergedModel = (options: Merged): Uint8Array => writeModel({ graph: mergedGraph(options) });
 
 /** The graph of {@link mergedModel}. */
-export function mergedGraph({ encoder, decidedBy = 'flag', isFlat = false }: Merged): GraphSpec {
+export function mergedGraph({ encoder, decidedBy = 'flag', isFlat = false, showsWeights = false }: Merged): GraphSpec {
   const matrices = Object.fromEntries(
     ['q', 'k', 'v', 'o', 'cq', 'ck', 'cv', 'co', 'head'].map((name, i) => [
       name,
@@ -31,6 +33,7 @@ export function mergedGraph({ encoder, decidedBy = 'flag', isFlat = false }: Mer
   const outputs = [
     { name: 'logits', dtype: 'float32' as const, dims: ['b', 'rows', vocabulary] },
     ...caches.map((name) => four(`present.${name}`, name.startsWith('decoder') ? 'total' : 'frames_out')),
+    ...(showsWeights ? [{ ...four('cross_weights', 'rows'), dims: ['b', heads, 'rows', 'frames_out'] }] : []),
   ];
   const decide: NodeSpec[] = [
     op('Shape', ['past.decoder.key'], 'past_shape'),
@@ -68,7 +71,12 @@ export function mergedGraph({ encoder, decidedBy = 'flag', isFlat = false }: Mer
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['b', 'rows', width] },
       { name: 'states', dtype: 'float32', dims: ['b', 'frames', width] },
-      ...caches.map((name) => four(`past.${name}`, name.startsWith('decoder') ? 'past' : 'past_frames')),
+      ...caches.map((name) =>
+        four(
+          `past.${name}`,
+          name.startsWith('decoder') ? 'past' : showsWeights ? 'past_encoder_frames' : 'past_frames',
+        ),
+      ),
       ...(decidedBy === 'flag' ? [{ name: 'flag', dtype: 'bool' as const, dims: [1] }] : []),
     ],
     outputs,

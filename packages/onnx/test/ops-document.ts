@@ -13,6 +13,7 @@ import { expertOperators } from '../src/ops/experts.ts';
 import { foreignOperators } from '../src/ops/foreign.ts';
 import { gatherOperators } from '../src/ops/gather.ts';
 import { gatherCodesOperators } from '../src/ops/gather-device.ts';
+import { gatherNDOperators } from '../src/ops/gather-nd.ts';
 import { PATTERNS } from '../src/ops/index.ts';
 import { matMulOperators } from '../src/ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../src/ops/mat-mul-bnb4.ts';
@@ -57,7 +58,7 @@ const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
   codes: [...quantizeOperators, ...qLinearOperators, ...qLinearFoldOperators],
   reductions: [...reduceOperators, ...foldOperators],
   rotary: rotaryOperators,
-  gather: [...gatherOperators, ...gatherCodesOperators],
+  gather: [...gatherOperators, ...gatherCodesOperators, ...gatherNDOperators],
   movement: movementOperators,
   shapes: [...shapeOperators, ...reshapeOperators],
   others: [...foreignOperators, ...dynamicOperators],
@@ -85,6 +86,7 @@ export const CHAINS: Readonly<Record<string, string>> = {
   Erf: 'x · ½ · (1 + erf(x / √2))',
   Tanh: 'x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))',
   Sqrt: '(x − mean) / √(variance + ε) · scale + bias; x / √(mean of x² + ε) · scale',
+  Log: 'arithmetic of int64 and int32 on large tensors around a logarithm: distances between positions → buckets',
   Softmax: 'attention: q · kᵀ → scale, mask → Softmax → · v',
   ConvInteger: 'DynamicQuantizeLinear(x) → ConvInteger → Cast → · scale of x · scale of the weights, in any order',
   MatMulInteger: 'DynamicQuantizeLinear(x) → MatMulInteger → Cast → · scale of x · scale of the weights, in any order',

@@ -46,6 +46,8 @@ describe.each(kinds)('a model that is %s', (_, bytes) => {
     ['extra', { extra: { a: () => 1 } }, "option 'extra'"],
     ['extra with nothing', { extra: { a: null } }, "option 'extra'"],
     ['external data', { externalData: 5 }, "option 'externalData'"],
+    ['external data of nothing', { externalData: [null] }, 'expected { path, data } as entry 0'],
+    ['external data without a name', { externalData: [{ path: 5, data: 'w' }] }, 'expected { path, data } as entry 0'],
   ])('refuses what ONNX Runtime refuses: %s', async (_, options, message) => {
     await expect(create(bytes, options)).rejects.toThrow(message);
     await expect(session(bytes, 'wasm', options)).rejects.toThrow();

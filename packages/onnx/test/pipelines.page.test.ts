@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openBrowser, serve } from '../../../scripts/outside/pages.mjs';
+import { BROWSER_PATIENCE_MS } from '../../../scripts/find-chromium.mjs';
+import { openChromium, serve } from '../../../scripts/outside/pages.mjs';
 import { CASES } from './pipeline-cases.ts';
 import { expectAlike } from './pipeline-compare.ts';
 import type { PageResult } from './pipelines-page.ts';
@@ -50,8 +51,9 @@ beforeAll(async () => {
     { '/models/': join(folder, 'models'), '/ort/': ort, '/': join(folder, 'site') },
     { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
   );
-  browser = await openBrowser();
+  browser = await openChromium();
   page = await browser.newPage();
+  page.setDefaultTimeout(BROWSER_PATIENCE_MS);
   await page.goto(site.url);
   await page.waitForFunction(() => document.title === 'ready');
 }, 120_000);

@@ -286,6 +286,21 @@ function folds(): [string, Maker][] {
 function movements(): [string, Maker][] {
   return [
     [
+      'GatherND',
+      (next) => {
+        const dims = filled(next, 1);
+        const batch = whole(next, 0, Math.min(2, dims.length - 1));
+        const k = whole(next, 1, dims.length - batch);
+        const shapeOfIndices = [...dims.slice(0, batch), ...shape(next, 0, 2), k];
+        const data = BigInt64Array.from({ length: countOf(shapeOfIndices) }, (_, i) => {
+          const size = dims[batch + (i % k)]!;
+          return BigInt(whole(next, -size, size - 1));
+        });
+        const indices: Operand = { name: 'at', dtype: 'int64', dims: shapeOfIndices, data, isConstant: next() < 0.5 };
+        return made('GatherND', [fed(next, 'x', dims), indices], { attributes: { batch_dims: { int: batch } } });
+      },
+    ],
+    [
       'Transpose',
       (next) => {
         const dims = shape(next, 1);

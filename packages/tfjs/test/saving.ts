@@ -29,7 +29,7 @@ export function inMemory(): Place {
 type Model = GraphModel | LayersModel;
 
 /** A handler that never settles is what a user meets as a page that does nothing. */
-export const within = <T>(work: Promise<T>, ms = 20_000): Promise<T> => {
+export const within = <T>(work: Promise<T>, ms = 60_000): Promise<T> => {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`nothing happened for ${ms} ms`)), ms);
@@ -203,7 +203,7 @@ async function withoutSyncReads<T>(work: () => Promise<T>): Promise<T> {
 export function savingSuite(places: Readonly<Record<string, () => Place>>): void {
   for (const [what, { make, again }] of Object.entries(kinds))
     for (const [where, place] of Object.entries(places))
-      it(`${what} goes to ${where} and comes back, with MSD and with tfjs`, { timeout: 60_000 }, async () => {
+      it(`${what} goes to ${where} and comes back, with MSD and with tfjs`, async () => {
         const before = tf.memory().numTensors;
         const model = (await make()) as GraphModel;
         const want = await run(model);
@@ -228,7 +228,7 @@ export function savingSuite(places: Readonly<Record<string, () => Place>>): void
 
   for (const [what, { artifacts, input, options }] of Object.entries(WHOLE_MODELS))
     for (const [where, place] of Object.entries(places))
-      it(`${what} goes to ${where} and comes back`, { timeout: 60_000 }, async () => {
+      it(`${what} goes to ${where} and comes back`, async () => {
         const x = input instanceof Int32Array ? tf.tensor1d(input, 'int32') : tensor(3, [...input]);
         const predict = async (model: GraphModel): Promise<number[]> => {
           const y = model.predict(x) as Tensor;
@@ -250,7 +250,7 @@ export function savingSuite(places: Readonly<Record<string, () => Place>>): void
       });
 
   for (const [where, place] of Object.entries(places))
-    it(`stock models come from ${where}`, { timeout: 60_000 }, async () => {
+    it(`stock models come from ${where}`, async () => {
       const graphModel = await tf.loadGraphModel(handlerOf(graphArtifacts()));
       const layers = layersModel();
       for (const [model, load] of [
@@ -267,7 +267,7 @@ export function savingSuite(places: Readonly<Record<string, () => Place>>): void
     });
 
   for (const [where, place] of Object.entries(places))
-    it(`what layout 1 saved comes from ${where}`, { timeout: 60_000 }, async () => {
+    it(`what layout 1 saved comes from ${where}`, async () => {
       const { artifacts, y } = golden.layers;
       const { save, load } = place();
       const target = save();

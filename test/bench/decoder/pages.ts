@@ -7,7 +7,7 @@ import { extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright';
 import { build } from 'vite';
-import { findChromium } from '../../../scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../../../scripts/find-chromium.mjs';
 import type { DecoderFiles } from '../models/decoder-files.ts';
 import type { PageJob, PageSample } from './page.ts';
 
@@ -62,6 +62,7 @@ export async function openLoadPages(files: DecoderFiles, msd: string | undefined
 async function sampleIn(browser: Browser, url: string, job: PageJob): Promise<PageSample> {
   // A context of its own has a process of its own: what the engine has compiled before is not there.
   const context = await browser.newContext();
+  context.setDefaultTimeout(BROWSER_PATIENCE_MS);
   const page = await context.newPage();
   await page.goto(url, { waitUntil: 'load' });
   await page.waitForFunction('globalThis.page$ !== undefined && globalThis.crossOriginIsolated');

@@ -4,19 +4,20 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { checkOutput, copyFile } from '../edit/disk.ts';
 import { outputPaths } from '../edit/model-writer.ts';
-import { openModel } from '../edit/open-model.ts';
+import { type OpenModel, openModel } from '../edit/open-model.ts';
 import { localModel, outputOf } from '../edit/paths.ts';
-import { calibration } from '../quantize/calibrate.ts';
-import { measureDamage } from '../quantize/damage.ts';
+import { type Calibration, calibration } from '../quantize/calibrate.ts';
+import { measureDamage, type Tried } from '../quantize/damage.ts';
 import { type Choice, chooser, fitsPattern, parseChoice, parseRule, type Rule } from '../quantize/form.ts';
 import { candidatesOf, headInMoreBits, moreBits } from '../quantize/more-bits.ts';
-import { planModel } from '../quantize/plan.ts';
+import { type Plan, type PlannedGroup, planModel } from '../quantize/plan.ts';
 import { expectedBytes, isExternalBetter, quantizeModel } from '../quantize/quantize.ts';
 import { quantizeText, summaries } from '../quantize/report.ts';
 import { messageOf, UsageError, UserError } from '../shared/errors.ts';
 import { bytesText } from '../shared/numbers.ts';
+import type { Output } from '../shared/output.ts';
 import { OutputFiles } from '../shared/output-files.ts';
-import { task } from '../shared/task.ts';
+import { type Task, task } from '../shared/task.ts';
 
 interface Options {
   readonly output: string;
@@ -80,145 +81,171 @@ export function define(command: Command): void {
     .option('--details', 'a line for each matrix')
     .option('--dry-run', 'say what would be done, and write nothing')
     .option('--force', 'replace files that exist')
-    .action(
-      task(async ({ out, progress, undo, signal }, asked: string, options: Options) => {
-        const format = parseChoice(options.format, '--format');
-        const rules = (options.rule ?? []).map(parseRule);
-        const embeddings =
-          options.embeddings === undefined ? undefined : parseChoice(options.embeddings, '--embeddings');
-        const rows = Number(options.calibrateRows);
-        if (!(Number.isSafeInteger(rows) && rows > 0))
-          throw new UsageError(`--calibrate-rows: expected a positive integer, got '${options.calibrateRows}'.`);
-        const share = Number(options.more) / 100;
-        if (options.more.trim() === '' || !(share >= 0 && share <= 1))
-          throw new UsageError(`--more: expected percent, 0 to 100, got '${options.more}'.`);
-        const { located, file, root } = await localModel(asked, options, signal);
-        const model = await openModel(file.location);
-        undo.add(() => model.close());
-        const patterns = rules.map(({ pattern }) => fitsPattern(pattern));
-        const isNamed = (names: readonly string[]): boolean =>
-          names.some((name) => patterns.some((fits) => fits(name)));
-        const plan = planModel(model, { choose: choiceOf(rules, format, embeddings), isNamed });
-        // Who asks for round to nearest gets nothing else.
-        const candidates = share > 0 && options.search ? candidatesOf(plan, isNamed) : [];
-        const most = (1 + (candidates.length > 0 ? share : 0)) * plan.byteLength;
-        checkRules(rules, plan.names);
-        if (plan.groups.length === 0)
-          throw new UserError(
-            `${file.location}: no float weights to quantize${plan.kept.length > 0 ? ` (${plan.kept[0]!.name}: ${plan.kept[0]!.reason})` : ''}. Is it quantized already? See: msd inspect ${asked}`,
-          );
-        const isHalf = plan.groups.every(({ matrix }) => matrix.isHalf);
-        const ending = `${ENDINGS[format === 'keep' ? 'int8' : format.format]}${isHalf ? 'f16' : ''}`;
-        const output = outputOf(options.output, file, ending);
-        if (resolve(output.path) === resolve(file.location))
-          throw new UserError(`-o: ${output.path} is the model itself. Choose another name.`);
-        const isExternal = options.externalData ?? isExternalBetter(model, { ...plan, byteLength: most });
-        const head = headInMoreBits(model, plan, candidates, share);
-        const expected = expectedBytes(model, head.plan);
-        const more =
-          candidates.length > 0 ? `, ${bytesText(expectedBytes(model, { ...plan, byteLength: most }))} at most` : '';
-        out.note(
-          `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}${more}.`,
-        );
-        if (options.dryRun) {
-          const groups = head.plan.groups.map(({ matrix, shape, byteLength }) => ({
-            name: matrix.held.name,
-            N: matrix.N,
-            K: matrix.K,
-            format: shape.format,
-            blockSize: shape.blockSize,
-            byteLength,
-          }));
-          out.result(
-            {
-              model: file.location,
-              output: output.path,
-              beforeBytes: model.fileBytes,
-              expectedBytes: expected,
-              matrices: groups,
-              kept: plan.kept,
-            },
-            () =>
-              groups
-                .map(({ name, N, K, format, blockSize }) => `${name} [${N}, ${K}]: ${format}, blocks of ${blockSize}`)
-                .join('\n'),
-          );
-          return;
-        }
-        const files = new OutputFiles(undo, options.force === true);
-        checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : most));
-        const calibrate = async () => {
-          if (options.calibrate === false || !options.search) return undefined;
-          if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
-            out.warn(
-              `${bytesText(model.fileBytes)} are too many to run the model here: its weights alone are looked at.`,
-            );
-            return undefined;
-          }
-          try {
-            return await calibration(model, plan, {
-              path: options.calibrate,
-              model: file.location,
-              root,
-              rows,
-              isThorough: options.thorough === true,
-              onStep: (done, total) => progress.update('Running the float model', { done, total, unit: 'inputs' }),
-            });
-          } catch (error) {
-            if (options.calibrate !== undefined || undo.signal.aborted) throw error;
-            out.warn(`Made-up inputs did not work, so its weights alone are looked at: ${messageOf(error)}`);
-            return undefined;
-          }
-        };
-        const calibrated = await calibrate();
-        const { texts } = calibrated ?? {};
-        const measure = async () => {
-          if (!texts) return undefined;
-          try {
-            return await measureDamage(model, plan, candidates, {
-              ...{ model: file.location, texts, undo },
-              onStep: (done, total, detail) =>
-                progress.update('Trying what 4 bits change', { done, total, unit: 'kinds', detail }),
-            });
-          } catch (error) {
-            if (undo.signal.aborted) throw error;
-            out.warn(`What 4 bits change could not be tried, so only the head gets more: ${messageOf(error)}`);
-            return undefined;
-          }
-        };
-        const tried = await measure();
-        const { plan: better, chosen } = tried ? moreBits(plan, tried, share) : head;
-        const result = await quantizeModel(model, better, output.path, files, undo, {
-          isSearched: options.search,
-          isExternal,
-          momentsOf: calibrated?.momentsOf,
-          onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
-          onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
-        });
-        for (const { name, from } of output.beside(located)) {
-          const to = join(output.folder!, name);
-          if (!existsSync(to)) copyFile(from, files.begin(to));
-        }
-        files.commit();
-        const before = model.fileBytes;
-        model.close();
-        progress.clear();
-        out.result(
-          {
-            model: file.location,
-            output: output.path,
-            files: result.written.files,
-            beforeBytes: before,
-            byteLength: result.written.byteLength,
-            summary: summaries(result.matrices),
-            matrices: result.matrices,
-            moreBits: chosen,
-            kept: result.kept,
-          },
-          () => quantizeText(result, before, chosen, options.details === true),
-        );
-      }),
+    .action(task(quantize));
+}
+
+async function quantize(running: Task, asked: string, options: Options): Promise<void> {
+  const { out, progress, undo, signal } = running;
+  const { format, rules, embeddings, rows, share } = settingsOf(options);
+  const { located, file, root } = await localModel(asked, options, signal);
+  const model = await openModel(file.location);
+  undo.add(() => model.close());
+  const patterns = rules.map(({ pattern }) => fitsPattern(pattern));
+  const isNamed = (names: readonly string[]): boolean => names.some((name) => patterns.some((fits) => fits(name)));
+  const plan = planModel(model, { choose: choiceOf(rules, format, embeddings), isNamed });
+  checkRules(rules, plan.names);
+  if (plan.groups.length === 0)
+    throw new UserError(
+      `${file.location}: no float weights to quantize${plan.kept.length > 0 ? ` (${plan.kept[0]!.name}: ${plan.kept[0]!.reason})` : ''}. Is it quantized already? See: msd inspect ${asked}`,
     );
+  const output = outputOf(options.output, file, endingOf(format, plan));
+  if (resolve(output.path) === resolve(file.location))
+    throw new UserError(`-o: ${output.path} is the model itself. Choose another name.`);
+
+  // Who asks for round to nearest gets nothing else.
+  const candidates = share > 0 && options.search ? candidatesOf(plan, isNamed) : [];
+  const mostBytes = (1 + (candidates.length > 0 ? share : 0)) * plan.byteLength;
+  const atMost = expectedBytes(model, { ...plan, byteLength: mostBytes });
+  const isExternal = options.externalData ?? isExternalBetter(model, { ...plan, byteLength: mostBytes });
+  const head = headInMoreBits(model, plan, candidates, share);
+  const expected = expectedBytes(model, head.plan);
+  out.note(
+    `${file.location}: ${bytesText(model.fileBytes)}, ${plan.groups.length} matrices; ${output.path} will have about ${bytesText(expected)}${candidates.length > 0 ? `, ${bytesText(atMost)} at most` : ''}.`,
+  );
+  if (options.dryRun) {
+    sayPlan(out, head.plan, {
+      model: file.location,
+      output: output.path,
+      beforeBytes: model.fileBytes,
+      expectedBytes: expected,
+    });
+    return;
+  }
+
+  const files = new OutputFiles(undo, options.force === true);
+  checkOutput(files, outputPaths(output.path, isExternal), expected + (isExternal ? 0 : mostBytes));
+  const calibrated = await calibrate(running, model, plan, { path: file.location, root, rows, options });
+  const tried =
+    calibrated?.texts && (await tryDamage(running, model, plan, candidates, file.location, calibrated.texts));
+  const { plan: better, chosen } = tried ? moreBits(plan, tried, share) : head;
+  const result = await quantizeModel(model, better, output.path, files, undo, {
+    isSearched: options.search,
+    isExternal,
+    momentsOf: calibrated?.momentsOf,
+    onWeights: (done, total, detail) => progress.update('Quantizing', { done, total, unit: 'weights', detail }),
+    onBytes: (done, total) => progress.update('Writing', { done, total, unit: 'bytes' }),
+  });
+  for (const { name, from } of output.beside(located)) {
+    const to = join(output.folder!, name);
+    if (!existsSync(to)) copyFile(from, files.begin(to));
+  }
+  files.commit();
+  const beforeBytes = model.fileBytes;
+  model.close();
+  progress.clear();
+  out.result(
+    {
+      model: file.location,
+      output: output.path,
+      files: result.written.files,
+      beforeBytes,
+      byteLength: result.written.byteLength,
+      summary: summaries(result.matrices),
+      matrices: result.matrices,
+      moreBits: chosen,
+      kept: result.kept,
+    },
+    () => quantizeText(result, beforeBytes, chosen, options.details === true),
+  );
+}
+
+/** What the options say. */
+function settingsOf(options: Options) {
+  const format = parseChoice(options.format, '--format');
+  const rules = (options.rule ?? []).map(parseRule);
+  const embeddings = options.embeddings === undefined ? undefined : parseChoice(options.embeddings, '--embeddings');
+  const rows = Number(options.calibrateRows);
+  if (!(Number.isSafeInteger(rows) && rows > 0))
+    throw new UsageError(`--calibrate-rows: expected a positive integer, got '${options.calibrateRows}'.`);
+  const share = Number(options.more) / 100;
+  if (options.more.trim() === '' || !(share >= 0 && share <= 1))
+    throw new UsageError(`--more: expected percent, 0 to 100, got '${options.more}'.`);
+  return { format, rules, embeddings, rows, share };
+}
+
+/** Behind the name of the model in a folder, as Transformers.js expects it. */
+function endingOf(format: Choice, plan: Plan): string {
+  const isHalf = plan.groups.every(({ matrix }) => matrix.isHalf);
+  return `${ENDINGS[format === 'keep' ? 'int8' : format.format]}${isHalf ? 'f16' : ''}`;
+}
+
+/** The result of a dry run. */
+function sayPlan(out: Output, plan: Plan, totals: Readonly<Record<string, string | number>>): void {
+  const matrices = plan.groups.map(({ matrix, shape, byteLength }) => ({
+    name: matrix.held.name,
+    N: matrix.N,
+    K: matrix.K,
+    format: shape.format,
+    blockSize: shape.blockSize,
+    byteLength,
+  }));
+  out.result({ ...totals, matrices, kept: plan.kept }, () =>
+    matrices
+      .map(({ name, N, K, format, blockSize }) => `${name} [${N}, ${K}]: ${format}, blocks of ${blockSize}`)
+      .join('\n'),
+  );
+}
+
+/** What inputs of the products are like: `undefined` where the weights alone are looked at. */
+async function calibrate(
+  { out, progress, undo }: Task,
+  model: OpenModel,
+  plan: Plan,
+  { path, root, rows, options }: { path: string; root: string; rows: number; options: Options },
+): Promise<Calibration | undefined> {
+  if (options.calibrate === false || !options.search) return undefined;
+  if (options.calibrate === undefined && model.fileBytes > MOST_RUN_BYTES) {
+    out.warn(`${bytesText(model.fileBytes)} are too many to run the model here: its weights alone are looked at.`);
+    return undefined;
+  }
+  try {
+    return await calibration(model, plan, {
+      path: options.calibrate,
+      model: path,
+      root,
+      rows,
+      isThorough: options.thorough === true,
+      onStep: (done, total) => progress.update('Running the float model', { done, total, unit: 'inputs' }),
+    });
+  } catch (error) {
+    if (options.calibrate !== undefined || undo.signal.aborted) throw error;
+    out.warn(`Made-up inputs did not work, so its weights alone are looked at: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+/** What 4 bits change in the model's texts: `undefined` where that could not be tried. */
+async function tryDamage(
+  { out, progress, undo }: Task,
+  model: OpenModel,
+  plan: Plan,
+  candidates: readonly PlannedGroup[],
+  path: string,
+  texts: NonNullable<Calibration['texts']>,
+): Promise<Tried[] | undefined> {
+  try {
+    return await measureDamage(model, plan, candidates, {
+      model: path,
+      texts,
+      undo,
+      onStep: (done, total, detail) =>
+        progress.update('Trying what 4 bits change', { done, total, unit: 'kinds', detail }),
+    });
+  } catch (error) {
+    if (undo.signal.aborted) throw error;
+    out.warn(`What 4 bits change could not be tried, so only the head gets more: ${messageOf(error)}`);
+    return undefined;
+  }
 }
 
 /** Rules first; tables that nobody multiplies by are few bytes and much meaning, so int8 is their default. */

@@ -5,7 +5,7 @@ import { noiseOf } from '../feeds/compare.ts';
 import { type Engine, sessionOfFile } from '../feeds/engines.ts';
 import { type Given, givenFeeds } from '../feeds/given.ts';
 import { runNative } from '../feeds/native.ts';
-import { messageOf } from '../shared/errors.ts';
+import { messageOf, UserError } from '../shared/errors.ts';
 
 export interface Check {
   /** Where the new model ran. */
@@ -20,7 +20,12 @@ export interface Check {
 export async function checkRewritten(before: string, after: string, given: Given, root: string): Promise<Check[]> {
   const reference = await sessionOfFile(before, 'msd-2', externalOf(before));
   const { feeds } = await givenFeeds(reference, given, root);
-  const expected = await reference.run(feeds);
+  const expected = await reference.run(feeds).catch((error: unknown) => {
+    const why = messageOf(error);
+    throw new UserError(
+      `${after} is written, but not checked: ${before} does not run on such inputs (${why}). Give others: --inputs, --prompt.`,
+    );
+  });
   const checks: Check[] = [];
   const engines: readonly (readonly [Check['engine'], Engine])[] = [
     ['onnxruntime-web', 'ort'],

@@ -226,7 +226,7 @@ function matrixBehind(
     K,
     bits,
     blockSize,
-    isHalf: scales.elemType === FLOAT16,
+    isHalf: (intOf(maker, 'output_dtype', 0) || scales.elemType) === FLOAT16,
     read() {
       const [codes, factors, points] = [numbers(tensor), numbers(scales), zeros && numbers(zeros)];
       const values = new Int16Array(N * K);

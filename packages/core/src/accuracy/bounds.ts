@@ -33,6 +33,13 @@ export function elementBound(
   return (blockMax / limitOf(components) / 2) * (1 + 2 ** (device === 'webgpu' ? -5 : -6));
 }
 
+/** max |x| of values from `begin` on. */
+function largest(x: Float32Array, begin: number, end: number): number {
+  let max = 0;
+  for (let i = begin; i < end; i++) max = Math.max(max, Math.abs(x[i]));
+  return max;
+}
+
 /** Largest sum that no rounding of it takes to infinity. */
 const OVERFLOW = 2 ** 128 * (1 - 2 ** -10);
 
@@ -76,18 +83,21 @@ export function errorBound(
   const scaled = activationBlock === 32 ? Math.ceil(K / chunk) : kBlocks;
   // A GPU adds up to 64 partial sums of four k and more in any order, and 1 ulp is twice half an ulp.
   const roundings = onGpu ? 2 * (inOrder + Math.min(64, Math.ceil(K / 4))) : inOrder;
+  const boundsOf = Array.from({ length: M }, (_, m) =>
+    Array.from({ length: Math.ceil(K / xBlock) }, (_, g) =>
+      elementBound(largest(x, m * K + g * xBlock, m * K + Math.min(K, (g + 1) * xBlock)), components, id, device),
+    ),
+  );
+  const integerOf = new Float64Array(K);
+  const realOf = new Float64Array(K);
   const out = new Float64Array(M * N);
-  for (let m = 0; m < M; m++) {
-    const row = x.subarray(m * K, (m + 1) * K);
-    const bounds = Array.from({ length: Math.ceil(K / xBlock) }, (_, g) =>
-      elementBound(
-        row.subarray(g * xBlock, (g + 1) * xBlock).reduce((max, v) => Math.max(max, Math.abs(v)), 0),
-        components,
-        id,
-        device,
-      ),
-    );
-    for (let n = 0; n < N; n++) {
+  for (let n = 0; n < N; n++) {
+    for (let k = 0; k < K; k++) {
+      integerOf[k] = Math.abs(weight(n, k));
+      realOf[k] = Math.abs(scale(n, k) * integerOf[k]);
+    }
+    for (let m = 0; m < M; m++) {
+      const bounds = boundsOf[m];
       let decomposition = 0;
       let integers = 0;
       let ofBlock = 0;
@@ -95,14 +105,15 @@ export function errorBound(
       let magnitude = bias ? Math.abs(bias[n]) : 0;
       for (let k = 0; k < K; k++) {
         if (k % K_BLOCK === 0) ofBlock = 0;
-        const integer = Math.abs(weight(n, k));
-        const real = Math.abs(scale(n, k) * integer);
+        const integer = integerOf[k];
+        const real = realOf[k];
         const bound = bounds[Math.floor(k / xBlock)];
+        const most = Math.abs(x[m * K + k]) + bound;
         decomposition += bound * real;
-        integers += (Math.abs(row[k]) + bound) * integer;
-        ofBlock += (Math.abs(row[k]) + bound) * integer;
+        integers += most * integer;
+        ofBlock += most * integer;
         largestBlock = Math.max(largestBlock, ofBlock);
-        magnitude += (Math.abs(row[k]) + bound) * real;
+        magnitude += most * real;
       }
       // The last term covers results below the normal range, where f32 rounds to a fixed step. A GPU may flush to 0
       // there: terms with such a small weight scale, every partial sum, and a sum over chunks before it is multiplied

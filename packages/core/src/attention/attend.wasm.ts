@@ -61,9 +61,10 @@ export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {
         const task = openTask(f, p.work, p.first, p.thread, reader?.bytes ?? 0);
         takeQueries(f, task, reader);
         clearSums(f, task);
-        scores(f, task, { reader, unroll });
+        const ahead = reader && whatIsAhead(f, task);
+        scores(f, task, { reader, unroll }, ahead?.scores);
         eachRow(f, task.count, { row: task.rows }, ({ row }) => settleLargest(f, row));
-        if (reader) integerValues(f, task, reader);
+        if (reader) integerValues(f, task, reader, addIntegerValues, ahead?.output);
         else floatValues(f, task, unroll);
         addSinks(f, task);
         writeOut(f, task);
@@ -108,33 +109,49 @@ export function eachPage(
   f.repeat(pages, () => {
     const keys = f.let(i32.sub(task.end, first));
     keys.set(i32.minU(keys, PAGE_KEYS));
-    body({ at: f.let(i32.load(at)), first, keys, scores });
+    body({ at: f.let(i32.load(at)), entry: at, first, keys, scores });
     advance(at, 4);
     advance(first, PAGE_KEYS);
     advance(scores, scoreBytes);
   });
 }
 
-/**
- * So many pages gain nothing from it, and lose a tenth where they lie in a cache; so many bytes are no longer in a core's own cache
- * when the second way comes to them, and are read three times instead of two.
- */
+/** So many pages gain nothing from it. */
 const FEW_PAGES = 4;
+/** So many bytes are no longer in a core's own cache when the second way comes to them. */
 const MANY_BYTES = 2 ** 21;
 
-/** 1 if {@link fetchValues} is worth it. */
-const fetchesValues = ({ word, pages }: Task): I32 =>
-  i32.and(i32.gtU(pages, FEW_PAGES), i32.ltU(i32.mul(pages, i32.add(word('vs'), 4 * PAGE_KEYS)), MANY_BYTES));
+/** What of the next page each way reads ahead. */
+interface Ahead {
+  readonly scores: Stretch;
+  readonly output: Stretch;
+}
+
+/** Bytes [from, to) of a page; none if they are equal. */
+interface Stretch {
+  readonly from: Local<'i32'>;
+  readonly to: Local<'i32'>;
+}
+
+/** All of it before the scores; keys and values each in their turn, where the values would have to be read once more. */
+function whatIsAhead(f: Func, { word, pages }: Task): Ahead {
+  const [k, v] = [f.let(i32.const(0)), f.let(word('v'))];
+  const end = f.let(i32.select(i32.gtU(pages, FEW_PAGES), word('ks'), k));
+  const isMany = f.let(i32.geU(i32.mul(pages, i32.add(word('vs'), 4 * PAGE_KEYS)), MANY_BYTES));
+  return {
+    scores: { from: k, to: f.let(i32.select(isMany, v, end)) },
+    output: { from: v, to: f.let(i32.select(isMany, end, v)) },
+  };
+}
 
 /**
- * Reads a word of each line of the page's values. They lie right behind its keys, and memory gives a whole page in less
- * time than its two halves in two passes over all pages; the second pass finds them in a cache. It is one load in a
- * loop, because prefetchers follow its stride: unrolled, or for every other line, it gains nothing.
+ * Reads a word of each line of the next page, so that memory is at work while this one is. Prefetchers begin anew in each page: without it products wait for
+ * the first lines of its keys, and of its values. It is one load in a loop, because they follow its stride.
  */
-function fetchValues(f: Func, { word }: Task, page: I32, isWorth: I32): void {
-  f.when(isWorth, () => {
-    const line = f.let(i32.add(page, word('v')));
-    f.repeat(i32.shrU(i32.sub(word('ks'), word('v')), Math.log2(LINE)), () => {
+function readAhead(f: Func, { end }: Task, { entry, first }: PagePlace, { from, to }: Stretch): void {
+  f.when(i32.ltU(i32.add(first, PAGE_KEYS), end), () => {
+    const line = f.let(i32.add(i32.load(entry, 4), from));
+    f.repeat(i32.shrU(i32.sub(to, from), Math.log2(LINE)), () => {
       f.let(i32.load(line));
       advance(line, LINE);
     });
@@ -147,14 +164,13 @@ interface Products {
   readonly unroll: Unroll;
 }
 
-function scores(f: Func, task: Task, { reader, unroll }: Products): void {
+function scores(f: Func, task: Task, { reader, unroll }: Products, ahead?: Stretch): void {
   const forms = scoreForms(f, task);
   const changes = f.let(changesScores(task));
-  const fetches = reader && f.let(fetchesValues(task));
   eachPage(f, task, (place) => {
+    if (ahead) readAhead(f, task, place, ahead);
     const isPlain = f.let(i32.eqz(i32.or(changes, hidesSome(task, place.first))));
     pageScores(f, task, place, { reader, unroll, isPlain });
-    if (fetches) fetchValues(f, task, place.at, fetches);
     f.when(i32.eqz(isPlain), () => forms(place));
   });
 }
@@ -221,7 +237,13 @@ function floatValues(f: Func, task: Task, unroll: Unroll): void {
  * A few rows take several pages in one go: what follows on the scale of one is done while the next ones are weighed. A CPU would
  * not get there by itself, since all that waits for the scale fills its queue.
  */
-export function integerValues(f: Func, task: Task, reader: IntegerReader, add = addIntegerValues): void {
+export function integerValues(
+  f: Func,
+  task: Task,
+  reader: IntegerReader,
+  add = addIntegerValues,
+  ahead?: Stretch,
+): void {
   const { word, spare, count, p, blocks } = task;
   const weights = weigher(f);
   const walk = walkOf(f, task);
@@ -249,7 +271,9 @@ export function integerValues(f: Func, task: Task, reader: IntegerReader, add = 
       eachPage(
         f,
         task,
-        ({ at: page, first, keys, scores }) => {
+        (place) => {
+          const { at: page, first, keys, scores } = place;
+          if (ahead) readAhead(f, task, place, ahead);
           const all = inPage(f, task, page, first, 'vs');
           const sixteens = sixteensOf(f, keys);
           const hides = f.let(i32.or(word('mayHide'), hidesSome(task, first)));

@@ -21,6 +21,8 @@ export interface KeyPage extends PagePlace {
 /** Where a page is. */
 export interface PagePlace {
   readonly at: Local<'i32'>;
+  /** Where the table says so. */
+  readonly entry: Local<'i32'>;
   /** Its first key. */
   readonly first: Local<'i32'>;
   /** Keys of it that some row may see, from the first one on. */

@@ -35,6 +35,19 @@ describe('Arena', () => {
     );
   });
 
+  it('grows a large memory by whole large pages, a small one only as far as it has to', () => {
+    const small = new Arena();
+    small.alloc(65536);
+    expect(small.byteLength).toBe(2 * 65536);
+    const large = new Arena({ initialBytes: 2 ** 25 });
+    large.alloc(2 ** 25);
+    for (const bytes of [2 ** 16, 3 * 2 ** 20, 2 ** 22]) {
+      large.alloc(bytes);
+      expect(large.byteLength % 2 ** 21).toBe(0);
+      expect(large.byteLength - large.usedBytes).toBeLessThan(2 ** 22);
+    }
+  });
+
   it('names the buffer that something wrote past', () => {
     const arena = new Arena({ debug: true });
     const handle = arena.alloc(100, 'logits');

@@ -41,6 +41,7 @@ export class Arena {
   readonly #slack: number;
   /** By address handed out. */
   #buffers = new Map<number, Buffer>();
+  #usedBytes = 0;
   /** The buffer that the last part was found in. */
   #around = 0;
 
@@ -78,9 +79,7 @@ export class Arena {
 
   /** Bytes in live buffers, rounding and canaries included. */
   get usedBytes(): number {
-    let sum = 0;
-    for (const { bytes } of this.#buffers.values()) sum += bytes;
-    return sum;
+    return this.#usedBytes;
   }
 
   /** Size of the WebAssembly memory. */
@@ -103,6 +102,7 @@ export class Arena {
     if (!block) throw new BackendUnavailableError(`arena: ${label} needs ${bytes} bytes; its heap gives no more.`);
     const ptr = lines(block) + guard;
     this.#buffers.set(ptr, { block, bytes, label, byteLength });
+    this.#usedBytes += bytes;
     if (this.debug) this.#guards(ptr, byteLength, (guards) => guards.fill(CANARY));
     return { arena: this, ptr, byteLength };
   }
@@ -124,6 +124,7 @@ export class Arena {
       );
     if (this.debug) this.#check(ptr, buffer);
     this.#buffers.delete(ptr);
+    this.#usedBytes -= buffer.bytes;
     this.#heap.free(buffer.block);
   }
 

@@ -137,7 +137,8 @@ export interface Device<H, Matrix extends PreparedMatrix = PreparedMatrix> {
   isShared?(work: OpWork): boolean;
   /**
    * Does what JavaScript has to do for the next run of a call, as far as it needs no results of calls before; with that run's
-   * changes. Absent: `run` does everything.
+   * changes. A cache is opened for that run here: if a call in between fails, caches of calls behind it are open, too, and the next run has
+   * to say where it begins, as every run does. Absent: `run` does everything.
    */
   ahead?(call: Call<H>, changes?: Changes<H>): void;
   /** Runs (WASM, reference) or records (WebGPU) a call. Allocates nothing. */

@@ -18,7 +18,7 @@ import { argsOf, argumentList, type KernelSpec } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
 /** Weights from which on a kernel, which has to be made and tiered up, gains anything. */
-const KERNEL_WEIGHTS = 2 ** 18;
+const KERNEL_WEIGHTS = 2 ** 16;
 
 /** Packs rows of a matrix, some at a time. */
 export interface Packer {
@@ -140,14 +140,15 @@ function kernelCodes(
   const { N, data } = slab;
   const { rowBytes } = fileLayout(slab);
   const panels = Math.ceil(N / PANEL);
-  const isThere = data.buffer === staging.buffer && data.byteOffset === staging.byteOffset;
+  // Whole panels are packed from wherever they are in this memory.
+  const isThere = data.buffer === staging.buffer && (N % PANEL === 0 || data.byteOffset === staging.byteOffset);
   if (!isThere) staging.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   // Rows past the last one repeat it: their scale is 0.
   for (let row = N; row < panels * PANEL; row++) staging.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
   const bits = formats[slab.format].bits as PackedBits;
   const spanBytes = (span / 4) * stepBytes({ bits });
   const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
-  const from = staging.byteOffset;
+  const from = isThere ? data.byteOffset : staging.byteOffset;
   const toBlock = headBytes + spanBytes;
   const given = { from, rowBytes, to, toPanel: 0, panels, blocks: 0, toBlock, sets: 0, flip };
   const { args, place } = listOf(packSpec, bits, given);
@@ -192,10 +193,14 @@ function kernelScales(
   const bytes = scales.BYTES_PER_ELEMENT as HeadBytes;
   const rowBytes = blocks * bytes;
   const panels = Math.ceil(N / PANEL);
-  const staged = new Uint8Array(arena.memory.buffer, ptr + LARGEST_BYTES, panels * PANEL * rowBytes);
-  staged.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength));
-  staged.fill(0, N * rowBytes); // rows past the last one
-  const from = staged.byteOffset;
+  const { buffer } = arena.memory;
+  const isThere = scales.buffer === buffer && N % PANEL === 0;
+  const from = isThere ? scales.byteOffset : ptr + LARGEST_BYTES;
+  if (!isThere) {
+    const staged = new Uint8Array(buffer, from, panels * PANEL * rowBytes);
+    staged.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength));
+    staged.fill(0, N * rowBytes); // rows past the last one
+  }
   const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[slab.format]);
   const given = { from, rowBytes, to, toPanel: 0, panels, heads: 0, toHead, largest: ptr };
   const { args, place } = listOf(headsSpec, bytes, given);

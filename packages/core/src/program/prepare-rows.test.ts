@@ -2,13 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { checkFamily } from '../../test/kernels.ts';
 import { kernelHashes } from '../../test/ops.ts';
 import { random, rawWeights } from '../../test/random.ts';
+import type { ArenaHandle } from '../backends/arena.ts';
 import { createBackend } from '../backends/create.ts';
+import type { WasmBackend } from '../backends/wasm/backend.ts';
 import { headsSpec } from '../formats/heads.wasm.ts';
 import { formats } from '../formats/index.ts';
 import { rowsOf } from '../formats/layout.ts';
 import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
+import type { QuantizedWeights } from '../formats/weights.ts';
 import { familyOf } from '../kernel-spec.ts';
 import { packKernels, preparedAs, preparedRows, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 
@@ -32,6 +35,28 @@ const KINDS = [
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i]);
 
+/** The same rows, in memory that kernels reach. @returns them, and what frees it */
+function insideOf(
+  { arena }: WasmBackend,
+  rows: WeightRows['rows'],
+  { data, scales }: QuantizedWeights,
+): readonly [WeightRows['rows'], () => void] {
+  const handles = [arena.alloc(data.byteLength), arena.alloc(scales.byteLength)] as const;
+  const put = <T extends QuantizedWeights['data' | 'scales']>(handle: ArenaHandle, values: T): T => {
+    arena.write(handle, values);
+    const Elements = values.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
+    return new Elements(arena.memory.buffer, handle.ptr, values.length);
+  };
+  const inside: WeightRows['rows'] = (n, count, into) => {
+    const slab = rows(n, count, into);
+    return { ...slab, data: put(handles[0], slab.data), scales: put(handles[1], slab.scales) };
+  };
+  const free = (): void => {
+    for (const handle of handles) arena.free(handle);
+  };
+  return [inside, free];
+}
+
 describe('packing by a kernel', () => {
   it('is what its spec says', () => {
     for (const family of [familyOf(packSpec), familyOf(headsSpec)]) checkFamily(family);
@@ -48,14 +73,20 @@ describe('packing by a kernel', () => {
           const weights = rawWeights(next, { format, N, K, blockSize, asymmetric, scale }, () => next() - 0.5);
           const want = packWeights(weights).bytes;
           const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
-          for (const by of [kernels, undefined]) {
-            const prepared = prepareRows(backend, { ...packedShape(weights), rows }, by);
+          const [inside, free] = insideOf(backend, rows, weights);
+          for (const [by, from] of [
+            [kernels, rows],
+            [kernels, inside],
+            [undefined, rows],
+          ] as const) {
+            const prepared = prepareRows(backend, { ...packedShape(weights), rows: from }, by);
             const { address } = prepared as unknown as { readonly address: number };
             const got = new Uint8Array(backend.arena.memory.buffer, address, want.length);
             expect(sameBytes(got, want)).toBe(true);
             prepared.dispose();
             backend.arena.check();
           }
+          free();
         }
     expect(backend.arena.usedBytes).toBe(0);
     backend.dispose();

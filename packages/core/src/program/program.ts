@@ -58,7 +58,7 @@ export class Program<H> {
   #handles: readonly H[] = [];
   #calls: readonly (Call<H> | (() => void))[] = [];
   /** By step: new places of its operands after the block was replaced, until the step has run. */
-  #moved: (Readonly<Record<number, H>> | undefined)[] = [];
+  #moved: (Readonly<Record<number, H>> | undefined)[] | undefined;
 
   /** Plans the memory; call `bind` next. Slots and steps belong to the program from then on. */
   constructor(device: Device<H>, slots: readonly Slot<H>[], steps: readonly Step[]) {
@@ -156,9 +156,10 @@ export class Program<H> {
 
   /** New places of a step's operands, once. */
   #changesOf(step: number): Changes<H> | undefined {
-    const operands = this.#moved[step];
-    if (!operands) return undefined;
-    this.#moved[step] = undefined;
+    const moved = this.#moved;
+    const operands = moved?.[step];
+    if (!moved || !operands) return undefined;
+    moved[step] = undefined;
     return { operands };
   }
 }

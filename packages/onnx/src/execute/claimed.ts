@@ -209,16 +209,16 @@ export class ClaimedRegion {
     return now;
   }
 
-  #computed({ needs, tables, compute, to }: ComputedStep, at: () => ArenaHandle): () => void {
+  #computed({ needs, tables, compute, checks, to }: ComputedStep, at: () => ArenaHandle): () => void {
     const { device, residents } = this.#shop;
     const readers = (tables ?? []).map((key) => residents.table(key));
     const out = tables ? new Float32Array(countOf(to.dims)) : new Int32Array(countOf(to.dims));
+    let isChecked = false;
     return () => {
-      compute(
-        needs.map((name) => this.#elements(name)),
-        out,
-        readers,
-      );
+      const values = needs.map((name) => this.#elements(name));
+      isChecked = compute(values, out, readers) === false && isChecked;
+      if (!isChecked) for (const check of checks) check(out as Int32Array);
+      isChecked = true;
       if (out.length > 0) device.write(at(), out);
       this.#copied += out.byteLength;
     };

@@ -38,7 +38,7 @@ export interface Drafting extends MatchOptions {
   /** Everything that MSD has is taken. */
   readonly all: boolean;
   /** What only some models need. */
-  readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'selectEarly'>;
+  readonly parts: Pick<Parts, 'control' | 'foldConstants' | 'prepared' | 'selectEarly'>;
   /**
    * For a body of control flow: how many bodies are around it, and which of its units would be planned again for every
    * pass.
@@ -48,7 +48,7 @@ export interface Drafting extends MatchOptions {
 
 export function draftOf({ record: read, graph: built, taken, bodies }: Variant, drafting: Drafting): Draft {
   const { all, body } = drafting;
-  const { control, foldConstants, selectEarly } = drafting.parts;
+  const { control, foldConstants, prepared, selectEarly } = drafting.parts;
   const controls = new Map<GraphNode, ControlDraft | string>();
   const drafted = new Map<GraphNode, DraftedBodies>();
   const typedOf = (graph: Graph): TypedGraph => {
@@ -62,8 +62,9 @@ export function draftOf({ record: read, graph: built, taken, bodies }: Variant, 
       return found?.results;
     });
   };
-  const { record, graph: direct } = directOutputs(read, built);
-  let typed = typedOf(direct);
+  const direct = directOutputs(read, built);
+  const { record, typed: first } = prepared?.(direct, typedOf) ?? { ...direct, typed: typedOf(direct.graph) };
+  let typed = first;
   const { contradiction } = typed;
   const early = selectEarly?.(record, typed) ?? typed.graph;
   if (early !== typed.graph) typed = typedOf(early);

@@ -4,6 +4,7 @@
  */
 import { addFamily, type Family } from '../ops/index.ts';
 import type { foldConstants } from '../passes/constants.ts';
+import type { prepared } from '../passes/prepared.ts';
 import type { selectEarly } from '../passes/select-early.ts';
 import type { keepPositions } from '../plan/layout.ts';
 import type { Experts } from './experts.ts';
@@ -14,6 +15,8 @@ import type { Recurrent } from './recurrent.ts';
 export interface Parts {
   /** Folds constants that are made of constants. */
   readonly foldConstants?: typeof foldConstants;
+  /** Brings small tables and Casts to where they are in nobody's way. */
+  readonly prepared?: typeof prepared;
   /** Selects positions before they are computed. */
   readonly selectEarly?: typeof selectEarly;
   /** Keeps images with their channels last. */
@@ -63,7 +66,7 @@ export const FETCHED = {
   },
   graphs: {
     standard:
-      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements GatherND Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
+      'Abs And ArgMax ArgMin CastLike Ceil Clip Compress Concat ConstantOfShape ConvTranspose Cos CumSum DepthToSpace Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GatherElements Gelu Greater GreaterOrEqual HardSigmoid HardSwish If InstanceNormalization IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization Max Min Mish Mod Neg NonZero Not Or PRelu Pad Pow Range Reciprocal Relu Reshape Resize Round Scan ScatterElements ScatterND Selu Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sum Tanh TensorScatter Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor',
     microsoft:
       'BiasGelu EmbedLayerNormalization FastGelu FusedConv FusedMatMul GatherBlockQuantized Gelu GroupNorm MoE QuickGelu SparseAttention TransposeMatMul',
     load: () => import('./families/graphs.ts'),
@@ -73,6 +76,7 @@ export const FETCHED = {
     microsoft: 'QLinearAveragePool QLinearGlobalAveragePool QLinearSoftmax',
     load: () => import('./families/images.ts'),
   },
+  rare: { standard: 'GatherND Log', load: () => import('./families/rare.ts') },
   recurrent: { standard: 'GRU LSTM', microsoft: 'DynamicQuantizeLSTM', load: () => import('./families/recurrent.ts') },
   experts: { microsoft: 'QMoE', load: () => import('./families/experts.ts') },
 } as const satisfies Readonly<Record<string, Fetched>>;

@@ -112,6 +112,8 @@ export class Block {
   bind(program: Program<ArenaHandle>): void {
     if (!this.#handle || program.byteLength > this.#handle.byteLength) {
       if (this.#handle) this.#device.free(this.#handle);
+      // If there is no memory for the new one, the next run has to get one of its own.
+      this.#handle = undefined;
       this.#handle = this.#device.alloc(Math.max(SMALLEST_CHUNK, program.byteLength), 'intermediates');
     }
     if (this.#bound.get(program) === this.#handle) return;

@@ -173,35 +173,8 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   if (device !== 'wasm') {
     throw new UnsupportedError(`msd: option 'device', expected 'wasm' in this version, got ${say(device)}.`);
   }
-  if (components !== 1 && components !== 2) {
-    throw new RangeError(`msd: option 'components', expected 1 or 2, got ${say(components)}.`);
-  }
-  if (activationBlock !== 'row' && activationBlock !== 256 && activationBlock !== 32) {
-    throw new RangeError(`msd: option 'activationBlock', expected 'row', 256 or 32, got ${say(activationBlock)}.`);
-  }
-  if (kvCache !== 'int16' && kvCache !== 'int8' && kvCache !== 'model') {
-    throw new RangeError(`msd: option 'kvCache', expected 'int16', 'int8' or 'model', got ${say(kvCache)}.`);
-  }
-  if (carrier !== 'auto' && carrier !== 'i16' && carrier !== 'i8') {
-    throw new RangeError(`msd: option 'carrier', expected 'auto', 'i16' or 'i8', got ${say(carrier)}.`);
-  }
   if (threads !== 'auto' && !isThreadCount(threads)) {
     throw new RangeError(`msd: option 'threads', expected 'auto' or 1 to ${MAX_THREADS}, got ${say(threads)}.`);
-  }
-  if (claim !== 'auto' && claim !== 'all') {
-    throw new RangeError(`msd: option 'claim', expected 'auto' or 'all', got ${say(claim)}.`);
-  }
-  if (typeof relax !== 'boolean') {
-    throw new TypeError(`msd: option 'relax', expected a boolean, got ${typeof relax}.`);
-  }
-  if (typeof exact !== 'boolean') {
-    throw new TypeError(`msd: option 'exact', expected a boolean, got ${typeof exact}.`);
-  }
-  if (typeof debug !== 'boolean') {
-    throw new TypeError(`msd: option 'debug', expected a boolean, got ${typeof debug}.`);
-  }
-  if (typeof warm !== 'boolean') {
-    throw new TypeError(`msd: option 'warm', expected a boolean, got ${typeof warm}.`);
   }
   if (!Array.isArray(fallback)) {
     throw new TypeError(`msd: option 'fallback', expected an array of provider names, got ${typeof fallback}.`);
@@ -221,21 +194,37 @@ export function resolveOptions(options: object, defaults: MsdOptions = {}): Reso
   }
   return {
     device,
-    components,
-    activationBlock,
-    kvCache,
-    carrier,
+    components: oneOf('components', components, [1, 2]),
+    activationBlock: oneOf('activationBlock', activationBlock, ['row', 256, 32]),
+    kvCache: oneOf('kvCache', kvCache, ['int16', 'int8', 'model']),
+    carrier: oneOf('carrier', carrier, ['auto', 'i16', 'i8']),
     threads,
     fallback: fallback as ResolvedOptions['fallback'],
-    claim,
+    claim: oneOf('claim', claim, ['auto', 'all']),
     quantize: checkQuantize(quantize),
-    relax,
-    exact,
-    debug,
+    relax: flag('relax', relax),
+    exact: flag('exact', exact),
+    debug: flag('debug', debug),
     onProgress: onProgress as MsdOptions['onProgress'],
     stallTimeoutMs,
-    warm,
+    warm: flag('warm', warm),
   };
+}
+
+function oneOf<const T extends string | number>(name: keyof MsdOptions, value: unknown, all: readonly T[]): T {
+  if (!all.includes(value as T)) {
+    const texts = all.map(say);
+    throw new RangeError(
+      `msd: option '${name}', expected ${texts.slice(0, -1).join(', ')} or ${texts.at(-1)}, got ${say(value)}.`,
+    );
+  }
+  return value as T;
+}
+
+function flag(name: keyof MsdOptions, value: unknown): boolean {
+  if (typeof value !== 'boolean')
+    throw new TypeError(`msd: option '${name}', expected a boolean, got ${typeof value}.`);
+  return value;
 }
 
 /** @throws `TypeError` for an option of MSD's beside the provider instead of in it */
@@ -271,6 +260,9 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   if (!Array.isArray(externalData)) {
     throw new TypeError(`msd: option 'externalData', expected an array, got ${typeof externalData}.`);
   }
+  const odd = externalData.findIndex((entry) => typeof entry !== 'string' && !isExternal(entry));
+  if (odd >= 0)
+    throw new TypeError(`msd: option 'externalData', expected { path, data } as entry ${odd}, got another value.`);
   const overrides = overridesOf(given);
   const isProfiled = Boolean(given.enableProfiling);
   const watch = new Watch('create', signal);
@@ -286,6 +278,9 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
   const marks = { isProfiled, isTakenOver, isWarming };
   return { msd, externalData, overrides, ...marks, watch, progress, download, whole, region };
 }
+
+const isExternal = (entry: { path?: unknown; data?: unknown } | null): boolean =>
+  typeof entry?.path === 'string' && /^(string|object)$/.test(typeof entry.data);
 
 /** ONNX Runtime's own option for the threads of one session, where MSD's says nothing; 0 and what MSD cannot have are its default. */
 function askedThreads({ intraOpNumThreads: asked }: Readonly<Record<string, unknown>>): MsdOptions {

@@ -66,24 +66,24 @@ export async function packMatrices(
   const tracking = isArriving(arriving.tensors) ? (await import('./arriving-tensors.ts')).tracking : undefined;
   const files = tracking?.filesOf(arriving) ?? new Map<Arriving, ArrivingFile>();
   /** Those that wait, with what they wait for. */
-  let waiting: (Reserved & { readonly for: NotYet | undefined })[];
-  waiting = places.map((each) => ({ ...each, for: undefined }));
+  let waiting: { readonly place: Reserved; readonly for: NotYet | undefined }[];
+  waiting = places.map((place) => ({ place, for: undefined }));
   const shared =
     tracking &&
     new tracking.Uses(
       files,
-      waiting.map(({ matrix }) => matrix),
+      places.map(({ matrix }) => matrix),
     );
   try {
     while (waiting.length > 0) {
       const still: typeof waiting = [];
       for (const each of waiting) {
-        const { matrix, handle, fill } = each;
+        const { matrix, fill } = each.place;
         if (each.for && each.for.end > each.for.source.loaded) {
           still.push(each);
           continue;
         }
-        await touched?.room(handle.ptr + handle.byteLength);
+        await touched?.room(each.place);
         for (const file of files.values()) file.begin();
         try {
           // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.

@@ -14,6 +14,9 @@ import { FETCHED, loadOperators, namesOf, type Parts } from './families.ts';
 /** Operators of graphs that were not made for one kernel: one of them brings all that such graphs may have. */
 const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
 
+/** One of what few graphs have brings all of it. */
+const RARE = 'Log';
+
 /** Operators that do without the family of graphs; a Constant is none, it is what it holds. */
 const ALONE: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'Constant',
@@ -34,7 +37,8 @@ export async function loadParts(
   const isInlined = record.functions.length > 0 || CONTROL_FLOW.some((name) => operators.has(name));
   const isKnown = (name: string): boolean => OPERATORS.has(name) || ALONE.has(name);
   const needsGraphs = isInlined || hasFolds(record) || hasChoices(record) || ![...operators].every(isKnown);
-  const names = needsGraphs ? new Set([...operators, ...GRAPHS]) : operators;
+  const names = new Set([...operators, ...(needsGraphs ? GRAPHS : [])]);
+  if (castsOutputs(record)) names.add(RARE);
   const [parts, fetched] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
   if (!fetched) return { parts, branches: plainModel(record) };
   const { branches, control } = fetched.inlining;
@@ -42,6 +46,12 @@ export async function loadParts(
 }
 
 const CONTROL_FLOW: readonly string[] = ['If', 'Loop', 'Scan'];
+
+/** Does it hand out values as another type than it computes with? */
+function castsOutputs({ graph }: ModelRecord): boolean {
+  const names = new Set(graph.outputs.map(({ name }) => name));
+  return graph.nodes.some(({ opType, outputs }) => opType === 'Cast' && names.has(outputs[0] ?? ''));
+}
 
 /** Has it nodes that may be constants? */
 function hasFolds({ graph }: ModelRecord): boolean {

@@ -10,6 +10,7 @@ import type { ValueInfo } from '../read/types.ts';
 import { ARRAYS } from './arrays.ts';
 import { inputSpec } from './bind.ts';
 import type { CutModel } from './cut-model.ts';
+import { keptOf } from './kv/lazy.ts';
 import type { SessionRequest } from './options.ts';
 import type { CutSession } from './session.ts';
 
@@ -18,8 +19,11 @@ import type { CutSession } from './session.ts';
  * prompt outgrows are placed anew by the first token after it, which takes four times as long as others then.
  */
 const PROMPT_ROWS: readonly number[] = [32, 8];
-/** With half as many, the thirty after them still take a fifth longer than later ones. */
-const TOKENS = 96;
+/**
+ * With a quarter less, V8 in Chromium optimises some fifteen functions within the thirty after them, which takes as long as ten tokens.
+ * Halfway they begin anew, so that caches are not made for as many.
+ */
+const TOKENS = 128;
 /** No run begins after so long. */
 const BUDGET_MS = 60;
 /** How often, and for how long at most, a session rehearses that exists only to warm code while a file arrives. */
@@ -41,9 +45,10 @@ export async function rehearse(
   { watch, isWarming }: Pick<SessionRequest, 'watch' | 'isWarming'>,
 ): Promise<void> {
   const { rounds, budgetMs } = isWarming ? WARMING : { rounds: 1, budgetMs: BUDGET_MS };
-  const play = new Play(session, model);
   const { foreignRunsPerCall, weights } = session.report;
-  if (!play.isOpen || foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
+  if (foreignRunsPerCall > 0 || weights.packedBytes > LARGE_BYTES || hasLoops(model)) return;
+  const play = new Play(session, model);
+  if (!play.isOpen) return;
   const end = performance.now() + budgetMs;
   const run = async (rows: number): Promise<void> => {
     watch.check();
@@ -59,7 +64,10 @@ export async function rehearse(
     for (let round = 0; round === 0 || (round < rounds && performance.now() < end); round++) {
       play.forget();
       if (prompt !== undefined) await run(prompt);
-      for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) await run(1);
+      for (let i = 0; i === 0 || (i < TOKENS && performance.now() < end); i++) {
+        if (i === TOKENS / 2) play.forget();
+        await run(1);
+      }
     }
   } catch (error) {
     // Sizes that do not go together, most likely: a caller's will.
@@ -114,6 +122,8 @@ class Play {
     // Made as callers make it: an object of another kind would be another case for the engine.
     const feeds = Object.fromEntries(inputs.map((input) => [input.name, this.#feedOf(input, rows)] as const));
     const results = await this.#session.run(feeds);
+    // As callers do, who leave caches where they are.
+    for (const result of Object.values(results)) if (!keptOf(result)) void result.data;
     if (this.#pairs.size > 0) this.#position += rows;
     const before = this.#kept;
     this.#kept = new Map([...this.#pairs].map(([past, present]) => [past, results[present]!]));

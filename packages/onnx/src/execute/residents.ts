@@ -20,7 +20,7 @@ import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
 import { builtin } from '../read/builtin.ts';
 import type { ByteSource } from '../read/source.ts';
-import { type TensorRef, tensorFloats } from '../read/tensor.ts';
+import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
@@ -76,6 +76,9 @@ export async function reserveResidents(
   // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
   const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
   const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads });
+  // Node only: other engines have no threads for it. Fetched meanwhile; whoever waits for it is told of errors.
+  const touching = initialBytes < TOUCHED_BYTES || !builtin('node:fs') ? undefined : import('./touch.ts');
+  touching?.catch(() => {});
   const backend = await roomFor(initialBytes, create);
   let touched: Touched | undefined;
   const dispose = async (): Promise<void> => {
@@ -83,14 +86,11 @@ export async function reserveResidents(
     backend.dispose();
   };
   try {
-    if (matrices.length > 0) backend.askTiles();
     const { prepared, places } = reserveMatrices(backend, matrices);
-    // If a file is freed while it is packed, memory that is ready early would be needed twice.
-    if (!isArriving(tensors))
-      touched = await touchedMemory(
-        places.map(({ handle }) => handle),
-        isBusy,
-      );
+    // If a file is freed while it is packed, memory that is ready early would be needed twice. With debug, something lies between places.
+    if (touching && places.length > 0 && !isArriving(tensors) && !backend.arena.debug)
+      touched = (await touching).touch(places, tensorRange, isBusy);
+    if (matrices.length > 0) backend.askTiles();
     const placed = constants.map((each) => placeOf(backend, each));
     const tables = new Map<string, ReadRows>();
     const sources = new Set<ByteSource>();
@@ -139,14 +139,6 @@ const RUN_SHARE = 1 / 64;
 const KERNEL_BYTES = 2 ** 22;
 /** Memory from which on it is worth a piece of code of its own, and threads. */
 const TOUCHED_BYTES = 2 ** 25;
-
-/** Node only: other engines have no threads for it. */
-async function touchedMemory(handles: readonly ArenaHandle[], isBusy: boolean): Promise<Touched | undefined> {
-  const bytes = handles.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  // With debug, something lies between them.
-  if (bytes < TOUCHED_BYTES || handles[0]!.arena.debug || !builtin('node:fs')) return undefined;
-  return (await import('./touch.ts')).touch(handles, isBusy);
-}
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
 export function needsOf(matches: readonly Match[]) {

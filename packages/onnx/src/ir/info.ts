@@ -127,9 +127,9 @@ export function newSymbols(): Symbols {
   };
 }
 
-/** Does a size grow with every token of a decoder? Exporters call such sizes past or total. */
+/** Does a size grow with every token of a decoder? Exporters call such sizes past or total; an encoder's past does not. */
 export function isGrowing(size: Size): boolean {
-  return typeof size === 'string' && /past|total/i.test(size);
+  return typeof size === 'string' && /past|total/i.test(size) && !/encoder/i.test(size);
 }
 
 /** What a declaration says. */

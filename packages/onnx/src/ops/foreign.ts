@@ -24,7 +24,6 @@ const SAME_TYPE: readonly string[] = [
   'ConvTranspose',
   'DepthToSpace',
   'Einsum',
-  'GatherND',
   'Resize',
   'SpaceToDepth',
   'TopK',

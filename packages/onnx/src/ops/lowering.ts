@@ -191,11 +191,18 @@ export interface Computation {
   readonly needs: readonly string[];
   /** Keys of the tables that it reads; absent: it gives whole numbers. */
   readonly tables?: readonly string[] | undefined;
-  readonly compute: (values: readonly Elements[], out: Int32Array | Float32Array, tables: readonly ReadRows[]) => void;
+  /** `false`: `out` is what it was after the last run. */
+  readonly compute: (
+    values: readonly Elements[],
+    out: Int32Array | Float32Array,
+    tables: readonly ReadRows[],
+  ) => unknown;
 }
 
 export interface ComputedStep extends Computation {
   readonly kind: 'computed';
+  /** Look at indices before they are used. */
+  readonly checks: ((indices: Int32Array) => void)[];
   readonly to: Slot;
 }
 

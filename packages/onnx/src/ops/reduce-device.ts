@@ -9,7 +9,8 @@ import {
   softmax,
 } from '@msd/core/nn';
 import { INT64 } from '../data-types.ts';
-import type { Info } from '../ir/info.ts';
+import { countOf } from '../dims.ts';
+import { type Info, isKnown } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
 import { axisOf, type NodeView, type Operator } from './operator.ts';
@@ -94,7 +95,28 @@ function argument(node: NodeView, [x]: Inputs): [Info] {
   if (!x?.dims) return [{ elemType: INT64, dims: undefined }];
   const axis = axisOf(node, node.int('axis', 0), x.dims.length);
   const keeps = node.int('keepdims', 1) === 1;
-  return [{ elemType: INT64, dims: keeps ? x.dims.toSpliced(axis, 1, 1) : x.dims.toSpliced(axis, 1) }];
+  const dims = keeps ? x.dims.toSpliced(axis, 1, 1) : x.dims.toSpliced(axis, 1);
+  const data = isKnown(x.data) && isKnown(x.dims) ? places(node, x.data, x.dims, axis) : undefined;
+  return [{ elemType: INT64, dims, data }];
+}
+
+/** Where the largest or smallest ones are along an axis: words of a text, of which the last one is the largest number. */
+function places(node: NodeView, data: readonly number[], dims: readonly number[], axis: number): number[] {
+  const n = dims[axis]!;
+  const inner = countOf(dims.slice(axis + 1));
+  const isLeast = node.node.opType === 'ArgMin';
+  const isLast = node.int('select_last_index', 0) !== 0;
+  if (n === 0 && data.length === 0 && countOf(dims.toSpliced(axis, 1)) > 0)
+    node.fail(`dimension ${axis}`, 'at least one element', '0');
+  return Array.from({ length: n === 0 ? 0 : data.length / n }, (_, i) => {
+    const from = Math.floor(i / inner) * n * inner + (i % inner);
+    let best = 0;
+    for (let k = 1; k < n; k++) {
+      const [value, most] = [data[from + k * inner]!, data[from + best * inner]!];
+      if ((isLeast ? value < most : value > most) || (isLast && value === most)) best = k;
+    }
+    return best;
+  });
 }
 
 const same = (_: NodeView, [x]: Inputs): [Info | undefined] => [x && { elemType: x.elemType, dims: x.dims }];
@@ -104,12 +126,14 @@ export const foldOperators: readonly Operator[] = [
     name: 'ArgMax',
     attributes: ['axis', 'keepdims', 'select_last_index'],
     infer: argument,
+    host: true,
     match: matchArgument('arg_max'),
   },
   {
     name: 'ArgMin',
     attributes: ['axis', 'keepdims', 'select_last_index'],
     infer: argument,
+    host: true,
     match: matchArgument('arg_min'),
   },
   {

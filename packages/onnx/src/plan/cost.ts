@@ -296,7 +296,8 @@ function growsWithTokens({ infos, hasPast }: TypedGraph, { match }: Unit): boole
 
 function wholeByCost(units: readonly Unit[], { msd: cut, ort: whole }: Price, modelled: number): string | undefined {
   const isQuantized = units.some(({ match, control }) => match?.product?.quantized || control?.isQuantized);
-  if (!isQuantized && units.some(isSpeltOutAttention) && units.some(({ match }) => match?.op === 'softmax'))
+  const count = (op: string): number => units.filter(({ match }) => match?.op === op).length;
+  if (!isQuantized && units.some(isSpeltOutAttention) && count('softmax') > count('attention'))
     return 'without quantized weights, attention without an attention operator is left to the fusions of ONNX Runtime';
   const gain = isQuantized ? 1 : FLOAT_GAIN;
   if (cut * gain < whole) return undefined;

@@ -174,7 +174,11 @@ class Drafting implements Lowering {
     const known = this.slots.get(name);
     const info = this.info(name);
     // What the device computed stays there, and is not looked at.
-    if (known && !this.#uploaded.has(name)) return known;
+    if (known && !this.#uploaded.has(name)) {
+      for (const { step } of this.steps)
+        if (step.kind === 'computed' && step.to === known.root) step.checks.push(check);
+      return known;
+    }
     const to = newSlot('i32', info.dims);
     this.steps.push({
       step: { kind: 'upload', name, known: info.data ? info : undefined, check, to },
@@ -193,7 +197,7 @@ class Drafting implements Lowering {
     const { key, dims, tables } = computation;
     return this.shared(key, () => {
       const to = newSlot(tables ? 'f32' : 'i32', dims);
-      this.steps.push({ step: { kind: 'computed', ...computation, to }, nodes: this.#nodes });
+      this.steps.push({ step: { kind: 'computed', ...computation, checks: [], to }, nodes: this.#nodes });
       return to;
     });
   }

@@ -61,6 +61,6 @@ export async function placeBeside(model: string | Uint8Array, location: string):
 
 async function openData(data: string | Uint8Array | ArrayBufferLike | Blob, download: Download): Promise<ByteSource> {
   if (typeof data === 'string') return (await locating()).openBeside(data, download);
-  if (data instanceof Uint8Array) return bytesSource(data);
+  if (ArrayBuffer.isView(data)) return bytesSource(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return bytesSource(new Uint8Array(data instanceof Blob ? await data.arrayBuffer() : data));
 }

@@ -45,6 +45,7 @@ export function columnsMatrix({ N, K, data, byRows = false, scales, zeroPoints }
     storedZeroPoints: zeros !== undefined,
     scale: 'f32',
     fileBytes: bytesOf(data, zeroPoints, ...tensors),
+    tensors: [data, ...tensors, ...(zeroPoints ? [zeroPoints] : [])],
     open() {
       const read = bytesReader(data, { N, K, byRows });
       const scale = productOf(

@@ -43,6 +43,7 @@ export function floatMatrix(floats: Floats): Matrix {
     storedZeroPoints: false,
     scale: 'f32',
     fileBytes: bytesOf(tensor),
+    tensors: [tensor],
     open: () => quantizer(floats, blockSize, sums),
     rounding: () => sums.error(),
   };

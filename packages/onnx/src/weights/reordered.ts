@@ -1,10 +1,11 @@
-/**
- * A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the
- * other way round.
- */
+/** Matrices made of others: with their k in another order, or some of their rows. */
 import type { Matrix } from './matrix.ts';
 
-/** @param order which k of the file each k is; `undefined`: they are as they should be */
+/**
+ * A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the other way round.
+ *
+ * @param order which k of the file each k is; `undefined`: they are as they should be
+ */
 export function reordered(matrix: Matrix, order: Int32Array | undefined): Matrix {
   if (!order) return matrix;
   return {
@@ -25,6 +26,21 @@ export function reordered(matrix: Matrix, order: Int32Array | undefined): Matrix
         const isSigned = data instanceof Int8Array;
         return { ...weights, data: isSigned ? new Int8Array(out.buffer, out.byteOffset, out.length) : out };
       };
+    },
+  };
+}
+
+/** Rows [first, first + N) as a matrix of their own. */
+export function someRows(matrix: Matrix, first: number, N: number): Matrix {
+  if (N === matrix.N) return matrix;
+  return {
+    ...matrix,
+    key: JSON.stringify([matrix.key, first, N]),
+    N,
+    fileBytes: (matrix.fileBytes / matrix.N) * N,
+    open() {
+      const rows = matrix.open();
+      return (n, count, into) => rows(first + n, count, into);
     },
   };
 }

@@ -239,6 +239,70 @@ const half: GraphSpec = {
 
 const windows = { pads: { ints: [1, 1, 1, 1] }, kernel_shape: { ints: [3, 3] } };
 
+/** Distances between rows as buckets, rows of a table of codes for them; groups of channels; where the largest word is. */
+const distances: GraphSpec = {
+  nodes: [
+    a.node('x', 'p'),
+    op('Shape', ['x'], ['shape']),
+    op('Gather', ['shape', 'nought'], ['rows']),
+    op('Range', ['nought', 'rows', 'one'], ['at']),
+    op('Unsqueeze', ['at', 'first'], ['row']),
+    op('Unsqueeze', ['at', 'second'], ['column']),
+    op('Sub', ['row', 'column'], ['d']),
+    op('Abs', ['d'], ['far']),
+    op('Cast', ['far'], ['far_float'], { to: { int: 1 } }),
+    op('Log', ['far_float'], ['log']),
+    op('Cast', ['log'], ['whole'], { to: { int: 7 } }),
+    op('Less', ['far', 'seven'], ['near']),
+    op('Where', ['near', 'far', 'seven'], ['small']),
+    op('Max', ['whole', 'small'], ['most']),
+    op('Min', ['most', 'seven'], ['bucket']),
+    op('Gather', ['codes', 'bucket'], ['picked']),
+    op('DequantizeLinear', ['picked', 'scale'], ['bias']),
+    op('Transpose', ['bias'], ['y'], { perm: { ints: [2, 0, 1] } }),
+    op('Unsqueeze', ['p', 'first'], ['image']),
+    op('Transpose', ['image'], ['channels'], { perm: { ints: [0, 2, 1] } }),
+    op('Conv', ['channels', 'w'], ['c'], { group: { int: 2 }, kernel_shape: { ints: [3] }, pads: { ints: [1, 1] } }),
+    op('ArgMax', ['ids'], ['best'], { axis: { int: 0 }, keepdims: { int: 0 } }),
+    op('Gather', ['p', 'best'], ['z']),
+    op('GatherND', ['p', 'places'], ['v']),
+  ],
+  initializers: [
+    ...a.initializers,
+    ...[longs('first', 0), longs('second', 1), floats('scale'), floats('w', 4, 4, 3)],
+    ...Object.entries({ nought: 0, one: 1, seven: 7 }).map(([name, number]): TensorSpec => {
+      return { name, dtype: 'int64', dims: [], data: BigInt64Array.of(BigInt(number)) };
+    }),
+    { name: 'places', dtype: 'int64', dims: [2, 1], data: BigInt64Array.of(0n, -1n) },
+    { name: 'codes', dtype: 'int8', dims: [8, 4], data: Int8Array.from({ length: 32 }, (_, i) => 9 * i) },
+  ],
+  inputs: [value('x'), value('ids', 'int32', ['m'])],
+  outputs: ['y', 'c', 'z', 'v'].map((name) => ({ name, dtype: 'float32' as const })),
+};
+
+/** A layer of halves whose keys and values are floats outside. */
+const casts: GraphSpec = {
+  nodes: [
+    ...['key', 'value'].map((part) => op('Cast', [`past.${part}`], [`${part}_half`], { to: { int: 10 } })),
+    a.node('x', 'p'),
+    op('Cast', ['p'], ['h'], { to: { int: 10 } }),
+    op('Reshape', ['h', 'split'], ['four']),
+    op('Transpose', ['four'], ['q'], { perm: { ints: [0, 2, 1, 3] } }),
+    op('Concat', ['key_half', 'q'], ['k'], { axis: { int: 2 } }),
+    op('Concat', ['value_half', 'q'], ['v'], { axis: { int: 2 } }),
+    op('Transpose', ['k'], ['t'], { perm: { ints: [0, 1, 3, 2] } }),
+    op('MatMul', ['q', 't'], ['scores']),
+    op('Softmax', ['scores'], ['weights'], { axis: { int: -1 } }),
+    op('MatMul', ['weights', 'v'], ['sum']),
+    op('Cast', ['sum'], ['y'], { to: { int: 1 } }),
+    op('Cast', ['k'], ['present.key'], { to: { int: 1 } }),
+    op('Cast', ['v'], ['present.value'], { to: { int: 1 } }),
+  ],
+  initializers: [...a.initializers, longs('split', 1, -1, 2, 4)],
+  inputs: [value('x'), ...['key', 'value'].map((part) => value(`past.${part}`, 'float32', [1, 2, 'past', 4]))],
+  outputs: ['y', 'present.key', 'present.value'].map((name) => ({ name, dtype: 'float32' as const })),
+};
+
 /** Convolutions of every kind, pools, and what lies between them. */
 const images: GraphSpec = {
   nodes: [
@@ -408,6 +472,8 @@ const models: Record<string, GraphSpec> = {
   'code-functions': codeFunctions,
   coded,
   'coded-images': codedImages,
+  casts,
+  distances,
   half,
   images,
   dynamic,

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
 import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findChromium } from '../../../../scripts/find-chromium.mjs';
+import { BROWSER_PATIENCE_MS, findChromium } from '../../../../scripts/find-chromium.mjs';
 import type { Outcome, Side } from './jasmine.ts';
 import type { SpecPage } from './page.ts';
 
@@ -56,13 +56,14 @@ function runInNode(backend: string, side: Side): Promise<Outcome> {
 /** A browser of its own for each side: what one leaves registered must not help the other. */
 async function runInChromium(url: string, side: Side): Promise<Outcome> {
   const args = ['--no-sandbox', '--enable-unsafe-webgpu'];
-  const browser = await chromium.launch({ executablePath: findChromium(), args });
+  const browser = await chromium.launch({ executablePath: findChromium(), args, timeout: BROWSER_PATIENCE_MS });
   try {
     const page = await browser.newPage();
+    page.setDefaultTimeout(BROWSER_PATIENCE_MS);
     const errors: string[] = [];
     page.on('pageerror', ({ message }) => errors.push(message));
     await page.goto(url);
-    await page.waitForFunction('globalThis.specs', undefined, { timeout: 60_000 }).catch((cause: unknown) => {
+    await page.waitForFunction('globalThis.specs').catch((cause: unknown) => {
       throw new Error(`the page did not load: ${errors.join('; ')}`, { cause });
     });
     await page.addScriptTag({ path: require.resolve('jasmine-core/lib/jasmine-core/jasmine.js') });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { referenceOp, tensor } from '../../../test/ops.ts';
-import { firstDifference, gaussians, random, randomWeights } from '../../../test/random.ts';
+import { firstDifference, gaussians, random, randomWeights, type WeightShape } from '../../../test/random.ts';
+import { BackendUnavailableError } from '../../errors.ts';
 import { elementwise } from '../../nn/elementwise/elementwise.ts';
 import { norm } from '../../nn/norm/norm.ts';
 import type { OpSpec } from '../../ops/op.ts';
@@ -196,5 +197,52 @@ describe('bound products', () => {
     const call = backend.bind(work([1]), [backend.alloc(4), backend.alloc(4), backend.alloc(4)]);
     expect(() => other.run(call)).toThrow(/bound by another backend/);
     other.dispose();
+  });
+});
+
+describe('a device whose memory ran out', () => {
+  /** @returns runs a product that is bound to buffers of its own */
+  function bound(device: WasmBackend, weights: WeightShape, M: number): () => Float32Array {
+    const matrices = [device.prepare(randomWeights(next, weights))];
+    const [x, y] = [device.alloc(4 * M * weights.K), device.alloc(4 * M * weights.N)];
+    device.write(x, gaussians(next, M * weights.K));
+    const call = device.bind({ kind: 'product', matrices, M }, [x, undefined, undefined, undefined, y]);
+    return (): Float32Array => {
+      const values = new Float32Array(M * weights.N).fill(Number.NaN);
+      device.write(y, values);
+      device.run(call);
+      device.read(y, values);
+      return values;
+    };
+  }
+
+  it('computes what it had bound, whichever working buffer of a larger product there was no memory for', async () => {
+    let failures = 0;
+    for (let failing = 0, hasFailed = true; hasFailed; failing++) {
+      const device = await createBackend('wasm', { debug: true });
+      const small = bound(device, shape, 2);
+      const large = () => bound(device, { ...shape, K: 2048 }, 40)();
+      const before = small();
+      const { alloc } = device.arena;
+      let count = 0;
+      device.arena.alloc = (byteLength, label) => {
+        if (count++ === failing) throw new BackendUnavailableError('no memory');
+        return alloc.call(device.arena, byteLength, label);
+      };
+      let error: unknown;
+      try {
+        large();
+      } catch (caught) {
+        error = caught;
+      }
+      device.arena.alloc = alloc;
+      hasFailed = error !== undefined;
+      if (hasFailed) expect(error).toBeInstanceOf(BackendUnavailableError);
+      failures += Number(hasFailed);
+      expect(firstDifference(small(), before), `allocation ${failing}`).toBe(-1);
+      expect(large().every(Number.isFinite)).toBe(true);
+      device.dispose();
+    }
+    expect(failures).toBeGreaterThan(2);
   });
 });

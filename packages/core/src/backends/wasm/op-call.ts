@@ -70,8 +70,8 @@ export class OpCall {
       this.#bound = this.#calls.map(
         (call) => new BoundKernel(this.#runtime, call, chunksOf(this.#runtime, call, isInPlace)),
       );
-      scratch.reserve({ op: this.#bytesFor(threads) });
     }
+    scratch.reserve({ op: this.#bytesFor(threads) });
     const at = scratch.at('op');
     for (const kernel of this.#bound) kernel.place(this.#addresses, at);
     this.#scratchGeneration = scratch.generation;

@@ -38,6 +38,8 @@ export class ProductCall {
   #matrixChanges = -1;
   /** Of the scratch that kernels were placed in. */
   #scratchGeneration = -1;
+  /** Bytes that it needs there. */
+  #scratchSizes: Readonly<Record<string, number>> = {};
   /** All kernels in order, where nothing else is to be done between them; and by kernel where to go on if a part of it was lost. */
   #kernels: readonly BoundKernel[] | undefined;
   #restarts: readonly number[] = [];
@@ -151,13 +153,14 @@ export class ProductCall {
     if (this.#isFixed && !isStaged) [this.#kernels, this.#restarts] = inTurn(this.#slices[0]);
     const sizes = scratchSizes(activations, x.mode === 2, products, this.#slices, threads);
     this.#yStep = yBuffers(products, threads) > 1 ? sizes.y / 2 : 0;
-    runtime.scratch.reserve(sizes);
+    this.#scratchSizes = sizes;
     this.#scratchGeneration = -1;
     this.#bound.splice(0, Number.POSITIVE_INFINITY, threads, x.mode, ...products.map(({ state }) => state));
   }
 
   #placeInScratch(): void {
     const { scratch } = this.#runtime;
+    scratch.reserve(this.#scratchSizes);
     this.#scratchGeneration = scratch.generation;
     for (const { places, matrix } of this.products) {
       for (const name of ['q', 'sums', 'scales', 'widened'] as const) places[PLACES[name]] = scratch.at(name);

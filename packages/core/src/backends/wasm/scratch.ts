@@ -14,7 +14,11 @@ export class Scratch {
     this.#arena = arena;
   }
 
-  /** Makes room for buffers of at least these sizes; what they held before is lost if one has to grow. */
+  /**
+   * Makes room for buffers of at least these sizes; what they held before is lost if one has to grow.
+   * @throws {@link BackendUnavailableError} if memory runs out; some buffers are gone then. So whoever finds another
+   * generation reserves again
+   */
   reserve(sizes: Readonly<Record<string, number>>): void {
     if (this.#holds(sizes)) return;
     const have = this.sizes;

@@ -1,4 +1,5 @@
 /** Attention that is spelt out, as nodes: from the Softmax back to queries and keys, and on to values. */
+import { isFloat } from '../../data-types.ts';
 import { type GraphNode, usesOf } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { joined, keepsRows, type Leading, leadingOf, namesOfAdded, numberOf, type Scores, scoresOf } from './scores.ts';
@@ -172,7 +173,7 @@ export function operandOf(matcher: Matcher, name: string, mayScale = true): Oper
   const nodes: Operand['nodes'][number][] = [];
   let base = name;
   for (let node = matcher.producer(base); node && nodes.length < 12; node = matcher.producer(base)) {
-    const scale = mayScale ? factorOf(matcher, node) : undefined;
+    const scale = castOf(matcher, node) ?? (mayScale ? factorOf(matcher, node) : undefined);
     const isView = isViewNode(node) && node.inputs.slice(1).every((each) => each === '' || matcher.isHostOperand(each));
     if (scale === undefined && !isView) break;
     const isGather = node.opType === 'Gather';
@@ -183,6 +184,13 @@ export function operandOf(matcher: Matcher, name: string, mayScale = true): Oper
     base = scale ? scale.x : node.inputs[0]!;
   }
   return { base, nodes };
+}
+
+/** From floats to floats: the device has one type for all of them. */
+function castOf(matcher: Matcher, { domain, opType, inputs: [x = ''], outputs: [y = ''] }: GraphNode) {
+  const isSameOfFloats =
+    domain === '' && opType === 'Cast' && [x, y].every((name) => isFloat(matcher.info(name)?.elemType ?? 0));
+  return isSameOfFloats ? { x, factor: 1 } : undefined;
 }
 
 function factorOf(

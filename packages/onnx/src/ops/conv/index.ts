@@ -43,12 +43,12 @@ const pool = (name: string, kind: 'mean' | 'max', attributes: readonly string[])
   match: matchPool(kind),
 });
 
-const LIMITS = 'one group, one or two spatial dimensions, constant weights';
+const LIMITS = 'at most 64 groups, one or two spatial dimensions, constant weights';
 
 export const convOperators: readonly Operator[] = [
   {
     name: 'Conv',
-    limits: `${LIMITS}; or a group for each channel`,
+    limits: `${LIMITS}; or a group for each channel, however many`,
     attributes: ATTRIBUTES,
     infer: infer(),
     match: matchConv,
@@ -61,7 +61,7 @@ export const convOperators: readonly Operator[] = [
   },
   {
     name: 'QLinearConv',
-    limits: `${LIMITS} of 8 bits, or a group for each channel; codes may differ by one where the result lies between two`,
+    limits: `${LIMITS} of 8 bits, or a group for each channel, however many; codes may differ by one where the result lies between two`,
     attributes: ATTRIBUTES,
     infer: inferCodes,
     match: matchQLinearConv,

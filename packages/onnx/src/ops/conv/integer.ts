@@ -32,9 +32,9 @@ export const convIntegerChain: Pattern = (matcher, node) => {
     return depthwise(view, matcher, { nodes, x, before, w, bias: '', y, real: realOf(N, scales, zeroPoints) });
   const shape = shapeOf(view, data);
   if (typeof shape === 'string') return shape;
-  const { windows, order } = shape;
+  const { windows, groups, order } = shape;
   const matrix = reordered(columnsMatrix(columns), order);
-  return convolution(view, matcher, { nodes, x, before, windows, weights: { matrix }, y, inOrt: 'integers' });
+  return convolution(view, matcher, { nodes, x, before, windows, groups, weights: { matrix }, y, inOrt: 'integers' });
 };
 
 /** Codes [N, …] as what they stand for, scale · (code − zero point). */

@@ -40,12 +40,13 @@ export function matchQLinearConv(view: NodeView, matcher: Matcher): Match | stri
     return depthwise(view, matcher, { nodes: [node], x, w, bias, y, ...ends, real: realOf(N, scales, zeroPoints) });
   const shape = shapeOf(view, data);
   if (typeof shape === 'string') return shape;
-  const { windows, order } = shape;
+  const { windows, groups, order } = shape;
   const matrix = reordered(columnsMatrix(columns), order);
   return convolution(view, matcher, {
     nodes: [node],
     x,
     windows,
+    groups,
     weights: { matrix },
     bias,
     y,

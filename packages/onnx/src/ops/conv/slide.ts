@@ -214,7 +214,7 @@ export function pooled(
 ): Slot {
   const spatial = x.dims.slice(2);
   // What counts of such a window depends on the version where pads count.
-  const at = placed(view, windows, spatial, kind === 'max' || !countsPads(view) ? 1 : 0);
+  const at = placed(view, windows, spatial, kind === 'max' || !countsPads(view) ? [0, 1] : [0]);
   if (at.out.includes(0))
     return to.constant({ elemType: FLOAT32, dims: [x.dims[0]!, ...at.out, x.dims[1]!], data: [] });
   const all = slide(to, toPositions(to, x), { kind, windows, at, value: kind === 'max' ? least : 0 });

@@ -51,20 +51,27 @@ const MAX_PLANE = 2 ** 30;
 
 /**
  * @param spatial sizes of the image
- * @param most of a pool: how many windows there may be where none fits, 1 or 0. ONNX Runtime's pools round towards zero, so one that lacks
- * less than a stride is there, and where it lacks less than two, there is none. Default: that is an error
- * @throws {@link RangeError} if no window fits
+ * @param tooFew of a pool: counts of windows that are right where the image is smaller than one. ONNX Runtime counts with a division that rounds
+ * towards zero: what lacks less than a stride has one window all the same, partly outside, and what lacks less than two has none
+ * @throws {@link RangeError} if no window fits, and `tooFew` has no such count
  */
-export function placed(view: NodeView, windows: Windows, spatial: readonly number[], most = -1): Placed {
+export function placed(
+  view: NodeView,
+  windows: Windows,
+  spatial: readonly number[],
+  tooFew: readonly number[] = [],
+): Placed {
   const { strides, pads, ceil } = windows;
   const each = spatial.map((size, d) => {
     const [stride, span] = [strides[d]!, windowSpan(windows, d)];
     if (typeof pads === 'string') return samePlace(size, stride, span, pads === 'SAME_UPPER' ? 'after' : 'before');
     const [before, after] = [pads.before[d]!, pads.after[d]!];
     const room = size + before + after - span;
-    const lacked = Math.trunc(room / stride) + 1;
-    if (room < 0 && lacked >= 0 && lacked <= most) return { out: lacked, before, after };
-    if (room < 0) view.fail('X', `at least ${span} elements, pads included`, `${size + before + after}`);
+    if (room < 0) {
+      const out = Math.trunc(room / stride) + 1;
+      if (tooFew.includes(out)) return { out, before, after };
+      view.fail('X', `at least ${span} elements, pads included`, `${size + before + after}`);
+    }
     let out = Math.floor(room / stride) + 1;
     // A window that begins in the pads behind the image is none.
     if (ceil && room % stride !== 0 && out * stride < size + before) out++;
