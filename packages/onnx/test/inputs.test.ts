@@ -216,6 +216,33 @@ it('a past that is disposed of, or read and overwritten, while its run waits is 
   expect(reportOf(s)!.kvCache).toBeUndefined();
 });
 
+it('what ONNX Runtime returned for a whole model is fed back without a copy, and may be disposed of at once', async () => {
+  const cache = (side: string) => ({ name: side, dtype: 'float32' as const, dims: [side, H] });
+  const bytes = model({
+    nodes: ['a', 'b'].map((each) => ({
+      opType: 'Concat',
+      inputs: [`past_${each}`, 'x'],
+      outputs: [`present_${each}`],
+      attributes: { axis: { int: 0 } },
+    })),
+    inputs: [{ name: 'x', dtype: 'float32', dims: [1, H] }, cache('past_a'), cache('past_b')],
+    outputs: [cache('present_a'), cache('present_b')],
+  });
+  const s = await session(bytes);
+  expect(reportOf(s)!.whole).toBeDefined();
+  const rows = [values(1), values(2), values(3)];
+  const past = { past_a: tensor(rows[0]!, [1, H]), past_b: tensor(rows[1]!, [1, H]) };
+  const first = await s.run({ x: tensor(rows[2]!, [1, H]), ...past });
+  for (const each of Object.values(first))
+    Object.defineProperty(floats(each), 'slice', { value: () => expect.unreachable('copied') });
+  const running = s.run({ x: tensor(rows[1]!, [1, H]), past_a: first.present_a!, past_b: first.present_b! });
+  for (const each of Object.values(first)) each.dispose();
+  const next = await running;
+  expect([...floats(next.present_a)]).toEqual([rows[0]!, rows[2]!, rows[1]!].flatMap((row) => [...row]));
+  expect([...floats(next.present_b)]).toEqual([rows[1]!, rows[2]!, rows[1]!].flatMap((row) => [...row]));
+  await s.release();
+});
+
 describe('names that every object has', () => {
   const names = ['__proto__', 'constructor', 'toString'] as const;
   const [x, y, z] = names;

@@ -6,6 +6,7 @@ import { AbortError, SessionStateError } from '../errors.ts';
 import { log } from '../log.ts';
 import {
   createOrtSession,
+  createOrtTensor,
   type OrtFeeds,
   type OrtMetadata,
   type OrtModule,
@@ -65,6 +66,8 @@ class WholeSession implements MsdHandler {
   readonly #running = new Set<Promise<unknown>>();
   readonly #known: ReadonlySet<string>;
   readonly #specs: readonly InputSpec[];
+  /** What runs returned, and callers may feed back. */
+  readonly #returned = new WeakSet<OrtTensor>();
   #session: OrtSession | undefined;
 
   constructor(
@@ -126,15 +129,17 @@ class WholeSession implements MsdHandler {
     }
     const out: Record<string, OrtTensor> = Object.create(null); // any name, also __proto__
     for (const name of names) {
-      const target = fetches[name];
-      out[name] = target ? fillTarget(name, target, results[name]!) : results[name]!;
+      const [target, result] = [fetches[name], results[name]!];
+      if (!target) this.#returned.add(result);
+      out[name] = target ? fillTarget(name, target, result) : result;
     }
     return out;
   }
 
   /**
    * The inputs as they are now. ONNX Runtime copies the first one before `run` returns, the others after other code had its turn: a
-   * run that begins at once has its largest input first, which is spared a copy.
+   * run that begins at once has its largest input first, which is spared a copy. So are the elements of what an earlier run
+   * returned: a decoder's cache is large, fed back at each token, and nobody overwrites it meanwhile.
    */
   #snapshot(feeds: OrtFeeds): OrtFeeds {
     const checked = new Map<string, OrtTensor>();
@@ -148,8 +153,15 @@ class WholeSession implements MsdHandler {
     const isAtOnce = turnsOf(this.#ort.registerBackend).isFree && !usesProxy(this.#ort);
     const given: Record<string, OrtTensor> = Object.create(null);
     for (const [i, [name, tensor]] of entries.entries())
-      given[name] = isAtOnce && i === 0 && !keptOf(tensor) ? tensor : copyOfTensor(this.#ort, tensor);
+      given[name] =
+        !isAtOnce || keptOf(tensor) ? copyOfTensor(this.#ort, tensor) : i === 0 ? tensor : this.#later(tensor);
     return given;
+  }
+
+  /** An input that ONNX Runtime reads when its caller may have disposed of it. */
+  #later(tensor: OrtTensor): OrtTensor {
+    if (!this.#returned.has(tensor) || tensor.location !== 'cpu') return copyOfTensor(this.#ort, tensor);
+    return createOrtTensor(this.#ort, tensor.type, tensor.data, [...tensor.dims]);
   }
 
   async dispose(): Promise<void> {
