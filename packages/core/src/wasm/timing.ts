@@ -141,7 +141,7 @@ function clockRuns(): boolean {
     if (!(now > start)) return false; // one that goes back is of no use
     runningClock = performance.now;
     stepMs = clockStep();
-    return clockRuns();
+    return stepMs <= MOST_STEP_MS;
   }
   stillAt = start;
   return false;
