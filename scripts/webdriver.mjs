@@ -74,7 +74,7 @@ export async function openFirefox(executable = findFirefox(), prefs = {}) {
     return {
       version: `${capabilities.browserName} ${capabilities.browserVersion}`,
       newTab: async () => firefoxTab(send, await send('browsingContext.create', { type: 'tab' })),
-      close: () => send('browser.close', {}).then(close),
+      close: () => send('browser.close', {}).then(close, close), // it may be gone before it answers
     };
   } catch (error) {
     await close();

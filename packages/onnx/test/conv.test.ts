@@ -179,13 +179,21 @@ const integerKinds: fc.Arbitrary<Integers> = fc.record({
 });
 
 /** Weights [outs, channels, …] as tensors of a file, and as rows [outs, taps · channels]. */
-function integers({ shape }: Case, { dtype, isPerChannel, hasZeroPoints }: Integers, seed: number, spread: boolean) {
+function integers(
+  { shape }: Case,
+  { dtype, isPerChannel, hasZeroPoints }: Integers,
+  seed: number,
+  spread: boolean,
+  group = 0,
+) {
+  /** Of scales and zero points, which groups share. */
   const next = random(seed);
+  const nextCode = random(seed + 1 + group);
   const { outs, channels, kernel } = shape;
   const Codes = bytesOf(dtype);
   const codes = Codes.from(
     { length: outs * channels * count(kernel) },
-    () => next() * 256 - (dtype === 'int8' ? 128 : 0),
+    () => nextCode() * 256 - (dtype === 'int8' ? 128 : 0),
   );
   const many = isPerChannel ? outs : 1;
   const scales = Float32Array.from({ length: many }, () => (next() - 0.3) / 40);
@@ -301,8 +309,8 @@ describe('groups', () => {
         async (own, groups, kind, form, seed) => {
           const hasBias = form !== 'integers' && seed % 2 === 0;
           const parts = Array.from({ length: groups }, (_, g) => makeCase(own, seed + g, hasBias));
-          // Every group has the scale and zero point of all.
-          const coded = integers(parts[0]!, { ...kind, isPerChannel: false }, seed, true);
+          // Codes of its own, the scale and zero point of all.
+          const coded = parts.map((part, g) => integers(part, { ...kind, isPerChannel: false }, seed, true, g));
           const { batch, channels, outs, kernel, spatial } = own;
           const shape = { ...own, channels: channels * groups, outs: outs * groups };
           const image = [batch, shape.channels, ...spatial];
@@ -319,8 +327,8 @@ describe('groups', () => {
             return { opType, name: outputs[0]!, inputs, outputs, attributes: more };
           };
           const isCoded = form === 'integers';
-          const [codes, ...others] = coded.tensors as [TensorSpec, ...TensorSpec[]];
-          const repeatedCodes = parts.flatMap(() => [...(codes.data as Uint8Array)]);
+          const [codes, ...others] = coded[0]!.tensors as [TensorSpec, ...TensorSpec[]];
+          const allCodes = coded.flatMap(({ tensors }) => [...(tensors[0]!.data as Uint8Array)]);
           const bytes = model({
             nodes: isCoded
               ? [
@@ -337,7 +345,7 @@ describe('groups', () => {
                 ]
               : [node('Conv', ['x', 'w', ...(hasBias ? ['b'] : [])], ['y'], attributes)],
             initializers: isCoded
-              ? [{ ...codes, dims, data: bytesOf(kind.dtype).of(...repeatedCodes) }, ...others]
+              ? [{ ...codes, dims, data: bytesOf(kind.dtype).of(...allCodes) }, ...others]
               : [
                   { name: 'w', dtype: 'float32', dims, data: all(({ w }) => w) },
                   ...(hasBias
@@ -354,7 +362,7 @@ describe('groups', () => {
             const got = someChannels(floats(y), batch, shape.outs, g * outs, outs);
             const real = weightRows(own, part.w);
             const weights = isCoded
-              ? coded.weights
+              ? coded[g]!.weights
               : quantizeWeights(real, { N: outs, K: real.length / outs, format: 'int8', blockSize: 32 });
             // A group for each channel is no product.
             const isFloat = form === 'floats' || (!isCoded && channels === 1 && outs === 1);

@@ -51,8 +51,10 @@ function reader(tensor: TensorRef, keep: (source: ByteSource) => void): ReadByte
   for (const each of [source, ...(source.of ?? [])]) keep(each);
   return (offset, into) => {
     const { bytes } = source;
-    if (!bytes) source.read(begin + offset, into.length, into);
-    else if (bytes.byteLength === source.byteLength)
+    if (!bytes) {
+      const read = source.read(begin + offset, into.length, into);
+      if (read.buffer !== into.buffer) into.set(read); // bytes that were read ahead
+    } else if (bytes.byteLength === source.byteLength)
       into.set(bytes.subarray(begin + offset, begin + offset + into.length));
     else
       throw new SessionStateError(
