@@ -280,7 +280,7 @@ export function parseSessionOptions(options: object, defaults: MsdOptions): Sess
 }
 
 const isExternal = (entry: { path?: unknown; data?: unknown } | null): boolean =>
-  typeof entry?.path === 'string' && entry.data !== null && /^(string|object)$/.test(typeof entry.data);
+  typeof entry?.path === 'string' && /^(string|object)$/.test(typeof entry.data);
 
 /** ONNX Runtime's own option for the threads of one session, where MSD's says nothing; 0 and what MSD cannot have are its default. */
 function askedThreads({ intraOpNumThreads: asked }: Readonly<Record<string, unknown>>): MsdOptions {
